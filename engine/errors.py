@@ -1,0 +1,67 @@
+"""Errors that a user can cause: each is one sentence that says what is wrong, where, and what would be right."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class CrildError(Exception):
+    """A fault told to the person at the terminal as a sentence, never as a traceback.
+
+    `file`, `line` (counted from 1) and `key` say where it is, when that can be known. `exit_code` is the process's:
+    1 the run failed, 2 wrong usage or preset, 3 data or model cannot be used.
+    """
+
+    kind: ClassVar[str] = "run"
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, sentence: str, *, file: str | None = None, line: int | None = None, key: str | None = None):
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.file = file
+        self.line = line
+        self.key = key
+
+    def __str__(self) -> str:
+        place = ":".join(str(part) for part in (self.file, self.line) if part is not None)
+        return f"{place}: {self.sentence}" if place else self.sentence
+
+
+class RunError(CrildError):
+    """The run itself failed: a loss that is no number, a full disk, a run directory that another process owns."""
+
+
+class UsageError(CrildError):
+    """A command was called in a way that cannot work."""
+
+    kind = "usage"
+    exit_code = 2
+
+
+class PresetError(CrildError):
+    """A preset has problems; all of them are reported at once, each with its own place."""
+
+    kind = "preset"
+    exit_code = 2
+
+    def __init__(self, problems: list[CrildError]):
+        first = problems[0]
+        super().__init__(first.sentence, file=first.file, line=first.line, key=first.key)
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        return "\n".join(str(problem) for problem in self.problems)
+
+
+class DataError(CrildError):
+    """Data cannot be used: a missing file or column, a label that makes no sense, a hub that cannot be reached."""
+
+    kind = "data"
+    exit_code = 3
+
+
+class ModelError(CrildError):
+    """A model cannot be used: a truncated checkpoint, shapes that do not fit, labels that cannot be aligned."""
+
+    kind = "model"
+    exit_code = 3

@@ -1,0 +1,1 @@
+"""Presets: their schema, loading, merging and explaining. Light: no torch."""
