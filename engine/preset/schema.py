@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic_core import PydanticCustomError
 
 SCHEMA_VERSION = 1
 
@@ -14,6 +15,9 @@ TOY_TASKS = ("toy-sentiment", "toy-entailment", "toy-similarity")
 ObjectiveName = Literal["labels", "logits", "attention", "query", "key", "value", "hidden", "cls", "embedding"]
 HEAD_OBJECTIVES = frozenset({"labels", "logits"})  # send gradient to the classifier
 LAYER_OBJECTIVES = frozenset({"attention", "query", "key", "value", "hidden", "cls"})  # read pairs of layers
+RELATIONS = frozenset({"query", "key", "value"})  # compared in relation heads (MiniLMv2)
+EMD_OBJECTIVES = frozenset({"attention", "hidden"})  # what BERT-EMD transports between layers
+REGRESSION_METRICS = frozenset({"pearson", "spearman"})
 
 TaskName = Literal[
     "cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli",
@@ -25,13 +29,59 @@ Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 LayerPair = Annotated[tuple[Count, Count], Field(strict=False)]  # TOML has arrays only
-LayerMap = Literal["last", "uniform", "emd"] | list[LayerPair]
+
+
+def _form(value: object) -> str:
+    """Tells the branch of a union by the form of the value, so that a fault in it is reported once.
+
+    The marks cannot be mistaken for keys in the place of an error.
+    """
+    if isinstance(value, dict | BaseModel):
+        return "<table>"
+    if isinstance(value, list | tuple):
+        return "<list>"
+    return "<number>" if isinstance(value, int | float) and not isinstance(value, bool) else "<word>"
+
+
+def _data_form(value: object) -> str:
+    if isinstance(value, OtherTask) or (isinstance(value, dict) and "task" in value):
+        return "<task>"
+    return _form(value)
+
+
+LayerMap = Annotated[
+    Annotated[Literal["last", "uniform", "emd"], Tag("<word>")]
+    | Annotated[list[LayerPair], Field(min_length=1), Tag("<list>")],
+    Discriminator(_form),
+]
+Kept = Annotated[
+    Annotated[Literal["first", "last", "alternate"], Tag("<word>")]
+    | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), Tag("<list>")],
+    Discriminator(_form),
+]
+Evaluate = Annotated[
+    Annotated[Literal["epoch"], Tag("<word>")] | Annotated[Count, Tag("<number>")], Discriminator(_form)
+]
+
+Fault = tuple[tuple[str, ...], str]
+"""The keys that do not go together, the one to blame first, relative to their table; and the sentence."""
+
+
+def _refuse(faults: list[Fault]) -> None:
+    """Raises one validation error that carries all of a table's faults in its context."""
+    if faults:
+        text = "; ".join(sentence for _, sentence in faults)
+        raise PydanticCustomError("faults", "{text}", {"text": text, "faults": faults})
 
 
 class Record(BaseModel):
-    """Frozen; an unknown key is an error; no silent conversion of types beyond integer to float."""
+    """Frozen; an unknown key is an error; no silent conversion of types beyond integer to float.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+    The text below a field is its help: `json_schema.help_texts()` reads it from this source, because collecting it
+    while the classes are made would cost every command 20 ms.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Files(Record):
@@ -74,7 +124,13 @@ class Task(Record):
     """For "custom": the names of their columns."""
     kind: Literal["classification", "regression"] | None = None
     """For "custom": classes or scores. GLUE and toy tasks know theirs."""
-    metrics: list[Literal["accuracy", "f1", "f1_macro", "matthews", "pearson", "spearman"]] | None = None
+    metrics: (
+        Annotated[
+            list[Literal["accuracy", "f1", "f1_macro", "matthews", "pearson", "spearman"]],
+            Field(min_length=1),
+        ]
+        | None
+    ) = None
     """For "custom": what is reported; the first picks the best checkpoint. Default: accuracy, or pearson."""
     max_length: Annotated[int, Field(ge=4, le=8192)] = 128
     """Tokens at most, special tokens included; longer inputs are cut, and the run says how many were."""
@@ -86,17 +142,40 @@ class Task(Record):
     """Share of training labels that are replaced: by another class, or for scores by another example's score."""
 
     @model_validator(mode="after")
-    def _custom_has_files(self) -> Self:
-        if self.name == "custom":
-            if self.files is None:
-                raise ValueError('a custom task needs its files: files = { train = "train.csv", dev = "dev.csv" }')
-            if self.kind is None:
-                raise ValueError('a custom task needs its kind: "classification" or "regression"')
-        else:
-            for key in ("files", "columns", "kind", "metrics"):
-                if getattr(self, key) is not None:
-                    raise ValueError(f'{key} belongs to name = "custom"; {self.name} knows its own')
+    def _keys_fit_the_task(self) -> Self:
+        _refuse(self._custom_faults() if self.name == "custom" else self._known_faults())
         return self
+
+    def _custom_faults(self) -> list[Fault]:
+        faults: list[Fault] = []
+        if self.files is None:
+            sentence = 'a custom task needs its files: files = { train = "train.csv", dev = "dev.csv" }'
+            faults.append((("name", "files"), sentence))
+        if self.kind is None:
+            faults.append((("name", "kind"), 'a custom task needs its kind: "classification" or "regression"'))
+        if self.source != "hub":
+            faults.append((("source", "name"), "source is for GLUE tasks; a custom task reads its files"))
+        for metric in self.metrics or ():
+            if self.kind is not None and (self.kind == "regression") != (metric in REGRESSION_METRICS):
+                faults.append((("metrics", "kind"), f"{metric} is no metric of {self.kind}"))
+        if self.columns is not None:
+            named = [name for name in (self.columns.text, self.columns.pair, self.columns.label) if name is not None]
+            if len(set(named)) < len(named):
+                faults.append((("columns",), f"one column is named twice: {', '.join(named)}"))
+        return faults
+
+    def _known_faults(self) -> list[Fault]:
+        faults: list[Fault] = []
+        for key in ("files", "columns", "kind", "metrics"):
+            if getattr(self, key) is not None:
+                faults.append(((key, "name"), f'{key} belongs to name = "custom"; {self.name} knows its own'))
+        if self.name in TOY_TASKS and self.source != "hub":
+            faults.append((("source", "name"), f"source is for GLUE tasks; {self.name} is made by crild itself"))
+        return faults
+
+
+def _not_a_multiple(hidden_size: int, heads: int) -> str:
+    return f"hidden_size {hidden_size} is not a multiple of heads {heads}"
 
 
 class Architecture(Record):
@@ -112,7 +191,7 @@ class Architecture(Record):
     @model_validator(mode="after")
     def _heads_divide_width(self) -> Self:
         if self.hidden_size % self.heads:
-            raise ValueError(f"hidden_size {self.hidden_size} is not a multiple of heads {self.heads}")
+            _refuse([(("hidden_size", "heads"), _not_a_multiple(self.hidden_size, self.heads))])
         return self
 
 
@@ -127,7 +206,7 @@ class Finetune(Record):
     weight_decay: NotNegative = 0.01
     warmup: Fraction = 0.1
     clip: NotNegative = 1.0
-    evaluate: Literal["epoch"] | Count = "epoch"
+    evaluate: Evaluate = "epoch"
     keep_best: bool = True
     """Keep the weights of the best evaluation rather than the last."""
     patience: Count | None = None
@@ -154,10 +233,16 @@ class Teacher(Record):
 
     @model_validator(mode="after")
     def _scratch_is_trained(self) -> Self:
+        faults: list[Fault] = []
         if self.model == "scratch" and self.finetune is None:
-            raise ValueError('a teacher from "scratch" knows nothing yet: add a [teacher.finetune] table')
+            sentence = 'a teacher from "scratch" knows nothing yet: add a [teacher.finetune] table'
+            faults.append((("model", "finetune"), sentence))
         if self.model != "scratch" and self.architecture is not None:
-            raise ValueError('architecture belongs to model = "scratch"; a checkpoint brings its own')
+            sentence = 'architecture belongs to model = "scratch"; a checkpoint brings its own'
+            faults.append((("architecture", "model"), sentence))
+        if self.labels is not None and len(set(self.labels)) < max(len(self.labels), 2):
+            faults.append((("labels",), "labels must be the names of two outputs or more, each named once"))
+        _refuse(faults)
         return self
 
 
@@ -170,14 +255,33 @@ class Student(Record):
     """"teacher", "pretrained" (the teacher before fine-tuning), "scratch", or a folder, hub id or run."""
     revision: str | None = None
     """Commit of a hub id in `init`."""
-    keep: Literal["first", "last", "alternate"] | list[Annotated[int, Field(ge=0)]] = "first"
-    """Which layers of the initial model are kept, counted from 0 when listed."""
+    keep: Kept = "first"
+    """Which layers of the initial model are kept, counted from 0 when listed (then `layers` may be left out)."""
     hidden_size: Count | None = None
     """Width of a student from scratch; the teacher's when left out."""
     heads: Count | None = None
     """Attention heads of a student from scratch; the teacher's when left out."""
     intermediate_size: Count | None = None
     """Feed-forward width of a student from scratch; the teacher's, or four times a `hidden_size` that differs."""
+
+    @model_validator(mode="after")
+    def _shape_fits_init(self) -> Self:
+        faults: list[Fault] = []
+        if self.init != "scratch":
+            for key in ("hidden_size", "heads", "intermediate_size"):
+                if getattr(self, key) is not None:
+                    sentence = f'{key} belongs to init = "scratch"; this student takes over the weights of a model'
+                    faults.append(((key, "init"), sentence))
+        if self.hidden_size is not None and self.heads is not None and self.hidden_size % self.heads:
+            faults.append((("hidden_size", "heads"), _not_a_multiple(self.hidden_size, self.heads)))
+        if isinstance(self.keep, list):
+            if len(set(self.keep)) < len(self.keep):
+                faults.append((("keep",), f"keep lists a layer twice: {self.keep}"))
+            if self.layers is not None and len(self.keep) != self.layers:
+                sentence = f"keep lists {len(self.keep)} layers, but the student has {self.layers}"
+                faults.append((("keep", "layers"), sentence))
+        _refuse(faults)
+        return self
 
 
 class Train(Record):
@@ -207,7 +311,7 @@ class Train(Record):
     accumulate: Count = 1
     """Micro-batches to each optimiser step: less memory, the same result."""
     temperature: Positive = 1.0
-    evaluate: Literal["epoch"] | Count = "epoch"
+    evaluate: Evaluate = "epoch"
     """"epoch", or every n steps; always at the end of a stage."""
     log_every: Count = 10
     """Steps between two points of the curves."""
@@ -279,19 +383,34 @@ class OtherTask(Record):
     task: Task
 
 
+StageData = Annotated[
+    Annotated[Literal["task"], Tag("<word>")] | Annotated[Corpus, Tag("<table>")] | Annotated[OtherTask, Tag("<task>")],
+    Discriminator(_data_form),
+]
+Weighted = Annotated[
+    Annotated[NotNegative, Tag("<number>")] | Annotated[Objective, Tag("<table>")], Discriminator(_form)
+]
+
+
 class Stage(Record):
     """data × weighted objectives × schedule."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
     """Small letters, digits, - and _; "teacher" and "baseline" are taken."""
-    data: Literal["task"] | Corpus | OtherTask = "task"
+    data: StageData = "task"
     """"task", plain text { corpus = "folder" }, or another task { task = { name = "mnli" } }."""
-    objectives: Annotated[dict[ObjectiveName, NotNegative | Objective], Field(min_length=1)]
+    objectives: Annotated[dict[ObjectiveName, Weighted], Field(min_length=1)]
     """Weights, or tables with options, by name."""
     layer_map: LayerMap = "last"
     """"last", "uniform", "emd", or pairs [teacher layer, student layer] counted from 1."""
-    mixup: Mixup | Literal[False] = False
-    consistency: Consistency | Literal[False] = False
+    mixup: Annotated[
+        Annotated[Mixup, Tag("<table>")] | Annotated[Literal[False], Tag("<word>")], Discriminator(_form)
+    ] = False
+    """Distil on mixed inputs; false switches an inherited table off."""
+    consistency: Annotated[
+        Annotated[Consistency, Tag("<table>")] | Annotated[Literal[False], Tag("<word>")], Discriminator(_form)
+    ] = False
+    """Pull the student towards a target on the clean inputs; false switches an inherited table off."""
     temperature: Positive | None = None
     """Softens logits on both sides; the term is scaled by its square. Train's when left out."""
     epochs: Positive | None = None
@@ -304,7 +423,7 @@ class Stage(Record):
     schedule: Literal["linear", "constant"] | None = None
     clip: NotNegative | None = None
     accumulate: Count | None = None
-    evaluate: Literal["epoch"] | Count | None = None
+    evaluate: Evaluate | None = None
     keep_best: bool = False
     """Hand on the weights of the best evaluation rather than the last (stages with labels or logits)."""
     patience: Count | None = None
@@ -320,32 +439,51 @@ class Stage(Record):
 
     @model_validator(mode="after")
     def _terms_make_sense(self) -> Self:
+        terms = self.terms()
+        faults: list[Fault] = []
         if self.name in ("teacher", "baseline"):
-            raise ValueError(f'a stage cannot be named "{self.name}": the engine uses that name itself')
-        if not self.terms():
-            raise ValueError("every objective has weight 0, so nothing would be learnt")
+            faults.append((("name",), f'a stage cannot be named "{self.name}": the engine uses that name itself'))
+        if not terms:
+            faults.append((("objectives",), "every objective has weight 0, so nothing would be learnt"))
         if self.epochs is not None and self.steps is not None:
-            raise ValueError("give epochs or steps, not both")
+            faults.append((("steps", "epochs"), "give epochs or steps, not both"))
+        if self.data != "task" and "labels" in self.objectives:
+            sentence = "the labels objective needs data with the task's labels; this stage reads other data"
+            faults.append((("objectives.labels", "data"), sentence))
+        if terms and not HEAD_OBJECTIVES & terms.keys():
+            for key, wanted in (("keep_best", self.keep_best), ("patience", self.patience is not None)):
+                if wanted:
+                    sentence = f"{key} needs labels or logits: without them nothing trains the classifier"
+                    faults.append(((key, "objectives"), sentence))
+        if terms and self.consistency and not LAYER_OBJECTIVES & terms.keys():
+            listed = ", ".join(sorted(LAYER_OBJECTIVES))
+            sentence = f"consistency acts on layer objectives ({listed}), and this stage has none"
+            faults.append((("consistency", "objectives"), sentence))
+        _refuse(faults + self._option_faults() + self._emd_faults())
+        return self
+
+    def _option_faults(self) -> list[Fault]:
+        faults: list[Fault] = []
         for name, value in self.objectives.items():
             if isinstance(value, Objective):
                 if value.mse and name != "attention":
-                    raise ValueError(f"mse is an option of attention, not of {name}")
-                if value.relation_heads is not None and name not in ("query", "key", "value"):
-                    raise ValueError(f"relation_heads is an option of query, key and value, not of {name}")
+                    faults.append(((f"objectives.{name}.mse",), f"mse is an option of attention, not of {name}"))
+                if value.relation_heads is not None and name not in RELATIONS:
+                    sentence = f"relation_heads is an option of query, key and value, not of {name}"
+                    faults.append(((f"objectives.{name}.relation_heads",), sentence))
                 if value.layer_map is not None and name not in LAYER_OBJECTIVES:
-                    raise ValueError(f"{name} reads no layers, so it takes no layer_map")
-        if self.data != "task" and "labels" in self.objectives:
-            raise ValueError("the labels objective needs data with the task's labels; this stage reads other data")
-        if not HEAD_OBJECTIVES & self.terms().keys():
-            if self.keep_best:
-                raise ValueError("keep_best needs labels or logits: without them nothing trains the classifier")
-            if self.patience is not None:
-                raise ValueError("patience needs labels or logits: without them nothing trains the classifier")
-        if self.consistency and not LAYER_OBJECTIVES & self.terms().keys():
-            raise ValueError("consistency acts on layer objectives (attention, query, key, value, hidden, cls); none here")
-        if self.terms().keys() & {"query", "key", "value", "cls"} and self.layer_map == "emd":
-            raise ValueError("layer_map emd is defined for attention and hidden (and embedding) alone")
-        return self
+                    sentence = f"{name} reads no layers, so it takes no layer_map"
+                    faults.append(((f"objectives.{name}.layer_map",), sentence))
+        return faults
+
+    def _emd_faults(self) -> list[Fault]:
+        faults: list[Fault] = []
+        for name, term in self.terms().items():
+            if name in LAYER_OBJECTIVES - EMD_OBJECTIVES and (term.layer_map or self.layer_map) == "emd":
+                key = f"objectives.{name}.layer_map" if term.layer_map else "layer_map"
+                sentence = f'layer_map "emd" is defined for attention and hidden, not for {name}'
+                faults.append(((key, "layer_map", f"objectives.{name}"), sentence))
+        return faults
 
 
 class Baseline(Record):
@@ -381,14 +519,12 @@ class Preset(Record):
     baseline: Baseline = Baseline()
     notify: Notify = Notify()
 
-    model_config = ConfigDict(populate_by_name=True)
-
     @model_validator(mode="after")
     def _stage_names_differ(self) -> Self:
         names = [stage.name for stage in self.stage]
         twice = {name for name in names if names.count(name) > 1}
         if twice:
-            raise ValueError(f"two stages are named {', '.join(sorted(twice))}")
+            _refuse([(("stage",), f"two stages are named {', '.join(sorted(twice))}")])
         return self
 
     def document(self) -> dict[str, Any]:

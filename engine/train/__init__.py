@@ -1,1 +1,1 @@
-"""placeholder"""
+"""The one loop: stages, optimiser, checkpoints, seeding. The only place that knows about steps."""

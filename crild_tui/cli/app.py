@@ -1,0 +1,97 @@
+"""The Typer application: which commands there are, in which order the help names them."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+import typer.core
+
+from crild_tui.cli import keeping, looking, machine, measuring, presets, starting, watching
+
+EPILOG = """\b
+Exit codes: 0 done; 1 the run failed; 2 wrong usage or preset; 3 data or model
+cannot be used; 130 interrupted; 143 terminated (a checkpoint was written).
+
+\b
+Results go to stdout, narration to stderr; --json makes stdout one JSON document.
+Runs are looked for in $CRILD_RUNS_DIR, else in ./runs.
+"""
+
+NO_DASHBOARD = "The dashboard is not there yet: until it is, the commands above do everything."
+
+
+class Sections(typer.core.TyperGroup):
+    """A group whose help lists its commands under headings, in plain text (quick to draw, fine without colour)."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Commands in the order in which they were added."""
+        return list(self.commands)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write one list of commands for each heading."""
+        headings: dict[str, list[tuple[str, str]]] = {}
+        for name in self.list_commands(ctx):
+            command = self.commands[name]
+            if not command.hidden:
+                heading = getattr(command, "rich_help_panel", None)
+                row = (name, command.get_short_help_str(62))
+                headings.setdefault(heading if isinstance(heading, str) else "Commands", []).append(row)
+        for heading, rows in headings.items():
+            with formatter.section(heading):
+                formatter.write_dl(rows)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"crild {version('crild')}")
+        raise typer.Exit
+
+
+application = typer.Typer(
+    cls=Sections,
+    rich_markup_mode=None,  # rich's help costs as much time again as all the rest, and says no more
+    pretty_exceptions_enable=False,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@application.callback(invoke_without_command=True)
+def crild(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Distil BERT-style classifiers from a terminal.
+
+    A preset says what is distilled and how; a run is a directory; the engine that trains is a process of its own and
+    goes on when this terminal is closed.
+
+    \b
+    crild run quickstart             the embedded example: two minutes, no network
+    crild run crild rte              a method and a task make a run
+    crild runs                       what there is
+    crild presets list               what can be run
+    """
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        if sys.stdout.isatty():
+            print(f"\n{NO_DASHBOARD}")
+
+
+for heading, commands in (
+    ("Start and stop", starting.COMMANDS),
+    ("Watch", watching.COMMANDS),
+    ("Look at results", looking.COMMANDS + measuring.COMMANDS),
+    ("Keep order", keeping.COMMANDS),
+    ("This machine", machine.COMMANDS),
+):
+    for command in commands:
+        application.command(command.__name__.rstrip("_"), rich_help_panel=heading)(command)
+application.add_typer(presets.application, name="presets", rich_help_panel="Presets")
+application.add_typer(keeping.cache, name="cache", rich_help_panel="Keep order")

@@ -1,0 +1,113 @@
+"""Calling the application: errors become sentences and exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from engine.errors import CrildError, PresetError
+
+INTERRUPTED = 130
+
+
+def call(arguments: Sequence[str] | None = None) -> int:
+    """The application on `arguments`; returns the exit code, whatever happens."""
+    _tolerate_narrow_encodings()
+    try:
+        code = _application(arguments)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except CrildError as error:
+        _tell(sentences(error))
+        return error.exit_code
+    except BrokenPipeError:
+        return _reader_went_away()
+    except OSError as error:
+        return _system_error(error)
+    except Exception as error:  # noqa: BLE001 - the last net: what gets here is a fault of crild's own
+        _tell(_unexpected(error))
+        return 1
+    return code
+
+
+def sentences(error: CrildError) -> list[str]:
+    """An error's problems, one a line, each with its file and line, safe to print."""
+    from crild_tui.cli.terminal import safe
+
+    problems = error.problems if isinstance(error, PresetError) else (error,)
+    return [safe(str(problem)) for problem in problems]
+
+
+def _application(arguments: Sequence[str] | None) -> int:
+    from crild_tui.cli.app import application
+
+    try:
+        application(args=None if arguments is None else list(arguments), prog_name="crild")
+    except SystemExit as end:  # the application ends so after help and usage errors
+        code = end.code
+        if code is None or isinstance(code, int):
+            return code or 0
+        _tell([str(code)])
+        return 1
+    return 0
+
+
+def _tolerate_narrow_encodings() -> None:
+    """What a terminal's encoding cannot show is escaped, never an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _tell(lines: Iterable[str]) -> None:
+    with contextlib.suppress(OSError):
+        for line in lines:
+            print(f"error: {line}", file=sys.stderr)
+
+
+def _reader_went_away() -> int:
+    """`crild runs | head`: not an error. What is still buffered must not fail when the interpreter ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(nowhere, sys.stdout.fileno())
+    return 0
+
+
+def _system_error(error: OSError) -> int:
+    from crild_tui.cli.terminal import safe
+
+    if error.errno == errno.EPIPE:
+        return _reader_went_away()
+    where = f"{error.filename}: " if error.filename else ""
+    _tell([safe(f"{where}{error.strerror or error}")])
+    return 1
+
+
+def _unexpected(error: Exception) -> list[str]:
+    import traceback
+
+    from crild_tui.cli.terminal import safe
+
+    text = "".join(traceback.format_exception(error))
+    said = f"something went wrong inside crild ({safe(f'{type(error).__name__}: {error}')})"
+    try:
+        path = _crash_file()
+        path.write_text(f"{' '.join(sys.argv)}\n\n{text}", encoding="utf-8")
+    except OSError:
+        return [said, *text.splitlines()]
+    return [f"{said}; this is a fault of the program, not yours. What to send with a report is in {path}"]
+
+
+def _crash_file() -> Path:
+    from engine.record.paths import cache_dir
+
+    folder = cache_dir() / "crashes"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"

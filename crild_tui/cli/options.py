@@ -1,0 +1,56 @@
+"""Options and arguments that several commands share, with their help and their completion."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def _run_names(incomplete: str) -> list[str]:
+    from engine.record.paths import runs_dir
+
+    folder = runs_dir()
+    return sorted(p.name for p in folder.iterdir() if p.name.startswith(incomplete)) if folder.is_dir() else []
+
+
+def _preset_names(incomplete: str) -> list[tuple[str, str]]:
+    from engine.preset.shipped import shipped
+
+    return [(preset.name, preset.description) for preset in shipped() if preset.name.startswith(incomplete)]
+
+
+RunsDir = Annotated[
+    str | None,
+    typer.Option("--runs-dir", metavar="FOLDER", help="Where runs are. [default: $CRILD_RUNS_DIR, else ./runs]"),
+]
+Run = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN", help="A run: its id, the beginning of it, or a path.", autocompletion=_run_names, show_default=False
+    ),
+]
+Runs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RUN...",
+        help="Runs: ids, their beginnings, or paths.",
+        autocompletion=_run_names,
+        show_default=False,
+    ),
+]
+Presets = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="PRESET...",
+        help="Shipped names or files, merged from left to right.",
+        autocompletion=_preset_names,
+        show_default=False,
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a key, as stage.ild.epochs=5. Again for more."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]

@@ -1,0 +1,183 @@
+"""What is written where, and how: results on stdout, narration on stderr, nothing from outside executed."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from rich.box import Box
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+    from rich.text import Text
+
+PIPE_WIDTH = 160
+"""Columns of a table that goes to a file or a pipe, where nothing wraps it."""
+
+
+def safe(text: str, *, keep: str = "") -> str:
+    """`text` with everything that a terminal would act on made visible; only the characters in `keep` stay.
+
+    Control characters, escape sequences, line breaks, characters that turn the direction of writing and lone
+    surrogates appear as \\x1b, \\n, \\u202e and the like.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if c in keep or _harmless(c) else _visible(c) for c in text)
+
+
+def _harmless(character: str) -> bool:
+    return character.isprintable() or unicodedata.category(character) == "Zs"
+
+
+def _visible(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii") if ord(character) < 0xD800 else repr(character)[1:-1]
+
+
+def ascii_only(stream: TextIO | None = None) -> bool:
+    """Whether to draw with ASCII alone: CRILD_ASCII is set, or the stream's encoding is not Unicode."""
+    if os.environ.get("CRILD_ASCII"):
+        return True
+    encoding = getattr(stream or sys.stdout, "encoding", None) or "ascii"
+    return not encoding.lower().replace("_", "-").startswith("utf")
+
+
+def is_screen(stream: TextIO) -> bool:
+    """Whether a stream is a terminal that can move its cursor."""
+    try:
+        return stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+    except ValueError:  # a closed stream
+        return False
+
+
+def console(stream: TextIO) -> Console:
+    """A console on `stream` that never reads markup, emoji names or highlights into text."""
+    from rich.console import Console
+
+    class Quiet(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    width = None if stream.isatty() or os.environ.get("COLUMNS") else PIPE_WIDTH
+    return Quiet(file=stream, width=width, markup=False, emoji=False, highlight=False)
+
+
+def results() -> Console:
+    """For what was asked for: stdout."""
+    return console(sys.stdout)
+
+
+def narration() -> Console:
+    """For what is said meanwhile: stderr."""
+    return console(sys.stderr)
+
+
+def say(*lines: str) -> None:
+    """Sentences on stderr, wrapped by the terminal itself so that they can be copied."""
+    for line in lines:
+        print(safe(line), file=sys.stderr, flush=True)
+
+
+def show(renderable: RenderableType) -> None:
+    """Put something on stdout."""
+    results().print(renderable)
+
+
+def sentence(line: str = "") -> None:
+    """One line on stdout."""
+    print(safe(line))
+
+
+def show_json(document: object) -> None:
+    """One JSON document on stdout; figures that JSON does not know (NaN, infinity) become null."""
+    print(json.dumps(_jsonable(document), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _jsonable(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): _jsonable(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_jsonable(inner) for inner in value]
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def table(
+    columns: Iterable[tuple[str, str]],
+    rows: Iterable[Iterable[str | Text]],
+    *,
+    title: str | None = None,
+) -> Table:
+    """A table of plain text: `columns` are (heading, "left" | "right"), rows hold text that is shown as it is."""
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(
+        box=_box(), show_edge=False, pad_edge=False, title=title, title_justify="left", header_style="bold"
+    )
+    for heading, side in columns:
+        drawn.add_column(heading, justify="right" if side == "right" else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*(cell if isinstance(cell, Text) else Text(safe(cell)) for cell in row))
+    return drawn
+
+
+def _box() -> Box:
+    from rich import box
+
+    if not ascii_only():
+        return box.SIMPLE_HEAD
+    return box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
+
+
+def confirm(question: str, *, yes: bool) -> bool:
+    """Ask on the terminal; `yes` answers beforehand. Raises UsageError where nobody can be asked."""
+    from engine.errors import UsageError
+
+    if yes:
+        return True
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError("this asks before it deletes, and there is no terminal to ask on: add --yes")
+    print(f"{safe(question)} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def announce(title: str, *, bell: bool = False) -> None:
+    """Set the terminal's title, and ring its bell; nothing where there is no terminal."""
+    if is_screen(sys.stderr):
+        shown = safe(title).replace("\\", "/")
+        sys.stderr.write(f"\x1b]2;{shown}\x1b\\" + ("\a" if bell else ""))
+        sys.stderr.flush()
+
+
+def style_of(state: str) -> str:
+    """A colour for a state; the word itself always stands beside it."""
+    return {
+        "running": "cyan",
+        "finished": "green",
+        "failed": "bold red",
+        "lost": "bold red",
+        "stalled": "yellow",
+        "stopped": "yellow",
+        "preempted": "yellow",
+        "stopping": "yellow",
+    }.get(state, "")
+
+
+def as_text(value: Any) -> str:
+    """A value of a preset as TOML would have it, in one line."""
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{k} = {as_text(v)}" for k, v in value.items()) + " }" if value else "{}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(as_text(v) for v in value) + "]"
+    return str(value)

@@ -1,0 +1,102 @@
+"""Figures as people read them: the same in every locale, and short enough for 80 columns."""
+
+from __future__ import annotations
+
+import math
+
+NONE = "-"
+"""Stands where a figure is not known."""
+
+
+def metric(value: float | None) -> str:
+    """A metric with four digits after the point."""
+    if value is None:
+        return NONE
+    return f"{value:.4f}" if math.isfinite(value) else str(value)
+
+
+def loss(value: float | None) -> str:
+    """A loss with four significant digits, whatever its size."""
+    if value is None:
+        return NONE
+    if not math.isfinite(value):
+        return str(value)
+    return f"{value:.4f}" if 0.001 <= abs(value) < 1000 or value == 0 else f"{value:.3e}"
+
+
+def percent(share: float | None, digits: int = 0) -> str:
+    """A share of 1 as per cent; never 100 before it is all."""
+    if share is None or not math.isfinite(share):
+        return NONE
+    scale = 10**digits
+    value = share * 100
+    shown = math.floor(value * scale) / scale if value < 100 else value
+    return f"{shown:.{digits}f} %"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as `0.4 s`, `12 s`, `1:02`, `3:04:05` or `2 d 3:04`."""
+    if seconds is None or not math.isfinite(seconds) or seconds < 0:
+        return NONE
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, second = divmod(whole, 60)
+    hours, minute = divmod(minutes, 60)
+    if not hours:
+        return f"{minute}:{second:02d}"
+    days, hour = divmod(hours, 24)
+    return f"{days} d {hour}:{minute:02d}" if days else f"{hours}:{minute:02d}:{second:02d}"
+
+
+def age(seconds: float | None) -> str:
+    """How long ago, in at most four characters: `now`, `12s`, `5m`, `3h`, `2d`, `7w`, `3y`."""
+    if seconds is None:
+        return NONE
+    if seconds < 1:
+        return "now"
+    for unit, length in (("y", 31_557_600), ("w", 14 * 86_400), ("d", 86_400), ("h", 3600), ("m", 60)):
+        if seconds >= length:
+            return f"{int(seconds // (604_800 if unit == 'w' else length))}{unit}"
+    return f"{int(seconds)}s"
+
+
+def _scaled(value: float, units: tuple[str, ...]) -> str:
+    for unit in units[:-1]:
+        if abs(value) < 999.5:
+            break
+        value /= 1000
+    else:
+        unit = units[-1]
+    return f"{value:.0f} {unit}".strip() if unit == units[0] or value >= 99.95 else f"{value:.1f} {unit}"
+
+
+def size(count: float | None) -> str:
+    """Bytes as `512 B`, `7.6 MB`, `1.2 GB` (powers of 1,000)."""
+    return NONE if count is None else _scaled(count, ("B", "kB", "MB", "GB", "TB"))
+
+
+def amount(count: float | None) -> str:
+    """A number of things as `950`, `1.9 M`, `110 M`."""
+    return NONE if count is None else _scaled(count, ("", "k", "M", "G"))
+
+
+def milliseconds(value: float | None) -> str:
+    """A latency, three significant digits."""
+    if value is None:
+        return NONE
+    return f"{value:.0f} ms" if value >= 99.5 else f"{value:.3g} ms"
+
+
+def rate(value: float | None) -> str:
+    """Things a second, without the unit."""
+    if value is None:
+        return NONE
+    return f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}"
+
+
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"

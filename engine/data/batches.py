@@ -1,0 +1,155 @@
+"""Which examples make a batch, in what order, and as what tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from engine.data.tokens import TokenSet
+
+Indices = npt.NDArray[np.int64]
+
+POOL = 64
+"""Batches that are sorted by length together: the more, the less padding; the fewer, the more random the order."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some rows of a TokenSet, padded on the right to one length.
+
+    `input_ids`, `attention_mask` (1 on real tokens, 0 on padding) and, where the tokenizer makes them,
+    `token_type_ids` are int64 of shape (batch, length); `labels` is int64 (classes) or float32 (scores) of shape
+    (batch,), None for data without labels; `index` (batch,) are the rows of the TokenSet.
+    """
+
+    input_ids: torch.Tensor
+    attention_mask: torch.Tensor
+    token_type_ids: torch.Tensor | None
+    labels: torch.Tensor | None
+    index: torch.Tensor
+
+    def __len__(self) -> int:
+        return int(self.index.shape[0])
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on a device; copies to a GPU do not wait for the host."""
+
+        def move(tensor: torch.Tensor | None) -> torch.Tensor | None:
+            return None if tensor is None else tensor.to(device, non_blocking=True)
+
+        return replace(
+            self,
+            input_ids=self.input_ids.to(device, non_blocking=True),
+            attention_mask=self.attention_mask.to(device, non_blocking=True),
+            token_type_ids=move(self.token_type_ids),
+            labels=move(self.labels),
+            index=self.index.to(device, non_blocking=True),
+        )
+
+    def take(self, rows: torch.Tensor, length: int | None = None) -> Batch:
+        """The batch of the given rows (int64 positions in this batch), its padding cut off at `length`."""
+
+        def pick(tensor: torch.Tensor) -> torch.Tensor:
+            return tensor[rows, :length] if tensor.ndim == 2 else tensor[rows]
+
+        return Batch(
+            input_ids=pick(self.input_ids),
+            attention_mask=pick(self.attention_mask),
+            token_type_ids=None if self.token_type_ids is None else pick(self.token_type_ids),
+            labels=None if self.labels is None else pick(self.labels),
+            index=pick(self.index),
+        )
+
+    def mirrored_parts(self, n: int, *, trim: bool = True) -> list[Batch]:
+        """Cuts the batch into at most `n` parts within which mixup finds the same partners as in the whole.
+
+        Mixup pairs example i with example B - 1 - i. A part takes both, in an order whose own reversal pairs them again;
+        of an odd batch the middle example is its own partner. Sizes differ by at most 2 examples; a batch with fewer
+        than `n` pairs gives fewer parts, so that none is empty. With `trim` each part is padded to its own longest
+        example only, which reads the mask: cut before the batch is moved to a GPU, or pass trim=False there.
+        """
+        size = len(self)
+        parts = []
+        for low, high in pairwise(mirrored_cuts(size, n)):
+            front = torch.arange(low, high, device=self.index.device)
+            back = (size - 1 - front).flip(0)
+            rows = torch.cat([front, back[1:] if high > low and size - high == high - 1 else back])
+            length = int(self.attention_mask[rows].sum(1).max()) if trim else None
+            parts.append(self.take(rows, length))
+        return parts
+
+
+def mirrored_cuts(size: int, n: int) -> list[int]:
+    """Borders that cut the (size + 1) // 2 mirrored pairs of a batch into at most `n` runs, as even as they can be."""
+    if n < 1:
+        raise ValueError(f"a batch cannot be cut into {n} parts")
+    pairs = (size + 1) // 2
+    count = min(n, pairs)
+    return [pairs * part // count for part in range(count + 1)] if count else [0]
+
+
+def epoch_batches(lengths: npt.NDArray[np.int64], batch_size: int, seed: Sequence[int]) -> list[Indices]:
+    """The batches of one epoch: int64 arrays of rows, every row exactly once.
+
+    The rows are shuffled and cut into pools of `POOL` batches; each pool is sorted by length, so that the examples of
+    a batch need little padding; the batches are cut from it and shuffled over the whole epoch. Within a batch the order
+    is random again: mixup pairs the i-th from the front with the i-th from the back, which in sorted order would always
+    be the longest with the shortest. If the rows do not divide, one batch is smaller. The result depends on `lengths`
+    (tokens of each row), `batch_size` and `seed` (integers >= 0, as run seed, stage, epoch) alone.
+    """
+    if batch_size < 1:
+        raise ValueError(f"a batch cannot hold {batch_size} examples")
+    generator = np.random.default_rng(list(seed))
+    order = generator.permutation(len(lengths))
+    batches: list[Indices] = []
+    for start in range(0, len(order), POOL * batch_size):
+        pool = order[start : start + POOL * batch_size]
+        pool = pool[np.argsort(lengths[pool], kind="stable")]
+        batches.extend(_cut(pool, batch_size, generator))
+    batches = [batches[at] for at in generator.permutation(len(batches))]
+    return [generator.permutation(batch) for batch in batches]
+
+
+def _cut(pool: Indices, batch_size: int, generator: np.random.Generator) -> list[Indices]:
+    """Batches of a sorted pool; the smaller one, if any, is cut at random, or it would always hold the longest rows."""
+    rest = len(pool) % batch_size
+    whole = len(pool) // batch_size
+    place = int(generator.integers(whole + 1)) if rest else whole
+    starts = [at * batch_size + (rest - batch_size if at > place else 0) for at in range(whole + bool(rest))]
+    return np.split(pool, starts[1:])
+
+
+def evaluation_batches(lengths: npt.NDArray[np.int64], batch_size: int) -> list[Indices]:
+    """Batches of rows sorted by length, longest first (a batch that does not fit in memory fails at once)."""
+    order = np.argsort(-np.asarray(lengths), kind="stable").astype(np.int64)
+    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+
+
+def collate(tokens: TokenSet, indices: Indices, *, pad_id: int, pad_to: int | None = None) -> Batch:
+    """The batch of the given rows, padded with `pad_id` to the longest of them, or to `pad_to` tokens.
+
+    Raises ValueError when a row is longer than `pad_to`.
+    """
+    starts = tokens.offsets[indices]
+    lengths = tokens.offsets[indices + 1] - starts
+    longest = int(lengths.max(initial=0))
+    if pad_to is not None and longest > pad_to:
+        raise ValueError(f"a row of {longest} tokens does not fit in {pad_to}")
+    positions = np.arange(longest if pad_to is None else pad_to)
+    real = positions < lengths[:, None]
+    flat = np.where(real, starts[:, None] + positions, 0)
+    types = None
+    if tokens.type_ids is not None:
+        types = torch.from_numpy(np.where(real, tokens.type_ids[flat], 0).astype(np.int64))
+    return Batch(
+        input_ids=torch.from_numpy(np.where(real, tokens.input_ids[flat], pad_id).astype(np.int64)),
+        attention_mask=torch.from_numpy(real.astype(np.int64)),
+        token_type_ids=types,
+        labels=None if tokens.labels is None else torch.from_numpy(tokens.labels[indices]),
+        index=torch.from_numpy(np.asarray(indices, dtype=np.int64)),
+    )

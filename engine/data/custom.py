@@ -1,0 +1,139 @@
+"""Custom tasks: files of the user's own, with named columns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.data.files import Table, read_table
+from engine.data.labels import class_indices, class_names, label_order, scores
+from engine.data.text import check_text, listed, shown
+from engine.data.types import Example, TaskData, TaskSpec
+from engine.errors import DataError
+
+if TYPE_CHECKING:
+    from engine.preset.schema import Columns, Files, Task
+
+CLASS_METRICS = ("accuracy", "f1", "f1_macro", "matthews")
+SCORE_METRICS = ("pearson", "spearman")
+
+
+def load_custom(task: Task) -> TaskData:
+    """The rows of a custom task; raises DataError with file and line for whatever cannot be used.
+
+    Classes are ordered by name (naturally: 2 before 10), as a note says. Texts, ids and labels are those of the columns
+    named in the preset; without an id column, an example is named by its split and row, "train-0" being the first.
+    """
+    from engine.preset.schema import Columns
+
+    assert task.files is not None
+    columns = task.columns or Columns()
+    wanted = [name for name in (columns.text, columns.pair, columns.label, columns.id) if name is not None]
+    if len(set(wanted)) < len(wanted):
+        raise DataError(f"two of the columns {listed(wanted)} are the same one", key="task.columns")
+    tables = {split: read_table(Path(path), wanted) for split, path in _splits(task.files).items()}
+    train = tables["train"]
+    labels: dict[str, Sequence[int | float]]
+    notes = [note for table in tables.values() for note in table.notes]
+    if task.kind == "regression":
+        labels = {split: scores(table, columns.label) for split, table in tables.items()}
+        if len(set(labels["train"])) < 2:
+            sentence = f"every score in column {shown(columns.label)} is {labels['train'][0]}: there is nothing to learn"
+            raise DataError(sentence, file=train.path)
+        order: tuple[str, ...] = ()
+    else:
+        names = {split: class_names(table, columns.label) for split, table in tables.items()}
+        order = label_order(train, columns.label, names["train"])
+        labels = {
+            split: class_indices(table, columns.label, names[split], order, Path(train.path).name)
+            for split, table in tables.items()
+        }
+        notes.append(f"The classes, in the order of the model's outputs, are {listed(order)}.")
+    spec = TaskSpec(
+        name=task.name,
+        kind="regression" if task.kind == "regression" else "classification",
+        labels=order,
+        metrics=_metrics(task, len(order)),
+        is_pair=columns.pair is not None,
+    )
+    rows = {split: _examples(table, split, columns, labels[split]) for split, table in tables.items()}
+    return TaskData(
+        spec=spec,
+        train=rows.pop("train"),
+        dev=rows,
+        notes=tuple(notes),
+    )
+
+
+def _splits(files: Files) -> dict[str, str]:
+    if files.dev_mismatched is None:
+        return {"train": files.train, "dev": files.dev}
+    return {"train": files.train, "dev": files.dev, "dev_mismatched": files.dev_mismatched}
+
+
+def _metrics(task: Task, classes: int) -> tuple[str, ...]:
+    allowed = SCORE_METRICS if task.kind == "regression" else CLASS_METRICS
+    metrics = tuple(dict.fromkeys(task.metrics or allowed[:1]))
+    for metric in metrics:
+        if metric not in allowed:
+            raise DataError(f"{metric} is no metric of {task.kind}; it has {', '.join(allowed)}", key="task.metrics")
+        if metric == "f1" and classes != 2:
+            sentence = f"f1 is that of the second of two classes, and this task has {classes}; take f1_macro"
+            raise DataError(sentence, key="task.metrics")
+    return metrics
+
+
+def _examples(table: Table, split: str, columns: Columns, labels: Sequence[int | float]) -> tuple[Example, ...]:
+    texts = _texts(table, columns.text)
+    pairs: Sequence[str | None] = _texts(table, columns.pair) if columns.pair else [None] * len(table)
+    ids = _ids(table, columns.id) if columns.id else [f"{split}-{row}" for row in range(len(table))]
+    return tuple(map(Example, ids, texts, pairs, labels))
+
+
+def _texts(table: Table, column: str) -> list[str]:
+    values = table.values[column]
+    missing = [row for row, value in enumerate(values) if value is None or value == "" or _is_nan(value)]
+    if not missing:
+        missing = [row for row, value in enumerate(values) if isinstance(value, str) and value.isspace()]
+    if missing:
+        raise table.fault(f"there is no text in column {shown(column)}; leave out rows without one", missing)
+    others = [row for row, value in enumerate(values) if not isinstance(value, str)]
+    if others:
+        sentence = f"{shown(values[others[0]])} in column {shown(column)} is {_what(values[others[0]])}, where text is needed"
+        raise table.fault(sentence, others)
+    for row, text in enumerate(values):
+        try:
+            check_text(text, table.path, None)
+        except DataError as fault:
+            raise table.fault(fault.sentence, [row]) from None
+    return values
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def _what(value: Any) -> str:
+    if isinstance(value, bool):
+        return "a boolean"
+    return {"int": "a number", "float": "a number", "list": "a list", "dict": "an object"}.get(
+        type(value).__name__, f"of type {type(value).__name__}"
+    )
+
+
+def _ids(table: Table, column: str) -> list[str]:
+    values = table.values[column]
+    missing = [row for row, value in enumerate(values) if value is None or not str(value).strip() or _is_nan(value)]
+    if missing:
+        raise table.fault(f"there is no id in column {shown(column)}", missing)
+    ids = [str(value).strip() for value in values]
+    seen: set[str] = set()
+    twice = [row for row, name in enumerate(ids) if name in seen or seen.add(name) is not None]
+    if twice:
+        raise table.fault(f"the id {shown(ids[twice[0]])} in column {shown(column)} stands in an earlier row too", twice)
+    for row, name in enumerate(ids):
+        if any("\ud800" <= char <= "\udfff" for char in name):
+            raise table.fault("the id holds half of a surrogate pair, which is no character", [row])
+    return ids

@@ -1,0 +1,230 @@
+"""Tables of the user's own: CSV, TSV, JSON lines and Parquet, read column by column."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.data.text import listed, read_text, shown, split_lines
+from engine.errors import DataError
+from engine.preset.text import nearest
+
+FORMATS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+
+
+@dataclass(frozen=True)
+class Table:
+    """The wanted columns of a file: `values[column][row]`, and the line (of Parquet the row, from 1) of each row."""
+
+    path: str
+    lines: Sequence[int]
+    values: dict[str, list[Any]]
+    is_text: bool
+    """Whether every value is the text that stands in the file, so that what it means is still to be told."""
+    notes: tuple[str, ...] = ()
+    has_lines: bool = True
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def fault(self, sentence: str, rows: Sequence[int]) -> DataError:
+        """The error for some rows: it stands at the first, and says how many more there are and where."""
+        unit = "line" if self.has_lines else "row"
+        first, *others = (self.lines[row] for row in rows)
+        if others:
+            places = ", ".join(f"{place:,}" for place in others[:4])
+            more = f" and {len(others) - 4:,} more" if len(others) > 4 else ""
+            sentence += f" (so {'do' if len(others) > 1 or more else 'does'} {unit}{'s' * (len(others) > 1)} {places}{more})"
+        if not self.has_lines:
+            return DataError(f"row {first:,}: {sentence}", file=self.path)
+        return DataError(sentence, file=self.path, line=first)
+
+
+def read_table(path: Path, wanted: Sequence[str]) -> Table:
+    """The wanted columns of a CSV, TSV, JSON lines or Parquet file, told by its ending.
+
+    CSV is RFC 4180: a text that holds a comma, a quote or a line break stands in double quotes, and a quote inside it is
+    doubled. TSV is read as GLUE's files are, a row a line with quotes as plain characters, unless every quote in the file
+    is where a program that quotes would have put it and at least one is needed there; a note says so then. JSON lines is
+    one object a line. Raises DataError with file and line for whatever does not fit, a missing column (with the nearest
+    of those that are there) and a file without rows.
+    """
+    ending = path.suffix.lower()
+    if ending == ".parquet":
+        table = _parquet(path, wanted)
+    elif ending in (".jsonl", ".json"):
+        table = _json_lines(path, wanted)
+    elif ending == ".csv":
+        table = _csv(path, read_text(path), wanted, ",")
+    elif ending == ".tsv":
+        table = _tsv(path, read_text(path), wanted)
+    else:
+        what = f"files end in {', '.join(FORMATS)}" if ending else "the file's name has no ending"
+        raise DataError(f"what this file is cannot be told by its name: {what}", file=str(path))
+    if not len(table):
+        raise DataError("the file has column names but no rows", file=str(path))
+    return table
+
+
+def _positions(names: Sequence[str], wanted: Sequence[str], path: Path, line: int | None) -> dict[str, int]:
+    """Where each wanted column stands."""
+    for name in wanted:
+        if name not in names:
+            near = nearest(name, names)
+            hint = f"; did you mean {shown(near)}?" if near else ""
+            if len(names) == 1 and any(mark in names[0] for mark in ";\t,|"):
+                hint = "; the columns seem to be separated by another character than the file's ending says"
+            sentence = f"there is no column {shown(name)}; the columns are {listed(names)}{hint}"
+            raise DataError(sentence, file=str(path), line=line)
+        if names.count(name) > 1:
+            raise DataError(f"two columns are named {shown(name)}", file=str(path), line=line)
+    return {name: names.index(name) for name in wanted}
+
+
+def _csv(path: Path, text: str, wanted: Sequence[str], delimiter: str) -> Table:
+    rows = _csv_rows(path, text, delimiter)
+    line, names = next(rows)
+    where = _positions(names, wanted, path, line)
+    lines: list[int] = []
+    values: dict[str, list[Any]] = {name: [] for name in wanted}
+    for line, row in rows:
+        if len(row) != len(names):
+            hint = "a text that holds a comma, quote or line break stands in double quotes"
+            sentence = f"this row has {len(row)} fields where the header has {len(names)}; {hint}"
+            raise DataError(sentence, file=str(path), line=line)
+        lines.append(line)
+        for name, at in where.items():
+            values[name].append(row[at])
+    return Table(str(path), lines, values, is_text=True)
+
+
+def _csv_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Each row that is not blank, with the line it begins on."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    before = csv.field_size_limit(len(text) + 1)  # the default refuses fields that `check_text` would still take
+    begins = 1
+    try:
+        while True:
+            begins = reader.line_num + 1
+            try:
+                row = next(reader)
+            except StopIteration:
+                return
+            if row:
+                yield begins, row
+    except csv.Error as fault:
+        if "end of data" in str(fault):
+            sentence = 'a double quote opens a text here that no other closes; inside a quoted text a quote is doubled ("")'
+        else:
+            sentence = 'a quoted text goes on after its closing quote; inside a quoted text a quote is doubled ("")'
+        raise DataError(sentence, file=str(path), line=begins) from None
+    finally:
+        csv.field_size_limit(before)
+
+
+def _tsv(path: Path, text: str, wanted: Sequence[str]) -> Table:
+    if _is_quoted(text):
+        note = f"{path.name} was read with quotes: every quote in it is one that a program writing quoted TSV would set."
+        table = _csv(path, text, wanted, "\t")
+        return Table(table.path, table.lines, table.values, is_text=True, notes=(note,))
+    rows = ((line, row.split("\t")) for line, row in enumerate(split_lines(text), 1) if row)
+    line, names = next(rows)
+    where = _positions(names, wanted, path, line)
+    lines: list[int] = []
+    values: dict[str, list[Any]] = {name: [] for name in wanted}
+    for line, row in rows:
+        if len(row) != len(names):
+            sentence = f"this line has {len(row)} fields where the header has {len(names)}"
+            raise DataError(sentence, file=str(path), line=line)
+        lines.append(line)
+        for name, at in where.items():
+            values[name].append(row[at])
+    return Table(str(path), lines, values, is_text=True)
+
+
+# possessive: a field is matched in one way only, so a file of any size is decided in one pass
+_FIELD = re.compile(r'(?:[^"\t\r\n]*+|"(?P<inner>(?:[^"]|"")*+)")(?P<end>\t|\r?\n|\r|\Z)')
+
+
+def _is_quoted(text: str) -> bool:
+    """Whether a TSV text was written by a program that quotes.
+
+    Then a field has quotes around it or none at all, and quotes inside it are doubled; and since such programs quote
+    where they must (or everywhere, the header too), a quoted field holds a tab, a line break or a doubled quote, or
+    stands in the header. A sentence that merely begins and ends with a quote is not taken for a quoted field by itself.
+    """
+    if '"' not in text:
+        return False
+    at, needed, in_header = 0, False, True
+    widths: set[int] = set()
+    width = 1
+    while at < len(text):
+        match = _FIELD.match(text, at)
+        if match is None:
+            return False
+        inner = match["inner"]
+        if inner is not None and (in_header or '""' in inner or any(mark in inner for mark in "\t\r\n")):
+            needed = True
+        at = match.end()
+        if match["end"] == "\t":
+            width += 1
+        else:
+            in_header = False
+            if match.end() - match.start() > len(match["end"]) or width > 1:  # not a blank line
+                widths.add(width)
+            width = 1
+            if not match["end"]:
+                break
+    return needed and len(widths) == 1
+
+
+def _json_lines(path: Path, wanted: Sequence[str]) -> Table:
+    lines: list[int] = []
+    values: dict[str, list[Any]] = {name: [] for name in wanted}
+    names: list[str] = []
+    text = read_text(path)
+    for number, line in enumerate(split_lines(text), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as fault:
+            what = fault.msg if isinstance(fault, json.JSONDecodeError) else "too deep or too long a number"
+            if number == 1 and line.strip() in ("[", "{"):
+                what = "the file seems to be one JSON document; JSON lines has one object on each line"
+            raise DataError(f"this line is not JSON: {what}", file=str(path), line=number) from None
+        if not isinstance(row, dict):
+            what = "the whole file is one list" if isinstance(row, list) else f"{shown(line)} is none"
+            sentence = f"each line must be one JSON object with a value for each column; {what}"
+            raise DataError(sentence, file=str(path), line=number)
+        if not names:
+            names = list(row)
+            _positions(names, wanted, path, number)
+        lines.append(number)
+        for name in wanted:
+            values[name].append(row.get(name))
+    return Table(str(path), lines, values, is_text=False)
+
+
+def _parquet(path: Path, wanted: Sequence[str]) -> Table:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            names = list(file.schema_arrow.names)
+            _positions(names, wanted, path, None)
+            columns = file.read(columns=list(wanted))
+            values = {name: columns.column(name).to_pylist() for name in wanted}
+    except FileNotFoundError:
+        raise DataError("there is no such file", file=str(path)) from None
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as fault:
+        reason = "this is a folder" if path.is_dir() else shown(str(fault).splitlines()[0] if str(fault) else fault, 120)
+        raise DataError(f"the file cannot be read as Parquet: {reason}", file=str(path)) from None
+    return Table(str(path), range(1, columns.num_rows + 1), values, is_text=False, has_lines=False)

@@ -1,0 +1,119 @@
+"""GLUE tasks from a folder in the official TSV layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engine.data.tasks import GLUE, GlueTask
+from engine.data.text import check_text, listed, read_text, shown, split_lines
+from engine.data.types import Example, TaskData
+from engine.errors import DataError
+
+RAGGED_SHARE = 0.001
+"""Rows that may lack columns in a file that is known for it; official QQP has 3 in 363,849."""
+
+
+def load_glue(name: str, source: Path) -> TaskData:
+    """Rows of a GLUE task from its folder, or from the one that holds the folders of all tasks.
+
+    The files are read as GLUE's own code reads them: a row a line, columns by tabs, quotes plain characters, control
+    characters kept. Raises DataError with file and line when something is missing or is not as in the official files.
+    """
+    task = GLUE[name]
+    folder = find_folder(task, source)
+    notes: list[str] = []
+    train = _rows(task, _file(folder, "train"), "train", notes)
+    dev = {split: _rows(task, _file(folder, stem), split, notes) for split, (stem, _) in task.dev.items()}
+    return TaskData(spec=task.spec, train=train, dev=dev, notes=tuple(notes))
+
+
+def find_folder(task: GlueTask, source: Path) -> Path:
+    """The task's folder: inside `source`, whatever the case and hyphens of its name, or `source` itself."""
+    try:
+        entries = sorted(source.iterdir())
+    except FileNotFoundError:
+        sentence = 'there is no such folder; task.source is "hub" or a folder in the official GLUE layout'
+        raise DataError(sentence, file=str(source), key="task.source") from None
+    except OSError as fault:
+        reason = "it is a file" if source.is_file() else fault.strerror
+        sentence = f"this is not a folder that can be read: {reason}"
+        raise DataError(sentence, file=str(source), key="task.source") from None
+    wanted = _plain_name(task.folder)
+    for entry in entries:
+        if _plain_name(entry.name) == wanted and entry.is_dir():
+            return entry
+    if any(entry.name.lower() == "train.tsv" for entry in entries):
+        return source
+    there = listed([entry.name for entry in entries]) if entries else "nothing"
+    sentence = f"there is neither a folder {task.folder} nor a file train.tsv in here, but {there}"
+    raise DataError(sentence, file=str(source), key="task.source")
+
+
+def _plain_name(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "")
+
+
+def _file(folder: Path, stem: str) -> Path:
+    path = folder / f"{stem}.tsv"
+    if path.is_file():
+        return path
+    entries = sorted(folder.iterdir())
+    for entry in entries:
+        if entry.name.lower() == path.name:
+            return entry
+    raise DataError(f"there is no such file; the folder holds {listed([e.name for e in entries])}", file=str(path))
+
+
+def _rows(task: GlueTask, path: Path, split: str, notes: list[str]) -> tuple[Example, ...]:
+    lines = split_lines(read_text(path))
+    first = 0 if task.header else 1
+    names = list(task.header) if task.header else lines[0].split("\t")
+    text, pair, label = (_column(task, path, names, name) for name in (task.text, task.pair, task.label))
+    assert text is not None
+    assert label is not None
+    classes = {token: index for index, token in enumerate(task.tokens)}
+    examples = []
+    short = []
+    for number, line in enumerate(lines[first:], first + 1):
+        if not line:
+            continue
+        row = line.split("\t")
+        if len(row) != len(names):
+            short.append(number)
+            continue
+        value = classes.get(row[label]) if classes else _score(row[label], path, number)
+        if value is None:
+            sentence = f"the label {shown(row[label])} is none of {listed(task.tokens)}"
+            raise DataError(sentence, file=str(path), line=number)
+        check_text(line, str(path), number)
+        examples.append(Example(f"{split}-{len(examples)}", row[text], None if pair is None else row[pair], value))
+    if short and not (task.ragged and len(short) <= max(RAGGED_SHARE * len(lines), 1)):
+        width = len(lines[short[0] - 1].split("\t"))
+        official = f"an official {task.folder} file has {len(names)}"
+        more = f" (so do {len(short) - 1:,} more lines)" if len(short) > 1 else ""
+        raise DataError(f"this line has {width} columns, where {official}{more}", file=str(path), line=short[0])
+    if short:
+        notes.append(f"{path.name}: {len(short)} rows that lack columns were skipped, as GLUE's own code does.")
+    if not examples:
+        raise DataError("the file has no rows", file=str(path))
+    return tuple(examples)
+
+
+def _column(task: GlueTask, path: Path, names: list[str], name: str | None) -> int | None:
+    """Where a column stands; None for the second sentence of a one-sentence task."""
+    if name is None:
+        return None
+    if name not in names:
+        sentence = f"an official {task.folder} file has a column {shown(name)} here; the columns are {listed(names)}"
+        raise DataError(sentence, file=str(path), line=1)
+    return names.index(name)
+
+
+def _score(word: str, path: Path, line: int) -> float:
+    try:
+        score = float(word)
+    except ValueError:
+        score = float("nan")
+    if not 0 <= score <= 5:
+        raise DataError(f"the score {shown(word)} is no number from 0 to 5", file=str(path), line=line)
+    return score

@@ -1,0 +1,276 @@
+"""Tokenising: done once for the same texts, tokenizer and length, and kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.data.types import Example
+from engine.errors import DataError
+from engine.record.files import cause, write_atomic
+from engine.record.paths import cache_dir
+
+FOLDER = "tokens"
+"""Of the cache directory."""
+
+_FORMAT = "1"  # of the kept files: a change of what stands in them changes every key
+_CHUNK = 8192  # texts given to the tokenizer at once: its own records take much more memory than the tokens
+_LABEL = npt.NDArray[np.int64] | npt.NDArray[np.float32]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TokenSet:
+    """Tokenised examples in one flat array; row r is `input_ids[offsets[r]:offsets[r + 1]]`, special tokens included.
+
+    `offsets` int64 (rows + 1,); `input_ids` int32 (tokens,); `type_ids` int8 (tokens,), None where the tokenizer's
+    models take none; `labels` int64 (classes) or float32 (scores) (rows,), None when an example has no label; `cut`
+    counts the rows that were shortened to the longest length; `content` is a hash of texts, tokenizer and length: two
+    sets with the same one have the same tokens in the same order (ids and labels may differ).
+    """
+
+    ids: tuple[str, ...]
+    offsets: npt.NDArray[np.int64]
+    input_ids: npt.NDArray[np.int32]
+    type_ids: npt.NDArray[np.int8] | None
+    labels: _LABEL | None
+    cut: int
+    content: str
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens of each row, (rows,)."""
+        return np.diff(self.offsets)
+
+    @property
+    def has_types(self) -> bool:
+        """Whether rows say which of two sentences a token belongs to."""
+        return self.type_ids is not None
+
+
+@dataclass(frozen=True)
+class _Tokens:
+    """What is kept on disk: everything but ids and labels."""
+
+    offsets: npt.NDArray[np.int64]
+    input_ids: npt.NDArray[np.int32]
+    type_ids: npt.NDArray[np.int8] | None
+    cut: int
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        arrays: dict[str, npt.NDArray[Any]] = {"offsets": self.offsets, "input_ids": self.input_ids}
+        return arrays if self.type_ids is None else {**arrays, "type_ids": self.type_ids}
+
+    def digest(self) -> str:
+        """A checksum of everything here."""
+        state = hashlib.sha256(f"{_FORMAT} {self.cut}".encode())
+        for name, array in self.arrays().items():
+            state.update(f" {name} {array.dtype.str} {array.shape} ".encode())
+            state.update(np.ascontiguousarray(array).data)
+        return state.hexdigest()
+
+
+def tokenise(examples: Sequence[Example], tokenizer: Any, max_length: int) -> TokenSet:
+    """Tokenises examples with a Hugging Face tokenizer, or reads what an earlier call for the same texts kept.
+
+    Inputs longer than `max_length` tokens (special tokens included) are shortened, pairs at whichever sentence is longer,
+    and counted. The tokens are kept in the cache directory under a hash of texts, tokenizer and length; a kept file that
+    is damaged is made anew, and one that cannot be written is done without. Raises DataError when `max_length` leaves no
+    room beside the special tokens, or an input gives no tokens at all.
+    """
+    texts = [example.text for example in examples]
+    pairs = _pairs(examples)
+    special = int(tokenizer.num_special_tokens_to_add(pair=pairs is not None))
+    if max_length <= special:
+        sentence = f"max_length {max_length} leaves no room for words beside {special} special tokens"
+        raise DataError(sentence, key="task.max_length")
+    with _untouched(tokenizer):
+        content = _content(texts, pairs, tokenizer, max_length)
+        path = cache_dir() / FOLDER / f"{content}.safetensors"
+        tokens = _read(path)
+        if tokens is None:
+            tokens = _encode(texts, pairs, tokenizer, max_length)
+            _keep(path, tokens)
+    lengths = np.diff(tokens.offsets)
+    if len(examples) and not lengths.all():
+        raise DataError(f"example {examples[int(lengths.argmin())].id} gives no tokens")
+    return TokenSet(
+        ids=tuple(example.id for example in examples),
+        offsets=tokens.offsets,
+        input_ids=tokens.input_ids,
+        type_ids=tokens.type_ids,
+        labels=label_array(examples),
+        cut=tokens.cut,
+        content=content,
+    )
+
+
+def label_array(examples: Sequence[Example]) -> _LABEL | None:
+    """Labels as (rows,): int64 for classes, float32 for scores; None when any is missing."""
+    labels = [example.label for example in examples]
+    if not labels or any(label is None for label in labels):
+        return None
+    if all(isinstance(label, int) for label in labels):
+        return np.array(labels, dtype=np.int64)
+    return np.array(labels, dtype=np.float32)
+
+
+def _pairs(examples: Sequence[Example]) -> list[str] | None:
+    pairs = [example.pair for example in examples if example.pair is not None]
+    if not pairs:
+        return None
+    if len(pairs) < len(examples):
+        raise ValueError("some examples are pairs and some are not")
+    return pairs
+
+
+@contextmanager
+def _untouched(tokenizer: Any) -> Iterator[None]:
+    """Lends the tokenizer with neither truncation nor padding set, and sets them again as they were."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        yield
+        return
+    truncation, padding = backend.truncation, backend.padding
+    backend.no_truncation()
+    backend.no_padding()
+    try:
+        yield
+    finally:
+        backend.no_truncation() if truncation is None else backend.enable_truncation(**truncation)
+        backend.no_padding() if padding is None else backend.enable_padding(**padding)
+
+
+def _content(texts: Sequence[str], pairs: Sequence[str] | None, tokenizer: Any, max_length: int) -> str:
+    """The key of the kept file: what the tokens are a function of."""
+    state = hashlib.sha256()
+    settings = (_FORMAT, max_length, tokenizer.truncation_side, _takes_types(tokenizer), pairs is not None)
+    for part in (json.dumps(settings), _definition(tokenizer)):
+        state.update(len(part).to_bytes(8, "little"))
+        state.update(part.encode("utf-8", "surrogatepass"))
+    for side in (texts, pairs or ()):
+        lengths = np.fromiter(map(len, side), dtype=np.int64, count=len(side))  # or "ab", "c" would be "a", "bc"
+        state.update(len(side).to_bytes(8, "little"))
+        state.update(lengths.data)
+        state.update("".join(side).encode("utf-8", "surrogatepass"))
+    return state.hexdigest()
+
+
+def _definition(tokenizer: Any) -> str:
+    """A tokenizer's whole definition as text."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        return f"{bool(tokenizer.split_special_tokens)} {backend.to_str()}"
+    return json.dumps([type(tokenizer).__name__, tokenizer.get_vocab(), tokenizer.init_kwargs], default=str, sort_keys=True)
+
+
+def _takes_types(tokenizer: Any) -> bool:
+    return "token_type_ids" in tokenizer.model_input_names
+
+
+def _encode(texts: Sequence[str], pairs: Sequence[str] | None, tokenizer: Any, max_length: int) -> _Tokens:
+    chunks = [
+        (texts[start : start + _CHUNK], None if pairs is None else pairs[start : start + _CHUNK])
+        for start in range(0, len(texts), _CHUNK)
+    ]
+    fast = getattr(tokenizer, "backend_tokenizer", None) is not None
+    parts = [(_fast if fast else _slow)(*chunk, tokenizer, max_length) for chunk in chunks]
+    lengths = [length for part in parts for length in np.diff(part.offsets).tolist()]
+    return _Tokens(
+        offsets=_offsets(lengths),
+        input_ids=np.concatenate([part.input_ids for part in parts]) if parts else np.zeros(0, np.int32),
+        type_ids=_joined([part.type_ids for part in parts if part.type_ids is not None], _takes_types(tokenizer)),
+        cut=sum(part.cut for part in parts),
+    )
+
+
+def _joined(parts: Sequence[npt.NDArray[np.int8]], wanted: bool) -> npt.NDArray[np.int8] | None:
+    if not wanted:
+        return None
+    return np.concatenate(parts) if parts else np.zeros(0, np.int8)
+
+
+def _fast(texts: Sequence[str], pairs: Sequence[str] | None, tokenizer: Any, max_length: int) -> _Tokens:
+    """Through the Rust tokenizer, without the offsets into the text that Hugging Face's wrapper computes too."""
+    backend = tokenizer.backend_tokenizer
+    backend.encode_special_tokens = tokenizer.split_special_tokens
+    backend.enable_truncation(max_length, strategy="longest_first", direction=tokenizer.truncation_side)
+    found = backend.encode_batch_fast(list(texts) if pairs is None else list(zip(texts, pairs, strict=True)))
+    ids = [encoding.ids for encoding in found]
+    types = [encoding.type_ids for encoding in found] if _takes_types(tokenizer) else None
+    cut = sum(bool(encoding.overflowing) for encoding in found)
+    return _flat(ids, types, cut)
+
+
+def _slow(texts: Sequence[str], pairs: Sequence[str] | None, tokenizer: Any, max_length: int) -> _Tokens:
+    """Through a tokenizer that is written in Python."""
+    found = tokenizer(
+        list(texts),
+        None if pairs is None else list(pairs),
+        truncation="longest_first",
+        max_length=max_length,
+        return_attention_mask=False,
+        return_token_type_ids=_takes_types(tokenizer),
+    )
+    whole = tokenizer(list(texts), None if pairs is None else list(pairs), truncation=False, verbose=False)
+    cut = sum(len(ids) > max_length for ids in whole["input_ids"])
+    return _flat(found["input_ids"], found.get("token_type_ids"), cut)
+
+
+def _flat(ids: Sequence[Sequence[int]], types: Sequence[Sequence[int]] | None, cut: int) -> _Tokens:
+    offsets = _offsets([len(row) for row in ids])
+    total = int(offsets[-1])
+    return _Tokens(
+        offsets=offsets,
+        input_ids=np.fromiter(chain.from_iterable(ids), np.int32, total),
+        type_ids=None if types is None else np.fromiter(chain.from_iterable(types), np.int8, total),
+        cut=cut,
+    )
+
+
+def _offsets(lengths: Sequence[int]) -> npt.NDArray[np.int64]:
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(np.array(lengths, np.int64), dtype=np.int64)])
+
+
+def _read(path: Path) -> _Tokens | None:
+    """Kept tokens; None when there are none or the file is not what was written."""
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="numpy") as file:
+            meta = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the handle is no mapping
+        tokens = _Tokens(arrays["offsets"], arrays["input_ids"], arrays.get("type_ids"), int(meta["cut"]))
+    except (SafetensorError, OSError, KeyError, ValueError):
+        log.warning("kept tokens are damaged and made anew: %s", path)
+        return None
+    if tokens.digest() != meta.get("digest"):
+        log.warning("kept tokens are damaged and made anew: %s", path)
+        return None
+    return tokens
+
+
+def _keep(path: Path, tokens: _Tokens) -> None:
+    from safetensors.numpy import save
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, save(tokens.arrays(), {"cut": str(tokens.cut), "digest": tokens.digest()}), durable=False)
+    except OSError as fault:
+        log.warning("tokens cannot be kept for the next run (%s): %s", cause(fault), path)

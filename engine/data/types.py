@@ -1,0 +1,71 @@
+"""The records that every part of the data floor speaks in: an example, what a task is, a task's data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Kind: TypeAlias = Literal["classification", "regression"]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One sentence or pair of sentences.
+
+    `id` is unique within its split and stable: the same row has the same id whatever subset is drawn. `label` is the
+    index of the class in `TaskSpec.labels`, the score of a regression task, or None where no label is known or needed.
+    """
+
+    id: str
+    text: str
+    pair: str | None
+    label: int | float | None
+
+    def unlabelled(self) -> Example:
+        """The same input without its label."""
+        return self if self.label is None else Example(self.id, self.text, self.pair, None)
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """What a task is, apart from its rows.
+
+    `labels` are the names of the classes in index order, empty for regression. The first of `metrics` is the primary
+    one: it picks the best checkpoint. `label_range` is the scale of a regression task's scores, where it is known.
+    """
+
+    name: str
+    kind: Kind
+    labels: tuple[str, ...]
+    metrics: tuple[str, ...]
+    is_pair: bool
+    label_range: tuple[float, float] | None = None
+
+    @property
+    def primary(self) -> str:
+        """Name of the metric that picks the best checkpoint."""
+        return self.metrics[0]
+
+    @property
+    def outputs(self) -> int:
+        """How many logits a model of this task has: one for each class, or one score."""
+        return len(self.labels) if self.kind == "classification" else 1
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """A task with its rows.
+
+    The first of `dev` is the primary set ("dev"; of MNLI "dev_matched", then "dev_mismatched"). `notes` are sentences
+    that a person should see: rows that were skipped, a subset that was drawn, noise that was applied.
+    """
+
+    spec: TaskSpec
+    train: tuple[Example, ...]
+    dev: dict[str, tuple[Example, ...]]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def primary_dev(self) -> str:
+        """Name of the dev set whose primary metric picks the best checkpoint."""
+        return next(iter(self.dev))

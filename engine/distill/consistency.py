@@ -1,0 +1,62 @@
+"""Consistency: what the student makes of mixed inputs is pulled towards what an averaged self-teacher makes of each.
+
+For an objective's distance d: weight(t) · [ λ·d(S(mix), S′(x)) + (1 - λ)·d(S(mix), S′(x′)) ], x′ the batch reversed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from engine.distill.rows import Total
+
+Distance = Callable[[tuple[Tensor, ...], Tensor], Total]
+"""d(student on mixed inputs, target): gets the target's tensors and the attention mask of the target's sentences."""
+
+
+def consistency(distance: Distance, target: tuple[Tensor, ...], mask: Tensor, lam: float | Tensor) -> Total:
+    """λ·d(S(mix), S′(x)) + (1 - λ)·d(S(mix), S′(x′)), with the count that both halves share.
+
+    The target ran once, on the clean batch: S′(x′) is S′(x) reversed along the batch. Rows and keys are those of the
+    target's own sentence: the mask is reversed with it.
+
+    Args:
+        distance: holds the student's side.
+        target: what S′ shows on the clean batch, batch first; no gradient goes there.
+        mask: (batch, length), the clean batch's attention mask.
+        lam: λ of the student's mixed inputs.
+    """
+    own, count = distance(tuple(t.detach() for t in target), mask)
+    other, _ = distance(tuple(t.detach().flip(0) for t in target), mask.flip(0))
+    return lam * own + (1 - lam) * other, count
+
+
+def ramp(step: int, steps: int, kind: Literal["linear", "constant"] = "linear") -> float:
+    """The share of the consistency weight at a stage's optimiser step `step` of `steps`, counted from 1.
+
+    linear: step / steps, so it acts from the first step on and the last step has the full weight. constant: 1.
+    """
+    return 1.0 if kind == "constant" else min(1.0, step / max(1, steps))
+
+
+def average_decay(updates: int, decay: float, warmup: bool = True) -> float:
+    """The averaging's decay after `updates` updates of a stage: min(decay, (1 + t)/(10 + t)), or `decay` itself.
+
+    Without the warm-up, 0.999 would in a short stage pull the student back to where it began.
+    """
+    return min(decay, (1 + updates) / (10 + updates)) if warmup else decay
+
+
+@torch.no_grad()
+def update_average(average: Sequence[Tensor], current: Sequence[Tensor], decay: float) -> None:
+    """average ← decay · average + (1 - decay) · current, in place, all tensors in few kernels.
+
+    Args:
+        average: the self-teacher's floating-point parameters.
+        current: the student's, in the same order.
+        decay: see `average_decay`.
+    """
+    torch._foreach_lerp_(list(average), list(current), 1 - decay)

@@ -1,0 +1,100 @@
+"""Rows of scores and how two models' rows are compared: what attention and relation objectives are made of.
+
+Everything works on whole tensors: no loop over heads or examples, no value is read back to the host, and the shapes of
+results depend on the shapes of arguments alone, so that a step can be compiled or captured as a graph.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from engine.errors import ModelError
+
+Total = tuple[Tensor, Tensor]
+"""Sum over real positions, and how many they are: two tensors without dimensions.
+
+A position (a token, or an example) brings a value that is already a mean over heads or width, so sums and counts can
+be added over micro-batches and processes, and global sum / global count is the mean over all real positions.
+"""
+
+
+def at_least_fp32(x: Tensor) -> Tensor:
+    """`x` in single precision, or in double where it is double: no loss is computed in half precision."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def total(values: Tensor, rows: Tensor) -> Total:
+    """Sum of `values` where `rows` is set, and how often it is.
+
+    Args:
+        values: (batch, length) or (batch,), one value for each position.
+        rows: the same shape, not zero at real positions. What stands elsewhere has no influence, gradients included.
+    """
+    real = rows.bool()
+    return torch.where(real, values, 0.0).sum(), real.sum()
+
+
+def scores(query: Tensor, key: Tensor, heads: int) -> Tensor:
+    """Scaled dot products QKᵀ/√d of each head, unmasked, as (batch, heads, query, key) in the inputs' precision.
+
+    Args:
+        query: (batch, length, width); the width is cut into `heads` heads of d = width / heads.
+        key: the same shape. The same tensor as `query` gives relations (Wang et al. 2021).
+        heads: any number that divides the width.
+
+    Raises:
+        ModelError: `heads` doesn't divide the width.
+    """
+    width = query.shape[-1]
+    if width % heads:
+        raise ModelError(f"{heads} heads cannot share a width of {width}: choose a number of heads that divides it")
+    size = width // heads
+    # Scaling here touches (length × width) numbers rather than (heads × length × length) of them.
+    query = (query * size**-0.5).view(*query.shape[:-1], heads, size).transpose(1, 2)
+    key = key.view(*key.shape[:-1], heads, size).permute(0, 2, 3, 1)
+    return query @ key
+
+
+def log_rows(row_scores: Tensor, keys: Tensor) -> Tensor:
+    """Log-softmax of each row over its real keys, in single precision at least.
+
+    A key that is masked gets the lowest finite number rather than -inf, so an example without any real key gives
+    finite (and meaningless) rows, never NaN.
+
+    Args:
+        row_scores: (batch, heads, query, key).
+        keys: (batch, key), not zero at real keys.
+    """
+    lowest = torch.finfo(row_scores.dtype).min
+    dtype = torch.float64 if row_scores.dtype == torch.float64 else torch.float32
+    return row_scores.masked_fill(~keys.bool()[:, None, None, :], lowest).log_softmax(-1, dtype=dtype)
+
+
+def row_kl(student: Tensor, teacher_log: Tensor, rows: Tensor, keys: Tensor) -> Total:
+    """KL(T ‖ S) of the rows' distributions over keys: a row's value is Σ p_T (log p_T - log p_S), mean over heads.
+
+    Args:
+        student: scores (batch, heads, query, key), unmasked.
+        teacher_log: what `log_rows` gives for the teacher's scores and the same keys; no gradient goes there.
+        rows: (batch, query), not zero at query rows that count.
+        keys: (batch, key), not zero at keys that take part.
+    """
+    teacher_log = teacher_log.detach()
+    values = (teacher_log.exp() * (teacher_log - log_rows(student, keys))).sum(-1).mean(1)
+    return total(values, rows)
+
+
+def row_mse(student: Tensor, teacher: Tensor, rows: Tensor, keys: Tensor) -> Total:
+    """Mean squared difference of the scores themselves: a row's value is a mean over its real keys and the heads.
+
+    Args:
+        student: scores (batch, heads, query, key), unmasked.
+        teacher: the same shape; no gradient goes there.
+        rows: (batch, query), not zero at query rows that count.
+        keys: (batch, key), not zero at keys that take part.
+    """
+    real = keys.bool()
+    squares = (at_least_fp32(student) - at_least_fp32(teacher.detach())).square().mean(1)
+    of_keys = torch.where(real[:, None, :], squares, 0.0).sum(-1)
+    return total(of_keys / real.sum(-1, keepdim=True).clamp(min=1), rows)

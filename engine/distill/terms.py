@@ -1,0 +1,324 @@
+"""A stage's objectives bound to two models: what to tap, and what to compute from what was tapped.
+
+The loop runs a batch through its models, wraps what each showed in a `Reading`, and asks for the totals:
+
+    mixed = Reading(student_shown)                                    # of mixed inputs, where the stage mixes
+    for term in terms:
+        sum_, count = distil(term, mixed, Reading(teacher_shown), united_mask)
+        pull, count = agree(term, mixed, Reading(self_teacher_shown), clean_mask, lam)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from engine.distill import layer_maps, objectives
+from engine.distill.consistency import consistency
+from engine.distill.layer_maps import Pair
+from engine.distill.objectives import Projection
+from engine.distill.rows import Total, log_rows, row_kl, row_mse, scores
+from engine.distill.transport import Flow
+from engine.errors import CrildError, PresetError
+from engine.preset import schema
+
+T = TypeVar("T")
+
+
+class Shown(Protocol):
+    """What a model shows of one forward pass: tensors (batch, length, width) by layer, counted from 1."""
+
+    @property
+    def query(self) -> Mapping[int, Tensor]:
+        """Outputs of the query projections."""
+
+    @property
+    def key(self) -> Mapping[int, Tensor]:
+        """Outputs of the key projections."""
+
+    @property
+    def value(self) -> Mapping[int, Tensor]:
+        """Outputs of the value projections."""
+
+    @property
+    def hidden(self) -> Mapping[int, Tensor]:
+        """Outputs of the layers."""
+
+    @property
+    def embedding(self) -> Tensor | None:
+        """Output of the embeddings (batch, length, width)."""
+
+    @property
+    def logits(self) -> Tensor | None:
+        """(batch, classes)."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What must be known of a model to bind objectives to it."""
+
+    layers: int
+    width: int
+    heads: int
+
+
+@dataclass(frozen=True)
+class Term:
+    """One objective of a stage, its options resolved against both models."""
+
+    name: str
+    weight: float = 1.0
+    """For the loop to multiply with: no total here contains it."""
+    pairs: tuple[Pair, ...] = ()
+    """(teacher layer, student layer) from 1; summed. Empty for labels, logits and embedding."""
+    heads: int = 1
+    """Attention heads of both models, or relation heads."""
+    mse: bool = False
+    emd: bool = False
+    """`pairs` are all there are, and a `Flow` says how much each carries."""
+    temperature: float = 1.0
+    regression: bool = False
+    projects: bool = False
+    """The widths differ: the student's side passes through a learned projection to the teacher's width."""
+
+    @property
+    def student_layers(self) -> tuple[int, ...]:
+        """The student's layers that the term reads, each once."""
+        return tuple(sorted({student for _, student in self.pairs}))
+
+    @property
+    def teacher_layers(self) -> tuple[int, ...]:
+        """The teacher's layers that the term reads, each once."""
+        return tuple(sorted({teacher for teacher, _ in self.pairs}))
+
+
+@dataclass(frozen=True)
+class Reads:
+    """What a model must show: layers counted from 1."""
+
+    query: frozenset[int] = frozenset()
+    key: frozenset[int] = frozenset()
+    value: frozenset[int] = frozenset()
+    hidden: frozenset[int] = frozenset()
+    embedding: bool = False
+    logits: bool = False
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a model showed of a batch, with the scores made from it: each made once, however often it is compared."""
+
+    shown: Shown
+    _made: dict[tuple[str, int, int], Tensor] = field(default_factory=dict)
+
+    def scores(self, name: str, layer: int, heads: int) -> Tensor:
+        """The unmasked scores (batch, heads, query, key) of attention, or of query, key or value relations."""
+        made = self._made.get((name, layer, heads))
+        if made is None:
+            query, key = _SCORED[name]
+            left, right = getattr(self.shown, query)[layer], getattr(self.shown, key)[layer]
+            made = self._made[name, layer, heads] = scores(left, right, heads)
+        return made
+
+
+def bind(
+    stage: schema.Stage, teacher: Shape, student: Shape, *, temperature: float, regression: bool
+) -> tuple[Term, ...]:
+    """The terms of a stage, in the preset's order.
+
+    Args:
+        stage: as the preset has it.
+        teacher: the models' layers, widths and heads.
+        student: as above.
+        temperature: the stage's, or else the preset's for all stages.
+        regression: the task's labels are scores.
+
+    Raises:
+        PresetError: layers that don't exist, heads that don't divide a width, attention between unequal heads.
+    """
+    return tuple(
+        Term(
+            name=name,
+            weight=objective.weight,
+            pairs=_pairs(stage, name, objective, teacher, student),
+            heads=_heads(name, objective, teacher, student),
+            mse=objective.mse,
+            emd=name in schema.LAYER_OBJECTIVES and _layer_map(stage, objective) == "emd",
+            temperature=temperature,
+            regression=regression,
+            projects=name in ("hidden", "cls", "embedding") and teacher.width != student.width,
+        )
+        for name, objective in stage.terms().items()
+    )
+
+
+def reads(terms: Iterable[Term], side: Literal["student", "teacher", "target"]) -> Reads:
+    """What the student, the teacher, or the consistency's target must show for these terms."""
+    layers: dict[str, set[int]] = {"query": set(), "key": set(), "value": set(), "hidden": set()}
+    others: set[str] = set()
+    for term in terms:
+        if term.name in schema.LAYER_OBJECTIVES:
+            wanted = term.teacher_layers if side == "teacher" else term.student_layers
+            for tensor in _SCORED.get(term.name, ("hidden",)):
+                layers[tensor].update(wanted)
+        elif side == "student" or (side == "teacher" and term.name != "labels"):
+            others.add("embedding" if term.name == "embedding" else "logits")
+    return Reads(
+        **{name: frozenset(found) for name, found in layers.items()},
+        embedding="embedding" in others,
+        logits="logits" in others,
+    )
+
+
+def distil(
+    term: Term,
+    student: Reading,
+    teacher: Reading | None,
+    mask: Tensor,
+    *,
+    gold: Tensor | None = None,
+    lam: float | Tensor | None = None,
+    projection: Projection | None = None,
+    flow: Flow | None = None,
+) -> Total:
+    """The term's total between student and teacher (or labels), layer pairs summed, not yet weighted.
+
+    Args:
+        term: what is compared.
+        student: what the student showed.
+        teacher: what the teacher showed of the same inputs; the labels term does without.
+        mask: (batch, length), the attention mask that both ran with: under mixup the united one.
+        gold: (batch,) labels, for the labels term.
+        lam: λ where the inputs are mixed, for the labels term.
+        projection: from the student's width to the teacher's, where `term.projects`.
+        flow: of a term with `emd`: what `transport.flow` made of this batch's costs.
+    """
+    if term.name == "labels":
+        output, gold = _there(student.shown.logits), _there(gold)
+        return objectives.labels(output, gold, mask, regression=term.regression, lam=lam)
+    teacher = _there(teacher)
+    if term.name == "logits":
+        output, target = _there(student.shown.logits), _there(teacher.shown.logits)
+        return objectives.logits(output, target, mask, temperature=term.temperature, regression=term.regression)
+    if term.name == "embedding":
+        output, target = _there(student.shown.embedding), _there(teacher.shown.embedding)
+        return objectives.embedding(output, target, mask, projection)
+    shares = _there(flow) if term.emd else tuple((pair, 1.0) for pair in term.pairs)
+    sums = [
+        share
+        * _distance(term, _student_side(term, student, s, projection), _target_side(term, teacher, t, mask), mask)[0]
+        for (t, s), share in shares
+    ]
+    return torch.stack(sums).sum(), objectives.positions(term.name, mask)
+
+
+def agree(term: Term, student: Reading, target: Reading, mask: Tensor, lam: float | Tensor) -> Total:
+    """The consistency term of a layer objective, over the student's layers that it reads, not yet weighted or ramped.
+
+    The two models have one architecture, so no projection is involved: layer s is compared with layer s. With `emd`
+    the layers share a flow of 1 evenly.
+
+    Args:
+        term: one of `schema.LAYER_OBJECTIVES`.
+        student: what the student showed of the mixed inputs.
+        target: what the self-teacher (or the student) showed of the clean ones.
+        mask: (batch, length), the clean batch's attention mask.
+        lam: λ of the mixed inputs.
+    """
+    sums: list[Tensor] = []
+    for layer in term.student_layers:
+        side = _student_side(term, student, layer, None)
+
+        def distance(of: tuple[Tensor, ...], rows: Tensor, side: Tensor = side) -> Total:
+            return _distance(term, side, of[0], rows)
+
+        sums.append(consistency(distance, (_target_side(term, target, layer, mask),), mask, lam)[0])
+    share = 1 / len(sums) if term.emd else 1.0
+    return share * torch.stack(sums).sum(), objectives.positions(term.name, mask)
+
+
+def costs(term: Term, student: Reading, teacher: Reading, mask: Tensor, projection: Projection | None = None) -> Total:
+    """What each pair of layers would cost, for `transport.plan`: a sum of shape (student layers, teacher layers).
+
+    Without gradient: `distil` takes that of the pairs that the plan uses. Sums and counts of micro-batches and
+    processes can be added before they are divided. Arguments as for `distil`.
+    """
+    # The student's scores are made before gradients are switched off: `distil` finds them in the reading again.
+    ours = [_student_side(term, student, layer, projection) for layer in term.student_layers]
+    with torch.no_grad():
+        theirs = [_target_side(term, teacher, layer, mask) for layer in term.teacher_layers]
+        sums = [torch.stack([_distance(term, s, t, mask)[0] for t in theirs]) for s in ours]
+    return torch.stack(sums), objectives.positions(term.name, mask)
+
+
+_SCORED = {
+    "attention": ("query", "key"),
+    "query": ("query", "query"),
+    "key": ("key", "key"),
+    "value": ("value", "value"),
+}
+"""Objectives that compare rows of scores, and the tensors that the scores are products of."""
+
+
+def _student_side(term: Term, reading: Reading, layer: int, projection: Projection | None) -> Tensor:
+    if term.name in _SCORED:
+        return reading.scores(term.name, layer, term.heads)
+    states = reading.shown.hidden[layer]
+    if term.name == "cls":
+        states = states[:, :1]
+    return states if projection is None else projection(states)
+
+
+def _target_side(term: Term, reading: Reading, layer: int, mask: Tensor) -> Tensor:
+    if term.name in _SCORED:
+        made = reading.scores(term.name, layer, term.heads).detach()
+        return made if term.mse else log_rows(made, mask)
+    states = reading.shown.hidden[layer]
+    return states[:, :1] if term.name == "cls" else states
+
+
+def _distance(term: Term, student: Tensor, target: Tensor, mask: Tensor) -> Total:
+    if term.name in _SCORED:
+        return (row_mse if term.mse else row_kl)(student, target, mask, mask)
+    return (objectives.cls if term.name == "cls" else objectives.hidden)(student, target, mask)
+
+
+def _layer_map(stage: schema.Stage, objective: schema.Objective) -> schema.LayerMap:
+    return stage.layer_map if objective.layer_map is None else objective.layer_map
+
+
+def _pairs(
+    stage: schema.Stage, name: str, objective: schema.Objective, teacher: Shape, student: Shape
+) -> tuple[Pair, ...]:
+    if name not in schema.LAYER_OBJECTIVES:
+        return ()
+    return tuple(layer_maps.pairs(_layer_map(stage, objective), teacher.layers, student.layers))
+
+
+def _heads(name: str, objective: schema.Objective, teacher: Shape, student: Shape) -> int:
+    if name == "attention" and teacher.heads != student.heads:
+        raise _fault(
+            f"attention compares head with head, but the teacher has {teacher.heads} heads and the student "
+            f"{student.heads}: use query, key and value relations, which may have any number of heads"
+        )
+    heads = objective.relation_heads or student.heads
+    for model, width in (("teacher", teacher.width), ("student", student.width)):
+        if name in _SCORED and width % heads:
+            raise _fault(
+                f"{name} with {heads} relation heads cannot cut the {model}'s width of {width} evenly: "
+                f"set relation_heads to a number that divides {teacher.width} and {student.width}"
+            )
+    return heads
+
+
+def _fault(sentence: str) -> PresetError:
+    return PresetError([CrildError(sentence, key="stage.objectives")])
+
+
+def _there(thing: T | None) -> T:
+    assert thing is not None, "the models were not asked to show what this term compares"
+    return thing

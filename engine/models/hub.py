@@ -1,0 +1,183 @@
+"""Model folders: on this machine, or fetched from the hub into its cache.
+
+Everything that can go wrong with the hub is met here, once: what the rest of the package loads is a local folder.
+`HF_ENDPOINT` (a mirror), the proxy variables, `HF_TOKEN`, `HF_HUB_OFFLINE` and `HF_HOME` are respected, since
+huggingface_hub reads them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from fnmatch import fnmatch
+from pathlib import Path
+
+from huggingface_hub import HfApi, constants, hf_hub_download, try_to_load_from_cache
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    HTTPError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from engine.errors import ModelError
+from engine.preset.text import plain
+
+SECONDS = 8.0
+"""How long the hub may take to say that it is there."""
+
+SAFE = ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json")
+PICKLED = ("pytorch_model.bin", "pytorch_model-*-of-*.bin", "pytorch_model.bin.index.json")
+TOKENIZER = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+    "vocab.txt", "vocab.json", "merges.txt", "*.model",
+)  # fmt: skip
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def is_local(model: str) -> bool:
+    """Whether a name means a folder on this machine: it is one, or it is written like a path."""
+    return Path(model).is_dir() or model.startswith(("/", "./", "../", "~", "\\")) or model.count("/") > 1
+
+
+def resolve_revision(model: str, revision: str | None = None) -> str | None:
+    """The commit that `revision` (the main branch when None) of a hub model stands for; None for a folder.
+
+    A full commit is returned as it is. When the hub cannot be reached, the commit that its cache holds for the
+    revision. Raises `ModelError` when there is no such model or revision, or neither hub nor cache knows.
+    """
+    if is_local(model):
+        return None
+    if revision is not None and _COMMIT.fullmatch(revision):
+        return revision
+    with _told(model, revision):
+        try:
+            commit: str = HfApi().model_info(model, revision=revision, timeout=SECONDS).sha
+        except (HTTPError, OSError) as error:
+            cached = None if _is_answer(error) else _cached_commit(model, revision)
+            if cached is None:
+                raise
+            return cached
+    return commit
+
+
+def fetch(model: str, revision: str | None = None, *, code: bool = False) -> Path:
+    """The local folder of a model: the folder itself, or the hub's files in its cache (code only with `code`).
+
+    Weights are fetched as safetensors where there are any, else pickled. Raises `ModelError` when there is no such
+    folder, model or revision, or when neither hub nor cache has it.
+    """
+    if is_local(model):
+        folder = Path(model).expanduser()
+        if not folder.is_dir():
+            what = "is a file, not a folder" if folder.exists() else "does not exist"
+            raise ModelError(f"the model folder {plain(model)} {what}", file=plain(model))
+        return folder
+    commit = resolve_revision(model, revision)
+    folder = _cached_folder(model, commit)
+    if folder is not None:
+        return folder
+    with _told(model, revision):
+        names = [file.rfilename for file in HfApi().model_info(model, revision=commit, timeout=SECONDS).siblings or ()]
+        paths = [Path(hf_hub_download(model, name, revision=commit)) for name in wanted(names, code=code)]
+    if not paths:
+        raise ModelError(f"the hub model {plain(model)} holds no files of a transformers model")
+    return paths[0].parent
+
+
+def wanted(names: Sequence[str], *, code: bool = False) -> list[str]:
+    """The files of a model repository that are needed, the weights last (so that their presence means all is there)."""
+    weights = next((group for group in (SAFE, PICKLED) if any(_matches(name, group) for name in names)), ())
+    small = ("config.json", *TOKENIZER, *(("*.py",) if code else ()))
+    order = {pattern: rank for rank, pattern in enumerate((*small, *weights))}
+    chosen = [(rank, name) for name in names if (rank := _rank(name, order)) is not None]
+    return [name for _, name in sorted(chosen)]
+
+
+def _rank(name: str, order: dict[str, int]) -> int | None:
+    if "/" in name:
+        return None
+    return next((rank for pattern, rank in order.items() if fnmatch(name, pattern)), None)
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return "/" not in name and any(fnmatch(name, pattern) for pattern in patterns)
+
+
+def _cached_commit(model: str, revision: str | None) -> str | None:
+    """The commit of a cached model, from the cache alone."""
+    path = try_to_load_from_cache(model, "config.json", revision=revision)
+    return Path(path).parent.name if isinstance(path, str) else None
+
+
+def _cached_folder(model: str, commit: str | None) -> Path | None:
+    """The cached snapshot of a commit if it is complete: config, a tokenizer, all weights."""
+    path = try_to_load_from_cache(model, "config.json", revision=commit)
+    if not isinstance(path, str):
+        return None
+    folder = Path(path).parent
+    names = [file.name for file in folder.iterdir()]
+    complete = any(_matches(name, TOKENIZER) for name in names) and not missing_weights(folder)
+    return folder if complete else None
+
+
+def missing_weights(folder: Path) -> list[str]:
+    """Names of weight files that a model folder should hold but does not."""
+    for pattern in (*SAFE[:1], *PICKLED[:1]):
+        if (folder / pattern).is_file():
+            return []
+    for index in (SAFE[2], PICKLED[2]):
+        if (folder / index).is_file():
+            shards = set(re.findall(r'"([^"/\\]+\.(?:safetensors|bin))"', (folder / index).read_text("utf-8")))
+            return sorted(shard for shard in shards if not (folder / shard).is_file())
+    return [SAFE[0]]
+
+
+def _is_answer(error: Exception) -> bool:
+    """Whether the hub was there and refused, rather than not reached or out of order."""
+    known = (RepositoryNotFoundError, RevisionNotFoundError, GatedRepoError)
+    return isinstance(error, known)
+
+
+@contextmanager
+def _told(model: str, revision: str | None) -> Iterator[None]:
+    """Turns what the hub's client raises into a sentence with the way out."""
+    name = plain(model)
+    hub = plain(constants.ENDPOINT)
+    try:
+        yield
+    except HFValidationError:
+        raise ModelError(f"{name} is neither an existing folder nor a valid hub id (owner/name)") from None
+    except GatedRepoError:
+        raise ModelError(
+            f"the hub model {name} is given out only to those who accepted its terms: accept them at {hub}/{name}, "
+            "then log in (hf auth login, or HF_TOKEN)"
+        ) from None
+    except RepositoryNotFoundError:
+        raise ModelError(
+            f"there is no model {name} at {hub}, nor a folder of that name; a private model needs a login "
+            "(hf auth login, or HF_TOKEN)"
+        ) from None
+    except RevisionNotFoundError:
+        raise ModelError(f"the hub model {name} has no revision {plain(str(revision))}", key="revision") from None
+    except (HTTPError, LocalEntryNotFoundError, ConnectionError) as error:
+        raise ModelError(_unreachable(name, hub, error)) from None
+    except OSError as error:
+        raise ModelError(f"the hub model {name} cannot be stored in {constants.HF_HUB_CACHE}: {plain(str(error))}") from None
+
+
+def _unreachable(name: str, hub: str, error: Exception) -> str:
+    if constants.HF_HUB_OFFLINE:
+        why = "the hub is switched off (HF_HUB_OFFLINE)"
+    elif isinstance(error, HfHubHTTPError) and error.response is not None:
+        why = f"{hub} answered with an error ({error.response.status_code})"
+    else:
+        why = f"{hub} cannot be reached ({plain(type(error).__name__)})"
+    return (
+        f"{why}, and the model {name} is not in the cache; give a local folder instead, set HF_ENDPOINT to a mirror, "
+        f"or copy a cache that holds it to {plain(str(constants.HF_HUB_CACHE))}"
+    )

@@ -1,0 +1,149 @@
+"""Small files that are written whole or not at all, and read without ever being trusted."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import stat
+import threading
+from collections.abc import Mapping
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from engine.errors import RunError
+
+LARGEST = 16 * 2**20
+"""Bytes of a record that a reader takes in; anything larger was not written by crild."""
+
+_serial = count()
+
+_CAUSES = {
+    errno.ENOSPC: "no space is left on the device",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "permission is denied",
+    errno.EPERM: "the system does not permit it",
+    errno.EIO: "the device reports an input/output error",
+    errno.ENAMETOOLONG: "the name is too long",
+    errno.ENOTDIR: "a part of its path is a file, not a folder",
+    errno.ENOENT: "the folder does not exist (any more)",
+    errno.EMFILE: "too many files are open",
+    errno.ENFILE: "too many files are open on this system",
+}
+
+
+def cause(error: OSError) -> str:
+    """Why the system refused, in words that end a sentence: "no space is left on the device"."""
+    known = _CAUSES.get(error.errno or 0)
+    return known or (error.strerror or str(error) or type(error).__name__)
+
+
+def write_atomic(path: Path, data: bytes | str, *, durable: bool = True) -> None:
+    """Replace `path` by `data` so that a reader sees the old content or the new, never a part.
+
+    The data goes into a temporary file beside it, is flushed to the device, and takes the name. With `durable` the
+    folder is flushed too, so that the new name survives a loss of power. Raises OSError (see `cause`), leaving the old
+    content as it was.
+    """
+    content = data.encode() if isinstance(data, str) else data
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}-{threading.get_ident()}-{next(_serial)}")
+    try:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            write_all(handle, content)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if durable:
+        flush_folder(path.parent)
+
+
+def write_all(handle: int, content: bytes) -> None:
+    """Write every byte to a file descriptor, however often the system takes only a part."""
+    view = memoryview(content)
+    while view:
+        view = view[os.write(handle, view) :]
+
+
+def flush_folder(folder: Path) -> None:
+    """Flush a folder's entries to the device; file systems that cannot do this are let be."""
+    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES):
+            raise
+    finally:
+        os.close(handle)
+
+
+def finite(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """`value` as strict JSON can hold it: non-finite numbers become None, tuples lists, paths text; at any depth."""
+    if isinstance(value, bool) or value is None or isinstance(value, int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [finite(item) for item in value]
+    return str(value)
+
+
+def write_json(path: Path, value: Mapping[str, Any], *, durable: bool = True) -> None:
+    """Write an object as indented JSON, atomically. Raises RunError whose sentence names the file and the cause."""
+    text = json.dumps(finite(value), indent=1, allow_nan=False) + "\n"
+    try:
+        write_atomic(path, text, durable=durable)
+    except OSError as error:
+        raise RunError(f"cannot be written: {cause(error)}", file=str(path)) from error
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file. Raises FileNotFoundError when missing, RunError with the reason when unreadable."""
+    try:
+        content = _read_regular(path)
+        value = json.loads(content, parse_constant=lambda _: None)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise RunError(f"cannot be read: {cause(error)}", file=str(path)) from error
+    except (ValueError, RecursionError) as error:  # torn, not UTF-8, absurdly nested, absurdly long numbers
+        raise RunError(
+            "is not complete JSON: it was cut off, or written by something else", file=str(path)
+        ) from error
+    if not isinstance(value, dict):
+        raise RunError("holds no JSON object: it was written by something else", file=str(path))
+    return value
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The JSON object in a file, or None when it is missing, torn, or no object."""
+    try:
+        return read_object(path)
+    except (FileNotFoundError, RunError):
+        return None
+
+
+def _read_regular(path: Path) -> bytes:
+    """Bytes of a regular file; never waits on a pipe or device that took its place."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise RunError("is not a plain file", file=str(path))
+        if found.st_size > LARGEST:
+            raise RunError(f"is {found.st_size} bytes long: it was not written by crild", file=str(path))
+        parts = []
+        while part := os.read(handle, 2**20):
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        os.close(handle)

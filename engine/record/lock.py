@@ -1,0 +1,178 @@
+"""One engine process for each run directory: a lock that dies with its owner, whatever children it leaves behind.
+
+POSIX record locks belong to a process, not to an open file: a forked child never holds its parent's lock, so a data
+loading worker that outlives a killed engine does not keep the run locked. The price is that closing ANY descriptor of
+the lock file in the owning process drops the lock; therefore nothing but this module opens that file, and `held` asks a
+table of this process's own locks first.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from engine.errors import RunError
+from engine.record.files import cause, read_json
+from engine.record.owner import Owner
+from engine.record.paths import LOCK, STATUS
+
+_BUSY = (errno.EACCES, errno.EAGAIN)
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
+
+_mine: dict[Path, int] = {}
+"""Lock files that this process holds, with its process id: a forked child inherits the table, not the locks."""
+
+
+class FileLock:
+    """An exclusive lock on a file, held by this process until `release` or its end."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.parent.resolve() / path.name
+        self._handle: int | None = None
+
+    def try_acquire(self) -> bool:
+        """Take the lock if it is free. Raises OSError when the file cannot be opened.
+
+        On a file system without locks this succeeds: the owner written in a record is then all that guards it.
+        """
+        if _held_here(self.path):
+            return False
+        handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in _BUSY or error.errno not in _NO_LOCKS:
+                os.close(handle)
+            if error.errno in _BUSY:
+                return False
+            if error.errno not in _NO_LOCKS:
+                raise
+        if not _same_file(handle, self.path):  # the folder was removed or replaced meanwhile
+            os.close(handle)
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path))
+        self._handle = handle
+        _mine[self.path] = os.getpid()
+        return True
+
+    def acquire(self, wait: float) -> bool:
+        """Take the lock, trying for `wait` seconds. Raises OSError when the file cannot be opened."""
+        until = time.monotonic() + wait
+        while not self.try_acquire():
+            if time.monotonic() >= until:
+                return False
+            time.sleep(0.02)
+        return True
+
+    def release(self) -> None:
+        """Let the lock go; does nothing when it is not held, or in a forked child of its owner."""
+        if self._handle is None:
+            return
+        if _mine.get(self.path) == os.getpid():
+            del _mine[self.path]
+        os.close(self._handle)
+        self._handle = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+class RunLock(FileLock):
+    """The lock of a run directory: who holds it is the run's engine."""
+
+    def __init__(self, run_dir: Path) -> None:
+        super().__init__(run_dir / LOCK)
+        self.run_dir = run_dir
+
+    def take(self, wait: float = 0.0) -> None:
+        """Take the lock, trying for `wait` seconds. Raises RunError that names the owner, or says what stands in the way."""
+        try:
+            taken = self.acquire(wait)
+        except OSError as error:
+            raise RunError(f"the run cannot be locked: {cause(error)}", file=str(self.path)) from error
+        if not taken:
+            raise RunError(busy(self.run_dir))
+        if _living_owner(self.run_dir) is not None:  # no locks on this file system, or the owner lost its lock
+            self.release()
+            raise RunError(busy(self.run_dir))
+
+
+def held(run_dir: Path) -> bool:
+    """Whether a process (this one included) holds the run's lock. Never takes it, creates nothing."""
+    path = run_dir.resolve() / LOCK
+    answer = file_held(path)
+    return _living_owner(run_dir) is not None if answer is None else answer
+
+
+def file_held(path: Path) -> bool | None:
+    """Whether a process holds the lock of a file; None when its file system knows no locks."""
+    path = path.parent.resolve() / path.name
+    if _held_here(path):
+        return True
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return _query(handle)
+    finally:
+        os.close(handle)
+
+
+def busy(run_dir: Path) -> str:
+    """The sentence for who comes second: who works on the run, and what can be done."""
+    status = read_json(run_dir / STATUS) or {}
+    try:
+        who = str(Owner.from_dict(status["owner"]))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        who = "another process"
+    name = run_dir.name
+    return f"the run {name!r} is being worked on by {who}: watch it with `crild attach {name}`, or stop it first"
+
+
+def _held_here(path: Path) -> bool:
+    return _mine.get(path) == os.getpid()
+
+
+def _same_file(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except OSError:
+        return False
+
+
+def _query(handle: int) -> bool | None:
+    """F_GETLK: would an exclusive lock be refused?"""
+    mac = sys.platform == "darwin"
+    # struct flock, as the C compiler lays it out: Linux (64 bit) type, whence, start, len, pid; macOS start, len, pid, ...
+    layout = "@qqihh" if mac else "@hhqqi4x"
+    question = (0, 0, 0, fcntl.F_WRLCK, os.SEEK_SET) if mac else (fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    try:
+        answer = fcntl.fcntl(handle, fcntl.F_GETLK, struct.pack(layout, *question))
+    except OSError:
+        return None
+    kind: int = struct.unpack(layout, answer)[3 if mac else 0]
+    return kind != fcntl.F_UNLCK
+
+
+def _living_owner(run_dir: Path) -> Owner | None:
+    """The owner that a status names, while it lives and is not this process."""
+    status = read_json(run_dir / STATUS)
+    if status is None or status.get("state") not in ("running", "stopping"):
+        return None
+    try:
+        owner = Owner.from_dict(status["owner"])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+    return owner if owner.state() == "alive" and owner.pid != os.getpid() else None

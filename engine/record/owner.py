@@ -1,0 +1,144 @@
+"""Which process owns a run, told so exactly that a reused process id or a rebooted machine is never taken for it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, Self
+
+OwnerState = Literal["alive", "gone", "elsewhere"]
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A process on a machine.
+
+    `started` is its start time in seconds: since boot on Linux (exact, and deaf to clock changes), since 1970 elsewhere.
+    `boot_id` names the machine's present uptime, `pid_namespace` the container's view of process ids ("" where there is
+    no such thing).
+    """
+
+    host: str
+    pid: int
+    started: float
+    boot_id: str
+    pid_namespace: str
+
+    @classmethod
+    def current(cls) -> Self:
+        """This process."""
+        pid = os.getpid()
+        return cls(socket.gethostname(), pid, start_time(pid) or 0.0, boot_id(), pid_namespace())
+
+    def state(self) -> OwnerState:
+        """"alive"; "gone" (ended, or its machine was restarted); "elsewhere" when it cannot be seen from here."""
+        same_host = self.host == socket.gethostname()
+        if self.boot_id != boot_id():
+            return "gone" if same_host else "elsewhere"
+        if not self.boot_id and not same_host:  # no uptime to compare: the name has to do
+            return "elsewhere"
+        if self.pid_namespace != pid_namespace():
+            return "elsewhere"
+        return "alive" if self._runs() else "gone"
+
+    def _runs(self) -> bool:
+        started = start_time(self.pid)
+        if started is not None:
+            return abs(started - self.started) < 1.0 if self.started else True
+        return False
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """From plain data. Raises ValueError when a field is missing or of another type."""
+        host, pid, started = data.get("host"), data.get("pid"), data.get("started")
+        boot, namespace = data.get("boot_id", ""), data.get("pid_namespace", "")
+        if not (isinstance(host, str) and isinstance(boot, str) and isinstance(namespace, str)):
+            raise ValueError("owner: host, boot_id and pid_namespace must be text")
+        if isinstance(pid, bool) or not isinstance(pid, int) or not 0 < pid < 2**31:
+            raise ValueError("owner: pid must be a process id")
+        if isinstance(started, bool) or not isinstance(started, int | float):
+            raise ValueError("owner: started must be a number")
+        return cls(host, pid, float(started), boot, namespace)
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host!r}"
+
+
+def start_time(pid: int) -> float | None:
+    """When a process of this machine started (see `Owner.started`); None when there is none, or only its remains.
+
+    0.0 when it runs but belongs to someone whose processes are hidden from us.
+    """
+    if sys.platform == "linux":
+        return _start_time_linux(pid)
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
+    except psutil.NoSuchProcess:
+        return None
+    except psutil.AccessDenied:
+        return 0.0
+
+
+def _start_time_linux(pid: int) -> float | None:
+    try:
+        line = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return 0.0 if _hidden(pid) else None
+    fields = line[line.rindex(b")") + 2 :].split()  # the name in parentheses may hold spaces and parentheses
+    if fields[0] in (b"Z", b"X", b"x"):  # ended, and waiting to be noticed by its parent
+        return None
+    return int(fields[19]) / os.sysconf("SC_CLK_TCK")
+
+
+def _hidden(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True  # it exists, mounted out of sight (hidepid)
+    except OSError:
+        return False
+    return False
+
+
+@cache
+def boot_id() -> str:
+    """A name for this machine's present uptime; "" when the system has none."""
+    if sys.platform == "linux":
+        try:
+            return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        except OSError:
+            return ""
+    if sys.platform == "darwin":
+        return _sysctl("kern.bootsessionuuid")
+    return ""
+
+
+def pid_namespace() -> str:
+    """A name for the set of process ids that this process sees; "" where there is only one."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
+def _sysctl(name: str) -> str:
+    import ctypes
+
+    library = ctypes.CDLL(None)
+    size = ctypes.c_size_t(128)
+    buffer = ctypes.create_string_buffer(128)
+    if library.sysctlbyname(name.encode(), buffer, ctypes.byref(size), None, 0):
+        return ""
+    return buffer.value.decode(errors="replace")

@@ -1,0 +1,71 @@
+"""Where run directories and caches lie, and what the files of a run directory are called."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+PRESET = "preset.toml"
+STATUS = "status.json"
+ENVIRONMENT = "environment.json"
+ANNOTATIONS = "annotations.json"
+RESULTS = "results.json"
+LOCK = "lock"
+CHECKPOINTS = "checkpoints"
+PREDICTIONS = "predictions"
+TEACHER = "teacher"
+STUDENT = "student"
+QUEUES = ".queue"
+"""Folder of queue records inside a runs directory."""
+
+_ATTEMPT_FILE = re.compile(r"(events|log)\.([1-9][0-9]{0,8})\.(jsonl|txt)")
+
+
+def runs_dir(option: str | Path | None = None) -> Path:
+    """The absolute folder of run directories: `option` (as `--runs-dir`), else `$CRILD_RUNS_DIR`, else `./runs`."""
+    chosen = str(option) if option else os.environ.get("CRILD_RUNS_DIR") or "runs"
+    return Path(chosen).expanduser().absolute()
+
+
+def cache_dir() -> Path:
+    """The absolute folder of crild's caches: `$CRILD_CACHE_DIR`, else `crild` in the user's cache folder."""
+    chosen = os.environ.get("CRILD_CACHE_DIR")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("crild", appauthor=False)).absolute()
+
+
+def events_file(run_dir: Path, attempt: int) -> Path:
+    """The event file of an attempt (counted from 1)."""
+    return run_dir / f"events.{attempt}.jsonl"
+
+
+def log_file(run_dir: Path, attempt: int) -> Path:
+    """What the engine process of an attempt (counted from 1) printed."""
+    return run_dir / f"log.{attempt}.txt"
+
+
+def _numbered(run_dir: Path, kind: str) -> dict[int, Path]:
+    try:
+        names = os.listdir(run_dir)  # noqa: PTH208 - called for every poll; a Path for each name would double its cost
+    except OSError:
+        return {}
+    found = {}
+    for name in names:
+        match = _ATTEMPT_FILE.fullmatch(name)
+        if match and match[1] == kind:
+            found[int(match[2])] = run_dir / name
+    return dict(sorted(found.items()))
+
+
+def event_files(run_dir: Path) -> dict[int, Path]:
+    """Event files by attempt, in order; empty when there are none or the folder cannot be read."""
+    return _numbered(run_dir, "events")
+
+
+def log_files(run_dir: Path) -> dict[int, Path]:
+    """Log files by attempt, in order; empty when there are none or the folder cannot be read."""
+    return _numbered(run_dir, "log")

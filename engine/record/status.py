@@ -1,0 +1,201 @@
+"""status.json: what is known about a run at this moment, in one frozen record with one serializer."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+from engine.errors import CrildError, RunError
+from engine.record.owner import Owner
+
+SCHEMA_VERSION = 1
+
+ENDED = frozenset({"finished", "failed", "stopped", "preempted"})
+"""States in which no engine works on the run, and none will unless it is resumed."""
+ACTIVE = frozenset({"running", "stopping"})
+"""States that an engine process stands behind."""
+STATES = ("created", "queued", "running", "stopping", "finished", "failed", "stopped", "preempted")
+"""What status.json can say."""
+DERIVED = ("lost", "stalled", "unreadable")
+"""What only a reader can tell: the owner is gone; it lives but is silent; the status cannot be read."""
+
+STALLED_AFTER = 60.0
+"""Seconds without a heartbeat after which a living owner counts as stalled."""
+LOST_AFTER = 120.0
+"""Seconds without a heartbeat after which an owner that cannot be seen from here counts as gone."""
+START_WITHIN = 60.0
+"""Seconds in which a created run must find its engine."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why a run failed: the sentence for the person at the terminal, and where the fault is."""
+
+    kind: str
+    """As `CrildError.kind`: run, usage, preset, data, model; or "bug" for a fault of crild itself."""
+    sentence: str
+    file: str | None = None
+    line: int | None = None
+    key: str | None = None
+
+    @classmethod
+    def from_error(cls, error: CrildError) -> Self:
+        """The record of an error; of several problems at once, their sentences one a line."""
+        problems = getattr(error, "problems", (error,))
+        sentence = error.sentence if len(problems) == 1 else str(error)
+        return cls(error.kind, sentence, error.file, error.line, error.key)
+
+    def __str__(self) -> str:
+        place = ":".join(str(part) for part in (self.file, self.line) if part is not None)
+        return f"{place}: {self.sentence}" if place and "\n" not in self.sentence else self.sentence
+
+
+@dataclass(frozen=True)
+class Status:
+    """The state of a run. Times are seconds since 1970; steps are optimiser steps."""
+
+    id: str
+    created: float
+    state: str = "created"
+    attempt: int = 0
+    """Engine processes that have worked on this run so far."""
+    started: float | None = None
+    """When the present (or last) attempt began."""
+    ended: float | None = None
+    """When the run finished, failed or was stopped."""
+    stage: str | None = None
+    stage_index: int = 0
+    """Of the present stage, counted from 1; 0 before the first."""
+    stages: int = 0
+    step: int = 0
+    """Steps done in the present stage."""
+    steps: int = 0
+    """Steps of the present stage."""
+    done: int = 0
+    """Steps done over all stages."""
+    total: int = 0
+    """Steps of all stages."""
+    preset: str = ""
+    """Names of the merged presets, joined by "+"."""
+    task: str = ""
+    method: str = ""
+    seed: int = 0
+    device: str | None = None
+    metric_name: str | None = None
+    """The task's primary metric; the figures below are its values."""
+    last: float | None = None
+    best: float | None = None
+    teacher: float | None = None
+    majority: float | None = None
+    self_teacher: float | None = None
+    eta: float | None = None
+    """Seconds until the run is done."""
+    rate: float | None = None
+    """Examples a second."""
+    owner: Owner | None = None
+    heartbeat: float | None = None
+    error: Fault | None = None
+    exit_code: int | None = None
+    queue: str | None = None
+    """Id of the queue that starts the run."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data, `schema` first; numbers that are not finite become None."""
+        data: dict[str, Any] = {"schema": SCHEMA_VERSION, **asdict(self)}
+        return {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in data.items()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """From plain data; keys of later versions are ignored.
+
+        Raises RunError with a sentence when the schema is newer, a key is missing, or a value has another type.
+        """
+        schema = data.get("schema")
+        if isinstance(schema, int) and not isinstance(schema, bool) and schema > SCHEMA_VERSION:
+            raise RunError(
+                f"was written by a newer crild (schema {schema}, this one reads {SCHEMA_VERSION}): upgrade crild to use it"
+            )
+        if schema != SCHEMA_VERSION:
+            raise RunError("has no schema version that crild knows: it was written by something else")
+        values: dict[str, Any] = {}
+        for name, expected in _TYPES.items():
+            if name in data:
+                values[name] = _checked(name, data[name], expected)
+        for name in ("id", "created", "state"):
+            if values.get(name) is None:
+                raise RunError(f"has no {name}: it was written by something else", key=name)
+        if values["state"] not in STATES:
+            raise RunError(f"says the state {values['state']!r}, which is none of {', '.join(STATES)}", key="state")
+        values["owner"] = _owner(data.get("owner"))
+        values["error"] = _fault(data.get("error"))
+        return cls(**values)
+
+
+_TYPES: dict[str, str] = {item.name: str(item.type) for item in fields(Status) if item.name not in ("owner", "error")}
+_ACCEPTED: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float)}
+
+
+def _checked(name: str, value: Any, expected: str) -> Any:  # noqa: ANN401 - any JSON value
+    base = expected.removesuffix(" | None")
+    if value is None and base != expected:
+        return None
+    if isinstance(value, bool) or not isinstance(value, _ACCEPTED[base]):
+        raise RunError(f"says {name} = {str(value)[:60]!r}, which is no {base}", key=name)
+    if base == "float":
+        try:
+            return float(value)
+        except OverflowError as error:
+            raise RunError(f"says {name} = a number too large to be true", key=name) from error
+    return value
+
+
+def _owner(data: object) -> Owner | None:
+    if data is None:
+        return None
+    if not isinstance(data, Mapping):
+        raise RunError("says an owner that is no table", key="owner")
+    try:
+        return Owner.from_dict(data)
+    except (ValueError, OverflowError) as error:
+        raise RunError(f"says an owner that cannot be one: {error}", key="owner") from error
+
+
+def _fault(data: object) -> Fault | None:
+    if data is None:
+        return None
+    if not isinstance(data, Mapping):
+        return Fault("run", str(data))
+    line = data.get("line")
+    return Fault(
+        str(data.get("kind", "run")),
+        str(data.get("sentence", "")),
+        None if data.get("file") is None else str(data["file"]),
+        line if isinstance(line, int) else None,
+        None if data.get("key") is None else str(data["key"]),
+    )
+
+
+def derived(status: Status, now: float | None = None, *, queue_alive: bool | None = None) -> str:
+    """The state as a reader should show it: the written one, or "lost" or "stalled" where that is no longer true.
+
+    `now` is seconds since 1970 (the clock's when left out). `queue_alive` says whether the process of `status.queue`
+    works; None when that is not known, which leaves a queued run queued.
+    """
+    present = time.time() if now is None else now
+    if status.state in ENDED:
+        return status.state
+    if status.state == "queued":
+        return "lost" if queue_alive is False else "queued"
+    if status.owner is None:
+        waited = present - (status.heartbeat or status.created)
+        return "lost" if status.state in ACTIVE or waited > START_WITHIN else status.state
+    silent = present - (status.heartbeat or status.started or status.created)
+    where = status.owner.state()
+    if where == "gone" or (where == "elsewhere" and silent > LOST_AFTER):
+        return "lost"
+    if where == "alive" and silent > STALLED_AFTER:
+        return "stalled"
+    return status.state

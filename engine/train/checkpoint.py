@@ -1,0 +1,185 @@
+"""Checkpoints: each whole or absent, verified by sizes and hashes, the last good one never deleted first."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from engine.errors import RunError
+
+FORMAT = 1
+_NAME = re.compile(r"^(?P<place>\d{3})-(?P<stage>[a-z0-9_-]+)-(?P<step>\d{8})$")
+
+Tensors = dict[str, dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint on disk: the stage's place in the run (from 0), its name, and the steps completed in it."""
+
+    path: Path
+    place: int
+    stage: str
+    step: int
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What is not a tensor: best evaluation so far, layer weights, what earlier stages gave."""
+        return dict(json.loads((self.path / "state.json").read_text()))
+
+    def tensors(self, part: str) -> dict[str, Tensor]:
+        """The tensors of one part ("model", "optimiser", "average", "projections"); empty when it has none."""
+        file = self.path / f"{part}.safetensors"
+        return load_file(file) if file.exists() else {}
+
+
+def folder(run_dir: Path) -> Path:
+    """Where a run keeps its checkpoints."""
+    return run_dir / "checkpoints"
+
+
+def save(run_dir: Path, *, place: int, stage: str, step: int, tensors: Tensors, state: dict[str, Any]) -> Checkpoint:
+    """Write a checkpoint in a temporary folder, flush it to the disk, then give it its name.
+
+    Raises RunError when the disk refuses; what was there before stays.
+    """
+    path = folder(run_dir) / f"{place:03d}-{stage}-{step:08d}"
+    _write(path, tensors, state)
+    return Checkpoint(path, place, stage, step)
+
+
+def save_best(run_dir: Path, *, stage: str, step: int, model: dict[str, Tensor]) -> str:
+    """Keep the weights of the best evaluation; returns the folder's name, by which a checkpoint refers to them."""
+    name = f"best-{stage}-{step:08d}"
+    _write(folder(run_dir) / name, {"model": model}, {})
+    return name
+
+
+def load_best(run_dir: Path, name: str) -> dict[str, Tensor]:
+    """The weights that `save_best` kept. Raises RunError when they are damaged or gone."""
+    path = folder(run_dir) / name
+    if not is_whole(path):
+        raise RunError(f"the best weights of this run, checkpoints/{name}, are damaged or gone", file=str(path))
+    return load_file(path / "model.safetensors")
+
+
+def whole_checkpoints(run_dir: Path) -> list[Checkpoint]:
+    """Every checkpoint of the run that is complete and unchanged, the newest first."""
+    found = [c for c in _named(run_dir) if is_whole(c.path)]
+    return sorted(found, key=lambda c: (c.place, c.step), reverse=True)
+
+
+def newest(run_dir: Path) -> Checkpoint | None:
+    """The checkpoint to resume from: the newest that is whole."""
+    for found in sorted(_named(run_dir), key=lambda c: (c.place, c.step), reverse=True):
+        if is_whole(found.path):
+            return found
+    return None
+
+
+def rotate(run_dir: Path, *, keep: int, protect: frozenset[str] = frozenset()) -> None:
+    """Delete all but the `keep` newest checkpoints, the newest of each stage in `protect`, and the best weights that
+    those refer to. Left-over temporary folders of killed processes go too."""
+    ordered = sorted(_named(run_dir), key=lambda c: (c.place, c.step), reverse=True)
+    kept = ordered[:keep]
+    for stage in protect:
+        kept += [c for c in ordered if c.stage == stage][:1]
+    names = {c.path.name for c in kept}
+    for checkpoint in kept:
+        names |= set(_best_names(checkpoint))
+    for path in folder(run_dir).iterdir():
+        if path.is_dir() and path.name not in names:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether every file of a checkpoint has the size and the hash that its manifest gives."""
+    try:
+        manifest = json.loads((path / "manifest.json").read_text())
+        if manifest["format"] != FORMAT:
+            return False
+        return all(
+            (path / name).stat().st_size == entry["bytes"] and _hash(path / name) == entry["sha256"]
+            for name, entry in manifest["files"].items()
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _best_names(checkpoint: Checkpoint) -> list[str]:
+    try:
+        best = checkpoint.state.get("best_weights", {})
+    except (OSError, ValueError):
+        return []
+    return [name for name in best.values() if isinstance(name, str)]
+
+
+def _named(run_dir: Path) -> list[Checkpoint]:
+    found = []
+    where = folder(run_dir)
+    for path in where.iterdir() if where.is_dir() else ():
+        match = _NAME.match(path.name)
+        if match:
+            found.append(Checkpoint(path, int(match["place"]), match["stage"], int(match["step"])))
+    return found
+
+
+def _write(path: Path, tensors: Tensors, state: dict[str, Any]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        for part, values in tensors.items():
+            if values:
+                save_file({name: _plain(value) for name, value in values.items()}, temporary / f"{part}.safetensors")
+        (temporary / "state.json").write_text(json.dumps(state))
+        files = {p.name: {"bytes": p.stat().st_size, "sha256": _hash(p)} for p in sorted(temporary.iterdir())}
+        (temporary / "manifest.json").write_text(json.dumps({"format": FORMAT, "files": files}))
+        for file in temporary.iterdir():
+            _flush(file)
+        _flush(temporary)
+        if path.exists():  # a step that is done again after a resume
+            shutil.rmtree(path)
+        temporary.rename(path)
+        _flush(path.parent)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise RunError(
+            f"a checkpoint could not be written: {reason}; the ones before it are untouched. "
+            "Make room, then go on with crild resume",
+            file=str(path),
+        ) from error
+
+
+def _plain(value: Tensor) -> Tensor:
+    return value.detach().to("cpu").contiguous().clone() if value.device.type != "cpu" else value.detach().clone()
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def model_state(model: torch.nn.Module) -> dict[str, Tensor]:
+    """A model's parameters and persistent buffers by name."""
+    return dict(model.state_dict())

@@ -1,0 +1,403 @@
+"""The one loop: every stage, the teacher's fine-tuning and the baseline included, is a pass of `run_stage`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+
+from engine.data.batches import Batch, collate, epoch_batches
+from engine.data.tokens import TokenSet
+from engine.distill import consistency, mixup
+from engine.distill.transport import LayerWeights
+from engine.errors import RunError
+from engine.preset.schema import Train
+from engine.record.session import RunSession
+from engine.train import checkpoint, seeding
+from engine.train.checkpoint import Checkpoint
+from engine.train.optim import Optimiser, learning_rate
+from engine.train.settings import StageSettings
+from engine.train.step import Counts, Models, StepLosses
+from engine.train.window import Window
+
+
+class Stopped(Exception):  # noqa: N818 - not an error: somebody asked
+    """The run was asked to stop; its checkpoint is written."""
+
+
+@dataclass
+class Evaluated:
+    """What one evaluation of one model gave."""
+
+    step: int
+    metrics: dict[str, float]
+    """Of the primary dev set."""
+
+
+@dataclass
+class Progress:
+    """How far a stage is: what a checkpoint carries besides tensors."""
+
+    step: int = 0
+    last: Evaluated | None = None
+    best: Evaluated | None = None
+    best_weights: str | None = None
+    since_best: int = 0
+    ended_early: bool = False
+    seconds: float = 0.0
+    examples: int = 0
+    layer_weights: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+
+    @staticmethod
+    def of(data: Mapping[str, Any]) -> Progress:
+        """The inverse of `dataclasses.asdict`."""
+        values = dict(data)
+        for name in ("last", "best"):
+            if values.get(name) is not None:
+                values[name] = Evaluated(**values[name])
+        return Progress(**values)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluator hands back: metrics by model and split, and the primary ones of the model in training."""
+
+    metrics: dict[str, float]
+    score: float
+    """The primary metric on the primary dev set, the larger the better."""
+    events: tuple[dict[str, Any], ...]
+    """One for each model and split."""
+
+
+Evaluator = Callable[[StepLosses], Evaluation]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a stage stands in its run."""
+
+    index: int
+    stages: int
+    before: int
+    """Steps of the stages before it."""
+    total: int
+    """Steps of all stages."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What all stages of a run share."""
+
+    run_dir: Path
+    session: RunSession
+    accelerator: Accelerator
+    train: Train
+    pad_id: int
+    finished: dict[str, dict[str, Any]]
+    """What the stages before gave, by name; travels in every checkpoint."""
+    protect: frozenset[str]
+    """Stages whose newest checkpoint is kept, so that a finished run can be extended."""
+
+
+def run_stage(
+    around: Surroundings,
+    settings: StageSettings,
+    place: Place,
+    models: Models,
+    tokens: TokenSet,
+    losses: StepLosses,
+    evaluate: Evaluator,
+    resume: Checkpoint | None,
+) -> Progress:
+    """Train `models.student` as `settings` say, from the start or from a checkpoint; returns how it went.
+
+    The model is left with its last weights; `Progress.best_weights` names the best ones. Raises Stopped when a person
+    or a scheduler asked for it (after writing a checkpoint), RunError when a loss or gradient is no number.
+    """
+    return _StageRun(around, settings, place, models, tokens, losses, evaluate).go(resume)
+
+
+class _StageRun:
+    """The moving parts of one stage; lives as long as the stage."""
+
+    def __init__(
+        self,
+        around: Surroundings,
+        settings: StageSettings,
+        place: Place,
+        models: Models,
+        tokens: TokenSet,
+        losses: StepLosses,
+        evaluate: Evaluator,
+    ):
+        self.around, self.settings, self.place = around, settings, place
+        self.models, self.tokens, self.losses, self.evaluate = models, tokens, losses, evaluate
+        self.session = around.session
+        self.device = around.accelerator.device
+        self.rank, self.world = around.accelerator.process_index, around.accelerator.num_processes
+        self.total = settings.total_steps(len(tokens))
+        self.per_epoch = settings.steps_per_epoch(len(tokens))
+        self.optimiser = Optimiser(
+            [models.student, models.projections],
+            peak=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            clip=settings.clip,
+        )
+        self.progress = Progress()
+        self.window = Window(self.device)
+        self.checked_bad = 0
+        self.saved_at: int | None = None
+        self.saved_time = time.monotonic()
+        self.orders: tuple[int, list[np.ndarray]] = (-1, [])
+
+    # -- the loop
+
+    def go(self, resume: Checkpoint | None) -> Progress:
+        if resume is not None:
+            self._load(resume)
+        self._announce()
+        evaluated_at = self.progress.step if resume is not None else None
+        interval = self.settings.evaluation_interval(len(self.tokens))
+        while self.progress.step < self.total and not self.progress.ended_early:
+            began = time.monotonic()
+            self._step(self.progress.step)
+            self.progress.step += 1
+            self.progress.seconds += time.monotonic() - began
+            step = self.progress.step
+            if step % self.around.train.log_every == 0 or step == self.total:
+                self._log()
+            if step % interval == 0 or step == self.total:
+                self._evaluate()
+                evaluated_at = step
+            if self.session.stop_requested is not None:
+                self._save()
+                raise Stopped
+            if self._checkpoint_due():
+                self._save()
+        if evaluated_at != self.progress.step:
+            self._evaluate()
+        self._log()
+        self._save()
+        self._finished()
+        return self.progress
+
+    def _step(self, step: int) -> None:
+        settings, seed, stage = self.settings, self.settings.seed, self.settings.name
+        rows = self._rows(step)
+        lam = None
+        if settings.mixup:
+            lam = mixup.draw(seeding.generator(seed, seeding.MIXUP, stage, step), settings.mixup.alpha)
+        weight = 0.0
+        if settings.consistency:
+            weight = settings.consistency.weight * consistency.ramp(step + 1, self.total, settings.consistency.ramp)
+        counts = Counts.of(self.tokens.lengths[rows], mixed=lam is not None)
+        parts = self._parts(rows)
+        for micro, part in enumerate(parts[self.rank :: self.world]):
+            seeding.seed_torch(seed, seeding.DROPOUT, stage, step, micro, self.rank)
+            losses = self.losses(part.to(self.device), counts, lam, weight)
+            losses.total.backward()
+            self.window.add(losses, weight)
+        self.losses.end_step()
+        self._reduce_gradients()
+        rate = learning_rate(
+            step, self.total, peak=settings.learning_rate, warmup=settings.warmup, schedule=settings.schedule
+        )
+        norm = self.optimiser.step(rate)
+        self.window.step(norm, rate, examples=counts.examples, tokens=counts.own)
+        self.progress.examples += counts.examples
+        if self.models.average is not None and settings.consistency:
+            decay = consistency.average_decay(step, settings.consistency.decay, settings.consistency.warmup)
+            consistency.update_average(
+                list(self.models.average.parameters()), list(self.models.student.parameters()), decay
+            )
+        if self.device.type == "cpu":
+            self._check_finite()  # looking is free there
+
+    # -- pieces of a step
+
+    def _rows(self, step: int) -> np.ndarray:
+        epoch, position = divmod(step, self.per_epoch)
+        if self.orders[0] != epoch:
+            entropy = seeding.key(self.settings.seed, seeding.ORDER, self.settings.name, epoch)
+            self.orders = (epoch, epoch_batches(self.tokens.lengths, self.settings.batch_size, entropy))
+        return self.orders[1][position]
+
+    def _parts(self, rows: np.ndarray) -> list[Batch]:
+        batch = collate(self.tokens, rows, pad_id=self.around.pad_id)
+        parts = self.settings.accumulate * self.world
+        return batch.mirrored_parts(parts) if parts > 1 else [batch]
+
+    def _reduce_gradients(self) -> None:
+        """Sum over processes: each divided its part by the count of the whole step."""
+        if self.world > 1:
+            for parameter in self.optimiser.parameters:
+                if parameter.grad is not None:
+                    parameter.grad = self.around.accelerator.reduce(parameter.grad, reduction="sum")
+
+    def _check_finite(self) -> None:
+        bad = int(self.optimiser.bad.item())
+        if bad > self.checked_bad:
+            self.checked_bad = bad
+            step = self.progress.step + (1 if self.device.type == "cpu" else 0)
+            raise RunError(
+                f"the loss or its gradient stopped being a finite number in stage {self.settings.name} at step {step}; "
+                "that step was not taken, and the last checkpoint holds finite weights. "
+                f"Try a learning rate below {self.settings.learning_rate:g}, or precision = \"fp32\""
+            )
+
+    # -- what is written down
+
+    def _announce(self) -> None:
+        self.session.events.write(
+            "stage_started",
+            stage=self.settings.name,
+            role=self.settings.role,
+            step=self.progress.step,
+            steps=self.total,
+            epochs=round(self.total / self.per_epoch, 4),
+            examples=len(self.tokens),
+            objectives={name: term.weight for name, term in self.settings.stage.terms().items()},
+        )
+        self._status(force=True)
+
+    def _log(self) -> None:
+        self._check_finite()
+        reading = self.window.read()
+        if reading is None:
+            return
+        self.session.events.write(
+            "step",
+            stage=self.settings.name,
+            step=self.progress.step,
+            epoch=round(self.progress.step / self.per_epoch, 4),
+            **reading,
+        )
+        self._status(rate=reading["examples_per_second"])
+
+    def _status(self, *, rate: float | None = None, force: bool = False) -> None:
+        step = self.progress.step
+        done = self.place.before + step
+        pace = self.progress.seconds / step if step else None
+        self.session.update(
+            force=force,
+            stage=self.settings.name,
+            stage_index=self.place.index,
+            stages=self.place.stages,
+            step=step,
+            steps=self.total,
+            done=done,
+            total=self.place.total,
+            rate=rate,
+            eta=None if pace is None else pace * (self.place.total - done),
+        )
+
+    def _evaluate(self) -> None:
+        outcome = self.evaluate(self.losses)
+        progress, step = self.progress, self.progress.step
+        best = progress.best is None or outcome.score > self._score(progress.best)
+        progress.last = Evaluated(step, outcome.metrics)
+        if best:
+            progress.best, progress.since_best = progress.last, 0
+            if self.settings.keep_best and self.settings.trains_head:
+                progress.best_weights = checkpoint.save_best(
+                    self.around.run_dir,
+                    stage=self.settings.name,
+                    step=step,
+                    model=checkpoint.model_state(self.models.student),
+                )
+        else:
+            progress.since_best += 1
+        for event in outcome.events:
+            mine = event["model"] == self.settings.role or (event["model"], self.settings.role) == ("student", "baseline")
+            self.session.events.write(
+                "evaluation", stage=self.settings.name, step=step, best=best and mine and event.get("primary", False), **event
+            )
+        if self.settings.role == "student":
+            self.session.update(force=True, last=outcome.score, best=self._score(progress.best))
+        patience = self.settings.patience
+        if patience is not None and progress.since_best >= patience and step < self.total:
+            progress.ended_early = True
+            self.session.say(f"{self.settings.name}: {patience} evaluations without a better one; the stage ends at step {step}")
+
+    def _score(self, evaluated: Evaluated | None) -> float:
+        return float("-inf") if evaluated is None else next(iter(evaluated.metrics.values()))
+
+    def _finished(self) -> None:
+        progress = self.progress
+        self.session.events.write(
+            "stage_finished",
+            stage=self.settings.name,
+            step=progress.step,
+            seconds=round(progress.seconds, 3),
+            examples_per_second=round(progress.examples / max(progress.seconds, 1e-9), 2),
+            ended_early=progress.ended_early,
+        )
+
+    # -- checkpoints
+
+    def _checkpoint_due(self) -> bool:
+        train, step = self.around.train, self.progress.step
+        if step == self.total:
+            return False
+        if train.checkpoint_every is not None and step % train.checkpoint_every == 0:
+            return True
+        return time.monotonic() - self.saved_time >= 60 * train.checkpoint_minutes
+
+    def _save(self) -> None:
+        if self.saved_at == self.progress.step or not self.around.accelerator.is_main_process:
+            return
+        self._check_finite()
+        began = time.monotonic()
+        self.progress.layer_weights = {name: weights.to_dict() for name, weights in self.losses.layer_weights.items()}
+        saved = checkpoint.save(
+            self.around.run_dir,
+            place=self.place.index,
+            stage=self.settings.name,
+            step=self.progress.step,
+            tensors={
+                "model": checkpoint.model_state(self.models.student),
+                "optimiser": self.optimiser.state(),
+                "average": {} if self.models.average is None else checkpoint.model_state(self.models.average),
+                "projections": checkpoint.model_state(self.models.projections),
+            },
+            state={
+                "progress": asdict(self.progress),
+                "finished": self.around.finished,
+                "total": self.total,
+                "threads": torch.get_num_threads(),
+                "best_weights": {
+                    **{name: stage["best_weights"] for name, stage in self.around.finished.items()},
+                    self.settings.name: self.progress.best_weights,
+                },
+            },
+        )
+        checkpoint.rotate(self.around.run_dir, keep=self.around.train.keep_checkpoints, protect=self.around.protect)
+        self.saved_at, self.saved_time = self.progress.step, time.monotonic()
+        self.session.events.write(
+            "checkpoint",
+            stage=self.settings.name,
+            step=self.progress.step,
+            path=f"checkpoints/{saved.path.name}",
+            seconds=round(time.monotonic() - began, 3),
+        )
+
+    def _load(self, saved: Checkpoint) -> None:
+        state = saved.state
+        self.progress = Progress.of(state["progress"])
+        self.models.student.load_state_dict(saved.tensors("model"))
+        self.models.projections.load_state_dict(saved.tensors("projections"))
+        if self.models.average is not None:
+            self.models.average.load_state_dict(saved.tensors("average"))
+        self.optimiser.load(saved.tensors("optimiser"))
+        self.losses.layer_weights = {
+            name: LayerWeights.from_dict(weights) for name, weights in self.progress.layer_weights.items()
+        }
+        if self.progress.step < self.total:
+            self.progress.ended_early = False  # a stage that was extended goes on
+        self.saved_at = self.progress.step

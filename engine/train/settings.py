@@ -1,0 +1,159 @@
+"""What one stage does, with everything that its preset left open filled in: pure functions of the preset."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from engine.preset.schema import (
+    HEAD_OBJECTIVES,
+    Consistency,
+    Mixup,
+    Preset,
+    Stage,
+)
+
+_T = TypeVar("_T")
+Role = Literal["teacher", "student", "baseline"]
+
+
+@dataclass(frozen=True)
+class StageSettings:
+    """One pass of the loop: who is trained on what, by which objectives, for how long."""
+
+    name: str
+    role: Role
+    seed: int
+    regression: bool
+    """The task's labels are scores."""
+    stage: Stage
+    """Data, objectives, layer map."""
+    mixup: Mixup | None
+    consistency: Consistency | None
+    temperature: float
+    epochs: float | None
+    fixed_steps: int | None
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    warmup: float
+    schedule: Literal["linear", "constant"]
+    clip: float
+    accumulate: int
+    evaluate: Literal["epoch"] | int
+    keep_best: bool
+    patience: int | None
+
+    @property
+    def trains_head(self) -> bool:
+        """Whether any objective sends gradient to the classifier: else "best by the task's metric" means nothing."""
+        return bool(HEAD_OBJECTIVES & self.stage.terms().keys())
+
+    def steps_per_epoch(self, examples: int) -> int:
+        """Optimiser steps that pass over `examples` once; the last, partial batch counts."""
+        return math.ceil(examples / self.batch_size)
+
+    def total_steps(self, examples: int) -> int:
+        """Optimiser steps of the stage."""
+        if self.fixed_steps is not None:
+            return self.fixed_steps
+        return max(1, round((self.epochs or 0.0) * self.steps_per_epoch(examples)))
+
+    def evaluation_interval(self, examples: int) -> int:
+        """Steps between evaluations."""
+        return self.steps_per_epoch(examples) if self.evaluate == "epoch" else self.evaluate
+
+
+def student_stage(preset: Preset, stage: Stage, *, regression: bool) -> StageSettings:
+    """The settings of one of the preset's own stages."""
+    train = preset.train
+
+    def own(value: _T | None, default: _T) -> _T:
+        return default if value is None else value
+
+    return StageSettings(
+        name=stage.name,
+        role="student",
+        seed=preset.seed,
+        regression=regression,
+        stage=stage,
+        mixup=stage.mixup or None,
+        consistency=stage.consistency or None,
+        temperature=own(stage.temperature, train.temperature),
+        epochs=None if stage.steps is not None else own(stage.epochs, train.epochs),
+        fixed_steps=stage.steps,
+        batch_size=own(stage.batch_size, train.batch_size),
+        learning_rate=own(stage.learning_rate, train.learning_rate),
+        weight_decay=own(stage.weight_decay, train.weight_decay),
+        warmup=own(stage.warmup, train.warmup),
+        schedule=own(stage.schedule, train.schedule),
+        clip=own(stage.clip, train.clip),
+        accumulate=own(stage.accumulate, train.accumulate),
+        evaluate=own(stage.evaluate, train.evaluate),
+        keep_best=stage.keep_best,
+        patience=stage.patience,
+    )
+
+
+def _on_labels(name: str, role: Role, preset: Preset, **settings: object) -> StageSettings:
+    """A stage that learns from gold labels alone."""
+    common: dict[str, object] = {
+        "name": name,
+        "role": role,
+        "stage": Stage(name="labels", objectives={"labels": 1.0}),
+        "mixup": None,
+        "consistency": None,
+        "temperature": 1.0,
+        "fixed_steps": None,
+        "epochs": None,
+        "schedule": "linear",
+        "accumulate": preset.train.accumulate,
+        "patience": None,
+    }
+    return StageSettings(**{**common, **settings})  # type: ignore[arg-type]
+
+
+def teacher_stage(preset: Preset, *, regression: bool) -> StageSettings | None:
+    """The teacher's own fine-tuning, or None for a teacher that already knows the task."""
+    tune = preset.teacher.finetune
+    if tune is None:
+        return None
+    return _on_labels(
+        "teacher",
+        "teacher",
+        preset,
+        regression=regression,
+        seed=tune.seed,
+        epochs=tune.epochs,
+        batch_size=tune.batch_size,
+        learning_rate=tune.learning_rate,
+        weight_decay=tune.weight_decay,
+        warmup=tune.warmup,
+        clip=tune.clip,
+        evaluate=tune.evaluate,
+        keep_best=tune.keep_best,
+        patience=tune.patience,
+    )
+
+
+def baseline_stage(preset: Preset, steps: int, *, regression: bool) -> StageSettings | None:
+    """The same student on labels alone for `steps` steps, or None where the preset does not ask for it."""
+    if not preset.baseline.enabled:
+        return None
+    last = student_stage(preset, preset.stage[-1], regression=regression)
+    return _on_labels(
+        "baseline",
+        "baseline",
+        preset,
+        regression=regression,
+        seed=preset.seed,
+        fixed_steps=steps,
+        batch_size=preset.baseline.batch_size or last.batch_size,
+        learning_rate=preset.baseline.learning_rate or last.learning_rate,
+        weight_decay=last.weight_decay,
+        warmup=last.warmup,
+        clip=last.clip,
+        evaluate=last.evaluate,
+        keep_best=last.keep_best,
+    )
