@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
-import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -20,23 +18,11 @@ PIPE_WIDTH = 160
 """Columns of a table that goes to a file or a pipe, where nothing wraps it."""
 
 
-def safe(text: str, *, keep: str = "") -> str:
-    """`text` with everything that a terminal would act on made visible; only the characters in `keep` stay.
+def safe(text: str) -> str:
+    """`text` with everything made visible that a terminal would act on, line breaks included."""
+    from engine.preset.text import plain
 
-    Control characters, escape sequences, line breaks, characters that turn the direction of writing and lone
-    surrogates appear as \\x1b, \\n, \\u202e and the like.
-    """
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(c if c in keep or _harmless(c) else _visible(c) for c in text)
-
-
-def _harmless(character: str) -> bool:
-    return character.isprintable() or unicodedata.category(character) == "Zs"
-
-
-def _visible(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii") if ord(character) < 0xD800 else repr(character)[1:-1]
+    return plain(text)
 
 
 def ascii_only(stream: TextIO | None = None) -> bool:
@@ -95,17 +81,9 @@ def sentence(line: str = "") -> None:
 
 def show_json(document: object) -> None:
     """One JSON document on stdout; figures that JSON does not know (NaN, infinity) become null."""
-    print(json.dumps(_jsonable(document), indent=2, ensure_ascii=False, allow_nan=False))
+    from engine.record.files import finite
 
-
-def _jsonable(value: object) -> object:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {str(key): _jsonable(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_jsonable(inner) for inner in value]
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
+    print(json.dumps(finite(document), indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def table(

@@ -40,7 +40,9 @@ def load_custom(task: Task) -> TaskData:
     if task.kind == "regression":
         labels = {split: scores(table, columns.label) for split, table in tables.items()}
         if len(set(labels["train"])) < 2:
-            sentence = f"every score in column {shown(columns.label)} is {labels['train'][0]}: there is nothing to learn"
+            sentence = (
+                f"every score in column {shown(columns.label)} is {labels['train'][0]}: there is nothing to learn"
+            )
             raise DataError(sentence, file=train.path)
         order: tuple[str, ...] = ()
     else:
@@ -101,7 +103,9 @@ def _texts(table: Table, column: str) -> list[str]:
         raise table.fault(f"there is no text in column {shown(column)}; leave out rows without one", missing)
     others = [row for row, value in enumerate(values) if not isinstance(value, str)]
     if others:
-        sentence = f"{shown(values[others[0]])} in column {shown(column)} is {_what(values[others[0]])}, where text is needed"
+        sentence = (
+            f"{shown(values[others[0]])} in column {shown(column)} is {_what(values[others[0]])}, where text is needed"
+        )
         raise table.fault(sentence, others)
     for row, text in enumerate(values):
         try:
@@ -129,10 +133,12 @@ def _ids(table: Table, column: str) -> list[str]:
     if missing:
         raise table.fault(f"there is no id in column {shown(column)}", missing)
     ids = [str(value).strip() for value in values]
-    seen: set[str] = set()
-    twice = [row for row, name in enumerate(ids) if name in seen or seen.add(name) is not None]
+    first = {name: row for row, name in reversed(list(enumerate(ids)))}
+    twice = [row for row, name in enumerate(ids) if first[name] != row]
     if twice:
-        raise table.fault(f"the id {shown(ids[twice[0]])} in column {shown(column)} stands in an earlier row too", twice)
+        raise table.fault(
+            f"the id {shown(ids[twice[0]])} in column {shown(column)} stands in an earlier row too", twice
+        )
     for row, name in enumerate(ids):
         if any("\ud800" <= char <= "\udfff" for char in name):
             raise table.fault("the id holds half of a surrogate pair, which is no character", [row])

@@ -40,7 +40,9 @@ class Table:
         if others:
             places = ", ".join(f"{place:,}" for place in others[:4])
             more = f" and {len(others) - 4:,} more" if len(others) > 4 else ""
-            sentence += f" (so {'do' if len(others) > 1 or more else 'does'} {unit}{'s' * (len(others) > 1)} {places}{more})"
+            sentence += (
+                f" (so {'do' if len(others) > 1 or more else 'does'} {unit}{'s' * (len(others) > 1)} {places}{more})"
+            )
         if not self.has_lines:
             return DataError(f"row {first:,}: {sentence}", file=self.path)
         return DataError(sentence, file=self.path, line=first)
@@ -120,7 +122,9 @@ def _csv_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list
                 yield begins, row
     except csv.Error as fault:
         if "end of data" in str(fault):
-            sentence = 'a double quote opens a text here that no other closes; inside a quoted text a quote is doubled ("")'
+            sentence = (
+                'a double quote opens a text here that no other closes; inside a quoted text a quote is doubled ("")'
+            )
         else:
             sentence = 'a quoted text goes on after its closing quote; inside a quoted text a quote is doubled ("")'
         raise DataError(sentence, file=str(path), line=begins) from None
@@ -130,7 +134,9 @@ def _csv_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list
 
 def _tsv(path: Path, text: str, wanted: Sequence[str]) -> Table:
     if _is_quoted(text):
-        note = f"{path.name} was read with quotes: every quote in it is one that a program writing quoted TSV would set."
+        note = (
+            f"{path.name} was read with quotes: every quote in it is one that a program writing quoted TSV would set."
+        )
         table = _csv(path, text, wanted, "\t")
         return Table(table.path, table.lines, table.values, is_text=True, notes=(note,))
     rows = ((line, row.split("\t")) for line, row in enumerate(split_lines(text), 1) if row)
@@ -225,6 +231,8 @@ def _parquet(path: Path, wanted: Sequence[str]) -> Table:
     except FileNotFoundError:
         raise DataError("there is no such file", file=str(path)) from None
     except (pa.ArrowException, OSError, UnicodeDecodeError) as fault:
-        reason = "this is a folder" if path.is_dir() else shown(str(fault).splitlines()[0] if str(fault) else fault, 120)
+        reason = (
+            "this is a folder" if path.is_dir() else shown(str(fault).splitlines()[0] if str(fault) else fault, 120)
+        )
         raise DataError(f"the file cannot be read as Parquet: {reason}", file=str(path)) from None
     return Table(str(path), range(1, columns.num_rows + 1), values, is_text=False, has_lines=False)

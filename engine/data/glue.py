@@ -72,8 +72,8 @@ def _rows(task: GlueTask, path: Path, split: str, notes: list[str]) -> tuple[Exa
     assert text is not None
     assert label is not None
     classes = {token: index for index, token in enumerate(task.tokens)}
-    examples = []
-    short = []
+    examples: list[Example] = []
+    short: list[int] = []
     for number, line in enumerate(lines[first:], first + 1):
         if not line:
             continue

@@ -51,7 +51,9 @@ def shares(sizes: Sequence[int], count: int) -> list[int]:
     return given
 
 
-def noisy_labels(examples: Sequence[Example], share: float, spec: TaskSpec, seed: int) -> tuple[tuple[Example, ...], int]:
+def noisy_labels(
+    examples: Sequence[Example], share: float, spec: TaskSpec, seed: int
+) -> tuple[tuple[Example, ...], int]:
     """Replaces the labels of a share of the examples, and counts them.
 
     round(share · n) examples are drawn without replacement. A class becomes another class, each of the others equally

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from engine.errors import DataError
 from engine.preset.text import plain
+from engine.record.files import cause
 
 MAX_TEXT = 1_000_000
 """Characters in one sentence at most. Nobody's sentence is longer: such a text is a file read the wrong way."""
@@ -22,28 +23,55 @@ def read_text(path: Path) -> str:
     """
     try:
         raw = path.read_bytes()
-    except FileNotFoundError:
-        raise DataError("there is no such file", file=str(path)) from None
-    except IsADirectoryError:
-        raise DataError("this is a folder, where a file is needed", file=str(path)) from None
     except OSError as fault:
-        raise DataError(f"the file cannot be read: {fault.strerror or fault}", file=str(path)) from None
-    if raw.startswith(_UTF16):
-        raise DataError("the file is UTF-16 text; save it as UTF-8", file=str(path))
-    nul = raw.find(b"\0")
-    if nul >= 0:
-        line = raw.count(b"\n", 0, nul) + 1
-        raise DataError("a NUL byte stands here: this is not a text file, or a damaged one", file=str(path), line=line)
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as fault:
-        line = raw.count(b"\n", 0, fault.start) + 1
-        byte = raw[fault.start]
-        sentence = f"byte 0x{byte:02x} is not UTF-8 text; save the file as UTF-8"
-        raise DataError(sentence, file=str(path), line=line) from None
+        raise _unreadable(path, fault) from None
+    text = _decoded(raw, path, 1)
     if not text.strip():
         raise DataError("the file is empty", file=str(path))
     return text
+
+
+def text_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a UTF-8 file of any size, one after the other, with their numbers and without their ends (LF or CRLF).
+
+    Raises DataError as `read_text` does (an empty file gives no lines), and for a line longer than `MAX_TEXT` bytes.
+    """
+    try:
+        with path.open("rb") as file:
+            number = 0
+            while raw := file.readline(MAX_TEXT + 1):
+                number += 1
+                if len(raw) > MAX_TEXT:
+                    sentence = f"this line is longer than {MAX_TEXT:,} bytes; a corpus has one paragraph on each line"
+                    raise DataError(sentence, file=str(path), line=number)
+                yield number, _decoded(raw, path, number).removesuffix("\n").removesuffix("\r")
+    except OSError as fault:
+        raise _unreadable(path, fault) from None
+
+
+def _unreadable(path: Path, fault: OSError) -> DataError:
+    if isinstance(fault, FileNotFoundError):
+        return DataError("there is no such file", file=str(path))
+    if isinstance(fault, IsADirectoryError):
+        return DataError("this is a folder, where a file is needed", file=str(path))
+    return DataError(f"the file cannot be read: {cause(fault)}", file=str(path))
+
+
+def _decoded(raw: bytes, path: Path, first: int) -> str:
+    """Bytes that begin at line `first` of a file as text; the byte order mark, if the file has one, is left out."""
+    if first == 1 and raw.startswith(_UTF16):
+        raise DataError("the file is UTF-16 text; save it as UTF-8", file=str(path))
+    nul = raw.find(b"\0")
+    if nul >= 0:
+        line = raw.count(b"\n", 0, nul) + first
+        raise DataError("a NUL byte stands here: this is not a text file, or a damaged one", file=str(path), line=line)
+    try:
+        return raw.decode("utf-8-sig" if first == 1 else "utf-8")
+    except UnicodeDecodeError as fault:
+        at = fault.start + (len(codecs.BOM_UTF8) if first == 1 and raw.startswith(codecs.BOM_UTF8) else 0)
+        line = raw.count(b"\n", 0, at) + first
+        sentence = f"byte 0x{fault.object[fault.start]:02x} is not UTF-8 text; save the file as UTF-8"
+        raise DataError(sentence, file=str(path), line=line) from None
 
 
 def split_lines(text: str) -> list[str]:

@@ -175,7 +175,9 @@ def _definition(tokenizer: Any) -> str:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
         return f"{bool(tokenizer.split_special_tokens)} {backend.to_str()}"
-    return json.dumps([type(tokenizer).__name__, tokenizer.get_vocab(), tokenizer.init_kwargs], default=str, sort_keys=True)
+    return json.dumps(
+        [type(tokenizer).__name__, tokenizer.get_vocab(), tokenizer.init_kwargs], default=str, sort_keys=True
+    )
 
 
 def _takes_types(tokenizer: Any) -> bool:

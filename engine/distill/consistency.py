@@ -17,7 +17,7 @@ Distance = Callable[[tuple[Tensor, ...], Tensor], Total]
 """d(student on mixed inputs, target): gets the target's tensors and the attention mask of the target's sentences."""
 
 
-def consistency(distance: Distance, target: tuple[Tensor, ...], mask: Tensor, lam: float | Tensor) -> Total:
+def consistency(distance: Distance, target: tuple[Tensor, ...], mask: Tensor, lam: float | Tensor | None) -> Total:
     """λ·d(S(mix), S′(x)) + (1 - λ)·d(S(mix), S′(x′)), with the count that both halves share.
 
     The target ran once, on the clean batch: S′(x′) is S′(x) reversed along the batch. Rows and keys are those of the
@@ -27,9 +27,11 @@ def consistency(distance: Distance, target: tuple[Tensor, ...], mask: Tensor, la
         distance: holds the student's side.
         target: what S′ shows on the clean batch, batch first; no gradient goes there.
         mask: (batch, length), the clean batch's attention mask.
-        lam: λ of the student's mixed inputs.
+        lam: λ of the student's mixed inputs; None where they are not mixed, which leaves d(S(x), S′(x)).
     """
     own, count = distance(tuple(t.detach() for t in target), mask)
+    if lam is None:
+        return own, count
     other, _ = distance(tuple(t.detach().flip(0) for t in target), mask.flip(0))
     return lam * own + (1 - lam) * other, count
 

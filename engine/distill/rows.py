@@ -29,7 +29,7 @@ def total(values: Tensor, rows: Tensor) -> Total:
 
     Args:
         values: (batch, length) or (batch,), one value for each position.
-        rows: the same shape, not zero at real positions. What stands elsewhere has no influence, gradients included.
+        rows: the same shape, not zero at real positions. Whatever (finite) stands elsewhere has no influence, nor a gradient.
     """
     real = rows.bool()
     return torch.where(real, values, 0.0).sum(), real.sum()

@@ -64,6 +64,12 @@ class Shape:
     layers: int
     width: int
     heads: int
+    embedding_width: int | None = None
+    """Of the embedding output, where it is not the layers' width (ELECTRA)."""
+
+    def width_of(self, objective: str) -> int:
+        """The width of what `objective` compares."""
+        return self.embedding_width or self.width if objective == "embedding" else self.width
 
 
 @dataclass(frozen=True)
@@ -150,7 +156,7 @@ def bind(
             emd=name in schema.LAYER_OBJECTIVES and _layer_map(stage, objective) == "emd",
             temperature=temperature,
             regression=regression,
-            projects=name in ("hidden", "cls", "embedding") and teacher.width != student.width,
+            projects=name in ("hidden", "cls", "embedding") and teacher.width_of(name) != student.width_of(name),
         )
         for name, objective in stage.terms().items()
     )
@@ -216,7 +222,7 @@ def distil(
     return torch.stack(sums).sum(), objectives.positions(term.name, mask)
 
 
-def agree(term: Term, student: Reading, target: Reading, mask: Tensor, lam: float | Tensor) -> Total:
+def agree(term: Term, student: Reading, target: Reading, mask: Tensor, lam: float | Tensor | None) -> Total:
     """The consistency term of a layer objective, over the student's layers that it reads, not yet weighted or ramped.
 
     The two models have one architecture, so no projection is involved: layer s is compared with layer s. With `emd`
@@ -227,7 +233,7 @@ def agree(term: Term, student: Reading, target: Reading, mask: Tensor, lam: floa
         student: what the student showed of the mixed inputs.
         target: what the self-teacher (or the student) showed of the clean ones.
         mask: (batch, length), the clean batch's attention mask.
-        lam: λ of the mixed inputs.
+        lam: λ of the mixed inputs; None where they are not mixed.
     """
     sums: list[Tensor] = []
     for layer in term.student_layers:

@@ -2,28 +2,95 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import tempfile
+from fnmatch import fnmatch
 from pathlib import Path
 
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from engine.data.types import TaskSpec
+from engine.errors import RunError
+from engine.models.hub import PICKLED, SAFE, TOKENIZER
+from engine.models.labels import name_outputs
+from engine.preset.text import plain
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, spec: TaskSpec, folder: Path) -> None:
-    """Write model, tokenizer and label names to `folder`, whole or not at all; what was there is replaced."""
-    raise NotImplementedError
+    """Write weights (safetensors), config with the task's label names, and tokenizer to `folder`.
+
+    The folder appears whole or not at all, and is on the disk when this returns; one that was there is replaced. What
+    is saved loads with `AutoModelForSequenceClassification` and `pipeline("text-classification")`. Raises `RunError`
+    when it cannot be written.
+    """
+    name_outputs(model, spec.labels)
+    model.config.finetuning_task = spec.name
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(
+            prefix=f".{folder.name}.", dir=folder.parent, ignore_cleanup_errors=True
+        ) as room:
+            made = Path(room) / "new"
+            made.mkdir()
+            model.save_pretrained(made)
+            tokenizer.save_pretrained(made)
+            _flush(made)
+            _put(made, folder, aside=Path(room) / "old")
+            _flush_folder(folder.parent)
+    except OSError as error:
+        raise RunError(f"the model cannot be saved: {plain(str(error))}", file=plain(str(folder))) from None
+
+
+def _put(made: Path, folder: Path, *, aside: Path) -> None:
+    """Rename `made` to `folder`; what is there moves aside first, since a folder cannot be overwritten."""
+    if folder.exists():
+        folder.rename(aside)
+    try:
+        made.rename(folder)
+    except OSError:
+        if aside.exists():
+            aside.rename(folder)
+        raise
+
+
+def _flush(folder: Path) -> None:
+    for file in folder.iterdir():
+        with file.open("rb") as opened:
+            os.fsync(opened.fileno())
+    _flush_folder(folder)
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def parameters(model: PreTrainedModel) -> int:
     """Number of parameters, shared ones counted once."""
-    raise NotImplementedError
+    return sum(tensor.numel() for tensor in model.parameters())
 
 
 def content_hash(model: PreTrainedModel) -> str:
-    """SHA-256 over the parameters and persistent buffers: names, types, shapes, bytes."""
-    raise NotImplementedError
+    """SHA-256 over the parameters and persistent buffers: names, types, shapes, bytes. Independent of the device."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        flat = tensor.detach().to("cpu").contiguous()
+        digest.update(f"{name}\0{flat.dtype}\0{tuple(flat.shape)}\0".encode())
+        digest.update(flat.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def folder_hash(folder: Path) -> str:
-    """SHA-256 over the weights, config and tokenizer files of a model folder."""
-    raise NotImplementedError
+    """SHA-256 over the weights, config and tokenizer files of a model folder: names and bytes, nothing beside them."""
+    digest = hashlib.sha256()
+    patterns = ("config.json", *TOKENIZER, *SAFE, *PICKLED)
+    files = (file for file in folder.iterdir() if file.is_file())
+    for file in sorted(file for file in files if any(fnmatch(file.name, pattern) for pattern in patterns)):
+        with file.open("rb") as opened:
+            digest.update(f"{file.name}\0{hashlib.file_digest(opened, 'sha256').hexdigest()}\0".encode())
+    return digest.hexdigest()

@@ -65,11 +65,12 @@ def resolve_revision(model: str, revision: str | None = None) -> str | None:
     return commit
 
 
-def fetch(model: str, revision: str | None = None, *, code: bool = False) -> Path:
-    """The local folder of a model: the folder itself, or the hub's files in its cache (code only with `code`).
+def fetch(model: str, revision: str | None = None, *, weights: bool = True, code: bool = False) -> Path:
+    """The local folder of a model: the folder itself, or the hub's files in its cache.
 
-    Weights are fetched as safetensors where there are any, else pickled. Raises `ModelError` when there is no such
-    folder, model or revision, or when neither hub nor cache has it.
+    Weights are fetched as safetensors where there are any, else pickled; `weights=False` leaves them out (a tokenizer
+    is wanted), and Python files come along only with `code`. Raises `ModelError` when there is no such folder, model or
+    revision, or when neither hub nor cache has it.
     """
     if is_local(model):
         folder = Path(model).expanduser()
@@ -78,30 +79,34 @@ def fetch(model: str, revision: str | None = None, *, code: bool = False) -> Pat
             raise ModelError(f"the model folder {plain(model)} {what}", file=plain(model))
         return folder
     commit = resolve_revision(model, revision)
-    folder = _cached_folder(model, commit)
-    if folder is not None:
-        return folder
+    cached = _cached_folder(model, commit)
+    if cached is not None and _complete(cached, weights=weights, code=code):
+        return cached
     with _told(model, revision):
-        names = [file.rfilename for file in HfApi().model_info(model, revision=commit, timeout=SECONDS).siblings or ()]
-        paths = [Path(hf_hub_download(model, name, revision=commit)) for name in wanted(names, code=code)]
+        try:
+            listed = HfApi().model_info(model, revision=commit, timeout=SECONDS).siblings or ()
+        except (HTTPError, OSError) as error:
+            if not _is_answer(error) and cached is not None and (not weights or not missing_weights(cached)):
+                return cached  # without a tokenizer of its own: another may be meant
+            raise
+        names = wanted([file.rfilename for file in listed], weights=weights, code=code)
+        paths = [Path(hf_hub_download(model, name, revision=commit)) for name in names]
     if not paths:
         raise ModelError(f"the hub model {plain(model)} holds no files of a transformers model")
     return paths[0].parent
 
 
-def wanted(names: Sequence[str], *, code: bool = False) -> list[str]:
+def wanted(names: Sequence[str], *, weights: bool = True, code: bool = False) -> list[str]:
     """The files of a model repository that are needed, the weights last (so that their presence means all is there)."""
-    weights = next((group for group in (SAFE, PICKLED) if any(_matches(name, group) for name in names)), ())
-    small = ("config.json", *TOKENIZER, *(("*.py",) if code else ()))
-    order = {pattern: rank for rank, pattern in enumerate((*small, *weights))}
-    chosen = [(rank, name) for name in names if (rank := _rank(name, order)) is not None]
-    return [name for _, name in sorted(chosen)]
+    kinds = (SAFE, PICKLED) if weights else ()
+    heavy = next((kind for kind in kinds if any(_matches(name, kind) for name in names)), ())
+    patterns = ("config.json", *TOKENIZER, *(("*.py",) if code else ()), *heavy)
+    ranked = [(_rank(name, patterns), name) for name in names if _matches(name, patterns)]
+    return [name for _, name in sorted(ranked)]
 
 
-def _rank(name: str, order: dict[str, int]) -> int | None:
-    if "/" in name:
-        return None
-    return next((rank for pattern, rank in order.items() if fnmatch(name, pattern)), None)
+def _rank(name: str, patterns: Sequence[str]) -> int:
+    return next(rank for rank, pattern in enumerate(patterns) if fnmatch(name, pattern))
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:
@@ -115,14 +120,16 @@ def _cached_commit(model: str, revision: str | None) -> str | None:
 
 
 def _cached_folder(model: str, commit: str | None) -> Path | None:
-    """The cached snapshot of a commit if it is complete: config, a tokenizer, all weights."""
+    """What the cache has of a commit, complete or not."""
     path = try_to_load_from_cache(model, "config.json", revision=commit)
-    if not isinstance(path, str):
-        return None
-    folder = Path(path).parent
+    return Path(path).parent if isinstance(path, str) else None
+
+
+def _complete(folder: Path, *, weights: bool, code: bool) -> bool:
+    """Whether a cached snapshot has all that `fetch` would look for."""
     names = [file.name for file in folder.iterdir()]
-    complete = any(_matches(name, TOKENIZER) for name in names) and not missing_weights(folder)
-    return folder if complete else None
+    has_code = not code or any(name.endswith(".py") for name in names)
+    return any(_matches(name, TOKENIZER) for name in names) and has_code and not (weights and missing_weights(folder))
 
 
 def missing_weights(folder: Path) -> list[str]:
@@ -167,7 +174,9 @@ def _told(model: str, revision: str | None) -> Iterator[None]:
     except (HTTPError, LocalEntryNotFoundError, ConnectionError) as error:
         raise ModelError(_unreachable(name, hub, error)) from None
     except OSError as error:
-        raise ModelError(f"the hub model {name} cannot be stored in {constants.HF_HUB_CACHE}: {plain(str(error))}") from None
+        raise ModelError(
+            f"the hub model {name} cannot be stored in {constants.HF_HUB_CACHE}: {plain(str(error))}"
+        ) from None
 
 
 def _unreachable(name: str, hub: str, error: Exception) -> str:

@@ -5,15 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from engine.data.types import TaskSpec
-from engine.models.families import Family
-from engine.models.hub import resolve_revision
-from engine.models.labels import align
+from engine.errors import ModelError
+from engine.models.checkpoint import Checkpoint, has_tokenizer, read_checkpoint, read_tokenizer
+from engine.models.families import Family, family_of, output_of
+from engine.models.heads import fit_head
+from engine.models.hub import fetch, resolve_revision
+from engine.models.labels import align, describe, name_outputs, names_of, order_by_name
+from engine.models.randomness import seeded
 from engine.preset import schema
+from engine.preset.text import plain
 
 __all__ = ["LoadedModel", "align", "load_pretrained", "load_teacher", "resolve_revision"]
+
+SCRATCH_POSITIONS = 512
+"""Positions of a model from scratch, where the task asks for no more."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +46,40 @@ class LoadedModel:
     fresh_head: bool
 
 
-def load_teacher(teacher: schema.Teacher, spec: TaskSpec, *, train_texts: Iterable[str] = ()) -> LoadedModel:
-    """The teacher of a preset, ready for fine-tuning or use. `train_texts` is read for "scratch" teachers alone."""
-    raise NotImplementedError
+def load_teacher(
+    teacher: schema.Teacher,
+    spec: TaskSpec,
+    *,
+    train_texts: Iterable[str] = (),
+    max_length: int = 128,
+) -> LoadedModel:
+    """The teacher of a preset, as it is before it is fine-tuned (if the preset fine-tunes it).
+
+    With `teacher.finetune` a bare encoder, or a classifier with another number of outputs, gets a fresh output layer
+    drawn from `teacher.finetune.seed`, and the order of its outputs is the task's. Without, the model must know the
+    task: its outputs are brought into the task's order by name.
+
+    `train_texts` and `max_length` (tokens) are read for "scratch" teachers alone: these learn their words from the
+    texts, unless `teacher.tokenizer` names others.
+
+    Raises `ModelError` when the checkpoint is broken or unsuitable, or cannot be had.
+    """
+    if teacher.model == "scratch":
+        return _scratch(teacher, spec, train_texts, max_length)
+    if teacher.finetune is not None:
+        return load_pretrained(
+            teacher.model,
+            spec,
+            seed=teacher.finetune.seed,
+            revision=teacher.revision,
+            tokenizer=teacher.tokenizer,
+            trust_remote_code=teacher.trust_remote_code,
+            labels=teacher.labels,
+        )
+    found, tokenizer = _read(teacher.model, teacher.revision, teacher.tokenizer, teacher.trust_remote_code)
+    _check_knows_task(found, teacher.model, spec)
+    order_known, notes = _bring_into_order(found.model, teacher.model, spec, teacher.labels)
+    return LoadedModel(found.model, tokenizer, found.family, order_known, notes, fresh_head=False)
 
 
 def load_pretrained(
@@ -46,6 +90,132 @@ def load_pretrained(
     revision: str | None = None,
     tokenizer: str | None = None,
     trust_remote_code: bool = False,
+    labels: list[str] | None = None,
+    words: PreTrainedTokenizerBase | None = None,
 ) -> LoadedModel:
-    """A model that will be trained on the task: its head is kept where it fits the task, else drawn from `seed`."""
-    raise NotImplementedError
+    """A model that will be trained on the task: its head is kept where it fits the task, else drawn from `seed`.
+
+    A kept head is aligned by name; where names (`labels` instead of the config's, when given) don't tell, its outputs
+    are taken in the task's order, since training settles it. `tokenizer` names another folder or hub id for the
+    tokenizer; `words` is taken where there is none. Raises `ModelError` as `load_teacher` does.
+    """
+    found, words = _read(model, revision, tokenizer, trust_remote_code, words)
+    name = plain(model)
+    outputs = output_of(found.model).out_features
+    if f"{found.family.output}.weight" in found.fresh:
+        notes: tuple[str, ...] = (f"{name} brings no classifier for sentences: a fresh one is trained",)
+    elif outputs != spec.outputs:
+        notes = (f"{name} has {outputs} outputs, {plain(spec.name)} {describe(spec)}: a fresh output layer is trained",)
+    else:
+        order_known, _ = _bring_into_order(found.model, model, spec, labels)
+        notes = () if order_known else (f"{name} does not name its classes: they are taken in the task's order",)
+        name_outputs(found.model, spec.labels)
+        return LoadedModel(found.model, words, found.family, order_known=True, notes=notes, fresh_head=False)
+    fit_head(found.model, found.family, spec, found.fresh, seed=seed)
+    return LoadedModel(found.model, words, found.family, order_known=True, notes=notes, fresh_head=True)
+
+
+def _read(
+    model: str,
+    revision: str | None,
+    tokenizer: str | None,
+    trust_remote_code: bool,
+    fallback: PreTrainedTokenizerBase | None = None,
+) -> tuple[Checkpoint, PreTrainedTokenizerBase]:
+    """The checkpoint and its tokenizer (or the one that `tokenizer` names), which must not know more tokens."""
+    folder = fetch(model, revision, code=trust_remote_code)
+    other = folder if tokenizer is None else fetch(tokenizer, weights=False, code=trust_remote_code)
+    found = read_checkpoint(folder, trust_remote_code=trust_remote_code)
+    if fallback is not None and not has_tokenizer(other):
+        words = fallback
+    else:
+        words = read_tokenizer(other, trust_remote_code=trust_remote_code)
+    if len(words) > found.model.config.vocab_size:
+        raise ModelError(
+            f"the tokenizer in {plain(str(other))} knows {len(words)} tokens, the model {plain(model)} only "
+            f"{found.model.config.vocab_size}: they do not belong together",
+            key="tokenizer",
+        )
+    return found, words
+
+
+def _check_knows_task(found: Checkpoint, model: str, spec: TaskSpec) -> None:
+    """Raises `ModelError` for a teacher that is used as it is but has no outputs for the task."""
+    way_out = "add a [teacher.finetune] table, or name a model that was trained on the task"
+    if f"{found.family.output}.weight" in found.fresh:
+        raise ModelError(
+            f"the teacher {plain(model)} has no classification head for {plain(spec.name)}: {way_out}",
+            key="teacher.model",
+        )
+    outputs = output_of(found.model).out_features
+    if outputs != spec.outputs:
+        names = "" if outputs == 1 else f" ({', '.join(map(plain, names_of(found.model)))})"
+        raise ModelError(
+            f"the teacher {plain(model)} has {outputs} output{'s' if outputs > 1 else ''}{names}, but "
+            f"{plain(spec.name)} has {describe(spec)}: {way_out}",
+            key="teacher.model",
+        )
+
+
+def _bring_into_order(
+    model: PreTrainedModel, source: str, spec: TaskSpec, labels: list[str] | None
+) -> tuple[bool, tuple[str, ...]]:
+    """Align the outputs by name; whether the names told the order, and what is worth saying.
+
+    Raises `ModelError` when the names that the preset gives are not the task's.
+    """
+    if not spec.labels:
+        name_outputs(model, ())
+        return True, ()
+    names = tuple(labels) if labels is not None else names_of(model)
+    order = order_by_name(names, spec.labels) if len(names) == spec.outputs else None
+    if order is not None:
+        align(model, order, spec.labels)
+        moved = order != tuple(range(len(order)))
+        return True, (
+            f"the outputs of {plain(source)} were reordered by name: {_order(names, order)}",
+        ) if moved else ()
+    if labels is not None:
+        raise ModelError(
+            f"teacher.labels names {', '.join(map(plain, labels))}, but {plain(spec.name)} has {describe(spec)}",
+            key="teacher.labels",
+        )
+    return False, (
+        f"the outputs of {plain(source)} are named {', '.join(map(plain, names))}, which does not tell which of "
+        f"{', '.join(map(plain, spec.labels))} each one is",
+    )
+
+
+def _order(names: tuple[str, ...], order: tuple[int, ...]) -> str:
+    return ", ".join(f"{plain(names[index])} (output {index})" for index in order)
+
+
+def _scratch(teacher: schema.Teacher, spec: TaskSpec, train_texts: Iterable[str], max_length: int) -> LoadedModel:
+    """A BERT that knows nothing: weights from the fine-tuning's seed, words from the texts or another tokenizer."""
+    if teacher.finetune is None:  # the schema has refused it already
+        raise ModelError('a teacher from "scratch" knows nothing yet: add a [teacher.finetune] table')
+    if teacher.tokenizer is None:
+        from engine.data.words import word_tokenizer
+
+        tokenizer = word_tokenizer(train_texts)
+    else:
+        folder = fetch(teacher.tokenizer, weights=False, code=teacher.trust_remote_code)
+        tokenizer = read_tokenizer(folder, trust_remote_code=teacher.trust_remote_code)
+    shape = teacher.architecture or schema.Architecture()
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=shape.hidden_size,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        intermediate_size=shape.intermediate_size or 4 * shape.hidden_size,
+        hidden_dropout_prob=shape.dropout,
+        attention_probs_dropout_prob=shape.dropout,
+        max_position_embeddings=max(SCRATCH_POSITIONS, max_length),
+        num_labels=spec.outputs,
+        pad_token_id=tokenizer.pad_token_id,
+        attn_implementation="sdpa",
+    )
+    with seeded(teacher.finetune.seed):
+        model = BertForSequenceClassification(config).eval()
+    name_outputs(model, spec.labels)
+    return LoadedModel(model, tokenizer, family_of(config), order_known=True, notes=(), fresh_head=True)

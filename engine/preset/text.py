@@ -44,7 +44,7 @@ def shown(value: object, limit: int = 60) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, dict):
-        return "a table"
+        return "a table" if value else "an empty table"
     if isinstance(value, datetime.date | datetime.time):
         return f"the date or time {value.isoformat()}"
     if isinstance(value, list | tuple):

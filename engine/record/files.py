@@ -97,11 +97,15 @@ def finite(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     return str(value)
 
 
+def json_text(value: Mapping[str, Any]) -> str:
+    """An object as indented, strict JSON (see `finite`)."""
+    return json.dumps(finite(value), indent=1, allow_nan=False) + "\n"
+
+
 def write_json(path: Path, value: Mapping[str, Any], *, durable: bool = True) -> None:
     """Write an object as indented JSON, atomically. Raises RunError whose sentence names the file and the cause."""
-    text = json.dumps(finite(value), indent=1, allow_nan=False) + "\n"
     try:
-        write_atomic(path, text, durable=durable)
+        write_atomic(path, json_text(value), durable=durable)
     except OSError as error:
         raise RunError(f"cannot be written: {cause(error)}", file=str(path)) from error
 
@@ -116,9 +120,7 @@ def read_object(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise RunError(f"cannot be read: {cause(error)}", file=str(path)) from error
     except (ValueError, RecursionError) as error:  # torn, not UTF-8, absurdly nested, absurdly long numbers
-        raise RunError(
-            "is not complete JSON: it was cut off, or written by something else", file=str(path)
-        ) from error
+        raise RunError("is not complete JSON: it was cut off, or written by something else", file=str(path)) from error
     if not isinstance(value, dict):
         raise RunError("holds no JSON object: it was written by something else", file=str(path))
     return value

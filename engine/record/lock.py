@@ -13,6 +13,7 @@ import fcntl
 import os
 import struct
 import sys
+import threading
 import time
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +29,8 @@ _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.
 
 _mine: dict[Path, int] = {}
 """Lock files that this process holds, with its process id: a forked child inherits the table, not the locks."""
+_table = threading.RLock()
+"""Locks are the process's: its threads must not both be given one."""
 
 
 class FileLock:
@@ -42,8 +45,10 @@ class FileLock:
 
         On a file system without locks this succeeds: the owner written in a record is then all that guards it.
         """
-        if _held_here(self.path):
-            return False
+        with _table:
+            return not _held_here(self.path) and self._try()
+
+    def _try(self) -> bool:
         handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

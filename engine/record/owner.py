@@ -36,7 +36,7 @@ class Owner:
         return cls(socket.gethostname(), pid, start_time(pid) or 0.0, boot_id(), pid_namespace())
 
     def state(self) -> OwnerState:
-        """"alive"; "gone" (ended, or its machine was restarted); "elsewhere" when it cannot be seen from here."""
+        """ "alive"; "gone" (ended, or its machine was restarted); "elsewhere" when it cannot be seen from here."""
         same_host = self.host == socket.gethostname()
         if self.boot_id != boot_id():
             return "gone" if same_host else "elsewhere"

@@ -105,7 +105,9 @@ class Status:
     def to_dict(self) -> dict[str, Any]:
         """As plain data, `schema` first; numbers that are not finite become None."""
         data: dict[str, Any] = {"schema": SCHEMA_VERSION, **asdict(self)}
-        return {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in data.items()}
+        return {
+            key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in data.items()
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:

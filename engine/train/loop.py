@@ -21,6 +21,8 @@ from engine.preset.schema import Train
 from engine.record.session import RunSession
 from engine.train import checkpoint, seeding
 from engine.train.checkpoint import Checkpoint
+from engine.train.evaluating import Evaluation
+from engine.train.messages import say
 from engine.train.optim import Optimiser, learning_rate
 from engine.train.settings import StageSettings
 from engine.train.step import Counts, Models, StepLosses
@@ -33,9 +35,11 @@ class Stopped(Exception):  # noqa: N818 - not an error: somebody asked
 
 @dataclass
 class Evaluated:
-    """What one evaluation of one model gave."""
+    """What one evaluation of the model in training gave."""
 
     step: int
+    score: float
+    """See `Evaluation.score`."""
     metrics: dict[str, float]
     """Of the primary dev set."""
 
@@ -62,17 +66,6 @@ class Progress:
             if values.get(name) is not None:
                 values[name] = Evaluated(**values[name])
         return Progress(**values)
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What an evaluator hands back: metrics by model and split, and the primary ones of the model in training."""
-
-    metrics: dict[str, float]
-    score: float
-    """The primary metric on the primary dev set, the larger the better."""
-    events: tuple[dict[str, Any], ...]
-    """One for each model and split."""
 
 
 Evaluator = Callable[[StepLosses], Evaluation]
@@ -175,7 +168,7 @@ class _StageRun:
             if step % interval == 0 or step == self.total:
                 self._evaluate()
                 evaluated_at = step
-            if self.session.stop_requested is not None:
+            if self.session.request.state is not None:
                 self._save()
                 raise Stopped
             if self._checkpoint_due():
@@ -264,7 +257,7 @@ class _StageRun:
             examples=len(self.tokens),
             objectives={name: term.weight for name, term in self.settings.stage.terms().items()},
         )
-        self._status(force=True)
+        self._status()
 
     def _log(self) -> None:
         self._check_finite()
@@ -278,16 +271,15 @@ class _StageRun:
             epoch=round(self.progress.step / self.per_epoch, 4),
             **reading,
         )
-        self._status(rate=reading["examples_per_second"])
+        self._status(reading["examples_per_second"])
 
-    def _status(self, *, rate: float | None = None, force: bool = False) -> None:
+    def _status(self, rate: float | None = None) -> None:
         step = self.progress.step
         done = self.place.before + step
         pace = self.progress.seconds / step if step else None
         self.session.update(
-            force=force,
             stage=self.settings.name,
-            stage_index=self.place.index,
+            stage_index=self.place.index + 1,
             stages=self.place.stages,
             step=step,
             steps=self.total,
@@ -300,8 +292,8 @@ class _StageRun:
     def _evaluate(self) -> None:
         outcome = self.evaluate(self.losses)
         progress, step = self.progress, self.progress.step
-        best = progress.best is None or outcome.score > self._score(progress.best)
-        progress.last = Evaluated(step, outcome.metrics)
+        best = progress.best is None or outcome.score > progress.best.score
+        progress.last = Evaluated(step, outcome.score, outcome.metrics)
         if best:
             progress.best, progress.since_best = progress.last, 0
             if self.settings.keep_best and self.settings.trains_head:
@@ -314,19 +306,23 @@ class _StageRun:
         else:
             progress.since_best += 1
         for event in outcome.events:
-            mine = event["model"] == self.settings.role or (event["model"], self.settings.role) == ("student", "baseline")
-            self.session.events.write(
-                "evaluation", stage=self.settings.name, step=step, best=best and mine and event.get("primary", False), **event
-            )
-        if self.settings.role == "student":
-            self.session.update(force=True, last=outcome.score, best=self._score(progress.best))
+            picked = best and event["primary"] and self.settings.trains_head
+            self.session.events.write("evaluation", stage=self.settings.name, step=step, best=picked, **event)
+        self._status_of(outcome)
         patience = self.settings.patience
         if patience is not None and progress.since_best >= patience and step < self.total:
             progress.ended_early = True
-            self.session.say(f"{self.settings.name}: {patience} evaluations without a better one; the stage ends at step {step}")
+            say(self.session, f"{self.settings.name}: {patience} evaluations without a better one; the stage ends at step {step}")
 
-    def _score(self, evaluated: Evaluated | None) -> float:
-        return float("-inf") if evaluated is None else next(iter(evaluated.metrics.values()))
+    def _status_of(self, outcome: Evaluation) -> None:
+        """The student's figures belong in the status; those of the teacher's own stage and of the baseline do not."""
+        if self.settings.role != "student":
+            return
+        metric = next(iter(outcome.metrics.values()))
+        best = self.progress.best.metrics if self.progress.best and self.settings.trains_head else None
+        self.session.update(
+            last=metric, best=next(iter(best.values())) if best else None, self_teacher=outcome.self_teacher
+        )
 
     def _finished(self) -> None:
         progress = self.progress
@@ -398,6 +394,6 @@ class _StageRun:
         self.losses.layer_weights = {
             name: LayerWeights.from_dict(weights) for name, weights in self.progress.layer_weights.items()
         }
-        if self.progress.step < self.total:
+        if state["total"] != self.total:
             self.progress.ended_early = False  # a stage that was extended goes on
         self.saved_at = self.progress.step

@@ -1,0 +1,101 @@
+"""How following a run ended, as an exit code and as sentences."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from crild_tui.cli.follow.told import Line
+
+if TYPE_CHECKING:
+    from engine.record.status import Status
+
+INTERRUPTED = 130
+TERMINATED = 143
+_OF_KIND = {"usage": 2, "preset": 2, "data": 3, "model": 3}
+LOG_LINES = 12
+"""Lines of the log that are shown of an engine that died without a word."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The last that was seen of a run. `state` is the derived one; `interrupted` and `terminated` say who asked here."""
+
+    run_dir: Path
+    state: str
+    status: Status | None
+    interrupted: bool = False
+    terminated: bool = False
+    killed: bool = False
+    detached: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of the design's table."""
+        if self.detached or self.state == "finished":
+            return 0
+        if self.interrupted:
+            return INTERRUPTED
+        if self.terminated and self.state in ("stopped", "preempted"):
+            return TERMINATED
+        if self.state == "failed":
+            return self._failure()
+        if self.state in ("stopped", "preempted"):
+            return (self.status.exit_code if self.status else None) or TERMINATED
+        return 1
+
+    def _failure(self) -> int:
+        if self.status is None:
+            return 1
+        if self.status.exit_code:
+            return self.status.exit_code
+        return _OF_KIND.get(self.status.error.kind, 1) if self.status.error else 1
+
+    def sentences(self) -> Iterator[Line]:
+        """What is said at the end, beside the closing table."""
+        from engine.record.logs import log_tail
+
+        go_on = f"go on with: {command('resume', self.run_dir)}"
+        where = _where(self.status)
+        if self.detached:
+            yield "info", f"detached; the run goes on. Watch it again with: {command('attach', self.run_dir)}"
+        elif self.state == "finished":
+            yield "info", f"finished: {self.run_dir}"
+        elif self.state == "failed":
+            yield from self._why()
+        elif self.state in ("stopped", "preempted"):
+            yield "info", f"{self.state}{where}, with a checkpoint; {go_on}"
+        elif self.state == "lost" and self.killed:
+            yield "warning", f"killed{where}: what came after the last checkpoint is lost; {go_on}"
+        elif self.state == "lost":
+            yield "error", f"the engine ended without a word{where}: it was killed, or the machine was restarted"
+            for line in log_tail(self.run_dir, LOG_LINES):
+                yield "info", f"  log: {line}"
+            yield "info", go_on
+        else:
+            yield "info", f"the run is {self.state}; watch it with: {command('attach', self.run_dir)}"
+
+    def _why(self) -> Iterator[Line]:
+        fault = self.status.error if self.status else None
+        for line in (str(fault) if fault else "the run failed").splitlines():
+            yield "error", line
+        yield "info", f"what the engine printed: {command('logs', self.run_dir)}"
+        if any((self.run_dir / "checkpoints").glob("[0-9]*")):
+            yield "info", f"when that is mended, go on from the last checkpoint with: {command('resume', self.run_dir)}"
+
+
+def _where(status: Status | None) -> str:
+    if status is None or status.stage is None:
+        return ""
+    return f" in stage {status.stage} at step {status.step}"
+
+
+def command(verb: str, run_dir: Path) -> str:
+    """A command line that reaches the run from here: by its id where runs are looked for, else by its path."""
+    from engine.record.paths import runs_dir
+
+    here = run_dir.parent.absolute() == runs_dir(None)
+    return f"crild {verb} {shlex.quote(run_dir.name if here else str(run_dir))}"

@@ -1,0 +1,133 @@
+"""From what was asked for on the command line to run directories; nothing is made before everything is checked."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.errors import UsageError
+
+if TYPE_CHECKING:
+    from engine.preset.load import Loaded
+
+MOST_SEEDS = 1000
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `crild run` was asked for. `seeds` is empty where the preset's own counts."""
+
+    presets: tuple[str, ...]
+    settings: tuple[str, ...]
+    seeds: tuple[int, ...]
+    runs_dir: Path
+    name: str | None = None
+    device: str | None = None
+
+    def overrides(self, seed: int | None) -> list[str]:
+        """The `--set` items for one run: the given ones, then those that options of their own stand for."""
+        own = [] if self.device is None else [f"train.device={json.dumps(self.device)}"]
+        return [*self.settings, *own, *([] if seed is None else [f"seed={seed}"])]
+
+
+def parse_seeds(text: str | None) -> tuple[int, ...]:
+    """`1,2,3` or `1-5` as numbers in order. Raises UsageError for anything else, or a seed named twice."""
+    if text is None:
+        return ()
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not (_is_number(first) and (not dash or _is_number(last))):
+            raise UsageError(f"--seeds {text!r} names no seeds: write them as 1,2,3 or 1-3")
+        several = range(int(first), int(last or first) + 1)
+        if not several or len(several) + len(seeds) > MOST_SEEDS:
+            raise UsageError(f"--seeds {part.strip()!r} names {'none' if not several else f'more than {MOST_SEEDS}'}")
+        seeds += several
+    twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
+    if twice:
+        raise UsageError(f"--seeds names {', '.join(map(str, twice))} twice: each seed makes one run")
+    return tuple(seeds)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 10
+
+
+def load_all(request: Request) -> list[Loaded]:
+    """The presets merged and checked, once for each seed. Raises before anything is made."""
+    from engine.preset.check import check
+    from engine.preset.load import load_preset
+    from engine.record.run import validate_name
+
+    if request.name is not None:
+        validate_name(request.name)
+    loaded = [load_preset(request.presets, request.overrides(seed)) for seed in request.seeds or (None,)]
+    check(loaded[0])  # a seed changes nothing of what is checked
+    return loaded
+
+
+def create_all(request: Request, loaded: Sequence[Loaded], *, queued: bool) -> list[Path]:
+    """Make a run directory for each; when one cannot be made, none stays."""
+    from engine.preset.write import dump
+    from engine.record.run import create_run
+
+    made: list[Path] = []
+    try:
+        for one in loaded:
+            preset = one.preset
+            made.append(
+                create_run(
+                    request.runs_dir,
+                    dump(preset),
+                    name=request.name,
+                    tags=preset.tags,
+                    seed=preset.seed,
+                    task=preset.task.name,
+                    method=method_of(request.presets),
+                    preset="+".join(name_of(ref) for ref in request.presets),
+                    **({"state": "queued"} if queued else {}),
+                )
+            )
+    except BaseException:
+        for run_dir in made:
+            shutil.rmtree(run_dir, ignore_errors=True)
+        raise
+    return made
+
+
+def name_of(ref: str) -> str:
+    """A short name of a preset: a shipped name, the name of a file, or of the run whose preset a file is."""
+    from engine.preset.shipped import path_of
+
+    if path_of(ref) is not None:
+        return ref
+    path = Path(ref)
+    if path.name == "preset.toml" and (path.parent / "status.json").is_file():
+        return path.absolute().parent.name
+    return path.name.removesuffix(".toml")
+
+
+def method_of(refs: Sequence[str]) -> str:
+    """The method of a run: what is merged, without the presets that only say the task.
+
+    For the preset of an earlier run it is that run's method.
+    """
+    from engine.errors import CrildError
+    from engine.preset.shipped import find
+    from engine.record.run import read_status
+
+    names = []
+    for ref in refs:
+        shipped = find(ref)
+        if shipped is None or shipped.kind != "task":
+            names.append(name_of(ref))
+    if len(refs) == 1 and Path(refs[0]).name == "preset.toml":
+        try:
+            return read_status(Path(refs[0]).parent).method or names[0]
+        except CrildError:
+            pass
+    return "+".join(names)

@@ -1,0 +1,111 @@
+"""Commands for a run that works or worked: stop, attach, logs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crild_tui.cli.options import AsJson, Run, Runs, RunsDir
+
+STOP_PATIENCE = 30.0
+"""Seconds for which `crild stop` waits for the checkpoint before it leaves the engine to it."""
+LOG_POLL = 0.3
+
+
+def stop(
+    runs: Runs,
+    kill: Annotated[bool, typer.Option("--kill", help="End the whole process group at once, without a checkpoint.")] = False,
+    runs_dir: RunsDir = None,
+) -> None:
+    """Ask a run to stop at its next step with a checkpoint.
+
+    \b
+    crild stop rte-crild             the beginning of an id is enough
+    crild stop rte-crild --kill      when it does not react
+    """
+    from crild_tui.cli.stopping import stop_run
+    from engine.record.paths import runs_dir as folder_of
+    from engine.record.run import find_run
+
+    folder = folder_of(runs_dir)
+    for run_dir in [find_run(ref, folder) for ref in runs]:
+        stop_run(run_dir, kill=kill, patience=STOP_PATIENCE)
+
+
+def attach(run: Run, runs_dir: RunsDir = None) -> None:
+    """Show what a run has done so far, then follow it. Ctrl-C only turns away; the run goes on.
+
+    The exit code is the run's when it ends meanwhile, and 0 when you turn away.
+    """
+    from crild_tui.cli.follow.attaching import attach_run
+    from engine.record.paths import runs_dir as folder_of
+    from engine.record.run import find_run
+
+    raise typer.Exit(attach_run(find_run(run, folder_of(runs_dir))))
+
+
+def logs(
+    run: Run,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as the log grows, until the run ends.")] = False,
+    attempt: Annotated[
+        int | None, typer.Option("--attempt", min=1, help="Which start of the run, from 1. [default: the last]")
+    ] = None,
+    runs_dir: RunsDir = None,
+) -> None:
+    """Print what the engine process of a run printed. Control characters are shown, not executed."""
+    from engine.errors import UsageError
+    from engine.record.paths import log_files
+    from engine.record.paths import runs_dir as folder_of
+    from engine.record.run import find_run
+
+    run_dir = find_run(run, folder_of(runs_dir))
+    files = log_files(run_dir)
+    if attempt is not None and attempt not in files:
+        known = ", ".join(map(str, files)) or "none yet"
+        raise UsageError(f"{run_dir.name} has no log of attempt {attempt}; there are: {known}")
+    if not files and not follow:
+        raise UsageError(f"{run_dir.name} has no log yet: its engine was never started")
+    for text in _log_text(run_dir, attempt, follow=follow):
+        print(shown_log(text), end="", flush=True)
+
+
+def shown_log(text: str) -> str:
+    """Text of a log, safe to print: line ends and tabs stay, a progress bar's carriage returns begin lines."""
+    from crild_tui.cli.terminal import safe
+
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return "\n".join("\t".join(safe(part) for part in line.split("\t")) for line in lines)
+
+
+def _log_text(run_dir: Path, attempt: int | None, *, follow: bool) -> Iterator[str]:
+    """Pieces of the log; with `follow` until the run has ended and everything was read, over later attempts too."""
+    import codecs
+
+    from engine.record.paths import log_files
+    from engine.record.run import read_run
+
+    offset, present = 0, attempt
+    decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+    while True:
+        ended = read_run(run_dir).state not in ("created", "queued", "running", "stopping", "stalled")
+        files = log_files(run_dir)
+        newest = attempt or (max(files) if files else None)
+        if newest != present:
+            present, offset = newest, 0
+        if present in files:
+            with files[present].open("rb") as file:
+                file.seek(offset)
+                while chunk := file.read(2**20):
+                    offset += len(chunk)
+                    yield decoder.decode(chunk)
+        if not follow or ended:
+            yield decoder.decode(b"", final=True)
+            return
+        time.sleep(LOG_POLL)
+
+
+COMMANDS = (stop, attach, logs)

@@ -1,0 +1,138 @@
+"""Plain text as input of stages that need no labels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from engine.data.subset import drawn_rows
+from engine.data.text import check_text, listed, text_lines
+from engine.data.types import Example
+from engine.errors import DataError
+
+if TYPE_CHECKING:
+    from engine.preset.schema import Corpus
+
+ENDINGS = (".txt", ".text", ".raw", ".tokens", ".md")
+"""Of files that are read from a folder; a file without an ending is read too, a file that is named itself always."""
+
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+# a mark that ends a sentence, closing quotes or brackets, then white space, before what may begin one
+_BORDER = re.compile(r"""([.!?…]['"”’)\]]*(?:\s['"”’)\]](?=\s))*)\s+(?=['"“‘(\[]*\s?[A-ZÀ-ÖØ-Þ0-9])""")
+_ABBREVIATION = re.compile(r"(?:^|[\s(\"'])(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|No|vs|etc|cf|e\.g|i\.e)\s?\.$")
+
+Unit = tuple[str, str]
+
+
+def load_corpus(corpus: Corpus, seed: int) -> tuple[Example, ...]:
+    """The inputs of a corpus, without labels.
+
+    A file, or every text file of a folder and its folders in the order of their names, is UTF-8 with a paragraph on each
+    line; blank lines and headings (` = Title = `, as in WikiText) are left out. A unit is a line or a sentence; with
+    `pairs` two consecutive units of one file make an input. Of more than `examples` inputs so many are drawn with `seed`,
+    in their old order, without holding the others in memory. Raises DataError for missing, empty or binary files, and
+    for a line that is longer than any sentence is.
+    """
+    if is_local(corpus.corpus):
+        files = _files(Path(corpus.corpus))
+
+        def units() -> Iterator[Unit]:
+            return _file_units(files, corpus.unit)
+    else:
+        from engine.data.hub import hub_lines
+
+        lines = hub_lines(corpus)
+
+        def units() -> Iterator[Unit]:
+            return _units(corpus.corpus, enumerate(lines, 1), corpus.unit)
+
+    examples = _chosen(lambda: _inputs(units(), pairs=corpus.pairs), corpus.examples, seed)
+    if not examples:
+        what = "no two consecutive ones in any file" if corpus.pairs else "nothing but blank lines and headings"
+        raise DataError(f"the corpus holds no {corpus.unit}s: {what}", file=corpus.corpus)
+    return examples
+
+
+def is_local(name: str) -> bool:
+    """Whether a corpus is a path on this machine rather than a hub id: it exists, or could be no hub id."""
+    path = Path(name)
+    no_id = not _HUB_ID.fullmatch(name) or name.startswith(".") or path.suffix.lower() in ENDINGS
+    return no_id or path.is_absolute() or path.exists()
+
+
+def sentences(line: str) -> list[str]:
+    """Cuts a line after ., !, ? or … (and closing quotes) where white space and a capital letter or a digit follow.
+
+    Single capitals and a few abbreviations (Dr., e.g.) end no sentence. Simple, and meant for text in Latin script; in
+    other scripts a line mostly stays whole.
+    """
+    parts: list[str] = []
+    start = 0
+    for border in _BORDER.finditer(line):
+        end = border.end(1)
+        if _ABBREVIATION.search(line, max(0, end - 12), end):
+            continue
+        parts.append(line[start:end].strip())
+        start = border.end()
+    parts.append(line[start:].strip())
+    return [part for part in parts if part]
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.exists():
+        raise DataError("there is no such file or folder", file=str(path), key="corpus")
+    if not path.is_dir():
+        return [path]
+    every = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
+    files = [file for file in every if file.suffix.lower() in ENDINGS or not file.suffix]
+    if not files:
+        there = f"; it holds {listed([file.name for file in every])}" if every else ""
+        sentence = f"the folder holds no text file ({', '.join(ENDINGS)}){there}"
+        raise DataError(sentence, file=str(path), key="corpus")
+    return files
+
+
+def _file_units(files: Iterable[Path], unit: Literal["line", "sentence"]) -> Iterator[Unit]:
+    for file in files:
+        yield from _units(str(file), text_lines(file), unit)
+
+
+def _units(source: str, lines: Iterable[tuple[int, str]], unit: Literal["line", "sentence"]) -> Iterator[Unit]:
+    """Units with the file that they stand in."""
+    for number, line in lines:
+        text = line.strip()
+        if not text or (text[0] == text[-1] == "="):
+            continue
+        check_text(text, source, number)
+        for part in sentences(text) if unit == "sentence" else [text]:
+            yield source, part
+
+
+def _inputs(units: Iterator[Unit], *, pairs: bool) -> Iterator[tuple[str, str | None]]:
+    if not pairs:
+        yield from ((text, None) for _, text in units)
+        return
+    waiting: Unit | None = None
+    for source, text in units:
+        if waiting is not None and waiting[0] == source:
+            yield waiting[1], text
+            waiting = None
+        else:
+            waiting = (source, text)
+
+
+def _chosen(
+    inputs: Callable[[], Iterator[tuple[str, str | None]]], count: int | None, seed: int
+) -> tuple[Example, ...]:
+    """All inputs, or `count` of them; named by their place in the corpus, which a subset does not change."""
+    rows: set[int] | None = None
+    if count is not None:
+        total = sum(1 for _ in inputs())
+        rows = set(drawn_rows(total, count, seed)) if total > count else None
+    return tuple(
+        Example(f"corpus-{row}", text, pair, None)
+        for row, (text, pair) in enumerate(inputs())
+        if rows is None or row in rows
+    )

@@ -1,0 +1,83 @@
+"""From a preset's words to examples: where each task and corpus comes from, then subsets and noise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from engine.data.corpus import load_corpus
+from engine.data.hub import resolve_revision
+from engine.data.subset import few_samples, noisy_labels
+from engine.data.types import Example, TaskData
+from engine.errors import DataError
+
+if TYPE_CHECKING:
+    from engine.preset.schema import Corpus, OtherTask, Task
+
+__all__ = ["inputs_for", "load_corpus", "load_task", "resolve_revision"]
+
+
+def load_task(task: Task) -> TaskData:
+    """The rows of the task that a preset names: a GLUE task from the hub or a folder, an embedded one, or files.
+
+    Few-sample subset and label noise are drawn with `task.data_seed`, noise after the subset, and only on the training
+    rows; notes say so. Raises DataError with what is wrong, where, and what would be right.
+    """
+    data = _source(task)
+    if task.examples is not None:
+        data = _subset(data, task.examples, task.data_seed)
+    if task.label_noise > 0:
+        data = _noise(data, task.label_noise, task.data_seed)
+    return data
+
+
+def inputs_for(source: Literal["task"] | Corpus | OtherTask, data: TaskData, seed: int) -> tuple[Example, ...]:
+    """The training inputs of a stage: of the run's own task with their labels, of a corpus or another task without.
+
+    `source` is the preset's `stage.data`; `seed`, the task's `data_seed`, draws from a corpus (another task has its own).
+    """
+    from engine.preset.schema import Corpus
+
+    if source == "task":
+        return data.train
+    if isinstance(source, Corpus):
+        return load_corpus(source, seed)
+    return tuple(example.unlabelled() for example in load_task(source.task).train)
+
+
+def _source(task: Task) -> TaskData:
+    from engine.data.tasks import GLUE
+
+    if task.name == "custom":
+        from engine.data.custom import load_custom
+
+        return load_custom(task)
+    if task.name not in GLUE:
+        from engine.data.toy import toy_task
+
+        return toy_task(task.name)
+    if task.source == "hub":
+        from engine.data.hub import load_hub
+
+        return load_hub(task)
+    from engine.data.glue import load_glue
+
+    return load_glue(task.name, Path(task.source))
+
+
+def _subset(data: TaskData, count: int, seed: int) -> TaskData:
+    rows = len(data.train)
+    if count > rows:
+        sentence = f"{count:,} training examples are asked for, and {data.spec.name} has {rows:,}"
+        raise DataError(sentence, key="task.examples")
+    train = few_samples(data.train, count, seed)
+    note = f"{count:,} of {rows:,} training examples were drawn with data_seed {seed}."
+    return replace(data, train=train, notes=(*data.notes, note))
+
+
+def _noise(data: TaskData, share: float, seed: int) -> TaskData:
+    train, count = noisy_labels(data.train, share, data.spec, seed)
+    source = "by another class" if data.spec.kind == "classification" else "by another example's score"
+    note = f"{count:,} of {len(train):,} training labels were replaced {source}, drawn with data_seed {seed}."
+    return replace(data, train=train, notes=(*data.notes, note))

@@ -1,0 +1,63 @@
+"""How fast a model answers: latency of one sentence, throughput of many."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from engine.data.batches import Batch, collate
+from engine.data.tokens import TokenSet
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Measured in fp32, without gradient, on the device of the run, on sentences of the dev set."""
+
+    latency_ms: float
+    """Median milliseconds for one sentence of median length."""
+    throughput: float
+    """Sentences a second at batches of 32, as they come."""
+
+
+def measure(model: Any, tokens: TokenSet, *, device: torch.device, pad_id: int, seconds: float = 1.0) -> Speed:
+    """Time a model for about `seconds` on each figure, after a warm-up."""
+    order = np.argsort(tokens.lengths, kind="stable")
+    single = collate(tokens, order[len(order) // 2 :][:1], pad_id=pad_id).to(device)
+    generator = np.random.default_rng(0)
+    rows = generator.permutation(len(tokens))[: 32 * 16]
+    many = [collate(tokens, rows[at : at + 32], pad_id=pad_id).to(device) for at in range(0, len(rows), 32)]
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            latencies = _times(model, [single], device, seconds)
+            times = _times(model, many, device, seconds)
+    finally:
+        model.train(training)
+    timed = [len(many[at % len(many)]) for at in range(len(times))]
+    return Speed(1000 * float(np.median(latencies)), sum(timed) / sum(times))
+
+
+def _times(model: Any, batches: list[Batch], device: torch.device, seconds: float) -> list[float]:
+    times: list[float] = []
+    for _ in range(3):
+        _once(model, batches[0], device)
+    until = time.perf_counter() + seconds
+    while not times or (time.perf_counter() < until and len(times) < 1000):
+        times.append(_once(model, batches[len(times) % len(batches)], device))
+    return times
+
+
+def _once(model: Any, batch: Batch, device: torch.device) -> float:
+    began = time.perf_counter()
+    inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+    if batch.token_type_ids is not None and "token_type_ids" in model.forward.__code__.co_varnames:
+        inputs["token_type_ids"] = batch.token_type_ids
+    model(**inputs)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - began

@@ -1,0 +1,122 @@
+"""Asking a running engine to stop, to make room, or to be gone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+
+from engine.errors import RunError
+from engine.record.lock import held
+from engine.record.owner import Owner
+from engine.record.run import RunEntry, read_run, read_status, update_status
+from engine.record.status import ENDED, Status
+
+
+def stop(run_dir: Path) -> None:
+    """Ask the engine of a run to write a checkpoint and stop (SIGTERM); a queued run leaves its queue.
+
+    Returns at once: the state becomes "stopping", then "stopped". Raises RunError when there is nothing to stop, or the
+    engine is out of reach from here.
+    """
+    if _leave_queue(run_dir):
+        return
+    send(_reachable(run_dir, "stop"), signal.SIGTERM)
+
+
+def interrupt(run_dir: Path) -> None:
+    """As `stop`, asked by Ctrl-C at the terminal (SIGINT): the engine ends with exit code 130."""
+    send(_reachable(run_dir, "stop"), signal.SIGINT)
+
+
+def preempt(run_dir: Path) -> None:
+    """Ask the engine of a run to write a checkpoint and make room (SIGUSR1). Raises RunError as `stop` does."""
+    send(_reachable(run_dir, "preempt"), signal.SIGUSR1)
+
+
+def kill(run_dir: Path, *, wait: float = 10.0) -> None:
+    """End the engine of a run and all its children at once, without a checkpoint; the state becomes "stopped".
+
+    Raises RunError as `stop` does, and when the engine is not gone after `wait` seconds.
+    """
+    if _leave_queue(run_dir):
+        return
+    owner = _reachable(run_dir, "kill")
+    group = owner.pid if _leads_group(owner.pid) else None
+    send(owner, signal.SIGKILL)
+    if group is not None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, signal.SIGKILL)
+    until = time.monotonic() + wait
+    while owner.state() == "alive" or held(run_dir):
+        if time.monotonic() > until:
+            raise RunError(f"{owner} was killed, but is not gone after {wait:g} seconds: its device or disk may hang")
+        time.sleep(0.02)
+    if read_status(run_dir).state not in ENDED:
+        update_status(run_dir, state="stopped", ended=time.time(), exit_code=137, eta=None, error=None)
+
+
+def _leave_queue(run_dir: Path) -> bool:
+    """Mark a run that is queued as stopped; False when it is not, or its turn has just come."""
+    if read_status(run_dir).state != "queued":
+        return False
+    try:
+        update_status(run_dir, expect=("queued",), state="stopped", ended=time.time(), queue=None)
+    except RunError:
+        if read_status(run_dir).state == "queued":
+            raise
+        return False
+    return True
+
+
+def _reachable(run_dir: Path, verb: str) -> Owner:
+    """The living owner of a run on this machine. Raises RunError that says why there is none."""
+    until = time.monotonic() + 10.0
+    entry = read_run(run_dir)
+    while entry.state == "created" and entry.status and entry.status.owner is None and time.monotonic() < until:
+        time.sleep(0.05)  # its engine is just starting
+        entry = read_run(run_dir)
+    status = _status(entry)
+    if status.state in ENDED or status.state in ("created", "queued"):
+        raise RunError(f"there is nothing to {verb}: the run {entry.id!r} is {entry.state}")
+    owner = status.owner
+    if owner is not None and owner.state() == "elsewhere":
+        raise RunError(f"the engine of {entry.id!r} is {owner}, out of reach from here: {verb} the run there")
+    if owner is None or owner.state() == "gone":
+        raise RunError(
+            f"there is nothing to {verb}: the engine of {entry.id!r} is gone; `crild resume {entry.id}` goes on with it"
+        )
+    return owner
+
+
+def _status(entry: RunEntry) -> Status:
+    if entry.status is None:
+        raise RunError(entry.problem or "the run cannot be read", file=str(entry.path))
+    return entry.status
+
+
+def _leads_group(pid: int) -> bool:
+    try:
+        return os.getpgid(pid) == pid and pid != os.getpgrp()
+    except OSError:
+        return False
+
+
+def send(owner: Owner, number: signal.Signals) -> None:
+    """Send a signal to exactly this process: never to another that was given its id."""
+    try:
+        if hasattr(os, "pidfd_open") and hasattr(signal, "pidfd_send_signal"):
+            handle = os.pidfd_open(owner.pid)
+            try:
+                if owner.state() == "alive":  # asked while the handle pins the process
+                    signal.pidfd_send_signal(handle, number)
+            finally:
+                os.close(handle)
+        elif owner.state() == "alive":
+            os.kill(owner.pid, number)
+    except ProcessLookupError:
+        return  # it has ended in this moment
+    except PermissionError as error:
+        raise RunError(f"{owner} belongs to another user: only they can signal it") from error

@@ -1,0 +1,61 @@
+"""Running a tool of the engine (evaluate, predict, export, probe) in the foreground."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Sequence
+from typing import Any
+
+from engine.errors import CrildError, DataError, ModelError, RunError, UsageError
+from engine.launch.start import engine_command, engine_environment
+from engine.record.files import cause
+
+_KINDS: dict[str, type[CrildError]] = {
+    error.kind: error for error in (RunError, UsageError, DataError, ModelError)
+}  # a preset's problems arrive one by one, as usage errors
+
+
+def run_tool(tool: str, args: Sequence[str] = (), *, command: Sequence[str] | None = None) -> Any:  # noqa: ANN401
+    """Run `engine.worker <tool> <args>` in this terminal; returns the JSON value that it wrote to stdout.
+
+    What it narrates goes to this process's stderr. A tool reports a fault as {"error": {kind, sentence, file, line,
+    key}} with an exit code that is not 0: that is raised as the error it was. Raises RunError when it ends otherwise.
+    `command` replaces the worker's command line (for tests).
+    """
+    words = [*command, tool, *args] if command is not None else engine_command(tool, *args)
+    try:
+        child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=engine_environment())
+    except OSError as error:
+        raise RunError(f"the engine cannot be started: {cause(error)}") from error
+    try:
+        output, _ = child.communicate()
+    except BaseException:  # Ctrl-C reaches it as well; it is given a moment
+        child.terminate()
+        try:
+            child.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            child.kill()
+        raise
+    return _result(tool, output, child.returncode)
+
+
+def _result(tool: str, output: bytes, code: int) -> Any:  # noqa: ANN401 - any JSON value
+    try:
+        value = json.loads(output)
+    except (ValueError, RecursionError):
+        value = None
+    if code == 0 and output.strip() and value is not None:
+        return value
+    fault = value.get("error") if isinstance(value, dict) else None
+    if code and isinstance(fault, dict) and isinstance(fault.get("sentence"), str):
+        kind = _KINDS.get(str(fault.get("kind")), UsageError if fault.get("kind") == "preset" else RunError)
+        line = fault.get("line")
+        raise kind(
+            fault["sentence"],
+            file=None if fault.get("file") is None else str(fault["file"]),
+            line=line if isinstance(line, int) else None,
+            key=None if fault.get("key") is None else str(fault["key"]),
+        )
+    how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    raise RunError(f"the engine's {tool} {how} without a result" if code else f"the engine's {tool} gave no result")

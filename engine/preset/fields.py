@@ -1,0 +1,187 @@
+"""What the schema says about a key: which keys a table has, what a key may hold, told in words."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from engine.preset import schema
+from engine.preset.positions import KeyPath
+from engine.preset.text import listed, shown
+
+_IN_WORDS = {
+    # Unions and patterns read better when somebody has put them into words.
+    "layer_map": '"last", "uniform", "emd" or pairs [[teacher layer, student layer], ...] counted from 1',
+    "keep": '"first", "last", "alternate" or a list of layers counted from 0',
+    "evaluate": '"epoch" or a number of steps',
+    "data": '"task", a table { corpus = "folder" } or a table { task = { name = "mnli" } }',
+    "mixup": "false or a table, as { alpha = 1.0 }",
+    "consistency": "false or a table, as { weight = 0.1 }",
+    "device": '"auto", "cpu", "mps", "cuda" or "cuda:1"',
+    "finetune": "a table, or false to take back an inherited one",
+    "objectives": "a table of one objective or more, as { logits = 1.0 }",
+}
+_STAGE_NAME = "small letters, digits, - and _, 32 at most, beginning with a letter or digit"
+
+
+@dataclass(frozen=True)
+class _Kinds:
+    """The branches of a type, flattened: unions and annotations taken apart."""
+
+    plain: tuple[type, ...]  # str, int, float, bool
+    words: tuple[object, ...]  # values of Literals
+    records: tuple[type[schema.Record], ...]
+    lists: tuple[Any, ...]  # element types
+    optional: bool
+    limits: dict[str, float]  # ge, gt, le, lt
+
+
+def tables(path: KeyPath) -> tuple[type[schema.Record], ...]:
+    """The records that may stand at a path as written by `--set`; () where no table of known keys belongs."""
+    found: tuple[type[schema.Record], ...] = (schema.Preset,)
+    rest = list(path)
+    while rest and found:
+        part = str(rest.pop(0))
+        if found == (schema.Preset,) and part == "stage":
+            if not rest:
+                return ()
+            rest.pop(0)
+            found = (schema.Stage,)
+        elif found == (schema.Stage,) and part == "objectives":
+            if not rest:
+                return ()
+            rest.pop(0)
+            found = (schema.Objective,)
+        else:
+            found = tuple(record for info in _infos(found, part) for record in _kinds(info).records)
+    return found
+
+
+def known_keys(path: KeyPath) -> tuple[str, ...]:
+    """Keys of the table at a path; the names of the objectives for a stage's `objectives`."""
+    if len(path) == 3 and path[0] == "stage" and path[2] == "objectives":
+        return get_args(schema.ObjectiveName)
+    return tuple(dict.fromkeys(key for record in tables(path) for key in _by_key(record)))
+
+
+def home_of(key: str) -> str | None:
+    """The table of a preset that has this key, as a header: for keys that were put in the wrong one."""
+    for table in ("task", "teacher", "student", "train", "baseline"):
+        if key in known_keys((table,)):
+            return f"[{table}]"
+    return "[[stage]]" if key in _by_key(schema.Stage) else None
+
+
+def takes_text(path: KeyPath) -> bool:
+    """Whether the key holds free text, so that `--set teacher.revision=1234567` means the text."""
+    return any(str in _kinds(info).plain for info in _at(path))
+
+
+def takes_false_back(path: KeyPath) -> bool:
+    """Whether `false` can only mean to take back an inherited value: optional keys that hold no booleans."""
+    return any(_kinds(info).optional and bool not in _kinds(info).plain for info in _at(path))
+
+
+def expected(path: KeyPath) -> str:
+    """What is right at a path, in words: `a whole number from 1`, `"linear" or "constant"`."""
+    keys = [part for part in path if isinstance(part, str)]
+    if keys[:1] == ["stage"] and len(keys) == 3 and keys[2] == "name":
+        return _STAGE_NAME
+    if keys == ["stage"]:
+        return "an array of tables, each beginning with [[stage]]"
+    if keys[:1] == ["stage"] and len(keys) == 4 and keys[2] == "objectives":
+        return "a weight from 0, or a table as { weight = 1.0 }"
+    if keys and keys[-1] in _IN_WORDS:
+        return _IN_WORDS[keys[-1]]
+    infos = _at(tuple(keys))
+    return _in_words(_kinds(infos[0])) if infos else "something else"
+
+
+def words_at(path: KeyPath) -> tuple[str, ...]:
+    """The words that a key may hold, where they are a closed list."""
+    found = []
+    for info in _at(tuple(part for part in path if isinstance(part, str))):
+        kinds = _kinds(info)
+        inner = [_taken_apart(element) for element in kinds.lists]
+        found += [word for each in (kinds, *inner) for word in each.words if isinstance(word, str)]
+    return tuple(found)
+
+
+def _at(path: KeyPath) -> tuple[FieldInfo, ...]:
+    return _infos(tables(path[:-1]), str(path[-1])) if path else ()
+
+
+def _infos(records: tuple[type[schema.Record], ...], key: str) -> tuple[FieldInfo, ...]:
+    return tuple(_by_key(record)[key] for record in records if key in _by_key(record))
+
+
+@cache
+def _by_key(record: type[schema.Record]) -> dict[str, FieldInfo]:
+    return {info.alias or name: info for name, info in record.model_fields.items()}
+
+
+def _kinds(info: FieldInfo) -> _Kinds:
+    return _taken_apart(Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation)
+
+
+def _taken_apart(annotation: Any) -> _Kinds:
+    plain: list[type] = []
+    words: list[object] = []
+    records: list[type[schema.Record]] = []
+    lists: list[Any] = []
+    limits: dict[str, float] = {}
+    optional = False
+    for branch, metadata in _branches(annotation):
+        origin = get_origin(branch)
+        if branch is type(None):
+            optional = True
+        elif origin is Literal:
+            words += get_args(branch)
+        elif origin in (list, tuple):
+            lists += get_args(branch)[:1]
+        elif isinstance(branch, type) and issubclass(branch, schema.Record):
+            records.append(branch)
+        elif isinstance(branch, type):
+            plain.append(branch)
+        for constraint in metadata:
+            limits |= {key: getattr(constraint, key) for key in ("ge", "gt", "le", "lt") if hasattr(constraint, key)}
+    return _Kinds(tuple(plain), tuple(words), tuple(records), tuple(lists), optional, limits)
+
+
+def _branches(annotation: Any, metadata: tuple[Any, ...] = ()) -> Iterator[tuple[Any, tuple[Any, ...]]]:
+    if get_origin(annotation) is Annotated:
+        inner, *more = get_args(annotation)
+        flat = [part for item in more for part in (item.metadata if isinstance(item, FieldInfo) else (item,))]
+        yield from _branches(inner, (*metadata, *flat))
+    elif get_origin(annotation) in (Union, types.UnionType):
+        for branch in get_args(annotation):
+            yield from _branches(branch, metadata)
+    else:
+        yield annotation, metadata
+
+
+def _in_words(kinds: _Kinds) -> str:
+    if kinds.records:
+        return "a table"
+    if kinds.words:
+        return listed(shown(word) for word in kinds.words)
+    if kinds.lists:
+        inner = _taken_apart(kinds.lists[0])
+        return f"a list of {listed((shown(word) for word in inner.words), 'and')}" if inner.words else "a list of texts"
+    if bool in kinds.plain:
+        return "true or false"
+    if str in kinds.plain:
+        return "text in quotes"
+    return ("a whole number" if int in kinds.plain else "a number") + _range(kinds.limits)
+
+
+def _range(limits: dict[str, float]) -> str:
+    low = f" from {limits['ge']:g}" if "ge" in limits else f" above {limits['gt']:g}" if "gt" in limits else ""
+    if "le" in limits:
+        return f"{low} to {limits['le']:g}"
+    return f"{low} to below {limits['lt']:.15g}" if "lt" in limits else low

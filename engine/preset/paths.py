@@ -1,0 +1,65 @@
+"""Paths in presets: which values are paths, and what they are relative to."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from engine.errors import CrildError
+from engine.preset.positions import KeyPath
+from engine.preset.text import shown
+from engine.preset.tree import Node, dotted
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_INIT_WORDS = frozenset({"teacher", "pretrained", "scratch"})
+
+
+def looks_like_path(text: str) -> bool:
+    """Whether a value that may also be a hub id or a run can only be a path."""
+    return text.startswith((".", "/", "~")) or text.endswith("/") or not _HUB_ID.fullmatch(text)
+
+
+def absolutise(root: Node, folder: Path, problems: list[CrildError]) -> Node:
+    """The tree with every path absolute, `~` expanded; relative ones are taken from `folder`.
+
+    Models, tokenizers and corpora are paths when they look like one or when something of that name lies in `folder`,
+    else ids of the hub.
+    """
+    return _visit(root, (), folder, problems)
+
+
+def _visit(node: Node, path: KeyPath, folder: Path, problems: list[CrildError]) -> Node:
+    if node.table is not None:
+        entries = {key: _visit(item, (*path, key), folder, problems) for key, item in node.table.items()}
+        return Node(entries, node.place, node.partial)
+    if not isinstance(node.value, str) or not node.value or not _is_path(path, node.value, folder):
+        return node
+    try:
+        return Node(os.path.abspath(folder / Path(node.value).expanduser()), node.place)
+    except (RuntimeError, ValueError):  # an unknown ~user; a null character
+        sentence = f"{dotted(path)} cannot be a path: {shown(node.value)}"
+        problems.append(CrildError(sentence, file=node.place.file, line=node.place.line, key=dotted(path)))
+        return node
+
+
+def _is_path(path: KeyPath, value: str, folder: Path) -> bool:
+    if path[:1] == ("stage",) and path[2:4] == ("data", "task"):
+        path = path[3:]  # another task's files
+    match path:
+        case ("task", "source"):
+            return value != "hub"
+        case ("task", "files", _):
+            return True
+        case ("teacher", "model"):
+            return value != "scratch" and _names_something(value, folder)
+        case ("student", "init"):
+            return value not in _INIT_WORDS and _names_something(value, folder)
+        case ("teacher", "tokenizer") | ("stage", _, "data", "corpus"):
+            return _names_something(value, folder)
+        case _:
+            return False
+
+
+def _names_something(value: str, folder: Path) -> bool:
+    return looks_like_path(value) or os.path.lexists(folder / value)

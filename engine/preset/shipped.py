@@ -1,0 +1,93 @@
+"""The presets that come with crild."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import tomli
+
+from engine.errors import UsageError
+from engine.preset.text import nearest, plain, shown
+
+Kind = Literal["run", "method", "task"]
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+_RUNS = frozenset({"quickstart", "local-teacher"})  # complete as they are; not meant to be merged with a task
+
+
+@dataclass(frozen=True)
+class ShippedPreset:
+    """One of them. `kind`: "run" is complete, "method" takes a task preset beside it, "task" needs a method."""
+
+    name: str
+    path: Path
+    description: str
+    kind: Kind
+
+
+@cache
+def folder() -> Path:
+    """Where they lie: inside the package when it was installed from a wheel, else the source tree's `presets/`."""
+    packaged = Path(__file__).parent / "shipped"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "presets"
+
+
+def names() -> list[str]:
+    """Their names, in alphabetical order."""
+    return sorted(path.stem for path in folder().glob("*.toml"))
+
+
+def shipped() -> list[ShippedPreset]:
+    """All of them: runs first, then methods, then tasks."""
+    order: dict[Kind, int] = {"run": 0, "method": 1, "task": 2}
+    presets = [preset for name in names() if (preset := find(name)) is not None]
+    return sorted(presets, key=lambda preset: (order[preset.kind], preset.name))
+
+
+def find(name: str) -> ShippedPreset | None:
+    """The shipped preset of this name, or None."""
+    path = path_of(name)
+    if path is None:
+        return None
+    document = tomli.loads(path.read_text(encoding="utf-8"))
+    kind: Kind = "run" if name in _RUNS else "method" if "stage" in document or "extends" in document else "task"
+    return ShippedPreset(name, path, str(document.get("description", "")), kind)
+
+
+def path_of(name: str) -> Path | None:
+    """The file of the shipped preset of this name, or None."""
+    if not _NAME.fullmatch(name):
+        return None
+    path = folder() / f"{name}.toml"
+    return path if path.is_file() else None
+
+
+def copy_preset(name: str, target: Path) -> Path:
+    """Copies a shipped preset, comments and all, into a new file; returns its path, ending in `.toml`.
+
+    Raises UsageError when there is no such preset, when something of that name is there already, or when the file
+    cannot be written.
+    """
+    source = path_of(name)
+    if source is None:
+        near = nearest(name, names())
+        hint = f"did you mean {shown(near)}?" if near else f"there are {', '.join(names())}"
+        raise UsageError(f"there is no shipped preset {shown(name)}; {hint}")
+    if target.suffix != ".toml":
+        target = target.with_name(target.name + ".toml")
+    where = plain(str(target))
+    try:
+        with target.open("x", encoding="utf-8", newline="\n") as file:
+            file.write(source.read_text(encoding="utf-8"))
+    except FileExistsError:
+        raise UsageError(f"{where} is there already; it was left as it is: give another name") from None
+    except FileNotFoundError:
+        raise UsageError(f"{where} cannot be written: there is no folder {plain(str(target.parent))}") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"{where} cannot be written: {reason}") from None
+    return target

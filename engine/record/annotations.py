@@ -1,0 +1,100 @@
+"""annotations.json: the note and tags that a person gives a run, in a file of their own beside the engine's status."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from engine.errors import RunError, UsageError
+from engine.record.files import cause, read_json, read_object, write_json
+from engine.record.lock import FileLock
+from engine.record.paths import ANNOTATIONS
+
+SCHEMA_VERSION = 1
+LONGEST_TAG = 50
+LONGEST_NOTE = 10_000
+_LOCK = ".annotations.lock"
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """What a person wrote about a run."""
+
+    note: str = ""
+    tags: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        return {"schema": SCHEMA_VERSION, "note": self.note, "tags": list(self.tags)}
+
+
+def read_annotations(run_dir: Path) -> Annotations:
+    """The note and tags of a run; what is missing or damaged reads as nothing."""
+    data = read_json(run_dir / ANNOTATIONS) or {}
+    note, tags = data.get("note"), data.get("tags")
+    return Annotations(
+        note if isinstance(note, str) else "",
+        tuple(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else (),
+    )
+
+
+def set_note(run_dir: Path, text: str) -> Annotations:
+    """Replace the note of a run, running or not; an empty text removes it.
+
+    Raises UsageError when the text is too long or holds control characters, RunError when it cannot be written.
+    """
+    if len(text) > LONGEST_NOTE:
+        raise UsageError(f"the note has {len(text)} characters, and at most {LONGEST_NOTE} are kept", key="note")
+    if any(not character.isprintable() and character not in "\n\t" for character in text):
+        raise UsageError("the note holds control characters: write plain text", key="note")
+    return _change(run_dir, lambda old: replace(old, note=text))
+
+
+def set_tags(run_dir: Path, add: Iterable[str] = (), remove: Iterable[str] = ()) -> Annotations:
+    """Add and remove tags of a run, running or not; tags keep the order in which they came.
+
+    Raises UsageError for what cannot be a tag, RunError when it cannot be written.
+    """
+    new, gone = [valid_tag(tag) for tag in add], set(remove)
+    return _change(
+        run_dir,
+        lambda old: replace(old, tags=tuple(tag for tag in dict.fromkeys((*old.tags, *new)) if tag not in gone)),
+    )
+
+
+def valid_tag(tag: str) -> str:
+    """`tag` if it can be one. Raises UsageError that says what is allowed."""
+    if not tag or len(tag) > LONGEST_TAG or not tag.isprintable() or any(mark.isspace() or mark == "," for mark in tag):
+        raise UsageError(
+            f"{tag!r} cannot be a tag: a tag is one word of at most {LONGEST_TAG} characters, without spaces or commas",
+            key="tags",
+        )
+    return tag
+
+
+def _change(run_dir: Path, change: Callable[[Annotations], Annotations]) -> Annotations:
+    """Read, change and write under a lock, so that two commands at once lose nothing of each other's."""
+    path = run_dir / ANNOTATIONS
+    with FileLock(run_dir / _LOCK) as lock:
+        try:
+            taken = lock.acquire(wait=5.0)
+        except OSError as error:
+            raise RunError(f"cannot be written: {cause(error)}", file=str(path)) from error
+        if not taken:
+            raise RunError("is being changed by another command: try again", file=str(path))
+        _refuse_newer(path)
+        changed = change(read_annotations(run_dir))
+        write_json(path, changed.to_dict())
+        return changed
+
+
+def _refuse_newer(path: Path) -> None:
+    """What a newer crild or a person's editor put there is not overwritten."""
+    try:
+        schema = read_object(path).get("schema")
+    except FileNotFoundError:
+        return
+    if schema != SCHEMA_VERSION:
+        raise RunError("was written by a newer crild or something else, and is left as it is", file=str(path))

@@ -1,0 +1,85 @@
+"""environment.json: where and with what a run was made, without secrets."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from engine.record.files import read_json, write_json
+from engine.record.paths import ENVIRONMENT
+
+_IN_URL = re.compile(r"(?<=://)[^/\s@]*@")
+_NAMED = re.compile(r"(?i)\b([\w-]*(?:token|password|passwd|secret|api[_-]?key)[\w-]*\s*[=:]\s*)(?!//)[^\s&\"']+")
+_TOKEN = re.compile(r"\b(?:hf|ghp|gho|glpat|sk)[_-][A-Za-z0-9_-]{16,}")
+
+
+def without_secrets(text: str) -> str:
+    """`text` without user names and passwords in addresses, values called token or password, and known access tokens."""
+    text = _IN_URL.sub("", text)
+    text = _NAMED.sub(r"\1***", text)
+    return _TOKEN.sub("***", text)
+
+
+def light_environment(command: Sequence[str] | None = None) -> dict[str, Any]:
+    """What can be known without loading torch: command line, host, working folder and its git revision, versions.
+
+    `command` replaces this process's own command line. Environment variables are not recorded.
+    """
+    try:
+        version = metadata.version("crild")
+    except metadata.PackageNotFoundError:
+        version = None
+    folder = _working_folder()
+    return {
+        "schema": 1,
+        "command": [without_secrets(word) for word in (sys.argv if command is None else command)],
+        "folder": folder,
+        "host": socket.gethostname(),
+        "git": None if folder is None else git_revision(Path(folder)),
+        "crild": version,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+    }
+
+
+def add_environment(run_dir: Path, **facts: Any) -> None:  # noqa: ANN401 - any JSON value
+    """Add what the engine knows (versions of torch, device, threads) to environment.json. Raises RunError if it cannot."""
+    path = run_dir / ENVIRONMENT
+    write_json(path, {**(read_json(path) or {}), **facts})
+
+
+def git_revision(folder: Path) -> dict[str, Any] | None:
+    """The commit of a working tree and whether files it tracks were changed; None outside of one or without git."""
+    commit = _git(folder, "rev-parse", "HEAD")
+    if not commit:
+        return None
+    changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    return {"commit": commit, "changed": None if changes is None else bool(changes)}
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    settings = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *words],
+            stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=2, env=settings, text=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return None
+    return done.stdout.strip()
+
+
+def _working_folder() -> str | None:
+    try:
+        return str(Path.cwd())
+    except OSError:  # it was deleted under our feet
+        return None

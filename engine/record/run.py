@@ -1,0 +1,290 @@
+"""Run directories: making, finding, listing and deleting them, and their status."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from engine.errors import RunError, UsageError
+from engine.record.annotations import Annotations, read_annotations
+from engine.record.environment import light_environment
+from engine.record.files import cause, flush_folder, json_text, read_object, write_atomic, write_json
+from engine.record.lock import RunLock
+from engine.record.paths import ANNOTATIONS, ENVIRONMENT, PRESET, STATUS
+from engine.record.queue import queue_alive
+from engine.record.status import Status, derived
+
+LONGEST_NAME = 80
+LATEST = "latest"
+"""Stands for the newest run wherever a run is named."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_MAKING, _DELETING = ".new-", ".deleted-"
+
+
+@dataclass(frozen=True)
+class RunEntry:
+    """A run as a listing shows it. Where the status cannot be read, `status` is None and `problem` says why."""
+
+    path: Path
+    status: Status | None
+    state: str
+    """The derived state: what `Status.state` says, or "lost", "stalled" or "unreadable"."""
+    problem: str | None = None
+    note: str = ""
+    tags: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """The name of the run directory."""
+        return self.path.name
+
+
+def validate_name(name: str) -> str:
+    """`name` if a run can be called so. Raises UsageError that says what is allowed."""
+    allowed = (
+        "a run's name is made of the letters a to z and A to Z, digits, '.', '_' and '-', begins with a letter or digit,"
+        f" and has at most {LONGEST_NAME} characters"
+    )
+    if not name:
+        raise UsageError(f"the run's name is empty: {allowed}", key="name")
+    if len(name) > LONGEST_NAME:
+        raise UsageError(f"the run's name has {len(name)} characters: {allowed}", key="name")
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"a run cannot be called {name!r}: {allowed}", key="name")
+    if name == LATEST:
+        raise UsageError(f"a run cannot be called {LATEST!r}: that word stands for the newest run", key="name")
+    return name
+
+
+def create_run(
+    runs_dir: Path,
+    preset_toml: str,
+    *,
+    name: str | None = None,
+    tags: Iterable[str] = (),
+    environment: Mapping[str, Any] | None = None,
+    **fields: Any,  # noqa: ANN401 - fields of Status
+) -> Path:
+    """Make a run directory with its preset, environment and status, all at once; returns its path.
+
+    A named run is called `<name>-s<seed>`, and it is an error when that exists; another is called
+    `<task>-<method>-<YYYYMMDD-HHMMSS>-s<seed>`, made unique. `fields` are those of `Status` that are known already
+    (seed, task, method, preset, stages, total, state = "queued", ...). Raises UsageError, and leaves nothing behind, when
+    the name cannot be one, the run exists, or the folder cannot be written or is full.
+    """
+    if name is not None:
+        validate_name(name)
+    runs_dir = runs_dir.absolute()
+    if is_run(runs_dir):
+        raise UsageError(f"{str(runs_dir)!r} is itself a run directory: choose the folder above it with --runs-dir")
+    created = time.time()
+    facts = light_environment() if environment is None else environment
+    temporary = runs_dir / f"{_MAKING}{secrets.token_hex(6)}"
+    try:
+        temporary.mkdir(parents=True)
+        target = _reserve(runs_dir, name, created, fields)
+        try:
+            write_atomic(temporary / PRESET, preset_toml)
+            write_atomic(temporary / ENVIRONMENT, json_text(facts))
+            if tags:
+                write_atomic(temporary / ANNOTATIONS, json_text(Annotations(tags=tuple(tags)).to_dict()))
+            write_atomic(temporary / STATUS, json_text(Status(id=target.name, created=created, **fields).to_dict()))
+            temporary.rename(target)  # over the empty folder that reserved the name
+        except BaseException:
+            target.rmdir()
+            raise
+        flush_folder(runs_dir)
+    except OSError as error:
+        raise UsageError(
+            f"no run can be made in {str(runs_dir)!r}: {cause(error)}; choose another folder with --runs-dir"
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return target
+
+
+def _reserve(runs_dir: Path, name: str | None, created: float, fields: Mapping[str, Any]) -> Path:
+    """Make the empty folder of a new run: no two runs get one name."""
+    seed = fields.get("seed", 0)
+    if name is not None:
+        target = runs_dir / f"{name}-s{seed}"
+        try:
+            target.mkdir()
+        except FileExistsError as error:
+            raise UsageError(
+                f"a run called {target.name!r} exists already in {str(runs_dir)!r}: choose another --name,"
+                f" or go on with it by `crild resume {target.name}`",
+                key="name",
+            ) from error
+        return target
+    words = (re.sub(r"[^A-Za-z0-9._]+", "-", str(fields.get(key, ""))).strip("-._") for key in ("task", "method"))
+    stem = "-".join(word for word in words if word)[:LONGEST_NAME] or "run"
+    moment = time.strftime("%Y%m%d-%H%M%S", time.localtime(created))
+    for attempt in range(1, 10_000):
+        again = "" if attempt == 1 else f"-{attempt}"
+        target = runs_dir / f"{stem}-{moment}-s{seed}{again}"
+        try:
+            target.mkdir()
+        except FileExistsError:
+            continue
+        return target
+    raise UsageError(f"no free name for a run is left in {str(runs_dir)!r}: choose another folder with --runs-dir")
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder is a run directory, however damaged."""
+    return (path / STATUS).is_file() or (path / PRESET).is_file() and not (path / PRESET).is_symlink()
+
+
+def read_status(run_dir: Path) -> Status:
+    """The status of a run. Raises RunError with the reason when it is missing, torn, newer or strange."""
+    path = run_dir / STATUS
+    try:
+        return Status.from_dict(read_object(path))
+    except FileNotFoundError:
+        raise RunError("is missing: this is no run directory, or a part of it was deleted", file=str(path)) from None
+    except RunError as error:
+        raise RunError(error.sentence, file=str(path), key=error.key) from error
+
+
+def update_status(run_dir: Path, *, expect: Collection[str] | None = None, **changes: Any) -> Status:  # noqa: ANN401
+    """Change fields of the status of a run that no engine works on; returns the new status.
+
+    Takes the run's lock for a moment. Raises RunError when an engine holds it, when the state is none of `expect`, or
+    when the status can be neither read nor written.
+    """
+    with RunLock(run_dir) as lock:
+        lock.take(wait=1.0)
+        status = read_status(run_dir)
+        if expect is not None and status.state not in expect:
+            raise RunError(f"the run {run_dir.name!r} is {status.state} by now")
+        changed = replace(status, **changes)
+        write_json(run_dir / STATUS, changed.to_dict())
+        return changed
+
+
+def read_run(run_dir: Path, now: float | None = None) -> RunEntry:
+    """A run as a listing shows it; damage ends in `problem`, never in an exception."""
+    return _entry(run_dir, time.time() if now is None else now, lambda name: queue_alive(run_dir.parent, name))
+
+
+def list_runs(runs_dir: Path, now: float | None = None) -> list[RunEntry]:
+    """The runs of a folder, the newest first, those that cannot be read last; empty when there is no such folder."""
+    present = time.time() if now is None else now
+    queues: dict[str, bool] = {}
+
+    def alive(name: str) -> bool:
+        if name not in queues:
+            queues[name] = queue_alive(runs_dir, name)
+        return queues[name]
+
+    try:
+        names = os.listdir(runs_dir)  # noqa: PTH208 - a thousand runs are listed in a fraction of a second
+    except OSError:
+        return []
+    folders = (runs_dir / name for name in names if not name.startswith("."))
+    entries = [_entry(folder, present, alive) for folder in folders if is_run(folder)]
+    return sorted(entries, key=lambda entry: (entry.status.created if entry.status else 0.0, entry.id), reverse=True)
+
+
+def _entry(run_dir: Path, now: float, alive: Callable[[str], bool]) -> RunEntry:
+    notes = read_annotations(run_dir)
+    try:
+        status = read_status(run_dir)
+    except RunError as error:
+        return RunEntry(run_dir, None, "unreadable", f"status.json {error.sentence}", notes.note, notes.tags)
+    waiting = status.state == "queued" and status.queue is not None
+    state = derived(status, now, queue_alive=alive(str(status.queue)) if waiting else None)
+    return RunEntry(run_dir, status, state, None, notes.note, notes.tags)
+
+
+def find_run(ref: str, runs_dir: Path) -> Path:
+    """The run directory that `ref` means: an id, `latest`, a path, or the beginning of exactly one id.
+
+    Raises UsageError that lists what it may have meant.
+    """
+    if _plain_name(ref) and is_run(runs_dir / ref):
+        return (runs_dir / ref).absolute()
+    if "/" in ref or ref in (".", ".."):
+        path = Path(ref).expanduser().absolute()
+        if is_run(path):
+            return path
+        raise UsageError(f"{ref!r} is no run directory: it has no status.json")
+    entries = list_runs(runs_dir)
+    if not entries:
+        raise UsageError(f"there is no run {ref!r}: {str(runs_dir)!r} holds no runs (another folder: --runs-dir)")
+    if ref == LATEST:
+        return entries[0].path
+    found = [entry for entry in entries if ref and entry.id.startswith(ref)]
+    if len(found) == 1:
+        return found[0].path
+    if found:
+        raise UsageError(f"{ref!r} begins the names of {len(found)} runs: {_some(entry.id for entry in found)}")
+    ids = [entry.id for entry in entries]
+    near = difflib.get_close_matches(ref, ids, n=5, cutoff=0.4) or ids
+    raise UsageError(f"there is no run {ref!r} in {str(runs_dir)!r}; there are {_some(near)}")
+
+
+def _plain_name(ref: str) -> bool:
+    return bool(ref) and "/" not in ref and "\0" not in ref and not ref.startswith(".")
+
+
+def _some(names: Iterable[str], most: int = 8) -> str:
+    listed = [name if name.isprintable() else repr(name) for name in names]
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more
+
+
+def delete_run(run_dir: Path) -> None:
+    """Delete a run directory. Raises RunError when an engine works on it or the system refuses; UsageError for no run."""
+    run_dir = run_dir.absolute()
+    if not is_run(run_dir):
+        raise UsageError(f"{str(run_dir)!r} is no run directory: it has no status.json")
+    doomed = run_dir.with_name(f"{_DELETING}{run_dir.name}-{secrets.token_hex(4)}")
+    try:
+        if run_dir.is_symlink():
+            raise RunError(f"{str(run_dir)!r} is a link: delete {str(run_dir.resolve())!r} itself")
+        with RunLock(run_dir) as lock:
+            lock.take()
+            run_dir.rename(doomed)  # from here on it is listed no more, whatever happens
+        shutil.rmtree(doomed)
+    except OSError as error:
+        raise RunError(f"the run cannot be deleted: {cause(error)}", file=str(run_dir)) from error
+
+
+def size_of(path: Path) -> int:
+    """Bytes of the files under a folder (or of a file); links count as themselves, what vanishes meanwhile as nothing."""
+    try:
+        own = path.lstat()
+    except OSError:
+        return 0
+    if not path.is_dir() or path.is_symlink():
+        return own.st_size
+    total = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += (Path(folder) / name).lstat().st_size
+    return total
+
+
+def leftovers(runs_dir: Path, older: float = 3600.0) -> list[Path]:
+    """What interrupted commands left in a runs folder: half-made and half-deleted runs older than `older` seconds."""
+    found = []
+    with contextlib.suppress(OSError):
+        for path in runs_dir.iterdir():
+            if path.name.startswith((_MAKING, _DELETING)):
+                with contextlib.suppress(OSError):
+                    if time.time() - path.lstat().st_mtime > older:
+                        found.append(path)
+    return sorted(found)

@@ -1,0 +1,239 @@
+"""The engine's side of a run directory: lock, owner, heartbeat, events, signals. Needs nothing heavy.
+
+An engine process opens its session before it loads torch, so that whoever started it sees within a moment that it lives:
+
+    with RunSession(run_dir) as session:
+        import torch
+        ...
+        session.events.write("run_started", attempt=session.attempt, stages=[...], stage="ild", step=0)
+        session.update(stage="ild", step=10, eta=42.0)
+        if session.request.state is not None:
+            ...                                            # save a checkpoint, then
+            session.finish(session.request.state, session.request.exit_code)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from engine.errors import CrildError, RunError
+from engine.record.environment import without_secrets
+from engine.record.events import EventWriter
+from engine.record.files import write_json
+from engine.record.lock import RunLock
+from engine.record.owner import Owner
+from engine.record.paths import STATUS, event_files, events_file, log_file
+from engine.record.run import read_status
+from engine.record.status import ENDED, Fault, Status
+
+HEARTBEAT = 5.0
+"""Seconds between two signs of life."""
+FLUSH = 0.5
+"""Seconds within which a change of progress, and a request by signal, reach status.json."""
+START_LOG = "CRILD_START_LOG"
+"""Environment variable: the file that catches an engine's output until its attempt has a number."""
+
+
+class StopRequest:
+    """What this process was asked by signals; the loop looks at it between steps.
+
+    SIGTERM and SIGINT ask to stop, SIGUSR1 to make room (preempt); the first asked is kept. SIGHUP is ignored.
+    """
+
+    _STATES = {signal.SIGTERM: "stopped", signal.SIGINT: "stopped", signal.SIGUSR1: "preempted"}  # noqa: RUF012
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    @property
+    def state(self) -> str | None:
+        """The state to end in: "stopped" or "preempted"; None while nothing was asked."""
+        return None if self.signal is None else self._STATES[signal.Signals(self.signal)]
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code to end with: 130 after SIGINT, else 143."""
+        return 130 if self.signal == signal.SIGINT else 143
+
+    def install(self) -> Self:
+        """Catch the signals. Only the main thread can."""
+        process = os.getpid()
+
+        def ask(number: int, _frame: FrameType | None) -> None:
+            if os.getpid() != process:  # a forked child (data loading) dies of a signal as any process does
+                signal.signal(number, signal.SIG_DFL)
+                os.kill(os.getpid(), number)
+            elif self.signal is None:
+                self.signal = number
+
+        for number in self._STATES:
+            signal.signal(number, ask)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._STATES)  # whoever started us may have blocked them
+        return self
+
+
+class RunSession:
+    """One engine process at work on one run directory, from its lock to its last status.
+
+    Raises RunError when another process works on the run, or its files can be neither read nor written. Used as a
+    context, an exception that leaves it ends the run as failed, with the sentence of a CrildError or as a bug.
+    """
+
+    def __init__(self, run_dir: Path, *, signals: bool = True) -> None:
+        self.run_dir = run_dir.absolute()
+        self.request = StopRequest()
+        if signals:
+            self.request.install()
+        self._guard = threading.RLock()
+        self._process = os.getpid()
+        self._lock = RunLock(self.run_dir)
+        self._lock.take(wait=1.0)
+        try:
+            self.before = read_status(self.run_dir)
+            """The status as the last attempt left it."""
+            self.attempt = max(event_files(self.run_dir), default=0) + 1
+            self._adopt_log()
+            self._sweep()
+            self.events = EventWriter(events_file(self.run_dir, self.attempt), self.attempt)
+            self._status = self._begun()
+            self._write()
+        except BaseException:
+            self._lock.release()
+            raise
+        self._dirty = False
+        self._silent_since: float | None = None
+        self._fault: RunError | None = None
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._thread.start()
+
+    def _begun(self) -> Status:
+        now = time.time()
+        return replace(
+            self.before, id=self.run_dir.name, state="running", attempt=self.attempt, started=now, ended=None, heartbeat=now,
+            owner=Owner.current(), error=None, exit_code=None, eta=None, rate=None,
+        )  # fmt: skip
+
+    @property
+    def status(self) -> Status:
+        """The status as last changed."""
+        with self._guard:
+            return self._status
+
+    def update(self, **changes: Any) -> None:  # noqa: ANN401 - fields of Status
+        """Change fields of the status. A change of state is written at once, progress within half a second.
+
+        Raises RunError when the status could not be written for a minute: nobody could follow or resume such a run.
+        """
+        self._only_owner()
+        with self._guard:
+            if self._ended.is_set():
+                raise ValueError("the session has ended")
+            if self._fault and self._silent_since and time.monotonic() - self._silent_since > 60.0:
+                raise self._fault
+            state = self._status.state
+            self._status = replace(self._status, **changes)
+            self._dirty = True
+            if self._status.state != state:
+                self._write()
+
+    def flush(self) -> None:
+        """Write pending changes now. Raises RunError when that cannot be done."""
+        self._only_owner()
+        with self._guard:
+            self._write()
+
+    def finish(self, state: str, exit_code: int, error: CrildError | Fault | None = None) -> None:
+        """End the run in `state`: finished, failed, stopped or preempted. The lock is released, events are closed.
+
+        Raises RunError when the status cannot be written; the lock is released all the same.
+        """
+        self._only_owner()
+        if state not in ENDED:
+            raise ValueError(f"{state!r} does not end a run")
+        fault = Fault.from_error(error) if isinstance(error, CrildError) else error
+        now = time.time()
+        with self._guard:
+            if self._ended.is_set():
+                return
+            self._ended.set()
+            self._status = replace(
+                self._status, state=state, exit_code=exit_code, error=fault, ended=now, heartbeat=now, eta=None
+            )
+            try:
+                self._write()
+            finally:
+                self.events.close()
+                self._lock.release()
+        self._thread.join(timeout=10.0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process != os.getpid() or self._ended.is_set():
+            return
+        if isinstance(error, CrildError):
+            self.finish("failed", error.exit_code, error)
+        elif isinstance(error, KeyboardInterrupt):
+            self.finish("stopped", 130)
+        elif isinstance(error, SystemExit) or error is None:
+            self.finish("failed", 1, Fault("bug", "the engine ended without saying how the run went"))
+        else:
+            self.finish("failed", 1, Fault("bug", _as_sentence(error)))
+
+    def _only_owner(self) -> None:
+        if os.getpid() != self._process:
+            raise RuntimeError("a forked child may not write the status of its parent's run")
+
+    def _write(self) -> None:
+        write_json(self.run_dir / STATUS, self._status.to_dict())
+        self._dirty = False
+        self._silent_since = self._fault = None
+
+    def _beat(self) -> None:
+        """Every half second: progress and requests; every five: a sign of life."""
+        while not self._ended.wait(FLUSH):
+            with self._guard:
+                if self._ended.is_set():
+                    return
+                status = self._status
+                asked = self.request.signal is not None and status.state == "running"
+                late = time.time() - (status.heartbeat or 0.0) >= HEARTBEAT
+                if not (asked or late or self._dirty or status.heartbeat is None or status.heartbeat > time.time()):
+                    continue
+                self._status = replace(status, heartbeat=time.time(), state="stopping" if asked else status.state)
+                try:
+                    self._write()
+                except RunError as error:  # a full disk may be emptied again; `update` tells when it lasts
+                    self._fault = error
+                    self._silent_since = self._silent_since or time.monotonic()
+
+    def _adopt_log(self) -> None:
+        """The output so far went to a file without a number: give it this attempt's."""
+        start = os.environ.pop(START_LOG, None)
+        if start and Path(start).parent == self.run_dir:
+            with contextlib.suppress(OSError):
+                Path(start).rename(log_file(self.run_dir, self.attempt))
+
+    def _sweep(self) -> None:
+        """Remove temporary files that a killed process left half-written."""
+        for path in self.run_dir.glob(".*.tmp-*"):
+            if not path.name.startswith(".annotations"):
+                path.unlink(missing_ok=True)
+
+
+def _as_sentence(error: BaseException) -> str:
+    text = without_secrets(" ".join(str(error).split()))[:500]
+    return f"a fault of crild itself: {type(error).__name__}: {text or 'no further words'}; the log has the traceback"

@@ -1,0 +1,101 @@
+"""What is measured on dev while a stage runs: the model in training, its self-teacher, and the stage's own loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from engine.data.batches import collate, evaluation_batches
+from engine.data.tokens import TokenSet
+from engine.data.types import TaskSpec
+from engine.evaluate.metrics import compute
+from engine.evaluate.predict import predict
+from engine.train.step import Counts, StepLosses
+
+BATCH = 64
+"""Sentences to a batch where no gradient is needed."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one evaluation of a stage gives.
+
+    `score` picks the best: the primary metric on the primary dev set, or, in a stage that trains no classifier, the
+    negative loss. `metrics` are those of the model in training on the primary dev set. `events` has one record for each
+    model and split, ready to be written.
+    """
+
+    score: float
+    metrics: dict[str, float]
+    events: tuple[dict[str, Any], ...]
+    self_teacher: float | None = None
+    """The primary metric of the averaged self-teacher."""
+
+
+@dataclass(frozen=True)
+class Dev:
+    """The dev sets of a run's task."""
+
+    spec: TaskSpec
+    tokens: Mapping[str, TokenSet]
+    """By split, the primary one first."""
+    pad_id: int
+    device: torch.device
+
+    @property
+    def primary(self) -> str:
+        """The split whose primary metric picks the best checkpoint."""
+        return next(iter(self.tokens))
+
+    def logits(self, model: Any, split: str) -> np.ndarray:
+        """(rows, classes) in fp32, in row order; every evaluation is in fp32, whatever training runs in."""
+        return predict(model, self.tokens[split], batch_size=BATCH, device=self.device, pad_id=self.pad_id)
+
+    def metrics(self, model: Any, split: str) -> dict[str, float]:
+        """The task's metrics of a model on one split."""
+        labels = self.tokens[split].labels
+        assert labels is not None, "dev sets have labels"
+        return compute(self.spec, self.logits(model, split), labels)
+
+    def evaluate(self, losses: StepLosses, role: str) -> Evaluation:
+        """Evaluate the model in training, and beside it the self-teacher where there is one."""
+        models = losses.models
+        name = "teacher" if role == "teacher" else "student"
+        metrics = {split: self.metrics(models.student, split) for split in self.tokens}
+        events: list[dict[str, Any]] = [
+            {"model": name, "split": split, "primary": split == self.primary, "metrics": values}
+            for split, values in metrics.items()
+        ]
+        score = metrics[self.primary][self.spec.primary]
+        if not losses.settings.trains_head:
+            loss, terms = self.loss(losses)
+            events[0] |= {"loss": loss, "terms": terms}
+            score = -loss
+        averaged = None
+        if models.average is not None:
+            values = self.metrics(models.average, self.primary)
+            averaged = values[self.spec.primary]
+            events.append({"model": "self-teacher", "split": self.primary, "primary": False, "metrics": values})
+        return Evaluation(score, metrics[self.primary], tuple(events), averaged)
+
+    def loss(self, losses: StepLosses) -> tuple[float, dict[str, float]]:
+        """The stage's loss and terms on the primary dev set: unmixed, without dropout, without consistency."""
+        tokens = self.tokens[self.primary]
+        counts = Counts.of(tokens.lengths, mixed=False)
+        student = losses.models.student
+        training = student.training
+        student.eval()
+        sums: dict[str, float] = {}
+        try:
+            with torch.no_grad():
+                for rows in evaluation_batches(tokens.lengths, BATCH):
+                    part = losses(collate(tokens, rows, pad_id=self.pad_id).to(self.device), counts, None, 0.0)
+                    for key, value in {"loss": part.total, **part.terms}.items():
+                        sums[key] = sums.get(key, 0.0) + float(value)
+        finally:
+            student.train(training)
+        return sums.pop("loss"), sums

@@ -1,0 +1,378 @@
+"""A whole run: data, teacher, student, the stages in their order, the result."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+from transformers import PreTrainedModel
+
+from engine.data.load import inputs_for, load_task
+from engine.data.tokens import TokenSet, tokenise
+from engine.data.types import TaskData
+from engine.errors import UsageError
+from engine.evaluate.metrics import majority
+from engine.models.export import save_model
+from engine.models.load import LoadedModel, load_teacher
+from engine.models.students import make_student
+from engine.preset.schema import Preset, Stage
+from engine.record.environment import add_environment
+from engine.record.files import write_json
+from engine.record.session import RunSession
+from engine.train import checkpoint, hardware, results, seeding
+from engine.train.checkpoint import Checkpoint
+from engine.train.evaluating import Dev
+from engine.train.logits import teacher_logits
+from engine.train.loop import Place, Progress, Stopped, Surroundings, run_stage
+from engine.train.messages import say
+from engine.train.settings import StageSettings, baseline_stage, student_stage, teacher_stage
+from engine.train.step import Models, StepLosses, bound_terms
+from engine.train.teacher import Cached, cache_key, settle_order
+
+
+@dataclass(frozen=True)
+class Materials:
+    """What a run is made of, once loaded."""
+
+    preset: Preset
+    data: TaskData
+    loaded: LoadedModel
+    train: TokenSet
+    dev: Dev
+    accelerator: Accelerator
+
+    @property
+    def device(self) -> torch.device:
+        """Where the models are."""
+        return self.accelerator.device
+
+    @property
+    def pad_id(self) -> int:
+        """The token that fills batches up."""
+        return self.dev.pad_id
+
+
+def gather(preset: Preset, accelerator: Accelerator) -> Materials:
+    """Load the task and the teacher as it comes, and tokenise. Raises DataError and ModelError."""
+    data = load_task(preset.task)
+    texts = (text for example in data.train for text in (example.text, example.pair) if text)
+    loaded = load_teacher(preset.teacher, data.spec, train_texts=texts)
+    length = preset.task.max_length
+    train = tokenise(data.train, loaded.tokenizer, length)
+    dev = {split: tokenise(rows, loaded.tokenizer, length) for split, rows in data.dev.items()}
+    pad_id = int(loaded.tokenizer.pad_token_id or 0)
+    return Materials(preset, data, loaded, train, Dev(data.spec, dev, pad_id, accelerator.device), accelerator)
+
+
+def plan(preset: Preset, data: TaskData, rows: dict[str, int]) -> list[StageSettings]:
+    """Every stage of the run in its order; `rows` counts the inputs of each of the preset's stages."""
+    regression = data.spec.kind == "regression"
+    students = [student_stage(preset, stage, regression=regression) for stage in preset.stage]
+    steps = sum(stage.total_steps(rows[stage.name]) for stage in students)
+    first = teacher_stage(preset, regression=regression)
+    last = baseline_stage(preset, steps, regression=regression)
+    return [stage for stage in (first, *students, last) if stage is not None]
+
+
+def run(run_dir: Path, preset: Preset, session: RunSession) -> dict[str, Any]:
+    """Do what is left of a run, from its newest checkpoint; returns the results document.
+
+    Raises Stopped when asked to stop, and CrildError for what a user can mend.
+    """
+    found = checkpoint.newest(run_dir)
+    threads = hardware.set_threads(preset.train.threads or (found.state["threads"] if found else None))
+    accelerator = hardware.make_accelerator(preset.train)
+    add_environment(run_dir, **hardware.environment(accelerator, threads))
+    session.update(device=str(accelerator.device))
+    return Experiment(run_dir, session, gather(preset, accelerator)).go()
+
+
+class Experiment:
+    """The stages of one run, one after the other."""
+
+    def __init__(self, run_dir: Path, session: RunSession, materials: Materials):
+        self.run_dir, self.session, self.materials = run_dir, session, materials
+        self.finished: dict[str, dict[str, Any]] = {}
+        """What the stages that are over gave, by name; travels in every checkpoint."""
+        self.inputs = {stage.name: self._inputs(stage) for stage in materials.preset.stage}
+        rows = {name: len(tokens) for name, tokens in self.inputs.items()}
+        self.stages = plan(materials.preset, materials.data, rows)
+        self.totals = [stage.total_steps(len(self._tokens_of(stage))) for stage in self.stages]
+        self.saved = self._newest_of_each_stage()
+
+    def go(self) -> dict[str, Any]:
+        """Train, evaluate, save; returns the results document."""
+        self._announce()
+        teacher = self._teacher()
+        self._measure_teacher(teacher)
+        student = self._new_student(teacher)
+        for index, settings in enumerate(self.stages):
+            if settings.role == "student":
+                self._train_student(index, settings, student, teacher)
+        baseline = self._baseline(teacher)
+        return self._results(teacher, student, baseline)
+
+    def _announce(self) -> None:
+        """The attempt's first event: where it goes on from; then what was done to the data."""
+        data, loaded, train = self.materials.data, self.materials.loaded, self.materials.train
+        names = [stage.name for stage in self.stages]
+        place = max((saved for saved in self.saved.values()), key=lambda c: c.place, default=None)
+        self.session.events.write(
+            "run_started",
+            attempt=self.session.attempt,
+            stages=names,
+            stage=place.stage if place else names[0],
+            step=place.step if place else 0,
+            total=sum(self.totals),
+            resumed=place is not None,
+        )
+        for note in (*data.notes, *loaded.notes):
+            say(self.session, note)
+        if train.cut:
+            length = self.materials.preset.task.max_length
+            say(self.session, f"{train.cut} of {len(train)} training inputs are longer than max_length {length} and were cut")
+
+    def _results(
+        self, teacher: PreTrainedModel, student: PreTrainedModel, baseline: PreTrainedModel | None
+    ) -> dict[str, Any]:
+        materials, dev = self.materials, self.materials.dev
+        folder = self.run_dir / "student"
+        save_model(student, materials.loaded.tokenizer, materials.data.spec, folder)
+        measured = {
+            "teacher": results.measure_model(teacher, dev, None),
+            "student": results.measure_model(student, dev, folder),
+        }
+        if baseline is not None:
+            measured["baseline"] = results.measure_model(baseline, dev, None, timed=False)
+        results.save_predictions(self.run_dir, dev, measured)
+        labels = materials.train.labels
+        assert labels is not None, "a task has labels"
+        found = results.closing(
+            dev,
+            labels,
+            teacher=measured["teacher"],
+            student=measured["student"],
+            baseline=measured.get("baseline"),
+            stages=self.finished,
+        )
+        results.write(self.run_dir, found)
+        return found
+
+    # -- data
+
+    def _inputs(self, stage: Stage) -> TokenSet:
+        preset = self.materials.preset
+        if stage.data == "task":
+            return self.materials.train
+        rows = inputs_for(stage.data, self.materials.data, preset.task.data_seed)
+        return tokenise(rows, self.materials.loaded.tokenizer, preset.task.max_length)
+
+    def _tokens_of(self, settings: StageSettings) -> TokenSet:
+        return self.inputs.get(settings.name, self.materials.train)
+
+    # -- the teacher
+
+    def _teacher(self) -> PreTrainedModel:
+        materials = self.materials
+        loaded, spec = materials.loaded, materials.data.spec
+        model = loaded.model.to(materials.device)
+        settings = self.stages[0] if self.stages[0].role == "teacher" else None
+        tune = materials.preset.teacher.finetune
+        if settings is None or tune is None:
+            note = settle_order(
+                loaded, spec, materials.dev.tokens[materials.dev.primary], device=materials.device, pad_id=materials.pad_id
+            )
+            if note:
+                say(self.session, note, level="warning")
+            return model.eval()
+        dev = materials.dev.tokens[materials.dev.primary]
+        precision = materials.accelerator.mixed_precision
+        cached = Cached(cache_key(loaded, tune, materials.train, dev, spec, precision))
+        with cached.alone(self._wait_for_teacher):
+            facts = cached.load_into(loaded)
+            if facts is None:
+                progress = self._run(0, settings, Models(student=model), materials.train)
+                self._hand_on(settings, progress, model)
+                self._close(settings, progress)
+                facts = self.finished["teacher"]
+                cached.store(loaded, spec, facts)
+            else:
+                say(self.session, "the fine-tuned teacher was taken from the cache")
+                self.finished["teacher"] = {**facts, "cached": True}
+        write_json(self.run_dir / "teacher" / "pointer.json", {"schema": 1, "folder": str(cached.folder)})
+        return model.eval()
+
+    def _wait_for_teacher(self, first: bool) -> None:
+        if first:
+            say(self.session, "another run is training the same teacher; this one waits for it")
+        if self.session.request.state is not None:
+            raise Stopped
+
+    def _measure_teacher(self, teacher: PreTrainedModel) -> None:
+        dev, spec = self.materials.dev, self.materials.data.spec
+        teacher.requires_grad_(False)
+        labels = dev.tokens[dev.primary].labels
+        assert labels is not None
+        assert self.materials.train.labels is not None
+        floor = majority(spec, self.materials.train.labels, labels)[spec.primary]
+        metrics = {split: dev.metrics(teacher, split) for split in dev.tokens}
+        for split, values in metrics.items():
+            self.session.events.write(
+                "evaluation", stage=None, step=0, model="teacher", split=split, primary=split == dev.primary,
+                metrics=values, best=False,
+            )  # fmt: skip
+        score = metrics[dev.primary][spec.primary]
+        self.session.update(teacher=score, majority=floor, metric_name=spec.primary)
+        if score <= floor:
+            say(self.session, f"the teacher is no better than always answering the most frequent class: {spec.primary} {score:.4f} "
+                f"against {floor:.4f}. A student cannot learn the task from it: fine-tune it (add [teacher.finetune]), "
+                "or compare the names of its labels with the task's",
+                level="warning",
+            )
+
+    # -- the student
+
+    def _new_student(self, teacher: PreTrainedModel) -> PreTrainedModel:
+        materials = self.materials
+        preset = materials.preset
+        student = make_student(
+            preset.student, preset.teacher, teacher, materials.loaded.tokenizer, materials.data.spec, seed=preset.seed
+        )
+        return student.requires_grad_(True).to(materials.device)
+
+    def _train_student(
+        self, index: int, settings: StageSettings, student: PreTrainedModel, teacher: PreTrainedModel
+    ) -> None:
+        later = [stage.name for stage in self.stages[index + 1 :] if stage.role == "student"]
+        if any(name in self.saved for name in later):
+            self._refuse_extension(settings)
+            return
+        average = None
+        if settings.consistency and settings.consistency.target == "ema":
+            average = copy.deepcopy(student).requires_grad_(False).eval()
+        models = Models(student=student, teacher=teacher, average=average, projections=self._projections(settings, student, teacher))
+        progress = self._run(index, settings, models, self.inputs[settings.name])
+        self._hand_on(settings, progress, student)
+        self._close(settings, progress)
+
+    def _baseline(self, teacher: PreTrainedModel) -> PreTrainedModel | None:
+        settings = self.stages[-1]
+        if settings.role != "baseline":
+            return None
+        model = self._new_student(teacher)
+        progress = self._run(len(self.stages) - 1, settings, Models(student=model), self.materials.train)
+        self._hand_on(settings, progress, model)
+        self._close(settings, progress)
+        return model
+
+    def _projections(self, settings: StageSettings, student: PreTrainedModel, teacher: PreTrainedModel) -> nn.ModuleDict:
+        """A learned map for each objective that compares states of different widths."""
+        maps = nn.ModuleDict()
+        own, theirs = int(student.config.hidden_size), int(teacher.config.hidden_size)
+        with torch.random.fork_rng(devices=[]):
+            seeding.seed_torch(settings.seed, seeding.PROJECTION, settings.name)
+            for term in bound_terms(settings, student, teacher):
+                if term.projects:
+                    maps[term.name] = nn.Linear(own, theirs)
+        return maps.to(self.materials.device)
+
+    # -- stages
+
+    def _run(self, index: int, settings: StageSettings, models: Models, tokens: TokenSet) -> Progress:
+        materials = self.materials
+        models.student.requires_grad_(True)
+        cached = teacher_logits(
+            settings,
+            models.teacher,
+            tokens,
+            autocast=materials.accelerator.autocast,
+            precision=materials.accelerator.mixed_precision,
+            device=materials.device,
+            pad_id=materials.pad_id,
+        )
+        losses = StepLosses(
+            settings,
+            models,
+            bound_terms(settings, models.student, models.teacher),
+            autocast=materials.accelerator.autocast,
+            teacher_logits=cached,
+        )
+        around = Surroundings(
+            run_dir=self.run_dir,
+            session=self.session,
+            accelerator=materials.accelerator,
+            train=materials.preset.train,
+            pad_id=materials.pad_id,
+            finished=self.finished,
+            protect=frozenset({self.stages[-1].name, materials.preset.stage[-1].name}),
+        )
+        models.student.train()
+        try:
+            return run_stage(
+                around,
+                settings,
+                Place(index, len(self.stages), sum(self.totals[:index]), sum(self.totals)),
+                models,
+                tokens,
+                losses,
+                lambda found: materials.dev.evaluate(found, settings.role),
+                self.saved.get(settings.name),
+            )
+        finally:
+            losses.remove()
+            models.student.eval()
+
+    def _hand_on(self, settings: StageSettings, progress: Progress, model: PreTrainedModel) -> None:
+        """Give the model the weights that the stage passes on: the best where that was asked for, else the last."""
+        best = progress.best
+        if settings.keep_best and progress.best_weights and best and best.step != progress.step:
+            model.load_state_dict(checkpoint.load_best(self.run_dir, progress.best_weights))
+
+    def _close(self, settings: StageSettings, progress: Progress) -> None:
+        self.finished[settings.name] = {
+            "role": settings.role,
+            "steps": progress.step,
+            "total": self.totals[self.stages.index(settings)],
+            "seconds": progress.seconds,
+            "examples_per_second": progress.examples / max(progress.seconds, 1e-9),
+            "ended_early": progress.ended_early,
+            "trains_head": settings.trains_head,
+            "keep_best": settings.keep_best,
+            "last": asdict(progress.last) if progress.last else None,
+            "best": asdict(progress.best) if progress.best else None,
+            "best_weights": progress.best_weights,
+        }
+
+    # -- resuming
+
+    def _newest_of_each_stage(self) -> dict[str, Checkpoint]:
+        """The newest whole checkpoint of each stage; what finished stages gave is read from them.
+
+        When the last stage of the student is extended, a baseline that was trained for fewer steps begins anew.
+        """
+        found: dict[str, Checkpoint] = {}
+        for saved in reversed(checkpoint.whole_checkpoints(self.run_dir)):
+            found[saved.stage] = saved
+            self.finished.update(saved.state["finished"])
+        students = [stage.name for stage in self.stages if stage.role == "student"]
+        last = found.get(students[-1])
+        if last is not None and last.state["total"] != self._total_of(students[-1]):
+            found.pop("baseline", None)
+        return found
+
+    def _total_of(self, name: str) -> int:
+        return next(total for stage, total in zip(self.stages, self.totals, strict=True) if stage.name == name)
+
+    def _refuse_extension(self, settings: StageSettings) -> None:
+        done, now = self.finished[settings.name]["total"], self._total_of(settings.name)
+        if now != done:
+            raise UsageError(
+                f"stage {settings.name} of this run ended after {done} steps and later stages build on it, so it cannot "
+                f"go on to {now}: only the last stage can be extended. Start a new run for the other setting",
+                key=f"stage.{settings.name}",
+            )

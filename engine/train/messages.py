@@ -1,0 +1,14 @@
+"""What the engine tells the person who watches: a `message` event, and a line in the log."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from engine.preset.text import plain
+from engine.record.session import RunSession
+
+
+def say(session: RunSession, text: str, level: Literal["info", "warning"] = "info") -> None:
+    """Write a sentence where the dashboard, the command line and the log show it."""
+    session.events.write("message", level=level, text=text)
+    print(f"{level}: {plain(text)}", flush=True)  # noqa: T201 - the engine's own log

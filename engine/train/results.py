@@ -1,0 +1,127 @@
+"""What a finished run says: metrics, agreement, sizes, speed, and which evaluation picked the saved weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers import PreTrainedModel
+
+from engine.data.types import TaskSpec
+from engine.evaluate.metrics import agreement, compute, majority
+from engine.evaluate.predict import write_predictions
+from engine.evaluate.timing import measure
+from engine.models.export import parameters
+from engine.record.files import write_json
+from engine.train.evaluating import Dev
+
+SCHEMA = 1
+Stages = dict[str, dict[str, Any]]
+
+
+def describe_saved(stages: Stages, metric: str) -> dict[str, Any]:
+    """Last and best evaluation of the student, and which of them picked the saved weights, as a plain sentence."""
+    name, stage = next((n, s) for n, s in reversed(stages.items()) if s["role"] == "student")
+    last, best = stage["last"], stage["best"] if stage["trains_head"] else None
+    said = {"last": {"stage": name, **last}, "best": {"stage": name, **best} if best else None}
+    if not stage["trains_head"]:
+        return {**said, "saved": "last", "saved_why": f"stage {name} trains no classifier, so its last weights were saved"}
+    if not stage["keep_best"]:
+        return {
+            **said,
+            "saved": "last",
+            "saved_why": f"the last weights were saved (step {last['step']}; the best evaluation was at step "
+            f"{best['step']}, and keep_best is off)",
+        }
+    return {
+        **said,
+        "saved": "best",
+        "saved_why": f"the weights of the best evaluation were saved (step {best['step']} of {stage['steps']}, picked by "
+        f"{metric} on dev, which flatters them a little)",
+    }
+
+
+def measure_model(model: PreTrainedModel, dev: Dev, folder: Path | None, *, timed: bool = True) -> dict[str, Any]:
+    """Metrics on every dev split, size and speed of one model."""
+    logits = {split: dev.logits(model, split) for split in dev.tokens}
+    metrics = {split: compute(dev.spec, values, dev.tokens[split].labels) for split, values in logits.items()}
+    found: dict[str, Any] = {
+        "metrics": metrics[dev.primary],
+        "dev_extra": {split: values for split, values in metrics.items() if split != dev.primary},
+        "layers": int(model.config.num_hidden_layers),
+        "parameters": parameters(model),
+        "bytes": _weights_size(folder, model),
+    }
+    if timed:
+        speed = measure(model, dev.tokens[dev.primary], device=dev.device, pad_id=dev.pad_id)
+        found |= {"latency_ms": round(speed.latency_ms, 3), "throughput": round(speed.throughput, 1)}
+    return found | {"logits": logits}
+
+
+def closing(
+    dev: Dev,
+    train_labels: np.ndarray,
+    *,
+    teacher: dict[str, Any],
+    student: dict[str, Any],
+    baseline: dict[str, Any] | None,
+    stages: Stages,
+) -> dict[str, Any]:
+    """The comparison that the closing table shows, from what was measured of each model."""
+    spec, primary = dev.spec, dev.primary
+    labels = dev.tokens[primary].labels
+    floor = majority(spec, train_labels, labels)
+    own, theirs, least = (
+        found["metrics"][spec.primary] for found in (student, teacher, {"metrics": floor})
+    )
+    return {
+        "task": spec.name,
+        "metric": spec.primary,
+        "split": primary,
+        "majority": floor,
+        "teacher": _shown(teacher),
+        "student": _shown(student),
+        "baseline": _shown(baseline) if baseline else None,
+        "self_teacher": None,
+        "agreement": agreement(spec, teacher["logits"][primary], student["logits"][primary]),
+        "kept_margin": (own - least) / (theirs - least) if theirs > least else None,
+        **describe_saved(stages, spec.primary),
+        "stages": [
+            {
+                "name": name,
+                "steps": stage["steps"],
+                "seconds": round(stage["seconds"], 2),
+                "examples_per_second": round(stage["examples_per_second"], 1),
+                "cached": bool(stage.get("cached")),
+            }
+            for name, stage in stages.items()
+        ],
+    }
+
+
+def save_predictions(run_dir: Path, dev: Dev, models: dict[str, dict[str, Any]]) -> None:
+    """The dev predictions of each model by example id, one file for each model and split."""
+    for name, found in models.items():
+        for split, logits in found["logits"].items():
+            suffix = "" if split == dev.primary else f".{split}"
+            write_predictions(
+                run_dir / "predictions" / f"{name}{suffix}.jsonl", dev.tokens[split], logits, dev.spec
+            )
+
+
+def write(run_dir: Path, results: dict[str, Any]) -> None:
+    """results.json, whole and atomically."""
+    write_json(run_dir / "results.json", {"schema": SCHEMA, "run": run_dir.name, **results})
+
+
+def _shown(found: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in found.items() if name != "logits"}
+
+
+def _weights_size(folder: Path | None, model: PreTrainedModel) -> int:
+    """Bytes of the saved weights; of a model that isn't saved, what its tensors take."""
+    file = folder / "model.safetensors" if folder else None
+    if file is not None and file.is_file():
+        return file.stat().st_size
+    return sum(p.numel() * p.element_size() for p in model.parameters())

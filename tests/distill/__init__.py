@@ -1,0 +1,1 @@
+"""Objectives, layer maps, mixup, consistency and transport, on small random tensors."""

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from engine.distill import mixup
+
+
+@pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
+def test_the_larger_share_is_the_sentence_itself(alpha: float) -> None:
+    drawn = [mixup.draw(np.random.default_rng(seed), alpha) for seed in range(300)]
+    assert all(0.5 <= lam <= 1 for lam in drawn)
+    folded = np.random.default_rng(0).beta(alpha, alpha, 20_000)
+    assert np.mean(drawn) == pytest.approx(np.maximum(folded, 1 - folded).mean(), abs=0.03)
+
+
+def test_a_draw_is_the_generators() -> None:
+    one, other = np.random.default_rng(5), np.random.default_rng(5)
+    assert [mixup.draw(one, 1.0) for _ in range(3)] == [mixup.draw(other, 1.0) for _ in range(3)]
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool])
+def test_masks_are_united_with_the_reversed_batch(dtype: torch.dtype) -> None:
+    mask = torch.tensor([[1, 1, 1], [1, 1, 0], [1, 0, 0]]).to(dtype)
+    assert mixup.united(mask).tolist() == torch.tensor([[1, 1, 1], [1, 1, 0], [1, 1, 1]]).to(dtype).tolist()

@@ -1,0 +1,187 @@
+"""Small cases worked out by hand, options, and refusals."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from engine.distill import objectives
+from engine.distill.rows import log_rows, scores
+from engine.errors import ModelError
+
+from .inputs import masked
+
+ONE = torch.ones(1, 2, dtype=torch.long)
+
+
+def test_attention_is_the_kl_of_each_row() -> None:
+    """Student rows are even; the teacher's have odds of 3 to 1. Width 1, so nothing is scaled."""
+    even, one = torch.zeros(1, 2, 1), torch.ones(1, 2, 1)
+    key = torch.tensor([[[math.log(3.0)], [0.0]]])
+    total, count = objectives.attention(even, one, one, key, ONE, heads=1)
+    row = 0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5)
+    assert total.item() == pytest.approx(2 * row)
+    assert count == 2
+
+
+def test_attention_by_scores() -> None:
+    """Student scores 0, teacher scores ln 3 and 0: the second key is padding, so one pair is left for one row."""
+    even, one = torch.zeros(1, 2, 1), torch.ones(1, 2, 1)
+    key = torch.tensor([[[math.log(3.0)], [0.0]]])
+    both = objectives.attention(even, one, one, key, ONE, heads=1, mse=True)
+    assert both[0].item() == pytest.approx(2 * math.log(3.0) ** 2 / 2)
+    first = objectives.attention(even, one, one, key, masked((1,), 2), heads=1, mse=True)
+    assert first[0].item() == pytest.approx(math.log(3.0) ** 2)
+    assert first[1] == 1
+
+
+def test_scores_are_scaled_by_the_head_not_the_width() -> None:
+    x = torch.tensor([[[1.0, 2.0, 3.0, 4.0]]])
+    torch.testing.assert_close(scores(x, x, 1).flatten(), torch.tensor([30.0]) / 2)
+    torch.testing.assert_close(scores(x, x, 2).flatten(), torch.tensor([5.0, 25.0]) / math.sqrt(2))
+
+
+def test_heads_are_averaged() -> None:
+    """One head agrees, the other has the KL of the test above: the mean is half of it."""
+    student, teacher = torch.zeros(1, 2, 2), torch.zeros(1, 2, 2)
+    teacher[..., 0] = 1.0
+    key = torch.zeros(1, 2, 2)
+    key[0, 0, 0] = math.log(3.0)
+    total, _ = objectives.attention(student, key, teacher, key, ONE, heads=2)
+    row = 0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5)
+    assert total.item() == pytest.approx(2 * row / 2)
+
+
+def test_relation_compares_any_widths() -> None:
+    """The teacher's relation of width 4 over 1 head equals the student's of width 1: no loss."""
+    student = torch.tensor([[[1.0], [2.0]]])
+    teacher = torch.zeros(1, 2, 4)
+    teacher[..., 0] = student[..., 0] * math.sqrt(2)  # scores are divided by √4 there and by √1 here
+    assert objectives.relation(student, teacher, ONE, heads=1)[0].item() == pytest.approx(0, abs=1e-6)
+    assert objectives.relation(student, 2 * teacher, ONE, heads=1)[0].item() > 0.01
+
+
+@pytest.mark.parametrize("heads", [3, 5])
+def test_heads_must_divide_the_width(heads: int) -> None:
+    x = torch.zeros(1, 2, 8)
+    with pytest.raises(ModelError, match=f"{heads} heads cannot share a width of 8"):
+        objectives.relation(x, x, ONE, heads=heads)
+
+
+def test_masked_keys_have_no_share() -> None:
+    made = log_rows(torch.zeros(1, 1, 2, 3), torch.tensor([[1, 1, 0]])).exp()
+    torch.testing.assert_close(made[0, 0, 0], torch.tensor([0.5, 0.5, 0.0]))
+
+
+def test_rows_and_keys_may_differ() -> None:
+    """The released code's attention: padded queries count as rows, padded keys are left out."""
+    generator = torch.Generator().manual_seed(0)
+    sq, sk, tq, tk = torch.randn(4, 1, 3, 2, generator=generator)[:, None].unbind(0)
+    sq, sk, tq, tk = (x.reshape(1, 3, 2) for x in (sq, sk, tq, tk))
+    mask, everything = torch.tensor([[1, 1, 0]]), torch.ones(1, 3, dtype=torch.long)
+    apart = objectives.attention(sq, sk, tq, tk, everything, heads=1, keys=mask)
+    sliced = (sq @ sk[:, :2].mT / math.sqrt(2), tq @ tk[:, :2].mT / math.sqrt(2))
+    expected = torch.nn.functional.kl_div(
+        sliced[0].log_softmax(-1), sliced[1].log_softmax(-1), log_target=True, reduction="sum"
+    )
+    torch.testing.assert_close(apart[0], expected)
+    assert apart[1] == 3
+
+
+def test_hidden_is_a_mean_over_the_width() -> None:
+    student, teacher = torch.zeros(1, 2, 4), torch.zeros(1, 2, 4)
+    teacher[0, 0, 0], teacher[0, 1, 1] = 2.0, 6.0
+    assert objectives.hidden(student, teacher, ONE)[0] == 4 / 4 + 36 / 4
+    assert objectives.hidden(student, teacher, masked((1,), 2))[0] == 4 / 4
+    assert objectives.embedding(student, teacher, ONE)[0] == 4 / 4 + 36 / 4
+
+
+def test_hidden_projects_the_student() -> None:
+    student, teacher = torch.ones(1, 1, 2), torch.full((1, 1, 3), 2.0)
+    total, count = objectives.hidden(
+        student, teacher, torch.ones(1, 1), lambda x: x.sum(-1, keepdim=True).expand(1, 1, 3)
+    )
+    assert total == 0
+    assert count == 1
+
+
+def test_cls_compares_directions_of_the_first_token() -> None:
+    student = torch.tensor([[[3.0, 0.0], [9.0, 9.0]]])
+    teacher = torch.tensor([[[0.0, 5.0], [1.0, 1.0]]])
+    total, count = objectives.cls(student, teacher, ONE)
+    assert total.item() == pytest.approx((1 + 1) / 2)
+    assert count == 1
+    assert objectives.cls(7 * teacher, teacher, ONE)[0].item() == pytest.approx(0, abs=1e-12)
+
+
+def test_cls_of_nothing_has_a_finite_gradient() -> None:
+    student = torch.zeros(1, 1, 2, requires_grad=True)
+    objectives.cls(student, torch.ones(1, 1, 2), torch.ones(1, 1))[0].backward()
+    assert student.grad is not None
+    assert student.grad.isfinite().all()
+
+
+def test_logits_at_a_temperature() -> None:
+    """At T = 2 the teacher's odds of 9 to 1 are 3 to 1; the loss is scaled by T²."""
+    teacher = torch.tensor([[math.log(9.0), 0.0]])
+    total, count = objectives.logits(torch.zeros(1, 2), teacher, torch.ones(1, 1), temperature=2.0)
+    assert total.item() == pytest.approx(4 * (0.75 * math.log(1.5) + 0.25 * math.log(0.5)))
+    assert count == 1
+
+
+def test_logits_gradient_keeps_its_size_over_temperatures() -> None:
+    """Which is why the square stands there (Hinton et al. 2015): for warm targets it doesn't depend on T."""
+    sizes = []
+    for temperature in (50.0, 100.0):
+        student = torch.tensor([[1.0, -1.0, 0.5]], requires_grad=True)
+        teacher = torch.tensor([[0.0, 2.0, -1.0]])
+        objectives.logits(student, teacher, torch.ones(1, 1), temperature=temperature)[0].backward()
+        assert student.grad is not None
+        sizes.append(student.grad.norm().item())
+    assert sizes[0] == pytest.approx(sizes[1], rel=0.02)
+
+
+def test_logits_of_a_regression() -> None:
+    total, _ = objectives.logits(
+        torch.tensor([[1.0]]), torch.tensor([[4.0]]), torch.ones(1, 1), temperature=2.0, regression=True
+    )
+    assert total == 9 / 4
+
+
+def test_labels() -> None:
+    student = torch.tensor([[math.log(3.0), 0.0], [0.0, 0.0]])
+    total, count = objectives.labels(student, torch.tensor([0, 1]), torch.ones(2, 1))
+    assert total.item() == pytest.approx(-math.log(0.75) - math.log(0.5))
+    assert count == 2
+
+
+def test_labels_of_a_regression() -> None:
+    total, _ = objectives.labels(
+        torch.tensor([[1.0], [5.0]]), torch.tensor([4.0, 5.0]), torch.ones(2, 1), regression=True
+    )
+    assert total == 9
+
+
+def test_labels_of_mixed_inputs() -> None:
+    """λ of the sentence's own label, the rest of its partner's, which is the batch reversed."""
+    student = torch.tensor([[math.log(3.0), 0.0], [0.0, 0.0]])
+    gold = torch.tensor([0, 1])
+    total, _ = objectives.labels(student, gold, torch.ones(2, 1), lam=0.8)
+    own, other = -math.log(0.75) - math.log(0.5), -math.log(0.25) - math.log(0.5)
+    assert total.item() == pytest.approx(0.8 * own + 0.2 * other)
+
+
+def test_two_models_that_agree_lose_nothing() -> None:
+    x = torch.randn(2, 3, 8, generator=torch.Generator().manual_seed(0))
+    mask = masked((3, 2))
+    values = [
+        objectives.attention(x, x, x, x, mask, heads=4),
+        objectives.attention(x, x, x, x, mask, heads=4, mse=True),
+        objectives.relation(x, x, mask, heads=2),
+        objectives.hidden(x, x, mask),
+        objectives.cls(x, x, mask),
+        objectives.logits(x[:, 0], x[:, 0], mask),
+    ]
+    assert all(abs(total.item()) < 1e-6 for total, _ in values)
