@@ -64,13 +64,12 @@ def age(seconds: float | None) -> str:
 
 
 def _scaled(value: float, units: tuple[str, ...]) -> str:
-    for unit in units[:-1]:
-        if abs(value) < 999.5:
-            break
+    power = 0
+    while abs(value) >= 999.5 and power < len(units) - 1:
         value /= 1000
-    else:
-        unit = units[-1]
-    return f"{value:.0f} {unit}".strip() if unit == units[0] or value >= 99.95 else f"{value:.1f} {unit}"
+        power += 1
+    digits = 0 if power == 0 or value >= 99.95 else 1
+    return f"{value:.{digits}f} {units[power]}".strip()
 
 
 def size(count: float | None) -> str:

@@ -6,24 +6,63 @@ Nothing heavy is imported until the run's lock is held and its status says who w
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import tomli
+
 from engine.errors import CrildError, PresetError, RunError, UsageError
 from engine.record.paths import PRESET
+from engine.record.run import read_status
 from engine.record.session import RunSession
+
+NOTIFY_SECONDS = 60
 
 
 def train(run_dir: Path) -> int:
-    """Work on a run until it is finished, failed or asked to stop; returns the exit code."""
-    with RunSession(run_dir) as session:
-        print(f"attempt {session.attempt}: loading", flush=True)  # noqa: T201 - the engine's own log
+    """Work on a run until it is finished, failed or asked to stop; returns the exit code.
+
+    Afterwards the preset's `notify.command` is run, whatever became of the run.
+    """
+    session = RunSession(run_dir)
+    try:
+        return _train(run_dir, session)
+    finally:
+        notify(run_dir)
+
+
+def notify(run_dir: Path) -> None:
+    """Run the user's command for the end of a run, with what it may want to know in its environment."""
+    document = tomli.loads((run_dir / PRESET).read_text(encoding="utf-8"))
+    command = document.get("notify", {}).get("command")
+    if not command:
+        return
+    status = read_status(run_dir)
+    facts = {
+        "CRILD_RUN": status.id,
+        "CRILD_STATE": status.state,
+        "CRILD_METRIC": "" if status.last is None else f"{status.metric_name}={status.last:.4f}",
+    }
+    try:
+        ended = subprocess.run(command, shell=True, check=False, timeout=NOTIFY_SECONDS, env={**os.environ, **facts})
+        said = f"ended with exit code {ended.returncode}"
+    except subprocess.TimeoutExpired:
+        said = f"was ended after {NOTIFY_SECONDS} seconds"
+    print(f"notify.command {said}", flush=True)
+
+
+def _train(run_dir: Path, session: RunSession) -> int:
+    with session:
+        print(f"attempt {session.attempt}: loading", flush=True)
         try:
             from engine.preset.load import load_preset
-            from engine.train.experiment import Stopped, run
+            from engine.train.experiment import run
+            from engine.train.loop import Stopped
 
             try:
                 preset = load_preset([str(run_dir / PRESET)]).preset
@@ -36,26 +75,28 @@ def train(run_dir: Path) -> int:
             session.events.write("run_finished", state="finished", metrics=results["student"]["metrics"])
             session.finish("finished", 0)
             return 0
-        except CrildError as error:
-            error = run_fault(error)
+        except (CrildError, MemoryError, RuntimeError) as caught:
+            error = caught if isinstance(caught, CrildError) else memory_fault(caught)
+            if error is None:
+                traceback.print_exc()  # the session names the fault in the status; the log has where it happened
+                raise
             session.events.write("message", level="error", text=str(error))
             session.events.write("run_finished", state="failed")
-            print(f"error: {error}", flush=True)  # noqa: T201
+            print(f"error: {error}", flush=True)
             session.finish("failed", error.exit_code, error)
             return error.exit_code
         except Exception:
-            traceback.print_exc()  # the session names the fault in the status; the log has where it happened
+            traceback.print_exc()
             raise
-
-
-def run_fault(error: CrildError) -> CrildError:
-    """The error of a run: what a preset got wrong but only the engine could see is still the preset's fault."""
-    return error
 
 
 def memory_fault(error: BaseException) -> RunError | None:
     """A device that ran out of memory, as a sentence with the ways out; None for any other error."""
-    if "out of memory" not in str(error).lower():
+    if (
+        not isinstance(error, MemoryError)
+        and "out of memory" not in str(error).lower()
+        and "can't allocate memory" not in str(error)
+    ):
         return None
     return RunError(
         "the device ran out of memory; the last checkpoint is good. Raise train.accumulate (same result, less memory), "
@@ -70,7 +111,7 @@ def tool(command: Callable[[Sequence[str]], Any], arguments: Sequence[str]) -> i
         answer, code = command(arguments), 0
     except CrildError as error:
         problems = error.problems if isinstance(error, PresetError) else (error,)
-        answer, code = {"error": [fault(problem) for problem in problems][0] | {"kind": error.kind}}, error.exit_code
+        answer, code = {"error": fault(problems[0]) | {"kind": error.kind}}, error.exit_code
     json.dump(answer, stdout)
     stdout.write("\n")
     stdout.flush()
@@ -113,7 +154,11 @@ def main(arguments: Sequence[str]) -> int:
     """Dispatch; returns the exit code."""
     match list(arguments):
         case ["train", run_dir]:
-            return train(Path(run_dir))
+            try:
+                return train(Path(run_dir))
+            except CrildError as error:  # the run could not even be taken
+                print(f"error: {error}", flush=True)
+                return error.exit_code
         case [name, *rest] if name in TOOLS:
             return tool(TOOLS[name], rest)
         case _:

@@ -19,26 +19,25 @@ Results go to stdout, narration to stderr; --json makes stdout one JSON document
 Runs are looked for in $CRILD_RUNS_DIR, else in ./runs.
 """
 
+HEADINGS = ("Start and stop", "Watch", "Results", "Presets", "Keep order", "This machine")
 NO_DASHBOARD = "The dashboard is not there yet: until it is, the commands above do everything."
 
 
 class Sections(typer.core.TyperGroup):
     """A group whose help lists its commands under headings, in plain text (quick to draw, fine without colour)."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - typer's signature
         """Commands in the order in which they were added."""
         return list(self.commands)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write one list of commands for each heading."""
-        headings: dict[str, list[tuple[str, str]]] = {}
-        for name in self.list_commands(ctx):
-            command = self.commands[name]
-            if not command.hidden:
-                heading = getattr(command, "rich_help_panel", None)
-                row = (name, command.get_short_help_str(62))
-                headings.setdefault(heading if isinstance(heading, str) else "Commands", []).append(row)
-        for heading, rows in headings.items():
+        for heading in HEADINGS:
+            rows = [
+                (f"{name:10}", command.get_short_help_str(66))
+                for name in self.list_commands(ctx)
+                if getattr(command := self.commands[name], "rich_help_panel", None) == heading
+            ]
             with formatter.section(heading):
                 formatter.write_dl(rows)
 
@@ -63,7 +62,7 @@ application = typer.Typer(
 @application.callback(invoke_without_command=True)
 def crild(
     context: typer.Context,
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - its callback acts on it
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
@@ -75,8 +74,8 @@ def crild(
     \b
     crild run quickstart             the embedded example: two minutes, no network
     crild run crild rte              a method and a task make a run
-    crild runs                       what there is
     crild presets list               what can be run
+    crild runs                       what was run
     """
     if context.invoked_subcommand is None:
         print(context.get_help())
@@ -85,9 +84,9 @@ def crild(
 
 
 for heading, commands in (
-    ("Start and stop", starting.COMMANDS),
-    ("Watch", watching.COMMANDS),
-    ("Look at results", looking.COMMANDS + measuring.COMMANDS),
+    ("Start and stop", (*starting.COMMANDS, watching.stop)),
+    ("Watch", (watching.attach, watching.logs)),
+    ("Results", (*looking.COMMANDS, measuring.evaluate)),
     ("Keep order", keeping.COMMANDS),
     ("This machine", machine.COMMANDS),
 ):

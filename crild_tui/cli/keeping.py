@@ -11,11 +11,13 @@ from crild_tui.cli.options import AsJson, Run, Runs, RunsDir, Yes
 cache = typer.Typer(
     rich_markup_mode=None,
     no_args_is_help=True,
-    help="Show and clear what is kept between runs: fine-tuned teachers, tokens, teacher outputs.",
+    help="Show and clear what is kept between runs: teachers, tokens.",
 )
 Kinds = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KIND]...", help="Folders of the cache, as teachers or tokens. [default: all]", show_default=False),
+    typer.Argument(
+        metavar="[KIND]...", help="Folders of the cache, as teachers or tokens. [default: all]", show_default=False
+    ),
 ]
 
 
@@ -24,7 +26,7 @@ def note(
     text: Annotated[list[str], typer.Argument(metavar="TEXT...", help='The note; "" removes it.', show_default=False)],
     runs_dir: RunsDir = None,
 ) -> None:
-    """Write a note on a run, running or not; it replaces the one before."""
+    """Write a note on a run; it replaces the one before."""
     from crild_tui.cli.terminal import say
     from engine.record.annotations import set_note
     from engine.record.paths import runs_dir as folder_of
@@ -65,7 +67,9 @@ def delete(runs: Runs, yes: Yes = False, runs_dir: RunsDir = None) -> None:
 def prune(
     runs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RUN]...", help="Only these runs. [default: all of the runs folder]", show_default=False),
+        typer.Argument(
+            metavar="[RUN]...", help="Only these runs. [default: all of the runs folder]", show_default=False
+        ),
     ] = None,
     unfinished: Annotated[
         bool,
@@ -78,7 +82,7 @@ def prune(
     as_json: AsJson = False,
     runs_dir: RunsDir = None,
 ) -> None:
-    """Free space: checkpoints of finished runs, and what killed processes left behind.
+    """Free space: checkpoints of finished runs, what was left behind.
 
     Shows what would go and asks first. Students, results, curves and logs stay. A finished run without its
     checkpoints can no longer be extended. A run that works is never touched.
@@ -86,9 +90,7 @@ def prune(
     from crild_tui.cli.space import prune_runs
     from engine.record.paths import runs_dir as folder_of
 
-    prune_runs(
-        folder_of(runs_dir), runs or [], unfinished=unfinished, teachers=teachers, yes=yes, as_json=as_json
-    )
+    prune_runs(folder_of(runs_dir), runs or [], unfinished=unfinished, teachers=teachers, yes=yes, as_json=as_json)
 
 
 @cache.command("show")

@@ -15,7 +15,11 @@ def runs(
     ] = None,
     sort: Annotated[
         str,
-        typer.Option("--sort", metavar="KEY", help="created, id, state, task, method, seed, last, best, teacher or progress; - before it turns the order."),
+        typer.Option(
+            "--sort",
+            metavar="KEY",
+            help="created, id, state, task, method, seed, last, best, teacher or progress; - before it turns the order.",
+        ),
     ] = "-created",
     as_json: AsJson = False,
     runs_dir: RunsDir = None,
@@ -42,7 +46,7 @@ def show(run: Run, as_json: AsJson = False, runs_dir: RunsDir = None) -> None:
 
 
 def compare(runs: Runs, as_json: AsJson = False, runs_dir: RunsDir = None) -> None:
-    """Put runs side by side: final metrics, and what their presets set differently.
+    """Put runs side by side: metrics, and how their presets differ.
 
     \b
     crild compare rte-kd rte-crild

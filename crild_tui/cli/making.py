@@ -89,7 +89,7 @@ def create_all(request: Request, loaded: Sequence[Loaded], *, queued: bool) -> l
                     task=preset.task.name,
                     method=method_of(request.presets),
                     preset="+".join(name_of(ref) for ref in request.presets),
-                    **({"state": "queued"} if queued else {}),
+                    state="queued" if queued else "created",
                 )
             )
     except BaseException:
@@ -131,3 +131,12 @@ def method_of(refs: Sequence[str]) -> str:
         except CrildError:
             pass
     return "+".join(names)
+
+
+def with_method(refs: Sequence[str]) -> list[str]:
+    """`refs`, with the simplest shipped method before them where they only say what the task is."""
+    from engine.preset.source import locate, read_layer
+
+    here = Path.cwd()
+    only_task = all(read_layer(locate(ref, here), ref).is_task for ref in refs)
+    return ["kd", *refs] if only_task else list(refs)

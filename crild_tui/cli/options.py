@@ -27,7 +27,10 @@ RunsDir = Annotated[
 Run = Annotated[
     str,
     typer.Argument(
-        metavar="RUN", help="A run: its id, the beginning of it, or a path.", autocompletion=_run_names, show_default=False
+        metavar="RUN",
+        help="A run: its id, the beginning of it, or a path.",
+        autocompletion=_run_names,
+        show_default=False,
     ),
 ]
 Runs = Annotated[

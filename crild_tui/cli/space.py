@@ -13,6 +13,8 @@ from crild_tui import wording
 from crild_tui.cli import terminal
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from engine.record.run import RunEntry
 
 WORKING = frozenset({"created", "queued", "running", "stopping", "stalled"})
@@ -100,7 +102,7 @@ def _hint(entries: Iterable[RunEntry]) -> str:
     return f"; checkpoints of runs that can be resumed hold {wording.size(kept)} (--unfinished)" if kept else ""
 
 
-def _spare_table(found: Iterable[Spare]) -> terminal.Table:
+def _spare_table(found: Iterable[Spare]) -> Table:
     totals: dict[tuple[str, str], tuple[int, int]] = {}
     for spare in found:
         key = (spare.run.name if spare.run else spare.path.name, spare.what)
@@ -239,7 +241,7 @@ def clear_cache(kinds: Sequence[str], *, older_days: float | None, yes: bool) ->
         terminal.say("nothing was deleted")
 
 
-def _cache_table(found: Sequence[Kept]) -> terminal.Table:
+def _cache_table(found: Sequence[Kept]) -> Table:
     now = time.time()
     rows = []
     for kind in sorted({kept.kind for kept in found}):

@@ -9,7 +9,8 @@ import typer
 from crild_tui.cli.options import AsJson, Presets, Run, RunsDir, Settings
 
 Device = Annotated[
-    str | None, typer.Option("--device", metavar="DEVICE", help="auto, cpu, mps, cuda or cuda:1. [default: the preset's]")
+    str | None,
+    typer.Option("--device", metavar="DEVICE", help="auto, cpu, mps, cuda or cuda:1. [default: the preset's]"),
 ]
 Detach = Annotated[bool, typer.Option("--detach", help="Start, print the id, and come back at once.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing but the result and errors.")]
@@ -23,7 +24,8 @@ def run(
     ] = None,
     runs_dir: RunsDir = None,
     name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="The run's id becomes NAME-s<seed>. [default: task, method, time]")
+        str | None,
+        typer.Option("--name", metavar="NAME", help="The run's id becomes NAME-s<seed>. [default: task, method, time]"),
     ] = None,
     device: Device = None,
     dry_run: Annotated[
@@ -33,7 +35,7 @@ def run(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Distil: make a run from presets, start its engine, and follow it.
+    """Distil: make a run from presets, start it, and follow it.
 
     Ctrl-C asks the engine to stop with a checkpoint, a second one kills it. Closing the terminal changes nothing for
     the engine: see it again with `crild attach`. The closing table goes to stdout, everything else to stderr.
@@ -68,7 +70,9 @@ def resume(
     settings: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE", help="Change lengths, evaluation, logging or checkpoints, as stage.kd.epochs=8."
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change lengths, evaluation, logging or checkpoints, as stage.kd.epochs=8.",
         ),
     ] = None,
     device: Device = None,

@@ -25,6 +25,12 @@ def safe(text: str) -> str:
     return plain(text)
 
 
+def safe_lines(text: str) -> str:
+    """`text` made safe to print line by line: line ends and tabs stay, a progress bar's carriage returns begin lines."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return "\n".join("\t".join(safe(part) for part in line.split("\t")) for line in lines)
+
+
 def ascii_only(stream: TextIO | None = None) -> bool:
     """Whether to draw with ASCII alone: CRILD_ASCII is set, or the stream's encoding is not Unicode."""
     if os.environ.get("CRILD_ASCII"):
@@ -96,9 +102,7 @@ def table(
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(
-        box=_box(), show_edge=False, pad_edge=False, title=title, title_justify="left", header_style="bold"
-    )
+    drawn = Table(box=_box(), show_edge=False, pad_edge=False, title=title, title_justify="left", header_style="bold")
     for heading, side in columns:
         drawn.add_column(heading, justify="right" if side == "right" else "left", overflow="fold")
     for row in rows:
@@ -134,18 +138,27 @@ def announce(title: str, *, bell: bool = False) -> None:
         sys.stderr.flush()
 
 
+_COLOURS = {
+    "running": ("cyan", "36"),
+    "finished": ("green", "32"),
+    "failed": ("bold red", "1;31"),
+    "lost": ("bold red", "1;31"),
+    "unreadable": ("bold red", "1;31"),
+    "stalled": ("yellow", "33"),
+    "stopped": ("yellow", "33"),
+    "preempted": ("yellow", "33"),
+    "stopping": ("yellow", "33"),
+}
+
+
 def style_of(state: str) -> str:
-    """A colour for a state; the word itself always stands beside it."""
-    return {
-        "running": "cyan",
-        "finished": "green",
-        "failed": "bold red",
-        "lost": "bold red",
-        "stalled": "yellow",
-        "stopped": "yellow",
-        "preempted": "yellow",
-        "stopping": "yellow",
-    }.get(state, "")
+    """A rich style for a state; the word itself always stands beside it."""
+    return _COLOURS.get(state, ("", ""))[0]
+
+
+def sgr_of(state: str) -> str:
+    """The same colour as the parameters of a terminal's colour sequence."""
+    return _COLOURS.get(state, ("", ""))[1]
 
 
 def as_text(value: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from crild_tui.cli.options import AsJson, Run, Runs, RunsDir
+from crild_tui.cli.options import Run, Runs, RunsDir
 
 STOP_PATIENCE = 30.0
 """Seconds for which `crild stop` waits for the checkpoint before it leaves the engine to it."""
@@ -18,7 +18,9 @@ LOG_POLL = 0.3
 
 def stop(
     runs: Runs,
-    kill: Annotated[bool, typer.Option("--kill", help="End the whole process group at once, without a checkpoint.")] = False,
+    kill: Annotated[
+        bool, typer.Option("--kill", help="End the whole process group at once, without a checkpoint.")
+    ] = False,
     runs_dir: RunsDir = None,
 ) -> None:
     """Ask a run to stop at its next step with a checkpoint.
@@ -57,6 +59,7 @@ def logs(
     runs_dir: RunsDir = None,
 ) -> None:
     """Print what the engine process of a run printed. Control characters are shown, not executed."""
+    from crild_tui.cli.terminal import safe_lines
     from engine.errors import UsageError
     from engine.record.paths import log_files
     from engine.record.paths import runs_dir as folder_of
@@ -70,15 +73,7 @@ def logs(
     if not files and not follow:
         raise UsageError(f"{run_dir.name} has no log yet: its engine was never started")
     for text in _log_text(run_dir, attempt, follow=follow):
-        print(shown_log(text), end="", flush=True)
-
-
-def shown_log(text: str) -> str:
-    """Text of a log, safe to print: line ends and tabs stay, a progress bar's carriage returns begin lines."""
-    from crild_tui.cli.terminal import safe
-
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    return "\n".join("\t".join(safe(part) for part in line.split("\t")) for line in lines)
+        print(safe_lines(text), end="", flush=True)
 
 
 def _log_text(run_dir: Path, attempt: int | None, *, follow: bool) -> Iterator[str]:
@@ -106,6 +101,3 @@ def _log_text(run_dir: Path, attempt: int | None, *, follow: bool) -> Iterator[s
             yield decoder.decode(b"", final=True)
             return
         time.sleep(LOG_POLL)
-
-
-COMMANDS = (stop, attach, logs)

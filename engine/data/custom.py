@@ -16,9 +16,6 @@ from engine.errors import DataError
 if TYPE_CHECKING:
     from engine.preset.schema import Columns, Files, Task
 
-CLASS_METRICS = ("accuracy", "f1", "f1_macro", "matthews")
-SCORE_METRICS = ("pearson", "spearman")
-
 
 def load_custom(task: Task) -> TaskData:
     """The rows of a custom task; raises DataError with file and line for whatever cannot be used.
@@ -31,8 +28,6 @@ def load_custom(task: Task) -> TaskData:
     assert task.files is not None
     columns = task.columns or Columns()
     wanted = [name for name in (columns.text, columns.pair, columns.label, columns.id) if name is not None]
-    if len(set(wanted)) < len(wanted):
-        raise DataError(f"two of the columns {listed(wanted)} are the same one", key="task.columns")
     tables = {split: read_table(Path(path), wanted) for split, path in _splits(task.files).items()}
     train = tables["train"]
     labels: dict[str, Sequence[int | float]]
@@ -76,14 +71,12 @@ def _splits(files: Files) -> dict[str, str]:
 
 
 def _metrics(task: Task, classes: int) -> tuple[str, ...]:
-    allowed = SCORE_METRICS if task.kind == "regression" else CLASS_METRICS
-    metrics = tuple(dict.fromkeys(task.metrics or allowed[:1]))
-    for metric in metrics:
-        if metric not in allowed:
-            raise DataError(f"{metric} is no metric of {task.kind}; it has {', '.join(allowed)}", key="task.metrics")
-        if metric == "f1" and classes != 2:
-            sentence = f"f1 is that of the second of two classes, and this task has {classes}; take f1_macro"
-            raise DataError(sentence, key="task.metrics")
+    """What is reported; that metrics suit the kind of task, the preset has seen to."""
+    default = "pearson" if task.kind == "regression" else "accuracy"
+    metrics = tuple(dict.fromkeys(task.metrics or [default]))
+    if "f1" in metrics and classes != 2:
+        sentence = f"f1 is that of the second of two classes, and this task has {classes}; take f1_macro"
+        raise DataError(sentence, key="task.metrics")
     return metrics
 
 

@@ -93,7 +93,8 @@ def _rows(task: GlueTask, path: Path, split: str, notes: list[str]) -> tuple[Exa
         more = f" (so do {len(short) - 1:,} more lines)" if len(short) > 1 else ""
         raise DataError(f"this line has {width} columns, where {official}{more}", file=str(path), line=short[0])
     if short:
-        notes.append(f"{path.name}: {len(short)} rows that lack columns were skipped, as GLUE's own code does.")
+        which = "1 row that lacks columns was" if len(short) == 1 else f"{len(short)} rows that lack columns were"
+        notes.append(f"{path.name}: {which} skipped, as GLUE's own code does.")
     if not examples:
         raise DataError("the file has no rows", file=str(path))
     return tuple(examples)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.data.tasks import GLUE, HUB_DATASET, GlueTask
@@ -56,7 +58,7 @@ def resolve_revision(source: Task | Corpus) -> str | None:
         asked = _task_source(source) if source.name in GLUE and source.source == "hub" else None
     if asked is None:
         return None
-    if asked.revision and _COMMIT.fullmatch(asked.revision):
+    if _is_commit(asked.revision):
         return asked.revision
     commit, _ = _commit(asked)
     return commit or _kept_commit(asked)
@@ -151,12 +153,20 @@ def _unreachable(source: _Source, fault: Exception) -> DataError:
 
 
 def _builder(source: _Source) -> tuple[Any, tuple[str, ...]]:
-    """A prepared `datasets` builder at one commit, from the hub or from what an earlier load left here."""
+    """A prepared `datasets` builder at one commit, from the hub or from what an earlier load left here; and notes."""
     import datasets
 
+    if _is_commit(source.revision) and (kept := _kept_builder(source, source.revision)) is not None:
+        return kept, ()
     commit, fault = _commit(source)
     if fault is not None:
-        return _kept_builder(source, fault)
+        commit = source.revision if _is_commit(source.revision) else _kept_commit(source)
+        kept = _kept_builder(source, commit)
+        if kept is None:
+            raise _unreachable(source, fault) from None
+        note = f"The hub could not be asked; {source.dataset} was taken from an earlier load, at commit {commit}."
+        return kept, (note,)
+    _quiet()
     try:
         builder = datasets.load_dataset_builder(source.dataset, source.config, revision=commit)
         builder.download_and_prepare()
@@ -170,18 +180,29 @@ def _builder(source: _Source) -> tuple[Any, tuple[str, ...]]:
     return builder, ()
 
 
-def _kept_builder(source: _Source, fault: Exception) -> tuple[Any, tuple[str, ...]]:
-    """What an earlier load left in the cache of `datasets`: the pinned commit, or the newest when none is pinned.
+def _quiet() -> None:
+    """No progress bars where nobody watches them: in a log file each of their refreshes would be kept."""
+    import datasets
+    from huggingface_hub.utils import disable_progress_bars
 
-    `datasets` itself would take the newest copy even where another commit was asked for.
+    if not sys.stderr.isatty():
+        datasets.disable_progress_bars()
+        disable_progress_bars()
+
+
+def _is_commit(revision: str | None) -> bool:
+    return revision is not None and _COMMIT.fullmatch(revision) is not None
+
+
+def _kept_builder(source: _Source, commit: str | None) -> Any | None:
+    """What an earlier load of that very commit left in the cache of `datasets`; None when there is nothing.
+
+    (`datasets` itself, without the hub, would take its newest copy even where another commit is asked for.)
     """
     from datasets.packaged_modules.cache.cache import Cache
 
-    kept = _kept_commit(source)
-    pinned = source.revision and _COMMIT.fullmatch(source.revision)
-    if kept is None or (pinned and not _is_kept(source, str(source.revision))):
-        raise _unreachable(source, fault) from None
-    commit = source.revision if pinned else kept
+    if all(folder.name != commit for folder in _kept_folders(source)):
+        return None
     try:
         builder = Cache(
             repo_id=source.dataset,
@@ -192,15 +213,12 @@ def _kept_builder(source: _Source, fault: Exception) -> tuple[Any, tuple[str, ..
         )
         builder.download_and_prepare()
     except (OSError, ValueError):
-        raise _unreachable(source, fault) from None
-    note = f"The hub could not be reached; {source.dataset} was taken from an earlier load, at commit {commit}."
-    return builder, (note,)
+        return None
+    return builder
 
 
-def _kept_folders(source: _Source) -> list[Any]:
+def _kept_folders(source: _Source) -> list[Path]:
     """Folders of `datasets`' cache that hold this configuration, newest last; each is named by its commit."""
-    from pathlib import Path
-
     import datasets
     from datasets.naming import camelcase_to_snakecase
 
@@ -216,10 +234,6 @@ def _kept_folders(source: _Source) -> list[Any]:
 def _kept_commit(source: _Source) -> str | None:
     folders = _kept_folders(source)
     return folders[-1].name if folders else None
-
-
-def _is_kept(source: _Source, commit: str) -> bool:
-    return any(folder.name == commit for folder in _kept_folders(source))
 
 
 def _table(builder: Any, split: str, columns: list[str], dataset: str) -> dict[str, list[Any]]:

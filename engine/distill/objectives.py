@@ -66,7 +66,7 @@ def attention(
     """
     keys = rows if keys is None else keys
     student = scores(student_query, student_key, heads)
-    teacher = scores(teacher_query.detach(), teacher_key.detach(), heads)
+    teacher = scores(teacher_query, teacher_key, heads)
     if mse:
         return row_mse(student, teacher, rows, keys)
     return row_kl(student, log_rows(teacher, keys), rows, keys)
@@ -115,7 +115,7 @@ def cls(student: Tensor, teacher: Tensor, rows: Tensor, projection: Projection |
         projection: applied to the student's [CLS] state before it is normalised, needed where the widths differ.
     """
     first = F.normalize(at_least_fp32(_projected(student[:, 0], projection)), dim=-1)
-    target = F.normalize(at_least_fp32(teacher[:, 0].detach()), dim=-1)
+    target = F.normalize(at_least_fp32(teacher[:, 0]), dim=-1)
     return total(_mean_square(first, target), examples(rows))
 
 

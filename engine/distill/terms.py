@@ -281,7 +281,7 @@ def _student_side(term: Term, reading: Reading, layer: int, projection: Projecti
 
 def _target_side(term: Term, reading: Reading, layer: int, mask: Tensor) -> Tensor:
     if term.name in _SCORED:
-        made = reading.scores(term.name, layer, term.heads).detach()
+        made = reading.scores(term.name, layer, term.heads)
         return made if term.mse else log_rows(made, mask)
     states = reading.shown.hidden[layer]
     return states[:, :1] if term.name == "cls" else states

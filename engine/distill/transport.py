@@ -65,31 +65,29 @@ def flow(carried: Matrix) -> Flow:
     return tuple(((int(t) + 1, int(s) + 1), float(carried[s, t])) for s, t in np.argwhere(carried > 0))
 
 
-def update(weights: LayerWeights, carried: Matrix, cost: Matrix, temperature: float | None = None) -> LayerWeights:
-    """The layer weights after a step: a layer's unit cost is what its flow cost for each unit of weight.
+def update(weights: LayerWeights, carried: Matrix, cost: Matrix) -> LayerWeights:
+    """The layer weights after a step: proportional to 1 / unit cost, what a layer's flow cost for each unit of weight.
+
+    This is the released code's rule. BERT-EMD itself puts a softmax at a temperature over (sum of unit costs / unit
+    cost), which drives a layer's weight to zero wherever costs are far apart.
 
     Args:
         weights: before the step.
         carried: the step's plan (student layers, teacher layers).
         cost: the step's costs, the same shape. Where they are not finite the weights stay.
-        temperature: None (the released code of CR-ILD): weights are proportional to 1 / unit cost. A number (BERT-EMD):
-            softmax of (sum of unit costs / unit cost) / temperature.
     """
     if not np.isfinite(cost).all():
         return weights
     paid = carried * cost
     return LayerWeights(
-        _from_costs(paid.sum(1) / np.asarray(weights.student), temperature),
-        _from_costs(paid.sum(0) / np.asarray(weights.teacher), temperature),
+        _from_costs(paid.sum(1) / np.asarray(weights.student)),
+        _from_costs(paid.sum(0) / np.asarray(weights.teacher)),
     )
 
 
-def _from_costs(costs: Matrix, temperature: float | None) -> tuple[float, ...]:
+def _from_costs(costs: Matrix) -> tuple[float, ...]:
     dearest = costs.max()
     if dearest <= 0:  # every layer is matched exactly
         return (1 / len(costs),) * len(costs)
-    costs = np.maximum(costs, _FLOOR * dearest)
-    share = costs.sum() / costs
-    if temperature is not None:
-        share = np.exp((share - share.max()) / temperature)
+    share = 1 / np.maximum(costs / dearest, _FLOOR)
     return tuple(float(x) for x in share / share.sum())

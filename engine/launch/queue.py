@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
-import secrets
 import signal
 import subprocess
 import sys
@@ -57,7 +57,7 @@ def enqueue(runs: Sequence[Path], runs_dir: Path, *, command: Sequence[str] | No
         if run.resolve().parent != runs_dir:
             raise UsageError(f"{str(run)!r} is no run of {str(runs_dir)!r}: a queue serves one folder of runs")
     record = QueueRecord(
-        id=f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}",
+        id=f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(3).hex()}",
         created=time.time(),
         runs=tuple(run.name for run in runs),
         device=_device(runs[0]),
@@ -148,7 +148,7 @@ class _Worker:
         """The run that a killed process of this queue was at."""
         self._note(owner=Owner.current(), state="active", waiting=None)
 
-    def _note(self, **changes: Any) -> None:  # noqa: ANN401 - fields of QueueRecord
+    def _note(self, **changes: Any) -> None:
         self.record = replace(self.record, heartbeat=time.time(), **changes)
         write_queue(self.file, self.record)
 

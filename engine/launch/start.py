@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import subprocess
 import sys
 import sysconfig
@@ -45,15 +44,15 @@ def start_engine(
         raise RunError(busy(run_dir))
     if event_files(run_dir) and not resume:
         raise RunError(f"the run {run_dir.name!r} was started before: `crild resume {run_dir.name}` goes on with it")
-    log = run_dir / f".start-{secrets.token_hex(6)}.txt"
+    log = run_dir / f".start-{os.urandom(6).hex()}.txt"
     words = list(command) if command is not None else engine_command("train")
     child = _spawn([*words, str(run_dir)], run_dir, log)
     keep(child)
     try:
         return _await_owner(run_dir, child, log, status.attempt, wait)
-    finally:
-        with contextlib.suppress(OSError):
-            log.unlink()  # the engine gave it its attempt's name; what is left is of one that came to nothing
+    except RunError:
+        log.unlink(missing_ok=True)  # an engine that takes the run gives it its attempt's name
+        raise
 
 
 def engine_command(*words: str) -> list[str]:

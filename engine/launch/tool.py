@@ -16,7 +16,7 @@ _KINDS: dict[str, type[CrildError]] = {
 }  # a preset's problems arrive one by one, as usage errors
 
 
-def run_tool(tool: str, args: Sequence[str] = (), *, command: Sequence[str] | None = None) -> Any:  # noqa: ANN401
+def run_tool(tool: str, args: Sequence[str] = (), *, command: Sequence[str] | None = None) -> Any:
     """Run `engine.worker <tool> <args>` in this terminal; returns the JSON value that it wrote to stdout.
 
     What it narrates goes to this process's stderr. A tool reports a fault as {"error": {kind, sentence, file, line,
@@ -40,7 +40,7 @@ def run_tool(tool: str, args: Sequence[str] = (), *, command: Sequence[str] | No
     return _result(tool, output, child.returncode)
 
 
-def _result(tool: str, output: bytes, code: int) -> Any:  # noqa: ANN401 - any JSON value
+def _result(tool: str, output: bytes, code: int) -> Any:
     try:
         value = json.loads(output)
     except (ValueError, RecursionError):

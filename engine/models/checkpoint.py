@@ -25,11 +25,11 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import logging as transformers_logging
 
 from engine.errors import CrildError, ModelError
 from engine.models.families import FAMILIES, Family, family_of
 from engine.models.hub import PICKLED, SAFE, missing_weights
+from engine.models.quiet import quiet
 from engine.models.randomness import seeded
 from engine.preset.text import plain
 
@@ -80,7 +80,7 @@ def read_checkpoint(folder: Path, *, trust_remote_code: bool = False) -> Checkpo
     for file in files:
         _check_readable(file)
     config.output_attentions = config.output_hidden_states = False
-    with _foreign(f"the model in {plain(str(folder))} cannot be loaded", file=str(files[0])), seeded(0), _quiet():
+    with _foreign(f"the model in {plain(str(folder))} cannot be loaded", file=str(files[0])), seeded(0), quiet():
         model, found = AutoModelForSequenceClassification.from_pretrained(
             folder,
             config=config,
@@ -113,7 +113,7 @@ def read_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
             file=plain(str(folder)),
             key="tokenizer",
         )
-    with _foreign(f"the tokenizer in {plain(str(folder))} cannot be read", file=str(folder)), _quiet():
+    with _foreign(f"the tokenizer in {plain(str(folder))} cannot be read", file=str(folder)), quiet():
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             folder, trust_remote_code=trust_remote_code, local_files_only=True
         )
@@ -269,18 +269,3 @@ def _foreign(sentence: str, *, file: str) -> Iterator[None]:
                 "safetensors where you trust them"
             )
         raise ModelError(f"{sentence}: {reason or type(error).__name__}", file=plain(file)) from None
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps transformers' own report and progress bars off the terminal: what matters is said here."""
-    level = transformers_logging.get_verbosity()
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(level)
-        if bars:
-            transformers_logging.enable_progress_bar()

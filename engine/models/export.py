@@ -15,6 +15,7 @@ from engine.data.types import TaskSpec
 from engine.errors import RunError
 from engine.models.hub import PICKLED, SAFE, TOKENIZER
 from engine.models.labels import name_outputs
+from engine.models.quiet import quiet
 from engine.preset.text import plain
 
 
@@ -34,8 +35,9 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, spec:
         ) as room:
             made = Path(room) / "new"
             made.mkdir()
-            model.save_pretrained(made)
-            tokenizer.save_pretrained(made)
+            with quiet():
+                model.save_pretrained(made)
+                tokenizer.save_pretrained(made)
             _flush(made)
             _put(made, folder, aside=Path(room) / "old")
             _flush_folder(folder.parent)

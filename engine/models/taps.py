@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
-from transformers.masking_utils import create_bidirectional_mask
 
 from engine.errors import ModelError
+from engine.models.attention import attention_mask
 from engine.models.families import family_of
 
 Part = Literal["query", "key", "value"]
@@ -231,7 +231,7 @@ class Tapped(nn.Module):
         return embedding
 
     def _run(self, hidden: Tensor, seen: Seen) -> None:
-        attend = self._attend(hidden, seen.mask)
+        attend = attention_mask(self._config, hidden, seen.mask) if len(self.whole) else None
         for number, layer in enumerate(self.whole, start=1):
             output = layer(hidden, attend)
             hidden = output[0] if isinstance(output, tuple) else output
@@ -242,15 +242,3 @@ class Tapped(nn.Module):
             getattr(seen, part)[number] = projection(hidden)
         if self.need.logits:
             seen.logits = self.family.logits(self.__dict__["model"], hidden)
-
-    def _attend(self, hidden: Tensor, mask: Tensor) -> Tensor | None:
-        """The mask as the layers take it: `(batch, 1, 1, key)` for sdpa, None when every position is real."""
-        if not len(self.whole):
-            return None
-        if self._config._attn_implementation != "sdpa":
-            made: Tensor | None = create_bidirectional_mask(self._config, hidden, mask)
-            return made
-        # Looking costs nothing on the CPU and lets the faster kernel run; elsewhere it would wait for the device.
-        if mask.device.type == "cpu" and not torch.compiler.is_compiling() and bool(mask.all()):
-            return None
-        return mask[:, None, None, :]

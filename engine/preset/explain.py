@@ -34,7 +34,7 @@ def validate(document: Mapping[str, Any], labels: Sequence[str]) -> tuple[Preset
     """
     rest = copy.deepcopy(dict(document))
     problems: dict[Problem, None] = {}
-    touched: set[KeyPath] = set()
+    touched: set[KeyPath] = set()  # keys whose value is not what the user wrote any more
     while True:
         try:
             preset = Preset.model_validate(rest)
@@ -42,17 +42,19 @@ def validate(document: Mapping[str, Any], labels: Sequence[str]) -> tuple[Preset
             details = error.errors(include_url=False)
         else:
             return (None if problems else preset), list(problems)
-        repaired: set[KeyPath] = set()
+        repaired = False
         for detail in details:
             path = _path(detail, labels)
-            for problem, needs in _problems(detail, path):
-                if not any(_overlap(need, other) for need in needs for other in touched | repaired):
+            for problem, needs in _problems(detail, path, labels):
+                if not any(_overlap(need, other) for need in needs for other in touched):
                     problems[problem] = None
-            if detail["type"] not in ("faults", "missing"):
-                repaired.add(_take_out(rest, path, labels))
-        if not repaired - touched:
+            if detail["type"] != "faults" and not _is_missing(detail, path):
+                taken = _take_out(rest, path, labels)
+                repaired = repaired or taken is not None
+                if taken is not None and detail["type"] != "extra_forbidden":
+                    touched.add(taken)
+        if not repaired:
             return None, list(problems)
-        touched |= repaired
 
 
 def _path(detail: ErrorDetails, labels: Sequence[str]) -> KeyPath:
@@ -69,7 +71,7 @@ def _overlap(one: KeyPath, other: KeyPath) -> bool:
     return one[: len(other)] == other[: len(one)]
 
 
-def _problems(detail: ErrorDetails, path: KeyPath) -> list[tuple[Problem, list[KeyPath]]]:
+def _problems(detail: ErrorDetails, path: KeyPath, labels: Sequence[str]) -> list[tuple[Problem, list[KeyPath]]]:
     """The problems that one of pydantic's errors stands for, each with the keys that it depends on."""
     if detail["type"] == "faults":
         found = []
@@ -77,25 +79,34 @@ def _problems(detail: ErrorDetails, path: KeyPath) -> list[tuple[Problem, list[K
             needs = [(*path, *str(key).split(".")) for key in keys]
             found.append((Problem(needs[0], f"{_where(path)}{sentence}"), needs))
         return found
-    if detail["type"] == "missing" and not any(isinstance(part, int) for part in path):
-        return [(Problem(path, _missing(path)), [path])]
+    if _is_missing(detail, path):
+        return [(Problem(path, _missing(path, labels)), [path])]
     if detail["type"] == "extra_forbidden" or detail["loc"][-1] == "[key]":
         return [(Problem(path, unknown_key(path)), [path])]
     keys = tuple(part for part in path if not isinstance(part, int))
     return [(Problem(keys, _wrong(path, keys, detail["input"])), [keys])]
 
 
+def _is_missing(detail: ErrorDetails, path: KeyPath) -> bool:
+    """Whether a key is missing; a missing half of a pair is a wrong pair."""
+    return detail["type"] == "missing" and not any(isinstance(part, int) for part in path)
+
+
 def _where(path: KeyPath) -> str:
     return f"{plain(dotted(path))}: " if path else ""
 
 
-def _missing(path: KeyPath) -> str:
+def _missing(path: KeyPath, labels: Sequence[str]) -> str:
     if path == ("stage",):
         return "no stage says what to do: add a [[stage]], or begin with a method, as in `crild run crild rte`"
     if path == ("task",):
         return "no [task] says what to learn: add one, or merge a task preset, as in `crild run crild rte`"
     if path == ("teacher",):
         return 'no [teacher] says what to distil: add one with model = "a hub id or folder"'
+    if path[0] == "stage" and path[-1] == "objectives":
+        near = nearest(str(path[1]), [label for label in labels if label != path[1]])
+        hint = f"; to change the stage {shown(near)}, use its name" if near is not None else ""
+        return f"the stage {shown(str(path[1]))} has no objectives, as {{ logits = 1.0 }}{hint}"
     return f"{plain(dotted(path))} is missing; it must be {fields.expected(path)}"
 
 
@@ -124,21 +135,25 @@ def _wrong(path: KeyPath, keys: KeyPath, found: object) -> str:
     return f"{sentence}; did you mean {shown(near)}?" if near is not None else sentence
 
 
-def _take_out(document: dict[str, Any], path: KeyPath, labels: Sequence[str]) -> KeyPath:
-    """Removes the key at the path, or the nearest one above it, and returns what was removed."""
+def _take_out(document: dict[str, Any], path: KeyPath, labels: Sequence[str]) -> KeyPath | None:
+    """Removes the key at the path, or the nearest one above it, and returns what was removed, if anything was."""
     table: Any = document
-    gone: tuple[Any, Any] = (document, None)
+    gone: tuple[dict[Any, Any], Any] | None = None
     taken: KeyPath = ()
     for depth, part in enumerate(path):
-        key = labels.index(str(part)) if depth == 1 and path[0] == "stage" else part
-        if isinstance(table, dict) and key in table:
-            gone, taken = (table, key), path[: depth + 1]
-        try:
-            table = table[key]
-        except (KeyError, IndexError, TypeError):
-            break
-    if gone[1] is not None:
-        if len(taken) == 4 and taken[0] == "stage" and taken[2] == "objectives" and len(gone[0]) == 1:
-            taken = taken[:3]  # the last objective: the stage's other keys cannot be judged without it
-        gone[0].pop(gone[1])
+        if isinstance(table, dict):
+            taken = path[: depth + 1]
+            if part not in table:
+                return None  # it is gone already
+            gone = (table, part)
+            table = table[part]
+        elif depth == 1 and path[0] == "stage":
+            table = table[labels.index(str(part))]
+        else:
+            break  # somewhere in a list, which goes as a whole
+    if gone is None:
+        return None
+    gone[0].pop(gone[1])
+    if len(taken) == 4 and taken[0] == "stage" and taken[2] == "objectives" and not gone[0]:
+        return taken[:3]  # that was the last objective: the stage's other keys cannot be judged without it
     return taken

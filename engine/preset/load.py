@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,14 +52,18 @@ def load_preset(refs: Sequence[str], overrides: Sequence[str] = (), *, base: Pat
     """
     if not refs:
         raise UsageError("name a preset: `crild run quickstart`, or `crild presets list` for what there is")
-    base = Path(os.path.abspath(base or Path.cwd()))
+    base = Path.cwd() if base is None else base.absolute()
     chains = _read_all(refs, base)
-    problems = _order_problems(refs, chains)
+    problems = [problem for chain in chains for layer in chain for problem in layer.problems]
+    problems += _order_problems(refs, chains)
     root = _fold([layer for chain in chains for layer in chain], problems)
     root = _apply(root, read_overrides(overrides, _stage_names(root), base, problems), problems)
     root = _without_taken_back(root)
     places, document = sources(root), _document(root)
     preset, found = explain.validate(document, _stage_names(root))
+    if any(problem.key in ("extends", "stage") for problem in problems):
+        # What seems missing was perhaps written wrongly.
+        found = [problem for problem in found if problem.path not in (("task",), ("teacher",), ("stage",))]
     for problem in found:
         place = _place(places, problem.path, refs)
         problems.append(CrildError(problem.sentence, file=place.file, line=place.line, key=plain(dotted(problem.path))))
@@ -71,45 +74,44 @@ def load_preset(refs: Sequence[str], overrides: Sequence[str] = (), *, base: Pat
 
 def _read_all(refs: Sequence[str], base: Path) -> list[list[Layer]]:
     """For each ref its layers, what it extends before it. Raises PresetError with every file that cannot be read."""
-    seen: set[Path] = set()
-    problems: list[CrildError] = []
-    chains = []
+    reader = _Reader(base, set(), [])
+    chains: list[list[Layer]] = []
     for ref in refs:
-        chain: list[Layer] = []
-        _read_chain(ref, base, None, (), chain, seen, base, problems)
-        chains.append(chain)
-    if problems:
-        raise PresetError(problems)
+        chains.append([])
+        reader.read(ref, base, None, (), chains[-1])
+    if reader.problems:
+        raise PresetError(reader.problems)
     return chains
 
 
-def _read_chain(
-    ref: str,
-    folder: Path,
-    place: Place | None,
-    above: tuple[Path, ...],
-    chain: list[Layer],
-    seen: set[Path],
-    base: Path,
-    problems: list[CrildError],
-) -> None:
-    try:
-        path = locate(ref, folder, place)
-        identity = Path(os.path.realpath(path))
-        if identity in above:
-            circle = " extends ".join(_named(each, base) for each in (*above[above.index(identity) :], identity))
-            sentence = f"presets extend each other in a circle: {circle}"
-            raise PresetError([CrildError(sentence, file=place and place.file, line=place and place.line, key="extends")])
-        if identity in seen:
+@dataclass(frozen=True)
+class _Reader:
+    base: Path
+    seen: set[Path]
+    problems: list[CrildError]
+
+    def read(self, ref: str, folder: Path, place: Place | None, above: tuple[Path, ...], chain: list[Layer], /) -> None:
+        """Adds the layers of one ref to the chain; `above` are the files that led here through `extends`."""
+        try:
+            path = locate(ref, folder, place)
+            identity = path.resolve()
+            if place is not None and identity in above:
+                self.problems.append(self._circle(place, (*above[above.index(identity) :], identity)))
+            if identity in self.seen:
+                return
+            self.seen.add(identity)
+            layer = read_layer(path, _named(path, self.base))
+        except PresetError as error:
+            self.problems.extend(error.problems)
             return
-        seen.add(identity)
-        layer = read_layer(path, _named(path, base))
-    except PresetError as error:
-        problems.extend(error.problems)
-        return
-    for parent, where in layer.extends:
-        _read_chain(parent, layer.folder, where, (*above, identity), chain, seen, base, problems)
-    chain.append(layer)
+        for parent, where in layer.extends:
+            self.read(parent, layer.folder, where, (*above, identity), chain)
+        chain.append(layer)
+
+    def _circle(self, place: Place, files: Sequence[Path]) -> CrildError:
+        circle = " extends ".join(_named(file, self.base) for file in files)
+        sentence = f"presets extend each other in a circle: {circle}"
+        return CrildError(sentence, file=place.file, line=place.line, key="extends")
 
 
 def _named(path: Path, base: Path) -> str:
@@ -130,7 +132,7 @@ def _order_problems(refs: Sequence[str], chains: list[list[Layer]]) -> list[Cril
             )
             place = names[-1].place
             problems.append(CrildError(sentence, file=place.file, line=place.line, key="task.name"))
-        if names and not any(layer.root.get("stage") or layer.root.get("teacher") for layer in chain):
+        if names and chain[-1].is_task:
             named = (ref, str(names[-1].value))
     return problems
 
@@ -144,17 +146,18 @@ def _fold(layers: Sequence[Layer], problems: list[CrildError]) -> Node:
 
 def _apply(root: Node, layer: Layer, problems: list[CrildError]) -> Node:
     over = paths.absolutise(layer.root, layer.folder, problems)
-    merged = merge(root, _with_joined_description(root, over), ())
+    if layer.is_task and root.get("stage") is not None:
+        over = _with_joined_description(root, over)
+    merged = merge(root, over)
     return merged if layer.stages is None else _select(merged, layer.stages, problems)
 
 
 def _with_joined_description(root: Node, over: Node) -> Node:
     """A task preset adds its description to the method's instead of replacing it."""
     before, new = root.get("description"), over.get("description")
-    is_task = over.get("task") is not None and over.get("stage") is None and root.get("stage") is not None
-    if not is_task or before is None or new is None or before.value == new.value:
+    if before is None or new is None:
         return over
-    return Node({**(over.table or {}), "description": Node(f"{before.value}; {new.value}", new.place)}, over.place)
+    return Node({**over.value, "description": Node(f"{before.value}; {new.value}", new.place)}, over.place)
 
 
 def _select(root: Node, wanted: Sequence[tuple[str, Place]], problems: list[CrildError]) -> Node:
@@ -167,7 +170,9 @@ def _select(root: Node, wanted: Sequence[tuple[str, Place]], problems: list[Cril
             chosen[name] = known[name]
             continue
         near = nearest(name, known)
-        hint = f"did you mean {shown(near)}?" if near else f"the stages are {listed(map(shown, known), 'and') or 'none'}"
+        hint = (
+            f"did you mean {shown(near)}?" if near else f"the stages are {listed(map(shown, known), 'and') or 'none'}"
+        )
         sentence = f"stages names {shown(name)} twice" if name in chosen else f"there is no stage {shown(name)}; {hint}"
         problems.append(CrildError(sentence, file=place.file, line=place.line, key="stages"))
     if stage is None or not chosen:

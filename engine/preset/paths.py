@@ -12,6 +12,7 @@ from engine.preset.text import shown
 from engine.preset.tree import Node, dotted
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+TEXT_ENDINGS = (".txt", ".text", ".raw", ".tokens", ".md")  # of the files of a corpus
 _INIT_WORDS = frozenset({"teacher", "pretrained", "scratch"})
 
 
@@ -29,6 +30,11 @@ def absolutise(root: Node, folder: Path, problems: list[CrildError]) -> Node:
     return _visit(root, (), folder, problems)
 
 
+def normal(path: Path) -> Path:
+    """The path absolute and without `..`; links stay links, so that messages show what the user wrote."""
+    return Path(os.path.abspath(path))  # noqa: PTH100  (resolve() would follow links)
+
+
 def _visit(node: Node, path: KeyPath, folder: Path, problems: list[CrildError]) -> Node:
     if node.table is not None:
         entries = {key: _visit(item, (*path, key), folder, problems) for key, item in node.table.items()}
@@ -36,7 +42,7 @@ def _visit(node: Node, path: KeyPath, folder: Path, problems: list[CrildError]) 
     if not isinstance(node.value, str) or not node.value or not _is_path(path, node.value, folder):
         return node
     try:
-        return Node(os.path.abspath(folder / Path(node.value).expanduser()), node.place)
+        return Node(str(normal(folder / Path(node.value).expanduser())), node.place)
     except (RuntimeError, ValueError):  # an unknown ~user; a null character
         sentence = f"{dotted(path)} cannot be a path: {shown(node.value)}"
         problems.append(CrildError(sentence, file=node.place.file, line=node.place.line, key=dotted(path)))
@@ -55,8 +61,10 @@ def _is_path(path: KeyPath, value: str, folder: Path) -> bool:
             return value != "scratch" and _names_something(value, folder)
         case ("student", "init"):
             return value not in _INIT_WORDS and _names_something(value, folder)
-        case ("teacher", "tokenizer") | ("stage", _, "data", "corpus"):
+        case ("teacher", "tokenizer"):
             return _names_something(value, folder)
+        case ("stage", _, "data", "corpus"):
+            return value.lower().endswith(TEXT_ENDINGS) or _names_something(value, folder)
         case _:
             return False
 

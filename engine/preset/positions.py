@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from contextlib import suppress
 from dataclasses import dataclass
 
 import tomli
@@ -46,10 +47,8 @@ def key_lines(text: str) -> dict[KeyPath, int]:
 def repeated(text: str) -> list[Repeat]:
     """Keys and tables given twice, as far as a text that the parser refused can be followed."""
     scanner = _Scanner(text)
-    try:
+    with suppress(ValueError):  # what was found up to there still counts
         scanner.document()
-    except ValueError:
-        pass  # what was found up to there still counts
     return scanner.repeats
 
 

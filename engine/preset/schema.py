@@ -4,84 +4,66 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Discriminator, Field, Tag, model_validator
 
-SCHEMA_VERSION = 1
+from engine.preset import rules
+from engine.preset.base import (
+    EMD_OBJECTIVES,
+    GLUE_TASKS,
+    HEAD_OBJECTIVES,
+    LAYER_OBJECTIVES,
+    REGRESSION_METRICS,
+    RELATIONS,
+    SCHEMA_VERSION,
+    TOY_TASKS,
+    Count,
+    Evaluate,
+    Fraction,
+    Kept,
+    LayerMap,
+    LayerPair,
+    NotNegative,
+    ObjectiveName,
+    Positive,
+    Record,
+    Seed,
+    TaskName,
+    form,
+    refuse,
+)
 
-GLUE_TASKS = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli")
-TOY_TASKS = ("toy-sentiment", "toy-entailment", "toy-similarity")
-
-ObjectiveName = Literal["labels", "logits", "attention", "query", "key", "value", "hidden", "cls", "embedding"]
-HEAD_OBJECTIVES = frozenset({"labels", "logits"})  # send gradient to the classifier
-LAYER_OBJECTIVES = frozenset({"attention", "query", "key", "value", "hidden", "cls"})  # read pairs of layers
-RELATIONS = frozenset({"query", "key", "value"})  # compared in relation heads (MiniLMv2)
-EMD_OBJECTIVES = frozenset({"attention", "hidden"})  # what BERT-EMD transports between layers
-REGRESSION_METRICS = frozenset({"pearson", "spearman"})
-
-TaskName = Literal[
-    "cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli",
-    "toy-sentiment", "toy-entailment", "toy-similarity", "custom",
-]  # fmt: skip
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-LayerPair = Annotated[tuple[Count, Count], Field(strict=False)]  # TOML has arrays only
-
-
-def _form(value: object) -> str:
-    """Tells the branch of a union by the form of the value, so that a fault in it is reported once.
-
-    The marks cannot be mistaken for keys in the place of an error.
-    """
-    if isinstance(value, dict | BaseModel):
-        return "<table>"
-    if isinstance(value, list | tuple):
-        return "<list>"
-    return "<number>" if isinstance(value, int | float) and not isinstance(value, bool) else "<word>"
-
-
-def _data_form(value: object) -> str:
-    if isinstance(value, OtherTask) or (isinstance(value, dict) and "task" in value):
-        return "<task>"
-    return _form(value)
-
-
-LayerMap = Annotated[
-    Annotated[Literal["last", "uniform", "emd"], Tag("<word>")]
-    | Annotated[list[LayerPair], Field(min_length=1), Tag("<list>")],
-    Discriminator(_form),
+__all__ = [
+    "EMD_OBJECTIVES",
+    "GLUE_TASKS",
+    "HEAD_OBJECTIVES",
+    "LAYER_OBJECTIVES",
+    "REGRESSION_METRICS",
+    "RELATIONS",
+    "SCHEMA_VERSION",
+    "TOY_TASKS",
+    "Architecture",
+    "Baseline",
+    "Columns",
+    "Consistency",
+    "Corpus",
+    "Files",
+    "Finetune",
+    "LayerMap",
+    "LayerPair",
+    "Mixup",
+    "Notify",
+    "Objective",
+    "ObjectiveName",
+    "OtherTask",
+    "Preset",
+    "Record",
+    "Stage",
+    "Student",
+    "Task",
+    "TaskName",
+    "Teacher",
+    "Train",
 ]
-Kept = Annotated[
-    Annotated[Literal["first", "last", "alternate"], Tag("<word>")]
-    | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), Tag("<list>")],
-    Discriminator(_form),
-]
-Evaluate = Annotated[
-    Annotated[Literal["epoch"], Tag("<word>")] | Annotated[Count, Tag("<number>")], Discriminator(_form)
-]
-
-Fault = tuple[tuple[str, ...], str]
-"""The keys that do not go together, the one to blame first, relative to their table; and the sentence."""
-
-
-def _refuse(faults: list[Fault]) -> None:
-    """Raises one validation error that carries all of a table's faults in its context."""
-    if faults:
-        text = "; ".join(sentence for _, sentence in faults)
-        raise PydanticCustomError("faults", "{text}", {"text": text, "faults": faults})
-
-
-class Record(BaseModel):
-    """Frozen; an unknown key is an error; no silent conversion of types beyond integer to float.
-
-    The text below a field is its help: `json_schema.help_texts()` reads it from this source, because collecting it
-    while the classes are made would cost every command 20 ms.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Files(Record):
@@ -143,55 +125,27 @@ class Task(Record):
 
     @model_validator(mode="after")
     def _keys_fit_the_task(self) -> Self:
-        _refuse(self._custom_faults() if self.name == "custom" else self._known_faults())
+        refuse(rules.of_task(self))
         return self
-
-    def _custom_faults(self) -> list[Fault]:
-        faults: list[Fault] = []
-        if self.files is None:
-            sentence = 'a custom task needs its files: files = { train = "train.csv", dev = "dev.csv" }'
-            faults.append((("name", "files"), sentence))
-        if self.kind is None:
-            faults.append((("name", "kind"), 'a custom task needs its kind: "classification" or "regression"'))
-        if self.source != "hub":
-            faults.append((("source", "name"), "source is for GLUE tasks; a custom task reads its files"))
-        for metric in self.metrics or ():
-            if self.kind is not None and (self.kind == "regression") != (metric in REGRESSION_METRICS):
-                faults.append((("metrics", "kind"), f"{metric} is no metric of {self.kind}"))
-        if self.columns is not None:
-            named = [name for name in (self.columns.text, self.columns.pair, self.columns.label) if name is not None]
-            if len(set(named)) < len(named):
-                faults.append((("columns",), f"one column is named twice: {', '.join(named)}"))
-        return faults
-
-    def _known_faults(self) -> list[Fault]:
-        faults: list[Fault] = []
-        for key in ("files", "columns", "kind", "metrics"):
-            if getattr(self, key) is not None:
-                faults.append(((key, "name"), f'{key} belongs to name = "custom"; {self.name} knows its own'))
-        if self.name in TOY_TASKS and self.source != "hub":
-            faults.append((("source", "name"), f"source is for GLUE tasks; {self.name} is made by crild itself"))
-        return faults
-
-
-def _not_a_multiple(hidden_size: int, heads: int) -> str:
-    return f"hidden_size {hidden_size} is not a multiple of heads {heads}"
 
 
 class Architecture(Record):
     """The shape of an encoder that is trained from scratch (BERT)."""
 
     layers: Count = 4
+    """Transformer layers."""
     hidden_size: Count = 128
+    """Width of the hidden states."""
     heads: Count = 4
+    """Attention heads; they share the width evenly."""
     intermediate_size: Count | None = None
     """Width of the feed-forward part; four times `hidden_size` when left out."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Of hidden states and attention, while training."""
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> Self:
-        if self.hidden_size % self.heads:
-            _refuse([(("hidden_size", "heads"), _not_a_multiple(self.hidden_size, self.heads))])
+        refuse(rules.of_architecture(self))
         return self
 
 
@@ -201,12 +155,19 @@ class Finetune(Record):
     seed: Seed = 0
     """Its own, so that runs with other seeds share one teacher."""
     epochs: Positive = 3.0
+    """Passes over the training examples; fractions are allowed."""
     learning_rate: Positive = 2e-5
+    """At its highest, after the warm-up."""
     batch_size: Count = 32
+    """Examples to each optimiser step."""
     weight_decay: NotNegative = 0.01
+    """Not applied to biases and normalisation weights."""
     warmup: Fraction = 0.1
+    """Share of the steps over which the learning rate rises."""
     clip: NotNegative = 1.0
+    """Largest gradient norm; 0 switches clipping off."""
     evaluate: Evaluate = "epoch"
+    """"epoch", or every n steps; always at the end."""
     keep_best: bool = True
     """Keep the weights of the best evaluation rather than the last."""
     patience: Count | None = None
@@ -233,16 +194,7 @@ class Teacher(Record):
 
     @model_validator(mode="after")
     def _scratch_is_trained(self) -> Self:
-        faults: list[Fault] = []
-        if self.model == "scratch" and self.finetune is None:
-            sentence = 'a teacher from "scratch" knows nothing yet: add a [teacher.finetune] table'
-            faults.append((("model", "finetune"), sentence))
-        if self.model != "scratch" and self.architecture is not None:
-            sentence = 'architecture belongs to model = "scratch"; a checkpoint brings its own'
-            faults.append((("architecture", "model"), sentence))
-        if self.labels is not None and len(set(self.labels)) < max(len(self.labels), 2):
-            faults.append((("labels",), "labels must be the names of two outputs or more, each named once"))
-        _refuse(faults)
+        refuse(rules.of_teacher(self))
         return self
 
 
@@ -266,21 +218,7 @@ class Student(Record):
 
     @model_validator(mode="after")
     def _shape_fits_init(self) -> Self:
-        faults: list[Fault] = []
-        if self.init != "scratch":
-            for key in ("hidden_size", "heads", "intermediate_size"):
-                if getattr(self, key) is not None:
-                    sentence = f'{key} belongs to init = "scratch"; this student takes over the weights of a model'
-                    faults.append(((key, "init"), sentence))
-        if self.hidden_size is not None and self.heads is not None and self.hidden_size % self.heads:
-            faults.append((("hidden_size", "heads"), _not_a_multiple(self.hidden_size, self.heads)))
-        if isinstance(self.keep, list):
-            if len(set(self.keep)) < len(self.keep):
-                faults.append((("keep",), f"keep lists a layer twice: {self.keep}"))
-            if self.layers is not None and len(self.keep) != self.layers:
-                sentence = f"keep lists {len(self.keep)} layers, but the student has {self.layers}"
-                faults.append((("keep", "layers"), sentence))
-        _refuse(faults)
+        refuse(rules.of_student(self))
         return self
 
 
@@ -300,6 +238,7 @@ class Train(Record):
     batch_size: Count = 32
     """Examples to each optimiser step, however they are split by `accumulate` or over devices."""
     learning_rate: Positive = 3e-5
+    """At its highest, after the warm-up."""
     weight_decay: NotNegative = 0.01
     """Not applied to biases and normalisation weights."""
     warmup: Fraction = 0.1
@@ -311,6 +250,7 @@ class Train(Record):
     accumulate: Count = 1
     """Micro-batches to each optimiser step: less memory, the same result."""
     temperature: Positive = 1.0
+    """Softens logits on both sides, for stages that leave theirs open."""
     evaluate: Evaluate = "epoch"
     """"epoch", or every n steps; always at the end of a stage."""
     log_every: Count = 10
@@ -318,6 +258,7 @@ class Train(Record):
     checkpoint_every: Count | None = None
     """Steps between checkpoints, beside those made by the clock, at each stage's end and on stopping."""
     checkpoint_minutes: Positive = 5.0
+    """Minutes between checkpoints."""
     keep_checkpoints: Count = 2
     """Checkpoints kept for resuming, the newest first; the best weights are kept besides."""
     save_teacher_cache: bool = True
@@ -328,6 +269,7 @@ class Objective(Record):
     """One term of a stage's loss."""
 
     weight: NotNegative = 1.0
+    """Of this term in the sum; 0 leaves it out."""
     mse: bool = False
     """`attention` only: mean squared error of the scores (TinyBERT) instead of KL of the distributions."""
     relation_heads: Count | None = None
@@ -349,6 +291,7 @@ class Consistency(Record):
     """The pull of the student on mixed input towards a target on the two clean ones."""
 
     weight: NotNegative = 0.1
+    """Of the pull, beside the objectives; at the end of the ramp."""
     ramp: Literal["linear", "constant"] = "linear"
     """linear: from nothing to the full weight over the stage."""
     target: Literal["ema", "student"] = "ema"
@@ -369,6 +312,7 @@ class Corpus(Record):
     subset: str | None = None
     """Configuration of a hub data set, as "wikitext-2-raw-v1"."""
     revision: str | None = None
+    """The commit of a hub data set; resolved and written down when a run starts."""
     unit: Literal["line", "sentence"] = "line"
     """What makes one input."""
     pairs: bool = False
@@ -381,6 +325,13 @@ class OtherTask(Record):
     """Inputs of another task, without its labels."""
 
     task: Task
+    """The other task, as a [task] table would say it."""
+
+
+def _data_form(value: object) -> str:
+    if isinstance(value, OtherTask) or (isinstance(value, dict) and "task" in value):
+        return "<task>"
+    return form(value)
 
 
 StageData = Annotated[
@@ -388,7 +339,7 @@ StageData = Annotated[
     Discriminator(_data_form),
 ]
 Weighted = Annotated[
-    Annotated[NotNegative, Tag("<number>")] | Annotated[Objective, Tag("<table>")], Discriminator(_form)
+    Annotated[NotNegative, Tag("<number>")] | Annotated[Objective, Tag("<table>")], Discriminator(form)
 ]
 
 
@@ -404,26 +355,35 @@ class Stage(Record):
     layer_map: LayerMap = "last"
     """"last", "uniform", "emd", or pairs [teacher layer, student layer] counted from 1."""
     mixup: Annotated[
-        Annotated[Mixup, Tag("<table>")] | Annotated[Literal[False], Tag("<word>")], Discriminator(_form)
+        Annotated[Mixup, Tag("<table>")] | Annotated[Literal[False], Tag("<word>")], Discriminator(form)
     ] = False
     """Distil on mixed inputs; false switches an inherited table off."""
     consistency: Annotated[
-        Annotated[Consistency, Tag("<table>")] | Annotated[Literal[False], Tag("<word>")], Discriminator(_form)
+        Annotated[Consistency, Tag("<table>")] | Annotated[Literal[False], Tag("<word>")], Discriminator(form)
     ] = False
     """Pull the student towards a target on the clean inputs; false switches an inherited table off."""
     temperature: Positive | None = None
     """Softens logits on both sides; the term is scaled by its square. Train's when left out."""
     epochs: Positive | None = None
+    """Passes over the data; fractions are allowed. Train's when left out."""
     steps: Count | None = None
     """Instead of epochs."""
     batch_size: Count | None = None
+    """Examples to each optimiser step. Train's when left out."""
     learning_rate: Positive | None = None
+    """At its highest, after the warm-up. Train's when left out."""
     weight_decay: NotNegative | None = None
+    """Train's when left out."""
     warmup: Fraction | None = None
+    """Share of the stage's steps over which the learning rate rises. Train's when left out."""
     schedule: Literal["linear", "constant"] | None = None
+    """How the learning rate goes on after the warm-up. Train's when left out."""
     clip: NotNegative | None = None
+    """Largest gradient norm; 0 switches clipping off. Train's when left out."""
     accumulate: Count | None = None
+    """Micro-batches to each optimiser step. Train's when left out."""
     evaluate: Evaluate | None = None
+    """"epoch", or every n steps; always at the end. Train's when left out."""
     keep_best: bool = False
     """Hand on the weights of the best evaluation rather than the last (stages with labels or logits)."""
     patience: Count | None = None
@@ -439,57 +399,15 @@ class Stage(Record):
 
     @model_validator(mode="after")
     def _terms_make_sense(self) -> Self:
-        terms = self.terms()
-        faults: list[Fault] = []
-        if self.name in ("teacher", "baseline"):
-            faults.append((("name",), f'a stage cannot be named "{self.name}": the engine uses that name itself'))
-        if not terms:
-            faults.append((("objectives",), "every objective has weight 0, so nothing would be learnt"))
-        if self.epochs is not None and self.steps is not None:
-            faults.append((("steps", "epochs"), "give epochs or steps, not both"))
-        if self.data != "task" and "labels" in self.objectives:
-            sentence = "the labels objective needs data with the task's labels; this stage reads other data"
-            faults.append((("objectives.labels", "data"), sentence))
-        if terms and not HEAD_OBJECTIVES & terms.keys():
-            for key, wanted in (("keep_best", self.keep_best), ("patience", self.patience is not None)):
-                if wanted:
-                    sentence = f"{key} needs labels or logits: without them nothing trains the classifier"
-                    faults.append(((key, "objectives"), sentence))
-        if terms and self.consistency and not LAYER_OBJECTIVES & terms.keys():
-            listed = ", ".join(sorted(LAYER_OBJECTIVES))
-            sentence = f"consistency acts on layer objectives ({listed}), and this stage has none"
-            faults.append((("consistency", "objectives"), sentence))
-        _refuse(faults + self._option_faults() + self._emd_faults())
+        refuse(rules.of_stage(self))
         return self
-
-    def _option_faults(self) -> list[Fault]:
-        faults: list[Fault] = []
-        for name, value in self.objectives.items():
-            if isinstance(value, Objective):
-                if value.mse and name != "attention":
-                    faults.append(((f"objectives.{name}.mse",), f"mse is an option of attention, not of {name}"))
-                if value.relation_heads is not None and name not in RELATIONS:
-                    sentence = f"relation_heads is an option of query, key and value, not of {name}"
-                    faults.append(((f"objectives.{name}.relation_heads",), sentence))
-                if value.layer_map is not None and name not in LAYER_OBJECTIVES:
-                    sentence = f"{name} reads no layers, so it takes no layer_map"
-                    faults.append(((f"objectives.{name}.layer_map",), sentence))
-        return faults
-
-    def _emd_faults(self) -> list[Fault]:
-        faults: list[Fault] = []
-        for name, term in self.terms().items():
-            if name in LAYER_OBJECTIVES - EMD_OBJECTIVES and (term.layer_map or self.layer_map) == "emd":
-                key = f"objectives.{name}.layer_map" if term.layer_map else "layer_map"
-                sentence = f'layer_map "emd" is defined for attention and hidden, not for {name}'
-                faults.append(((key, "layer_map", f"objectives.{name}"), sentence))
-        return faults
 
 
 class Baseline(Record):
     """The same student trained for as many steps on labels alone, for the closing table."""
 
     enabled: bool = False
+    """Costs as many steps as all stages of the student together."""
     learning_rate: Positive | None = None
     """The last stage's when left out."""
     batch_size: Count | None = None
@@ -509,8 +427,11 @@ class Preset(Record):
     schema_: Annotated[Literal[1], Field(alias="schema")] = 1
     """Version of this format."""
     description: str = ""
+    """One line for lists of presets and runs."""
     seed: Seed = 42
-    tags: list[str] = []
+    """Of the student, its batches, mixup and dropout."""
+    tags: list[str] = Field(default_factory=list)
+    """Words to find the run by."""
     task: Task
     teacher: Teacher
     student: Student = Student()
@@ -521,10 +442,7 @@ class Preset(Record):
 
     @model_validator(mode="after")
     def _stage_names_differ(self) -> Self:
-        names = [stage.name for stage in self.stage]
-        twice = {name for name in names if names.count(name) > 1}
-        if twice:
-            _refuse([(("stage",), f"two stages are named {', '.join(sorted(twice))}")])
+        refuse(rules.of_preset(self))
         return self
 
     def document(self) -> dict[str, Any]:

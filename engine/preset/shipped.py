@@ -15,7 +15,7 @@ from engine.preset.text import nearest, plain, shown
 
 Kind = Literal["run", "method", "task"]
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _RUNS = frozenset({"quickstart", "local-teacher"})  # complete as they are; not meant to be merged with a task
 
 

@@ -12,6 +12,7 @@ import tomli
 
 from engine.errors import CrildError, PresetError
 from engine.preset import shipped
+from engine.preset.paths import normal
 from engine.preset.positions import KeyPath, key_lines, repeated
 from engine.preset.text import nearest, plain, shown
 from engine.preset.tree import Node, Place, build, dotted
@@ -28,6 +29,13 @@ class Layer:
     folder: Path  # what its relative paths are relative to
     extends: tuple[tuple[str, Place], ...] = ()
     stages: tuple[tuple[str, Place], ...] | None = None  # the stages that remain, in this order
+    problems: tuple[CrildError, ...] = ()  # what is odd about `extends`, `stages` and the array of stages
+
+    @property
+    def is_task(self) -> bool:
+        """Whether this is a task preset: it says what the task is, and neither what is distilled nor how."""
+        brings = self.root.table or {}
+        return "task" in brings and not self.extends and not brings.keys() & {"stage", "teacher", "student"}
 
 
 def locate(ref: str, folder: Path, place: Place | None = None) -> Path:
@@ -39,7 +47,7 @@ def locate(ref: str, folder: Path, place: Place | None = None) -> Path:
     if found is not None:
         return found
     try:
-        path = Path(os.path.abspath(folder / Path(ref).expanduser()))
+        path = normal(folder / Path(ref).expanduser())
         if ref.strip() and os.path.lexists(path):
             return path
     except (OSError, ValueError, RuntimeError):
@@ -49,7 +57,7 @@ def locate(ref: str, folder: Path, place: Place | None = None) -> Path:
 
 def _not_there(ref: str, path: Path) -> str:
     pathlike = "/" in ref or ref.startswith((".", "~")) or ref.endswith(".toml")
-    kind = "preset file" if pathlike else "shipped preset, and no file,"
+    kind = "preset file" if pathlike else "shipped preset or file"
     try:
         neighbours = [item.name for item in path.parent.iterdir() if item.suffix == ".toml"]
     except OSError:
@@ -64,11 +72,13 @@ def _not_there(ref: str, path: Path) -> str:
 
 
 def read_layer(path: Path, file: str) -> Layer:
-    """Reads one preset file. Raises PresetError: with the one syntax error, or all that is odd about its outermost keys."""
+    """Reads one preset file. Raises PresetError when it cannot be read, with its one syntax error when that is why."""
     text = _decoded(_bytes(path, file), file)
     document = _parsed(text, file)
     if not document:
-        raise _refused("the preset is empty; `crild presets new NAME --from crild` writes one to begin with", Place(file))
+        raise _refused(
+            "the preset is empty; `crild presets new NAME --from crild` writes one to begin with", Place(file)
+        )
     root = build(document, file, _lines(text, file))
     problems: list[CrildError] = []
     table = dict(root.table or {})
@@ -76,9 +86,7 @@ def read_layer(path: Path, file: str) -> Layer:
     stages = _refs(table.pop("stages", None), "stages", "a list of names of stages", problems)
     if "stage" in table:
         table["stage"] = _by_name(table["stage"], problems)
-    if problems:
-        raise PresetError(problems)
-    return Layer(Node(table, root.place), file, path.parent, extends, stages)
+    return Layer(Node(table, root.place), file, path.parent, extends, stages, tuple(problems))
 
 
 def _bytes(path: Path, file: str) -> bytes:
@@ -87,7 +95,7 @@ def _bytes(path: Path, file: str) -> bytes:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
             inside = path / "preset.toml"
-            hint = f"; it holds {plain(os.path.join(file, inside.name))}" if inside.is_file() else ""
+            hint = f"; it holds {plain(str(Path(file) / inside.name))}" if inside.is_file() else ""
             raise _refused(f"a preset is a file, and this is a folder{hint}", Place(file))
         if not stat.S_ISREG(status.st_mode):
             raise _refused("a preset is an ordinary file, and this is a device or pipe", Place(file))
@@ -149,9 +157,7 @@ def _syntax(error: tomli.TOMLDecodeError, text: str) -> str:
     return f"{sentence}, in {shown(line.strip())}" if line.strip() else sentence
 
 
-def _refs(
-    node: Node | None, key: str, right: str, problems: list[CrildError]
-) -> tuple[tuple[str, Place], ...] | None:
+def _refs(node: Node | None, key: str, right: str, problems: list[CrildError]) -> tuple[tuple[str, Place], ...] | None:
     """The names in `extends` or `stages`, a single one or a list."""
     if node is None:
         return None
@@ -176,7 +182,9 @@ def _by_name(node: Node, problems: list[CrildError]) -> Node:
         if label in stages and name is not None:
             first = f" (the first on line {stages[label].place.line})"
             sentence = f"two stages of this file are named {shown(label)}{first}"
-            problems.append(CrildError(sentence, file=name.place.file, line=name.place.line, key=f"stage.{plain(label)}"))
+            problems.append(
+                CrildError(sentence, file=name.place.file, line=name.place.line, key=f"stage.{plain(label)}")
+            )
         stages[label] = item
     return Node(stages, node.place)
 

@@ -30,7 +30,9 @@ def plain(text: str) -> str:
     r"""The text with everything escaped that could steer a terminal or break a line: `\n`, `\x1b`, `\u202e`."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(_escaped(character) if unicodedata.category(character) in _UNSAFE else character for character in text)
+    return "".join(
+        _escaped(character) if unicodedata.category(character) in _UNSAFE else character for character in text
+    )
 
 
 def _escaped(character: str) -> str:

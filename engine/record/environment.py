@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import platform
 import re
 import socket
-import subprocess
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +30,9 @@ def light_environment(command: Sequence[str] | None = None) -> dict[str, Any]:
 
     `command` replaces this process's own command line. Environment variables are not recorded.
     """
+    import platform
+    from importlib import metadata
+
     try:
         version = metadata.version("crild")
     except metadata.PackageNotFoundError:
@@ -51,7 +51,7 @@ def light_environment(command: Sequence[str] | None = None) -> dict[str, Any]:
     }
 
 
-def add_environment(run_dir: Path, **facts: Any) -> None:  # noqa: ANN401 - any JSON value
+def add_environment(run_dir: Path, **facts: Any) -> None:
     """Add what the engine knows (versions of torch, device, threads) to environment.json. Raises RunError if it cannot."""
     path = run_dir / ENVIRONMENT
     write_json(path, {**(read_json(path) or {}), **facts})
@@ -67,6 +67,8 @@ def git_revision(folder: Path) -> dict[str, Any] | None:
 
 
 def _git(folder: Path, *words: str) -> str | None:
+    import subprocess
+
     settings = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
     try:
         done = subprocess.run(

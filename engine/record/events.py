@@ -62,7 +62,7 @@ class EventWriter:
         except OSError as error:
             raise RunError(f"events cannot be written: {cause(error)}", file=str(path)) from error
 
-    def write(self, kind: str, **fields: Any) -> None:  # noqa: ANN401 - any JSON value
+    def write(self, kind: str, **fields: Any) -> None:
         """Append one event. Numbers keep seven significant digits; those that are not finite become null.
 
         Raises RunError when the device is full or broken: nothing of the event is left in the file then.
@@ -279,7 +279,7 @@ class _Attempt:
                 del lines[:1]
             self._skipping = end == 0
             size = _CHUNK
-            yield lines
+            yield [line for line in lines if line]
 
     def head(self) -> _Head | None:
         """Where this attempt goes on from; None while it has not said so."""
@@ -295,7 +295,7 @@ def _read_head(path: Path) -> tuple[_Head | None, bool]:
     head = None if first is None else _Head.of(first)
     if head is None:
         return None, first is not None
-    again = set()
+    again: set[Hashable] = set()
     for event in beginning:
         place = _place(event, head.stages)
         if place is not None and place > head.place:
@@ -345,7 +345,7 @@ def _only_events(values: list[Any], expected: int) -> list[Event]:
     ]
 
 
-def _short(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+def _short(value: Any) -> Any:
     """`finite`, with floats of seven significant digits: what a curve shows, in half the bytes."""
     if isinstance(value, float):
         return float(f"{value:.7g}") if math.isfinite(value) else None

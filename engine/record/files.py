@@ -84,7 +84,7 @@ def flush_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def finite(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+def finite(value: Any) -> Any:
     """`value` as strict JSON can hold it: non-finite numbers become None, tuples lists, paths text; at any depth."""
     if isinstance(value, bool) or value is None or isinstance(value, int | str):
         return value

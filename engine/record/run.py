@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import os
 import re
-import secrets
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -73,7 +71,7 @@ def create_run(
     name: str | None = None,
     tags: Iterable[str] = (),
     environment: Mapping[str, Any] | None = None,
-    **fields: Any,  # noqa: ANN401 - fields of Status
+    **fields: Any,
 ) -> Path:
     """Make a run directory with its preset, environment and status, all at once; returns its path.
 
@@ -89,7 +87,7 @@ def create_run(
         raise UsageError(f"{str(runs_dir)!r} is itself a run directory: choose the folder above it with --runs-dir")
     created = time.time()
     facts = light_environment() if environment is None else environment
-    temporary = runs_dir / f"{_MAKING}{secrets.token_hex(6)}"
+    temporary = runs_dir / f"{_MAKING}{os.urandom(6).hex()}"
     try:
         temporary.mkdir(parents=True)
         target = _reserve(runs_dir, name, created, fields)
@@ -143,7 +141,7 @@ def _reserve(runs_dir: Path, name: str | None, created: float, fields: Mapping[s
 
 def is_run(path: Path) -> bool:
     """Whether a folder is a run directory, however damaged."""
-    return (path / STATUS).is_file() or (path / PRESET).is_file() and not (path / PRESET).is_symlink()
+    return any(os.path.isfile(path / name) for name in (STATUS, PRESET))  # noqa: PTH113 - False for impossible paths
 
 
 def read_status(run_dir: Path) -> Status:
@@ -157,7 +155,7 @@ def read_status(run_dir: Path) -> Status:
         raise RunError(error.sentence, file=str(path), key=error.key) from error
 
 
-def update_status(run_dir: Path, *, expect: Collection[str] | None = None, **changes: Any) -> Status:  # noqa: ANN401
+def update_status(run_dir: Path, *, expect: Collection[str] | None = None, **changes: Any) -> Status:
     """Change fields of the status of a run that no engine works on; returns the new status.
 
     Takes the run's lock for a moment. Raises RunError when an engine holds it, when the state is none of `expect`, or
@@ -213,26 +211,29 @@ def find_run(ref: str, runs_dir: Path) -> Path:
 
     Raises UsageError that lists what it may have meant.
     """
+    shown = repr(ref if len(ref) <= LONGEST_NAME else ref[:LONGEST_NAME] + "...")
     if _plain_name(ref) and is_run(runs_dir / ref):
         return (runs_dir / ref).absolute()
     if "/" in ref or ref in (".", ".."):
         path = Path(ref).expanduser().absolute()
         if is_run(path):
             return path
-        raise UsageError(f"{ref!r} is no run directory: it has no status.json")
+        raise UsageError(f"{shown} is no run directory: it has no status.json")
     entries = list_runs(runs_dir)
     if not entries:
-        raise UsageError(f"there is no run {ref!r}: {str(runs_dir)!r} holds no runs (another folder: --runs-dir)")
+        raise UsageError(f"there is no run {shown}: {str(runs_dir)!r} holds no runs (another folder: --runs-dir)")
     if ref == LATEST:
         return entries[0].path
     found = [entry for entry in entries if ref and entry.id.startswith(ref)]
     if len(found) == 1:
         return found[0].path
     if found:
-        raise UsageError(f"{ref!r} begins the names of {len(found)} runs: {_some(entry.id for entry in found)}")
+        raise UsageError(f"{shown} begins the names of {len(found)} runs: {_some(entry.id for entry in found)}")
+    import difflib
+
     ids = [entry.id for entry in entries]
     near = difflib.get_close_matches(ref, ids, n=5, cutoff=0.4) or ids
-    raise UsageError(f"there is no run {ref!r} in {str(runs_dir)!r}; there are {_some(near)}")
+    raise UsageError(f"there is no run {shown} in {str(runs_dir)!r}; there are {_some(near)}")
 
 
 def _plain_name(ref: str) -> bool:
@@ -250,7 +251,7 @@ def delete_run(run_dir: Path) -> None:
     run_dir = run_dir.absolute()
     if not is_run(run_dir):
         raise UsageError(f"{str(run_dir)!r} is no run directory: it has no status.json")
-    doomed = run_dir.with_name(f"{_DELETING}{run_dir.name}-{secrets.token_hex(4)}")
+    doomed = run_dir.with_name(f"{_DELETING}{run_dir.name}-{os.urandom(4).hex()}")
     try:
         if run_dir.is_symlink():
             raise RunError(f"{str(run_dir)!r} is a link: delete {str(run_dir.resolve())!r} itself")

@@ -129,7 +129,7 @@ class RunSession:
         with self._guard:
             return self._status
 
-    def update(self, **changes: Any) -> None:  # noqa: ANN401 - fields of Status
+    def update(self, **changes: Any) -> None:
         """Change fields of the status. A change of state is written at once, progress within half a second.
 
         Raises RunError when the status could not be written for a minute: nobody could follow or resume such a run.

@@ -116,11 +116,11 @@ class Status:
         Raises RunError with a sentence when the schema is newer, a key is missing, or a value has another type.
         """
         schema = data.get("schema")
-        if isinstance(schema, int) and not isinstance(schema, bool) and schema > SCHEMA_VERSION:
+        if type(schema) is int and schema > SCHEMA_VERSION:
             raise RunError(
                 f"was written by a newer crild (schema {schema}, this one reads {SCHEMA_VERSION}): upgrade crild to use it"
             )
-        if schema != SCHEMA_VERSION:
+        if type(schema) is not int or schema != SCHEMA_VERSION:
             raise RunError("has no schema version that crild knows: it was written by something else")
         values: dict[str, Any] = {}
         for name, expected in _TYPES.items():
@@ -140,11 +140,12 @@ _TYPES: dict[str, str] = {item.name: str(item.type) for item in fields(Status) i
 _ACCEPTED: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float)}
 
 
-def _checked(name: str, value: Any, expected: str) -> Any:  # noqa: ANN401 - any JSON value
+def _checked(name: str, value: Any, expected: str) -> Any:
     base = expected.removesuffix(" | None")
     if value is None and base != expected:
         return None
-    if isinstance(value, bool) or not isinstance(value, _ACCEPTED[base]):
+    accepted: bool = not isinstance(value, bool) and isinstance(value, _ACCEPTED[base])
+    if not accepted:
         raise RunError(f"says {name} = {str(value)[:60]!r}, which is no {base}", key=name)
     if base == "float":
         try:
@@ -161,7 +162,7 @@ def _owner(data: object) -> Owner | None:
         raise RunError("says an owner that is no table", key="owner")
     try:
         return Owner.from_dict(data)
-    except (ValueError, OverflowError) as error:
+    except (TypeError, OverflowError) as error:
         raise RunError(f"says an owner that cannot be one: {error}", key="owner") from error
 
 

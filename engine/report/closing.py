@@ -92,21 +92,20 @@ def _models(results: Mapping[str, Any], student: Mapping[str, Any]) -> list[Mode
     label = "student" if layers is None else f"student, {layers} layer{'' if layers == 1 else 's'}"
     rows = []
     if teacher := _table(results.get("teacher")):
-        rows.append(_row("teacher", teacher))
-    rows.append(_row(label, student))
-    for split, metrics in _table(results.get("dev_extra")).items():
-        rows.append(ModelRow(f"  on {split}", _metrics({"metrics": metrics})))
+        rows += _rows("teacher", teacher)
+    rows += _rows(label, student)
     if self_teacher := _table(results.get("self_teacher")):
-        rows.append(_row("self-teacher", self_teacher))
+        rows += _rows("self-teacher", self_teacher)
     if baseline := _table(results.get("baseline")):
-        rows.append(_row("labels alone", baseline))
+        rows += _rows("labels alone", baseline)
     if majority := _table(results.get("majority")):
         rows.append(ModelRow("majority guess", _metrics({"metrics": majority})))
     return rows
 
 
-def _row(name: str, found: Mapping[str, Any]) -> ModelRow:
-    return ModelRow(
+def _rows(name: str, found: Mapping[str, Any]) -> list[ModelRow]:
+    """A model's own row, and one for each further dev set."""
+    first = ModelRow(
         name,
         _metrics(found),
         parameters=_whole(found.get("parameters")),
@@ -114,6 +113,8 @@ def _row(name: str, found: Mapping[str, Any]) -> ModelRow:
         latency_ms=_number(found.get("latency_ms")),
         throughput=_number(found.get("throughput")),
     )
+    more = _table(found.get("dev_extra"))
+    return [first, *(ModelRow(f"  on {split}", _metrics({"metrics": metrics})) for split, metrics in more.items())]
 
 
 def _stages(results: Mapping[str, Any]) -> list[StageRow]:
@@ -137,11 +138,14 @@ def _statements(results: Mapping[str, Any], primary: str) -> list[str]:
         found.append(f"the student keeps {margin * 100:.1f} % of its teacher's margin over the majority guess")
     agreement = _number(results.get("agreement"))
     if agreement is not None:
-        found.append(f"student and teacher give the same answer on {agreement * 100:.1f} % of {results.get('split', 'dev')}")
+        found.append(
+            f"student and teacher give the same answer on {agreement * 100:.1f} % of {results.get('split', 'dev')}"
+        )
     found += _evaluations(results, primary)
-    saved, why = _word(results.get("saved")), _word(results.get("saved_why"))
-    if saved:
-        found.append(f"saved: the {saved} weights" + (f" ({why})" if why else ""))
+    if why := _word(results.get("saved_why")):
+        found.append(why)
+    elif saved := _word(results.get("saved")):
+        found.append(f"the {saved} weights were saved")
     return found
 
 

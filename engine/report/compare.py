@@ -79,6 +79,4 @@ def spread(values: Sequence[float]) -> Spread | None:
     """Mean and sample standard deviation over seeds; None for no values."""
     if not values:
         return None
-    return Spread(
-        statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values)
-    )
+    return Spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from engine.data.batches import collate, evaluation_batches
@@ -16,6 +17,8 @@ from engine.evaluate.metrics import compute
 from engine.evaluate.predict import predict
 from engine.train.step import Counts, StepLosses
 
+Labels = npt.NDArray[np.int64] | npt.NDArray[np.float32]
+Logits = npt.NDArray[np.float32]
 BATCH = 64
 """Sentences to a batch where no gradient is needed."""
 
@@ -32,8 +35,8 @@ class Evaluation:
     score: float
     metrics: dict[str, float]
     events: tuple[dict[str, Any], ...]
-    self_teacher: float | None = None
-    """The primary metric of the averaged self-teacher."""
+    self_teacher: dict[str, float] | None = None
+    """Metrics of the averaged self-teacher on the primary dev set."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +54,19 @@ class Dev:
         """The split whose primary metric picks the best checkpoint."""
         return next(iter(self.tokens))
 
-    def logits(self, model: Any, split: str) -> np.ndarray:
+    def logits(self, model: Any, split: str) -> Logits:
         """(rows, classes) in fp32, in row order; every evaluation is in fp32, whatever training runs in."""
         return predict(model, self.tokens[split], batch_size=BATCH, device=self.device, pad_id=self.pad_id)
 
     def metrics(self, model: Any, split: str) -> dict[str, float]:
         """The task's metrics of a model on one split."""
+        return compute(self.spec, self.logits(model, split), self.labels(split))
+
+    def labels(self, split: str) -> Labels:
+        """The gold labels of one split (rows,)."""
         labels = self.tokens[split].labels
         assert labels is not None, "dev sets have labels"
-        return compute(self.spec, self.logits(model, split), labels)
+        return labels
 
     def evaluate(self, losses: StepLosses, role: str) -> Evaluation:
         """Evaluate the model in training, and beside it the self-teacher where there is one."""
@@ -77,9 +84,8 @@ class Dev:
             score = -loss
         averaged = None
         if models.average is not None:
-            values = self.metrics(models.average, self.primary)
-            averaged = values[self.spec.primary]
-            events.append({"model": "self-teacher", "split": self.primary, "primary": False, "metrics": values})
+            averaged = self.metrics(models.average, self.primary)
+            events.append({"model": "self-teacher", "split": self.primary, "primary": False, "metrics": averaged})
         return Evaluation(score, metrics[self.primary], tuple(events), averaged)
 
     def loss(self, losses: StepLosses) -> tuple[float, dict[str, float]]:

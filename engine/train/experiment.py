@@ -26,7 +26,7 @@ from engine.record.files import write_json
 from engine.record.session import RunSession
 from engine.train import checkpoint, hardware, results, seeding
 from engine.train.checkpoint import Checkpoint
-from engine.train.evaluating import Dev
+from engine.train.evaluating import Dev, Labels
 from engine.train.logits import teacher_logits
 from engine.train.loop import Place, Progress, Stopped, Surroundings, run_stage
 from engine.train.messages import say
@@ -49,7 +49,13 @@ class Materials:
     @property
     def device(self) -> torch.device:
         """Where the models are."""
-        return self.accelerator.device
+        return self.dev.device
+
+    @property
+    def train_labels(self) -> Labels:
+        """Gold labels of the training rows (rows,)."""
+        assert self.train.labels is not None, "a task has labels"
+        return self.train.labels
 
     @property
     def pad_id(self) -> int:
@@ -69,14 +75,55 @@ def gather(preset: Preset, accelerator: Accelerator) -> Materials:
     return Materials(preset, data, loaded, train, Dev(data.spec, dev, pad_id, accelerator.device), accelerator)
 
 
-def plan(preset: Preset, data: TaskData, rows: dict[str, int]) -> list[StageSettings]:
-    """Every stage of the run in its order; `rows` counts the inputs of each of the preset's stages."""
+def inputs_of_stages(materials: Materials) -> dict[str, TokenSet]:
+    """What each of the preset's stages reads, by its name."""
+    preset = materials.preset
+
+    def of(stage: Stage) -> TokenSet:
+        if stage.data == "task":
+            return materials.train
+        rows = inputs_for(stage.data, materials.data, preset.task.data_seed)
+        return tokenise(rows, materials.loaded.tokenizer, preset.task.max_length)
+
+    return {stage.name: of(stage) for stage in preset.stage}
+
+
+def plan_stages(preset: Preset, data: TaskData, inputs: dict[str, TokenSet]) -> list[StageSettings]:
+    """Every stage of the run in its order, the teacher's and the baseline's included."""
     regression = data.spec.kind == "regression"
     students = [student_stage(preset, stage, regression=regression) for stage in preset.stage]
-    steps = sum(stage.total_steps(rows[stage.name]) for stage in students)
+    steps = sum(stage.total_steps(len(inputs[stage.name])) for stage in students)
     first = teacher_stage(preset, regression=regression)
     last = baseline_stage(preset, steps, regression=regression)
     return [stage for stage in (first, *students, last) if stage is not None]
+
+
+def models_of(
+    settings: StageSettings, student: PreTrainedModel, teacher: PreTrainedModel | None, device: torch.device
+) -> Models:
+    """Who takes part in a stage: beside student and teacher an averaged copy of the student, and learned projections
+    where states of different widths are compared."""
+    average = None
+    if settings.consistency and settings.consistency.target == "ema":
+        average = copy.deepcopy(student).requires_grad_(False).eval()
+    maps = nn.ModuleDict()
+    if teacher is not None:
+        own, theirs = int(student.config.hidden_size), int(teacher.config.hidden_size)
+        with torch.random.fork_rng(devices=[]):
+            seeding.seed_torch(settings.seed, seeding.PROJECTION, settings.name)
+            for term in bound_terms(settings, student, teacher):
+                if term.projects:
+                    maps[term.name] = nn.Linear(own, theirs)
+    return Models(student, teacher, average, maps.to(device))
+
+
+def new_student(materials: Materials, teacher: PreTrainedModel) -> PreTrainedModel:
+    """The student of the preset, on the run's device, before anything was distilled."""
+    preset = materials.preset
+    student = make_student(
+        preset.student, preset.teacher, teacher, materials.loaded.tokenizer, materials.data.spec, seed=preset.seed
+    )
+    return student.requires_grad_(True).to(materials.device)
 
 
 def run(run_dir: Path, preset: Preset, session: RunSession) -> dict[str, Any]:
@@ -99,9 +146,8 @@ class Experiment:
         self.run_dir, self.session, self.materials = run_dir, session, materials
         self.finished: dict[str, dict[str, Any]] = {}
         """What the stages that are over gave, by name; travels in every checkpoint."""
-        self.inputs = {stage.name: self._inputs(stage) for stage in materials.preset.stage}
-        rows = {name: len(tokens) for name, tokens in self.inputs.items()}
-        self.stages = plan(materials.preset, materials.data, rows)
+        self.inputs = inputs_of_stages(materials)
+        self.stages = plan_stages(materials.preset, materials.data, self.inputs)
         self.totals = [stage.total_steps(len(self._tokens_of(stage))) for stage in self.stages]
         self.saved = self._newest_of_each_stage()
 
@@ -110,7 +156,7 @@ class Experiment:
         self._announce()
         teacher = self._teacher()
         self._measure_teacher(teacher)
-        student = self._new_student(teacher)
+        student = new_student(self.materials, teacher)
         for index, settings in enumerate(self.stages):
             if settings.role == "student":
                 self._train_student(index, settings, student, teacher)
@@ -135,7 +181,10 @@ class Experiment:
             say(self.session, note)
         if train.cut:
             length = self.materials.preset.task.max_length
-            say(self.session, f"{train.cut} of {len(train)} training inputs are longer than max_length {length} and were cut")
+            say(
+                self.session,
+                f"{train.cut} of {len(train)} training inputs are longer than max_length {length} and were cut",
+            )
 
     def _results(
         self, teacher: PreTrainedModel, student: PreTrainedModel, baseline: PreTrainedModel | None
@@ -150,11 +199,9 @@ class Experiment:
         if baseline is not None:
             measured["baseline"] = results.measure_model(baseline, dev, None, timed=False)
         results.save_predictions(self.run_dir, dev, measured)
-        labels = materials.train.labels
-        assert labels is not None, "a task has labels"
         found = results.closing(
             dev,
-            labels,
+            materials.train_labels,
             teacher=measured["teacher"],
             student=measured["student"],
             baseline=measured.get("baseline"),
@@ -164,13 +211,6 @@ class Experiment:
         return found
 
     # -- data
-
-    def _inputs(self, stage: Stage) -> TokenSet:
-        preset = self.materials.preset
-        if stage.data == "task":
-            return self.materials.train
-        rows = inputs_for(stage.data, self.materials.data, preset.task.data_seed)
-        return tokenise(rows, self.materials.loaded.tokenizer, preset.task.max_length)
 
     def _tokens_of(self, settings: StageSettings) -> TokenSet:
         return self.inputs.get(settings.name, self.materials.train)
@@ -185,7 +225,11 @@ class Experiment:
         tune = materials.preset.teacher.finetune
         if settings is None or tune is None:
             note = settle_order(
-                loaded, spec, materials.dev.tokens[materials.dev.primary], device=materials.device, pad_id=materials.pad_id
+                loaded,
+                spec,
+                materials.dev.tokens[materials.dev.primary],
+                device=materials.device,
+                pad_id=materials.pad_id,
             )
             if note:
                 say(self.session, note, level="warning")
@@ -204,6 +248,7 @@ class Experiment:
             else:
                 say(self.session, "the fine-tuned teacher was taken from the cache")
                 self.finished["teacher"] = {**facts, "cached": True}
+        (self.run_dir / "teacher").mkdir(exist_ok=True)
         write_json(self.run_dir / "teacher" / "pointer.json", {"schema": 1, "folder": str(cached.folder)})
         return model.eval()
 
@@ -216,10 +261,7 @@ class Experiment:
     def _measure_teacher(self, teacher: PreTrainedModel) -> None:
         dev, spec = self.materials.dev, self.materials.data.spec
         teacher.requires_grad_(False)
-        labels = dev.tokens[dev.primary].labels
-        assert labels is not None
-        assert self.materials.train.labels is not None
-        floor = majority(spec, self.materials.train.labels, labels)[spec.primary]
+        floor = majority(spec, self.materials.train_labels, dev.labels(dev.primary))[spec.primary]
         metrics = {split: dev.metrics(teacher, split) for split in dev.tokens}
         for split, values in metrics.items():
             self.session.events.write(
@@ -229,21 +271,15 @@ class Experiment:
         score = metrics[dev.primary][spec.primary]
         self.session.update(teacher=score, majority=floor, metric_name=spec.primary)
         if score <= floor:
-            say(self.session, f"the teacher is no better than always answering the most frequent class: {spec.primary} {score:.4f} "
+            say(
+                self.session,
+                f"the teacher is no better than always answering the most frequent class: {spec.primary} {score:.4f} "
                 f"against {floor:.4f}. A student cannot learn the task from it: fine-tune it (add [teacher.finetune]), "
                 "or compare the names of its labels with the task's",
                 level="warning",
             )
 
     # -- the student
-
-    def _new_student(self, teacher: PreTrainedModel) -> PreTrainedModel:
-        materials = self.materials
-        preset = materials.preset
-        student = make_student(
-            preset.student, preset.teacher, teacher, materials.loaded.tokenizer, materials.data.spec, seed=preset.seed
-        )
-        return student.requires_grad_(True).to(materials.device)
 
     def _train_student(
         self, index: int, settings: StageSettings, student: PreTrainedModel, teacher: PreTrainedModel
@@ -252,10 +288,7 @@ class Experiment:
         if any(name in self.saved for name in later):
             self._refuse_extension(settings)
             return
-        average = None
-        if settings.consistency and settings.consistency.target == "ema":
-            average = copy.deepcopy(student).requires_grad_(False).eval()
-        models = Models(student=student, teacher=teacher, average=average, projections=self._projections(settings, student, teacher))
+        models = models_of(settings, student, teacher, self.materials.device)
         progress = self._run(index, settings, models, self.inputs[settings.name])
         self._hand_on(settings, progress, student)
         self._close(settings, progress)
@@ -264,22 +297,11 @@ class Experiment:
         settings = self.stages[-1]
         if settings.role != "baseline":
             return None
-        model = self._new_student(teacher)
+        model = new_student(self.materials, teacher)
         progress = self._run(len(self.stages) - 1, settings, Models(student=model), self.materials.train)
         self._hand_on(settings, progress, model)
         self._close(settings, progress)
         return model
-
-    def _projections(self, settings: StageSettings, student: PreTrainedModel, teacher: PreTrainedModel) -> nn.ModuleDict:
-        """A learned map for each objective that compares states of different widths."""
-        maps = nn.ModuleDict()
-        own, theirs = int(student.config.hidden_size), int(teacher.config.hidden_size)
-        with torch.random.fork_rng(devices=[]):
-            seeding.seed_torch(settings.seed, seeding.PROJECTION, settings.name)
-            for term in bound_terms(settings, student, teacher):
-                if term.projects:
-                    maps[term.name] = nn.Linear(own, theirs)
-        return maps.to(self.materials.device)
 
     # -- stages
 
@@ -346,6 +368,7 @@ class Experiment:
             "last": asdict(progress.last) if progress.last else None,
             "best": asdict(progress.best) if progress.best else None,
             "best_weights": progress.best_weights,
+            "self_teacher": progress.self_teacher,
         }
 
     # -- resuming

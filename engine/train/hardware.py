@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib import metadata
 from typing import Literal
 
 import torch
@@ -17,7 +18,9 @@ Precision = Literal["fp32", "bf16"]
 
 def set_threads(wanted: int | None) -> int:
     """Use `wanted` CPU threads, or one for each core this process may run on; returns how many."""
-    threads = wanted or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else wanted or os.cpu_count() or 1
+    threads = (
+        wanted or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else wanted or os.cpu_count() or 1
+    )
     torch.set_num_threads(threads)
     return threads
 
@@ -50,7 +53,7 @@ def devices() -> list[str]:
 def has_bf16(device: torch.device) -> bool:
     """Whether the hardware multiplies bf16 matrices faster than fp32 ones."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
         return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return False
@@ -75,15 +78,27 @@ def make_accelerator(train: Train) -> Accelerator:
 
 def environment(accelerator: Accelerator, threads: int) -> dict[str, object]:
     """What a run's environment.json says beyond what light code knows."""
-    import accelerate
-    import datasets
-    import transformers
-
     device = accelerator.device
     return {
         "device": str(device),
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
         "precision": "bf16" if accelerator.mixed_precision == "bf16" else "fp32",
         "threads": threads,
-        "versions": {module.__name__: module.__version__ for module in (torch, transformers, accelerate, datasets)},
+        "versions": versions(),
     }
+
+
+def versions() -> dict[str, str]:
+    """Versions of the libraries that results depend on."""
+    names = (
+        "torch",
+        "transformers",
+        "tokenizers",
+        "accelerate",
+        "datasets",
+        "safetensors",
+        "numpy",
+        "scikit-learn",
+        "POT",
+    )
+    return {name: metadata.version(name) for name in names}

@@ -54,7 +54,10 @@ class Progress:
     best_weights: str | None = None
     since_best: int = 0
     ended_early: bool = False
+    self_teacher: dict[str, float] | None = None
+    """Metrics of the averaged self-teacher at the last evaluation."""
     seconds: float = 0.0
+    """In optimiser steps alone: evaluations and checkpoints don't count."""
     examples: int = 0
     layer_weights: dict[str, dict[str, list[float]]] = field(default_factory=dict)
 
@@ -194,7 +197,7 @@ class _StageRun:
         for micro, part in enumerate(parts[self.rank :: self.world]):
             seeding.seed_torch(seed, seeding.DROPOUT, stage, step, micro, self.rank)
             losses = self.losses(part.to(self.device), counts, lam, weight)
-            losses.total.backward()
+            torch.autograd.backward(losses.total)
             self.window.add(losses, weight)
         self.losses.end_step()
         self._reduce_gradients()
@@ -241,7 +244,7 @@ class _StageRun:
             raise RunError(
                 f"the loss or its gradient stopped being a finite number in stage {self.settings.name} at step {step}; "
                 "that step was not taken, and the last checkpoint holds finite weights. "
-                f"Try a learning rate below {self.settings.learning_rate:g}, or precision = \"fp32\""
+                f'Try a learning rate below {self.settings.learning_rate:g}, or precision = "fp32"'
             )
 
     # -- what is written down
@@ -290,8 +293,10 @@ class _StageRun:
         )
 
     def _evaluate(self) -> None:
-        outcome = self.evaluate(self.losses)
+        with self.window.paused():
+            outcome = self.evaluate(self.losses)
         progress, step = self.progress, self.progress.step
+        progress.self_teacher = outcome.self_teacher
         best = progress.best is None or outcome.score > progress.best.score
         progress.last = Evaluated(step, outcome.score, outcome.metrics)
         if best:
@@ -312,16 +317,22 @@ class _StageRun:
         patience = self.settings.patience
         if patience is not None and progress.since_best >= patience and step < self.total:
             progress.ended_early = True
-            say(self.session, f"{self.settings.name}: {patience} evaluations without a better one; the stage ends at step {step}")
+            say(
+                self.session,
+                f"{self.settings.name}: {patience} evaluations without a better one; the stage ends at step {step}",
+            )
 
     def _status_of(self, outcome: Evaluation) -> None:
         """The student's figures belong in the status; those of the teacher's own stage and of the baseline do not."""
         if self.settings.role != "student":
             return
         metric = next(iter(outcome.metrics.values()))
+        averaged = next(iter(outcome.self_teacher.values())) if outcome.self_teacher else None
         best = self.progress.best.metrics if self.progress.best and self.settings.trains_head else None
         self.session.update(
-            last=metric, best=next(iter(best.values())) if best else None, self_teacher=outcome.self_teacher
+            last=metric,
+            best=next(iter(best.values())) if best else None,
+            self_teacher=averaged,
         )
 
     def _finished(self) -> None:
@@ -349,6 +360,10 @@ class _StageRun:
         if self.saved_at == self.progress.step or not self.around.accelerator.is_main_process:
             return
         self._check_finite()
+        with self.window.paused():
+            self._write_checkpoint()
+
+    def _write_checkpoint(self) -> None:
         began = time.monotonic()
         self.progress.layer_weights = {name: weights.to_dict() for name, weights in self.losses.layer_weights.items()}
         saved = checkpoint.save(

@@ -11,4 +11,4 @@ from engine.record.session import RunSession
 def say(session: RunSession, text: str, level: Literal["info", "warning"] = "info") -> None:
     """Write a sentence where the dashboard, the command line and the log show it."""
     session.events.write("message", level=level, text=text)
-    print(f"{level}: {plain(text)}", flush=True)  # noqa: T201 - the engine's own log
+    print(f"{level}: {plain(text)}", flush=True)

@@ -39,7 +39,9 @@ class Optimiser:
         self.parameters: list[nn.Parameter] = [p for group in groups for p in group["params"]]  # type: ignore[attr-defined]
         self.clip = clip
         device = self.parameters[0].device
-        self.adamw = torch.optim.AdamW(groups, lr=peak, betas=(0.9, 0.999), eps=1e-8, fused=device.type in ("cpu", "cuda"))
+        self.adamw = torch.optim.AdamW(
+            groups, lr=peak, betas=(0.9, 0.999), eps=1e-8, fused=device.type in ("cpu", "cuda")
+        )
         self.bad = torch.zeros((), device=device)
 
     def step(self, rate: float) -> Tensor:

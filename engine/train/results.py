@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedModel
 
-from engine.data.types import TaskSpec
 from engine.evaluate.metrics import agreement, compute, majority
 from engine.evaluate.predict import write_predictions
 from engine.evaluate.timing import measure
@@ -23,10 +22,15 @@ Stages = dict[str, dict[str, Any]]
 def describe_saved(stages: Stages, metric: str) -> dict[str, Any]:
     """Last and best evaluation of the student, and which of them picked the saved weights, as a plain sentence."""
     name, stage = next((n, s) for n, s in reversed(stages.items()) if s["role"] == "student")
-    last, best = stage["last"], stage["best"] if stage["trains_head"] else None
-    said = {"last": {"stage": name, **last}, "best": {"stage": name, **best} if best else None}
+    last: dict[str, Any] = stage["last"]
+    best: dict[str, Any] = stage["best"]
+    said = {"last": {"stage": name, **last}, "best": {"stage": name, **best} if stage["trains_head"] else None}
     if not stage["trains_head"]:
-        return {**said, "saved": "last", "saved_why": f"stage {name} trains no classifier, so its last weights were saved"}
+        return {
+            **said,
+            "saved": "last",
+            "saved_why": f"stage {name} trains no classifier, so its last weights were saved",
+        }
     if not stage["keep_best"]:
         return {
             **said,
@@ -45,7 +49,7 @@ def describe_saved(stages: Stages, metric: str) -> dict[str, Any]:
 def measure_model(model: PreTrainedModel, dev: Dev, folder: Path | None, *, timed: bool = True) -> dict[str, Any]:
     """Metrics on every dev split, size and speed of one model."""
     logits = {split: dev.logits(model, split) for split in dev.tokens}
-    metrics = {split: compute(dev.spec, values, dev.tokens[split].labels) for split, values in logits.items()}
+    metrics = {split: compute(dev.spec, values, dev.labels(split)) for split, values in logits.items()}
     found: dict[str, Any] = {
         "metrics": metrics[dev.primary],
         "dev_extra": {split: values for split, values in metrics.items() if split != dev.primary},
@@ -70,11 +74,8 @@ def closing(
 ) -> dict[str, Any]:
     """The comparison that the closing table shows, from what was measured of each model."""
     spec, primary = dev.spec, dev.primary
-    labels = dev.tokens[primary].labels
-    floor = majority(spec, train_labels, labels)
-    own, theirs, least = (
-        found["metrics"][spec.primary] for found in (student, teacher, {"metrics": floor})
-    )
+    floor = majority(spec, train_labels, dev.labels(primary))
+    own, theirs, least = (found["metrics"][spec.primary] for found in (student, teacher, {"metrics": floor}))
     return {
         "task": spec.name,
         "metric": spec.primary,
@@ -83,7 +84,7 @@ def closing(
         "teacher": _shown(teacher),
         "student": _shown(student),
         "baseline": _shown(baseline) if baseline else None,
-        "self_teacher": None,
+        "self_teacher": next((s["self_teacher"] for s in reversed(stages.values()) if s.get("self_teacher")), None),
         "agreement": agreement(spec, teacher["logits"][primary], student["logits"][primary]),
         "kept_margin": (own - least) / (theirs - least) if theirs > least else None,
         **describe_saved(stages, spec.primary),
@@ -105,9 +106,7 @@ def save_predictions(run_dir: Path, dev: Dev, models: dict[str, dict[str, Any]])
     for name, found in models.items():
         for split, logits in found["logits"].items():
             suffix = "" if split == dev.primary else f".{split}"
-            write_predictions(
-                run_dir / "predictions" / f"{name}{suffix}.jsonl", dev.tokens[split], logits, dev.spec
-            )
+            write_predictions(run_dir / "predictions" / f"{name}{suffix}.jsonl", dev.tokens[split], logits, dev.spec)
 
 
 def write(run_dir: Path, results: dict[str, Any]) -> None:

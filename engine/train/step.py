@@ -82,7 +82,12 @@ def bound_terms(settings: StageSettings, student: PreTrainedModel, teacher: PreT
 def shape_of(model: PreTrainedModel) -> Shape:
     """Layers, width and heads of a model."""
     config = model.config
-    return Shape(int(config.num_hidden_layers), int(config.hidden_size), int(config.num_attention_heads))
+    return Shape(
+        layers=int(config.num_hidden_layers),
+        width=int(config.hidden_size),
+        heads=int(config.num_attention_heads),
+        embedding_width=getattr(config, "embedding_size", None),
+    )
 
 
 class StepLosses:
@@ -130,11 +135,10 @@ class StepLosses:
         total = torch.stack([term.weight * terms[term.name] for term in self.terms]).sum()
         if clean is None:
             return Losses(total, terms, None)
-        share = 1.0 if lam is None else lam
         target = Reading(clean)
         pull = torch.stack(
             [
-                term.weight * agree(term, student, target, clean.mask, share)[0] / counts.of_consistency(term.name)
+                term.weight * agree(term, student, target, clean.mask, lam)[0] / counts.of_consistency(term.name)
                 for term in self.terms
                 if term.name in LAYER_OBJECTIVES
             ]
@@ -161,14 +165,10 @@ class StepLosses:
         flow = None
         if term.emd and taught is not None:
             flow = self._flow(term, student, taught, mask, projection)
-        total, _ = distil(
-            term, student, taught, mask, gold=part.labels, lam=lam, projection=projection, flow=flow
-        )
+        total, _ = distil(term, student, taught, mask, gold=part.labels, lam=lam, projection=projection, flow=flow)
         return total
 
-    def _flow(
-        self, term: Term, student: Reading, taught: Reading, mask: Tensor, projection: nn.Module | None
-    ) -> Flow:
+    def _flow(self, term: Term, student: Reading, taught: Reading, mask: Tensor, projection: nn.Module | None) -> Flow:
         """The transport plan of this micro-batch; its costs are kept for the weights' update at the step's end."""
         sums, count = costs(term, student, taught, mask, projection)
         cost = (sums.double() / count).cpu().numpy()
@@ -194,7 +194,8 @@ class StepLosses:
             return None
         target = self.models.average or self.models.student
         with torch.no_grad(), _evaluating(target):
-            return self.target(part)
+            shown: Seen = self.target(part)
+            return shown
 
 
 @contextmanager

@@ -31,7 +31,9 @@ MOST_ORDERS = 3
 """Classes up to which an unknown order of labels is found by trying all of them."""
 
 
-def cache_key(loaded: LoadedModel, tune: Finetune, train: TokenSet, dev: TokenSet, spec: TaskSpec, precision: str) -> str:
+def cache_key(
+    loaded: LoadedModel, tune: Finetune, train: TokenSet, dev: TokenSet, spec: TaskSpec, precision: str
+) -> str:
     """A hash of everything that the fine-tuned teacher depends on: model, texts, labels, settings, precision.
 
     The dev set counts because the best evaluation picks the weights.
@@ -71,7 +73,7 @@ class Cached:
             return None
         try:
             loaded.model.load_state_dict(load_file(self.folder / "model.safetensors"))
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with the file, the teacher can be trained again
+        except Exception as error:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise ModelError(
                 f"the cached teacher was damaged and has been removed ({type(error).__name__}); "
@@ -116,7 +118,7 @@ def settle_order(loaded: LoadedModel, spec: TaskSpec, dev: TokenSet, *, device: 
     way_out = f"say which output is which: in [teacher], labels = [...] with the names {names} in the teacher's order"
     if len(spec.labels) > MOST_ORDERS:
         raise ModelError(f"the teacher's config does not name its {len(spec.labels)} classes; {way_out}")
-    logits = predict(loaded.model, dev, device=device, pad_id=pad_id)
+    logits = predict(loaded.model, dev, batch_size=64, device=device, pad_id=pad_id)
     assert dev.labels is not None
     scored = sorted(
         (

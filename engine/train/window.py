@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psutil
@@ -58,13 +60,14 @@ class Window:
         self._clear()
         return reading
 
-    def pause(self) -> float:
-        """Begin something that isn't training; give the result to `go_on`."""
-        return time.monotonic()
-
-    def go_on(self, paused: float) -> None:
-        """Leave the time since `pause` out of the rates."""
-        self.began += time.monotonic() - paused
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Something that isn't training: its time is left out of the rates."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.began += time.monotonic() - began
 
     def _sum(self, name: str, value: Tensor) -> None:
         value = value.detach()

@@ -92,6 +92,17 @@ def test_the_target_is_reversed_with_its_mask() -> None:
     assert count == 3
 
 
+def test_no_gradient_goes_through_the_target() -> None:
+    def distance(of: tuple[Tensor, ...], mask: Tensor) -> Total:
+        return (of[0] * weight).sum(), mask.sum()
+
+    weight = torch.ones(2, requires_grad=True)
+    target = torch.tensor([1.0, 2.0], requires_grad=True)
+    torch.autograd.backward(consistency(distance, (target,), torch.ones(2, 1), 0.75)[0])
+    assert target.grad is None
+    assert weight.grad is not None
+
+
 def test_the_ramp_acts_from_the_first_step_and_ends_full() -> None:
     assert [ramp(step, 4) for step in (1, 2, 3, 4)] == [0.25, 0.5, 0.75, 1.0]
     assert [ramp(step, 4, "constant") for step in (1, 4)] == [1.0, 1.0]

@@ -77,14 +77,14 @@ def test_transport_sends_the_plans_gradient(name: str) -> None:
     plan = np.array([[0.25, 0.25, 0.0, 0.0], [0.0, 0.0, 0.1, 0.4]])
     total, _ = distil(term, reading, theirs, masked(LENGTHS), projection=projection, flow=flow(plan))
     torch.testing.assert_close(total, (torch.from_numpy(plan) * found).sum())
-    (total / count).backward()
+    torch.autograd.backward(total / count)
     apart = replace(term, emd=False)
     expected = leaves(ours)
     for pair, share in flow(plan):
         one, count = distil(
             replace(apart, pairs=(pair,)), Reading(expected), theirs, masked(LENGTHS), projection=projection
         )
-        (share * one / count).backward()
+        torch.autograd.backward(share * one / count)
     for tensor in read_by(term, ours):
         torch.testing.assert_close(ours.tensors()[tensor].grad, expected.tensors()[tensor].grad)
 
@@ -97,7 +97,7 @@ def test_only_what_is_read_gets_a_gradient(term: Term) -> None:
     total, _ = distil(
         term, Reading(ours), Reading(theirs), masked(LENGTHS), gold=torch.tensor([1, 0]), projection=projection
     )
-    total.backward()
+    torch.autograd.backward(total)
     assert {name for name, x in ours.tensors().items() if x.grad is not None} == set(read_by(term, ours))
     assert all(x.grad is None for x in theirs.tensors().values())
 
@@ -106,7 +106,7 @@ def test_only_what_is_read_gets_a_gradient(term: Term) -> None:
 def test_the_target_gets_no_gradient(term: Term) -> None:
     ours, target = leaves(student(1, 2, 3)), leaves(student(2, 2, 3))
     total, _ = agree(term, Reading(ours), Reading(target), masked(LENGTHS), 0.7)
-    total.backward()
+    torch.autograd.backward(total)
     assert any(x.grad is not None for x in ours.tensors().values())
     assert all(x.grad is None for x in target.tensors().values())
 
@@ -117,7 +117,7 @@ def test_the_projection_is_trained(term: Term) -> None:
     total, _ = distil(
         term, Reading(student(1, 2, 3)), Reading(teacher(2, 2, 3)), masked(LENGTHS), projection=projection
     )
-    total.backward()
+    torch.autograd.backward(total)
     assert all(p.grad is not None and p.grad.any() for p in projection.parameters())
 
 
@@ -136,7 +136,7 @@ def test_half_precision_is_compared_in_single(term: Term) -> None:
         projection=fit(half) if term.projects else None,
     )
     assert total.dtype == torch.float32
-    total.backward()
+    torch.autograd.backward(total)
     exact = [States.of({name: x.detach().double() for name, x in shown.tensors().items()}) for shown in (ours, theirs)]
     expected, _ = distil(
         term,

@@ -26,7 +26,7 @@ def test_emd_is_every_pair() -> None:
 
 @pytest.mark.parametrize(("teacher", "student"), [(12, 5), (3, 6), (4, 3)])
 def test_uniform_needs_a_multiple(teacher: int, student: int) -> None:
-    with pytest.raises(PresetError, match=f"{teacher} is no multiple of {student}.*list the pairs"):
+    with pytest.raises(PresetError, match=rf"{teacher} is no multiple of {student}.*list the pairs"):
         pairs("uniform", teacher, student)
 
 
@@ -44,7 +44,7 @@ def test_a_layer_must_exist(pair: tuple[int, int], sentence: str) -> None:
 
 
 def test_an_unknown_word() -> None:
-    with pytest.raises(PresetError, match='layer_map "first" is unknown.*"last", "uniform", "emd"'):
+    with pytest.raises(PresetError, match=r'layer_map "first" is unknown.*"last", "uniform", "emd"'):
         pairs("first", 12, 6)
 
 

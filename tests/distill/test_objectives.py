@@ -43,6 +43,13 @@ def test_scores_are_scaled_by_the_head_not_the_width() -> None:
     torch.testing.assert_close(scores(x, x, 2).flatten(), torch.tensor([5.0, 25.0]) / math.sqrt(2))
 
 
+def test_rows_without_a_key_are_finite() -> None:
+    """Rows and keys given apart may leave nothing to compare."""
+    x, y = torch.ones(1, 2, 2), torch.zeros(1, 2, 2)
+    for mse in (False, True):
+        assert objectives.attention(x, x, y, x, ONE, heads=1, keys=0 * ONE, mse=mse)[0] == 0
+
+
 def test_heads_are_averaged() -> None:
     """One head agrees, the other has the KL of the test above: the mean is half of it."""
     student, teacher = torch.zeros(1, 2, 2), torch.zeros(1, 2, 2)
@@ -118,7 +125,7 @@ def test_cls_compares_directions_of_the_first_token() -> None:
 
 def test_cls_of_nothing_has_a_finite_gradient() -> None:
     student = torch.zeros(1, 1, 2, requires_grad=True)
-    objectives.cls(student, torch.ones(1, 1, 2), torch.ones(1, 1))[0].backward()
+    torch.autograd.backward(objectives.cls(student, torch.ones(1, 1, 2), torch.ones(1, 1))[0])
     assert student.grad is not None
     assert student.grad.isfinite().all()
 
@@ -137,7 +144,7 @@ def test_logits_gradient_keeps_its_size_over_temperatures() -> None:
     for temperature in (50.0, 100.0):
         student = torch.tensor([[1.0, -1.0, 0.5]], requires_grad=True)
         teacher = torch.tensor([[0.0, 2.0, -1.0]])
-        objectives.logits(student, teacher, torch.ones(1, 1), temperature=temperature)[0].backward()
+        torch.autograd.backward(objectives.logits(student, teacher, torch.ones(1, 1), temperature=temperature)[0])
         assert student.grad is not None
         sizes.append(student.grad.norm().item())
     assert sizes[0] == pytest.approx(sizes[1], rel=0.02)
@@ -171,6 +178,30 @@ def test_labels_of_mixed_inputs() -> None:
     total, _ = objectives.labels(student, gold, torch.ones(2, 1), lam=0.8)
     own, other = -math.log(0.75) - math.log(0.5), -math.log(0.25) - math.log(0.5)
     assert total.item() == pytest.approx(0.8 * own + 0.2 * other)
+
+
+def test_no_gradient_goes_to_the_teacher() -> None:
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = (torch.randn(1, 2, 4, generator=generator).requires_grad_() for _ in range(2))
+    for total, _ in (
+        objectives.attention(student, student, teacher, teacher, ONE, heads=2),
+        objectives.attention(student, student, teacher, teacher, ONE, heads=2, mse=True),
+        objectives.relation(student, teacher, ONE, heads=2),
+        objectives.hidden(student, teacher, ONE),
+        objectives.cls(student, teacher, ONE),
+        objectives.logits(student[:, 0], teacher[:, 0], ONE),
+        objectives.logits(student[:, 0], teacher[:, 0], ONE, regression=True),
+    ):
+        torch.autograd.backward(total)
+        assert teacher.grad is None
+
+
+def test_half_precision_states_are_subtracted_in_single() -> None:
+    """In bfloat16 the difference of 1 and 1 + 2⁻⁷ would be exact, its square's mean over 300 not."""
+    student = torch.ones(1, 1, 300, dtype=torch.bfloat16)
+    teacher = student + torch.arange(300).remainder(3).to(torch.bfloat16) * 2**-7
+    total, _ = objectives.hidden(student, teacher, torch.ones(1, 1))
+    torch.testing.assert_close(total, (0 + 1 + 4) / 3 * torch.tensor(2.0**-14), rtol=1e-6, atol=0)
 
 
 def test_two_models_that_agree_lose_nothing() -> None:

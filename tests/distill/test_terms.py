@@ -6,12 +6,27 @@ from typing import Any
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from engine.distill.terms import Reading, Reads, Shape, Term, agree, bind, distil, reads
 from engine.errors import PresetError
 from engine.preset.schema import Stage
 
-from .inputs import LAYER_TERMS, TERMS, fit, leaves, masked, named, part_of, student, teacher
+from .inputs import (
+    LAYER_TERMS,
+    PARTS,
+    STUDENT_LAYERS,
+    TEACHER_LAYERS,
+    TERMS,
+    States,
+    fit,
+    leaves,
+    masked,
+    named,
+    part_of,
+    student,
+    teacher,
+)
 
 TEACHER, STUDENT = Shape(12, 768, 12), Shape(6, 768, 12)
 NARROW = Shape(6, 384, 12)
@@ -114,12 +129,12 @@ def test_mirrored_micro_batches_add_up(term: Term, lam: float | None) -> None:
     parts = [run(torch.tensor(rows)) for rows in MIRRORED]
     assert sum(int(n) for _, n in parts) == count
     torch.testing.assert_close(sum(total for total, _ in parts), whole, rtol=1e-5, atol=1e-7)
-    (whole / count).backward()
+    torch.autograd.backward(whole / count)
     expected = {name: x.grad.clone() for name, x in ours.tensors().items() if x.grad is not None}
     for x in ours.tensors().values():
         x.grad = None
     for rows in MIRRORED:
-        (run(torch.tensor(rows))[0] / count).backward()
+        torch.autograd.backward(run(torch.tensor(rows))[0] / count)
     for name, gradient in expected.items():
         torch.testing.assert_close(ours.tensors()[name].grad, gradient, rtol=1e-4, atol=1e-7)
 
@@ -155,3 +170,23 @@ def test_weights_are_left_to_the_loop() -> None:
     light, heavy = (Term("value", weight, ((4, 2),), heads=2) for weight in (1.0, 9.0))
     assert distil(light, ours, theirs, mask)[0] == distil(heavy, ours, theirs, mask)[0]
     assert agree(light, ours, ours, mask, 0.7)[0] == agree(heavy, ours, ours, mask, 0.7)[0]
+
+
+@pytest.mark.parametrize("term", TERMS, ids=named)
+def test_nothing_is_read_back_to_the_host(term: Term) -> None:
+    """Tensors without values: whatever depended on one (a branch, an index of a mask) would raise here."""
+    fake = FakeTensorMode(allow_non_fake_inputs=False)
+    with fake:
+        ours, theirs, target = leaves(_empty(STUDENT_LAYERS, 8)), _empty(TEACHER_LAYERS, 12), _empty(STUDENT_LAYERS, 8)
+        mask, gold = torch.ones(4, 5, dtype=torch.long), torch.zeros(4, dtype=torch.long)
+        projection = torch.nn.Linear(8, 12) if term.projects else None
+        total, count = distil(term, Reading(ours), Reading(theirs), mask, gold=gold, lam=0.6, projection=projection)
+        if term.pairs:
+            total = total + agree(term, Reading(ours), Reading(target), mask, torch.tensor(0.7))[0]
+        torch.autograd.backward(total / count)
+    assert any(x.grad is not None and x.grad.shape == x.shape for x in ours.tensors().values())
+
+
+def _empty(layers: int, width: int) -> States:
+    parts: dict[str, Any] = {part: {i: torch.empty(4, 5, width) for i in range(1, layers + 1)} for part in PARTS}
+    return States(**parts, embedding=torch.empty(4, 5, width), logits=torch.empty(4, 3))

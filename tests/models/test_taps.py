@@ -6,14 +6,15 @@ from typing import Any, Literal
 
 import pytest
 import torch
-from tiny_models import EVERY, batch_of, own_forward, tiny
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from engine.data.batches import Batch
 from engine.errors import ModelError
+from engine.models.attention import choose_attention
 from engine.models.families import FAMILIES
 from engine.models.taps import PARTS, Need, Seen, Tapped
+from tests.models.tiny_models import EVERY, batch_of, own_forward, tiny
 
 every_family = pytest.mark.parametrize("family", EVERY)
 Unpaired = Literal["padding", "whole"]
@@ -136,7 +137,7 @@ def test_gradients_are_those_of_the_full_forward_and_stop_where_the_tap_is(famil
     loss({name: getattr(seen, name) for name in PARTS}).backward()
     caught: dict[str, dict[int, Tensor]] = {}
     for name in PARTS:
-        part(whole_model, 3, name).register_forward_hook(lambda m, i, out, name=name: caught.update({name: {3: out}}))
+        part(whole_model, 3, name).register_forward_hook(lambda *call, name=name: caught.update({name: {3: call[2]}}))
     own_forward(whole_model, batch)
     loss(caught).backward()
 
@@ -292,7 +293,7 @@ def test_a_failed_call_leaves_no_tap_open() -> None:
 def test_full_rows_need_no_mask_and_padded_rows_get_one() -> None:
     model = tiny("bert")
     taken: list[Any] = []
-    layers_of(model)[0].register_forward_pre_hook(lambda module, arguments: taken.append(arguments[1]))
+    layers_of(model)[0].register_forward_pre_hook(lambda *call: taken.append(call[1][1]))
     tapped = Tapped(model, Need(hidden=frozenset({1})))
     tapped(batch_of(model, [6, 6]))
     tapped(batch_of(model, [6, 5]))
@@ -302,20 +303,42 @@ def test_full_rows_need_no_mask_and_padded_rows_get_one() -> None:
     assert taken[2] is None
 
 
-def test_an_eager_model_takes_its_mask_in_its_own_form() -> None:
-    fast, eager = tiny("bert"), tiny("bert")
+def test_eager_attention_takes_the_mask_in_its_own_form() -> None:
+    fused, eager = tiny("bert"), tiny("bert")
     eager.set_attn_implementation("eager")
-    batch = batch_of(fast, [7, 3])
-    expected = Tapped(fast, Need(hidden=frozenset({3})))(batch)
+    batch = batch_of(fused, [7, 3])
+    expected = Tapped(fused, Need(hidden=frozenset({3})))(batch)
     seen = Tapped(eager, Need(hidden=frozenset({3})))(batch)
     torch.testing.assert_close(seen.hidden[3][seen.mask], expected.hidden[3][seen.mask], rtol=0, atol=1e-5)
+
+
+def test_attention_is_fused_but_for_bf16_on_a_cpu() -> None:
+    model = tiny("bert")
+    assert choose_attention(model, "cpu", "bf16") == "eager" == model.config._attn_implementation
+    assert choose_attention(model, torch.device("cuda:1"), "bf16") == "sdpa" == model.config._attn_implementation
+    assert choose_attention(model, "cpu", "fp32") == "sdpa"
+
+
+def test_padding_is_never_data_in_bf16() -> None:
+    model = tiny("bert")
+    choose_attention(model, "cpu", "bf16")
+    tapped = Tapped(model, Need(hidden=frozenset({3})))
+    masks: list[Tensor] = []
+    layers_of(model)[0].register_forward_pre_hook(lambda *call: masks.append(call[1][1]))
+    with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
+        short, long = tapped(batch_of(model, [7, 3])), tapped(batch_of(model, [7, 3], pad_to=32))
+    assert masks[0].dtype == torch.bfloat16
+    torch.testing.assert_close(long.hidden[3][long.mask], short.hidden[3][short.mask], rtol=0, atol=0.05)
 
 
 def test_token_types_reach_the_families_that_have_them() -> None:
     for family in EVERY:
         model = tiny(family)
         tapped = Tapped(model, Need(embedding=True))
-        with_types, without = tapped(batch_of(model, [8])).embedding, tapped(batch_of(model, [8], pairs=False)).embedding
+        with_types, without = (
+            tapped(batch_of(model, [8])).embedding,
+            tapped(batch_of(model, [8], pairs=False)).embedding,
+        )
         assert with_types is not None
         assert without is not None
         assert torch.equal(with_types, without) != FAMILIES[family].takes_types, family

@@ -29,7 +29,9 @@ _OWN: dict[str, dict[str, Any]] = {
 }
 
 
-def tiny(family: str, *, layers: int = 3, hidden: int = 32, labels: int = 2, seed: int = 0, **own: Any) -> PreTrainedModel:
+def tiny(
+    family: str, *, layers: int = 3, hidden: int = 32, labels: int = 2, seed: int = 0, **own: Any
+) -> PreTrainedModel:
     """A random model, its weights large enough that mistakes show, in evaluation mode."""
     feed_forward = {"hidden_dim": 48} if family == "distilbert" else {"intermediate_size": 48}
     settings: dict[str, Any] = {

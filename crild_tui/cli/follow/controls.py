@@ -53,7 +53,7 @@ class Controls:
             signal.signal(which, handler)
         self._before.clear()
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _note(self, number: int, _frame: FrameType | None) -> None:
         self._seen[number] = self._seen.get(number, 0) + 1
 
     def _hang_up(self, number: int, frame: FrameType | None) -> None:

@@ -23,7 +23,8 @@ POLL = 0.25
 """Seconds between two looks at the files."""
 PATIENCE = 2.0
 """Seconds for which a run must look lost before it counts as lost."""
-KILL_PATIENCE = 10.0
+START_PATIENCE = 60.0
+"""Seconds that an engine which was just started has to take its run."""
 STOPPING = "stopping at the next step with a checkpoint; press Ctrl-C again to kill the run instead"
 KILLING = "killing the run"
 ENDS = frozenset({"finished", "failed", "stopped", "preempted"})
@@ -33,7 +34,7 @@ ENDS = frozenset({"finished", "failed", "stopped", "preempted"})
 class Mode:
     """What signals mean: `owner` passes them on to the engine, else Ctrl-C only detaches.
 
-    `on_stop` is done besides when Ctrl-C asks for the stop: emptying the queue, say.
+    `on_stop` is done before the engine is asked to stop: emptying the queue, say.
     """
 
     owner: bool
@@ -44,17 +45,19 @@ class Mode:
 class Follower:
     """Follows one run until it ends or the person turns away."""
 
-    def __init__(self, run_dir: Path, narrator: Narrator, controls: Controls, mode: Mode):
+    def __init__(self, run_dir: Path, narrator: Narrator, controls: Controls, mode: Mode, *, after: int = 0):
+        """`after` is the number of the attempt that was just started, 0 for any: how those before ended is no end."""
         from engine.record.events import EventTail
 
+        self._after, self._began = after, time.monotonic()
         self.run_dir, self.narrator, self.controls, self.mode = run_dir, narrator, controls, mode
         self.tail = EventTail(run_dir)
         self.picture = Picture()
         self._generation = self.tail.generation
         self._handled: dict[int, int] = {}
         self._lost_since: float | None = None
-        self._killed_at: float | None = None
         self._noted = ""
+        self._waiting: str | None = None
 
     def history(self) -> None:
         """Take in what is there already, and tell it in summary."""
@@ -81,14 +84,33 @@ class Follower:
         from engine.record.run import read_run
 
         entry = read_run(self.run_dir)
+        state = entry.state
+        if entry.status and entry.status.attempt < self._after and time.monotonic() - self._began < START_PATIENCE:
+            state = "created"  # the engine that was just started has not taken the run yet
         self._events()
         if entry.status is not None:
-            self.picture = with_status(self.picture, entry.status, entry.state)
-        if entry.state == "stalled" != self._noted:
+            self.picture = with_status(self.picture, entry.status, state)
+        if state == "stalled" != self._noted:
             self.narrator.tell("warning", "the engine lives but has said nothing for a minute")
-        self._noted = entry.state
+        self._noted = state
+        self._tell_waiting(entry.status)
         self.narrator.update(self.picture)
-        return entry.state, entry.status
+        return state, entry.status
+
+    def _tell_waiting(self, status: Status | None) -> None:
+        """What a queue waits for: an older queue, a busy GPU."""
+        from engine.errors import CrildError
+        from engine.record.queue import queue_file, read_queue
+
+        if status is None or status.state != "queued" or status.queue is None:
+            return
+        try:
+            waiting = read_queue(queue_file(self.run_dir.parent, status.queue)).waiting
+        except CrildError:
+            return
+        if waiting and waiting != self._waiting:
+            self.narrator.tell("info", f"waiting {waiting}")
+        self._waiting = waiting
 
     def _events(self) -> None:
         events = self.tail.poll()
@@ -113,7 +135,7 @@ class Follower:
             return None
         now = time.monotonic()
         self._lost_since = now if self._lost_since is None else self._lost_since
-        if now - self._lost_since >= PATIENCE or self._killed_at is not None:
+        if now - self._lost_since >= PATIENCE:
             return self._outcome(state, status)
         return None
 
@@ -128,8 +150,6 @@ class Follower:
             self._pass_on("stop")
         if self._new(signal.SIGUSR1):
             self._pass_on("preempt")
-        if self._killed_at is not None and time.monotonic() - self._killed_at > KILL_PATIENCE:
-            return self._outcome(state, status)
         return None
 
     def _new(self, which: signal.Signals) -> bool:
@@ -140,23 +160,24 @@ class Follower:
         return True
 
     def _interrupt(self) -> None:
-        from engine import launch
+        from engine.launch.signals import interrupt, kill
 
         if self._handled[signal.SIGINT] == 1:
             self.narrator.tell("info", self.mode.stop_sentence)
             if self.mode.on_stop is not None:
                 self.mode.on_stop()
-            self._send(launch.stop)
-        elif self._killed_at is None:
+            self._send(interrupt)
+        else:
             self.narrator.tell("warning", KILLING)
-            self._send(launch.kill)
-            self._killed_at = time.monotonic()
+            self._send(kill)
 
     def _pass_on(self, what: str) -> None:
-        from engine import launch
+        from engine.launch.signals import preempt, stop
 
         self.narrator.tell("info", "asked to end: waiting for the engine's checkpoint")
-        self._send(launch.preempt if what == "preempt" else launch.stop)
+        if self.mode.on_stop is not None:
+            self.mode.on_stop()
+        self._send(preempt if what == "preempt" else stop)
 
     def _send(self, signal_of: Callable[[Path], object]) -> None:
         from engine.errors import CrildError
@@ -173,7 +194,7 @@ class Follower:
             status,
             interrupted=self.controls.count(signal.SIGINT) > 0,
             terminated=bool(self.controls.count(signal.SIGTERM) or self.controls.count(signal.SIGUSR1)),
-            killed=self._killed_at is not None,
+            place=(self.picture.stage, self.picture.step) if self.picture.stage else None,
         )
 
     def _wait(self) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 TERMINATED = 143
+KILLED = 137
 _OF_KIND = {"usage": 2, "preset": 2, "data": 3, "model": 3}
 LOG_LINES = 12
 """Lines of the log that are shown of an engine that died without a word."""
@@ -22,15 +23,19 @@ LOG_LINES = 12
 
 @dataclass(frozen=True)
 class Outcome:
-    """The last that was seen of a run. `state` is the derived one; `interrupted` and `terminated` say who asked here."""
+    """The last that was seen of a run.
+
+    `state` is the derived one; `interrupted` and `terminated` say what was asked for here; `place` is the last stage
+    and step that its events tell of, which may be later than what the status says.
+    """
 
     run_dir: Path
     state: str
     status: Status | None
     interrupted: bool = False
     terminated: bool = False
-    killed: bool = False
     detached: bool = False
+    place: tuple[str, int] | None = None
 
     @property
     def exit_code(self) -> int:
@@ -44,7 +49,8 @@ class Outcome:
         if self.state == "failed":
             return self._failure()
         if self.state in ("stopped", "preempted"):
-            return (self.status.exit_code if self.status else None) or TERMINATED
+            code = self.status.exit_code if self.status else None
+            return 1 if code == KILLED else code or TERMINATED
         return 1
 
     def _failure(self) -> int:
@@ -59,17 +65,23 @@ class Outcome:
         from engine.record.logs import log_tail
 
         go_on = f"go on with: {command('resume', self.run_dir)}"
-        where = _where(self.status)
+        where = self._where()
         if self.detached:
             yield "info", f"detached; the run goes on. Watch it again with: {command('attach', self.run_dir)}"
         elif self.state == "finished":
             yield "info", f"finished: {self.run_dir}"
         elif self.state == "failed":
             yield from self._why()
+        elif self.state == "unreadable":
+            yield "error", f"the run's status cannot be read: {self.run_dir}"
+        elif self.state == "stopped" and self.status is not None and self.status.exit_code == KILLED:
+            yield "warning", f"killed{where}: what came after the last checkpoint is lost; {go_on}"
+        elif self.state == "stopped" and self.status is not None and not self.status.attempt:
+            yield "info", f"taken off the queue before it began; {go_on}"
         elif self.state in ("stopped", "preempted"):
             yield "info", f"{self.state}{where}, with a checkpoint; {go_on}"
-        elif self.state == "lost" and self.killed:
-            yield "warning", f"killed{where}: what came after the last checkpoint is lost; {go_on}"
+        elif self.state == "lost" and self.status is not None and self.status.state == "queued":
+            yield "error", f"the queue that would have started it is gone; {go_on}"
         elif self.state == "lost":
             yield "error", f"the engine ended without a word{where}: it was killed, or the machine was restarted"
             for line in log_tail(self.run_dir, LOG_LINES):
@@ -78,6 +90,13 @@ class Outcome:
         else:
             yield "info", f"the run is {self.state}; watch it with: {command('attach', self.run_dir)}"
 
+    def _where(self) -> str:
+        if self.place is not None:
+            return f" in stage {self.place[0]} at step {self.place[1]}"
+        if self.status is not None and self.status.stage is not None:
+            return f" in stage {self.status.stage} at step {self.status.step}"
+        return ""
+
     def _why(self) -> Iterator[Line]:
         fault = self.status.error if self.status else None
         for line in (str(fault) if fault else "the run failed").splitlines():
@@ -85,12 +104,6 @@ class Outcome:
         yield "info", f"what the engine printed: {command('logs', self.run_dir)}"
         if any((self.run_dir / "checkpoints").glob("[0-9]*")):
             yield "info", f"when that is mended, go on from the last checkpoint with: {command('resume', self.run_dir)}"
-
-
-def _where(status: Status | None) -> str:
-    if status is None or status.stage is None:
-        return ""
-    return f" in stage {status.stage} at step {status.step}"
 
 
 def command(verb: str, run_dir: Path) -> str:

@@ -18,7 +18,10 @@ WINDOW = 60.0
 
 @dataclass(frozen=True)
 class StageStory:
-    """What one stage has done so far, over all attempts."""
+    """What one stage has done so far, over all attempts.
+
+    A stage that trains no classifier is told by its loss on dev: its metric says nothing yet.
+    """
 
     name: str
     step: int = 0
@@ -29,6 +32,8 @@ class StageStory:
     metric: float | None = None
     best: float | None = None
     best_step: int | None = None
+    first_dev_loss: float | None = None
+    dev_loss: float | None = None
     evaluations: int = 0
     seconds: float | None = None
     finished: bool = False
@@ -50,6 +55,7 @@ class Picture:
     consistency_weight: float | None = None
     rate: float | None = None
     memory: float | None = None
+    dev_loss: float | None = None
     metric_name: str | None = None
     metric: float | None = None
     best: float | None = None
@@ -116,6 +122,7 @@ def _stage_started(picture: Picture, event: Event) -> Picture:
             loss=None,
             consistency=None,
             consistency_weight=None,
+            dev_loss=None,
             points=(),
         ),
         story,
@@ -166,28 +173,32 @@ def primary_of(event: Event, name: str | None) -> tuple[str | None, float | None
 
 
 def _evaluation(picture: Picture, event: Event) -> Picture:
-    if event.get("primary") is False:  # a second dev set
+    model, stage = str(event.get("model") or "student"), str(event.get("stage"))
+    if event.get("primary") is False and model != "self-teacher":  # a second dev set
         return picture
     name, value = primary_of(event, picture.metric_name)
     picture = replace(picture, metric_name=name)
     if value is None:
         return picture
-    model, stage = str(event.get("model") or "student"), str(event.get("stage"))
-    if model == "student" or model == stage:  # a teacher is the model in training in its own stage
-        picture = _evaluated(picture, stage, value, _whole(event.get("step")))
-    if model == "teacher":
-        return replace(picture, teacher=value)
     if model == "self-teacher":
         return replace(picture, self_teacher=value)
-    if model == "student" and stage != BASELINE:
-        return replace(picture, metric=value, best=value if picture.best is None else max(picture.best, value))
-    return picture
+    if model in ("student", stage):  # a teacher is the model in training in its own stage
+        picture = _evaluated(picture, stage, value, event)
+    if model == "teacher":
+        return replace(picture, teacher=value)
+    if model != "student" or stage == BASELINE:
+        return picture
+    picture = replace(picture, metric=value, dev_loss=_number(event.get("loss")))
+    if picture.dev_loss is not None:
+        return picture
+    return replace(picture, best=value if picture.best is None else max(picture.best, value))
 
 
-def _evaluated(picture: Picture, stage: str, value: float, step: int | None) -> Picture:
+def _evaluated(picture: Picture, stage: str, value: float, event: Event) -> Picture:
     story = next((s for s in picture.stages if s.name == stage), None)
     if story is None:
         return picture
+    loss = _number(event.get("loss"))
     better = story.best is None or value > story.best
     return _put(
         picture,
@@ -197,7 +208,9 @@ def _evaluated(picture: Picture, stage: str, value: float, step: int | None) -> 
             first_metric=_first(story.first_metric, value),
             metric=value,
             best=value if better else story.best,
-            best_step=step if better else story.best_step,
+            best_step=_whole(event.get("step")) if better else story.best_step,
+            first_dev_loss=_first(story.first_dev_loss, loss),
+            dev_loss=loss,
         ),
     )
 

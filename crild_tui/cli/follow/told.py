@@ -38,8 +38,11 @@ def _level(event: Event) -> Level:
 def _evaluation(event: Event, picture: Picture) -> str:
     name, value = primary_of(event, picture.metric_name)
     model = str(event.get("model") or "student")
-    where = f"{event.get('stage')} step {event.get('step')}: " if event.get("step") is not None else ""
+    where = f"{event['stage']} step {event.get('step')}: " if event.get("stage") else ""
     split = str(event.get("split") or "dev")
+    loss = _number(event.get("loss"))
+    if loss is not None:  # nothing trains the classifier here: the loss is what counts
+        return f"{where}{model} on {split}: loss {wording.loss(loss)}"
     best = ", the best so far" if event.get("best") is True else ""
     rest = [
         f"{other} {wording.metric(_number(score))}"
@@ -60,7 +63,9 @@ def summary(story: StageStory, metric_name: str | None) -> str:
     parts = [f"{story.name}: step {steps}"]
     if story.loss is not None:
         parts.append(f"loss {wording.loss(story.first_loss)} to {wording.loss(story.loss)}")
-    if story.metric is not None:
+    if story.dev_loss is not None:
+        parts.append(f"dev loss {wording.loss(story.first_dev_loss)} to {wording.loss(story.dev_loss)}")
+    elif story.metric is not None:
         name = metric_name or "metric"
         parts.append(f"{name} {wording.metric(story.first_metric)} to {wording.metric(story.metric)}")
         if story.best is not None and story.best != story.metric:
@@ -79,7 +84,9 @@ def progress(picture: Picture) -> str:
     if picture.loss is not None:
         parts.append(f"loss {wording.loss(picture.loss)}")
     parts += consistency(picture)
-    if picture.metric is not None:
+    if picture.dev_loss is not None:
+        parts.append(f"dev loss {wording.loss(picture.dev_loss)}")
+    elif picture.metric is not None:
         parts.append(f"{picture.metric_name or 'metric'} {wording.metric(picture.metric)}")
     if picture.teacher is not None:
         parts.append(f"teacher {wording.metric(picture.teacher)}")
@@ -123,7 +130,8 @@ def metrics(picture: Picture) -> list[str]:
     if picture.metric is None and picture.teacher is None:
         return []
     name = picture.metric_name or "metric"
-    parts = [f"dev {name} {wording.metric(picture.metric)}"]
+    parts = [] if picture.dev_loss is None else [f"dev loss {wording.loss(picture.dev_loss)}"]
+    parts.append(f"dev {name} {wording.metric(picture.metric)}")
     for label, value in (
         ("best", picture.best),
         ("teacher", picture.teacher),

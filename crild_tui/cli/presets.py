@@ -1,0 +1,127 @@
+"""`crild presets`: list, show, validate, schema, new."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crild_tui.cli.options import AsJson, Presets, Settings
+
+application = typer.Typer(
+    rich_markup_mode=None, no_args_is_help=True, help="List, show, check and make presets: what is distilled and how."
+)
+
+
+@application.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """List the presets that come with crild.
+
+    A "run" is complete; a "method" and a "task" make a run together, as in `crild run crild rte`.
+    """
+    from crild_tui.cli import terminal
+    from engine.preset.shipped import shipped
+
+    found = shipped()
+    if as_json:
+        terminal.show_json(
+            [{"name": p.name, "kind": p.kind, "description": p.description, "path": str(p.path)} for p in found]
+        )
+        return
+    columns = [("name", "left"), ("kind", "left"), ("what it is", "left")]
+    terminal.show(terminal.table(columns, ([p.name, p.kind, p.description] for p in found)))
+
+
+@application.command("show")
+def show(
+    presets: Presets,
+    settings: Settings = None,
+    source: Annotated[bool, typer.Option("--source", help="The files as they are written, comments and all.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print the preset that these merge to, complete, as TOML.
+
+    \b
+    crild presets show crild rte --set stage.ild.epochs=5
+    crild presets show crild --source
+    """
+    from crild_tui.cli import terminal
+    from engine.preset.load import load_preset
+    from engine.preset.source import locate
+    from engine.preset.write import dump
+
+    if source:
+        for ref in presets:
+            text = locate(ref, Path.cwd()).read_text(encoding="utf-8", errors="backslashreplace")
+            print(terminal.safe_lines(text), end="")
+        return
+    loaded = load_preset(presets, settings or [])
+    if as_json:
+        terminal.show_json(loaded.preset.document())
+    else:
+        print(terminal.safe_lines(dump(loaded.preset)), end="")
+
+
+@application.command("validate")
+def validate(
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE...", help="Preset files or shipped names, each by itself.", show_default=False),
+    ],
+    merged: Annotated[bool, typer.Option("--merged", help="Check what they merge to, as `crild run` would.")] = False,
+) -> None:
+    """Check presets against everything that can be seen without loading data or models.
+
+    Prints every problem with its file and line. The exit code is 0 when all are good, else 2, or 3 where only data or
+    a model is at fault.
+    """
+    from crild_tui.cli import terminal
+    from crild_tui.cli.entry import sentences
+    from crild_tui.cli.making import with_method
+    from engine.errors import CrildError
+    from engine.preset.check import check
+    from engine.preset.load import load_preset
+
+    code = 0
+    for refs in [files] if merged else [[file] for file in files]:
+        try:
+            check(load_preset(with_method(refs)))
+        except CrildError as error:
+            code = error.exit_code if code in (0, error.exit_code) else 2
+            terminal.say(*(f"error: {line}" for line in sentences(error)))  # already safe; safe text stays as it is
+        else:
+            terminal.sentence(f"{' '.join(refs)}: good")
+    raise typer.Exit(code)
+
+
+@application.command("schema")
+def schema() -> None:
+    """Print the JSON Schema of a preset, with which editors complete and check presets."""
+    from crild_tui.cli import terminal
+    from engine.preset.json_schema import json_schema
+
+    terminal.show_json(json_schema())
+
+
+@application.command("new")
+def new(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The new file, with or without .toml.", show_default=False)
+    ],
+    origin: Annotated[
+        str,
+        typer.Option("--from", metavar="PRESET", help="The preset it begins as a copy of: a shipped name or a file."),
+    ],
+) -> None:
+    """Make a preset of your own from another one, comments and all.
+
+    \b
+    crild presets new mine --from crild
+    """
+    from crild_tui.cli import terminal
+    from crild_tui.cli.copying import new_preset
+
+    path = new_preset(name, origin)
+    terminal.say(f"written; edit it, check it with `crild presets validate {path}`, run it with `crild run {path}`")
+    terminal.sentence(str(path))

@@ -1,0 +1,115 @@
+"""`crild resume`: which changes a run can take, and starting its engine again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from crild_tui.cli.follow.outcome import command
+from engine.errors import UsageError
+
+if TYPE_CHECKING:
+    from crild_tui.cli.follow.controls import Controls
+    from crild_tui.cli.running import Talk
+    from engine.record.run import RunEntry
+
+CHANGEABLE = (
+    r"stage\.[^.]+\.(epochs|steps|evaluate|patience|keep_best)",
+    r"train\.(epochs|evaluate|log_every|checkpoint_every|checkpoint_minutes|keep_checkpoints|device)",
+    r"notify\.command",
+    r"description",
+)
+"""Keys that change how long and how watched a run is, not what it computes at a step."""
+_CHANGEABLE = re.compile("|".join(f"(?:{pattern})" for pattern in CHANGEABLE))
+
+
+def resume_run(run_dir: Path, changes: Sequence[str], *, detach: bool, as_json: bool, quiet: bool) -> int:
+    """Change the preset of a run where that is allowed, start its engine again and follow it; returns the exit code."""
+    from crild_tui.cli.running import Talk, foreground, start_and_follow
+    from engine.record.run import read_run
+
+    entry = read_run(run_dir)
+    _refuse(entry, changes)
+    if changes:
+        rewrite(run_dir, changes)
+    talk = Talk(quiet)
+    with foreground() as controls:
+        if entry.status is not None and entry.status.state == "queued":
+            return _continue_queue(run_dir, talk, controls, detach=detach, as_json=as_json)
+        talk.say(f"going on with {run_dir.name}: Ctrl-C stops it with a checkpoint")
+        return start_and_follow(run_dir, controls, talk, detach=detach, as_json=as_json, resume=True)
+
+
+def _refuse(entry: RunEntry, changes: Sequence[str]) -> None:
+    """Raise UsageError for a run that cannot be resumed as it stands."""
+    name = entry.path
+    if entry.status is None:
+        raise UsageError(f"{entry.id} cannot be resumed: {entry.problem}")
+    if entry.state in ("running", "stopping", "stalled"):
+        raise UsageError(f"{entry.id} is {entry.state}: watch it with {command('attach', name)}, or stop it first")
+    if entry.state == "queued":
+        raise UsageError(
+            f"{entry.id} waits in a queue that works: its turn comes; watch it with {command('attach', name)}"
+        )
+    if entry.state == "finished" and not any(_lengthens(change) for change in changes):
+        raise UsageError(
+            f"{entry.id} is finished: make it longer, as in `{command('resume', name)} --set stage.kd.epochs=8`,"
+            " or repeat it with "
+            f"`crild run {entry.path / 'preset.toml'}`"
+        )
+
+
+def _lengthens(change: str) -> bool:
+    return re.fullmatch(r"(stage\.[^.]+|train)\.(epochs|steps)", _key(change)) is not None
+
+
+def _key(change: str) -> str:
+    return change.partition("=")[0].strip()
+
+
+def rewrite(run_dir: Path, changes: Sequence[str]) -> None:
+    """Apply `--set` items to the preset of a run. Raises UsageError for a key that a run cannot change any more."""
+    from engine.preset.load import load_preset
+    from engine.preset.write import dump
+    from engine.record.files import cause, write_atomic
+    from engine.record.lock import RunLock
+    from engine.record.paths import PRESET
+
+    for change in changes:
+        if "=" in change and not _CHANGEABLE.fullmatch(_key(change)):
+            raise UsageError(
+                f"a run that was begun cannot change {_key(change)}: what it computed so far would no longer fit. "
+                "It can change epochs, steps, evaluate, patience and keep_best of stages, and under train device, "
+                "evaluate, log_every and what checkpoints are kept. For anything else start a new run: "
+                f"crild run {run_dir / PRESET} --set '{change}'"
+            )
+    with RunLock(run_dir) as lock:
+        lock.take()
+        loaded = load_preset([str(run_dir / PRESET)], changes)
+        try:
+            write_atomic(run_dir / PRESET, dump(loaded.preset))
+        except OSError as error:
+            raise UsageError(
+                f"the run's preset cannot be changed: {cause(error)}", file=str(run_dir / PRESET)
+            ) from error
+
+
+def _continue_queue(run_dir: Path, talk: Talk, controls: Controls, *, detach: bool, as_json: bool) -> int:
+    """A queued run whose queue was killed: the queue goes on, and the run has its turn in it."""
+    from crild_tui.cli import terminal
+    from crild_tui.cli.running import detached, end_document, follow, tell_end
+    from engine.launch.queue import continue_queue
+
+    continued = continue_queue(run_dir.parent)
+    controls.release()
+    talk.say(f"its queue had ended: it goes on ({', '.join(continued)}), and {run_dir.name} has its turn in it")
+    if detach:
+        detached([run_dir], as_json=as_json)
+        return 0
+    outcome = follow(run_dir, controls, quiet=talk.quiet)
+    tell_end(outcome, quiet=talk.quiet, as_json=as_json)
+    if as_json:
+        terminal.show_json(end_document(outcome))
+    return outcome.exit_code

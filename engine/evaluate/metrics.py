@@ -1,0 +1,121 @@
+"""Metrics as GLUE defines them, from scikit-learn and SciPy; what cannot be computed counts as 0."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.data.types import TaskSpec
+
+Array = npt.NDArray[Any]
+
+
+def compute(spec: TaskSpec, logits: Array, labels: Array) -> dict[str, float]:
+    """The metrics of a task, in its order, the primary one first; fractions of 1, correlations from -1 to 1.
+
+    `logits` is (rows, classes), or (rows, 1) or (rows,) of scores; `labels` is (rows,). Each row's class is that of its
+    largest logit. F1 is that of class 1, as in MRPC and QQP, where it is the positive one; f1_macro is the mean over
+    classes. A correlation with constant or non-finite predictions, and Matthews' of a constant prediction, is 0.
+    """
+    if len(labels) == 0 or len(logits) != len(labels):
+        raise ValueError(f"{len(logits)} predictions for {len(labels)} labels")
+    return _measured(spec, predicted(spec, logits), np.asarray(labels))
+
+
+def predicted(spec: TaskSpec, logits: Array) -> Array:
+    """What logits say: (rows,) class indices, or scores."""
+    logits = np.asarray(logits)
+    if spec.kind == "regression":
+        return logits.reshape(len(logits))
+    classes: Array = logits.argmax(axis=1)
+    return classes
+
+
+def majority(spec: TaskSpec, train_labels: Array, dev_labels: Array) -> dict[str, float]:
+    """The metrics on dev of a model that has learnt nothing but the training labels' distribution.
+
+    It gives every row the class that is the most frequent in training (the first of several), or the mean score, whose
+    correlation with anything is 0.
+    """
+    dev = np.asarray(dev_labels)
+    if spec.kind == "regression":
+        return _measured(spec, np.full(len(dev), np.mean(train_labels)), dev)
+    counts = np.bincount(np.asarray(train_labels), minlength=len(spec.labels))
+    return _measured(spec, np.full(len(dev), counts.argmax()), dev)
+
+
+def agreement(spec: TaskSpec, logits_a: Array, logits_b: Array) -> float:
+    """How far two models say the same: the share of rows with the same class, or Pearson's correlation of the scores."""
+    one, other = predicted(spec, logits_a), predicted(spec, logits_b)
+    if len(one) != len(other) or len(one) == 0:
+        raise ValueError(f"{len(one)} predictions beside {len(other)}")
+    if spec.kind == "regression":
+        return 1.0 if np.array_equal(one, other) else _pearson(one, other)
+    return float(np.mean(one == other))
+
+
+def _measured(spec: TaskSpec, predictions: Array, labels: Array) -> dict[str, float]:
+    return {name: METRICS[name](predictions, labels) for name in spec.metrics}
+
+
+def _accuracy(predictions: Array, labels: Array) -> float:
+    from sklearn.metrics import accuracy_score
+
+    return float(accuracy_score(labels, predictions))
+
+
+def _f1(predictions: Array, labels: Array) -> float:
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(labels == 1, predictions == 1, zero_division=0.0))
+
+
+def _f1_macro(predictions: Array, labels: Array) -> float:
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(labels, predictions, average="macro", zero_division=0.0))
+
+
+def _matthews(predictions: Array, labels: Array) -> float:
+    from sklearn.metrics import matthews_corrcoef
+
+    if np.ptp(predictions) == 0 or np.ptp(labels) == 0:
+        return 0.0  # undefined: by convention no better than chance
+    return float(matthews_corrcoef(labels, predictions))
+
+
+def _pearson(predictions: Array, labels: Array) -> float:
+    from scipy.stats import pearsonr
+
+    return _correlation(pearsonr, predictions, labels)
+
+
+def _spearman(predictions: Array, labels: Array) -> float:
+    from scipy.stats import spearmanr
+
+    return _correlation(spearmanr, predictions, labels)
+
+
+def _correlation(function: Callable[[Array, Array], Any], predictions: Array, labels: Array) -> float:
+    x, y = np.asarray(predictions, dtype=np.float64), np.asarray(labels, dtype=np.float64)
+    if len(x) < 2 or not (np.isfinite(x).all() and np.isfinite(y).all()) or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return 0.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # nearly constant predictions: the figure below is what is reported
+        value = float(function(x, y)[0])
+    return value if np.isfinite(value) else 0.0
+
+
+METRICS: dict[str, Callable[[Array, Array], float]] = {
+    "accuracy": _accuracy,
+    "f1": _f1,
+    "f1_macro": _f1_macro,
+    "matthews": _matthews,
+    "pearson": _pearson,
+    "spearman": _spearman,
+}
+"""Each takes predictions and labels, both (rows,)."""

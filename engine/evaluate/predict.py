@@ -1,0 +1,116 @@
+"""A model's answers to a set of tokens, and the file that keeps them by example."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from engine.data.batches import collate, evaluation_batches
+from engine.data.tokens import TokenSet
+from engine.data.types import TaskSpec
+from engine.errors import RunError
+from engine.record.files import cause, finite, write_atomic
+
+Logits = npt.NDArray[np.float32]
+
+
+def predict(
+    model: torch.nn.Module,
+    tokens: TokenSet,
+    *,
+    batch_size: int,
+    device: torch.device | str,
+    pad_id: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Logits:
+    """The logits (rows, outputs) of a sequence classification model, float32, in the order of the rows.
+
+    Runs without dropout, gradients or mixed precision, whatever surrounds the call, on batches of rows of like length;
+    modules that were training go on training afterwards. `progress(done, total)` is called for each batch, in rows.
+    """
+    types = takes_types(model)
+    batches = evaluation_batches(tokens.lengths, batch_size)
+    parts: list[torch.Tensor] = []
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        with torch.inference_mode(), torch.autocast(torch.device(device).type, enabled=False):
+            done = 0
+            for rows in batches:
+                batch = collate(tokens, rows, pad_id=pad_id).to(device)
+                inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+                if types and batch.token_type_ids is not None:
+                    inputs["token_type_ids"] = batch.token_type_ids
+                parts.append(model(**inputs).logits.float())
+                done += len(rows)
+                if progress is not None:
+                    progress(done, len(tokens))
+            found = torch.cat(parts).cpu().numpy() if parts else np.zeros((0, 0), np.float32)
+    finally:
+        for module in training:
+            module.training = True
+    logits = np.empty_like(found)
+    if batches:
+        logits[np.concatenate(batches)] = found
+    return logits
+
+
+def takes_types(model: torch.nn.Module) -> bool:
+    """Whether the model tells the two sentences of a pair apart by token types (of DistilBERT there are none)."""
+    config = getattr(model, "config", None)
+    if getattr(config, "type_vocab_size", 2) < 2:
+        return False  # RoBERTa has the argument, but a single type
+    return "token_type_ids" in inspect.signature(model.forward).parameters
+
+
+def write_predictions(path: Path, tokens: TokenSet, logits: Logits, spec: TaskSpec) -> None:
+    """Writes predictions as JSON lines, one object for each example in the order of the rows.
+
+    {"id", "label", "prediction", "probabilities": {class: …}}; label and prediction are names of classes. For regression
+    they are scores, and there are no probabilities. Where labels are not known there is no "label"; what is no finite number is null. Raises RunError when
+    the file cannot be written.
+    """
+    rows = _scores(tokens, logits) if spec.kind == "regression" else _classes(tokens, logits, spec)
+    text = "".join(json.dumps(finite(row), ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, text)
+    except OSError as fault:
+        raise RunError(f"the predictions cannot be written: {cause(fault)}", file=str(path)) from fault
+
+
+def softmax(logits: Logits) -> npt.NDArray[np.float64]:
+    """Probabilities (rows, classes) of logits."""
+    exponents = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return np.asarray(exponents / exponents.sum(axis=1, keepdims=True))
+
+
+def _classes(tokens: TokenSet, logits: Logits, spec: TaskSpec) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    best = logits.argmax(axis=1).tolist()
+    for at, (name, probabilities) in enumerate(zip(tokens.ids, softmax(logits).tolist(), strict=True)):
+        row: dict[str, Any] = {"id": name}
+        if tokens.labels is not None:
+            row["label"] = spec.labels[int(tokens.labels[at])]
+        row["prediction"] = spec.labels[best[at]]
+        row["probabilities"] = {label: round(value, 6) for label, value in zip(spec.labels, probabilities, strict=True)}
+        rows.append(row)
+    return rows
+
+
+def _scores(tokens: TokenSet, logits: Logits) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for at, (name, score) in enumerate(zip(tokens.ids, logits.reshape(len(logits)).tolist(), strict=True)):
+        row: dict[str, Any] = {"id": name}
+        if tokens.labels is not None:
+            row["label"] = round(float(tokens.labels[at]), 6)
+        row["prediction"] = round(score, 6)
+        rows.append(row)
+    return rows

@@ -1,0 +1,78 @@
+"""What the tables of a preset are made of: names, ranges, unions told by form, and the record they all are."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic_core import PydanticCustomError
+
+SCHEMA_VERSION = 1
+
+GLUE_TASKS = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli")
+TOY_TASKS = ("toy-sentiment", "toy-entailment", "toy-similarity")
+
+ObjectiveName = Literal["labels", "logits", "attention", "query", "key", "value", "hidden", "cls", "embedding"]
+HEAD_OBJECTIVES = frozenset({"labels", "logits"})  # send gradient to the classifier
+LAYER_OBJECTIVES = frozenset({"attention", "query", "key", "value", "hidden", "cls"})  # read pairs of layers
+RELATIONS = frozenset({"query", "key", "value"})  # compared in relation heads (MiniLMv2)
+EMD_OBJECTIVES = frozenset({"attention", "hidden"})  # what BERT-EMD transports between layers
+REGRESSION_METRICS = frozenset({"pearson", "spearman"})
+
+TaskName = Literal[
+    "cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli",
+    "toy-sentiment", "toy-entailment", "toy-similarity", "custom",
+]  # fmt: skip
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+LayerPair = Annotated[tuple[Count, Count], Field(strict=False)]  # TOML has arrays only
+
+
+def form(value: object) -> str:
+    """Tells the branch of a union by the form of the value, so that a fault in it is reported once.
+
+    The marks cannot be mistaken for keys in the place of an error.
+    """
+    if isinstance(value, dict | BaseModel):
+        return "<table>"
+    if isinstance(value, list | tuple):
+        return "<list>"
+    return "<number>" if isinstance(value, int | float) and not isinstance(value, bool) else "<word>"
+
+
+LayerMap = Annotated[
+    Annotated[Literal["last", "uniform", "emd"], Tag("<word>")]
+    | Annotated[list[LayerPair], Field(min_length=1), Tag("<list>")],
+    Discriminator(form),
+]
+Kept = Annotated[
+    Annotated[Literal["first", "last", "alternate"], Tag("<word>")]
+    | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), Tag("<list>")],
+    Discriminator(form),
+]
+Evaluate = Annotated[
+    Annotated[Literal["epoch"], Tag("<word>")] | Annotated[Count, Tag("<number>")], Discriminator(form)
+]
+
+Fault = tuple[tuple[str, ...], str]
+"""The keys that do not go together, the one to blame first, relative to their table; and the sentence."""
+
+
+def refuse(faults: list[Fault]) -> None:
+    """Raises one validation error that carries all of a table's faults in its context."""
+    if faults:
+        text = "; ".join(sentence for _, sentence in faults)
+        raise PydanticCustomError("faults", "{text}", {"text": text, "faults": faults})
+
+
+class Record(BaseModel):
+    """Frozen; an unknown key is an error; no silent conversion of types beyond integer to float.
+
+    The text below a field is its help: `json_schema.help_texts()` reads it from this source, because collecting it
+    while the classes are made would cost every command 20 ms.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)

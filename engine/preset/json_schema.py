@@ -1,0 +1,80 @@
+"""A JSON Schema of preset files, from which editors complete and check; and the help texts of all keys."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from functools import cache
+from typing import Any
+
+from engine.preset import schema
+
+_EXTENDS = {
+    "description": "Presets that this one changes: a shipped name or a path, or several, merged from left to right.",
+    "oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
+}
+_STAGES = {
+    "description": "Names of the stages that remain of all that were inherited or added, in this order.",
+    "oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
+}
+
+
+@cache
+def help_texts() -> dict[str, str]:
+    """The help text of every table and key: `{"Task": ..., "Task.name": ...}`, on one line each."""
+    texts = {}
+    for node in ast.parse(inspect.getsource(schema)).body:
+        if not isinstance(node, ast.ClassDef):
+            continue
+        texts[node.name] = _one_line(ast.get_docstring(node) or "")
+        for field, after in zip(node.body, node.body[1:], strict=False):
+            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(after, ast.Expr):
+                value = after.value
+                if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                    texts[f"{node.name}.{field.target.id.rstrip('_')}"] = _one_line(value.value)
+    for key in ("Task", "Teacher", "Student", "Train", "Stage", "Baseline", "Notify"):
+        texts.setdefault(f"Preset.{key.lower()}", texts[key])
+    return texts
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a preset file.
+
+    Files are merged before they are complete, so nothing is required but the name of a stage, by which stages merge;
+    and `false` may stand for every optional key, to take back an inherited value.
+    """
+    made = schema.Preset.model_json_schema(by_alias=True)
+    definitions = made.pop("$defs")
+    for name, definition in (("Preset", made), *definitions.items()):
+        _finish_table(name, definition)
+    definitions["Stage"]["required"] = ["name"]
+    made["properties"] = {"schema": made["properties"].pop("schema"), "extends": _EXTENDS, "stages": _STAGES} | made[
+        "properties"
+    ]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "crild preset",
+        **made,
+        "$defs": definitions,
+    }
+
+
+def _finish_table(name: str, definition: dict[str, Any]) -> None:
+    texts = help_texts()
+    definition.pop("required", None)
+    definition.pop("title", None)
+    definition["description"] = texts.get(name, "")
+    for key, entry in definition.get("properties", {}).items():
+        entry.pop("title", None)
+        if entry.get("default", 0) is None or isinstance(entry.get("default"), dict):
+            del entry["default"]  # TOML has no null: leaving the key out is the default
+        for branch in entry.get("anyOf", []):
+            if branch == {"type": "null"}:
+                branch.clear()
+                branch["const"] = False
+        if f"{name}.{key}" in texts:
+            entry["description"] = texts[f"{name}.{key}"]
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

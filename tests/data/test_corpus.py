@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.data.corpus import is_local, load_corpus, sentences
+from engine.errors import DataError
+from engine.preset.schema import Corpus
+
+WIKI = " \n = Lobsters = \n \n They are large . They live in the sea . \n \n = = Food = = \n\n Some eat them ! \n"
+
+
+def texts(path: Path, **words: Any) -> list[tuple[str, str | None]]:
+    return [(example.text, example.pair) for example in load_corpus(Corpus(corpus=str(path), **words), 0)]
+
+
+@pytest.fixture
+def wiki(tmp_path: Path) -> Path:
+    path = tmp_path / "wiki.raw"
+    path.write_text(WIKI)
+    return path
+
+
+def test_a_line_is_an_input_and_headings_and_blanks_are_not(wiki: Path) -> None:
+    examples = load_corpus(Corpus(corpus=str(wiki)), 0)
+    assert [example.text for example in examples] == ["They are large . They live in the sea .", "Some eat them !"]
+    assert [example.id for example in examples] == ["corpus-0", "corpus-1"]
+    assert {(example.pair, example.label) for example in examples} == {(None, None)}
+
+
+def test_sentences_and_pairs(wiki: Path) -> None:
+    three = ["They are large .", "They live in the sea .", "Some eat them !"]
+    assert texts(wiki, unit="sentence") == [(text, None) for text in three]
+    assert texts(wiki, unit="sentence", pairs=True) == [(three[0], three[1])]
+    assert texts(wiki, pairs=True) == [("They are large . They live in the sea .", "Some eat them !")]
+
+
+def test_pairs_do_not_reach_over_files(tmp_path: Path) -> None:
+    folder = tmp_path / "texts"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "b.txt").write_text("three\nfour\nfive\n")
+    (folder / "a.txt").write_bytes(b"\xef\xbb\xbfone\r\ntwo\r\nodd")
+    (folder / "deep" / "c").write_text("six")
+    (folder / "empty.txt").touch()
+    (folder / ".hidden.txt").write_text("no")
+    (folder / "table.csv").write_text("no")
+    assert [text for text, _ in texts(folder)] == ["one", "two", "odd", "three", "four", "five", "six"]
+    assert texts(folder, pairs=True) == [("one", "two"), ("three", "four")]
+
+
+def test_a_subset_is_drawn_with_its_seed_and_keeps_names(tmp_path: Path) -> None:
+    path = tmp_path / "many.txt"
+    path.write_text("".join(f"line {row}\n" for row in range(100)))
+    drawn = load_corpus(Corpus(corpus=str(path), examples=10), 3)
+    assert [f"line {example.id.removeprefix('corpus-')}" for example in drawn] == [example.text for example in drawn]
+    numbers = [int(example.id.removeprefix("corpus-")) for example in drawn]
+    assert numbers == sorted(set(numbers))
+    assert len(numbers) == 10
+    assert load_corpus(Corpus(corpus=str(path), examples=10), 3) == drawn
+    assert load_corpus(Corpus(corpus=str(path), examples=10), 4) != drawn
+    assert len(load_corpus(Corpus(corpus=str(path), examples=1000), 3)) == 100, "at most so many"
+
+
+def test_wikitext(shared: Path) -> None:
+    examples = load_corpus(Corpus(corpus=str(shared / "wikitext-2" / "wiki.valid.raw")), 0)
+    assert not any(example.text.startswith("=") for example in examples)
+    assert examples[0].text.startswith("Homarus gammarus , known as the European lobster")
+    assert 1800 < len(examples) < 2000
+    parts = load_corpus(Corpus(corpus=str(shared / "wikitext-2"), unit="sentence", examples=500, pairs=True), 0)
+    assert len(parts) == 500
+    assert all(example.pair for example in parts)
+
+
+@pytest.mark.parametrize(
+    ("line", "parts"),
+    [
+        ("One. Two! Three? Four", ["One.", "Two!", "Three?", "Four"]),
+        ('He said " no . " Then he left .', ['He said " no . "', "Then he left ."]),
+        ('"No." "Yes."', ['"No."', '"Yes."']),
+        ("Dr. Smith met H. Jones vs. Mr. Brown.", ["Dr. Smith met H. Jones vs. Mr. Brown."]),
+        ("It cost 3.5 euros. 20 came.", ["It cost 3.5 euros.", "20 came."]),
+        ("Well ... yes", ["Well ... yes"]),
+        ("one. two", ["one. two"]),
+        ("   ", []),
+    ],
+)
+def test_where_a_sentence_ends(line: str, parts: list[str]) -> None:
+    assert sentences(line) == parts
+
+
+def test_no_text_makes_the_splitter_slow() -> None:
+    for nasty in (". " * 100_000, '."' * 100_000, "." * 200_000, "!" + " " * 200_000, '. "' * 100_000, "= " * 100_000):
+        assert "".join(sentences(nasty)).replace(" ", "") == nasty.replace(" ", "")
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "words"),
+    [
+        (b"", None, "the corpus holds no lines: nothing but blank lines and headings"),
+        (b"\n = Only = \n\n", None, "the corpus holds no lines: nothing but blank lines and headings"),
+        (b"text\nbin\0ary\n", 2, "a NUL byte stands here: this is not a text file"),
+        (b"text\ncaf\xe9\n", 2, "byte 0xe9 is not UTF-8 text; save the file as UTF-8"),
+        ("text\n".encode("utf-16"), 1, "UTF-16"),
+        (b"one\n" + b"x" * 1_100_000, 2, "this line is longer than 1,000,000 bytes; a corpus has one paragraph on each line"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_no_corpus(content: bytes, line: int | None, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "corpus.txt"
+    path.write_bytes(content)
+    with pytest.raises(DataError) as error:
+        texts(path)
+    assert words in error.value.sentence
+    assert (error.value.file, error.value.exit_code) == (str(path), 3)
+    if "UTF-16" not in words:
+        assert error.value.line == line
+
+
+def test_one_line_makes_no_pair(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("alone")
+    with pytest.raises(DataError, match="the corpus holds no lines: no two consecutive ones in any file"):
+        texts(tmp_path / "a.txt", pairs=True)
+
+
+def test_missing_files_and_folders_without_text(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="there is no such file or folder"):
+        texts(tmp_path / "none")
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    with pytest.raises(DataError, match="the folder holds no text file"):
+        texts(folder)
+    (folder / "a.csv").touch()
+    with pytest.raises(DataError, match=r'it holds "a\.csv"') as error:
+        texts(folder)
+    assert error.value.key == "corpus"
+
+
+def test_what_is_a_path_and_what_a_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    local = ["/data/x", "./x", "../x", "here", "a/b/c", "notes.txt", "my/notes.raw", "with space"]
+    assert [name for name in local if not is_local(name)] == []
+    assert [name for name in ("wikitext", "Salesforce/wikitext", "a/b-c.d_e") if is_local(name)] == []

@@ -1,0 +1,379 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from engine.data.load import load_task
+from engine.data.types import Example, TaskData
+from engine.errors import DataError
+from engine.preset.schema import Columns, Files, Task
+
+GOOD = "text,label\nfine,yes\ndull,no\n"
+
+
+def custom(
+    folder: Path,
+    train: str | bytes,
+    dev: str | bytes | None = None,
+    *,
+    ending: str = "csv",
+    dev_ending: str | None = None,
+    columns: dict[str, str] | None = None,
+    kind: Any = "classification",
+    **words: Any,
+) -> TaskData:
+    """Loads a custom task whose files have these contents; dev's is train's where none is given."""
+    paths = {"train": folder / f"train.{ending}", "dev": folder / f"dev.{dev_ending or ending}"}
+    for split, content in (("train", train), ("dev", train if dev is None else dev)):
+        paths[split].write_bytes(content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content)
+    files = Files(train=str(paths["train"]), dev=str(paths["dev"]))
+    return load_task(Task(name="custom", files=files, kind=kind, columns=Columns(**(columns or {})), **words))
+
+
+def lines(*rows: Any) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def table(folder: Path, **columns: list[Any]) -> bytes:
+    pq.write_table(pa.table(columns), folder / "made.parquet")
+    return (folder / "made.parquet").read_bytes()
+
+
+def told(data: TaskData) -> list[tuple[str, str | None, Any]]:
+    return [(example.text, example.pair, example.label) for example in data.train]
+
+
+# -- what is read
+
+
+def test_csv_with_quotes_commas_line_breaks_and_a_byte_order_mark(tmp_path: Path) -> None:
+    train = '\ufefflabel,"text"\r\nyes,"said ""hi"", then\nleft"\r\n\r\nno, plain \r\n'
+    data = custom(tmp_path, train)
+    assert told(data) == [('said "hi", then\nleft', None, 1), (" plain ", None, 0)]
+    assert data.spec.labels == ("no", "yes")
+    assert data.spec.metrics == ("accuracy",)
+    assert data.spec.name == "custom"
+    assert [example.id for example in data.dev["dev"]] == ["dev-0", "dev-1"]
+    assert data.notes == ('The classes, in the order of the model\'s outputs, are "no", "yes".',)
+
+
+def test_columns_and_a_second_dev_set(tmp_path: Path) -> None:
+    rows = "name,q,a,kind\nr1,who,he,b\nr2,when,now,a\n"
+    for file in ("train", "dev", "other"):
+        (tmp_path / f"{file}.csv").write_text(rows)
+    files = Files(**{s: str(tmp_path / f"{f}.csv") for s, f in
+                     (("train", "train"), ("dev", "dev"), ("dev_mismatched", "other"))})  # fmt: skip
+    columns = Columns(text="q", pair="a", label="kind", id="name")
+    data = load_task(
+        Task(name="custom", files=files, columns=columns, kind="classification", metrics=["f1", "accuracy"])
+    )
+    assert data.train[0] == Example("r1", "who", "he", 1)
+    assert list(data.dev) == ["dev", "dev_mismatched"]
+    assert data.spec.is_pair
+    assert data.spec.metrics == ("f1", "accuracy")
+
+
+def test_tsv_is_read_line_by_line_with_quotes_as_they_are(tmp_path: Path) -> None:
+    train = 'text\tlabel\n"open only\tyes\n"both ends"\tno\n'
+    data = custom(tmp_path, train, "text\tlabel\na\tyes\n", ending="tsv")
+    assert [example.text for example in data.train] == ['"open only', '"both ends"']
+    data = custom(tmp_path, 'text\tlabel\n"both ends"\tyes\na\tno\n', "text\tlabel\na\tyes\n", ending="tsv")
+    assert data.train[0].text == '"both ends"', "a sentence in quotes is not a quoted field"
+
+
+@pytest.mark.parametrize(
+    ("train", "text"),
+    [
+        ('text\tlabel\n"said ""hi"" to me"\tyes\nb\tno\n', 'said "hi" to me'),
+        ('text\tlabel\r\n"two\r\nlines"\tyes\r\nb\tno\r\n', "two\r\nlines"),
+        ('text\tlabel\n"a\ttab"\tyes\nb\tno\n', "a\ttab"),
+        ('"text"\t"label"\n"plain"\t"yes"\n"b"\t"no"\n', "plain"),
+    ],
+)
+def test_tsv_that_a_quoting_program_wrote_is_read_with_quotes(train: str, text: str, tmp_path: Path) -> None:
+    data = custom(tmp_path, train, "text\tlabel\na\tyes\n", ending="tsv")
+    assert [example.text for example in data.train] == [text, "b"]
+    assert "train.tsv was read with quotes" in data.notes[0]
+
+
+def test_json_lines_and_parquet_give_the_same_as_csv(tmp_path: Path) -> None:
+    expected = custom(tmp_path, "text,label,more\na,1,x\nb,0,y\n", "text,label\nc,1\n")
+    rows = lines({"text": "a", "label": 1, "more": "x"}, {"label": 0, "text": "b"}).replace("\n", "\r\n\n")
+    assert custom(tmp_path, rows, lines({"text": "c", "label": 1}), ending="jsonl") == expected
+    train = table(tmp_path, label=[1, 0], text=["a", "b"])
+    assert custom(tmp_path, train, table(tmp_path, label=[1.0], text=["c"]), ending="parquet") == expected
+    assert custom(tmp_path, train, "text,label\nc,1\n", ending="parquet", dev_ending="csv") == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "names", "indices"),
+    [
+        ([10, 9, -1], ("-1", "9", "10"), [2, 1, 0]),
+        ([2.0, 1.0, 2.0], ("1", "2"), [1, 0, 1]),
+        ([True, False, True], ("false", "true"), [1, 0, 1]),
+        (["class 10", "class 9", "b"], ("b", "class 9", "class 10"), [2, 1, 0]),
+        (["1", "yes", "2"], ("1", "2", "yes"), [0, 2, 1]),
+        ([0, 1.0, 1], ("0", "1"), [0, 1, 1]),
+        ([1, 10**18, 2], ("1", "2", str(10**18)), [0, 2, 1]),
+    ],
+)
+def test_labels_of_any_type_become_classes_in_natural_order(
+    values: list[Any], names: tuple[str, ...], indices: list[int], tmp_path: Path
+) -> None:
+    rows = lines(*({"text": f"t{row}", "label": value} for row, value in enumerate(values)))
+    data = custom(tmp_path, rows, rows, ending="jsonl")
+    assert data.spec.labels == names
+    assert [example.label for example in data.train] == indices
+    assert {type(example.label) for example in data.train} == {int}
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (["1", "0", "1.0"], ("0", "1")),
+        (["TRUE", "False", "true"], ("false", "true")),
+        (["007", "010", "100"], ("007", "010", "100")),
+        ([" yes ", "no", "yes"], ("no", "yes")),
+        (["1e1", "10", "2"], ("2", "10")),
+    ],
+)
+def test_labels_in_text_files_are_told_by_their_form(words: list[str], names: tuple[str, ...], tmp_path: Path) -> None:
+    train = "text,label\n" + "".join(f"t{row},{word}\n" for row, word in enumerate(words))
+    assert custom(tmp_path, train, train).spec.labels == names
+
+
+def test_scores(tmp_path: Path) -> None:
+    data = custom(tmp_path, "text,label\na,1\nb,-2.5e-1\nc,.5\n", "text,label\na, 7 \n", kind="regression")
+    assert [example.label for example in data.train] == [1.0, -0.25, 0.5]
+    assert data.dev["dev"][0].label == 7.0
+    assert (data.spec.labels, data.spec.metrics, data.spec.outputs) == ((), ("pearson",), 1)
+    assert {type(example.label) for example in data.train} == {float}
+    again = custom(tmp_path, table(tmp_path, text=["a", "b"], label=[1, 2]), "text,label\na,1\n", kind="regression",
+                   ending="parquet", dev_ending="csv", metrics=["spearman", "pearson"])  # fmt: skip
+    assert [example.label for example in again.train] == [1.0, 2.0]
+    assert again.spec.metrics == ("spearman", "pearson")
+
+
+def test_control_characters_in_texts_stay(tmp_path: Path) -> None:
+    data = custom(tmp_path, "text,label\na\x08b\x1b[31m,yes\nline\x85sep\u2028,no\n")
+    assert [example.text for example in data.train] == ["a\x08b\x1b[31m", "line\x85sep\u2028"]
+
+
+def test_old_mac_line_ends(tmp_path: Path) -> None:
+    assert len(custom(tmp_path, GOOD.replace("\n", "\r")).train) == 2
+    tsv = GOOD.replace(",", "\t")
+    assert len(custom(tmp_path, tsv.replace("\n", "\r"), tsv, ending="tsv").train) == 2
+
+
+def test_a_field_longer_than_the_default_of_the_csv_module(tmp_path: Path) -> None:
+    data = custom(tmp_path, f"text,label\n{'x' * 200_000},yes\nb,no\n")
+    assert len(data.train[0].text) == 200_000
+
+
+# -- what is refused
+
+
+def refused(error: pytest.ExceptionInfo[DataError], file: Path | None, line: int | None, *words: str) -> None:
+    assert error.value.exit_code == 3
+    assert error.value.file == (str(file) if file else None)
+    assert error.value.line == line
+    for word in words:
+        assert word in error.value.sentence
+    assert error.value.sentence.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("train", "line", "words"),
+    [
+        ("text,lable\na,1\n", 1, 'there is no column "label"; the columns are "text", "lable"; did you mean "lable"?'),
+        ("text;label\na;1\n", 1, "the columns seem to be separated by another character than the file's ending says"),
+        ("text,label,text\na,1,b\n", 1, 'two columns are named "text"'),
+        ("text,label\n", None, "the file has column names but no rows"),
+        ("", None, "the file is empty"),
+        ("\ufeff\n", None, "the file is empty"),
+        ("text,label\na,1\nb\n", 3, "this row has 1 fields where the header has 2"),
+        ('text,label\na,1\n"two\nlines",0,more\n', 3, "this row has 3 fields where the header has 2"),
+        ('text,label\na,1\n"open,0\nb,1\nc,0\n', 3, "a double quote opens a text here that no other closes"),
+        ('text,label\n"a" b,1\n', 2, "a quoted text goes on after its closing quote"),
+        ("text,label\na,yes\nb,\nc,no\nd, \n", 3, 'there is no label in column "label"; leave out rows without one'),
+        ("text,label\na,yes\n,no\n", 3, 'there is no text in column "text"; leave out rows without one'),
+        ("text,label\na,yes\n  ,no\n", 3, 'there is no text in column "text"'),
+        (
+            "text,label\na,yes\nb,no\nc,1\n",
+            4,
+            'the label "1" in column "label" is a number, where most labels are words',
+        ),
+        ("text,label\na,0.5\nb,1\n", 2, 'the label "0.5" in column "label" is no whole number, so it is no class'),
+        ("text,label\na,yes\nb,yes\n", None, 'every label in column "label" is "yes": there is nothing to tell apart'),
+        ("text,label\na,yes\0\nb,no\n", 2, "a NUL byte stands here"),
+        (b"text,label\na,yes\nb\xff,no\n", 3, "byte 0xff is not UTF-8 text"),
+        ("text,label\na,yes\n".encode("utf-16"), None, "the file is UTF-16 text"),
+        (f"text,label\na,yes\n{'x' * 1_000_001},no\n", 3, "a text of 1,000,001 characters stands here"),
+        ("text,la\x1b[31mbel\na,yes\n", 1, r'the columns are "text", "la\x1b[31mbel"'),
+    ],
+)
+def test_a_csv_file_that_cannot_be_used_says_where_and_why(
+    train: str | bytes, line: int | None, words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError) as error:
+        custom(tmp_path, train)
+    refused(error, tmp_path / "train.csv", line, words)
+
+
+def test_several_faulty_rows_are_told_at_once(tmp_path: Path) -> None:
+    train = "text,label\n" + "".join(f"t{row},{'' if row % 2 else 'yes'}\n" for row in range(16))
+    with pytest.raises(DataError) as error:
+        custom(tmp_path, train)
+    refused(error, tmp_path / "train.csv", 3, "(so do lines 5, 7, 9, 11 and 3 more)")
+    with pytest.raises(DataError) as error:
+        custom(tmp_path, "text,label\na,\nb,\n")
+    refused(error, tmp_path / "train.csv", 2, "(so does line 3)")
+
+
+def test_a_row_that_spans_lines_does_not_shift_those_that_follow(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as error:
+        custom(tmp_path, 'text,label\n"one\ntwo\nthree",yes\n\nb,\n')
+    refused(error, tmp_path / "train.csv", 6, "there is no label")
+
+
+@pytest.mark.parametrize(
+    ("train", "line", "words"),
+    [
+        ("text\tlabel\na\tyes\tmore\n", 2, "this line has 3 fields where the header has 2"),
+        ("text\tlabel\na\n", 2, "this line has 1 fields where the header has 2"),
+        ("text label\na yes\n", 1, 'there is no column "text"; the columns are "text label"'),
+        ("text\tlabel\n", None, "no rows"),
+    ],
+)
+def test_a_tsv_file_that_cannot_be_used(train: str, line: int | None, words: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError) as error:
+        custom(tmp_path, train, ending="tsv")
+    refused(error, tmp_path / "train.tsv", line, words)
+
+
+@pytest.mark.parametrize(
+    ("train", "line", "words"),
+    [
+        ('{"text": "a", "label": 1}\n{"text": "b", "lab\n', 2, "this line is not JSON"),
+        ('[\n{"text": "a"}\n]\n', 1, "the file seems to be one JSON document; JSON lines has one object on each line"),
+        ('[{"text": "a", "label": 1}]\n', 1, "the whole file is one list"),
+        ('"text"\n', 1, "each line must be one JSON object"),
+        ('{"txt": "a", "label": 1}\n', 1, 'there is no column "text"; the columns are "txt", "label"; did you mean "txt"?'),
+        (lines({"text": "a", "label": 1}, {"text": "b"}), 2, "there is no label"),
+        (lines({"text": "a", "label": 1}, {"label": 0}), 2, "there is no text"),
+        (lines({"text": "a", "label": 1}, {"text": 5, "label": 0}), 2, '"5" in column "text" is a number, where text is'),
+        (lines({"text": "a", "label": "1"}, {"text": "b", "label": 1}, {"text": "c", "label": 2}), 1, "is a word, where"),
+        (lines({"text": "a", "label": 1}, {"text": "b", "label": True}, {"text": "c", "label": 0}), 2, "is a boolean, where"),
+        (lines({"text": "a", "label": [1]}), 1, 'the label "[1]" in column "label" is a list, not a class'),
+        (lines({"text": "a", "label": float("nan")}), 1, "there is no label"),
+        ('{"text": "a\\ud800", "label": 1}\n{"text": "b", "label": 0}\n', 1, "half of a surrogate pair"),
+        ("[" * 100_000, 1, "this line is not JSON"),
+    ],
+)  # fmt: skip
+def test_a_json_lines_file_that_cannot_be_used(train: str, line: int | None, words: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError) as error:
+        custom(tmp_path, train, ending="jsonl")
+    refused(error, tmp_path / "train.jsonl", line, words)
+
+
+def test_a_parquet_file_that_cannot_be_used(tmp_path: Path) -> None:
+    file = tmp_path / "train.parquet"
+    cases: list[tuple[bytes, str]] = [
+        (
+            table(tmp_path, text=["a", "b"], labels=[0, 1]),
+            'there is no column "label"; the columns are "text", "labels"',
+        ),
+        (table(tmp_path, text=["a", "b"], label=[0, None]), 'row 2: there is no label in column "label"'),
+        (table(tmp_path, text=["a", None], label=[0, 1]), 'row 2: there is no text in column "text"'),
+        (table(tmp_path, text=[["a"], ["b"]], label=[0, 1]), 'row 1: "[\'a\']" in column "text" is a list'),
+        (table(tmp_path, text=[], label=[]), "the file has column names but no rows"),
+        (b"PAR1 but no more", "the file cannot be read as Parquet"),
+        (table(tmp_path, text=["a"], label=[0])[:-9], "the file cannot be read as Parquet"),
+        (b"", "the file cannot be read as Parquet"),
+    ]
+    for train, words in cases:
+        with pytest.raises(DataError) as error:
+            custom(tmp_path, train, ending="parquet")
+        refused(error, file, None, words)
+
+
+@pytest.mark.parametrize(
+    ("train", "line", "words"),
+    [
+        ("text,label\na,1\nb,nan\n", 3, 'there is no score in column "label"'),
+        ("text,label\na,1\nb,NaN\nc,2\n", 3, "there is no score"),
+        ("text,label\na,1\nb,\n", 3, "there is no score"),
+        ("text,label\na,1\nb,inf\n", 3, 'the score "inf" in column "label" is not a finite number'),
+        ("text,label\na,1\nb,1e999\n", 3, 'the score "1e999" in column "label" is not a finite number'),
+        ("text,label\na,1\nb,good\n", 3, 'the score "good"'),
+        ("text,label\na,1_0\nb,2\n", 2, 'the score "1_0"'),
+        ('text,label\na,"3,5"\nb,2\n', 2, "is not a finite number; write the decimal point as a point"),
+        ("text,label\na,1\nb,1.0\n", None, 'every score in column "label" is 1.0: there is nothing to learn'),
+    ],
+)
+def test_scores_that_are_no_numbers(train: str, line: int | None, words: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError) as error:
+        custom(tmp_path, train, "text,label\na,1\n", kind="regression")
+    refused(error, tmp_path / "train.csv", line, words)
+
+
+def test_scores_in_json_that_are_no_numbers(tmp_path: Path) -> None:
+    for value, words in ((True, 'the score "True"'), (None, "there is no score"), (float("inf"), 'the score "inf"')):
+        rows = lines({"text": "a", "label": 1}, {"text": "b", "label": value})
+        with pytest.raises(DataError) as error:
+            custom(tmp_path, rows, ending="jsonl", kind="regression")
+        refused(error, tmp_path / "train.jsonl", 2, words)
+
+
+def test_a_class_that_only_dev_has(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as error:
+        custom(tmp_path, GOOD, "text,label\na,yes\nb,perhaps\n")
+    words = 'the label "perhaps" in column "label" does not occur in train.csv, whose labels are "no", "yes"'
+    refused(error, tmp_path / "dev.csv", 3, words)
+
+
+def test_a_label_that_differs_in_every_row_is_no_class(tmp_path: Path) -> None:
+    train = "text,label\n" + "".join(f"t{row},name {row}\n" for row in range(150))
+    with pytest.raises(DataError) as error:
+        custom(tmp_path, train)
+    refused(error, tmp_path / "train.csv", None, 'column "label" holds 150 different labels in 150 rows')
+
+
+def test_ids_must_differ_and_exist(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as error:
+        custom(tmp_path, "text,label,n\na,yes,1\nb,no,2\nc,no, 1\n", columns={"id": "n"})
+    refused(error, tmp_path / "train.csv", 4, 'the id "1" in column "n" stands in an earlier row too')
+    with pytest.raises(DataError) as error:
+        custom(tmp_path, "text,label,n\na,yes,1\nb,no,\n", columns={"id": "n"})
+    refused(error, tmp_path / "train.csv", 3, 'there is no id in column "n"')
+
+
+def test_a_missing_file_and_a_folder_in_its_place(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text(GOOD)
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "folder.parquet").mkdir()
+    for name, words in {
+        "none.csv": "there is no such file",
+        "none.parquet": "there is no such file",
+        "folder.csv": "this is a folder, where a file is needed",
+        "folder.parquet": "the file cannot be read as Parquet: this is a folder",
+        "data.xlsx": "what this file is cannot be told by its name: files end in .csv, .tsv, .jsonl, .json, .parquet",
+        "data": "what this file is cannot be told by its name: the file's name has no ending",
+    }.items():
+        files = Files(train=str(tmp_path / "train.csv"), dev=str(tmp_path / name))
+        with pytest.raises(DataError) as error:
+            load_task(Task(name="custom", files=files, kind="classification"))
+        refused(error, tmp_path / name, None, words)
+
+
+def test_f1_needs_two_classes(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as error:
+        custom(tmp_path, "text,label\na,1\nb,2\nc,3\n", metrics=["accuracy", "f1"])
+    words = "f1 is that of the second of two classes, and this task has 3; take f1_macro"
+    refused(error, None, None, words)
+    assert error.value.key == "task.metrics"

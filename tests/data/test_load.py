@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from engine.data.load import inputs_for, load_task, resolve_revision
+from engine.errors import DataError
+from engine.preset.schema import Corpus, Files, OtherTask, Task
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    rows = "".join(f"sentence {row},{'yes' if row % 4 else 'no'}\n" for row in range(80))
+    for name in ("train", "dev"):
+        (tmp_path / f"{name}.csv").write_text("text,label\n" + rows)
+    return Files(train=str(tmp_path / "train.csv"), dev=str(tmp_path / "dev.csv"))
+
+
+def test_few_examples_are_drawn_with_their_shares_and_said(files: Files) -> None:
+    task = Task(name="custom", files=files, kind="classification", examples=20, data_seed=5)
+    data = load_task(task)
+    assert Counter(example.label for example in data.train) == {1: 15, 0: 5}
+    assert len(data.dev["dev"]) == 80
+    assert data.notes[-1] == "20 of 80 training examples were drawn with data_seed 5."
+    assert load_task(task) == data
+    assert load_task(task.model_copy(update={"data_seed": 6})).train != data.train
+    whole = {example.id: example for example in load_task(task.model_copy(update={"examples": None})).train}
+    assert all(whole[example.id] == example for example in data.train), "a row has the same id in every subset"
+
+
+def test_noise_changes_training_labels_alone_and_is_said(files: Files) -> None:
+    task = Task(name="custom", files=files, kind="classification", label_noise=0.25)
+    clean, noisy = load_task(task.model_copy(update={"label_noise": 0.0})), load_task(task)
+    assert sum(a.label != b.label for a, b in zip(clean.train, noisy.train, strict=True)) == 20
+    assert [example.text for example in clean.train] == [example.text for example in noisy.train]
+    assert clean.dev == noisy.dev
+    note = "20 of 80 training labels were replaced by another class, drawn with data_seed 0."
+    assert noisy.notes == (*clean.notes, note)
+
+
+def test_noise_comes_after_the_subset(files: Files) -> None:
+    task = Task(name="custom", files=files, kind="classification", examples=40, label_noise=0.5)
+    both, drawn = load_task(task), load_task(task.model_copy(update={"label_noise": 0.0}))
+    assert [example.id for example in both.train] == [example.id for example in drawn.train]
+    assert sum(a.label != b.label for a, b in zip(both.train, drawn.train, strict=True)) == 20
+    assert len(both.notes) == 3
+
+
+def test_noise_of_scores_is_said_in_its_own_words(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text("text,label\n" + "".join(f"t{row},{row}\n" for row in range(10)))
+    files = Files(train=str(tmp_path / "s.csv"), dev=str(tmp_path / "s.csv"))
+    data = load_task(Task(name="custom", files=files, kind="regression", label_noise=0.3))
+    note = "3 of 10 training labels were replaced by another example's score, drawn with data_seed 0."
+    assert data.notes == (note,)
+
+
+def test_more_examples_than_there_are(files: Files) -> None:
+    with pytest.raises(DataError, match="81 training examples are asked for, and custom has 80") as error:
+        load_task(Task(name="custom", files=files, kind="classification", examples=81))
+    assert (error.value.key, error.value.exit_code) == ("task.examples", 3)
+
+
+def test_the_inputs_of_a_stage(files: Files, tmp_path: Path) -> None:
+    task = Task(name="custom", files=files, kind="classification", examples=8)
+    data = load_task(task)
+    assert inputs_for("task", data, 0) is data.train
+    other = inputs_for(OtherTask(task=task), data, 0)
+    assert [example.text for example in other] == [example.text for example in data.train]
+    assert {example.label for example in other} == {None}
+    (tmp_path / "words.txt").write_text("one\ntwo\nthree\n")
+    corpus = inputs_for(Corpus(corpus=str(tmp_path / "words.txt"), examples=2), data, 1)
+    assert len(corpus) == 2
+    assert corpus == inputs_for(Corpus(corpus=str(tmp_path / "words.txt"), examples=2), data, 1)
+
+
+def test_an_embedded_task_needs_no_files() -> None:
+    data = load_task(Task(name="toy-sentiment", examples=30))
+    assert len(data.train) == 30
+    assert data.spec.name == "toy-sentiment"
+
+
+def test_local_data_has_no_revision(files: Files, tmp_path: Path) -> None:
+    assert resolve_revision(Task(name="custom", files=files, kind="classification")) is None
+    assert resolve_revision(Task(name="rte", source=str(tmp_path))) is None
+    assert resolve_revision(Task(name="toy-sentiment")) is None
+    assert resolve_revision(Corpus(corpus=str(tmp_path))) is None
+    assert resolve_revision(Task(name="rte", revision="a" * 40)) == "a" * 40

@@ -1,0 +1,108 @@
+"""Small records: written whole or not at all, read without trust."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from engine.errors import RunError
+from engine.record import files
+
+
+def test_a_written_record_is_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    files.write_json(path, {"a": [1, 2.5, None, "ä\n"], "b": {"c": True}})
+    assert files.read_json(path) == {"a": [1, 2.5, None, "ä\n"], "b": {"c": True}}
+    assert [child.name for child in tmp_path.iterdir() if child.is_file()] == ["x.json"]
+
+
+def test_numbers_that_are_not_finite_become_null(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    files.write_json(path, {"a": float("nan"), "b": [float("inf")], "c": (Path("/p"), {"d": float("-inf")})})
+    text = path.read_text()
+    assert "NaN" not in text
+    assert "Infinity" not in text
+    assert json.loads(text) == {"a": None, "b": [None], "c": ["/p", {"d": None}]}
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_a_full_device_keeps_the_old_content_and_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    path = tmp_path / "x.json"
+    files.write_json(path, {"a": 1})
+    real = os.write
+
+    def full(handle: int, data: bytes) -> int:
+        if len(data) > 4:
+            return real(handle, data[:4])  # a part fits, as on a real device
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(RunError) as caught:
+        files.write_json(path, {"a": 2})
+    monkeypatch.undo()
+    assert files.cause(OSError(code, "")) in caught.value.sentence
+    assert caught.value.file == str(path)
+    assert files.read_json(path) == {"a": 1}
+    assert sorted(child.name for child in tmp_path.iterdir() if child.is_file()) == ["x.json"]
+
+
+def test_a_crash_before_the_rename_keeps_the_old_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x.json"
+    files.write_atomic(path, "old")
+    flushed: list[int] = []
+    monkeypatch.setattr(os, "fsync", flushed.append)
+
+    def crash(self: Path, target: Path) -> Path:
+        assert flushed, "the data must be on the device before it takes the name"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", crash)
+    with pytest.raises(KeyboardInterrupt):
+        files.write_atomic(path, "new")
+    assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "not complete JSON"),
+        (b'{"a": 1', "not complete JSON"),
+        (b"\xff\xfe\x00", "not complete JSON"),
+        (b"[" * 100_000, "not complete JSON"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "not complete JSON"),
+        (b"[1, 2]", "no JSON object"),
+        (b"null", "no JSON object"),
+        (b"\0" * 4096, "not complete JSON"),
+    ],
+)
+def test_strange_content_is_a_sentence(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "x.json"
+    path.write_bytes(content)
+    with pytest.raises(RunError, match=words):
+        files.read_object(path)
+    assert files.read_json(path) is None
+
+
+def test_what_is_no_plain_file_is_never_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("pipe", "folder", "loop"):
+        with pytest.raises(RunError):
+            files.read_object(tmp_path / name)
+    with pytest.raises(FileNotFoundError):
+        files.read_object(tmp_path / "missing")
+
+
+def test_a_record_that_is_absurdly_large_is_not_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    with path.open("wb") as file:
+        file.truncate(files.LARGEST + 1)
+    with pytest.raises(RunError, match="bytes long"):
+        files.read_object(path)

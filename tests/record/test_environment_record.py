@@ -1,0 +1,82 @@
+"""environment.json: enough to repeat a run, and no secret."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from engine.record.environment import add_environment, git_revision, light_environment, without_secrets
+
+
+def test_it_names_command_place_and_versions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MY_PASSWORD", "hunter2")
+    facts = light_environment(["crild", "run", "quickstart"])
+    assert facts["command"] == ["crild", "run", "quickstart"]
+    assert facts["folder"] == str(tmp_path)
+    assert facts["git"] is None
+    assert facts["python"] == ".".join(str(part) for part in sys.version_info[:3])
+    assert facts["host"]
+    assert "hunter2" not in json.dumps(facts)
+
+
+def test_its_own_command_line_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["crild", "run", "--set", "teacher.model=https://me:pw@hub.example/m"])
+    assert light_environment()["command"][-1] == "teacher.model=https://hub.example/m"
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("https://user:secret@host/x?y=1", "https://host/x?y=1"),
+        ("http://token@host", "http://host"),
+        ("https://host/a@b", "https://host/a@b"),
+        ("--token=abc123", "--token=***"),
+        ("notify.command=curl -d password=hunter2 https://x", "notify.command=curl -d password=*** https://x"),
+        ("HF_TOKEN=abc crild", "HF_TOKEN=*** crild"),
+        ("hf_abcdefghijklmnopqrst", "***"),
+        ("stage.ild.epochs=5", "stage.ild.epochs=5"),
+        ("tokenizer=bert", "tokenizer=bert"),
+        ("teacher.tokenizer=/a/b", "teacher.tokenizer=/a/b"),
+    ],
+)
+def test_secrets_are_taken_out_and_nothing_else(text: str, clean: str) -> None:
+    assert without_secrets(text) == clean
+
+
+def test_git_tells_commit_and_changes(tmp_path: Path) -> None:
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", *words]
+        return subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()
+
+    git("init", "-q")
+    assert git_revision(tmp_path) is None  # no commit yet
+    (tmp_path / "a").write_text("1")
+    git("add", "a")
+    git("commit", "-qm", "x")
+    assert git_revision(tmp_path) == {"commit": git("rev-parse", "HEAD"), "changed": False}
+    (tmp_path / "a").write_text("2")
+    assert (git_revision(tmp_path) or {})["changed"] is True
+
+
+def test_a_machine_without_git_has_no_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert git_revision(tmp_path) is None
+
+
+def test_a_working_folder_that_was_deleted_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert light_environment()["folder"] is None
+
+
+def test_the_engine_adds_what_it_knows(tmp_path: Path) -> None:
+    add_environment(tmp_path, torch="2.13")
+    add_environment(tmp_path, threads=2)
+    assert json.loads((tmp_path / "environment.json").read_text()) == {"torch": "2.13", "threads": 2}

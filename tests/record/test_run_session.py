@@ -1,0 +1,313 @@
+"""The engine's side of a run: owner, attempts, heartbeat, requests by signal, and an honest end."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.errors import DataError, RunError
+from engine.record import files, session
+from engine.record.events import read_events
+from engine.record.lock import held
+from engine.record.owner import Owner
+from engine.record.run import create_run, read_run, read_status
+from engine.record.session import RunSession, StopRequest
+from engine.record.status import Fault
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return create_run(tmp_path / "runs", "", name="r", seed=5, total=10, environment={})
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """The signal handlers of the test runner come back."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 8.0) -> bool:
+    until = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def test_a_session_takes_the_run_and_lets_it_go(run: Path) -> None:
+    with RunSession(run, signals=False) as work:
+        status = read_status(run)
+        assert (status.state, status.attempt, status.owner, status.seed) == ("running", 1, Owner.current(), 5)
+        assert held(run)
+        assert read_run(run).state == "running"
+        work.events.write("run_started", attempt=1)
+        work.update(stage="ild", step=3, done=3)
+        work.finish("finished", 0)
+    status = read_status(run)
+    assert (status.state, status.exit_code, status.step, status.error) == ("finished", 0, 3, None)
+    assert status.started is not None
+    assert status.ended is not None
+    assert status.started <= status.ended
+    assert not held(run)
+    assert [event["kind"] for event in read_events(run)] == ["run_started"]
+    assert not any(thread.name == "heartbeat" for thread in threading.enumerate())
+
+
+def test_the_next_attempt_has_a_number_and_files_of_its_own(run: Path) -> None:
+    with RunSession(run, signals=False) as work:
+        work.finish("failed", 3, DataError("no rows", file="a.csv"))
+    assert read_status(run).error == Fault("data", "no rows", "a.csv")
+    with RunSession(run, signals=False) as work:
+        assert work.attempt == 2
+        assert work.before.state == "failed"
+        assert work.status.error is None
+        assert work.status.exit_code is None
+        assert work.status.ended is None
+        work.finish("stopped", 143)
+    assert (run / "events.2.jsonl").exists()
+    (run / "events.1.jsonl").unlink()
+    with RunSession(run, signals=False) as work:
+        assert work.attempt == 3  # a number is never used again
+        work.finish("finished", 0)
+
+
+def test_progress_reaches_the_file_within_a_moment_and_not_at_every_step(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writes = 0
+    real = session.write_json
+
+    def counted(path: Path, value: dict[str, object]) -> None:
+        nonlocal writes
+        writes += 1
+        real(path, value)
+
+    monkeypatch.setattr(session, "write_json", counted)
+    with RunSession(run, signals=False) as work:
+        for step in range(1, 1001):
+            work.update(step=step)
+        assert writes < 20
+        assert wait_for(lambda: read_status(run).step == 1000)
+        work.update(step=1001)
+        work.flush()
+        assert read_status(run).step == 1001
+        work.finish("finished", 0)
+
+
+def test_the_heart_beats_while_the_loop_is_busy(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "HEARTBEAT", 0.0)
+    monkeypatch.setattr(session, "FLUSH", 0.01)
+    with RunSession(run, signals=False) as work:
+        first = read_status(run).heartbeat
+        assert wait_for(lambda: read_status(run).heartbeat != first)
+        work.finish("finished", 0)
+        last = read_status(run)
+        time.sleep(0.05)
+        assert read_status(run) == last  # a session that has ended writes no more
+
+
+def test_readers_never_see_a_part_of_a_status(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "HEARTBEAT", 0.0)
+    monkeypatch.setattr(session, "FLUSH", 0.0005)
+    with RunSession(run, signals=False) as work:
+        until = time.monotonic() + 0.5
+        while time.monotonic() < until:
+            work.update(step=work.status.step + 1)
+            assert read_run(run).state == "running"
+        work.finish("finished", 0)
+
+
+def test_a_second_session_is_refused_and_changes_nothing(run: Path) -> None:
+    with RunSession(run, signals=False) as work:
+        code = "import sys;from pathlib import Path;from engine.record.session import RunSession\nRunSession(Path(sys.argv[1]))"
+        from engine.launch.start import engine_environment
+
+        other = subprocess.run(
+            [sys.executable, "-c", code, str(run)], capture_output=True, env=engine_environment(), check=False, text=True
+        )
+        assert other.returncode == 1
+        assert f"is being worked on by process {os.getpid()}" in other.stderr
+        assert read_status(run).attempt == 1
+        assert read_status(run).owner == Owner.current()
+        assert sorted(path.name for path in run.glob("events.*")) == ["events.1.jsonl"]
+        work.finish("finished", 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (DataError("no rows"), ("failed", 3, Fault("data", "no rows"))),
+        (RunError("the loss is no number"), ("failed", 1, Fault("run", "the loss is no number"))),
+        (KeyboardInterrupt(), ("stopped", 130, None)),
+        (
+            ZeroDivisionError("by\nzero at https://u:p@h/x"),
+            ("failed", 1, Fault("bug", "a fault of crild itself: ZeroDivisionError: by zero at https://h/x; the log has the traceback")),
+        ),
+    ],
+)  # fmt: skip
+def test_an_error_that_leaves_the_session_ends_the_run(
+    run: Path, error: BaseException, expected: tuple[str, int, Fault | None]
+) -> None:
+    with pytest.raises(type(error)), RunSession(run, signals=False):
+        raise error
+    status = read_status(run)
+    assert (status.state, status.exit_code, status.error) == expected
+    assert not held(run)
+
+
+def test_a_session_that_just_ends_is_a_fault(run: Path) -> None:
+    with RunSession(run, signals=False):
+        pass
+    status = read_status(run)
+    assert status.state == "failed"
+    assert status.error is not None
+    assert status.error.kind == "bug"
+
+
+def test_only_ends_end_a_run(run: Path) -> None:
+    with RunSession(run, signals=False) as work:
+        with pytest.raises(ValueError, match="does not end a run"):
+            work.finish("running", 0)
+        work.finish("preempted", 143)
+        work.finish("failed", 1)  # too late to say otherwise
+        with pytest.raises(ValueError, match="has ended"):
+            work.update(step=1)
+    assert read_status(run).state == "preempted"
+
+
+def test_a_damaged_status_is_a_sentence_and_leaves_the_run_free(run: Path) -> None:
+    (run / "status.json").write_text("torn")
+    with pytest.raises(RunError, match="not complete JSON"):
+        RunSession(run, signals=False)
+    assert not held(run)
+
+
+def test_a_full_disk_at_the_start_leaves_the_run_free(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(handle: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(RunError, match="no space is left"):
+        RunSession(run, signals=False)
+    monkeypatch.undo()
+    assert not held(run)
+    assert read_status(run).state == "created"
+
+
+def test_a_disk_that_stays_full_is_told_to_the_loop(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "FLUSH", 0.01)
+    with RunSession(run, signals=False) as work:
+        real, clock = files.write_atomic, time.monotonic
+        broken = threading.Event()
+        tried = threading.Event()
+
+        def write(path: Path, data: str, *, durable: bool = True) -> None:
+            if broken.is_set():
+                tried.set()
+                raise OSError(errno.ENOSPC, "full")
+            real(path, data, durable=durable)
+
+        monkeypatch.setattr(files, "write_atomic", write)
+        broken.set()
+        work.update(step=1)
+        assert tried.wait(5)
+        work.update(step=2)  # perhaps it is emptied in a moment
+        monkeypatch.setattr(time, "monotonic", lambda: clock() + 120.0)
+        with pytest.raises(RunError, match="no space is left on the device"):
+            work.update(step=3)
+        monkeypatch.setattr(time, "monotonic", clock)
+        broken.clear()
+        assert wait_for(lambda: read_status(run).step == 2)
+        work.update(step=4)  # it was emptied
+        work.finish("finished", 0)
+    assert read_status(run).step == 4
+
+
+def test_leftovers_of_a_killed_write_are_swept(run: Path) -> None:
+    (run / ".status.json.tmp-1-2-3").write_text("half")
+    with RunSession(run, signals=False) as work:
+        assert not list(run.glob(".*.tmp-*"))
+        work.finish("finished", 0)
+
+
+def test_a_forked_child_cannot_write_its_parents_status(run: Path) -> None:
+    with RunSession(run, signals=False) as work:
+        child = os.fork()
+        if child == 0:
+            try:
+                work.update(step=99)
+            except RuntimeError:
+                work.__exit__(None, None, None)  # what unwinding the child's stack does
+                os._exit(0 if read_status(run).state == "running" else 2)
+            os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        work.finish("finished", 0)
+    assert read_status(run).step == 0
+
+
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize(
+    ("number", "state", "code"),
+    [(signal.SIGTERM, "stopped", 143), (signal.SIGINT, "stopped", 130), (signal.SIGUSR1, "preempted", 143)],
+)
+def test_a_signal_is_a_request(run: Path, number: signal.Signals, state: str, code: int) -> None:
+    with RunSession(run) as work:
+        assert work.request.state is None
+        os.kill(os.getpid(), signal.SIGHUP)  # a hang-up is none of its business
+        os.kill(os.getpid(), number)
+        assert (work.request.state, work.request.exit_code) == (state, code)
+        os.kill(os.getpid(), signal.SIGTERM)  # the first request is kept
+        assert (work.request.state, work.request.exit_code) == (state, code)
+        assert wait_for(lambda: read_status(run).state == "stopping")
+        assert work.request.state is not None
+        work.finish(work.request.state, work.request.exit_code)
+    assert (read_status(run).state, read_status(run).exit_code) == (state, code)
+
+
+@pytest.mark.usefixtures("handlers")
+def test_signals_that_a_starter_blocked_arrive_all_the_same() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    request = StopRequest().install()
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert request.state == "stopped"
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_forked_child_dies_of_a_signal_as_any_process() -> None:
+    StopRequest().install()
+    child = os.fork()
+    if child == 0:
+        time.sleep(30)
+        os._exit(0)
+    os.kill(child, signal.SIGTERM)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
+
+
+def test_output_so_far_takes_the_attempts_name(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = run / ".start-1.txt"
+    start.write_text("hello\n")
+    monkeypatch.setenv(session.START_LOG, str(start))
+    with RunSession(run, signals=False) as work:
+        assert (run / "log.1.txt").read_text() == "hello\n"
+        assert session.START_LOG not in os.environ
+        work.finish("finished", 0)
+    elsewhere = run.parent / "precious.txt"
+    elsewhere.write_text("mine")
+    monkeypatch.setenv(session.START_LOG, str(elsewhere))
+    with RunSession(run, signals=False) as work:
+        work.finish("finished", 0)
+    assert elsewhere.read_text() == "mine"
