@@ -83,10 +83,11 @@ def amount(count: float | None) -> str:
 
 
 def milliseconds(value: float | None) -> str:
-    """A latency, three significant digits."""
+    """A latency, with a digit after the point below 100 and two below 10."""
     if value is None:
         return NONE
-    return f"{value:.0f} ms" if value >= 99.5 else f"{value:.3g} ms"
+    digits = 0 if value >= 99.95 else 1 if value >= 9.995 else 2
+    return f"{value:.{digits}f} ms"
 
 
 def rate(value: float | None) -> str:

@@ -40,7 +40,7 @@ def examine(runs_dir: Path, *, as_json: bool) -> int:
     if as_json:
         terminal.show_json({"findings": [asdict(finding) for finding in findings], "engine": facts})
     else:
-        terminal.show(terminal.table([("", "left"), ("", "left"), ("", "left")], map(_row, findings)))
+        terminal.show(terminal.table([("what", "left"), ("state", "left"), ("found", "left")], map(_row, findings)))
         for finding in findings:
             if finding.advice:
                 terminal.sentence(f"{finding.what}: {finding.advice}")

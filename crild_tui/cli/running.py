@@ -128,12 +128,13 @@ def _queue(runs_dir: Path, runs: Sequence[Path], controls: Controls, talk: Talk,
 
 def _queue_end(outcomes: Sequence[Outcome], *, as_json: bool) -> int:
     """The table over the seeds that finished; returns the exit code of the last run that did not."""
-    from crild_tui.cli.showing import seeds_table
+    from crild_tui.cli.showing import show_seeds
 
     if as_json:
         terminal.show_json([end_document(outcome) for outcome in outcomes])
     elif sum(outcome.state == "finished" for outcome in outcomes) > 1:
-        terminal.show(seeds_table([o.run_dir for o in outcomes if o.state == "finished"]))
+        terminal.sentence()
+        show_seeds([o.run_dir for o in outcomes if o.state == "finished"])
     return next((code for outcome in reversed(outcomes) if (code := outcome.exit_code)), 0)
 
 

@@ -276,13 +276,24 @@ def metrics_table(entries: Sequence[RunEntry], finals: Sequence[Mapping[str, Map
     return terminal.table(columns, rows)
 
 
-def seeds_table(run_dirs: Sequence[Path]) -> Table:
-    """The seeds of one preset: each model's primary metric in each run, then mean and standard deviation."""
+def show_seeds(run_dirs: Sequence[Path]) -> None:
+    """Print the seeds of one preset: each model's primary metric in each run, then mean and standard deviation."""
     from engine.record.run import read_run
-    from engine.report.compare import spread
 
     entries = [read_run(run_dir) for run_dir in run_dirs]
     finals = [final_metrics(entry) for entry in entries]
+    metric = next(
+        (status.metric_name for entry in entries if (status := entry.status) and status.metric_name), "metric"
+    )
+    terminal.sentence(f"{metric} over {wording.plural(len(entries), 'seed')}")
+    terminal.sentence()
+    terminal.show(seeds_table(entries, finals))
+
+
+def seeds_table(entries: Sequence[RunEntry], finals: Sequence[Mapping[str, Mapping[str, float | None]]]) -> Table:
+    """A row for each run, a column for each model."""
+    from engine.report.compare import spread
+
     models = list(dict.fromkeys(name for final in finals for name in final))
     rows, columns = [], [("run", "left"), *((name, "right") for name in models)]
     values: dict[str, list[float]] = {name: [] for name in models}

@@ -90,6 +90,8 @@ def fetch(model: str, revision: str | None = None, *, weights: bool = True, code
                 return cached  # without a tokenizer of its own: another may be meant
             raise
         names = wanted([file.rfilename for file in listed], weights=weights, code=code)
+        for name in names[:1]:  # by the revision's own name, so that the cache learns which commit it stands for
+            hf_hub_download(model, name, revision=revision)
         paths = [Path(hf_hub_download(model, name, revision=commit)) for name in names]
     if not paths:
         raise ModelError(f"the hub model {plain(model)} holds no files of a transformers model")

@@ -14,7 +14,8 @@ from engine.record.files import read_json, write_json
 from engine.record.paths import ENVIRONMENT
 
 _IN_URL = re.compile(r"(?<=://)[^/\s@]*@")
-_NAMED = re.compile(r"(?i)\b([\w-]*(?:token|password|passwd|secret|api[_-]?key)[\w-]*\s*[=:]\s*)(?!//)[^\s&\"']+")
+_NAMED = re.compile(r"(?i)\b([\w-]*(?:token|password|passwd|secret|api[_-]?key)\s*[=:]\s*)(?!//)[^\s&\"']+")
+_HEADER = re.compile(r"(?i)\b(authorization\s*[=:]\s*)(?:\w+\s+)?[^\s\"']+")
 _TOKEN = re.compile(r"\b(?:hf|ghp|gho|glpat|sk)[_-][A-Za-z0-9_-]{16,}")
 
 
@@ -22,6 +23,7 @@ def without_secrets(text: str) -> str:
     """`text` without user names and passwords in addresses, values called token or password, and known access tokens."""
     text = _IN_URL.sub("", text)
     text = _NAMED.sub(r"\1***", text)
+    text = _HEADER.sub(r"\1***", text)
     return _TOKEN.sub("***", text)
 
 

@@ -31,7 +31,7 @@ from engine.train.logits import teacher_logits
 from engine.train.loop import Place, Progress, Stopped, Surroundings, run_stage
 from engine.train.messages import say
 from engine.train.settings import StageSettings, baseline_stage, student_stage, teacher_stage
-from engine.train.step import Models, StepLosses, bound_terms
+from engine.train.step import Models, StepLosses, bound_terms, shape_of
 from engine.train.teacher import Cached, cache_key, settle_order
 
 
@@ -108,12 +108,12 @@ def models_of(
         average = copy.deepcopy(student).requires_grad_(False).eval()
     maps = nn.ModuleDict()
     if teacher is not None:
-        own, theirs = int(student.config.hidden_size), int(teacher.config.hidden_size)
+        own, theirs = shape_of(student), shape_of(teacher)
         with torch.random.fork_rng(devices=[]):
             seeding.seed_torch(settings.seed, seeding.PROJECTION, settings.name)
             for term in bound_terms(settings, student, teacher):
                 if term.projects:
-                    maps[term.name] = nn.Linear(own, theirs)
+                    maps[term.name] = nn.Linear(own.width_of(term.name), theirs.width_of(term.name))
     return Models(student, teacher, average, maps.to(device))
 
 

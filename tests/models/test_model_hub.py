@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.models.tiny_models import ENTAILMENT, saved, tiny, words
 
 from engine.models.hub import PICKLED, is_local, wanted
 from engine.models.labels import name_outputs
+from tests.models.tiny_models import ENTAILMENT, saved, tiny, words
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 ROOT = Path(__file__).resolve().parents[2]

@@ -86,7 +86,7 @@ def test_the_kept_layers_the_embeddings_and_the_head_are_the_teachers(family: st
         assert torch.equal(tensor, model.get_parameter(source)), name
     assert student.config.num_hidden_layers == 2
     assert model.config.num_hidden_layers == 4
-    assert len(student.get_submodule(layers)) == 2  # type: ignore[arg-type]
+    assert len(student.get_submodule(layers)) == 2
     assert student.config.id2label == {0: "entailment", 1: "not_entailment"}
     seen = Tapped(student, Need(hidden=frozenset({2})))(batch_of(model, [5]))
     assert seen.hidden[2].isfinite().all()

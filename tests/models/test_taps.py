@@ -134,12 +134,12 @@ def test_gradients_are_those_of_the_full_forward_and_stop_where_the_tap_is(famil
         return sum((tensors[name][3].pow(2) * (at + 1)).mean() for at, name in enumerate(PARTS))  # type: ignore[return-value]
 
     seen = Tapped(tapped_model, qkv(3))(batch)
-    loss({name: getattr(seen, name) for name in PARTS}).backward()
+    torch.autograd.backward(loss({name: getattr(seen, name) for name in PARTS}))
     caught: dict[str, dict[int, Tensor]] = {}
     for name in PARTS:
         part(whole_model, 3, name).register_forward_hook(lambda *call, name=name: caught.update({name: {3: call[2]}}))
     own_forward(whole_model, batch)
-    loss(caught).backward()
+    torch.autograd.backward(loss(caught))
 
     reached = {name for name, tensor in tapped_model.named_parameters() if tensor.grad is not None}
     for name, tensor in whole_model.named_parameters():
@@ -159,7 +159,7 @@ def test_parameters_are_those_that_get_a_gradient(family: str) -> None:
     tapped = Tapped(model, qkv(2))
     assert {id(tensor) for tensor in tapped.parameters()} < {id(tensor) for tensor in model.parameters()}
     seen = tapped(batch)
-    sum(getattr(seen, name)[2].sum() for name in PARTS).backward()
+    torch.autograd.backward([getattr(seen, name)[2].sum() for name in PARTS])
     assert all(tensor.grad is not None for tensor in tapped.parameters())
 
 
@@ -175,7 +175,7 @@ def test_padding_is_never_data(family: str, lam: float | None, unpaired: Unpaire
         model = tiny(family)
         seen[pad_to] = Tapped(model, need)(batch_of(model, lengths, pad_to=pad_to), lam=lam, unpaired=unpaired)
         real = seen[pad_to].mask
-        sum(tensor[real].pow(2).mean() for tensor in every_tensor(seen[pad_to]).values()).backward()
+        torch.autograd.backward([tensor[real].pow(2).mean() for tensor in every_tensor(seen[pad_to]).values()])
         gradients[pad_to] = {name: t.grad for name, t in model.named_parameters() if t.grad is not None}
     expected, real = every_tensor(seen[16]), seen[16].mask
     for pad_to in (64, 128):

@@ -230,17 +230,17 @@ def test_layers_that_the_config_does_not_know_are_refused(folder: Path) -> None:
 @every_family
 def test_a_missing_embedding_is_refused_even_in_a_bare_encoder(family: str, tmp_path: Path) -> None:
     folder = saved(tmp_path / "t", bare(family))
-    edit_weights(folder, lambda tensors: tensors.pop("embeddings.position_embeddings.weight"))  # type: ignore[arg-type,return-value]
+    edit_weights(folder, lambda tensors: tensors.pop("embeddings.position_embeddings.weight"))  # type: ignore[arg-type]
     assert "embeddings.position_embeddings.weight" in refused(teacher(folder, finetune=0))
 
 
 def test_half_a_head_is_refused(folder: Path) -> None:
-    edit_weights(folder, lambda tensors: tensors.pop("bert.pooler.dense.weight"))  # type: ignore[arg-type,return-value]
+    edit_weights(folder, lambda tensors: tensors.pop("bert.pooler.dense.weight"))  # type: ignore[arg-type]
     assert "bert.pooler.dense.weight" in refused(teacher(folder, finetune=0))
 
 
 def test_weights_that_are_no_numbers_are_refused(folder: Path) -> None:
-    edit_weights(folder, lambda tensors: tensors["classifier.weight"].fill_(float("nan")))  # type: ignore[arg-type,return-value]
+    edit_weights(folder, lambda tensors: tensors["classifier.weight"].fill_(float("nan")))  # type: ignore[arg-type]
     assert "no finite numbers: classifier.weight" in refused(teacher(folder))
 
 

@@ -38,6 +38,8 @@ def test_its_own_command_line_is_the_default(monkeypatch: pytest.MonkeyPatch) ->
         ("--token=abc123", "--token=***"),
         ("notify.command=curl -d password=hunter2 https://x", "notify.command=curl -d password=*** https://x"),
         ("HF_TOKEN=abc crild", "HF_TOKEN=*** crild"),
+        ('curl -H "Authorization: Bearer abc.def" x', 'curl -H "Authorization: ***" x'),
+        ("task.max_tokens=128", "task.max_tokens=128"),
         ("hf_abcdefghijklmnopqrst", "***"),
         ("stage.ild.epochs=5", "stage.ild.epochs=5"),
         ("tokenizer=bert", "tokenizer=bert"),

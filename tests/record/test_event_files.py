@@ -37,7 +37,9 @@ def places(run: Path, *kinds: str) -> list[tuple[str, int]]:
 def test_an_event_is_one_line_of_strict_short_json(tmp_path: Path) -> None:
     writer = EventWriter(events_file(tmp_path, 1), 1)
     before = time.time()
-    writer.write("step", stage="ild", step=3, loss=0.123456789012, terms={"hidden": float("nan")}, big=[float("inf"), 2**60])
+    writer.write(
+        "step", stage="ild", step=3, loss=0.123456789012, terms={"hidden": float("nan")}, big=[float("inf"), 2**60]
+    )
     line = events_file(tmp_path, 1).read_bytes()
     assert line.count(b"\n") == 1
     assert line.endswith(b"\n")
@@ -71,7 +73,9 @@ def test_an_unknown_kind_is_a_fault_of_the_program(tmp_path: Path) -> None:
         EventWriter(events_file(tmp_path, 1), 1).write("stepp")
 
 
-def test_a_full_device_is_a_sentence_and_leaves_no_part_of_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_device_is_a_sentence_and_leaves_no_part_of_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     writer = begin(tmp_path, 1)
     size = events_file(tmp_path, 1).stat().st_size
     real = os.write
@@ -122,7 +126,9 @@ def test_garbage_is_passed_over(tmp_path: Path) -> None:
     steps(begin(tmp_path, 1), "ild", 1)
     with events_file(tmp_path, 1).open("ab") as file:
         file.write(b'\n\nnot json\n{"v":1}\n[1]\n3\n{"v":2,"kind":"step"}\n\xff\xfe\n' + b"\0" * 100 + b"\n")
-        file.write(b'{"v":1,"kind":7}\n{"v":1,"kind":"step"},{"v":1,"kind":"step"}\n{"a":[1\n2]}\n' + b"[" * 99999 + b"\n")
+        file.write(
+            b'{"v":1,"kind":7}\n{"v":1,"kind":"step"},{"v":1,"kind":"step"}\n{"a":[1\n2]}\n' + b"[" * 99999 + b"\n"
+        )
         file.write(b'{"v":1,"kind":"step","stage":"ild","step":2,"loss":NaN}\n{"v":1,"kind":"step","stage":"ild","st')
     assert places(tmp_path) == [("ild", 1), ("ild", 2)]
     assert [event["kind"] for event in read_events(tmp_path)] == ["run_started", "step", "step"]
@@ -207,8 +213,12 @@ def test_an_extended_run_has_finished_once(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("fields", [{}, {"stages": "ild", "stage": "ild"}, {"stages": STAGES, "stage": "gone"}, {"stages": [[]]}])
-def test_an_attempt_that_does_not_say_where_it_goes_on_takes_nothing_back(tmp_path: Path, fields: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "fields", [{}, {"stages": "ild", "stage": "ild"}, {"stages": STAGES, "stage": "gone"}, {"stages": [[]]}]
+)
+def test_an_attempt_that_does_not_say_where_it_goes_on_takes_nothing_back(
+    tmp_path: Path, fields: dict[str, Any]
+) -> None:
     steps(begin(tmp_path, 1), "ild", 1, 2)
     EventWriter(events_file(tmp_path, 2), 2).write("run_started", attempt=2, **fields)
     EventWriter(events_file(tmp_path, 3), 3)  # has written nothing yet

@@ -57,7 +57,8 @@ def test_a_reboot_ends_every_owner_on_the_host() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"host": "far.example", "boot_id": "another"}, {"pid_namespace": "pid:[1]"}, {"boot_id": "x", "host": ""}]
+    "changes",
+    [{"host": "far.example", "boot_id": "another"}, {"pid_namespace": "pid:[1]"}, {"boot_id": "x", "host": ""}],
 )
 def test_what_cannot_be_seen_from_here_is_elsewhere(changes: dict[str, str]) -> None:
     assert replace(Owner.current(), **changes).state() == "elsewhere"  # type: ignore[arg-type]
@@ -75,7 +76,8 @@ def test_without_boot_ids_the_host_name_decides(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(
-    "changes", [{"pid": 0}, {"pid": True}, {"pid": "7"}, {"pid": 2**40}, {"host": None}, {"started": "now"}, {"boot_id": 3}]
+    "changes",
+    [{"pid": 0}, {"pid": True}, {"pid": "7"}, {"pid": 2**40}, {"host": None}, {"started": "now"}, {"boot_id": 3}],
 )
 def test_what_is_no_owner_is_refused(changes: dict[str, object]) -> None:
     with pytest.raises(TypeError):

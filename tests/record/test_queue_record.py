@@ -26,7 +26,9 @@ def test_every_field_survives_the_file(tmp_path: Path) -> None:
     assert read_queue(tmp_path / "q.json") == RECORD
 
 
-@pytest.mark.parametrize("changes", [{"schema": 2}, {"runs": 3}, {"owner": {"pid": "x"}}, {"next": "x"}, {"id": None, "runs": None}])
+@pytest.mark.parametrize(
+    "changes", [{"schema": 2}, {"runs": 3}, {"owner": {"pid": "x"}}, {"next": "x"}, {"id": None, "runs": None}]
+)
 def test_strange_records_are_a_sentence_and_left_out(tmp_path: Path, changes: dict[str, object]) -> None:
     path = queue_file(tmp_path, "q")
     path.parent.mkdir()

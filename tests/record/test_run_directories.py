@@ -57,7 +57,14 @@ def test_folders_come_from_option_environment_and_default(monkeypatch: pytest.Mo
 def test_a_new_run_is_complete(tmp_path: Path) -> None:
     before = time.time()
     run = create_run(
-        tmp_path / "deep" / "runs", "seed = 7\n", tags=["a"], task="toy-entailment", method="crild", seed=7, stages=3, total=90
+        tmp_path / "deep" / "runs",
+        "seed = 7\n",
+        tags=["a"],
+        task="toy-entailment",
+        method="crild",
+        seed=7,
+        stages=3,
+        total=90,
     )
     assert everything(run) == ["annotations.json", "environment.json", "preset.toml", "status.json"]
     assert (run / "preset.toml").read_text() == "seed = 7\n"
@@ -83,7 +90,9 @@ def test_a_name_that_is_taken_is_a_sentence(tmp_path: Path) -> None:
     assert run == tmp_path / "mine-s3"
     update_status(run, best=0.5)
     before = everything(tmp_path)
-    with pytest.raises(UsageError, match=r"a run called 'mine-s3' exists already .* choose another --name, or .*crild resume mine-s3"):
+    with pytest.raises(
+        UsageError, match=r"a run called 'mine-s3' exists already .* choose another --name, or .*crild resume mine-s3"
+    ):
         make(tmp_path, "mine", seed=3)
     assert everything(tmp_path) == before
     assert read_status(run).best == 0.5
@@ -114,7 +123,9 @@ def test_a_plain_name_is_fine(name: str) -> None:
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS])
-def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+def test_a_folder_that_cannot_be_written_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
     def refuse(self: Path, *_: object, **__: object) -> None:
         raise OSError(code, os.strerror(code), str(self))
 
@@ -264,7 +275,9 @@ def test_a_thousand_runs_cost_two_small_files_each(tmp_path: Path, monkeypatch: 
         shutil.copytree(first, tmp_path / f"r{number}")
     opened: list[str] = []
     real = os.open
-    monkeypatch.setattr(os, "open", lambda path, *rest, **more: opened.append(Path(path).name) or real(path, *rest, **more))
+    monkeypatch.setattr(
+        os, "open", lambda path, *rest, **more: opened.append(Path(path).name) or real(path, *rest, **more)
+    )
     assert len(list_runs(tmp_path)) == 51
     assert sorted(set(opened)) == ["annotations.json", "status.json"]
     assert len(opened) == 102

@@ -45,9 +45,7 @@ def run(tmp_path: Path) -> Path:
 @pytest.fixture
 def holder(run: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """A process that holds the run's lock, and a forked child of it."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(run)], stdout=subprocess.PIPE, env=engine_environment()
-    )
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(run)], stdout=subprocess.PIPE, env=engine_environment())
     assert process.stdout is not None
     child = int(process.stdout.readline())
     yield process, child

@@ -137,7 +137,11 @@ def test_a_second_session_is_refused_and_changes_nothing(run: Path) -> None:
         from engine.launch.start import engine_environment
 
         other = subprocess.run(
-            [sys.executable, "-c", code, str(run)], capture_output=True, env=engine_environment(), check=False, text=True
+            [sys.executable, "-c", code, str(run)],
+            capture_output=True,
+            env=engine_environment(),
+            check=False,
+            text=True,
         )
         assert other.returncode == 1
         assert f"is being worked on by process {os.getpid()}" in other.stderr

@@ -132,5 +132,7 @@ def test_a_fault_carries_an_errors_sentence_and_place() -> None:
 
 
 def test_several_problems_are_all_told() -> None:
-    fault = Fault.from_error(PresetError([UsageError("one", file="p.toml", line=1), UsageError("two", file="p.toml", line=9)]))
+    fault = Fault.from_error(
+        PresetError([UsageError("one", file="p.toml", line=1), UsageError("two", file="p.toml", line=9)])
+    )
     assert str(fault) == "p.toml:1: one\np.toml:9: two"

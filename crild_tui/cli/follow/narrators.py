@@ -152,7 +152,8 @@ def _bar_line(picture: Picture, width: int, plain: bool) -> Text:
         done = round(share * room)
         full, rest = ("#", ".") if plain else ("━", "─")
         bar.append(full * done, style="cyan").append(rest * (room - done), style="dim")
-    return Text(head, style="bold").append_text(bar).append(tail, style=terminal.style_of(picture.state))
+    state = terminal.style_of(picture.state) if picture.state in ("stopping", "stalled") else ""
+    return Text().append(head, style="bold").append_text(bar).append(tail, style=state)
 
 
 def _loss_line(picture: Picture) -> Text:

@@ -41,9 +41,14 @@ class StageStory:
 
 @dataclass(frozen=True)
 class Picture:
-    """A run as its events tell it: `place` is the stage's, from 1; `step` counts within it; `metric` is the student's."""
+    """A run as its events tell it.
+
+    `names` are the stages in their order, `place` is the present one's, from 1; `step` counts within it; `metric` is
+    the student's.
+    """
 
     attempt: int = 1
+    names: tuple[str, ...] = ()
     stages: tuple[StageStory, ...] = ()
     stage: str | None = None
     place: int = 0
@@ -83,16 +88,23 @@ def fold(picture: Picture, events: Iterable[Event]) -> Picture:
 
 
 def with_status(picture: Picture, status: Any, state: str) -> Picture:
-    """The picture with what status.json says: state, places, totals and the figures of the run as a whole."""
+    """The picture with what status.json says: state, and the figures of the run as a whole.
+
+    The status is written less often than events, so where a run is in its stages it says only when no event has.
+    """
+    if picture.stage is None and status.stage is not None and not picture.names:
+        picture = replace(
+            picture,
+            stage=status.stage,
+            place=status.stage_index,
+            stage_count=status.stages,
+            step=status.step,
+            steps=status.steps or None,
+        )
     return replace(
         picture,
         state=state,
         attempt=status.attempt,
-        stage=status.stage or picture.stage,
-        place=status.stage_index or picture.place,
-        stage_count=status.stages or picture.stage_count,
-        step=max(status.step, picture.step) if status.stage in (None, picture.stage) else status.step,
-        steps=status.steps or picture.steps,
         rate=_first(status.rate, picture.rate),
         metric_name=status.metric_name or picture.metric_name,
         metric=_first(status.last, picture.metric),
@@ -105,7 +117,10 @@ def with_status(picture: Picture, status: Any, state: str) -> Picture:
 
 
 def _run_started(picture: Picture, event: Event) -> Picture:
-    return replace(picture, attempt=_whole(event.get("attempt")) or picture.attempt, points=())
+    names = event.get("stages")
+    known = tuple(map(str, names)) if isinstance(names, list) else picture.names
+    attempt = _whole(event.get("attempt")) or picture.attempt
+    return replace(picture, attempt=attempt, names=known, stage_count=len(known), points=())
 
 
 def _stage_started(picture: Picture, event: Event) -> Picture:
@@ -117,6 +132,7 @@ def _stage_started(picture: Picture, event: Event) -> Picture:
         replace(
             picture,
             stage=name,
+            place=picture.names.index(name) + 1 if name in picture.names else picture.place,
             step=_whole(event.get("step")) or 0,
             steps=story.steps,
             loss=None,

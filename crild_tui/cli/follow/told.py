@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 from crild_tui import wording
@@ -62,17 +62,21 @@ def summary(story: StageStory, metric_name: str | None) -> str:
     steps = f"{story.step}/{story.steps}" if story.steps else str(story.step)
     parts = [f"{story.name}: step {steps}"]
     if story.loss is not None:
-        parts.append(f"loss {wording.loss(story.first_loss)} to {wording.loss(story.loss)}")
+        parts.append(f"loss {_course(wording.loss, story.first_loss, story.loss)}")
     if story.dev_loss is not None:
-        parts.append(f"dev loss {wording.loss(story.first_dev_loss)} to {wording.loss(story.dev_loss)}")
+        parts.append(f"dev loss {_course(wording.loss, story.first_dev_loss, story.dev_loss)}")
     elif story.metric is not None:
         name = metric_name or "metric"
-        parts.append(f"{name} {wording.metric(story.first_metric)} to {wording.metric(story.metric)}")
+        parts.append(f"{name} {_course(wording.metric, story.first_metric, story.metric)}")
         if story.best is not None and story.best != story.metric:
             parts.append(f"best {wording.metric(story.best)} at step {story.best_step}")
     if story.seconds is not None:
         parts.append(wording.duration(story.seconds))
     return ", ".join(parts)
+
+
+def _course(word: Callable[[float | None], str], first: float | None, last: float | None) -> str:
+    return word(last) if first == last else f"{word(first)} to {word(last)}"
 
 
 def progress(picture: Picture) -> str:

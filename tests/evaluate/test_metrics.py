@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.data.types import Kind, TaskSpec
+from engine.evaluate.metrics import METRICS, agreement, compute, majority, predicted
+
+
+@pytest.fixture(autouse=True)
+def no_warning() -> Iterator[None]:
+    """Every figure here is computed without a warning: they would stand in a run's log at each evaluation."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+def spec(*metrics: str, kind: Kind = "classification", classes: int = 2) -> TaskSpec:
+    labels = tuple("abcd"[:classes]) if kind == "classification" else ()
+    return TaskSpec("t", kind, labels, metrics, is_pair=False)
+
+
+SCORES = spec("pearson", "spearman", kind="regression")
+
+
+def logits(predictions: list[int], classes: int = 2) -> npt.NDArray[np.float32]:
+    return np.eye(classes, dtype=np.float32)[predictions] * 3 - 1
+
+
+def counts(gold: list[int], guess: list[int], label: int) -> tuple[int, int, int, int]:
+    pairs = list(zip(gold, guess, strict=True))
+    tp = sum(g == label and p == label for g, p in pairs)
+    fp = sum(g != label and p == label for g, p in pairs)
+    fn = sum(g == label and p != label for g, p in pairs)
+    return tp, fp, fn, len(pairs) - tp - fp - fn
+
+
+def f1(gold: list[int], guess: list[int], label: int) -> float:
+    tp, fp, fn, _ = counts(gold, guess, label)
+    return 2 * tp / (2 * tp + fp + fn) if tp else 0.0
+
+
+two = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=1, max_size=40)
+three = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=40)
+
+
+@given(two)
+@settings(max_examples=60, deadline=None)
+def test_two_classes_by_their_definitions(pairs: list[tuple[int, int]]) -> None:
+    gold, guess = [g for g, _ in pairs], [p for _, p in pairs]
+    found = compute(spec("matthews", "accuracy", "f1", "f1_macro"), logits(guess), np.array(gold))
+    tp, fp, fn, tn = counts(gold, guess, 1)
+    below = math.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
+    assert found["matthews"] == pytest.approx((tp * tn - fp * fn) / below if below else 0.0)
+    assert found["accuracy"] == pytest.approx((tp + tn) / len(pairs))
+    assert found["f1"] == pytest.approx(f1(gold, guess, 1)), "of class 1"
+    present = set(gold) | set(guess)
+    assert found["f1_macro"] == pytest.approx(np.mean([f1(gold, guess, label) for label in present]))
+    assert list(found) == ["matthews", "accuracy", "f1", "f1_macro"], "the primary one first"
+
+
+@given(three)
+@settings(max_examples=30, deadline=None)
+def test_three_classes(pairs: list[tuple[int, int]]) -> None:
+    gold, guess = [g for g, _ in pairs], [p for _, p in pairs]
+    found = compute(spec("accuracy", "f1_macro", classes=3), logits(guess, 3), np.array(gold))
+    assert found["accuracy"] == pytest.approx(np.mean(np.array(gold) == np.array(guess)))
+    present = set(gold) | set(guess)
+    assert found["f1_macro"] == pytest.approx(np.mean([f1(gold, guess, label) for label in present]))
+
+
+def test_correlations() -> None:
+    gold = np.array([0.0, 1.0, 2.0, 5.0], dtype=np.float32)
+    exact = compute(SCORES, (gold * -2 + 1).reshape(-1, 1), gold)
+    assert exact == pytest.approx({"pearson": -1.0, "spearman": -1.0})
+    bent = compute(SCORES, gold**3, gold)
+    assert bent["spearman"] == pytest.approx(1.0), "ranks alone"
+    x, y = gold**3 - (gold**3).mean(), gold - gold.mean()
+    assert bent["pearson"] == pytest.approx(float((x * y).sum() / np.sqrt((x**2).sum() * (y**2).sum())), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("guess", "gold"),
+    [
+        ([1.0, 1.0, 1.0], [1.0, 2.0, 3.0]),
+        ([1.0, 2.0, 3.0], [2.0, 2.0, 2.0]),
+        ([float("nan"), 2.0, 3.0], [1.0, 2.0, 3.0]),
+        ([float("inf"), 2.0, 3.0], [1.0, 2.0, 3.0]),
+        ([1.0], [1.0]),
+    ],
+)
+def test_a_correlation_that_does_not_exist_is_nothing(guess: list[float], gold: list[float]) -> None:
+    assert compute(SCORES, np.array(guess), np.array(gold)) == {"pearson": 0.0, "spearman": 0.0}
+
+
+def test_nearly_constant_predictions_give_a_number_without_a_warning() -> None:
+    guess = 1.0 + np.arange(5) * 1e-15
+    assert all(math.isfinite(value) for value in compute(SCORES, guess, np.arange(5.0)).values())
+
+
+def test_a_constant_class_is_no_better_than_chance() -> None:
+    found = compute(spec("matthews", "f1", "accuracy"), logits([0, 0, 0]), np.array([0, 1, 1]))
+    assert found == pytest.approx({"matthews": 0.0, "f1": 0.0, "accuracy": 1 / 3})
+
+
+def test_majority_of_the_training_labels_measured_on_dev() -> None:
+    train, dev = np.array([1, 1, 0]), np.array([0, 0, 1, 1, 1])
+    found = majority(spec("accuracy", "f1", "matthews"), train, dev)
+    assert found == pytest.approx({"accuracy": 0.6, "f1": 0.75, "matthews": 0.0})
+    assert majority(spec("accuracy"), np.array([0, 0, 1]), dev) == pytest.approx({"accuracy": 0.4})
+    assert majority(SCORES, np.array([0.5, 2.0]), np.array([1.0, 4.0, 2.0])) == {"pearson": 0.0, "spearman": 0.0}
+
+
+def test_majority_on_real_files(shared: object) -> None:
+    from pathlib import Path
+
+    from engine.data.glue import load_glue
+
+    assert isinstance(shared, Path)
+    for name, expected in {
+        "mrpc": {"accuracy": 279 / 408, "f1": 2 * 279 / (279 + 408)},
+        "cola": {"matthews": 0.0, "accuracy": 721 / 1043},
+        "rte": {"accuracy": 146 / 277},
+    }.items():
+        data = load_glue(name, shared / "glue")
+        train, dev = ([example.label for example in rows] for rows in (data.train, data.dev["dev"]))
+        assert majority(data.spec, np.array(train), np.array(dev)) == pytest.approx(expected)
+
+
+def test_agreement() -> None:
+    two_classes = spec("accuracy")
+    assert agreement(two_classes, logits([0, 1, 1, 0]), logits([0, 1, 0, 0]) * 9) == 0.75
+    gold = np.array([[1.0], [2.0], [4.0]])
+    assert agreement(SCORES, gold, gold[:, 0] * 2) == pytest.approx(1.0)
+    assert agreement(SCORES, np.ones(3), np.ones(3)) == 1.0, "the same answers agree, constant or not"
+    assert agreement(SCORES, np.ones(3), gold) == 0.0
+
+
+def test_sizes_must_fit() -> None:
+    with pytest.raises(ValueError, match="2 predictions for 3 labels"):
+        compute(spec("accuracy"), logits([0, 1]), np.array([0, 1, 1]))
+    with pytest.raises(ValueError, match="0 predictions for 0 labels"):
+        compute(spec("accuracy"), logits([]), np.array([]))
+    with pytest.raises(ValueError, match="2 predictions beside 1"):
+        agreement(spec("accuracy"), logits([0, 1]), logits([0]))
+
+
+def test_what_logits_say() -> None:
+    assert predicted(spec("accuracy"), np.array([[0.1, 0.2], [0.3, -1.0]])).tolist() == [1, 0]
+    assert predicted(SCORES, np.array([[0.5], [1.5]])).tolist() == [0.5, 1.5]
+
+
+def test_every_metric_that_a_preset_can_name_is_here() -> None:
+    assert set(METRICS) == {"accuracy", "f1", "f1_macro", "matthews", "pearson", "spearman"}

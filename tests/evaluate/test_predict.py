@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    DistilBertConfig,
+    DistilBertForSequenceClassification,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+)
+
+from engine.data.tokens import TokenSet
+from engine.data.types import Kind, TaskSpec
+from engine.errors import RunError
+from engine.evaluate.predict import predict, softmax, takes_types, write_predictions
+
+LENGTHS = [3, 9, 2, 6, 4, 9, 1]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def tokens(labels: list[int] | list[float] | None = None) -> TokenSet:
+    generator = np.random.default_rng(0)
+    total = sum(LENGTHS)
+    return TokenSet(
+        ids=tuple(f"dev-{row}" for row in range(len(LENGTHS))),
+        offsets=np.concatenate([[0], np.cumsum(LENGTHS)]).astype(np.int64),
+        input_ids=generator.integers(1, 50, size=total).astype(np.int32),
+        type_ids=generator.integers(0, 2, size=total).astype(np.int8),
+        labels=None if labels is None else np.array(labels),
+        cut=0,
+        content="",
+    )
+
+
+def bert(labels: int = 3) -> BertForSequenceClassification:
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=50, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+        max_position_embeddings=16, num_labels=labels, hidden_dropout_prob=0.5, pad_token_id=0,
+    )  # fmt: skip
+    return BertForSequenceClassification(config)
+
+
+def one_by_one(model: Any, rows: TokenSet) -> Any:
+    model.eval()
+    assert rows.type_ids is not None
+    found = []
+    for row in range(len(rows)):
+        part = slice(rows.offsets[row], rows.offsets[row + 1])
+        ids = torch.from_numpy(rows.input_ids[part].astype(np.int64))[None]
+        types = torch.from_numpy(rows.type_ids[part].astype(np.int64))[None]
+        with torch.no_grad():
+            found.append(model(input_ids=ids, token_type_ids=types).logits[0])
+    return torch.stack(found).numpy()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_logits_stand_in_the_order_of_the_rows_whatever_the_batches(size: int) -> None:
+    model = bert()
+    expected = one_by_one(model, tokens())
+    found = predict(model, tokens(), batch_size=size, device="cpu", pad_id=0)
+    assert found.dtype == np.float32
+    assert found.shape == (7, 3)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_modules_go_on_in_the_mode_that_they_had() -> None:
+    model = bert().train()
+    model.bert.embeddings.eval()  # a frozen part, say
+    before = {name: module.training for name, module in model.named_modules()}
+    seen: list[bool] = []
+    model.dropout.register_forward_hook(lambda module, *_: seen.append(module.training))
+    predict(model, tokens(), batch_size=4, device="cpu", pad_id=0)
+    assert {name: module.training for name, module in model.named_modules()} == before
+    assert seen == [False, False], "without dropout"
+    model.classifier.register_forward_hook(lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        predict(model, tokens(), batch_size=4, device="cpu", pad_id=0)
+    assert {name: module.training for name, module in model.named_modules()} == before, "after a failure too"
+
+
+def test_mixed_precision_around_the_call_does_not_reach_it() -> None:
+    model = bert()
+    expected = predict(model, tokens(), batch_size=4, device="cpu", pad_id=0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = predict(model, tokens(), batch_size=4, device="cpu", pad_id=0)
+    assert np.array_equal(found, expected)
+
+
+def test_no_gradient_is_kept_and_random_numbers_are_not_drawn() -> None:
+    model = bert().train()
+    state = torch.get_rng_state()
+    predict(model, tokens(), batch_size=4, device="cpu", pad_id=0)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_progress_is_told_in_rows() -> None:
+    seen: list[tuple[int, int]] = []
+    predict(
+        bert(), tokens(), batch_size=3, device="cpu", pad_id=0, progress=lambda done, total: seen.append((done, total))
+    )
+    assert seen == [(3, 7), (6, 7), (7, 7)]
+
+
+def test_types_go_only_to_models_that_have_them() -> None:
+    small = {"vocab_size": 50, "max_position_embeddings": 16}
+    distilbert = DistilBertForSequenceClassification(
+        DistilBertConfig(dim=8, n_layers=1, n_heads=2, hidden_dim=8, **small)
+    )
+    roberta = RobertaForSequenceClassification(
+        RobertaConfig(
+            hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, type_vocab_size=1, **small
+        )
+    )
+    assert [takes_types(model) for model in (bert(), distilbert, roberta)] == [True, False, False]
+    for model in (distilbert, roberta):
+        assert predict(model, tokens(), batch_size=4, device="cpu", pad_id=0).shape == (7, 2)
+
+
+def test_no_rows_give_no_logits() -> None:
+    empty = TokenSet((), np.zeros(1, np.int64), np.zeros(0, np.int32), None, None, 0, "")
+    assert len(predict(bert(), empty, batch_size=4, device="cpu", pad_id=0)) == 0
+
+
+def spec(kind: Kind, *labels: str) -> TaskSpec:
+    return TaskSpec("t", kind, labels, ("accuracy",), is_pair=False)
+
+
+def written(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_predictions_of_classes_are_kept_by_id_and_name(tmp_path: Path) -> None:
+    logits = np.zeros((7, 3), np.float32)
+    logits[1, 2] = np.log(2)
+    path = tmp_path / "predictions" / "student.jsonl"
+    write_predictions(path, tokens([0, 2, 1, 0, 0, 0, 0]), logits, spec("classification", "né", "b", "c"))
+    rows = written(path)
+    assert [row["id"] for row in rows] == [f"dev-{row}" for row in range(7)]
+    third = round(1 / 3, 6)
+    assert rows[0] == {
+        "id": "dev-0",
+        "label": "né",
+        "prediction": "né",
+        "probabilities": dict.fromkeys(("né", "b", "c"), third),
+    }
+    assert rows[1] == {
+        "id": "dev-1",
+        "label": "c",
+        "prediction": "c",
+        "probabilities": {"né": 0.25, "b": 0.25, "c": 0.5},
+    }
+
+
+def test_predictions_of_scores_and_without_labels(tmp_path: Path) -> None:
+    logits = np.arange(7, dtype=np.float32).reshape(7, 1) / 2
+    write_predictions(tmp_path / "a", tokens([0.5] * 7), logits, spec("regression"))
+    write_predictions(tmp_path / "b", tokens(), logits, spec("regression"))
+    assert written(tmp_path / "a")[3] == {"id": "dev-3", "label": 0.5, "prediction": 1.5}
+    assert written(tmp_path / "b")[3] == {"id": "dev-3", "prediction": 1.5}
+
+
+def test_what_is_no_number_is_null(tmp_path: Path) -> None:
+    logits = np.full((7, 1), np.nan, np.float32)
+    write_predictions(tmp_path / "a", tokens(), logits, spec("regression"))
+    assert written(tmp_path / "a")[0] == {"id": "dev-0", "prediction": None}
+
+
+def test_a_file_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match="the predictions cannot be written"):
+        write_predictions(tmp_path / "file" / "a", tokens(), np.zeros((7, 1), np.float32), spec("regression"))
+
+
+def test_softmax_of_large_logits() -> None:
+    found = softmax(np.array([[1000.0, 1000.0], [-1000.0, 0.0]], np.float32))
+    assert found.tolist() == [[0.5, 0.5], [0.0, 1.0]]
+
+
+def test_a_model_without_config_is_asked_by_its_signature() -> None:
+    assert not takes_types(SimpleNamespace(forward=lambda input_ids: input_ids))  # type: ignore[arg-type]

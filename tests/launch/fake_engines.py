@@ -1,0 +1,64 @@
+"""Engine processes without torch: each is a few lines over a real session, and does what a test asks of it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from engine.record.run import create_run, read_status
+
+WORKER = """
+import os, sys, time
+from pathlib import Path
+from engine.record.session import RunSession
+run = Path(sys.argv[-1])
+ask = (run / "preset.toml").read_text().split()
+print("begin", flush=True)
+if "crash" in ask:
+    raise SystemExit("torch cannot be imported")
+if "slow" in ask:
+    time.sleep(0.7)
+with RunSession(run) as session:
+    print("at work", flush=True)
+    session.events.write("run_started", attempt=session.attempt, stages=["kd"], stage="kd", step=0)
+    if "fork" in ask and os.fork() == 0:
+        time.sleep(60)                       # a data loading worker
+        os._exit(0)
+    if "fail" in ask:
+        session.finish("failed", 3)
+        sys.exit(3)
+    if "deaf" in ask:
+        time.sleep(60)
+    until = time.monotonic() + (0.0 if "quick" in ask else 60.0)
+    step = 0
+    while time.monotonic() < until and session.request.state is None:
+        step += 1
+        session.update(step=step)
+        time.sleep(0.01)
+    state = session.request.state
+    session.finish(state or "finished", session.request.exit_code if state else 0)
+    sys.exit(session.status.exit_code)
+"""
+COMMAND = [sys.executable, "-P", "-c", WORKER]
+
+
+def make(folder: Path, name: str, behaviour: str = "quick", **fields: object) -> Path:
+    """A run whose engine behaves so: quick, long, slow (to begin), crash, fail, deaf, fork."""
+    return create_run(folder, f"# {behaviour}\n", name=name, environment={}, **fields)
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 15.0) -> bool:
+    """Whether a condition comes true within this time."""
+    until = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def reached(run: Path, *states: str) -> bool:
+    """Whether a run gets into one of these written states."""
+    return wait_for(lambda: read_status(run).state in states)

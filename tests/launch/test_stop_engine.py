@@ -1,0 +1,137 @@
+"""Stopping, making room, killing: exactly the engine that owns the run, and no other process."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fake_engines import COMMAND, make, reached, wait_for
+
+from engine.errors import RunError
+from engine.launch import kill, preempt, start_engine, stop
+from engine.launch import start as starting
+from engine.launch.signals import interrupt
+from engine.record.files import write_json
+from engine.record.lock import held
+from engine.record.owner import Owner, start_time
+from engine.record.run import list_runs, read_run, read_status, update_status
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder of runs whose engines are gone when the test ends."""
+    yield tmp_path / "runs"
+    for entry in list_runs(tmp_path / "runs"):
+        if held(entry.path):
+            kill(entry.path)
+    starting.reap()
+
+
+def pretend(run: Path, **changes: object) -> None:
+    """Write another status than the engine's."""
+    write_json(run / "status.json", replace(read_status(run), **changes).to_dict())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("ask", "state", "code"), [(stop, "stopped", 143), (interrupt, "stopped", 130), (preempt, "preempted", 143)]
+)
+def test_an_engine_ends_as_it_was_asked(folder: Path, ask: Callable[[Path], None], state: str, code: int) -> None:
+    run = make(folder, "r", "long")
+    start_engine(run, command=COMMAND)
+    ask(run)
+    assert reached(run, state)
+    assert read_status(run).exit_code == code
+    assert wait_for(lambda: not held(run))
+
+
+def test_a_kill_ends_the_whole_group_and_says_stopped(folder: Path) -> None:
+    run = make(folder, "r", "deaf fork")
+    pid = start_engine(run, command=COMMAND)
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    assert wait_for(lambda: bool(children.read_text()))
+    child = int(children.read_text())
+    stop(run)  # it does not listen
+    kill(run)
+    status = read_status(run)
+    assert (status.state, status.exit_code, status.error) == ("stopped", 137, None)
+    assert status.ended is not None
+    assert not held(run)
+    assert wait_for(lambda: start_time(child) is None)
+
+
+@pytest.mark.parametrize("state", ["finished", "failed", "stopped", "preempted"])
+@pytest.mark.parametrize(("ask", "verb"), [(stop, "stop"), (kill, "kill"), (preempt, "preempt")])
+def test_what_has_ended_cannot_be_stopped(folder: Path, ask: Callable[[Path], None], verb: str, state: str) -> None:
+    run = make(folder, "r", state=state)
+    with pytest.raises(RunError, match=f"there is nothing to {verb}: the run 'r-s0' is {state}"):
+        ask(run)
+
+
+def test_a_lost_run_is_told_from_a_living_one(folder: Path) -> None:
+    run = make(folder, "r")
+    pretend(run, state="running", owner=replace(Owner.current(), started=-1000.0))
+    with pytest.raises(RunError, match="the engine of 'r-s0' is gone; `crild resume r-s0` goes on with it"):
+        stop(run)
+
+
+def test_a_process_that_was_given_the_owners_id_is_never_signalled(folder: Path) -> None:
+    run = make(folder, "r")
+    innocent = os.fork()
+    if innocent == 0:
+        signal.pause()
+        os._exit(0)
+    try:
+        owner = replace(Owner.current(), pid=innocent, started=(start_time(innocent) or 0.0) - 50.0)
+        pretend(run, state="running", owner=owner)
+        for ask in (stop, kill, preempt):
+            with pytest.raises(RunError, match="is gone"):
+                ask(run)
+        assert start_time(innocent) is not None
+    finally:
+        os.kill(innocent, signal.SIGKILL)
+        os.waitpid(innocent, 0)
+
+
+def test_an_engine_on_another_host_is_named(folder: Path) -> None:
+    run = make(folder, "r")
+    pretend(run, state="running", owner=Owner("node7.cluster", 4242, 1.0, "other", ""))
+    with pytest.raises(
+        RunError, match=r"is process 4242 on 'node7.cluster', out of reach from here: stop the run there"
+    ):
+        stop(run)
+
+
+def test_a_stop_waits_for_an_engine_that_is_just_starting(folder: Path) -> None:
+    run = make(folder, "r", "slow long")
+    start_engine(run, command=COMMAND, wait=0.0)
+    assert read_status(run).state == "created"
+    stop(run)
+    assert reached(run, "stopped")
+
+
+def test_a_queued_run_is_simply_taken_off(folder: Path) -> None:
+    for name, ask in (("a", stop), ("b", kill)):
+        run = make(folder, name, state="queued", queue="gone")
+        assert read_run(run).state == "lost"
+        ask(run)
+        assert read_status(run).state == "stopped"
+
+
+def test_a_damaged_run_is_a_sentence(folder: Path) -> None:
+    run = make(folder, "r")
+    (run / "status.json").write_text("{")
+    with pytest.raises(RunError, match="not complete JSON"):
+        stop(run)
+
+
+def test_a_stalled_engine_can_be_killed(folder: Path) -> None:
+    run = make(folder, "r", "long")
+    pid = start_engine(run, command=COMMAND)
+    os.kill(pid, signal.SIGSTOP)
+    kill(run)
+    assert read_status(run).state == "stopped"
+    update_status(run, best=1.0)  # and the run is free

@@ -1,0 +1,197 @@
+"""How presets merge: what replaces what, and which file and line is remembered for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine.preset.load import load_preset
+from engine.preset.schema import Objective
+from tests.preset.support import MINIMAL, load, problems, refused, write
+
+
+def test_tables_merge_key_by_key_and_stages_by_name(tmp_path: Path) -> None:
+    write(tmp_path, MINIMAL + "[train]\nepochs = 7\nclip = 0.5\n", "base.toml")
+    loaded = load(
+        tmp_path,
+        'extends = "base.toml"\n[train]\nclip = 2\n[[stage]]\nname = "kd"\nsteps = 9\n'
+        '[[stage]]\nname = "more"\nobjectives = { labels = 1 }\n',
+    )
+    preset = loaded.preset
+    assert (preset.train.epochs, preset.train.clip) == (7.0, 2.0)
+    assert [stage.name for stage in preset.stage] == ["ild", "kd", "more"]
+    assert (preset.stage[1].steps, preset.stage[1].temperature) == (9, 2.0)
+    assert preset.stage[1].epochs is None, "steps displace inherited epochs"
+    assert loaded.refs == ("mine.toml",)
+
+
+def test_each_key_remembers_the_file_and_line_that_set_it(tmp_path: Path) -> None:
+    write(tmp_path, MINIMAL + "[train]\nepochs = 7\n", "base.toml")
+    loaded = load(tmp_path, 'extends = "base.toml"\n\n[[stage]]\nname = "kd"\nsteps = 9\n', "train.clip=3")
+    assert loaded.place("train.epochs").file == "base.toml"
+    assert loaded.place("train.epochs").line == (MINIMAL + "[train]\nepochs").count("\n") + 1
+    assert (loaded.place("stage.kd.steps").file, loaded.place("stage.kd.steps").line) == ("mine.toml", 5)
+    assert loaded.place("stage.kd.temperature").file == "base.toml"
+    assert (loaded.place("train.clip").file, loaded.place("train.clip").line) == ("--set train.clip=3", None)
+    assert loaded.place("train.never_set").file == "base.toml", "of its table"
+    assert loaded.place("nowhere.at.all").file == "mine.toml"
+
+
+def test_objectives_mixup_consistency_and_data_replace_as_wholes(tmp_path: Path) -> None:
+    write(tmp_path, MINIMAL, "base.toml")
+    preset = load(
+        tmp_path,
+        'extends = "base.toml"\n[[stage]]\nname = "ild"\nobjectives = { cls = 1 }\nmixup = { unpaired = "whole" }\n'
+        'consistency = {}\ndata = { corpus = "org/words" }\n',
+    ).preset
+    stage = preset.stage[0]
+    assert stage.objectives == {"cls": 1.0}
+    assert stage.mixup
+    assert (stage.mixup.alpha, stage.mixup.unpaired) == (1.0, "whole")
+    assert stage.consistency
+    assert stage.consistency.weight == 0.1
+
+
+def test_false_switches_mixup_consistency_and_finetune_off(tmp_path: Path) -> None:
+    write(tmp_path, MINIMAL, "base.toml")
+    loaded = load(
+        tmp_path,
+        'extends = "base.toml"\n[teacher]\nmodel = "org/model"\nfinetune = false\n'
+        '[[stage]]\nname = "ild"\nmixup = false\nconsistency = false\n',
+    )
+    assert loaded.preset.teacher.finetune is None
+    assert "finetune" not in loaded.document["teacher"]
+    assert loaded.preset.stage[0].mixup is False
+    assert loaded.preset.stage[0].consistency is False
+
+
+def test_false_takes_back_any_optional_key_but_no_boolean_or_required_one(tmp_path: Path) -> None:
+    write(tmp_path, MINIMAL.replace("[teacher]", "examples = 9\n[teacher]") + "patience = 3\nkeep_best = true\n", "base.toml")
+    preset = load(
+        tmp_path,
+        'extends = "base.toml"\n[task]\nexamples = false\n[[stage]]\nname = "kd"\npatience = false\nepochs = false\n'
+        "keep_best = false\n",
+    ).preset
+    assert preset.task.examples is None
+    assert (preset.stage[1].patience, preset.stage[1].epochs, preset.stage[1].keep_best) == (None, None, False)
+    assert problems(tmp_path, 'extends = "base.toml"\n[train]\nepochs = false\n') == [
+        "mine.toml:3: train.epochs must be a number above 0, not false"
+    ]
+
+
+def test_stages_selects_and_orders(tmp_path: Path) -> None:
+    write(tmp_path, MINIMAL, "base.toml")
+    text = 'extends = "base.toml"\nstages = ["more", "ild"]\n[[stage]]\nname = "more"\nobjectives = { labels = 1 }\n'
+    assert [stage.name for stage in load(tmp_path, text).preset.stage] == ["more", "ild"]
+    assert [stage.name for stage in load(tmp_path, 'extends = "base.toml"\nstages = "kd"').preset.stage] == ["kd"]
+    assert problems(tmp_path, 'extends = "base.toml"\nstages = ["kdd", "ild", "ild", "zz"]\n') == [
+        'mine.toml:2: there is no stage "kdd"; did you mean "kd"?',
+        'mine.toml:2: stages names "ild" twice',
+        'mine.toml:2: there is no stage "zz"; the stages are "ild" and "kd"',
+    ]
+
+
+def test_a_list_merges_from_left_to_right_and_a_shared_base_counts_once(tmp_path: Path) -> None:
+    write(tmp_path, MINIMAL + "[train]\nepochs = 1\nclip = 1\n", "base.toml")
+    write(tmp_path, 'extends = "base.toml"\n[train]\nepochs = 2\n', "left.toml")
+    write(tmp_path, 'extends = "base.toml"\n[train]\nclip = 3\n', "right.toml")
+    preset = load(tmp_path, 'extends = ["left.toml", "right.toml"]\n').preset
+    assert (preset.train.epochs, preset.train.clip) == (2.0, 3.0), "base does not undo what left says"
+    preset = load_preset(["right.toml", "left.toml"], base=tmp_path).preset
+    assert (preset.train.epochs, preset.train.clip) == (2.0, 3.0)
+
+
+def test_extends_is_relative_to_the_file_that_says_it(tmp_path: Path) -> None:
+    write(tmp_path, MINIMAL, "shared/base.toml")
+    write(tmp_path, 'extends = "../shared/base.toml"\nseed = 5\n', "mine/run.toml")
+    assert load_preset(["mine/run.toml"], base=tmp_path).preset.seed == 5
+
+
+def test_a_circle_is_an_error_that_shows_it(tmp_path: Path) -> None:
+    write(tmp_path, 'extends = "b.toml"', "a.toml")
+    write(tmp_path, '\nextends = ["c.toml"]', "b.toml")
+    write(tmp_path, 'extends = "./a.toml"', "c.toml")
+    (problem,) = refused(tmp_path, ["a.toml"])
+    assert str(problem) == (
+        "c.toml:1: presets extend each other in a circle: a.toml extends b.toml extends c.toml extends a.toml"
+    )
+
+
+def test_naming_another_task_or_teacher_drops_what_was_said_of_the_one_before(tmp_path: Path) -> None:
+    text = (
+        '[task]\nname = "custom"\nkind = "regression"\nfiles = { train = "a.csv", dev = "b.csv" }\nmax_length = 9\n'
+        '[teacher]\nmodel = "org/one"\nrevision = "abc"\nlabels = ["a", "b"]\nfinetune = { epochs = 9 }\n'
+        '[student]\ninit = "scratch"\nhidden_size = 64\nheads = 2\n'
+        '[[stage]]\nname = "kd"\nobjectives = { logits = 1 }\n'
+    )
+    preset = load(tmp_path, text, "task.name=rte", "teacher.model=org/two", "student.init=teacher").preset
+    assert (preset.task.files, preset.task.kind, preset.task.max_length) == (None, None, 9)
+    assert (preset.teacher.revision, preset.teacher.labels) == (None, None)
+    assert preset.teacher.finetune is not None
+    assert preset.teacher.finetune.epochs == 9.0
+    assert (preset.student.hidden_size, preset.student.heads) == (None, None)
+    same = load(tmp_path, text, "teacher.model=org/one").preset
+    assert same.teacher.revision == "abc", "the same model again changes nothing"
+
+
+def test_a_glue_folder_outlives_another_glue_task_but_not_a_toy_one(tmp_path: Path) -> None:
+    text = MINIMAL.replace('"toy-entailment"', '"rte"\nsource = "./glue"')
+    assert load(tmp_path, text, "task.name=mrpc").preset.task.source == str(tmp_path / "glue")
+    assert load(tmp_path, text, "task.name=toy-sentiment").preset.task.source == "hub"
+
+
+def test_setting_one_key_of_a_whole_changes_that_key_alone(tmp_path: Path) -> None:
+    stage = load(
+        tmp_path,
+        MINIMAL,
+        "stage.ild.objectives.hidden=0.5",
+        "stage.ild.objectives.attention.mse=true",
+        "stage.ild.consistency.ramp=constant",
+        "stage.ild.mixup={ unpaired = 'whole' }",
+    ).preset.stage[0]
+    assert stage.objectives == {"attention": Objective(weight=1.0, mse=True), "hidden": 0.5}
+    assert stage.consistency
+    assert (stage.consistency.ramp, stage.consistency.weight) == ("constant", 0.2)
+    assert stage.mixup
+    assert stage.mixup.alpha == 1.0, "a table given as a value replaces the whole"
+
+
+def test_setting_a_key_of_an_absent_table_opens_it(tmp_path: Path) -> None:
+    preset = load(
+        tmp_path,
+        MINIMAL,
+        "stage.kd.mixup.alpha=0.3",
+        "teacher.architecture.layers=2",
+        "baseline.enabled=true",
+        "stage.kd.data.corpus=org/words",
+    ).preset
+    assert preset.stage[1].mixup
+    assert preset.stage[1].mixup.alpha == 0.3
+    assert preset.teacher.architecture is not None
+    assert preset.teacher.architecture.layers == 2
+    assert preset.baseline.enabled
+
+
+def test_a_task_preset_adds_its_description(tmp_path: Path) -> None:
+    write(tmp_path, 'description = "a task"\n[task]\nname = "rte"\n', "task.toml")
+    write(tmp_path, 'description = "a method"\n' + MINIMAL, "method.toml")
+    assert load_preset(["method.toml", "task.toml"], base=tmp_path).preset.description == "a method; a task"
+    write(tmp_path, 'description = "mine"\nextends = ["method.toml", "task.toml"]', "mine.toml")
+    assert load_preset(["mine.toml"], base=tmp_path).preset.description == "mine"
+
+
+def test_a_task_preset_must_come_last_where_it_would_be_overridden(tmp_path: Path) -> None:
+    write(tmp_path, '[task]\nname = "mrpc"\n', "task.toml")
+    write(tmp_path, MINIMAL, "method.toml")
+    (problem,) = refused(tmp_path, ["task.toml", "method.toml"])
+    assert str(problem) == (
+        'method.toml:3: "method.toml" brings a task of its own ("toy-entailment"), which would replace that of '
+        '"task.toml": name "task.toml" last'
+    )
+
+
+@pytest.mark.parametrize("key", ["extends", "stages"])
+def test_extends_and_stages_are_no_keys_of_the_result(tmp_path: Path, key: str) -> None:
+    write(tmp_path, MINIMAL, "base.toml")
+    assert key not in load(tmp_path, 'extends = "base.toml"\nstages = ["kd"]\n').document
