@@ -23,12 +23,28 @@ HEADINGS = ("Start and stop", "Watch", "Results", "Presets", "Keep order", "This
 NO_DASHBOARD = "The dashboard is not there yet: until it is, the commands above do everything."
 
 
+def in_terminal() -> bool:
+    """Whether somebody sits before a screen."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+class ReaderGoneError(Exception):
+    """Whoever read stdout has turned away; not an OSError, which typer would make a failure of."""
+
+
 class Sections(typer.core.TyperGroup):
     """A group whose help lists its commands under headings, in plain text (quick to draw, fine without colour)."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - typer's signature
         """Commands in the order in which they were added."""
         return list(self.commands)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command. Raises ReaderGoneError where its output is no longer read."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise ReaderGoneError from error
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write one list of commands for each heading."""
@@ -79,7 +95,7 @@ def crild(
     """
     if context.invoked_subcommand is None:
         print(context.get_help())
-        if sys.stdout.isatty():
+        if in_terminal():
             print(f"\n{NO_DASHBOARD}")
 
 

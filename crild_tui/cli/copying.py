@@ -33,7 +33,7 @@ def _copy_file(origin: str, target: Path) -> Path:
         if not _means_the_same(source, text, target.parent):
             raise UsageError(
                 f"{origin} names files relative to its own folder, so a copy elsewhere would mean others: put it there, "
-                f"crild presets new {source.parent / target.name} --from {origin}, or let a new file extend it"
+                f"crild presets new {Path(origin).parent / target.name} --from {origin}, or let a new file extend it"
             )
         with target.open("xb") as file:
             file.write(text)

@@ -46,10 +46,12 @@ def sentences(error: CrildError) -> list[str]:
 
 
 def _application(arguments: Sequence[str] | None) -> int:
-    from crild_tui.cli.app import application
+    from crild_tui.cli.app import ReaderGoneError, application
 
     try:
         application(args=None if arguments is None else list(arguments), prog_name="crild")
+    except ReaderGoneError:
+        return _reader_went_away()
     except SystemExit as end:  # the application ends so after help and usage errors
         code = end.code
         if code is None or isinstance(code, int):

@@ -8,11 +8,7 @@ import typer
 
 from crild_tui.cli.options import AsJson, Run, Runs, RunsDir, Yes
 
-cache = typer.Typer(
-    rich_markup_mode=None,
-    no_args_is_help=True,
-    help="Show and clear what is kept between runs: teachers, tokens.",
-)
+cache = typer.Typer(rich_markup_mode=None)
 Kinds = Annotated[
     list[str] | None,
     typer.Argument(
@@ -91,6 +87,13 @@ def prune(
     from engine.record.paths import runs_dir as folder_of
 
     prune_runs(folder_of(runs_dir), runs or [], unfinished=unfinished, teachers=teachers, yes=yes, as_json=as_json)
+
+
+@cache.callback(invoke_without_command=True)
+def cache_(context: typer.Context) -> None:
+    """Show and clear what is kept between runs: teachers, tokens."""
+    if context.invoked_subcommand is None:
+        cache_show()
 
 
 @cache.command("show")

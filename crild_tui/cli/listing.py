@@ -34,15 +34,15 @@ class Column:
 
 
 COLUMNS = (
-    Column("task", "left", 4, lambda s, _: s.task),
-    Column("method", "left", 5, lambda s, _: s.method),
-    Column("seed", "right", 6, lambda s, _: str(s.seed)),
+    Column("task", "left", 7, lambda s, _: s.task),
+    Column("method", "left", 6, lambda s, _: s.method),
+    Column("seed", "right", 5, lambda s, _: str(s.seed)),
     Column("metric", "left", 8, lambda s, _: s.metric_name or wording.NONE),
     Column("last", "right", 1, lambda s, _: wording.metric(s.last)),
     Column("best", "right", 3, lambda s, _: wording.metric(s.best)),
     Column("teacher", "right", 2, lambda s, _: wording.metric(s.teacher)),
     Column("done", "right", 0, lambda s, _: _done(s)),
-    Column("age", "right", 7, lambda s, now: wording.age(now - s.created)),
+    Column("age", "right", 4, lambda s, now: wording.age(now - s.created)),
 )
 NUMBERS = ("created", "seed", "last", "best", "teacher", "progress")
 WORDS = ("id", "state", "task", "method")

@@ -118,13 +118,18 @@ def _box() -> Box:
     return box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 
 
+def can_ask() -> bool:
+    """Whether somebody sits at a terminal."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
 def confirm(question: str, *, yes: bool) -> bool:
     """Ask on the terminal; `yes` answers beforehand. Raises UsageError where nobody can be asked."""
     from engine.errors import UsageError
 
     if yes:
         return True
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not can_ask():
         raise UsageError("this asks before it deletes, and there is no terminal to ask on: add --yes")
     print(f"{safe(question)} [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -73,7 +73,7 @@ def _splits(files: Files) -> dict[str, str]:
 def _metrics(task: Task, classes: int) -> tuple[str, ...]:
     """What is reported; that metrics suit the kind of task, the preset has seen to."""
     default = "pearson" if task.kind == "regression" else "accuracy"
-    metrics = tuple(dict.fromkeys(task.metrics or [default]))
+    metrics: tuple[str, ...] = tuple(dict.fromkeys(task.metrics)) if task.metrics else (default,)
     if "f1" in metrics and classes != 2:
         sentence = f"f1 is that of the second of two classes, and this task has {classes}; take f1_macro"
         raise DataError(sentence, key="task.metrics")

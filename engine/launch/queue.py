@@ -30,6 +30,8 @@ from engine.record.queue import QueueRecord, list_queues, queue_file, read_queue
 from engine.record.run import read_run, read_status, update_status
 from engine.record.status import ENDED, Fault
 
+WAITING = ("created", "queued")
+"""States of runs that can be put into a queue."""
 POLL = 0.5
 """Seconds between two looks at the present run."""
 GPU_POLL = 10.0
@@ -47,8 +49,8 @@ def enqueue(runs: Sequence[Path], runs_dir: Path, *, command: Sequence[str] | No
 
     The runs become "queued". The process works in a session of its own; it waits for older queues of the same runs
     directory and device, and for a busy GPU. A run that fails does not stop the ones after it. `command` replaces the
-    engine's command line (for tests). Raises UsageError for runs of another folder, RunError when the process cannot be
-    started.
+    engine's command line (for tests). Raises UsageError for runs of another folder, RunError for runs that were started
+    before and when the process cannot be started (its runs are lost then: resuming one starts it).
     """
     runs_dir = runs_dir.resolve()
     if not runs:
@@ -56,6 +58,9 @@ def enqueue(runs: Sequence[Path], runs_dir: Path, *, command: Sequence[str] | No
     for run in runs:
         if run.resolve().parent != runs_dir:
             raise UsageError(f"{str(run)!r} is no run of {str(runs_dir)!r}: a queue serves one folder of runs")
+        state = read_status(run).state
+        if state not in WAITING:
+            raise RunError(f"the run {run.name!r} cannot be queued: it is {state}")
     record = QueueRecord(
         id=f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(3).hex()}",
         created=time.time(),
@@ -69,9 +74,13 @@ def enqueue(runs: Sequence[Path], runs_dir: Path, *, command: Sequence[str] | No
         raise RunError(f"no queue can be made: {cause(error)}", file=str(file.parent)) from error
     _clear_old(runs_dir)
     write_queue(file, record)
-    for run in runs:
-        update_status(run, expect=("created", "queued"), state="queued", queue=record.id)
-    _start(file, command)
+    try:
+        for run in runs:
+            update_status(run, expect=WAITING, state="queued", queue=record.id)
+        _start(file, command)
+    except RunError:
+        write_queue(file, replace(record, state="stopped"))
+        raise
     return record.id
 
 

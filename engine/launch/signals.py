@@ -39,6 +39,8 @@ def preempt(run_dir: Path) -> None:
 def kill(run_dir: Path, *, wait: float = 10.0) -> None:
     """End the engine of a run and all its children at once, without a checkpoint; the state becomes "stopped".
 
+    The state of a run that has ended stays, when it is only its engine that does not go.
+
     Raises RunError as `stop` does, and when the engine is not gone after `wait` seconds.
     """
     if _leave_queue(run_dir):
@@ -79,9 +81,12 @@ def _reachable(run_dir: Path, verb: str) -> Owner:
         time.sleep(0.05)  # its engine is just starting
         entry = read_run(run_dir)
     status = _status(entry)
-    if status.state in ENDED or status.state in ("created", "queued"):
-        raise RunError(f"there is nothing to {verb}: the run {entry.id!r} is {entry.state}")
     owner = status.owner
+    if owner is not None and owner.pid == os.getpid() and owner.state() == "alive":
+        raise RunError(f"the engine of {entry.id!r} is this very process")
+    winding_down = verb == "kill" and owner is not None and owner.state() == "alive"
+    if (status.state in ENDED and not winding_down) or status.state in ("created", "queued"):
+        raise RunError(f"there is nothing to {verb}: the run {entry.id!r} is {entry.state}")
     if owner is not None and owner.state() == "elsewhere":
         raise RunError(f"the engine of {entry.id!r} is {owner}, out of reach from here: {verb} the run there")
     if owner is None or owner.state() == "gone":

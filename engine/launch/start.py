@@ -18,8 +18,10 @@ from engine.record.logs import last_lines
 from engine.record.paths import event_files, log_file
 from engine.record.run import read_status, update_status
 from engine.record.session import START_LOG
-from engine.record.status import Fault
+from engine.record.status import ENDED, Fault
 
+LETTING_GO = 2.0
+"""Seconds between an engine's last status and its letting go of the run."""
 START_WITHIN = 10.0
 """Seconds that a starter waits for its engine to take the run."""
 
@@ -40,15 +42,18 @@ def start_engine(
     """
     run_dir = run_dir.resolve()
     status = read_status(run_dir)
-    if held(run_dir):
-        raise RunError(busy(run_dir))
+    until = time.monotonic() + LETTING_GO
+    while held(run_dir):
+        if status.state not in ENDED or time.monotonic() > until:
+            raise RunError(busy(run_dir))
+        time.sleep(0.02)  # the engine before has said its last word, and is about to let go
     if event_files(run_dir) and not resume:
         raise RunError(f"the run {run_dir.name!r} was started before: `crild resume {run_dir.name}` goes on with it")
     log = run_dir / f".start-{os.urandom(6).hex()}.txt"
     words = list(command) if command is not None else engine_command("train")
-    child = _spawn([*words, str(run_dir)], run_dir, log)
-    keep(child)
     try:
+        child = _spawn([*words, str(run_dir)], run_dir, log)
+        keep(child)
         return _await_owner(run_dir, child, log, status.attempt, wait)
     except RunError:
         log.unlink(missing_ok=True)  # an engine that takes the run gives it its attempt's name

@@ -15,7 +15,7 @@ from transformers import (
 from engine.data.types import TaskSpec
 from engine.errors import ModelError
 from engine.models.checkpoint import Checkpoint, has_tokenizer, read_checkpoint, read_tokenizer
-from engine.models.families import Family, family_of, output_of
+from engine.models.families import Family, family_of, output_of, positions
 from engine.models.heads import fit_head
 from engine.models.hub import fetch, resolve_revision
 from engine.models.labels import align, describe, name_outputs, names_of, order_by_name
@@ -51,7 +51,7 @@ def load_teacher(
     spec: TaskSpec,
     *,
     train_texts: Iterable[str] = (),
-    max_length: int = 128,
+    max_length: int | None = None,
 ) -> LoadedModel:
     """The teacher of a preset, as it is before it is fine-tuned (if the preset fine-tunes it).
 
@@ -59,10 +59,10 @@ def load_teacher(
     drawn from `teacher.finetune.seed`, and the order of its outputs is the task's. Without, the model must know the
     task: its outputs are brought into the task's order by name.
 
-    `train_texts` and `max_length` (tokens) are read for "scratch" teachers alone: these learn their words from the
-    texts, unless `teacher.tokenizer` names others.
+    `train_texts` is read for "scratch" teachers alone: they learn their words from these, unless `teacher.tokenizer`
+    names others. `max_length` is the longest input in tokens that the model must be able to read.
 
-    Raises `ModelError` when the checkpoint is broken or unsuitable, or cannot be had.
+    Raises `ModelError` when the checkpoint is broken or unsuitable, reads less than `max_length`, or cannot be had.
     """
     if teacher.model == "scratch":
         return _scratch(teacher, spec, train_texts, max_length)
@@ -75,8 +75,10 @@ def load_teacher(
             tokenizer=teacher.tokenizer,
             trust_remote_code=teacher.trust_remote_code,
             labels=teacher.labels,
+            max_length=max_length,
         )
     found, tokenizer = _read(teacher.model, teacher.revision, teacher.tokenizer, teacher.trust_remote_code)
+    _check_length(found, teacher.model, max_length)
     _check_knows_task(found, teacher.model, spec)
     order_known, notes = _bring_into_order(found.model, teacher.model, spec, teacher.labels)
     return LoadedModel(found.model, tokenizer, found.family, order_known, notes, fresh_head=False)
@@ -92,6 +94,7 @@ def load_pretrained(
     trust_remote_code: bool = False,
     labels: list[str] | None = None,
     words: PreTrainedTokenizerBase | None = None,
+    max_length: int | None = None,
 ) -> LoadedModel:
     """A model that will be trained on the task: its head is kept where it fits the task, else drawn from `seed`.
 
@@ -100,6 +103,7 @@ def load_pretrained(
     tokenizer; `words` is taken where there is none. Raises `ModelError` as `load_teacher` does.
     """
     found, words = _read(model, revision, tokenizer, trust_remote_code, words)
+    _check_length(found, model, max_length)
     name = plain(model)
     outputs = output_of(found.model).out_features
     if f"{found.family.output}.weight" in found.fresh:
@@ -137,6 +141,15 @@ def _read(
             key="tokenizer",
         )
     return found, words
+
+
+def _check_length(found: Checkpoint, model: str, max_length: int | None) -> None:
+    there = positions(found.model.config)
+    if max_length is not None and max_length > there:
+        raise ModelError(
+            f"the model {plain(model)} reads {there} tokens at most, but task.max_length is {max_length}",
+            key="task.max_length",
+        )
 
 
 def _check_knows_task(found: Checkpoint, model: str, spec: TaskSpec) -> None:
@@ -190,7 +203,9 @@ def _order(names: tuple[str, ...], order: tuple[int, ...]) -> str:
     return ", ".join(f"{plain(names[index])} (output {index})" for index in order)
 
 
-def _scratch(teacher: schema.Teacher, spec: TaskSpec, train_texts: Iterable[str], max_length: int) -> LoadedModel:
+def _scratch(
+    teacher: schema.Teacher, spec: TaskSpec, train_texts: Iterable[str], max_length: int | None
+) -> LoadedModel:
     """A BERT that knows nothing: weights from the fine-tuning's seed, words from the texts or another tokenizer."""
     if teacher.finetune is None:  # the schema has refused it already
         raise ModelError('a teacher from "scratch" knows nothing yet: add a [teacher.finetune] table')
@@ -210,7 +225,7 @@ def _scratch(teacher: schema.Teacher, spec: TaskSpec, train_texts: Iterable[str]
         intermediate_size=shape.intermediate_size or 4 * shape.hidden_size,
         hidden_dropout_prob=shape.dropout,
         attention_probs_dropout_prob=shape.dropout,
-        max_position_embeddings=max(SCRATCH_POSITIONS, max_length),
+        max_position_embeddings=max(SCRATCH_POSITIONS, max_length or 0),
         num_labels=spec.outputs,
         pad_token_id=tokenizer.pad_token_id,
         attn_implementation="sdpa",

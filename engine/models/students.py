@@ -28,6 +28,7 @@ def make_student(
     spec: TaskSpec,
     *,
     seed: int,
+    max_length: int | None = None,
 ) -> PreTrainedModel:
     """The student of a preset, on the CPU, in fp32, in evaluation mode; the same bytes for the same seed.
 
@@ -39,7 +40,7 @@ def make_student(
     - a folder, a run or a hub id: embeddings and the kept layers of that model, its head where it fits the task
 
     `teacher_model` and `tokenizer` are the teacher's, which reads the same tokens. The generator that the run draws
-    from is left where it was. Raises `ModelError` when layers are asked for that are not there, when another model's
+    from is left where it was. `max_length` is the longest input in tokens that the student must be able to read. Raises `ModelError` when layers are asked for that are not there, when another model's
     vocabulary is not the teacher's, and as `load_pretrained` does.
     """
     if student.init == "scratch":
@@ -49,7 +50,7 @@ def make_student(
         return keep_layers(
             teacher_model, layers_kept(len(layers_of(teacher_model)), student.keep, _count(student, count))
         )
-    source = _source(student, teacher, tokenizer, spec, seed)
+    source = _source(student, teacher, tokenizer, spec, seed, max_length)
     there = len(layers_of(source.model))
     left_open = _half(there) if student.init == "pretrained" else there
     kept = layers_kept(there, student.keep, _count(student, student.layers or left_open))
@@ -158,12 +159,22 @@ def _from_scratch(
 
 
 def _source(
-    student: schema.Student, teacher: schema.Teacher, tokenizer: PreTrainedTokenizerBase, spec: TaskSpec, seed: int
+    student: schema.Student,
+    teacher: schema.Teacher,
+    tokenizer: PreTrainedTokenizerBase,
+    spec: TaskSpec,
+    seed: int,
+    max_length: int | None,
 ) -> LoadedModel:
     """The model that gives its layers, where it is not the teacher itself."""
     if student.init != "pretrained":
         return load_pretrained(
-            student_folder(student.init), spec, seed=seed, revision=student.revision, words=tokenizer
+            student_folder(student.init),
+            spec,
+            seed=seed,
+            revision=student.revision,
+            words=tokenizer,
+            max_length=max_length,
         )
     if teacher.model == "scratch":
         raise ModelError(
@@ -178,6 +189,7 @@ def _source(
         revision=teacher.revision,
         tokenizer=teacher.tokenizer,
         trust_remote_code=teacher.trust_remote_code,
+        max_length=max_length,
     )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationInfo
+
+_R = TypeVar("_R")
 
 SCHEMA_VERSION = 1
 
@@ -60,12 +62,15 @@ Evaluate = Annotated[
 Fault = tuple[tuple[str, ...], str]
 """The keys that do not go together, the one to blame first, relative to their table; and the sentence."""
 
+FIELDS_ALONE = {"rules": False}
+"""The validation context in which keys are looked at one by one, and not whether they go together."""
 
-def refuse(faults: list[Fault]) -> None:
-    """Raises one validation error that carries all of a table's faults in its context."""
-    if faults:
-        text = "; ".join(sentence for _, sentence in faults)
-        raise PydanticCustomError("faults", "{text}", {"text": text, "faults": faults})
+
+def refuse(faults: Callable[[_R], list[Fault]], record: _R, info: ValidationInfo) -> _R:
+    """The record, or one ValueError with all sentences when some of its keys do not go together."""
+    if info.context is not FIELDS_ALONE and (found := faults(record)):
+        raise ValueError("; ".join(sentence for _, sentence in found))
+    return record
 
 
 class Record(BaseModel):

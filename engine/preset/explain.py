@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from engine.preset import fields
+from engine.preset import fields, rules
+from engine.preset.base import FIELDS_ALONE
 from engine.preset.positions import KeyPath
 from engine.preset.schema import Preset
 from engine.preset.text import listed, nearest, plain, shown
@@ -25,36 +26,60 @@ class Problem:
     sentence: str
 
 
+_STAND_INS: dict[str, Any] = {
+    # What stands where a required key is missing, so that the rest can be looked at.
+    "task": {"name": "rte"},
+    "teacher": {"model": "stand/in"},
+    "stage": [{"name": "stand-in", "objectives": {"logits": 1.0}}],
+    "name": "rte",
+    "model": "stand/in",
+    "objectives": {"logits": 1.0},
+    "train": "stand-in",
+    "dev": "stand-in",
+    "corpus": "stand/in",
+}
+
+
 def validate(document: Mapping[str, Any], labels: Sequence[str]) -> tuple[Preset | None, list[Problem]]:
     """The preset, or None and everything that is wrong with the merged document.
 
     `labels` name the stages in paths: their names, or what stands in for a name that is missing.
-    What is found wrong is taken out and the rest is looked at again, because keys that do not go together are only
-    seen once each of them is sound alone. What depends on something that was taken out is not reported.
+    Keys are looked at one by one first; what is wrong is taken out, or replaced where it is required, and then it is
+    seen which keys do not go together. What depends on a key that was taken out or replaced is not reported.
     """
+    try:
+        return Preset.model_validate(document), []
+    except ValidationError:
+        pass  # why, is found out step by step
     rest = copy.deepcopy(dict(document))
     problems: dict[Problem, None] = {}
     touched: set[KeyPath] = set()  # keys whose value is not what the user wrote any more
+
+    def report(problem: Problem, needs: Sequence[KeyPath]) -> None:
+        if not any(_overlap(need, other) for need in needs for other in touched):
+            problems[problem] = None
+
     while True:
         try:
-            preset = Preset.model_validate(rest)
+            preset = Preset.model_validate(rest, context=FIELDS_ALONE)
+            break
         except ValidationError as error:
             details = error.errors(include_url=False)
-        else:
-            return (None if problems else preset), list(problems)
-        repaired = False
+        changed = False
         for detail in details:
             path = _path(detail, labels)
-            for problem, needs in _problems(detail, path, labels):
-                if not any(_overlap(need, other) for need in needs for other in touched):
-                    problems[problem] = None
-            if detail["type"] != "faults" and not _is_missing(detail, path):
-                taken = _take_out(rest, path, labels)
-                repaired = repaired or taken is not None
-                if taken is not None and detail["type"] != "extra_forbidden":
-                    touched.add(taken)
-        if not repaired:
-            return None, list(problems)
+            problem = _problem(detail, path, labels)
+            report(problem, [problem.path])
+            taken = _put_in(rest, path, labels) if _is_missing(detail, path) else _take_out(rest, path, labels)
+            changed = changed or taken is not None
+            if taken is not None and detail["type"] != "extra_forbidden":
+                touched.add(taken)
+        if not changed:
+            return None, list(problems)  # nothing left that could be taken out
+    for path, (keys, sentence) in rules.all_faults(preset, labels or ["stand-in"]):
+        needs = [(*path, *key.split(".")) for key in keys]
+        report(Problem(needs[0], f"{_where(path)}{sentence}"), needs)
+    return None, list(problems)
 
 
 def _path(detail: ErrorDetails, labels: Sequence[str]) -> KeyPath:
@@ -71,20 +96,14 @@ def _overlap(one: KeyPath, other: KeyPath) -> bool:
     return one[: len(other)] == other[: len(one)]
 
 
-def _problems(detail: ErrorDetails, path: KeyPath, labels: Sequence[str]) -> list[tuple[Problem, list[KeyPath]]]:
-    """The problems that one of pydantic's errors stands for, each with the keys that it depends on."""
-    if detail["type"] == "faults":
-        found = []
-        for keys, sentence in detail["ctx"]["faults"]:
-            needs = [(*path, *str(key).split(".")) for key in keys]
-            found.append((Problem(needs[0], f"{_where(path)}{sentence}"), needs))
-        return found
+def _problem(detail: ErrorDetails, path: KeyPath, labels: Sequence[str]) -> Problem:
+    """What one of pydantic's errors says to the user."""
     if _is_missing(detail, path):
-        return [(Problem(path, _missing(path, labels)), [path])]
+        return Problem(path, _missing(path, labels))
     if detail["type"] == "extra_forbidden" or detail["loc"][-1] == "[key]":
-        return [(Problem(path, unknown_key(path)), [path])]
+        return Problem(path, unknown_key(path))
     keys = tuple(part for part in path if not isinstance(part, int))
-    return [(Problem(keys, _wrong(path, keys, detail["input"])), [keys])]
+    return Problem(keys, _wrong(path, keys, detail["input"]))
 
 
 def _is_missing(detail: ErrorDetails, path: KeyPath) -> bool:
@@ -133,6 +152,16 @@ def _wrong(path: KeyPath, keys: KeyPath, found: object) -> str:
     sentence = f"{plain(dotted(keys))} must be {fields.expected(path)}{inside} {shown(found)}"
     near = nearest(found, fields.words_at(keys)) if isinstance(found, str) else None
     return f"{sentence}; did you mean {shown(near)}?" if near is not None else sentence
+
+
+def _put_in(document: dict[str, Any], path: KeyPath, labels: Sequence[str]) -> KeyPath:
+    """Puts a stand-in where a required key is missing."""
+    table: Any = document
+    for depth, part in enumerate(path[:-1]):
+        table = table[labels.index(str(part)) if depth == 1 and path[0] == "stage" else part]
+    stage_name = len(path) == 3 and path[0] == "stage" and path[-1] == "name"
+    table[path[-1]] = f"stand-in-{labels.index(str(path[1]))}" if stage_name else copy.copy(_STAND_INS[str(path[-1])])
+    return path
 
 
 def _take_out(document: dict[str, Any], path: KeyPath, labels: Sequence[str]) -> KeyPath | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +95,7 @@ class _Reader:
         """Adds the layers of one ref to the chain; `above` are the files that led here through `extends`."""
         try:
             path = locate(ref, folder, place)
-            identity = path.resolve()
+            identity = Path(os.path.realpath(path))  # resolve() stumbles over links in a circle
             if place is not None and identity in above:
                 self.problems.append(self._circle(place, (*above[above.index(identity) :], identity)))
             if identity in self.seen:

@@ -36,7 +36,11 @@ def read_overrides(overrides: Sequence[str], stages: Sequence[str], folder: Path
             continue
         if path == ("stages",):
             words = value if isinstance(value, list) else [value]
-            selected = tuple((str(word), place) for word in words)
+            if words and all(isinstance(word, str) for word in words):
+                selected = tuple((word, place) for word in words)
+            else:
+                sentence = f"stages must be a list of names of stages, not {shown(value)}"
+                problems.append(CrildError(sentence, file=place.file, key="stages"))
         else:
             _put(root, path, _node(value, place), place)
     return Layer(root, "--set", folder, stages=selected)
@@ -71,8 +75,8 @@ def _check_stage(path: KeyPath, stages: Sequence[str]) -> None:
     known = f"the stages are {listed((shown(stage) for stage in stages), 'and')}"
     if len(path) > 1 and name in stages:
         raise ValueError(f"say which key of the stage: --set stage.{name}.epochs=5")
-    if len(path) == 2 and nearest(name, stages) is None:
-        raise ValueError(f"say which stage: --set stage.{stages[0]}.{name}=...; {known}")
+    if len(path) == 1 or (len(path) == 2 and nearest(name, stages) is None):
+        raise ValueError(f"say which stage: --set stage.{stages[0]}.{name or 'epochs'}=...; {known}")
     near = nearest(name, stages)
     hint = f"did you mean {shown(near)}?" if near else known
     raise ValueError(f"there is no stage {shown(name)}; {hint}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from engine.preset.base import (
@@ -15,9 +15,29 @@ from engine.preset.base import (
     Fault,
     ObjectiveName,
 )
+from engine.preset.positions import KeyPath
 
 if TYPE_CHECKING:
     from engine.preset.schema import Architecture, Objective, Preset, Stage, Student, Task, Teacher
+
+
+def all_faults(preset: Preset, labels: Sequence[str]) -> Iterator[tuple[KeyPath, Fault]]:
+    """Every fault of a preset, with the path of its table; `labels` name the stages in paths."""
+    found: list[tuple[KeyPath, list[Fault]]] = [
+        ((), of_preset(preset)),
+        (("task",), of_task(preset.task)),
+        (("teacher",), of_teacher(preset.teacher)),
+        (("student",), of_student(preset.student)),
+    ]
+    if preset.teacher.architecture is not None:
+        found.append((("teacher", "architecture"), of_architecture(preset.teacher.architecture)))
+    for label, stage in zip(labels, preset.stage, strict=True):
+        found.append((("stage", label), of_stage(stage)))
+        if not isinstance(stage.data, str) and hasattr(stage.data, "task"):
+            found.append((("stage", label, "data", "task"), of_task(stage.data.task)))
+    for path, faults in found:
+        for fault in faults:
+            yield path, fault
 
 
 def of_task(task: Task) -> list[Fault]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, ValidationInfo, model_validator
 
 from engine.preset import rules
 from engine.preset.base import (
@@ -124,9 +124,8 @@ class Task(Record):
     """Share of training labels that are replaced: by another class, or for scores by another example's score."""
 
     @model_validator(mode="after")
-    def _keys_fit_the_task(self) -> Self:
-        refuse(rules.of_task(self))
-        return self
+    def _keys_fit_the_task(self, info: ValidationInfo) -> Self:
+        return refuse(rules.of_task, self, info)
 
 
 class Architecture(Record):
@@ -144,9 +143,8 @@ class Architecture(Record):
     """Of hidden states and attention, while training."""
 
     @model_validator(mode="after")
-    def _heads_divide_width(self) -> Self:
-        refuse(rules.of_architecture(self))
-        return self
+    def _heads_divide_width(self, info: ValidationInfo) -> Self:
+        return refuse(rules.of_architecture, self, info)
 
 
 class Finetune(Record):
@@ -193,9 +191,8 @@ class Teacher(Record):
     """Leave out for a model that already knows the task."""
 
     @model_validator(mode="after")
-    def _scratch_is_trained(self) -> Self:
-        refuse(rules.of_teacher(self))
-        return self
+    def _scratch_is_trained(self, info: ValidationInfo) -> Self:
+        return refuse(rules.of_teacher, self, info)
 
 
 class Student(Record):
@@ -217,9 +214,8 @@ class Student(Record):
     """Feed-forward width of a student from scratch; the teacher's, or four times a `hidden_size` that differs."""
 
     @model_validator(mode="after")
-    def _shape_fits_init(self) -> Self:
-        refuse(rules.of_student(self))
-        return self
+    def _shape_fits_init(self, info: ValidationInfo) -> Self:
+        return refuse(rules.of_student, self, info)
 
 
 class Train(Record):
@@ -398,9 +394,8 @@ class Stage(Record):
         return {name: table for name, table in tables.items() if table.weight > 0}
 
     @model_validator(mode="after")
-    def _terms_make_sense(self) -> Self:
-        refuse(rules.of_stage(self))
-        return self
+    def _terms_make_sense(self, info: ValidationInfo) -> Self:
+        return refuse(rules.of_stage, self, info)
 
 
 class Baseline(Record):
@@ -441,9 +436,8 @@ class Preset(Record):
     notify: Notify = Notify()
 
     @model_validator(mode="after")
-    def _stage_names_differ(self) -> Self:
-        refuse(rules.of_preset(self))
-        return self
+    def _stage_names_differ(self, info: ValidationInfo) -> Self:
+        return refuse(rules.of_preset, self, info)
 
     def document(self) -> dict[str, Any]:
         """The preset as plain data that TOML can hold, without what is left open."""

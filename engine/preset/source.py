@@ -59,14 +59,12 @@ def _not_there(ref: str, path: Path) -> str:
     pathlike = "/" in ref or ref.startswith((".", "~")) or ref.endswith(".toml")
     kind = "preset file" if pathlike else "shipped preset or file"
     try:
-        neighbours = [item.name for item in path.parent.iterdir() if item.suffix == ".toml"]
-    except OSError:
-        neighbours = []
-    near = nearest(path.name, [*neighbours, *shipped.names()])
-    if near is None and pathlike:
-        near = nearest(path.stem, shipped.names())
-    if near in neighbours:
-        near = str(Path(ref).parent / near)
+        neighbours = {item.stem: str(Path(ref).parent / item.name) for item in path.parent.glob("*.toml")}
+    except (OSError, ValueError):
+        neighbours = {}
+    near = nearest(path.stem, neighbours if pathlike else shipped.names())
+    near = near or nearest(path.stem, shipped.names() if pathlike else neighbours)
+    near = neighbours.get(near or "", near)
     hint = f"did you mean {shown(near)}?" if near else f"shipped are {', '.join(shipped.names())}"
     return f"there is no {kind} {shown(ref)}; {hint}"
 
@@ -151,6 +149,8 @@ def _syntax(error: tomli.TOMLDecodeError, text: str) -> str:
         word = rest.split("#")[0].strip()
         if word in ("True", "False"):
             return f"{sentence}; write {word.lower()}"
+        if "=" in word:
+            return f"{sentence}, in {shown(line.strip())}; perhaps a list above is not closed"
         return f"{sentence} {shown(word, 40)[1:-1]}; text stands in quotes"
     if error.msg == "Invalid value":
         return f"{sentence}; a value belongs after the ="

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
-import unicodedata
 from collections.abc import Iterable
-
-_UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})  # controls, direction marks, halves of pairs, unknown
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
@@ -28,11 +25,9 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
 
 def plain(text: str) -> str:
     r"""The text with everything escaped that could steer a terminal or break a line: `\n`, `\x1b`, `\u202e`."""
-    if text.isascii() and text.isprintable():
+    if text.isprintable():
         return text
-    return "".join(
-        _escaped(character) if unicodedata.category(character) in _UNSAFE else character for character in text
-    )
+    return "".join(character if character.isprintable() else _escaped(character) for character in text)
 
 
 def _escaped(character: str) -> str:

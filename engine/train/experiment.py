@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,19 +13,24 @@ from accelerate import Accelerator
 from torch import nn
 from transformers import PreTrainedModel
 
+from engine.data.hub import resolve_revision as data_commit
 from engine.data.load import inputs_for, load_task
 from engine.data.tokens import TokenSet, tokenise
 from engine.data.types import TaskData
 from engine.errors import UsageError
 from engine.evaluate.metrics import majority
 from engine.models.export import save_model
+from engine.models.hub import resolve_revision as model_commit
 from engine.models.load import LoadedModel, load_teacher
 from engine.models.students import make_student
 from engine.preset.schema import Preset, Stage
+from engine.preset.write import dump
 from engine.record.environment import add_environment
-from engine.record.files import write_json
+from engine.record.files import write_atomic, write_json
+from engine.record.paths import PRESET
 from engine.record.session import RunSession
 from engine.train import checkpoint, hardware, results, seeding
+from engine.train.card import model_card
 from engine.train.checkpoint import Checkpoint
 from engine.train.evaluating import Dev, Labels
 from engine.train.logits import teacher_logits
@@ -126,6 +132,26 @@ def new_student(materials: Materials, teacher: PreTrainedModel) -> PreTrainedMod
     return student.requires_grad_(True).to(materials.device)
 
 
+def pin(run_dir: Path, preset: Preset) -> Preset:
+    """The preset with the commits that its hub models and data stand at now, written down so that the run can be
+    repeated; what is local, or pinned already, stays as it is."""
+    commits = {"task": data_commit(preset.task), "teacher": None, "student": None}
+    if preset.teacher.model != "scratch":
+        commits["teacher"] = model_commit(preset.teacher.model, preset.teacher.revision)
+    if preset.student.init not in ("teacher", "pretrained", "scratch"):
+        commits["student"] = model_commit(preset.student.init, preset.student.revision)
+    changes = {
+        name: getattr(preset, name).model_copy(update={"revision": commit})
+        for name, commit in commits.items()
+        if commit is not None and commit != getattr(preset, name).revision
+    }
+    if not changes:
+        return preset
+    pinned = preset.model_copy(update=changes)
+    write_atomic(run_dir / PRESET, dump(pinned))
+    return pinned
+
+
 def run(run_dir: Path, preset: Preset, session: RunSession) -> dict[str, Any]:
     """Do what is left of a run, from its newest checkpoint; returns the results document.
 
@@ -134,6 +160,7 @@ def run(run_dir: Path, preset: Preset, session: RunSession) -> dict[str, Any]:
     found = checkpoint.newest(run_dir)
     threads = hardware.set_threads(preset.train.threads or (found.state["threads"] if found else None))
     accelerator = hardware.make_accelerator(preset.train)
+    preset = pin(run_dir, preset)
     add_environment(run_dir, **hardware.environment(accelerator, threads))
     session.update(device=str(accelerator.device))
     return Experiment(run_dir, session, gather(preset, accelerator)).go()
@@ -207,6 +234,9 @@ class Experiment:
             baseline=measured.get("baseline"),
             stages=self.finished,
         )
+        found |= {"seconds": round(sum(stage["seconds"] for stage in self.finished.values()), 1)}
+        found |= {"command": f"crild run {shlex.quote(str(self.run_dir / PRESET))}"}
+        write_atomic(folder / "README.md", model_card(materials.preset, found, materials.data.spec.labels))
         results.write(self.run_dir, found)
         return found
 

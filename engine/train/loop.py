@@ -136,7 +136,6 @@ class _StageRun:
         self.models, self.tokens, self.losses, self.evaluate = models, tokens, losses, evaluate
         self.session = around.session
         self.device = around.accelerator.device
-        self.rank, self.world = around.accelerator.process_index, around.accelerator.num_processes
         self.total = settings.total_steps(len(tokens))
         self.per_epoch = settings.steps_per_epoch(len(tokens))
         self.optimiser = Optimiser(
@@ -193,14 +192,12 @@ class _StageRun:
         if settings.consistency:
             weight = settings.consistency.weight * consistency.ramp(step + 1, self.total, settings.consistency.ramp)
         counts = Counts.of(self.tokens.lengths[rows], mixed=lam is not None)
-        parts = self._parts(rows)
-        for micro, part in enumerate(parts[self.rank :: self.world]):
-            seeding.seed_torch(seed, seeding.DROPOUT, stage, step, micro, self.rank)
+        for micro, part in enumerate(self._parts(rows)):
+            seeding.seed_torch(seed, seeding.DROPOUT, stage, step, micro)
             losses = self.losses(part.to(self.device), counts, lam, weight)
             torch.autograd.backward(losses.total)
             self.window.add(losses, weight)
         self.losses.end_step()
-        self._reduce_gradients()
         rate = learning_rate(
             step, self.total, peak=settings.learning_rate, warmup=settings.warmup, schedule=settings.schedule
         )
@@ -226,15 +223,7 @@ class _StageRun:
 
     def _parts(self, rows: np.ndarray) -> list[Batch]:
         batch = collate(self.tokens, rows, pad_id=self.around.pad_id)
-        parts = self.settings.accumulate * self.world
-        return batch.mirrored_parts(parts) if parts > 1 else [batch]
-
-    def _reduce_gradients(self) -> None:
-        """Sum over processes: each divided its part by the count of the whole step."""
-        if self.world > 1:
-            for parameter in self.optimiser.parameters:
-                if parameter.grad is not None:
-                    parameter.grad = self.around.accelerator.reduce(parameter.grad, reduction="sum")
+        return batch.mirrored_parts(self.settings.accumulate) if self.settings.accumulate > 1 else [batch]
 
     def _check_finite(self) -> None:
         bad = int(self.optimiser.bad.item())
@@ -357,7 +346,7 @@ class _StageRun:
         return time.monotonic() - self.saved_time >= 60 * train.checkpoint_minutes
 
     def _save(self) -> None:
-        if self.saved_at == self.progress.step or not self.around.accelerator.is_main_process:
+        if self.saved_at == self.progress.step:
             return
         self._check_finite()
         with self.window.paused():

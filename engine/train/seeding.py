@@ -12,7 +12,7 @@ ORDER, MIXUP, DROPOUT, HEAD, PROJECTION, CORPUS = range(6)
 
 
 def key(seed: int, purpose: int, stage: str, *place: int) -> list[int]:
-    """The entropy of one draw: (seed, purpose, stage, place...); place is an epoch, or step, micro-step and rank."""
+    """The entropy of one draw: (seed, purpose, stage, place...); place is an epoch, or a step and its micro-step."""
     return [seed, purpose, zlib.crc32(stage.encode()), *place]
 
 

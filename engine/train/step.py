@@ -27,7 +27,7 @@ Autocast = Callable[[], AbstractContextManager[object]]
 
 @dataclass(frozen=True)
 class Counts:
-    """Real positions of one optimiser step, over all its micro-batches and processes."""
+    """Real positions of one optimiser step, over all its micro-batches."""
 
     tokens: int
     """Of the input that the models saw: under mixup the union of two sentences."""

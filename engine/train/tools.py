@@ -28,7 +28,7 @@ from engine.train.logits import can_be_kept
 from engine.train.optim import Optimiser
 from engine.train.settings import StageSettings
 from engine.train.step import Counts, Models, StepLosses, bound_terms
-from engine.train.teacher import Cached, cache_key
+from engine.train.teacher import Cached, cache_key, settle_order
 from engine.train.window import memory
 
 TIMED_STEPS = 3
@@ -47,13 +47,14 @@ def evaluate(request: dict[str, Any]) -> dict[str, Any]:
     dev = {split: tokenise(rows, loaded.tokenizer, preset.task.max_length) for split, rows in data.dev.items()}
     sets = Dev(data.spec, dev, int(loaded.tokenizer.pad_token_id or 0), device)
     model = loaded.model.to(device).eval()
+    note = settle_order(loaded, data.spec, dev[sets.primary], device=device, pad_id=sets.pad_id)
     return {
         "model": request["model"],
         "task": data.spec.name,
         "metric": data.spec.primary,
         "splits": {split: {"metrics": sets.metrics(model, split), "examples": len(dev[split])} for split in dev},
         "parameters": parameters(model),
-        "notes": list(loaded.notes),
+        "notes": [*loaded.notes, *([note] if note else [])],
     }
 
 

@@ -77,11 +77,12 @@ def make_run(
     state: str = "finished",
     preset: str = PRESET,
     results: dict[str, Any] | None = None,
+    tags: tuple[str, ...] = (),
     **fields: Any,
 ) -> Path:
     """A run directory in some state, with one attempt's events where the state says that it was started."""
     known: dict[str, Any] = {"seed": 1, "task": "rte", "method": "crild", "preset": "crild+rte", **fields}
-    run_dir = create_run(runs_dir, preset, name=name, environment={"command": ["crild"]}, **known)
+    run_dir = create_run(runs_dir, preset, name=name, tags=tags, environment={"command": ["crild"]}, **known)
     if state in ("created", "queued"):
         return run_dir if state == "created" else _with(run_dir, state="queued")
     _write_events(run_dir)

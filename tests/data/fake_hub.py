@@ -13,11 +13,13 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+OLDER = "fedcba9876543210fedcba9876543210fedcba98"
+REVISIONS = {"main": COMMIT, COMMIT: COMMIT, "v1": OLDER, OLDER: OLDER}
 
 
 @contextmanager
 def fake_hub(folder: Path) -> Iterator[tuple[str, list[str]]]:
-    """Serves the files in folder/<owner>/<name>; gives its address and the list of requests, which grows."""
+    """Serves the files in folder/<owner>/<name>, and of OLDER in folder/<owner>/<name>@OLDER; gives its address and the list of requests, which grows."""
     requests: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -64,35 +66,43 @@ def respond(folder: Path, path: str, sent: bytes) -> Answer:
     parts = path.strip("/").split("/")
     api = parts[0] == "api"
     parts = parts[1:] if api else parts
+    if "broken" in parts:
+        return 503, {}, b""
     if parts[0] != "datasets" or len(parts) < 3 or not (folder / parts[1] / parts[2]).is_dir():
         return _error(404, "RepoNotFound")
-    root = folder / parts[1] / parts[2]
-    rest = parts[3:]
+    action, revision = [*parts[3:5], "", "main"][:2] if parts[3:] else ("", "main")
+    commit = REVISIONS.get(revision)
+    if commit is None:
+        return _error(404, "RevisionNotFound")
+    root = folder / parts[1] / (parts[2] if commit == COMMIT else f"{parts[2]}@{OLDER}")
+    inside = "/".join(parts[5:])
     if not api:
-        return _resolve(root, rest)
-    if not rest or rest[0] == "revision":
-        if rest[1:] and rest[1] not in ("main", COMMIT):
-            return _error(404, "RevisionNotFound")
-        info = {"id": f"{parts[1]}/{parts[2]}", "sha": COMMIT, "private": False, "gated": False, "tags": [], "downloads": 0,
-                "siblings": [{"rfilename": entry["path"]} for entry in _entries(root, "")]}  # fmt: skip
-        return _json(info)
-    if rest[0] == "tree":
-        entries = _entries(root, "/".join(rest[2:]))
-        return _json(entries) if entries else _error(404, "EntryNotFound")
-    if rest[0] == "paths-info":
+        return _resolve(root / inside, commit)
+    if action in ("", "revision"):
+        siblings = [{"rfilename": entry["path"]} for entry in _entries(root, "")]
+        info = {
+            "id": f"{parts[1]}/{parts[2]}",
+            "sha": commit,
+            "private": False,
+            "gated": False,
+            "tags": [],
+            "downloads": 0,
+        }
+        return _json({**info, "siblings": siblings}, commit)
+    if action == "tree":
+        entries = _entries(root, inside)
+        return _json(entries, commit) if entries else _error(404, "EntryNotFound")
+    if action == "paths-info":
         wanted = json.loads(sent)["paths"]
-        return _json([entry for entry in _entries(root, "") if entry["path"] in wanted])
+        return _json([entry for entry in _entries(root, "") if entry["path"] in wanted], commit)
     return _error(404, "EntryNotFound")
 
 
-def _resolve(root: Path, rest: list[str]) -> Answer:
-    file = root / "/".join(rest[2:])
-    if rest[0] != "resolve" or rest[1] not in ("main", COMMIT):
-        return _error(404, "RevisionNotFound")
+def _resolve(file: Path, commit: str) -> Answer:
     if not file.is_file():
-        return _error(404, "EntryNotFound", {"X-Repo-Commit": COMMIT})
+        return _error(404, "EntryNotFound", {"X-Repo-Commit": commit})
     content = file.read_bytes()
-    headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": COMMIT}
+    headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": commit}
     return 200, {**headers, "Content-Type": "application/octet-stream"}, content
 
 
@@ -110,8 +120,8 @@ def _entries(root: Path, under: str) -> list[dict[str, Any]]:
     return found
 
 
-def _json(value: Any) -> Answer:
-    return 200, {"Content-Type": "application/json", "X-Repo-Commit": COMMIT}, json.dumps(value).encode()
+def _json(value: Any, commit: str) -> Answer:
+    return 200, {"Content-Type": "application/json", "X-Repo-Commit": commit}, json.dumps(value).encode()
 
 
 def _error(status: int, code: str, headers: dict[str, str] | None = None) -> Answer:

@@ -20,7 +20,7 @@ from engine.data.hub import load_hub
 from engine.errors import DataError
 from engine.preset.schema import Task
 
-from .fake_hub import COMMIT, fake_hub
+from .fake_hub import COMMIT, OLDER, fake_hub
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -101,12 +101,14 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, list
     for split, values in scores.items():
         rows = {"sentence1": ["one"] * len(values), "sentence2": ["two"] * len(values)}
         parquet(glue / "stsb" / f"{split}-0.parquet", **rows, label=values)
+    names = {"rte": ["entailment", "not_entailment"]}
     (glue / "README.md").write_text(
-        card(
-            {"rte": ["train", "validation", "test"], "stsb": ["train", "validation"]},
-            {"rte": ["entailment", "not_entailment"]},
-        )
+        card({"rte": ["train", "validation", "test"], "stsb": ["train", "validation"]}, names)
     )
+    older = folder / "nyu-mll" / f"glue@{OLDER}"
+    for split in ("train", "validation"):
+        parquet(older / "rte" / f"{split}-0.parquet", sentence1=["older"], sentence2=["so"], label=[0])
+    (older / "README.md").write_text(card({"rte": ["train", "validation"]}, names))
     texts: list[Any] = ["A first line .", "", " = Heading = ", "A second line . And a sentence ."]
     parquet(folder / "someone" / "lines" / "data" / "train-0.parquet", body=texts, count=[1, 2, 3, 4])
     with fake_hub(folder) as server:
@@ -156,6 +158,27 @@ def test_tasks_and_corpora_come_from_the_hub_and_later_from_what_it_left(
     assert "nyu-mll/glue (cola) is not among the data" in offline["config"]["error"][0]
 
 
+def test_a_revision_is_read_at_its_commit_even_beside_a_newer_copy(
+    served: tuple[str, list[str]], tmp_path: Path
+) -> None:
+    url, _ = served
+    home = tmp_path / "home-of-hub"
+    sources: dict[str, dict[str, Any]] = {
+        "tag": {"name": "rte", "revision": "v1"},
+        "commit": {"name": "rte", "revision": OLDER},
+        "newest": {"name": "rte"},
+    }
+    found = ask(home, sources, HF_ENDPOINT=url)
+    assert [found[name]["commit"] for name in sources] == [OLDER, OLDER, COMMIT]
+    assert [len(found[name]["train"]) for name in sources] == [1, 1, 3]
+    assert found["tag"]["train"] == [["train-0", "older", "so", 0]]
+    offline = ask(
+        home, {"commit": sources["commit"], "newest": {"name": "rte", "revision": COMMIT}}, HF_HUB_OFFLINE="1"
+    )
+    assert offline["commit"] == found["commit"]
+    assert offline["newest"]["train"] == found["newest"]["train"]
+
+
 def test_what_the_hub_does_not_have_is_said(served: tuple[str, list[str]], tmp_path: Path) -> None:
     url, _ = served
     sources: dict[str, dict[str, Any]] = {
@@ -190,6 +213,21 @@ def test_a_hub_that_cannot_be_reached_says_what_can_be_used_instead(tmp_path: Pa
     ):
         assert words in sentence
     assert "a local text file or folder instead" in found["corpus"]["error"][0]
+
+
+def test_a_hub_behind_a_proxy_is_reached_through_it(served: tuple[str, list[str]], tmp_path: Path) -> None:
+    proxy, _ = served
+    sources: dict[str, dict[str, Any]] = {"rte": {"name": "rte"}}
+    found = ask(tmp_path / "home-of-hub", sources, HF_ENDPOINT="http://hub.invalid", HTTP_PROXY=proxy)
+    assert len(found["rte"]["train"]) == 3
+
+
+def test_a_hub_in_trouble_is_told_with_its_answer(served: tuple[str, list[str]], tmp_path: Path) -> None:
+    url, _ = served
+    found = ask(tmp_path / "home-of-hub", {"corpus": {"corpus": "someone/broken"}}, HF_ENDPOINT=url)
+    sentence = found["corpus"]["error"][0]
+    assert f"the hub at {url} cannot be used" in sentence
+    assert "503" in sentence
 
 
 def stub(monkeypatch: pytest.MonkeyPatch, names: list[str] | None, labels: list[Any], texts: list[Any]) -> None:

@@ -101,6 +101,10 @@ def test_a_second_call_reads_what_the_first_kept(monkeypatch: pytest.MonkeyPatch
 
 def test_what_tokens_depend_on_is_in_their_key() -> None:
     base = tokenise(examples(["a b", "c"]), word_tokenizer(), 8).content
+    assert (
+        tokenise(examples(["ab", "c"]), word_tokenizer(), 8).content
+        != tokenise(examples(["a", "bc"]), word_tokenizer(), 8).content
+    ), "where one text ends and the next begins"
     others = [
         tokenise(examples(["a", "b c"]), word_tokenizer(), 8),
         tokenise(examples(["a b", "c"]), word_tokenizer(), 9),

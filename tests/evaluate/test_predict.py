@@ -166,7 +166,7 @@ def test_predictions_of_classes_are_kept_by_id_and_name(tmp_path: Path) -> None:
 
 
 def test_predictions_of_scores_and_without_labels(tmp_path: Path) -> None:
-    logits = np.arange(7, dtype=np.float32).reshape(7, 1) / 2
+    logits = (np.arange(7) / 2).astype(np.float32).reshape(7, 1)
     write_predictions(tmp_path / "a", tokens([0.5] * 7), logits, spec("regression"))
     write_predictions(tmp_path / "b", tokens(), logits, spec("regression"))
     assert written(tmp_path / "a")[3] == {"id": "dev-3", "label": 0.5, "prediction": 1.5}

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from engine.record.run import create_run, read_status
+from engine.errors import RunError
+from engine.launch import kill
+from engine.launch.start import reap
+from engine.record.lock import held
+from engine.record.run import create_run, list_runs, read_status
 
 WORKER = """
 import os, sys, time
 from pathlib import Path
+from typing import Any
 from engine.record.session import RunSession
 run = Path(sys.argv[-1])
 ask = (run / "preset.toml").read_text().split()
@@ -39,14 +46,25 @@ with RunSession(run) as session:
         time.sleep(0.01)
     state = session.request.state
     session.finish(state or "finished", session.request.exit_code if state else 0)
+    if "linger" in ask:
+        time.sleep(60)                       # a library that does not let go
     sys.exit(session.status.exit_code)
 """
 COMMAND = [sys.executable, "-P", "-c", WORKER]
 
 
-def make(folder: Path, name: str, behaviour: str = "quick", **fields: object) -> Path:
-    """A run whose engine behaves so: quick, long, slow (to begin), crash, fail, deaf, fork."""
+def make(folder: Path, name: str, behaviour: str = "quick", **fields: Any) -> Path:
+    """A run whose engine behaves so: quick, long, slow (to begin), crash, fail, deaf, fork, linger."""
     return create_run(folder, f"# {behaviour}\n", name=name, environment={}, **fields)
+
+
+def clear(folder: Path) -> None:
+    """End the engines of a folder of runs."""
+    for entry in list_runs(folder):
+        with contextlib.suppress(RunError):  # it is ending by itself in this moment
+            if held(entry.path):
+                kill(entry.path)
+    reap()
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 15.0) -> bool:

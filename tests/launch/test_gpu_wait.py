@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
-from fake_engines import make
 
 from engine.launch import busy_gpu
 from engine.record.owner import Owner
+from tests.launch.fake_engines import make
 
 
 @pytest.fixture

@@ -6,18 +6,16 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from fake_engines import COMMAND, make, reached, wait_for
 
 from engine.errors import RunError, UsageError
-from engine.launch import continue_queue, enqueue, kill, stop, stop_queue
-from engine.launch import start as starting
-from engine.launch.signals import send
-from engine.record.lock import held
+from engine.launch import continue_queue, enqueue, stop, stop_queue
 from engine.record.queue import QueueRecord, list_queues, queue_file, read_queue
-from engine.record.run import list_runs, read_run, read_status
+from engine.record.run import read_run, read_status
+from tests.launch.fake_engines import COMMAND, clear, make, reached, wait_for
 
 
 @pytest.fixture
@@ -27,12 +25,8 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     yield runs
     for record in list_queues(runs):
         if record.owner is not None and record.owner.state() == "alive":
-            send(record.owner, signal.SIGKILL)
-            assert wait_for(lambda record=record: record.owner.state() == "gone")
-    for entry in list_runs(runs):
-        if held(entry.path):
-            kill(entry.path)
-    starting.reap()
+            kill_queue(runs, record.id)
+    clear(runs)
 
 
 def record_of(folder: Path, queue: str) -> QueueRecord:
@@ -64,7 +58,7 @@ def test_runs_go_in_order_and_a_failure_stops_nothing(folder: Path) -> None:
     assert [read_status(run).queue for run in runs] == [queue] * 4
     assert "torch cannot be imported" in str(read_status(runs[2]).error)
     starts = [(read_status(run).started or 0.0, read_status(run).ended or 0.0) for run in runs if run.name != "c-s0"]
-    assert all(earlier[1] <= later[0] for earlier, later in zip(starts, starts[1:], strict=False))
+    assert all(earlier[1] <= later[0] for earlier, later in pairwise(starts))
     record = record_of(folder, queue)
     assert (record.next, record.present, record.waiting) == (4, None, None)
     assert "c-s0" in queue_file(folder, queue).with_suffix(".log").read_text()
@@ -202,7 +196,7 @@ def test_only_runs_that_can_wait_are_queued(folder: Path, tmp_path: Path) -> Non
     with pytest.raises(UsageError, match="a queue serves one folder of runs"):
         enqueue([elsewhere], folder)
     finished = make(folder, "f", state="finished")
-    with pytest.raises(RunError, match="is finished by now"):
+    with pytest.raises(RunError, match="the run 'f-s0' cannot be queued: it is finished"):
         enqueue([finished], folder, command=COMMAND)
     assert list_queues(folder) == []
     with pytest.raises(RunError, match="there is no such queue"):

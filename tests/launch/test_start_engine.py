@@ -11,16 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fake_engines import COMMAND, make, reached, wait_for
 
 import engine
 from engine.errors import RunError
-from engine.launch import start
-from engine.launch.signals import kill
 from engine.launch.start import engine_command, engine_environment, start_engine
 from engine.record.lock import held
 from engine.record.logs import log_tail
-from engine.record.run import list_runs, read_run, read_status
+from engine.record.run import read_run, read_status
+from tests.launch.fake_engines import COMMAND, clear, make, reached, wait_for
 
 HOSTILE = "raise SystemExit('the wrong engine was imported')\n"
 
@@ -29,10 +27,7 @@ HOSTILE = "raise SystemExit('the wrong engine was imported')\n"
 def folder(tmp_path: Path) -> Iterator[Path]:
     """A folder of runs whose engines are gone when the test ends."""
     yield tmp_path / "runs"
-    for entry in list_runs(tmp_path / "runs"):
-        if held(entry.path):
-            kill(entry.path)
-    start.reap()
+    clear(tmp_path / "runs")
 
 
 def test_an_engine_runs_detached_and_its_owner_is_known_at_once(folder: Path) -> None:
@@ -56,7 +51,7 @@ def test_no_descriptor_of_the_starter_is_inherited(folder: Path, tmp_path: Path)
     secret = (tmp_path / "secret").open("w")
     os.set_inheritable(secret.fileno(), True)
     pid = start_engine(run, command=COMMAND)
-    assert str(tmp_path / "secret") not in {os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()}
+    assert str(tmp_path / "secret") not in {str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()}
     secret.close()
 
 

@@ -9,26 +9,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_engines import COMMAND, make, reached, wait_for
 
 from engine.errors import RunError
 from engine.launch import kill, preempt, start_engine, stop
-from engine.launch import start as starting
 from engine.launch.signals import interrupt
 from engine.record.files import write_json
 from engine.record.lock import held
 from engine.record.owner import Owner, start_time
-from engine.record.run import list_runs, read_run, read_status, update_status
+from engine.record.run import read_run, read_status, update_status
+from tests.launch.fake_engines import COMMAND, clear, make, reached, wait_for
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     """A folder of runs whose engines are gone when the test ends."""
     yield tmp_path / "runs"
-    for entry in list_runs(tmp_path / "runs"):
-        if held(entry.path):
-            kill(entry.path)
-    starting.reap()
+    clear(tmp_path / "runs")
 
 
 def pretend(run: Path, **changes: object) -> None:
@@ -135,3 +131,21 @@ def test_a_stalled_engine_can_be_killed(folder: Path) -> None:
     kill(run)
     assert read_status(run).state == "stopped"
     update_status(run, best=1.0)  # and the run is free
+
+
+def test_an_engine_that_has_finished_but_does_not_go_can_be_killed(folder: Path) -> None:
+    run = make(folder, "r", "quick linger")
+    pid = start_engine(run, command=COMMAND)
+    assert reached(run, "finished")
+    with pytest.raises(RunError, match="nothing to stop"):
+        stop(run)
+    kill(run)
+    assert start_time(pid) is None
+    assert read_status(run).state == "finished"
+
+
+def test_a_process_does_not_kill_itself(folder: Path) -> None:
+    run = make(folder, "r")
+    pretend(run, state="running", owner=Owner.current())
+    with pytest.raises(RunError, match="is this very process"):
+        kill(run)

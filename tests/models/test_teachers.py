@@ -389,6 +389,13 @@ def test_a_tokenizer_that_cannot_pad_is_refused(folder: Path) -> None:
     assert "has no padding token" in refused(teacher(folder))
 
 
+def test_a_model_that_reads_too_little_is_refused(folder: Path) -> None:
+    assert load_teacher(teacher(folder), ENTAILMENT, max_length=140).order_known
+    for finetune in (None, 0):
+        with pytest.raises(ModelError, match=r"reads 140 tokens at most, but task\.max_length is 141"):
+            load_teacher(teacher(folder, finetune=finetune), ENTAILMENT, max_length=141)
+
+
 # -- from scratch
 
 
@@ -416,6 +423,14 @@ def test_a_teacher_from_scratch_has_the_shape_that_was_asked_for(tmp_path: Path)
     assert loaded.fresh_head
     assert loaded.order_known
     assert not loaded.model.training
+
+
+def test_a_teacher_from_scratch_learns_its_words_from_the_texts() -> None:
+    pytest.importorskip("engine.data.words")
+    loaded = load_teacher(scratch(), ENTAILMENT, train_texts=iter(["the cat sat", "the dog sat down"]))
+    assert {"the", "cat", "sat", "dog", "down"} <= loaded.tokenizer.get_vocab().keys()
+    assert loaded.model.config.vocab_size == len(loaded.tokenizer)
+    assert loaded.model.config.pad_token_id == loaded.tokenizer.pad_token_id
 
 
 def test_a_teacher_from_scratch_is_a_function_of_its_seed(tmp_path: Path) -> None:

@@ -67,7 +67,11 @@ def test_false_switches_mixup_consistency_and_finetune_off(tmp_path: Path) -> No
 
 
 def test_false_takes_back_any_optional_key_but_no_boolean_or_required_one(tmp_path: Path) -> None:
-    write(tmp_path, MINIMAL.replace("[teacher]", "examples = 9\n[teacher]") + "patience = 3\nkeep_best = true\n", "base.toml")
+    write(
+        tmp_path,
+        MINIMAL.replace("[teacher]", "examples = 9\n[teacher]") + "patience = 3\nkeep_best = true\n",
+        "base.toml",
+    )
     preset = load(
         tmp_path,
         'extends = "base.toml"\n[task]\nexamples = false\n[[stage]]\nname = "kd"\npatience = false\nepochs = false\n'

@@ -22,14 +22,16 @@ def paths_of(value: object, path: KeyPath = ()) -> set[KeyPath]:
     return found
 
 
-TRICKY = r'''# comment = 1
+TRICKY = (
+    r'''# comment = 1
 title = "a # b = [1]" # c = 2
 "quoted key" . 'lit.eral' = """
 inside = 1
 [no.table] \""" ""still"""
 lit = \'\'\'
 x = 1'\'\'\'
-dotted.one.two = { a = 1, b.c = [ 1, { d = "}" } ], "e f" = 'it''' r"""' }
+dotted.one.two = { a = 1, b.c = [ 1, { d = "}" } ], "e f" = 'it'''
+    r"""' }
 list = [ # with = comment
     1, # two
     "a, ]",
@@ -53,6 +55,7 @@ name = "b"
 deep.er = true
 [table.later]
 """.replace("\\'", "'")
+)
 
 
 def test_paths_and_lines_of_a_tricky_text() -> None:
@@ -88,26 +91,34 @@ def test_paths_are_those_of_the_parser(document: dict[str, Any]) -> None:
     assert set(key_lines(text)) == paths_of(tomli.loads(text))
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["dotted", "header", "element"])), max_size=8))
-def test_each_value_is_found_on_its_line(parts: list[tuple[str, str]]) -> None:
-    """Each line assigns its own number, so the parsed value at a path tells where it must have been found."""
+HOWS = ("pair", "dotted", "inline", "list", "header", "element", "comment")
+
+
+@given(st.lists(st.sampled_from(HOWS), max_size=12))
+def test_each_value_is_found_on_its_line(hows: list[str]) -> None:
+    """Each line assigns its own number, so the value at a path tells on which line it must have been found."""
     rows: list[str] = []
-    for number, (key, how) in enumerate(parts):
-        if how == "element":
-            rows += [f"[[list_{key}]]", f"value.number = {len(rows) + 2}"]
-        elif how == "header":
-            rows += [f"[table_{number}.{key}]", f"'va lue' = {len(rows) + 2} # [x]"]
-        else:
-            rows += ["  # nothing = 1", f'{"[again]" if False else ""}key_{number} . "{key}" = {len(rows) + 2}']
-            if any(row.startswith("[") for row in rows):
-                rows[-1] = f"more_{number} = {{ {key} = {len(rows)} }}"
+    for number, how in enumerate(hows):
+        line = len(rows) + 1
+        rows += {
+            "pair": [f"pair_{number} = {line}"],
+            "dotted": [f"a_{number} . 'b c' = {line} # = 3"],
+            "inline": [f"in_{number} = {{ text = '}} = 1', deep.er = {line} }}"],
+            "list": [f"list_{number} = [ # [", f"  {line + 1}, '''", "x = 3''',", f" {line + 3} ]"],
+            "header": [f"[ head_{number} ]", f"x = {line + 1}"],
+            "element": ["[[elements]]", f"x = {line + 1}", "[elements.inner]", f"y = {line + 3}"],
+            "comment": ["", "  # commented = 1"],
+        }[how]
     text = "\n".join(rows)
+    numbers = 0
     for path, line in key_lines(text).items():
         value: Any = tomli.loads(text)
         for part in path:
             value = value[part]
         if isinstance(value, int):
             assert value == line
+            numbers += 1
+    assert numbers == len(hows) - hows.count("comment") + hows.count("list") + hows.count("element")
 
 
 def test_repeated_keys_and_tables_are_found_in_what_the_parser_refuses() -> None:

@@ -10,16 +10,18 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engine.errors import RunError, UsageError
+from engine.record import files
 from engine.record import run as module
 from engine.record.annotations import read_annotations
 from engine.record.files import write_json
 from engine.record.lock import RunLock
 from engine.record.paths import cache_dir, runs_dir
-from engine.record.queue import QueueRecord, queue_file, write_queue
+from engine.record.queue import QueueRecord, queue_alive, queue_file, write_queue
 from engine.record.run import (
     create_run,
     delete_run,
@@ -35,7 +37,7 @@ from engine.record.run import (
 from engine.record.session import RunSession
 
 
-def make(folder: Path, name: str | None = "r", **fields: object) -> Path:
+def make(folder: Path, name: str | None = "r", **fields: Any) -> Path:
     return create_run(folder, "seed = 1\n", name=name, environment={"schema": 1}, **fields)
 
 
@@ -162,7 +164,7 @@ def test_a_full_device_leaves_no_half_made_run(tmp_path: Path, monkeypatch: pyte
     def full() -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    real_write, real_rename = module.write_atomic, Path.rename
+    real_write, real_rename = files.write_atomic, Path.rename
     monkeypatch.setattr(
         module, "write_atomic", lambda path, data: full() if path.name == fails_at else real_write(path, data)
     )
@@ -177,7 +179,7 @@ def test_a_full_device_leaves_no_half_made_run(tmp_path: Path, monkeypatch: pyte
 
 def test_nothing_is_listed_before_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    real = module.write_atomic
+    real = files.write_atomic
 
     def watched(path: Path, data: str) -> None:
         seen.append(len(list_runs(tmp_path)))
@@ -260,8 +262,12 @@ def test_a_listing_derives_states_and_asks_each_queue_once(tmp_path: Path, monke
     make(tmp_path, "orphan", state="queued", queue="gone")
     make(tmp_path, "evil", state="queued", queue="../../etc")
     asked: list[str] = []
-    real = module.queue_alive
-    monkeypatch.setattr(module, "queue_alive", lambda folder, name: asked.append(name) or real(folder, name))
+
+    def counted(folder: Path, name: str) -> bool:
+        asked.append(name)
+        return queue_alive(folder, name)
+
+    monkeypatch.setattr(module, "queue_alive", counted)
     states = {entry.id: entry.state for entry in list_runs(tmp_path)}
     assert states == {"w0-s0": "queued", "w1-s0": "queued", "w2-s0": "queued", "orphan-s0": "lost", "evil-s0": "lost"}
     assert sorted(asked) == ["../../etc", "gone", "q"]
@@ -275,9 +281,12 @@ def test_a_thousand_runs_cost_two_small_files_each(tmp_path: Path, monkeypatch: 
         shutil.copytree(first, tmp_path / f"r{number}")
     opened: list[str] = []
     real = os.open
-    monkeypatch.setattr(
-        os, "open", lambda path, *rest, **more: opened.append(Path(path).name) or real(path, *rest, **more)
-    )
+
+    def counted(path: Path, *rest: Any, **more: Any) -> int:
+        opened.append(Path(path).name)
+        return real(path, *rest, **more)
+
+    monkeypatch.setattr(os, "open", counted)
     assert len(list_runs(tmp_path)) == 51
     assert sorted(set(opened)) == ["annotations.json", "status.json"]
     assert len(opened) == 102
@@ -324,7 +333,7 @@ def test_an_empty_folder_says_so(tmp_path: Path) -> None:
 def test_many_candidates_are_cut_short(tmp_path: Path) -> None:
     for number in range(12):
         make(tmp_path, f"run{number}")
-    with pytest.raises(UsageError, match="12 runs: .* and 4 more$"):
+    with pytest.raises(UsageError, match=r"12 runs: .* and 4 more$"):
         find_run("run", tmp_path)
 
 

@@ -48,6 +48,10 @@ def wait_for(condition: Callable[[], bool], seconds: float = 8.0) -> bool:
     return True
 
 
+def asked(work: RunSession) -> tuple[str | None, int]:
+    return work.request.state, work.request.exit_code
+
+
 def test_a_session_takes_the_run_and_lets_it_go(run: Path) -> None:
     with RunSession(run, signals=False) as work:
         status = read_status(run)
@@ -89,7 +93,7 @@ def test_progress_reaches_the_file_within_a_moment_and_not_at_every_step(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writes = 0
-    real = session.write_json
+    real = files.write_json
 
     def counted(path: Path, value: dict[str, object]) -> None:
         nonlocal writes
@@ -270,15 +274,14 @@ def test_a_forked_child_cannot_write_its_parents_status(run: Path) -> None:
 )
 def test_a_signal_is_a_request(run: Path, number: signal.Signals, state: str, code: int) -> None:
     with RunSession(run) as work:
-        assert work.request.state is None
+        assert asked(work) == (None, 143)
         os.kill(os.getpid(), signal.SIGHUP)  # a hang-up is none of its business
         os.kill(os.getpid(), number)
-        assert (work.request.state, work.request.exit_code) == (state, code)
+        assert asked(work) == (state, code)
         os.kill(os.getpid(), signal.SIGTERM)  # the first request is kept
-        assert (work.request.state, work.request.exit_code) == (state, code)
+        assert asked(work) == (state, code)
         assert wait_for(lambda: read_status(run).state == "stopping")
-        assert work.request.state is not None
-        work.finish(work.request.state, work.request.exit_code)
+        work.finish(str(work.request.state), work.request.exit_code)
     assert (read_status(run).state, read_status(run).exit_code) == (state, code)
 
 
@@ -293,10 +296,13 @@ def test_signals_that_a_starter_blocked_arrive_all_the_same() -> None:
 @pytest.mark.usefixtures("handlers")
 def test_a_forked_child_dies_of_a_signal_as_any_process() -> None:
     StopRequest().install()
+    waiting, ready = os.pipe()
     child = os.fork()
     if child == 0:
+        os.write(ready, b"1")
         time.sleep(30)
         os._exit(0)
+    os.read(waiting, 1)
     os.kill(child, signal.SIGTERM)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
 

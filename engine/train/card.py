@@ -1,0 +1,64 @@
+"""The model card that goes with a student: what it is, what it learnt from, how good it is, how to repeat it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.preset.schema import Preset
+from engine.preset.text import plain
+
+
+def model_card(preset: Preset, results: dict[str, Any], labels: tuple[str, ...]) -> str:
+    """The student's README.md, for the Hugging Face hub and for whoever finds the folder."""
+    student, teacher, metric = results["student"], results["teacher"], results["metric"]
+    answers = f"one of {', '.join(plain(label) for label in labels)}" if labels else "a score"
+    rows = [("teacher", teacher), ("**this student**", student)]
+    if results["baseline"]:
+        rows.append(("same student, labels alone", results["baseline"]))
+    names = list(student["metrics"])
+    table = [
+        f"| model | layers | parameters | {' | '.join(names)} |",
+        f"| --- | --- | --- | {' | '.join('---' for _ in names)} |",
+        *(_row(name, found, names) for name, found in rows),
+        f"| most frequent class | | | {' | '.join(_figure(results['majority'].get(name)) for name in names)} |",
+    ]
+    stages = "; ".join(f"{stage.name} ({', '.join(stage.terms())})" for stage in preset.stage)
+    return f"""---
+library_name: transformers
+pipeline_tag: text-classification
+tags: [distillation, crild]
+metrics: [{metric}]
+---
+
+# {plain(preset.task.name)}: a student of {student["layers"]} layers
+
+Distilled with crild from `{plain(preset.teacher.model)}`. It answers with {answers}.
+
+{chr(10).join(table)}
+
+On {results["split"]}, which was also looked at during training: {results["saved_why"]}.
+Student and teacher give the same answer on {100 * results["agreement"]:.1f} % of it.
+
+```python
+from transformers import pipeline
+
+classify = pipeline("text-classification", model="path/to/this/folder")
+```
+
+Stages: {stages}. Seed {preset.seed}.
+
+The run again, from the preset beside this folder:
+
+```sh
+{results["command"]}
+```
+"""
+
+
+def _row(name: str, found: dict[str, Any], metrics: list[str]) -> str:
+    figures = " | ".join(_figure(found["metrics"].get(metric)) for metric in metrics)
+    return f"| {name} | {found['layers']} | {found['parameters']:,} | {figures} |"
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"

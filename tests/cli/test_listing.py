@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from crild_tui.cli.listing import fitting, line_of, print_fitting, row_of
+from engine.record.run import list_runs, update_status
+from tests.cli.conftest import Call
+from tests.cli.samples import make_run
+
+
+def test_no_runs_says_how_to_start(crild: Call) -> None:
+    said = crild("runs")
+    assert (said.code, said.out) == (0, "")
+    assert "crild run quickstart" in said.err
+
+
+def test_no_runs_as_json_is_an_empty_list(crild: Call) -> None:
+    assert crild("runs", "--json").json == []
+
+
+def test_each_run_is_a_line_with_its_figures(crild: Call, runs_dir: Path) -> None:
+    make_run(runs_dir)
+    lines = crild("runs").out.splitlines()
+    assert lines[0].split()[:5] == ["run", "state", "task", "method", "seed"]
+    for word in ("rte-crild-s1", "finished", "rte", "crild", "0.6751", "0.6943", "100 %"):
+        assert word in lines[1]
+
+
+def test_the_newest_comes_first_unless_sorted_otherwise(crild: Call, runs_dir: Path) -> None:
+    for name, best, age in (("old", 0.9, 300), ("new", 0.1, 100), ("middle", 0.5, 200)):
+        make_run(runs_dir, name, best=best)
+        update_status(runs_dir / f"{name}-s1", created=time.time() - age)
+    listed = lambda *words: [entry["run"] for entry in crild("runs", "--json", *words).json]  # noqa: E731
+    assert listed() == ["new-s1", "middle-s1", "old-s1"]
+    assert listed("--sort", "-best") == ["old-s1", "middle-s1", "new-s1"]
+    assert listed("--sort", "best") == ["new-s1", "middle-s1", "old-s1"]
+    assert listed("--sort", "id") == ["middle-s1", "new-s1", "old-s1"]
+
+
+def test_runs_without_the_value_come_last_in_either_order(crild: Call, runs_dir: Path) -> None:
+    make_run(runs_dir, "measured")
+    make_run(runs_dir, "fresh", state="queued")
+    for sort in ("last", "-last"):
+        assert [entry["run"] for entry in crild("runs", "--json", "--sort", sort).json] == ["measured-s1", "fresh-s1"]
+
+
+def test_states_filter_and_misspelt_ones_are_named(crild: Call, runs_dir: Path) -> None:
+    make_run(runs_dir, "good")
+    make_run(runs_dir, "gone", state="running", owner=None)
+    assert [entry["state"] for entry in crild("runs", "--json", "--state", "lost").json] == ["lost"]
+    assert len(crild("runs", "--json", "--state", "lost,finished").json) == 2
+    said = crild("runs", "--state", "finishd")
+    assert said.code == 2
+    assert "did you mean finished?" in said.err
+
+
+def test_unknown_sort_keys_are_named(crild: Call) -> None:
+    said = crild("runs", "--sort", "colour")
+    assert said.code == 2
+    assert "teacher, progress" in said.err
+
+
+def test_a_run_that_cannot_be_read_is_shown_as_such(crild: Call, runs_dir: Path) -> None:
+    make_run(runs_dir, "good")
+    (make_run(runs_dir, "torn") / "status.json").write_text('{"schema": 1, "id')
+    (make_run(runs_dir, "later") / "status.json").write_text('{"schema": 99}')
+    said = crild("runs")
+    assert said.code == 0
+    assert "unreadable" in said.out
+    assert "newer crild" in said.out
+    problems = {entry["run"]: entry["problem"] for entry in crild("runs", "--json").json}
+    assert problems["good-s1"] is None
+    assert "cut off" in problems["torn-s1"]
+
+
+def test_folder_names_and_fields_cannot_act_on_the_terminal(crild: Call, runs_dir: Path) -> None:
+    run_dir = make_run(runs_dir, task="rte\x1b[31m\n")
+    run_dir.rename(runs_dir / "evil\x1b[2Jname")
+    out = crild("runs").out
+    assert "\x1b" not in out
+    assert "evil\\x1b[2Jname" in out
+    assert "rte\\x1b[31m\\n" in out
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120])
+def test_columns_are_left_out_until_the_table_fits(runs_dir: Path, width: int) -> None:
+    make_run(runs_dir, "toy-entailment-crild-20251122-101010")
+    rows = [row_of(entry, time.time()) for entry in list_runs(runs_dir)]
+    widths = fitting(rows, width)
+    assert all(len(line_of(row, widths)) <= width for row in rows)
+    assert list(widths)[:2] == ["run", "state"]
+    if width >= 80:
+        assert {"last", "teacher", "done"} <= widths.keys()
+    assert ("task" in widths) == (width >= 120)
+
+
+def test_columns_without_any_value_are_left_out(runs_dir: Path) -> None:
+    make_run(runs_dir, state="queued")
+    rows = [row_of(entry, time.time()) for entry in list_runs(runs_dir)]
+    assert "best" not in fitting(rows, 200)
+
+
+def test_colour_marks_the_state_only_on_a_screen_that_wants_it(
+    runs_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run(runs_dir)
+    entries = list_runs(runs_dir)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    print_fitting(entries, 80)
+    assert "\x1b[32mfinished\x1b[0m" in capsys.readouterr().out
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    print_fitting(entries, 80)
+    assert "\x1b" not in capsys.readouterr().out

@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import engine.launch.tool
+from engine.errors import ModelError
+from engine.preset.load import load_preset
+from tests.cli.conftest import Call
+from tests.cli.samples import make_run
+
+PLAN: dict[str, Any] = {
+    "stages": [
+        {"name": "teacher", "steps": 250, "examples": 8000, "epochs": 1.0, "seconds": 20.0},
+        {"name": "ild", "steps": 1000, "examples": 8000, "epochs": 4.0, "seconds": 61.0},
+    ],
+    "teacher": {"model": "scratch", "parameters": 1_900_000, "finetune": True, "cached": False},
+    "student": {"parameters": 950_000, "layers": 2},
+    "device": "cpu",
+    "precision": "bf16",
+    "threads": 2,
+    "memory_bytes": 800_000_000,
+    "missing": [],
+    "notes": ["12 of 8000 inputs are longer than 48"],
+}
+EVALUATION = {
+    "model": "somewhere",
+    "task": "mnli",
+    "splits": {
+        "dev_matched": {"metrics": {"accuracy": 0.84}, "examples": 9815},
+        "dev_mismatched": {"metrics": {"accuracy": 0.835}, "examples": 9832},
+    },
+    "parameters": 66_000_000,
+    "notes": [],
+}
+DOCTOR = {
+    "torch": "2.9.0", "cuda": "12.8", "python": "3.11.7", "threads": 2, "memory_bytes": 25e9, "memory_free_bytes": 20e9,
+    "devices": [{"device": "cpu", "bf16": True}], "packages": {"numpy": "2.4", "POT": None},
+}  # fmt: skip
+Answers = Callable[..., list[tuple[str, list[str]]]]
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> Answers:
+    """The engine's tools answer what is given, by name; the list fills with what they were asked."""
+
+    def give(**known: Any) -> list[tuple[str, list[str]]]:
+        asked: list[tuple[str, list[str]]] = []
+
+        def run_tool(tool: str, args: Sequence[str] = ()) -> Any:
+            asked.append((tool, [*args, *(Path(a).read_text() for a in args if a.endswith(".toml"))]))
+            if isinstance(known[tool], Exception):
+                raise known[tool]
+            return json.loads(json.dumps(known[tool]))
+
+        monkeypatch.setattr(engine.launch.tool, "run_tool", run_tool)
+        return asked
+
+    return give
+
+
+def test_dry_run_shows_the_plan_and_makes_nothing(
+    crild: Call, answers: Answers, preset: Path, runs_dir: Path, tmp_path: Path
+) -> None:
+    asked = answers(plan=PLAN)
+    said = crild("run", str(preset), "--set", "stage.kd.epochs=7", "--seeds", "1,2", "--dry-run")
+    assert said.code == 0
+    for words in ("2 runs one after the other, seeds 1, 2", "1,250", "1:21", "scratch, 1.9 M parameters; to be fine-tuned",
+                  "2 layers, 950 k parameters", "cpu, bf16, 2 threads, about 800 MB", "12 of 8000", "nothing was started"):  # fmt: skip
+        assert words in said.out
+    assert not runs_dir.exists()
+    ((tool, (_, text)),) = asked
+    (tmp_path / "asked.toml").write_text(text)
+    assert (tool, load_preset([str(tmp_path / "asked.toml")]).preset.stage[1].epochs) == ("plan", 7)
+
+
+def test_dry_run_names_what_is_missing_and_exits_3(crild: Call, answers: Answers, preset: Path) -> None:
+    answers(plan={"stages": [], "teacher": None, "missing": ["the hub cannot be reached"], "notes": []})
+    said = crild("run", str(preset), "--dry-run")
+    assert said.code == 3
+    assert "missing: the hub cannot be reached" in said.out
+
+
+def test_dry_run_as_json_is_the_plan(crild: Call, answers: Answers, preset: Path) -> None:
+    answers(plan=PLAN)
+    document = crild("run", str(preset), "--dry-run", "--json").json
+    assert document["stages"] == PLAN["stages"]
+    assert document["seeds"] == [1]
+
+
+def test_evaluate_measures_the_student_of_a_run_on_its_own_task(crild: Call, answers: Answers, runs_dir: Path) -> None:
+    run_dir = make_run(runs_dir)
+    asked = answers(evaluate=EVALUATION)
+    said = crild("evaluate", "rte-crild", "--device", "cpu")
+    assert said.code == 0
+    assert "dev_mismatched" in said.out
+    assert "0.8350" in said.out
+    request = json.loads(asked[0][1][0])
+    assert (request["model"], request["device"]) == (str(run_dir / "student"), "cpu")
+
+
+def test_evaluate_of_a_model_wants_its_task(crild: Call, answers: Answers, tmp_path: Path) -> None:
+    asked = answers(evaluate=EVALUATION)
+    said = crild("evaluate", "some/model")
+    assert said.code == 2
+    assert "--preset" in said.err
+    assert crild("evaluate", "some/model", "--preset", "rte", "--split", "dev_matched", "--json").json["splits"] == {
+        "dev_matched": EVALUATION["splits"]["dev_matched"]  # type: ignore[index]
+    }
+    assert json.loads(asked[0][1][0])["model"] == "some/model"
+
+
+def test_evaluate_names_the_sets_there_are(crild: Call, answers: Answers, runs_dir: Path) -> None:
+    make_run(runs_dir)
+    answers(evaluate=EVALUATION)
+    said = crild("evaluate", "rte-crild", "--split", "test")
+    assert said.code == 2
+    assert "dev_matched, dev_mismatched" in said.err
+
+
+def test_evaluate_of_an_unfinished_run_says_so(crild: Call, answers: Answers, runs_dir: Path) -> None:
+    make_run(runs_dir, state="stopped")
+    answers(evaluate=EVALUATION)
+    assert "has no student yet" in crild("evaluate", "rte-crild").err
+
+
+def test_a_fault_of_the_engines_tool_keeps_its_exit_code(crild: Call, answers: Answers, runs_dir: Path) -> None:
+    make_run(runs_dir)
+    answers(evaluate=ModelError("the checkpoint is truncated", file="model.safetensors"))
+    said = crild("evaluate", "rte-crild")
+    assert said.code == 3
+    assert said.err.endswith("error: model.safetensors: the checkpoint is truncated\n")
+
+
+def test_doctor_advises_on_what_is_missing(crild: Call, answers: Answers) -> None:
+    answers(doctor=DOCTOR)
+    said = crild("doctor")
+    assert said.code == 1
+    assert "packages: install POT" in said.out
+    assert "look at nvidia-smi" in said.out
+    assert "HF_HUB_OFFLINE" in said.out
+
+
+def test_doctor_as_json_and_with_all_well(crild: Call, answers: Answers) -> None:
+    answers(doctor={**DOCTOR, "packages": {"numpy": "2.4"}})
+    said = crild("doctor", "--json")
+    assert said.code == 0
+    states = {finding["what"]: finding["state"] for finding in said.json["findings"]}
+    assert (states["torch"], states["GPU"], states["packages"]) == ("good", "note", "good")
+
+
+def test_doctor_says_when_the_engine_does_not_load(crild: Call, answers: Answers) -> None:
+    from engine.errors import RunError
+
+    answers(doctor=RunError("the engine's doctor ended with exit code 1 without a result"))
+    said = crild("doctor")
+    assert said.code == 1
+    assert "install crild again" in said.out
+
+
+def test_doctor_names_a_hub_that_cannot_be_reached(
+    crild: Call, answers: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers(doctor=DOCTOR)
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setenv("HF_ENDPOINT", "http://user:secret@127.0.0.1:9")
+    said = crild("doctor")
+    assert "http://127.0.0.1:9 cannot be reached" in said.out
+    assert "HTTPS_PROXY" in said.out
+    assert "secret" not in said.out
+
+
+def test_doctor_asks_the_mirror_that_is_set(crild: Call, answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
+    import http.server
+    import threading
+
+    class Hub(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(404)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    answers(doctor=DOCTOR)
+    assert f"127.0.0.1:{server.server_port} answers" in crild("doctor").out
+    server.shutdown()
+
+
+def test_doctor_names_a_folder_that_cannot_be_written(
+    crild: Call, answers: Answers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    answers(doctor=DOCTOR)
+    monkeypatch.setattr("os.access", lambda *_: False)
+    said = crild("doctor", "--runs-dir", str(tmp_path))
+    assert said.code == 1
+    assert "choose another folder with --runs-dir" in said.out

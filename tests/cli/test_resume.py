@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from crild_tui.cli.resuming import rewrite
+from engine.errors import UsageError
+from engine.preset.load import load_preset
+from engine.record.run import read_status, update_status
+from tests.cli.conftest import Call
+from tests.cli.samples import make_run
+
+Behave = Callable[..., None]
+
+
+@pytest.mark.parametrize("state", ["stopped", "failed", "preempted"])
+def test_a_run_that_ended_early_goes_on(crild: Call, fake_engine: Behave, runs_dir: Path, state: str) -> None:
+    make_run(runs_dir, state=state)
+    said = crild("resume", "rte-crild")
+    assert said.code == 0
+    assert "majority guess" in said.out
+    status = read_status(runs_dir / "rte-crild-s1")
+    assert (status.state, status.attempt) == ("finished", 2)
+
+
+def test_a_lost_run_goes_on(crild: Call, fake_engine: Behave, runs_dir: Path) -> None:
+    make_run(runs_dir, state="running", owner=None)
+    assert crild("resume", "rte-crild", "--quiet").code == 0
+
+
+def test_a_finished_run_wants_to_be_made_longer(crild: Call, fake_engine: Behave, runs_dir: Path) -> None:
+    make_run(runs_dir)
+    said = crild("resume", "rte-crild", "--set", "train.log_every=5")
+    assert said.code == 2
+    assert "--set stage.kd.epochs=8" in said.err
+    assert read_status(runs_dir / "rte-crild-s1").attempt == 1
+    assert crild("resume", "rte-crild", "--set", "stage.kd.epochs=8").code == 0
+    assert read_status(runs_dir / "rte-crild-s1").attempt == 2
+    assert load_preset([str(runs_dir / "rte-crild-s1" / "preset.toml")]).preset.stage[1].epochs == 8
+
+
+@pytest.mark.parametrize(
+    "change", ["seed=2", "stage.kd.learning_rate=1e-3", "task.name=sst2", "student.layers=1", "train.batch_size=4"]
+)
+def test_what_would_no_longer_fit_is_refused(crild: Call, runs_dir: Path, change: str) -> None:
+    run_dir = make_run(runs_dir, state="stopped")
+    before = (run_dir / "preset.toml").read_text()
+    said = crild("resume", "rte-crild", "--set", change)
+    assert said.code == 2
+    assert "start a new run" in said.err
+    assert (run_dir / "preset.toml").read_text() == before
+
+
+@pytest.mark.parametrize("change", ["stage.ild.epochs=2", "stage.kd.evaluate=50", "train.device=cpu", "notify.command=true"])
+def test_lengths_and_watching_can_change(runs_dir: Path, change: str) -> None:
+    run_dir = make_run(runs_dir, state="stopped")
+    rewrite(run_dir, [change])
+    assert str(load_preset([str(run_dir / "preset.toml")]).document).count(change.split("=")[1])
+
+
+def test_a_change_that_is_no_setting_is_a_preset_error(crild: Call, runs_dir: Path) -> None:
+    make_run(runs_dir, state="stopped")
+    said = crild("resume", "rte-crild", "--set", "stage.kd.epochs=many")
+    assert said.code == 2
+    assert "stage.kd.epochs" in said.err
+
+
+def test_a_running_run_is_not_resumed(crild: Call, fake_engine: Behave, preset: Path) -> None:
+    fake_engine(end="mute")
+    crild("run", str(preset), "--name", "mine", "--detach")
+    said = crild("resume", "mine")
+    assert said.code == 2
+    assert "crild attach mine-s1" in said.err
+    crild("stop", "mine", "--kill")
+
+
+def test_a_run_whose_queue_was_killed_has_its_turn_after_all(
+    crild: Call, fake_engine: Behave, preset: Path, runs_dir: Path
+) -> None:
+    import os
+    import signal
+
+    from engine.record.queue import list_queues
+
+    fake_engine(pause=0.1, steps=100)
+    crild("run", str(preset), "--name", "mine", "--seeds", "1,2", "--detach")
+    (queue,) = list_queues(runs_dir)
+    assert queue.owner is not None
+    os.kill(queue.owner.pid, signal.SIGKILL)
+    crild("stop", "mine-s1")
+    fake_engine()
+    said = crild("resume", "mine-s2")
+    assert said.code == 0
+    assert "its queue had ended: it goes on" in said.err
+    assert read_status(runs_dir / "mine-s2").state == "finished"
+
+
+def test_a_run_that_cannot_be_read_is_not_resumed(crild: Call, runs_dir: Path) -> None:
+    run_dir = make_run(runs_dir, state="stopped")
+    (run_dir / "status.json").write_text("{")
+    said = crild("resume", "rte-crild")
+    assert said.code == 2
+    assert "cannot be resumed" in said.err
+
+
+def test_rewriting_waits_for_no_engine(runs_dir: Path) -> None:
+    run_dir = make_run(runs_dir, state="stopped")
+    update_status(run_dir, state="stopped")
+    with pytest.raises(UsageError, match=r"seed"):
+        rewrite(run_dir, ["stage.kd.epochs=2", "seed=4"])
