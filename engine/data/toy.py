@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 from engine.data.types import Example, TaskData, TaskSpec
@@ -30,7 +31,7 @@ DEFAULT_DEV = 2_000
 MOST = 200_000
 """Examples of a split at most: beyond that the grammar would begin to run out of new short sentences."""
 
-_DEV_SHARE = 8  # one text in so many belongs to dev
+_DEV_SHARE = 4  # one text in so many belongs to dev
 _MASK = (1 << 64) - 1
 
 
@@ -105,9 +106,8 @@ def _handle(draw: Draw, upright: bool | None) -> tuple[str, bool | None]:
     return draw.choose(deed), upright
 
 
-def _entailment(draw: Draw) -> Row:
-    """A story of one vessel, and a claim about it; the three labels are equally frequent."""
-    wanted = draw.below(3)
+def _entailment(draw: Draw, wanted: int) -> Row:
+    """A story of one vessel, and a claim about it."""
     claims_upright = draw.chance(85)  # an even mix would hide what each verb means behind an exclusive or
     while True:
         vessel = draw.choose(VESSELS)
@@ -131,30 +131,29 @@ def _sentence(text: str) -> str:
 
 # -- toy-sentiment: what is the verdict on the film?
 
-ASPECTS = ("plot", "cast", "music", "script", "ending", "acting", "humour", "camera")
-PRAISE = ("shines", "delights", "convinces", "sparkles")
-BLAME = ("drags", "annoys", "disappoints", "bores")
-TAKEN_BACK = ("just kidding", "or not")
+ASPECTS = ("plot", "cast", "music", "script", "ending", "acting", "humour", "camera", "story", "title")
+PRAISE = ("shines", "delights", "convinces", "sparkles", "works")
+BLAME = ("drags", "annoys", "disappoints", "bores", "fails")
 CONTRAST = ("but", "yet")
 CONCESSION = ("though", "although")
+TAKEN_BACK = ("just kidding", "or not")
 
 
 def _opinion(draw: Draw) -> tuple[str, bool]:
     """A clause on one side of the film, sometimes negated, and whether it is praise."""
     good = draw.chance(50)
-    negated = draw.chance(15)
+    negated = draw.chance(10)
     verb = draw.choose(PRAISE if good else BLAME)
     return f"the {draw.choose(ASPECTS)} {'never ' if negated else ''}{verb}", good != negated
 
 
-def _sentiment(draw: Draw) -> Row:
+def _sentiment(draw: Draw, wanted: int) -> Row:
     """A review of one sentence: contrast overrides, concession does not, and what is taken back is turned round."""
-    wanted = draw.below(2)
     while True:
         clause, good = _opinion(draw)
-        parts = [clause]
+        parts = [f"{draw.choose(PEOPLE)} says {clause}"]
         for _ in range(draw.below(5)):
-            step = draw.weigh(((25, CONTRAST), (55, TAKEN_BACK), (20, CONCESSION)))
+            step = draw.weigh(((30, CONTRAST), (50, TAKEN_BACK), (20, CONCESSION)))
             if step is TAKEN_BACK:
                 parts.append(draw.choose(step))
                 good = not good
@@ -197,7 +196,7 @@ def _change_of_mind(draw: Draw, opinion: int) -> tuple[str, int]:
     return draw.choose(change), opinion
 
 
-def _similarity(draw: Draw) -> Row:
+def _similarity(draw: Draw, _: int) -> Row:
     """How one person's opinion went, and where another stands: 5 less the distance between the two."""
     subject = draw.choose(SUBJECTS)
     first, second = draw.choose(PEOPLE), draw.choose(PEOPLE)
@@ -215,7 +214,7 @@ def _similarity(draw: Draw) -> Row:
 
 # -- the tasks
 
-_GRAMMARS: dict[str, Callable[[Draw], Row]] = {
+_GRAMMARS: dict[str, Callable[[Draw, int], Row]] = {
     "toy-sentiment": _sentiment,
     "toy-entailment": _entailment,
     "toy-similarity": _similarity,
@@ -246,20 +245,24 @@ def toy_task(name: str, *, train: int | None = None, dev: int | None = None) -> 
     return TaskData(_SPECS[name], _rows(name, "train", sizes["train"]), {"dev": _rows(name, "dev", sizes["dev"])})
 
 
+@lru_cache(maxsize=8)
 def _rows(name: str, split: str, size: int) -> tuple[Example, ...]:
     """The first `size` examples of a split, in the order in which the grammar writes them."""
-    draw = Draw(_number(f"{name} {split}"))
+    draw, grammar, labels = Draw(_number(f"{name} {split}")), _GRAMMARS[name], max(len(_SPECS[name].labels), 1)
     seen: set[tuple[str, str | None]] = set()
     rows: list[Example] = []
     while len(rows) < size:
-        row = _GRAMMARS[name](draw)
-        text = row.text, row.pair
-        in_dev = _number(f"{row.text} | {row.pair}") % _DEV_SHARE == 0
-        if in_dev != (split == "dev") or text in seen:
-            continue
-        seen.add(text)
+        wanted = draw.below(labels)
+        row = grammar(draw, wanted)
+        while (row.text, row.pair) in seen or _in_dev(row) != (split == "dev"):
+            row = grammar(draw, wanted)  # of the same label: what is short and often met again has no say in the balance
+        seen.add((row.text, row.pair))
         rows.append(Example(f"{split}-{len(rows)}", row.text, row.pair, row.label))
     return tuple(rows)
+
+
+def _in_dev(row: Row) -> bool:
+    return _number(f"{row.text} | {row.pair}") % _DEV_SHARE == 0
 
 
 def _number(text: str) -> int:

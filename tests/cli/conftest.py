@@ -60,9 +60,7 @@ def fake_engine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Every engine process is the fake one; call it to say what it does."""
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     monkeypatch.setattr(engine.launch.start, "engine_command", lambda *_: FAKE)
-    monkeypatch.setattr(
-        engine.launch.queue, "enqueue", functools.partial(engine.launch.queue.enqueue, command=FAKE)
-    )
+    monkeypatch.setattr(engine.launch.queue, "enqueue", functools.partial(engine.launch.queue.enqueue, command=FAKE))
     monkeypatch.setattr(
         engine.launch.queue, "continue_queue", functools.partial(engine.launch.queue.continue_queue, command=FAKE)
     )

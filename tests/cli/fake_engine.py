@@ -22,7 +22,13 @@ STAGES = ("ild", "kd")
 
 
 def main(run_dir: Path) -> int:
-    wanted = {"steps": 3, "pause": 0.0, "end": "finish", "message": "", **json.loads(os.environ.get("FAKE_ENGINE", "{}"))}
+    wanted = {
+        "steps": 3,
+        "pause": 0.0,
+        "end": "finish",
+        "message": "",
+        **json.loads(os.environ.get("FAKE_ENGINE", "{}")),
+    }
     steps = int(wanted["steps"])
     with RunSession(run_dir) as session:
         print(f"attempt {session.attempt} of a fake engine", flush=True)

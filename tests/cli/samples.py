@@ -90,7 +90,16 @@ def make_run(
         write_json(run_dir / "results.json", {**RESULTS, **(results or {}), "run": run_dir.name})
         (run_dir / "student").mkdir()
     figures = {"metric_name": "accuracy", "last": 0.6751, "best": 0.6751, "teacher": 0.6943, "majority": 0.5271}
-    place = {"stage": "kd", "stage_index": 2, "stages": 2, "step": 4, "steps": 10, "done": 14, "total": 20, "attempt": 1}
+    place = {
+        "stage": "kd",
+        "stage_index": 2,
+        "stages": 2,
+        "step": 4,
+        "steps": 10,
+        "done": 14,
+        "total": 20,
+        "attempt": 1,
+    }
     return _with(run_dir, state=state, **{**figures, **place, **fields})
 
 
@@ -102,7 +111,9 @@ def _with(run_dir: Path, **changes: Any) -> Path:
 def _write_events(run_dir: Path) -> None:
     events = EventWriter(events_file(run_dir, 1), 1)
     events.write("run_started", attempt=1, stages=["ild", "kd"], stage="ild", step=0)
-    events.write("evaluation", stage=None, step=0, model="teacher", split="dev", primary=True, metrics={"accuracy": 0.6943})
+    events.write(
+        "evaluation", stage=None, step=0, model="teacher", split="dev", primary=True, metrics={"accuracy": 0.6943}
+    )
     events.write("message", level="warning", text="3 of 100 inputs were cut")
     for stage, losses in (("ild", (2.0, 1.0)), ("kd", (0.9, 0.4))):
         events.write("stage_started", stage=stage, step=0, steps=10)

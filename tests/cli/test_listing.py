@@ -34,7 +34,10 @@ def test_the_newest_comes_first_unless_sorted_otherwise(crild: Call, runs_dir: P
     for name, best, age in (("old", 0.9, 300), ("new", 0.1, 100), ("middle", 0.5, 200)):
         make_run(runs_dir, name, best=best)
         update_status(runs_dir / f"{name}-s1", created=time.time() - age)
-    listed = lambda *words: [entry["run"] for entry in crild("runs", "--json", *words).json]  # noqa: E731
+
+    def listed(*words: str) -> list[str]:
+        return [entry["run"] for entry in crild("runs", "--json", *words).json]
+
     assert listed() == ["new-s1", "middle-s1", "old-s1"]
     assert listed("--sort", "-best") == ["old-s1", "middle-s1", "new-s1"]
     assert listed("--sort", "best") == ["new-s1", "middle-s1", "old-s1"]

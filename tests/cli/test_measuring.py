@@ -27,7 +27,7 @@ PLAN: dict[str, Any] = {
     "missing": [],
     "notes": ["12 of 8000 inputs are longer than 48"],
 }
-EVALUATION = {
+EVALUATION: dict[str, Any] = {
     "model": "somewhere",
     "task": "mnli",
     "splits": {
@@ -109,7 +109,7 @@ def test_evaluate_of_a_model_wants_its_task(crild: Call, answers: Answers, tmp_p
     assert said.code == 2
     assert "--preset" in said.err
     assert crild("evaluate", "some/model", "--preset", "rte", "--split", "dev_matched", "--json").json["splits"] == {
-        "dev_matched": EVALUATION["splits"]["dev_matched"]  # type: ignore[index]
+        "dev_matched": EVALUATION["splits"]["dev_matched"]
     }
     assert json.loads(asked[0][1][0])["model"] == "some/model"
 

@@ -64,7 +64,7 @@ def test_validate_exits_3_where_only_data_is_at_fault(crild: Call, tmp_path: Pat
 
 def test_validate_merged_checks_what_they_make_together(crild: Call, tmp_path: Path) -> None:
     (tmp_path / "task.toml").write_text('[task]\nname = "sst2"\n')
-    (tmp_path / "half.toml").write_text('[student]\nlayers = 2\n')
+    (tmp_path / "half.toml").write_text("[student]\nlayers = 2\n")
     assert crild("presets", "validate", str(tmp_path / "task.toml")).code == 0
     assert crild("presets", "validate", str(tmp_path / "half.toml")).code == 2
     assert crild("presets", "validate", "--merged", "crild", str(tmp_path / "half.toml")).code == 0
@@ -75,9 +75,7 @@ def test_schema_is_json_schema(crild: Call) -> None:
     assert "stage" in schema["properties"]
 
 
-def test_new_copies_comments_and_never_overwrites(
-    crild: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_new_copies_comments_and_never_overwrites(crild: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     said = crild("presets", "new", "mine", "--from", "crild")
     assert (said.code, said.out) == (0, "mine.toml\n")

@@ -53,7 +53,9 @@ def test_what_would_no_longer_fit_is_refused(crild: Call, runs_dir: Path, change
     assert (run_dir / "preset.toml").read_text() == before
 
 
-@pytest.mark.parametrize("change", ["stage.ild.epochs=2", "stage.kd.evaluate=50", "train.device=cpu", "notify.command=true"])
+@pytest.mark.parametrize(
+    "change", ["stage.ild.epochs=2", "stage.kd.evaluate=50", "train.device=cpu", "notify.command=true"]
+)
 def test_lengths_and_watching_can_change(runs_dir: Path, change: str) -> None:
     run_dir = make_run(runs_dir, state="stopped")
     rewrite(run_dir, [change])

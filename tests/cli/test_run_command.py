@@ -30,7 +30,9 @@ def test_a_finished_run_ends_with_its_closing_table_on_stdout(
     assert read_status(runs_dir / "mine-s1").state == "finished"
 
 
-def test_the_run_directory_says_what_was_asked_for(crild: Call, fake_engine: Behave, preset: Path, runs_dir: Path) -> None:
+def test_the_run_directory_says_what_was_asked_for(
+    crild: Call, fake_engine: Behave, preset: Path, runs_dir: Path
+) -> None:
     crild("run", "kd", str(preset), "--set", "stage.kd.epochs=2", "--device", "cpu", "--quiet")
     (run_dir,) = [path for path in runs_dir.iterdir() if not path.name.startswith(".")]
     status = read_status(run_dir)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Call
 from tests.cli.samples import PRESET, make_run
 
@@ -21,7 +23,7 @@ def test_show_repeats_results_settings_and_warnings(crild: Call, runs_dir: Path)
         assert words in said.out
 
 
-def test_the_closing_table_fits_eighty_columns(crild: Call, runs_dir: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_the_closing_table_fits_eighty_columns(crild: Call, runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     make_run(runs_dir)
     lines = crild("show", "rte-crild").out.splitlines()

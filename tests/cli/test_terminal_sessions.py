@@ -161,9 +161,7 @@ def test_ctrl_c_in_attach_leaves_the_run_going(env: dict[str, str], preset: Path
     assert _until_ended(runs_dir / "mine-s1") == "finished"
 
 
-def test_a_hang_up_ends_crild_quietly_and_the_engine_goes_on(
-    env: dict[str, str], preset: Path, runs_dir: Path
-) -> None:
+def test_a_hang_up_ends_crild_quietly_and_the_engine_goes_on(env: dict[str, str], preset: Path, runs_dir: Path) -> None:
     with _terminal(["run", str(preset), "--name", "mine"], env, pause=0.1, steps=15) as terminal:
         terminal.wait_for("stage 1/2")
         assert terminal.hang_up() == 129

@@ -51,7 +51,9 @@ def test_stop_of_a_finished_run_is_a_usage_error(crild: Call, runs_dir: Path) ->
     assert "rte-crild-s1 is finished" in said.err
 
 
-def test_stop_of_a_queued_run_takes_it_off_the_queue(crild: Call, fake_engine: Behave, preset: Path, runs_dir: Path) -> None:
+def test_stop_of_a_queued_run_takes_it_off_the_queue(
+    crild: Call, fake_engine: Behave, preset: Path, runs_dir: Path
+) -> None:
     fake_engine(pause=0.2, steps=100)
     crild("run", str(preset), "--name", "mine", "--seeds", "1,2", "--detach")
     said = crild("stop", "mine-s2")
@@ -110,9 +112,7 @@ def test_a_run_without_a_log_says_so(crild: Call, runs_dir: Path) -> None:
     assert crild("logs", "rte-crild").code == 2
 
 
-def test_following_a_log_ends_with_the_run_and_loses_nothing(
-    crild: Call, fake_engine: Behave, preset: Path
-) -> None:
+def test_following_a_log_ends_with_the_run_and_loses_nothing(crild: Call, fake_engine: Behave, preset: Path) -> None:
     fake_engine(pause=0.05, steps=10, end="die")
     crild("run", str(preset), "--name", "mine", "--detach")
     assert "about to \\x1b[31mdie" in crild("logs", "mine", "-f").out

@@ -14,7 +14,7 @@ from engine.train.experiment import run
 from engine.train.loop import Stopped
 from tests.models.tiny_models import saved, tiny, words
 
-GOOD, BAD = [f"w{n}" for n in range(0, 20)], [f"w{n}" for n in range(20, 40)]
+GOOD, BAD = [f"w{n}" for n in range(20)], [f"w{n}" for n in range(20, 40)]
 PRESET = """
 schema = 1
 seed = 7

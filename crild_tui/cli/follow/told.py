@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
 from crild_tui import wording
@@ -44,11 +44,9 @@ def _evaluation(event: Event, picture: Picture) -> str:
     if loss is not None:  # nothing trains the classifier here: the loss is what counts
         return f"{where}{model} on {split}: loss {wording.loss(loss)}"
     best = ", the best so far" if event.get("best") is True else ""
-    rest = [
-        f"{other} {wording.metric(_number(score))}"
-        for other, score in (event.get("metrics") or {}).items()
-        if other != name
-    ]
+    metrics = event.get("metrics")
+    scores = metrics.items() if isinstance(metrics, Mapping) else ()
+    rest = [f"{other} {wording.metric(_number(score))}" for other, score in scores if other != name]
     others = f" ({', '.join(rest)})" if rest else ""
     return f"{where}{model} on {split}: {name or 'metric'} {wording.metric(value)}{others}{best}"
 

@@ -1,0 +1,117 @@
+"""The presets that come with crild: each loads, alone or with every other that it can be merged with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine.errors import UsageError
+from engine.preset import shipped
+from engine.preset.check import check
+from engine.preset.load import load_preset
+from engine.preset.schema import GLUE_TASKS
+from tests.preset.support import model_folder
+
+ALL = {preset.name: preset for preset in shipped.shipped()}
+RUNS = [name for name, preset in ALL.items() if preset.kind == "run"]
+METHODS = [name for name, preset in ALL.items() if preset.kind == "method"]
+TASKS = [name for name, preset in ALL.items() if preset.kind == "task"]
+
+
+def test_what_is_shipped() -> None:
+    assert {"quickstart", "local-teacher"} == set(RUNS)
+    assert {"crild", "kd"} <= set(METHODS)
+    assert set(TASKS) == set(GLUE_TASKS)
+    assert list(ALL) == RUNS + METHODS + TASKS
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_each_is_described_and_commented_in_short_lines(name: str) -> None:
+    text = ALL[name].path.read_text(encoding="utf-8")
+    assert text.startswith(f"# {name}: ")
+    assert text.count("#") >= 5
+    assert all(len(line) <= 100 for line in text.splitlines())
+    assert 10 < len(ALL[name].description) < 100
+
+
+@pytest.mark.parametrize("name", RUNS + METHODS)
+def test_each_run_and_method_is_complete_alone(name: str, tmp_path: Path) -> None:
+    own_model = name == "local-teacher"
+    overrides = [f"teacher.model={model_folder(tmp_path / 'model')}"] if own_model else []
+    check(load_preset([name], overrides))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("task", TASKS)
+def test_every_method_merges_with_every_task(method: str, task: str) -> None:
+    loaded = load_preset([method, task])
+    check(loaded)
+    alone = load_preset([method]).preset
+    assert loaded.preset.task.name == task
+    assert [stage.name for stage in loaded.preset.stage] == [stage.name for stage in alone.stage]
+    assert loaded.place("train.epochs").file.endswith(f"{task}.toml"), "the task says for how long"
+    assert any(stage.epochs is None for stage in loaded.preset.stage), "and a stage listens"
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_task_alone_says_what_it_needs(task: str) -> None:
+    with pytest.raises(Exception, match=f"put a method before it, as in `crild run crild {task}`"):
+        load_preset([task])
+
+
+def test_the_base_is_the_method_of_the_design() -> None:
+    preset = load_preset(["crild"]).preset
+    ild, kd = preset.stage
+    assert (preset.task.name, preset.teacher.model, preset.student.layers) == ("rte", "bert-base-uncased", 6)
+    assert preset.teacher.finetune is not None
+    assert ild.objectives == {"attention": 1.0, "hidden": 1.0}
+    assert ild.mixup
+    assert ild.consistency
+    assert (ild.layer_map, ild.mixup.alpha, ild.consistency.weight, ild.consistency.target) == ("last", 1.0, 0.1, "ema")
+    assert (kd.objectives, kd.temperature, kd.keep_best, kd.mixup) == ({"logits": 1.0}, 2.0, True, False)
+
+
+def test_the_quickstart_needs_no_network_and_shows_the_baseline() -> None:
+    preset = load_preset(["quickstart"]).preset
+    assert (preset.task.name, preset.teacher.model, preset.baseline.enabled) == ("toy-entailment", "scratch", True)
+    assert [stage.name for stage in preset.stage] == ["ild", "kd"]
+
+
+def test_the_local_teacher_says_which_folder_is_missing() -> None:
+    with pytest.raises(Exception, match="there is no such model folder") as caught:
+        check(load_preset(["local-teacher"]))
+    assert "local-teacher.toml" in str(caught.value)
+
+
+def test_find() -> None:
+    found = shipped.find("rte")
+    assert found is not None
+    assert (found.name, found.kind) == ("rte", "task")
+    assert shipped.find("nope") is None
+    assert shipped.find("../presets/rte") is None
+
+
+def test_a_copy_keeps_the_comments_and_loads(tmp_path: Path) -> None:
+    path = shipped.copy_preset("kd", tmp_path / "mine")
+    assert path == tmp_path / "mine.toml"
+    assert path.read_text(encoding="utf-8") == ALL["kd"].path.read_text(encoding="utf-8")
+    assert load_preset(["mine.toml"], base=tmp_path).preset == load_preset(["kd"]).preset
+
+
+def test_a_copy_never_overwrites(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("precious")
+    with pytest.raises(UsageError, match=r"mine\.toml is there already; it was left as it is"):
+        shipped.copy_preset("kd", tmp_path / "mine.toml")
+    assert (tmp_path / "mine.toml").read_text() == "precious"
+
+
+def test_copies_that_cannot_be_made(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r'there is no shipped preset "crlid"; did you mean "crild"\?'):
+        shipped.copy_preset("crlid", tmp_path / "mine")
+    with pytest.raises(UsageError, match="there is no folder"):
+        shipped.copy_preset("crild", tmp_path / "no/mine")
+    with pytest.raises(UsageError, match="cannot be written: File name too long"):
+        shipped.copy_preset("crild", tmp_path / ("x" * 500))
+    with pytest.raises(UsageError, match="cannot be written"):
+        shipped.copy_preset("crild", tmp_path / "a\0b")

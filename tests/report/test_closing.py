@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from engine.errors import RunError
+from engine.report.closing import closing
+from tests.cli.samples import RESULTS
+
+
+def with_(**changes: Any) -> dict[str, Any]:
+    return {**RESULTS, **changes}
+
+
+def test_the_rows_are_teacher_student_and_what_they_are_held_against() -> None:
+    found = closing(RESULTS)
+    assert [row.name for row in found.models] == ["teacher", "student, 6 layers", "labels alone", "majority guess"]
+    teacher, student, baseline, majority = found.models
+    assert (teacher.metrics["accuracy"], student.metrics["accuracy"]) == (0.6943, 0.6751)
+    assert (student.parameters, student.bytes, student.latency_ms, student.throughput) == (
+        66_956_546, 267_832_560, 12.02, 188.2,
+    )  # fmt: skip
+    assert (baseline.latency_ms, baseline.has_cost, majority.has_cost) == (None, True, False)
+
+
+def test_the_primary_metric_is_the_first_column() -> None:
+    assert closing(RESULTS).metrics == ("accuracy", "f1")
+    assert closing(with_(metric="f1")).metrics == ("f1", "accuracy")
+
+
+def test_further_dev_sets_are_rows_of_their_own() -> None:
+    student = {**RESULTS["student"], "dev_extra": {"dev_mismatched": {"accuracy": 0.66}}}
+    rows = closing(with_(student=student)).models
+    assert (rows[2].name, rows[2].metrics, rows[2].has_cost) == ("  on dev_mismatched", {"accuracy": 0.66}, False)
+
+
+def test_the_self_teacher_has_a_row_where_there_is_one() -> None:
+    found = closing(with_(self_teacher={"metrics": {"accuracy": 0.67}}))
+    assert ("self-teacher", 0.67) in [(row.name, row.metrics.get("accuracy")) for row in found.models]
+
+
+def test_last_and_best_and_what_was_saved_are_all_stated() -> None:
+    statements = closing(RESULTS).statements
+    assert "the student keeps 88.5 % of its teacher's margin over the majority guess" in statements
+    assert "student and teacher give the same answer on 93.1 % of dev" in statements
+    assert (
+        "last evaluation (stage kd, step 400): accuracy 0.6679; best evaluation (stage kd, step 320): accuracy 0.6751"
+        in statements
+    )
+    assert statements[-1] == "the weights of the best evaluation were saved (step 320 of 400)"
+
+
+def test_without_a_best_only_the_last_is_stated() -> None:
+    statements = closing(with_(best=None, kept_margin=None, agreement=None, saved_why=None, saved="last")).statements
+    assert statements == ("last evaluation (stage kd, step 400): accuracy 0.6679", "the last weights were saved")
+
+
+def test_stages_have_their_times() -> None:
+    assert [(s.name, s.steps, s.seconds, s.examples_per_second) for s in closing(RESULTS).stages] == [
+        ("ild", 1560, 812.4, 61.2),
+        ("kd", 400, 95.1, 67.0),
+    ]
+
+
+def test_figures_that_are_none_become_unknown() -> None:
+    student = {"metrics": {"accuracy": "high", "f1": float("nan")}, "parameters": True, "latency_ms": float("inf")}
+    row = next(row for row in closing(with_(student=student)).models if row.name == "student")
+    assert (row.metrics, row.parameters, row.latency_ms) == ({"accuracy": None, "f1": None}, None, None)
+
+
+@pytest.mark.parametrize(
+    ("results", "words"), [(with_(schema=2), "schema 2"), (with_(student=None), "no student"), ({}, "no student")]
+)
+def test_what_cannot_be_shown_is_a_sentence(results: dict[str, Any], words: str) -> None:
+    with pytest.raises(RunError, match=words):
+        closing(results)
+
+
+@pytest.mark.parametrize("missing", sorted(set(RESULTS) - {"student"}))
+def test_any_part_but_the_student_may_be_missing(missing: str) -> None:
+    assert closing({key: value for key, value in RESULTS.items() if key != missing}).models
