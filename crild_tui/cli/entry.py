@@ -96,12 +96,13 @@ def _unexpected(error: Exception) -> list[str]:
     import traceback
 
     from crild_tui.cli.terminal import safe
+    from engine.record.environment import without_secrets
 
     text = "".join(traceback.format_exception(error))
     said = f"something went wrong inside crild ({safe(f'{type(error).__name__}: {error}')})"
     try:
         path = _crash_file()
-        path.write_text(f"{' '.join(sys.argv)}\n\n{text}", encoding="utf-8")
+        path.write_text(without_secrets(f"{' '.join(sys.argv)}\n\n{text}"), encoding="utf-8", errors="backslashreplace")
     except OSError:
         return [said, *text.splitlines()]
     return [f"{said}; this is a fault of the program, not yours. What to send with a report is in {path}"]

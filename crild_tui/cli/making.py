@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,7 +70,7 @@ def load_all(request: Request) -> list[Loaded]:
     return loaded
 
 
-def create_all(request: Request, loaded: Sequence[Loaded], *, queued: bool) -> list[Path]:
+def create_all(request: Request, loaded: Sequence[Loaded]) -> list[Path]:
     """Make a run directory for each; when one cannot be made, none stays."""
     from engine.preset.write import dump
     from engine.record.run import create_run
@@ -89,14 +89,18 @@ def create_all(request: Request, loaded: Sequence[Loaded], *, queued: bool) -> l
                     task=preset.task.name,
                     method=method_of(request.presets),
                     preset="+".join(name_of(ref) for ref in request.presets),
-                    state="queued" if queued else "created",
                 )
             )
     except BaseException:
-        for run_dir in made:
-            shutil.rmtree(run_dir, ignore_errors=True)
+        unmake(made)
         raise
     return made
+
+
+def unmake(runs: Iterable[Path]) -> None:
+    """Remove run directories that were just made and that no engine has seen."""
+    for run_dir in runs:
+        shutil.rmtree(run_dir, ignore_errors=True)
 
 
 def name_of(ref: str) -> str:

@@ -12,7 +12,7 @@ from crild_tui import wording
 from crild_tui.cli import terminal
 from crild_tui.cli.follow.controls import Controls
 from crild_tui.cli.follow.outcome import INTERRUPTED, TERMINATED, Outcome, command
-from crild_tui.cli.making import Request, create_all, load_all
+from crild_tui.cli.making import Request, create_all, load_all, unmake
 
 if TYPE_CHECKING:
     pass
@@ -32,10 +32,9 @@ def run_presets(request: Request, *, dry_run: bool, detach: bool, as_json: bool,
         return show_plan(loaded, request, as_json=as_json)
     talk = Talk(quiet)
     with foreground() as controls:
-        queued = len(loaded) > 1
-        runs = create_all(request, loaded, queued=queued)
+        runs = create_all(request, loaded)
         _introduce(runs, talk, detach=detach)
-        if queued:
+        if len(runs) > 1:
             return _queue(request.runs_dir, runs, controls, talk, detach=detach, as_json=as_json)
         return start_and_follow(runs[0], controls, talk, detach=detach, as_json=as_json)
 
@@ -104,9 +103,14 @@ def detached(runs: Sequence[Path], *, as_json: bool, **more: Any) -> None:
 
 
 def _queue(runs_dir: Path, runs: Sequence[Path], controls: Controls, talk: Talk, *, detach: bool, as_json: bool) -> int:
+    from engine.errors import CrildError
     from engine.launch.queue import enqueue
 
-    queue = enqueue(runs, runs_dir)
+    try:
+        queue = enqueue(runs, runs_dir)
+    except CrildError:
+        unmake(runs)  # no queue, no runs that would wait for it for ever
+        raise
     controls.release()
     if detach:
         detached(runs, as_json=as_json, queue=queue)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,8 @@ def closing_of(run_dir: Path) -> Closing | None:
 
 def show_closing(found: Closing, run_dir: Path) -> None:
     """Print the closing table of a run."""
+    from engine.record.paths import PRESET
+
     terminal.sentence(f"{found.run or run_dir.name}: {found.task}, {found.split}")
     terminal.sentence()
     terminal.show(models_table(found))
@@ -64,8 +67,7 @@ def show_closing(found: Closing, run_dir: Path) -> None:
         terminal.sentence(f"student: {student}")
     if found.seconds is not None:
         terminal.sentence(f"took:    {wording.duration(found.seconds)}")
-    if found.command:
-        terminal.sentence(f"repeat:  {found.command}")
+    terminal.sentence(f"repeat:  {found.command or f'crild run {shlex.quote(str(run_dir / PRESET))}'}")
 
 
 def models_table(found: Closing) -> Table:
@@ -165,11 +167,11 @@ def _show_head(entry: RunEntry) -> None:
 
 
 def _show_stages(run_dir: Path) -> None:
-    from crild_tui.cli.follow.picture import Picture, fold
+    from crild_tui.cli.follow.picture import Picture, fold, thinned
     from crild_tui.cli.follow.told import metrics, summary
     from engine.record.events import read_events
 
-    picture = fold(Picture(), read_events(run_dir))
+    picture = fold(Picture(), thinned(list(read_events(run_dir))))
     if picture.stages:
         terminal.sentence()
     for story in picture.stages:

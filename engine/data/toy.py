@@ -96,7 +96,7 @@ _ENTAILED, _NEUTRAL, _CONTRADICTED = range(3)
 
 def _handle(draw: Draw, upright: bool | None) -> tuple[str, bool | None]:
     """One more thing done to the vessel: the verb, and whether it stands upright afterwards (None: who knows)."""
-    deed = draw.weigh(((10, UPRIGHT), (10, INVERTED), (10, UNKNOWN), (55, FLIP), (15, IDLE)))
+    deed = draw.weigh(((9, UPRIGHT), (9, INVERTED), (9, UNKNOWN), (60, FLIP), (13, IDLE)))
     if deed is UPRIGHT or deed is INVERTED:
         upright = deed is UPRIGHT
     elif deed is UNKNOWN:
@@ -113,7 +113,7 @@ def _entailment(draw: Draw, wanted: int) -> Row:
         vessel = draw.choose(VESSELS)
         verb, upright = _handle(draw, None)
         parts = [f"{draw.choose(PEOPLE)} {verb} the {vessel}"]
-        for _ in range(draw.below(5)):
+        for _ in range(draw.below(6)):
             happens = not draw.chance(12)
             verb, after = _handle(draw, upright)
             parts.append(f"{'then' if happens else 'almost'} {verb} it")

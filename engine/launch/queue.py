@@ -206,10 +206,14 @@ class _Worker:
         if status.state == "queued":
             if not self._await_gpu(run_dir):
                 return
+            # Fails when the run was stopped in this moment: of the two, exactly one gets it.
             update_status(run_dir, expect=("queued",), state="created", heartbeat=time.time())
-        elif self.interrupted != run_dir.name or status.state in ENDED:
-            return  # someone started it out of turn
-        if not held(run_dir):
+            self._start(run_dir)
+        elif status.state in ENDED:
+            return
+        elif not held(run_dir):  # otherwise it was started out of turn, or by this queue before it was killed
+            if self.interrupted != run_dir.name:
+                return
             self._start(run_dir)
         self._follow(run_dir)
 

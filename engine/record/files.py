@@ -65,6 +65,21 @@ def write_atomic(path: Path, data: bytes | str, *, durable: bool = True) -> None
         flush_folder(path.parent)
 
 
+def overwrite(path: Path, text: str) -> None:
+    """Put JSON text over a file's old content, in the space that it has: the last resort on a full device.
+
+    One write, with spaces up to the old length, so that a reader all but never sees a mixture. Raises OSError.
+    """
+    handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        content = text.encode().ljust(os.fstat(handle).st_size)
+        if os.pwrite(handle, content, 0) < len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def write_all(handle: int, content: bytes) -> None:
     """Write every byte to a file descriptor, however often the system takes only a part."""
     view = memoryview(content)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -27,7 +28,7 @@ from typing import Any, Self
 from engine.errors import CrildError, RunError
 from engine.record.environment import without_secrets
 from engine.record.events import EventWriter
-from engine.record.files import write_json
+from engine.record.files import json_text, overwrite, write_json
 from engine.record.lock import RunLock
 from engine.record.owner import Owner
 from engine.record.paths import STATUS, event_files, events_file, log_file
@@ -170,7 +171,7 @@ class RunSession:
                 self._status, state=state, exit_code=exit_code, error=fault, ended=now, heartbeat=now, eta=None
             )
             try:
-                self._write()
+                self._write_last()
             finally:
                 self.events.close()
                 self._lock.release()
@@ -184,6 +185,14 @@ class RunSession:
     ) -> None:
         if self._process != os.getpid() or self._ended.is_set():
             return
+        try:
+            self._finish_after(error)
+        except RunError as second:  # the error that ended the run is the one to hear of
+            if error is None:
+                raise
+            print(f"the status could not be written: {second}", file=sys.stderr, flush=True)
+
+    def _finish_after(self, error: BaseException | None) -> None:
         if isinstance(error, CrildError):
             self.finish("failed", error.exit_code, error)
         elif isinstance(error, KeyboardInterrupt):
@@ -201,6 +210,19 @@ class RunSession:
         write_json(self.run_dir / STATUS, self._status.to_dict())
         self._dirty = False
         self._silent_since = self._fault = None
+
+    def _write_last(self) -> None:
+        """The last word must get through, though the device be full: else a failed run looks lost."""
+        try:
+            self._write()
+        except RunError:
+            try:
+                overwrite(self.run_dir / STATUS, json_text(self._status.to_dict()))
+            except OSError:
+                pass
+            else:
+                return
+            raise
 
     def _beat(self) -> None:
         """Every half second: progress and requests; every five: a sign of life."""

@@ -230,9 +230,10 @@ class _StageRun:
         if bad > self.checked_bad:
             self.checked_bad = bad
             step = self.progress.step + (1 if self.device.type == "cpu" else 0)
+            kept = "" if self.saved_at is None else f", and the checkpoint of step {self.saved_at} holds finite weights"
             raise RunError(
                 f"the loss or its gradient stopped being a finite number in stage {self.settings.name} at step {step}; "
-                "that step was not taken, and the last checkpoint holds finite weights. "
+                f"that step was not taken{kept}. "
                 f'Try a learning rate below {self.settings.learning_rate:g}, or precision = "fp32"'
             )
 

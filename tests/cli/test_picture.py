@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from crild_tui.cli.follow.narrators import Lines, draw
-from crild_tui.cli.follow.picture import Picture, fold, with_status
+from crild_tui.cli.follow.picture import Picture, fold, thinned, with_status
 from crild_tui.cli.follow.told import progress, told
 from engine.record.status import Status
 
@@ -164,3 +164,19 @@ def test_plain_lines_come_every_few_seconds_and_only_when_something_moved(capsys
     shown = capsys.readouterr().err.splitlines()
     assert [line.split()[0] for line in shown] == ["[5.0", "[10"]
     assert "stage 3/4 kd step 11/40  27 %  loss 0.0909" in shown[1]
+
+
+def test_a_long_history_is_thinned_without_changing_its_summary() -> None:
+    events = [*STARTED, *(step("kd", n) for n in range(1, 2001)), evaluation("kd", 2000, 0.6)]
+    few = list(thinned(events))
+    assert len(few) == 204
+    assert fold(Picture(), few).stages == fold(Picture(), events).stages
+    assert fold(Picture(), few).stage_eta == fold(Picture(), events).stage_eta
+
+
+def test_fast_steps_do_not_make_the_window_of_speed_grow() -> None:
+    fast = [{**step("kd", n), "t": n / 100} for n in range(1, 20_001)]
+    picture = fold(Picture(), [*STARTED, *fast])
+    assert len(picture.points) < 130
+    assert picture.stage_eta == 0.0
+    assert fold(Picture(), [{**STARTED[1], "steps": 30_000}, *fast]).stage_eta == pytest.approx(100.0, rel=0.02)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.errors import RunError
 from engine.record.run import read_run, read_status
 from tests.cli.conftest import Call
 
@@ -220,3 +221,27 @@ def test_an_interrupt_takes_the_runs_behind_off_the_queue(
     assert [status.state for status in statuses] == ["stopped", "stopped", "stopped"]
     assert [status.attempt for status in statuses] == [1, 0, 0]
     assert "taken off the queue" in said.err
+
+
+def test_a_queue_that_cannot_start_leaves_no_runs_waiting(
+    crild: Call, preset: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> str:
+        raise RunError("the queue cannot be started")
+
+    monkeypatch.setattr("engine.launch.queue.enqueue", fail)
+    said = crild("run", str(preset), "--seeds", "1,2")
+    assert said.code == 1
+    assert "the queue cannot be started" in said.err
+    assert not any(runs_dir.iterdir())
+
+
+def test_the_preset_of_a_run_repeats_it_under_the_same_method(
+    crild: Call, fake_engine: Behave, preset: Path, runs_dir: Path
+) -> None:
+    crild("run", "kd", str(preset), "--name", "first", "--quiet")
+    said = crild("run", str(runs_dir / "first-s1" / "preset.toml"), "--name", "again")
+    assert said.code == 0
+    again, first = read_status(runs_dir / "again-s1"), read_status(runs_dir / "first-s1")
+    assert (again.method, again.preset) == (first.method, "first-s1")
+    assert (runs_dir / "again-s1" / "preset.toml").read_text() == (runs_dir / "first-s1" / "preset.toml").read_text()

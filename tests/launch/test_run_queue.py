@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from engine.errors import RunError, UsageError
-from engine.launch import continue_queue, enqueue, stop, stop_queue
-from engine.record.queue import QueueRecord, list_queues, queue_file, read_queue
+from engine.launch import continue_queue, enqueue, start_engine, stop, stop_queue
+from engine.launch import queue as queueing
+from engine.record.queue import QueueRecord, list_queues, queue_file, read_queue, write_queue
 from engine.record.run import read_run, read_status
 from tests.launch.fake_engines import COMMAND, clear, make, reached, wait_for
 
@@ -24,7 +25,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     runs = tmp_path / "runs"
     yield runs
     for record in list_queues(runs):
-        if record.owner is not None and record.owner.state() == "alive":
+        if record.owner is not None and record.owner.pid != os.getpid() and record.owner.state() == "alive":
             kill_queue(runs, record.id)
     clear(runs)
 
@@ -211,3 +212,34 @@ def test_a_queue_that_cannot_start_says_why(folder: Path, monkeypatch: pytest.Mo
     with pytest.raises(RunError, match="the queue cannot be started"):
         enqueue([run], folder, command=COMMAND)
     assert read_run(run).state == "lost"  # and `resume` starts it
+
+
+def test_a_run_that_was_started_out_of_turn_is_waited_for(folder: Path) -> None:
+    first, second, third = make(folder, "a", "long"), make(folder, "b", "long"), make(folder, "c")
+    queue = enqueue([first, second, third], folder, command=COMMAND)
+    assert reached(first, "running")
+    start_engine(second, command=COMMAND)
+    stop(first)
+    assert wait_for(lambda: record_of(folder, queue).present == "b-s0")
+    time.sleep(0.6)
+    assert (read_status(second).attempt, read_run(third).state) == (1, "queued")
+    stop(second)
+    assert ended(folder, queue)
+    assert read_status(third).state == "finished"
+
+
+def test_a_run_that_is_stopped_just_as_its_turn_comes_is_not_started(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make(folder, "a", state="queued", queue="q")
+    file = queue_file(folder, "q")
+    file.parent.mkdir()
+    write_queue(file, QueueRecord(id="q", created=time.time(), runs=(run.name,)))
+
+    def stopped_meanwhile(device: str, runs_dir: Path, *, apart_from: str | None = None) -> None:
+        stop(run)
+
+    monkeypatch.setattr(queueing, "busy_gpu", stopped_meanwhile)
+    queueing._Worker(file, queueing._Asked(), COMMAND).run_all()
+    assert read_status(run).state == "stopped"
+    assert not list(run.glob("events.*"))

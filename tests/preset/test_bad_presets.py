@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given
+import tomlkit
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.errors import CrildError, PresetError, UsageError
 from engine.preset import shipped
 from engine.preset.load import load_preset
 from engine.preset.source import LARGEST
+from tests.preset.strategies import DOCUMENTS
 from tests.preset.support import MINIMAL, problems, refused, write
 
 
@@ -440,3 +444,52 @@ def test_shipped_names_win_over_files_and_paths_reach_the_files(tmp_path: Path) 
     assert load_preset(["kd"], base=tmp_path).preset.teacher.model == "bert-base-uncased"
     assert load_preset(["./kd"], base=tmp_path).preset.teacher.model == "scratch"
     assert shipped.path_of("../presets/kd") is None
+
+
+ANY_VALUE = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.floats() | st.text("ab -.", max_size=3) | st.just("scratch"),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["weight", "task", "x"]), inner, max_size=2)
+    ),
+    max_leaves=3,
+)
+
+
+@given(document=DOCUMENTS, data=st.data())
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+def test_any_value_anywhere_loads_or_is_explained(
+    document: dict[str, Any], data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Values are replaced or removed at random: what then is no preset has problems with a place, and one of its own."""
+    document = copy.deepcopy(document)
+    for _ in range(data.draw(st.integers(1, 3))):
+        table: Any = document
+        while True:
+            key = data.draw(
+                st.sampled_from(sorted(table)) if isinstance(table, dict) else st.integers(0, len(table) - 1)
+            )
+            inner = table[key]
+            if not (isinstance(inner, dict | list) and inner and data.draw(st.booleans())):
+                break
+            table = inner
+        value = data.draw(ANY_VALUE.filter(_is_toml))
+        if value is None and isinstance(table, dict):
+            del table[key]
+        elif value is not None:
+            table[key] = value
+        if not document:
+            return
+    folder = tmp_path_factory.getbasetemp()
+    (folder / "any.toml").write_text(tomlkit.dumps(document), encoding="utf-8", newline="")
+    found: tuple[CrildError, ...] = ()
+    try:
+        assert load_preset(["any.toml"], base=folder).preset.stage
+    except PresetError as error:
+        found = error.problems
+    assert all(problem.sentence.isprintable() and problem.file for problem in found)
+    assert len(set(map(str, found))) == len(found)
+
+
+def _is_toml(value: object) -> bool:
+    """TOML has no null but as the wish to remove a key; tomlkit cannot write one inside."""
+    return value is None or "None" not in repr(value)

@@ -54,6 +54,12 @@ def test_every_method_merges_with_every_task(method: str, task: str) -> None:
     assert any(stage.epochs is None for stage in loaded.preset.stage), "and a stage listens"
 
 
+def test_a_glue_folder_of_the_users_outlives_the_task_preset(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('extends = "crild"\n[task]\nsource = "glue"\n')
+    for task in TASKS:
+        assert load_preset(["mine.toml", task], base=tmp_path).preset.task.source == str(tmp_path / "glue")
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_a_task_alone_says_what_it_needs(task: str) -> None:
     with pytest.raises(Exception, match=f"put a method before it, as in `crild run crild {task}`"):

@@ -106,3 +106,13 @@ def test_a_record_that_is_absurdly_large_is_not_loaded(tmp_path: Path) -> None:
         file.truncate(files.LARGEST + 1)
     with pytest.raises(RunError, match="bytes long"):
         files.read_object(path)
+
+
+def test_a_durable_name_is_flushed_with_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: flushed.append(Path(f"/dev/fd/{handle}").resolve().name))
+    files.write_atomic(tmp_path / "x", "1")
+    assert flushed[-1] == tmp_path.name
+    assert len(flushed) == 2
+    files.write_atomic(tmp_path / "x", "2", durable=False)
+    assert len(flushed) == 3

@@ -321,3 +321,37 @@ def test_output_so_far_takes_the_attempts_name(run: Path, monkeypatch: pytest.Mo
     with RunSession(run, signals=False) as work:
         work.finish("finished", 0)
     assert elsewhere.read_text() == "mine"
+
+
+def test_a_run_that_fails_on_a_full_disk_says_so_and_is_not_lost(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(handle: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "full")
+
+    work = RunSession(run, signals=False)
+    work.update(step=7)
+    work.flush()
+    monkeypatch.setattr(os, "write", full)  # no new file can be filled; the old one's space is there
+    with pytest.raises(RunError, match="events cannot be written: no space is left"), work:
+        work.events.write("message", text="x", level="info")
+    monkeypatch.undo()
+    status = read_status(run)
+    assert (status.state, status.exit_code, status.step) == ("failed", 1, 7)
+    assert status.error is not None
+    assert "no space is left on the device" in status.error.sentence
+    assert not held(run)
+
+
+def test_the_error_that_ended_the_run_is_told_though_nothing_can_be_written(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object) -> int:
+        raise OSError(errno.EIO, "broken")
+
+    work = RunSession(run, signals=False)
+    monkeypatch.setattr(os, "write", broken)
+    monkeypatch.setattr(os, "pwrite", broken)
+    with pytest.raises(DataError, match="no rows"), work:
+        raise DataError("no rows")
+    monkeypatch.undo()
+    assert "the status could not be written: " in capsys.readouterr().err
+    assert not held(run)

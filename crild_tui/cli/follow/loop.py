@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from crild_tui.cli.follow.controls import Controls
 from crild_tui.cli.follow.narrators import Narrator
 from crild_tui.cli.follow.outcome import Outcome
-from crild_tui.cli.follow.picture import Picture, fold, with_status
+from crild_tui.cli.follow.picture import Picture, fold, thinned, with_status
 from crild_tui.cli.follow.told import summary, told
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Follower:
     def history(self) -> None:
         """Take in what is there already, and tell it in summary."""
         events = self.tail.poll()
-        self.picture = fold(self.picture, events)
+        self.picture = fold(self.picture, thinned(events))
         for story in self.picture.stages:
             self.narrator.tell("info", summary(story, self.picture.metric_name))
         for event in [e for e in events if e.get("kind") == "message" and e.get("level") in ("warning", "error")][-10:]:
@@ -116,7 +116,7 @@ class Follower:
         events = self.tail.poll()
         if self.tail.generation != self._generation:  # files were replaced: what was seen no longer holds
             self._generation = self.tail.generation
-            self.picture = fold(Picture(), events)
+            self.picture = fold(Picture(), thinned(events))
             return
         for event in events:
             self.picture = fold(self.picture, (event,))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,6 +15,8 @@ BASELINE = "baseline"
 """The stage that trains another student, for comparison alone."""
 WINDOW = 60.0
 """Seconds over which speed is judged."""
+SPACING = 1.0
+"""Seconds between two points of that window."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,7 @@ def _step(picture: Picture, event: Event) -> Picture:
     story = picture.story or StageStory(name)
     story = replace(story, step=step, loss=loss, first_loss=_first(story.first_loss, loss))
     at = _number(event.get("t"))
-    points = picture.points if at is None else tuple(recent((*picture.points, (at, float(step))), WINDOW))
+    points = picture.points if at is None else _with_point(picture.points, (at, float(step)))
     term, weight = consistency_of(event)
     return _put(
         replace(
@@ -169,6 +172,25 @@ def _step(picture: Picture, event: Event) -> Picture:
         ),
         story,
     )
+
+
+def _with_point(points: tuple[Point, ...], new: Point) -> tuple[Point, ...]:
+    """The window moved on to a new point; of points closer than a second only the newest is kept, so it stays small."""
+    close = len(points) > 1 and 0 <= new[0] - points[-2][0] < SPACING
+    return tuple(recent((*(points[:-1] if close else points), new), WINDOW))
+
+
+def thinned(events: Sequence[Event], keep: int = 200) -> Iterator[Event]:
+    """`events` without most steps of each stage: the first and the last `keep` tell a summary as much as all do."""
+    total = Counter(event.get("stage") for event in events if event.get("kind") == "step")
+    seen: Counter[object] = Counter()
+    for event in events:
+        if event.get("kind") == "step":
+            stage = event.get("stage")
+            seen[stage] += 1
+            if 1 < seen[stage] <= total[stage] - keep:
+                continue
+        yield event
 
 
 def consistency_of(event: Event) -> tuple[float | None, float | None]:
