@@ -13,6 +13,7 @@ from transformers import (
 )
 
 from engine.data.types import TaskSpec
+from engine.data.words import word_tokenizer
 from engine.errors import ModelError
 from engine.models.checkpoint import Checkpoint, has_tokenizer, read_checkpoint, read_tokenizer
 from engine.models.families import Family, family_of, output_of, positions
@@ -210,8 +211,6 @@ def _scratch(
     if teacher.finetune is None:  # the schema has refused it already
         raise ModelError('a teacher from "scratch" knows nothing yet: add a [teacher.finetune] table')
     if teacher.tokenizer is None:
-        from engine.data.words import word_tokenizer
-
         tokenizer = word_tokenizer(train_texts)
     else:
         folder = fetch(teacher.tokenizer, weights=False, code=teacher.trust_remote_code)

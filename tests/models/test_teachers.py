@@ -426,7 +426,6 @@ def test_a_teacher_from_scratch_has_the_shape_that_was_asked_for(tmp_path: Path)
 
 
 def test_a_teacher_from_scratch_learns_its_words_from_the_texts() -> None:
-    pytest.importorskip("engine.data.words")
     loaded = load_teacher(scratch(), ENTAILMENT, train_texts=iter(["the cat sat", "the dog sat down"]))
     assert {"the", "cat", "sat", "dog", "down"} <= loaded.tokenizer.get_vocab().keys()
     assert loaded.model.config.vocab_size == len(loaded.tokenizer)
