@@ -16,7 +16,7 @@ from typing import Any
 
 import tomli
 
-from engine.errors import CrildError, PresetError, RunError, UsageError
+from engine.errors import CrildError, RunError, UsageError
 from engine.record.paths import PRESET
 from engine.record.run import read_status
 from engine.record.session import RunSession
@@ -110,7 +110,7 @@ def tool(command: Callable[[Sequence[str]], Any], arguments: Sequence[str]) -> i
     try:
         answer, code = command(arguments), 0
     except CrildError as error:
-        problems = error.problems if isinstance(error, PresetError) else (error,)
+        problems = getattr(error, "problems", (error,))
         answer, code = {"error": fault(problems[0]) | {"kind": error.kind}}, error.exit_code
     json.dump(answer, stdout)
     stdout.write("\n")

@@ -183,7 +183,7 @@ _STANCE = ((4, 0), (1, 1), (1, 2), (1, 3), (1, 4), (4, 5))  # the ends more ofte
 
 def _change_of_mind(draw: Draw, opinion: int) -> tuple[str, int]:
     """How somebody's opinion (0 to 5) goes on, and what it then is."""
-    change = draw.weigh(((20, ADOPTED), (8, WARMED), (8, COOLED), (54, REVERSED), (10, WAVERED)))
+    change = draw.weigh(((30, ADOPTED), (9, WARMED), (9, COOLED), (44, REVERSED), (8, WAVERED)))
     if change is ADOPTED:
         opinion = draw.weigh(_STANCE)
         return f"{STANCES[opinion][0]} it", opinion
@@ -255,7 +255,9 @@ def _rows(name: str, split: str, size: int) -> tuple[Example, ...]:
         wanted = draw.below(labels)
         row = grammar(draw, wanted)
         while (row.text, row.pair) in seen or _in_dev(row) != (split == "dev"):
-            row = grammar(draw, wanted)  # of the same label: what is short and often met again has no say in the balance
+            row = grammar(
+                draw, wanted
+            )  # of the same label: what is short and often met again has no say in the balance
         seen.add((row.text, row.pair))
         rows.append(Example(f"{split}-{len(rows)}", row.text, row.pair, row.label))
     return tuple(rows)

@@ -44,9 +44,10 @@ def start_engine(
     status = read_status(run_dir)
     until = time.monotonic() + LETTING_GO
     while held(run_dir):
-        if status.state not in ENDED or time.monotonic() > until:
+        gone = status.state in ENDED or (status.owner is not None and status.owner.state() == "gone")
+        if not gone or time.monotonic() > until:
             raise RunError(busy(run_dir))
-        time.sleep(0.02)  # the engine before has said its last word, and is about to let go
+        time.sleep(0.02)  # the engine before has ended, or was killed, and is about to let go
     if event_files(run_dir) and not resume:
         raise RunError(f"the run {run_dir.name!r} was started before: `crild resume {run_dir.name}` goes on with it")
     log = run_dir / f".start-{os.urandom(6).hex()}.txt"

@@ -39,22 +39,22 @@ def make_student(
     - "scratch": drawn from `seed`, in the family and vocabulary of the teacher
     - a folder, a run or a hub id: embeddings and the kept layers of that model, its head where it fits the task
 
-    `teacher_model` and `tokenizer` are the teacher's, which reads the same tokens. The generator that the run draws
-    from is left where it was. `max_length` is the longest input in tokens that the student must be able to read. Raises `ModelError` when layers are asked for that are not there, when another model's
-    vocabulary is not the teacher's, and as `load_pretrained` does.
+    `teacher_model` and `tokenizer` are the teacher's, which reads the same tokens. `max_length` is the longest input in
+    tokens that the student must be able to read. The generator that the run draws from is left where it was.
+
+    Raises `ModelError` when layers are asked for that are not there, when another model's vocabulary is not the
+    teacher's, and as `load_pretrained` does.
     """
     if student.init == "scratch":
         return _from_scratch(student, teacher_model.config, type(teacher_model), spec, seed)
     if student.init == "teacher":
-        count = student.layers or _half(len(layers_of(teacher_model)))
-        return keep_layers(
-            teacher_model, layers_kept(len(layers_of(teacher_model)), student.keep, _count(student, count))
-        )
+        there = len(layers_of(teacher_model))
+        return keep_layers(teacher_model, layers_kept(there, student.keep, _count(student, _half(there))))
     source = _source(student, teacher, tokenizer, spec, seed, max_length)
+    _check_vocabulary(student.init, source, teacher.model, teacher_model, tokenizer)
     there = len(layers_of(source.model))
     left_open = _half(there) if student.init == "pretrained" else there
-    kept = layers_kept(there, student.keep, _count(student, student.layers or left_open))
-    _check_vocabulary(student.init, source, teacher.model, teacher_model, tokenizer)
+    kept = layers_kept(there, student.keep, _count(student, left_open))
     if student.init == "pretrained":
         fresh = head_parameters(source.model, source.family)
         fit_head(source.model, source.family, spec, fresh, seed=seed)

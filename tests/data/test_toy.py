@@ -125,7 +125,10 @@ def test_entailment_labels_follow_from_the_story() -> None:
 
 
 def test_sentiment_labels_follow_from_the_review() -> None:
-    praise, blame = {"shines", "delights", "convinces", "sparkles", "works"}, {"drags", "annoys", "disappoints", "bores", "fails"}
+    praise, blame = (
+        {"shines", "delights", "convinces", "sparkles", "works"},
+        {"drags", "annoys", "disappoints", "bores", "fails"},
+    )
     for example in everything("toy-sentiment"):
         good = 0
         for number, words in enumerate(clauses(example.text)):

@@ -23,7 +23,8 @@ def test_every_path_leads_to_what_it_names(family: str) -> None:
     assert model.get_submodule(here.embeddings) is model.base_model.embeddings
     assert output_of(model).out_features == 3
     assert hasattr(model.config, here.intermediate)
-    outside = {name for name, _ in model.named_parameters() if not name.startswith((here.layers, here.embeddings))}
+    inside = (f"{here.layers}.", f"{here.embeddings}.")
+    outside = {name for name, _ in model.named_parameters() if not name.startswith(inside)}
     of_head = {name for name in outside if name.startswith(tuple(f"{path}." for path in here.head))}
     assert outside - of_head == ({f"{here.project}.weight", f"{here.project}.bias"} if here.project else set())
 
