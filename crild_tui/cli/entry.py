@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from engine.errors import CrildError, PresetError
+from engine.errors import CrildError
 
 INTERRUPTED = 130
 
@@ -41,7 +41,7 @@ def sentences(error: CrildError) -> list[str]:
     """An error's problems, one a line, each with its file and line, safe to print."""
     from crild_tui.cli.terminal import safe
 
-    problems = error.problems if isinstance(error, PresetError) else (error,)
+    problems = getattr(error, "problems", (error,))
     return [safe(str(problem)) for problem in problems]
 
 
