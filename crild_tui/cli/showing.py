@@ -89,8 +89,8 @@ def stages_table(found: Closing) -> Table:
         (
             stage.name,
             wording.NONE if stage.steps is None else f"{stage.steps:,}",
-            wording.duration(stage.seconds),
-            wording.rate(stage.examples_per_second),
+            "cached" if stage.cached else wording.duration(stage.seconds),
+            "" if stage.cached else wording.rate(stage.examples_per_second),
         )
         for stage in found.stages
     )

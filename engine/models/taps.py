@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 from engine.errors import ModelError
 from engine.models.attention import attention_mask
 from engine.models.families import family_of
+from engine.models.kernels import fast_attention
 
 Part = Literal["query", "key", "value"]
 PARTS: tuple[Part, ...] = ("query", "key", "value")
@@ -171,7 +172,8 @@ class Tapped(nn.Module):
         if len(self.whole) + len(self.last):
             self._caught = {"query": seen.query, "key": seen.key, "value": seen.value}
             try:
-                self._run(embedding if self.project is None else self.project(embedding), seen)
+                with fast_attention(self._config, embedding.device):
+                    self._run(embedding if self.project is None else self.project(embedding), seen)
             finally:
                 self._caught = None
         return seen

@@ -35,12 +35,13 @@ class ModelRow:
 
 @dataclass(frozen=True)
 class StageRow:
-    """How long a stage took: steps, seconds, examples a second."""
+    """How long a stage took: steps, seconds, examples a second. `cached` is a teacher that was not trained anew."""
 
     name: str
     steps: int | None
     seconds: float | None
     examples_per_second: float | None
+    cached: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def _models(results: Mapping[str, Any], student: Mapping[str, Any]) -> list[Mode
     if baseline := _table(results.get("baseline")):
         rows += _rows("labels alone", baseline)
     if majority := _table(results.get("majority")):
-        rows.append(ModelRow("majority guess", _metrics({"metrics": majority})))
+        rows.append(ModelRow("majority guess", _metrics(majority)))
     return rows
 
 
@@ -114,7 +115,7 @@ def _rows(name: str, found: Mapping[str, Any]) -> list[ModelRow]:
         throughput=_number(found.get("throughput")),
     )
     more = _table(found.get("dev_extra"))
-    return [first, *(ModelRow(f"  on {split}", _metrics({"metrics": metrics})) for split, metrics in more.items())]
+    return [first, *(ModelRow(f"  on {split}", _metrics(_table(metrics))) for split, metrics in more.items())]
 
 
 def _stages(results: Mapping[str, Any]) -> list[StageRow]:
@@ -125,6 +126,7 @@ def _stages(results: Mapping[str, Any]) -> list[StageRow]:
             _whole(row.get("steps")),
             _number(row.get("seconds")),
             _number(row.get("examples_per_second")),
+            cached=row.get("cached") is True,
         )
         for row in (rows if isinstance(rows, list) else [])
         if isinstance(row, Mapping)
@@ -165,7 +167,9 @@ def _evaluations(results: Mapping[str, Any], primary: str) -> list[str]:
 
 
 def _metrics(found: Mapping[str, Any]) -> dict[str, float | None]:
-    return {str(name): _number(value) for name, value in _table(found.get("metrics")).items()}
+    """The metrics of a record: its `metrics`, or all of it where it is nothing but metrics."""
+    metrics = _table(found["metrics"]) if "metrics" in found else found
+    return {str(name): _number(value) for name, value in metrics.items() if not isinstance(value, Mapping)}
 
 
 def _table(value: object) -> Mapping[str, Any]:

@@ -19,6 +19,7 @@ from engine.data.tokens import TokenSet, tokenise
 from engine.data.types import TaskData
 from engine.errors import UsageError
 from engine.evaluate.metrics import majority
+from engine.models.attention import choose_attention
 from engine.models.export import save_model
 from engine.models.hub import resolve_revision as model_commit
 from engine.models.load import LoadedModel, load_teacher
@@ -58,6 +59,11 @@ class Materials:
         return self.dev.device
 
     @property
+    def precision(self) -> hardware.Precision:
+        """What training's forwards run in."""
+        return "bf16" if self.accelerator.mixed_precision == "bf16" else "fp32"
+
+    @property
     def train_labels(self) -> Labels:
         """Gold labels of the training rows (rows,)."""
         assert self.train.labels is not None, "a task has labels"
@@ -73,12 +79,14 @@ def gather(preset: Preset, accelerator: Accelerator) -> Materials:
     """Load the task and the teacher as it comes, and tokenise. Raises DataError and ModelError."""
     data = load_task(preset.task)
     texts = (text for example in data.train for text in (example.text, example.pair) if text)
-    loaded = load_teacher(preset.teacher, data.spec, train_texts=texts)
     length = preset.task.max_length
+    loaded = load_teacher(preset.teacher, data.spec, train_texts=texts, max_length=length)
     train = tokenise(data.train, loaded.tokenizer, length)
     dev = {split: tokenise(rows, loaded.tokenizer, length) for split, rows in data.dev.items()}
-    pad_id = int(loaded.tokenizer.pad_token_id or 0)
-    return Materials(preset, data, loaded, train, Dev(data.spec, dev, pad_id, accelerator.device), accelerator)
+    sets = Dev(data.spec, dev, int(loaded.tokenizer.pad_token_id or 0), accelerator.device)
+    materials = Materials(preset, data, loaded, train, sets, accelerator)
+    choose_attention(loaded.model, materials.device, materials.precision)
+    return materials
 
 
 def inputs_of_stages(materials: Materials) -> dict[str, TokenSet]:
@@ -127,8 +135,15 @@ def new_student(materials: Materials, teacher: PreTrainedModel) -> PreTrainedMod
     """The student of the preset, on the run's device, before anything was distilled."""
     preset = materials.preset
     student = make_student(
-        preset.student, preset.teacher, teacher, materials.loaded.tokenizer, materials.data.spec, seed=preset.seed
+        preset.student,
+        preset.teacher,
+        teacher,
+        materials.loaded.tokenizer,
+        materials.data.spec,
+        seed=preset.seed,
+        max_length=preset.task.max_length,
     )
+    choose_attention(student, materials.device, materials.precision)
     return student.requires_grad_(True).to(materials.device)
 
 
@@ -265,8 +280,7 @@ class Experiment:
                 say(self.session, note, level="warning")
             return model.eval()
         dev = materials.dev.tokens[materials.dev.primary]
-        precision = materials.accelerator.mixed_precision
-        cached = Cached(cache_key(loaded, tune, materials.train, dev, spec, precision))
+        cached = Cached(cache_key(loaded, tune, materials.train, dev, spec, materials.precision))
         with cached.alone(self._wait_for_teacher):
             facts = cached.load_into(loaded)
             if facts is None:
@@ -343,7 +357,7 @@ class Experiment:
             models.teacher,
             tokens,
             autocast=materials.accelerator.autocast,
-            precision=materials.accelerator.mixed_precision,
+            precision=materials.precision,
             device=materials.device,
             pad_id=materials.pad_id,
         )

@@ -7,6 +7,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+_MANY = 4096
+"""Rows of an embedding from which on a batch's tokens are few among them."""
+
 
 def learning_rate(step: int, total: int, *, peak: float, warmup: float, schedule: str) -> float:
     """The rate of step `step` (counted from 0) of `total`: a linear rise over `warmup` × total steps, then linear decay
@@ -27,6 +30,52 @@ def parameter_groups(modules: Iterable[nn.Module], weight_decay: float) -> list[
     return [{"params": decay, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
 
 
+class RowGradient:
+    """The gradient of an embedding, of which a step writes the few rows that its tokens have.
+
+    Backward otherwise makes and fills a new gradient in the size of the whole vocabulary at each step. Here the
+    embedding hands out its rows (`sparse`), which are added into one gradient that stays; after the step they are set
+    to zero again. What the optimiser sees is the same dense gradient, so AdamW remains AdamW.
+    """
+
+    def __init__(self, parameter: nn.Parameter):
+        self.parameter = parameter
+        self.dense: Tensor | None = None
+        self.rows: Tensor | None = None
+
+    def take(self) -> Tensor | None:
+        """Put the dense gradient in the place of the sparse one; returns its rows that are not zero (rows, width)."""
+        gradient = self.parameter.grad
+        if gradient is None or not gradient.is_sparse:
+            return gradient
+        if self.dense is None:
+            self.dense = torch.zeros_like(self.parameter)
+        places = gradient._indices()[0]
+        self.dense.index_add_(0, places, gradient._values())
+        self.parameter.grad, self.rows = self.dense, places.unique()
+        return self.dense[self.rows]
+
+    def clear(self) -> None:
+        """Make the gradient zero again."""
+        if self.dense is not None and self.rows is not None:
+            self.dense[self.rows] = 0.0
+            self.rows = None
+
+
+def row_gradients(modules: Iterable[nn.Module]) -> dict[nn.Parameter, RowGradient]:
+    """Make the large trainable embeddings hand out the rows of their gradients, where that is of use: on a CPU, in a
+    run of one process (several processes sum whole gradients)."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return {}
+    found = {}
+    for module in (part for whole in modules for part in whole.modules()):
+        if isinstance(module, nn.Embedding) and module.weight.requires_grad and module.weight.device.type == "cpu":
+            module.sparse = module.num_embeddings >= _MANY
+            if module.sparse:
+                found[module.weight] = RowGradient(module.weight)
+    return found
+
+
 class Optimiser:
     """Fused AdamW with clipping inside the kernel and a flag on the device that skips steps on non-finite gradients.
 
@@ -38,6 +87,7 @@ class Optimiser:
         groups = parameter_groups(modules, weight_decay)
         self.parameters: list[nn.Parameter] = [p for group in groups for p in group["params"]]  # type: ignore[attr-defined]
         self.clip = clip
+        self.by_row = row_gradients(modules)
         device = self.parameters[0].device
         self.adamw = torch.optim.AdamW(
             groups, lr=peak, betas=(0.9, 0.999), eps=1e-8, fused=device.type in ("cpu", "cuda")
@@ -46,7 +96,8 @@ class Optimiser:
 
     def step(self, rate: float) -> Tensor:
         """Take one step at learning rate `rate` and clear the gradients; returns the gradient norm before clipping."""
-        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        taken = (self.by_row[p].take() if p in self.by_row else p.grad for p in self.parameters)
+        gradients = [gradient for gradient in taken if gradient is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         found = (~torch.isfinite(norm)).float()
         self.bad += found
@@ -58,9 +109,11 @@ class Optimiser:
             self.adamw.found_inf = found  # type: ignore[attr-defined]
             self.adamw.step()
         elif not found.item():
-            torch._foreach_div_(gradients, scale)
+            torch._foreach_div_([p.grad for p in self.parameters if p.grad is not None], scale)
             self.adamw.step()
         self.adamw.zero_grad(set_to_none=True)
+        for rows in self.by_row.values():
+            rows.clear()
         return norm
 
     def state(self) -> dict[str, Tensor]:

@@ -17,6 +17,8 @@ from engine.distill import transport
 from engine.distill.objectives import TOKEN_OBJECTIVES
 from engine.distill.terms import Reading, Reads, Shape, Term, agree, bind, costs, distil, reads
 from engine.distill.transport import Flow, LayerWeights
+from engine.models.kernels import use_dropout
+from engine.models.lowered import lowered
 from engine.models.taps import Need, Seen, Tapped
 from engine.preset.schema import LAYER_OBJECTIVES
 from engine.train.settings import StageSettings
@@ -115,8 +117,11 @@ class StepLosses:
             if term.emd
         }
         self._costs: dict[str, npt.NDArray[np.float64]] = {}
+        if models.student.device.type == "cpu":
+            use_dropout(models.student)
         self.student = Tapped(models.student, _need(reads(terms, "student")))
-        self.teacher = _tapped(models.teacher, reads(terms, "teacher"), without_logits=teacher_logits is not None)
+        teacher = None if models.teacher is None else _in_precision_of(autocast, models.teacher)
+        self.teacher = _tapped(teacher, reads(terms, "teacher"), without_logits=teacher_logits is not None)
         target = (models.average or models.student) if settings.consistency else None
         self.target = _tapped(target, reads(terms, "target"))
 
@@ -201,12 +206,24 @@ class StepLosses:
 @contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
     """Evaluation mode for a moment."""
+    if not any(module.training for module in model.modules()):
+        yield  # the averaged self-teacher: always so
+        return
     training = model.training
     model.eval()
     try:
         yield
     finally:
         model.train(training)
+
+
+def _in_precision_of(autocast: Autocast, model: PreTrainedModel) -> PreTrainedModel:
+    """The frozen model with its weights as autocast would convert them at each forward; itself where it would not."""
+    kind = model.device.type
+    with autocast():
+        if not torch.is_autocast_enabled(kind):
+            return model
+        return lowered(model, torch.get_autocast_dtype(kind))
 
 
 def _need(read: Reads, *, without_logits: bool = False) -> Need:

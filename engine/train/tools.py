@@ -98,7 +98,7 @@ def plan(path: Path) -> dict[str, Any]:
         "teacher": _teacher_facts(materials, tune),
         "student": {"parameters": parameters(student), "layers": int(student.config.num_hidden_layers)},
         "device": str(materials.device),
-        "precision": "bf16" if accelerator.mixed_precision == "bf16" else "fp32",
+        "precision": materials.precision,
         "threads": threads,
         "memory_bytes": memory(materials.device),
         "missing": [],
@@ -115,9 +115,7 @@ def _teacher_facts(materials: Materials, tune: Finetune | None) -> dict[str, Any
     }
     if tune is not None:
         dev = materials.dev.tokens[materials.dev.primary]
-        key = cache_key(
-            materials.loaded, tune, materials.train, dev, materials.data.spec, materials.accelerator.mixed_precision
-        )
+        key = cache_key(materials.loaded, tune, materials.train, dev, materials.data.spec, materials.precision)
         facts["cached"] = Cached(key).facts.is_file()
     return facts
 

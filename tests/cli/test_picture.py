@@ -119,6 +119,9 @@ def test_what_is_told_of_each_event() -> None:
         ("info", "teacher on dev: accuracy 0.9000 (f1 0.1000)")
     ]
     assert list(told(step("kd", 1), picture)) == []
+    assert next(iter(told(evaluation("baseline", 5, 0.5), picture)))[1].startswith("baseline step 5: baseline on dev")
+    last = {"kind": "stage_finished", "stage": "baseline", "step": 40}
+    assert any("writing the student" in line for _, line in told(last, picture))
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 200])

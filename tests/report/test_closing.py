@@ -36,8 +36,14 @@ def test_further_dev_sets_are_rows_of_their_own() -> None:
 
 
 def test_the_self_teacher_has_a_row_where_there_is_one() -> None:
-    found = closing(with_(self_teacher={"metrics": {"accuracy": 0.67}}))
-    assert ("self-teacher", 0.67) in [(row.name, row.metrics.get("accuracy")) for row in found.models]
+    for written in ({"metrics": {"accuracy": 0.67}}, {"accuracy": 0.67}):
+        found = closing(with_(self_teacher=written))
+        assert ("self-teacher", 0.67) in [(row.name, row.metrics.get("accuracy")) for row in found.models]
+
+
+def test_a_teacher_from_the_cache_is_marked() -> None:
+    found = closing(with_(stages=[{"name": "teacher", "steps": 10, "seconds": 3.0, "cached": True}]))
+    assert [stage.cached for stage in found.stages] == [True]
 
 
 def test_last_and_best_and_what_was_saved_are_all_stated() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
 from crild_tui import wording
-from crild_tui.cli.follow.picture import Event, Picture, StageStory, primary_of
+from crild_tui.cli.follow.picture import BASELINE, Event, Picture, StageStory, primary_of
 
 Level = Literal["info", "warning", "error"]
 Line = tuple[Level, str]
@@ -28,6 +28,8 @@ def told(event: Event, picture: Picture) -> Iterator[Line]:
         story = next((s for s in picture.stages if s.name == event.get("stage")), None)
         if story is not None:
             yield "info", f"stage {summary(story, picture.metric_name)}"
+        if picture.names and event.get("stage") == picture.names[-1]:
+            yield "info", "measuring size, speed and agreement; writing the student"
 
 
 def _level(event: Event) -> Level:
@@ -37,7 +39,7 @@ def _level(event: Event) -> Level:
 
 def _evaluation(event: Event, picture: Picture) -> str:
     name, value = primary_of(event, picture.metric_name)
-    model = str(event.get("model") or "student")
+    model = BASELINE if event.get("stage") == BASELINE else str(event.get("model") or "student")
     where = f"{event['stage']} step {event.get('step')}: " if event.get("stage") else ""
     split = str(event.get("split") or "dev")
     loss = _number(event.get("loss"))

@@ -1,0 +1,25 @@
+"""A frozen model whose linear layers are kept in half precision, so that autocast need not convert them each time."""
+
+from __future__ import annotations
+
+import copy
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def lowered(model: M, dtype: torch.dtype) -> M:
+    """A copy of `model` whose linear layers' weights are of type `dtype` and take no gradient.
+
+    Everything else (embeddings, normalisation, buffers) is shared with `model`. Under autocast to `dtype` it computes,
+    bit for bit, what `model` does: autocast converts the same weights the same way, at every forward.
+    """
+    shared: dict[int, object] = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            for parameter in module.parameters(recurse=False):
+                shared[id(parameter)] = nn.Parameter(parameter.detach().to(dtype), requires_grad=False)
+    return copy.deepcopy(model, shared)
