@@ -83,7 +83,7 @@ def start_and_follow(
     if detach:
         detached([run_dir], as_json=as_json, pid=pid)
         return 0
-    outcome = follow(run_dir, controls, quiet=talk.quiet, after=after)
+    outcome = follow(run_dir, controls, quiet=talk.quiet, after=after, resumed=resume)
     tell_end(outcome, quiet=talk.quiet, as_json=as_json)
     if as_json:
         terminal.show_json(end_document(outcome))
@@ -148,10 +148,15 @@ def follow(
     *,
     quiet: bool,
     after: int = 0,
+    resumed: bool = False,
     rest: Sequence[Path] = (),
     title: str | None = None,
 ) -> Outcome:
-    """Follow a run that was started here. `rest` are the runs that its queue has still to start."""
+    """Follow a run that was started here.
+
+    `after` is the number of its attempt, `resumed` whether there were attempts before, `rest` the runs that its queue
+    has still to start.
+    """
     from crild_tui.cli.follow.loop import STOPPING, Follower, Mode
     from crild_tui.cli.follow.narrators import narrator
 
@@ -163,7 +168,10 @@ def follow(
         on_stop=(lambda: take_off(rest)) if rest else None,
         stop_sentence=QUEUE_STOP if rest else STOPPING,
     )
-    return Follower(run_dir, teller, controls, mode, after=after).go()
+    follower = Follower(run_dir, teller, controls, mode, after=after)
+    if resumed:
+        follower.history(resumed=True)
+    return follower.go()
 
 
 def take_off(runs: Sequence[Path]) -> None:

@@ -183,3 +183,19 @@ def test_fast_steps_do_not_make_the_window_of_speed_grow() -> None:
     assert len(picture.points) < 130
     assert picture.stage_eta == 0.0
     assert fold(Picture(), [{**STARTED[1], "steps": 30_000}, *fast]).stage_eta == pytest.approx(100.0, rel=0.02)
+
+
+def test_checkpoints_are_exact_about_the_present_step() -> None:
+    picture = fold(Picture(), [*STARTED, step("kd", 10), {"kind": "checkpoint", "stage": "kd", "step": 13}])
+    assert picture.step == 13
+    assert fold(picture, [{"kind": "checkpoint", "stage": "ild", "step": 30}]).step == 13
+
+
+def test_a_new_attempt_shows_that_it_loads_until_it_says_where_it_goes_on() -> None:
+    picture = fold(
+        Picture(state="running"), [*STARTED, step("kd", 10), {**STARTED[0], "attempt": 2, "stage": "kd", "step": 8}]
+    )
+    assert (picture.attempt, picture.stage, picture.loss) == (2, None, None)
+    assert draw(picture, 80, 1.0, False)[0].plain.startswith("reading data and models")
+    (known,) = picture.stages
+    assert known.first_loss == 0.1

@@ -21,6 +21,9 @@ def test_a_run_that_ended_early_goes_on(crild: Call, fake_engine: Behave, runs_d
     said = crild("resume", "rte-crild")
     assert said.code == 0
     assert "majority guess" in said.out
+    assert "ild: step 10/10, loss 2.0000 to 1.0000" in said.err  # what was before, in summary
+    assert "kd step 5: student" not in said.err
+    assert "stage kd: step 3/3" in said.err  # what comes, as it comes
     status = read_status(runs_dir / "rte-crild-s1")
     assert (status.state, status.attempt) == ("finished", 2)
 

@@ -26,9 +26,10 @@ max_length = 24
 [teacher]
 model = "{folder}/teacher"
 [teacher.finetune]
-epochs = 6
+epochs = 8
 batch_size = 16
 learning_rate = 5e-3
+keep_best = false
 [student]
 layers = 2
 [train]
@@ -36,7 +37,7 @@ device = "cpu"
 precision = "fp32"
 threads = 1
 log_every = 1
-learning_rate = 1e-3
+learning_rate = 4e-3
 checkpoint_every = 2
 [[stage]]
 name = "ild"

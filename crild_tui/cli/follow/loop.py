@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from crild_tui.cli.follow.controls import Controls
 from crild_tui.cli.follow.narrators import Narrator
 from crild_tui.cli.follow.outcome import Outcome
-from crild_tui.cli.follow.picture import Picture, fold, thinned, with_status
+from crild_tui.cli.follow.picture import Picture, fold, loading, thinned, with_status
 from crild_tui.cli.follow.told import summary, told
 
 if TYPE_CHECKING:
@@ -59,14 +59,16 @@ class Follower:
         self._noted = ""
         self._waiting: str | None = None
 
-    def history(self) -> None:
-        """Take in what is there already, and tell it in summary."""
+    def history(self, *, resumed: bool = False) -> None:
+        """Take in what is there already, and tell it in summary; `resumed` when a new attempt is just loading."""
         events = self.tail.poll()
         self.picture = fold(self.picture, thinned(events))
         for story in self.picture.stages:
             self.narrator.tell("info", summary(story, self.picture.metric_name))
         for event in [e for e in events if e.get("kind") == "message" and e.get("level") in ("warning", "error")][-10:]:
             self._tell(event)
+        if resumed and self.picture.attempt < self._after:
+            self.picture = loading(self.picture)
 
     def go(self) -> Outcome:
         """Follow to the end."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -123,7 +123,12 @@ def _run_started(picture: Picture, event: Event) -> Picture:
     names = event.get("stages")
     known = tuple(map(str, names)) if isinstance(names, list) else picture.names
     attempt = _whole(event.get("attempt")) or picture.attempt
-    return replace(picture, attempt=attempt, names=known, stage_count=len(known), points=())
+    return loading(replace(picture, attempt=attempt, names=known, stage_count=len(known)))
+
+
+def loading(picture: Picture) -> Picture:
+    """The picture while an engine loads that has yet to say where it goes on."""
+    return replace(picture, stage=None, loss=None, consistency=None, dev_loss=None, eta=None, stage_eta=None, points=())
 
 
 def _stage_started(picture: Picture, event: Event) -> Picture:
@@ -253,6 +258,14 @@ def _evaluated(picture: Picture, stage: str, value: float, event: Event) -> Pict
     )
 
 
+def _reached(picture: Picture, event: Event) -> Picture:
+    """Checkpoints and evaluations are more exact about the present step than the curves, which leave steps out."""
+    step = _whole(event.get("step"))
+    if step is None or event.get("stage") != picture.stage or step <= picture.step:
+        return picture
+    return replace(picture, step=step)
+
+
 def _stage_finished(picture: Picture, event: Event) -> Picture:
     story = next((s for s in picture.stages if s.name == str(event.get("stage"))), None)
     if story is None:
@@ -282,10 +295,11 @@ def _whole(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-_CHANGES = {
+_CHANGES: dict[str, Callable[[Picture, Event], Picture]] = {
     "run_started": _run_started,
     "stage_started": _stage_started,
     "step": _step,
-    "evaluation": _evaluation,
+    "evaluation": lambda picture, event: _reached(_evaluation(picture, event), event),
+    "checkpoint": _reached,
     "stage_finished": _stage_finished,
 }
