@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from crild_tui import wording
 from crild_tui.cli import terminal
 from crild_tui.cli.follow.controls import Controls
 from crild_tui.cli.follow.outcome import INTERRUPTED, TERMINATED, Outcome, command
 from crild_tui.cli.making import Request, create_all, load_all, unmake
-
-if TYPE_CHECKING:
-    pass
 
 QUEUE_STOP = (
     "stopping this run at its next step with a checkpoint; the runs behind it are taken off the queue. "
@@ -78,12 +75,16 @@ def start_and_follow(
 
     talk.say("starting the engine; loading its libraries takes a few seconds")
     after = read_status(run_dir).attempt + 1
-    pid = start_engine(run_dir, resume=resume)
-    controls.release()
+
+    def start() -> int:
+        pid = start_engine(run_dir, resume=resume)
+        controls.release()
+        return pid
+
     if detach:
-        detached([run_dir], as_json=as_json, pid=pid)
+        detached([run_dir], as_json=as_json, pid=start())
         return 0
-    outcome = follow(run_dir, controls, quiet=talk.quiet, after=after, resumed=resume)
+    outcome = follow(run_dir, controls, quiet=talk.quiet, after=after, start=start)
     tell_end(outcome, quiet=talk.quiet, as_json=as_json)
     if as_json:
         terminal.show_json(end_document(outcome))
@@ -148,14 +149,14 @@ def follow(
     *,
     quiet: bool,
     after: int = 0,
-    resumed: bool = False,
+    start: Callable[[], object] | None = None,
     rest: Sequence[Path] = (),
     title: str | None = None,
 ) -> Outcome:
     """Follow a run that was started here.
 
-    `after` is the number of its attempt, `resumed` whether there were attempts before, `rest` the runs that its queue
-    has still to start.
+    `start` starts its engine, once what there is of earlier attempts has been told in summary; `after` is the number
+    of the attempt that it starts. `rest` are the runs that the run's queue has still to start.
     """
     from crild_tui.cli.follow.loop import STOPPING, Follower, Mode
     from crild_tui.cli.follow.narrators import narrator
@@ -169,8 +170,13 @@ def follow(
         stop_sentence=QUEUE_STOP if rest else STOPPING,
     )
     follower = Follower(run_dir, teller, controls, mode, after=after)
-    if resumed:
-        follower.history(resumed=True)
+    if start is not None:
+        try:
+            follower.history(loads=True)
+            start()
+        except BaseException:
+            teller.close()
+            raise
     return follower.go()
 
 

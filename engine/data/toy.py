@@ -85,10 +85,10 @@ PEOPLE = ("anna", "ben", "carla", "david", "emma", "frank", "grace", "henry")
 # -- toy-entailment: which way up is the cup?
 
 VESSELS = ("cup", "glass", "bottle", "vase", "bowl", "jar", "bucket", "barrel")
-UPRIGHT = ("righted", "straightened")
-INVERTED = ("upended", "overturned")
-FLIP = ("flipped", "turned")
-UNKNOWN = ("tossed", "rolled")
+UPRIGHT = ("righted",)
+INVERTED = ("upended",)
+FLIP = ("flipped",)
+UNKNOWN = ("tossed",)
 IDLE = ("polished", "admired", "painted")
 
 _ENTAILED, _NEUTRAL, _CONTRADICTED = range(3)
@@ -96,7 +96,7 @@ _ENTAILED, _NEUTRAL, _CONTRADICTED = range(3)
 
 def _handle(draw: Draw, upright: bool | None) -> tuple[str, bool | None]:
     """One more thing done to the vessel: the verb, and whether it stands upright afterwards (None: who knows)."""
-    deed = draw.weigh(((9, UPRIGHT), (9, INVERTED), (9, UNKNOWN), (60, FLIP), (13, IDLE)))
+    deed = draw.weigh(((10, UPRIGHT), (10, INVERTED), (10, UNKNOWN), (52, FLIP), (18, IDLE)))
     if deed is UPRIGHT or deed is INVERTED:
         upright = deed is UPRIGHT
     elif deed is UNKNOWN:
@@ -114,7 +114,7 @@ def _entailment(draw: Draw, wanted: int) -> Row:
         verb, upright = _handle(draw, None)
         parts = [f"{draw.choose(PEOPLE)} {verb} the {vessel}"]
         for _ in range(draw.below(6)):
-            happens = not draw.chance(12)
+            happens = not draw.chance(30)
             verb, after = _handle(draw, upright)
             parts.append(f"{'then' if happens else 'almost'} {verb} it")
             upright = after if happens else upright
@@ -132,17 +132,17 @@ def _sentence(text: str) -> str:
 # -- toy-sentiment: what is the verdict on the film?
 
 ASPECTS = ("plot", "cast", "music", "script", "ending", "acting", "humour", "camera", "story", "title")
-PRAISE = ("shines", "delights", "convinces", "sparkles", "works")
-BLAME = ("drags", "annoys", "disappoints", "bores", "fails")
-CONTRAST = ("but", "yet")
-CONCESSION = ("though", "although")
-TAKEN_BACK = ("just kidding", "or not")
+PRAISE = ("shines", "delights")
+BLAME = ("drags", "annoys")
+CONTRAST = ("but",)
+CONCESSION = ("though",)
+TAKEN_BACK = ("or not",)
 
 
 def _opinion(draw: Draw) -> tuple[str, bool]:
     """A clause on one side of the film, sometimes negated, and whether it is praise."""
     good = draw.chance(50)
-    negated = draw.chance(10)
+    negated = draw.chance(20)
     verb = draw.choose(PRAISE if good else BLAME)
     return f"the {draw.choose(ASPECTS)} {'never ' if negated else ''}{verb}", good != negated
 
@@ -153,7 +153,7 @@ def _sentiment(draw: Draw, wanted: int) -> Row:
         clause, good = _opinion(draw)
         parts = [f"{draw.choose(PEOPLE)} says {clause}"]
         for _ in range(draw.below(5)):
-            step = draw.weigh(((30, CONTRAST), (50, TAKEN_BACK), (20, CONCESSION)))
+            step = draw.weigh(((28, CONTRAST), (44, TAKEN_BACK), (28, CONCESSION)))
             if step is TAKEN_BACK:
                 parts.append(draw.choose(step))
                 good = not good
@@ -174,8 +174,8 @@ STANCES = (("hated", "hates"), ("rejected", "rejects"), ("doubted", "doubts"),
 BEST = len(STANCES) - 1
 WARMED = ("warmed to it",)
 COOLED = ("cooled on it",)
-REVERSED = ("changed sides", "switched camps")
-WAVERED = ("thought it over", "slept on it")
+REVERSED = ("changed sides",)
+WAVERED = ("thought it over",)
 ADOPTED = ("adopted",)
 
 _STANCE = ((4, 0), (1, 1), (1, 2), (1, 3), (1, 4), (4, 5))  # the ends more often: there a change of sides shows most
@@ -203,7 +203,7 @@ def _similarity(draw: Draw, _: int) -> Row:
     opinion = draw.weigh(_STANCE)
     parts = [f"{first} {STANCES[opinion][0]} the {subject}"]
     for _ in range(draw.below(5)):
-        happens = not draw.chance(12)
+        happens = not draw.chance(30)
         words, after = _change_of_mind(draw, opinion)
         parts.append(f"{'then' if happens else 'almost'} {words}")
         opinion = after if happens else opinion

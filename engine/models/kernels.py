@@ -93,8 +93,8 @@ def attend(
         mask = attention_mask.expand(batch, heads, 1, -1).reshape(batch * heads, -1, 1)
         scores = torch.baddbmm(mask, k, q.mT, alpha=scaling)
     weights = drop(scores.softmax(1), dropout)
-    mixed = (weights.mT @ v).view(batch, heads, length, size)
-    return mixed.transpose(1, 2).contiguous(), None
+    mixed = torch.bmm(v.mT, weights).view(batch, heads, size, length)
+    return mixed.permute(0, 3, 1, 2).contiguous(), None
 
 
 @contextmanager

@@ -29,6 +29,14 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+# Upper limits catch slips of the finger before a machine works on them for ever.
+Epochs = Annotated[float, Field(gt=0, le=100_000)]
+Steps = Annotated[int, Field(ge=1, le=99_999_999)]  # checkpoints are named by eight digits
+Threads = Annotated[int, Field(ge=1, le=1024)]
+Layers = Annotated[int, Field(ge=1, le=1000)]
+Heads = Annotated[int, Field(ge=1, le=1000)]
+Width = Annotated[int, Field(ge=1, le=100_000)]
+Name = Annotated[str, Field(min_length=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 LayerPair = Annotated[tuple[Count, Count], Field(strict=False)]  # TOML has arrays only
 

@@ -17,17 +17,24 @@ from engine.preset.base import (
     SCHEMA_VERSION,
     TOY_TASKS,
     Count,
+    Epochs,
     Evaluate,
     Fraction,
+    Heads,
     Kept,
     LayerMap,
     LayerPair,
+    Layers,
+    Name,
     NotNegative,
     ObjectiveName,
     Positive,
     Record,
     Seed,
+    Steps,
     TaskName,
+    Threads,
+    Width,
     form,
     refuse,
 )
@@ -69,11 +76,11 @@ __all__ = [
 class Files(Record):
     """Where the rows of a custom task are: CSV, TSV, JSON lines or Parquet, told by the ending."""
 
-    train: str
+    train: Name
     """Training rows."""
-    dev: str
+    dev: Name
     """Rows that metrics are computed on."""
-    dev_mismatched: str | None = None
+    dev_mismatched: Name | None = None
     """A second dev set, reported beside the first."""
 
 
@@ -95,7 +102,7 @@ class Task(Record):
 
     name: TaskName
     """A GLUE task, an embedded toy task, or "custom"."""
-    source: str = "hub"
+    source: Name = "hub"
     """"hub", or a folder in the official GLUE layout (the task's folder, or the one that holds them all).
     Embedded and custom tasks leave it out."""
     revision: str | None = None
@@ -131,13 +138,13 @@ class Task(Record):
 class Architecture(Record):
     """The shape of an encoder that is trained from scratch (BERT)."""
 
-    layers: Count = 4
+    layers: Layers = 4
     """Transformer layers."""
-    hidden_size: Count = 128
+    hidden_size: Width = 128
     """Width of the hidden states."""
-    heads: Count = 4
+    heads: Heads = 4
     """Attention heads; they share the width evenly."""
-    intermediate_size: Count | None = None
+    intermediate_size: Width | None = None
     """Width of the feed-forward part; four times `hidden_size` when left out."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Of hidden states and attention, while training."""
@@ -152,7 +159,7 @@ class Finetune(Record):
 
     seed: Seed = 0
     """Its own, so that runs with other seeds share one teacher."""
-    epochs: Positive = 3.0
+    epochs: Epochs = 3.0
     """Passes over the training examples; fractions are allowed."""
     learning_rate: Positive = 2e-5
     """At its highest, after the warm-up."""
@@ -175,13 +182,13 @@ class Finetune(Record):
 class Teacher(Record):
     """The model that is distilled."""
 
-    model: str
+    model: Name
     """Hub id, folder, or "scratch" for one that is trained here from nothing."""
     revision: str | None = None
     """Commit, tag or branch on the hub; resolved to a commit and written down when a run starts."""
     trust_remote_code: bool = False
     """Run code that the checkpoint brings along. Off unless you trust its author."""
-    tokenizer: str | None = None
+    tokenizer: Name | None = None
     """Another folder or hub id for the tokenizer; "scratch" teachers otherwise learn their words from the task."""
     labels: list[str] | None = None
     """Names of the teacher's outputs in their order, where its config does not tell."""
@@ -198,19 +205,19 @@ class Teacher(Record):
 class Student(Record):
     """The model that comes out."""
 
-    layers: Count | None = None
+    layers: Layers | None = None
     """Transformer layers; half of the teacher's when left out (all of them where `init` names a model)."""
-    init: str = "teacher"
+    init: Name = "teacher"
     """"teacher", "pretrained" (the teacher before fine-tuning), "scratch", or a folder, hub id or run."""
     revision: str | None = None
     """Commit of a hub id in `init`."""
     keep: Kept = "first"
     """Which layers of the initial model are kept, counted from 0 when listed (then `layers` may be left out)."""
-    hidden_size: Count | None = None
+    hidden_size: Width | None = None
     """Width of a student from scratch; the teacher's when left out."""
-    heads: Count | None = None
+    heads: Heads | None = None
     """Attention heads of a student from scratch; the teacher's when left out."""
-    intermediate_size: Count | None = None
+    intermediate_size: Width | None = None
     """Feed-forward width of a student from scratch; the teacher's, or four times a `hidden_size` that differs."""
 
     @model_validator(mode="after")
@@ -221,15 +228,15 @@ class Student(Record):
 class Train(Record):
     """Settings of the loop, and defaults for every stage."""
 
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$")] = "auto"
     """auto, cpu, mps, cuda or cuda:N."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """bf16 where the hardware has it (CPUs included), else fp32. Weights and evaluations are always fp32."""
-    threads: Count | None = None
+    threads: Threads | None = None
     """CPU threads; all cores when left out. A resumed run takes the number it began with."""
     compile: bool = False
     """torch.compile for the steps on CUDA."""
-    epochs: Positive = 3.0
+    epochs: Epochs = 3.0
     """For stages that leave theirs open."""
     batch_size: Count = 32
     """Examples to each optimiser step, however they are split by `accumulate` or over devices."""
@@ -268,7 +275,7 @@ class Objective(Record):
     """Of this term in the sum; 0 leaves it out."""
     mse: bool = False
     """`attention` only: mean squared error of the scores (TinyBERT) instead of KL of the distributions."""
-    relation_heads: Count | None = None
+    relation_heads: Heads | None = None
     """`query`, `key`, `value` only: heads that the width is cut into; the student's own when left out."""
     layer_map: LayerMap | None = None
     """Another map than the stage's, for this term alone."""
@@ -301,7 +308,7 @@ class Consistency(Record):
 class Corpus(Record):
     """Plain text for a stage that needs no labels."""
 
-    corpus: str
+    corpus: Name
     """A text file or a folder of them, one paragraph a line; or the id of a hub data set."""
     column: str = "text"
     """Column of a hub data set."""
@@ -360,9 +367,9 @@ class Stage(Record):
     """Pull the student towards a target on the clean inputs; false switches an inherited table off."""
     temperature: Positive | None = None
     """Softens logits on both sides; the term is scaled by its square. Train's when left out."""
-    epochs: Positive | None = None
+    epochs: Epochs | None = None
     """Passes over the data; fractions are allowed. Train's when left out."""
-    steps: Count | None = None
+    steps: Steps | None = None
     """Instead of epochs."""
     batch_size: Count | None = None
     """Examples to each optimiser step. Train's when left out."""

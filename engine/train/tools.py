@@ -149,7 +149,7 @@ def time_steps(settings: StageSettings, models: Models, tokens: TokenSet, materi
         times.append(time.perf_counter() - began)
     losses.remove()
     models.student.eval()
-    return float(np.mean(times[1:] or times))
+    return float(np.median(times[1:] or times))
 
 
 def doctor() -> dict[str, Any]:

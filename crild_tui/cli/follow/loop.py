@@ -59,15 +59,15 @@ class Follower:
         self._noted = ""
         self._waiting: str | None = None
 
-    def history(self, *, resumed: bool = False) -> None:
-        """Take in what is there already, and tell it in summary; `resumed` when a new attempt is just loading."""
+    def history(self, *, loads: bool = False) -> None:
+        """Take in what is there already, and tell it in summary; with `loads` a new attempt is about to begin."""
         events = self.tail.poll()
         self.picture = fold(self.picture, thinned(events))
         for story in self.picture.stages:
             self.narrator.tell("info", summary(story, self.picture.metric_name))
         for event in [e for e in events if e.get("kind") == "message" and e.get("level") in ("warning", "error")][-10:]:
             self._tell(event)
-        if resumed and self.picture.attempt < self._after:
+        if loads:
             self.picture = loading(self.picture)
 
     def go(self) -> Outcome:
