@@ -11,6 +11,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from engine.errors import CrildError, RunError, UsageError
 from engine.record.paths import PRESET
 from engine.record.run import read_status
 from engine.record.session import RunSession
+from engine.record.status import Fault
 
 NOTIFY_SECONDS = 60
 
@@ -110,23 +112,11 @@ def tool(command: Callable[[Sequence[str]], Any], arguments: Sequence[str]) -> i
     try:
         answer, code = command(arguments), 0
     except CrildError as error:
-        problems = getattr(error, "problems", (error,))
-        answer, code = {"error": fault(problems[0]) | {"kind": error.kind}}, error.exit_code
+        answer, code = {"error": asdict(Fault.from_error(error))}, error.exit_code
     json.dump(answer, stdout)
     stdout.write("\n")
     stdout.flush()
     return code
-
-
-def fault(error: CrildError) -> dict[str, Any]:
-    """An error as JSON."""
-    return {
-        "kind": error.kind,
-        "sentence": error.sentence,
-        "file": error.file,
-        "line": error.line,
-        "key": error.key,
-    }
 
 
 def _evaluate(arguments: Sequence[str]) -> Any:

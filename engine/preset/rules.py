@@ -9,6 +9,7 @@ from engine.preset.base import (
     EMD_OBJECTIVES,
     HEAD_OBJECTIVES,
     LAYER_OBJECTIVES,
+    LONGEST_TAG,
     REGRESSION_METRICS,
     RELATIONS,
     TOY_TASKS,
@@ -16,6 +17,7 @@ from engine.preset.base import (
     ObjectiveName,
 )
 from engine.preset.positions import KeyPath
+from engine.preset.text import shown
 
 if TYPE_CHECKING:
     from engine.preset.schema import Architecture, Objective, Preset, Stage, Student, Task, Teacher
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 def all_faults(preset: Preset, labels: Sequence[str]) -> Iterator[tuple[KeyPath, Fault]]:
     """Every fault of a preset, with the path of its table; `labels` name the stages in paths."""
     found: list[tuple[KeyPath, list[Fault]]] = [
-        ((), of_preset(preset)),
+        ((), of_preset(preset, labels)),
         (("task",), of_task(preset.task)),
         (("teacher",), of_teacher(preset.teacher)),
         (("student",), of_student(preset.student)),
@@ -167,8 +169,8 @@ def _emd(stage: Stage, terms: dict[str, Objective]) -> list[Fault]:
     return faults
 
 
-def of_preset(preset: Preset) -> list[Fault]:
-    """Stages are told apart by their names; a teacher from scratch was never pre-trained."""
+def of_preset(preset: Preset, labels: Sequence[str] | None = None) -> list[Fault]:
+    """What tables say to each other; `labels` name the stages in keys, instead of their own names."""
     faults: list[Fault] = []
     names = [stage.name for stage in preset.stage]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -177,4 +179,27 @@ def of_preset(preset: Preset) -> list[Fault]:
     if preset.teacher.model == "scratch" and preset.student.init == "pretrained":
         sentence = 'student.init "pretrained" needs a teacher that was pre-trained: take "teacher" or "scratch"'
         faults.append((("student.init", "teacher.model"), sentence))
+    for label, stage in zip(labels or names, preset.stage, strict=True):
+        faults += _accumulated_emd(label, stage, preset.train.accumulate)
+    faults += [(("tags",), sentence) for tag in preset.tags if (sentence := _bad_tag(tag)) is not None]
     return faults
+
+
+def _accumulated_emd(label: str, stage: Stage, default: int) -> list[Fault]:
+    """A plan between layers belongs to a whole optimiser step; a micro-batch of it would solve one of its own."""
+    parts = default if stage.accumulate is None else stage.accumulate
+    emd = [name for name, term in stage.terms().items() if (term.layer_map or stage.layer_map) == "emd"]
+    if parts == 1 or not EMD_OBJECTIVES & set(emd):
+        return []
+    sentence = (
+        f'the stage {label} has layer_map "emd", which solves one plan for each optimiser step, so the step cannot be cut '
+        f"into {parts} micro-batches: set stage.{label}.accumulate = 1, or take another layer_map"
+    )
+    key = "train.accumulate" if stage.accumulate is None else f"stage.{label}.accumulate"
+    return [((key, f"stage.{label}.layer_map", f"stage.{label}.objectives"), sentence)]
+
+
+def _bad_tag(tag: str) -> str | None:
+    if tag and len(tag) <= LONGEST_TAG and tag.isprintable() and not any(mark.isspace() or mark == "," for mark in tag):
+        return None
+    return f"{shown(tag)} cannot be a tag: a tag is one word of at most {LONGEST_TAG} characters, without spaces or commas"

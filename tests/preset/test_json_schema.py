@@ -29,6 +29,7 @@ def faults(value: object, rule: dict[str, Any], where: str = "") -> list[str]:
         "minItems",
         "maxItems",
         "pattern",
+        "minLength",
     }
     known |= {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "propertyNames", "minProperties"}
     assert rule.keys() <= known, rule.keys() - known
@@ -49,6 +50,8 @@ def faults(value: object, rule: dict[str, Any], where: str = "") -> list[str]:
         found.append(f"{where}: none of {rule['enum']}")
     if isinstance(value, str) and "pattern" in rule and not re.search(rule["pattern"], value):
         found.append(f"{where}: not of the pattern")
+    if isinstance(value, str) and len(value) < rule.get("minLength", 0):
+        found.append(f"{where}: too short")
     if isinstance(value, int | float):
         limits = {"minimum": operator.ge, "maximum": operator.le}
         limits |= {"exclusiveMinimum": operator.gt, "exclusiveMaximum": operator.lt}
