@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from engine.preset.load import Loaded
 
 MOST_SEEDS = 1000
+LARGEST_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,11 @@ def parse_seeds(text: str | None) -> tuple[int, ...]:
             raise UsageError(f"--seeds {text!r} names no seeds: write them as 1,2,3 or 1-3")
         several = range(int(first), int(last or first) + 1)
         if not several or len(several) + len(seeds) > MOST_SEEDS:
-            raise UsageError(f"--seeds {part.strip()!r} names {'none' if not several else f'more than {MOST_SEEDS}'}")
+            names = f"more than {MOST_SEEDS}" if several else f"none: write it as {last}-{first}"
+            raise UsageError(f"--seeds {part.strip()!r} names {names}")
         seeds += several
+    if max(seeds) > LARGEST_SEED:
+        raise UsageError(f"--seeds names {max(seeds)}, and a seed is a number from 0 to {LARGEST_SEED}")
     twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
     if twice:
         raise UsageError(f"--seeds names {', '.join(map(str, twice))} twice: each seed makes one run")
@@ -65,9 +69,27 @@ def load_all(request: Request) -> list[Loaded]:
 
     if request.name is not None:
         validate_name(request.name)
+    check_device(request.device)
     loaded = [load_preset(request.presets, request.overrides(seed)) for seed in request.seeds or (None,)]
     check(loaded[0])  # a seed changes nothing of what is checked
+    check_device_of(loaded[0])
     return loaded
+
+
+def check_device(wanted: str | None) -> None:
+    """Raise UsageError for a `--device` that this machine has not, as far as that can be told without torch."""
+    from engine.launch.devices import device_fault
+
+    if wanted is not None and (sentence := device_fault(wanted)) is not None:
+        raise UsageError(f"--device: {sentence}", key="train.device")
+
+
+def check_device_of(loaded: Loaded) -> None:
+    """Raise UsageError where a preset asks for a device that this machine has not."""
+    from engine.launch.devices import device_fault
+
+    if (sentence := device_fault(loaded.preset.train.device)) is not None:
+        raise loaded.problem(UsageError, "train.device", f"{sentence}; --device chooses another")
 
 
 def create_all(request: Request, loaded: Sequence[Loaded]) -> list[Path]:

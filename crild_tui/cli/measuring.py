@@ -41,9 +41,11 @@ def evaluate(
     import tempfile
 
     from crild_tui.cli import terminal
+    from crild_tui.cli.making import check_device
     from engine.errors import RunError, UsageError
     from engine.launch.tool import run_tool
 
+    check_device(device)
     with tempfile.TemporaryDirectory(prefix="crild-") as folder:
         request = _request(model, preset or [], settings or [], runs_dir, Path(folder))
         terminal.say("starting the engine; loading its libraries takes a few seconds")

@@ -32,6 +32,7 @@ def resume_run(run_dir: Path, changes: Sequence[str], *, detach: bool, as_json: 
 
     entry = read_run(run_dir)
     _refuse(entry, changes)
+    _check(run_dir, changes)
     if changes:
         rewrite(run_dir, changes)
     talk = Talk(quiet)
@@ -59,6 +60,18 @@ def _refuse(entry: RunEntry, changes: Sequence[str]) -> None:
             " or repeat it with "
             f"`crild run {entry.path / 'preset.toml'}`"
         )
+
+
+def _check(run_dir: Path, changes: Sequence[str]) -> None:
+    """Raise what can be seen to be wrong with the run's preset as it stands now, before anything of the run changes."""
+    from crild_tui.cli.making import check_device_of
+    from engine.preset.check import check
+    from engine.preset.load import load_preset
+    from engine.record.paths import PRESET
+
+    loaded = load_preset([str(run_dir / PRESET)], changes)
+    check(loaded)
+    check_device_of(loaded)
 
 
 def _lengthens(change: str) -> bool:

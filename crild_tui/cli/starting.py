@@ -89,12 +89,14 @@ def resume(
     crild resume rte-crild
     crild resume rte-crild --set stage.kd.epochs=8
     """
+    from crild_tui.cli.making import check_device
     from crild_tui.cli.resuming import resume_run
     from engine.record.paths import runs_dir as folder_of
     from engine.record.run import find_run
 
     run_dir = find_run(run, folder_of(runs_dir))
-    changes = [*(settings or ()), *([f'train.device="{device}"'] if device else [])]
+    check_device(device)
+    changes = [*(settings or ()), *([] if device is None else [f'train.device="{device}"'])]
     raise typer.Exit(resume_run(run_dir, changes, detach=detach, as_json=as_json, quiet=quiet))
 
 

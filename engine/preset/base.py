@@ -10,8 +10,6 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 _R = TypeVar("_R")
 
 SCHEMA_VERSION = 1
-LONGEST_TAG = 50
-"""Characters of a tag, as `crild tag` allows them."""
 
 GLUE_TASKS = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli")
 TOY_TASKS = ("toy-sentiment", "toy-entailment", "toy-similarity")

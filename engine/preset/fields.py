@@ -26,7 +26,6 @@ _IN_WORDS = {
     "finetune": "a table, or false to take back an inherited one",
     "objectives": "a table of one objective or more, as { logits = 1.0 }",
 }
-_LIMITS = ("ge", "gt", "le", "lt", "min_length")
 _STAGE_NAME = "small letters, digits, - and _, 32 at most, beginning with a letter or digit"
 
 
@@ -39,7 +38,7 @@ class _Kinds:
     records: tuple[type[schema.Record], ...]
     lists: tuple[Any, ...]  # element types
     optional: bool
-    limits: dict[str, float]  # ge, gt, le, lt, min_length
+    limits: dict[str, float]  # ge, gt, le, lt
 
 
 def tables(path: KeyPath) -> tuple[type[schema.Record], ...]:
@@ -150,7 +149,7 @@ def _taken_apart(annotation: Any) -> _Kinds:
         elif isinstance(branch, type):
             plain.append(branch)
         for constraint in metadata:
-            limits |= {key: getattr(constraint, key) for key in _LIMITS if hasattr(constraint, key)}
+            limits |= {key: getattr(constraint, key) for key in ("ge", "gt", "le", "lt") if hasattr(constraint, key)}
     return _Kinds(tuple(plain), tuple(words), tuple(records), tuple(lists), optional, limits)
 
 
@@ -177,12 +176,12 @@ def _in_words(kinds: _Kinds) -> str:
     if bool in kinds.plain:
         return "true or false"
     if str in kinds.plain:
-        return "a name or path in quotes" if "min_length" in kinds.limits else "text in quotes"
+        return "text in quotes"
     return ("a whole number" if int in kinds.plain else "a number") + _range(kinds.limits)
 
 
 def _range(limits: dict[str, float]) -> str:
     low = f" from {limits['ge']:g}" if "ge" in limits else f" above {limits['gt']:g}" if "gt" in limits else ""
     if "le" in limits:
-        return f"{low} to {limits['le']:.15g}"
+        return f"{low}{' to' if 'ge' in limits else ' and at most'} {limits['le']:.15g}"
     return f"{low} to below {limits['lt']:.15g}" if "lt" in limits else low

@@ -9,7 +9,6 @@ from engine.preset.base import (
     EMD_OBJECTIVES,
     HEAD_OBJECTIVES,
     LAYER_OBJECTIVES,
-    LONGEST_TAG,
     REGRESSION_METRICS,
     RELATIONS,
     TOY_TASKS,
@@ -17,7 +16,6 @@ from engine.preset.base import (
     ObjectiveName,
 )
 from engine.preset.positions import KeyPath
-from engine.preset.text import shown
 
 if TYPE_CHECKING:
     from engine.preset.schema import Architecture, Objective, Preset, Stage, Student, Task, Teacher
@@ -181,7 +179,6 @@ def of_preset(preset: Preset, labels: Sequence[str] | None = None) -> list[Fault
         faults.append((("student.init", "teacher.model"), sentence))
     for label, stage in zip(labels or names, preset.stage, strict=True):
         faults += _accumulated_emd(label, stage, preset.train.accumulate)
-    faults += [(("tags",), sentence) for tag in preset.tags if (sentence := _bad_tag(tag)) is not None]
     return faults
 
 
@@ -197,9 +194,3 @@ def _accumulated_emd(label: str, stage: Stage, default: int) -> list[Fault]:
     )
     key = "train.accumulate" if stage.accumulate is None else f"stage.{label}.accumulate"
     return [((key, f"stage.{label}.layer_map", f"stage.{label}.objectives"), sentence)]
-
-
-def _bad_tag(tag: str) -> str | None:
-    if tag and len(tag) <= LONGEST_TAG and tag.isprintable() and not any(mark.isspace() or mark == "," for mark in tag):
-        return None
-    return f"{shown(tag)} cannot be a tag: a tag is one word of at most {LONGEST_TAG} characters, without spaces or commas"

@@ -234,12 +234,10 @@ class Train(Record):
     """bf16 where the hardware has it (CPUs included), else fp32. Weights and evaluations are always fp32."""
     threads: Threads | None = None
     """CPU threads; all cores when left out. A resumed run takes the number it began with."""
-    compile: bool = False
-    """torch.compile for the steps on CUDA."""
     epochs: Epochs = 3.0
     """For stages that leave theirs open."""
     batch_size: Count = 32
-    """Examples to each optimiser step, however they are split by `accumulate` or over devices."""
+    """Examples to each optimiser step, however they are split by `accumulate`."""
     learning_rate: Positive = 3e-5
     """At its highest, after the warm-up."""
     weight_decay: NotNegative = 0.01

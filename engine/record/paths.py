@@ -6,6 +6,8 @@ import os
 import re
 from pathlib import Path
 
+from engine.errors import UsageError
+
 PRESET = "preset.toml"
 STATUS = "status.json"
 ENVIRONMENT = "environment.json"
@@ -23,19 +25,31 @@ _ATTEMPT_FILE = re.compile(r"(events|log)\.([1-9][0-9]{0,8})\.(jsonl|txt)")
 
 
 def runs_dir(option: str | Path | None = None) -> Path:
-    """The absolute folder of run directories: `option` (as `--runs-dir`), else `$CRILD_RUNS_DIR`, else `./runs`."""
-    chosen = str(option) if option else os.environ.get("CRILD_RUNS_DIR") or "runs"
-    return Path(chosen).expanduser().absolute()
+    """The absolute folder of run directories: `option` (as `--runs-dir`), else `$CRILD_RUNS_DIR`, else `./runs`.
+
+    Raises UsageError when that cannot be a path.
+    """
+    return _absolute(str(option) if option else os.environ.get("CRILD_RUNS_DIR") or "runs", "the folder of runs")
 
 
 def cache_dir() -> Path:
     """The absolute folder of crild's caches: `$CRILD_CACHE_DIR`, else `crild` in the user's cache folder."""
     chosen = os.environ.get("CRILD_CACHE_DIR")
     if chosen:
-        return Path(chosen).expanduser().absolute()
+        return _absolute(chosen, "CRILD_CACHE_DIR")
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("crild", appauthor=False)).absolute()
+
+
+def _absolute(chosen: str, what: str) -> Path:
+    """The path, `~` expanded. Raises UsageError when it cannot be one."""
+    try:
+        if "\0" in chosen:
+            raise RuntimeError
+        return Path(chosen).expanduser().absolute()
+    except RuntimeError:
+        raise UsageError(f"{what} cannot be {chosen!r}: there is no such user, or it is no path") from None
 
 
 def events_file(run_dir: Path, attempt: int) -> Path:

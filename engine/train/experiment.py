@@ -39,7 +39,7 @@ from engine.train.loop import Place, Progress, Stopped, Surroundings, run_stage
 from engine.train.messages import say
 from engine.train.settings import StageSettings, baseline_stage, student_stage, teacher_stage
 from engine.train.step import Models, StepLosses, bound_terms, shape_of
-from engine.train.teacher import Cached, cache_key, settle_order
+from engine.train.teacher import Cached, cache_key, cached, settle_order
 
 
 @dataclass(frozen=True)
@@ -280,20 +280,22 @@ class Experiment:
                 say(self.session, note, level="warning")
             return model.eval()
         dev = materials.dev.tokens[materials.dev.primary]
-        cached = Cached(cache_key(loaded, tune, materials.train, dev, spec, materials.precision))
-        with cached.alone(self._wait_for_teacher):
-            facts = cached.load_into(loaded)
+        key = cache_key(loaded, tune, materials.train, dev, spec, materials.precision)
+        shared = materials.preset.train.save_teacher_cache
+        kept = cached(key) if shared else Cached(self.run_dir / "teacher" / key)
+        with kept.alone(self._wait_for_teacher):
+            facts = kept.load_into(loaded)
             if facts is None:
                 progress = self._run(0, settings, Models(student=model), materials.train)
                 self._hand_on(settings, progress, model)
                 self._close(settings, progress)
                 facts = self.finished["teacher"]
-                cached.store(loaded, spec, facts)
+                kept.store(loaded, spec, facts)
             else:
                 say(self.session, "the fine-tuned teacher was taken from the cache")
                 self.finished["teacher"] = {**facts, "cached": True}
         (self.run_dir / "teacher").mkdir(exist_ok=True)
-        write_json(self.run_dir / "teacher" / "pointer.json", {"schema": 1, "folder": str(cached.folder)})
+        write_json(self.run_dir / "teacher" / "pointer.json", {"schema": 1, "folder": str(kept.folder)})
         return model.eval()
 
     def _wait_for_teacher(self, first: bool) -> None:
@@ -332,10 +334,29 @@ class Experiment:
         if any(name in self.saved for name in later):
             self._refuse_extension(settings)
             return
+        if settings.name not in self.saved:
+            self._say_what_is_not_trained(settings)
         models = models_of(settings, student, teacher, self.materials.device)
         progress = self._run(index, settings, models, self.inputs[settings.name])
         self._hand_on(settings, progress, student)
         self._close(settings, progress)
+
+    def _say_what_is_not_trained(self, settings: StageSettings) -> None:
+        """What users otherwise take for a fault: a metric that does not move, a classifier that learns nothing."""
+        students = [stage for stage in self.stages if stage.role == "student"]
+        if settings.trains_head:
+            return
+        text = f"stage {settings.name} sends no gradient to the classifier: watch its loss on dev, not the metric"
+        if not settings.stage.terms().keys() & {"hidden", "cls"}:
+            text += "; nor to the output and feed-forward part of the last layer that it reads"
+        say(self.session, text)
+        if settings is students[-1]:
+            say(
+                self.session,
+                "no stage trains the classifier after this one: the student will answer with the classifier it has now; "
+                "add a stage with labels or logits",
+                level="warning",
+            )
 
     def _baseline(self, teacher: PreTrainedModel) -> PreTrainedModel | None:
         settings = self.stages[-1]
@@ -352,7 +373,7 @@ class Experiment:
     def _run(self, index: int, settings: StageSettings, models: Models, tokens: TokenSet) -> Progress:
         materials = self.materials
         models.student.requires_grad_(True)
-        cached = teacher_logits(
+        kept = teacher_logits(
             settings,
             models.teacher,
             tokens,
@@ -366,7 +387,7 @@ class Experiment:
             models,
             bound_terms(settings, models.student, models.teacher),
             autocast=materials.accelerator.autocast,
-            teacher_logits=cached,
+            teacher_logits=kept,
         )
         around = Surroundings(
             run_dir=self.run_dir,

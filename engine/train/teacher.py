@@ -9,6 +9,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
@@ -59,12 +60,17 @@ def data_hash(tokens: TokenSet) -> str:
     return found.hexdigest()
 
 
-class Cached:
-    """A place in the teacher cache: a folder in the Hugging Face layout, and what is known of its training."""
+def cached(key: str) -> Cached:
+    """The place that the teacher cache has for a key."""
+    return Cached(cache_dir() / "teachers" / key)
 
-    def __init__(self, key: str):
-        self.folder = cache_dir() / "teachers" / key
-        self.facts = self.folder / "crild.json"
+
+class Cached:
+    """A place for a fine-tuned teacher: a folder in the Hugging Face layout, and what is known of its training."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.facts = folder / "crild.json"
 
     def load_into(self, loaded: LoadedModel) -> dict[str, Any] | None:
         """Put the cached weights into the model; returns the facts of their training, or None when there are none."""

@@ -28,7 +28,7 @@ from engine.train.logits import can_be_kept
 from engine.train.optim import Optimiser
 from engine.train.settings import StageSettings
 from engine.train.step import Counts, Models, StepLosses, bound_terms
-from engine.train.teacher import Cached, cache_key, settle_order
+from engine.train.teacher import cache_key, cached, settle_order
 from engine.train.window import memory
 
 TIMED_STEPS = 3
@@ -116,7 +116,7 @@ def _teacher_facts(materials: Materials, tune: Finetune | None) -> dict[str, Any
     if tune is not None:
         dev = materials.dev.tokens[materials.dev.primary]
         key = cache_key(materials.loaded, tune, materials.train, dev, materials.data.spec, materials.precision)
-        facts["cached"] = Cached(key).facts.is_file()
+        facts["cached"] = cached(key).facts.is_file()
     return facts
 
 

@@ -78,6 +78,6 @@ def test_a_terminated_engine_writes_a_checkpoint_and_says_so(tmp_path: Path) -> 
     finish(run_dir)
     status = read_status(run_dir)
     assert (status.state, status.exit_code) == ("stopped", 143)
-    last = [e for e in read_events(run_dir, {"checkpoint"})][-1]
+    last = list(read_events(run_dir, {"checkpoint"}))[-1]
     assert (run_dir / last["path"] / "manifest.json").exists()
     assert last["step"] == status.step

@@ -14,6 +14,8 @@ NAMES = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,8}", fullmatch=True).filter(
 )
 COUNTS = st.integers(1, 10**6)
 POSITIVE = st.floats(1e-12, 1e12) | COUNTS
+EPOCHS = st.floats(1e-12, 1e5) | st.integers(1, 10**5)
+LAYERS = st.integers(1, 1000)
 FRACTION = st.floats(0, 1)
 EVALUATE = st.just("epoch") | COUNTS
 MAPS = st.sampled_from(["last", "uniform"]) | st.lists(st.tuples(COUNTS, COUNTS).map(list), min_size=1, max_size=3)
@@ -39,7 +41,7 @@ TASKS = CUSTOM | table(
     label_noise=FRACTION,
     revision=TEXTS,
 )
-FINETUNE = table({}, epochs=POSITIVE, warmup=FRACTION, evaluate=EVALUATE, keep_best=st.booleans(), patience=COUNTS)
+FINETUNE = table({}, epochs=EPOCHS, warmup=FRACTION, evaluate=EVALUATE, keep_best=st.booleans(), patience=COUNTS)
 TEACHERS = table(
     {"model": st.just("org/model") | PATHS},
     revision=TEXTS,
@@ -47,24 +49,24 @@ TEACHERS = table(
     finetune=FINETUNE,
 ) | table(
     {"model": st.just("scratch"), "finetune": FINETUNE},
-    architecture=table({}, layers=COUNTS, dropout=st.floats(0, 0.9)),
+    architecture=table({}, layers=LAYERS, dropout=st.floats(0, 0.9)),
 )
-STUDENTS = table({}, layers=COUNTS, init=PATHS | st.just("teacher"), keep=st.sampled_from(["first", "last"])) | table(
+STUDENTS = table({}, layers=LAYERS, init=PATHS | st.just("teacher"), keep=st.sampled_from(["first", "last"])) | table(
     {}, keep=st.lists(st.integers(0, 99), min_size=1, max_size=4, unique=True)
 )
 TRAIN = table(
     {},
     device=st.sampled_from(["cpu", "cuda:3"]),
-    epochs=POSITIVE,
+    epochs=EPOCHS,
     learning_rate=POSITIVE,
     evaluate=EVALUATE,
     clip=st.floats(0, 10),
-    threads=COUNTS,
+    threads=LAYERS,
 )
 OBJECTIVES = table(
     {"logits": POSITIVE},
     attention=table({}, weight=POSITIVE, mse=st.booleans(), layer_map=MAPS) | POSITIVE,
-    query=table({"weight": POSITIVE}, relation_heads=COUNTS),
+    query=table({"weight": POSITIVE}, relation_heads=LAYERS),
     hidden=POSITIVE,
 )
 CORPUS = table({"corpus": PATHS | st.just("org/words")}, subset=TEXTS, pairs=st.booleans(), examples=COUNTS)
@@ -74,7 +76,7 @@ STAGES = st.lists(
         data=st.just("task") | CORPUS | table({"task": TASKS}),
         layer_map=MAPS,
         mixup=st.just(False) | table({}, alpha=POSITIVE, unpaired=st.sampled_from(["padding", "whole"])),
-        epochs=POSITIVE,
+        epochs=EPOCHS,
         batch_size=COUNTS,
         evaluate=EVALUATE,
         keep_best=st.booleans(),

@@ -193,14 +193,14 @@ epochs = 3
         "base.toml:21: train.clip must be a number from 0, not -1",
         'mine.toml:2: unknown key "learning_rate"; it belongs to [train]',
         'mine.toml:3: unknown key "trian"; did you mean "train"?',
-        'mine.toml:5: train.epochs must be a number above 0, not "six"',
+        'mine.toml:5: train.epochs must be a number above 0 and at most 100000, not "six"',
         "mine.toml:6: train.batch_size must be a whole number from 1, not 0",
         'mine.toml:7: train.device must be "auto", "cpu", "mps", "cuda" or "cuda:1", not "gpu"',
         'mine.toml:8: unknown key "precison" in train; did you mean "precision"?',
         "mine.toml:9: train.warmup must be a number from 0 to 1, not 1.5",
         'mine.toml:10: train.evaluate must be "epoch" or a number of steps, not "epochs"; did you mean "epoch"?',
         'mine.toml:11: train.schedule must be "linear" or "constant", not "cosine"',
-        "mine.toml:13: student.layers must be a whole number from 1, not 6.5",
+        "mine.toml:13: student.layers must be a whole number from 1 to 1000, not 6.5",
         'mine.toml:14: student.keep must be "first", "last", "alternate" or a list of layers counted from 0, '
         'not "alternat"; did you mean "alternate"?',
         'mine.toml:16: task.name must be "cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli", '
@@ -234,11 +234,11 @@ STAGE = MINIMAL.split("[[stage]]")[0]
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("epochs = true", "stage.s.epochs must be a number above 0, not true"),
-        ("epochs = inf", "stage.s.epochs must be a number above 0, not inf"),
-        ("epochs = nan", "stage.s.epochs must be a number above 0, not nan"),
-        ("epochs = 2020-01-01", "stage.s.epochs must be a number above 0, not the date or time 2020-01-01"),
-        ("steps = 1.0", "stage.s.steps must be a whole number from 1, not 1.0"),
+        ("epochs = true", "stage.s.epochs must be a number above 0 and at most 100000, not true"),
+        ("epochs = inf", "stage.s.epochs must be a number above 0 and at most 100000, not inf"),
+        ("epochs = nan", "stage.s.epochs must be a number above 0 and at most 100000, not nan"),
+        ("epochs = 2020-01-01", "stage.s.epochs must be a number above 0 and at most 100000, not the date or time 2020-01-01"),
+        ("steps = 1.0", "stage.s.steps must be a whole number from 1 to 99999999, not 1.0"),
         ("mixup = 0.5", "stage.s.mixup must be false or a table, as { alpha = 1.0 }, not 0.5"),
         ("mixup = { alpha = 0 }", "stage.s.mixup.alpha must be a number above 0, not 0"),
         ("mixup = { unpaired = 1 }", 'stage.s.mixup.unpaired must be "padding" or "whole", not 1'),
@@ -276,7 +276,7 @@ def test_a_wrong_value_is_one_problem_whatever_it_might_have_been(tmp_path: Path
         ("{ hidden = { relation_heads = 2 } }", "stage.s: relation_heads is an option of query, key and value, not of hidden"),
         ('{ logits = { layer_map = "last" } }', "stage.s: logits reads no layers, so it takes no layer_map"),
         ('{ query = { layer_map = "emd" } }', 'stage.s: layer_map "emd" is defined for attention and hidden, not for query'),
-        ("{ key = { relation_heads = 0 } }", "stage.s.objectives.key.relation_heads must be a whole number from 1, not 0"),
+        ("{ key = { relation_heads = 0 } }", "stage.s.objectives.key.relation_heads must be a whole number from 1 to 1000, not 0"),
     ],
 )  # fmt: skip
 def test_objectives(tmp_path: Path, objectives: str, sentence: str) -> None:

@@ -80,7 +80,7 @@ def test_false_takes_back_any_optional_key_but_no_boolean_or_required_one(tmp_pa
     assert preset.task.examples is None
     assert (preset.stage[1].patience, preset.stage[1].epochs, preset.stage[1].keep_best) == (None, None, False)
     assert problems(tmp_path, 'extends = "base.toml"\n[train]\nepochs = false\n') == [
-        "mine.toml:3: train.epochs must be a number above 0, not false"
+        "mine.toml:3: train.epochs must be a number above 0 and at most 100000, not false"
     ]
 
 

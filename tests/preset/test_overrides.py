@@ -20,7 +20,7 @@ TASK = MINIMAL.replace("[teacher]", "[student]\nlayers = 3\n[teacher]")
         ("stage.kd.learning_rate=2e-5", "stage.1.learning_rate", 2e-5),
         ("train.schedule=constant", "train.schedule", "constant"),
         ("train.schedule='constant'", "train.schedule", "constant"),
-        ("train.compile=true", "train.compile", True),
+        ("baseline.enabled=true", "baseline.enabled", True),
         ("student.keep=[0, 2, 4]", "student.keep", [0, 2, 4]),
         ("student.keep=last", "student.keep", "last"),
         ("stage.ild.layer_map=[[4, 2]]", "stage.0.layer_map", [(4, 2)]),
@@ -79,10 +79,10 @@ def test_stages_are_selected(tmp_path: Path) -> None:
         ("sed=3", 'unknown key "sed"; did you mean "seed"?'),
         ("epochs=3", 'unknown key "epochs"; it belongs to [train]'),
         ("train.epohcs=3", 'unknown key "epohcs" in train; did you mean "epochs"?'),
-        ("train.epochs=many", 'train.epochs must be a number above 0, not "many"'),
-        ("train.compile=True", 'train.compile must be true or false, not "True"'),
+        ("train.epochs=many", 'train.epochs must be a number above 0 and at most 100000, not "many"'),
+        ("baseline.enabled=True", 'baseline.enabled must be true or false, not "True"'),
         ("train=3", "train must be a table, not 3"),
-        ("train.epochs.x=3", "train.epochs must be a number above 0, not a table"),
+        ("train.epochs.x=3", "train.epochs must be a number above 0 and at most 100000, not a table"),
         ("student.keep=[1, 2", 'the value "[1, 2" begins like TOML but cannot be read as it'),
         ("seed={a=", 'the value "{a=" begins like TOML'),
         ("seed=" + "[" * 2000, "this value nests too deep"),
@@ -102,7 +102,7 @@ def test_what_is_wrong_with_an_override(tmp_path: Path, override: str, sentence:
 def test_the_place_of_a_problem_is_the_override_that_caused_it(tmp_path: Path) -> None:
     assert problems(tmp_path, MINIMAL, "stage.kd.epochs=x", "stage.ild.mixup.alpha=-1") == [
         "--set stage.ild.mixup.alpha=-1: stage.ild.mixup.alpha must be a number above 0, not -1",
-        '--set stage.kd.epochs=x: stage.kd.epochs must be a number above 0, not "x"',
+        '--set stage.kd.epochs=x: stage.kd.epochs must be a number above 0 and at most 100000, not "x"',
     ]
     assert problems(tmp_path, MINIMAL, "stage.kd.steps=5", "stage.kd.epochs=5") == [
         "--set stage.kd.steps=5: stage.kd: give epochs or steps, not both"
