@@ -78,8 +78,8 @@ def encode(examples: Sequence[Example], tokenizer: Any, *, regression: bool) -> 
 def batches(lengths: torch.Tensor, batch_size: int, generator: torch.Generator) -> list[torch.Tensor]:
     """One epoch's batches: shuffled, those of a batch about equally long, the last partial one kept."""
     order = torch.randperm(len(lengths), generator=generator)
-    chunks = [chunk[lengths[chunk].argsort(stable=True)] for chunk in order.split(batch_size * 16)]
-    parts = [part for chunk in chunks for part in chunk.split(batch_size)]
+    chunks = [chunk[lengths[chunk].argsort(stable=True)] for chunk in torch.split(order, batch_size * 16)]
+    parts = [part for chunk in chunks for part in torch.split(chunk, batch_size)]
     return [parts[i] for i in torch.randperm(len(parts), generator=generator).tolist()]
 
 
@@ -110,7 +110,7 @@ def train(data: TaskData, rows: Rows, words: int, layers: int, steps: int, seed:
     for _ in range(steps):
         queue = queue or batches(rows.lengths, settings.batch_size, generator)
         inputs, labels = rows.take(queue.pop())
-        loss(model, inputs, labels, settings).backward()
+        torch.autograd.backward(loss(model, inputs, labels, settings))
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
@@ -137,7 +137,7 @@ def measure(model: Any, rows: Rows) -> float:
     """Accuracy in percent, or Pearson's correlation times 100, in fp32."""
     model.eval()
     with torch.inference_mode():
-        logits = torch.cat([model(**rows.take(part)[0]).logits for part in torch.arange(len(rows.labels)).split(256)])
+        logits = torch.cat([model(**rows.take(part)[0]).logits for part in torch.split(torch.arange(len(rows.labels)), 256)])
     if not rows.labels.is_floating_point():
         return 100 * (logits.argmax(1) == rows.labels).double().mean().item()
     correlation = float(np.corrcoef(logits[:, 0].double().numpy(), rows.labels.double().numpy())[0, 1])

@@ -5,6 +5,7 @@ Nothing heavy is imported until the run's lock is held and its status says who w
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -18,12 +19,17 @@ from typing import Any
 import tomli
 
 from engine.errors import CrildError, RunError, UsageError
+from engine.record.files import cause
 from engine.record.paths import PRESET
 from engine.record.run import read_status
 from engine.record.session import RunSession
 from engine.record.status import Fault
 
 NOTIFY_SECONDS = 60
+NOT_OURS = frozenset(
+    (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE)
+)
+"""What the system refuses for reasons that lie outside crild, whatever was being done."""
 
 
 def train(run_dir: Path) -> int:
@@ -39,12 +45,18 @@ def train(run_dir: Path) -> int:
 
 
 def notify(run_dir: Path) -> None:
-    """Run the user's command for the end of a run, with what it may want to know in its environment."""
-    document = tomli.loads((run_dir / PRESET).read_text(encoding="utf-8"))
-    command = document.get("notify", {}).get("command")
-    if not command:
+    """Run the user's command for the end of a run, with what it may want to know in its environment.
+
+    Nothing that goes wrong here changes how the run ended.
+    """
+    try:
+        command = tomli.loads((run_dir / PRESET).read_text(encoding="utf-8")).get("notify", {}).get("command")
+        if not command:
+            return
+        status = read_status(run_dir)
+    except (OSError, ValueError, AttributeError, CrildError) as error:
+        print(f"notify.command was not run: {error}", flush=True)
         return
-    status = read_status(run_dir)
     facts = {
         "CRILD_RUN": status.id,
         "CRILD_STATE": status.state,
@@ -55,6 +67,8 @@ def notify(run_dir: Path) -> None:
         said = f"ended with exit code {ended.returncode}"
     except subprocess.TimeoutExpired:
         said = f"was ended after {NOTIFY_SECONDS} seconds"
+    except (OSError, ValueError) as error:  # no shell; a null character
+        said = f"could not be run: {error}"
     print(f"notify.command {said}", flush=True)
 
 
@@ -77,8 +91,8 @@ def _train(run_dir: Path, session: RunSession) -> int:
             session.events.write("run_finished", state="finished", metrics=results["student"]["metrics"])
             session.finish("finished", 0)
             return 0
-        except (CrildError, MemoryError, RuntimeError) as caught:
-            error = caught if isinstance(caught, CrildError) else memory_fault(caught)
+        except (CrildError, MemoryError, OSError, RuntimeError) as caught:
+            error = caught if isinstance(caught, CrildError) else memory_fault(caught) or system_fault(caught)
             if error is None:
                 traceback.print_exc()  # the session names the fault in the status; the log has where it happened
                 raise
@@ -103,6 +117,16 @@ def memory_fault(error: BaseException) -> RunError | None:
     return RunError(
         "the device ran out of memory; the last checkpoint is good. Raise train.accumulate (same result, less memory), "
         "lower batch_size or max_length, or choose another device, then crild resume"
+    )
+
+
+def system_fault(error: BaseException) -> RunError | None:
+    """A full disk, a folder that may not be written, a device that is gone: as a sentence; None for any other error."""
+    if not isinstance(error, OSError) or error.errno not in NOT_OURS:
+        return None
+    return RunError(
+        f"the system refused: {cause(error)}; the last checkpoint is good. Mend that, then go on with crild resume",
+        file=None if error.filename is None else str(error.filename),
     )
 
 

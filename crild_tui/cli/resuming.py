@@ -8,22 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crild_tui.cli.follow.outcome import command
-from engine.errors import UsageError
+from engine.errors import PresetError, UsageError
 
 if TYPE_CHECKING:
     from crild_tui.cli.follow.controls import Controls
     from crild_tui.cli.running import Talk
     from engine.record.run import RunEntry
-
-CHANGEABLE = (
-    r"stage\.[^.]+\.(epochs|steps|evaluate|patience|keep_best)",
-    r"train\.(epochs|evaluate|log_every|checkpoint_every|checkpoint_minutes|keep_checkpoints|device)",
-    r"notify\.command",
-    r"description",
-)
-"""Keys that change how long and how watched a run is, not what it computes at a step."""
-_CHANGEABLE = re.compile("|".join(f"(?:{pattern})" for pattern in CHANGEABLE))
-
 
 def resume_run(run_dir: Path, changes: Sequence[str], *, detach: bool, as_json: bool, quiet: bool) -> int:
     """Change the preset of a run where that is allowed, start its engine again and follow it; returns the exit code."""
@@ -47,7 +37,9 @@ def _refuse(entry: RunEntry, changes: Sequence[str]) -> None:
     """Raise UsageError for a run that cannot be resumed as it stands."""
     name = entry.path
     if entry.status is None:
-        raise UsageError(f"{entry.id} cannot be resumed: {entry.problem}")
+        again = entry.path / "preset.toml"
+        way_out = f"; `crild run {again}` repeats it" if again.is_file() else ""
+        raise UsageError(f"{entry.id} cannot be resumed: {entry.problem}{way_out}")
     if entry.state in ("running", "stopping", "stalled"):
         raise UsageError(f"{entry.id} is {entry.state}: watch it with {command('attach', name)}, or stop it first")
     if entry.state == "queued":
@@ -65,13 +57,33 @@ def _refuse(entry: RunEntry, changes: Sequence[str]) -> None:
 def _check(run_dir: Path, changes: Sequence[str]) -> None:
     """Raise what can be seen to be wrong with the run's preset as it stands now, before anything of the run changes."""
     from crild_tui.cli.making import check_device_of
+    from engine.launch.begun import begun, unfit_changes
     from engine.preset.check import check
     from engine.preset.load import load_preset
     from engine.record.paths import PRESET
 
+    _only_changeable(run_dir, changes)
     loaded = load_preset([str(run_dir / PRESET)], changes)
+    there = begun(run_dir)
+    if there is not None and (unfit := unfit_changes(there, loaded.preset.document())):
+        raise PresetError([loaded.problem(UsageError, key, sentence) for key, sentence in unfit])
     check(loaded)
     check_device_of(loaded)
+
+
+def _only_changeable(run_dir: Path, changes: Sequence[str]) -> None:
+    """Raise UsageError for a `--set` of a key that a run cannot change any more."""
+    from engine.launch.begun import CHANGEABLE
+    from engine.record.paths import PRESET
+
+    for change in changes:
+        if "=" in change and not CHANGEABLE.fullmatch(_key(change)):
+            raise UsageError(
+                f"a run that was begun cannot change {_key(change)}: what it computed so far would no longer fit. "
+                "It can change epochs, steps, evaluate, patience and keep_best of stages, and under train device, "
+                "evaluate, log_every and what checkpoints are kept. For anything else start a new run: "
+                f"crild run {run_dir / PRESET} --set '{change}'"
+            )
 
 
 def _lengthens(change: str) -> bool:
@@ -90,14 +102,7 @@ def rewrite(run_dir: Path, changes: Sequence[str]) -> None:
     from engine.record.lock import RunLock
     from engine.record.paths import PRESET
 
-    for change in changes:
-        if "=" in change and not _CHANGEABLE.fullmatch(_key(change)):
-            raise UsageError(
-                f"a run that was begun cannot change {_key(change)}: what it computed so far would no longer fit. "
-                "It can change epochs, steps, evaluate, patience and keep_best of stages, and under train device, "
-                "evaluate, log_every and what checkpoints are kept. For anything else start a new run: "
-                f"crild run {run_dir / PRESET} --set '{change}'"
-            )
+    _only_changeable(run_dir, changes)
     with RunLock(run_dir) as lock:
         lock.take()
         loaded = load_preset([str(run_dir / PRESET)], changes)

@@ -102,9 +102,10 @@ def table(
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(box=_box(), show_edge=False, pad_edge=False, title=title, title_justify="left", header_style="bold")
+    shown = None if title is None else Text(safe(title))
+    drawn = Table(box=_box(), show_edge=False, pad_edge=False, title=shown, title_justify="left", header_style="bold")
     for heading, side in columns:
-        drawn.add_column(heading, justify="right" if side == "right" else "left", overflow="fold")
+        drawn.add_column(Text(safe(heading)), justify="right" if side == "right" else "left", overflow="fold")
     for row in rows:
         drawn.add_row(*(cell if isinstance(cell, Text) else Text(safe(cell)) for cell in row))
     return drawn

@@ -75,7 +75,7 @@ def _metrics(task: Task, classes: int) -> tuple[str, ...]:
     default = "pearson" if task.kind == "regression" else "accuracy"
     metrics: tuple[str, ...] = tuple(dict.fromkeys(task.metrics)) if task.metrics else (default,)
     if "f1" in metrics and classes != 2:
-        sentence = f"f1 is that of the second of two classes, and this task has {classes}; take f1_macro"
+        sentence = f"task.metrics: f1 is that of the second of two classes, and this task has {classes}; take f1_macro"
         raise DataError(sentence, key="task.metrics")
     return metrics
 

@@ -15,6 +15,8 @@ _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _WHOLE = re.compile(r"-?(0|[1-9]\d*)(\.0*)?")
 _MISSING_WORDS = frozenset({"", "nan", "none", "null", "n/a", "<na>"})
 MANY_CLASSES = 100
+LARGEST_SCORE = 1e12
+"""Beyond it the square of an error is no number in single precision soon."""
 
 
 def class_names(table: Table, column: str) -> list[str]:
@@ -100,9 +102,17 @@ def scores(table: Table, column: str) -> list[float]:
             sentence = f"there is no score in column {shown(column)}"
         else:
             hint = "; write the decimal point as a point" if re.fullmatch(r"\s*-?\d+,\d+\s*", str(value)) else ""
-            sentence = f"the score {shown(value)} in column {shown(column)} is not a finite number{hint}"
+            what = "too large to be learnt" if _is_large(value) else "not a finite number"
+            sentence = f"the score {shown(value)} in column {shown(column)} is {what}{hint}"
         raise table.fault(sentence, bad)
     return [score for score in found if score is not None]
+
+
+def _is_large(value: Any) -> bool:
+    try:
+        return LARGEST_SCORE < abs(float(value)) < math.inf
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def _score(value: Any) -> float | None:
@@ -112,7 +122,7 @@ def _score(value: Any) -> float | None:
         score = float(value)
     except (TypeError, ValueError, OverflowError):
         return None
-    return score if math.isfinite(score) else None
+    return score if abs(score) <= LARGEST_SCORE else None
 
 
 def natural(name: str) -> tuple[tuple[int, int, str], ...]:

@@ -69,7 +69,7 @@ def _source(task: Task) -> TaskData:
 def _subset(data: TaskData, count: int, seed: int) -> TaskData:
     rows = len(data.train)
     if count > rows:
-        sentence = f"{count:,} training examples are asked for, and {data.spec.name} has {rows:,}"
+        sentence = f"task.examples asks for {count:,} training examples, and {data.spec.name} has {rows:,}"
         raise DataError(sentence, key="task.examples")
     train = few_samples(data.train, count, seed)
     note = f"{count:,} of {rows:,} training examples were drawn with data_seed {seed}."

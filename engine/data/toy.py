@@ -96,7 +96,7 @@ _ENTAILED, _NEUTRAL, _CONTRADICTED = range(3)
 
 def _handle(draw: Draw, upright: bool | None) -> tuple[str, bool | None]:
     """One more thing done to the vessel: the verb, and whether it stands upright afterwards (None: who knows)."""
-    deed = draw.weigh(((10, UPRIGHT), (10, INVERTED), (10, UNKNOWN), (52, FLIP), (18, IDLE)))
+    deed = draw.weigh(((9, UPRIGHT), (9, INVERTED), (9, UNKNOWN), (58, FLIP), (15, IDLE)))
     if deed is UPRIGHT or deed is INVERTED:
         upright = deed is UPRIGHT
     elif deed is UNKNOWN:
@@ -114,7 +114,7 @@ def _entailment(draw: Draw, wanted: int) -> Row:
         verb, upright = _handle(draw, None)
         parts = [f"{draw.choose(PEOPLE)} {verb} the {vessel}"]
         for _ in range(draw.below(6)):
-            happens = not draw.chance(30)
+            happens = not draw.chance(25)
             verb, after = _handle(draw, upright)
             parts.append(f"{'then' if happens else 'almost'} {verb} it")
             upright = after if happens else upright
@@ -132,6 +132,7 @@ def _sentence(text: str) -> str:
 # -- toy-sentiment: what is the verdict on the film?
 
 ASPECTS = ("plot", "cast", "music", "script", "ending", "acting", "humour", "camera", "story", "title")
+REPORTS = ("says", "thinks", "writes", "feels", "claims")
 PRAISE = ("shines", "delights")
 BLAME = ("drags", "annoys")
 CONTRAST = ("but",)
@@ -142,7 +143,7 @@ TAKEN_BACK = ("or not",)
 def _opinion(draw: Draw) -> tuple[str, bool]:
     """A clause on one side of the film, sometimes negated, and whether it is praise."""
     good = draw.chance(50)
-    negated = draw.chance(20)
+    negated = draw.chance(12)
     verb = draw.choose(PRAISE if good else BLAME)
     return f"the {draw.choose(ASPECTS)} {'never ' if negated else ''}{verb}", good != negated
 
@@ -151,9 +152,9 @@ def _sentiment(draw: Draw, wanted: int) -> Row:
     """A review of one sentence: contrast overrides, concession does not, and what is taken back is turned round."""
     while True:
         clause, good = _opinion(draw)
-        parts = [f"{draw.choose(PEOPLE)} says {clause}"]
+        parts = [f"{draw.choose(PEOPLE)} {draw.choose(REPORTS)} {clause}"]
         for _ in range(draw.below(5)):
-            step = draw.weigh(((28, CONTRAST), (44, TAKEN_BACK), (28, CONCESSION)))
+            step = draw.weigh(((36, CONTRAST), (40, TAKEN_BACK), (24, CONCESSION)))
             if step is TAKEN_BACK:
                 parts.append(draw.choose(step))
                 good = not good

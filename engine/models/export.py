@@ -9,6 +9,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from engine.data.types import TaskSpec
@@ -17,6 +18,7 @@ from engine.models.hub import PICKLED, SAFE, TOKENIZER
 from engine.models.labels import name_outputs
 from engine.models.quiet import quiet
 from engine.preset.text import plain
+from engine.record.files import refusal
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, spec: TaskSpec, folder: Path) -> None:
@@ -41,8 +43,8 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, spec:
             _flush(made)
             _put(made, folder, aside=Path(room) / "old")
             _flush_folder(folder.parent)
-    except OSError as error:
-        raise RunError(f"the model cannot be saved: {plain(str(error))}", file=plain(str(folder))) from None
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"the model cannot be saved: {plain(refusal(error))}", file=plain(str(folder))) from None
 
 
 def _put(made: Path, folder: Path, *, aside: Path) -> None:

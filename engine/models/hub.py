@@ -189,6 +189,6 @@ def _unreachable(name: str, hub: str, error: Exception) -> str:
     else:
         why = f"{hub} cannot be reached ({plain(type(error).__name__)})"
     return (
-        f"{why}, and the model {name} is not in the cache; give a local folder instead, set HF_ENDPOINT to a mirror, "
-        f"or copy a cache that holds it to {plain(str(constants.HF_HUB_CACHE))}"
+        f"{why}, and the model {name} is not in the cache; give a local folder instead, set HF_ENDPOINT to a mirror or "
+        f"HTTPS_PROXY to a proxy, or copy a cache that holds it to {plain(str(constants.HF_HUB_CACHE))}"
     )

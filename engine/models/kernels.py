@@ -45,7 +45,7 @@ def drop(x: Tensor, p: float) -> Tensor:
 class Dropout(nn.Dropout):
     """`nn.Dropout` by `keep_mask`."""
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name in nn.Dropout
+    def forward(self, input: Tensor) -> Tensor:
         """`input` as it is in evaluation mode."""
         return drop(input, self.p) if self.training else input
 
@@ -99,8 +99,16 @@ def attend(
 
 @contextmanager
 def fast_attention(config: PretrainedConfig, device: torch.device) -> Iterator[None]:
-    """On a CPU, `attend` for the layers that run inside; elsewhere what the model is set to."""
-    if device.type != "cpu" or torch.compiler.is_compiling():
+    """Under bf16 autocast on a CPU, `attend` for the layers that run inside; elsewhere what the model is set to.
+
+    Evaluations, which are in fp32, keep the model's own attention, and nothing stays set afterwards.
+    """
+    if (
+        device.type != "cpu"
+        or torch.compiler.is_compiling()
+        or not torch.is_autocast_enabled("cpu")
+        or torch.get_autocast_dtype("cpu") != torch.bfloat16
+    ):
         yield
         return
     before = config._attn_implementation

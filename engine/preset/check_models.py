@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from engine.preset.schema import LAYER_OBJECTIVES, Architecture, Objective, Pres
 from engine.preset.text import listed, plain
 
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+
+_TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ class _Models:
             source_facts, faults = self._facts("student.init", student.init, student.revision)
             yield from faults
             yield from self._vocabulary(teacher_facts, source_facts)
+        yield from self._tokenizer(teacher_facts)
         yield from self._length("teacher.model", teacher_facts)
         if named:
             yield from self._length("student.init", source_facts)
@@ -123,12 +127,33 @@ class _Models:
         elif teacher is not None and student is not None:
             if teacher.vocab_size != student.vocab_size:
                 what = f"has a vocabulary of {student.vocab_size} tokens, the teacher one of {teacher.vocab_size}"
-            elif _words(teacher.folder) != _words(student.folder) and _words(teacher.folder) and _words(student.folder):
-                what = "has other words in its vocabulary (vocab.txt) than the teacher"
+            elif _differ(_words(self._words_of_teacher(teacher)), _words(student.folder)):
+                what = "has other words in its vocabulary than the teacher"
             else:
                 return
             sentence = f"the student's initial model {what}; both must read the same tokens: take another for {key}"
             yield ModelError(sentence, file=plain(str(student.folder / "config.json")), key=key)
+
+    def _words_of_teacher(self, teacher: ModelFacts) -> Path:
+        """The folder that the teacher's tokenizer comes from."""
+        return Path(self.preset.teacher.tokenizer or teacher.folder)
+
+    def _tokenizer(self, teacher: ModelFacts | None) -> Iterator[CrildError]:
+        """A local folder that the tokenizer should come from, and that holds none."""
+        named = self.preset.teacher.tokenizer
+        if named is not None:
+            key, folder = "teacher.tokenizer", Path(named)
+        elif teacher is not None and "snapshots" not in teacher.folder.parts:
+            key, folder = "teacher.model", teacher.folder
+        else:
+            return
+        place = self.loaded.place(key)
+        where = f" ({key}, set in {place.file}{f':{place.line}' if place.line else ''})"
+        if folder.is_absolute() and not folder.is_dir():
+            yield ModelError(f"there is no such folder with a tokenizer{where}", file=plain(str(folder)), key=key)
+        elif folder.is_dir() and not any(next(folder.glob(name), None) for name in _TOKENIZERS):
+            sentence = f"this folder holds no tokenizer (tokenizer.json or vocab.txt); name another with teacher.tokenizer{where}"
+            yield ModelError(sentence, file=plain(str(folder)), key=key)
 
     def _length(self, key: str, facts: ModelFacts | None) -> Iterator[CrildError]:
         length = self.preset.task.max_length
@@ -219,11 +244,22 @@ class _Terms:
                     yield f"[{above}, {below}] names layer {below} of the student, which has layers 1 to {student}"
 
 
-def _words(folder: Path) -> list[str]:
+def _words(folder: Path) -> dict[str, int]:
+    """The words of a tokenizer with their numbers, as far as they stand in a file that is simple to read; else none."""
     try:
-        return (folder / "vocab.txt").read_text(encoding="utf-8").split()
-    except (OSError, ValueError):
-        return []
+        if (folder / "tokenizer.json").is_file():
+            words = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+            if isinstance(words, dict):
+                return words
+            return {str(entry[0]): number for number, entry in enumerate(words)}  # a list of words with their weights
+        lines = (folder / "vocab.txt").read_text(encoding="utf-8").split("\n")
+        return {line.rstrip("\r"): number for number, line in enumerate(lines) if line}
+    except (OSError, ValueError, TypeError, KeyError, IndexError, RecursionError):
+        return {}
+
+
+def _differ(ours: dict[str, int], theirs: dict[str, int]) -> bool:
+    return bool(ours and theirs) and ours != theirs
 
 
 def _damage(folder: Path) -> Iterator[tuple[str, str]]:
@@ -237,11 +273,21 @@ def _damage(folder: Path) -> Iterator[tuple[str, str]]:
         try:
             wanted, found = _promised(weights[0]), weights[0].stat().st_size
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            if _is_pointer(weights[0]):
+                sentence = "this is a Git LFS pointer, not the weights; fetch them with git lfs pull"
+                yield plain(str(weights[0])), sentence
+                return
             yield plain(str(weights[0])), "this is not a safetensors file: its header cannot be read; fetch it again"
             return
         if found < wanted:
             sentence = f"the weights are cut short: {found:,} of {wanted:,} bytes are here; fetch the file again"
             yield plain(str(weights[0])), sentence
+
+
+def _is_pointer(path: Path) -> bool:
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return file.read(7) == b"version"
+    return False
 
 
 def _promised(path: Path) -> int:

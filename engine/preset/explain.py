@@ -148,7 +148,7 @@ def unknown_key(path: KeyPath) -> str:
 def _wrong(path: KeyPath, keys: KeyPath, found: object) -> str:
     if keys == ("schema",) and isinstance(found, int) and found > 1:
         return f"the preset is written in format {found}, and this crild reads format 1: a newer crild is needed"
-    if found == "" and fields.takes_text(keys):
+    if found == "" and fields.expected(path) == "text in quotes":
         return f"{plain(dotted(keys))} must not be empty"
     inside = "; in it stands" if len(keys) < len(path) else ", not"
     sentence = f"{plain(dotted(keys))} must be {fields.expected(path)}{inside} {shown(found)}"

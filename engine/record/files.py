@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import os
+import re
 import stat
 import threading
 from collections.abc import Mapping
@@ -39,6 +40,15 @@ def cause(error: OSError) -> str:
     """Why the system refused, in words that end a sentence: "no space is left on the device"."""
     known = _CAUSES.get(error.errno or 0)
     return known or (error.strerror or str(error) or type(error).__name__)
+
+
+def refusal(error: Exception) -> str:
+    """As `cause`, also for libraries that put the system's error number into a text: "I/O error: ... (os error 28)"."""
+    if isinstance(error, OSError):
+        return cause(error)
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    known = _CAUSES.get(int(number[1])) if number else None
+    return known or str(error) or type(error).__name__
 
 
 def write_atomic(path: Path, data: bytes | str, *, durable: bool = True) -> None:

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from engine.errors import RunError
+from engine.record.files import refusal
 
 FORMAT = 1
 _NAME = re.compile(r"^(?P<place>\d{3})-(?P<stage>[a-z0-9_-]+)-(?P<step>\d{8})$")
@@ -155,9 +156,8 @@ def _write(path: Path, tensors: Tensors, state: dict[str, Any]) -> None:
         _flush(path.parent)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise RunError(
-            f"a checkpoint could not be written: {reason}; the ones before it are untouched. "
+            f"a checkpoint could not be written: {refusal(error)}; the ones before it are untouched. "
             "Make room, then go on with crild resume",
             file=str(path),
         ) from error

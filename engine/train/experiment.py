@@ -17,8 +17,9 @@ from engine.data.hub import resolve_revision as data_commit
 from engine.data.load import inputs_for, load_task
 from engine.data.tokens import TokenSet, tokenise
 from engine.data.types import TaskData
-from engine.errors import UsageError
+from engine.errors import PresetError, UsageError
 from engine.evaluate.metrics import majority
+from engine.launch.begun import Begun, unfit_changes
 from engine.models.attention import choose_attention
 from engine.models.export import save_model
 from engine.models.hub import resolve_revision as model_commit
@@ -167,12 +168,22 @@ def pin(run_dir: Path, preset: Preset) -> Preset:
     return pinned
 
 
+def refuse_unfit(found: Checkpoint, preset: Preset, run_dir: Path) -> None:
+    """Raise PresetError where a preset that was changed since would not go on with the run that a checkpoint is of."""
+    there = Begun.of(found.stage, found.step, found.state)
+    if there is not None and (unfit := unfit_changes(there, preset.document())):
+        file = str(run_dir / PRESET)
+        raise PresetError([UsageError(sentence, file=file, key=key) for key, sentence in unfit])
+
+
 def run(run_dir: Path, preset: Preset, session: RunSession) -> dict[str, Any]:
     """Do what is left of a run, from its newest checkpoint; returns the results document.
 
     Raises Stopped when asked to stop, and CrildError for what a user can mend.
     """
     found = checkpoint.newest(run_dir)
+    if found is not None:
+        refuse_unfit(found, preset, run_dir)
     threads = hardware.set_threads(preset.train.threads or (found.state["threads"] if found else None))
     accelerator = hardware.make_accelerator(preset.train)
     preset = pin(run_dir, preset)
@@ -281,11 +292,11 @@ class Experiment:
             return model.eval()
         dev = materials.dev.tokens[materials.dev.primary]
         key = cache_key(loaded, tune, materials.train, dev, spec, materials.precision)
-        shared = materials.preset.train.save_teacher_cache
-        kept = cached(key) if shared else Cached(self.run_dir / "teacher" / key)
+        kept = self._place_of_teacher(key)
         with kept.alone(self._wait_for_teacher):
             facts = kept.load_into(loaded)
             if facts is None:
+                self._rehearse(model)
                 progress = self._run(0, settings, Models(student=model), materials.train)
                 self._hand_on(settings, progress, model)
                 self._close(settings, progress)
@@ -297,6 +308,29 @@ class Experiment:
         (self.run_dir / "teacher").mkdir(exist_ok=True)
         write_json(self.run_dir / "teacher" / "pointer.json", {"schema": 1, "folder": str(kept.folder)})
         return model.eval()
+
+    def _rehearse(self, teacher: PreTrainedModel) -> None:
+        """Make a student and bind every stage's objectives once: what does not fit is met before a teacher is trained."""
+        student = new_student(self.materials, teacher)
+        for settings in self.stages:
+            if settings.role == "student":
+                bound_terms(settings, student, teacher)
+
+    def _place_of_teacher(self, key: str) -> Cached:
+        """Where the fine-tuned teacher is, or will be kept: in the cache, unless that is not wanted or cannot be."""
+        own, shared = Cached(self.run_dir / "teacher" / key), cached(key)
+        if not self.materials.preset.train.save_teacher_cache or own.facts.is_file():
+            return own
+        reason = shared.refused()
+        if reason is None:
+            return shared
+        say(
+            self.session,
+            f"the teacher cache {shared.folder.parent} cannot be used ({reason}): the fine-tuned teacher is kept in "
+            "this run alone",
+            level="warning",
+        )
+        return own
 
     def _wait_for_teacher(self, first: bool) -> None:
         if first:
@@ -396,6 +430,7 @@ class Experiment:
             train=materials.preset.train,
             pad_id=materials.pad_id,
             finished=self.finished,
+            document=materials.preset.document(),
             protect=frozenset({self.stages[-1].name, materials.preset.stage[-1].name}),
         )
         models.student.train()

@@ -16,7 +16,7 @@ from engine.data.batches import Batch, collate, epoch_batches
 from engine.data.tokens import TokenSet
 from engine.distill import consistency, mixup
 from engine.distill.transport import LayerWeights
-from engine.errors import RunError
+from engine.errors import DataError, RunError
 from engine.preset.schema import Train
 from engine.record.session import RunSession
 from engine.train import checkpoint, seeding
@@ -26,6 +26,7 @@ from engine.train.messages import say
 from engine.train.optim import Optimiser, learning_rate
 from engine.train.settings import StageSettings
 from engine.train.step import Counts, Models, StepLosses
+from engine.train.teacher import data_hash
 from engine.train.window import Window
 
 
@@ -97,6 +98,8 @@ class Surroundings:
     pad_id: int
     finished: dict[str, dict[str, Any]]
     """What the stages before gave, by name; travels in every checkpoint."""
+    document: Mapping[str, Any]
+    """The run's preset as plain data; travels in every checkpoint, see `engine.launch.begun`."""
     protect: frozenset[str]
     """Stages whose newest checkpoint is kept, so that a finished run can be extended."""
 
@@ -114,7 +117,8 @@ def run_stage(
     """Train `models.student` as `settings` say, from the start or from a checkpoint; returns how it went.
 
     The model is left with its last weights; `Progress.best_weights` names the best ones. Raises Stopped when a person
-    or a scheduler asked for it (after writing a checkpoint), RunError when a loss or gradient is no number.
+    or a scheduler asked for it (after writing a checkpoint), RunError when a loss or gradient is no number, DataError when
+    a checkpoint was made on other data.
     """
     return _StageRun(around, settings, place, models, tokens, losses, evaluate).go(resume)
 
@@ -138,6 +142,7 @@ class _StageRun:
         self.device = around.accelerator.device
         self.total = settings.total_steps(len(tokens))
         self.per_epoch = settings.steps_per_epoch(len(tokens))
+        self.data = data_hash(tokens)
         self.optimiser = Optimiser(
             [models.student, models.projections],
             peak=settings.learning_rate,
@@ -371,6 +376,8 @@ class _StageRun:
                 "progress": asdict(self.progress),
                 "finished": self.around.finished,
                 "total": self.total,
+                "preset": dict(self.around.document),
+                "data": self.data,
                 "threads": torch.get_num_threads(),
                 "best_weights": {
                     **{name: stage["best_weights"] for name, stage in self.around.finished.items()},
@@ -390,6 +397,11 @@ class _StageRun:
 
     def _load(self, saved: Checkpoint) -> None:
         state = saved.state
+        if state.get("data", self.data) != self.data:
+            raise DataError(
+                f"the inputs of stage {self.settings.name} are not those that this run was begun with: a file of its "
+                "data, or the tokenizer, was changed since. Put it back, or start a new run from the run's preset.toml"
+            )
         self.progress = Progress.of(state["progress"])
         self.models.student.load_state_dict(saved.tensors("model"))
         self.models.projections.load_state_dict(saved.tensors("projections"))

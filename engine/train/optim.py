@@ -52,7 +52,7 @@ class RowGradient:
             self.dense = torch.zeros_like(self.parameter)
         places = gradient._indices()[0]
         self.dense.index_add_(0, places, gradient._values())
-        self.parameter.grad, self.rows = self.dense, places.unique()
+        self.parameter.grad, self.rows = self.dense, torch.unique(places)
         return self.dense[self.rows]
 
     def clear(self) -> None:
@@ -69,10 +69,13 @@ def row_gradients(modules: Iterable[nn.Module]) -> dict[nn.Parameter, RowGradien
         return {}
     found = {}
     for module in (part for whole in modules for part in whole.modules()):
-        if isinstance(module, nn.Embedding) and module.weight.requires_grad and module.weight.device.type == "cpu":
+        weight = getattr(module, "weight", None)
+        if not isinstance(module, nn.Embedding) or not isinstance(weight, nn.Parameter):
+            continue
+        if weight.requires_grad and weight.device.type == "cpu":
             module.sparse = module.num_embeddings >= _MANY
             if module.sparse:
-                found[module.weight] = RowGradient(module.weight)
+                found[weight] = RowGradient(weight)
     return found
 
 

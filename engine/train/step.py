@@ -23,6 +23,9 @@ from engine.models.taps import Need, Seen, Tapped
 from engine.preset.schema import LAYER_OBJECTIVES
 from engine.train.settings import StageSettings
 
+COMPILER = "inductor"
+"""Backend of torch.compile."""
+
 Autocast = Callable[[], AbstractContextManager[object]]
 """Gives the context in which forwards run in the stage's precision."""
 
@@ -107,8 +110,13 @@ class StepLosses:
         *,
         autocast: Autocast,
         teacher_logits: Tensor | None = None,
+        compiled: bool = False,
     ):
-        """`teacher_logits` (rows, classes), by row of the stage's tokens, where the teacher's input never changes."""
+        """`teacher_logits` (rows, classes), by row of the stage's tokens, where the teacher's input never changes.
+
+        With `compiled`, torch.compile makes one graph of each model's forward (and of its backward), for batches of any
+        length; the objectives themselves run as they are.
+        """
         self.settings, self.models, self.terms, self.autocast = settings, models, terms, autocast
         self.teacher_logits = teacher_logits
         self.layer_weights: dict[str, LayerWeights] = {
@@ -124,13 +132,20 @@ class StepLosses:
         self.teacher = _tapped(teacher, reads(terms, "teacher"), without_logits=teacher_logits is not None)
         target = (models.average or models.student) if settings.consistency else None
         self.target = _tapped(target, reads(terms, "target"))
+        self.compiled = compiled
+        if compiled:
+            for tapped in (self.student, self.teacher, self.target):
+                if tapped is not None:
+                    tapped.compile(dynamic=True, backend=COMPILER)
 
     def __call__(self, part: Batch, counts: Counts, lam: float | None, consistency_weight: float) -> Losses:
         """Losses of one micro-batch, on the models' device; `lam` is the mixing share, None where nothing is mixed."""
         unpaired = self.settings.mixup.unpaired if self.settings.mixup else "padding"
+        # A number would be part of the graph, which would be compiled anew for each λ.
+        share = torch.full((), lam, device=part.input_ids.device) if self.compiled and lam is not None else lam
         with self.autocast():
-            shown = self.student(part, lam=lam, unpaired=unpaired)
-            taught = self._taught(part, lam, unpaired)
+            shown = self.student(part, lam=share, unpaired=unpaired)
+            taught = self._taught(part, share, unpaired)
             clean = self._clean(part)
         student, mask = Reading(shown), shown.mask
         terms = {
@@ -181,7 +196,7 @@ class StepLosses:
             self._costs[term.name] = self._costs.get(term.name, 0.0) + cost
         return transport.flow(transport.plan(self.layer_weights[term.name], cost))
 
-    def _taught(self, part: Batch, lam: float | None, unpaired: str) -> Reading | None:
+    def _taught(self, part: Batch, lam: float | Tensor | None, unpaired: str) -> Reading | None:
         with torch.no_grad():
             if self.teacher is not None:
                 shown = self.teacher(part, lam=lam, unpaired=unpaired)

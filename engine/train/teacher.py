@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import json
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ from engine.evaluate.predict import predict
 from engine.models.export import content_hash, save_model
 from engine.models.load import LoadedModel, align
 from engine.preset.schema import Finetune
-from engine.record.files import read_json, write_json
+from engine.record.files import cause, read_json, write_json
 from engine.record.lock import FileLock
 from engine.record.paths import cache_dir
 
@@ -71,6 +72,15 @@ class Cached:
     def __init__(self, folder: Path):
         self.folder = folder
         self.facts = folder / "crild.json"
+
+    def refused(self) -> str | None:
+        """Why nothing can be kept here, in words that end a sentence; None where it can."""
+        try:
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.folder.parent):  # a file system may be read-only, whatever modes say
+                return None
+        except OSError as error:
+            return cause(error)
 
     def load_into(self, loaded: LoadedModel) -> dict[str, Any] | None:
         """Put the cached weights into the model; returns the facts of their training, or None when there are none."""

@@ -71,8 +71,8 @@ def problems(folder: Path, text: str, *overrides: str) -> list[str]:
     return [str(problem) for problem in refused(folder, ["mine.toml"], *overrides)]
 
 
-def model_folder(folder: Path, *, vocabulary: Sequence[str] = (), **changes: object) -> Path:
-    """A model's folder with a config like BERT's, changed, and the smallest safetensors file there is."""
+def model_folder(folder: Path, *, vocabulary: Sequence[str] = ("[PAD]", "[UNK]"), **changes: object) -> Path:
+    """A model's folder with a config like BERT's, changed, the smallest safetensors file there is, and some words."""
     folder.mkdir(parents=True, exist_ok=True)
     config = {key: value for key, value in (BERT | changes).items() if value is not None}
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
