@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -162,6 +163,7 @@ def run_task(name: str, seeds: Sequence[int], settings: Settings) -> None:
             model = train(data, rows, len(tokenizer), layers, settings.steps, seed, settings)
             seconds.append(time.perf_counter() - began)
             figures.append(measure(model, dev))
+            print(f"    {name} seed {seed}, {layers} layers: {figures[-1]:.1f} ({seconds[-1]:.0f} s)", file=sys.stderr, flush=True)
         model = train(data, few, len(tokenizer), 4, settings.few_steps, seed, settings)
         fit, held_out = measure(model, few), measure(model, dev)
         wins.append(figures[0] - figures[1])

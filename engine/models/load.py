@@ -20,7 +20,7 @@ from engine.models.families import Family, family_of, output_of, positions
 from engine.models.heads import fit_head
 from engine.models.hub import fetch, resolve_revision
 from engine.models.labels import align, describe, name_outputs, names_of, order_by_name
-from engine.models.randomness import seeded
+from engine.models.randomness import initial_range, seeded
 from engine.preset import schema
 from engine.preset.text import plain
 
@@ -225,6 +225,7 @@ def _scratch(
         hidden_dropout_prob=shape.dropout,
         attention_probs_dropout_prob=shape.dropout,
         max_position_embeddings=max(SCRATCH_POSITIONS, max_length or 0),
+        initializer_range=initial_range(shape.hidden_size),
         num_labels=spec.outputs,
         pad_token_id=tokenizer.pad_token_id,
         attn_implementation="sdpa",

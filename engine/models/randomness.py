@@ -29,3 +29,9 @@ def draw_linear(layer: nn.Linear, scale: float, generator: torch.Generator) -> N
         layer.weight.normal_(0.0, scale, generator=generator)
         if layer.bias is not None:
             layer.bias.zero_()
+
+
+def initial_range(width: int) -> float:
+    """The standard deviation that a model from scratch draws its weights with: BERT's 0.02 for its width of 768, and as
+    1 / √width for others. At 0.02 a narrow model stays on its first plateau for long."""
+    return round(0.02 * (768 / width) ** 0.5, 4)

@@ -15,7 +15,7 @@ from engine.models.families import family_of, layers_of
 from engine.models.heads import fit_head, head_parameters
 from engine.models.labels import name_outputs
 from engine.models.load import LoadedModel, load_pretrained
-from engine.models.randomness import seeded
+from engine.models.randomness import initial_range, seeded
 from engine.preset import schema
 from engine.preset.text import plain
 
@@ -151,6 +151,7 @@ def _from_scratch(
     # ELECTRA's embeddings may be narrower than the encoder; where they are as wide, they stay as wide.
     if getattr(like, "embedding_size", None) == int(like.hidden_size):
         config.embedding_size = width
+    config.initializer_range = initial_range(width)
     config.num_labels = spec.outputs
     with seeded(seed):
         model = kind(config)

@@ -157,9 +157,9 @@ def _check_parquet(path: Path) -> None:
     """Only the marks at both ends: the columns stand in a footer that takes a library to read."""
     with _opened(path) as file:
         first = file.read(4)
-        file.seek(0, 2)
-        file.seek(max(file.tell() - 4, 0))
-        if first != b"PAR1" or file.read(4) != b"PAR1":
+        length = file.seek(0, 2)
+        file.seek(max(length - 4, 0))
+        if length < 12 or first != b"PAR1" or file.read(4) != b"PAR1":
             raise DataError("this is not a Parquet file, or it is cut short", file=plain(str(path)))
 
 

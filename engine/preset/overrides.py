@@ -17,6 +17,7 @@ from engine.preset.source import Layer
 from engine.preset.text import listed, nearest, plain, shown
 from engine.preset.tree import Node, Place
 
+_LONGEST_SHOWN = 200  # characters of an override that messages repeat
 _KEY = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 
@@ -28,7 +29,7 @@ def read_overrides(overrides: Sequence[str], stages: Sequence[str], folder: Path
     root = Node({}, Place("--set"))
     selected: tuple[tuple[str, Place], ...] | None = None
     for text in overrides:
-        place = Place(f"--set {plain(text)}")
+        place = Place(f"--set {plain(text if len(text) <= _LONGEST_SHOWN else f'{text[: _LONGEST_SHOWN - 1]}…')}")
         try:
             path, value = _split(text, stages)
         except ValueError as error:

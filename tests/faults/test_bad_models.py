@@ -1,0 +1,259 @@
+"""Models that cannot be used, and hubs that cannot be reached: exit code 3, what is wrong, where, and the way out."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from engine.record.run import read_status
+from tests.data.fake_hub import fake_hub
+from tests.data.test_hub import card, parquet
+from tests.faults.conftest import QUICK, Failed, Refused, Tiny
+from tests.models.tiny_models import saved, words
+from tests.models.tiny_models import tiny as tiny_model
+
+Spoil = Callable[[Path], object]
+
+
+def change_config(**changes: Any) -> Spoil:
+    def change(folder: Path) -> None:
+        file = folder / "config.json"
+        document = {**json.loads(file.read_text()), **changes}
+        file.write_text(json.dumps({key: value for key, value in document.items() if value is not None}))
+
+    return change
+
+
+def cut(length: int) -> Spoil:
+    def change(folder: Path) -> None:
+        file = folder / "model.safetensors"
+        file.write_bytes(file.read_bytes()[:length])
+
+    return change
+
+
+def write(name: str, content: str) -> Spoil:
+    return lambda folder: (folder / name).write_text(content)
+
+
+# -- seen before a run is made
+
+
+@pytest.mark.parametrize(
+    ("spoil", "file", "said"),
+    [
+        (cut(-100), "model.safetensors", "the weights are cut short: "),
+        (cut(50), "model.safetensors", "this is not a safetensors file: its header cannot be read; fetch it again"),
+        (cut(0), "model.safetensors", "this is not a safetensors file"),
+        (write("model.safetensors", "version https://git-lfs.github.com/spec/v1\n"), "model.safetensors", "this is a Git LFS pointer, not the weights; fetch them with git lfs pull"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "", "this model folder holds no weights (model.safetensors or pytorch_model.bin)"),
+        (change_config(model_type="gpt2"), "config.json", "models of the family gpt2 cannot be used; supported are bert, roberta, xlm-roberta, distilbert and electra"),
+        (change_config(model_type="\x1b[31mx"), "config.json", "models of the family \\x1b[31mx cannot be used"),
+        (change_config(model_type=None), "config.json", "the model's config names no model_type"),
+        (change_config(hidden_size=30), "config.json", "a width of 30 is not a multiple of 4 heads"),
+        (change_config(num_hidden_layers=0), "config.json", "num_hidden_layers is 0, where a whole number from 1 is expected"),
+        (write("config.json", '{"model_type":\n'), "config.json", "the model's config is not valid JSON"),
+        (lambda folder: (folder / "config.json").unlink(), "", "this is no model folder: it has no config.json"),
+        (lambda folder: (folder / "tokenizer.json").unlink(), "", "this folder holds no tokenizer (tokenizer.json or vocab.txt); name another with teacher.tokenizer"),
+    ],
+)  # fmt: skip
+def test_a_folder_whose_files_show_it(refused: Refused, tiny: Tiny, spoil: Spoil, file: str, said: str) -> None:
+    spoil(tiny.teacher)
+    told = refused(*tiny.run(), code=3)
+    assert told.startswith(f"error: {tiny.teacher / file if file else tiny.teacher}:"), told
+    assert said in told
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("/nowhere/model", "/nowhere/model: there is no such model folder"),
+        ("not a hub id!", "there is no such model folder"),
+        ("../\x1b[31m", "\\x1b[31m: there is no such model folder"),
+        ("x" * 300, "cannot be the path of a model"),
+    ],
+)
+def test_a_model_that_is_nowhere(refused: Refused, tiny: Tiny, model: str, said: str) -> None:
+    told = refused(*tiny.run(f"teacher.model={model}"), code=3)
+    assert said in told
+    assert "(teacher.model, set in --set teacher.model=" in told
+
+
+def test_a_file_is_no_model(refused: Refused, tiny: Tiny) -> None:
+    told = refused(*tiny.run(f"student.init={tiny.dev}"), code=3)
+    assert f"{tiny.dev}: a model is a folder with config.json, weights and tokenizer; this is a file" in told
+
+
+@pytest.mark.parametrize(
+    ("size", "prefix", "said"),
+    [
+        (50, "w", "has a vocabulary of 50 tokens, the teacher one of 100; both must read the same tokens"),
+        (100, "other", "has other words in its vocabulary than the teacher; both must read the same tokens"),
+    ],
+)
+def test_a_student_with_another_vocabulary(
+    refused: Refused, tiny: Tiny, tmp_path: Path, size: int, prefix: str, said: str
+) -> None:
+    other = saved(tmp_path / "other", tiny_model("bert", layers=4, vocab_size=size), words("bert", size, prefix))
+    told = refused(*tiny.run(f"student.init={other}"), code=3)
+    assert said in told
+    assert "take another for student.init" in told
+
+
+def test_a_tokenizer_that_is_nowhere(refused: Refused, tiny: Tiny, tmp_path: Path) -> None:
+    told = refused(*tiny.run(f"teacher.tokenizer={tmp_path / 'nowhere'}"), code=3)
+    assert f"{tmp_path / 'nowhere'}: there is no such folder with a tokenizer (teacher.tokenizer, set in --set" in told
+
+
+def test_a_run_without_a_student_is_no_initial_model(refused: Refused, tiny: Tiny, tmp_path: Path) -> None:
+    from engine.record.run import create_run
+
+    run_dir = create_run(tmp_path / "other-runs", "seed = 1\n", name="unfinished", seed=1)
+    told = refused(*tiny.run(f"student.init={run_dir}"), code=3)
+    assert "this run has no student yet: it must have finished" in told
+
+
+# -- met by the engine, that reads the weights
+
+
+def not_finite(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    weights = load_file(file)
+    weights["classifier.bias"] *= float("nan")
+    save_file(weights, file, {"format": "pt"})
+
+
+class Command:
+    """What a hostile pickle would have run."""
+
+    def __init__(self, file: Path):
+        self.file = file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.file,)
+
+
+def hostile(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    torch.save({"weight": Command(folder / "pwned")}, folder / "pytorch_model.bin", pickle_module=pickle)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (change_config(hidden_size=64), "do not fit their config.json: bert.embeddings.LayerNorm.bias has the shape [32], the config asks for [64]"),
+        (change_config(num_hidden_layers=6), "lack what their config.json promises: bert.encoder.layer.4."),
+        (change_config(num_hidden_layers=3), "hold what their config.json has no place for: bert.encoder.layer.3."),
+        (change_config(model_type="roberta"), "lack what their config.json promises: roberta.embeddings."),
+        (not_finite, "hold values that are no finite numbers: classifier.bias"),
+        (hostile, "its pickled weights hold more than tensors, and code in a pickle is never run"),
+        (write("tokenizer.json", "{}"), "cannot be read"),
+        (lambda folder: words("bert", 150).save_pretrained(folder), "knows 150 tokens, the model"),
+    ],
+)  # fmt: skip
+def test_a_checkpoint_of_another_model(failed: Failed, tiny: Tiny, spoil: Spoil, said: str) -> None:
+    spoil(tiny.teacher)
+    told, status = failed(*tiny.quick())
+    assert str(tiny.teacher) in told
+    assert said in told
+    assert status.error is not None
+    assert status.error.kind == "model"
+    assert not (tiny.teacher / "pwned").exists()
+
+
+def test_a_teacher_whose_outputs_have_no_names(failed: Failed, tiny: Tiny) -> None:
+    told, _ = failed(*tiny.quick("teacher.finetune=false"))
+    assert "the teacher's config does not name its classes, and measuring does not tell their order" in told
+    assert "labels = [...] with the names bad, good in the teacher's order" in told
+    told, _ = failed(*tiny.quick("teacher.finetune=false", 'teacher.labels=["godo", "bad"]'))
+    assert "teacher.labels names godo, bad, but custom has 2 classes (bad, good)" in told
+
+
+def test_a_teacher_that_does_not_know_the_task(failed: Failed, tiny: Tiny) -> None:
+    saved(tiny.teacher, tiny_model("bert", layers=4, labels=3))
+    told, _ = failed(*tiny.quick("teacher.finetune=false"))
+    assert "has 3 outputs (LABEL_0, LABEL_1, LABEL_2), but custom has 2 classes (bad, good)" in told
+    assert "add a [teacher.finetune] table" in told
+
+
+def test_what_does_not_fit_is_met_before_a_teacher_is_trained(
+    failed: Failed, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a model whose words cannot be told beforehand (a hub's, a tokenizer of another form)."""
+    other = saved(tmp_path / "other", tiny_model("bert", layers=4), words("bert", prefix="other"))
+    monkeypatch.setattr("engine.preset.check_models._words", lambda _: {})
+    told, status = failed(*tiny.quick(f"student.init={other}"))
+    assert "whose vocabulary of 100 tokens is not that of the teacher" in told
+    assert status.step == 0
+    assert status.stage is None
+
+
+# -- the hub
+
+
+def hub_run(tiny: Tiny, *settings: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`crild run` with an engine process that may ask the hub of the environment."""
+    env = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    env.pop("HF_HUB_OFFLINE")
+    command = [sys.executable, "-P", "-c", "import sys; from crild_tui.cli import main; sys.exit(main())"]
+    words = [*tiny.run(*QUICK, *settings), "--name", "mine", "--quiet"]
+    return subprocess.run(
+        [*command, *words], capture_output=True, text=True, timeout=240, check=False, env={**env, **environment}
+    )
+
+
+NOWHERE = "http://127.0.0.1:9"
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        (
+            "teacher.model=some/model",
+            ["cannot be reached", "give a local folder instead", "HF_ENDPOINT to a mirror", "HTTPS_PROXY to a proxy"],
+        ),
+        (
+            "stage.ild.data={corpus = 'some/set'}",
+            ["cannot be used", "a local text file or folder instead", "HF_ENDPOINT can name a mirror"],
+        ),
+    ],
+)
+def test_a_hub_that_cannot_be_reached(tiny: Tiny, runs_dir: Path, setting: str, said: list[str]) -> None:
+    done = hub_run(tiny, setting, HF_ENDPOINT=NOWHERE)
+    assert done.returncode == 3, done.stderr
+    first = done.stderr.splitlines()[0]
+    assert first.startswith("error: ")
+    assert NOWHERE in first
+    assert all(words in first for words in said), first
+    assert "Traceback" not in done.stderr
+    assert read_status(runs_dir / "mine-s7").state == "failed"
+
+
+def test_mirrors_and_proxies_are_asked(tiny: Tiny, tmp_path: Path, runs_dir: Path) -> None:
+    """The mirror's name means nothing to this machine: only the proxy can know it."""
+    glue = tmp_path / "hub" / "nyu-mll" / "glue"
+    for split, rows in (("train", 12), ("validation", 6)):
+        texts = {f"sentence{n}": [f"w{n + row} w{20 * (row % 2)}" for row in range(rows)] for n in (1, 2)}
+        parquet(glue / "rte" / f"{split}-0.parquet", **texts, label=[row % 2 for row in range(rows)])
+    (glue / "README.md").write_text(card({"rte": ["train", "validation"]}, {"rte": ["entailment", "not_entailment"]}))
+    text = tiny.preset.read_text()
+    start, end = text.index("[task]"), text.index("[teacher]")
+    tiny.preset.write_text(text[:start] + '[task]\nname = "rte"\nmax_length = 24\n' + text[end:])
+    with fake_hub(tmp_path / "hub") as (address, requests):
+        done = hub_run(tiny, HF_ENDPOINT="http://mirror.invalid", HTTP_PROXY=address, http_proxy=address)
+        assert done.returncode == 0, done.stderr
+        assert any("http://mirror.invalid/api/datasets/nyu-mll/glue" in request for request in requests), requests
+    assert read_status(runs_dir / "mine-s7").state == "finished"
+    assert 'revision = "0123456789abcdef0123456789abcdef01234567"' in (runs_dir / "mine-s7" / "preset.toml").read_text()
+    shutil.rmtree(runs_dir)
