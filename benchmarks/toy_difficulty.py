@@ -40,7 +40,7 @@ class Settings:
     learning_rate: float
     steps: int
     few_steps: int
-    batch_size: int = 32
+    batch_size: int = 64
     heads: int = 4
     initializer_range: float = 0.05  # nearer to 1 / sqrt(width) than BERT's 0.02, which is for a width of 768
     precision: str = "bf16"
@@ -138,7 +138,9 @@ def measure(model: Any, rows: Rows) -> float:
     """Accuracy in percent, or Pearson's correlation times 100, in fp32."""
     model.eval()
     with torch.inference_mode():
-        logits = torch.cat([model(**rows.take(part)[0]).logits for part in torch.split(torch.arange(len(rows.labels)), 256)])
+        logits = torch.cat(
+            [model(**rows.take(part)[0]).logits for part in torch.split(torch.arange(len(rows.labels)), 256)]
+        )
     if not rows.labels.is_floating_point():
         return 100 * (logits.argmax(1) == rows.labels).double().mean().item()
     correlation = float(np.corrcoef(logits[:, 0].double().numpy(), rows.labels.double().numpy())[0, 1])
@@ -163,7 +165,11 @@ def run_task(name: str, seeds: Sequence[int], settings: Settings) -> None:
             model = train(data, rows, len(tokenizer), layers, settings.steps, seed, settings)
             seconds.append(time.perf_counter() - began)
             figures.append(measure(model, dev))
-            print(f"    {name} seed {seed}, {layers} layers: {figures[-1]:.1f} ({seconds[-1]:.0f} s)", file=sys.stderr, flush=True)
+            print(
+                f"    {name} seed {seed}, {layers} layers: {figures[-1]:.1f} ({seconds[-1]:.0f} s)",
+                file=sys.stderr,
+                flush=True,
+            )
         model = train(data, few, len(tokenizer), 4, settings.few_steps, seed, settings)
         fit, held_out = measure(model, few), measure(model, dev)
         wins.append(figures[0] - figures[1])
@@ -191,7 +197,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--hidden-size", type=int, default=128)
     parser.add_argument("--learning-rate", type=float, default=7e-4)
-    parser.add_argument("--steps", type=int, default=1500, help="optimiser steps of 32 examples")
+    parser.add_argument("--steps", type=int, default=1500, help="optimiser steps")
+    parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--few-steps", type=int, default=400, help="the same for the 200 examples")
     parser.add_argument("--initializer-range", type=float, default=0.05)
     parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
@@ -202,6 +209,7 @@ def main() -> None:
         learning_rate=options.learning_rate,
         steps=options.steps,
         few_steps=options.few_steps,
+        batch_size=options.batch_size,
         initializer_range=options.initializer_range,
         precision=options.precision,
     )

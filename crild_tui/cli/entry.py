@@ -87,6 +87,9 @@ def _system_error(error: OSError) -> int:
 
     if error.errno == errno.EPIPE:
         return _reader_went_away()
+    if error.errno == errno.ENOENT and not error.filename:  # what os.getcwd() raises
+        _tell(["the folder that you stand in does not exist any more: go to another one"])
+        return 2
     where = f"{error.filename}: " if error.filename else ""
     _tell([safe(f"{where}{error.strerror or error}")])
     return 1

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from crild_tui.cli.running import Talk
     from engine.record.run import RunEntry
 
+
 def resume_run(run_dir: Path, changes: Sequence[str], *, detach: bool, as_json: bool, quiet: bool) -> int:
     """Change the preset of a run where that is allowed, start its engine again and follow it; returns the exit code."""
     from crild_tui.cli.running import Talk, foreground, start_and_follow

@@ -86,10 +86,13 @@ def sentence(line: str = "") -> None:
 
 
 def show_json(document: object) -> None:
-    """One JSON document on stdout; figures that JSON does not know (NaN, infinity) become null."""
+    """One JSON document on stdout; figures that JSON does not know (NaN, infinity) become null.
+
+    Where stdout is not Unicode, JSON's own escapes stand for what it lacks.
+    """
     from engine.record.files import finite
 
-    print(json.dumps(finite(document), indent=2, ensure_ascii=False, allow_nan=False))
+    print(json.dumps(finite(document), indent=2, ensure_ascii=ascii_only(), allow_nan=False))
 
 
 def table(

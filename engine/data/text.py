@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from engine.errors import DataError
+from engine.preset.paths import not_a_file
 from engine.preset.text import plain
 from engine.record.files import cause
 
@@ -21,6 +22,7 @@ def read_text(path: Path) -> str:
 
     Raises DataError when there is no such file, when it cannot be read, is empty, or holds bytes that are not UTF-8 text.
     """
+    _only_file(path)
     try:
         raw = path.read_bytes()
     except OSError as fault:
@@ -36,6 +38,7 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
 
     Raises DataError as `read_text` does (an empty file gives no lines), and for a line longer than `MAX_TEXT` bytes.
     """
+    _only_file(path)
     try:
         with path.open("rb") as file:
             number = 0
@@ -47,6 +50,11 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
                 yield number, _decoded(raw, path, number).removesuffix("\n").removesuffix("\r")
     except OSError as fault:
         raise _unreadable(path, fault) from None
+
+
+def _only_file(path: Path) -> None:
+    if (odd := not_a_file(path)) is not None:
+        raise DataError(odd, file=str(path))
 
 
 def _unreadable(path: Path, fault: OSError) -> DataError:

@@ -38,23 +38,31 @@ class Begun:
     stage: str
     step: int
     total: int
-    finished: Mapping[str, Mapping[str, Any]]
+    finished: Mapping[str, tuple[int, int]]
+    """Stages that are over: the steps they took, and of how many."""
     document: Mapping[str, Any]
     """The preset that the checkpoint was made under."""
 
     @staticmethod
     def of(stage: str, step: int, state: Mapping[str, Any]) -> Begun | None:
         """From a checkpoint's state; None for a state that does not say under which preset it was made."""
-        document, finished = state.get("preset"), state.get("finished")
-        if not isinstance(document, dict) or not isinstance(finished, dict):
+        document: Any = state.get("preset")
+        finished: Any = state.get("finished")
+        try:
+            done = {name: (int(one["steps"]), int(one.get("total", one["steps"]))) for name, one in finished.items()}
+            complete = all(isinstance(one["name"], str) for one in document["stage"]) and document["train"]["epochs"]
+            total = int(state.get("total", step))
+        except (KeyError, TypeError, ValueError, AttributeError):
             return None
-        return Begun(stage, step, int(state.get("total") or step), finished, document)
+        return Begun(stage, step, total, done, document) if complete else None
 
 
 def begun(run_dir: Path) -> Begun | None:
     """Where a run stands by its newest checkpoint; None when it has none that can be read."""
     folder = run_dir / CHECKPOINTS
-    names = [match for path in folder.iterdir() if (match := _CHECKPOINT.fullmatch(path.name))] if folder.is_dir() else []
+    names = (
+        [match for path in folder.iterdir() if (match := _CHECKPOINT.fullmatch(path.name))] if folder.is_dir() else []
+    )
     for match in sorted(names, key=lambda found: (int(found[1]), int(found[3])), reverse=True):
         state = read_json(folder / match[0] / "state.json")
         if state is not None:
@@ -108,14 +116,20 @@ def _lengths(there: Begun, document: Mapping[str, Any]) -> Iterator[Problem]:
         key = f"stage.{name}.{new[0]}" if new[0] in stage else f"train.{new[0]}"
         done, total = _done(there, name)
         if any(later in reached for later in names[at + 1 :]):
-            yield key, (
-                f"stage {name} of this run ended after {done} steps and later stages build on it, so its length cannot "
-                "change: only the last stage can be extended. Start a new run for the other setting"
+            yield (
+                key,
+                (
+                    f"stage {name} of this run ended after {done} steps and later stages build on it, so its length cannot "
+                    "change: only the last stage can be extended. Start a new run for the other setting"
+                ),
             )
         elif (wanted := _wanted(old, new, total)) is not None and wanted < done:
-            yield key, (
-                f"stage {name} of this run has done {done} steps, and {new[0]} = {new[1]:g} would be {wanted}: "
-                "a stage can be extended, not shortened"
+            yield (
+                key,
+                (
+                    f"stage {name} of this run has done {done} steps, and {new[0]} = {new[1]:g} would be {wanted}: "
+                    "a stage can be extended, not shortened"
+                ),
             )
 
 
@@ -128,9 +142,7 @@ def _length(stage: Mapping[str, Any], document: Mapping[str, Any]) -> Length:
 
 def _done(there: Begun, name: str) -> tuple[int, int]:
     """Steps that a stage has done, and of how many."""
-    if name in there.finished:
-        return int(there.finished[name]["steps"]), int(there.finished[name]["total"])
-    return there.step, there.total
+    return there.finished.get(name, (there.step, there.total))
 
 
 def _wanted(old: Length, new: Length, total: int) -> int | None:

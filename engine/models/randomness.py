@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -34,4 +35,4 @@ def draw_linear(layer: nn.Linear, scale: float, generator: torch.Generator) -> N
 def initial_range(width: int) -> float:
     """The standard deviation that a model from scratch draws its weights with: BERT's 0.02 for its width of 768, and as
     1 / √width for others. At 0.02 a narrow model stays on its first plateau for long."""
-    return round(0.02 * (768 / width) ** 0.5, 4)
+    return round(0.02 * math.sqrt(768 / width), 4)

@@ -13,7 +13,7 @@ from typing import BinaryIO
 from engine.errors import CrildError, DataError
 from engine.preset.base import GLUE_TASKS
 from engine.preset.load import Loaded
-from engine.preset.paths import TEXT_ENDINGS
+from engine.preset.paths import TEXT_ENDINGS, not_a_file
 from engine.preset.schema import Columns, Corpus, OtherTask, Task
 from engine.preset.text import listed, nearest, plain, shown
 
@@ -135,10 +135,17 @@ def _check_table(path: Path, wanted: Sequence[str]) -> None:
     if ending in (".jsonl", ".json"):
         names = _keys(path, head.splitlines()[0])
     elif ending == ".csv":
-        names = next(csv.reader(io.StringIO(head, newline="")), [])
+        names = _csv_header(path, head)
     else:
         names = [name[1:-1] if name[:1] == name[-1:] == '"' else name for name in head.splitlines()[0].split("\t")]
     _check_columns(path, names, wanted)
+
+
+def _csv_header(path: Path, head: str) -> list[str]:
+    try:
+        return next(csv.reader(io.StringIO(head, newline="")), [])
+    except csv.Error as error:
+        raise DataError(f"the names of the columns cannot be read: {error}", file=plain(str(path)), line=1) from None
 
 
 def _check_columns(path: Path, names: Sequence[str], wanted: Sequence[str]) -> None:
@@ -197,6 +204,8 @@ def _head(path: Path) -> str:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
+    if (odd := not_a_file(path)) is not None:
+        raise DataError(odd, file=plain(str(path)))
     try:
         with path.open("rb") as file:
             yield file
@@ -212,6 +221,8 @@ def _corpus(loaded: Loaded, corpus: Corpus, key: str) -> Iterator[CrildError]:
         sentence = "there is no such file or folder of plain text"
     elif path.is_dir() and not any(_is_text(file) for file in path.rglob("*")):
         sentence = f"this folder holds no text file ({', '.join(TEXT_ENDINGS)})"
+    elif (odd := not_a_file(path)) is not None:
+        sentence = odd
     else:
         return
     yield _set_in(loaded, DataError(sentence, file=plain(str(path))), f"{key}.corpus")

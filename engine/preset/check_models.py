@@ -151,7 +151,7 @@ class _Models:
         where = f" ({key}, set in {place.file}{f':{place.line}' if place.line else ''})"
         if folder.is_absolute() and not folder.is_dir():
             yield ModelError(f"there is no such folder with a tokenizer{where}", file=plain(str(folder)), key=key)
-        elif folder.is_dir() and not any(next(folder.glob(name), None) for name in _TOKENIZERS):
+        elif folder.is_dir() and not any(file.is_file() for name in _TOKENIZERS for file in folder.glob(name)):
             sentence = f"this folder holds no tokenizer (tokenizer.json or vocab.txt); name another with teacher.tokenizer{where}"
             yield ModelError(sentence, file=plain(str(folder)), key=key)
 
@@ -252,6 +252,8 @@ def _words(folder: Path) -> dict[str, int]:
             if isinstance(words, dict):
                 return words
             return {str(entry[0]): number for number, entry in enumerate(words)}  # a list of words with their weights
+        if not (folder / "vocab.txt").is_file():
+            return {}
         lines = (folder / "vocab.txt").read_text(encoding="utf-8").split("\n")
         return {line.rstrip("\r"): number for number, line in enumerate(lines) if line}
     except (OSError, ValueError, TypeError, KeyError, IndexError, RecursionError):

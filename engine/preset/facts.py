@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import ModelError
-from engine.preset.paths import looks_like_path
+from engine.preset.paths import looks_like_path, not_a_file
 from engine.preset.text import nearest, plain, shown
 
 if TYPE_CHECKING:
@@ -183,6 +183,8 @@ def _facts(path: Path) -> ModelFacts:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    if (odd := not_a_file(path)) is not None:
+        raise ModelError(odd, file=plain(str(path)))
     try:
         if path.stat().st_size > _LARGEST_CONFIG:
             raise _broken(path, "is far too large to be the config of a model")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from pathlib import Path
 
 from engine.errors import CrildError
@@ -33,6 +34,15 @@ def absolutise(root: Node, folder: Path, problems: list[CrildError]) -> Node:
 def normal(path: Path) -> Path:
     """The path absolute and without `..`; links stay links, so that messages show what the user wrote."""
     return Path(os.path.abspath(path))  # noqa: PTH100  (resolve() would follow links)
+
+
+def not_a_file(path: Path) -> str | None:
+    """What is wrong with a path where a file is read: a pipe or device, which would be waited for for ever; else None."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return None  # who opens it is told more
+    return None if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else "this is a pipe or device, where a file is expected"
 
 
 def _visit(node: Node, path: KeyPath, folder: Path, problems: list[CrildError]) -> Node:

@@ -66,7 +66,7 @@ def _not_there(ref: str, path: Path) -> str:
     near = near or nearest(path.stem, shipped.names() if pathlike else neighbours)
     near = neighbours.get(near or "", near)
     hint = f"did you mean {shown(near)}?" if near else f"shipped are {', '.join(shipped.names())}"
-    return f"there is no {kind} {shown(ref)}; {hint}"
+    return f"there is no {kind} {shown(ref, 300)}; {hint}"
 
 
 def read_layer(path: Path, file: str) -> Layer:

@@ -44,12 +44,16 @@ def cache_dir() -> Path:
 
 def _absolute(chosen: str, what: str) -> Path:
     """The path, `~` expanded. Raises UsageError when it cannot be one."""
+    if "\0" in chosen:
+        raise UsageError(f"{what} cannot be {chosen!r}: it is no path")
     try:
-        if "\0" in chosen:
-            raise RuntimeError
-        return Path(chosen).expanduser().absolute()
+        path = Path(chosen).expanduser().absolute()
+        str(path).encode()
     except RuntimeError:
-        raise UsageError(f"{what} cannot be {chosen!r}: there is no such user, or it is no path") from None
+        raise UsageError(f"{what} cannot be {chosen!r}: there is no such user") from None
+    except UnicodeEncodeError:  # what reads and writes tensors takes no other names
+        raise UsageError(f"{what} cannot be {str(path)!r}: its name is not UTF-8 text") from None
+    return path
 
 
 def events_file(run_dir: Path, attempt: int) -> Path:

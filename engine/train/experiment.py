@@ -40,7 +40,7 @@ from engine.train.loop import Place, Progress, Stopped, Surroundings, run_stage
 from engine.train.messages import say
 from engine.train.settings import StageSettings, baseline_stage, student_stage, teacher_stage
 from engine.train.step import Models, StepLosses, bound_terms, shape_of
-from engine.train.teacher import Cached, cache_key, cached, settle_order
+from engine.train.teacher import cache_key, place_of, settle_order
 
 
 @dataclass(frozen=True)
@@ -292,7 +292,9 @@ class Experiment:
             return model.eval()
         dev = materials.dev.tokens[materials.dev.primary]
         key = cache_key(loaded, tune, materials.train, dev, spec, materials.precision)
-        kept = self._place_of_teacher(key)
+        kept, warning = place_of(key, self.run_dir, shared=materials.preset.train.save_teacher_cache)
+        if warning:
+            say(self.session, warning, level="warning")
         with kept.alone(self._wait_for_teacher):
             facts = kept.load_into(loaded)
             if facts is None:
@@ -315,22 +317,6 @@ class Experiment:
         for settings in self.stages:
             if settings.role == "student":
                 bound_terms(settings, student, teacher)
-
-    def _place_of_teacher(self, key: str) -> Cached:
-        """Where the fine-tuned teacher is, or will be kept: in the cache, unless that is not wanted or cannot be."""
-        own, shared = Cached(self.run_dir / "teacher" / key), cached(key)
-        if not self.materials.preset.train.save_teacher_cache or own.facts.is_file():
-            return own
-        reason = shared.refused()
-        if reason is None:
-            return shared
-        say(
-            self.session,
-            f"the teacher cache {shared.folder.parent} cannot be used ({reason}): the fine-tuned teacher is kept in "
-            "this run alone",
-            level="warning",
-        )
-        return own
 
     def _wait_for_teacher(self, first: bool) -> None:
         if first:

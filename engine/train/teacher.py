@@ -122,6 +122,23 @@ class Cached:
             lock.release()
 
 
+def place_of(key: str, run_dir: Path, *, shared: bool) -> tuple[Cached, str | None]:
+    """Where a fine-tuned teacher is, or will be kept: in the cache, unless that is not wanted (`shared`) or cannot be.
+
+    In the latter case, the sentence that says so comes with it.
+    """
+    own, place = Cached(run_dir / "teacher" / key), cached(key)
+    if not shared or own.facts.is_file():
+        return own, None
+    reason = place.refused()
+    if reason is None:
+        return place, None
+    return own, (
+        f"the teacher cache {place.folder.parent} cannot be used ({reason}): the fine-tuned teacher is kept in this run "
+        "alone"
+    )
+
+
 def settle_order(loaded: LoadedModel, spec: TaskSpec, dev: TokenSet, *, device: Any, pad_id: int) -> str | None:
     """Bring a teacher whose label names don't tell their order into the task's order, by measuring each order on dev.
 

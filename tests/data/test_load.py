@@ -57,7 +57,7 @@ def test_noise_of_scores_is_said_in_its_own_words(tmp_path: Path) -> None:
 
 
 def test_more_examples_than_there_are(files: Files) -> None:
-    with pytest.raises(DataError, match="task.examples asks for 81 training examples, and custom has 80") as error:
+    with pytest.raises(DataError, match=r"task\.examples asks for 81 training examples, and custom has 80") as error:
         load_task(Task(name="custom", files=files, kind="classification", examples=81))
     assert (error.value.key, error.value.exit_code) == ("task.examples", 3)
 

@@ -73,7 +73,7 @@ def test_sentences_are_readable_and_short(name: str) -> None:
             tokens = re.findall(r"\w+|,", sentence)
             assert 3 <= len(tokens) <= 40
             words.update(tokens)
-    assert 40 < len(words) < 300
+    assert 25 < len(words) < 300
 
 
 @pytest.mark.parametrize(("name", "classes"), [("toy-sentiment", 2), ("toy-entailment", 3)])
@@ -106,13 +106,13 @@ def test_entailment_labels_follow_from_the_story() -> None:
             if number and words[0] == "almost":
                 continue
             verb = words[1]
-            if verb in ("righted", "straightened"):
+            if verb == "righted":
                 state = "upright"
-            elif verb in ("upended", "overturned"):
+            elif verb == "upended":
                 state = "inverted"
-            elif verb in ("tossed", "rolled"):
+            elif verb == "tossed":
                 state = "unknown"
-            elif verb in ("flipped", "turned"):
+            elif verb == "flipped":
                 state = turned[state]
             else:
                 assert verb in ("polished", "admired", "painted")

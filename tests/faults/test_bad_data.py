@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,8 +24,8 @@ Spoil = Callable[[str], str]
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda text: "", "the file is empty"),
-        (lambda text: "\n \n", "the file is empty"),
+        (lambda _: "", "the file is empty"),
+        (lambda _: "\n \n", "the file is empty"),
         (lambda text: text.replace("text,label", "text,lable"), 'there is no column "label"; the columns are "text" and "lable"; did you mean "lable"?'),
         (lambda text: text.replace(",", ";"), "the columns seem to be separated by another character than the file's ending says"),
         (lambda text: text.replace("text,label", "te\x1b[31mxt,label"), 'there is no column "text"; the columns are "te\\x1b[31mxt" and "label"'),
@@ -59,6 +60,27 @@ def test_files_that_are_not_there_or_are_none(refused: Refused, tiny: Tiny) -> N
     assert "cannot be told by its name; files end in .csv, .tsv" in refused(
         *tiny.run(f"task.files.train={tiny.preset}"), code=3
     )
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_pipes_and_devices_are_not_waited_for(
+    refused: Refused, tiny: Tiny, tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    for name, setting in (
+        ("odd.csv", "task.files.train={path}"),
+        ("odd.parquet", "task.files.dev={path}"),
+        ("odd.txt", "stage.ild.data={{corpus = '{path}'}}"),
+    ):
+        path = tmp_path / name
+        make(path)
+        told = refused(*tiny.run(setting.format(path=path)), code=3)
+        assert f"error: {path}: this is a pipe or device, where a file is expected" in told
+
+
+def test_a_header_that_no_reader_takes(refused: Refused, tiny: Tiny) -> None:
+    tiny.train.write_text("x" * 200_000 + ",label\nw1,good\n")
+    told = refused(*tiny.run(), code=3)
+    assert f"{tiny.train}:1: the names of the columns cannot be read: field larger than field limit" in told
 
 
 def glue_folder(folder: Path, **files: str) -> Path:
@@ -136,8 +158,8 @@ def test_a_row_that_cannot_be(failed: Failed, tiny: Tiny, row: str, said: str) -
 @pytest.mark.parametrize(
     ("name", "spoil", "said"),
     [
-        ("train", lambda text: "text,label\n", "the file has column names but no rows"),
-        ("dev", lambda text: "text,label\n", "the file has column names but no rows"),
+        ("train", lambda _: "text,label\n", "the file has column names but no rows"),
+        ("dev", lambda _: "text,label\n", "the file has column names but no rows"),
         ("train", lambda text: text.replace("good", "bad"), 'every label in column "label" is "bad": there is nothing to tell apart'),
         ("dev", lambda text: text.replace("good", "gud\x1b[1m"), 'the label "gud\\x1b[1m" in column "label" does not occur in train.csv, whose labels are "bad", "good"'),
     ],

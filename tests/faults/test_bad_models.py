@@ -47,6 +47,14 @@ def write(name: str, content: str) -> Spoil:
     return lambda folder: (folder / name).write_text(content)
 
 
+def pipe(name: str) -> Spoil:
+    def change(folder: Path) -> None:
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+
+    return change
+
+
 # -- seen before a run is made
 
 
@@ -64,6 +72,9 @@ def write(name: str, content: str) -> Spoil:
         (change_config(hidden_size=30), "config.json", "a width of 30 is not a multiple of 4 heads"),
         (change_config(num_hidden_layers=0), "config.json", "num_hidden_layers is 0, where a whole number from 1 is expected"),
         (write("config.json", '{"model_type":\n'), "config.json", "the model's config is not valid JSON"),
+        (pipe("config.json"), "config.json", "this is a pipe or device, where a file is expected"),
+        (pipe("model.safetensors"), "", "this model folder holds no weights"),
+        (pipe("tokenizer.json"), "", "this folder holds no tokenizer"),
         (lambda folder: (folder / "config.json").unlink(), "", "this is no model folder: it has no config.json"),
         (lambda folder: (folder / "tokenizer.json").unlink(), "", "this folder holds no tokenizer (tokenizer.json or vocab.txt); name another with teacher.tokenizer"),
     ],

@@ -79,6 +79,26 @@ def test_folders_that_cannot_be(refused: Refused, tiny: Tiny, tmp_path: Path) ->
     assert f"'{run_dir}' is itself a run directory: choose the folder above it" in told
 
 
+def test_a_folder_whose_name_is_no_text(refused: Refused, tiny: Tiny, tmp_path: Path) -> None:
+    told = refused(*tiny.run(), "--runs-dir", f"{tmp_path}/\udcff")
+    assert "its name is not UTF-8 text" in told
+    assert "\\udcff" in told
+
+
+def test_standing_in_a_folder_that_is_gone(
+    crild: Crild, tiny: Tiny, tmp_path: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    said = crild("run", tiny.preset.name)
+    assert (said.code, said.err) == (
+        2,
+        "error: the folder that you stand in does not exist any more: go to another one\n",
+    )
+    assert not runs_dir.exists()
+
+
 def test_a_run_that_exists_is_left_alone(crild: Crild, tiny: Tiny, runs_dir: Path) -> None:
     run_dir = make_run(runs_dir, "mine", seed=7)
     before = {path.name: path.stat().st_mtime_ns for path in run_dir.iterdir()}

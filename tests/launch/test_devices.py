@@ -15,8 +15,8 @@ from engine.launch.devices import device_fault
 @pytest.fixture(autouse=True)
 def machine(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """A Linux machine with a torch for CUDA, two GPUs that nvidia-smi lists, and no other device files."""
-    monkeypatch.setattr(devices.sys, "platform", "linux")
-    monkeypatch.setattr(devices.metadata, "version", lambda _: "2.13.0")
+    monkeypatch.setattr("engine.launch.devices.sys.platform", "linux")
+    monkeypatch.setattr("engine.launch.devices.metadata.version", lambda _: "2.13.0")
     monkeypatch.setattr(devices, "_OTHER_GPUS", ("no such device",))
     gpus(monkeypatch, 2)
     return monkeypatch
@@ -31,7 +31,7 @@ def gpus(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
         return SimpleNamespace(stdout=listed)
 
     monkeypatch.setattr(subprocess, "run", run)
-    monkeypatch.setattr(devices.Path, "glob", lambda *_: iter(()))
+    monkeypatch.setattr("engine.launch.devices.Path.glob", lambda *_: iter(()))
 
 
 @pytest.mark.parametrize("wanted", ["auto", "cpu", "cuda", "cuda:0", "cuda:1"])
@@ -85,7 +85,7 @@ def test_hidden_gpus_do_not_count(machine: pytest.MonkeyPatch, visible: str, wan
 
 
 def test_a_torch_without_cuda(machine: pytest.MonkeyPatch) -> None:
-    machine.setattr(devices.metadata, "version", lambda _: "2.13.0+cpu")
+    machine.setattr("engine.launch.devices.metadata.version", lambda _: "2.13.0+cpu")
     told = device_fault("cuda")
     assert told is not None
     assert "the torch that is installed here was built without CUDA; this machine has cpu" in told
@@ -95,7 +95,7 @@ def test_mps_is_for_macs(machine: pytest.MonkeyPatch) -> None:
     told = device_fault("mps")
     assert told is not None
     assert "only Macs have that device" in told
-    machine.setattr(devices.sys, "platform", "darwin")
+    machine.setattr("engine.launch.devices.sys.platform", "darwin")
     assert device_fault("mps") is None
 
 

@@ -195,7 +195,10 @@ def test_what_the_hub_refuses_is_told_with_the_way_out(hub: Hub) -> None:
 def test_a_hub_that_cannot_be_reached_is_told_with_the_way_out(hub: Hub, tmp_path: Path) -> None:
     told = ask(NOWHERE, "told = str(fetch('me/tiny'))")
     assert f"{NOWHERE} cannot be reached" in told
-    assert "give a local folder instead, set HF_ENDPOINT to a mirror or HTTPS_PROXY to a proxy, or copy a cache that holds it to" in told
+    assert (
+        "give a local folder instead, set HF_ENDPOINT to a mirror or HTTPS_PROXY to a proxy, or copy a cache that holds it to"
+        in told
+    )
     assert "switched off (HF_HUB_OFFLINE)" in ask(hub.url, "told = str(fetch('me/tiny'))", HF_HUB_OFFLINE="1")
     hub.broken = True
     assert "answered with an error (500)" in ask(hub.url, "told = str(fetch('me/tiny'))")

@@ -38,7 +38,9 @@ def config_of(run_dir: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("family", [name for name in EVERY if name != "bert"])
 def test_every_family_is_distilled_end_to_end(tmp_path: Path, family: str) -> None:
-    run_dir = make(tmp_path, materials(tmp_path, family=family), *QUICK, "stage.kd.epochs=6", "stage.ild.layer_map=uniform")
+    run_dir = make(
+        tmp_path, materials(tmp_path, family=family), *QUICK, "stage.kd.epochs=6", "stage.ild.layer_map=uniform"
+    )
     results = work(run_dir)
     assert results is not None
     config = config_of(run_dir)
@@ -79,15 +81,22 @@ def regression(folder: Path) -> str:
     for name in ("train", "dev"):
         lines = (folder / f"{name}.csv").read_text().splitlines()[1:]
         words = [line.rsplit(",", 1)[0].split() for line in lines]
-        mixed = [row[: len(row) // 2] + other[: len(other) // 2] for row, other in zip(words, words[1:] + words[:1], strict=True)]
-        rows = [f"{' '.join(row)},{sum(word in GOOD for word in row) / len(row):.3f}" for row in (*words, *mixed) if row]
+        mixed = [
+            row[: len(row) // 2] + other[: len(other) // 2]
+            for row, other in zip(words, words[1:] + words[:1], strict=True)
+        ]
+        rows = [
+            f"{' '.join(row)},{sum(word in GOOD for word in row) / len(row):.3f}" for row in (*words, *mixed) if row
+        ]
         (folder / f"{name}.csv").write_text("\n".join(["text,label", *rows]) + "\n")
     assert not set(GOOD) & set(BAD)
     return text.replace('kind = "classification"', 'kind = "regression"').replace("labels = 0.5", "labels = 1.0")
 
 
 def test_a_regression_task_ends_in_a_student_that_gives_scores(tmp_path: Path) -> None:
-    run_dir = make(tmp_path, regression(tmp_path), "teacher.finetune.epochs=8", "stage.kd.epochs=8", "baseline.enabled=false")
+    run_dir = make(
+        tmp_path, regression(tmp_path), "teacher.finetune.epochs=8", "stage.kd.epochs=8", "baseline.enabled=false"
+    )
     results = work(run_dir)
     assert results is not None
     assert results["metric"] == "pearson"
@@ -105,7 +114,9 @@ def test_a_regression_task_ends_in_a_student_that_gives_scores(tmp_path: Path) -
 
 @pytest.mark.parametrize("target", ["ema", "student"])
 def test_consistency_needs_no_mixup(tmp_path: Path, target: str) -> None:
-    run_dir = make(tmp_path, materials(tmp_path), *QUICK, "stage.ild.mixup=false", f"stage.ild.consistency.target={target}")
+    run_dir = make(
+        tmp_path, materials(tmp_path), *QUICK, "stage.ild.mixup=false", f"stage.ild.consistency.target={target}"
+    )
     assert work(run_dir) is not None
     pulls = [event["consistency"] for event in read_events(run_dir, {"step"}) if event["stage"] == "ild"]
     assert pulls

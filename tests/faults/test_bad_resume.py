@@ -1,0 +1,291 @@
+"""Runs that were edited, torn or finished: a resume that cannot be is refused, and leaves the run as it was."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engine.preset.load import load_preset
+from engine.record.run import read_status, update_status
+from tests.cli.samples import make_run
+from tests.faults.conftest import QUICK, Crild, Said
+
+Edit = Callable[[str], str]
+
+
+@pytest.fixture(scope="module")
+def worked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run, made once."""
+    from tests.train.tiny_run import make, materials, work
+
+    folder = tmp_path_factory.mktemp("worked")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CRILD_CACHE_DIR", str(folder / "cache"))
+        run_dir = make(folder, materials(folder), *QUICK, "stage.kd.epochs=2")
+        assert work(run_dir) is not None
+    return run_dir
+
+
+@pytest.fixture
+def run_dir(worked: Path, runs_dir: Path) -> Path:
+    """A copy of it, with a copy of its data."""
+    runs_dir.mkdir()
+    copied = runs_dir / worked.name
+    shutil.copytree(worked, copied)
+    return copied
+
+
+def snapshot(run_dir: Path) -> dict[str, bytes]:
+    """What a resume must leave alone."""
+    return {name: (run_dir / name).read_bytes() for name in ("status.json", "preset.toml", "events.1.jsonl")}
+
+
+@pytest.fixture
+def unmoved(crild: Crild, run_dir: Path) -> Callable[..., Said]:
+    """`crild resume` of the run with these words is refused, and changes nothing."""
+
+    def call(*words: str, code: int = 2) -> Said:
+        before = snapshot(run_dir)
+        said = crild("resume", run_dir.name, *words)
+        assert said.code == code, said.err
+        assert said.out == ""
+        assert all(line.startswith("error: ") for line in said.err.splitlines())
+        assert snapshot(run_dir) == before
+        return said
+
+    return call
+
+
+# -- finished
+
+
+def test_a_finished_run_is_not_resumed_as_it_is(unmoved: Callable[..., Said], run_dir: Path) -> None:
+    told = unmoved().err
+    assert (
+        f"{run_dir.name} is finished: make it longer, as in `crild resume {run_dir.name} --set stage.kd.epochs=8`"
+        in told
+    )
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("stage.kd.epochs=1", "stage kd of this run has done 8 steps, and epochs = 1 would be 4: a stage can be extended, not shortened"),
+        ("stage.ild.epochs=5", "stage ild of this run ended after 2 steps and later stages build on it, so its length cannot change"),
+        ("stage.kd.epochs=many", "stage.kd.epochs must be a number above 0"),
+        ("stage.kx.epochs=3", 'there is no stage "kx"'),
+        ("stage.kd.epochs=", "stage.kd.epochs must be"),
+    ],
+)  # fmt: skip
+def test_lengths_that_no_longer_can_be(unmoved: Callable[..., Said], setting: str, said: str) -> None:
+    told = unmoved("--set", setting).err
+    assert told.startswith(f"error: --set {setting}: ")
+    assert said in told
+
+
+@pytest.mark.parametrize("setting", ["seed=3", "student.layers=1", "task.max_length=8", "stage.kd.batch_size=4"])
+def test_settings_that_no_longer_can_be(unmoved: Callable[..., Said], setting: str) -> None:
+    told = unmoved("--set", "stage.kd.epochs=4", "--set", setting).err
+    assert f"a run that was begun cannot change {setting.partition('=')[0]}" in told
+    assert "start a new run" in told
+
+
+# -- edited by hand
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (lambda text: text.replace("batch_size = 16", "batch_size = 8"), "stage.ild.batch_size was 16 when this run was begun, and is 8 now"),
+        (lambda text: text.replace("layers = 2", "layers = 3"), "student.layers was 2 when this run was begun, and is 3 now"),
+        (lambda text: text.replace("value = 0.5", "value = 0.7"), "stage.ild.objectives.value was 0.5 when this run was begun, and is 0.7 now"),
+        (lambda text: text.replace("seed = 7", "seed = 8"), "seed was 7 when this run was begun, and is 8 now"),
+        (lambda text: text.replace('name = "ild"', 'name = "ilx"'), 'the list of stages was ["ild", "kd"] when this run was begun, and is ["ilx", "kd"] now'),
+        (lambda text: text.replace("train.csv", "dev.csv"), "task.files.train was "),
+    ],
+)  # fmt: skip
+def test_a_preset_that_no_longer_fits_the_run(
+    unmoved: Callable[..., Said], run_dir: Path, edit: Edit, said: str
+) -> None:
+    update_status(run_dir, state="stopped")
+    file = run_dir / "preset.toml"
+    file.write_text(edit(file.read_text()))
+    told = unmoved().err
+    assert said in told
+    assert "what was computed so far would no longer fit. Put it back, or start a new run" in told
+    assert f"{file}:" in told
+
+
+def test_an_engine_that_is_started_otherwise_refuses_it_too(run_dir: Path) -> None:
+    """The command line looks first, so that the run keeps its state; a screen that does not is no way around."""
+    from engine.errors import PresetError
+    from tests.train.tiny_run import work
+
+    update_status(run_dir, state="stopped")
+    file = run_dir / "preset.toml"
+    file.write_text(file.read_text().replace("seed = 7", "seed = 8"))
+    with pytest.raises(PresetError, match="seed was 7 when this run was begun"):
+        work(run_dir)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\x00\x1b[31m[[[", ":1: not valid TOML at column 1"),
+        (b"", "the preset is empty"),
+        (b"\xff\xfe\x00", "the preset is UTF-16 text"),
+        (b"nonsense = 1\n", 'unknown key "nonsense"'),
+    ],
+)
+def test_a_preset_that_is_none_any_more(unmoved: Callable[..., Said], run_dir: Path, content: bytes, said: str) -> None:
+    update_status(run_dir, state="stopped")
+    (run_dir / "preset.toml").write_bytes(content)
+    assert said in unmoved().err
+
+
+def test_data_that_moved_are_followed_and_data_that_changed_are_refused(
+    crild: Crild, engine_here: None, run_dir: Path, tmp_path: Path
+) -> None:
+    preset = load_preset([str(run_dir / "preset.toml")]).preset
+    assert preset.task.files is not None
+    old, new = Path(preset.task.files.train).parent, tmp_path / "elsewhere"
+    new.mkdir()
+    for name in ("train.csv", "dev.csv"):
+        shutil.copy(old / name, new)
+    shutil.copytree(old / "teacher", new / "teacher")
+    file = run_dir / "preset.toml"
+    file.write_text(file.read_text().replace(str(old), str(new)))
+    assert crild("resume", run_dir.name, "--set", "stage.kd.epochs=3", "--quiet").code == 0
+    assert read_status(run_dir).state == "finished"
+    train = new / "train.csv"
+    train.write_text(train.read_text().replace(",good", ",bad", 1))
+    said = crild("resume", run_dir.name, "--set", "stage.kd.epochs=4", "--quiet")
+    assert said.code == 3
+    assert "the inputs of stage kd are not those that this run was begun with: a file of its data" in said.err
+
+
+# -- not there, not whole, not ours
+
+
+@pytest.mark.parametrize("ref", ["nope", "", ".", "..", "/", "/tmp", "~x", "a/b", "a\x1b[31m", "x" * 500, "latest"])
+def test_runs_that_are_none(crild: Crild, ref: str) -> None:
+    for command in ("resume", "show", "stop", "attach", "logs"):
+        said = crild(command, ref)
+        assert said.code == 2, said.err
+        assert said.err.startswith("error: ")
+        assert "there is no run" in said.err or "is no run directory: it has no status.json" in said.err
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "is not complete JSON: it was cut off, or written by something else"),
+        ('{"schema": 1, "id": ', "is not complete JSON"),
+        ("[" * 100_000, "is not complete JSON"),
+        ("[]", "holds no JSON object"),
+        ('{"schema": 99}', "was written by a newer crild (schema 99, this one reads 1)"),
+        ('{"schema": 1}', "has no id"),
+        ('{"schema": 1, "id": 5, "state": "\\u001b[31mx"}', "status.json"),
+    ],
+)
+def test_a_status_that_is_torn_or_foreign(crild: Crild, run_dir: Path, content: str, said: str) -> None:
+    (run_dir / "status.json").write_text(content)
+    resumed = crild("resume", run_dir.name)
+    assert resumed.code == 2
+    assert f"{run_dir.name} cannot be resumed: " in resumed.err
+    assert said in resumed.err
+    assert f"`crild run {run_dir / 'preset.toml'}` repeats it" in resumed.err
+    shown = crild("show", run_dir.name)
+    assert "unreadable" in shown.out
+    assert run_dir.name in crild("runs").out
+    assert (run_dir / "status.json").read_text() == content
+
+
+def test_half_a_run_directory(crild: Crild, runs_dir: Path) -> None:
+    (runs_dir / "empty").mkdir(parents=True)
+    assert crild("show", "empty").code == 2
+    (runs_dir / "half").mkdir()
+    (runs_dir / "half" / "preset.toml").write_text("seed = 1\n")
+    assert "status.json is missing" in crild("show", "half").out
+    assert "half cannot be resumed: status.json is missing" in crild("resume", "half").err
+    run_dir = make_run(runs_dir, "bare", state="stopped")
+    (run_dir / "preset.toml").unlink()
+    assert crild("show", "bare").code == 0
+    said = crild("resume", "bare")
+    assert said.code == 2
+    assert f'there is no preset file "{run_dir / "preset.toml"}"' in said.err
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "", "{", "null", "[]", '{"schema": 99}', '{"schema": 1}', '{"schema": 1, "student": []}',
+        '{"schema": 1, "task": 5, "metric": null, "student": {"metrics": {"a\\u001b[31m": "x", "b": null}}, "teacher": 7}',
+    ],
+)  # fmt: skip
+def test_results_that_are_torn_or_foreign(crild: Crild, run_dir: Path, runs_dir: Path, content: str) -> None:
+    make_run(runs_dir, "whole")
+    (run_dir / "results.json").write_text(content)
+    shown = crild("show", run_dir.name)
+    assert shown.code == 0
+    assert "state:   finished" in shown.out
+    assert crild("compare", run_dir.name, "whole").code == 0
+    document = json.loads(crild("show", run_dir.name, "--json").out)
+    assert document["state"] == "finished"
+
+
+def test_events_and_faults_from_outside_are_shown_not_obeyed(crild: Crild, runs_dir: Path) -> None:
+    run_dir = make_run(runs_dir, "odd", state="failed")
+    lines = [
+        b"\x00\x1b[31mgarbage",
+        b'{"v": 1, "t": 1, "kind": "message", "level": "error", "text": "\\u001b[2Jgone"}',
+        b'{"v": 1, "t": 1, "kind": "step", "stage": 5, "step": "x", "loss": []}',
+        b'{"v": 1, "t": 1, "kind": "stage_started", "stage": "\\u001b]0;x\\u0007", "steps": null}',
+        b'{"v": 1, "t": 1, "kind": "run_started", "stages": 7, "stage": null, "step": {}}',
+        b"[1, 2",
+    ]
+    (run_dir / "events.1.jsonl").write_bytes(b"\n".join(lines))
+    (run_dir / "log.1.txt").write_bytes(b"\x1b[31mred\x07\r\n\xff\n")
+    status = json.loads((run_dir / "status.json").read_text())
+    status["error"] = {"kind": "data", "sentence": "x\x1b[31m", "file": "a\x1b[0m", "line": 3, "key": None}
+    (run_dir / "status.json").write_text(json.dumps(status))
+    shown = crild("show", "odd")
+    assert "\\x1b[2Jgone" in shown.out
+    assert "a\\x1b[0m:3: x\\x1b[31m" in shown.out
+    attached = crild("attach", "odd")
+    assert attached.code == 3
+    assert "\\x1b[2Jgone" in attached.err
+    assert "\\x1b[31mred\\x07" in crild("logs", "odd").out
+
+
+# -- notes and tags
+
+
+@pytest.mark.parametrize("text", ["\x1b[31mred", "\u202e", "a\0b", "\x07"])
+def test_notes_that_would_act_on_a_terminal(crild: Crild, runs_dir: Path, text: str) -> None:
+    run_dir = make_run(runs_dir)
+    said = crild("note", "rte", text)
+    assert said.code == 2
+    assert "the note holds control characters: write plain text" in said.err
+    assert not (run_dir / "annotations.json").exists()
+
+
+def test_notes_and_tags_that_came_otherwise_are_shown_not_obeyed(crild: Crild, runs_dir: Path) -> None:
+    run_dir = make_run(runs_dir)
+    document = {"schema": 1, "note": "\x1b[31mred\nsecond", "tags": ["\x1b[2J"]}
+    (run_dir / "annotations.json").write_text(json.dumps(document))
+    shown = crild("show", "rte")
+    assert "note:    \\x1b[31mred" in shown.out
+    assert "\\x1b[2J" in shown.out
+
+
+@pytest.mark.parametrize("tag", ["a b", "a,b", "", "\x1b[1m", "x" * 51])
+def test_words_that_are_no_tags(crild: Crild, runs_dir: Path, tag: str) -> None:
+    make_run(runs_dir)
+    said = crild("tag", "rte", "--", tag)
+    assert said.code == 2
+    assert "a tag is one word of at most 50 characters, without spaces or commas" in said.err
