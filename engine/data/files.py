@@ -109,7 +109,8 @@ def _csv(path: Path, text: str, wanted: Sequence[str], delimiter: str) -> Table:
 def _csv_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Each row that is not blank, with the line it begins on."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    before = csv.field_size_limit(len(text) + 1)  # the default refuses fields that `check_text` would still take
+    # The default refuses fields that `check_text` would still take. The limit is the process's, so it is only raised.
+    csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))
     begins = 1
     try:
         while True:
@@ -128,8 +129,6 @@ def _csv_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list
         else:
             sentence = 'a quoted text goes on after its closing quote; inside a quoted text a quote is doubled ("")'
         raise DataError(sentence, file=str(path), line=begins) from None
-    finally:
-        csv.field_size_limit(before)
 
 
 def _tsv(path: Path, text: str, wanted: Sequence[str]) -> Table:
