@@ -88,7 +88,7 @@ def crild(
     goes on when this terminal is closed.
 
     \b
-    crild run quickstart             the embedded example: two minutes, no network
+    crild run quickstart             the embedded example: a few minutes, no network
     crild run crild rte              a method and a task make a run
     crild presets list               what can be run
     crild runs                       what was run
