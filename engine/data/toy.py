@@ -153,8 +153,8 @@ def _sentiment(draw: Draw, wanted: int) -> Row:
     while True:
         clause, good = _opinion(draw)
         parts = [f"{draw.choose(PEOPLE)} {draw.choose(REPORTS)} {clause}"]
-        for _ in range(draw.below(5)):
-            step = draw.weigh(((36, CONTRAST), (40, TAKEN_BACK), (24, CONCESSION)))
+        for _ in range(draw.below(7)):
+            step = draw.weigh(((28, CONTRAST), (50, TAKEN_BACK), (22, CONCESSION)))
             if step is TAKEN_BACK:
                 parts.append(draw.choose(step))
                 good = not good
