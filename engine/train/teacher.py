@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from engine.data.tokens import TokenSet
@@ -89,7 +90,11 @@ class Cached:
             return None
         try:
             loaded.model.load_state_dict(load_file(self.folder / "model.safetensors"))
-        except Exception as error:
+        except (
+            SafetensorError,
+            RuntimeError,
+            FileNotFoundError,
+        ) as error:  # a disk that fails to read proves no damage
             shutil.rmtree(self.folder, ignore_errors=True)
             raise ModelError(
                 f"the cached teacher was damaged and has been removed ({type(error).__name__}); "
