@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import shlex
+from pathlib import Path
 
 NONE = "-"
 """Stands where a figure is not known."""
@@ -100,3 +102,18 @@ def rate(value: float | None) -> str:
 def plural(count: int, one: str, many: str | None = None) -> str:
     """`1 run`, `2 runs`."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def command(verb: str, run_dir: Path) -> str:
+    """A command line that reaches the run from here: by its id where runs are looked for, else by its path."""
+    from engine.record.paths import runs_dir
+
+    here = run_dir.parent.absolute() == runs_dir(None)
+    return f"crild {verb} {shlex.quote(run_dir.name if here else str(run_dir))}"
+
+
+def printable(text: str) -> str:
+    """`text` with everything made visible that a terminal would act on; line breaks stay."""
+    from engine.preset.text import plain
+
+    return "\n".join(plain(line) for line in text.split("\n"))

@@ -41,7 +41,7 @@ def evaluate(
     import tempfile
 
     from crild_tui.cli import terminal
-    from crild_tui.cli.making import check_device
+    from crild_tui.making import check_device
     from engine.errors import RunError, UsageError
     from engine.launch.tool import run_tool
 
@@ -99,7 +99,7 @@ def _run_of(ref: str, runs_dir: Path) -> Path | None:
 
 def _task_preset(presets: Sequence[str], settings: Sequence[str]) -> str:
     """A complete preset; one that only says the task is given the simplest method, of which nothing is used."""
-    from crild_tui.cli.making import with_method
+    from crild_tui.making import with_method
     from engine.preset.load import load_preset
     from engine.preset.write import dump
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from crild_tui import wording
 from crild_tui.cli import terminal
-from crild_tui.cli.making import Request, method_of
+from crild_tui.making import Request, method_of
 
 if TYPE_CHECKING:
     from engine.preset.load import Loaded

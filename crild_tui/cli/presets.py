@@ -78,7 +78,7 @@ def validate(
     """
     from crild_tui.cli import terminal
     from crild_tui.cli.entry import sentences
-    from crild_tui.cli.making import with_method
+    from crild_tui.making import with_method
     from engine.errors import CrildError
     from engine.preset.check import check
     from engine.preset.load import load_preset

@@ -11,8 +11,8 @@ from typing import Any
 from crild_tui import wording
 from crild_tui.cli import terminal
 from crild_tui.cli.follow.controls import Controls
-from crild_tui.cli.follow.outcome import INTERRUPTED, TERMINATED, Outcome, command
-from crild_tui.cli.making import Request, create_all, load_all, unmake
+from crild_tui.cli.follow.outcome import INTERRUPTED, TERMINATED, Outcome
+from crild_tui.making import Request, create_all, load_all, unmake
 
 QUEUE_STOP = (
     "stopping this run at its next step with a checkpoint; the runs behind it are taken off the queue. "
@@ -57,7 +57,7 @@ def _introduce(runs: Sequence[Path], talk: Talk, *, detach: bool) -> None:
         first = runs[0]
         talk.say(
             "Ctrl-C stops it with a checkpoint; closing the terminal leaves it going.",
-            f"From elsewhere: {command('attach', first)}, {command('stop', first)}",
+            f"From elsewhere: {wording.command('attach', first)}, {wording.command('stop', first)}",
         )
     else:
         talk.say(

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from crild_tui import wording
 from crild_tui.cli import terminal
-from crild_tui.cli.follow.outcome import command
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -163,12 +162,12 @@ def _show_head(entry: RunEntry) -> None:
     for line in str(status.error).splitlines() if status.error else ():
         terminal.sentence(f"error:   {line}")
     if entry.state in ("stopped", "preempted", "lost", "failed"):
-        terminal.sentence(f"go on:   {command('resume', entry.path)}")
+        terminal.sentence(f"go on:   {wording.command('resume', entry.path)}")
 
 
 def _show_stages(run_dir: Path) -> None:
-    from crild_tui.cli.follow.picture import Picture, fold, thinned
     from crild_tui.cli.follow.told import metrics, summary
+    from crild_tui.picture import Picture, fold, thinned
     from engine.record.events import read_events
 
     picture = fold(Picture(), thinned(list(read_events(run_dir))))

@@ -13,8 +13,9 @@ def stop_run(run_dir: Path, *, kill: bool, patience: float) -> None:
 
     Raises UsageError when there is nothing to stop, RunError when the engine is out of reach.
     """
+    from crild_tui import wording
     from crild_tui.cli import terminal
-    from crild_tui.cli.follow.outcome import Outcome, command
+    from crild_tui.cli.follow.outcome import Outcome
     from engine.errors import UsageError
     from engine.launch import signals
     from engine.record.run import read_run
@@ -29,7 +30,7 @@ def stop_run(run_dir: Path, *, kill: bool, patience: float) -> None:
     while (entry := read_run(run_dir)).state in ("created", "queued", "running", "stopping"):
         if time.monotonic() > until:
             terminal.say(
-                f"{run_dir.name} is still {entry.state}: it goes on stopping by itself; see {command('attach', run_dir)}"
+                f"{run_dir.name} is still {entry.state}: it goes on stopping by itself; see {wording.command('attach', run_dir)}"
             )
             return
         time.sleep(POLL)

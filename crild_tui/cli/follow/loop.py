@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from crild_tui.cli.follow.controls import Controls
 from crild_tui.cli.follow.narrators import Narrator
 from crild_tui.cli.follow.outcome import Outcome
-from crild_tui.cli.follow.picture import Picture, fold, loading, thinned, with_status
 from crild_tui.cli.follow.told import summary, told
+from crild_tui.picture import Picture, fold, loading, thinned, with_status
 
 if TYPE_CHECKING:
     from engine.record.events import Event

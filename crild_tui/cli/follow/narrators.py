@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from crild_tui import wording
 from crild_tui.cli import terminal
 from crild_tui.cli.follow import told
-from crild_tui.cli.follow.picture import Picture
+from crild_tui.picture import Picture
 
 if TYPE_CHECKING:
     from rich.text import Text

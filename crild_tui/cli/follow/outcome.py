@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from crild_tui import wording
 from crild_tui.cli.follow.told import Line
 
 if TYPE_CHECKING:
@@ -64,10 +64,10 @@ class Outcome:
         """What is said at the end, beside the closing table."""
         from engine.record.logs import log_tail
 
-        go_on = f"go on with: {command('resume', self.run_dir)}"
+        go_on = f"go on with: {wording.command('resume', self.run_dir)}"
         where = self._where()
         if self.detached:
-            yield "info", f"detached; the run goes on. Watch it again with: {command('attach', self.run_dir)}"
+            yield "info", f"detached; the run goes on. Watch it again with: {wording.command('attach', self.run_dir)}"
         elif self.state == "finished":
             yield "info", f"finished: {self.run_dir}"
         elif self.state == "failed":
@@ -88,7 +88,7 @@ class Outcome:
                 yield "info", f"  log: {line}"
             yield "info", go_on
         else:
-            yield "info", f"the run is {self.state}; watch it with: {command('attach', self.run_dir)}"
+            yield "info", f"the run is {self.state}; watch it with: {wording.command('attach', self.run_dir)}"
 
     def _where(self) -> str:
         if self.place is not None:
@@ -101,14 +101,9 @@ class Outcome:
         fault = self.status.error if self.status else None
         for line in (str(fault) if fault else "the run failed").splitlines():
             yield "error", line
-        yield "info", f"what the engine printed: {command('logs', self.run_dir)}"
+        yield "info", f"what the engine printed: {wording.command('logs', self.run_dir)}"
         if any((self.run_dir / "checkpoints").glob("[0-9]*")):
-            yield "info", f"when that is mended, go on from the last checkpoint with: {command('resume', self.run_dir)}"
-
-
-def command(verb: str, run_dir: Path) -> str:
-    """A command line that reaches the run from here: by its id where runs are looked for, else by its path."""
-    from engine.record.paths import runs_dir
-
-    here = run_dir.parent.absolute() == runs_dir(None)
-    return f"crild {verb} {shlex.quote(run_dir.name if here else str(run_dir))}"
+            yield (
+                "info",
+                f"when that is mended, go on from the last checkpoint with: {wording.command('resume', self.run_dir)}",
+            )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
 from crild_tui import wording
-from crild_tui.cli.follow.picture import BASELINE, Event, Picture, StageStory, primary_of
+from crild_tui.picture import BASELINE, Event, Picture, StageStory, primary_of
 
 Level = Literal["info", "warning", "error"]
 Line = tuple[Level, str]

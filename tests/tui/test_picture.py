@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from crild_tui.cli.follow.narrators import Lines, draw
-from crild_tui.cli.follow.picture import Picture, fold, thinned, with_status
 from crild_tui.cli.follow.told import progress, told
+from crild_tui.picture import Picture, fold, thinned, with_status
 from engine.record.status import Status
 
 Events = list[dict[str, Any]]

@@ -1,0 +1,204 @@
+"""The dashboard: four modes over one runs folder. It reads run directories and sends signals, nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual import work
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from crild_tui import theme
+from crild_tui.messages import CompareRuns, MachineSeen, RunsSeen, WatchRun
+from crild_tui.screens.compare import CompareScreen
+from crild_tui.screens.help import HelpScreen
+from crild_tui.screens.launch import LaunchScreen
+from crild_tui.screens.live import LiveScreen
+from crild_tui.screens.runs import RunsScreen
+from crild_tui.settings import Settings
+from crild_tui.watch.machine import MachineWatcher
+from crild_tui.watch.runs import RunsWatcher
+from crild_tui.watch.snapshots import MachineSnapshot, RunsSnapshot
+from crild_tui.wording import printable
+from engine.errors import CrildError
+
+MODE_NAMES = ("launch", "live", "runs", "compare")
+READONLY = "this dashboard only reads: it was started with --readonly"
+
+
+class CrildApp(App[None]):
+    """The application. What it knows of the world comes in snapshots; what it does goes through `act`."""
+
+    TITLE = "crild"
+    CSS_PATH = "crild.tcss"
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
+        "launch": LaunchScreen,
+        "live": LiveScreen,
+        "runs": RunsScreen,
+        "compare": CompareScreen,
+    }
+    ENABLE_COMMAND_PALETTE = True
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("1,f1", "mode('launch')", "Launch", id="mode.launch", show=False),
+        Binding("2,f2", "mode('live')", "Live", id="mode.live", show=False),
+        Binding("3,f3", "mode('runs')", "Runs", id="mode.runs", show=False),
+        Binding("4,f4", "mode('compare')", "Compare", id="mode.compare", show=False),
+        Binding("question_mark", "help", "Keys", key_display="?", id="app.help"),
+        Binding("q", "quit", "Quit", id="app.quit"),
+        Binding("ctrl+t", "next_theme", "Theme", id="app.theme", show=False),
+    ]
+
+    def __init__(self, runs_dir: Path, *, readonly: bool = False, settings: Settings | None = None) -> None:
+        super().__init__()
+        self.runs_dir = runs_dir
+        self.readonly = readonly
+        self.settings = Settings() if settings is None else settings
+        self.runs = RunsSnapshot(runs_dir)
+        self.machine = MachineSnapshot()
+        self._watchers: list[RunsWatcher | MachineWatcher] = []
+        for each in theme.ALL:
+            self.register_theme(each)
+        self.theme = self.settings.theme
+        self._filters.append(theme.Ascii(enabled=self.settings.ascii))
+        self.set_keymap(self.settings.keys)
+
+    def on_mount(self) -> None:
+        """Begin to watch; show what is there."""
+        self._watchers = [
+            RunsWatcher(self.runs_dir, lambda seen: self.post_message(RunsSeen(seen))),
+            MachineWatcher(lambda seen: self.post_message(MachineSeen(seen))),
+        ]
+        for watcher in self._watchers:
+            watcher.start()
+        self.switch_mode("runs" if any(self.runs_dir.glob("[!.]*")) else "launch")
+
+    def on_unmount(self) -> None:
+        """Let the watchers end by themselves."""
+        for watcher in self._watchers:
+            watcher.stop()
+
+    # -- the world
+
+    def on_runs_seen(self, message: RunsSeen) -> None:
+        """Keep the list of runs and tell the screens that show it."""
+        self.runs = message.snapshot
+        self._tell(lambda screen: screen.runs_seen(message.snapshot))
+
+    def on_machine_seen(self, message: MachineSeen) -> None:
+        """Keep the machine's figures and tell the header."""
+        self.machine = message.snapshot
+        self._tell(lambda screen: screen.machine_seen(message.snapshot))
+
+    def _tell(self, what: Callable[[Any], None]) -> None:
+        """Tell the screen of the present mode; another one reads `runs` and `machine` when it is shown."""
+        from crild_tui.screens.base import ModeScreen
+
+        for screen in self.screen_stack:
+            if isinstance(screen, ModeScreen) and screen.is_attached:
+                what(screen)
+
+    # -- what can be done from everywhere
+
+    def action_mode(self, name: str) -> None:
+        """Go to another mode."""
+        if name != self.current_mode:
+            self.switch_mode(name)
+
+    def action_help(self) -> None:
+        """All keys that count here."""
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen(self.screen))
+
+    def action_next_theme(self) -> None:
+        """Dark, light, high contrast, and dark again."""
+        names = [each.name for each in theme.ALL]
+        self.theme = names[(names.index(self.theme) + 1) % len(names)] if self.theme in names else names[0]
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """The command palette: the modes, and every action of the screen that has a key."""
+        for name in MODE_NAMES:
+            yield SystemCommand(f"Go to {name.title()}", f"Switch to the {name} mode", partial(self.action_mode, name))
+        seen = set()
+        for active in screen.active_bindings.values():
+            binding = active.binding
+            if binding.description and binding.action not in seen and not binding.system:
+                seen.add(binding.action)
+                yield SystemCommand(
+                    binding.description,
+                    binding.tooltip or f"Key: {self.get_key_display(binding)}",
+                    partial(self.run_action, binding.action, active.node),
+                )
+
+    def watch_run(self, run_dir: Path) -> None:
+        """Show a run in Live."""
+        self.switch_mode("live")
+        self.call_later(lambda: self._live().show_run(run_dir))
+
+    def _live(self) -> LiveScreen:
+        screen = self.screen_stack[0]
+        assert isinstance(screen, LiveScreen)
+        return screen
+
+    def on_watch_run(self, message: WatchRun) -> None:
+        """A screen asks to see a run."""
+        self.watch_run(message.run_dir)
+
+    def on_compare_runs(self, message: CompareRuns) -> None:
+        """A screen asks to compare runs."""
+        self.switch_mode("compare")
+
+        def show() -> None:
+            screen = self.screen_stack[0]
+            assert isinstance(screen, CompareScreen)
+            screen.show_runs(message.run_dirs)
+
+        self.call_later(show)
+
+    # -- changing something
+
+    def act(self, what: Callable[[], str], then: Callable[[], None] | None = None) -> None:
+        """Do something to a run in a thread, and show the sentence that comes back, or the error.
+
+        `then` is called in the application's thread when it went well. With --readonly nothing is done.
+        """
+        if self.readonly:
+            self.tell(READONLY, "warning")
+            return
+        self._act(what, then)
+
+    @work(thread=True, group="acts")
+    def _act(self, what: Callable[[], str], then: Callable[[], None] | None) -> None:
+        try:
+            sentence = what()
+        except CrildError as error:
+            self.call_from_thread(self.tell, str(error), "error")
+            return
+        self.call_from_thread(self.tell, sentence)
+        if then is not None:
+            self.call_from_thread(then)
+
+    def tell(self, sentence: str, level: str = "information") -> None:
+        """Show a sentence for some seconds: as text, whatever is in it."""
+        severity: Any = level
+        self.notify(printable(sentence), severity=severity, markup=False, timeout=8 if level == "error" else 4)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 - Textual's
+        """Leave out what a dashboard that only reads cannot do."""
+        return True
+
+
+def run_dashboard(runs_dir: Path, *, readonly: bool = False) -> int:
+    """Open the dashboard; returns the exit code. Raises UsageError for a configuration that cannot be used."""
+    from crild_tui.cli.terminal import ascii_only
+    from crild_tui.settings import load_settings
+
+    settings = load_settings()
+    if ascii_only():
+        settings = settings.model_copy(update={"ascii": True})
+    app = CrildApp(runs_dir, readonly=readonly, settings=settings)
+    app.run()
+    return app.return_code or 0

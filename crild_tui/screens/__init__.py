@@ -1,0 +1,1 @@
+"""The four modes and the dialogs of the dashboard."""

@@ -1,0 +1,72 @@
+"""Small questions before something is done."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Button, Input, Static
+
+
+class Confirm(ModalScreen[bool]):
+    """A yes-or-no question; No has the focus, Escape means no."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "answer(True)", "Yes"),
+        Binding("n,escape", "answer(False)", "No"),
+        Binding("left,right", "other", "Other button", show=False),
+    ]
+
+    def __init__(self, question: str, yes: str = "Yes", no: str = "No") -> None:
+        super().__init__()
+        self._question, self._yes, self._no = question, yes, no
+
+    def compose(self) -> ComposeResult:
+        """The question and two buttons."""
+        with Vertical(classes="dialog"):
+            yield Static(Text(self._question))
+            with Horizontal():
+                yield Button(f"{self._yes} (y)", id="yes", variant="error")
+                yield Button(f"{self._no} (n)", id="no")
+
+    def on_mount(self) -> None:
+        """Nothing happens by a careless Enter."""
+        self.query_one("#no").focus()
+
+    @on(Button.Pressed)
+    def _pressed(self, event: Button.Pressed) -> None:
+        self.dismiss(event.button.id == "yes")
+
+    def action_answer(self, value: bool) -> None:
+        """Answer by key."""
+        self.dismiss(value)
+
+    def action_other(self) -> None:
+        """To the other button."""
+        self.focus_next()
+
+
+class Ask(ModalScreen[str | None]):
+    """Asks for a line of text; None when it was left by Escape."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Cancel")]
+
+    def __init__(self, question: str, value: str = "", placeholder: str = "") -> None:
+        super().__init__()
+        self._question, self._value, self._placeholder = question, value, placeholder
+
+    def compose(self) -> ComposeResult:
+        """The question and a field."""
+        with Vertical(classes="dialog"):
+            yield Static(Text(self._question))
+            yield Input(self._value, placeholder=self._placeholder)
+            yield Static(Text("Enter takes it, Escape leaves everything as it is"), classes="hint")
+
+    @on(Input.Submitted)
+    def _submitted(self, event: Input.Submitted) -> None:
+        self.dismiss(event.value)

@@ -1,0 +1,97 @@
+"""Colours of the dashboard, and an ASCII mode.
+
+Curves take their colours from the palette of Okabe and Ito ("Color Universal Design", 2008), which stay apart for
+colour-blind eyes; each also has a marker of its own, so that colour is never the only sign.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import lru_cache
+
+from rich.segment import Segment
+from textual.color import Color
+from textual.filter import LineFilter
+from textual.theme import Theme
+
+DARK = Theme(
+    name="crild-dark", dark=True, primary="#56B4E9", secondary="#009E73", accent="#E69F00", warning="#E69F00",
+    error="#FF7A5C", success="#2FC08E", foreground="#E6E6E6", background="#101418", surface="#161B21", panel="#1E252D",
+)  # fmt: skip
+LIGHT = Theme(
+    name="crild-light", dark=False, primary="#005B96", secondary="#00694D", accent="#9A4A00", warning="#8A5A00",
+    error="#A82A00", success="#00694D", foreground="#16191D", background="#FBFBF9", surface="#F1F1EE", panel="#E4E4E0",
+)  # fmt: skip
+CONTRAST = Theme(
+    name="crild-contrast", dark=True, primary="#7FD4FF", secondary="#5CFFC4", accent="#FFD000", warning="#FFD000",
+    error="#FF8A70", success="#5CFFC4", foreground="#FFFFFF", background="#000000", surface="#000000", panel="#1A1A1A",
+)  # fmt: skip
+ALL = (DARK, LIGHT, CONTRAST)
+
+CURVES_DARK = ("#56B4E9", "#E69F00", "#2FC08E", "#CC79A7", "#F0E442", "#D55E00", "#9AA7FF", "#B8B8B8")
+CURVES_LIGHT = ("#0072B2", "#B05A00", "#00785A", "#A4467E", "#7A6A00", "#A83E00", "#4A4FB8", "#555555")
+MARKERS = "ox+*#@%&"
+"""One for each colour, ASCII on purpose."""
+
+
+def curve_color(index: int, dark: bool) -> str:
+    """The colour of the curve that is the `index`-th of its chart."""
+    colors = CURVES_DARK if dark else CURVES_LIGHT
+    return colors[index % len(colors)]
+
+
+def curve_marker(index: int) -> str:
+    """The marker that says the same without colour."""
+    return MARKERS[index % len(MARKERS)]
+
+
+STATE_SIGNS = {
+    "created": "· created", "queued": "… queued", "running": "▶ running", "stopping": "◼ stopping",
+    "finished": "✓ finished", "failed": "✗ failed", "stopped": "◼ stopped", "preempted": "◼ preempted",
+    "lost": "? lost", "stalled": "! stalled", "unreadable": "? unreadable",
+}  # fmt: skip
+STATE_STYLES = {
+    "running": "$success", "finished": "$foreground", "failed": "$error", "lost": "$error", "stalled": "$warning",
+    "unreadable": "$error", "queued": "$foreground-muted", "created": "$foreground-muted", "stopping": "$warning",
+    "stopped": "$warning", "preempted": "$warning",
+}  # fmt: skip
+
+
+class Ascii(LineFilter):
+    """Replaces everything that is not ASCII by something that looks like it, cell for cell."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:  # noqa: ARG002 - Textual's signature
+        """The same line in ASCII."""
+        return [
+            segment if segment.text.isascii() else Segment(ascii_text(segment.text), segment.style, segment.control)
+            for segment in segments
+        ]
+
+
+_LOOKS = {
+    **dict.fromkeys("─━═╌┄╍┅⎯▁▔▂‾", "-"), **dict.fromkeys("│┃║╎┆▏▎▍▌▐▕┊▊▉", "|"),
+    **dict.fromkeys("┌┐└┘├┤┬┴┼╭╮╰╯┏┓┗┛┣┫┳┻╋╔╗╚╝╠╣╦╩╬╸╺╴╶", "+"), **dict.fromkeys("█▇▆▅▄▃▀■◼", "#"),
+    **dict.fromkeys("▓▒░", ":"), **dict.fromkeys("•·●○∙⬤", "*"), **dict.fromkeys("▶►▸→", ">"),
+    **dict.fromkeys("◀◄◂←", "<"), **dict.fromkeys("▲▴↑△⯅", "^"), **dict.fromkeys("▼▾↓▽⯆", "v"), "✓": "y", "✗": "x",
+    "…": ".", "–": "-", "—": "-", "±": "~", "×": "x", "λ": "l", "’": "'", "⭘": "o", "◉": "o", "★": "*", "✎": "e",
+}  # fmt: skip
+
+
+@lru_cache(4096)
+def ascii_text(text: str) -> str:
+    """`text` in ASCII, with as many cells."""
+    return "".join(_ascii_character(character) for character in text)
+
+
+def _ascii_character(character: str) -> str:
+    if character.isascii():
+        return character
+    if character in _LOOKS:
+        return _LOOKS[character]
+    if "\u2800" <= character <= "\u28ff":  # braille: as dense as it has dots
+        return " .:-=+*#@"[(ord(character) - 0x2800).bit_count()]
+    if unicodedata.combining(character):
+        return ""
+    plain = unicodedata.normalize("NFKD", character)[0]
+    shown = plain if plain.isascii() else "?"
+    return shown * (2 if unicodedata.east_asian_width(character) in "WF" else 1)

@@ -1,0 +1,41 @@
+"""Watches the list of runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from crild_tui.watch.snapshots import RunsSnapshot
+from engine.record.run import list_runs
+
+EVERY = 1.0
+"""Seconds between two looks."""
+
+
+class RunsWatcher:
+    """A thread that looks at a runs folder and hands out a snapshot whenever something changed."""
+
+    def __init__(self, runs_dir: Path, tell: Callable[[RunsSnapshot], object]) -> None:
+        self._runs_dir, self._tell = runs_dir, tell
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="runs", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End soon; does not wait."""
+        self._end.set()
+
+    def _watch(self) -> None:
+        last = None
+        revision = 0
+        while not self._end.is_set():
+            seen = RunsSnapshot(self._runs_dir, tuple(list_runs(self._runs_dir)), exists=self._runs_dir.exists())
+            if seen != last:
+                last, revision = seen, revision + 1
+                self._tell(replace(seen, revision=revision))
+            self._end.wait(EVERY)

@@ -1,0 +1,86 @@
+"""The first line of every mode: where one is, what runs, and the machine."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from rich.style import Style
+from rich.text import Text
+from textual import events
+from textual.app import RenderResult
+from textual.reactive import reactive
+from textual.widget import Widget
+
+from crild_tui import wording
+from crild_tui.watch.snapshots import Gpu, MachineSnapshot, RunsSnapshot
+
+MODES = (("1", "Launch", "launch"), ("2", "Live", "live"), ("3", "Runs", "runs"), ("4", "Compare", "compare"))
+_ACTIVE = ("running", "stopping", "stalled")
+
+
+class Header(Widget):
+    """Mode tabs at the left, runs and machine at the right; what does not fit is left out, the machine first."""
+
+    DEFAULT_CSS = "Header { dock: top; height: 1; background: $panel; color: $foreground; }"
+
+    runs: reactive[RunsSnapshot | None] = reactive(None)
+    machine: reactive[MachineSnapshot] = reactive(MachineSnapshot())
+
+    def __init__(self, mode: str) -> None:
+        super().__init__()
+        self._mode = mode
+        self._places: list[tuple[int, int, str]] = []
+
+    def render(self) -> RenderResult:
+        """The line, for the present width."""
+        width = self.size.width
+        line, self._places = Text(" crild ", style="bold", no_wrap=True), []
+        for key, name, mode in MODES:
+            start = line.cell_len
+            here = mode == self._mode
+            line.append(f"[{key} {name}]" if here else f" {key} {name} ", Style(bold=here, reverse=here))
+            self._places.append((start, line.cell_len, mode))
+        for piece in fitting(self._pieces(), width - line.cell_len - 1):
+            gap = width - line.cell_len - len(piece) - 1
+            line.append(" " * max(gap, 1) + piece)
+        return line
+
+    def _pieces(self) -> list[str]:
+        """What could stand at the right, the longest form first."""
+        runs, machine = running(self.runs), machine_words(self.machine)
+        return [f"{runs}   {machine}", f"{runs}  {machine_words(self.machine, short=True)}", runs]
+
+    def on_click(self, event: events.Click) -> None:
+        """A tab was clicked."""
+        for start, end, mode in self._places:
+            if start <= event.x < end:
+                self.app.call_later(self.app.run_action, f"app.mode('{mode}')")
+
+
+def fitting(pieces: list[str], width: int) -> list[str]:
+    """The first piece that fits, as a list of one or none."""
+    return next(([piece] for piece in pieces if len(piece) <= width), [])
+
+
+def running(snapshot: RunsSnapshot | None) -> str:
+    """How many runs work and wait."""
+    if snapshot is None:
+        return ""
+    states = Counter(entry.state for entry in snapshot.entries)
+    works, waits = sum(states[state] for state in _ACTIVE), states["queued"]
+    return ("idle" if not works else f"{works} running") + (f", {waits} queued" if waits else "")
+
+
+def machine_words(machine: MachineSnapshot, *, short: bool = False) -> str:
+    """Load and memory of the GPU, or of the CPU where there is none."""
+    if machine.gpus:
+        return "  ".join(_gpu_words(gpu, short=short) for gpu in machine.gpus[:2])
+    cpu = f"cpu {wording.percent(machine.cpu)}"
+    if short or not machine.memory_total:
+        return cpu
+    return f"{cpu}  mem {wording.size(machine.memory_used)} of {wording.size(machine.memory_total)}"
+
+
+def _gpu_words(gpu: Gpu, *, short: bool) -> str:
+    load = f"gpu{gpu.index} {wording.percent(gpu.load)}"
+    return load if short else f"{load} {wording.size(gpu.memory_used)} of {wording.size(gpu.memory_total)}"
