@@ -1,0 +1,186 @@
+"""The shell of the dashboard: modes, help, themes, configuration."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from textual.geometry import Offset
+from textual.pilot import Pilot
+
+from crild_tui import theme
+from crild_tui.app import READONLY, CrildApp
+from crild_tui.screens.help import HelpScreen
+from crild_tui.settings import Settings, load_settings
+from crild_tui.watch.snapshots import Gpu, MachineSnapshot
+from crild_tui.widgets.header import Header, machine_words
+from engine.errors import RunError, UsageError
+
+Steps = Callable[[CrildApp, Pilot[None]], Awaitable[None]]
+
+
+def drive(app: CrildApp, steps: Steps, size: tuple[int, int] = (80, 24)) -> None:
+    """Run the application without a terminal and do `steps`."""
+
+    async def go() -> None:
+        async with app.run_test(size=size) as pilot:
+            await pilot.pause()
+            await steps(app, pilot)
+
+    asyncio.run(go())
+
+
+def shown(app: CrildApp) -> str:
+    """What stands on the screen."""
+    return "\n".join("".join(segment.text for segment in strip) for strip in app.screen._compositor.render_strips())
+
+
+def test_each_mode_has_its_keys_and_is_marked(tmp_path: Path) -> None:
+    async def steps(app: CrildApp, pilot: Pilot[None]) -> None:
+        for keys, mode in (
+            (("1", "f1"), "launch"),
+            (("2", "f2"), "live"),
+            (("3", "f3"), "runs"),
+            (("4", "f4"), "compare"),
+        ):
+            for key in keys:
+                await pilot.press("f3" if mode != "runs" else "f4", key)
+                await pilot.pause()
+                assert app.current_mode == mode
+                assert f" {mode.title()}]" in shown(app).splitlines()[0]
+
+    drive(CrildApp(tmp_path), steps)
+
+
+def test_a_click_on_a_mode_goes_there(tmp_path: Path) -> None:
+    async def steps(app: CrildApp, pilot: Pilot[None]) -> None:
+        at = shown(app).splitlines()[0].index("Compare")
+        await pilot.click(Header, offset=Offset(at, 0))
+        await pilot.pause()
+        assert app.current_mode == "compare"
+
+    drive(CrildApp(tmp_path), steps)
+
+
+def test_help_lists_the_keys_with_their_ids(tmp_path: Path) -> None:
+    async def steps(app: CrildApp, pilot: Pilot[None]) -> None:
+        await pilot.press("f4", "question_mark")
+        assert isinstance(app.screen, HelpScreen)
+        text = shown(app)
+        for words in ("Everywhere", "app.quit", "Modes", "mode.live"):
+            assert words in text
+        await pilot.press("escape")
+        assert not isinstance(app.screen, HelpScreen)
+
+    drive(CrildApp(tmp_path), steps, (120, 40))
+
+
+def test_the_theme_goes_round(tmp_path: Path) -> None:
+    async def steps(app: CrildApp, pilot: Pilot[None]) -> None:
+        seen = [app.theme]
+        for _ in theme.ALL:
+            await pilot.press("ctrl+t")
+            seen.append(app.theme)
+        assert seen == ["crild-dark", "crild-light", "crild-contrast", "crild-dark"]
+
+    drive(CrildApp(tmp_path), steps)
+
+
+def test_keys_can_be_bound_anew(tmp_path: Path) -> None:
+    async def steps(app: CrildApp, pilot: Pilot[None]) -> None:
+        await pilot.press("f12")
+        await pilot.pause()
+        assert app.current_mode == "compare"
+
+    drive(CrildApp(tmp_path, settings=Settings(keys={"mode.compare": "f12"})), steps)
+
+
+def test_ascii_mode_shows_nothing_else(tmp_path: Path) -> None:
+    async def steps(app: CrildApp, pilot: Pilot[None]) -> None:
+        await pilot.press("f4", "question_mark")
+        filters = [each for each in app.get_line_filters() if isinstance(each, theme.Ascii)]
+        assert len(filters) == 1
+
+    drive(CrildApp(tmp_path, settings=Settings(ascii=True)), steps)
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [("plain", "plain"), ("┌─┐│", "+-+|"), ("✓ done", "y done"), ("é", "e"), ("日本", "????"), ("⣿⠀⠁", "@ .")],
+)
+def test_ascii_looks_alike_and_keeps_the_width(text: str, plain: str) -> None:
+    assert theme.ascii_text(text) == plain
+
+
+def test_an_action_shows_its_sentence_or_its_error(tmp_path: Path) -> None:
+    async def steps(app: CrildApp, pilot: Pilot[None]) -> None:
+        done: list[str] = []
+        app.act(lambda: "it [b]went[/b] well", lambda: done.append("then"))
+        await app.workers.wait_for_complete()
+        await pilot.pause()
+        assert done == ["then"]
+
+        def fails() -> str:
+            raise RunError("it \x1b[31mwent wrong")
+
+        app.act(fails, lambda: done.append("never"))
+        await app.workers.wait_for_complete()
+        await pilot.pause()
+        texts = [notification.message for notification in app._notifications]
+        assert texts == ["it [b]went[/b] well", "it \\x1b[31mwent wrong"]
+        assert done == ["then"]
+
+    drive(CrildApp(tmp_path), steps)
+
+
+def test_a_dashboard_that_only_reads_does_nothing(tmp_path: Path) -> None:
+    async def steps(app: CrildApp, pilot: Pilot[None]) -> None:
+        done: list[str] = []
+        app.act(lambda: str(done.append("done")))
+        await pilot.pause()
+        assert [n.message for n in app._notifications] == [READONLY]
+        assert not done
+
+    drive(CrildApp(tmp_path, readonly=True), steps)
+
+
+def test_the_machine_in_words() -> None:
+    assert machine_words(MachineSnapshot(0.5, 2 * 10**9, 16 * 10**9)) == "cpu 50 %  mem 2.0 GB of 16.0 GB"
+    assert machine_words(MachineSnapshot(0.5), short=True) == "cpu 50 %"
+    gpu = Gpu(0, "A100", 0.9, 30 * 10**9, 80 * 10**9)
+    assert machine_words(MachineSnapshot(0.5, gpus=(gpu,))) == "gpu0 90 % 30.0 GB of 80.0 GB"
+
+
+class TestSettings:
+    def test_none_is_fine(self, tmp_path: Path) -> None:
+        assert load_settings(tmp_path / "none.toml") == Settings()
+
+    def test_what_is_written_counts(self, tmp_path: Path) -> None:
+        file = tmp_path / "dashboard.toml"
+        file.write_text('theme = "crild-light"\nsmoothing = 0.9\n[keys]\n"app.quit" = "f10"\n')
+        assert load_settings(file) == Settings(theme="crild-light", smoothing=0.9, keys={"app.quit": "f10"})
+
+    @pytest.mark.parametrize(
+        ("text", "sentence"),
+        [
+            ('them = "x"', "there is no key 'them': did you mean 'theme'?"),
+            ("smoothing = 1", "smoothing: Input should be less than 1"),
+            ("smoothing = ", "this is no TOML"),
+            ('theme = "pink"', "theme: Input should be 'crild-dark'"),
+        ],
+    )
+    def test_what_is_wrong_is_said(self, tmp_path: Path, text: str, sentence: str) -> None:
+        file = tmp_path / "dashboard.toml"
+        file.write_text(text)
+        with pytest.raises(UsageError) as error:  # noqa: PT011 - what it says is looked at below
+            load_settings(file)
+        assert sentence in str(error.value)
+        assert str(file) in str(error.value)
+
+    def test_bytes_that_are_no_text(self, tmp_path: Path) -> None:
+        file = tmp_path / "dashboard.toml"
+        file.write_bytes(b"\xff\xfe\x00")
+        with pytest.raises(UsageError, match="cannot be read"):
+            load_settings(file)
