@@ -89,6 +89,8 @@ COLUMNS = (
     Column("note", lambda e, _: one_line(e.note), lambda e: e.note or None, 14, 40),
 )
 BY_NAME: Mapping[str, Column] = {column.name: column for column in COLUMNS}
+SAMPLE = 500
+"""Of more runs than twice as many, a part is looked at for the widths; what is wider is cut."""
 FIGURES = ("last", "best", "teacher")
 """Columns of figures with four digits after the point."""
 
@@ -214,12 +216,10 @@ def _widest(column: Column, rows: Sequence[RunEntry]) -> set[str]:
     """Texts of a column among which is the widest."""
     if column.name in ("done", "age"):
         return {"0" * column.most} if rows else set()
-    if column.name == "run":
-        longest = max((len(row.id) for row in rows), default=0)
-        return {row.id for row in rows if len(row.id) == longest or not row.id.isascii()}
     if column.name == "state":
         return {sign(state) for state in {row.state for row in rows}}
-    values = {value for row in rows if (value := column.key(row)) is not None}
+    some = rows[:: max(len(rows) // SAMPLE, 1)]
+    values = {value for row in some if (value := column.key(row)) is not None}
     if column.name in FIGURES and values:
         numbers = [value for value in values if isinstance(value, float)]
         return {wording.metric(extreme) for extreme in (min(numbers), max(numbers))}

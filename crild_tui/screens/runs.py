@@ -33,6 +33,8 @@ LOW = 16
 """Lines below which only one line is said about the selected run."""
 PAUSE = 0.15
 """Seconds that the cursor must rest before the files of a run are read."""
+MANY = 3000
+"""Runs from which a filter works in a thread."""
 TICK = 5.0
 """Seconds between two looks at the clock, for the ages."""
 WORKING = ("running", "stopping", "stalled", "queued")
@@ -136,10 +138,32 @@ class RunsScreen(ModeScreen):
         self.call_after_refresh(self._say)
 
     def _arrange(self) -> None:
+        """Filter, sort and show; in a thread where a filter has so many runs to go through that a key would wait."""
+        runs, now = self.crild.runs, time.time()
+
+        def arranged() -> listing.Arranged:
+            return listing.arrange(
+                runs.entries, self._where, self._order, self.crild.kept, now, show_hidden=self._show_hidden
+            )
+
+        if self._where.tests and len(runs.entries) > MANY:
+            self._arrange_many(arranged)
+        else:
+            self.workers.cancel_group(self, "arrange")
+            self._show(arranged())
+
+    @work(thread=True, exclusive=True, group="arrange")
+    def _arrange_many(self, arranged: Callable[[], listing.Arranged]) -> None:
+        found, worker = arranged(), get_current_worker()
+
+        def show() -> None:
+            if not worker.is_cancelled:
+                self._show(found)
+
+        self.app.call_from_thread(show)
+
+    def _show(self, found: listing.Arranged) -> None:
         runs, kept = self.crild.runs, self.crild.kept
-        found = listing.arrange(
-            runs.entries, self._where, self._order, kept, time.time(), show_hidden=self._show_hidden
-        )
         self._table.show(found.rows, kept, self._order)
         page = self._page(runs, found)
         if self.has_class("-page") != (page is not None):
