@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 from rich.cells import cell_len
@@ -65,9 +67,7 @@ class Canvas:
             return []
         cuts = [0, *(np.flatnonzero(np.diff(looks)) + 1).tolist(), self.width]
         text = codes.tobytes().decode("utf-32-le")
-        return [
-            (text[start:end].replace("\0", ""), int(looks[start])) for start, end in zip(cuts, cuts[1:], strict=False)
-        ]
+        return [(text[start:end].replace("\0", ""), int(looks[start])) for start, end in pairwise(cuts)]
 
 
 def fit(text: str, width: int) -> str:

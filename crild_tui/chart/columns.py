@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crild_tui.curves import Floats
-from crild_tui.series import smoothed
+from crild_tui.curves import Buckets, Floats, smooth
 
 Ints = NDArray[np.int64]
 
@@ -17,23 +16,8 @@ BLOCK = 64
 """Points of a block."""
 LONG = 40_000
 """From so many points on, a view is read from blocks: each is then much narrower than a column of dots."""
-BEFORE = 200
-"""Points at the left of a view that its smoothing begins with, so that it does not start anew at the edge."""
 FAR = 1e7
-
-
-def _none() -> Floats:
-    return np.empty(0)
-
-
-@dataclass(frozen=True, eq=False)
-class Blocks:
-    """Points, or blocks of neighbouring points: place, least, largest and mean value; NaN where there is no number."""
-
-    x: Floats = field(default_factory=_none)
-    low: Floats = field(default_factory=_none)
-    high: Floats = field(default_factory=_none)
-    mean: Floats = field(default_factory=_none)
+"""Columns from the view at which a neighbour may as well stand."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +26,11 @@ class Trace:
 
     x: Floats
     y: Floats
-    blocks: Blocks | None = None
+    blocks: Buckets | None = None
+
+    def within(self, low: float, high: float) -> Floats:
+        """The values from `low` to `high`."""
+        return self.y[np.searchsorted(self.x, low, side="left") : np.searchsorted(self.x, high, side="right")]
 
 
 def trace(x: Floats, y: Floats) -> Trace:
@@ -62,9 +50,23 @@ def trace(x: Floats, y: Floats) -> Trace:
     return Trace(x, y, _blocks(x, y) if len(x) > LONG else None)
 
 
-def _blocks(x: Floats, y: Floats) -> Blocks:
+def _blocks(x: Floats, y: Floats) -> Buckets:
     starts = np.arange(0, len(x), BLOCK)
-    return Blocks(x[starts], *_reduced(y, y, y, starts))
+    return Buckets(x[starts], *_reduced(y, y, y, starts))
+
+
+def smooth_trace(curve: Trace, weight: float, breaks: Sequence[float] = ()) -> Trace:
+    """The exponential moving average of a curve, anew after each break; a few thousand points at most."""
+    x, y = (curve.x, curve.y) if curve.blocks is None else (curve.blocks.x, curve.blocks.mean)
+    edges = np.searchsorted(x, np.asarray(breaks, np.float64), side="right")
+    parts = [
+        smooth(part_x, part_y, weight)
+        for part_x, part_y in zip(np.split(x, edges), np.split(y, edges), strict=True)
+        if len(part_x)
+    ]
+    if not parts:
+        return Trace(x, y)
+    return Trace(np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts]))
 
 
 def _reduced(low: Floats, high: Floats, mean: Floats, starts: Ints) -> tuple[Floats, Floats, Floats]:
@@ -87,7 +89,7 @@ def _reduced(low: Floats, high: Floats, mean: Floats, starts: Ints) -> tuple[Flo
 
 @dataclass(frozen=True, eq=False)
 class Columns:
-    """The columns of dots that have points, from left to right; some lie outside the view, for joining and smoothing.
+    """The columns of dots that have points, from left to right; a neighbour lies outside the view on each side.
 
     at: the column, 0 is the view's first. low, high, mean: NaN where there is no number. part: which stretch between
     two breaks the points belong to.
@@ -105,40 +107,32 @@ class Columns:
 
 
 def columns(curve: Trace, low: float, high: float, count: int, breaks: Sequence[float] = ()) -> Columns:
-    """The curve from `low` to `high` in `count` columns of dots, and what is needed of its surroundings."""
-    first, last = _span(curve.x, low, high)
+    """The curve from `low` to `high` in `count` columns of dots, and a neighbour on each side."""
+    points = Buckets(curve.x, curve.y, curve.y, curve.y)
+    first, last = _span(points.x, low, high)
     if curve.blocks is not None and last - first > LONG:
         points = curve.blocks
         first, last = _span(points.x, low, high)
-    else:
-        points = Blocks(curve.x, curve.y, curve.y, curve.y)
-    first = max(min(first - BEFORE, int(np.searchsorted(points.x, low - (high - low)))), 0)
-    cut = slice(first, last + 1)
+    cut = slice(max(first - 1, 0), last + 1)
     x = points.x[cut]
+    none = np.empty(0)
     if not len(x):
-        none = np.empty(0, np.int64)
-        return Columns(none, _none(), _none(), _none(), none)
+        return Columns(none.astype(np.int64), none, none, none, none.astype(np.int64))
     # Halves keep the difference of two huge numbers finite.
-    at = np.floor(np.clip((x / 2 - low / 2) / (high / 2 - low / 2) * count, -FAR, FAR)).astype(np.int64)
+    share = (x / 2 - low / 2) / (high / 2 - low / 2)
+    at = np.floor(np.clip(share * count, -FAR, FAR)).astype(np.int64)
     at[(at == count) & (x <= high)] = count - 1
+    # A point on a break is the last one before it: steps are counted from 1 in each stage.
     part = np.searchsorted(np.asarray(breaks, np.float64), x, side="left").astype(np.int64)
     fresh = np.flatnonzero((np.diff(at) != 0) | (np.diff(part) != 0)) + 1
     starts = np.concatenate((np.zeros(1, np.int64), fresh))
-    return Columns(at[starts], *_reduced(points.low[cut], points.high[cut], points.mean[cut], starts), part[starts])
+    return Columns(
+        at[starts], *_reduced(points.lowest[cut], points.highest[cut], points.mean[cut], starts), part[starts]
+    )
 
 
 def _span(x: Floats, low: float, high: float) -> tuple[int, int]:
     return int(np.searchsorted(x, low, side="left")), int(np.searchsorted(x, high, side="right"))
-
-
-def smooth_columns(cut: Columns, weight: float) -> Columns:
-    """The exponential moving average over columns (over points, where those are fewer), anew after each break."""
-    if not weight or not len(cut.at):
-        return cut
-    edges = np.flatnonzero(np.diff(cut.part)) + 1
-    pieces = [smoothed(piece.tolist(), weight) for piece in np.split(cut.mean, edges)]
-    mean = np.array([value for piece in pieces for value in piece])
-    return Columns(cut.at, mean, mean, mean, cut.part)
 
 
 def logarithms(cut: Columns) -> Columns:
@@ -150,21 +144,3 @@ def log10(values: Floats) -> Floats:
     """log10, NaN where a value is not positive."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(values > 0, np.log10(values), np.nan)
-
-
-def not_positive(curve: Trace, low: float, high: float) -> int:
-    """How many values of a view a log scale cannot show."""
-    first, last = _span(curve.x, low, high)
-    return int(np.count_nonzero(curve.y[first:last] <= 0))
-
-
-def not_numbers(curve: Trace, low: float, high: float) -> int:
-    """How many points of a view have no number."""
-    first, last = _span(curve.x, low, high)
-    return int(np.count_nonzero(np.isnan(curve.y[first:last])))
-
-
-def value_before(cut: Columns, column: int) -> float | None:
-    """The value that the columns show at `column`, or last before it; None before the first."""
-    place = int(np.searchsorted(cut.at, column, side="right")) - 1
-    return None if place < 0 else float(cut.mean[place])

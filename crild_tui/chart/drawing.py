@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from crild_tui.chart import furniture, raster, scale
-from crild_tui.chart.canvas import DIM, FOCUS, LEVEL, PLAIN, REVERSE, Canvas, Span, curve_look
-from crild_tui.chart.columns import Columns, columns, logarithms, smooth_columns
+from crild_tui.chart.canvas import DIM, FOCUS, LEVEL, PLAIN, REVERSE, Canvas, curve_look
+from crild_tui.chart.columns import Columns, Trace, columns, logarithms
 from crild_tui.chart.furniture import Place
 from crild_tui.chart.model import BEST, Figure, Line
 
@@ -19,31 +19,42 @@ FRAMED = 12
 """From so many rows on, a line is drawn below the plot."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Drawing:
-    """A drawn figure: its lines of text, and where in it the plot lies."""
+    """A drawn figure, and where in it the plot lies."""
 
-    lines: list[list[Span]]
+    canvas: Canvas
     place: Place
 
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """A line cut to the chart. `shown` and `behind` are powers of ten on a log scale; `values` are the figures."""
+    """A line cut to the chart; powers of ten on a log scale."""
 
     line: Line
     shown: Columns
     behind: Columns | None
-    values: Columns
 
 
-def draw(figure: Figure, width: int, height: int, *, ticks_below: bool = True, focused: bool = False) -> Drawing:
-    """The figure in `width` × `height` cells."""
+def draw(
+    figure: Figure,
+    width: int,
+    height: int,
+    *,
+    ticks_below: bool = True,
+    aligned: bool = False,
+    focused: bool = False,
+) -> Drawing:
+    """The figure in `width` × `height` cells.
+
+    `ticks_below`: whether the axis is written below it; not so above a chart that has the same one. `aligned`: whether
+    the plot has the same place as in other charts of this size, so that they can stand above each other.
+    """
     canvas = Canvas(max(width, 0), max(height, 0))
     roomy, framed = height >= ROOMY, height >= FRAMED and ticks_below
     top = 2 if roomy else 1
     rows = max(height - top - int(ticks_below) - int(framed), 0)
-    left, right = furniture.gutters(figure, width)
+    left, right = furniture.gutters(figure, width, aligned=aligned)
     place = Place(left, top, max(width - left - right, 0), rows, figure.view.low, figure.view.high)
     across = place.width * raster.ACROSS
     curves = [_cut(line, figure, across) for line in figure.lines] if across else []
@@ -55,18 +66,16 @@ def draw(figure: Figure, width: int, height: int, *, ticks_below: bool = True, f
                 furniture.below(canvas, figure, place, framed=framed)
         else:
             furniture.say(canvas, place, figure.empty)
-    names = [(curve.line, curve.values) for curve in curves]
-    furniture.heading(canvas, figure, names, place, roomy=roomy, focused=focused)
-    return Drawing(canvas.spans(), place)
+    furniture.heading(canvas, figure, place, roomy=roomy, focused=focused)
+    return Drawing(canvas, place)
 
 
 def _cut(line: Line, figure: Figure, across: int) -> Curve:
-    cut = columns(line.trace, figure.view.low, figure.view.high, across, line.breaks)
-    values = smooth_columns(cut, line.smoothing)
-    behind = cut if line.smoothing and line.raw else None
-    if not figure.log or line.own_scale:
-        return Curve(line, values, behind, values)
-    return Curve(line, logarithms(values), behind and logarithms(behind), values)
+    def cut(curve: Trace) -> Columns:
+        found = columns(curve, figure.view.low, figure.view.high, across, line.breaks)
+        return logarithms(found) if figure.log and not line.own_scale else found
+
+    return Curve(line, cut(line.trace), None if line.behind is None else cut(line.behind))
 
 
 def _plot(canvas: Canvas, figure: Figure, place: Place, curves: Sequence[Curve]) -> None:

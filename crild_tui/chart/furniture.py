@@ -27,15 +27,16 @@ from crild_tui.chart.canvas import (
     curve_look,
     fit,
 )
-from crild_tui.chart.columns import Columns, not_positive, value_before
 from crild_tui.chart.model import Figure, Level, Line, Mark
-from crild_tui.chart.raster import ACROSS
-from crild_tui.curves import Axis
+from crild_tui.curves import Axis, value_at
 
 GUTTER = 7
 """Cells at the left for the words of the scale, so that charts above each other line up."""
-LABELLED = 60
-"""From so many columns on, levels are named at the right; below, a letter stands for each."""
+LABELLED = 100
+"""From so many columns on, levels are named in full at the right; below, a letter stands for each name."""
+SHORT = 7
+"""Cells at the right for a letter and a figure."""
+LONGEST_LEVEL = 20
 BORDER = "┊"
 BUTTON = "[z]"
 """Stands at the right of the title: what a click there does, and the key that does it."""
@@ -57,6 +58,10 @@ class Place:
         share = (column - self.left + 0.5) / max(self.width, 1)
         return self.low + share * (self.high - self.low)
 
+    def inside(self, column: int) -> bool:
+        """Whether a column of cells belongs to the plot."""
+        return self.left <= column < self.left + self.width
+
     def column_of(self, x: float) -> int | None:
         """The column of cells that shows a place on the axis; None where it is outside."""
         if not self.low <= x <= self.high or not self.width:
@@ -64,16 +69,15 @@ class Place:
         return self.left + min(int((x - self.low) / (self.high - self.low) * self.width), self.width - 1)
 
 
-def gutters(figure: Figure, width: int) -> tuple[int, int]:
-    """Cells left and right of the plot, for the words of its scales and levels."""
+def gutters(figure: Figure, width: int, *, aligned: bool) -> tuple[int, int]:
+    """Cells left and right of the plot, for the words of its scales and levels; `aligned`: the same for every chart."""
     left = GUTTER if width >= 4 * GUTTER else width // 4
-    right = 1
-    if any(line.own_scale for line in figure.lines):
-        right = 7 if width >= LABELLED else 1
-    if figure.levels:
-        full = max(cell_len(_level_words(level)) for level in figure.levels) + 2
-        right = max(right, min(full, 22) if width >= LABELLED else 2)
-    return left, right
+    if width < 4 * GUTTER:
+        return left, 1
+    if figure.levels and width >= LABELLED and not aligned:
+        return left, min(max(cell_len(_level_words(level, full=True)) for level in figure.levels), LONGEST_LEVEL) + 1
+    needed = aligned or figure.levels or any(line.own_scale for line in figure.lines)
+    return left, SHORT + 1 if needed else 1
 
 
 def say(canvas: Canvas, place: Place, sentence: str) -> None:
@@ -88,7 +92,6 @@ def say(canvas: Canvas, place: Place, sentence: str) -> None:
 def heading(
     canvas: Canvas,
     figure: Figure,
-    names: Sequence[tuple[Line, Columns]],
     place: Place,
     *,
     roomy: bool,
@@ -105,9 +108,9 @@ def heading(
             canvas.put(0, end, words, look)
     after = canvas.put(0, 0, f" {figure.title} ", TITLE | BOLD | (REVERSE if focused else 0), limit=end)
     if roomy:
-        _legend(canvas, figure, names, place, row=1, start=min(place.left, 2), end=canvas.width)
+        _legend(canvas, figure, place, row=1, start=min(place.left, 2), end=canvas.width)
     else:
-        _legend(canvas, figure, names, place, row=0, start=after + 1, end=end - 1)
+        _legend(canvas, figure, place, row=0, start=after + 1, end=end - 1)
     canvas.paint(0, BAR)
 
 
@@ -116,7 +119,9 @@ def _notes(figure: Figure) -> list[tuple[str, int]]:
     notes = []
     if figure.log and figure.lines:
         plotted = [line for line in figure.lines if not line.own_scale]
-        hidden = sum(not_positive(line.trace, figure.view.low, figure.view.high) for line in plotted)
+        curves = [line.trace if line.behind is None else line.behind for line in plotted]
+        low, high = figure.view.low, figure.view.high
+        hidden = sum(int(np.count_nonzero(curve.within(low, high) <= 0)) for curve in curves)
         if hidden:
             notes.append((f"{hidden:,} not above 0", WARNING | BOLD))
         notes.append(("log", MUTED | BOLD))
@@ -126,17 +131,15 @@ def _notes(figure: Figure) -> list[tuple[str, int]]:
 def _legend(
     canvas: Canvas,
     figure: Figure,
-    names: Sequence[tuple[Line, Columns]],
     place: Place,
     *,
     row: int,
     start: int,
     end: int,
 ) -> None:
-    column = place.width * ACROSS if figure.cursor is None else _dot(figure.cursor, place)
-    entries = [(line.marker, curve_look(line.color), line.label, _value(figure, cut, column)) for line, cut in names]
-    if canvas.width < LABELLED:
-        entries += [(level.sign, LEVEL, level.label, _words(figure, level.value)) for level in figure.levels]
+    entries = [(line.marker, curve_look(line.color), line.label, _value(figure, line)) for line in figure.lines]
+    if canvas.width - place.left - place.width <= SHORT + 1:  # only a letter stands at the level
+        entries += [(level.sign, LEVEL, level.label, "") for level in figure.levels]
     for number, (marker, look, label, value) in enumerate(entries):
         rest = len(entries) - number
         spare = 0 if rest == 1 else 4
@@ -150,13 +153,14 @@ def _legend(
         start = canvas.put(row, start + 1, value, look) + 2
 
 
-def _dot(x: float, place: Place) -> int:
-    share = (x - place.low) / (place.high - place.low)
-    return int(min(max(share, -1e3), 1e3) * place.width) * ACROSS + ACROSS - 1
-
-
-def _value(figure: Figure, cut: Columns, column: int) -> str:
-    value = value_before(cut, column)
+def _value(figure: Figure, line: Line) -> str:
+    """What the curve shows at the cursor, or at its end."""
+    x, y = line.trace.x, line.trace.y
+    if figure.cursor is None or line.dots:
+        value = value_at(x, y, np.inf if figure.cursor is None else figure.cursor)
+    else:  # a term that has no value in this stage has none
+        place = int(np.searchsorted(x, figure.cursor, "right")) - 1
+        value = None if place < 0 or np.isnan(y[place]) else float(y[place])
     return wording.NONE if value is None else _words(figure, value)
 
 
@@ -262,8 +266,9 @@ def star_look(mark: Mark) -> int:
     return curve_look(mark.color) | BOLD
 
 
-def _level_words(level: Level) -> str:
-    return f"{level.label} {wording.metric(level.value)}"
+def _level_words(level: Level, *, full: bool) -> str:
+    words = wording.metric(level.value)
+    return f"{level.label} {words}" if full else f"{level.sign} {words.removeprefix('0')}"
 
 
 def level_names(canvas: Canvas, levels: Sequence[tuple[Level, int]], place: Place) -> None:
@@ -276,11 +281,9 @@ def level_names(canvas: Canvas, levels: Sequence[tuple[Level, int]], place: Plac
             wanted[at + 1] = upper + 1
     over = max((wanted[-1] if wanted else 0) - place.height + 1, 0)
     for (level, _), row in zip(rows, wanted, strict=True):
-        words = _level_words(level) if canvas.width >= LABELLED else level.sign
-        at = max(row - over, 0)
-        canvas.put(
-            place.top + at, place.left + place.width + (1 if room > 2 else 0), fit(words, room - 1), LEVEL | BOLD
-        )
+        words = _level_words(level, full=room > SHORT + 1) if room > SHORT else level.sign
+        column = place.left + place.width + int(room > 1)
+        canvas.put(place.top + max(row - over, 0), column, fit(words, room - 1), LEVEL | BOLD)
 
 
 def own_words(canvas: Canvas, place: Place, top: float, color: int) -> None:

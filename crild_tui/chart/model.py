@@ -29,15 +29,14 @@ class Line:
     trace: Trace
     color: int
     marker: str
-    smoothing: float = 0.0
-    raw: bool = True
-    """Whether the curve before smoothing is drawn dimly behind."""
+    behind: Trace | None = None
+    """The curve before smoothing, drawn dimly behind."""
     dots: bool = False
     """Whether its points are figures in their own right (evaluations), each with a marker while there is room."""
     own_scale: bool = False
     """Whether it is drawn from 0 to its largest value over the full height, whatever the other curves' scale."""
     breaks: tuple[float, ...] = ()
-    """Where it begins anew: smoothing does not look across, and nothing is joined."""
+    """Where it begins anew: nothing is joined across."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from crild_tui.chart.columns import Columns, Floats, Ints
+from crild_tui.chart.columns import Columns, Ints
+from crild_tui.curves import Floats
 
 Bits = NDArray[np.uint8]
 Dots = NDArray[np.bool_]
@@ -42,19 +43,17 @@ def stroke(cut: Columns, count: int, rows: int, low: float, high: float) -> Stro
     top, bottom = np.full(count, EMPTY), np.full(count, EMPTY)
     if not len(known) or count < 1:
         return Stroke(top, bottom)
+    # Two groups share a column where a break lies in it: the later one has it, so that nothing joins them.
+    known = known[np.diff(cut.at[known], append=cut.at[known[-1]] + 1) > 0]
     at, part = cut.at[known], cut.part[known]
     # Neighbours in `known` are joined unless a point without a number, or a break, lies between them.
-    joined = (np.diff(known) == 1) & (np.diff(part) == 0)
-    # Two groups may share a column, at a break: the later one ends it, both fill it.
+    without = np.concatenate(([0], np.cumsum(np.isnan(cut.mean))))
+    joined = (np.diff(without[known]) == 0) & (np.diff(part) == 0)
     middle = _rows(cut.mean[known], rows, low, high)
     tops, bottoms = _rows(cut.high[known], rows, low, high), _rows(cut.low[known], rows, low, high)
     inside = (at >= 0) & (at < count)
-    place = at[inside]
-    big = np.iinfo(np.int64).max
-    top_filled, bottom_filled = np.full(count, big), np.full(count, -1)
-    np.minimum.at(top_filled, place, tops[inside])
-    np.maximum.at(bottom_filled, place, bottoms[inside])
-    filled = bottom_filled >= 0
+    top[at[inside]], bottom[at[inside]] = tops[inside], bottoms[inside]
+    filled = top != EMPTY
 
     all_columns = np.arange(count)
     before = np.searchsorted(at, all_columns, side="right") - 1  # the last known column at or before each
@@ -62,9 +61,8 @@ def stroke(cut: Columns, count: int, rows: int, low: float, high: float) -> Stro
     between[between] = joined[before[between]]
     if between.any():
         level = np.rint(np.interp(all_columns[between], at, middle)).astype(np.int64)
-        top_filled[between] = bottom_filled[between] = level
+        top[between] = bottom[between] = level
     there = filled | between
-    top[there], bottom[there] = top_filled[there], bottom_filled[there]
 
     # Does the curve run on from the column before? It does unless a gap begins between the two.
     first_in = np.searchsorted(at, all_columns, side="left")  # the first known one at or after each column
@@ -93,7 +91,8 @@ def _join(top: Ints, bottom: Ints, runs_on: Dots) -> None:
 def dots(drawn: Stroke, rows: int) -> Dots:
     """The stroke in a raster of `rows` dot rows."""
     row = np.arange(rows)[:, None]
-    return (row >= drawn.top) & (row <= drawn.bottom) & (drawn.top != EMPTY)
+    raster: Dots = (row >= drawn.top) & (row <= drawn.bottom) & (drawn.top != EMPTY)
+    return raster
 
 
 def dashes(count: int, rows: int, row: int) -> Dots:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from itertools import pairwise
 
 from crild_tui.chart.columns import log10
 from crild_tui.curves import Floats
@@ -138,7 +137,7 @@ def tick_words(values: Sequence[float], *, log: bool = False) -> list[str]:
     if log and len(values) > 1:
         return [short(value) for value in values]
     size = max(abs(value) for value in values)
-    step = min((b - a for a, b in zip(values, values[1:], strict=False) if b > a), default=0.0)
+    step = min((b - a for a, b in pairwise(values) if b > a), default=0.0)
     words = [_word(value, size, step) for value in values]
     if max(map(len, words)) > _LONGEST_WORD:
         words = [f"{value:.3g}".replace("e+", "e") for value in values]
@@ -202,9 +201,3 @@ def clock(seconds: float) -> str:
     minutes, second = divmod(whole, 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
-
-
-def extent_of(values: Iterable[Floats]) -> tuple[float, float] | None:
-    """The least and the largest number of several columns."""
-    found = [(float(np.nanmin(each)), float(np.nanmax(each))) for each in values if np.isfinite(each).any()]
-    return (min(low for low, _ in found), max(high for _, high in found)) if found else None
