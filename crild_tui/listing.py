@@ -22,7 +22,7 @@ BAR = 10
 """Cells of the bar that stands before the per cent where there is room."""
 LONGEST_ID = 48
 SHORTEST_ID = 12
-COMFORTABLE_ID = 16
+COMFORTABLE_ID = 15
 CORE = 5
 """Columns of this rank and below matter more than the end of a long name."""
 

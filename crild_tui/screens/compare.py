@@ -58,7 +58,7 @@ class CompareScreen(ModeScreen):
         &.-wide #differences { display: block; }
         &.-tables Panels { display: none; }
         &.-tables #tables { height: 1fr; border-top: none; }
-        &.-curves #tables { display: none; }
+        &.-curves #tables, &.-enlarged #tables { display: none; }
         &.-page #page { display: block; }
         &.-page Panels, &.-page #tables { display: none; }
     }
@@ -68,6 +68,8 @@ class CompareScreen(ModeScreen):
         Binding("y", "copy", "Copy table", id="compare.copy"),
         Binding("w", "write", "Write table", id="compare.write"),
         Binding("space,delete,backspace", "drop", "Drop run", id="compare.drop"),
+        Binding("up,k", "row(-1)", "Run up", id="compare.up", show=False),
+        Binding("down,j", "row(1)", "Run down", id="compare.down", show=False),
         Binding("enter", "watch", "Watch", id="compare.watch", show=False),
         Binding("v", "view", "Curves, tables or both", id="compare.view", show=False),
     ]
@@ -222,8 +224,18 @@ class CompareScreen(ModeScreen):
         self.set_class(not self._places, "-page")
         for view in VIEWS[1:]:
             self.set_class(self._view == view, f"-{view}")
-        if self._places and self._view != "curves" and self.is_current:
+        if self._places and self._view == "tables":
             self.query_one("#finals", Lines).focus()
+        elif self._places:
+            self.query_one(Panels).focus_panel()
+
+    @on(Panels.Enlarged)
+    def _enlarged(self, event: Panels.Enlarged) -> None:
+        self.set_class(event.enlarged, "-enlarged")
+
+    def action_row(self, by: int) -> None:
+        """Choose another run in the table, while the keys of the curves stay at hand."""
+        self.query_one("#finals", Lines).action_move(by)
 
     def action_view(self) -> None:
         """Curves and tables, tables alone, curves alone."""
