@@ -168,6 +168,8 @@ class RunsScreen(ModeScreen):
         page = self._page(runs, found)
         if self.has_class("-page") != (page is not None):
             self.set_class(page is not None, "-page")
+            if page is None and not self.query_one("#filter", Input).has_focus:
+                self._table.focus()
         if page is not None:
             self.query_one("#page", Static).update(page)
         self._summarize(found)

@@ -70,7 +70,10 @@ def test_one_finished_run_of_a_group_has_no_deviation() -> None:
 
 
 def test_the_best_run_and_the_best_mean_are_marked_within_a_task() -> None:
-    others = [final("b-s1", 1, 0.75, method="kd", preset={"x": 1}), final("b-s2", 2, 0.76, method="kd", preset={"x": 1})]
+    others = [
+        final("b-s1", 1, 0.75, method="kd", preset={"x": 1}),
+        final("b-s2", 2, 0.76, method="kd", preset={"x": 1}),
+    ]
     elsewhere = final("m-s1", 1, 0.99, task="mnli", preset={"task": "mnli"})
     found = sheet([*SEEDS, *others, elsewhere])
     assert [row.name for row in found.rows if row.kind != "task" and row.figures["accuracy"].best] == [
@@ -80,7 +83,9 @@ def test_the_best_run_and_the_best_mean_are_marked_within_a_task() -> None:
 
 
 def test_a_teacher_that_differs_between_groups_stands_in_each() -> None:
-    other = final("b-s1", 1, method="kd", preset={"x": 1}, models={"student": {"accuracy": 0.5}, "teacher": {"accuracy": 0.9}})
+    other = final(
+        "b-s1", 1, method="kd", preset={"x": 1}, models={"student": {"accuracy": 0.5}, "teacher": {"accuracy": 0.9}}
+    )
     assert [name for kind, name, _ in told(sheet([SEEDS[0], other])) if kind == "model"] == [
         "crild: teacher", "kd: teacher",
     ]  # fmt: skip
@@ -168,7 +173,20 @@ def test_latex() -> None:
     assert lines[-2:] == [r"\bottomrule", r"\end{tabular}"]
 
 
-NAMES = ["=cmd|' /C calc'!A0", "+1", "-2", "@SUM(1)", "\t=1", "＝1", HOSTILE, r"\input{x}", "[opt]", "*", "a|b", "<script>"]
+NAMES = [
+    "=cmd|' /C calc'!A0",
+    "+1",
+    "-2",
+    "@SUM(1)",
+    "\t=1",
+    "＝1",
+    HOSTILE,
+    r"\input{x}",
+    "[opt]",
+    "*",
+    "a|b",
+    "<script>",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
