@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from crild_tui.watch.snapshots import RunsSnapshot
+from engine.record.files import cause
 from engine.record.run import list_runs
 
 EVERY = 1.0
@@ -34,8 +36,22 @@ class RunsWatcher:
         last = None
         revision = 0
         while not self._end.is_set():
-            seen = RunsSnapshot(self._runs_dir, tuple(list_runs(self._runs_dir)), exists=self._runs_dir.exists())
+            problem = problem_of(self._runs_dir)
+            entries = () if problem else tuple(list_runs(self._runs_dir))
+            there = problem is not None or self._runs_dir.exists()
+            seen = RunsSnapshot(self._runs_dir, entries, problem, exists=there)
             if seen != last:
                 last, revision = seen, revision + 1
                 self._tell(replace(seen, revision=revision))
             self._end.wait(EVERY)
+
+
+def problem_of(runs_dir: Path) -> str | None:
+    """Why a runs folder cannot be read; None where it can be, or is just not there yet."""
+    try:
+        with os.scandir(runs_dir):
+            return None
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return cause(error)
