@@ -104,12 +104,12 @@ def _plot(canvas: Canvas, figure: Figure, place: Place, curves: Sequence[Curve])
     area = np.s_[place.top : place.top + place.height, place.left : place.left + place.width]
     canvas.codes[area] = codes
     canvas.looks[area] = np.where(looks < 0, PLAIN, looks)
-    free = codes == ord(" ")
 
     furniture.value_ticks(canvas, axis, place)
-    furniture.borders(canvas, figure, place, free)
+    furniture.borders(canvas, figure, place)
     _markers(canvas, place, strokes)
     _stars(canvas, figure, place, axis)
+    furniture.stage_names(canvas, figure, place)
     _cursor(canvas, figure, place)
     named = [
         (level, row // raster.DOWN) for level, row in zip(figure.levels, level_rows, strict=True) if row is not None

@@ -121,6 +121,7 @@ def figures(sources: Sequence[Source], look: Look, traces: Traces) -> tuple[Figu
             levels=levels(sources),
             marks=(*marks, *stars(sources, look.axis)),
             words="metric",
+            linear=name != "loss",
             empty="nothing evaluated yet",
         ),
     )

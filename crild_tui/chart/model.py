@@ -71,6 +71,8 @@ class Figure:
     """The part of the axis that is shown."""
     axis: Axis = "step"
     log: bool = False
+    linear: bool = False
+    """Never on a log scale, as a share or a correlation makes no sense there."""
     cursor: float | None = None
     words: Words = "loss"
     empty: str = "nothing yet"

@@ -207,7 +207,8 @@ class Panels(Widget):
             return
         view = self._view()
         for chart, figure in zip(self.charts, self._built, strict=True):
-            chart.show(replace(figure, view=view, cursor=self.look.cursor, log=self.look.log))
+            log = self.look.log and not figure.linear
+            chart.show(replace(figure, view=view, cursor=self.look.cursor, log=log))
         self._say()
 
     def _whole(self) -> View:
