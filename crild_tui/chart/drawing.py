@@ -17,6 +17,8 @@ ROOMY = 9
 """From so many rows on, the legend has a line of its own."""
 FRAMED = 12
 """From so many rows on, a line is drawn below the plot."""
+CRAMPED = 5
+"""Below so many rows, no axis is written."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +53,7 @@ def draw(
     the plot has the same place as in other charts of this size, so that they can stand above each other.
     """
     canvas = Canvas(max(width, 0), max(height, 0))
+    ticks_below = ticks_below and height >= CRAMPED
     roomy, framed = height >= ROOMY, height >= FRAMED and ticks_below
     top = 2 if roomy else 1
     rows = max(height - top - int(ticks_below) - int(framed), 0)

@@ -106,7 +106,13 @@ def heading(
         if end - cell_len(words) - 2 > canvas.width // 2:
             end -= cell_len(words) + 1
             canvas.put(0, end, words, look)
-    after = canvas.put(0, 0, f" {figure.title} ", TITLE | BOLD | (REVERSE if focused else 0), limit=end)
+    after = canvas.put(
+        0,
+        0,
+        f" {fit(figure.title, max(canvas.width // 2, 12))} ",
+        TITLE | BOLD | (REVERSE if focused else 0),
+        limit=end,
+    )
     if roomy:
         _legend(canvas, figure, place, row=1, start=min(place.left, 2), end=canvas.width)
     else:
@@ -117,14 +123,19 @@ def heading(
 def _notes(figure: Figure) -> list[tuple[str, int]]:
     """What must be known to read the chart."""
     notes = []
+    low, high = figure.view.low, figure.view.high
     if figure.log and figure.lines:
-        plotted = [line for line in figure.lines if not line.own_scale]
-        curves = [line.trace if line.behind is None else line.behind for line in plotted]
-        low, high = figure.view.low, figure.view.high
-        hidden = sum(int(np.count_nonzero(curve.within(low, high) <= 0)) for curve in curves)
+        notes.append(("log", MUTED | BOLD))
+        hidden = sum(
+            int(np.count_nonzero(line.points.within(low, high) <= 0)) for line in figure.lines if not line.own_scale
+        )
         if hidden:
             notes.append((f"{hidden:,} not above 0", WARNING | BOLD))
-        notes.append(("log", MUTED | BOLD))
+    missing = sum(
+        int(np.count_nonzero(np.isnan(line.points.within(low, high)))) for line in figure.lines if line.counted
+    )
+    if missing:
+        notes.append((f"{missing:,} NaN", WARNING | BOLD))
     return notes
 
 
@@ -257,7 +268,7 @@ def stage_names(canvas: Canvas, figure: Figure, place: Place) -> None:
         start = column + int(column > place.left)
         words = fit(mark.label, after - start)
         width = cell_len(words)
-        if width < 2 or not place.height:
+        if width < 2 or place.height < 3:
             continue
         rows = [place.top + row for row in (0, place.height - 1, 1) if row < place.height]
         hidden = {row: int((canvas.codes[row, start : start + width] != BLANK).sum()) for row in rows}
