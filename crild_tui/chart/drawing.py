@@ -17,6 +17,8 @@ ROOMY = 9
 """From so many rows on, the legend has a line of its own."""
 FRAMED = 12
 """From so many rows on, a line is drawn below the plot."""
+CRAMPED = 5
+"""Below so many rows, no axis is written."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +53,7 @@ def draw(
     the plot has the same place as in other charts of this size, so that they can stand above each other.
     """
     canvas = Canvas(max(width, 0), max(height, 0))
+    ticks_below = ticks_below and height >= CRAMPED
     roomy, framed = height >= ROOMY, height >= FRAMED and ticks_below
     top = 2 if roomy else 1
     rows = max(height - top - int(ticks_below) - int(framed), 0)
@@ -104,12 +107,12 @@ def _plot(canvas: Canvas, figure: Figure, place: Place, curves: Sequence[Curve])
     area = np.s_[place.top : place.top + place.height, place.left : place.left + place.width]
     canvas.codes[area] = codes
     canvas.looks[area] = np.where(looks < 0, PLAIN, looks)
-    free = codes == ord(" ")
 
     furniture.value_ticks(canvas, axis, place)
-    furniture.borders(canvas, figure, place, free)
+    furniture.borders(canvas, figure, place)
     _markers(canvas, place, strokes)
     _stars(canvas, figure, place, axis)
+    furniture.stage_names(canvas, figure, place)
     _cursor(canvas, figure, place)
     named = [
         (level, row // raster.DOWN) for level, row in zip(figure.levels, level_rows, strict=True) if row is not None

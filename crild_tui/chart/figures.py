@@ -91,8 +91,9 @@ def extent(sources: Sequence[Source], axis: Axis) -> View:
         curves = source.snapshot.curves
         for table in (curves.steps, *curves.evaluations.values()):
             column = table.axis(axis)
-            if len(column) and np.isfinite(last := np.fmax.reduce(column)):
-                ends.append(float(last))
+            if len(column):
+                last = float(column[-1])
+                ends.append(last if math.isfinite(last) else float(np.nan_to_num(np.fmax.reduce(column), posinf=0)))
     return View(0.0, max(ends) or 1.0)
 
 
@@ -121,6 +122,7 @@ def figures(sources: Sequence[Source], look: Look, traces: Traces) -> tuple[Figu
             levels=levels(sources),
             marks=(*marks, *stars(sources, look.axis)),
             words="metric",
+            linear=name != "loss",
             empty="nothing evaluated yet",
         ),
     )
@@ -194,6 +196,7 @@ def _line(
         number,
         theme.curve_marker(number),
         behind=behind,
+        counted=column == "loss",
         breaks=breaks,
     )
 

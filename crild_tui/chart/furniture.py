@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.cells import cell_len
 
 from crild_tui import wording
@@ -38,6 +37,7 @@ SHORT = 7
 """Cells at the right for a letter and a figure."""
 LONGEST_LEVEL = 20
 BORDER = "┊"
+BLANK = ord(" ")
 BUTTON = "[z]"
 """Stands at the right of the title: what a click there does, and the key that does it."""
 
@@ -106,7 +106,13 @@ def heading(
         if end - cell_len(words) - 2 > canvas.width // 2:
             end -= cell_len(words) + 1
             canvas.put(0, end, words, look)
-    after = canvas.put(0, 0, f" {figure.title} ", TITLE | BOLD | (REVERSE if focused else 0), limit=end)
+    after = canvas.put(
+        0,
+        0,
+        f" {fit(figure.title, max(canvas.width // 2, 12))} ",
+        TITLE | BOLD | (REVERSE if focused else 0),
+        limit=end,
+    )
     if roomy:
         _legend(canvas, figure, place, row=1, start=min(place.left, 2), end=canvas.width)
     else:
@@ -117,14 +123,19 @@ def heading(
 def _notes(figure: Figure) -> list[tuple[str, int]]:
     """What must be known to read the chart."""
     notes = []
+    low, high = figure.view.low, figure.view.high
     if figure.log and figure.lines:
-        plotted = [line for line in figure.lines if not line.own_scale]
-        curves = [line.trace if line.behind is None else line.behind for line in plotted]
-        low, high = figure.view.low, figure.view.high
-        hidden = sum(int(np.count_nonzero(curve.within(low, high) <= 0)) for curve in curves)
+        notes.append(("log", MUTED | BOLD))
+        hidden = sum(
+            int(np.count_nonzero(line.points.within(low, high) <= 0)) for line in figure.lines if not line.own_scale
+        )
         if hidden:
             notes.append((f"{hidden:,} not above 0", WARNING | BOLD))
-        notes.append(("log", MUTED | BOLD))
+    missing = sum(
+        int(np.count_nonzero(np.isnan(line.points.within(low, high)))) for line in figure.lines if line.counted
+    )
+    if missing:
+        notes.append((f"{missing:,} NaN", WARNING | BOLD))
     return notes
 
 
@@ -229,36 +240,41 @@ def axis_value(axis: Axis, value: float) -> str:
 # -- stages, levels, the best
 
 
-def borders(canvas: Canvas, figure: Figure, place: Place, free: NDArray[np.bool_]) -> None:
-    """A line where each stage begins, and its name where no curve is in the way."""
-    stages = sorted((mark for mark in figure.marks if mark.value is None), key=lambda mark: mark.at)
-    ends = [*(mark.at for mark in stages[1:]), np.inf]
-    for mark, end in zip(stages, ends, strict=True):
-        if end < place.low or mark.at > place.high or not mark.at < end:
-            continue
+def stages(figure: Figure, place: Place) -> list[tuple[Mark, int, int]]:
+    """The stages in view, with the columns where each begins and the next one does."""
+    marks = sorted((mark for mark in figure.marks if mark.value is None), key=lambda mark: mark.at)
+    ends = [*(mark.at for mark in marks[1:]), np.inf]
+    found = []
+    for mark, end in zip(marks, ends, strict=True):
         column = place.column_of(max(mark.at, place.low))
-        if column is None:
+        if column is not None and place.low < end and mark.at < end:
+            after = place.column_of(end)
+            found.append((mark, column, place.left + place.width if after is None else after))
+    return found
+
+
+def borders(canvas: Canvas, figure: Figure, place: Place) -> None:
+    """A line where each stage begins, behind the curves."""
+    for _, column, _ in stages(figure, place):
+        if column > place.left:
+            for row in range(place.top, place.top + place.height):
+                if canvas.codes[row, column] == BLANK:
+                    canvas.put(row, column, BORDER, MUTED)
+
+
+def stage_names(canvas: Canvas, figure: Figure, place: Place) -> None:
+    """Each stage's name beside its border, in the row where it hides least, the upper ones first."""
+    for mark, column, after in stages(figure, place):
+        start = column + int(column > place.left)
+        words = fit(mark.label, after - start)
+        width = cell_len(words)
+        if width < 2 or place.height < 3:
             continue
-        inner = column > place.left
-        if inner:
-            for row in range(place.height):
-                if free[row, column - place.left]:
-                    canvas.put(place.top + row, column, BORDER, MUTED)
-        after = place.column_of(end) or place.left + place.width
-        _name(canvas, place, free, fit(mark.label, after - column - 1 - int(inner)), column + int(inner))
-
-
-def _name(canvas: Canvas, place: Place, free: NDArray[np.bool_], words: str, column: int) -> None:
-    """Write a stage's name into the row where it hides least, the upper ones first; nowhere if it hid much."""
-    width = cell_len(words)
-    if width < 2 or not place.height:
-        return
-    start = column - place.left
-    rows = [row for row in (0, place.height - 1, 1) if row < place.height]
-    hidden = {row: int((~free[row, start : start + width]).sum()) for row in rows}
-    best = min(rows, key=lambda row: hidden[row])
-    if hidden[best] * 4 <= width:
-        canvas.put(place.top + best, column, words, MUTED, limit=place.left + place.width)
+        rows = [place.top + row for row in (0, place.height - 1, 1) if row < place.height]
+        hidden = {row: int((canvas.codes[row, start : start + width] != BLANK).sum()) for row in rows}
+        best = min(rows, key=lambda row: hidden[row])
+        if hidden[best] * 4 <= width:
+            canvas.put(best, start, words, MUTED, limit=after)
 
 
 def star_look(mark: Mark) -> int:

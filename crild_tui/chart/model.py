@@ -35,8 +35,15 @@ class Line:
     """Whether its points are figures in their own right (evaluations), each with a marker while there is room."""
     own_scale: bool = False
     """Whether it is drawn from 0 to its largest value over the full height, whatever the other curves' scale."""
+    counted: bool = False
+    """Whether each of its points should have a number, so that it is said how many have none."""
     breaks: tuple[float, ...] = ()
     """Where it begins anew: nothing is joined across."""
+
+    @property
+    def points(self) -> Trace:
+        """The curve as it was measured."""
+        return self.trace if self.behind is None else self.behind
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,8 @@ class Figure:
     """The part of the axis that is shown."""
     axis: Axis = "step"
     log: bool = False
+    linear: bool = False
+    """Never on a log scale, as a share or a correlation makes no sense there."""
     cursor: float | None = None
     words: Words = "loss"
     empty: str = "nothing yet"

@@ -112,23 +112,30 @@ def cells(raster: Dots) -> Bits:
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """Dots of one look. Of the layers in a cell those of the highest rank are drawn, in the look of the first."""
+    """Dots of one look. Of the layers in a cell only those of the highest rank are drawn."""
 
     bits: Bits
     look: int
     rank: int
 
 
+SHARE = 3
+"""Cells after which curves that lie on each other take turns in giving the colour, so that none hides the others."""
+
+
 def compose(layers: Sequence[Layer], rows: int, count: int) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
-    """The characters of `rows` × `count` cells, blank where there is no dot, and the look of each (-1 where blank)."""
+    """The characters of `rows` × `count` cells, blank where there is no dot, and the look of each (EMPTY where blank)."""
     bits = np.zeros((rows, count), np.uint8)
-    look = np.full((rows, count), -1, np.int64)
-    rank = np.full((rows, count), -1, np.int64)
-    for layer in sorted(layers, key=lambda each: -each.rank):
-        here = layer.bits > 0
-        fresh = here & (rank < 0)
-        look[fresh], rank[fresh] = layer.look, layer.rank
-        same = here & (rank == layer.rank)
-        bits[same] |= layer.bits[same]
+    look = np.full((rows, count), EMPTY, np.int64)
+    turn = np.arange(count) // SHARE
+    for rank in sorted({layer.rank for layer in layers}, reverse=True):
+        stack = np.stack([layer.bits for layer in layers if layer.rank == rank])
+        looks = np.array([layer.look for layer in layers if layer.rank == rank])
+        here = stack > 0
+        sharing = here.sum(axis=0)
+        fresh = (sharing > 0) & (look == EMPTY)
+        chosen = here & (here.cumsum(axis=0) - 1 == turn % np.maximum(sharing, 1))
+        look[fresh] = looks[chosen.argmax(axis=0)][fresh]
+        bits[fresh] = np.bitwise_or.reduce(stack, axis=0)[fresh]
     codes = np.where(bits > 0, bits.astype(np.uint32) + BRAILLE, ord(" ")).astype(np.uint32)
     return codes, look

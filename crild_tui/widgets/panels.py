@@ -36,6 +36,8 @@ PAN = 0.2
 """Share of the view that an arrow key moves it by."""
 TINY = (50, 13)
 """Columns and rows below which only one panel is shown."""
+LOW = 9
+"""Rows below which the line of facts is left out."""
 WIDE = 120
 """From so many columns on, panels stand beside each other."""
 Built = tuple[Figure, Figure, Figure]
@@ -74,13 +76,14 @@ class Panels(Widget):
     Panels.-beside #loss { row-span: 2; }
     Panels.-row > #charts { layout: horizontal; }
     Panels.-row Chart { margin-right: 1; }
+    Panels.-low Facts { display: none; }
     Panels.-single > #charts { layout: vertical; }
     Panels.-single Chart { height: 0; margin: 0; }
     Panels.-single Chart.-chosen { height: 1fr; }
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("x", "axis", "Step, epoch or time", id="panel.axis"),
+        Binding("x", "axis", "X axis", id="panel.axis"),
         Binding("l", "log", "Log scale", id="panel.log", show=False),
         Binding("greater_than_sign", "smooth(1)", "Smoother", key_display=">", id="panel.smoother", show=False),
         Binding("less_than_sign", "smooth(-1)", "Less smooth", key_display="<", id="panel.rougher", show=False),
@@ -96,7 +99,7 @@ class Panels(Widget):
         ),
         Binding("0", "reset", "Show all", id="panel.reset", show=False),
         Binding("z", "enlarge", "Enlarge", id="panel.enlarge"),
-        Binding("h", "hold", "Hold or follow", id="panel.hold"),
+        Binding("h", "hold", "Hold/follow", id="panel.hold"),
         Binding("escape", "back", "Back", id="panel.back", show=False),
     ]
 
@@ -106,6 +109,13 @@ class Panels(Widget):
         def __init__(self, panels: Panels, enlarged: bool) -> None:
             super().__init__()
             self.panels, self.enlarged = panels, enlarged
+
+    class Prepared(Message):
+        """The thread has prepared the figures."""
+
+        def __init__(self, built: Built) -> None:
+            super().__init__()
+            self.built = built
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -186,13 +196,13 @@ class Panels(Widget):
 
     @work(thread=True, group="figures")
     def _build_apart(self, sources: tuple[Source, ...], look: Look) -> None:
-        built = figures(sources, look, self._traces)
-        self.app.call_from_thread(self._take, built)
+        self.post_message(self.Prepared(figures(sources, look, self._traces)))
 
-    def _take(self, built: Built) -> None:
+    @on(Prepared)
+    def _take(self, message: Prepared) -> None:
+        message.stop()
         self._building = False
-        # Where the user looks may have moved on meanwhile; which curves there are has not.
-        self._draw(built)
+        self._draw(message.built)
         if self._again:
             self._again = False
             self._build()
@@ -203,11 +213,12 @@ class Panels(Widget):
 
     def _redraw(self) -> None:
         """Draw what is prepared, for the present view and cursor."""
-        if self._built is None or not self.is_mounted:
-            return
+        if self._built is None or not self.is_mounted or self._built[0].axis != self.look.axis:
+            return  # a thread still prepares what is asked for
         view = self._view()
         for chart, figure in zip(self.charts, self._built, strict=True):
-            chart.show(replace(figure, view=view, cursor=self.look.cursor, log=self.look.log))
+            log = self.look.log and not figure.linear
+            chart.show(replace(figure, view=view, cursor=self.look.cursor, log=log))
         self._say()
 
     def _whole(self) -> View:
@@ -247,6 +258,7 @@ class Panels(Widget):
         single = self.enlarged or width < TINY[0] or height < TINY[1]
         beside = not single and width >= WIDE
         self.set_class(single, "-single")
+        self.set_class(height < LOW, "-low")
         self.set_class(beside and height < 30, "-row")
         self.set_class(beside and height >= 30, "-beside")
         loss, consistency, dev = self.charts
