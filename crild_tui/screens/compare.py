@@ -64,10 +64,10 @@ class CompareScreen(ModeScreen):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f", "format", "Format", id="compare.format"),
-        Binding("y", "copy", "Copy table", id="compare.copy"),
-        Binding("w", "write", "Write table", id="compare.write"),
-        Binding("space,delete,backspace", "drop", "Drop run", id="compare.drop"),
+        Binding("y", "copy", "Copy", tooltip="Copy the table", id="compare.copy"),
+        Binding("w", "write", "Write", tooltip="Write the table to a file", id="compare.write"),
+        Binding("f", "format", "Format", tooltip="Copy and write the table in another format", id="compare.format"),
+        Binding("space,delete,backspace", "drop", "Drop the run", id="compare.drop", show=False),
         Binding("up,k", "row(-1)", "Run up", id="compare.up", show=False),
         Binding("down,j", "row(1)", "Run down", id="compare.down", show=False),
         Binding("enter", "watch", "Watch", id="compare.watch", show=False),

@@ -79,8 +79,10 @@ class Lines(ScrollView, can_focus=True):
         console = self.app.console
         self._strips = []
         for line in self._lines:
-            line.text.end = ""
-            self._strips.append(Strip(line.text.render(console)))
+            text = line.text.copy()
+            text.end = ""
+            text.stylize_before(text.style)  # a text without spans would be drawn without its own style
+            self._strips.append(Strip(text.render(console)))
         places = [place for place, line in enumerate(self._lines) if line.run_dir is not None]
         same = [place for place in places if self._lines[place].run_dir == chosen and chosen is not None]
         near = [place for place in places if place <= was] or places[:1]
