@@ -23,6 +23,8 @@ from engine.report.compare import read_preset
 
 LABEL = 10
 """Cells of a label."""
+WRONG = ("failed", "lost", "stalled", "unreadable")
+"""States that ask for somebody to do something."""
 Line = tuple[str, str]
 """A label and what stands behind it."""
 
@@ -110,13 +112,18 @@ def finished_words(status: Status) -> str:
     return f"{name}: {', '.join(known)}" if known else "finished"
 
 
-def detail(entry: RunEntry, now: float) -> Text:
-    """Three lines about a run: what is going on, where it lies, what a person wrote on it."""
-    text = Text(no_wrap=True, overflow="ellipsis")
-    text.append(one_line(advice(entry, now)), "" if entry.state in ("running", "finished") else "bold")
-    text.append(f"\n{one_line(str(entry.path))}", "dim")
-    notes = [" ".join(f"#{one_line(tag)}" for tag in entry.tags), one_line(entry.note)]
-    text.append("\n" + "  ".join(filter(None, notes)))
+def detail(entry: RunEntry, now: float, width: int, height: int) -> Text:
+    """What fits into a few lines about a run: what is going on, what a person wrote on it, where it lies."""
+    notes = "  ".join(filter(None, [" ".join(f"#{one_line(tag)}" for tag in entry.tags), one_line(entry.note)]))
+    said = textwrap.wrap(one_line(advice(entry, now)), max(width, 10)) or [""]
+    below = [(notes, ""), (one_line(str(entry.path)), "dim")] if notes else [(one_line(str(entry.path)), "dim")]
+    below = below[: max(height - min(len(said), max(height - 1, 1)), 0)]
+    room = max(height - len(below), 1)
+    if len(said) > room:
+        said = [*said[: room - 1], f"{said[room - 1]} …"]
+    text = Text("\n".join(fitted(line, width).rstrip() for line in said), "bold" if entry.state in WRONG else "")
+    for line, style in below:
+        text.append(f"\n{fitted(line, width).rstrip()}", style)
     return text
 
 

@@ -207,7 +207,7 @@ class RunsScreen(ModeScreen):
         if self._wrong is not None:
             line.update(Text(f"{self._wrong}", no_wrap=True, overflow="ellipsis"))
             return
-        words = [wording.plural(len(found.rows), "run")]
+        words = [wording.plural(len(found.rows), "run")] if self.crild.runs.entries else []
         words += [f"{found.filtered:,} filtered out"] if found.filtered else []
         words += [f"{found.hidden:,} hidden"] if found.hidden else []
         marked = sum(entry.id in self.crild.kept.marked for entry in self.crild.runs.entries)
@@ -234,7 +234,9 @@ class RunsScreen(ModeScreen):
     def _say(self) -> None:
         entry = self.selected
         if not self.has_class("-wide"):
-            self.query_one("#detail", Static).update(Text() if entry is None else detail(entry, time.time()))
+            below = self.query_one("#detail", Static)
+            width, height = below.content_size
+            below.update(Text() if entry is None else detail(entry, time.time(), width, height))
             return
         about = self._about if entry is not None and self._about and self._about.run_dir == entry.path else None
         width = max(self.query_one("#side").size.width - 3, 20)

@@ -40,7 +40,7 @@ class RunTable(ScrollView, can_focus=True):
         & > .run-table--cursor { background: $primary 30%; text-style: bold; }
         &:focus > .run-table--cursor { background: $primary 45%; }
         & > .run-table--good { color: $success; }
-        & > .run-table--bad { color: $error; }
+        & > .run-table--bad { color: $error; text-style: bold; }
         & > .run-table--warn { color: $warning; }
         & > .run-table--muted { color: $foreground-muted; }
         & > .run-table--marked { color: $accent; text-style: bold; }
@@ -53,7 +53,7 @@ class RunTable(ScrollView, can_focus=True):
         Binding("pagedown", "page(1)", "Page down", id="table.page_down", show=False),
         Binding("home,g", "edge(0)", "First row", id="table.first", show=False),
         Binding("end,G", "edge(1)", "Last row", id="table.last", show=False),
-        Binding("enter", "activate", "Watch", id="runs.watch"),
+        Binding("enter", "activate", "Watch", key_display="enter", id="runs.watch"),
     ]
 
     class Selected(Message):

@@ -36,7 +36,7 @@ class _Still:
 class Driven(CrildApp):
     """The application; what screens ask of it is kept in `asked`, and so is what it tells in `told`."""
 
-    CSS_PATH = Path(crild_tui.app.__file__).with_name("crild.tcss")
+    CSS_PATH = str(Path(crild_tui.app.__file__).with_name("crild.tcss"))
 
     def __init__(self, runs_dir: Path, *, follow_messages: bool = False, **more: Any) -> None:
         super().__init__(runs_dir, **more)

@@ -546,9 +546,20 @@ def test_texts_about_a_run_are_printable(tmp_path: Path) -> None:
         "stage": [{"name": HOSTILE, "objectives": {HOSTILE: HOSTILE}}],
     }
     about = type(read_about(tmp_path))(run.path, tuple(settings_of(hostile)), None, HOSTILE)
-    for text in (detail(run, NOW), panel(run, about, NOW, 60), panel(run, None, NOW, 5)):
+    for text in (detail(run, NOW, 80, 3), panel(run, about, NOW, 60), panel(run, None, NOW, 5)):
         assert all(line.isprintable() for line in text.plain.splitlines())
         assert not any("bold" in str(span.style) and "evil" in str(span.style) for span in text.spans)
+
+
+def test_the_lines_below_the_list_show_what_fits() -> None:
+    long = entry("a", "failed", note="a note", tags=("x",), error=Fault("run", "no space is left " * 20))
+    for height in (1, 2, 3, 5):
+        lines = detail(long, NOW, 60, height).plain.splitlines()
+        assert len(lines) == height
+        assert all(len(line) <= 60 for line in lines)
+        assert (lines[-1] == "#x  a note") == (height > 1)
+    short = detail(entry("a", note="n"), NOW, 80, 3).plain.splitlines()
+    assert [line[:12] for line in short] == ["accuracy: be", "n", "/runs/a"]
 
 
 def test_settings_take_any_document() -> None:
