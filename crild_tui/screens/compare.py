@@ -31,6 +31,8 @@ from engine.report.sheet import Final, Sheet, read_final, sheet
 
 EVERY = 0.5
 """Seconds between two drawings of the curves at least."""
+LOW = 16
+"""Lines below which curves and tables take turns."""
 WIDE, HIGH = 150, 30
 """Cells and lines from which the differences stand beside the table."""
 VIEWS = ("both", "tables", "curves")
@@ -58,6 +60,8 @@ class CompareScreen(ModeScreen):
         &.-wide #differences { display: block; }
         &.-tables Panels { display: none; }
         &.-tables #tables { height: 1fr; border-top: none; }
+        &.-low #tables { display: none; }
+        &.-low.-tables #tables { display: block; }
         &.-curves #tables, &.-enlarged #tables { display: none; }
         &.-page #page { display: block; }
         &.-page Panels, &.-page #tables { display: none; }
@@ -218,6 +222,7 @@ class CompareScreen(ModeScreen):
     def on_resize(self, event: events.Resize) -> None:
         """The differences stand beside the table where there is room."""
         self.set_class(event.size.width >= WIDE and event.size.height >= HIGH, "-wide")
+        self.set_class(event.size.height < LOW, "-low")
         self._draw_tables()
 
     def _arrange(self) -> None:
@@ -274,7 +279,7 @@ class CompareScreen(ModeScreen):
             TextScreen(
                 self.table,
                 f"{self._format}, copied",
-                "Escape closes; where the terminal took no copy, select it with Shift and the mouse",
+                "Escape closes. Not copied? Select it with Shift and mouse",
             )
         )
 

@@ -21,7 +21,7 @@ class TextScreen(ModalScreen[None]):
     TextScreen {
         ScrollableContainer {
             width: auto; max-width: 96%; height: auto; max-height: 90%;
-            padding: 0 1; border: round $primary; background: $surface;
+            scrollbar-size: 1 1; padding: 0 1; border: round $primary; background: $surface;
         }
         Static { width: auto; }
     }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from rich.segment import Segment
 from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
@@ -18,7 +19,7 @@ from textual.strip import Strip
 
 @dataclass(frozen=True)
 class Line:
-    """A line; one with a run can be chosen."""
+    """A line; one with a run can be chosen, and begins with a space for the cursor."""
 
     text: Text
     run_dir: Path | None = None
@@ -96,8 +97,11 @@ class Lines(ScrollView, can_focus=True):
         place, width = y + top, self.scrollable_content_region.width
         if place >= len(self._strips):
             return Strip.blank(width, self.rich_style)
-        style = self.get_component_rich_style("lines--cursor") if place == self._at else self.rich_style
-        return self._strips[place].apply_style(style).crop_extend(left, left + width, style)
+        strip, style = self._strips[place], self.rich_style
+        if place == self._at:  # the sign takes the place of the line's first space
+            style = self.get_component_rich_style("lines--cursor")
+            strip = Strip.join([Strip([Segment("▸")]), strip.crop(1)])
+        return strip.apply_style(style).crop_extend(left, left + width, style)
 
     # -- moving
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from engine.preset.text import plain
 from engine.report.sheet import Figure, Row, Sheet
@@ -20,18 +20,28 @@ _LATEX = {
 
 
 def markdown(sheet: Sheet) -> str:
-    """The table as Markdown: the best figures are bold."""
-    heads = ["run", "seed", "state", *map(_md, sheet.metrics)]
-    lines = [_md_line(heads), _md_line(["---", "---:", "---", *("---:" for _ in sheet.metrics)])]
+    """The table as Markdown that can also be read as it is: the best figures are bold."""
+    states = _has_states(sheet)
+    lines = [["run", "seed", *(["state"] if states else []), *map(_md, sheet.metrics)]]
     for row in sheet.rows:
         name = _md(row.name)
-        cells = [name if row.kind in ("run", "model") else f"**{name}**", _seed(row), _md(row.state)]
-        lines.append(_md_line([*cells, *(_cell(row, name, _md_figure) for name in sheet.metrics)]))
-    return "\n".join(lines) + "\n"
+        first = name if row.kind in ("run", "model") else f"**{name}**"
+        state = [_md(row.state)] if states else []
+        lines.append([first, _seed(row), *state, *(_cell(row, metric, _md_figure) for metric in sheet.metrics)])
+    widths = [max(4, *map(len, column)) for column in zip(*lines, strict=True)]
+    left = (0, 2) if states else (0,)
+    rule = ["-" * width if place in left else "-" * (width - 1) + ":" for place, width in enumerate(widths)]
+    return "".join(f"| {' | '.join(_padded(cells, widths, left))} |\n" for cells in (lines[0], rule, *lines[1:]))
 
 
-def _md_line(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+def _padded(cells: Sequence[str], widths: Sequence[int], left: Sequence[int]) -> list[str]:
+    sized = enumerate(zip(cells, widths, strict=True))
+    return [cell.ljust(width) if place in left else cell.rjust(width) for place, (cell, width) in sized]
+
+
+def _has_states(sheet: Sheet) -> bool:
+    """Whether any run has not finished; where all have, the column would say nothing."""
+    return any(row.state for row in sheet.rows)
 
 
 def _md(text: str) -> str:
@@ -45,10 +55,11 @@ def _md_figure(figure: Figure) -> str:
 
 def latex(sheet: Sheet) -> str:
     """The table as a LaTeX `tabular` with the lines of the booktabs package: the best figures are bold."""
-    heads = ["run", "seed", "state", *map(_tex, sheet.metrics)]
+    states = _has_states(sheet)
+    heads = ["run", "seed", *(["state"] if states else []), *map(_tex, sheet.metrics)]
     lines = [
         r"% needs \usepackage{booktabs}",
-        rf"\begin{{tabular}}{{lrl{'r' * len(sheet.metrics)}}}",
+        rf"\begin{{tabular}}{{lr{'l' * states}{'r' * len(sheet.metrics)}}}",
         r"\toprule",
         _tex_line(heads),
         r"\midrule",
@@ -58,7 +69,8 @@ def latex(sheet: Sheet) -> str:
             lines += [*([r"\midrule"] if place else []), _tex_line([rf"\textit{{{_tex(row.name)}}}"])]
             continue
         name = _tex(row.name)
-        cells = [rf"\textit{{{name}}}" if row.kind == "mean" else name, _seed(row), _tex(row.state)]
+        first = rf"\textit{{{name}}}" if row.kind == "mean" else name
+        cells = [first, _seed(row), *([_tex(row.state)] if states else [])]
         lines.append(_tex_line([*cells, *(_cell(row, metric, _tex_figure) for metric in sheet.metrics)]))
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from rich.cells import cell_len
+from textual import events
 from textual.app import App, ComposeResult
 
 from crild_tui import listing
@@ -175,10 +176,12 @@ def test_the_mouse_selects_opens_sorts_and_scrolls() -> None:
         await pilot.click(RunTable, offset=(app.lines[0].index("teacher"), 0))
         await pilot.click(RunTable, offset=(0, 0))  # no column
         assert app.said == [("watch", "run-04-s1"), ("sort", "teacher")]
-        app.table.scroll_relative(y=5, animate=False)
-        await pilot.pause()
+        await pilot._post_mouse_events([events.MouseScrollDown], RunTable, offset=(10, 5))
+        await pilot.pause(0.5)
+        top = app.table.scroll_offset.y
+        assert top > 0
         await pilot.click(RunTable, offset=(10, 1))
-        assert app.table.selected is RUNS[5]
+        assert app.table.selected is RUNS[top]
 
     drive(do)
 

@@ -141,13 +141,20 @@ def test_damage_ends_in_a_problem(tmp_path: Path) -> None:
 
 def test_markdown() -> None:
     assert markdown(sheet(SEEDS[1:])) == (
-        "| run | seed | state | accuracy |\n"
-        "| --- | ---: | --- | ---: |\n"
-        "| a-s2 | 2 |  | 0.7000 |\n"
-        "| a-s3 | 3 |  | **0.8000** |\n"
-        "| **mean of 2 seeds** |  |  | 0.7500 ± 0.0707 |\n"
-        "| teacher |  |  | 0.8000 |\n"
+        "| run                 | seed |        accuracy |\n"
+        "| ------------------- | ---: | --------------: |\n"
+        "| a-s2                |    2 |          0.7000 |\n"
+        "| a-s3                |    3 |      **0.8000** |\n"
+        "| **mean of 2 seeds** |      | 0.7500 ± 0.0707 |\n"
+        "| teacher             |      |          0.8000 |\n"
     )
+
+
+def test_a_state_stands_only_where_a_run_has_not_finished() -> None:
+    found = sheet([SEEDS[0], final("a-s2", 2, 0.5, "running")])
+    assert "| run                      | seed | state   | accuracy |" in markdown(found)
+    assert r"a-s2 & 2 & running & 0.5000 \\" in latex(found)
+    assert r"\begin{tabular}{lrlr}" in latex(found)
 
 
 def test_csv_has_full_precision_and_a_column_for_each_thing() -> None:
@@ -166,11 +173,11 @@ def test_latex() -> None:
     text = latex(sheet([*SEEDS[1:], final("m_1", 1, 0.5, task="mnli", preset={"x": 1})]))
     lines = text.splitlines()
     assert lines[1:6] == [
-        r"\begin{tabular}{lrlr}", r"\toprule", r"run & seed & state & accuracy \\", r"\midrule", r"\textit{rte} \\",
+        r"\begin{tabular}{lrr}", r"\toprule", r"run & seed & accuracy \\", r"\midrule", r"\textit{rte} \\",
     ]  # fmt: skip
-    assert r"a-s3 & 3 &  & \textbf{0.8000} \\" in lines
+    assert r"a-s3 & 3 & \textbf{0.8000} \\" in lines
     assert r"0.7500 $\pm$ 0.0707 \\" in text
-    assert r"m\_1 & 1 &  & 0.5000 \\" in lines
+    assert r"m\_1 & 1 & 0.5000 \\" in lines
     assert lines[-2:] == [r"\bottomrule", r"\end{tabular}"]
 
 
