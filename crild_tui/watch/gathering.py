@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from crild_tui.curves import Curves
 from crild_tui.picture import BASELINE, Picture, consistency_of, fold
-from crild_tui.watch.columns import Columns, column, number, rising
+from crild_tui.watch.columns import MOST_COLUMNS, Columns, column, number, rising
 from crild_tui.watch.snapshots import Said
 from crild_tui.watch.timeline import LATEST, Timeline
 
@@ -25,7 +25,7 @@ MOST_MODELS = 16
 """Kinds of evaluated models; what would be one more was not written by crild."""
 _LONGEST = 10_000
 """Characters of a message."""
-_KEEP = 30
+_KEEP = 4
 """Steps at the end of each slice that the picture is folded from; the others change nothing that it shows."""
 _TURNS = frozenset({"run_started", "stage_started", "stage_finished"})
 """Kinds after which steps mean something else."""
@@ -272,4 +272,4 @@ def _parts(events: Sequence[Event], key: str) -> dict[str, Numbers]:
     """A column for each name in the tables that events hold under `key`."""
     tables = [table if type(table := event.get(key)) is dict else {} for event in events]
     names = [*tables[0], *sorted(set().union(*tables) - tables[0].keys())]
-    return {name: column([table.get(name) for table in tables]) for name in names}
+    return {name: column([table.get(name) for table in tables]) for name in names[:MOST_COLUMNS]}
