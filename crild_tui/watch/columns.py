@@ -67,14 +67,12 @@ class Columns:
         return [stage for stage, _ in self._spans]
 
     @property
-    def last_time(self) -> float:
-        """The seconds of the last row; 0 when there is none."""
-        return float(self._axes["time"][self._count - 1]) if self._count else 0.0
-
-    @property
-    def last_step(self) -> float:
-        """The step of the last row, counted over all stages; -1 when there is none."""
-        return float(self._axes["step"][self._count - 1]) if self._count else -1.0
+    def last(self) -> tuple[float, float, float]:
+        """Step, epoch and seconds of the last row, counted over all stages; (-1, 0, 0) when there is none."""
+        if not self._count:
+            return -1.0, 0.0, 0.0
+        step, epoch, time = (float(self._axes[name][self._count - 1]) for name in _AXES)
+        return step, epoch, time
 
     def append(self, stage: str, axes: Axes, values: Mapping[str, NDArray[np.float64]]) -> None:
         """Add rows of one stage; columns that are new or not named hold NaN where they say nothing."""
