@@ -16,12 +16,12 @@ from textual.timer import Timer
 from textual.widgets import Input, Label, Static
 from textual.worker import get_current_worker
 
-from crild_tui import acts, filtering, listing, wording
+from crild_tui import filtering, listing
+from crild_tui.about_list import page_instead, summary
 from crild_tui.about_run import About, detail, panel, read_about
 from crild_tui.kept import Kept, KeptFile, Kind, read_kept
 from crild_tui.messages import CompareRuns, WatchRun
-from crild_tui.screens.base import ModeScreen
-from crild_tui.screens.dialogs import Ask, Confirm
+from crild_tui.screens.acting import ActingScreen
 from crild_tui.watch.snapshots import RunsSnapshot
 from crild_tui.widgets.run_table import RunTable
 from engine.errors import CrildError
@@ -37,10 +37,9 @@ MANY = 3000
 """Runs from which a filter works in a thread."""
 TICK = 5.0
 """Seconds between two looks at the clock, for the ages."""
-WORKING = ("running", "stopping", "stalled", "queued")
 
 
-class RunsScreen(ModeScreen):
+class RunsScreen(ActingScreen):
     """The list of runs, a filter above it, and what is known of the selected one below or beside it."""
 
     MODE = "runs"
@@ -74,12 +73,6 @@ class RunsScreen(ModeScreen):
         Binding("p", "pin", "Pin to the top", id="runs.pin", show=False),
         Binding("h", "hide", "Hide", id="runs.hide", show=False),
         Binding("H", "show_hidden", "Show hidden runs", id="runs.show_hidden", show=False),
-        Binding("n", "note", "Write a note", id="runs.note", show=False),
-        Binding("t", "tags", "Change tags", id="runs.tags", show=False),
-        Binding("s", "stop", "Stop with a checkpoint", id="runs.stop", show=False),
-        Binding("K", "kill", "Kill at once", id="runs.kill", show=False),
-        Binding("r", "resume", "Resume", id="runs.resume", show=False),
-        Binding("d", "trash", "Move to the trash", id="runs.trash", show=False),
         Binding("f", "follow", "Follow the newest", id="runs.follow", show=False),
     ]
 
@@ -165,9 +158,10 @@ class RunsScreen(ModeScreen):
     def _show(self, found: listing.Arranged) -> None:
         runs, kept = self.crild.runs, self.crild.kept
         self._table.show(found.rows, kept, self._order)
-        page = self._page(runs, found)
+        page = page_instead(runs, found)
         if self.has_class("-page") != (page is not None):
             self.set_class(page is not None, "-page")
+            self.call_after_refresh(self._say)  # what is about the selected run has room now
             if page is None and not self.query_one("#filter", Input).has_focus:
                 self._table.focus()
         if page is not None:
@@ -175,49 +169,17 @@ class RunsScreen(ModeScreen):
         self._summarize(found)
         self._say()
 
-    def _page(self, runs: RunsSnapshot, found: listing.Arranged) -> Text | None:
-        """What stands in place of a list without rows."""
-        if found.rows:
-            return None
-        folder = listing.one_line(str(runs.runs_dir))
-        if runs.problem is not None:
-            return Text.assemble(
-                ("These runs cannot be read\n\n", "bold"), f"{folder}: ", listing.one_line(runs.problem)
-            )
-        if not runs.revision:
-            return Text(f"looking into {folder} ...", "dim")
-        if runs.entries:
-            left_out = [f"{found.filtered} by the filter (Escape clears it)"] if found.filtered else []
-            left_out += [f"{found.hidden} hidden (H shows them)"] if found.hidden else []
-            return Text(f"No run to show: {', '.join(left_out)}")
-        there = "holds no runs yet" if runs.exists else "does not exist yet; the first run makes it"
-        return Text.assemble(
-            ("No runs yet\n\n", "bold"),
-            f"{folder} {there}.\n\n",
-            ("1", "bold"), "  choose a preset and start a run\n\n",
-            "or in a shell:\n",
-            ("   crild run quickstart\n\n", "bold"),
-            ("It trains a small teacher and distils a student in a few minutes on a CPU, and shows up here by itself.\n"
-             "Runs that lie elsewhere: crild --runs-dir FOLDER.", "dim"),
-        )  # fmt: skip
-
     def _summarize(self, found: listing.Arranged) -> None:
+        runs = self.crild.runs
         line = self.query_one("#summary", Static)
-        line.set_class(self._wrong is not None, "-problem")
-        if self._wrong is not None:
-            line.update(Text(f"{self._wrong}", no_wrap=True, overflow="ellipsis"))
-            return
-        words = [wording.plural(len(found.rows), "run")] if self.crild.runs.entries else []
-        words += [f"{found.filtered:,} filtered out"] if found.filtered else []
-        words += [f"{found.hidden:,} hidden"] if found.hidden else []
-        marked = sum(entry.id in self.crild.kept.marked for entry in self.crild.runs.entries)
-        words += [f"{marked} marked"] if marked else []
-        words += [f"filter {listing.one_line(self._where.text)}"] if self._where.tests else []
-        words += ["following the newest"] if self.crild.following else []
-        text = Text("  ".join(words), no_wrap=True, overflow="ellipsis")
-        if self.size.width >= 100:
-            text.append(f"   in {listing.one_line(str(self.crild.runs_dir))}", "dim")
-        line.update(text)
+        wrong = self._wrong or (runs.problem if found.rows else None)
+        line.set_class(wrong is not None, "-problem")
+        if wrong is not None:
+            line.update(Text(listing.one_line(wrong), no_wrap=True, overflow="ellipsis"))
+        else:
+            line.update(
+                summary(runs, found, self.crild.kept, self._where, self.size.width, following=self.crild.following)
+            )
 
     def _tick(self) -> None:
         """Ages grow."""
@@ -390,72 +352,3 @@ class RunsScreen(ModeScreen):
     @on(RunTable.Activated)
     def _activated(self, event: RunTable.Activated) -> None:
         self.post_message(WatchRun(event.entry.path))
-
-    def action_stop(self) -> None:
-        """Ask the engine of the selected run for a checkpoint and its end."""
-        if (entry := self.selected) is not None:
-            self.crild.act(lambda: acts.stop(entry.path))
-
-    def action_resume(self) -> None:
-        """Go on with the selected run."""
-        if (entry := self.selected) is not None:
-            self.crild.act(lambda: acts.resume(entry.path))
-
-    def action_kill(self) -> None:
-        """End the engine of the selected run at once, after asking."""
-        self._sure("Kill {}? What it did since its last checkpoint is lost.", "Kill", acts.kill)
-
-    def action_trash(self) -> None:
-        """Move the selected run to the trash folder, after asking; never one that works."""
-        entry = self.selected
-        if entry is not None and entry.state in WORKING:
-            self.crild.tell(f"{entry.id} is {entry.state}: stop it first", "warning")
-            return
-        self._sure(f"Move {{}} to the folder {acts.TRASH} beside it?", "Move", acts.trash)
-
-    def _sure(self, question: str, yes: str, act: Callable[[Path], str]) -> None:
-        entry = self.selected
-        if entry is None or self._only_reads():
-            return
-
-        def answered(sure: bool | None) -> None:
-            if sure:
-                self.crild.act(lambda: act(entry.path))
-
-        self.app.push_screen(Confirm(question.format(listing.one_line(entry.id)), yes), answered)
-
-    def _only_reads(self) -> bool:
-        """Whether nothing may be changed, said before anything is asked."""
-        if self.crild.readonly:
-            self.crild.act(str)
-        return self.crild.readonly
-
-    def action_note(self) -> None:
-        """Write a note on the selected run."""
-        from crild_tui.annotating import note_in_field, write_note
-
-        entry = self.selected
-        if entry is None or self._only_reads():
-            return
-
-        def answered(text: str | None) -> None:
-            if text is not None:
-                self.crild.act(lambda: write_note(entry, text))
-
-        question = f"Note on {listing.one_line(entry.id)}"
-        self.app.push_screen(Ask(question, note_in_field(entry.note), "an empty one removes it"), answered)
-
-    def action_tags(self) -> None:
-        """Change the tags of the selected run."""
-        from crild_tui.annotating import write_tags
-
-        entry = self.selected
-        if entry is None or self._only_reads():
-            return
-
-        def answered(text: str | None) -> None:
-            if text is not None:
-                self.crild.act(lambda: write_tags(entry, text))
-
-        question = f"Tags of {listing.one_line(entry.id)}, with spaces between them"
-        self.app.push_screen(Ask(question, listing.one_line(" ".join(entry.tags)), "words"), answered)
