@@ -31,6 +31,7 @@ class Seen:
     def __init__(self) -> None:
         self.all: list[Any] = []
         self._news = threading.Condition()
+        self._at = 0
 
     def __call__(self, snapshot: Any) -> None:
         with self._news:
@@ -38,10 +39,17 @@ class Seen:
             self._news.notify_all()
 
     def until(self, wanted: Callable[[Any], bool]) -> Any:
-        """The newest snapshot once it is as wanted."""
+        """The first snapshot that is as wanted, from the one that was last found on."""
+        found: list[int] = []
+
+        def come() -> bool:
+            found[:] = [at for at in range(self._at, len(self.all)) if wanted(self.all[at])][:1]
+            return bool(found)
+
         with self._news:
-            assert self._news.wait_for(lambda: bool(self.all) and wanted(self.all[-1]), PATIENCE), self.all[-1:]
-            return self.all[-1]
+            assert self._news.wait_for(come, PATIENCE), self.all[-1:]
+            self._at = found[0]
+            return self.all[self._at]
 
 
 @contextmanager
