@@ -121,15 +121,13 @@ class Gatherer:
         times = self._timeline.tick(
             [None if kind == "message" else event.get("t") for event, kind in zip(events, kinds, strict=True)]
         )
-        steps: list[int] = []
+        steps = [place for place, kind in enumerate(kinds) if kind == "step"]
         evaluations: list[int] = []
         others: list[int] = []
-        for place, kind in enumerate(kinds):
-            if kind == "step":
-                steps.append(place)
-            elif kind == "evaluation":
+        for place in [place for place, kind in enumerate(kinds) if kind != "step"]:
+            if kinds[place] == "evaluation":
                 evaluations.append(place)
-            elif kind == "message":
+            elif kinds[place] == "message":
                 self._say(events[place])
             else:
                 others.append(place)
@@ -137,7 +135,7 @@ class Gatherer:
         for stage, places in _by_stage(events, steps):
             if isinstance(stage, str) and self._timeline.knows(stage):
                 rows = self._add_steps(stage, [events[place] for place in places], times[places])
-                sound = [place for place, row in zip(places, rows, strict=True) if row] if not rows.all() else places
+                sound = places if rows.all() else [place for place, row in zip(places, rows, strict=True) if row]
                 shown += sound if len(sound) <= _KEEP else [sound[0], *sound[-_KEEP:]]
         for stage, places in _by_stage(events, evaluations):
             if stage is None or self._timeline.knows(stage):
