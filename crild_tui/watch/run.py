@@ -84,8 +84,10 @@ class RunWatcher:
             if self._tail.generation != self._generation:
                 self._generation = self._tail.generation
                 self._gathered = Gatherer()
+                self._take(events)
                 self._begin()
-            self._take(events)
+            else:
+                self._take(events)
             if len(events) < SLICE:
                 self._sample = None
                 return
@@ -117,7 +119,9 @@ class RunWatcher:
         if status is not None:
             picture = with_status(shown.picture, status, entry.state)
         curves = shown.curves(complete=self._sample is None)
-        found = [*self._troubles(shown), *alarms(entry, picture, curves)]
+        found = self._troubles(shown)
+        if self._trouble is None:
+            found += alarms(entry, picture, curves)
         snapshot = RunSnapshot(self._run_dir, entry, picture, curves, shown.said, self._dated(found))
         if self._last is not None and shown.count == self._last_count and _alike(snapshot, self._last):
             return
