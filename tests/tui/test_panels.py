@@ -25,7 +25,8 @@ from crild_tui.curves import Curves
 from crild_tui.screens.base import ModeScreen
 from crild_tui.settings import Settings
 from crild_tui.widgets import panels
-from crild_tui.widgets.panels import Facts, Panels, Source
+from crild_tui.widgets.facts import Facts
+from crild_tui.widgets.panels import Panels, Source
 from tests.tui import curves_samples as samples
 
 
