@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crild_tui.chart import raster
@@ -141,6 +141,7 @@ def test_a_point_alone_is_a_dot() -> None:
 NUMBERS = st.floats(allow_nan=True, allow_infinity=True)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(NUMBERS, NUMBERS), max_size=40), NUMBERS, NUMBERS, st.booleans(), st.integers(0, 9))
 def test_any_points_can_be_drawn(
     points: list[tuple[float, float]], low: float, high: float, log: bool, breaks: int
@@ -221,7 +222,7 @@ def test_a_drawing_has_title_legend_scale_and_axis() -> None:
     assert lines[0].startswith(" loss ")
     assert lines[0].endswith("[z]")
     assert "o total 0.2500" in lines[1]
-    assert "2┤" in "".join(lines)
+    assert "1.0┤" in "".join(lines)
     assert lines[-1].split() == ["step", "0", "1", "2", "3"]
 
 

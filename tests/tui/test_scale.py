@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crild_tui.chart.scale import Scale, clock, fitted, linear_ticks, short, tick_words, ticks, time_ticks, time_words
@@ -27,6 +27,7 @@ def test_ticks_are_round(low: float, high: float, most: int, values: list[float]
     assert linear_ticks(low, high, most) == values
 
 
+@settings(deadline=None)
 @given(FINITE, FINITE, st.integers(1, 12), st.booleans())
 def test_there_are_few_ticks_on_any_scale_and_all_lie_on_it(a: float, b: float, most: int, log: bool) -> None:
     scale = fitted([a, b], log=log)
@@ -39,6 +40,7 @@ def test_there_are_few_ticks_on_any_scale_and_all_lie_on_it(a: float, b: float, 
         assert 0 < len(word) <= 12
 
 
+@settings(deadline=None)
 @given(FINITE, FINITE, st.booleans())
 def test_a_fitted_scale_holds_what_it_can_show(a: float, b: float, log: bool) -> None:
     scale = fitted([a, b, math.nan, math.inf], log=log)
@@ -127,6 +129,7 @@ def test_time(high: float, most: int, words: list[str]) -> None:
     assert time_words(time_ticks(0, high, most)) == words
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1e12), st.floats(0, 1e12), st.integers(1, 10))
 def test_there_are_few_moments(a: float, b: float, most: int) -> None:
     low, high = sorted((a, b))
