@@ -271,6 +271,18 @@ def test_the_view_goes_round(monkeypatch: pytest.MonkeyPatch, runs: list[Path]) 
     show(monkeypatch, runs, do)
 
 
+def test_the_terminal_may_take_any_size_at_any_time(monkeypatch: pytest.MonkeyPatch, runs: list[Path]) -> None:
+    async def do(app: Driven, pilot: Pilot[None]) -> None:
+        for width, height in ((1, 1), (40, 10), (200, 50), (10, 60), (300, 5), (80, 24)):
+            await pilot.resize_terminal(width, height)
+            await pilot.press("down")
+            await pilot.pause()
+        assert finals(app).chosen == runs[2]
+        assert "mean of 2 seeds" in screen_text(app)
+
+    show(monkeypatch, runs, do)
+
+
 def test_lines_scroll_both_ways(monkeypatch: pytest.MonkeyPatch, runs: list[Path]) -> None:
     async def do(app: Driven, pilot: Pilot[None]) -> None:
         await pilot.press("v")

@@ -502,6 +502,17 @@ def test_a_panel_stands_beside_the_list_on_a_large_terminal(monkeypatch: pytest.
     drive(monkeypatch, runs, do, size=(200, 50))
 
 
+def test_the_terminal_may_take_any_size_at_any_time(monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
+    async def do(app: Driven, pilot: Pilot[None]) -> None:
+        for width, height in ((1, 1), (40, 10), (200, 50), (10, 60), (300, 5), (80, 24)):
+            await pilot.resize_terminal(width, height)
+            await pilot.press("down", "o")
+            await pilot.pause()
+        await until(pilot, lambda: str(runs / str(selected(app))) in screen_text(app))
+
+    drive(monkeypatch, runs, do)
+
+
 @pytest.mark.parametrize(
     ("run", "words"),
     [
