@@ -13,6 +13,8 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from crild_tui import theme
+from crild_tui.kept import Kept
+from crild_tui.listing import appeared
 from crild_tui.messages import CompareRuns, MachineSeen, RunsSeen, WatchRun
 from crild_tui.screens.compare import CompareScreen
 from crild_tui.screens.help import HelpScreen
@@ -59,6 +61,8 @@ class CrildApp(App[None]):
         self.settings = Settings() if settings is None else settings
         self.runs = RunsSnapshot(runs_dir)
         self.machine = MachineSnapshot()
+        self.kept = Kept()
+        self.following = False
         self._watchers: list[RunsWatcher | MachineWatcher] = []
         for each in theme.ALL:
             self.register_theme(each)
@@ -84,8 +88,11 @@ class CrildApp(App[None]):
     # -- the world
 
     def on_runs_seen(self, message: RunsSeen) -> None:
-        """Keep the list of runs and tell the screens that show it."""
+        """Keep the list of runs and tell the screens that show it; a new run is shown where the newest is followed."""
+        new = appeared(self.runs, message.snapshot) if self.following else None
         self.runs = message.snapshot
+        if new is not None and self.current_mode in ("runs", "live") and len(self.screen_stack) == 1:
+            self.watch_run(new.path)
         self._tell(lambda screen: screen.runs_seen(message.snapshot))
 
     def on_machine_seen(self, message: MachineSeen) -> None:

@@ -41,8 +41,8 @@ def curve_color(index: int, dark: bool) -> str:
 
 
 def curve_marker(index: int) -> str:
-    """The marker that says the same without colour."""
-    return MARKERS[index % len(MARKERS)]
+    """The marker that says the same without colour; where colours begin anew, each has another marker than before."""
+    return MARKERS[(index + index // len(MARKERS)) % len(MARKERS)]
 
 
 STATE_SIGNS = {

@@ -1,26 +1,323 @@
-"""The Compare mode."""
+"""The Compare mode: curves of several runs over one another, their final metrics, and what their presets differ in."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
+from rich.text import Text
+from textual import events, on, work
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
 from textual.widgets import Static
+from textual.worker import get_current_worker
 
+from crild_tui import comparing
+from crild_tui.listing import one_line
+from crild_tui.messages import RunSeen, WatchRun
 from crild_tui.screens.base import ModeScreen
+from crild_tui.screens.dialogs import Ask, Confirm
+from crild_tui.screens.text import TextScreen
+from crild_tui.watch.run import RunWatcher
+from crild_tui.watch.snapshots import RunSnapshot
+from crild_tui.widgets.lines import Line, Lines
+from crild_tui.widgets.panels import Panels, Source
+from crild_tui.writing import named_file, write_file
+from engine.errors import UsageError
+from engine.report.formats import FORMATS
+from engine.report.sheet import Final, Sheet, read_final, sheet
+
+EVERY = 0.5
+"""Seconds between two drawings of the curves at least."""
+LOW = 16
+"""Lines below which curves and tables take turns."""
+WIDE, HIGH = 150, 30
+"""Cells and lines from which the differences stand beside the table."""
+VIEWS = ("both", "tables", "curves")
+
+HOW = Text.assemble(
+    ("Nothing to compare yet\n\n", "bold"),
+    ("3", "bold"), "      go to Runs\n",
+    ("space", "bold"), "  mark the runs to compare, up to a dozen\n",
+    ("c", "bold"), "      compare them here\n\n",
+    ("Runs that differ only in their seed are taken together: mean and standard deviation.", "dim"),
+)  # fmt: skip
 
 
 class CompareScreen(ModeScreen):
-    """Not built yet."""
+    """Runs over one another. Each keeps its colour and marker for as long as it stays."""
 
     MODE = "compare"
+    DEFAULT_CSS = """
+    CompareScreen {
+        #page { padding: 1 2; height: 1fr; display: none; }
+        Panels { height: 1fr; }
+        #tables { height: 40%; border-top: solid $panel; }
+        #finals { width: 3fr; }
+        #differences { width: 2fr; display: none; border-left: solid $panel; }
+        &.-wide #differences { display: block; }
+        &.-tables Panels { display: none; }
+        &.-tables #tables { height: 1fr; border-top: none; }
+        &.-low #tables { display: none; }
+        &.-low.-tables #tables { display: block; }
+        &.-curves #tables, &.-enlarged #tables { display: none; }
+        &.-page #page { display: block; }
+        &.-page Panels, &.-page #tables { display: none; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "copy", "Copy", tooltip="Copy the table", id="compare.copy"),
+        Binding("w", "write", "Write", tooltip="Write the table to a file", id="compare.write"),
+        Binding("f", "format", "Format", tooltip="Copy and write the table in another format", id="compare.format"),
+        Binding("space,delete,backspace", "drop", "Drop the run", id="compare.drop", show=False),
+        Binding("up,k", "row(-1)", "Run up", id="compare.up", show=False),
+        Binding("down,j", "row(1)", "Run down", id="compare.down", show=False),
+        Binding("enter", "watch", "Watch", id="compare.watch", show=False),
+        Binding("v", "view", "Curves, tables or both", id="compare.view", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._places: dict[Path, int] = {}
+        self._watchers: dict[Path, RunWatcher] = {}
+        self._seen: dict[Path, RunSnapshot] = {}
+        self._finals: list[Final] = []
+        self._sheet = Sheet()
+        self._format = next(iter(FORMATS))
+        self._view = VIEWS[0]
+        self._stale = False
 
     def content(self) -> ComposeResult:
-        """Nothing yet."""
-        yield Static("compare")
+        """The curves, and tables below them."""
+        yield Static(HOW, id="page")
+        yield Panels()
+        with Horizontal(id="tables"):
+            yield Lines(id="finals")
+            yield Lines(id="differences")
 
-    def show_run(self, run_dir: Path) -> None:
-        """Not built yet."""
+    def on_mount(self) -> None:
+        """Draw at a steady pace, whatever comes in."""
+        self.set_interval(EVERY, self._draw_curves)
+        self.app.theme_changed_signal.subscribe(self, lambda _: self._draw_tables())
+        self._arrange()
 
-    def show_runs(self, run_dirs: tuple[Path, ...]) -> None:
-        """Not built yet."""
+    @property
+    def runs(self) -> tuple[Path, ...]:
+        """The runs that are compared, in their order."""
+        return tuple(self._places)
+
+    @property
+    def numbers(self) -> dict[Path, int]:
+        """The number that a run's colour and marker come from."""
+        return dict(self._places)
+
+    # -- which runs
+
+    def show_runs(self, run_dirs: Sequence[Path]) -> None:
+        """Compare these runs; those that are compared already keep their colours and what was read of them."""
+        if len(set(run_dirs)) > comparing.MOST:
+            self.crild.tell(
+                f"the first {comparing.MOST} of {len(set(run_dirs))} runs are compared: more cannot be told apart",
+                "warning",
+            )
+        self._places = comparing.assigned(self._places, run_dirs)
+        for run_dir in [run_dir for run_dir in self._watchers if run_dir not in self._places]:
+            self._watchers.pop(run_dir).stop()
+            self._seen.pop(run_dir, None)
+        self._finals = [final for final in self._finals if final.run_dir in self._places]
+        self._watch()
+        self._stale = True
+        self._arrange()
+        self._draw_curves()
+        self._draw_tables()
+        self._read_finals(self.runs)
+
+    def _watch(self) -> None:
+        for run_dir in self._places:
+            if run_dir not in self._watchers:
+                self._watchers[run_dir] = RunWatcher(run_dir, lambda seen: self.post_message(RunSeen(seen)))
+                self._watchers[run_dir].start()
+
+    def _stop(self) -> None:
+        for watcher in self._watchers.values():
+            watcher.stop()
+        self._watchers.clear()
+
+    def on_screen_resume(self) -> None:
+        """Watch again; where nothing was chosen yet, take what is marked in Runs."""
+        super().on_screen_resume()
+        if not self._places:
+            marked = [entry.path for entry in self.crild.runs.entries if entry.id in self.crild.kept.marked]
+            if marked:
+                self.show_runs(marked)
+        elif not self._watchers:
+            self._watch()
+            self._read_finals(self.runs)
+
+    def on_screen_suspend(self) -> None:
+        """Watch no more when another mode is shown; a dialog over this one changes nothing."""
+        if self.crild.current_mode != self.MODE:
+            self._stop()
+
+    def on_unmount(self) -> None:
+        """Let the watchers end."""
+        self._stop()
+
+    def action_drop(self) -> None:
+        """Take the chosen run out of the comparison."""
+        gone = self.query_one("#finals", Lines).chosen
+        if gone is not None:
+            self.show_runs([run_dir for run_dir in self._places if run_dir != gone])
+
+    # -- curves
+
+    @on(RunSeen)
+    def _run_seen(self, message: RunSeen) -> None:
+        seen = message.snapshot
+        if seen.run_dir not in self._places:
+            return
+        before = self._seen.get(seen.run_dir)
+        self._seen[seen.run_dir] = seen
+        self._stale = True
+        if before is not None and _reached(before) != _reached(seen):
+            self._read_finals(self.runs)
+
+    def _draw_curves(self) -> None:
+        if not self._stale or self.crild.current_mode != self.MODE:
+            return
+        self._stale = False
+        known = [run_dir for run_dir in self._places if run_dir in self._seen]
+        names = dict(zip(self._places, comparing.labels(self.runs), strict=True))
+        self.query_one(Panels).show(
+            [Source(self._seen[run_dir], names[run_dir], self._places[run_dir]) for run_dir in known]
+        )
+
+    # -- tables
+
+    @work(thread=True, exclusive=True, group="finals")
+    def _read_finals(self, run_dirs: Sequence[Path]) -> None:
+        finals, worker = [read_final(run_dir) for run_dir in run_dirs], get_current_worker()
+
+        def show() -> None:
+            if not worker.is_cancelled:
+                self._finals = finals
+                self._draw_tables()
+
+        self.app.call_from_thread(show)
+
+    def _draw_tables(self) -> None:
+        finals = [final for final in self._finals if final.run_dir in self._places]
+        numbers = [self._places[final.run_dir] for final in finals]
+        self._sheet = sheet(finals)
+        dark = self.app.current_theme.dark
+        table = comparing.sheet_lines(self._sheet, finals, numbers, dark=dark) if finals else []
+        different = comparing.difference_lines(finals, numbers, dark=dark)
+        heading = Line(Text("Settings that differ", "bold underline"))
+        self.query_one("#differences", Lines).show([heading, *different] if different else [])
+        below = [] if self.has_class("-wide") or not different else [Line(Text()), heading, *different]
+        self.query_one("#finals", Lines).show([*table, *below])
+
+    def on_resize(self, event: events.Resize) -> None:
+        """The differences stand beside the table where there is room."""
+        self.set_class(event.size.width >= WIDE and event.size.height >= HIGH, "-wide")
+        self.set_class(event.size.height < LOW, "-low")
+        self._draw_tables()
+
+    def _arrange(self) -> None:
+        self.set_class(not self._places, "-page")
+        for view in VIEWS[1:]:
+            self.set_class(self._view == view, f"-{view}")
+        if self._places and self._view == "tables":
+            self.query_one("#finals", Lines).focus()
+        elif self._places:
+            self.query_one(Panels).focus_panel()
+
+    @on(Panels.Enlarged)
+    def _enlarged(self, event: Panels.Enlarged) -> None:
+        self.set_class(event.enlarged, "-enlarged")
+
+    def action_row(self, by: int) -> None:
+        """Choose another run in the table, while the keys of the curves stay at hand."""
+        self.query_one("#finals", Lines).action_move(by)
+
+    def action_view(self) -> None:
+        """Curves and tables, tables alone, curves alone."""
+        self._view = VIEWS[(VIEWS.index(self._view) + 1) % len(VIEWS)]
+        self._arrange()
+
+    def action_watch(self) -> None:
+        """Show the chosen run in Live."""
+        if (run_dir := self.query_one("#finals", Lines).chosen) is not None:
+            self.post_message(WatchRun(run_dir))
+
+    @on(Lines.Activated)
+    def _activated(self, event: Lines.Activated) -> None:
+        self.post_message(WatchRun(event.run_dir))
+
+    # -- taking the table away
+
+    def action_format(self) -> None:
+        """Choose the next format."""
+        names = list(FORMATS)
+        self._format = names[(names.index(self._format) + 1) % len(names)]
+        self.crild.tell(f"the table is copied and written as {self._format}")
+
+    @property
+    def table(self) -> str:
+        """The table in the present format."""
+        return FORMATS[self._format][1](self._sheet)
+
+    def action_copy(self) -> None:
+        """Copy the table, and show it, since not every terminal takes it."""
+        if not self._sheet.rows:
+            self.crild.tell("there is no table to copy yet", "warning")
+            return
+        self.app.copy_to_clipboard(self.table)
+        self.app.push_screen(
+            TextScreen(
+                self.table,
+                f"{self._format}, copied",
+                "Escape closes. Not copied? Select it with Shift and mouse",
+            )
+        )
+
+    def action_write(self) -> None:
+        """Ask for a file and write the table to it."""
+        if self.crild.readonly or not self._sheet.rows:
+            if self.crild.readonly:
+                self.crild.act(str)
+            else:
+                self.crild.tell("there is no table to write yet", "warning")
+            return
+        ending, text = FORMATS[self._format][0], self.table
+
+        def answered(name: str | None) -> None:
+            if name is not None:
+                self._write(name, text)
+
+        self.app.push_screen(Ask(f"Write the {self._format} table to which file?", f"comparison.{ending}"), answered)
+
+    @work(thread=True, group="write")
+    def _write(self, name: str, text: str) -> None:
+        try:
+            path = named_file(name)
+        except UsageError as error:
+            self.app.call_from_thread(self.crild.tell, str(error), "error")
+            return
+        if not path.exists():
+            self.app.call_from_thread(self.crild.act, lambda: write_file(path, text))
+            return
+
+        def answered(sure: bool | None) -> None:
+            if sure:
+                self.crild.act(lambda: write_file(path, text, overwrite=True))
+
+        question = f"{one_line(str(path))} exists already. Overwrite it?"
+        self.app.call_from_thread(self.app.push_screen, Confirm(question, "Overwrite"), answered)
+
+
+def _reached(seen: RunSnapshot) -> tuple[object, ...]:
+    status = seen.entry.status
+    return (seen.entry.state, *((status.last, status.teacher, status.attempt) if status else ()))

@@ -1,26 +1,354 @@
-"""The Runs mode."""
+"""The Runs mode: every run of the folder, found, sorted, marked, annotated, stopped and taken away."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import ClassVar
 
+from rich.text import Text
+from textual import events, on, work
 from textual.app import ComposeResult
-from textual.widgets import Static
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.timer import Timer
+from textual.widgets import Input, Label, Static
+from textual.worker import get_current_worker
 
-from crild_tui.screens.base import ModeScreen
+from crild_tui import filtering, listing
+from crild_tui.about_list import page_instead, summary
+from crild_tui.about_run import About, detail, panel, read_about
+from crild_tui.kept import Kept, KeptFile, Kind, read_kept
+from crild_tui.messages import CompareRuns, WatchRun
+from crild_tui.screens.acting import ActingScreen
+from crild_tui.watch.snapshots import RunsSnapshot
+from crild_tui.widgets.run_table import RunTable
+from engine.errors import CrildError
+from engine.record.run import RunEntry
+
+WIDE, HIGH = 150, 24
+"""Cells and lines from which a panel stands beside the list."""
+LOW = 16
+"""Lines below which only one line is said about the selected run."""
+PAUSE = 0.15
+"""Seconds that the cursor must rest before the files of a run are read."""
+MANY = 3000
+"""Runs from which a filter works in a thread."""
+TICK = 5.0
+"""Seconds between two looks at the clock, for the ages."""
 
 
-class RunsScreen(ModeScreen):
-    """Not built yet."""
+class RunsScreen(ActingScreen):
+    """The list of runs, a filter above it, and what is known of the selected one below or beside it."""
 
     MODE = "runs"
+    DEFAULT_CSS = """
+    RunsScreen {
+        #filter-line { height: 1; display: none; background: $surface; }
+        #filter-line.-shown { display: block; }
+        #filter-line Label { width: auto; color: $accent; text-style: bold; }
+        #filter { width: 1fr; }
+        #summary { height: 1; padding: 0 1; color: $foreground-muted; }
+        #summary.-problem { color: $error; text-style: bold; }
+        #page { display: none; height: 1fr; padding: 1 2; }
+        #body { height: 1fr; }
+        #side { display: none; width: 30%; max-width: 84; padding: 0 1; border-left: solid $panel; }
+        #detail { height: 3; padding: 0 1; background: $surface; }
+        &.-low #detail { height: 1; }
+        &.-wide #detail { display: none; }
+        &.-wide #side { display: block; }
+        &.-page #page { display: block; }
+        &.-page #body, &.-page #detail { display: none; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "filter", "Filter", key_display="/", id="runs.filter"),
+        Binding("escape", "clear", "Clear the filter", id="runs.clear", show=False),
+        Binding("space", "mark", "Mark", id="runs.mark"),
+        Binding("c", "compare", "Compare", id="runs.compare"),
+        Binding("u", "unmark", "Unmark all", id="runs.unmark", show=False),
+        Binding("o", "sort", "Sort", id="runs.sort"),
+        Binding("O", "reverse", "Sort the other way", id="runs.reverse", show=False),
+        Binding("p", "pin", "Pin to the top", id="runs.pin", show=False),
+        Binding("h", "hide", "Hide", id="runs.hide", show=False),
+        Binding("H", "show_hidden", "Show hidden runs", id="runs.show_hidden", show=False),
+        Binding("f", "follow", "Follow the newest", id="runs.follow", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._where = filtering.RunFilter()
+        self._wrong: str | None = None
+        self._order = listing.Order()
+        self._show_hidden = False
+        self._about: About | None = None
+        self._read_for: tuple[object, ...] = ()
+        self._rest: Timer | None = None
+        self._file: KeptFile | None = None
 
     def content(self) -> ComposeResult:
-        """Nothing yet."""
-        yield Static("runs")
+        """The filter, the list, and what is said about the selected run."""
+        with Horizontal(id="filter-line"):
+            yield Label("/")
+            yield Input(placeholder=filtering.HELP, compact=True, id="filter")
+        yield Static(id="summary")
+        yield Static(id="page")
+        with Horizontal(id="body"):
+            yield RunTable(id="table")
+            with VerticalScroll(id="side", can_focus=True):
+                yield Static(id="about")
+        yield Static(id="detail")
 
-    def show_run(self, run_dir: Path) -> None:
-        """Not built yet."""
+    def on_mount(self) -> None:
+        """Read what was kept for this folder, and keep ages true."""
+        self._file = KeptFile(self.crild.runs_dir)
+        self._table.focus()
+        self._read_kept()
+        self.set_interval(TICK, self._tick)
 
-    def show_runs(self, run_dirs: tuple[Path, ...]) -> None:
-        """Not built yet."""
+    @property
+    def _table(self) -> RunTable:
+        return self.query_one("#table", RunTable)
+
+    @property
+    def selected(self) -> RunEntry | None:
+        """The run under the cursor."""
+        return self._table.selected
+
+    # -- what is shown
+
+    def runs_seen(self, snapshot: RunsSnapshot) -> None:
+        """Show the list as it is now."""
+        super().runs_seen(snapshot)
+        self._arrange()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """A panel beside the list where there is room, one line below it where there is little."""
+        width, height = event.size
+        self.set_class(width >= WIDE and height >= HIGH, "-wide")
+        self.set_class(height < LOW, "-low")
+        self.call_after_refresh(self._say)
+
+    def _arrange(self) -> None:
+        """Filter, sort and show; in a thread where a filter has so many runs to go through that a key would wait."""
+        runs, now = self.crild.runs, time.time()
+
+        def arranged() -> listing.Arranged:
+            return listing.arrange(
+                runs.entries, self._where, self._order, self.crild.kept, now, show_hidden=self._show_hidden
+            )
+
+        if self._where.tests and len(runs.entries) > MANY:
+            self._arrange_many(arranged)
+        else:
+            self.workers.cancel_group(self, "arrange")
+            self._show(arranged())
+
+    @work(thread=True, exclusive=True, group="arrange")
+    def _arrange_many(self, arranged: Callable[[], listing.Arranged]) -> None:
+        found, worker = arranged(), get_current_worker()
+
+        def show() -> None:
+            if not worker.is_cancelled:
+                self._show(found)
+
+        self.app.call_from_thread(show)
+
+    def _show(self, found: listing.Arranged) -> None:
+        runs, kept = self.crild.runs, self.crild.kept
+        self._table.show(found.rows, kept, self._order)
+        page = page_instead(runs, found)
+        if self.has_class("-page") != (page is not None):
+            self.set_class(page is not None, "-page")
+            self.call_after_refresh(self._say)  # what is about the selected run has room now
+            if page is None and not self.query_one("#filter", Input).has_focus:
+                self._table.focus()
+        if page is not None:
+            self.query_one("#page", Static).update(page)
+        self._summarize(found)
+        self._say()
+
+    def _summarize(self, found: listing.Arranged) -> None:
+        runs = self.crild.runs
+        line = self.query_one("#summary", Static)
+        wrong = self._wrong or (runs.problem if found.rows else None)
+        line.set_class(wrong is not None, "-problem")
+        if wrong is not None:
+            line.update(Text(listing.one_line(wrong), no_wrap=True, overflow="ellipsis"))
+        else:
+            line.update(
+                summary(runs, found, self.crild.kept, self._where, self.size.width, following=self.crild.following)
+            )
+
+    def _tick(self) -> None:
+        """Ages grow."""
+        if self.is_current and not self.has_class("-page"):
+            self._table.refresh()
+            self._say()
+
+    # -- about the selected run
+
+    @on(RunTable.Selected)
+    def _selected(self) -> None:
+        self._say()
+
+    def _say(self) -> None:
+        entry = self.selected
+        if not self.has_class("-wide"):
+            below = self.query_one("#detail", Static)
+            width, height = below.content_size
+            below.update(Text() if entry is None else detail(entry, time.time(), width, height))
+            return
+        about = self._about if entry is not None and self._about and self._about.run_dir == entry.path else None
+        width = max(self.query_one("#side").size.width - 3, 20)
+        self.query_one("#about", Static).update(Text() if entry is None else panel(entry, about, time.time(), width))
+        wanted = () if entry is None else (entry.path, entry.state, entry.status.attempt if entry.status else 0)
+        if wanted and wanted != self._read_for:
+            self._read_for = wanted
+            if self._rest is not None:
+                self._rest.stop()
+            self._rest = self.set_timer(PAUSE, self._read_selected)
+
+    def _read_selected(self) -> None:
+        if self.selected is not None:
+            self._read_about(self.selected.path)
+
+    @work(thread=True, exclusive=True, group="about")
+    def _read_about(self, run_dir: Path) -> None:
+        about = read_about(run_dir)
+        if not get_current_worker().is_cancelled:
+            self.app.call_from_thread(self._about_read, about)
+
+    def _about_read(self, about: About) -> None:
+        self._about = about
+        self._say()
+
+    # -- filter and order
+
+    def action_filter(self) -> None:
+        """Type a filter."""
+        self.query_one("#filter-line").add_class("-shown")
+        self.query_one("#filter", Input).focus()
+
+    def action_clear(self) -> None:
+        """Let every run be seen again."""
+        self.query_one("#filter", Input).value = ""
+        self.query_one("#filter-line").remove_class("-shown")
+        self._table.focus()
+
+    @on(Input.Changed, "#filter")
+    def _typed(self, event: Input.Changed) -> None:
+        try:
+            self._where, self._wrong = filtering.parse(event.value), None
+        except filtering.FilterError as problem:
+            self._where, self._wrong = filtering.RunFilter(), str(problem)
+        self._arrange()
+
+    @on(Input.Submitted, "#filter")
+    def _taken(self) -> None:
+        if not self.query_one("#filter", Input).value:
+            self.query_one("#filter-line").remove_class("-shown")
+        self._table.focus()
+
+    def on_key(self, event: events.Key) -> None:
+        """From the filter, down goes to the list."""
+        if event.key == "down" and self.query_one("#filter", Input).has_focus:
+            event.stop()
+            self._table.focus()
+
+    def action_sort(self) -> None:
+        """Sort by the next column that is shown."""
+        shown = list(self._table.columns)
+        if shown:
+            at = shown.index(self._order.column) if self._order.column in shown else -1
+            self._sort(listing.Order(shown[(at + 1) % len(shown)]))
+
+    def action_reverse(self) -> None:
+        """Turn the order round."""
+        self._sort(self._order.chosen(self._order.column))
+
+    @on(RunTable.HeadingClicked)
+    def _heading(self, event: RunTable.HeadingClicked) -> None:
+        self._sort(self._order.chosen(event.column))
+
+    def _sort(self, order: listing.Order) -> None:
+        self._order = order
+        self._arrange()
+
+    # -- pin, hide, mark
+
+    @work(thread=True, group="kept")
+    def _read_kept(self) -> None:
+        kept = read_kept(self.crild.runs_dir)
+        self.app.call_from_thread(self._kept_read, kept)
+
+    def _kept_read(self, kept: Kept) -> None:
+        self.crild.kept = kept
+        self._arrange()
+
+    def _keep(self, kind: Kind, ids: Iterable[str], on: bool) -> None:
+        """Change what is kept: at once on the screen, and soon in the file."""
+        change = (kind, tuple(ids), on)
+        self.crild.kept = self.crild.kept.put(*change)
+        self._arrange()
+        if self._file is not None and not self.crild.readonly:
+            self._file.take(change)
+            self._write_kept(self._file)
+
+    @work(thread=True, group="kept")
+    def _write_kept(self, file: KeptFile) -> None:
+        try:
+            file.write()
+        except CrildError as error:
+            self.app.call_from_thread(self.crild.tell, str(error), "warning")
+
+    def _toggle(self, kind: Kind) -> None:
+        if self.selected is not None:
+            self._keep(kind, [self.selected.id], self.selected.id not in self.crild.kept.of(kind))
+
+    def action_mark(self) -> None:
+        """Mark or unmark, and go on to the next row."""
+        self._toggle("marked")
+        self._table.action_move(1)
+
+    def action_unmark(self) -> None:
+        """Unmark every run."""
+        self._keep("marked", self.crild.kept.marked, on=False)
+
+    def action_pin(self) -> None:
+        """Keep a run at the top, or let it go."""
+        self._toggle("pinned")
+
+    def action_hide(self) -> None:
+        """Take a run out of sight, or back."""
+        self._toggle("hidden")
+
+    def action_show_hidden(self) -> None:
+        """Show hidden runs too, or no more."""
+        self._show_hidden = not self._show_hidden
+        self._arrange()
+
+    def action_compare(self) -> None:
+        """Compare the marked runs."""
+        kept = self.crild.kept
+        marked = [entry.path for entry in self._table.rows if entry.id in kept.marked]
+        marked += [e.path for e in self.crild.runs.entries if e.id in kept.marked and e.path not in marked]
+        if marked:
+            self.post_message(CompareRuns(tuple(marked)))
+        else:
+            self.crild.tell("mark the runs to compare with space first", "warning")
+
+    def action_follow(self) -> None:
+        """Show each new run in Live as it appears, or no more."""
+        self.crild.following = not self.crild.following
+        self.crild.tell(
+            "each new run will be shown in Live" if self.crild.following else "new runs are no longer followed"
+        )
+        self._arrange()
+
+    # -- acting on a run
+
+    @on(RunTable.Activated)
+    def _activated(self, event: RunTable.Activated) -> None:
+        self.post_message(WatchRun(event.entry.path))

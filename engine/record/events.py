@@ -43,7 +43,8 @@ Event = dict[str, Any]
 Place = tuple[int, float]
 """Index of the stage, and steps done in it: what orders the events of a run."""
 
-_CHUNK = 2**20
+_CHUNK = 2**18
+"""Bytes that are decoded at once: some milliseconds, in which no other thread of a screen has its turn."""
 _LONGEST = 16 * 2**20
 """Bytes of a line; a longer one was not written by crild and is passed over."""
 
@@ -316,13 +317,13 @@ def _parse(lines: list[bytes], kinds: frozenset[str] | None) -> list[Event]:
             lines = [line for line in lines if mark in line]
         else:
             lines = [line for line in lines if any(mark in line for mark in marks)]
-    events = _decode(lines)
+    events = decode_events(lines)
     if kinds is None:
         return events
     return [event for event in events if event["kind"] in kinds]
 
 
-def _decode(lines: list[bytes]) -> list[Event]:
+def decode_events(lines: list[bytes]) -> list[Event]:
     """The events among lines: all at once, which is fastest, or one by one where a line is garbage."""
     try:
         return _only_events(_DECODER.decode(f"[{b','.join(lines).decode()}]"), len(lines))

@@ -1,0 +1,118 @@
+"""What a person keeps about a list of runs: pins, hidden runs and marks, in a file of the user's, never in a run."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from engine.errors import RunError
+from engine.record.files import cause, read_json, write_json
+
+SCHEMA_VERSION = 1
+MOST = 10_000
+"""Ids of one kind that are read; a file with more was not written by crild."""
+Kind = Literal["pinned", "hidden", "marked"]
+KINDS: tuple[Kind, ...] = ("pinned", "hidden", "marked")
+Change = tuple[Kind, tuple[str, ...], bool]
+"""A kind, ids of runs, and whether they are added or taken away."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Ids of runs of one folder that were pinned, hidden or marked."""
+
+    pinned: frozenset[str] = frozenset()
+    hidden: frozenset[str] = frozenset()
+    marked: frozenset[str] = frozenset()
+
+    def of(self, kind: Kind) -> frozenset[str]:
+        """The ids of one kind."""
+        return {"pinned": self.pinned, "hidden": self.hidden, "marked": self.marked}[kind]
+
+    def put(self, kind: Kind, ids: Iterable[str], on: bool) -> Kept:
+        """The same with these ids added, or taken away."""
+        changed = self.of(kind) | frozenset(ids) if on else self.of(kind) - frozenset(ids)
+        match kind:
+            case "pinned":
+                return replace(self, pinned=changed)
+            case "hidden":
+                return replace(self, hidden=changed)
+            case "marked":
+                return replace(self, marked=changed)
+
+
+def kept_file(runs_dir: Path) -> Path:
+    """Where it lies for a runs folder: one file for each folder, in the user's state folder."""
+    from platformdirs import user_state_path
+
+    name = hashlib.sha256(str(runs_dir.absolute()).encode(errors="surrogateescape")).hexdigest()[:24]
+    return user_state_path("crild", appauthor=False) / "runs" / f"{name}.json"
+
+
+def read_kept(runs_dir: Path) -> Kept:
+    """What was kept for a runs folder; whatever is missing, damaged or newer reads as nothing."""
+    try:
+        data = read_json(kept_file(runs_dir)) or {}
+    except OSError:  # a part of the path is no folder
+        return Kept()
+    if data.get("schema") != SCHEMA_VERSION:
+        return Kept()
+    return Kept(**{kind: _ids(data.get(kind)) for kind in KINDS})
+
+
+def _ids(value: object) -> frozenset[str]:
+    if not isinstance(value, list):
+        return frozenset()
+    return frozenset(item for item in value[:MOST] if isinstance(item, str) and 0 < len(item) <= 255)
+
+
+class KeptFile:
+    """The file of a runs folder. Changes are taken at once and written in the order in which they came."""
+
+    def __init__(self, runs_dir: Path) -> None:
+        self._runs_dir = runs_dir
+        self._waiting: deque[Change] = deque()
+        self._writing = threading.Lock()
+
+    def take(self, change: Change) -> None:
+        """Take a change that the next `write` writes."""
+        self._waiting.append(change)
+
+    def write(self) -> Kept:
+        """Write what waits, over what another dashboard may have written since; returns what is kept now.
+
+        Ids of runs that are gone are dropped. Raises RunError when it cannot be written.
+        """
+        path = kept_file(self._runs_dir)
+        with self._writing:
+            kept = read_kept(self._runs_dir)
+            while self._waiting:
+                kept = kept.put(*self._waiting.popleft())
+            if self._runs_dir.is_dir():
+                kept = Kept(**{k: frozenset(i for i in kept.of(k) if _there(self._runs_dir, i)) for k in KINDS})
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise RunError(f"pins and marks cannot be kept: {cause(error)}", file=str(path.parent)) from error
+            ids: dict[str, list[str]] = {kind: sorted(map(_utf8, kept.of(kind))) for kind in KINDS}
+            document: dict[str, object] = {"schema": SCHEMA_VERSION, "runs_dir": _utf8(str(self._runs_dir))}
+            write_json(path, document | ids)
+        return kept
+
+
+def _there(runs_dir: Path, name: str) -> bool:
+    if "/" in name or "\0" in name:
+        return False
+    try:
+        return (runs_dir / name).is_dir()
+    except OSError:
+        return True
+
+
+def _utf8(name: str) -> str:
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

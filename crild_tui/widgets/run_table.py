@@ -1,0 +1,257 @@
+"""A table of runs that draws only the rows that can be seen, so that 20,000 runs cost no more than twenty."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from crild_tui import listing
+from crild_tui.kept import Kept
+from engine.record.run import RunEntry
+
+_STATES = {
+    "running": "good", "failed": "bad", "lost": "bad", "unreadable": "bad", "stalled": "warn", "stopping": "warn",
+    "stopped": "warn", "preempted": "warn", "queued": "muted", "created": "muted",
+}  # fmt: skip
+
+
+class RunTable(ScrollView, can_focus=True):
+    """Rows of runs under a heading that stays. The selected run is kept by its id when rows come, go or move."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "run-table--heading", "run-table--cursor", "run-table--good", "run-table--bad", "run-table--warn",
+        "run-table--muted", "run-table--marked",
+    }  # fmt: skip
+    DEFAULT_CSS = """
+    RunTable {
+        height: 1fr; overflow-x: hidden; overflow-y: auto; scrollbar-size-vertical: 1;
+        scrollbar-gutter: stable; background: $background;
+        & > .run-table--heading { background: $panel; color: $foreground; text-style: bold; }
+        & > .run-table--cursor { background: $primary 30%; text-style: bold; }
+        &:focus > .run-table--cursor { background: $primary 45%; }
+        & > .run-table--good { color: $success; }
+        & > .run-table--bad { color: $error; text-style: bold; }
+        & > .run-table--warn { color: $warning; }
+        & > .run-table--muted { color: $foreground-muted; }
+        & > .run-table--marked { color: $accent; text-style: bold; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "Row up", id="table.up", show=False),
+        Binding("down,j", "move(1)", "Row down", id="table.down", show=False),
+        Binding("pageup", "page(-1)", "Page up", id="table.page_up", show=False),
+        Binding("pagedown", "page(1)", "Page down", id="table.page_down", show=False),
+        Binding("home,g", "edge(0)", "First row", id="table.first", show=False),
+        Binding("end,G", "edge(1)", "Last row", id="table.last", show=False),
+        Binding("enter", "activate", "Watch", key_display="enter", id="runs.watch"),
+    ]
+
+    class Selected(Message):
+        """Another run is selected, or what is known of it changed; None when there is none."""
+
+        def __init__(self, entry: RunEntry | None) -> None:
+            super().__init__()
+            self.entry = entry
+
+    class Activated(Message):
+        """A run was chosen by Enter or a double click."""
+
+        def __init__(self, entry: RunEntry) -> None:
+            super().__init__()
+            self.entry = entry
+
+    class HeadingClicked(Message):
+        """A heading was clicked."""
+
+        def __init__(self, column: str) -> None:
+            super().__init__()
+            self.column = column
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._rows: tuple[RunEntry, ...] = ()
+        self._kept = Kept()
+        self._order = listing.Order()
+        self._widths: dict[str, int] = {}
+        self._row = 0
+        self._told: RunEntry | None = None
+
+    # -- what is shown
+
+    @property
+    def rows(self) -> Sequence[RunEntry]:
+        """The runs in their order."""
+        return self._rows
+
+    @property
+    def columns(self) -> dict[str, int]:
+        """The columns that are shown, with their widths."""
+        return self._widths
+
+    @property
+    def selected(self) -> RunEntry | None:
+        """The run under the cursor."""
+        return self._rows[self._row] if self._rows else None
+
+    def show(self, rows: Sequence[RunEntry], kept: Kept, order: listing.Order) -> None:
+        """Show these runs; the selected one stays selected, and stays in its place on the screen."""
+        selected, was = self.selected, self._row
+        self._rows, self._kept, self._order = tuple(rows), kept, order
+        if selected is not None:
+            self._row = self._place_of(selected.id, was)
+        self._row = max(0, min(self._row, len(self._rows) - 1))
+        self._arrange()
+        if self.scroll_offset.y:  # at the top it stays there, so that new runs are seen
+            self.scroll_to(y=self.scroll_offset.y + self._row - was, animate=False)
+        self._into_view()
+        self._tell()
+
+    def _place_of(self, run_id: str, near: int) -> int:
+        """Where a run is now; where it was, if it is gone."""
+        if near < len(self._rows) and self._rows[near].id == run_id:
+            return near
+        return next((place for place, row in enumerate(self._rows) if row.id == run_id), near)
+
+    def select(self, run_id: str) -> bool:
+        """Move the cursor to a run; False where it is not shown."""
+        place = self._place_of(run_id, -1) if self._rows else -1
+        if place < 0 or self._rows[place].id != run_id:
+            return False
+        self._move_to(place)
+        return True
+
+    def _arrange(self) -> None:
+        self._widths = listing.fitting(self._rows, self._room, self._order)
+        self.virtual_size = Size(self._room, len(self._rows) + 1)
+        self.refresh()
+
+    @property
+    def _room(self) -> int:
+        """Cells for a row."""
+        return max(self.scrollable_content_region.width, 0)
+
+    def on_resize(self) -> None:
+        """Other columns may fit."""
+        self._arrange()
+        self._into_view()
+
+    # -- drawing
+
+    def render_line(self, y: int) -> Strip:
+        """One line of the screen: the heading, or the row that stands there now."""
+        width = self._room
+        if y == 0:
+            return self._heading().adjust_cell_length(width, self.get_component_rich_style("run-table--heading"))
+        place = y - 1 + self.scroll_offset.y
+        if place >= len(self._rows):
+            return Strip.blank(width, self.rich_style)
+        here = place == self._row
+        style = self.get_component_rich_style("run-table--cursor") if here else self.rich_style
+        return Strip(self._segments(self._rows[place], style, here=here)).adjust_cell_length(width, style)
+
+    def _heading(self) -> Strip:
+        style = self.get_component_rich_style("run-table--heading")
+        parts = [Segment(" " * listing.GUTTER, style)]
+        for name, width in self._widths.items():
+            arrow = ("▼" if self._order.falling else "▲") if name == self._order.column else ""
+            right = listing.BY_NAME[name].right
+            text = arrow + name if right else name + arrow
+            parts.append(Segment(listing.fitted(text, width, right=right), style + Style(underline=bool(arrow))))
+            parts.append(Segment(" " * listing.GAP, style))
+        return Strip(parts)
+
+    def _segments(self, entry: RunEntry, style: Style, *, here: bool) -> list[Segment]:
+        marked, pinned = entry.id in self._kept.marked, entry.id in self._kept.pinned
+        kept = "▲" if pinned else "–" if entry.id in self._kept.hidden else " "
+        parts = [
+            Segment("▸" if here else " ", style),
+            Segment("●" if marked else " ", style + self._part("marked")),
+            Segment(kept + " ", style + self._part("marked")),
+        ]
+        now = time.time()
+        tone = _STATES.get(entry.state)
+        own = style if tone is None else style + self._part(tone)
+        for name, width in self._widths.items():
+            text = listing.cell(listing.BY_NAME[name], entry, width, now)
+            lost = name == "run" and tone == "bad"
+            parts.append(Segment(text, own if name == "state" or lost else style))
+            parts.append(Segment(" " * listing.GAP, style))
+        return parts
+
+    def _part(self, name: str) -> Style:
+        return self.get_component_rich_style(f"run-table--{name}", partial=True)
+
+    # -- moving
+
+    def action_move(self, rows: int) -> None:
+        """Move the cursor by rows."""
+        self._move_to(self._row + rows)
+
+    def action_page(self, pages: int) -> None:
+        """Move the cursor by pages."""
+        self._move_to(self._row + pages * max(self._page, 1))
+
+    def action_edge(self, last: int) -> None:
+        """Move the cursor to the first or the last row."""
+        self._move_to(len(self._rows) - 1 if last else 0)
+
+    def action_activate(self) -> None:
+        """Choose the selected run."""
+        if self.selected is not None:
+            self.post_message(self.Activated(self.selected))
+
+    @property
+    def _page(self) -> int:
+        """Rows that can be seen at once."""
+        return self.scrollable_content_region.height - 1
+
+    def _move_to(self, row: int) -> None:
+        if not self._rows:
+            return
+        before, self._row = self._row, max(0, min(row, len(self._rows) - 1))
+        self._into_view()
+        for changed in {before, self._row}:
+            self.refresh_line(changed + 1)
+        self._tell()
+
+    def _into_view(self) -> None:
+        top = self.scroll_offset.y
+        if self._page > 0 and not top <= self._row < top + self._page:
+            self.scroll_to(y=self._row if self._row < top else self._row - self._page + 1, animate=False)
+
+    def _tell(self) -> None:
+        if self.selected != self._told:
+            self._told = self.selected
+            self.post_message(self.Selected(self.selected))
+
+    # -- the mouse
+
+    def on_click(self, event: events.Click) -> None:
+        """Click selects, double click chooses, a heading sorts."""
+        if event.y == 0:
+            if (name := self._column_at(event.x)) is not None:
+                self.post_message(self.HeadingClicked(name))
+            return
+        row = event.y - 1 + self.scroll_offset.y
+        if row < len(self._rows):
+            self._move_to(row)
+            if event.chain == 2:
+                self.action_activate()
+
+    def _column_at(self, x: int) -> str | None:
+        at = listing.GUTTER
+        for name, width in self._widths.items():
+            if at <= x < at + width + listing.GAP:
+                return name
+            at += width + listing.GAP
+        return None

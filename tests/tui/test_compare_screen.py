@@ -1,0 +1,386 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from crild_tui.app import READONLY
+from crild_tui.curves import Curves
+from crild_tui.picture import Picture
+from crild_tui.screens.compare import CompareScreen
+from crild_tui.screens.dialogs import Confirm
+from crild_tui.screens.text import TextScreen
+from crild_tui.watch.snapshots import RunSnapshot
+from crild_tui.widgets.lines import Lines
+from crild_tui.widgets.panels import Panels
+from engine.record.run import read_run, update_status
+from tests.cli.samples import PRESET, make_run
+from tests.tui.run_entries import HOSTILE
+from tests.tui.screen_driver import Driven, drive, screen_text, until
+
+
+class Watcher:
+    """A watcher that tells what a test wants it to."""
+
+    all: ClassVar[list[Watcher]] = []
+
+    def __init__(self, run_dir: Path, tell: Callable[[RunSnapshot], object], **_: Any) -> None:
+        self.run_dir, self._tell, self.begun, self.ended = run_dir, tell, 0, 0
+        Watcher.all.append(self)
+
+    def start(self) -> None:
+        self.begun += 1
+        self.tell()
+
+    def stop(self) -> None:
+        self.ended += 1
+
+    def tell(self, revision: int = 1) -> None:
+        self._tell(RunSnapshot(self.run_dir, read_run(self.run_dir), Picture(), Curves(), revision=revision))
+
+    @classmethod
+    def working(cls) -> list[str]:
+        return sorted(each.run_dir.name for each in cls.all if each.begun and not each.ended)
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Two seeds of one method, and a third run of another."""
+    Watcher.all = []
+    monkeypatch.setattr("crild_tui.screens.compare.RunWatcher", Watcher)
+    monkeypatch.chdir(tmp_path)
+    folder, made = tmp_path / "runs", []
+    for name, seed, accuracy, layers in (("a", 1, 0.6, 2), ("a", 2, 0.7, 2), ("b", 3, 0.65, 3)):
+        preset = PRESET.replace("seed = 1", f"seed = {seed}").replace("layers = 2", f"layers = {layers}")
+        results = {"student": {"metrics": {"accuracy": accuracy}}, "baseline": None}
+        made.append(make_run(folder, name, seed=seed, method=name, preset=preset, results=results, last=accuracy))
+    return made
+
+
+def screen(app: Driven) -> CompareScreen:
+    found = app.screen_stack[0]
+    assert isinstance(found, CompareScreen)
+    return found
+
+
+def finals(app: Driven) -> Lines:
+    return screen(app).query_one("#finals", Lines)
+
+
+async def compared(app: Driven, pilot: Pilot[None], runs: list[Path]) -> None:
+    screen(app).show_runs(runs)
+    await until(pilot, lambda: all(run.name in finals(app).plain for run in runs))
+
+
+def show(monkeypatch: pytest.MonkeyPatch, runs: list[Path], do: Any, **more: Any) -> None:
+    """Compare runs and do something with the screen."""
+
+    async def begin(app: Driven, pilot: Pilot[None]) -> None:
+        await compared(app, pilot, runs)
+        await do(app, pilot)
+
+    drive(monkeypatch, runs[0].parent, begin, mode="compare", **more)
+
+
+# -- what is shown
+
+
+def test_without_runs_a_page_says_how(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    async def do(app: Driven, pilot: Pilot[None]) -> None:
+        text = screen_text(app)
+        assert "Nothing to compare yet" in text
+        assert "mark the runs to compare" in text
+        for key in ("f", "y", "w", "space", "delete", "enter", "v", "v", "v", "up", "down"):
+            await pilot.press(key)
+            await pilot.pause()
+            assert isinstance(app.screen, CompareScreen)
+
+    drive(monkeypatch, tmp_path / "none", do, mode="compare")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (200, 50), (40, 10)])
+def test_runs_stand_under_their_markers_with_spread_and_differences(
+    monkeypatch: pytest.MonkeyPatch, runs: list[Path], size: tuple[int, int]
+) -> None:
+    async def do(app: Driven, pilot: Pilot[None]) -> None:
+        text = finals(app).plain
+        rows = {line.split()[1]: line for line in text.splitlines() if len(line.split()) > 2}
+        assert rows["a-s1"].split()[0] == "o"
+        assert rows["b-s3"].split()[0] == "+"
+        assert "a: mean of 2 seeds" in text
+        assert "0.6500 ± 0.0707" in text
+        assert "teacher" in text
+        assert "majority guess" in text
+        assert "★" in rows["a-s2"]
+        beside = screen(app).query_one("#differences", Lines)
+        different = beside.plain if size[0] == 200 else text
+        assert beside.display == (size[0] == 200)
+        assert "student.layers" in different
+        assert "Settings that differ" in different
+        assert "task.name" not in different
+        panels = screen(app).query_one(Panels)
+        await until(pilot, lambda: len(panels.sources) == 3)
+        assert [(source.label, source.index) for source in panels.sources] == [("a-s1", 0), ("a-s2", 1), ("b-s3", 2)]
+
+    show(monkeypatch, runs, do, size=size)
+
+
+def test_unfinished_runs_say_so_and_move_on(monkeypatch: pytest.MonkeyPatch, runs: list[Path]) -> None:
+    update_status(runs[1], state="stopped")
+
+    async def do(app: Driven, pilot: Pilot[None]) -> None:
+        assert "stopped" in finals(app).plain
+        assert "mean of 1 of 2 seeds" in finals(app).plain
+        update_status(runs[1], state="finished")
+        Watcher.all[1].tell(2)
+        await until(pilot, lambda: "mean of 2 seeds" in finals(app).plain)
+
+    show(monkeypatch, runs, do)
+
+
+def test_runs_that_cannot_be_read_are_shown_with_their_reason(
+    monkeypatch: pytest.MonkeyPatch, runs: list[Path]
+) -> None:
+    hostile = runs[0].parent / "[bold]x[red]\x1b[31m"
+    hostile.mkdir()
+    (hostile / "status.json").write_text("{")
+    (runs[1] / "preset.toml").write_text("= x")
+    update_status(runs[2], method=HOSTILE, task=HOSTILE)
+
+    async def do(app: Driven, pilot: Pilot[None]) -> None:
+        screen(app).show_runs([*runs, hostile, runs[0].parent / "gone"])
+        await until(pilot, lambda: "gone" in finals(app).plain)
+        text = finals(app).plain + screen_text(app)
+        assert "\x1b" not in text
+        assert "unreadable" in text
+        assert "[bold]x[red]\\x1b[31m: status.json" in text
+        assert "the run's preset cannot be read" in text
+
+    show(monkeypatch, runs, do)
+
+
+# -- which runs
+
+
+def test_a_run_keeps_its_colour_while_others_come_and_go(monkeypatch: pytest.MonkeyPatch, runs: list[Path]) -> None:
+    async def do(app: Driven, pilot: Pilot[None]) -> None:
+        assert screen(app).numbers == {runs[0]: 0, runs[1]: 1, runs[2]: 2}
+        await pilot.press("space")
+        assert screen(app).numbers == {runs[1]: 1, runs[2]: 2}
+        await until(pilot, lambda: "a-s1" not in finals(app).plain)
+        assert Watcher.working() == ["a-s2", "b-s3"]
+        screen(app).show_runs([runs[2], runs[0], runs[1]])
+        assert screen(app).numbers == {runs[2]: 2, runs[0]: 0, runs[1]: 1}
+        assert Watcher.working() == ["a-s1", "a-s2", "b-s3"]
+
+    show(monkeypatch, runs, do)
+
+
+def test_the_last_run_dropped_brings_the_page_back(monkeypatch: pytest.MonkeyPatch, runs: list[Path]) -> None:
+    async def do(app: Driven, pilot: Pilot[None]) -> None:
+        for key, left in (("space", 2), ("delete", 1), ("backspace", 0)):
+            await pilot.press(key)
+            await pilot.pause()
+            assert len(screen(app).runs) == left
+        assert "Nothing to compare yet" in screen_text(app)
+        assert Watcher.working() == []
+
+    show(monkeypatch, runs, do)
+
+
+def test_a_dozen_runs_at_most(monkeypatch: pytest.MonkeyPatch, runs: list[Path]) -> None:
+    many = [make_run(runs[0].parent, f"m{n}", seed=n) for n in range(14)]
+
+    async def do(app: Driven, pilot: Pilot[None]) -> None:
+        screen(app).show_runs(many)
+        assert len(screen(app).runs) == 12
+        assert "the first 12 of 14 runs" in app.told[-1]
+
+    show(monkeypatch, runs, do)
+
+
+def test_watchers_end_when_the_mode_is_left_and_begin_again(monkeypatch: pytest.MonkeyPatch, runs: list[Path]) -> None:
+    async def do(app: Driven, pilot: Pilot[None]) -> None:
+        await pilot.press("y")  # a dialog is no leaving
+        await pilot.pause()
+        assert len(Watcher.working()) == 3
+        await pilot.press("escape")
+        await pilot.pause()
+        assert len(Watcher.all) == 3
+        app.switch_mode("launch")
+        await until(pilot, lambda: Watcher.working() == [])
+        app.switch_mode("compare")
+        await until(pilot, lambda: Watcher.working() == ["a-s1", "a-s2", "b-s3"])
+        assert screen(app).numbers[runs[2]] == 2
+
+    show(monkeypatch, runs, do)
+    assert Watcher.working() == []  # the application has ended
+
+
+def test_marked_runs_come_from_the_list(monkeypatch: pytest.MonkeyPatch, runs: list[Path]) -> None:
+    async def by_key(app: Driven, pilot: Pilot[None]) -> None:
+        await pilot.press("space", "space", "c")
+        await until(pilot, lambda: app.current_mode == "compare" and len(screen(app).runs) == 2)
+
+    async def by_mode(app: Driven, pilot: Pilot[None]) -> None:
+        await pilot.press("space", "4")
+        await until(pilot, lambda: app.current_mode == "compare" and len(screen(app).runs) == 1)
+
+    drive(monkeypatch, runs[0].parent, by_key, follow_messages=True)
+    drive(monkeypatch, runs[0].parent, by_mode, readonly=True)
+
+
+def test_a_run_can_be_watched(monkeypatch: pytest.MonkeyPatch, runs: list[Path]) -> None:
+    async def do(app: Driven, pilot: Pilot[None]) -> None:
+        await pilot.press("down", "enter")
+        await pilot.pause()
+        assert app.asked == ["a-s2"]
+        assert "▸ x a-s2" in screen_text(app)
+        await pilot.press("k", "enter", "j", "up")
+        await pilot.pause()
+        assert app.asked == ["a-s2", "a-s1"]
+        assert finals(app).chosen == runs[0]
+        y = next(y for y, line in enumerate(finals(app).lines) if line.run_dir == runs[2])
+        await pilot.press("v")
+        await pilot.pause()
+        await pilot.double_click("#finals", offset=(6, y))
+        await pilot.pause()
+        assert app.asked[-1] == "b-s3"
+
+    show(monkeypatch, runs, do)
+
+
+def test_the_view_goes_round(monkeypatch: pytest.MonkeyPatch, runs: list[Path]) -> None:
+    async def do(app: Driven, pilot: Pilot[None]) -> None:
+        panels, tables = screen(app).query_one(Panels), screen(app).query_one("#tables")
+        for curves, table in ((False, True), (True, False), (True, True)):
+            await pilot.press("v")
+            await pilot.pause()
+            assert (panels.display, tables.display) == (curves, table)
+        await pilot.press("z")
+        await pilot.pause()
+        assert not tables.display  # a panel that is enlarged has all the room
+        await pilot.press("z")
+        await pilot.pause()
+        assert tables.display
+
+    show(monkeypatch, runs, do)
+
+
+def test_the_terminal_may_take_any_size_at_any_time(monkeypatch: pytest.MonkeyPatch, runs: list[Path]) -> None:
+    async def do(app: Driven, pilot: Pilot[None]) -> None:
+        for width, height in ((1, 1), (40, 10), (200, 50), (10, 60), (300, 5), (80, 24)):
+            await pilot.resize_terminal(width, height)
+            await pilot.press("down")
+            await pilot.pause()
+        assert finals(app).chosen == runs[2]
+        assert "mean of 2 seeds" in screen_text(app)
+
+    show(monkeypatch, runs, do)
+
+
+def test_lines_scroll_both_ways(monkeypatch: pytest.MonkeyPatch, runs: list[Path]) -> None:
+    async def do(app: Driven, pilot: Pilot[None]) -> None:
+        await pilot.press("v")
+        await pilot.pause()
+        lines = finals(app)
+        assert lines.has_focus
+        await pilot.press("right", "down", "down", "down", "pagedown")
+        await pilot.pause()
+        assert (lines.scroll_offset.x, lines.scroll_offset.y > 0) == (8, True)
+        await pilot.press("left", "pageup", "pageup", "up")
+        await pilot.pause()
+        assert lines.scroll_offset == (0, 0)
+
+    show(monkeypatch, runs, do, size=(40, 10))
+
+
+# -- taking the table away
+
+
+def test_the_table_is_copied_and_shown_in_each_format(monkeypatch: pytest.MonkeyPatch, runs: list[Path]) -> None:
+    async def do(app: Driven, pilot: Pilot[None]) -> None:
+        for name, words in (
+            ("Markdown", "| a-s1                   |    1 |"),
+            ("CSV", "run,rte,a-s1,1,"),
+            ("LaTeX", r"\begin{tabular}"),
+        ):
+            await pilot.press("y")
+            await pilot.pause()
+            assert isinstance(app.screen, TextScreen)
+            assert words in app.clipboard
+            assert words in screen_text(app)
+            assert f"{name}, copied" in screen_text(app)
+            await pilot.press("escape", "f")
+            await pilot.pause()
+        assert app.told[0] == "the table is copied and written as CSV"
+
+    show(monkeypatch, runs, do, size=(160, 40))
+
+
+def test_the_table_is_written_and_nothing_overwritten_unasked(
+    monkeypatch: pytest.MonkeyPatch, runs: list[Path], tmp_path: Path
+) -> None:
+    async def do(app: Driven, pilot: Pilot[None]) -> None:
+        await pilot.press("w")
+        await pilot.pause()
+        assert app.screen.query_one(Input).value == "comparison.md"
+        await pilot.press("enter")
+        target = tmp_path / "comparison.md"
+        await until(pilot, lambda: app.told == [f"written to {target}"])
+        assert target.read_text().startswith("| run ")
+        target.write_text("mine")
+        await pilot.press("w", "enter")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        assert "exists already" in screen_text(app)
+        await pilot.press("n")
+        await pilot.pause()
+        assert target.read_text() == "mine"
+        await pilot.press("w", "enter")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await pilot.press("y")
+        await until(pilot, lambda: len(app.told) == 2)
+        assert target.read_text().startswith("| run ")
+
+    show(monkeypatch, runs, do)
+
+
+def test_a_file_that_cannot_be_written_is_said(monkeypatch: pytest.MonkeyPatch, runs: list[Path]) -> None:
+    async def do(app: Driven, pilot: Pilot[None]) -> None:
+        for name, words in (("no/such/folder.md", "does not exist"), ("runs", "is a folder"), (" ", "needs a name")):
+            await pilot.press("w")
+            await pilot.pause()
+            app.screen.query_one(Input).value = name
+            app.told.clear()
+            await pilot.press("enter")
+            await until(pilot, lambda: app.told)
+            assert words in app.told[-1]
+
+    show(monkeypatch, runs, do)
+
+
+def test_readonly_writes_nothing(monkeypatch: pytest.MonkeyPatch, runs: list[Path]) -> None:
+    async def do(app: Driven, pilot: Pilot[None]) -> None:
+        await pilot.press("w")
+        await pilot.pause()
+        assert app.told == [READONLY]
+        assert isinstance(app.screen, CompareScreen)
+
+    show(monkeypatch, runs, do, readonly=True)
+
+
+def test_another_theme_redraws_the_markers(monkeypatch: pytest.MonkeyPatch, runs: list[Path]) -> None:
+    async def do(app: Driven, pilot: Pilot[None]) -> None:
+        def colour() -> str:
+            line = next(line for line in finals(app).lines if line.run_dir == runs[0])
+            return str(line.text.spans[0].style)
+
+        before = colour()
+        app.theme = "crild-light"
+        await until(pilot, lambda: colour() != before)
+
+    show(monkeypatch, runs, do)

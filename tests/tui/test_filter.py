@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crild_tui.filtering import FilterError, parse
+from crild_tui.kept import Kept
+from engine.record.run import RunEntry
+from tests.tui.run_entries import HOSTILE, NOW, entry
+
+RUNS = (
+    entry("rte-crild-s1", last=0.67, tags=("good", "paper"), note="with warm-up", age=30.0),
+    entry("rte-kd-s2", "failed", method="kd", seed=2, last=0.71, age=86_400.0 * 3),
+    entry(
+        "mnli-kd-s3", "running", task="mnli", method="kd", preset="kd+mnli", seed=3, last=None, teacher=0.84, done=15
+    ),
+    entry("cola-crild-s1", "lost", task="cola", last=-0.1, note="a: b"),
+    entry("half", "unreadable"),
+)
+
+
+def found(text: str, kept: Kept | None = None) -> list[str]:
+    where = parse(text)
+    return [run.id for run in RUNS if where.matches(run, kept or Kept(), NOW)]
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ("", [run.id for run in RUNS]),
+        ("   ", [run.id for run in RUNS]),
+        ("crild", ["rte-crild-s1", "rte-kd-s2", "cola-crild-s1"]),  # the preset of the second is crild+rte
+        ("CRILD warm", ["rte-crild-s1"]),
+        ("paper", ["rte-crild-s1"]),
+        ("!kd", ["rte-crild-s1", "cola-crild-s1", "half"]),
+        ("-kd", ["rte-crild-s1", "cola-crild-s1", "half"]),
+        ('"a: b"', ["cola-crild-s1"]),
+        ('note:"warm-up"', ["rte-crild-s1"]),
+        ("state:failed", ["rte-kd-s2"]),
+        ("state:fail,los", ["rte-kd-s2", "cola-crild-s1"]),
+        ("!state:finished !state:unreadable task:rte", ["rte-kd-s2"]),
+        ("task:mnli", ["mnli-kd-s3"]),
+        ("method:kd", ["rte-kd-s2", "mnli-kd-s3"]),
+        ("preset:kd", ["mnli-kd-s3"]),
+        ("id:s1", ["rte-crild-s1", "cola-crild-s1"]),
+        ("id:=half", ["half"]),
+        ("tag:goo", ["rte-crild-s1"]),
+        ("tag:=goo", []),
+        ("seed:2,3", ["rte-kd-s2", "mnli-kd-s3"]),
+        ("seed:>1", ["rte-kd-s2", "mnli-kd-s3"]),
+        ("metric:>0.67", ["rte-kd-s2"]),
+        ("metric:>=0.67", ["rte-crild-s1", "rte-kd-s2"]),
+        ("metric:<0", ["cola-crild-s1"]),
+        ("metric:<=-0.1", ["cola-crild-s1"]),
+        ("metric:0.6..0.7", ["rte-crild-s1"]),
+        ("last:0.67", ["rte-crild-s1"]),
+        ("best:0.7", ["rte-crild-s1", "rte-kd-s2", "mnli-kd-s3", "cola-crild-s1"]),  # 0.68 with one digit
+        ("teacher:>0.8", ["mnli-kd-s3"]),
+        ("done:>60%", ["rte-crild-s1", "mnli-kd-s3"]),
+        ("age:<1m", ["rte-crild-s1"]),
+        ("age:>2d", ["rte-kd-s2"]),
+        ("-age:>2d task:rte", ["rte-crild-s1"]),
+    ],
+)
+def test_what_a_filter_finds(text: str, ids: list[str]) -> None:
+    assert found(text) == ids
+
+
+def test_signs_of_the_list_can_be_asked_for() -> None:
+    kept = Kept(pinned=frozenset({"half"}), marked=frozenset({"rte-kd-s2"}))
+    assert found("is:pinned", kept) == ["half"]
+    assert found("is:mark", kept) == ["rte-kd-s2"]
+    assert found("!is:marked !is:pinned", kept) == ["rte-crild-s1", "mnli-kd-s3", "cola-crild-s1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("stat:failed", "did you mean state:?"),
+        ("colour:red", "there are state, task"),
+        ("state:fialed", "did you mean failed?"),
+        ("state:", "state: needs a value, as in state:failed"),
+        ("metric:>high", "metric: 'high' is no figure, write it as metric:>0.8"),
+        ("metric:>", "is no figure"),
+        ("metric:nan", "is no figure"),
+        ("age:<2", "write it as age:<2d"),
+        ("seed:x", "seed: 'x' is no figure"),
+        ("is:nice", "there are pinned, marked, hidden"),
+        (":failed", "a colon needs a key"),
+        ("metric:>\x1b[31m", "\\x1b[31m"),
+    ],
+)
+def test_a_wrong_filter_says_what_would_be_right(text: str, said: str) -> None:
+    with pytest.raises(FilterError) as error:
+        parse(text)
+    assert said in str(error.value)
+
+
+def test_a_sign_alone_is_the_beginning_of_a_filter() -> None:
+    assert found("!") == [run.id for run in RUNS]
+    assert found('crild "') == found("crild")
+
+
+def test_words_from_outside_are_searched_as_they_are() -> None:
+    run: RunEntry = entry(HOSTILE.replace("\n", ""), note=HOSTILE)
+    assert parse("[bold]evil[/bold]").matches(run, Kept(), NOW)
+    assert not parse("nothing").matches(run, Kept(), NOW)
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_a_filter_or_a_sentence(text: str) -> None:
+    try:
+        where = parse(text)
+    except FilterError as error:
+        said = str(error)
+        where = parse("")
+    else:
+        said = ""
+    assert said.isprintable()
+    assert all(where.matches(run, Kept(), NOW) in (True, False) for run in RUNS)
