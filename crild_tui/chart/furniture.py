@@ -93,6 +93,7 @@ def heading(
     canvas: Canvas,
     figure: Figure,
     place: Place,
+    beyond: Sequence[str],
     *,
     roomy: bool,
     focused: bool,
@@ -102,7 +103,7 @@ def heading(
     if end >= 24:
         end -= len(BUTTON)
         canvas.put(0, end, BUTTON, MUTED)
-    for words, look in _notes(figure):
+    for words, look in [*_notes(figure), *((words, MUTED | BOLD) for words in beyond)]:
         if end - cell_len(words) - 2 > canvas.width // 2:
             end -= cell_len(words) + 1
             canvas.put(0, end, words, look)

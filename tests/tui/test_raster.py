@@ -266,6 +266,14 @@ def test_values_that_a_log_scale_hides_are_counted() -> None:
     assert "log" in title
 
 
+def test_spikes_beyond_the_scale_are_told() -> None:
+    curve = [50.0, 40, *(0.3 + 2 * np.exp(-np.arange(200) / 30))]
+    spiky = figure(curve)
+    assert "▲ 50" in text(draw(spiky, 80, 12))[0]
+    assert "▲" not in text(draw(replace(spiky, log=True), 80, 12))[0]
+    assert "▲" not in text(draw(figure(curve[2:]), 80, 12))[0]
+
+
 def test_a_drawing_differs_without_colour() -> None:
     """Two curves have markers of their own, raw curves another look, levels too."""
     x = np.arange(50.0)

@@ -7,7 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crild_tui.chart.scale import Scale, clock, fitted, linear_ticks, short, tick_words, ticks, time_ticks, time_words
+from crild_tui.chart.scale import (
+    Scale,
+    clock,
+    fitted,
+    linear_ticks,
+    short,
+    tick_words,
+    ticks,
+    time_ticks,
+    time_words,
+    without_spikes,
+)
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -140,3 +151,16 @@ def test_there_are_few_moments(a: float, b: float, most: int) -> None:
 
 def test_clock() -> None:
     assert [clock(seconds) for seconds in (0, 62, 3725)] == ["0:00", "1:02", "1:02:05"]
+
+
+def test_spikes_are_cut_off_and_nothing_else() -> None:
+    falling = 0.3 + 2 * np.exp(-np.arange(200) / 30)
+    assert without_spikes(falling) == (falling.min(), falling.max())
+    spiky = falling.copy()
+    spiky[:4] = 40
+    low, high = without_spikes(spiky)
+    assert low == falling.min()
+    assert falling[5] < high < 5
+    assert without_spikes(-spiky) == (-high, -low)
+    assert without_spikes(spiky[:20]) == (spiky[:20].min(), 40)
+    assert without_spikes(np.array([*[1.0] * 99, 5])) == (1, 5)
