@@ -1,26 +1,580 @@
-"""The Live mode."""
+"""The Live mode: one run while it works, or what became of it."""
 
 from __future__ import annotations
 
+import re
+import shlex
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar, Protocol
 
+from rich.console import RenderableType
+from rich.text import Text
+from textual import events, work
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.message import Message
+from textual.timer import Timer
 from textual.widgets import Static
 
+from crild_tui import acts
+from crild_tui.curves import Curves
+from crild_tui.messages import RunSeen
+from crild_tui.picture import Picture, with_status
 from crild_tui.screens.base import ModeScreen
+from crild_tui.screens.dialogs import Ask, Confirm
+from crild_tui.watch.log import LogTail, LogWatcher
+from crild_tui.watch.run import RunWatcher
+from crild_tui.watch.snapshots import RunSnapshot, RunsSnapshot, Said
+from crild_tui.widgets.closing import ClosingView, closing_lines, read_closing
+from crild_tui.widgets.facts import ACTIVE
+from crild_tui.widgets.notice import NoticeBox, fills, how_to_start, notice_of, waiting
+from crild_tui.widgets.panels import Panels, Source
+from crild_tui.widgets.runhead import HIGH, LOW, WIDE, RunHead, Side, head_lines
+from crild_tui.widgets.said import LogPane
+from crild_tui.wording import printable
+from engine.errors import CrildError
+from engine.record.paths import PRESET, STUDENT
+from engine.record.queue import queue_file, read_queue
+from engine.record.run import RunEntry
+
+TICK = 0.5
+"""Seconds between two movements of what moves."""
+WORKS = ("running", "stopping", "stalled", "created")
+"""States of a run that is worth watching before a newer one that has ended."""
+
+
+class Watcher(Protocol):
+    """What shows a run's news."""
+
+    def start(self) -> None:
+        """Begin."""
+
+    def stop(self) -> None:
+        """End soon."""
+
+
+class LogSeen(Message):
+    """The log of a run changed."""
+
+    def __init__(self, run_dir: Path, tail: LogTail) -> None:
+        super().__init__()
+        self.run_dir, self.tail = run_dir, tail
+
+    def can_replace(self, message: Message) -> bool:
+        """Only the newest counts."""
+        return isinstance(message, LogSeen)
+
+
+class Read(Message):
+    """A file of a run was read in a thread: `what` is `closing` or `queue`."""
+
+    def __init__(self, run_dir: Path, what: str, content: RenderableType) -> None:
+        super().__init__()
+        self.run_dir, self.what, self.content = run_dir, what, content
 
 
 class LiveScreen(ModeScreen):
-    """Not built yet."""
+    """Watches a run, acts on it, and says what is wrong with it."""
 
     MODE = "live"
+    DEFAULT_CSS = """
+    LiveScreen {
+        #body { height: 1fr; }
+        #main { width: 1fr; }
+        Panels { height: 1fr; }
+        #empty { display: none; height: 1fr; padding: 1 2; }
+        &.-empty { #head, #body { display: none; } #empty { display: block; } }
+        &.-wide Side { display: block; }
+        &.-closing { Panels { display: none; } ClosingView { display: block; } }
+        &.-fills Panels { display: none; }
+        &.-log LogPane { display: block; }
+        &.-log.-small { Panels, ClosingView, NoticeBox { display: none; } }
+        &.-log.-fills NoticeBox { height: auto; max-height: 50%; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("s", "stop", "Stop", id="live.stop", tooltip="Ask the engine for a checkpoint and its end"),
+        Binding(
+            "K", "kill", "Kill", id="live.kill", tooltip="End the engine at once, without a checkpoint", show=False
+        ),
+        Binding("r", "resume", "Resume", id="live.resume", tooltip="Go on from the last checkpoint"),
+        Binding("m", "messages", "Log", id="live.messages", tooltip="Messages and log, open and closed"),
+        Binding("slash", "search", "Search messages and log", id="live.search", key_display="/", show=False),
+        Binding("t", "closing", "Table", id="live.closing", tooltip="The closing table, open and closed"),
+        Binding("n", "next", "Next run, or next match while searching", id="live.next", show=False),
+        Binding("p", "previous", "Previous run", id="live.previous", show=False),
+        Binding("N", "previous_match", "Previous match while searching", id="live.previous_match", show=False),
+        Binding("o", "folder", "Copy the path of the run's folder", id="live.folder", show=False),
+        Binding("c", "command", "Copy the command that repeats the run", id="live.command", show=False),
+        Binding("escape", "back", "Close the search, the log, the table", id="live.back", show=False),
+    ]
+    WATCHER: ClassVar[Callable[[Path, Callable[[RunSnapshot], object]], Watcher]] = RunWatcher
+    LOG_WATCHER: ClassVar[Callable[[Path, Callable[[LogTail], object]], Watcher]] = LogWatcher
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._run_dir: Path | None = None
+        self._chosen = False
+        self._snapshot: RunSnapshot | None = None
+        self._watcher: Watcher | None = None
+        self._log_watcher: Watcher | None = None
+        self._asked = False
+        self._waits = ""
+        self._announced: dict[Path, set[str]] = {}
+        self._ticks = 0
+        self._timer: Timer | None = None
 
     def content(self) -> ComposeResult:
-        """Nothing yet."""
-        yield Static("live")
+        """Lines above, panels, log, side column; or the page that says how to start."""
+        yield Static(id="empty")
+        yield RunHead()
+        with Horizontal(id="body"):
+            with Vertical(id="main"):
+                yield NoticeBox()
+                yield Panels()
+                yield ClosingView()
+                yield LogPane()
+            yield Side()
+
+    def on_mount(self) -> None:
+        """Begin to move what moves."""
+        self._timer = self.set_interval(TICK, self._tick)
+
+    # -- which run
+
+    @property
+    def run_dir(self) -> Path | None:
+        """The run that is shown."""
+        return self._run_dir
+
+    @property
+    def snapshot(self) -> RunSnapshot | None:
+        """What is known of it."""
+        return self._snapshot
 
     def show_run(self, run_dir: Path) -> None:
-        """Not built yet."""
+        """Show a run that a person chose."""
+        self._chosen = True
+        self._show(run_dir)
 
-    def show_runs(self, run_dirs: tuple[Path, ...]) -> None:
-        """Not built yet."""
+    def _show(self, run_dir: Path) -> None:
+        if run_dir != self._run_dir:
+            self._end_watching()
+            self._run_dir, self._snapshot, self._asked, self._waits = run_dir, None, False, ""
+            self.remove_class("-closing")
+            self.query_one(LogPane).forget()
+            self.query_one(Panels).show([])
+            entry = next((entry for entry in self.crild.runs.entries if entry.path == run_dir), None)
+            self._seen(first_look(run_dir, entry))
+        self.remove_class("-empty")
+        self._begin_to_watch()
+
+    def runs_seen(self, snapshot: RunsSnapshot) -> None:
+        """Take a run where none is shown yet."""
+        super().runs_seen(snapshot)
+        if self._run_dir is None:
+            self._choose(snapshot)
+
+    def _choose(self, snapshot: RunsSnapshot) -> None:
+        """Show the newest run that works, else the newest."""
+        found = newest(snapshot.entries)
+        if found is not None:
+            self._show(found)
+        elif self._run_dir is None:
+            self.add_class("-empty")
+            self.query_one("#empty", Static).update(how_to_start(snapshot.runs_dir, self.keys()))
+
+    def on_screen_resume(self) -> None:
+        """Watch again."""
+        if not self._chosen and self._watcher is None:
+            self._choose(self.crild.runs)
+        self._begin_to_watch()
+        if self._timer is not None:
+            self._timer.resume()
+
+    def on_screen_suspend(self) -> None:
+        """Watch no more, unless it is only a question that stands before the screen."""
+        if self.crild.current_mode != self.MODE:
+            self._end_watching()
+            if self._timer is not None:
+                self._timer.pause()
+
+    def on_unmount(self) -> None:
+        """Let the watchers end."""
+        self._end_watching()
+
+    def _begin_to_watch(self) -> None:
+        if self._run_dir is None or self.crild.current_mode != self.MODE:
+            return
+        if self._watcher is None:
+            self._watcher = type(self).WATCHER(self._run_dir, lambda seen: self.post_message(RunSeen(seen)))
+            self._watcher.start()
+        if self._log_watcher is None and self.has_class("-log"):
+            run_dir = self._run_dir
+            self._log_watcher = type(self).LOG_WATCHER(run_dir, lambda seen: self.post_message(LogSeen(run_dir, seen)))
+            self._log_watcher.start()
+
+    def _end_watching(self) -> None:
+        if self._watcher is not None:
+            self._watcher.stop()
+            self._watcher = None
+        self._close_log()
+
+    def _close_log(self) -> None:
+        if self._log_watcher is not None:
+            self._log_watcher.stop()
+            self._log_watcher = None
+
+    # -- what is seen of it
+
+    def on_run_seen(self, message: RunSeen) -> None:
+        """Show the run as it is now."""
+        message.stop()
+        if message.snapshot.run_dir != self._run_dir:
+            return
+        self._seen(message.snapshot)
+        self.query_one(Panels).show([Source(message.snapshot, printable(message.snapshot.run_dir.name), 0)])
+
+    def on_log_seen(self, message: LogSeen) -> None:
+        """Show the end of the log as it is now."""
+        message.stop()
+        if message.run_dir == self._run_dir:
+            self.query_one(LogPane).show_log(message.tail)
+
+    def _seen(self, snapshot: RunSnapshot) -> None:
+        self._snapshot = snapshot
+        if snapshot.entry.state not in ("running", "created", "queued", "stalled"):
+            self._asked = False
+        if snapshot.entry.state == "queued":
+            self._look_at_queue()
+        self._draw()
+        self._announce(snapshot)
+
+    def _draw(self) -> None:
+        snapshot, now = self._snapshot, time.time()
+        if snapshot is None:
+            return
+        wide = self.has_class("-wide")
+        self._draw_head()
+        notice = notice_of(snapshot, self.keys(), self._waits)
+        full = notice is not None and fills(snapshot)
+        self.set_class(full, "-fills")
+        self.query_one(NoticeBox).show(notice, fills=full)
+        if wide:
+            self.query_one(Side).show(snapshot, now)
+        self.query_one(LogPane).show_said(snapshot.said, now)
+
+    def _draw_head(self) -> None:
+        if self._snapshot is None:
+            return
+        width = max(1, self.size.width - 2)
+        self.query_one(RunHead).show(
+            head_lines(
+                self._snapshot,
+                width,
+                time.time(),
+                asked=self._asked,
+                low=self.size.height < LOW,
+                wide=self.has_class("-wide"),
+            )
+        )
+
+    def _announce(self, snapshot: RunSnapshot) -> None:
+        """Say each alarm once when it begins; of a run that has ended none."""
+        known = self._announced.get(snapshot.run_dir, set())
+        present = {alarm_name(alarm): alarm for alarm in snapshot.alarms}
+        self._announced[snapshot.run_dir] = set(present)
+        if snapshot.entry.state in ACTIVE:
+            for name, alarm in present.items():
+                if name not in known:
+                    self.crild.tell(alarm.text, "error" if alarm.level == "error" else "warning")
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Place things for the present size."""
+        wide = event.size.width >= WIDE and event.size.height >= HIGH
+        self.set_class(wide, "-wide")
+        self.set_class(event.size.height < HIGH, "-small")
+        self.query_one(LogPane).set_class(wide, "-log-only")
+        self._draw()
+        if wide:
+            self.call_after_refresh(self._draw)  # the side column knows its width by then
+
+    def _tick(self) -> None:
+        """Move the sign of what is waited for, and the clock of what goes on."""
+        self._ticks += 1
+        if self._snapshot is None or self._snapshot.entry.state not in ACTIVE:
+            return
+        self.query_one(NoticeBox).tick()
+        if self._ticks % 2 == 0:
+            self._draw_head()
+        if self._ticks % 4 == 0 and self._snapshot.entry.state == "queued":
+            self._look_at_queue()
+
+    def keys(self) -> dict[str, str]:
+        """How the keys are called just now, by the ids of their bindings."""
+        found = {binding.id: binding.key for binding in type(self).BINDINGS if isinstance(binding, Binding)}
+        names = {str(name): self.crild.get_key_display(Binding(key, "")) for name, key in found.items() if name}
+        names["mode.launch"] = "1"
+        for active in self.active_bindings.values():
+            if active.binding.id:
+                names[active.binding.id] = self.crild.get_key_display(active.binding)
+        return names
+
+    # -- reading beside
+
+    @work(thread=True, exclusive=True, group="queue")
+    def _look_at_queue(self) -> None:
+        run_dir = self._run_dir
+        snapshot = self._snapshot
+        status = snapshot.entry.status if snapshot is not None else None
+        if run_dir is None or status is None or status.queue is None:
+            return
+        try:
+            record = read_queue(queue_file(run_dir.parent, status.queue))
+        except CrildError:
+            return  # the queue is gone: the next look at the run says what became of it
+        self.post_message(Read(run_dir, "queue", waiting(record, run_dir.name)))
+
+    @work(thread=True, exclusive=True, group="closing")
+    def _read_closing(self, run_dir: Path) -> None:
+        try:
+            content: RenderableType = closing_lines(
+                read_closing(run_dir), run_dir, student=(run_dir / STUDENT).is_dir()
+            )
+        except CrildError as error:
+            content = Text(printable(str(error)))
+        self.post_message(Read(run_dir, "closing", content))
+
+    def on_read(self, message: Read) -> None:
+        """Show what a thread has read."""
+        message.stop()
+        if message.run_dir != self._run_dir:
+            return
+        if message.what == "closing":
+            self.query_one(ClosingView).show(message.content)
+        elif self._waits != str(message.content):
+            self._waits = str(message.content)
+            self._draw()
+
+    # -- acting
+
+    def _may_act(self) -> RunSnapshot | None:
+        """The run to act on; None, with a sentence, where there is none or nothing may be changed."""
+        if self._snapshot is None:
+            self.crild.tell("there is no run here to act on", "warning")
+            return None
+        if self.crild.readonly:
+            self.crild.act(lambda: "")  # it says why not
+            return None
+        return self._snapshot
+
+    def _refuse(self, snapshot: RunSnapshot, verb: str) -> bool:
+        """Say why a run cannot be stopped or killed, if it cannot."""
+        state, name = snapshot.entry.state, snapshot.run_dir.name
+        if state in ACTIVE:
+            return False
+        why = f"{name} is {state}: there is nothing to {verb}"
+        if state in ("lost", "stopped", "preempted", "failed"):
+            why += f"; {self.keys()['live.resume']} resumes it"
+        self.crild.tell(why, "warning")
+        return True
+
+    def action_stop(self) -> None:
+        """Ask for a checkpoint and the end."""
+        snapshot = self._may_act()
+        if snapshot is None or self._refuse(snapshot, "stop"):
+            return
+        if self._asked or snapshot.entry.state == "stopping":
+            kill = self.keys()["live.kill"]
+            self.crild.tell(f"{snapshot.run_dir.name} was asked to stop already; {kill} kills it", "warning")
+            return
+        run_dir = snapshot.run_dir
+        self._set_asked(run_dir, True)
+
+        def stop() -> str:
+            try:
+                return acts.stop(run_dir)
+            except CrildError:
+                self.crild.call_from_thread(self._set_asked, run_dir, False)
+                raise
+
+        self.crild.act(stop)
+
+    def _set_asked(self, run_dir: Path, asked: bool) -> None:
+        if run_dir == self._run_dir:
+            self._asked = asked
+            self._draw_head()
+
+    def action_kill(self) -> None:
+        """End the engine at once, after a question."""
+        snapshot = self._may_act()
+        if snapshot is None or self._refuse(snapshot, "kill"):
+            return
+        run_dir = snapshot.run_dir
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self.crild.act(lambda: acts.kill(run_dir))
+
+        question = f"Kill {printable(run_dir.name)}? Its engine ends at once, and the steps since its last checkpoint are lost."
+        self.app.push_screen(Confirm(question, yes="Kill", no="Leave it"), answered)
+
+    def action_resume(self) -> None:
+        """Go on; a finished run asks what makes it longer."""
+        snapshot = self._may_act()
+        if snapshot is None:
+            return
+        state, run_dir = snapshot.entry.state, snapshot.run_dir
+        if state in ACTIVE:
+            self.crild.tell(f"{run_dir.name} is {state}: there is nothing to resume", "warning")
+        elif state == "finished":
+            self._lengthen(snapshot)
+        else:
+            self.crild.act(lambda: acts.resume(run_dir))
+
+    def _lengthen(self, snapshot: RunSnapshot) -> None:
+        run_dir = snapshot.run_dir
+        stages = [name for name in snapshot.picture.names if name not in ("teacher", "baseline")]
+        stage = stages[-1] if stages else "kd"
+
+        def answered(text: str | None) -> None:
+            if text is not None and text.strip():
+                changes = tuple(text.split())
+                self.crild.act(lambda: acts.resume(run_dir, changes))
+
+        question = (
+            f"{printable(run_dir.name)} is finished. What makes it longer? As in stage.{printable(stage)}.epochs=8"
+        )
+        self.app.push_screen(Ask(question, f"stage.{stage}.epochs=", "stage.kd.epochs=8"), answered)
+
+    # -- looking
+
+    def action_folder(self) -> None:
+        """Copy the path of the run's folder."""
+        if self._run_dir is None:
+            self.crild.tell("there is no run here", "warning")
+        else:
+            self._copy(str(self._run_dir))
+
+    def action_command(self) -> None:
+        """Copy the command line that repeats the run."""
+        if self._run_dir is None:
+            self.crild.tell("there is no run here", "warning")
+        else:
+            self._copy(f"crild run {shlex.quote(str(self._run_dir / PRESET))}")
+
+    def _copy(self, text: str) -> None:
+        self.app.copy_to_clipboard(text)
+        self.crild.tell(f"copied: {text}")
+
+    def action_messages(self) -> None:
+        """Open or close messages and log."""
+        self._open_log(not self.has_class("-log"))
+
+    def _open_log(self, opened: bool) -> None:
+        if self._run_dir is None:
+            self.crild.tell("there is no run here", "warning")
+            return
+        self.set_class(opened, "-log")
+        pane = self.query_one(LogPane)
+        if opened:
+            self._begin_to_watch()
+            pane.log_view.focus()
+        else:
+            self._close_log()
+            if pane.searching:
+                pane.end_search()
+            self.query_one(Panels).focus()
+
+    def action_search(self) -> None:
+        """Search messages and log."""
+        self._open_log(True)
+        if self._run_dir is not None:
+            self.query_one(LogPane).ask()
+
+    def action_next(self) -> None:
+        """The next match while searching, else the next older run."""
+        pane = self.query_one(LogPane)
+        if pane.searching and pane.words:
+            pane.step(1)
+        else:
+            self._go(1)
+
+    def action_previous_match(self) -> None:
+        """The match before."""
+        pane = self.query_one(LogPane)
+        if pane.searching and pane.words:
+            pane.step(-1)
+        else:
+            self.crild.tell(f"nothing is searched: {self.keys()['live.search']} searches messages and log", "warning")
+
+    def action_previous(self) -> None:
+        """The next newer run."""
+        self._go(-1)
+
+    def _go(self, by: int) -> None:
+        paths = [entry.path for entry in self.crild.runs.entries]
+        if not paths:
+            self.crild.tell("there is no other run", "warning")
+            return
+        if self._run_dir not in paths:
+            self.show_run(paths[0])
+            return
+        place = paths.index(self._run_dir) + by
+        if 0 <= place < len(paths):
+            self.show_run(paths[place])
+        else:
+            self.crild.tell("this is the oldest run" if by > 0 else "this is the newest run", "warning")
+
+    def action_closing(self) -> None:
+        """Open or close the closing table."""
+        if self._snapshot is None or self._run_dir is None:
+            self.crild.tell("there is no run here", "warning")
+            return
+        if not self.has_class("-closing") and self._snapshot.entry.state != "finished":
+            self.crild.tell(
+                f"{self._run_dir.name} is {self._snapshot.entry.state}: its closing table comes when it has finished",
+                "warning",
+            )
+            return
+        self.toggle_class("-closing")
+        if self.has_class("-closing"):
+            self.query_one(ClosingView).show(Text("reading the results..."))
+            self.query_one(ClosingView).focus()
+            self._read_closing(self._run_dir)
+        else:
+            self.query_one(Panels).focus()
+
+    def action_back(self) -> None:
+        """Close what was opened last."""
+        pane = self.query_one(LogPane)
+        if pane.searching:
+            pane.end_search()
+        elif self.has_class("-log"):
+            self._open_log(False)
+        elif self.has_class("-closing"):
+            self.action_closing()
+
+
+def first_look(run_dir: Path, entry: RunEntry | None) -> RunSnapshot:
+    """What the list of runs knows of a run, until its files were read."""
+    entry = entry or RunEntry(run_dir, None, "created")
+    picture = Picture(state=entry.state)
+    if entry.status is not None:
+        picture = with_status(picture, entry.status, entry.state)
+    return RunSnapshot(run_dir, entry, picture, Curves())
+
+
+def newest(entries: tuple[RunEntry, ...]) -> Path | None:
+    """Of runs, the newest first, the first that works, else the first."""
+    working = next((entry for entry in entries if entry.state in WORKS), None)
+    found = working or (entries[0] if entries else None)
+    return None if found is None else found.path
+
+
+def alarm_name(alarm: Said) -> str:
+    """What an alarm is about, whatever the figures in its sentence are by now."""
+    return f"{alarm.level} {re.sub(r'[0-9][0-9.,:]*', '#', alarm.text)}"

@@ -1,0 +1,104 @@
+"""What stands around the panels of one run: a few lines above them, and at the side where there is room."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widgets import Static
+
+from crild_tui.watch.snapshots import RunSnapshot
+from crild_tui.widgets.facts import facts_line, facts_rows, losses, origin, pace, scores, title_line
+from crild_tui.widgets.lines import Line, Lines
+from crild_tui.widgets.progress import stage_line, stage_rows, stages_of
+from crild_tui.widgets.said import message_lines
+from crild_tui.wording import printable
+
+WIDE, HIGH = 150, 32
+"""Columns and rows from which there is room for a side column."""
+LOW = 18
+"""Rows below which the lines above the panels are as few as can be."""
+MOST_ALARMS = 3
+
+
+def head_lines(
+    snapshot: RunSnapshot, width: int, now: float, *, asked: bool = False, low: bool = False, wide: bool = False
+) -> list[Content]:
+    """The lines above the panels: run and state, origin, stages, figures, then one for each alarm."""
+    title = title_line(snapshot, width, now, asked=asked)
+    stages = stage_line(stages_of(snapshot.picture), width)
+    if low:
+        lines = [title, stages]
+    elif wide:
+        lines = [title, facts_line(origin(snapshot), width)]
+    else:
+        lines = [title, facts_line(origin(snapshot), width), stages,
+                 facts_line([*scores(snapshot), *pace(snapshot)], width)]  # fmt: skip
+    return [line for line in lines if line.plain.strip()] + alarm_lines(snapshot, width)
+
+
+def alarm_lines(snapshot: RunSnapshot, width: int) -> list[Content]:
+    """A line for each thing that is wrong just now."""
+    return [
+        Content.styled(
+            f" ! {' '.join(printable(alarm.text).split())} ",
+            "$error bold reverse" if alarm.level == "error" else "$warning bold reverse",
+        ).truncate(max(1, width), ellipsis=True)
+        for alarm in snapshot.alarms[:MOST_ALARMS]
+    ]
+
+
+class RunHead(Static):
+    """Draws the lines above the panels."""
+
+    DEFAULT_CSS = "RunHead { height: auto; padding: 0 1; background: $surface; }"
+
+    def __init__(self) -> None:
+        super().__init__(id="head")
+        self._drawn: list[Content] = []
+
+    def show(self, lines: list[Content]) -> None:
+        """Draw, if anything has changed."""
+        if len(lines) == len(self._drawn) and all(a.is_same(b) for a, b in zip(lines, self._drawn, strict=True)):
+            return
+        grown = len(lines) != len(self._drawn)
+        self._drawn = lines
+        self.update(Content("\n").join(lines), layout=grown)
+
+
+class Side(Vertical):
+    """The column at the side: progress, figures, messages."""
+
+    DEFAULT_CSS = """
+    Side {
+        width: 50; display: none; border-left: solid $panel; padding: 0 1;
+        Static { height: auto; margin-bottom: 1; }
+        Lines { height: 1fr; }
+        .title { text-style: bold; margin: 0; color: $foreground-muted; }
+    }
+    """
+
+    def compose(self) -> ComposeResult:
+        """Progress, figures, messages."""
+        for name, title in (("stages", "Progress"), ("scores", "Dev metric"), ("pace", "Training")):
+            yield Static(title, classes="title", id=f"{name}-title")
+            yield Static(id=name)
+        yield Static("Messages", classes="title")
+        yield Lines(id="side-messages")
+
+    def show(self, snapshot: RunSnapshot, now: float) -> None:
+        """Draw a snapshot."""
+        width = max(10, self.content_region.width or 46)
+        rows = {
+            "stages": stage_rows(stages_of(snapshot.picture), width),
+            "scores": facts_rows(scores(snapshot), width),
+            "pace": facts_rows([*losses(snapshot), *pace(snapshot)], width),
+        }
+        for name, lines in rows.items():
+            for widget in (self.query_one(f"#{name}", Static), self.query_one(f"#{name}-title", Static)):
+                widget.display = bool(lines)
+            self.query_one(f"#{name}", Static).update(Content("\n").join(lines))
+        view = self.query_one("#side-messages", Lines)
+        said = message_lines(snapshot.said, now) or [Line("the engine has said nothing yet")]
+        if tuple(said) != view.lines:
+            view.show(said)
