@@ -15,6 +15,7 @@ from textual import events, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.content import Content
 from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import Static
@@ -30,7 +31,7 @@ from crild_tui.watch.run import RunWatcher
 from crild_tui.watch.snapshots import RunSnapshot, RunsSnapshot, Said
 from crild_tui.widgets.closing import ClosingView, closing_lines, read_closing
 from crild_tui.widgets.facts import ACTIVE
-from crild_tui.widgets.notice import NoticeBox, fills, how_to_start, notice_of, waiting
+from crild_tui.widgets.notice import Notice, NoticeBox, fills, how_to_start, notice_of, waiting
 from crild_tui.widgets.panels import Panels, Source
 from crild_tui.widgets.runhead import HIGH, LOW, WIDE, RunHead, Side, head_lines
 from crild_tui.widgets.said import LogPane
@@ -87,6 +88,7 @@ class LiveScreen(ModeScreen):
         Panels { height: 1fr; }
         #empty { display: none; height: 1fr; padding: 1 2; }
         &.-empty { #head, #body { display: none; } #empty { display: block; } }
+        &.-low NoticeBox { border: none; padding: 0 1; }
         &.-wide Side { display: block; }
         &.-closing { Panels { display: none; } ClosingView { display: block; } }
         &.-fills Panels { display: none; }
@@ -168,7 +170,11 @@ class LiveScreen(ModeScreen):
             self.query_one(LogPane).forget()
             self.query_one(Panels).show([])
             entry = next((entry for entry in self.crild.runs.entries if entry.path == run_dir), None)
-            self._seen(first_look(run_dir, entry))
+            if entry is not None:
+                self._seen(first_look(entry))
+            else:
+                self.query_one(RunHead).show([Content(printable(run_dir.name))])
+                self._show_notice(Notice("info", "reading the run", moves=True), True)
         self.remove_class("-empty")
         self._begin_to_watch()
 
@@ -260,12 +266,15 @@ class LiveScreen(ModeScreen):
         wide = self.has_class("-wide")
         self._draw_head()
         notice = notice_of(snapshot, self.keys(), self._waits)
-        full = notice is not None and fills(snapshot)
-        self.set_class(full, "-fills")
-        self.query_one(NoticeBox).show(notice, fills=full)
+        low = self.size.height < LOW
+        self._show_notice(notice, notice is not None and (fills(snapshot) or (low and notice.level == "error")))
         if wide:
             self.query_one(Side).show(snapshot, now)
         self.query_one(LogPane).show_said(snapshot.said, now)
+
+    def _show_notice(self, notice: Notice | None, full: bool) -> None:
+        self.set_class(full, "-fills")
+        self.query_one(NoticeBox).show(notice, fills=full)
 
     def _draw_head(self) -> None:
         if self._snapshot is None:
@@ -297,6 +306,7 @@ class LiveScreen(ModeScreen):
         wide = event.size.width >= WIDE and event.size.height >= HIGH
         self.set_class(wide, "-wide")
         self.set_class(event.size.height < HIGH, "-small")
+        self.set_class(event.size.height < LOW, "-low")
         self.query_one(LogPane).set_class(wide, "-log-only")
         self._draw()
         if wide:
@@ -305,9 +315,9 @@ class LiveScreen(ModeScreen):
     def _tick(self) -> None:
         """Move the sign of what is waited for, and the clock of what goes on."""
         self._ticks += 1
+        self.query_one(NoticeBox).tick()
         if self._snapshot is None or self._snapshot.entry.state not in ACTIVE:
             return
-        self.query_one(NoticeBox).tick()
         if self._ticks % 2 == 0:
             self._draw_head()
         if self._ticks % 4 == 0 and self._snapshot.entry.state == "queued":
@@ -318,10 +328,11 @@ class LiveScreen(ModeScreen):
         found = {binding.id: binding.key for binding in type(self).BINDINGS if isinstance(binding, Binding)}
         names = {str(name): self.crild.get_key_display(Binding(key, "")) for name, key in found.items() if name}
         names["mode.launch"] = "1"
+        present = {}
         for active in self.active_bindings.values():
             if active.binding.id:
-                names[active.binding.id] = self.crild.get_key_display(active.binding)
-        return names
+                present.setdefault(active.binding.id, self.crild.get_key_display(active.binding))
+        return names | present
 
     # -- reading beside
 
@@ -559,13 +570,12 @@ class LiveScreen(ModeScreen):
             self.action_closing()
 
 
-def first_look(run_dir: Path, entry: RunEntry | None) -> RunSnapshot:
+def first_look(entry: RunEntry) -> RunSnapshot:
     """What the list of runs knows of a run, until its files were read."""
-    entry = entry or RunEntry(run_dir, None, "created")
     picture = Picture(state=entry.state)
     if entry.status is not None:
         picture = with_status(picture, entry.status, entry.state)
-    return RunSnapshot(run_dir, entry, picture, Curves())
+    return RunSnapshot(entry.path, entry, picture, Curves())
 
 
 def newest(entries: tuple[RunEntry, ...]) -> Path | None:

@@ -108,7 +108,7 @@ class Lines(ScrollView, can_focus=True):
         background: $background; scrollbar-size-vertical: 1; overflow-x: hidden; overflow-y: scroll;
         & > .lines--warning { color: $warning; }
         & > .lines--error { color: $error; text-style: bold; }
-        & > .lines--mark { color: $foreground-muted; }
+        & > .lines--mark { text-style: dim; }
         & > .lines--match { text-style: reverse; }
         & > .lines--current { text-style: reverse bold underline; color: $accent; }
     }

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Group
 from rich.text import Text
 from textual.containers import VerticalScroll
+from textual.content import Content
 from textual.widgets import Static
 
 from crild_tui import wording
@@ -18,6 +19,7 @@ from engine.record.queue import QueueRecord
 from engine.record.status import Fault
 
 LOADING = "the engine loads its libraries"
+READING = "the engine reads data and models"
 DOTS = ("·  ", "·· ", "···", " ··", "  ·", "   ")
 """A moving sign that also moves in ASCII."""
 SUGGESTIONS = 12
@@ -49,8 +51,9 @@ def notice_of(snapshot: RunSnapshot, keys: Keys, waits: str = "") -> Notice | No
     if state == "queued":
         return Notice("info", waits or "waits in the queue", hint=f"{keys['live.stop']} takes it out", moves=True)
     if state == "created" or (state in ("running", "stopping") and _loads(snapshot)):
-        title = LOADING if state == "created" or not snapshot.picture.names else "the engine reads data and models"
-        return Notice("info", title, hint=f"{log} what it prints", moves=True)
+        title = LOADING if state == "created" or not snapshot.picture.names else READING
+        newest = tuple(said.text for said in snapshot.said[-1:])
+        return Notice("info", f"{title}...", newest, f"{log} messages and log", moves=True)
     if state == "failed":
         fault = (status.error if status else None) or Fault("run", "the engine left no sentence that says why")
         again = f"{resume} resumes it from its last checkpoint once that is mended · "
@@ -124,16 +127,17 @@ def waiting(record: QueueRecord | None, run: str) -> str:
     return sentence
 
 
-def drawn(notice: Notice, tick: int = 0) -> Group:
+def drawn(notice: Notice, tick: int = 0) -> Content:
     """The lines of a notice, as text that wraps."""
-    sign = {"error": "✗ ", "warning": "! ", "info": ""}[notice.level]
+    sign, style = {"error": ("✗ ", "$error bold"), "warning": ("! ", "$warning bold"), "info": ("", "bold")}[notice.level]
     title = f"{sign}{printable(notice.title)}" + (f" {DOTS[tick % len(DOTS)]}" if notice.moves else "")
-    lines = [Text(title, "bold")]
-    lines += [Text(printable(sentence), "bold" if notice.level == "error" and not at else "") for at, sentence in
-              enumerate(notice.sentences) if sentence]  # fmt: skip
+    lines = [Content.styled(title, style)]
+    for at, sentence in enumerate(notice.sentences):
+        if sentence:
+            lines.append(Content.styled(printable(sentence), "bold" if notice.level == "error" and not at else ""))
     if notice.hint:
-        lines.append(Text(printable(notice.hint), "dim"))
-    return Group(*lines)
+        lines.append(Content.styled(printable(notice.hint), "$foreground-muted"))
+    return Content("\n").join(lines)
 
 
 def how_to_start(runs_dir: Path, keys: Keys) -> Group:
@@ -145,8 +149,8 @@ def how_to_start(runs_dir: Path, keys: Keys) -> Group:
         Text(f"Press {keys['mode.launch']} to choose a preset and start one,"),
         Text("or in a shell:"),
         Text(),
-        Text("    crild run quickstart          the embedded example: a few minutes, no network", "bold"),
-        Text("    crild run crild rte           a method and a task make a run", "bold"),
+        Text("    crild run quickstart    an embedded example, a few minutes", "bold"),
+        Text("    crild run crild rte     a method and a task make a run", "bold"),
         Text(),
         Text(f"Runs are looked for in {shown}", "dim"),
         Text("(another folder: crild --runs-dir FOLDER)", "dim"),
@@ -160,10 +164,9 @@ class NoticeBox(VerticalScroll, can_focus=False):
     NoticeBox {
         height: auto; max-height: 50%; padding: 0 1; border: round $primary; display: none;
         Static { width: 100%; height: auto; }
-        &.-error { border: heavy $error; color: $error; }
+        &.-fills { max-height: 100%; padding: 1 2; border: none; }
         &.-warning { border: round $warning; }
-        &.-fills { height: 1fr; max-height: 100%; padding: 1 2; border: none; }
-        &.-fills.-error { border: heavy $error; }
+        &.-error { border: heavy $error; }
     }
     """
 

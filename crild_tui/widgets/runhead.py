@@ -61,9 +61,10 @@ class RunHead(Static):
         """Draw, if anything has changed."""
         if len(lines) == len(self._drawn) and all(a.is_same(b) for a, b in zip(lines, self._drawn, strict=True)):
             return
-        grown = len(lines) != len(self._drawn)
+        if len(lines) != len(self._drawn):
+            self.styles.height = len(lines)
         self._drawn = lines
-        self.update(Content("\n").join(lines), layout=grown)
+        self.update(Content("\n").join(lines), layout=False)
 
 
 class Side(Vertical):
