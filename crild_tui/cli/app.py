@@ -82,7 +82,9 @@ def crild(
     ] = False,
     runs_dir: Annotated[
         str | None,
-        typer.Option("--runs-dir", metavar="FOLDER", help="The dashboard's runs. [default: $CRILD_RUNS_DIR, else ./runs]"),
+        typer.Option(
+            "--runs-dir", metavar="FOLDER", help="The dashboard's runs. [default: $CRILD_RUNS_DIR, else ./runs]"
+        ),
     ] = None,
     readonly: Annotated[bool, typer.Option("--readonly", help="A dashboard that changes nothing.")] = False,
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,12 +19,10 @@ from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import Static
 
-from crild_tui import acts
 from crild_tui.curves import Curves
 from crild_tui.messages import RunSeen
 from crild_tui.picture import Picture, with_status
-from crild_tui.screens.base import ModeScreen
-from crild_tui.screens.dialogs import Ask, Confirm
+from crild_tui.screens.acting import RunScreen
 from crild_tui.watch.log import LogTail, LogWatcher
 from crild_tui.watch.run import RunWatcher
 from crild_tui.watch.snapshots import RunSnapshot, RunsSnapshot, Said
@@ -37,7 +34,7 @@ from crild_tui.widgets.runhead import HIGH, LOW, WIDE, RunHead, Side, head_lines
 from crild_tui.widgets.said import LogPane
 from crild_tui.wording import printable
 from engine.errors import CrildError
-from engine.record.paths import PRESET, STUDENT
+from engine.record.paths import STUDENT
 from engine.record.queue import queue_file, read_queue
 from engine.record.run import RunEntry
 
@@ -77,7 +74,7 @@ class Read(Message):
         self.run_dir, self.what, self.content = run_dir, what, content
 
 
-class LiveScreen(ModeScreen):
+class LiveScreen(RunScreen):
     """Watches a run, acts on it, and says what is wrong with it."""
 
     MODE = "live"
@@ -98,19 +95,12 @@ class LiveScreen(ModeScreen):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("s", "stop", "Stop", id="live.stop", tooltip="Ask the engine for a checkpoint and its end"),
-        Binding(
-            "K", "kill", "Kill", id="live.kill", tooltip="End the engine at once, without a checkpoint", show=False
-        ),
-        Binding("r", "resume", "Resume", id="live.resume", tooltip="Go on from the last checkpoint"),
         Binding("m", "messages", "Log", id="live.messages", tooltip="Messages and log, open and closed"),
         Binding("slash", "search", "Search messages and log", id="live.search", key_display="/", show=False),
         Binding("t", "closing", "Table", id="live.closing", tooltip="The closing table, open and closed"),
         Binding("n", "next", "Next run, or next match while searching", id="live.next", show=False),
         Binding("p", "previous", "Previous run", id="live.previous", show=False),
         Binding("N", "previous_match", "Previous match while searching", id="live.previous_match", show=False),
-        Binding("o", "folder", "Copy the path of the run's folder", id="live.folder", show=False),
-        Binding("c", "command", "Copy the command that repeats the run", id="live.command", show=False),
         Binding("escape", "back", "Close the search, the log, the table", id="live.back", show=False),
     ]
     WATCHER: ClassVar[Callable[[Path, Callable[[RunSnapshot], object]], Watcher]] = RunWatcher
@@ -123,7 +113,6 @@ class LiveScreen(ModeScreen):
         self._snapshot: RunSnapshot | None = None
         self._watcher: Watcher | None = None
         self._log_watcher: Watcher | None = None
-        self._asked = False
         self._waits = ""
         self._announced: dict[Path, set[str]] = {}
         self._ticks = 0
@@ -165,7 +154,7 @@ class LiveScreen(ModeScreen):
     def _show(self, run_dir: Path) -> None:
         if run_dir != self._run_dir:
             self._end_watching()
-            self._run_dir, self._snapshot, self._asked, self._waits = run_dir, None, False, ""
+            self._run_dir, self._snapshot, self.asked, self._waits = run_dir, None, False, ""
             self.remove_class("-closing")
             self.query_one(LogPane).forget()
             self.query_one(Panels).show([])
@@ -253,7 +242,7 @@ class LiveScreen(ModeScreen):
     def _seen(self, snapshot: RunSnapshot) -> None:
         self._snapshot = snapshot
         if snapshot.entry.state not in ("running", "created", "queued", "stalled"):
-            self._asked = False
+            self.asked = False
         if snapshot.entry.state == "queued":
             self._look_at_queue()
         self._draw()
@@ -272,6 +261,10 @@ class LiveScreen(ModeScreen):
             self.query_one(Side).show(snapshot, now)
         self.query_one(LogPane).show_said(snapshot.said, now)
 
+    def asked_changed(self) -> None:
+        """Say at once that the engine was asked to stop."""
+        self._draw_head()
+
     def _show_notice(self, notice: Notice | None, full: bool) -> None:
         self.set_class(full, "-fills")
         self.query_one(NoticeBox).show(notice, fills=full)
@@ -285,7 +278,7 @@ class LiveScreen(ModeScreen):
                 self._snapshot,
                 width,
                 time.time(),
-                asked=self._asked,
+                asked=self.asked,
                 low=self.size.height < LOW,
                 wide=self.has_class("-wide"),
             )
@@ -323,17 +316,6 @@ class LiveScreen(ModeScreen):
         if self._ticks % 4 == 0 and self._snapshot.entry.state == "queued":
             self._look_at_queue()
 
-    def keys(self) -> dict[str, str]:
-        """How the keys are called just now, by the ids of their bindings."""
-        found = {binding.id: binding.key for binding in type(self).BINDINGS if isinstance(binding, Binding)}
-        names = {str(name): self.crild.get_key_display(Binding(key, "")) for name, key in found.items() if name}
-        names["mode.launch"] = "1"
-        present = {}
-        for active in self.active_bindings.values():
-            if active.binding.id:
-                present.setdefault(active.binding.id, self.crild.get_key_display(active.binding))
-        return names | present
-
     # -- reading beside
 
     @work(thread=True, exclusive=True, group="queue")
@@ -370,116 +352,7 @@ class LiveScreen(ModeScreen):
             self._waits = str(message.content)
             self._draw()
 
-    # -- acting
-
-    def _may_act(self) -> RunSnapshot | None:
-        """The run to act on; None, with a sentence, where there is none or nothing may be changed."""
-        if self._snapshot is None:
-            self.crild.tell("there is no run here to act on", "warning")
-            return None
-        if self.crild.readonly:
-            self.crild.act(lambda: "")  # it says why not
-            return None
-        return self._snapshot
-
-    def _refuse(self, snapshot: RunSnapshot, verb: str) -> bool:
-        """Say why a run cannot be stopped or killed, if it cannot."""
-        state, name = snapshot.entry.state, snapshot.run_dir.name
-        if state in ACTIVE:
-            return False
-        why = f"{name} is {state}: there is nothing to {verb}"
-        if state in ("lost", "stopped", "preempted", "failed"):
-            why += f"; {self.keys()['live.resume']} resumes it"
-        self.crild.tell(why, "warning")
-        return True
-
-    def action_stop(self) -> None:
-        """Ask for a checkpoint and the end."""
-        snapshot = self._may_act()
-        if snapshot is None or self._refuse(snapshot, "stop"):
-            return
-        if self._asked or snapshot.entry.state == "stopping":
-            kill = self.keys()["live.kill"]
-            self.crild.tell(f"{snapshot.run_dir.name} was asked to stop already; {kill} kills it", "warning")
-            return
-        run_dir = snapshot.run_dir
-        self._set_asked(run_dir, True)
-
-        def stop() -> str:
-            try:
-                return acts.stop(run_dir)
-            except CrildError:
-                self.crild.call_from_thread(self._set_asked, run_dir, False)
-                raise
-
-        self.crild.act(stop)
-
-    def _set_asked(self, run_dir: Path, asked: bool) -> None:
-        if run_dir == self._run_dir:
-            self._asked = asked
-            self._draw_head()
-
-    def action_kill(self) -> None:
-        """End the engine at once, after a question."""
-        snapshot = self._may_act()
-        if snapshot is None or self._refuse(snapshot, "kill"):
-            return
-        run_dir = snapshot.run_dir
-
-        def answered(yes: bool | None) -> None:
-            if yes:
-                self.crild.act(lambda: acts.kill(run_dir))
-
-        question = f"Kill {printable(run_dir.name)}? Its engine ends at once, and the steps since its last checkpoint are lost."
-        self.app.push_screen(Confirm(question, yes="Kill", no="Leave it"), answered)
-
-    def action_resume(self) -> None:
-        """Go on; a finished run asks what makes it longer."""
-        snapshot = self._may_act()
-        if snapshot is None:
-            return
-        state, run_dir = snapshot.entry.state, snapshot.run_dir
-        if state in ACTIVE:
-            self.crild.tell(f"{run_dir.name} is {state}: there is nothing to resume", "warning")
-        elif state == "finished":
-            self._lengthen(snapshot)
-        else:
-            self.crild.act(lambda: acts.resume(run_dir))
-
-    def _lengthen(self, snapshot: RunSnapshot) -> None:
-        run_dir = snapshot.run_dir
-        stages = [name for name in snapshot.picture.names if name not in ("teacher", "baseline")]
-        stage = stages[-1] if stages else "kd"
-
-        def answered(text: str | None) -> None:
-            if text is not None and text.strip():
-                changes = tuple(text.split())
-                self.crild.act(lambda: acts.resume(run_dir, changes))
-
-        question = (
-            f"{printable(run_dir.name)} is finished. What makes it longer? As in stage.{printable(stage)}.epochs=8"
-        )
-        self.app.push_screen(Ask(question, f"stage.{stage}.epochs=", "stage.kd.epochs=8"), answered)
-
     # -- looking
-
-    def action_folder(self) -> None:
-        """Copy the path of the run's folder."""
-        if self._run_dir is None:
-            self.crild.tell("there is no run here", "warning")
-        else:
-            self._copy(str(self._run_dir))
-
-    def action_command(self) -> None:
-        """Copy the command line that repeats the run."""
-        if self._run_dir is None:
-            self.crild.tell("there is no run here", "warning")
-        else:
-            self._copy(f"crild run {shlex.quote(str(self._run_dir / PRESET))}")
-
-    def _copy(self, text: str) -> None:
-        self.app.copy_to_clipboard(text)
-        self.crild.tell(f"copied: {text}")
 
     def action_messages(self) -> None:
         """Open or close messages and log."""

@@ -129,7 +129,9 @@ def waiting(record: QueueRecord | None, run: str) -> str:
 
 def drawn(notice: Notice, tick: int = 0) -> Content:
     """The lines of a notice, as text that wraps."""
-    sign, style = {"error": ("✗ ", "$error bold"), "warning": ("! ", "$warning bold"), "info": ("", "bold")}[notice.level]
+    sign, style = {"error": ("✗ ", "$error bold"), "warning": ("! ", "$warning bold"), "info": ("", "bold")}[
+        notice.level
+    ]
     title = f"{sign}{printable(notice.title)}" + (f" {DOTS[tick % len(DOTS)]}" if notice.moves else "")
     lines = [Content.styled(title, style)]
     for at, sentence in enumerate(notice.sentences):
