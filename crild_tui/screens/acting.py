@@ -13,8 +13,8 @@ from crild_tui.screens.base import ModeScreen
 from crild_tui.screens.dialogs import Ask, Confirm
 from crild_tui.watch.snapshots import RunSnapshot
 from crild_tui.widgets.facts import ACTIVE
-from crild_tui.wording import printable
 from engine.errors import CrildError
+from engine.preset.text import plain
 from engine.record.paths import PRESET
 
 
@@ -123,7 +123,9 @@ class RunScreen(ModeScreen):
             if yes:
                 self.crild.act(lambda: acts.kill(run_dir))
 
-        question = f"Kill {printable(run_dir.name)}? Its engine ends at once, and the steps since its last checkpoint are lost."
+        question = (
+            f"Kill {plain(run_dir.name)}? Its engine ends at once, and the steps since its last checkpoint are lost."
+        )
         self.app.push_screen(Confirm(question, yes="Kill", no="Leave it"), answered)
 
     def action_resume(self) -> None:
@@ -149,9 +151,7 @@ class RunScreen(ModeScreen):
                 changes = tuple(text.split())
                 self.crild.act(lambda: acts.resume(run_dir, changes))
 
-        question = (
-            f"{printable(run_dir.name)} is finished. What makes it longer? As in stage.{printable(stage)}.epochs=8"
-        )
+        question = f"{plain(run_dir.name)} is finished. What makes it longer? As in stage.{plain(stage)}.epochs=8"
         self.app.push_screen(Ask(question, f"stage.{stage}.epochs=", "stage.kd.epochs=8"), answered)
 
     def action_folder(self) -> None:

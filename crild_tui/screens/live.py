@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -16,54 +15,24 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.message import Message
-from textual.timer import Timer
 from textual.widgets import Static
 
-from crild_tui.curves import Curves
-from crild_tui.messages import RunSeen
-from crild_tui.picture import Picture, with_status
-from crild_tui.screens.acting import RunScreen
-from crild_tui.watch.log import LogTail, LogWatcher
-from crild_tui.watch.run import RunWatcher
-from crild_tui.watch.snapshots import RunSnapshot, RunsSnapshot, Said
+from crild_tui.screens.watching import LogSeen, WatchingScreen, first_look
+from crild_tui.watch.snapshots import RunSnapshot, Said
 from crild_tui.widgets.closing import ClosingView, closing_lines, read_closing
 from crild_tui.widgets.facts import ACTIVE
 from crild_tui.widgets.notice import Notice, NoticeBox, fills, how_to_start, notice_of, waiting
 from crild_tui.widgets.panels import Panels, Source
 from crild_tui.widgets.runhead import HIGH, LOW, WIDE, RunHead, Side, head_lines
 from crild_tui.widgets.said import LogPane
-from crild_tui.wording import printable
 from engine.errors import CrildError
+from engine.preset.text import plain
 from engine.record.paths import STUDENT
 from engine.record.queue import queue_file, read_queue
 from engine.record.run import RunEntry
 
 TICK = 0.5
 """Seconds between two movements of what moves."""
-WORKS = ("running", "stopping", "stalled", "created")
-"""States of a run that is worth watching before a newer one that has ended."""
-
-
-class Watcher(Protocol):
-    """What shows a run's news."""
-
-    def start(self) -> None:
-        """Begin."""
-
-    def stop(self) -> None:
-        """End soon."""
-
-
-class LogSeen(Message):
-    """The log of a run changed."""
-
-    def __init__(self, run_dir: Path, tail: LogTail) -> None:
-        super().__init__()
-        self.run_dir, self.tail = run_dir, tail
-
-    def can_replace(self, message: Message) -> bool:
-        """Only the newest counts."""
-        return isinstance(message, LogSeen)
 
 
 class Read(Message):
@@ -74,7 +43,7 @@ class Read(Message):
         self.run_dir, self.what, self.content = run_dir, what, content
 
 
-class LiveScreen(RunScreen):
+class LiveScreen(WatchingScreen):
     """Watches a run, acts on it, and says what is wrong with it."""
 
     MODE = "live"
@@ -99,24 +68,15 @@ class LiveScreen(RunScreen):
         Binding("slash", "search", "Search messages and log", id="live.search", key_display="/", show=False),
         Binding("t", "closing", "Table", id="live.closing", tooltip="The closing table, open and closed"),
         Binding("n", "next", "Next run, or next match while searching", id="live.next", show=False),
-        Binding("p", "previous", "Previous run", id="live.previous", show=False),
         Binding("N", "previous_match", "Previous match while searching", id="live.previous_match", show=False),
         Binding("escape", "back", "Close the search, the log, the table", id="live.back", show=False),
     ]
-    WATCHER: ClassVar[Callable[[Path, Callable[[RunSnapshot], object]], Watcher]] = RunWatcher
-    LOG_WATCHER: ClassVar[Callable[[Path, Callable[[LogTail], object]], Watcher]] = LogWatcher
 
     def __init__(self) -> None:
         super().__init__()
-        self._run_dir: Path | None = None
-        self._chosen = False
-        self._snapshot: RunSnapshot | None = None
-        self._watcher: Watcher | None = None
-        self._log_watcher: Watcher | None = None
         self._waits = ""
         self._announced: dict[Path, set[str]] = {}
         self._ticks = 0
-        self._timer: Timer | None = None
 
     def content(self) -> ComposeResult:
         """Lines above, panels, log, side column; or the page that says how to start."""
@@ -132,106 +92,26 @@ class LiveScreen(RunScreen):
 
     def on_mount(self) -> None:
         """Begin to move what moves."""
-        self._timer = self.set_interval(TICK, self._tick)
-
-    # -- which run
-
-    @property
-    def run_dir(self) -> Path | None:
-        """The run that is shown."""
-        return self._run_dir
-
-    @property
-    def snapshot(self) -> RunSnapshot | None:
-        """What is known of it."""
-        return self._snapshot
-
-    def show_run(self, run_dir: Path) -> None:
-        """Show a run that a person chose."""
-        self._chosen = True
-        self._show(run_dir)
-
-    def _show(self, run_dir: Path) -> None:
-        if run_dir != self._run_dir:
-            self._end_watching()
-            self._run_dir, self._snapshot, self.asked, self._waits = run_dir, None, False, ""
-            self.remove_class("-closing")
-            self.query_one(LogPane).forget()
-            self.query_one(Panels).show([])
-            entry = next((entry for entry in self.crild.runs.entries if entry.path == run_dir), None)
-            if entry is not None:
-                self._seen(first_look(entry))
-            else:
-                self.query_one(RunHead).show([Content(printable(run_dir.name))])
-                self._show_notice(Notice("info", "reading the run", moves=True), True)
-        self.remove_class("-empty")
-        self._begin_to_watch()
-
-    def runs_seen(self, snapshot: RunsSnapshot) -> None:
-        """Take a run where none is shown yet."""
-        super().runs_seen(snapshot)
-        if self._run_dir is None:
-            self._choose(snapshot)
-
-    def _choose(self, snapshot: RunsSnapshot) -> None:
-        """Show the newest run that works, else the newest."""
-        found = newest(snapshot.entries)
-        if found is not None:
-            self._show(found)
-        elif self._run_dir is None:
-            self.add_class("-empty")
-            self.query_one("#empty", Static).update(how_to_start(snapshot.runs_dir, self.keys()))
-
-    def on_screen_resume(self) -> None:
-        """Watch again."""
-        if not self._chosen and self._watcher is None:
-            self._choose(self.crild.runs)
-        self._begin_to_watch()
-        if self._timer is not None:
-            self._timer.resume()
-
-    def on_screen_suspend(self) -> None:
-        """Watch no more, unless it is only a question that stands before the screen."""
-        if self.crild.current_mode != self.MODE:
-            self._end_watching()
-            if self._timer is not None:
-                self._timer.pause()
-
-    def on_unmount(self) -> None:
-        """Let the watchers end."""
-        self._end_watching()
-
-    def _begin_to_watch(self) -> None:
-        if self._run_dir is None or self.crild.current_mode != self.MODE:
-            return
-        if self._watcher is None:
-            self._watcher = type(self).WATCHER(self._run_dir, lambda seen: self.post_message(RunSeen(seen)))
-            self._watcher.start()
-        if self._log_watcher is None and self.has_class("-log"):
-            run_dir = self._run_dir
-            self._log_watcher = type(self).LOG_WATCHER(run_dir, lambda seen: self.post_message(LogSeen(run_dir, seen)))
-            self._log_watcher.start()
-
-    def _end_watching(self) -> None:
-        if self._watcher is not None:
-            self._watcher.stop()
-            self._watcher = None
-        self._close_log()
-
-    def _close_log(self) -> None:
-        if self._log_watcher is not None:
-            self._log_watcher.stop()
-            self._log_watcher = None
+        self.set_interval(TICK, self._tick)
 
     # -- what is seen of it
 
-    def on_run_seen(self, message: RunSeen) -> None:
-        """Show the run as it is now."""
-        message.stop()
-        if message.snapshot.run_dir != self._run_dir:
-            return
-        self._seen(message.snapshot)
-        self.query_one(Panels).show([Source(message.snapshot, printable(message.snapshot.run_dir.name), 0)])
+    def another_run(self, entry: RunEntry | None) -> None:
+        """Forget what was drawn of another run; show what the list of runs knows of this one."""
+        self._waits = ""
+        self.remove_class("-closing", "-empty")
+        self.query_one(LogPane).forget()
+        self.query_one(Panels).show([])
+        if entry is not None:
+            self.seen(first_look(entry))
+        elif self._run_dir is not None:
+            self.query_one(RunHead).show([Content(plain(self._run_dir.name))])
+            self._show_notice(Notice("info", "reading the run", moves=True), True)
+
+    def no_run(self, runs_dir: Path) -> None:
+        """Say how to start."""
+        self.add_class("-empty")
+        self.query_one("#empty", Static).update(how_to_start(runs_dir, self.keys()))
 
     def on_log_seen(self, message: LogSeen) -> None:
         """Show the end of the log as it is now."""
@@ -239,8 +119,10 @@ class LiveScreen(RunScreen):
         if message.run_dir == self._run_dir:
             self.query_one(LogPane).show_log(message.tail)
 
-    def _seen(self, snapshot: RunSnapshot) -> None:
-        self._snapshot = snapshot
+    def seen(self, snapshot: RunSnapshot) -> None:
+        """Show the run as it is now."""
+        super().seen(snapshot)
+        self.query_one(Panels).show([Source(snapshot, plain(snapshot.run_dir.name), 0)])
         if snapshot.entry.state not in ("running", "created", "queued", "stalled"):
             self.asked = False
         if snapshot.entry.state == "queued":
@@ -307,6 +189,8 @@ class LiveScreen(RunScreen):
 
     def _tick(self) -> None:
         """Move the sign of what is waited for, and the clock of what goes on."""
+        if self.crild.current_mode != self.MODE:
+            return
         self._ticks += 1
         self.query_one(NoticeBox).tick()
         if self._snapshot is None or self._snapshot.entry.state not in ACTIVE:
@@ -338,7 +222,7 @@ class LiveScreen(RunScreen):
                 read_closing(run_dir), run_dir, student=(run_dir / STUDENT).is_dir()
             )
         except CrildError as error:
-            content = Text(printable(str(error)))
+            content = Text(plain(str(error)))
         self.post_message(Read(run_dir, "closing", content))
 
     def on_read(self, message: Read) -> None:
@@ -363,12 +247,11 @@ class LiveScreen(RunScreen):
             self.crild.tell("there is no run here", "warning")
             return
         self.set_class(opened, "-log")
+        self.watch_log(opened)
         pane = self.query_one(LogPane)
         if opened:
-            self._begin_to_watch()
             pane.log_view.focus()
         else:
-            self._close_log()
             if pane.searching:
                 pane.end_search()
             self.query_one(Panels).focus()
@@ -385,7 +268,7 @@ class LiveScreen(RunScreen):
         if pane.searching and pane.words:
             pane.step(1)
         else:
-            self._go(1)
+            self.go(1)
 
     def action_previous_match(self) -> None:
         """The match before."""
@@ -394,24 +277,6 @@ class LiveScreen(RunScreen):
             pane.step(-1)
         else:
             self.crild.tell(f"nothing is searched: {self.keys()['live.search']} searches messages and log", "warning")
-
-    def action_previous(self) -> None:
-        """The next newer run."""
-        self._go(-1)
-
-    def _go(self, by: int) -> None:
-        paths = [entry.path for entry in self.crild.runs.entries]
-        if not paths:
-            self.crild.tell("there is no other run", "warning")
-            return
-        if self._run_dir not in paths:
-            self.show_run(paths[0])
-            return
-        place = paths.index(self._run_dir) + by
-        if 0 <= place < len(paths):
-            self.show_run(paths[place])
-        else:
-            self.crild.tell("this is the oldest run" if by > 0 else "this is the newest run", "warning")
 
     def action_closing(self) -> None:
         """Open or close the closing table."""
@@ -441,21 +306,6 @@ class LiveScreen(RunScreen):
             self._open_log(False)
         elif self.has_class("-closing"):
             self.action_closing()
-
-
-def first_look(entry: RunEntry) -> RunSnapshot:
-    """What the list of runs knows of a run, until its files were read."""
-    picture = Picture(state=entry.state)
-    if entry.status is not None:
-        picture = with_status(picture, entry.status, entry.state)
-    return RunSnapshot(entry.path, entry, picture, Curves())
-
-
-def newest(entries: tuple[RunEntry, ...]) -> Path | None:
-    """Of runs, the newest first, the first that works, else the first."""
-    working = next((entry for entry in entries if entry.state in WORKS), None)
-    found = working or (entries[0] if entries else None)
-    return None if found is None else found.path
 
 
 def alarm_name(alarm: Said) -> str:

@@ -11,8 +11,8 @@ from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from crild_tui import wording
-from crild_tui.wording import printable
 from engine.errors import RunError
+from engine.preset.text import plain
 from engine.record.files import read_json
 from engine.record.paths import PRESET, RESULTS, STUDENT
 from engine.report.closing import Closing, closing
@@ -31,21 +31,21 @@ def closing_lines(found: Closing, run_dir: Path, *, student: bool) -> Group:
     from crild_tui.cli.showing import models_table, stages_table
 
     parts: list[RenderableType] = [
-        Text(printable(f"{found.run or run_dir.name}: {found.task}, {found.split}"), "bold"),
+        Text(plain(f"{found.run or run_dir.name}: {found.task}, {found.split}"), "bold"),
         Text(),
         models_table(found),
         Text(),
-        *(Text(printable(statement)) for statement in found.statements),
+        *(Text(plain(statement)) for statement in found.statements),
     ]
     if found.stages:
         parts += [Text(), stages_table(found)]
     parts.append(Text())
     if student:
-        parts.append(Text(printable(f"student: {run_dir / STUDENT}")))
+        parts.append(Text(plain(f"student: {run_dir / STUDENT}")))
     if found.seconds is not None:
         parts.append(Text(f"took:    {wording.duration(found.seconds)}"))
     again = found.command or f"crild run {shlex.quote(str(run_dir / PRESET))}"
-    parts.append(Text(printable(f"repeat:  {again}")))
+    parts.append(Text(plain(f"repeat:  {again}")))
     return Group(*parts)
 
 

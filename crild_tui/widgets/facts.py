@@ -10,7 +10,7 @@ from textual.content import Content
 
 from crild_tui import theme, wording
 from crild_tui.watch.snapshots import RunSnapshot
-from crild_tui.wording import printable
+from engine.preset.text import plain
 from engine.record.status import Status
 
 ACTIVE = frozenset({"created", "queued", "running", "stopping", "stalled"})
@@ -35,7 +35,7 @@ def state_words(state: str, *, asked: bool = False) -> Content:
     """Sign and word of a state; `asked` says that the engine was just asked to stop."""
     if asked and state in ("running", "created", "queued", "stalled"):
         return Content.styled("◼ asked to stop", theme.STATE_STYLES["stopping"] + " bold")
-    words = theme.STATE_SIGNS.get(state, f"? {printable(state)}")
+    words = theme.STATE_SIGNS.get(state, f"? {plain(state)}")
     return Content.styled(words, f"{theme.STATE_STYLES.get(state, '')} bold".strip())
 
 
@@ -43,7 +43,7 @@ def title_line(snapshot: RunSnapshot, width: int, now: float, *, asked: bool = F
     """State and run at the left, how far it is at the right."""
     head = state_words(snapshot.entry.state, asked=asked)
     ends = _pieces([_share(snapshot), _left(snapshot), _elapsed(snapshot.entry.status, snapshot.entry.state, now)])
-    name = printable(snapshot.run_dir.name)
+    name = plain(snapshot.run_dir.name)
     while ends and head.cell_length + len(GAP) + min(len(name), 24) + len(GAP) + len(GAP.join(ends)) > width:
         ends.pop()
     tail = GAP.join(ends)
@@ -107,7 +107,7 @@ def scores(snapshot: RunSnapshot) -> list[Fact]:
     picture = snapshot.picture
     if all(value is None for value in (picture.metric, picture.teacher, picture.dev_loss)):
         return []
-    name = printable(picture.metric_name or "metric")
+    name = plain(picture.metric_name or "metric")
     found = []
     if picture.dev_loss is not None:
         found.append(Fact("dev loss", wording.loss(picture.dev_loss), f"dev loss {wording.loss(picture.dev_loss)}", 1))
@@ -168,22 +168,22 @@ def last_value(snapshot: RunSnapshot, column: str) -> float | None:
 def facts_line(facts: Sequence[Fact], width: int, gap: str = " · ") -> Content:
     """The facts in a line, in their order; the last ranks are left out until it fits."""
     kept = list(facts)
-    while len(kept) > 1 and len(gap.join(printable(fact.short) for fact in kept)) > width:
+    while len(kept) > 1 and len(gap.join(plain(fact.short) for fact in kept)) > width:
         kept.remove(max(kept, key=lambda fact: fact.rank))
     parts: list[str | tuple[str, str]] = []
     for fact in kept:
         if parts:
             parts.append((gap, "$foreground-muted"))
-        parts.append((printable(fact.short), fact.style))
+        parts.append((plain(fact.short), fact.style))
     return Content.assemble(*parts).truncate(max(width, 0), ellipsis=True) if parts else Content("")
 
 
 def facts_rows(facts: Sequence[Fact], width: int) -> list[Content]:
     """A row for each fact, labels and values aligned."""
-    label_width = max((len(printable(fact.label)) for fact in facts), default=0)
+    label_width = max((len(plain(fact.label)) for fact in facts), default=0)
     return [
         Content.assemble(
-            (printable(fact.label).ljust(label_width) + GAP, "$foreground-muted"), (printable(fact.value), fact.style)
+            (plain(fact.label).ljust(label_width) + GAP, "$foreground-muted"), (plain(fact.value), fact.style)
         ).truncate(width, ellipsis=True)
         for fact in facts
     ]

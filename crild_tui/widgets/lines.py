@@ -227,6 +227,26 @@ class Lines(ScrollView, can_focus=True):
             self._at_end = at_end
             self.post_message(self.Moved())
 
+    def action_scroll_up(self) -> None:
+        """A line up, at once: a movement drawn in many steps is slow over a long line."""
+        self.scroll_up(animate=False)
+
+    def action_scroll_down(self) -> None:
+        """A line down."""
+        self.scroll_down(animate=False)
+
+    def action_page_up(self) -> None:
+        """A page up."""
+        self.scroll_page_up(animate=False)
+
+    def action_page_down(self) -> None:
+        """A page down."""
+        self.scroll_page_down(animate=False)
+
+    def action_scroll_home(self) -> None:
+        """Go to the beginning."""
+        self.scroll_home(animate=False)
+
     def action_scroll_end(self) -> None:
         """Go to the end and stay there."""
         self._at_end = True

@@ -14,7 +14,7 @@ from textual.widgets import Static
 
 from crild_tui import wording
 from crild_tui.watch.snapshots import RunSnapshot
-from crild_tui.wording import printable
+from engine.preset.text import plain
 from engine.record.queue import QueueRecord
 from engine.record.status import Fault
 
@@ -110,12 +110,9 @@ def error_lines(fault: Fault) -> tuple[str, ...]:
 
 def waiting(record: QueueRecord | None, run: str) -> str:
     """What a queued run waits for, from the record of its queue; "" where nothing is known."""
-    if record is None:
+    if record is None or run not in record.runs:
         return ""
-    if run in record.runs:
-        before = max(0, record.runs.index(run) - record.next) + (record.present not in (None, run))
-    else:
-        before = 0
+    before = max(0, record.runs.index(run) - record.next)
     place = (
         f"{wording.plural(before, 'run')} {'is' if before == 1 else 'are'} before it" if before else "it is the next"
     )
@@ -132,19 +129,19 @@ def drawn(notice: Notice, tick: int = 0) -> Content:
     sign, style = {"error": ("✗ ", "$error bold"), "warning": ("! ", "$warning bold"), "info": ("", "bold")}[
         notice.level
     ]
-    title = f"{sign}{printable(notice.title)}" + (f" {DOTS[tick % len(DOTS)]}" if notice.moves else "")
+    title = f"{sign}{plain(notice.title)}" + (f" {DOTS[tick % len(DOTS)]}" if notice.moves else "")
     lines = [Content.styled(title, style)]
     for at, sentence in enumerate(notice.sentences):
         if sentence:
-            lines.append(Content.styled(printable(sentence), "bold" if notice.level == "error" and not at else ""))
+            lines.append(Content.styled(plain(sentence), "bold" if notice.level == "error" and not at else ""))
     if notice.hint:
-        lines.append(Content.styled(printable(notice.hint), "$foreground-muted"))
+        lines.append(Content.styled(plain(notice.hint), "$foreground-muted"))
     return Content("\n").join(lines)
 
 
 def how_to_start(runs_dir: Path, keys: Keys) -> Group:
     """The page that stands where there is no run."""
-    shown = printable(str(runs_dir))
+    shown = plain(str(runs_dir))
     return Group(
         Text("There is no run to watch yet.", "bold"),
         Text(),

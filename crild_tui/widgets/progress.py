@@ -10,7 +10,7 @@ from textual.content import Content
 
 from crild_tui import wording
 from crild_tui.picture import Picture
-from crild_tui.wording import printable
+from engine.preset.text import plain
 
 Where = Literal["done", "present", "to come"]
 SIGNS: dict[Where, str] = {"done": "✓", "present": "▶", "to come": "·"}
@@ -86,7 +86,7 @@ def stage_line(stages: Sequence[Stage], width: int) -> Content:
 def stage_rows(stages: Sequence[Stage], width: int, most: int = 12) -> list[Content]:
     """A row with a bar for each stage; of very many only those around the present one."""
     stages = _around(stages, most)
-    name_width = min(max((len(printable(stage.name)) for stage in stages), default=0), max(6, width // 3))
+    name_width = min(max((len(plain(stage.name)) for stage in stages), default=0), max(6, width // 3))
     count_width = max((len(stage.count) for stage in stages), default=0)
     rows = []
     for stage in stages:
@@ -109,13 +109,13 @@ def _around(stages: Sequence[Stage], most: int) -> Sequence[Stage]:
 
 def _whole(stages: Sequence[Stage], width: int) -> Content | None:
     """Every stage by its name, the present one with its bar."""
-    return _line(stages, width, [printable(stage.name) for stage in stages])
+    return _line(stages, width, [plain(stage.name) for stage in stages])
 
 
 def _short(stages: Sequence[Stage], width: int) -> Content | None:
     """As the whole, with short names for the stages that aren't present."""
     return _line(
-        stages, width, [printable(s.name) if s.where == "present" else _fitted(s.name, 8).rstrip() for s in stages]
+        stages, width, [plain(s.name) if s.where == "present" else _fitted(s.name, 8).rstrip() for s in stages]
     )
 
 
@@ -147,7 +147,7 @@ def _present(stages: Sequence[Stage], width: int) -> Content:
         done = sum(stage.where == "done" for stage in stages)
         return Content(f"{SIGNS['done' if done else 'to come']} {done} of {wording.plural(len(stages), 'stage')}")
     stage = stages[place]
-    head = f" {place + 1}/{len(stages)} {printable(stage.name)} "
+    head = f" {place + 1}/{len(stages)} {plain(stage.name)} "
     room = min(LONGEST_BAR, width - len(head) - len(stage.count) - 2)
     middle = bar(stage.share, room) if stage.share is not None and room >= SHORTEST_BAR else Content("")
     return Content.assemble((SIGNS["present"], _sign_style(stage)), (head, "bold"), middle, f" {stage.count}")
@@ -155,7 +155,7 @@ def _present(stages: Sequence[Stage], width: int) -> Content:
 
 def _fitted(name: str, width: int) -> str:
     """A name in exactly so many cells, or fewer characters where they are wide."""
-    shown = printable(name)
+    shown = plain(name)
     return shown.ljust(width) if len(shown) <= width else shown[: max(width - 1, 0)] + "…"
 
 

@@ -12,7 +12,7 @@ from crild_tui.widgets.facts import facts_line, facts_rows, losses, origin, pace
 from crild_tui.widgets.lines import Line, Lines
 from crild_tui.widgets.progress import stage_line, stage_rows, stages_of
 from crild_tui.widgets.said import message_lines
-from crild_tui.wording import printable
+from engine.preset.text import plain
 
 WIDE, HIGH = 150, 32
 """Columns and rows from which there is room for a side column."""
@@ -41,7 +41,7 @@ def alarm_lines(snapshot: RunSnapshot, width: int) -> list[Content]:
     """A line for each thing that is wrong just now."""
     return [
         Content.styled(
-            f" ! {' '.join(printable(alarm.text).split())} ",
+            f" ! {' '.join(plain(alarm.text).split())} ",
             "$error bold reverse" if alarm.level == "error" else "$warning bold reverse",
         ).truncate(max(1, width), ellipsis=True)
         for alarm in snapshot.alarms[:MOST_ALARMS]

@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from typing import ClassVar
 
-from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -17,7 +16,7 @@ from crild_tui import wording
 from crild_tui.watch.log import LogTail
 from crild_tui.watch.snapshots import Said
 from crild_tui.widgets.lines import Line, Lines
-from crild_tui.wording import printable
+from engine.preset.text import plain
 
 MARKS = {"warning": "! ", "error": "✗ "}
 
@@ -33,7 +32,7 @@ def message_lines(said: Sequence[Said], now: float) -> list[Line]:
             moment = time.localtime(0)
         day = time.strftime("%Y-%m-%d", moment)
         at = time.strftime("%H:%M:%S" if day == today else "%m-%d %H:%M", moment)
-        text = " ".join(printable(each.text).split("\n"))
+        text = " ".join(map(plain, each.text.split("\n")))
         lines.append(Line(f"{MARKS.get(each.level, '')}{text}", each.level, f"{at} "))
     return lines
 
@@ -54,7 +53,7 @@ class SearchBar(Horizontal):
     def compose(self) -> ComposeResult:
         """`/words   3/17`."""
         yield Static("/ ", id="slash")
-        yield Input(placeholder="search in messages and log", id="search", compact=True)
+        yield Input(placeholder="search; Enter, then n and N; Escape ends", id="search", compact=True)
         yield Static("", id="found")
 
 
@@ -64,7 +63,7 @@ class LogPane(Vertical):
     DEFAULT_CSS = """
     LogPane {
         display: none; height: 1fr;
-        Lines { border-top: solid $panel; border-title-color: $foreground; border-subtitle-color: $foreground-muted; }
+        Lines { border-top: solid $panel; border-title-color: $foreground; }
         Lines:focus { border-top: solid $primary; }
         #messages { height: auto; max-height: 40%; }
         #log { height: 1fr; min-height: 3; }
@@ -80,6 +79,7 @@ class LogPane(Vertical):
         self._said: tuple[Said, ...] = ()
         self._generation = -1
         self._words = ""
+        self._title = "Log"
 
     def compose(self) -> ComposeResult:
         """Messages, log, search."""
@@ -119,12 +119,12 @@ class LogPane(Vertical):
         """Show the end of a log."""
         lines = [Line(text) for text in tail.lines]
         if not lines:
-            lines = [Line(printable(tail.problem or "the engine has printed nothing yet"))]
+            lines = [Line(plain(tail.problem or "the engine has printed nothing yet"))]
         view = self.log_view
         view.show(lines, tail.first, anew=tail.generation != self._generation)
         self._generation = tail.generation
         name = "Log" if tail.attempt is None else f"log.{tail.attempt}.txt"
-        view.border_title = Text(f"{name}, its end" if tail.cut else name)
+        self._title = f"{name}, its end" if tail.cut else name
         self._follow()
         self._count()
 
@@ -137,7 +137,7 @@ class LogPane(Vertical):
     @on(Lines.Moved)
     def _follow(self) -> None:
         view = self.log_view
-        view.border_subtitle = "" if view.following else "End follows again"
+        view.border_title = self._title + ("" if view.following else " - End follows it again")
 
     # -- search
 
