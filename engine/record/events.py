@@ -316,13 +316,13 @@ def _parse(lines: list[bytes], kinds: frozenset[str] | None) -> list[Event]:
             lines = [line for line in lines if mark in line]
         else:
             lines = [line for line in lines if any(mark in line for mark in marks)]
-    events = _decode(lines)
+    events = decode_events(lines)
     if kinds is None:
         return events
     return [event for event in events if event["kind"] in kinds]
 
 
-def _decode(lines: list[bytes]) -> list[Event]:
+def decode_events(lines: list[bytes]) -> list[Event]:
     """The events among lines: all at once, which is fastest, or one by one where a line is garbage."""
     try:
         return _only_events(_DECODER.decode(f"[{b','.join(lines).decode()}]"), len(lines))
