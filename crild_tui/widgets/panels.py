@@ -1,27 +1,397 @@
-"""The three panels."""
+"""The three panels of a run, or of several: loss, consistency and the metric on dev, over one axis."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual.widgets import Static
+from rich.style import Style
+from rich.text import Text
+from textual import events, on, work
+from textual.app import ComposeResult, RenderResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container
+from textual.message import Message
+from textual.reactive import reactive
+from textual.timer import Timer
+from textual.widget import Widget
 
-from crild_tui.watch.snapshots import RunSnapshot
+from crild_tui.chart import viewing
+from crild_tui.chart.figures import Look, Source, Traces, extent, figures, is_long
+from crild_tui.chart.furniture import axis_value
+from crild_tui.chart.model import Figure, View
+from crild_tui.curves import AXES
+from crild_tui.widgets.chart import ZOOM, Chart
+
+if TYPE_CHECKING:
+    from crild_tui.app import CrildApp
+
+__all__ = ["Panels", "Source"]
+
+EVERY = 0.5
+"""Seconds between two redraws that no key asked for."""
+PAN = 0.2
+"""Share of the view that an arrow key moves it by."""
+TINY = (50, 13)
+"""Columns and rows below which only one panel is shown."""
+LOW = 9
+"""Rows below which the line of facts is left out."""
+WIDE = 120
+"""From so many columns on, panels stand beside each other."""
+Built = tuple[Figure, Figure, Figure]
 
 
-@dataclass(frozen=True)
-class Source:
-    """A run with its label and the number of its colour."""
+class Facts(Widget):
+    """The line that says how the panels are shown."""
 
-    snapshot: RunSnapshot
-    label: str
-    index: int
+    DEFAULT_CSS = "Facts { height: 1; color: $foreground-muted; }"
+
+    words: reactive[tuple[str, ...]] = reactive(())
+
+    def render(self) -> RenderResult:
+        """As many facts as fit."""
+        line = Text(no_wrap=True)
+        for number, fact in enumerate(self.words):
+            if line.cell_len + len(fact) + 3 > self.size.width:
+                break
+            line.append("  " if number else " ")
+            name, _, rest = fact.partition(" ")
+            line.append(name)
+            line.append(f" {rest}" if rest else "", Style(bold=True))
+        return line
 
 
-class Panels(Static, can_focus=True):
-    """Not built yet."""
+class Panels(Widget):
+    """Three charts that share axis, view, cursor and smoothing.
+
+    `show` takes any number of runs; it draws when something changed, at most twice a second. A key draws at once.
+    """
+
+    DEFAULT_CSS = """
+    Panels { layout: vertical; height: 1fr; width: 1fr; }
+    Panels > #charts { layout: vertical; height: 1fr; }
+    Panels.-beside > #charts { layout: grid; grid-size: 2; grid-columns: 1fr 1fr; grid-rows: 1fr 1fr; grid-gutter: 0 1; }
+    Panels.-beside #loss { row-span: 2; }
+    Panels.-row > #charts { layout: horizontal; }
+    Panels.-row Chart { margin-right: 1; }
+    Panels.-low Facts { display: none; }
+    Panels.-single > #charts { layout: vertical; }
+    Panels.-single Chart { height: 0; margin: 0; }
+    Panels.-single Chart.-chosen { height: 1fr; }
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("x", "axis", "X axis", id="panel.axis"),
+        Binding("l", "log", "Log scale", id="panel.log", show=False),
+        Binding("greater_than_sign", "smooth(1)", "Smoother", key_display=">", id="panel.smoother", show=False),
+        Binding("less_than_sign", "smooth(-1)", "Less smooth", key_display="<", id="panel.rougher", show=False),
+        Binding("plus,equals_sign", "zoom(1)", "Zoom in", key_display="+", id="panel.zoom_in", show=False),
+        Binding("minus", "zoom(-1)", "Zoom out", key_display="-", id="panel.zoom_out", show=False),
+        Binding("left", "pan(-1)", "Earlier", id="panel.pan_left", show=False),
+        Binding("right", "pan(1)", "Later", id="panel.pan_right", show=False),
+        Binding(
+            "left_square_bracket", "cursor(-1)", "Cursor left", key_display="[", id="panel.cursor_left", show=False
+        ),
+        Binding(
+            "right_square_bracket", "cursor(1)", "Cursor right", key_display="]", id="panel.cursor_right", show=False
+        ),
+        Binding("0", "reset", "Show all", id="panel.reset", show=False),
+        Binding("z", "enlarge", "Enlarge", id="panel.enlarge"),
+        Binding("h", "hold", "Hold/follow", id="panel.hold"),
+        Binding("escape", "back", "Back", id="panel.back", show=False),
+    ]
+
+    class Enlarged(Message):
+        """One panel has taken the whole area, or given it back: a screen may make room around it."""
+
+        def __init__(self, panels: Panels, enlarged: bool) -> None:
+            super().__init__()
+            self.panels, self.enlarged = panels, enlarged
+
+    class Prepared(Message):
+        """The thread has prepared the figures."""
+
+        def __init__(self, built: Built) -> None:
+            super().__init__()
+            self.built = built
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.look = Look()
+        self.following = True
+        self.enlarged = False
+        self.sources: tuple[Source, ...] = ()
+        self._traces = Traces()
+        self._built: Built | None = None
+        self._shown: tuple[object, ...] = ()
+        self._last = -EVERY
+        self._timer: Timer | None = None
+        self._building = self._again = False
+
+    @property
+    def _crild(self) -> CrildApp:
+        app: Any = self.app
+        return app  # type: ignore[no-any-return]
+
+    def compose(self) -> ComposeResult:
+        """Three charts, and a line below them."""
+        with Container(id="charts"):
+            yield Chart("loss", id="loss")
+            yield Chart("consistency", id="consistency")
+            yield Chart("dev metric", id="dev")
+        yield Facts()
+
+    def on_mount(self) -> None:
+        """Take the user's smoothing; the first panel is the chosen one."""
+        self.look = replace(self.look, smoothing=self._crild.settings.smoothing)
+        self.query_one("#loss").add_class("-chosen")
+        self._build()
+
+    @property
+    def charts(self) -> tuple[Chart, Chart, Chart]:
+        """Loss, consistency, dev metric."""
+        loss, consistency, dev = self.query(Chart)
+        return loss, consistency, dev
+
+    @property
+    def chosen(self) -> Chart:
+        """The chart that was focused last."""
+        return self.query_one("Chart.-chosen", Chart)
+
+    def focus_panel(self) -> None:
+        """Give the keys to the chosen panel."""
+        self.chosen.focus()
+
+    # -- showing
 
     def show(self, sources: Sequence[Source]) -> None:
-        """Not built yet."""
-        self.sources = tuple(sources)
+        """Show these runs; drawn soon, and only when something changed."""
+        new = tuple(sources)
+        if _identity(new) == self._shown:
+            return
+        if {source.snapshot.run_dir for source in new} != {source.snapshot.run_dir for source in self.sources}:
+            self.look = replace(self.look, view=None, cursor=None)
+            self.following = True
+        self.sources, self._shown = new, _identity(new)
+        if self._timer is None and self.is_mounted:
+            self._timer = self.set_timer(max(self._last + EVERY - time.monotonic(), 0), self._build)
+
+    def _build(self) -> None:
+        """Prepare and draw everything: here, or in a thread where a long run would keep the keys waiting."""
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer = None
+        if self._building:
+            self._again = True
+            return
+        self._last = time.monotonic()
+        self._follow()
+        if is_long(self.sources):
+            self._building = True
+            self._build_apart(self.sources, self.look)
+        else:
+            self._draw(figures(self.sources, self.look, self._traces))
+
+    @work(thread=True, group="figures")
+    def _build_apart(self, sources: tuple[Source, ...], look: Look) -> None:
+        self.post_message(self.Prepared(figures(sources, look, self._traces)))
+
+    @on(Prepared)
+    def _take(self, message: Prepared) -> None:
+        message.stop()
+        self._building = False
+        self._draw(message.built)
+        if self._again:
+            self._again = False
+            self._build()
+
+    def _draw(self, built: Built) -> None:
+        self._built = built
+        self._redraw()
+
+    def _redraw(self) -> None:
+        """Draw what is prepared, for the present view and cursor."""
+        if self._built is None or not self.is_mounted or self._built[0].axis != self.look.axis:
+            return  # a thread still prepares what is asked for
+        view = self._view()
+        for chart, figure in zip(self.charts, self._built, strict=True):
+            log = self.look.log and not figure.linear
+            chart.show(replace(figure, view=view, cursor=self.look.cursor, log=log))
+        self._say()
+
+    def _whole(self) -> View:
+        return extent(self.sources, self.look.axis)
+
+    def _view(self) -> View:
+        return self.look.view or self._whole()
+
+    def _follow(self) -> None:
+        """While following, the right edge stays at the newest point."""
+        if self.following and self.look.view is not None:
+            whole = self._whole()
+            self.look = replace(self.look, view=viewing.limited(viewing.ending_at(self.look.view, whole.high), whole))
+
+    def _say(self) -> None:
+        look = self.look
+        facts = [
+            f"x {look.axis}",
+            f"smoothing {look.smoothing:g}",
+            f"scale {'log' if look.log else 'linear'}",
+            f"view {'follows' if self.following else 'held'}",
+        ]
+        if look.view is not None:
+            low, high = (axis_value(look.axis, end) for end in (look.view.low, look.view.high))
+            facts.append(f"from {low} to {high}")
+        if any(not source.snapshot.curves.complete for source in self.sources):
+            facts.insert(0, "a sample: the run is still being read")
+        self.query_one(Facts).words = tuple(facts)
+
+    # -- layout
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Arrange the charts for the size."""
+        self._arrange(event.size.width, event.size.height)
+
+    def _arrange(self, width: int, height: int) -> None:
+        single = self.enlarged or width < TINY[0] or height < TINY[1]
+        beside = not single and width >= WIDE
+        self.set_class(single, "-single")
+        self.set_class(height < LOW, "-low")
+        self.set_class(beside and height < 30, "-row")
+        self.set_class(beside and height >= 30, "-beside")
+        loss, consistency, dev = self.charts
+        for chart in (loss, consistency, dev):
+            chart.furnish(ticks_below=single or beside or chart is dev, aligned=not single and not beside)
+
+    @on(events.DescendantFocus)
+    def _choose(self, event: events.DescendantFocus) -> None:
+        if isinstance(event.widget, Chart):
+            for chart in self.charts:
+                chart.set_class(chart is event.widget, "-chosen")
+
+    # -- what keys do
+
+    def action_axis(self) -> None:
+        """Step, epoch, time, and step again; the view and the cursor stay at the same moment."""
+        old = self.look.axis
+        new = AXES[(AXES.index(old) + 1) % len(AXES)]
+        cursor, view = self.look.cursor, self.look.view
+        tables = [source.snapshot.curves.steps for source in self.sources]
+        self.look = replace(
+            self.look,
+            axis=new,
+            cursor=None if cursor is None else viewing.translated(tables, old, new, cursor),
+            view=None
+            if view is None
+            else View(*(viewing.translated(tables, old, new, end) for end in (view.low, view.high))),
+        )
+        if self.look.view is not None:
+            self.look = replace(self.look, view=viewing.limited(self.look.view, self._whole()))
+        self._build()
+
+    def action_log(self) -> None:
+        """Logarithmic or linear."""
+        self.look = replace(self.look, log=not self.look.log)
+        self._redraw()
+
+    def action_smooth(self, by: int) -> None:
+        """Another level of smoothing."""
+        self.look = replace(self.look, smoothing=viewing.next_level(self.look.smoothing, by))
+        self._build()
+
+    def action_zoom(self, by: int) -> None:
+        """Zoom around the cursor; without one, around the newest point while following, else around the middle."""
+        view = self._view()
+        at = view.high if self.following else (view.low + view.high) / 2
+        if self.look.cursor is not None and view.low <= self.look.cursor <= view.high:
+            at = self.look.cursor
+        self._look_at(viewing.zoomed(view, at, ZOOM**-2 if by > 0 else ZOOM**2))
+
+    def action_pan(self, by: int) -> None:
+        """Move the view."""
+        self._look_at(viewing.panned(self._view(), by * PAN))
+
+    def action_cursor(self, by: int) -> None:
+        """Move the value cursor by a cell, in all panels; it begins at the right."""
+        view = self._view()
+        cell = (view.high - view.low) / max(self.chosen.place.width, 1)
+        cursor = self.look.cursor
+        at = view.high - cell / 2 if cursor is None else cursor + by * cell
+        self._move_cursor(min(max(at, view.low), view.high))
+
+    def action_reset(self) -> None:
+        """Show all, and follow."""
+        self.look = replace(self.look, view=None)
+        self.following = True
+        self._redraw()
+
+    def action_hold(self) -> None:
+        """Keep the view where it is, or let its right edge move with the run."""
+        self.following = not self.following
+        if self.following:
+            self._follow()
+        elif self.look.view is None:
+            self.look = replace(self.look, view=self._whole())
+        self._redraw()
+
+    def action_enlarge(self) -> None:
+        """Give the chosen panel the whole area, or all three theirs again."""
+        self.enlarged = not self.enlarged
+        self._arrange(*self.size)
+        self.post_message(self.Enlarged(self, self.enlarged))
+
+    def action_back(self) -> None:
+        """Make an enlarged panel small again; else take the cursor away."""
+        if self.enlarged:
+            self.action_enlarge()
+        else:
+            self._move_cursor(None)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 - Textual's
+        """Leave Escape to the screen where there is nothing to leave here."""
+        return action != "back" or self.enlarged or self.look.cursor is not None
+
+    def _look_at(self, view: View) -> None:
+        whole = self._whole()
+        limited = viewing.limited(view, whole)
+        self.look = replace(self.look, view=limited)
+        self.following = limited is None or viewing.at_end(limited, whole)
+        self._redraw()
+
+    def _move_cursor(self, x: float | None) -> None:
+        if x != self.look.cursor:
+            self.look = replace(self.look, cursor=x)
+            self._redraw()
+
+    # -- what the mouse does
+
+    @on(Chart.ViewChanged)
+    def _view_changed(self, message: Chart.ViewChanged) -> None:
+        message.stop()
+        if message.low is None or message.high is None:
+            self.action_reset()
+        else:
+            self._look_at(View(message.low, message.high))
+
+    @on(Chart.CursorMoved)
+    def _cursor_moved(self, message: Chart.CursorMoved) -> None:
+        message.stop()
+        self._move_cursor(message.x)
+
+    @on(Chart.Enlarge)
+    def _enlarge(self, message: Chart.Enlarge) -> None:
+        message.stop()
+        message.chart.focus()
+        for chart in self.charts:
+            chart.set_class(chart is message.chart, "-chosen")
+        self.action_enlarge()
+
+
+def _identity(sources: tuple[Source, ...]) -> tuple[object, ...]:
+    """What is different when something changed."""
+    return tuple(
+        (source.snapshot.run_dir, source.snapshot.revision, source.label, source.index, id(source.snapshot.curves))
+        for source in sources
+    )

@@ -1,0 +1,277 @@
+"""A chart: it draws a figure, and says what the mouse does to it. What is to be drawn comes from outside."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.color import Color
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+
+from crild_tui import theme
+from crild_tui.chart import canvas as looks
+from crild_tui.chart.canvas import Canvas
+from crild_tui.chart.drawing import Drawing, draw
+from crild_tui.chart.furniture import BUTTON, Place
+from crild_tui.chart.model import Figure
+
+ZOOM = 1.25
+"""How much a turn of the wheel, or a key, zooms."""
+
+
+class Chart(Widget, can_focus=True):
+    """A figure with title, legend and scales.
+
+    The wheel zooms around the pointer, dragging pans, a double click asks for everything again, the pointer moves the
+    cursor, and a click on the button in the title enlarges. All of this only posts messages.
+    """
+
+    DEFAULT_CSS = "Chart { height: 1fr; width: 1fr; background: $background; }"
+
+    class ViewChanged(Message):
+        """Another part of the axis is to be shown: from `low` to `high`, or all when both are None."""
+
+        def __init__(self, chart: Chart, low: float | None, high: float | None) -> None:
+            super().__init__()
+            self.chart, self.low, self.high = chart, low, high
+
+        @property
+        def control(self) -> Chart:
+            """The chart."""
+            return self.chart
+
+        def can_replace(self, message: Message) -> bool:
+            """Of several that wait only the newest counts."""
+            return isinstance(message, Chart.ViewChanged)
+
+    class CursorMoved(Message):
+        """The cursor is to stand at `x`, or to go when it is None."""
+
+        def __init__(self, chart: Chart, x: float | None) -> None:
+            super().__init__()
+            self.chart, self.x = chart, x
+
+        @property
+        def control(self) -> Chart:
+            """The chart."""
+            return self.chart
+
+        def can_replace(self, message: Message) -> bool:
+            """Of several that wait only the newest counts."""
+            return isinstance(message, Chart.CursorMoved)
+
+    class Enlarge(Message):
+        """The chart is to take the whole area, or to give it back."""
+
+        def __init__(self, chart: Chart) -> None:
+            super().__init__()
+            self.chart = chart
+
+        @property
+        def control(self) -> Chart:
+            """The chart."""
+            return self.chart
+
+    def __init__(self, title: str = "", *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.figure = Figure(title)
+        self.ticks_below = True
+        self.aligned = False
+        self._drawing: Drawing | None = None
+        self._strips: list[Strip] = []
+        self._drag: tuple[float, float, int] | None = None
+        self._hovered = False
+
+    @property
+    def place(self) -> Place:
+        """Where the plot lies in the widget."""
+        return self._drawn().place
+
+    # -- drawing
+
+    def show(self, figure: Figure) -> None:
+        """Draw another figure: only the cells that differ are sent to the terminal."""
+        if figure is self.figure:
+            return
+        self.figure = figure
+        self.redraw()
+
+    def furnish(self, *, ticks_below: bool, aligned: bool) -> None:
+        """Whether the axis is written below, and the plot stands where those of other charts do."""
+        if (ticks_below, aligned) != (self.ticks_below, self.aligned):
+            self.ticks_below, self.aligned = ticks_below, aligned
+            self._forget()
+
+    def redraw(self) -> None:
+        """Draw again what changed."""
+        before, self._drawing, self._strips = self._drawing, None, []
+        if before is None or not self.size:
+            self.refresh()
+            return
+        changed = differences(before.canvas, self._drawn().canvas)
+        if changed is None:
+            self.refresh()
+        elif changed:
+            self.refresh(*changed)
+
+    def _forget(self) -> None:
+        self._drawing, self._strips = None, []
+        self.refresh()
+
+    def notify_style_update(self) -> None:
+        """The theme changed, or the focus: the colours of every line."""
+        super().notify_style_update()
+        self._strips = []
+
+    def on_resize(self) -> None:
+        """Another size, another drawing."""
+        self._forget()
+
+    def on_focus(self) -> None:
+        """The title says that keys count here."""
+        self.redraw()
+
+    def on_blur(self) -> None:
+        """They no longer do."""
+        self.redraw()
+
+    def _drawn(self) -> Drawing:
+        size: Size = self.size
+        canvas = None if self._drawing is None else self._drawing.canvas
+        if self._drawing is None or canvas is None or (canvas.width, canvas.height) != size:
+            self._drawing = draw(
+                self.figure,
+                size.width,
+                size.height,
+                ticks_below=self.ticks_below,
+                aligned=self.aligned,
+                focused=self.has_focus,
+            )
+            self._strips = []
+        return self._drawing
+
+    def render_line(self, y: int) -> Strip:
+        """A line of the drawing."""
+        drawing = self._drawn()
+        if not self._strips:
+            self._strips = [
+                Strip([Segment(text, self._style(look)) for text, look in line], drawing.canvas.width)
+                for line in drawing.canvas.spans()
+            ]
+        return self._strips[y] if y < len(self._strips) else Strip.blank(self.size.width, self._style(looks.PLAIN))
+
+    def _style(self, look: int) -> Style:
+        current = self.app.current_theme
+        foreground, background = self.rich_style.color, self.rich_style.bgcolor
+        assert foreground is not None
+        assert background is not None
+        return style(
+            look,
+            Color.from_rich_color(foreground).hex6,
+            Color.from_rich_color(background).hex6,
+            current.panel or Color.from_rich_color(background).hex6,
+            current.accent or current.primary,
+            current.warning or current.primary,
+            current.dark,
+        )
+
+    # -- mouse
+
+    def _zoom(self, event: events.MouseEvent, factor: float) -> None:
+        event.stop()
+        event.prevent_default()
+        place = self.place
+        column = min(max(event.x, place.left), place.left + place.width)
+        at = place.x_at(column - 0.5)
+        self.post_message(self.ViewChanged(self, at - (at - place.low) * factor, at + (place.high - at) * factor))
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Look closer at what is below the pointer."""
+        self._zoom(event, 1 / ZOOM)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """See more around the pointer."""
+        self._zoom(event, ZOOM)
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        """Take hold of the curve."""
+        if event.button == 1 and self.place.inside(event.x) and event.y >= self.place.top:
+            self._drag = (self.place.low, self.place.high, event.x)
+            self.capture_mouse()
+
+    def on_mouse_up(self) -> None:
+        """Let it go."""
+        self._drag = None
+        self.release_mouse()
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Pull the curve along, or move the cursor."""
+        place = self.place
+        if self._drag is not None:
+            low, high, start = self._drag
+            moved = (start - event.x) * (high - low) / max(place.width, 1)
+            if event.x != start:
+                self.post_message(self.ViewChanged(self, low + moved, high + moved))
+        elif place.inside(event.x) and event.y >= place.top:
+            self._hovered = True
+            self.post_message(self.CursorMoved(self, place.x_at(event.x)))
+        else:
+            self.on_leave()
+
+    def on_leave(self) -> None:
+        """The cursor that the pointer brought goes with it; one that was set by keys stays."""
+        if self._hovered:
+            self._hovered = False
+            self.post_message(self.CursorMoved(self, None))
+
+    def on_click(self, event: events.Click) -> None:
+        """Twice: show all. On the button: enlarge."""
+        if event.y == 0 and event.x >= self.size.width - len(BUTTON):
+            self.post_message(self.Enlarge(self))
+        elif event.chain == 2 and event.y > 0:
+            self.post_message(self.ViewChanged(self, None, None))
+
+
+def differences(before: Canvas, after: Canvas) -> list[Region] | None:
+    """The cells that differ, a region for each line; None when that is nearly all, or the sizes differ."""
+    if (before.width, before.height) != (after.width, after.height):
+        return None
+    differs = (before.codes != after.codes) | (before.looks != after.looks)
+    rows = np.flatnonzero(differs.any(axis=1))
+    if differs.sum() * 2 > differs.size:
+        return None
+    regions = []
+    for row in rows.tolist():
+        columns = np.flatnonzero(differs[row])
+        first, last = int(columns[0]), int(columns[-1])
+        first -= int(first > 0)  # the other half of a wide character
+        regions.append(Region(first, row, min(last + 2, after.width) - first, 1))
+    return regions
+
+
+@lru_cache(1024)
+def style(look: int, foreground: str, background: str, bar: str, accent: str, warning: str, dark: bool) -> Style:
+    """How a look is drawn on a theme."""
+    ground = Color.parse(bar if look & looks.BAR else background)
+    front = Color.parse(foreground)
+    kind = look & 0xFF
+    named = {
+        looks.PLAIN: front,
+        looks.MUTED: ground.blend(front, 0.62),
+        looks.TITLE: front,
+        looks.WARNING: Color.parse(warning),
+        looks.LEVEL: ground.blend(front, 0.85),
+        looks.FOCUS: Color.parse(accent),
+    }
+    color = named[kind] if kind in named else Color.parse(theme.curve_color(kind - looks.CURVE, dark))
+    if look & looks.DIM:
+        color = ground.blend(color, 0.42)
+    return Style.from_color(color.rich_color, ground.rich_color) + Style(
+        bold=bool(look & looks.BOLD), reverse=bool(look & looks.REVERSE)
+    )
