@@ -55,7 +55,9 @@ class LiveScreen(WatchingScreen):
         #empty { display: none; height: 1fr; padding: 1 2; }
         &.-empty { #head, #body { display: none; } #empty { display: block; } }
         &.-low NoticeBox { border: none; padding: 0 1; }
+        &.-enlarged { #head, NoticeBox { display: none; } }
         &.-wide Side { display: block; }
+        &.-wide.-enlarged Side { display: none; }
         &.-closing { Panels { display: none; } ClosingView { display: block; } }
         &.-fills Panels { display: none; }
         &.-log LogPane { display: block; }
@@ -112,6 +114,11 @@ class LiveScreen(WatchingScreen):
         """Say how to start."""
         self.add_class("-empty")
         self.query_one("#empty", Static).update(how_to_start(runs_dir, self.keys()))
+
+    def on_panels_enlarged(self, message: Panels.Enlarged) -> None:
+        """Leave the whole screen to one panel, or take the room back."""
+        message.stop()
+        self.set_class(message.enlarged, "-enlarged")
 
     def on_log_seen(self, message: LogSeen) -> None:
         """Show the end of the log as it is now."""
@@ -254,7 +261,7 @@ class LiveScreen(WatchingScreen):
         else:
             if pane.searching:
                 pane.end_search()
-            self.query_one(Panels).focus()
+            self.query_one(Panels).focus_panel()
 
     def action_search(self) -> None:
         """Search messages and log."""
@@ -295,7 +302,7 @@ class LiveScreen(WatchingScreen):
             self.query_one(ClosingView).focus()
             self._read_closing(self._run_dir)
         else:
-            self.query_one(Panels).focus()
+            self.query_one(Panels).focus_panel()
 
     def action_back(self) -> None:
         """Close what was opened last."""

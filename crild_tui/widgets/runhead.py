@@ -38,13 +38,15 @@ def head_lines(
 
 
 def alarm_lines(snapshot: RunSnapshot, width: int) -> list[Content]:
-    """A line for each thing that is wrong just now."""
+    """A line for each thing that is wrong just now, but for what the notice of the state says already."""
+    entry = snapshot.entry
+    alarms = [a for a in snapshot.alarms if a.text != entry.problem and not a.text.startswith(f"{entry.state}:")]
     return [
         Content.styled(
             f" ! {' '.join(plain(alarm.text).split())} ",
             "$error bold reverse" if alarm.level == "error" else "$warning bold reverse",
         ).truncate(max(1, width), ellipsis=True)
-        for alarm in snapshot.alarms[:MOST_ALARMS]
+        for alarm in alarms[:MOST_ALARMS]
     ]
 
 

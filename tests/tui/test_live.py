@@ -3,10 +3,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from textual.pilot import Pilot
@@ -39,7 +39,7 @@ Act = Callable[[Pilot[None], CrildApp], Coroutine[Any, Any, None]]
 class Watcher:
     """Tells what a test hands it."""
 
-    made: list[Watcher]
+    made: ClassVar[list[Watcher]]
 
     def __init__(self, run_dir: Path, tell: Callable[[Any], object]) -> None:
         self.run_dir, self.tell = run_dir, tell
@@ -54,11 +54,11 @@ class Watcher:
 
 
 class RunWatcher(Watcher):
-    made: list[Watcher] = []
+    made: ClassVar[list[Watcher]] = []
 
 
 class LogWatcher(Watcher):
-    made: list[Watcher] = []
+    made: ClassVar[list[Watcher]] = []
 
 
 @pytest.fixture(autouse=True)
@@ -230,10 +230,15 @@ def test_leaving_the_mode_ends_the_watching_and_coming_back_begins_it_anew(
     run_dir = make_run(runs, state="running")
     showing: list[Source] = []
     show = Panels.show
-    monkeypatch.setattr(Panels, "show", lambda self, sources: (showing.extend(sources), show(self, sources))[1])
+
+    def noted(panels: Panels, sources: Sequence[Source]) -> None:
+        showing.extend(sources)
+        show(panels, sources)
+
+    monkeypatch.setattr(Panels, "show", noted)
 
     async def act() -> None:
-        async with live(runs) as (pilot, screen):
+        async with live(runs) as (pilot, _screen):
             await until(pilot, lambda: RunWatcher.made)
             await tell(pilot, working(run_dir))
             await pilot.press("m")

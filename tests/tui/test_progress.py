@@ -5,6 +5,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from crild_tui.curves import Curves, Table
@@ -137,9 +138,8 @@ def test_being_asked_to_stop_shows_at_once() -> None:
 
 
 def test_scores_and_pace_are_said_shortly() -> None:
-    table = Table(
-        [1, 2, 3], [1, 2, 3], [1, 2, 3], {"learning rate": [1e-5, 2e-5, math.nan], "gradient norm": [math.nan] * 3}
-    )  # type: ignore[arg-type,dict-item]
+    at = np.arange(3.0)
+    table = Table(at, at, at, {"learning rate": np.array([1e-5, 2e-5, math.nan]), "gradient norm": at * math.nan})
     picture = Picture(metric_name="accuracy", metric=0.5, best=0.6, teacher=0.7, majority=0.5, rate=94.0, memory=4.2e9)
     seen = replace(snapshot(picture=picture), curves=Curves(steps=table))
     assert last_value(seen, "learning rate") == 2e-5
@@ -163,7 +163,7 @@ def test_the_least_important_facts_are_left_out_first() -> None:
     assert facts_line(facts, 45).plain == "f1 0.5000 · best 0.6000 · teacher 0.7000"
     assert facts_line(facts, 12).plain == "f1 0.5000"
     assert facts_line([], 10).plain == ""
-    assert [row.plain for row in facts_rows(facts, 30)][0] == "f1, last  0.5000"
+    assert next(row.plain for row in facts_rows(facts, 30)) == "f1, last  0.5000"
 
 
 def test_a_run_without_a_status_has_no_origin() -> None:
