@@ -243,9 +243,8 @@ def axis_value(axis: Axis, value: float) -> str:
 def stages(figure: Figure, place: Place) -> list[tuple[Mark, int, int]]:
     """The stages in view, with the columns where each begins and the next one does."""
     marks = sorted((mark for mark in figure.marks if mark.value is None), key=lambda mark: mark.at)
-    ends = [*(mark.at for mark in marks[1:]), np.inf]
     found = []
-    for mark, end in zip(marks, ends, strict=True):
+    for mark, end in zip(marks, [*(mark.at for mark in marks), np.inf][1:], strict=True):
         column = place.column_of(max(mark.at, place.low))
         if column is not None and place.low < end and mark.at < end:
             after = place.column_of(end)

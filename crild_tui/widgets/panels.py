@@ -176,7 +176,7 @@ class Panels(Widget):
             self.following = True
         self.sources, self._shown = new, _identity(new)
         if self._timer is None and self.is_mounted:
-            self._timer = self.set_timer(max(self._last + EVERY - time.monotonic(), 0), self._build)
+            self._timer = self.set_timer(max(self._last + EVERY - time.monotonic(), 0.001), self._build)
 
     def _build(self) -> None:
         """Prepare and draw everything: here, or in a thread where a long run would keep the keys waiting."""

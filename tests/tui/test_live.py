@@ -134,6 +134,16 @@ def shown(app: Any) -> str:
     return "\n".join("".join(segment.text for segment in strip) for strip in app.screen._compositor.render_strips())
 
 
+def asks(screen: LiveScreen) -> bool:
+    """Whether a question stands before the screen."""
+    return isinstance(screen.app.screen, Confirm | Ask)
+
+
+def follows(screen: LiveScreen) -> bool:
+    """Whether the log follows its end."""
+    return screen.query_one("#log", Lines).following
+
+
 def said(screen: LiveScreen) -> list[str]:
     """The notifications so far."""
     return [notification.message for notification in screen.app._notifications]
@@ -264,7 +274,7 @@ def test_a_question_does_not_end_the_watching(runs: Path) -> None:
         async with live(runs) as (pilot, screen):
             await tell(pilot, working(run_dir))
             await pilot.press("K")
-            assert isinstance(screen.app.screen, Confirm)
+            assert asks(screen)
             await tell(pilot, working(run_dir))
             await pilot.press("escape")
             assert len(RunWatcher.made) == 1
@@ -567,7 +577,7 @@ def test_kill_asks_first(runs: Path, done: list[tuple[Any, ...]]) -> None:
         async with live(runs) as (pilot, screen):
             await tell(pilot, working(run_dir))
             await pilot.press("K")
-            assert isinstance(screen.app.screen, Confirm)
+            assert asks(screen)
             await pilot.press("n")
             assert done == []
             await pilot.press("K")
@@ -575,7 +585,7 @@ def test_kill_asks_first(runs: Path, done: list[tuple[Any, ...]]) -> None:
             await until(pilot, lambda: done == [("kill", run_dir)])
             await tell(pilot, working(run_dir, "finished"))
             await pilot.press("K")
-            assert not isinstance(screen.app.screen, Confirm)
+            assert not asks(screen)
             assert said(screen)[-1].endswith("is finished: there is nothing to kill")
 
     asyncio.run(act())
@@ -594,7 +604,7 @@ def test_resume_goes_on_and_asks_a_finished_run_for_more(runs: Path, done: list[
             await until(pilot, lambda: done == [("resume", run_dir)])
             await tell(pilot, working(run_dir, "finished"))
             await pilot.press("r")
-            assert isinstance(screen.app.screen, Ask)
+            assert asks(screen)
             await pilot.press("escape")
             await pilot.press("r")
             await pilot.press("8", "enter")
@@ -614,7 +624,7 @@ def test_a_dashboard_that_only_reads_changes_nothing(runs: Path, done: list[tupl
                 await pilot.press(key)
             assert said(screen) == [READONLY] * 3
             assert "asked to stop" not in head(screen)
-            assert not isinstance(screen.app.screen, Confirm)
+            assert not asks(screen)
             assert done == []
 
     asyncio.run(act())
@@ -729,7 +739,7 @@ def test_the_log_follows_its_end_unless_scrolled_away(runs: Path) -> None:
             await until(pilot, lambda: "line 199" in shown(screen.app))
             await pilot.press("pageup")
             await until(pilot, lambda: "End follows it again" in shown(screen.app))
-            assert not view.following
+            assert not follows(screen)
             top = view.scroll_offset.y
             await tell_log(pilot, log(*(f"line {n}" for n in range(300))))
             assert view.scroll_offset.y == top
@@ -737,11 +747,11 @@ def test_the_log_follows_its_end_unless_scrolled_away(runs: Path) -> None:
             assert view.scroll_offset.y == top - 50
             await pilot.press("home", "up", "down", "pagedown")
             await pilot.press("end")
-            assert view.following
+            assert follows(screen)
             await until(pilot, lambda: "line 399" in shown(screen.app))
             await pilot.press("home")
             await tell_log(pilot, log("anew", generation=2))
-            assert view.following
+            assert follows(screen)
 
     asyncio.run(act())
 
