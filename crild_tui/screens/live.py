@@ -68,7 +68,7 @@ class LiveScreen(WatchingScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("m", "messages", "Log", id="live.messages", tooltip="Messages and log, open and closed"),
         Binding("slash", "search", "Search messages and log", id="live.search", key_display="/", show=False),
-        Binding("t", "closing", "Table", id="live.closing", tooltip="The closing table, open and closed"),
+        Binding("t", "closing", "Closing table", id="live.closing", show=False),
         Binding("n", "next", "Next run, or next match while searching", id="live.next", show=False),
         Binding("N", "previous_match", "Previous match while searching", id="live.previous_match", show=False),
         Binding("escape", "back", "Close the search, the log, the table", id="live.back", show=False),
@@ -161,7 +161,7 @@ class LiveScreen(WatchingScreen):
     def _draw_head(self) -> None:
         if self._snapshot is None:
             return
-        width = max(1, self.size.width - 2)
+        width, state = max(1, self.size.width - 2), self._snapshot.entry.state
         self.query_one(RunHead).show(
             head_lines(
                 self._snapshot,
@@ -170,6 +170,7 @@ class LiveScreen(WatchingScreen):
                 asked=self.asked,
                 low=self.size.height < LOW,
                 wide=self.has_class("-wide"),
+                hint=f"{self.keys()['live.closing']} shows the closing table" if state == "finished" else "",
             )
         )
 

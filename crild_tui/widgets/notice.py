@@ -37,6 +37,11 @@ class Notice:
     moves: bool = False
     """Whether something goes on, so that a sign moves."""
 
+    @property
+    def in_a_line(self) -> bool:
+        """Whether it is short, and no error."""
+        return self.level != "error" and not any(self.sentences)
+
 
 Keys = Mapping[str, str]
 """How the keys are called just now, by the ids of their bindings."""
@@ -134,6 +139,8 @@ def drawn(notice: Notice, tick: int = 0) -> Content:
     for at, sentence in enumerate(notice.sentences):
         if sentence:
             lines.append(Content.styled(plain(sentence), "bold" if notice.level == "error" and not at else ""))
+    if notice.hint and notice.in_a_line:
+        return Content.assemble(lines[0], "  ", (plain(notice.hint), "$foreground-muted"))
     if notice.hint:
         lines.append(Content.styled(plain(notice.hint), "$foreground-muted"))
     return Content("\n").join(lines)
@@ -166,6 +173,7 @@ class NoticeBox(VerticalScroll, can_focus=False):
         &.-fills { max-height: 100%; padding: 1 2; border: none; }
         &.-warning { border: round $warning; }
         &.-error { border: heavy $error; }
+        &.-line { border: none; background: $surface; }
     }
     """
 
@@ -184,6 +192,7 @@ class NoticeBox(VerticalScroll, can_focus=False):
         self.display = notice is not None
         if notice is not None:
             self.set_class(fills, "-fills")
+            self.set_class(notice.in_a_line and not fills, "-line")
         if notice == self._notice:
             return
         self._notice = notice

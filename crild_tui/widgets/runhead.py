@@ -22,15 +22,31 @@ MOST_ALARMS = 3
 
 
 def head_lines(
-    snapshot: RunSnapshot, width: int, now: float, *, asked: bool = False, low: bool = False, wide: bool = False
+    snapshot: RunSnapshot,
+    width: int,
+    now: float,
+    *,
+    asked: bool = False,
+    low: bool = False,
+    wide: bool = False,
+    hint: str = "",
 ) -> list[Content]:
-    """The lines above the panels: run and state, origin, stages, figures, then one for each alarm."""
+    """The lines above the panels: run and state, origin, stages, figures, then one for each alarm.
+
+    `hint` stands behind the stages where there is room.
+    """
     title = title_line(snapshot, width, now, asked=asked)
     stages = stage_line(stages_of(snapshot.picture), width)
+    if hint and stages.cell_length + len(hint) + 3 <= width:
+        stages = Content.assemble(stages, "   ", (hint, "$foreground-muted"))
     if low:
         lines = [title, stages]
     elif wide:
-        lines = [title, facts_line(origin(snapshot), width)]
+        lines = [
+            title,
+            facts_line(origin(snapshot), width),
+            *([Content.styled(hint, "$foreground-muted")] if hint else []),
+        ]
     else:
         lines = [title, facts_line(origin(snapshot), width), stages,
                  facts_line([*scores(snapshot), *pace(snapshot)], width)]  # fmt: skip
