@@ -47,6 +47,8 @@ class LiveScreen(WatchingScreen):
     """Watches a run, acts on it, and says what is wrong with it."""
 
     MODE = "live"
+    AUTO_FOCUS = ""
+    """The panels take the keys as soon as they are shown; nothing else does by itself."""
     DEFAULT_CSS = """
     LiveScreen {
         #body { height: 1fr; }
@@ -155,8 +157,11 @@ class LiveScreen(WatchingScreen):
         self._draw_head()
 
     def _show_notice(self, notice: Notice | None, full: bool) -> None:
+        shown_now = not full and (self.has_class("-fills") or self.focused is None)
         self.set_class(full, "-fills")
         self.query_one(NoticeBox).show(notice, fills=full)
+        if shown_now and not self.has_class("-log") and not self.has_class("-closing"):
+            self.call_after_refresh(self.query_one(Panels).focus_panel)
 
     def _draw_head(self) -> None:
         if self._snapshot is None:
@@ -170,9 +175,13 @@ class LiveScreen(WatchingScreen):
                 asked=self.asked,
                 low=self.size.height < LOW,
                 wide=self.has_class("-wide"),
-                hint=f"{self.keys()['live.closing']} shows the closing table" if state == "finished" else "",
+                hint=self._hint() if state == "finished" else "",
             )
         )
+
+    def _hint(self) -> str:
+        key = self.keys()["live.closing"]
+        return f"{key} shows the curves again" if self.has_class("-closing") else f"{key} shows the closing table"
 
     def _announce(self, snapshot: RunSnapshot) -> None:
         """Say each alarm once when it begins; of a run that has ended none."""
@@ -298,6 +307,7 @@ class LiveScreen(WatchingScreen):
             )
             return
         self.toggle_class("-closing")
+        self._draw_head()
         if self.has_class("-closing"):
             self.query_one(ClosingView).show(Text("reading the results..."))
             self.query_one(ClosingView).focus()

@@ -64,17 +64,16 @@ def wrapped(text: str, width: int) -> tuple[tuple[int, int], ...]:
 
 
 def _reach(text: str, start: int, width: int) -> int:
-    """The end of the most characters from `start` on that fit `width` cells; always one more than `start`."""
+    """An end from which characters on from `start` fit `width` cells; always one more than `start`."""
     end = min(len(text), start + width)
     piece = text[start:end]
     if piece.isascii():
         return end
-    cells = 0
-    for at in range(start, len(text)):
-        cells += cell_len(text[at])
-        if cells > width:
-            return max(at, start + 1)
-    return len(text)
+    cells = cell_len(piece)
+    while cells > width and end > start + 1:
+        end -= 1
+        cells -= cell_len(text[end])
+    return end
 
 
 def find_all(lines: Sequence[Line], words: str) -> list[Match]:

@@ -7,7 +7,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from crild_tui.watch.snapshots import RunSnapshot
+from crild_tui.watch.snapshots import RunSnapshot, Said
 from crild_tui.widgets.facts import facts_line, facts_rows, losses, origin, pace, scores, title_line
 from crild_tui.widgets.lines import Line, Lines
 from crild_tui.widgets.progress import stage_line, stage_rows, stages_of
@@ -75,6 +75,10 @@ class RunHead(Static):
         super().__init__(id="head")
         self._drawn: list[Content] = []
 
+    def on_click(self) -> None:
+        """Offer everything that can be done, for the mouse."""
+        self.app.action_command_palette()
+
     def show(self, lines: list[Content]) -> None:
         """Draw, if anything has changed."""
         if len(lines) == len(self._drawn) and all(a.is_same(b) for a, b in zip(lines, self._drawn, strict=True)):
@@ -97,11 +101,18 @@ class Side(Vertical):
     }
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._drawn: dict[str, list[Content]] = {}
+        self._said: tuple[Said, ...] = ()
+        self._told = False
+
     def compose(self) -> ComposeResult:
         """Progress, figures, messages."""
         for name, title in (("stages", "Progress"), ("scores", "Dev metric"), ("pace", "Training")):
-            yield Static(title, classes="title", id=f"{name}-title")
-            yield Static(id=name)
+            for widget in (Static(title, classes="title", id=f"{name}-title"), Static(id=name)):
+                widget.display = False
+                yield widget
         yield Static("Messages", classes="title")
         yield Lines(id="side-messages")
 
@@ -114,10 +125,20 @@ class Side(Vertical):
             "pace": facts_rows([*losses(snapshot), *pace(snapshot)], width),
         }
         for name, lines in rows.items():
-            for widget in (self.query_one(f"#{name}", Static), self.query_one(f"#{name}-title", Static)):
-                widget.display = bool(lines)
-            self.query_one(f"#{name}", Static).update(Content("\n").join(lines))
-        view = self.query_one("#side-messages", Lines)
-        said = message_lines(snapshot.said, now) or [Line("the engine has said nothing yet")]
-        if tuple(said) != view.lines:
-            view.show(said)
+            self._put(name, lines)
+        if snapshot.said != self._said or not self._told:
+            self._said, self._told = snapshot.said, True
+            view = self.query_one("#side-messages", Lines)
+            view.show(message_lines(snapshot.said, now) or [Line("the engine has said nothing yet")])
+
+    def _put(self, name: str, lines: list[Content]) -> None:
+        """Draw some rows, if they have changed; places are computed anew only when their number has."""
+        drawn = self._drawn.get(name, [])
+        if len(lines) == len(drawn) and all(a.is_same(b) for a, b in zip(lines, drawn, strict=True)):
+            return
+        self._drawn[name] = lines
+        widget, title = self.query_one(f"#{name}", Static), self.query_one(f"#{name}-title", Static)
+        if len(lines) != len(drawn):
+            widget.styles.height = len(lines)
+            widget.display = title.display = bool(lines)
+        widget.update(Content("\n").join(lines), layout=False)

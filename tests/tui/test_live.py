@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from textual.command import CommandPalette
 from textual.pilot import Pilot
 
 from crild_tui import acts
@@ -504,6 +505,42 @@ def test_without_colour_and_in_ascii_it_still_says_everything(runs: Path, monkey
             assert "##" in ascii_text(bar)
             assert "--" in ascii_text(bar)
             assert "> running" in ascii_text(head(screen))
+
+    asyncio.run(act())
+
+
+def test_the_panels_take_the_keys_as_soon_as_they_are_shown(runs: Path) -> None:
+    run_dir = make_run(runs, state="running")
+
+    async def act() -> None:
+        async with live(runs, size=(200, 50)) as (pilot, screen):
+            panels = screen.query_one(Panels)
+            await tell(pilot, loading(run_dir))
+            await tell(pilot, working(run_dir))
+            await until(pilot, lambda: panels.has_focus_within)
+            await pilot.press("x")
+            assert panels.look.axis == "epoch"
+            await pilot.press("z")
+            await pilot.pause()
+            assert not screen.query_one(RunHead).display
+            await pilot.press("escape")
+            await pilot.pause()
+            assert screen.query_one(RunHead).display
+            await pilot.press("m", "m")
+            assert panels.has_focus_within
+
+    asyncio.run(act())
+
+
+def test_a_click_above_the_panels_offers_everything(runs: Path) -> None:
+    make_run(runs, state="running")
+
+    async def act() -> None:
+        async with live(runs) as (pilot, screen):
+            await until(pilot, lambda: screen.run_dir)
+            await pilot.click("#head")
+            await pilot.pause()
+            assert isinstance(screen.app.screen, CommandPalette)
 
     asyncio.run(act())
 
