@@ -23,9 +23,11 @@ def _empty() -> Floats:
     return np.empty(0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Table:
     """Figures at rising moments of a run. All columns have one length; NaN stands where a figure is not known.
+
+    A table equals only itself: columns are not compared, and a watcher hands out the same table while nothing is new.
 
     step: optimiser steps, the stages laid end to end. epoch: passes over the data, likewise. time: seconds of work;
     what lies between two attempts is left out.

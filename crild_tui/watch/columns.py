@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,29 +20,26 @@ MOST_COLUMNS = 64
 """A table has no more; what would be one more was not written by crild."""
 LARGEST = 1e37
 """A greater figure counts as unknown: no chart could scale it, and nothing that was measured is as large."""
-_PLAIN = frozenset({float, int, type(None)})
+_PLAIN = frozenset({float, type(None)})
 _Kind = TypeVar("_Kind", bound=np.generic)
 _AXES = ("step", "epoch", "time")
 
 
 def number(value: object) -> float:
     """A figure as it came from outside; NaN for what is none, or too large to be true."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return math.nan
-    return float(value) if abs(value) <= LARGEST else math.nan
+    return float(value) if isinstance(value, int | float) and abs(value) <= LARGEST else math.nan
 
 
 def column(values: Sequence[object]) -> NDArray[np.float64]:
     """Figures as they came from outside, as `number` takes them."""
-    if _PLAIN.issuperset(map(type, values)):
-        try:
-            found = np.array(values, dtype=np.float64)
-        except OverflowError:  # an integer of hundreds of digits
-            pass
-        else:
-            found[~(np.abs(found) <= LARGEST)] = np.nan
-            return found
-    return np.array([number(value) for value in values], dtype=np.float64)
+    try:
+        found = np.array(array("d", cast("Sequence[float]", values)))  # fastest by far, but takes nothing but numbers
+    except (TypeError, OverflowError):
+        if not _PLAIN.issuperset(map(type, values)):
+            return np.array([number(value) for value in values], dtype=np.float64)
+        found = np.array(values, dtype=np.float64)
+    found[~(np.abs(found) <= LARGEST)] = np.nan
+    return found
 
 
 class Columns:
@@ -67,14 +65,12 @@ class Columns:
         return [stage for stage, _ in self._spans]
 
     @property
-    def last_time(self) -> float:
-        """The seconds of the last row; 0 when there is none."""
-        return float(self._axes["time"][self._count - 1]) if self._count else 0.0
-
-    @property
-    def last_step(self) -> float:
-        """The step of the last row, counted over all stages; -1 when there is none."""
-        return float(self._axes["step"][self._count - 1]) if self._count else -1.0
+    def last(self) -> tuple[float, float, float]:
+        """Step, epoch and seconds of the last row, counted over all stages; (-1, 0, 0) when there is none."""
+        if not self._count:
+            return -1.0, 0.0, 0.0
+        step, epoch, time = (float(self._axes[name][self._count - 1]) for name in _AXES)
+        return step, epoch, time
 
     def append(self, stage: str, axes: Axes, values: Mapping[str, NDArray[np.float64]]) -> None:
         """Add rows of one stage; columns that are new or not named hold NaN where they say nothing."""

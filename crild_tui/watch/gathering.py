@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from crild_tui.curves import Curves
 from crild_tui.picture import BASELINE, Picture, consistency_of, fold
-from crild_tui.watch.columns import Columns, column, number, rising
+from crild_tui.watch.columns import MOST_COLUMNS, Columns, column, number, rising
 from crild_tui.watch.snapshots import Said
 from crild_tui.watch.timeline import LATEST, Timeline
 
@@ -25,7 +25,7 @@ MOST_MODELS = 16
 """Kinds of evaluated models; what would be one more was not written by crild."""
 _LONGEST = 10_000
 """Characters of a message."""
-_KEEP = 30
+_KEEP = 4
 """Steps at the end of each slice that the picture is folded from; the others change nothing that it shows."""
 _TURNS = frozenset({"run_started", "stage_started", "stage_finished"})
 """Kinds after which steps mean something else."""
@@ -102,7 +102,7 @@ class Gatherer:
             self._cut(stage, self._timeline.after(stage), step, keep_step=True)
             self._timeline.forget_after(stage, step)
         tables = (self._steps, *self._evaluations.values())
-        self._timeline.resume(event.get("t"), max(table.last_time for table in tables))
+        self._timeline.resume(event.get("t"), max(table.last[2] for table in tables))
 
     def _cut(self, stage: str, later: Sequence[str], step: float, *, keep_step: bool) -> None:
         for name, table in (("", self._steps), *self._evaluations.items()):
@@ -121,15 +121,13 @@ class Gatherer:
         times = self._timeline.tick(
             [None if kind == "message" else event.get("t") for event, kind in zip(events, kinds, strict=True)]
         )
-        steps: list[int] = []
+        steps = [place for place, kind in enumerate(kinds) if kind == "step"]
         evaluations: list[int] = []
         others: list[int] = []
-        for place, kind in enumerate(kinds):
-            if kind == "step":
-                steps.append(place)
-            elif kind == "evaluation":
+        for place in [place for place, kind in enumerate(kinds) if kind != "step"]:
+            if kinds[place] == "evaluation":
                 evaluations.append(place)
-            elif kind == "message":
+            elif kinds[place] == "message":
                 self._say(events[place])
             else:
                 others.append(place)
@@ -137,7 +135,7 @@ class Gatherer:
         for stage, places in _by_stage(events, steps):
             if isinstance(stage, str) and self._timeline.knows(stage):
                 rows = self._add_steps(stage, [events[place] for place in places], times[places])
-                sound = [place for place, row in zip(places, rows, strict=True) if row] if not rows.all() else places
+                sound = places if rows.all() else [place for place, row in zip(places, rows, strict=True) if row]
                 shown += sound if len(sound) <= _KEEP else [sound[0], *sound[-_KEEP:]]
         for stage, places in _by_stage(events, evaluations):
             if stage is None or self._timeline.knows(stage):
@@ -164,15 +162,17 @@ class Gatherer:
         """Add rows; an older row of the same place, or a later one, gives way."""
         offset, _ = self._timeline.offset(stage)
         later, first = self._timeline.after(stage), offset + float(local[0])
-        goes_on = table.stages[-1:] == [stage] and first > table.last_step
+        goes_on = table.stages[-1:] == [stage] and first > table.last[0]
         if not goes_on and table.cut(stage, later, first, keep_step=False):
             self._timeline.lay_again(stage)
-        keep = offset + local > table.last_step  # always, unless stages were told in no order at all
+        # no row lies before its neighbour on any axis, though stages may be told in no order at all
+        last_step, last_epoch, last_time = table.last
+        keep = offset + local > last_step
         if not keep.all():
             local, times, values = local[keep], times[keep], {name: column_[keep] for name, column_ in values.items()}
         if len(local):
-            times = np.maximum(times, table.last_time)
-            table.append(stage, (offset + local, self._timeline.epochs(stage, local), times), values)
+            epochs = np.maximum(self._timeline.epochs(stage, local), last_epoch)
+            table.append(stage, (offset + local, epochs, np.maximum(times, last_time)), values)
 
     def _add_evaluations(self, stage: str | None, events: list[Event], times: Numbers) -> None:
         named = [self._name(event, stage) for event in events]
@@ -272,4 +272,4 @@ def _parts(events: Sequence[Event], key: str) -> dict[str, Numbers]:
     """A column for each name in the tables that events hold under `key`."""
     tables = [table if type(table := event.get(key)) is dict else {} for event in events]
     names = [*tables[0], *sorted(set().union(*tables) - tables[0].keys())]
-    return {name: column([table.get(name) for table in tables]) for name in names}
+    return {name: column([table.get(name) for table in tables]) for name in names[:MOST_COLUMNS]}

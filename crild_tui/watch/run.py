@@ -20,9 +20,9 @@ from engine.record.paths import event_files
 from engine.record.run import read_run
 from engine.record.sample import events_size, sample_events
 
-SLICE = 4000
+SLICE = 2000
 """Events that are taken in at once: some milliseconds of work, after which the screen has its turn."""
-PAUSE = 0.002
+PAUSE = 0.001
 """Seconds between two such slices."""
 LONG = 4 * 2**20
 """Bytes of events from which on a sample is shown first."""
@@ -44,7 +44,8 @@ class RunWatcher:
         self._gathered = Gatherer()
         self._sample: Gatherer | None = None
         self._started = False
-        self._trouble: str | None = None
+        self._trouble: str | None = None  # with the folder
+        self._fault: str | None = None  # of this code; told once, and again if it comes again
         self._since: dict[str, float] = {}
         self._last: RunSnapshot | None = None
         self._last_count = -1
@@ -67,7 +68,7 @@ class RunWatcher:
                 try:
                     part()
                 except Exception as error:  # noqa: BLE001 - whatever it is: it is told, and the watching goes on
-                    self._trouble = f"reading this run met an unexpected fault: {type(error).__name__}: {error}"
+                    self._fault = f"reading this run met an unexpected fault: {type(error).__name__}: {error}"
             self._end.wait(max(PAUSE, self._every - (time.monotonic() - began)))
 
     def _look(self) -> None:
@@ -120,14 +121,11 @@ class RunWatcher:
         snapshot = RunSnapshot(self._run_dir, entry, picture, curves, shown.said, self._dated(found))
         if self._last is not None and shown.count == self._last_count and _alike(snapshot, self._last):
             return
-        revision = 1 if self._last is None else self._last.revision + 1
-        self._last, self._last_count, self._told_at = (
-            replace(snapshot, revision=revision),
-            shown.count,
-            time.monotonic(),
-        )
+        snapshot = replace(snapshot, revision=1 if self._last is None else self._last.revision + 1)
         if not self._end.is_set():
-            self._tell(self._last)
+            self._tell(snapshot)
+        self._last, self._last_count, self._told_at = snapshot, shown.count, time.monotonic()
+        self._fault = None
 
     def _troubles(self, shown: Gatherer) -> list[Alarm]:
         """What is wrong with the files."""
@@ -136,6 +134,8 @@ class RunWatcher:
             found.append(Alarm("files", "error", self._trouble))
         elif (text := unreadable(self._run_dir, nothing=shown.count == 0)) is not None:
             found.append(Alarm("events", "error", text))
+        if self._fault is not None:
+            found.append(Alarm("fault", "error", self._fault))
         if shown.strange:
             found.append(
                 Alarm("strange", "warning", f"{shown.strange:,} events hold what crild never wrote; passed over")
