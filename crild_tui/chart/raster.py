@@ -75,8 +75,9 @@ def stroke(cut: Columns, count: int, rows: int, low: float, high: float) -> Stro
 
 
 def _rows(values: Floats, rows: int, low: float, high: float) -> Ints:
-    share = (high / 2 - values / 2) / (high / 2 - low / 2)
-    return np.clip(np.rint(np.nan_to_num(share) * (rows - 1)), 0, rows - 1).astype(np.int64)
+    with np.errstate(over="ignore"):  # far outside is outside
+        share = (high / 2 - values / 2) / (high / 2 - low / 2)
+    return np.rint(np.clip(np.nan_to_num(share), 0, 1) * (rows - 1)).astype(np.int64)
 
 
 def _join(top: Ints, bottom: Ints, runs_on: Dots) -> None:

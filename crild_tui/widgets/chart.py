@@ -133,12 +133,9 @@ class Chart(Widget, can_focus=True):
         """Another size, another drawing."""
         self._forget()
 
-    def on_focus(self) -> None:
-        """The title says that keys count here."""
-        self.redraw()
-
-    def on_blur(self) -> None:
-        """They no longer do."""
+    def watch_has_focus(self, value: bool) -> None:
+        """The title says whether keys count here."""
+        super().watch_has_focus(value)
         self.redraw()
 
     def _drawn(self) -> Drawing:

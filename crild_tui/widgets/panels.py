@@ -32,6 +32,8 @@ __all__ = ["Panels", "Source"]
 
 EVERY = 0.5
 """Seconds between two redraws that no key asked for."""
+SOON = 0.01
+"""Seconds to a redraw that need not wait: a timer of none would not run."""
 PAN = 0.2
 """Share of the view that an arrow key moves it by."""
 TINY = (50, 13)
@@ -160,6 +162,11 @@ class Panels(Widget):
         """The chart that was focused last."""
         return self.query_one("Chart.-chosen", Chart)
 
+    @property
+    def waiting(self) -> bool:
+        """Whether something that was shown is still to be drawn."""
+        return self._timer is not None or self._building
+
     def focus_panel(self) -> None:
         """Give the keys to the chosen panel."""
         self.chosen.focus()
@@ -176,7 +183,7 @@ class Panels(Widget):
             self.following = True
         self.sources, self._shown = new, _identity(new)
         if self._timer is None and self.is_mounted:
-            self._timer = self.set_timer(max(self._last + EVERY - time.monotonic(), 0.001), self._build)
+            self._timer = self.set_timer(max(self._last + EVERY - time.monotonic(), SOON), self._build)
 
     def _build(self) -> None:
         """Prepare and draw everything: here, or in a thread where a long run would keep the keys waiting."""
