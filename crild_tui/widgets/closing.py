@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from rich import box
 from rich.console import Group, RenderableType
 from rich.text import Text
 from textual.containers import VerticalScroll
@@ -30,15 +31,17 @@ def closing_lines(found: Closing, run_dir: Path, *, student: bool) -> Group:
     """Tables and sentences; `student` says that the saved model is there."""
     from crild_tui.cli.showing import models_table, stages_table
 
+    models, stages = models_table(found), stages_table(found)
+    models.box = stages.box = box.SIMPLE_HEAD  # the application itself maps everything to ASCII where that is wanted
     parts: list[RenderableType] = [
         Text(plain(f"{found.run or run_dir.name}: {found.task}, {found.split}"), "bold"),
         Text(),
-        models_table(found),
+        models,
         Text(),
         *(Text(plain(statement)) for statement in found.statements),
     ]
     if found.stages:
-        parts += [Text(), stages_table(found)]
+        parts += [Text(), stages]
     parts.append(Text())
     if student:
         parts.append(Text(plain(f"student: {run_dir / STUDENT}")))

@@ -44,7 +44,7 @@ def title_line(snapshot: RunSnapshot, width: int, now: float, *, asked: bool = F
     head = state_words(snapshot.entry.state, asked=asked)
     ends = _pieces([_share(snapshot), _left(snapshot), _elapsed(snapshot.entry.status, snapshot.entry.state, now)])
     name = plain(snapshot.run_dir.name)
-    while ends and head.cell_length + len(GAP) + min(len(name), 24) + len(GAP) + len(GAP.join(ends)) > width:
+    while ends and head.cell_length + len(GAP) + min(len(name), 16) + len(GAP) + len(GAP.join(ends)) > width:
         ends.pop()
     tail = GAP.join(ends)
     room = max(0, width - head.cell_length - len(GAP) - (len(tail) + len(GAP) if tail else 0))
@@ -93,12 +93,12 @@ def origin(snapshot: RunSnapshot) -> list[Fact]:
         Fact("seed", str(status.seed), f"seed {status.seed}", 1),
     ]
     if status.device:
-        found.append(Fact("device", status.device, status.device, 5))
+        found.append(Fact("device", status.device, status.device, 8))
     if status.attempt > 1:
         found.append(Fact("attempt", str(status.attempt), f"attempt {status.attempt}", 3))
     if snapshot.entry.tags:
         tags = ", ".join(snapshot.entry.tags)
-        found.append(Fact("tags", tags, tags, 6))
+        found.append(Fact("tags", tags, tags, 10))
     return [fact for fact in found if fact.short]
 
 
@@ -137,7 +137,7 @@ def pace(snapshot: RunSnapshot) -> list[Fact]:
     if norm is not None:
         found.append(Fact("gradient norm", f"{norm:.3g}", f"grad {norm:.3g}", 6))
     if memory is not None:
-        found.append(Fact("memory", wording.size(memory), wording.size(memory), 9))
+        found.append(Fact("memory", wording.size(memory), wording.size(memory), 7))
     return found
 
 

@@ -52,7 +52,8 @@ def notice_of(snapshot: RunSnapshot, keys: Keys, waits: str = "") -> Notice | No
     status, state = snapshot.entry.status, snapshot.entry.state
     resume, log, kill = keys["live.resume"], keys["live.messages"], keys["live.kill"]
     if state == "unreadable":
-        return Notice("error", "this run cannot be read", (snapshot.entry.problem or "",), f"{log} what it printed")
+        found = tuple(alarm.text for alarm in snapshot.alarms) or (snapshot.entry.problem or "",)
+        return Notice("error", "this run cannot be read", found, f"{log} what it printed")
     if state == "queued":
         return Notice("info", waits or "waits in the queue", hint=f"{keys['live.stop']} takes it out", moves=True)
     if state == "created" or (state in ("running", "stopping") and _loads(snapshot)):

@@ -9,7 +9,7 @@ from textual.widgets import Static
 
 from crild_tui.watch.snapshots import RunSnapshot, Said
 from crild_tui.widgets.facts import facts_line, facts_rows, losses, origin, pace, scores, title_line
-from crild_tui.widgets.lines import Line, Lines
+from crild_tui.widgets.lines import Line, Lines, wrapped
 from crild_tui.widgets.progress import stage_line, stage_rows, stages_of
 from crild_tui.widgets.said import message_lines
 from engine.preset.text import plain
@@ -19,6 +19,8 @@ WIDE, HIGH = 150, 32
 LOW = 18
 """Rows below which the lines above the panels are as few as can be."""
 MOST_ALARMS = 3
+ROWS = 2
+"""Rows that one alarm takes at most."""
 
 
 def head_lines(
@@ -48,22 +50,29 @@ def head_lines(
             *([Content.styled(hint, "$foreground-muted")] if hint else []),
         ]
     else:
-        lines = [title, facts_line(origin(snapshot), width), stages,
-                 facts_line([*scores(snapshot), *pace(snapshot)], width)]  # fmt: skip
-    return [line for line in lines if line.plain.strip()] + alarm_lines(snapshot, width)
+        lines = [
+            title,
+            facts_line([*origin(snapshot), *pace(snapshot)], width),
+            stages,
+            facts_line(scores(snapshot), width),
+        ]
+    alarms = alarm_lines(snapshot, width, 1 if low else ROWS)
+    return [line for line in lines if line.plain.strip()] + (alarms[:1] if low else alarms)
 
 
-def alarm_lines(snapshot: RunSnapshot, width: int) -> list[Content]:
+def alarm_lines(snapshot: RunSnapshot, width: int, most: int = ROWS) -> list[Content]:
     """A line for each thing that is wrong just now, but for what the notice of the state says already."""
-    entry = snapshot.entry
-    alarms = [a for a in snapshot.alarms if a.text != entry.problem and not a.text.startswith(f"{entry.state}:")]
-    return [
-        Content.styled(
-            f" ! {' '.join(plain(alarm.text).split())} ",
-            "$error bold reverse" if alarm.level == "error" else "$warning bold reverse",
-        ).truncate(max(1, width), ellipsis=True)
-        for alarm in alarms[:MOST_ALARMS]
-    ]
+    state = snapshot.entry.state
+    alarms = [a for a in snapshot.alarms if state != "unreadable" and not a.text.startswith(f"{state}:")]
+    lines = []
+    for alarm in alarms[:MOST_ALARMS]:
+        style = "$error bold reverse" if alarm.level == "error" else "$warning bold reverse"
+        text = f" ! {' '.join(plain(alarm.text).split())} "
+        rows = [text[start:end] for start, end in wrapped(text, width)]
+        if len(rows) > most:
+            rows = [*rows[: most - 1], text[sum(map(len, rows[: most - 1])) :]]
+        lines += [Content.styled(row, style).truncate(max(1, width), ellipsis=True) for row in rows]
+    return lines
 
 
 class RunHead(Static):

@@ -268,6 +268,63 @@ def test_leaving_the_mode_ends_the_watching_and_coming_back_begins_it_anew(
     asyncio.run(act())
 
 
+def test_after_coming_back_the_curve_is_whole(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from crild_tui.watch.run import RunWatcher as Real
+    from engine.record.events import EventWriter
+    from engine.record.paths import events_file
+
+    monkeypatch.setattr(LiveScreen, "WATCHER", Real)
+    run_dir = make_run(runs, state="running")
+    update_status(run_dir, state="stopped")
+
+    def write(attempt: int, first: int, last: int) -> None:
+        events = EventWriter(events_file(run_dir, attempt), attempt)
+        if attempt > 1 and first:
+            events.write("run_started", attempt=attempt, stages=["ild", "kd"], stage="kd", step=first)
+            events.write("stage_started", stage="kd", step=first, steps=40)
+        for step in range(first + 1, last + 1):
+            events.write("step", stage="kd", step=step, loss=1.0)
+        events.close()
+
+    async def act() -> None:
+        async with live(runs) as (pilot, screen):
+            panels = screen.query_one(Panels)
+
+            def steps() -> list[float]:
+                return [float(step) for step in panels.sources[0].snapshot.curves.steps.step] if panels.sources else []
+
+            await until(pilot, lambda: len(steps()) == 4)
+            write(1, 10, 20)
+            await until(pilot, lambda: len(steps()) == 14)
+            await pilot.press("3")
+            await pilot.pause()
+            write(2, 15, 30)
+            await pilot.press("2")
+            await until(pilot, lambda: len(steps()) == 24)
+            assert steps() == [5, 10, 15, 20, *range(21, 41)]
+
+    asyncio.run(act())
+
+
+def test_a_run_that_vanishes_is_said(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import shutil
+
+    from crild_tui.watch.run import RunWatcher as Real
+
+    monkeypatch.setattr(LiveScreen, "WATCHER", Real)
+    run_dir = make_run(runs, state="finished")
+
+    async def act() -> None:
+        async with live(runs) as (pilot, screen):
+            await until(pilot, lambda: "finished" in head(screen))
+            shutil.rmtree(run_dir)
+            await until(pilot, lambda: "the run's folder is gone" in shown(screen.app))
+            for key in ("s", "r", "K", "escape", "m", "t", "o", "c", "n", "p"):
+                await pilot.press(key)
+
+    asyncio.run(act())
+
+
 def test_a_question_does_not_end_the_watching(runs: Path) -> None:
     run_dir = make_run(runs, state="running")
 
@@ -313,9 +370,9 @@ def test_a_working_run_at_80_columns(runs: Path) -> None:
             title, where, stages, figures = head(screen).splitlines()
             assert title.startswith("▶ running  rte-crild-s1")
             assert "26 %  ETA 5:12  elapsed" in title
-            assert where == "crild+rte · rte · seed 1"
+            assert where == "crild+rte · rte · seed 1 · 94 ex/s · lr 2e-05 · grad 19"
             assert stages.endswith("120/480  · kd")
-            assert figures.startswith("accuracy 0.6750 · best 0.6810 · teacher 0.6940 · 94 ex/s · lr 2e-05")
+            assert figures == "accuracy 0.6750 · best 0.6810 · teacher 0.6940"
             assert screen.query_one(Panels).size.height >= 17
             assert not screen.query_one(Side).display
 

@@ -177,7 +177,7 @@ def test_the_lines_above_the_panels_fit(width: int, low: bool) -> None:
     seen = replace(snapshot(picture=Picture(names=("a", "b"), stage="a", steps=10, metric=0.5)), alarms=alarms)
     lines = head_lines(seen, width, time.time(), low=low)
     assert all(line.cell_length <= width for line in lines)
-    assert len(lines) <= (5 if low else 7)
+    assert len(lines) <= (3 if low else 10)
     assert not any("\x1b" in line.plain for line in lines)
 
 
