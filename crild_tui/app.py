@@ -61,6 +61,8 @@ class CrildApp(App[None]):
         self.settings = Settings() if settings is None else settings
         self.runs = RunsSnapshot(runs_dir)
         self.machine = MachineSnapshot()
+        self.away = False
+        """Whether an editor has the terminal."""
         self._watchers: list[RunsWatcher | MachineWatcher] = []
         for each in theme.ALL:
             self.register_theme(each)
@@ -70,6 +72,8 @@ class CrildApp(App[None]):
 
     def on_mount(self) -> None:
         """Begin to watch; show what is there."""
+        self.app_suspend_signal.subscribe(self, lambda _: setattr(self, "away", True), immediate=True)
+        self.app_resume_signal.subscribe(self, lambda _: setattr(self, "away", False), immediate=True)
         self._watchers = [
             RunsWatcher(self.runs_dir, lambda seen: self.post_message(RunsSeen(seen))),
             MachineWatcher(lambda seen: self.post_message(MachineSeen(seen))),

@@ -11,6 +11,7 @@ import threading
 import time
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from crild_tui.cli import terminal
@@ -61,8 +62,7 @@ def run(app: CrildApp) -> int:
     """Run the application until it ends; returns the exit code. Raises the error that has ended it."""
     loop = asyncio.new_event_loop()
     try:
-        for number in (signal.SIGTERM, signal.SIGINT):  # leave the terminal as it was
-            loop.add_signal_handler(number, partial(app.exit, return_code=128 + number))
+        _leave_on_signals(app, loop)
         app.run(loop=loop)
     finally:
         loop.close()
@@ -71,6 +71,17 @@ def run(app: CrildApp) -> int:
     if app.fault is not None:
         raise app.fault
     return app.return_code or 0
+
+
+def _leave_on_signals(app: CrildApp, loop: asyncio.AbstractEventLoop) -> None:
+    """End in good order, with the terminal as it was; a Ctrl-C that is meant for an editor is the editor's alone."""
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGTERM or not app.away:
+            loop.call_soon_threadsafe(partial(app.exit, return_code=128 + number))
+
+    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGINT, leave)
 
 
 def _check_terminal() -> None:

@@ -40,6 +40,20 @@ def work(app, event):
 CrildApp.on_key = {"key": fail, "worker": work}[sys.argv.pop()]
 sys.exit(main())
 """
+EDITING = """
+import subprocess, sys
+from crild_tui.app import CrildApp
+from crild_tui.cli import main
+
+def edit(app, event):
+    if event.key == "x":
+        with app.suspend():
+            subprocess.run(["sh", "-c", "echo in the editor; kill -INT $PPID; sleep 0.3"])
+        app.notify("back again")
+
+CrildApp.on_key = edit
+sys.exit(main())
+"""
 IGNORING = (
     "import signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); from crild_tui.cli import main; sys.exit(main())"
 )
@@ -182,6 +196,16 @@ def test_a_signal_ends_it_with_the_terminal_as_it_was(
     os.kill(terminal.pid, number)
     assert terminal.end() == code
     assert NORMAL in terminal.raw
+
+
+def test_ctrl_c_in_an_editor_does_not_end_it(session: Callable[..., Session]) -> None:
+    terminal = session(code=EDITING)
+    terminal.wait_for_dashboard()
+    terminal.press(b"x")
+    terminal.wait_for("in the editor")
+    terminal.wait_for("back again")
+    terminal.press(b"q")
+    assert terminal.end() == 0
 
 
 def test_a_hang_up_ends_it(session: Callable[..., Session]) -> None:
