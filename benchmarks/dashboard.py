@@ -50,7 +50,8 @@ class Figure:
         """As a person reads it."""
         allowed = "" if self.limit is None else f"  limit {self.limit:g} {self.unit}"
         verdict = "" if self.limit is None else "  kept" if self.kept else "  NOT KEPT"
-        return f"{self.what:<52}{self.value:>10.2f} {self.unit}{allowed}{verdict}"
+        shown = f"{self.value:,.0f}" if self.unit == "" else f"{self.value:.2f}"
+        return f"{self.what:<52}{shown:>10} {self.unit:<4}{allowed}{verdict}".rstrip()
 
     @property
     def kept(self) -> bool:

@@ -20,9 +20,9 @@ from engine.record.paths import event_files
 from engine.record.run import read_run
 from engine.record.sample import events_size, sample_events
 
-SLICE = 2000
+SLICE = 1000
 """Events that are taken in at once: some milliseconds of work, after which the screen has its turn."""
-PAUSE = 0.001
+PAUSE = 0.0005
 """Seconds between two such slices."""
 LONG = 4 * 2**20
 """Bytes of events from which on a sample is shown first."""
@@ -84,8 +84,10 @@ class RunWatcher:
             if self._tail.generation != self._generation:
                 self._generation = self._tail.generation
                 self._gathered = Gatherer()
+                self._take(events)
                 self._begin()
-            self._take(events)
+            else:
+                self._take(events)
             if len(events) < SLICE:
                 self._sample = None
                 return
@@ -105,7 +107,8 @@ class RunWatcher:
         self._sample = None
         if events_size(self._run_dir) > LONG:
             self._sample = Gatherer()
-            self._sample.add(sample_events(self._run_dir))
+            for piece in sample_events(self._run_dir):
+                self._sample.add(piece)
             self._show()
 
     def _show(self) -> None:
@@ -117,7 +120,9 @@ class RunWatcher:
         if status is not None:
             picture = with_status(shown.picture, status, entry.state)
         curves = shown.curves(complete=self._sample is None)
-        found = [*self._troubles(shown), *alarms(entry, picture, curves)]
+        found = self._troubles(shown)
+        if self._trouble is None:
+            found += alarms(entry, picture, curves)
         snapshot = RunSnapshot(self._run_dir, entry, picture, curves, shown.said, self._dated(found))
         if self._last is not None and shown.count == self._last_count and _alike(snapshot, self._last):
             return

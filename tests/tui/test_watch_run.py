@@ -6,7 +6,6 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from engine.record.annotations import set_note
 from engine.record.events import EventTail, EventWriter
 from engine.record.paths import events_file
 from engine.record.run import update_status
-from engine.record.sample import events_size, sample_events
+from engine.record.sample import sample_events
 from tests.cli.samples import make_run
 
 PATIENCE = 20.0
@@ -198,30 +197,12 @@ def test_the_end_does_not_wait_for_a_long_run(long_run: Path, monkeypatch: pytes
 def test_a_sample_takes_back_what_a_later_attempt_does_again(long_run: Path) -> None:
     events_file(long_run, 2).write_text(head(step=4000) + lines(4001, 5000, loss=0.25))
     gatherer = Gatherer()
-    gatherer.add(sample_events(long_run, 16, 1000))
+    for piece in sample_events(long_run, 16, 1000):
+        gatherer.add(piece)
     steps = gatherer.curves(complete=False).steps
     assert steps.step[-1] == 5000
     assert set(steps.values["loss"][steps.step > 4000].tolist()) == {0.25}
     assert set(steps.values["loss"][steps.step <= 4000].tolist()) == {0.5}
-
-
-def test_a_sample_holds_whole_lines_of_the_files_from_end_to_end(run_dir: Path) -> None:
-    path = events_file(run_dir, 1)
-    assert (sample_events(run_dir), events_size(run_dir)) == ([], 0)
-    path.write_text(head() + lines(1, 5000) + '{"v":1,"kind":"st')
-    found = sample_events(run_dir, 10, 1000)
-    steps = [event["step"] for event in found]
-    assert (steps[0], steps[1], steps[-1]) == (0, 1, 5000)
-    assert steps == sorted(set(steps))
-    gaps = [later - one for one, later in pairwise(steps) if later - one > 1]
-    assert len(gaps) == 9
-    assert max(gaps) - min(gaps) < 40
-    assert events_size(run_dir) == path.stat().st_size
-    path.write_text(head() + lines(1, 5))
-    assert len(sample_events(run_dir)) == 6
-    path.unlink()
-    path.mkdir()
-    assert (sample_events(run_dir), events_size(run_dir)) == ([], 0)
 
 
 # -- files that misbehave
