@@ -13,7 +13,10 @@ CURVE = 8
 """Looks from here on are the colours of curves."""
 BOLD, DIM, REVERSE, BAR = 256, 512, 1024, 2048
 """Added to a look; BAR is the background of the title."""
-_COLORS = 255 - CURVE
+KIND = 0xFF
+"""What is left of a look without them."""
+_COLORS = 248
+"""Curves with colours of their own, a multiple of what a palette has."""
 
 Span = tuple[str, int]
 """A piece of a line, and its look."""

@@ -119,8 +119,9 @@ def columns(curve: Trace, low: float, high: float, count: int, breaks: Sequence[
     if not len(x):
         return Columns(none.astype(np.int64), none, none, none, none.astype(np.int64))
     # Halves keep the difference of two huge numbers finite.
-    share = (x / 2 - low / 2) / (high / 2 - low / 2)
-    at = np.floor(np.clip(share * count, -FAR, FAR)).astype(np.int64)
+    with np.errstate(over="ignore"):
+        share = (x / 2 - low / 2) / (high / 2 - low / 2) * count
+    at = np.floor(np.clip(share, -FAR, FAR)).astype(np.int64)
     at[(at == count) & (x <= high)] = count - 1
     # A point on a break is the last one before it: steps are counted from 1 in each stage.
     part = np.searchsorted(np.asarray(breaks, np.float64), x, side="left").astype(np.int64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ ROOMY = 9
 """From so many rows on, the legend has a line of its own."""
 FRAMED = 12
 """From so many rows on, a line is drawn below the plot."""
+ABOVE, BELOW = "▲", "▼"
 CRAMPED = 5
 """Below so many rows, no axis is written."""
 
@@ -62,14 +63,15 @@ def draw(
     across = place.width * raster.ACROSS
     curves = [_cut(line, figure, across) for line in figure.lines] if across else []
     seen = [curve for curve in curves if curve.shown.inside(across).any()]
+    beyond: list[str] = []
     if rows and place.width:
         if figure.lines or figure.levels:
-            _plot(canvas, figure, place, seen)
+            beyond = _plot(canvas, figure, place, seen)
             if ticks_below:
                 furniture.below(canvas, figure, place, framed=framed)
         else:
             furniture.say(canvas, place, figure.empty)
-    furniture.heading(canvas, figure, place, roomy=roomy, focused=focused)
+    furniture.heading(canvas, figure, place, beyond, roomy=roomy, focused=focused)
     return Drawing(canvas, place)
 
 
@@ -81,9 +83,10 @@ def _cut(line: Line, figure: Figure, across: int) -> Curve:
     return Curve(line, cut(line.trace), None if line.behind is None else cut(line.behind))
 
 
-def _plot(canvas: Canvas, figure: Figure, place: Place, curves: Sequence[Curve]) -> None:
+def _plot(canvas: Canvas, figure: Figure, place: Place, curves: Sequence[Curve]) -> list[str]:
+    """Draw everything inside the scales; returns what must be said of values beyond them."""
     rows, across = place.height * raster.DOWN, place.width * raster.ACROSS
-    axis = _value_scale(figure, curves, across)
+    axis, (least, largest) = _value_scale(figure, curves, across)
     layers: list[raster.Layer] = []
     strokes: list[tuple[Line, raster.Stroke]] = []
     own_top = None
@@ -120,26 +123,36 @@ def _plot(canvas: Canvas, figure: Figure, place: Place, curves: Sequence[Curve])
     furniture.level_names(canvas, named, place)
     if own_top is not None:
         furniture.own_words(canvas, place, *own_top)
+    return [
+        f"{sign} {scale.short(value)}"
+        for sign, value in ((ABOVE, largest), (BELOW, least))
+        if not figure.log and (value > axis.high or value < axis.low)
+    ]
 
 
 def _cells(drawn: raster.Stroke, rows: int) -> raster.Bits:
     return raster.cells(raster.dots(drawn, rows))
 
 
-def _value_scale(figure: Figure, curves: Sequence[Curve], across: int) -> scale.Scale:
-    def values() -> Iterator[float]:
-        yield from (level.value for level in figure.levels)
-        for curve in curves:
-            if curve.line.own_scale:
-                continue
-            for cut in (curve.shown, curve.behind):
-                if cut is not None:
-                    inside = cut.inside(across)
-                    for bound in (cut.low[inside].min(initial=np.inf), cut.high[inside].max(initial=-np.inf)):
-                        if np.isfinite(bound):
-                            yield float(10**bound if figure.log else bound)
-
-    return scale.fitted(values(), log=figure.log)
+def _value_scale(figure: Figure, curves: Sequence[Curve], across: int) -> tuple[scale.Scale, tuple[float, float]]:
+    """The scale of the values, and the least and the largest one, which on a linear scale may lie beyond it."""
+    cuts = [
+        (cut, cut.inside(across))
+        for curve in curves
+        if not curve.line.own_scale
+        for cut in (curve.shown, curve.behind)
+        if cut is not None
+    ]
+    values = np.concatenate([np.empty(0), *(bound[inside] for cut, inside in cuts for bound in (cut.low, cut.high))])
+    levels = [level.value for level in figure.levels]
+    if not len(values):
+        return scale.fitted(levels, log=figure.log), (np.nan, np.nan)
+    least, largest = float(values.min()), float(values.max())
+    if figure.log:
+        return scale.fitted([*levels, 10**least, 10**largest], log=True), (np.nan, np.nan)
+    spiky = not any(curve.line.dots for curve in curves)
+    shown = scale.without_spikes(values) if spiky else (least, largest)
+    return scale.fitted([*levels, *shown]), (least, largest)
 
 
 def _largest(cut: Columns, across: int) -> float:

@@ -26,7 +26,7 @@ from crild_tui.chart.canvas import (
     curve_look,
     fit,
 )
-from crild_tui.chart.model import Figure, Level, Line, Mark
+from crild_tui.chart.model import BEST, Figure, Level, Line, Mark
 from crild_tui.curves import Axis, value_at
 
 GUTTER = 7
@@ -93,6 +93,7 @@ def heading(
     canvas: Canvas,
     figure: Figure,
     place: Place,
+    beyond: Sequence[str],
     *,
     roomy: bool,
     focused: bool,
@@ -102,7 +103,7 @@ def heading(
     if end >= 24:
         end -= len(BUTTON)
         canvas.put(0, end, BUTTON, MUTED)
-    for words, look in _notes(figure):
+    for words, look in [*_notes(figure), *((words, MUTED | BOLD) for words in beyond)]:
         if end - cell_len(words) - 2 > canvas.width // 2:
             end -= cell_len(words) + 1
             canvas.put(0, end, words, look)
@@ -149,6 +150,9 @@ def _legend(
     end: int,
 ) -> None:
     entries = [(line.marker, curve_look(line.color), line.label, _value(figure, line)) for line in figure.lines]
+    stars = [mark for mark in figure.marks if mark.value is not None]
+    if len(stars) == 1 and entries:
+        entries.insert(1, (BEST, star_look(stars[0]), stars[0].label, _words(figure, stars[0].value or 0.0)))
     if canvas.width - place.left - place.width <= SHORT + 1:  # only a letter stands at the level
         entries += [(level.sign, LEVEL, level.label, "") for level in figure.levels]
     for number, (marker, look, label, value) in enumerate(entries):
@@ -189,7 +193,7 @@ def value_ticks(canvas: Canvas, axis: scale.Scale, place: Place) -> None:
         return
     for row in range(place.top, place.top + place.height):
         canvas.put(row, edge, "│", MUTED | DIM)
-    values = scale.ticks(axis, max(2, (place.height + 2) // 3))
+    values = scale.ticks(axis, (place.height + 2) // (2 if place.height < 8 else 3))
     taken = set()
     for value, words in zip(values, scale.tick_words(values, log=axis.log), strict=True):
         share = float(axis.place(np.array([value]))[0])
@@ -209,7 +213,7 @@ def below(canvas: Canvas, figure: Figure, place: Place, *, framed: bool) -> None
     if framed:
         canvas.put(row - 1, place.left - 1, "└" + "─" * place.width, MUTED | DIM)
     canvas.put(row, max(place.left - 2 - len(figure.axis), 0), figure.axis, MUTED, limit=max(place.left - 1, 0))
-    most = max(place.width // 12, 1)
+    most = max(place.width // 10, 1)
     low, high = place.low, place.high
     values = (scale.time_ticks if figure.axis == "time" else scale.linear_ticks)(low, high, most)
     words = scale.time_words(values) if figure.axis == "time" else scale.tick_words(values)

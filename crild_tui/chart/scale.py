@@ -7,10 +7,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
+
 from crild_tui.chart.columns import log10
 from crild_tui.curves import Floats
 
 LARGEST = 1e300
+SPIKES = 0.05
+"""The share of values at either end that may be spikes."""
+MANY = 40
+"""Of fewer values none is taken for one."""
 _TIMES = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400)
 _LONGEST_WORD = 8
 
@@ -47,6 +53,24 @@ def fitted(values: Iterable[float], *, log: bool = False, pad: float = 0.05) -> 
     if high - low <= (1e-9 if log else max(max(abs(low), abs(high)) * 1e-9, 1e-300)):
         air = 0.5 if log else abs(high) * 0.1 or 0.5
     return Scale(low - air, high + air, log)
+
+
+def without_spikes(values: Floats) -> tuple[float, float]:
+    """The range of many values, cut where a few reach further than four times what the others take up.
+
+    The first steps of a stage often do, and would press everything after them flat.
+    """
+    ordered = np.sort(values)
+    low, high = float(ordered[0]), float(ordered[-1])
+    last = len(ordered) - 1
+    near, far = float(ordered[math.floor(last * SPIKES)]), float(ordered[math.ceil(last * (1 - SPIKES))])
+    body = far / 2 - near / 2
+    if len(ordered) < MANY or body <= max(abs(near), abs(far)) * 1e-6:
+        return low, high
+    return (
+        near - body if near / 2 - low / 2 > 4 * body else low,
+        far + body if high / 2 - far / 2 > 4 * body else high,
+    )
 
 
 def ticks(scale: Scale, most: int) -> list[float]:

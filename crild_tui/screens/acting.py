@@ -12,7 +12,7 @@ from crild_tui import acts
 from crild_tui.screens.base import ModeScreen
 from crild_tui.screens.dialogs import Ask, Confirm
 from crild_tui.watch.snapshots import RunSnapshot
-from crild_tui.widgets.facts import ACTIVE
+from crild_tui.widgets.runfacts import ACTIVE
 from engine.errors import CrildError
 from engine.preset.text import plain
 from engine.record.paths import PRESET
@@ -31,7 +31,7 @@ class RunScreen(ModeScreen):
         ),
         Binding("r", "resume", "Resume", id="live.resume", tooltip="Go on from the last checkpoint"),
         Binding("o", "folder", "Copy the path of the run's folder", id="live.folder", show=False),
-        Binding("c", "command", "Copy the command that repeats the run", id="live.command", show=False),
+        Binding("c", "command", "Copy the command to repeat the run", id="live.command", show=False),
     ]
 
     def __init__(self) -> None:

@@ -20,9 +20,9 @@ from textual.widgets import Static
 from crild_tui.screens.watching import LogSeen, WatchingScreen, first_look
 from crild_tui.watch.snapshots import RunSnapshot, Said
 from crild_tui.widgets.closing import ClosingView, closing_lines, read_closing
-from crild_tui.widgets.facts import ACTIVE
 from crild_tui.widgets.notice import Notice, NoticeBox, fills, how_to_start, notice_of, waiting
 from crild_tui.widgets.panels import Panels, Source
+from crild_tui.widgets.runfacts import ACTIVE
 from crild_tui.widgets.runhead import HIGH, LOW, WIDE, RunHead, Side, head_lines
 from crild_tui.widgets.said import LogPane
 from engine.errors import CrildError
@@ -71,9 +71,9 @@ class LiveScreen(WatchingScreen):
         Binding("m", "messages", "Log", id="live.messages", tooltip="Messages and log, open and closed"),
         Binding("slash", "search", "Search messages and log", id="live.search", key_display="/", show=False),
         Binding("t", "closing", "Closing table", id="live.closing", show=False),
-        Binding("n", "next", "Next run, or next match while searching", id="live.next", show=False),
+        Binding("n", "next", "Next run, or next match", id="live.next", show=False),
         Binding("N", "previous_match", "Previous match while searching", id="live.previous_match", show=False),
-        Binding("escape", "back", "Close the search, the log, the table", id="live.back", show=False),
+        Binding("escape", "back", "Close search, log or table", id="live.back", show=False),
     ]
 
     def __init__(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from rich.segment import Segment
@@ -157,22 +158,23 @@ class Chart(Widget, can_focus=True):
         """A line of the drawing."""
         drawing = self._drawn()
         if not self._strips:
+            palette = self._palette()
             self._strips = [
-                Strip([Segment(text, self._style(look)) for text, look in line], drawing.canvas.width)
+                Strip([Segment(text, style(look, palette)) for text, look in line], drawing.canvas.width)
                 for line in drawing.canvas.spans()
             ]
-        return self._strips[y] if y < len(self._strips) else Strip.blank(self.size.width, self._style(looks.PLAIN))
+        return self._strips[y] if y < len(self._strips) else Strip.blank(self.size.width, self.rich_style)
 
-    def _style(self, look: int) -> Style:
-        current = self.app.current_theme
-        foreground, background = self.rich_style.color, self.rich_style.bgcolor
-        assert foreground is not None
-        assert background is not None
-        return style(
-            look,
-            Color.from_rich_color(foreground).hex6,
-            Color.from_rich_color(background).hex6,
-            current.panel or Color.from_rich_color(background).hex6,
+    def _palette(self) -> Palette:
+        """The colours of the present theme. Asking a widget for its style is slow, so it is done once a drawing."""
+        current, own = self.app.current_theme, self.rich_style
+        assert own.color is not None
+        assert own.bgcolor is not None
+        front, ground = Color.from_rich_color(own.color).hex6, Color.from_rich_color(own.bgcolor).hex6
+        return Palette(
+            front,
+            ground,
+            current.panel or ground,
             current.accent or current.primary,
             current.warning or current.primary,
             current.dark,
@@ -252,21 +254,31 @@ def differences(before: Canvas, after: Canvas) -> list[Region] | None:
     return regions
 
 
+class Palette(NamedTuple):
+    """The colours of a theme that a chart takes."""
+
+    front: str
+    ground: str
+    bar: str
+    accent: str
+    warning: str
+    dark: bool
+
+
 @lru_cache(1024)
-def style(look: int, foreground: str, background: str, bar: str, accent: str, warning: str, dark: bool) -> Style:
-    """How a look is drawn on a theme."""
-    ground = Color.parse(bar if look & looks.BAR else background)
-    front = Color.parse(foreground)
-    kind = look & 0xFF
+def style(look: int, palette: Palette) -> Style:
+    """How a look is drawn."""
+    ground, front = Color.parse(palette.bar if look & looks.BAR else palette.ground), Color.parse(palette.front)
+    kind = look & looks.KIND
     named = {
         looks.PLAIN: front,
         looks.MUTED: ground.blend(front, 0.62),
         looks.TITLE: front,
-        looks.WARNING: Color.parse(warning),
+        looks.WARNING: Color.parse(palette.warning),
         looks.LEVEL: ground.blend(front, 0.85),
-        looks.FOCUS: Color.parse(accent),
+        looks.FOCUS: Color.parse(palette.accent),
     }
-    color = named[kind] if kind in named else Color.parse(theme.curve_color(kind - looks.CURVE, dark))
+    color = named[kind] if kind in named else Color.parse(theme.curve_color(kind - looks.CURVE, palette.dark))
     if look & looks.DIM:
         color = ground.blend(color, 0.42)
     return Style.from_color(color.rich_color, ground.rich_color) + Style(

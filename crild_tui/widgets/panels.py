@@ -7,14 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rich.style import Style
-from rich.text import Text
 from textual import events, on, work
-from textual.app import ComposeResult, RenderResult
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.message import Message
-from textual.reactive import reactive
 from textual.timer import Timer
 from textual.widget import Widget
 
@@ -24,6 +21,7 @@ from crild_tui.chart.furniture import axis_value
 from crild_tui.chart.model import Figure, View
 from crild_tui.curves import AXES
 from crild_tui.widgets.chart import ZOOM, Chart
+from crild_tui.widgets.facts import Facts
 
 if TYPE_CHECKING:
     from crild_tui.app import CrildApp
@@ -43,26 +41,6 @@ LOW = 9
 WIDE = 120
 """From so many columns on, panels stand beside each other."""
 Built = tuple[Figure, Figure, Figure]
-
-
-class Facts(Widget):
-    """The line that says how the panels are shown."""
-
-    DEFAULT_CSS = "Facts { height: 1; color: $foreground-muted; }"
-
-    words: reactive[tuple[str, ...]] = reactive(())
-
-    def render(self) -> RenderResult:
-        """As many facts as fit."""
-        line = Text(no_wrap=True)
-        for number, fact in enumerate(self.words):
-            if line.cell_len + len(fact) + 3 > self.size.width:
-                break
-            line.append("  " if number else " ")
-            name, _, rest = fact.partition(" ")
-            line.append(name)
-            line.append(f" {rest}" if rest else "", Style(bold=True))
-        return line
 
 
 class Panels(Widget):
@@ -251,6 +229,8 @@ class Panels(Widget):
         if look.view is not None:
             low, high = (axis_value(look.axis, end) for end in (look.view.low, look.view.high))
             facts.append(f"from {low} to {high}")
+        if look.cursor is not None:
+            facts.insert(0, f"at {axis_value(look.axis, look.cursor)}")
         if any(not source.snapshot.curves.complete for source in self.sources):
             facts.insert(0, "a sample: the run is still being read")
         self.query_one(Facts).words = tuple(facts)

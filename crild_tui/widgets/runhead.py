@@ -8,9 +8,9 @@ from textual.content import Content
 from textual.widgets import Static
 
 from crild_tui.watch.snapshots import RunSnapshot, Said
-from crild_tui.widgets.facts import facts_line, facts_rows, losses, origin, pace, scores, title_line
 from crild_tui.widgets.lines import Line, Lines, wrapped
 from crild_tui.widgets.progress import stage_line, stage_rows, stages_of
+from crild_tui.widgets.runfacts import facts_line, facts_rows, losses, origin, pace, scores, title_line
 from crild_tui.widgets.said import message_lines
 from engine.preset.text import plain
 

@@ -18,7 +18,7 @@ from crild_tui import theme
 from crild_tui.chart.canvas import BAR, BOLD, DIM, REVERSE, TITLE, Canvas, curve_look
 from crild_tui.chart.columns import trace
 from crild_tui.chart.model import Figure, Line, View
-from crild_tui.widgets.chart import Chart, differences, style
+from crild_tui.widgets.chart import Chart, Palette, differences, style
 
 WIDTH, HEIGHT = 60, 12
 
@@ -260,7 +260,7 @@ def test_many_differences_and_other_sizes_are_a_new_drawing() -> None:
 
 def test_each_look_has_its_style() -> None:
     def found(look: int) -> Style:
-        return style(look, "#ffffff", "#000000", "#222222", "#ffcc00", "#ff0000", True)
+        return style(look, Palette("#ffffff", "#000000", "#222222", "#ffcc00", "#ff0000", True))
 
     assert found(TITLE | BOLD | BAR).bold
     assert found(TITLE | REVERSE).reverse

@@ -25,7 +25,8 @@ from crild_tui.curves import Curves
 from crild_tui.screens.base import ModeScreen
 from crild_tui.settings import Settings
 from crild_tui.widgets import panels
-from crild_tui.widgets.panels import Facts, Panels, Source
+from crild_tui.widgets.facts import Facts
+from crild_tui.widgets.panels import Panels, Source
 from tests.tui import curves_samples as samples
 
 
@@ -74,6 +75,15 @@ def one(curves: Curves | None = None, revision: int = 1) -> list[Source]:
 
 def follows(app: Host) -> bool:
     return app.panels.following
+
+
+def cursor_of(app: Host) -> float | None:
+    (cursor,) = {figure.cursor for figure in app.shown}
+    return cursor
+
+
+def waits(app: Host) -> bool:
+    return app.panels.waiting
 
 
 @pytest.fixture(autouse=True)
@@ -221,10 +231,11 @@ def test_arrows_pan_within_the_run(tmp_path: Path) -> None:
         assert span(moved) == pytest.approx(span(first))
         assert not follows(app)
         for _ in range(20):
-            await pilot.press("left")
+            app.panels.action_pan(-1)
         assert app.shown[0].view.low == 0
         for _ in range(40):
-            await pilot.press("right")
+            app.panels.action_pan(1)
+        await pilot.press("right")
         assert app.shown[0].view.high == pytest.approx(5000)
         assert follows(app)
 
@@ -233,19 +244,19 @@ def test_arrows_pan_within_the_run(tmp_path: Path) -> None:
 
 def test_brackets_move_the_cursor_in_all(tmp_path: Path) -> None:
     async def trial(app: Host, pilot: Pilot[None]) -> None:
-        assert app.shown[0].cursor is None
+        assert cursor_of(app) is None
         await pilot.press("left_square_bracket")
-        first = app.shown[0].cursor
+        first = cursor_of(app)
         assert first == pytest.approx(5000, rel=0.02)
         await pilot.press("left_square_bracket", "left_square_bracket")
         assert first is not None
-        assert app.shown[0].cursor is not None
-        assert app.shown[0].cursor < first
-        assert len({figure.cursor for figure in app.shown}) == 1
+        second = cursor_of(app)
+        assert second is not None
+        assert second < first
         assert all(any("│" in line[8:] for line in lines(app, number)) for number in range(3))
         for _ in range(5):
             await pilot.press("right_square_bracket")
-        assert app.shown[0].cursor == 5000
+        assert cursor_of(app) == 5000
 
     tried(trial, tmp_path)
 
@@ -277,9 +288,9 @@ def test_escape_leaves_what_there_is_to_leave_and_then_the_screen(tmp_path: Path
         assert isinstance(app.screen, PanelsScreen)
         await pilot.press("z", "left_square_bracket", "escape")
         assert not app.panels.enlarged
-        assert app.shown[0].cursor is not None
+        assert cursor_of(app) is not None
         await pilot.press("escape")
-        assert app.shown[0].cursor is None
+        assert cursor_of(app) is None
         assert app.screen.left == 0
         await pilot.press("escape")
         assert app.screen.left == 1
@@ -392,11 +403,11 @@ def test_nothing_is_drawn_again_when_nothing_changed(tmp_path: Path) -> None:
     async def trial(app: Host, pilot: Pilot[None]) -> None:
         before = app.shown
         app.panels.show(app.panels.sources)
-        assert not app.panels.waiting
+        assert not waits(app)
         await settled(app, pilot)
         assert app.shown == before
         app.panels.show(one(revision=2))
-        assert app.panels.waiting
+        assert waits(app)
         await settled(app, pilot)
         assert app.shown[0] is not before[0]
 
@@ -406,7 +417,7 @@ def test_nothing_is_drawn_again_when_nothing_changed(tmp_path: Path) -> None:
 def test_many_changes_are_drawn_at_once(tmp_path: Path) -> None:
     async def trial(app: Host, pilot: Pilot[None]) -> None:
         drawn: list[object] = []
-        app.panels._draw = drawn.append  # type: ignore[method-assign]
+        app.panels._draw = drawn.append  # type: ignore[method-assign, assignment]
         for revision in range(2, 40):
             app.panels.show(one(samples.plain(np.ones(revision)), revision))
             await asyncio.sleep(0)
@@ -461,38 +472,42 @@ def test_a_long_run_is_prepared_apart(tmp_path: Path) -> None:
     tried(trial, tmp_path, sources=one(samples.ordinary(LONG + 1000)))
 
 
-@pytest.mark.parametrize("name", list(samples.hostile()))
-def test_every_key_works_on_hostile_curves(name: str, tmp_path: Path) -> None:
+def test_every_key_works_on_hostile_curves(tmp_path: Path) -> None:
     async def trial(app: Host, pilot: Pilot[None]) -> None:
-        await pilot.press(
-            "l", "plus", "x", "greater_than_sign", "left", "left_square_bracket", "tab", "z", "x", "minus", "right", "h",
-            "right_square_bracket", "z", "0", "escape",
-        )  # fmt: skip
-        await settled(app, pilot)
-        for number in range(3):
-            assert "\x1b" not in "".join(lines(app, number))
+        for name, curves in samples.hostile().items():
+            app.panels.show([Source(samples.snapshot(curves, name), name, 0)])
+            await settled(app, pilot)
+            for action in (
+                "log", "zoom(1)", "axis", "smooth(1)", "pan(-1)", "cursor(-1)", "enlarge", "axis", "zoom(-1)", "pan(1)",
+                "hold", "cursor(1)", "enlarge", "reset", "back", "axis", "smooth(-1)",
+            ):  # fmt: skip
+                await app.run_action(action, app.panels)
+                assert "\x1b" not in "".join(lines(app, 0)), name
+            await settled(app, pilot)
+            assert app.shown[0].view.low < app.shown[0].view.high, name
 
-    tried(trial, tmp_path, sources=one(samples.hostile()[name]))
+    tried(trial, tmp_path)
 
 
 # -- sizes and themes
 
 
-@pytest.mark.parametrize(
-    ("size", "seen"),
-    [((80, 24), 3), ((200, 50), 3), ((130, 24), 3), ((60, 20), 3), ((40, 10), 1), ((200, 10), 1), ((20, 5), 1)],
-)
-def test_what_fits_is_shown(size: tuple[int, int], seen: int, tmp_path: Path) -> None:
-    async def trial(app: Host, pilot: Pilot[None]) -> None:
-        regions = [chart.region for chart in app.panels.charts if chart.size.height]
-        assert len(regions) == seen
-        assert not any(a.intersection(b) for a in regions for b in regions if a is not b)
-        area = app.panels.region
-        assert all(area.contains_region(region) for region in regions)
-        if seen == 3:
-            assert all(chart.place.height >= 3 for chart in app.panels.charts)
+SIZES = {(80, 24): 3, (200, 50): 3, (130, 24): 3, (60, 20): 3, (40, 10): 1, (200, 10): 1, (20, 5): 1}
 
-    tried(trial, tmp_path, size=size)
+
+def test_what_fits_is_shown(tmp_path: Path) -> None:
+    async def trial(app: Host, pilot: Pilot[None]) -> None:
+        for size, seen in SIZES.items():
+            await pilot.resize_terminal(*size)
+            await pilot.pause()
+            regions = [chart.region for chart in app.panels.charts if chart.size.height]
+            assert len(regions) == seen, size
+            assert not any(a.intersection(b) for a in regions for b in regions if a is not b), size
+            assert all(app.panels.region.contains_region(region) for region in regions), size
+            if seen == 3:
+                assert all(chart.place.height >= 3 for chart in app.panels.charts), size
+
+    tried(trial, tmp_path)
 
 
 def test_panels_above_each_other_line_up(tmp_path: Path) -> None:

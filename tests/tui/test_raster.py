@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crild_tui.chart import raster
@@ -141,6 +141,7 @@ def test_a_point_alone_is_a_dot() -> None:
 NUMBERS = st.floats(allow_nan=True, allow_infinity=True)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(NUMBERS, NUMBERS), max_size=40), NUMBERS, NUMBERS, st.booleans(), st.integers(0, 9))
 def test_any_points_can_be_drawn(
     points: list[tuple[float, float]], low: float, high: float, log: bool, breaks: int
@@ -221,7 +222,7 @@ def test_a_drawing_has_title_legend_scale_and_axis() -> None:
     assert lines[0].startswith(" loss ")
     assert lines[0].endswith("[z]")
     assert "o total 0.2500" in lines[1]
-    assert "2┤" in "".join(lines)
+    assert "1.0┤" in "".join(lines)
     assert lines[-1].split() == ["step", "0", "1", "2", "3"]
 
 
@@ -263,6 +264,14 @@ def test_values_that_a_log_scale_hides_are_counted() -> None:
     title = text(draw(figure([1, 0, -1, 0.1], log=True), 80, 8))[0]
     assert "2 not above 0" in title
     assert "log" in title
+
+
+def test_spikes_beyond_the_scale_are_told() -> None:
+    curve = [50.0, 40, *(0.3 + 2 * np.exp(-np.arange(200) / 30))]
+    spiky = figure(curve)
+    assert "▲ 50" in text(draw(spiky, 80, 12))[0]
+    assert "▲" not in text(draw(replace(spiky, log=True), 80, 12))[0]
+    assert "▲" not in text(draw(figure(curve[2:]), 80, 12))[0]
 
 
 def test_a_drawing_differs_without_colour() -> None:

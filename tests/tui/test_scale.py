@@ -4,10 +4,21 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crild_tui.chart.scale import Scale, clock, fitted, linear_ticks, short, tick_words, ticks, time_ticks, time_words
+from crild_tui.chart.scale import (
+    Scale,
+    clock,
+    fitted,
+    linear_ticks,
+    short,
+    tick_words,
+    ticks,
+    time_ticks,
+    time_words,
+    without_spikes,
+)
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -27,6 +38,7 @@ def test_ticks_are_round(low: float, high: float, most: int, values: list[float]
     assert linear_ticks(low, high, most) == values
 
 
+@settings(deadline=None)
 @given(FINITE, FINITE, st.integers(1, 12), st.booleans())
 def test_there_are_few_ticks_on_any_scale_and_all_lie_on_it(a: float, b: float, most: int, log: bool) -> None:
     scale = fitted([a, b], log=log)
@@ -39,6 +51,7 @@ def test_there_are_few_ticks_on_any_scale_and_all_lie_on_it(a: float, b: float, 
         assert 0 < len(word) <= 12
 
 
+@settings(deadline=None)
 @given(FINITE, FINITE, st.booleans())
 def test_a_fitted_scale_holds_what_it_can_show(a: float, b: float, log: bool) -> None:
     scale = fitted([a, b, math.nan, math.inf], log=log)
@@ -127,6 +140,7 @@ def test_time(high: float, most: int, words: list[str]) -> None:
     assert time_words(time_ticks(0, high, most)) == words
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1e12), st.floats(0, 1e12), st.integers(1, 10))
 def test_there_are_few_moments(a: float, b: float, most: int) -> None:
     low, high = sorted((a, b))
@@ -137,3 +151,16 @@ def test_there_are_few_moments(a: float, b: float, most: int) -> None:
 
 def test_clock() -> None:
     assert [clock(seconds) for seconds in (0, 62, 3725)] == ["0:00", "1:02", "1:02:05"]
+
+
+def test_spikes_are_cut_off_and_nothing_else() -> None:
+    falling = 0.3 + 2 * np.exp(-np.arange(200) / 30)
+    assert without_spikes(falling) == (falling.min(), falling.max())
+    spiky = falling.copy()
+    spiky[:4] = 40
+    low, high = without_spikes(spiky)
+    assert low == falling.min()
+    assert falling[5] < high < 5
+    assert without_spikes(-spiky) == (-high, -low)
+    assert without_spikes(spiky[:20]) == (spiky[:20].min(), 40)
+    assert without_spikes(np.array([*[1.0] * 99, 5])) == (1, 5)
