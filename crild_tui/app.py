@@ -7,10 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
+from rich.traceback import Traceback
 from textual import work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
+from textual.worker import WorkerFailed
 
 from crild_tui import theme
 from crild_tui.kept import Kept
@@ -63,6 +65,8 @@ class CrildApp(App[None]):
         self.machine = MachineSnapshot()
         self.kept = Kept()
         self.following = False
+        self.away = False
+        """Whether an editor has the terminal."""
         self._watchers: list[RunsWatcher | MachineWatcher] = []
         for each in theme.ALL:
             self.register_theme(each)
@@ -72,6 +76,8 @@ class CrildApp(App[None]):
 
     def on_mount(self) -> None:
         """Begin to watch; show what is there."""
+        self.app_suspend_signal.subscribe(self, lambda _: setattr(self, "away", True), immediate=True)
+        self.app_resume_signal.subscribe(self, lambda _: setattr(self, "away", False), immediate=True)
         self._watchers = [
             RunsWatcher(self.runs_dir, lambda seen: self.post_message(RunsSeen(seen))),
             MachineWatcher(lambda seen: self.post_message(MachineSeen(seen))),
@@ -193,19 +199,28 @@ class CrildApp(App[None]):
         severity: Any = level
         self.notify(printable(sentence), severity=severity, markup=False, timeout=8 if level == "error" else 4)
 
+    # -- faults of its own
+
+    def _handle_exception(self, error: Exception) -> None:
+        """End, and leave the error to whoever has started the application: Textual would print a traceback."""
+        self._return_code = 1
+        if self._exception is None:
+            inner = error.error if isinstance(error, WorkerFailed) else error
+            self._exception = inner if isinstance(inner, Exception) else error
+            self._exception_event.set()
+        self._close_messages_no_wait()
+
+    def panic(self, *renderables: Any) -> None:
+        """Treat what Textual would print before it ends as any other fault: its thread of input has failed, say."""
+        traces = [each.trace.stacks[-1] for each in renderables if isinstance(each, Traceback) and each.trace.stacks]
+        said = "; ".join(f"{stack.exc_type}: {stack.exc_value}" for stack in traces)
+        self._handle_exception(RuntimeError(said or "the dashboard has given up"))
+
+    @property
+    def fault(self) -> Exception | None:
+        """The error that has ended the application, if one has."""
+        return self._exception
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 - Textual's
         """Leave out what a dashboard that only reads cannot do."""
         return True
-
-
-def run_dashboard(runs_dir: Path, *, readonly: bool = False) -> int:
-    """Open the dashboard; returns the exit code. Raises UsageError for a configuration that cannot be used."""
-    from crild_tui.cli.terminal import ascii_only
-    from crild_tui.settings import load_settings
-
-    settings = load_settings()
-    if ascii_only():
-        settings = settings.model_copy(update={"ascii": True})
-    app = CrildApp(runs_dir, readonly=readonly, settings=settings)
-    app.run()
-    return app.return_code or 0

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from crild_tui import theme, wording
 from crild_tui.listing import cells, fitted, one_line
-from crild_tui.widgets.lines import Line
+from crild_tui.widgets.rows import Line
 from engine.preset.text import shown
 from engine.report.compare import ABSENT, differences
 from engine.report.sheet import Figure, Final, Row, Sheet

@@ -20,7 +20,6 @@ Runs are looked for in $CRILD_RUNS_DIR, else in ./runs.
 """
 
 HEADINGS = ("Start and stop", "Watch", "Results", "Presets", "Keep order", "This machine")
-NO_DASHBOARD = "The dashboard is not there yet: until it is, the commands above do everything."
 
 
 def in_terminal() -> bool:
@@ -81,6 +80,13 @@ def crild(
     version: Annotated[  # noqa: ARG001 - its callback acts on it
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
+    runs_dir: Annotated[
+        str | None,
+        typer.Option(
+            "--runs-dir", metavar="FOLDER", help="The dashboard's runs. [default: $CRILD_RUNS_DIR, else ./runs]"
+        ),
+    ] = None,
+    readonly: Annotated[bool, typer.Option("--readonly", help="A dashboard that changes nothing.")] = False,
 ) -> None:
     """Distil BERT-style classifiers from a terminal.
 
@@ -88,15 +94,30 @@ def crild(
     goes on when this terminal is closed.
 
     \b
+    crild                            the dashboard: choose, start, watch, compare
     crild run quickstart             the embedded example: a few minutes, no network
     crild run crild rte              a method and a task make a run
     crild presets list               what can be run
     crild runs                       what was run
     """
-    if context.invoked_subcommand is None:
+    if context.invoked_subcommand is not None:
+        _only_dashboard(context.invoked_subcommand, runs_dir, readonly=readonly)
+    elif not in_terminal():
         print(context.get_help())
-        if in_terminal():
-            print(f"\n{NO_DASHBOARD}")
+    else:
+        from crild_tui.cli.dashboard import open_dashboard
+
+        raise typer.Exit(open_dashboard(runs_dir, readonly=readonly))
+
+
+def _only_dashboard(command: str, runs_dir: str | None, *, readonly: bool) -> None:
+    """Raise UsageError for an option of the dashboard before a command, which would not heed it."""
+    from engine.errors import UsageError
+
+    if runs_dir is not None:
+        raise UsageError(f"--runs-dir stands before the command: write `crild {command} ... --runs-dir FOLDER`")
+    if readonly:
+        raise UsageError(f"--readonly is for the dashboard, and `crild {command}` is none")
 
 
 for heading, commands in (

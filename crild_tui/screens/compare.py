@@ -22,8 +22,8 @@ from crild_tui.screens.dialogs import Ask, Confirm
 from crild_tui.screens.text import TextScreen
 from crild_tui.watch.run import RunWatcher
 from crild_tui.watch.snapshots import RunSnapshot
-from crild_tui.widgets.lines import Line, Lines
 from crild_tui.widgets.panels import Panels, Source
+from crild_tui.widgets.rows import Line, Rows
 from crild_tui.writing import named_file, write_file
 from engine.errors import UsageError
 from engine.report.formats import FORMATS
@@ -32,7 +32,7 @@ from engine.report.sheet import Final, Sheet, read_final, sheet
 EVERY = 0.5
 """Seconds between two drawings of the curves at least."""
 LOW = 16
-"""Lines below which curves and tables take turns."""
+"""Rows below which curves and tables take turns."""
 WIDE, HIGH = 150, 30
 """Cells and lines from which the differences stand beside the table."""
 VIEWS = ("both", "tables", "curves")
@@ -94,8 +94,8 @@ class CompareScreen(ModeScreen):
         yield Static(HOW, id="page")
         yield Panels()
         with Horizontal(id="tables"):
-            yield Lines(id="finals")
-            yield Lines(id="differences")
+            yield Rows(id="finals")
+            yield Rows(id="differences")
 
     def on_mount(self) -> None:
         """Draw at a steady pace, whatever comes in."""
@@ -167,7 +167,7 @@ class CompareScreen(ModeScreen):
 
     def action_drop(self) -> None:
         """Take the chosen run out of the comparison."""
-        gone = self.query_one("#finals", Lines).chosen
+        gone = self.query_one("#finals", Rows).chosen
         if gone is not None:
             self.show_runs([run_dir for run_dir in self._places if run_dir != gone])
 
@@ -215,9 +215,9 @@ class CompareScreen(ModeScreen):
         table = comparing.sheet_lines(self._sheet, finals, numbers, dark=dark) if finals else []
         different = comparing.difference_lines(finals, numbers, dark=dark)
         heading = Line(Text("Settings that differ", "bold underline"))
-        self.query_one("#differences", Lines).show([heading, *different] if different else [])
+        self.query_one("#differences", Rows).show([heading, *different] if different else [])
         below = [] if self.has_class("-wide") or not different else [Line(Text()), heading, *different]
-        self.query_one("#finals", Lines).show([*table, *below])
+        self.query_one("#finals", Rows).show([*table, *below])
 
     def on_resize(self, event: events.Resize) -> None:
         """The differences stand beside the table where there is room."""
@@ -230,7 +230,7 @@ class CompareScreen(ModeScreen):
         for view in VIEWS[1:]:
             self.set_class(self._view == view, f"-{view}")
         if self._places and self._view == "tables":
-            self.query_one("#finals", Lines).focus()
+            self.query_one("#finals", Rows).focus()
         elif self._places:
             self.query_one(Panels).focus_panel()
 
@@ -240,7 +240,7 @@ class CompareScreen(ModeScreen):
 
     def action_row(self, by: int) -> None:
         """Choose another run in the table, while the keys of the curves stay at hand."""
-        self.query_one("#finals", Lines).action_move(by)
+        self.query_one("#finals", Rows).action_move(by)
 
     def action_view(self) -> None:
         """Curves and tables, tables alone, curves alone."""
@@ -249,11 +249,11 @@ class CompareScreen(ModeScreen):
 
     def action_watch(self) -> None:
         """Show the chosen run in Live."""
-        if (run_dir := self.query_one("#finals", Lines).chosen) is not None:
+        if (run_dir := self.query_one("#finals", Rows).chosen) is not None:
             self.post_message(WatchRun(run_dir))
 
-    @on(Lines.Activated)
-    def _activated(self, event: Lines.Activated) -> None:
+    @on(Rows.Activated)
+    def _activated(self, event: Rows.Activated) -> None:
         self.post_message(WatchRun(event.run_dir))
 
     # -- taking the table away

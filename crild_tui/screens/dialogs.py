@@ -64,7 +64,7 @@ class Ask(ModalScreen[str | None]):
         """The question and a field."""
         with Vertical(classes="dialog"):
             yield Static(Text(self._question))
-            yield Input(self._value, placeholder=self._placeholder)
+            yield Input(self._value, placeholder=self._placeholder, select_on_focus=False)
             yield Static(Text("Enter takes it, Escape leaves everything as it is"), classes="hint")
 
     @on(Input.Submitted)

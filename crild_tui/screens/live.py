@@ -1,26 +1,331 @@
-"""The Live mode."""
+"""The Live mode: one run while it works, or what became of it."""
 
 from __future__ import annotations
 
+import re
+import time
 from pathlib import Path
+from typing import ClassVar
 
+from rich.console import RenderableType
+from rich.text import Text
+from textual import events, work
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.message import Message
 from textual.widgets import Static
 
-from crild_tui.screens.base import ModeScreen
+from crild_tui.screens.watching import LogSeen, WatchingScreen, first_look
+from crild_tui.watch.snapshots import RunSnapshot, Said
+from crild_tui.widgets.closing import ClosingView, closing_lines, read_closing
+from crild_tui.widgets.notice import Notice, NoticeBox, fills, how_to_start, notice_of, waiting
+from crild_tui.widgets.panels import Panels, Source
+from crild_tui.widgets.runfacts import ACTIVE
+from crild_tui.widgets.runhead import HIGH, LOW, WIDE, RunHead, Side, head_lines
+from crild_tui.widgets.said import LogPane
+from engine.errors import CrildError
+from engine.preset.text import plain
+from engine.record.paths import STUDENT
+from engine.record.queue import queue_file, read_queue
+from engine.record.run import RunEntry
+
+TICK = 0.5
+"""Seconds between two movements of what moves."""
 
 
-class LiveScreen(ModeScreen):
-    """Not built yet."""
+class Read(Message):
+    """A file of a run was read in a thread: `what` is `closing` or `queue`."""
+
+    def __init__(self, run_dir: Path, what: str, content: RenderableType) -> None:
+        super().__init__()
+        self.run_dir, self.what, self.content = run_dir, what, content
+
+
+class LiveScreen(WatchingScreen):
+    """Watches a run, acts on it, and says what is wrong with it."""
 
     MODE = "live"
+    AUTO_FOCUS = ""
+    """The panels take the keys as soon as they are shown; nothing else does by itself."""
+    DEFAULT_CSS = """
+    LiveScreen {
+        #body { height: 1fr; }
+        #main { width: 1fr; }
+        Panels { height: 1fr; }
+        #empty { display: none; height: 1fr; padding: 1 2; }
+        &.-empty { #head, #body { display: none; } #empty { display: block; } }
+        &.-low NoticeBox { border: none; padding: 0 1; }
+        &.-enlarged { #head, NoticeBox { display: none; } }
+        &.-wide Side { display: block; }
+        &.-wide.-enlarged Side { display: none; }
+        &.-closing { Panels { display: none; } ClosingView { display: block; } }
+        &.-fills Panels { display: none; }
+        &.-log LogPane { display: block; }
+        &.-log.-small { Panels, ClosingView, NoticeBox { display: none; } }
+        &.-log.-fills NoticeBox { height: auto; max-height: 50%; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("m", "messages", "Log", id="live.messages", tooltip="Messages and log, open and closed"),
+        Binding("slash", "search", "Search messages and log", id="live.search", key_display="/", show=False),
+        Binding("t", "closing", "Closing table", id="live.closing", show=False),
+        Binding("n", "next", "Next run, or next match", id="live.next", show=False),
+        Binding("N", "previous_match", "Previous match while searching", id="live.previous_match", show=False),
+        Binding("escape", "back", "Close search, log or table", id="live.back", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waits = ""
+        self._announced: dict[Path, set[str]] = {}
+        self._ticks = 0
 
     def content(self) -> ComposeResult:
-        """Nothing yet."""
-        yield Static("live")
+        """Lines above, panels, log, side column; or the page that says how to start."""
+        yield Static(id="empty")
+        yield RunHead()
+        with Horizontal(id="body"):
+            with Vertical(id="main"):
+                yield NoticeBox()
+                yield Panels()
+                yield ClosingView()
+                yield LogPane()
+            yield Side()
 
-    def show_run(self, run_dir: Path) -> None:
-        """Not built yet."""
+    def on_mount(self) -> None:
+        """Begin to move what moves."""
+        self.set_interval(TICK, self._tick)
 
-    def show_runs(self, run_dirs: tuple[Path, ...]) -> None:
-        """Not built yet."""
+    # -- what is seen of it
+
+    def another_run(self, entry: RunEntry | None) -> None:
+        """Forget what was drawn of another run; show what the list of runs knows of this one."""
+        self._waits = ""
+        self.remove_class("-closing", "-empty")
+        self.query_one(LogPane).forget()
+        self.query_one(Panels).show([])
+        if entry is not None:
+            self.seen(first_look(entry))
+        elif self._run_dir is not None:
+            self.query_one(RunHead).show([Content(plain(self._run_dir.name))])
+            self._show_notice(Notice("info", "reading the run", moves=True), True)
+
+    def no_run(self, runs_dir: Path) -> None:
+        """Say how to start."""
+        self.add_class("-empty")
+        self.query_one("#empty", Static).update(how_to_start(runs_dir, self.keys()))
+
+    def on_panels_enlarged(self, message: Panels.Enlarged) -> None:
+        """Leave the whole screen to one panel, or take the room back."""
+        message.stop()
+        self.set_class(message.enlarged, "-enlarged")
+
+    def on_log_seen(self, message: LogSeen) -> None:
+        """Show the end of the log as it is now."""
+        message.stop()
+        if message.run_dir == self._run_dir:
+            self.query_one(LogPane).show_log(message.tail)
+
+    def seen(self, snapshot: RunSnapshot) -> None:
+        """Show the run as it is now."""
+        super().seen(snapshot)
+        self.query_one(Panels).show([Source(snapshot, plain(snapshot.run_dir.name), 0)])
+        if snapshot.entry.state not in ("running", "created", "queued", "stalled"):
+            self.asked = False
+        if snapshot.entry.state == "queued":
+            self._look_at_queue()
+        self._draw()
+        self._announce(snapshot)
+
+    def _draw(self) -> None:
+        snapshot, now = self._snapshot, time.time()
+        if snapshot is None:
+            return
+        wide = self.has_class("-wide")
+        self._draw_head()
+        notice = notice_of(snapshot, self.keys(), self._waits)
+        low = self.size.height < LOW
+        self._show_notice(notice, notice is not None and (fills(snapshot) or (low and notice.level == "error")))
+        if wide:
+            self.query_one(Side).show(snapshot, now)
+        self.query_one(LogPane).show_said(snapshot.said, now)
+
+    def asked_changed(self) -> None:
+        """Say at once that the engine was asked to stop."""
+        self._draw_head()
+
+    def _show_notice(self, notice: Notice | None, full: bool) -> None:
+        shown_now = not full and (self.has_class("-fills") or self.focused is None)
+        self.set_class(full, "-fills")
+        self.query_one(NoticeBox).show(notice, fills=full)
+        if shown_now and not self.has_class("-log") and not self.has_class("-closing"):
+            self.call_after_refresh(self.query_one(Panels).focus_panel)
+
+    def _draw_head(self) -> None:
+        if self._snapshot is None:
+            return
+        width, state = max(1, self.size.width - 2), self._snapshot.entry.state
+        self.query_one(RunHead).show(
+            head_lines(
+                self._snapshot,
+                width,
+                time.time(),
+                asked=self.asked,
+                low=self.size.height < LOW,
+                wide=self.has_class("-wide"),
+                hint=self._hint() if state == "finished" else "",
+            )
+        )
+
+    def _hint(self) -> str:
+        key = self.keys()["live.closing"]
+        return f"{key} shows the curves again" if self.has_class("-closing") else f"{key} shows the closing table"
+
+    def _announce(self, snapshot: RunSnapshot) -> None:
+        """Say each alarm once when it begins; of a run that has ended none."""
+        known = self._announced.get(snapshot.run_dir, set())
+        present = {alarm_name(alarm): alarm for alarm in snapshot.alarms}
+        self._announced[snapshot.run_dir] = set(present)
+        if snapshot.entry.state in ACTIVE:
+            for name, alarm in present.items():
+                if name not in known:
+                    self.crild.tell(alarm.text, "error" if alarm.level == "error" else "warning")
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Place things for the present size."""
+        wide = event.size.width >= WIDE and event.size.height >= HIGH
+        self.set_class(wide, "-wide")
+        self.set_class(event.size.height < HIGH, "-small")
+        self.set_class(event.size.height < LOW, "-low")
+        self.query_one(LogPane).set_class(wide, "-log-only")
+        self._draw()
+        if wide:
+            self.call_after_refresh(self._draw)  # the side column knows its width by then
+
+    def _tick(self) -> None:
+        """Move the sign of what is waited for, and the clock of what goes on."""
+        if self.crild.current_mode != self.MODE:
+            return
+        self._ticks += 1
+        self.query_one(NoticeBox).tick()
+        if self._snapshot is None or self._snapshot.entry.state not in ACTIVE:
+            return
+        if self._ticks % 2 == 0:
+            self._draw_head()
+        if self._ticks % 4 == 0 and self._snapshot.entry.state == "queued":
+            self._look_at_queue()
+
+    # -- reading beside
+
+    @work(thread=True, exclusive=True, group="queue")
+    def _look_at_queue(self) -> None:
+        run_dir = self._run_dir
+        snapshot = self._snapshot
+        status = snapshot.entry.status if snapshot is not None else None
+        if run_dir is None or status is None or status.queue is None:
+            return
+        try:
+            record = read_queue(queue_file(run_dir.parent, status.queue))
+        except CrildError:
+            return  # the queue is gone: the next look at the run says what became of it
+        self.post_message(Read(run_dir, "queue", waiting(record, run_dir.name)))
+
+    @work(thread=True, exclusive=True, group="closing")
+    def _read_closing(self, run_dir: Path) -> None:
+        try:
+            content: RenderableType = closing_lines(
+                read_closing(run_dir), run_dir, student=(run_dir / STUDENT).is_dir()
+            )
+        except CrildError as error:
+            content = Text(plain(str(error)))
+        self.post_message(Read(run_dir, "closing", content))
+
+    def on_read(self, message: Read) -> None:
+        """Show what a thread has read."""
+        message.stop()
+        if message.run_dir != self._run_dir:
+            return
+        if message.what == "closing":
+            self.query_one(ClosingView).show(message.content)
+        elif self._waits != str(message.content):
+            self._waits = str(message.content)
+            self._draw()
+
+    # -- looking
+
+    def action_messages(self) -> None:
+        """Open or close messages and log."""
+        self._open_log(not self.has_class("-log"))
+
+    def _open_log(self, opened: bool) -> None:
+        if self._run_dir is None:
+            self.crild.tell("there is no run here", "warning")
+            return
+        self.set_class(opened, "-log")
+        self.watch_log(opened)
+        pane = self.query_one(LogPane)
+        if opened:
+            pane.log_view.focus()
+        else:
+            if pane.searching:
+                pane.end_search()
+            self.query_one(Panels).focus_panel()
+
+    def action_search(self) -> None:
+        """Search messages and log."""
+        self._open_log(True)
+        if self._run_dir is not None:
+            self.query_one(LogPane).ask()
+
+    def action_next(self) -> None:
+        """The next match while searching, else the next older run."""
+        pane = self.query_one(LogPane)
+        if pane.searching and pane.words:
+            pane.step(1)
+        else:
+            self.go(1)
+
+    def action_previous_match(self) -> None:
+        """The match before."""
+        pane = self.query_one(LogPane)
+        if pane.searching and pane.words:
+            pane.step(-1)
+        else:
+            self.crild.tell(f"nothing is searched: {self.keys()['live.search']} searches messages and log", "warning")
+
+    def action_closing(self) -> None:
+        """Open or close the closing table."""
+        if self._snapshot is None or self._run_dir is None:
+            self.crild.tell("there is no run here", "warning")
+            return
+        if not self.has_class("-closing") and self._snapshot.entry.state != "finished":
+            self.crild.tell(
+                f"{self._run_dir.name} is {self._snapshot.entry.state}: its closing table comes when it has finished",
+                "warning",
+            )
+            return
+        self.toggle_class("-closing")
+        self._draw_head()
+        if self.has_class("-closing"):
+            self.query_one(ClosingView).show(Text("reading the results..."))
+            self.query_one(ClosingView).focus()
+            self._read_closing(self._run_dir)
+        else:
+            self.query_one(Panels).focus_panel()
+
+    def action_back(self) -> None:
+        """Close what was opened last."""
+        pane = self.query_one(LogPane)
+        if pane.searching:
+            pane.end_search()
+        elif self.has_class("-log"):
+            self._open_log(False)
+        elif self.has_class("-closing"):
+            self.action_closing()
+
+
+def alarm_name(alarm: Said) -> str:
+    """What an alarm is about, whatever the figures in its sentence are by now."""
+    return f"{alarm.level} {re.sub(r'[0-9][0-9.,:]*', '#', alarm.text)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import mmap
 from array import array
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -20,6 +21,9 @@ MOST_COLUMNS = 64
 """A table has no more; what would be one more was not written by crild."""
 LARGEST = 1e37
 """A greater figure counts as unknown: no chart could scale it, and nothing that was measured is as large."""
+_LARGE = 2**16
+"""Bytes of a column from which on it is kept outside the heap, where many that grow would leave holes."""
+_OWN = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
 _PLAIN = frozenset({float, type(None)})
 _Kind = TypeVar("_Kind", bound=np.generic)
 _AXES = ("step", "epoch", "time")
@@ -80,7 +84,7 @@ class Columns:
             self._axes[name][start:end] = new
         for name in values:
             if name not in self._values and len(self._values) < MOST_COLUMNS:
-                fresh = np.empty(self._capacity, dtype=np.float32)
+                fresh = _room(self._capacity, np.float32)
                 fresh[:start] = np.nan
                 self._values[name] = fresh
         for name, column_ in self._values.items():
@@ -134,9 +138,15 @@ class Columns:
         self._values = {name: self._grown(buffer) for name, buffer in self._values.items()}
 
     def _grown(self, buffer: NDArray[_Kind]) -> NDArray[_Kind]:
-        fresh = np.empty(self._capacity, dtype=buffer.dtype)
+        fresh = _room(self._capacity, buffer.dtype.type)
         fresh[: self._count] = buffer[: self._count]
         return fresh
+
+
+def _room(rows: int, kind: type[_Kind]) -> NDArray[_Kind]:
+    """A column of so many rows, not filled. A large one is a mapping of its own, so that the system has it back whole."""
+    size = rows * np.dtype(kind).itemsize
+    return np.empty(rows, kind) if size < _LARGE else np.frombuffer(mmap.mmap(-1, size, flags=_OWN), kind)
 
 
 def rising(steps: NDArray[np.float64]) -> NDArray[np.bool_]:

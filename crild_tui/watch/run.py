@@ -20,9 +20,9 @@ from engine.record.paths import event_files
 from engine.record.run import read_run
 from engine.record.sample import events_size, sample_events
 
-SLICE = 2000
+SLICE = 1000
 """Events that are taken in at once: some milliseconds of work, after which the screen has its turn."""
-PAUSE = 0.001
+PAUSE = 0.0005
 """Seconds between two such slices."""
 LONG = 4 * 2**20
 """Bytes of events from which on a sample is shown first."""
@@ -107,7 +107,8 @@ class RunWatcher:
         self._sample = None
         if events_size(self._run_dir) > LONG:
             self._sample = Gatherer()
-            self._sample.add(sample_events(self._run_dir))
+            for piece in sample_events(self._run_dir):
+                self._sample.add(piece)
             self._show()
 
     def _show(self) -> None:

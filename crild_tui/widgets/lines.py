@@ -1,138 +1,328 @@
-"""Lines of text under one another, some of which can be chosen; it scrolls both ways."""
+"""Many lines of text that wrap, scroll, follow their end, and are searched."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import lru_cache
+from itertools import pairwise
 from typing import ClassVar
 
+from rich.cells import cell_len
 from rich.segment import Segment
-from rich.text import Text
-from textual import events
+from rich.style import Style
 from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+MOST_MATCHES = 10_000
+
 
 @dataclass(frozen=True)
 class Line:
-    """A line; one with a run can be chosen, and begins with a space for the cursor."""
+    """A line that is safe to show; `level` (info, warning, error) gives it a style, `mark` stands before its text."""
 
-    text: Text
-    run_dir: Path | None = None
+    text: str
+    level: str = "info"
+    mark: str = ""
+
+    @property
+    def shown(self) -> str:
+        """All of it."""
+        return self.mark + self.text
+
+
+@dataclass(frozen=True)
+class Match:
+    """Where a search has found something: the place of the line, and from which to which character of it."""
+
+    line: int
+    start: int
+    end: int
+
+
+@lru_cache(8192)
+def wrapped(text: str, width: int) -> tuple[tuple[int, int], ...]:
+    """Where `text` is broken to fit `width` cells: (start, end) of each row, at a space where there is one."""
+    if width < 1:
+        return ((0, len(text)),)
+    if text.isascii() and len(text) <= width:
+        return ((0, len(text)),)
+    rows = []
+    start = 0
+    while start < len(text):
+        end = _reach(text, start, width)
+        if end < len(text) and text[end] != " ":
+            space = text.rfind(" ", start + max(1, (end - start) // 2), end)
+            end = space + 1 if space > 0 else end
+        rows.append((start, end))
+        start = end
+    return tuple(rows) or ((0, 0),)
+
+
+def _reach(text: str, start: int, width: int) -> int:
+    """An end from which characters on from `start` fit `width` cells; always one more than `start`."""
+    end = min(len(text), start + width)
+    piece = text[start:end]
+    if piece.isascii():
+        return end
+    cells = cell_len(piece)
+    while cells > width and end > start + 1:
+        end -= 1
+        cells -= cell_len(text[end])
+    return end
+
+
+def find_all(lines: Sequence[Line], words: str) -> list[Match]:
+    """Every place of `words` in lines; case counts only where `words` has a capital letter."""
+    if not words:
+        return []
+    exact = words != words.lower()
+    found: list[Match] = []
+    for number, line in enumerate(lines):
+        text = line.shown if exact else _lower(line.shown)
+        at = text.find(words)
+        while at >= 0:
+            found.append(Match(number, at, at + len(words)))
+            if len(found) >= MOST_MATCHES:
+                return found
+            at = text.find(words, at + len(words))
+    return found
+
+
+def _lower(text: str) -> str:
+    """In small letters, character for character (`İ` would become two)."""
+    small = text.lower()
+    return small if len(small) == len(text) else "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
 
 
 class Lines(ScrollView, can_focus=True):
-    """Shows lines as they are, never wrapped. The chosen run is kept when the lines change."""
+    """A view of lines. It stays at the end while lines are added, unless it was scrolled away from there."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"lines--cursor"}
     DEFAULT_CSS = """
     Lines {
-        scrollbar-size: 1 1; background: $background;
-        & > .lines--cursor { background: $primary 30%; text-style: bold; }
-        &:focus > .lines--cursor { background: $primary 45%; }
+        background: $background; scrollbar-size-vertical: 1; overflow-x: hidden; overflow-y: scroll;
+        & > .lines--warning { color: $warning; }
+        & > .lines--error { color: $error; text-style: bold; }
+        & > .lines--mark { text-style: dim; }
+        & > .lines--match { text-style: reverse; }
+        & > .lines--current { text-style: reverse bold underline; color: $accent; }
     }
     """
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "lines--warning", "lines--error", "lines--mark", "lines--match", "lines--current",
+    }  # fmt: skip
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", "Line up", id="lines.up", show=False),
-        Binding("down,j", "move(1)", "Line down", id="lines.down", show=False),
-        Binding("left", "aside(-8)", "To the left", id="lines.left", show=False),
-        Binding("right", "aside(8)", "To the right", id="lines.right", show=False),
-        Binding("pageup", "page(-1)", "Page up", id="lines.page_up", show=False),
-        Binding("pagedown", "page(1)", "Page down", id="lines.page_down", show=False),
+        Binding("up", "scroll_up", "A line up", id="log.up", show=False),
+        Binding("down", "scroll_down", "A line down", id="log.down", show=False),
+        Binding("pageup", "page_up", "A page up", id="log.page_up", show=False),
+        Binding("pagedown", "page_down", "A page down", id="log.page_down", show=False),
+        Binding("home", "scroll_home", "To the beginning", id="log.home", show=False),
+        Binding("end", "scroll_end", "To the end, and follow it", id="log.end", show=False),
     ]
 
-    class Activated(Message):
-        """A run was chosen by a double click."""
+    class Moved(Message):
+        """The view was scrolled away from its end, or back to it."""
 
-        def __init__(self, run_dir: Path) -> None:
-            super().__init__()
-            self.run_dir = run_dir
-
-    def __init__(self, *, id: str | None = None) -> None:
+    def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self._lines: tuple[Line, ...] = ()
-        self._strips: list[Strip] = []
-        self._at = -1
+        self._first = 0
+        self._words = ""
+        self._rows: list[tuple[int, int, int]] = []
+        self._row_of: list[int] = []
+        self._width = 0
+        self._matches: list[Match] = []
+        self._matched: dict[int, list[Match]] = {}
+        self._current: int | None = None
+        self._at_end = True
 
     @property
-    def lines(self) -> Sequence[Line]:
+    def lines(self) -> tuple[Line, ...]:
         """What is shown."""
         return self._lines
 
     @property
-    def plain(self) -> str:
-        """What is shown, without styles."""
-        return "\n".join(line.text.plain for line in self._lines)
+    def matches(self) -> int:
+        """How often the search has found its words."""
+        return len(self._matches)
 
     @property
-    def chosen(self) -> Path | None:
-        """The run under the cursor."""
-        return self._lines[self._at].run_dir if 0 <= self._at < len(self._lines) else None
+    def current(self) -> int | None:
+        """Which match is the present one, from 0."""
+        return self._current
 
-    def show(self, lines: Sequence[Line]) -> None:
-        """Show these lines."""
-        chosen, was = self.chosen, self._at
-        self._lines = tuple(lines)
-        console = self.app.console
-        self._strips = []
-        for line in self._lines:
-            text = line.text.copy()
-            text.end = ""
-            text.stylize_before(text.style)  # a text without spans would be drawn without its own style
-            self._strips.append(Strip(text.render(console)))
-        places = [place for place, line in enumerate(self._lines) if line.run_dir is not None]
-        same = [place for place in places if self._lines[place].run_dir == chosen and chosen is not None]
-        near = [place for place in places if place <= was] or places[:1]
-        self._at = (same or near[-1:] or [-1])[0]
-        self.virtual_size = Size(max((strip.cell_length for strip in self._strips), default=0), len(self._lines))
+    @property
+    def following(self) -> bool:
+        """Whether the end stays in view as lines are added."""
+        return self._at_end
+
+    # -- what is shown
+
+    def show(self, lines: Sequence[Line], first: int = 0, *, anew: bool = False) -> None:
+        """Show lines, of which `first` earlier ones are gone; `anew` when they have nothing to do with those before."""
+        top = None if self._at_end or anew else self._top_line()
+        if top is not None:
+            top = (top[0] + self._first - first, top[1])
+        if self._current is not None:
+            chosen = self._matches[self._current]
+            kept = Match(chosen.line + self._first - first, chosen.start, chosen.end)
+        else:
+            kept = None
+        self._lines, self._first = tuple(lines), first
+        self._wrap()
+        self._search(kept)
+        if anew:
+            self._at_end = True
+        self._go_to(top)
+
+    def _top_line(self) -> tuple[int, int] | None:
+        """The line at the upper edge, and how many of its rows are above it."""
+        row = int(self.scroll_offset.y)
+        if not self._rows or row >= len(self._rows):
+            return None
+        number = self._rows[row][0]
+        return number, row - self._row_of[number]
+
+    def _go_to(self, top: tuple[int, int] | None) -> None:
+        if top is None:
+            if self._at_end:
+                self.call_after_refresh(self._to_end)
+        else:
+            number = max(0, min(top[0], len(self._row_of) - 1))
+            row = self._row_of[number] + top[1] if self._row_of and top[0] >= 0 else 0
+            self.scroll_to(y=row, animate=False, immediate=True)
         self.refresh()
+
+    def _to_end(self) -> None:
+        if self._at_end:
+            self.scroll_to(y=self.max_scroll_y, animate=False, immediate=True)
+
+    def _wrap(self) -> None:
+        self._width = max(1, self.scrollable_content_region.width)
+        self._rows, self._row_of = [], []
+        for number, line in enumerate(self._lines):
+            self._row_of.append(len(self._rows))
+            self._rows += [(number, start, end) for start, end in wrapped(line.shown, self._width)]
+        self.virtual_size = Size(self._width, len(self._rows))
+
+    def on_resize(self) -> None:
+        """Break the lines anew."""
+        if max(1, self.scrollable_content_region.width) != self._width:
+            top = None if self._at_end else self._top_line()
+            self._wrap()
+            self._go_to(top)
+        elif self._at_end:
+            self.call_after_refresh(self._to_end)
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Follow the end again once it is reached."""
+        super().watch_scroll_y(old_value, new_value)
+        at_end = new_value >= self.max_scroll_y
+        if at_end != self._at_end and (at_end or new_value < old_value):
+            self._at_end = at_end
+            self.post_message(self.Moved())
+
+    def action_scroll_up(self) -> None:
+        """A line up, at once: a movement drawn in many steps is slow over a long line."""
+        self.scroll_up(animate=False)
+
+    def action_scroll_down(self) -> None:
+        """A line down."""
+        self.scroll_down(animate=False)
+
+    def action_page_up(self) -> None:
+        """A page up."""
+        self.scroll_page_up(animate=False)
+
+    def action_page_down(self) -> None:
+        """A page down."""
+        self.scroll_page_down(animate=False)
+
+    def action_scroll_home(self) -> None:
+        """Go to the beginning."""
+        self.scroll_home(animate=False)
+
+    def action_scroll_end(self) -> None:
+        """Go to the end and stay there."""
+        self._at_end = True
+        self._to_end()
+        self.post_message(self.Moved())
+
+    # -- search
+
+    def search(self, words: str) -> int:
+        """Mark every place of `words`; returns how many there are. None of them is the present one yet."""
+        self._words = words
+        self._search(None)
+        self.refresh()
+        return len(self._matches)
+
+    def _search(self, kept: Match | None) -> None:
+        self._matches = find_all(self._lines, self._words)
+        self._matched = {}
+        for match in self._matches:
+            self._matched.setdefault(match.line, []).append(match)
+        self._current = self._matches.index(kept) if kept in self._matches else None
+
+    def nearest(self) -> int:
+        """The last match that is in view or above; the first where there is none."""
+        if not self._rows:
+            return 0
+        bottom = min(int(self.scroll_offset.y) + max(1, self.size.height), len(self._rows)) - 1
+        number = self._rows[bottom][0]
+        return max(0, bisect_right([match.line for match in self._matches], number) - 1)
+
+    def choose(self, place: int | None) -> None:
+        """Make a match the present one and bring it into view."""
+        self._current = place
+        if place is not None:
+            match = self._matches[place]
+            row = self._row_of[match.line]
+            row += sum(1 for _, end in wrapped(self._lines[match.line].shown, self._width) if end <= match.start)
+            top, height = int(self.scroll_offset.y), max(1, self.size.height)
+            if not top <= row < top + height:
+                self._at_end = False
+                self.scroll_to(y=max(0, min(row - height // 2, self.max_scroll_y)), animate=False, immediate=True)
+                self.post_message(self.Moved())
+        self.refresh()
+
+    # -- drawing
 
     def render_line(self, y: int) -> Strip:
-        """The line that stands there now."""
-        left, top = self.scroll_offset
-        place, width = y + top, self.scrollable_content_region.width
-        if place >= len(self._strips):
-            return Strip.blank(width, self.rich_style)
-        strip, style = self._strips[place], self.rich_style
-        if place == self._at:  # the sign takes the place of the line's first space
-            style = self.get_component_rich_style("lines--cursor")
-            strip = Strip.join([Strip([Segment("▸")]), strip.crop(1)])
-        return strip.apply_style(style).crop_extend(left, left + width, style)
+        """One row."""
+        row = int(self.scroll_offset.y) + y
+        base = self.rich_style
+        width = self.size.width
+        if row >= len(self._rows):
+            return Strip.blank(width, base)
+        number, start, end = self._rows[row]
+        strip = Strip(self._segments(number, start, end, base))
+        return strip.adjust_cell_length(width, base)
 
-    # -- moving
-
-    def action_move(self, by: int) -> None:
-        """To the next line that can be chosen; past the last one the view scrolls."""
-        ahead = range(self._at + by, len(self._lines) if by > 0 else -1, by)
-        place = next((at for at in ahead if self._lines[at].run_dir is not None), None)
-        if place is None:
-            self.scroll_relative(y=by, animate=False)
-            return
-        self._choose(place)
-
-    def action_page(self, pages: int) -> None:
-        """Scroll by a page."""
-        self.scroll_relative(y=pages * max(self.scrollable_content_region.height - 1, 1), animate=False)
-
-    def action_aside(self, cells: int) -> None:
-        """Scroll to a side."""
-        self.scroll_relative(x=cells, animate=False)
-
-    def _choose(self, place: int) -> None:
-        self._at = place
-        top, height = self.scroll_offset.y, self.scrollable_content_region.height
-        if place < top or place >= top + height:
-            self.scroll_to(y=place if place < top else place - height + 1, animate=False)
-        self.refresh()
-
-    def on_click(self, event: events.Click) -> None:
-        """Click chooses a run, double click opens it."""
-        place = event.y + self.scroll_offset.y
-        if place < len(self._lines) and (run_dir := self._lines[place].run_dir) is not None:
-            self._choose(place)
-            if event.chain == 2:
-                self.post_message(self.Activated(run_dir))
+    def _segments(self, number: int, start: int, end: int, base: Style) -> list[Segment]:
+        line = self._lines[number]
+        text = line.shown
+        style = base
+        if line.level in ("warning", "error"):
+            style = base + self.get_component_rich_style(f"lines--{line.level}", partial=True)
+        edges = {start, end}
+        marked = self._matched.get(number, [])
+        for match in marked:
+            edges |= {max(start, min(end, match.start)), max(start, min(end, match.end))}
+        edges.add(max(start, min(end, len(line.mark))))
+        cuts = sorted(edges)
+        segments = []
+        for left, right in pairwise(cuts):
+            piece = style
+            if right <= len(line.mark):
+                piece = base + self.get_component_rich_style("lines--mark", partial=True)
+            hit = next((match for match in marked if match.start <= left and right <= match.end), None)
+            if hit is not None:
+                here = self._current is not None and self._matches[self._current] == hit
+                piece += self.get_component_rich_style("lines--current" if here else "lines--match", partial=True)
+            segments.append(Segment(text[left:right], piece))
+        return segments

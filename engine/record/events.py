@@ -43,7 +43,7 @@ Event = dict[str, Any]
 Place = tuple[int, float]
 """Index of the stage, and steps done in it: what orders the events of a run."""
 
-_CHUNK = 2**18
+_CHUNK = 2**17
 """Bytes that are decoded at once: some milliseconds, in which no other thread of a screen has its turn."""
 _LONGEST = 16 * 2**20
 """Bytes of a line; a longer one was not written by crild and is passed over."""

@@ -16,8 +16,8 @@ def events_size(run_dir: Path) -> int:
     return sum(_length(path) for path in event_files(run_dir).values())
 
 
-def sample_events(run_dir: Path, pieces: int = 128, size: int = 2**14) -> list[Event]:
-    """Events from about so many evenly spaced pieces of a run's files, each of so many bytes.
+def sample_events(run_dir: Path, pieces: int = 128, size: int = 2**14) -> Iterator[list[Event]]:
+    """Events from about so many evenly spaced pieces of a run's files, each of so many bytes; a list for each piece.
 
     The beginning and the end of each file are among them. Unlike `read_events` this leaves in what a later attempt
     superseded; its `run_started` is in the sample, so `superseded` can tell. Files that vanish, shrink or hold garbage
@@ -25,11 +25,9 @@ def sample_events(run_dir: Path, pieces: int = 128, size: int = 2**14) -> list[E
     """
     lengths = {path: _length(path) for path in event_files(run_dir).values()}
     total = max(1, sum(lengths.values()))
-    events: list[Event] = []
     for path, length in lengths.items():
         for lines in _pieces(path, length, max(2, pieces * length // total), size):
-            events += decode_events(lines)
-    return events
+            yield decode_events(lines)
 
 
 def _length(path: Path) -> int:

@@ -37,14 +37,6 @@ def test_without_arguments_there_is_the_help(crild: Call) -> None:
     said = crild()
     assert (said.code, said.err) == (0, "")
     assert said.out.startswith("Usage: crild")
-    assert "dashboard is not there yet" not in said.out
-
-
-def test_without_arguments_in_a_terminal_the_dashboard_is_said_to_be_missing(
-    crild: Call, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("crild_tui.cli.app.in_terminal", lambda: True)
-    assert "dashboard is not there yet" in crild().out
 
 
 def test_the_version_is_told(crild: Call) -> None:

@@ -15,8 +15,8 @@ from crild_tui.screens.compare import CompareScreen
 from crild_tui.screens.dialogs import Confirm
 from crild_tui.screens.text import TextScreen
 from crild_tui.watch.snapshots import RunSnapshot
-from crild_tui.widgets.lines import Lines
 from crild_tui.widgets.panels import Panels
+from crild_tui.widgets.rows import Rows
 from engine.record.run import read_run, update_status
 from tests.cli.samples import PRESET, make_run
 from tests.tui.run_entries import HOSTILE
@@ -67,8 +67,8 @@ def screen(app: Driven) -> CompareScreen:
     return found
 
 
-def finals(app: Driven) -> Lines:
-    return screen(app).query_one("#finals", Lines)
+def finals(app: Driven) -> Rows:
+    return screen(app).query_one("#finals", Rows)
 
 
 async def compared(app: Driven, pilot: Pilot[None], runs: list[Path]) -> None:
@@ -116,7 +116,7 @@ def test_runs_stand_under_their_markers_with_spread_and_differences(
         assert "teacher" in text
         assert "majority guess" in text
         assert "★" in rows["a-s2"]
-        beside = screen(app).query_one("#differences", Lines)
+        beside = screen(app).query_one("#differences", Rows)
         different = beside.plain if size[0] == 200 else text
         assert beside.display == (size[0] == 200)
         assert "student.layers" in different

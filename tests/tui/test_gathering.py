@@ -418,3 +418,16 @@ def test_numbers_from_outside() -> None:
     assert same(column([1, "2", 10**400, None, math.inf]), [1, NAN, NAN, NAN, NAN])
     assert same(column([10**400, 3]), [NAN, 3])
     assert rising(np.array([1, 3, 2, NAN, 4, 4])).tolist() == [True, False, True, False, False, True]
+
+
+def test_large_tables_hold_what_small_ones_hold() -> None:
+    columns, before = Columns(), []
+    for start in range(0, 100_000, 1000):
+        rows = start + np.arange(1000.0)
+        columns.append("ild", (rows,) * 3, {"loss": rows % 7} if start != 5000 else {"late": rows})
+        before.append(columns.table())
+    table = columns.table()
+    assert table.step.tolist() == list(range(100_000))
+    assert same(table.values["loss"][4998:5002], [4998 % 7, 4999 % 7, NAN, NAN])
+    assert same(table.values["late"][4999:5001], [NAN, 5000])
+    assert before[3].values["loss"].tolist() == [n % 7 for n in range(4000)]

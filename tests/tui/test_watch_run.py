@@ -197,7 +197,8 @@ def test_the_end_does_not_wait_for_a_long_run(long_run: Path, monkeypatch: pytes
 def test_a_sample_takes_back_what_a_later_attempt_does_again(long_run: Path) -> None:
     events_file(long_run, 2).write_text(head(step=4000) + lines(4001, 5000, loss=0.25))
     gatherer = Gatherer()
-    gatherer.add(sample_events(long_run, 16, 1000))
+    for piece in sample_events(long_run, 16, 1000):
+        gatherer.add(piece)
     steps = gatherer.curves(complete=False).steps
     assert steps.step[-1] == 5000
     assert set(steps.values["loss"][steps.step > 4000].tolist()) == {0.25}

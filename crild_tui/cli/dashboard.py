@@ -1,0 +1,125 @@
+"""`crild` with no arguments: the dashboard, from the terminal's side."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import termios
+import threading
+import time
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from crild_tui.cli import terminal
+from engine.errors import UsageError
+
+if TYPE_CHECKING:
+    from crild_tui.app import CrildApp
+
+LOOK_EVERY = 0.5
+"""Seconds between two looks whether the terminal is still there."""
+QUIET = 0.5
+"""Seconds after the end for which what was begun may go on without a word."""
+HUNG_UP = 128 + signal.SIGHUP
+INSTEAD = (
+    "without one there are `crild run PRESET`, `crild runs`, `crild attach RUN`, `crild show RUN`, "
+    "`crild compare RUN RUN` and `crild stop RUN`"
+)
+
+
+def open_dashboard(option: str | None, *, readonly: bool) -> int:
+    """Open the dashboard over a runs folder (`--runs-dir`), and return the exit code once it is closed.
+
+    Raises UsageError for a terminal or a configuration that cannot be used, and whatever error has ended the dashboard.
+    """
+    from engine.record.paths import runs_dir
+
+    folder = runs_dir(option)
+    _check_terminal()
+    app = make_app(folder, readonly=readonly)
+    _end_with_the_terminal()
+    code = run(app)
+    _finish()
+    return code
+
+
+def make_app(runs_dir: Path, *, readonly: bool) -> CrildApp:
+    """The application with the user's configuration. Raises UsageError for one that cannot be used."""
+    from crild_tui.app import CrildApp
+    from crild_tui.settings import load_settings
+
+    settings = load_settings()
+    if terminal.ascii_only():
+        settings = settings.model_copy(update={"ascii": True})
+    return CrildApp(runs_dir, readonly=readonly, settings=settings)
+
+
+def run(app: CrildApp) -> int:
+    """Run the application until it ends; returns the exit code. Raises the error that has ended it."""
+    loop = asyncio.new_event_loop()
+    try:
+        _leave_on_signals(app, loop)
+        app.run(loop=loop)
+    finally:
+        loop.close()
+    if not _there():
+        os._exit(HUNG_UP)
+    if app.fault is not None:
+        raise app.fault
+    return app.return_code or 0
+
+
+def _leave_on_signals(app: CrildApp, loop: asyncio.AbstractEventLoop) -> None:
+    """End in good order, with the terminal as it was; a Ctrl-C that is meant for an editor is the editor's alone."""
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGTERM or not app.away:
+            loop.call_soon_threadsafe(partial(app.exit, return_code=128 + number))
+
+    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGINT, leave)
+
+
+def _check_terminal() -> None:
+    """Raise UsageError for a terminal on which nothing can be drawn."""
+    name = os.environ.get("TERM", "")
+    if not terminal.is_screen(sys.stdout):
+        shown = f"TERM is {name!r}" if name else "TERM is not set"
+        raise UsageError(f"the dashboard needs a terminal that can move its cursor, and {shown}: {INSTEAD}")
+    if not terminal.is_screen(sys.stderr):
+        raise UsageError(f"the dashboard is drawn on stderr, and that is no terminal here: {INSTEAD}")
+
+
+def _there() -> bool:
+    """Whether the terminal is still there."""
+    try:
+        termios.tcgetattr(sys.__stdin__.fileno() if sys.__stdin__ else 0)
+    except (termios.error, OSError, ValueError):
+        return False
+    return True
+
+
+def _end_with_the_terminal() -> None:
+    """End at once when the terminal is gone: where a hang-up is ignored, a read from it would return at once for ever."""
+
+    def look() -> None:
+        while _there():
+            time.sleep(LOOK_EVERY)
+        os._exit(HUNG_UP)
+
+    threading.Thread(target=look, name="terminal", daemon=True).start()
+
+
+def _finish() -> None:
+    """Say so when something that was begun takes a while: a run that is being started or killed is not left half-way."""
+    until = time.monotonic() + QUIET
+    others = [thread for thread in threading.enumerate() if thread is not threading.current_thread()]
+    for thread in others:
+        if not thread.daemon:
+            thread.join(max(0.0, until - time.monotonic()))
+    if any(thread.is_alive() and not thread.daemon for thread in others):
+        terminal.say("finishing what was begun...")

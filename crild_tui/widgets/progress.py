@@ -1,0 +1,171 @@
+"""How far a run is, stage by stage: pure functions from a snapshot's figures to lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from textual.content import Content
+
+from crild_tui import wording
+from crild_tui.picture import Picture
+from engine.preset.text import plain
+
+Where = Literal["done", "present", "to come"]
+SIGNS: dict[Where, str] = {"done": "✓", "present": "▶", "to come": "·"}
+FULL, REST = "▄", "▁"
+"""Also apart from each other in ASCII, and without colour."""
+SHORTEST_BAR, LONGEST_BAR = 4, 40
+GAP = "  "
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a run; `steps` is None while nobody has said how many there are."""
+
+    name: str
+    where: Where
+    step: int = 0
+    steps: int | None = None
+    seconds: float | None = None
+
+    @property
+    def share(self) -> float | None:
+        """What is done of it, from 0 to 1; None when that cannot be said."""
+        if self.where == "done":
+            return 1.0
+        return min(1.0, self.step / self.steps) if self.steps else None
+
+    @property
+    def count(self) -> str:
+        """`120/480`, or as much of that as is known."""
+        if self.steps:
+            return f"{min(self.step, self.steps)}/{self.steps}"
+        return f"step {self.step}" if self.step else ""
+
+
+def stages_of(picture: Picture) -> tuple[Stage, ...]:
+    """The stages in their order: those that the run has named, else those that were seen."""
+    stories = {story.name: story for story in picture.stages}
+    names = list(picture.names) or list(stories)
+    if picture.stage is not None and picture.stage not in names:
+        names.append(picture.stage)
+    present = names.index(picture.stage) if picture.stage in names else None
+    found = []
+    for place, name in enumerate(names):
+        story = stories.get(name)
+        here = place == present
+        step, steps = (story.step, story.steps) if story else (0, None)
+        if here:
+            step, steps = max(step, picture.step), steps or picture.steps
+        done = picture.state == "finished" or (story is not None and story.finished)
+        where: Where = "done" if done or (present is not None and place < present) else "present" if here else "to come"
+        found.append(Stage(name, where, step, steps, story.seconds if story else None))
+    return tuple(found)
+
+
+def bar(share: float, width: int) -> Content:
+    """A bar of `width` cells; never full before it is all, never empty once something is done."""
+    share = max(0.0, min(1.0, share))
+    done = round(share * width)
+    if 0 < share < 1 and width > 1:
+        done = max(1, min(width - 1, done))
+    return Content.assemble((FULL * done, "$primary"), (REST * (width - done), "$foreground-muted"))
+
+
+def stage_line(stages: Sequence[Stage], width: int) -> Content:
+    """All stages in one line, with a bar for the present one; the further ones go first where it is narrow."""
+    for form in (_whole, _short, _present):
+        line = form(stages, width)
+        if line is not None and line.cell_length <= width:
+            return line
+    return _crop(_present(stages, width), width)
+
+
+def stage_rows(stages: Sequence[Stage], width: int, most: int = 12) -> list[Content]:
+    """A row with a bar for each stage; of very many only those around the present one."""
+    stages = _around(stages, most)
+    name_width = min(max((len(plain(stage.name)) for stage in stages), default=0), max(6, width // 3))
+    count_width = max((len(stage.count) for stage in stages), default=0)
+    rows = []
+    for stage in stages:
+        name = _fitted(stage.name, name_width)
+        tail = stage.count.rjust(count_width)
+        room = width - name_width - count_width - 2 * len(GAP) - 2
+        head = Content.assemble((f"{SIGNS[stage.where]} ", _sign_style(stage)), (name, _name_style(stage)), GAP)
+        middle = bar(stage.share or 0.0, room) if room >= SHORTEST_BAR else Content("")
+        rows.append(_crop(Content.assemble(head, middle, GAP, (tail, _name_style(stage))), width))
+    return rows
+
+
+def _around(stages: Sequence[Stage], most: int) -> Sequence[Stage]:
+    if len(stages) <= most:
+        return stages
+    present = next((place for place, stage in enumerate(stages) if stage.where == "present"), len(stages) - 1)
+    first = max(0, min(present - most // 2, len(stages) - most))
+    return stages[first : first + most]
+
+
+def _whole(stages: Sequence[Stage], width: int) -> Content | None:
+    """Every stage by its name, the present one with its bar."""
+    return _line(stages, width, [plain(stage.name) for stage in stages])
+
+
+def _short(stages: Sequence[Stage], width: int) -> Content | None:
+    """As the whole, with short names for the stages that aren't present."""
+    return _line(
+        stages, width, [plain(s.name) if s.where == "present" else _fitted(s.name, 8).rstrip() for s in stages]
+    )
+
+
+def _line(stages: Sequence[Stage], width: int, names: Sequence[str]) -> Content | None:
+    if not stages:
+        return Content("")
+    present = [stage for stage in stages if stage.where == "present" and stage.share is not None]
+    fixed = sum(len(name) + 2 for name in names) + len(GAP) * (len(names) - 1)
+    counts = sum(len(stage.count) + 1 for stage in stages if stage.where == "present")
+    room = min(LONGEST_BAR, width - fixed - counts - len(present))
+    if present and room < SHORTEST_BAR:
+        return None
+    parts: list[Content | str | tuple[str, str]] = []
+    for stage, name in zip(stages, names, strict=True):
+        if parts:
+            parts.append(GAP)
+        parts += [(f"{SIGNS[stage.where]} ", _sign_style(stage)), (name, _name_style(stage))]
+        if stage.where == "present":
+            if stage.share is not None:
+                parts += [" ", bar(stage.share, room)]
+            parts.append(f" {stage.count}" if stage.count else "")
+    return Content.assemble(*parts)
+
+
+def _present(stages: Sequence[Stage], width: int) -> Content:
+    """`▶ 2/4 ild ▄▄▁▁ 120/480`: the present stage alone, or how many are done."""
+    place = next((at for at, stage in enumerate(stages) if stage.where == "present"), None)
+    if place is None:
+        done = sum(stage.where == "done" for stage in stages)
+        return Content(f"{SIGNS['done' if done else 'to come']} {done} of {wording.plural(len(stages), 'stage')}")
+    stage = stages[place]
+    head = f" {place + 1}/{len(stages)} {plain(stage.name)} "
+    room = min(LONGEST_BAR, width - len(head) - len(stage.count) - 2)
+    middle = bar(stage.share, room) if stage.share is not None and room >= SHORTEST_BAR else Content("")
+    return Content.assemble((SIGNS["present"], _sign_style(stage)), (head, "bold"), middle, f" {stage.count}")
+
+
+def _fitted(name: str, width: int) -> str:
+    """A name in exactly so many cells, or fewer characters where they are wide."""
+    shown = plain(name)
+    return shown.ljust(width) if len(shown) <= width else shown[: max(width - 1, 0)] + "…"
+
+
+def _crop(line: Content, width: int) -> Content:
+    return line if line.cell_length <= width else line.truncate(width, ellipsis=True)
+
+
+def _sign_style(stage: Stage) -> str:
+    return {"done": "$success", "present": "$primary bold", "to come": "$foreground-muted"}[stage.where]
+
+
+def _name_style(stage: Stage) -> str:
+    return {"done": "", "present": "bold", "to come": "$foreground-muted"}[stage.where]

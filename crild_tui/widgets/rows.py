@@ -1,0 +1,138 @@
+"""Rows of text under one another, some of which can be chosen; it scrolls both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.text import Text
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line; one with a run can be chosen, and begins with a space for the cursor."""
+
+    text: Text
+    run_dir: Path | None = None
+
+
+class Rows(ScrollView, can_focus=True):
+    """Shows lines as they are, never wrapped. The chosen run is kept when the lines change."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"rows--cursor"}
+    DEFAULT_CSS = """
+    Rows {
+        scrollbar-size: 1 1; background: $background;
+        & > .rows--cursor { background: $primary 30%; text-style: bold; }
+        &:focus > .rows--cursor { background: $primary 45%; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "Line up", id="rows.up", show=False),
+        Binding("down,j", "move(1)", "Line down", id="rows.down", show=False),
+        Binding("left", "aside(-8)", "To the left", id="rows.left", show=False),
+        Binding("right", "aside(8)", "To the right", id="rows.right", show=False),
+        Binding("pageup", "page(-1)", "Page up", id="rows.page_up", show=False),
+        Binding("pagedown", "page(1)", "Page down", id="rows.page_down", show=False),
+    ]
+
+    class Activated(Message):
+        """A run was chosen by a double click."""
+
+        def __init__(self, run_dir: Path) -> None:
+            super().__init__()
+            self.run_dir = run_dir
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._lines: tuple[Line, ...] = ()
+        self._strips: list[Strip] = []
+        self._at = -1
+
+    @property
+    def lines(self) -> Sequence[Line]:
+        """What is shown."""
+        return self._lines
+
+    @property
+    def plain(self) -> str:
+        """What is shown, without styles."""
+        return "\n".join(line.text.plain for line in self._lines)
+
+    @property
+    def chosen(self) -> Path | None:
+        """The run under the cursor."""
+        return self._lines[self._at].run_dir if 0 <= self._at < len(self._lines) else None
+
+    def show(self, lines: Sequence[Line]) -> None:
+        """Show these lines."""
+        chosen, was = self.chosen, self._at
+        self._lines = tuple(lines)
+        console = self.app.console
+        self._strips = []
+        for line in self._lines:
+            text = line.text.copy()
+            text.end = ""
+            text.stylize_before(text.style)  # a text without spans would be drawn without its own style
+            self._strips.append(Strip(text.render(console)))
+        places = [place for place, line in enumerate(self._lines) if line.run_dir is not None]
+        same = [place for place in places if self._lines[place].run_dir == chosen and chosen is not None]
+        near = [place for place in places if place <= was] or places[:1]
+        self._at = (same or near[-1:] or [-1])[0]
+        self.virtual_size = Size(max((strip.cell_length for strip in self._strips), default=0), len(self._lines))
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        """The line that stands there now."""
+        left, top = self.scroll_offset
+        place, width = y + top, self.scrollable_content_region.width
+        if place >= len(self._strips):
+            return Strip.blank(width, self.rich_style)
+        strip, style = self._strips[place], self.rich_style
+        if place == self._at:  # the sign takes the place of the line's first space
+            style = self.get_component_rich_style("rows--cursor")
+            strip = Strip.join([Strip([Segment("▸")]), strip.crop(1)])
+        return strip.apply_style(style).crop_extend(left, left + width, style)
+
+    # -- moving
+
+    def action_move(self, by: int) -> None:
+        """To the next line that can be chosen; past the last one the view scrolls."""
+        ahead = range(self._at + by, len(self._lines) if by > 0 else -1, by)
+        place = next((at for at in ahead if self._lines[at].run_dir is not None), None)
+        if place is None:
+            self.scroll_relative(y=by, animate=False)
+            return
+        self._choose(place)
+
+    def action_page(self, pages: int) -> None:
+        """Scroll by a page."""
+        self.scroll_relative(y=pages * max(self.scrollable_content_region.height - 1, 1), animate=False)
+
+    def action_aside(self, cells: int) -> None:
+        """Scroll to a side."""
+        self.scroll_relative(x=cells, animate=False)
+
+    def _choose(self, place: int) -> None:
+        self._at = place
+        top, height = self.scroll_offset.y, self.scrollable_content_region.height
+        if place < top or place >= top + height:
+            self.scroll_to(y=place if place < top else place - height + 1, animate=False)
+        self.refresh()
+
+    def on_click(self, event: events.Click) -> None:
+        """Click chooses a run, double click opens it."""
+        place = event.y + self.scroll_offset.y
+        if place < len(self._lines) and (run_dir := self._lines[place].run_dir) is not None:
+            self._choose(place)
+            if event.chain == 2:
+                self.post_message(self.Activated(run_dir))

@@ -1,0 +1,262 @@
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crild_tui.curves import Curves, Table
+from crild_tui.picture import Picture, StageStory
+from crild_tui.watch.snapshots import RunSnapshot, Said
+from crild_tui.widgets.lines import Line, find_all, wrapped
+from crild_tui.widgets.notice import drawn, error_lines, notice_of, waiting
+from crild_tui.widgets.progress import FULL, REST, Stage, bar, stage_line, stage_rows, stages_of
+from crild_tui.widgets.runfacts import facts_line, facts_rows, last_value, origin, pace, scores, state_words, title_line
+from crild_tui.widgets.runhead import head_lines
+from crild_tui.widgets.said import message_lines
+from engine.record.queue import QueueRecord
+from engine.record.run import RunEntry
+from engine.record.status import STATES, Fault, Status
+
+STAGES = (
+    Stage("teacher", "done", 100, 100),
+    Stage("ild", "present", 120, 480),
+    Stage("kd", "to come", 0, 160),
+    Stage("baseline", "to come"),
+)
+KEYS = {
+    "live.resume": "r", "live.messages": "m", "live.kill": "K", "live.stop": "s", "live.command": "c", "mode.launch": "1",
+}  # fmt: skip
+
+
+def snapshot(state: str = "running", picture: Picture | None = None, **fields: object) -> RunSnapshot:
+    status = Status("r", 0.0, state=state if state in STATES else "running", preset="crild+rte", task="rte", seed=7)
+    for name, value in fields.items():
+        status = replace(status, **{name: value})  # type: ignore[arg-type]
+    entry = RunEntry(Path("/runs/r"), status, state)
+    return RunSnapshot(entry.path, entry, picture or Picture(state=state), Curves())
+
+
+# -- bars
+
+
+@pytest.mark.parametrize("width", [0, 1, 2, 7, 40])
+@pytest.mark.parametrize("share", [-1.0, 0.0, 0.001, 0.5, 0.999, 1.0, 2.0])
+def test_a_bar_has_its_width_and_is_full_only_when_all_is_done(share: float, width: int) -> None:
+    drawn_bar = bar(share, width).plain
+    assert len(drawn_bar) == width
+    assert set(drawn_bar) <= {FULL, REST}
+    if width > 1:
+        assert (REST not in drawn_bar) == (share >= 1)
+        assert (FULL not in drawn_bar) == (share <= 0)
+
+
+def test_stages_are_done_present_or_to_come() -> None:
+    picture = Picture(
+        names=("teacher", "ild", "kd", "baseline"),
+        stages=(StageStory("teacher", 100, 100, finished=True), StageStory("ild", 110, 480)),
+        stage="ild", step=120, steps=480, state="running",
+    )  # fmt: skip
+    found = stages_of(picture)
+    assert [stage.where for stage in found] == ["done", "present", "to come", "to come"]
+    assert found[1].count == "120/480"
+    assert [stage.share for stage in found] == [1.0, 0.25, None, None]
+
+
+def test_a_finished_run_has_done_all_its_stages() -> None:
+    assert [s.where for s in stages_of(Picture(names=("a", "b"), state="finished"))] == ["done", "done"]
+
+
+def test_while_a_resumed_run_loads_its_stages_show_what_was_reached() -> None:
+    picture = Picture(names=("a", "b"), stages=(StageStory("a", 9, 10),), stage=None, state="running")
+    (first, second) = stages_of(picture)
+    assert (first.where, first.count, second.count) == ("to come", "9/10", "")
+
+
+def test_a_stage_that_nobody_announced_is_shown() -> None:
+    assert [s.name for s in stages_of(Picture(stage="ild", step=3, state="running"))] == ["ild"]
+    assert stages_of(Picture()) == ()
+
+
+@pytest.mark.parametrize("width", [1, 8, 20, 30, 40, 50, 60, 80, 200])
+def test_the_line_of_stages_fits(width: int) -> None:
+    assert stage_line(STAGES, width).cell_length <= width
+    assert all(row.cell_length <= width for row in stage_rows(STAGES, width))
+
+
+def test_the_line_of_stages_at_80_columns() -> None:
+    line = stage_line(STAGES, 78).plain
+    assert line.startswith("✓ teacher  ▶ ild ▄")
+    assert line.endswith(" 120/480  · kd  · baseline")
+
+
+def test_the_line_of_stages_where_it_is_narrow() -> None:
+    assert stage_line(STAGES, 40).plain.startswith("▶ 2/4 ild ▄")
+    done = [replace(stage, where="done", name="a-stage-with-a-long-name") for stage in STAGES]
+    assert stage_line(done, 30).plain == "✓ 4 of 4 stages"
+
+
+def test_many_stages_show_those_around_the_present_one() -> None:
+    stages = [Stage(f"s{n}", "done" if n < 30 else "present" if n == 30 else "to come", 1, 2) for n in range(50)]
+    rows = [row.plain for row in stage_rows(stages, 40)]
+    assert len(rows) == 12
+    assert any(row.startswith("▶ s30") for row in rows)
+    assert stage_line(stages, 80).plain.startswith("▶ 31/50 s30")
+
+
+def test_hostile_stage_names_are_text() -> None:
+    line = stage_line((Stage("[red]\x1b[2J", "present", 1, 2),), 80)
+    assert "[red]\\x1b[2J" in line.plain
+
+
+# -- facts
+
+
+def test_the_title_fits_and_leaves_out_what_does_not() -> None:
+    seen = snapshot(started=100.0, done=220, total=840, picture=Picture(state="running", eta=312.0))
+    line = title_line(seen, 78, 225.0).plain
+    assert line.startswith("▶ running  r ")
+    assert line.endswith("26 %  ETA 5:12  elapsed 2:05")
+    for width in range(60):
+        assert title_line(seen, width, 225.0).cell_length <= width
+
+
+def test_the_title_of_a_run_that_ended_says_how_long_it_took() -> None:
+    seen = snapshot("finished", started=100.0, ended=160.0, done=5, total=5)
+    line = title_line(seen, 60, 1e9).plain
+    assert "took 1:00" in line
+    assert "%" not in line
+
+
+def test_being_asked_to_stop_shows_at_once() -> None:
+    assert state_words("running", asked=True).plain == "◼ asked to stop"
+    assert state_words("finished", asked=True).plain == "✓ finished"
+    assert state_words("of a newer crild").plain == "? of a newer crild"
+
+
+def test_scores_and_pace_are_said_shortly() -> None:
+    at = np.arange(3.0)
+    table = Table(at, at, at, {"learning rate": np.array([1e-5, 2e-5, math.nan]), "gradient norm": at * math.nan})
+    picture = Picture(metric_name="accuracy", metric=0.5, best=0.6, teacher=0.7, majority=0.5, rate=94.0, memory=4.2e9)
+    seen = replace(snapshot(picture=picture), curves=Curves(steps=table))
+    assert last_value(seen, "learning rate") == 2e-5
+    assert last_value(seen, "gradient norm") is None
+    assert last_value(seen, "no such column") is None
+    said = [fact.short for fact in (*scores(seen), *pace(seen))]
+    assert said == [
+        "accuracy 0.5000",
+        "best 0.6000",
+        "teacher 0.7000",
+        "majority 0.5000",
+        "94 ex/s",
+        "lr 2e-05",
+        "4.2 GB",
+    ]
+
+
+def test_the_least_important_facts_are_left_out_first() -> None:
+    facts = scores(snapshot(picture=Picture(metric_name="f1", metric=0.5, best=0.6, teacher=0.7, majority=0.5)))
+    assert facts_line(facts, 200).plain == "f1 0.5000 · best 0.6000 · teacher 0.7000 · majority 0.5000"
+    assert facts_line(facts, 45).plain == "f1 0.5000 · best 0.6000 · teacher 0.7000"
+    assert facts_line(facts, 12).plain == "f1 0.5000"
+    assert facts_line([], 10).plain == ""
+    assert next(row.plain for row in facts_rows(facts, 30)) == "f1, last  0.5000"
+
+
+def test_a_run_without_a_status_has_no_origin() -> None:
+    assert origin(replace(snapshot(), entry=RunEntry(Path("/r"), None, "unreadable", "torn"))) == []
+
+
+@pytest.mark.parametrize("width", [1, 20, 38, 78, 198])
+@pytest.mark.parametrize("low", [False, True])
+def test_the_lines_above_the_panels_fit(width: int, low: bool) -> None:
+    alarms = tuple(Said(0.0, "error", f"alarm {n} [bold]\x1b[2J{'x' * 300}") for n in range(9))
+    seen = replace(snapshot(picture=Picture(names=("a", "b"), stage="a", steps=10, metric=0.5)), alarms=alarms)
+    lines = head_lines(seen, width, time.time(), low=low)
+    assert all(line.cell_length <= width for line in lines)
+    assert len(lines) <= (3 if low else 10)
+    assert not any("\x1b" in line.plain for line in lines)
+
+
+# -- notices
+
+
+def test_a_working_run_needs_no_notice() -> None:
+    assert notice_of(snapshot(picture=Picture(stage="ild", state="running")), KEYS) is None
+    assert notice_of(snapshot("finished"), KEYS) is None
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ("created", "loads its libraries"), ("running", "loads its libraries"), ("queued", "waits in the queue"),
+        ("failed", "failed"), ("lost", "gone without a word"), ("stalled", "said nothing"), ("stopped", "stopped"),
+        ("preempted", "make room"), ("unreadable", "cannot be read"),
+    ],
+)  # fmt: skip
+def test_each_state_says_what_to_do(state: str, words: str) -> None:
+    notice = notice_of(snapshot(state), KEYS)
+    assert notice is not None
+    assert words in notice.title
+    assert notice.hint
+
+
+def test_a_failure_names_its_place() -> None:
+    fault = Fault("data", "no column 'a'\nnor 'b'", "/d/train.tsv", 3, "task.columns")
+    assert error_lines(fault) == ("no column 'a'", "nor 'b'", "in /d/train.tsv, line 3, key task.columns")
+    assert error_lines(Fault("run", "")) == ("no reason was given",)
+    assert len(error_lines(Fault("run", "\n".join("x" * 100)))) == 13
+
+
+def test_a_notice_is_drawn_as_text_and_its_sign_moves() -> None:
+    notice = notice_of(replace(snapshot("created"), said=(Said(0.0, "info", "[bold]\x1b[2J"),)), KEYS)
+    assert notice is not None
+    assert drawn(notice, 0).plain != drawn(notice, 1).plain
+    assert "[bold]\\x1b[2J" in drawn(notice).plain
+
+
+def test_the_place_in_a_queue_is_counted() -> None:
+    record = QueueRecord("q", 0.0, ("a", "b", "c"), present="a", waiting="for a free GPU")
+    assert waiting(record, "b") == "waits in the queue: 1 run is before it; a works now; the queue waits for a free GPU"
+    assert waiting(record, "c").startswith("waits in the queue: 2 runs are before it")
+    assert waiting(replace(record, next=1, present=None, waiting=None), "b") == "waits in the queue: it is the next"
+    assert waiting(record, "strange") == ""
+    assert waiting(None, "a") == ""
+
+
+# -- lines
+
+
+@pytest.mark.parametrize("text", ["", "short", "word " * 50, "x" * 100, "日本語" * 40, "a\u0301" * 30, " " * 30])
+@pytest.mark.parametrize("width", [1, 2, 10, 79])
+def test_wrapping_loses_nothing_and_fits(text: str, width: int) -> None:
+    from rich.cells import cell_len
+
+    rows = wrapped(text, width)
+    assert "".join(text[start:end] for start, end in rows) == text
+    assert all(cell_len(text[start:end].rstrip()) <= max(width, 2) for start, end in rows)
+
+
+def test_lines_break_at_spaces() -> None:
+    text = "one two three"
+    assert [text[a:b] for a, b in wrapped(text, 8)] == ["one two ", "three"]
+
+
+def test_searching_minds_capitals_only_when_they_are_typed() -> None:
+    lines = [Line("Error: an error"), Line("ERROR", mark="12:00 ")]
+    assert [(m.line, m.start) for m in find_all(lines, "error")] == [(0, 0), (0, 10), (1, 6)]
+    assert [(m.line, m.start) for m in find_all(lines, "Error")] == [(0, 0)]
+    assert find_all(lines, "") == []
+    assert len(find_all([Line("a" * 50_000)], "a")) == 10_000
+    assert find_all([Line("İ x")], "x")[0].start == 2
+
+
+def test_messages_have_their_time_and_are_text() -> None:
+    now = 1_700_000_000.0
+    said = (Said(now, "warning", "[b]x\x1b\ny"), Said(now - 90_000, "info", "old"), Said(1e300, "error", "strange"))
+    lines = message_lines(said, now)
+    assert [line.text for line in lines] == ["! [b]x\\x1b y", "old", "✗ strange"]
+    assert [len(line.mark) for line in lines] == [9, 12, 12]
