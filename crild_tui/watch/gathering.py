@@ -186,9 +186,11 @@ class Gatherer:
 
     def _add_rows(self, name: str, stage: str | None, events: list[Event], times: Numbers) -> None:
         if stage is None:
+            here = self._timeline.here
+            if here is None:
+                return
             self._measured.add(name)
-            stage, step = self._timeline.here
-            events, times, local = events[-1:], times[-1:], np.array([step])
+            stage, events, times, local = here[0], events[-1:], times[-1:], np.array([here[1]])
         else:
             local = _places(events)
             keep = rising(local)

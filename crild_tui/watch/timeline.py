@@ -57,13 +57,10 @@ class Timeline:
         return tuple(sorted(self._borders.values(), key=lambda border: self._order.index(border.stage)))
 
     @property
-    def here(self) -> tuple[str, float]:
-        """The stage that works, and its last step."""
-        if self._head is None:
-            first = self._order[0] if self._order else "?"
-            self.knows(first)
-            return first, 0.0
-        return self._head
+    def here(self) -> tuple[str, float] | None:
+        """The stage that works, and its last step; None when that cannot be told."""
+        stage, step = self._head or (self._order[0] if self._order else "?", 0.0)
+        return (stage, step) if self.knows(stage) else None
 
     def knows(self, stage: object) -> bool:
         """Whether this can be a stage; a name that was not announced takes its place at the end."""
