@@ -14,7 +14,7 @@ from crild_tui.curves import Curves
 from crild_tui.picture import BASELINE, Picture, consistency_of, fold
 from crild_tui.watch.columns import MOST_COLUMNS, Columns, column, number, rising
 from crild_tui.watch.snapshots import Said
-from crild_tui.watch.timeline import LATEST, Timeline
+from crild_tui.watch.timeline import LATEST, MOST_STEPS, Timeline
 
 Event = Mapping[str, Any]
 Numbers = NDArray[np.float64]
@@ -186,9 +186,11 @@ class Gatherer:
 
     def _add_rows(self, name: str, stage: str | None, events: list[Event], times: Numbers) -> None:
         if stage is None:
+            here = self._timeline.here
+            if here is None:
+                return
             self._measured.add(name)
-            stage, step = self._timeline.here
-            events, times, local = events[-1:], times[-1:], np.array([step])
+            stage, events, times, local = here[0], events[-1:], times[-1:], np.array([here[1]])
         else:
             local = _places(events)
             keep = rising(local)
@@ -243,7 +245,7 @@ def _by_stage(events: Sequence[Event], places: list[int]) -> Iterator[tuple[Any,
 def _places(events: Sequence[Event]) -> Numbers:
     """The steps of events within their stage; NaN for what can be none."""
     found = column([event.get("step") for event in events])
-    found[~((found >= 0) & (found < 2**53))] = np.nan
+    found[~((found >= 0) & (found < MOST_STEPS))] = np.nan
     return found
 
 

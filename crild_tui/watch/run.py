@@ -20,9 +20,9 @@ from engine.record.paths import event_files
 from engine.record.run import read_run
 from engine.record.sample import events_size, sample_events
 
-SLICE = 1000
+SLICE = 2000
 """Events that are taken in at once: some milliseconds of work, after which the screen has its turn."""
-PAUSE = 0.0005
+PAUSE = 0.001
 """Seconds between two such slices."""
 LONG = 4 * 2**20
 """Bytes of events from which on a sample is shown first."""

@@ -22,6 +22,10 @@ LATEST = 1e11
 """Seconds since 1970 that no clock shows."""
 
 
+MOST_STEPS = 2.0**40
+"""Steps of a stage; more were not made, and sums of fewer are exact."""
+
+
 @dataclass
 class _Stage:
     """What is known of one stage."""
@@ -57,13 +61,10 @@ class Timeline:
         return tuple(sorted(self._borders.values(), key=lambda border: self._order.index(border.stage)))
 
     @property
-    def here(self) -> tuple[str, float]:
-        """The stage that works, and its last step."""
-        if self._head is None:
-            first = self._order[0] if self._order else "?"
-            self.knows(first)
-            return first, 0.0
-        return self._head
+    def here(self) -> tuple[str, float] | None:
+        """The stage that works, and its last step; None when that cannot be told."""
+        stage, step = self._head or (self._order[0] if self._order else "?", 0.0)
+        return (stage, step) if self.knows(stage) else None
 
     def knows(self, stage: object) -> bool:
         """Whether this can be a stage; a name that was not announced takes its place at the end."""
@@ -136,7 +137,7 @@ class Timeline:
         self._order = told if in_order(used, told) else [*used, *(name for name in told if name not in used)]
         self._borders = {name: border for name, border in self._borders.items() if name in self._order}
         stage, step = event.get("stage"), number(event.get("step", 0))
-        if stage not in told or not self.knows(stage) or not step >= 0:
+        if stage not in told or not self.knows(stage) or not 0 <= step < MOST_STEPS:
             return None
         self._head = (stage, step)
         return self._head
@@ -161,11 +162,11 @@ class Timeline:
         story = self._stages[stage]
         role, steps, epochs = event.get("role"), number(event.get("steps")), number(event.get("epochs"))
         story.role = role if isinstance(role, str) else story.role
-        if story.epochs_per_step == 0 and steps > 0 and epochs > 0:
+        if story.epochs_per_step == 0 and 0 < epochs <= steps:
             story.epochs_per_step = epochs / steps
         if fresh or stage not in self._borders:
             self._mark(stage, self._clock)
-        self._head = (stage, step if step >= 0 else 0.0)
+        self._head = (stage, step if 0 <= step < MOST_STEPS else 0.0)
 
     def pace(self, stage: str, step: object, epoch: object) -> None:
         """Learn how long an epoch is from one place, where nothing has said so."""
@@ -184,7 +185,7 @@ class Timeline:
     def finish(self, event: Event) -> None:
         """A stage ended."""
         story, step = self._stages[event["stage"]], number(event.get("step"))
-        story.finished = step if step >= story.reached else story.reached
+        story.finished = step if story.reached <= step < MOST_STEPS else story.reached
 
     def _mark(self, stage: str, seconds: float) -> None:
         step, epoch = self.offset(stage)

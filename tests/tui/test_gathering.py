@@ -355,12 +355,13 @@ def test_names_without_end_are_passed_over() -> None:
     assert len(found.evaluations) <= 16
 
 
-def test_stages_in_no_order_at_all_leave_a_rising_curve() -> None:
-    draw = random.Random(1)
+@pytest.mark.parametrize("seed", range(4))
+def test_stages_in_no_order_at_all_leave_a_rising_curve(seed: int) -> None:
+    draw = random.Random(seed)
     gatherer = Gatherer()
     for _ in range(300):
         kind = draw.choice(["run_started", "stage_started", "step", "step", "evaluation", "stage_finished"])
-        stage, step = draw.choice(["teacher", "ild", "kd", "new"]), draw.randint(0, 50)
+        stage, step = draw.choice(["teacher", "ild", "kd", "new", None]), draw.randint(0, 50)
         fields: dict[str, Any] = {"stage": stage, "step": step, "steps": 50, "epochs": draw.randint(0, 3), "loss": 1.0}
         names = draw.sample(["teacher", "ild", "kd", "old"], 3)
         gatherer.add([event(kind, draw.random() * 1e4, stages=names, metrics={"f1": 0.5}, **fields)])
