@@ -29,7 +29,7 @@ from engine.data.words import word_tokenizer
 TASKS = ("toy-entailment", "toy-sentiment", "toy-similarity")
 FEW = 200
 LAYERS_MARGIN, OVERFIT_MARGIN = 3.0, 10.0
-WARMUP = 0.1
+WARMUP = 0.2
 
 
 @dataclass(frozen=True)
@@ -195,8 +195,8 @@ def main() -> None:
     parser.add_argument("--task", action="append", choices=TASKS, help="may be repeated; all three when left out")
     parser.add_argument("--seeds", default="0,1,2", help="comma-separated training seeds")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--hidden-size", type=int, default=128)
-    parser.add_argument("--learning-rate", type=float, default=7e-4)
+    parser.add_argument("--hidden-size", type=int, default=96)
+    parser.add_argument("--learning-rate", type=float, default=6e-4)
     parser.add_argument("--steps", type=int, default=1500, help="optimiser steps")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--few-steps", type=int, default=400, help="the same for the 200 examples")

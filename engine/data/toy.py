@@ -113,7 +113,7 @@ def _entailment(draw: Draw, wanted: int) -> Row:
         vessel = draw.choose(VESSELS)
         verb, upright = _handle(draw, None)
         parts = [f"{draw.choose(PEOPLE)} {verb} the {vessel}"]
-        for _ in range(draw.below(6)):
+        for _ in range(draw.below(7)):
             happens = not draw.chance(25)
             verb, after = _handle(draw, upright)
             parts.append(f"{'then' if happens else 'almost'} {verb} it")

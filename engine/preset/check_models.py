@@ -112,6 +112,9 @@ class _Models:
             where = f" ({key}, set in {place.file}{f':{place.line}' if place.line else ''})"
             error = ModelError(error.sentence + where, file=error.file, line=error.line, key=key)
             return None, [error]
+        if revision is not None and Path(model).is_dir():
+            where = f"{key.rpartition('.')[0]}.revision"
+            return None, [self._fault(where, f"a revision belongs to a hub model, and {plain(model)} is a folder: remove it")]
         if facts is not None and facts.family not in FAMILIES:
             sentence = (
                 f"models of the family {plain(facts.family)} cannot be used; supported are {listed(FAMILIES, 'and')}"

@@ -153,6 +153,13 @@ def test_a_hub_model_that_is_not_here_yet_is_left_to_the_engine(folder: Path) ->
     assert "layer 13 of the teacher" in found(folder, text("layer_map = [[13, 7]]"), "student.init=org/model")[0]
 
 
+def test_a_folder_has_no_revisions(folder: Path) -> None:
+    assert found(folder, text(), "teacher.revision=v1") == [
+        "--set teacher.revision=v1: a revision belongs to a hub model, and teacher is a folder: remove it"
+    ]
+    assert found(folder, text(), "teacher.model=org/model", "teacher.revision=v1") == []
+
+
 def test_a_family_that_is_not_supported(folder: Path) -> None:
     model_folder(folder / "teacher", model_type="gpt2\x1b")
     assert found(folder, text()) == [
