@@ -187,11 +187,11 @@ def _with_point(points: tuple[Point, ...], new: Point) -> tuple[Point, ...]:
 
 def thinned(events: Sequence[Event], keep: int = 200) -> Iterator[Event]:
     """`events` without most steps of each stage: the first and the last `keep` tell a summary as much as all do."""
-    total = Counter(event.get("stage") for event in events if event.get("kind") == "step")
-    seen: Counter[object] = Counter()
+    total = Counter(str(event.get("stage")) for event in events if event.get("kind") == "step")
+    seen: Counter[str] = Counter()
     for event in events:
         if event.get("kind") == "step":
-            stage = event.get("stage")
+            stage = str(event.get("stage"))
             seen[stage] += 1
             if 1 < seen[stage] <= total[stage] - keep:
                 continue
@@ -288,7 +288,10 @@ def _first(*values: float | None) -> float | None:
 def _number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if not math.isinf(value) else math.inf
+    try:
+        return float(value)
+    except OverflowError:  # an integer of hundreds of digits, which no engine writes
+        return None
 
 
 def _whole(value: object) -> int | None:

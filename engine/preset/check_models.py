@@ -114,7 +114,9 @@ class _Models:
             return None, [error]
         if revision is not None and Path(model).is_dir():
             where = f"{key.rpartition('.')[0]}.revision"
-            return None, [self._fault(where, f"a revision belongs to a hub model, and {plain(model)} is a folder: remove it")]
+            return None, [
+                self._fault(where, f"a revision belongs to a hub model, and {plain(model)} is a folder: remove it")
+            ]
         if facts is not None and facts.family not in FAMILIES:
             sentence = (
                 f"models of the family {plain(facts.family)} cannot be used; supported are {listed(FAMILIES, 'and')}"

@@ -199,3 +199,9 @@ def test_a_new_attempt_shows_that_it_loads_until_it_says_where_it_goes_on() -> N
     assert draw(picture, 80, 1.0, False)[0].plain.startswith("reading data and models")
     (known,) = picture.stages
     assert known.first_loss == 0.1
+
+
+def test_figures_that_no_engine_writes_break_nothing() -> None:
+    absurd = step("ild", 1, loss=10**400) | {"stage": ["ild"]}
+    picture = fold(Picture(), thinned([*STARTED, absurd, step("ild", 2)]))
+    assert (picture.step, picture.loss) == (2, 0.5)
