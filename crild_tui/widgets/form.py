@@ -1,0 +1,317 @@
+"""The form of the Launch mode: a line for each field, edited in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.cells import cell_len
+from rich.style import Style
+from rich.text import Text
+from textual import events, on
+from textual.app import RenderResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.message import Message
+from textual.suggester import SuggestFromList
+from textual.widget import Widget
+from textual.widgets import Input, Static
+
+from crild_tui.launching.examine import FieldView
+from crild_tui.launching.fields import Field
+from crild_tui.wording import printable
+
+LABEL = 22
+"""Cells of a field's name, with the mark before it."""
+CHANGED = "*"
+"""Stands before a field that differs from the preset."""
+_LEAST_VALUE = 10  # cells that a value keeps where the form is narrow
+
+
+class Editor(Input):
+    """The text of a field while it is edited. Enter, Tab, Up and Down keep it, Escape brings the old one back."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave(False)", "Give up", show=False),
+        Binding("enter", "leave(True)", "Keep", show=False),
+        Binding("down,tab", "leave(True, 1)", "Keep, next field", show=False),
+        Binding("up,shift+tab", "leave(True, -1)", "Keep, field before", show=False),
+    ]
+
+    def action_leave(self, keep: bool, step: int = 0) -> None:
+        """End the editing."""
+        line = self.parent
+        assert isinstance(line, FieldLine)
+        line.end(keep=keep, step=step)
+
+
+class FieldLine(Widget, can_focus=True):
+    """A field: its mark, name and value on one line, and what is wrong with it below."""
+
+    DEFAULT_CSS = """
+    FieldLine {
+        height: 1; background: $background; color: $foreground;
+        &:focus { background: $primary 25%; }
+        &:hover { background: $primary 15%; }
+        & > Editor { height: 1; border: none; padding: 0; background: $surface; }
+        & > .fieldline--error { color: $error; }
+        & > .fieldline--dim { color: $foreground 60%; }
+        & > .fieldline--changed { color: $accent; text-style: bold; }
+    }
+    """
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"fieldline--error", "fieldline--dim", "fieldline--changed"}
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "edit", "Edit the field", show=False, id="launch.edit"),
+        Binding("space", "words", "List what can be there", show=False, id="launch.words"),
+    ]
+
+    class Changed(Message):
+        """The text of a field changed, maybe in the middle of a word."""
+
+        def __init__(self, key: str, text: str | None) -> None:
+            super().__init__()
+            self.key, self.text = key, text
+            """None: as the preset has it."""
+
+    class Words(Message):
+        """What can stand in a field should be listed."""
+
+        def __init__(self, line: FieldLine) -> None:
+            super().__init__()
+            self.line = line
+
+    class Focused(Message):
+        """A field has the focus."""
+
+        def __init__(self, field: Field) -> None:
+            super().__init__()
+            self.field = field
+
+    class Move(Message):
+        """Another field should have the focus."""
+
+        def __init__(self, line: FieldLine, step: int) -> None:
+            super().__init__()
+            self.line, self.step = line, step
+
+    def __init__(self, view: FieldView) -> None:
+        super().__init__()
+        self.view = view
+        self._before: str | None = None  # the text that editing began with
+
+    @property
+    def field(self) -> Field:
+        """What the line shows."""
+        return self.view.field
+
+    @property
+    def editing(self) -> bool:
+        """Whether its text is being typed."""
+        return bool(self.query(Editor))
+
+    def show(self, view: FieldView) -> None:
+        """Show another state of the same field."""
+        if view != self.view:
+            self.view = view
+            self._fit()
+            self.refresh()
+
+    def render(self) -> RenderResult:
+        """The line, and the sentences below it."""
+        view, text = self.view, Text(no_wrap=True, overflow="ellipsis", end="")
+        name = Style(bold=view.changed, reverse=self.has_focus or self.has_focus_within)
+        width = self._label_width()
+        text.append(f"{CHANGED if view.changed else ' '} ", self.get_component_rich_style("fieldline--changed"))
+        text.append(view.field.label[: width - 3], name)
+        text.append(" " * max(width - text.cell_len, 1))
+        dim = self.get_component_rich_style("fieldline--dim", partial=True)
+        if view.off:
+            text.append("(off)", dim)
+        elif view.text.strip():
+            look = self.get_component_rich_style("fieldline--changed", partial=True) if view.changed else Style()
+            text.append(printable(view.text).replace("\n", " "), look)
+            if view.field.closed:
+                text.append(" ▾", dim)
+        else:
+            text.append(f"({printable(view.hint)})" if view.hint else "", dim)
+        for line in self._told():
+            text.append("\n")
+            text.append(line, self.get_component_rich_style("fieldline--error", partial=True))
+        return text
+
+    def _label_width(self) -> int:
+        return max(min(LABEL, self.size.width - _LEAST_VALUE), 8)
+
+    def _told(self) -> list[str]:
+        """What is wrong, wrapped to the width."""
+        lines = []
+        for sentence in self.view.faults:
+            rest = f"  ! {printable(sentence)}"
+            while rest:
+                taken = fitting(rest, max(self.size.width, 20))
+                lines.append(taken)
+                rest = f"    {rest[len(taken) :].lstrip()}" if rest[len(taken) :].strip() else ""
+        return lines
+
+    def _fit(self) -> None:
+        self.styles.height = 1 + len(self._told())
+
+    def on_resize(self) -> None:
+        """The sentences wrap differently."""
+        self._fit()
+        for editor in self.query(Editor):
+            editor.styles.margin = (0, 0, 0, self._label_width())
+
+    def on_focus(self) -> None:
+        """Tell which field it is."""
+        self.post_message(self.Focused(self.field))
+        self.refresh()
+
+    def on_blur(self) -> None:
+        """Look like the others again."""
+        self.refresh()
+
+    def on_click(self, event: events.Click) -> None:
+        """A click edits, or lists the words of a closed field."""
+        if not self.editing:
+            event.stop()
+            self.action_edit()
+
+    # -- editing
+
+    def action_edit(self) -> None:
+        """Type in the field; where only some words are right, list them."""
+        if self.view.off:
+            self.app.bell()
+        elif self.field.closed:
+            self.action_words()
+        elif not self.editing:
+            self._before = self.view.text if self.view.changed else None
+            words = self.field.words
+            editor = Editor(
+                self.view.text, compact=True, suggester=SuggestFromList(words) if words else None, select_on_focus=False
+            )
+            editor.styles.margin = (0, 0, 0, self._label_width())
+            self.mount(editor)
+            editor.focus()
+
+    def action_words(self) -> None:
+        """List the words that can stand here; type where there are none."""
+        if self.view.off:
+            self.app.bell()
+        elif self.field.words:
+            self.post_message(self.Words(self))
+        else:
+            self.action_edit()
+
+    @on(Input.Changed)
+    def _typed(self, event: Input.Changed) -> None:
+        event.stop()
+        if event.value != self.view.text:
+            self.post_message(self.Changed(self.field.key, event.value))
+
+    @on(Input.Blurred)
+    def _left(self, event: Input.Blurred) -> None:
+        event.stop()
+        self._close()
+
+    def end(self, *, keep: bool, step: int = 0) -> None:
+        """End the editing; keep what was typed, or bring back what was there."""
+        if not keep:
+            self.post_message(self.Changed(self.field.key, self._before))
+        if step:
+            self.post_message(self.Move(self, step))
+        else:
+            self.focus()
+        self._close()
+
+    def _close(self) -> None:
+        for editor in self.query(Editor):
+            editor.remove()
+
+
+def fitting(text: str, width: int) -> str:
+    """The beginning of a text that fits into so many cells, cut at a space where there is one."""
+    if cell_len(text) <= width:
+        return text
+    end = len(text)
+    while cell_len(text[:end]) > width:
+        end -= 1
+    space = text.rfind(" ", width // 2, end + 1)
+    return text[: space if space > 0 else max(end, 1)]
+
+
+class Form(VerticalScroll, can_focus=False):
+    """All fields, under the names of their tables."""
+
+    DEFAULT_CSS = """
+    Form { background: $background; padding: 0 1 0 0; scrollbar-size-vertical: 1;
+        & > .group { height: 1; color: $primary; text-style: bold; }
+        & > .nothing { color: $foreground 60%; padding: 1 2; height: auto; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down,j", "move(1)", "Next field", show=False, id="launch.next_field"),
+        Binding("up,k", "move(-1)", "Field before", show=False, id="launch.previous_field"),
+        Binding("pagedown", "move(10)", "Ten fields on", show=False, id="launch.fields_down"),
+        Binding("pageup", "move(-10)", "Ten fields back", show=False, id="launch.fields_up"),
+        Binding("home", "move(-1000)", "First field", show=False, id="launch.first_field"),
+        Binding("end", "move(1000)", "Last field", show=False, id="launch.last_field"),
+    ]
+
+    @property
+    def lines(self) -> list[FieldLine]:
+        """The lines from top to bottom."""
+        return list(self.query_children(FieldLine))
+
+    def line(self, key: str) -> FieldLine | None:
+        """The line of a field."""
+        return next((line for line in self.lines if line.field.key == key), None)
+
+    @property
+    def focused_line(self) -> FieldLine | None:
+        """The line that has the focus, or whose text is typed."""
+        return next((line for line in self.lines if line.has_focus or line.has_focus_within), None)
+
+    async def show(self, views: Sequence[FieldView], nothing: str = "") -> None:
+        """Show these fields; `nothing` is said where there are none. The focus stays on its field."""
+        lines = self.lines
+        if [line.field for line in lines] == [view.field for view in views] and views:
+            for line, view in zip(lines, views, strict=True):
+                line.show(view)
+            return
+        there = self.focused_line
+        at = lines.index(there) if there is not None else 0
+        widgets: list[Widget] = []
+        group = ""
+        for view in views:
+            if view.field.group != group:
+                group = view.field.group
+                widgets.append(Static(Text(f"── {group} "), classes="group"))
+            widgets.append(FieldLine(view))
+        if not views:
+            widgets.append(Static(Text(nothing), classes="nothing"))
+        with self.app.batch_update():
+            await self.remove_children()
+            await self.mount_all(widgets)
+        if there is not None and (new := self.lines):
+            same = self.line(there.field.key)
+            (same or new[min(at, len(new) - 1)]).focus()
+
+    def action_move(self, step: int) -> None:
+        """Put the focus on another field."""
+        if (there := self.focused_line) is not None:
+            self._to(there, step)
+
+    @on(FieldLine.Move)
+    def _moved(self, event: FieldLine.Move) -> None:
+        event.stop()
+        self._to(event.line, event.step)
+
+    def _to(self, line: FieldLine, step: int) -> None:
+        lines = self.lines
+        if line in lines:
+            at = min(max(lines.index(line) + step, 0), len(lines) - 1)
+            lines[at].focus()
+            if at == 0:
+                self.scroll_home(animate=False)  # the name of the first group too
