@@ -14,7 +14,8 @@ from crild_tui.launching.fields import Field, fields_of
 from crild_tui.wording import printable
 
 NO_FORM = "Nothing can be changed here before the presets load; what is wrong stands below. e opens the file in $EDITOR."
-NO_TOML = "The presets cannot be loaded."
+NO_TOML = "the presets cannot be loaded"
+OLD_TOML = "as it was before: the changes cannot be used"
 KINDS = {
     "run": "complete: runs as it is",
     "method": "a method: pick a task beside it",
@@ -77,9 +78,11 @@ def _entry(text: Text, entry: Entry) -> None:
     text.append(printable(entry.problem or entry.description), "bold" if entry.problem else "")
 
 
-def toml(lines: Sequence[tuple[bool, str]]) -> Text:
+def toml(lines: Sequence[tuple[bool, str]], *, old: bool = False) -> Text:
     """The resolved preset; lines that the presets alone say otherwise are marked and bold."""
     text = Text(no_wrap=True)
+    if old:
+        text.append(f"! {OLD_TOML if lines else NO_TOML}\n", "bold")
     for differs, line in lines:
         look = "bold" if differs else "dim" if line.lstrip().startswith("#") else ""
         text.append(f"{CHANGED_LINE if differs else ' '} {printable(line)}\n", look)

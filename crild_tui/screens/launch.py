@@ -80,7 +80,7 @@ class LaunchScreen(PresetFiles):
         #form { width: 1fr; padding-left: 1; }
         #toml { width: 1fr; display: none; scrollbar-size-vertical: 1; padding: 0 1; &:focus { background: $panel; } }
         #toml-text { width: auto; }
-        #about { height: auto; max-height: 6; border-top: solid $primary 40%; padding: 0 1; scrollbar-size-vertical: 1; }
+        #about { height: 5; border-top: solid $primary 40%; padding: 0 1; scrollbar-size-vertical: 1; }
         #about-text { height: auto; }
         &.-over #form { display: none; }
         &.-over #toml { display: block; }
@@ -88,25 +88,25 @@ class LaunchScreen(PresetFiles):
         &.-wide #toml { display: block; border-left: solid $primary 40%; }
         &.-wide #form { display: block; }
         &.-wide.-aside #toml { display: none; }
-        &.-wide #about { max-height: 12; }
+        &.-wide #about { height: 8; }
         &.-narrow #presets { width: 1fr; border-right: none; }
         &.-narrow.-inside #presets { display: none; }
         &.-narrow #form, &.-narrow #toml { display: none; }
         &.-narrow.-inside #form { display: block; }
         &.-narrow.-inside.-over #form { display: none; }
         &.-narrow.-inside.-over #toml { display: block; }
-        &.-narrow #about { max-height: 3; }
+        &.-narrow #about { height: 3; }
         &.-narrow #command { max-height: 1; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "search", "Search", key_display="/", id="launch.search"),
         Binding("f5,ctrl+r", "start", "Start", key_display="f5", id="launch.start"),
-        Binding("u", "undo", "Undo field", id="launch.undo"),
+        Binding("u", "undo", "Undo", id="launch.undo"),
         Binding("U", "undo_all", "Undo all changes", show=False, id="launch.undo_all"),
         Binding("v", "toml", "TOML", id="launch.toml"),
         Binding("e", "editor", "Editor", id="launch.editor"),
-        Binding("w", "save", "Save as", id="launch.save"),
+        Binding("w", "save", "Save", id="launch.save"),
         Binding("c", "copy", "Copy the command line", show=False, id="launch.copy"),
         Binding("left,escape", "to_list", "To the presets", show=False, id="launch.to_list"),
         Binding("right", "to_form", "To the form", show=False, id="launch.to_form"),
@@ -121,6 +121,9 @@ class LaunchScreen(PresetFiles):
         self._devices: tuple[str, ...] = ()
         self._seen: object = None  # the files as they were when they were read
         self._timer: Timer | None = None
+        self._lines: tuple[tuple[bool, str], ...] = ()  # of the resolved preset, as they are shown
+        self._newest = 0  # the line that changed last
+        self._there: str | None = None  # the field that had the focus before it was covered
         self._about: Field | Entry | None = None
 
     def content(self) -> ComposeResult:
@@ -196,13 +199,25 @@ class LaunchScreen(PresetFiles):
             return
         self.examined = message.examined
         await self.form.show(self.examined.views(self.draft), telling.NO_FORM)
-        if self.examined.lines:
-            self.query_one("#toml-text", Static).update(telling.toml(self.examined.lines))
-        elif self.examined.base is None:
-            self.query_one("#toml-text", Static).update(Text(telling.NO_TOML))
+        self._show_toml()
         self._tell()
         if message.edited is not None:
             self.crild.tell(*telling.after_editing(message.edited, self.examined))
+
+    def _show_toml(self) -> None:
+        """The resolved preset; the last good one, and that it is old, while the changes cannot be used."""
+        examined, before = self.examined, self._lines
+        self._lines = examined.lines or (before if examined.base is not None else ())
+        self.query_one("#toml-text", Static).update(telling.toml(self._lines, old=examined.now is None))
+        old = {line for differs, line in before if differs}
+        new = [at for at, (differs, line) in enumerate(self._lines) if differs and line not in old]
+        if new:
+            self._newest = new[0]
+            self._to_newest()
+
+    def _to_newest(self) -> None:
+        """Scroll to the line that changed last."""
+        self.query_one("#toml").scroll_to(y=max(self._newest - 5, 0), animate=False)
 
     # -- choosing and changing
 
@@ -234,8 +249,9 @@ class LaunchScreen(PresetFiles):
 
     @on(FieldLine.Focused)
     def _focused(self, event: FieldLine.Focused) -> None:
-        self._about = event.field
-        self._tell()
+        if not self.has_class("-over") or self.has_class("-wide"):  # else it is covered, and loses the focus again
+            self._about, self._there = event.field, event.field.key
+            self._tell()
 
     @on(FieldLine.Changed)
     def _changed(self, event: FieldLine.Changed) -> None:
@@ -310,7 +326,11 @@ class LaunchScreen(PresetFiles):
     def action_to_form(self) -> None:
         """To the form, or to the resolved preset in its place."""
         self.add_class("-inside")
-        target: Sequence[Widget] = [self.query_one("#toml")] if self.has_class("-over") else self.form.lines
+        line = self.form.line(self._there) if self._there is not None else None
+        target: Sequence[Widget] = [line] if line is not None else self.form.lines
+        if self.has_class("-over"):
+            target = [self.query_one("#toml")]
+            self.call_after_refresh(self._to_newest)
         if target:
             self.call_after_refresh(target[0].focus)
 

@@ -198,7 +198,10 @@ class WordList(ModalScreen[str | None]):
     """The words that can stand in a field; None when it was left by Escape."""
 
     DEFAULT_CSS = """
-    WordList { & OptionList { width: auto; min-width: 24; height: auto; max-height: 16; border: none; padding: 0; } }
+    WordList OptionList {
+        width: auto; min-width: 24; height: auto; max-height: 16; border: none; padding: 0;
+        &:focus { border: none; }
+    }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,left", "dismiss(None)", "Cancel")]
 

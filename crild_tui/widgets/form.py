@@ -32,8 +32,8 @@ class Editor(Input):
     """The text of a field while it is edited. Enter, Tab, Up and Down keep it, Escape brings the old one back."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave(False)", "Give up", show=False),
-        Binding("enter", "leave(True)", "Keep", show=False),
+        Binding("enter", "leave(True)", "Keep"),
+        Binding("escape", "leave(False)", "Give up"),
         Binding("down,tab", "leave(True, 1)", "Keep, next field", show=False),
         Binding("up,shift+tab", "leave(True, -1)", "Keep, field before", show=False),
     ]
@@ -61,7 +61,7 @@ class FieldLine(Widget, can_focus=True):
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {"fieldline--error", "fieldline--dim", "fieldline--changed"}
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "edit", "Edit the field", show=False, id="launch.edit"),
+        Binding("enter", "edit", "Edit", id="launch.edit"),
         Binding("space", "words", "List what can be there", show=False, id="launch.words"),
     ]
 
@@ -97,7 +97,8 @@ class FieldLine(Widget, can_focus=True):
     def __init__(self, view: FieldView) -> None:
         super().__init__()
         self.view = view
-        self._before: str | None = None  # the text that editing began with
+        self._before: str | None = None  # the change that editing began with
+        self._sent: str | None = None  # what was told last; None while nothing is edited
 
     @property
     def field(self) -> Field:
@@ -107,7 +108,7 @@ class FieldLine(Widget, can_focus=True):
     @property
     def editing(self) -> bool:
         """Whether its text is being typed."""
-        return bool(self.query(Editor))
+        return self._sent is not None
 
     def show(self, view: FieldView) -> None:
         """Show another state of the same field."""
@@ -187,10 +188,9 @@ class FieldLine(Widget, can_focus=True):
             self.action_words()
         elif not self.editing:
             self._before = self.view.text if self.view.changed else None
+            self._sent = self.view.text
             words = self.field.words
-            editor = Editor(
-                self.view.text, compact=True, suggester=SuggestFromList(words) if words else None, select_on_focus=False
-            )
+            editor = Editor(self.view.text, compact=True, suggester=SuggestFromList(words) if words else None)
             editor.styles.margin = (0, 0, 0, self._label_width())
             self.mount(editor)
             editor.focus()
@@ -204,28 +204,46 @@ class FieldLine(Widget, can_focus=True):
         else:
             self.action_edit()
 
+    def on_key(self, event: events.Key) -> None:
+        """What is typed before the editor has the focus belongs to it too."""
+        editor = next(iter(self.query(Editor)), None)
+        if self.editing and self.has_focus and editor is not None and event.is_printable and event.character:
+            event.stop()
+            editor.insert_text_at_cursor(event.character)
+
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:
         event.stop()
-        if event.value != self.view.text:
-            self.post_message(self.Changed(self.field.key, event.value))
+        if self.editing:
+            self._send(event.value)
 
     @on(Input.Blurred)
     def _left(self, event: Input.Blurred) -> None:
         event.stop()
-        self._close()
+        self._close(event.value)
+
+    def _send(self, text: str) -> None:
+        if text != self._sent:
+            self._sent = text
+            self.post_message(self.Changed(self.field.key, text))
 
     def end(self, *, keep: bool, step: int = 0) -> None:
         """End the editing; keep what was typed, or bring back what was there."""
-        if not keep:
+        editor = self.query_one(Editor)
+        if not keep and self.editing:
+            self._sent = None
             self.post_message(self.Changed(self.field.key, self._before))
         if step:
             self.post_message(self.Move(self, step))
         else:
             self.focus()
-        self._close()
+        self._close(editor.value)
 
-    def _close(self) -> None:
+    def _close(self, text: str) -> None:
+        """Take the editor away; what it told last may still be on its way, so its text is told here."""
+        if self.editing:
+            self._send(text)
+            self._sent = None
         for editor in self.query(Editor):
             editor.remove()
 
