@@ -51,8 +51,12 @@ class Entry:
 
 def catalog(here: Path) -> list[Entry]:
     """All presets: complete ones, methods and tasks that come with crild, then the user's by name."""
-    known = [Entry(each.name, each.kind, each.description, each.path, own=False) for each in shipped()]
-    return [*known, *own_entries(here)]
+    return [*known(), *own_entries(here)]
+
+
+def known() -> list[Entry]:
+    """The presets that come with crild."""
+    return [Entry(each.name, each.kind, each.description, each.path, own=False) for each in shipped()]
 
 
 def own_entries(here: Path) -> Iterator[Entry]:
@@ -119,8 +123,8 @@ def kind_of(layer: Layer, here: Path, depth: int = 0) -> Kind:
 
 
 def _kind_of_ref(ref: str, folder: Path, here: Path, depth: int) -> Kind:
-    if (known := find(ref)) is not None:
-        return known.kind
+    if (there := find(ref)) is not None:
+        return there.kind
     try:
         return kind_of(read_layer(locate(ref, folder), plain(ref)), here, depth + 1) if depth < _DEEPEST else "part"
     except CrildError:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import tomlkit
-from tomlkit.container import Container
 from tomlkit.items import AoT, Item, Table
 
 from crild_tui.launching.draft import Draft, overrides, seeds_text
@@ -25,8 +24,6 @@ from engine.preset.source import locate, read_layer
 from engine.preset.text import plain
 from engine.preset.tree import Node
 from engine.record.files import cause
-
-Tables = tomlkit.TOMLDocument | Container | Table | Item
 
 _WHOLE = ("mixup", "consistency", "objectives", "data")  # tables of a stage that a file replaces as wholes
 
@@ -181,7 +178,7 @@ def _stage(document: tomlkit.TOMLDocument, name: str) -> Table:
         stages = document["stage"]
         assert isinstance(stages, AoT)
     for table in stages:
-        if table.get("name") == name:
+        if isinstance(table, Table) and table.get("name") == name:
             return table
     made = tomlkit.table()
     made.add("name", name)

@@ -13,7 +13,9 @@ from crild_tui.launching.examine import Examined, Fault
 from crild_tui.launching.fields import Field, fields_of
 from crild_tui.wording import printable
 
-NO_FORM = "Nothing can be changed here before the presets load; what is wrong stands below. e opens the file in $EDITOR."
+NO_FORM = (
+    "Nothing can be changed here before the presets load; what is wrong stands below. e opens the file in $EDITOR."
+)
 NO_TOML = "the presets cannot be loaded"
 OLD_TOML = "as it was before: the changes cannot be used"
 KINDS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,24 +14,25 @@ from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
-from textual.message import Message
 from textual.timer import Timer
 from textual.widget import Widget
-from textual.widgets import Button, OptionList, Static
+from textual.widgets import Button, Static
 
 from crild_tui import acts
 from crild_tui.launching import telling
-from crild_tui.launching.catalog import Entry, catalog, fingerprint
+from crild_tui.launching.catalog import Entry, catalog, fingerprint, known
 from crild_tui.launching.draft import Draft, choose, command_line, request_of
 from crild_tui.launching.examine import Examined, base_of, examine, faults_of
 from crild_tui.launching.fields import Field, base_text
+from crild_tui.launching.news import CatalogSeen, DraftExamined, StartEnded
 from crild_tui.messages import WatchRun
-from crild_tui.screens.launch_files import PresetFiles
+from crild_tui.screens.launch_files import PresetFiles, current_folder
 from crild_tui.widgets.choosing import PresetList, WordList
 from crild_tui.widgets.form import FieldLine, Form
 from crild_tui.wording import printable
 from engine.errors import CrildError, UsageError
 from engine.launch.devices import devices
+from engine.record.files import cause
 from engine.record.paths import runs_dir as default_runs_dir
 
 SETTLES = 0.15
@@ -41,35 +43,11 @@ WIDE, NARROW = 140, 60
 """Columns from which all three panes stand side by side, and below which only one is shown."""
 
 
-class CatalogSeen(Message):
-    """The preset files were read."""
-
-    def __init__(self, entries: list[Entry], seen: object, devices: tuple[str, ...]) -> None:
-        super().__init__()
-        self.entries, self.seen, self.devices = entries, seen, devices
-
-
-class DraftExamined(Message):
-    """A draft was loaded and checked."""
-
-    def __init__(self, examined: Examined, edited: str | None) -> None:
-        super().__init__()
-        self.examined, self.edited = examined, edited
-
-
-class StartEnded(Message):
-    """Starting is over; `error` says why nothing was made."""
-
-    def __init__(self, error: CrildError | None = None) -> None:
-        super().__init__()
-        self.error = error
-
-
 class LaunchScreen(PresetFiles):
     """Presets at the left, the form in the middle, the resolved preset at the right or in the form's place."""
 
     MODE = "launch"
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-narrow"), (NARROW, "-usual"), (WIDE, "-wide")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (NARROW, "-usual"), (WIDE, "-wide")]  # noqa: RUF012 - Textual's form
     DEFAULT_CSS = """
     LaunchScreen {
         #command-row { height: auto; max-height: 4; background: $surface; }
@@ -114,6 +92,7 @@ class LaunchScreen(PresetFiles):
 
     def __init__(self) -> None:
         super().__init__()
+        self.here = current_folder()
         self.draft = Draft(main="quickstart")
         self.examined = Examined(self.draft)
         self.entries: list[Entry] = []
@@ -121,7 +100,9 @@ class LaunchScreen(PresetFiles):
         self._devices: tuple[str, ...] = ()
         self._seen: object = None  # the files as they were when they were read
         self._timer: Timer | None = None
+        self._usual: Path | None = None  # where `crild run` would put runs by itself
         self._lines: tuple[tuple[bool, str], ...] = ()  # of the resolved preset, as they are shown
+        self._shown: dict[str, tuple[Text, int]] = {}  # texts as they are shown, and their lines
         self._newest = 0  # the line that changed last
         self._there: str | None = None  # the field that had the focus before it was covered
         self._about: Field | Entry | None = None
@@ -151,6 +132,8 @@ class LaunchScreen(PresetFiles):
 
     def on_mount(self) -> None:
         """Begin in the list; look after the files while this mode is shown."""
+        with suppress(CrildError, OSError):
+            self._usual = default_runs_dir(None)
         self.query_one("#presets OptionList").focus()
         self._tell()
         self.set_interval(EVERY, self._look_again)
@@ -169,21 +152,21 @@ class LaunchScreen(PresetFiles):
     def look(self, since: object = None, edited: str | None = None) -> None:
         """Read the preset files again, where they are not as they were `since`, and check the draft."""
         try:
-            here = Path.cwd()
-            seen = fingerprint(here)
-            if since is None or seen != since:
-                self.post_message(CatalogSeen(catalog(here), seen, self._devices or ("auto", *devices())))
-                self.examine(edited=edited)
-        except OSError as error:
-            self.post_message(CatalogSeen([], None, ()))
-            self.app.call_from_thread(self.crild.tell, f"the current folder cannot be read: {error.strerror}", "error")
+            seen = fingerprint(self.here)
+            if since is not None and seen == since:
+                return
+            found = catalog(self.here)
+        except OSError:  # the folder went away or may not be read: what comes with crild is still there
+            seen, found = (), known()
+        self.post_message(CatalogSeen(found, seen, self._devices or ("auto", *devices())))
+        self.examine(edited=edited)
 
     @work(thread=True, exclusive=True, group="examine")
     def examine(self, edited: str | None = None) -> None:
         """Load and check the draft."""
         draft = self.draft
         try:
-            found = examine(draft, Path.cwd())
+            found = examine(draft, self.here)
         except OSError as error:
             found = Examined(draft, faults=telling.fault_of_system(error))
         self.post_message(DraftExamined(found, edited))
@@ -208,7 +191,7 @@ class LaunchScreen(PresetFiles):
         """The resolved preset; the last good one, and that it is old, while the changes cannot be used."""
         examined, before = self.examined, self._lines
         self._lines = examined.lines or (before if examined.base is not None else ())
-        self.query_one("#toml-text", Static).update(telling.toml(self._lines, old=examined.now is None))
+        self._put("toml-text", telling.toml(self._lines, old=examined.now is None))
         old = {line for differs, line in before if differs}
         new = [at for at, (differs, line) in enumerate(self._lines) if differs and line not in old]
         if new:
@@ -243,8 +226,14 @@ class LaunchScreen(PresetFiles):
 
     @on(PresetList.Pointed)
     def _pointed(self, event: PresetList.Pointed) -> None:
-        if self.presets.options.has_focus or self._about is None:
+        if self.presets.has_focus_within or self._about is None:
             self._about = event.entry
+            self._tell()
+
+    def on_descendant_focus(self) -> None:
+        """Back in the list, tell of the preset under its cursor."""
+        if self.presets.has_focus_within and self.presets.pointed is not None:
+            self._about = self.presets.pointed
             self._tell()
 
     @on(FieldLine.Focused)
@@ -288,17 +277,24 @@ class LaunchScreen(PresetFiles):
 
     def command(self) -> str:
         """The command line that does what is chosen."""
-        elsewhere = None if self.crild.runs_dir.absolute() == default_runs_dir(None) else self.crild.runs_dir
+        elsewhere = None if self.crild.runs_dir == self._usual else self.crild.runs_dir
         return command_line(self.draft, self.examined.preset, elsewhere)
 
     def _tell(self) -> None:
         """The command line above, and the sentences below."""
         if not self.is_mounted:
             return
-        command = Text(f"$ {printable(self.command())}")
-        self.query_one("#command", Static).update(command)
-        words = telling.about(self._about, self.draft, self.examined, starting=self.starting)
-        self.query_one("#about-text", Static).update(words)
+        self._put("command", Text(f"$ {printable(self.command())}"))
+        self._put("about-text", telling.about(self._about, self.draft, self.examined, starting=self.starting))
+
+    def _put(self, name: str, text: Text) -> None:
+        """Show a text where it is another one; the screen is laid out anew only for another number of lines."""
+        widget = self.query_one(f"#{name}", Static)
+        lines = len(text.wrap(self.app.console, max(widget.content_size.width, 1)))
+        old, high = self._shown.get(name, (None, 0))
+        if text != old or text.spans != old.spans:
+            widget.update(text, layout=lines != high or name == "toml-text")
+        self._shown[name] = (text, lines)
 
     def on_click(self, event: events.Click) -> None:
         """A click on the command line copies it."""
@@ -343,10 +339,6 @@ class LaunchScreen(PresetFiles):
         self.add_class("-inside")
         self.action_to_form()
 
-    @on(OptionList.OptionHighlighted)
-    def _over(self, event: OptionList.OptionHighlighted) -> None:
-        event.stop()
-
     # -- starting
 
     @on(Button.Pressed, "#start")
@@ -365,10 +357,10 @@ class LaunchScreen(PresetFiles):
     def _start(self, draft: Draft) -> str:
         """In a thread: directories first, then Live, then the engine, so that the loading is seen."""
         try:
-            base = base_of(draft, Path.cwd())
+            base = base_of(draft, self.here)
             runs = acts.make(request_of(draft, base, self.crild.runs_dir))
         except (CrildError, OSError) as error:
-            fault = error if isinstance(error, CrildError) else UsageError(str(error))
+            fault = error if isinstance(error, CrildError) else UsageError(cause(error))
             self.post_message(StartEnded(fault))
             raise UsageError(f"not started: {fault.sentence}") from error
         self.post_message(WatchRun(runs[0]))
@@ -381,7 +373,7 @@ class LaunchScreen(PresetFiles):
         """Another run can be started; what was wrong stands at its fields."""
         self.starting = False
         if message.error is not None:
-            found = faults_of(message.error, self.examined, Path.cwd())
+            found = faults_of(message.error, self.examined, self.here)
             self.examined = replace(self.examined, faults=tuple(found))
             await self.form.show(self.examined.views(self.draft), telling.NO_FORM)
         self._tell()

@@ -18,13 +18,23 @@ from crild_tui.screens.base import ModeScreen
 from crild_tui.screens.dialogs import Ask, Confirm
 from crild_tui.widgets.choosing import PresetList
 from crild_tui.wording import printable
-from engine.errors import CrildError
+from engine.errors import CrildError, UsageError
 from engine.preset.shipped import path_of
+from engine.record.files import cause
+
+
+def current_folder() -> Path:
+    """The folder that presets are looked for in; where it is gone, its name."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return Path(os.environ.get("PWD") or "/")
 
 
 class PresetFiles(ModeScreen):
     """`e` and `w`. What is chosen is in `draft`."""
 
+    here: Path
     draft: Draft
     examined: Examined
     entries: list[Entry]
@@ -68,7 +78,10 @@ class PresetFiles(ModeScreen):
             def work() -> str:
                 from crild_tui.cli.copying import new_preset
 
-                made.append(new_preset(str(target_of(name)), ref))
+                try:
+                    made.append(new_preset(str(target_of(name)), ref))
+                except OSError as error:
+                    raise UsageError(f"{ref} cannot be copied: {cause(error)}") from error
                 return f"{made[0]} is a copy of {ref}"
 
             self.crild.act(work, lambda: self._edit_copy(ref, made[0]))
@@ -77,7 +90,7 @@ class PresetFiles(ModeScreen):
 
     def _edit_copy(self, origin: str, path: Path) -> None:
         """Put the copy in the place of its original, and edit it."""
-        ref = ref_of(path, Path.cwd())
+        ref = ref_of(path, self.here)
         draft = self.draft
         if draft.task == origin:
             self.change(Draft(draft.main, ref, draft.parts, draft.edits))
@@ -90,7 +103,7 @@ class PresetFiles(ModeScreen):
         try:
             command = editor()
             with self.app.suspend():
-                said = run_editor(command, Path.cwd() / ref)
+                said = run_editor(command, self.here / ref)
         except CrildError as error:
             self.crild.tell(str(error), "error")
             return
@@ -138,7 +151,10 @@ class PresetFiles(ModeScreen):
         made: list[Path] = []
 
         def work() -> str:
-            made.append(save(draft, Path.cwd(), target, overwrite=overwrite))
+            try:
+                made.append(save(draft, self.here, target, overwrite=overwrite))
+            except OSError as error:
+                raise UsageError(f"nothing was saved: {cause(error)}") from error
             return f"saved as {made[0]}"
 
         def then() -> None:
@@ -146,7 +162,7 @@ class PresetFiles(ModeScreen):
             several = not draft.edits.get(SEEDS, "").strip().isdigit()
             kept = {key: text for key, text in draft.edits.items() if key == NAME or (key == SEEDS and several)}
             if draft is self.draft:
-                self.change(Draft(main=ref_of(made[0], Path.cwd()), edits=kept))
+                self.change(Draft(main=ref_of(made[0], self.here), edits=kept))
             self.look()
 
         self.crild.act(work, then)

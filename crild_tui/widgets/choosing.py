@@ -66,7 +66,7 @@ class PresetList(Vertical):
             super().__init__()
             self.entry = entry
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
+    def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._entries: Sequence[Entry] = ()
         self._shown: dict[str, Entry] = {}
@@ -112,7 +112,9 @@ class PresetList(Vertical):
         if not options:
             options.append(Option(Text("  nothing found" if words else "  no presets"), disabled=True))
         self.options.set_options(options)
-        self._point(there.ref if there is not None else next(iter(self._chosen), None))
+        wanted = there.ref if there is not None else next(iter(self._chosen), None)
+        named = (entry.ref for entry in found if words and entry.ref.casefold().startswith(words.casefold().strip()))
+        self._point(next(named, wanted))
 
     def _point(self, ref: str | None) -> None:
         """The cursor on this preset, else on the first that can be chosen."""

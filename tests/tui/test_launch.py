@@ -50,12 +50,13 @@ def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Non
     def go(body: Body, size: tuple[int, int] = (80, 24), **options: Any) -> None:
         async def main() -> None:
             app = CrildApp(tmp_path / "runs", **options)
-            monkeypatch.setattr(app, "tell", lambda sentence, level="information": shown.append(sentence))
+            monkeypatch.setattr(app, "tell", lambda sentence, *_: shown.append(sentence))
             async with app.run_test(size=size) as pilot:
                 await until(pilot, lambda: isinstance(app.screen, LaunchScreen))
                 screen = app.screen
                 assert isinstance(screen, LaunchScreen)
                 await until(pilot, lambda: bool(screen.form.lines and screen.entries))
+                await pilot.pause()
                 await body(pilot, screen)
 
         asyncio.run(main())
@@ -97,7 +98,8 @@ async def put(pilot: Pilot[None], screen: LaunchScreen, key: str, text: str) -> 
     line = await to_field(pilot, screen, key)
     await pilot.press("enter")
     await until(pilot, lambda: bool(line.query(Editor)) and line.query_one(Editor).has_focus)
-    await pilot.press("ctrl+u", *text, "enter")
+    line.query_one(Editor).value = text  # as pasting does
+    await pilot.press("enter")
     await examined(pilot, screen)
     return line
 
@@ -124,11 +126,10 @@ def test_it_begins_with_the_complete_preset_and_its_command_line(launch: Any) ->
 @pytest.mark.parametrize("key", ["enter", "space"])
 def test_a_method_and_a_task_are_picked_side_by_side(launch: Any, key: str) -> None:
     async def body(pilot: Pilot[None], screen: LaunchScreen) -> None:
-        await pilot.press("slash", *"kd:", "escape", "slash", *"mrpc", "enter", key)
+        await pilot.press("slash", *"mrpc", "enter", key)
         await examined(pilot, screen)
         assert screen.draft == Draft("crild", "mrpc")  # a task alone goes beside the main method
-        await pilot.press("slash", "ctrl+u", *"kd plain", "escape")
-        await pilot.press("slash", *"softened", "enter", key)
+        await pilot.press("slash", "escape", "slash", *"kd", "enter", key)
         await examined(pilot, screen)
         assert words(screen, "command") == "$ crild run kd mrpc"
         assert screen.form.line("stage.kd.epochs") is not None
@@ -153,7 +154,7 @@ def test_chosen_presets_are_marked_by_a_sign(launch: Any) -> None:
 def test_search_filters_by_words_and_escape_shows_everything_again(launch: Any) -> None:
     async def body(pilot: Pilot[None], screen: LaunchScreen) -> None:
         everything = screen.presets.options.option_count
-        await pilot.press("slash", *"task accuracy f1")
+        await pilot.press("slash", *"task f1")
         shown = [option.id for option in screen.presets.options.options if option.id]
         assert shown == ["task mrpc", "task qqp"]
         await pilot.press(*"zzz")
@@ -215,8 +216,7 @@ def test_a_change_is_marked_and_becomes_part_of_the_command_line(launch: Any) ->
         ]
         await pilot.press("u")
         await examined(pilot, screen)
-        assert not line.view.changed
-        assert line.view.text == "0.1"
+        assert (line.view.changed, line.view.text) == (False, "0.1")
         assert words(screen, "command") == "$ crild run quickstart"
 
     launch(body)
@@ -253,30 +253,30 @@ def test_each_field_has_its_help_and_what_is_right(launch: Any) -> None:
     launch(body)
 
 
-@pytest.mark.parametrize(
-    ("key", "text", "sentence"),
-    [
-        ("stage.ild.consistency.weight", "-1", "must be a number from 0"),
-        ("student.layers", "two", "whole number"),
-        ("stage.ild.objectives", "{ hidden = 1", "begins like TOML"),
-        ("stage.ild.objectives", "{ hiden = 1 }", 'did you mean "hidden"'),
-        ("task.source", "/nowhere", "source"),
-        ("train.device", "tpu", "device must be"),
-        ("seeds", "1,x", "names no seeds"),
-        ("seeds", "3,3", "twice"),
-        ("name", "../up", "cannot be called"),
-        ("stage.ild.layer_map", "[[9, 1]]", "layer 9"),
-    ],
+WRONG = (
+    ("stage.ild.consistency.weight", "-1", "must be a number from 0"),
+    ("student.layers", "two", "whole number"),
+    ("stage.ild.objectives", "{ hidden = 1", "begins like TOML"),
+    ("stage.ild.objectives", "{ hiden = 1 }", 'did you mean "hidden"'),
+    ("stage.ild.layer_map", "[[9, 1]]", "layer 9"),
+    ("task.source", "/nowhere", "source"),
+    ("train.device", "tpu", "device must be"),
+    ("seeds", "1,x", "names no seeds"),
+    ("seeds", "3,3", "twice"),
+    ("name", "../up", "cannot be called"),
 )
-def test_what_is_wrong_stands_at_its_field_while_one_types(launch: Any, key: str, text: str, sentence: str) -> None:
+
+
+def test_what_is_wrong_stands_at_its_field(launch: Any) -> None:
     async def body(pilot: Pilot[None], screen: LaunchScreen) -> None:
-        line = await put(pilot, screen, key, text)
-        assert sentence in " ".join(line.view.faults)
-        assert sentence in " ".join(str(line.render()).split())
-        assert "1 field cannot be used" in words(screen, "about-text")
-        await pilot.press("u")
-        await examined(pilot, screen)
-        assert line.view.faults == ()
+        for key, text, sentence in WRONG:
+            line = await put(pilot, screen, key, text)
+            assert sentence in " ".join(line.view.faults), key
+            assert sentence in " ".join(str(line.render()).split())
+            assert "1 field cannot be used" in words(screen, "about-text")
+            await pilot.press("u")
+            await examined(pilot, screen)
+            assert line.view.faults == (), key
 
     launch(body)
 
@@ -432,11 +432,10 @@ def test_what_is_shown_is_called_old_while_the_changes_cannot_be_used(launch: An
 
 def test_the_smallest_terminal_shows_one_pane_after_the_other(launch: Any) -> None:
     async def body(pilot: Pilot[None], screen: LaunchScreen) -> None:
-        assert screen.presets.display
-        assert not screen.form.display
+        assert (screen.presets.display, screen.form.display) == (True, False)
         await pilot.press("right")
         await until(pilot, lambda: screen.form.lines[0].has_focus)
-        assert not screen.presets.display
+        assert (screen.presets.display, screen.form.display) == (False, True)
         await pilot.press("v")
         await until(pilot, lambda: screen.query_one("#toml").has_focus)
         await pilot.press("escape")
