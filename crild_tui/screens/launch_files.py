@@ -96,6 +96,7 @@ class PresetFiles(ModeScreen):
             self.change(Draft(draft.main, ref, draft.parts, draft.edits))
         elif draft.main == origin:
             self.change(Draft(ref, draft.task, draft.parts, draft.edits))
+        self.query_one(PresetList).point(ref)
         self._edit(ref)
 
     def _edit(self, ref: str) -> None:
@@ -161,8 +162,10 @@ class PresetFiles(ModeScreen):
             # The changes are in the file now; several seeds and a name are of the run, not of a preset.
             several = not draft.edits.get(SEEDS, "").strip().isdigit()
             kept = {key: text for key, text in draft.edits.items() if key == NAME or (key == SEEDS and several)}
+            ref = ref_of(made[0], self.here)
+            self.query_one(PresetList).point(ref)
             if draft is self.draft:
-                self.change(Draft(main=ref_of(made[0], self.here), edits=kept))
+                self.change(Draft(main=ref, edits=kept))
             self.look()
 
         self.crild.act(work, then)

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from rich.style import Style
 from rich.text import Text
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -17,6 +17,7 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from crild_tui.launching.catalog import Entry
+from crild_tui.widgets.form import typed_early
 from crild_tui.wording import printable
 
 GROUPS = {
@@ -71,16 +72,19 @@ class PresetList(Vertical):
         self._entries: Sequence[Entry] = ()
         self._shown: dict[str, Entry] = {}
         self._chosen: Collection[str] = ()
+        self._wanted: str | None = None  # where the cursor should go once it is in the list
+        self.searching = False
+        """Whether the search line was opened and has not the focus yet."""
 
     def compose(self) -> ComposeResult:
         """The search line and the list."""
         yield SearchLine(placeholder="name, kind or words", compact=True)
-        yield OptionList(markup=False)
+        yield Choices(markup=False)
 
     @property
-    def options(self) -> OptionList:
+    def options(self) -> Choices:
         """The list itself."""
-        return self.query_one(OptionList)
+        return self.query_one(Choices)
 
     @property
     def pointed(self) -> Entry | None:
@@ -94,6 +98,11 @@ class PresetList(Vertical):
         self._entries, self._chosen = entries, chosen
         if old != [(entry, entry.ref in chosen) for entry in entries] or not entries:
             self._fill()
+
+    def point(self, ref: str) -> None:
+        """Put the cursor on a preset, now or as soon as it is in the list."""
+        self._wanted = ref
+        self._fill()
 
     def _fill(self) -> None:
         words = self.query_one(SearchLine).value
@@ -114,6 +123,8 @@ class PresetList(Vertical):
         self.options.set_options(options)
         wanted = there.ref if there is not None else next(iter(self._chosen), None)
         named = (entry.ref for entry in found if words and entry.ref.casefold().startswith(words.casefold().strip()))
+        if any(entry.ref == self._wanted for entry in found):
+            wanted, self._wanted = self._wanted, None
         self._point(next(named, wanted))
 
     def _point(self, ref: str | None) -> None:
@@ -149,11 +160,18 @@ class PresetList(Vertical):
     def search(self) -> None:
         """Open the search line."""
         self.add_class("-searching")
-        self.query_one(SearchLine).focus()
+        line = self.query_one(SearchLine)
+        line.select_on_focus = self.searching = True
+        line.focus()
+
+    def on_descendant_focus(self) -> None:
+        """What is typed from now on reaches the line by itself."""
+        self.searching = False
 
     def end_search(self, *, keep: bool) -> None:
         """Back to the list, with what was found or with everything."""
         line = self.query_one(SearchLine)
+        self.searching = False
         if not keep:
             line.value = ""
         self.set_class(bool(line.value), "-searching")
@@ -175,6 +193,21 @@ class PresetList(Vertical):
         event.stop()
         if (entry := self._shown.get(event.option.id or "")) is not None:
             self.post_message(self.Chosen(entry))
+
+
+class Choices(OptionList):
+    """The list, which hands a search on even where its keys arrive all at once."""
+
+    def on_key(self, event: events.Key) -> None:
+        """The key that opens the search, and what is typed before the search line has the focus."""
+        above = self.parent
+        assert isinstance(above, PresetList)
+        if event.key == "slash":
+            event.stop()
+            above.search()
+        elif above.searching and event.is_printable and event.character:
+            event.stop()
+            typed_early(above.query_one(SearchLine), event.character)
 
 
 class SearchLine(Input):

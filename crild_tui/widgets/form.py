@@ -205,11 +205,13 @@ class FieldLine(Widget, can_focus=True):
             self.action_edit()
 
     def on_key(self, event: events.Key) -> None:
-        """What is typed before the editor has the focus belongs to it too."""
-        editor = next(iter(self.query(Editor)), None)
-        if self.editing and self.has_focus and editor is not None and event.is_printable and event.character:
+        """Enter, and what comes with it: over a slow line keys arrive together, before the editor has the focus."""
+        if event.key == "enter" and not self.editing:
             event.stop()
-            editor.insert_text_at_cursor(event.character)
+            self.action_edit()
+        elif self.editing and event.is_printable and event.character:
+            event.stop()  # else it would be a command
+            typed_early(self.query_one(Editor), event.character)
 
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:
@@ -246,6 +248,13 @@ class FieldLine(Widget, can_focus=True):
             self._sent = None
         for editor in self.query(Editor):
             editor.remove()
+
+
+def typed_early(line: Input, character: str) -> None:
+    """Put a character into a line that has not the focus yet; the first replaces what is there, as a selection."""
+    line.value = character if line.select_on_focus else line.value + character
+    line.select_on_focus = False
+    line.cursor_position = len(line.value)
 
 
 def fitting(text: str, width: int) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual import events
 from textual.pilot import Pilot
 from textual.widgets import Button, Static
 
@@ -19,7 +20,7 @@ from crild_tui.screens.dialogs import Ask
 from crild_tui.screens.help import HelpScreen
 from crild_tui.screens.launch import LaunchScreen
 from crild_tui.screens.live import LiveScreen
-from crild_tui.widgets.choosing import PresetList, WordList
+from crild_tui.widgets.choosing import PresetList, SearchLine, WordList
 from crild_tui.widgets.form import Editor, FieldLine
 from engine.errors import RunError
 from engine.record.run import read_run, read_status
@@ -303,6 +304,30 @@ def test_escape_brings_back_what_was_there_however_fast_one_types(launch: Any) -
         await pilot.press("enter", "9", "9", "backspace", "escape")
         await examined(pilot, screen)
         assert screen.draft.edits["student.layers"] == "1"
+
+    launch(body)
+
+
+def burst(pilot: Pilot[None], *keys: str) -> None:
+    """Keys that arrive together, as over a slow line."""
+    for key in keys:
+        pilot.app.post_message(events.Key(key, {"slash": "/"}.get(key, key if len(key) == 1 else None)))
+
+
+def test_keys_that_arrive_together_are_typed_and_no_commands(launch: Any) -> None:
+    async def body(pilot: Pilot[None], screen: LaunchScreen) -> None:
+        line = await to_field(pilot, screen, "train.epochs")
+        burst(pilot, "enter", "3", "2", "1")
+        await until(pilot, lambda: line.view.text == "321")
+        await until(pilot, lambda: line.query_one(Editor).has_focus)
+        await pilot.press("4", "enter")
+        await examined(pilot, screen)
+        assert line.view.text == "3214"
+        await pilot.press("left")
+        burst(pilot, "slash", "k", "d")
+        await until(pilot, lambda: screen.presets.pointed is not None and screen.presets.pointed.ref == "kd")
+        await until(pilot, lambda: screen.presets.query_one(SearchLine).has_focus)
+        assert pilot.app.screen is screen
 
     launch(body)
 
