@@ -21,6 +21,9 @@ OFF = "off"
 """Stands in the field of a table that is switched off."""
 NAMES_OFF = (OFF, "false", "none", "")
 
+MOST_STAGES = 20
+"""Stages that the form shows; a preset with more is edited as text."""
+
 _RUN = ("train.device", "train.precision", "baseline.enabled")
 _HEAD = {
     "task": ("task.name", "task.source", "task.examples", "task.label_noise"),
@@ -76,7 +79,7 @@ def fields_of(preset: Preset) -> list[Field]:
     fields = [option(SEEDS), option(NAME), *(field(key, "run") for key in _RUN)]
     for group, keys in _HEAD.items():
         fields += [field(key, group) for key in keys]
-    for stage in preset.stage:
+    for stage in preset.stage[:MOST_STAGES]:
         fields += [field(f"stage.{stage.name}.{key}", f"stage {stage.name}") for key in _STAGE]
     return fields
 

@@ -10,7 +10,7 @@ from crild_tui import wording
 from crild_tui.launching.catalog import Entry
 from crild_tui.launching.draft import Draft, changed
 from crild_tui.launching.examine import Examined, Fault
-from crild_tui.launching.fields import Field, fields_of
+from crild_tui.launching.fields import MOST_STAGES, Field, fields_of
 from crild_tui.wording import printable
 
 NO_FORM = (
@@ -43,6 +43,9 @@ def about(topic: Field | Entry | None, draft: Draft, examined: Examined, *, star
         text.append(f"and {wording.plural(len(loose) - _MOST_FAULTS, 'problem')} more\n")
     if (line := places(examined)) is not None:
         text.append(f"! {line}\n", "bold")
+    preset = examined.preset
+    if preset is not None and len(preset.stage) > MOST_STAGES:
+        text.append(f"the form has the first {MOST_STAGES} of {len(preset.stage)} stages; e opens the file\n")
     if isinstance(topic, Field):
         _field(text, topic, draft, examined)
     elif topic is not None:

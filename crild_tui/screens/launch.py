@@ -32,6 +32,7 @@ from crild_tui.widgets.form import FieldLine, Form
 from crild_tui.wording import printable
 from engine.errors import CrildError, UsageError
 from engine.launch.devices import devices
+from engine.preset.schema import Preset
 from engine.record.files import cause
 from engine.record.paths import runs_dir as default_runs_dir
 
@@ -56,7 +57,7 @@ class LaunchScreen(PresetFiles):
         #body { height: 1fr; }
         #presets { width: 26; border-right: solid $primary 40%; }
         #form { width: 1fr; padding-left: 1; }
-        #toml { width: 1fr; display: none; scrollbar-size-vertical: 1; padding: 0 1; &:focus { background: $panel; } }
+        #toml { width: 1fr; display: none; scrollbar-size: 1 1; overflow-x: auto; padding: 0 1; &:focus { background: $panel; } }
         #toml-text { width: auto; }
         #about { height: 5; border-top: solid $primary 40%; padding: 0 1; scrollbar-size-vertical: 1; }
         #about-text { height: auto; }
@@ -97,6 +98,7 @@ class LaunchScreen(PresetFiles):
         self.examined = Examined(self.draft)
         self.entries: list[Entry] = []
         self.starting = False
+        self._known: tuple[tuple[str, ...], Preset | None] = ((), None)  # what loaded last, though it may be broken now
         self._devices: tuple[str, ...] = ()
         self._seen: object = None  # the files as they were when they were read
         self._timer: Timer | None = None
@@ -178,9 +180,11 @@ class LaunchScreen(PresetFiles):
 
     async def on_draft_examined(self, message: DraftExamined) -> None:
         """Show what came of the draft, unless it has changed since."""
-        if message.examined.draft.refs != self.draft.refs:
+        if message.examined.draft != self.draft:
             return
         self.examined = message.examined
+        if self.examined.preset is not None:
+            self._known = (self.draft.refs, self.examined.preset)
         await self.form.show(self.examined.views(self.draft), telling.NO_FORM)
         self._show_toml()
         self._tell()
@@ -278,7 +282,8 @@ class LaunchScreen(PresetFiles):
     def command(self) -> str:
         """The command line that does what is chosen."""
         elsewhere = None if self.crild.runs_dir == self._usual else self.crild.runs_dir
-        return command_line(self.draft, self.examined.preset, elsewhere)
+        refs, preset = self._known
+        return command_line(self.draft, preset if refs == self.draft.refs else None, elsewhere)
 
     def _tell(self) -> None:
         """The command line above, and the sentences below."""

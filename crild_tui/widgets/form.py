@@ -32,8 +32,8 @@ class Editor(Input):
     """The text of a field while it is edited. Enter, Tab, Up and Down keep it, Escape brings the old one back."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "leave(True)", "Keep"),
-        Binding("escape", "leave(False)", "Give up"),
+        Binding("enter", "leave(True)", "Keep", key_display="enter"),
+        Binding("escape", "leave(False)", "Give up", key_display="esc"),
         Binding("down,tab", "leave(True, 1)", "Keep, next field", show=False),
         Binding("up,shift+tab", "leave(True, -1)", "Keep, field before", show=False),
     ]
@@ -61,7 +61,7 @@ class FieldLine(Widget, can_focus=True):
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {"fieldline--error", "fieldline--dim", "fieldline--changed"}
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "edit", "Edit", id="launch.edit"),
+        Binding("enter", "edit", "Edit", key_display="enter", id="launch.edit"),
         Binding("space", "words", "List what can be there", show=False, id="launch.words"),
     ]
 
@@ -113,6 +113,8 @@ class FieldLine(Widget, can_focus=True):
     def show(self, view: FieldView) -> None:
         """Show another state of the same field."""
         if view != self.view:
+            if view.field.key != self.field.key:
+                self._close_unkept()
             self.view = view
             self._fit()
             self.refresh()
@@ -241,13 +243,17 @@ class FieldLine(Widget, can_focus=True):
             self.focus()
         self._close(editor.value)
 
+    def _close_unkept(self) -> None:
+        """Take the editor away: its field is not here any more."""
+        self._sent = None
+        for editor in self.query(Editor):
+            editor.remove()
+
     def _close(self, text: str) -> None:
         """Take the editor away; what it told last may still be on its way, so its text is told here."""
         if self.editing:
             self._send(text)
-            self._sent = None
-        for editor in self.query(Editor):
-            editor.remove()
+        self._close_unkept()
 
 
 def typed_early(line: Input, character: str) -> None:
@@ -268,13 +274,27 @@ def fitting(text: str, width: int) -> str:
     return text[: space if space > 0 else max(end, 1)]
 
 
+class Title(Static):
+    """The name of a table, above its fields."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(Text(f"── {name}"))
+        self._name_shown = name
+
+    def show(self, name: str) -> None:
+        """Show another name."""
+        if name != self._name_shown:
+            self._name_shown = name
+            self.update(Text(f"── {name}"))
+
+
 class Form(VerticalScroll, can_focus=False):
     """All fields, under the names of their tables."""
 
     DEFAULT_CSS = """
     Form { background: $background; padding: 0 1 0 0; scrollbar-size-vertical: 1;
-        & > .group { height: 1; color: $primary; text-style: bold; }
-        & > .nothing { color: $foreground 60%; padding: 1 2; height: auto; }
+        & > Title { height: 1; color: $primary; text-style: bold; }
+        &.-empty > Title { color: $foreground 60%; text-style: none; padding: 1 2; height: auto; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -302,28 +322,38 @@ class Form(VerticalScroll, can_focus=False):
 
     async def show(self, views: Sequence[FieldView], nothing: str = "") -> None:
         """Show these fields; `nothing` is said where there are none. The focus stays on its field."""
-        lines = self.lines
-        if [line.field for line in lines] == [view.field for view in views] and views:
-            for line, view in zip(lines, views, strict=True):
-                line.show(view)
-            return
         there = self.focused_line
-        at = lines.index(there) if there is not None else 0
-        widgets: list[Widget] = []
-        group = ""
+        key, at = (there.field.key, self.lines.index(there)) if there is not None else ("", 0)
+        rows: list[str | FieldView] = []
+        group = None
         for view in views:
             if view.field.group != group:
                 group = view.field.group
-                widgets.append(Static(Text(f"── {group} "), classes="group"))
-            widgets.append(FieldLine(view))
-        if not views:
-            widgets.append(Static(Text(nothing), classes="nothing"))
+                rows.append(group)
+            rows.append(view)
+        rows = rows or [nothing]
+        self.set_class(not views, "-empty")
+        await self._fill(rows)
+        lines = self.lines
+        if there is not None and lines and (self.focused_line is None or self.focused_line.field.key != key):
+            (self.line(key) or lines[min(at, len(lines) - 1)]).focus()
+
+    async def _fill(self, rows: Sequence[str | FieldView]) -> None:
+        """Show the rows in the widgets that are there, as far as they are of the right kind, and make the others."""
+        same = 0
+        for widget, row in zip(self.children, rows, strict=False):
+            if isinstance(widget, FieldLine) and isinstance(row, FieldView):
+                widget.show(row)
+            elif not isinstance(widget, Title) or not isinstance(row, str):
+                break
+            else:
+                widget.show(row)
+            same += 1
         with self.app.batch_update():
-            await self.remove_children()
-            await self.mount_all(widgets)
-        if there is not None and (new := self.lines):
-            same = self.line(there.field.key)
-            (same or new[min(at, len(new) - 1)]).focus()
+            if len(self.children) > same:
+                await self.remove_children(self.children[same:])
+            if len(rows) > same:
+                await self.mount_all(Title(row) if isinstance(row, str) else FieldLine(row) for row in rows[same:])
 
     def action_move(self, step: int) -> None:
         """Put the focus on another field."""

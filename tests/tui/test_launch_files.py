@@ -113,6 +113,21 @@ def test_strange_files_are_listed_with_their_problem_and_break_nothing(launch: A
     launch(body, size=(200, 50))
 
 
+def test_a_preset_of_a_thousand_stages_is_shown_in_part(launch: Any, folder: Path) -> None:
+    stages = "".join(f'[[stage]]\nname = "s{n}"\nobjectives = {{ logits = 1.0 }}\n' for n in range(1000))
+    (folder / "mine.toml").write_text('extends = "quickstart"\n' + stages)
+
+    async def body(pilot: Pilot[None], screen: LaunchScreen) -> None:
+        await choose(pilot, screen, "mine.toml")
+        assert len(screen.form.lines) < 300
+        assert "first 20 of 1002 stages" in words(screen, "about-text")
+        await choose(pilot, screen, "kd")
+        assert screen.form.lines[-1].field.key == "stage.kd.learning_rate"
+        assert len(screen.form.lines) < 40
+
+    launch(body)
+
+
 def test_the_problem_of_a_file_is_told_before_it_is_chosen(launch: Any, hostile: Path) -> None:
     async def body(pilot: Pilot[None], screen: LaunchScreen) -> None:
         await pilot.press("slash", *"empty", "enter")
@@ -132,13 +147,13 @@ def test_files_that_come_and_go_are_seen(launch: Any, folder: Path, monkeypatch:
         await put(pilot, screen, "stage.kd.epochs", "7")
         (folder / "mine.toml").write_text("[[stage")
         await until(pilot, lambda: bool(screen.examined.faults))
-        assert words(screen, "command").startswith("$ crild run mine.toml")
+        assert words(screen, "command") == "$ crild run mine.toml --set stage.kd.epochs=7"
         (folder / "mine.toml").unlink()
         await until(pilot, lambda: not any(entry.own for entry in screen.entries))
         await until(pilot, lambda: "there is no preset file" in words(screen, "about-text"))
         (folder / "mine.toml").write_text(PRESET)
         await until(pilot, lambda: bool(screen.form.lines) and not screen.examined.faults)
-        assert "--set stage.kd.epochs=7" in words(screen, "command")  # nothing was lost
+        assert words(screen, "command") == "$ crild run mine.toml --set stage.kd.epochs=7"  # nothing was lost
 
     launch(body)
 
