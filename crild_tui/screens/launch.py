@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -15,7 +14,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.timer import Timer
-from textual.widget import Widget
 from textual.widgets import Button, Static
 
 from crild_tui import acts
@@ -106,7 +104,6 @@ class LaunchScreen(PresetFiles):
         self._lines: tuple[tuple[bool, str], ...] = ()  # of the resolved preset, as they are shown
         self._shown: dict[str, tuple[Text, int]] = {}  # texts as they are shown, and their lines
         self._newest = 0  # the line that changed last
-        self._there: str | None = None  # the field that had the focus before it was covered
         self._about: Field | Entry | None = None
 
     def content(self) -> ComposeResult:
@@ -240,11 +237,10 @@ class LaunchScreen(PresetFiles):
             self._about = self.presets.pointed
             self._tell()
 
-    @on(FieldLine.Focused)
-    def _focused(self, event: FieldLine.Focused) -> None:
-        if not self.has_class("-over") or self.has_class("-wide"):  # else it is covered, and loses the focus again
-            self._about, self._there = event.field, event.field.key
-            self._tell()
+    @on(Form.Pointed)
+    def _field(self, event: Form.Pointed) -> None:
+        self._about = event.field
+        self._tell()
 
     @on(FieldLine.Changed)
     def _changed(self, event: FieldLine.Changed) -> None:
@@ -327,13 +323,11 @@ class LaunchScreen(PresetFiles):
     def action_to_form(self) -> None:
         """To the form, or to the resolved preset in its place."""
         self.add_class("-inside")
-        line = self.form.line(self._there) if self._there is not None else None
-        target: Sequence[Widget] = [line] if line is not None else self.form.lines
-        if self.has_class("-over"):
-            target = [self.query_one("#toml")]
+        if self.has_class("-over") and not self.has_class("-wide"):
+            self.call_after_refresh(self.query_one("#toml").focus)
             self.call_after_refresh(self._to_newest)
-        if target:
-            self.call_after_refresh(target[0].focus)
+        else:
+            self.call_after_refresh(self.form.focus)
 
     def action_toml(self) -> None:
         """Show the resolved preset in the form's place; on a wide screen hide or show it beside the form."""

@@ -45,13 +45,13 @@ class Editor(Input):
         line.end(keep=keep, step=step)
 
 
-class FieldLine(Widget, can_focus=True):
+class FieldLine(Widget):
     """A field: its mark, name and value on one line, and what is wrong with it below."""
 
     DEFAULT_CSS = """
     FieldLine {
         height: 1; background: $background; color: $foreground;
-        &:focus { background: $primary 25%; }
+        &.-current { background: $primary 25%; }
         &:hover { background: $primary 15%; }
         & > Editor { height: 1; border: none; padding: 0; background: $surface; }
         & > .fieldline--error { color: $error; }
@@ -60,10 +60,6 @@ class FieldLine(Widget, can_focus=True):
     }
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {"fieldline--error", "fieldline--dim", "fieldline--changed"}
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "edit", "Edit", key_display="enter", id="launch.edit"),
-        Binding("space", "words", "List what can be there", show=False, id="launch.words"),
-    ]
 
     class Changed(Message):
         """The text of a field changed, maybe in the middle of a word."""
@@ -80,13 +76,6 @@ class FieldLine(Widget, can_focus=True):
             super().__init__()
             self.line = line
 
-    class Focused(Message):
-        """A field has the focus."""
-
-        def __init__(self, field: Field) -> None:
-            super().__init__()
-            self.field = field
-
     class Move(Message):
         """Another field should have the focus."""
 
@@ -97,6 +86,8 @@ class FieldLine(Widget, can_focus=True):
     def __init__(self, view: FieldView) -> None:
         super().__init__()
         self.view = view
+        self.current = False
+        """Whether the form's cursor is on it, and the form has the focus."""
         self._before: str | None = None  # the change that editing began with
         self._sent: str | None = None  # what was told last; None while nothing is edited
 
@@ -122,7 +113,7 @@ class FieldLine(Widget, can_focus=True):
     def render(self) -> RenderResult:
         """The line, and the sentences below it."""
         view, text = self.view, Text(no_wrap=True, overflow="ellipsis", end="")
-        name = Style(bold=view.changed, reverse=self.has_focus or self.has_focus_within)
+        name = Style(bold=view.changed, reverse=self.current)
         width = self._label_width()
         text.append(f"{CHANGED if view.changed else ' '} ", self.get_component_rich_style("fieldline--changed"))
         text.append(view.field.label[: width - 3], name)
@@ -165,29 +156,28 @@ class FieldLine(Widget, can_focus=True):
         for editor in self.query(Editor):
             editor.styles.margin = (0, 0, 0, self._label_width())
 
-    def on_focus(self) -> None:
-        """Tell which field it is."""
-        self.post_message(self.Focused(self.field))
-        self.refresh()
-
-    def on_blur(self) -> None:
-        """Look like the others again."""
-        self.refresh()
+    def set_current(self, current: bool) -> None:
+        """Look as the line that keys act on, or as the others."""
+        if current != self.current:
+            self.current = current
+            self.set_class(current, "-current")
+            self.refresh()
 
     def on_click(self, event: events.Click) -> None:
         """A click edits, or lists the words of a closed field."""
         if not self.editing:
             event.stop()
-            self.action_edit()
+            self._report(self.Move(self, 0))
+            self.edit()
 
     # -- editing
 
-    def action_edit(self) -> None:
+    def edit(self) -> None:
         """Type in the field; where only some words are right, list them."""
         if self.view.off:
             self.app.bell()
         elif self.field.closed:
-            self.action_words()
+            self.list_words()
         elif not self.editing:
             self._before = self.view.text if self.view.changed else None
             self._sent = self.view.text
@@ -197,23 +187,14 @@ class FieldLine(Widget, can_focus=True):
             self.mount(editor)
             editor.focus()
 
-    def action_words(self) -> None:
+    def list_words(self) -> None:
         """List the words that can stand here; type where there are none."""
         if self.view.off:
             self.app.bell()
         elif self.field.words:
-            self.post_message(self.Words(self))
+            self._report(self.Words(self))
         else:
-            self.action_edit()
-
-    def on_key(self, event: events.Key) -> None:
-        """Enter, and what comes with it: over a slow line keys arrive together, before the editor has the focus."""
-        if event.key == "enter" and not self.editing:
-            event.stop()
-            self.action_edit()
-        elif self.editing and event.is_printable and event.character:
-            event.stop()  # else it would be a command
-            typed_early(self.query_one(Editor), event.character)
+            self.edit()
 
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:
@@ -226,21 +207,23 @@ class FieldLine(Widget, can_focus=True):
         event.stop()
         self._close(event.value)
 
+    def _report(self, message: Message) -> None:
+        """Tell the form: a message that the form itself caused would not rise above it from here."""
+        assert isinstance(self.parent, Widget)
+        self.parent.post_message(message)
+
     def _send(self, text: str) -> None:
         if text != self._sent:
             self._sent = text
-            self.post_message(self.Changed(self.field.key, text))
+            self._report(self.Changed(self.field.key, text))
 
     def end(self, *, keep: bool, step: int = 0) -> None:
         """End the editing; keep what was typed, or bring back what was there."""
         editor = self.query_one(Editor)
         if not keep and self.editing:
             self._sent = None
-            self.post_message(self.Changed(self.field.key, self._before))
-        if step:
-            self.post_message(self.Move(self, step))
-        else:
-            self.focus()
+            self._report(self.Changed(self.field.key, self._before))
+        self._report(self.Move(self, step))
         self._close(editor.value)
 
     def _close_unkept(self) -> None:
@@ -288,8 +271,11 @@ class Title(Static):
             self.update(Text(f"── {name}"))
 
 
-class Form(VerticalScroll, can_focus=False):
-    """All fields, under the names of their tables."""
+class Form(VerticalScroll, can_focus=True):
+    """All fields, under the names of their tables, with a cursor.
+
+    The form has the focus and not its lines: a focus that moves costs tens of milliseconds each time.
+    """
 
     DEFAULT_CSS = """
     Form { background: $background; padding: 0 1 0 0; scrollbar-size-vertical: 1;
@@ -298,6 +284,8 @@ class Form(VerticalScroll, can_focus=False):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "edit", "Edit", key_display="enter", id="launch.edit"),
+        Binding("space", "words", "List what can be there", show=False, id="launch.words"),
         Binding("down,j", "move(1)", "Next field", show=False, id="launch.next_field"),
         Binding("up,k", "move(-1)", "Field before", show=False, id="launch.previous_field"),
         Binding("pagedown", "move(10)", "Ten fields on", show=False, id="launch.fields_down"),
@@ -305,6 +293,18 @@ class Form(VerticalScroll, can_focus=False):
         Binding("home", "move(-1000)", "First field", show=False, id="launch.first_field"),
         Binding("end", "move(1000)", "Last field", show=False, id="launch.last_field"),
     ]
+
+    class Pointed(Message):
+        """The cursor is on a field."""
+
+        def __init__(self, field: Field) -> None:
+            super().__init__()
+            self.field = field
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._key: str | None = None  # of the field under the cursor
+        self._at = 0  # its place, for when the field is gone
 
     @property
     def lines(self) -> list[FieldLine]:
@@ -316,14 +316,19 @@ class Form(VerticalScroll, can_focus=False):
         return next((line for line in self.lines if line.field.key == key), None)
 
     @property
+    def pointed(self) -> FieldLine | None:
+        """The line under the cursor, whether the form has the focus or not."""
+        lines = self.lines
+        found = self.line(self._key) if self._key is not None else None
+        return found or (lines[min(self._at, len(lines) - 1)] if lines else None)
+
+    @property
     def focused_line(self) -> FieldLine | None:
-        """The line that has the focus, or whose text is typed."""
-        return next((line for line in self.lines if line.has_focus or line.has_focus_within), None)
+        """The line that keys act on; None while the form has not the focus."""
+        return self.pointed if self.has_focus or self.has_focus_within else None
 
     async def show(self, views: Sequence[FieldView], nothing: str = "") -> None:
         """Show these fields; `nothing` is said where there are none. The focus stays on its field."""
-        there = self.focused_line
-        key, at = (there.field.key, self.lines.index(there)) if there is not None else ("", 0)
         rows: list[str | FieldView] = []
         group = None
         for view in views:
@@ -334,9 +339,9 @@ class Form(VerticalScroll, can_focus=False):
         rows = rows or [nothing]
         self.set_class(not views, "-empty")
         await self._fill(rows)
-        lines = self.lines
-        if there is not None and lines and (self.focused_line is None or self.focused_line.field.key != key):
-            (self.line(key) or lines[min(at, len(lines) - 1)]).focus()
+        if self.focused_line is not None and self._key != self.focused_line.field.key:
+            self.go(self.focused_line)
+        self._mark()
 
     async def _fill(self, rows: Sequence[str | FieldView]) -> None:
         """Show the rows in the widgets that are there, as far as they are of the right kind, and make the others."""
@@ -355,20 +360,72 @@ class Form(VerticalScroll, can_focus=False):
             if len(rows) > same:
                 await self.mount_all(Title(row) if isinstance(row, str) else FieldLine(row) for row in rows[same:])
 
-    def action_move(self, step: int) -> None:
-        """Put the focus on another field."""
-        if (there := self.focused_line) is not None:
-            self._to(there, step)
+    def _mark(self) -> None:
+        """Show where the cursor is."""
+        there = self.focused_line
+        for line in self.lines:
+            line.set_current(line is there)
+
+    def on_focus(self) -> None:
+        """Tell which field the cursor is on."""
+        if (line := self.pointed) is not None:
+            self.go(line)
+
+    def on_descendant_blur(self) -> None:
+        """Nothing is typed any more."""
+        self._mark()
+
+    def on_blur(self) -> None:
+        """The cursor rests."""
+        self.call_after_refresh(self._mark)  # unless a field's editor has the focus then
+
+    def on_key(self, event: events.Key) -> None:
+        """Enter, and what comes with it: over a slow line keys arrive together, before the editor has the focus."""
+        line = self.pointed
+        if line is None or not self.has_focus:
+            return
+        if event.key == "enter":
+            event.stop()
+            if line.editing:
+                line.end(keep=True)
+            else:
+                line.edit()
+        elif line.editing and event.is_printable and event.character:
+            event.stop()  # else it would be a command
+            typed_early(line.query_one(Editor), event.character)
+
+    def go(self, line: FieldLine, step: int = 0) -> None:
+        """Put the cursor on a line, or some lines from it."""
+        lines = self.lines
+        if line not in lines:
+            return
+        self._at = min(max(lines.index(line) + step, 0), len(lines) - 1)
+        there = lines[self._at]
+        self._key = there.field.key
+        self.scroll_to_widget(there, animate=False)
+        if self._at == 0:
+            self.scroll_home(animate=False)  # the name of the first group too
+        self._mark()
+        self.post_message(self.Pointed(there.field))
 
     @on(FieldLine.Move)
     def _moved(self, event: FieldLine.Move) -> None:
         event.stop()
-        self._to(event.line, event.step)
+        self.go(event.line, event.step)
+        if not event.line.editing:
+            self.focus(scroll_visible=False)
 
-    def _to(self, line: FieldLine, step: int) -> None:
-        lines = self.lines
-        if line in lines:
-            at = min(max(lines.index(line) + step, 0), len(lines) - 1)
-            lines[at].focus()
-            if at == 0:
-                self.scroll_home(animate=False)  # the name of the first group too
+    def action_move(self, step: int) -> None:
+        """Put the cursor on another field."""
+        if (there := self.pointed) is not None:
+            self.go(there, step)
+
+    def action_edit(self) -> None:
+        """Edit the field under the cursor."""
+        if (there := self.pointed) is not None:
+            there.edit()
+
+    def action_words(self) -> None:
+        """List the words that can stand in the field under the cursor."""
+        if (there := self.pointed) is not None:
+            there.list_words()

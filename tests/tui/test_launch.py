@@ -89,7 +89,8 @@ async def to_field(pilot: Pilot[None], screen: LaunchScreen, key: str) -> FieldL
     line = screen.form.line(key)
     assert line is not None, key
     screen.add_class("-inside")
-    line.focus()
+    screen.form.focus()
+    screen.form.go(line)
     await pilot.pause()
     return line
 
@@ -186,15 +187,15 @@ def test_list_and_form_are_reached_by_arrows_and_letters(launch: Any) -> None:
         await pilot.press("k", "right")
         await pilot.pause()
         lines = screen.form.lines
-        assert lines[0].has_focus
+        assert lines[0].current
         await pilot.press("down", "j", "k")
-        assert lines[1].has_focus
+        assert lines[1].current
         await pilot.press("pagedown")
-        assert lines[11].has_focus
+        assert lines[11].current
         await pilot.press("end")
-        assert lines[-1].has_focus
+        assert lines[-1].current
         await pilot.press("pageup", "home")
-        assert lines[0].has_focus
+        assert lines[0].current
         await pilot.press("left")
         assert screen.presets.options.has_focus
 
@@ -293,7 +294,7 @@ def test_it_is_checked_before_enter(launch: Any) -> None:
         await pilot.press("escape")
         await examined(pilot, screen)
         assert (line.view.text, line.view.faults, line.editing) == ("2", (), False)
-        assert line.has_focus
+        assert line.current
 
     launch(body)
 
@@ -345,7 +346,7 @@ def test_tab_and_arrows_keep_what_was_typed_and_go_on(launch: Any) -> None:
         await pilot.press("enter")
         await until(pilot, lambda: there.editing and bool(there.query(Editor)))
         await pilot.press("up")
-        await until(pilot, lambda: line.has_focus)
+        await until(pilot, lambda: line.current)
 
     launch(body)
 
@@ -431,7 +432,7 @@ def test_the_resolved_preset_takes_the_forms_place_at_80_columns(launch: Any) ->
         await until(pilot, lambda: screen.query_one("#toml").has_focus)
         assert not screen.form.display
         await pilot.press("v")
-        await until(pilot, lambda: line.has_focus)
+        await until(pilot, lambda: line.current)
 
     launch(body)
 
@@ -459,7 +460,7 @@ def test_the_smallest_terminal_shows_one_pane_after_the_other(launch: Any) -> No
     async def body(pilot: Pilot[None], screen: LaunchScreen) -> None:
         assert (screen.presets.display, screen.form.display) == (True, False)
         await pilot.press("right")
-        await until(pilot, lambda: screen.form.lines[0].has_focus)
+        await until(pilot, lambda: screen.form.lines[0].current)
         assert (screen.presets.display, screen.form.display) == (False, True)
         await pilot.press("v")
         await until(pilot, lambda: screen.query_one("#toml").has_focus)
