@@ -77,7 +77,7 @@ class LaunchScreen(PresetFiles):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "search", "Search", key_display="/", id="launch.search"),
+        Binding("slash", "search", "Find", key_display="/", id="launch.search"),
         Binding("f5,ctrl+r", "start", "Start", key_display="f5", id="launch.start"),
         Binding("u", "undo", "Undo", id="launch.undo"),
         Binding("U", "undo_all", "Undo all changes", show=False, id="launch.undo_all"),
