@@ -205,6 +205,9 @@ class Choices(OptionList):
         if event.key == "slash":
             event.stop()
             above.search()
+        elif above.searching and event.key == "enter":
+            event.stop()
+            above.end_search(keep=True)
         elif above.searching and event.is_printable and event.character:
             event.stop()
             typed_early(above.query_one(SearchLine), event.character)

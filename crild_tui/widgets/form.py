@@ -379,18 +379,23 @@ class Form(VerticalScroll, can_focus=True):
         """The cursor rests."""
         self.call_after_refresh(self._mark)  # unless a field's editor has the focus then
 
-    def on_key(self, event: events.Key) -> None:
-        """Enter, and what comes with it: over a slow line keys arrive together, before the editor has the focus."""
+    async def on_key(self, event: events.Key) -> None:
+        """Keys in the order in which they come: over a slow line they arrive together, also those that are typed.
+
+        Textual would look for what a key means only when it has bubbled up, and Enter opens an editor in between.
+        """
         line = self.pointed
         if line is None or not self.has_focus:
             return
-        if event.key == "enter":
+        if not line.editing:
+            active = self.screen.active_bindings.get(event.key)
+            ours = active is not None and active.node in (self, self.screen)
+            if active is not None and ours and await self.app.run_action(active.binding.action, active.node):
+                event.stop()
+        elif event.key == "enter":
             event.stop()
-            if line.editing:
-                line.end(keep=True)
-            else:
-                line.edit()
-        elif line.editing and event.is_printable and event.character:
+            line.end(keep=True)
+        elif event.is_printable and event.character:
             event.stop()  # else it would be a command
             typed_early(line.query_one(Editor), event.character)
 

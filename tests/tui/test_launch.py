@@ -314,12 +314,15 @@ def burst(pilot: Pilot[None], *keys: str) -> None:
 def test_keys_that_arrive_together_are_typed_and_no_commands(launch: Any) -> None:
     async def body(pilot: Pilot[None], screen: LaunchScreen) -> None:
         line = await to_field(pilot, screen, "train.epochs")
-        burst(pilot, "enter", "3", "2", "1")
+        await pilot.press("home")
+        burst(pilot, *["down"] * screen.form.lines.index(line), "enter", "3", "2", "1")
         await until(pilot, lambda: line.view.text == "321")
         await until(pilot, lambda: line.query_one(Editor).has_focus)
         await pilot.press("4", "enter")
         await examined(pilot, screen)
         assert line.view.text == "3214"
+        burst(pilot, "u", "j", "enter", "7", "enter", "j", "j")
+        await until(pilot, lambda: screen.draft.edits == {"train.batch_size": "7"})
         await pilot.press("left")
         burst(pilot, "slash", "k", "d")
         await until(pilot, lambda: screen.presets.pointed is not None and screen.presets.pointed.ref == "kd")
