@@ -26,7 +26,8 @@ from crild_tui.launching.news import CatalogSeen, DraftExamined, StartEnded
 from crild_tui.messages import WatchRun
 from crild_tui.screens.launch_files import PresetFiles, current_folder
 from crild_tui.widgets.choosing import PresetList, WordList
-from crild_tui.widgets.form import FieldLine, Form
+from crild_tui.widgets.field_line import FieldLine
+from crild_tui.widgets.form import Form
 from crild_tui.wording import printable
 from engine.errors import CrildError, UsageError
 from engine.launch.devices import devices

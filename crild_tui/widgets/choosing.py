@@ -17,7 +17,7 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from crild_tui.launching.catalog import Entry
-from crild_tui.widgets.form import typed_early
+from crild_tui.widgets.field_line import typed_early
 from crild_tui.wording import printable
 
 GROUPS = {

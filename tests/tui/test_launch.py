@@ -21,7 +21,7 @@ from crild_tui.screens.help import HelpScreen
 from crild_tui.screens.launch import LaunchScreen
 from crild_tui.screens.live import LiveScreen
 from crild_tui.widgets.choosing import PresetList, SearchLine, WordList
-from crild_tui.widgets.form import Editor, FieldLine
+from crild_tui.widgets.field_line import Editor, FieldLine
 from engine.errors import RunError
 from engine.record.run import read_run, read_status
 from tests.cli import conftest

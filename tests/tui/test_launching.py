@@ -17,7 +17,7 @@ from crild_tui.launching.examine import examine, marked_lines, source_line
 from crild_tui.launching.fields import Field, base_text, field_at, fields_of, hint, same, toml_text
 from crild_tui.launching.saving import save, target_of
 from crild_tui.launching.telling import about, places, toml
-from crild_tui.widgets.form import fitting
+from crild_tui.widgets.field_line import fitting
 from engine.errors import UsageError
 from engine.preset.json_schema import help_texts
 from engine.preset.load import load_preset
