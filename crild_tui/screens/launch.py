@@ -1,26 +1,379 @@
-"""The Launch mode."""
+"""The Launch mode: choose presets, change what they say, start."""
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
+from rich.text import Text
+from textual import events, on, work
 from textual.app import ComposeResult
-from textual.widgets import Static
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.timer import Timer
+from textual.widgets import Button, Static
 
-from crild_tui.screens.base import ModeScreen
+from crild_tui import acts
+from crild_tui.launching import telling
+from crild_tui.launching.catalog import Entry, catalog, fingerprint, known
+from crild_tui.launching.draft import Draft, choose, command_line, request_of
+from crild_tui.launching.examine import Examined, base_of, examine, faults_of
+from crild_tui.launching.fields import Field, base_text
+from crild_tui.launching.news import CatalogSeen, DraftExamined, StartEnded
+from crild_tui.messages import WatchRun
+from crild_tui.screens.launch_files import PresetFiles, current_folder
+from crild_tui.widgets.choosing import PresetList, WordList
+from crild_tui.widgets.field_line import FieldLine
+from crild_tui.widgets.form import Form
+from crild_tui.wording import printable
+from engine.errors import CrildError, UsageError
+from engine.launch.devices import devices
+from engine.preset.schema import Preset
+from engine.record.files import cause
+from engine.record.paths import runs_dir as default_runs_dir
+
+SETTLES = 0.15
+"""Seconds without a key after which what was typed is checked."""
+EVERY = 2.0
+"""Seconds between two looks at the preset files."""
+WIDE, NARROW = 140, 60
+"""Columns from which all three panes stand side by side, and below which only one is shown."""
 
 
-class LaunchScreen(ModeScreen):
-    """Not built yet."""
+class LaunchScreen(PresetFiles):
+    """Presets at the left, the form in the middle, the resolved preset at the right or in the form's place."""
 
     MODE = "launch"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (NARROW, "-usual"), (WIDE, "-wide")]  # noqa: RUF012 - Textual's form
+    DEFAULT_CSS = """
+    LaunchScreen {
+        #command-row { height: auto; max-height: 4; background: $surface; }
+        #command { width: 1fr; height: auto; max-height: 4; padding: 0 1; text-style: bold; }
+        #start { width: auto; min-width: 12; }
+        #body { height: 1fr; }
+        #presets { width: 26; border-right: solid $primary 40%; }
+        #form { width: 1fr; padding-left: 1; }
+        #toml { width: 1fr; display: none; scrollbar-size: 1 1; overflow-x: auto; padding: 0 1; &:focus { background: $panel; } }
+        #toml-text { width: auto; }
+        #about { height: 5; border-top: solid $primary 40%; padding: 0 1; scrollbar-size-vertical: 1; }
+        #about-text { height: auto; }
+        &.-over #form { display: none; }
+        &.-over #toml { display: block; }
+        &.-wide #presets { width: 46; }
+        &.-wide #toml { display: block; border-left: solid $primary 40%; }
+        &.-wide #form { display: block; }
+        &.-wide.-aside #toml { display: none; }
+        &.-wide #about { height: 8; }
+        &.-narrow #presets { width: 1fr; border-right: none; }
+        &.-narrow.-inside #presets { display: none; }
+        &.-narrow #form, &.-narrow #toml { display: none; }
+        &.-narrow.-inside #form { display: block; }
+        &.-narrow.-inside.-over #form { display: none; }
+        &.-narrow.-inside.-over #toml { display: block; }
+        &.-narrow #about { height: 3; }
+        &.-narrow #command { max-height: 1; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "search", "Find", key_display="/", id="launch.search"),
+        Binding("f5,ctrl+r", "start", "Start", key_display="f5", id="launch.start"),
+        Binding("u", "undo", "Undo", id="launch.undo"),
+        Binding("U", "undo_all", "Undo all changes", show=False, id="launch.undo_all"),
+        Binding("v", "toml", "TOML", id="launch.toml"),
+        Binding("e", "editor", "Editor", id="launch.editor"),
+        Binding("w", "save", "Save", id="launch.save"),
+        Binding("c", "copy", "Copy the command line", show=False, id="launch.copy"),
+        Binding("left,escape", "to_list", "To the presets", show=False, id="launch.to_list"),
+        Binding("right", "to_form", "To the form", show=False, id="launch.to_form"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.here = current_folder()
+        self.draft = Draft(main="quickstart")
+        self.examined = Examined(self.draft)
+        self.entries: list[Entry] = []
+        self.starting = False
+        self._known: tuple[tuple[str, ...], Preset | None] = ((), None)  # what loaded last, though it may be broken now
+        self._devices: tuple[str, ...] = ()
+        self._seen: object = None  # the files as they were when they were read
+        self._timer: Timer | None = None
+        self._usual: Path | None = None  # where `crild run` would put runs by itself
+        self._lines: tuple[tuple[bool, str], ...] = ()  # of the resolved preset, as they are shown
+        self._shown: dict[str, tuple[Text, int]] = {}  # texts as they are shown, and their lines
+        self._newest = 0  # the line that changed last
+        self._about: Field | Entry | None = None
 
     def content(self) -> ComposeResult:
-        """Nothing yet."""
-        yield Static("launch")
+        """The command line, three panes, and what is to be said."""
+        with Horizontal(id="command-row"):
+            yield Static(id="command")
+            yield Button("Start (f5)", id="start", variant="primary", compact=True)
+        with Horizontal(id="body"):
+            yield PresetList(id="presets")
+            yield Form(id="form")
+            with VerticalScroll(id="toml"):
+                yield Static(id="toml-text")
+        with VerticalScroll(id="about", can_focus=False):
+            yield Static(id="about-text")
 
-    def show_run(self, run_dir: Path) -> None:
-        """Not built yet."""
+    @property
+    def form(self) -> Form:
+        """The middle."""
+        return self.query_one(Form)
 
-    def show_runs(self, run_dirs: tuple[Path, ...]) -> None:
-        """Not built yet."""
+    @property
+    def presets(self) -> PresetList:
+        """The left."""
+        return self.query_one(PresetList)
+
+    def on_mount(self) -> None:
+        """Begin in the list; look after the files while this mode is shown."""
+        with suppress(CrildError, OSError):
+            self._usual = default_runs_dir(None)
+        self.query_one("#presets OptionList").focus()
+        self._tell()
+        self.set_interval(EVERY, self._look_again)
+
+    def on_screen_resume(self) -> None:
+        """Files may have changed while another mode was shown."""
+        self.look()
+
+    # -- reading in threads
+
+    def _look_again(self) -> None:
+        if self.is_current:
+            self.look(since=self._seen)
+
+    @work(thread=True, exclusive=True, group="look")
+    def look(self, since: object = None, edited: str | None = None) -> None:
+        """Read the preset files again, where they are not as they were `since`, and check the draft."""
+        try:
+            seen = fingerprint(self.here)
+            if since is not None and seen == since:
+                return
+            found = catalog(self.here)
+        except OSError:  # the folder went away or may not be read: what comes with crild is still there
+            seen, found = (), known()
+        self.post_message(CatalogSeen(found, seen, self._devices or ("auto", *devices())))
+        self.examine(edited=edited)
+
+    @work(thread=True, exclusive=True, group="examine")
+    def examine(self, edited: str | None = None) -> None:
+        """Load and check the draft."""
+        draft = self.draft
+        try:
+            found = examine(draft, self.here)
+        except OSError as error:
+            found = Examined(draft, faults=telling.fault_of_system(error))
+        self.post_message(DraftExamined(found, edited))
+
+    def on_catalog_seen(self, message: CatalogSeen) -> None:
+        """Show the list."""
+        self.entries, self._seen, self._devices = message.entries, message.seen, message.devices
+        self.presets.show(self.entries, self.draft.refs)
+
+    async def on_draft_examined(self, message: DraftExamined) -> None:
+        """Show what came of the draft, unless it has changed since."""
+        if message.examined.draft != self.draft:
+            return
+        self.examined = message.examined
+        if self.examined.preset is not None:
+            self._known = (self.draft.refs, self.examined.preset)
+        await self.form.show(self.examined.views(self.draft), telling.NO_FORM)
+        self._show_toml()
+        self._tell()
+        if message.edited is not None:
+            self.crild.tell(*telling.after_editing(message.edited, self.examined))
+
+    def _show_toml(self) -> None:
+        """The resolved preset; the last good one, and that it is old, while the changes cannot be used."""
+        examined, before = self.examined, self._lines
+        self._lines = examined.lines or (before if examined.base is not None else ())
+        self._put("toml-text", telling.toml(self._lines, old=examined.now is None))
+        old = {line for differs, line in before if differs}
+        new = [at for at, (differs, line) in enumerate(self._lines) if differs and line not in old]
+        if new:
+            self._newest = new[0]
+            self._to_newest()
+
+    def _to_newest(self) -> None:
+        """Scroll to the line that changed last."""
+        self.query_one("#toml").scroll_to(y=max(self._newest - 5, 0), animate=False)
+
+    # -- choosing and changing
+
+    def change(self, draft: Draft, *, at_once: bool = True) -> None:
+        """Take another draft: show its marks and its command line now, and check it soon."""
+        chosen = draft.refs != self.draft.refs
+        self.draft = draft
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = None if at_once else self.set_timer(SETTLES, self.examine)
+        if at_once:
+            self.examine()
+        if chosen:
+            self.presets.show(self.entries, draft.refs)
+        else:
+            for line, view in zip(self.form.lines, self.examined.views(draft), strict=False):
+                line.show(view)
+        self._tell()
+
+    @on(PresetList.Chosen)
+    def _chosen(self, event: PresetList.Chosen) -> None:
+        self.change(choose(self.draft, event.entry))
+
+    @on(PresetList.Pointed)
+    def _pointed(self, event: PresetList.Pointed) -> None:
+        if self.presets.has_focus_within or self._about is None:
+            self._about = event.entry
+            self._tell()
+
+    def on_descendant_focus(self) -> None:
+        """Back in the list, tell of the preset under its cursor."""
+        if self.presets.has_focus_within and self.presets.pointed is not None:
+            self._about = self.presets.pointed
+            self._tell()
+
+    @on(Form.Pointed)
+    def _field(self, event: Form.Pointed) -> None:
+        self._about = event.field
+        self._tell()
+
+    @on(FieldLine.Changed)
+    def _changed(self, event: FieldLine.Changed) -> None:
+        draft = self.draft
+        new = draft.undone(event.key) if event.text is None else draft.edited(event.key, event.text)
+        self.change(new, at_once=event.text is None)
+
+    @on(FieldLine.Words)
+    def _words(self, event: FieldLine.Words) -> None:
+        line, preset = event.line, self.examined.preset
+        known = self._devices if line.field.key == "train.device" and self._devices else line.field.words
+        base = base_text(line.field, preset) if preset is not None else ""
+        words = list(dict.fromkeys(word for word in (*known, base) if word))
+
+        def take(word: str | None) -> None:
+            if word is not None:
+                self.change(self.draft.edited(line.field.key, word))
+
+        self.app.push_screen(WordList(f"{line.field.group}: {line.field.label}", words, line.view.text), take)
+
+    def action_undo(self) -> None:
+        """The focused field as the preset has it."""
+        line = self.form.focused_line
+        if line is None:
+            self.crild.tell("go to a field first: u sets it back; U sets back all of them")
+        else:
+            self.change(self.draft.undone(line.field.key))
+
+    def action_undo_all(self) -> None:
+        """All fields as the presets have them."""
+        self.change(replace(self.draft, edits={}))
+
+    # -- what is said
+
+    def command(self) -> str:
+        """The command line that does what is chosen."""
+        elsewhere = None if self.crild.runs_dir == self._usual else self.crild.runs_dir
+        refs, preset = self._known
+        return command_line(self.draft, preset if refs == self.draft.refs else None, elsewhere)
+
+    def _tell(self) -> None:
+        """The command line above, and the sentences below."""
+        if not self.is_mounted:
+            return
+        self._put("command", Text(f"$ {printable(self.command())}"))
+        self._put("about-text", telling.about(self._about, self.draft, self.examined, starting=self.starting))
+
+    def _put(self, name: str, text: Text) -> None:
+        """Show a text where it is another one; the screen is laid out anew only for another number of lines."""
+        widget = self.query_one(f"#{name}", Static)
+        lines = len(text.wrap(self.app.console, max(widget.content_size.width, 1)))
+        old, high = self._shown.get(name, (None, 0))
+        if text != old or text.spans != old.spans:
+            widget.update(text, layout=lines != high or name == "toml-text")
+        self._shown[name] = (text, lines)
+
+    def on_click(self, event: events.Click) -> None:
+        """A click on the command line copies it."""
+        if event.widget is not None and event.widget.id == "command":
+            self.action_copy()
+
+    def action_copy(self) -> None:
+        """Copy the command line through the terminal, and say it."""
+        command = printable(self.command())
+        self.app.copy_to_clipboard(command)
+        self.crild.tell(f"copied: {command}")
+
+    # -- moving
+
+    def action_search(self) -> None:
+        """Search in the list."""
+        self.remove_class("-inside")
+        self.presets.search()
+
+    def action_to_list(self) -> None:
+        """To the presets; a search is ended."""
+        self.remove_class("-inside")
+        self.presets.end_search(keep=True)
+
+    def action_to_form(self) -> None:
+        """To the form, or to the resolved preset in its place."""
+        self.add_class("-inside")
+        if self.has_class("-over") and not self.has_class("-wide"):
+            self.call_after_refresh(self.query_one("#toml").focus)
+            self.call_after_refresh(self._to_newest)
+        else:
+            self.call_after_refresh(self.form.focus)
+
+    def action_toml(self) -> None:
+        """Show the resolved preset in the form's place; on a wide screen hide or show it beside the form."""
+        if self.has_class("-wide"):
+            self.toggle_class("-aside")
+            return
+        self.toggle_class("-over")
+        self.add_class("-inside")
+        self.action_to_form()
+
+    # -- starting
+
+    @on(Button.Pressed, "#start")
+    def _start_pressed(self) -> None:
+        self.action_start()
+
+    def action_start(self) -> None:
+        """Make the runs, show the first in Live, and start their engines."""
+        if self.starting:
+            self.crild.tell("starting already")
+            return
+        self.starting = not self.crild.readonly  # who only reads is told so by `act`
+        self._tell()
+        self.crild.act(partial(self._start, self.draft))
+
+    def _start(self, draft: Draft) -> str:
+        """In a thread: directories first, then Live, then the engine, so that the loading is seen."""
+        try:
+            base = base_of(draft, self.here)
+            runs = acts.make(request_of(draft, base, self.crild.runs_dir))
+        except (CrildError, OSError) as error:
+            fault = error if isinstance(error, CrildError) else UsageError(cause(error))
+            self.post_message(StartEnded(fault))
+            raise UsageError(f"not started: {fault.sentence}") from error
+        self.post_message(WatchRun(runs[0]))
+        try:
+            return acts.start(runs)
+        finally:
+            self.post_message(StartEnded())
+
+    async def on_start_ended(self, message: StartEnded) -> None:
+        """Another run can be started; what was wrong stands at its fields."""
+        self.starting = False
+        if message.error is not None:
+            found = faults_of(message.error, self.examined, self.here)
+            self.examined = replace(self.examined, faults=tuple(found))
+            await self.form.show(self.examined.views(self.draft), telling.NO_FORM)
+        self._tell()

@@ -1,0 +1,1 @@
+"""What the Launch mode computes: no widgets here."""

@@ -1,0 +1,131 @@
+"""Which presets there are to choose from: those that come with crild, and the files of the current folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from engine.errors import CrildError
+from engine.preset.schema import Preset
+from engine.preset.shipped import find, folder, shipped
+from engine.preset.source import Layer, locate, read_layer
+from engine.preset.text import plain
+
+Kind = Literal["run", "method", "task", "part", "broken"]
+
+OWN_FOLDER = "presets"
+"""Folder beside the current one's own files that is looked through too."""
+MOST = 500
+"""Files of the user's that are read: more than that is no folder of presets."""
+_DEEPEST = 8  # files that extend files, followed to tell what a preset is
+_KEYS = {info.alias or name for name, info in Preset.model_fields.items()} | {"extends", "stages"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A preset of the list. "run" is complete, "method" takes a task beside it, "part" changes some keys only."""
+
+    ref: str
+    """How the command line names it."""
+    kind: Kind
+    description: str
+    path: Path
+    own: bool
+    """Whether it is a file of the user's."""
+    problem: str | None = None
+    """Why it cannot be read; such a preset can be chosen only to be mended."""
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from, in words."""
+        return f"your file {plain(self.ref)}" if self.own else "comes with crild"
+
+    def matches(self, words: str) -> bool:
+        """Whether each word occurs in its name, kind or description."""
+        text = f"{self.ref} {self.kind} {self.description}".casefold()
+        return all(word in text for word in words.casefold().split())
+
+
+def catalog(here: Path) -> list[Entry]:
+    """All presets: complete ones, methods and tasks that come with crild, then the user's by name."""
+    return [*known(), *own_entries(here)]
+
+
+def known() -> list[Entry]:
+    """The presets that come with crild."""
+    return [Entry(each.name, each.kind, each.description, each.path, own=False) for each in shipped()]
+
+
+def own_entries(here: Path) -> Iterator[Entry]:
+    """The preset files of a folder and of the folder `presets` in it; other TOML files are left out."""
+    for path in own_files(here):
+        if (entry := _entry(path, ref_of(path, here), here)) is not None:
+            yield entry
+
+
+def ref_of(path: Path, here: Path) -> str:
+    """A file as the command line names it from a folder."""
+    ref = os.path.relpath(path, here)
+    return ref if ref[:1].isalnum() else f"./{ref}"  # neither an option nor somebody's home
+
+
+def own_files(here: Path) -> list[Path]:
+    """The TOML files that may be presets of the user's."""
+    files: list[Path] = []
+    for place in (here, here / OWN_FOLDER):
+        if place.resolve() != folder().resolve():
+            files += sorted(path for path in place.glob("*.toml") if not path.name.startswith("."))
+    return files[:MOST]
+
+
+def fingerprint(here: Path) -> tuple[tuple[str, int, int], ...]:
+    """Names, sizes and times of the user's files: another one when something in them may have changed."""
+    found = []
+    for path in own_files(here):
+        try:
+            status = path.stat()
+        except OSError:
+            found.append((str(path), -1, -1))
+        else:
+            found.append((str(path), status.st_size, status.st_mtime_ns))
+    return tuple(found)
+
+
+def _entry(path: Path, ref: str, here: Path) -> Entry | None:
+    try:
+        layer = read_layer(path, plain(ref))
+    except CrildError as error:
+        return Entry(ref, "broken", "", path, own=True, problem=str(error))
+    if not layer.extends and layer.stages is None and not (layer.root.table or {}).keys() & _KEYS:
+        return None  # pyproject.toml and its like
+    description = layer.root.get("description")
+    text = str(description.value) if description is not None and isinstance(description.value, str) else ""
+    problem = str(layer.problems[0]) if layer.problems else None
+    return Entry(ref, kind_of(layer, here), text, path, own=True, problem=problem)
+
+
+def kind_of(layer: Layer, here: Path, depth: int = 0) -> Kind:
+    """What a preset file is good for, by what it sets and what it extends."""
+    if layer.is_task:
+        return "task"
+    brings = layer.root.table or {}
+    if not layer.extends:
+        return "run" if "task" in brings and "stage" in brings else "method" if "stage" in brings else "part"
+    if "task" in brings:
+        return "run"
+    kinds = [_kind_of_ref(ref, layer.folder, here, depth) for ref, _ in layer.extends]
+    if "run" in kinds or ("task" in kinds and "method" in kinds):
+        return "run"
+    return next((kind for kind in ("method", "task") if kind in kinds), "part")
+
+
+def _kind_of_ref(ref: str, folder: Path, here: Path, depth: int) -> Kind:
+    if (there := find(ref)) is not None:
+        return there.kind
+    try:
+        return kind_of(read_layer(locate(ref, folder), plain(ref)), here, depth + 1) if depth < _DEEPEST else "part"
+    except CrildError:
+        return "method"  # the fault shows when it is chosen

@@ -1,0 +1,246 @@
+"""The fields of the form: which keys of a preset people change most. What they are and mean is read from the schema."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import tomli
+
+from engine.preset import fields as schema_fields
+from engine.preset.json_schema import help_texts
+from engine.preset.schema import Consistency, Preset, Record
+from engine.preset.text import listed, shown
+
+SEEDS, NAME = "seeds", "name"
+"""Fields that are options of `crild run` and no keys of a preset."""
+OFF = "off"
+"""Stands in the field of a table that is switched off."""
+NAMES_OFF = (OFF, "false", "none", "")
+
+MOST_STAGES = 20
+"""Stages that the form shows; a preset with more is edited as text."""
+
+_RUN = ("train.device", "train.precision", "baseline.enabled")
+_HEAD = {
+    "task": ("task.name", "task.source", "task.examples", "task.label_noise"),
+    "teacher": ("teacher.model", "teacher.finetune.epochs"),
+    "student": ("student.layers", "student.init", "student.keep"),
+    "train": ("train.epochs", "train.batch_size", "train.learning_rate"),
+}
+_STAGE = (
+    "epochs", "objectives", "layer_map", "mixup.alpha", "consistency.weight", "consistency.ramp", "consistency.target",
+    "consistency.decay", "temperature", "batch_size", "learning_rate",
+)  # fmt: skip
+_SWITCHES = {"finetune": "epochs", "mixup": "alpha", "consistency": "weight"}
+"""Tables that `false` takes away, and the key of each whose field says "off" then."""
+_QUOTED = re.compile(r'"([a-z][a-z0-9:]*)"')
+
+
+@dataclass(frozen=True)
+class Field:
+    """A line of the form: one key, in the words of the schema."""
+
+    key: str
+    label: str
+    group: str
+    help: str
+    expected: str
+    """What is right there, in words; "" where the help says it."""
+    words: tuple[str, ...] = ()
+    """What can be picked from a list."""
+    closed: bool = False
+    """Whether nothing else is right."""
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The key's parts."""
+        return tuple(self.key.split("."))
+
+    @property
+    def switch(self) -> str | None:
+        """The table that this field can switch off, as a dotted key."""
+        *table, key = self.path
+        return ".".join(table) if table and _SWITCHES.get(table[-1]) == key else None
+
+    @property
+    def depends_on(self) -> str | None:
+        """The field that can switch off the table that this one is in."""
+        *table, key = self.path
+        switch = _SWITCHES.get(table[-1]) if table else None
+        return ".".join([*table, switch]) if switch is not None and switch != key else None
+
+
+def fields_of(preset: Preset) -> list[Field]:
+    """The form of a preset, in the order in which it is read: the run, then the preset from top to bottom."""
+    fields = [option(SEEDS), option(NAME), *(field(key, "run") for key in _RUN)]
+    for group, keys in _HEAD.items():
+        fields += [field(key, group) for key in keys]
+    for stage in preset.stage[:MOST_STAGES]:
+        fields += [field(f"stage.{stage.name}.{key}", f"stage {stage.name}") for key in _STAGE]
+    return fields
+
+
+@cache
+def option(name: str) -> Field:
+    """A field for an option of `crild run`, with the help of the command line."""
+    from typing import get_type_hints
+
+    from crild_tui.cli.starting import run
+
+    hint = get_type_hints(run, include_extras=True)[name]
+    return Field(name, name, "run", str(hint.__metadata__[0].help), "")
+
+
+@cache
+def field(key: str, group: str) -> Field:
+    """A field for a key of the schema."""
+    *table, last = key.split(".")
+    path = (*table, last)
+    help_text = next(
+        text for record in schema_fields.tables(tuple(table)) if (text := help_texts().get(f"{record.__name__}.{last}"))
+    )
+    expected = schema_fields.expected(path)
+    words = ("true", "false") if expected == "true or false" else schema_fields.words_at(path)
+    closed = bool(words) and expected in ("true or false", listed(map(shown, words)))
+    if not words and schema_fields.takes_text(path):
+        words = tuple(dict.fromkeys(_QUOTED.findall(f"{help_text} {expected}")))  # words among other texts
+    made = Field(key, _label(path), group, help_text, expected, words, closed)
+    if made.switch is not None:
+        return Field(key, _label(path), group, help_text, f'{expected}, or "{OFF}"', (OFF,))
+    return made
+
+
+def _label(path: tuple[str, ...]) -> str:
+    own = path[2:] if path[0] == "stage" else path[1:]
+    if path == ("baseline", "enabled"):
+        own = path[:1]
+    return " ".join(own).replace("_", " ")
+
+
+def base_text(field: Field, preset: Preset) -> str:
+    """What a preset says under a field, as the form and `--set` write it; "" for what is left open."""
+    if field.key == SEEDS:
+        return str(preset.seed)
+    if field.key == NAME:
+        return ""
+    value, off = _value(preset, field.path)
+    return OFF if off and field.switch is not None else toml_text(value)
+
+
+def is_off(field: Field, preset: Preset, edits: Mapping[str, str]) -> bool:
+    """Whether the table that a field is in is switched off, so that the field means nothing."""
+    owner = field.depends_on
+    if owner is None:
+        return False
+    if owner in edits:
+        return edits[owner].strip().lower() in NAMES_OFF
+    return _value(preset, field.path)[1]
+
+
+def hint(field: Field, preset: Preset) -> str:
+    """What counts where a field is left open: the value of [train], or that there is none."""
+    if field.key == NAME:
+        return "task, method, time"
+    path = field.path
+    if path[0] == "stage" and len(path) == 3:
+        stage = next(stage for stage in preset.stage if stage.name == path[1])
+        if path[2] == "epochs" and stage.steps is not None:
+            return f"{stage.steps} steps instead"
+        if path[2] in type(preset.train).model_fields:
+            return f"{toml_text(getattr(preset.train, path[2]))}, from train"
+    return {"layers": "half of the teacher's", "examples": "all"}.get(path[-1], "left open")
+
+
+def _value(preset: Preset, path: tuple[str, ...]) -> tuple[Any, bool]:
+    """The value under a path, and whether it lies in a table that is switched off (then its default, or None)."""
+    value: Any = preset
+    rest = list(path)
+    if path[0] == "stage":
+        value = next(stage for stage in preset.stage if stage.name == path[1])
+        rest = list(path[2:])
+    for part in rest:
+        if not isinstance(value, Record):  # false, or None, where a table could be
+            return (getattr(Consistency(), part, None) if path[-2] == "consistency" else None), True
+        value = getattr(value, part)
+    return value, False
+
+
+def toml_text(value: object) -> str:
+    """A value as a person types it after `--set key=`: texts without quotes, whole numbers without a point."""
+    return value if isinstance(value, str) else inline(value) if value is not None else ""
+
+
+def inline(value: object) -> str:
+    """A value as TOML writes it on one line, whole numbers without a point."""
+    import tomlkit
+
+    if isinstance(value, Record):
+        value = value.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{key} = {inline(item)}" for key, item in value.items()) + " }" if value else "{}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(inline, value)) + "]"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(value) if isinstance(value, bool) else f"{value:.0f}"
+    return tomlkit.item(value).as_string()
+
+
+def same(field: Field, text: str, other: str) -> bool:
+    """Whether two texts of a field mean the same: `20` and `20.0`, `{a=1}` and `{ a = 1.0 }`."""
+    text, other = text.strip(), other.strip()
+    if text == other:
+        return True
+    if field.switch is not None and other == OFF:
+        return text.lower() in NAMES_OFF
+    if field.group == "run" and field.key in (SEEDS, NAME):
+        return False
+    return not schema_fields.takes_text(field.path) and _equal(_parsed(text), _parsed(other))
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return tomli.loads(f"value = {text}")["value"]
+    except (ValueError, RecursionError, KeyError):
+        return text
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Equality without 1 == true, and with 1 == 1.0."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    return bool(one == other)
+
+
+def set_item(field: Field, text: str, base: str) -> str | None:
+    """The `--set` item that a field's text stands for; None where it says what the preset says."""
+    text = text.strip()
+    if same(field, text, base):
+        return None
+    if field.switch is not None and text.lower() in NAMES_OFF:
+        return f"{field.switch}=false"
+    if not text:
+        return f"{field.key}=false" if schema_fields.takes_false_back(field.path) else None
+    return f"{field.key}={text}"
+
+
+def field_at(fields: Mapping[str, Field], key: str) -> Field | None:
+    """The field that a problem's key belongs to: its own, that of the table around it, or the first in its table."""
+    parts = key.split(".")
+    for length in range(len(parts), 0, -1):
+        if (found := fields.get(".".join(parts[:length]))) is not None:
+            return found
+    return next(_inside(fields, key), None)
+
+
+def _inside(fields: Mapping[str, Field], key: str) -> Iterator[Field]:
+    if key.count(".") == 0 or (key.startswith("stage.") and key.count(".") == 1):
+        return  # of a whole table or stage: no single field is to blame
+    yield from (field for name, field in fields.items() if name.startswith(f"{key}."))

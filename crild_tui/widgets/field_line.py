@@ -1,0 +1,257 @@
+"""A line of the form of the Launch mode, edited in its place."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.cells import cell_len
+from rich.style import Style
+from rich.text import Text
+from textual import events, on
+from textual.app import RenderResult
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.suggester import SuggestFromList
+from textual.widget import Widget
+from textual.widgets import Input
+
+from crild_tui.launching.examine import FieldView
+from crild_tui.launching.fields import Field
+from crild_tui.wording import printable
+
+LABEL = 22
+"""Cells of a field's name, with the mark before it."""
+CHANGED = "*"
+"""Stands before a field that differs from the preset."""
+_LEAST_VALUE = 10  # cells that a value keeps where the form is narrow
+
+
+class Editor(Input):
+    """The text of a field while it is edited. Enter, Tab, Up and Down keep it, Escape brings the old one back."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "leave(True)", "Keep", key_display="enter"),
+        Binding("escape", "leave(False)", "Give up", key_display="esc"),
+        Binding("down,tab", "leave(True, 1)", "Keep, next field", show=False),
+        Binding("up,shift+tab", "leave(True, -1)", "Keep, field before", show=False),
+    ]
+
+    def action_leave(self, keep: bool, step: int = 0) -> None:
+        """End the editing."""
+        line = self.parent
+        assert isinstance(line, FieldLine)
+        line.end(keep=keep, step=step)
+
+
+class FieldLine(Widget):
+    """A field: its mark, name and value on one line, and what is wrong with it below."""
+
+    DEFAULT_CSS = """
+    FieldLine {
+        height: 1; background: $background; color: $foreground;
+        &.-current { background: $primary 25%; }
+        &:hover { background: $primary 15%; }
+        & > Editor { height: 1; border: none; padding: 0; background: $surface; }
+        & > .fieldline--error { color: $error; }
+        & > .fieldline--dim { color: $foreground 60%; }
+        & > .fieldline--changed { color: $accent; text-style: bold; }
+    }
+    """
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"fieldline--error", "fieldline--dim", "fieldline--changed"}
+
+    class Changed(Message):
+        """The text of a field changed, maybe in the middle of a word."""
+
+        def __init__(self, key: str, text: str | None) -> None:
+            super().__init__()
+            self.key, self.text = key, text
+            """None: as the preset has it."""
+
+    class Words(Message):
+        """What can stand in a field should be listed."""
+
+        def __init__(self, line: FieldLine) -> None:
+            super().__init__()
+            self.line = line
+
+    class Move(Message):
+        """Another field should have the focus."""
+
+        def __init__(self, line: FieldLine, step: int) -> None:
+            super().__init__()
+            self.line, self.step = line, step
+
+    def __init__(self, view: FieldView) -> None:
+        super().__init__()
+        self.view = view
+        self.current = False
+        """Whether the form's cursor is on it, and the form has the focus."""
+        self._before: str | None = None  # the change that editing began with
+        self._sent: str | None = None  # what was told last; None while nothing is edited
+
+    @property
+    def field(self) -> Field:
+        """What the line shows."""
+        return self.view.field
+
+    @property
+    def editing(self) -> bool:
+        """Whether its text is being typed."""
+        return self._sent is not None
+
+    def show(self, view: FieldView) -> None:
+        """Show another state of the same field."""
+        if view != self.view:
+            if view.field.key != self.field.key:
+                self._close_unkept()
+            self.view = view
+            self._fit()
+            self.refresh()
+
+    def render(self) -> RenderResult:
+        """The line, and the sentences below it."""
+        view, text = self.view, Text(no_wrap=True, overflow="ellipsis", end="")
+        name = Style(bold=view.changed, reverse=self.current)
+        width = self._label_width()
+        text.append(f"{CHANGED if view.changed else ' '} ", self.get_component_rich_style("fieldline--changed"))
+        text.append(view.field.label[: width - 3], name)
+        text.append(" " * max(width - text.cell_len, 1))
+        dim = self.get_component_rich_style("fieldline--dim", partial=True)
+        if view.off:
+            text.append("(off)", dim)
+        elif view.text.strip():
+            look = self.get_component_rich_style("fieldline--changed", partial=True) if view.changed else Style()
+            text.append(printable(view.text).replace("\n", " "), look)
+            if view.field.closed:
+                text.append(" ▾", dim)
+        else:
+            text.append(f"({printable(view.hint)})" if view.hint else "", dim)
+        for line in self._told():
+            text.append("\n")
+            text.append(line, self.get_component_rich_style("fieldline--error", partial=True))
+        return text
+
+    def _label_width(self) -> int:
+        return max(min(LABEL, self.size.width - _LEAST_VALUE), 8)
+
+    def _told(self) -> list[str]:
+        """What is wrong, wrapped to the width."""
+        lines = []
+        for sentence in self.view.faults:
+            rest = f"  ! {printable(sentence)}"
+            while rest:
+                taken = fitting(rest, max(self.size.width, 20))
+                lines.append(taken)
+                rest = f"    {rest[len(taken) :].lstrip()}" if rest[len(taken) :].strip() else ""
+        return lines
+
+    def _fit(self) -> None:
+        self.styles.height = 1 + len(self._told())
+        if self.current:
+            self.call_after_refresh(self.scroll_visible, animate=False)
+
+    def on_resize(self) -> None:
+        """The sentences wrap differently."""
+        self._fit()
+        for editor in self.query(Editor):
+            editor.styles.margin = (0, 0, 0, self._label_width())
+
+    def set_current(self, current: bool) -> None:
+        """Look as the line that keys act on, or as the others."""
+        if current != self.current:
+            self.current = current
+            self.set_class(current, "-current")
+            self.refresh()
+
+    def on_click(self, event: events.Click) -> None:
+        """A click edits, or lists the words of a closed field."""
+        if not self.editing:
+            event.stop()
+            self._report(self.Move(self, 0))
+            self.edit()
+
+    # -- editing
+
+    def edit(self) -> None:
+        """Type in the field; where only some words are right, list them."""
+        if self.view.off:
+            self.app.bell()
+        elif self.field.closed:
+            self.list_words()
+        elif not self.editing:
+            self._before = self.view.text if self.view.changed else None
+            self._sent = self.view.text
+            words = self.field.words
+            editor = Editor(self.view.text, compact=True, suggester=SuggestFromList(words) if words else None)
+            editor.styles.margin = (0, 0, 0, self._label_width())
+            self.mount(editor)
+            editor.focus()
+
+    def list_words(self) -> None:
+        """List the words that can stand here; type where there are none."""
+        if self.view.off:
+            self.app.bell()
+        elif self.field.words:
+            self._report(self.Words(self))
+        else:
+            self.edit()
+
+    @on(Input.Changed)
+    def _typed(self, event: Input.Changed) -> None:
+        event.stop()
+        if self.editing:
+            self._send(event.value)
+
+    @on(Input.Blurred)
+    def _left(self, event: Input.Blurred) -> None:
+        event.stop()
+        self._close(event.value)
+
+    def _report(self, message: Message) -> None:
+        """Tell the form: a message that the form itself caused would not rise above it from here."""
+        assert isinstance(self.parent, Widget)
+        self.parent.post_message(message)
+
+    def _send(self, text: str) -> None:
+        if text != self._sent:
+            self._sent = text
+            self._report(self.Changed(self.field.key, text))
+
+    def end(self, *, keep: bool, step: int = 0) -> None:
+        """End the editing; keep what was typed, or bring back what was there."""
+        editor = self.query_one(Editor)
+        if not keep and self.editing:
+            self._sent = None
+            self._report(self.Changed(self.field.key, self._before))
+        self._report(self.Move(self, step))
+        self._close(editor.value)
+
+    def _close_unkept(self) -> None:
+        """Take the editor away: its field is not here any more."""
+        self._sent = None
+        for editor in self.query(Editor):
+            editor.remove()
+
+    def _close(self, text: str) -> None:
+        """Take the editor away; what it told last may still be on its way, so its text is told here."""
+        if self.editing:
+            self._send(text)
+        self._close_unkept()
+
+
+def typed_early(line: Input, character: str) -> None:
+    """Put a character into a line that has not the focus yet; the first replaces what is there, as a selection."""
+    line.value = character if line.select_on_focus else line.value + character
+    line.select_on_focus = False
+    line.cursor_position = len(line.value)
+
+
+def fitting(text: str, width: int) -> str:
+    """The beginning of a text that fits into so many cells, cut at a space where there is one."""
+    if cell_len(text) <= width:
+        return text
+    end = len(text)
+    while cell_len(text[:end]) > width:
+        end -= 1
+    space = text.rfind(" ", width // 2, end + 1)
+    return text[: space if space > 0 else max(end, 1)]

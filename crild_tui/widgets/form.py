@@ -1,0 +1,196 @@
+"""The form of the Launch mode: a line for each field, and a cursor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.text import Text
+from textual import events, on
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.message import Message
+from textual.widgets import Static
+
+from crild_tui.launching.examine import FieldView
+from crild_tui.launching.fields import Field
+from crild_tui.widgets.field_line import Editor, FieldLine, typed_early
+
+
+class Title(Static):
+    """The name of a table, above its fields."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(Text(f"── {name}"))
+        self._name_shown = name
+
+    def show(self, name: str) -> None:
+        """Show another name."""
+        if name != self._name_shown:
+            self._name_shown = name
+            self.update(Text(f"── {name}"))
+
+
+class Form(VerticalScroll, can_focus=True):
+    """All fields, under the names of their tables, with a cursor.
+
+    The form has the focus and not its lines: a focus that moves costs tens of milliseconds each time.
+    """
+
+    DEFAULT_CSS = """
+    Form { background: $background; padding: 0 1 0 0; scrollbar-size-vertical: 1;
+        & > Title { height: 1; color: $primary; text-style: bold; }
+        &.-empty > Title { color: $foreground 60%; text-style: none; padding: 1 2; height: auto; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "edit", "Edit", key_display="enter", id="launch.edit"),
+        Binding("space", "words", "List what can be there", show=False, id="launch.words"),
+        Binding("down,j", "move(1)", "Next field", show=False, id="launch.next_field"),
+        Binding("up,k", "move(-1)", "Field before", show=False, id="launch.previous_field"),
+        Binding("pagedown", "move(10)", "Ten fields on", show=False, id="launch.fields_down"),
+        Binding("pageup", "move(-10)", "Ten fields back", show=False, id="launch.fields_up"),
+        Binding("home", "move(-1000)", "First field", show=False, id="launch.first_field"),
+        Binding("end", "move(1000)", "Last field", show=False, id="launch.last_field"),
+    ]
+
+    class Pointed(Message):
+        """The cursor is on a field."""
+
+        def __init__(self, field: Field) -> None:
+            super().__init__()
+            self.field = field
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._key: str | None = None  # of the field under the cursor
+        self._at = 0  # its place, for when the field is gone
+
+    @property
+    def lines(self) -> list[FieldLine]:
+        """The lines from top to bottom."""
+        return list(self.query_children(FieldLine))
+
+    def line(self, key: str) -> FieldLine | None:
+        """The line of a field."""
+        return next((line for line in self.lines if line.field.key == key), None)
+
+    @property
+    def pointed(self) -> FieldLine | None:
+        """The line under the cursor, whether the form has the focus or not."""
+        lines = self.lines
+        found = self.line(self._key) if self._key is not None else None
+        return found or (lines[min(self._at, len(lines) - 1)] if lines else None)
+
+    @property
+    def focused_line(self) -> FieldLine | None:
+        """The line that keys act on; None while the form has not the focus."""
+        return self.pointed if self.has_focus or self.has_focus_within else None
+
+    async def show(self, views: Sequence[FieldView], nothing: str = "") -> None:
+        """Show these fields; `nothing` is said where there are none. The focus stays on its field."""
+        rows: list[str | FieldView] = []
+        group = None
+        for view in views:
+            if view.field.group != group:
+                group = view.field.group
+                rows.append(group)
+            rows.append(view)
+        rows = rows or [nothing]
+        self.set_class(not views, "-empty")
+        await self._fill(rows)
+        if self.focused_line is not None and self._key != self.focused_line.field.key:
+            self.go(self.focused_line)
+        self._mark()
+
+    async def _fill(self, rows: Sequence[str | FieldView]) -> None:
+        """Show the rows in the widgets that are there, as far as they are of the right kind, and make the others."""
+        same = 0
+        for widget, row in zip(self.children, rows, strict=False):
+            if isinstance(widget, FieldLine) and isinstance(row, FieldView):
+                widget.show(row)
+            elif not isinstance(widget, Title) or not isinstance(row, str):
+                break
+            else:
+                widget.show(row)
+            same += 1
+        with self.app.batch_update():
+            if len(self.children) > same:
+                await self.remove_children(self.children[same:])
+            if len(rows) > same:
+                await self.mount_all(Title(row) if isinstance(row, str) else FieldLine(row) for row in rows[same:])
+
+    def _mark(self) -> None:
+        """Show where the cursor is."""
+        there = self.focused_line
+        for line in self.lines:
+            line.set_current(line is there)
+
+    def on_focus(self) -> None:
+        """Tell which field the cursor is on."""
+        if (line := self.pointed) is not None:
+            self.go(line)
+
+    def on_descendant_blur(self) -> None:
+        """Nothing is typed any more."""
+        self._mark()
+
+    def on_blur(self) -> None:
+        """The cursor rests."""
+        self.call_after_refresh(self._mark)  # unless a field's editor has the focus then
+
+    async def on_key(self, event: events.Key) -> None:
+        """Keys in the order in which they come: over a slow line they arrive together, also those that are typed.
+
+        Textual would look for what a key means only when it has bubbled up, and Enter opens an editor in between.
+        """
+        line = self.pointed
+        if line is None or not self.has_focus:
+            return
+        if not line.editing:
+            active = self.screen.active_bindings.get(event.key)
+            ours = active is not None and active.node in (self, self.screen)
+            if active is not None and ours and await self.app.run_action(active.binding.action, active.node):
+                event.stop()
+        elif event.key == "enter":
+            event.stop()
+            line.end(keep=True)
+        elif event.is_printable and event.character:
+            event.stop()  # else it would be a command
+            typed_early(line.query_one(Editor), event.character)
+
+    def go(self, line: FieldLine, step: int = 0) -> None:
+        """Put the cursor on a line, or some lines from it."""
+        lines = self.lines
+        if line not in lines:
+            return
+        self._at = min(max(lines.index(line) + step, 0), len(lines) - 1)
+        there = lines[self._at]
+        self._key = there.field.key
+        self.scroll_to_widget(there, animate=False)
+        if self._at == 0:
+            self.scroll_home(animate=False)  # the name of the first group too
+        self._mark()
+        self.post_message(self.Pointed(there.field))
+
+    @on(FieldLine.Move)
+    def _moved(self, event: FieldLine.Move) -> None:
+        event.stop()
+        self.go(event.line, event.step)
+        if not event.line.editing:
+            self.focus(scroll_visible=False)
+
+    def action_move(self, step: int) -> None:
+        """Put the cursor on another field."""
+        if (there := self.pointed) is not None:
+            self.go(there, step)
+
+    def action_edit(self) -> None:
+        """Edit the field under the cursor."""
+        if (there := self.pointed) is not None:
+            there.edit()
+
+    def action_words(self) -> None:
+        """List the words that can stand in the field under the cursor."""
+        if (there := self.pointed) is not None:
+            there.list_words()
