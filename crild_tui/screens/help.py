@@ -45,7 +45,7 @@ class HelpScreen(ModalScreen[None]):
         for name in sorted(groups, key=lambda title: (title in TITLES.values(), title == "Widget", title)):
             text.append(f"{name}\n", "bold")
             for identity, (keys, description) in groups[name].items():
-                text.append(f"  {' '.join(dict.fromkeys(keys)):<18} {description:<34}", "")
+                text.append(f"  {' '.join(dict.fromkeys(keys)):<14} {description:<36}", "")
                 text.append(f"{identity}\n" if "." in identity else "\n", "dim")
             text.append("\n")
         text.rstrip()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from textual.geometry import Offset
 from textual.pilot import Pilot
+from textual.widgets import Static
 
 from crild_tui import theme
 from crild_tui.app import READONLY, CrildApp
@@ -68,7 +69,7 @@ def test_help_lists_the_keys_with_their_ids(tmp_path: Path) -> None:
     async def steps(app: CrildApp, pilot: Pilot[None]) -> None:
         await pilot.press("f4", "question_mark")
         assert isinstance(app.screen, HelpScreen)
-        text = shown(app)
+        text = str(app.screen.query_one("#keys", Static).render())
         for words in ("Everywhere", "app.quit", "Modes", "mode.live"):
             assert words in text
         await pilot.press("escape")

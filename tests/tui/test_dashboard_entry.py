@@ -110,8 +110,8 @@ def test_without_arguments_in_a_terminal_there_is_the_dashboard(session: Callabl
     assert "\x1b[?25h" in terminal.raw
 
 
-def test_the_folder_and_reading_only_are_options(session: Callable[..., Session], tmp_path: Path) -> None:
-    terminal = session("--runs-dir", str(tmp_path / "others"), "--readonly")
+def test_the_folder_and_reading_only_are_options(session: Callable[..., Session], short_path: Path) -> None:
+    terminal = session("--runs-dir", str(short_path / "others"), "--readonly")
     terminal.wait_for_dashboard()
     terminal.press(b"2")
     terminal.wait_for("There is no run to watch yet")

@@ -29,9 +29,9 @@ Runs = Callable[..., Path]
 
 
 @pytest.fixture
-def runs(tmp_path: Path) -> Path:
+def runs(short_path: Path) -> Path:
     """A folder with three runs; the newest is `kd-s3`."""
-    folder = tmp_path / "runs"
+    folder = short_path / "runs"
     for place, (name, seed, state, last) in enumerate(
         (("crild", 1, "finished", 0.66), ("crild", 2, "failed", 0.64), ("kd", 3, "stopped", 0.65))
     ):
