@@ -187,7 +187,7 @@ class CrildApp(App[None]):
     def _act(self, what: Callable[[], str], then: Callable[[], None] | None) -> None:
         try:
             sentence = what()
-        except CrildError as error:
+        except (CrildError, OSError) as error:  # a disk that fails is no fault of the dashboard's
             self.call_from_thread(self.tell, str(error), "error")
             return
         self.call_from_thread(self.tell, sentence)

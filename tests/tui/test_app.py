@@ -123,14 +123,16 @@ def test_an_action_shows_its_sentence_or_its_error(tmp_path: Path) -> None:
         await pilot.pause()
         assert done == ["then"]
 
-        def fails() -> str:
-            raise RunError("it \x1b[31mwent wrong")
+        for error in (RunError("it \x1b[31mwent wrong"), OSError(5, "Input/output error")):
 
-        app.act(fails, lambda: done.append("never"))
-        await app.workers.wait_for_complete()
-        await pilot.pause()
+            def fails(error: Exception = error) -> str:
+                raise error
+
+            app.act(fails, lambda: done.append("never"))
+            await app.workers.wait_for_complete()
+            await pilot.pause()
         texts = [notification.message for notification in app._notifications]
-        assert texts == ["it [b]went[/b] well", "it \\x1b[31mwent wrong"]
+        assert texts == ["it [b]went[/b] well", "it \\x1b[31mwent wrong", "[Errno 5] Input/output error"]
         assert done == ["then"]
 
     drive(CrildApp(tmp_path), steps)
