@@ -95,7 +95,7 @@ def crild(
 
     \b
     crild                            the dashboard: choose, start, watch, compare
-    crild run quickstart             the embedded example: a few minutes, no network
+    crild run quickstart             the embedded example: two minutes, no network
     crild run crild rte              a method and a task make a run
     crild presets list               what can be run
     crild runs                       what was run
