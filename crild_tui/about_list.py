@@ -34,7 +34,7 @@ def page_instead(runs: RunsSnapshot, found: Arranged) -> Text | None:
         ("1", "bold"), "  choose a preset and start a run\n\n",
         "or in a shell:\n",
         ("   crild run quickstart\n\n", "bold"),
-        ("It trains a small teacher and distils a student in a few minutes on a CPU, and shows up here by itself.\n"
+        ("It trains a small teacher and distils a student in about two minutes on a CPU, and shows up here by itself.\n"
          "Runs that lie elsewhere: crild --runs-dir FOLDER.", "dim"),
     )  # fmt: skip
 

@@ -156,7 +156,7 @@ def how_to_start(runs_dir: Path, keys: Keys) -> Group:
         Text(f"Press {keys['mode.launch']} to choose a preset and start one,"),
         Text("or in a shell:"),
         Text(),
-        Text("    crild run quickstart    an embedded example, a few minutes", "bold"),
+        Text("    crild run quickstart    an embedded example, two minutes", "bold"),
         Text("    crild run crild rte     a method and a task make a run", "bold"),
         Text(),
         Text(f"Runs are looked for in {shown}", "dim"),
