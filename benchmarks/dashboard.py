@@ -195,10 +195,6 @@ def measured(what: Callable[[Path], list[Figure]], folder: Path, repeats: int) -
     ]
 
 
-# -- the screen: first paint, key latency, bytes a second, memory after an hour, quitting. Its functions go here, each
-# -- returns a list of Figure, and `main` puts them behind the others.
-
-
 def main() -> int:
     """Measure and print; returns the exit code."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
