@@ -6,7 +6,6 @@ a thread.
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,9 +14,6 @@ from crild_tui import wording
 from crild_tui.making import Request, create_all, load_all, unmake
 from crild_tui.resuming import prepare
 from engine.errors import CrildError, RunError, UsageError
-
-TRASH = ".trash"
-"""Folder under the runs directory that takes deleted runs."""
 
 
 def make(request: Request) -> list[Path]:
@@ -77,6 +73,7 @@ def trash(run_dir: Path) -> str:
     """Move a run to the trash folder beside it. Raises RunError while an engine works on it, or when it cannot move."""
     from engine.record.files import cause
     from engine.record.lock import RunLock
+    from engine.record.paths import TRASH
     from engine.record.run import is_run, read_run
 
     if not is_run(run_dir):
@@ -95,17 +92,4 @@ def trash(run_dir: Path) -> str:
             run_dir.rename(target)
     except OSError as error:
         raise RunError(f"the run cannot be moved to the trash: {cause(error)}", file=str(run_dir)) from error
-    return f"{run_dir.name} is in {target}"
-
-
-def empty_trash(runs_dir: Path) -> str:
-    """Delete what lies in the trash folder. Raises RunError when the system refuses."""
-    from engine.record.files import cause
-
-    try:
-        shutil.rmtree(runs_dir / TRASH)
-    except FileNotFoundError:
-        return "the trash is empty"
-    except OSError as error:
-        raise RunError(f"the trash cannot be emptied: {cause(error)}") from error
-    return "the trash was emptied"
+    return f"{run_dir.name} is in {target}; crild prune deletes it for good"

@@ -86,12 +86,15 @@ def prune_runs(
 def _prunable(
     runs_dir: Path, refs: Sequence[str], *, unfinished: bool, teachers: bool
 ) -> tuple[list[RunEntry], list[Spare]]:
+    from engine.record.paths import TRASH
     from engine.record.run import find_run, leftovers, list_runs, read_run, size_of
 
     entries = [read_run(find_run(ref, runs_dir)) for ref in refs] if refs else list_runs(runs_dir)
     found = [spare for entry in entries for spare in spares(entry, unfinished=unfinished, teachers=teachers)]
     if not refs:
         found += [Spare(None, "left behind", path, size_of(path)) for path in leftovers(runs_dir)]
+        if (trash := runs_dir / TRASH).is_dir():
+            found += [Spare(None, "in the trash", path, size_of(path)) for path in sorted(trash.iterdir())]
     return entries, found
 
 

@@ -12,6 +12,7 @@ from crild_tui import acts, listing
 from crild_tui.annotating import note_in_field, write_note, write_tags
 from crild_tui.screens.base import ModeScreen
 from crild_tui.screens.dialogs import Ask, Confirm
+from engine.record.paths import TRASH
 from engine.record.run import RunEntry
 
 WORKING = ("running", "stopping", "stalled", "queued")
@@ -55,7 +56,7 @@ class ActingScreen(ModeScreen):
         if entry is not None and entry.state in WORKING:
             self.crild.tell(f"{entry.id} is {entry.state}: stop it first", "warning")
             return
-        self._sure(f"Move {{}} to the folder {acts.TRASH} beside it?", "Move", acts.trash)
+        self._sure(f"Move {{}} to the folder {TRASH} beside it?", "Move", acts.trash)
 
     def _sure(self, question: str, yes: str, act: Callable[[Path], str]) -> None:
         entry = self.selected

@@ -18,6 +18,8 @@ CHECKPOINTS = "checkpoints"
 PREDICTIONS = "predictions"
 TEACHER = "teacher"
 STUDENT = "student"
+TRASH = ".trash"
+"""Folder inside a runs directory that takes the runs that the dashboard deletes."""
 QUEUES = ".queue"
 """Folder of queue records inside a runs directory."""
 

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from crild_tui import acts
 from engine.record.annotations import read_annotations
 from engine.record.lock import RunLock
+from engine.record.paths import TRASH
 from tests.cli.conftest import Call
 from tests.cli.samples import make_run
 
@@ -157,3 +159,11 @@ def test_cache_clear_of_an_unknown_kind_names_those_there_are(crild: Call, cache
 
 def test_an_empty_cache_says_so(crild: Call) -> None:
     assert "empty" in crild("cache").err
+
+
+def test_prune_empties_the_trash_of_the_dashboard(crild: Call, runs_dir: Path) -> None:
+    run_dir = make_run(runs_dir)
+    acts.trash(run_dir)
+    assert not run_dir.exists()
+    assert "in the trash" in crild("prune", "--yes").out
+    assert list((runs_dir / TRASH).iterdir()) == []
