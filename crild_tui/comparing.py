@@ -120,7 +120,7 @@ def difference_lines(finals: Sequence[Final], numbers: Sequence[int], *, dark: b
     if not rows:
         return [Line(Text("Their presets are the same.", "dim"))]
     table = [[_value(value) for value in row.values] for row in rows]
-    key = max(cells(one_line(row.key)) for row in rows)
+    key = max(cells("setting"), *(cells(one_line(row.key)) for row in rows))
     widths = [max(cells(line[place]) for line in table) for place in range(len(readable))]
     heading = Text(f"  {fitted('setting', key)}", "bold")
     for (_, number), width in zip(readable, widths, strict=True):
