@@ -50,5 +50,5 @@ def summary(runs: RunsSnapshot, found: Arranged, kept: Kept, where: RunFilter, w
     words += ["following the newest"] if following else []
     text = Text("  ".join(words), no_wrap=True, overflow="ellipsis")
     if width >= ROOMY and runs.entries:
-        text.append(f"   in {one_line(str(runs.runs_dir))}", "dim")
+        text.append(f"   in {one_line(str(runs.runs_dir))}")
     return text

@@ -197,6 +197,7 @@ class CrildApp(App[None]):
     def tell(self, sentence: str, level: str = "information") -> None:
         """Show a sentence for some seconds: as text, whatever is in it."""
         severity: Any = level
+        self.clear_notifications()  # one at a time: a pile of them hides what one looks at
         self.notify(printable(sentence), severity=severity, markup=False, timeout=8 if level == "error" else 4)
 
     # -- faults of its own

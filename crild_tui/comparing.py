@@ -10,7 +10,7 @@ from rich.style import Style
 from rich.text import Text
 
 from crild_tui import theme, wording
-from crild_tui.listing import cells, fitted, one_line
+from crild_tui.listing import cells, fitted, fitted_ends, one_line
 from crild_tui.widgets.rows import Line
 from engine.preset.text import shown
 from engine.report.compare import ABSENT, differences
@@ -70,7 +70,7 @@ def sheet_lines(sheet: Sheet, finals: Sequence[Final], numbers: Sequence[int], *
         text = Text("  ")
         text.append_text(Text(" ") if row.place is None else mark(numbers[row.place], dark=dark))
         style = {"mean": "bold", "model": "dim"}.get(row.kind, "")
-        text.append(f" {fitted(_name(row), name)} ", style)
+        text.append(f" {fitted_ends(_name(row), name)} ", style)
         text.append(f"{'' if row.seed is None else row.seed:>4}  ")
         if state:
             text.append(f"{_state(row):<{state}}  ", "dim")

@@ -124,7 +124,7 @@ def _state(key: str, value: str) -> Test:  # noqa: ARG001 - as the others
         if not begun:
             near = nearest(word, _STATES)
             raise FilterError(
-                f"{plain(word)} is no state: {f'did you mean {near}?' if near else 'there are ' + ', '.join(_STATES)}"
+                f"{plain(word)} is no state: {f'did you mean {near}?' if near else 'try running, finished, failed, stopped or lost'}"
             )
         wanted |= begun
     return lambda run: run.entry.state in wanted

@@ -240,6 +240,16 @@ def fitted(text: str, width: int, *, right: bool = False) -> str:
     return space + text if right else text + space
 
 
+def fitted_ends(text: str, width: int) -> str:
+    """Text in exactly `width` cells; one that is cut keeps its beginning and its end, which tells alike names apart."""
+    if cells(text) <= width or width < 8:
+        return fitted(text, width)
+    tail = text
+    while cells(tail) > width // 2:
+        tail = tail[1:]
+    return fitted(set_cell_size(text, width - cells(tail) - 1) + "…" + tail, width)
+
+
 def bar(share: float | None, width: int) -> str:
     """A bar of `width` cells, empty where nothing is known."""
     if share is None:
@@ -253,4 +263,4 @@ def cell(column: Column, entry: RunEntry, width: int, now: float) -> str:
     text = column.text(entry, now)
     if column.name == "done" and width > BAR:
         return f"{bar(progress(entry), BAR)} {fitted(text, width - BAR - 1, right=True)}"
-    return fitted(text, width, right=column.right)
+    return fitted_ends(text, width) if column.name == "run" else fitted(text, width, right=column.right)

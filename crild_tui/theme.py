@@ -19,7 +19,7 @@ DARK = Theme(
     error="#FF7A5C", success="#2FC08E", foreground="#E6E6E6", background="#101418", surface="#161B21", panel="#1E252D",
 )  # fmt: skip
 LIGHT = Theme(
-    name="crild-light", dark=False, primary="#005B96", secondary="#00694D", accent="#9A4A00", warning="#8A5A00",
+    name="crild-light", dark=False, primary="#005B96", secondary="#00694D", accent="#9A4A00", warning="#6B4400",
     error="#A82A00", success="#00694D", foreground="#16191D", background="#FBFBF9", surface="#F1F1EE", panel="#E4E4E0",
 )  # fmt: skip
 CONTRAST = Theme(

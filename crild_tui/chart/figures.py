@@ -15,6 +15,7 @@ from crild_tui.curves import Axis, Curves, Floats, Table
 from crild_tui.picture import BASELINE
 from crild_tui.watch.snapshots import RunSnapshot
 from crild_tui.wording import printable
+from engine.record.status import ENDED
 
 STUDENT = "student"
 MODELS = {STUDENT: 0, "self-teacher": 1, BASELINE: 2, "teacher": 4}
@@ -23,6 +24,7 @@ TERM = "term: "
 RAW_CURVES = 3
 """With more runs than these, what is smoothed hides nothing behind it: the raw curves would be a fog."""
 NO_CONSISTENCY = "this run has no consistency term"
+NONE_SO_FAR = "no consistency term in the stages so far"
 NOTHING_YET = "nothing yet"
 
 
@@ -113,7 +115,7 @@ def figures(sources: Sequence[Source], look: Look, traces: Traces) -> tuple[Figu
     return (
         replace(blank, lines=lines[0], marks=marks),
         replace(
-            blank, title="consistency", lines=lines[1], marks=marks, empty=NO_CONSISTENCY if begun else NOTHING_YET
+            blank, title="consistency", lines=lines[1], marks=marks, empty=_why_none(sources) if begun else NOTHING_YET
         ),
         replace(
             blank,
@@ -237,6 +239,11 @@ def _clean(text: str) -> str:
 
 
 # -- what stands beside the lines
+
+
+def _why_none(sources: Sequence[Source]) -> str:
+    """Why the consistency panel is empty: a run that goes on may have a stage to come that has the term."""
+    return NO_CONSISTENCY if all(source.snapshot.entry.state in ENDED for source in sources) else NONE_SO_FAR
 
 
 def metric_name(sources: Sequence[Source]) -> str:

@@ -35,7 +35,8 @@ class Confirm(ModalScreen[bool]):
                 yield Button(f"{self._no} (n)", id="no")
 
     def on_mount(self) -> None:
-        """Nothing happens by a careless Enter."""
+        """Nothing happens by a careless Enter; nothing covers the question."""
+        self.app.clear_notifications()
         self.query_one("#no").focus()
 
     @on(Button.Pressed)

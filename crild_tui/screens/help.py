@@ -27,7 +27,7 @@ class HelpScreen(ModalScreen[None]):
         """The list, in a box that scrolls."""
         with VerticalScroll(id="help") as box:
             box.border_title = "Keys"
-            box.border_subtitle = "Escape closes; the ids can be bound to other keys in the configuration"
+            box.border_subtitle = "Escape closes; ids can be bound anew (README)"
             yield Static(self._text(), id="keys")
 
     def _text(self) -> Text:
@@ -45,7 +45,7 @@ class HelpScreen(ModalScreen[None]):
         for name in sorted(groups, key=lambda title: (title in TITLES.values(), title == "Widget", title)):
             text.append(f"{name}\n", "bold")
             for identity, (keys, description) in groups[name].items():
-                text.append(f"  {' '.join(dict.fromkeys(keys)):<14} {description:<36}", "")
+                text.append(f"  {' '.join(dict.fromkeys(keys)):<14} {description:<32}", "")
                 text.append(f"{identity}\n" if "." in identity else "\n", "dim")
             text.append("\n")
         text.rstrip()

@@ -319,7 +319,8 @@ class LaunchScreen(PresetFiles):
     def action_to_list(self) -> None:
         """To the presets; a search is ended."""
         self.remove_class("-inside")
-        self.presets.end_search(keep=True)
+        there_already = self.presets.options.has_focus
+        self.presets.end_search(keep=not there_already)
 
     def action_to_form(self) -> None:
         """To the form, or to the resolved preset in its place."""

@@ -57,6 +57,11 @@ class PresetFiles(ModeScreen):
         if self.crild.readonly:
             self.crild.act(str)  # says so
             return
+        try:
+            editor()  # before anything is copied
+        except CrildError as error:
+            self.crild.tell(str(error), "error")
+            return
         presets = self.query_one(PresetList)
         pointed = presets.pointed if presets.options.has_focus else None
         ref = pointed.ref if pointed is not None else self.draft.main

@@ -71,7 +71,7 @@ class LiveScreen(WatchingScreen):
         Binding("m", "messages", "Log", id="live.messages", tooltip="Messages and log, open and closed"),
         Binding("slash", "search", "Search messages and log", id="live.search", key_display="/", show=False),
         Binding("t", "closing", "Closing table", id="live.closing", show=False),
-        Binding("n", "next", "Next run, or next match", id="live.next", show=False),
+        Binding("n", "next", "Older run, or next match", id="live.next", show=False),
         Binding("N", "previous_match", "Previous match while searching", id="live.previous_match", show=False),
         Binding("escape", "back", "Close search, log or table", id="live.back", show=False),
     ]
@@ -105,7 +105,10 @@ class LiveScreen(WatchingScreen):
         self._waits = ""
         self.remove_class("-closing", "-empty")
         self.query_one(LogPane).forget()
-        self.query_one(Panels).show([])
+        panels = self.query_one(Panels)
+        if panels.enlarged:
+            panels.action_enlarge()
+        panels.show([])
         if entry is not None:
             self.seen(first_look(entry))
         elif self._run_dir is not None:

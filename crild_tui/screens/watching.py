@@ -51,7 +51,7 @@ class WatchingScreen(RunScreen):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("p", "previous", "Previous run", id="live.previous", show=False),
+        Binding("p", "previous", "Newer run", id="live.previous", show=False),
     ]
     WATCHER: ClassVar[Callable[[Path, Callable[[RunSnapshot], object]], Watcher]] = RunWatcher
     LOG_WATCHER: ClassVar[Callable[[Path, Callable[[LogTail], object]], Watcher]] = LogWatcher

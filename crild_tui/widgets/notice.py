@@ -62,7 +62,8 @@ def notice_of(snapshot: RunSnapshot, keys: Keys, waits: str = "") -> Notice | No
         return Notice("info", f"{title}...", newest, f"{log} messages and log", moves=True)
     if state == "failed":
         fault = (status.error if status else None) or Fault("run", "the engine left no sentence that says why")
-        again = f"{resume} resumes it from its last checkpoint once that is mended · "
+        whence = "from its last checkpoint" if snapshot.picture.stages else "from the beginning"
+        again = f"{resume} resumes it {whence} once that is mended · "
         return Notice(
             "error",
             "failed",

@@ -37,8 +37,8 @@ class RunTable(ScrollView, can_focus=True):
         height: 1fr; overflow-x: hidden; overflow-y: auto; scrollbar-size-vertical: 1;
         scrollbar-gutter: stable; background: $background;
         & > .run-table--heading { background: $panel; color: $foreground; text-style: bold; }
-        & > .run-table--cursor { background: $primary 30%; text-style: bold; }
-        &:focus > .run-table--cursor { background: $primary 45%; }
+        & > .run-table--cursor { background: $primary 22%; text-style: bold; }
+        &:focus > .run-table--cursor { background: $primary 32%; }
         & > .run-table--good { color: $success; }
         & > .run-table--bad { color: $error; text-style: bold; }
         & > .run-table--warn { color: $warning; }

@@ -112,7 +112,11 @@ def scores(snapshot: RunSnapshot) -> list[Fact]:
     if picture.dev_loss is not None:
         found.append(Fact("dev loss", wording.loss(picture.dev_loss), f"dev loss {wording.loss(picture.dev_loss)}", 1))
     last = wording.metric(picture.metric)
-    if picture.metric is not None:
+    if picture.metric is not None and picture.dev_loss is not None:
+        found.append(
+            Fact(f"{name}, last", f"{last} (head not trained yet)", f"{name} {last} (head not trained yet)", 2)
+        )
+    elif picture.metric is not None:
         found.append(Fact(f"{name}, last", last, f"{name} {last}", 0, "bold"))
     for label, value, rank in (
         ("best", picture.best, 2), ("teacher", picture.teacher, 3), ("self-teacher", picture.self_teacher, 7),
