@@ -67,6 +67,7 @@ class CrildApp(App[None]):
         self.following = False
         self.away = False
         """Whether an editor has the terminal."""
+        self._said = ("", "")
         self._watchers: list[RunsWatcher | MachineWatcher] = []
         for each in theme.ALL:
             self.register_theme(each)
@@ -197,7 +198,9 @@ class CrildApp(App[None]):
     def tell(self, sentence: str, level: str = "information") -> None:
         """Show a sentence for some seconds: as text, whatever is in it."""
         severity: Any = level
-        self.clear_notifications()  # one at a time: a pile of them hides what one looks at
+        said, self._said = self._said, (sentence, level)
+        if said[0] == sentence or said[1] == "information":  # a pile of them hides what one looks at
+            self.clear_notifications()
         self.notify(printable(sentence), severity=severity, markup=False, timeout=8 if level == "error" else 4)
 
     # -- faults of its own

@@ -345,8 +345,14 @@ def test_levels_and_borders_that_runs_do_not_share_are_left_out() -> None:
 
 
 def test_a_run_without_consistency_says_so() -> None:
-    _, consistency, _ = figures([Source(samples.snapshot(samples.plain(np.ones(3))), "a", 0)], Look(), Traces())
-    assert "this run has no consistency term" in "".join(text(draw(consistency, 80, 8)))
+    alone = samples.snapshot(samples.plain(np.ones(3)))
+    for state, why in (
+        ("running", "no consistency term in the stages so far"),
+        ("finished", "this run has no consistency term"),
+    ):
+        seen = replace(alone, entry=replace(alone.entry, state=state))
+        _, consistency, _ = figures([Source(seen, "a", 0)], Look(), Traces())
+        assert why in "".join(text(draw(consistency, 80, 8)))
     _, consistency, _ = figures([], Look(), Traces())
     assert "nothing yet" in "".join(text(draw(consistency, 80, 8)))
 
