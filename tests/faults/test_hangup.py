@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import itertools
 import os
 import pty
+import re
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from crild_tui.watch.run import RunWatcher
+from crild_tui.watch.snapshots import RunSnapshot
 from engine.record.events import read_events
 from engine.record.run import list_runs, read_status
 from tests.train.tiny_run import materials
@@ -109,3 +117,104 @@ def test_a_queue_goes_on_without_its_terminal(preset: str) -> None:
     seen = crild("attach", "queue-s3")
     assert seen.returncode == 0
     assert "kd" in seen.stderr + seen.stdout
+
+
+def in_dashboard() -> tuple[int, int]:
+    """Open the dashboard in a terminal of 80 by 24; returns its process id and the terminal's other end."""
+    process, terminal = pty.fork()
+    if process == 0:
+        os.environ.update(TERM="xterm-256color")
+        os.execv(CRILD[0], CRILD)
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    os.set_blocking(terminal, False)
+    return process, terminal
+
+
+def drawn(terminal: int, words: str) -> None:
+    """Wait until some words were drawn."""
+    found = b""
+
+    def there() -> bool:
+        nonlocal found
+        with contextlib.suppress(OSError):
+            found += os.read(terminal, 65536)
+        return words.encode() in re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", found)
+
+    wait_for(there, words)
+
+
+def watched(run_dir: Path) -> RunSnapshot:
+    """What a dashboard that is opened now knows of a run."""
+    seen: list[RunSnapshot] = []
+    watcher = RunWatcher(run_dir, seen.append, every=0.05)
+    watcher.start()
+    wait_for(lambda: bool(seen) and seen[-1].curves.complete and seen[-1].picture.names != (), "the run's curves")
+    watcher.stop()
+    return seen[-1]
+
+
+@pytest.mark.slow
+def test_a_run_started_in_the_dashboard_goes_on_without_its_terminal(
+    preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = Path(preset)
+    file.write_text(file.read_text().replace('name = "ild"\nepochs = 2', 'name = "ild"\nepochs = 40'))
+    process, terminal = in_dashboard()
+    drawn(terminal, "quickstart")
+    os.write(terminal, b"/tiny\r")
+    drawn(terminal, "tiny.toml")
+    os.write(terminal, b"\r")
+    drawn(terminal, "crild run tiny.toml")
+    os.write(terminal, b"\x1b[15~")  # f5
+
+    def in_ild() -> bool:
+        read(terminal)
+        return bool(runs()) and reached(runs()[0], "ild")
+
+    wait_for(in_ild, "the first stage")
+    hang_up(process, terminal)
+    (run_dir,) = runs()
+    assert read_status(run_dir).state == "running"
+    half = watched(run_dir)
+    assert half.entry.state == "running"
+    wait_for(lambda: read_status(run_dir).state == "finished", "the end of the run")
+    whole = watched(run_dir)
+    told = list(read_events(run_dir, {"step"}))
+    assert whole.picture.state == "finished"
+    assert len(whole.curves.steps) == len(told)
+    assert (np.diff(whole.curves.steps.step) > 0).all()
+    ild = [event["step"] for event in told if event["stage"] == "ild"]
+    assert ild == list(range(1, 161))
+
+
+@pytest.mark.slow
+def test_a_headless_run_is_watched_stopped_and_resumed_in_the_dashboard(preset: str) -> None:
+    file = Path(preset)
+    file.write_text(file.read_text().replace('name = "ild"\nepochs = 2', 'name = "ild"\nepochs = 400'))
+    assert crild("run", preset, "--name", "alone", "--detach").returncode == 0
+    (run_dir,) = runs()
+    wait_for(lambda: reached(run_dir, "ild"), "the first stage")
+    process, terminal = in_dashboard()
+
+    def at_last(condition: Callable[[], bool], what: str) -> None:
+        def there() -> bool:
+            read(terminal)
+            return condition()
+
+        wait_for(there, what)
+
+    drawn(terminal, "alone-s7")
+    os.write(terminal, b"2")
+    drawn(terminal, "attention")
+    os.write(terminal, b"s")
+    at_last(lambda: read_status(run_dir).state == "stopped", "the stop that the dashboard asked for")
+    time.sleep(2)  # the dashboard looks twice a second
+    os.write(terminal, b"r")
+    at_last(lambda: (read_status(run_dir).attempt, read_status(run_dir).state) == (2, "running"), "the second attempt")
+    os.write(terminal, b"q")
+    at_last(lambda: os.waitpid(process, os.WNOHANG)[0] == process, "the dashboard's end")
+    os.close(terminal)
+    assert read_status(run_dir).state == "running"
+    assert crild("stop", "alone-s7").returncode == 0  # what the dashboard started, the command line stops
+    assert read_status(run_dir).state == "stopped"
