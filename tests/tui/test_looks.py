@@ -83,28 +83,30 @@ async def tour(app: CrildApp, pilot: Pilot[None], runs: Path) -> list[tuple[str,
     """Go through all modes and states; what stood on the screen each time, by name."""
     seen = []
 
-    def look(name: str) -> None:
+    def framed() -> bool:
         lines = screen_text(app).splitlines()
-        assert "crild" in lines[0], name
-        assert "Quit" in lines[-1] or "Keys" in lines[-1], name
+        return "crild" in lines[0] and ("Quit" in lines[-1] or "Keys" in lines[-1])
+
+    async def look(name: str) -> None:
+        await until(pilot, framed)  # header and footer, once the layout has settled
         assert not (words := faint(app)), f"{name}: " + "; ".join(sorted(set(words)))
         seen.append((name, screen_text(app)))
 
     await pilot.press("f1")
     await until(pilot, lambda: "quickstart" in screen_text(app))
-    look("launch")
+    await look("launch")
     for run_dir in sorted(runs.iterdir()):
         app.post_message(WatchRun(run_dir))
         await until(pilot, lambda run_dir=run_dir: run_dir.name in screen_text(app))  # type: ignore[misc]
         await pilot.pause(0.6)
-        look(f"live {run_dir.name}")
+        await look(f"live {run_dir.name}")
     await pilot.press("f3")
     await until(pilot, lambda: f"{len(STATES)} runs" in screen_text(app))
-    look("runs")
+    await look("runs")
     app.post_message(CompareRuns(tuple(sorted(runs.iterdir())[:3])))
     await until(pilot, lambda: "consistency" in screen_text(app))
     await pilot.pause(0.6)
-    look("compare")
+    await look("compare")
     return seen
 
 
