@@ -201,7 +201,7 @@ class CompareScreen(ModeScreen):
         finals, worker = [read_final(run_dir) for run_dir in run_dirs], get_current_worker()
 
         def show() -> None:
-            if not worker.is_cancelled:
+            if not worker.is_cancelled and self.query(Rows):  # none is left when the dashboard is being closed
                 self._finals = finals
                 self._draw_tables()
 
