@@ -81,6 +81,7 @@ def show(monkeypatch: pytest.MonkeyPatch, runs: list[Path], do: Any, **more: Any
 
     async def begin(app: Driven, pilot: Pilot[None]) -> None:
         await compared(app, pilot, runs)
+        await until(pilot, lambda: finals(app).lines)  # keys act on the table's rows, which a thread reads
         await do(app, pilot)
 
     drive(monkeypatch, runs[0].parent, begin, mode="compare", **more)
