@@ -187,8 +187,8 @@ def _digits(step: float) -> int:
     return 12
 
 
-def _scientific(value: float) -> str:
-    mantissa, _, exponent = f"{value:.6e}".partition("e")
+def _scientific(value: float, digits: int = 6) -> str:
+    mantissa, _, exponent = f"{value:.{digits}e}".partition("e")
     return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
 
 
@@ -200,7 +200,7 @@ def short(value: float) -> str:
         return "0"
     size = abs(value)
     if size < 1e-3 or size >= 1e9:
-        return _scientific(float(f"{value:.3g}"))
+        return _scientific(value, 2)
     for unit, letter in ((1e6, "M"), (1e3, "k")):
         if size >= unit and size >= 1e4:
             return f"{value / unit:.4g}{letter}"

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from crild_tui.chart import raster
@@ -142,6 +142,7 @@ NUMBERS = st.floats(allow_nan=True, allow_infinity=True)
 
 
 @settings(deadline=None)
+@example([(0.0, 1.795e308)], 0.0, 0.0, False, 0)  # rounded to three digits it would be infinite
 @given(st.lists(st.tuples(NUMBERS, NUMBERS), max_size=40), NUMBERS, NUMBERS, st.booleans(), st.integers(0, 9))
 def test_any_points_can_be_drawn(
     points: list[tuple[float, float]], low: float, high: float, log: bool, breaks: int

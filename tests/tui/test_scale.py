@@ -119,7 +119,15 @@ def test_log_words_are_each_for_themselves() -> None:
 
 @pytest.mark.parametrize(
     ("value", "word"),
-    [(0, "0"), (0.0996, "0.0996"), (12_345, "12.35k"), (3e6, "3M"), (1e30, "1e30"), (1e-5, "1e-5")],
+    [
+        (0, "0"),
+        (0.0996, "0.0996"),
+        (12_345, "12.35k"),
+        (3e6, "3M"),
+        (1e30, "1e30"),
+        (1e-5, "1e-5"),
+        (1.795e308, "1.79e308"),
+    ],
 )
 def test_short(value: float, word: str) -> None:
     assert short(value) == word
