@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,36 +21,14 @@ from engine.record.paths import events_file
 from engine.record.run import update_status
 from engine.record.sample import sample_events
 from tests.cli.samples import make_run
+from tests.tui.snapshots import Snapshots
 
 PATIENCE = 20.0
 STAGES = ["ild", "kd"]
 
 
-class Seen:
-    """Snapshots as they come."""
-
-    def __init__(self) -> None:
-        self.all: list[RunSnapshot] = []
-        self._news = threading.Condition()
-        self._at = 0
-
-    def __call__(self, snapshot: RunSnapshot) -> None:
-        with self._news:
-            self.all.append(snapshot)
-            self._news.notify_all()
-
-    def until(self, wanted: Callable[[RunSnapshot], bool]) -> RunSnapshot:
-        """The first snapshot that is as wanted, from the one that was last found on."""
-        found: list[int] = []
-
-        def come() -> bool:
-            found[:] = [at for at in range(self._at, len(self.all)) if wanted(self.all[at])][:1]
-            return bool(found)
-
-        with self._news:
-            assert self._news.wait_for(come, PATIENCE), self.all[-1:]
-            self._at = found[0]
-            return self.all[self._at]
+class Seen(Snapshots[RunSnapshot]):
+    """Snapshots of a run as they come."""
 
     def until_alarm(self, words: str) -> RunSnapshot:
         """The newest snapshot once an alarm says this."""

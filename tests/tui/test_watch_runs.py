@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,35 +20,12 @@ from engine.record.files import write_json
 from engine.record.owner import Owner
 from engine.record.run import list_runs, read_run, read_status, update_status
 from tests.cli.samples import make_run
+from tests.tui.snapshots import Snapshots
 
 PATIENCE = 20.0
 
 
-class Seen:
-    """Snapshots as they come."""
-
-    def __init__(self) -> None:
-        self.all: list[Any] = []
-        self._news = threading.Condition()
-        self._at = 0
-
-    def __call__(self, snapshot: Any) -> None:
-        with self._news:
-            self.all.append(snapshot)
-            self._news.notify_all()
-
-    def until(self, wanted: Callable[[Any], bool]) -> Any:
-        """The first snapshot that is as wanted, from the one that was last found on."""
-        found: list[int] = []
-
-        def come() -> bool:
-            found[:] = [at for at in range(self._at, len(self.all)) if wanted(self.all[at])][:1]
-            return bool(found)
-
-        with self._news:
-            assert self._news.wait_for(come, PATIENCE), self.all[-1:]
-            self._at = found[0]
-            return self.all[self._at]
+Seen = Snapshots[Any]
 
 
 @contextmanager
