@@ -189,11 +189,11 @@ class CrildApp(App[None]):
         try:
             sentence = what()
         except (CrildError, OSError) as error:  # a disk that fails is no fault of the dashboard's
-            self.call_from_thread(self.tell, str(error), "error")
+            self.call_later(self.tell, str(error), "error")
             return
-        self.call_from_thread(self.tell, sentence)
+        self.call_later(self.tell, sentence)
         if then is not None:
-            self.call_from_thread(then)
+            self.call_later(then)
 
     def tell(self, sentence: str, level: str = "information") -> None:
         """Show a sentence for some seconds: as text, whatever is in it."""

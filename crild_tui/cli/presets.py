@@ -120,7 +120,7 @@ def new(
     crild presets new mine --from crild
     """
     from crild_tui.cli import terminal
-    from crild_tui.cli.copying import new_preset
+    from crild_tui.copying import new_preset
 
     path = new_preset(name, origin)
     terminal.say(f"written; edit it, check it with `crild presets validate {path}`, run it with `crild run {path}`")

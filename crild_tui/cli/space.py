@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 
 from crild_tui import wording
 from crild_tui.cli import terminal
+from engine.record.status import WORKING
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from engine.record.run import RunEntry
 
-WORKING = frozenset({"created", "queued", "running", "stopping", "stalled"})
-"""States in which nothing of a run is touched."""
 DAY = 86_400.0
 
 

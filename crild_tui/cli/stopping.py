@@ -19,9 +19,10 @@ def stop_run(run_dir: Path, *, kill: bool, patience: float) -> None:
     from engine.errors import UsageError
     from engine.launch import signals
     from engine.record.run import read_run
+    from engine.record.status import WORKING
 
     entry = read_run(run_dir)
-    if entry.state not in ("created", "queued", "running", "stopping", "stalled"):
+    if entry.state not in WORKING:
         raise UsageError(f"there is nothing to stop: {run_dir.name} is {entry.state}")
     (signals.kill if kill else signals.stop)(run_dir)
     if not kill and entry.state != "queued":

@@ -82,11 +82,12 @@ def _log_text(run_dir: Path, attempt: int | None, *, follow: bool) -> Iterator[s
 
     from engine.record.paths import log_files
     from engine.record.run import read_run
+    from engine.record.status import WORKING
 
     offset, present = 0, attempt
     decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
     while True:
-        ended = read_run(run_dir).state not in ("created", "queued", "running", "stopping", "stalled")
+        ended = read_run(run_dir).state not in WORKING
         files = log_files(run_dir)
         newest = attempt or (max(files) if files else None)
         if newest != present:

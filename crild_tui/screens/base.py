@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
@@ -40,6 +41,15 @@ class ModeScreen(Screen[None]):
         """Catch up with what was seen while another mode was shown."""
         self.runs_seen(self.crild.runs)
         self.machine_seen(self.crild.machine)
+
+    def later(self, what: Callable[[], object]) -> None:
+        """Do something in the application's thread, from whichever thread; nothing once the screen is being closed."""
+
+        def unless_closed() -> None:
+            if self.query(Header):
+                what()
+
+        self.call_later(unless_closed)
 
     def runs_seen(self, snapshot: RunsSnapshot) -> None:
         """The list of runs changed. Subclasses that show it call this too."""

@@ -201,11 +201,11 @@ class CompareScreen(ModeScreen):
         finals, worker = [read_final(run_dir) for run_dir in run_dirs], get_current_worker()
 
         def show() -> None:
-            if not worker.is_cancelled and self.query(Rows):  # none is left when the dashboard is being closed
+            if not worker.is_cancelled:
                 self._finals = finals
                 self._draw_tables()
 
-        self.app.call_from_thread(show)
+        self.later(show)
 
     def _draw_tables(self) -> None:
         finals = [final for final in self._finals if final.run_dir in self._places]
@@ -304,10 +304,11 @@ class CompareScreen(ModeScreen):
         try:
             path = named_file(name)
         except UsageError as error:
-            self.app.call_from_thread(self.crild.tell, str(error), "error")
+            sentence = str(error)
+            self.later(lambda: self.crild.tell(sentence, "error"))
             return
         if not path.exists():
-            self.app.call_from_thread(self.crild.act, lambda: write_file(path, text))
+            self.later(lambda: self.crild.act(lambda: write_file(path, text)))
             return
 
         def answered(sure: bool | None) -> None:
@@ -315,7 +316,7 @@ class CompareScreen(ModeScreen):
                 self.crild.act(lambda: write_file(path, text, overwrite=True))
 
         question = f"{one_line(str(path))} exists already. Overwrite it?"
-        self.app.call_from_thread(self.app.push_screen, Confirm(question, "Overwrite"), answered)
+        self.later(lambda: self.app.push_screen(Confirm(question, "Overwrite"), answered))
 
 
 def _reached(seen: RunSnapshot) -> tuple[object, ...]:

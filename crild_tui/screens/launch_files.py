@@ -81,7 +81,7 @@ class PresetFiles(ModeScreen):
             made: list[Path] = []
 
             def work() -> str:
-                from crild_tui.cli.copying import new_preset
+                from crild_tui.copying import new_preset
 
                 try:
                     made.append(new_preset(str(target_of(name)), ref))

@@ -22,7 +22,6 @@ from crild_tui.watch.snapshots import RunSnapshot, Said
 from crild_tui.widgets.closing import ClosingView, closing_lines, read_closing
 from crild_tui.widgets.notice import Notice, NoticeBox, fills, how_to_start, notice_of, waiting
 from crild_tui.widgets.panels import Panels, Source
-from crild_tui.widgets.runfacts import ACTIVE
 from crild_tui.widgets.runhead import HIGH, LOW, WIDE, RunHead, Side, head_lines
 from crild_tui.widgets.said import LogPane
 from engine.errors import CrildError
@@ -30,6 +29,7 @@ from engine.preset.text import plain
 from engine.record.paths import STUDENT
 from engine.record.queue import queue_file, read_queue
 from engine.record.run import RunEntry
+from engine.record.status import WORKING
 
 TICK = 0.5
 """Seconds between two movements of what moves."""
@@ -136,7 +136,7 @@ class LiveScreen(WatchingScreen):
         super().seen(snapshot)
         self.query_one(Panels).show([Source(snapshot, plain(snapshot.run_dir.name), 0)])
         if snapshot.entry.state not in ("running", "created", "queued", "stalled"):
-            self.asked = False
+            self.asked = None
         if snapshot.entry.state == "queued":
             self._look_at_queue()
         self._draw()
@@ -175,7 +175,7 @@ class LiveScreen(WatchingScreen):
                 self._snapshot,
                 width,
                 time.time(),
-                asked=self.asked,
+                asked=self.asked is not None,
                 low=self.size.height < LOW,
                 wide=self.has_class("-wide"),
                 hint=self._hint() if state == "finished" else "",
@@ -191,7 +191,7 @@ class LiveScreen(WatchingScreen):
         known = self._announced.get(snapshot.run_dir, set())
         present = {alarm_name(alarm): alarm for alarm in snapshot.alarms}
         self._announced[snapshot.run_dir] = set(present)
-        if snapshot.entry.state in ACTIVE:
+        if snapshot.entry.state in WORKING:
             for name, alarm in present.items():
                 if name not in known:
                     self.crild.tell(alarm.text, "error" if alarm.level == "error" else "warning")
@@ -213,7 +213,7 @@ class LiveScreen(WatchingScreen):
             return
         self._ticks += 1
         self.query_one(NoticeBox).tick()
-        if self._snapshot is None or self._snapshot.entry.state not in ACTIVE:
+        if self._snapshot is None or self._snapshot.entry.state not in WORKING:
             return
         if self._ticks % 2 == 0:
             self._draw_head()

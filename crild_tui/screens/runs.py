@@ -21,7 +21,7 @@ from crild_tui.about_list import page_instead, summary
 from crild_tui.about_run import About, detail, panel, read_about
 from crild_tui.kept import Kept, KeptFile, Kind, read_kept
 from crild_tui.messages import CompareRuns, WatchRun
-from crild_tui.screens.acting import ActingScreen
+from crild_tui.screens.keeping import KeepingScreen
 from crild_tui.watch.snapshots import RunsSnapshot
 from crild_tui.widgets.run_table import RunTable
 from engine.errors import CrildError
@@ -39,7 +39,7 @@ TICK = 5.0
 """Seconds between two looks at the clock, for the ages."""
 
 
-class RunsScreen(ActingScreen):
+class RunsScreen(KeepingScreen):
     """The list of runs, a filter above it, and what is known of the selected one below or beside it."""
 
     MODE = "runs"
@@ -153,7 +153,7 @@ class RunsScreen(ActingScreen):
             if not worker.is_cancelled:
                 self._show(found)
 
-        self.app.call_from_thread(show)
+        self.later(show)
 
     def _show(self, found: listing.Arranged) -> None:
         runs, kept = self.crild.runs, self.crild.kept
@@ -218,7 +218,7 @@ class RunsScreen(ActingScreen):
     def _read_about(self, run_dir: Path) -> None:
         about = read_about(run_dir)
         if not get_current_worker().is_cancelled:
-            self.app.call_from_thread(self._about_read, about)
+            self.later(lambda: self._about_read(about))
 
     def _about_read(self, about: About) -> None:
         self._about = about
@@ -281,7 +281,7 @@ class RunsScreen(ActingScreen):
     @work(thread=True, group="kept")
     def _read_kept(self) -> None:
         kept = read_kept(self.crild.runs_dir)
-        self.app.call_from_thread(self._kept_read, kept)
+        self.later(lambda: self._kept_read(kept))
 
     def _kept_read(self, kept: Kept) -> None:
         self.crild.kept = kept
@@ -301,7 +301,8 @@ class RunsScreen(ActingScreen):
         try:
             file.write()
         except CrildError as error:
-            self.app.call_from_thread(self.crild.tell, str(error), "warning")
+            sentence = str(error)
+            self.later(lambda: self.crild.tell(sentence, "warning"))
 
     def _toggle(self, kind: Kind) -> None:
         if self.selected is not None:

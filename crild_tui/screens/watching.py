@@ -95,7 +95,7 @@ class WatchingScreen(RunScreen):
     def _show(self, run_dir: Path) -> None:
         if run_dir != self._run_dir:
             self._end_watching()
-            self._run_dir, self._snapshot, self.asked = run_dir, None, False
+            self._run_dir, self._snapshot, self.asked = run_dir, None, None
             self.another_run(next((entry for entry in self.crild.runs.entries if entry.path == run_dir), None))
         self._begin_to_watch()
 

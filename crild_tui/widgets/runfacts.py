@@ -11,10 +11,8 @@ from textual.content import Content
 from crild_tui import theme, wording
 from crild_tui.watch.snapshots import RunSnapshot
 from engine.preset.text import plain
-from engine.record.status import Status
+from engine.record.status import WORKING, Status
 
-ACTIVE = frozenset({"created", "queued", "running", "stopping", "stalled"})
-"""States in which something still happens, or should."""
 GAP = "  "
 _LOOK_BACK = 400
 """Steps back for which a figure still counts as the present one."""
@@ -76,7 +74,7 @@ def _left(snapshot: RunSnapshot) -> str | None:
 def _elapsed(status: Status | None, state: str, now: float) -> str | None:
     if status is None or status.started is None:
         return None
-    if state in ACTIVE:
+    if state in WORKING:
         return f"elapsed {wording.duration(max(0.0, now - status.started))}"
     until = status.ended or status.heartbeat
     return None if until is None else f"took {wording.duration(max(0.0, until - status.started))}"

@@ -22,6 +22,9 @@ STATES = ("created", "queued", "running", "stopping", "finished", "failed", "sto
 DERIVED = ("lost", "stalled", "unreadable")
 """What only a reader can tell: the owner is gone; it lives but is silent; the status cannot be read."""
 
+WORKING = frozenset({"created", "queued", "running", "stopping", "stalled"})
+"""Of all states, derived ones included, those in which an engine works on the run, or will by itself."""
+
 STALLED_AFTER = 60.0
 """Seconds without a heartbeat after which a living owner counts as stalled."""
 LOST_AFTER = 120.0

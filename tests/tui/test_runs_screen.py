@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from crild_tui.screens.dialogs import Ask, Confirm
 from crild_tui.screens.runs import RunsScreen
 from crild_tui.widgets.run_table import RunTable
 from engine.record.annotations import read_annotations, set_note, set_tags
-from engine.record.run import update_status
+from engine.record.run import list_runs, update_status
 from engine.record.status import Fault
 from engine.report.closing import closing
 from tests.cli.samples import RESULTS, make_run
@@ -256,9 +257,61 @@ def test_stop_and_resume_act_on_the_selected_run(
     monkeypatch.setattr(acts, verb, lambda run_dir: acted.append(run_dir) or f"did {verb}")  # type: ignore[func-returns-value]
 
     async def do(app: Driven, pilot: Pilot[None]) -> None:
+        if verb == "stop":
+            await works(app, pilot, runs, "crild-s2")
         await pilot.press("down", key)
         await until(pilot, lambda: app.told == [f"did {verb}"])
         assert acted == [runs / "crild-s2"]
+
+    drive(monkeypatch, runs, do)
+
+
+async def works(app: Driven, pilot: Pilot[None], runs: Path, name: str) -> None:
+    """Let a run be seen as one that runs."""
+    entries = [replace(e, state="running") if e.id == name else e for e in list_runs(runs)]
+    await app.see(pilot, entries)
+
+
+@pytest.mark.parametrize("key", ["s", "K"])
+def test_what_has_ended_is_neither_stopped_nor_killed(monkeypatch: pytest.MonkeyPatch, runs: Path, key: str) -> None:
+    async def do(app: Driven, pilot: Pilot[None]) -> None:
+        await pilot.press(key)
+        await pilot.pause()
+        assert isinstance(app.screen, RunsScreen)
+        verb = {"s": "stop", "K": "kill"}[key]
+        assert app.told == [f"kd-s3 is stopped: there is nothing to {verb}; r resumes it"]
+
+    drive(monkeypatch, runs, do)
+
+
+def test_a_finished_run_is_asked_what_makes_it_longer(monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
+    acted: list[tuple[Path, tuple[str, ...]]] = []
+    monkeypatch.setattr(acts, "resume", lambda run_dir, changes: acted.append((run_dir, changes)) or "longer")  # type: ignore[func-returns-value]
+
+    async def do(app: Driven, pilot: Pilot[None]) -> None:
+        await pilot.press("down", "down", "r")
+        await pilot.pause()
+        assert isinstance(app.screen, Ask)
+        await pilot.press("8", "enter")
+        await until(pilot, lambda: app.told == ["longer"])
+        assert acted == [(runs / "crild-s1", ("stage.kd.epochs=8",))]
+
+    drive(monkeypatch, runs, do)
+
+
+def test_a_second_stop_says_what_kills(monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
+    monkeypatch.setattr(acts, "stop", lambda run_dir: f"{run_dir.name} was asked")
+
+    async def do(app: Driven, pilot: Pilot[None]) -> None:
+        await works(app, pilot, runs, "kd-s3")
+        await pilot.press("s")
+        await until(pilot, lambda: app.told == ["kd-s3 was asked"])
+        await pilot.press("s")
+        assert app.told[-1] == "kd-s3 was asked to stop already; K kills it"
+        await app.see(pilot)  # it has stopped; and is resumed
+        await works(app, pilot, runs, "kd-s3")
+        await pilot.press("s")
+        await until(pilot, lambda: app.told[-1] == "kd-s3 was asked")
 
     drive(monkeypatch, runs, do)
 
@@ -268,6 +321,7 @@ def test_kill_asks_first(monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
     monkeypatch.setattr(acts, "kill", lambda run_dir: acted.append(run_dir) or "killed")  # type: ignore[func-returns-value]
 
     async def do(app: Driven, pilot: Pilot[None]) -> None:
+        await works(app, pilot, runs, "kd-s3")
         await pilot.press("K")
         await pilot.pause()
         assert isinstance(app.screen, Confirm)

@@ -14,9 +14,10 @@ def attach_run(run_dir: Path) -> int:
     from crild_tui.cli.follow.narrators import narrator
     from crild_tui.cli.running import tell_end
     from engine.record.run import read_run
+    from engine.record.status import WORKING
 
     entry = read_run(run_dir)
-    live = entry.state in ("created", "queued", "running", "stopping", "stalled")
+    live = entry.state in WORKING
     terminal.say(f"run {run_dir.name}: {entry.state}")
     if live:
         terminal.say("Ctrl-C turns away; the run goes on.")
