@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from crild_tui import acts
+from engine.errors import RunError
 from engine.record.annotations import read_annotations
 from engine.record.lock import RunLock
+from engine.record.owner import Owner
 from engine.record.paths import TRASH
+from engine.record.run import update_status
 from tests.cli.conftest import Call
 from tests.cli.samples import make_run
 
@@ -167,3 +170,12 @@ def test_prune_empties_the_trash_of_the_dashboard(crild: Call, runs_dir: Path) -
     assert not run_dir.exists()
     assert "in the trash" in crild("prune", "--yes").out
     assert list((runs_dir / TRASH).iterdir()) == []
+
+
+@pytest.mark.parametrize("state", ["queued", "running"])
+def test_a_run_that_waits_or_works_is_not_moved_to_the_trash(runs_dir: Path, state: str) -> None:
+    run_dir = make_run(runs_dir, state=state)
+    update_status(run_dir, owner=Owner.current(), heartbeat=time.time())
+    with pytest.raises(RunError, match=f"is {state}: stop it first"):
+        acts.trash(run_dir)
+    assert run_dir.is_dir()

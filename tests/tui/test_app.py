@@ -13,6 +13,7 @@ from textual.widgets import Static
 
 from crild_tui import theme
 from crild_tui.app import READONLY, CrildApp
+from crild_tui.screens.base import ModeScreen
 from crild_tui.screens.help import HelpScreen
 from crild_tui.settings import Settings, load_settings
 from crild_tui.watch.snapshots import Gpu, MachineSnapshot
@@ -188,3 +189,18 @@ class TestSettings:
         file.write_bytes(b"\xff\xfe\x00")
         with pytest.raises(UsageError, match="cannot be read"):
             load_settings(file)
+
+
+def test_what_threads_bring_late_reaches_no_screen_that_is_closing(tmp_path: Path) -> None:
+    async def steps(app: CrildApp, pilot: Pilot[None]) -> None:
+        screen = app.screen
+        came: list[str] = []
+        assert isinstance(screen, ModeScreen)
+        screen.later(lambda: came.append("open"))
+        await pilot.pause()
+        await screen.remove_children()
+        screen.later(lambda: came.append("closing"))
+        await pilot.pause()
+        assert came == ["open"]
+
+    drive(CrildApp(tmp_path), steps)

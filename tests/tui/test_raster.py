@@ -142,7 +142,7 @@ NUMBERS = st.floats(allow_nan=True, allow_infinity=True)
 
 
 @settings(deadline=None)
-@example([(0.0, 1.795e308)], 0.0, 0.0, False, 0)  # rounded to three digits it would be infinite
+@example([(0.0, 1.7950000000000001e308)], 0.0, 0.0, False, 0)  # rounded to three digits it would be infinite
 @given(st.lists(st.tuples(NUMBERS, NUMBERS), max_size=40), NUMBERS, NUMBERS, st.booleans(), st.integers(0, 9))
 def test_any_points_can_be_drawn(
     points: list[tuple[float, float]], low: float, high: float, log: bool, breaks: int
@@ -354,6 +354,10 @@ def test_a_run_without_consistency_says_so() -> None:
         seen = replace(alone, entry=replace(alone.entry, state=state))
         _, consistency, _ = figures([Source(seen, "a", 0)], Look(), Traces())
         assert why in "".join(text(draw(consistency, 80, 8)))
+    both = [
+        Source(replace(alone, entry=replace(alone.entry, state=state)), state, 0) for state in ("running", "finished")
+    ]
+    assert "in the stages so far" in "".join(text(draw(figures(both, Look(), Traces())[1], 80, 8)))
     _, consistency, _ = figures([], Look(), Traces())
     assert "nothing yet" in "".join(text(draw(consistency, 80, 8)))
 

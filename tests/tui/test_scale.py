@@ -126,7 +126,7 @@ def test_log_words_are_each_for_themselves() -> None:
         (3e6, "3M"),
         (1e30, "1e30"),
         (1e-5, "1e-5"),
-        (1.795e308, "1.79e308"),
+        (1.7950000000000001e308, "1.8e308"),
     ],
 )
 def test_short(value: float, word: str) -> None:
