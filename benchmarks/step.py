@@ -1,13 +1,14 @@
 """How many examples a second one CR-ILD training step makes, beside a plain baseline and the machine's own limit.
 
-    python benchmarks/step.py [--shape minilm|base] [--model FOLDER] [--threads 2] [--blocks 7] [--steps 6] [--json]
+    python benchmarks/step.py [--shape minilm|base] [--model FOLDER] [--device cuda] [--threads 2] [--blocks 7] [--json]
 
 Both sides train on the same sentences from the same weights, by the same objectives: attention and hidden states of
 the last layer, mixup, consistency with an averaged self-teacher, one AdamW step. crild's side is the engine's own code.
 The baseline is what one writes first: fp32, padded to 128, eager attention, all hidden states and attentions asked for,
 everything recomputed, AdamW parameter by parameter. With dropout off and in fp32 both give the same loss, which is
 checked before anything is timed. Sides alternate in short blocks, so that whatever else the machine does hits both; the
-ratio is taken within each pair of blocks.
+ratio is taken within each pair of blocks. On CUDA crild's step is measured as captured graphs, as it runs there, and
+once more without.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from engine.distill import consistency
 from engine.launch.start import PACE, engine_environment
 from engine.preset.schema import Consistency, Mixup, Stage
 from engine.train import hardware
+from engine.train.graphs import Backward, CapturedBackward, own_stream, padded
 from engine.train.optim import Optimiser
 from engine.train.settings import StageSettings
 from engine.train.step import Counts, Models, StepLosses, bound_terms
@@ -50,6 +52,8 @@ LENGTHS = (10, 50)
 """Shortest and longest sentence, in tokens."""
 SENTENCES = 2048
 BATCH = 32
+_LAUNCHES = 100
+"""Calls that are timed together on a GPU, where one alone would measure its launch."""
 WARM = 24
 """Steps before the first that counts: a CPU's kernels are made at the first batch of each length."""
 RATE, DECAY, CLIP, WEIGHT_DECAY, PULL = 3e-5, 0.999, 1.0, 0.01, 0.1
@@ -108,7 +112,7 @@ def make_student(teacher: PreTrainedModel) -> PreTrainedModel:
     config.num_hidden_layers = teacher.config.num_hidden_layers // 2
     student = BertForSequenceClassification(config)
     student.load_state_dict(teacher.state_dict(), strict=False)
-    return student.requires_grad_(True).train()
+    return student.to(teacher.device).requires_grad_(True).train()
 
 
 def make_settings() -> StageSettings:
@@ -134,30 +138,43 @@ def make_settings() -> StageSettings:
 class Engine:
     """One optimiser step as `engine.train.loop` takes it."""
 
-    def __init__(self, teacher: PreTrainedModel, student: PreTrainedModel, sentences: TokenSet, precision: str):
-        self.sentences = sentences
-        settings = make_settings()
+    def __init__(
+        self,
+        teacher: PreTrainedModel,
+        student: PreTrainedModel,
+        sentences: TokenSet,
+        precision: str,
+        *,
+        capture: bool = False,
+    ):
+        self.sentences, self.capture = sentences, capture
+        settings, self.device = make_settings(), student.device
         average = copy.deepcopy(student).requires_grad_(False).eval()
         self.models = Models(student, copy.deepcopy(teacher), average)
         self.losses = StepLosses(
-            settings, self.models, bound_terms(settings, student, teacher), autocast=_autocast(precision)
+            settings,
+            self.models,
+            bound_terms(settings, student, teacher),
+            autocast=_autocast(precision, self.device),
         )
-        self.optimiser = Optimiser([student], peak=RATE, weight_decay=WEIGHT_DECAY, clip=CLIP)
-        self.window = Window(torch.device("cpu"))
+        self.backward = (CapturedBackward if capture else Backward)(self.losses, self.device)
+        self.optimiser = Optimiser([student], peak=RATE, weight_decay=WEIGHT_DECAY, clip=CLIP, capture=capture)
+        self.window = Window(self.device)
         self.average = list(average.parameters())
         self.current = list(student.parameters())
 
     def loss(self, work: Work) -> Tensor:
-        """The step's loss, its terms counted for the curves."""
-        batch = collate(self.sentences, work.rows, pad_id=0)
+        """The step's loss."""
+        batch = collate(self.sentences, work.rows, pad_id=0).to(self.device)
         counts = Counts.of(self.sentences.lengths[work.rows], mixed=True)
-        losses = self.losses(batch, counts, work.lam, PULL)
-        self.window.add(losses, PULL)
-        return losses.total
+        return self.losses(batch, counts, work.lam, PULL).total
 
     def step(self, work: Work) -> None:
         """Forward, backward, optimiser, average."""
-        torch.autograd.backward(self.loss(work))
+        longest = padded(int(self.sentences.lengths[work.rows].max()), PADDED) if self.capture else None
+        batch = collate(self.sentences, work.rows, pad_id=0, pad_to=longest)
+        counts = Counts.of(self.sentences.lengths[work.rows], mixed=True)
+        self.window.add(self.backward(batch, counts, work.lam, PULL), PULL)
         self.losses.end_step()
         norm = self.optimiser.step(RATE)
         self.window.step(norm, RATE, examples=len(work.rows), tokens=0)
@@ -180,8 +197,8 @@ class Baseline:
 
     def loss(self, work: Work) -> Tensor:
         """Distillation on mixed inputs, and the pull towards the self-teacher on both clean ones."""
-        batch = collate(self.sentences, work.rows, pad_id=0, pad_to=PADDED)
-        other = batch.take(torch.arange(len(batch)).flip(0))
+        batch = collate(self.sentences, work.rows, pad_id=0, pad_to=PADDED).to(self.student.device)
+        other = batch.take(torch.arange(len(batch), device=self.student.device).flip(0))
         union = torch.maximum(batch.attention_mask, other.attention_mask)
         with torch.no_grad():
             target = _last_layer(self.teacher, batch, union, work.lam)
@@ -278,10 +295,18 @@ def check(teacher: PreTrainedModel, sentences: TokenSet, work: Work) -> float:
 def timed(step: Callable[[Work], None], work: Iterator[Work], steps: int) -> float:
     """Examples a second over so many steps."""
     parts = [next(work) for _ in range(steps)]
+    settled()
     began = time.perf_counter()
     for part in parts:
         step(part)
+    settled()
     return sum(len(part.rows) for part in parts) / (time.perf_counter() - began)
+
+
+def settled() -> None:
+    """Wait until a GPU, where there is one at work, has done what it was given."""
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.synchronize()
 
 
 def spread(values: list[float]) -> dict[str, float]:
@@ -292,10 +317,15 @@ def spread(values: list[float]) -> dict[str, float]:
 def best_time(run: Callable[[], object], seconds: float = 0.25) -> float:
     """Seconds of the fastest of many calls: what the machine can do while nothing else disturbs it."""
     until, best = time.perf_counter() + seconds, float("inf")
+    many = _LAUNCHES if torch.cuda.is_initialized() else 1  # type: ignore[no-untyped-call]
     run()
-    while (began := time.perf_counter()) < until:
-        run()
-        best = min(best, time.perf_counter() - began)
+    while time.perf_counter() < until:
+        settled()
+        began = time.perf_counter()
+        for _ in range(many):
+            run()
+        settled()
+        best = min(best, (time.perf_counter() - began) / many)
     return best
 
 
@@ -328,7 +358,7 @@ def limit(teacher: PreTrainedModel, sentences: TokenSet, precision: str, engine:
     tokens = round(float(union))
     flops = seconds = 0.0
     for count, inputs, outputs in ((4, width, width), (1, width, inner), (1, inner, width)):
-        x, w = torch.randn(tokens, inputs).to(dtype), torch.randn(outputs, inputs).to(dtype)
+        x, w = (torch.randn(rows, inputs).to(engine.device, dtype) for rows in (tokens, outputs))
         once = best_time(lambda x=x, w=w: F.linear(x, w))  # type: ignore[misc]
         flops += count * 2 * inputs * outputs
         seconds += count * once / tokens
@@ -341,7 +371,7 @@ def limit(teacher: PreTrainedModel, sentences: TokenSet, precision: str, engine:
 
 def _update_only(engine: Engine) -> None:
     for parameter in engine.current:
-        if parameter.grad is None:
+        if parameter.grad is None and not engine.capture:
             parameter.grad = torch.zeros_like(parameter)
     gradients = [parameter.grad for parameter in engine.current]
     engine.optimiser.step(0.0)
@@ -350,29 +380,41 @@ def _update_only(engine: Engine) -> None:
         parameter.grad = gradient
 
 
-def _autocast(precision: str) -> Callable[[], AbstractContextManager[object]]:
+def _autocast(precision: str, device: torch.device) -> Callable[[], AbstractContextManager[object]]:
     if precision == "bf16":
-        return lambda: torch.autocast("cpu", torch.bfloat16)
+        return lambda: torch.autocast(device.type, torch.bfloat16)
     return nullcontext
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Everything that is printed."""
+    device = torch.device(options.device)
+    with own_stream(device):
+        return _measure(options, device)
+
+
+def _measure(options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
+    capture = device.type == "cuda"
     threads = hardware.set_threads(options.threads)
-    precision = hardware.pick_precision(options.precision, torch.device("cpu"))
-    teacher = make_teacher(options.shape, options.model, options.seed)
+    precision = hardware.pick_precision(options.precision, device)
+    teacher = make_teacher(options.shape, options.model, options.seed).to(device)
     sentences = make_sentences(teacher.config.vocab_size, options.seed)
     work = make_work(sentences, options.seed)
     apart = check(teacher, sentences, next(work))
     student = make_student(teacher)
-    engine = Engine(teacher, copy.deepcopy(student), sentences, precision)
-    plain = Baseline(teacher, student, sentences)
-    timed(engine.step, work, WARM)
-    timed(plain.step, work, 2)
-    rates: dict[str, list[float]] = {"crild": [], "baseline": []}
+    if capture:
+        hardware.compute_alike()
+    engine = Engine(teacher, copy.deepcopy(student), sentences, precision, capture=capture)
+    plain = Baseline(teacher, copy.deepcopy(student), sentences)
+    sides = {"crild": (engine.step, 4), "baseline": (plain.step, 1)}
+    if capture:
+        sides["without graphs"] = (Engine(teacher, student, sentences, precision).step, 4)
+    for step, _ in sides.values():
+        timed(step, work, WARM)
+    rates: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(options.blocks):
-        rates["crild"].append(timed(engine.step, work, 4 * options.steps))
-        rates["baseline"].append(timed(plain.step, work, options.steps))
+        for name, (step, times) in sides.items():
+            rates[name].append(timed(step, work, times * options.steps))
     found = limit(teacher, sentences, precision, engine)
     reached = max(rates["crild"])
     return {
@@ -381,12 +423,14 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "student_layers": student.config.num_hidden_layers,
         "batch": BATCH,
         "lengths": list(LENGTHS),
+        "device": torch.cuda.get_device_name(device) if capture else "CPU",
         "threads": threads,
         "precision": precision,
         "torch": torch.__version__,
         "losses_apart": apart,
         "crild": spread(rates["crild"]),
         "baseline": spread(rates["baseline"]),
+        "without_graphs": spread(rates["without graphs"]) if capture else None,
         "ratio": spread([ours / theirs for ours, theirs in zip(rates["crild"], rates["baseline"], strict=True)]),
         "limit": {
             "gflop_per_step": found.flops / 1e9,
@@ -403,13 +447,19 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 def told(result: dict[str, Any]) -> str:
     """The result for a person."""
     ours, plain, ratio, edge = result["crild"], result["baseline"], result["ratio"], result["limit"]
+    eager = result["without_graphs"]
     return "\n".join(
         [
             f"CR-ILD step, {result['model']}, {result['teacher_layers']} → {result['student_layers']} layers, batch "
-            f"{result['batch']}, {result['lengths'][0]} to {result['lengths'][1]} tokens, {result['threads']} threads, "
-            f"torch {result['torch']}",
+            f"{result['batch']}, {result['lengths'][0]} to {result['lengths'][1]} tokens, {result['device']}, "
+            f"{result['threads']} threads, torch {result['torch']}",
             f"  crild ({result['precision']})   {ours['median']:8.1f} examples/s   ({ours['min']:.1f} to {ours['max']:.1f})",
             f"  plain baseline {plain['median']:8.1f} examples/s   ({plain['min']:.1f} to {plain['max']:.1f})",
+            *(
+                [f"  without graphs {eager['median']:8.1f} examples/s   ({eager['min']:.1f} to {eager['max']:.1f})"]
+                if eager
+                else []
+            ),
             f"  ratio          {ratio['median']:8.2f}              ({ratio['min']:.2f} to {ratio['max']:.2f})",
             f"  limit: {edge['gflop_per_step']:.1f} GFLOP a step at {edge['gflop_per_second']:.0f} GFLOP/s "
             f"= {edge['examples_per_second']:.0f} examples/s; the best block reached {edge['reached']:.0%}",
@@ -425,6 +475,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--shape", choices=SHAPES, default="minilm", help="random weights of this shape")
     parser.add_argument("--model", type=Path, help="a folder with a BERT classifier or encoder instead")
     parser.add_argument("--precision", choices=["auto", "bf16", "fp32"], default="auto", help="of crild's side")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1")
     parser.add_argument("--threads", type=int, help="CPU threads; all cores when left out")
     parser.add_argument("--blocks", type=int, default=7, help="pairs of blocks, one of each side")
     parser.add_argument(

@@ -26,7 +26,7 @@ def attention_mask(config: PretrainedConfig, hidden: Tensor, mask: Tensor) -> Te
     scores' own type. `hidden (batch, length, width)` is what the first layer reads.
     """
     # Looking costs nothing on the CPU and spares the masking; elsewhere it would wait for the device.
-    if mask.device.type == "cpu" and not torch.compiler.is_compiling() and bool(mask.all()):
+    if mask.device.type == "cpu" and bool(mask.all()):
         return None
     broad = mask[:, None, None, :]
     if config._attn_implementation == "sdpa":

@@ -37,7 +37,7 @@ def keep_mask(x: Tensor, p: float) -> Tensor:
 
 def drop(x: Tensor, p: float) -> Tensor:
     """`x` with each number set to 0 with probability `p` and scaled by 1 / (1 - p) otherwise."""
-    if x.device.type != "cpu" or p >= 1 or torch.compiler.is_compiling():
+    if x.device.type != "cpu" or p >= 1:
         return nn.functional.dropout(x, p)
     return x * keep_mask(x, p) if p > 0 else x
 
@@ -105,7 +105,6 @@ def fast_attention(config: PretrainedConfig, device: torch.device) -> Iterator[N
     """
     if (
         device.type != "cpu"
-        or torch.compiler.is_compiling()
         or not torch.is_autocast_enabled("cpu")
         or torch.get_autocast_dtype("cpu") != torch.bfloat16
     ):

@@ -234,6 +234,8 @@ class Train(Record):
     """bf16 where the hardware has it (CPUs included), else fp32. Weights and evaluations are always fp32."""
     threads: Threads | None = None
     """CPU threads; all cores when left out. A resumed run takes the number it began with."""
+    graphs: bool = True
+    """On CUDA, capture steps as graphs: the same computation, without waiting for kernels to be launched."""
     epochs: Epochs = 3.0
     """For stages that leave theirs open."""
     batch_size: Count = 32

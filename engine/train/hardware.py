@@ -66,10 +66,22 @@ def pick_precision(wanted: Literal["auto", "fp32", "bf16"], device: torch.device
     return wanted
 
 
+def compute_alike() -> None:
+    """Choose kernels on a GPU that give the same bits for the same input, so that a resumed run is the same run.
+
+    They cost nothing here; cuDNN's attention is left out because it is slower for sentences (docs/speed.md).
+    """
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # only what was written is read
+    torch.backends.cuda.enable_cudnn_sdp(False)
+
+
 def make_accelerator(train: Train) -> Accelerator:
     """Accelerate's view of the device and precision of a run; one for each engine process."""
     device = pick_device(train.device)
     precision = pick_precision(train.precision, device)
+    if device.type == "cuda":
+        compute_alike()
     os.environ["ACCELERATE_TORCH_DEVICE"] = str(device)  # Accelerate would take the first GPU it sees
     PartialState._reset_state()
     AcceleratorState._reset_state(True)

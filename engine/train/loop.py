@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 
 from engine.data.batches import Batch, collate, epoch_batches
 from engine.data.tokens import TokenSet
@@ -22,6 +23,7 @@ from engine.record.session import RunSession
 from engine.train import checkpoint, seeding
 from engine.train.checkpoint import Checkpoint
 from engine.train.evaluating import Evaluation
+from engine.train.graphs import Backward, CapturedBackward, own_stream, padded
 from engine.train.messages import say
 from engine.train.optim import Optimiser, learning_rate
 from engine.train.settings import StageSettings
@@ -120,7 +122,8 @@ def run_stage(
     or a scheduler asked for it (after writing a checkpoint), RunError when a loss or gradient is no number, DataError when
     a checkpoint was made on other data.
     """
-    return _StageRun(around, settings, place, models, tokens, losses, evaluate).go(resume)
+    with own_stream(around.accelerator.device):
+        return _StageRun(around, settings, place, models, tokens, losses, evaluate).go(resume)
 
 
 class _StageRun:
@@ -143,12 +146,17 @@ class _StageRun:
         self.total = settings.total_steps(len(tokens))
         self.per_epoch = settings.steps_per_epoch(len(tokens))
         self.data = data_hash(tokens)
+        self.captures = self.device.type == "cuda" and around.train.graphs and losses.capturable
+        self.backward = (CapturedBackward if self.captures else Backward)(losses, self.device)
         self.optimiser = Optimiser(
             [models.student, models.projections],
             peak=settings.learning_rate,
             weight_decay=settings.weight_decay,
             clip=settings.clip,
+            capture=self.captures,
         )
+        self.average: list[Tensor] = [] if models.average is None else list(models.average.parameters())
+        self.averaged: list[Tensor] = list(models.student.parameters())
         self.progress = Progress()
         self.window = Window(self.device)
         self.checked_bad = 0
@@ -199,21 +207,17 @@ class _StageRun:
         counts = Counts.of(self.tokens.lengths[rows], mixed=lam is not None)
         for micro, part in enumerate(self._parts(rows)):
             seeding.seed_torch(seed, seeding.DROPOUT, stage, step, micro)
-            losses = self.losses(part.to(self.device), counts, lam, weight)
-            torch.autograd.backward(losses.total)
-            self.window.add(losses, weight)
+            self.window.add(self.backward(part, counts, lam, weight), weight)
         self.losses.end_step()
         rate = learning_rate(
             step, self.total, peak=settings.learning_rate, warmup=settings.warmup, schedule=settings.schedule
         )
         norm = self.optimiser.step(rate)
-        self.window.step(norm, rate, examples=counts.examples, tokens=counts.own)
-        self.progress.examples += counts.examples
-        if self.models.average is not None and settings.consistency:
+        self.window.step(norm, rate, examples=len(rows), tokens=int(self.tokens.lengths[rows].sum()))
+        self.progress.examples += len(rows)
+        if self.average and settings.consistency:
             decay = consistency.average_decay(step, settings.consistency.decay, settings.consistency.warmup)
-            consistency.update_average(
-                list(self.models.average.parameters()), list(self.models.student.parameters()), decay
-            )
+            consistency.update_average(self.average, self.averaged, decay)
         if self.device.type == "cpu":
             self._check_finite()  # looking is free there
 
@@ -227,8 +231,12 @@ class _StageRun:
         return self.orders[1][position]
 
     def _parts(self, rows: np.ndarray) -> list[Batch]:
-        batch = collate(self.tokens, rows, pad_id=self.around.pad_id)
-        return batch.mirrored_parts(self.settings.accumulate) if self.settings.accumulate > 1 else [batch]
+        lengths = self.tokens.lengths
+        fit = padded(int(lengths[rows].max()), int(lengths.max())) if self.captures else None
+        batch = collate(self.tokens, rows, pad_id=self.around.pad_id, pad_to=fit)
+        if self.settings.accumulate == 1:
+            return [batch]
+        return batch.mirrored_parts(self.settings.accumulate, trim=not self.captures)
 
     def _check_finite(self) -> None:
         bad = int(self.optimiser.bad.item())

@@ -86,26 +86,64 @@ class Optimiser:
     pass of its own. `bad` counts skipped steps on the device; reading it is the caller's synchronisation.
     """
 
-    def __init__(self, modules: list[nn.Module], *, peak: float, weight_decay: float, clip: float):
+    def __init__(
+        self, modules: list[nn.Module], *, peak: float, weight_decay: float, clip: float, capture: bool = False
+    ):
+        """With `capture` (CUDA) the second step is captured as a graph that later ones replay; gradients stay in place."""
         groups = parameter_groups(modules, weight_decay)
         self.parameters: list[nn.Parameter] = [p for group in groups for p in group["params"]]  # type: ignore[attr-defined]
         self.clip = clip
         self.by_row = row_gradients(modules)
         device = self.parameters[0].device
+        self.rate = torch.full((), peak, device=device) if capture else None
         self.adamw = torch.optim.AdamW(
-            groups, lr=peak, betas=(0.9, 0.999), eps=1e-8, fused=device.type in ("cpu", "cuda")
+            groups,
+            lr=peak if self.rate is None else self.rate,
+            betas=(0.9, 0.999),
+            eps=1e-8,
+            fused=device.type in ("cpu", "cuda"),
+            capturable=capture,
         )
         self.bad = torch.zeros((), device=device)
+        self.taken = 0
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.norm = torch.zeros((), device=device)
 
     def step(self, rate: float) -> Tensor:
         """Take one step at learning rate `rate` and clear the gradients; returns the gradient norm before clipping."""
+        if self.rate is None:
+            for group in self.adamw.param_groups:
+                group["lr"] = rate
+            norm = self._update()
+            self.adamw.zero_grad(set_to_none=True)
+            for rows in self.by_row.values():
+                rows.clear()
+            return norm
+        self.rate.fill_(rate)
+        self.taken += 1
+        if self.taken == 1:  # makes the moments, and shows which parameters have a gradient
+            return self._update_in_place()
+        if self.graph is None:
+            self.graph = torch.cuda.CUDAGraph()
+            self.graph.capture_begin(capture_error_mode="thread_local")
+            try:
+                self.norm = self._update_in_place()
+            finally:
+                self.graph.capture_end()
+        self.graph.replay()
+        return self.norm
+
+    def _update_in_place(self) -> Tensor:
+        norm = self._update()
+        torch._foreach_zero_([p.grad for p in self.parameters if p.grad is not None])
+        return norm
+
+    def _update(self) -> Tensor:
         taken = (self.by_row[p].take() if p in self.by_row else p.grad for p in self.parameters)
         gradients = [gradient for gradient in taken if gradient is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         found = (~torch.isfinite(norm)).float()
         self.bad += found
-        for group in self.adamw.param_groups:
-            group["lr"] = rate
         scale = torch.clamp(norm / self.clip, min=1.0) if self.clip else torch.ones_like(norm)
         if self.adamw.defaults["fused"]:
             self.adamw.grad_scale = scale.float()  # type: ignore[attr-defined]  # the hook that GradScaler uses
@@ -114,9 +152,6 @@ class Optimiser:
         elif not found.item():
             torch._foreach_div_([p.grad for p in self.parameters if p.grad is not None], scale)
             self.adamw.step()
-        self.adamw.zero_grad(set_to_none=True)
-        for rows in self.by_row.values():
-            rows.clear()
         return norm
 
     def state(self) -> dict[str, Tensor]:

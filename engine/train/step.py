@@ -23,22 +23,19 @@ from engine.models.taps import Need, Seen, Tapped
 from engine.preset.schema import LAYER_OBJECTIVES
 from engine.train.settings import StageSettings
 
-COMPILER = "inductor"
-"""Backend of torch.compile."""
-
 Autocast = Callable[[], AbstractContextManager[object]]
 """Gives the context in which forwards run in the stage's precision."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Real positions of one optimiser step, over all its micro-batches."""
+    """Real positions of one optimiser step, over all its micro-batches; numbers, or tensors without dimensions."""
 
-    tokens: int
+    tokens: int | Tensor
     """Of the input that the models saw: under mixup the union of two sentences."""
-    own: int
+    own: int | Tensor
     """Of the clean sentences."""
-    examples: int
+    examples: int | Tensor
 
     @staticmethod
     def of(lengths: npt.NDArray[np.int64], *, mixed: bool) -> Counts:
@@ -46,11 +43,11 @@ class Counts:
         own = int(lengths.sum())
         return Counts(int(np.maximum(lengths, lengths[::-1]).sum()) if mixed else own, own, len(lengths))
 
-    def of_term(self, name: str) -> int:
+    def of_term(self, name: str) -> int | Tensor:
         """What a distillation term is divided by."""
         return self.tokens if name in TOKEN_OBJECTIVES else self.examples
 
-    def of_consistency(self, name: str) -> int:
+    def of_consistency(self, name: str) -> int | Tensor:
         """What a consistency term is divided by: positions of the target's own sentences."""
         return self.own if name in TOKEN_OBJECTIVES else self.examples
 
@@ -62,6 +59,11 @@ class Losses:
     total: Tensor
     terms: dict[str, Tensor]
     consistency: Tensor | None
+
+    def detached(self) -> Losses:
+        """The same numbers without the way back to the parameters."""
+        consistency = None if self.consistency is None else self.consistency.detach()
+        return Losses(self.total.detach(), {name: term.detach() for name, term in self.terms.items()}, consistency)
 
 
 @dataclass
@@ -110,13 +112,8 @@ class StepLosses:
         *,
         autocast: Autocast,
         teacher_logits: Tensor | None = None,
-        compiled: bool = False,
     ):
-        """`teacher_logits` (rows, classes), by row of the stage's tokens, where the teacher's input never changes.
-
-        With `compiled`, torch.compile makes one graph of each model's forward (and of its backward), for batches of any
-        length; the objectives themselves run as they are.
-        """
+        """`teacher_logits` (rows, classes), by row of the stage's tokens, where the teacher's input never changes."""
         self.settings, self.models, self.terms, self.autocast = settings, models, terms, autocast
         self.teacher_logits = teacher_logits
         self.layer_weights: dict[str, LayerWeights] = {
@@ -132,20 +129,20 @@ class StepLosses:
         self.teacher = _tapped(teacher, reads(terms, "teacher"), without_logits=teacher_logits is not None)
         target = (models.average or models.student) if settings.consistency else None
         self.target = _tapped(target, reads(terms, "target"))
-        self.compiled = compiled
-        if compiled:
-            for tapped in (self.student, self.teacher, self.target):
-                if tapped is not None:
-                    tapped.compile(dynamic=True, backend=COMPILER)
 
-    def __call__(self, part: Batch, counts: Counts, lam: float | None, consistency_weight: float) -> Losses:
+    @property
+    def capturable(self) -> bool:
+        """Whether a step needs nothing of the host: only transport plans are made there."""
+        return not any(term.emd for term in self.terms)
+
+    def __call__(
+        self, part: Batch, counts: Counts, lam: float | Tensor | None, consistency_weight: float | Tensor
+    ) -> Losses:
         """Losses of one micro-batch, on the models' device; `lam` is the mixing share, None where nothing is mixed."""
         unpaired = self.settings.mixup.unpaired if self.settings.mixup else "padding"
-        # A number would be part of the graph, which would be compiled anew for each λ.
-        share = torch.full((), lam, device=part.input_ids.device) if self.compiled and lam is not None else lam
         with self.autocast():
-            shown = self.student(part, lam=share, unpaired=unpaired)
-            taught = self._taught(part, share, unpaired)
+            shown = self.student(part, lam=lam, unpaired=unpaired)
+            taught = self._taught(part, lam, unpaired)
             clean = self._clean(part)
         student, mask = Reading(shown), shown.mask
         terms = {
@@ -179,7 +176,13 @@ class StepLosses:
                 tapped.remove()
 
     def _term(
-        self, term: Term, student: Reading, taught: Reading | None, mask: Tensor, part: Batch, lam: float | None
+        self,
+        term: Term,
+        student: Reading,
+        taught: Reading | None,
+        mask: Tensor,
+        part: Batch,
+        lam: float | Tensor | None,
     ) -> Tensor:
         projection = self.models.projections[term.name] if term.projects else None
         flow = None

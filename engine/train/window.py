@@ -70,8 +70,8 @@ class Window:
             self.began += time.monotonic() - began
 
     def _sum(self, name: str, value: Tensor) -> None:
-        value = value.detach()
-        self.sums[name] = self.sums[name] + value if name in self.sums else value
+        value = value.detach()  # a captured step writes the next one's into the same place
+        self.sums[name] = self.sums[name] + value if name in self.sums else value.clone()
 
     def _clear(self) -> None:
         self.sums: dict[str, Tensor] = {}
