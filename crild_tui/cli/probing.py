@@ -13,16 +13,14 @@ if TYPE_CHECKING:
     from engine.errors import CrildError
     from engine.record.probe import Probe
 
-SCALES = "0.05,0.1,0.2,0.3,0.4"
+SCALES = "0.05,0.1,0.2,0.3"
 DRAWS, EXAMPLES = 3, 256
 MOST_SCALES, MOST_DRAWS, LARGEST_SCALE = 20, 100, 10.0
 
 
 def probe(
     runs: Runs,
-    scales: Annotated[
-        str, typer.Option("--scales", metavar="0.1,0.2", help="Of the noise on the weights.", show_default=False)
-    ] = SCALES,
+    scales: Annotated[str, typer.Option("--scales", metavar="0.1,0.2", help="Of the noise on the weights.")] = SCALES,
     draws: Annotated[int, typer.Option("--draws", metavar="N", help="Of noise, for each scale.")] = DRAWS,
     examples: Annotated[
         int, typer.Option("--examples", metavar="N", help="At most, of training and of dev.")
@@ -37,8 +35,7 @@ def probe(
     """Look for overfitting: train against dev, each layer's distance to the teacher, noise on the weights.
 
     What is found is kept in the run's probe.json, for reports and the dashboard.
-    The noise is Gaussian, its scales (by default 0.05,0.1,0.2,0.3,0.4) shares of
-    each tensor's root mean square.
+    The noise is Gaussian; a scale is a share of each tensor's root mean square.
 
     \b
     crild probe rte-crild

@@ -22,7 +22,7 @@ from engine.evaluate.noise import spread, under_noise
 from engine.evaluate.predict import Logits, predict
 from engine.models.load import LoadedModel, load_teacher
 from engine.preset.load import load_preset
-from engine.preset.schema import Preset, Teacher
+from engine.preset.schema import Preset, Task, Teacher
 from engine.record.events import read_events
 from engine.record.files import read_json
 from engine.record.paths import PRESET, RESULTS, STUDENT, TEACHER
@@ -107,13 +107,14 @@ def probe_runs(request: dict[str, Any]) -> dict[str, Any]:
     """
     settings = Settings.of(request)
     answers: list[dict[str, Any]] = []
+    tasks = _Tasks()
     for number, folder in enumerate(request["runs"], start=1):
         run_dir = Path(folder)
         print(f"{run_dir.name} ({number} of {len(request['runs'])})", flush=True)
         try:
             found = None if request.get("again") else _kept(run_dir, settings)
             if found is None:
-                found = probe_run(run_dir, settings, device=request.get("device") or "auto")
+                found = probe_run(run_dir, settings, device=request.get("device") or "auto", tasks=tasks)
                 write_probe(run_dir, found)
             answers.append({"run": run_dir.name, "probe": found.to_dict()})
         except CrildError as error:
@@ -135,7 +136,20 @@ def _kept(run_dir: Path, settings: Settings) -> Probe | None:
     return found if found.settings == settings.to_dict(found.settings.get("seed", 0)) else None
 
 
-def probe_run(run_dir: Path, settings: Settings, *, device: str = "auto") -> Probe:
+class _Tasks:
+    """The task that was loaded last: runs of one task stand together as a rule."""
+
+    def __init__(self) -> None:
+        self._of: str | None = None
+        self._data: TaskData | None = None
+
+    def load(self, task: Task) -> TaskData:
+        if self._data is None or self._of != task.model_dump_json():
+            self._data, self._of = load_task(task), task.model_dump_json()
+        return self._data
+
+
+def probe_run(run_dir: Path, settings: Settings, *, device: str = "auto", tasks: _Tasks | None = None) -> Probe:
     """Measure a finished run's student.
 
     Raises RunError for a run without a student, ModelError for a teacher that is gone, DataError for data that is.
@@ -145,7 +159,7 @@ def probe_run(run_dir: Path, settings: Settings, *, device: str = "auto") -> Pro
     hardware.set_threads(preset.train.threads)
     where = hardware.pick_device(device)
     began = time.perf_counter()
-    subject = gather(run_dir, preset, settings.examples, where)
+    subject = gather(run_dir, preset, (tasks or _Tasks()).load(preset.task), settings.examples, where)
     compared, comparison = _compared(subject)
     own = {side: subject.figures(compared[side].student, side) for side in SIDES}
     theirs = {side: subject.figures(compared[side].teacher, side) for side in SIDES}
@@ -193,9 +207,8 @@ def _finished(run_dir: Path) -> tuple[Status, str]:
     return entry.status, student
 
 
-def gather(run_dir: Path, preset: Preset, examples: int, device: torch.device) -> Subject:
-    """Load a run's data and both models; as many training examples as dev ones, drawn with `task.data_seed`."""
-    data = load_task(preset.task)
+def gather(run_dir: Path, preset: Preset, data: TaskData, examples: int, device: torch.device) -> Subject:
+    """Load a run's two models, and tokenise as many training examples as dev ones, drawn with `task.data_seed`."""
     student = load_teacher(_saved(run_dir / STUDENT, preset), data.spec)
     notes: list[str] = []
     teacher = _teacher(run_dir, preset, data, device, notes)
