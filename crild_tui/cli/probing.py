@@ -10,11 +10,15 @@ import typer
 from crild_tui.cli.options import AsJson, Runs, RunsDir
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from engine.errors import CrildError
     from engine.record.probe import Probe
 
 SCALES = "0.05,0.1,0.2,0.3"
 DRAWS, EXAMPLES = 3, 256
+WORDS = frozenset({"", "layer", "distance", "method", "noise"})
+"""Columns that hold words (or bars), and so begin at the left."""
 MOST_SCALES, MOST_DRAWS, LARGEST_SCALE = 20, 100, 10.0
 
 
@@ -98,29 +102,38 @@ def _probe_of(found: Mapping[str, Any]) -> Probe:
     return Probe.from_dict(found)
 
 
+def probe_tables(probe: Probe, *, ascii_only: bool = False) -> list[Table]:
+    """Train against dev, the layers, the noise; for the terminal and for the dashboard."""
+    from crild_tui import probes
+
+    noise = [probe.metric if name == "metric" else name for name in probes.NOISE]
+    return [
+        _table(probes.FIT, probes.fit_rows(probe)),
+        _table(probes.LAYERS, probes.layer_rows(probe)),
+        _table(noise, probes.noise_rows(probe, ascii_only=ascii_only)),
+    ]
+
+
+def _table(names: Sequence[str], rows: list[list[str]]) -> Table:
+    from crild_tui.cli import terminal
+
+    return terminal.table([(name, "left" if name in WORDS else "right") for name in names], rows)
+
+
 def _show(found: Sequence[Probe]) -> None:
     """Each run's tables, then one line for each method."""
     from crild_tui import probes
     from crild_tui.cli import terminal
 
-    sides = {"train", "dev", "dev − train", "dev/train", "metric", "sd", "loss", *probes.SUMMARY[1:]}
-
-    def table(names: Sequence[str], rows: list[list[str]]) -> None:
-        columns = [(name, "right" if name in sides else "left") for name in names]
-        terminal.show(terminal.table(columns, rows))
-
     for probe in found:
         terminal.sentence(probes.heading(probe))
-        table(probes.FIT, probes.fit_rows(probe))
-        table(probes.LAYERS, probes.layer_rows(probe))
-        names = [probe.metric if name == "metric" else name for name in probes.NOISE]
-        sides.add(probe.metric)
-        table(names, probes.noise_rows(probe, ascii_only=terminal.ascii_only()))
+        for table in probe_tables(probe, ascii_only=terminal.ascii_only()):
+            terminal.show(table)
         for line in probes.statements(probe):
             terminal.sentence(line)
         terminal.sentence()
     if len(found) > 1:
-        table(probes.SUMMARY, probes.summary_rows(found))
+        terminal.show(_table(probes.SUMMARY, probes.summary_rows(found)))
         terminal.sentence(probes.summary_note(found))
 
 
