@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import fmean
 
 from crild_tui import wording
-from engine.record.probe import Probe, Sides
+from engine.record.probe import DISTANCES, Probe, Sides
 
 Row = list[str]
 FIT = ("", "train", "dev", "dev − train")
 LAYERS = ("layer", "distance", "train", "dev", "dev/train")
 NOISE = ("noise", "metric", "sd", "loss", "")
-SUMMARY = ("method", "runs", "train", "dev", "gap", "KL train", "KL dev", "sharpness")
+SUMMARY = ("method", "n", "train", "dev", "gap", "KL train", "KL dev", "sharp")
+TITLES = {"cka": "1 - CKA"}
+"""Of distances that are not called by their own name."""
 BAR = 28
 """Cells of the longest bar."""
 _EIGHTHS = " ▏▎▍▌▋▊▉"
@@ -46,8 +49,9 @@ def layer_rows(probe: Probe) -> list[Row]:
         name = f"{layer.layer} to teacher's {layer.teacher_layer}"
         for distance, found in layer.distances.items():
             ratio = "-" if found.ratio is None else f"{found.ratio:.2f}"
-            title = "1 - CKA" if distance == "cka" else distance
-            rows.append([name, title, wording.loss(found.train), wording.loss(found.dev), ratio])
+            rows.append(
+                [name, TITLES.get(distance, distance), wording.loss(found.train), wording.loss(found.dev), ratio]
+            )
             name = ""
     return rows
 
@@ -91,35 +95,72 @@ def statements(probe: Probe) -> list[str]:
     return [*said, *probe.notes]
 
 
-def summary_rows(probes: Sequence[Probe]) -> list[Row]:
-    """A row for each method of each task: means over its runs (seeds)."""
-    groups: dict[tuple[str, str], list[Probe]] = {}
-    for probe in probes:
-        groups.setdefault((probe.task, probe.method), []).append(probe)
-    several = len({task for task, _ in groups}) > 1
-    return [
-        [
-            f"{task} {method}" if several else method or "-",
-            str(len(found)),
-            wording.metric(_mean([probe.fit.train for probe in found])),
-            wording.metric(_mean([probe.fit.dev for probe in found])),
-            wording.metric(_mean([probe.fit.gap for probe in found])),
-            wording.loss(_mean([probe.output.train for probe in found])),
-            wording.loss(_mean([probe.output.dev for probe in found])),
-            wording.loss(_mean([probe.sharpness.dev for probe in found])),
+@dataclass(frozen=True)
+class Summary:
+    """A table over methods, with a line for each."""
+
+    title: str
+    names: tuple[str, ...]
+    rows: list[Row]
+
+
+def summaries(probes: Sequence[Probe]) -> list[Summary]:
+    """The methods of each task side by side: fit, last layer, noise; means over a method's runs (seeds)."""
+    tables = []
+    for task in sorted({probe.task for probe in probes}):
+        groups: dict[str, list[Probe]] = {}
+        for probe in probes:
+            if probe.task == task:
+                groups.setdefault(probe.method or "-", []).append(probe)
+        methods = dict(sorted(groups.items()))
+        metric = " or ".join(dict.fromkeys(probe.metric for found in methods.values() for probe in found))
+        scales = sorted({point.scale for found in methods.values() for probe in found for point in probe.noise})
+        tables += [
+            Summary(
+                f"{task}: {metric}, distance of the answers (KL), sharpness",
+                SUMMARY,
+                [[method, *_fit_of(found)] for method, found in methods.items()],
+            ),
+            Summary(
+                f"{task}: distances of the last layer, dev/train",
+                ("method", *(TITLES.get(name, name) for name in DISTANCES)),
+                [[method, *_last_layer_of(found)] for method, found in methods.items()],
+            ),
+            Summary(
+                f"{task}: {metric} on dev under noise of",
+                ("method", *(f"{scale:g}" for scale in scales)),
+                [[method, *(_under(found, scale) for scale in scales)] for method, found in methods.items()],
+            ),
         ]
-        for (task, method), found in sorted(groups.items())
+    return tables
+
+
+def _fit_of(found: Sequence[Probe]) -> Row:
+    return [
+        str(len(found)),
+        wording.metric(_mean([probe.fit.train for probe in found])),
+        wording.metric(_mean([probe.fit.dev for probe in found])),
+        wording.metric(_mean([probe.fit.gap for probe in found])),
+        wording.loss(_mean([probe.output.train for probe in found])),
+        wording.loss(_mean([probe.output.dev for probe in found])),
+        wording.loss(_mean([probe.sharpness.dev for probe in found])),
     ]
 
 
-def summary_note(probes: Sequence[Probe]) -> str:
-    """What the columns of the summary are."""
-    metrics = " or ".join(dict.fromkeys(probe.metric for probe in probes))
-    scales = " or ".join(dict.fromkeys(f"{probe.sharpness.scale:g}" for probe in probes))
-    return (
-        f"train, dev, gap: {metrics} and dev − train; KL: distance of the answers from the teacher's; sharpness: rise of "
-        f"the loss on dev under noise of {scales}; means over runs"
-    )
+def _last_layer_of(found: Sequence[Probe]) -> Row:
+    """The ratio for each distance, a mean over runs."""
+    cells = []
+    for name in DISTANCES:
+        sides = [probe.layers[-1].distances.get(name) if probe.layers else None for probe in found]
+        ratio = _mean([None if side is None else side.ratio for side in sides])
+        cells.append(wording.NONE if ratio is None else f"{ratio:.2f}")
+    return cells
+
+
+def _under(found: Sequence[Probe], scale: float) -> str:
+    """The metric under noise of one scale, a mean over runs."""
+    points = [next((p.metric for p in probe.noise if p.scale == scale), None) for probe in found]
+    return wording.metric(_mean(points))
 
 
 def _sides(name: str, found: Sides, shown: object) -> Row:

@@ -121,7 +121,7 @@ def _table(names: Sequence[str], rows: list[list[str]]) -> Table:
 
 
 def _show(found: Sequence[Probe]) -> None:
-    """Each run's tables, then one line for each method."""
+    """Each run's tables, then the methods side by side."""
     from crild_tui import probes
     from crild_tui.cli import terminal
 
@@ -132,9 +132,9 @@ def _show(found: Sequence[Probe]) -> None:
         for line in probes.statements(probe):
             terminal.sentence(line)
         terminal.sentence()
-    if len(found) > 1:
-        terminal.show(_table(probes.SUMMARY, probes.summary_rows(found)))
-        terminal.sentence(probes.summary_note(found))
+    for summary in probes.summaries(found) if len(found) > 1 else ():
+        terminal.sentence(summary.title)
+        terminal.show(_table(summary.names, summary.rows))
 
 
 def _raise(errors: Sequence[CrildError]) -> None:

@@ -113,9 +113,9 @@ class Probe:
     """When, in seconds since 1970."""
     device: str
     seconds: float
-    """What the probe took, the loading of libraries left out."""
+    """What measuring took, the loading of libraries, data and models left out (as in `run_seconds`)."""
     run_seconds: float | None
-    """What training the student took; None where the run does not say."""
+    """What the student's own stages took; None where the run does not say."""
     settings: Mapping[str, Any]
     """As asked: `scales`, `draws`, `examples`; and `seed`, which the draws come from."""
     examples: Mapping[str, int]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import engine.launch.tool
 from crild_tui import probes
 from engine.errors import RunError
+from engine.record.probe import Sides
 from tests.cli.conftest import Call
 from tests.cli.samples import make_run
 from tests.record.probe_samples import sample
@@ -69,20 +71,26 @@ def test_several_runs_end_with_a_line_for_each_method(
     said = crild("probe", "rte-crild-a", "rte-crild-b", "rte-kd-a", "rte-kd-a")
     assert said.code == 0
     assert len(asked[0]["runs"]) == 3
-    rows = {words[0]: words[1:] for line in said.out.splitlines() if len(words := line.split()) == 8}
-    assert rows["crild"] == ["2", "0.9000", "0.6600", "-0.2400", "0.0200", "0.0800", "0.0500"]
-    assert rows["kd"][0] == "1"
+    rows = [line.split() for line in said.out.splitlines() if line.startswith(("crild ", "kd "))]
+    assert rows == [
+        ["crild", "2", "0.9000", "0.6600", "-0.2400", "0.0200", "0.0800", "0.0500"],
+        ["kd", "1", "0.9000", "0.6600", "-0.2400", "0.0200", "0.0800", "0.0500"],
+        ["crild", "1.20", "-", "-", "-", "-", "-", "2.00"],
+        ["kd", "1.20", "-", "-", "-", "-", "-", "2.00"],
+        ["crild", "0.6600", "0.6200", "0.3300"],
+        ["kd", "0.6600", "0.6200", "0.3300"],
+    ]
+    summary = said.out[said.out.index("rte: accuracy,") :].splitlines()
+    assert all(len(line) <= 80 for line in summary)
 
 
 def test_means_are_over_the_runs_of_a_method_and_unknown_where_one_is() -> None:
     one, other = sample(train=0.8), sample(train=1.0)
-    assert probes.summary_rows([one, other])[0][2] == "0.9000"
-    from dataclasses import replace
-
-    from engine.record.probe import Sides
-
+    assert probes.summaries([one, other])[0].rows[0][2] == "0.9000"
     unknown = replace(other, metrics={"accuracy": Sides(None, 0.5)})
-    assert probes.summary_rows([one, unknown])[0][2:4] == ["-", "0.5800"]
+    assert probes.summaries([one, unknown])[0].rows[0][2:4] == ["-", "0.5800"]
+    elsewhere = replace(other, task="mrpc")
+    assert [table.title.partition(":")[0] for table in probes.summaries([one, elsewhere])] == ["mrpc"] * 3 + ["rte"] * 3
 
 
 def test_json_is_what_the_engine_found(crild: Call, asked: list[dict[str, Any]], runs_dir: Path) -> None:
