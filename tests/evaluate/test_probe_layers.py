@@ -124,8 +124,8 @@ def test_cka_is_blind_to_rotation_scale_and_padding() -> None:
     assert _cka(x, x @ rotation * 3, mask) == pytest.approx(0.0, abs=1e-4)
     value = _cka(x, y, mask)
     assert 0.01 < value < 0.99
-    padded = [torch.cat([states, torch.full((2, 3, states.shape[-1]), 1e3)], 1) for states in (x, y)]
-    assert _cka(*padded, torch.cat([mask, torch.zeros(2, 3)], 1)) == pytest.approx(value, abs=1e-5)
+    longer_x, longer_y = (torch.cat([states, torch.full((2, 3, states.shape[-1]), 1e3)], 1) for states in (x, y))
+    assert _cka(longer_x, longer_y, torch.cat([mask, torch.zeros(2, 3)], 1)) == pytest.approx(value, abs=1e-5)
     halves = LinearCka()
     for rows in (slice(0, 1), slice(1, 2)):
         halves.add(x[rows], y[rows], mask[rows])

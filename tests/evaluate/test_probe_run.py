@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from transformers import AutoModelForSequenceClassification
 
+from engine.data.types import TaskSpec
 from engine.errors import DataError, ModelError, RunError
+from engine.models.export import save_model
+from engine.models.students import keep_layers
 from engine.record.probe import Probe, is_stale, read_probe
 from engine.record.run import update_status
 from engine.train.probing import SHARPNESS_SCALE, Settings, probe_run, probe_runs
-from tests.models.tiny_models import EVERY
+from tests.models.tiny_models import EVERY, words
 from tests.train.test_families import regression
 from tests.train.tiny_run import make, materials, work
 
@@ -145,12 +150,49 @@ def test_what_is_missing_is_said(run_dir: Path, tmp_path: Path) -> None:
         probe_run(copy, SETTINGS, device="cpu")
 
 
-@pytest.mark.parametrize("family", [name for name in EVERY if name != "bert"])
+def ready(text: str) -> str:
+    """The preset with a teacher that is taken as it is."""
+    start, end = text.index("[teacher.finetune]"), text.index("[student]")
+    return text[:start] + 'finetune = false\nlabels = ["bad", "good"]\n' + text[end:]
+
+
+def untrained(folder: Path, family: str) -> Path:
+    """A finished run whose student is two layers of its teacher."""
+    run_dir = make(folder, ready(materials(folder, family=family)))
+    spec = TaskSpec("custom", "classification", ("bad", "good"), ("accuracy",), is_pair=False)
+    student = keep_layers(AutoModelForSequenceClassification.from_pretrained(folder / "teacher"), [0, 2])
+    save_model(student, words(family), spec, run_dir / "student")
+    update_status(run_dir, state="finished")
+    return run_dir
+
+
+@pytest.mark.parametrize("family", EVERY)
 def test_every_family_is_probed(tmp_path: Path, family: str) -> None:
-    run_dir = make(tmp_path, materials(tmp_path, family=family), *QUICK, "stage.ild.layer_map=uniform")
-    assert work(run_dir) is not None
-    found = probe_run(run_dir, Settings((SHARPNESS_SCALE,), 1, 8), device="cpu")
+    found = probe_run(untrained(tmp_path, family), Settings((SHARPNESS_SCALE,), 1, 8), device="cpu")
     assert set(found.layers[-1].distances) == {"attention", "query", "key", "value", "hidden", "cls", "cka"}
+    assert found.run_seconds is None
+
+
+def test_a_run_that_works_is_left_alone(run_dir: Path, tmp_path: Path) -> None:
+    copy = tmp_path / run_dir.name
+    shutil.copytree(run_dir, copy)
+    update_status(copy, state="created", created=time.time(), heartbeat=None, owner=None)
+    with pytest.raises(RunError, match="tiny-s7 is created: a run can be probed when it has finished"):
+        probe_run(copy, SETTINGS, device="cpu")
+
+
+def test_a_student_that_equals_its_teacher_has_no_distance(run_dir: Path, tmp_path: Path) -> None:
+    copy = tmp_path / run_dir.name
+    shutil.copytree(run_dir, copy)
+    teacher = Path(json.loads((copy / "teacher" / "pointer.json").read_text())["folder"])
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(teacher / name, copy / "student" / name)
+    found = probe_run(copy, Settings((SHARPNESS_SCALE,), 1, 16), device="cpu")
+    assert found.metrics == found.teacher_metrics
+    assert found.output.train == pytest.approx(0.0, abs=1e-6)
+    assert [(layer.layer, layer.teacher_layer) for layer in found.layers] == [(n, n) for n in range(1, 5)]
+    for layer in found.layers:
+        assert all(side.train == pytest.approx(0.0, abs=1e-5) for side in layer.distances.values())
 
 
 def test_a_regression_task_and_a_narrower_student_are_probed(tmp_path: Path) -> None:
@@ -163,13 +205,11 @@ def test_a_regression_task_and_a_narrower_student_are_probed(tmp_path: Path) -> 
     assert set(found.layers[0].distances) == {"query", "key", "value", "cka"}
     assert found.output.dev is not None
     assert found.loss.dev is not None
+    assert {point.split for point in found.curves} == {"dev"}
 
 
 def test_a_teacher_that_came_ready_is_loaded_as_it_was(tmp_path: Path) -> None:
-    text = materials(tmp_path)
-    start, end = text.index("[teacher.finetune]"), text.index("[student]")
-    text = text[:start] + 'finetune = false\nlabels = ["bad", "good"]\n' + text[end:]
-    run_dir = make(tmp_path, text, *QUICK[1:])
+    run_dir = make(tmp_path, ready(materials(tmp_path)), *QUICK[1:])
     assert work(run_dir) is not None
     found = probe_run(run_dir, Settings((SHARPNESS_SCALE,), 1, 10_000), device="cpu")
     results = json.loads((run_dir / "results.json").read_text())
