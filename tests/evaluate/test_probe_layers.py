@@ -14,6 +14,7 @@ from engine.data.tokens import TokenSet
 from engine.distill import objectives
 from engine.distill.rows import Total
 from engine.evaluate.layers import Compared, Comparison, LinearCka, Shape, compare
+from engine.evaluate.noise import direction
 from engine.models.students import keep_layers
 from engine.models.taps import Need, Tapped
 from tests.models.tiny_models import EVERY, VOCABULARY, batch_of, tiny
@@ -136,3 +137,23 @@ def _cka(x: torch.Tensor, y: torch.Tensor, mask: torch.Tensor) -> float:
     found = LinearCka()
     found.add(x, y, mask)
     return found.distance()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_finds_what_the_cpu_does() -> None:
+    teacher, student = tiny("bert", layers=4), tiny("bert", layers=2, seed=1)
+    tokens = sentences([30, 2, 7, 19, 4])
+    here = between(student, teacher, tokens)
+    noise = direction(student, seed=3)
+    cuda = torch.device("cuda", 0)
+    comparison = Comparison.between(Shape.of(teacher), Shape.of(student))
+    there = compare(
+        student.to(cuda), teacher.to(cuda), tokens, comparison, regression=False, batch_size=8, device=cuda, pad_id=0
+    )
+    for pair, distances in here.distances.items():
+        assert distances == pytest.approx(there.distances[pair], rel=1e-3, abs=1e-5)
+    assert np.allclose(here.student, there.student, atol=1e-3)
+    for own, moved in zip(noise, direction(student, seed=3), strict=True):
+        assert moved.device.type == "cuda"
+        assert torch.allclose(own, moved.cpu(), rtol=1e-5)
