@@ -16,31 +16,18 @@ from engine.data.batches import collate, evaluation_batches
 from engine.data.tokens import TokenSet
 from engine.distill import objectives
 from engine.distill.layer_maps import Pair
-from engine.distill.terms import Reading, Term, distil
+from engine.distill.terms import Reading, Shape, Term, bind, distil
 from engine.models.taps import Need, Tapped
+from engine.preset.schema import Objective, ObjectiveName, Stage
 
 Logits = npt.NDArray[np.float32]
 Distances = dict[Pair, dict[str, float]]
 """(teacher layer, student layer), counted from 1, to distances by name."""
 
-SCORED = ("attention", "query", "key", "value")
-STATES = ("hidden", "cls")
+RELATIONS: tuple[ObjectiveName, ...] = ("query", "key", "value")
+SCORED: tuple[ObjectiveName, ...] = ("attention", *RELATIONS)
+STATES: tuple[ObjectiveName, ...] = ("hidden", "cls")
 CKA = "cka"
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What decides how two models can be compared."""
-
-    layers: int
-    width: int
-    heads: int
-
-    @classmethod
-    def of(cls, model: PreTrainedModel) -> Shape:
-        """Layers, width and heads of a model."""
-        config = model.config
-        return cls(int(config.num_hidden_layers), int(config.hidden_size), int(config.num_attention_heads))
 
 
 @dataclass(frozen=True)
@@ -48,8 +35,8 @@ class Comparison:
     """Which layers of two models are compared, and by what."""
 
     pairs: tuple[Pair, ...]
-    heads: Mapping[str, int]
-    """Of each distance that can be had; 1 where heads play no part."""
+    terms: Mapping[str, tuple[Term, ...]]
+    """The objectives that can be had, by name, bound to each pair: what a stage would bind them to."""
     unavailable: Mapping[str, str]
     """Why the others cannot."""
 
@@ -64,21 +51,26 @@ class Comparison:
         total, own = teacher.layers, student.layers
         pairs = tuple((max(1, (2 * i * total + own) // (2 * own)), i) for i in range(1, own + 1))
         relation = student.heads if teacher.width % student.heads == 0 else math.gcd(teacher.heads, student.heads)
-        heads = {"query": relation, "key": relation, "value": relation, CKA: 1}
-        unavailable = {}
-        if teacher.heads == student.heads:
-            heads["attention"] = student.heads
-        else:
-            unavailable["attention"] = f"the teacher has {teacher.heads} heads, the student {student.heads}"
-        for name in STATES:
-            if teacher.width == student.width:
-                heads[name] = 1
-            else:
+        terms: dict[str, tuple[Term, ...]] = {}
+        unavailable: dict[str, str] = {}
+        for name in (*SCORED, *STATES):
+            if name == "attention" and teacher.heads != student.heads:
+                unavailable[name] = f"the teacher has {teacher.heads} heads, the student {student.heads}"
+            elif name in STATES and teacher.width != student.width:
                 unavailable[name] = (
                     f"the teacher is {teacher.width} wide, the student {student.width}, and the projection between them "
                     "is not saved"
                 )
-        return cls(pairs, heads, unavailable)
+            else:
+                objective = Objective(relation_heads=relation) if name in RELATIONS else Objective()
+                terms[name] = tuple(_bound(name, objective, pair, teacher, student) for pair in pairs)
+        return cls(pairs, terms, unavailable)
+
+
+def _bound(name: ObjectiveName, objective: Objective, pair: Pair, teacher: Shape, student: Shape) -> Term:
+    stage = Stage(name="probe", objectives={name: objective}, layer_map=[pair])
+    (term,) = bind(stage, teacher, student, temperature=1.0, regression=False)
+    return term
 
 
 @dataclass(frozen=True)
@@ -165,10 +157,9 @@ def compare(
     ours = Tapped(student, _need([s for _, s in comparison.pairs], comparison))
     theirs = Tapped(teacher, _need([t for t, _ in comparison.pairs], comparison))
     terms = {
-        (pair, name): Term(name, pairs=(pair,), heads=comparison.heads[name])
-        for pair in comparison.pairs
-        for name in (*SCORED, *STATES)
-        if name in comparison.heads
+        (pair, name): term
+        for name, bound in comparison.terms.items()
+        for pair, term in zip(comparison.pairs, bound, strict=True)
     }
     sums = {key: _Sums() for key in terms}
     alike = {pair: LinearCka() for pair in comparison.pairs}
@@ -198,14 +189,14 @@ def compare(
 
 
 def _need(layers: list[int], comparison: Comparison) -> Need:
+    """All that the distances read of these layers."""
     some = frozenset(layers)
-    attention = "attention" in comparison.heads
+
+    def where(*names: str) -> frozenset[int]:
+        return some if comparison.terms.keys() & set(names) else frozenset()
+
     return Need(
-        query=some if attention or "query" in comparison.heads else frozenset(),
-        key=some if attention or "key" in comparison.heads else frozenset(),
-        value=some if "value" in comparison.heads else frozenset(),
-        hidden=some,
-        logits=True,
+        query=where("attention", "query"), key=where("attention", "key"), value=where("value"), hidden=some, logits=True
     )
 
 

@@ -17,7 +17,7 @@ from engine.data.subset import few_samples
 from engine.data.tokens import TokenSet, tokenise
 from engine.data.types import TaskData, TaskSpec
 from engine.errors import CrildError, ModelError, RunError
-from engine.evaluate.layers import Compared, Comparison, Shape, compare
+from engine.evaluate.layers import CKA, Compared, Comparison, compare
 from engine.evaluate.metrics import compute, label_loss
 from engine.evaluate.noise import spread, under_noise
 from engine.evaluate.predict import Logits, predict
@@ -42,6 +42,7 @@ from engine.record.probe import (
 from engine.record.run import read_run
 from engine.record.status import WORKING, Fault, Status
 from engine.train import hardware, seeding
+from engine.train.step import shape_of
 from engine.train.teacher import settle_order
 
 SHARPNESS_SCALE = 0.1
@@ -265,7 +266,7 @@ def _kept_teacher(run_dir: Path) -> Path:
 def _compared(subject: Subject) -> tuple[dict[str, Compared], Comparison]:
     """Both models, on each side."""
     teacher, student = subject.teacher.model, subject.student.model
-    comparison = Comparison.between(Shape.of(teacher), Shape.of(student))
+    comparison = Comparison.between(shape_of(teacher), shape_of(student))
     found = {
         side: compare(
             student,
@@ -287,9 +288,8 @@ def _layers(comparison: Comparison, compared: Mapping[str, Compared]) -> tuple[L
 
     def distances(pair: tuple[int, int]) -> dict[str, Sides]:
         found = [compared[side].distances[pair] for side in SIDES]
-        return {
-            name: Sides(*(_finite(values[name]) for values in found)) for name in DISTANCES if name in comparison.heads
-        }
+        known = {*comparison.terms, CKA}
+        return {name: Sides(*(_finite(values[name]) for values in found)) for name in DISTANCES if name in known}
 
     return tuple(Layer(below, above, distances((above, below))) for above, below in comparison.pairs)
 

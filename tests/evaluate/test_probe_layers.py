@@ -13,10 +13,12 @@ import torch
 from engine.data.tokens import TokenSet
 from engine.distill import objectives
 from engine.distill.rows import Total
-from engine.evaluate.layers import Compared, Comparison, LinearCka, Shape, compare
+from engine.distill.terms import Shape
+from engine.evaluate.layers import Compared, Comparison, LinearCka, compare
 from engine.evaluate.noise import direction
 from engine.models.students import keep_layers
 from engine.models.taps import Need, Tapped
+from engine.train.step import shape_of
 from tests.models.tiny_models import EVERY, VOCABULARY, batch_of, tiny
 
 CPU = torch.device("cpu")
@@ -30,7 +32,7 @@ def sentences(lengths: list[int], seed: int = 0, labels: Any = None) -> TokenSet
 
 
 def between(student: Any, teacher: Any, tokens: TokenSet, batch_size: int = 8) -> Compared:
-    comparison = Comparison.between(Shape.of(teacher), Shape.of(student))
+    comparison = Comparison.between(shape_of(teacher), shape_of(student))
     return compare(student, teacher, tokens, comparison, regression=False, batch_size=batch_size, device=CPU, pad_id=0)
 
 
@@ -94,12 +96,13 @@ def test_layers_are_held_against_those_at_the_same_depth() -> None:
 
 def test_models_of_other_widths_and_heads_are_compared_by_what_they_share() -> None:
     comparison = Comparison.between(Shape(12, 768, 12), Shape(3, 312, 12))
-    assert "attention" in comparison.heads
+    assert "attention" in comparison.terms
     assert set(comparison.unavailable) == {"hidden", "cls"}
     assert "768 wide, the student 312" in comparison.unavailable["hidden"]
     other = Comparison.between(Shape(12, 768, 12), Shape(3, 80, 5))
-    assert (other.heads["value"], "attention" in other.heads) == (1, False)
-    assert Comparison.between(Shape(12, 768, 12), Shape(3, 128, 8)).heads["query"] == 8
+    assert "attention" not in other.terms
+    assert [term.heads for term in other.terms["value"]] == [1, 1, 1]
+    assert Comparison.between(Shape(12, 768, 12), Shape(3, 128, 8)).terms["query"][0].heads == 8
     found = between(tiny("bert", layers=2, hidden=16), tiny("bert", layers=4), sentences([4, 6, 5]))
     assert set(found.distances[4, 2]) == {"attention", "query", "key", "value", "cka"}
 
@@ -147,7 +150,7 @@ def test_a_gpu_finds_what_the_cpu_does() -> None:
     here = between(student, teacher, tokens)
     noise = direction(student, seed=3)
     cuda = torch.device("cuda", 0)
-    comparison = Comparison.between(Shape.of(teacher), Shape.of(student))
+    comparison = Comparison.between(shape_of(teacher), shape_of(student))
     there = compare(
         student.to(cuda), teacher.to(cuda), tokens, comparison, regression=False, batch_size=8, device=cuda, pad_id=0
     )
