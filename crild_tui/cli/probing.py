@@ -36,10 +36,12 @@ def probe(
     as_json: AsJson = False,
     runs_dir: RunsDir = None,
 ) -> None:
-    """Look for overfitting: train against dev, each layer's distance to the teacher, noise on the weights.
+    """Look for overfitting: train and dev, layers, noise on the weights.
 
-    What is found is kept in the run's probe.json, for reports and the dashboard.
-    The noise is Gaussian; a scale is a share of each tensor's root mean square.
+    Metric and loss on training examples and on dev, each layer's distance to the
+    teacher on both, and dev under Gaussian noise on the weights. What is found
+    is kept in the run's probe.json, for reports and the dashboard. A scale of
+    noise is a share of each tensor's root mean square. More: docs/probes.md
 
     \b
     crild probe rte-crild
