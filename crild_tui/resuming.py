@@ -79,7 +79,7 @@ def _only_changeable(run_dir: Path, changes: Sequence[str]) -> None:
             raise UsageError(
                 f"a run that was begun cannot change {_key(change)}: what it computed so far would no longer fit. "
                 "It can change epochs, steps, evaluate, patience and keep_best of stages, and under train device, "
-                "evaluate, log_every and what checkpoints are kept. For anything else start a new run: "
+                "evaluate, evaluate_train, log_every and what checkpoints are kept. For anything else start a new run: "
                 f"crild run {run_dir / PRESET} --set '{change}'"
             )
 

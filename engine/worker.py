@@ -149,6 +149,12 @@ def _evaluate(arguments: Sequence[str]) -> Any:
     return evaluate(json.loads(arguments[0]))
 
 
+def _probe(arguments: Sequence[str]) -> Any:
+    from engine.train.probing import probe_runs
+
+    return probe_runs(json.loads(arguments[0]))
+
+
 def _plan(arguments: Sequence[str]) -> Any:
     from engine.train.tools import plan
 
@@ -161,7 +167,12 @@ def _doctor(_arguments: Sequence[str]) -> Any:
     return doctor()
 
 
-TOOLS: dict[str, Callable[[Sequence[str]], Any]] = {"evaluate": _evaluate, "plan": _plan, "doctor": _doctor}
+TOOLS: dict[str, Callable[[Sequence[str]], Any]] = {
+    "evaluate": _evaluate,
+    "plan": _plan,
+    "probe": _probe,
+    "doctor": _doctor,
+}
 
 
 def main(arguments: Sequence[str]) -> int:

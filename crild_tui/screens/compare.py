@@ -19,6 +19,7 @@ from crild_tui.listing import one_line
 from crild_tui.messages import RunSeen, WatchRun
 from crild_tui.screens.base import ModeScreen
 from crild_tui.screens.dialogs import Ask, Confirm
+from crild_tui.screens.probing import ProbeScreen
 from crild_tui.screens.text import TextScreen
 from crild_tui.watch.run import RunWatcher
 from crild_tui.watch.snapshots import RunSnapshot
@@ -75,6 +76,7 @@ class CompareScreen(ModeScreen):
         Binding("up,k", "row(-1)", "Run up", id="compare.up", show=False),
         Binding("down,j", "row(1)", "Run down", id="compare.down", show=False),
         Binding("enter", "watch", "Watch", id="compare.watch", show=False),
+        Binding("b", "probe", "Overfitting: the chosen run's probe", id="compare.probe", show=False),
         Binding("v", "view", "Curves, tables or both", id="compare.view", show=False),
     ]
 
@@ -251,6 +253,13 @@ class CompareScreen(ModeScreen):
         """Show the chosen run in Live."""
         if (run_dir := self.query_one("#finals", Rows).chosen) is not None:
             self.post_message(WatchRun(run_dir))
+
+    def action_probe(self) -> None:
+        """Show what a probe found in the chosen run."""
+        if (run_dir := self.query_one("#finals", Rows).chosen) is None:
+            self.crild.tell("there is no run here", "warning")
+        else:
+            self.app.push_screen(ProbeScreen(run_dir))
 
     @on(Rows.Activated)
     def _activated(self, event: Rows.Activated) -> None:

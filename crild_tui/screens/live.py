@@ -17,6 +17,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
+from crild_tui.screens.probing import ProbeScreen
 from crild_tui.screens.watching import LogSeen, WatchingScreen, first_look
 from crild_tui.watch.snapshots import RunSnapshot, Said
 from crild_tui.widgets.closing import ClosingView, closing_lines, read_closing
@@ -71,6 +72,7 @@ class LiveScreen(WatchingScreen):
         Binding("m", "messages", "Log", id="live.messages", tooltip="Messages and log, open and closed"),
         Binding("slash", "search", "Search messages and log", id="live.search", key_display="/", show=False),
         Binding("t", "closing", "Closing table", id="live.closing", show=False),
+        Binding("b", "probe", "Overfitting: the run's probe", id="live.probe", show=False),
         Binding("n", "next", "Older run, or next match", id="live.next", show=False),
         Binding("N", "previous_match", "Previous match while searching", id="live.previous_match", show=False),
         Binding("escape", "back", "Close search, log or table", id="live.back", show=False),
@@ -317,6 +319,13 @@ class LiveScreen(WatchingScreen):
             self._read_closing(self._run_dir)
         else:
             self.query_one(Panels).focus_panel()
+
+    def action_probe(self) -> None:
+        """Show what a probe found in the run."""
+        if self._run_dir is None:
+            self.crild.tell("there is no run here", "warning")
+        else:
+            self.app.push_screen(ProbeScreen(self._run_dir))
 
     def action_back(self) -> None:
         """Close what was opened last."""

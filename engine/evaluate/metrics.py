@@ -35,6 +35,19 @@ def predicted(spec: TaskSpec, logits: Array) -> Array:
     return classes
 
 
+def label_loss(spec: TaskSpec, logits: Array, labels: Array) -> float:
+    """The mean loss on labels: cross-entropy of logits (rows, classes) with class indices (rows,), as the objective
+    `labels`; of scores the mean squared error. NaN where a logit is no finite number."""
+    values = np.asarray(logits, dtype=np.float64)
+    gold = np.asarray(labels)
+    if spec.kind == "regression":
+        return float(np.mean((values.reshape(len(values)) - gold) ** 2))
+    with np.errstate(invalid="ignore"):
+        values = values - values.max(axis=1, keepdims=True)
+        log_sums = np.log(np.exp(values).sum(axis=1))
+    return float(np.mean(log_sums - values[np.arange(len(gold)), gold]))
+
+
 def majority(spec: TaskSpec, train_labels: Array, dev_labels: Array) -> dict[str, float]:
     """The metrics on dev of a model that has learnt nothing but the training labels' distribution.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.errors import CrildError, DataError, ModelError, RunError, UsageError
@@ -49,13 +49,18 @@ def _result(tool: str, output: bytes, code: int) -> Any:
         return value
     fault = value.get("error") if isinstance(value, dict) else None
     if code and isinstance(fault, dict) and isinstance(fault.get("sentence"), str):
-        kind = _KINDS.get(str(fault.get("kind")), UsageError if fault.get("kind") == "preset" else RunError)
-        line = fault.get("line")
-        raise kind(
-            fault["sentence"],
-            file=None if fault.get("file") is None else str(fault["file"]),
-            line=line if isinstance(line, int) else None,
-            key=None if fault.get("key") is None else str(fault["key"]),
-        )
+        raise error_of(fault)
     how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
     raise RunError(f"the engine's {tool} {how} without a result" if code else f"the engine's {tool} gave no result")
+
+
+def error_of(fault: Mapping[str, Any]) -> CrildError:
+    """The error that a tool reported as {kind, sentence, file, line, key}."""
+    kind = _KINDS.get(str(fault.get("kind")), UsageError if fault.get("kind") == "preset" else RunError)
+    line = fault.get("line")
+    return kind(
+        str(fault.get("sentence")),
+        file=None if fault.get("file") is None else str(fault["file"]),
+        line=line if isinstance(line, int) else None,
+        key=None if fault.get("key") is None else str(fault["key"]),
+    )

@@ -256,6 +256,8 @@ class Train(Record):
     """Softens logits on both sides, for stages that leave theirs open."""
     evaluate: Evaluate = "epoch"
     """"epoch", or every n steps; always at the end of a stage."""
+    evaluate_train: Count | None = None
+    """Training examples that each evaluation of the student also measures, to be seen beside dev; none when left out."""
     log_every: Count = 10
     """Steps between two points of the curves."""
     checkpoint_every: Count | None = None

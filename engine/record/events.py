@@ -32,7 +32,7 @@ KINDS = (
     "run_started",  # attempt, stages, stage, step
     "stage_started",  # stage, step, steps
     "step",  # stage, step, epoch, loss, terms{name: value}, consistency{value, weight}, lr, grad_norm, rates, memory
-    "evaluation",  # stage, step, split, model (student, self-teacher, teacher), metrics{name: value}, best
+    "evaluation",  # stage, step, split, model (student, self-teacher, teacher), metrics{name: value}, label_loss, best
     "checkpoint",  # stage, step
     "message",  # text, level
     "stage_finished",  # stage, step

@@ -13,7 +13,7 @@ import torch
 from engine.data.batches import collate, evaluation_batches
 from engine.data.tokens import TokenSet
 from engine.data.types import TaskSpec
-from engine.evaluate.metrics import compute
+from engine.evaluate.metrics import compute, label_loss
 from engine.evaluate.predict import predict
 from engine.train.step import Counts, StepLosses
 
@@ -48,6 +48,8 @@ class Dev:
     """By split, the primary one first."""
     pad_id: int
     device: torch.device
+    train: TokenSet | None = None
+    """Training examples that the student is measured on as well (`train.evaluate_train`)."""
 
     @property
     def primary(self) -> str:
@@ -56,7 +58,7 @@ class Dev:
 
     def logits(self, model: Any, split: str) -> Logits:
         """(rows, classes) in fp32, in row order; every evaluation is in fp32, whatever training runs in."""
-        return predict(model, self.tokens[split], batch_size=BATCH, device=self.device, pad_id=self.pad_id)
+        return self._answers(model, self.tokens[split])
 
     def metrics(self, model: Any, split: str) -> dict[str, float]:
         """The task's metrics of a model on one split."""
@@ -72,12 +74,12 @@ class Dev:
         """Evaluate the model in training, and beside it the self-teacher where there is one."""
         models = losses.models
         name = "teacher" if role == "teacher" else "student"
-        metrics = {split: self.metrics(models.student, split) for split in self.tokens}
-        events: list[dict[str, Any]] = [
-            {"model": name, "split": split, "primary": split == self.primary, "metrics": values}
-            for split, values in metrics.items()
+        events = [
+            {"model": name, "split": split, "primary": split == self.primary, **self._figures(models.student, tokens)}
+            for split, tokens in self.tokens.items()
         ]
-        score = metrics[self.primary][self.spec.primary]
+        metrics: dict[str, float] = events[0]["metrics"]
+        score = metrics[self.spec.primary]
         if not losses.settings.trains_head:
             loss, terms = self.loss(losses)
             events[0] |= {"loss": loss, "terms": terms}
@@ -86,7 +88,22 @@ class Dev:
         if models.average is not None:
             averaged = self.metrics(models.average, self.primary)
             events.append({"model": "self-teacher", "split": self.primary, "primary": False, "metrics": averaged})
-        return Evaluation(score, metrics[self.primary], tuple(events), averaged)
+        if self.train is not None and role != "teacher":
+            found = self._figures(models.student, self.train)
+            events.append({"model": name, "split": "train", "primary": False, **found})
+        return Evaluation(score, metrics, tuple(events), averaged)
+
+    def _answers(self, model: Any, tokens: TokenSet) -> Logits:
+        return predict(model, tokens, batch_size=BATCH, device=self.device, pad_id=self.pad_id)
+
+    def _figures(self, model: Any, tokens: TokenSet) -> dict[str, Any]:
+        """Metrics, and the mean loss on gold labels, as an event has them."""
+        logits, labels = self._answers(model, tokens), tokens.labels
+        assert labels is not None, "what is evaluated on has labels"
+        return {
+            "metrics": compute(self.spec, logits, labels),
+            "label_loss": label_loss(self.spec, logits, labels),
+        }
 
     def loss(self, losses: StepLosses) -> tuple[float, dict[str, float]]:
         """The stage's loss and terms on the primary dev set: unmixed, without dropout, without consistency."""

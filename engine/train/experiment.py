@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from engine.data.hub import resolve_revision as data_commit
 from engine.data.load import inputs_for, load_task
+from engine.data.subset import few_samples
 from engine.data.tokens import TokenSet, tokenise
 from engine.data.types import TaskData
 from engine.errors import PresetError, UsageError
@@ -84,7 +85,11 @@ def gather(preset: Preset, accelerator: Accelerator) -> Materials:
     loaded = load_teacher(preset.teacher, data.spec, train_texts=texts, max_length=length)
     train = tokenise(data.train, loaded.tokenizer, length)
     dev = {split: tokenise(rows, loaded.tokenizer, length) for split, rows in data.dev.items()}
-    sets = Dev(data.spec, dev, int(loaded.tokenizer.pad_token_id or 0), accelerator.device)
+    seen = None
+    if count := preset.train.evaluate_train:
+        rows = few_samples(data.train, min(count, len(data.train)), preset.task.data_seed)
+        seen = tokenise(rows, loaded.tokenizer, length)
+    sets = Dev(data.spec, dev, int(loaded.tokenizer.pad_token_id or 0), accelerator.device, seen)
     materials = Materials(preset, data, loaded, train, sets, accelerator)
     choose_attention(loaded.model, materials.device, materials.precision)
     return materials

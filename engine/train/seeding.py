@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 # What is drawn; part of every key, so that two draws at one step are independent.
-ORDER, MIXUP, DROPOUT, HEAD, PROJECTION, CORPUS = range(6)
+ORDER, MIXUP, DROPOUT, HEAD, PROJECTION, CORPUS, NOISE = range(7)
 
 
 def key(seed: int, purpose: int, stage: str, *place: int) -> list[int]:

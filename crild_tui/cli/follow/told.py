@@ -45,7 +45,7 @@ def _evaluation(event: Event, picture: Picture) -> str:
     loss = _number(event.get("loss"))
     if loss is not None:  # nothing trains the classifier here: the loss is what counts
         return f"{where}{model} on {split}: loss {wording.loss(loss)}"
-    best = ", the best so far" if event.get("best") is True else ""
+    best = ", the best so far" if event.get("best") is True and split != "train" else ""
     metrics = event.get("metrics")
     scores = metrics.items() if isinstance(metrics, Mapping) else ()
     rest = [f"{other} {wording.metric(_number(score))}" for other, score in scores if other != name]

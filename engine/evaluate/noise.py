@@ -1,0 +1,70 @@
+"""A model under Gaussian noise on its weights: how wide the minimum is that training found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from statistics import fmean, stdev
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+T = TypeVar("T")
+
+
+def direction(model: nn.Module, seed: int) -> list[Tensor]:
+    """Noise for each parameter, of its shape and on its device: N(0, 1) times the parameter's root mean square.
+
+    The root mean square is taken over all of a tensor, so a tensor of zeros (a fresh bias) stays as it is, and a model
+    whose weights are all scaled by a factor gets noise scaled by it. Drawn on the CPU, so every device sees the same.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        torch.randn(parameter.shape, generator=generator).to(parameter) * _size(parameter)
+        for parameter in model.parameters()
+    ]
+
+
+def _size(parameter: Tensor) -> Tensor:
+    return parameter.detach().square().mean().sqrt()
+
+
+@contextmanager
+def displaced(model: nn.Module, noise: Sequence[Tensor], scale: float) -> Iterator[None]:
+    """The model with `scale` times the noise added to its parameters; afterwards they are what they were, bit for bit."""
+    parameters = list(model.parameters())
+    kept = [parameter.detach().clone() for parameter in parameters]
+    try:
+        with torch.no_grad():
+            for parameter, way in zip(parameters, noise, strict=True):
+                parameter.add_(way, alpha=scale)
+        yield
+    finally:
+        with torch.no_grad():
+            for parameter, value in zip(parameters, kept, strict=True):
+                parameter.copy_(value)
+
+
+def under_noise(
+    model: nn.Module, scales: Sequence[float], seeds: Sequence[int], measure: Callable[[float], T]
+) -> dict[float, list[T]]:
+    """What `measure(scale)` gives for each scale and draw, in the order of the seeds.
+
+    A draw has one direction for all scales, so that a curve over scales is not jagged by chance.
+    """
+    found: dict[float, list[T]] = {scale: [] for scale in scales}
+    for seed in seeds:
+        noise = direction(model, seed)
+        for scale, values in found.items():
+            with displaced(model, noise, scale):
+                values.append(measure(scale))
+    return found
+
+
+def spread(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean and standard deviation (of a sample: divided by n − 1); None for a single value. NaN where a value is none."""
+    if not all(map(math.isfinite, values)):
+        return math.nan, math.nan
+    return fmean(values), stdev(values) if len(values) > 1 else None
