@@ -24,7 +24,8 @@ class QuickDriver(LinuxDriver):
 
     def disable_input(self) -> None:
         """Wake the thread of input, and wait until it has ended."""
-        os.write(self._wake, b"!")
+        if self._key_thread is not None and self._key_thread.is_alive():
+            os.write(self._wake, b"!")
         super().disable_input()
 
     def run_input_thread(self) -> None:
@@ -37,7 +38,7 @@ class QuickDriver(LinuxDriver):
                 for key, _ in selector.select(LOOK_EVERY):
                     if key.fd == self._woken:
                         os.read(self._woken, _MOST)
-                        continue
+                        return
                     if text := decode(os.read(self.fileno, _MOST)):  # the first half of a letter is nothing yet
                         for event in parser.feed(text):
                             self.process_message(event)

@@ -166,7 +166,7 @@ class LaunchScreen(PresetFiles):
         """Load and check the draft."""
         draft = self.draft
         try:
-            found = examine(draft, self.here)
+            found = examine(draft, self.here, self.crild.runs_dir)
         except OSError as error:
             found = Examined(draft, faults=telling.fault_of_system(error))
         self.post_message(DraftExamined(found, edited))
