@@ -9,7 +9,16 @@ from pathlib import Path
 
 from crild_tui.launching.draft import Draft, changed, name_text, overrides, seeds_text
 from crild_tui.launching.fields import (
-    NAME, SEEDS, SOURCE, Field, base_text, field_at, fields_of, hint, is_off, without_source,
+    NAME,
+    SEEDS,
+    SOURCE,
+    Field,
+    base_text,
+    field_at,
+    fields_of,
+    hint,
+    is_off,
+    without_source,
 )  # fmt: skip
 from crild_tui.making import parse_seeds
 from engine.errors import CrildError
