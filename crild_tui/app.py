@@ -15,7 +15,7 @@ from textual.screen import Screen
 from textual.worker import WorkerFailed
 
 from crild_tui import theme
-from crild_tui.kept import Kept
+from crild_tui.kept import Kept, KeptFile, Kind
 from crild_tui.listing import appeared
 from crild_tui.messages import CompareRuns, MachineSeen, RunsSeen, WatchRun
 from crild_tui.screens.compare import CompareScreen
@@ -64,6 +64,7 @@ class CrildApp(App[None]):
         self.runs = RunsSnapshot(runs_dir)
         self.machine = MachineSnapshot()
         self.kept = Kept()
+        self._kept_file = KeptFile(runs_dir)
         self.following = False
         self.away = False
         """Whether an editor has the terminal."""
@@ -194,6 +195,21 @@ class CrildApp(App[None]):
         self.call_later(self.tell, sentence)
         if then is not None:
             self.call_later(then)
+
+    def keep(self, kind: Kind, ids: Iterable[str], *, on: bool) -> None:
+        """Pin, hide or mark runs, or take that back: known at once, and soon in the file, unless this only reads."""
+        change = (kind, tuple(ids), on)
+        self.kept = self.kept.put(*change)
+        if not self.readonly:
+            self._kept_file.take(change)
+            self._write_kept()
+
+    @work(thread=True, group="kept")
+    def _write_kept(self) -> None:
+        try:
+            self._kept_file.write()
+        except CrildError as error:
+            self.call_later(self.tell, str(error), "warning")
 
     def tell(self, sentence: str, level: str = "information") -> None:
         """Show a sentence for some seconds: as text, whatever is in it."""

@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from engine.record.status import Status
 
 NONE = "-"
 """Stands where a figure is not known."""
@@ -51,6 +55,20 @@ def duration(seconds: float | None) -> str:
         return f"{minute}:{second:02d}"
     days, hour = divmod(hours, 24)
     return f"{days} d {hour}:{minute:02d}" if days else f"{hours}:{minute:02d}:{second:02d}"
+
+
+def took(status: Status | None) -> str | None:
+    """How long a run that has ended took by the clock, loading and evaluation included; of several attempts the last.
+
+    None while it works, and where that was not written down.
+    """
+    if status is None or status.started is None:
+        return None
+    until = status.ended or status.heartbeat
+    if until is None:
+        return None
+    attempt = f", attempt {status.attempt} alone" if status.attempt > 1 else ""
+    return f"{duration(max(0.0, until - status.started))}{attempt}"
 
 
 def age(seconds: float | None) -> str:

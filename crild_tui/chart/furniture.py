@@ -203,7 +203,8 @@ def value_ticks(canvas: Canvas, axis: scale.Scale, place: Place) -> None:
         if row in taken:
             continue
         taken.add(row)
-        canvas.put(row, max(edge - len(words), 0), words[:edge], MUTED)
+        shown = words if len(words) <= edge else f"…{words[len(words) - edge + 1 :]}"  # the last digits differ
+        canvas.put(row, max(edge - len(shown), 0), shown[:edge], MUTED)
         canvas.put(row, edge, "┤", MUTED | DIM)
 
 

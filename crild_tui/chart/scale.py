@@ -159,12 +159,17 @@ def tick_words(values: Sequence[float], *, log: bool = False) -> list[str]:
     if not values:
         return []
     if log and len(values) > 1:
-        return [short(value) for value in values]
+        words = [short(value) for value in values]
+        if len(set(words)) == len(set(values)):
+            return words
     size = max(abs(value) for value in values)
     step = min((b - a for a, b in pairwise(values) if b > a), default=0.0)
     words = [_word(value, size, step) for value in values]
-    if max(map(len, words)) > _LONGEST_WORD:
-        words = [f"{value:.3g}".replace("e+", "e") for value in values]
+    if max(map(len, words)) > _LONGEST_WORD or len(set(words)) < len(set(values)):
+        for digits in range(3, 18):  # 17 tell any two numbers apart
+            words = [f"{value:.{digits}g}".replace("e+", "e") for value in values]
+            if len(set(words)) == len(set(values)):
+                break
     return words
 
 

@@ -107,7 +107,7 @@ def crild(
     else:
         from crild_tui.cli.dashboard import open_dashboard
 
-        raise typer.Exit(open_dashboard(runs_dir, readonly=readonly))
+        open_dashboard(runs_dir, readonly=readonly)
 
 
 def _only_dashboard(command: str, runs_dir: str | None, *, readonly: bool) -> None:

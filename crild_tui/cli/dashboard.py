@@ -12,7 +12,7 @@ import time
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from crild_tui.cli import terminal
 from engine.errors import UsageError
@@ -31,8 +31,8 @@ INSTEAD = (
 )
 
 
-def open_dashboard(option: str | None, *, readonly: bool) -> int:
-    """Open the dashboard over a runs folder (`--runs-dir`), and return the exit code once it is closed.
+def open_dashboard(option: str | None, *, readonly: bool) -> NoReturn:
+    """Open the dashboard over a runs folder (`--runs-dir`); once it is closed the process ends with its exit code.
 
     Raises UsageError for a terminal or a configuration that cannot be used, and whatever error has ended the dashboard.
     """
@@ -44,7 +44,7 @@ def open_dashboard(option: str | None, *, readonly: bool) -> int:
     _end_with_the_terminal()
     code = run(app)
     _finish()
-    return code
+    _leave(code)
 
 
 def make_app(runs_dir: Path, *, readonly: bool) -> CrildApp:
@@ -55,7 +55,12 @@ def make_app(runs_dir: Path, *, readonly: bool) -> CrildApp:
     settings = load_settings()
     if terminal.ascii_only():
         settings = settings.model_copy(update={"ascii": True})
-    return CrildApp(runs_dir, readonly=readonly, settings=settings)
+    app = CrildApp(runs_dir, readonly=readonly, settings=settings)
+    if "TEXTUAL_DRIVER" not in os.environ:
+        from crild_tui.driver import QuickDriver
+
+        app.driver_class = QuickDriver
+    return app
 
 
 def run(app: CrildApp) -> int:
@@ -66,6 +71,8 @@ def run(app: CrildApp) -> int:
         app.run(loop=loop)
     finally:
         loop.close()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the handlers speak to the loop
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not _there():
         os._exit(HUNG_UP)
     if app.fault is not None:
@@ -115,7 +122,7 @@ def _end_with_the_terminal() -> None:
 
 
 def _finish() -> None:
-    """Say so when something that was begun takes a while: a run that is being started or killed is not left half-way."""
+    """Wait for what was begun, and say so when it takes a while: a run that is being started is not left half-way."""
     until = time.monotonic() + QUIET
     others = [thread for thread in threading.enumerate() if thread is not threading.current_thread()]
     for thread in others:
@@ -123,3 +130,13 @@ def _finish() -> None:
             thread.join(max(0.0, until - time.monotonic()))
     if any(thread.is_alive() and not thread.daemon for thread in others):
         terminal.say("finishing what was begun...")
+        for thread in others:
+            if not thread.daemon:
+                thread.join()
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process at once: taking down a whole interpreter's objects, one by one, takes longer than all before."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -64,9 +64,19 @@ def show_closing(found: Closing, run_dir: Path) -> None:
     student = run_dir / "student"
     if student.is_dir():
         terminal.sentence(f"student: {student}")
-    if found.seconds is not None:
-        terminal.sentence(f"took:    {wording.duration(found.seconds)}")
+    if (took := _took(run_dir)) is not None:
+        terminal.sentence(f"took:    {took}")
     terminal.sentence(f"repeat:  {found.command or f'crild run {shlex.quote(str(run_dir / PRESET))}'}")
+
+
+def _took(run_dir: Path) -> str | None:
+    from engine.errors import CrildError
+    from engine.record.run import read_status
+
+    try:
+        return wording.took(read_status(run_dir))
+    except CrildError:  # results alone say enough
+        return None
 
 
 def models_table(found: Closing) -> Table:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from engine.errors import CrildError
 from engine.preset.schema import Preset
-from engine.preset.shipped import find, folder, shipped
+from engine.preset.shipped import find, folder, path_of, shipped
 from engine.preset.source import Layer, locate, read_layer
 from engine.preset.text import plain
 
@@ -37,11 +38,15 @@ class Entry:
     """Whether it is a file of the user's."""
     problem: str | None = None
     """Why it cannot be read; such a preset can be chosen only to be mended."""
+    copy: str | None = None
+    """The user's file of the same name and content, which is not listed again."""
 
     @property
     def origin(self) -> str:
         """Where it comes from, in words."""
-        return f"your file {plain(self.ref)}" if self.own else "comes with crild"
+        if self.own:
+            return f"your file {plain(self.ref)}"
+        return f"comes with crild; {plain(self.copy)} is a copy of it" if self.copy else "comes with crild"
 
     def matches(self, words: str) -> bool:
         """Whether each word occurs in its name, kind or description."""
@@ -51,7 +56,8 @@ class Entry:
 
 def catalog(here: Path) -> list[Entry]:
     """All presets: complete ones, methods and tasks that come with crild, then the user's by name."""
-    return [*known(), *own_entries(here)]
+    copies = {stem: ref_of(path, here) for path in own_files(here) if (stem := _copied(path)) is not None}
+    return [*(replace(entry, copy=copies.get(entry.ref)) for entry in known()), *own_entries(here)]
 
 
 def known() -> list[Entry]:
@@ -62,8 +68,18 @@ def known() -> list[Entry]:
 def own_entries(here: Path) -> Iterator[Entry]:
     """The preset files of a folder and of the folder `presets` in it; other TOML files are left out."""
     for path in own_files(here):
-        if (entry := _entry(path, ref_of(path, here), here)) is not None:
+        if _copied(path) is None and (entry := _entry(path, ref_of(path, here), here)) is not None:
             yield entry
+
+
+def _copied(path: Path) -> str | None:
+    """The name of the preset that comes with crild and that a file of that name repeats byte for byte; else None."""
+    there = path_of(path.stem)
+    try:
+        same = there is not None and filecmp.cmp(there, path, shallow=False)
+    except OSError:
+        return None
+    return path.stem if same else None
 
 
 def ref_of(path: Path, here: Path) -> str:

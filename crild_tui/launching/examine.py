@@ -8,7 +8,18 @@ from difflib import SequenceMatcher
 from pathlib import Path
 
 from crild_tui.launching.draft import Draft, changed, name_text, overrides, seeds_text
-from crild_tui.launching.fields import NAME, SEEDS, Field, base_text, field_at, fields_of, hint, is_off
+from crild_tui.launching.fields import (
+    NAME,
+    SEEDS,
+    SOURCE,
+    Field,
+    base_text,
+    field_at,
+    fields_of,
+    hint,
+    is_off,
+    without_source,
+)  # fmt: skip
 from crild_tui.making import parse_seeds
 from engine.errors import CrildError
 from engine.preset.check import check
@@ -17,7 +28,7 @@ from engine.preset.schema import Preset
 from engine.preset.source import LARGEST
 from engine.preset.text import plain
 from engine.preset.write import dump
-from engine.record.run import validate_name
+from engine.record.run import name_taken, validate_name
 
 _LONGEST = 200  # characters of a line of a file that are shown
 
@@ -75,8 +86,8 @@ class Examined:
         return [
             FieldView(
                 field=each,
-                text=draft.edits.get(each.key, base_text(each, preset)),
-                hint=hint(each, preset),
+                text=draft.edits.get(each.key, _text(each, draft, preset)),
+                hint=_hint(each, draft, preset),
                 changed=each.key in marked,
                 off=is_off(each, preset, draft.edits),
                 faults=tuple(told.get(each.key, ())),
@@ -85,8 +96,24 @@ class Examined:
         ]
 
 
-def examine(draft: Draft, here: Path) -> Examined:
-    """Load and check a draft; no network is used, and what is wrong comes back as faults."""
+def _text(field: Field, draft: Draft, preset: Preset) -> str:
+    return "" if field.key == SOURCE and without_source(_task(draft, preset)) else base_text(field, preset)
+
+
+def _hint(field: Field, draft: Draft, preset: Preset) -> str:
+    return hint(field, preset) if field.key != SOURCE else without_source(_task(draft, preset)) or "hub"
+
+
+def _task(draft: Draft, preset: Preset) -> str:
+    """The task that was typed: it says whether there is a source, before anything is checked."""
+    return draft.edits.get("task.name", preset.task.name).strip()
+
+
+def examine(draft: Draft, here: Path, runs_dir: Path | None = None) -> Examined:
+    """Load and check a draft; no network is used, and what is wrong comes back as faults.
+
+    A name that a run in `runs_dir` has already is such a fault.
+    """
     if not draft.refs:
         return Examined(draft, faults=(Fault("choose a method and a task, or a complete preset"),))
     try:
@@ -95,7 +122,7 @@ def examine(draft: Draft, here: Path) -> Examined:
         return Examined(draft, faults=tuple(_faults(error, {}, (), here)))
     fields = {each.key: each for each in fields_of(base.preset)}
     items = overrides(draft, base.preset)
-    faults = _of_options(draft)
+    faults = _of_options(draft) or _of_name(draft, base.preset, runs_dir)
     try:
         now = load_preset(draft.refs, [item for _, item in items], base=here)
     except CrildError as error:
@@ -125,6 +152,15 @@ def _of_options(draft: Draft) -> list[Fault]:
             except CrildError as error:
                 faults.append(Fault(error.sentence, key))
     return faults
+
+
+def _of_name(draft: Draft, base: Preset, runs_dir: Path | None) -> list[Fault]:
+    """Whether the name is taken, by one of the runs at least."""
+    name = name_text(draft)
+    if name is None or runs_dir is None:
+        return []
+    taken = (name_taken(runs_dir, name, seed) for seed in parse_seeds(seeds_text(draft)) or (base.seed,))
+    return [Fault(error.sentence, NAME) for error in taken if error is not None][:1]
 
 
 def _faults(error: CrildError, fields: dict[str, Field], items: Iterable[tuple[str, str]], here: Path) -> list[Fault]:

@@ -11,12 +11,14 @@ from typing import Any
 import tomli
 
 from engine.preset import fields as schema_fields
+from engine.preset.base import TOY_TASKS
 from engine.preset.json_schema import help_texts
 from engine.preset.schema import Consistency, Preset, Record
 from engine.preset.text import listed, shown
 
 SEEDS, NAME = "seeds", "name"
 """Fields that are options of `crild run` and no keys of a preset."""
+SOURCE = "task.source"
 OFF = "off"
 """Stands in the field of a table that is switched off."""
 NAMES_OFF = (OFF, "false", "none", "")
@@ -121,11 +123,20 @@ def _label(path: tuple[str, ...]) -> str:
     return " ".join(own).replace("_", " ")
 
 
+def without_source(task: str) -> str | None:
+    """What stands for the source of a task that takes none, in words; None for a GLUE task."""
+    if task == "custom":
+        return "not applicable: the files of the preset"
+    return "not applicable: embedded in crild" if task in TOY_TASKS else None
+
+
 def base_text(field: Field, preset: Preset) -> str:
     """What a preset says under a field, as the form and `--set` write it; "" for what is left open."""
     if field.key == SEEDS:
         return str(preset.seed)
     if field.key == NAME:
+        return ""
+    if field.key == SOURCE and without_source(preset.task.name):
         return ""
     value, off = _value(preset, field.path)
     return OFF if off and field.switch is not None else toml_text(value)
@@ -145,6 +156,8 @@ def hint(field: Field, preset: Preset) -> str:
     """What counts where a field is left open: the value of [train], or that there is none."""
     if field.key == NAME:
         return "task, method, time"
+    if field.key == SOURCE:
+        return without_source(preset.task.name) or "hub"
     path = field.path
     if path[0] == "stage" and len(path) == 3:
         stage = next(stage for stage in preset.stage if stage.name == path[1])

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
 from textual.screen import Screen
-from textual.widgets import Footer
 
 from crild_tui.watch.snapshots import MachineSnapshot, RunsSnapshot
+from crild_tui.widgets.footer import Keys
 from crild_tui.widgets.header import Header
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class ModeScreen(Screen[None]):
         """Header, content, footer."""
         yield Header(self.MODE)
         yield from self.content()
-        yield Footer(show_command_palette=False)
+        yield Keys()
 
     def content(self) -> ComposeResult:
         """The widgets of the mode."""

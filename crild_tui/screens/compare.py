@@ -72,7 +72,7 @@ class CompareScreen(ModeScreen):
         Binding("y", "copy", "Copy", tooltip="Copy the table", id="compare.copy"),
         Binding("w", "write", "Write", tooltip="Write the table to a file", id="compare.write"),
         Binding("f", "format", "Format", tooltip="Copy and write the table in another format", id="compare.format"),
-        Binding("space,delete,backspace", "drop", "Drop the run", id="compare.drop", show=False),
+        Binding("space,delete,backspace", "drop", "Drop and unmark the run", id="compare.drop", show=False),
         Binding("up,k", "row(-1)", "Run up", id="compare.up", show=False),
         Binding("down,j", "row(1)", "Run down", id="compare.down", show=False),
         Binding("enter", "watch", "Watch", id="compare.watch", show=False),
@@ -168,9 +168,10 @@ class CompareScreen(ModeScreen):
         self._stop()
 
     def action_drop(self) -> None:
-        """Take the chosen run out of the comparison."""
+        """Take the chosen run out of the comparison; Runs shows it unmarked."""
         gone = self.query_one("#finals", Rows).chosen
         if gone is not None:
+            self.crild.keep("marked", [gone.name], on=False)
             self.show_runs([run_dir for run_dir in self._places if run_dir != gone])
 
     # -- curves
@@ -287,8 +288,9 @@ class CompareScreen(ModeScreen):
         self.app.push_screen(
             TextScreen(
                 self.table,
-                f"{self._format}, copied",
-                "Escape closes. Not copied? Select it with Shift and mouse",
+                f"{self._format} table",
+                "Sent to the terminal's clipboard (OSC 52); tmux takes it with `set -g set-clipboard on`. "
+                "Did it not arrive? Select it with Shift and mouse, or write it to a file. Arrows scroll, Escape closes.",
             )
         )
 

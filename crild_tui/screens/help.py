@@ -39,7 +39,7 @@ class HelpScreen(ModalScreen[None]):
             name = (binding.id or "").partition(".")[0] or "widget"
             name = TITLES.get(name, name.title())
             identity = binding.id or binding.action
-            keys, _ = groups.setdefault(name, {}).setdefault(identity, ([], binding.description))
+            keys, _ = groups.setdefault(name, {}).setdefault(identity, ([], binding.tooltip or binding.description))
             keys.append(self.app.get_key_display(binding))
         text = Text()
         for name in sorted(groups, key=lambda title: (title in TITLES.values(), title == "Widget", title)):

@@ -42,12 +42,16 @@ EVERY = 2.0
 WIDE, NARROW = 140, 60
 """Columns from which all three panes stand side by side, and below which only one is shown."""
 
+LOW = 16
+"""Lines below which the command and the help are short, so that the form has room."""
+
 
 class LaunchScreen(PresetFiles):
     """Presets at the left, the form in the middle, the resolved preset at the right or in the form's place."""
 
     MODE = "launch"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (NARROW, "-usual"), (WIDE, "-wide")]  # noqa: RUF012 - Textual's form
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (LOW, "-high")]  # noqa: RUF012 - as above
     DEFAULT_CSS = """
     LaunchScreen {
         #command-row { height: auto; max-height: 4; background: $surface; }
@@ -74,7 +78,8 @@ class LaunchScreen(PresetFiles):
         &.-narrow.-inside.-over #form { display: none; }
         &.-narrow.-inside.-over #toml { display: block; }
         &.-narrow #about { height: 3; }
-        &.-narrow #command { max-height: 1; }
+        &.-narrow #command, &.-low #command { max-height: 1; }
+        &.-low #about { height: 2; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -166,7 +171,7 @@ class LaunchScreen(PresetFiles):
         """Load and check the draft."""
         draft = self.draft
         try:
-            found = examine(draft, self.here)
+            found = examine(draft, self.here, self.crild.runs_dir)
         except OSError as error:
             found = Examined(draft, faults=telling.fault_of_system(error))
         self.post_message(DraftExamined(found, edited))

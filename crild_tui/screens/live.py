@@ -17,6 +17,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
+from crild_tui import wording
 from crild_tui.screens.probing import ProbeScreen
 from crild_tui.screens.watching import LogSeen, WatchingScreen, first_look
 from crild_tui.watch.snapshots import RunSnapshot, Said
@@ -238,10 +239,10 @@ class LiveScreen(WatchingScreen):
         self.post_message(Read(run_dir, "queue", waiting(record, run_dir.name)))
 
     @work(thread=True, exclusive=True, group="closing")
-    def _read_closing(self, run_dir: Path) -> None:
+    def _read_closing(self, run_dir: Path, took: str | None) -> None:
         try:
             content: RenderableType = closing_lines(
-                read_closing(run_dir), run_dir, student=(run_dir / STUDENT).is_dir()
+                read_closing(run_dir), run_dir, student=(run_dir / STUDENT).is_dir(), took=took
             )
         except CrildError as error:
             content = Text(plain(str(error)))
@@ -316,7 +317,7 @@ class LiveScreen(WatchingScreen):
         if self.has_class("-closing"):
             self.query_one(ClosingView).show(Text("reading the results..."))
             self.query_one(ClosingView).focus()
-            self._read_closing(self._run_dir)
+            self._read_closing(self._run_dir, wording.took(self._snapshot.entry.status))
         else:
             self.query_one(Panels).focus_panel()
 

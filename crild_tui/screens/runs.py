@@ -19,12 +19,11 @@ from textual.worker import get_current_worker
 from crild_tui import filtering, listing
 from crild_tui.about_list import page_instead, summary
 from crild_tui.about_run import About, detail, panel, read_about
-from crild_tui.kept import Kept, KeptFile, Kind, read_kept
+from crild_tui.kept import Kept, Kind, read_kept
 from crild_tui.messages import CompareRuns, WatchRun
 from crild_tui.screens.keeping import KeepingScreen
 from crild_tui.watch.snapshots import RunsSnapshot
 from crild_tui.widgets.run_table import RunTable
-from engine.errors import CrildError
 from engine.record.run import RunEntry
 
 WIDE, HIGH = 150, 24
@@ -65,7 +64,7 @@ class RunsScreen(KeepingScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter", key_display="/", id="runs.filter"),
         Binding("escape", "clear", "Clear the filter", id="runs.clear", show=False),
-        Binding("space", "mark", "Mark", id="runs.mark"),
+        Binding("space", "mark", "Mark", tooltip="Mark or unmark, then a row down", id="runs.mark"),
         Binding("c", "compare", "Compare", id="runs.compare"),
         Binding("u", "unmark", "Unmark all", id="runs.unmark", show=False),
         Binding("o", "sort", "Sort", id="runs.sort"),
@@ -85,7 +84,6 @@ class RunsScreen(KeepingScreen):
         self._about: About | None = None
         self._read_for: tuple[object, ...] = ()
         self._rest: Timer | None = None
-        self._file: KeptFile | None = None
 
     def content(self) -> ComposeResult:
         """The filter, the list, and what is said about the selected run."""
@@ -102,7 +100,6 @@ class RunsScreen(KeepingScreen):
 
     def on_mount(self) -> None:
         """Read what was kept for this folder, and keep ages true."""
-        self._file = KeptFile(self.crild.runs_dir)
         self._table.focus()
         self._read_kept()
         self.set_interval(TICK, self._tick)
@@ -288,21 +285,8 @@ class RunsScreen(KeepingScreen):
         self._arrange()
 
     def _keep(self, kind: Kind, ids: Iterable[str], on: bool) -> None:
-        """Change what is kept: at once on the screen, and soon in the file."""
-        change = (kind, tuple(ids), on)
-        self.crild.kept = self.crild.kept.put(*change)
+        self.crild.keep(kind, ids, on=on)
         self._arrange()
-        if self._file is not None and not self.crild.readonly:
-            self._file.take(change)
-            self._write_kept(self._file)
-
-    @work(thread=True, group="kept")
-    def _write_kept(self, file: KeptFile) -> None:
-        try:
-            file.write()
-        except CrildError as error:
-            sentence = str(error)
-            self.later(lambda: self.crild.tell(sentence, "warning"))
 
     def _toggle(self, kind: Kind) -> None:
         if self.selected is not None:

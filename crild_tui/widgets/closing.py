@@ -11,7 +11,6 @@ from rich.text import Text
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
-from crild_tui import wording
 from engine.errors import RunError
 from engine.preset.text import plain
 from engine.record.files import read_json
@@ -27,8 +26,8 @@ def read_closing(run_dir: Path) -> Closing:
     return closing(results)
 
 
-def closing_lines(found: Closing, run_dir: Path, *, student: bool) -> Group:
-    """Tables and sentences; `student` says that the saved model is there."""
+def closing_lines(found: Closing, run_dir: Path, *, student: bool, took: str | None) -> Group:
+    """Tables and sentences; `student` says that the saved model is there, `took` how long it all took."""
     from crild_tui.cli.showing import models_table, stages_table
 
     models, stages = models_table(found), stages_table(found)
@@ -45,8 +44,8 @@ def closing_lines(found: Closing, run_dir: Path, *, student: bool) -> Group:
     parts.append(Text())
     if student:
         parts.append(Text(plain(f"student: {run_dir / STUDENT}")))
-    if found.seconds is not None:
-        parts.append(Text(f"took:    {wording.duration(found.seconds)}"))
+    if took is not None:
+        parts.append(Text(f"took:    {took}"))
     again = found.command or f"crild run {shlex.quote(str(run_dir / PRESET))}"
     parts.append(Text(plain(f"repeat:  {again}")))
     return Group(*parts)

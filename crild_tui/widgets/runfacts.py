@@ -76,8 +76,8 @@ def _elapsed(status: Status | None, state: str, now: float) -> str | None:
         return None
     if state in WORKING:
         return f"elapsed {wording.duration(max(0.0, now - status.started))}"
-    until = status.ended or status.heartbeat
-    return None if until is None else f"took {wording.duration(max(0.0, until - status.started))}"
+    took = wording.took(status)
+    return None if took is None else f"took {took}"
 
 
 def origin(snapshot: RunSnapshot) -> list[Fact]:

@@ -8,6 +8,7 @@ from typing import Any
 import tomlkit
 from tomlkit.items import AoT, Item, Table
 
+from engine.preset.base import GLUE_TASKS
 from engine.preset.schema import Preset
 
 _HEADER = "A resolved preset: everything that was set, and every default, written out."
@@ -32,6 +33,8 @@ def dump(preset: Preset) -> str:
     document = tomlkit.document()
     document.add(tomlkit.comment(_HEADER))
     data = preset.document()
+    if preset.task.name not in GLUE_TASKS:
+        data["task"].pop("source", None)  # these tasks have none
     for key, value in data.items():
         if key != "stage" and not isinstance(value, dict):
             document.add(key, tomlkit.item(value))

@@ -111,6 +111,20 @@ def create_run(
     return target
 
 
+def name_taken(runs_dir: Path, name: str, seed: int) -> UsageError | None:
+    """What `create_run` would raise for a name and seed that a run in `runs_dir` has already; None while it is free."""
+    target = runs_dir / f"{name}-s{seed}"
+    return _taken(target) if os.path.lexists(target) else None
+
+
+def _taken(target: Path) -> UsageError:
+    return UsageError(
+        f"a run called {target.name!r} exists already in {str(target.parent)!r}: choose another --name,"
+        f" or go on with it by `crild resume {target.name}`",
+        key="name",
+    )
+
+
 def _reserve(runs_dir: Path, name: str | None, created: float, fields: Mapping[str, Any]) -> Path:
     """Make the empty folder of a new run: no two runs get one name."""
     seed = fields.get("seed", 0)
@@ -119,11 +133,7 @@ def _reserve(runs_dir: Path, name: str | None, created: float, fields: Mapping[s
         try:
             target.mkdir()
         except FileExistsError as error:
-            raise UsageError(
-                f"a run called {target.name!r} exists already in {str(runs_dir)!r}: choose another --name,"
-                f" or go on with it by `crild resume {target.name}`",
-                key="name",
-            ) from error
+            raise _taken(target) from error
         return target
     words = (re.sub(r"[^A-Za-z0-9._]+", "-", str(fields.get(key, ""))).strip("-._") for key in ("task", "method"))
     stem = "-".join(word for word in words if word)[:LONGEST_NAME] or "run"

@@ -32,6 +32,11 @@ def test_the_closing_table_fits_eighty_columns(crild: Call, runs_dir: Path, monk
     assert table[2].split() == ["teacher", "0.6943", "0.7100", "109", "M", "438", "MB", "24.3", "ms", "95"]
 
 
+def test_how_long_a_run_took_is_the_clock_s_time_as_live_says_it(crild: Call, runs_dir: Path) -> None:
+    make_run(runs_dir, started=1000.0, ended=1075.0)
+    assert "took:    1:15\n" in crild("show", "rte-crild").out
+
+
 def test_a_run_that_failed_shows_its_error_stages_and_the_way_on(crild: Call, runs_dir: Path) -> None:
     from engine.record.status import Fault
 

@@ -10,15 +10,17 @@ import pytest
 from textual.geometry import Offset
 from textual.pilot import Pilot
 from textual.widgets import Static
+from textual.widgets._footer import FooterKey
 
 from crild_tui import theme
-from crild_tui.app import READONLY, CrildApp
+from crild_tui.app import MODE_NAMES, READONLY, CrildApp
 from crild_tui.screens.base import ModeScreen
 from crild_tui.screens.help import HelpScreen
 from crild_tui.settings import Settings, load_settings
 from crild_tui.watch.snapshots import Gpu, MachineSnapshot
 from crild_tui.widgets.header import Header, machine_words
 from engine.errors import RunError, UsageError
+from tests.tui.screen_driver import screen_text, until
 
 Steps = Callable[[CrildApp, Pilot[None]], Awaitable[None]]
 
@@ -204,3 +206,21 @@ def test_what_threads_bring_late_reaches_no_screen_that_is_closing(tmp_path: Pat
         assert came == ["open"]
 
     drive(CrildApp(tmp_path), steps)
+
+
+@pytest.mark.parametrize("mode", MODE_NAMES)
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_the_footer_has_whole_labels_and_first_the_key_of_the_help(tmp_path: Path, mode: str, width: int) -> None:
+    async def act() -> None:
+        app = CrildApp(tmp_path)
+        async with app.run_test(size=(width, 10)) as pilot:
+            app.switch_mode(mode)
+            await until(pilot, lambda: "? Keys" in screen_text(app))
+            await pilot.pause(0.1)
+            line = screen_text(app).splitlines()[-1]
+            assert line.startswith(" ? Keys  ")
+            keys = [key for key in app.screen.query(FooterKey) if key.display]
+            assert len(keys) > 2
+            assert line.rstrip() == "".join(f" {key.key_display} {key.description} " for key in keys).rstrip()
+
+    asyncio.run(act())

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from textual.containers import ScrollableContainer
 from textual.pilot import Pilot
 from textual.widgets import Input
 
 from crild_tui.app import READONLY
 from crild_tui.curves import Curves
+from crild_tui.kept import read_kept
 from crild_tui.picture import Picture
 from crild_tui.screens.compare import CompareScreen
 from crild_tui.screens.dialogs import Confirm
@@ -315,12 +317,54 @@ def test_the_table_is_copied_and_shown_in_each_format(monkeypatch: pytest.Monkey
             assert isinstance(app.screen, TextScreen)
             assert words in app.clipboard
             assert words in screen_text(app)
-            assert f"{name}, copied" in screen_text(app)
+            assert f"{name} table" in screen_text(app)
+            assert "Sent to the terminal's clipboard (OSC 52)" in screen_text(app)
             await pilot.press("escape", "f")
             await pilot.pause()
         assert app.told[0] == "the table is copied and written as CSV"
 
     show(monkeypatch, runs, do, size=(160, 40))
+
+
+@pytest.mark.parametrize("size", [(80, 24), (40, 10)])
+def test_all_of_the_copied_table_can_be_scrolled_to(
+    monkeypatch: pytest.MonkeyPatch, runs: list[Path], size: tuple[int, int]
+) -> None:
+    async def do(app: Driven, pilot: Pilot[None]) -> None:
+        await pilot.press("y")
+        await pilot.pause()
+        if size == (80, 24):
+            said = " ".join(screen_text(app).replace("│", " ").split())
+            assert "Select it with Shift and mouse" in said
+            assert "Escape closes" in said
+        box = app.screen.query_one(ScrollableContainer)
+        assert box.has_focus
+        region = box.region
+        assert app.screen.region.contains_region(region)
+        for keys, words in (("end", app.clipboard.splitlines()[-1][:20]), ("home", app.clipboard.splitlines()[0][:20])):
+            await pilot.press(keys)
+            await until(pilot, lambda words=words: words in screen_text(app))  # type: ignore[misc]
+        last = app.clipboard.splitlines()[0][-8:]
+        for _ in range(200):
+            if last in screen_text(app):
+                break
+            await pilot.press("right")
+        assert last in screen_text(app)
+
+    show(monkeypatch, runs, do, size=size)
+
+
+def test_a_dropped_run_is_no_longer_marked(monkeypatch: pytest.MonkeyPatch, runs: list[Path]) -> None:
+    async def do(app: Driven, pilot: Pilot[None]) -> None:
+        app.keep("marked", [run_dir.name for run_dir in runs], on=True)
+        finals(app).focus()
+        await pilot.press("space")
+        await pilot.pause()
+        (gone,) = {run_dir.name for run_dir in runs} - {run_dir.name for run_dir in screen(app).runs}
+        assert app.kept.marked == {run_dir.name for run_dir in runs} - {gone}
+        await until(pilot, lambda: read_kept(app.runs_dir).marked == app.kept.marked)
+
+    show(monkeypatch, runs, do)
 
 
 def test_the_table_is_written_and_nothing_overwritten_unasked(

@@ -8,12 +8,18 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
+import tty
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from textual import events
+from textual.message import Message
 
 import crild_tui.cli.app
+from crild_tui import driver
 from crild_tui.app import CrildApp
 from crild_tui.cli import dashboard
 from engine.errors import UsageError
@@ -233,16 +239,55 @@ def test_the_help_does_not_load_the_dashboard() -> None:
     assert "textual" not in done.stderr
 
 
-def test_what_was_begun_is_finished_with_a_word(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import threading
-
+def test_what_was_begun_is_finished_with_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dashboard, "QUIET", 0.0)
     go_on = threading.Event()
+    said: list[str] = []
+
+    def say(sentence: str) -> None:
+        said.append(sentence)
+        go_on.set()
+
+    monkeypatch.setattr("crild_tui.cli.terminal.say", say)
     thread = threading.Thread(target=go_on.wait)
     thread.start()
     dashboard._finish()
-    go_on.set()
-    thread.join()
-    assert "finishing what was begun" in capsys.readouterr().err
+    assert not thread.is_alive()
+    assert said == ["finishing what was begun..."]
+
+
+def test_the_thread_of_input_ends_when_it_is_asked_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver, "LOOK_EVERY", 3600.0)
+    master, slave = os.openpty()
+    keys: list[str | None] = []
+    come = threading.Event()
+
+    def take(message: Message) -> None:
+        if isinstance(message, events.Key):
+            keys.append(message.character)
+            come.set()
+
+    async def act() -> None:
+        one = driver.QuickDriver(CrildApp(tmp_path))
+        one.fileno = slave
+        monkeypatch.setattr(one, "process_message", take)
+        monkeypatch.setattr(one, "write", lambda _: None)
+        one._key_thread = threading.Thread(target=one.run_input_thread, daemon=True)
+        one._key_thread.start()
+        for half in ("é".encode()[:1], "é".encode()[1:]):
+            os.write(master, half)
+            time.sleep(0.05)
+        assert come.wait(20)
+        ending = threading.Thread(target=one.disable_input, daemon=True)
+        ending.start()
+        ending.join(20)
+        assert not one._key_thread.is_alive()
+
+    tty.setraw(slave)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # only a main thread may
+    try:
+        asyncio.run(act())
+    finally:
+        os.close(master)
+        os.close(slave)
+    assert keys == ["é"]

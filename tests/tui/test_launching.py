@@ -22,7 +22,7 @@ from engine.errors import UsageError
 from engine.preset.json_schema import help_texts
 from engine.preset.load import load_preset
 from engine.preset.schema import Preset
-from engine.preset.shipped import names
+from engine.preset.shipped import folder, names
 from tests.cli.samples import PRESET
 
 
@@ -209,6 +209,20 @@ def test_the_presets_of_the_source_tree_are_not_listed_twice() -> None:
     assert [each.ref for each in catalog(tree) if each.own] == []
 
 
+def test_a_copy_of_a_shipped_preset_is_listed_once_and_one_that_differs_with_its_place(tmp_path: Path) -> None:
+    presets = tmp_path / "presets"
+    presets.mkdir()
+    for name in ("kd", "rte"):
+        presets.joinpath(f"{name}.toml").write_bytes((folder() / f"{name}.toml").read_bytes())
+    assert [each.ref for each in catalog(tmp_path) if each.own] == []
+    kd = next(each for each in catalog(tmp_path) if each.ref == "kd")
+    assert kd.origin == "comes with crild; presets/kd.toml is a copy of it"
+    with presets.joinpath("kd.toml").open("a") as file:
+        file.write("# mine\n")
+    assert [each.origin for each in catalog(tmp_path) if each.own] == ["your file presets/kd.toml"]
+    assert next(each for each in catalog(tmp_path) if each.ref == "kd").origin == "comes with crild"
+
+
 def test_a_change_of_a_file_changes_the_fingerprint(tmp_path: Path) -> None:
     before = fingerprint(tmp_path)
     (tmp_path / "x.toml").write_text("a = 1\n")
@@ -247,6 +261,31 @@ def test_faults_come_before_the_help(tmp_path: Path) -> None:
     assert text.index("2 fields") < text.index("Transformer layers") < text.index("u sets it back")
     assert "starting" in about(None, draft, found, starting=True).plain
     assert "choose" in about(None, Draft(), examine(Draft(), tmp_path)).plain
+
+
+def test_an_embedded_task_has_no_source(tmp_path: Path) -> None:
+    def source(draft: Draft) -> tuple[str, str]:
+        found = examine(draft, tmp_path)
+        return next((view.text, view.hint) for view in found.views(draft) if view.field.key == "task.source")
+
+    assert source(Draft("quickstart")) == ("", "not applicable: embedded in crild")
+    assert source(Draft("crild", "rte"))[0] == "hub"
+    assert source(Draft("crild", "rte", edits={"task.name": "toy-sentiment"})) == source(Draft("quickstart"))
+    assert source(Draft("quickstart", edits={"task.name": "rte"})) == ("", "hub")
+    assert not [line for _, line in examine(Draft("quickstart"), tmp_path).lines if line.startswith("source")]
+
+
+def test_a_name_that_is_taken_is_a_fault_of_its_field(tmp_path: Path) -> None:
+    (tmp_path / "mine-s2").mkdir()
+
+    def told(**edits: str) -> list[tuple[str | None, str]]:
+        draft = Draft("quickstart", edits=edits)
+        return [(fault.key, fault.sentence) for fault in examine(draft, tmp_path, tmp_path).faults]
+
+    ((key, sentence),) = told(name="mine", seeds="1-3")
+    assert key == "name"
+    assert "a run called 'mine-s2' exists already" in sentence
+    assert told(name="mine", seeds="1") == told(name="other", seeds="2") == []
 
 
 def test_sentences_are_cut_at_spaces_and_by_cells() -> None:

@@ -744,7 +744,7 @@ def test_paths_and_commands_are_copied_and_shown(runs: Path) -> None:
 
 
 def test_the_closing_table_comes_when_a_run_has_finished(runs: Path) -> None:
-    run_dir = make_run(runs, state="finished")
+    run_dir = make_run(runs, state="finished", started=1000.0, ended=1075.0)
 
     async def act() -> None:
         async with live(runs, size=(100, 40)) as (pilot, screen):
@@ -755,6 +755,7 @@ def test_the_closing_table_comes_when_a_run_has_finished(runs: Path) -> None:
             await pilot.press("t")
             await until(pilot, lambda: "student, 6 layers" in shown(screen.app))
             assert "crild run crild rte" in shown(screen.app)
+            assert "took:    1:15" in shown(screen.app)
             assert not screen.query_one(Panels).display
             await pilot.press("escape")
             assert not screen.query_one(ClosingView).display

@@ -129,6 +129,8 @@ def test_the_title_of_a_run_that_ended_says_how_long_it_took() -> None:
     line = title_line(seen, 60, 1e9).plain
     assert "took 1:00" in line
     assert "%" not in line
+    resumed = snapshot("finished", started=100.0, ended=160.0, done=5, total=5, attempt=2)
+    assert "took 1:00, attempt 2 alone" in title_line(resumed, 80, 1e9).plain
 
 
 def test_being_asked_to_stop_shows_at_once() -> None:

@@ -113,6 +113,19 @@ def test_tick_words(values: list[float], words: list[str]) -> None:
     assert tick_words(values) == words
 
 
+@settings(deadline=None)
+@given(st.floats(-1e15, 1e15), st.floats(1e-12, 1e3), st.integers(2, 8))
+def test_no_two_ticks_have_equal_words(middle: float, span: float, most: int) -> None:
+    values = sorted(set(ticks(Scale(middle - span / 2, middle + span / 2), most)))
+    assert len(set(tick_words(values))) == len(values)
+
+
+def test_ticks_of_a_deep_zoom_have_digits_enough() -> None:
+    assert tick_words([0.693147, 0.693148, 0.693149]) == ["0.693147", "0.693148", "0.693149"]
+    assert tick_words([0.69314718, 0.69314719]) == ["0.69314718", "0.69314719"]
+    assert tick_words([123456.001, 123456.002], log=True) == ["123456.001", "123456.002"]
+
+
 def test_log_words_are_each_for_themselves() -> None:
     assert tick_words([1e-4, 1e-2, 1, 1e3, 1e5, 1e9], log=True) == ["1e-4", "0.01", "1", "1000", "100k", "1e9"]
 
