@@ -35,7 +35,7 @@ from engine.preset.text import plain
 
 # Heads of pre-training and of other tasks, and buffers that old checkpoints carry: no loss for a classifier.
 _LEFT_OVER = re.compile(
-    r"^(cls|lm_head|discriminator_predictions|generator_predictions|generator_lm_head|qa_outputs|sequence_summary"
+    r"^(cls|lm_head|predictions|sop_classifier|decoder|lm_predictions|mask_predictions|discriminator_predictions|generator_predictions|generator_lm_head|qa_outputs|sequence_summary"
     r"|vocab_transform|vocab_layer_norm|vocab_projector)\."
     r"|(^|\.)pooler\.|(^|\.)position_ids$|(^|\.)token_type_ids$"
 )
@@ -85,7 +85,7 @@ def read_checkpoint(folder: Path, *, trust_remote_code: bool = False) -> Checkpo
             folder,
             config=config,
             dtype=torch.float32,
-            attn_implementation="sdpa",
+            attn_implementation="sdpa" if family.fused else "eager",
             use_safetensors=files[0].suffix == ".safetensors",
             weights_only=True,
             ignore_mismatched_sizes=True,  # so that they are reported, and refused here in our own words
