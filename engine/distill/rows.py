@@ -116,7 +116,7 @@ def row_mse(student: Tensor, teacher: Tensor, rows: Tensor, keys: Tensor) -> Tot
     real = _of_rows(keys)
     squares = (at_least_fp32(student) - at_least_fp32(teacher.detach())).square().mean(1)
     of_keys = torch.where(real, squares, 0.0).sum(-1)
-    return total(of_keys / real.sum(-1, keepdim=True).clamp(min=1), rows)
+    return total(of_keys / real.sum(-1).clamp(min=1), rows)
 
 
 def _of_rows(keys: Tensor) -> Tensor:

@@ -397,9 +397,11 @@ def test_sizes_are_told() -> None:
     assert (tapped.heads, tapped.width, tapped.layers) == (4, 32, 2)
 
 
+@pytest.mark.parametrize("family", ["bert", "albert", "modernbert", "mpnet", "deberta-v2"])
 @pytest.mark.parametrize("need", [qkv(1, 3) | Need(hidden=frozenset({2})), Need(embedding=True, logits=True)])
-def test_it_compiles_as_one_graph(need: Need) -> None:
-    model = tiny("bert")
+def test_it_compiles_as_one_graph(family: str, need: Need) -> None:
+    torch.compiler.reset()
+    model = tiny(family)
     tapped = Tapped(model, need)
     batch = batch_of(model, [7, 3, 12])
     compiled = torch.compile(tapped, backend="eager", fullgraph=True)
