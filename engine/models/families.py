@@ -1,7 +1,7 @@
 """What tells one model family from another: where its parts are, and nothing else.
 
-Adding a family is one entry in `FAMILIES` (and its name in `engine.preset.facts`), and one entry in the list that the
-tests of this package run over.
+Adding a family is one entry in `FAMILIES`, its objectives in `engine.preset.family_rules`, and a tiny config for the tests
+of this package, which run over all of them.
 """
 
 from __future__ import annotations

@@ -61,13 +61,15 @@ def test_members_of_a_family_that_are_built_otherwise(tmp_path: Path) -> None:
         ("albert", "inner_group_num", 2, "has groups of 2 layers (inner_group_num)"),
         ("deberta-v2", "conv_kernel_size", 3, "a convolution beside its first layer (conv_kernel_size)"),
     ):
-        folder = model_folder(tmp_path / family, model_type=family, **{key: value})
+        changes: dict[str, object] = {"model_type": family, key: value}
+        folder = model_folder(tmp_path / family, vocabulary=(), **changes)
         with pytest.raises(ModelError) as caught:
             facts(folder)
         assert said in caught.value.sentence
         assert caught.value.file == str(folder / "config.json")
-    for odd in ("x", None, 0, [1]):
-        assert facts(model_folder(tmp_path / str(odd), model_type="deberta-v2", conv_kernel_size=odd)).layers == 12
+    for number, odd in enumerate(("x", None, 0, [1])):
+        folder = model_folder(tmp_path / str(number), model_type="deberta-v2", conv_kernel_size=odd)
+        assert facts(folder).layers == 12
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))

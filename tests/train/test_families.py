@@ -59,7 +59,7 @@ def test_every_family_is_distilled_end_to_end(tmp_path: Path, family: str) -> No
         assert event["stage"] != "ild" or set(event["terms"]) == set(objectives)
 
 
-@pytest.mark.parametrize("family", ["bert", "electra"])
+@pytest.mark.parametrize("family", ["bert", "electra", "albert", "modernbert"])
 def test_a_narrower_student_learns_through_a_projection_that_stays_behind(tmp_path: Path, family: str) -> None:
     run_dir = make(
         tmp_path, materials(tmp_path, family=family), *QUICK,
