@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import AlbertForPreTraining, AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
 from engine.errors import ModelError, PresetError
+from engine.models import checkpoint
 from engine.models.export import parameters, save_model
 from engine.models.families import FAMILIES, embedding_width, family_of, layers_of
 from engine.models.load import load_teacher
@@ -237,3 +238,14 @@ def test_modernberts_mean_is_over_the_words_of_both_mixed_sentences() -> None:
 
 def test_families_without_fused_attention_are_named() -> None:
     assert [name for name, family in FAMILIES.items() if not family.fused] == ["mpnet", "deberta-v2"]
+
+
+@pytest.mark.parametrize("missing", ["sentencepiece", "google", "google.protobuf"])
+def test_a_bare_sentencepiece_model_names_the_packages_that_read_it(
+    missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "find_spec", lambda package: None if package == missing else object())
+    (tmp_path / "spm.model").write_bytes(b"")
+    with pytest.raises(ModelError, match="pip install sentencepiece protobuf") as caught:
+        checkpoint.read_tokenizer(tmp_path)
+    assert caught.value.file == str(tmp_path / "spm.model")
