@@ -263,8 +263,11 @@ class Tapped(nn.Module):
         self._running = number = len(self.whole) + 1
         if len(self.last):
             states = hidden if self.before is None else self.before(hidden)
+            made: dict[nn.Module, Tensor] = {}  # a fused projection gives several parts and runs once
             for part, projection in self.last.items():
-                getattr(seen, part)[number] = projection(states)
+                if projection not in made:
+                    made[projection] = projection(states)
+                getattr(seen, part)[number] = made[projection]
         if self.final is not None:
             hidden = self.final(hidden)
             if len(self.whole) in self.need.hidden:

@@ -13,6 +13,7 @@ from transformers import AlbertForPreTraining, AutoConfig, AutoModelForSequenceC
 
 from engine.errors import ModelError, PresetError
 from engine.models import checkpoint
+from engine.models.attention import attention_mask
 from engine.models.export import parameters, save_model
 from engine.models.families import FAMILIES, embedding_width, family_of, layers_of
 from engine.models.load import load_teacher
@@ -249,3 +250,28 @@ def test_a_bare_sentencepiece_model_names_the_packages_that_read_it(
     with pytest.raises(ModelError, match="pip install sentencepiece protobuf") as caught:
         checkpoint.read_tokenizer(tmp_path)
     assert caught.value.file == str(tmp_path / "spm.model")
+
+
+@pytest.mark.parametrize("kernel", ["sdpa", "eager"])
+def test_no_row_of_a_local_layers_mask_is_without_a_key(kernel: str) -> None:
+    """A row without one is no number in some kernels, and would be a value of real rows' sums."""
+    model = tiny("modernbert")
+    model.set_attn_implementation(kernel)
+    mask = torch.zeros(2, 20, dtype=torch.bool)
+    mask[0, :5] = mask[1, :] = True
+    made = attention_mask(model.config, torch.zeros(2, 20, 32), mask, 3)
+    assert made is not None
+    taken = made if kernel == "sdpa" else made == 0
+    assert taken.shape == (2, 1, 20, 20)
+    assert taken.any(-1).all()
+    assert torch.equal(taken[0, 0, 2].nonzero()[:, 0], torch.arange(5))  # within reach and real
+    assert torch.equal(taken[1, 0, 10].nonzero()[:, 0], torch.arange(7, 14))
+
+
+def test_debertas_embeddings_are_zero_at_padding_as_in_its_own_forward() -> None:
+    model = tiny("deberta-v2")
+    batch = batch_of(model, [7, 3])
+    seen = Tapped(model, Need(embedding=True))(batch)
+    own = own_forward(model, batch, output_hidden_states=True).hidden_states[0]
+    assert torch.equal(seen.embedding, own)
+    assert not own[1, 3:].any()
