@@ -56,6 +56,25 @@ def scores(query: Tensor, key: Tensor, heads: int) -> Tensor:
     return query @ key
 
 
+def within(length: int, window: int, device: torch.device) -> Tensor | None:
+    """Which keys stand at most `window` positions from a query, (query, key) of bool; None when all of them do."""
+    if length - 1 <= window:
+        return None
+    places = torch.arange(length, device=device)
+    return (places[:, None] - places[None, :]).abs() <= window
+
+
+def near(mask: Tensor, window: int | None) -> Tensor:
+    """The keys of a sentence that a layer looks at: (batch, key), or of each query (batch, query, key) with a window.
+
+    Args:
+        mask: (batch, length), not zero at real tokens.
+        window: how far a local layer looks to either side; None for a global one.
+    """
+    close = None if window is None else within(mask.shape[-1], window, mask.device)
+    return mask if close is None else mask.bool()[:, None, :] & close
+
+
 def log_rows(row_scores: Tensor, keys: Tensor) -> Tensor:
     """Log-softmax of each row over its real keys, in single precision at least.
 
@@ -64,11 +83,11 @@ def log_rows(row_scores: Tensor, keys: Tensor) -> Tensor:
 
     Args:
         row_scores: (batch, heads, query, key).
-        keys: (batch, key), not zero at real keys.
+        keys: (batch, key), not zero at real keys; or (batch, query, key), where rows have keys of their own.
     """
     lowest = torch.finfo(row_scores.dtype).min
     dtype = torch.float64 if row_scores.dtype == torch.float64 else torch.float32
-    return row_scores.masked_fill(~keys.bool()[:, None, None, :], lowest).log_softmax(-1, dtype=dtype)
+    return row_scores.masked_fill(~_of_rows(keys).unsqueeze(1), lowest).log_softmax(-1, dtype=dtype)
 
 
 def row_kl(student: Tensor, teacher_log: Tensor, rows: Tensor, keys: Tensor) -> Total:
@@ -78,7 +97,7 @@ def row_kl(student: Tensor, teacher_log: Tensor, rows: Tensor, keys: Tensor) -> 
         student: scores (batch, heads, query, key), unmasked.
         teacher_log: what `log_rows` gives for the teacher's scores and the same keys; no gradient goes there.
         rows: (batch, query), not zero at query rows that count.
-        keys: (batch, key), not zero at keys that take part.
+        keys: (batch, key) or (batch, query, key), not zero at keys that take part.
     """
     teacher_log = teacher_log.detach()
     values = (teacher_log.exp() * (teacher_log - log_rows(student, keys))).sum(-1).mean(1)
@@ -92,9 +111,14 @@ def row_mse(student: Tensor, teacher: Tensor, rows: Tensor, keys: Tensor) -> Tot
         student: scores (batch, heads, query, key), unmasked.
         teacher: the same shape; no gradient goes there.
         rows: (batch, query), not zero at query rows that count.
-        keys: (batch, key), not zero at keys that take part.
+        keys: (batch, key) or (batch, query, key), not zero at keys that take part.
     """
-    real = keys.bool()
+    real = _of_rows(keys)
     squares = (at_least_fp32(student) - at_least_fp32(teacher.detach())).square().mean(1)
-    of_keys = torch.where(real[:, None, :], squares, 0.0).sum(-1)
-    return total(of_keys / real.sum(-1, keepdim=True).clamp(min=1), rows)
+    of_keys = torch.where(real, squares, 0.0).sum(-1)
+    return total(of_keys / real.sum(-1).clamp(min=1), rows)
+
+
+def _of_rows(keys: Tensor) -> Tensor:
+    """Keys as (batch, query or 1, key) of bool."""
+    return keys.bool() if keys.ndim == 3 else keys.bool()[:, None, :]

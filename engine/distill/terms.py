@@ -21,7 +21,7 @@ from engine.distill import layer_maps, objectives
 from engine.distill.consistency import consistency
 from engine.distill.layer_maps import Pair
 from engine.distill.objectives import Projection
-from engine.distill.rows import Total, log_rows, row_kl, row_mse, scores
+from engine.distill.rows import Total, log_rows, near, row_kl, row_mse, scores
 from engine.distill.transport import Flow
 from engine.errors import CrildError, PresetError
 from engine.preset import schema
@@ -65,7 +65,9 @@ class Shape:
     width: int
     heads: int
     embedding_width: int | None = None
-    """Of the embedding output, where it is not the layers' width (ELECTRA)."""
+    """Of the embedding output, where it is not the layers' width (ELECTRA, ALBERT)."""
+    windows: tuple[int | None, ...] = ()
+    """How far each layer looks to either side; None where it looks everywhere, empty where all do."""
 
     def width_of(self, objective: str) -> int:
         """The width of what `objective` compares."""
@@ -90,6 +92,17 @@ class Term:
     regression: bool = False
     projects: bool = False
     """The widths differ: the student's side passes through a learned projection to the teacher's width."""
+    teacher_windows: tuple[int | None, ...] = ()
+    """Of attention: how far the teacher's layers look, as in `Shape.windows`."""
+    student_windows: tuple[int | None, ...] = ()
+    """As above, of the student's layers."""
+
+    def window(self, student: int, teacher: int | None = None) -> int | None:
+        """How far both layers of a pair look (or one student layer): the narrower window, None where there is none."""
+        found = [self.student_windows[student - 1]] if self.student_windows else []
+        if teacher is not None and self.teacher_windows:
+            found.append(self.teacher_windows[teacher - 1])
+        return min((window for window in found if window is not None), default=None)
 
     @property
     def student_layers(self) -> tuple[int, ...]:
@@ -156,6 +169,8 @@ def bind(
             emd=name in schema.LAYER_OBJECTIVES and _layer_map(stage, objective) == "emd",
             temperature=temperature,
             regression=regression,
+            teacher_windows=teacher.windows if name == "attention" else (),
+            student_windows=student.windows if name == "attention" else (),
             projects=name in ("hidden", "cls", "embedding") and teacher.width_of(name) != student.width_of(name),
         )
         for name, objective in stage.terms().items()
@@ -214,11 +229,11 @@ def distil(
         output, target = _there(student.shown.embedding), _there(teacher.shown.embedding)
         return objectives.embedding(output, target, mask, projection)
     shares = _there(flow) if term.emd else tuple((pair, 1.0) for pair in term.pairs)
-    sums = [
-        share
-        * _distance(term, _student_side(term, student, s, projection), _target_side(term, teacher, t, mask), mask)[0]
-        for (t, s), share in shares
-    ]
+    sums = []
+    for (t, s), share in shares:
+        window = term.window(s, t)
+        target = _target_side(term, teacher, t, mask, window)
+        sums.append(share * _distance(term, _student_side(term, student, s, projection), target, mask, window)[0])
     return torch.stack(sums).sum(), objectives.positions(term.name, mask)
 
 
@@ -237,12 +252,12 @@ def agree(term: Term, student: Reading, target: Reading, mask: Tensor, lam: floa
     """
     sums: list[Tensor] = []
     for layer in term.student_layers:
-        side = _student_side(term, student, layer, None)
+        side, window = _student_side(term, student, layer, None), term.window(layer)
 
-        def distance(of: tuple[Tensor, ...], rows: Tensor, side: Tensor = side) -> Total:
-            return _distance(term, side, of[0], rows)
+        def distance(of: tuple[Tensor, ...], rows: Tensor, side: Tensor = side, window: int | None = window) -> Total:
+            return _distance(term, side, of[0], rows, window)
 
-        sums.append(consistency(distance, (_target_side(term, target, layer, mask),), mask, lam)[0])
+        sums.append(consistency(distance, (_target_side(term, target, layer, mask, window),), mask, lam)[0])
     share = 1 / len(sums) if term.emd else 1.0
     return share * torch.stack(sums).sum(), objectives.positions(term.name, mask)
 
@@ -256,8 +271,16 @@ def costs(term: Term, student: Reading, teacher: Reading, mask: Tensor, projecti
     # The student's scores are made before gradients are switched off: `distil` finds them in the reading again.
     ours = [_student_side(term, student, layer, projection) for layer in term.student_layers]
     with torch.no_grad():
-        theirs = [_target_side(term, teacher, layer, mask) for layer in term.teacher_layers]
-        sums = [torch.stack([_distance(term, s, t, mask)[0] for t in theirs]) for s in ours]
+        theirs: dict[tuple[int, int | None], Tensor] = {}  # rows of a layer over the keys that both sides look at
+        sums = []
+        for layer, side in zip(term.student_layers, ours, strict=True):
+            row = []
+            for other in term.teacher_layers:
+                window = term.window(layer, other)
+                if (other, window) not in theirs:
+                    theirs[other, window] = _target_side(term, teacher, other, mask, window)
+                row.append(_distance(term, side, theirs[other, window], mask, window)[0])
+            sums.append(torch.stack(row))
     return torch.stack(sums), objectives.positions(term.name, mask)
 
 
@@ -279,17 +302,17 @@ def _student_side(term: Term, reading: Reading, layer: int, projection: Projecti
     return states if projection is None else projection(states)
 
 
-def _target_side(term: Term, reading: Reading, layer: int, mask: Tensor) -> Tensor:
+def _target_side(term: Term, reading: Reading, layer: int, mask: Tensor, window: int | None) -> Tensor:
     if term.name in _SCORED:
         made = reading.scores(term.name, layer, term.heads)
-        return made if term.mse else log_rows(made, mask)
+        return made if term.mse else log_rows(made, near(mask, window))
     states = reading.shown.hidden[layer]
     return states[:, :1] if term.name == "cls" else states
 
 
-def _distance(term: Term, student: Tensor, target: Tensor, mask: Tensor) -> Total:
+def _distance(term: Term, student: Tensor, target: Tensor, mask: Tensor, window: int | None) -> Total:
     if term.name in _SCORED:
-        return (row_mse if term.mse else row_kl)(student, target, mask, mask)
+        return (row_mse if term.mse else row_kl)(student, target, mask, near(mask, window))
     return (objectives.cls if term.name == "cls" else objectives.hidden)(student, target, mask)
 
 

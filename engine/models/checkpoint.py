@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from engine.preset.text import plain
 
 # Heads of pre-training and of other tasks, and buffers that old checkpoints carry: no loss for a classifier.
 _LEFT_OVER = re.compile(
-    r"^(cls|lm_head|discriminator_predictions|generator_predictions|generator_lm_head|qa_outputs|sequence_summary"
+    r"^(cls|lm_head|predictions|sop_classifier|decoder|lm_predictions|mask_predictions|discriminator_predictions|generator_predictions|generator_lm_head|qa_outputs|sequence_summary"
     r"|vocab_transform|vocab_layer_norm|vocab_projector)\."
     r"|(^|\.)pooler\.|(^|\.)position_ids$|(^|\.)token_type_ids$"
 )
@@ -85,7 +86,7 @@ def read_checkpoint(folder: Path, *, trust_remote_code: bool = False) -> Checkpo
             folder,
             config=config,
             dtype=torch.float32,
-            attn_implementation="sdpa",
+            attn_implementation="sdpa" if family.fused else "eager",
             use_safetensors=files[0].suffix == ".safetensors",
             weights_only=True,
             ignore_mismatched_sizes=True,  # so that they are reported, and refused here in our own words
@@ -105,12 +106,25 @@ def has_tokenizer(folder: Path) -> bool:
 
 
 def read_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model folder. Raises `ModelError` when there is none, or it cannot pad."""
+    """The tokenizer of a model folder.
+
+    Raises `ModelError` when there is none, it cannot pad, or packages are missing that read it.
+    """
     if not has_tokenizer(folder):
         raise ModelError(
             f"the model folder {plain(str(folder))} holds no tokenizer (tokenizer.json or vocab.txt); "
             "name one with tokenizer = ...",
             file=plain(str(folder)),
+            key="tokenizer",
+        )
+    bare = _bare_sentencepiece(folder)
+    if bare is not None and any(
+        find_spec(package) is None for package in ("sentencepiece", "google", "google.protobuf")
+    ):
+        raise ModelError(
+            f"the tokenizer in {plain(str(folder))} is a SentencePiece model alone, which takes two more packages to read: "
+            "pip install sentencepiece protobuf",
+            file=plain(str(bare)),
             key="tokenizer",
         )
     with _foreign(f"the tokenizer in {plain(str(folder))} cannot be read", file=str(folder)), quiet():
@@ -120,6 +134,13 @@ def read_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
     if tokenizer.pad_token_id is None:
         raise ModelError(f"the tokenizer in {plain(str(folder))} has no padding token", file=plain(str(folder)))
     return tokenizer
+
+
+def _bare_sentencepiece(folder: Path) -> Path | None:
+    """The SentencePiece model of a folder that holds its tokenizer in no other form, as DeBERTa-v3's do."""
+    if any((folder / name).is_file() for name in ("tokenizer.json", "vocab.txt", "vocab.json")):
+        return None
+    return next(folder.glob("*.model"), None)
 
 
 def _unsupported(family: str, document: dict[str, Any], *, trust_remote_code: bool) -> str:

@@ -1,12 +1,12 @@
 """What tells one model family from another: where its parts are, and nothing else.
 
-Adding a family is one entry in `FAMILIES` (and its name in `engine.preset.facts`), and one entry in the list that the
-tests of this package run over.
+Adding a family is one entry in `FAMILIES`, its objectives in `engine.preset.family_rules`, and a tiny config for the tests
+of this package, which run over all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,25 +14,9 @@ from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from engine.errors import ModelError
+from engine.models import answers, depth, given
+from engine.preset.family_rules import unusable
 from engine.preset.text import plain
-
-
-def _pooled(model: PreTrainedModel, hidden: Tensor) -> Tensor:
-    """BERT: the pooler (a layer and tanh on the first position), dropout, the classifier."""
-    logits: Tensor = model.classifier(model.dropout(model.bert.pooler(hidden)))
-    return logits
-
-
-def _classified(model: PreTrainedModel, hidden: Tensor) -> Tensor:
-    """RoBERTa, XLM-R, ELECTRA: the classifier picks the first position itself."""
-    logits: Tensor = model.classifier(hidden)
-    return logits
-
-
-def _preclassified(model: PreTrainedModel, hidden: Tensor) -> Tensor:
-    """DistilBERT: a layer and ReLU on the first position, dropout, the classifier."""
-    logits: Tensor = model.classifier(model.dropout(nn.functional.relu(model.pre_classifier(hidden[:, 0]))))
-    return logits
 
 
 @dataclass(frozen=True)
@@ -40,8 +24,8 @@ class Family:
     """Where the parts of a `…ForSequenceClassification` model are, as dotted paths from the model.
 
     `query`, `key` and `value` are paths from a layer. `head` lists the modules between the last layer and the logits,
-    in the order in which `logits(model, hidden (batch, length, width))` runs them; `output` is the linear layer whose
-    rows are the classes. `pooler` names the part of the head that pre-training brings along. `intermediate` is the
+    in the order in which `logits(model, hidden (batch, length, width), mask (batch, length))` runs them; `output` is the
+    linear layer whose rows are the classes. `pooler` names the part of the head that pre-training brings along. `intermediate` is the
     config's name for the feed-forward width (the other sizes have the same names in every config).
     """
 
@@ -54,12 +38,33 @@ class Family:
     value: str
     head: tuple[str, ...]
     output: str
-    logits: Callable[[PreTrainedModel, Tensor], Tensor]
+    logits: Callable[[PreTrainedModel, Tensor, Tensor], Tensor]
     project: str | None = None
+    """From the embedding's width to the encoder's, where it is a step of its own (ELECTRA, ALBERT)."""
     pooler: str | None = None
     intermediate: str = "intermediate_size"
     positions_offset: bool = False
     """Position numbers begin after the padding token's id, which costs so many of them."""
+    fused: bool = True
+    """Its attention can run in a fused kernel. Where scores have more parts than QKᵀ, transformers has eager code only."""
+    masks_embeddings: bool = False
+    """Its embeddings are set to zero at padding, so they read the mask."""
+    norm_before: str | None = None
+    """Path from a layer: what its projections read through, where a layer begins with a normalisation."""
+    final: str | None = None
+    """The normalisation behind the last layer: part of that layer's hidden state, as in transformers."""
+    given: Callable[[PreTrainedModel, Tensor, Tensor], given.Given] = given.mask_alone
+    """What its layers are called with beside the hidden states."""
+    part: Callable[[PretrainedConfig, str, Tensor, tuple[Any, ...]], Tensor] | None = None
+    """Queries, keys or values from what the projection gives, where that is not one of them alone."""
+    listed: Callable[[PreTrainedModel, str], Sequence[nn.Module]] = depth.stored
+    """The layers in the order in which they run: one that is shared is there as often as it runs."""
+    cut: Callable[[PretrainedConfig, Sequence[int]], Sequence[int]] = depth.cut
+    """Fits a config to kept layers (from 0); which of the stored layers each of the new model's stored ones is."""
+    redo: Callable[[PretrainedConfig, int], None] = depth.redo
+    """Fits a config to a number of layers that are drawn anew, its other sizes being set already."""
+    windows: Callable[[PretrainedConfig], tuple[int | None, ...]] = depth.no_windows
+    """How far each layer looks to either side, in tokens; None where it looks everywhere, empty where all do."""
 
 
 def _like_bert(name: str, base: str, **parts: Any) -> Family:
@@ -73,7 +78,7 @@ def _like_bert(name: str, base: str, **parts: Any) -> Family:
         "value": "attention.self.value",
         "head": ("classifier",),
         "output": "classifier.out_proj",
-        "logits": _classified,
+        "logits": answers.classified,
     }
     return Family(name=name, **(settings | parts))
 
@@ -86,7 +91,7 @@ FAMILIES: dict[str, Family] = {
             "bert",
             head=("bert.pooler", "dropout", "classifier"),
             output="classifier",
-            logits=_pooled,
+            logits=answers.pooled,
             pooler="bert.pooler",
         ),
         _like_bert("roberta", "roberta", takes_types=False, positions_offset=True),
@@ -102,8 +107,69 @@ FAMILIES: dict[str, Family] = {
             value="attention.v_lin",
             head=("pre_classifier", "dropout", "classifier"),
             output="classifier",
-            logits=_preclassified,
+            logits=answers.preclassified,
             intermediate="hidden_dim",
+        ),
+        Family(
+            name="albert",
+            takes_types=True,
+            embeddings="albert.embeddings",
+            project="albert.encoder.embedding_hidden_mapping_in",
+            layers="albert.encoder.albert_layer_groups",
+            query="attention.query",
+            key="attention.key",
+            value="attention.value",
+            head=("albert.pooler", "dropout", "classifier"),
+            output="classifier",
+            logits=answers.albert,
+            pooler="albert.pooler",
+            listed=depth.albert_layers,
+            cut=depth.cut_albert,
+            redo=depth.redo_albert,
+        ),
+        Family(
+            name="modernbert",
+            takes_types=False,
+            embeddings="model.embeddings",
+            layers="model.layers",
+            query="attn.Wqkv",
+            key="attn.Wqkv",
+            value="attn.Wqkv",
+            head=("head", "drop", "classifier"),
+            output="classifier",
+            logits=answers.modernbert,
+            norm_before="attn_norm",
+            final="model.final_norm",
+            given=given.modernbert,
+            part=given.rotated,
+            cut=depth.cut_modernbert,
+            redo=depth.redo_modernbert,
+            windows=depth.windows,
+        ),
+        _like_bert(
+            "mpnet",
+            "mpnet",
+            takes_types=False,
+            query="attention.attn.q",
+            key="attention.attn.k",
+            value="attention.attn.v",
+            positions_offset=True,
+            fused=False,
+            given=given.mpnet,
+        ),
+        _like_bert(
+            "deberta-v2",
+            "deberta",
+            query="attention.self.query_proj",
+            key="attention.self.key_proj",
+            value="attention.self.value_proj",
+            head=("pooler", "dropout", "classifier"),
+            output="classifier",
+            logits=answers.deberta,
+            fused=False,
+            masks_embeddings=True,
+            given=given.deberta,
+            redo=depth.redo_deberta,
         ),
     )
 }
@@ -112,7 +178,8 @@ FAMILIES: dict[str, Family] = {
 def family_of(config: PretrainedConfig) -> Family:
     """The family of a config, told by its `model_type`.
 
-    Raises `ModelError` for any other than the supported ones, and for a decoder: it looks at earlier positions only.
+    Raises `ModelError` for any other than the supported ones, for a decoder (it looks at earlier positions only), and for
+    a member of a family that is built otherwise than the rest.
     """
     name = str(getattr(config, "model_type", "") or "")
     family = FAMILIES.get(name)
@@ -122,6 +189,9 @@ def family_of(config: PretrainedConfig) -> Family:
         )
     if getattr(config, "is_decoder", False):
         raise ModelError(f"this {name} model is a decoder (is_decoder in its config.json); an encoder is needed")
+    odd = unusable(name, lambda key: getattr(config, key, None))
+    if odd is not None:
+        raise ModelError(odd)
     return family
 
 
@@ -132,10 +202,16 @@ def positions(config: PretrainedConfig) -> int:
     return int(config.max_position_embeddings) - taken
 
 
-def layers_of(model: PreTrainedModel) -> nn.ModuleList:
-    """The encoder layers of a sequence-classification model, in order."""
-    layers: nn.ModuleList = model.get_submodule(family_of(model.config).layers)
-    return layers
+def embedding_width(config: PretrainedConfig) -> int:
+    """The width of what the embeddings give: the encoder's, but where a projection of its own follows."""
+    own = getattr(config, "embedding_size", None) if family_of(config).project else None
+    return int(own or config.hidden_size)
+
+
+def layers_of(model: PreTrainedModel) -> Sequence[nn.Module]:
+    """The encoder layers of a sequence-classification model, in order; one that is shared, as often as it runs."""
+    family = family_of(model.config)
+    return family.listed(model, family.layers)
 
 
 def output_of(model: PreTrainedModel) -> nn.Linear:

@@ -17,7 +17,7 @@ from engine.models.randomness import draw_linear
 def fit_head(model: PreTrainedModel, family: Family, spec: TaskSpec, fresh: Collection[str], *, seed: int) -> None:
     """Give a model the task's outputs: the linear layers among `fresh` (parameter names) are drawn from `seed`.
 
-    The output layer is made anew when its size is not the task's. Every layer is drawn from a generator of its own,
+    Normalisations among them begin as ones and zeros. The output layer is made anew when its size is not the task's. Every layer is drawn from a generator of its own,
     so that the same seed gives the same output layer whatever else is fresh.
     """
     output = output_of(model)
@@ -31,6 +31,8 @@ def fit_head(model: PreTrainedModel, family: Family, spec: TaskSpec, fresh: Coll
         if isinstance(layer, nn.Linear):
             generator = torch.Generator().manual_seed(seed)
             draw_linear(layer, float(model.config.initializer_range), generator)
+        elif isinstance(layer, nn.LayerNorm):
+            layer.reset_parameters()
     name_outputs(model, spec.labels)
 
 

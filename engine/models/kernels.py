@@ -79,7 +79,7 @@ def attend(
         query: (batch, heads, query, size).
         key: (batch, heads, key, size).
         value: the same shape.
-        attention_mask: (batch, 1, 1, key), added to the scores; None when every key takes part.
+        attention_mask: (batch, 1, 1 or query, key), added to the scores; None when every key takes part.
         dropout: probability with which an attention weight is dropped.
         scaling: 1 / √size when left out.
     """
@@ -90,7 +90,8 @@ def attend(
     if attention_mask is None:
         scores = torch.baddbmm(q.new_empty(1, 1, 1), k, q.mT, beta=0, alpha=scaling)
     else:
-        mask = attention_mask.expand(batch, heads, 1, -1).reshape(batch * heads, -1, 1)
+        rows, keys = attention_mask.shape[-2:]
+        mask = attention_mask.expand(batch, heads, rows, keys).reshape(batch * heads, rows, keys).mT
         scores = torch.baddbmm(mask, k, q.mT, alpha=scaling)
     weights = drop(scores.softmax(1), dropout)
     mixed = torch.bmm(v.mT, weights).view(batch, heads, size, length)

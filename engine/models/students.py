@@ -17,6 +17,7 @@ from engine.models.labels import name_outputs
 from engine.models.load import LoadedModel, load_pretrained
 from engine.models.randomness import initial_range, seeded
 from engine.preset import schema
+from engine.preset.family_rules import odd_heads
 from engine.preset.text import plain
 
 
@@ -97,11 +98,12 @@ def layers_kept(there: int, keep: str | Sequence[int], count: int) -> tuple[int,
 def keep_layers(model: PreTrainedModel, kept: Sequence[int]) -> PreTrainedModel:
     """A new model with the embeddings, the given layers (counted from 0, in this order) and the head of `model`.
 
-    Nothing is shared with `model`: not a tensor, not a hook. The config says how many layers there are.
+    Nothing is shared with `model`: not a tensor, not a hook. The config says how many layers there are. Raises
+    `ModelError` where the family cannot do without a layer, or not repeat its shared layers so.
     """
     family = family_of(model.config)
     config = copy.deepcopy(model.config)
-    config.num_hidden_layers = len(kept)
+    kept = family.cut(config, kept)
     with seeded(0):  # what is drawn here is overwritten
         smaller = type(model)(config)
     source = model.state_dict()
@@ -144,13 +146,15 @@ def _from_scratch(
         )
     same_width = width == int(like.hidden_size)
     teachers: int = getattr(like, family.intermediate)
-    config.num_hidden_layers = student.layers or _half(int(like.num_hidden_layers))
+    if family.windows(like) and width // heads % 2:
+        raise ModelError(odd_heads(width, heads), key="student.heads")
     config.num_attention_heads = heads
     config.hidden_size = width
     setattr(config, family.intermediate, student.intermediate_size or (teachers if same_width else 4 * width))
-    # ELECTRA's embeddings may be narrower than the encoder; where they are as wide, they stay as wide.
+    # Embeddings of ELECTRA and ALBERT may be narrower than the encoder; where they are as wide, they stay as wide.
     if getattr(like, "embedding_size", None) == int(like.hidden_size):
         config.embedding_size = width
+    family.redo(config, student.layers or _half(int(like.num_hidden_layers)))
     config.initializer_range = initial_range(width)
     config.num_labels = spec.outputs
     with seeded(seed):

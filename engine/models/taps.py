@@ -9,6 +9,7 @@ mode are the model's own, and gradients land there.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -18,8 +19,7 @@ from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 from engine.errors import ModelError
-from engine.models.attention import attention_mask
-from engine.models.families import family_of
+from engine.models.families import family_of, layers_of
 from engine.models.kernels import fast_attention
 
 Part = Literal["query", "key", "value"]
@@ -80,7 +80,9 @@ class Seen:
 
     `mask (batch, length)` is true at the positions that an objective counts: the batch's own real positions, or under
     mixing those of either sentence. `embedding` is the output of the embedding module (after normalisation and
-    dropout, mixed if the input was; for ELECTRA before it is projected to the encoder's width).
+    dropout, mixed if the input was; for ELECTRA and ALBERT before it is projected to the encoder's width). Queries and
+    keys are as attention multiplies them: ModernBERT's are turned by their positions. The hidden state of ModernBERT's
+    last layer is what its final normalisation gives, as in transformers.
     """
 
     mask: Tensor
@@ -123,7 +125,7 @@ class Tapped(nn.Module):
         super().__init__()
         self.family = family_of(model.config)
         self.need = need
-        layers: nn.ModuleList = model.get_submodule(self.family.layers)
+        layers = layers_of(model)
         top = self._top(need, len(layers))
         partial = top > 0 and not need.logits and top not in need.hidden
         # The model is kept out of the registered modules: only what is run counts as a part.
@@ -131,11 +133,17 @@ class Tapped(nn.Module):
         self.embeddings: nn.Module = model.get_submodule(self.family.embeddings)
         self.project = self._projection(model) if top else None
         self.whole = nn.ModuleList(layers[: top - 1 if partial else top])
-        self.last = nn.ModuleDict({part: self._part(layers[top - 1], part) for part in need.projections(top)})
-        if not partial:
-            self.last = nn.ModuleDict()
+        self.last = nn.ModuleDict()
+        self.before: nn.Module | None = None
+        if partial:
+            self.last.update({part: self._part(layers[top - 1], part) for part in need.projections(top)})
+            if self.family.norm_before is not None:
+                self.before = layers[top - 1].get_submodule(self.family.norm_before)
+        ends = self.family.final is not None and top == len(layers) and not partial
+        self.final = model.get_submodule(self.family.final) if ends and self.family.final is not None else None
         self.head = nn.ModuleList([model.get_submodule(path) for path in self.family.head] if need.logits else [])
         self._caught: dict[Part, dict[int, Tensor]] | None = None
+        self._running = 0  # the layer, from 1: a shared module does not know
         self._hooks = list(self._tap())
 
     @property
@@ -172,7 +180,7 @@ class Tapped(nn.Module):
         if len(self.whole) + len(self.last):
             self._caught = {"query": seen.query, "key": seen.key, "value": seen.value}
             try:
-                with fast_attention(self._config, embedding.device):
+                with fast_attention(self._config, embedding.device) if self.family.fused else nullcontext():
                     self._run(embedding if self.project is None else self.project(embedding), seen)
             finally:
                 self._caught = None
@@ -212,15 +220,23 @@ class Tapped(nn.Module):
         return layer.get_submodule(path)
 
     def _tap(self) -> Iterator[RemovableHandle]:
-        """Hook the projections that are read of layers which run whole."""
+        """Hook the projections that are read of layers which run whole: each once, however often it runs."""
+        tapped: set[tuple[nn.Module, Part]] = set()
         for number, layer in enumerate(self.whole, start=1):
             for part in self.need.projections(number):
-                yield self._part(layer, part).register_forward_hook(self._catcher(part, number))
+                projection = self._part(layer, part)
+                if (projection, part) not in tapped:
+                    tapped.add((projection, part))
+                    yield projection.register_forward_hook(self._catcher(part))
 
-    def _catcher(self, part: Part, number: int) -> Any:
+    def _catcher(self, part: Part) -> Any:
+        wanted = getattr(self.need, part)
+
         def catch(module: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001
-            if self._caught is not None:  # None: someone else's call of the same model
-                self._caught[part][number] = output
+            # None: someone else's call of the same model. A second call in a layer is not of the hidden states:
+            # DeBERTa's layers project relative positions with the same weights.
+            if self._caught is not None and self._running in wanted:
+                self._caught[part].setdefault(self._running, output)
 
         return catch
 
@@ -229,18 +245,41 @@ class Tapped(nn.Module):
         # A model with a single type (as RoBERTa) has no row for the second sentence.
         if self.family.takes_types and batch.token_type_ids is not None and self._config.type_vocab_size > 1:
             types["token_type_ids"] = batch.token_type_ids
+        if self.family.masks_embeddings:
+            types["mask"] = batch.attention_mask
         embedding: Tensor = self.embeddings(input_ids=batch.input_ids, **types)
         return embedding
 
     def _run(self, hidden: Tensor, seen: Seen) -> None:
-        attend = attention_mask(self._config, hidden, seen.mask) if len(self.whole) else None
+        family, model = self.family, self.__dict__["model"]
+        # Of a single layer's projections nothing is asked, unless their meaning depends on what the layer is given.
+        given = family.given(model, hidden, seen.mask) if len(self.whole) or family.part is not None else _nothing
         for number, layer in enumerate(self.whole, start=1):
-            output = layer(hidden, attend)
+            self._running = number
+            output = layer(hidden, *given(number - 1))
             hidden = output[0] if isinstance(output, tuple) else output
             if number in self.need.hidden:
                 seen.hidden[number] = hidden
-        number = len(self.whole) + 1
-        for part, projection in self.last.items():
-            getattr(seen, part)[number] = projection(hidden)
+        self._running = number = len(self.whole) + 1
+        if len(self.last):
+            states = hidden if self.before is None else self.before(hidden)
+            made: dict[nn.Module, Tensor] = {}  # a fused projection gives several parts and runs once
+            for part, projection in self.last.items():
+                if projection not in made:
+                    made[projection] = projection(states)
+                getattr(seen, part)[number] = made[projection]
+        if self.final is not None:
+            hidden = self.final(hidden)
+            if len(self.whole) in self.need.hidden:
+                seen.hidden[len(self.whole)] = hidden
+        if family.part is not None:
+            for part in PARTS:
+                found = getattr(seen, part)
+                for layer, output in found.items():
+                    found[layer] = family.part(model.config, part, output, given(layer - 1))
         if self.need.logits:
-            seen.logits = self.family.logits(self.__dict__["model"], hidden)
+            seen.logits = family.logits(model, hidden, seen.mask)
+
+
+def _nothing(layer: int) -> tuple[Any, ...]:  # noqa: ARG001
+    return ()

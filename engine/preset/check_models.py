@@ -10,7 +10,8 @@ from pathlib import Path
 
 from engine.errors import CrildError, ModelError, UsageError
 from engine.preset.base import RELATIONS, LayerMap, ObjectiveName
-from engine.preset.facts import FAMILIES, ModelFacts, model_facts
+from engine.preset.facts import ModelFacts, model_facts
+from engine.preset.family_rules import FAMILIES, FIRST_LAYER_STAYS, not_offered, odd_heads
 from engine.preset.load import Loaded
 from engine.preset.schema import LAYER_OBJECTIVES, Architecture, Objective, Preset, Stage, Student
 from engine.preset.text import listed, plain
@@ -91,6 +92,8 @@ class _Models:
         teacher = _teacher_shape(preset, teacher_facts)
         source = _shape(source_facts) if named else teacher
         yield from self._kept(source, "the model in student.init" if named else "the teacher")
+        if source_facts is not None and source_facts.family == "modernbert":
+            yield from self._modernbert(source_facts)
         shape = _student_shape(student, source)
         if shape is not None and shape.hidden_size % shape.heads:
             sentence = f"the student's width of {shape.hidden_size} is not a multiple of its {shape.heads} heads"
@@ -180,6 +183,19 @@ class _Models:
                 sentence = f"student.keep names layer {numbers}, but {whose} has layers 0 to {source.layers - 1}"
                 yield self._fault("student.keep", sentence)
 
+    def _modernbert(self, source: ModelFacts) -> Iterator[CrildError]:
+        """What a student cannot take over from a ModernBERT."""
+        student = self.preset.student
+        if student.init == "scratch":
+            width, heads = student.hidden_size or source.hidden_size, student.heads or source.heads
+            if width % heads == 0 and width // heads % 2:
+                yield self._fault("student.heads" if student.heads else "student.hidden_size", odd_heads(width, heads))
+            return
+        shape = _student_shape(student, _shape(source))
+        last = student.keep == "last" and shape is not None and shape.layers < source.layers
+        if last or (isinstance(student.keep, list) and student.keep[:1] != [0]):
+            yield self._fault("student.keep", FIRST_LAYER_STAYS)
+
 
 @dataclass(frozen=True)
 class _Terms:
@@ -197,11 +213,8 @@ class _Terms:
         for name, term in self.stage.terms().items():
             key = f"stage.{self.stage.name}.objectives.{name}"
             for side, facts in (("teacher", self.teacher_facts), ("student", self.student_facts)):
-                if facts is not None and name not in FAMILIES[facts.family]:
-                    offered = listed(sorted(FAMILIES[facts.family]), "and")
-                    sentence = (
-                        f"models of the family {facts.family} (the {side}) do not offer {name}; they offer {offered}"
-                    )
+                sentence = None if facts is None else not_offered(facts.family, name, side)
+                if sentence is not None:
                     yield self.loaded.problem(UsageError, key, sentence)
                     break
             yield from self._heads(name, term, key)

@@ -8,27 +8,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from engine.errors import ModelError
+from engine.preset.family_rules import FAMILIES, unusable
 from engine.preset.paths import looks_like_path, not_a_file
 from engine.preset.text import nearest, plain, shown
 
-if TYPE_CHECKING:
-    from engine.preset.base import ObjectiveName
-
-_ALL: frozenset[ObjectiveName] = frozenset(
-    {"labels", "logits", "attention", "query", "key", "value", "hidden", "cls", "embedding"}
-)
-
-FAMILIES: dict[str, frozenset[ObjectiveName]] = {
-    "bert": _ALL,
-    "roberta": _ALL,
-    "xlm-roberta": _ALL,
-    "distilbert": _ALL,
-    "electra": _ALL,
-}
-"""The supported families, by `model_type`, and the objectives that each can take part in."""
+__all__ = ["FAMILIES", "ModelFacts", "hub_cache", "hub_folder", "model_facts", "model_folder"]
 
 _OTHER_NAMES = {
     "distilbert": {
@@ -52,8 +39,33 @@ _DEFAULTS: dict[str, dict[str, int]] = {
     "xlm-roberta": {**_BERT_BASE, "vocab_size": 30522},
     "distilbert": {**_BERT_BASE, "num_hidden_layers": 6},
     "electra": {**_BERT_BASE, "hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024},
+    "albert": {
+        **_BERT_BASE,
+        "vocab_size": 30000,
+        "hidden_size": 4096,
+        "num_attention_heads": 64,
+        "intermediate_size": 16384,
+    },
+    "modernbert": {
+        **_BERT_BASE,
+        "vocab_size": 50368,
+        "num_hidden_layers": 22,
+        "intermediate_size": 1152,
+        "max_position_embeddings": 8192,
+    },
+    "mpnet": {**_BERT_BASE, "vocab_size": 30527},
+    "deberta-v2": {
+        **_BERT_BASE,
+        "vocab_size": 128100,
+        "num_hidden_layers": 24,
+        "hidden_size": 1536,
+        "num_attention_heads": 24,
+        "intermediate_size": 6144,
+    },
 }
-_POSITIONS_AFTER_PADDING = frozenset({"roberta", "xlm-roberta"})  # position numbers begin after the padding token's id
+_POSITIONS_AFTER_PADDING = frozenset(
+    {"roberta", "xlm-roberta", "mpnet"}
+)  # position numbers begin after the padding token's id
 _LARGEST_CONFIG = 10_000_000  # bytes
 _LARGEST_SIZE = 10_000_000  # of a width, a vocabulary or a number of layers: beyond it, the config is damaged
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -159,6 +171,9 @@ def _facts(path: Path) -> ModelFacts:
     if not isinstance(family, str) or not family:
         raise _broken(path, "names no model_type, so the model's family cannot be told", "model_type")
     sizes = {key: _size(config, family, key, path) for key in _BERT_BASE}
+    odd = _unusable(family, config)
+    if odd is not None:
+        raise ModelError(odd, file=plain(str(path)))
     hidden_size, heads = sizes["hidden_size"], sizes["num_attention_heads"]
     if hidden_size % heads:
         sentence = f"cannot be right: a width of {hidden_size} is not a multiple of {heads} heads"
@@ -214,6 +229,14 @@ def _size(config: Mapping[str, Any], family: str, key: str, path: Path) -> int:
             return 1
         raise _broken(path, f"cannot be right: {name} is {shown(value)}, where a whole number from 1 is expected", name)
     return value
+
+
+def _unusable(family: str, config: Mapping[str, Any]) -> str | None:
+    """`unusable`, of values that may be anything: what is no number is found by whoever loads the model."""
+    try:
+        return unusable(family, config.get)
+    except TypeError:
+        return None
 
 
 def _labels(id2label: object, path: Path) -> tuple[str, ...] | None:

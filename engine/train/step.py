@@ -17,9 +17,12 @@ from engine.distill import transport
 from engine.distill.objectives import TOKEN_OBJECTIVES
 from engine.distill.terms import Reading, Reads, Shape, Term, agree, bind, costs, distil, reads
 from engine.distill.transport import Flow, LayerWeights
+from engine.errors import CrildError, PresetError
+from engine.models.families import embedding_width, family_of
 from engine.models.kernels import use_dropout
 from engine.models.lowered import lowered
 from engine.models.taps import Need, Seen, Tapped
+from engine.preset.family_rules import not_offered
 from engine.preset.schema import LAYER_OBJECTIVES
 from engine.train.settings import StageSettings
 
@@ -80,7 +83,15 @@ class Models:
 
 
 def bound_terms(settings: StageSettings, student: PreTrainedModel, teacher: PreTrainedModel | None) -> tuple[Term, ...]:
-    """The stage's objectives with their layers and heads, for these two models. Raises PresetError as `bind` does."""
+    """The stage's objectives with their layers and heads, for these two models.
+
+    Raises PresetError as `bind` does, and where a family does not offer an objective.
+    """
+    for side, model in (("student", student), *((("teacher", teacher),) if teacher is not None else ())):
+        for name in settings.stage.terms():
+            odd = not_offered(family_of(model.config).name, name, side)
+            if odd is not None:
+                raise PresetError([CrildError(odd, key=f"stage.{settings.stage.name}.objectives.{name}")])
     own = shape_of(student)
     theirs = own if teacher is None else shape_of(teacher)
     return bind(settings.stage, theirs, own, temperature=settings.temperature, regression=settings.regression)
@@ -93,7 +104,8 @@ def shape_of(model: PreTrainedModel) -> Shape:
         layers=int(config.num_hidden_layers),
         width=int(config.hidden_size),
         heads=int(config.num_attention_heads),
-        embedding_width=getattr(config, "embedding_size", None),
+        embedding_width=embedding_width(config),
+        windows=family_of(config).windows(config),
     )
 
 

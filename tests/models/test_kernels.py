@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import nn
 
+from engine.distill.rows import within
 from engine.models.kernels import Dropout, attend, drop, fast_attention, keep_mask, use_dropout
 from engine.models.lowered import lowered
 from engine.models.taps import Need, Tapped
-from tests.models.tiny_models import batch_of, tiny
+from tests.models.tiny_models import EVERY, batch_of, tiny
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
@@ -88,6 +89,20 @@ def test_attention_is_the_models_own(masked: bool) -> None:
         torch.testing.assert_close(one, other)
 
 
+def test_attention_takes_a_mask_for_each_query() -> None:
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(2, 4, 9, 8, dtype=torch.float64) for _ in range(3))
+    close = within(9, 2, query.device)
+    assert close is not None
+    mask = torch.zeros(2, 1, 9, 9, dtype=torch.float64).masked_fill(~close, torch.finfo(torch.float64).min)
+    mask[0, :, 1:, 0] = torch.finfo(torch.float64).min  # rows and columns are not the same
+    expected = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    found, _ = attend(nn.Module(), query, key, value, mask)
+    torch.testing.assert_close(found, expected.transpose(1, 2))
+    alike, _ = attend(nn.Module(), query, key, value, mask[1:])
+    torch.testing.assert_close(alike[1], found[1])
+
+
 def test_attention_weights_are_dropped_in_training() -> None:
     query = key = torch.zeros(64, 2, 10, 4)
     value = torch.ones(64, 2, 10, 4)
@@ -111,7 +126,7 @@ def test_attention_is_exchanged_for_bf16_on_a_cpu_and_for_as_long_as_a_forward_t
     assert config._attn_implementation == own
 
 
-@pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "electra"])
+@pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "electra", "albert", "modernbert"])
 def test_bf16_attention_is_as_close_to_fp32_as_the_eager_one(family: str) -> None:
     model = tiny(family)
     model.set_attn_implementation("eager")
@@ -125,8 +140,9 @@ def test_bf16_attention_is_as_close_to_fp32_as_the_eager_one(family: str) -> Non
     torch.testing.assert_close(found.hidden[3][found.mask].float(), exact.hidden[3][exact.mask], rtol=0, atol=0.06)
 
 
-def test_a_lowered_teacher_gives_the_same_bits_under_autocast() -> None:
-    model = tiny("bert").requires_grad_(False)
+@pytest.mark.parametrize("family", EVERY)
+def test_a_lowered_teacher_gives_the_same_bits_under_autocast(family: str) -> None:
+    model = tiny(family).requires_grad_(False)
     half = lowered(model, torch.bfloat16)
     batch = batch_of(model, [7, 3])
     need = Need(hidden=frozenset({3}), query=frozenset({3}), logits=True)

@@ -26,6 +26,31 @@ _OWN: dict[str, dict[str, Any]] = {
     "roberta": {"pad_token_id": 1, "type_vocab_size": 1, "bos_token_id": 2, "eos_token_id": 3},
     "xlm-roberta": {"pad_token_id": 1, "type_vocab_size": 1, "bos_token_id": 2, "eos_token_id": 3},
     "electra": {"embedding_size": 16},
+    "albert": {"embedding_size": 16, "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1},
+    # A window of 3 tokens to either side, so that short sentences are longer than it; layer 1 of 3 is global.
+    "modernbert": {
+        "pad_token_id": 0,
+        "bos_token_id": 2,
+        "cls_token_id": 2,
+        "eos_token_id": 3,
+        "sep_token_id": 3,
+        "local_attention": 6,
+        "attention_bias": True,
+        "mlp_bias": True,
+        "attention_dropout": 0.1,
+        "embedding_dropout": 0.1,
+        "mlp_dropout": 0.1,
+    },
+    "mpnet": {"pad_token_id": 1, "bos_token_id": 2, "eos_token_id": 3},
+    "deberta-v2": {
+        "type_vocab_size": 2,
+        "relative_attention": True,
+        "position_biased_input": False,
+        "pos_att_type": ["p2c", "c2p"],
+        "position_buckets": 8,
+        "norm_rel_ebd": "layer_norm",
+        "share_att_key": True,
+    },
 }
 
 
@@ -48,7 +73,8 @@ def tiny(
     settings |= own
     config = AutoConfig.for_model(family, **settings)
     torch.manual_seed(seed)
-    model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config, attn_implementation="sdpa")
+    kernel = "sdpa" if FAMILIES[family].fused else "eager"
+    model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config, attn_implementation=kernel)
     for name, tensor in model.named_parameters():
         if name.endswith("bias"):  # drawn as zeros, which would hide a bias that is left out
             tensor.data.normal_(0.0, 0.2)

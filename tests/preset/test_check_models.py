@@ -10,6 +10,7 @@ from engine.errors import CrildError, ModelError, PresetError
 from engine.preset import facts
 from engine.preset.check import UnusableError, check
 from engine.preset.check_models import Shape, shapes
+from engine.preset.family_rules import FIRST_LAYER_STAYS
 from tests.preset.support import load, model_folder, write_weights
 
 
@@ -164,7 +165,7 @@ def test_a_family_that_is_not_supported(folder: Path) -> None:
     model_folder(folder / "teacher", model_type="gpt2\x1b")
     assert found(folder, text()) == [
         "teacher/config.json: models of the family gpt2\\x1b cannot be used; supported are bert, roberta, xlm-roberta, "
-        "distilbert and electra"
+        "distilbert, electra, albert, modernbert, mpnet and deberta-v2"
     ]
 
 
@@ -172,6 +173,35 @@ def test_an_objective_that_the_family_does_not_offer(folder: Path, monkeypatch: 
     monkeypatch.setitem(facts.FAMILIES, "bert", frozenset({"labels", "logits", "hidden"}))
     assert found(folder, text()) == [
         "mine.toml:10: models of the family bert (the teacher) do not offer attention; they offer hidden, labels and logits"
+    ]
+
+
+def test_a_family_whose_attention_has_other_scores_says_what_would_be_right(folder: Path) -> None:
+    model_folder(folder / "teacher", model_type="deberta-v2")
+    (problem,) = found(folder, text())
+    assert problem.startswith(
+        "mine.toml:10: models of the family deberta-v2 (the teacher) do not offer attention: its attention adds products "
+        "with relative positions to the products of queries and keys; take query, key and value relations; they offer cls, "
+    )
+    assert found(folder, text(), "stage.s.objectives={query = 1.0, key = 1.0, value = 1.0}") == []
+
+
+def test_a_student_of_a_modernbert_keeps_its_first_layer_first(folder: Path) -> None:
+    model_folder(folder / "teacher", model_type="modernbert")
+    for keep in ('"first"', '"alternate"', "[0, 4, 3]"):
+        assert found(folder, text(student=f"keep = {keep}")) == []
+    for keep in ('"last"', "[1, 2, 3]", "[3, 0, 5]"):
+        (problem,) = found(folder, text(student=f"keep = {keep}"))
+        assert problem == f"mine.toml:7: {FIRST_LAYER_STAYS}"
+    assert found(folder, text(student='keep = "last"\nlayers = 12')) == []
+
+
+def test_a_modernbert_from_scratch_has_heads_of_an_even_size(folder: Path) -> None:
+    model_folder(folder / "teacher", model_type="modernbert")
+    problems = found(folder, text(student='init = "scratch"\nhidden_size = 36\nheads = 12'))
+    assert problems == [
+        "mine.toml:9: a ModernBERT of width 36 cannot have 12 heads: each would have 3 numbers, and its rotary positions "
+        "need an even number"
     ]
 
 

@@ -46,6 +46,32 @@ def test_electra_and_what_a_config_leaves_out(tmp_path: Path) -> None:
     assert (found.layers, found.hidden_size, found.heads, found.intermediate_size) == (5, 256, 4, 1024)
 
 
+def test_mpnet_counts_positions_as_roberta_and_modernbert_reads_long_texts(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "mpnet", model_type="mpnet", max_position_embeddings=514, pad_token_id=1)
+    assert facts(folder).max_positions == 512
+    (tmp_path / "config.json").write_text(
+        '{"model_type": "modernbert", "global_attn_every_n_layers": 3, "local_attention": 128}'
+    )
+    found = facts(tmp_path)
+    assert (found.layers, found.intermediate_size, found.max_positions) == (22, 1152, 8192)
+
+
+def test_members_of_a_family_that_are_built_otherwise(tmp_path: Path) -> None:
+    for family, key, value, said in (
+        ("albert", "inner_group_num", 2, "has groups of 2 layers (inner_group_num)"),
+        ("deberta-v2", "conv_kernel_size", 3, "a convolution beside its first layer (conv_kernel_size)"),
+    ):
+        changes: dict[str, object] = {"model_type": family, key: value}
+        folder = model_folder(tmp_path / family, vocabulary=(), **changes)
+        with pytest.raises(ModelError) as caught:
+            facts(folder)
+        assert said in caught.value.sentence
+        assert caught.value.file == str(folder / "config.json")
+    for number, odd in enumerate(("x", None, 0, [1])):
+        folder = model_folder(tmp_path / str(number), model_type="deberta-v2", conv_kernel_size=odd)
+        assert facts(folder).layers == 12
+
+
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_defaults_are_those_of_transformers(tmp_path: Path, family: str) -> None:
     transformers = pytest.importorskip("transformers")

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from engine.preset import facts
 from engine.record.events import read_events
 from tests.models.tiny_models import EVERY
 from tests.train.tiny_run import BAD, GOOD, make, materials, work
@@ -38,9 +39,12 @@ def config_of(run_dir: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("family", [name for name in EVERY if name != "bert"])
 def test_every_family_is_distilled_end_to_end(tmp_path: Path, family: str) -> None:
+    offered = facts.FAMILIES[family]
+    objectives = ("attention", "hidden", "value") if "attention" in offered else ("query", "hidden", "value")
     run_dir = make(
-        tmp_path, materials(tmp_path, family=family), *QUICK, "stage.kd.epochs=6", "stage.ild.layer_map=uniform"
-    )
+        tmp_path, materials(tmp_path, family=family), *QUICK, "stage.kd.epochs=6", "stage.ild.layer_map=uniform",
+        f"stage.ild.objectives={{{', '.join(f'{name} = 1.0' for name in objectives)}}}",
+    )  # fmt: skip
     results = work(run_dir)
     assert results is not None
     config = config_of(run_dir)
@@ -52,10 +56,10 @@ def test_every_family_is_distilled_end_to_end(tmp_path: Path, family: str) -> No
     assert results["student"]["metrics"]["accuracy"] == pytest.approx(right / len(rows))
     assert results["student"]["metrics"]["accuracy"] > 0.6
     for event in read_events(run_dir, {"step"}):
-        assert event["stage"] != "ild" or set(event["terms"]) == {"attention", "hidden", "value"}
+        assert event["stage"] != "ild" or set(event["terms"]) == set(objectives)
 
 
-@pytest.mark.parametrize("family", ["bert", "electra"])
+@pytest.mark.parametrize("family", ["bert", "electra", "albert", "modernbert"])
 def test_a_narrower_student_learns_through_a_projection_that_stays_behind(tmp_path: Path, family: str) -> None:
     run_dir = make(
         tmp_path, materials(tmp_path, family=family), *QUICK,
