@@ -138,7 +138,7 @@ def name_of(ref: str) -> str:
 
 
 def method_of(refs: Sequence[str]) -> str:
-    """The method of a run: what is merged, without the presets that only say the task.
+    """The method of a run: what is merged, without the presets that only say the task or how it is spoilt.
 
     For the preset of an earlier run it is that run's method.
     """
@@ -149,7 +149,7 @@ def method_of(refs: Sequence[str]) -> str:
     names = []
     for ref in refs:
         shipped = find(ref)
-        if shipped is None or shipped.kind != "task":
+        if shipped is None or shipped.kind not in ("task", "setting") or shipped.varies_method:
             names.append(name_of(ref))
     if len(refs) == 1 and Path(refs[0]).name == "preset.toml":
         try:

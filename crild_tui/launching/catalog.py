@@ -14,7 +14,7 @@ from engine.preset.shipped import find, folder, shipped
 from engine.preset.source import Layer, locate, read_layer
 from engine.preset.text import plain
 
-Kind = Literal["run", "method", "task", "part", "broken"]
+Kind = Literal["run", "method", "task", "setting", "part", "broken"]
 
 OWN_FOLDER = "presets"
 """Folder beside the current one's own files that is looked through too."""
@@ -26,7 +26,8 @@ _KEYS = {info.alias or name for name, info in Preset.model_fields.items()} | {"e
 
 @dataclass(frozen=True)
 class Entry:
-    """A preset of the list. "run" is complete, "method" takes a task beside it, "part" changes some keys only."""
+    """A preset of the list. "run" is complete, "method" takes a task beside it, "setting" changes the data of both,
+    "part" some keys only."""
 
     ref: str
     """How the command line names it."""
@@ -50,7 +51,7 @@ class Entry:
 
 
 def catalog(here: Path) -> list[Entry]:
-    """All presets: complete ones, methods and tasks that come with crild, then the user's by name."""
+    """All presets: complete ones, methods, tasks and settings that come with crild, then the user's by name."""
     return [*known(), *own_entries(here)]
 
 
@@ -109,6 +110,8 @@ def _entry(path: Path, ref: str, here: Path) -> Entry | None:
 
 def kind_of(layer: Layer, here: Path, depth: int = 0) -> Kind:
     """What a preset file is good for, by what it sets and what it extends."""
+    if layer.is_setting:
+        return "setting"
     if layer.is_task:
         return "task"
     brings = layer.root.table or {}

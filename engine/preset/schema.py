@@ -354,7 +354,8 @@ class Stage(Record):
     objectives: Annotated[dict[ObjectiveName, Weighted], Field(min_length=1)]
     """Weights, or tables with options, by name."""
     layer_map: LayerMap = "last"
-    """"last", "uniform", "emd", or pairs [teacher layer, student layer] counted from 1."""
+    """"last", "uniform" (every n-th of the teacher's), "upper" (its last ones), "emd" (all, by optimal transport), or
+    pairs [teacher layer, student layer] counted from 1."""
     mixup: Annotated[
         Annotated[Mixup, Tag("<table>")] | Annotated[Literal[False], Tag("<word>")], Discriminator(form)
     ] = False
