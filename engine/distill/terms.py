@@ -88,6 +88,8 @@ class Term:
     """`pairs` are all there are, and a `Flow` says how much each carries."""
     temperature: float = 1.0
     regression: bool = False
+    padded: bool = False
+    """Padding counts as the released code lets it count, see `_masks`."""
     projects: bool = False
     """The widths differ: the student's side passes through a learned projection to the teacher's width."""
 
@@ -156,6 +158,7 @@ def bind(
             emd=name in schema.LAYER_OBJECTIVES and _layer_map(stage, objective) == "emd",
             temperature=temperature,
             regression=regression,
+            padded=stage.padding is not None,
             projects=name in ("hidden", "cls", "embedding") and teacher.width_of(name) != student.width_of(name),
         )
         for name, objective in stage.terms().items()
@@ -186,6 +189,7 @@ def distil(
     teacher: Reading | None,
     mask: Tensor,
     *,
+    clean: Tensor | None = None,
     gold: Tensor | None = None,
     lam: float | Tensor | None = None,
     projection: Projection | None = None,
@@ -198,6 +202,7 @@ def distil(
         student: what the student showed.
         teacher: what the teacher showed of the same inputs; the labels term does without.
         mask: (batch, length), the attention mask that both ran with: under mixup the united one.
+        clean: (batch, length), the attention mask before mixing, where padding counts (`term.padded`).
         gold: (batch,) labels, for the labels term.
         lam: λ where the inputs are mixed, for the labels term.
         projection: from the student's width to the teacher's, where `term.projects`.
@@ -212,14 +217,15 @@ def distil(
         return objectives.logits(output, target, mask, temperature=term.temperature, regression=term.regression)
     if term.name == "embedding":
         output, target = _there(student.shown.embedding), _there(teacher.shown.embedding)
-        return objectives.embedding(output, target, mask, projection)
+        return objectives.embedding(output, target, _masks(term, mask)[0], projection)
+    mask = mask if clean is None or not term.padded else clean
     shares = _there(flow) if term.emd else tuple((pair, 1.0) for pair in term.pairs)
     sums = [
         share
         * _distance(term, _student_side(term, student, s, projection), _target_side(term, teacher, t, mask), mask)[0]
         for (t, s), share in shares
     ]
-    return torch.stack(sums).sum(), objectives.positions(term.name, mask)
+    return torch.stack(sums).sum(), objectives.positions(term.name, _masks(term, mask)[0])
 
 
 def agree(term: Term, student: Reading, target: Reading, mask: Tensor, lam: float | Tensor | None) -> Total:
@@ -244,7 +250,7 @@ def agree(term: Term, student: Reading, target: Reading, mask: Tensor, lam: floa
 
         sums.append(consistency(distance, (_target_side(term, target, layer, mask),), mask, lam)[0])
     share = 1 / len(sums) if term.emd else 1.0
-    return share * torch.stack(sums).sum(), objectives.positions(term.name, mask)
+    return share * torch.stack(sums).sum(), objectives.positions(term.name, _masks(term, mask)[0])
 
 
 def costs(term: Term, student: Reading, teacher: Reading, mask: Tensor, projection: Projection | None = None) -> Total:
@@ -282,15 +288,28 @@ def _student_side(term: Term, reading: Reading, layer: int, projection: Projecti
 def _target_side(term: Term, reading: Reading, layer: int, mask: Tensor) -> Tensor:
     if term.name in _SCORED:
         made = reading.scores(term.name, layer, term.heads)
-        return made if term.mse else log_rows(made, mask)
+        return made if term.mse else log_rows(made, _masks(term, mask)[1])
     states = reading.shown.hidden[layer]
     return states[:, :1] if term.name == "cls" else states
 
 
 def _distance(term: Term, student: Tensor, target: Tensor, mask: Tensor) -> Total:
+    rows, keys = _masks(term, mask)
     if term.name in _SCORED:
-        return (row_mse if term.mse else row_kl)(student, target, mask, mask)
-    return (objectives.cls if term.name == "cls" else objectives.hidden)(student, target, mask)
+        return (row_mse if term.mse else row_kl)(student, target, rows, keys)
+    return (objectives.cls if term.name == "cls" else objectives.hidden)(student, target, rows)
+
+
+def _masks(term: Term, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """The rows and keys that count under an attention mask (batch, length): its real tokens.
+
+    With `term.padded` every position is a row, and every position a key, but for attention, whose keys are masked:
+    what the released code does (of mixed inputs with the mask of the unmixed ones).
+    """
+    if not term.padded:
+        return mask, mask
+    everything = torch.ones_like(mask)
+    return everything, mask if term.name == "attention" else everything
 
 
 def _layer_map(stage: schema.Stage, objective: schema.Objective) -> schema.LayerMap:

@@ -232,7 +232,9 @@ def _of_settings(
         match problem.path:
             case ("stage", str(name), "objectives") if name in settings and name not in whole:
                 there = f"the stages are {listed(map(shown, whole), 'and')}" if whole else "no method is named with it"
-                yield explain.Problem(("stage", name), f"this changes the stage {shown(name)}, which is not there: {there}")
+                yield explain.Problem(
+                    ("stage", name), f"this changes the stage {shown(name)}, which is not there: {there}"
+                )
             case ("stage", str(name), *_) if name in settings and name not in whole:
                 pass
             case _:

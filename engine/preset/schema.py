@@ -364,6 +364,9 @@ class Stage(Record):
         Annotated[Consistency, Tag("<table>")] | Annotated[Literal[False], Tag("<word>")], Discriminator(form)
     ] = False
     """Pull the student towards a target on the clean inputs; false switches an inherited table off."""
+    padding: Literal["released"] | None = None
+    """"released": padding counts as the CR-ILD code lets it count, every batch padded to max_length. Only for
+    comparisons with that code; otherwise padding is never data."""
     temperature: Positive | None = None
     """Softens logits on both sides; the term is scaled by its square. Train's when left out."""
     epochs: Epochs | None = None

@@ -86,7 +86,7 @@ def copy_preset(name: str, target: Path) -> Path:
     source = path_of(name)
     if source is None:
         near = nearest(name, names())
-        hint = f"did you mean {shown(near)}?" if near else f"there are {', '.join(names())}"
+        hint = f"did you mean {shown(near)}?" if near else "`crild presets list` names them"
         raise UsageError(f"there is no shipped preset {shown(name)}; {hint}")
     if target.suffix != ".toml":
         target = target.with_name(target.name + ".toml")

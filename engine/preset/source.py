@@ -42,7 +42,12 @@ class Layer:
     def is_setting(self) -> bool:
         """Whether this changes nothing but the data of task and method: no name of a task, no objectives."""
         brings = self.root.table or {}
-        if self.extends or self.stages is not None or not brings.keys() <= _DATA or not brings.keys() & {"task", "stage"}:
+        if (
+            self.extends
+            or self.stages is not None
+            or not brings.keys() <= _DATA
+            or not brings.keys() & {"task", "stage"}
+        ):
             return False
         stages = self.root.get("stage")
         tables = [stage.table or {} for stage in ((stages.table if stages else None) or {}).values()]
@@ -76,7 +81,7 @@ def _not_there(ref: str, path: Path) -> str:
     near = nearest(path.stem, neighbours if pathlike else shipped.names())
     near = near or nearest(path.stem, shipped.names() if pathlike else neighbours)
     near = neighbours.get(near or "", near)
-    hint = f"did you mean {shown(near)}?" if near else f"shipped are {', '.join(shipped.names())}"
+    hint = f"did you mean {shown(near)}?" if near else "`crild presets list` names those that come with crild"
     return f"there is no {kind} {shown(ref, 300)}; {hint}"
 
 

@@ -196,7 +196,7 @@ class _StageRun:
         weight = 0.0
         if settings.consistency:
             weight = settings.consistency.weight * consistency.ramp(step + 1, self.total, settings.consistency.ramp)
-        counts = Counts.of(self.tokens.lengths[rows], mixed=lam is not None)
+        counts = Counts.of(self.tokens.lengths[rows], mixed=lam is not None, pad_to=settings.pad_to)
         for micro, part in enumerate(self._parts(rows)):
             seeding.seed_torch(seed, seeding.DROPOUT, stage, step, micro)
             losses = self.losses(part.to(self.device), counts, lam, weight)
@@ -227,8 +227,9 @@ class _StageRun:
         return self.orders[1][position]
 
     def _parts(self, rows: np.ndarray) -> list[Batch]:
-        batch = collate(self.tokens, rows, pad_id=self.around.pad_id)
-        return batch.mirrored_parts(self.settings.accumulate) if self.settings.accumulate > 1 else [batch]
+        parts, pad_to = self.settings.accumulate, self.settings.pad_to
+        batch = collate(self.tokens, rows, pad_id=self.around.pad_id, pad_to=pad_to)
+        return batch.mirrored_parts(parts, trim=pad_to is None) if parts > 1 else [batch]
 
     def _check_finite(self) -> None:
         bad = int(self.optimiser.bad.item())
