@@ -21,12 +21,6 @@ NAMES = {"A": "attention", "H": "hidden", "P": "cls", "Q": "query", "K": "key", 
 TEACHER, STUDENT = Shape(4, WIDTH, HEADS), Shape(2, WIDTH, HEADS)
 
 
-@pytest.fixture(scope="module")
-def released(shared: Any) -> Released:
-    torch.set_num_threads(1)
-    return Released()
-
-
 def bound(case: Case, **keys: Any) -> tuple[Term, ...]:
     """The case as a stage of a preset with these keys besides, bound to the tiny models."""
     weights = {NAMES[letter]: 1.0 for letter in case["objectives"]}
@@ -183,10 +177,10 @@ def pull_as_released(released: Released, case: Case, letter: str | None) -> floa
 class Transported:
     """BERT-EMD called several times in a row on one batch, weights persisting, under the masks given."""
 
-    def __init__(self, released: Released, mask: Tensor, rows: Tensor) -> None:
+    def __init__(self, released: Released, mask: Tensor, rows: Tensor, found: tuple[Term, ...] | None = None) -> None:
         weights = {"attention": {"mse": True}, "hidden": 1.0, "embedding": 1.0}
         stage = Stage.model_validate({"name": "emd", "objectives": weights, "layer_map": "emd"})
-        self.terms = terms.bind(stage, TEACHER, STUDENT, temperature=1.0, regression=False)
+        self.terms = found or terms.bind(stage, TEACHER, STUDENT, temperature=1.0, regression=False)
         self.student, self.teacher = (Reading(released.run(model, mask)) for model in ("student", "teacher"))
         self.rows, self.fit = rows, released.fit_student
         self.weights = {term.name: transport.LayerWeights.equal(4, 2) for term in self.terms if term.emd}
