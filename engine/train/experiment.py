@@ -25,7 +25,7 @@ from engine.models.export import save_model
 from engine.models.hub import resolve_revision as model_commit
 from engine.models.load import LoadedModel, load_teacher
 from engine.models.students import make_student
-from engine.preset.schema import Preset, Stage
+from engine.preset.schema import OtherTask, Preset, Stage, Task
 from engine.preset.write import dump
 from engine.record.environment import add_environment
 from engine.record.files import write_atomic, write_json
@@ -156,16 +156,31 @@ def pin(run_dir: Path, preset: Preset) -> Preset:
         commits["teacher"] = model_commit(preset.teacher.model, preset.teacher.revision)
     if preset.student.init not in ("teacher", "pretrained", "scratch"):
         commits["student"] = model_commit(preset.student.init, preset.student.revision)
-    changes = {
+    changes: dict[str, Any] = {
         name: getattr(preset, name).model_copy(update={"revision": commit})
         for name, commit in commits.items()
         if commit is not None and commit != getattr(preset, name).revision
     }
+    stages = [_pinned(stage) for stage in preset.stage]
+    if stages != preset.stage:
+        changes["stage"] = stages
     if not changes:
         return preset
     pinned = preset.model_copy(update=changes)
     write_atomic(run_dir / PRESET, dump(pinned))
     return pinned
+
+
+def _pinned(stage: Stage) -> Stage:
+    """The stage with the commit of the hub data that it reads beside the task's."""
+    if stage.data == "task":
+        return stage
+    of = stage.data.task if isinstance(stage.data, OtherTask) else stage.data
+    commit = data_commit(of)
+    if commit is None or commit == of.revision:
+        return stage
+    pinned = of.model_copy(update={"revision": commit})
+    return stage.model_copy(update={"data": OtherTask(task=pinned) if isinstance(pinned, Task) else pinned})
 
 
 def refuse_unfit(found: Checkpoint, preset: Preset, run_dir: Path) -> None:
