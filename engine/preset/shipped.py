@@ -46,10 +46,10 @@ def names() -> list[str]:
 
 
 def shipped() -> list[ShippedPreset]:
-    """All of them: runs first, then methods, tasks and settings."""
+    """All of them: runs first, then methods (crild and what varies it before the others), tasks and settings."""
     order: dict[Kind, int] = {"run": 0, "method": 1, "task": 2, "setting": 3}
     presets = [preset for name in names() if (preset := find(name)) is not None]
-    return sorted(presets, key=lambda preset: (order[preset.kind], preset.name))
+    return sorted(presets, key=lambda preset: (order[preset.kind], not preset.name.startswith("crild"), preset.name))
 
 
 def find(name: str) -> ShippedPreset | None:
