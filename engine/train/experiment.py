@@ -233,7 +233,7 @@ class Experiment:
 
     def _announce(self) -> None:
         """The attempt's first event: where it goes on from; then what was done to the data."""
-        data, loaded, train = self.materials.data, self.materials.loaded, self.materials.train
+        data, loaded = self.materials.data, self.materials.loaded
         names = [stage.name for stage in self.stages]
         place = max((saved for saved in self.saved.values()), key=lambda c: c.place, default=None)
         self.session.events.write(
@@ -247,12 +247,14 @@ class Experiment:
         )
         for note in (*data.notes, *loaded.notes):
             say(self.session, note)
-        if train.cut:
-            length = self.materials.preset.task.max_length
-            say(
-                self.session,
-                f"{train.cut} of {len(train)} training inputs are longer than max_length {length} and were cut",
-            )
+        length = self.materials.preset.task.max_length
+        own = {
+            f"inputs of {name}": tokens for name, tokens in self.inputs.items() if tokens is not self.materials.train
+        }
+        for what, tokens in {"training inputs": self.materials.train, **own}.items():
+            if tokens.cut:
+                sentence = f"{tokens.cut} of {len(tokens)} {what} are longer than max_length {length} and were cut"
+                say(self.session, sentence)
 
     def _results(
         self, teacher: PreTrainedModel, student: PreTrainedModel, baseline: PreTrainedModel | None

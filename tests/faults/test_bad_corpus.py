@@ -145,3 +145,13 @@ def test_a_stage_reads_it_and_the_next_returns_to_the_task(
     assert said.code == 0, said.err
     started = {e["stage"]: e["examples"] for e in read_events(runs_dir / "texts-s7", {"stage_started"})}
     assert started == {"teacher": 56, "ild": inputs, "kd": 56}
+
+
+def test_how_many_inputs_were_cut_is_said(
+    crild: Crild, engine_here: None, tiny: Tiny, runs_dir: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "long.txt"
+    path.write_text("w1 " * 300_000 + "\nw2 w3\n")
+    assert crild(*tiny.quick(reading(path)), "--name", "long", "--quiet").code == 0
+    told = [event["text"] for event in read_events(runs_dir / "long-s7", {"message"})]
+    assert "1 of 2 inputs of ild are longer than max_length 24 and were cut" in told
