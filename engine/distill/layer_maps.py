@@ -21,7 +21,8 @@ def pairs(layer_map: str | Sequence[Sequence[int]], teacher_layers: int, student
         student_layers: S.
 
     Raises:
-        PresetError: "uniform" where S doesn't divide T; "upper" where S is more than T; a listed layer that a model doesn't have; an unknown word.
+        PresetError: "uniform" where S doesn't divide T; "upper" where S is more than T; a listed layer that a model
+            doesn't have; an unknown word.
     """
     if layer_map == "last":
         return [(teacher_layers, student_layers)]

@@ -260,7 +260,7 @@ def _check_text(path: Path) -> bool:
     except UnicodeDecodeError as error:
         sentence = f"byte 0x{head[error.start]:02x} is not UTF-8 text; save the file as UTF-8"
         raise DataError(sentence, file=where, line=head.count(b"\n", 0, error.start) + 1) from None
-    return bool(head) and not head.isspace()
+    return len(head) > _HEAD or bool(head.strip())
 
 
 def _is_text(file: Path) -> bool:

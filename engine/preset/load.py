@@ -225,8 +225,8 @@ def _of_settings(
     problems: Sequence[explain.Problem], chains: list[list[Layer]], root: Node
 ) -> Iterator[explain.Problem]:
     """The problems, where a setting changes a stage that no method has, in words that say so."""
-    layers = [layer for chain in chains for layer in chain]
-    settings = {name for layer in layers if layer.is_setting for name in (layer.root.get("stage") or root).table or {}}
+    brought = [layer.root.get("stage") for chain in chains for layer in chain if layer.is_setting]
+    settings = {name for stage in brought if stage is not None for name in stage.table or {}}
     whole = [name for name in _stage_names(root) if root.get("stage", name, "objectives") is not None]
     for problem in problems:
         match problem.path:

@@ -65,6 +65,12 @@ def test_what_is_no_text_is_seen_before_a_run_is_made(
     assert (f"{folder / 'corpus.txt'}{said}" in told) or "every text file of this folder is empty" in told
 
 
+def test_text_after_a_megabyte_of_blanks_is_text(crild: Crild, engine_here: None, tiny: Tiny, tmp_path: Path) -> None:
+    path = tmp_path / "late.txt"
+    path.write_bytes(b"\n" * 1_200_000 + b"w1 w2\nw3\n")
+    assert crild(*tiny.quick(reading(path)), "--quiet").code == 0
+
+
 def test_headings_alone_are_no_text(failed: Failed, tiny: Tiny, tmp_path: Path) -> None:
     path = tmp_path / "headings.txt"
     path.write_text("= One =\n\n= Two =\n")
