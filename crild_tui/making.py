@@ -138,7 +138,7 @@ def name_of(ref: str) -> str:
 
 
 def method_of(refs: Sequence[str]) -> str:
-    """The method of a run: what is merged, without the presets that only say the task.
+    """The method of a run: what is merged, without the presets that only say the task or how it is spoilt.
 
     For the preset of an earlier run it is that run's method.
     """
@@ -149,7 +149,7 @@ def method_of(refs: Sequence[str]) -> str:
     names = []
     for ref in refs:
         shipped = find(ref)
-        if shipped is None or shipped.kind != "task":
+        if shipped is None or shipped.kind not in ("task", "setting") or shipped.varies_method:
             names.append(name_of(ref))
     if len(refs) == 1 and Path(refs[0]).name == "preset.toml":
         try:
@@ -160,9 +160,12 @@ def method_of(refs: Sequence[str]) -> str:
 
 
 def with_method(refs: Sequence[str]) -> list[str]:
-    """`refs`, with the simplest shipped method before them where they only say what the task is."""
+    """`refs`, with a shipped method before them where they only say what the data are: "kd", the simplest, or "crild"
+    where a setting changes a stage that plain distillation has not."""
     from engine.preset.source import locate, read_layer
 
     here = Path.cwd()
-    only_task = all(read_layer(locate(ref, here), ref).is_task for ref in refs)
-    return ["kd", *refs] if only_task else list(refs)
+    layers = [read_layer(locate(ref, here), ref) for ref in refs]
+    if not all(layer.is_task or layer.is_setting for layer in layers):
+        return list(refs)
+    return ["kd" if all(layer.is_task for layer in layers) else "crild", *refs]

@@ -18,7 +18,8 @@ application = typer.Typer(
 def list_(as_json: AsJson = False) -> None:
     """List the presets that come with crild.
 
-    A "run" is complete; a "method" and a "task" make a run together, as in `crild run crild rte`.
+    A "run" is complete; a "method" and a "task" make a run together, as in `crild run crild rte`. A "setting" goes beside
+    them, as in `crild run crild rte few-sample`.
     """
     from crild_tui.cli import terminal
     from engine.preset.shipped import shipped

@@ -15,7 +15,7 @@ from engine.preset.shipped import find, folder, path_of, shipped
 from engine.preset.source import Layer, locate, read_layer
 from engine.preset.text import plain
 
-Kind = Literal["run", "method", "task", "part", "broken"]
+Kind = Literal["run", "method", "task", "setting", "part", "broken"]
 
 OWN_FOLDER = "presets"
 """Folder beside the current one's own files that is looked through too."""
@@ -27,7 +27,8 @@ _KEYS = {info.alias or name for name, info in Preset.model_fields.items()} | {"e
 
 @dataclass(frozen=True)
 class Entry:
-    """A preset of the list. "run" is complete, "method" takes a task beside it, "part" changes some keys only."""
+    """A preset of the list. "run" is complete, "method" takes a task beside it, "setting" changes the data of both,
+    "part" some keys only."""
 
     ref: str
     """How the command line names it."""
@@ -55,7 +56,7 @@ class Entry:
 
 
 def catalog(here: Path) -> list[Entry]:
-    """All presets: complete ones, methods and tasks that come with crild, then the user's by name."""
+    """All presets: complete ones, methods, tasks and settings that come with crild, then the user's by name."""
     copies = {stem: ref_of(path, here) for path in own_files(here) if (stem := _copied(path)) is not None}
     return [*(replace(entry, copy=copies.get(entry.ref)) for entry in known()), *own_entries(here)]
 
@@ -125,6 +126,8 @@ def _entry(path: Path, ref: str, here: Path) -> Entry | None:
 
 def kind_of(layer: Layer, here: Path, depth: int = 0) -> Kind:
     """What a preset file is good for, by what it sets and what it extends."""
+    if layer.is_setting:
+        return "setting"
     if layer.is_task:
         return "task"
     brings = layer.root.table or {}

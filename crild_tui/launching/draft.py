@@ -55,7 +55,7 @@ def choose(draft: Draft, entry: Entry) -> Draft:
         shipped = find(draft.main) if draft.main is not None else None
         alone = draft.main is None or (shipped is not None and shipped.kind == "run")
         return replace(draft, task=entry.ref, main="crild" if alone else draft.main)
-    if entry.kind == "part":
+    if entry.kind in ("setting", "part"):
         there = entry.ref in draft.parts
         others = tuple(ref for ref in draft.parts if ref != entry.ref)
         return replace(draft, parts=others if there else (*others, entry.ref))

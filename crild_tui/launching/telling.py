@@ -22,6 +22,7 @@ KINDS = {
     "run": "complete: runs as it is",
     "method": "a method: pick a task beside it",
     "task": "a task: goes beside the method",
+    "setting": "a setting: goes beside method and task",
     "part": "changes some keys: merged last",
     "broken": "cannot be read",
 }

@@ -14,22 +14,26 @@ def pairs(layer_map: str | Sequence[Sequence[int]], teacher_layers: int, student
     """The pairs (teacher layer, student layer) of a map, counted from 1.
 
     Args:
-        layer_map: "last", the two last layers; "uniform", student layer i with teacher layer i·T/S; "emd", all pairs,
-            among which `transport` divides the flow; or the pairs themselves.
+        layer_map: "last", the two last layers; "uniform", student layer i with teacher layer i·T/S; "upper", student
+            layer i with teacher layer T - S + i (PKD-Last); "emd", all pairs, among which `transport` divides the
+            flow; or the pairs themselves.
         teacher_layers: T.
         student_layers: S.
 
     Raises:
-        PresetError: "uniform" where S doesn't divide T; a listed layer that a model doesn't have; an unknown word.
+        PresetError: "uniform" where S doesn't divide T; "upper" where S is more than T; a listed layer that a model
+            doesn't have; an unknown word.
     """
     if layer_map == "last":
         return [(teacher_layers, student_layers)]
     if layer_map == "uniform":
         return _uniform(teacher_layers, student_layers)
+    if layer_map == "upper":
+        return _upper(teacher_layers, student_layers)
     if layer_map == "emd":
         return [(t, s) for s in range(1, student_layers + 1) for t in range(1, teacher_layers + 1)]
     if isinstance(layer_map, str):
-        raise _fault(f'layer_map "{layer_map}" is unknown: say "last", "uniform", "emd", or list the pairs')
+        raise _fault(f'layer_map "{layer_map}" is unknown: say "last", "uniform", "upper", "emd", or list the pairs')
     return [_listed(pair, teacher_layers, student_layers) for pair in layer_map]
 
 
@@ -41,6 +45,16 @@ def _uniform(teacher_layers: int, student_layers: int) -> list[Pair]:
             f"is no multiple of {student_layers}: list the pairs, as layer_map = [[{teacher_layers}, {student_layers}]]"
         )
     return [(i * step, i) for i in range(1, student_layers + 1)]
+
+
+def _upper(teacher_layers: int, student_layers: int) -> list[Pair]:
+    below = teacher_layers - student_layers
+    if below < 0:
+        raise _fault(
+            f'layer_map "upper" needs a teacher with as many layers as the student at least, but it has '
+            f"{teacher_layers}, and the student {student_layers}: list the pairs"
+        )
+    return [(below + i, i) for i in range(1, student_layers + 1)]
 
 
 def _listed(pair: Sequence[int], teacher_layers: int, student_layers: int) -> Pair:

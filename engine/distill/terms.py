@@ -90,6 +90,8 @@ class Term:
     """`pairs` are all there are, and a `Flow` says how much each carries."""
     temperature: float = 1.0
     regression: bool = False
+    padded: bool = False
+    """Padding counts as the released code lets it count, see `_masks`."""
     projects: bool = False
     """The widths differ: the student's side passes through a learned projection to the teacher's width."""
     teacher_windows: tuple[int | None, ...] = ()
@@ -171,6 +173,7 @@ def bind(
             regression=regression,
             teacher_windows=teacher.windows if name == "attention" else (),
             student_windows=student.windows if name == "attention" else (),
+            padded=stage.padding is not None,
             projects=name in ("hidden", "cls", "embedding") and teacher.width_of(name) != student.width_of(name),
         )
         for name, objective in stage.terms().items()
@@ -201,6 +204,7 @@ def distil(
     teacher: Reading | None,
     mask: Tensor,
     *,
+    clean: Tensor | None = None,
     gold: Tensor | None = None,
     lam: float | Tensor | None = None,
     projection: Projection | None = None,
@@ -213,6 +217,7 @@ def distil(
         student: what the student showed.
         teacher: what the teacher showed of the same inputs; the labels term does without.
         mask: (batch, length), the attention mask that both ran with: under mixup the united one.
+        clean: (batch, length), the attention mask before mixing, where padding counts (`term.padded`).
         gold: (batch,) labels, for the labels term.
         lam: λ where the inputs are mixed, for the labels term.
         projection: from the student's width to the teacher's, where `term.projects`.
@@ -227,14 +232,15 @@ def distil(
         return objectives.logits(output, target, mask, temperature=term.temperature, regression=term.regression)
     if term.name == "embedding":
         output, target = _there(student.shown.embedding), _there(teacher.shown.embedding)
-        return objectives.embedding(output, target, mask, projection)
+        return objectives.embedding(output, target, _masks(term, mask)[0], projection)
+    mask = mask if clean is None or not term.padded else clean
     shares = _there(flow) if term.emd else tuple((pair, 1.0) for pair in term.pairs)
     sums = []
     for (t, s), share in shares:
         window = term.window(s, t)
         target = _target_side(term, teacher, t, mask, window)
         sums.append(share * _distance(term, _student_side(term, student, s, projection), target, mask, window)[0])
-    return torch.stack(sums).sum(), objectives.positions(term.name, mask)
+    return torch.stack(sums).sum(), objectives.positions(term.name, _masks(term, mask)[0])
 
 
 def agree(term: Term, student: Reading, target: Reading, mask: Tensor, lam: float | Tensor | None) -> Total:
@@ -259,7 +265,7 @@ def agree(term: Term, student: Reading, target: Reading, mask: Tensor, lam: floa
 
         sums.append(consistency(distance, (_target_side(term, target, layer, mask, window),), mask, lam)[0])
     share = 1 / len(sums) if term.emd else 1.0
-    return share * torch.stack(sums).sum(), objectives.positions(term.name, mask)
+    return share * torch.stack(sums).sum(), objectives.positions(term.name, _masks(term, mask)[0])
 
 
 def costs(term: Term, student: Reading, teacher: Reading, mask: Tensor, projection: Projection | None = None) -> Total:
@@ -305,15 +311,28 @@ def _student_side(term: Term, reading: Reading, layer: int, projection: Projecti
 def _target_side(term: Term, reading: Reading, layer: int, mask: Tensor, window: int | None) -> Tensor:
     if term.name in _SCORED:
         made = reading.scores(term.name, layer, term.heads)
-        return made if term.mse else log_rows(made, near(mask, window))
+        return made if term.mse else log_rows(made, near(_masks(term, mask)[1], window))
     states = reading.shown.hidden[layer]
     return states[:, :1] if term.name == "cls" else states
 
 
 def _distance(term: Term, student: Tensor, target: Tensor, mask: Tensor, window: int | None) -> Total:
+    rows, keys = _masks(term, mask)
     if term.name in _SCORED:
-        return (row_mse if term.mse else row_kl)(student, target, mask, near(mask, window))
-    return (objectives.cls if term.name == "cls" else objectives.hidden)(student, target, mask)
+        return (row_mse if term.mse else row_kl)(student, target, rows, near(keys, window))
+    return (objectives.cls if term.name == "cls" else objectives.hidden)(student, target, rows)
+
+
+def _masks(term: Term, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """The rows and keys that count under an attention mask (batch, length): its real tokens.
+
+    With `term.padded` every position is a row, and every position a key, but for attention, whose keys are masked:
+    what the released code does (of mixed inputs with the mask of the unmixed ones).
+    """
+    if not term.padded:
+        return mask, mask
+    everything = torch.ones_like(mask)
+    return everything, mask if term.name == "attention" else everything
 
 
 def _layer_map(stage: schema.Stage, objective: schema.Objective) -> schema.LayerMap:

@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -40,6 +41,7 @@ _GLUE_COLUMNS: dict[str, tuple[str, ...]] = {
     "rte": ("sentence1", "sentence2", "label"),
     "wnli": ("sentence1", "sentence2", "label"),
 }
+_HEADS = 100  # text files of a corpus whose heads are looked at
 _HEAD = 1_000_000  # bytes in which a header or the first row must end
 
 
@@ -218,14 +220,47 @@ def _corpus(loaded: Loaded, corpus: Corpus, key: str) -> Iterator[CrildError]:
     if not path.is_absolute():
         return  # an id of the hub
     if not path.exists():
-        sentence = "there is no such file or folder of plain text"
-    elif path.is_dir() and not any(_is_text(file) for file in path.rglob("*")):
-        sentence = f"this folder holds no text file ({', '.join(TEXT_ENDINGS)})"
-    elif (odd := not_a_file(path)) is not None:
-        sentence = odd
+        error = DataError("there is no such file or folder of plain text", file=plain(str(path)))
     else:
-        return
-    yield _set_in(loaded, DataError(sentence, file=plain(str(path))), f"{key}.corpus")
+        try:
+            _check_corpus(path)
+            return
+        except DataError as found:
+            error = found
+    yield _set_in(loaded, error, f"{key}.corpus")
+
+
+def _check_corpus(path: Path) -> None:
+    """Raises DataError unless this is a text file, or a folder with one, whose heads look like paragraphs of text."""
+    if not path.is_dir():
+        files = [path]
+    elif not (files := list(islice((file for file in path.rglob("*") if _is_text(file)), _HEADS))):
+        raise DataError(f"this folder holds no text file ({', '.join(TEXT_ENDINGS)})", file=plain(str(path)))
+    if not sum([_check_text(file) for file in files]) and len(files) < _HEADS:
+        what = "the file is" if files == [path] else "every text file of this folder is"
+        raise DataError(f"{what} empty: a corpus has a paragraph of text on each line", file=plain(str(path)))
+
+
+def _check_text(path: Path) -> bool:
+    """Whether anything stands in the head of a text file; raises DataError where it is no text, or one endless line."""
+    with _opened(path) as file:
+        head = file.read(_HEAD + 1)
+    where = plain(str(path))
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise DataError("the file is UTF-16 text: save it as UTF-8", file=where)
+    if (nul := head.find(b"\0")) >= 0:
+        sentence = "a NUL byte stands here: this is not a text file, or a damaged one"
+        raise DataError(sentence, file=where, line=head.count(b"\n", 0, nul) + 1)
+    whole = head.rfind(b"\n") if len(head) > _HEAD else len(head)
+    if whole < 0:
+        sentence = f"this line is longer than {_HEAD:,} bytes; a corpus has one paragraph on each line"
+        raise DataError(sentence, file=where, line=1)
+    try:
+        head[:whole].decode("utf-8")
+    except UnicodeDecodeError as error:
+        sentence = f"byte 0x{head[error.start]:02x} is not UTF-8 text; save the file as UTF-8"
+        raise DataError(sentence, file=where, line=head.count(b"\n", 0, error.start) + 1) from None
+    return len(head) > _HEAD or bool(head.strip())
 
 
 def _is_text(file: Path) -> bool:

@@ -254,6 +254,8 @@ class _Terms:
         student = self.student.layers if self.student is not None else None
         if layer_map == "uniform" and teacher is not None and student is not None and teacher % student:
             yield f'"uniform" needs a teacher whose layers are a multiple of the student\'s, and {teacher} is none of {student}; pairs [teacher layer, student layer] can say what you mean'
+        if layer_map == "upper" and teacher is not None and student is not None and teacher < student:
+            yield f'"upper" needs a teacher with as many layers as the student at least, and it has {teacher} to {student}'
         if isinstance(layer_map, list):
             for above, below in layer_map:
                 if teacher is not None and above > teacher:

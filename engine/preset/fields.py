@@ -16,7 +16,7 @@ from engine.preset.text import listed, shown
 
 _IN_WORDS = {
     # Unions and patterns read better when somebody has put them into words.
-    "layer_map": '"last", "uniform", "emd" or pairs [[teacher layer, student layer], ...] counted from 1',
+    "layer_map": '"last", "uniform", "upper", "emd" or pairs [[teacher layer, student layer], ...] counted from 1',
     "keep": '"first", "last", "alternate" or a list of layers counted from 0',
     "evaluate": '"epoch" or a number of steps',
     "data": '"task", a table { corpus = "folder" } or a table { task = { name = "mnli" } }',

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ def load_preset(refs: Sequence[str], overrides: Sequence[str] = (), *, base: Pat
     if any(problem.key in ("extends", "stage") for problem in problems):
         # What seems missing was perhaps written wrongly.
         found = [problem for problem in found if problem.path not in (("task",), ("teacher",), ("stage",))]
-    for problem in found:
+    for problem in _of_settings(found, chains, root):
         place = _place(places, problem.path, refs)
         problems.append(CrildError(problem.sentence, file=place.file, line=place.line, key=plain(dotted(problem.path))))
     if problems or preset is None:
@@ -147,14 +147,14 @@ def _fold(layers: Sequence[Layer], problems: list[CrildError]) -> Node:
 
 def _apply(root: Node, layer: Layer, problems: list[CrildError]) -> Node:
     over = paths.absolutise(layer.root, layer.folder, problems)
-    if layer.is_task and root.get("stage") is not None:
+    if (layer.is_task or layer.is_setting) and root.get("stage") is not None:
         over = _with_joined_description(root, over)
     merged = merge(root, over)
     return merged if layer.stages is None else _select(merged, layer.stages, problems)
 
 
 def _with_joined_description(root: Node, over: Node) -> Node:
-    """A task preset adds its description to the method's instead of replacing it."""
+    """A task or setting preset adds its description to the method's instead of replacing it."""
     before, new = root.get("description"), over.get("description")
     if before is None or new is None:
         return over
@@ -219,6 +219,26 @@ def _without_method(problems: list[CrildError], root: Node, refs: Sequence[str])
     sentence = f"this only says what the task is; put a method before it, as in `crild run crild {names}`"
     rest = [problem for problem in problems if problem.key not in ("stage", "teacher")]
     return [CrildError(sentence, file=names, key="stage"), *rest]
+
+
+def _of_settings(
+    problems: Sequence[explain.Problem], chains: list[list[Layer]], root: Node
+) -> Iterator[explain.Problem]:
+    """The problems, where a setting changes a stage that no method has, in words that say so."""
+    brought = [layer.root.get("stage") for chain in chains for layer in chain if layer.is_setting]
+    settings = {name for stage in brought if stage is not None for name in stage.table or {}}
+    whole = [name for name in _stage_names(root) if root.get("stage", name, "objectives") is not None]
+    for problem in problems:
+        match problem.path:
+            case ("stage", str(name), "objectives") if name in settings and name not in whole:
+                there = f"the stages are {listed(map(shown, whole), 'and')}" if whole else "no method is named with it"
+                yield explain.Problem(
+                    ("stage", name), f"this changes the stage {shown(name)}, which is not there: {there}"
+                )
+            case ("stage", str(name), *_) if name in settings and name not in whole:
+                pass
+            case _:
+                yield problem
 
 
 def _in_order(problems: list[CrildError], chains: list[list[Layer]]) -> list[CrildError]:

@@ -164,6 +164,8 @@ def _emd(stage: Stage, terms: dict[str, Objective]) -> list[Fault]:
             key = f"objectives.{name}.layer_map" if term.layer_map else "layer_map"
             sentence = f'layer_map "emd" is defined for attention and hidden, not for {name}'
             faults.append(((key, "layer_map", f"objectives.{name}"), sentence))
+        if stage.padding and name in LAYER_OBJECTIVES and (term.layer_map or stage.layer_map) == "emd":
+            faults.append((("padding", "layer_map"), 'padding = "released" is not defined for layer_map "emd"'))
     return faults
 
 

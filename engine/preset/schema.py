@@ -358,7 +358,8 @@ class Stage(Record):
     objectives: Annotated[dict[ObjectiveName, Weighted], Field(min_length=1)]
     """Weights, or tables with options, by name."""
     layer_map: LayerMap = "last"
-    """"last", "uniform", "emd", or pairs [teacher layer, student layer] counted from 1."""
+    """"last", "uniform" (every n-th of the teacher's), "upper" (its last ones), "emd" (all, by optimal transport), or
+    pairs [teacher layer, student layer] counted from 1."""
     mixup: Annotated[
         Annotated[Mixup, Tag("<table>")] | Annotated[Literal[False], Tag("<word>")], Discriminator(form)
     ] = False
@@ -367,6 +368,9 @@ class Stage(Record):
         Annotated[Consistency, Tag("<table>")] | Annotated[Literal[False], Tag("<word>")], Discriminator(form)
     ] = False
     """Pull the student towards a target on the clean inputs; false switches an inherited table off."""
+    padding: Literal["released"] | None = None
+    """"released": padding counts as the CR-ILD code lets it count, every batch padded to max_length. Only for
+    comparisons with that code; otherwise padding is never data."""
     temperature: Positive | None = None
     """Softens logits on both sides; the term is scaled by its square. Train's when left out."""
     epochs: Epochs | None = None

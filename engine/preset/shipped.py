@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import tomli
 
 from engine.errors import UsageError
 from engine.preset.text import nearest, plain, shown
 
-Kind = Literal["run", "method", "task"]
+Kind = Literal["run", "method", "task", "setting"]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _RUNS = frozenset({"quickstart", "local-teacher"})  # complete as they are; not meant to be merged with a task
@@ -21,12 +22,15 @@ _RUNS = frozenset({"quickstart", "local-teacher"})  # complete as they are; not 
 
 @dataclass(frozen=True)
 class ShippedPreset:
-    """One of them. `kind`: "run" is complete, "method" takes a task preset beside it, "task" needs a method."""
+    """One of them. `kind`: "run" is complete, "method" takes a task preset beside it, "task" needs a method, "setting"
+    changes the data of both."""
 
     name: str
     path: Path
     description: str
     kind: Kind
+    varies_method: bool = False
+    """A setting that changes what a stage reads, not the task: a run with it is of another method."""
 
 
 @cache
@@ -42,10 +46,10 @@ def names() -> list[str]:
 
 
 def shipped() -> list[ShippedPreset]:
-    """All of them: runs first, then methods, then tasks."""
-    order: dict[Kind, int] = {"run": 0, "method": 1, "task": 2}
+    """All of them: runs first, then methods (crild and what varies it before the others), tasks and settings."""
+    order: dict[Kind, int] = {"run": 0, "method": 1, "task": 2, "setting": 3}
     presets = [preset for name in names() if (preset := find(name)) is not None]
-    return sorted(presets, key=lambda preset: (order[preset.kind], preset.name))
+    return sorted(presets, key=lambda preset: (order[preset.kind], not preset.name.startswith("crild"), preset.name))
 
 
 def find(name: str) -> ShippedPreset | None:
@@ -54,8 +58,15 @@ def find(name: str) -> ShippedPreset | None:
     if path is None:
         return None
     document = tomli.loads(path.read_text(encoding="utf-8"))
-    kind: Kind = "run" if name in _RUNS else "method" if "stage" in document or "extends" in document else "task"
-    return ShippedPreset(name, path, str(document.get("description", "")), kind)
+    kind = "run" if name in _RUNS else _kind(document)
+    varies = kind == "setting" and "stage" in document
+    return ShippedPreset(name, path, str(document.get("description", "")), kind, varies)
+
+
+def _kind(document: Mapping[str, Any]) -> Kind:
+    if "extends" in document or any("objectives" in stage for stage in document.get("stage", ())):
+        return "method"
+    return "task" if "name" in document.get("task", ()) else "setting"
 
 
 def path_of(name: str) -> Path | None:
@@ -75,7 +86,7 @@ def copy_preset(name: str, target: Path) -> Path:
     source = path_of(name)
     if source is None:
         near = nearest(name, names())
-        hint = f"did you mean {shown(near)}?" if near else f"there are {', '.join(names())}"
+        hint = f"did you mean {shown(near)}?" if near else "`crild presets list` names them"
         raise UsageError(f"there is no shipped preset {shown(name)}; {hint}")
     if target.suffix != ".toml":
         target = target.with_name(target.name + ".toml")

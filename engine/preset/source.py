@@ -17,6 +17,7 @@ from engine.preset.positions import KeyPath, key_lines, repeated
 from engine.preset.text import nearest, plain, shown
 from engine.preset.tree import Node, Place, build, dotted
 
+_DATA = {"schema", "description", "tags", "task", "stage"}
 LARGEST = 1_000_000  # bytes: a thousand times an ordinary preset
 
 
@@ -36,6 +37,21 @@ class Layer:
         """Whether this is a task preset: it says what the task is, and neither what is distilled nor how."""
         brings = self.root.table or {}
         return "task" in brings and not self.extends and not brings.keys() & {"stage", "teacher", "student"}
+
+    @property
+    def is_setting(self) -> bool:
+        """Whether this changes nothing but the data of task and method: no name of a task, no objectives."""
+        brings = self.root.table or {}
+        if (
+            self.extends
+            or self.stages is not None
+            or not brings.keys() <= _DATA
+            or not brings.keys() & {"task", "stage"}
+        ):
+            return False
+        stages = self.root.get("stage")
+        tables = [stage.table or {} for stage in ((stages.table if stages else None) or {}).values()]
+        return self.root.get("task", "name") is None and all(table.keys() <= {"name", "data"} for table in tables)
 
 
 def locate(ref: str, folder: Path, place: Place | None = None) -> Path:
@@ -65,7 +81,7 @@ def _not_there(ref: str, path: Path) -> str:
     near = nearest(path.stem, neighbours if pathlike else shipped.names())
     near = near or nearest(path.stem, shipped.names() if pathlike else neighbours)
     near = neighbours.get(near or "", near)
-    hint = f"did you mean {shown(near)}?" if near else f"shipped are {', '.join(shipped.names())}"
+    hint = f"did you mean {shown(near)}?" if near else "`crild presets list` names those that come with crild"
     return f"there is no {kind} {shown(ref, 300)}; {hint}"
 
 

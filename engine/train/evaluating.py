@@ -108,7 +108,8 @@ class Dev:
     def loss(self, losses: StepLosses) -> tuple[float, dict[str, float]]:
         """The stage's loss and terms on the primary dev set: unmixed, without dropout, without consistency."""
         tokens = self.tokens[self.primary]
-        counts = Counts.of(tokens.lengths, mixed=False)
+        pad_to = losses.settings.pad_to
+        counts = Counts.of(tokens.lengths, mixed=False, pad_to=pad_to)
         student = losses.models.student
         training = student.training
         student.eval()
@@ -116,7 +117,8 @@ class Dev:
         try:
             with torch.no_grad():
                 for rows in evaluation_batches(tokens.lengths, BATCH):
-                    part = losses(collate(tokens, rows, pad_id=self.pad_id).to(self.device), counts, None, 0.0)
+                    batch = collate(tokens, rows, pad_id=self.pad_id, pad_to=pad_to).to(self.device)
+                    part = losses(batch, counts, None, 0.0)
                     for key, value in {"loss": part.total, **part.terms}.items():
                         sums[key] = sums.get(key, 0.0) + float(value)
         finally:

@@ -26,7 +26,7 @@ from engine.models.export import save_model
 from engine.models.hub import resolve_revision as model_commit
 from engine.models.load import LoadedModel, load_teacher
 from engine.models.students import make_student
-from engine.preset.schema import Preset, Stage
+from engine.preset.schema import OtherTask, Preset, Stage, Task
 from engine.preset.write import dump
 from engine.record.environment import add_environment
 from engine.record.files import write_atomic, write_json
@@ -161,16 +161,31 @@ def pin(run_dir: Path, preset: Preset) -> Preset:
         commits["teacher"] = model_commit(preset.teacher.model, preset.teacher.revision)
     if preset.student.init not in ("teacher", "pretrained", "scratch"):
         commits["student"] = model_commit(preset.student.init, preset.student.revision)
-    changes = {
+    changes: dict[str, Any] = {
         name: getattr(preset, name).model_copy(update={"revision": commit})
         for name, commit in commits.items()
         if commit is not None and commit != getattr(preset, name).revision
     }
+    stages = [_pinned(stage) for stage in preset.stage]
+    if stages != preset.stage:
+        changes["stage"] = stages
     if not changes:
         return preset
     pinned = preset.model_copy(update=changes)
     write_atomic(run_dir / PRESET, dump(pinned))
     return pinned
+
+
+def _pinned(stage: Stage) -> Stage:
+    """The stage with the commit of the hub data that it reads beside the task's."""
+    if stage.data == "task":
+        return stage
+    of = stage.data.task if isinstance(stage.data, OtherTask) else stage.data
+    commit = data_commit(of)
+    if commit is None or commit == of.revision:
+        return stage
+    pinned = of.model_copy(update={"revision": commit})
+    return stage.model_copy(update={"data": OtherTask(task=pinned) if isinstance(pinned, Task) else pinned})
 
 
 def refuse_unfit(found: Checkpoint, preset: Preset, run_dir: Path) -> None:
@@ -223,7 +238,7 @@ class Experiment:
 
     def _announce(self) -> None:
         """The attempt's first event: where it goes on from; then what was done to the data."""
-        data, loaded, train = self.materials.data, self.materials.loaded, self.materials.train
+        data, loaded = self.materials.data, self.materials.loaded
         names = [stage.name for stage in self.stages]
         place = max((saved for saved in self.saved.values()), key=lambda c: c.place, default=None)
         self.session.events.write(
@@ -237,12 +252,14 @@ class Experiment:
         )
         for note in (*data.notes, *loaded.notes):
             say(self.session, note)
-        if train.cut:
-            length = self.materials.preset.task.max_length
-            say(
-                self.session,
-                f"{train.cut} of {len(train)} training inputs are longer than max_length {length} and were cut",
-            )
+        length = self.materials.preset.task.max_length
+        own = {
+            f"inputs of {name}": tokens for name, tokens in self.inputs.items() if tokens is not self.materials.train
+        }
+        for what, tokens in {"training inputs": self.materials.train, **own}.items():
+            if tokens.cut:
+                sentence = f"{tokens.cut} of {len(tokens)} {what} are longer than max_length {length} and were cut"
+                say(self.session, sentence)
 
     def _results(
         self, teacher: PreTrainedModel, student: PreTrainedModel, baseline: PreTrainedModel | None

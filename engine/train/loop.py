@@ -204,7 +204,7 @@ class _StageRun:
         weight = 0.0
         if settings.consistency:
             weight = settings.consistency.weight * consistency.ramp(step + 1, self.total, settings.consistency.ramp)
-        counts = Counts.of(self.tokens.lengths[rows], mixed=lam is not None)
+        counts = Counts.of(self.tokens.lengths[rows], mixed=lam is not None, pad_to=settings.pad_to)
         for micro, part in enumerate(self._parts(rows)):
             seeding.seed_torch(seed, seeding.DROPOUT, stage, step, micro)
             self.window.add(self.backward(part, counts, lam, weight), weight)
@@ -231,12 +231,11 @@ class _StageRun:
         return self.orders[1][position]
 
     def _parts(self, rows: np.ndarray) -> list[Batch]:
-        lengths = self.tokens.lengths
-        fit = padded(int(lengths[rows].max()), int(lengths.max())) if self.captures else None
+        parts, fit, lengths = self.settings.accumulate, self.settings.pad_to, self.tokens.lengths
+        if self.captures and fit is None:
+            fit = padded(int(lengths[rows].max()), int(lengths.max()))
         batch = collate(self.tokens, rows, pad_id=self.around.pad_id, pad_to=fit)
-        if self.settings.accumulate == 1:
-            return [batch]
-        return batch.mirrored_parts(self.settings.accumulate, trim=not self.captures)
+        return batch.mirrored_parts(parts, trim=fit is None) if parts > 1 else [batch]
 
     def _check_finite(self) -> None:
         bad = int(self.optimiser.bad.item())

@@ -44,6 +44,8 @@ class StageSettings:
     evaluate: Literal["epoch"] | int
     keep_best: bool
     patience: int | None
+    pad_to: int | None = None
+    """Tokens that every batch is padded to, where padding counts (`Stage.padding`)."""
 
     @property
     def trains_head(self) -> bool:
@@ -93,6 +95,7 @@ def student_stage(preset: Preset, stage: Stage, *, regression: bool) -> StageSet
         evaluate=own(stage.evaluate, train.evaluate),
         keep_best=stage.keep_best,
         patience=stage.patience,
+        pad_to=preset.task.max_length if stage.padding else None,
     )
 
 

@@ -41,8 +41,13 @@ class Counts:
     examples: int | Tensor
 
     @staticmethod
-    def of(lengths: npt.NDArray[np.int64], *, mixed: bool) -> Counts:
-        """Counts from the sentence lengths (batch,) of the whole step; nothing is asked of the device."""
+    def of(lengths: npt.NDArray[np.int64], *, mixed: bool, pad_to: int | None = None) -> Counts:
+        """Counts from the sentence lengths (batch,) of the whole step; nothing is asked of the device.
+
+        With `pad_to` the positions of padding count too (`StageSettings.pad_to`).
+        """
+        if pad_to is not None:
+            lengths = np.full_like(lengths, pad_to)
         own = int(lengths.sum())
         return Counts(int(np.maximum(lengths, lengths[::-1]).sum()) if mixed else own, own, len(lengths))
 
@@ -200,7 +205,10 @@ class StepLosses:
         flow = None
         if term.emd and taught is not None:
             flow = self._flow(term, student, taught, mask, projection)
-        total, _ = distil(term, student, taught, mask, gold=part.labels, lam=lam, projection=projection, flow=flow)
+        clean = part.attention_mask
+        total, _ = distil(
+            term, student, taught, mask, clean=clean, gold=part.labels, lam=lam, projection=projection, flow=flow
+        )
         return total
 
     def _flow(self, term: Term, student: Reading, taught: Reading, mask: Tensor, projection: nn.Module | None) -> Flow:

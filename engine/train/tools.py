@@ -140,8 +140,10 @@ def time_steps(settings: StageSettings, models: Models, tokens: TokenSet, materi
     for rows in batches:
         began = time.perf_counter()
         lam = 0.7 if settings.mixup else None
-        counts = Counts.of(tokens.lengths[rows], mixed=lam is not None)
-        for part in collate(tokens, rows, pad_id=materials.pad_id).mirrored_parts(settings.accumulate):
+        pad_to = settings.pad_to
+        counts = Counts.of(tokens.lengths[rows], mixed=lam is not None, pad_to=pad_to)
+        batch = collate(tokens, rows, pad_id=materials.pad_id, pad_to=pad_to)
+        for part in batch.mirrored_parts(settings.accumulate, trim=pad_to is None):
             torch.autograd.backward(losses(part.to(materials.device), counts, lam, 0.1).total)
         optimiser.step(0.0)
         if materials.device.type == "cuda":

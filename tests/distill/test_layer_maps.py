@@ -44,7 +44,7 @@ def test_a_layer_must_exist(pair: tuple[int, int], sentence: str) -> None:
 
 
 def test_an_unknown_word() -> None:
-    with pytest.raises(PresetError, match=r'layer_map "first" is unknown.*"last", "uniform", "emd"'):
+    with pytest.raises(PresetError, match=r'layer_map "first" is unknown.*"last", "uniform", "upper", "emd"'):
         pairs("first", 12, 6)
 
 
@@ -54,3 +54,22 @@ def test_uniform_ends_at_the_last_layers_and_spaces_evenly(student: int, times: 
     assert made[-1] == (student * times, student)
     assert {teacher - times * own for teacher, own in made} == {0}
     assert [own for _, own in made] == list(range(1, student + 1))
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student", "expected"),
+    [
+        (12, 6, [(7, 1), (8, 2), (9, 3), (10, 4), (11, 5), (12, 6)]),
+        (5, 3, [(3, 1), (4, 2), (5, 3)]),
+        (2, 2, [(1, 1), (2, 2)]),
+    ],
+)
+def test_upper_takes_as_many_of_the_teachers_last_layers(
+    teacher: int, student: int, expected: list[tuple[int, int]]
+) -> None:
+    assert pairs("upper", teacher, student) == expected
+
+
+def test_upper_needs_as_many_layers_as_the_student() -> None:
+    with pytest.raises(PresetError, match="as many layers as the student at least, but it has 2, and the student 3"):
+        pairs("upper", 2, 3)

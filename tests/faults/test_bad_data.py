@@ -243,19 +243,6 @@ def test_a_glue_label_that_is_none(failed: Failed, tiny: Tiny, tmp_path: Path) -
     assert f'{folder / "RTE" / "dev.tsv"}:3: the label "maybe" is none of "entailment", "not_entailment"' in told
 
 
-def test_a_corpus_that_is_none(refused: Refused, failed: Failed, tiny: Tiny, tmp_path: Path) -> None:
-    told = refused(*tiny.run(f"stage.ild.data={{corpus = '{tmp_path / 'nowhere.txt'}'}}"), code=3)
-    assert "nowhere.txt: there is no such file or folder of plain text" in told
-    assert "this folder holds no text file" in refused(
-        *tiny.run(f"stage.ild.data={{corpus = '{tiny.teacher}'}}"), code=3
-    )
-    blank = tmp_path / "blank.txt"
-    blank.write_text("\n\n")
-    told, _ = failed(*tiny.quick(f"stage.ild.data={{corpus = '{blank}'}}"))
-    assert str(blank) in told
-    assert "nothing but blank lines" in told
-
-
 # -- what looks odd and is fine
 
 

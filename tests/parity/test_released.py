@@ -21,18 +21,12 @@ NAMES = {"A": "attention", "H": "hidden", "P": "cls", "Q": "query", "K": "key", 
 TEACHER, STUDENT = Shape(4, WIDTH, HEADS), Shape(2, WIDTH, HEADS)
 
 
-@pytest.fixture(scope="module")
-def released(shared: Any) -> Released:
-    torch.set_num_threads(1)
-    return Released()
-
-
-def bound(case: Case) -> tuple[Term, ...]:
-    """The case as a stage of a preset, bound to the tiny models."""
+def bound(case: Case, **keys: Any) -> tuple[Term, ...]:
+    """The case as a stage of a preset with these keys besides, bound to the tiny models."""
     weights = {NAMES[letter]: 1.0 for letter in case["objectives"]}
     if "H" in case["objectives"] and case["layer_map"] == "uniform":
         weights["embedding"] = 1.0  # the released code counts the embedding output among the hidden states
-    stage = Stage.model_validate({"name": "ild", "objectives": weights, "layer_map": case["layer_map"]})
+    stage = Stage.model_validate({"name": "ild", "objectives": weights, "layer_map": case["layer_map"], **keys})
     return terms.bind(stage, TEACHER, STUDENT, temperature=1.0, regression=False)
 
 
@@ -40,17 +34,22 @@ def mean(total: Total) -> float:
     return float(total[0] / total[1])
 
 
-def ours(released: Released, case: Case) -> float:
-    """The case's loss by the product's objectives, with the teacher's entropy where the released code keeps it."""
+def ours(released: Released, case: Case, found: tuple[Term, ...] | None = None) -> float:
+    """The case's loss by the product's objectives, with the teacher's entropy where the released code keeps it.
+
+    `found` are the terms of a preset's stage; those that the case asks for when left out.
+    """
     mask, lam = released.mask(case["mask"]), case["mixup_lambda"]
     both = mask if lam is None else torch.maximum(mask, mask.flip(0))
     student, teacher = (Reading(released.run(model, mask, lam)) for model in ("student", "teacher"))
     loss = 0.0
-    for term in bound(case):
-        value = mean(terms.distil(term, student, teacher, both, projection=_projection(released, term)))
+    for term in bound(case) if found is None else found:
+        projection = _projection(released, term)
+        value = term.weight * mean(terms.distil(term, student, teacher, both, clean=mask, projection=projection))
         # PKD's mean is over layers too; here layer pairs are summed for every objective
         loss += value / len(term.pairs) if term.name == "cls" else value
-        loss += sum(_entropy(teacher.shown, term, t, both) for t in term.teacher_layers)
+        keys = mask if term.padded else both
+        loss += sum(_entropy(teacher.shown, term, t, keys) for t in term.teacher_layers)
         if case["consistency"]:
             loss += pull(released, case, term)
     return loss
@@ -73,7 +72,9 @@ def _projection(released: Released, term: Term) -> objectives.Projection | None:
 def _entropy(shown: terms.Shown, term: Term, layer: int, mask: Tensor) -> float:
     letter = {name: letter for letter, name in NAMES.items()}.get(term.name, "H")
     assert isinstance(shown, Shown)
-    return entropy(shown, letter, layer, mask, mask) if letter in "AQKV" else 0.0
+    everything = torch.ones_like(mask)
+    rows, keys = (everything, mask if letter == "A" else everything) if term.padded else (mask, mask)
+    return entropy(shown, letter, layer, rows, keys) if letter in "AQKV" else 0.0
 
 
 @pytest.mark.parametrize("case", cases("ild", "full") + cases("crild", "full"))
@@ -110,6 +111,12 @@ def test_padded_masks_differ_and_the_released_masks_explain_it(released: Release
     """The product leaves padding out; with the released code's masks put in by hand, its figure comes out."""
     assert abs(ours(released, case) - case["loss"]) > 1e-4 * case["loss"]
     assert as_released(released, case) == pytest.approx(case["loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize("case", cases("ild", "padded") + cases("crild", "padded"))
+def test_padded_masks_agree_where_padding_counts_as_released(released: Released, case: Case) -> None:
+    """What a stage with padding = "released" computes."""
+    assert ours(released, case, bound(case, padding="released")) == pytest.approx(case["loss"], rel=1e-5)
 
 
 def as_released(released: Released, case: Case) -> float:
@@ -170,10 +177,10 @@ def pull_as_released(released: Released, case: Case, letter: str | None) -> floa
 class Transported:
     """BERT-EMD called several times in a row on one batch, weights persisting, under the masks given."""
 
-    def __init__(self, released: Released, mask: Tensor, rows: Tensor) -> None:
+    def __init__(self, released: Released, mask: Tensor, rows: Tensor, found: tuple[Term, ...] | None = None) -> None:
         weights = {"attention": {"mse": True}, "hidden": 1.0, "embedding": 1.0}
         stage = Stage.model_validate({"name": "emd", "objectives": weights, "layer_map": "emd"})
-        self.terms = terms.bind(stage, TEACHER, STUDENT, temperature=1.0, regression=False)
+        self.terms = found or terms.bind(stage, TEACHER, STUDENT, temperature=1.0, regression=False)
         self.student, self.teacher = (Reading(released.run(model, mask)) for model in ("student", "teacher"))
         self.rows, self.fit = rows, released.fit_student
         self.weights = {term.name: transport.LayerWeights.equal(4, 2) for term in self.terms if term.emd}

@@ -18,7 +18,9 @@ EPOCHS = st.floats(1e-12, 1e5) | st.integers(1, 10**5)
 LAYERS = st.integers(1, 1000)
 FRACTION = st.floats(0, 1)
 EVALUATE = st.just("epoch") | COUNTS
-MAPS = st.sampled_from(["last", "uniform"]) | st.lists(st.tuples(COUNTS, COUNTS).map(list), min_size=1, max_size=3)
+MAPS = st.sampled_from(["last", "uniform", "upper"]) | st.lists(
+    st.tuples(COUNTS, COUNTS).map(list), min_size=1, max_size=3
+)
 
 
 def table(required: dict[str, st.SearchStrategy[Any]], **optional: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -75,6 +77,7 @@ STAGES = st.lists(
         {"name": NAMES, "objectives": OBJECTIVES},
         data=st.just("task") | CORPUS | table({"task": TASKS}),
         layer_map=MAPS,
+        padding=st.just("released"),
         mixup=st.just(False) | table({}, alpha=POSITIVE, unpaired=st.sampled_from(["padding", "whole"])),
         epochs=EPOCHS,
         batch_size=COUNTS,

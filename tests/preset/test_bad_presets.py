@@ -39,10 +39,13 @@ def test_no_preset_named() -> None:
     [
         ("quickstrat", 'there is no shipped preset or file "quickstrat"; did you mean "quickstart"?'),
         ("./mnie.toml", 'there is no preset file "./mnie.toml"; did you mean "mine.toml"?'),
-        ("sub/mine.toml", 'there is no preset file "sub/mine.toml"; shipped are cola, crild,'),
+        (
+            "sub/wxyz.toml",
+            'there is no preset file "sub/wxyz.toml"; `crild presets list` names those that come with crild',
+        ),
         ("cirld.toml", 'there is no preset file "cirld.toml"; did you mean "crild"?'),
-        ("zzz", 'there is no shipped preset or file "zzz"; shipped are cola, crild,'),
-        ("", 'there is no shipped preset or file ""; shipped are'),
+        ("zzz", 'there is no shipped preset or file "zzz"; `crild presets list` names those that come with crild'),
+        ("", 'there is no shipped preset or file ""; `crild presets list`'),
         ("a\0b\x1b[31m", '"a\\x00b\\x1b[31m"'),
         ("x" * 5000, "xxx…"),
         ("~nobody-has-this-name/x.toml", '"~nobody-has-this-name/x.toml" cannot be the path of a preset'),
@@ -207,7 +210,7 @@ epochs = 3
         '"toy-sentiment", "toy-entailment", "toy-similarity" or "custom", not "rtee"; did you mean "rte"?',
         'mine.toml:19: unknown objective "atention" in stage.ild.objectives; did you mean "attention"?',
         'mine.toml:19: stage.ild.objectives.hidden must be a weight from 0, or a table as { weight = 1.0 }, not "x"',
-        'mine.toml:20: stage.ild.layer_map must be "last", "uniform", "emd" or pairs [[teacher layer, student layer], '
+        'mine.toml:20: stage.ild.layer_map must be "last", "uniform", "upper", "emd" or pairs [[teacher layer, student layer], '
         "...] counted from 1; in it stands [12]",
         "mine.toml:21: stage.ild.mixup must be false or a table, as { alpha = 1.0 }, not true",
         'mine.toml:22: unknown key "wieght" in stage.ild.consistency; did you mean "weight"?',

@@ -67,6 +67,12 @@ def test_what_fits_passes(folder: Path) -> None:
             "12 is none of 5; pairs [teacher layer, student layer] can say what you mean",
         ),
         (
+            'layer_map = "upper"',
+            'layers = 14\ninit = "scratch"',
+            'mine.toml:12: stage.s.layer_map: "upper" needs a teacher with as many layers as the student at least, and it '
+            "has 12 to 14",
+        ),
+        (
             "layer_map = [[13, 6]]",
             "",
             "mine.toml:11: stage.s.layer_map: [13, 6] names layer 13 of the teacher, which has layers 1 to 12",

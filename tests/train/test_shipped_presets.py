@@ -1,4 +1,8 @@
-"""Every shipped preset, none skipped, trains: two steps of each stage on tiny models and files of its task's layout."""
+"""Every shipped preset, none skipped, trains: two steps of each stage on tiny models and files of its task's layout.
+
+Each method with one of the tasks in turn, the base of all with every task, those with a single stage on scores too,
+each setting beside the base.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from engine.evaluate.timing import Speed
 from engine.preset.load import load_preset
 from engine.preset.shipped import shipped
 from engine.preset.write import dump
 from engine.record.events import read_events
 from engine.record.run import create_run
+from engine.train import results
 from tests.data.test_glue import laid_out
 from tests.models.tiny_models import saved, tiny, words
 from tests.train.tiny_run import work
@@ -21,17 +27,24 @@ ALL = shipped()
 METHODS = [preset.name for preset in ALL if preset.kind == "method"]
 TASKS = [preset.name for preset in ALL if preset.kind == "task"]
 RUNS = [preset.name for preset in ALL if preset.kind == "run"]
-MERGED = [(method, task) for method in METHODS for task in TASKS]
+SETTINGS = [preset.name for preset in ALL if preset.kind == "setting"]
+MERGED = [
+    *(("crild", task) for task in TASKS),
+    *((method, TASKS[at % len(TASKS)]) for at, method in enumerate(METHODS) if method != "crild"),
+    *((method, "stsb") for method in ("finetune", "kd", "mixkd", "pkd")),
+    *(("crild", "mrpc", setting) for setting in SETTINGS),
+]
 
 
 def test_nothing_is_left_out() -> None:
-    assert len(ALL) == len(METHODS) + len(TASKS) + len(RUNS)
-    assert {"crild", "kd"} <= set(METHODS)
+    assert len(ALL) == len(METHODS) + len(TASKS) + len(RUNS) + len(SETTINGS)
+    assert {name for names in MERGED for name in names} == {*METHODS, *TASKS, *SETTINGS}
     assert len(TASKS) == 9
 
 
 @pytest.mark.parametrize("names", [*MERGED, *((name,) for name in RUNS)], ids="+".join)
-def test_it_trains(names: tuple[str, ...], tmp_path: Path) -> None:
+def test_it_trains(names: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "measure", lambda *_, **__: Speed(1.0, 1.0))  # takes longer than all the rest
     before = load_preset(list(names), ["teacher.model=/nowhere"] if "quickstart" not in names else []).preset
     changes = ["train.device=cpu", "train.threads=1", "student.layers=2", "train.log_every=1"]
     for stage in before.stage:
@@ -43,17 +56,34 @@ def test_it_trains(names: tuple[str, ...], tmp_path: Path) -> None:
         labels = names_of.get(task, 2)
         folder = saved(tmp_path / "teacher", tiny("bert", layers=4, labels=labels), words("bert"))
         changes += [f"task.source={source}", f"teacher.model={folder}"]
+    changes += _data(names[-1], tmp_path)
     if before.teacher.finetune is not None:
         changes += ["teacher.finetune.epochs=0.001"]
     elif not task.startswith("toy-"):
         changes += ["teacher.finetune.epochs=1"]
     loaded = load_preset(list(names), changes)
     run_dir = create_run(tmp_path / "runs", dump(loaded.preset), name="two-steps")
-    results = work(run_dir)
-    assert results is not None
-    trained = {stage["name"]: stage["steps"] for stage in results["stages"]}
+    found = work(run_dir)
+    assert found is not None
+    trained = {stage["name"]: stage["steps"] for stage in found["stages"]}
     assert {name: trained[name] for name in (s.name for s in before.stage)} == {s.name: 2 for s in before.stage}
     steps = [e for e in read_events(run_dir, {"step"}) if e["stage"] in trained]
     assert all(math.isfinite(e["loss"]) and e["gradient_norm"] > 0 for e in steps)
+    for stage in before.stage:
+        own = [e for e in steps if e["stage"] == stage.name]
+        assert all(set(e["terms"]) == set(stage.terms()) for e in own)
+        assert all(("consistency" in e) == bool(stage.consistency) for e in own)
     config = json.loads((run_dir / "student" / "config.json").read_text())
     assert config["num_hidden_layers"] == 2
+
+
+def _data(setting: str, folder: Path) -> list[str]:
+    """Small data at hand in place of those that a setting asks for."""
+    if setting == "few-sample":
+        return ["task.examples=2"]
+    if setting == "supplementary":
+        (folder / "plain.txt").write_text("One here. Two there.\nThree.\n")
+        return [f"stage.ild.data.corpus={folder / 'plain.txt'}"]
+    if setting == "supplementary-task":
+        return [f"stage.ild.data.task.source={laid_out(folder / 'other', 'mnli')}", "stage.ild.data.task.examples=3"]
+    return []

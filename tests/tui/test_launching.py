@@ -22,7 +22,7 @@ from engine.errors import UsageError
 from engine.preset.json_schema import help_texts
 from engine.preset.load import load_preset
 from engine.preset.schema import Preset
-from engine.preset.shipped import folder, names
+from engine.preset.shipped import find, folder, names
 from tests.cli.samples import PRESET
 
 
@@ -39,7 +39,7 @@ def field(key: str, *refs: str) -> Field:
 
 @pytest.mark.parametrize("name", names())
 def test_every_shipped_preset_has_a_form_that_changes_nothing(name: str) -> None:
-    base = load_preset([name] if name not in ("cola", "rte") else ["crild", name]).preset if _alone(name) else preset()
+    base = load_preset([name] if _alone(name) else ["crild", name]).preset
     fields = fields_of(base)
     draft = Draft("crild", edits={each.key: base_text(each, base) for each in fields})
     assert overrides(draft, base) == []
@@ -48,7 +48,8 @@ def test_every_shipped_preset_has_a_form_that_changes_nothing(name: str) -> None
 
 
 def _alone(name: str) -> bool:
-    return name in ("crild", "kd", "quickstart", "local-teacher")
+    found = find(name)
+    return found is not None and found.kind in ("run", "method")
 
 
 def test_help_choices_and_limits_are_those_of_the_schema() -> None:
@@ -359,3 +360,32 @@ def test_the_editor_is_visual_then_editor() -> None:
     assert editor({"VISUAL": " ", "EDITOR": "vi"}) == ["vi"]
     with pytest.raises(UsageError, match="EDITOR"):
         editor({})
+
+
+def test_settings_go_beside_method_and_task_and_come_off_again(tmp_path: Path) -> None:
+    entries = {each.ref: each for each in catalog(tmp_path)}
+    draft = Draft()
+    for ref in ("minilm", "mrpc", "few-sample", "noise-30"):
+        draft = choose(draft, entries[ref])
+    assert draft.refs == ("minilm", "mrpc", "few-sample", "noise-30")
+    assert command_line(draft, None) == "crild run minilm mrpc few-sample noise-30"
+    draft = choose(draft, entries["few-sample"])
+    draft = choose(draft, entries["pkd"])
+    assert draft.refs == ("pkd", "mrpc", "noise-30")
+    assert "goes beside method and task" in about(entries["noise-30"], draft, examine(draft, tmp_path)).plain
+
+
+def test_a_file_that_changes_data_alone_is_a_setting(tmp_path: Path) -> None:
+    (tmp_path / "few.toml").write_text("[task]\nexamples = 100\n")
+    (tmp_path / "texts.toml").write_text('[[stage]]\nname = "ild"\ndata = { corpus = "some/set" }\n')
+    (tmp_path / "task.toml").write_text('[task]\nname = "rte"\n')
+    (tmp_path / "part.toml").write_text("[train]\nepochs = 2\n")
+    (tmp_path / "longer.toml").write_text('[[stage]]\nname = "ild"\nepochs = 2\n')
+    kinds = {each.ref: each.kind for each in own_entries(tmp_path)}
+    assert kinds == {
+        "few.toml": "setting",
+        "texts.toml": "setting",
+        "task.toml": "task",
+        "part.toml": "part",
+        "longer.toml": "method",
+    }
