@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from engine.errors import CrildError, PresetError
 from engine.preset.positions import KeyPath
 from engine.preset.text import listed, nearest, plain, shown
-from engine.sweep.spec import Scalar, SweepFile, key_of, overlap, words
+from engine.sweep.spec import Axis, Scalar, SweepFile, key_of, overlap, words
 
 MOST_COMBINATIONS = 1_000_000
 """Combinations that are looked at, before what is excluded is left out."""
@@ -90,7 +90,7 @@ def _too_many(file: SweepFile, made: str, most: int) -> CrildError:
     return file.problem(("max_runs",), sentence)
 
 
-def _ordered(file: SweepFile) -> Sequence:  # type: ignore[type-arg]
+def _ordered(file: SweepFile) -> Sequence[Axis]:
     return sorted(file.axes, key=lambda axis: axis.name != "task")
 
 
