@@ -140,7 +140,7 @@ def _load_all(file: SweepFile, grid: Sequence[Cell]) -> dict[tuple[tuple[str, ..
     several: dict[tuple[tuple[str, ...], tuple[str, ...]], list[Cell]] = {}
     for cell in grid:
         several.setdefault(_key(cell), []).append(cell)
-    loaded = {}
+    loaded: dict[tuple[tuple[str, ...], tuple[str, ...]], Loaded] = {}
     found: dict[tuple[Any, ...], tuple[CrildError, list[Cell]]] = {}
     for key, alike in several.items():
         for problem in _problems_of(file, alike[0], key, loaded):

@@ -283,7 +283,9 @@ class _Reader:
             for other, its, _ in owners[:at]:
                 if what != its and overlap(key, other):
                     self.refuse(path, f"{what} and {its} both set {plain(key)}: a key belongs to one axis")
-        places = [(setting, "set", ("set", index)) for index, setting in enumerate(sweep.set)]
+        places: list[tuple[str, str, KeyPath]] = [
+            (setting, "set", ("set", index)) for index, setting in enumerate(sweep.set)
+        ]
         for number, when in enumerate(sweep.when):
             places += [(setting, "when", ("when", number, "set", index)) for index, setting in enumerate(when.set)]
             if not when.set and not words(when.preset):

@@ -14,6 +14,7 @@ from engine.errors import CrildError, PresetError, RunError, UsageError
 from engine.launch.detached import start_detached
 from engine.launch.signals import kill, send, stop
 from engine.preset.load import load_preset
+from engine.preset.positions import KeyPath
 from engine.preset.text import listed, plain, shown
 from engine.record.files import cause
 from engine.record.paths import PRESET
@@ -175,7 +176,7 @@ def _changed(file: SweepFile, key: str, where: Sequence[tuple[Planned, object, o
         f"{plain(key)} is {said[1]} now and was {said[0]} when {described(run.place)}{others} ran: put it back, or make a"
         " sweep of its own by --name NAME"
     )
-    settings = [(("set", n), text) for n, text in enumerate(file.sweep.set)]
+    settings: list[tuple[KeyPath, str]] = [(("set", n), text) for n, text in enumerate(file.sweep.set)]
     settings += [(("when", n, "set", at), text) for n, w in enumerate(file.sweep.when) for at, text in enumerate(w.set)]
     path = next((path for path, text in settings if overlap(key_of(text), key)), ())
     placed = file.problem(path, sentence)

@@ -25,6 +25,18 @@ def states(runs: Path) -> dict[str, str]:
     return {entry.id: entry.state for entry in list_runs(runs)}
 
 
+def came_to(run: Path, step: int, attempt: int = 1) -> bool:
+    """Whether a run comes to a step of an attempt, or a later one."""
+
+    def there() -> bool:
+        if not (run / "status.json").exists():
+            return False
+        status = read_status(run)
+        return status.attempt >= attempt and status.done >= step and status.owner is not None
+
+    return wait_for(there)
+
+
 def steps(runs: Path, run: str) -> list[int]:
     return [int(line) for line in (runs / run / "steps.txt").read_text().split()]
 
@@ -72,9 +84,9 @@ def test_killed_twice_with_its_engines_it_ends_as_one_left_alone(folder: Path, r
     begin(path, whole)
     over(whole)
     begin(path, runs)
+    run = runs / "study-toy-entailment-b-s1"
     for step in (2, 9):
-        run = runs / "study-toy-entailment-b-s1"
-        assert wait_for(lambda run=run, step=step: (run / "status.json").exists() and read_status(run).done >= step)
+        assert came_to(run, step)
         kill_process(runs)
         for entry in list_runs(runs):
             if entry.state == "running":
@@ -82,9 +94,11 @@ def test_killed_twice_with_its_engines_it_ends_as_one_left_alone(folder: Path, r
         begin(path, runs)
     assert over(runs) == "ended"
     assert states(runs) == states(whole)
-    for run in states(runs):
-        assert (runs / run / "results.json").read_text() == (whole / run / "results.json").read_text()
-        assert len(steps(runs, run)) <= len(steps(whole, run)) + 2  # at most the step that a kill cut short, each time
+    for name in states(runs):
+        assert (runs / name / "results.json").read_text() == (whole / name / "results.json").read_text()
+        assert (
+            len(steps(runs, name)) <= len(steps(whole, name)) + 2
+        )  # at most the step that a kill cut short, each time
     assert read_status(runs / "study-toy-entailment-b-s1").attempt == 3
     assert read_status(runs / "study-toy-entailment-a-s1").attempt == 1
 
@@ -93,7 +107,7 @@ def test_engines_that_outlive_their_sweep_are_waited_for(folder: Path, runs: Pat
     path = study(folder, "steps-20", "pause-10", seeds="[1]")
     begin(path, runs)
     run = runs / "study-toy-entailment-b-s1"
-    assert wait_for(lambda: (run / "status.json").exists() and read_status(run).done >= 2)
+    assert came_to(run, 2)
     kill_process(runs)
     begin(path, runs)
     assert over(runs) == "ended"
@@ -104,7 +118,7 @@ def test_a_killed_engine_goes_on_by_itself_but_not_for_ever(folder: Path, runs: 
     begin(study(folder, "steps-30", "pause-10", seeds="[1]"), runs)
     run = runs / "study-toy-entailment-b-s1"
     for attempt in (1, 2, 3):
-        assert wait_for(lambda attempt=attempt: (run / "status.json").exists() and read_status(run).attempt == attempt)
+        assert came_to(run, 0, attempt)
         kill_engine(run)
     assert over(runs) == "ended"
     assert read_run(run).state == "lost"
@@ -117,7 +131,7 @@ def test_a_hang_up_changes_nothing_and_stopping_keeps_the_rest(folder: Path, run
     assert owner is not None
     os.kill(owner.pid, signal.SIGHUP)
     run = runs / "study-toy-entailment-b-s1"
-    assert wait_for(lambda: (run / "status.json").exists() and read_status(run).done >= 2)
+    assert came_to(run, 2)
     with pytest.raises(RunError, match="worked on already"):
         begin(path, runs)
     assert stop_sweep(runs, "study")
@@ -136,7 +150,7 @@ def test_a_hang_up_changes_nothing_and_stopping_keeps_the_rest(folder: Path, run
 def test_killing_ends_the_engines_at_once(folder: Path, runs: Path) -> None:
     begin(study(folder, "steps-99", "pause-50", seeds="[1]"), runs)
     run = runs / "study-toy-entailment-b-s1"
-    assert wait_for(lambda: (run / "status.json").exists() and read_status(run).done >= 1)
+    assert came_to(run, 1)
     kill_sweep(runs, "study")
     assert over(runs) == "stopped"
     assert wait_for(lambda: read_status(run).state == "stopped")
