@@ -27,6 +27,8 @@ LINE_EVERY = 30.0
 """Seconds between two lines of progress where there is no screen."""
 PATIENCE = 5.0
 """Seconds for which a sweep's process must be gone before it counts as gone."""
+LOG_LINES = 8
+"""Lines of its log that are shown of a process that died."""
 STOPPING = "stopping every run at its next step with a checkpoint; press Ctrl-C again to kill them instead"
 
 
@@ -37,7 +39,7 @@ class Follower:
         self.record, self.runs_dir, self.controls, self.quiet = record, runs_dir, controls, quiet
         self._entries: dict[str, RunEntry] = {}
         self._states: dict[str, str] | None = None
-        self._handled = {signal.SIGINT: 0, signal.SIGTERM: 0}
+        self._handled = dict.fromkeys((signal.SIGINT, signal.SIGTERM, signal.SIGUSR1), 0)
         self._lined = self._start = time.monotonic()
         self._gone: float | None = None
         self._live: Live | None = None
@@ -70,6 +72,9 @@ class Follower:
         return over
 
     def _over(self) -> bool:
+        from engine.record.logs import last_lines
+        from engine.sweep.record import sweep_file
+
         if self.record.state != "active":
             return True
         if self.record.alive():
@@ -79,10 +84,10 @@ class Follower:
         self._gone = now if self._gone is None else self._gone
         if now - self._gone < PATIENCE:
             return False
-        self._say(
-            "the process of the sweep ended without a word; runs that work go on. The same command goes on with it",
-            "error",
-        )
+        self._say("the sweep's process ended without a word: it was killed, or the machine was restarted", "error")
+        for line in last_lines(sweep_file(self.runs_dir, self.record.name).with_suffix(".log"), LOG_LINES):
+            self._say(f"  log: {line}")
+        self._say("runs that work go on; the same command goes on with the sweep")
         return True
 
     def _tell_changes(self) -> None:
@@ -101,7 +106,7 @@ class Follower:
         from engine.errors import CrildError
         from engine.sweep.submit import kill_sweep, stop_sweep
 
-        for which in (signal.SIGINT, signal.SIGTERM):
+        for which in self._handled:
             if self.controls.count(which) <= self._handled[which]:
                 continue
             again = which == signal.SIGINT and self._handled[which] > 0

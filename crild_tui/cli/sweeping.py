@@ -99,14 +99,19 @@ def _sweep(
     there = {entry.id: entry.state for entry in reconcile(file, plan, runs_dir)}
     skipped = ("finished",) if retry else ("finished", "failed")
     left = [run for run in plan.runs if there.get(run.run) not in skipped]
+    record = existing(runs_dir, plan.name)
     places = slots_for(
-        len(left), [run.own_device for run in plan.runs], [run.own_threads for run in plan.runs], slots=slots, on=on
+        len(plan.runs),
+        [run.own_device for run in plan.runs],
+        [run.own_threads for run in plan.runs],
+        slots=slots,
+        on=on,
+        before=record.slots if record is not None else (),
     )
     if plan_only:
         from crild_tui.cli.sweep_plan import show_plan
 
         return show_plan(plan, runs_dir, places, there, as_json=as_json)
-    record = existing(runs_dir, plan.name)
     alive = record is not None and record.alive()
     if not alive and not left and record is not None:
         talk.say(_nothing_left(plan, there))

@@ -20,11 +20,11 @@ from engine.preset.schema import Preset
 from engine.preset.write import dump
 from engine.record.environment import light_environment
 from engine.record.files import cause, write_atomic
-from engine.record.lock import FileLock, RunLock
+from engine.record.lock import FileLock, RunLock, held
 from engine.record.owner import Owner, start_time
 from engine.record.paths import PRESET, TEACHER
 from engine.record.run import create_run, is_run, read_run, update_status
-from engine.record.status import Fault
+from engine.record.status import ENDED, Fault
 from engine.sweep.order import choose
 from engine.sweep.record import CellRecord, presets_file, read_presets, read_sweep_record, write_sweep_record
 from engine.sweep.slots import Slot
@@ -72,6 +72,8 @@ class Worker:
         """Who works in which slot; an engine that an earlier process left may have one beyond the last."""
         self.ready: set[str] = set()
         """Teachers that are in the cache."""
+        self.again: set[str] = set()
+        """Runs that an earlier process asked to stop, and that this one goes on with once they have."""
         self.broken: str | None = None
         """Why no further run is started."""
         self._pids: dict[str, int] = {}
@@ -92,6 +94,8 @@ class Worker:
             state = read_run(run_dir).state
             if works(run_dir) and (state in WORKING or state == "finished"):
                 self.busy[self._place_for(device_of(run_dir))] = cell
+                if state == "stopping":
+                    self.again.add(cell.run)
             elif state == "unreadable":
                 self._fail(cell, "its status cannot be read: delete the run, or mend it")
             elif state not in ("finished", "queued", *WORKING) and (state != "failed" or self.record.retry):
@@ -127,11 +131,14 @@ class Worker:
         """See who has ended."""
         for slot, cell in list(self.busy.items()):
             self._see_teacher(cell)
-            if self._works(cell.run):
+            if self._works(slot, cell.run):
                 continue
             del self.busy[slot]
             entry = read_run(self.runs_dir / cell.run)
-            if entry.state == "lost" and self._tries[cell.run] < MOST_TRIES:
+            if entry.state in ("stopped", "preempted") and cell.run in self.again:
+                self.again.remove(cell.run)
+                self.todo.insert(0, cell)
+            elif entry.state == "lost" and self._tries[cell.run] < MOST_TRIES:
                 self._say(cell, "its engine was killed: it goes on from its checkpoint in its turn")
                 self.todo.append(cell)
             elif entry.state in ("failed", "lost", "unreadable"):
@@ -139,12 +146,15 @@ class Worker:
                 self._say(cell, str(fault) if fault else entry.problem or f"{entry.state} after {MOST_TRIES} tries")
                 self._failed(cell)
 
-    def _works(self, run: str) -> bool:
+    def _works(self, slot: int, run: str) -> bool:
         run_dir = self.runs_dir / run
-        pid = self._pids.get(run)
-        if works(run_dir) or (pid is not None and start_time(pid) is not None):
+        state = read_run(run_dir).state
+        if state in WORKING or held(run_dir):
             return True
-        return read_run(run_dir).state in WORKING  # by an engine that cannot be seen from here
+        if state in ENDED and not (slot < len(self.record.slots) and self._alone(self.record.slots[slot])):
+            return False  # what an engine does after its last word needs no core; another may need the GPU's memory
+        pid = self._pids.get(run)
+        return works(run_dir) or (pid is not None and start_time(pid) is not None)
 
     def _see_teacher(self, cell: CellRecord) -> None:
         if cell.teacher is None or cell.teacher in self.ready:
@@ -159,13 +169,13 @@ class Worker:
                 continue
             if len(self.busy) >= len(self.record.slots):
                 break  # engines that an earlier process left take more places than there are now
-            if (reason := self._gpu(slot)) is not None:
-                waiting = f"for the GPU: {reason}"
-                continue
             cell = choose(self.todo, list(self.busy.values()), self.ready)
             if cell is None:
                 waiting = "for a teacher that another run trains"
                 break
+            if (reason := self._gpu(slot)) is not None:
+                waiting = f"for the GPU: {reason}"
+                continue
             self.todo.remove(cell)
             self.busy[number] = cell
             if not self._start(cell, slot):
@@ -175,13 +185,17 @@ class Worker:
 
     def _gpu(self, slot: Slot) -> str | None:
         """Why a GPU that has one slot cannot be used yet: several slots on one are there to share it."""
-        if sum(one.device == slot.device for one in self.record.slots) > 1:
+        if not self._alone(slot):
             return None
         looked, reason = self._looked.get(slot.device, (-GPU_POLL, None))
         if time.monotonic() - looked >= GPU_POLL or reason is None:
             reason = busy_gpu(slot.device, self.runs_dir)
             self._looked[slot.device] = (time.monotonic(), reason)
         return reason
+
+    def _alone(self, slot: Slot) -> bool:
+        """Whether this is the only slot on a device that is not the CPU."""
+        return slot.device != "cpu" and sum(one.device == slot.device for one in self.record.slots) == 1
 
     # -- one run
 
@@ -274,7 +288,10 @@ class Worker:
 
     def _beat(self) -> None:
         if time.time() - (self.record.heartbeat or 0.0) > HEARTBEAT:
-            self._note()
+            try:
+                self._note()
+            except RunError as error:  # a full disk: the engines say so themselves, and may be helped meanwhile
+                print(error, file=sys.stderr, flush=True)
 
     def _note(self, **changes: Any) -> None:
         self.record = replace(self.record, heartbeat=time.time(), **changes)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from engine.errors import CrildError, DataError, PresetError
 from engine.preset.check import UnusableError, check
@@ -19,8 +19,9 @@ from engine.preset.source import locate
 from engine.preset.text import plain
 from engine.record.run import LONGEST_NAME
 from engine.sweep.grid import Cell, cells, described
-from engine.sweep.spec import SweepFile, label_of, words
+from engine.sweep.spec import FIXED, SweepFile, label_of, words
 
+_T = TypeVar("_T")
 _LONGEST_SHOWN = 200  # of a setting that messages about `--set` repeat
 
 
@@ -83,11 +84,8 @@ def plan(file: SweepFile) -> Plan:
         used.add(runs[-1].run)
     _refuse_twins(file, runs)
     axes = {axis.name: tuple(point.label for point in axis.points) for axis in file.axes}
-    for name in ("task", "seed"):  # where the presets say them
-        axes.setdefault(name, tuple(dict.fromkeys(run.place[name] for run in runs)))
-    if file.seeds is not None:
-        axes["seed"] = tuple(map(str, file.seeds))
-    return Plan(file.name, file.path, axes, tuple(runs))
+    said = {name: tuple(dict.fromkeys(run.place[name] for run in runs)) for name in ("task", "seed")}
+    return Plan(file.name, file.path, _in_order({**said, **axes}), tuple(runs))
 
 
 def teacher_of(preset: Preset) -> str | None:
@@ -186,9 +184,7 @@ def _with_cells(problem: CrildError, where: Sequence[Cell], of: int) -> CrildErr
 
 def _planned(file: SweepFile, cell: Cell, loaded: Loaded, used: set[str]) -> Planned:
     preset = loaded.preset if cell.seed is None else loaded.preset.model_copy(update={"seed": cell.seed})
-    place = dict(cell.place)
-    place.setdefault("task", preset.task.name)
-    place["seed"] = place.pop("seed", str(preset.seed))  # comes last
+    place = _in_order({"task": preset.task.name, "seed": str(preset.seed), **cell.place})
     train = loaded.document.get("train", {})
     device = train.get("device")
     return Planned(
@@ -200,6 +196,12 @@ def _planned(file: SweepFile, cell: Cell, loaded: Loaded, used: set[str]) -> Pla
         own_device=None if device in (None, "auto") else device,
         own_threads=train.get("threads") or None,
     )
+
+
+def _in_order(axes: Mapping[str, _T]) -> dict[str, _T]:
+    """Method and task first, the seed last."""
+    free = [name for name in axes if name not in FIXED]
+    return {name: axes[name] for name in ("method", "task", *free, "seed")}
 
 
 def _refuse_twins(file: SweepFile, runs: Sequence[Planned]) -> None:

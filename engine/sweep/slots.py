@@ -29,14 +29,18 @@ def slots_for(
     *,
     slots: int | None = None,
     on: Sequence[str] = (),
+    before: Sequence[Slot] = (),
 ) -> tuple[Slot, ...]:
     """The slots of a sweep of so many runs on this machine.
 
     `own_devices` and `own_threads` are what its presets ask for themselves. `on` are the devices that the person
     named; otherwise the presets' one device, else every GPU, else the CPU. `slots` is their number over all devices:
     one for each device when left out, on a CPU one for each core as far as memory reaches. Cores are shared evenly.
+    `before` are the slots that the sweep had, which it keeps where nothing else is asked for.
     Raises UsageError for devices that are not there, fewer slots than devices, or presets that ask for several.
     """
+    if before and slots is None and not on and all(device_fault(slot.device) is None for slot in before):
+        return tuple(before)
     wanted = list(dict.fromkeys(on)) or _devices(own_devices)
     for device in wanted:
         if (sentence := device_fault(device)) is not None:
@@ -49,10 +53,8 @@ def slots_for(
         threads = max((number or 1 for number in own_threads), default=1)
         slots = len(wanted) if wanted != ["cpu"] else max(1, min(cores() // threads, memory_slots()))
     slots = max(len(wanted), min(slots, max(1, runs)))
-    share, rest = divmod(cores(), slots)
-    return tuple(
-        Slot(wanted[number % len(wanted)], max(1, share + (number < rest if share else 0))) for number in range(slots)
-    )
+    # Equally many for every run: on a CPU, another number of threads would give other digits.
+    return tuple(Slot(wanted[number % len(wanted)], max(1, cores() // slots)) for number in range(slots))
 
 
 def _devices(own: Sequence[str | None]) -> list[str]:
