@@ -25,7 +25,7 @@ POLL = 0.5
 """Seconds between two looks at the files."""
 LINE_EVERY = 30.0
 """Seconds between two lines of progress where there is no screen."""
-PATIENCE = 5.0
+PATIENCE = 2.0
 """Seconds for which a sweep's process must be gone before it counts as gone."""
 LOG_LINES = 8
 """Lines of its log that are shown of a process that died."""
