@@ -43,6 +43,7 @@ class Follower:
         self._lined = self._start = time.monotonic()
         self._gone: float | None = None
         self._live: Live | None = None
+        self._drawn: list[str] = []
 
     def go(self) -> SweepRecord:
         """Follow to the end; returns the last record."""
@@ -158,6 +159,10 @@ class Follower:
         for line in lines:
             line.no_wrap = True
             line.truncate(console.width, overflow="crop" if terminal.ascii_only(sys.stderr) else "ellipsis")
+        seen = [line.plain for line in lines]
+        if seen == self._drawn:
+            return
+        self._drawn = seen
         self._live.update(Group(*lines), refresh=True)
         terminal.announce(f"crild {wording.percent(found.progress)} {found.name}")
 

@@ -61,7 +61,9 @@ def show_matrix(found: Matrix) -> None:
     columns = [("method", "left"), *((task, "right") for task in found.tasks)]
     rows = [[row, *(cell_of(found.entries.get((row, task))) for task in found.tasks)] for row in found.rows]
     metrics = list(dict.fromkeys(entry.metric for entry in found.entries.values() if entry.metric))
-    terminal.show(terminal.table(columns, rows, title=f"{found.name}: {', '.join(metrics) or 'no metric yet'} on dev"))
+    terminal.sentence(f"{found.name}: {', '.join(metrics) or 'no metric yet'} on dev")
+    terminal.sentence()
+    terminal.show(terminal.table(columns, rows))
     terminal.sentence()
     terminal.sentence(f"{counts(found)}; mean ± standard deviation over seeds, and their number")
     for run, sentence in found.faults.items():

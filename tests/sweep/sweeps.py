@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from engine.record.run import read_status
+from engine.record.run import list_runs, read_status
 from engine.sweep.plan import Plan, plan
 from engine.sweep.record import SweepRecord, list_sweeps, read_sweep_record, sweep_file
 from engine.sweep.slots import Slot
@@ -88,12 +88,12 @@ def write(folder: Path, text: str, name: str = "study.toml") -> Path:
     return path
 
 
-def begin(path: Path, runs: Path, slots: int = 2, **options: Any) -> tuple[Plan, SweepRecord]:
+def begin(path: Path, runs: Path, slots: int = 2, *, device: str = "cpu", **options: Any) -> tuple[Plan, SweepRecord]:
     """Start, or go on with, the sweep in a file."""
     file = read_sweep(path)
     found = plan(file)
     reconcile(file, found, runs)
-    return found, submit(found, runs, [Slot("cpu", 1)] * slots, command=COMMAND, **options)
+    return found, submit(found, runs, [Slot(device, 1)] * slots, command=COMMAND, **options)
 
 
 def record_of(runs: Path, name: str = "study") -> SweepRecord:
@@ -128,3 +128,29 @@ def clean(runs: Path) -> None:
         if record.owner is not None and record.owner.pid != os.getpid() and record.owner.state() == "alive":
             kill_process(runs, record.name)
     clear(runs)
+
+
+def study(folder: Path, *tags: str, seeds: str = "[1, 2]", more: str = "") -> Path:
+    """Two methods over seeds; the second behaves as the tags say."""
+    names = [method(folder, "a"), method(folder, "b", *tags)]
+    return write(folder, f"[sweep]\nmethods = {names}\nseeds = {seeds}\n{more}".replace("'", '"'))
+
+
+def came_to(run: Path, step: int, attempt: int = 1) -> bool:
+    """Whether a run comes to a step of an attempt, or a later one."""
+
+    def there() -> bool:
+        if not (run / "status.json").exists():
+            return False
+        status = read_status(run)
+        return status.attempt >= attempt and status.done >= step and status.owner is not None
+
+    return wait_for(there)
+
+
+def states(runs: Path) -> dict[str, str]:
+    return {entry.id: entry.state for entry in list_runs(runs)}
+
+
+def steps(runs: Path, run: str) -> list[int]:
+    return [int(line) for line in (runs / run / "steps.txt").read_text().split()]
