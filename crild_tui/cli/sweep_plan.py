@@ -74,7 +74,9 @@ def _slots(slots: Sequence[Slot]) -> list[str]:
 
 
 def _time(left: Duration) -> str:
-    if not left.known and left.unknown:
+    if not left.known and not left.unknown:
+        return "nothing is left to do"
+    if not left.known:
         return "unknown: no run of these methods and tasks has finished here yet"
     about = f"about {wording.duration(left.seconds)} by the runs measured so far"
     return about if not left.unknown else f"{about}, and unknown for {wording.plural(left.unknown, 'run')} more"

@@ -116,6 +116,8 @@ def _sweep(
     if not alive and not left and record is not None:
         talk.say(_nothing_left(plan, there))
         return _table(record, runs_dir, as_json=as_json)
+    if alive and (slots is not None or on or fail_fast or retry):
+        talk.say("the sweep works already: --slots, --devices, --retry and --fail-fast count when it is started anew")
     return _work(
         plan, record if alive else None, runs_dir, places, talk,
         fail_fast=fail_fast, retry=retry, detach=detach, as_json=as_json,
