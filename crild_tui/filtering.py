@@ -218,13 +218,14 @@ def age(entry: RunEntry, now: float) -> float | None:
 
 _EXAMPLES = {
     "state": "failed", "seed": "1,2", "metric": ">0.8", "last": ">0.8", "best": ">0.8", "teacher": ">0.8",
-    "done": ">50%", "age": "<2d", "is": "pinned", "tag": "good", "method": "crild", "preset": "crild",
+    "done": ">50%", "age": "<2d", "is": "pinned", "tag": "good", "method": "crild", "preset": "crild", "sweep": "study",
 }  # fmt: skip
 _KEYS: dict[str, Callable[[str, str], Test]] = {
     "state": _state,
     "task": _in_text(lambda e: (e.status.task,) if e.status else ()),
     "method": _in_text(lambda e: (e.status.method,) if e.status else ()),
     "preset": _in_text(lambda e: (e.status.preset,) if e.status else ()),
+    "sweep": _in_text(lambda e: (e.status.sweep,) if e.status and e.status.sweep else ()),
     "id": _in_text(lambda e: (e.id,)),
     "tag": _in_text(lambda e: e.tags),
     "note": _in_text(lambda e: (e.note,)),

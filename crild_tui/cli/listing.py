@@ -54,15 +54,18 @@ def _done(status: Status) -> str:
     return wording.percent(status.done / status.total) if status.total else wording.NONE
 
 
-def list_table(runs_dir: Path, *, states: Sequence[str], sort: str, as_json: bool) -> None:
-    """Print the runs of a folder."""
+def list_table(runs_dir: Path, *, states: Sequence[str], sort: str, as_json: bool, sweep: str | None = None) -> None:
+    """Print the runs of a folder, or of one sweep in it."""
     from engine.record.run import list_runs
 
-    chosen = ordered(_in_states(list_runs(runs_dir), states), sort)
+    entries = list_runs(runs_dir)
+    if sweep is not None:
+        entries = [entry for entry in entries if entry.status and entry.status.sweep == sweep]
+    chosen = ordered(_in_states(entries, states), sort)
     if as_json:
         terminal.show_json([_document(entry) for entry in chosen])
     elif not chosen:
-        _empty(runs_dir, states)
+        _empty(runs_dir, states, sweep)
     elif sys.stdout.isatty():
         print_fitting(chosen, shutil.get_terminal_size().columns)
     else:
@@ -118,9 +121,11 @@ def _document(entry: RunEntry) -> dict[str, Any]:
     }
 
 
-def _empty(runs_dir: Path, states: Sequence[str]) -> None:
-    if states:
-        terminal.say(f"no run in {runs_dir} is in state {', '.join(states)}")
+def _empty(runs_dir: Path, states: Sequence[str], sweep: str | None) -> None:
+    if states or sweep is not None:
+        of = "" if sweep is None else f" of the sweep {sweep}"
+        which = f" is in state {', '.join(states)}" if states else ""
+        terminal.say(f"no run{of} in {runs_dir}{which}")
     else:
         terminal.say(f"no runs in {runs_dir} yet; start one with: crild run quickstart")
 

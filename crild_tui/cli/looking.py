@@ -21,6 +21,7 @@ def runs(
             help="created, id, state, task, method, seed, last, best, teacher or progress; - before it turns the order.",
         ),
     ] = "-created",
+    sweep: Annotated[str | None, typer.Option("--sweep", metavar="NAME", help="Only runs of this sweep.")] = None,
     as_json: AsJson = False,
     runs_dir: RunsDir = None,
 ) -> None:
@@ -33,7 +34,7 @@ def runs(
     from crild_tui.cli.listing import list_table
     from engine.record.paths import runs_dir as folder_of
 
-    list_table(folder_of(runs_dir), states=state or [], sort=sort, as_json=as_json)
+    list_table(folder_of(runs_dir), states=state or [], sort=sort, as_json=as_json, sweep=sweep)
 
 
 def show(run: Run, as_json: AsJson = False, runs_dir: RunsDir = None) -> None:

@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
-import tomllib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
-from typing import Any, Self
+from typing import Any
 
 from engine.errors import CrildError, RunError, UsageError
+from engine.launch.detached import Asked, device_of, start_detached, works
 from engine.launch.gpu import busy_gpu
 from engine.launch.signals import send, stop
-from engine.launch.start import engine_environment, keep, reap, start_engine
+from engine.launch.start import start_engine
 from engine.record.files import cause
 from engine.record.lock import FileLock, held
-from engine.record.logs import last_lines
 from engine.record.owner import Owner
-from engine.record.paths import PRESET
 from engine.record.queue import QueueRecord, list_queues, queue_file, read_queue, write_queue
-from engine.record.run import read_run, read_status, update_status
+from engine.record.run import read_status, update_status
 from engine.record.status import ENDED, Fault
 
 WAITING = ("created", "queued")
@@ -38,10 +33,6 @@ GPU_POLL = 10.0
 """Seconds between two looks at a busy GPU."""
 HEARTBEAT = 30.0
 """Seconds between two signs of life in the record."""
-LETTING_GO = 60.0
-"""Seconds that an engine may take to end after its last status, until the next run is started."""
-START_WITHIN = 10.0
-"""Seconds that a starter waits for the process of its queue."""
 
 
 def enqueue(runs: Sequence[Path], runs_dir: Path, *, command: Sequence[str] | None = None) -> str:
@@ -65,7 +56,7 @@ def enqueue(runs: Sequence[Path], runs_dir: Path, *, command: Sequence[str] | No
         id=f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(3).hex()}",
         created=time.time(),
         runs=tuple(run.name for run in runs),
-        device=_device(runs[0]),
+        device=device_of(runs[0]),
     )
     file = queue_file(runs_dir, record.id)
     try:
@@ -115,7 +106,7 @@ def work(file: Path, command: Sequence[str] | None = None) -> int:
 
     Raises RunError when another process works on this queue, or its record can be neither read nor written.
     """
-    asked = _Asked().install()
+    asked = Asked().install()
     with FileLock(file.with_suffix(".lock")) as own:
         if not own.try_acquire():
             raise RunError("another process works on this queue", file=str(file))
@@ -128,26 +119,10 @@ def work(file: Path, command: Sequence[str] | None = None) -> int:
     return 143 if asked.times else 0
 
 
-class _Asked:
-    """How often the queue was asked to end (SIGTERM, SIGINT); a hang-up is none of its business."""
-
-    def __init__(self) -> None:
-        self.times = 0
-
-    def install(self) -> Self:
-        def ask(_number: int, _frame: FrameType | None) -> None:
-            self.times += 1
-
-        signal.signal(signal.SIGTERM, ask)
-        signal.signal(signal.SIGINT, ask)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        return self
-
-
 class _Worker:
     """Works through one record, and writes down where it stands."""
 
-    def __init__(self, file: Path, asked: _Asked, command: Sequence[str] | None) -> None:
+    def __init__(self, file: Path, asked: Asked, command: Sequence[str] | None) -> None:
         self.file = file
         self.runs_dir = file.parent.parent
         self.asked = asked
@@ -235,7 +210,7 @@ class _Worker:
 
     def _await_gpu(self, run_dir: Path) -> bool:
         """Wait until the GPU that a run wants is free; False when asked to end, or the run left the queue."""
-        device = _device(run_dir)
+        device = device_of(run_dir)
         looked = -GPU_POLL
         reason = None
         while not self.asked.times and read_status(run_dir).state == "queued":
@@ -250,69 +225,21 @@ class _Worker:
     def _follow(self, run_dir: Path) -> None:
         """Wait until the engine of a run has ended; pass on, once, that it should stop."""
         passed_on = False
-        while self._works(run_dir) and self.asked.times < 2:
+        while works(run_dir) and self.asked.times < 2:
             if self.asked.times and not passed_on:
                 passed_on = True
                 with contextlib.suppress(RunError):
                     stop(run_dir)
             self._sleep(None)
 
-    @staticmethod
-    def _works(run_dir: Path) -> bool:
-        """Whether the engine is at work, or still letting go of its device after its last word."""
-        reap()
-        if held(run_dir):
-            return True
-        entry = read_run(run_dir)
-        if entry.status is None:
-            return False
-        if entry.status.state in ENDED:
-            owner, ended = entry.status.owner, entry.status.ended or 0.0
-            return owner is not None and owner.state() == "alive" and time.time() - ended < LETTING_GO
-        return entry.state == "created"
-
 
 def _plain(device: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", device.lower())[:32] or "auto"
 
 
-def _device(run: Path) -> str:
-    """The device that the preset of a run asks for."""
-    try:
-        train = tomllib.loads((run / PRESET).read_text(encoding="utf-8")).get("train", {})
-    except (OSError, ValueError):
-        return "auto"
-    device = train.get("device", "auto") if isinstance(train, dict) else "auto"
-    return device if isinstance(device, str) else "auto"
-
-
 def _start(file: Path, command: Sequence[str] | None) -> None:
     """Start the process of a queue and wait until it has taken it. Raises RunError with what it printed otherwise."""
-    words = [sys.executable, "-P", "-m", "engine.launch", "queue", str(file)]
-    if command is not None:
-        words.append(json.dumps(list(command)))
-    log = file.with_suffix(".log")
-    try:
-        with log.open("ab") as output:
-            child = subprocess.Popen(
-                words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-                cwd=file.parent, env=engine_environment(),
-            )  # fmt: skip
-    except OSError as error:
-        raise RunError(f"the queue cannot be started: {cause(error)}", file=str(file)) from error
-    keep(child)
-    until = time.monotonic() + START_WITHIN
-    while time.monotonic() < until:
-        ended = child.poll() is not None
-        owner = read_queue(file).owner
-        if owner is not None and owner.pid == child.pid:
-            return
-        if ended:
-            lines = last_lines(log, 1)
-            raise RunError(
-                f"the queue ended before it began: {lines[0] if lines else 'it said nothing'}", file=str(file)
-            )
-        time.sleep(0.02)
+    start_detached("queue", file, ["engine.launch", "queue", str(file)], lambda: read_queue(file).owner, command)
 
 
 def _clear_old(runs_dir: Path) -> None:

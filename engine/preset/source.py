@@ -87,13 +87,12 @@ def _not_there(ref: str, path: Path) -> str:
 
 def read_layer(path: Path, file: str) -> Layer:
     """Reads one preset file. Raises PresetError when it cannot be read, with its one syntax error when that is why."""
-    text = _decoded(_bytes(path, file), file)
-    document = _parsed(text, file)
+    document, lines = read_document(path, file)
     if not document:
         raise _refused(
             "the preset is empty; `crild presets new NAME --from crild` writes one to begin with", Place(file)
         )
-    root = build(document, file, _lines(text, file))
+    root = build(document, file, lines)
     problems: list[CrildError] = []
     table = dict(root.table or {})
     extends = _refs(table.pop("extends", None), "extends", "a preset or a list of presets", problems) or ()
@@ -103,52 +102,61 @@ def read_layer(path: Path, file: str) -> Layer:
     return Layer(Node(table, root.place), file, path.parent, extends, stages, tuple(problems))
 
 
-def _bytes(path: Path, file: str) -> bytes:
+def read_document(path: Path, file: str, what: str = "preset") -> tuple[dict[str, object], dict[KeyPath, int]]:
+    """The TOML document in a file and the line (from 1) of each of its keys; messages call the file a `what`.
+
+    Raises PresetError when it cannot be read, with its one syntax error when that is why.
+    """
+    text = _decoded(_bytes(path, file, what), file, what)
+    return _parsed(text, file, what), _lines(text, file, what)
+
+
+def _bytes(path: Path, file: str, what: str) -> bytes:
     """The content, when it is a file of a preset's size: anything else is refused unread."""
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
-            inside = path / "preset.toml"
+            inside = path / f"{what}.toml"
             hint = f"; it holds {plain(str(Path(file) / inside.name))}" if inside.is_file() else ""
-            raise _refused(f"a preset is a file, and this is a folder{hint}", Place(file))
+            raise _refused(f"a {what} is a file, and this is a folder{hint}", Place(file))
         if not stat.S_ISREG(status.st_mode):
-            raise _refused("a preset is an ordinary file, and this is a device or pipe", Place(file))
+            raise _refused(f"a {what} is an ordinary file, and this is a device or pipe", Place(file))
         if status.st_size > LARGEST:
             size = f"{status.st_size / 1e6:.0f} MB"
-            raise _refused(f"a preset has a few kilobytes, and this file has {size}: is it the right one?", Place(file))
+            raise _refused(f"a {what} has a few kilobytes, and this file has {size}: is it the right one?", Place(file))
         with path.open("rb") as stream:
             return stream.read(LARGEST + 1)[: LARGEST + 1]
     except OSError as error:
-        raise _refused(f"the preset cannot be read: {error.strerror or error}", Place(file)) from None
+        raise _refused(f"the {what} cannot be read: {error.strerror or error}", Place(file)) from None
 
 
-def _decoded(content: bytes, file: str) -> str:
+def _decoded(content: bytes, file: str, what: str) -> str:
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise _refused("the preset is UTF-16 text: save it as UTF-8", Place(file, 1))
+        raise _refused(f"the {what} is UTF-16 text: save it as UTF-8", Place(file, 1))
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         byte = f"byte 0x{content[error.start]:02x} at offset {error.start}"
-        raise _refused(f"the preset is not UTF-8 text ({byte}): save it as UTF-8", Place(file, line)) from None
+        raise _refused(f"the {what} is not UTF-8 text ({byte}): save it as UTF-8", Place(file, line)) from None
 
 
-def _parsed(text: str, file: str) -> dict[str, object]:
+def _parsed(text: str, file: str, what: str) -> dict[str, object]:
     try:
         return tomli.loads(text)
     except tomli.TOMLDecodeError as error:
         raise _refused(_syntax(error, text), Place(file, error.lineno)) from None
     except RecursionError:
-        raise _refused("the preset nests tables or lists hundreds deep", Place(file)) from None
+        raise _refused(f"the {what} nests tables or lists hundreds deep", Place(file)) from None
     except ValueError as error:
-        raise _refused(f"the preset holds a number that cannot be read: {plain(str(error))}", Place(file)) from None
+        raise _refused(f"the {what} holds a number that cannot be read: {plain(str(error))}", Place(file)) from None
 
 
-def _lines(text: str, file: str) -> dict[KeyPath, int]:
+def _lines(text: str, file: str, what: str) -> dict[KeyPath, int]:
     try:
         return key_lines(text)
     except RecursionError:
-        raise _refused("the preset nests tables or lists hundreds deep", Place(file)) from None
+        raise _refused(f"the {what} nests tables or lists hundreds deep", Place(file)) from None
 
 
 def _syntax(error: tomli.TOMLDecodeError, text: str) -> str:

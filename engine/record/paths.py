@@ -22,6 +22,8 @@ TRASH = ".trash"
 """Folder inside a runs directory that takes the runs that the dashboard deletes."""
 QUEUES = ".queue"
 """Folder of queue records inside a runs directory."""
+SWEEPS = ".sweep"
+"""Folder of sweep records inside a runs directory."""
 
 _ATTEMPT_FILE = re.compile(r"(events|log)\.([1-9][0-9]{0,8})\.(jsonl|txt)")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
 from engine.errors import CrildError, RunError
@@ -104,6 +104,10 @@ class Status:
     exit_code: int | None = None
     queue: str | None = None
     """Id of the queue that starts the run."""
+    sweep: str | None = None
+    """Name of the sweep that the run is a part of."""
+    cell: Mapping[str, str] = field(default_factory=dict)
+    """Its place in the sweep: axis -> value as shown, "method", "task" and "seed" among them."""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data, `schema` first; numbers that are not finite become None."""
@@ -136,10 +140,12 @@ class Status:
             raise RunError(f"says the state {values['state']!r}, which is none of {', '.join(STATES)}", key="state")
         values["owner"] = _owner(data.get("owner"))
         values["error"] = _fault(data.get("error"))
+        values["cell"] = _cell(data.get("cell"))
         return cls(**values)
 
 
-_TYPES: dict[str, str] = {item.name: str(item.type) for item in fields(Status) if item.name not in ("owner", "error")}
+_TABLES = ("owner", "error", "cell")
+_TYPES: dict[str, str] = {item.name: str(item.type) for item in fields(Status) if item.name not in _TABLES}
 _ACCEPTED: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float)}
 
 
@@ -182,6 +188,14 @@ def _fault(data: object) -> Fault | None:
         line if isinstance(line, int) else None,
         None if data.get("key") is None else str(data["key"]),
     )
+
+
+def _cell(data: object) -> dict[str, str]:
+    if data is None:
+        return {}
+    if not isinstance(data, Mapping):
+        raise RunError("says a cell that is no table", key="cell")
+    return {str(axis): str(value) for axis, value in data.items()}
 
 
 def derived(status: Status, now: float | None = None, *, queue_alive: bool | None = None) -> str:

@@ -240,6 +240,6 @@ def test_a_run_that_is_stopped_just_as_its_turn_comes_is_not_started(
         stop(run)
 
     monkeypatch.setattr(queueing, "busy_gpu", stopped_meanwhile)
-    queueing._Worker(file, queueing._Asked(), COMMAND).run_all()
+    queueing._Worker(file, queueing.Asked(), COMMAND).run_all()
     assert read_status(run).state == "stopped"
     assert not list(run.glob("events.*"))

@@ -21,6 +21,7 @@ FULL = Status(
     steps=100, done=110, total=500, preset="crild+rte", task="rte", method="crild", seed=1, device="cpu",
     metric_name="accuracy", last=0.5, best=0.6, teacher=0.7, majority=0.5, self_teacher=0.55, eta=12.5, rate=99.5,
     owner=Owner.current(), heartbeat=NOW, error=Fault("data", "no rows", "train.csv", 3, "text"), exit_code=3, queue="q1",
+    sweep="study", cell={"method": "crild", "seed": "1"},
 )  # fmt: skip
 FAR = replace(Owner.current(), host="far.example", boot_id="far")
 GONE = replace(Owner.current(), started=-1000.0)
@@ -57,6 +58,7 @@ def test_numbers_that_are_not_finite_are_not_written() -> None:
         ({"created": 10**400}, "too large"),
         ({"step": 1.5}, "step = '1.5', which is no int"),
         ({"step": True}, "no int"),
+        ({"cell": "kd"}, "a cell that is no table"),
         ({"best": "high"}, "best = 'high'"),
         ({"owner": 7}, "owner that is no table"),
         ({"owner": {}}, "owner that cannot be one"),

@@ -1,0 +1,105 @@
+"""`crild sweep --plan`: how many runs, what they share, where they work, how long they take; nothing is started."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from crild_tui import wording
+from crild_tui.cli import terminal
+
+if TYPE_CHECKING:
+    from engine.sweep.estimate import Duration
+    from engine.sweep.plan import Plan
+    from engine.sweep.slots import Slot
+
+
+def show_plan(plan: Plan, runs_dir: Path, slots: Sequence[Slot], there: Mapping[str, str], *, as_json: bool) -> int:
+    """Print a plan; `there` are the states of the runs that exist, by id. Returns the exit code."""
+    from engine.record.run import list_runs
+    from engine.sweep.estimate import duration, measured
+
+    left = [run for run in plan.runs if there.get(run.run) != "finished"]
+    known = measured(list_runs(runs_dir), plan.name)
+    time_left = duration([run.place for run in left], known, len(slots))
+    if as_json:
+        terminal.show_json(document(plan, runs_dir, slots, there, time_left))
+        return 0
+    made = " x ".join(wording.plural(len(values), name) for name, values in plan.axes.items())
+    terminal.sentence(f"{plan.name}: {wording.plural(len(plan.runs), 'run')} of {made}, in {runs_dir}")
+    terminal.sentence()
+    rows = [[name, str(len(values)), ", ".join(values)] for name, values in plan.axes.items()]
+    terminal.show(terminal.table([("axis", "left"), ("values", "right"), ("", "left")], rows))
+    terminal.sentence()
+    for line in facts(plan, slots, there, time_left):
+        terminal.sentence(line)
+    terminal.sentence("nothing was started (--plan)")
+    return 0
+
+
+def facts(plan: Plan, slots: Sequence[Slot], there: Mapping[str, str], time_left: Duration) -> list[str]:
+    """What is shared, where runs work, what there is already, how long it takes: in sentences."""
+    lines = []
+    teachers = plan.teachers
+    if teachers:
+        shared = sum(len(runs) for runs in teachers.values())
+        lines.append(
+            f"teachers: {wording.plural(len(teachers), 'fine-tuned teacher')} for {wording.plural(shared, 'run')}, "
+            "each made once"
+        )
+        for runs in teachers.values():
+            one = runs[0].preset
+            lines.append(
+                f"          {one.teacher.model} on {runs[0].place['task']}: {wording.plural(len(runs), 'run')}"
+            )
+    lines.append(f"slots:    {', '.join(_slots(slots))}")
+    if there:
+        states = Counter(there.values())
+        said = [f"{count} {state}" for state, count in states.items()]
+        lines.append(
+            f"there is: {', '.join(said)}; {len(plan.runs) - states['finished']} of {len(plan.runs)} left to do"
+        )
+    lines.append(f"time:     {_time(time_left)}")
+    return lines
+
+
+def _slots(slots: Sequence[Slot]) -> list[str]:
+    kinds = Counter(slots)
+    return [
+        f"{count} on {slot.device}, {wording.plural(slot.threads, 'CPU thread')} each" for slot, count in kinds.items()
+    ]
+
+
+def _time(left: Duration) -> str:
+    if not left.known and not left.unknown:
+        return "nothing is left to do"
+    if not left.known:
+        return "unknown: no run of these methods and tasks has finished here yet"
+    about = f"about {wording.duration(left.seconds)} by the runs measured so far"
+    return about if not left.unknown else f"{about}, and unknown for {wording.plural(left.unknown, 'run')} more"
+
+
+def document(
+    plan: Plan, runs_dir: Path, slots: Sequence[Slot], there: Mapping[str, str], left: Duration
+) -> dict[str, Any]:
+    """A plan as JSON has it."""
+    return {
+        "sweep": plan.name,
+        "file": str(plan.file),
+        "runs_dir": str(runs_dir),
+        "axes": {name: list(values) for name, values in plan.axes.items()},
+        "runs": [
+            {"run": run.run, "cell": dict(run.place), "teacher": run.teacher, "state": there.get(run.run, "left")}
+            for run in plan.runs
+        ],
+        "teachers": [
+            {"teacher": word, "model": runs[0].preset.teacher.model, "task": runs[0].place["task"], "runs": len(runs)}
+            for word, runs in plan.teachers.items()
+        ],
+        "slots": [asdict(slot) for slot in slots],
+        "seconds": left.seconds if left.known else None,
+        "unknown": left.unknown,
+    }

@@ -1,0 +1,26 @@
+"""`python -P -m engine.sweep FILE`: the process of a sweep."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from engine.errors import CrildError
+from engine.sweep.execute import work
+
+
+def main(words: list[str]) -> int:
+    """Work through the sweep in a record; returns the exit code."""
+    if len(words) not in (1, 2):
+        print("usage: python -m engine.sweep RECORD [ENGINE COMMAND AS JSON]", file=sys.stderr)
+        return 2
+    try:
+        return work(Path(words[0]), json.loads(words[1]) if len(words) == 2 else None)
+    except CrildError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,119 @@
+"""How long the runs of a sweep take, by what was measured so far. Pure functions of statuses."""
+
+from __future__ import annotations
+
+import heapq
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from engine.record.run import RunEntry
+from engine.record.status import Status
+from engine.sweep.record import SweepRecord
+
+Place = Mapping[str, str]
+
+
+def seconds_of(status: Status | None) -> float | None:
+    """Seconds that a finished run took; None for one that did not finish, or not in one go."""
+    if status is None or status.state != "finished" or status.attempt != 1:
+        return None
+    if status.started is None or status.ended is None or status.ended < status.started:
+        return None
+    return status.ended - status.started
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What runs took: by cell without seed, and by method and task, each in seconds."""
+
+    cells: Mapping[tuple[tuple[str, str], ...], tuple[float, ...]]
+    pairs: Mapping[tuple[str, str], tuple[float, ...]]
+
+    def expected(self, place: Place) -> float | None:
+        """Seconds that a cell's run is expected to take: as its other seeds, else as runs of its method and task."""
+        found = self.cells.get(_key(place)) or self.pairs.get((place["method"], place["task"]))
+        return statistics.fmean(found) if found else None
+
+
+def measured(entries: Iterable[RunEntry], sweep: str | None = None) -> Measured:
+    """What the runs of a folder took. Runs of the sweep count by cell; other runs by method and task alone, and only
+    where the sweep itself has none of that pair."""
+    cells: dict[tuple[tuple[str, str], ...], list[float]] = {}
+    own: dict[tuple[str, str], list[float]] = {}
+    others: dict[tuple[str, str], list[float]] = {}
+    for entry in entries:
+        status = entry.status
+        seconds = seconds_of(status)
+        if status is None or seconds is None:
+            continue
+        if sweep is not None and status.sweep == sweep and {"method", "task"} <= status.cell.keys():
+            cells.setdefault(_key(status.cell), []).append(seconds)
+            own.setdefault((status.cell["method"], status.cell["task"]), []).append(seconds)
+        else:
+            others.setdefault((status.method, status.task), []).append(seconds)
+    pairs = {**others, **own}
+    return Measured({k: tuple(v) for k, v in cells.items()}, {k: tuple(v) for k, v in pairs.items()})
+
+
+def _key(place: Place) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((axis, value) for axis, value in place.items() if axis != "seed"))
+
+
+@dataclass(frozen=True)
+class Duration:
+    """Seconds on so many slots, for the runs whose length is known; `unknown` counts the others."""
+
+    seconds: float
+    known: int
+    unknown: int
+
+
+def duration(places: Sequence[Place], known: Measured, slots: int) -> Duration:
+    """How long runs take that are not begun yet."""
+    lengths = [known.expected(place) for place in places]
+    found = [length for length in lengths if length is not None]
+    return Duration(makespan([], found, slots), len(found), len(lengths) - len(found))
+
+
+def makespan(running: Sequence[float], left: Sequence[float], slots: int) -> float:
+    """Seconds until the last run ends: what is `left` goes in order to the slot that is free first."""
+    ends = list(running)
+    ends += [0.0] * max(0, slots - len(ends))
+    heapq.heapify(ends)
+    for length in left:
+        heapq.heappush(ends, heapq.heappop(ends) + length)
+    return max(ends, default=0.0)
+
+
+def eta(record: SweepRecord, entries: Mapping[str, RunEntry], now: float) -> float | None:
+    """Seconds until a sweep is done; None while nothing of it tells how long a run takes.
+
+    A run is expected to take as long as its other seeds, else as the mean of the runs of the sweep, finished or on
+    their way.
+    """
+    known = measured(entries.values(), record.name)
+    running: list[float] = []
+    begun: list[tuple[float, Place]] = []
+    unknown: list[Place] = []
+    lengths = [seconds for entry in entries.values() if (seconds := seconds_of(entry.status)) is not None]
+    for cell in record.cells:
+        entry = entries.get(cell.run)
+        state = "left" if entry is None else entry.state
+        if state in ("finished", "failed", "unreadable") or (state == "stopped" and record.alive(now)):
+            continue
+        status = None if entry is None else entry.status
+        if state in ("running", "stopping", "stalled", "created") and status is not None and status.started is not None:
+            elapsed = max(0.0, now - status.started)
+            if status.eta is not None:
+                running.append(status.eta)
+                lengths.append(elapsed + status.eta)
+            else:
+                begun.append((elapsed, cell.cell))
+        else:
+            unknown.append(cell.cell)
+    if not lengths:
+        return 0.0 if not begun and not unknown else None
+    mean = statistics.fmean(lengths)
+    running += [max(0.0, (known.expected(place) or mean) - elapsed) for elapsed, place in begun]
+    return makespan(running, [known.expected(place) or mean for place in unknown], len(record.slots))

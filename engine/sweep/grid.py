@@ -1,0 +1,143 @@
+"""The cells of a sweep: every combination of its axes' values, without what is excluded. Pure functions."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from engine.errors import CrildError, PresetError
+from engine.preset.positions import KeyPath
+from engine.preset.text import listed, nearest, plain, shown
+from engine.sweep.spec import Axis, Scalar, SweepFile, key_of, overlap, words
+
+MOST_COMBINATIONS = 1_000_000
+"""Combinations that are looked at, before what is excluded is left out."""
+
+Match = Mapping[str, Scalar | list[Scalar]]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of the sweep, not yet resolved. `seed` is None where the preset's own counts."""
+
+    place: Mapping[str, str]
+    """Axis -> value as shown; without "task" or "seed" where the presets say them."""
+    presets: tuple[str, ...]
+    """What is merged, from left to right."""
+    settings: tuple[tuple[str, KeyPath], ...]
+    """What is set then, as `--set` takes it, each with the key of the sweep file that says it."""
+    seed: int | None
+
+    def __str__(self) -> str:
+        return described(self.place)
+
+
+def described(place: Mapping[str, str]) -> str:
+    """A cell in words: `crild, mrpc, seed 1`."""
+    return ", ".join(plain(value if axis in ("method", "task") else f"{axis} {value}") for axis, value in place.items())
+
+
+def cells(file: SweepFile) -> list[Cell]:
+    """The cells in the order in which they are worked on: all of the first seed, then all of the next.
+
+    Raises PresetError when there are too many, none, or when `exclude` and `when` name what the grid does not have.
+    """
+    problems = list(_match_problems(file))
+    if problems:
+        raise PresetError(problems)
+    sizes = {axis.name: len(axis.points) for axis in file.axes} | {"seed": len(file.seeds or (0,))}
+    count, most = math.prod(sizes.values()), file.sweep.max_runs
+    made = " x ".join(f"{size} {name}{'s' * (size != 1)}" for name, size in sizes.items())
+    if count > MOST_COMBINATIONS:
+        raise PresetError([_too_many(file, f"{made} make {count:,} runs", most)])
+    found: list[Cell] = []
+    for seed in file.seeds or (None,):
+        for points in itertools.product(*(axis.points for axis in _ordered(file))):
+            place = {axis.name: point.label for axis, point in zip(_ordered(file), points, strict=True)}
+            place = {axis.name: place[axis.name] for axis in file.axes}  # method first, whatever is worked on first
+            if seed is not None:
+                place["seed"] = str(seed)
+            if not any(matches(place, part) for part in file.sweep.exclude):
+                found.append(_cell(file, place, seed))
+    if not found:
+        raise PresetError([file.problem(("exclude",), f"exclude leaves nothing of the {count:,} runs")])
+    if len(found) > most:
+        left = "" if len(found) == count else f", {len(found):,} without what is excluded"
+        raise PresetError([_too_many(file, f"{made} make {count:,} runs{left}", most)])
+    for number, when in enumerate(file.sweep.when):
+        if not any(matches(cell.place, when.match) for cell in found):
+            problems.append(file.problem(("when", number), "this part of the grid is empty: no run is in it"))
+    problems += _when_problems(file, found)
+    if problems:
+        raise PresetError(problems)
+    return found
+
+
+def matches(place: Mapping[str, str], part: Match) -> bool:
+    """Whether a cell lies in a part of the grid: every axis has the value, or one of the values."""
+    return all(place.get(axis) in _values(wanted) for axis, wanted in part.items())
+
+
+def _values(wanted: Scalar | list[Scalar]) -> list[str]:
+    several = wanted if isinstance(wanted, list) else [wanted]
+    return [("true" if value else "false") if isinstance(value, bool) else str(value) for value in several]
+
+
+def _too_many(file: SweepFile, made: str, most: int) -> CrildError:
+    sentence = f"{made}, and {most:,} are the most: leave something out, or say max_runs = N under [sweep]"
+    return file.problem(("max_runs",), sentence)
+
+
+def _ordered(file: SweepFile) -> Sequence[Axis]:
+    return sorted(file.axes, key=lambda axis: axis.name != "task")
+
+
+def _cell(file: SweepFile, place: Mapping[str, str], seed: int | None) -> Cell:
+    points = [(axis, next(p for p in axis.points if p.label == place[axis.name])) for axis in file.axes]
+    fixed = [p for axis, p in points if axis.name in ("method", "task")]
+    free = [(axis, p) for axis, p in points if axis.name not in ("method", "task")]
+    parts = [(n, when) for n, when in enumerate(file.sweep.when) if matches(place, when.match)]
+    presets = [ref for point in fixed for ref in point.presets] + list(words(file.sweep.preset))
+    presets += [ref for _, point in free for ref in point.presets]
+    presets += [ref for _, when in parts for ref in words(when.preset)]
+    settings: list[tuple[str, KeyPath]] = [(text, ("set", n)) for n, text in enumerate(file.sweep.set)]
+    settings += [(text, ("when", n, "set", at)) for n, when in parts for at, text in enumerate(when.set)]
+    settings += [(text, axis.path) for axis, point in free for text in point.settings]
+    return Cell(place, tuple(presets), tuple(settings), seed)
+
+
+def _match_problems(file: SweepFile) -> Iterator[CrildError]:
+    """Axes and values that `exclude` and `when` name and the grid does not have."""
+    known = {axis.name: [point.label for point in axis.points] for axis in file.axes}
+    if file.seeds is not None:
+        known["seed"] = [str(seed) for seed in file.seeds]
+    parts: list[tuple[KeyPath, Match]] = [(("exclude", n), part) for n, part in enumerate(file.sweep.exclude)]
+    parts += [(("when", n, "match"), when.match) for n, when in enumerate(file.sweep.when)]
+    for path, part in parts:
+        for axis, wanted in part.items():
+            if axis not in known:
+                near = nearest(axis, known)
+                hint = f"did you mean {shown(near)}?" if near else f"there are {listed(known, 'and')}"
+                yield file.problem((*path, axis), f"there is no axis {shown(axis)}; {hint}")
+                continue
+            for value in _values(wanted):
+                if value not in known[axis]:
+                    near = nearest(value, known[axis])
+                    some = listed(map(plain, known[axis][:12]), "and") + (" ..." if len(known[axis]) > 12 else "")
+                    hint = f"did you mean {shown(near)}?" if near else f"there are {some}"
+                    yield file.problem((*path, axis), f"{axis} {shown(value)} is not in the grid; {hint}")
+
+
+def _when_problems(file: SweepFile, found: Sequence[Cell]) -> Iterator[CrildError]:
+    """Two parts of the grid that overlap and set one key differently."""
+    told = set()
+    for cell in found:
+        parts = [(text, path) for text, path in cell.settings if path[0] == "when"]
+        for (one, first), (two, second) in itertools.combinations(parts, 2):
+            key = key_of(two)
+            if first[1] != second[1] and one != two and overlap(key_of(one), key) and (first, second) not in told:
+                told.add((first, second))
+                sentence = f"two parts of the grid set {plain(key)} differently, and {cell} lies in both"
+                yield file.problem(second, sentence)

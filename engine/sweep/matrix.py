@@ -1,0 +1,147 @@
+"""A sweep as a matrix of method x task: mean and standard deviation over seeds, progress, time left. Pure functions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from engine.record.run import RunEntry
+from engine.report.compare import Spread, spread
+from engine.sweep.estimate import eta
+from engine.sweep.record import CellRecord, SweepRecord
+
+LEFT = "left"
+"""The state of a run that is still to be made, or waits for its turn."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The runs of one method (and value of every other axis) on one task, over seeds."""
+
+    states: Mapping[str, int]
+    """How many runs are in which state: those of runs, and "left"."""
+    values: tuple[float, ...]
+    """The task's metric of the finished runs, in the order of the seeds."""
+    progress: float
+    """Share of the steps that are done, from 0 to 1."""
+    metric: str | None = None
+
+    @property
+    def spread(self) -> Spread | None:
+        """Mean, sample standard deviation and number of seeds; None before the first run is finished."""
+        return spread(self.values)
+
+    @property
+    def runs(self) -> int:
+        """How many runs it has."""
+        return sum(self.states.values())
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A sweep at a moment. `entries` has no key for what is not in the grid."""
+
+    name: str
+    rows: tuple[str, ...]
+    """Methods, with the values of further axes behind them."""
+    tasks: tuple[str, ...]
+    entries: Mapping[tuple[str, str], Entry]
+    """By row and task."""
+    states: Mapping[str, int]
+    """How many runs are in which state."""
+    progress: float
+    eta: float | None
+    """Seconds until all is done; None where nothing tells."""
+    alive: bool
+    """Whether the sweep's process works."""
+    waiting: str | None = None
+    faults: Mapping[str, str] = field(default_factory=dict)
+    """The sentences of failed runs, by run."""
+
+    @property
+    def runs(self) -> int:
+        """How many runs the sweep has."""
+        return sum(self.states.values())
+
+
+def matrix(
+    record: SweepRecord,
+    entries: Mapping[str, RunEntry],
+    *,
+    now: float,
+    figures: Mapping[str, float] | None = None,
+) -> Matrix:
+    """The matrix of a sweep from what is known of its runs, by id; runs that are not made yet are left out there.
+
+    `figures` are the metrics of saved students, by run, where results.json was read; the last evaluation otherwise.
+    """
+    found = figures or {}
+    several: dict[tuple[str, str], list[CellRecord]] = {}
+    for cell in record.cells:
+        several.setdefault((row_of(cell.cell), cell.cell["task"]), []).append(cell)
+    made = {key: _entry(cells, entries, found) for key, cells in several.items()}
+    states: Counter[str] = Counter()
+    for entry in made.values():
+        states.update(entry.states)
+    faults = dict(line.partition(": ")[::2] for line in record.failed)
+    faults |= {
+        run: str(entry.status.error)
+        for run, entry in entries.items()
+        if entry.state == "failed" and entry.status is not None and entry.status.error is not None
+    }
+    runs = len(record.cells)
+    return Matrix(
+        name=record.name,
+        rows=tuple(sorted(dict.fromkeys(row for row, _ in several), key=_order(record))),
+        tasks=tuple(task for task in record.axes.get("task", ()) if any(task == key[1] for key in several)),
+        entries=made,
+        states=dict(states),
+        progress=sum(entry.progress * entry.runs for entry in made.values()) / runs if runs else 0.0,
+        eta=eta(record, entries, now),
+        alive=record.alive(now),
+        waiting=record.waiting,
+        faults=faults,
+    )
+
+
+def row_of(place: Mapping[str, str]) -> str:
+    """The row of a cell: its method, and the values of axes beside task and seed."""
+    others = [f"{axis} {value}" for axis, value in place.items() if axis not in ("method", "task", "seed")]
+    return ", ".join([place["method"], *others])
+
+
+def _order(record: SweepRecord) -> Callable[[str], tuple[int, ...]]:
+    """Rows as the file names them: by method, then by the values of each further axis."""
+    free = [axis for axis in record.axes if axis not in ("method", "task", "seed")]
+    places = {row_of(cell.cell): cell.cell for cell in record.cells}
+
+    def key(row: str) -> tuple[int, ...]:
+        place = places[row]
+        return tuple(
+            record.axes[axis].index(place[axis]) if place.get(axis) in record.axes[axis] else -1
+            for axis in ("method", *free)
+        )
+
+    return key
+
+
+def _entry(cells: list[CellRecord], entries: Mapping[str, RunEntry], figures: Mapping[str, float]) -> Entry:
+    states: Counter[str] = Counter()
+    values, done, metric = [], 0.0, None
+    for cell in cells:
+        entry = entries.get(cell.run)
+        if entry is None or entry.status is None:
+            states[LEFT if entry is None else entry.state] += 1
+            continue
+        status = entry.status
+        states[entry.state] += 1
+        metric = status.metric_name or metric
+        if entry.state == "finished":
+            done += 1.0
+            value = figures.get(cell.run, status.last)
+            if value is not None:
+                values.append(value)
+        elif status.total > 0:
+            done += min(1.0, max(0.0, status.done / status.total))
+    return Entry(dict(states), tuple(values), done / len(cells), metric)

@@ -1,0 +1,225 @@
+"""From the cells of a sweep to checked presets, and what runs share: everything that is known before a run is made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from engine.errors import CrildError, DataError, PresetError
+from engine.preset.check import UnusableError, check
+from engine.preset.load import Loaded, load_preset
+from engine.preset.positions import KeyPath
+from engine.preset.schema import Preset
+from engine.preset.source import locate
+from engine.preset.text import plain
+from engine.record.run import LONGEST_NAME
+from engine.sweep.grid import Cell, cells, described
+from engine.sweep.spec import FIXED, SweepFile, label_of, words
+
+_T = TypeVar("_T")
+_LONGEST_SHOWN = 200  # of a setting that messages about `--set` repeat
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run to be."""
+
+    run: str
+    """Its id: the same for the same sweep and cell."""
+    place: Mapping[str, str]
+    """Axis -> value as shown: "method", "task" and "seed" among them."""
+    preset: Preset
+    """Complete, but for the device and threads that a slot gives it."""
+    refs: tuple[str, ...]
+    """Short names of the merged presets."""
+    teacher: str | None
+    """Runs with the same word share a fine-tuned teacher; None where none is fine-tuned or kept."""
+    own_device: str | None
+    """The device that the presets ask for by name."""
+    own_threads: int | None
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The preset as plain data."""
+        return self.preset.document()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep whose every run has been checked."""
+
+    name: str
+    file: Path
+    axes: Mapping[str, tuple[str, ...]]
+    """Values as shown, by axis: method, task, the sweep's own, seed."""
+    runs: tuple[Planned, ...]
+
+    @property
+    def teachers(self) -> dict[str, list[Planned]]:
+        """Runs by the teacher that they share."""
+        found: dict[str, list[Planned]] = {}
+        for run in self.runs:
+            if run.teacher is not None:
+                found.setdefault(run.teacher, []).append(run)
+        return found
+
+
+def plan(file: SweepFile) -> Plan:
+    """Resolve and check every cell of a sweep file.
+
+    Raises PresetError with all problems at once; DataError or ModelError where only data or models are at fault.
+    """
+    _locate_all(file)
+    grid = cells(file)
+    loaded = _load_all(file, grid)
+    runs: list[Planned] = []
+    used: set[str] = set()
+    for cell in grid:
+        runs.append(_planned(file, cell, loaded[_key(cell)], used))
+        used.add(runs[-1].run)
+    _refuse_twins(file, runs)
+    axes = {axis.name: tuple(point.label for point in axis.points) for axis in file.axes}
+    said = {name: tuple(dict.fromkeys(run.place[name] for run in runs)) for name in ("task", "seed")}
+    return Plan(file.name, file.path, _in_order({**said, **axes}), tuple(runs))
+
+
+def teacher_of(preset: Preset) -> str | None:
+    """A word that runs with the same fine-tuned teacher have in common (compare `engine.train.teacher.cache_key`)."""
+    if preset.teacher.finetune is None or not preset.train.save_teacher_cache:
+        return None
+    task = preset.task.model_dump(mode="json")
+    parts = [preset.teacher.model_dump(mode="json"), task, preset.train.precision]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def run_id(sweep: str, place: Mapping[str, str], used: Sequence[str] | set[str] = ()) -> str:
+    """The id of a cell's run: readable, and a hash behind it where the words alone would not tell cells apart."""
+    said = [place["task"], place["method"]]
+    said += [f"{axis}-{value}" for axis, value in place.items() if axis not in ("task", "method", "seed")]
+    plain_words = [re.sub(r"[^A-Za-z0-9._]+", "-", word).strip("-._") for word in said]
+    exact = all(
+        re.sub(r"[-+]", "", one) == re.sub(r"[-+]", "", two) for one, two in zip(said, plain_words, strict=True)
+    )
+    stem = "-".join([sweep, *filter(None, plain_words)])
+    name = f"{stem}-s{place['seed']}"
+    if exact and len(stem) <= LONGEST_NAME and name not in used:
+        return name
+    digest = hashlib.sha256(json.dumps(dict(place), sort_keys=True).encode()).hexdigest()[:8]
+    return f"{stem[: LONGEST_NAME - 9].rstrip('-._')}-{digest}-s{place['seed']}"
+
+
+def _locate_all(file: SweepFile) -> None:
+    """Raise PresetError for every preset that is not there, at the key that names it."""
+    problems: list[CrildError] = []
+    refs: list[tuple[str, KeyPath]] = [(ref, ("preset",)) for ref in words(file.sweep.preset)]
+    refs += [(ref, axis.path) for axis in file.axes for point in axis.points for ref in point.presets]
+    refs += [(ref, ("when", n, "preset")) for n, when in enumerate(file.sweep.when) for ref in words(when.preset)]
+    for ref, path in dict.fromkeys(refs):
+        try:
+            locate(ref, file.path.parent)
+        except PresetError as error:
+            problems += [file.problem(path, problem.sentence) for problem in error.problems]
+    if problems:
+        raise PresetError(problems)
+
+
+def _key(cell: Cell) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What a cell's preset depends on, its seed apart."""
+    return cell.presets, tuple(text for text, _ in cell.settings)
+
+
+def _load_all(file: SweepFile, grid: Sequence[Cell]) -> dict[tuple[tuple[str, ...], tuple[str, ...]], Loaded]:
+    """The presets of all cells, loaded once for all seeds. Raises what is wrong with any of them, told once."""
+    several: dict[tuple[tuple[str, ...], tuple[str, ...]], list[Cell]] = {}
+    for cell in grid:
+        several.setdefault(_key(cell), []).append(cell)
+    loaded: dict[tuple[tuple[str, ...], tuple[str, ...]], Loaded] = {}
+    found: dict[tuple[Any, ...], tuple[CrildError, list[Cell]]] = {}
+    for key, alike in several.items():
+        for problem in _problems_of(file, alike[0], key, loaded):
+            told = (problem.file, problem.line, problem.key, problem.sentence)
+            found.setdefault(told, (problem, []))[1].extend(alike)
+    problems = [_with_cells(problem, where, len(grid)) for problem, where in found.values()]
+    if any(problem.exit_code != DataError.exit_code for problem in problems):
+        raise PresetError(problems)
+    if problems:
+        raise UnusableError(problems)
+    return loaded
+
+
+def _problems_of(
+    file: SweepFile, cell: Cell, key: tuple[tuple[str, ...], tuple[str, ...]], loaded: dict[Any, Loaded]
+) -> Iterator[CrildError]:
+    places = {f"--set {_cut(plain(text))}": path for text, path in cell.settings}
+    try:
+        loaded[key] = load_preset(cell.presets, [text for text, _ in cell.settings], base=file.path.parent)
+        check(loaded[key])
+    except CrildError as error:
+        for problem in getattr(error, "problems", (error,)):
+            path = places.get(problem.file or "")
+            if path is None:
+                yield problem
+                continue
+            placed = file.problem(path, problem.sentence)
+            yield type(problem)(placed.sentence, file=placed.file, line=placed.line, key=problem.key)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
+
+
+def _with_cells(problem: CrildError, where: Sequence[Cell], of: int) -> CrildError:
+    """The problem, with the cells that have it where not all do."""
+    if len(where) == of:
+        return problem
+    others = "" if len(where) == 1 else f" and {len(where) - 1:,} more of {of:,} runs"
+    sentence = f"{problem.sentence} (in {where[0]}{others})"
+    return type(problem)(sentence, file=problem.file, line=problem.line, key=problem.key)
+
+
+def _planned(file: SweepFile, cell: Cell, loaded: Loaded, used: set[str]) -> Planned:
+    preset = loaded.preset if cell.seed is None else loaded.preset.model_copy(update={"seed": cell.seed})
+    place = _in_order({"task": preset.task.name, "seed": str(preset.seed), **cell.place})
+    train = loaded.document.get("train", {})
+    device = train.get("device")
+    return Planned(
+        run=run_id(file.name, place, used),
+        place=place,
+        preset=preset,
+        refs=tuple(label_of(ref) for ref in cell.presets),
+        teacher=teacher_of(preset),
+        own_device=None if device in (None, "auto") else device,
+        own_threads=train.get("threads") or None,
+    )
+
+
+def _in_order(axes: Mapping[str, _T]) -> dict[str, _T]:
+    """Method and task first, the seed last."""
+    free = [name for name in axes if name not in FIXED]
+    return {name: axes[name] for name in ("method", "task", *free, "seed")}
+
+
+def _refuse_twins(file: SweepFile, runs: Sequence[Planned]) -> None:
+    """Raise PresetError for cells that resolve to the same preset: the same run would be made twice."""
+    seen: dict[str, Planned] = {}
+    problems: list[CrildError] = []
+    for run in runs:
+        document = {key: value for key, value in run.document.items() if key not in ("description", "tags")}
+        twin = seen.setdefault(json.dumps(document, sort_keys=True), run)
+        if twin is not run:
+            differs = next(axis for axis in run.place if run.place[axis] != twin.place[axis])
+            path: KeyPath = {"method": ("methods",), "task": ("tasks",)}.get(differs, ("axes", differs))
+            sentence = (
+                f"{described(run.place)} and {described(twin.place)} are the same run: their presets do not differ"
+            )
+            problems.append(file.problem(path, sentence))
+    if problems:
+        more = len(problems) - 3
+        if more > 0:
+            problems[2] = file.problem((), f"{problems[2].sentence}; so are {more:,} more pairs")
+        raise PresetError(problems[:3])

@@ -1,0 +1,188 @@
+"""`crild sweep` from the command line, with engines that compute nothing."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import engine.sweep.submit
+from crild_tui.cli import main
+from engine.record.run import list_runs, read_status
+from tests.cli.conftest import Said
+from tests.launch.fake_engines import wait_for
+from tests.sweep.sweeps import COMMAND, clean, kill_process, method, over, record_of, write
+
+Call = Callable[..., Said]
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "runs"
+    clean(tmp_path / "runs")
+
+
+@pytest.fixture
+def crild(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
+    """`crild("sweep", "study.toml")`: the exit code and what went to stdout and stderr."""
+    monkeypatch.setattr(engine.sweep.submit, "submit", functools.partial(engine.sweep.submit.submit, command=COMMAND))
+
+    def call(*words: str) -> Said:
+        capsys.readouterr()
+        code = main(list(words))
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return Said(code, captured.out, captured.err)
+
+    return call
+
+
+def study(folder: Path, *tags: str, more: str = "") -> str:
+    names = json.dumps([method(folder, "a"), method(folder, "b", *tags)])
+    return str(write(folder, f"[sweep]\nmethods = {names}\nseeds = [1, 2]\n{more}"))
+
+
+def test_a_sweep_ends_with_its_matrix_and_goes_on_with_what_was_added(crild: Call, folder: Path, runs: Path) -> None:
+    path = study(folder)
+    said = crild("sweep", path, "--slots", "2")
+    assert said.code == 0
+    assert "0.6500 ± 0.0707 (2)" in said.out
+    assert "4 of 4 runs finished" in said.out
+    assert "4/4 study-toy-entailment-b-s2 finished: accuracy 0.7300" in said.err
+    assert "Ctrl-C stops its runs" in said.err
+    again = crild("sweep", path)
+    assert again.code == 0
+    assert "nothing is left to do" in again.err
+    assert again.out == said.out
+    Path(path).write_text(Path(path).read_text().replace("[1, 2]", "[1, 2, 3]"))
+    more = crild("sweep", path, "--json", "--quiet")
+    assert more.json["states"] == {"finished": 6}
+    assert [entry["values"] for entry in more.json["matrix"]] == [[0.6, 0.7, 0.8]] * 2
+    assert more.err == ""
+    assert {read_status(entry.path).attempt for entry in list_runs(runs)} == {1}
+
+
+def test_a_plan_starts_nothing_and_says_what_was_measured(crild: Call, folder: Path, runs: Path) -> None:
+    path = study(folder)
+    said = crild("sweep", path, "--plan", "--slots", "2")
+    assert said.code == 0
+    assert not runs.exists()
+    for words in (
+        "study: 4 runs of 2 methods x 1 task x 2 seeds",
+        "teachers: 1 fine-tuned teacher for 4 runs, each made once",
+        "slots:    2 on cpu",
+        "time:     unknown",
+        "nothing was started",
+    ):
+        assert words in said.out
+    crild("sweep", path, "--quiet")
+    Path(path).write_text(Path(path).read_text().replace("[1, 2]", "[1, 2, 3]"))
+    found = crild("sweep", path, "--plan", "--json").json
+    assert [run["state"] for run in found["runs"]] == ["finished"] * 4 + ["left"] * 2
+    assert found["seconds"] > 0
+    assert found["unknown"] == 0
+    assert found["teachers"][0]["runs"] == 6
+    assert "there is: 4 finished; 2 of 6 left to do" in crild("sweep", path, "--plan").out
+
+
+def test_a_failed_run_is_reported_and_makes_the_exit_code(crild: Call, folder: Path, runs: Path) -> None:
+    path = study(folder, "fail")
+    said = crild("sweep", path, "--slots", "1")
+    assert said.code == 1
+    assert "error: 2/4 study-toy-entailment-b-s1: train.tsv:7: a label is missing" in said.err
+    assert "-, 2 failed" in said.out
+    assert "2 of 4 runs finished, 2 failed" in said.out
+    again = crild("sweep", path)
+    assert (again.code, "2 failed, and --retry gives them another turn" in again.err) == (1, True)
+    fast = crild("sweep", path, "--retry", "--fail-fast")
+    assert fast.code == 1
+    assert read_status(runs / "study-toy-entailment-b-s1").attempt == 2
+
+
+def test_problems_are_told_before_anything_is_made(crild: Call, folder: Path, runs: Path) -> None:
+    path = study(folder, more='set = ["train.epoch=3"]\nexclud = []\n')
+    said = crild("sweep", path)
+    assert said.code == 2
+    assert said.err.endswith('study.toml:5: unknown key "exclud" in sweep; did you mean "exclude"?\n')
+    assert crild("sweep", "nothing.toml").err == 'error: there is no sweep file "nothing.toml"\n'
+    assert not runs.exists()
+
+
+@pytest.mark.parametrize(
+    ("presses", "code", "state"), [([signal.SIGINT], 130, "stopped"), ([signal.SIGTERM], 143, "stopped")]
+)
+def test_ctrl_c_stops_with_checkpoints_and_the_same_command_goes_on(
+    crild: Call, folder: Path, runs: Path, presses: list[signal.Signals], code: int, state: str
+) -> None:
+    path = study(folder, "steps-14", "pause-10")
+    run = runs / "study-toy-entailment-b-s1"
+
+    def press() -> None:
+        assert wait_for(lambda: (run / "status.json").exists() and read_status(run).done >= 2)
+        for which in presses:
+            os.kill(os.getpid(), which)
+
+    presser = threading.Thread(target=press)
+    presser.start()
+    said = crild("sweep", path, "--slots", "1")
+    presser.join()
+    assert said.code == code
+    assert "stopping every run at its next step" in said.err
+    assert read_status(run).state == state
+    assert "1 of 4 runs finished, 1 stopped, 2 left" in said.out
+    assert crild("sweep", path, "--quiet").code == 0
+    assert read_status(run).attempt == 2
+
+
+def test_detached_it_is_found_again_stopped_and_survives_its_process(crild: Call, folder: Path, runs: Path) -> None:
+    path = study(folder, "steps-45", "pause-10")
+    said = crild("sweep", path, "--detach", "--slots", "2")
+    assert (said.code, said.out) == (0, "study\n")
+    run = runs / "study-toy-entailment-b-s1"
+    assert wait_for(lambda: (run / "status.json").exists() and read_status(run).done >= 2)
+    text = Path(path).read_text()
+    Path(path).write_text(text.replace("[1, 2]", "[1, 2, 3]"))
+    assert "works by what its file said before" in crild("sweep", path).err
+    Path(path).write_text(text)
+    killer = threading.Timer(0.3, lambda: kill_process(runs))
+    killer.start()
+    lost = crild("sweep", path)
+    assert "works already" in lost.err
+    assert "the sweep's process ended without a word" in lost.err
+    assert lost.code == 1
+    crild("sweep", path, "--detach")
+    assert crild("sweep", path, "--stop").code == 0
+    assert over(runs) == "stopped"
+    assert crild("sweep", "study", "--stop").code == 2
+    assert crild("sweep", path, "--quiet").code == 0
+
+
+def test_the_list_of_runs_can_be_that_of_a_sweep(crild: Call, folder: Path, runs: Path) -> None:
+    from tests.launch.fake_engines import make
+
+    crild("sweep", study(folder), "--quiet")
+    make(runs, "alone")
+    found: Any = crild("runs", "--sweep", "study", "--json").json
+    assert len(found) == 4
+    assert found[0]["cell"]["seed"] in ("1", "2")
+    assert len(crild("runs", "--json").json) == 5
+    assert "no run of the sweep other" in crild("runs", "--sweep", "other").err
+
+
+def test_another_name_makes_a_sweep_of_its_own(crild: Call, folder: Path, runs: Path) -> None:
+    path = study(folder)
+    crild("sweep", path, "--quiet")
+    Path(path).write_text(Path(path).read_text() + 'set = ["train.epochs=9"]\n')
+    said = crild("sweep", path)
+    assert said.code == 2
+    assert "train.epochs is 9.0 now and was 3.0" in said.err
+    assert crild("sweep", path, "--name", "longer", "--quiet").code == 0
+    assert len(list_runs(runs)) == 8
+    assert record_of(runs, "longer").state == "ended"
