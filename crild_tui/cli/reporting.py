@@ -197,12 +197,13 @@ def _tables(table: Table, block: Block, width: int) -> Iterator[RichTable]:
     from rich.cells import cell_len
 
     from crild_tui.cli import terminal
+    from engine.report.table import ELSEWHERE
     from engine.report.writing import has_average, heads, mean, seeds
 
     labels = [terminal.safe(line.label) for line in block.lines]
     first = min(max(map(cell_len, [*labels, "method"])), max(20, width // 3))
     columns = [(head, [_cell(line.cells.get(task)) for line in block.lines]) for head, task in zip(heads(table), table.tasks, strict=True)]
-    if has_average(table) and block.heading != "published elsewhere":
+    if has_average(table) and block.heading != ELSEWHERE:
         columns.append(("average", [mean(line.average) for line in block.lines]))
     room = width - first - 9
     parts: list[list[tuple[str, list[str]]]] = [[]]

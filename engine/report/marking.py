@@ -113,9 +113,9 @@ def footer(rulings: Sequence[Ruling]) -> list[str]:
         count = " or ".join(f"{number:,}" for number in draws)
         said.append(
             f"Marks: paired bootstrap over dev examples ({count} resamples) and seeds (Student's t, their variance pooled "
-            f"over the column), two-sided, level {LEVEL:g}, Holm's correction over all pairs of a column. best: better "
-            "than every other of its column by more than chance; tied: not told apart from the highest. Averages are "
-            "not tested."
+            f"over the column), two-sided, level {LEVEL:g}, Holm's correction over all pairs of a column. ★ or bold: better "
+            "than every other of its column by more than chance. ≈ or underlined: not told apart from the highest. "
+            "Averages are not tested."
         )
     several = [ruling for ruling in rulings if len(ruling.question.groups) > 1]
     untested = [(ruling.question.task, trouble) for ruling in several for trouble in ruling.troubles]

@@ -28,9 +28,12 @@ Setting = tuple[tuple[str, str], ...]
 """Pairs of a key and its value as shown, in the order of the preset."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Group:
-    """Runs that differ in nothing but the seed: a method under a common and an own setting, on one task."""
+    """Runs that differ in nothing but the seed: a method under a common and an own setting, on one task.
+
+    A key of mappings by identity.
+    """
 
     method: str
     task: str

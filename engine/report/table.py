@@ -20,6 +20,8 @@ Kind = Literal["method", "baseline", "teacher", "majority", "published"]
 Mark = Literal["", "best", "tied"]
 PRIMARY = "primary"
 """The choice of metric that takes each task's own."""
+ELSEWHERE = "published elsewhere"
+"""The heading of figures that are not one's own."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ def _table(choice: str, groups: Sequence[Group], *, with_published: bool) -> Tab
     footers = list(footer(rulings))
     if with_published and choice == PRIMARY:
         theirs, caveats = _published(tasks)
-        blocks += [Block("published elsewhere", theirs)] if theirs else []
+        blocks += [Block(ELSEWHERE, theirs)] if theirs else []
         footers += caveats or ["no published figures are known for these tasks"]
     return Table(choice, tuple(tasks), metrics, tuple(blocks), tuple(footers))
 
