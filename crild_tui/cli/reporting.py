@@ -33,11 +33,15 @@ def report(
     sweep: Annotated[str | None, typer.Option("--sweep", metavar="NAME", help="The runs of a sweep.")] = None,
     form: Annotated[
         str | None,
-        typer.Option("--format", metavar="FORMAT", help=f"{', '.join(FORMATS)}. [default: by --output's ending, else table]"),
+        typer.Option(
+            "--format", metavar="FORMAT", help=f"{', '.join(FORMATS)}. [default: by --output's ending, else table]"
+        ),
     ] = None,
     metric: Annotated[
         list[str] | None,
-        typer.Option("--metric", metavar="NAME", help="primary, all, or a metric by name. Again for more. [default: primary]"),
+        typer.Option(
+            "--metric", metavar="NAME", help="primary, all, or a metric by name. Again for more. [default: primary]"
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write there. [default: stdout]")
@@ -120,7 +124,9 @@ def _text(report: Report, form: str) -> str:
 
 def _put(output: Path | None, text: str) -> None:
     if output is None:
-        sys.stdout.buffer.write(text.encode("utf-8", "replace")) if hasattr(sys.stdout, "buffer") else print(text, end="")
+        sys.stdout.buffer.write(text.encode("utf-8", "replace")) if hasattr(sys.stdout, "buffer") else print(
+            text, end=""
+        )
     else:
         _write(output, text)
 
@@ -202,7 +208,10 @@ def _tables(table: Table, block: Block, width: int) -> Iterator[RichTable]:
 
     labels = [terminal.safe(line.label) for line in block.lines]
     first = min(max(map(cell_len, [*labels, "method"])), max(20, width // 3))
-    columns = [(head, [_cell(line.cells.get(task)) for line in block.lines]) for head, task in zip(heads(table), table.tasks, strict=True)]
+    columns = [
+        (head, [_cell(line.cells.get(task)) for line in block.lines])
+        for head, task in zip(heads(table), table.tasks, strict=True)
+    ]
     if has_average(table) and block.heading != ELSEWHERE:
         columns.append(("average", [mean(line.average) for line in block.lines]))
     room = width - first - 9

@@ -156,8 +156,8 @@ def score(metric: str, answers: Answers) -> float:
 
 
 def _accuracy(labels: Array, predictions: Array, weights: Array, _classes: int) -> Array:
-    correct: Array = weights @ (predictions == labels).T.astype(np.float64)
-    return correct / weights.sum(axis=1, keepdims=True)
+    correct = weights @ (predictions == labels).T.astype(np.float64)
+    return _ratio(correct, weights.sum(axis=1, keepdims=True))
 
 
 def _f1_of(labels: Array, predictions: Array, weights: Array, which: int) -> Array:
@@ -173,13 +173,14 @@ def _f1(labels: Array, predictions: Array, weights: Array, _classes: int) -> Arr
 
 def _f1_macro(labels: Array, predictions: Array, weights: Array, classes: int) -> Array:
     """The mean over the classes that a resample has or a run names, as scikit-learn takes it."""
-    total, present = 0.0, 0.0
+    total = np.zeros((len(weights), len(predictions)))
+    present = np.zeros_like(total)
     for which in range(classes):
         gold = (weights @ (labels == which).astype(np.float64))[:, None]
         said = weights @ (predictions == which).T.astype(np.float64)
-        total = total + _f1_of(labels, predictions, weights, which)
-        present = present + ((gold + said) > 0)
-    return _ratio(np.asarray(total), np.asarray(present))
+        total += _f1_of(labels, predictions, weights, which)
+        present += (gold + said) > 0
+    return _ratio(total, present)
 
 
 def _matthews(labels: Array, predictions: Array, weights: Array, classes: int) -> Array:

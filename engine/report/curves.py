@@ -79,9 +79,7 @@ def _take(stages: dict[str, _Stage], event: Event, metric: str) -> None:
         stage.steps = max(stage.steps, _number(event.get("steps")) or 0.0)
     elif kind == "step":
         _keep(stage.values["loss"], step, event.get("loss"))
-        consistency = event.get("consistency")
-        if isinstance(consistency, Mapping):
-            _keep(stage.values["consistency"], step, consistency.get("value"))
+        _keep(stage.values["consistency"], step, event.get("consistency"))
     elif event.get("model", "student") == "student" and event.get("primary", True) is True:
         metrics = event.get("metrics")
         if isinstance(metrics, Mapping):

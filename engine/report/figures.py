@@ -26,7 +26,7 @@ from engine.preset.text import plain
 from engine.record.files import cause
 from engine.report.curves import QUANTITIES, Band, curves
 from engine.report.probing import Probed, probed
-from engine.report.settings import Group, Setting, told
+from engine.report.settings import Group, told
 from engine.report.table import PRIMARY, Report
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#777777")
@@ -37,7 +37,7 @@ INK, FAINT = "#1b1f24", "#8b949e"
 """Text and axes, and what lies behind the data."""
 LONGEST = 44
 """Characters of a name in a picture."""
-_SETTINGS = {
+_SETTINGS: Any = {
     "font.family": ["sans-serif"], "font.size": 10, "axes.titlesize": 11, "axes.labelsize": 10, "legend.fontsize": 9,
     "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK, "axes.titlecolor": INK, "xtick.color": INK,
     "ytick.color": INK, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": FAINT,
@@ -112,9 +112,9 @@ def _of_task(
 @contextmanager
 def _drawing() -> Iterator[None]:
     """Our settings alone, whatever the user's matplotlibrc says; fonts that lack a character are not complained about."""
-    defaults = {key: value for key, value in mpl.rcParamsDefault.items() if "backend" not in key}
+    settings: Any = {key: value for key, value in mpl.rcParamsDefault.items() if "backend" not in key}
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
-    with mpl.rc_context({**defaults, **_SETTINGS}), warnings.catch_warnings():
+    with mpl.rc_context({**settings, **_SETTINGS}), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
@@ -188,7 +188,15 @@ def _finals(
 
 
 def _final(ax: Axes, row: int, values: Sequence[float], style: Style) -> None:
-    ax.plot(values, [row + 0.17] * len(values), linestyle="none", marker="o", color=style["color"], markersize=3.5, alpha=0.55)
+    ax.plot(
+        values,
+        [row + 0.17] * len(values),
+        linestyle="none",
+        marker="o",
+        color=style["color"],
+        markersize=3.5,
+        alpha=0.55,
+    )
     deviation = statistics.stdev(values) if len(values) > 1 else 0.0
     ax.errorbar(
         statistics.fmean(values), row - 0.08, xerr=deviation or None, color=style["color"], marker=style["marker"],
@@ -210,7 +218,9 @@ def _curves(
             for band in found.get(quantity, ()):
                 _band(ax, band, styles[_name(group)], scale)
         ax.set_xlabel("optimiser step")
-        ax.set_ylabel({"loss": "training loss", "consistency": "consistency", "metric": f"dev {_shown(metric)}, %"}[quantity])
+        ax.set_ylabel(
+            {"loss": "training loss", "consistency": "consistency", "metric": f"dev {_shown(metric)}, %"}[quantity]
+        )
         if quantity == "loss" and lowest > 0:
             ax.set_yscale("log")
             ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))

@@ -72,7 +72,10 @@ def gather(run_dirs: Iterable[Path]) -> Gathered:
             runs.append(_read(run_dir))
         except CrildError as error:
             left_out.append(LeftOut(run_dir.name, error.sentence))
-    return Gathered(tuple(sorted(runs, key=lambda run: (run.created, run.name))), tuple(left_out))
+    return Gathered(
+        tuple(sorted(runs, key=lambda run: (run.created, run.name))),
+        tuple(sorted(left_out, key=lambda item: item.name)),
+    )
 
 
 def _read(run_dir: Path) -> Finished:
@@ -131,4 +134,6 @@ def of_sweep(runs_dir: Path, sweep: str) -> list[Path]:
         raise UsageError(f"the sweep {shown(sweep)} has no runs yet", key="--sweep")
     near = nearest(sweep, known.keys() | records)
     hint = f"did you mean {shown(near)}?" if near else f"there are {listed(sorted(known), 'and')}" if known else ""
-    raise UsageError(f"there is no sweep {shown(sweep)} in {shown(str(runs_dir))}{'; ' if hint else ''}{hint}", key="--sweep")
+    raise UsageError(
+        f"there is no sweep {shown(sweep)} in {shown(str(runs_dir))}{'; ' if hint else ''}{hint}", key="--sweep"
+    )

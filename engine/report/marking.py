@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from engine.errors import CrildError
+from engine.preset.text import listed
 from engine.report.gather import Finished
 from engine.report.predictions import Answers, read_answers
 from engine.report.settings import Group, told
@@ -70,15 +71,19 @@ def rule(question: Question) -> Ruling:
     others = [place for place in means if place != highest]
     p = {place: verdict.p[pair] for place in others if (pair := _pair(place, highest)) in verdict.p}
     untested = {place: verdict.untested.get(_pair(place, highest)) for place in others if place not in p}
-    troubles += [
-        f"{_name(groups[place])} against {_name(groups[highest])}: {why}" for place, why in untested.items() if why
-    ]
+    for why in dict.fromkeys(why for why in untested.values() if why):
+        names = [_name(groups[place]) for place, same in untested.items() if same == why]
+        troubles.append(f"{_some(names)} against {_name(groups[highest])}: {why}")
     marks: dict[int, Literal["best", "tied"]] = {place: "tied" for place, value in p.items() if value > LEVEL}
     if marks:
         marks[highest] = "tied"
     elif p and not untested:
         marks[highest] = "best"
     return Ruling(question, marks, p, verdict.draws if p else 0, tuple(troubles))
+
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    return listed(names if len(names) <= most else [*names[:most], f"{len(names) - most} more"], "and")
 
 
 def _pair(one: int, other: int) -> tuple[int, int]:

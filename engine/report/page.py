@@ -71,20 +71,22 @@ def _list(lines: Iterable[str]) -> str:
 def _table(table: Table) -> Iterator[str]:
     yield f"<section><h2>{_text('Primary metric' if table.choice == 'primary' else table.choice)}</h2>"
     yield f"<p class=quiet>{_text(title(table))}.</p>"
-    average = has_average(table)
-    own, theirs = '<th scope=col>method</th><th scope=col>seeds</th>', '<th scope=col colspan=2>source</th>'
+    own, theirs = "<th scope=col>method</th><th scope=col>seeds</th>", "<th scope=col colspan=2>source</th>"
     tasks = "".join(f"<th scope=col>{_text(name)}<span class=mark></span></th>" for name in heads(table))
-    tasks += "<th scope=col>average</th>" if average else ""
     for block in table.blocks:
+        elsewhere = block.heading == ELSEWHERE
+        average = has_average(table) and not elsewhere
         if block.heading:
             yield f"<h3>{_text(block.heading)}</h3>"
         rows = []
         kind = "method"
         for line in block.lines:
-            rows.append(_row(table, line, average=average, first=kind == "method" and line.kind not in (kind, "published")))
+            rows.append(
+                _row(table, line, average=average, first=kind == "method" and line.kind not in (kind, "published"))
+            )
             kind = line.kind
-        head = theirs if block.heading == ELSEWHERE else own
-        yield _wide(f"<thead><tr>{head}{tasks}</tr></thead><tbody>{''.join(rows)}</tbody>", block.heading or title(table))
+        head = f"{theirs if elsewhere else own}{tasks}{'<th scope=col>average</th>' if average else ''}"
+        yield _wide(f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>", block.heading or title(table))
     if table.footers:
         yield _list(table.footers)
     yield "</section>"
@@ -169,12 +171,17 @@ def _settings(report: Report) -> Iterator[str]:
         rows = differences([group.runs[0].preset for group in groups])
         yield f"<h3>{_text(task)}</h3>"
         for place, group in enumerate(groups):
-            own = [(row.key, row.values[place]) for row in rows if row.key != "seed" and row.values[place] is not ABSENT]
+            own = [
+                (row.key, row.values[place]) for row in rows if row.key != "seed" and row.values[place] is not ABSENT
+            ]
             yield f"<details><summary>{_group(group)} {_count(len(group.runs), 'run')}</summary>"
             runs = ", ".join(f"<code>{_text(run.name)}</code> (seed {run.seed})" for run in group.runs[:MOST_RUNS])
             yield f"<p>{runs}</p>"
             if own:
-                body = "".join(f"<tr><th scope=row>{_text(k)}</th><td class=text><code>{_value(v)}</code></td></tr>" for k, v in own)
+                body = "".join(
+                    f"<tr><th scope=row>{_text(k)}</th><td class=text><code>{_value(v)}</code></td></tr>"
+                    for k, v in own
+                )
                 yield _wide(f"<tbody>{body}</tbody>", f"settings of {group.method}")
             yield "</details>"
     yield "</section>"
@@ -201,6 +208,8 @@ def _environments(runs: Sequence[Finished]) -> Iterator[str]:
     for known, names in found.items():
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         yield f"<details><summary>{_count(len(names), 'run')}: {_text(', '.join(names[:3]))}{more}</summary>"
-        body = "".join(f"<tr><th scope=row>{_text(k)}</th><td class=text>{_text(without_secrets(v))}</td></tr>" for k, v in known)
+        body = "".join(
+            f"<tr><th scope=row>{_text(k)}</th><td class=text>{_text(without_secrets(v))}</td></tr>" for k, v in known
+        )
         yield _wide(f"<tbody>{body}</tbody>", "environment") + "</details>"
     yield "</section>"

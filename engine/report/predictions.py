@@ -62,7 +62,9 @@ def _rows(path: Path) -> Sequence[Mapping[str, Any]]:
     except OSError as error:
         raise RunError(f"cannot be read: {cause(error)}", file=str(path)) from error
     except (ValueError, RecursionError) as error:
-        raise RunError("is not complete JSON lines: it was cut off, or written by something else", file=str(path)) from error
+        raise RunError(
+            "is not complete JSON lines: it was cut off, or written by something else", file=str(path)
+        ) from error
     if len(rows) != len(lines) or not all(isinstance(row, dict) for row in rows):
         raise RunError("does not hold one object a line: it was written by something else", file=str(path))
     if not rows:

@@ -77,9 +77,7 @@ def _word(value: Any) -> str:
     return shown(value, 200)
 
 
-def _varying(
-    tables: Sequence[Mapping[str, str]], places: Sequence[object], wanted: Callable[[str], bool]
-) -> list[str]:
+def _varying(tables: Sequence[Mapping[str, str]], places: Sequence[object], wanted: Callable[[str], bool]) -> list[str]:
     """The wanted keys on which tables of one place do not agree."""
     members: dict[object, list[Mapping[str, str]]] = {}
     for table, place in zip(tables, places, strict=True):

@@ -238,7 +238,9 @@ def _held_against(groups: Sequence[Group], tasks: Sequence[str], metrics: Mappin
 def _published(tasks: Sequence[str]) -> tuple[tuple[Line, ...], list[str]]:
     lines, caveats = [], {}
     for row in published():
-        cells = {task: Cell(row.figures[task], None, ((None, row.figures[task]),)) for task in tasks if task in row.figures}
+        cells = {
+            task: Cell(row.figures[task], None, ((None, row.figures[task]),)) for task in tasks if task in row.figures
+        }
         if cells:
             lines.append(Line("published", row.name, row.source, cells))
             caveats[row.source] = row.caveat

@@ -64,8 +64,7 @@ def markdown(report: Report) -> str:
     parts = []
     for table in report.tables:
         parts.append(f"**{markdown_text(title(table))}**\n")
-        for block in table.blocks:
-            parts.append((f"{markdown_text(block.heading)}\n\n" if block.heading else "") + _markdown_block(table, block))
+        parts += [_markdown_block(table, block) for block in table.blocks]
         footers = [*table.footers, *(report.notes if table is report.tables[-1] else ())]
         if footers:
             parts.append("".join(f"- {markdown_text(line)}\n" for line in footers))
@@ -80,7 +79,10 @@ def _markdown_block(table: Table, block: Block) -> str:
         lines.append([markdown_text(line.label), seeds(line), *cells, *([mean(line.average)] if average else [])])
     widths = [max(4, *map(len, column)) for column in zip(*lines, strict=True)]
     rule = ["-" * width if place == 0 else "-" * (width - 1) + ":" for place, width in enumerate(widths)]
-    return "".join(f"| {' | '.join(padded(cells, widths, (0,)))} |\n" for cells in (lines[0], rule, *lines[1:]))
+    heading = f"{markdown_text(block.heading)}\n\n" if block.heading else ""
+    return heading + "".join(
+        f"| {' | '.join(padded(cells, widths, (0,)))} |\n" for cells in (lines[0], rule, *lines[1:])
+    )
 
 
 def _markdown_cell(cell: Cell | None) -> str:
@@ -128,7 +130,7 @@ def _latex_cell(cell: Cell | None) -> str:
 
 
 def _comment(text: str) -> str:
-    return one_line(text).replace("%", "per cent")
+    return one_line(text).replace("%", "per cent").replace("\\", "/")
 
 
 # -- CSV
@@ -139,7 +141,21 @@ def comma_separated(report: Report) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(
-        ["choice", "block", "kind", "method", "setting", "task", "metric", "seeds", "mean", "deviation", "mark", "p", "values"]
+        [
+            "choice",
+            "block",
+            "kind",
+            "method",
+            "setting",
+            "task",
+            "metric",
+            "seeds",
+            "mean",
+            "deviation",
+            "mark",
+            "p",
+            "values",
+        ]
     )
     for table in report.tables:
         for block, line, task, cell in _cells(table):

@@ -78,8 +78,11 @@ def finished(
             **(extra or {}),
         },
     )
-    write_predictions(run_dir, gold, [label if right else 1 - label for label, right in zip(gold, correct, strict=True)])
-    update_status(run_dir, state="finished", **({} if created is None else {"created": created}))
+    write_predictions(
+        run_dir, gold, [label if right else 1 - label for label, right in zip(gold, correct, strict=True)]
+    )
+    dated: dict[str, Any] = {} if created is None else {"created": created}
+    update_status(run_dir, state="finished", **dated)
     return run_dir
 
 
@@ -107,7 +110,7 @@ def write_curves(run_dir: Path, steps: int = 40, *, level: float = 0.7) -> None:
     events.write("step", stage="teacher", step=10, loss=9.0)
     events.write("stage_started", stage="kd", role="student", step=0, steps=steps)
     for step in range(5, steps + 1, 5):
-        events.write("step", stage="kd", step=step, loss=2.0 / step, consistency={"value": 0.1, "weight": step / steps})
+        events.write("step", stage="kd", step=step, loss=2.0 / step, consistency=0.1, consistency_weight=step / steps)
         metrics = {"accuracy": level * step / steps}
         events.write("evaluation", stage="kd", step=step, model="student", split="dev", primary=True, metrics=metrics)
     events.close()
