@@ -4,7 +4,7 @@
 
 Writes finished runs as the engine leaves them (status, complete preset, results, predictions on so many dev examples,
 events, environment): methods × tasks × 5 seeds. Then calls `crild report` over them in fresh processes, and says the
-median of its wall time beside its limit; the exit code is 1 when the limit is not kept. --page measures the HTML page
+median of its wall time (and of its processor time) beside its limit; the exit code is 1 when the limit is not kept. --page measures the HTML page
 with its pictures too, which has no limit. With --folder the files stay there and are used again.
 """
 
@@ -94,13 +94,20 @@ def _matthews(labels: list[int], said: list[int]) -> float:
     return float((tp * tn - fp * fn) / below) if below else 0.0
 
 
-def seconds(folder: Path, *options: str) -> float:
-    """Wall time of one `crild report` in a process of its own."""
+def seconds(folder: Path, *options: str) -> tuple[float, float]:
+    """Wall time and processor time of one `crild report` in a process of its own."""
     code = "import sys; from crild_tui.cli import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, "report", "--runs-dir", str(folder), *options]
-    start = time.perf_counter()
+    start, before = time.perf_counter(), os.times()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    return time.perf_counter() - start
+    after = os.times()
+    used = after.children_user + after.children_system - before.children_user - before.children_system
+    return time.perf_counter() - start, used
+
+
+def _medians(folder: Path, repeats: int, *options: str) -> tuple[float, float]:
+    measured = [seconds(folder, *options) for _ in range(repeats)]
+    return statistics.median(wall for wall, _ in measured), statistics.median(used for _, used in measured)
 
 
 def main() -> int:
@@ -117,12 +124,13 @@ def main() -> int:
         if not folder.is_dir() or not any(folder.iterdir()):
             write_runs(folder, options.runs, options.examples)
         count = sum(1 for path in folder.iterdir() if path.is_dir())
-        table = statistics.median(seconds(folder) for _ in range(options.repeats))
+        table, used = _medians(folder, options.repeats)
         kept = table <= LIMIT
-        print(f"table over {count} runs {table:8.2f} s   limit {LIMIT:g} s   {'kept' if kept else 'NOT KEPT'}")
+        verdict = "kept" if kept else "NOT KEPT"
+        print(f"table over {count} runs      {table:6.2f} s ({used:.2f} s of a core)   limit {LIMIT:g} s   {verdict}")
         if options.page:
-            page = statistics.median(seconds(folder, "--format", "html") for _ in range(options.repeats))
-            print(f"HTML page over {count} runs {page:4.2f} s")
+            page, used = _medians(folder, options.repeats, "--format", "html")
+            print(f"HTML page over {count} runs  {page:6.2f} s ({used:.2f} s of a core)")
     return 0 if kept else 1
 
 

@@ -26,7 +26,8 @@ from engine.preset.text import plain
 from engine.record.files import cause
 from engine.report.curves import QUANTITIES, Band, curves
 from engine.report.probing import Probed, probed
-from engine.report.settings import Group, told
+from engine.report.settings import Group, Setting, own_names, told
+from engine.report.sheet import MAJORITY, TEACHER
 from engine.report.table import PRIMARY, Report
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#777777")
@@ -56,6 +57,8 @@ class Picture:
 
 
 Style = dict[str, Any]
+Row = tuple[str, Setting]
+"""A method under its own setting."""
 
 
 def pictures(report: Report) -> Iterator[Picture]:
@@ -71,7 +74,7 @@ def pictures(report: Report) -> Iterator[Picture]:
             yield Picture(
                 f"final{tail}",
                 f"Dev metric of each seed, their mean and standard deviation{heading}. Dashed: the teacher; dotted: the "
-                "majority guess.",
+                "majority guess; each where it is near.",
                 _finals(groups, tasks, table.metrics, styles),
             )
         for task in tasks:
@@ -80,7 +83,7 @@ def pictures(report: Report) -> Iterator[Picture]:
 
 
 def _of_task(
-    groups: Sequence[Group], task: str, metric: str, styles: Mapping[str, Style], tail: str, heading: str
+    groups: Sequence[Group], task: str, metric: str, styles: Mapping[Row, Style], tail: str, heading: str
 ) -> Iterator[Picture]:
     name = re.sub(r"[^A-Za-z0-9_-]", "_", task)[:60]
     lines = {group: curves(group, metric) for group in groups}
@@ -119,21 +122,25 @@ def _drawing() -> Iterator[None]:
         yield
 
 
-def _styles(groups: Sequence[Group]) -> dict[str, Style]:
-    """Colour, marker and dash of each method under its setting, the same in every picture."""
-    names = list(dict.fromkeys(map(_name, groups)))
-    return {
-        name: {
+def _styles(groups: Sequence[Group]) -> dict[Row, Style]:
+    """Colour, marker and dash of each method under its setting, the same in every picture; and how its label reads."""
+    styles: dict[Row, Style] = {}
+    names: list[str] = []
+    for place, ((method, own), setting) in enumerate(own_names(groups).items()):
+        name = _shown(f"{method} ({setting})" if setting else method)
+        twins = names.count(name)  # cut to the same
+        names.append(name)
+        styles[method, own] = {
             "color": COLOURS[place % len(COLOURS)],
             "marker": MARKERS[place % len(MARKERS)],
             "linestyle": DASHES[place // len(COLOURS) % len(DASHES)],
+            "label": f"{name} #{twins + 1}" if twins else name,
         }
-        for place, name in enumerate(names)
-    }
+    return styles
 
 
-def _name(group: Group) -> str:
-    return f"{group.method} ({told(group.own)})" if group.own else group.method
+def _row(group: Group) -> Row:
+    return group.method, group.own
 
 
 def _shown(text: str) -> str:
@@ -141,8 +148,9 @@ def _shown(text: str) -> str:
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
-def _grid(count: int, width: float, height: float, columns: int = 3) -> tuple[Figure, list[Axes]]:
-    across = min(columns, max(1, count))
+def _grid(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """A figure with room for so many axes, each of so many inches."""
+    across = _across(count)
     down = -(-count // across)
     figure = Figure(figsize=(max(width * across, 5.0), height * down + 0.3), layout="constrained")
     axes = figure.subplots(down, across, squeeze=False).ravel().tolist()
@@ -151,12 +159,18 @@ def _grid(count: int, width: float, height: float, columns: int = 3) -> tuple[Fi
     return figure, axes[:count]
 
 
-def _legend(figure: Figure, names: Sequence[str], styles: Mapping[str, Style], *, lines: bool = True) -> None:
-    handles = [Line2D([], [], **{**styles[name], **({} if lines else {"linestyle": "none"})}) for name in names]
-    labels = [_shown(name) for name in names]  # a label that begins with _ would be left out
+def _across(count: int) -> int:
+    return 2 if count == 4 else min(3, max(1, count))
+
+
+def _legend(figure: Figure, rows: Sequence[Row], styles: Mapping[Row, Style]) -> None:
+    handles = [Line2D([], [], **styles[row]) for row in rows]
+    labels = [styles[row]["label"] for row in rows]
+    columns = max(1, min(5, len(rows), 110 // (8 + max(map(len, labels)))))
+    figure.set_figheight(figure.get_figheight() + 0.19 * (-(-len(rows) // columns)))
     figure.legend(
-        handles, [f" {label}" if label.startswith("_") else label for label in labels],
-        loc="outside lower center", ncols=max(1, min(4, len(names), 110 // (8 + max(map(len, labels))))),
+        handles, [f" {label}" if label.startswith("_") else label for label in labels],  # else it would be left out
+        loc="outside lower center", ncols=columns,
     )  # fmt: skip
 
 
@@ -164,25 +178,26 @@ def _legend(figure: Figure, names: Sequence[str], styles: Mapping[str, Style], *
 
 
 def _finals(
-    groups: Sequence[Group], tasks: Sequence[str], metrics: Mapping[str, str], styles: Mapping[str, Style]
+    groups: Sequence[Group], tasks: Sequence[str], metrics: Mapping[str, str], styles: Mapping[Row, Style]
 ) -> Figure:
-    names = list(dict.fromkeys(map(_name, groups)))
-    figure, axes = _grid(len(tasks), 4.2, 0.9 + 0.32 * len(names))
+    rows = list(dict.fromkeys(map(_row, groups)))
+    figure, axes = _grid(len(tasks), 4.2, 0.9 + 0.32 * len(rows))
     for at, (task, ax) in enumerate(zip(tasks, axes, strict=True)):
         own = [group for group in groups if group.task == task]
         for group in own:
             values = [100 * run.metrics[metrics[task]] for run in group.runs if metrics[task] in run.metrics]
             if values:
-                _final(ax, names.index(_name(group)), values, styles[_name(group)])
-        for model, dash in (("teacher", "--"), ("majority guess", ":")):
+                _final(ax, rows.index(_row(group)), values, styles[_row(group)])
+        for model, dash in ((TEACHER, "--"), (MAJORITY, ":")):
             known = [v for g in own for r in g.runs if (v := r.models.get(model, {}).get(metrics[task])) is not None]
-            if known:
+            low, high = ax.get_xlim()
+            if known and low - 2 * (high - low) < 100 * known[0] < high + 2 * (high - low):
                 ax.axvline(100 * known[0], color=FAINT, linestyle=dash, linewidth=1.2, zorder=0)
         ax.set_title(_shown(task))
         ax.set_xlabel(f"{_shown(metrics[task])}, %")
-        ax.set_ylim(len(names) - 0.4, -0.6)
-        first = at % 3 == 0
-        ax.set_yticks(range(len(names)), [_shown(name) if first else "" for name in names])
+        ax.set_ylim(len(rows) - 0.4, -0.6)
+        first = at % _across(len(tasks)) == 0
+        ax.set_yticks(range(len(rows)), [styles[row]["label"] if first else "" for row in rows])
         ax.grid(visible=False, axis="y")
     return figure
 
@@ -208,7 +223,7 @@ def _curves(
     lines: Mapping[Group, Mapping[str, Sequence[Band]]],
     shown: Sequence[str],
     metric: str,
-    styles: Mapping[str, Style],
+    styles: Mapping[Row, Style],
 ) -> Figure:
     figure, axes = _grid(len(shown), 4.0, 3.4)
     for quantity, ax in zip(shown, axes, strict=True):
@@ -216,7 +231,7 @@ def _curves(
         scale = 100 if quantity == "metric" else 1
         for group, found in lines.items():
             for band in found.get(quantity, ()):
-                _band(ax, band, styles[_name(group)], scale)
+                _band(ax, band, styles[_row(group)], scale, 0.16 if len(lines) <= 6 else 0.05)
         ax.set_xlabel("optimiser step")
         ax.set_ylabel(
             {"loss": "training loss", "consistency": "consistency", "metric": f"dev {_shown(metric)}, %"}[quantity]
@@ -226,11 +241,11 @@ def _curves(
             ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
             ax.yaxis.set_minor_locator(NullLocator())
             ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))  # mathtext is off
-    _legend(figure, [_name(group) for group, found in lines.items() if found], styles)
+    _legend(figure, [_row(group) for group, found in lines.items() if found], styles)
     return figure
 
 
-def _band(ax: Axes, band: Band, style: Style, scale: float) -> None:
+def _band(ax: Axes, band: Band, style: Style, scale: float, alpha: float) -> None:
     x = [point[0] for point in band.points]
     y = [scale * point[1] for point in band.points]
     spreads = [scale * (point[2] or 0.0) for point in band.points]
@@ -240,23 +255,23 @@ def _band(ax: Axes, band: Band, style: Style, scale: float) -> None:
         if ax.get_ylabel() == "" and min(low) <= 0 < min(y):  # a log scale has no room below nothing
             low = [max(value, 0.2 * mean) for value, mean in zip(low, y, strict=True)]
         high = [value + by for value, by in zip(y, spreads, strict=True)]
-        ax.fill_between(x, low, high, color=style["color"], alpha=0.16, linewidth=0)
+        ax.fill_between(x, low, high, color=style["color"], alpha=alpha, linewidth=0)
 
 
-def _noise(probes: Mapping[Group, Probed], metric: str, styles: Mapping[str, Style]) -> Figure:
+def _noise(probes: Mapping[Group, Probed], metric: str, styles: Mapping[Row, Style]) -> Figure:
     figure, (ax,) = _grid(1, 6.0, 3.6)
     for group, found in probes.items():
         if found.noise:
             spreads = list(found.noise.values())
             errors = [100 * (spread.deviation or 0.0) for spread in spreads]
-            ax.errorbar(list(found.noise), [100 * s.mean for s in spreads], errors, **styles[_name(group)], capsize=3)
+            ax.errorbar(list(found.noise), [100 * s.mean for s in spreads], errors, **styles[_row(group)], capsize=3)
     ax.set_xlabel("standard deviation of the noise, relative to the weights")
     ax.set_ylabel(f"dev {_shown(metric)}, %")
-    _legend(figure, [_name(group) for group, found in probes.items() if found.noise], styles)
+    _legend(figure, [_row(group) for group, found in probes.items() if found.noise], styles)
     return figure
 
 
-def _distances(probes: Mapping[Group, Probed], styles: Mapping[str, Style]) -> Figure:
+def _distances(probes: Mapping[Group, Probed], styles: Mapping[Row, Style]) -> Figure:
     kinds = list(dict.fromkeys(kind for found in probes.values() for kind in found.distances))
     figure, axes = _grid(len(kinds), 3.6, 2.9)
     for kind, ax in zip(kinds, axes, strict=True):
@@ -266,13 +281,13 @@ def _distances(probes: Mapping[Group, Probed], styles: Mapping[str, Style]) -> F
             for side, dash in (("dev", "-"), ("train", "--")):
                 points = [(layer, spread.mean) for (layer, where), spread in cells.items() if where == side]
                 layers |= {layer for layer, _ in points}
-                style = {**styles[_name(group)], "linestyle": dash}
+                style = {**styles[_row(group)], "linestyle": dash}
                 ax.plot([x for x, _ in points], [y for _, y in points], **style, alpha=1.0 if side == "dev" else 0.6)
         ax.set_title(_shown(kind))
         ax.set_xlabel("student layer")
         ax.set_xticks(sorted(layers)[:: max(1, len(layers) // 8)])
     axes[0].set_ylabel("distance to the teacher")
-    _legend(figure, [_name(group) for group in probes], styles)
+    _legend(figure, [_row(group) for group in probes], styles)
     return figure
 
 

@@ -113,10 +113,14 @@ def _cell(cell: Cell | None) -> str:
     if cell.deviation is not None:
         text += f" <span class=sd>± {cell.deviation * 100:.2f}</span>"
     each = "; ".join(f"seed {seed}: {value * 100:.2f}" for seed, value in cell.values if seed is not None)
-    p = "" if cell.p is None else f"{'; ' if each else ''}p = {cell.p:.4f} against the highest"
+    p = "" if cell.p is None else f"{'; ' if each else ''}{_p(cell.p)} against the highest"
     said = {"best": "best beyond chance", "tied": "not told apart from the highest", "": ""}[cell.mark]
     mark = f'<span class=mark title="{said}">{"&nbsp;" * bool(cell.mark)}{MARKS[cell.mark]}</span>'
     return f'<span class="{cell.mark or "plain"}" title="{_text(each + p)}">{text}</span>{mark}'
+
+
+def _p(value: float) -> str:
+    return f"p = {value:.4f}" if value >= 0.0001 else "p < 0.0001"
 
 
 # -- pictures

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import PurePath
 from typing import Any
 
@@ -67,6 +68,7 @@ def _flat(run: Finished) -> dict[str, str]:
     return {key: _word(value) for key, value in flat(run.preset) if not _is_none(key)}
 
 
+@cache
 def _is_none(key: str) -> bool:
     return any(key == name or key.startswith(f"{name}.") for name in _NO_SETTING)
 
@@ -106,10 +108,24 @@ def _compressed(tables: Sequence[Mapping[str, str]], keys: Sequence[str]) -> lis
         values = {table[key] for table in tables if key in table}
         if not inside or len(values) > 1:
             kept.append(key)
+    kept.sort(key=lambda key: -len({table.get(key) for table in tables}))  # what tells the most runs apart comes first
     return [
         tuple((key, table.get(key, "on" if key in switches else _ABSENT_WORDS.get(key, "-"))) for key in kept)
         for table in tables
     ]
+
+
+def own_names(groups: Iterable[Group]) -> dict[tuple[str, Setting], str]:
+    """The own setting of each method and setting in words: as many settings as tell the rows of a method apart."""
+    places = dict.fromkeys((group.method, group.own) for group in groups)
+    found: dict[tuple[str, Setting], str] = {}
+    for method in dict.fromkeys(method for method, _ in places):
+        owns = [own for known, own in places if known == method]
+        longest = max(len(own) for own in owns)
+        enough = (most for most in range(MOST_NAMED, longest) if len({told(own, most) for own in owns}) == len(owns))
+        most = next(enough, max(longest, MOST_NAMED))
+        found |= {(method, own): told(own, most) for own in owns}
+    return found
 
 
 def told(setting: Setting, most: int = MOST_NAMED) -> str:

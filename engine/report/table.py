@@ -13,7 +13,7 @@ from engine.report.compare import spread
 from engine.report.gather import Finished, Gathered, reasons
 from engine.report.marking import Question, Ruling, footer, rule
 from engine.report.published import published
-from engine.report.settings import Group, grouped, told
+from engine.report.settings import Group, Setting, grouped, own_names, told
 from engine.report.sheet import BASELINE, MAJORITY, TEACHER
 
 Kind = Literal["method", "baseline", "teacher", "majority", "published"]
@@ -111,7 +111,8 @@ def build(gathered: Gathered, choices: Sequence[str] = (PRIMARY,), *, with_publi
             near = nearest(choice, known)
             hint = f"did you mean {shown(near)}?" if near else f"there are {listed(map(shown, known), 'and')}"
             raise UsageError(f"no run has the metric {shown(choice)}; {hint}", key="--metric")
-    tables = tuple(_table(choice, groups, with_published=with_published) for choice in choices)
+    ruled: dict[tuple[str, str, Setting], Ruling] = {}
+    tables = tuple(_table(choice, groups, ruled, with_published=with_published) for choice in choices)
     return Report(tables, tuple(groups), tuple(notes))
 
 
@@ -140,7 +141,10 @@ def _once(groups: Iterable[Group]) -> tuple[list[Group], list[str]]:
 # -- one table
 
 
-def _table(choice: str, groups: Sequence[Group], *, with_published: bool) -> Table:
+def _table(
+    choice: str, groups: Sequence[Group], ruled: dict[tuple[str, str, Setting], Ruling], *, with_published: bool
+) -> Table:
+    """The table of one choice. `ruled` keeps what was tested already, by task, metric and common setting."""
     tasks, metrics = [], {}
     for group in groups:
         metric = _metric(choice, group.runs[0])
@@ -153,7 +157,10 @@ def _table(choice: str, groups: Sequence[Group], *, with_published: bool) -> Tab
         own = [group for group in groups if group.common == common and group.task in metrics]
         lines = list(_method_lines(own, tasks, metrics))
         for task in tasks:
-            ruling = rule(Question(task, metrics[task], tuple(g for g in own if g.task == task)))
+            place = (task, metrics[task], common)
+            if place not in ruled:
+                ruled[place] = rule(Question(task, metrics[task], tuple(g for g in own if g.task == task)))
+            ruling = ruled[place]
             rulings.append(ruling)
             lines = [_marked(line, task, ruling) for line in lines]
         lines += _held_against(own, tasks, metrics)
@@ -172,7 +179,7 @@ def _metric(choice: str, run: Finished) -> str:
 
 
 def _method_lines(groups: Sequence[Group], tasks: Sequence[str], metrics: Mapping[str, str]) -> Iterator[Line]:
-    for method, own in dict.fromkeys((group.method, group.own) for group in groups):
+    for (method, own), setting in own_names(groups).items():
         same = [group for group in groups if (group.method, group.own) == (method, own)]
         cells = {
             group.task: cell
@@ -181,7 +188,7 @@ def _method_lines(groups: Sequence[Group], tasks: Sequence[str], metrics: Mappin
         }
         if cells:
             names = tuple(run.name for group in same for run in group.runs)
-            yield Line("method", method, told(own), cells, _average(cells, tasks), names)
+            yield Line("method", method, setting, cells, _average(cells, tasks), names)
 
 
 def _cell(values: Iterable[tuple[int | None, float | None]]) -> Cell | None:

@@ -11,6 +11,7 @@ from engine.errors import UsageError
 from engine.record.files import read_json, write_json
 from engine.record.run import list_runs, update_status
 from engine.report.gather import gather, of_sweep
+from engine.report.settings import Group, own_names
 from engine.report.table import Cell, Report, Table, build, metric_choices
 from tests.report.records import finished, right, write_predictions
 
@@ -116,7 +117,7 @@ def test_a_difference_beyond_chance_is_marked(tmp_path: Path) -> None:
     found = cells(table)
     assert (found["good"].mark, found["bad"].mark, found["teacher"].mark) == ("best", "", "")
     assert (found["bad"].p or 1) < 0.05
-    assert any("10,000 resamples" in line and "Holm" in line for line in table.footers)
+    assert any("4,000 resamples" in line and "Holm" in line for line in table.footers)
 
 
 def test_a_difference_within_chance_is_a_tie(tmp_path: Path) -> None:
@@ -265,3 +266,18 @@ def test_without_figures_for_the_tasks_that_is_said(tmp_path: Path) -> None:
     assert (
         "no published figures are known for these tasks" in report_of(tmp_path, with_published=True).tables[0].footers
     )
+
+
+def test_rows_are_told_apart_however_many_settings_that_takes() -> None:
+    owns = [tuple((f"train.key{n}", "same") for n in range(6)) + (("train.last", value),) for value in ("1", "2")]
+    names = own_names([Group("kd", "rte", (), own, ()) for own in owns])
+    assert len(set(names.values())) == 2
+
+
+def test_a_table_that_is_switched_off_is_one_setting(tmp_path: Path) -> None:
+    for seed, value in ((1, "false"), (2, "{ weight = 0.1, decay = 0.9 }")):
+        run_dir = finished(tmp_path, "crild", seed, right(10))
+        path = run_dir / "preset.toml"
+        path.write_text(path.read_text() + f"consistency = {value}\n")
+    names = [line.label for line in table_of(tmp_path).blocks[0].lines if line.kind == "method"]
+    assert names == ["crild (kd.consistency=false)", "crild (kd.consistency=on)"]

@@ -74,7 +74,8 @@ def test_latex(small: Report) -> None:
 def test_csv_has_every_figure_in_full(small: Report) -> None:
     rows = list(csv.DictReader(io.StringIO(comma_separated(small))))
     crild = next(row for row in rows if row["method"] == "crild")
-    assert (crild["mark"], crild["seeds"], float(crild["mean"])) == ("tied", "3", pytest.approx(0.96))
+    assert (crild["mark"], crild["seeds"]) == ("tied", "3")
+    assert float(crild["mean"]) == pytest.approx(0.96)
     assert [float(part.split(":")[1]) for part in crild["values"].split()] == [0.97, 0.96, 0.95]
     assert float(next(row for row in rows if row["method"] == "kd")["p"]) < 0.01
 
