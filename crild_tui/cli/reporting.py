@@ -40,7 +40,9 @@ def report(
     metric: Annotated[
         list[str] | None,
         typer.Option(
-            "--metric", metavar="NAME", help="primary, all, or a metric by name. Again for more. [default: primary]"
+            "--metric",
+            metavar="NAME",
+            help="primary, all, or a metric by name. Again for more. [default: primary; csv, json, html: all]",
         ),
     ] = None,
     output: Annotated[

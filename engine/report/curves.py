@@ -16,6 +16,8 @@ from engine.report.settings import Group
 QUANTITIES = ("loss", "consistency", "metric")
 POINTS = 48
 """Of one stage, at most; where a run wrote more, neighbours are averaged."""
+LARGEST = 1e30
+"""Figures beyond are as good as infinite: no mean and no axis could take them in."""
 _PIECES, _PIECE = 32, 2**14
 """How much of a long event file is read."""
 
@@ -96,7 +98,7 @@ def _number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
-        return float(value) if math.isfinite(value) else None
+        return float(value) if abs(value) < LARGEST else None
     except OverflowError:
         return None
 

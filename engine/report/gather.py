@@ -19,6 +19,8 @@ from engine.report.sheet import STUDENT, models_of
 
 SWEEPS = ".sweep"
 """Folder of sweep records inside a runs directory."""
+MOST_REASONS = 12
+"""Reasons for leaving runs out that are told."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,10 @@ def _read(run_dir: Path) -> Finished:
         raise CrildError(f"{RESULTS} is missing") from None
     except CrildError as error:
         raise CrildError(f"{RESULTS} {error.sentence}") from error
-    models = models_of(results)
+    models = {
+        model: {name: value for name, value in figures.items() if -1 <= value <= 1}
+        for model, figures in models_of(results).items()
+    }  # every metric is a share of 1 or a correlation; anything else was not measured
     metric = results.get("metric")
     if not isinstance(metric, str) or metric not in models.get(STUDENT, {}):
         raise CrildError(f"{RESULTS} has no figure of the student's metric")
@@ -117,7 +122,8 @@ def reasons(left_out: Sequence[LeftOut], most: int = 3) -> list[str]:
         names = [item.name for item in left_out if item.why == why]
         some = ", ".join(names[:most]) + (f" and {count - most} more" if count > most else "")
         said.append(f"{count} left out, {why}: {some}")
-    return said
+    rest = said[MOST_REASONS:]
+    return [*said[:MOST_REASONS], *([f"{len(rest)} more reasons for leaving runs out"] if rest else [])]
 
 
 def of_sweep(runs_dir: Path, sweep: str) -> list[Path]:

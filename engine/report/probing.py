@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from engine.record.files import read_json
 from engine.report.compare import Spread, spread
+from engine.report.curves import LARGEST
 from engine.report.settings import Group
 
 PROBE = "probe.json"
@@ -88,6 +88,6 @@ def _number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
-        return float(value) if math.isfinite(value) else None
+        return float(value) if abs(value) < LARGEST else None
     except OverflowError:
         return None

@@ -64,7 +64,7 @@ def grouped(runs: Sequence[Finished]) -> list[Group]:
 
 
 def _flat(run: Finished) -> dict[str, str]:
-    """Every key that is a setting, its value as it is shown. Of a path, its last name counts."""
+    """Every key that is a setting, its value as it is shown. Of a path, its last two names count."""
     return {key: _word(value) for key, value in flat(run.preset) if not _is_none(key)}
 
 
@@ -75,7 +75,8 @@ def _is_none(key: str) -> bool:
 
 def _word(value: Any) -> str:
     if isinstance(value, str):
-        return plain(PurePath(value).name if value.startswith(("/", "~", "./", "../")) else value) or '""'
+        is_path = value.startswith(("/", "~", "./", "../"))
+        return plain("/".join(PurePath(value).parts[-2:]) if is_path else value) or '""'
     return shown(value, 200)
 
 

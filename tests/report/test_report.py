@@ -86,7 +86,8 @@ def test_what_differs_within_a_method_is_a_row_of_its_own(tmp_path: Path) -> Non
 
 def test_places_threads_and_seeds_are_no_setting(tmp_path: Path) -> None:
     finished(tmp_path, "kd", 1, right(10), threads=1)
-    finished(tmp_path, "kd", 2, right(10), threads=8, teacher="elsewhere/bert")
+    path = finished(tmp_path, "kd", 2, right(10), threads=8) / "preset.toml"
+    path.write_text(path.read_text().replace("/models/bert", "/elsewhere/models/bert"))
     (line,) = [line for line in table_of(tmp_path).blocks[0].lines if line.kind == "method"]
     assert (line.label, line.cells["mrpc"].count) == ("kd", 2)
 
@@ -95,7 +96,7 @@ def test_another_teacher_is_a_setting(tmp_path: Path) -> None:
     finished(tmp_path, "kd", 1, right(10), created=1)
     finished(tmp_path, "kd", 1, right(10), teacher="roberta", created=2)
     names = [line.label for line in table_of(tmp_path).blocks[0].lines if line.kind == "method"]
-    assert names == ["kd (teacher.model=bert)", "kd (teacher.model=roberta)"]
+    assert names == ["kd (teacher.model=models/bert)", "kd (teacher.model=models/roberta)"]
 
 
 def test_a_seed_that_was_run_again_counts_once_and_the_newest(tmp_path: Path) -> None:
@@ -213,6 +214,7 @@ def test_runs_that_have_not_finished_are_left_out_and_counted(tmp_path: Path) ->
         ("results.json", '{"schema": 9}', "schema 9"),
         ("results.json", '{"student": {"accuracy": "high"}, "metric": "accuracy"}', "no figure"),
         ("results.json", '{"student": {"accuracy": 1}, "metric": ["x"]}', "no figure"),
+        ("results.json", '{"student": {"accuracy": 1e308}, "metric": "accuracy"}', "no figure"),
         ("preset.toml", "a = [", "preset cannot be read"),
         ("status.json", "[]", "status.json"),
     ],
@@ -269,7 +271,8 @@ def test_without_figures_for_the_tasks_that_is_said(tmp_path: Path) -> None:
 
 
 def test_rows_are_told_apart_however_many_settings_that_takes() -> None:
-    owns = [tuple((f"train.key{n}", "same") for n in range(6)) + (("train.last", value),) for value in ("1", "2")]
+    same = [(f"train.key{number}", "same") for number in range(6)]
+    owns = [(*same, ("train.last", value)) for value in ("1", "2")]
     names = own_names([Group("kd", "rte", (), own, ()) for own in owns])
     assert len(set(names.values())) == 2
 

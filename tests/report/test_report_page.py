@@ -14,6 +14,10 @@ from tests.report.records import finished, right, write_curves
 from tests.report.test_report_formats import HOSTILE
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
+ENORMOUS = b"".join(
+    b'{"v": 1, "kind": "step", "stage": "kd", "step": %d, "loss": 1e308, "consistency": -1e308}\n' % step
+    for step in range(100)
+)
 PROBE = {
     "schema": 1, "metric": "accuracy", "metrics": {"accuracy": {"train": 0.99, "dev": 0.81}},
     "loss": {"train": 0.1, "dev": 0.6}, "sharpness": {"scale": 0.05, "train": 0.2, "dev": None},
@@ -123,12 +127,21 @@ def test_hostile_text_is_text(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"{", b"[]", b'{"schema": 2}', b'{"schema": 1}', b'{"schema": 1, "noise": 3, "layers": [7, {"layer": "x"}]}'],
+    [
+        b"{",
+        b"[]",
+        b'{"schema": 2}',
+        b'{"schema": 1}',
+        b'{"schema": 1, "noise": [{"scale": 1e308, "metric": 1e308}], "loss": {"dev": 1e308}}',
+        b'{"schema": 1, "noise": 3, "layers": [7, {"layer": "x"}]}',
+    ],
 )
 def test_a_strange_probe_or_event_file_spoils_nothing(tmp_path: Path, content: bytes) -> None:
     run_dir = finished(tmp_path / "runs", "kd", 1, right(10))
     (run_dir / "probe.json").write_bytes(content)
-    (run_dir / "events.1.jsonl").write_bytes(content + b'\n{"v": 1, "kind": "step", "stage": [], "step": 1e999}\n')
+    (run_dir / "events.1.jsonl").write_bytes(
+        content + b'\n{"v": 1, "kind": "step", "stage": [], "step": 1e999}\n' + ENORMOUS
+    )
     assert "100.00" in Reader(page(reported(tmp_path / "runs"))).text
 
 
