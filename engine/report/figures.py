@@ -265,7 +265,7 @@ def _noise(probes: Mapping[Group, Probed], metric: str, styles: Mapping[Row, Sty
             spreads = list(found.noise.values())
             errors = [100 * (spread.deviation or 0.0) for spread in spreads]
             ax.errorbar(list(found.noise), [100 * s.mean for s in spreads], errors, **styles[_row(group)], capsize=3)
-    ax.set_xlabel("standard deviation of the noise, relative to the weights")
+    ax.set_xlabel("noise, × root mean square of each weight tensor")
     ax.set_ylabel(f"dev {_shown(metric)}, %")
     _legend(figure, [_row(group) for group, found in probes.items() if found.noise], styles)
     return figure
@@ -283,7 +283,7 @@ def _distances(probes: Mapping[Group, Probed], styles: Mapping[Row, Style]) -> F
                 layers |= {layer for layer, _ in points}
                 style = {**styles[_row(group)], "linestyle": dash}
                 ax.plot([x for x, _ in points], [y for _, y in points], **style, alpha=1.0 if side == "dev" else 0.6)
-        ax.set_title(_shown(kind))
+        ax.set_title("1 − CKA" if kind == "cka" else _shown(kind))
         ax.set_xlabel("student layer")
         ax.set_xticks(sorted(layers)[:: max(1, len(layers) // 8)])
     axes[0].set_ylabel("distance to the teacher")

@@ -70,6 +70,13 @@ def _figures(data: Mapping[str, Any]) -> Iterable[tuple[str, float]]:
             value = _number(_table(sides).get(side))
             if value is not None:
                 yield f"{name}, {side}", value
+    layers = _tables(data.get("layers"))
+    last = _table(layers[-1].get("distances")) if layers else {}
+    for kind in ("attention", "hidden", "cka"):
+        sides = _table(last.get(kind))
+        train, dev = _number(sides.get("train")), _number(sides.get("dev"))
+        if train and dev is not None:
+            yield f"{kind} of the last layer, dev / train", dev / train
 
 
 def _spreads(values: Mapping[Any, Sequence[float]]) -> dict[Any, Spread]:
