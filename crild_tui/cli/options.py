@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 
-def _run_names(incomplete: str) -> list[str]:
+def run_names(incomplete: str) -> list[str]:
+    """Ids of runs, for completion."""
     from engine.record.paths import runs_dir
 
     folder = runs_dir()
@@ -29,7 +30,7 @@ Run = Annotated[
     typer.Argument(
         metavar="RUN",
         help="A run: its id, the beginning of it, or a path.",
-        autocompletion=_run_names,
+        autocompletion=run_names,
         show_default=False,
     ),
 ]
@@ -38,7 +39,7 @@ Runs = Annotated[
     typer.Argument(
         metavar="RUN...",
         help="Runs: ids, their beginnings, or paths.",
-        autocompletion=_run_names,
+        autocompletion=run_names,
         show_default=False,
     ),
 ]

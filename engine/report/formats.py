@@ -22,19 +22,20 @@ _LATEX = {
 def markdown(sheet: Sheet) -> str:
     """The table as Markdown that can also be read as it is: the best figures are bold."""
     states = _has_states(sheet)
-    lines = [["run", "seed", *(["state"] if states else []), *map(_md, sheet.metrics)]]
+    lines = [["run", "seed", *(["state"] if states else []), *map(markdown_text, sheet.metrics)]]
     for row in sheet.rows:
-        name = _md(row.name)
+        name = markdown_text(row.name)
         first = name if row.kind in ("run", "model") else f"**{name}**"
-        state = [_md(row.state)] if states else []
+        state = [markdown_text(row.state)] if states else []
         lines.append([first, _seed(row), *state, *(_cell(row, metric, _md_figure) for metric in sheet.metrics)])
     widths = [max(4, *map(len, column)) for column in zip(*lines, strict=True)]
     left = (0, 2) if states else (0,)
     rule = ["-" * width if place in left else "-" * (width - 1) + ":" for place, width in enumerate(widths)]
-    return "".join(f"| {' | '.join(_padded(cells, widths, left))} |\n" for cells in (lines[0], rule, *lines[1:]))
+    return "".join(f"| {' | '.join(padded(cells, widths, left))} |\n" for cells in (lines[0], rule, *lines[1:]))
 
 
-def _padded(cells: Sequence[str], widths: Sequence[int], left: Sequence[int]) -> list[str]:
+def padded(cells: Sequence[str], widths: Sequence[int], left: Sequence[int]) -> list[str]:
+    """The cells of a row, as wide as their columns; those of the places `left` begin at the left."""
     sized = enumerate(zip(cells, widths, strict=True))
     return [cell.ljust(width) if place in left else cell.rjust(width) for place, (cell, width) in sized]
 
@@ -44,8 +45,9 @@ def _has_states(sheet: Sheet) -> bool:
     return any(row.state for row in sheet.rows)
 
 
-def _md(text: str) -> str:
-    return re.sub(r"([\\`*_{}\[\]<>()#+!|~$&])", r"\\\1", _one_line(text))
+def markdown_text(text: str) -> str:
+    """Outside text as Markdown that shows it as it is."""
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|~$&])", r"\\\1", one_line(text))
 
 
 def _md_figure(figure: Figure) -> str:
@@ -56,33 +58,35 @@ def _md_figure(figure: Figure) -> str:
 def latex(sheet: Sheet) -> str:
     """The table as a LaTeX `tabular` with the lines of the booktabs package: the best figures are bold."""
     states = _has_states(sheet)
-    heads = ["run", "seed", *(["state"] if states else []), *map(_tex, sheet.metrics)]
+    heads = ["run", "seed", *(["state"] if states else []), *map(latex_text, sheet.metrics)]
     lines = [
         r"% needs \usepackage{booktabs}",
         rf"\begin{{tabular}}{{lr{'l' * states}{'r' * len(sheet.metrics)}}}",
         r"\toprule",
-        _tex_line(heads),
+        latex_line(heads),
         r"\midrule",
     ]
     for place, row in enumerate(sheet.rows):
         if row.kind == "task":
-            lines += [*([r"\midrule"] if place else []), _tex_line([rf"\textit{{{_tex(row.name)}}}"])]
+            lines += [*([r"\midrule"] if place else []), latex_line([rf"\textit{{{latex_text(row.name)}}}"])]
             continue
-        name = _tex(row.name)
+        name = latex_text(row.name)
         first = rf"\textit{{{name}}}" if row.kind == "mean" else name
-        cells = [first, _seed(row), *([_tex(row.state)] if states else [])]
-        lines.append(_tex_line([*cells, *(_cell(row, metric, _tex_figure) for metric in sheet.metrics)]))
+        cells = [first, _seed(row), *([latex_text(row.state)] if states else [])]
+        lines.append(latex_line([*cells, *(_cell(row, metric, _tex_figure) for metric in sheet.metrics)]))
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
-def _tex_line(cells: list[str]) -> str:
+def latex_line(cells: list[str]) -> str:
+    """A row of a `tabular`."""
     first = cells[0]
     guarded = "{}" + first if first.startswith(("[", "*")) else first  # else read as an option of the line break before
     return f"{' & '.join([guarded, *cells[1:]])} \\\\"
 
 
-def _tex(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in _one_line(text))
+def latex_text(text: str) -> str:
+    """Outside text as LaTeX that shows it as it is."""
+    return "".join(_LATEX.get(character, character) for character in one_line(text))
 
 
 def _tex_figure(figure: Figure) -> str:
@@ -95,18 +99,18 @@ def comma_separated(sheet: Sheet) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     columns = [part for name in sheet.metrics for part in (name, f"{name} deviation", f"{name} runs")]
-    writer.writerow([_csv(head) for head in ("kind", "task", "run", "seed", "state", *columns)])
+    writer.writerow([csv_text(head) for head in ("kind", "task", "run", "seed", "state", *columns)])
     for row in sheet.rows:
         if row.kind == "task":  # each row names its task
             continue
         figures = [part for name in sheet.metrics for part in _csv_figure(row.figures.get(name))]
-        writer.writerow([row.kind, _csv(row.task), _csv(row.name), _seed(row), _csv(row.state), *figures])
+        writer.writerow([row.kind, csv_text(row.task), csv_text(row.name), _seed(row), csv_text(row.state), *figures])
     return out.getvalue()
 
 
-def _csv(text: str) -> str:
+def csv_text(text: str) -> str:
     """A text that no spreadsheet takes for a formula."""
-    cell = _one_line(text)
+    cell = one_line(text)
     return f"'{cell}" if cell.lstrip().startswith(_FORMULA) else cell
 
 
@@ -130,7 +134,8 @@ def _seed(row: Row) -> str:
     return "" if row.seed is None else str(row.seed)
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Outside text in one line, with everything escaped that could steer a terminal."""
     return plain(text.replace("\n", " ").replace("\t", " "))
 
 

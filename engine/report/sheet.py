@@ -115,7 +115,7 @@ def _models(entry: RunEntry) -> tuple[dict[str, dict[str, float]], str | None]:
     results = read_json(entry.path / RESULTS) if entry.state == "finished" else None
     if results is not None:
         try:
-            return _closed(results), None
+            return models_of(results), None
         except CrildError as error:
             problem = error.sentence
     name = status.metric_name
@@ -127,7 +127,7 @@ def _models(entry: RunEntry) -> tuple[dict[str, dict[str, float]], str | None]:
     return {model: {name: value} for model, value in figures.items() if value is not None}, problem
 
 
-def _closed(results: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+def models_of(results: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """Metrics by model; those on a further dev set (`  on mismatched`) become metrics of the model before."""
     models: dict[str, dict[str, float]] = {}
     model = STUDENT

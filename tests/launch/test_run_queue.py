@@ -14,6 +14,7 @@ import pytest
 from engine.errors import RunError, UsageError
 from engine.launch import continue_queue, enqueue, start_engine, stop, stop_queue
 from engine.launch import queue as queueing
+from engine.launch.detached import Asked
 from engine.record.queue import QueueRecord, list_queues, queue_file, read_queue, write_queue
 from engine.record.run import read_run, read_status
 from tests.launch.fake_engines import COMMAND, clear, make, reached, wait_for
@@ -240,6 +241,6 @@ def test_a_run_that_is_stopped_just_as_its_turn_comes_is_not_started(
         stop(run)
 
     monkeypatch.setattr(queueing, "busy_gpu", stopped_meanwhile)
-    queueing._Worker(file, queueing.Asked(), COMMAND).run_all()
+    queueing._Worker(file, Asked(), COMMAND).run_all()
     assert read_status(run).state == "stopped"
     assert not list(run.glob("events.*"))

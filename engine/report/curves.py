@@ -1,0 +1,130 @@
+"""Training curves of the runs of a group: mean and deviation over seeds, stage after stage."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engine.record.events import Event
+from engine.record.sample import sample_events
+from engine.report.settings import Group
+
+QUANTITIES = ("loss", "consistency", "metric")
+POINTS = 48
+"""Of one stage, at most; where a run wrote more, neighbours are averaged."""
+LARGEST = 1e30
+"""Figures beyond are as good as infinite: no mean and no axis could take them in."""
+_PIECES, _PIECE = 32, 2**14
+"""How much of a long event file is read."""
+
+
+@dataclass(frozen=True)
+class Band:
+    """The curve of one stage: (step, mean, sample standard deviation or None, runs); steps count through all stages."""
+
+    stage: str
+    points: tuple[tuple[float, float, float | None, int], ...]
+
+
+@dataclass
+class _Stage:
+    role: str | None = None
+    steps: float = 0.0
+    values: dict[str, dict[float, float]] = field(default_factory=lambda: {name: {} for name in QUANTITIES})
+
+
+def curves(group: Group, metric: str) -> dict[str, tuple[Band, ...]]:
+    """Loss, consistency and dev metric of the student over its stages; what no run wrote is missing."""
+    runs = [_read(run.run_dir, metric) for run in group.runs]
+    names = dict.fromkeys(name for run in runs for name, stage in run.items() if _is_student(name, stage))
+    offset, found = 0.0, dict[str, list[Band]]()
+    for name in names:
+        stages = [run[name] for run in runs if name in run]
+        for quantity in QUANTITIES:
+            points = _averaged([stage.values[quantity] for stage in stages if stage.values[quantity]], offset)
+            if points:
+                found.setdefault(quantity, []).append(Band(name, points))
+        offset += max(stage.steps for stage in stages)
+    return {quantity: tuple(found[quantity]) for quantity in QUANTITIES if quantity in found}
+
+
+def _is_student(name: str, stage: _Stage) -> bool:
+    return stage.role == "student" if stage.role is not None else name not in ("teacher", "baseline")
+
+
+def _read(run_dir: Path, metric: str) -> dict[str, _Stage]:
+    """The stages of a run with their values by step; what a later attempt wrote again replaces the earlier."""
+    stages: dict[str, _Stage] = {}
+    for piece in sample_events(run_dir, _PIECES, _PIECE):
+        for event in piece:
+            _take(stages, event, metric)
+    return stages
+
+
+def _take(stages: dict[str, _Stage], event: Event, metric: str) -> None:
+    kind, name, step = event["kind"], event.get("stage"), _number(event.get("step"))
+    if kind == "run_started":
+        order = event.get("stages")
+        for known in order if isinstance(order, list) else ():
+            stages.setdefault(str(known), _Stage())
+    if not isinstance(name, str) or step is None or kind not in ("stage_started", "step", "evaluation"):
+        return
+    stage = stages.setdefault(name, _Stage())
+    stage.steps = max(stage.steps, step)
+    if kind == "stage_started":
+        role = event.get("role")
+        stage.role = role if isinstance(role, str) else stage.role
+        stage.steps = max(stage.steps, _number(event.get("steps")) or 0.0)
+    elif kind == "step":
+        _keep(stage.values["loss"], step, event.get("loss"))
+        _keep(stage.values["consistency"], step, event.get("consistency"))
+    elif event.get("model", "student") == "student" and event.get("primary", True) is True:
+        metrics = event.get("metrics")
+        if isinstance(metrics, Mapping):
+            _keep(stage.values["metric"], step, metrics.get(metric))
+
+
+def _keep(values: dict[float, float], step: float, value: Any) -> None:
+    number = _number(value)
+    if number is not None:
+        values[step] = number
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if abs(value) < LARGEST else None
+    except OverflowError:
+        return None
+
+
+def _averaged(
+    runs: Sequence[Mapping[float, float]], offset: float
+) -> tuple[tuple[float, float, float | None, int], ...]:
+    """Mean and deviation over runs, at each step or, where there are many, in each of `POINTS` equal parts."""
+    steps = sorted({step for run in runs for step in run})
+    if not steps:
+        return ()
+    width = 0.0 if len(steps) <= POINTS else (steps[-1] - steps[0]) / POINTS
+    cells: dict[float, list[float]] = {}
+    for run in runs:
+        own: dict[float, list[float]] = {}
+        for step, value in run.items():
+            place = step if not width else min(POINTS - 1, int((step - steps[0]) / width))
+            own.setdefault(place, []).append(value)
+        for place, values in own.items():
+            cells.setdefault(place, []).append(math.fsum(values) / len(values))
+    return tuple(
+        (
+            offset + (place if not width else steps[0] + (place + 0.5) * width),
+            statistics.fmean(values),
+            statistics.stdev(values) if len(values) > 1 else None,
+            len(values),
+        )
+        for place, values in sorted(cells.items())
+    )

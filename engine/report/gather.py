@@ -1,0 +1,143 @@
+"""Which runs a report is about: the finished ones, each with its figures; and why the others are left out."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engine.errors import CrildError, UsageError
+from engine.preset.text import listed, nearest, shown
+from engine.record.files import read_json, read_object
+from engine.record.paths import RESULTS, STATUS, SWEEPS
+from engine.record.run import list_runs, read_run
+from engine.report.compare import read_preset
+from engine.report.sheet import STUDENT, models_of
+
+MOST_REASONS = 12
+"""Reasons for leaving runs out that are told."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished run: what was trained on what, and the metrics of each model by name.
+
+    `metric` is the task's primary one; `preset` is the resolved preset; `created` is in seconds since 1970.
+    """
+
+    run_dir: Path
+    task: str
+    method: str
+    seed: int
+    metric: str
+    models: Mapping[str, Mapping[str, float]]
+    preset: Mapping[str, Any]
+    created: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """The run's id."""
+        return self.run_dir.name
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """Those of the student."""
+        return self.models.get(STUDENT, {})
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A run that the report does not count, and why."""
+
+    name: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The runs of a report in the order in which they were made."""
+
+    runs: tuple[Finished, ...] = ()
+    left_out: tuple[LeftOut, ...] = field(default=())
+
+
+def gather(run_dirs: Iterable[Path]) -> Gathered:
+    """Read finished runs; a run that is not finished, or whose record is damaged, is left out and named."""
+    runs, left_out = [], []
+    for run_dir in dict.fromkeys(path.absolute() for path in run_dirs):
+        try:
+            runs.append(_read(run_dir))
+        except CrildError as error:
+            left_out.append(LeftOut(run_dir.name, error.sentence))
+    return Gathered(
+        tuple(sorted(runs, key=lambda run: (run.created, run.name))),
+        tuple(sorted(left_out, key=lambda item: item.name)),
+    )
+
+
+def _read(run_dir: Path) -> Finished:
+    """A finished run. Raises CrildError whose sentence says why it cannot be counted."""
+    entry = read_run(run_dir)
+    status = entry.status
+    if status is None:
+        raise CrildError(entry.problem or "its status cannot be read")
+    if entry.state != "finished":
+        raise CrildError(entry.state)
+    try:
+        results = read_object(run_dir / RESULTS)
+    except FileNotFoundError:
+        raise CrildError(f"{RESULTS} is missing") from None
+    except CrildError as error:
+        raise CrildError(f"{RESULTS} {error.sentence}") from error
+    models = {
+        model: {name: value for name, value in figures.items() if -1 <= value <= 1}
+        for model, figures in models_of(results).items()
+    }  # every metric is a share of 1 or a correlation; anything else was not measured
+    metric = results.get("metric")
+    if not isinstance(metric, str) or metric not in models.get(STUDENT, {}):
+        raise CrildError(f"{RESULTS} has no figure of the student's metric")
+    task = results.get("task")
+    return Finished(
+        run_dir,
+        task if isinstance(task, str) and task else status.task or "no task",
+        status.method or status.preset or "no method",
+        status.seed,
+        metric,
+        models,
+        read_preset(run_dir),
+        status.created if math.isfinite(status.created) else 0.0,
+    )
+
+
+def reasons(left_out: Sequence[LeftOut], most: int = 3) -> list[str]:
+    """Why runs were left out, a sentence for each reason: how many, and the first of them by name."""
+    counts = Counter(item.why for item in left_out)
+    said = []
+    for why, count in counts.most_common():
+        names = [item.name for item in left_out if item.why == why]
+        some = ", ".join(names[:most]) + (f" and {count - most} more" if count > most else "")
+        said.append(f"{count} left out, {why}: {some}")
+    rest = said[MOST_REASONS:]
+    return [*said[:MOST_REASONS], *([f"{len(rest)} more reasons for leaving runs out"] if rest else [])]
+
+
+def of_sweep(runs_dir: Path, sweep: str) -> list[Path]:
+    """The runs of a sweep. Raises UsageError, with the nearest name, where no run belongs to it."""
+    known: dict[str, list[Path]] = {}
+    for entry in list_runs(runs_dir):
+        name = (read_json(entry.path / STATUS) or {}).get("sweep")
+        if isinstance(name, str):
+            known.setdefault(name, []).append(entry.path)
+    if sweep in known:
+        return known[sweep]
+    records = {path.stem for path in (runs_dir / SWEEPS).glob("*.json")}
+    if sweep in records:
+        raise UsageError(f"the sweep {shown(sweep)} has no runs yet", key="--sweep")
+    near = nearest(sweep, known.keys() | records)
+    hint = f"did you mean {shown(near)}?" if near else f"there are {listed(sorted(known), 'and')}" if known else ""
+    raise UsageError(
+        f"there is no sweep {shown(sweep)} in {shown(str(runs_dir))}{'; ' if hint else ''}{hint}", key="--sweep"
+    )

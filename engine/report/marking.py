@@ -1,0 +1,133 @@
+"""Which figures of a column are marked as the best: those that a test tells apart from the others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from engine.errors import CrildError
+from engine.preset.text import listed
+from engine.report.gather import Finished
+from engine.report.predictions import Answers, read_answers
+from engine.report.settings import Group, told
+
+AGREEMENT = 1e-4
+"""How far the metric of the predictions may lie from that of results.json."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """The groups of one column on equal terms, to be held against each other by one metric."""
+
+    task: str
+    metric: str
+    groups: tuple[Group, ...]
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """What came out for a column, by place among its groups: marks, corrected p-values against the highest.
+
+    `troubles` says what could not be tested, `draws` how many resamples there were (0: nothing was tested).
+    """
+
+    question: Question
+    marks: Mapping[int, Literal["best", "tied"]] = field(default_factory=dict)
+    p: Mapping[int, float] = field(default_factory=dict)
+    draws: int = 0
+    troubles: tuple[str, ...] = ()
+
+    def place(self, runs: Sequence[str]) -> int | None:
+        """The place of the group that one of these runs belongs to."""
+        wanted = set(runs)
+        return next((n for n, g in enumerate(self.question.groups) if any(run.name in wanted for run in g.runs)), None)
+
+
+def rule(question: Question) -> Ruling:
+    """Test the groups of a column against each other. With a single group there is nothing to mark."""
+    groups, metric = question.groups, question.metric
+    means = {
+        place: math.fsum(values) / len(values)
+        for place, group in enumerate(groups)
+        if (values := [run.metrics[metric] for run in group.runs if metric in run.metrics])
+    }
+    if len(means) < 2:
+        return Ruling(question)
+    highest = max(means, key=lambda place: means[place])
+    from engine.report.chance import LEVEL, judge  # numpy
+
+    rivals, troubles = [], []
+    for group in groups:
+        answers: dict[int, Answers] = {}
+        for run in group.runs:
+            try:
+                answers[run.seed] = _answers(run, metric)
+            except CrildError as error:
+                troubles.append(f"{run.name}: {error.sentence}")
+        rivals.append(answers)
+    verdict = judge(metric.split(" (")[0], rivals)
+    others = [place for place in means if place != highest]
+    p = {place: verdict.p[pair] for place in others if (pair := _pair(place, highest)) in verdict.p}
+    untested = {place: verdict.untested.get(_pair(place, highest)) for place in others if place not in p}
+    for why in dict.fromkeys(why for why in untested.values() if why):
+        names = [_name(groups[place]) for place, same in untested.items() if same == why]
+        troubles.append(f"{_some(names)} against {_name(groups[highest])}: {why}")
+    marks: dict[int, Literal["best", "tied"]] = {place: "tied" for place, value in p.items() if value > LEVEL}
+    if marks:
+        marks[highest] = "tied"
+    elif p and not untested:
+        marks[highest] = "best"
+    return Ruling(question, marks, p, verdict.draws if p else 0, tuple(troubles))
+
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    return listed(names if len(names) <= most else [*names[:most], f"{len(names) - most} more"], "and")
+
+
+def _pair(one: int, other: int) -> tuple[int, int]:
+    return (min(one, other), max(one, other))
+
+
+def _name(group: Group) -> str:
+    return f"{group.method} ({told(group.own)})" if group.own else group.method
+
+
+def _answers(run: Finished, metric: str) -> Answers:
+    """The predictions of a run, if they give the metric that its results say. Raises CrildError where not."""
+    from engine.report.chance import METRICS, score
+
+    name, _, split = metric.partition(" (")
+    try:
+        answers = read_answers(run.run_dir, split.rstrip(")") or None)
+    except CrildError as error:
+        raise CrildError(f"its predictions: {error.sentence}") from error
+    if name in METRICS and metric in run.metrics and abs(score(name, answers) - run.metrics[metric]) > AGREEMENT:
+        raise CrildError(f"its predictions do not give the {metric} of its results")
+    return answers
+
+
+def footer(rulings: Sequence[Ruling]) -> list[str]:
+    """Sentences about the marks of a table: the test, its level and resamples, and what could not be tested."""
+    said = []
+    draws = sorted({ruling.draws for ruling in rulings if ruling.draws})
+    if draws:
+        from engine.report.chance import LEVEL
+
+        count = " or ".join(f"{number:,}" for number in draws)
+        said.append(
+            f"Marks: paired bootstrap over dev examples ({count} resamples) and seeds (Student's t, their variance pooled "
+            f"over the column), two-sided, level {LEVEL:g}, Holm's correction over all pairs of a column. ★ or bold: better "
+            "than every other of its column by more than chance. ≈ or underlined: not told apart from the highest. "
+            "Averages are not tested."
+        )
+    several = [ruling for ruling in rulings if len(ruling.question.groups) > 1]
+    untested = [(ruling.question.task, trouble) for ruling in several for trouble in ruling.troubles]
+    if several and not draws:
+        said.append("No figure is marked: nothing could be tested.")
+    for task, trouble in untested[:6]:
+        said.append(f"Not tested, {task}: {trouble}.")
+    if len(untested) > 6:
+        said.append(f"Not tested: {len(untested) - 6} more.")
+    return said

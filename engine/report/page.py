@@ -1,0 +1,219 @@
+"""A report as one HTML page that needs nothing else: tables, pictures, settings, environments."""
+
+from __future__ import annotations
+
+import html
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from engine.preset.text import plain, shown
+from engine.record.environment import without_secrets
+from engine.record.files import read_json
+from engine.record.paths import ENVIRONMENT
+from engine.report.compare import ABSENT, Spread, differences
+from engine.report.gather import Finished
+from engine.report.probing import probed
+from engine.report.settings import Group, told
+from engine.report.table import ELSEWHERE, Cell, Line, Report, Table
+from engine.report.writing import MARKS, has_average, heads, mean, seeds, title
+
+STYLE = Path(__file__).with_name("page.css")
+MOST_RUNS = 1000
+"""Runs whose settings are listed; the JSON format has them all."""
+_ENVIRONMENT = ("crild", "python", "platform", "host", "device", "device_name", "precision", "threads")
+
+
+def page(report: Report, *, now: float | None = None) -> str:
+    """The page. `now` is when it says that it was made, in seconds since 1970."""
+    style = STYLE.read_text(encoding="utf-8")
+    policy = "default-src 'none'; style-src 'unsafe-inline'"  # nothing is fetched, nothing is run
+    made = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now))
+    methods = len({group.method for group in report.groups})
+    tasks = list(dict.fromkeys(group.task for group in report.groups))
+    parts = [
+        "<!DOCTYPE html>",
+        '<html lang="en"><head><meta charset="utf-8"><title>crild report</title>',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f'<meta http-equiv="Content-Security-Policy" content="{_text(policy)}">',
+        f"<style>{style}</style></head><body>",
+        f"<header><h1>crild report</h1><p class=quiet>{_count(len(report.runs), 'run')}, {_count(methods, 'method')}, "
+        f"{_count(len(tasks), 'task')}: {_text(', '.join(tasks))}. Made {made}.</p></header><main>",
+    ]
+    for table in report.tables:
+        parts += _table(table)
+    if report.notes:
+        parts.append(_list(report.notes))
+    parts += _pictures(report)
+    parts += _probes(report)
+    parts += _settings(report)
+    parts += _environments(report.runs)
+    return "\n".join([*parts, "</main></body></html>"]) + "\n"
+
+
+def _text(value: str) -> str:
+    """Outside text: nothing in it is markup, and what steers text is made visible."""
+    return html.escape(plain(value), quote=True)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _list(lines: Iterable[str]) -> str:
+    return "<ul class=notes>" + "".join(f"<li>{_text(line)}</li>" for line in lines) + "</ul>"
+
+
+# -- tables
+
+
+def _table(table: Table) -> Iterator[str]:
+    yield f"<section><h2>{_text('Primary metric' if table.choice == 'primary' else table.choice)}</h2>"
+    yield f"<p class=quiet>{_text(title(table))}.</p>"
+    own, theirs = "<th scope=col>method</th><th scope=col>seeds</th>", "<th scope=col colspan=2>source</th>"
+    tasks = "".join(f"<th scope=col>{_text(name)}<span class=mark></span></th>" for name in heads(table))
+    for block in table.blocks:
+        elsewhere = block.heading == ELSEWHERE
+        average = has_average(table) and not elsewhere
+        if block.heading:
+            yield f"<h3>{_text(block.heading)}</h3>"
+        rows = []
+        kind = "method"
+        for line in block.lines:
+            rows.append(
+                _row(table, line, average=average, first=kind == "method" and line.kind not in (kind, "published"))
+            )
+            kind = line.kind
+        head = f"{theirs if elsewhere else own}{tasks}{'<th scope=col>average</th>' if average else ''}"
+        yield _wide(f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>", block.heading or title(table))
+    if table.footers:
+        yield _list(table.footers)
+    yield "</section>"
+
+
+def _wide(inside: str, label: str) -> str:
+    """A table that scrolls by itself where the window is narrow, reachable by keyboard."""
+    return f'<div class=wide role=region tabindex=0 aria-label="{_text(label)}"><table>{inside}</table></div>'
+
+
+def _row(table: Table, line: Line, *, average: bool, first: bool) -> str:
+    kinds = [*(["other"] if line.kind != "method" else []), *(["first"] if first else [])]
+    setting = f"<span class=setting>{_text(line.setting)}</span>" if line.setting else ""
+    cells = "".join(f"<td>{_cell(line.cells.get(task))}</td>" for task in table.tasks)
+    last = f"<td>{mean(line.average)}</td>" if average else ""
+    name = f"<th scope=row>{_text(line.name)}{setting}</th>"
+    return f'<tr class="{" ".join(kinds)}">{name}<td>{seeds(line)}</td>{cells}{last}</tr>'
+
+
+def _cell(cell: Cell | None) -> str:
+    if cell is None:
+        return ""
+    text = f"{cell.mean * 100:.2f}"
+    if cell.deviation is not None:
+        text += f" <span class=sd>± {cell.deviation * 100:.2f}</span>"
+    each = "; ".join(f"seed {seed}: {value * 100:.2f}" for seed, value in cell.values if seed is not None)
+    p = "" if cell.p is None else f"{'; ' if each else ''}{_p(cell.p)} against the highest"
+    said = {"best": "best beyond chance", "tied": "not told apart from the highest", "": ""}[cell.mark]
+    mark = f'<span class=mark title="{said}">{"&nbsp;" * bool(cell.mark)}{MARKS[cell.mark]}</span>'
+    return f'<span class="{cell.mark or "plain"}" title="{_text(each + p)}">{text}</span>{mark}'
+
+
+def _p(value: float) -> str:
+    return f"p = {value:.4f}" if value >= 0.0001 else "p < 0.0001"
+
+
+# -- pictures
+
+
+def _pictures(report: Report) -> Iterator[str]:
+    from engine.report.figures import inline_svg, pictures  # matplotlib
+
+    yield "<section><h2>Pictures</h2>"
+    for number, picture in enumerate(pictures(report)):
+        svg = inline_svg(picture, number)
+        yield f'<figure>{svg}<figcaption id="cap{number}">{_text(picture.caption)}</figcaption></figure>'
+    yield "</section>"
+
+
+def _probes(report: Report) -> Iterator[str]:
+    rows = [(group, found.runs, found.figures) for group in report.groups if (found := probed(group)) is not None]
+    names = list(dict.fromkeys(name for _, _, figures in rows for name in figures))
+    if not names:
+        return
+    yield "<section><h2>Probes</h2>"
+    head = "".join(f"<th scope=col>{_text(name)}</th>" for name in ("method", "task", "runs", *names))
+    body = "".join(
+        f"<tr><th scope=row>{_group(group)}</th><td>{_text(group.task)}</td><td>{runs}</td>"
+        + "".join(f"<td>{_spread(figures.get(name))}</td>" for name in names)
+        + "</tr>"
+        for group, runs, figures in rows
+    )
+    yield _wide(f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>", "what probes found") + "</section>"
+
+
+def _spread(found: Spread | None) -> str:
+    if found is None:
+        return ""
+    deviation = "" if found.deviation is None else f" <span class=sd>± {found.deviation:.3g}</span>"
+    return f"{found.mean:.4g}{deviation}"
+
+
+def _group(group: Group) -> str:
+    setting = told((*group.common, *group.own), most=99)
+    return _text(group.method) + (f"<span class=setting>{_text(setting)}</span>" if setting else "")
+
+
+# -- settings and environments
+
+
+def _settings(report: Report) -> Iterator[str]:
+    yield "<section><h2>Runs and their settings</h2><p class=quiet>Of each run, what its preset sets otherwise than the "
+    yield "others of its task do.</p>"
+    for task in dict.fromkeys(group.task for group in report.groups):
+        groups = [group for group in report.groups if group.task == task]
+        rows = differences([group.runs[0].preset for group in groups])
+        yield f"<h3>{_text(task)}</h3>"
+        for place, group in enumerate(groups):
+            own = [
+                (row.key, row.values[place]) for row in rows if row.key != "seed" and row.values[place] is not ABSENT
+            ]
+            yield f"<details><summary>{_group(group)} {_count(len(group.runs), 'run')}</summary>"
+            runs = ", ".join(f"<code>{_text(run.name)}</code> (seed {run.seed})" for run in group.runs[:MOST_RUNS])
+            yield f"<p>{runs}</p>"
+            if own:
+                body = "".join(
+                    f"<tr><th scope=row>{_text(k)}</th><td class=text><code>{_value(v)}</code></td></tr>"
+                    for k, v in own
+                )
+                yield _wide(f"<tbody>{body}</tbody>", f"settings of {group.method}")
+            yield "</details>"
+    yield "</section>"
+
+
+def _value(value: Any) -> str:
+    return _text(without_secrets(value if isinstance(value, str) else shown(value, 300)))
+
+
+def _environments(runs: Sequence[Finished]) -> Iterator[str]:
+    """Where and with what the runs were made: each environment once."""
+    found: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for run in runs:
+        data = read_json(run.run_dir / ENVIRONMENT) or {}
+        facts = [(name, data.get(name)) for name in _ENVIRONMENT]
+        versions, git = data.get("versions"), data.get("git")
+        if isinstance(git, Mapping):
+            facts.append(("git", f"{git.get('commit')}{', with changes' if git.get('changed') else ''}"))
+        if isinstance(versions, Mapping):
+            facts += list(versions.items())
+        known = tuple((str(name), str(value)) for name, value in facts if value is not None)
+        found.setdefault(known, []).append(run.name)
+    yield "<section><h2>Environment</h2>"
+    for known, names in found.items():
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        yield f"<details><summary>{_count(len(names), 'run')}: {_text(', '.join(names[:3]))}{more}</summary>"
+        body = "".join(
+            f"<tr><th scope=row>{_text(k)}</th><td class=text>{_text(without_secrets(v))}</td></tr>" for k, v in known
+        )
+        yield _wide(f"<tbody>{body}</tbody>", "environment") + "</details>"
+    yield "</section>"

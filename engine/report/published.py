@@ -1,0 +1,36 @@
+"""Figures that others published, with where they come from and what to mind when they stand beside one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import tomli
+
+FILE = Path(__file__).with_name("published.toml")
+
+
+@dataclass(frozen=True)
+class Published:
+    """A row of somebody's table: figures by task, as shares of 1."""
+
+    name: str
+    source: str
+    caveat: str
+    figures: Mapping[str, float]
+
+
+def published() -> tuple[Published, ...]:
+    """Every row that crild knows, in the order of the file."""
+    document = tomli.loads(FILE.read_text(encoding="utf-8"))
+    sources = document["sources"]
+    return tuple(
+        Published(
+            row["name"],
+            sources[row["source"]]["name"],
+            sources[row["source"]]["caveat"],
+            {task: round(value / 100, 6) for task, value in row["figures"].items()},
+        )
+        for row in document["row"]
+    )

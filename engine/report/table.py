@@ -1,0 +1,254 @@
+"""The table of a report: methods are rows, tasks are columns, a cell is mean ± deviation over seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from engine.errors import UsageError
+from engine.preset.text import listed, nearest, shown
+from engine.report.compare import spread
+from engine.report.gather import Finished, Gathered, reasons
+from engine.report.marking import Question, Ruling, footer, rule
+from engine.report.published import published
+from engine.report.settings import Group, Setting, grouped, own_names, told
+from engine.report.sheet import BASELINE, MAJORITY, TEACHER
+
+Kind = Literal["method", "baseline", "teacher", "majority", "published"]
+Mark = Literal["", "best", "tied"]
+PRIMARY = "primary"
+"""The choice of metric that takes each task's own."""
+ELSEWHERE = "published elsewhere"
+"""The heading of figures that are not one's own."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A metric over the runs of a group: mean, sample standard deviation (None for one), and each seed's figure.
+
+    mark: "best" where it is better than every other of its column by more than chance, "tied" where it is not told apart
+    from the highest. p: corrected, against the highest of the column; None where that was not tested.
+    """
+
+    mean: float
+    deviation: float | None = None
+    values: tuple[tuple[int | None, float], ...] = ()
+    mark: Mark = ""
+    p: float | None = None
+
+    @property
+    def count(self) -> int:
+        """Seeds (of published figures, tables)."""
+        return len(self.values)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row: a method under a setting, or what methods are held against; cells by task, and their average."""
+
+    kind: Kind
+    name: str
+    setting: str = ""
+    cells: Mapping[str, Cell] = field(default_factory=dict)
+    average: float | None = None
+    runs: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Name and setting."""
+        return f"{self.name} ({self.setting})" if self.setting else self.name
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows on equal terms: the same data setting and size of student, which the heading names where several are there."""
+
+    heading: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """One choice of metric. `metrics` names that of each task; footers say how marks came about and what is missing."""
+
+    choice: str
+    tasks: tuple[str, ...]
+    metrics: Mapping[str, str]
+    blocks: tuple[Block, ...]
+    footers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that the formats write: tables (the primary one first), the groups behind them, and what is left out."""
+
+    tables: tuple[Table, ...]
+    groups: tuple[Group, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def runs(self) -> tuple[Finished, ...]:
+        """Every run that counts."""
+        return tuple(run for group in self.groups for run in group.runs)
+
+
+def build(gathered: Gathered, choices: Sequence[str] = (PRIMARY,), *, with_published: bool = False) -> Report:
+    """The report over finished runs, a table for each choice of metric.
+
+    Raises UsageError where there is no finished run, or no run knows a metric that was chosen.
+    """
+    notes = reasons(gathered.left_out)
+    if not gathered.runs:
+        raise UsageError(f"there is nothing to report: no finished run{'; ' if notes else ''}{'; '.join(notes)}")
+    groups, repeated = _once(grouped(gathered.runs))
+    if repeated:
+        notes.append(f"{len(repeated)} left out, the same preset and seed again (the newest counts): {_some(repeated)}")
+    known = list(dict.fromkeys(name for run in gathered.runs for name in run.metrics))
+    for choice in choices:
+        if choice != PRIMARY and choice not in known:
+            near = nearest(choice, known)
+            hint = f"did you mean {shown(near)}?" if near else f"there are {listed(map(shown, known), 'and')}"
+            raise UsageError(f"no run has the metric {shown(choice)}; {hint}", key="--metric")
+    ruled: dict[tuple[str, str, Setting], Ruling] = {}
+    tables = tuple(_table(choice, groups, ruled, with_published=with_published) for choice in choices)
+    return Report(tables, tuple(groups), tuple(notes))
+
+
+def metric_choices(gathered: Gathered) -> tuple[str, ...]:
+    """Every choice that gives a table of its own: "primary", then the metrics that are not some task's primary one alone."""
+    primaries = {run.metric for run in gathered.runs}
+    names = dict.fromkeys(name for run in gathered.runs for name in run.metrics)
+    several = len(primaries) > 1
+    return (PRIMARY, *(name for name in names if several or name not in primaries))
+
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _once(groups: Iterable[Group]) -> tuple[list[Group], list[str]]:
+    """Groups in which each seed stands once, its newest run; and the names of the runs that gave way."""
+    kept, gone = [], []
+    for group in groups:
+        newest = {run.seed: run for run in group.runs}  # runs come in the order in which they were made
+        gone += [run.name for run in group.runs if newest[run.seed] is not run]
+        kept.append(replace(group, runs=tuple(newest[seed] for seed in sorted(newest))))
+    return kept, gone
+
+
+# -- one table
+
+
+def _table(
+    choice: str, groups: Sequence[Group], ruled: dict[tuple[str, str, Setting], Ruling], *, with_published: bool
+) -> Table:
+    """The table of one choice. `ruled` keeps what was tested already, by task, metric and common setting."""
+    tasks, metrics = [], {}
+    for group in groups:
+        metric = _metric(choice, group.runs[0])
+        if group.task not in metrics and any(metric in run.metrics for run in group.runs):
+            tasks.append(group.task)
+            metrics[group.task] = metric
+    blocks, rulings = [], []
+    commons = list(dict.fromkeys(group.common for group in groups))
+    for common in commons:
+        own = [group for group in groups if group.common == common and group.task in metrics]
+        lines = list(_method_lines(own, tasks, metrics))
+        for task in tasks:
+            place = (task, metrics[task], common)
+            if place not in ruled:
+                ruled[place] = rule(Question(task, metrics[task], tuple(g for g in own if g.task == task)))
+            ruling = ruled[place]
+            rulings.append(ruling)
+            lines = [_marked(line, task, ruling) for line in lines]
+        lines += _held_against(own, tasks, metrics)
+        if lines:
+            blocks.append(Block(told(common, most=99), tuple(lines)))
+    footers = list(footer(rulings))
+    if with_published and choice == PRIMARY:
+        theirs, caveats = _published(tasks)
+        blocks += [Block(ELSEWHERE, theirs)] if theirs else []
+        footers += caveats or ["no published figures are known for these tasks"]
+    return Table(choice, tuple(tasks), metrics, tuple(blocks), tuple(footers))
+
+
+def _metric(choice: str, run: Finished) -> str:
+    return run.metric if choice == PRIMARY else choice
+
+
+def _method_lines(groups: Sequence[Group], tasks: Sequence[str], metrics: Mapping[str, str]) -> Iterator[Line]:
+    for (method, own), setting in own_names(groups).items():
+        same = [group for group in groups if (group.method, group.own) == (method, own)]
+        cells = {
+            group.task: cell
+            for group in same
+            if (cell := _cell((run.seed, run.metrics.get(metrics[group.task])) for run in group.runs)) is not None
+        }
+        if cells:
+            names = tuple(run.name for group in same for run in group.runs)
+            yield Line("method", method, setting, cells, _average(cells, tasks), names)
+
+
+def _cell(values: Iterable[tuple[int | None, float | None]]) -> Cell | None:
+    known = tuple((seed, value) for seed, value in values if value is not None)
+    found = spread([value for _, value in known])
+    return None if found is None else Cell(found.mean, found.deviation, known)
+
+
+def _average(cells: Mapping[str, Cell], tasks: Sequence[str]) -> float | None:
+    """The mean over tasks; None where one is missing, because it could not be held against a full row."""
+    if len(tasks) < 2 or any(task not in cells for task in tasks):
+        return None
+    return math.fsum(cells[task].mean for task in tasks) / len(tasks)
+
+
+def _marked(line: Line, task: str, ruling: Ruling) -> Line:
+    place = ruling.place(line.runs)
+    cell = line.cells.get(task)
+    if place is None or cell is None:
+        return line
+    marked = replace(cell, mark=ruling.marks.get(place, ""), p=ruling.p.get(place))
+    return replace(line, cells={**line.cells, task: marked})
+
+
+def _held_against(groups: Sequence[Group], tasks: Sequence[str], metrics: Mapping[str, str]) -> Iterator[Line]:
+    """Rows of what methods are held against: the student on labels alone, the teacher, the majority guess."""
+    alone: dict[tuple[tuple[str, Cell], ...], list[str]] = {}
+    for method in dict.fromkeys(group.method for group in groups):
+        cells = {
+            group.task: cell
+            for group in groups
+            if group.method == method
+            and (cell := _cell((run.seed, run.models.get(BASELINE, {}).get(metrics[group.task])) for run in group.runs))
+        }
+        if cells:  # methods whose baselines are the same share a row
+            alone.setdefault(tuple(cells.items()), []).append(method)
+    for items, methods in alone.items():
+        cells = dict(items)
+        setting = f"steps of {', '.join(methods)}" if len(alone) > 1 else ""
+        yield Line("baseline", BASELINE, setting, cells, _average(cells, tasks))
+    kinds: tuple[tuple[Kind, str], ...] = (("teacher", TEACHER), ("majority", MAJORITY))
+    for kind, model in kinds:
+        found = {}
+        for task in tasks:
+            runs = [run for group in groups if group.task == task for run in group.runs]
+            values = [run.models.get(model, {}).get(metrics[task]) for run in runs]
+            cell = _cell((None, value) for value in dict.fromkeys(round(v, 6) for v in values if v is not None))
+            if cell is not None:
+                found[task] = cell
+        if found:
+            yield Line(kind, model, "", found, _average(found, tasks))
+
+
+def _published(tasks: Sequence[str]) -> tuple[tuple[Line, ...], list[str]]:
+    lines, caveats = [], {}
+    for row in published():
+        cells = {
+            task: Cell(row.figures[task], None, ((None, row.figures[task]),)) for task in tasks if task in row.figures
+        }
+        if cells:
+            lines.append(Line("published", row.name, row.source, cells))
+            caveats[row.source] = row.caveat
+    return tuple(lines), [f"published, {source}: {caveat}" for source, caveat in caveats.items()]

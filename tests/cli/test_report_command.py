@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Call
+from tests.report.records import finished, right, write_curves
+
+
+@pytest.fixture
+def runs(runs_dir: Path) -> Path:
+    for task in ("mrpc", "rte"):
+        for seed in (1, 2, 3):
+            finished(runs_dir, "kd", seed, right(200, range(seed, seed + 60)), task=task)
+            finished(runs_dir, "crild", seed, right(200, range(seed, seed + 5)), task=task)
+    return runs_dir
+
+
+def test_the_table_fits_eighty_columns(crild: Call, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for number in range(6):
+        finished(runs, "kd", 1, right(10), task=f"task-number-{number}")
+    said = crild("report")
+    assert said.code == 0
+    assert max(map(len, said.out.splitlines())) <= 80
+    rows = [line.split() for line in said.out.splitlines()]
+    assert ["crild", "3", "97.50", "±", "0.00", "★", "97.50", "±", "0.00", "★"] in rows
+    assert all(f"task-number-{number}" in said.out for number in range(6))
+
+
+def test_ascii_where_the_terminal_wants_it(crild: Call, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CRILD_ASCII", "1")
+    assert "97.50 +- 0.00 *" in crild("report").out
+
+
+def test_runs_can_be_named(crild: Call, runs: Path) -> None:
+    one = next(path.name for path in runs.iterdir() if "rte-crild" in path.name)
+    document = crild("report", one, "--format", "json").json
+    assert [run["run"] for run in document["runs"]] == [one]
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"),
+    [
+        ("a.md", "**accuracy"),
+        ("a.csv", "choice,"),
+        ("a.json", "{"),
+        ("a.tex", "% needs"),
+        ("a.html", "<!DOC"),
+        ("a.txt", "accuracy"),
+    ],
+)
+def test_the_ending_of_the_file_tells_the_format(
+    crild: Call, runs: Path, tmp_path: Path, name: str, begins: str
+) -> None:
+    said = crild("report", "--output", str(tmp_path / name))
+    assert (said.code, said.out) == (0, "")
+    assert name in said.err
+    assert (tmp_path / name).read_text().startswith(begins)
+
+
+def test_what_goes_to_stdout_is_what_goes_to_a_file(crild: Call, runs: Path, tmp_path: Path) -> None:
+    crild("report", "--format", "latex", "-o", str(tmp_path / "x"))
+    assert crild("report", "--format", "latex").out == (tmp_path / "x").read_text()
+
+
+def test_pictures_are_written_as_svg_and_png(crild: Call, runs: Path, tmp_path: Path) -> None:
+    for run_dir in runs.iterdir():
+        write_curves(run_dir)
+    assert crild("report", "--figures", str(tmp_path / "pictures")).code == 0
+    names = {path.name for path in (tmp_path / "pictures").iterdir()}
+    assert names == {f"{name}.{kind}" for name in ("final", "curves-mrpc", "curves-rte") for kind in ("svg", "png")}
+    assert (tmp_path / "pictures/final.png").read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in (tmp_path / "pictures/final.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--format", "markdwn"), "did you mean markdown"),
+        (("--metric", "accurcy"), "did you mean"),
+        (("nothing-like-it",), "nothing-like-it"),
+        (("--sweep", "none"), "no sweep"),
+        (("rte", "--sweep", "none"), "not both"),
+        (("-o", "/nowhere/at/all.md"), "/nowhere/at/all.md: cannot be written: the folder does not exist"),
+        (("--figures", "/proc/none"), "cannot be written"),
+    ],
+)
+def test_wrong_usage_is_a_sentence(crild: Call, runs: Path, words: tuple[str, ...], said: str) -> None:
+    found = crild("report", *words)
+    assert (found.code, found.out) == (2, "") or "--figures" in words
+    assert said in found.err
+
+
+def test_without_runs_that_is_said(crild: Call, runs_dir: Path) -> None:
+    found = crild("report")
+    assert found.code == 2
+    assert "nothing to report" in found.err
+
+
+def test_the_light_part_loads_neither_numpy_nor_matplotlib() -> None:
+    code = (
+        "import sys; from engine.report import gather, page, table, writing; from crild_tui.cli import app, reporting;"
+        "print(json := [m for m in ('numpy', 'matplotlib', 'torch') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout.replace("'", '"')) == []

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine.evaluate.metrics import METRICS as OFFICIAL
+from engine.report.chance import LEVEL, METRICS, Rival, judge, score
+from engine.report.predictions import Answers
+
+EXAMPLES = 200
+GOLD = tuple(float(place % 2) for place in range(EXAMPLES))
+
+
+def answers(wrong: Sequence[int] = (), *, gold: Sequence[float] = GOLD, dev: str = "dev") -> Answers:
+    said = tuple(1 - label if place in wrong else label for place, label in enumerate(gold))
+    return Answers(dev, ("no", "yes"), tuple(gold), said)
+
+
+def method(*wrong: Sequence[int]) -> Rival:
+    return {seed + 1: answers(places) for seed, places in enumerate(wrong)}
+
+
+def test_the_same_predictions_are_never_told_apart() -> None:
+    same = [method(range(20), range(5, 30), range(10)) for _ in range(3)]
+    verdict = judge("accuracy", same)
+    assert set(verdict.p) == {(0, 1), (0, 2), (1, 2)}
+    assert set(verdict.p.values()) == {1.0}
+
+
+def test_a_clear_difference_is_told_apart() -> None:
+    good, bad = method(range(5), range(1, 6), range(2, 8)), method(range(60), range(3, 64), range(1, 62))
+    assert judge("accuracy", [good, bad]).p[0, 1] < 0.01
+
+
+def test_few_examples_do_not_make_a_difference() -> None:
+    """One answer more of eight, in each of three seeds."""
+    gold = GOLD[:8]
+    one = {seed: answers([0], gold=gold) for seed in (1, 2, 3)}
+    other = {seed: answers([0, 1], gold=gold) for seed in (1, 2, 3)}
+    assert judge("accuracy", [one, other]).p[0, 1] > LEVEL
+
+
+def test_the_p_value_of_seeds_that_agree_is_that_of_the_examples_alone() -> None:
+    """Two of 8 answers differ, always in favour of one: no difference in a resample that has neither, (6/8)^8."""
+    gold = GOLD[:8]
+    one = {seed: answers([], gold=gold) for seed in (1, 2, 3)}
+    other = {seed: answers([0, 1], gold=gold) for seed in (1, 2, 3)}
+    assert judge("accuracy", [one, other], 40_000).p[0, 1] == pytest.approx(2 * 0.75**8, abs=0.01)
+
+
+def test_seeds_that_scatter_are_held_against_students_distribution() -> None:
+    """Differences of 1, 2 and 3 points have t = 2 / (1 / √3) with two degrees of freedom: p = 0.074 without examples."""
+    gold = tuple(float(place % 2) for place in range(20_000))
+    one = {seed: answers(range(200), gold=gold) for seed in (1, 2, 3)}
+    other = {seed: answers(range(200 + 200 * seed), gold=gold) for seed in (1, 2, 3)}
+    assert judge("accuracy", [one, other], 4_000).p[0, 1] == pytest.approx(0.0742, abs=0.015)
+
+
+def test_pairs_are_corrected_for_their_number() -> None:
+    """By Holm's steps: of three pairs the smallest is multiplied by three, the next by two, and none gets smaller."""
+    rivals = [method(range(n), range(1, n + 1), range(2, n + 2)) for n in (20, 26, 50)]
+    alone = {pair: judge("accuracy", [rivals[pair[0]], rivals[pair[1]]]).p[0, 1] for pair in ((0, 1), (0, 2), (1, 2))}
+    together = judge("accuracy", rivals).p
+    assert together[0, 2] <= together[1, 2] <= together[0, 1]
+    assert together[0, 1] >= alone[0, 1] * 0.9
+    assert together[0, 2] >= alone[0, 2] * 0.9
+
+
+def test_the_same_input_gives_the_same_figures_whatever_else_is_there() -> None:
+    one, other = method(range(20), range(3, 25)), method(range(30), range(40))
+    assert judge("accuracy", [one, other]) == judge("accuracy", [one, other])
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "why"),
+    [
+        (method(range(3)), method(range(9)), "one seed"),
+        ({}, method(range(9), range(3)), "no predictions"),
+        ({1: answers(), 2: answers()}, {3: answers(), 4: answers()}, "seeds in common"),
+        ({1: answers(), 2: answers()}, {1: answers(dev="x"), 2: answers(dev="x")}, "other dev examples"),
+    ],
+)
+def test_what_cannot_be_tested_is_said(one: Rival, other: Rival, why: str) -> None:
+    verdict = judge("accuracy", [one, other])
+    assert not verdict.p
+    assert why in verdict.untested[0, 1]
+
+
+def test_an_unknown_metric_is_not_tested() -> None:
+    both = method(range(3), range(4))
+    assert "bleu" in judge("bleu", [both, both]).untested[0, 1]
+
+
+def test_pairs_that_can_be_tested_are_tested_beside_those_that_cannot() -> None:
+    verdict = judge("accuracy", [method(range(2), range(3)), method(range(60), range(61)), method(range(9))])
+    assert set(verdict.p) == {(0, 1)}
+    assert set(verdict.untested) == {(0, 2), (1, 2)}
+
+
+@pytest.mark.parametrize(("seed_noise", "methods"), [(0.0, 2), (0.2, 2), (0.2, 4)])
+def test_under_the_null_it_is_seldom_significant(seed_noise: float, methods: int) -> None:
+    random, trials, found = np.random.default_rng(11), 120, 0
+    for _ in range(trials):
+        gold = tuple(random.integers(0, 2, 120).astype(float))
+        ease = random.normal(0.8, 1.0, 120)
+        rivals = [_drawn(random, gold, ease + random.normal(0, 0.4, 120), seed_noise) for _ in range(methods)]
+        found += min(judge("accuracy", rivals, 500).p.values()) < LEVEL
+    assert found / trials <= 0.1
+
+
+def _drawn(random: np.random.Generator, gold: tuple[float, ...], ease: Any, seed_noise: float) -> Rival:
+    def one() -> Answers:
+        hits = ease + random.normal(0, seed_noise) + random.normal(0, 0.7, len(gold)) > 0
+        return Answers("x", ("a", "b"), gold, tuple(g if hit else 1 - g for g, hit in zip(gold, hits, strict=True)))
+
+    return {seed: one() for seed in (1, 2, 3)}
+
+
+# -- metrics
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("classes", [2, 3])
+def test_metrics_are_the_official_ones_on_each_resample(metric: str, classes: int) -> None:
+    random = np.random.default_rng(3)
+    if metric in ("pearson", "spearman"):
+        gold = np.round(random.uniform(0, 5, 40), 1)  # with ties
+        said = np.round(gold + random.normal(0, 1, (2, 40)), 1)
+    else:
+        gold = random.integers(0, classes, 40).astype(float)
+        said = np.where(random.random((2, 40)) < 0.7, gold, random.integers(0, classes, (2, 40)))
+    counts = np.stack([np.bincount(random.integers(0, 40, 40), minlength=40) for _ in range(5)]).astype(float)
+    found = METRICS[metric](gold, said, counts, classes)
+    for draw, weights in enumerate(counts.astype(int)):
+        rows = np.repeat(np.arange(40), weights)
+        for run in range(2):
+            assert found[draw, run] == pytest.approx(OFFICIAL[metric](said[run][rows], gold[rows]), abs=1e-9)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_what_cannot_be_computed_is_nothing_as_officially(metric: str) -> None:
+    same = Answers("x", ("a", "b"), (0.0, 1.0, 0.0, 1.0), (0.0, 0.0, 0.0, 0.0))
+    official = OFFICIAL[metric](np.zeros(4), np.asarray(same.labels))
+    assert score(metric, same) == pytest.approx(official)
+
+
+def test_every_metric_of_a_task_is_known() -> None:
+    assert set(METRICS) == set(OFFICIAL)

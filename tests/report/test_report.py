@@ -1,0 +1,286 @@
+"""Which runs a report counts, how it groups them, and what its cells say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from engine.errors import UsageError
+from engine.record.files import read_json, write_json
+from engine.record.run import list_runs, update_status
+from engine.report.gather import gather, of_sweep
+from engine.report.settings import Group, own_names
+from engine.report.table import Cell, Report, Table, build, metric_choices
+from tests.report.records import finished, right, write_predictions
+
+
+def report_of(runs_dir: Path, *choices: str, **options: bool) -> Report:
+    found = gather(entry.path for entry in list_runs(runs_dir))
+    return build(found, choices or ("primary",), **options)
+
+
+def table_of(runs_dir: Path) -> Table:
+    return report_of(runs_dir).tables[0]
+
+
+def cells(table: Table, task: str = "mrpc", block: int = 0) -> dict[str, Cell]:
+    return {line.label: line.cells[task] for line in table.blocks[block].lines if task in line.cells}
+
+
+def test_a_cell_is_mean_and_sample_deviation_over_seeds(tmp_path: Path) -> None:
+    for seed, wrong in ((1, 4), (2, 3), (3, 2)):
+        finished(tmp_path, "kd", seed, right(10, range(wrong)))
+    cell = cells(table_of(tmp_path))["kd"]
+    assert cell.mean == pytest.approx(0.7)
+    assert cell.deviation == pytest.approx(0.1)
+    assert cell.values == ((1, 0.6), (2, 0.7), (3, 0.8))
+
+
+def test_rows_are_methods_then_what_they_are_held_against(tmp_path: Path) -> None:
+    finished(tmp_path, "kd", 1, right(10), baseline=0.6)
+    finished(tmp_path, "crild", 1, right(10), baseline=0.6)
+    rows = [(line.kind, line.label) for line in table_of(tmp_path).blocks[0].lines]
+    assert rows == [
+        ("method", "kd"), ("method", "crild"), ("baseline", "labels alone"), ("teacher", "teacher"),
+        ("majority", "majority guess"),
+    ]  # fmt: skip
+
+
+def test_labels_alone_that_differ_are_told_by_their_method(tmp_path: Path) -> None:
+    finished(tmp_path, "kd", 1, right(10), baseline=0.6)
+    finished(tmp_path, "crild", 1, right(10), baseline=0.7)
+    found = cells(table_of(tmp_path))
+    assert found["labels alone (steps of kd)"].mean == 0.6
+    assert found["labels alone (steps of crild)"].mean == 0.7
+
+
+def test_tasks_are_columns_and_only_full_rows_have_an_average(tmp_path: Path) -> None:
+    finished(tmp_path, "kd", 1, right(10, range(4)), task="mrpc", created=1)
+    finished(tmp_path, "kd", 1, right(10, range(2)), task="rte", created=2)
+    finished(tmp_path, "crild", 1, right(10), task="rte", created=3)
+    table = table_of(tmp_path)
+    averages = {line.label: line.average for line in table.blocks[0].lines}
+    assert table.tasks == ("mrpc", "rte")
+    assert averages["kd"] == pytest.approx(0.7)
+    assert averages["crild"] is None
+
+
+def test_another_data_setting_is_a_block_of_its_own(tmp_path: Path) -> None:
+    finished(tmp_path, "kd", 1, right(10), created=1)
+    finished(tmp_path, "kd", 1, right(10), noise=0.3, created=2)
+    finished(tmp_path, "crild", 1, right(10), noise=0.3, examples=1000, created=3)
+    assert [block.heading for block in table_of(tmp_path).blocks] == [
+        "label_noise=0.0, examples=all", "label_noise=0.3, examples=all", "label_noise=0.3, examples=1000",
+    ]  # fmt: skip
+
+
+def test_what_differs_within_a_method_is_a_row_of_its_own(tmp_path: Path) -> None:
+    finished(tmp_path, "kd", 1, right(10), temperature=1.0, created=1)
+    finished(tmp_path, "kd", 1, right(10), temperature=2.0, created=2)
+    finished(tmp_path, "crild", 1, right(10), temperature=4.0, created=3)
+    names = [line.label for line in table_of(tmp_path).blocks[0].lines if line.kind == "method"]
+    assert names == ["kd (kd.temperature=1.0)", "kd (kd.temperature=2.0)", "crild"]
+
+
+def test_places_threads_and_seeds_are_no_setting(tmp_path: Path) -> None:
+    finished(tmp_path, "kd", 1, right(10), threads=1)
+    path = finished(tmp_path, "kd", 2, right(10), threads=8) / "preset.toml"
+    path.write_text(path.read_text().replace("/models/bert", "/elsewhere/models/bert"))
+    (line,) = [line for line in table_of(tmp_path).blocks[0].lines if line.kind == "method"]
+    assert (line.label, line.cells["mrpc"].count) == ("kd", 2)
+
+
+def test_another_teacher_is_a_setting(tmp_path: Path) -> None:
+    finished(tmp_path, "kd", 1, right(10), created=1)
+    finished(tmp_path, "kd", 1, right(10), teacher="roberta", created=2)
+    names = [line.label for line in table_of(tmp_path).blocks[0].lines if line.kind == "method"]
+    assert names == ["kd (teacher.model=models/bert)", "kd (teacher.model=models/roberta)"]
+
+
+def test_a_seed_that_was_run_again_counts_once_and_the_newest(tmp_path: Path) -> None:
+    finished(tmp_path, "kd", 1, right(10, range(5)), created=1, name="old")
+    finished(tmp_path, "kd", 1, right(10), created=2, name="new")
+    report = report_of(tmp_path)
+    assert cells(report.tables[0])["kd"].values == ((1, 1.0),)
+    assert report.notes == ("1 left out, the same preset and seed again (the newest counts): old-s1",)
+
+
+# -- marks
+
+
+def test_a_difference_beyond_chance_is_marked(tmp_path: Path) -> None:
+    for seed in (1, 2, 3):
+        finished(tmp_path, "good", seed, right(200, range(seed, seed + 6)))
+        finished(tmp_path, "bad", seed, right(200, range(seed, seed + 60)))
+    table = table_of(tmp_path)
+    found = cells(table)
+    assert (found["good"].mark, found["bad"].mark, found["teacher"].mark) == ("best", "", "")
+    assert (found["bad"].p or 1) < 0.05
+    assert any("4,000 resamples" in line and "Holm" in line for line in table.footers)
+
+
+def test_a_difference_within_chance_is_a_tie(tmp_path: Path) -> None:
+    for seed in (1, 2, 3):
+        finished(tmp_path, "one", seed, right(100, range(seed, seed + 10)))
+        finished(tmp_path, "other", seed, right(100, range(40 + seed, 51 + seed)))
+        finished(tmp_path, "bad", seed, right(100, range(seed, seed + 60)))
+    found = cells(table_of(tmp_path))
+    assert [found[name].mark for name in ("one", "other", "bad")] == ["tied", "tied", ""]
+
+
+def test_a_single_seed_is_never_marked_and_said_so(tmp_path: Path) -> None:
+    finished(tmp_path, "good", 1, right(200))
+    finished(tmp_path, "bad", 1, right(200, range(150)))
+    table = table_of(tmp_path)
+    assert {cell.mark for cell in cells(table).values()} == {""}
+    assert table.footers == (
+        "No figure is marked: nothing could be tested.", "Not tested, mrpc: bad against good: one seed."
+    )  # fmt: skip
+
+
+def test_nothing_is_best_while_a_rival_could_not_be_tested(tmp_path: Path) -> None:
+    for seed in (1, 2, 3):
+        finished(tmp_path, "good", seed, right(200))
+        finished(tmp_path, "bad", seed, right(200, range(90 + seed)))
+    finished(tmp_path, "single", 1, right(200, range(100)))
+    table = table_of(tmp_path)
+    assert {cell.mark for cell in cells(table).values()} == {""}
+    assert (cells(table)["bad"].p or 1) < 0.05
+    assert "Not tested, mrpc: single against good: one seed." in table.footers
+
+
+@pytest.mark.parametrize("damage", ["missing", "torn", "others"])
+def test_predictions_that_cannot_be_used_are_said(tmp_path: Path, damage: str) -> None:
+    for seed in (1, 2):
+        finished(tmp_path, "good", seed, right(50))
+        run_dir = finished(tmp_path, "bad", seed, right(50, range(30)), name="bad")
+        path = run_dir / "predictions/student.jsonl"
+        if damage == "missing":
+            path.unlink()
+        elif damage == "torn":
+            path.write_bytes(path.read_bytes()[:-20])
+        else:
+            write_predictions(run_dir, [0, 1], [0, 1])
+    table = table_of(tmp_path)
+    words = {"missing": "is missing", "torn": "cut off", "others": "do not give the accuracy"}[damage]
+    assert any("bad-s1" in line and words in line for line in table.footers)
+    assert {cell.mark for cell in cells(table).values()} == {""}
+
+
+def test_settings_are_not_held_against_each_other(tmp_path: Path) -> None:
+    for seed in (1, 2, 3):
+        finished(tmp_path, "kd", seed, right(200))
+        finished(tmp_path, "kd", seed, right(200, range(100)), noise=0.3)
+    assert {cell.mark for block in (0, 1) for cell in cells(table_of(tmp_path), block=block).values()} == {""}
+
+
+# -- metrics
+
+
+def test_other_metrics_have_tables_of_their_own(tmp_path: Path) -> None:
+    finished(tmp_path, "kd", 1, right(10), metrics={"accuracy": 1.0, "f1": 0.5}, task="mrpc", created=1)
+    finished(tmp_path, "kd", 1, right(10), metrics={"matthews": 1.0}, metric="matthews", task="cola", created=2)
+    assert metric_choices(gather(tmp_path.iterdir())) == ("primary", "accuracy", "f1", "matthews")
+    primary, f1 = report_of(tmp_path, "primary", "f1").tables
+    assert primary.metrics == {"mrpc": "accuracy", "cola": "matthews"}
+    assert (f1.tasks, cells(f1)["kd"].mean) == (("mrpc",), 0.5)
+
+
+def test_an_unknown_metric_is_a_usage_error(tmp_path: Path) -> None:
+    finished(tmp_path, "kd", 1, right(10))
+    with pytest.raises(UsageError, match='"acuracy"; did you mean "accuracy"'):
+        report_of(tmp_path, "acuracy")
+
+
+# -- which runs
+
+
+def test_runs_that_have_not_finished_are_left_out_and_counted(tmp_path: Path) -> None:
+    finished(tmp_path, "kd", 1, right(10))
+    for seed, state in ((2, "failed"), (3, "failed"), (4, "stopped")):
+        update_status(finished(tmp_path, "kd", seed, right(10), name=state), state=state)
+    report = report_of(tmp_path)
+    assert cells(report.tables[0])["kd"].count == 1
+    assert report.notes == ("2 left out, failed: failed-s2, failed-s3", "1 left out, stopped: stopped-s4")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("results.json", None, "results.json is missing"),
+        ("results.json", "{", "results.json is not complete JSON"),
+        ("results.json", '{"schema": 9}', "schema 9"),
+        ("results.json", '{"student": {"accuracy": "high"}, "metric": "accuracy"}', "no figure"),
+        ("results.json", '{"student": {"accuracy": 1}, "metric": ["x"]}', "no figure"),
+        ("results.json", '{"student": {"accuracy": 1e308}, "metric": "accuracy"}', "no figure"),
+        ("preset.toml", "a = [", "preset cannot be read"),
+        ("status.json", "[]", "status.json"),
+    ],
+)
+def test_damaged_records_are_left_out_and_said(tmp_path: Path, file: str, content: str | None, words: str) -> None:
+    finished(tmp_path, "kd", 1, right(10))
+    path = finished(tmp_path, "crild", 1, right(10), name="damaged") / file
+    path.unlink() if content is None else path.write_text(content)
+    report = report_of(tmp_path)
+    assert [run.method for run in report.runs] == ["kd"]
+    assert words in report.notes[0]
+    assert "damaged-s1" in report.notes[0]
+
+
+def test_nothing_to_report_is_a_usage_error_that_says_what_there_was(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no finished run"):
+        report_of(tmp_path)
+    update_status(finished(tmp_path, "kd", 1, right(10), name="broken"), state="failed")
+    with pytest.raises(UsageError, match="1 left out, failed: broken-s1"):
+        report_of(tmp_path)
+
+
+def test_a_sweep_is_the_runs_that_name_it(tmp_path: Path) -> None:
+    run_dir = finished(tmp_path, "kd", 1, right(10))
+    finished(tmp_path, "crild", 1, right(10))
+    write_json(run_dir / "status.json", {**(read_json(run_dir / "status.json") or {}), "sweep": "study"})
+    assert of_sweep(tmp_path, "study") == [run_dir]
+    with pytest.raises(UsageError, match='did you mean "study"'):
+        of_sweep(tmp_path, "stdy")
+    (tmp_path / ".sweep").mkdir()
+    (tmp_path / ".sweep/empty.json").write_text(json.dumps({}))
+    with pytest.raises(UsageError, match="has no runs yet"):
+        of_sweep(tmp_path, "empty")
+
+
+# -- published figures
+
+
+def test_published_figures_are_rows_of_their_own_with_their_caveats(tmp_path: Path) -> None:
+    finished(tmp_path, "kd", 1, right(10), task="rte")
+    table = report_of(tmp_path, with_published=True).tables[0]
+    theirs = {line.label: line.cells["rte"].mean for line in table.blocks[-1].lines}
+    assert theirs["PKD, 6 layers (PKD repository)"] == pytest.approx(0.682)
+    assert all(line.kind == "published" and line.average is None for line in table.blocks[-1].lines)
+    assert any("minilmv2.bb" in line for line in table.footers)
+    assert {line.kind for line in table.blocks[0].lines} == {"method", "teacher", "majority"}
+
+
+def test_without_figures_for_the_tasks_that_is_said(tmp_path: Path) -> None:
+    finished(tmp_path, "kd", 1, right(10), task="toy-words")
+    assert (
+        "no published figures are known for these tasks" in report_of(tmp_path, with_published=True).tables[0].footers
+    )
+
+
+def test_rows_are_told_apart_however_many_settings_that_takes() -> None:
+    same = [(f"train.key{number}", "same") for number in range(6)]
+    owns = [(*same, ("train.last", value)) for value in ("1", "2")]
+    names = own_names([Group("kd", "rte", (), own, ()) for own in owns])
+    assert len(set(names.values())) == 2
+
+
+def test_a_table_that_is_switched_off_is_one_setting(tmp_path: Path) -> None:
+    for seed, value in ((1, "false"), (2, "{ weight = 0.1, decay = 0.9 }")):
+        run_dir = finished(tmp_path, "crild", seed, right(10))
+        path = run_dir / "preset.toml"
+        path.write_text(path.read_text() + f"consistency = {value}\n")
+    names = [line.label for line in table_of(tmp_path).blocks[0].lines if line.kind == "method"]
+    assert names == ["crild (kd.consistency=false)", "crild (kd.consistency=on)"]

@@ -1,0 +1,121 @@
+"""Small reports in every format, and what a hostile name does to each: nothing."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from engine.report.gather import gather
+from engine.report.table import Report, build
+from engine.report.writing import WRITERS, comma_separated, json_document, latex, markdown
+from tests.report.records import finished, right
+
+HOSTILE = "</td><script>alert(1)</script>|$x_1$\\end{tabular}&%#\"'`[a](http://evil.example)\x1b[31m\n=cmd()\u202e"
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Report:
+    folder = tmp_path / "runs"
+    for seed in (1, 2, 3):
+        finished(folder, "kd", seed, right(200, range(seed, seed + 60)), created=seed)
+        finished(folder, "crild", seed, right(200, range(seed, seed + 4 + 2 * seed)), created=10 + seed)
+        finished(folder, "tinybert", seed, right(200, range(20, 33 - seed)), created=20 + seed)
+    return build(gather(folder.iterdir()))
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> Report:
+    folder = tmp_path / "runs"
+    for seed, temperature in ((1, 1.0), (1, 2.0)):
+        finished(folder, HOSTILE, seed, right(10), temperature=temperature, task="mrpc", extra={"task": HOSTILE})
+    finished(folder, "=cmd()", 1, right(10), task="mrpc", extra={"task": HOSTILE})
+    return build(gather(folder.iterdir()))
+
+
+def test_markdown(small: Report) -> None:
+    assert (
+        markdown(small).split("\n- ")[0]
+        == """\
+**accuracy on dev, in %, mean ± sample standard deviation over seeds**
+
+| method         | seeds |  mrpc accuracy |
+| -------------- | ----: | -------------: |
+| kd             |     3 |   70.00 ± 0.00 |
+| crild          |     3 | 96.00 ± 1.00 ≈ |
+| tinybert       |     3 | 94.50 ± 0.50 ≈ |
+| teacher        |       |          90.00 |
+| majority guess |       |          50.00 |
+"""
+    )
+
+
+def test_latex(small: Report) -> None:
+    assert [line for line in latex(small).splitlines() if not line.startswith("%")] == [
+        r"\begin{tabular}{lrr}",
+        r"\toprule",
+        r"method & seeds & mrpc accuracy \\",
+        r"\midrule",
+        r"kd & 3 & 70.00 $\pm$ 0.00 \\",
+        r"crild & 3 & \underline{96.00 $\pm$ 1.00} \\",
+        r"tinybert & 3 & \underline{94.50 $\pm$ 0.50} \\",
+        r"\addlinespace",
+        r"teacher &  & 90.00 \\",
+        r"majority guess &  & 50.00 \\",
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+
+
+def test_csv_has_every_figure_in_full(small: Report) -> None:
+    rows = list(csv.DictReader(io.StringIO(comma_separated(small))))
+    crild = next(row for row in rows if row["method"] == "crild")
+    assert (crild["mark"], crild["seeds"]) == ("tied", "3")
+    assert float(crild["mean"]) == pytest.approx(0.96)
+    assert [float(part.split(":")[1]) for part in crild["values"].split()] == [0.97, 0.96, 0.95]
+    assert float(next(row for row in rows if row["method"] == "kd")["p"]) < 0.01
+
+
+def test_json_has_tables_and_runs(small: Report) -> None:
+    document = json.loads(json_document(small))
+    row = document["tables"][0]["blocks"][0]["rows"][1]
+    assert (row["name"], row["cells"]["mrpc"]["mark"], len(row["runs"])) == ("crild", "tied", 3)
+    assert [run["seed"] for run in document["runs"]] == [1, 2, 3] * 3
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_no_name_steers_a_terminal_or_breaks_a_line(name: str, hostile: Report) -> None:
+    text = WRITERS[name](hostile)
+    assert not {"\x1b", "\u202e"} & set(text)
+
+
+def test_a_hostile_name_stays_in_its_cell_of_markdown(hostile: Report) -> None:
+    rows = [line for line in markdown(hostile).splitlines() if line.startswith("|")]
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in rows} == {4}
+    text = markdown(hostile)
+    assert not re.search(r"(?<!\\)<script", text)
+    assert not re.search(r"(?<!\\)\]\(", text)
+
+
+def test_a_hostile_name_stays_in_its_cell_of_latex(hostile: Report) -> None:
+    rows = [line for line in latex(hostile).splitlines() if line.endswith(r"\\")]
+    assert all(len(re.findall(r"(?<!\\)&", line)) == 2 for line in rows if "multicolumn" not in line)
+    assert latex(hostile).count(r"\end{tabular}") == 1
+    body = "\n".join(line for line in latex(hostile).splitlines() if not line.startswith("%"))
+    assert not re.search(r"(?<!\\)%", body)
+
+
+def test_a_hostile_name_is_no_formula_in_csv(hostile: Report) -> None:
+    rows = list(csv.reader(io.StringIO(comma_separated(hostile))))
+    assert len({len(row) for row in rows}) == 1
+    assert any(cell == "'=cmd()" for row in rows for cell in row)
+    assert not any(cell.startswith(("=", "+", "@")) for row in rows for cell in row)
+
+
+def test_a_hostile_name_comes_back_whole_from_json(hostile: Report) -> None:
+    document = json.loads(json_document(hostile))
+    assert HOSTILE in {run["method"] for run in document["runs"]}
