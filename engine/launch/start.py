@@ -29,8 +29,6 @@ PACE = {
     # glibc keeps what a step frees for the next step, rather than giving it back and asking for it anew.
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
-    # cuBLAS then adds in the same order each time, also where several streams are at work.
-    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
 }
 """Set for an engine process, where the user has not set them: they are read before its first line runs."""
 

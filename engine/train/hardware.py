@@ -71,6 +71,7 @@ def compute_alike() -> None:
 
     They cost nothing here; cuDNN's attention is left out because it is slower for sentences (docs/speed.md).
     """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it, and reads it at its first product
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # only what was written is read
     torch.backends.cuda.enable_cudnn_sdp(False)

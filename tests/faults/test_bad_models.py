@@ -66,7 +66,7 @@ def pipe(name: str) -> Spoil:
         (cut(0), "model.safetensors", "this is not a safetensors file"),
         (write("model.safetensors", "version https://git-lfs.github.com/spec/v1\n"), "model.safetensors", "this is a Git LFS pointer, not the weights; fetch them with git lfs pull"),
         (lambda folder: (folder / "model.safetensors").unlink(), "", "this model folder holds no weights (model.safetensors or pytorch_model.bin)"),
-        (change_config(model_type="gpt2"), "config.json", "models of the family gpt2 cannot be used; supported are bert, roberta, xlm-roberta, distilbert and electra"),
+        (change_config(model_type="gpt2"), "config.json", "models of the family gpt2 cannot be used; supported are bert, roberta, xlm-roberta, distilbert, electra, albert, modernbert, mpnet and deberta-v2"),
         (change_config(model_type="\x1b[31mx"), "config.json", "models of the family \\x1b[31mx cannot be used"),
         (change_config(model_type=None), "config.json", "the model's config names no model_type"),
         (change_config(hidden_size=30), "config.json", "a width of 30 is not a multiple of 4 heads"),
