@@ -47,6 +47,8 @@ class Family:
     """Position numbers begin after the padding token's id, which costs so many of them."""
     fused: bool = True
     """Its attention can run in a fused kernel. Where scores have more parts than QKᵀ, transformers has eager code only."""
+    captures: bool = True
+    """A step can be captured as a CUDA graph: nothing in its forward is made on the host."""
     masks_embeddings: bool = False
     """Its embeddings are set to zero at padding, so they read the mask."""
     norm_before: str | None = None
@@ -155,6 +157,7 @@ FAMILIES: dict[str, Family] = {
             value="attention.attn.v",
             positions_offset=True,
             fused=False,
+            captures=False,
             given=given.mpnet,
         ),
         _like_bert(
@@ -167,6 +170,7 @@ FAMILIES: dict[str, Family] = {
             output="classifier",
             logits=answers.deberta,
             fused=False,
+            captures=False,
             masks_embeddings=True,
             given=given.deberta,
             redo=depth.redo_deberta,

@@ -149,8 +149,10 @@ class StepLosses:
 
     @property
     def capturable(self) -> bool:
-        """Whether a step needs nothing of the host: only transport plans are made there."""
-        return not any(term.emd for term in self.terms)
+        """Whether a step needs nothing of the host, where transport plans are made, and some families' positions."""
+        models = (self.models.student, self.models.teacher, self.models.average)
+        families = (family_of(model.config) for model in models if model is not None)
+        return all(family.captures for family in families) and not any(term.emd for term in self.terms)
 
     def __call__(
         self, part: Batch, counts: Counts, lam: float | Tensor | None, consistency_weight: float | Tensor

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+from contextlib import nullcontext
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,11 @@ import pytest
 import torch
 
 from engine.preset import facts
+from engine.preset.schema import Stage
 from engine.record.events import read_events
 from engine.train.graphs import own_stream, padded
-from tests.models.tiny_models import EVERY
+from engine.train.step import Models, StepLosses, bound_terms
+from tests.models.tiny_models import EVERY, tiny
 from tests.train.test_step_speed import bench  # noqa: F401 - a fixture
 from tests.train.tiny_run import make, materials, work
 
@@ -29,6 +33,18 @@ STILL = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 )
 def test_batches_are_padded_to_few_lengths_but_never_beyond_the_longest(longest: int, most: int, fit: int) -> None:
     assert padded(longest, most) == fit
+
+
+@pytest.mark.parametrize(("family", "layer_map", "captured"), [
+    ("bert", "last", True), ("modernbert", "uniform", True), ("bert", "emd", False), ("mpnet", "last", False),
+    ("deberta-v2", "last", False),
+])  # fmt: skip
+def test_steps_that_need_the_host_are_not_captured(bench: Any, family: str, layer_map: Any, captured: bool) -> None:  # noqa: F811
+    stage = Stage(name="ild", objectives={"hidden": 1.0}, layer_map=layer_map)
+    settings = replace(bench.make_settings(), stage=stage, mixup=None, consistency=None)
+    models = Models(tiny(family), tiny(family))
+    terms = bound_terms(settings, models.student, models.teacher)
+    assert StepLosses(settings, models, terms, autocast=nullcontext).capturable is captured
 
 
 def curve(run_dir: Path) -> list[dict[str, Any]]:
