@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 
@@ -33,6 +34,20 @@ def own_stream(device: torch.device) -> Iterator[None]:
             yield
     finally:
         before.wait_stream(stream)
+
+
+@contextmanager
+def captured(pool: Any = None) -> Iterator[torch.cuda.CUDAGraph]:
+    """A graph of what runs inside, which is not carried out but recorded. `pool` is memory that graphs share."""
+    graph = torch.cuda.CUDAGraph()
+    graph.capture_begin(pool=pool, capture_error_mode="thread_local")
+    try:
+        yield graph
+    except BaseException:
+        with suppress(RuntimeError):  # what went wrong inside is the news, not that the capture is void
+            graph.capture_end()
+        raise
+    graph.capture_end()
 
 
 class Backward:
@@ -91,12 +106,8 @@ class CapturedBackward(Backward):
             return self._run(shape.batch, mixed=lam is not None)
         shape.fill(part)
         if shape.graph is None:
-            shape.graph = torch.cuda.CUDAGraph()
-            shape.graph.capture_begin(pool=self.pool, capture_error_mode="thread_local")
-            try:
+            with captured(self.pool) as shape.graph:
                 shape.losses = self._run(shape.batch, mixed=lam is not None)
-            finally:
-                shape.graph.capture_end()
         shape.graph.replay()
         assert shape.losses is not None
         return shape.losses

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from engine.train.graphs import captured
+
 _MANY = 4096
 """Rows of an embedding from which on a batch's tokens are few among them."""
 
@@ -124,12 +126,8 @@ class Optimiser:
         if self.taken == 1:  # makes the moments, and shows which parameters have a gradient
             return self._update_in_place()
         if self.graph is None:
-            self.graph = torch.cuda.CUDAGraph()
-            self.graph.capture_begin(capture_error_mode="thread_local")
-            try:
+            with captured() as self.graph:
                 self.norm = self._update_in_place()
-            finally:
-                self.graph.capture_end()
         self.graph.replay()
         return self.norm
 

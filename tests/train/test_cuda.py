@@ -16,7 +16,7 @@ import torch
 from engine.preset import facts
 from engine.preset.schema import Stage
 from engine.record.events import read_events
-from engine.train.graphs import own_stream, padded
+from engine.train.graphs import captured, own_stream, padded
 from engine.train.step import Models, StepLosses, bound_terms
 from tests.models.tiny_models import EVERY, tiny
 from tests.train.test_step_speed import bench  # noqa: F401 - a fixture
@@ -35,16 +35,40 @@ def test_batches_are_padded_to_few_lengths_but_never_beyond_the_longest(longest:
     assert padded(longest, most) == fit
 
 
-@pytest.mark.parametrize(("family", "layer_map", "captured"), [
+class Recorder:
+    """Stands in for a graph: what goes wrong inside makes ending it go wrong too, as CUDA does."""
+
+    ended = 0
+
+    def capture_begin(self, **_: Any) -> None:
+        self.fine = True
+
+    def capture_end(self) -> None:
+        Recorder.ended += 1
+        if not self.fine:
+            raise RuntimeError("the capture is void")
+
+
+def test_what_goes_wrong_while_a_step_is_captured_is_what_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Recorder)
+    with captured():
+        pass
+    with pytest.raises(torch.OutOfMemoryError, match="no room"), captured() as graph:
+        graph.fine = False  # type: ignore[attr-defined]
+        raise torch.OutOfMemoryError("no room")
+    assert Recorder.ended == 2
+
+
+@pytest.mark.parametrize(("family", "layer_map", "fit"), [
     ("bert", "last", True), ("modernbert", "uniform", True), ("bert", "emd", False), ("mpnet", "last", False),
     ("deberta-v2", "last", False),
 ])  # fmt: skip
-def test_steps_that_need_the_host_are_not_captured(bench: Any, family: str, layer_map: Any, captured: bool) -> None:  # noqa: F811
+def test_steps_that_need_the_host_are_not_captured(bench: Any, family: str, layer_map: Any, fit: bool) -> None:  # noqa: F811
     stage = Stage(name="ild", objectives={"hidden": 1.0}, layer_map=layer_map)
     settings = replace(bench.make_settings(), stage=stage, mixup=None, consistency=None)
     models = Models(tiny(family), tiny(family))
     terms = bound_terms(settings, models.student, models.teacher)
-    assert StepLosses(settings, models, terms, autocast=nullcontext).capturable is captured
+    assert StepLosses(settings, models, terms, autocast=nullcontext).capturable is fit
 
 
 def curve(run_dir: Path) -> list[dict[str, Any]]:
