@@ -53,9 +53,14 @@ def test_what_goes_wrong_while_a_step_is_captured_is_what_is_told(monkeypatch: p
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Recorder)
     with captured():
         pass
-    with pytest.raises(torch.OutOfMemoryError, match="no room"), captured() as graph:
-        graph.fine = False  # type: ignore[attr-defined]
-        raise torch.OutOfMemoryError("no room")
+
+    def fail() -> None:
+        with captured() as graph:
+            graph.fine = False  # type: ignore[attr-defined]
+            raise torch.OutOfMemoryError("no room")
+
+    with pytest.raises(torch.OutOfMemoryError, match="no room"):
+        fail()
     assert Recorder.ended == 2
 
 
