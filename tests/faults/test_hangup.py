@@ -162,7 +162,7 @@ def test_a_run_started_in_the_dashboard_goes_on_without_its_terminal(
     file.write_text(file.read_text().replace('name = "ild"\nepochs = 2', 'name = "ild"\nepochs = 40'))
     process, terminal = in_dashboard()
     drawn(terminal, "quickstart")
-    os.write(terminal, b"/tiny\r")
+    os.write(terminal, b"/tiny.toml\r")
     drawn(terminal, "tiny.toml")
     os.write(terminal, b"\r")
     drawn(terminal, "crild run tiny.toml")
