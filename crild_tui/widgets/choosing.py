@@ -24,6 +24,7 @@ GROUPS = {
     "run": "complete",
     "method": "methods",
     "task": "tasks, beside a method",
+    "setting": "settings, beside both",
     "own": "your files here",
 }
 """Titles of the list; each stands above its presets."""
