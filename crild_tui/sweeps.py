@@ -34,6 +34,8 @@ class SweepSnapshot:
     record: SweepRecord | None = None
     found: Matrix | None = None
     entries: Mapping[str, RunEntry] = field(default_factory=dict)
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """The metrics of saved students, by run."""
     problem: str | None = None
 
 
@@ -92,7 +94,7 @@ class SweepReader:
         self._entries = entries_of(record, self._runs_dir, self._entries)
         self._figures = figures_of(record, self._runs_dir, self._entries, self._figures)
         found = matrix(record, self._entries, now=now, figures=self._figures)
-        return SweepSnapshot(self._name, record, found, self._entries)
+        return SweepSnapshot(self._name, record, found, self._entries, self._figures)
 
 
 # -- in words
@@ -108,8 +110,7 @@ def mean_of(entry: Entry, sign: str = "±") -> str:
 
 def place_of(entry: Entry) -> str:
     """How many runs of a cell are finished, what the others are in, and how far they are: `1/3 ▶1 ✗1 40 %`."""
-    parts = [f"{entry.states.get('finished', 0)}/{entry.runs}"]
-    parts += [f"{SIGNS[state]}{entry.states[state]}" for state in ORDER[:-1] if entry.states.get(state)]
+    parts = [_signs(entry.states)]
     if any(entry.states.get(state) for state in WORKS):
         parts.append(wording.percent(entry.progress))
     return " ".join(parts)
@@ -120,6 +121,16 @@ def counts(found: Matrix) -> str:
     parts = [f"{found.states.get('finished', 0):,} of {wording.plural(found.runs, 'run')} finished"]
     parts += [f"{found.states[state]:,} {state}" for state in ORDER if found.states.get(state)]
     return ", ".join(parts)
+
+
+def short_counts(seen: SweepSnapshot) -> str:
+    """As `counts`, in signs: `12/27 ✗1 ▶2`."""
+    return _signs(seen.found.states) if seen.found is not None else ""
+
+
+def _signs(states: Mapping[str, int]) -> str:
+    parts = [f"{states.get('finished', 0)}/{sum(states.values())}"]
+    return " ".join([*parts, *(f"{SIGNS[state]}{states[state]}" for state in ORDER[:-1] if states.get(state))])
 
 
 def state_of(seen: SweepSnapshot) -> str:
@@ -151,15 +162,17 @@ def cells_of(record: SweepRecord, row: str, task: str) -> list[CellRecord]:
     return [cell for cell in record.cells if row_of(cell.cell) == row and cell.cell.get("task") == task]
 
 
-def run_line(cell: CellRecord, entry: RunEntry | None) -> str:
-    """Where one run stands: sign, seed, metric or share."""
+def run_line(cell: CellRecord, seen: SweepSnapshot) -> str:
+    """Where one run stands: sign, seed, metric (of the saved student once it has finished) and share."""
+    entry = seen.entries.get(cell.run)
     seed = f"seed {cell.cell.get('seed', cell.seed)}"
     if entry is None:
         return f"{SIGNS['left']} {seed} left"
     sign = wording.STATE_SIGNS.get(entry.state, f"? {entry.state}")
     if entry.status is None:
         return f"{sign}, {seed}"
-    last = "" if entry.status.last is None else f" {wording.metric(entry.status.last)}"
+    figure = seen.figures.get(cell.run, entry.status.last)
+    last = "" if figure is None else f" {wording.metric(figure)}"
     share = "" if entry.state == "finished" else f" {wording.percent(progress(entry))}"
     return f"{sign}, {seed}{last}{share}"
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 LOW, NARROW = 16, 60
 """Lines and columns below which there is room for the matrix and little more."""
+AROUND = 12
+"""Lines beside the matrix and what is said below it: borders, headings, scrollbars, and room for lines that wrap."""
 MOST_FAULTS = 20
 """Sentences of failed runs that are shown."""
 
@@ -49,7 +51,7 @@ class SweepScreen(ModalScreen[Chosen | None]):
     SweepScreen {
         align: center middle;
         #box {
-            width: 100%; max-width: 150; height: 100%; max-height: 46;
+            width: 100%; max-width: 150; height: 100%; max-height: 100%;
             padding: 0 1; border: round $primary; background: $surface;
         }
         #standing, #counts { height: auto; max-height: 2; }
@@ -57,11 +59,12 @@ class SweepScreen(ModalScreen[Chosen | None]):
         #counts, #legend { color: $foreground-muted; }
         #legend { height: auto; max-height: 2; }
         #table { height: 1fr; min-height: 3; background: $surface; margin: 1 0 0 0; scrollbar-size: 1 1; }
+        #table > .datatable--fixed { background: $surface; }
         #below { height: auto; max-height: 35%; scrollbar-size: 1 1; border-top: solid $panel; }
         #about { height: auto; }
         &.-low #box { padding: 0; }
-        &.-low #legend { display: none; }
-        &.-low #standing, &.-low #counts { max-height: 1; }
+        &.-low #legend, &.-low #counts { display: none; }
+        &.-low #standing { max-height: 1; }
         &.-low #table { margin: 0; }
         &.-low #below { max-height: 2; }
     }
@@ -141,13 +144,20 @@ class SweepScreen(ModalScreen[Chosen | None]):
         if seen.problem is not None:
             self._put("standing", Text(one_line(seen.problem), Style(color=theme.error)))
         else:
-            self._put("standing", Text(one_line(sweeps.standing(seen))))
+            short = f", {sweeps.short_counts(seen)}" if self.has_class("-low") else ""
+            self._put("standing", Text(one_line(f"{sweeps.standing(seen)}{short}")))
         if seen.found is not None:
             metrics = one_line(sweeps.metrics_of(seen.found)) or "no metric yet"
             self._put("counts", Text(sweeps.counts(seen.found)))
             self._put("legend", Text(f"{metrics} on dev: mean ± standard deviation, finished runs of all"))
             self._draw_table(seen)
         self._say()
+        self._fit()
+
+    def _fit(self) -> None:
+        """As high as the matrix needs and the screen allows."""
+        lines = len(self._grid[0]) + str(self._texts.get("about", "")).count("\n") + AROUND
+        self.query_one("#box").styles.height = min(max(lines, LOW), self.size.height)
 
     def _put(self, name: str, text: Text) -> None:
         if self._texts.get(name) != text:
@@ -204,7 +214,7 @@ class SweepScreen(ModalScreen[Chosen | None]):
         place, cells = self.place
         if place is not None:
             lines.append(Text(one_line(f"{place[0]} on {place[1]}"), "bold"))
-            runs = "   ".join(sweeps.run_line(cell, seen.entries.get(cell.run)) for cell in cells)
+            runs = "   ".join(sweeps.run_line(cell, seen) for cell in cells)
             lines.append(Text(one_line(runs) if cells else "no part of this sweep"))
         color = Style(color=self.app.current_theme.error)
         faults = list(seen.found.faults.items())
