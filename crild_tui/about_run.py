@@ -169,6 +169,8 @@ def status_lines(entry: RunEntry, now: float) -> Iterator[Line]:
         if share is not None:
             yield "done", f"{bar(share, 20)} {wording.percent(share)} of {status.total:,} steps"
         yield "preset", status.preset or wording.NONE
+        if status.sweep:
+            yield "sweep", f"{one_line(status.sweep)}; m shows its matrix"
         yield "task", f"{status.task or wording.NONE}, seed {status.seed}"
         name = status.metric_name or "metric"
         for label, value in (

@@ -56,6 +56,14 @@ def kill(run_dir: Path) -> str:
     return f"{run_dir.name} was killed; it can go on from its last checkpoint"
 
 
+def stop_sweep(runs_dir: Path, name: str) -> str:
+    """Ask a sweep to stop; its engines write checkpoints. Raises CrildError."""
+    from engine.sweep import submit
+
+    submit.stop_sweep(runs_dir, name)
+    return f"{name}: its runs stop at their next step with a checkpoint; crild sweep goes on with it"
+
+
 def resume(run_dir: Path, changes: Sequence[str] = ()) -> str:
     """Go on from the last good checkpoint, with `--set` items that a run can still take. Raises CrildError."""
     from engine.launch.queue import continue_queue

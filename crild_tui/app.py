@@ -219,6 +219,11 @@ class CrildApp(App[None]):
             self.clear_notifications()
         self.notify(printable(sentence), severity=severity, markup=False, timeout=8 if level == "error" else 4)
 
+    def copy(self, text: str) -> None:
+        """Send a text to the terminal's clipboard, and show it: not every terminal takes it."""
+        self.copy_to_clipboard(text)
+        self.tell(f"sent to the terminal's clipboard (OSC 52): {text}")
+
     # -- faults of its own
 
     def _handle_exception(self, error: Exception) -> None:

@@ -117,6 +117,16 @@ def _in_text(texts: Callable[[RunEntry], tuple[str, ...]]) -> Callable[[str, str
     return make
 
 
+def term(key: str, value: str) -> str:
+    """The term of a filter by which a text key has exactly this value; looser where the filter cannot say it."""
+    if '"' in value:
+        longest = max(value.split('"'), key=len)
+        return f'{key}:"{longest}"' if longest else ""
+    exact = "" if "," in value else "="
+    quoted = any(letter.isspace() for letter in value)
+    return f'{key}:"{exact}{value}"' if quoted else f"{key}:{exact}{value}"
+
+
 def _state(key: str, value: str) -> Test:  # noqa: ARG001 - as the others
     wanted = set()
     for word in filter(None, value.casefold().split(",")):
@@ -219,6 +229,7 @@ def age(entry: RunEntry, now: float) -> float | None:
 _EXAMPLES = {
     "state": "failed", "seed": "1,2", "metric": ">0.8", "last": ">0.8", "best": ">0.8", "teacher": ">0.8",
     "done": ">50%", "age": "<2d", "is": "pinned", "tag": "good", "method": "crild", "preset": "crild", "sweep": "study",
+    "cell": "method=crild",
 }  # fmt: skip
 _KEYS: dict[str, Callable[[str, str], Test]] = {
     "state": _state,
@@ -226,6 +237,7 @@ _KEYS: dict[str, Callable[[str, str], Test]] = {
     "method": _in_text(lambda e: (e.status.method,) if e.status else ()),
     "preset": _in_text(lambda e: (e.status.preset,) if e.status else ()),
     "sweep": _in_text(lambda e: (e.status.sweep,) if e.status and e.status.sweep else ()),
+    "cell": _in_text(lambda e: tuple(f"{axis}={value}" for axis, value in e.status.cell.items()) if e.status else ()),
     "id": _in_text(lambda e: (e.id,)),
     "tag": _in_text(lambda e: e.tags),
     "note": _in_text(lambda e: (e.note,)),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len, set_cell_size
 
-from crild_tui import theme, wording
+from crild_tui import wording
 from crild_tui.filtering import RunFilter, age, progress
 from crild_tui.kept import Kept
 from crild_tui.watch.snapshots import RunsSnapshot
@@ -69,7 +69,7 @@ def one_line(text: str) -> str:
 
 def sign(state: str) -> str:
     """Sign and word of a state."""
-    return theme.STATE_SIGNS.get(state, f"? {one_line(state)}")
+    return wording.STATE_SIGNS.get(state, f"? {one_line(state)}")
 
 
 COLUMNS = (

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from textual.message import Message
 
+from crild_tui.sweeps import SweepSnapshot
 from crild_tui.watch.snapshots import MachineSnapshot, RunSnapshot, RunsSnapshot
 
 
@@ -43,6 +44,14 @@ class RunSeen(Message):
     def can_replace(self, message: Message) -> bool:
         """As for the others, but each run counts."""
         return isinstance(message, RunSeen) and message.snapshot.run_dir == self.snapshot.run_dir
+
+
+class SweepSeen(Replaceable):
+    """The sweep that is shown changed."""
+
+    def __init__(self, snapshot: SweepSnapshot) -> None:
+        super().__init__()
+        self.snapshot = snapshot
 
 
 class WatchRun(Message):

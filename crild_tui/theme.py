@@ -45,11 +45,6 @@ def curve_marker(index: int) -> str:
     return MARKERS[(index + index // len(MARKERS)) % len(MARKERS)]
 
 
-STATE_SIGNS = {
-    "created": "· created", "queued": "… queued", "running": "▶ running", "stopping": "◼ stopping",
-    "finished": "✓ finished", "failed": "✗ failed", "stopped": "◼ stopped", "preempted": "◼ preempted",
-    "lost": "? lost", "stalled": "! stalled", "unreadable": "? unreadable",
-}  # fmt: skip
 STATE_STYLES = {
     "running": "$success", "finished": "$foreground", "failed": "$error", "lost": "$error", "stalled": "$warning",
     "unreadable": "$error", "queued": "$foreground-muted", "created": "$foreground-muted", "stopping": "$warning",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from crild_tui import wording
 from crild_tui.cli import terminal
-from crild_tui.cli.sweep_table import counts, entries_of
+from crild_tui.sweeps import counts, entries_of
 
 if TYPE_CHECKING:
     from rich.live import Live

@@ -3,49 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crild_tui import wording
 from crild_tui.cli import terminal
+from crild_tui.sweeps import counts, entries_of, figures_of, mean_of, metrics_of
 
 if TYPE_CHECKING:
-    from engine.record.run import RunEntry
     from engine.sweep.matrix import Entry, Matrix
     from engine.sweep.record import SweepRecord
-
-
-def entries_of(record: SweepRecord, runs_dir: Path, known: Mapping[str, RunEntry] | None = None) -> dict[str, RunEntry]:
-    """What the runs of a sweep are in, by id; those in `known` that are finished are not read again."""
-    from engine.record.run import is_run, read_run
-
-    found: dict[str, RunEntry] = {}
-    for cell in record.cells:
-        before = None if known is None else known.get(cell.run)
-        if before is not None and before.state == "finished":
-            found[cell.run] = before
-        elif is_run(runs_dir / cell.run):
-            found[cell.run] = read_run(runs_dir / cell.run)
-    return found
-
-
-def figures_of(record: SweepRecord, runs_dir: Path, entries: Mapping[str, RunEntry]) -> dict[str, float]:
-    """The task's metric of each finished run's saved student."""
-    from engine.record.files import read_json
-    from engine.record.paths import RESULTS
-
-    found = {}
-    for cell in record.cells:
-        if cell.run not in entries or entries[cell.run].state != "finished":
-            continue
-        results = read_json(runs_dir / cell.run / RESULTS) or {}
-        try:
-            found[cell.run] = float(results["student"]["metrics"][results["metric"]])
-        except (KeyError, TypeError, ValueError):
-            continue  # what the status says counts then
-    return found
 
 
 def look(record: SweepRecord, runs_dir: Path) -> Matrix:
@@ -60,8 +28,7 @@ def show_matrix(found: Matrix) -> None:
     """Print a matrix: mean ± standard deviation (number of runs), then what is not finished, then why runs failed."""
     columns = [("method", "left"), *((task, "right") for task in found.tasks)]
     rows = [[row, *(cell_of(found.entries.get((row, task))) for task in found.tasks)] for row in found.rows]
-    metrics = list(dict.fromkeys(entry.metric for entry in found.entries.values() if entry.metric))
-    terminal.sentence(f"{found.name}: {', '.join(metrics) or 'no metric yet'} on dev")
+    terminal.sentence(f"{found.name}: {metrics_of(found) or 'no metric yet'} on dev")
     terminal.sentence()
     terminal.show(terminal.table(columns, rows))
     terminal.sentence()
@@ -74,34 +41,11 @@ def cell_of(entry: Entry | None) -> str:
     """One place of the matrix in words."""
     if entry is None:
         return ""
-    mean = entry.spread
     said = wording.NONE
-    if mean is not None:
-        sign = "+-" if terminal.ascii_only() else "±"
-        deviation = "" if mean.deviation is None else f" {sign} {wording.metric(mean.deviation)}"
-        said = f"{wording.metric(mean.mean)}{deviation} ({mean.count})"
+    if entry.values:
+        said = f"{mean_of(entry, '+-' if terminal.ascii_only() else '±')} ({len(entry.values)})"
     failed = entry.states.get("failed", 0) + entry.states.get("lost", 0)
     return f"{said}, {failed} failed" if failed else said
-
-
-def counts(found: Matrix) -> str:
-    """`12 of 27 runs finished, 1 failed, 2 running, 12 left`."""
-    order = (
-        "running",
-        "created",
-        "stopping",
-        "stalled",
-        "queued",
-        "failed",
-        "lost",
-        "unreadable",
-        "stopped",
-        "preempted",
-        "left",
-    )
-    parts = [f"{found.states.get('finished', 0):,} of {wording.plural(found.runs, 'run')} finished"]
-    parts += [f"{found.states[state]:,} {state}" for state in order if found.states.get(state)]
-    return ", ".join(parts)
 
 
 def document(found: Matrix, record: SweepRecord) -> dict[str, Any]:

@@ -310,9 +310,7 @@ class LaunchScreen(PresetFiles):
 
     def action_copy(self) -> None:
         """Copy the command line through the terminal, and say it."""
-        command = printable(self.command())
-        self.app.copy_to_clipboard(command)
-        self.crild.tell(f"copied: {command}")
+        self.crild.copy(printable(self.command()))
 
     # -- moving
 

@@ -56,15 +56,11 @@ class RunScreen(ActingScreen):
         if self.run_dir is None:
             self.crild.tell("there is no run here", "warning")
         else:
-            self._copy(str(self.run_dir))
+            self.crild.copy(str(self.run_dir))
 
     def action_command(self) -> None:
         """Copy the command line that repeats the run."""
         if self.run_dir is None:
             self.crild.tell("there is no run here", "warning")
         else:
-            self._copy(f"crild run {shlex.quote(str(self.run_dir / PRESET))}")
-
-    def _copy(self, text: str) -> None:
-        self.app.copy_to_clipboard(text)
-        self.crild.tell(f"copied: {text}")
+            self.crild.copy(f"crild run {shlex.quote(str(self.run_dir / PRESET))}")

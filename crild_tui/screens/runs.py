@@ -21,7 +21,7 @@ from crild_tui.about_list import page_instead, summary
 from crild_tui.about_run import About, detail, panel, read_about
 from crild_tui.kept import Kept, Kind, read_kept
 from crild_tui.messages import CompareRuns, WatchRun
-from crild_tui.screens.keeping import KeepingScreen
+from crild_tui.screens.sweeping import SweepingScreen
 from crild_tui.watch.snapshots import RunsSnapshot
 from crild_tui.widgets.run_table import RunTable
 from engine.record.run import RunEntry
@@ -38,7 +38,7 @@ TICK = 5.0
 """Seconds between two looks at the clock, for the ages."""
 
 
-class RunsScreen(KeepingScreen):
+class RunsScreen(SweepingScreen):
     """The list of runs, a filter above it, and what is known of the selected one below or beside it."""
 
     MODE = "runs"
@@ -227,6 +227,12 @@ class RunsScreen(KeepingScreen):
         """Type a filter."""
         self.query_one("#filter-line").add_class("-shown")
         self.query_one("#filter", Input).focus()
+
+    def show_filter(self, text: str) -> None:
+        """Leave only the runs that a filter finds; Escape shows all again."""
+        self.query_one("#filter-line").add_class("-shown")
+        self.query_one("#filter", Input).value = text
+        self._table.focus()
 
     def action_clear(self) -> None:
         """Let every run be seen again."""

@@ -24,11 +24,13 @@ GROUPS = {
     "run": "complete",
     "method": "methods",
     "task": "tasks, beside a method",
+    "setting": "settings, beside both",
     "own": "your files here",
 }
 """Titles of the list; each stands above its presets."""
 CHOSEN, OPEN, BROKEN = "●", "·", "!"
-_NAME = 14  # cells of a name before its description
+_NAME, _LONG_NAME = 14, 22  # cells of a name before its description, in a narrow list and in a wide one
+_WIDE = 40
 
 
 class PresetList(Vertical):
@@ -71,6 +73,7 @@ class PresetList(Vertical):
         super().__init__(id=id)
         self._entries: Sequence[Entry] = ()
         self._shown: dict[str, Entry] = {}
+        self._filled_for = 0
         self._chosen: Collection[str] = ()
         self._wanted: str | None = None  # where the cursor should go once it is in the list
         self.searching = False
@@ -107,6 +110,7 @@ class PresetList(Vertical):
     def _fill(self) -> None:
         words = self.query_one(SearchLine).value
         there = self.pointed
+        self._filled_for = self._name_cells
         found = [entry for entry in self._entries if entry.matches(words)]
         options: list[Option] = []
         self._shown = {}
@@ -139,9 +143,18 @@ class PresetList(Vertical):
         text = Text(f"{mark} {printable(entry.ref)}", Style(bold=chosen), no_wrap=True)
         if entry.own:
             text.append(f" ({entry.kind})")
-        text.append(" " * max(_NAME + 2 - text.cell_len, 2))
+        text.append(" " * max(self._name_cells + 2 - text.cell_len, 2))
         text.append(printable(entry.problem or entry.description).replace("\n", " "), Style(dim=True, bold=False))
         return text
+
+    @property
+    def _name_cells(self) -> int:
+        return _LONG_NAME if self.size.width >= _WIDE else _NAME
+
+    def on_resize(self) -> None:
+        """Descriptions begin where the present width wants them."""
+        if self._name_cells != self._filled_for:
+            self._fill()
 
     # -- keys
 

@@ -118,7 +118,7 @@ class RunTable(ScrollView, can_focus=True):
 
     def _place_of(self, run_id: str, near: int) -> int:
         """Where a run is now; where it was, if it is gone."""
-        if near < len(self._rows) and self._rows[near].id == run_id:
+        if 0 <= near < len(self._rows) and self._rows[near].id == run_id:
             return near
         return next((place for place, row in enumerate(self._rows) if row.id == run_id), near)
 

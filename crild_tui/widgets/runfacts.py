@@ -33,7 +33,7 @@ def state_words(state: str, *, asked: bool = False) -> Content:
     """Sign and word of a state; `asked` says that the engine was just asked to stop."""
     if asked and state in ("running", "created", "queued", "stalled"):
         return Content.styled("◼ asked to stop", theme.STATE_STYLES["stopping"] + " bold")
-    words = theme.STATE_SIGNS.get(state, f"? {plain(state)}")
+    words = wording.STATE_SIGNS.get(state, f"? {plain(state)}")
     return Content.styled(words, f"{theme.STATE_STYLES.get(state, '')} bold".strip())
 
 

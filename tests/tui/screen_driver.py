@@ -17,6 +17,8 @@ from crild_tui.messages import CompareRuns, RunsSeen
 from crild_tui.watch.snapshots import RunsSnapshot
 from engine.record.run import RunEntry, list_runs
 
+SENT = "sent to the terminal's clipboard (OSC 52): "
+"""What is said before a text that was copied."""
 Do = Callable[["Driven", Pilot[None]], Awaitable[None]]
 
 
@@ -83,7 +85,7 @@ def drive(
     asyncio.run(run())
 
 
-async def until(pilot: Pilot[None], holds: Callable[[], object], seconds: float = 10.0) -> None:
+async def until(pilot: Pilot[None], holds: Callable[[], object], seconds: float = 30.0) -> None:
     """Wait for something that a thread brings about."""
     end = time.monotonic() + seconds
     while not holds():

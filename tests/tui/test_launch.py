@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,11 @@ from crild_tui.screens.live import LiveScreen
 from crild_tui.widgets.choosing import PresetList, SearchLine, WordList
 from crild_tui.widgets.field_line import Editor, FieldLine
 from engine.errors import RunError
+from engine.preset.shipped import shipped
 from engine.record.run import read_run, read_status
 from tests.cli import conftest
 from tests.cli.samples import PRESET
+from tests.tui.screen_driver import SENT
 
 fake_engine = conftest.fake_engine
 Body = Callable[[Pilot[None], LaunchScreen], Awaitable[None]]
@@ -71,11 +74,10 @@ def said(launch: Callable[..., None]) -> str:
 
 
 async def until(pilot: Pilot[None], holds: Callable[[], bool]) -> None:
-    for _ in range(500):
-        if holds():
-            return
+    end = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < end, "it did not come to that"
         await pilot.pause(0.01)
-    raise AssertionError("it did not come to that")
 
 
 async def examined(pilot: Pilot[None], screen: LaunchScreen) -> None:
@@ -126,7 +128,16 @@ def test_it_begins_with_the_complete_preset_and_its_command_line_which_can_be_co
         await pilot.press("c")
         assert pilot.app.clipboard == "crild run quickstart"
         await pilot.click("#command")
-        await until(pilot, lambda: said(launch).count("copied: crild run quickstart") == 2)
+        await until(pilot, lambda: said(launch).count(f"{SENT}crild run quickstart") == 2)
+
+    launch(body)
+
+
+def test_every_kind_of_preset_is_listed(launch: Any) -> None:
+    async def body(pilot: Pilot[None], screen: LaunchScreen) -> None:
+        await until(pilot, lambda: bool(screen.entries))
+        listed = {option.id.split()[1] for option in screen.presets.options.options if option.id}
+        assert listed == {preset.name for preset in shipped()}
 
     launch(body)
 

@@ -33,6 +33,7 @@ from engine.record.queue import QueueRecord, queue_file, write_queue
 from engine.record.run import RunEntry, read_run, update_status
 from engine.record.status import Fault
 from tests.cli.samples import make_run
+from tests.tui.screen_driver import SENT
 
 Act = Callable[[Pilot[None], CrildApp], Coroutine[Any, Any, None]]
 
@@ -735,10 +736,10 @@ def test_paths_and_commands_are_copied_and_shown(runs: Path) -> None:
             await until(pilot, lambda: screen.run_dir)
             await pilot.press("o")
             assert screen.app.clipboard == str(run_dir)
-            assert said(screen)[-1] == f"copied: {run_dir}"
+            assert said(screen)[-1] == f"{SENT}{run_dir}"
             await pilot.press("c")
             assert screen.app.clipboard == f"crild run '{run_dir / 'preset.toml'}'"
-            assert said(screen)[-1] == f"copied: crild run '{run_dir / 'preset.toml'}'"
+            assert said(screen)[-1] == f"{SENT}crild run '{run_dir / 'preset.toml'}'"
 
     asyncio.run(act())
 

@@ -8,21 +8,35 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
+from functools import partial
 from itertools import groupby, pairwise
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from rich.segment import Segment
 from syrupy.assertion import SnapshotAssertion
+from textual.color import Color
 from textual.filter import LineFilter, Monochrome
 from textual.pilot import Pilot
+from textual.screen import Screen
 
 from crild_tui.app import CrildApp
+from crild_tui.launching.catalog import Entry, Kind
 from crild_tui.messages import CompareRuns, MachineSeen, WatchRun
+from crild_tui.screens.compare import CompareScreen
+from crild_tui.screens.launch import LaunchScreen
 from crild_tui.screens.live import LiveScreen
+from crild_tui.screens.runs import RunsScreen
 from crild_tui.settings import Settings
 from crild_tui.watch.snapshots import MachineSnapshot
+from crild_tui.widgets.chart import Chart
+from crild_tui.widgets.choosing import Choices
+from crild_tui.widgets.panels import Panels
+from crild_tui.widgets.run_table import RunTable
+from engine.preset.shipped import folder
 from engine.record.owner import Owner
 from engine.record.run import update_status
 from engine.record.status import Fault
@@ -33,13 +47,28 @@ NOW = 1_800_000_000.0
 STATES = ("running", "finished", "failed", "lost")
 SIZES = ((80, 24), (120, 40), (200, 50))
 LOOKS = ("dark", "light", "NO_COLOR")
+COMPARED = 3
+"""Runs of `STATES` that Compare shows."""
+PRESETS: tuple[tuple[str, Kind, str], ...] = (
+    ("quickstart", "run", "Two minutes on a CPU: a toy task, a teacher from scratch, CR-ILD, then KD"),
+    ("crild", "method", "CR-ILD on attention and hidden states, then KD"),
+    ("kd", "method", "Logits of the teacher and labels"),
+    ("rte", "task", "GLUE RTE: does one sentence follow from the other"),
+    ("few-sample", "setting", "1,000 examples"),
+)
+"""What Launch lists here, whatever comes with crild."""
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 Pictures = dict[str, tuple[str, str]]
 Screens = dict[str, Pictures]
+S = TypeVar("S", bound=Screen[Any])
 
 
 class Shown(Driven):
-    """The application with lists that the test gives it, and Live and Compare as they are."""
+    """The application with lists that the test gives it, Live and Compare as they are, and no toasts, which go by
+    themselves."""
+
+    def tell(self, sentence: str, level: str = "information") -> None:  # noqa: ARG002 - the application's
+        self.told.append(sentence)
 
     def watch_run(self, run_dir: Path) -> None:
         CrildApp.watch_run(self, run_dir)
@@ -66,7 +95,11 @@ def world(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("crild_tui.screens.live.TICK", 3600.0)  # what moves stands still
     monkeypatch.setattr("crild_tui.app.RunsWatcher", _Still)
     monkeypatch.setattr("crild_tui.app.MachineWatcher", _Still)
-    return
+    monkeypatch.setattr("crild_tui.screens.launch.catalog", _presets)
+
+
+def _presets(_: Path) -> list[Entry]:
+    return [Entry(name, kind, words, folder() / f"{name}.toml", own=False) for name, kind, words in PRESETS]
 
 
 class _Still:
@@ -101,8 +134,8 @@ def picture(app: CrildApp, *more: LineFilter) -> tuple[str, str]:
     legend: dict[str, str] = {}
     rows = []
     for line in drawn:
-        cells = [str(segment.style or "none") for segment in line for _ in range(segment.cell_length)]
-        runs = [(style, len(list(run))) for style, run in groupby(_plain(cell) for cell in cells)]
+        pieces = [(_plain(str(each.style or "none")), each.cell_length) for each in line if each.cell_length]
+        runs = [(style, sum(cells for _, cells in alike)) for style, alike in groupby(pieces, key=itemgetter(0))]
         for style, _ in runs:
             legend.setdefault(style, LETTERS[len(legend)])
         rows.append("".join(f"{legend[style]}{count}" for style, count in runs))
@@ -117,20 +150,60 @@ def _plain(style: str) -> str:
     return " ".join(word for word in style.split() if not word.startswith(("meta", "not"))) or "none"
 
 
-async def settled(app: CrildApp, pilot: Pilot[None], *expected: str) -> Pictures:
-    """Pictures in every look, once some words are there and nothing has changed for a while."""
-    await until(pilot, lambda: all(words in screen_text(app) for words in expected))
+# -- when a screen is complete
+
+
+def launched(screen: LaunchScreen) -> bool:
+    """The presets are listed, the draft is loaded into the form, and the cursor is in the list."""
+    examined = screen.examined
+    loaded = examined.draft == screen.draft and examined.preset is not None and len(screen.form.lines) > 0
+    return len(screen.entries) == len(PRESETS) and loaded and isinstance(screen.focused, Choices)
+
+
+def drawn(screen: LiveScreen | CompareScreen, runs: int) -> bool:
+    """The panels have the curves of so many runs as read from their files, and the focus."""
+    panels = screen.query_one(Panels)
+    read = [source.snapshot for source in panels.sources if source.snapshot.revision > 0]
+    return len(read) == runs and not panels.waiting and isinstance(screen.focused, Chart)
+
+
+def watched(screen: LiveScreen, run_dir: Path) -> bool:
+    """The run was read from its files, not from the list alone, and is drawn."""
+    known = screen.snapshot is not None and screen.snapshot.run_dir == run_dir and screen.snapshot.revision > 0
+    return known and drawn(screen, 1) and screen.query_one(Panels).sources[0].snapshot is screen.snapshot
+
+
+def listed(screen: RunsScreen) -> bool:
+    """The table has its rows, and what stands beside it is about the selected one."""
+    table = screen.query_one(RunTable)
+    about = screen._about is not None and screen._about.run_dir == screen.selected.path if screen.selected else False
+    return len(table.rows) == len(STATES) and table.has_focus and (about or not screen.has_class("-wide"))
+
+
+def compared(screen: CompareScreen) -> bool:
+    """Curves and finals of every run are there."""
+    return len(screen._finals) == COMPARED and not screen._stale and drawn(screen, COMPARED)
+
+
+async def rest(app: CrildApp, pilot: Pilot[None]) -> None:
+    """Let every message take its way and every change be drawn: nothing of it is left for a clock to do."""
+    for _ in range(3):
+        await pilot.pause()
+        await app.animator.wait_for_idle()
+        screen = app.screen
+        await until(pilot, lambda screen=screen: not screen._callbacks and not screen._dirty_widgets)  # type: ignore[misc]
+
+
+async def settled(app: CrildApp, pilot: Pilot[None], complete: Callable[[], object], *expected: str) -> Pictures:
+    """Pictures in every look, once the screen is complete and some words are there."""
     found = {}
     for look in LOOKS:
         app.theme = "crild-light" if look == "light" else "crild-dark"
-        app.clear_notifications()
-        seen, same = picture(app), 0
-        while same < (5 if look == LOOKS[0] else 2):
-            await pilot.pause(0.04)
-            now = picture(app)
-            same, seen = (same + 1 if now == seen else 0), now
-        found[look] = seen if look != "NO_COLOR" else picture(app, Monochrome())  # as Textual does on NO_COLOR
-    app.theme = "crild-dark"
+        ground = Color.parse(app.current_theme.background or "")
+        await until(pilot, lambda ground=ground: app.screen.styles.background == ground and complete())  # type: ignore[misc]
+        await until(pilot, lambda: all(words in screen_text(app) for words in expected))
+        await rest(app, pilot)
+        found[look] = picture(app, *([Monochrome()] if look == "NO_COLOR" else []))  # as Textual does on NO_COLOR
     return found
 
 
@@ -139,15 +212,20 @@ async def tour(app: Shown, pilot: Pilot[None]) -> Screens:
     found: Screens = {}
     app.post_message(MachineSeen(MachineSnapshot(0.25, 4 * 2**30, 16 * 2**30)))
     await pilot.press("f1")
-    found["launch"] = await settled(app, pilot, "quickstart", "Editor", "crild run", "Two minutes")
-    for run_dir in sorted(Path("runs").iterdir()):
+    launch = await present(app, pilot, LaunchScreen)
+    found["launch"] = await settled(app, pilot, lambda: launched(launch), "Editor", "crild run", "Two minutes")
+    run_dirs = sorted(Path("runs").iterdir())
+    for run_dir in run_dirs:
         app.post_message(WatchRun(run_dir))
-        await until(pilot, lambda: isinstance(app.screen, LiveScreen) and app.screen.snapshot is not None)
-        found[f"live {run_dir.name}"] = await settled(app, pilot, run_dir.name, "x X axis")
+        live = await present(app, pilot, LiveScreen)
+        here = partial(watched, live, run_dir)
+        found[f"live {run_dir.name}"] = await settled(app, pilot, here, run_dir.name, "x X axis")
     await pilot.press("f3")
-    found["runs"] = await settled(app, pilot, f"{len(STATES)} runs", "failed-s2")
-    app.post_message(CompareRuns(tuple(sorted(Path("runs").iterdir())[:3])))
-    found["compare"] = await settled(app, pilot, "consistency", "Copy")
+    runs = await present(app, pilot, RunsScreen)
+    found["runs"] = await settled(app, pilot, lambda: listed(runs), f"{len(STATES)} runs", "failed-s2")
+    app.post_message(CompareRuns(tuple(run_dirs[:COMPARED])))
+    compare = await present(app, pilot, CompareScreen)
+    found["compare"] = await settled(app, pilot, lambda: compared(compare), "consistency", "Copy")
     return found
 
 
@@ -157,8 +235,16 @@ async def tour_of_nothing(app: Shown, pilot: Pilot[None]) -> Screens:
     app.post_message(MachineSeen(MachineSnapshot(0.25, 4 * 2**30, 16 * 2**30)))
     for mode, key, words in (("live", "f2", "no run"), ("runs", "f3", "Keys"), ("compare", "f4", "Nothing to compare")):
         await pilot.press(key)
-        found[f"{mode} empty"] = await settled(app, pilot, words)
+        found[f"{mode} empty"] = await settled(app, pilot, lambda mode=mode: app.current_mode == mode, words)  # type: ignore[misc]
     return found
+
+
+async def present(app: CrildApp, pilot: Pilot[None], kind: type[S]) -> S:
+    """The screen of this kind, once it is shown."""
+    await until(pilot, lambda: isinstance(app.screen, kind))
+    screen = app.screen
+    assert isinstance(screen, kind)
+    return screen
 
 
 def visit(size: tuple[int, int]) -> Screens:
@@ -166,8 +252,8 @@ def visit(size: tuple[int, int]) -> Screens:
     found: Screens = {}
 
     async def go() -> None:
-        for folder, way in (("runs", tour), ("empty", tour_of_nothing)):
-            app = Shown(Path(folder), follow_messages=True, settings=Settings(theme="crild-dark"))
+        for runs_dir, way in (("runs", tour), ("empty", tour_of_nothing)):
+            app = Shown(Path(runs_dir), follow_messages=True, settings=Settings(theme="crild-dark"))
             async with app.run_test(size=size) as pilot:
                 await pilot.pause()
                 await app.see(pilot)
@@ -178,13 +264,7 @@ def visit(size: tuple[int, int]) -> Screens:
 
 
 @pytest.mark.usefixtures("world")
-@pytest.mark.parametrize(
-    "size",
-    [
-        pytest.param(size, id=f"{size[0]}x{size[1]}", marks=[pytest.mark.slow] if size != SIZES[0] else [])
-        for size in SIZES
-    ],
-)
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 def test_every_screen_looks_as_it_did(snapshot: SnapshotAssertion, size: tuple[int, int]) -> None:
     for name, pictures in visit(size).items():
         assert len({words for words, _ in pictures.values()}) == 1, f"{name}: a theme changes no words"

@@ -1,0 +1,277 @@
+"""A sweep as a matrix of method x task: means over seeds, progress, what failed and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rich.style import Style
+from rich.text import Text
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.coordinate import Coordinate
+from textual.screen import ModalScreen
+from textual.widgets import DataTable, Static
+
+from crild_tui import acts, sweeps
+from crild_tui.listing import fitted_ends, one_line
+from crild_tui.messages import SweepSeen
+from crild_tui.screens.dialogs import Confirm
+from crild_tui.sweeps import SweepSnapshot
+from crild_tui.watch.sweep import SweepWatcher
+from engine.sweep.matrix import Entry
+from engine.sweep.record import CellRecord
+
+if TYPE_CHECKING:
+    from crild_tui.app import CrildApp
+
+LOW, NARROW = 16, 60
+"""Lines and columns below which there is room for the matrix and little more."""
+AROUND = 12
+"""Lines beside the matrix and what is said below it: borders, headings, scrollbars, and room for lines that wrap."""
+MOST_FAULTS = 20
+"""Sentences of failed runs that are shown."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What a person wants to see of a sweep: its runs in Runs, by a filter, or in Compare."""
+
+    filter: str = ""
+    compare: tuple[Path, ...] = ()
+
+
+class SweepScreen(ModalScreen[Chosen | None]):
+    """The matrix of one sweep, as it goes on. Every key that counts stands on its lower border."""
+
+    DEFAULT_CSS = """
+    SweepScreen {
+        align: center middle;
+        #box {
+            width: 100%; max-width: 150; height: 100%; max-height: 100%;
+            padding: 0 1; border: round $primary; background: $surface;
+        }
+        #standing, #counts { height: auto; max-height: 2; }
+        #standing { text-style: bold; }
+        #counts, #legend { color: $foreground-muted; }
+        #legend { height: auto; max-height: 2; }
+        #table { height: 1fr; min-height: 3; background: $surface; margin: 1 0 0 0; scrollbar-size: 1 1; }
+        #table > .datatable--fixed { background: $surface; }
+        #below { height: auto; max-height: 35%; scrollbar-size: 1 1; border-top: solid $panel; }
+        #about { height: auto; }
+        &.-low #box { padding: 0; }
+        &.-low #legend, &.-low #counts { display: none; }
+        &.-low #standing { max-height: 1; }
+        &.-low #table { margin: 0; }
+        &.-low #below { max-height: 2; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,m", "dismiss", "Close", id="sweep.close"),
+        Binding("c", "compare", "Compare the runs of this place", id="sweep.compare"),
+        Binding("s", "stop", "Stop the sweep", id="sweep.stop"),
+        Binding("j", "move(1)", "Row down", id="sweep.down", show=False),
+        Binding("k", "move(-1)", "Row up", id="sweep.up", show=False),
+        Binding("question_mark", "app.help", "Keys", id="sweep.help", show=False),
+    ]
+
+    def __init__(self, runs_dir: Path, name: str) -> None:
+        super().__init__()
+        self._runs_dir, self._sweep = runs_dir, name
+        self.seen = SweepSnapshot(name)
+        self._watcher = SweepWatcher(runs_dir, name, lambda seen: self.post_message(SweepSeen(seen)))
+        self._grid: tuple[tuple[str, ...], tuple[str, ...], int] = ((), (), 0)
+        self._cells: dict[tuple[int, int], Text] = {}
+        self._texts: dict[str, Text] = {}
+
+    @property
+    def crild(self) -> CrildApp:
+        """The application, with its own type."""
+        app: Any = self.app
+        return app  # type: ignore[no-any-return]
+
+    @property
+    def table(self) -> DataTable[Text]:
+        """The matrix."""
+        return self.query_one("#table", DataTable)
+
+    def compose(self) -> ComposeResult:
+        """Two lines, the matrix, and what is said of the place under the cursor."""
+        with Vertical(id="box") as box:
+            box.border_title = Text(one_line(f"sweep {self._sweep}")).markup
+            box.border_subtitle = "Enter runs, c compare, s stop, Escape closes"
+            yield Static(Text("reading the sweep..."), id="standing")
+            yield Static(id="counts")
+            yield Static(id="legend")
+            yield DataTable(id="table", cursor_type="cell", fixed_columns=1, zebra_stripes=False)
+            with VerticalScroll(id="below", can_focus=False):
+                yield Static(id="about")
+
+    def on_mount(self) -> None:
+        """Begin to watch."""
+        self.table.focus()
+        self.app.theme_changed_signal.subscribe(self, lambda _: self._draw())
+        self._watcher.start()
+
+    def on_unmount(self) -> None:
+        """Let the watcher end."""
+        self._watcher.stop()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Leave out what there is no room for."""
+        self.set_class(event.size.height < LOW, "-low")
+        self.query_one("#box").border_subtitle = (
+            "Enter c s Escape" if event.size.width < NARROW else "Enter runs, c compare, s stop, Escape closes"
+        )
+        self._draw()
+
+    # -- drawing
+
+    @on(SweepSeen)
+    def _sweep_seen(self, message: SweepSeen) -> None:
+        message.stop()
+        self.seen = message.snapshot
+        self._draw()
+
+    def _draw(self) -> None:
+        """Draw what differs from what is shown."""
+        seen, theme = self.seen, self.app.current_theme
+        if not self.query("#about") or (seen.found is None and seen.problem is None):
+            return
+        if seen.problem is not None:
+            self._put("standing", Text(one_line(seen.problem), Style(color=theme.error)))
+        else:
+            short = f", {sweeps.short_counts(seen)}" if self.has_class("-low") else ""
+            self._put("standing", Text(one_line(f"{sweeps.standing(seen)}{short}")))
+        if seen.found is not None:
+            metrics = one_line(sweeps.metrics_of(seen.found)) or "no metric yet"
+            self._put("counts", Text(sweeps.counts(seen.found)))
+            self._put("legend", Text(f"{metrics} on dev: mean ± standard deviation, finished runs of all"))
+            self._draw_table(seen)
+        self._say()
+        self._fit()
+
+    def _fit(self) -> None:
+        """As high as the matrix needs and the screen allows."""
+        lines = len(self._grid[0]) + str(self._texts.get("about", "")).count("\n") + AROUND
+        self.query_one("#box").styles.height = min(max(lines, LOW), self.size.height)
+
+    def _put(self, name: str, text: Text) -> None:
+        if self._texts.get(name) != text:
+            self._texts[name] = text
+            self.query_one(f"#{name}", Static).update(text)
+
+    def _draw_table(self, seen: SweepSnapshot) -> None:
+        found, table = seen.found, self.table
+        assert found is not None
+        widest = max(self.size.width // 3, 12)
+        grid = (found.rows, found.tasks, widest)
+        if grid != self._grid:
+            was = table.cursor_coordinate
+            self._grid, self._cells = grid, {}
+            table.clear(columns=True)
+            table.add_columns(Text("method"), *(Text(one_line(task)) for task in found.tasks))
+            for row in found.rows:
+                name = one_line(row)
+                label = name if len(name) <= widest else fitted_ends(name, widest)
+                table.add_row(Text(label, "bold"), *(Text() for _ in found.tasks))
+            here = (min(was.row, len(found.rows) - 1), min(max(was.column, 1), len(found.tasks)))
+            table.move_cursor(row=here[0], column=here[1], animate=False)
+        for at, method in enumerate(found.rows):
+            for column, task in enumerate(found.tasks, 1):
+                text = self._cell(found.entries.get((method, task)))
+                if self._cells.get((at, column)) != text:
+                    self._cells[at, column] = text
+                    table.update_cell_at(Coordinate(at, column), text, update_width=True)
+
+    def _cell(self, entry: Entry | None) -> Text:
+        """One place; its colour says nothing that its words don't."""
+        if entry is None:
+            return Text()
+        theme = self.app.current_theme
+        bad = any(entry.states.get(state) for state in sweeps.BAD)
+        works = any(entry.states.get(state) for state in sweeps.WORKS)
+        color = theme.error if bad else theme.success if works else None
+        return Text.assemble(
+            sweeps.mean_of(entry), "  ", (sweeps.place_of(entry), Style(color=color, dim=color is None))
+        )
+
+    @on(DataTable.CellHighlighted)
+    def _highlighted(self) -> None:
+        if self.table.cursor_column == 0 and self._grid[1]:
+            self.table.move_cursor(column=1, animate=False)  # the methods' names are no place
+        self._say()
+
+    def _say(self) -> None:
+        """What is under the cursor, and why runs failed."""
+        seen = self.seen
+        if seen.found is None:
+            return
+        lines = []
+        place, cells = self.place
+        if place is not None:
+            lines.append(Text(one_line(f"{place[0]} on {place[1]}"), "bold"))
+            runs = "   ".join(sweeps.run_line(cell, seen) for cell in cells)
+            lines.append(Text(one_line(runs) if cells else "no part of this sweep"))
+        color = Style(color=self.app.current_theme.error)
+        faults = list(seen.found.faults.items())
+        lines += [Text(one_line(f"✗ {run}: {why}"), color) for run, why in faults[:MOST_FAULTS]]
+        if len(faults) > MOST_FAULTS:
+            lines.append(Text(f"and {len(faults) - MOST_FAULTS:,} more"))
+        if self.has_class("-low") and place is not None:
+            lines = [Text.assemble(lines[0], ": ", lines[1]), *lines[2:]]
+        self._put("about", Text("\n").join(lines))
+
+    # -- choosing
+
+    @property
+    def place(self) -> tuple[tuple[str, str] | None, list[CellRecord]]:
+        """Method and task under the cursor, and the runs there."""
+        (rows, tasks, _), (row, column) = self._grid, self.table.cursor_coordinate
+        if self.seen.record is None or not (0 <= row < len(rows) and 1 <= column <= len(tasks)):
+            return None, []
+        place = rows[row], tasks[column - 1]
+        return place, sweeps.cells_of(self.seen.record, *place)
+
+    def _made(self) -> list[CellRecord]:
+        """The runs under the cursor that were made; where there are none, that is said."""
+        _, cells = self.place
+        made = [cell for cell in cells if cell.run in self.seen.entries]
+        if not made:
+            self.crild.tell("no run of it was made yet" if cells else "there is no run here", "warning")
+        return made
+
+    @on(DataTable.CellSelected)
+    def _selected(self) -> None:
+        record = self.seen.record
+        if record is not None and (made := self._made()):
+            self.dismiss(Chosen(filter=sweeps.filter_of(record, made)))
+
+    def action_compare(self) -> None:
+        """Show the runs of this place over one another."""
+        if made := self._made():
+            self.dismiss(Chosen(compare=tuple(self._runs_dir / cell.run for cell in made)))
+
+    def action_move(self, rows: int) -> None:
+        """Move the cursor by rows."""
+        self.table.move_cursor(row=self.table.cursor_row + rows, animate=False)
+
+    def action_stop(self) -> None:
+        """Ask the sweep to stop, after asking."""
+        if self.crild.readonly:
+            self.crild.act(str)  # it says why not
+            return
+        found = self.seen.found
+        if found is None or not (found.alive or any(found.states.get(state) for state in sweeps.WORKS)):
+            self.crild.tell(f"nothing of {one_line(self._sweep)} works: there is nothing to stop", "warning")
+            return
+
+        def answered(sure: bool | None) -> None:
+            if sure:
+                self.crild.act(lambda: acts.stop_sweep(self._runs_dir, self._sweep))
+
+        question = f"Stop {one_line(self._sweep)}? Its runs write checkpoints; crild sweep goes on with it."
+        self.app.push_screen(Confirm(question, "Stop"), answered)
