@@ -33,7 +33,7 @@ def page_instead(runs: RunsSnapshot, found: Arranged) -> Text | None:
         f"{folder} {there}.\n\n",
         ("1", "bold"), "  choose a preset and start a run\n\n",
         "or in a shell:\n",
-        ("   crild run quickstart\n\n", "bold"),
+        (f"   {one_line(wording.in_shell('crild run quickstart', runs.runs_dir))}\n\n", "bold"),
         ("It trains a small teacher and distils a student in about two minutes on a CPU, and shows up here by itself.\n"
          "Runs that lie elsewhere: crild --runs-dir FOLDER.", "dim"),
     )  # fmt: skip

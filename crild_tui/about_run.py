@@ -210,7 +210,11 @@ def _stage_words(stage: Mapping[str, Any]) -> Iterator[str]:
     if objectives:
         yield " + ".join(name if weight == 1 else f"{weight:g} {name}" if _is_number(weight) else name
                          for name, weight in objectives.items())  # fmt: skip
-    length = [f"{stage[key]:g} {key}" for key in ("epochs", "steps") if _is_number(stage.get(key))]
+    length = [
+        f"{stage[key]:g} {key.removesuffix('s') if stage[key] == 1 else key}"
+        for key in ("epochs", "steps")
+        if _is_number(stage.get(key))
+    ]
     batch = [f"batch {stage['batch_size']}"] if "batch_size" in stage else []
     rate = [f"rate {stage['learning_rate']:g}"] if _is_number(stage.get("learning_rate")) else []
     if length or batch or rate:

@@ -123,6 +123,13 @@ def rate(value: float | None) -> str:
     return f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}"
 
 
+def in_shell(command: str, runs_dir: Path) -> str:
+    """A command as it acts on this folder of runs, which is only named where the command would take another."""
+    from engine.record.paths import runs_dir as default
+
+    return command if runs_dir.absolute() == default() else f"{command} --runs-dir {shlex.quote(str(runs_dir))}"
+
+
 def plural(count: int, one: str, many: str | None = None) -> str:
     """`1 run`, `2 runs`."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"

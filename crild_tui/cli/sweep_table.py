@@ -28,7 +28,8 @@ def show_matrix(found: Matrix) -> None:
     """Print a matrix: mean ± standard deviation (number of runs), then what is not finished, then why runs failed."""
     columns = [("method", "left"), *((task, "right") for task in found.tasks)]
     rows = [[row, *(cell_of(found.entries.get((row, task))) for task in found.tasks)] for row in found.rows]
-    terminal.sentence(f"{found.name}: {metrics_of(found) or 'no metric yet'} on dev")
+    metrics = metrics_of(found)
+    terminal.sentence(f"{found.name}: {f'{metrics} on dev' if metrics else 'no run has finished yet'}")
     terminal.sentence()
     terminal.show(terminal.table(columns, rows))
     terminal.sentence()

@@ -161,6 +161,9 @@ def _work(
                 terminal.show_json({"sweep": record.name, "runs": [cell.run for cell in record.cells]})
             else:
                 terminal.sentence(record.name)
+                talk.say(
+                    "watch it: the same command without --detach, or m in the dashboard's Runs; stop it: with --stop"
+                )
             return 0
         verb = "works already" if alive is not None else "works"
         talk.say(

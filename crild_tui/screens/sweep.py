@@ -147,9 +147,10 @@ class SweepScreen(ModalScreen[Chosen | None]):
             short = f", {sweeps.short_counts(seen)}" if self.has_class("-low") else ""
             self._put("standing", Text(one_line(f"{sweeps.standing(seen)}{short}")))
         if seen.found is not None:
-            metrics = one_line(sweeps.metrics_of(seen.found)) or "no metric yet"
+            metrics = one_line(sweeps.metrics_of(seen.found))
+            figures = f"{metrics} on dev: mean ± standard deviation" if metrics else "no run has finished yet"
             self._put("counts", Text(sweeps.counts(seen.found)))
-            self._put("legend", Text(f"{metrics} on dev: mean ± standard deviation, finished runs of all"))
+            self._put("legend", Text(f"{figures}; finished/all runs, share done"))
             self._draw_table(seen)
         self._say()
         self._fit()

@@ -35,6 +35,8 @@ class Header(Widget):
         """The line, for the present width."""
         width = self.size.width
         line, self._places = Text(" crild ", style="bold", no_wrap=True), []
+        if getattr(self.app, "readonly", False):
+            line.append("read only ", Style(bold=True, italic=True))
         for key, name, mode in MODES:
             start = line.cell_len
             here = mode == self._mode

@@ -132,11 +132,7 @@ def read_sweep(path: Path, name: str | None = None) -> SweepFile:
     if not path.exists():
         raise PresetError([CrildError(f"there is no sweep file {shown(file, 300)}")])
     document, lines = read_document(path, file, "sweep file")
-    problems = [
-        _problem(file, lines, (), f"{_unknown(key, ('sweep',))}; a sweep file is one table, [sweep]", (key,))
-        for key in document
-        if key != "sweep"
-    ]
+    problems = [_problem(file, lines, (), _outside(key), (key,)) for key in document if key != "sweep"]
     table = document.get("sweep")
     if not isinstance(table, dict):
         sentence = 'a sweep file begins with [sweep] and says methods = ["kd", "crild"], tasks and seeds'
@@ -355,6 +351,12 @@ def _problem(
     full = ("sweep", *path) if full is None else full
     line = next((lines[full[:n]] for n in range(len(full), 0, -1) if full[:n] in lines), None)
     return CrildError(sentence, file=file, line=line, key=plain(".".join(str(part) for part in full)))
+
+
+def _outside(key: str) -> str:
+    if key in Sweep.model_fields or key in {info.alias for info in Sweep.model_fields.values()}:
+        return f"{shown(key)} belongs under [sweep]"
+    return f"unknown key {shown(key)}: a sweep file is one table, [sweep]"
 
 
 def _unknown(key: str, known: Sequence[str]) -> str:

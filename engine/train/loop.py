@@ -185,6 +185,7 @@ class _StageRun:
                 evaluated_at = step
             if self.session.request.state is not None:
                 self._save()
+                self._status()
                 raise Stopped
             if self._checkpoint_due():
                 self._save()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
@@ -63,3 +64,11 @@ def test_plurals() -> None:
     assert [wording.plural(1, "run"), wording.plural(2, "run"), wording.plural(2, "query", "queries")] == [
         "1 run", "2 runs", "2 queries",
     ]  # fmt: skip
+
+
+def test_a_command_names_the_folder_that_it_would_not_take_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CRILD_RUNS_DIR", str(tmp_path / "runs"))
+    assert wording.in_shell("crild run kd", tmp_path / "runs") == "crild run kd"
+    assert wording.in_shell("crild run kd", tmp_path / "my runs") == f"crild run kd --runs-dir '{tmp_path}/my runs'"

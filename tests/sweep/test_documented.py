@@ -1,4 +1,4 @@
-"""The example of docs/sweeps.md is a sweep."""
+"""The examples of docs/sweeps.md are sweeps."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from engine.sweep.grid import cells
+from engine.sweep.plan import plan
 from engine.sweep.spec import read_sweep
 from tests.conftest import REPOSITORY
 from tests.sweep.sweeps import write
@@ -22,3 +23,14 @@ def test_the_example_of_the_documentation_is_a_sweep(folder: Path) -> None:
     assert {cell.place["method"] for cell in grid} == {"finetune", "kd", "crild"}
     late = [cell for cell in grid if cell.place["task"] == "rte"]
     assert all("train.epochs=10" in [text for text, _ in cell.settings] for cell in late)
+
+
+def test_the_example_without_a_network_comes_to_four_runs(folder: Path) -> None:
+    text = (REPOSITORY / "docs" / "sweeps.md").read_text(encoding="utf-8")
+    example = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)[1]
+    found = plan(read_sweep(write(folder, example, "pull.toml")))
+    assert [tuple(run.place.values()) for run in found.runs] == [
+        ("quickstart", "toy-entailment", "with", "1"), ("quickstart", "toy-entailment", "without", "1"),
+        ("quickstart", "toy-entailment", "with", "2"), ("quickstart", "toy-entailment", "without", "2"),
+    ]  # fmt: skip
+    assert [bool(run.preset.stage[0].consistency) for run in found.runs] == [True, False, True, False]

@@ -123,7 +123,7 @@ def test_runs_share_the_teachers_that_are_trained_alike(folder: Path) -> None:
         (
             'TWO[sweep.axs]\nx = 1\n[train]\nepochs = 3\n',
             [
-                'study.toml:5: unknown key "train"; a sweep file is one table, [sweep]',
+                'study.toml:5: unknown key "train": a sweep file is one table, [sweep]',
                 'study.toml:3: unknown key "axs" in sweep; did you mean "axes"?',
             ],
         ),

@@ -82,6 +82,15 @@ def test_stopped_and_resumed_it_ends_in_the_same_bytes(whole: Path, tmp_path: Pa
     assert curve == [(e["stage"], e["step"], e["loss"]) for e in read_events(whole, {"step"})]
 
 
+def test_a_stopped_run_says_where_its_checkpoint_is(whole: Path, tmp_path: Path) -> None:
+    text = (whole.parents[1] / "tiny.toml").read_text()
+    run_dir = make(tmp_path, text, "train.log_every=100", "train.checkpoint_every=2")
+    assert work(run_dir, stop_after=("kd", 2), kind="checkpoint") is None
+    status = read_status(run_dir)
+    assert (status.stage, status.step) == ("kd", 3)
+    assert [event["step"] for event in read_events(run_dir, {"checkpoint"}) if event["stage"] == "kd"][-1] == 3
+
+
 def test_a_finished_run_can_be_extended(whole: Path, tmp_path: Path) -> None:
     run_dir = make(tmp_path, (whole.parents[1] / "tiny.toml").read_text())
     work(run_dir)

@@ -88,12 +88,13 @@ def make(folder: Path, text: str, *overrides: str, name: str = "tiny") -> Path:
     return create_run(folder / "runs", dump(loaded.preset), name=name, seed=loaded.preset.seed)
 
 
-def work(run_dir: Path, *, stop_after: tuple[str, int] | None = None) -> dict[str, Any] | None:
-    """Be the engine of a run, in this process; asked to stop after a step of a stage, it does, and gives None."""
+def work(run_dir: Path, *, stop_after: tuple[str, int] | None = None, kind: str = "step") -> dict[str, Any] | None:
+    """Be the engine of a run, in this process; asked to stop after a step of a stage (or an event of another kind), it
+    does, and gives None."""
     preset = load_preset([str(run_dir / "preset.toml")]).preset
     with RunSession(run_dir, signals=False) as session:
         if stop_after is not None:
-            _stop_at(session, stop_after)
+            _stop_at(session, stop_after, kind)
         try:
             results = run(run_dir, preset, session)
         except Stopped:
@@ -103,13 +104,13 @@ def work(run_dir: Path, *, stop_after: tuple[str, int] | None = None) -> dict[st
         return results
 
 
-def _stop_at(session: RunSession, place: tuple[str, int]) -> None:
+def _stop_at(session: RunSession, place: tuple[str, int], wanted: str) -> None:
     """Ask to stop as a signal would, just before the step is written down."""
     write = session.events.write
 
     def watch(kind: str, **fields: Any) -> None:
         write(kind, **fields)
-        if kind == "step" and (fields["stage"], fields["step"]) == place:
+        if kind == wanted and (fields["stage"], fields["step"]) == place:
             session.request.signal = 15
 
     session.events.write = watch  # type: ignore[method-assign]

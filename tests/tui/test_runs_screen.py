@@ -17,6 +17,7 @@ from crild_tui.app import READONLY
 from crild_tui.kept import read_kept
 from crild_tui.screens.dialogs import Ask, Confirm
 from crild_tui.screens.runs import RunsScreen
+from crild_tui.widgets.header import Header
 from crild_tui.widgets.run_table import RunTable
 from engine.record.annotations import read_annotations, set_note, set_tags
 from engine.record.run import list_runs, update_status
@@ -418,6 +419,7 @@ def test_readonly_changes_and_asks_nothing(monkeypatch: pytest.MonkeyPatch, runs
             await pilot.pause()
             assert app.told == [READONLY] * count
             assert isinstance(app.screen, RunsScreen)
+        assert "read only" in str(app.screen.query_one(Header).render())
 
     drive(monkeypatch, runs, do, readonly=True)
 
