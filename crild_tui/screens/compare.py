@@ -272,7 +272,8 @@ class CompareScreen(ModeScreen):
         """Choose the next format."""
         names = list(FORMATS)
         self._format = names[(names.index(self._format) + 1) % len(names)]
-        self.crild.tell(f"the table is copied and written as {self._format}")
+        keys = self.keys()
+        self.crild.tell(f"{keys['compare.copy']} copies and {keys['compare.write']} writes it as {self._format}")
 
     @property
     def table(self) -> str:
