@@ -134,7 +134,7 @@ def figures(sources: Sequence[Source], look: Look, traces: Traces) -> tuple[Figu
 
 
 def loss_lines(sources: Sequence[Source], look: Look, traces: Traces) -> tuple[Line, ...]:
-    """The total of each run; of one alone, each term too."""
+    """The total of each run; of one alone, each term too, those of the newest stage first."""
     lines = [
         line
         for source in sources
@@ -151,8 +151,16 @@ def loss_lines(sources: Sequence[Source], look: Look, traces: Traces) -> tuple[L
             _line(sources[0], name, _clean(name.removeprefix(TERM)), look, traces, raw=False, alone=True, color=number)
             for number, name in enumerate(names, 1)
         )
-        lines += [line for line in found if line]
+        since = _newest_stage(sources[0].snapshot.curves, look.axis)
+        terms = [replace(line, since=since) for line in found if line]
+        lines += sorted(terms, key=lambda line: line.last is None)
     return tuple(lines)
+
+
+def _newest_stage(curves: Curves, axis: Axis) -> float:
+    """Where the stage of the newest step begins; of two stages the border is the last place of the earlier one."""
+    newest = curves.steps.step[-1] if len(curves.steps) else math.nan
+    return max((border.at(axis) for border in curves.borders if border.step < newest), default=-math.inf)
 
 
 def consistency_lines(sources: Sequence[Source], look: Look, traces: Traces) -> tuple[Line, ...]:

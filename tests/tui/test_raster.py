@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from crild_tui.chart.columns import BLOCK, LONG, columns, logarithms, smooth_tra
 from crild_tui.chart.drawing import Drawing, draw
 from crild_tui.chart.figures import Look, Source, Traces, best_of, figures
 from crild_tui.chart.model import Figure, Level, Line, Mark, View
-from crild_tui.curves import Floats
+from crild_tui.curves import AXES, Axis, Floats, Table
 from tests.tui import curves_samples as samples
 
 NAN = float("nan")
@@ -317,7 +318,7 @@ def labels(figures_of: Figure) -> list[str]:
 def test_one_run_shows_its_terms_and_models() -> None:
     source = Source(samples.snapshot(samples.ordinary()), "a", 3)
     loss, consistency, dev = figures([source], Look(smoothing=0.6), Traces())
-    assert labels(loss) == ["total", "attention", "hidden", "logits", "labels"]
+    assert labels(loss) == ["total", "labels", "attention", "hidden", "logits"]
     assert loss.lines[0].behind is not None
     assert labels(consistency) == ["term", "weight"]
     assert consistency.lines[1].own_scale
@@ -327,6 +328,22 @@ def test_one_run_shows_its_terms_and_models() -> None:
     assert [mark.label for mark in dev.marks] == ["teacher", "ild", "kd", "baseline", "best"]
     assert (loss.title, consistency.title, dev.title) == ("loss", "consistency", "dev accuracy")
     assert len({line.marker for line in loss.lines}) == len(loss.lines)
+
+
+@pytest.mark.parametrize("axis", AXES)
+@pytest.mark.parametrize("smoothing", [0.0, 0.6])
+def test_the_legend_of_the_loss_names_the_terms_of_the_newest_stage_first(axis: Axis, smoothing: float) -> None:
+    curves = samples.ordinary()
+    steps = curves.steps
+    cut = Table(*(column[:400] for column in (steps.step, steps.epoch, steps.time)))
+    in_kd = replace(cut, values={name: column[:400] for name, column in steps.values.items()})
+    seen = samples.snapshot(replace(curves, steps=in_kd, borders=curves.borders[:3]))
+    loss = figures([Source(seen, "a", 0)], Look(axis=axis, smoothing=smoothing), Traces())[0]
+    assert labels(loss) == ["total", "logits", "attention", "hidden", "labels"]
+    assert [line.last is None for line in loss.lines] == [False, False, True, True, True]
+    legend = text(draw(loss, 80, 9))[1]
+    assert re.search(r"total \d.\d+  . logits \d.\d+  . attention -  . hidden -  . labels -", legend)
+    assert "logits" in text(draw(loss, 60, 6))[0]
 
 
 def test_several_runs_show_a_curve_each_in_their_own_colours() -> None:
