@@ -77,7 +77,7 @@ def draw(
 
 def _cut(line: Line, figure: Figure, across: int) -> Curve:
     def cut(curve: Trace) -> Columns:
-        found = columns(curve, figure.view.low, figure.view.high, across, line.breaks)
+        found = columns(curve, figure.view.low, figure.view.high, across, line.breaks).without(line.hidden)
         return logarithms(found) if figure.log and not line.own_scale else found
 
     return Curve(line, cut(line.trace), None if line.behind is None else cut(line.behind))

@@ -23,6 +23,8 @@ MODELS = {STUDENT: 0, "self-teacher": 1, BASELINE: 2, "teacher": 4}
 TERM = "term: "
 RAW_CURVES = 3
 """With more runs than these, what is smoothed hides nothing behind it: the raw curves would be a fog."""
+SAME = 1e-4
+"""Share of a loss by which a term may differ from it and still be the same curve: no chart shows as little."""
 NO_CONSISTENCY = "this run has no consistency term"
 NONE_SO_FAR = "no consistency term in the stages so far"
 NOTHING_YET = "nothing yet"
@@ -145,16 +147,33 @@ def loss_lines(sources: Sequence[Source], look: Look, traces: Traces) -> tuple[L
         )
     ]
     if len(sources) == 1:
-        steps = sources[0].snapshot.curves.steps
-        names = [name for name in steps.values if name.startswith(TERM)]
-        found = (
-            _line(sources[0], name, _clean(name.removeprefix(TERM)), look, traces, raw=False, alone=True, color=number)
-            for number, name in enumerate(names, 1)
-        )
-        since = _newest_stage(sources[0].snapshot.curves, look.axis)
-        terms = [replace(line, since=since) for line in found if line]
-        lines += sorted(terms, key=lambda line: line.last is None)
+        lines += sorted(_terms(sources[0], look, traces), key=lambda line: line.last is None)
     return tuple(lines)
+
+
+def _terms(source: Source, look: Look, traces: Traces) -> list[Line]:
+    curves = source.snapshot.curves
+    names = [name for name in curves.steps.values if name.startswith(TERM)]
+    since = _newest_stage(curves, look.axis)
+    found = []
+    for number, name in enumerate(names, 1):
+        label = _clean(name.removeprefix(TERM))
+        line = _line(source, name, label, look, traces, raw=False, alone=True, color=number)
+        if line:
+            found.append(replace(line, since=since, hidden=_as_the_total(curves, name)))
+    return found
+
+
+def _as_the_total(curves: Curves, name: str) -> frozenset[int]:
+    """The stages, by their number among the borders, in which a term is all of the loss: one curve, drawn once."""
+    steps = curves.steps
+    if "loss" not in steps.values:
+        return frozenset()
+    term, total = steps.values[name], steps.values["loss"]
+    known = np.isfinite(term)
+    same = np.isclose(term, total, rtol=SAME, atol=0.0)
+    stage = np.searchsorted(np.array([border.step for border in curves.borders]), steps.step, side="left")
+    return frozenset(np.unique(stage[known]).tolist()) - frozenset(np.unique(stage[known & ~same]).tolist())
 
 
 def _newest_stage(curves: Curves, axis: Axis) -> float:

@@ -42,6 +42,8 @@ class Line:
     """Whether each of its points should have a number, so that it is said how many have none."""
     breaks: tuple[float, ...] = ()
     """Where it begins anew: nothing is joined across."""
+    hidden: frozenset[int] = frozenset()
+    """The stretches between two breaks, counted from 0 before the first, in which it is not drawn."""
     since: float = -math.inf
     """Only a point after this place says what the curve shows now: a term of an earlier stage shows nothing."""
 

@@ -346,6 +346,16 @@ def test_the_legend_of_the_loss_names_the_terms_of_the_newest_stage_first(axis: 
     assert "logits" in text(draw(loss, 60, 6))[0]
 
 
+def test_a_term_that_is_all_of_the_loss_is_drawn_once() -> None:
+    loss = figures([Source(samples.snapshot(samples.ordinary()), "a", 0)], Look(), Traces())[0]
+    logits, attention = (next(line for line in loss.lines if line.label == name) for name in ("logits", "attention"))
+    assert (sorted(logits.hidden), sorted(attention.hidden)) == ([3], [])
+    drawn = text(draw(replace(loss, view=View(3200, 4200)), 120, 12))
+    assert any(f"{logits.marker} logits" in row for row in drawn)
+    assert not any(logits.marker in row[8:] for row in drawn[2:-2])
+    assert not any(loss.lines[0].marker in row[8:].replace("logits", "") for row in drawn[2:-2])
+
+
 def test_several_runs_show_a_curve_each_in_their_own_colours() -> None:
     sources = [Source(samples.snapshot(samples.ordinary(seed=n), f"r{n}"), f"run {n}", n + 2) for n in range(2)]
     for shown in figures(sources, Look(), Traces()):
