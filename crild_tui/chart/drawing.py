@@ -18,6 +18,7 @@ ROOMY = 9
 FRAMED = 12
 """From so many rows on, a line is drawn below the plot."""
 ABOVE, BELOW = "▲", "▼"
+OUTSIDE = "nothing in this stretch (0 shows all)"
 CRAMPED = 5
 """Below so many rows, no axis is written."""
 
@@ -66,7 +67,11 @@ def draw(
     beyond: list[str] = []
     if rows and place.width:
         if figure.lines or figure.levels:
-            beyond = _plot(canvas, figure, place, seen)
+            outside = figure.outside
+            if figure.levels or not outside:
+                beyond = _plot(canvas, figure, place, seen)
+            if outside:
+                furniture.say(canvas, place, OUTSIDE)
             if ticks_below:
                 furniture.below(canvas, figure, place, framed=framed)
         else:

@@ -97,3 +97,11 @@ class Figure:
     words: Words = "loss"
     empty: str = "nothing yet"
     """Said where there is nothing to draw."""
+
+    @property
+    def outside(self) -> bool:
+        """Whether there are curves, but none of them has a value in view."""
+        view = self.view
+        return bool(self.lines) and not any(
+            np.isfinite(line.points.within(view.low, view.high)).any() for line in self.lines
+        )
