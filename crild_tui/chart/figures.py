@@ -28,6 +28,7 @@ SAME = 1e-4
 NO_CONSISTENCY = "this run has no consistency term"
 NONE_SO_FAR = "no consistency term in the stages so far"
 NOTHING_YET = "nothing yet"
+READING = "reading..."
 
 
 @dataclass(frozen=True)
@@ -113,11 +114,17 @@ def figures(sources: Sequence[Source], look: Look, traces: Traces) -> tuple[Figu
     begun = any(len(source.snapshot.curves.steps) for source in sources)
     traces.sweep()
     name = metric_name(sources)
-    blank = Figure("loss", view=view, axis=look.axis, log=look.log, cursor=look.cursor, empty=NOTHING_YET)
+    unread = any(not source.snapshot.read for source in sources)
+    nothing = READING if unread else NOTHING_YET
+    blank = Figure("loss", view=view, axis=look.axis, log=look.log, cursor=look.cursor, empty=nothing)
     return (
         replace(blank, lines=lines[0], marks=marks),
         replace(
-            blank, title="consistency", lines=lines[1], marks=marks, empty=_why_none(sources) if begun else NOTHING_YET
+            blank,
+            title="consistency",
+            lines=lines[1],
+            marks=marks,
+            empty=_why_none(sources) if begun and not unread else nothing,
         ),
         replace(
             blank,
@@ -127,7 +134,7 @@ def figures(sources: Sequence[Source], look: Look, traces: Traces) -> tuple[Figu
             marks=(*marks, *stars(sources, look.axis)),
             words="metric",
             linear=name != "loss",
-            empty="nothing evaluated yet",
+            empty=READING if unread else "nothing evaluated yet",
         ),
     )
 

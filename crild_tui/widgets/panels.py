@@ -379,6 +379,13 @@ class Panels(Widget):
 def _identity(sources: tuple[Source, ...]) -> tuple[object, ...]:
     """What is different when something changed."""
     return tuple(
-        (source.snapshot.run_dir, source.snapshot.revision, source.label, source.index, id(source.snapshot.curves))
+        (
+            source.snapshot.run_dir,
+            source.snapshot.revision,
+            source.snapshot.read,
+            source.label,
+            source.index,
+            id(source.snapshot.curves),
+        )
         for source in sources
     )

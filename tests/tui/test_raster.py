@@ -403,6 +403,13 @@ def test_a_run_without_consistency_says_so() -> None:
     assert "nothing yet" in "".join(text(draw(consistency, 80, 8)))
 
 
+def test_a_run_whose_files_were_not_read_yet_is_being_read() -> None:
+    unread = replace(samples.snapshot(teacher=None, majority=None), read=False)
+    for seen, said in ((unread, True), (replace(unread, read=True), False)):
+        for shown in figures([Source(seen, "a", 0)], Look(), Traces()):
+            assert ("reading..." in "".join(text(draw(shown, 80, 8)))) is said
+
+
 def test_the_best_is_of_a_stage_that_trains_the_classifier() -> None:
     step = np.arange(4.0)
     accuracy = np.array([0.9, 0.5, 0.7, 0.7])
