@@ -20,6 +20,8 @@ from engine.record.status import ENDED
 STUDENT = "student"
 MODELS = {STUDENT: 0, "self-teacher": 1, BASELINE: 2, "teacher": 4}
 """The colours of models. The fourth marker is an asterisk, which in ASCII is the sign of the best."""
+OWN_CURVE = {"teacher": "teacher's curve"}
+"""How the curve of a model's training is called where the name alone is that of its final figure."""
 TERM = "term: "
 RAW_CURVES = 3
 """With more runs than these, what is smoothed hides nothing behind it: the raw curves would be a fog."""
@@ -254,7 +256,7 @@ def dev_lines(sources: Sequence[Source], look: Look, traces: Traces) -> tuple[Li
                 continue
             color = number if alone else source.index
             curve = traces.raw(table.axis(look.axis), values)
-            label = _clean(model) if alone else _clean(source.label)
+            label = _clean(OWN_CURVE.get(model, model)) if alone else _clean(source.label)
             lines.append(Line(label, curve, color, theme.curve_marker(color), dots=True))
     return tuple(lines)
 

@@ -336,7 +336,7 @@ def test_one_run_shows_its_terms_and_models() -> None:
     assert loss.lines[0].behind is not None
     assert labels(consistency) == ["term", "weight"]
     assert consistency.lines[1].own_scale
-    assert labels(dev) == ["student", "self-teacher", "baseline", "teacher"]
+    assert labels(dev) == ["student", "self-teacher", "baseline", "teacher's curve"]
     assert all(line.behind is None for line in dev.lines)
     assert [(level.label, level.value) for level in dev.levels] == [("teacher", 0.6943), ("majority", 0.5271)]
     assert [mark.label for mark in dev.marks] == ["teacher", "ild", "kd", "baseline", "best"]
@@ -358,6 +358,17 @@ def test_the_legend_of_the_loss_names_the_terms_of_the_newest_stage_first(axis: 
     legend = text(draw(loss, 80, 9))[1]
     assert re.search(r"total \d.\d+  . logits \d.\d+  . attention -  . hidden -  . labels -", legend)
     assert "logits" in text(draw(loss, 60, 6))[0]
+
+
+def test_the_teachers_curve_is_told_from_its_final_figure_at_80_columns() -> None:
+    curves = samples.ordinary()
+    for models, words in (
+        (("teacher",), r"# teacher's curve 0\.\d{4}  T teacher   M majority"),
+        (("student", "teacher"), r"o student 0\.\d{4}  ★ best 0\.\d{4}  # teacher's curve 0\.\d{4}"),
+    ):
+        seen = samples.snapshot(replace(curves, evaluations={model: curves.evaluations[model] for model in models}))
+        dev = figures([Source(seen, "a", 0)], Look(), Traces())[2]
+        assert re.search(words, text(draw(dev, 80, 6, aligned=True))[0])
 
 
 def test_a_term_that_is_all_of_the_loss_is_drawn_once() -> None:
