@@ -118,6 +118,8 @@ def heading(
         _legend(canvas, figure, place, row=1, start=min(place.left, 2), end=canvas.width)
     else:
         _legend(canvas, figure, place, row=0, start=after + 1, end=end - 1)
+    if not place.height and not figure.lines:
+        canvas.put(0, after + 1, fit(figure.empty, max(end - after - 2, 0)), MUTED)
     canvas.paint(0, BAR)
 
 
