@@ -349,8 +349,8 @@ def test_one_run_shows_its_terms_and_models() -> None:
 def test_the_legend_of_the_loss_names_the_terms_of_the_newest_stage_first(axis: Axis, smoothing: float) -> None:
     curves = samples.ordinary()
     steps = curves.steps
-    cut = Table(*(column[:400] for column in (steps.step, steps.epoch, steps.time)))
-    in_kd = replace(cut, values={name: column[:400] for name, column in steps.values.items()})
+    values = {name: column[:400] for name, column in steps.values.items()}
+    in_kd = Table(steps.step[:400], steps.epoch[:400], steps.time[:400], values)
     seen = samples.snapshot(replace(curves, steps=in_kd, borders=curves.borders[:3]))
     loss = figures([Source(seen, "a", 0)], Look(axis=axis, smoothing=smoothing), Traces())[0]
     assert labels(loss) == ["total", "logits", "attention", "hidden", "labels"]
