@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,6 +104,14 @@ class Columns:
     def inside(self, count: int) -> NDArray[np.bool_]:
         """Which of them lie in a view of `count` columns and have a number."""
         return (self.at >= 0) & (self.at < count) & ~np.isnan(self.mean)
+
+    def without(self, parts: Set[int]) -> Columns:
+        """The same without any number in some of the stretches between two breaks."""
+        if not parts:
+            return self
+        gone = np.isin(self.part, list(parts))
+        low, high, mean = (np.where(gone, np.nan, column) for column in (self.low, self.high, self.mean))
+        return Columns(self.at, low, high, mean, self.part)
 
 
 def columns(curve: Trace, low: float, high: float, count: int, breaks: Sequence[float] = ()) -> Columns:

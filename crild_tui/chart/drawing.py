@@ -18,6 +18,7 @@ ROOMY = 9
 FRAMED = 12
 """From so many rows on, a line is drawn below the plot."""
 ABOVE, BELOW = "▲", "▼"
+OUTSIDE = "nothing in this stretch (0 shows all)"
 CRAMPED = 5
 """Below so many rows, no axis is written."""
 
@@ -66,7 +67,11 @@ def draw(
     beyond: list[str] = []
     if rows and place.width:
         if figure.lines or figure.levels:
-            beyond = _plot(canvas, figure, place, seen)
+            outside = figure.outside
+            if figure.levels or not outside:
+                beyond = _plot(canvas, figure, place, seen)
+            if outside:
+                furniture.say(canvas, place, OUTSIDE)
             if ticks_below:
                 furniture.below(canvas, figure, place, framed=framed)
         else:
@@ -77,7 +82,7 @@ def draw(
 
 def _cut(line: Line, figure: Figure, across: int) -> Curve:
     def cut(curve: Trace) -> Columns:
-        found = columns(curve, figure.view.low, figure.view.high, across, line.breaks)
+        found = columns(curve, figure.view.low, figure.view.high, across, line.breaks).without(line.hidden)
         return logarithms(found) if figure.log and not line.own_scale else found
 
     return Curve(line, cut(line.trace), None if line.behind is None else cut(line.behind))

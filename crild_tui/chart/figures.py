@@ -20,12 +20,17 @@ from engine.record.status import ENDED
 STUDENT = "student"
 MODELS = {STUDENT: 0, "self-teacher": 1, BASELINE: 2, "teacher": 4}
 """The colours of models. The fourth marker is an asterisk, which in ASCII is the sign of the best."""
+OWN_CURVE = {"teacher": "teacher's curve"}
+"""How the curve of a model's training is called where the name alone is that of its final figure."""
 TERM = "term: "
 RAW_CURVES = 3
 """With more runs than these, what is smoothed hides nothing behind it: the raw curves would be a fog."""
+SAME = 1e-4
+"""Share of a loss by which a term may differ from it and still be the same curve: no chart shows as little."""
 NO_CONSISTENCY = "this run has no consistency term"
 NONE_SO_FAR = "no consistency term in the stages so far"
 NOTHING_YET = "nothing yet"
+READING = "reading..."
 
 
 @dataclass(frozen=True)
@@ -111,11 +116,17 @@ def figures(sources: Sequence[Source], look: Look, traces: Traces) -> tuple[Figu
     begun = any(len(source.snapshot.curves.steps) for source in sources)
     traces.sweep()
     name = metric_name(sources)
-    blank = Figure("loss", view=view, axis=look.axis, log=look.log, cursor=look.cursor, empty=NOTHING_YET)
+    unread = any(not source.snapshot.read for source in sources)
+    nothing = READING if unread else NOTHING_YET
+    blank = Figure("loss", view=view, axis=look.axis, log=look.log, cursor=look.cursor, empty=nothing)
     return (
         replace(blank, lines=lines[0], marks=marks),
         replace(
-            blank, title="consistency", lines=lines[1], marks=marks, empty=_why_none(sources) if begun else NOTHING_YET
+            blank,
+            title="consistency",
+            lines=lines[1],
+            marks=marks,
+            empty=_why_none(sources) if begun and not unread else nothing,
         ),
         replace(
             blank,
@@ -125,7 +136,7 @@ def figures(sources: Sequence[Source], look: Look, traces: Traces) -> tuple[Figu
             marks=(*marks, *stars(sources, look.axis)),
             words="metric",
             linear=name != "loss",
-            empty="nothing evaluated yet",
+            empty=READING if unread else "nothing evaluated yet",
         ),
     )
 
@@ -134,7 +145,7 @@ def figures(sources: Sequence[Source], look: Look, traces: Traces) -> tuple[Figu
 
 
 def loss_lines(sources: Sequence[Source], look: Look, traces: Traces) -> tuple[Line, ...]:
-    """The total of each run; of one alone, each term too."""
+    """The total of each run; of one alone, each term too, those of the newest stage first."""
     lines = [
         line
         for source in sources
@@ -145,14 +156,39 @@ def loss_lines(sources: Sequence[Source], look: Look, traces: Traces) -> tuple[L
         )
     ]
     if len(sources) == 1:
-        steps = sources[0].snapshot.curves.steps
-        names = [name for name in steps.values if name.startswith(TERM)]
-        found = (
-            _line(sources[0], name, _clean(name.removeprefix(TERM)), look, traces, raw=False, alone=True, color=number)
-            for number, name in enumerate(names, 1)
-        )
-        lines += [line for line in found if line]
+        lines += sorted(_terms(sources[0], look, traces), key=lambda line: line.last is None)
     return tuple(lines)
+
+
+def _terms(source: Source, look: Look, traces: Traces) -> list[Line]:
+    curves = source.snapshot.curves
+    names = [name for name in curves.steps.values if name.startswith(TERM)]
+    since = _newest_stage(curves, look.axis)
+    found = []
+    for number, name in enumerate(names, 1):
+        label = _clean(name.removeprefix(TERM))
+        line = _line(source, name, label, look, traces, raw=False, alone=True, color=number)
+        if line:
+            found.append(replace(line, since=since, hidden=_as_the_total(curves, name)))
+    return found
+
+
+def _as_the_total(curves: Curves, name: str) -> frozenset[int]:
+    """The stages, by their number among the borders, in which a term is all of the loss: one curve, drawn once."""
+    steps = curves.steps
+    if "loss" not in steps.values:
+        return frozenset()
+    term, total = steps.values[name], steps.values["loss"]
+    known = np.isfinite(term)
+    same = np.isclose(term, total, rtol=SAME, atol=0.0)
+    stage = np.searchsorted(np.array([border.step for border in curves.borders]), steps.step, side="left")
+    return frozenset(np.unique(stage[known]).tolist()) - frozenset(np.unique(stage[known & ~same]).tolist())
+
+
+def _newest_stage(curves: Curves, axis: Axis) -> float:
+    """Where the stage of the newest step begins; of two stages the border is the last place of the earlier one."""
+    newest = curves.steps.step[-1] if len(curves.steps) else math.nan
+    return max((border.at(axis) for border in curves.borders if border.step < newest), default=-math.inf)
 
 
 def consistency_lines(sources: Sequence[Source], look: Look, traces: Traces) -> tuple[Line, ...]:
@@ -220,7 +256,7 @@ def dev_lines(sources: Sequence[Source], look: Look, traces: Traces) -> tuple[Li
                 continue
             color = number if alone else source.index
             curve = traces.raw(table.axis(look.axis), values)
-            label = _clean(model) if alone else _clean(source.label)
+            label = _clean(OWN_CURVE.get(model, model)) if alone else _clean(source.label)
             lines.append(Line(label, curve, color, theme.curve_marker(color), dots=True))
     return tuple(lines)
 

@@ -118,6 +118,8 @@ def heading(
         _legend(canvas, figure, place, row=1, start=min(place.left, 2), end=canvas.width)
     else:
         _legend(canvas, figure, place, row=0, start=after + 1, end=end - 1)
+    if not place.height and not figure.lines:
+        canvas.put(0, after + 1, fit(figure.empty, max(end - after - 2, 0)), MUTED)
     canvas.paint(0, BAR)
 
 
@@ -171,8 +173,10 @@ def _legend(
 def _value(figure: Figure, line: Line) -> str:
     """What the curve shows at the cursor, or at its end."""
     x, y = line.trace.x, line.trace.y
-    if figure.cursor is None or line.dots:
-        value = value_at(x, y, np.inf if figure.cursor is None else figure.cursor)
+    if figure.cursor is None:
+        value = line.last
+    elif line.dots:
+        value = value_at(x, y, figure.cursor)
     else:  # a term that has no value in this stage has none
         place = int(np.searchsorted(x, figure.cursor, "right")) - 1
         value = None if place < 0 or np.isnan(y[place]) else float(y[place])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from crild_tui.chart.columns import Trace
-from crild_tui.curves import Axis
+from crild_tui.curves import Axis, value_at
 
 Words = Literal["loss", "metric"]
 """How values read in a legend."""
@@ -39,6 +42,16 @@ class Line:
     """Whether each of its points should have a number, so that it is said how many have none."""
     breaks: tuple[float, ...] = ()
     """Where it begins anew: nothing is joined across."""
+    hidden: frozenset[int] = frozenset()
+    """The stretches between two breaks, counted from 0 before the first, in which it is not drawn."""
+    since: float = -math.inf
+    """Only a point after this place says what the curve shows now: a term of an earlier stage shows nothing."""
+
+    @property
+    def last(self) -> float | None:
+        """What the curve shows at its end; None when that is nothing."""
+        start = int(np.searchsorted(self.trace.x, self.since, side="right"))
+        return value_at(self.trace.x[start:], self.trace.y[start:], math.inf)
 
     @property
     def points(self) -> Trace:
@@ -84,3 +97,11 @@ class Figure:
     words: Words = "loss"
     empty: str = "nothing yet"
     """Said where there is nothing to draw."""
+
+    @property
+    def outside(self) -> bool:
+        """Whether there are curves, but none of them has a value in view."""
+        view = self.view
+        return bool(self.lines) and not any(
+            np.isfinite(line.points.within(view.low, view.high)).any() for line in self.lines
+        )

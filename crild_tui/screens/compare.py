@@ -272,7 +272,10 @@ class CompareScreen(ModeScreen):
         """Choose the next format."""
         names = list(FORMATS)
         self._format = names[(names.index(self._format) + 1) % len(names)]
-        self.crild.tell(f"the table is copied and written as {self._format}")
+        active = [each.binding for each in self.active_bindings.values()]
+        keys = {binding.id: self.crild.get_key_display(binding) for binding in active}
+        copy, write = keys.get("compare.copy", "y"), keys.get("compare.write", "w")
+        self.crild.tell(f"{copy} copies and {write} writes it as {self._format}")
 
     @property
     def table(self) -> str:

@@ -189,7 +189,7 @@ def first_look(entry: RunEntry) -> RunSnapshot:
     picture = Picture(state=entry.state)
     if entry.status is not None:
         picture = with_status(picture, entry.status, entry.state)
-    return RunSnapshot(entry.path, entry, picture, Curves())
+    return RunSnapshot(entry.path, entry, picture, Curves(), read=False)
 
 
 def newest(entries: tuple[RunEntry, ...]) -> Path | None:

@@ -34,6 +34,8 @@ class RunSnapshot:
     """What is wrong just now: no number, a stall, a drop of throughput, overfitting."""
     revision: int = 0
     """Grows with each change."""
+    read: bool = True
+    """False while only what the list of runs knows of it is there, and none of its own files was read."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from textual.timer import Timer
 from textual.widget import Widget
 
 from crild_tui.chart import viewing
-from crild_tui.chart.figures import Look, Source, Traces, extent, figures, is_long
+from crild_tui.chart.figures import NO_CONSISTENCY, Look, Source, Traces, extent, figures, is_long
 from crild_tui.chart.furniture import axis_value
 from crild_tui.chart.model import Figure, View
 from crild_tui.curves import AXES
@@ -38,6 +38,8 @@ TINY = (50, 13)
 """Columns and rows below which only one panel is shown."""
 LOW = 9
 """Rows below which the line of facts is left out."""
+ROOMY = 30
+"""Rows of the terminal below which a panel that stays empty has a single line."""
 WIDE = 120
 """From so many columns on, panels stand beside each other."""
 Built = tuple[Figure, Figure, Figure]
@@ -52,10 +54,12 @@ class Panels(Widget):
     DEFAULT_CSS = """
     Panels { layout: vertical; height: 1fr; width: 1fr; }
     Panels > #charts { layout: vertical; height: 1fr; }
+    Panels Chart.-bare { height: 1; }
     Panels.-beside > #charts { layout: grid; grid-size: 2; grid-columns: 1fr 1fr; grid-rows: 1fr 1fr; grid-gutter: 0 1; }
     Panels.-beside #loss { row-span: 2; }
     Panels.-row > #charts { layout: horizontal; }
     Panels.-row Chart { margin-right: 1; }
+    Panels.-row Chart.-bare { height: 1fr; }
     Panels.-low Facts { display: none; }
     Panels.-single > #charts { layout: vertical; }
     Panels.-single Chart { height: 0; margin: 0; }
@@ -204,7 +208,14 @@ class Panels(Widget):
         for chart, figure in zip(self.charts, self._built, strict=True):
             log = self.look.log and not figure.linear
             chart.show(replace(figure, view=view, cursor=self.look.cursor, log=log))
+        self._narrow()
         self._say()
+
+    def _narrow(self) -> None:
+        """Leave a low terminal's room to the other panels where the run has no consistency term and gets none."""
+        consistency = self.charts[1]
+        without = not consistency.figure.lines and consistency.figure.empty == NO_CONSISTENCY
+        consistency.set_class(without and self.app.size.height < ROOMY, "-bare")
 
     def _whole(self) -> View:
         return extent(self.sources, self.look.axis)
@@ -251,6 +262,7 @@ class Panels(Widget):
         loss, consistency, dev = self.charts
         for chart in (loss, consistency, dev):
             chart.furnish(ticks_below=single or beside or chart is dev, aligned=not single and not beside)
+        self._narrow()
 
     @on(events.DescendantFocus)
     def _choose(self, event: events.DescendantFocus) -> None:

@@ -66,6 +66,9 @@ def _left(snapshot: RunSnapshot) -> str | None:
     picture = snapshot.picture
     if snapshot.entry.state not in ("running", "stopping"):
         return None
+    status = snapshot.entry.status
+    if status is not None and status.total and status.done >= status.total:
+        return "saving"  # all steps are made: the engine measures and writes
     if picture.eta is not None:
         return f"ETA {wording.duration(picture.eta)}"
     return None if picture.stage_eta is None else f"stage ETA {wording.duration(picture.stage_eta)}"

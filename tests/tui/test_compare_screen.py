@@ -321,7 +321,7 @@ def test_the_table_is_copied_and_shown_in_each_format(monkeypatch: pytest.Monkey
             assert "Sent to the terminal's clipboard (OSC 52)" in screen_text(app)
             await pilot.press("escape", "f")
             await pilot.pause()
-        assert app.told[0] == "the table is copied and written as CSV"
+        assert app.told[0] == "y copies and w writes it as CSV"
 
     show(monkeypatch, runs, do, size=(160, 40))
 

@@ -195,6 +195,9 @@ def test_a_run_that_was_asked_for_is_watched(runs: Path) -> None:
             assert (last.started, last.stopped) == (1, 0)
             assert all(watcher.stopped == 1 for watcher in before)
             assert "✓ finished  two-s1" in head(screen)
+            await until(pilot, lambda: "reading..." in shown(screen.app))
+            await tell(pilot, working(other, "finished", curves=Curves()))
+            await until(pilot, lambda: "reading..." not in shown(screen.app))
 
     asyncio.run(act())
 

@@ -453,6 +453,33 @@ def test_several_runs_are_told_apart(tmp_path: Path) -> None:
     tried(trial, tmp_path, sources=sources, size=(200, 50))
 
 
+def test_where_a_run_has_no_consistency_a_low_terminal_leaves_the_room_to_the_others(tmp_path: Path) -> None:
+    without = replace(samples.snapshot(samples.plain(np.ones(3)), state="finished"), revision=2)
+
+    async def trial(app: Host, pilot: Pilot[None]) -> None:
+        full = app.panels.charts[1].size.height
+        assert full > 1
+        app.panels.show([Source(without, "a run", 0)])
+        await settled(app, pilot)
+        loss, consistency, dev = app.panels.charts
+        assert consistency.size.height == 1
+        assert "this run has no consistency term" in lines(app, 1)[0]
+        assert min(loss.size.height, dev.size.height) > full
+        consistency.focus()
+        await pilot.press("z")
+        assert consistency.size.height > full
+        await pilot.press("z")
+        await pilot.resize_terminal(80, 40)
+        await settled(app, pilot)
+        assert consistency.size.height > full
+        await pilot.resize_terminal(80, 24)
+        app.panels.show(one(revision=3))
+        await settled(app, pilot)
+        assert consistency.size.height == full
+
+    tried(trial, tmp_path)
+
+
 def test_a_sample_is_called_one(tmp_path: Path) -> None:
     async def trial(app: Host, pilot: Pilot[None]) -> None:
         assert "sample" in app.facts

@@ -133,6 +133,13 @@ def test_the_title_of_a_run_that_ended_says_how_long_it_took() -> None:
     assert "took 1:00, attempt 2 alone" in title_line(resumed, 80, 1e9).plain
 
 
+def test_a_run_with_all_its_steps_made_is_saving() -> None:
+    seen = snapshot(started=100.0, done=840, total=840, picture=Picture(state="running", eta=0.0))
+    assert title_line(seen, 78, 225.0).plain.endswith("100 %  saving  elapsed 2:05")
+    almost = snapshot(started=100.0, done=8399, total=8400, picture=Picture(state="running", eta=2.0))
+    assert "99 %  ETA 2.0 s" in title_line(almost, 78, 225.0).plain
+
+
 def test_being_asked_to_stop_shows_at_once() -> None:
     assert state_words("running", asked=True).plain == "◼ asked to stop"
     assert state_words("finished", asked=True).plain == "✓ finished"

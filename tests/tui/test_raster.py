@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from crild_tui.chart.columns import BLOCK, LONG, columns, logarithms, smooth_tra
 from crild_tui.chart.drawing import Drawing, draw
 from crild_tui.chart.figures import Look, Source, Traces, best_of, figures
 from crild_tui.chart.model import Figure, Level, Line, Mark, View
-from crild_tui.curves import Floats
+from crild_tui.curves import AXES, Axis, Floats, Table
 from tests.tui import curves_samples as samples
 
 NAN = float("nan")
@@ -239,6 +240,20 @@ def test_an_empty_figure_says_why() -> None:
     assert "nothing yet" in "".join(text(draw(Figure("loss"), 60, 10)))
 
 
+def test_a_stretch_without_values_says_so() -> None:
+    shown = figure([3, 2, 1])
+    beyond = text(draw(replace(shown, view=View(10, 20)), 60, 8))
+    assert "nothing in this stretch (0 shows all)" in "".join(beyond)
+    assert "┤" not in "".join(beyond)
+    assert beyond[-1].split()[:2] == ["step", "10"]
+    levelled = replace(shown, view=View(10, 20), levels=(Level(0.7, "teacher", "T"),))
+    drawn = "".join(text(draw(levelled, 60, 8)))
+    assert "nothing in this stretch" in drawn
+    assert "T .7000" in drawn
+    for whole in (shown, replace(figure([-1, -2]), log=True)):
+        assert "nothing in this stretch" not in "".join(text(draw(whole, 60, 8)))
+
+
 def test_levels_stages_and_the_best_are_named() -> None:
     shown = figure(
         [0.5, 0.6, 0.6],
@@ -317,16 +332,53 @@ def labels(figures_of: Figure) -> list[str]:
 def test_one_run_shows_its_terms_and_models() -> None:
     source = Source(samples.snapshot(samples.ordinary()), "a", 3)
     loss, consistency, dev = figures([source], Look(smoothing=0.6), Traces())
-    assert labels(loss) == ["total", "attention", "hidden", "logits", "labels"]
+    assert labels(loss) == ["total", "labels", "attention", "hidden", "logits"]
     assert loss.lines[0].behind is not None
     assert labels(consistency) == ["term", "weight"]
     assert consistency.lines[1].own_scale
-    assert labels(dev) == ["student", "self-teacher", "baseline", "teacher"]
+    assert labels(dev) == ["student", "self-teacher", "baseline", "teacher's curve"]
     assert all(line.behind is None for line in dev.lines)
     assert [(level.label, level.value) for level in dev.levels] == [("teacher", 0.6943), ("majority", 0.5271)]
     assert [mark.label for mark in dev.marks] == ["teacher", "ild", "kd", "baseline", "best"]
     assert (loss.title, consistency.title, dev.title) == ("loss", "consistency", "dev accuracy")
     assert len({line.marker for line in loss.lines}) == len(loss.lines)
+
+
+@pytest.mark.parametrize("axis", AXES)
+@pytest.mark.parametrize("smoothing", [0.0, 0.6])
+def test_the_legend_of_the_loss_names_the_terms_of_the_newest_stage_first(axis: Axis, smoothing: float) -> None:
+    curves = samples.ordinary()
+    steps = curves.steps
+    values = {name: column[:400] for name, column in steps.values.items()}
+    in_kd = Table(steps.step[:400], steps.epoch[:400], steps.time[:400], values)
+    seen = samples.snapshot(replace(curves, steps=in_kd, borders=curves.borders[:3]))
+    loss = figures([Source(seen, "a", 0)], Look(axis=axis, smoothing=smoothing), Traces())[0]
+    assert labels(loss) == ["total", "logits", "attention", "hidden", "labels"]
+    assert [line.last is None for line in loss.lines] == [False, False, True, True, True]
+    legend = text(draw(loss, 80, 9))[1]
+    assert re.search(r"total \d.\d+  . logits \d.\d+  . attention -  . hidden -  . labels -", legend)
+    assert "logits" in text(draw(loss, 60, 6))[0]
+
+
+def test_the_teachers_curve_is_told_from_its_final_figure_at_80_columns() -> None:
+    curves = samples.ordinary()
+    for models, words in (
+        (("teacher",), r"# teacher's curve 0\.\d{4}  T teacher   M majority"),
+        (("student", "teacher"), r"o student 0\.\d{4}  ★ best 0\.\d{4}  # teacher's curve 0\.\d{4}"),
+    ):
+        seen = samples.snapshot(replace(curves, evaluations={model: curves.evaluations[model] for model in models}))
+        dev = figures([Source(seen, "a", 0)], Look(), Traces())[2]
+        assert re.search(words, text(draw(dev, 80, 6, aligned=True))[0])
+
+
+def test_a_term_that_is_all_of_the_loss_is_drawn_once() -> None:
+    loss = figures([Source(samples.snapshot(samples.ordinary()), "a", 0)], Look(), Traces())[0]
+    logits, attention = (next(line for line in loss.lines if line.label == name) for name in ("logits", "attention"))
+    assert (sorted(logits.hidden), sorted(attention.hidden)) == ([3], [])
+    drawn = text(draw(replace(loss, view=View(3200, 4200)), 120, 12))
+    assert any(f"{logits.marker} logits" in row for row in drawn)
+    assert not any(logits.marker in row[8:] for row in drawn[2:-2])
+    assert not any(loss.lines[0].marker in row[8:].replace("logits", "") for row in drawn[2:-2])
 
 
 def test_several_runs_show_a_curve_each_in_their_own_colours() -> None:
@@ -360,6 +412,13 @@ def test_a_run_without_consistency_says_so() -> None:
     assert "in the stages so far" in "".join(text(draw(figures(both, Look(), Traces())[1], 80, 8)))
     _, consistency, _ = figures([], Look(), Traces())
     assert "nothing yet" in "".join(text(draw(consistency, 80, 8)))
+
+
+def test_a_run_whose_files_were_not_read_yet_is_being_read() -> None:
+    unread = replace(samples.snapshot(teacher=None, majority=None), read=False)
+    for seen, said in ((unread, True), (replace(unread, read=True), False)):
+        for shown in figures([Source(seen, "a", 0)], Look(), Traces()):
+            assert ("reading..." in "".join(text(draw(shown, 80, 8)))) is said
 
 
 def test_the_best_is_of_a_stage_that_trains_the_classifier() -> None:
