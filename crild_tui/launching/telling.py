@@ -10,7 +10,7 @@ from crild_tui import wording
 from crild_tui.launching.catalog import Entry
 from crild_tui.launching.draft import Draft, changed
 from crild_tui.launching.examine import Examined, Fault
-from crild_tui.launching.fields import MOST_STAGES, Field, fields_of, is_off
+from crild_tui.launching.fields import MOST_STAGES, UNUSED, Field, fields_of, is_off, is_unused
 from crild_tui.wording import printable
 
 NO_FORM = (
@@ -76,6 +76,8 @@ def _field(text: Text, field: Field, draft: Draft, examined: Examined) -> None:
     preset = examined.preset
     if preset is not None and is_off(field, preset, draft.edits):
         text.append(f"\nSwitched off: give {field.depends_on} a number to use it.", "bold")
+    if examined.newest is not None and is_unused(field, examined.newest):
+        text.append(f"\n{UNUSED[0].upper()}{UNUSED[1:]}.", "bold")
     if preset is not None and field.key in changed(draft, preset):
         text.append("\nChanged; u sets it back to what the presets say.", "dim")
 

@@ -16,7 +16,7 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from crild_tui.launching.examine import FieldView
-from crild_tui.launching.fields import Field
+from crild_tui.launching.fields import UNUSED, Field
 from crild_tui.wording import printable
 
 LABEL = 22
@@ -126,6 +126,8 @@ class FieldLine(Widget):
                 text.append(" ▾", dim)
         else:
             text.append(f"({printable(view.hint)})" if view.hint else "", dim)
+        if view.unused:
+            text.append(f"  {UNUSED}", dim)
         for line in self._told():
             text.append("\n")
             text.append(line, self.get_component_rich_style("fieldline--error", partial=True))

@@ -28,7 +28,7 @@ from engine.preset.shipped import shipped
 from engine.record.run import read_run, read_status
 from tests.cli import conftest
 from tests.cli.samples import PRESET
-from tests.tui.screen_driver import SENT
+from tests.tui.screen_driver import SENT, screen_text
 
 fake_engine = conftest.fake_engine
 Body = Callable[[Pilot[None], LaunchScreen], Awaitable[None]]
@@ -258,6 +258,19 @@ def test_each_field_has_its_help_and_what_is_right(launch: Any) -> None:
         await to_field(pilot, screen, "task.label_noise")
         assert "Share of training labels that are replaced" in words(screen, "about-text")
         assert "a number from 0 to 1" in words(screen, "about-text")
+
+    launch(body)
+
+
+def test_a_field_that_no_stage_uses_says_so(launch: Any) -> None:
+    async def body(pilot: Pilot[None], screen: LaunchScreen) -> None:
+        line = await to_field(pilot, screen, "train.epochs")
+        said = "no stage uses this: each has its own"
+        assert said in str(line.render())
+        assert said in words(screen, "about-text").casefold()
+        assert "no stage uses" in screen_text(screen.crild)
+        await to_field(pilot, screen, "train.batch_size")
+        assert "no stage uses" not in words(screen, "about-text").casefold()
 
     launch(body)
 
