@@ -31,7 +31,7 @@ class Editor(Input):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "leave(True)", "Keep", key_display="enter"),
-        Binding("escape", "leave(False)", "Give up", key_display="esc"),
+        Binding("escape", "leave(False)", "Cancel", key_display="esc"),
         Binding("down,tab", "leave(True, 1)", "Keep, next field", show=False),
         Binding("up,shift+tab", "leave(True, -1)", "Keep, field before", show=False),
     ]
