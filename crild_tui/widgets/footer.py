@@ -40,7 +40,13 @@ class Keys(Footer):
 
     def _screen_changed(self, top: Screen[Any]) -> None:
         if self.is_attached and (top is self.screen or isinstance(top, ModalScreen)):
-            self.call_after_refresh(self.recompose)
+            self.call_after_refresh(self._renew)
+
+    async def _renew(self) -> None:
+        """Show other keys; each dialog above has kept what was drawn below it."""
+        await self.recompose()
+        for screen in self.app.screen_stack[1:]:
+            self.call_after_refresh(screen.refresh)
 
     def _of(self, dialog: Screen[Any]) -> Iterator[FooterKey]:
         """The keys of a dialog, each action once."""
