@@ -18,6 +18,7 @@ from crild_tui.launching.fields import (
     fields_of,
     hint,
     is_off,
+    is_unused,
     without_source,
 )  # fmt: skip
 from crild_tui.making import parse_seeds
@@ -54,6 +55,8 @@ class FieldView:
     changed: bool = False
     off: bool = False
     """Whether its table is switched off."""
+    unused: bool = False
+    """Whether every stage has its own, so that it changes nothing."""
     faults: tuple[str, ...] = ()
 
 
@@ -73,10 +76,15 @@ class Examined:
         """The preset that the form is made from."""
         return None if self.base is None else self.base.preset
 
+    @property
+    def newest(self) -> Preset | None:
+        """The preset with the changes; without them while they cannot be used."""
+        return self.preset if self.now is None else self.now.preset
+
     def views(self, draft: Draft) -> list[FieldView]:
         """The lines of the form for a draft that may be newer than what was examined."""
-        preset = self.preset
-        if preset is None:
+        preset, newest = self.preset, self.newest
+        if preset is None or newest is None:
             return []
         marked = changed(draft, preset)
         told: dict[str, list[str]] = {}
@@ -90,6 +98,7 @@ class Examined:
                 hint=_hint(each, draft, preset),
                 changed=each.key in marked,
                 off=is_off(each, preset, draft.edits),
+                unused=is_unused(each, newest),
                 faults=tuple(told.get(each.key, ())),
             )
             for each in fields_of(preset)

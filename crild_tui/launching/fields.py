@@ -13,7 +13,7 @@ import tomli
 from engine.preset import fields as schema_fields
 from engine.preset.base import TOY_TASKS
 from engine.preset.json_schema import help_texts
-from engine.preset.schema import Consistency, Preset, Record
+from engine.preset.schema import Consistency, Preset, Record, Stage, Train
 from engine.preset.text import listed, shown
 
 SEEDS, NAME = "seeds", "name"
@@ -22,6 +22,8 @@ SOURCE = "task.source"
 OFF = "off"
 """Stands in the field of a table that is switched off."""
 NAMES_OFF = (OFF, "false", "none", "")
+UNUSED = "no stage uses this: each has its own"
+_DEFAULTS = frozenset(Train.model_fields) & frozenset(Stage.model_fields)  # what a stage can say for itself
 
 MOST_STAGES = 20
 """Stages that the form shows; a preset with more is edited as text."""
@@ -150,6 +152,15 @@ def is_off(field: Field, preset: Preset, edits: Mapping[str, str]) -> bool:
     if owner in edits:
         return edits[owner].strip().lower() in NAMES_OFF
     return _value(preset, field.path)[1]
+
+
+def is_unused(field: Field, preset: Preset) -> bool:
+    """Whether a key of [train] changes nothing, because every stage has its own."""
+    table, _, key = field.key.partition(".")
+    if table != "train" or key not in _DEFAULTS or (key == "accumulate" and preset.baseline.enabled):
+        return False
+    names = ("epochs", "steps") if key == "epochs" else (key,)
+    return all(any(getattr(stage, name) is not None for name in names) for stage in preset.stage)
 
 
 def hint(field: Field, preset: Preset) -> str:

@@ -10,13 +10,14 @@ from crild_tui import wording
 from crild_tui.launching.catalog import Entry
 from crild_tui.launching.draft import Draft, changed
 from crild_tui.launching.examine import Examined, Fault
-from crild_tui.launching.fields import MOST_STAGES, Field, fields_of, is_off
+from crild_tui.launching.fields import MOST_STAGES, UNUSED, Field, fields_of, is_off, is_unused
 from crild_tui.wording import printable
 
 NO_FORM = (
     "Nothing can be changed here before the presets load; what is wrong stands below. e opens the file in $EDITOR."
 )
 NO_TOML = "the presets cannot be loaded"
+NO_MATCH = "no preset matches: Escape or Enter shows all of them"
 OLD_TOML = "as it was before: the changes cannot be used"
 KINDS = {
     "run": "complete: runs as it is",
@@ -30,8 +31,11 @@ CHANGED_LINE = "▌"
 _MOST_FAULTS = 20
 
 
-def about(topic: Field | Entry | None, draft: Draft, examined: Examined, *, starting: bool = False) -> Text:
-    """Faults that stand at no field, where the others are, and the help of the field or preset under the cursor."""
+def about(topic: Field | Entry | str | None, draft: Draft, examined: Examined, *, starting: bool = False) -> Text:
+    """Faults that stand at no field, where the others are, and the help of the field or preset under the cursor.
+
+    A text as `topic` stands as it is.
+    """
     text = Text()
     if starting:
         text.append("starting: the runs are being made\n", "bold")
@@ -49,6 +53,8 @@ def about(topic: Field | Entry | None, draft: Draft, examined: Examined, *, star
         text.append(f"the form has the first {MOST_STAGES} of {len(preset.stage)} stages; e opens the file\n")
     if isinstance(topic, Field):
         _field(text, topic, draft, examined)
+    elif isinstance(topic, str):
+        text.append(topic)
     elif topic is not None:
         _entry(text, topic)
     text.rstrip()
@@ -76,6 +82,8 @@ def _field(text: Text, field: Field, draft: Draft, examined: Examined) -> None:
     preset = examined.preset
     if preset is not None and is_off(field, preset, draft.edits):
         text.append(f"\nSwitched off: give {field.depends_on} a number to use it.", "bold")
+    if examined.newest is not None and is_unused(field, examined.newest):
+        text.append(f"\n{UNUSED[0].upper()}{UNUSED[1:]}.", "bold")
     if preset is not None and field.key in changed(draft, preset):
         text.append("\nChanged; u sets it back to what the presets say.", "dim")
 

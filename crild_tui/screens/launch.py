@@ -91,7 +91,7 @@ class LaunchScreen(PresetFiles):
         Binding("e", "editor", "Editor", id="launch.editor"),
         Binding("w", "save", "Save", id="launch.save"),
         Binding("c", "copy", "Copy the command line", show=False, id="launch.copy"),
-        Binding("left,escape", "to_list", "To the presets", show=False, id="launch.to_list"),
+        Binding("left,escape", "back", "To the presets", show=False, id="launch.to_list"),
         Binding("right", "to_form", "To the form", show=False, id="launch.to_form"),
     ]
 
@@ -110,7 +110,7 @@ class LaunchScreen(PresetFiles):
         self._lines: tuple[tuple[bool, str], ...] = ()  # of the resolved preset, as they are shown
         self._shown: dict[str, tuple[Text, int]] = {}  # texts as they are shown, and their lines
         self._newest = 0  # the line that changed last
-        self._about: Field | Entry | None = None
+        self._about: Field | Entry | str | None = None
 
     def content(self) -> ComposeResult:
         """The command line, three panes, and what is to be said."""
@@ -237,6 +237,12 @@ class LaunchScreen(PresetFiles):
             self._about = event.entry
             self._tell()
 
+    @on(PresetList.Empty)
+    def _nothing_found(self) -> None:
+        if self.presets.has_focus_within:
+            self._about = telling.NO_MATCH
+            self._tell()
+
     def on_descendant_focus(self) -> None:
         """Back in the list, tell of the preset under its cursor."""
         if self.presets.has_focus_within and self.presets.pointed is not None:
@@ -319,9 +325,12 @@ class LaunchScreen(PresetFiles):
         self.remove_class("-inside")
         self.presets.search()
 
-    def action_to_list(self) -> None:
-        """To the presets; a search is ended."""
-        self.remove_class("-inside")
+    def action_back(self) -> None:
+        """From the resolved preset in the form's place to the form; else to the presets, and a search is ended."""
+        if self.has_class("-over") and not self.has_class("-wide") and self.query_one("#toml").has_focus:
+            self.action_toml()
+            return
+        self.remove_class("-inside", "-over")
         there_already = self.presets.options.has_focus
         self.presets.end_search(keep=not there_already)
 
@@ -367,6 +376,7 @@ class LaunchScreen(PresetFiles):
             fault = error if isinstance(error, CrildError) else UsageError(cause(error))
             self.post_message(StartEnded(fault))
             raise UsageError(f"not started: {fault.sentence}") from error
+        self.crild.call_later(self.crild.clear_notifications)  # why an earlier try was "not started" is over
         self.post_message(WatchRun(runs[0]))
         try:
             return acts.start(runs)

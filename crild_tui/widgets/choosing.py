@@ -69,6 +69,9 @@ class PresetList(Vertical):
             super().__init__()
             self.entry = entry
 
+    class Empty(Message):
+        """No preset is what is searched for."""
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._entries: Sequence[Entry] = ()
@@ -122,6 +125,8 @@ class PresetList(Vertical):
                 name = f"{group} {entry.ref}"
                 self._shown[name] = entry
                 options.append(Option(self._line(entry), id=name))
+        if words and not options:
+            self.post_message(self.Empty())
         if not options:
             options.append(Option(Text("  nothing found" if words else "  no presets"), disabled=True))
         self.options.set_options(options)
@@ -182,10 +187,10 @@ class PresetList(Vertical):
         self.searching = False
 
     def end_search(self, *, keep: bool) -> None:
-        """Back to the list, with what was found or with everything."""
+        """Back to the list, with what was found or with everything, where nothing was found too."""
         line = self.query_one(SearchLine)
         self.searching = False
-        if not keep:
+        if not keep or not any(entry.matches(line.value) for entry in self._entries):
             line.value = ""
         self.set_class(bool(line.value), "-searching")
         self.options.focus()

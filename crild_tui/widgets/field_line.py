@@ -16,7 +16,7 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from crild_tui.launching.examine import FieldView
-from crild_tui.launching.fields import Field
+from crild_tui.launching.fields import UNUSED, Field
 from crild_tui.wording import printable
 
 LABEL = 22
@@ -31,7 +31,7 @@ class Editor(Input):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "leave(True)", "Keep", key_display="enter"),
-        Binding("escape", "leave(False)", "Give up", key_display="esc"),
+        Binding("escape", "leave(False)", "Cancel", key_display="esc"),
         Binding("down,tab", "leave(True, 1)", "Keep, next field", show=False),
         Binding("up,shift+tab", "leave(True, -1)", "Keep, field before", show=False),
     ]
@@ -126,6 +126,8 @@ class FieldLine(Widget):
                 text.append(" ▾", dim)
         else:
             text.append(f"({printable(view.hint)})" if view.hint else "", dim)
+        if view.unused:
+            text.append(f"  {UNUSED}", dim)
         for line in self._told():
             text.append("\n")
             text.append(line, self.get_component_rich_style("fieldline--error", partial=True))

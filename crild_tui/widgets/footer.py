@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from rich.cells import cell_len
 from textual.app import ComposeResult
+from textual.screen import ModalScreen, Screen
 from textual.widgets import Footer
 from textual.widgets._footer import FooterKey
 
@@ -20,11 +22,46 @@ class Keys(Footer):
         super().__init__(show_command_palette=False)
 
     def compose(self) -> ComposeResult:
-        """The key of the list first, then the others in their order, as far as they fit."""
-        keys = [key for key in super().compose() if isinstance(key, FooterKey)]
+        """The key of the list first, then the others in their order, as far as they fit; a dialog's own above it."""
+        top = self.app.screen
+        found = self._of(top) if isinstance(top, ModalScreen) and top is not self.screen else super().compose()
+        keys = [key for key in found if isinstance(key, FooterKey)]
         keys.sort(key=lambda key: not key.action.endswith(HELP))
         self._fit(keys)
         yield from keys
+
+    def on_mount(self) -> None:
+        """A dialog has keys of its own, and those below it do nothing while it is open."""
+        self.app.screen_change_signal.subscribe(self, self._screen_changed)
+
+    def on_unmount(self) -> None:
+        """Nothing changes any more."""
+        self.app.screen_change_signal.unsubscribe(self)
+
+    def _screen_changed(self, top: Screen[Any]) -> None:
+        if self.is_attached and (top is self.screen or isinstance(top, ModalScreen)):
+            self.call_after_refresh(self._renew)
+
+    async def _renew(self) -> None:
+        """Show other keys; each dialog above has kept what was drawn below it."""
+        await self.recompose()
+        for screen in self.app.screen_stack[1:]:
+            self.call_after_refresh(screen.refresh)
+
+    def _of(self, dialog: Screen[Any]) -> Iterator[FooterKey]:
+        """The keys of a dialog, each action once."""
+        seen = set()
+        for _, binding, enabled, tooltip in dialog.active_bindings.values():
+            if binding.show and binding.action not in seen:
+                seen.add(binding.action)
+                yield FooterKey(
+                    binding.key,
+                    self.app.get_key_display(binding),
+                    binding.description,
+                    binding.action,
+                    disabled=not enabled,
+                    tooltip=tooltip,
+                ).data_bind(compact=Footer.compact)
 
     def on_resize(self) -> None:
         """Others fit."""

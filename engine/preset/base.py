@@ -32,6 +32,8 @@ Count = Annotated[int, Field(ge=1)]
 # Upper limits catch slips of the finger before a machine works on them for ever.
 Epochs = Annotated[float, Field(gt=0, le=100_000)]
 Steps = Annotated[int, Field(ge=1, le=99_999_999)]  # checkpoints are named by eight digits
+Batch = Annotated[int, Field(ge=1, le=65_536)]
+Examples = Annotated[int, Field(ge=1, le=999_999_999)]
 Threads = Annotated[int, Field(ge=1, le=1024)]
 Layers = Annotated[int, Field(ge=1, le=1000)]
 Heads = Annotated[int, Field(ge=1, le=1000)]

@@ -16,9 +16,11 @@ from engine.preset.base import (
     RELATIONS,
     SCHEMA_VERSION,
     TOY_TASKS,
+    Batch,
     Count,
     Epochs,
     Evaluate,
+    Examples,
     Fraction,
     Heads,
     Kept,
@@ -125,7 +127,7 @@ class Task(Record):
     """Tokens at most, special tokens included; longer inputs are cut, and the run says how many were."""
     data_seed: Seed = 0
     """Draws subsets and noise: the same data whatever the training seed."""
-    examples: Count | None = None
+    examples: Examples | None = None
     """Few-sample setting: this many training examples, drawn with `data_seed`, each class keeping its share."""
     label_noise: Fraction = 0.0
     """Share of training labels that are replaced: by another class, or for scores by another example's score."""
@@ -163,7 +165,7 @@ class Finetune(Record):
     """Passes over the training examples; fractions are allowed."""
     learning_rate: Positive = 2e-5
     """At its highest, after the warm-up."""
-    batch_size: Count = 32
+    batch_size: Batch = 32
     """Examples to each optimiser step."""
     weight_decay: NotNegative = 0.01
     """Not applied to biases and normalisation weights."""
@@ -238,7 +240,7 @@ class Train(Record):
     """On CUDA, capture steps as graphs: the same computation, without waiting for kernels to be launched."""
     epochs: Epochs = 3.0
     """For stages that leave theirs open."""
-    batch_size: Count = 32
+    batch_size: Batch = 32
     """Examples to each optimiser step, however they are split by `accumulate`."""
     learning_rate: Positive = 3e-5
     """At its highest, after the warm-up."""
@@ -250,13 +252,13 @@ class Train(Record):
     """How the learning rate goes on after the warm-up."""
     clip: NotNegative = 1.0
     """Largest gradient norm; 0 switches clipping off."""
-    accumulate: Count = 1
+    accumulate: Batch = 1
     """Micro-batches to each optimiser step: less memory, the same result."""
     temperature: Positive = 1.0
     """Softens logits on both sides, for stages that leave theirs open."""
     evaluate: Evaluate = "epoch"
     """"epoch", or every n steps; always at the end of a stage."""
-    evaluate_train: Count | None = None
+    evaluate_train: Examples | None = None
     """Training examples that each evaluation of the student also measures, to be seen beside dev; none when left out."""
     log_every: Count = 10
     """Steps between two points of the curves."""
@@ -322,7 +324,7 @@ class Corpus(Record):
     """What makes one input."""
     pairs: bool = False
     """Two consecutive units make one input, as in pair tasks."""
-    examples: Count | None = None
+    examples: Examples | None = None
     """At most this many inputs, drawn with the task's `data_seed`."""
 
 
@@ -377,7 +379,7 @@ class Stage(Record):
     """Passes over the data; fractions are allowed. Train's when left out."""
     steps: Steps | None = None
     """Instead of epochs."""
-    batch_size: Count | None = None
+    batch_size: Batch | None = None
     """Examples to each optimiser step. Train's when left out."""
     learning_rate: Positive | None = None
     """At its highest, after the warm-up. Train's when left out."""
@@ -389,7 +391,7 @@ class Stage(Record):
     """How the learning rate goes on after the warm-up. Train's when left out."""
     clip: NotNegative | None = None
     """Largest gradient norm; 0 switches clipping off. Train's when left out."""
-    accumulate: Count | None = None
+    accumulate: Batch | None = None
     """Micro-batches to each optimiser step. Train's when left out."""
     evaluate: Evaluate | None = None
     """"epoch", or every n steps; always at the end. Train's when left out."""
@@ -418,7 +420,7 @@ class Baseline(Record):
     """Costs as many steps as all stages of the student together."""
     learning_rate: Positive | None = None
     """The last stage's when left out."""
-    batch_size: Count | None = None
+    batch_size: Batch | None = None
     """The last stage's when left out."""
 
 

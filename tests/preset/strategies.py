@@ -13,6 +13,7 @@ NAMES = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,8}", fullmatch=True).filter(
     lambda name: name not in ("teacher", "baseline")
 )
 COUNTS = st.integers(1, 10**6)
+BATCHES = st.integers(1, 65_536)
 POSITIVE = st.floats(1e-12, 1e12) | COUNTS
 EPOCHS = st.floats(1e-12, 1e5) | st.integers(1, 10**5)
 LAYERS = st.integers(1, 1000)
@@ -80,7 +81,7 @@ STAGES = st.lists(
         padding=st.just("released"),
         mixup=st.just(False) | table({}, alpha=POSITIVE, unpaired=st.sampled_from(["padding", "whole"])),
         epochs=EPOCHS,
-        batch_size=COUNTS,
+        batch_size=BATCHES,
         evaluate=EVALUATE,
         keep_best=st.booleans(),
     ),

@@ -157,6 +157,23 @@ def test_no_text_makes_anything_but_a_preset_error(text: str, tmp_path_factory: 
 # -- TOML that parses: every problem
 
 
+@pytest.mark.parametrize(
+    ("key", "most"),
+    [
+        ("train.batch_size", 65_536),
+        ("train.accumulate", 65_536),
+        ("train.evaluate_train", 999_999_999),
+        ("task.examples", 999_999_999),
+        ("teacher.finetune.batch_size", 65_536),
+        ("baseline.batch_size", 65_536),
+    ],
+)
+def test_counts_that_no_machine_can_hold_are_refused(tmp_path: Path, key: str, most: int) -> None:
+    assert problems(tmp_path, MINIMAL, f"{key}={most + 1}") == [
+        f"--set {key}={most + 1}: {key} must be a whole number from 1 to {most}, not {most + 1}"
+    ]
+
+
 def test_every_problem_at_once_in_the_order_of_the_files(tmp_path: Path) -> None:
     write(tmp_path, MINIMAL + "[train]\nclip = -1\n", "base.toml")
     text = """extends = "base.toml"
@@ -197,7 +214,7 @@ epochs = 3
         'mine.toml:2: unknown key "learning_rate"; it belongs to [train]',
         'mine.toml:3: unknown key "trian"; did you mean "train"?',
         'mine.toml:5: train.epochs must be a number above 0 and at most 100000, not "six"',
-        "mine.toml:6: train.batch_size must be a whole number from 1, not 0",
+        "mine.toml:6: train.batch_size must be a whole number from 1 to 65536, not 0",
         'mine.toml:7: train.device must be "auto", "cpu", "mps", "cuda" or "cuda:1", not "gpu"',
         'mine.toml:8: unknown key "precison" in train; did you mean "precision"?',
         "mine.toml:9: train.warmup must be a number from 0 to 1, not 1.5",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from textual.widgets._footer import FooterKey
 from crild_tui import theme
 from crild_tui.app import MODE_NAMES, READONLY, CrildApp
 from crild_tui.screens.base import ModeScreen
+from crild_tui.screens.dialogs import Confirm
 from crild_tui.screens.help import HelpScreen
+from crild_tui.screens.text import TextScreen
 from crild_tui.settings import Settings, load_settings
 from crild_tui.watch.snapshots import Gpu, MachineSnapshot
 from crild_tui.widgets.header import Header, machine_words
@@ -79,6 +82,47 @@ def test_help_lists_the_keys_with_their_ids(tmp_path: Path) -> None:
         assert not isinstance(app.screen, HelpScreen)
 
     drive(CrildApp(tmp_path), steps, (120, 40))
+
+
+@pytest.mark.parametrize("mode", MODE_NAMES)
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_help_has_columns_apart_and_only_keys_of_ours(tmp_path: Path, mode: str, width: int) -> None:
+    async def steps(app: CrildApp, pilot: Pilot[None]) -> None:
+        app.switch_mode(mode)
+        await pilot.pause()
+        await pilot.press("question_mark")
+        await until(pilot, lambda: "─ Keys" in screen_text(app))
+        text = str(app.screen.query_one("#keys", Static).render())
+        for words in ("Scroll", "Focus", "Page Left", "Copy selected", "Widget", "return to the command prompt"):
+            assert words not in text
+        rows = [line for line in text.splitlines() if line.startswith("  ")]
+        assert rows
+        assert all(len(line) <= width - 6 for line in rows)
+        if width > 40:
+            assert text.startswith("keys can be changed in ~/.config/crild/dashboard.toml by these ids (README)")
+            split = [re.split(r" {2,}", line.strip()) for line in rows]
+            assert all(len(parts) == 3 for parts in split if "command palette" not in " ".join(parts))
+
+    drive(CrildApp(tmp_path), steps, (width, 40))
+
+
+def test_a_dialog_shows_its_own_keys_below_and_no_others(tmp_path: Path) -> None:
+    async def steps(app: CrildApp, pilot: Pilot[None]) -> None:
+        def footer() -> str:
+            return "".join(screen_text(app).splitlines()[-1:]).strip()
+
+        await until(pilot, lambda: footer().startswith("? Keys"))
+        before = footer()
+        app.push_screen(TextScreen("a\tb", "copied", ""))
+        await until(pilot, lambda: footer() == "esc Close")
+        app.push_screen(Confirm("Really?"))
+        await until(pilot, lambda: footer() == "y Yes  n No")
+        await pilot.press("n")
+        await until(pilot, lambda: footer() == "esc Close")
+        await pilot.press("escape")
+        await until(pilot, lambda: footer() == before)
+
+    drive(CrildApp(tmp_path), steps)
 
 
 def test_the_theme_goes_round(tmp_path: Path) -> None:

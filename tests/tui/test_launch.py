@@ -28,7 +28,7 @@ from engine.preset.shipped import shipped
 from engine.record.run import read_run, read_status
 from tests.cli import conftest
 from tests.cli.samples import PRESET
-from tests.tui.screen_driver import SENT
+from tests.tui.screen_driver import SENT, screen_text
 
 fake_engine = conftest.fake_engine
 Body = Callable[[Pilot[None], LaunchScreen], Awaitable[None]]
@@ -168,9 +168,27 @@ def test_search_filters_by_words_and_escape_shows_everything_again(launch: Any) 
         assert shown == ["task mrpc", "task qqp"]
         await pilot.press(*"zzz")
         assert "nothing found" in str(screen.presets.options.get_option_at_index(0).prompt)
+        await until(pilot, lambda: words(screen, "about-text").startswith("no preset matches"))
         await pilot.press("escape")
         assert screen.presets.options.option_count == everything
+        await until(pilot, lambda: words(screen, "about-text").startswith("quickstart"))
         assert screen.presets.options.has_focus
+
+    launch(body)
+
+
+def test_enter_shows_everything_again_where_nothing_was_found(launch: Any) -> None:
+    async def body(pilot: Pilot[None], screen: LaunchScreen) -> None:
+        everything = screen.presets.options.option_count
+        await pilot.press("slash", *"zzz", "enter")
+        await until(pilot, lambda: screen.presets.options.option_count == everything)
+        assert screen.presets.options.has_focus
+        assert not screen.query_one(SearchLine).display
+        await until(pilot, lambda: words(screen, "about-text").startswith("quickstart"))
+        await pilot.press("slash", *"mrpc", "enter")
+        await pilot.pause()
+        assert screen.presets.options.option_count < everything
+        assert screen.query_one(SearchLine).display
 
     launch(body)
 
@@ -262,6 +280,19 @@ def test_each_field_has_its_help_and_what_is_right(launch: Any) -> None:
     launch(body)
 
 
+def test_a_field_that_no_stage_uses_says_so(launch: Any) -> None:
+    async def body(pilot: Pilot[None], screen: LaunchScreen) -> None:
+        line = await to_field(pilot, screen, "train.epochs")
+        said = "no stage uses this: each has its own"
+        assert said in str(line.render())
+        assert said in words(screen, "about-text").casefold()
+        assert "no stage uses" in screen_text(screen.crild)
+        await to_field(pilot, screen, "train.batch_size")
+        assert "no stage uses" not in words(screen, "about-text").casefold()
+
+    launch(body)
+
+
 WRONG = (
     ("stage.ild.consistency.weight", "-1", "must be a number from 0"),
     ("student.layers", "two", "whole number"),
@@ -286,6 +317,22 @@ def test_what_is_wrong_stands_at_its_field(launch: Any) -> None:
             await pilot.press("u")
             await examined(pilot, screen)
             assert line.view.faults == (), key
+
+    launch(body)
+
+
+def test_enter_goes_back_into_a_field_that_is_wrong(launch: Any) -> None:
+    async def body(pilot: Pilot[None], screen: LaunchScreen) -> None:
+        for key, text in (("student.layers", "two"), ("stage.ild.mixup.alpha", "x")):
+            screen.change(screen.draft.edited(key, text))
+            await examined(pilot, screen)
+            line = await to_field(pilot, screen, key)
+            assert line.view.faults
+            await pilot.press("enter")
+            await until(pilot, lambda: isinstance(screen.focused, Editor))
+            assert line.query_one(Editor).value == text
+            assert "esc Cancel" in screen_text(screen.crild)
+            await pilot.press("escape")
 
     launch(body)
 
@@ -444,6 +491,13 @@ def test_the_resolved_preset_takes_the_forms_place_at_80_columns(launch: Any) ->
         assert not screen.form.display
         await pilot.press("v")
         await until(pilot, lambda: line.current)
+        await pilot.press("v")
+        await until(pilot, lambda: screen.query_one("#toml").has_focus)
+        await pilot.press("escape")
+        await until(pilot, lambda: line.current)
+        assert not screen.query_one("#toml").display
+        await pilot.press("escape")
+        await until(pilot, lambda: screen.presets.options.has_focus)
 
     launch(body)
 
@@ -475,6 +529,8 @@ def test_the_smallest_terminal_shows_one_pane_after_the_other(launch: Any) -> No
         assert (screen.presets.display, screen.form.display) == (False, True)
         await pilot.press("v")
         await until(pilot, lambda: screen.query_one("#toml").has_focus)
+        await pilot.press("escape")
+        await until(pilot, lambda: screen.form.lines[0].current)
         await pilot.press("escape")
         await until(pilot, lambda: screen.presets.options.has_focus)
         await pilot.resize_terminal(200, 50)
@@ -581,6 +637,21 @@ def test_a_fault_found_at_the_start_stays_here_as_sentences(launch: Any, folder:
     launch(body)
     assert "not started" in said(launch)
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_start_takes_away_why_an_earlier_one_failed(
+    launch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acts, "start", lambda runs: f"{runs[0].name} has started")
+
+    async def body(pilot: Pilot[None], screen: LaunchScreen) -> None:
+        pilot.app.notify("not started: no such device", severity="error", timeout=600)
+        pilot.app.notify("something else", severity="warning", timeout=600)
+        await pilot.press("f5")
+        await until(pilot, lambda: "has started" in said(launch))
+        assert not list(pilot.app._notifications)
+
+    launch(body)
 
 
 def test_who_only_reads_starts_nothing(launch: Any, tmp_path: Path) -> None:

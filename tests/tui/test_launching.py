@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from crild_tui.launching.catalog import Entry, catalog, fingerprint, own_entries
 from crild_tui.launching.draft import Draft, changed, choose, command_line, overrides, request_of
 from crild_tui.launching.editing import editor
 from crild_tui.launching.examine import examine, marked_lines, source_line
-from crild_tui.launching.fields import Field, base_text, field_at, fields_of, hint, same, toml_text
+from crild_tui.launching.fields import Field, base_text, field_at, fields_of, hint, is_unused, same, toml_text
 from crild_tui.launching.saving import save, target_of
 from crild_tui.launching.telling import about, places, toml
 from crild_tui.widgets.field_line import fitting
@@ -62,6 +63,29 @@ def test_help_choices_and_limits_are_those_of_the_schema() -> None:
     assert "mnli" in field("task.name").words
     assert field("stage.ild.mixup.alpha").words == ("off",)
     assert all(each.help for each in fields_of(preset()))
+
+
+def test_a_default_for_stages_is_unused_where_each_stage_has_its_own(tmp_path: Path) -> None:
+    quick = preset("quickstart")
+    assert {each.key for each in fields_of(quick) if is_unused(each, quick)} == {"train.epochs"}
+    epochs = field("train.epochs", "quickstart")
+    draft = Draft("quickstart", edits={"train.epochs": "9"})
+    said = "no stage uses this: each has its own"
+    assert said in about(epochs, draft, examine(draft, tmp_path)).plain.casefold()
+    open_again = draft.edited(f"stage.{quick.stage[0].name}.epochs", "")
+    found = examine(open_again, tmp_path)
+    assert not any(view.unused for view in found.views(open_again))
+    assert said not in about(epochs, open_again, found).plain.casefold()
+
+
+def test_steps_leave_no_use_for_epochs_and_the_baseline_uses_accumulate() -> None:
+    base = load_preset(["quickstart"], [f"stage.{stage.name}.steps=3" for stage in preset("quickstart").stage]).preset
+    assert is_unused(field("train.epochs", "quickstart"), base)
+    accumulate = dataclasses.replace(field("train.epochs", "quickstart"), key="train.accumulate")
+    stages = [stage.model_copy(update={"accumulate": 1}) for stage in base.stage]
+    for enabled in (False, True):
+        baseline = base.baseline.model_copy(update={"enabled": enabled})
+        assert is_unused(accumulate, base.model_copy(update={"stage": stages, "baseline": baseline})) is not enabled
 
 
 def test_what_is_left_open_says_what_counts_instead() -> None:
