@@ -53,7 +53,7 @@ def main() -> None:
     columns, rows = map(int, options.size.split("x"))
     with tempfile.TemporaryDirectory() as state:
         os.environ["XDG_STATE_HOME"] = state  # marks of one's own do not belong into the pictures
-        app = CrildApp(options.runs_dir.absolute(), readonly=True, settings=Settings(theme=options.theme))
+        app = CrildApp(options.runs_dir.absolute(), settings=Settings(theme=options.theme))
         asyncio.run(draw(app, (columns, rows), options.out, runs))
     print(*sorted(options.out.glob("*.svg")), sep="\n")
 
