@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from engine.errors import RunError
 from engine.record.files import read_object, write_json
 from engine.record.owner import Owner
 from engine.record.paths import QUEUES
-from engine.record.status import LOST_AFTER
+from engine.record.status import process_works
 
 SCHEMA_VERSION = 1
 START_WITHIN = 30.0
@@ -69,11 +68,7 @@ class QueueRecord:
         """Whether a process works on it, or is about to; one that cannot be seen from here is known by its heartbeat."""
         if self.state != "active":
             return False
-        present = time.time() if now is None else now
-        if self.owner is None:
-            return present - self.created < START_WITHIN
-        where = self.owner.state()
-        return where == "alive" or (where == "elsewhere" and present - (self.heartbeat or self.created) < LOST_AFTER)
+        return process_works(self.owner, self.created, self.heartbeat, START_WITHIN, now)
 
 
 def queue_file(runs_dir: Path, queue: str) -> Path:

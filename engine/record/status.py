@@ -33,6 +33,20 @@ START_WITHIN = 60.0
 """Seconds in which a created run must find its engine."""
 
 
+def process_works(
+    owner: Owner | None, begun: float, heartbeat: float | None, within: float, now: float | None = None
+) -> bool:
+    """Whether the process of a queue or sweep works, or is about to: a new record has `within` seconds to find its owner.
+
+    An owner that cannot be seen from here is known by its heartbeat. Times are seconds since 1970.
+    """
+    present = time.time() if now is None else now
+    if owner is None:
+        return present - begun < within
+    where = owner.state()
+    return where == "alive" or (where == "elsewhere" and present - (heartbeat or begun) < LOST_AFTER)
+
+
 @dataclass(frozen=True)
 class Fault:
     """Why a run failed: the sentence for the person at the terminal, and where the fault is."""

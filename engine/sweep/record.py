@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ from engine.errors import RunError
 from engine.record.files import read_object, write_json
 from engine.record.owner import Owner
 from engine.record.paths import SWEEPS
-from engine.record.status import LOST_AFTER
+from engine.record.status import process_works
 from engine.sweep.slots import Slot
 
 SCHEMA_VERSION = 1
@@ -96,11 +95,7 @@ class SweepRecord:
         """Whether a process works on it, or is about to; one that cannot be seen from here is known by its heartbeat."""
         if self.state != "active":
             return False
-        present = time.time() if now is None else now
-        if self.owner is None:
-            return present - (self.begun or self.created) < START_WITHIN
-        where = self.owner.state()
-        return where == "alive" or (where == "elsewhere" and present - (self.heartbeat or self.created) < LOST_AFTER)
+        return process_works(self.owner, self.begun or self.created, self.heartbeat, START_WITHIN, now)
 
 
 def _cell(data: Mapping[str, Any]) -> CellRecord:

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 import torch
 
+from engine.data.batches import collate
 from engine.preset import facts
 from engine.preset.schema import Stage
 from engine.record.events import read_events
 from engine.train.graphs import captured, own_stream, padded
-from engine.train.step import Models, StepLosses, bound_terms
+from engine.train.step import Counts, Models, StepLosses, bound_terms
 from tests.models.tiny_models import EVERY, tiny
 from tests.train.test_step_speed import bench  # noqa: F401 - a fixture
 from tests.train.tiny_run import make, materials, work
@@ -33,6 +34,26 @@ STILL = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 )
 def test_batches_are_padded_to_few_lengths_but_never_beyond_the_longest(longest: int, most: int, fit: int) -> None:
     assert padded(longest, most) == fit
+
+
+def test_numbers_on_the_device_give_the_loss_of_plain_numbers(bench: Any) -> None:  # noqa: F811
+    teacher, sentences = bench.make_teacher("tiny", None, 0), bench.make_sentences(30522, 0)
+    student = bench.make_student(teacher)
+    for module in student.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    losses = bench.Engine(teacher, student, sentences, "fp32").losses
+    (given,) = islice(bench.make_work(sentences, 0), 1)
+    batch = collate(sentences, given.rows, pad_id=0)
+    counts = Counts.of(sentences.lengths[given.rows], mixed=True)
+    plain = losses(batch, counts, given.lam, 0.3)
+    held = Counts(*(torch.tensor(float(count)) for count in (counts.tokens, counts.own, counts.examples)))
+    found = losses(batch, held, torch.tensor(given.lam), torch.tensor(0.3))
+    assert float(found.total) == pytest.approx(float(plain.total), rel=1e-5)
+    assert {n: float(t) for n, t in found.terms.items()} == pytest.approx(
+        {n: float(t) for n, t in plain.terms.items()}, rel=1e-4
+    )
+    assert float(losses(batch, held, torch.tensor(1.0), torch.tensor(0.0)).total) != pytest.approx(float(plain.total))
 
 
 class Recorder:
