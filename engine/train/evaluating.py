@@ -19,6 +19,7 @@ from engine.train.step import Counts, StepLosses
 
 Labels = npt.NDArray[np.int64] | npt.NDArray[np.float32]
 Logits = npt.NDArray[np.float32]
+LogitsBySplit = dict[str, Logits]
 BATCH = 64
 """Sentences to a batch where no gradient is needed."""
 
@@ -59,6 +60,10 @@ class Dev:
     def logits(self, model: Any, split: str) -> Logits:
         """(rows, classes) in fp32, in row order; every evaluation is in fp32, whatever training runs in."""
         return self._answers(model, self.tokens[split])
+
+    def all_logits(self, model: Any) -> LogitsBySplit:
+        """A model's answers on every dev set, by split."""
+        return {split: self.logits(model, split) for split in self.tokens}
 
     def metrics(self, model: Any, split: str) -> dict[str, float]:
         """The task's metrics of a model on one split."""

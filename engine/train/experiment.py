@@ -2,190 +2,35 @@
 
 from __future__ import annotations
 
-import copy
 import shlex
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-from accelerate import Accelerator
-from torch import nn
 from transformers import PreTrainedModel
 
-from engine.data.hub import resolve_revision as data_commit
-from engine.data.load import inputs_for, load_task
-from engine.data.subset import few_samples
-from engine.data.tokens import TokenSet, tokenise
-from engine.data.types import TaskData
+from engine.data.tokens import TokenSet
 from engine.errors import PresetError, UsageError
-from engine.evaluate.metrics import majority
+from engine.evaluate.metrics import compute, majority
 from engine.launch.begun import Begun, unfit_changes
-from engine.models.attention import choose_attention
 from engine.models.export import save_model
-from engine.models.hub import resolve_revision as model_commit
-from engine.models.load import LoadedModel, load_teacher
-from engine.models.students import make_student
-from engine.preset.schema import OtherTask, Preset, Stage, Task
-from engine.preset.write import dump
+from engine.preset.schema import Preset
 from engine.record.environment import add_environment
 from engine.record.files import write_atomic, write_json
 from engine.record.paths import PRESET
 from engine.record.session import RunSession
-from engine.train import checkpoint, hardware, results, seeding
+from engine.train import checkpoint, hardware, results
 from engine.train.card import model_card
 from engine.train.checkpoint import Checkpoint
-from engine.train.evaluating import Dev, Labels
+from engine.train.evaluating import LogitsBySplit
 from engine.train.logits import teacher_logits
 from engine.train.loop import Place, Progress, Stopped, Surroundings, run_stage
+from engine.train.materials import Materials, gather, inputs_of_stages, models_of, new_student, plan_stages
 from engine.train.messages import say
-from engine.train.settings import StageSettings, baseline_stage, student_stage, teacher_stage
-from engine.train.step import Models, StepLosses, bound_terms, shape_of
+from engine.train.pinning import pin
+from engine.train.settings import StageSettings
+from engine.train.step import Models, StepLosses, bound_terms
 from engine.train.teacher import cache_key, place_of, settle_order
-
-
-@dataclass(frozen=True)
-class Materials:
-    """What a run is made of, once loaded."""
-
-    preset: Preset
-    data: TaskData
-    loaded: LoadedModel
-    train: TokenSet
-    dev: Dev
-    accelerator: Accelerator
-
-    @property
-    def device(self) -> torch.device:
-        """Where the models are."""
-        return self.dev.device
-
-    @property
-    def precision(self) -> hardware.Precision:
-        """What training's forwards run in."""
-        return "bf16" if self.accelerator.mixed_precision == "bf16" else "fp32"
-
-    @property
-    def train_labels(self) -> Labels:
-        """Gold labels of the training rows (rows,)."""
-        assert self.train.labels is not None, "a task has labels"
-        return self.train.labels
-
-    @property
-    def pad_id(self) -> int:
-        """The token that fills batches up."""
-        return self.dev.pad_id
-
-
-def gather(preset: Preset, accelerator: Accelerator) -> Materials:
-    """Load the task and the teacher as it comes, and tokenise. Raises DataError and ModelError."""
-    data = load_task(preset.task)
-    texts = (text for example in data.train for text in (example.text, example.pair) if text)
-    length = preset.task.max_length
-    loaded = load_teacher(preset.teacher, data.spec, train_texts=texts, max_length=length)
-    train = tokenise(data.train, loaded.tokenizer, length)
-    dev = {split: tokenise(rows, loaded.tokenizer, length) for split, rows in data.dev.items()}
-    seen = None
-    if count := preset.train.evaluate_train:
-        rows = few_samples(data.train, min(count, len(data.train)), preset.task.data_seed)
-        seen = tokenise(rows, loaded.tokenizer, length)
-    sets = Dev(data.spec, dev, int(loaded.tokenizer.pad_token_id or 0), accelerator.device, seen)
-    materials = Materials(preset, data, loaded, train, sets, accelerator)
-    choose_attention(loaded.model, materials.device, materials.precision)
-    return materials
-
-
-def inputs_of_stages(materials: Materials) -> dict[str, TokenSet]:
-    """What each of the preset's stages reads, by its name."""
-    preset = materials.preset
-
-    def of(stage: Stage) -> TokenSet:
-        if stage.data == "task":
-            return materials.train
-        rows = inputs_for(stage.data, materials.data, preset.task.data_seed)
-        return tokenise(rows, materials.loaded.tokenizer, preset.task.max_length)
-
-    return {stage.name: of(stage) for stage in preset.stage}
-
-
-def plan_stages(preset: Preset, data: TaskData, inputs: dict[str, TokenSet]) -> list[StageSettings]:
-    """Every stage of the run in its order, the teacher's and the baseline's included."""
-    regression = data.spec.kind == "regression"
-    students = [student_stage(preset, stage, regression=regression) for stage in preset.stage]
-    steps = sum(stage.total_steps(len(inputs[stage.name])) for stage in students)
-    first = teacher_stage(preset, regression=regression)
-    last = baseline_stage(preset, steps, regression=regression)
-    return [stage for stage in (first, *students, last) if stage is not None]
-
-
-def models_of(
-    settings: StageSettings, student: PreTrainedModel, teacher: PreTrainedModel | None, device: torch.device
-) -> Models:
-    """Who takes part in a stage: beside student and teacher an averaged copy of the student, and learned projections
-    where states of different widths are compared."""
-    average = None
-    if settings.consistency and settings.consistency.target == "ema":
-        average = copy.deepcopy(student).requires_grad_(False).eval()
-    maps = nn.ModuleDict()
-    if teacher is not None:
-        own, theirs = shape_of(student), shape_of(teacher)
-        with torch.random.fork_rng(devices=[]):
-            seeding.seed_torch(settings.seed, seeding.PROJECTION, settings.name)
-            for term in bound_terms(settings, student, teacher):
-                if term.projects:
-                    maps[term.name] = nn.Linear(own.width_of(term.name), theirs.width_of(term.name))
-    return Models(student, teacher, average, maps.to(device))
-
-
-def new_student(materials: Materials, teacher: PreTrainedModel) -> PreTrainedModel:
-    """The student of the preset, on the run's device, before anything was distilled."""
-    preset = materials.preset
-    student = make_student(
-        preset.student,
-        preset.teacher,
-        teacher,
-        materials.loaded.tokenizer,
-        materials.data.spec,
-        seed=preset.seed,
-        max_length=preset.task.max_length,
-    )
-    choose_attention(student, materials.device, materials.precision)
-    return student.requires_grad_(True).to(materials.device)
-
-
-def pin(run_dir: Path, preset: Preset) -> Preset:
-    """The preset with the commits that its hub models and data stand at now, written down so that the run can be
-    repeated; what is local, or pinned already, stays as it is."""
-    commits = {"task": data_commit(preset.task), "teacher": None, "student": None}
-    if preset.teacher.model != "scratch":
-        commits["teacher"] = model_commit(preset.teacher.model, preset.teacher.revision)
-    if preset.student.init not in ("teacher", "pretrained", "scratch"):
-        commits["student"] = model_commit(preset.student.init, preset.student.revision)
-    changes: dict[str, Any] = {
-        name: getattr(preset, name).model_copy(update={"revision": commit})
-        for name, commit in commits.items()
-        if commit is not None and commit != getattr(preset, name).revision
-    }
-    stages = [_pinned(stage) for stage in preset.stage]
-    if stages != preset.stage:
-        changes["stage"] = stages
-    if not changes:
-        return preset
-    pinned = preset.model_copy(update=changes)
-    write_atomic(run_dir / PRESET, dump(pinned))
-    return pinned
-
-
-def _pinned(stage: Stage) -> Stage:
-    """The stage with the commit of the hub data that it reads beside the task's."""
-    if stage.data == "task":
-        return stage
-    of = stage.data.task if isinstance(stage.data, OtherTask) else stage.data
-    commit = data_commit(of)
-    if commit is None or commit == of.revision:
-        return stage
-    pinned = of.model_copy(update={"revision": commit})
-    return stage.model_copy(update={"data": OtherTask(task=pinned) if isinstance(pinned, Task) else pinned})
 
 
 def refuse_unfit(found: Checkpoint, preset: Preset, run_dir: Path) -> None:
@@ -228,13 +73,13 @@ class Experiment:
         """Train, evaluate, save; returns the results document."""
         self._announce()
         teacher = self._teacher()
-        self._measure_teacher(teacher)
+        answers = self._measure_teacher(teacher)
         student = new_student(self.materials, teacher)
         for index, settings in enumerate(self.stages):
             if settings.role == "student":
                 self._train_student(index, settings, student, teacher)
         baseline = self._baseline(teacher)
-        return self._results(teacher, student, baseline)
+        return self._results(teacher, answers, student, baseline)
 
     def _announce(self) -> None:
         """The attempt's first event: where it goes on from; then what was done to the data."""
@@ -262,17 +107,21 @@ class Experiment:
                 say(self.session, sentence)
 
     def _results(
-        self, teacher: PreTrainedModel, student: PreTrainedModel, baseline: PreTrainedModel | None
+        self,
+        teacher: PreTrainedModel,
+        answers: LogitsBySplit,
+        student: PreTrainedModel,
+        baseline: PreTrainedModel | None,
     ) -> dict[str, Any]:
         materials, dev = self.materials, self.materials.dev
         folder = self.run_dir / "student"
         save_model(student, materials.loaded.tokenizer, materials.data.spec, folder)
         measured = {
-            "teacher": results.measure_model(teacher, dev, None),
-            "student": results.measure_model(student, dev, folder),
+            "teacher": results.measure_model(teacher, dev, answers),
+            "student": results.measure_model(student, dev, dev.all_logits(student), folder),
         }
         if baseline is not None:
-            measured["baseline"] = results.measure_model(baseline, dev, None, timed=False)
+            measured["baseline"] = results.measure_model(baseline, dev, dev.all_logits(baseline), timed=False)
         results.save_predictions(self.run_dir, dev, measured)
         found = results.closing(
             dev,
@@ -346,11 +195,13 @@ class Experiment:
         if self.session.request.state is not None:
             raise Stopped
 
-    def _measure_teacher(self, teacher: PreTrainedModel) -> None:
+    def _measure_teacher(self, teacher: PreTrainedModel) -> LogitsBySplit:
+        """Write down how good the teacher is; its answers on dev come back, since it does not change any more."""
         dev, spec = self.materials.dev, self.materials.data.spec
         teacher.requires_grad_(False)
         floor = majority(spec, self.materials.train_labels, dev.labels(dev.primary))[spec.primary]
-        metrics = {split: dev.metrics(teacher, split) for split in dev.tokens}
+        answers = dev.all_logits(teacher)
+        metrics = {split: compute(spec, logits, dev.labels(split)) for split, logits in answers.items()}
         for split, values in metrics.items():
             self.session.events.write(
                 "evaluation", stage=None, step=0, model="teacher", split=split, primary=split == dev.primary,
@@ -366,6 +217,7 @@ class Experiment:
                 "or compare the names of its labels with the task's",
                 level="warning",
             )
+        return answers
 
     # -- the student
 

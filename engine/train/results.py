@@ -13,7 +13,7 @@ from engine.evaluate.predict import write_predictions
 from engine.evaluate.timing import measure
 from engine.models.export import parameters
 from engine.record.files import write_json
-from engine.train.evaluating import Dev
+from engine.train.evaluating import Dev, LogitsBySplit
 
 SCHEMA = 1
 Stages = dict[str, dict[str, Any]]
@@ -46,9 +46,10 @@ def describe_saved(stages: Stages, metric: str) -> dict[str, Any]:
     }
 
 
-def measure_model(model: PreTrainedModel, dev: Dev, folder: Path | None, *, timed: bool = True) -> dict[str, Any]:
-    """Metrics on every dev split, size and speed of one model."""
-    logits = {split: dev.logits(model, split) for split in dev.tokens}
+def measure_model(
+    model: PreTrainedModel, dev: Dev, logits: LogitsBySplit, folder: Path | None = None, *, timed: bool = True
+) -> dict[str, Any]:
+    """Metrics on every dev split, from the model's answers there, and its size and speed; `folder` has its weights."""
     metrics = {split: compute(dev.spec, values, dev.labels(split)) for split, values in logits.items()}
     found: dict[str, Any] = {
         "metrics": metrics[dev.primary],

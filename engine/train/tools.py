@@ -23,8 +23,8 @@ from engine.preset.load import load_preset
 from engine.preset.schema import Finetune, Teacher
 from engine.train import hardware
 from engine.train.evaluating import Dev
-from engine.train.experiment import Materials, gather, inputs_of_stages, models_of, new_student, plan_stages
 from engine.train.logits import can_be_kept
+from engine.train.materials import Materials, gather, inputs_of_stages, models_of, new_student, plan_stages
 from engine.train.optim import Optimiser
 from engine.train.settings import StageSettings
 from engine.train.step import Counts, Models, StepLosses, bound_terms

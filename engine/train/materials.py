@@ -1,0 +1,133 @@
+"""What a run is made of: data, models, the inputs and the settings of its stages."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+from transformers import PreTrainedModel
+
+from engine.data.load import inputs_for, load_task
+from engine.data.subset import few_samples
+from engine.data.tokens import TokenSet, tokenise
+from engine.data.types import TaskData
+from engine.models.attention import choose_attention
+from engine.models.load import LoadedModel, load_teacher
+from engine.models.students import make_student
+from engine.preset.schema import Preset, Stage
+from engine.train import hardware, seeding
+from engine.train.evaluating import Dev, Labels
+from engine.train.settings import StageSettings, baseline_stage, student_stage, teacher_stage
+from engine.train.step import Models, bound_terms, shape_of
+
+
+@dataclass(frozen=True)
+class Materials:
+    """What a run is made of, once loaded."""
+
+    preset: Preset
+    data: TaskData
+    loaded: LoadedModel
+    train: TokenSet
+    dev: Dev
+    accelerator: Accelerator
+
+    @property
+    def device(self) -> torch.device:
+        """Where the models are."""
+        return self.dev.device
+
+    @property
+    def precision(self) -> hardware.Precision:
+        """What training's forwards run in."""
+        return "bf16" if self.accelerator.mixed_precision == "bf16" else "fp32"
+
+    @property
+    def train_labels(self) -> Labels:
+        """Gold labels of the training rows (rows,)."""
+        assert self.train.labels is not None, "a task has labels"
+        return self.train.labels
+
+    @property
+    def pad_id(self) -> int:
+        """The token that fills batches up."""
+        return self.dev.pad_id
+
+
+def gather(preset: Preset, accelerator: Accelerator) -> Materials:
+    """Load the task and the teacher as it comes, and tokenise. Raises DataError and ModelError."""
+    data = load_task(preset.task)
+    texts = (text for example in data.train for text in (example.text, example.pair) if text)
+    length = preset.task.max_length
+    loaded = load_teacher(preset.teacher, data.spec, train_texts=texts, max_length=length)
+    train = tokenise(data.train, loaded.tokenizer, length)
+    dev = {split: tokenise(rows, loaded.tokenizer, length) for split, rows in data.dev.items()}
+    seen = None
+    if count := preset.train.evaluate_train:
+        rows = few_samples(data.train, min(count, len(data.train)), preset.task.data_seed)
+        seen = tokenise(rows, loaded.tokenizer, length)
+    sets = Dev(data.spec, dev, int(loaded.tokenizer.pad_token_id or 0), accelerator.device, seen)
+    materials = Materials(preset, data, loaded, train, sets, accelerator)
+    choose_attention(loaded.model, materials.device, materials.precision)
+    return materials
+
+
+def inputs_of_stages(materials: Materials) -> dict[str, TokenSet]:
+    """What each of the preset's stages reads, by its name."""
+    preset = materials.preset
+
+    def of(stage: Stage) -> TokenSet:
+        if stage.data == "task":
+            return materials.train
+        rows = inputs_for(stage.data, materials.data, preset.task.data_seed)
+        return tokenise(rows, materials.loaded.tokenizer, preset.task.max_length)
+
+    return {stage.name: of(stage) for stage in preset.stage}
+
+
+def plan_stages(preset: Preset, data: TaskData, inputs: dict[str, TokenSet]) -> list[StageSettings]:
+    """Every stage of the run in its order, the teacher's and the baseline's included."""
+    regression = data.spec.kind == "regression"
+    students = [student_stage(preset, stage, regression=regression) for stage in preset.stage]
+    steps = sum(stage.total_steps(len(inputs[stage.name])) for stage in students)
+    first = teacher_stage(preset, regression=regression)
+    last = baseline_stage(preset, steps, regression=regression)
+    return [stage for stage in (first, *students, last) if stage is not None]
+
+
+def models_of(
+    settings: StageSettings, student: PreTrainedModel, teacher: PreTrainedModel | None, device: torch.device
+) -> Models:
+    """Who takes part in a stage: beside student and teacher an averaged copy of the student, and learned projections
+    where states of different widths are compared."""
+    average = None
+    if settings.consistency and settings.consistency.target == "ema":
+        average = copy.deepcopy(student).requires_grad_(False).eval()
+    maps = nn.ModuleDict()
+    if teacher is not None:
+        own, theirs = shape_of(student), shape_of(teacher)
+        with torch.random.fork_rng(devices=[]):
+            seeding.seed_torch(settings.seed, seeding.PROJECTION, settings.name)
+            for term in bound_terms(settings, student, teacher):
+                if term.projects:
+                    maps[term.name] = nn.Linear(own.width_of(term.name), theirs.width_of(term.name))
+    return Models(student, teacher, average, maps.to(device))
+
+
+def new_student(materials: Materials, teacher: PreTrainedModel) -> PreTrainedModel:
+    """The student of the preset, on the run's device, before anything was distilled."""
+    preset = materials.preset
+    student = make_student(
+        preset.student,
+        preset.teacher,
+        teacher,
+        materials.loaded.tokenizer,
+        materials.data.spec,
+        seed=preset.seed,
+        max_length=preset.task.max_length,
+    )
+    choose_attention(student, materials.device, materials.precision)
+    return student.requires_grad_(True).to(materials.device)

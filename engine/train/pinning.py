@@ -1,0 +1,48 @@
+"""A preset with the commits of what it takes from the hub, so that its run can be repeated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from engine.data.hub import resolve_revision as data_commit
+from engine.models.hub import resolve_revision as model_commit
+from engine.preset.schema import OtherTask, Preset, Stage, Task
+from engine.preset.write import dump
+from engine.record.files import write_atomic
+from engine.record.paths import PRESET
+
+
+def pin(run_dir: Path, preset: Preset) -> Preset:
+    """The preset with the commits that its hub models and data stand at now, written down so that the run can be
+    repeated; what is local, or pinned already, stays as it is."""
+    commits = {"task": data_commit(preset.task), "teacher": None, "student": None}
+    if preset.teacher.model != "scratch":
+        commits["teacher"] = model_commit(preset.teacher.model, preset.teacher.revision)
+    if preset.student.init not in ("teacher", "pretrained", "scratch"):
+        commits["student"] = model_commit(preset.student.init, preset.student.revision)
+    changes: dict[str, Any] = {
+        name: getattr(preset, name).model_copy(update={"revision": commit})
+        for name, commit in commits.items()
+        if commit is not None and commit != getattr(preset, name).revision
+    }
+    stages = [_pinned(stage) for stage in preset.stage]
+    if stages != preset.stage:
+        changes["stage"] = stages
+    if not changes:
+        return preset
+    pinned = preset.model_copy(update=changes)
+    write_atomic(run_dir / PRESET, dump(pinned))
+    return pinned
+
+
+def _pinned(stage: Stage) -> Stage:
+    """The stage with the commit of the hub data that it reads beside the task's."""
+    if stage.data == "task":
+        return stage
+    of = stage.data.task if isinstance(stage.data, OtherTask) else stage.data
+    commit = data_commit(of)
+    if commit is None or commit == of.revision:
+        return stage
+    pinned = of.model_copy(update={"revision": commit})
+    return stage.model_copy(update={"data": OtherTask(task=pinned) if isinstance(pinned, Task) else pinned})
