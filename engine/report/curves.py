@@ -13,7 +13,8 @@ from engine.record.events import Event
 from engine.record.sample import sample_events
 from engine.report.settings import Group
 
-QUANTITIES = ("loss", "consistency", "metric")
+QUANTITIES = ("loss", "consistency", "metric", "metric, train", "label loss", "label loss, train")
+"""Of training; then on dev, and where `train.evaluate_train` asked for it on training examples."""
 POINTS = 48
 """Of one stage, at most; where a run wrote more, neighbours are averaged."""
 LARGEST = 1e30
@@ -38,7 +39,7 @@ class _Stage:
 
 
 def curves(group: Group, metric: str) -> dict[str, tuple[Band, ...]]:
-    """Loss, consistency and dev metric of the student over its stages; what no run wrote is missing."""
+    """Every quantity of the student over its stages; what no run wrote is missing."""
     runs = [_read(run.run_dir, metric) for run in group.runs]
     names = dict.fromkeys(name for run in runs for name, stage in run.items() if _is_student(name, stage))
     offset, found = 0.0, dict[str, list[Band]]()
@@ -82,10 +83,14 @@ def _take(stages: dict[str, _Stage], event: Event, metric: str) -> None:
     elif kind == "step":
         _keep(stage.values["loss"], step, event.get("loss"))
         _keep(stage.values["consistency"], step, event.get("consistency"))
-    elif event.get("model", "student") == "student" and event.get("primary", True) is True:
-        metrics = event.get("metrics")
-        if isinstance(metrics, Mapping):
-            _keep(stage.values["metric"], step, metrics.get(metric))
+    elif event.get("model", "student") == "student":
+        on_train = event.get("split") == "train"
+        if on_train or event.get("primary", True) is True:
+            side = ", train" if on_train else ""
+            metrics = event.get("metrics")
+            if isinstance(metrics, Mapping):
+                _keep(stage.values["metric" + side], step, metrics.get(metric))
+            _keep(stage.values["label loss" + side], step, event.get("label_loss"))
 
 
 def _keep(values: dict[float, float], step: float, value: Any) -> None:

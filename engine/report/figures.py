@@ -24,7 +24,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from engine.errors import UsageError
 from engine.preset.text import plain
 from engine.record.files import cause
-from engine.report.curves import QUANTITIES, Band, curves
+from engine.report.curves import Band, curves
 from engine.report.probing import Probed, probed
 from engine.report.settings import Group, Setting, own_names, told
 from engine.report.sheet import MAJORITY, TEACHER
@@ -36,6 +36,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 DASHES = ("-", "--", ":", "-.")
 INK, FAINT = "#1b1f24", "#8b949e"
 """Text and axes, and what lies behind the data."""
+PANELS = ("loss", "consistency", "metric", "label loss")
+"""What curves are drawn of; on training examples the same, dashed."""
 LONGEST = 44
 """Characters of a name in a picture."""
 _SETTINGS: Any = {
@@ -87,12 +89,14 @@ def _of_task(
 ) -> Iterator[Picture]:
     name = re.sub(r"[^A-Za-z0-9_-]", "_", task)[:60]
     lines = {group: curves(group, metric) for group in groups}
-    shown = [quantity for quantity in QUANTITIES if any(quantity in found for found in lines.values())]
+    shown = [panel for panel in PANELS if any(panel in found for found in lines.values())]
     if shown:
+        train = "; full: dev, dashed: training examples" if any("metric, train" in found for found in lines.values()) else ""
         with _drawing():
             yield Picture(
                 f"curves-{name}{tail}",
-                f"{task}: training curves over the student's stages{heading}; line: mean over seeds, band: standard deviation.",
+                f"{task}: training curves over the student's stages{heading}; line: mean over seeds, band: standard "
+                f"deviation{train}.",
                 _curves(lines, shown, metric, styles),
             )
     probes = {group: found for group in groups if (found := probed(group)) is not None}
@@ -226,19 +230,23 @@ def _curves(
     styles: Mapping[Row, Style],
 ) -> Figure:
     figure, axes = _grid(len(shown), 4.0, 3.4)
-    for quantity, ax in zip(shown, axes, strict=True):
-        lowest = min(p[1] for found in lines.values() for band in found.get(quantity, ()) for p in band.points)
-        scale = 100 if quantity == "metric" else 1
+    alpha = 0.16 if len(lines) <= 6 else 0.05
+    dev = "" if any("metric, train" in found for found in lines.values()) else "dev "
+    for panel, ax in zip(shown, axes, strict=True):
+        lowest = min(p[1] for found in lines.values() for band in found.get(panel, ()) for p in band.points)
+        scale = 100 if panel == "metric" else 1
         for group, found in lines.items():
-            for band in found.get(quantity, ()):
-                _band(ax, band, styles[_row(group)], scale, 0.16 if len(lines) <= 6 else 0.05)
+            for band in found.get(panel, ()):
+                _band(ax, band, styles[_row(group)], scale, alpha)
+            for band in found.get(f"{panel}, train", ()):
+                _band(ax, band, {**styles[_row(group)], "linestyle": "--", "alpha": 0.6}, scale, 0.0)
         ax.set_xlabel("optimiser step")
-        ax.set_ylabel(
-            {"loss": "training loss", "consistency": "consistency", "metric": f"dev {_shown(metric)}, %"}[quantity]
-        )
-        if quantity == "loss" and lowest > 0:
+        names = {"loss": "training loss", "metric": f"{dev}{_shown(metric)}, %", "label loss": f"loss on {dev}labels"}
+        ax.set_ylabel(names.get(panel, panel))
+        if panel == "loss" and lowest > 0:
             ax.set_yscale("log")
             ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            ax.set_ylim(bottom=lowest / 2)  # a wide band would take the axis down with it
             ax.yaxis.set_minor_locator(NullLocator())
             ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))  # mathtext is off
     _legend(figure, [_row(group) for group, found in lines.items() if found], styles)
@@ -250,7 +258,7 @@ def _band(ax: Axes, band: Band, style: Style, scale: float, alpha: float) -> Non
     y = [scale * point[1] for point in band.points]
     spreads = [scale * (point[2] or 0.0) for point in band.points]
     ax.plot(x, y, **style, markevery=max(1, len(x) // 5), markersize=4)
-    if any(spreads):
+    if any(spreads) and alpha:
         low = [value - by for value, by in zip(y, spreads, strict=True)]
         if ax.get_ylabel() == "" and min(low) <= 0 < min(y):  # a log scale has no room below nothing
             low = [max(value, 0.2 * mean) for value, mean in zip(low, y, strict=True)]

@@ -70,3 +70,16 @@ def test_long_curves_are_averaged_into_parts(runs_dir: Path) -> None:
 def test_without_events_there_are_no_curves(runs_dir: Path) -> None:
     finished(runs_dir, "kd", 1, right(10))
     assert curves(group_of(runs_dir), "accuracy") == {}
+
+
+def test_what_was_measured_on_training_examples_has_its_own_curves(runs_dir: Path) -> None:
+    run_dir = finished(runs_dir, "kd", 1, right(10))
+    events = EventWriter(events_file(run_dir, 1), 1)
+    for split, accuracy, loss in (("dev", 0.7, 0.6), ("train", 0.9, 0.2), ("dev-mismatched", 0.1, 5.0)):
+        events.write(
+            "evaluation", stage="kd", step=10, model="student", split=split, primary=split == "dev",
+            metrics={"accuracy": accuracy}, label_loss=loss,
+        )  # fmt: skip
+    events.close()
+    found = {quantity: bands[0].points[0][1] for quantity, bands in curves(group_of(runs_dir), "accuracy").items()}
+    assert found == {"metric": 0.7, "metric, train": 0.9, "label loss": 0.6, "label loss, train": 0.2}
