@@ -1,15 +1,54 @@
-"""`crild stop`: asking an engine to end, and waiting for its checkpoint."""
+"""`crild stop`: asking engines to end, and waiting for their checkpoints."""
 
 from __future__ import annotations
 
+import shlex
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 POLL = 0.1
+PATIENCE = 30.0
+"""Seconds for an engine to write its checkpoint."""
 
 
-def stop_run(run_dir: Path, *, kill: bool, patience: float) -> None:
-    """Ask the engine of a run to stop, or end it at once; waits up to `patience` seconds and says what became of it.
+def stopping(ref: str, runs_dir: Path, *, kill: bool) -> Callable[[], None]:
+    """What stops the run that `ref` means, or the sweep of this name. Raises UsageError where there is neither."""
+    from engine.record.run import LATEST, find_run, is_run
+    from engine.sweep.record import list_sweeps
+
+    sweeps = {record.name for record in list_sweeps(runs_dir)} - {LATEST}
+    if ref in sweeps and not is_run(runs_dir / ref):
+        return partial(stop_sweep, runs_dir, ref, kill=kill)
+    return partial(stop_run, find_run(ref, runs_dir), kill=kill)
+
+
+def stop_sweep(runs_dir: Path, name: str, *, kill: bool = False, quiet: bool = False) -> None:
+    """Ask a sweep to stop, or end its runs at once; waits until it has, `PATIENCE` seconds at most, and says so.
+
+    Raises UsageError when there is nothing to stop, RunError when its process is out of reach.
+    """
+    from crild_tui.cli.running import Talk
+    from engine.sweep import submit
+
+    talk = Talk(quiet)
+    (submit.kill_sweep if kill else submit.stop_sweep)(runs_dir, name)
+    if not kill:
+        talk.say(f"{name}: its runs stop at their next step with a checkpoint")
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        record = submit.existing(runs_dir, name)
+        if record is None or not (record.alive() or submit.working(record, runs_dir)):
+            file = f" {shlex.quote(record.file)}" if record is not None else ""
+            talk.say(f"{name}: stopped; `crild sweep{file}` goes on with it")
+            return
+        time.sleep(POLL)
+    talk.say(f"{name} goes on stopping by itself")
+
+
+def stop_run(run_dir: Path, *, kill: bool) -> None:
+    """Ask the engine of a run to stop, or end it at once; waits `PATIENCE` seconds at most and says what became of it.
 
     Raises UsageError when there is nothing to stop, RunError when the engine is out of reach.
     """
@@ -27,7 +66,7 @@ def stop_run(run_dir: Path, *, kill: bool, patience: float) -> None:
     (signals.kill if kill else signals.stop)(run_dir)
     if not kill and entry.state != "queued":
         terminal.say(f"{run_dir.name}: asked to stop at its next step with a checkpoint")
-    until = time.monotonic() + patience
+    until = time.monotonic() + PATIENCE
     while (entry := read_run(run_dir)).state in ("created", "queued", "running", "stopping"):
         if time.monotonic() > until:
             terminal.say(

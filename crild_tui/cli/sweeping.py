@@ -62,10 +62,15 @@ def sweep(
     """
     from crild_tui.cli.running import Talk
     from engine.record.paths import runs_dir as folder_of
+    from engine.sweep.spec import read_sweep
 
     folder, talk = folder_of(runs_dir), Talk(quiet)
     if stop:
-        raise typer.Exit(_stop(file, name, folder, talk))
+        from crild_tui.cli.stopping import stop_sweep
+
+        path = Path(file).expanduser()
+        stop_sweep(folder, name or (read_sweep(path).name if path.is_file() else file), quiet=quiet)
+        return
     on = tuple(word.strip() for word in (devices or "").split(",") if word.strip())
     raise typer.Exit(
         _sweep(
@@ -207,29 +212,6 @@ def _table(record: SweepRecord, runs_dir: Path, *, as_json: bool) -> int:
     else:
         show_matrix(found)
     return 0 if found.states.get("finished", 0) == found.runs else 1
-
-
-def _stop(file: str, name: str | None, runs_dir: Path, talk: Talk) -> int:
-    """Ask a sweep to stop and wait until its runs have; `file` may also be its name."""
-    import time
-
-    from crild_tui.cli.watching import STOP_PATIENCE
-    from engine.sweep.spec import read_sweep
-    from engine.sweep.submit import existing, stop_sweep, working
-
-    path = Path(file).expanduser()
-    called = name or (read_sweep(path).name if path.is_file() else file)
-    stop_sweep(runs_dir, called)
-    talk.say(f"{called}: its runs stop at their next step with a checkpoint")
-    until = time.monotonic() + STOP_PATIENCE
-    while time.monotonic() < until:
-        record = existing(runs_dir, called)
-        if record is None or not (record.alive() or working(record, runs_dir)):
-            talk.say(f"{called}: stopped; `crild sweep {file}` goes on with it")
-            return 0
-        time.sleep(0.1)
-    talk.say(f"{called} goes on stopping by itself")
-    return 0
 
 
 COMMANDS = (sweep,)

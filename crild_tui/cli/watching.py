@@ -11,8 +11,6 @@ import typer
 
 from crild_tui.cli.options import Run, Runs, RunsDir
 
-STOP_PATIENCE = 30.0
-"""Seconds for which `crild stop` waits for the checkpoint before it leaves the engine to it."""
 LOG_POLL = 0.3
 
 
@@ -23,19 +21,19 @@ def stop(
     ] = False,
     runs_dir: RunsDir = None,
 ) -> None:
-    """Ask a run to stop at its next step with a checkpoint.
+    """Ask a run, or every run of a sweep, to stop at its next step with a checkpoint.
 
     \b
     crild stop rte-crild             the beginning of an id is enough
+    crild stop study                 a sweep, by its whole name
     crild stop rte-crild --kill      when it does not react
     """
-    from crild_tui.cli.stopping import stop_run
+    from crild_tui.cli.stopping import stopping
     from engine.record.paths import runs_dir as folder_of
-    from engine.record.run import find_run
 
     folder = folder_of(runs_dir)
-    for run_dir in [find_run(ref, folder) for ref in runs]:
-        stop_run(run_dir, kill=kill, patience=STOP_PATIENCE)
+    for act in [stopping(ref, folder, kill=kill) for ref in runs]:
+        act()
 
 
 def attach(run: Run, runs_dir: RunsDir = None) -> None:

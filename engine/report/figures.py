@@ -91,7 +91,11 @@ def _of_task(
     lines = {group: curves(group, metric) for group in groups}
     shown = [panel for panel in PANELS if any(panel in found for found in lines.values())]
     if shown:
-        train = "; full: dev, dashed: training examples" if any("metric, train" in found for found in lines.values()) else ""
+        train = (
+            "; full: dev, dashed: training examples"
+            if any("metric, train" in found for found in lines.values())
+            else ""
+        )
         with _drawing():
             yield Picture(
                 f"curves-{name}{tail}",

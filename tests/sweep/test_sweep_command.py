@@ -164,6 +164,17 @@ def test_detached_it_is_found_again_stopped_and_survives_its_process(crild: Call
     assert crild("sweep", path, "--quiet").code == 0
 
 
+def test_stop_takes_the_name_of_a_sweep(crild: Call, folder: Path, runs: Path) -> None:
+    crild("sweep", study(folder, "steps-45", "pause-10"), "--detach", "--slots", "2")
+    run = runs / "study-toy-entailment-b-s1"
+    assert wait_for(lambda: (run / "status.json").exists() and read_status(run).done >= 2)
+    assert "there is no run 'elsewhere'" in crild("stop", "study", "elsewhere").err
+    assert read_status(run).state == "running", "a wrong name beside it stops nothing"
+    assert "goes on with it" in crild("stop", "study").err
+    assert over(runs) == "stopped"
+    assert "nothing to stop" in crild("stop", "study").err
+
+
 def test_the_list_of_runs_can_be_that_of_a_sweep(crild: Call, folder: Path, runs: Path) -> None:
     from tests.launch.fake_engines import make
 
