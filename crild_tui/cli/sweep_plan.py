@@ -13,7 +13,7 @@ from crild_tui.cli import terminal
 
 if TYPE_CHECKING:
     from engine.sweep.estimate import Duration
-    from engine.sweep.plan import Plan
+    from engine.sweep.plan import Plan, Planned
     from engine.sweep.slots import Slot
 
 
@@ -28,7 +28,7 @@ def show_plan(plan: Plan, runs_dir: Path, slots: Sequence[Slot], there: Mapping[
     if as_json:
         terminal.show_json(document(plan, runs_dir, slots, there, time_left))
         return 0
-    made = " x ".join(wording.plural(len(values), name) for name, values in plan.axes.items())
+    made = " x ".join(_counted(len(values), name) for name, values in plan.axes.items())
     terminal.sentence(f"{plan.name}: {wording.plural(len(plan.runs), 'run')} of {made}, in {runs_dir}")
     terminal.sentence()
     rows = [[name, str(len(values)), ", ".join(values)] for name, values in plan.axes.items()]
@@ -52,9 +52,7 @@ def facts(plan: Plan, slots: Sequence[Slot], there: Mapping[str, str], time_left
         )
         for runs in teachers.values():
             one = runs[0].preset
-            lines.append(
-                f"          {one.teacher.model} on {runs[0].place['task']}: {wording.plural(len(runs), 'run')}"
-            )
+            lines.append(f"          {one.teacher.model} on {_shared(plan, runs)}: {wording.plural(len(runs), 'run')}")
     lines.append(f"slots:    {', '.join(_slots(slots))}")
     if there:
         states = Counter(there.values())
@@ -64,6 +62,21 @@ def facts(plan: Plan, slots: Sequence[Slot], there: Mapping[str, str], time_left
         )
     lines.append(f"time:     {_time(time_left)}")
     return lines
+
+
+def _counted(count: int, axis: str) -> str:
+    """A number of values; names of the user's own axes stay as they are."""
+    return wording.plural(count, axis) if axis in ("method", "task", "seed") else f"{count} {axis}"
+
+
+def _shared(plan: Plan, runs: Sequence[Planned]) -> str:
+    """The task, and what else of the grid these runs have in common."""
+    common = [
+        f"{axis} {runs[0].place[axis]}"
+        for axis, values in plan.axes.items()
+        if axis not in ("method", "task", "seed") and len(values) > 1 and len({run.place[axis] for run in runs}) == 1
+    ]
+    return ", ".join([runs[0].place["task"], *common])
 
 
 def _slots(slots: Sequence[Slot]) -> list[str]:

@@ -92,6 +92,14 @@ def test_a_plan_starts_nothing_and_says_what_was_measured(crild: Call, folder: P
     assert "there is: 4 finished; 2 of 6 left to do" in crild("sweep", path, "--plan").out
 
 
+def test_a_plan_tells_teachers_apart_by_what_their_runs_have_in_common(crild: Call, folder: Path) -> None:
+    path = study(folder, more='[sweep.axes]\ndata = { "task.examples" = [50, 60] }\n')
+    said = crild("sweep", path, "--plan").out
+    assert "8 runs of 2 methods x 1 task x 2 data x 2 seeds" in said
+    assert "on toy-entailment, data 50: 4 runs" in said
+    assert "on toy-entailment, data 60: 4 runs" in said
+
+
 def test_a_failed_run_is_reported_and_makes_the_exit_code(crild: Call, folder: Path, runs: Path) -> None:
     path = study(folder, "fail")
     said = crild("sweep", path, "--slots", "1")
