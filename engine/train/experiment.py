@@ -175,12 +175,22 @@ class Experiment:
                 self._close(settings, progress)
                 facts = self.finished["teacher"]
                 kept.store(loaded, spec, facts)
-            else:
+            elif not self._trained_the_teacher():
                 say(self.session, "the fine-tuned teacher was taken from the cache")
                 self.finished["teacher"] = {**facts, "cached": True}
+                self.totals[0] = 0  # no step of this run
+            else:
+                self.finished["teacher"] = facts
         (self.run_dir / "teacher").mkdir(exist_ok=True)
         write_json(self.run_dir / "teacher" / "pointer.json", {"schema": 1, "folder": str(kept.folder)})
         return model.eval()
+
+    def _trained_the_teacher(self) -> bool:
+        """Whether the teacher's stage came to its end in this run, perhaps in an earlier attempt."""
+        if "teacher" in self.finished:
+            return not self.finished["teacher"].get("cached")
+        saved = self.saved.get("teacher")
+        return saved is not None and saved.step == self.totals[0]
 
     def _rehearse(self, teacher: PreTrainedModel) -> None:
         """Make a student and bind every stage's objectives once: what does not fit is met before a teacher is trained."""

@@ -121,7 +121,9 @@ def test_a_damaged_checkpoint_is_passed_over(whole: Path, tmp_path: Path) -> Non
     newest = max(p for p in (run_dir / "checkpoints").iterdir() if "-kd-" in p.name and p.name[0] == "0")
     file = newest / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-8])
-    work(run_dir)
+    results = work(run_dir)
+    assert results is not None
+    assert not results["stages"][0]["cached"], "the teacher was trained in this run, if in an earlier attempt"
     assert weights(run_dir) == weights(whole)
 
 
@@ -144,6 +146,8 @@ def test_one_teacher_serves_every_run_on_the_task(whole: Path, tmp_path: Path, m
     assert results is not None
     assert results["stages"][0]["cached"]
     assert not [e for e in read_events(run_dir, {"step"}) if e["stage"] == "teacher"]
+    status, steps = read_status(run_dir), sum(stage["steps"] for stage in results["stages"][1:])
+    assert (status.done, status.total) == (steps, steps), "a teacher from the cache is no part of the way"
     assert weights(run_dir) != weights(whole)
     assert results["teacher"]["metrics"] == json.loads((whole / "results.json").read_text())["teacher"]["metrics"]
 
