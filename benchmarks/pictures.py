@@ -2,7 +2,8 @@
 
     python benchmarks/pictures.py RUNS_DIR [--out docs/pictures] [--size 132x38] [--theme crild-dark]
 
-Each mode is opened on the newest finished run (Compare on the two newest) and written as SVG.
+Each mode is opened on the newest finished run (Compare on the two newest) and written as SVG; where that run is part of
+a sweep, so is the sweep's matrix, as the last.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from crild_tui.app import CrildApp
 from crild_tui.messages import CompareRuns, WatchRun
 from crild_tui.settings import Settings
-from engine.record.run import list_runs
+from engine.record.run import list_runs, read_run
 
 SETTLE = 2.5
 """Seconds that a mode is given to read what it shows."""
@@ -33,9 +34,21 @@ async def draw(app: CrildApp, size: tuple[int, int], out: Path, runs: list[Path]
             else:
                 app.action_mode(name)
             await pilot.pause(SETTLE)
-            # white space at the edges of a text is kept by every reader of SVG only when it is told to
-            picture = app.export_screenshot(title="crild").replace("<text ", '<text xml:space="preserve" ')
-            (out / f"{name}.svg").write_text(picture, encoding="utf-8")
+            save(app, out / f"{name}.svg")
+        if (status := read_run(runs[0]).status) is not None and status.sweep:
+            app.action_mode("runs")
+            await pilot.press("m")
+            await pilot.pause(SETTLE)
+            save(app, out / "sweep.svg")
+
+
+def save(app: CrildApp, file: Path) -> None:
+    """Write the screen as it is.
+
+    White space at the edges of a text is kept by every reader of SVG only when it is told to.
+    """
+    picture = app.export_screenshot(title="crild").replace("<text ", '<text xml:space="preserve" ')
+    file.write_text(picture, encoding="utf-8")
 
 
 def main() -> None:

@@ -134,9 +134,11 @@ def _signs(states: Mapping[str, int]) -> str:
 
 
 def state_of(seen: SweepSnapshot) -> str:
-    """What the sweep as a whole is in: works, ended, stopped, or lost when its process is gone."""
+    """What the sweep as a whole is in: works, finished, ended (not all finished), stopped, or lost with its process."""
     if seen.record is None or seen.found is None:
         return "unknown"
+    if not seen.found.alive and seen.found.states.get("finished") == seen.found.runs:
+        return "finished"  # however the last process came to its end
     if seen.record.state != "active":
         return seen.record.state
     return "works" if seen.found.alive else "lost"

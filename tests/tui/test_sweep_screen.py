@@ -256,6 +256,16 @@ def test_what_has_ended_or_may_not_be_changed_is_not_stopped(tmp_path: Path, mon
     drive(monkeypatch, tmp_path, reading, readonly=True)
 
 
+def test_a_sweep_is_finished_when_all_its_runs_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_sweep(tmp_path, tasks=TASKS[:1], state="stopped")
+
+    async def look(app: Driven, pilot: Pilot[None]) -> None:
+        await opened(app, pilot)
+        assert "finished, 100 %" in screen_text(app)
+
+    drive(monkeypatch, tmp_path, look)
+
+
 @pytest.mark.parametrize("key", ["escape", "q", "m"])
 def test_it_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
     make_sweep(tmp_path)
