@@ -1,12 +1,12 @@
 """How busy a sweep keeps the cores, from its first run to its last.
 
-    python benchmarks/sweep.py [--methods finetune,kd,...] [--seeds 3] [--epochs 2] [--slots N] [--keep FOLDER] [--json]
+    python benchmarks/sweep.py [--methods finetune,kd,...] [--seeds 3] [--slots N] [--keep FOLDER] [--json]
 
-Methods x seeds of the quickstart's size (its task, teacher and student; every stage as long as the quickstart's ILD
-stage), on the CPU, all sharing one teacher that is fine-tuned once. The CPU time of every engine and of the sweep's own
-process is read from /proc ten times a second; busy is its sum over (cores x time from the first start to the last end).
-On a machine with other work the kernel's count of time spent waiting for a core is added as "wanted": what would have
-been busy without the others. Linux only.
+Methods x seeds of the study's toy sweep (presets/study/toy.toml: the quickstart's task, teacher, student and length), on
+the CPU, all sharing one teacher that is fine-tuned once. The CPU time of every engine and of the sweep's own process is
+read from /proc ten times a second; busy is its sum over (cores x time from the first start to the last end). On a machine
+with other work the kernel's count of time spent waiting for a core is added as "wanted": what would have been busy without
+the others. Linux only.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
-from engine.preset.load import load_preset
+import tomlkit
+
+from engine.preset.shipped import folder as presets
 from engine.record.run import list_runs
 from engine.sweep.plan import plan
 from engine.sweep.slots import cores, slots_for
@@ -29,34 +32,6 @@ from engine.sweep.submit import existing, submit
 METHODS = "finetune,kd,mixkd,pkd,tinybert,minilm,minilmv2,bert-emd,crild"
 SAMPLE = 0.1
 """Seconds between two looks at /proc."""
-SIZE = """\
-schema = 1
-[task]
-name = "toy-entailment"
-max_length = 48
-[teacher]
-model = "scratch"
-[teacher.architecture]
-layers = 4
-hidden_size = 96
-heads = 4
-dropout = 0.0
-[teacher.finetune]
-seed = 2
-epochs = 6
-batch_size = 64
-learning_rate = 6e-4
-warmup = 0.2
-[student]
-layers = 2
-init = "scratch"
-[train]
-device = "cpu"
-batch_size = 64
-learning_rate = 1e-3
-[baseline]
-enabled = false
-"""
 
 
 class Usage:
@@ -88,29 +63,28 @@ class Usage:
         return sum(self._waited.values())
 
 
-def sweep_text(folder: Path, methods: list[str], seeds: int, epochs: float) -> str:
-    """The sweep file: every stage of every method is so many epochs long."""
-    lines = [
-        "[sweep]",
-        'name = "bench"',
-        f"methods = {json.dumps(methods)}",
-        f'seeds = "1-{seeds}"',
-        'preset = "size.toml"',
-    ]
-    for name in methods:
-        stages = load_preset([name, str(folder / "size.toml")]).preset.stage
-        lengths = json.dumps([f"stage.{stage.name}.epochs={epochs}" for stage in stages])
-        lines += ["[[sweep.when]]", f'match = {{ method = "{name}" }}', f"set = {lengths}"]
-    return "\n".join(lines) + "\n"
+def write_sweep(folder: Path, methods: list[str], seeds: int) -> Path:
+    """The toy sweep with so many seeds of these methods alone, and the preset it is based on."""
+    study = presets() / "study"
+    document: Any = tomlkit.parse((study / "toy.toml").read_text())
+    table = document["sweep"]
+    table["seeds"] = f"1-{seeds}"
+    table["methods"] = {name: table["methods"][name] for name in methods}
+    for part in table["when"]:
+        named = part["match"]["method"]
+        part["match"]["method"] = [m for m in methods if m in ([named] if isinstance(named, str) else named)]
+    table["when"] = [part for part in table["when"] if part["match"]["method"]]
+    (folder / "toy-base.toml").write_text((study / "toy-base.toml").read_text())
+    (folder / "toy.toml").write_text(tomlkit.dumps(document))
+    return folder / "toy.toml"
 
 
-def measure(folder: Path, methods: list[str], seeds: int, epochs: float, slots: int | None) -> dict[str, object]:
+def measure(folder: Path, methods: list[str], seeds: int, slots: int | None) -> dict[str, object]:
     """Run the sweep in `folder` and measure it."""
-    (folder / "size.toml").write_text(SIZE)
-    (folder / "bench.toml").write_text(sweep_text(folder, methods, seeds, epochs))
+    file = write_sweep(folder, methods, seeds)
     os.environ["CRILD_CACHE_DIR"] = str(folder / "cache")
     runs_dir = folder / "runs"
-    found = plan(read_sweep(folder / "bench.toml"))
+    found = plan(read_sweep(file))
     places = slots_for(len(found.runs), ["cpu"], [None], slots=slots)
     usage, began = Usage(), time.time()
     record = submit(found, runs_dir, places)
@@ -119,7 +93,7 @@ def measure(folder: Path, methods: list[str], seeds: int, epochs: float, slots: 
         pids = {entry.status.owner.pid for entry in entries if entry.status and entry.status.owner}
         usage.sample(pids | ({record.owner.pid} if record.owner else set()))
         time.sleep(SAMPLE)
-        record = existing(runs_dir, "bench") or record
+        record = existing(runs_dir, found.name) or record
     statuses = [entry.status for entry in list_runs(runs_dir) if entry.status is not None]
     ended = max((status.ended or 0.0 for status in statuses), default=0.0)
     whole = (ended - began) * cores()
@@ -146,7 +120,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--methods", default=METHODS)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=float, default=2.0, help="of every stage")
     parser.add_argument("--slots", type=int)
     parser.add_argument("--keep", type=Path, help="a new folder for the runs, which stays")
     parser.add_argument("--json", action="store_true")
@@ -155,7 +128,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="crild-sweep-") as temporary:
         folder = given.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        found = measure(folder.absolute(), methods, given.seeds, given.epochs, given.slots)
+        found = measure(folder.absolute(), methods, given.seeds, given.slots)
     if given.json:
         print(json.dumps(found, indent=2))
     else:
