@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import operator
 
 import pytest
 
+from engine.preset.schema import Corpus, OtherTask, Stage
 from engine.preset.shipped import folder
 from engine.sweep.plan import plan
 from engine.sweep.spec import read_sweep
@@ -18,18 +20,27 @@ def test_there_are_sweeps() -> None:
 
 
 @pytest.mark.parametrize("name", SWEEPS)
-def test_every_cell_is_a_preset_and_methods_of_one_setting_train_as_long(name: str) -> None:
+def test_every_cell_is_a_preset_and_methods_of_one_setting_see_as_many_inputs(name: str) -> None:
     found = plan(read_sweep(folder() / "study" / name))
     assert len(found.runs) == math.prod(map(len, found.axes.values()))
     assert {run.preset.student.layers for run in found.runs} == {2 if name == "toy.toml" else 3}
-    lengths: dict[tuple[object, float], set[float]] = {}
+    seen: dict[int | None, set[float]] = {}
     for run in found.runs:
-        epochs = sum(stage.epochs or run.preset.train.epochs for stage in run.preset.stage)
-        lengths.setdefault((run.preset.task.examples, run.preset.task.label_noise), set()).add(epochs)
-    all_examples = {3.0} if name == "toy.toml" else {9.0}
-    wanted: dict[tuple[object, float], set[float]] = {
-        (1000, 0.0): {18.0},
-        (1000, 0.3): {18.0},
-        (None, 0.0): all_examples,
-    }
-    assert lengths == {setting: wanted[setting] for setting in lengths}
+        preset, few = run.preset, run.preset.task.examples
+        epochs = [stage.epochs or preset.train.epochs for stage in preset.stage]
+        sizes = [_inputs(stage) or few or 1 for stage in preset.stage]
+        count = sum(map(operator.mul, epochs, sizes)) if few else sum(epochs)
+        seen.setdefault(few, set()).add(count)
+    wanted: dict[int | None, set[float]] = {1000: {18_000.0}, None: {3.0} if name == "toy.toml" else {9.0}}
+    assert seen == {few: wanted[few] for few in seen}
+
+
+def _inputs(stage: Stage) -> int | None:
+    """How many inputs a stage draws that reads others than the task's."""
+    match stage.data:
+        case OtherTask(task=task):
+            return task.examples
+        case Corpus(examples=examples):
+            return examples
+        case _:
+            return None
