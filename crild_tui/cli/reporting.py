@@ -49,6 +49,10 @@ def report(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write there. [default: stdout]")
     ] = None,
     published: Annotated[bool, typer.Option("--published", help="Published figures beside them.")] = False,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", metavar="METHOD", help="Hold the others against this one, not against the highest."),
+    ] = None,
     figures: Annotated[
         Path | None, typer.Option("--figures", metavar="FOLDER", help="Write the pictures too, as SVG and PNG.")
     ] = None,
@@ -59,13 +63,14 @@ def report(
     \b
     crild report
     crild report --sweep study --format html -o study.html --figures figures
+    crild report --sweep study --against crild
     """
     from engine.report.gather import gather
     from engine.report.table import build
 
     chosen = _format(form, output)
     found = gather(_run_dirs(runs or [], sweep, runs_dir))
-    built = build(found, _choices(metric or [], found, chosen), with_published=published)
+    built = build(found, _choices(metric or [], found, chosen), with_published=published, against=against)
     if chosen == "table":
         _show(built) if output is None else _write(output, _plain(built))
     else:
@@ -237,13 +242,13 @@ def _tables(table: Table, block: Block, width: int) -> Iterator[RichTable]:
 
 def _cell(cell: Cell | None) -> str:
     from crild_tui.cli import terminal
-    from engine.report.writing import MARKS, figure
+    from engine.report.writing import MARKS, figure, gap
 
-    text = figure(cell)
-    ascii_only = terminal.ascii_only()
-    marks = {"best": "*", "tied": "~", "": ""} if ascii_only else MARKS
     if cell is None:
         return ""
+    text = "  ".join(part for part in (figure(cell), gap(cell)) if part)
+    ascii_only = terminal.ascii_only()
+    marks = {"best": "*", "tied": "~", "above": "^", "below": "v", "": ""} if ascii_only else MARKS
     return f"{text.replace('±', '+-') if ascii_only else text} {marks[cell.mark] or ' '}"
 
 

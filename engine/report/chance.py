@@ -8,7 +8,7 @@ methods, pooled over all pairs of the column as in an analysis of variance with 
 freedom, or the pair's own where that is larger. p is twice the probability, over resamples and draws, that the difference
 is on the rarer side of nothing; that of the draws is computed, not drawn, so that p can be as small as many pairs need.
 All pairs of a column are corrected together (Holm 1979), because which method is the best is read
-off the same figures.
+off the same figures; where one method was named beforehand, the pairs with it alone.
 
 The only module of the reports that needs numpy: import it where it is used.
 """
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,20 +43,34 @@ Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)
+class Gap:
+    """How far a method is above another: the difference of their means over seeds, and its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What the test says of every pair of methods.
 
-    `p` has the corrected p-values by pair (the lower place first); `untested` the reasons of pairs that could not be
-    tested; `draws` is the number of resamples.
+    `p` has the corrected p-values by pair (the lower place first); `gaps`, where one method was named, how far each other
+    one is above it, by place; `untested` the reasons of pairs that could not be tested; `draws` is the number of
+    resamples.
     """
 
     p: Mapping[Pair, float] = field(default_factory=dict)
+    gaps: Mapping[int, Gap] = field(default_factory=dict)
     untested: Mapping[Pair, str] = field(default_factory=dict)
     draws: int = 0
 
 
-def judge(metric: str, rivals: Sequence[Rival], draws: int | None = None) -> Verdict:
-    """Test every pair of methods. The same input always gives the same figures."""
+def judge(metric: str, rivals: Sequence[Rival], draws: int | None = None, *, against: int | None = None) -> Verdict:
+    """Test every pair of methods, or those with the method at the place `against`.
+
+    The same input always gives the same figures.
+    """
     pairs = list(itertools.combinations(range(len(rivals)), 2))
     shared = {pair: sorted(rivals[pair[0]].keys() & rivals[pair[1]].keys()) for pair in pairs}
     untested = {pair: _obstacle(metric, rivals, pair, shared[pair]) for pair in pairs}
@@ -72,13 +87,18 @@ def judge(metric: str, rivals: Sequence[Rival], draws: int | None = None) -> Ver
     }
     methods = len({place for pair in wanted for place in pair})
     pooled, freedom = _pooled([(own[pair], len(shared[pair])) for pair in wanted], methods)
-    raw = {}
-    for first, second in wanted:
+    raw, gaps = {}, {}
+    asked = [pair for pair in pairs if against is None or against in pair]
+    for first, second in [pair for pair in wanted if pair in asked]:
         seeds = shared[first, second]
         drawn = sum((values[first, seed] - values[second, seed] for seed in seeds), np.zeros(count)) / len(seeds)
         spread = np.sqrt(max(own[first, second], pooled) / len(seeds))
         raw[first, second] = _p(drawn, spread, freedom)
-    return Verdict(_holm(raw), {pair: why for pair, why in untested.items() if why}, count)
+        if against is not None:
+            sign, other = (1, first) if first != against else (-1, second)
+            mean = math.fsum(sign * (scores[first, seed] - scores[second, seed]) for seed in seeds) / len(seeds)
+            gaps[other] = Gap(mean, *_interval(sign * drawn, spread, freedom))
+    return Verdict(_holm(raw), gaps, {pair: untested[pair] for pair in asked if untested[pair]}, count)
 
 
 def _obstacle(metric: str, rivals: Sequence[Rival], pair: Pair, seeds: Sequence[int]) -> str:
@@ -122,6 +142,23 @@ def _p(differences: Array, spread: float, freedom: int) -> float:
         return float(min(1.0, 2 * (rarer + 1) / (len(differences) + 1)))
     side = 1 if differences.mean() >= 0 else -1
     return float(min(1.0, 2 * _beyond(side * differences / spread, freedom).mean()))
+
+
+def _interval(differences: Array, spread: float, freedom: int) -> tuple[float, float]:
+    """What 95 % of the differences (draws,), moved by `spread` times Student's distribution, lie between."""
+    tail = LEVEL / 2
+    if spread <= 1e-12:
+        low, high = np.quantile(differences, [tail, 1 - tail])
+        return float(low), float(high)
+    edges = []
+    for share in (1 - tail, tail):
+        low, high = float(differences.min()) - 100 * spread, float(differences.max()) + 100 * spread
+        for _ in range(60):
+            middle = (low + high) / 2
+            above = _beyond((middle - differences) / spread, freedom).mean()
+            low, high = (middle, high) if above > share else (low, middle)
+        edges.append((low + high) / 2)
+    return float(edges[0]), float(edges[1])
 
 
 def _beyond(values: Array, freedom: int) -> Array:

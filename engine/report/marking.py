@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from engine.errors import CrildError
 from engine.preset.text import listed
@@ -13,6 +13,10 @@ from engine.report.gather import Finished
 from engine.report.predictions import Answers, read_answers
 from engine.report.settings import Group, told
 
+if TYPE_CHECKING:
+    from engine.report.chance import Gap
+
+Mark = Literal["", "best", "tied", "above", "below"]
 AGREEMENT = 1e-4
 """How far the metric of the predictions may lie from that of results.json."""
 
@@ -28,14 +32,16 @@ class Question:
 
 @dataclass(frozen=True)
 class Ruling:
-    """What came out for a column, by place among its groups: marks, corrected p-values against the highest.
+    """What came out for a column, by place among its groups: marks, corrected p-values against the highest, or against
+    the method that was named, and then how far each is above that.
 
     `troubles` says what could not be tested, `draws` how many resamples there were (0: nothing was tested).
     """
 
     question: Question
-    marks: Mapping[int, Literal["best", "tied"]] = field(default_factory=dict)
+    marks: Mapping[int, Mark] = field(default_factory=dict)
     p: Mapping[int, float] = field(default_factory=dict)
+    gaps: Mapping[int, Gap] = field(default_factory=dict)
     draws: int = 0
     troubles: tuple[str, ...] = ()
 
@@ -45,8 +51,11 @@ class Ruling:
         return next((n for n, g in enumerate(self.question.groups) if any(run.name in wanted for run in g.runs)), None)
 
 
-def rule(question: Question) -> Ruling:
-    """Test the groups of a column against each other. With a single group there is nothing to mark."""
+def rule(question: Question, against: str | None = None) -> Ruling:
+    """Test the groups of a column against each other, or all others against a method that was named beforehand.
+
+    With a single group there is nothing to mark.
+    """
     groups, metric = question.groups, question.metric
     means = {
         place: math.fsum(values) / len(values)
@@ -55,7 +64,13 @@ def rule(question: Question) -> Ruling:
     }
     if len(means) < 2:
         return Ruling(question)
-    highest = max(means, key=lambda place: means[place])
+    held_against = max(means, key=lambda place: means[place])
+    if against is not None:
+        named = [place for place in means if _is(groups[place], against)]
+        if len(named) != 1:
+            what = f"several rows are called {against}" if named else f"there is no row {against}"
+            return Ruling(question, troubles=(what,))
+        (held_against,) = named
     from engine.report.chance import LEVEL, judge  # numpy
 
     rivals, troubles = [], []
@@ -67,19 +82,30 @@ def rule(question: Question) -> Ruling:
             except CrildError as error:
                 troubles.append(f"{run.name}: {error.sentence}")
         rivals.append(answers)
-    verdict = judge(metric.split(" (")[0], rivals)
-    others = [place for place in means if place != highest]
-    p = {place: verdict.p[pair] for place in others if (pair := _pair(place, highest)) in verdict.p}
-    untested = {place: verdict.untested.get(_pair(place, highest)) for place in others if place not in p}
+    verdict = judge(metric.split(" (")[0], rivals, against=None if against is None else held_against)
+    others = [place for place in means if place != held_against]
+    p = {place: verdict.p[pair] for place in others if (pair := _pair(place, held_against)) in verdict.p}
+    untested = {place: verdict.untested.get(_pair(place, held_against)) for place in others if place not in p}
     for why in dict.fromkeys(why for why in untested.values() if why):
         names = [_name(groups[place]) for place, same in untested.items() if same == why]
-        troubles.append(f"{_some(names)} against {_name(groups[highest])}: {why}")
-    marks: dict[int, Literal["best", "tied"]] = {place: "tied" for place, value in p.items() if value > LEVEL}
-    if marks:
-        marks[highest] = "tied"
+        troubles.append(f"{_some(names)} against {_name(groups[held_against])}: {why}")
+    marks: dict[int, Mark] = {place: "tied" for place, value in p.items() if value > LEVEL}
+    if against is not None:
+        marks |= {place: "above" if verdict.gaps[place].mean > 0 else "below" for place in p if place not in marks}
+    elif marks:
+        marks[held_against] = "tied"
     elif p and not untested:
-        marks[highest] = "best"
-    return Ruling(question, marks, p, verdict.draws if p else 0, tuple(troubles))
+        marks[held_against] = "best"
+    return Ruling(question, marks, p, verdict.gaps, verdict.draws if p else 0, tuple(troubles))
+
+
+def names_of(group: Group) -> tuple[str, ...]:
+    """What `against` may call a group: its method, and its whole label where settings belong to it."""
+    return tuple(dict.fromkeys((group.method, _name(group))))
+
+
+def _is(group: Group, name: str) -> bool:
+    return name == (_name(group) if "(" in name else group.method)
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:
@@ -108,7 +134,7 @@ def _answers(run: Finished, metric: str) -> Answers:
     return answers
 
 
-def footer(rulings: Sequence[Ruling]) -> list[str]:
+def footer(rulings: Sequence[Ruling], against: str | None = None) -> list[str]:
     """Sentences about the marks of a table: the test, its level and resamples, and what could not be tested."""
     said = []
     draws = sorted({ruling.draws for ruling in rulings if ruling.draws})
@@ -116,12 +142,22 @@ def footer(rulings: Sequence[Ruling]) -> list[str]:
         from engine.report.chance import LEVEL
 
         count = " or ".join(f"{number:,}" for number in draws)
-        said.append(
-            f"Marks: paired bootstrap over dev examples ({count} resamples) and seeds (Student's t, their variance pooled "
-            f"over the column), two-sided, level {LEVEL:g}, Holm's correction over all pairs of a column. ★ or bold: better "
-            "than every other of its column by more than chance. ≈ or underlined: not told apart from the highest. "
-            "Averages are not tested."
+        test = (
+            f"paired bootstrap over dev examples ({count} resamples) and seeds (Student's t, their variance pooled over the "
+            "column)"
         )
+        if against is None:
+            said.append(
+                f"Marks: {test}, two-sided, level {LEVEL:g}, Holm's correction over all pairs of a column. ★ or bold: better "
+                "than every other of its column by more than chance. ≈ or underlined: not told apart from the highest. "
+                "Averages are not tested."
+            )
+        else:
+            said.append(
+                f"Against {against}: the difference, and its 95 % interval for this comparison alone: {test}. ▲ above it and ▼ "
+                f"below it by more than chance, ≈ not told apart: two-sided, level {LEVEL:g}, Holm's correction over the "
+                "comparisons of a column. Averages are not tested."
+            )
     several = [ruling for ruling in rulings if len(ruling.question.groups) > 1]
     untested = [(ruling.question.task, trouble) for ruling in several for trouble in ruling.troubles]
     if several and not draws:

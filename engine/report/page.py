@@ -17,7 +17,7 @@ from engine.report.gather import Finished
 from engine.report.probing import probed
 from engine.report.settings import Group, told
 from engine.report.table import ELSEWHERE, Cell, Line, Report, Table
-from engine.report.writing import MARKS, has_average, heads, mean, seeds, title
+from engine.report.writing import MARKS, gap, has_average, heads, mean, seeds, title
 
 STYLE = Path(__file__).with_name("page.css")
 MOST_RUNS = 1000
@@ -113,8 +113,13 @@ def _cell(cell: Cell | None) -> str:
     if cell.deviation is not None:
         text += f" <span class=sd>± {cell.deviation * 100:.2f}</span>"
     each = "; ".join(f"seed {seed}: {value * 100:.2f}" for seed, value in cell.values if seed is not None)
-    p = "" if cell.p is None else f"{'; ' if each else ''}{_p(cell.p)} against the highest"
-    said = {"best": "best beyond chance", "tied": "not told apart from the highest", "": ""}[cell.mark]
+    other = "the highest" if cell.gap is None else "it"
+    p = "" if cell.p is None else f"{'; ' if each else ''}{_p(cell.p)} against {other}"
+    said = {
+        "best": "best beyond chance", "tied": f"not told apart from {other}", "above": "above it beyond chance",
+        "below": "below it beyond chance", "": "",
+    }[cell.mark]  # fmt: skip
+    text += f" <span class=sd>{gap(cell)}</span>" if cell.gap is not None else ""
     mark = f'<span class=mark title="{said}">{"&nbsp;" * bool(cell.mark)}{MARKS[cell.mark]}</span>'
     return f'<span class="{cell.mark or "plain"}" title="{_text(each + p)}">{text}</span>{mark}'
 

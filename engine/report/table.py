@@ -5,19 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from engine.errors import UsageError
 from engine.preset.text import listed, nearest, shown
 from engine.report.compare import spread
 from engine.report.gather import Finished, Gathered, reasons
-from engine.report.marking import Question, Ruling, footer, rule
+from engine.report.marking import Mark, Question, Ruling, footer, names_of, rule
 from engine.report.published import published
 from engine.report.settings import Group, Setting, grouped, own_names, told
 from engine.report.sheet import BASELINE, MAJORITY, TEACHER
 
+if TYPE_CHECKING:
+    from engine.report.chance import Gap
+
 Kind = Literal["method", "baseline", "teacher", "majority", "published"]
-Mark = Literal["", "best", "tied"]
 PRIMARY = "primary"
 """The choice of metric that takes each task's own."""
 ELSEWHERE = "published elsewhere"
@@ -29,7 +31,8 @@ class Cell:
     """A metric over the runs of a group: mean, sample standard deviation (None for one), and each seed's figure.
 
     mark: "best" where it is better than every other of its column by more than chance, "tied" where it is not told apart
-    from the highest. p: corrected, against the highest of the column; None where that was not tested.
+    from the highest. p: corrected, against the highest of the column; None where that was not tested. Where one method was
+    named, both are against that one ("above" and "below" by more than chance), and gap says how far it is above it.
     """
 
     mean: float
@@ -37,6 +40,7 @@ class Cell:
     values: tuple[tuple[int | None, float], ...] = ()
     mark: Mark = ""
     p: float | None = None
+    gap: Gap | None = None
 
     @property
     def count(self) -> int:
@@ -71,13 +75,15 @@ class Block:
 
 @dataclass(frozen=True)
 class Table:
-    """One choice of metric. `metrics` names that of each task; footers say how marks came about and what is missing."""
+    """One choice of metric. `metrics` names that of each task; footers say how marks came about and what is missing;
+    `against` is the method that all were held against, None for the highest of each column."""
 
     choice: str
     tasks: tuple[str, ...]
     metrics: Mapping[str, str]
     blocks: tuple[Block, ...]
     footers: tuple[str, ...]
+    against: str | None = None
 
 
 @dataclass(frozen=True)
@@ -94,10 +100,17 @@ class Report:
         return tuple(run for group in self.groups for run in group.runs)
 
 
-def build(gathered: Gathered, choices: Sequence[str] = (PRIMARY,), *, with_published: bool = False) -> Report:
-    """The report over finished runs, a table for each choice of metric.
+def build(
+    gathered: Gathered,
+    choices: Sequence[str] = (PRIMARY,),
+    *,
+    with_published: bool = False,
+    against: str | None = None,
+) -> Report:
+    """The report over finished runs, a table for each choice of metric; `against` names the method that the others are
+    held against, instead of the highest.
 
-    Raises UsageError where there is no finished run, or no run knows a metric that was chosen.
+    Raises UsageError where there is no finished run, or no run knows a metric or method that was named.
     """
     notes = reasons(gathered.left_out)
     if not gathered.runs:
@@ -111,8 +124,13 @@ def build(gathered: Gathered, choices: Sequence[str] = (PRIMARY,), *, with_publi
             near = nearest(choice, known)
             hint = f"did you mean {shown(near)}?" if near else f"there are {listed(map(shown, known), 'and')}"
             raise UsageError(f"no run has the metric {shown(choice)}; {hint}", key="--metric")
+    methods = list(dict.fromkeys(name for group in groups for name in names_of(group)))
+    if against is not None and against not in methods:
+        near = nearest(against, methods)
+        hint = f"did you mean {shown(near)}?" if near else f"there are {listed(map(shown, methods), 'and')}"
+        raise UsageError(f"no run is of the method {shown(against)}; {hint}", key="--against")
     ruled: dict[tuple[str, str, Setting], Ruling] = {}
-    tables = tuple(_table(choice, groups, ruled, with_published=with_published) for choice in choices)
+    tables = tuple(_table(choice, groups, ruled, with_published=with_published, against=against) for choice in choices)
     return Report(tables, tuple(groups), tuple(notes))
 
 
@@ -142,7 +160,12 @@ def _once(groups: Iterable[Group]) -> tuple[list[Group], list[str]]:
 
 
 def _table(
-    choice: str, groups: Sequence[Group], ruled: dict[tuple[str, str, Setting], Ruling], *, with_published: bool
+    choice: str,
+    groups: Sequence[Group],
+    ruled: dict[tuple[str, str, Setting], Ruling],
+    *,
+    with_published: bool,
+    against: str | None,
 ) -> Table:
     """The table of one choice. `ruled` keeps what was tested already, by task, metric and common setting."""
     tasks, metrics = [], {}
@@ -159,19 +182,19 @@ def _table(
         for task in tasks:
             place = (task, metrics[task], common)
             if place not in ruled:
-                ruled[place] = rule(Question(task, metrics[task], tuple(g for g in own if g.task == task)))
+                ruled[place] = rule(Question(task, metrics[task], tuple(g for g in own if g.task == task)), against)
             ruling = ruled[place]
             rulings.append(ruling)
             lines = [_marked(line, task, ruling) for line in lines]
         lines += _held_against(own, tasks, metrics)
         if lines:
             blocks.append(Block(told(common, most=99), tuple(lines)))
-    footers = list(footer(rulings))
+    footers = list(footer(rulings, against))
     if with_published and choice == PRIMARY:
         theirs, caveats = _published(tasks)
         blocks += [Block(ELSEWHERE, theirs)] if theirs else []
         footers += caveats or ["no published figures are known for these tasks"]
-    return Table(choice, tuple(tasks), metrics, tuple(blocks), tuple(footers))
+    return Table(choice, tuple(tasks), metrics, tuple(blocks), tuple(footers), against)
 
 
 def _metric(choice: str, run: Finished) -> str:
@@ -209,7 +232,7 @@ def _marked(line: Line, task: str, ruling: Ruling) -> Line:
     cell = line.cells.get(task)
     if place is None or cell is None:
         return line
-    marked = replace(cell, mark=ruling.marks.get(place, ""), p=ruling.p.get(place))
+    marked = replace(cell, mark=ruling.marks.get(place, ""), p=ruling.p.get(place), gap=ruling.gaps.get(place))
     return replace(line, cells={**line.cells, task: marked})
 
 

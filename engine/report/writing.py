@@ -5,15 +5,18 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from engine.record.files import json_text
 from engine.report.formats import csv_text, latex_line, latex_text, markdown_text, one_line, padded
+from engine.report.marking import Mark
 from engine.report.table import PRIMARY, Block, Cell, Line, Report, Table
 
 SCHEMA = 1
-MARKS = {"best": "★", "tied": "≈", "": ""}
-"""Beside a figure: it is better than every other of its column; it is not told apart from the highest."""
+MARKS: Mapping[Mark, str] = {"best": "★", "tied": "≈", "above": "▲", "below": "▼", "": ""}
+"""Beside a figure: it is better than every other of its column; it is not told apart from the highest (or from the method
+that was named); it is above or below that method."""
 
 
 def heads(table: Table) -> list[str]:
@@ -41,6 +44,13 @@ def figure(cell: Cell | None, between: str = " ± ") -> str:
         return ""
     deviation = "" if cell.deviation is None else f"{between}{cell.deviation * 100:.2f}"
     return f"{cell.mean * 100:.2f}{deviation}"
+
+
+def gap(cell: Cell | None) -> str:
+    """How far a figure is above that of the method that was named, and the interval: `+0.35 (-0.62 to +1.31)`."""
+    if cell is None or cell.gap is None:
+        return ""
+    return f"{cell.gap.mean * 100:+.2f} ({cell.gap.low * 100:+.2f} to {cell.gap.high * 100:+.2f})"
 
 
 def mean(value: float | None) -> str:
@@ -86,9 +96,10 @@ def _markdown_block(table: Table, block: Block) -> str:
 
 
 def _markdown_cell(cell: Cell | None) -> str:
-    if cell is None or not cell.mark:
-        return figure(cell)
-    return f"**{figure(cell)}** {MARKS['best']}" if cell.mark == "best" else f"{figure(cell)} {MARKS['tied']}"
+    if cell is None:
+        return ""
+    text = f"**{figure(cell)}**" if cell.mark == "best" else figure(cell)
+    return " ".join(part for part in (text, gap(cell), MARKS[cell.mark]) if part)
 
 
 # -- LaTeX
@@ -122,10 +133,15 @@ def _latex_lines(table: Table, block: Block, *, average: bool) -> Iterator[str]:
         yield latex_line([latex_text(line.label), seeds(line), *cells, *([mean(line.average)] if average else [])])
 
 
+_ARROWS = {"above": r"$\uparrow$", "below": r"$\downarrow$", "tied": r"$\approx$"}
+
+
 def _latex_cell(cell: Cell | None) -> str:
     text = figure(cell, r" $\pm$ ")
     if cell is None or not cell.mark:
         return text
+    if cell.gap is not None:
+        return rf"{text} {gap(cell).replace('-', '$-$')} {_ARROWS[cell.mark]}"
     return rf"\textbf{{{text}}}" if cell.mark == "best" else rf"\underline{{{text}}}"
 
 
@@ -154,6 +170,9 @@ def comma_separated(report: Report) -> str:
             "deviation",
             "mark",
             "p",
+            "gap",
+            "low",
+            "high",
             "values",
         ]
     )
@@ -162,7 +181,8 @@ def comma_separated(report: Report) -> str:
             metric = table.metrics[task]
             texts = map(csv_text, (table.choice, block.heading, line.kind, line.name, line.setting, task, metric))
             values = " ".join(f"{'-' if seed is None else seed}:{value!r}" for seed, value in cell.values)
-            figures = (repr(cell.mean), _repr(cell.deviation), cell.mark, _repr(cell.p), values)
+            between = (cell.gap.mean, cell.gap.low, cell.gap.high) if cell.gap else (None, None, None)
+            figures = (repr(cell.mean), _repr(cell.deviation), cell.mark, _repr(cell.p), *map(_repr, between), values)
             writer.writerow([*texts, seeds_of(cell, line), *figures])
     return out.getvalue()
 
@@ -195,7 +215,13 @@ def json_document(report: Report) -> str:
 
 def _table(table: Table) -> dict[str, Any]:
     blocks = [{"heading": block.heading, "rows": [_row(line) for line in block.lines]} for block in table.blocks]
-    return {"choice": table.choice, "metrics": dict(table.metrics), "blocks": blocks, "footers": list(table.footers)}
+    return {
+        "choice": table.choice,
+        "against": table.against,
+        "metrics": dict(table.metrics),
+        "blocks": blocks,
+        "footers": list(table.footers),
+    }
 
 
 def _row(line: Line) -> dict[str, Any]:
@@ -211,6 +237,7 @@ def _row(line: Line) -> dict[str, Any]:
                 "deviation": cell.deviation,
                 "mark": cell.mark,
                 "p": cell.p,
+                "gap": asdict(cell.gap) if cell.gap else None,
                 "values": [{"seed": seed, "value": value} for seed, value in cell.values],
             }
             for task, cell in line.cells.items()

@@ -69,6 +69,36 @@ def test_pairs_are_corrected_for_their_number() -> None:
     assert together[0, 2] >= alone[0, 2] * 0.9
 
 
+def test_one_method_named_beforehand_is_corrected_for_its_own_pairs_alone() -> None:
+    rivals = [method(range(n), range(1, n + 1), range(2, n + 2)) for n in (20, 26, 50, 23)]
+    every, named = judge("accuracy", rivals), judge("accuracy", rivals, against=1)
+    assert set(named.p) == {(0, 1), (1, 2), (1, 3)}
+    assert all(named.p[pair] <= every.p[pair] for pair in named.p)
+    assert {place: round(gap.mean, 6) for place, gap in named.gaps.items()} == {0: 0.03, 2: -0.12, 3: 0.015}
+    assert all(gap.low < gap.mean < gap.high for gap in named.gaps.values())
+    assert not every.gaps
+
+
+def test_the_interval_of_seeds_that_scatter_is_students() -> None:
+    """Differences of 1, 2 and 3 points: 2 ± 4.303 × 1 / √3 with two degrees of freedom, from either side."""
+    gold = tuple(float(place % 2) for place in range(20_000))
+    one = {seed: answers(range(200), gold=gold) for seed in (1, 2, 3)}
+    other = {seed: answers(range(200 + 200 * seed), gold=gold) for seed in (1, 2, 3)}
+    gap = judge("accuracy", [one, other], 4_000, against=1).gaps[0]
+    assert (gap.mean, gap.low, gap.high) == pytest.approx((0.02, -0.0048, 0.0448), abs=0.0006)
+    back = judge("accuracy", [one, other], 4_000, against=0).gaps[1]
+    assert (back.mean, back.low, back.high) == pytest.approx((-gap.mean, -gap.high, -gap.low), abs=1e-9)
+
+
+def test_the_interval_of_seeds_that_agree_is_that_of_the_examples_alone() -> None:
+    """Ten of 1,000 answers differ, always in favour of one: a binomial's 2.5 and 97.5 %."""
+    gold = GOLD * 5
+    one = {seed: answers(gold=gold) for seed in (1, 2, 3)}
+    other = {seed: answers(range(10), gold=gold) for seed in (1, 2, 3)}
+    gap = judge("accuracy", [one, other], 20_000, against=1).gaps[0]
+    assert (gap.low, gap.high) == pytest.approx((0.004, 0.017), abs=0.0011)
+
+
 def test_the_same_input_gives_the_same_figures_whatever_else_is_there() -> None:
     one, other = method(range(20), range(3, 25)), method(range(30), range(40))
     assert judge("accuracy", [one, other]) == judge("accuracy", [one, other])

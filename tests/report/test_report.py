@@ -16,9 +16,9 @@ from engine.report.table import Cell, Report, Table, build, metric_choices
 from tests.report.records import finished, right, write_predictions
 
 
-def report_of(runs_dir: Path, *choices: str, **options: bool) -> Report:
+def report_of(runs_dir: Path, *choices: str, with_published: bool = False, against: str | None = None) -> Report:
     found = gather(entry.path for entry in list_runs(runs_dir))
-    return build(found, choices or ("primary",), **options)
+    return build(found, choices or ("primary",), with_published=with_published, against=against)
 
 
 def table_of(runs_dir: Path) -> Table:
@@ -128,6 +128,53 @@ def test_a_difference_within_chance_is_a_tie(tmp_path: Path) -> None:
         finished(tmp_path, "bad", seed, right(100, range(seed, seed + 60)))
     found = cells(table_of(tmp_path))
     assert [found[name].mark for name in ("one", "other", "bad")] == ["tied", "tied", ""]
+
+
+def three_methods(runs_dir: Path) -> None:
+    for seed in (1, 2, 3):
+        finished(runs_dir, "good", seed, right(200, range(seed, seed + 6)))
+        finished(runs_dir, "middle", seed, right(200, range(seed, seed + 40)))
+        finished(runs_dir, "bad", seed, right(200, range(seed, seed + 90)))
+
+
+def test_methods_are_held_against_the_one_that_is_named(tmp_path: Path) -> None:
+    three_methods(tmp_path)
+    table = report_of(tmp_path, against="middle").tables[0]
+    found = cells(table)
+    assert [found[name].mark for name in ("good", "middle", "bad", "teacher")] == ["above", "", "below", ""]
+    gap = found["bad"].gap
+    assert gap is not None
+    assert gap.mean == pytest.approx(-0.25)
+    assert gap.low < -0.25 < gap.high < 0
+    assert found["middle"].gap is None
+    assert "Against middle" in table.footers[0]
+
+
+def test_a_column_without_the_method_that_is_named_is_not_tested(tmp_path: Path) -> None:
+    three_methods(tmp_path)
+    for seed in (1, 2):
+        finished(tmp_path, "good", seed, right(50), task="rte")
+        finished(tmp_path, "bad", seed, right(50, range(20)), task="rte")
+    table = report_of(tmp_path, against="middle").tables[0]
+    assert cells(table, "rte")["bad"].mark == ""
+    assert "Not tested, rte: there is no row middle." in table.footers
+
+
+def test_rows_of_one_method_are_told_apart_by_their_whole_label(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        finished(tmp_path, "kd", seed, right(50, range(5)), temperature=1.0)
+        finished(tmp_path, "kd", seed, right(50, range(8)), temperature=4.0)
+    assert any("several rows are called kd" in line for line in report_of(tmp_path, against="kd").tables[0].footers)
+    labels = [line.label for line in table_of(tmp_path).blocks[0].lines if line.kind == "method"]
+    table = report_of(tmp_path, against=labels[0]).tables[0]
+    assert cells(table)[labels[1]].gap is not None
+    assert cells(table)[labels[0]].gap is None
+
+
+def test_an_unknown_method_to_be_held_against_is_a_usage_error(tmp_path: Path) -> None:
+    three_methods(tmp_path)
+    with pytest.raises(UsageError, match='"midle"; did you mean "middle"'):
+        report_of(tmp_path, against="midle")
 
 
 def test_a_single_seed_is_never_marked_and_said_so(tmp_path: Path) -> None:

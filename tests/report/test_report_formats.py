@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine.report.gather import gather
+from engine.report.page import page
 from engine.report.table import Report, build
 from engine.report.writing import WRITERS, comma_separated, json_document, latex, markdown
 from tests.report.records import finished, right
@@ -85,6 +86,21 @@ def test_json_has_tables_and_runs(small: Report) -> None:
     row = document["tables"][0]["blocks"][0]["rows"][1]
     assert (row["name"], row["cells"]["mrpc"]["mark"], len(row["runs"])) == ("crild", "tied", 3)
     assert [run["seed"] for run in document["runs"]] == [1, 2, 3] * 3
+
+
+def test_every_format_says_how_far_methods_are_from_the_one_that_was_named(small: Report, tmp_path: Path) -> None:
+    named = build(gather((tmp_path / "runs").iterdir()), against="kd")
+    line = next(line for line in markdown(named).splitlines() if line.startswith("| crild "))
+    assert re.search(r" 96\.00 ± 1\.00 \+26\.00 \(\+\d+\.\d\d to \+\d+\.\d\d\) ▲ \|$", line)
+    assert re.search(r"96\.00 \$\\pm\$ 1\.00 \+26\.00 \(.* to .*\) \$\\uparrow\$", latex(named))
+    (row,) = [row for row in csv.DictReader(io.StringIO(comma_separated(named))) if row["method"] == "crild"]
+    assert float(row["gap"]) == pytest.approx(0.26)
+    assert float(row["low"]) < 0.26 < float(row["high"])
+    table = json.loads(json_document(named))["tables"][0]
+    assert table["against"] == "kd"
+    gaps = [line["cells"]["mrpc"]["gap"] for line in table["blocks"][0]["rows"] if line["kind"] == "method"]
+    assert [gap is None for gap in gaps] == [True, False, False]
+    assert "+26.00 (" in page(named)
 
 
 @pytest.mark.parametrize("name", WRITERS)
