@@ -35,6 +35,14 @@ def test_the_table_fits_eighty_columns(crild: Call, runs: Path, monkeypatch: pyt
 def test_ascii_where_the_terminal_wants_it(crild: Call, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CRILD_ASCII", "1")
     assert "97.50 +- 0.00 *" in crild("report").out
+    against = crild("report", "--against", "kd").out
+    assert "97.50 +- 0.00  +27.50 (+" in against
+    assert ") ^" in against
+
+
+def test_an_unknown_method_to_be_held_against_is_wrong_usage(crild: Call, runs: Path) -> None:
+    said = crild("report", "--against", "crld")
+    assert (said.code, 'did you mean "crild"?' in said.err) == (2, True)
 
 
 def test_runs_can_be_named(crild: Call, runs: Path) -> None:
