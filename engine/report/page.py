@@ -100,28 +100,29 @@ def _wide(inside: str, label: str) -> str:
 def _row(table: Table, line: Line, *, average: bool, first: bool) -> str:
     kinds = [*(["other"] if line.kind != "method" else []), *(["first"] if first else [])]
     setting = f"<span class=setting>{_text(line.setting)}</span>" if line.setting else ""
-    cells = "".join(f"<td>{_cell(line.cells.get(task))}</td>" for task in table.tasks)
+    cells = "".join(f"<td>{_cell(line.cells.get(task), named=table.against is not None)}</td>" for task in table.tasks)
     last = f"<td>{mean(line.average)}</td>" if average else ""
     name = f"<th scope=row>{_text(line.name)}{setting}</th>"
     return f'<tr class="{" ".join(kinds)}">{name}<td>{seeds(line)}</td>{cells}{last}</tr>'
 
 
-def _cell(cell: Cell | None) -> str:
+def _cell(cell: Cell | None, *, named: bool) -> str:
     if cell is None:
         return ""
     text = f"{cell.mean * 100:.2f}"
     if cell.deviation is not None:
         text += f" <span class=sd>± {cell.deviation * 100:.2f}</span>"
     each = "; ".join(f"seed {seed}: {value * 100:.2f}" for seed, value in cell.values if seed is not None)
-    other = "the highest" if cell.gap is None else "it"
+    other = "it" if named else "the highest"
     p = "" if cell.p is None else f"{'; ' if each else ''}{_p(cell.p)} against {other}"
     said = {
         "best": "best beyond chance", "tied": f"not told apart from {other}", "above": "above it beyond chance",
         "below": "below it beyond chance", "": "",
     }[cell.mark]  # fmt: skip
-    text += f" <span class=sd>{gap(cell)}</span>" if cell.gap is not None else ""
+    text += f"<span class=gap>{gap(cell)}</span>" if named else ""
+    look = "plain" if named else cell.mark or "plain"
     mark = f'<span class=mark title="{said}">{"&nbsp;" * bool(cell.mark)}{MARKS[cell.mark]}</span>'
-    return f'<span class="{cell.mark or "plain"}" title="{_text(each + p)}">{text}</span>{mark}'
+    return f'<span class="{look}" title="{_text(each + p)}">{text}</span>{mark}'
 
 
 def _p(value: float) -> str:
