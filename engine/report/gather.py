@@ -125,15 +125,22 @@ def reasons(left_out: Sequence[LeftOut], most: int = 3) -> list[str]:
 
 
 def of_sweep(runs_dir: Path, sweep: str) -> list[Path]:
-    """The runs of a sweep. Raises UsageError, with the nearest name, where no run belongs to it."""
+    """The runs of a sweep, as its record has them; runs that were taken out of it by a change of its file don't count.
+
+    Raises UsageError, with the nearest name, where no run belongs to it.
+    """
     known: dict[str, list[Path]] = {}
     for entry in list_runs(runs_dir):
         name = (read_json(entry.path / STATUS) or {}).get("sweep")
         if isinstance(name, str):
             known.setdefault(name, []).append(entry.path)
-    if sweep in known:
-        return known[sweep]
     records = {path.stem for path in (runs_dir / SWEEPS).glob("*.json")}
+    if sweep in known:
+        cells = (read_json(runs_dir / SWEEPS / f"{sweep}.json") or {}).get("cells") if sweep in records else None
+        if not isinstance(cells, list):
+            return known[sweep]  # copied here without its record
+        counted = {cell.get("run") for cell in cells if isinstance(cell, dict)}
+        return [path for path in known[sweep] if path.name in counted]
     if sweep in records:
         raise UsageError(f"the sweep {shown(sweep)} has no runs yet", key="--sweep")
     near = nearest(sweep, known.keys() | records)

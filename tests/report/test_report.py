@@ -289,9 +289,12 @@ def test_a_sweep_is_the_runs_that_name_it(tmp_path: Path) -> None:
     finished(tmp_path, "crild", 1, right(10))
     write_json(run_dir / "status.json", {**(read_json(run_dir / "status.json") or {}), "sweep": "study"})
     assert of_sweep(tmp_path, "study") == [run_dir]
+    (tmp_path / ".sweep").mkdir()
+    for cells, there in (([{"run": run_dir.name}], [run_dir]), ([{"run": "another"}], []), ("damaged", [run_dir])):
+        write_json(tmp_path / ".sweep/study.json", {"cells": cells})
+        assert of_sweep(tmp_path, "study") == there
     with pytest.raises(UsageError, match='did you mean "study"'):
         of_sweep(tmp_path, "stdy")
-    (tmp_path / ".sweep").mkdir()
     (tmp_path / ".sweep/empty.json").write_text(json.dumps({}))
     with pytest.raises(UsageError, match="has no runs yet"):
         of_sweep(tmp_path, "empty")
