@@ -16,6 +16,7 @@ from pathlib import Path
 
 from crild_tui.app import CrildApp
 from crild_tui.messages import CompareRuns, WatchRun
+from crild_tui.screens.sweep import SweepScreen
 from crild_tui.settings import Settings
 from engine.record.run import list_runs, read_run
 
@@ -36,8 +37,7 @@ async def draw(app: CrildApp, size: tuple[int, int], out: Path, runs: list[Path]
             await pilot.pause(SETTLE)
             save(app, out / f"{name}.svg")
         if (status := read_run(runs[0]).status) is not None and status.sweep:
-            app.action_mode("runs")
-            await pilot.press("m")
+            app.push_screen(SweepScreen(app.runs_dir, status.sweep))
             await pilot.pause(SETTLE)
             save(app, out / "sweep.svg")
 

@@ -68,6 +68,8 @@ def write_sweep(folder: Path, methods: list[str], seeds: int) -> Path:
     study = presets() / "study"
     document: Any = tomlkit.parse((study / "toy.toml").read_text())
     table = document["sweep"]
+    if unknown := [name for name in methods if name not in table["methods"]]:
+        sys.exit(f"not in {study / 'toy.toml'}: {', '.join(unknown)}; there are {', '.join(table['methods'])}")
     table["seeds"] = f"1-{seeds}"
     table["methods"] = {name: table["methods"][name] for name in methods}
     for part in table["when"]:

@@ -7,6 +7,10 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from engine.sweep.record import SweepRecord
 
 POLL = 0.1
 PATIENCE = 30.0
@@ -40,11 +44,23 @@ def stop_sweep(runs_dir: Path, name: str, *, kill: bool = False, quiet: bool = F
     while time.monotonic() < until:
         record = submit.existing(runs_dir, name)
         if record is None or not (record.alive() or submit.working(record, runs_dir)):
-            file = f" {shlex.quote(record.file)}" if record is not None else ""
-            talk.say(f"{name}: stopped; `crild sweep{file}` goes on with it")
+            again = _again(record, runs_dir) if record is not None else "crild sweep"
+            talk.say(f"{name}: stopped; `{again}` goes on with it")
             return
         time.sleep(POLL)
     talk.say(f"{name} goes on stopping by itself")
+
+
+def _again(record: SweepRecord, runs_dir: Path) -> str:
+    """The command line that goes on with a sweep from here: its name where the file may have another one."""
+    from engine.record.paths import runs_dir as folder_of
+
+    words = ["crild", "sweep", record.file]
+    if record.name != Path(record.file).stem:
+        words += ["--name", record.name]
+    if runs_dir.absolute() != folder_of(None):
+        words += ["--runs-dir", str(runs_dir)]
+    return shlex.join(words)
 
 
 def stop_run(run_dir: Path, *, kill: bool) -> None:

@@ -36,6 +36,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 DASHES = ("-", "--", ":", "-.")
 INK, FAINT = "#1b1f24", "#8b949e"
 """Text and axes, and what lies behind the data."""
+ON_TRAIN: Any = {"linestyle": (0, (1.2, 1.2)), "linewidth": 1.1, "marker": "", "alpha": 0.75}
+"""How a method's curve on training examples differs from that on dev."""
 PANELS = ("loss", "consistency", "metric", "label loss")
 """What curves are drawn of; on training examples the same, dashed."""
 LONGEST = 44
@@ -91,11 +93,7 @@ def _of_task(
     lines = {group: curves(group, metric) for group in groups}
     shown = [panel for panel in PANELS if any(panel in found for found in lines.values())]
     if shown:
-        train = (
-            "; full: dev, dashed: training examples"
-            if any("metric, train" in found for found in lines.values())
-            else ""
-        )
+        train = "; fine dots: on training examples" if any("metric, train" in found for found in lines.values()) else ""
         with _drawing():
             yield Picture(
                 f"curves-{name}{tail}",
@@ -243,7 +241,7 @@ def _curves(
             for band in found.get(panel, ()):
                 _band(ax, band, styles[_row(group)], scale, alpha)
             for band in found.get(f"{panel}, train", ()):
-                _band(ax, band, {**styles[_row(group)], "linestyle": "--", "alpha": 0.6}, scale, 0.0)
+                _band(ax, band, {**styles[_row(group)], **ON_TRAIN}, scale, 0.0)
         ax.set_xlabel("optimiser step")
         names = {"loss": "training loss", "metric": f"{dev}{_shown(metric)}, %", "label loss": f"loss on {dev}labels"}
         ax.set_ylabel(names.get(panel, panel))

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from engine.errors import CrildError
-from engine.preset.text import listed
+from engine.errors import CrildError, UsageError
+from engine.preset.text import listed, nearest, shown
 from engine.report.gather import Finished
 from engine.report.predictions import Answers, read_answers
-from engine.report.settings import Group, told
+from engine.report.settings import Group, Setting, own_names, told
 
 if TYPE_CHECKING:
     from engine.report.chance import Gap
@@ -31,11 +31,20 @@ class Question:
 
 
 @dataclass(frozen=True)
+class Named:
+    """What others are held against: a name, and the rows (method and own setting) that it means."""
+
+    name: str
+    rows: frozenset[tuple[str, Setting]]
+
+
+@dataclass(frozen=True)
 class Ruling:
     """What came out for a column, by place among its groups: marks, corrected p-values against the highest, or against
     the method that was named, and then how far each is above that.
 
-    `troubles` says what could not be tested, `draws` how many resamples there were (0: nothing was tested).
+    `troubles` says what could not be tested, `draws` how many resamples there were (0: nothing was tested), `fewer` which
+    pairs were tested over fewer seeds than their means are of.
     """
 
     question: Question
@@ -44,6 +53,7 @@ class Ruling:
     gaps: Mapping[int, Gap] = field(default_factory=dict)
     draws: int = 0
     troubles: tuple[str, ...] = ()
+    fewer: tuple[str, ...] = ()
 
     def place(self, runs: Sequence[str]) -> int | None:
         """The place of the group that one of these runs belongs to."""
@@ -51,8 +61,8 @@ class Ruling:
         return next((n for n, g in enumerate(self.question.groups) if any(run.name in wanted for run in g.runs)), None)
 
 
-def rule(question: Question, against: str | None = None) -> Ruling:
-    """Test the groups of a column against each other, or all others against a method that was named beforehand.
+def rule(question: Question, against: Named | None = None) -> Ruling:
+    """Test the groups of a column against each other, or all others against a row that was named beforehand.
 
     With a single group there is nothing to mark.
     """
@@ -66,11 +76,11 @@ def rule(question: Question, against: str | None = None) -> Ruling:
         return Ruling(question)
     held_against = max(means, key=lambda place: means[place])
     if against is not None:
-        named = [place for place in means if _is(groups[place], against)]
-        if len(named) != 1:
-            what = f"several rows are called {against}" if named else f"there is no row {against}"
+        meant = [place for place in means if (groups[place].method, groups[place].own) in against.rows]
+        if len(meant) != 1:
+            what = f"several rows are called {against.name}" if meant else f"there is no row {against.name}"
             return Ruling(question, troubles=(what,))
-        (held_against,) = named
+        (held_against,) = meant
     from engine.report.chance import LEVEL, judge  # numpy
 
     rivals, troubles = [], []
@@ -96,16 +106,25 @@ def rule(question: Question, against: str | None = None) -> Ruling:
         marks[held_against] = "tied"
     elif p and not untested:
         marks[held_against] = "best"
-    return Ruling(question, marks, p, verdict.gaps, verdict.draws if p else 0, tuple(troubles))
+    fewer = tuple(
+        f"{_name(groups[place])} against {_name(groups[held_against])} over the {len(shared)} seeds that they share"
+        for place in p
+        if len(shared := rivals[place].keys() & rivals[held_against].keys())
+        < max(len(groups[place].runs), len(groups[held_against].runs))
+    )
+    return Ruling(question, marks, p, verdict.gaps, verdict.draws if p else 0, tuple(troubles), fewer)
 
 
-def names_of(group: Group) -> tuple[str, ...]:
-    """What `against` may call a group: its method, and its whole label where settings belong to it."""
-    return tuple(dict.fromkeys((group.method, _name(group))))
-
-
-def _is(group: Group, name: str) -> bool:
-    return name == (_name(group) if "(" in name else group.method)
+def named(name: str, groups: Sequence[Group]) -> Named:
+    """The rows that a name means: the one with this label, else all of this method. Raises UsageError for none."""
+    labels = {row: f"{row[0]} ({setting})" if setting else row[0] for row, setting in own_names(groups).items()}
+    rows = [row for row, label in labels.items() if label == name] or [row for row in labels if row[0] == name]
+    if not rows:
+        known = list(dict.fromkeys([*(method for method, _ in labels), *labels.values()]))
+        near = nearest(name, known)
+        hint = f"did you mean {shown(near)}?" if near else f"there are {listed(map(shown, known), 'and')}"
+        raise UsageError(f"no run is of the method {shown(name)}; {hint}", key="--against")
+    return Named(name, frozenset(rows))
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:
@@ -158,6 +177,10 @@ def footer(rulings: Sequence[Ruling], against: str | None = None) -> list[str]:
                 f"below it by more than chance, ≈ not told apart: two-sided, level {LEVEL:g}, Holm's correction over the "
                 "comparisons of a column. Averages are not tested."
             )
+    fewer = [(ruling.question.task, pair) for ruling in rulings for pair in ruling.fewer]
+    said += [f"Tested, {task}: {pair}; their means are of more." for task, pair in fewer[:6]]
+    if len(fewer) > 6:
+        said.append(f"Tested over fewer seeds than means are of: {len(fewer) - 6} more.")
     several = [ruling for ruling in rulings if len(ruling.question.groups) > 1]
     untested = [(ruling.question.task, trouble) for ruling in several for trouble in ruling.troubles]
     if several and not draws:

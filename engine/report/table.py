@@ -11,7 +11,7 @@ from engine.errors import UsageError
 from engine.preset.text import listed, nearest, shown
 from engine.report.compare import spread
 from engine.report.gather import Finished, Gathered, reasons
-from engine.report.marking import Mark, Question, Ruling, footer, names_of, rule
+from engine.report.marking import Mark, Named, Question, Ruling, footer, named, rule
 from engine.report.published import published
 from engine.report.settings import Group, Setting, grouped, own_names, told
 from engine.report.sheet import BASELINE, MAJORITY, TEACHER
@@ -124,13 +124,9 @@ def build(
             near = nearest(choice, known)
             hint = f"did you mean {shown(near)}?" if near else f"there are {listed(map(shown, known), 'and')}"
             raise UsageError(f"no run has the metric {shown(choice)}; {hint}", key="--metric")
-    methods = list(dict.fromkeys(name for group in groups for name in names_of(group)))
-    if against is not None and against not in methods:
-        near = nearest(against, methods)
-        hint = f"did you mean {shown(near)}?" if near else f"there are {listed(map(shown, methods), 'and')}"
-        raise UsageError(f"no run is of the method {shown(against)}; {hint}", key="--against")
+    other = None if against is None else named(against, groups)
     ruled: dict[tuple[str, str, Setting], Ruling] = {}
-    tables = tuple(_table(choice, groups, ruled, with_published=with_published, against=against) for choice in choices)
+    tables = tuple(_table(choice, groups, ruled, with_published=with_published, against=other) for choice in choices)
     return Report(tables, tuple(groups), tuple(notes))
 
 
@@ -165,7 +161,7 @@ def _table(
     ruled: dict[tuple[str, str, Setting], Ruling],
     *,
     with_published: bool,
-    against: str | None,
+    against: Named | None,
 ) -> Table:
     """The table of one choice. `ruled` keeps what was tested already, by task, metric and common setting."""
     tasks, metrics = [], {}
@@ -189,12 +185,13 @@ def _table(
         lines += _held_against(own, tasks, metrics)
         if lines:
             blocks.append(Block(told(common, most=99), tuple(lines)))
-    footers = list(footer(rulings, against))
+    name = None if against is None else against.name
+    footers = list(footer(rulings, name))
     if with_published and choice == PRIMARY:
         theirs, caveats = _published(tasks)
         blocks += [Block(ELSEWHERE, theirs)] if theirs else []
         footers += caveats or ["no published figures are known for these tasks"]
-    return Table(choice, tuple(tasks), metrics, tuple(blocks), tuple(footers), against)
+    return Table(choice, tuple(tasks), metrics, tuple(blocks), tuple(footers), name)
 
 
 def _metric(choice: str, run: Finished) -> str:

@@ -119,7 +119,7 @@ def latex(report: Report) -> str:
                 parts.append(rf"\multicolumn{{{len(columns)}}}{{l}}{{\textit{{{latex_text(block.heading)}}}}} \\")
             parts += _latex_lines(table, block, average=average)
         parts += [r"\bottomrule", r"\end{tabular}"]
-        parts += [f"% {_comment(line)}" for line in table.footers]
+        parts += [f"% {_comment(line)}".replace("▲", "↑").replace("▼", "↓") for line in table.footers]
     return "\n".join([*parts, *(f"% {_comment(line)}" for line in report.notes)]) + "\n"
 
 

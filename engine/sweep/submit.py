@@ -17,6 +17,7 @@ from engine.preset.load import load_preset
 from engine.preset.positions import KeyPath
 from engine.preset.text import listed, plain, shown
 from engine.record.files import cause
+from engine.record.owner import Owner
 from engine.record.paths import PRESET
 from engine.record.run import RunEntry, is_run, read_run
 from engine.report.compare import ABSENT, flat, read_preset
@@ -193,27 +194,34 @@ def stop_sweep(runs_dir: Path, name: str) -> bool:
     Where that is gone, engines that it left behind are asked themselves. Raises UsageError when there is no such sweep
     or nothing of it works, RunError when its process is out of reach.
     """
-    record = _there(runs_dir, name)
-    if record.alive() and record.owner is not None:
-        if record.owner.state() == "elsewhere":
-            raise RunError(f"the sweep {name!r} is {record.owner}, out of reach from here: stop it there")
-        send(record.owner, signal.SIGTERM)
+    owner, left = _at_work(runs_dir, name)
+    if owner is not None:
+        send(owner, signal.SIGTERM)
         return True
-    left = working(record, runs_dir)
-    if not left:
-        raise UsageError(f"there is nothing to stop: no run of the sweep {name!r} works")
     for run_dir in left:
         stop(run_dir)
     return False
 
 
 def kill_sweep(runs_dir: Path, name: str) -> None:
-    """End the runs of a sweep at once, without checkpoints, and let its process end. Raises UsageError as `stop_sweep`."""
-    record = _there(runs_dir, name)
-    if record.alive() and record.owner is not None and record.owner.state() == "alive":
-        send(record.owner, signal.SIGTERM)
-    for run_dir in working(record, runs_dir):
+    """End the runs of a sweep at once, without checkpoints, and let its process end. Raises as `stop_sweep`."""
+    owner, left = _at_work(runs_dir, name)
+    if owner is not None:
+        send(owner, signal.SIGTERM)
+    for run_dir in left:
         kill(run_dir)
+
+
+def _at_work(runs_dir: Path, name: str) -> tuple[Owner | None, list[Path]]:
+    """The process of a sweep, where there is one, and its runs that an engine works on. Raises as `stop_sweep`."""
+    record = _there(runs_dir, name)
+    owner = record.owner if record.alive() else None
+    if owner is not None and owner.state() == "elsewhere":
+        raise RunError(f"the sweep {name!r} is {owner}, out of reach from here: stop it there")
+    left = working(record, runs_dir)
+    if owner is None and not left:
+        raise UsageError(f"there is nothing to stop: no run of the sweep {name!r} works")
+    return owner, left
 
 
 def working(record: SweepRecord, runs_dir: Path) -> list[Path]:

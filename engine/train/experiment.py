@@ -190,7 +190,7 @@ class Experiment:
         if "teacher" in self.finished:
             return not self.finished["teacher"].get("cached")
         saved = self.saved.get("teacher")
-        return saved is not None and saved.step == self.totals[0]
+        return saved is not None and (saved.step == self.totals[0] or saved.state["progress"]["ended_early"])
 
     def _rehearse(self, teacher: PreTrainedModel) -> None:
         """Make a student and bind every stage's objectives once: what does not fit is met before a teacher is trained."""

@@ -171,6 +171,32 @@ def test_rows_of_one_method_are_told_apart_by_their_whole_label(tmp_path: Path) 
     assert cells(table)[labels[0]].gap is None
 
 
+def test_the_label_in_the_table_is_the_name_however_many_settings_it_has(tmp_path: Path) -> None:
+    """Two rows that differ in the last of many settings alone: their labels are as long as that takes."""
+    for last in (1, 2):
+        for seed in (1, 2):
+            run_dir = finished(tmp_path, "kd", seed, right(50, range(3 * last)))
+            preset = (run_dir / "preset.toml").read_text()
+            extra = "".join(f"x{at} = {last if at == 5 else 7}\n" for at in range(6))
+            (run_dir / "preset.toml").write_text(f"{preset}[extra]\n{extra}")
+    for seed in (1, 2):
+        finished(tmp_path, "kd", seed, right(50))
+    labels = [line.label for line in table_of(tmp_path).blocks[0].lines if line.kind == "method"]
+    assert len(labels) == 3
+    for label in labels:
+        found = cells(report_of(tmp_path, against=label).tables[0])
+        assert [name for name in labels if found[name].gap is None] == [label]
+
+
+def test_pairs_that_share_fewer_seeds_than_their_means_are_of_are_said(tmp_path: Path) -> None:
+    for seed, wrong in ((1, 20), (2, 22), (3, 2)):
+        finished(tmp_path, "kd", seed, right(200, range(wrong)))
+    for seed, wrong in ((1, 17), (2, 19)):
+        finished(tmp_path, "crild", seed, right(200, range(wrong)))
+    said = "Tested, mrpc: crild against kd over the 2 seeds that they share; their means are of more."
+    assert said in report_of(tmp_path, against="kd").tables[0].footers
+
+
 def test_an_unknown_method_to_be_held_against_is_a_usage_error(tmp_path: Path) -> None:
     three_methods(tmp_path)
     with pytest.raises(UsageError, match='"midle"; did you mean "middle"'):

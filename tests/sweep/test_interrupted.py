@@ -101,6 +101,8 @@ def test_killing_ends_the_engines_at_once(folder: Path, runs: Path) -> None:
     kill_sweep(runs, "study")
     assert over(runs) == "stopped"
     assert wait_for(lambda: read_status(run).state == "stopped")
+    with pytest.raises(UsageError, match="nothing to stop"):
+        kill_sweep(runs, "study")
 
 
 def test_runs_that_are_just_stopping_are_gone_on_with(folder: Path, runs: Path) -> None:
