@@ -37,7 +37,7 @@ def measure(presets: list[str], settings: list[str], repeats: int, folder: str) 
     walls, inner, training = [], [], 0.0
     for _ in range(repeats):
         wall, said = timed("probe", "probed", "--again", "--json", "--runs-dir", folder)
-        (found,) = json.loads(said)["runs"]
+        found = json.loads(said)["runs"][0]["probe"]
         walls.append(wall)
         inner.append(found["seconds"])
         training = found["run_seconds"]
