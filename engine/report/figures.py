@@ -39,7 +39,7 @@ INK, FAINT = "#1b1f24", "#8b949e"
 ON_TRAIN: Any = {"linestyle": (0, (1.2, 1.2)), "linewidth": 1.1, "marker": "", "alpha": 0.75}
 """How a method's curve on training examples differs from that on dev."""
 PANELS = ("loss", "consistency", "metric", "label loss")
-"""What curves are drawn of; on training examples the same, dashed."""
+"""What curves are drawn of; on training examples in fine dots."""
 LONGEST = 44
 """Characters of a name in a picture."""
 _SETTINGS: Any = {
