@@ -24,9 +24,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crild_tui.watch.run import RunWatcher
-from crild_tui.watch.runs import RunsWatcher
-from crild_tui.watch.snapshots import RunSnapshot, RunsSnapshot
+from crild_tui.monitor.run import RunWatcher
+from crild_tui.monitor.runs import RunsWatcher
+from crild_tui.monitor.snapshots import RunSnapshot, RunsSnapshot
 from engine.record.paths import events_file
 from engine.record.run import create_run, update_status
 

@@ -44,7 +44,7 @@ from engine.train.graphs import Backward, CapturedBackward, own_stream, padded
 from engine.train.optim import Optimiser
 from engine.train.settings import StageSettings
 from engine.train.step import Counts, Models, StepLosses, bound_terms
-from engine.train.window import Window
+from engine.train.step_metrics import Window
 
 PADDED = 128
 """Tokens that the baseline pads every sentence to."""

@@ -24,7 +24,7 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from engine.data.toy import toy_task
 from engine.data.types import Example, TaskData
-from engine.data.words import word_tokenizer
+from engine.data.word_tokenizer import word_tokenizer
 
 TASKS = ("toy-entailment", "toy-sentiment", "toy-similarity")
 FEW = 200

@@ -15,19 +15,19 @@ from textual.screen import Screen
 from textual.worker import WorkerFailed
 
 from crild_tui import theme
-from crild_tui.kept import Kept, KeptFile, Kind
-from crild_tui.listing import appeared
 from crild_tui.messages import CompareRuns, MachineSeen, RunsSeen, WatchRun
+from crild_tui.monitor.machine import MachineWatcher
+from crild_tui.monitor.runs import RunsWatcher
+from crild_tui.monitor.snapshots import MachineSnapshot, RunsSnapshot
+from crild_tui.runs.formatting import printable
+from crild_tui.runs.listing import appeared
+from crild_tui.runs.marks import Kept, KeptFile, Kind
 from crild_tui.screens.compare import CompareScreen
 from crild_tui.screens.help import HelpScreen
 from crild_tui.screens.launch import LaunchScreen
 from crild_tui.screens.live import LiveScreen
 from crild_tui.screens.runs import RunsScreen
 from crild_tui.settings import Settings
-from crild_tui.watch.machine import MachineWatcher
-from crild_tui.watch.runs import RunsWatcher
-from crild_tui.watch.snapshots import MachineSnapshot, RunsSnapshot
-from crild_tui.wording import printable
 from engine.errors import CrildError
 
 MODE_NAMES = ("launch", "live", "runs", "compare")

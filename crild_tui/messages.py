@@ -6,8 +6,8 @@ from pathlib import Path
 
 from textual.message import Message
 
-from crild_tui.sweeps import SweepSnapshot
-from crild_tui.watch.snapshots import MachineSnapshot, RunSnapshot, RunsSnapshot
+from crild_tui.monitor.snapshots import MachineSnapshot, RunSnapshot, RunsSnapshot
+from crild_tui.runs.sweeps import SweepSnapshot
 
 
 class Replaceable(Message):

@@ -144,25 +144,25 @@ def tool(command: Callable[[Sequence[str]], Any], arguments: Sequence[str]) -> i
 
 
 def _evaluate(arguments: Sequence[str]) -> Any:
-    from engine.train.tools import evaluate
+    from engine.train.engine_tools import evaluate
 
     return evaluate(json.loads(arguments[0]))
 
 
 def _probe(arguments: Sequence[str]) -> Any:
-    from engine.train.probing import probe_runs
+    from engine.train.probe import probe_runs
 
     return probe_runs(json.loads(arguments[0]))
 
 
 def _plan(arguments: Sequence[str]) -> Any:
-    from engine.train.tools import plan
+    from engine.train.engine_tools import plan
 
     return plan(Path(arguments[0]))
 
 
 def _doctor(_arguments: Sequence[str]) -> Any:
-    from engine.train.tools import doctor
+    from engine.train.engine_tools import doctor
 
     return doctor()
 

@@ -8,18 +8,7 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
-from crild_tui.cli import (
-    keeping,
-    looking,
-    machine,
-    measuring,
-    presets,
-    probing,
-    reporting,
-    starting,
-    sweeping,
-    watching,
-)
+from crild_tui.cli import evaluate, keeping, looking, machine, presets, probe, report, starting, sweep, watching
 
 EPILOG = """\b
 Exit codes: 0 done; 1 the run failed; 2 wrong usage or preset; 3 data or model
@@ -132,9 +121,9 @@ def _only_dashboard(command: str, runs_dir: str | None, *, readonly: bool) -> No
 
 
 for heading, commands in (
-    ("Start and stop", (*starting.COMMANDS, *sweeping.COMMANDS, watching.stop)),
+    ("Start and stop", (*starting.COMMANDS, *sweep.COMMANDS, watching.stop)),
     ("Watch", (watching.attach, watching.logs)),
-    ("Results", (*looking.COMMANDS, *reporting.COMMANDS, measuring.evaluate, probing.probe)),
+    ("Results", (*looking.COMMANDS, *report.COMMANDS, evaluate.evaluate, probe.probe)),
     ("Keep order", keeping.COMMANDS),
     ("This machine", machine.COMMANDS),
 ):

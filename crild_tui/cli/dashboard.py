@@ -57,7 +57,7 @@ def make_app(runs_dir: Path, *, readonly: bool) -> CrildApp:
         settings = settings.model_copy(update={"ascii": True})
     app = CrildApp(runs_dir, readonly=readonly, settings=settings)
     if "TEXTUAL_DRIVER" not in os.environ:
-        from crild_tui.driver import QuickDriver
+        from crild_tui.textual_internals import QuickDriver
 
         app.driver_class = QuickDriver
     return app

@@ -52,7 +52,7 @@ def tag(
 
 def delete(runs: Runs, yes: Yes = False, runs_dir: RunsDir = None) -> None:
     """Delete whole runs, their students and results included. Asks first; a run that works is left alone."""
-    from crild_tui.cli.space import delete_runs
+    from crild_tui.cli.disk_space import delete_runs
     from engine.record.paths import runs_dir as folder_of
     from engine.record.run import find_run
 
@@ -83,7 +83,7 @@ def prune(
     Shows what would go and asks first. Students, results, curves and logs stay. A finished run without its
     checkpoints can no longer be extended. A run that works is never touched.
     """
-    from crild_tui.cli.space import prune_runs
+    from crild_tui.cli.disk_space import prune_runs
     from engine.record.paths import runs_dir as folder_of
 
     prune_runs(folder_of(runs_dir), runs or [], unfinished=unfinished, teachers=teachers, yes=yes, as_json=as_json)
@@ -99,7 +99,7 @@ def cache_(context: typer.Context) -> None:
 @cache.command("show")
 def cache_show(as_json: AsJson = False) -> None:
     """What the cache holds: how much, how old, where."""
-    from crild_tui.cli.space import show_cache
+    from crild_tui.cli.disk_space import show_cache
 
     show_cache(as_json=as_json)
 
@@ -113,7 +113,7 @@ def cache_clear(
     yes: Yes = False,
 ) -> None:
     """Delete what the cache holds; it is made again when it is needed. Asks first."""
-    from crild_tui.cli.space import clear_cache
+    from crild_tui.cli.disk_space import clear_cache
 
     clear_cache(kinds or [], older_days=older, yes=yes)
 

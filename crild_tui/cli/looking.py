@@ -31,7 +31,7 @@ def runs(
     crild runs --state lost --state failed
     crild runs --sort -best
     """
-    from crild_tui.cli.listing import list_table
+    from crild_tui.cli.runs import list_table
     from engine.record.paths import runs_dir as folder_of
 
     list_table(folder_of(runs_dir), states=state or [], sort=sort, as_json=as_json, sweep=sweep)
@@ -39,7 +39,7 @@ def runs(
 
 def show(run: Run, as_json: AsJson = False, runs_dir: RunsDir = None) -> None:
     """Show what a run reached: results, stages, settings, messages."""
-    from crild_tui.cli.showing import show_run
+    from crild_tui.cli.show import show_run
     from engine.record.paths import runs_dir as folder_of
     from engine.record.run import find_run
 
@@ -52,7 +52,7 @@ def compare(runs: Runs, as_json: AsJson = False, runs_dir: RunsDir = None) -> No
     \b
     crild compare rte-kd rte-crild
     """
-    from crild_tui.cli.showing import compare_runs
+    from crild_tui.cli.show import compare_runs
     from engine.errors import UsageError
     from engine.record.paths import runs_dir as folder_of
     from engine.record.run import find_run

@@ -12,7 +12,7 @@ def doctor(as_json: AsJson = False, runs_dir: RunsDir = None) -> None:
 
     What is not good comes with what to do about it. The exit code is 1 when something is missing without which no run can work.
     """
-    from crild_tui.cli.examining import examine
+    from crild_tui.cli.doctor import examine
     from engine.record.paths import runs_dir as folder_of
 
     raise typer.Exit(examine(folder_of(runs_dir), as_json=as_json))

@@ -79,9 +79,9 @@ def validate(
     """
     from crild_tui.cli import terminal
     from crild_tui.cli.entry import sentences
-    from crild_tui.making import with_method
+    from crild_tui.runs.create import with_method
     from engine.errors import CrildError
-    from engine.preset.check import check
+    from engine.preflight.check import check
     from engine.preset.load import load_preset
 
     code = 0
@@ -121,7 +121,7 @@ def new(
     crild presets new mine --from crild
     """
     from crild_tui.cli import terminal
-    from crild_tui.copying import new_preset
+    from crild_tui.launch_form.copy_preset import new_preset
 
     path = new_preset(name, origin)
     terminal.say(f"written; edit it, check it with `crild presets validate {path}`, run it with `crild run {path}`")

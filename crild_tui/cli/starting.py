@@ -50,8 +50,8 @@ def run(
     Exit codes: 0 done; 1 the run failed; 2 wrong usage or preset; 3 data or model
     cannot be used; 130 interrupted; 143 terminated (a checkpoint was written).
     """
-    from crild_tui.cli.running import run_presets
-    from crild_tui.making import Request, parse_seeds
+    from crild_tui.cli.run import run_presets
+    from crild_tui.runs.create import Request, parse_seeds
     from engine.record.paths import runs_dir as folder_of
 
     request = Request(
@@ -89,8 +89,8 @@ def resume(
     crild resume rte-crild
     crild resume rte-crild --set stage.kd.epochs=8
     """
-    from crild_tui.cli.resuming import resume_run
-    from crild_tui.making import check_device
+    from crild_tui.cli.resume import resume_run
+    from crild_tui.runs.create import check_device
     from engine.record.paths import runs_dir as folder_of
     from engine.record.run import find_run
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crild_tui import wording
 from crild_tui.cli import terminal
-from crild_tui.sweeps import counts, entries_of
+from crild_tui.runs import formatting
+from crild_tui.runs.sweeps import counts, entries_of
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -132,7 +132,7 @@ class Follower:
             return
         text = f"{'' if level == 'info' else level + ': '}{line}"
         if self._live is None:
-            terminal.say(f"[{wording.duration(time.monotonic() - self._start)}] {text}")
+            terminal.say(f"[{formatting.duration(time.monotonic() - self._start)}] {text}")
             return
         from rich.text import Text
 
@@ -164,7 +164,7 @@ class Follower:
             return
         self._drawn = seen
         self._live.update(Group(*lines), refresh=True)
-        terminal.announce(f"crild {wording.percent(found.progress)} {found.name}")
+        terminal.announce(f"crild {formatting.percent(found.progress)} {found.name}")
 
     def _close(self) -> None:
         if self._live is not None:
@@ -184,7 +184,7 @@ def told(entry: RunEntry) -> Iterator[tuple[str, str]]:
         took = None if status.ended is None or status.started is None else status.ended - status.started
         yield (
             "info",
-            f"{entry.id} finished: {status.metric_name} {wording.metric(status.last)} in {wording.duration(took)}",
+            f"{entry.id} finished: {status.metric_name} {formatting.metric(status.last)} in {formatting.duration(took)}",
         )
     elif entry.state == "failed":
         fault = entry.status.error if entry.status else None
@@ -199,9 +199,9 @@ def told(entry: RunEntry) -> Iterator[tuple[str, str]]:
 
 def progress(found: Matrix) -> str:
     """Where a sweep stands, in one line."""
-    left = [] if found.eta is None else [f"{wording.duration(found.eta)} left"]
+    left = [] if found.eta is None else [f"{formatting.duration(found.eta)} left"]
     waits = [f"waits {found.waiting}"] if found.waiting else []
-    return ", ".join([f"{found.name} {wording.percent(found.progress)}: {counts(found)}", *left, *waits])
+    return ", ".join([f"{found.name} {formatting.percent(found.progress)}: {counts(found)}", *left, *waits])
 
 
 def at_work(entry: RunEntry) -> str:
@@ -209,7 +209,7 @@ def at_work(entry: RunEntry) -> str:
     status = entry.status
     if status is None or status.stage is None or not status.steps:
         return f"  {entry.id}  {'loading' if entry.state in ('created', 'running') else entry.state}"
-    share = wording.percent(status.done / status.total) if status.total else ""
-    last = f"  {status.metric_name} {wording.metric(status.last)}" if status.last is not None else ""
+    share = formatting.percent(status.done / status.total) if status.total else ""
+    last = f"  {status.metric_name} {formatting.metric(status.last)}" if status.last is not None else ""
     state = "" if entry.state == "running" else f"  {entry.state}"
     return f"  {entry.id}  {status.stage} {status.step}/{status.steps}  {share}{last}{state}"

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crild_tui import wording
 from crild_tui.cli import terminal
+from crild_tui.runs import formatting
 
 if TYPE_CHECKING:
     from engine.sweep.estimate import Duration
@@ -29,7 +29,7 @@ def show_plan(plan: Plan, runs_dir: Path, slots: Sequence[Slot], there: Mapping[
         terminal.show_json(document(plan, runs_dir, slots, there, time_left))
         return 0
     made = " x ".join(_counted(len(values), name) for name, values in plan.axes.items())
-    terminal.sentence(f"{plan.name}: {wording.plural(len(plan.runs), 'run')} of {made}, in {runs_dir}")
+    terminal.sentence(f"{plan.name}: {formatting.plural(len(plan.runs), 'run')} of {made}, in {runs_dir}")
     terminal.sentence()
     rows = [[name, str(len(values)), ", ".join(values)] for name, values in plan.axes.items()]
     terminal.show(terminal.table([("axis", "left"), ("values", "right"), ("", "left")], rows))
@@ -47,12 +47,14 @@ def facts(plan: Plan, slots: Sequence[Slot], there: Mapping[str, str], time_left
     if teachers:
         shared = sum(len(runs) for runs in teachers.values())
         lines.append(
-            f"teachers: {wording.plural(len(teachers), 'fine-tuned teacher')} for {wording.plural(shared, 'run')}, "
+            f"teachers: {formatting.plural(len(teachers), 'fine-tuned teacher')} for {formatting.plural(shared, 'run')}, "
             "each made once"
         )
         for runs in teachers.values():
             one = runs[0].preset
-            lines.append(f"          {one.teacher.model} on {_shared(plan, runs)}: {wording.plural(len(runs), 'run')}")
+            lines.append(
+                f"          {one.teacher.model} on {_shared(plan, runs)}: {formatting.plural(len(runs), 'run')}"
+            )
     lines.append(f"slots:    {', '.join(_slots(slots))}")
     if there:
         states = Counter(there.values())
@@ -66,7 +68,7 @@ def facts(plan: Plan, slots: Sequence[Slot], there: Mapping[str, str], time_left
 
 def _counted(count: int, axis: str) -> str:
     """A number of values; names of the user's own axes stay as they are."""
-    return wording.plural(count, axis) if axis in ("method", "task", "seed") else f"{count} {axis}"
+    return formatting.plural(count, axis) if axis in ("method", "task", "seed") else f"{count} {axis}"
 
 
 def _shared(plan: Plan, runs: Sequence[Planned]) -> str:
@@ -82,7 +84,8 @@ def _shared(plan: Plan, runs: Sequence[Planned]) -> str:
 def _slots(slots: Sequence[Slot]) -> list[str]:
     kinds = Counter(slots)
     return [
-        f"{count} on {slot.device}, {wording.plural(slot.threads, 'CPU thread')} each" for slot, count in kinds.items()
+        f"{count} on {slot.device}, {formatting.plural(slot.threads, 'CPU thread')} each"
+        for slot, count in kinds.items()
     ]
 
 
@@ -91,8 +94,8 @@ def _time(left: Duration) -> str:
         return "nothing is left to do"
     if not left.known:
         return "unknown: no run of these methods and tasks has finished here yet"
-    about = f"about {wording.duration(left.seconds)} by the runs measured so far"
-    return about if not left.unknown else f"{about}, and unknown for {wording.plural(left.unknown, 'run')} more"
+    about = f"about {formatting.duration(left.seconds)} by the runs measured so far"
+    return about if not left.unknown else f"{about}, and unknown for {formatting.plural(left.unknown, 'run')} more"
 
 
 def document(

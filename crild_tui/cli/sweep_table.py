@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crild_tui import wording
 from crild_tui.cli import terminal
-from crild_tui.sweeps import counts, entries_of, figures_of, mean_of, metrics_of
+from crild_tui.runs import formatting
+from crild_tui.runs.sweeps import counts, entries_of, figures_of, mean_of, metrics_of
 
 if TYPE_CHECKING:
     from engine.sweep.matrix import Entry, Matrix
@@ -42,7 +42,7 @@ def cell_of(entry: Entry | None) -> str:
     """One place of the matrix in words."""
     if entry is None:
         return ""
-    said = wording.NONE
+    said = formatting.NONE
     if entry.values:
         said = f"{mean_of(entry, '+-' if terminal.ascii_only() else '±')} ({len(entry.values)})"
     failed = entry.states.get("failed", 0) + entry.states.get("lost", 0)

@@ -28,7 +28,7 @@ def stop(
     crild stop study                 a sweep, by its whole name
     crild stop rte-crild --kill      when it does not react
     """
-    from crild_tui.cli.stopping import stopping
+    from crild_tui.cli.stop import stopping
     from engine.record.paths import runs_dir as folder_of
 
     folder = folder_of(runs_dir)
@@ -41,7 +41,7 @@ def attach(run: Run, runs_dir: RunsDir = None) -> None:
 
     The exit code is the run's when it ends meanwhile, and 0 when you turn away.
     """
-    from crild_tui.cli.follow.attaching import attach_run
+    from crild_tui.cli.follow.attach import attach_run
     from engine.record.paths import runs_dir as folder_of
     from engine.record.run import find_run
 

@@ -14,18 +14,18 @@ from textual.containers import Horizontal
 from textual.widgets import Static
 from textual.worker import get_current_worker
 
-from crild_tui import comparing
-from crild_tui.listing import one_line
 from crild_tui.messages import RunSeen, WatchRun
+from crild_tui.monitor.run import RunWatcher
+from crild_tui.monitor.snapshots import RunSnapshot
+from crild_tui.runs import comparison
+from crild_tui.runs.listing import one_line
+from crild_tui.runs.table_file import named_file, write_file
 from crild_tui.screens.base import ModeScreen
 from crild_tui.screens.dialogs import Ask, Confirm
-from crild_tui.screens.probing import ProbeScreen
-from crild_tui.screens.text import TextScreen
-from crild_tui.watch.run import RunWatcher
-from crild_tui.watch.snapshots import RunSnapshot
+from crild_tui.screens.probe import ProbeScreen
+from crild_tui.screens.text_dialog import TextScreen
 from crild_tui.widgets.panels import Panels, Source
-from crild_tui.widgets.rows import Line, Rows
-from crild_tui.writing import named_file, write_file
+from crild_tui.widgets.row_list import Line, Rows
 from engine.errors import UsageError
 from engine.report.formats import FORMATS
 from engine.report.sheet import Final, Sheet, read_final, sheet
@@ -119,12 +119,12 @@ class CompareScreen(ModeScreen):
 
     def show_runs(self, run_dirs: Sequence[Path]) -> None:
         """Compare these runs; those that are compared already keep their colours and what was read of them."""
-        if len(set(run_dirs)) > comparing.MOST:
+        if len(set(run_dirs)) > comparison.MOST:
             self.crild.tell(
-                f"the first {comparing.MOST} of {len(set(run_dirs))} runs are compared: more cannot be told apart",
+                f"the first {comparison.MOST} of {len(set(run_dirs))} runs are compared: more cannot be told apart",
                 "warning",
             )
-        self._places = comparing.assigned(self._places, run_dirs)
+        self._places = comparison.assigned(self._places, run_dirs)
         for run_dir in [run_dir for run_dir in self._watchers if run_dir not in self._places]:
             self._watchers.pop(run_dir).stop()
             self._seen.pop(run_dir, None)
@@ -192,7 +192,7 @@ class CompareScreen(ModeScreen):
             return
         self._stale = False
         known = [run_dir for run_dir in self._places if run_dir in self._seen]
-        names = dict(zip(self._places, comparing.labels(self.runs), strict=True))
+        names = dict(zip(self._places, comparison.labels(self.runs), strict=True))
         self.query_one(Panels).show(
             [Source(self._seen[run_dir], names[run_dir], self._places[run_dir]) for run_dir in known]
         )
@@ -215,8 +215,8 @@ class CompareScreen(ModeScreen):
         numbers = [self._places[final.run_dir] for final in finals]
         self._sheet = sheet(finals)
         dark = self.app.current_theme.dark
-        table = comparing.sheet_lines(self._sheet, finals, numbers, dark=dark) if finals else []
-        different = comparing.difference_lines(finals, numbers, dark=dark)
+        table = comparison.sheet_lines(self._sheet, finals, numbers, dark=dark) if finals else []
+        different = comparison.difference_lines(finals, numbers, dark=dark)
         heading = Line(Text("Settings that differ", "bold underline"))
         self.query_one("#differences", Rows).show([heading, *different] if different else [])
         below = [] if self.has_class("-wide") or not different else [Line(Text()), heading, *different]

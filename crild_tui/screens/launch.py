@@ -16,19 +16,19 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.timer import Timer
 from textual.widgets import Button, Static
 
-from crild_tui import acts
-from crild_tui.launching import telling
-from crild_tui.launching.catalog import Entry, catalog, fingerprint, known
-from crild_tui.launching.draft import Draft, choose, command_line, request_of
-from crild_tui.launching.examine import Examined, base_of, examine, faults_of
-from crild_tui.launching.fields import Field, base_text
-from crild_tui.launching.news import CatalogSeen, DraftExamined, StartEnded
+from crild_tui.launch_form import help_text
+from crild_tui.launch_form.catalog import Entry, catalog, fingerprint, known
+from crild_tui.launch_form.checks import Examined, base_of, examine, faults_of
+from crild_tui.launch_form.draft import Draft, choose, command_line, request_of
+from crild_tui.launch_form.fields import Field, base_text
+from crild_tui.launch_form.messages import CatalogSeen, DraftExamined, StartEnded
 from crild_tui.messages import WatchRun
+from crild_tui.runs import actions
+from crild_tui.runs.formatting import printable
 from crild_tui.screens.launch_files import PresetFiles, current_folder
-from crild_tui.widgets.choosing import PresetList, WordList
+from crild_tui.widgets.choice_list import PresetList, WordList
 from crild_tui.widgets.field_line import FieldLine
 from crild_tui.widgets.form import Form
-from crild_tui.wording import printable
 from engine.errors import CrildError, UsageError
 from engine.launch.devices import devices
 from engine.preset.schema import Preset
@@ -173,7 +173,7 @@ class LaunchScreen(PresetFiles):
         try:
             found = examine(draft, self.here, self.crild.runs_dir)
         except OSError as error:
-            found = Examined(draft, faults=telling.fault_of_system(error))
+            found = Examined(draft, faults=help_text.fault_of_system(error))
         self.post_message(DraftExamined(found, edited))
 
     def on_catalog_seen(self, message: CatalogSeen) -> None:
@@ -188,17 +188,17 @@ class LaunchScreen(PresetFiles):
         self.examined = message.examined
         if self.examined.preset is not None:
             self._known = (self.draft.refs, self.examined.preset)
-        await self.form.show(self.examined.views(self.draft), telling.NO_FORM)
+        await self.form.show(self.examined.views(self.draft), help_text.NO_FORM)
         self._show_toml()
         self._tell()
         if message.edited is not None:
-            self.crild.tell(*telling.after_editing(message.edited, self.examined))
+            self.crild.tell(*help_text.after_editing(message.edited, self.examined))
 
     def _show_toml(self) -> None:
         """The resolved preset; the last good one, and that it is old, while the changes cannot be used."""
         examined, before = self.examined, self._lines
         self._lines = examined.lines or (before if examined.base is not None else ())
-        self._put("toml-text", telling.toml(self._lines, old=examined.now is None))
+        self._put("toml-text", help_text.toml(self._lines, old=examined.now is None))
         old = {line for differs, line in before if differs}
         new = [at for at, (differs, line) in enumerate(self._lines) if differs and line not in old]
         if new:
@@ -240,7 +240,7 @@ class LaunchScreen(PresetFiles):
     @on(PresetList.Empty)
     def _nothing_found(self) -> None:
         if self.presets.has_focus_within:
-            self._about = telling.NO_MATCH
+            self._about = help_text.NO_MATCH
             self._tell()
 
     def on_descendant_focus(self) -> None:
@@ -298,7 +298,7 @@ class LaunchScreen(PresetFiles):
         if not self.is_mounted:
             return
         self._put("command", Text(f"$ {printable(self.command())}"))
-        self._put("about-text", telling.about(self._about, self.draft, self.examined, starting=self.starting))
+        self._put("about-text", help_text.about(self._about, self.draft, self.examined, starting=self.starting))
 
     def _put(self, name: str, text: Text) -> None:
         """Show a text where it is another one; the screen is laid out anew only for another number of lines."""
@@ -371,7 +371,7 @@ class LaunchScreen(PresetFiles):
         """In a thread: directories first, then Live, then the engine, so that the loading is seen."""
         try:
             base = base_of(draft, self.here)
-            runs = acts.make(request_of(draft, base, self.crild.runs_dir))
+            runs = actions.make(request_of(draft, base, self.crild.runs_dir))
         except (CrildError, OSError) as error:
             fault = error if isinstance(error, CrildError) else UsageError(cause(error))
             self.post_message(StartEnded(fault))
@@ -379,7 +379,7 @@ class LaunchScreen(PresetFiles):
         self.crild.call_later(self.crild.clear_notifications)  # why an earlier try was "not started" is over
         self.post_message(WatchRun(runs[0]))
         try:
-            return acts.start(runs)
+            return actions.start(runs)
         finally:
             self.post_message(StartEnded())
 
@@ -389,5 +389,5 @@ class LaunchScreen(PresetFiles):
         if message.error is not None:
             found = faults_of(message.error, self.examined, self.here)
             self.examined = replace(self.examined, faults=tuple(found))
-            await self.form.show(self.examined.views(self.draft), telling.NO_FORM)
+            await self.form.show(self.examined.views(self.draft), help_text.NO_FORM)
         self._tell()

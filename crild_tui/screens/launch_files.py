@@ -7,17 +7,17 @@ from pathlib import Path
 
 from textual.app import SuspendNotSupported
 
-from crild_tui.launching.catalog import Entry, ref_of
-from crild_tui.launching.draft import Draft, choose
-from crild_tui.launching.editing import editor, run_editor
-from crild_tui.launching.examine import Examined
-from crild_tui.launching.fields import NAME, SEEDS
-from crild_tui.launching.saving import save, target_of
-from crild_tui.making import name_of
+from crild_tui.launch_form.catalog import Entry, ref_of
+from crild_tui.launch_form.checks import Examined
+from crild_tui.launch_form.draft import Draft, choose
+from crild_tui.launch_form.editor import editor, run_editor
+from crild_tui.launch_form.fields import NAME, SEEDS
+from crild_tui.launch_form.save_preset import save, target_of
+from crild_tui.runs.create import name_of
+from crild_tui.runs.formatting import printable
 from crild_tui.screens.base import ModeScreen
 from crild_tui.screens.dialogs import Ask, Confirm
-from crild_tui.widgets.choosing import PresetList
-from crild_tui.wording import printable
+from crild_tui.widgets.choice_list import PresetList
 from engine.errors import CrildError, UsageError
 from engine.preset.shipped import path_of
 from engine.record.files import cause
@@ -81,7 +81,7 @@ class PresetFiles(ModeScreen):
             made: list[Path] = []
 
             def work() -> str:
-                from crild_tui.copying import new_preset
+                from crild_tui.launch_form.copy_preset import new_preset
 
                 try:
                     made.append(new_preset(str(target_of(name)), ref))

@@ -17,15 +17,15 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
-from crild_tui import wording
-from crild_tui.screens.probing import ProbeScreen
-from crild_tui.screens.watching import LogSeen, WatchingScreen, first_look
-from crild_tui.watch.snapshots import RunSnapshot, Said
-from crild_tui.widgets.closing import ClosingView, closing_lines, read_closing
+from crild_tui.monitor.snapshots import RunSnapshot, Said
+from crild_tui.runs import formatting
+from crild_tui.screens.probe import ProbeScreen
+from crild_tui.screens.run_watch import LogSeen, WatchingScreen, first_look
+from crild_tui.widgets.closing_table import ClosingView, closing_lines, read_closing
+from crild_tui.widgets.messages_pane import LogPane
 from crild_tui.widgets.notice import Notice, NoticeBox, fills, how_to_start, notice_of, waiting
 from crild_tui.widgets.panels import Panels, Source
-from crild_tui.widgets.runhead import HIGH, LOW, WIDE, RunHead, Side, head_lines
-from crild_tui.widgets.said import LogPane
+from crild_tui.widgets.run_header import HIGH, LOW, WIDE, RunHead, Side, head_lines
 from engine.errors import CrildError
 from engine.preset.text import plain
 from engine.record.paths import STUDENT
@@ -317,7 +317,7 @@ class LiveScreen(WatchingScreen):
         if self.has_class("-closing"):
             self.query_one(ClosingView).show(Text("reading the results..."))
             self.query_one(ClosingView).focus()
-            self._read_closing(self._run_dir, wording.took(self._snapshot.entry.status))
+            self._read_closing(self._run_dir, formatting.took(self._snapshot.entry.status))
         else:
             self.query_one(Panels).focus_panel()
 

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from crild_tui.screens.acting import ActingScreen
-from crild_tui.watch.snapshots import RunSnapshot
+from crild_tui.monitor.snapshots import RunSnapshot
+from crild_tui.screens.run_actions import ActingScreen
 from engine.record.paths import PRESET
 from engine.record.run import RunEntry
 

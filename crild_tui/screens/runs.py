@@ -16,13 +16,13 @@ from textual.timer import Timer
 from textual.widgets import Input, Label, Static
 from textual.worker import get_current_worker
 
-from crild_tui import filtering, listing
-from crild_tui.about_list import page_instead, summary
-from crild_tui.about_run import About, detail, panel, read_about
-from crild_tui.kept import Kept, Kind, read_kept
 from crild_tui.messages import CompareRuns, WatchRun
-from crild_tui.screens.sweeping import SweepingScreen
-from crild_tui.watch.snapshots import RunsSnapshot
+from crild_tui.monitor.snapshots import RunsSnapshot
+from crild_tui.runs import filter, listing
+from crild_tui.runs.details import About, detail, panel, read_about
+from crild_tui.runs.marks import Kept, Kind, read_kept
+from crild_tui.runs.overview import page_instead, summary
+from crild_tui.screens.run_sweeps import SweepingScreen
 from crild_tui.widgets.run_table import RunTable
 from engine.record.run import RunEntry
 
@@ -77,7 +77,7 @@ class RunsScreen(SweepingScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._where = filtering.RunFilter()
+        self._where = filter.RunFilter()
         self._wrong: str | None = None
         self._order = listing.Order()
         self._show_hidden = False
@@ -89,7 +89,7 @@ class RunsScreen(SweepingScreen):
         """The filter, the list, and what is said about the selected run."""
         with Horizontal(id="filter-line"):
             yield Label("/")
-            yield Input(placeholder=filtering.HELP, compact=True, id="filter")
+            yield Input(placeholder=filter.HELP, compact=True, id="filter")
         yield Static(id="summary")
         yield Static(id="page")
         with Horizontal(id="body"):
@@ -243,9 +243,9 @@ class RunsScreen(SweepingScreen):
     @on(Input.Changed, "#filter")
     def _typed(self, event: Input.Changed) -> None:
         try:
-            self._where, self._wrong = filtering.parse(event.value), None
-        except filtering.FilterError as problem:
-            self._where, self._wrong = filtering.RunFilter(), str(problem)
+            self._where, self._wrong = filter.parse(event.value), None
+        except filter.FilterError as problem:
+            self._where, self._wrong = filter.RunFilter(), str(problem)
         self._arrange()
 
     @on(Input.Submitted, "#filter")

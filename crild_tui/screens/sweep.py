@@ -16,12 +16,12 @@ from textual.coordinate import Coordinate
 from textual.screen import ModalScreen
 from textual.widgets import DataTable, Static
 
-from crild_tui import acts, sweeps
-from crild_tui.listing import fitted_ends, one_line
 from crild_tui.messages import SweepSeen
+from crild_tui.monitor.sweep import SweepWatcher
+from crild_tui.runs import actions, sweeps
+from crild_tui.runs.listing import fitted_ends, one_line
+from crild_tui.runs.sweeps import SweepSnapshot
 from crild_tui.screens.dialogs import Confirm
-from crild_tui.sweeps import SweepSnapshot
-from crild_tui.watch.sweep import SweepWatcher
 from engine.sweep.matrix import Entry
 from engine.sweep.record import CellRecord
 
@@ -272,7 +272,7 @@ class SweepScreen(ModalScreen[Chosen | None]):
 
         def answered(sure: bool | None) -> None:
             if sure:
-                self.crild.act(lambda: acts.stop_sweep(self._runs_dir, self._sweep))
+                self.crild.act(lambda: actions.stop_sweep(self._runs_dir, self._sweep))
 
         question = f"Stop {one_line(self._sweep)}? Its runs write checkpoints; crild sweep goes on with it."
         self.app.push_screen(Confirm(question, "Stop"), answered)

@@ -16,11 +16,11 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from crild_tui import theme
-from crild_tui.chart import canvas as looks
-from crild_tui.chart.canvas import Canvas
-from crild_tui.chart.drawing import Drawing, draw
-from crild_tui.chart.furniture import BUTTON, Place
-from crild_tui.chart.model import Figure
+from crild_tui.charts import canvas as looks
+from crild_tui.charts.axes import BUTTON, Place
+from crild_tui.charts.canvas import Canvas
+from crild_tui.charts.drawing import Drawing, draw
+from crild_tui.charts.figure import Figure
 
 ZOOM = 1.25
 """How much a turn of the wheel, or a key, zooms."""

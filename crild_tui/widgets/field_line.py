@@ -15,9 +15,9 @@ from textual.suggester import SuggestFromList
 from textual.widget import Widget
 from textual.widgets import Input
 
-from crild_tui.launching.examine import FieldView
-from crild_tui.launching.fields import UNUSED, Field
-from crild_tui.wording import printable
+from crild_tui.launch_form.checks import FieldView
+from crild_tui.launch_form.fields import UNUSED, Field
+from crild_tui.runs.formatting import printable
 
 LABEL = 22
 """Cells of a field's name, with the mark before it."""

@@ -12,8 +12,8 @@ from textual.containers import VerticalScroll
 from textual.message import Message
 from textual.widgets import Static
 
-from crild_tui.launching.examine import FieldView
-from crild_tui.launching.fields import Field
+from crild_tui.launch_form.checks import FieldView
+from crild_tui.launch_form.fields import Field
 from crild_tui.widgets.field_line import Editor, FieldLine, typed_early
 
 

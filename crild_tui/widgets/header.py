@@ -11,8 +11,8 @@ from textual.app import RenderResult
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from crild_tui import wording
-from crild_tui.watch.snapshots import Gpu, MachineSnapshot, RunsSnapshot
+from crild_tui.monitor.snapshots import Gpu, MachineSnapshot, RunsSnapshot
+from crild_tui.runs import formatting
 
 MODES = (("1", "Launch", "launch"), ("2", "Live", "live"), ("3", "Runs", "runs"), ("4", "Compare", "compare"))
 _ACTIVE = ("running", "stopping", "stalled")
@@ -77,12 +77,12 @@ def machine_words(machine: MachineSnapshot, *, short: bool = False) -> str:
     """Load and memory of the GPU, or of the CPU where there is none."""
     if machine.gpus:
         return "  ".join(_gpu_words(gpu, short=short) for gpu in machine.gpus[:2])
-    cpu = f"cpu {wording.percent(machine.cpu)}"
+    cpu = f"cpu {formatting.percent(machine.cpu)}"
     if short or not machine.memory_total:
         return cpu
-    return f"{cpu}  mem {wording.size(machine.memory_used)} of {wording.size(machine.memory_total)}"
+    return f"{cpu}  mem {formatting.size(machine.memory_used)} of {formatting.size(machine.memory_total)}"
 
 
 def _gpu_words(gpu: Gpu, *, short: bool) -> str:
-    load = f"gpu{gpu.index} {wording.percent(gpu.load)}"
-    return load if short else f"{load} {wording.size(gpu.memory_used)} of {wording.size(gpu.memory_total)}"
+    load = f"gpu{gpu.index} {formatting.percent(gpu.load)}"
+    return load if short else f"{load} {formatting.size(gpu.memory_used)} of {formatting.size(gpu.memory_total)}"

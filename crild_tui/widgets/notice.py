@@ -12,8 +12,8 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from crild_tui import wording
-from crild_tui.watch.snapshots import RunSnapshot
+from crild_tui.monitor.snapshots import RunSnapshot
+from crild_tui.runs import formatting
 from engine.preset.text import plain
 from engine.record.queue import QueueRecord
 from engine.record.status import Fault
@@ -105,7 +105,7 @@ def error_lines(fault: Fault) -> tuple[str, ...]:
     if len(lines) > SUGGESTIONS:
         lines = [
             *lines[:SUGGESTIONS],
-            f"and {wording.plural(len(fault.sentence.splitlines()) - SUGGESTIONS, 'line')} more",
+            f"and {formatting.plural(len(fault.sentence.splitlines()) - SUGGESTIONS, 'line')} more",
         ]
     place = []
     if fault.file:
@@ -121,7 +121,7 @@ def waiting(record: QueueRecord | None, run: str) -> str:
         return ""
     before = max(0, record.runs.index(run) - record.next)
     place = (
-        f"{wording.plural(before, 'run')} {'is' if before == 1 else 'are'} before it" if before else "it is the next"
+        f"{formatting.plural(before, 'run')} {'is' if before == 1 else 'are'} before it" if before else "it is the next"
     )
     sentence = f"waits in the queue: {place}"
     if record.present not in (None, run):
@@ -158,9 +158,9 @@ def how_to_start(runs_dir: Path, keys: Keys) -> Group:
         Text("or in a shell:"),
         Text(),
         Text("an embedded example, two minutes:", "dim"),
-        Text(f"    {plain(wording.in_shell('crild run quickstart', runs_dir))}", "bold"),
+        Text(f"    {plain(formatting.in_shell('crild run quickstart', runs_dir))}", "bold"),
         Text("a method and a task make a run:", "dim"),
-        Text(f"    {plain(wording.in_shell('crild run crild rte', runs_dir))}", "bold"),
+        Text(f"    {plain(formatting.in_shell('crild run crild rte', runs_dir))}", "bold"),
         Text(),
         Text(f"Runs are looked for in {shown}", "dim"),
         Text("(another folder: crild --runs-dir FOLDER)", "dim"),

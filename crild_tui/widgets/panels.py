@@ -15,13 +15,13 @@ from textual.message import Message
 from textual.timer import Timer
 from textual.widget import Widget
 
-from crild_tui.chart import viewing
-from crild_tui.chart.figures import NO_CONSISTENCY, Look, Source, Traces, extent, figures, is_long
-from crild_tui.chart.furniture import axis_value
-from crild_tui.chart.model import Figure, View
-from crild_tui.curves import AXES
+from crild_tui.charts import viewport
+from crild_tui.charts.axes import axis_value
+from crild_tui.charts.figure import Figure, View
+from crild_tui.charts.run_figures import NO_CONSISTENCY, Look, Source, Traces, extent, figures, is_long
+from crild_tui.monitor.curves import AXES
 from crild_tui.widgets.chart import ZOOM, Chart
-from crild_tui.widgets.facts import Facts
+from crild_tui.widgets.fact_line import Facts
 
 if TYPE_CHECKING:
     from crild_tui.app import CrildApp
@@ -227,7 +227,7 @@ class Panels(Widget):
         """While following, the right edge stays at the newest point."""
         if self.following and self.look.view is not None:
             whole = self._whole()
-            self.look = replace(self.look, view=viewing.limited(viewing.ending_at(self.look.view, whole.high), whole))
+            self.look = replace(self.look, view=viewport.limited(viewport.ending_at(self.look.view, whole.high), whole))
 
     def _say(self) -> None:
         look = self.look
@@ -281,13 +281,13 @@ class Panels(Widget):
         self.look = replace(
             self.look,
             axis=new,
-            cursor=None if cursor is None else viewing.translated(tables, old, new, cursor),
+            cursor=None if cursor is None else viewport.translated(tables, old, new, cursor),
             view=None
             if view is None
-            else View(*(viewing.translated(tables, old, new, end) for end in (view.low, view.high))),
+            else View(*(viewport.translated(tables, old, new, end) for end in (view.low, view.high))),
         )
         if self.look.view is not None:
-            self.look = replace(self.look, view=viewing.limited(self.look.view, self._whole()))
+            self.look = replace(self.look, view=viewport.limited(self.look.view, self._whole()))
         self._build()
 
     def action_log(self) -> None:
@@ -297,7 +297,7 @@ class Panels(Widget):
 
     def action_smooth(self, by: int) -> None:
         """Another level of smoothing."""
-        self.look = replace(self.look, smoothing=viewing.next_level(self.look.smoothing, by))
+        self.look = replace(self.look, smoothing=viewport.next_level(self.look.smoothing, by))
         self._build()
 
     def action_zoom(self, by: int) -> None:
@@ -306,11 +306,11 @@ class Panels(Widget):
         at = view.high if self.following else (view.low + view.high) / 2
         if self.look.cursor is not None and view.low <= self.look.cursor <= view.high:
             at = self.look.cursor
-        self._look_at(viewing.zoomed(view, at, ZOOM**-2 if by > 0 else ZOOM**2))
+        self._look_at(viewport.zoomed(view, at, ZOOM**-2 if by > 0 else ZOOM**2))
 
     def action_pan(self, by: int) -> None:
         """Move the view."""
-        self._look_at(viewing.panned(self._view(), by * PAN))
+        self._look_at(viewport.panned(self._view(), by * PAN))
 
     def action_cursor(self, by: int) -> None:
         """Move the value cursor by a cell, in all panels; it begins at the right."""
@@ -354,9 +354,9 @@ class Panels(Widget):
 
     def _look_at(self, view: View) -> None:
         whole = self._whole()
-        limited = viewing.limited(view, whole)
+        limited = viewport.limited(view, whole)
         self.look = replace(self.look, view=limited)
-        self.following = limited is None or viewing.at_end(limited, whole)
+        self.following = limited is None or viewport.at_end(limited, whole)
         self._redraw()
 
     def _move_cursor(self, x: float | None) -> None:

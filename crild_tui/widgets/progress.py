@@ -8,8 +8,8 @@ from typing import Literal
 
 from textual.content import Content
 
-from crild_tui import wording
-from crild_tui.picture import Picture
+from crild_tui.runs import formatting
+from crild_tui.runs.summary import Picture
 from engine.preset.text import plain
 
 Where = Literal["done", "present", "to come"]
@@ -145,7 +145,7 @@ def _present(stages: Sequence[Stage], width: int) -> Content:
     place = next((at for at, stage in enumerate(stages) if stage.where == "present"), None)
     if place is None:
         done = sum(stage.where == "done" for stage in stages)
-        return Content(f"{SIGNS['done' if done else 'to come']} {done} of {wording.plural(len(stages), 'stage')}")
+        return Content(f"{SIGNS['done' if done else 'to come']} {done} of {formatting.plural(len(stages), 'stage')}")
     stage = stages[place]
     head = f" {place + 1}/{len(stages)} {plain(stage.name)} "
     room = min(LONGEST_BAR, width - len(head) - len(stage.count) - 2)

@@ -15,8 +15,8 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from crild_tui import listing
-from crild_tui.kept import Kept
+from crild_tui.runs import listing
+from crild_tui.runs.marks import Kept
 from engine.record.run import RunEntry
 
 _STATES = {

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from engine.data.subset import drawn_rows
-from engine.data.text import check_text, listed, text_lines
+from engine.data.text_files import check_text, listed, text_lines
 from engine.data.types import Example
 from engine.errors import DataError
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.data.files import Table, read_table
-from engine.data.labels import class_indices, class_names, label_order, scores
-from engine.data.text import check_text, listed, shown
+from engine.data.label_columns import class_indices, class_names, label_order, scores
+from engine.data.text_files import check_text, listed, shown
 from engine.data.types import Example, TaskData, TaskSpec
 from engine.errors import DataError
 

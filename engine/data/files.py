@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.data.text import listed, read_text, shown, split_lines
+from engine.data.text_files import listed, read_text, shown, split_lines
 from engine.errors import DataError
 from engine.preset.text import nearest
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from engine.data.tasks import GLUE, GlueTask
-from engine.data.text import check_text, listed, read_text, shown, split_lines
+from engine.data.text_files import check_text, listed, read_text, shown, split_lines
 from engine.data.types import Example, TaskData
 from engine.errors import DataError
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.data.tasks import GLUE, HUB_DATASET, GlueTask
-from engine.data.text import check_text, listed, shown
+from engine.data.text_files import check_text, listed, shown
 from engine.data.types import Example, TaskData
 from engine.errors import DataError
 

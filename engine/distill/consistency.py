@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from engine.distill.rows import Total
+from engine.distill.row_scores import Total
 
 Distance = Callable[[tuple[Tensor, ...], Tensor], Total]
 """d(student on mixed inputs, target): gets the target's tensors and the attention mask of the target's sentences."""

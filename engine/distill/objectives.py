@@ -13,7 +13,7 @@ from typing import Final
 import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
 from torch import Tensor
 
-from engine.distill.rows import Total, at_least_fp32, log_rows, row_kl, row_mse, scores, total
+from engine.distill.row_scores import Total, at_least_fp32, log_rows, row_kl, row_mse, scores, total
 
 Projection = Callable[[Tensor], Tensor]
 """Maps the student's width to the teacher's: a learned `nn.Linear` where they differ."""

@@ -21,7 +21,7 @@ from engine.distill import layer_maps, objectives
 from engine.distill.consistency import consistency
 from engine.distill.layer_maps import Pair
 from engine.distill.objectives import Projection
-from engine.distill.rows import Total, log_rows, near, row_kl, row_mse, scores
+from engine.distill.row_scores import Total, log_rows, near, row_kl, row_mse, scores
 from engine.distill.transport import Flow
 from engine.errors import CrildError, PresetError
 from engine.preset import schema

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import CrildError, RunError, UsageError
-from engine.launch.detached import Asked, device_of, start_detached, works
+from engine.launch.background import Asked, device_of, start_detached, works
 from engine.launch.gpu import busy_gpu
 from engine.launch.signals import send, stop
 from engine.launch.start import start_engine

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 
-from engine.distill.rows import within
+from engine.distill.row_scores import within
 
 
 def choose_attention(model: PreTrainedModel, device: torch.device | str, precision: str) -> str:

@@ -30,8 +30,8 @@ from transformers import (
 from engine.errors import CrildError, ModelError
 from engine.models.families import FAMILIES, Family, family_of
 from engine.models.hub import PICKLED, SAFE, missing_weights
-from engine.models.quiet import quiet
-from engine.models.randomness import seeded
+from engine.models.seeded_init import seeded
+from engine.models.transformers_logging import quiet
 from engine.preset.text import plain
 
 # Heads of pre-training and of other tasks, and buffers that old checkpoints carry: no loss for a classifier.

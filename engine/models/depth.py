@@ -8,7 +8,7 @@ from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from engine.errors import ModelError
-from engine.preset.family_rules import FIRST_LAYER_STAYS, group_of
+from engine.models.family_rules import FIRST_LAYER_STAYS, group_of
 
 
 def stored(model: PreTrainedModel, path: str) -> Sequence[nn.Module]:

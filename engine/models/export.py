@@ -14,9 +14,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from engine.data.types import TaskSpec
 from engine.errors import RunError
+from engine.models.class_names import name_outputs
 from engine.models.hub import PICKLED, SAFE, TOKENIZER
-from engine.models.labels import name_outputs
-from engine.models.quiet import quiet
+from engine.models.transformers_logging import quiet
 from engine.preset.text import plain
 from engine.record.files import refusal
 

@@ -1,6 +1,6 @@
 """What tells one model family from another: where its parts are, and nothing else.
 
-Adding a family is one entry in `FAMILIES`, its objectives in `engine.preset.family_rules`, and a tiny config for the tests
+Adding a family is one entry in `FAMILIES`, its objectives in `engine.models.family_rules`, and a tiny config for the tests
 of this package, which run over all of them.
 """
 
@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from engine.errors import ModelError
-from engine.models import answers, depth, given
-from engine.preset.family_rules import unusable
+from engine.models import classification_heads, depth, layer_inputs
+from engine.models.family_rules import unusable
 from engine.preset.text import plain
 
 
@@ -55,7 +55,7 @@ class Family:
     """Path from a layer: what its projections read through, where a layer begins with a normalisation."""
     final: str | None = None
     """The normalisation behind the last layer: part of that layer's hidden state, as in transformers."""
-    given: Callable[[PreTrainedModel, Tensor, Tensor], given.Given] = given.mask_alone
+    given: Callable[[PreTrainedModel, Tensor, Tensor], layer_inputs.Given] = layer_inputs.mask_alone
     """What its layers are called with beside the hidden states."""
     part: Callable[[PretrainedConfig, str, Tensor, tuple[Any, ...]], Tensor] | None = None
     """Queries, keys or values from what the projection gives, where that is not one of them alone."""
@@ -80,7 +80,7 @@ def _like_bert(name: str, base: str, **parts: Any) -> Family:
         "value": "attention.self.value",
         "head": ("classifier",),
         "output": "classifier.out_proj",
-        "logits": answers.classified,
+        "logits": classification_heads.classified,
     }
     return Family(name=name, **(settings | parts))
 
@@ -93,7 +93,7 @@ FAMILIES: dict[str, Family] = {
             "bert",
             head=("bert.pooler", "dropout", "classifier"),
             output="classifier",
-            logits=answers.pooled,
+            logits=classification_heads.pooled,
             pooler="bert.pooler",
         ),
         _like_bert("roberta", "roberta", takes_types=False, positions_offset=True),
@@ -109,7 +109,7 @@ FAMILIES: dict[str, Family] = {
             value="attention.v_lin",
             head=("pre_classifier", "dropout", "classifier"),
             output="classifier",
-            logits=answers.preclassified,
+            logits=classification_heads.preclassified,
             intermediate="hidden_dim",
         ),
         Family(
@@ -123,7 +123,7 @@ FAMILIES: dict[str, Family] = {
             value="attention.value",
             head=("albert.pooler", "dropout", "classifier"),
             output="classifier",
-            logits=answers.albert,
+            logits=classification_heads.albert,
             pooler="albert.pooler",
             listed=depth.albert_layers,
             cut=depth.cut_albert,
@@ -139,11 +139,11 @@ FAMILIES: dict[str, Family] = {
             value="attn.Wqkv",
             head=("head", "drop", "classifier"),
             output="classifier",
-            logits=answers.modernbert,
+            logits=classification_heads.modernbert,
             norm_before="attn_norm",
             final="model.final_norm",
-            given=given.modernbert,
-            part=given.rotated,
+            given=layer_inputs.modernbert,
+            part=layer_inputs.rotated,
             cut=depth.cut_modernbert,
             redo=depth.redo_modernbert,
             windows=depth.windows,
@@ -158,7 +158,7 @@ FAMILIES: dict[str, Family] = {
             positions_offset=True,
             fused=False,
             captures=False,
-            given=given.mpnet,
+            given=layer_inputs.mpnet,
         ),
         _like_bert(
             "deberta-v2",
@@ -168,11 +168,11 @@ FAMILIES: dict[str, Family] = {
             value="attention.self.value_proj",
             head=("pooler", "dropout", "classifier"),
             output="classifier",
-            logits=answers.deberta,
+            logits=classification_heads.deberta,
             fused=False,
             captures=False,
             masks_embeddings=True,
-            given=given.deberta,
+            given=layer_inputs.deberta,
             redo=depth.redo_deberta,
         ),
     )

@@ -11,13 +11,13 @@ from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from engine.data.types import TaskSpec
 from engine.errors import ModelError
+from engine.models.class_names import name_outputs
 from engine.models.families import family_of, layers_of
-from engine.models.heads import fit_head, head_parameters
-from engine.models.labels import name_outputs
+from engine.models.family_rules import odd_heads
 from engine.models.load import LoadedModel, load_pretrained
-from engine.models.randomness import initial_range, seeded
+from engine.models.new_heads import fit_head, head_parameters
+from engine.models.seeded_init import initial_range, seeded
 from engine.preset import schema
-from engine.preset.family_rules import odd_heads
 from engine.preset.text import plain
 
 

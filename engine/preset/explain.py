@@ -12,9 +12,9 @@ from pydantic_core import ErrorDetails
 
 from engine.preset import fields, rules
 from engine.preset.base import FIELDS_ALONE
-from engine.preset.positions import KeyPath
 from engine.preset.schema import Preset
 from engine.preset.text import listed, nearest, plain, shown
+from engine.preset.toml_lines import KeyPath
 from engine.preset.tree import dotted
 
 

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from engine.preset import schema
-from engine.preset.positions import KeyPath
 from engine.preset.text import listed, shown
+from engine.preset.toml_lines import KeyPath
 
 _IN_WORDS = {
     # Unions and patterns read better when somebody has put them into words.

@@ -11,10 +11,10 @@ from typing import Any
 from engine.errors import CrildError, PresetError, UsageError
 from engine.preset import explain, fields, paths
 from engine.preset.overrides import read_overrides
-from engine.preset.positions import KeyPath
 from engine.preset.schema import Preset
 from engine.preset.source import Layer, locate, read_layer
 from engine.preset.text import listed, nearest, plain, shown
+from engine.preset.toml_lines import KeyPath
 from engine.preset.tree import Node, Place, dotted, merge, sources
 
 

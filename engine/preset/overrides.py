@@ -12,9 +12,9 @@ import tomli
 from engine.errors import CrildError
 from engine.preset import fields
 from engine.preset.explain import unknown_key
-from engine.preset.positions import KeyPath
 from engine.preset.source import Layer
 from engine.preset.text import listed, nearest, plain, shown
+from engine.preset.toml_lines import KeyPath
 from engine.preset.tree import Node, Place
 
 _LONGEST_SHOWN = 200  # characters of an override that messages repeat

@@ -8,8 +8,8 @@ import stat
 from pathlib import Path
 
 from engine.errors import CrildError
-from engine.preset.positions import KeyPath
 from engine.preset.text import shown
+from engine.preset.toml_lines import KeyPath
 from engine.preset.tree import Node, dotted
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")

@@ -15,7 +15,7 @@ from engine.preset.base import (
     Fault,
     ObjectiveName,
 )
-from engine.preset.positions import KeyPath
+from engine.preset.toml_lines import KeyPath
 
 if TYPE_CHECKING:
     from engine.preset.schema import Architecture, Objective, Preset, Stage, Student, Task, Teacher

@@ -13,8 +13,8 @@ import tomli
 from engine.errors import CrildError, PresetError
 from engine.preset import shipped
 from engine.preset.paths import normal
-from engine.preset.positions import KeyPath, key_lines, repeated
 from engine.preset.text import nearest, plain, shown
+from engine.preset.toml_lines import KeyPath, key_lines, repeated
 from engine.preset.tree import Node, Place, build, dotted
 
 _DATA = {"schema", "description", "tags", "task", "stage"}

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from engine.preset.positions import KeyPath
+from engine.preset.toml_lines import KeyPath
 
 
 @dataclass(frozen=True)

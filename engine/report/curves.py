@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from engine.record.event_sample import sample_events
 from engine.record.events import Event
-from engine.record.sample import sample_events
 from engine.report.settings import Group
 
 QUANTITIES = ("loss", "consistency", "metric", "metric, train", "label loss", "label loss, train")

@@ -25,7 +25,7 @@ from engine.errors import UsageError
 from engine.preset.text import plain
 from engine.record.files import cause
 from engine.report.curves import Band, curves
-from engine.report.probing import Probed, probed
+from engine.report.probes import Probed, probed
 from engine.report.settings import Group, Setting, own_names, told
 from engine.report.sheet import MAJORITY, TEACHER
 from engine.report.table import PRIMARY, Report

@@ -12,9 +12,9 @@ from engine.preset.text import plain, shown
 from engine.record.environment import without_secrets
 from engine.record.files import read_json
 from engine.record.paths import ENVIRONMENT
+from engine.report.collect import Finished
 from engine.report.compare import ABSENT, Spread, differences
-from engine.report.gather import Finished
-from engine.report.probing import probed
+from engine.report.probes import probed
 from engine.report.settings import Group, told
 from engine.report.table import ELSEWHERE, Cell, Line, Report, Table
 from engine.report.writing import MARKS, gap, has_average, heads, mean, seeds, title

@@ -9,8 +9,8 @@ from pathlib import PurePath
 from typing import Any
 
 from engine.preset.text import plain, shown
+from engine.report.collect import Finished
 from engine.report.compare import ABSENT, flat
-from engine.report.gather import Finished
 
 _NO_SETTING = (
     "schema", "seed", "tags", "description", "notify", "baseline", "task.name", "task.source", "train.device",

@@ -13,7 +13,7 @@ from engine.preset.text import shown
 from engine.record.files import read_json
 from engine.record.paths import RESULTS
 from engine.record.run import RunEntry, read_run
-from engine.report.closing import closing
+from engine.report.closing_table import closing
 from engine.report.compare import ABSENT, differences, flat, read_preset, spread
 
 STUDENT, TEACHER, SELF_TEACHER, MAJORITY, BASELINE = (

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Literal
 
 from engine.errors import UsageError
 from engine.preset.text import listed, nearest, shown
+from engine.report.best_marks import Mark, Named, Question, Ruling, footer, named, rule
+from engine.report.collect import Finished, Gathered, reasons
 from engine.report.compare import spread
-from engine.report.gather import Finished, Gathered, reasons
-from engine.report.marking import Mark, Named, Question, Ruling, footer, named, rule
 from engine.report.published import published
 from engine.report.settings import Group, Setting, grouped, own_names, told
 from engine.report.sheet import BASELINE, MAJORITY, TEACHER
 
 if TYPE_CHECKING:
-    from engine.report.chance import Gap
+    from engine.report.significance import Gap
 
 Kind = Literal["method", "baseline", "teacher", "majority", "published"]
 PRIMARY = "primary"

@@ -9,8 +9,8 @@ from dataclasses import asdict
 from typing import Any
 
 from engine.record.files import json_text
+from engine.report.best_marks import Mark
 from engine.report.formats import csv_text, latex_line, latex_text, markdown_text, one_line, padded
-from engine.report.marking import Mark
 from engine.report.table import PRIMARY, Block, Cell, Line, Report, Table
 
 SCHEMA = 1

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import CrildError, RunError
-from engine.launch.detached import Asked, device_of, works
+from engine.launch.background import Asked, device_of, works
 from engine.launch.gpu import busy_gpu
 from engine.launch.signals import kill, stop
 from engine.launch.start import start_engine

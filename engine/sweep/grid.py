@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from engine.errors import CrildError, PresetError
-from engine.preset.positions import KeyPath
 from engine.preset.text import listed, nearest, plain, shown
+from engine.preset.toml_lines import KeyPath
 from engine.sweep.spec import Axis, Scalar, SweepFile, key_of, overlap, words
 
 MOST_COMBINATIONS = 1_000_000

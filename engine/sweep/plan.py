@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from engine.errors import CrildError, DataError, PresetError
-from engine.preset.check import UnusableError, check
+from engine.preflight.check import UnusableError, check
 from engine.preset.load import Loaded, load_preset
-from engine.preset.positions import KeyPath
 from engine.preset.schema import Preset
 from engine.preset.source import locate
 from engine.preset.text import plain
+from engine.preset.toml_lines import KeyPath
 from engine.record.run import LONGEST_NAME
 from engine.sweep.grid import Cell, cells, described
 from engine.sweep.spec import FIXED, SweepFile, label_of, words

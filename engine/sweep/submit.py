@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import CrildError, PresetError, RunError, UsageError
-from engine.launch.detached import start_detached
+from engine.launch.background import start_detached
 from engine.launch.signals import kill, send, stop
 from engine.preset.load import load_preset
-from engine.preset.positions import KeyPath
 from engine.preset.text import listed, plain, shown
+from engine.preset.toml_lines import KeyPath
 from engine.record.files import cause
 from engine.record.owner import Owner
 from engine.record.paths import PRESET

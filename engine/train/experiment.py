@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from engine.data.tokens import TokenSet
 from engine.errors import PresetError, UsageError
 from engine.evaluate.metrics import compute, majority
-from engine.launch.begun import Begun, unfit_changes
+from engine.launch.resume_check import Begun, unfit_changes
 from engine.models.export import save_model
 from engine.preset.schema import Preset
 from engine.record.environment import add_environment
@@ -22,15 +22,15 @@ from engine.record.session import RunSession
 from engine.train import checkpoint, hardware, results
 from engine.train.card import model_card
 from engine.train.checkpoint import Checkpoint
-from engine.train.evaluating import LogitsBySplit
-from engine.train.logits import teacher_logits
+from engine.train.dev_evaluation import LogitsBySplit
+from engine.train.hub_revisions import pin
 from engine.train.loop import Place, Progress, Stopped, Surroundings, run_stage
 from engine.train.materials import Materials, gather, inputs_of_stages, models_of, new_student, plan_stages
 from engine.train.messages import say
-from engine.train.pinning import pin
 from engine.train.settings import StageSettings
 from engine.train.step import Models, StepLosses, bound_terms
 from engine.train.teacher import cache_key, place_of, settle_order
+from engine.train.teacher_logits import teacher_logits
 
 
 def refuse_unfit(found: Checkpoint, preset: Preset, run_dir: Path) -> None:

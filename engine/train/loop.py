@@ -22,14 +22,14 @@ from engine.preset.schema import Train
 from engine.record.session import RunSession
 from engine.train import checkpoint, seeding
 from engine.train.checkpoint import Checkpoint
-from engine.train.evaluating import Evaluation
+from engine.train.dev_evaluation import Evaluation
 from engine.train.graphs import Backward, CapturedBackward, own_stream, padded
 from engine.train.messages import say
 from engine.train.optim import Optimiser, learning_rate
 from engine.train.settings import StageSettings
 from engine.train.step import Counts, Models, StepLosses
+from engine.train.step_metrics import Window
 from engine.train.teacher import data_hash
-from engine.train.window import Window
 
 
 class Stopped(Exception):  # noqa: N818 - not an error: somebody asked
@@ -101,7 +101,7 @@ class Surroundings:
     finished: dict[str, dict[str, Any]]
     """What the stages before gave, by name; travels in every checkpoint."""
     document: Mapping[str, Any]
-    """The run's preset as plain data; travels in every checkpoint, see `engine.launch.begun`."""
+    """The run's preset as plain data; travels in every checkpoint, see `engine.launch.resume_check`."""
     protect: frozenset[str]
     """Stages whose newest checkpoint is kept, so that a finished run can be extended."""
 

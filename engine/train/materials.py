@@ -19,7 +19,7 @@ from engine.models.load import LoadedModel, load_teacher
 from engine.models.students import make_student
 from engine.preset.schema import Preset, Stage
 from engine.train import hardware, seeding
-from engine.train.evaluating import Dev, Labels
+from engine.train.dev_evaluation import Dev, Labels
 from engine.train.settings import StageSettings, baseline_stage, student_stage, teacher_stage
 from engine.train.step import Models, bound_terms, shape_of
 

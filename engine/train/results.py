@@ -13,7 +13,7 @@ from engine.evaluate.predict import write_predictions
 from engine.evaluate.timing import measure
 from engine.models.export import parameters
 from engine.record.files import write_json
-from engine.train.evaluating import Dev, LogitsBySplit
+from engine.train.dev_evaluation import Dev, LogitsBySplit
 
 SCHEMA = 1
 Stages = dict[str, dict[str, Any]]

@@ -19,10 +19,10 @@ from engine.distill.terms import Reading, Reads, Shape, Term, agree, bind, costs
 from engine.distill.transport import Flow, LayerWeights
 from engine.errors import CrildError, PresetError
 from engine.models.families import embedding_width, family_of
+from engine.models.family_rules import not_offered
+from engine.models.half_precision import lowered
 from engine.models.kernels import use_dropout
-from engine.models.lowered import lowered
 from engine.models.taps import Need, Seen, Tapped
-from engine.preset.family_rules import not_offered
 from engine.preset.schema import LAYER_OBJECTIVES
 from engine.train.settings import StageSettings
 

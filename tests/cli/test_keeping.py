@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from crild_tui import acts
+from crild_tui.runs import actions
 from engine.errors import RunError
 from engine.record.annotations import read_annotations
 from engine.record.lock import RunLock
@@ -166,7 +166,7 @@ def test_an_empty_cache_says_so(crild: Call) -> None:
 
 def test_prune_empties_the_trash_of_the_dashboard(crild: Call, runs_dir: Path) -> None:
     run_dir = make_run(runs_dir)
-    acts.trash(run_dir)
+    actions.trash(run_dir)
     assert not run_dir.exists()
     assert "in the trash" in crild("prune", "--yes").out
     assert list((runs_dir / TRASH).iterdir()) == []
@@ -177,5 +177,5 @@ def test_a_run_that_waits_or_works_is_not_moved_to_the_trash(runs_dir: Path, sta
     run_dir = make_run(runs_dir, state=state)
     update_status(run_dir, owner=Owner.current(), heartbeat=time.time())
     with pytest.raises(RunError, match=f"is {state}: stop it first"):
-        acts.trash(run_dir)
+        actions.trash(run_dir)
     assert run_dir.is_dir()

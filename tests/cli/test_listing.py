@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from crild_tui.cli.listing import fitting, line_of, print_fitting, row_of
+from crild_tui.cli.runs import fitting, line_of, print_fitting, row_of
 from engine.record.run import list_runs, update_status
 from tests.cli.conftest import Call
 from tests.cli.samples import make_run

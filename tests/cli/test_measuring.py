@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-import engine.launch.tool
+import engine.launch.foreground
 from engine.errors import ModelError
 from engine.preset.load import load_preset
 from tests.cli.conftest import Call
@@ -57,7 +57,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Answers:
                 raise known[tool]
             return json.loads(json.dumps(known[tool]))
 
-        monkeypatch.setattr(engine.launch.tool, "run_tool", run_tool)
+        monkeypatch.setattr(engine.launch.foreground, "run_tool", run_tool)
         return asked
 
     return give

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from crild_tui.making import method_of, with_method
+from crild_tui.runs.create import method_of, with_method
 
 
 @pytest.mark.parametrize(

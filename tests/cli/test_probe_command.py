@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-import engine.launch.tool
-from crild_tui import probes
+import engine.launch.foreground
+from crild_tui.runs import probe_rows
 from engine.errors import RunError
 from engine.record.probe import Sides
 from tests.cli.conftest import Call
@@ -37,7 +37,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
                 rows.append({"run": name, "probe": sample(name, method=name.split("-")[1]).to_dict()})
         return json.loads(json.dumps({"runs": rows}))
 
-    monkeypatch.setattr(engine.launch.tool, "run_tool", run_tool)
+    monkeypatch.setattr(engine.launch.foreground, "run_tool", run_tool)
     return requests
 
 
@@ -57,7 +57,7 @@ def test_a_probe_is_three_tables_within_80_columns(
     assert any(line.split() == ["2", "to", "teacher's", "4", "attention", "1.5000", "1.8000", "1.20"] for line in lines)
     (noisy,) = [line for line in lines if line.startswith("0.3 ")]
     assert noisy.split()[1:4] == ["0.3300", "0.0500", "1.1000"]
-    assert noisy.count("█") == probes.BAR // 2
+    assert noisy.count("█") == probe_rows.BAR // 2
     assert "not measured: hidden and cls, since the teacher is 768 wide, the student 312" in said.out
     assert all(len(line) <= 80 for line in lines if not line.startswith(("sharpness:", "not measured", "rte-crild")))
 
@@ -86,11 +86,13 @@ def test_several_runs_end_with_a_line_for_each_method(
 
 def test_means_are_over_the_runs_of_a_method_and_unknown_where_one_is() -> None:
     one, other = sample(train=0.8), sample(train=1.0)
-    assert probes.summaries([one, other])[0].rows[0][2] == "0.9000"
+    assert probe_rows.summaries([one, other])[0].rows[0][2] == "0.9000"
     unknown = replace(other, metrics={"accuracy": Sides(None, 0.5)})
-    assert probes.summaries([one, unknown])[0].rows[0][2:4] == ["-", "0.5800"]
+    assert probe_rows.summaries([one, unknown])[0].rows[0][2:4] == ["-", "0.5800"]
     elsewhere = replace(other, task="mrpc")
-    assert [table.title.partition(":")[0] for table in probes.summaries([one, elsewhere])] == ["mrpc"] * 3 + ["rte"] * 3
+    assert [table.title.partition(":")[0] for table in probe_rows.summaries([one, elsewhere])] == ["mrpc"] * 3 + [
+        "rte"
+    ] * 3
 
 
 def test_json_is_what_the_engine_found(crild: Call, asked: list[dict[str, Any]], runs_dir: Path) -> None:
@@ -141,16 +143,16 @@ def test_an_unknown_run_and_a_strange_answer_are_sentences(
 ) -> None:
     make_run(runs_dir)
     assert "there is no run 'other'" in crild("probe", "other").err
-    monkeypatch.setattr(engine.launch.tool, "run_tool", lambda *_: [1])
+    monkeypatch.setattr(engine.launch.foreground, "run_tool", lambda *_: [1])
     assert "no list of probes" in crild("probe", "rte-crild").err
 
 
 def test_without_unicode_bars_are_of_ascii() -> None:
-    assert probes.bar(1.0, 2.0, ascii_only=True) == "#" * 14
-    assert (probes.bar(-1.0, 2.0), probes.bar(1.0, 0.0)) == ("", "")
-    assert probes.bar(2.0, 2.0) == "█" * probes.BAR
-    assert len(probes.bar(1.03, 2.0)) == 15
+    assert probe_rows.bar(1.0, 2.0, ascii_only=True) == "#" * 14
+    assert (probe_rows.bar(-1.0, 2.0), probe_rows.bar(1.0, 0.0)) == ("", "")
+    assert probe_rows.bar(2.0, 2.0) == "█" * probe_rows.BAR
+    assert len(probe_rows.bar(1.03, 2.0)) == 15
 
 
 def test_the_engines_fault_keeps_its_kind() -> None:
-    assert engine.launch.tool.error_of({"kind": "strange", "sentence": "no"}).exit_code == RunError.exit_code
+    assert engine.launch.foreground.error_of({"kind": "strange", "sentence": "no"}).exit_code == RunError.exit_code

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from crild_tui.resuming import rewrite
+from crild_tui.runs.resume import rewrite
 from engine.errors import UsageError
 from engine.preset.load import load_preset
 from engine.record.run import read_status, update_status

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crild_tui.series import recent, smoothed, speed, time_left
+from crild_tui.runs.smoothing import recent, smoothed, speed, time_left
 
 values = st.lists(st.floats(-1e6, 1e6), max_size=30)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from crild_tui import wording
+from crild_tui.runs import formatting
 
 
 @pytest.mark.parametrize(
@@ -14,7 +14,7 @@ from crild_tui import wording
      (184000, "2 d 3:06"), (None, "-"), (math.nan, "-"), (-1, "-")],
 )  # fmt: skip
 def test_durations(seconds: float | None, shown: str) -> None:
-    assert wording.duration(seconds) == shown
+    assert formatting.duration(seconds) == shown
 
 
 @pytest.mark.parametrize(
@@ -23,8 +23,8 @@ def test_durations(seconds: float | None, shown: str) -> None:
      (None, "-")],
 )  # fmt: skip
 def test_ages_are_four_characters_at_most(seconds: float | None, shown: str) -> None:
-    assert wording.age(seconds) == shown
-    assert len(wording.age(seconds)) <= 4
+    assert formatting.age(seconds) == shown
+    assert len(formatting.age(seconds)) <= 4
 
 
 @pytest.mark.parametrize(
@@ -33,18 +33,18 @@ def test_ages_are_four_characters_at_most(seconds: float | None, shown: str) -> 
      (5e15, "5000 TB"), (None, "-")],
 )  # fmt: skip
 def test_sizes(count: float | None, shown: str) -> None:
-    assert wording.size(count) == shown
+    assert formatting.size(count) == shown
 
 
 def test_amounts_have_no_unit_when_small() -> None:
-    assert [wording.amount(n) for n in (950, 1_900_000, 109_483_778)] == ["950", "1.9 M", "109 M"]
+    assert [formatting.amount(n) for n in (950, 1_900_000, 109_483_778)] == ["950", "1.9 M", "109 M"]
 
 
 @pytest.mark.parametrize(
     ("share", "shown"), [(0.0, "0 %"), (0.999, "99 %"), (1.0, "100 %"), (None, "-"), (math.inf, "-")]
 )
 def test_nothing_is_all_done_before_it_is(share: float | None, shown: str) -> None:
-    assert wording.percent(share) == shown
+    assert formatting.percent(share) == shown
 
 
 @pytest.mark.parametrize(
@@ -52,16 +52,16 @@ def test_nothing_is_all_done_before_it_is(share: float | None, shown: str) -> No
                          (math.nan, "nan"), (None, "-")]
 )  # fmt: skip
 def test_losses_keep_four_digits_whatever_their_size(value: float | None, shown: str) -> None:
-    assert wording.loss(value) == shown
+    assert formatting.loss(value) == shown
 
 
 def test_latencies_and_rates() -> None:
-    assert [wording.milliseconds(v) for v in (0.5, 12.02, 123.4, None)] == ["0.50 ms", "12.0 ms", "123 ms", "-"]
-    assert [wording.rate(v) for v in (2.52, 94.4, 12345.6, None)] == ["2.5", "94", "12,346", "-"]
+    assert [formatting.milliseconds(v) for v in (0.5, 12.02, 123.4, None)] == ["0.50 ms", "12.0 ms", "123 ms", "-"]
+    assert [formatting.rate(v) for v in (2.52, 94.4, 12345.6, None)] == ["2.5", "94", "12,346", "-"]
 
 
 def test_plurals() -> None:
-    assert [wording.plural(1, "run"), wording.plural(2, "run"), wording.plural(2, "query", "queries")] == [
+    assert [formatting.plural(1, "run"), formatting.plural(2, "run"), formatting.plural(2, "query", "queries")] == [
         "1 run", "2 runs", "2 queries",
     ]  # fmt: skip
 
@@ -70,5 +70,5 @@ def test_a_command_names_the_folder_that_it_would_not_take_by_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CRILD_RUNS_DIR", str(tmp_path / "runs"))
-    assert wording.in_shell("crild run kd", tmp_path / "runs") == "crild run kd"
-    assert wording.in_shell("crild run kd", tmp_path / "my runs") == f"crild run kd --runs-dir '{tmp_path}/my runs'"
+    assert formatting.in_shell("crild run kd", tmp_path / "runs") == "crild run kd"
+    assert formatting.in_shell("crild run kd", tmp_path / "my runs") == f"crild run kd --runs-dir '{tmp_path}/my runs'"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
-from engine.data.words import SPECIAL_TOKENS, word_tokenizer
+from engine.data.word_tokenizer import SPECIAL_TOKENS, word_tokenizer
 
 TEXTS = ["The cat sat.", "A dog, the cat.", "the END"]
 

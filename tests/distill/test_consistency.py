@@ -6,7 +6,7 @@ from torch import Tensor
 
 from engine.distill import objectives
 from engine.distill.consistency import average_decay, consistency, ramp, update_average
-from engine.distill.rows import Total
+from engine.distill.row_scores import Total
 from engine.distill.terms import Reading, Term, agree
 
 from .inputs import LAYER_TERMS, States, as_emd, masked, named, student

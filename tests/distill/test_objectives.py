@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from engine.distill import objectives
-from engine.distill.rows import log_rows, scores
+from engine.distill.row_scores import log_rows, scores
 from engine.errors import ModelError
 
 from .inputs import masked

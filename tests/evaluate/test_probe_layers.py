@@ -12,10 +12,10 @@ import torch
 
 from engine.data.tokens import TokenSet
 from engine.distill import objectives
-from engine.distill.rows import Total
+from engine.distill.row_scores import Total
 from engine.distill.terms import Shape
-from engine.evaluate.layers import Compared, Comparison, LinearCka, compare
-from engine.evaluate.noise import direction
+from engine.evaluate.layer_distances import Compared, Comparison, LinearCka, compare
+from engine.evaluate.weight_noise import direction
 from engine.models.students import keep_layers
 from engine.models.taps import Need, Tapped
 from engine.train.step import shape_of

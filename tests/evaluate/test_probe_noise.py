@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from engine.evaluate.metrics import label_loss
-from engine.evaluate.noise import direction, displaced, spread, under_noise
+from engine.evaluate.weight_noise import direction, displaced, spread, under_noise
 from tests.models.tiny_models import ENTAILMENT, SIMILARITY
 
 

@@ -17,7 +17,7 @@ from engine.models.export import save_model
 from engine.models.students import keep_layers
 from engine.record.probe import Probe, is_stale, read_probe
 from engine.record.run import update_status
-from engine.train.probing import SHARPNESS_SCALE, Settings, probe_run, probe_runs
+from engine.train.probe import SHARPNESS_SCALE, Settings, probe_run, probe_runs
 from tests.models.tiny_models import EVERY, words
 from tests.train.test_families import regression
 from tests.train.tiny_run import make, materials, work

@@ -203,7 +203,7 @@ def test_what_does_not_fit_is_met_before_a_teacher_is_trained(
 ) -> None:
     """Of a model whose words cannot be told beforehand (a hub's, a tokenizer of another form)."""
     other = saved(tmp_path / "other", tiny_model("bert", layers=4), words("bert", prefix="other"))
-    monkeypatch.setattr("engine.preset.check_models._words", lambda _: {})
+    monkeypatch.setattr("engine.preflight.models._words", lambda _: {})
     told, status = failed(*tiny.quick(f"student.init={other}"))
     assert "whose vocabulary of 100 tokens is not that of the teacher" in told
     assert status.step == 0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.preset import facts
+from engine.preflight import model_facts
 from tests.faults.conftest import Refused, Tiny
 
 # -- keys
@@ -101,7 +101,7 @@ def test_a_scratch_student_of_other_heads_has_no_attention_to_compare(refused: R
 def test_an_objective_that_the_family_cannot_offer(
     refused: Refused, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(facts.FAMILIES, "bert", frozenset({"labels", "logits", "hidden"}))
+    monkeypatch.setitem(model_facts.FAMILIES, "bert", frozenset({"labels", "logits", "hidden"}))
     told = refused(*tiny.run())
     assert (
         f"{tiny.preset}:{tiny.line_of('attention')}: models of the family bert (the teacher) do not offer attention"

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crild_tui.watch.run import RunWatcher
-from crild_tui.watch.snapshots import RunSnapshot
+from crild_tui.monitor.run import RunWatcher
+from crild_tui.monitor.snapshots import RunSnapshot
 from engine.record.events import read_events
 from engine.record.run import list_runs, read_status
 from tests.train.tiny_run import materials

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engine.launch.begun import Begun, begun, unfit_changes
+from engine.launch.resume_check import Begun, begun, unfit_changes
 
 DOCUMENT: dict[str, Any] = {
     "seed": 1,

@@ -14,7 +14,7 @@ import pytest
 from engine.errors import RunError, UsageError
 from engine.launch import continue_queue, enqueue, start_engine, stop, stop_queue
 from engine.launch import queue as queueing
-from engine.launch.detached import Asked
+from engine.launch.background import Asked
 from engine.record.queue import QueueRecord, list_queues, queue_file, read_queue, write_queue
 from engine.record.run import read_run, read_status
 from tests.launch.fake_engines import COMMAND, clear, make, reached, wait_for

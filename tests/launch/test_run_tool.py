@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from engine.errors import CrildError, DataError, ModelError, PresetError, RunError, UsageError
-from engine.launch import run_tool
+from engine.launch.foreground import run_tool
 
 
 def tool(body: str) -> list[str]:

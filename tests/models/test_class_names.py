@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from engine.models.class_names import align, name_outputs, names_of, order_by_name
 from engine.models.families import output_of
-from engine.models.labels import align, name_outputs, names_of, order_by_name
 from tests.models.tiny_models import EVERY, batch_of, own_forward, tiny
 
 RTE = ("entailment", "not_entailment")

@@ -19,7 +19,8 @@ from engine.models.families import FAMILIES, embedding_width, family_of, layers_
 from engine.models.load import load_teacher
 from engine.models.students import keep_layers, make_student
 from engine.models.taps import PARTS, Need, Tapped
-from engine.preset import facts, schema
+from engine.preflight import model_facts
+from engine.preset import schema
 from engine.train.step import bound_terms, shape_of
 from tests.models.tiny_models import ENTAILMENT, EVERY, batch_of, own_forward, saved, tiny, words
 
@@ -99,7 +100,7 @@ def test_a_saved_student_is_loaded_by_transformers_and_answers_the_same(family: 
     assert torch.equal(own_forward(again.model, batch).logits, own_forward(loaded, batch).logits)
     numbers = sum(tensor.numel() for tensor in load_file(tmp_path / "student" / "model.safetensors").values())
     assert numbers == parameters(student)  # what is shared is there once
-    facts_of = facts.model_facts(str(tmp_path / "student"))
+    facts_of = model_facts.model_facts(str(tmp_path / "student"))
     assert facts_of is not None
     config = student.config
     assert (facts_of.layers, facts_of.hidden_size, facts_of.heads) == (

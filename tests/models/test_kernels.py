@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from engine.distill.rows import within
+from engine.distill.row_scores import within
+from engine.models.half_precision import lowered
 from engine.models.kernels import Dropout, attend, drop, fast_attention, keep_mask, use_dropout
-from engine.models.lowered import lowered
 from engine.models.taps import Need, Tapped
 from tests.models.tiny_models import EVERY, batch_of, tiny
 

@@ -10,9 +10,9 @@ import torch
 from transformers import AutoModel, PreTrainedModel
 
 from engine.errors import ModelError
+from engine.models.class_names import name_outputs
 from engine.models.export import content_hash
 from engine.models.families import FAMILIES, layers_of, output_of
-from engine.models.labels import name_outputs
 from engine.models.students import keep_layers, layers_kept, make_student
 from engine.models.taps import Need, Tapped
 from engine.preset import schema

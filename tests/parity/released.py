@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from engine.distill import mixup
-from engine.distill.rows import scores
+from engine.distill.row_scores import scores
 
 FOLDER = Path(__file__).resolve().parents[3] / "shared" / "parity"
 LAYERS = {"teacher": 4, "student": 2, "self_teacher": 2}

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from engine.distill import objectives, terms, transport
 from engine.distill.consistency import consistency
-from engine.distill.rows import Total, log_rows, row_kl, scores
+from engine.distill.row_scores import Total, log_rows, row_kl, scores
 from engine.distill.terms import Reading, Shape, Term
 from engine.preset.schema import Stage
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import CrildError, DataError
-from engine.preset.check import UnusableError, check
+from engine.preflight.check import UnusableError, check
 from engine.preset.load import load_preset
 from tests.preset.support import MINIMAL, load
 

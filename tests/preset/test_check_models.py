@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from engine.errors import CrildError, ModelError, PresetError
-from engine.preset import facts
-from engine.preset.check import UnusableError, check
-from engine.preset.check_models import Shape, shapes
-from engine.preset.family_rules import FIRST_LAYER_STAYS
+from engine.models.family_rules import FIRST_LAYER_STAYS
+from engine.preflight import model_facts
+from engine.preflight.check import UnusableError, check
+from engine.preflight.models import Shape, shapes
 from tests.preset.support import load, model_folder, write_weights
 
 
@@ -176,7 +176,7 @@ def test_a_family_that_is_not_supported(folder: Path) -> None:
 
 
 def test_an_objective_that_the_family_does_not_offer(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(facts.FAMILIES, "bert", frozenset({"labels", "logits", "hidden"}))
+    monkeypatch.setitem(model_facts.FAMILIES, "bert", frozenset({"labels", "logits", "hidden"}))
     assert found(folder, text()) == [
         "mine.toml:10: models of the family bert (the teacher) do not offer attention; they offer hidden, labels and logits"
     ]

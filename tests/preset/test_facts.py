@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import ModelError
-from engine.preset.facts import FAMILIES, ModelFacts, hub_cache, model_facts
+from engine.preflight.model_facts import FAMILIES, ModelFacts, hub_cache, model_facts
 from tests.preset.support import model_folder
 
 

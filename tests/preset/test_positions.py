@@ -9,7 +9,7 @@ import tomlkit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.preset.positions import KeyPath, key_lines, repeated
+from engine.preset.toml_lines import KeyPath, key_lines, repeated
 
 
 def paths_of(value: object, path: KeyPath = ()) -> set[KeyPath]:

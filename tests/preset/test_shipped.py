@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from engine.errors import PresetError, UsageError
+from engine.preflight.check import check
 from engine.preset import shipped
-from engine.preset.check import check
 from engine.preset.load import load_preset
 from engine.preset.schema import GLUE_TASKS
 from tests.preset.support import model_folder

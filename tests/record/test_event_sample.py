@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from engine.record.event_sample import events_size, sample_events
 from engine.record.paths import events_file
-from engine.record.sample import events_size, sample_events
 
 
 def sampled(run_dir: Path, pieces: int = 128, size: int = 2**14) -> list[dict[str, Any]]:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from engine.evaluate.metrics import METRICS as OFFICIAL
-from engine.report.chance import LEVEL, METRICS, Rival, judge, score
 from engine.report.predictions import Answers
+from engine.report.significance import LEVEL, METRICS, Rival, judge, score
 
 EXAMPLES = 200
 GOLD = tuple(float(place % 2) for place in range(EXAMPLES))

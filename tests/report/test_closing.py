@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from engine.errors import RunError
-from engine.report.closing import closing
+from engine.report.closing_table import closing
 from tests.cli.samples import RESULTS
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from engine.record.events import EventWriter
 from engine.record.paths import events_file
+from engine.report.collect import gather
 from engine.report.curves import POINTS, curves
-from engine.report.gather import gather
 from engine.report.settings import Group, grouped
 from tests.report.records import finished, right, write_curves
 

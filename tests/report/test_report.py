@@ -10,7 +10,7 @@ import pytest
 from engine.errors import UsageError
 from engine.record.files import read_json, write_json
 from engine.record.run import list_runs, update_status
-from engine.report.gather import gather, of_sweep
+from engine.report.collect import gather, of_sweep
 from engine.report.settings import Group, own_names
 from engine.report.table import Cell, Report, Table, build, metric_choices
 from tests.report.records import finished, right, write_predictions

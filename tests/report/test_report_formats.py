@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.report.gather import gather
+from engine.report.collect import gather
 from engine.report.page import page
 from engine.report.table import Report, build
 from engine.report.writing import WRITERS, comma_separated, json_document, latex, markdown

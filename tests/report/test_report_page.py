@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.report.gather import gather
+from engine.report.collect import gather
 from engine.report.page import page
 from engine.report.table import Report, build
 from tests.report.records import finished, right, write_curves

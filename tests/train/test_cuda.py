@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from engine.data.batches import collate
-from engine.preset import facts
+from engine.preflight import model_facts
 from engine.preset.schema import Stage
 from engine.record.events import read_events
 from engine.train.graphs import captured, own_stream, padded
@@ -147,7 +147,9 @@ class TestOnCuda:
     def test_every_family_trains_in_bf16(self, tmp_path: Path, family: str) -> None:
         text = materials(tmp_path, family=family)
         objectives = (
-            [] if "attention" in facts.FAMILIES[family] else ["stage.ild.objectives={ value = 1.0, hidden = 1.0 }"]
+            []
+            if "attention" in model_facts.FAMILIES[family]
+            else ["stage.ild.objectives={ value = 1.0, hidden = 1.0 }"]
         )
         run = make(tmp_path, text, CUDA, 'train.precision="bf16"', 'stage.ild.layer_map="uniform"', *objectives)
         assert work(run) is not None

@@ -9,7 +9,7 @@ import pytest
 from engine.preset.load import load_preset
 from engine.preset.schema import Corpus, OtherTask, Task
 from engine.preset.write import dump
-from engine.train import pinning
+from engine.train import hub_revisions
 
 
 def test_the_commits_of_a_stages_own_data_are_written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -17,24 +17,24 @@ def test_the_commits_of_a_stages_own_data_are_written_down(tmp_path: Path, monke
         name = source.corpus if isinstance(source, Corpus) else source.name
         return {"Salesforce/wikitext": "a" * 40, "mnli": "b" * 40}.get(name)
 
-    monkeypatch.setattr(pinning, "data_commit", commit)
-    monkeypatch.setattr(pinning, "model_commit", lambda *_: None)
+    monkeypatch.setattr(hub_revisions, "data_commit", commit)
+    monkeypatch.setattr(hub_revisions, "model_commit", lambda *_: None)
     for setting, expected in (("supplementary", "a" * 40), ("supplementary-task", "b" * 40)):
         preset = load_preset(["crild", "mrpc", setting]).preset
         (tmp_path / "preset.toml").write_text(dump(preset))
-        pinned = pinning.pin(tmp_path, preset)
+        pinned = hub_revisions.pin(tmp_path, preset)
         assert load_preset([str(tmp_path / "preset.toml")]).preset == pinned
         data = pinned.stage[0].data
         assert isinstance(data, Corpus | OtherTask)
         assert (data.task if isinstance(data, OtherTask) else data).revision == expected
         assert pinned.stage[1] == preset.stage[1]
         assert pinned.task.revision is None
-        assert pinning.pin(tmp_path, pinned) is pinned, "what is pinned stays"
+        assert hub_revisions.pin(tmp_path, pinned) is pinned, "what is pinned stays"
 
 
 def test_local_texts_have_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pinning, "model_commit", lambda *_: None)
+    monkeypatch.setattr(hub_revisions, "model_commit", lambda *_: None)
     (tmp_path / "texts.txt").write_text("One.\n")
     words = [f"stage.ild.data.corpus={tmp_path / 'texts.txt'}", "task.name=toy-entailment"]
     preset = load_preset(["crild", "supplementary"], words).preset
-    assert pinning.pin(tmp_path, preset) is preset
+    assert hub_revisions.pin(tmp_path, preset) is preset

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from engine.train.step import Losses
-from engine.train.window import Window
+from engine.train.step_metrics import Window
 
 
 def test_a_step_that_writes_into_the_same_place_does_not_change_what_was_gathered() -> None:

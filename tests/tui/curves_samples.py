@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from crild_tui.curves import Border, Curves, Floats, Table
-from crild_tui.picture import Picture
-from crild_tui.watch.snapshots import RunSnapshot
+from crild_tui.monitor.curves import Border, Curves, Floats, Table
+from crild_tui.monitor.snapshots import RunSnapshot
+from crild_tui.runs.summary import Picture
 from engine.record.run import RunEntry
 
 STEPS_PER_EPOCH = 156

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crild_tui.curves import Border, Curves, Table
-from crild_tui.picture import Picture
-from crild_tui.watch.alarms import alarms, no_number, overfitting, silence, since, slowness
+from crild_tui.monitor.alarms import alarms, no_number, overfitting, silence, since, slowness
+from crild_tui.monitor.curves import Border, Curves, Table
+from crild_tui.runs.summary import Picture
 from engine.record.run import RunEntry
 from engine.record.status import Status
 

@@ -15,9 +15,9 @@ from textual.message import Message
 from textual.pilot import Pilot
 
 from crild_tui import theme
-from crild_tui.chart.canvas import BAR, BOLD, DIM, REVERSE, TITLE, Canvas, curve_look
-from crild_tui.chart.columns import trace
-from crild_tui.chart.model import Figure, Line, View
+from crild_tui.charts.canvas import BAR, BOLD, DIM, REVERSE, TITLE, Canvas, curve_look
+from crild_tui.charts.figure import Figure, Line, View
+from crild_tui.charts.traces import trace
 from crild_tui.widgets.chart import Chart, Palette, differences, style
 
 WIDTH, HEIGHT = 60, 12

@@ -10,15 +10,15 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from crild_tui.app import READONLY
-from crild_tui.curves import Curves
-from crild_tui.kept import read_kept
-from crild_tui.picture import Picture
+from crild_tui.monitor.curves import Curves
+from crild_tui.monitor.snapshots import RunSnapshot
+from crild_tui.runs.marks import read_kept
+from crild_tui.runs.summary import Picture
 from crild_tui.screens.compare import CompareScreen
 from crild_tui.screens.dialogs import Confirm
-from crild_tui.screens.text import TextScreen
-from crild_tui.watch.snapshots import RunSnapshot
+from crild_tui.screens.text_dialog import TextScreen
 from crild_tui.widgets.panels import Panels
-from crild_tui.widgets.rows import Rows
+from crild_tui.widgets.row_list import Rows
 from engine.record.run import read_run, update_status
 from tests.cli.samples import PRESET, make_run
 from tests.tui.run_entries import HOSTILE

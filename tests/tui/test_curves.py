@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from crild_tui.curves import Border, Curves, Table, buckets, extent, smooth, value_at, window
-from crild_tui.series import smoothed
+from crild_tui.monitor.curves import Border, Curves, Table, buckets, extent, smooth, value_at, window
+from crild_tui.runs.smoothing import smoothed
 
 Column = NDArray[np.float64]
 NAN = math.nan

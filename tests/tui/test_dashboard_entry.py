@@ -19,7 +19,7 @@ from textual import events
 from textual.message import Message
 
 import crild_tui.cli.app
-from crild_tui import driver
+from crild_tui import textual_internals
 from crild_tui.app import CrildApp
 from crild_tui.cli import dashboard
 from engine.errors import UsageError
@@ -257,7 +257,7 @@ def test_what_was_begun_is_finished_with_a_word(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_thread_of_input_ends_when_it_is_asked_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver, "LOOK_EVERY", 3600.0)
+    monkeypatch.setattr(textual_internals, "LOOK_EVERY", 3600.0)
     master, slave = os.openpty()
     keys: list[str | None] = []
     come = threading.Event()
@@ -268,7 +268,7 @@ def test_the_thread_of_input_ends_when_it_is_asked_to(tmp_path: Path, monkeypatc
             come.set()
 
     async def act() -> None:
-        one = driver.QuickDriver(CrildApp(tmp_path))
+        one = textual_internals.QuickDriver(CrildApp(tmp_path))
         one.fileno = slave
         monkeypatch.setattr(one, "process_message", take)
         monkeypatch.setattr(one, "write", lambda _: None)

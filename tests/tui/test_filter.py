@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crild_tui.filtering import FilterError, parse
-from crild_tui.kept import Kept
+from crild_tui.runs.filter import FilterError, parse
+from crild_tui.runs.marks import Kept
 from engine.record.run import RunEntry
 from tests.tui.run_entries import HOSTILE, NOW, entry
 

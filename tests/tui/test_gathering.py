@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from crild_tui.curves import AXES, Curves
-from crild_tui.watch.columns import Columns, column, number, rising
-from crild_tui.watch.gathering import SAID, Gatherer
+from crild_tui.monitor.curves import AXES, Curves
+from crild_tui.monitor.event_reducer import SAID, Gatherer
+from crild_tui.monitor.number_columns import Columns, column, number, rising
 from engine.record.events import EventTail
 
 Events = list[dict[str, Any]]

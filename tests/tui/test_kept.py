@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from crild_tui.kept import Kept, KeptFile, kept_file, read_kept
+from crild_tui.runs.marks import Kept, KeptFile, kept_file, read_kept
 from engine.errors import RunError
 
 

@@ -14,14 +14,14 @@ from textual.pilot import Pilot
 from textual.widgets import Button, Static
 
 import crild_tui.screens.launch
-from crild_tui import acts
 from crild_tui.app import READONLY, CrildApp
-from crild_tui.launching.draft import Draft
+from crild_tui.launch_form.draft import Draft
+from crild_tui.runs import actions
 from crild_tui.screens.dialogs import Ask
 from crild_tui.screens.help import HelpScreen
 from crild_tui.screens.launch import LaunchScreen
 from crild_tui.screens.live import LiveScreen
-from crild_tui.widgets.choosing import PresetList, SearchLine, WordList
+from crild_tui.widgets.choice_list import PresetList, SearchLine, WordList
 from crild_tui.widgets.field_line import Editor, FieldLine
 from engine.errors import RunError
 from engine.preset.shipped import shipped
@@ -590,7 +590,7 @@ def test_live_shows_the_run_before_its_engine_is_there_and_a_second_key_starts_n
         assert go_on.wait(20)
         raise RunError("the engine was killed")
 
-    monkeypatch.setattr(acts, "start", start)
+    monkeypatch.setattr(actions, "start", start)
 
     async def body(pilot: Pilot[None], screen: LaunchScreen) -> None:
         await pilot.press("f5", "f5")
@@ -642,7 +642,7 @@ def test_a_fault_found_at_the_start_stays_here_as_sentences(launch: Any, folder:
 def test_a_start_takes_away_why_an_earlier_one_failed(
     launch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(acts, "start", lambda runs: f"{runs[0].name} has started")
+    monkeypatch.setattr(actions, "start", lambda runs: f"{runs[0].name} has started")
 
     async def body(pilot: Pilot[None], screen: LaunchScreen) -> None:
         pilot.app.notify("not started: no such device", severity="error", timeout=600)

@@ -14,7 +14,7 @@ from textual.widgets import Input
 
 import crild_tui.screens.launch
 from crild_tui.app import CrildApp
-from crild_tui.launching.draft import Draft
+from crild_tui.launch_form.draft import Draft
 from crild_tui.screens.dialogs import Ask, Confirm
 from crild_tui.screens.launch import LaunchScreen
 from engine.preset.load import load_preset

@@ -11,13 +11,13 @@ import tomli
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crild_tui.launching.catalog import Entry, catalog, fingerprint, own_entries, ref_of
-from crild_tui.launching.draft import Draft, changed, choose, command_line, overrides, request_of
-from crild_tui.launching.editing import editor
-from crild_tui.launching.examine import examine, marked_lines, source_line
-from crild_tui.launching.fields import Field, base_text, field_at, fields_of, hint, is_unused, same, toml_text
-from crild_tui.launching.saving import save, target_of
-from crild_tui.launching.telling import about, places, toml
+from crild_tui.launch_form.catalog import Entry, catalog, fingerprint, own_entries, ref_of
+from crild_tui.launch_form.checks import examine, marked_lines, source_line
+from crild_tui.launch_form.draft import Draft, changed, choose, command_line, overrides, request_of
+from crild_tui.launch_form.editor import editor
+from crild_tui.launch_form.fields import Field, base_text, field_at, fields_of, hint, is_unused, same, toml_text
+from crild_tui.launch_form.help_text import about, places, toml
+from crild_tui.launch_form.save_preset import save, target_of
 from crild_tui.widgets.field_line import fitting
 from engine.errors import UsageError
 from engine.preset.json_schema import help_texts

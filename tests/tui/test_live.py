@@ -12,22 +12,22 @@ import pytest
 from textual.command import CommandPalette
 from textual.pilot import Pilot
 
-from crild_tui import acts
 from crild_tui.app import READONLY, CrildApp
-from crild_tui.curves import Border, Curves, Table
-from crild_tui.picture import Picture, StageStory
+from crild_tui.monitor.curves import Border, Curves, Table
+from crild_tui.monitor.log import LogTail
+from crild_tui.monitor.snapshots import RunSnapshot, Said
+from crild_tui.runs import actions
+from crild_tui.runs.summary import Picture, StageStory
 from crild_tui.screens.dialogs import Ask, Confirm
 from crild_tui.screens.live import LiveScreen
-from crild_tui.screens.watching import newest
+from crild_tui.screens.run_watch import newest
 from crild_tui.settings import Settings
-from crild_tui.watch.log import LogTail
-from crild_tui.watch.snapshots import RunSnapshot, Said
-from crild_tui.widgets.closing import ClosingView
-from crild_tui.widgets.lines import Lines
+from crild_tui.widgets.closing_table import ClosingView
+from crild_tui.widgets.messages_pane import LogPane
 from crild_tui.widgets.notice import NoticeBox
 from crild_tui.widgets.panels import Panels, Source
-from crild_tui.widgets.runhead import RunHead, Side
-from crild_tui.widgets.said import LogPane
+from crild_tui.widgets.run_header import RunHead, Side
+from crild_tui.widgets.text_view import Lines
 from engine.errors import RunError
 from engine.record.queue import QueueRecord, queue_file, write_queue
 from engine.record.run import RunEntry, read_run, update_status
@@ -275,7 +275,7 @@ def test_leaving_the_mode_ends_the_watching_and_coming_back_begins_it_anew(
 
 
 def test_after_coming_back_the_curve_is_whole(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from crild_tui.watch.run import RunWatcher as Real
+    from crild_tui.monitor.run import RunWatcher as Real
     from engine.record.events import EventWriter
     from engine.record.paths import events_file
 
@@ -315,7 +315,7 @@ def test_after_coming_back_the_curve_is_whole(runs: Path, monkeypatch: pytest.Mo
 def test_a_run_that_vanishes_is_said(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import shutil
 
-    from crild_tui.watch.run import RunWatcher as Real
+    from crild_tui.monitor.run import RunWatcher as Real
 
     monkeypatch.setattr(LiveScreen, "WATCHER", Real)
     run_dir = make_run(runs, state="finished")
@@ -624,7 +624,7 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         return act
 
     for verb in ("stop", "kill", "resume"):
-        monkeypatch.setattr(acts, verb, note(verb))
+        monkeypatch.setattr(actions, verb, note(verb))
     return found
 
 
@@ -658,7 +658,7 @@ def test_a_stop_that_fails_takes_its_word_back(runs: Path, monkeypatch: pytest.M
     def fail(_: Path) -> str:
         raise RunError("the engine is out of reach from here")
 
-    monkeypatch.setattr(acts, "stop", fail)
+    monkeypatch.setattr(actions, "stop", fail)
 
     async def act() -> None:
         async with live(runs) as (pilot, screen):

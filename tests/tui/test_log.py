@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from crild_tui.watch import log
-from crild_tui.watch.log import LogReader, LogTail, LogWatcher
+from crild_tui.monitor import log
+from crild_tui.monitor.log import LogReader, LogTail, LogWatcher
 
 
 def written(run_dir: Path, data: bytes, attempt: int = 1) -> Path:

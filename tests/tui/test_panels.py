@@ -18,14 +18,14 @@ from textual.screen import Screen
 
 import crild_tui
 from crild_tui.app import CrildApp
-from crild_tui.chart import viewing
-from crild_tui.chart.columns import LONG
-from crild_tui.chart.model import Figure, View
-from crild_tui.curves import Curves
+from crild_tui.charts import viewport
+from crild_tui.charts.figure import Figure, View
+from crild_tui.charts.traces import LONG
+from crild_tui.monitor.curves import Curves
 from crild_tui.screens.base import ModeScreen
 from crild_tui.settings import Settings
 from crild_tui.widgets import panels
-from crild_tui.widgets.facts import Facts
+from crild_tui.widgets.fact_line import Facts
 from crild_tui.widgets.panels import Panels, Source
 from tests.tui import curves_samples as samples
 
@@ -180,7 +180,7 @@ def test_smoothing_begins_as_configured_and_has_levels(tmp_path: Path) -> None:
         smooth = app.shown[0].lines[0]
         assert smooth.behind is not None
         assert np.nanstd(np.diff(smooth.trace.y[100:200])) < np.nanstd(np.diff(smooth.behind.y[100:200])) / 3
-        for _ in viewing.SMOOTHING:
+        for _ in viewport.SMOOTHING:
             await pilot.press("less_than_sign")
         assert app.panels.look.smoothing == 0
         assert app.shown[0].lines[0].behind is None
@@ -595,29 +595,29 @@ def test_without_colour_it_still_reads(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_views_stay_inside_the_run() -> None:
     whole = View(0, 100)
-    assert viewing.limited(View(-10, 40), whole) == View(0, 50)
-    assert viewing.limited(View(90, 120), whole) == View(70, 100)
-    assert viewing.limited(View(-10, 200), whole) is None
-    narrow = viewing.limited(View(50, 50), whole)
+    assert viewport.limited(View(-10, 40), whole) == View(0, 50)
+    assert viewport.limited(View(90, 120), whole) == View(70, 100)
+    assert viewport.limited(View(-10, 200), whole) is None
+    narrow = viewport.limited(View(50, 50), whole)
     assert narrow is not None
     assert 0 < span(narrow) < 1e-3
 
 
 def test_zooming_keeps_its_place() -> None:
-    assert viewing.zoomed(View(0, 100), 20, 0.5) == View(10, 60)
-    assert viewing.panned(View(0, 100), 0.25) == View(25, 125)
-    assert viewing.ending_at(View(0, 10), 30) == View(20, 30)
+    assert viewport.zoomed(View(0, 100), 20, 0.5) == View(10, 60)
+    assert viewport.panned(View(0, 100), 0.25) == View(25, 125)
+    assert viewport.ending_at(View(0, 10), 30) == View(20, 30)
 
 
 def test_levels_of_smoothing() -> None:
-    assert viewing.next_level(0.6, 1) == 0.8
-    assert viewing.next_level(0.5, 1) == 0.6
-    assert viewing.next_level(0.5, -1) == 0.3
-    assert viewing.next_level(0.99, 1) == 0.99
-    assert viewing.next_level(0.995, 1) == 0.995
+    assert viewport.next_level(0.6, 1) == 0.8
+    assert viewport.next_level(0.5, 1) == 0.6
+    assert viewport.next_level(0.5, -1) == 0.3
+    assert viewport.next_level(0.99, 1) == 0.99
+    assert viewport.next_level(0.995, 1) == 0.995
 
 
 def test_a_moment_on_another_axis() -> None:
     table = samples.table(np.array([0.0, 100.0, 200.0]), loss=np.zeros(3))
-    assert viewing.translated([table], "step", "time", 150) == pytest.approx(60)
-    assert viewing.translated([], "step", "time", 150) == 150
+    assert viewport.translated([table], "step", "time", 150) == pytest.approx(60)
+    assert viewport.translated([], "step", "time", 150) == 150

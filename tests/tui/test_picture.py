@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from crild_tui.cli.follow.narrators import Lines, draw
-from crild_tui.cli.follow.told import progress, told
-from crild_tui.picture import Picture, fold, thinned, with_status
+from crild_tui.cli.follow.displays import Lines, draw
+from crild_tui.cli.follow.event_messages import progress, told
+from crild_tui.runs.summary import Picture, fold, thinned, with_status
 from engine.record.status import Status
 
 Events = list[dict[str, Any]]

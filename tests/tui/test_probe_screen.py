@@ -10,7 +10,7 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 
 from crild_tui.screens.live import LiveScreen
-from crild_tui.screens.probing import ProbeScreen
+from crild_tui.screens.probe import ProbeScreen
 from engine.record.probe import PROBE, student_hash, write_probe
 from tests.cli.samples import make_run
 from tests.record.probe_samples import sample
@@ -115,7 +115,7 @@ def test_compare_shows_the_probe_of_the_chosen_run(tmp_path: Path, monkeypatch: 
 
     async def look(app: Driven, pilot: Pilot[None]) -> None:
         from crild_tui.screens.compare import CompareScreen
-        from crild_tui.widgets.rows import Rows
+        from crild_tui.widgets.row_list import Rows
 
         screen = app.screen
         assert isinstance(screen, CompareScreen)

@@ -8,15 +8,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crild_tui.curves import Curves, Table
-from crild_tui.picture import Picture, StageStory
-from crild_tui.watch.snapshots import RunSnapshot, Said
-from crild_tui.widgets.lines import Line, find_all, wrapped
+from crild_tui.monitor.curves import Curves, Table
+from crild_tui.monitor.snapshots import RunSnapshot, Said
+from crild_tui.runs.summary import Picture, StageStory
+from crild_tui.widgets.messages_pane import message_lines
 from crild_tui.widgets.notice import drawn, error_lines, notice_of, waiting
 from crild_tui.widgets.progress import FULL, REST, Stage, bar, stage_line, stage_rows, stages_of
-from crild_tui.widgets.runfacts import facts_line, facts_rows, last_value, origin, pace, scores, state_words, title_line
-from crild_tui.widgets.runhead import head_lines
-from crild_tui.widgets.said import message_lines
+from crild_tui.widgets.run_details import (
+    facts_line,
+    facts_rows,
+    last_value,
+    origin,
+    pace,
+    scores,
+    state_words,
+    title_line,
+)
+from crild_tui.widgets.run_header import head_lines
+from crild_tui.widgets.text_view import Line, find_all, wrapped
 from engine.record.queue import QueueRecord
 from engine.record.run import RunEntry
 from engine.record.status import STATES, Fault, Status

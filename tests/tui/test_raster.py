@@ -10,13 +10,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from crild_tui.chart import raster
-from crild_tui.chart.canvas import DIM, LEVEL, Canvas, curve_look, fit
-from crild_tui.chart.columns import BLOCK, LONG, columns, logarithms, smooth_trace, trace
-from crild_tui.chart.drawing import Drawing, draw
-from crild_tui.chart.figures import Look, Source, Traces, best_of, figures
-from crild_tui.chart.model import Figure, Level, Line, Mark, View
-from crild_tui.curves import AXES, Axis, Floats, Table
+from crild_tui.charts import raster
+from crild_tui.charts.canvas import DIM, LEVEL, Canvas, curve_look, fit
+from crild_tui.charts.drawing import Drawing, draw
+from crild_tui.charts.figure import Figure, Level, Line, Mark, View
+from crild_tui.charts.run_figures import Look, Source, Traces, best_of, figures
+from crild_tui.charts.traces import BLOCK, LONG, columns, logarithms, smooth_trace, trace
+from crild_tui.monitor.curves import AXES, Axis, Floats, Table
 from tests.tui import curves_samples as samples
 
 NAN = float("nan")

@@ -10,11 +10,11 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from crild_tui import acts
-from crild_tui.about_run import advice, closing_text, detail, panel, read_about, settings_of
-from crild_tui.annotating import note_from_field, note_in_field
 from crild_tui.app import READONLY
-from crild_tui.kept import read_kept
+from crild_tui.runs import actions
+from crild_tui.runs.annotations import note_from_field, note_in_field
+from crild_tui.runs.details import advice, closing_text, detail, panel, read_about, settings_of
+from crild_tui.runs.marks import read_kept
 from crild_tui.screens.dialogs import Ask, Confirm
 from crild_tui.screens.runs import RunsScreen
 from crild_tui.widgets.header import Header
@@ -22,7 +22,7 @@ from crild_tui.widgets.run_table import RunTable
 from engine.record.annotations import read_annotations, set_note, set_tags
 from engine.record.run import list_runs, update_status
 from engine.record.status import Fault
-from engine.report.closing import closing
+from engine.report.closing_table import closing
 from tests.cli.samples import RESULTS, make_run
 from tests.tui.run_entries import HOSTILE, NOW, entry
 from tests.tui.screen_driver import Driven, drive, screen_text, until
@@ -255,7 +255,7 @@ def test_stop_and_resume_act_on_the_selected_run(
     monkeypatch: pytest.MonkeyPatch, runs: Path, key: str, verb: str
 ) -> None:
     acted: list[Path] = []
-    monkeypatch.setattr(acts, verb, lambda run_dir: acted.append(run_dir) or f"did {verb}")  # type: ignore[func-returns-value]
+    monkeypatch.setattr(actions, verb, lambda run_dir: acted.append(run_dir) or f"did {verb}")  # type: ignore[func-returns-value]
 
     async def do(app: Driven, pilot: Pilot[None]) -> None:
         if verb == "stop":
@@ -287,7 +287,7 @@ def test_what_has_ended_is_neither_stopped_nor_killed(monkeypatch: pytest.Monkey
 
 def test_a_finished_run_is_asked_what_makes_it_longer(monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
     acted: list[tuple[Path, tuple[str, ...]]] = []
-    monkeypatch.setattr(acts, "resume", lambda run_dir, changes: acted.append((run_dir, changes)) or "longer")  # type: ignore[func-returns-value]
+    monkeypatch.setattr(actions, "resume", lambda run_dir, changes: acted.append((run_dir, changes)) or "longer")  # type: ignore[func-returns-value]
 
     async def do(app: Driven, pilot: Pilot[None]) -> None:
         await pilot.press("down", "down", "r")
@@ -301,7 +301,7 @@ def test_a_finished_run_is_asked_what_makes_it_longer(monkeypatch: pytest.Monkey
 
 
 def test_a_second_stop_says_what_kills(monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
-    monkeypatch.setattr(acts, "stop", lambda run_dir: f"{run_dir.name} was asked")
+    monkeypatch.setattr(actions, "stop", lambda run_dir: f"{run_dir.name} was asked")
 
     async def do(app: Driven, pilot: Pilot[None]) -> None:
         await works(app, pilot, runs, "kd-s3")
@@ -319,7 +319,7 @@ def test_a_second_stop_says_what_kills(monkeypatch: pytest.MonkeyPatch, runs: Pa
 
 def test_kill_asks_first(monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
     acted: list[Path] = []
-    monkeypatch.setattr(acts, "kill", lambda run_dir: acted.append(run_dir) or "killed")  # type: ignore[func-returns-value]
+    monkeypatch.setattr(actions, "kill", lambda run_dir: acted.append(run_dir) or "killed")  # type: ignore[func-returns-value]
 
     async def do(app: Driven, pilot: Pilot[None]) -> None:
         await works(app, pilot, runs, "kd-s3")

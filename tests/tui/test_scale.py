@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crild_tui.chart.scale import (
+from crild_tui.charts.scale import (
     Scale,
     clock,
     fitted,

@@ -24,16 +24,16 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 
 from crild_tui.app import CrildApp
-from crild_tui.launching.catalog import Entry, Kind
+from crild_tui.launch_form.catalog import Entry, Kind
 from crild_tui.messages import CompareRuns, MachineSeen, WatchRun
+from crild_tui.monitor.snapshots import MachineSnapshot
 from crild_tui.screens.compare import CompareScreen
 from crild_tui.screens.launch import LaunchScreen
 from crild_tui.screens.live import LiveScreen
 from crild_tui.screens.runs import RunsScreen
 from crild_tui.settings import Settings
-from crild_tui.watch.snapshots import MachineSnapshot
 from crild_tui.widgets.chart import Chart
-from crild_tui.widgets.choosing import Choices
+from crild_tui.widgets.choice_list import Choices
 from crild_tui.widgets.panels import Panels
 from crild_tui.widgets.run_table import RunTable
 from engine.preset.shipped import folder

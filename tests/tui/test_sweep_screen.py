@@ -12,17 +12,17 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from crild_tui import sweeps
 from crild_tui.app import READONLY
-from crild_tui.filtering import parse, term
-from crild_tui.kept import Kept
+from crild_tui.monitor.sweep import SweepWatcher
+from crild_tui.runs import sweeps
+from crild_tui.runs.filter import parse, term
+from crild_tui.runs.marks import Kept
 from crild_tui.screens.dialogs import Confirm
 from crild_tui.screens.help import HelpScreen
 from crild_tui.screens.runs import RunsScreen
 from crild_tui.screens.sweep import SweepScreen
 from crild_tui.settings import Settings
-from crild_tui.watch.sweep import SweepWatcher
-from crild_tui.widgets.choosing import WordList
+from crild_tui.widgets.choice_list import WordList
 from crild_tui.widgets.run_table import RunTable
 from engine.record.owner import Owner
 from engine.record.run import read_run, update_status
@@ -142,7 +142,7 @@ def _lines(app: Driven) -> list[Any]:
 
 def test_news_are_drawn_while_it_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record = make_sweep(tmp_path, owner=Owner.current(), state="active")
-    monkeypatch.setattr("crild_tui.watch.sweep.EVERY", 0.05)
+    monkeypatch.setattr("crild_tui.monitor.sweep.EVERY", 0.05)
 
     async def look(app: Driven, pilot: Pilot[None]) -> None:
         screen = await opened(app, pilot)

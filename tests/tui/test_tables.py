@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from crild_tui.comparing import assigned, difference_lines, labels, sheet_lines
-from crild_tui.writing import named_file, write_file
+from crild_tui.runs.comparison import assigned, difference_lines, labels, sheet_lines
+from crild_tui.runs.table_file import named_file, write_file
 from engine.errors import UsageError
 from engine.report.formats import comma_separated, latex, markdown
 from engine.report.sheet import Final, Sheet, group_names, groups, read_final, sheet

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from crild_tui.watch import run as watching
-from crild_tui.watch.gathering import Gatherer
-from crild_tui.watch.run import RunWatcher, unreadable
-from crild_tui.watch.snapshots import RunSnapshot
+from crild_tui.monitor import run as watching
+from crild_tui.monitor.event_reducer import Gatherer
+from crild_tui.monitor.run import RunWatcher, unreadable
+from crild_tui.monitor.snapshots import RunSnapshot
 from engine.record.annotations import set_note
+from engine.record.event_sample import sample_events
 from engine.record.events import EventTail, EventWriter
 from engine.record.paths import events_file
 from engine.record.run import update_status
-from engine.record.sample import sample_events
 from tests.cli.samples import make_run
 from tests.tui.snapshots import Snapshots
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from crild_tui.watch import machine, runs
-from crild_tui.watch.machine import MachineWatcher, gpus, read_gpus
-from crild_tui.watch.runs import RunsReader, RunsWatcher
-from crild_tui.watch.snapshots import Gpu, MachineSnapshot, RunsSnapshot
+from crild_tui.monitor import machine, runs
+from crild_tui.monitor.machine import MachineWatcher, gpus, read_gpus
+from crild_tui.monitor.runs import RunsReader, RunsWatcher
+from crild_tui.monitor.snapshots import Gpu, MachineSnapshot, RunsSnapshot
 from engine.record.annotations import set_note
 from engine.record.files import write_json
 from engine.record.owner import Owner

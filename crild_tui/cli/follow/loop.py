@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crild_tui.cli.follow.controls import Controls
-from crild_tui.cli.follow.narrators import Narrator
+from crild_tui.cli.follow.displays import Narrator
+from crild_tui.cli.follow.event_messages import summary, told
 from crild_tui.cli.follow.outcome import Outcome
-from crild_tui.cli.follow.told import summary, told
-from crild_tui.picture import Picture, fold, loading, thinned, with_status
+from crild_tui.runs.summary import Picture, fold, loading, thinned, with_status
 
 if TYPE_CHECKING:
     from engine.record.events import Event

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crild_tui import wording
-from crild_tui.cli.follow.told import Line
+from crild_tui.cli.follow.event_messages import Line
+from crild_tui.runs import formatting
 
 if TYPE_CHECKING:
     from engine.record.status import Status
@@ -64,10 +64,13 @@ class Outcome:
         """What is said at the end, beside the closing table."""
         from engine.record.logs import log_tail
 
-        go_on = f"go on with: {wording.command('resume', self.run_dir)}"
+        go_on = f"go on with: {formatting.command('resume', self.run_dir)}"
         where = self._where()
         if self.detached:
-            yield "info", f"detached; the run goes on. Watch it again with: {wording.command('attach', self.run_dir)}"
+            yield (
+                "info",
+                f"detached; the run goes on. Watch it again with: {formatting.command('attach', self.run_dir)}",
+            )
         elif self.state == "finished":
             yield "info", f"finished: {self.run_dir}"
         elif self.state == "failed":
@@ -88,7 +91,7 @@ class Outcome:
                 yield "info", f"  log: {line}"
             yield "info", go_on
         else:
-            yield "info", f"the run is {self.state}; watch it with: {wording.command('attach', self.run_dir)}"
+            yield "info", f"the run is {self.state}; watch it with: {formatting.command('attach', self.run_dir)}"
 
     def _where(self) -> str:
         if self.place is not None:
@@ -101,9 +104,9 @@ class Outcome:
         fault = self.status.error if self.status else None
         for line in (str(fault) if fault else "the run failed").splitlines():
             yield "error", line
-        yield "info", f"what the engine printed: {wording.command('logs', self.run_dir)}"
+        yield "info", f"what the engine printed: {formatting.command('logs', self.run_dir)}"
         if any((self.run_dir / "checkpoints").glob("[0-9]*")):
             yield (
                 "info",
-                f"when that is mended, go on from the last checkpoint with: {wording.command('resume', self.run_dir)}",
+                f"when that is mended, go on from the last checkpoint with: {formatting.command('resume', self.run_dir)}",
             )

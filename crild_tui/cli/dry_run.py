@@ -1,0 +1,115 @@
+"""`crild run --dry-run`: what would happen, worked out by an engine process that trains nothing."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from crild_tui.cli import terminal
+from crild_tui.runs import formatting
+from crild_tui.runs.create import Request, method_of
+
+if TYPE_CHECKING:
+    from engine.preset.load import Loaded
+
+
+def show_plan(loaded: Sequence[Loaded], request: Request, *, as_json: bool) -> int:
+    """Print what the runs would do; makes none. Returns the exit code: 3 when something is missing, else 0."""
+    plan = plan_of(loaded[0])
+    seeds = [one.preset.seed for one in loaded]
+    missing = [str(item) for item in _items(plan.get("missing"))]
+    if as_json:
+        terminal.show_json({**plan, "seeds": seeds, "runs_dir": str(request.runs_dir)})
+        return 3 if missing else 0
+    task = loaded[0].preset.task.name
+    terminal.sentence(f"{task} by {method_of(request.presets) or 'labels'}: {_runs(seeds)} in {request.runs_dir}")
+    terminal.sentence()
+    rows = [_row(stage) for stage in _items(plan.get("stages")) if isinstance(stage, Mapping)]
+    columns = [("stage", "left"), *((name, "right") for name in ("examples", "epochs", "steps", "time"))]
+    terminal.show(terminal.table(columns, [*rows, *_total(plan)]))
+    terminal.sentence()
+    for line in _facts(plan):
+        terminal.sentence(line)
+    for line in _items(plan.get("notes")):
+        terminal.sentence(str(line))
+    for line in missing:
+        terminal.sentence(f"missing: {line}")
+    terminal.sentence("nothing was started (--dry-run)")
+    return 3 if missing else 0
+
+
+def plan_of(loaded: Loaded) -> dict[str, Any]:
+    """What the engine says about a preset. Raises what the engine raises, RunError for an answer that is none."""
+    from engine.errors import RunError
+    from engine.launch.foreground import run_tool
+    from engine.preset.write import dump
+
+    terminal.say("asking the engine; loading its libraries takes a few seconds")
+    with tempfile.TemporaryDirectory(prefix="crild-") as folder:
+        file = Path(folder) / "preset.toml"
+        file.write_text(dump(loaded.preset), encoding="utf-8")
+        plan = run_tool("plan", [str(file)])
+    if not isinstance(plan, dict):
+        raise RunError("the engine's plan is no JSON object")
+    return plan
+
+
+def _items(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _runs(seeds: Sequence[int]) -> str:
+    if len(seeds) == 1:
+        return f"1 run, seed {seeds[0]},"
+    return f"{len(seeds)} runs one after the other, seeds {', '.join(map(str, seeds))},"
+
+
+def _row(stage: Mapping[str, Any]) -> list[str]:
+    return [
+        str(stage.get("name", "?")),
+        _count(stage.get("examples")),
+        formatting.NONE if stage.get("epochs") is None else f"{stage['epochs']:g}",
+        _count(stage.get("steps")),
+        formatting.duration(stage.get("seconds")),
+    ]
+
+
+def _count(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else formatting.NONE
+
+
+def _total(plan: Mapping[str, Any]) -> list[list[str]]:
+    stages = [stage for stage in _items(plan.get("stages")) if isinstance(stage, Mapping)]
+    if len(stages) < 2:
+        return []
+    steps, seconds = [s.get("steps") for s in stages], [s.get("seconds") for s in stages]
+    return [
+        [
+            "all",
+            "",
+            "",
+            _count(None if None in steps else sum(s for s in steps if s is not None)),
+            formatting.duration(None if None in seconds else sum(s for s in seconds if s is not None)),
+        ]
+    ]
+
+
+def _facts(plan: Mapping[str, Any]) -> list[str]:
+    """Models, device and memory in sentences, as far as the plan knows them."""
+    lines = []
+    if isinstance(teacher := plan.get("teacher"), Mapping):
+        cached = "; fine-tuned already, in the cache" if teacher.get("cached") else ""
+        to_tune = "; to be fine-tuned first" if teacher.get("finetune") and not cached else ""
+        lines.append(
+            f"teacher: {teacher.get('model')}, {formatting.amount(teacher.get('parameters'))} parameters{cached}{to_tune}"
+        )
+    if isinstance(student := plan.get("student"), Mapping):
+        layers = formatting.plural(int(student.get("layers") or 0), "layer")
+        lines.append(f"student: {layers}, {formatting.amount(student.get('parameters'))} parameters")
+    if plan.get("device"):
+        threads = f", {formatting.plural(plan['threads'], 'thread')}" if isinstance(plan.get("threads"), int) else ""
+        memory = f", about {formatting.size(plan['memory_bytes'])} of memory" if plan.get("memory_bytes") else ""
+        lines.append(f"device:  {plan['device']}, {plan.get('precision')}{threads}{memory}")
+    return lines

@@ -1,0 +1,129 @@
+"""Commands that measure a model: evaluate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from crild_tui.cli.options import AsJson, RunsDir, Settings
+
+
+def evaluate(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL_OR_RUN", help="A run, a model's folder, or a hub id.", show_default=False)
+    ],
+    preset: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--preset", metavar="PRESET", help="For a model: the task, as a preset that names it. Again for more."
+        ),
+    ] = None,
+    settings: Settings = None,
+    split: Annotated[
+        str | None, typer.Option("--split", metavar="SPLIT", help="One dev set, as dev_matched. [default: all]")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", metavar="DEVICE", help="auto, cpu, mps, cuda or cuda:1.")
+    ] = None,
+    as_json: AsJson = False,
+    runs_dir: RunsDir = None,
+) -> None:
+    """Measure a run's student, or any model on a task.
+
+    \b
+    crild evaluate rte-crild
+    crild evaluate textattack/bert-base-uncased-RTE --preset rte
+    """
+    import json
+    import tempfile
+
+    from crild_tui.cli import terminal
+    from crild_tui.runs.create import check_device
+    from engine.errors import RunError, UsageError
+    from engine.launch.foreground import run_tool
+
+    check_device(device)
+    with tempfile.TemporaryDirectory(prefix="crild-") as folder:
+        request = _request(model, preset or [], settings or [], runs_dir, Path(folder))
+        terminal.say("starting the engine; loading its libraries takes a few seconds")
+        result = run_tool("evaluate", [json.dumps({**request, "device": device})])
+    if not isinstance(result, dict) or not isinstance(result.get("splits"), dict):
+        raise RunError("the engine's answer is no table of splits")
+    if split is not None:
+        if split not in result["splits"]:
+            raise UsageError(f"--split {split!r} is no dev set of this task; it has {', '.join(result['splits'])}")
+        result["splits"] = {split: result["splits"][split]}
+    if as_json:
+        terminal.show_json(result)
+    else:
+        _show(result)
+
+
+def _request(
+    model: str, presets: Sequence[str], settings: Sequence[str], runs_dir: str | None, folder: Path
+) -> dict[str, str]:
+    """What the engine measures: a model, and a complete preset that says the task."""
+    from engine.errors import UsageError
+    from engine.record.paths import PRESET, STUDENT
+    from engine.record.paths import runs_dir as folder_of
+
+    run_dir = _run_of(model, folder_of(runs_dir))
+    if run_dir is not None:
+        model = str(run_dir / STUDENT)
+        if not Path(model).is_dir():
+            raise UsageError(f"{run_dir.name} has no student yet: only a finished run has one")
+        presets = presets or [str(run_dir / PRESET)]
+    if not presets:
+        raise UsageError(
+            f"{model!r} is no run, so the task must be said: crild evaluate {model} --preset rte; "
+            "or a run was meant: `crild runs` lists them"
+        )
+    file = folder / "preset.toml"
+    file.write_text(_task_preset(presets, settings), encoding="utf-8")
+    return {"model": model, "preset": str(file)}
+
+
+def _run_of(ref: str, runs_dir: Path) -> Path | None:
+    """The run that `ref` means, or None where it must be a model."""
+    from engine.errors import UsageError
+    from engine.record.run import find_run
+
+    try:
+        return find_run(ref, runs_dir)
+    except UsageError:
+        return None
+
+
+def _task_preset(presets: Sequence[str], settings: Sequence[str]) -> str:
+    """A complete preset; one that only says the task is given the simplest method, of which nothing is used."""
+    from crild_tui.runs.create import with_method
+    from engine.preset.load import load_preset
+    from engine.preset.write import dump
+
+    return dump(load_preset(with_method(presets), settings).preset)
+
+
+def _show(result: Mapping[str, Any]) -> None:
+    """A row for each dev set."""
+    from crild_tui.cli import terminal
+    from crild_tui.runs import formatting
+
+    tables = {name: row for name, row in result["splits"].items() if isinstance(row, Mapping)}
+    names = list(dict.fromkeys(name for row in tables.values() for name in row.get("metrics", {})))
+    rows = [
+        [
+            split,
+            str(row.get("examples", formatting.NONE)),
+            *(formatting.metric(row.get("metrics", {}).get(n)) for n in names),
+        ]
+        for split, row in tables.items()
+    ]
+    parameters = formatting.amount(result.get("parameters"))
+    terminal.sentence(f"{result.get('model')} on {result.get('task')}, {parameters} parameters")
+    columns = [("set", "left"), ("examples", "right"), *((name, "right") for name in names)]
+    terminal.show(terminal.table(columns, rows))
+    for line in result.get("notes") or ():
+        terminal.sentence(str(line))

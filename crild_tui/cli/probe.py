@@ -1,0 +1,149 @@
+"""The command that makes overfitting visible: probe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from crild_tui.cli.options import AsJson, Runs, RunsDir
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from engine.errors import CrildError
+    from engine.record.probe import Probe
+
+SCALES = "0.05,0.1,0.2,0.3"
+DRAWS, EXAMPLES = 3, 256
+WORDS = frozenset({"", "layer", "distance", "method", "noise"})
+"""Columns that hold words (or bars), and so begin at the left."""
+MOST_SCALES, MOST_DRAWS, LARGEST_SCALE = 20, 100, 10.0
+
+
+def probe(
+    runs: Runs,
+    scales: Annotated[str, typer.Option("--scales", metavar="0.1,0.2", help="Of the noise on the weights.")] = SCALES,
+    draws: Annotated[int, typer.Option("--draws", metavar="N", help="Of noise, for each scale.")] = DRAWS,
+    examples: Annotated[
+        int, typer.Option("--examples", metavar="N", help="At most, of training and of dev.")
+    ] = EXAMPLES,
+    again: Annotated[bool, typer.Option("--again", help="Measure anew what was measured already.")] = False,
+    device: Annotated[
+        str | None, typer.Option("--device", metavar="DEVICE", help="auto, cpu, mps, cuda or cuda:1.")
+    ] = None,
+    as_json: AsJson = False,
+    runs_dir: RunsDir = None,
+) -> None:
+    """Look for overfitting: train and dev, layers, noise on the weights.
+
+    Metric and loss on training examples and on dev, each layer's distance to the
+    teacher on both, and dev under Gaussian noise on the weights. What is found
+    is kept in the run's probe.json, for reports and the dashboard. A scale of
+    noise is a share of each tensor's root mean square. More: docs/probes.md
+
+    \b
+    crild probe rte-crild
+    crild probe mrpc-crild-s1 mrpc-ild-uniform-s1 --json
+    """
+    import json
+
+    from crild_tui.cli import terminal
+    from crild_tui.runs.create import check_device
+    from engine.launch.foreground import error_of, run_tool
+    from engine.record.paths import runs_dir as folder_of
+    from engine.record.run import find_run
+
+    check_device(device)
+    request: dict[str, Any] = {**_settings(scales, draws, examples), "device": device, "again": again}
+    folder = folder_of(runs_dir)
+    request["runs"] = list(dict.fromkeys(str(find_run(run, folder)) for run in runs))
+    terminal.say("starting the engine; loading its libraries takes a few seconds")
+    answers = _answers(run_tool("probe", [json.dumps(request)]))
+    errors = [error_of(answer["error"]) for answer in answers if isinstance(answer.get("error"), Mapping)]
+    if as_json:
+        terminal.show_json({"runs": answers})
+    else:
+        _show([_probe_of(answer["probe"]) for answer in answers if isinstance(answer.get("probe"), Mapping)])
+    _raise(errors)
+
+
+def _settings(scales: str, draws: int, examples: int) -> dict[str, Any]:
+    """What is asked, checked. Raises UsageError that says what would be right."""
+    from engine.errors import UsageError
+
+    words = [word.strip() for word in scales.split(",") if word.strip()]
+    try:
+        numbers = sorted({float(word) for word in words})
+    except ValueError:
+        numbers = []
+    if not numbers or len(numbers) > MOST_SCALES or not all(0 < number <= LARGEST_SCALE for number in numbers):
+        raise UsageError(
+            f"--scales {scales!r}: give 1 to {MOST_SCALES} numbers above 0, at most {LARGEST_SCALE:g}, as {SCALES}"
+        )
+    if not 1 <= draws <= MOST_DRAWS:
+        raise UsageError(f"--draws {draws}: 1 to {MOST_DRAWS} draws can be made for each scale")
+    if not 1 <= examples < 2**31:
+        raise UsageError(f"--examples {examples}: at least one is needed")
+    return {"scales": numbers, "draws": draws, "examples": examples}
+
+
+def _answers(result: object) -> list[dict[str, Any]]:
+    from engine.errors import RunError
+
+    rows = result.get("runs") if isinstance(result, Mapping) else None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise RunError("the engine's answer is no list of probes")
+    return rows
+
+
+def _probe_of(found: Mapping[str, Any]) -> Probe:
+    from engine.record.probe import Probe
+
+    return Probe.from_dict(found)
+
+
+def probe_tables(probe: Probe, *, ascii_only: bool = False) -> list[Table]:
+    """Train against dev, the layers, the noise; for the terminal and for the dashboard."""
+    from crild_tui.runs import probe_rows
+
+    noise = [probe.metric if name == "metric" else name for name in probe_rows.NOISE]
+    return [
+        _table(probe_rows.FIT, probe_rows.fit_rows(probe)),
+        _table(probe_rows.LAYERS, probe_rows.layer_rows(probe)),
+        _table(noise, probe_rows.noise_rows(probe, ascii_only=ascii_only)),
+    ]
+
+
+def _table(names: Sequence[str], rows: list[list[str]]) -> Table:
+    from crild_tui.cli import terminal
+
+    return terminal.table([(name, "left" if name in WORDS else "right") for name in names], rows)
+
+
+def _show(found: Sequence[Probe]) -> None:
+    """Each run's tables, then the methods side by side."""
+    from crild_tui.cli import terminal
+    from crild_tui.runs import probe_rows
+
+    for probe in found:
+        terminal.sentence(probe_rows.heading(probe))
+        for table in probe_tables(probe, ascii_only=terminal.ascii_only()):
+            terminal.show(table)
+        for line in probe_rows.statements(probe):
+            terminal.sentence(line)
+        terminal.sentence()
+    for summary in probe_rows.summaries(found) if len(found) > 1 else ():
+        terminal.sentence(summary.title)
+        terminal.show(_table(summary.names, summary.rows))
+
+
+def _raise(errors: Sequence[CrildError]) -> None:
+    """The first error ends the command; the others are told before."""
+    from crild_tui.cli import terminal
+
+    for error in errors[1:]:
+        terminal.say(f"error: {error}")
+    if errors:
+        raise errors[0]

@@ -1,0 +1,94 @@
+"""`crild stop`: asking engines to end, and waiting for their checkpoints."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from engine.sweep.record import SweepRecord
+
+POLL = 0.1
+PATIENCE = 30.0
+"""Seconds for an engine to write its checkpoint."""
+
+
+def stopping(ref: str, runs_dir: Path, *, kill: bool) -> Callable[[], None]:
+    """What stops the run that `ref` means, or the sweep of this name. Raises UsageError where there is neither."""
+    from engine.record.run import LATEST, find_run, is_run
+    from engine.sweep.record import list_sweeps
+
+    sweeps = {record.name for record in list_sweeps(runs_dir)} - {LATEST}
+    if ref in sweeps and not is_run(runs_dir / ref):
+        return partial(stop_sweep, runs_dir, ref, kill=kill)
+    return partial(stop_run, find_run(ref, runs_dir), kill=kill)
+
+
+def stop_sweep(runs_dir: Path, name: str, *, kill: bool = False, quiet: bool = False) -> None:
+    """Ask a sweep to stop, or end its runs at once; waits until it has, `PATIENCE` seconds at most, and says so.
+
+    Raises UsageError when there is nothing to stop, RunError when its process is out of reach.
+    """
+    from crild_tui.cli.run import Talk
+    from engine.sweep import submit
+
+    talk = Talk(quiet)
+    (submit.kill_sweep if kill else submit.stop_sweep)(runs_dir, name)
+    if not kill:
+        talk.say(f"{name}: its runs stop at their next step with a checkpoint")
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        record = submit.existing(runs_dir, name)
+        if record is None or not (record.alive() or submit.working(record, runs_dir)):
+            again = _again(record, runs_dir) if record is not None else "crild sweep"
+            talk.say(f"{name}: stopped; `{again}` goes on with it")
+            return
+        time.sleep(POLL)
+    talk.say(f"{name} goes on stopping by itself")
+
+
+def _again(record: SweepRecord, runs_dir: Path) -> str:
+    """The command line that goes on with a sweep from here: its name where the file may have another one."""
+    from engine.record.paths import runs_dir as folder_of
+
+    words = ["crild", "sweep", record.file]
+    if record.name != Path(record.file).stem:
+        words += ["--name", record.name]
+    if runs_dir.absolute() != folder_of(None):
+        words += ["--runs-dir", str(runs_dir)]
+    return shlex.join(words)
+
+
+def stop_run(run_dir: Path, *, kill: bool) -> None:
+    """Ask the engine of a run to stop, or end it at once; waits `PATIENCE` seconds at most and says what became of it.
+
+    Raises UsageError when there is nothing to stop, RunError when the engine is out of reach.
+    """
+    from crild_tui.cli import terminal
+    from crild_tui.cli.follow.outcome import Outcome
+    from crild_tui.runs import formatting
+    from engine.errors import UsageError
+    from engine.launch import signals
+    from engine.record.run import read_run
+    from engine.record.status import WORKING
+
+    entry = read_run(run_dir)
+    if entry.state not in WORKING:
+        raise UsageError(f"there is nothing to stop: {run_dir.name} is {entry.state}")
+    (signals.kill if kill else signals.stop)(run_dir)
+    if not kill and entry.state != "queued":
+        terminal.say(f"{run_dir.name}: asked to stop at its next step with a checkpoint")
+    until = time.monotonic() + PATIENCE
+    while (entry := read_run(run_dir)).state in ("created", "queued", "running", "stopping"):
+        if time.monotonic() > until:
+            terminal.say(
+                f"{run_dir.name} is still {entry.state}: it goes on stopping by itself; see {formatting.command('attach', run_dir)}"
+            )
+            return
+        time.sleep(POLL)
+    for level, line in Outcome(run_dir, entry.state, entry.status).sentences():
+        terminal.say(f"{run_dir.name}: {'' if level == 'info' else level + ': '}{line}")

@@ -1,0 +1,227 @@
+"""Checking a draft by the rules of the command line, and telling at which field each fault stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from pathlib import Path
+
+from crild_tui.launch_form.draft import Draft, changed, name_text, overrides, seeds_text
+from crild_tui.launch_form.fields import (
+    NAME,
+    SEEDS,
+    SOURCE,
+    Field,
+    base_text,
+    field_at,
+    fields_of,
+    hint,
+    is_off,
+    is_unused,
+    without_source,
+)  # fmt: skip
+from crild_tui.runs.create import parse_seeds
+from engine.errors import CrildError
+from engine.preflight.check import check
+from engine.preset.load import Loaded, load_preset
+from engine.preset.schema import Preset
+from engine.preset.source import LARGEST
+from engine.preset.text import plain
+from engine.preset.write import dump
+from engine.record.run import name_taken, validate_name
+
+_LONGEST = 200  # characters of a line of a file that are shown
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that is wrong with a draft."""
+
+    sentence: str
+    key: str | None = None
+    """The field where it stands; None where no field is to blame."""
+    line: str | None = None
+    """The line of the file that it is about, with its number."""
+
+
+@dataclass(frozen=True)
+class FieldView:
+    """What a line of the form shows."""
+
+    field: Field
+    text: str
+    hint: str = ""
+    changed: bool = False
+    off: bool = False
+    """Whether its table is switched off."""
+    unused: bool = False
+    """Whether every stage has its own, so that it changes nothing."""
+    faults: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What came of a draft. `base` is what its presets merge to, `now` the same with the changes."""
+
+    draft: Draft
+    base: Loaded | None = None
+    now: Loaded | None = None
+    faults: tuple[Fault, ...] = ()
+    lines: tuple[tuple[bool, str], ...] = ()
+    """The resolved TOML; each line with whether the presets alone say otherwise."""
+
+    @property
+    def preset(self) -> Preset | None:
+        """The preset that the form is made from."""
+        return None if self.base is None else self.base.preset
+
+    @property
+    def newest(self) -> Preset | None:
+        """The preset with the changes; without them while they cannot be used."""
+        return self.preset if self.now is None else self.now.preset
+
+    def views(self, draft: Draft) -> list[FieldView]:
+        """The lines of the form for a draft that may be newer than what was examined."""
+        preset, newest = self.preset, self.newest
+        if preset is None or newest is None:
+            return []
+        marked = changed(draft, preset)
+        told: dict[str, list[str]] = {}
+        for fault in self.faults:
+            if fault.key is not None:
+                told.setdefault(fault.key, []).append(fault.sentence)
+        return [
+            FieldView(
+                field=each,
+                text=draft.edits.get(each.key, _text(each, draft, preset)),
+                hint=_hint(each, draft, preset),
+                changed=each.key in marked,
+                off=is_off(each, preset, draft.edits),
+                unused=is_unused(each, newest),
+                faults=tuple(told.get(each.key, ())),
+            )
+            for each in fields_of(preset)
+        ]
+
+
+def _text(field: Field, draft: Draft, preset: Preset) -> str:
+    return "" if field.key == SOURCE and without_source(_task(draft, preset)) else base_text(field, preset)
+
+
+def _hint(field: Field, draft: Draft, preset: Preset) -> str:
+    return hint(field, preset) if field.key != SOURCE else without_source(_task(draft, preset)) or "hub"
+
+
+def _task(draft: Draft, preset: Preset) -> str:
+    """The task that was typed: it says whether there is a source, before anything is checked."""
+    return draft.edits.get("task.name", preset.task.name).strip()
+
+
+def examine(draft: Draft, here: Path, runs_dir: Path | None = None) -> Examined:
+    """Load and check a draft; no network is used, and what is wrong comes back as faults.
+
+    A name that a run in `runs_dir` has already is such a fault.
+    """
+    if not draft.refs:
+        return Examined(draft, faults=(Fault("choose a method and a task, or a complete preset"),))
+    try:
+        base = load_preset(draft.refs, base=here)
+    except CrildError as error:
+        return Examined(draft, faults=tuple(_faults(error, {}, (), here)))
+    fields = {each.key: each for each in fields_of(base.preset)}
+    items = overrides(draft, base.preset)
+    faults = _of_options(draft) or _of_name(draft, base.preset, runs_dir)
+    try:
+        now = load_preset(draft.refs, [item for _, item in items], base=here)
+    except CrildError as error:
+        return Examined(draft, base, None, (*faults, *_faults(error, fields, items, here)))
+    try:
+        check(now)
+    except CrildError as error:
+        faults += _faults(error, fields, items, here)
+    lines = marked_lines(dump(base.preset), dump(now.preset))
+    return Examined(draft, base, now, tuple(faults), tuple(lines))
+
+
+def faults_of(error: CrildError, examined: Examined, here: Path) -> list[Fault]:
+    """What the full check at the start found, at the fields of the form."""
+    preset = examined.preset
+    fields = {each.key: each for each in fields_of(preset)} if preset is not None else {}
+    items = overrides(examined.draft, preset) if preset is not None else []
+    return _faults(error, fields, items, here)
+
+
+def _of_options(draft: Draft) -> list[Fault]:
+    faults = []
+    for key, text, judge in ((SEEDS, seeds_text(draft), parse_seeds), (NAME, name_text(draft), validate_name)):
+        if text is not None:
+            try:
+                judge(text)
+            except CrildError as error:
+                faults.append(Fault(error.sentence, key))
+    return faults
+
+
+def _of_name(draft: Draft, base: Preset, runs_dir: Path | None) -> list[Fault]:
+    """Whether the name is taken, by one of the runs at least."""
+    name = name_text(draft)
+    if name is None or runs_dir is None:
+        return []
+    taken = (name_taken(runs_dir, name, seed) for seed in parse_seeds(seeds_text(draft)) or (base.seed,))
+    return [Fault(error.sentence, NAME) for error in taken if error is not None][:1]
+
+
+def _faults(error: CrildError, fields: dict[str, Field], items: Iterable[tuple[str, str]], here: Path) -> list[Fault]:
+    by_item = {f"--set {plain(item)}": key for key, item in items}
+    problems: Sequence[CrildError] = getattr(error, "problems", (error,))
+    return [_fault(problem, fields, by_item, here) for problem in problems]
+
+
+def _fault(problem: CrildError, fields: dict[str, Field], by_item: dict[str, str], here: Path) -> Fault:
+    file = problem.file or ""
+    if file.startswith("--set "):
+        key = by_item.get(file)
+        if key is None:
+            key = next((own for item, own in by_item.items() if item.startswith(file.removesuffix("…"))), None)
+        # The rule may blame another key than the one that was changed; what the person touched is where they look.
+        return Fault(problem.sentence, key or _key(problem, fields))
+    line = source_line(here / file, problem.line) if file and problem.line else None
+    return Fault(str(problem), _key(problem, fields), line)
+
+
+def _key(problem: CrildError, fields: dict[str, Field]) -> str | None:
+    if problem.key in (SEEDS, NAME):
+        return problem.key
+    if problem.key == "seed":
+        return SEEDS
+    found = field_at(fields, problem.key) if problem.key else None
+    return found.key if found is not None else None
+
+
+def source_line(file: Path, number: int) -> str | None:
+    """A line of a preset file with its number, safe to show; None where it cannot be read."""
+    try:
+        if not file.is_file() or file.stat().st_size > LARGEST:
+            return None
+        lines = file.read_text(encoding="utf-8", errors="backslashreplace").splitlines()
+    except OSError:
+        return None
+    if not 0 < number <= len(lines):
+        return None
+    text = plain(lines[number - 1].expandtabs(4))
+    return f"{number:>5} | {text if len(text) <= _LONGEST else text[: _LONGEST - 1] + '…'}"
+
+
+def marked_lines(base: str, now: str) -> list[tuple[bool, str]]:
+    """The lines of `now`, each with whether `base` has it otherwise."""
+    before, after = base.splitlines(), now.splitlines()
+    marked: list[tuple[bool, str]] = []
+    for how, _, _, start, end in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+        marked += [(how != "equal", line) for line in after[start:end]]
+    return marked
+
+
+def base_of(draft: Draft, here: Path) -> Preset:
+    """What the presets of a draft say without its changes. Raises PresetError, UsageError."""
+    return load_preset(draft.refs, base=here).preset

@@ -1,0 +1,120 @@
+"""What the Launch mode says: faults first, then the help of what the cursor is on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from crild_tui.launch_form.catalog import Entry
+from crild_tui.launch_form.checks import Examined, Fault
+from crild_tui.launch_form.draft import Draft, changed
+from crild_tui.launch_form.fields import MOST_STAGES, UNUSED, Field, fields_of, is_off, is_unused
+from crild_tui.runs import formatting
+from crild_tui.runs.formatting import printable
+
+NO_FORM = (
+    "Nothing can be changed here before the presets load; what is wrong stands below. e opens the file in $EDITOR."
+)
+NO_TOML = "the presets cannot be loaded"
+NO_MATCH = "no preset matches: Escape or Enter shows all of them"
+OLD_TOML = "as it was before: the changes cannot be used"
+KINDS = {
+    "run": "complete: runs as it is",
+    "method": "a method: pick a task beside it",
+    "task": "a task: goes beside the method",
+    "setting": "a setting: goes beside method and task",
+    "part": "changes some keys: merged last",
+    "broken": "cannot be read",
+}
+CHANGED_LINE = "▌"
+_MOST_FAULTS = 20
+
+
+def about(topic: Field | Entry | str | None, draft: Draft, examined: Examined, *, starting: bool = False) -> Text:
+    """Faults that stand at no field, where the others are, and the help of the field or preset under the cursor.
+
+    A text as `topic` stands as it is.
+    """
+    text = Text()
+    if starting:
+        text.append("starting: the runs are being made\n", "bold")
+    loose = [fault for fault in examined.faults if fault.key is None]
+    for fault in loose[:_MOST_FAULTS]:
+        text.append(f"! {printable(fault.sentence)}\n", "bold")
+        if fault.line is not None:
+            text.append(f"{fault.line}\n")
+    if len(loose) > _MOST_FAULTS:
+        text.append(f"and {formatting.plural(len(loose) - _MOST_FAULTS, 'problem')} more\n")
+    if (line := places(examined)) is not None:
+        text.append(f"! {line}\n", "bold")
+    preset = examined.preset
+    if preset is not None and len(preset.stage) > MOST_STAGES:
+        text.append(f"the form has the first {MOST_STAGES} of {len(preset.stage)} stages; e opens the file\n")
+    if isinstance(topic, Field):
+        _field(text, topic, draft, examined)
+    elif isinstance(topic, str):
+        text.append(topic)
+    elif topic is not None:
+        _entry(text, topic)
+    text.rstrip()
+    return text
+
+
+def places(examined: Examined) -> str | None:
+    """At which fields something is wrong, as a sentence; None when nothing is."""
+    preset = examined.preset
+    if preset is None:
+        return None
+    wrong = {fault.key for fault in examined.faults if fault.key is not None}
+    names = [f"{each.group}: {each.label}" for each in fields_of(preset) if each.key in wrong]
+    if not names:
+        return None
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{formatting.plural(len(names), 'field')} cannot be used: {'; '.join(names[:3])}{more}"
+
+
+def _field(text: Text, field: Field, draft: Draft, examined: Examined) -> None:
+    text.append(f"{field.key}  ", "bold")
+    text.append(printable(field.help))
+    if field.expected and field.expected != "text in quotes":
+        text.append(f"\nRight: {field.expected}.", "dim")
+    preset = examined.preset
+    if preset is not None and is_off(field, preset, draft.edits):
+        text.append(f"\nSwitched off: give {field.depends_on} a number to use it.", "bold")
+    if examined.newest is not None and is_unused(field, examined.newest):
+        text.append(f"\n{UNUSED[0].upper()}{UNUSED[1:]}.", "bold")
+    if preset is not None and field.key in changed(draft, preset):
+        text.append("\nChanged; u sets it back to what the presets say.", "dim")
+
+
+def _entry(text: Text, entry: Entry) -> None:
+    text.append(f"{printable(entry.ref)}  ", "bold")
+    text.append(f"{KINDS[entry.kind]}; {entry.origin}\n")
+    text.append(printable(entry.problem or entry.description), "bold" if entry.problem else "")
+
+
+def toml(lines: Sequence[tuple[bool, str]], *, old: bool = False) -> Text:
+    """The resolved preset; lines that the presets alone say otherwise are marked and bold."""
+    text = Text(no_wrap=True)
+    if old:
+        text.append(f"! {OLD_TOML if lines else NO_TOML}\n", "bold")
+    for differs, line in lines:
+        look = "bold" if differs else "dim" if line.lstrip().startswith("#") else ""
+        text.append(f"{CHANGED_LINE if differs else ' '} {printable(line)}\n", look)
+    return text
+
+
+def after_editing(file: str, examined: Examined) -> tuple[str, str]:
+    """What became of a file that was edited, and how serious that is."""
+    count = len(examined.faults)
+    if not count:
+        return f"{file}: good", "information"
+    return f"{file}: {formatting.plural(count, 'problem')}, told below and at the fields", "warning"
+
+
+def fault_of_system(error: OSError) -> tuple[Fault, ...]:
+    """A refusal of the system as a fault: the current folder is gone, a file cannot be read."""
+    from engine.record.files import cause
+
+    return (Fault(f"the presets cannot be read: {cause(error)}"),)

@@ -1,0 +1,212 @@
+"""Saving a draft as a preset of one's own: comments kept, nothing overwritten, and only what loads to the same."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+from tomlkit.items import AoT, Item, Table
+
+from crild_tui.launch_form.draft import Draft, overrides, seeds_text
+from crild_tui.launch_form.fields import inline
+from crild_tui.runs.create import parse_seeds
+from engine.errors import CrildError, UsageError
+from engine.preset.load import load_preset
+from engine.preset.overrides import read_overrides
+from engine.preset.schema import Preset
+from engine.preset.shipped import path_of
+from engine.preset.source import locate, read_layer
+from engine.preset.text import plain
+from engine.preset.tree import Node
+from engine.record.files import cause
+
+_WHOLE = ("mixup", "consistency", "objectives", "data")  # tables of a stage that a file replaces as wholes
+
+
+def target_of(name: str) -> Path:
+    """The file that a typed name means. Raises UsageError for the name of a shipped preset, or none at all."""
+    text = name.strip()
+    path = Path(text).expanduser()
+    if not text or not path.name or text.endswith("/"):
+        raise UsageError("give the new preset a name, as mine or presets/mine.toml")
+    if path.suffix != ".toml":
+        path = path.with_name(f"{path.name}.toml")
+    if path_of(path.stem) is not None and path.parent == Path():
+        raise UsageError(f"{path.name} is the name of a shipped preset, which would win over yours: choose another")
+    return path
+
+
+def save(draft: Draft, here: Path, target: Path, *, overwrite: bool = False) -> Path:
+    """Write what is chosen, with its changes, as one preset file; returns its path.
+
+    One preset is copied, comments and all, and changed where the draft says so; several become a file that extends
+    them, and so does one whose copy would mean something else (paths relative to its own folder). The file is written
+    under another name, loaded and compared before it takes its place. Raises UsageError when the target exists (unless
+    `overwrite`), cannot be written, or cannot say the same; PresetError when the draft itself is wrong.
+    """
+    base = load_preset(draft.refs, base=here)
+    items = [item for _, item in overrides(draft, base.preset)]
+    seeds = parse_seeds(seeds_text(draft))
+    if len(seeds) == 1 and seeds[0] != base.preset.seed:
+        items.append(f"seed={seeds[0]}")
+    wanted = load_preset(draft.refs, items, base=here).preset
+    target = here / target
+    texts = [_extending(draft, items, base.preset, wanted, here, target)]
+    if len(draft.refs) == 1:
+        with suppress(CrildError, OSError, ValueError):  # ValueError: tomlkit's, for what it cannot take apart
+            texts.insert(0, _copied(draft.refs[0], items, base.preset, wanted, here))
+    for text in texts:
+        if _write(text, target, wanted, overwrite=overwrite):
+            return target
+    raise UsageError(
+        f"{plain(target.name)} could not say the same as what is chosen: copy it with `crild presets new` and edit it"
+    )
+
+
+def _write(text: str, target: Path, wanted: Preset, *, overwrite: bool) -> bool:
+    """Put the text in its place if it loads to what is wanted; returns whether it does."""
+    try:
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".crild-", suffix=".toml")
+    except OSError as error:
+        raise UsageError(f"{plain(str(target))} cannot be written: {cause(error)}") from None
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            if _without_description(load_preset([name]).preset) != _without_description(wanted):
+                return False
+        except CrildError:
+            return False
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)  # as any other file that is made, not for the owner alone
+        _place(temporary, target, overwrite=overwrite)
+    except OSError as error:
+        raise UsageError(f"{plain(str(target))} cannot be written: {cause(error)}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
+
+
+def _place(temporary: Path, target: Path, *, overwrite: bool) -> None:
+    """Rename, without a moment in which somebody's file of that name could be lost."""
+    if overwrite:
+        temporary.replace(target)
+        return
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        raise UsageError(f"{plain(str(target))} is there already; it was left as it is: give another name") from None
+    except OSError:  # a file system without links
+        if os.path.lexists(target):
+            raise UsageError(f"{plain(str(target))} is there already; it was left as it is") from None
+        temporary.replace(target)
+
+
+def _without_description(preset: Preset) -> Preset:
+    return preset.model_copy(update={"description": ""})
+
+
+def _copied(ref: str, items: Sequence[str], base: Preset, wanted: Preset, here: Path) -> str:
+    source = locate(ref, here)
+    read_layer(source, ref)  # refuses what is no preset, by size too
+    document = tomlkit.parse(source.read_text(encoding="utf-8-sig"))
+    _apply(document, items, base, wanted, here)
+    return tomlkit.dumps(document)
+
+
+def _extending(draft: Draft, items: Sequence[str], base: Preset, wanted: Preset, here: Path, target: Path) -> str:
+    names = [ref if path_of(ref) is not None else _reach(locate(ref, here), target.parent) for ref in draft.refs]
+    document = tomlkit.document()
+    document.add(tomlkit.comment(f"{plain(' and '.join(draft.refs))}, with the changes below."))
+    document.add("schema", tomlkit.item(1))
+    document.add("description", tomlkit.item(wanted.description))
+    document.add("extends", tomlkit.item(names[0] if len(names) == 1 else names))
+    _apply(document, items, base, wanted, here)
+    return tomlkit.dumps(document)
+
+
+def _reach(file: Path, folder: Path) -> str:
+    """The file as a preset in another folder names it."""
+    relative = os.path.relpath(file, folder)
+    return relative if relative.startswith("..") else f"./{relative}"
+
+
+def _apply(document: tomlkit.TOMLDocument, items: Sequence[str], base: Preset, wanted: Preset, here: Path) -> None:
+    """Write each `--set` item into the text."""
+    problems: list[CrildError] = []
+    layer = read_overrides(items, [stage.name for stage in base.stage], here, problems)
+    for key, node in (layer.root.table or {}).items():
+        if key != "stage":
+            _put(document, key, node)
+            continue
+        for name, stage in (node.table or {}).items():
+            table = _stage(document, name)
+            for own, value in (stage.table or {}).items():
+                if own in ("epochs", "steps"):
+                    table.pop("steps" if own == "epochs" else "epochs", None)  # they displace each other
+                if own in _WHOLE and value.table is not None and not _is_table(table.get(own)):
+                    _set(table, own, _whole(wanted, name, own))
+                else:
+                    _put(table, own, value)
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _whole(wanted: Preset, stage: str, key: str) -> Any:
+    found = next(each for each in wanted.stage if each.name == stage)
+    return found.model_dump(mode="json", by_alias=True, exclude_none=True)[key]
+
+
+def _stage(document: tomlkit.TOMLDocument, name: str) -> Table:
+    """The table of a stage in the text: there, or added, to be merged with the inherited one."""
+    stages = document.get("stage")
+    if not isinstance(stages, AoT):
+        stages = tomlkit.aot()
+        document.add(tomlkit.nl())
+        document.add("stage", stages)
+        stages = document["stage"]
+        assert isinstance(stages, AoT)
+    for table in stages:
+        if isinstance(table, Table) and table.get("name") == name:
+            return table
+    made = tomlkit.table()
+    made.add("name", name)
+    stages.append(made)
+    return made
+
+
+def _put(table: Any, key: str, node: Node) -> None:
+    """Set a key, going into tables that are there so that their comments stay."""
+    if node.table is not None and node.partial:
+        if not _is_table(table.get(key)):
+            if isinstance(table, tomlkit.TOMLDocument):
+                table.add(tomlkit.nl())
+            table[key] = tomlkit.table()
+        for inner, value in node.table.items():
+            _put(table[key], inner, value)
+    else:
+        _set(table, key, node.plain())
+
+
+def _set(table: Any, key: str, value: Any) -> None:
+    """Replace a value and keep the comment behind it."""
+    old = table.get(key)
+    new = _item(value)
+    if isinstance(old, Item) and hasattr(new, "trivia") and not isinstance(old, Table):
+        new.trivia.comment_ws, new.trivia.comment = old.trivia.comment_ws, old.trivia.comment
+    table[key] = new
+
+
+def _item(value: Any) -> Item:
+    return tomlkit.value(inline(value)) if isinstance(value, dict) else tomlkit.item(value)

@@ -1,0 +1,171 @@
+"""From what was asked for on the command line to run directories; nothing is made before everything is checked."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.errors import UsageError
+
+if TYPE_CHECKING:
+    from engine.preset.load import Loaded
+
+MOST_SEEDS = 1000
+LARGEST_SEED = 2**32 - 1
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `crild run` was asked for. `seeds` is empty where the preset's own counts."""
+
+    presets: tuple[str, ...]
+    settings: tuple[str, ...]
+    seeds: tuple[int, ...]
+    runs_dir: Path
+    name: str | None = None
+    device: str | None = None
+
+    def overrides(self, seed: int | None) -> list[str]:
+        """The `--set` items for one run: the given ones, then those that options of their own stand for."""
+        own = [] if self.device is None else [f"train.device={json.dumps(self.device)}"]
+        return [*self.settings, *own, *([] if seed is None else [f"seed={seed}"])]
+
+
+def parse_seeds(text: str | None) -> tuple[int, ...]:
+    """`1,2,3` or `1-5` as numbers in order. Raises UsageError for anything else, or a seed named twice."""
+    if text is None:
+        return ()
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not (_is_number(first) and (not dash or _is_number(last))):
+            raise UsageError(f"--seeds {text!r} names no seeds: write them as 1,2,3 or 1-3")
+        several = range(int(first), int(last or first) + 1)
+        if not several or len(several) + len(seeds) > MOST_SEEDS:
+            names = f"more than {MOST_SEEDS}" if several else f"none: write it as {last}-{first}"
+            raise UsageError(f"--seeds {part.strip()!r} names {names}")
+        seeds += several
+    if max(seeds) > LARGEST_SEED:
+        raise UsageError(f"--seeds names {max(seeds)}, and a seed is a number from 0 to {LARGEST_SEED}")
+    twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
+    if twice:
+        raise UsageError(f"--seeds names {', '.join(map(str, twice))} twice: each seed makes one run")
+    return tuple(seeds)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 10
+
+
+def load_all(request: Request) -> list[Loaded]:
+    """The presets merged and checked, once for each seed. Raises before anything is made."""
+    from engine.preflight.check import check
+    from engine.preset.load import load_preset
+    from engine.record.run import validate_name
+
+    if request.name is not None:
+        validate_name(request.name)
+    check_device(request.device)
+    loaded = [load_preset(request.presets, request.overrides(seed)) for seed in request.seeds or (None,)]
+    check(loaded[0])  # a seed changes nothing of what is checked
+    check_device_of(loaded[0])
+    return loaded
+
+
+def check_device(wanted: str | None) -> None:
+    """Raise UsageError for a `--device` that this machine has not, as far as that can be told without torch."""
+    from engine.launch.devices import device_fault
+
+    if wanted is not None and (sentence := device_fault(wanted)) is not None:
+        raise UsageError(f"--device: {sentence}", key="train.device")
+
+
+def check_device_of(loaded: Loaded) -> None:
+    """Raise UsageError where a preset asks for a device that this machine has not."""
+    from engine.launch.devices import device_fault
+
+    if (sentence := device_fault(loaded.preset.train.device)) is not None:
+        raise loaded.problem(UsageError, "train.device", f"{sentence}; --device chooses another")
+
+
+def create_all(request: Request, loaded: Sequence[Loaded]) -> list[Path]:
+    """Make a run directory for each; when one cannot be made, none stays."""
+    from engine.preset.write import dump
+    from engine.record.run import create_run
+
+    made: list[Path] = []
+    try:
+        for one in loaded:
+            preset = one.preset
+            made.append(
+                create_run(
+                    request.runs_dir,
+                    dump(preset),
+                    name=request.name,
+                    tags=preset.tags,
+                    seed=preset.seed,
+                    task=preset.task.name,
+                    method=method_of(request.presets),
+                    preset="+".join(name_of(ref) for ref in request.presets),
+                )
+            )
+    except BaseException:
+        unmake(made)
+        raise
+    return made
+
+
+def unmake(runs: Iterable[Path]) -> None:
+    """Remove run directories that were just made and that no engine has seen."""
+    for run_dir in runs:
+        shutil.rmtree(run_dir, ignore_errors=True)
+
+
+def name_of(ref: str) -> str:
+    """A short name of a preset: a shipped name, the name of a file, or of the run whose preset a file is."""
+    from engine.preset.shipped import path_of
+
+    if path_of(ref) is not None:
+        return ref
+    path = Path(ref)
+    if path.name == "preset.toml" and (path.parent / "status.json").is_file():
+        return path.absolute().parent.name
+    return path.name.removesuffix(".toml")
+
+
+def method_of(refs: Sequence[str]) -> str:
+    """The method of a run: what is merged, without the presets that only say the task or how it is spoilt.
+
+    For the preset of an earlier run it is that run's method.
+    """
+    from engine.errors import CrildError
+    from engine.preset.shipped import find
+    from engine.record.run import read_status
+
+    names = []
+    for ref in refs:
+        shipped = find(ref)
+        if shipped is None or shipped.kind not in ("task", "setting") or shipped.varies_method:
+            names.append(name_of(ref))
+    if len(refs) == 1 and Path(refs[0]).name == "preset.toml":
+        try:
+            return read_status(Path(refs[0]).parent).method or names[0]
+        except CrildError:
+            pass
+    return "+".join(names)
+
+
+def with_method(refs: Sequence[str]) -> list[str]:
+    """`refs`, with a shipped method before them where they only say what the data are: "kd", the simplest, or "crild"
+    where a setting changes a stage that plain distillation has not."""
+    from engine.preset.source import locate, read_layer
+
+    here = Path.cwd()
+    layers = [read_layer(locate(ref, here), ref) for ref in refs]
+    if not all(layer.is_task or layer.is_setting for layer in layers):
+        return list(refs)
+    return ["kd" if all(layer.is_task for layer in layers) else "crild", *refs]

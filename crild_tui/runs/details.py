@@ -1,0 +1,259 @@
+"""What is said about one run beside the list: where it is, what can be done, its settings, its closing table."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from crild_tui.runs import formatting
+from crild_tui.runs.filter import progress
+from crild_tui.runs.listing import bar, cells, fitted, one_line, sign
+from engine.errors import CrildError
+from engine.record.files import read_json
+from engine.record.paths import RESULTS
+from engine.record.run import RunEntry
+from engine.record.status import Status
+from engine.report.closing_table import Closing, closing
+from engine.report.compare import read_preset
+
+LABEL = 10
+"""Cells of a label."""
+WRONG = ("failed", "lost", "stalled", "unreadable")
+"""States that ask for somebody to do something."""
+Line = tuple[str, str]
+"""A label and what stands behind it."""
+
+
+@dataclass(frozen=True)
+class About:
+    """What the files of a run say beyond its status; `problem` is why something of it cannot be read."""
+
+    run_dir: Path
+    settings: tuple[Line, ...] = ()
+    closing: Closing | None = None
+    problem: str | None = None
+
+
+def read_about(run_dir: Path) -> About:
+    """Read preset and results of a run; damage ends in `problem`. Reads files: call it in a thread."""
+    problem: str | None = None
+    settings: tuple[Line, ...] = ()
+    found: Closing | None = None
+    try:
+        settings = tuple(settings_of(read_preset(run_dir)))
+    except CrildError as error:
+        problem = error.sentence
+    results = read_json(run_dir / RESULTS)
+    if results is not None:
+        try:
+            found = closing(results)
+        except CrildError as error:
+            problem = error.sentence
+    return About(run_dir, settings, found, problem)
+
+
+# -- below the list
+
+
+def advice(entry: RunEntry, now: float) -> str:
+    """What is going on with a run and what can be done about it, in a sentence."""
+    status = entry.status
+    if status is None:
+        return f"{entry.problem or 'this run cannot be read'}; nothing in it is changed from here"
+    resume = formatting.command("resume", entry.path)
+    match entry.state:
+        case "lost" if status.state == "queued":
+            return f"the queue that would start it is gone: r goes on with it, as does {resume}"
+        case "lost" if status.attempt == 0:
+            return f"its engine never came up: r starts it, as does {resume}"
+        case "lost":
+            return f"its engine is gone (killed, or the machine went down): r goes on from its last checkpoint, as does {resume}"
+        case "stalled":
+            silent = formatting.duration(now - status.heartbeat) if status.heartbeat else "long"
+            return f"its engine lives but has been silent for {silent}: K kills it, then r goes on"
+        case "failed":
+            return f"{status.error or 'it failed without saying why: see its log'}; mended, r goes on, as does {resume}"
+        case "stopped" | "preempted":
+            return f"{entry.state} at step {status.done:,} of {status.total:,}: r goes on, as does {resume}"
+        case "queued":
+            return "it waits for its turn in a queue"
+        case "created":
+            return "its engine is coming up"
+        case "stopping":
+            return "its engine was asked to stop, and writes a checkpoint first"
+        case "finished":
+            return finished_words(status)
+    return running_words(status)
+
+
+def running_words(status: Status) -> str:
+    """Where a run is, and how long it will take."""
+    words = []
+    if status.stage is not None:
+        words.append(f"stage {status.stage} ({status.stage_index} of {status.stages})")
+        words.append(f"step {status.step:,} of {status.steps:,}")
+    if status.rate is not None:
+        words.append(f"{formatting.rate(status.rate)} examples/s")
+    if status.eta is not None:
+        words.append(f"{formatting.duration(status.eta)} left")
+    return ", ".join(words) or "its engine is loading"
+
+
+def finished_words(status: Status) -> str:
+    """What a finished run reached."""
+    name = status.metric_name or "metric"
+    figures = (("best", status.best), ("last", status.last), ("teacher", status.teacher), ("majority", status.majority))
+    known = [f"{label} {formatting.metric(value)}" for label, value in figures if value is not None]
+    return f"{name}: {', '.join(known)}" if known else "finished"
+
+
+def detail(entry: RunEntry, now: float, width: int, height: int) -> Text:
+    """What fits into a few lines about a run: what is going on, what a person wrote on it, where it lies."""
+    notes = "  ".join(filter(None, [" ".join(f"#{one_line(tag)}" for tag in entry.tags), one_line(entry.note)]))
+    said = textwrap.wrap(one_line(advice(entry, now)), max(width, 10)) or [""]
+    below = [(notes, ""), (one_line(str(entry.path)), "dim")] if notes else [(one_line(str(entry.path)), "dim")]
+    below = below[: max(height - min(len(said), max(height - 1, 1)), 0)]
+    room = max(height - len(below), 1)
+    if len(said) > room:
+        said = [*said[: room - 1], f"{said[room - 1]} …"]
+    text = Text("\n".join(fitted(line, width).rstrip() for line in said), "bold" if entry.state in WRONG else "")
+    for line, style in below:
+        text.append(f"\n{fitted(line, width).rstrip()}", style)
+    return text
+
+
+# -- beside the list
+
+
+def panel(entry: RunEntry, about: About | None, now: float, width: int) -> Text:
+    """Everything about a run on a panel: status, settings that matter, the closing table."""
+    text = Text()
+    text.append(f"{one_line(entry.id)}\n", "bold")
+    text.append(f"{sign(entry.state)}\n\n", "bold")
+    text.append(f"{formatting.printable(advice(entry, now))}\n\n")
+    _pairs(text, status_lines(entry, now), width)
+    if about is None:
+        text.append("\nreading its files ...\n", "dim")
+        return text
+    if about.problem is not None:
+        text.append(f"\n{formatting.printable(about.problem)}\n", "bold")
+    if about.settings:
+        text.append("\nSettings\n", "bold underline")
+        _pairs(text, about.settings, width)
+    if about.closing is not None:
+        text.append("\nResults\n", "bold underline")
+        text.append(closing_text(about.closing, width))
+    return text
+
+
+def _pairs(text: Text, pairs: Iterable[Line], width: int) -> None:
+    room = max(width - LABEL - 1, 12)
+    for label, value in pairs:
+        lines = [part for line in formatting.printable(value).split("\n") for part in textwrap.wrap(line, room) or [""]]
+        for place, line in enumerate(lines):
+            text.append(f"{fitted('' if place else one_line(label), LABEL)} ", "dim")
+            text.append(f"{line}\n")
+
+
+def status_lines(entry: RunEntry, now: float) -> Iterator[Line]:
+    """The status, as far as it says something."""
+    yield "folder", str(entry.path)
+    status = entry.status
+    if status is not None:
+        share = progress(entry)
+        if share is not None:
+            yield "done", f"{bar(share, 20)} {formatting.percent(share)} of {status.total:,} steps"
+        yield "preset", status.preset or formatting.NONE
+        if status.sweep:
+            yield "sweep", f"{one_line(status.sweep)}; m shows its matrix"
+        yield "task", f"{status.task or formatting.NONE}, seed {status.seed}"
+        name = status.metric_name or "metric"
+        for label, value in (
+            ("last", status.last), ("best", status.best), ("self-teacher", status.self_teacher),
+            ("teacher", status.teacher), ("majority", status.majority),
+        ):  # fmt: skip
+            if value is not None:
+                yield (
+                    label[:10],
+                    f"{name} {formatting.metric(value)}{' (self-teacher)' if label == 'self-teacher' else ''}",
+                )
+        attempts = f", {formatting.plural(status.attempt, 'attempt')}" if status.attempt > 1 else ""
+        yield "made", f"{formatting.age(now - status.created)} ago{attempts}"
+        if status.device:
+            yield "device", status.device
+    if entry.tags:
+        yield "tags", ", ".join(entry.tags)
+    if entry.note:
+        yield "note", entry.note
+
+
+def settings_of(document: Mapping[str, Any]) -> Iterator[Line]:
+    """The settings that matter most, in few words; whatever is no table is passed over."""
+    teacher, student = _table(document, "teacher"), _table(document, "student")
+    if "model" in teacher:
+        yield "teacher", str(teacher["model"])
+    kept = [f"{student[key]} {word}" for key, word in (("layers", "layers"), ("init", "weights")) if key in student]
+    if kept:
+        yield "student", ", ".join([*kept, *([f"keep {student['keep']}"] if "keep" in student else [])])
+    for stage in document.get("stage") or () if isinstance(document.get("stage"), list) else ():
+        if isinstance(stage, Mapping):
+            yield str(stage.get("name", "stage")), "; ".join(_stage_words(stage))
+
+
+def _stage_words(stage: Mapping[str, Any]) -> Iterator[str]:
+    objectives = _table(stage, "objectives")
+    if objectives:
+        yield " + ".join(name if weight == 1 else f"{weight:g} {name}" if _is_number(weight) else name
+                         for name, weight in objectives.items())  # fmt: skip
+    length = [
+        f"{stage[key]:g} {key.removesuffix('s') if stage[key] == 1 else key}"
+        for key in ("epochs", "steps")
+        if _is_number(stage.get(key))
+    ]
+    batch = [f"batch {stage['batch_size']}"] if "batch_size" in stage else []
+    rate = [f"rate {stage['learning_rate']:g}"] if _is_number(stage.get("learning_rate")) else []
+    if length or batch or rate:
+        yield ", ".join((*length, *batch, *rate))
+    if "layer_map" in stage:
+        yield f"layers {stage['layer_map']}"
+    if mixup := _table(stage, "mixup"):
+        yield f"mixup {mixup.get('alpha', '')}".strip()
+    if consistency := _table(stage, "consistency"):
+        said = [f"{key} {consistency[key]}" for key in ("weight", "ramp", "target", "decay") if key in consistency]
+        yield f"consistency: {', '.join(said)}"
+
+
+def _table(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = document.get(key)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def closing_text(found: Closing, width: int) -> Text:
+    """The closing table in `width` cells: a line for each model, then the sentences and the stages."""
+    text = Text()
+    names = [one_line(row.name) for row in found.models]
+    label = max(min(max(map(cells, names), default=0), width - 10), 6)
+    columns = [name for place, name in enumerate(found.metrics) if label + 10 * (place + 1) <= width]
+    text.append(" " * label + "".join(fitted(one_line(name), 10, right=True) for name in columns) + "\n", "dim")
+    for name, row in zip(names, found.models, strict=True):
+        figures = "".join(formatting.metric(row.metrics.get(column)).rjust(10) for column in columns)
+        cost = "" if row.parameters is None else f"  {formatting.amount(row.parameters)}"
+        room = label + 10 * len(columns) + len(cost) <= width
+        text.append(f"{fitted(name, label)}{figures}{cost if room else ''}\n", "bold" if "student" in name else "")
+    text.append("\n")
+    for statement in found.statements:
+        text.append(f"{formatting.printable(statement)}\n")
+    for stage in found.stages:
+        took = "cached" if stage.cached else formatting.duration(stage.seconds)
+        speed = "" if stage.cached else f", {formatting.rate(stage.examples_per_second)} examples/s"
+        text.append(f"stage {one_line(stage.name)}: {took}{speed}\n", "dim")
+    return text

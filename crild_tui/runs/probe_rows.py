@@ -1,0 +1,175 @@
+"""What a probe found, as rows of text for the command line and the dashboard; all of them fit 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from crild_tui.runs import formatting
+from engine.record.probe import DISTANCES, Probe, Sides
+
+Row = list[str]
+FIT = ("", "train", "dev", "dev − train")
+LAYERS = ("layer", "distance", "train", "dev", "dev/train")
+NOISE = ("noise", "metric", "sd", "loss", "")
+SUMMARY = ("method", "n", "train", "dev", "gap", "KL train", "KL dev", "sharp")
+TITLES = {"cka": "1 - CKA"}
+"""Of distances that are not called by their own name."""
+BAR = 28
+"""Cells of the longest bar."""
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+
+
+def heading(probe: Probe) -> str:
+    """Whose probe it is, and what it cost."""
+    examples = f"{probe.examples['train']:,} training and {probe.examples['dev']:,} dev examples"
+    cost = formatting.duration(probe.seconds)
+    if probe.run_seconds:
+        cost += f", {formatting.percent(probe.seconds / probe.run_seconds)} of training it"
+    return f"{probe.run}: {probe.task}, {probe.method or 'no method'}; {examples}; {probe.device}, {cost}"
+
+
+def fit_rows(probe: Probe) -> list[Row]:
+    """The final student, and its teacher, on training examples and on dev."""
+    rows = []
+    for who, metrics, loss in (
+        ("student", probe.metrics, probe.loss),
+        ("teacher", probe.teacher_metrics, probe.teacher_loss),
+    ):
+        rows += [_sides(f"{who} {name}", found, formatting.metric) for name, found in metrics.items()]
+        rows.append(_sides(f"{who} loss on labels", loss, formatting.loss))
+    return [*rows, _sides("distance of the answers", probe.output, formatting.loss)]
+
+
+def layer_rows(probe: Probe) -> list[Row]:
+    """Every distance of every layer; a layer is named at its first."""
+    rows = []
+    for layer in probe.layers:
+        name = f"{layer.layer} to teacher's {layer.teacher_layer}"
+        for distance, found in layer.distances.items():
+            ratio = "-" if found.ratio is None else f"{found.ratio:.2f}"
+            rows.append(
+                [name, TITLES.get(distance, distance), formatting.loss(found.train), formatting.loss(found.dev), ratio]
+            )
+            name = ""
+    return rows
+
+
+def noise_rows(probe: Probe, *, ascii_only: bool = False) -> list[Row]:
+    """The metric and loss on dev for each scale of noise, with a bar of the metric from 0."""
+    most = max((point.metric for point in probe.noise if point.metric is not None), default=0.0)
+    return [
+        [
+            f"{point.scale:g}",
+            formatting.metric(point.metric),
+            formatting.metric(point.deviation),
+            formatting.loss(point.loss),
+            bar(point.metric or 0.0, most, ascii_only=ascii_only),
+        ]
+        for point in probe.noise
+    ]
+
+
+def bar(value: float, most: float, *, width: int = BAR, ascii_only: bool = False) -> str:
+    """A bar of `width` cells for `most`, nothing for 0 and what is below it."""
+    share = 0.0 if most <= 0 else min(1.0, max(0.0, value / most))
+    if ascii_only:
+        return "#" * round(share * width)
+    whole, rest = divmod(round(share * width * 8), 8)
+    return "█" * whole + _EIGHTHS[rest].strip()
+
+
+def statements(probe: Probe) -> list[str]:
+    """What the tables leave out, as sentences."""
+    sharp = probe.sharpness
+    said = [
+        f"sharpness: noise of {sharp.scale:g} of each tensor's root mean square raises the loss on labels by "
+        f"{formatting.loss(sharp.train)} on train, {formatting.loss(sharp.dev)} on dev "
+        f"({formatting.plural(sharp.draws, 'draw')})"
+    ]
+    reasons: dict[str, list[str]] = {}
+    for name, why in probe.unavailable.items():
+        reasons.setdefault(why, []).append(name)
+    said += [f"not measured: {' and '.join(names)}, since {why}" for why, names in reasons.items()]
+    return [*said, *probe.notes]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A table over methods, with a line for each."""
+
+    title: str
+    names: tuple[str, ...]
+    rows: list[Row]
+
+
+def summaries(probes: Sequence[Probe]) -> list[Summary]:
+    """The methods of each task side by side: fit, last layer, noise; means over a method's runs (seeds)."""
+    tables = []
+    for task in sorted({probe.task for probe in probes}):
+        groups: dict[str, list[Probe]] = {}
+        for probe in probes:
+            if probe.task == task:
+                groups.setdefault(probe.method or "-", []).append(probe)
+        methods = dict(sorted(groups.items()))
+        metric = " or ".join(dict.fromkeys(probe.metric for found in methods.values() for probe in found))
+        scales = sorted({point.scale for found in methods.values() for probe in found for point in probe.noise})
+        tables += [
+            Summary(
+                f"{task}: {metric}, distance of the answers (KL), sharpness",
+                SUMMARY,
+                [[method, *_fit_of(found)] for method, found in methods.items()],
+            ),
+            Summary(
+                f"{task}: distances of the last layer, dev/train",
+                ("method", *(TITLES.get(name, name) for name in DISTANCES)),
+                [[method, *_last_layer_of(found)] for method, found in methods.items()],
+            ),
+            Summary(
+                f"{task}: {metric} on dev under noise of",
+                ("method", *(f"{scale:g}" for scale in scales)),
+                [[method, *(_under(found, scale) for scale in scales)] for method, found in methods.items()],
+            ),
+        ]
+    return tables
+
+
+def _fit_of(found: Sequence[Probe]) -> Row:
+    return [
+        str(len(found)),
+        formatting.metric(_mean([probe.fit.train for probe in found])),
+        formatting.metric(_mean([probe.fit.dev for probe in found])),
+        formatting.metric(_mean([probe.fit.gap for probe in found])),
+        formatting.loss(_mean([probe.output.train for probe in found])),
+        formatting.loss(_mean([probe.output.dev for probe in found])),
+        formatting.loss(_mean([probe.sharpness.dev for probe in found])),
+    ]
+
+
+def _last_layer_of(found: Sequence[Probe]) -> Row:
+    """The ratio for each distance, a mean over runs."""
+    cells = []
+    for name in DISTANCES:
+        sides = [probe.layers[-1].distances.get(name) if probe.layers else None for probe in found]
+        ratio = _mean([None if side is None else side.ratio for side in sides])
+        cells.append(formatting.NONE if ratio is None else f"{ratio:.2f}")
+    return cells
+
+
+def _under(found: Sequence[Probe], scale: float) -> str:
+    """The metric under noise of one scale, a mean over runs."""
+    points = [next((p.metric for p in probe.noise if p.scale == scale), None) for probe in found]
+    return formatting.metric(_mean(points))
+
+
+def _sides(name: str, found: Sides, shown: object) -> Row:
+    assert callable(shown)
+    gap = found.gap
+    return [name, shown(found.train), shown(found.dev), "-" if gap is None else f"{gap:+.4f}"]
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """The mean, None where one is missing: a mean over other runs would say something else."""
+    known = [value for value in values if value is not None]
+    return fmean(known) if known and len(known) == len(values) else None

@@ -1,0 +1,189 @@
+"""A sweep as people look at it: what its runs are in, read from their files, and its matrix in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from crild_tui.runs import formatting
+from crild_tui.runs.filter import progress, term
+from engine.errors import RunError
+from engine.preset.text import shown
+from engine.record.files import read_json
+from engine.record.paths import RESULTS
+from engine.record.run import RunEntry, is_run, read_run
+from engine.sweep.matrix import Entry, Matrix, matrix, row_of
+from engine.sweep.record import CellRecord, SweepRecord, read_sweep_record, sweep_file
+
+ORDER = (
+    "running", "created", "stopping", "stalled", "queued", "failed", "lost", "unreadable", "stopped", "preempted", "left",
+)  # fmt: skip
+"""States beside "finished", as they are counted."""
+BAD = ("failed", "lost", "unreadable")
+WORKS = ("running", "created", "stopping", "stalled")
+SIGNS = {**{state: sign[0] for state, sign in formatting.STATE_SIGNS.items()}, "left": "·"}
+"""A character for each state."""
+
+
+@dataclass(frozen=True)
+class SweepSnapshot:
+    """A sweep at one moment; `problem` is why nothing (new) is known of it."""
+
+    name: str
+    record: SweepRecord | None = None
+    found: Matrix | None = None
+    entries: Mapping[str, RunEntry] = field(default_factory=dict)
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """The metrics of saved students, by run."""
+    problem: str | None = None
+
+
+# -- reading
+
+
+def read_sweep(runs_dir: Path, name: str) -> SweepRecord:
+    """The record of a sweep. Raises RunError with the reason when there is none or it cannot be read."""
+    if Path(name).name != name or not name.isprintable():  # it may come from another's status.json
+        raise RunError(f"{shown(name)} is no name of a sweep")
+    return read_sweep_record(sweep_file(runs_dir, name))
+
+
+def entries_of(record: SweepRecord, runs_dir: Path, known: Mapping[str, RunEntry] | None = None) -> dict[str, RunEntry]:
+    """What the runs of a sweep are in, by id; those in `known` that are finished are not read again."""
+    found: dict[str, RunEntry] = {}
+    for cell in record.cells:
+        before = None if known is None else known.get(cell.run)
+        if before is not None and before.state == "finished":
+            found[cell.run] = before
+        elif is_run(runs_dir / cell.run):
+            found[cell.run] = read_run(runs_dir / cell.run)
+    return found
+
+
+def figures_of(
+    record: SweepRecord, runs_dir: Path, entries: Mapping[str, RunEntry], known: Mapping[str, float] | None = None
+) -> dict[str, float]:
+    """The task's metric of each finished run's saved student; those in `known` are not read again."""
+    found = {}
+    for cell in record.cells:
+        if cell.run not in entries or entries[cell.run].state != "finished":
+            continue
+        if known is not None and cell.run in known:
+            found[cell.run] = known[cell.run]
+            continue
+        results = read_json(runs_dir / cell.run / RESULTS) or {}
+        try:
+            found[cell.run] = float(results["student"]["metrics"][results["metric"]])
+        except (KeyError, TypeError, ValueError):
+            continue  # what the status says counts then
+    return found
+
+
+class SweepReader:
+    """Reads a sweep again and again; what has finished only once."""
+
+    def __init__(self, runs_dir: Path, name: str) -> None:
+        self._runs_dir, self._name = runs_dir, name
+        self._entries: dict[str, RunEntry] = {}
+        self._figures: dict[str, float] = {}
+
+    def read(self, now: float) -> SweepSnapshot:
+        """The sweep at a moment (seconds since 1970). Raises RunError when its record cannot be read."""
+        record = read_sweep(self._runs_dir, self._name)
+        self._entries = entries_of(record, self._runs_dir, self._entries)
+        self._figures = figures_of(record, self._runs_dir, self._entries, self._figures)
+        found = matrix(record, self._entries, now=now, figures=self._figures)
+        return SweepSnapshot(self._name, record, found, self._entries, self._figures)
+
+
+# -- in words
+
+
+def mean_of(entry: Entry, sign: str = "±") -> str:
+    """The mean over seeds with its standard deviation; `-` before the first run is finished."""
+    mean = entry.spread
+    if mean is None:
+        return formatting.NONE
+    return formatting.metric(mean.mean) + (
+        "" if mean.deviation is None else f" {sign} {formatting.metric(mean.deviation)}"
+    )
+
+
+def place_of(entry: Entry) -> str:
+    """How many runs of a cell are finished, what the others are in, and how far they are: `1/3 ▶1 ✗1 40 %`."""
+    parts = [_signs(entry.states)]
+    if any(entry.states.get(state) for state in WORKS):
+        parts.append(formatting.percent(entry.progress))
+    return " ".join(parts)
+
+
+def counts(found: Matrix) -> str:
+    """`12 of 27 runs finished, 1 failed, 2 running, 12 left`."""
+    parts = [f"{found.states.get('finished', 0):,} of {formatting.plural(found.runs, 'run')} finished"]
+    parts += [f"{found.states[state]:,} {state}" for state in ORDER if found.states.get(state)]
+    return ", ".join(parts)
+
+
+def short_counts(seen: SweepSnapshot) -> str:
+    """As `counts`, in signs: `12/27 ✗1 ▶2`."""
+    return _signs(seen.found.states) if seen.found is not None else ""
+
+
+def _signs(states: Mapping[str, int]) -> str:
+    parts = [f"{states.get('finished', 0)}/{sum(states.values())}"]
+    return " ".join([*parts, *(f"{SIGNS[state]}{states[state]}" for state in ORDER[:-1] if states.get(state))])
+
+
+def state_of(seen: SweepSnapshot) -> str:
+    """What the sweep as a whole is in: works, finished, ended (not all finished), stopped, or lost with its process."""
+    if seen.record is None or seen.found is None:
+        return "unknown"
+    if not seen.found.alive and seen.found.states.get("finished") == seen.found.runs:
+        return "finished"  # however the last process came to its end
+    if seen.record.state != "active":
+        return seen.record.state
+    return "works" if seen.found.alive else "lost"
+
+
+def standing(seen: SweepSnapshot) -> str:
+    """Where a sweep stands, in one line: state, share, time left, what is waited for."""
+    found = seen.found
+    if found is None:
+        return state_of(seen)
+    left = [] if found.eta is None or not found.alive else [f"{formatting.duration(found.eta)} left"]
+    waits = [f"waits {found.waiting}"] if found.waiting else []
+    return ", ".join([state_of(seen), formatting.percent(found.progress), *left, *waits])
+
+
+def metrics_of(found: Matrix) -> str:
+    """The metrics of its tasks."""
+    return ", ".join(dict.fromkeys(entry.metric for entry in found.entries.values() if entry.metric))
+
+
+def cells_of(record: SweepRecord, row: str, task: str) -> list[CellRecord]:
+    """The runs of one place of the matrix, in the order of the seeds."""
+    return [cell for cell in record.cells if row_of(cell.cell) == row and cell.cell.get("task") == task]
+
+
+def run_line(cell: CellRecord, seen: SweepSnapshot) -> str:
+    """Where one run stands: sign, seed, metric (of the saved student once it has finished) and share."""
+    entry = seen.entries.get(cell.run)
+    seed = f"seed {cell.cell.get('seed', cell.seed)}"
+    if entry is None:
+        return f"{SIGNS['left']} {seed} left"
+    sign = formatting.STATE_SIGNS.get(entry.state, f"? {entry.state}")
+    if entry.status is None:
+        return f"{sign}, {seed}"
+    figure = seen.figures.get(cell.run, entry.status.last)
+    last = "" if figure is None else f" {formatting.metric(figure)}"
+    share = "" if entry.state == "finished" else f" {formatting.percent(progress(entry))}"
+    return f"{sign}, {seed}{last}{share}"
+
+
+def filter_of(record: SweepRecord, cells: list[CellRecord]) -> str:
+    """The filter of the list of runs that leaves the runs of one place: the sweep, and each axis but the seed."""
+    places = (
+        [term("cell", f"{axis}={value}") for axis, value in cells[0].cell.items() if axis != "seed"] if cells else []
+    )
+    return " ".join([term("sweep", record.name), *places])

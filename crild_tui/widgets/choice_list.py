@@ -1,0 +1,282 @@
+"""Lists to choose from: the presets of the Launch mode, and the words of a field."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import ClassVar
+
+from rich.style import Style
+from rich.text import Text
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.message import Message
+from textual.screen import ModalScreen
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from crild_tui.launch_form.catalog import Entry
+from crild_tui.runs.formatting import printable
+from crild_tui.widgets.field_line import typed_early
+
+GROUPS = {
+    "run": "complete",
+    "method": "methods",
+    "task": "tasks, beside a method",
+    "setting": "settings, beside both",
+    "own": "your files here",
+}
+"""Titles of the list; each stands above its presets."""
+CHOSEN, OPEN, BROKEN = "●", "·", "!"
+_NAME, _LONG_NAME = 14, 22  # cells of a name before its description, in a narrow list and in a wide one
+_WIDE = 40
+
+
+class PresetList(Vertical):
+    """Presets by kind, with a line to search in."""
+
+    DEFAULT_CSS = """
+    PresetList {
+        & > Input { display: none; height: 1; border: none; padding: 0; background: $surface; }
+        &.-searching > Input { display: block; }
+        & > OptionList {
+            height: 1fr; border: none; padding: 0; background: $background; text-wrap: nowrap; text-overflow: ellipsis;
+            scrollbar-size-vertical: 1;
+            &:focus { border: none; background-tint: $foreground 0%; }
+            & > .option-list--option { padding: 0; }
+            & > .option-list--option-disabled { color: $primary; text-style: bold; }
+        }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("space", "choose", "Choose", show=False, id="launch.choose"),
+        Binding("j", "down", "Down", show=False, id="launch.list_down"),
+        Binding("k", "up", "Up", show=False, id="launch.list_up"),
+    ]
+
+    class Chosen(Message):
+        """A preset was picked."""
+
+        def __init__(self, entry: Entry) -> None:
+            super().__init__()
+            self.entry = entry
+
+    class Pointed(Message):
+        """The cursor stands on a preset."""
+
+        def __init__(self, entry: Entry) -> None:
+            super().__init__()
+            self.entry = entry
+
+    class Empty(Message):
+        """No preset is what is searched for."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._entries: Sequence[Entry] = ()
+        self._shown: dict[str, Entry] = {}
+        self._filled_for = 0
+        self._chosen: Collection[str] = ()
+        self._wanted: str | None = None  # where the cursor should go once it is in the list
+        self.searching = False
+        """Whether the search line was opened and has not the focus yet."""
+
+    def compose(self) -> ComposeResult:
+        """The search line and the list."""
+        yield SearchLine(placeholder="name, kind or words", compact=True)
+        yield Choices(markup=False)
+
+    @property
+    def options(self) -> Choices:
+        """The list itself."""
+        return self.query_one(Choices)
+
+    @property
+    def pointed(self) -> Entry | None:
+        """The preset under the cursor."""
+        option = self.options.highlighted_option
+        return None if option is None or option.id is None else self._shown.get(option.id)
+
+    def show(self, entries: Sequence[Entry], chosen: Collection[str]) -> None:
+        """Show these presets and mark the chosen ones; the cursor stays on its preset."""
+        old = [(entry, entry.ref in self._chosen) for entry in self._entries]
+        self._entries, self._chosen = entries, chosen
+        if old != [(entry, entry.ref in chosen) for entry in entries] or not entries:
+            self._fill()
+
+    def point(self, ref: str) -> None:
+        """Put the cursor on a preset, now or as soon as it is in the list."""
+        self._wanted = ref
+        self._fill()
+
+    def _fill(self) -> None:
+        words = self.query_one(SearchLine).value
+        there = self.pointed
+        self._filled_for = self._name_cells
+        found = [entry for entry in self._entries if entry.matches(words)]
+        options: list[Option] = []
+        self._shown = {}
+        for group, title in GROUPS.items():
+            members = [entry for entry in found if (entry.own if group == "own" else _in(entry, group))]
+            if members:
+                options.append(Option(Text(f"── {title}"), disabled=True))
+            for entry in members:
+                name = f"{group} {entry.ref}"
+                self._shown[name] = entry
+                options.append(Option(self._line(entry), id=name))
+        if words and not options:
+            self.post_message(self.Empty())
+        if not options:
+            options.append(Option(Text("  nothing found" if words else "  no presets"), disabled=True))
+        self.options.set_options(options)
+        wanted = there.ref if there is not None else next(iter(self._chosen), None)
+        named = (entry.ref for entry in found if words and entry.ref.casefold().startswith(words.casefold().strip()))
+        if any(entry.ref == self._wanted for entry in found):
+            wanted, self._wanted = self._wanted, None
+        self._point(next(named, wanted))
+
+    def _point(self, ref: str | None) -> None:
+        """The cursor on this preset, else on the first that can be chosen."""
+        names = [name for name, entry in self._shown.items() if entry.ref == ref] or list(self._shown)
+        if names:
+            self.options.highlighted = self.options.get_option_index(names[0])
+
+    def _line(self, entry: Entry) -> Text:
+        chosen = entry.ref in self._chosen
+        mark = CHOSEN if chosen else BROKEN if entry.problem else OPEN
+        text = Text(f"{mark} {printable(entry.ref)}", Style(bold=chosen), no_wrap=True)
+        if entry.own:
+            text.append(f" ({entry.kind})")
+        text.append(" " * max(self._name_cells + 2 - text.cell_len, 2))
+        text.append(printable(entry.problem or entry.description).replace("\n", " "), Style(dim=True, bold=False))
+        return text
+
+    @property
+    def _name_cells(self) -> int:
+        return _LONG_NAME if self.size.width >= _WIDE else _NAME
+
+    def on_resize(self) -> None:
+        """Descriptions begin where the present width wants them."""
+        if self._name_cells != self._filled_for:
+            self._fill()
+
+    # -- keys
+
+    def action_choose(self) -> None:
+        """Pick the preset under the cursor."""
+        self.options.action_select()
+
+    def action_down(self) -> None:
+        """To the next preset."""
+        self.options.action_cursor_down()
+
+    def action_up(self) -> None:
+        """To the preset before."""
+        self.options.action_cursor_up()
+
+    def search(self) -> None:
+        """Open the search line."""
+        self.add_class("-searching")
+        line = self.query_one(SearchLine)
+        line.select_on_focus = self.searching = True
+        line.focus()
+
+    def on_descendant_focus(self) -> None:
+        """What is typed from now on reaches the line by itself."""
+        self.searching = False
+
+    def end_search(self, *, keep: bool) -> None:
+        """Back to the list, with what was found or with everything, where nothing was found too."""
+        line = self.query_one(SearchLine)
+        self.searching = False
+        if not keep or not any(entry.matches(line.value) for entry in self._entries):
+            line.value = ""
+        self.set_class(bool(line.value), "-searching")
+        self.options.focus()
+
+    @on(Input.Changed)
+    def _searched(self, event: Input.Changed) -> None:
+        event.stop()
+        self._fill()
+
+    @on(OptionList.OptionHighlighted)
+    def _pointed(self, event: OptionList.OptionHighlighted) -> None:
+        event.stop()
+        if (entry := self._shown.get(event.option.id or "")) is not None:
+            self.post_message(self.Pointed(entry))
+
+    @on(OptionList.OptionSelected)
+    def _selected(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        if (entry := self._shown.get(event.option.id or "")) is not None:
+            self.post_message(self.Chosen(entry))
+
+
+class Choices(OptionList):
+    """The list, which hands a search on even where its keys arrive all at once."""
+
+    def on_key(self, event: events.Key) -> None:
+        """The key that opens the search, and what is typed before the search line has the focus."""
+        above = self.parent
+        assert isinstance(above, PresetList)
+        if event.key == "slash":
+            event.stop()
+            above.search()
+        elif above.searching and event.key == "enter":
+            event.stop()
+            above.end_search(keep=True)
+        elif above.searching and event.is_printable and event.character:
+            event.stop()
+            typed_early(above.query_one(SearchLine), event.character)
+
+
+class SearchLine(Input):
+    """What is searched for: Enter and Down go to what was found, Escape shows everything again."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter,down,tab", "done(True)", "To the list", show=False),
+        Binding("escape", "done(False)", "Show all", show=False),
+    ]
+
+    def action_done(self, keep: bool) -> None:
+        """Leave the line."""
+        above = self.parent
+        assert isinstance(above, PresetList)
+        above.end_search(keep=keep)
+
+
+def _in(entry: Entry, group: str) -> bool:
+    return not entry.own and entry.kind == group
+
+
+class WordList(ModalScreen[str | None]):
+    """The words that can stand in a field; None when it was left by Escape."""
+
+    DEFAULT_CSS = """
+    WordList OptionList {
+        width: auto; min-width: 24; height: auto; max-height: 16; border: none; padding: 0;
+        &:focus { border: none; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,left", "dismiss(None)", "Cancel")]
+
+    def __init__(self, title: str, words: Sequence[str], present: str) -> None:
+        super().__init__()
+        self._title, self._words, self._present = title, words, present
+
+    def compose(self) -> ComposeResult:
+        """The title and the list."""
+        with Vertical(classes="dialog"):
+            yield Static(Text(self._title))
+            yield OptionList(*(Option(Text(printable(word))) for word in self._words), markup=False)
+
+    def on_mount(self) -> None:
+        """Begin at the word that is there."""
+        words = self.query_one(OptionList)
+        words.highlighted = self._words.index(self._present) if self._present in self._words else 0
+        words.focus()
+
+    @on(OptionList.OptionSelected)
+    def _selected(self, event: OptionList.OptionSelected) -> None:
+        self.dismiss(self._words[event.option_index])

@@ -1,0 +1,215 @@
+"""The pane below the panels: the engine's messages, the end of its log, and a search over both."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.widgets import Input, Static
+
+from crild_tui.monitor.log import LogTail
+from crild_tui.monitor.snapshots import Said
+from crild_tui.runs import formatting
+from crild_tui.widgets.text_view import Line, Lines
+from engine.preset.text import plain
+
+MARKS = {"warning": "! ", "error": "✗ "}
+
+
+def message_lines(said: Sequence[Said], now: float) -> list[Line]:
+    """Messages with their time: of the day, and of an earlier day its date."""
+    lines = []
+    today = time.strftime("%Y-%m-%d", time.localtime(now))
+    for each in said:
+        try:
+            moment = time.localtime(each.time)
+        except (ValueError, OverflowError, OSError):  # a time that no clock ever showed
+            moment = time.localtime(0)
+        day = time.strftime("%Y-%m-%d", moment)
+        at = time.strftime("%H:%M:%S" if day == today else "%m-%d %H:%M", moment)
+        text = " ".join(map(plain, each.text.split("\n")))
+        lines.append(Line(f"{MARKS.get(each.level, '')}{text}", each.level, f"{at} "))
+    return lines
+
+
+class SearchBar(Horizontal):
+    """One row with what is searched and how often it was found."""
+
+    DEFAULT_CSS = """
+    SearchBar {
+        height: 1; display: none; background: $panel;
+        #slash { width: 2; color: $accent; text-style: bold; }
+        Input { width: 1fr; height: 1; border: none; padding: 0; background: $panel; }
+        Input:focus { border: none; }
+        #found { width: auto; padding: 0 1; }
+    }
+    """
+
+    def compose(self) -> ComposeResult:
+        """`/words   3/17`."""
+        yield Static("/ ", id="slash")
+        yield Input(placeholder="search; Enter, then n and N; Escape ends", id="search", compact=True)
+        yield Static("", id="found")
+
+
+class LogPane(Vertical):
+    """Messages above, log below. With the class `-log-only` the messages stand elsewhere."""
+
+    DEFAULT_CSS = """
+    LogPane {
+        display: none; height: 1fr;
+        Lines { border-top: solid $panel; border-title-color: $foreground; }
+        Lines:focus { border-top: solid $primary; }
+        #messages { height: auto; max-height: 40%; }
+        #log { height: 1fr; min-height: 3; }
+        &.-log-only #messages { display: none; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab", "other", "Messages or log", id="log.other", show=False, priority=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__(id="pane")
+        self._said: tuple[Said, ...] = ()
+        self._generation = -1
+        self._words = ""
+        self._title = "Log"
+
+    def compose(self) -> ComposeResult:
+        """Messages, log, search."""
+        messages, log = Lines(id="messages"), Lines(id="log")
+        messages.border_title, log.border_title = "Messages", "Log"
+        yield messages
+        yield log
+        yield SearchBar()
+
+    @property
+    def messages(self) -> Lines:
+        """The upper view."""
+        return self.query_one("#messages", Lines)
+
+    @property
+    def log_view(self) -> Lines:
+        """The lower view."""
+        return self.query_one("#log", Lines)
+
+    @property
+    def words(self) -> str:
+        """What is searched; "" for nothing."""
+        return self._words
+
+    # -- what is shown
+
+    def show_said(self, said: tuple[Said, ...], now: float) -> None:
+        """Show the messages of a run."""
+        if said == self._said:
+            return
+        self._said = said
+        self.messages.show(message_lines(said, now) or [Line("the engine has said nothing yet")])
+        self.messages.border_title = f"Messages ({len(said)})" if said else "Messages"
+        self._count()
+
+    def show_log(self, tail: LogTail) -> None:
+        """Show the end of a log."""
+        lines = [Line(text) for text in tail.lines]
+        if not lines:
+            lines = [Line(plain(tail.problem or "the engine has printed nothing yet"))]
+        view = self.log_view
+        view.show(lines, tail.first, anew=tail.generation != self._generation)
+        self._generation = tail.generation
+        name = "Log" if tail.attempt is None else f"log.{tail.attempt}.txt"
+        self._title = f"{name}, its end" if tail.cut else name
+        self._follow()
+        self._count()
+
+    def forget(self) -> None:
+        """Another run is shown."""
+        self._said, self._generation = (), -1
+        for view in (self.messages, self.log_view):
+            view.show((), anew=True)
+
+    @on(Lines.Moved)
+    def _follow(self) -> None:
+        view = self.log_view
+        view.border_title = self._title + ("" if view.following else " - End follows it again")
+
+    # -- search
+
+    def ask(self) -> None:
+        """Open the search."""
+        self.query_one(SearchBar).display = True
+        self.query_one("#search", Input).focus()
+
+    def end_search(self) -> None:
+        """Close the search and forget its words."""
+        self._words = ""
+        self.query_one("#search", Input).value = ""
+        self.query_one(SearchBar).display = False
+        for view in (self.messages, self.log_view):
+            view.search("")
+        self.log_view.focus()
+
+    @property
+    def searching(self) -> bool:
+        """Whether the search is open."""
+        return bool(self.query_one(SearchBar).display)
+
+    @on(Input.Changed, "#search")
+    def _typed(self, event: Input.Changed) -> None:
+        event.stop()
+        self._words = event.value
+        views = self._views()
+        counts = [view.search(self._words) for view in views]
+        for view, count in reversed(list(zip(views, counts, strict=True))):
+            if count:
+                view.choose(view.nearest())
+                break
+        self._count()
+
+    @on(Input.Submitted, "#search")
+    def _searched(self, event: Input.Submitted) -> None:
+        event.stop()
+        if self._words:
+            self.log_view.focus()
+        else:
+            self.end_search()
+
+    def step(self, by: int) -> None:
+        """To the next match, or the one before; after the last comes the first."""
+        views = self._views()
+        places = [(view, place) for view in views for place in range(view.matches)]
+        if not places:
+            return
+        at = next((n for n, (view, place) in enumerate(places) if view.current == place), -1 if by > 0 else 0)
+        view, place = places[(at + by) % len(places)]
+        for other in views:
+            other.choose(place if other is view else None)
+        self._count()
+
+    def _views(self) -> list[Lines]:
+        return [view for view in (self.messages, self.log_view) if view.display]
+
+    def _count(self) -> None:
+        views = self._views()
+        total, at = sum(view.matches for view in views), 0
+        before = 0
+        for view in views:
+            if view.current is not None:
+                at = before + view.current + 1
+            before += view.matches
+        said = "" if not self._words else f"{at}/{total}" if total else "not found"
+        self.query_one("#found", Static).update(
+            said if total != 1 or not self._words else formatting.plural(1, "match")
+        )
+
+    def action_other(self) -> None:
+        """To the other of the two views."""
+        views = self._views()
+        if len(views) == 2:
+            (views[1] if views[0].has_focus else views[0]).focus()

@@ -1,0 +1,198 @@
+"""The figures of a run around its panels: pure functions from a snapshot to lines that fit a width."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from textual.content import Content
+
+from crild_tui import theme
+from crild_tui.monitor.snapshots import RunSnapshot
+from crild_tui.runs import formatting
+from engine.preset.text import plain
+from engine.record.status import WORKING, Status
+
+GAP = "  "
+_LOOK_BACK = 400
+"""Steps back for which a figure still counts as the present one."""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A figure: `label` stands in a column, `short` is how a line says it, of lines the last ranks are left out first."""
+
+    label: str
+    value: str
+    short: str
+    rank: int
+    style: str = ""
+
+
+def state_words(state: str, *, asked: bool = False) -> Content:
+    """Sign and word of a state; `asked` says that the engine was just asked to stop."""
+    if asked and state in ("running", "created", "queued", "stalled"):
+        return Content.styled("◼ asked to stop", theme.STATE_STYLES["stopping"] + " bold")
+    words = formatting.STATE_SIGNS.get(state, f"? {plain(state)}")
+    return Content.styled(words, f"{theme.STATE_STYLES.get(state, '')} bold".strip())
+
+
+def title_line(snapshot: RunSnapshot, width: int, now: float, *, asked: bool = False) -> Content:
+    """State and run at the left, how far it is at the right."""
+    head = state_words(snapshot.entry.state, asked=asked)
+    ends = _pieces([_share(snapshot), _left(snapshot), _elapsed(snapshot.entry.status, snapshot.entry.state, now)])
+    name = plain(snapshot.run_dir.name)
+    while ends and head.cell_length + len(GAP) + min(len(name), 16) + len(GAP) + len(GAP.join(ends)) > width:
+        ends.pop()
+    tail = GAP.join(ends)
+    room = max(0, width - head.cell_length - len(GAP) - (len(tail) + len(GAP) if tail else 0))
+    shown = Content.styled(name, "bold").truncate(room, ellipsis=True)
+    gap = max(0, width - head.cell_length - len(GAP) - shown.cell_length - len(tail))
+    return Content.assemble(head, GAP, shown, " " * gap, tail).truncate(width)
+
+
+def _pieces(pieces: Iterable[str | None]) -> list[str]:
+    return [piece for piece in pieces if piece]
+
+
+def _share(snapshot: RunSnapshot) -> str | None:
+    status = snapshot.entry.status
+    if snapshot.entry.state == "finished" or status is None or not status.total:
+        return None
+    return formatting.percent(min(1.0, status.done / status.total))
+
+
+def _left(snapshot: RunSnapshot) -> str | None:
+    picture = snapshot.picture
+    if snapshot.entry.state not in ("running", "stopping"):
+        return None
+    status = snapshot.entry.status
+    if status is not None and status.total and status.done >= status.total:
+        return "saving"  # all steps are made: the engine measures and writes
+    if picture.eta is not None:
+        return f"ETA {formatting.duration(picture.eta)}"
+    return None if picture.stage_eta is None else f"stage ETA {formatting.duration(picture.stage_eta)}"
+
+
+def _elapsed(status: Status | None, state: str, now: float) -> str | None:
+    if status is None or status.started is None:
+        return None
+    if state in WORKING:
+        return f"elapsed {formatting.duration(max(0.0, now - status.started))}"
+    took = formatting.took(status)
+    return None if took is None else f"took {took}"
+
+
+def origin(snapshot: RunSnapshot) -> list[Fact]:
+    """Which preset, task and seed it is."""
+    status = snapshot.entry.status
+    if status is None:
+        return []
+    found = [
+        Fact("preset", status.preset or formatting.NONE, status.preset, 0),
+        Fact("task", status.task or formatting.NONE, status.task, 2),
+        Fact("seed", str(status.seed), f"seed {status.seed}", 1),
+    ]
+    if status.device:
+        found.append(Fact("device", status.device, status.device, 8))
+    if status.attempt > 1:
+        found.append(Fact("attempt", str(status.attempt), f"attempt {status.attempt}", 3))
+    if snapshot.entry.tags:
+        tags = ", ".join(snapshot.entry.tags)
+        found.append(Fact("tags", tags, tags, 10))
+    return [fact for fact in found if fact.short]
+
+
+def scores(snapshot: RunSnapshot) -> list[Fact]:
+    """The dev metric: last, best, and what it is held against."""
+    picture = snapshot.picture
+    if all(value is None for value in (picture.metric, picture.teacher, picture.dev_loss)):
+        return []
+    name = plain(picture.metric_name or "metric")
+    found = []
+    if picture.dev_loss is not None:
+        found.append(
+            Fact("dev loss", formatting.loss(picture.dev_loss), f"dev loss {formatting.loss(picture.dev_loss)}", 1)
+        )
+    last = formatting.metric(picture.metric)
+    if picture.metric is not None and picture.dev_loss is not None:
+        found.append(
+            Fact(f"{name}, last", f"{last} (head not trained yet)", f"{name} {last} (head not trained yet)", 2)
+        )
+    elif picture.metric is not None:
+        found.append(Fact(f"{name}, last", last, f"{name} {last}", 0, "bold"))
+    for label, value, rank in (
+        ("best", picture.best, 2), ("teacher", picture.teacher, 3), ("self-teacher", picture.self_teacher, 7),
+        ("majority", picture.majority, 8),
+    ):  # fmt: skip
+        if value is not None:
+            found.append(Fact(label, formatting.metric(value), f"{label} {formatting.metric(value)}", rank))
+    return found
+
+
+def pace(snapshot: RunSnapshot) -> list[Fact]:
+    """Speed, learning rate, gradient norm and memory; of a run that ended, what they were at last."""
+    picture = snapshot.picture
+    speed = picture.rate if picture.rate is not None else last_value(snapshot, "examples/s")
+    memory = picture.memory if picture.memory is not None else last_value(snapshot, "memory")
+    rate, norm = last_value(snapshot, "learning rate"), last_value(snapshot, "gradient norm")
+    found = []
+    if speed is not None:
+        found.append(Fact("examples/s", formatting.rate(speed), f"{formatting.rate(speed)} ex/s", 4))
+    if rate is not None:
+        found.append(Fact("learning rate", f"{rate:.3g}", f"lr {rate:.3g}", 5))
+    if norm is not None:
+        found.append(Fact("gradient norm", f"{norm:.3g}", f"grad {norm:.3g}", 6))
+    if memory is not None:
+        found.append(Fact("memory", formatting.size(memory), formatting.size(memory), 7))
+    return found
+
+
+def losses(snapshot: RunSnapshot) -> list[Fact]:
+    """Loss and consistency of the last step."""
+    picture = snapshot.picture
+    found = []
+    if picture.loss is not None:
+        found.append(Fact("loss", formatting.loss(picture.loss), f"loss {formatting.loss(picture.loss)}", 4))
+    if picture.consistency is not None:
+        weight = "" if picture.consistency_weight is None else f" (weight {picture.consistency_weight:.3g})"
+        value = formatting.loss(picture.consistency)
+        found.append(Fact("consistency", f"{value}{weight}", f"consistency {value}", 9))
+    return found
+
+
+def last_value(snapshot: RunSnapshot, column: str) -> float | None:
+    """The newest figure of a column of steps; None when the last few hundred steps have none."""
+    values = snapshot.curves.steps.values.get(column)
+    if values is None:
+        return None
+    for at in range(len(values) - 1, max(-1, len(values) - 1 - _LOOK_BACK), -1):
+        value = float(values[at])
+        if math.isfinite(value):
+            return value
+    return None
+
+
+def facts_line(facts: Sequence[Fact], width: int, gap: str = " · ") -> Content:
+    """The facts in a line, in their order; the last ranks are left out until it fits."""
+    kept = list(facts)
+    while len(kept) > 1 and len(gap.join(plain(fact.short) for fact in kept)) > width:
+        kept.remove(max(kept, key=lambda fact: fact.rank))
+    parts: list[str | tuple[str, str]] = []
+    for fact in kept:
+        if parts:
+            parts.append((gap, "$foreground-muted"))
+        parts.append((plain(fact.short), fact.style))
+    return Content.assemble(*parts).truncate(max(width, 0), ellipsis=True) if parts else Content("")
+
+
+def facts_rows(facts: Sequence[Fact], width: int) -> list[Content]:
+    """A row for each fact, labels and values aligned."""
+    label_width = max((len(plain(fact.label)) for fact in facts), default=0)
+    return [
+        Content.assemble(
+            (plain(fact.label).ljust(label_width) + GAP, "$foreground-muted"), (plain(fact.value), fact.style)
+        ).truncate(width, ellipsis=True)
+        for fact in facts
+    ]

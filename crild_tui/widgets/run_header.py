@@ -1,0 +1,153 @@
+"""What stands around the panels of one run: a few lines above them, and at the side where there is room."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widgets import Static
+
+from crild_tui.monitor.snapshots import RunSnapshot, Said
+from crild_tui.widgets.messages_pane import message_lines
+from crild_tui.widgets.progress import stage_line, stage_rows, stages_of
+from crild_tui.widgets.run_details import facts_line, facts_rows, losses, origin, pace, scores, title_line
+from crild_tui.widgets.text_view import Line, Lines, wrapped
+from engine.preset.text import plain
+
+WIDE, HIGH = 150, 32
+"""Columns and rows from which there is room for a side column."""
+LOW = 18
+"""Rows below which the lines above the panels are as few as can be."""
+MOST_ALARMS = 3
+ROWS = 2
+"""Rows that one alarm takes at most."""
+
+
+def head_lines(
+    snapshot: RunSnapshot,
+    width: int,
+    now: float,
+    *,
+    asked: bool = False,
+    low: bool = False,
+    wide: bool = False,
+    hint: str = "",
+) -> list[Content]:
+    """The lines above the panels: run and state, origin, stages, figures, then one for each alarm.
+
+    `hint` stands behind the stages where there is room.
+    """
+    title = title_line(snapshot, width, now, asked=asked)
+    stages = stage_line(stages_of(snapshot.picture), width)
+    if hint and stages.cell_length + len(hint) + 3 <= width:
+        stages = Content.assemble(stages, "   ", (hint, "$foreground-muted"))
+    if low:
+        lines = [title, stages]
+    elif wide:
+        lines = [
+            title,
+            facts_line(origin(snapshot), width),
+            *([Content.styled(hint, "$foreground-muted")] if hint else []),
+        ]
+    else:
+        lines = [
+            title,
+            facts_line([*origin(snapshot), *pace(snapshot)], width),
+            stages,
+            facts_line(scores(snapshot), width),
+        ]
+    alarms = alarm_lines(snapshot, width, 1 if low else ROWS)
+    return [line for line in lines if line.plain.strip()] + (alarms[:1] if low else alarms)
+
+
+def alarm_lines(snapshot: RunSnapshot, width: int, most: int = ROWS) -> list[Content]:
+    """A line for each thing that is wrong just now, but for what the notice of the state says already."""
+    state = snapshot.entry.state
+    alarms = [a for a in snapshot.alarms if state != "unreadable" and not a.text.startswith(f"{state}:")]
+    lines = []
+    for alarm in alarms[:MOST_ALARMS]:
+        style = "$error bold reverse" if alarm.level == "error" else "$warning bold reverse"
+        text = f" ! {' '.join(plain(alarm.text).split())} "
+        rows = [text[start:end] for start, end in wrapped(text, width)]
+        if len(rows) > most:
+            rows = [*rows[: most - 1], text[sum(map(len, rows[: most - 1])) :]]
+        lines += [Content.styled(row, style).truncate(max(1, width), ellipsis=True) for row in rows]
+    return lines
+
+
+class RunHead(Static):
+    """Draws the lines above the panels."""
+
+    DEFAULT_CSS = "RunHead { height: auto; padding: 0 1; background: $surface; }"
+
+    def __init__(self) -> None:
+        super().__init__(id="head")
+        self._drawn: list[Content] = []
+
+    def on_click(self) -> None:
+        """Offer everything that can be done, for the mouse."""
+        self.app.action_command_palette()
+
+    def show(self, lines: list[Content]) -> None:
+        """Draw, if anything has changed."""
+        if len(lines) == len(self._drawn) and all(a.is_same(b) for a, b in zip(lines, self._drawn, strict=True)):
+            return
+        if len(lines) != len(self._drawn):
+            self.styles.height = len(lines)
+        self._drawn = lines
+        self.update(Content("\n").join(lines), layout=False)
+
+
+class Side(Vertical):
+    """The column at the side: progress, figures, messages."""
+
+    DEFAULT_CSS = """
+    Side {
+        width: 50; display: none; border-left: solid $panel; padding: 0 1;
+        Static { height: auto; margin-bottom: 1; }
+        Lines { height: 1fr; }
+        .title { text-style: bold; margin: 0; color: $foreground-muted; }
+    }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._drawn: dict[str, list[Content]] = {}
+        self._said: tuple[Said, ...] = ()
+        self._told = False
+
+    def compose(self) -> ComposeResult:
+        """Progress, figures, messages."""
+        for name, title in (("stages", "Progress"), ("scores", "Dev metric"), ("pace", "Training")):
+            for widget in (Static(title, classes="title", id=f"{name}-title"), Static(id=name)):
+                widget.display = False
+                yield widget
+        yield Static("Messages", classes="title")
+        yield Lines(id="side-messages")
+
+    def show(self, snapshot: RunSnapshot, now: float) -> None:
+        """Draw a snapshot."""
+        width = max(10, self.content_region.width or 46)
+        rows = {
+            "stages": stage_rows(stages_of(snapshot.picture), width),
+            "scores": facts_rows(scores(snapshot), width),
+            "pace": facts_rows([*losses(snapshot), *pace(snapshot)], width),
+        }
+        for name, lines in rows.items():
+            self._put(name, lines)
+        if snapshot.said != self._said or not self._told:
+            self._said, self._told = snapshot.said, True
+            view = self.query_one("#side-messages", Lines)
+            view.show(message_lines(snapshot.said, now) or [Line("the engine has said nothing yet")])
+
+    def _put(self, name: str, lines: list[Content]) -> None:
+        """Draw some rows, if they have changed; places are computed anew only when their number has."""
+        drawn = self._drawn.get(name, [])
+        if len(lines) == len(drawn) and all(a.is_same(b) for a, b in zip(lines, drawn, strict=True)):
+            return
+        self._drawn[name] = lines
+        widget, title = self.query_one(f"#{name}", Static), self.query_one(f"#{name}-title", Static)
+        if len(lines) != len(drawn):
+            widget.styles.height = len(lines)
+            widget.display = title.display = bool(lines)
+        widget.update(Content("\n").join(lines), layout=False)

@@ -1,0 +1,45 @@
+"""The classification head of a model: fresh where it has none, named as the task names its classes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from engine.data.types import TaskSpec
+from engine.models.class_names import name_outputs
+from engine.models.families import Family, output_of
+from engine.models.seeded_init import draw_linear
+
+
+def fit_head(model: PreTrainedModel, family: Family, spec: TaskSpec, fresh: Collection[str], *, seed: int) -> None:
+    """Give a model the task's outputs: the linear layers among `fresh` (parameter names) are drawn from `seed`.
+
+    Normalisations among them begin as ones and zeros. The output layer is made anew when its size is not the task's. Every layer is drawn from a generator of its own,
+    so that the same seed gives the same output layer whatever else is fresh.
+    """
+    output = output_of(model)
+    redraw = {name.rpartition(".")[0] for name in fresh}
+    if output.out_features != spec.outputs:
+        replacement = nn.Linear(output.in_features, spec.outputs, device="meta").to_empty(device=output.weight.device)
+        model.set_submodule(family.output, replacement.to(output.weight.dtype))
+        redraw.add(family.output)
+    for path in sorted(redraw):
+        layer = model.get_submodule(path)
+        if isinstance(layer, nn.Linear):
+            generator = torch.Generator().manual_seed(seed)
+            draw_linear(layer, float(model.config.initializer_range), generator)
+        elif isinstance(layer, nn.LayerNorm):
+            layer.reset_parameters()
+    name_outputs(model, spec.labels)
+
+
+def head_parameters(model: PreTrainedModel, family: Family) -> frozenset[str]:
+    """Names of the parameters between the last layer and the logits that pre-training does not bring along."""
+    kept = () if family.pooler is None else (f"{family.pooler}.",)
+    heads = tuple(f"{path}." for path in family.head)
+    return frozenset(
+        name for name, _ in model.named_parameters() if name.startswith(heads) and not name.startswith(kept)
+    )

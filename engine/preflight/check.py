@@ -1,0 +1,39 @@
+"""Faults of a preset that only its files and the models' configs show, found before a run directory is made."""
+
+from __future__ import annotations
+
+from engine.errors import CrildError, DataError, PresetError
+from engine.preflight.data import data_problems
+from engine.preflight.models import model_problems
+from engine.preset.load import Loaded
+
+
+class UnusableError(DataError):
+    """Several faults of data and models at once; `kind` is the first one's."""
+
+    def __init__(self, problems: list[CrildError]):
+        first = problems[0]
+        super().__init__(first.sentence, file=first.file, line=first.line, key=first.key)
+        self.kind = first.kind  # type: ignore[misc]  # of this error, where others have it from their class
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        return "\n".join(str(problem) for problem in self.problems)
+
+
+def check(loaded: Loaded) -> None:
+    """Looks for what can be known to go wrong without torch, a network, or reading more of a data file than its head.
+
+    Raises PresetError (exit code 2) when the preset asks for something impossible, with what is wrong with data and
+    models after it. Otherwise, when data or models cannot be used (exit code 3): the DataError or ModelError itself, or
+    `UnusableError` with all of them. A hub model whose config is not in the local cache is left to the engine.
+    """
+    problems = [*model_problems(loaded), *data_problems(loaded)]
+    preset = [problem for problem in problems if problem.exit_code != DataError.exit_code]
+    other = [problem for problem in problems if problem.exit_code == DataError.exit_code]
+    if preset:
+        raise PresetError([*preset, *other])
+    if len(other) > 1:
+        raise UnusableError(other)
+    if other:
+        raise other[0]

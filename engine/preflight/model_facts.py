@@ -1,0 +1,257 @@
+"""What must be known about a model before the engine starts, read from its `config.json` as plain JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.errors import ModelError
+from engine.models.family_rules import FAMILIES, unusable
+from engine.preset.paths import looks_like_path, not_a_file
+from engine.preset.text import nearest, plain, shown
+
+__all__ = ["FAMILIES", "ModelFacts", "hub_cache", "hub_folder", "model_facts", "model_folder"]
+
+_OTHER_NAMES = {
+    "distilbert": {
+        "hidden_size": "dim",
+        "num_hidden_layers": "n_layers",
+        "num_attention_heads": "n_heads",
+        "intermediate_size": "hidden_dim",
+    }
+}
+_BERT_BASE = {  # what a config leaves out has these values in transformers
+    "num_hidden_layers": 12,
+    "hidden_size": 768,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+    "vocab_size": 30522,
+    "max_position_embeddings": 512,
+}
+_DEFAULTS: dict[str, dict[str, int]] = {
+    "bert": _BERT_BASE,
+    "roberta": {**_BERT_BASE, "vocab_size": 50265},
+    "xlm-roberta": {**_BERT_BASE, "vocab_size": 30522},
+    "distilbert": {**_BERT_BASE, "num_hidden_layers": 6},
+    "electra": {**_BERT_BASE, "hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024},
+    "albert": {
+        **_BERT_BASE,
+        "vocab_size": 30000,
+        "hidden_size": 4096,
+        "num_attention_heads": 64,
+        "intermediate_size": 16384,
+    },
+    "modernbert": {
+        **_BERT_BASE,
+        "vocab_size": 50368,
+        "num_hidden_layers": 22,
+        "intermediate_size": 1152,
+        "max_position_embeddings": 8192,
+    },
+    "mpnet": {**_BERT_BASE, "vocab_size": 30527},
+    "deberta-v2": {
+        **_BERT_BASE,
+        "vocab_size": 128100,
+        "num_hidden_layers": 24,
+        "hidden_size": 1536,
+        "num_attention_heads": 24,
+        "intermediate_size": 6144,
+    },
+}
+_POSITIONS_AFTER_PADDING = frozenset(
+    {"roberta", "xlm-roberta", "mpnet"}
+)  # position numbers begin after the padding token's id
+_LARGEST_CONFIG = 10_000_000  # bytes
+_LARGEST_SIZE = 10_000_000  # of a width, a vocabulary or a number of layers: beyond it, the config is damaged
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_DUMB_LABEL = re.compile(r"LABEL_\d+")
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """The sizes of a model, and what its outputs are called."""
+
+    family: str
+    """`model_type` of its config: a key of `FAMILIES`, or one that is not supported."""
+    layers: int
+    hidden_size: int
+    heads: int
+    intermediate_size: int
+    vocab_size: int
+    labels: tuple[str, ...] | None
+    """Names of the outputs in their order; None where the config has none, or only LABEL_0, LABEL_1, ..."""
+    max_positions: int
+    """Tokens that the model can read at most, special tokens included."""
+    folder: Path
+    """Where its files lie."""
+
+
+def model_facts(model: str, revision: str | None = None) -> ModelFacts | None:
+    """The facts of a model: a folder, a run directory (its student), or a hub id in the local cache.
+
+    None when they cannot be known yet, because the hub's files are not here. Nothing is downloaded. Raises ModelError
+    when there is no such folder, or its config is missing, broken or absurd.
+    """
+    folder = model_folder(model, revision)
+    return None if folder is None else _facts(folder / "config.json")
+
+
+def model_folder(model: str, revision: str | None = None) -> Path | None:
+    """Where the files of a model lie; None for a hub id that is not in the local cache."""
+    path = Path(model)
+    try:
+        if path.is_dir():
+            return _model_in(path)
+        exists = path.exists()
+    except (OSError, ValueError):  # a null character, a name too long
+        raise ModelError(f"{shown(model)} cannot be the path of a model") from None
+    if exists:
+        raise ModelError(
+            "a model is a folder with config.json, weights and tokenizer; this is a file", file=plain(model)
+        )
+    if looks_like_path(model):
+        raise ModelError(_no_folder(path), file=plain(model))
+    return hub_folder(model, revision)
+
+
+def hub_folder(model: str, revision: str | None = None) -> Path | None:
+    """The snapshot of a hub model in the local cache, if `config.json` is there; `revision` is main when None."""
+    repository = hub_cache() / f"models--{model.replace('/', '--')}"
+    revision = revision or "main"
+    commit = revision
+    if not _COMMIT.fullmatch(revision):
+        try:
+            commit = (repository / "refs" / revision).read_text(encoding="ascii").strip()
+        except (OSError, ValueError):
+            return None
+    if not _COMMIT.fullmatch(commit):
+        return None
+    folder = repository / "snapshots" / commit
+    return folder if (folder / "config.json").is_file() else None
+
+
+def hub_cache() -> Path:
+    """Where the hub's library keeps its files: $HF_HUB_CACHE, else below $HF_HOME, else below the user's cache."""
+    cache = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
+    if cache:
+        return Path(cache).expanduser()
+    home = os.environ.get("HF_HOME")
+    if not home:
+        home = str(Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
+    return Path(home).expanduser() / "hub"
+
+
+def _model_in(folder: Path) -> Path:
+    """The folder itself; of a run directory the student in it."""
+    if not (folder / "status.json").is_file() or (folder / "config.json").is_file():
+        return folder
+    student = folder / "student"
+    if not (student / "config.json").is_file():
+        raise ModelError("this run has no student yet: it must have finished", file=plain(str(student)))
+    return student
+
+
+def _no_folder(path: Path) -> str:
+    try:
+        near = nearest(path.name, [item.name for item in path.parent.iterdir() if item.is_dir()])
+    except OSError:
+        near = None
+    hint = f"; did you mean {plain(str(path.parent / near))}?" if near else ""
+    return f"there is no such model folder{hint}"
+
+
+def _facts(path: Path) -> ModelFacts:
+    config = _read(path)
+    family = config.get("model_type")
+    if not isinstance(family, str) or not family:
+        raise _broken(path, "names no model_type, so the model's family cannot be told", "model_type")
+    sizes = {key: _size(config, family, key, path) for key in _BERT_BASE}
+    odd = _unusable(family, config)
+    if odd is not None:
+        raise ModelError(odd, file=plain(str(path)))
+    hidden_size, heads = sizes["hidden_size"], sizes["num_attention_heads"]
+    if hidden_size % heads:
+        sentence = f"cannot be right: a width of {hidden_size} is not a multiple of {heads} heads"
+        raise _broken(path, sentence, "num_attention_heads")
+    positions = sizes["max_position_embeddings"]
+    if family in _POSITIONS_AFTER_PADDING:
+        padding = config.get("pad_token_id", 1)
+        positions -= padding + 1 if isinstance(padding, int) and padding >= 0 else 2
+    if positions < 1:
+        raise _broken(path, "cannot be right: it leaves no position for a token", "max_position_embeddings")
+    return ModelFacts(
+        family=family,
+        layers=sizes["num_hidden_layers"],
+        hidden_size=hidden_size,
+        heads=heads,
+        intermediate_size=sizes["intermediate_size"],
+        vocab_size=sizes["vocab_size"],
+        labels=_labels(config.get("id2label"), path),
+        max_positions=positions,
+        folder=path.parent,
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if (odd := not_a_file(path)) is not None:
+        raise ModelError(odd, file=plain(str(path)))
+    try:
+        if path.stat().st_size > _LARGEST_CONFIG:
+            raise _broken(path, "is far too large to be the config of a model")
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError("this is no model folder: it has no config.json", file=plain(str(path.parent))) from None
+    except json.JSONDecodeError as error:
+        raise _broken(path, f"is not valid JSON: {error.msg}", line=error.lineno) from None
+    except UnicodeDecodeError:
+        raise _broken(path, "is not UTF-8 text") from None
+    except (RecursionError, ValueError):
+        raise _broken(path, "is not valid JSON: it nests too deep, or a number in it is too long") from None
+    except OSError as error:
+        raise _broken(path, f"cannot be read: {error.strerror}") from None
+    if not isinstance(config, dict):
+        raise _broken(path, "is not the config of a model: a JSON object is expected")
+    return config
+
+
+def _size(config: Mapping[str, Any], family: str, key: str, path: Path) -> int:
+    name = _OTHER_NAMES.get(family, {}).get(key, key)
+    value = config.get(name, config.get(key))
+    if value is None:
+        value = _DEFAULTS.get(family, {}).get(key, 1)  # of an unsupported family the sizes do not matter
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _LARGEST_SIZE:
+        if family not in FAMILIES:
+            return 1
+        raise _broken(path, f"cannot be right: {name} is {shown(value)}, where a whole number from 1 is expected", name)
+    return value
+
+
+def _unusable(family: str, config: Mapping[str, Any]) -> str | None:
+    """`unusable`, of values that may be anything: what is no number is found by whoever loads the model."""
+    try:
+        return unusable(family, config.get)
+    except TypeError:
+        return None
+
+
+def _labels(id2label: object, path: Path) -> tuple[str, ...] | None:
+    if id2label is None or id2label == {}:
+        return None
+    try:
+        by_index = {int(index): str(label) for index, label in dict(id2label).items()}  # type: ignore[call-overload]
+    except (TypeError, ValueError):
+        by_index = {}
+    if sorted(by_index) != list(range(len(by_index))) or not by_index:
+        sentence = 'cannot be right: id2label should give a name to each output, as {"0": "no", "1": "yes"}'
+        raise _broken(path, sentence, "id2label")
+    names = tuple(by_index[index] for index in range(len(by_index)))
+    return None if all(_DUMB_LABEL.fullmatch(name) for name in names) else names
+
+
+def _broken(path: Path, sentence: str, key: str | None = None, *, line: int | None = None) -> ModelError:
+    return ModelError(f"the model's config {sentence}", file=plain(str(path)), line=line, key=key)

@@ -1,0 +1,176 @@
+"""Tools that run as engine processes and answer with JSON: evaluate a model, plan a run, say what the machine has."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+
+from engine.data.batches import collate, epoch_batches
+from engine.data.load import load_task
+from engine.data.tokens import TokenSet, tokenise
+from engine.errors import CrildError
+from engine.models.export import parameters
+from engine.models.load import load_teacher
+from engine.preset.load import load_preset
+from engine.preset.schema import Finetune, Teacher
+from engine.train import hardware
+from engine.train.dev_evaluation import Dev
+from engine.train.materials import Materials, gather, inputs_of_stages, models_of, new_student, plan_stages
+from engine.train.optim import Optimiser
+from engine.train.settings import StageSettings
+from engine.train.step import Counts, Models, StepLosses, bound_terms
+from engine.train.step_metrics import memory
+from engine.train.teacher import cache_key, cached, settle_order
+from engine.train.teacher_logits import can_be_kept
+
+TIMED_STEPS = 3
+
+
+def evaluate(request: dict[str, Any]) -> dict[str, Any]:
+    """Metrics of a saved model on a task's dev sets.
+
+    `request` has `preset` (a resolved preset's path, for the task), `model` (a folder or hub id) and `device`.
+    """
+    preset = load_preset([request["preset"]]).preset
+    hardware.set_threads(preset.train.threads)
+    device = hardware.pick_device(request.get("device") or "auto")
+    data = load_task(preset.task)
+    loaded = load_teacher(Teacher(model=request["model"]), data.spec)
+    dev = {split: tokenise(rows, loaded.tokenizer, preset.task.max_length) for split, rows in data.dev.items()}
+    sets = Dev(data.spec, dev, int(loaded.tokenizer.pad_token_id or 0), device)
+    model = loaded.model.to(device).eval()
+    note = settle_order(loaded, data.spec, dev[sets.primary], device=device, pad_id=sets.pad_id)
+    return {
+        "model": request["model"],
+        "task": data.spec.name,
+        "metric": data.spec.primary,
+        "splits": {split: {"metrics": sets.metrics(model, split), "examples": len(dev[split])} for split in dev},
+        "parameters": parameters(model),
+        "notes": [*loaded.notes, *([note] if note else [])],
+    }
+
+
+def plan(path: Path) -> dict[str, Any]:
+    """What a run of this preset would do, with times and memory measured on a few real steps of each stage.
+
+    Nothing is written but the cache of tokens. What cannot be had (a hub out of reach, a missing file) is listed under
+    `missing`, and the rest left out.
+    """
+    preset = load_preset([str(path)]).preset
+    threads = hardware.set_threads(preset.train.threads)
+    try:
+        accelerator = hardware.make_accelerator(preset.train)
+        materials = gather(preset, accelerator)
+    except CrildError as error:
+        return {"stages": [], "teacher": None, "missing": [str(error)], "notes": []}
+    inputs = inputs_of_stages(materials)
+    stages = plan_stages(preset, materials.data, inputs)
+    teacher = materials.loaded.model.to(materials.device)
+    student = new_student(materials, teacher)
+    rows = []
+    for settings in stages:
+        tokens = inputs.get(settings.name, materials.train)
+        models = Models(teacher) if settings.role == "teacher" else models_of(
+            settings, student, teacher if settings.role == "student" else None, materials.device
+        )  # fmt: skip
+        steps = settings.total_steps(len(tokens))
+        rows.append(
+            {
+                "name": settings.name,
+                "steps": steps,
+                "examples": len(tokens),
+                "epochs": round(steps / settings.steps_per_epoch(len(tokens)), 3),
+                "evaluations": -(-steps // settings.evaluation_interval(len(tokens))),
+                "seconds": round(steps * time_steps(settings, models, tokens, materials), 1),
+            }
+        )
+    tune = preset.teacher.finetune
+    return {
+        "stages": rows,
+        "teacher": _teacher_facts(materials, tune),
+        "student": {"parameters": parameters(student), "layers": int(student.config.num_hidden_layers)},
+        "device": str(materials.device),
+        "precision": materials.precision,
+        "threads": threads,
+        "memory_bytes": memory(materials.device),
+        "missing": [],
+        "notes": [*materials.data.notes, *materials.loaded.notes],
+    }
+
+
+def _teacher_facts(materials: Materials, tune: Finetune | None) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "model": materials.preset.teacher.model,
+        "parameters": parameters(materials.loaded.model),
+        "finetune": tune is not None,
+        "cached": False,
+    }
+    if tune is not None:
+        dev = materials.dev.tokens[materials.dev.primary]
+        key = cache_key(materials.loaded, tune, materials.train, dev, materials.data.spec, materials.precision)
+        facts["cached"] = cached(key).facts.is_file()
+    return facts
+
+
+def time_steps(settings: StageSettings, models: Models, tokens: TokenSet, materials: Materials) -> float:
+    """Seconds of one optimiser step, from a few real ones at learning rate 0, after one that warms up."""
+    settings = replace(settings, learning_rate=0.0)
+    models.student.requires_grad_(True).train()
+    cached = None
+    if models.teacher is not None and can_be_kept(settings):
+        cached = torch.zeros(len(tokens), materials.data.spec.outputs, device=materials.device)
+    losses = StepLosses(
+        settings,
+        models,
+        bound_terms(settings, models.student, models.teacher),
+        autocast=materials.accelerator.autocast,
+        teacher_logits=cached,
+    )
+    optimiser = Optimiser([models.student, models.projections], peak=0.0, weight_decay=0.0, clip=settings.clip)
+    batches = epoch_batches(tokens.lengths, settings.batch_size, [0])[: TIMED_STEPS + 1]
+    times = []
+    for rows in batches:
+        began = time.perf_counter()
+        lam = 0.7 if settings.mixup else None
+        pad_to = settings.pad_to
+        counts = Counts.of(tokens.lengths[rows], mixed=lam is not None, pad_to=pad_to)
+        batch = collate(tokens, rows, pad_id=materials.pad_id, pad_to=pad_to)
+        for part in batch.mirrored_parts(settings.accumulate, trim=pad_to is None):
+            torch.autograd.backward(losses(part.to(materials.device), counts, lam, 0.1).total)
+        optimiser.step(0.0)
+        if materials.device.type == "cuda":
+            torch.cuda.synchronize(materials.device)
+        times.append(time.perf_counter() - began)
+    losses.remove()
+    models.student.eval()
+    return float(np.median(times[1:] or times))
+
+
+def doctor() -> dict[str, Any]:
+    """What this machine offers a run: versions, devices, precision, threads, memory."""
+    facts: dict[str, Any] = {
+        "python": sys.version.split()[0],
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "memory_free_bytes": psutil.virtual_memory().available,
+        "devices": [],
+        "packages": hardware.versions(),
+    }
+    for name in hardware.devices():
+        device = torch.device(name)
+        entry: dict[str, Any] = {"device": name, "bf16": hardware.has_bf16(device)}
+        if device.type == "cuda":
+            free, total = torch.cuda.mem_get_info(device)
+            entry |= {"name": torch.cuda.get_device_name(device), "memory_bytes": total, "memory_free_bytes": free}
+        facts["devices"].append(entry)
+    return facts

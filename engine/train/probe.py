@@ -1,0 +1,359 @@
+"""The probe of finished runs: overfitting, distance to the teacher layer by layer, flatness; a tool of the engine."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine.data.load import load_task
+from engine.data.subset import few_samples
+from engine.data.tokens import TokenSet, tokenise
+from engine.data.types import TaskData, TaskSpec
+from engine.errors import CrildError, ModelError, RunError
+from engine.evaluate.layer_distances import CKA, Compared, Comparison, compare
+from engine.evaluate.metrics import compute, label_loss
+from engine.evaluate.predict import Logits, predict
+from engine.evaluate.weight_noise import spread, under_noise
+from engine.models.load import LoadedModel, load_teacher
+from engine.preset.load import load_preset
+from engine.preset.schema import Preset, Task, Teacher
+from engine.record.events import read_events
+from engine.record.files import read_json
+from engine.record.paths import PRESET, RESULTS, STUDENT, TEACHER
+from engine.record.probe import (
+    DISTANCES,
+    CurvePoint,
+    Layer,
+    Noise,
+    Probe,
+    Sharpness,
+    Sides,
+    read_probe,
+    student_hash,
+    write_probe,
+)
+from engine.record.run import read_run
+from engine.record.status import WORKING, Fault, Status
+from engine.train import hardware, seeding
+from engine.train.step import shape_of
+from engine.train.teacher import settle_order
+
+SHARPNESS_SCALE = 0.1
+"""Of the noise whose rise of the loss is called sharpness; always among the scales."""
+BATCH = 32
+"""Sentences to a batch: scores of every head of two layers are held at once."""
+SIDES = ("train", "dev")
+Figures = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is asked of a probe."""
+
+    scales: tuple[float, ...]
+    """Of the noise, as shares of each tensor's root mean square; ascending, without 0."""
+    draws: int
+    examples: int
+    """Of each side, where there are as many."""
+
+    @classmethod
+    def of(cls, request: Mapping[str, Any]) -> Settings:
+        """From the command line's request; the scale of sharpness joins the others."""
+        scales = {float(scale) for scale in request["scales"]} | {SHARPNESS_SCALE}
+        return cls(tuple(sorted(scales)), int(request["draws"]), int(request["examples"]))
+
+    def to_dict(self, seed: int) -> dict[str, Any]:
+        """As probe.json holds them."""
+        return {"scales": list(self.scales), "draws": self.draws, "examples": self.examples, "seed": seed}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A run's student and teacher, and the examples that they are held against each other on."""
+
+    student: LoadedModel
+    teacher: LoadedModel
+    spec: TaskSpec
+    tokens: Mapping[str, TokenSet]
+    """By side; as many examples on either."""
+    device: torch.device
+    pad_id: int
+    notes: tuple[str, ...]
+
+    def figures(self, logits: Logits, side: str) -> Figures:
+        """The task's metrics, and `loss`, of answers on one side."""
+        labels = self.tokens[side].labels
+        assert labels is not None, "a task has labels"
+        return {**compute(self.spec, logits, labels), "loss": label_loss(self.spec, logits, labels)}
+
+    def measured(self, side: str) -> Figures:
+        """The figures of the student as it is at this moment."""
+        logits = predict(
+            self.student.model, self.tokens[side], batch_size=2 * BATCH, device=self.device, pad_id=self.pad_id
+        )
+        return self.figures(logits, side)
+
+
+def probe_runs(request: dict[str, Any]) -> dict[str, Any]:
+    """Probe runs one after the other, and keep what was found in each run's probe.json.
+
+    `request` has `runs` (folders), `device`, `scales`, `draws`, `examples` and `again`: without it, a probe of the same
+    student with the same settings is handed out as it is. A run that cannot be probed has an `error` in the answer.
+    """
+    settings = Settings.of(request)
+    answers: list[dict[str, Any]] = []
+    tasks = _Tasks()
+    for number, folder in enumerate(request["runs"], start=1):
+        run_dir = Path(folder)
+        print(f"{run_dir.name} ({number} of {len(request['runs'])})", flush=True)
+        try:
+            found = None if request.get("again") else _kept(run_dir, settings)
+            if found is None:
+                found = probe_run(run_dir, settings, device=request.get("device") or "auto", tasks=tasks)
+                write_probe(run_dir, found)
+            answers.append({"run": run_dir.name, "probe": found.to_dict()})
+        except CrildError as error:
+            answers.append({"run": run_dir.name, "error": asdict(Fault.from_error(error))})
+        except (torch.OutOfMemoryError, MemoryError):
+            short = RunError("the device ran out of memory: choose another with --device cpu, or fewer --examples")
+            answers.append({"run": run_dir.name, "error": asdict(Fault.from_error(short))})
+    return {"runs": answers}
+
+
+def _kept(run_dir: Path, settings: Settings) -> Probe | None:
+    """The probe that there is, where it is one of this student with these settings."""
+    try:
+        found = read_probe(run_dir)
+    except RunError:
+        return None  # torn, or of another crild: it is made anew
+    if found is None or found.student != student_hash(run_dir):
+        return None
+    return found if found.settings == settings.to_dict(found.settings.get("seed", 0)) else None
+
+
+class _Tasks:
+    """The task that was loaded last: runs of one task stand together as a rule."""
+
+    def __init__(self) -> None:
+        self._of: str | None = None
+        self._data: TaskData | None = None
+
+    def load(self, task: Task) -> TaskData:
+        if self._data is None or self._of != task.model_dump_json():
+            self._data, self._of = load_task(task), task.model_dump_json()
+        return self._data
+
+
+def probe_run(run_dir: Path, settings: Settings, *, device: str = "auto", tasks: _Tasks | None = None) -> Probe:
+    """Measure a finished run's student.
+
+    Raises RunError for a run without a student, ModelError for a teacher that is gone, DataError for data that is.
+    """
+    status, student = _finished(run_dir)
+    preset = load_preset([str(run_dir / PRESET)]).preset
+    hardware.set_threads(preset.train.threads)
+    where = hardware.pick_device(device)
+    subject = gather(run_dir, preset, (tasks or _Tasks()).load(preset.task), settings.examples, where)
+    importlib.import_module("sklearn.metrics")  # a second that belongs to loading
+    began = time.perf_counter()
+    compared, comparison = _compared(subject)
+    own = {side: subject.figures(compared[side].student, side) for side in SIDES}
+    theirs = {side: subject.figures(compared[side].teacher, side) for side in SIDES}
+    seeds = [seeding.integer(preset.seed, seeding.NOISE, "probe", draw) for draw in range(settings.draws)]
+    noise, sharpness = _shaken(subject, settings, seeds, own)
+    return Probe(
+        run=run_dir.name,
+        task=subject.spec.name,
+        method=status.method,
+        metric=subject.spec.primary,
+        student=student,
+        made=time.time(),
+        device=str(where),
+        seconds=round(time.perf_counter() - began, 2),
+        run_seconds=_training_seconds(run_dir, preset),
+        settings=settings.to_dict(preset.seed),
+        examples={side: len(subject.tokens[side]) for side in SIDES},
+        loss=_sides(own, "loss"),
+        metrics={name: _sides(own, name) for name in subject.spec.metrics},
+        teacher_loss=_sides(theirs, "loss"),
+        teacher_metrics={name: _sides(theirs, name) for name in subject.spec.metrics},
+        output=Sides(*(_finite(compared[side].output) for side in SIDES)),
+        layers=_layers(comparison, compared),
+        unavailable=dict(comparison.unavailable),
+        noise=noise,
+        sharpness=sharpness,
+        curves=tuple(curves_of(run_dir, preset, subject.spec.primary)),
+        notes=subject.notes,
+    )
+
+
+def _finished(run_dir: Path) -> tuple[Status, str]:
+    """The status and the student's hash of a run that can be probed. Raises RunError with what is missing."""
+    entry = read_run(run_dir)
+    if entry.status is None:
+        raise RunError(f"{run_dir.name} cannot be probed: its {entry.problem}")
+    if entry.state in WORKING:
+        raise RunError(f"{run_dir.name} is {entry.state}: a run can be probed when it has finished")
+    student = student_hash(run_dir)
+    if student is None:
+        raise RunError(
+            f"{run_dir.name} is {entry.state} and has no student to probe: only a finished run has one"
+            + (f" (crild resume {run_dir.name} goes on with it)" if entry.state != "finished" else "")
+        )
+    return entry.status, student
+
+
+def gather(run_dir: Path, preset: Preset, data: TaskData, examples: int, device: torch.device) -> Subject:
+    """Load a run's two models, and tokenise as many training examples as dev ones, drawn with `task.data_seed`."""
+    student = load_teacher(_saved(run_dir / STUDENT, preset), data.spec)
+    notes: list[str] = []
+    teacher = _teacher(run_dir, preset, data, device, notes)
+    count = min(examples, len(data.train), len(data.dev[data.primary_dev]))
+    tokens = {
+        side: tokenise(few_samples(rows, count, preset.task.data_seed), student.tokenizer, preset.task.max_length)
+        for side, rows in zip(SIDES, (data.train, data.dev[data.primary_dev]), strict=True)
+    }
+    for loaded in (student, teacher):
+        loaded.model.to(device).eval().requires_grad_(False)
+    pad_id = int(student.tokenizer.pad_token_id or 0)
+    return Subject(student, teacher, data.spec, tokens, device, pad_id, tuple(notes))
+
+
+def _saved(folder: Path, preset: Preset) -> Teacher:
+    """A model that crild saved, as `load_teacher` takes it."""
+    return Teacher(model=str(folder), trust_remote_code=preset.teacher.trust_remote_code)
+
+
+def _teacher(run_dir: Path, preset: Preset, data: TaskData, device: torch.device, notes: list[str]) -> LoadedModel:
+    """The teacher as the student had it: fine-tuned ones from where they are kept."""
+    if preset.teacher.finetune is not None:
+        return load_teacher(_saved(_kept_teacher(run_dir), preset), data.spec)
+    loaded = load_teacher(preset.teacher, data.spec)
+    if not loaded.order_known:
+        pad_id = int(loaded.tokenizer.pad_token_id or 0)
+        dev = tokenise(data.dev[data.primary_dev], loaded.tokenizer, preset.task.max_length)
+        loaded.model.to(device)
+        note = settle_order(loaded, data.spec, dev, device=device, pad_id=pad_id)
+        notes.extend([note] if note else [])
+    return loaded
+
+
+def _kept_teacher(run_dir: Path) -> Path:
+    """Where the run's fine-tuned teacher is. Raises ModelError where it is gone."""
+    said = (read_json(run_dir / TEACHER / "pointer.json") or {}).get("folder")
+    if not isinstance(said, str):
+        raise ModelError(
+            f"{run_dir.name} does not say where its fine-tuned teacher is: teacher/pointer.json is missing or damaged",
+            file=str(run_dir / TEACHER),
+        )
+    for folder in (Path(said), run_dir / TEACHER / Path(said).name):  # the latter of a run that was moved
+        if (folder / "config.json").is_file():
+            return folder
+    raise ModelError(
+        f"the fine-tuned teacher of {run_dir.name} is gone from the cache: a new run of its preset trains it again, and "
+        "then this one can be probed",
+        file=said,
+    )
+
+
+def _compared(subject: Subject) -> tuple[dict[str, Compared], Comparison]:
+    """Both models, on each side."""
+    teacher, student = subject.teacher.model, subject.student.model
+    comparison = Comparison.between(shape_of(teacher), shape_of(student))
+    found = {
+        side: compare(
+            student,
+            teacher,
+            subject.tokens[side],
+            comparison,
+            regression=subject.spec.kind == "regression",
+            batch_size=BATCH,
+            device=subject.device,
+            pad_id=subject.pad_id,
+        )
+        for side in SIDES
+    }
+    return found, comparison
+
+
+def _layers(comparison: Comparison, compared: Mapping[str, Compared]) -> tuple[Layer, ...]:
+    """The student's layers from the first to the last."""
+
+    def distances(pair: tuple[int, int]) -> dict[str, Sides]:
+        found = [compared[side].distances[pair] for side in SIDES]
+        known = {*comparison.terms, CKA}
+        return {name: Sides(*(_finite(values[name]) for values in found)) for name in DISTANCES if name in known}
+
+    return tuple(Layer(below, above, distances((above, below))) for above, below in comparison.pairs)
+
+
+def _shaken(
+    subject: Subject, settings: Settings, seeds: Sequence[int], clean: Mapping[str, Figures]
+) -> tuple[tuple[Noise, ...], Sharpness]:
+    """Dev under noise at every scale; at the scale of sharpness, the training examples too."""
+
+    def measure(scale: float) -> dict[str, Figures]:
+        sides = SIDES if scale == SHARPNESS_SCALE else ("dev",)
+        return {side: subject.measured(side) for side in sides}
+
+    found = under_noise(subject.student.model, settings.scales, seeds, measure)
+    primary = subject.spec.primary
+    points = [Noise(0.0, _finite(clean["dev"][primary]), None, _finite(clean["dev"]["loss"]), None, 1)]
+    for scale, draws in found.items():
+        metric, deviation = spread([draw["dev"][primary] for draw in draws])
+        loss, loss_deviation = spread([draw["dev"]["loss"] for draw in draws])
+        points.append(
+            Noise(scale, _finite(metric), _finite(deviation), _finite(loss), _finite(loss_deviation), draws=len(draws))
+        )
+    rise = {
+        side: spread([draw[side]["loss"] for draw in found[SHARPNESS_SCALE]])[0] - clean[side]["loss"] for side in SIDES
+    }
+    sharpness = Sharpness(SHARPNESS_SCALE, _finite(rise["train"]), _finite(rise["dev"]), draws=settings.draws)
+    return tuple(points), sharpness
+
+
+def curves_of(run_dir: Path, preset: Preset, primary: str) -> list[CurvePoint]:
+    """The student's evaluations on dev, and on training examples where the run made any, as its events tell them."""
+    stages = {stage.name for stage in preset.stage}
+    points = []
+    for event in read_events(run_dir, {"evaluation"}):
+        side = "dev" if event.get("primary") is True else event.get("split")
+        if event.get("model") != "student" or event.get("stage") not in stages or side not in SIDES:
+            continue
+        metrics, step = event.get("metrics"), event.get("step")
+        if not isinstance(metrics, dict) or not isinstance(step, int):
+            continue
+        points.append(
+            CurvePoint(event["stage"], step, side, _number(metrics.get(primary)), _number(event.get("label_loss")))
+        )
+    return points
+
+
+def _training_seconds(run_dir: Path, preset: Preset) -> float | None:
+    """What the student's own stages took, from results.json."""
+    own = {stage.name for stage in preset.stage}
+    rows = (read_json(run_dir / RESULTS) or {}).get("stages")
+    if not isinstance(rows, list):
+        return None
+    found = [_number(row.get("seconds")) for row in rows if isinstance(row, dict) and row.get("name") in own]
+    known = [seconds for seconds in found if seconds is not None]
+    return round(sum(known), 2) if known else None
+
+
+def _sides(figures: Mapping[str, Figures], name: str) -> Sides:
+    return Sides(*(_finite(figures[side][name]) for side in SIDES))
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else value
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
