@@ -1,4 +1,4 @@
-"""Errors that a user can cause: each is one sentence that says what is wrong, where, and what would be right."""
+"""Errors that a user can cause: each is one sentence that says what is wrong, where, and what to do instead."""
 
 from __future__ import annotations
 
@@ -6,18 +6,28 @@ from typing import ClassVar
 
 
 class CrildError(Exception):
-    """A fault told to the person at the terminal as a sentence, never as a traceback.
+    """An error shown to the user as a sentence, never as a traceback.
 
-    `file`, `line` (counted from 1) and `key` say where it is, when that can be known. `exit_code` is the process's:
-    1 the run failed, 2 wrong usage or preset, 3 data or model cannot be used.
+    `kind` names the mistake in a few fixed words ("unknown-stage"): tests and programs rely on it, and the sentence may
+    change. `file`, `line` (from 1) and `key` say where the mistake is, if that is known. `category` and `exit_code`
+    belong to the class: 1 the run failed, 2 wrong usage or preset, 3 unusable data or model.
     """
 
-    kind: ClassVar[str] = "run"
+    category: ClassVar[str] = "run"
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, sentence: str, *, file: str | None = None, line: int | None = None, key: str | None = None):
+    def __init__(
+        self,
+        sentence: str,
+        *,
+        kind: str = "",
+        file: str | None = None,
+        line: int | None = None,
+        key: str | None = None,
+    ):
         super().__init__(sentence)
         self.sentence = sentence
+        self.kind = kind
         self.file = file
         self.line = line
         self.key = key
@@ -34,19 +44,19 @@ class RunError(CrildError):
 class UsageError(CrildError):
     """A command was called in a way that cannot work."""
 
-    kind = "usage"
+    category = "usage"
     exit_code = 2
 
 
 class PresetError(CrildError):
     """A preset has problems; all of them are reported at once, each with its own place."""
 
-    kind = "preset"
+    category = "preset"
     exit_code = 2
 
     def __init__(self, problems: list[CrildError]):
         first = problems[0]
-        super().__init__(first.sentence, file=first.file, line=first.line, key=first.key)
+        super().__init__(first.sentence, kind=first.kind, file=first.file, line=first.line, key=first.key)
         self.problems = tuple(problems)
 
     def __str__(self) -> str:
@@ -56,12 +66,12 @@ class PresetError(CrildError):
 class DataError(CrildError):
     """Data cannot be used: a missing file or column, a label that makes no sense, a hub that cannot be reached."""
 
-    kind = "data"
+    category = "data"
     exit_code = 3
 
 
 class ModelError(CrildError):
     """A model cannot be used: a truncated checkpoint, shapes that do not fit, labels that cannot be aligned."""
 
-    kind = "model"
+    category = "model"
     exit_code = 3

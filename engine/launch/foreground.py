@@ -12,7 +12,7 @@ from engine.launch.start import engine_command, engine_environment
 from engine.record.files import cause
 
 _KINDS: dict[str, type[CrildError]] = {
-    error.kind: error for error in (RunError, UsageError, DataError, ModelError)
+    error.category: error for error in (RunError, UsageError, DataError, ModelError)
 }  # a preset's problems arrive one by one, as usage errors
 
 

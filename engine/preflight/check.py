@@ -14,7 +14,7 @@ class UnusableError(DataError):
     def __init__(self, problems: list[CrildError]):
         first = problems[0]
         super().__init__(first.sentence, file=first.file, line=first.line, key=first.key)
-        self.kind = first.kind  # type: ignore[misc]  # of this error, where others have it from their class
+        self.category = first.category  # type: ignore[misc]  # of this error, where others have it from their class
         self.problems = tuple(problems)
 
     def __str__(self) -> str:

@@ -52,7 +52,7 @@ class Fault:
     """Why a run failed: the sentence for the person at the terminal, and where the fault is."""
 
     kind: str
-    """As `CrildError.kind`: run, usage, preset, data, model; or "bug" for a fault of crild itself."""
+    """As `CrildError.category`: run, usage, preset, data, model; or "bug" for a fault of crild itself."""
     sentence: str
     file: str | None = None
     line: int | None = None
@@ -63,7 +63,7 @@ class Fault:
         """The record of an error; of several problems at once, their sentences one a line."""
         problems = getattr(error, "problems", (error,))
         sentence = error.sentence if len(problems) == 1 else str(error)
-        return cls(error.kind, sentence, error.file, error.line, error.key)
+        return cls(error.category, sentence, error.file, error.line, error.key)
 
     def __str__(self) -> str:
         place = ":".join(str(part) for part in (self.file, self.line) if part is not None)

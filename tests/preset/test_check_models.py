@@ -274,7 +274,7 @@ def test_faults_of_models_alone_leave_with_three_and_behind_those_of_the_preset_
     both = load(folder, text(), "task.source=./nowhere")
     with pytest.raises(UnusableError) as caught:
         check(both)
-    assert (caught.value.exit_code, caught.value.kind, len(caught.value.problems)) == (3, "model", 2)
+    assert (caught.value.exit_code, caught.value.category, len(caught.value.problems)) == (3, "model", 2)
     with pytest.raises(PresetError) as worse:
         check(load(folder, text(student="layers = 99"), "task.source=./nowhere"))
     assert [problem.exit_code for problem in worse.value.problems] == [2, 3, 3]
