@@ -45,7 +45,9 @@ def template(node: ast.expr) -> str:
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if isinstance(node, ast.JoinedStr):
-        return "".join(part.value if isinstance(part, ast.Constant) else f"{{{_source(part)}}}" for part in node.values)
+        return "".join(
+            str(part.value) if isinstance(part, ast.Constant) else f"{{{_source(part)}}}" for part in node.values
+        )
     if isinstance(node, ast.IfExp):
         return f"{template(node.body)} | {template(node.orelse)}"
     return f"{{{ast.unparse(node)}}}"

@@ -144,7 +144,7 @@ def test_a_disk_that_fills_up_during_a_run(crild: Crild, engine_here: None, tiny
     filler.write_bytes(b"0" * 250_000)
     said = crild(*tiny.quick(), "--runs-dir", str(small_disk), "--name", "mine", "--quiet")
     assert said.code == 1
-    assert "a checkpoint could not be written: no space is left on the device" in said.err
+    assert "could not write a checkpoint: no space is left on the device" in said.err
     assert "the ones before it are untouched. Make room, then go on with crild resume" in said.err
     run_dir = small_disk / "mine-s7"
     status = read_status(run_dir)
