@@ -29,11 +29,11 @@ def _continue_queue(run_dir: Path, talk: Talk, controls: Controls, *, detach: bo
     """A queued run whose queue was killed: the queue goes on, and the run has its turn in it."""
     from crild_tui.cli import terminal
     from crild_tui.cli.run import detached, end_document, follow, tell_end
-    from engine.launch.queue import continue_queue
+    from engine.sweep.queue import continue_queue
 
-    continued = continue_queue(run_dir.parent)
+    queue = continue_queue(run_dir)
     controls.release()
-    talk.say(f"its queue had ended: it goes on ({', '.join(continued)}), and {run_dir.name} has its turn in it")
+    talk.say(f"its queue had ended: it continues ({queue}), and {run_dir.name} gets its turn")
     if detach:
         detached([run_dir], as_json=as_json)
         return 0

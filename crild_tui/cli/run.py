@@ -32,7 +32,7 @@ def run_presets(request: Request, *, dry_run: bool, detach: bool, as_json: bool,
         runs = create_all(request, loaded)
         _introduce(runs, talk, detach=detach)
         if len(runs) > 1:
-            return _queue(request.runs_dir, runs, controls, talk, detach=detach, as_json=as_json)
+            return _queue(runs, controls, talk, detach=detach, as_json=as_json)
         return start_and_follow(runs[0], controls, talk, detach=detach, as_json=as_json)
 
 
@@ -103,12 +103,12 @@ def detached(runs: Sequence[Path], *, as_json: bool, **more: Any) -> None:
             terminal.sentence(run_dir.name)
 
 
-def _queue(runs_dir: Path, runs: Sequence[Path], controls: Controls, talk: Talk, *, detach: bool, as_json: bool) -> int:
+def _queue(runs: Sequence[Path], controls: Controls, talk: Talk, *, detach: bool, as_json: bool) -> int:
     from engine.errors import CrildError
-    from engine.launch.queue import enqueue
+    from engine.sweep.queue import enqueue
 
     try:
-        queue = enqueue(runs, runs_dir)
+        queue = enqueue(runs)
     except CrildError:
         unmake(runs)  # no queue, no runs that would wait for it for ever
         raise
