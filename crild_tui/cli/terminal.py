@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+    from engine.errors import CrildError
+
 PIPE_WIDTH = 160
 """Columns of a table that goes to a file or a pipe, where nothing wraps it."""
 
@@ -69,10 +71,15 @@ def narration() -> Console:
     return console(sys.stderr)
 
 
-def say(*lines: str) -> None:
-    """Sentences on stderr, wrapped by the terminal itself so that they can be copied."""
-    for line in lines:
+def say(*lines: str, quiet: bool = False) -> None:
+    """Print sentences on stderr, unless `quiet`. The terminal itself wraps them, so that they can be copied."""
+    for line in () if quiet else lines:
         print(safe(line), file=sys.stderr, flush=True)
+
+
+def error_lines(error: CrildError) -> list[str]:
+    """An error's problems, one a line, each with its file and line, safe to print."""
+    return [safe(str(problem)) for problem in getattr(error, "problems", (error,))]
 
 
 def show(renderable: RenderableType) -> None:
