@@ -95,7 +95,8 @@ def test_seeds_are_paired() -> None:
 
 
 def test_the_variance_over_seeds_is_pooled_by_degrees_of_freedom() -> None:
-    assert pooled_variance([(2.0, 3), (4.0, 5), (3.0, 4)], methods=3) == (pytest.approx(29 / 9), 6)
+    variance, freedom = pooled_variance([(2.0, 3), (4.0, 5), (3.0, 4)], methods=3)
+    assert (variance, freedom) == pytest.approx((29 / 9, 6))
     assert pooled_variance([(2.0, 3)], methods=2) == (2.0, 2)
     assert pooled_variance([], methods=0) == (0.0, 1)
 
