@@ -21,12 +21,12 @@ def attach(run: Run, runs_dir: RunsDir = None) -> None:
     from crild_tui.cli.follow.loop import Follower, Mode
     from engine.record.paths import runs_dir as folder_of
     from engine.record.run import find_run, read_run
-    from engine.record.status import WORKING
+    from engine.record.states import IN_PROGRESS
 
     run_dir = find_run(run, folder_of(runs_dir))
     state = read_run(run_dir).state
     terminal.say(f"run {run_dir.name}: {state}")
-    if state in WORKING:
+    if state in IN_PROGRESS:
         terminal.say("Press Ctrl-C to detach; the run keeps going.")
     with Controls((signal.SIGINT,)) as controls:
         follower = Follower(run_dir, display(run_dir.name), controls, Mode(owner=False))

@@ -13,12 +13,12 @@ def delete(runs: Runs, yes: Yes = False, runs_dir: RunsDir = None) -> None:
     from engine.errors import UsageError
     from engine.record.paths import runs_dir as folder_of
     from engine.record.run import delete_run, find_run, read_run, size_of
-    from engine.record.status import WORKING
+    from engine.record.states import IN_PROGRESS
 
     folder = folder_of(runs_dir)
     run_dirs = [find_run(ref, folder) for ref in runs]
     for run_dir in run_dirs:
-        if (state := read_run(run_dir).state) in WORKING - {"created"}:
+        if (state := read_run(run_dir).state) in IN_PROGRESS - {"created"}:
             raise UsageError(
                 f"{run_dir.name} is {state}: stop it first (crild stop {run_dir.name})", kind="run-is-active"
             )

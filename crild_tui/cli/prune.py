@@ -44,7 +44,7 @@ def prune(
     """
     from crild_tui.cli.disk_space import delete_after_asking
     from engine.record.paths import runs_dir as folder_of
-    from engine.record.status import WORKING
+    from engine.record.states import IN_PROGRESS
 
     folder = folder_of(runs_dir)
     entries, items = _prunable(folder, runs or [], unfinished=unfinished, teachers=teachers)
@@ -56,7 +56,7 @@ def prune(
         ]
         terminal.show_json({"runs_dir": str(folder), "spare": listed, "bytes": total, "freed": freed})
         return
-    active = [entry.id for entry in entries if entry.state in WORKING]
+    active = [entry.id for entry in entries if entry.state in IN_PROGRESS]
     if active:
         terminal.say(f"skipped, still active: {', '.join(active)}")
     if not items:
@@ -79,9 +79,9 @@ def _prunable_of(entry: RunEntry, *, unfinished: bool, teachers: bool) -> Iterat
     """What may be deleted of one run: nothing while it is active or unreadable; checkpoints once nothing needs them."""
     from engine.record.paths import CHECKPOINTS, TEACHER
     from engine.record.run import size_of
-    from engine.record.status import WORKING
+    from engine.record.states import IN_PROGRESS
 
-    if entry.state in WORKING or entry.status is None:
+    if entry.state in IN_PROGRESS or entry.status is None:
         return
     done = entry.state == "finished" or unfinished
     checkpoints = entry.path / CHECKPOINTS
@@ -116,9 +116,9 @@ def _prunable(
 
 def _hint(entries: Iterable[RunEntry]) -> str:
     from engine.record.run import size_of
-    from engine.record.status import WORKING
+    from engine.record.states import IN_PROGRESS
 
-    unfinished = [entry for entry in entries if entry.state not in WORKING and entry.state != "finished"]
+    unfinished = [entry for entry in entries if entry.state not in IN_PROGRESS and entry.state != "finished"]
     size = sum(size_of(entry.path / "checkpoints") for entry in unfinished)
     return f"; checkpoints of resumable runs take {formatting.size(size)} (--unfinished)" if size else ""
 
@@ -141,7 +141,7 @@ def _free(items: Iterable[Prunable]) -> int:
     from engine.errors import CrildError
     from engine.record.lock import RunLock
     from engine.record.run import read_run
-    from engine.record.status import WORKING
+    from engine.record.states import IN_PROGRESS
 
     by_run: dict[Path | None, list[Prunable]] = {}
     for item in items:
@@ -154,7 +154,7 @@ def _free(items: Iterable[Prunable]) -> int:
                 continue
             with RunLock(run) as lock:
                 lock.take()
-                if read_run(run).state not in WORKING:  # it may have been resumed while the user was asked
+                if read_run(run).state not in IN_PROGRESS:  # it may have been resumed while the user was asked
                     freed += sum(item.bytes for item in of_run if remove(item.path))
         except CrildError as error:
             terminal.say(f"skipped: {error.sentence}")
