@@ -8,8 +8,6 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
-from crild_tui.runs.states import tone_of
-
 if TYPE_CHECKING:
     from rich.box import Box
     from rich.console import Console, RenderableType
@@ -167,12 +165,18 @@ TONES = {
 
 def style_of(state: str) -> str:
     """A rich style for a state, to go with its word."""
-    return TONES.get(tone_of(state) or "", ("", ""))[0]
+    return _tone(state)[0]
 
 
 def sgr_of(state: str) -> str:
     """The same colour as the parameters of a terminal's colour sequence."""
-    return TONES.get(tone_of(state) or "", ("", ""))[1]
+    return _tone(state)[1]
+
+
+def _tone(state: str) -> tuple[str, str]:
+    from crild_tui.runs.states import tone_of
+
+    return TONES.get(tone_of(state) or "", ("", ""))
 
 
 def as_text(value: Any) -> str:
