@@ -15,7 +15,8 @@ from textual.widgets import Static
 from crild_tui.monitor.snapshots import RunSnapshot
 from crild_tui.runs import formatting
 from engine.preset.text import plain
-from engine.record.status import WORKING, Fault
+from engine.record.states import IN_PROGRESS
+from engine.record.status import Fault
 from engine.sweep.record import SweepRecord
 
 LOADING = "the engine loads its libraries"
@@ -120,7 +121,7 @@ def waiting(record: SweepRecord, run: str, states: Mapping[str, str]) -> str:
     ids = [cell.run for cell in record.cells]
     if run not in ids:
         return ""
-    ahead = [other for other in ids[: ids.index(run)] if states.get(other) in WORKING]
+    ahead = [other for other in ids[: ids.index(run)] if states.get(other) in IN_PROGRESS]
     position = f"{formatting.plural(len(ahead), 'run is', 'runs are')} ahead of it" if ahead else "it is next"
     sentence = f"waits in the queue: {position}"
     running = next((other for other in ahead if states[other] != "queued"), None)

@@ -15,7 +15,7 @@ from textual.pilot import Pilot
 from crild_tui.app import READONLY, CrildApp
 from crild_tui.monitor.curves import Border, Curves, Table
 from crild_tui.monitor.log import LogTail
-from crild_tui.monitor.snapshots import RunsSnapshot, RunSnapshot, Said
+from crild_tui.monitor.snapshots import RunSnapshot, Said
 from crild_tui.runs import actions
 from crild_tui.runs.summary import Picture, StageStory
 from crild_tui.screens.dialogs import Ask, Confirm
@@ -479,7 +479,7 @@ def test_a_queued_run_says_what_it_waits_for(runs: Path) -> None:
 
     async def act() -> None:
         async with live(runs) as (pilot, screen):
-            screen.crild.runs = RunsSnapshot(runs, (read_run(run_dir), read_run(other)))
+            screen.show_run(run_dir)
             await tell(pilot, loading(run_dir, "queued"))
             await until(
                 pilot, lambda: f"1 run is ahead of it; {other.name} is running" in shown(screen.app).replace("\n", "")
