@@ -19,12 +19,10 @@ DOUBLE = torch.float64
 
 def read_by(term: Term) -> list[str]:
     """Names of the student's tensors that the term should reach."""
-    if term.name in ("labels", "logits"):
-        return ["logits"]
-    if term.name == "embedding":
-        return ["embedding"]
-    parts = {"attention": ("query", "key"), "cls": ("hidden",)}.get(term.name, (term.name,))
-    return [f"{part}.{layer}" for part in parts for layer in term.student_layers]
+    names = dict.fromkeys(term.objective.reads)
+    if not term.objective.per_layer:
+        return list(names)
+    return [f"{name}.{layer}" for name in names for layer in term.student_layers]
 
 
 @pytest.mark.parametrize("lam", [None, 0.6])
