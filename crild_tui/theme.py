@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
 from functools import lru_cache
 
 from rich.segment import Segment
 from textual.color import Color
 from textual.filter import LineFilter
 from textual.theme import Theme
+
+from crild_tui.runs.states import Tone
 
 DARK = Theme(
     name="crild-dark", dark=True, primary="#56B4E9", secondary="#009E73", accent="#E69F00", warning="#E69F00",
@@ -24,11 +27,11 @@ CONTRAST = Theme(
 )  # fmt: skip
 ALL = (DARK, LIGHT, CONTRAST)
 
-STATE_STYLES = {
-    "running": "$success", "finished": "$foreground", "failed": "$error", "lost": "$error", "stalled": "$warning",
-    "unreadable": "$error", "queued": "$foreground-muted", "created": "$foreground-muted", "stopping": "$warning",
-    "stopped": "$warning", "preempted": "$warning",
+TONES: Mapping[Tone, str] = {
+    "muted": "$foreground-muted", "running": "$success", "finished": "$foreground", "warning": "$warning",
+    "error": "$error",
 }  # fmt: skip
+"""The colour of each tone of a run's state."""
 
 
 class Ascii(LineFilter):

@@ -16,7 +16,7 @@ from crild_tui.monitor.curves import Axis, Curves, Floats, Table
 from crild_tui.monitor.snapshots import RunSnapshot
 from crild_tui.runs.formatting import printable
 from crild_tui.runs.summary import BASELINE
-from engine.record.status import ENDED
+from engine.record.states import ENDED
 
 STUDENT = "student"
 MODELS = {STUDENT: 0, "self-teacher": 1, BASELINE: 2, "teacher": 4}
@@ -148,9 +148,11 @@ def loss_lines(sources: Sequence[Source], look: Look, traces: TraceCache) -> tup
         )
         for source in sources
     ]
-    if len(sources) == 1:
-        lines += sorted(_terms(sources[0], look, traces), key=lambda line: line.last is None)
-    return tuple(line for line in lines if line is not None)
+    terms = _terms(sources[0], look, traces) if len(sources) == 1 else ()
+    return (
+        *(line for line in lines if line is not None),
+        *sorted(terms, key=lambda line: line.last is None),
+    )
 
 
 def _terms(source: Source, look: Look, traces: TraceCache) -> list[Line]:

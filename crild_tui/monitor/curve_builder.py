@@ -147,7 +147,8 @@ class CurveBuilder:
             if model not in self._evaluations and len(self._evaluations) >= MAX_MODELS:
                 continue
             rows = [row for row, other in enumerate(models) if other == model]
-            of_model, model_times = [events[row] for row in rows], times[rows]
+            of_model: Sequence[Event] = [events[row] for row in rows]
+            model_times = times[rows]
             if stage is not None:
                 target = stage
                 of_model, steps, model_times = _rising(of_model, model_times)

@@ -19,11 +19,11 @@ def test_speed_is_what_was_done_in_the_window() -> None:
 
 
 def test_a_run_that_repeats_steps_is_judged_from_there() -> None:
-    assert speed([(0.0, 90.0), (1.0, 100.0, 30.0), (5.0, 10.0), (6.0, 14.0)], 30.0) == pytest.approx(4.0)
+    assert speed([(0.0, 90.0), (1.0, 100.0), (5.0, 10.0), (6.0, 14.0)], 30.0) == pytest.approx(4.0)
 
 
 def test_the_time_left_follows_from_the_speed() -> None:
     assert time_left([(0.0, 0.0), (10.0, 20.0)], 100.0, 30.0) == pytest.approx(40.0)
-    assert time_left([(0.0, 0.0), (10.0, 100.0, 30.0)], 100.0, 30.0) == 0.0
+    assert time_left([(0.0, 0.0), (10.0, 100.0)], 100.0, 30.0) == 0.0
     assert time_left([(0.0, 0.0)], 100.0, 30.0) is None
     assert time_left([], 100.0, 30.0) is None

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crild_tui.monitor.curve_builder import CurveBuilder
 
 from crild_tui.monitor import run as watching
+from crild_tui.monitor.curve_builder import CurveBuilder
 from crild_tui.monitor.run import RunWatcher, unreadable
 from crild_tui.monitor.snapshots import RunSnapshot
 from engine.record.annotations import set_note

@@ -12,7 +12,7 @@ Level = Literal["info", "warning", "error"]
 Line = tuple[Level, str]
 
 
-def told(event: Event, summary: RunSummary) -> Iterator[Line]:
+def describe(event: Event, summary: RunSummary) -> Iterator[Line]:
     """What is worth saying when an event comes; `summary` is the one that it was folded into."""
     kind = event.get("kind")
     if kind == "message":
