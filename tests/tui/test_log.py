@@ -150,7 +150,7 @@ def test_what_is_no_file_or_not_readable_is_said(tmp_path: Path) -> None:
     (tmp_path / "log.2.txt").mkdir()
     assert LogReader(tmp_path).read().problem is not None
     (tmp_path / "log.3.txt").symlink_to(tmp_path / "nowhere")
-    assert "cannot be read" in str(LogReader(tmp_path).read().problem)
+    assert "cannot read" in str(LogReader(tmp_path).read().problem)
 
 
 def test_the_watcher_tells_and_ends(tmp_path: Path) -> None:
