@@ -12,8 +12,7 @@ from crild_tui.monitor.poller import Poller
 from crild_tui.runs.snapshot import RunsSnapshot
 from engine.record.files import cause
 from engine.record.paths import ANNOTATIONS, STATUS
-from engine.record.queue import queue_alive
-from engine.record.run import RunEntry, is_run, read_run
+from engine.record.run import RunEntry, is_run, queue_alive, read_run
 from engine.record.status import derived
 
 EVERY = 1.0

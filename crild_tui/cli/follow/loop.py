@@ -101,15 +101,12 @@ class Follower:
 
     def _tell_waiting(self, status: Status | None) -> None:
         """What a queue waits for: an older queue, a busy GPU."""
-        from engine.errors import CrildError
-        from engine.record.queue import queue_file, read_queue
+        from engine.record.files import read_json
+        from engine.record.paths import queue_file
 
         if status is None or status.state != "queued" or status.queue is None:
             return
-        try:
-            waiting = read_queue(queue_file(self.run_dir.parent, status.queue)).waiting
-        except CrildError:
-            return
+        waiting = (read_json(queue_file(self.run_dir.parent, status.queue)) or {}).get("waiting")
         if waiting and waiting != self._waiting:
             self.display.message("info", f"waiting {waiting}")
         self._waiting = waiting
