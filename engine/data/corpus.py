@@ -11,14 +11,11 @@ from engine.data.subset import drawn_rows
 from engine.data.text_files import check_text, listed, text_lines
 from engine.data.types import Example
 from engine.errors import DataError
+from engine.preset.source_names import TEXT_ENDINGS, is_corpus_path
 
 if TYPE_CHECKING:
     from engine.preset.schema import Corpus
 
-ENDINGS = (".txt", ".text", ".raw", ".tokens", ".md")
-"""Of files that are read from a folder; a file without an ending is read too, a file that is named itself always."""
-
-_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 # a mark that ends a sentence, closing quotes or brackets, then white space, before what may begin one
 _BORDER = re.compile(r"""([.!?…]['"”’)\]]*(?:\s['"”’)\]](?=\s))*)\s+(?=['"“‘(\[]*\s?[A-ZÀ-ÖØ-Þ0-9])""")
 _ABBREVIATION = re.compile(r"(?:^|[\s(\"'])(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|No|vs|etc|cf|e\.g|i\.e)\s?\.$")
@@ -35,7 +32,7 @@ def load_corpus(corpus: Corpus, seed: int) -> tuple[Example, ...]:
     in their old order, without holding the others in memory. Raises DataError for missing, empty or binary files, and
     for a line that is longer than any sentence is.
     """
-    if is_local(corpus.corpus):
+    if is_corpus_path(corpus.corpus):
         files = _files(Path(corpus.corpus))
 
         def units() -> Iterator[Unit]:
@@ -53,13 +50,6 @@ def load_corpus(corpus: Corpus, seed: int) -> tuple[Example, ...]:
         what = "no two consecutive ones in any file" if corpus.pairs else "nothing but blank lines and headings"
         raise DataError(f"the corpus holds no {corpus.unit}s: {what}", file=corpus.corpus)
     return examples
-
-
-def is_local(name: str) -> bool:
-    """Whether a corpus is a path on this machine rather than a hub id: it exists, or could be no hub id."""
-    path = Path(name)
-    no_id = not _HUB_ID.fullmatch(name) or name.startswith(".") or path.suffix.lower() in ENDINGS
-    return no_id or path.is_absolute() or path.exists()
 
 
 def sentences(line: str) -> list[str]:
@@ -86,10 +76,10 @@ def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     every = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
-    files = [file for file in every if file.suffix.lower() in ENDINGS or not file.suffix]
+    files = [file for file in every if file.suffix.lower() in TEXT_ENDINGS or not file.suffix]
     if not files:
         there = f"; it holds {listed([file.name for file in every])}" if every else ""
-        sentence = f"the folder holds no text file ({', '.join(ENDINGS)}){there}"
+        sentence = f"the folder holds no text file ({', '.join(TEXT_ENDINGS)}){there}"
         raise DataError(sentence, file=str(path), key="corpus")
     return files
 

@@ -14,8 +14,9 @@ from typing import BinaryIO
 from engine.errors import CrildError, DataError
 from engine.preset.base import GLUE_TASKS
 from engine.preset.load import Loaded
-from engine.preset.paths import TEXT_ENDINGS, not_a_file
+from engine.preset.paths import not_a_file
 from engine.preset.schema import Columns, Corpus, OtherTask, Task
+from engine.preset.source_names import TEXT_ENDINGS, is_corpus_path
 from engine.preset.text import listed, nearest, plain, shown
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
@@ -217,8 +218,8 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 def _corpus(loaded: Loaded, corpus: Corpus, key: str) -> Iterator[CrildError]:
     path = Path(corpus.corpus)
-    if not path.is_absolute():
-        return  # an id of the hub
+    if not is_corpus_path(corpus.corpus):
+        return
     if not path.exists():
         error = DataError("there is no such file or folder of plain text", file=plain(str(path)))
     else:

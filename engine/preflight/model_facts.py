@@ -12,7 +12,8 @@ from typing import Any
 
 from engine.errors import ModelError
 from engine.models.family_rules import FAMILIES, unusable
-from engine.preset.paths import looks_like_path, not_a_file
+from engine.preset.paths import not_a_file
+from engine.preset.source_names import is_path
 from engine.preset.text import nearest, plain, shown
 
 __all__ = ["FAMILIES", "ModelFacts", "hub_cache", "hub_folder", "model_facts", "model_folder"]
@@ -103,20 +104,19 @@ def model_facts(model: str, revision: str | None = None) -> ModelFacts | None:
 
 def model_folder(model: str, revision: str | None = None) -> Path | None:
     """Where the files of a model lie; None for a hub id that is not in the local cache."""
+    if not is_path(model):
+        return hub_folder(model, revision)
     path = Path(model)
     try:
         if path.is_dir():
             return _model_in(path)
         exists = path.exists()
     except (OSError, ValueError):  # a null character, a name too long
-        raise ModelError(f"{shown(model)} cannot be the path of a model") from None
+        raise ModelError(f"{shown(model)} cannot be the path of a model", kind="bad-path") from None
     if exists:
-        raise ModelError(
-            "a model is a folder with config.json, weights and tokenizer; this is a file", file=plain(model)
-        )
-    if looks_like_path(model):
-        raise ModelError(_no_folder(path), file=plain(model))
-    return hub_folder(model, revision)
+        sentence = "a model is a folder with config.json, weights and tokenizer; this is a file"
+        raise ModelError(sentence, kind="model-is-file", file=plain(model))
+    raise ModelError(_no_folder(path), kind="no-model-folder", file=plain(model))
 
 
 def hub_folder(model: str, revision: str | None = None) -> Path | None:

@@ -14,6 +14,7 @@ from engine.preflight.model_facts import ModelFacts, model_facts
 from engine.preset.base import RELATIONS, LayerMap, ObjectiveName
 from engine.preset.load import Loaded
 from engine.preset.schema import LAYER_OBJECTIVES, Architecture, Objective, Preset, Stage, Student
+from engine.preset.source_names import is_path
 from engine.preset.text import listed, plain
 
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -115,7 +116,7 @@ class _Models:
             where = f" ({key}, set in {place.file}{f':{place.line}' if place.line else ''})"
             error = ModelError(error.sentence + where, file=error.file, line=error.line, key=key)
             return None, [error]
-        if revision is not None and Path(model).is_dir():
+        if revision is not None and is_path(model):
             where = f"{key.rpartition('.')[0]}.revision"
             return None, [
                 self._fault(where, f"a revision belongs to a hub model, and {plain(model)} is a folder: remove it")
@@ -157,7 +158,7 @@ class _Models:
             return
         place = self.loaded.place(key)
         where = f" ({key}, set in {place.file}{f':{place.line}' if place.line else ''})"
-        if folder.is_absolute() and not folder.is_dir():
+        if is_path(str(folder)) and not folder.is_dir():
             yield ModelError(f"there is no such folder with a tokenizer{where}", file=plain(str(folder)), key=key)
         elif folder.is_dir() and not any(file.is_file() for name in _TOKENIZERS for file in folder.glob(name)):
             sentence = f"this folder holds no tokenizer (tokenizer.json or vocab.txt); name another with teacher.tokenizer{where}"

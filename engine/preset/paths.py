@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from pathlib import Path
 
 from engine.errors import CrildError
+from engine.preset.source_names import INIT_WORDS, is_corpus_path, is_path
 from engine.preset.text import shown
 from engine.preset.toml_lines import KeyPath
 from engine.preset.tree import Node, dotted
-
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-TEXT_ENDINGS = (".txt", ".text", ".raw", ".tokens", ".md")  # of the files of a corpus
-_INIT_WORDS = frozenset({"teacher", "pretrained", "scratch"})
-
-
-def looks_like_path(text: str) -> bool:
-    """Whether a value that may also be a hub id or a run can only be a path."""
-    return text.startswith((".", "/", "~")) or text.endswith("/") or not _HUB_ID.fullmatch(text)
 
 
 def absolutise(root: Node, folder: Path, problems: list[CrildError]) -> Node:
@@ -68,16 +59,12 @@ def _is_path(path: KeyPath, value: str, folder: Path) -> bool:
         case ("task", "files", _):
             return True
         case ("teacher", "model"):
-            return value != "scratch" and _names_something(value, folder)
+            return value != "scratch" and is_path(value, folder)
         case ("student", "init"):
-            return value not in _INIT_WORDS and _names_something(value, folder)
+            return value not in INIT_WORDS and is_path(value, folder)
         case ("teacher", "tokenizer"):
-            return _names_something(value, folder)
+            return is_path(value, folder)
         case ("stage", _, "data", "corpus"):
-            return value.lower().endswith(TEXT_ENDINGS) or _names_something(value, folder)
+            return is_corpus_path(value, folder)
         case _:
             return False
-
-
-def _names_something(value: str, folder: Path) -> bool:
-    return looks_like_path(value) or os.path.lexists(folder / value)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from engine.data.corpus import is_local, load_corpus, sentences
+from engine.data.corpus import load_corpus, sentences
 from engine.errors import DataError
 from engine.preset.schema import Corpus
 
@@ -134,11 +134,3 @@ def test_missing_files_and_folders_without_text(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r'it holds "a\.csv"') as error:
         texts(folder)
     assert error.value.key == "corpus"
-
-
-def test_what_is_a_path_and_what_a_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "here").mkdir()
-    local = ["/data/x", "./x", "../x", "here", "a/b/c", "notes.txt", "my/notes.raw", "with space"]
-    assert [name for name in local if not is_local(name)] == []
-    assert [name for name in ("wikitext", "Salesforce/wikitext", "a/b-c.d_e") if is_local(name)] == []
