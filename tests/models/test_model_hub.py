@@ -189,8 +189,7 @@ def test_what_the_hub_refuses_is_told_with_the_way_out(hub: Hub) -> None:
     assert ask(hub.url, "told = resolve_revision('me/tiny', 'v9')") == "the hub model me/tiny has no revision v9"
     assert "neither an existing folder nor a valid hub id" in ask(hub.url, "told = resolve_revision('bad--name')")
     assert "no such folder does not exist" in ask(hub.url, "told = str(fetch('no such folder'))")
-    assert "neither an existing folder" in ask(hub.url, "told = resolve_revision('a..b\\x1b[31m')")
-    assert "\x1b" not in ask(hub.url, "told = resolve_revision('a..b\\x1b[31m')")
+    assert "\x1b" not in ask(hub.url, "told = str(fetch('a..b\\x1b[31m'))")
 
 
 def test_a_hub_that_cannot_be_reached_is_told_with_the_way_out(hub: Hub, tmp_path: Path) -> None:
