@@ -49,7 +49,7 @@ def show(
     """
     from crild_tui.cli import terminal
     from engine.preset.load import load_preset
-    from engine.preset.source import locate
+    from engine.preset.preset_file import locate
     from engine.preset.write import dump
 
     if source:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 from engine.errors import CrildError
@@ -13,13 +14,23 @@ from engine.preset.toml_lines import KeyPath
 from engine.preset.tree import Node, dotted
 
 
-def absolutise(root: Node, folder: Path, problems: list[CrildError]) -> Node:
-    """The tree with every path absolute, `~` expanded; relative ones are taken from `folder`.
+def absolutise(node: Node, folder: Path, problems: list[CrildError], path: KeyPath = ()) -> Node:
+    """The tree with every path absolute and `~` expanded; relative ones are taken from `folder`.
 
-    Models, tokenizers and corpora are paths when they look like one or when something of that name lies in `folder`,
-    else ids of the hub.
+    Models, tokenizers and corpora are paths when they look like one or when `folder` holds something so named; else
+    they are hub ids.
     """
-    return _visit(root, (), folder, problems)
+    if node.is_table:
+        entries = {key: absolutise(item, folder, problems, (*path, key)) for key, item in node.value.items()}
+        return replace(node, value=entries)
+    if not isinstance(node.value, str) or not node.value or not _is_path(path, node.value, folder):
+        return node
+    try:
+        return replace(node, value=str(normal(folder / Path(node.value).expanduser())))
+    except (RuntimeError, ValueError):  # an unknown ~user; a null character
+        sentence = f"{dotted(path)} cannot be a path: {shown(node.value)}"
+        problems.append(node.problem(sentence, kind="invalid-path", key=dotted(path)))
+        return node
 
 
 def normal(path: Path) -> Path:
@@ -28,29 +39,16 @@ def normal(path: Path) -> Path:
 
 
 def not_a_file(path: Path) -> str | None:
-    """What is wrong with a path where a file is read: a pipe or device, which would be waited for for ever; else None."""
+    """Why a path cannot be read as a file: a pipe or device would block for ever. None for a file, a folder, nothing."""
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError):
-        return None  # who opens it is told more
+        return None  # opening it tells more
     return None if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else "this is a pipe or device, where a file is expected"
 
 
-def _visit(node: Node, path: KeyPath, folder: Path, problems: list[CrildError]) -> Node:
-    if node.table is not None:
-        entries = {key: _visit(item, (*path, key), folder, problems) for key, item in node.table.items()}
-        return Node(entries, node.place, node.partial)
-    if not isinstance(node.value, str) or not node.value or not _is_path(path, node.value, folder):
-        return node
-    try:
-        return Node(str(normal(folder / Path(node.value).expanduser())), node.place)
-    except (RuntimeError, ValueError):  # an unknown ~user; a null character
-        sentence = f"{dotted(path)} cannot be a path: {shown(node.value)}"
-        problems.append(CrildError(sentence, file=node.place.file, line=node.place.line, key=dotted(path)))
-        return node
-
-
 def _is_path(path: KeyPath, value: str, folder: Path) -> bool:
+    """Whether the text under a key is a path."""
     if path[:1] == ("stage",) and path[2:4] == ("data", "task"):
         path = path[3:]  # another task's files
     match path:

@@ -13,8 +13,8 @@ from pydantic_core import ErrorDetails
 
 from engine.errors import CrildError, PresetError
 from engine.preset.base import Record
-from engine.preset.source import read_document
 from engine.preset.text import listed, nearest, plain, shown
+from engine.preset.toml_file import read_document
 from engine.preset.toml_lines import KeyPath
 from engine.record.run import LONGEST_NAME
 
