@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from crild_tui.cli import terminal
 from crild_tui.runs import formatting
-from engine.record.status import WORKING
+from engine.record.states import IN_PROGRESS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -39,7 +39,7 @@ def spares(entry: RunEntry, *, unfinished: bool, teachers: bool) -> Iterator[Spa
     from engine.record.paths import CHECKPOINTS, TEACHER
     from engine.record.run import size_of
 
-    if entry.state in WORKING or entry.status is None:
+    if entry.state in IN_PROGRESS or entry.status is None:
         return
     done = entry.state == "finished" or unfinished
     checkpoints = entry.path / CHECKPOINTS
@@ -69,7 +69,7 @@ def prune_runs(
         ]
         terminal.show_json({"runs_dir": str(runs_dir), "spare": listed, "bytes": total, "freed": freed})
         return
-    working = [entry.id for entry in entries if entry.state in WORKING]
+    working = [entry.id for entry in entries if entry.state in IN_PROGRESS]
     if working:
         terminal.say(f"left alone, at work or waiting: {', '.join(working)}")
     if not found:
@@ -100,7 +100,7 @@ def _prunable(
 def _hint(entries: Iterable[RunEntry]) -> str:
     from engine.record.run import size_of
 
-    kept = sum(size_of(e.path / "checkpoints") for e in entries if e.state not in WORKING and e.state != "finished")
+    kept = sum(size_of(e.path / "checkpoints") for e in entries if e.state not in IN_PROGRESS and e.state != "finished")
     return f"; checkpoints of runs that can be resumed hold {formatting.size(kept)} (--unfinished)" if kept else ""
 
 
@@ -131,7 +131,7 @@ def _free(found: Iterable[Spare]) -> int:
                 continue
             with RunLock(run) as lock:
                 lock.take()
-                if read_run(run).state not in WORKING:  # it may have been resumed while the question stood
+                if read_run(run).state not in IN_PROGRESS:  # it may have been resumed while the question stood
                     freed += sum(map(_remove, several))
         except CrildError as error:
             terminal.say(f"left alone: {error.sentence}")
@@ -161,7 +161,7 @@ def delete_runs(run_dirs: Sequence[Path], *, yes: bool) -> None:
     from engine.record.run import delete_run, read_run, size_of
 
     for run_dir in run_dirs:
-        if read_run(run_dir).state in WORKING - {"created"}:
+        if read_run(run_dir).state in IN_PROGRESS - {"created"}:
             raise UsageError(f"{run_dir.name} is at work or waiting: stop it first (crild stop {run_dir.name})")
     rows = [(run_dir.name, formatting.size(size_of(run_dir))) for run_dir in run_dirs]
     terminal.show(terminal.table([("run", "left"), ("size", "right")], rows))

@@ -74,13 +74,13 @@ def list_table(runs_dir: Path, *, states: Sequence[str], sort: str, as_json: boo
 
 def _in_states(entries: list[RunEntry], states: Sequence[str]) -> list[RunEntry]:
     from engine.preset.text import nearest
-    from engine.record.status import DERIVED, STATES
+    from engine.record.states import STATES
 
     wanted = {word for state in states for word in state.split(",")}
     for state in wanted:
-        if state not in (*STATES, *DERIVED):
-            near = nearest(state, (*STATES, *DERIVED))
-            hint = f"did you mean {near}?" if near else f"there are {', '.join((*STATES, *DERIVED))}"
+        if state not in STATES:
+            near = nearest(state, STATES)
+            hint = f"did you mean {near}?" if near else f"there are {', '.join(STATES)}"
             raise UsageError(f"--state {state!r} is no state of a run: {hint}")
     return [entry for entry in entries if not wanted or entry.state in wanted]
 

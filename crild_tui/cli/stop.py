@@ -74,16 +74,16 @@ def stop_run(run_dir: Path, *, kill: bool) -> None:
     from engine.errors import UsageError
     from engine.launch import signals
     from engine.record.run import read_run
-    from engine.record.status import WORKING
+    from engine.record.states import IN_PROGRESS
 
     entry = read_run(run_dir)
-    if entry.state not in WORKING:
+    if entry.state not in IN_PROGRESS:
         raise UsageError(f"there is nothing to stop: {run_dir.name} is {entry.state}")
     (signals.kill if kill else signals.stop)(run_dir)
     if not kill and entry.state != "queued":
         terminal.say(f"{run_dir.name}: asked to stop at its next step with a checkpoint")
     until = time.monotonic() + PATIENCE
-    while (entry := read_run(run_dir)).state in ("created", "queued", "running", "stopping"):
+    while (entry := read_run(run_dir)).state in IN_PROGRESS - {"stalled"}:
         if time.monotonic() > until:
             terminal.say(
                 f"{run_dir.name} is still {entry.state}: it goes on stopping by itself; see {formatting.command('attach', run_dir)}"

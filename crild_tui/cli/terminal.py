@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
+from crild_tui.runs.states import tone_of
+
 if TYPE_CHECKING:
     from rich.box import Box
     from rich.console import Console, RenderableType
@@ -147,27 +149,23 @@ def announce(title: str, *, bell: bool = False) -> None:
         sys.stderr.flush()
 
 
-_COLOURS = {
+TONES = {
     "running": ("cyan", "36"),
     "finished": ("green", "32"),
-    "failed": ("bold red", "1;31"),
-    "lost": ("bold red", "1;31"),
-    "unreadable": ("bold red", "1;31"),
-    "stalled": ("yellow", "33"),
-    "stopped": ("yellow", "33"),
-    "preempted": ("yellow", "33"),
-    "stopping": ("yellow", "33"),
+    "warning": ("yellow", "33"),
+    "error": ("bold red", "1;31"),
 }
+"""The colour of each tone of a run's state: as a rich style, and as parameters of a terminal's colour sequence."""
 
 
 def style_of(state: str) -> str:
-    """A rich style for a state; the word itself always stands beside it."""
-    return _COLOURS.get(state, ("", ""))[0]
+    """A rich style for a state, to go with its word."""
+    return TONES.get(tone_of(state) or "", ("", ""))[0]
 
 
 def sgr_of(state: str) -> str:
     """The same colour as the parameters of a terminal's colour sequence."""
-    return _COLOURS.get(state, ("", ""))[1]
+    return TONES.get(tone_of(state) or "", ("", ""))[1]
 
 
 def as_text(value: Any) -> str:

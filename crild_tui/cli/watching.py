@@ -80,12 +80,12 @@ def _log_text(run_dir: Path, attempt: int | None, *, follow: bool) -> Iterator[s
 
     from engine.record.paths import log_files
     from engine.record.run import read_run
-    from engine.record.status import WORKING
+    from engine.record.states import IN_PROGRESS
 
     offset, present = 0, attempt
     decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
     while True:
-        ended = read_run(run_dir).state not in WORKING
+        ended = read_run(run_dir).state not in IN_PROGRESS
         files = log_files(run_dir)
         newest = attempt or (max(files) if files else None)
         if newest != present:

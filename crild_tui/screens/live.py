@@ -31,7 +31,7 @@ from engine.preset.text import plain
 from engine.record.paths import STUDENT
 from engine.record.queue import queue_file, read_queue
 from engine.record.run import RunEntry
-from engine.record.status import WORKING
+from engine.record.states import IN_PROGRESS
 
 TICK = 0.5
 """Seconds between two movements of what moves."""
@@ -138,7 +138,7 @@ class LiveScreen(WatchingScreen):
         """Show the run as it is now."""
         super().seen(snapshot)
         self.query_one(Panels).show([Source(snapshot, plain(snapshot.run_dir.name), 0)])
-        if snapshot.entry.state not in ("running", "created", "queued", "stalled"):
+        if snapshot.entry.state not in IN_PROGRESS - {"stopping"}:
             self.asked = None
         if snapshot.entry.state == "queued":
             self._look_at_queue()
@@ -194,7 +194,7 @@ class LiveScreen(WatchingScreen):
         known = self._announced.get(snapshot.run_dir, set())
         present = {alarm_name(alarm): alarm for alarm in snapshot.alarms}
         self._announced[snapshot.run_dir] = set(present)
-        if snapshot.entry.state in WORKING:
+        if snapshot.entry.state in IN_PROGRESS:
             for name, alarm in present.items():
                 if name not in known:
                     self.crild.tell(alarm.text, "error" if alarm.level == "error" else "warning")
@@ -216,7 +216,7 @@ class LiveScreen(WatchingScreen):
             return
         self._ticks += 1
         self.query_one(NoticeBox).tick()
-        if self._snapshot is None or self._snapshot.entry.state not in WORKING:
+        if self._snapshot is None or self._snapshot.entry.state not in IN_PROGRESS:
             return
         if self._ticks % 2 == 0:
             self._draw_head()

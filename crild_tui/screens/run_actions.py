@@ -11,7 +11,7 @@ from crild_tui.screens.dialogs import Ask, Confirm
 from engine.errors import CrildError
 from engine.preset.text import plain
 from engine.record.run import RunEntry
-from engine.record.status import WORKING
+from engine.record.states import IN_PROGRESS
 
 
 class ActingScreen(ModeScreen):
@@ -32,7 +32,7 @@ class ActingScreen(ModeScreen):
         """An engine that has answered is no longer asked."""
         super().runs_seen(snapshot)
         entry = next((entry for entry in snapshot.entries if entry.path == self.asked), None)
-        if entry is not None and entry.state not in WORKING - {"stopping"}:
+        if entry is not None and entry.state not in IN_PROGRESS - {"stopping"}:
             self._set_asked(entry.path, False)
 
     def asked_changed(self) -> None:
@@ -70,7 +70,7 @@ class ActingScreen(ModeScreen):
 
     def _refuse(self, entry: RunEntry, verb: str) -> bool:
         """Say why a run cannot be stopped or killed, if it cannot."""
-        if entry.state in WORKING:
+        if entry.state in IN_PROGRESS:
             return False
         why = f"{plain(entry.id)} is {entry.state}: there is nothing to {verb}"
         if entry.state in ("lost", "stopped", "preempted", "failed"):
@@ -123,7 +123,7 @@ class ActingScreen(ModeScreen):
             return
         if entry.state == "finished":
             self._lengthen(entry)
-        elif entry.state in WORKING:
+        elif entry.state in IN_PROGRESS:
             self.crild.tell(f"{plain(entry.id)} is {entry.state}: there is nothing to resume", "warning")
         else:
             self.crild.act(lambda: actions.resume(entry.path))

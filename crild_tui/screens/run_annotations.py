@@ -11,7 +11,7 @@ from crild_tui.runs.annotations import note_in_field, write_note, write_tags
 from crild_tui.screens.dialogs import Ask, Confirm
 from crild_tui.screens.run_actions import ActingScreen
 from engine.record.paths import TRASH
-from engine.record.status import WORKING
+from engine.record.states import IN_PROGRESS
 
 
 class KeepingScreen(ActingScreen):
@@ -31,7 +31,7 @@ class KeepingScreen(ActingScreen):
         entry = self.may_act()
         if entry is None:
             return
-        if entry.state in WORKING - {"created"}:
+        if entry.state in IN_PROGRESS - {"created"}:
             self.crild.tell(f"{entry.id} is {entry.state}: stop it first", "warning")
             return
 

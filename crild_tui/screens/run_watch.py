@@ -17,9 +17,7 @@ from crild_tui.monitor.snapshots import RunSnapshot, RunsSnapshot
 from crild_tui.runs.summary import Picture, with_status
 from crild_tui.screens.run_screen import RunScreen
 from engine.record.run import RunEntry
-
-WORKS = ("running", "stopping", "stalled", "created")
-"""States of a run that is worth watching before a newer one that has ended."""
+from engine.record.states import STARTED
 
 
 class Watcher(Protocol):
@@ -194,6 +192,6 @@ def first_look(entry: RunEntry) -> RunSnapshot:
 
 def newest(entries: tuple[RunEntry, ...]) -> Path | None:
     """Of runs, the newest first, the first that works, else the first."""
-    working = next((entry for entry in entries if entry.state in WORKS), None)
+    working = next((entry for entry in entries if entry.state in STARTED), None)
     found = working or (entries[0] if entries else None)
     return None if found is None else found.path

@@ -14,10 +14,10 @@ def attach_run(run_dir: Path) -> int:
     from crild_tui.cli.follow.loop import Follower, Mode
     from crild_tui.cli.run import tell_end
     from engine.record.run import read_run
-    from engine.record.status import WORKING
+    from engine.record.states import IN_PROGRESS
 
     entry = read_run(run_dir)
-    live = entry.state in WORKING
+    live = entry.state in IN_PROGRESS
     terminal.say(f"run {run_dir.name}: {entry.state}")
     if live:
         terminal.say("Ctrl-C turns away; the run goes on.")

@@ -14,6 +14,7 @@ from crild_tui.cli.follow.displays import Narrator
 from crild_tui.cli.follow.event_messages import summary, told
 from crild_tui.cli.follow.outcome import Outcome
 from crild_tui.runs.summary import Picture, fold, loading, thinned, with_status
+from engine.record.states import ENDED
 
 if TYPE_CHECKING:
     from engine.record.events import Event
@@ -27,7 +28,6 @@ START_PATIENCE = 60.0
 """Seconds that an engine which was just started has to take its run."""
 STOPPING = "stopping at the next step with a checkpoint; press Ctrl-C again to kill the run instead"
 KILLING = "killing the run"
-ENDS = frozenset({"finished", "failed", "stopped", "preempted"})
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class Follower:
             self.narrator.tell(level, line)
 
     def _ended(self, state: str, status: Status | None) -> Outcome | None:
-        if state in ENDS:
+        if state in ENDED:
             self._events()  # the engine writes its last events before its last status
             return self._outcome(state, status)
         if state not in ("lost", "unreadable"):
