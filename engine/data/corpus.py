@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from engine.data.subset import drawn_rows
-from engine.data.text_files import check_text, listed, text_lines
+from engine.data.text_files import check_text, corpus_files, text_lines
 from engine.data.types import Example
 from engine.errors import DataError
-from engine.preset.source_names import TEXT_ENDINGS, is_corpus_path
+from engine.preset.source_names import is_corpus_path
 
 if TYPE_CHECKING:
     from engine.preset.schema import Corpus
@@ -33,7 +33,7 @@ def load_corpus(corpus: Corpus, seed: int) -> tuple[Example, ...]:
     for a line that is longer than any sentence is.
     """
     if is_corpus_path(corpus.corpus):
-        files = _files(Path(corpus.corpus))
+        files = corpus_files(Path(corpus.corpus))
 
         def units() -> Iterator[Unit]:
             return _file_units(files, corpus.unit)
@@ -68,20 +68,6 @@ def sentences(line: str) -> list[str]:
         start = border.end()
     parts.append(line[start:].strip())
     return [part for part in parts if part]
-
-
-def _files(path: Path) -> list[Path]:
-    if not path.exists():
-        raise DataError("there is no such file or folder", file=str(path), key="corpus")
-    if not path.is_dir():
-        return [path]
-    every = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
-    files = [file for file in every if file.suffix.lower() in TEXT_ENDINGS or not file.suffix]
-    if not files:
-        there = f"; it holds {listed([file.name for file in every])}" if every else ""
-        sentence = f"the folder holds no text file ({', '.join(TEXT_ENDINGS)}){there}"
-        raise DataError(sentence, file=str(path), key="corpus")
-    return files
 
 
 def _file_units(files: Iterable[Path], unit: Literal["line", "sentence"]) -> Iterator[Unit]:

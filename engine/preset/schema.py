@@ -84,7 +84,12 @@ class Files(Record):
     dev: Name
     """Rows that metrics are computed on."""
     dev_mismatched: Name | None = None
-    """A second dev set, reported beside the first."""
+    """A second dev set, reported besides the first."""
+
+    def splits(self) -> dict[str, str]:
+        """The files by split: "train", "dev" and, where there is one, "dev_mismatched"."""
+        splits = {"train": self.train, "dev": self.dev}
+        return splits if self.dev_mismatched is None else {**splits, "dev_mismatched": self.dev_mismatched}
 
 
 class Columns(Record):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import CrildError, PresetError
+from engine.preflight.check import UnusableError, check
 from engine.preset.load import Loaded, load_preset
 
 MINIMAL = """
@@ -75,6 +76,17 @@ def mistakes(folder: Path, text: str, *overrides: str) -> list[str]:
     """The problems of this text without their sentences: `mine.toml:2 unknown-key train.epohcs`."""
     write(folder, text)
     return [mistake(problem) for problem in refused(folder, ["mine.toml"], *overrides)]
+
+
+def checked(loaded: Loaded) -> tuple[CrildError, ...]:
+    """The problems that preflight finds with a preset."""
+    try:
+        check(loaded)
+    except (PresetError, UnusableError) as error:
+        return error.problems
+    except CrildError as error:
+        return (error,)
+    return ()
 
 
 def mistake(problem: CrildError) -> str:

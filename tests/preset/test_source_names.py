@@ -72,4 +72,4 @@ def test_everyone_agrees_on_the_name_of_a_corpus(folder: Path, monkeypatch: pyte
     assert isinstance(data, Corpus)
     assert Path(data.corpus).is_absolute() is local
     assert (data_revision(data.model_copy(update={"revision": COMMIT})) is None) is local
-    assert bool(data_problems(loaded)) is local, "an empty folder or no file at all"
+    assert bool(list(data_problems(loaded))) is local, "an empty folder or no file at all"
