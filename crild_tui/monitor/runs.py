@@ -12,8 +12,7 @@ from pathlib import Path
 from crild_tui.monitor.snapshots import RunsSnapshot
 from engine.record.files import cause
 from engine.record.paths import ANNOTATIONS, STATUS
-from engine.record.queue import queue_alive
-from engine.record.run import RunEntry, is_run, read_run
+from engine.record.run import RunEntry, is_run, queue_alive, read_run
 from engine.record.status import derived
 
 EVERY = 1.0

@@ -28,10 +28,10 @@ from crild_tui.widgets.panels import Panels, Source
 from crild_tui.widgets.run_header import HIGH, LOW, WIDE, RunHead, Side, head_lines
 from engine.errors import CrildError
 from engine.preset.text import plain
-from engine.record.paths import STUDENT
-from engine.record.queue import queue_file, read_queue
+from engine.record.paths import STUDENT, queue_file
 from engine.record.run import RunEntry
 from engine.record.states import IN_PROGRESS
+from engine.sweep.record import read_sweep_record
 
 TICK = 0.5
 """Seconds between two movements of what moves."""
@@ -233,10 +233,11 @@ class LiveScreen(WatchingScreen):
         if run_dir is None or status is None or status.queue is None:
             return
         try:
-            record = read_queue(queue_file(run_dir.parent, status.queue))
+            record = read_sweep_record(queue_file(run_dir.parent, status.queue))
         except CrildError:
             return  # the queue is gone: the next look at the run says what became of it
-        self.post_message(Read(run_dir, "queue", waiting(record, run_dir.name)))
+        states = {entry.id: entry.state for entry in self.crild.runs.entries}
+        self.post_message(Read(run_dir, "queue", waiting(record, run_dir.name, states)))
 
     @work(thread=True, exclusive=True, group="closing")
     def _read_closing(self, run_dir: Path, took: str | None) -> None:

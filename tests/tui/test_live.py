@@ -29,9 +29,12 @@ from crild_tui.widgets.panels import Panels, Source
 from crild_tui.widgets.run_header import RunHead, Side
 from crild_tui.widgets.text_view import Lines
 from engine.errors import RunError
-from engine.record.queue import QueueRecord, queue_file, write_queue
+from engine.record.owner import Owner
+from engine.record.paths import queue_file
 from engine.record.run import RunEntry, read_run, update_status
 from engine.record.status import Fault
+from engine.sweep.record import CellRecord, SweepRecord, write_sweep_record
+from engine.sweep.slots import Slot
 from tests.cli.samples import make_run
 from tests.tui.screen_driver import SENT
 
@@ -469,13 +472,18 @@ def test_a_queued_run_says_what_it_waits_for(runs: Path) -> None:
     run_dir = make_run(runs, state="queued")
     update_status(run_dir, queue="q1")
     queue_file(runs, "q1").parent.mkdir()
-    record = QueueRecord("q1", time.time(), ("other", run_dir.name), present="other", waiting="for a free GPU")
-    write_queue(queue_file(runs, "q1"), record)
+    other = make_run(runs, "other", state="running", owner=Owner.current(), heartbeat=time.time())
+    cells = tuple(CellRecord(run, {}, 0, None) for run in (other.name, run_dir.name))
+    record = SweepRecord("q1", "", time.time(), {}, cells, (Slot("auto", 0),), waiting="for a free GPU")
+    write_sweep_record(queue_file(runs, "q1"), record)
 
     async def act() -> None:
         async with live(runs) as (pilot, screen):
+            screen.show_run(run_dir)
             await tell(pilot, loading(run_dir, "queued"))
-            await until(pilot, lambda: "1 run is before it; other works now" in shown(screen.app).replace("\n", ""))
+            await until(
+                pilot, lambda: f"1 run is ahead of it; {other.name} is running" in shown(screen.app).replace("\n", "")
+            )
             queue_file(runs, "q1").unlink()
             await tell(pilot, loading(run_dir, "queued"))
 

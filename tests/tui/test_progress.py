@@ -26,10 +26,11 @@ from crild_tui.widgets.run_details import (
 )
 from crild_tui.widgets.run_header import head_lines
 from crild_tui.widgets.text_view import Line, find_all, wrapped
-from engine.record.queue import QueueRecord
 from engine.record.run import RunEntry
 from engine.record.states import WRITTEN
 from engine.record.status import Fault, Status
+from engine.sweep.record import CellRecord, SweepRecord
+from engine.sweep.slots import Slot
 
 STAGES = (
     Stage("teacher", "done", 100, 100),
@@ -238,12 +239,15 @@ def test_a_notice_is_drawn_as_text_and_its_sign_moves() -> None:
 
 
 def test_the_place_in_a_queue_is_counted() -> None:
-    record = QueueRecord("q", 0.0, ("a", "b", "c"), present="a", waiting="for a free GPU")
-    assert waiting(record, "b") == "waits in the queue: 1 run is before it; a works now; the queue waits for a free GPU"
-    assert waiting(record, "c").startswith("waits in the queue: 2 runs are before it")
-    assert waiting(replace(record, next=1, present=None, waiting=None), "b") == "waits in the queue: it is the next"
-    assert waiting(record, "strange") == ""
-    assert waiting(None, "a") == ""
+    cells = tuple(CellRecord(run, {}, 0, None) for run in "abc")
+    record = SweepRecord("q", "", 0.0, {}, cells, (Slot("auto", 0),), waiting="for a free GPU")
+    states = {"a": "running", "b": "queued", "c": "queued"}
+    sentence = waiting(record, "b", states)
+    assert all(fact in sentence for fact in ("1 run is ahead", "a is running", "for a free GPU"))
+    assert "2 runs are ahead" in waiting(record, "c", states)
+    assert "next" in waiting(replace(record, waiting=None), "b", {**states, "a": "finished"})
+    assert "running" not in waiting(record, "c", {**states, "a": "stopped"})
+    assert waiting(record, "strange", states) == ""
 
 
 # -- lines
