@@ -13,7 +13,6 @@ import tomlkit
 from tomlkit.items import AoT, Item, Table
 
 from crild_tui.launch_form.draft import Draft, overrides, seeds_text
-from crild_tui.launch_form.fields import inline
 from crild_tui.runs.create import parse_seeds
 from engine.errors import CrildError, UsageError
 from engine.preset.load import load_preset
@@ -22,6 +21,7 @@ from engine.preset.preset_file import locate, read_layer
 from engine.preset.schema import Preset
 from engine.preset.shipped import path_of
 from engine.preset.text import plain
+from engine.preset.toml_text import inline
 from engine.preset.tree import Node
 from engine.record.files import cause
 
@@ -209,4 +209,4 @@ def _set(table: Any, key: str, value: Any) -> None:
 
 
 def _item(value: Any) -> Item:
-    return tomlkit.value(inline(value)) if isinstance(value, dict) else tomlkit.item(value)
+    return tomlkit.value(inline(value, short=True)) if isinstance(value, dict) else tomlkit.item(value)
