@@ -10,6 +10,7 @@ from typing import Any
 
 import tomli
 
+from crild_tui import option_help
 from engine.preset import fields as schema_fields
 from engine.preset.base import TOY_TASKS
 from engine.preset.json_schema import help_texts
@@ -79,25 +80,20 @@ class Field:
         return ".".join([*table, switch]) if switch is not None and switch != key else None
 
 
+_OPTIONS = (
+    Field(SEEDS, SEEDS, "run", option_help.SEEDS, ""),
+    Field(NAME, NAME, "run", option_help.NAME, ""),
+)
+
+
 def fields_of(preset: Preset) -> list[Field]:
     """The form of a preset, in the order in which it is read: the run, then the preset from top to bottom."""
-    fields = [option(SEEDS), option(NAME), *(field(key, "run") for key in _RUN)]
+    fields = [*_OPTIONS, *(field(key, "run") for key in _RUN)]
     for group, keys in _HEAD.items():
         fields += [field(key, group) for key in keys]
     for stage in preset.stage[:MOST_STAGES]:
         fields += [field(f"stage.{stage.name}.{key}", f"stage {stage.name}") for key in _STAGE]
     return fields
-
-
-@cache
-def option(name: str) -> Field:
-    """A field for an option of `crild run`, with the help of the command line."""
-    from typing import get_type_hints
-
-    from crild_tui.cli.run import run
-
-    hint = get_type_hints(run, include_extras=True)[name]
-    return Field(name, name, "run", str(hint.__metadata__[0].help), "")
 
 
 @cache
