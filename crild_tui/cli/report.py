@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from crild_tui.cli import terminal
 from crild_tui.cli.options import RunsDir, run_names
 
 if TYPE_CHECKING:
@@ -129,7 +130,6 @@ def _put(output: Path | None, content: str | bytes) -> None:
 
 def _write(output: Path, data: bytes) -> None:
     """Write a file whole. Raises UsageError with the cause where that cannot be done."""
-    from crild_tui.cli import terminal
     from engine.errors import UsageError
     from engine.record.files import cause, write_atomic
 
@@ -142,11 +142,7 @@ def _write(output: Path, data: bytes) -> None:
 
 
 def _draw(report: Report, folder: Path) -> None:
-    from crild_tui.cli import terminal
     from engine.report.figures import write_figures
 
     for path in write_figures(report, folder):
         terminal.say(f"written: {path}")
-
-
-COMMANDS = (report,)

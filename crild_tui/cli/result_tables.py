@@ -23,6 +23,13 @@ def show_document(document: ResultDocument) -> None:
         console.print(part)
 
 
+def show_table(table: ResultTable) -> None:
+    """Print a table on stdout."""
+    console = terminal.results()
+    for part in draw_table(table, console.width):
+        console.print(part)
+
+
 def plain_text(document: ResultDocument) -> str:
     """What the terminal shows, as text."""
     from rich.console import Console
@@ -39,14 +46,14 @@ def _parts(document: ResultDocument, width: int) -> Iterator[Table | str]:
         if table.title:
             yield terminal.safe(table.title)
             yield ""
-        yield from drawn(table, width)
+        yield from draw_table(table, width)
         if table.notes:
             yield ""
         yield from map(terminal.safe, table.notes)
     yield from map(terminal.safe, document.notes)
 
 
-def drawn(table: ResultTable, width: int) -> Iterator[Table | str]:
+def draw_table(table: ResultTable, width: int) -> Iterator[Table | str]:
     """The sections of a table: heading, then a table, or several with some of the columns each where all are too wide."""
     for number, section in enumerate(table.sections):
         if number:
@@ -63,6 +70,8 @@ def _section(table: ResultTable, section: Section, width: int) -> Iterator[Table
     first = min(max(map(cell_len, [*labels, table.row_heading])), max(20, width // 3))
     texts = {n: _column([row.cells[n] for row in section.rows]) for n in table.filled(section)}
     repeated = [n for n in texts if all(row.cells[n].value is None for row in section.rows)]  # seeds, states
+    if len(repeated) == len(texts):
+        repeated = []  # no figures yet
     sizes = {n: max(map(cell_len, [*cells, terminal.safe(table.columns[n].heading)])) + 2 for n, cells in texts.items()}
     room = width - first - sum(sizes[n] for n in repeated) - 2
     parts, used = [list(repeated)], 0

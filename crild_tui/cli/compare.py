@@ -1,0 +1,76 @@
+"""`crild compare`: runs side by side, with their metrics and how their presets differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from crild_tui.cli import terminal
+from crild_tui.cli.options import AsJson, Runs, RunsDir
+from crild_tui.runs import formatting
+
+if TYPE_CHECKING:
+    from engine.report.final_metrics import FinalMetrics
+    from engine.report.result_table import ResultTable
+
+
+def compare(runs: Runs, as_json: AsJson = False, runs_dir: RunsDir = None) -> None:
+    """Compare runs side by side: metrics, and how their presets differ.
+
+    \b
+    crild compare rte-kd rte-crild
+    """
+    from crild_tui.cli.result_tables import show_table
+    from engine.errors import UsageError
+    from engine.record.paths import runs_dir as folder_of
+    from engine.record.run import find_run
+    from engine.report.compare import ABSENT, differences, read_preset
+    from engine.report.final_metrics import read_final_metrics
+
+    if len(runs) < 2:
+        raise UsageError("compare takes two runs or more", kind="too-few-runs")
+    folder = folder_of(runs_dir)
+    run_dirs = [find_run(ref, folder) for ref in runs]
+    different = differences([read_preset(run_dir) for run_dir in run_dirs])
+    finals = [read_final_metrics(run_dir) for run_dir in run_dirs]
+    if as_json:
+        terminal.show_json(
+            {
+                "runs": [
+                    {"run": final.name, "path": str(final.run_dir), "state": final.state, "metrics": final.models}
+                    for final in finals
+                ],
+                "differences": [
+                    {"key": d.key, "values": [None if v is ABSENT else v for v in d.values]} for d in different
+                ],
+            }
+        )
+        return
+    show_table(metrics_table(finals))
+    terminal.sentence()
+    if not different:
+        terminal.sentence("their presets are the same")
+        return
+    columns = [("key", "left"), *((str(index + 1), "left") for index in range(len(finals)))]
+    rows = (
+        [d.key, *(formatting.NONE if value is ABSENT else terminal.as_text(value) for value in d.values)]
+        for d in different
+    )
+    terminal.show(terminal.table(columns, rows))
+
+
+def metrics_table(finals: Sequence[FinalMetrics]) -> ResultTable:
+    """A numbered row for each run: state, the student's metrics, the teacher's first one."""
+    from engine.report.final_metrics import STUDENT, TEACHER
+    from engine.report.result_table import Cell, Column, ResultTable, Row, Section
+
+    names = list(dict.fromkeys(name for final in finals for name in final.models.get(STUDENT, {})))
+    rows = []
+    for number, final in enumerate(finals, 1):
+        student, teacher = final.models.get(STUDENT, {}), final.models.get(TEACHER, {})
+        figures = [student.get(name) for name in names]
+        figures.append(next((teacher[name] for name in names if name in teacher and name in student), None))
+        cells = (Cell(final.name), Cell(final.state), *(Cell(formatting.metric(value), value) for value in figures))
+        rows.append(Row(str(number), cells))
+    columns = (Column("run", words=True), Column("state", words=True), *map(Column, (*names, TEACHER)))
+    return ResultTable("", columns, (Section("", tuple(rows)),))

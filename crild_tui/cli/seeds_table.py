@@ -1,0 +1,45 @@
+"""The table of one preset's seeds: each model's primary metric in each run, then mean and standard deviation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from crild_tui.cli import terminal
+from crild_tui.runs import formatting
+
+if TYPE_CHECKING:
+    from engine.report.final_metrics import FinalMetrics
+    from engine.report.result_table import ResultTable
+
+
+def show_seeds(run_dirs: Sequence[Path]) -> None:
+    """Print the seeds of one preset: each model's primary metric in each run, then mean and standard deviation."""
+    from crild_tui.cli.result_tables import show_table
+    from engine.report.final_metrics import STUDENT, read_final_metrics
+
+    finals = [read_final_metrics(run_dir) for run_dir in run_dirs]
+    metric = next((name for final in finals for name in final.models.get(STUDENT, {})), "metric")
+    terminal.sentence(f"{metric} over {formatting.plural(len(finals), 'seed')}")
+    terminal.sentence()
+    show_table(seeds_table(finals))
+
+
+def seeds_table(finals: Sequence[FinalMetrics]) -> ResultTable:
+    """A row for each run, a column for each model."""
+    from engine.report.compare import spread
+    from engine.report.result_table import Cell, Column, ResultTable, Row, Section
+
+    models = list(dict.fromkeys(name for final in finals for name in final.models))
+    values = {
+        final.name: [next(iter(final.models.get(name, {}).values()), None) for name in models] for final in finals
+    }
+    columns = zip(*values.values(), strict=True)
+    spreads = [spread([value for value in column if value is not None]) for column in columns]
+    values["mean"] = [each and each.mean for each in spreads]
+    values["standard deviation"] = [each and each.deviation for each in spreads]
+    rows = (
+        Row(name, tuple(Cell(formatting.metric(value), value) for value in figures)) for name, figures in values.items()
+    )
+    return ResultTable("run", tuple(map(Column, models)), (Section("", tuple(rows)),))
