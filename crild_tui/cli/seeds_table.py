@@ -37,8 +37,8 @@ def seeds_table(finals: Sequence[FinalMetrics]) -> ResultTable:
     }
     columns = zip(*values.values(), strict=True)
     spreads = [spread([value for value in column if value is not None]) for column in columns]
-    values["mean"] = [each and each.mean for each in spreads]
-    values["standard deviation"] = [each and each.deviation for each in spreads]
+    values["mean"] = [each.mean if each else None for each in spreads]
+    values["standard deviation"] = [each.deviation if each else None for each in spreads]
     rows = (
         Row(name, tuple(Cell(formatting.metric(value), value) for value in figures)) for name, figures in values.items()
     )
