@@ -64,10 +64,10 @@ def metrics_lines(
     for index, column in enumerate(table.columns):
         own = [row.cells[index] for row in table.rows]
         width = max(cells(one_line(text)) for text in (column.heading, *(cell.text for cell in own)))
-        columns.append((column, width, "   " if any(cell.value is not None for cell in own) else "  "))
+        columns.append((column, width, any(cell.value is not None for cell in own)))
     heading = f"    {fitted('run', name)} "
-    for column, width, gap in columns:
-        heading += fitted(one_line(column.heading), width, right=not column.words) + gap
+    for column, width, figures in columns:
+        heading += fitted(one_line(column.heading), width, right=not column.words) + ("   " if figures else "  ")
     lines = [Line(Text(heading, "bold"))]
     for section in table.sections:
         if section.heading:
@@ -78,14 +78,14 @@ def metrics_lines(
             style = {"mean": "bold", "other": "dim"}.get(row.kind, "")
             unfinished = row.run is not None and not finals[row.run].finished
             text.append(f" {fitted_ends(one_line(row.name), name)} ", style)
-            for cell, (column, width, gap) in zip(row.cells, columns, strict=True):
+            for cell, (column, width, figures) in zip(row.cells, columns, strict=True):
                 best = cell.mark == "highest"
                 words = fitted(one_line(cell.text), width, right=not column.words)
-                if cell.value is None:
-                    text.append(words, "dim" if column.words else "")
-                else:
+                if figures:
                     text.append(words, style or ("bold" if best else "dim" if unfinished else ""))
-                text.append(f" {BEST} " if best else gap, "bold")
+                    text.append(f" {BEST} " if best else "   ", "bold")
+                else:
+                    text.append(f"{words}  ", "dim" if column.words else "")
             lines.append(Line(text, None if row.run is None else finals[row.run].run_dir))
     lines += [Line(Text(f"{one_line(f.name)}: {one_line(f.problem)}", "bold")) for f in finals if f.problem]
     if any(not final.finished for final in finals):
