@@ -58,12 +58,12 @@ def notice_of(snapshot: RunSnapshot, keys: Keys, waits: str = "") -> Notice | No
     if state == "queued":
         return Notice("info", waits or "waits in the queue", hint=f"{keys['live.stop']} takes it out", moves=True)
     if state == "created" or (state in ("running", "stopping") and _loads(snapshot)):
-        title = LOADING if state == "created" or not snapshot.picture.names else READING
-        newest = tuple(said.text for said in snapshot.said[-1:])
+        title = LOADING if state == "created" or not snapshot.summary.names else READING
+        newest = tuple(said.text for said in snapshot.messages[-1:])
         return Notice("info", f"{title}...", newest, f"{log} messages and log", moves=True)
     if state == "failed":
         fault = (status.error if status else None) or Fault("run", "the engine left no sentence that says why")
-        whence = "from its last checkpoint" if snapshot.picture.stages else "from the beginning"
+        whence = "from its last checkpoint" if snapshot.summary.stages else "from the beginning"
         again = f"{resume} resumes it {whence} once that is mended · "
         return Notice(
             "error",
@@ -92,7 +92,7 @@ def notice_of(snapshot: RunSnapshot, keys: Keys, waits: str = "") -> Notice | No
 
 
 def _loads(snapshot: RunSnapshot) -> bool:
-    return snapshot.picture.stage is None
+    return snapshot.summary.stage is None
 
 
 def fills(snapshot: RunSnapshot) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from engine.data.tokens import TokenSet
+from engine.distill.objectives import OBJECTIVES
 from engine.errors import PresetError, UsageError
 from engine.evaluate.metrics import compute, majority
 from engine.launch.resume_check import Begun, unfit_changes
@@ -38,7 +39,9 @@ def refuse_unfit(saved: Checkpoint, preset: Preset, run_dir: Path) -> None:
     there = Begun.of(saved.stage, saved.step, saved.state)
     if there is not None and (unfit := unfit_changes(there, preset.document())):
         file = str(run_dir / PRESET)
-        raise PresetError([UsageError(sentence, file=file, key=key) for key, sentence in unfit])
+        raise PresetError(
+            [UsageError(sentence, kind="incompatible-change", file=file, key=key) for key, sentence in unfit]
+        )
 
 
 def run(run_dir: Path, preset: Preset, session: RunSession) -> dict[str, Any]:
@@ -251,7 +254,7 @@ class Experiment:
         if settings.trains_head:
             return
         text = f"stage {settings.name} doesn't train the classifier: watch its loss on dev, not the metric"
-        if not settings.stage.terms().keys() & {"hidden", "cls"}:
+        if not any("hidden" in OBJECTIVES[name].reads for name in settings.stage.terms()):
             text += "; the output and feed-forward parts of the last layer it reads aren't trained either"
         say(self.session, text)
         if settings is students[-1]:

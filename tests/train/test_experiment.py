@@ -113,7 +113,8 @@ def test_a_stage_that_others_build_on_cannot_be_extended(whole: Path, tmp_path: 
     (run_dir / "preset.toml").write_text(dump(longer))
     with pytest.raises(CrildError) as caught:
         work(run_dir)
-    assert caught.value.kind == "stage-not-extendable"
+    assert caught.value.kind == "incompatible-change"
+    assert "stage ild" in caught.value.sentence
 
 
 def test_a_damaged_checkpoint_is_passed_over(whole: Path, tmp_path: Path) -> None:
