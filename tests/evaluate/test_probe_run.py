@@ -146,16 +146,16 @@ def test_what_is_missing_is_said(run_dir: Path, tmp_path: Path) -> None:
         probe_run(copy, SETTINGS, device="cpu")
     update_status(copy, state="stopped")
     shutil.rmtree(copy / "student")
-    with pytest.raises(RunError) as caught:
+    with pytest.raises(RunError) as refused:
         probe_run(copy, SETTINGS, device="cpu")
-    assert caught.value.kind == "run-not-probeable"
-    assert "tiny-s7 is stopped" in caught.value.sentence
-    assert "crild resume tiny-s7" in caught.value.sentence
+    assert refused.value.kind == "run-not-probeable"
+    assert "tiny-s7 is stopped" in refused.value.sentence
+    assert "crild resume tiny-s7" in refused.value.sentence
     (copy / "status.json").write_text("{")
-    with pytest.raises(RunError) as caught:
+    with pytest.raises(RunError) as refused:
         probe_run(copy, SETTINGS, device="cpu")
-    assert caught.value.kind == "run-not-probeable"
-    assert "its status" in caught.value.sentence
+    assert refused.value.kind == "run-not-probeable"
+    assert "its status" in refused.value.sentence
 
 
 def ready(text: str) -> str:
@@ -185,10 +185,10 @@ def test_a_run_that_works_is_left_alone(run_dir: Path, tmp_path: Path) -> None:
     copy = tmp_path / run_dir.name
     shutil.copytree(run_dir, copy)
     update_status(copy, state="created", created=time.time(), heartbeat=None, owner=None)
-    with pytest.raises(RunError) as caught:
+    with pytest.raises(RunError) as refused:
         probe_run(copy, SETTINGS, device="cpu")
-    assert caught.value.kind == "run-not-probeable"
-    assert "tiny-s7 is created" in caught.value.sentence
+    assert refused.value.kind == "run-not-probeable"
+    assert "tiny-s7 is created" in refused.value.sentence
 
 
 def test_a_student_that_equals_its_teacher_has_no_distance(run_dir: Path, tmp_path: Path) -> None:
