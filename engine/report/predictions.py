@@ -71,7 +71,7 @@ def _rows(path: Path) -> Sequence[Mapping[str, Any]]:
         ) from error
     if len(rows) != len(lines) or not all(isinstance(row, dict) for row in rows):
         raise RunError(
-            "does not hold one object a line: it was written by something else", kind="bad-predictions", file=str(path)
+            "does not hold one object a line: it was written by something else", kind="not-json-lines", file=str(path)
         )
     if not rows:
         raise RunError("is empty", kind="empty-predictions", file=str(path))
