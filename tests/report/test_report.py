@@ -216,7 +216,8 @@ def test_an_unknown_method_to_be_held_against_is_a_usage_error(tmp_path: Path) -
     with pytest.raises(UsageError) as caught:
         report_of(tmp_path, against="midle")
     assert caught.value.kind == "unknown-method"
-    assert '"midle"' in str(caught.value) and '"middle"' in str(caught.value)
+    assert '"midle"' in str(caught.value)
+    assert '"middle"' in str(caught.value)
 
 
 def test_a_single_seed_is_never_marked_and_said_so(tmp_path: Path) -> None:
@@ -282,7 +283,8 @@ def test_an_unknown_metric_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         report_of(tmp_path, "acuracy")
     assert caught.value.kind == "unknown-metric"
-    assert '"acuracy"' in str(caught.value) and '"accuracy"' in str(caught.value)
+    assert '"acuracy"' in str(caught.value)
+    assert '"accuracy"' in str(caught.value)
 
 
 # -- which runs
