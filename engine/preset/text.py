@@ -1,4 +1,4 @@
-"""Words for messages: the nearest known word, and text from outside made safe to print."""
+"""Wording of messages: the nearest known word, lists, and text from outside made safe to print."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
 
 
 def plain(text: str) -> str:
-    r"""The text with everything escaped that could steer a terminal or break a line: `\n`, `\x1b`, `\u202e`."""
+    r"""The text with everything escaped that could control a terminal or break a line: `\n`, `\x1b`, `\u202e`."""
     if text.isprintable():
         return text
     return "".join(character if character.isprintable() else _escaped(character) for character in text)
