@@ -12,8 +12,8 @@ import tomli
 
 from crild_tui import option_help
 from engine.preset import schema_keys
-from engine.preset.base import TOY_TASKS
 from engine.preset.json_schema import help_texts
+from engine.preset.names import TOY_TASKS
 from engine.preset.schema import Consistency, Preset, Record, Stage, Train
 from engine.preset.text import listed, shown
 from engine.preset.toml_text import inline

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, get_args
 
-from engine.preset.base import ObjectiveName
+from engine.preset.names import ObjectiveName
 from engine.preset.text import listed
 
 _ALL: frozenset[ObjectiveName] = frozenset(get_args(ObjectiveName))

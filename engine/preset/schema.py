@@ -9,15 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from engine.preset.base import (
-    EMD_OBJECTIVES,
-    GLUE_TASKS,
-    HEAD_OBJECTIVES,
-    LAYER_OBJECTIVES,
-    REGRESSION_METRICS,
-    RELATIONS,
-    SCHEMA_VERSION,
-    TOY_TASKS,
+from engine.preset.field_types import (
     Batch,
     Count,
     Epochs,
@@ -31,15 +23,25 @@ from engine.preset.base import (
     Layers,
     Name,
     NotNegative,
-    ObjectiveName,
     Positive,
     Record,
     Seed,
     Steps,
-    TaskName,
     Threads,
     Width,
     form,
+)
+from engine.preset.names import (
+    EMD_OBJECTIVES,
+    GLUE_TASKS,
+    HEAD_OBJECTIVES,
+    LAYER_OBJECTIVES,
+    REGRESSION_METRICS,
+    RELATIONS,
+    SCHEMA_VERSION,
+    TOY_TASKS,
+    ObjectiveName,
+    TaskName,
 )
 
 __all__ = [

@@ -8,7 +8,7 @@ from typing import Any
 import tomlkit
 from tomlkit.items import AoT, Item, Table
 
-from engine.preset.base import GLUE_TASKS
+from engine.preset.names import GLUE_TASKS
 from engine.preset.schema import Preset
 from engine.preset.toml_text import inline
 

@@ -283,7 +283,7 @@ def test_faults_come_before_the_help(tmp_path: Path) -> None:
     found = examine(draft, tmp_path)
     assert places(found) == "2 invalid fields: run: seeds; student: layers"
     text = about(field("student.layers"), draft, found).plain
-    assert text.index("2 fields") < text.index("Transformer layers") < text.index("u resets it")
+    assert text.index("2 invalid fields") < text.index("Transformer layers") < text.index("u resets it")
     assert "starting" in about(None, draft, found, starting=True).plain
     assert "choose" in about(None, Draft(), examine(Draft(), tmp_path)).plain
 
