@@ -22,7 +22,7 @@ from crild_tui.charts import viewport
 from crild_tui.charts.figure import Figure, View
 from crild_tui.charts.traces import LONG
 from crild_tui.monitor.curves import Curves
-from crild_tui.screens.base import ModeScreen
+from crild_tui.screens.mode_screen import ModeScreen
 from crild_tui.settings import Settings
 from crild_tui.widgets import panels
 from crild_tui.widgets.fact_line import Facts
