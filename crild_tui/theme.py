@@ -7,12 +7,15 @@ colour-blind eyes; each also has a marker of its own, so that colour is never th
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
 from functools import lru_cache
 
 from rich.segment import Segment
 from textual.color import Color
 from textual.filter import LineFilter
 from textual.theme import Theme
+
+from crild_tui.runs.states import Tone
 
 DARK = Theme(
     name="crild-dark", dark=True, primary="#56B4E9", secondary="#009E73", accent="#E69F00", warning="#E69F00",
@@ -45,11 +48,11 @@ def curve_marker(index: int) -> str:
     return MARKERS[(index + index // len(MARKERS)) % len(MARKERS)]
 
 
-STATE_STYLES = {
-    "running": "$success", "finished": "$foreground", "failed": "$error", "lost": "$error", "stalled": "$warning",
-    "unreadable": "$error", "queued": "$foreground-muted", "created": "$foreground-muted", "stopping": "$warning",
-    "stopped": "$warning", "preempted": "$warning",
+TONES: Mapping[Tone, str] = {
+    "muted": "$foreground-muted", "running": "$success", "finished": "$foreground", "warning": "$warning",
+    "error": "$error",
 }  # fmt: skip
+"""The colour of each tone of a run's state."""
 
 
 class Ascii(LineFilter):

@@ -15,7 +15,7 @@ from crild_tui.monitor.curves import Axis, Curves, Floats, Table
 from crild_tui.monitor.snapshots import RunSnapshot
 from crild_tui.runs.formatting import printable
 from crild_tui.runs.summary import BASELINE
-from engine.record.status import ENDED
+from engine.record.states import ENDED
 
 STUDENT = "student"
 MODELS = {STUDENT: 0, "self-teacher": 1, BASELINE: 2, "teacher": 4}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from crild_tui.cli import terminal
 from crild_tui.runs import formatting
 from crild_tui.runs.sweeps import counts, entries_of
+from engine.record.states import STARTED
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -152,9 +153,7 @@ class Follower:
 
         console = self._live.console
         room = max(1, console.height - 3)
-        works = [
-            entry for entry in self._entries.values() if entry.state in ("running", "stopping", "stalled", "created")
-        ]
+        works = [entry for entry in self._entries.values() if entry.state in STARTED]
         lines = [Text(progress(found), style="bold"), *(Text(terminal.safe(at_work(entry))) for entry in works[:room])]
         for line in lines:
             line.no_wrap = True

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+    from engine.errors import CrildError
+
 PIPE_WIDTH = 160
 """Columns of a table that goes to a file or a pipe, where nothing wraps it."""
 
@@ -69,10 +71,15 @@ def narration() -> Console:
     return console(sys.stderr)
 
 
-def say(*lines: str) -> None:
-    """Sentences on stderr, wrapped by the terminal itself so that they can be copied."""
-    for line in lines:
+def say(*lines: str, quiet: bool = False) -> None:
+    """Print sentences on stderr, unless `quiet`. The terminal itself wraps them, so that they can be copied."""
+    for line in () if quiet else lines:
         print(safe(line), file=sys.stderr, flush=True)
+
+
+def error_lines(error: CrildError) -> list[str]:
+    """An error's problems, one a line, each with its file and line, safe to print."""
+    return [safe(str(problem)) for problem in getattr(error, "problems", (error,))]
 
 
 def show(renderable: RenderableType) -> None:
@@ -147,27 +154,29 @@ def announce(title: str, *, bell: bool = False) -> None:
         sys.stderr.flush()
 
 
-_COLOURS = {
+TONES = {
     "running": ("cyan", "36"),
     "finished": ("green", "32"),
-    "failed": ("bold red", "1;31"),
-    "lost": ("bold red", "1;31"),
-    "unreadable": ("bold red", "1;31"),
-    "stalled": ("yellow", "33"),
-    "stopped": ("yellow", "33"),
-    "preempted": ("yellow", "33"),
-    "stopping": ("yellow", "33"),
+    "warning": ("yellow", "33"),
+    "error": ("bold red", "1;31"),
 }
+"""The colour of each tone of a run's state: as a rich style, and as parameters of a terminal's colour sequence."""
 
 
 def style_of(state: str) -> str:
-    """A rich style for a state; the word itself always stands beside it."""
-    return _COLOURS.get(state, ("", ""))[0]
+    """A rich style for a state, to go with its word."""
+    return _tone(state)[0]
 
 
 def sgr_of(state: str) -> str:
     """The same colour as the parameters of a terminal's colour sequence."""
-    return _COLOURS.get(state, ("", ""))[1]
+    return _tone(state)[1]
+
+
+def _tone(state: str) -> tuple[str, str]:
+    from crild_tui.runs.states import tone_of
+
+    return TONES.get(tone_of(state) or "", ("", ""))
 
 
 def as_text(value: Any) -> str:

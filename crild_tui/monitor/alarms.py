@@ -13,7 +13,7 @@ from crild_tui.monitor.curves import Curves, Floats, Table
 from crild_tui.runs import formatting
 from crild_tui.runs.summary import Picture
 from engine.record.run import RunEntry
-from engine.record.status import ACTIVE
+from engine.record.states import ACTIVE
 
 SLOW_FOR = 30.0
 """Seconds for which training must be slow before that is said."""
@@ -45,7 +45,7 @@ def alarms(entry: RunEntry, picture: Picture, curves: Curves, now: float | None 
 def _alarms(entry: RunEntry, picture: Picture, curves: Curves, now: float) -> Iterator[Alarm]:
     if text := silence(entry, now):
         yield Alarm("silence", "error" if entry.state == "lost" else "warning", text)
-    if entry.state not in (*ACTIVE, "stalled"):
+    if entry.state not in ACTIVE:
         return
     if text := no_number(curves.steps):
         yield Alarm("no number", "error", text)

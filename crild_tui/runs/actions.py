@@ -83,14 +83,14 @@ def trash(run_dir: Path) -> str:
     from engine.record.lock import RunLock
     from engine.record.paths import TRASH
     from engine.record.run import is_run, read_run
-    from engine.record.status import WORKING
+    from engine.record.states import IN_PROGRESS
 
     if not is_run(run_dir):
         raise UsageError(f"{run_dir.name} is no run directory")
     if run_dir.is_symlink():
         raise RunError(f"{run_dir.name} is a link: delete {str(run_dir.resolve())!r} itself")
     entry = read_run(run_dir)
-    if entry.state in WORKING - {"created"}:
+    if entry.state in IN_PROGRESS - {"created"}:
         raise RunError(f"{run_dir.name} is {entry.state}: stop it first")
     folder = run_dir.parent / TRASH
     target = folder / f"{run_dir.name}.{time.strftime('%Y%m%d-%H%M%S')}"

@@ -12,19 +12,19 @@ from rich.text import Text
 
 from crild_tui.runs import formatting
 from crild_tui.runs.filter import progress
-from crild_tui.runs.listing import bar, cells, fitted, one_line, sign
+from crild_tui.runs.listing import bar, cells, fitted, one_line
+from crild_tui.runs.states import label_of
 from engine.errors import CrildError
 from engine.record.files import read_json
 from engine.record.paths import RESULTS
 from engine.record.run import RunEntry
+from engine.record.states import FAULTY
 from engine.record.status import Status
 from engine.report.closing_table import Closing, closing
 from engine.report.compare import read_preset
 
 LABEL = 10
 """Cells of a label."""
-WRONG = ("failed", "lost", "stalled", "unreadable")
-"""States that ask for somebody to do something."""
 Line = tuple[str, str]
 """A label and what stands behind it."""
 
@@ -121,7 +121,9 @@ def detail(entry: RunEntry, now: float, width: int, height: int) -> Text:
     room = max(height - len(below), 1)
     if len(said) > room:
         said = [*said[: room - 1], f"{said[room - 1]} …"]
-    text = Text("\n".join(fitted(line, width).rstrip() for line in said), "bold" if entry.state in WRONG else "")
+    text = Text(
+        "\n".join(fitted(line, width).rstrip() for line in said), "bold" if entry.state in FAULTY | {"stalled"} else ""
+    )
     for line, style in below:
         text.append(f"\n{fitted(line, width).rstrip()}", style)
     return text
@@ -134,7 +136,7 @@ def panel(entry: RunEntry, about: About | None, now: float, width: int) -> Text:
     """Everything about a run on a panel: status, settings that matter, the closing table."""
     text = Text()
     text.append(f"{one_line(entry.id)}\n", "bold")
-    text.append(f"{sign(entry.state)}\n\n", "bold")
+    text.append(f"{label_of(entry.state)}\n\n", "bold")
     text.append(f"{formatting.printable(advice(entry, now))}\n\n")
     _pairs(text, status_lines(entry, now), width)
     if about is None:

@@ -11,10 +11,9 @@ from typing import NamedTuple
 from crild_tui.runs.marks import Kept
 from engine.preset.text import nearest, plain
 from engine.record.run import RunEntry
-from engine.record.status import DERIVED, STATES
+from engine.record.states import STATES
 
 HELP = "words, key:value, metric:>0.8, age:<2d; ! or - before one turns it round"
-_STATES = (*STATES, *DERIVED)
 _SIGNS = ("pinned", "marked", "hidden")
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0, "y": 31_557_600.0}
 _TERM = re.compile(r'([!-]?)(?:([A-Za-z_]+):)?("[^"]*"?|\S*)\s*')
@@ -130,9 +129,9 @@ def term(key: str, value: str) -> str:
 def _state(key: str, value: str) -> Test:  # noqa: ARG001 - as the others
     wanted = set()
     for word in filter(None, value.casefold().split(",")):
-        begun = {state for state in _STATES if state.startswith(word)}
+        begun = {state for state in STATES if state.startswith(word)}
         if not begun:
-            near = nearest(word, _STATES)
+            near = nearest(word, STATES)
             raise FilterError(
                 f"{plain(word)} is no state: {f'did you mean {near}?' if near else 'try running, finished, failed, stopped or lost'}"
             )

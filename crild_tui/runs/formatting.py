@@ -12,12 +12,6 @@ if TYPE_CHECKING:
 
 NONE = "-"
 """Stands where a figure is not known."""
-STATE_SIGNS = {
-    "created": "· created", "queued": "… queued", "running": "▶ running", "stopping": "◼ stopping",
-    "finished": "✓ finished", "failed": "✗ failed", "stopped": "◼ stopped", "preempted": "◼ preempted",
-    "lost": "? lost", "stalled": "! stalled", "unreadable": "? unreadable",
-}  # fmt: skip
-"""Sign and word of each state of a run."""
 
 
 def metric(value: float | None) -> str:

@@ -11,6 +11,7 @@ from crild_tui.monitor.snapshots import RunsSnapshot
 from crild_tui.runs import formatting
 from crild_tui.runs.filter import RunFilter, age, progress
 from crild_tui.runs.marks import Kept
+from crild_tui.runs.states import label_of
 from engine.record.run import RunEntry
 from engine.record.status import Status
 
@@ -67,13 +68,8 @@ def one_line(text: str) -> str:
     return formatting.printable(text.replace("\n", " ").replace("\t", " "))
 
 
-def sign(state: str) -> str:
-    """Sign and word of a state."""
-    return formatting.STATE_SIGNS.get(state, f"? {one_line(state)}")
-
-
 COLUMNS = (
-    Column("state", lambda e, _: sign(e.state), lambda e: e.state, 0, 13),
+    Column("state", lambda e, _: label_of(e.state), lambda e: e.state, 0, 13),
     Column("run", lambda e, _: one_line(e.id), lambda e: e.id, 1, LONGEST_ID),
     Column("preset", _word(lambda s: s.preset), _status(lambda s: s.preset), 12, 24),
     Column("task", _word(lambda s: s.task), _status(lambda s: s.task), 10, 16),
@@ -217,7 +213,7 @@ def _widest(column: Column, rows: Sequence[RunEntry]) -> set[str]:
     if column.name in ("done", "age"):
         return {"0" * column.most} if rows else set()
     if column.name == "state":
-        return {sign(state) for state in {row.state for row in rows}}
+        return {label_of(state) for state in {row.state for row in rows}}
     some = rows[:: max(len(rows) // SAMPLE, 1)]
     values = {value for row in some if (value := column.key(row)) is not None}
     if column.name in FIGURES and values:

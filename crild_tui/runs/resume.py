@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from crild_tui.runs import formatting
 from engine.errors import PresetError, UsageError
+from engine.record.states import ACTIVE
 
 if TYPE_CHECKING:
     from engine.record.run import RunEntry
@@ -36,7 +37,7 @@ def _refuse(entry: RunEntry, changes: Sequence[str]) -> None:
         again = entry.path / "preset.toml"
         way_out = f"; `crild run {again}` repeats it" if again.is_file() else ""
         raise UsageError(f"{entry.id} cannot be resumed: {entry.problem}{way_out}")
-    if entry.state in ("running", "stopping", "stalled"):
+    if entry.state in ACTIVE:
         raise UsageError(
             f"{entry.id} is {entry.state}: watch it with {formatting.command('attach', name)}, or stop it first"
         )

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from crild_tui.runs import formatting
 from crild_tui.runs.filter import progress, term
+from crild_tui.runs.states import label_of, sign_of
 from engine.errors import RunError
 from engine.preset.text import shown
 from engine.record.files import read_json
 from engine.record.paths import RESULTS
 from engine.record.run import RunEntry, is_run, read_run
+from engine.record.states import STARTED
 from engine.sweep.matrix import Entry, Matrix, matrix, row_of
 from engine.sweep.record import CellRecord, SweepRecord, read_sweep_record, sweep_file
 
@@ -20,10 +22,6 @@ ORDER = (
     "running", "created", "stopping", "stalled", "queued", "failed", "lost", "unreadable", "stopped", "preempted", "left",
 )  # fmt: skip
 """States beside "finished", as they are counted."""
-BAD = ("failed", "lost", "unreadable")
-WORKS = ("running", "created", "stopping", "stalled")
-SIGNS = {**{state: sign[0] for state, sign in formatting.STATE_SIGNS.items()}, "left": "·"}
-"""A character for each state."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +111,7 @@ def mean_of(entry: Entry, sign: str = "±") -> str:
 def place_of(entry: Entry) -> str:
     """How many runs of a cell are finished, what the others are in, and how far they are: `1/3 ▶1 ✗1 40 %`."""
     parts = [_signs(entry.states)]
-    if any(entry.states.get(state) for state in WORKS):
+    if any(entry.states.get(state) for state in STARTED):
         parts.append(formatting.percent(entry.progress))
     return " ".join(parts)
 
@@ -132,7 +130,7 @@ def short_counts(seen: SweepSnapshot) -> str:
 
 def _signs(states: Mapping[str, int]) -> str:
     parts = [f"{states.get('finished', 0)}/{sum(states.values())}"]
-    return " ".join([*parts, *(f"{SIGNS[state]}{states[state]}" for state in ORDER[:-1] if states.get(state))])
+    return " ".join([*parts, *(f"{sign_of(state)}{states[state]}" for state in ORDER[:-1] if states.get(state))])
 
 
 def state_of(seen: SweepSnapshot) -> str:
@@ -171,8 +169,8 @@ def run_line(cell: CellRecord, seen: SweepSnapshot) -> str:
     entry = seen.entries.get(cell.run)
     seed = f"seed {cell.cell.get('seed', cell.seed)}"
     if entry is None:
-        return f"{SIGNS['left']} {seed} left"
-    sign = formatting.STATE_SIGNS.get(entry.state, f"? {entry.state}")
+        return f"· {seed} left"
+    sign = label_of(entry.state)
     if entry.status is None:
         return f"{sign}, {seed}"
     figure = seen.figures.get(cell.run, entry.status.last)

@@ -39,7 +39,7 @@ from engine.preset.text import plain
 from engine.record.paths import PRESET, STUDENT
 from engine.record.queue import queue_file, read_queue
 from engine.record.run import RunEntry
-from engine.record.status import WORKING
+from engine.record.states import IN_PROGRESS, STARTED
 
 TICK = 0.5
 """Seconds between two movements of what moves."""
@@ -289,7 +289,7 @@ class LiveScreen(ModeScreen):
         known = self._announced.get(snapshot.run_dir, set())
         present = {alarm_name(alarm): alarm for alarm in snapshot.alarms}
         self._announced[snapshot.run_dir] = set(present)
-        if snapshot.entry.state in WORKING:
+        if snapshot.entry.state in IN_PROGRESS:
             for name, alarm in present.items():
                 if name not in known:
                     self.host.tell(alarm.text, "error" if alarm.level == "error" else "warning")
@@ -311,7 +311,7 @@ class LiveScreen(ModeScreen):
             return
         self._ticks += 1
         self.query_one(NoticeBox).tick()
-        if self.snapshot is None or self.snapshot.entry.state not in WORKING:
+        if self.snapshot is None or self.snapshot.entry.state not in IN_PROGRESS:
             return
         if self._ticks % 2 == 0:
             self._draw_head()
@@ -453,7 +453,7 @@ class LiveScreen(ModeScreen):
 
 def newest(entries: Sequence[RunEntry]) -> Path | None:
     """Of runs, the newest first, the first that is running, else the first."""
-    running = (entry for entry in entries if entry.state in WORKING - {"queued"})
+    running = (entry for entry in entries if entry.state in STARTED)
     entry = next(running, entries[0] if entries else None)
     return None if entry is None else entry.path
 

@@ -16,7 +16,7 @@ from engine.errors import CrildError
 from engine.preset.text import plain
 from engine.record.paths import TRASH
 from engine.record.run import RunEntry
-from engine.record.status import WORKING
+from engine.record.states import IN_PROGRESS
 
 
 class ActionScreen(Protocol):
@@ -76,7 +76,7 @@ class RunActions:
     def seen(self, entries: Iterable[RunEntry]) -> None:
         """Take the present states of runs: an engine that has answered is no longer waited for."""
         entry = next((entry for entry in entries if entry.path == self.stop_requested), None)
-        if entry is not None and entry.state not in WORKING - {"stopping"}:
+        if entry is not None and entry.state not in IN_PROGRESS - {"stopping"}:
             self._set_stop_requested(entry.path, False)
 
     def _set_stop_requested(self, run_dir: Path, requested: bool) -> None:
@@ -102,7 +102,7 @@ class RunActions:
     def _working_run(self, verb: str) -> RunEntry | None:
         """The run to stop or kill; None, with a sentence, if it has no engine."""
         entry = self._run()
-        if entry is None or entry.state in WORKING:
+        if entry is None or entry.state in IN_PROGRESS:
             return entry
         why = f"{plain(entry.id)} is {entry.state}: there is nothing to {verb}"
         if entry.state in ("lost", "stopped", "preempted", "failed"):
@@ -162,7 +162,7 @@ class RunActions:
             return
         if entry.state == "finished":
             self._extend(entry)
-        elif entry.state in WORKING:
+        elif entry.state in IN_PROGRESS:
             self._tell(f"{plain(entry.id)} is {entry.state}: there is nothing to resume")
         else:
             self._host.act(lambda: actions.resume(entry.path))
@@ -201,7 +201,7 @@ class RunActions:
         entry = self._run()
         if entry is None:
             return
-        if entry.state in WORKING - {"created"}:
+        if entry.state in IN_PROGRESS - {"created"}:
             self._tell(f"{entry.id} is {entry.state}: stop it first")
             return
         question = f"Move {listing.one_line(entry.id)} to the folder {TRASH} next to it?"

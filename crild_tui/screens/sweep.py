@@ -23,6 +23,7 @@ from crild_tui.runs.listing import fitted_ends, one_line
 from crild_tui.runs.sweeps import SweepSnapshot
 from crild_tui.screens.dialogs import Confirm
 from crild_tui.screens.host import Host
+from engine.record.states import FAULTY, STARTED
 from engine.sweep.matrix import Entry
 from engine.sweep.record import CellRecord
 
@@ -184,8 +185,8 @@ class SweepScreen(ModalScreen[Chosen | None]):
         if entry is None:
             return Text()
         theme = self.app.current_theme
-        bad = any(entry.states.get(state) for state in sweeps.BAD)
-        works = any(entry.states.get(state) for state in sweeps.WORKS)
+        bad = any(entry.states.get(state) for state in FAULTY)
+        works = any(entry.states.get(state) for state in STARTED)
         color = theme.error if bad else theme.success if works else None
         return Text.assemble(
             sweeps.mean_of(entry), "  ", (sweeps.place_of(entry), Style(color=color, dim=color is None))
@@ -256,7 +257,7 @@ class SweepScreen(ModalScreen[Chosen | None]):
         if self._host.refuse_readonly():
             return
         found = self.seen.found
-        if found is None or not (found.alive or any(found.states.get(state) for state in sweeps.WORKS)):
+        if found is None or not (found.alive or any(found.states.get(state) for state in STARTED)):
             self._host.tell(f"nothing of {one_line(self._sweep)} works: there is nothing to stop", "warning")
             return
 

@@ -13,9 +13,9 @@ from textual.widget import Widget
 
 from crild_tui.monitor.snapshots import Gpu, MachineSnapshot, RunsSnapshot
 from crild_tui.runs import formatting
+from engine.record.states import ACTIVE
 
 MODES = (("1", "Launch", "launch"), ("2", "Live", "live"), ("3", "Runs", "runs"), ("4", "Compare", "compare"))
-_ACTIVE = ("running", "stopping", "stalled")
 
 
 class Header(Widget):
@@ -69,7 +69,7 @@ def running(snapshot: RunsSnapshot | None) -> str:
     if snapshot is None:
         return ""
     states = Counter(entry.state for entry in snapshot.entries)
-    works, waits = sum(states[state] for state in _ACTIVE), states["queued"]
+    works, waits = sum(states[state] for state in ACTIVE), states["queued"]
     return ("idle" if not works else f"{works} running") + (f", {waits} queued" if waits else "")
 
 

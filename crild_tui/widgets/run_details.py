@@ -11,8 +11,10 @@ from textual.content import Content
 from crild_tui import theme
 from crild_tui.monitor.snapshots import RunSnapshot
 from crild_tui.runs import formatting
+from crild_tui.runs.states import label_of, sign_of, tone_of
 from engine.preset.text import plain
-from engine.record.status import WORKING, Status
+from engine.record.states import IN_PROGRESS
+from engine.record.status import Status
 
 GAP = "  "
 _LOOK_BACK = 400
@@ -32,10 +34,10 @@ class Fact:
 
 def state_words(state: str, *, asked: bool = False) -> Content:
     """Sign and word of a state; `asked` says that the engine was just asked to stop."""
-    if asked and state in ("running", "created", "queued", "stalled"):
-        return Content.styled("◼ asked to stop", theme.STATE_STYLES["stopping"] + " bold")
-    words = formatting.STATE_SIGNS.get(state, f"? {plain(state)}")
-    return Content.styled(words, f"{theme.STATE_STYLES.get(state, '')} bold".strip())
+    if asked and state in IN_PROGRESS - {"stopping"}:
+        return Content.styled(f"{sign_of('stopping')} asked to stop", f"{theme.TONES['warning']} bold")
+    tone = tone_of(state)
+    return Content.styled(label_of(state), "bold" if tone is None else f"{theme.TONES[tone]} bold")
 
 
 def title_line(snapshot: RunSnapshot, width: int, now: float, *, asked: bool = False) -> Content:
@@ -78,7 +80,7 @@ def _left(snapshot: RunSnapshot) -> str | None:
 def _elapsed(status: Status | None, state: str, now: float) -> str | None:
     if status is None or status.started is None:
         return None
-    if state in WORKING:
+    if state in IN_PROGRESS:
         return f"elapsed {formatting.duration(max(0.0, now - status.started))}"
     took = formatting.took(status)
     return None if took is None else f"took {took}"

@@ -17,19 +17,15 @@ from textual.strip import Strip
 
 from crild_tui.runs import listing
 from crild_tui.runs.marks import Kept
+from crild_tui.runs.states import tone_of
 from engine.record.run import RunEntry
-
-_STATES = {
-    "running": "good", "failed": "bad", "lost": "bad", "unreadable": "bad", "stalled": "warn", "stopping": "warn",
-    "stopped": "warn", "preempted": "warn", "queued": "muted", "created": "muted",
-}  # fmt: skip
 
 
 class RunTable(ScrollView, can_focus=True):
     """Rows of runs under a heading that stays. The selected run is kept by its id when rows come, go or move."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "run-table--heading", "run-table--cursor", "run-table--good", "run-table--bad", "run-table--warn",
+        "run-table--heading", "run-table--cursor", "run-table--running", "run-table--error", "run-table--warning",
         "run-table--muted", "run-table--marked",
     }  # fmt: skip
     DEFAULT_CSS = """
@@ -39,9 +35,9 @@ class RunTable(ScrollView, can_focus=True):
         & > .run-table--heading { background: $panel; color: $foreground; text-style: bold; }
         & > .run-table--cursor { background: $primary 22%; text-style: bold; }
         &:focus > .run-table--cursor { background: $primary 32%; }
-        & > .run-table--good { color: $success; }
-        & > .run-table--bad { color: $error; text-style: bold; }
-        & > .run-table--warn { color: $warning; }
+        & > .run-table--running { color: $success; }
+        & > .run-table--error { color: $error; text-style: bold; }
+        & > .run-table--warning { color: $warning; }
         & > .run-table--muted { color: $foreground-muted; }
         & > .run-table--marked { color: $accent; text-style: bold; }
     }
@@ -179,11 +175,11 @@ class RunTable(ScrollView, can_focus=True):
             Segment(kept + " ", style + self._part("marked")),
         ]
         now = time.time()
-        tone = _STATES.get(entry.state)
-        own = style if tone is None else style + self._part(tone)
+        tone = tone_of(entry.state)
+        own = style + self._part(tone) if tone and tone != "finished" else style
         for name, width in self._widths.items():
             text = listing.cell(listing.BY_NAME[name], entry, width, now)
-            lost = name == "run" and tone == "bad"
+            lost = name == "run" and tone == "error"
             parts.append(Segment(text, own if name == "state" or lost else style))
             parts.append(Segment(" " * listing.GAP, style))
         return parts

@@ -21,7 +21,7 @@ from engine.record.logs import last_lines
 from engine.record.owner import Owner
 from engine.record.paths import PRESET
 from engine.record.run import RunEntry, read_run
-from engine.record.status import ENDED
+from engine.record.states import ENDED
 
 LETTING_GO = 60.0
 """Seconds that an engine may take to end after its last status, until the next run is started."""

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from engine.record.run import list_runs
-from engine.record.status import ACTIVE
+from engine.record.states import ACTIVE
 
 FULL = 0.5
 """Share of a GPU's memory in use from which it counts as busy."""

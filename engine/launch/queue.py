@@ -23,7 +23,8 @@ from engine.record.lock import FileLock, held
 from engine.record.owner import Owner
 from engine.record.queue import QueueRecord, list_queues, queue_file, read_queue, write_queue
 from engine.record.run import read_status, update_status
-from engine.record.status import ENDED, Fault
+from engine.record.states import ENDED
+from engine.record.status import Fault
 
 WAITING = ("created", "queued")
 """States of runs that can be put into a queue."""

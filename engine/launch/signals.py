@@ -12,7 +12,8 @@ from engine.errors import RunError
 from engine.record.lock import held
 from engine.record.owner import Owner
 from engine.record.run import RunEntry, read_run, read_status, update_status
-from engine.record.status import ENDED, Status
+from engine.record.states import ENDED
+from engine.record.status import Status
 
 
 def stop(run_dir: Path) -> None:

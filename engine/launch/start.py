@@ -18,7 +18,8 @@ from engine.record.logs import last_lines
 from engine.record.paths import event_files, log_file
 from engine.record.run import read_status, update_status
 from engine.record.session import START_LOG
-from engine.record.status import ENDED, Fault
+from engine.record.states import ENDED
+from engine.record.status import Fault
 
 LETTING_GO = 2.0
 """Seconds between an engine's last status and its letting go of the run."""

@@ -33,7 +33,8 @@ from engine.record.lock import RunLock
 from engine.record.owner import Owner
 from engine.record.paths import STATUS, event_files, events_file, log_file
 from engine.record.run import read_status
-from engine.record.status import ENDED, Fault, Status
+from engine.record.states import ENDED
+from engine.record.status import Fault, Status
 
 HEARTBEAT = 5.0
 """Seconds between two signs of life."""

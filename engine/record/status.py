@@ -10,20 +10,9 @@ from typing import Any, Self
 
 from engine.errors import CrildError, RunError
 from engine.record.owner import Owner
+from engine.record.states import ACTIVE, ENDED, WRITTEN
 
 SCHEMA_VERSION = 1
-
-ENDED = frozenset({"finished", "failed", "stopped", "preempted"})
-"""States in which no engine works on the run, and none will unless it is resumed."""
-ACTIVE = frozenset({"running", "stopping"})
-"""States that an engine process stands behind."""
-STATES = ("created", "queued", "running", "stopping", "finished", "failed", "stopped", "preempted")
-"""What status.json can say."""
-DERIVED = ("lost", "stalled", "unreadable")
-"""What only a reader can tell: the owner is gone; it lives but is silent; the status cannot be read."""
-
-WORKING = frozenset({"created", "queued", "running", "stopping", "stalled"})
-"""Of all states, derived ones included, those in which an engine works on the run, or will by itself."""
 
 STALLED_AFTER = 60.0
 """Seconds without a heartbeat after which a living owner counts as stalled."""
@@ -150,8 +139,8 @@ class Status:
         for name in ("id", "created", "state"):
             if values.get(name) is None:
                 raise RunError(f"has no {name}: it was written by something else", key=name)
-        if values["state"] not in STATES:
-            raise RunError(f"says the state {values['state']!r}, which is none of {', '.join(STATES)}", key="state")
+        if values["state"] not in WRITTEN:
+            raise RunError(f"says the state {values['state']!r}, which is none of {', '.join(WRITTEN)}", key="state")
         values["owner"] = _owner(data.get("owner"))
         values["error"] = _fault(data.get("error"))
         values["cell"] = _cell(data.get("cell"))

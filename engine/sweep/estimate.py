@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from engine.record.run import RunEntry
+from engine.record.states import STARTED
 from engine.record.status import Status
 from engine.sweep.record import SweepRecord
 
@@ -103,7 +104,7 @@ def eta(record: SweepRecord, entries: Mapping[str, RunEntry], now: float) -> flo
         if state in ("finished", "failed", "unreadable") or (state == "stopped" and record.alive(now)):
             continue
         status = None if entry is None else entry.status
-        if state in ("running", "stopping", "stalled", "created") and status is not None and status.started is not None:
+        if state in STARTED and status is not None and status.started is not None:
             elapsed = max(0.0, now - status.started)
             if status.eta is not None:
                 running.append(status.eta)

@@ -24,7 +24,8 @@ from engine.record.lock import FileLock, RunLock, held
 from engine.record.owner import Owner, start_time
 from engine.record.paths import PRESET, TEACHER
 from engine.record.run import create_run, is_run, read_run, update_status
-from engine.record.status import ENDED, Fault
+from engine.record.states import ACTIVE, ENDED, FAULTY
+from engine.record.status import Fault
 from engine.sweep.order import choose
 from engine.sweep.record import CellRecord, presets_file, read_presets, read_sweep_record, write_sweep_record
 from engine.sweep.slots import Slot
@@ -37,7 +38,6 @@ GPU_POLL = 10.0
 """Seconds between two looks at a busy GPU."""
 MOST_TRIES = 3
 """Starts of one run by one process: a run whose engine is killed goes on from its checkpoint, but not for ever."""
-WORKING = ("running", "stopping", "stalled")
 
 
 def work(file: Path, command: Sequence[str] | None = None) -> int:
@@ -92,13 +92,13 @@ class Worker:
                 continue
             self._see_teacher(cell)
             state = read_run(run_dir).state
-            if works(run_dir) and (state in WORKING or state == "finished"):
+            if works(run_dir) and (state in ACTIVE or state == "finished"):
                 self.busy[self._place_for(device_of(run_dir))] = cell
                 if state == "stopping":
                     self.again.add(cell.run)
             elif state == "unreadable":
                 self._fail(cell, "its status cannot be read: delete the run, or mend it")
-            elif state not in ("finished", "queued", *WORKING) and (state != "failed" or self.record.retry):
+            elif state not in ("finished", "queued", *ACTIVE) and (state != "failed" or self.record.retry):
                 begun.append(cell)
         self.todo = begun + fresh
 
@@ -141,7 +141,7 @@ class Worker:
             elif entry.state == "lost" and self._tries[cell.run] < MOST_TRIES:
                 self._say(cell, "its engine was killed: it goes on from its checkpoint in its turn")
                 self.todo.append(cell)
-            elif entry.state in ("failed", "lost", "unreadable"):
+            elif entry.state in FAULTY:
                 fault = entry.status.error if entry.status else None
                 self._say(cell, str(fault) if fault else entry.problem or f"{entry.state} after {MOST_TRIES} tries")
                 self._failed(cell)
@@ -149,7 +149,7 @@ class Worker:
     def _works(self, slot: int, run: str) -> bool:
         run_dir = self.runs_dir / run
         state = read_run(run_dir).state
-        if state in WORKING or held(run_dir):
+        if state in ACTIVE or held(run_dir):
             return True
         if state in ENDED and not (slot < len(self.record.slots) and self._alone(self.record.slots[slot])):
             return False  # what an engine does after its last word needs no core; another may need the GPU's memory

@@ -20,6 +20,7 @@ from engine.record.files import cause
 from engine.record.owner import Owner
 from engine.record.paths import PRESET
 from engine.record.run import RunEntry, is_run, read_run
+from engine.record.states import STARTED
 from engine.report.compare import ABSENT, flat, read_preset
 from engine.sweep.grid import described
 from engine.sweep.plan import Plan, Planned
@@ -40,7 +41,6 @@ FREE = re.compile(
     r"|train\.(log_every|checkpoint_every|checkpoint_minutes|keep_checkpoints|save_teacher_cache)"
 )
 """Keys that change nothing of what a run computes: they may differ from those of runs that were begun."""
-WORKING = ("created", "running", "stopping", "stalled")
 
 
 def existing(runs_dir: Path, name: str) -> SweepRecord | None:
@@ -227,7 +227,7 @@ def _at_work(runs_dir: Path, name: str) -> tuple[Owner | None, list[Path]]:
 def working(record: SweepRecord, runs_dir: Path) -> list[Path]:
     """The runs of a sweep that an engine works on."""
     folders = [runs_dir / cell.run for cell in record.cells]
-    return [folder for folder in folders if is_run(folder) and read_run(folder).state in WORKING]
+    return [folder for folder in folders if is_run(folder) and read_run(folder).state in STARTED]
 
 
 def _there(runs_dir: Path, name: str) -> SweepRecord:

@@ -40,7 +40,8 @@ from engine.record.probe import (
     write_probe,
 )
 from engine.record.run import read_run
-from engine.record.status import WORKING, Fault, Status
+from engine.record.states import IN_PROGRESS
+from engine.record.status import Fault, Status
 from engine.train import hardware, seeding
 from engine.train.step import shape_of
 from engine.train.teacher import settle_order
@@ -199,7 +200,7 @@ def _finished(run_dir: Path) -> tuple[Status, str]:
     entry = read_run(run_dir)
     if entry.status is None:
         raise RunError(f"{run_dir.name} cannot be probed: its {entry.problem}")
-    if entry.state in WORKING:
+    if entry.state in IN_PROGRESS:
         raise RunError(f"{run_dir.name} is {entry.state}: a run can be probed when it has finished")
     student = student_hash(run_dir)
     if student is None:

@@ -12,7 +12,7 @@ from tests.cli.conftest import Call
 from tests.conftest import REPOSITORY
 
 HEAVY = {"torch", "transformers", "numpy", "datasets", "accelerate", "tokenizers", "safetensors", "sklearn", "scipy"}
-LOADED_WHEN_USED = {"chance", "figures"}
+LOADED_WHEN_USED = {"significance", "figures"}
 """Modules of reports that need numpy and matplotlib."""
 
 

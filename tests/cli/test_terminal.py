@@ -63,8 +63,8 @@ def test_values_are_written_as_toml() -> None:
 
 
 def test_every_state_has_a_colour_or_none_but_never_a_colour_alone() -> None:
-    from engine.record.status import DERIVED, STATES
+    from engine.record.states import STATES
 
-    for state in (*STATES, *DERIVED):
+    for state in STATES:
         assert bool(terminal.style_of(state)) == bool(terminal.sgr_of(state))
     assert terminal.sgr_of("failed") != terminal.sgr_of("finished")

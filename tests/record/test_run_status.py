@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from engine.errors import DataError, PresetError, RunError, UsageError
 from engine.record.owner import Owner
-from engine.record.status import STATES, Fault, Status, derived
+from engine.record.states import WRITTEN
+from engine.record.status import Fault, Status, derived
 
 NOW = 1_800_000_000.0
 FULL = Status(
@@ -121,7 +122,7 @@ def test_a_queued_run_depends_on_its_queue() -> None:
 
 
 def test_states_are_those_of_the_design() -> None:
-    assert STATES == ("created", "queued", "running", "stopping", "finished", "failed", "stopped", "preempted")
+    assert WRITTEN == ("created", "queued", "running", "stopping", "finished", "failed", "stopped", "preempted")
 
 
 def test_a_fault_carries_an_errors_sentence_and_place() -> None:

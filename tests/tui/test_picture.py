@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from crild_tui.cli.follow.displays import Lines, draw
-from crild_tui.cli.follow.event_messages import progress, told
+from crild_tui.cli.follow.event_messages import describe, progress
 from crild_tui.runs.summary import Picture, fold, thinned, with_status
 from engine.record.status import Status
 
@@ -81,7 +81,7 @@ def test_a_stage_that_trains_no_classifier_is_told_by_its_dev_loss() -> None:
     event = evaluation("kd", 10, 0.5, loss=0.25)
     picture = fold(Picture(), [*STARTED, event])
     assert (picture.best, picture.dev_loss) == (None, 0.25)
-    assert list(told(event, picture)) == [("info", "kd step 10: student on dev: loss 0.2500")]
+    assert list(describe(event, picture)) == [("info", "kd step 10: student on dev: loss 0.2500")]
     assert "dev loss 0.2500" in progress(fold(picture, [step("kd", 11)]))
 
 
@@ -103,25 +103,27 @@ def test_strange_events_change_nothing_and_throw_nothing() -> None:
     picture = fold(Picture(), strange)
     assert picture.metric is None
     for event in strange:
-        list(told(event, picture))
+        list(describe(event, picture))
 
 
 def test_what_is_told_of_each_event() -> None:
     picture = fold(Picture(), STARTED)
-    assert list(told({"kind": "stage_started", "stage": "kd", "step": 5}, picture)) == [
+    assert list(describe({"kind": "stage_started", "stage": "kd", "step": 5}, picture)) == [
         ("info", "stage kd, 40 steps, from step 5")
     ]
-    assert list(told({"kind": "message", "level": "warning", "text": "weak"}, picture)) == [("warning", "weak")]
-    assert list(told(evaluation("kd", 10, 0.6, best=True), picture)) == [
+    assert list(describe({"kind": "message", "level": "warning", "text": "weak"}, picture)) == [("warning", "weak")]
+    assert list(describe(evaluation("kd", 10, 0.6, best=True), picture)) == [
         ("info", "kd step 10: student on dev: accuracy 0.6000 (f1 0.1000), the best so far")
     ]
-    assert list(told(evaluation(None, 0, 0.9, model="teacher"), picture)) == [
+    assert list(describe(evaluation(None, 0, 0.9, model="teacher"), picture)) == [
         ("info", "teacher on dev: accuracy 0.9000 (f1 0.1000)")
     ]
-    assert list(told(step("kd", 1), picture)) == []
-    assert next(iter(told(evaluation("baseline", 5, 0.5), picture)))[1].startswith("baseline step 5: baseline on dev")
+    assert list(describe(step("kd", 1), picture)) == []
+    assert next(iter(describe(evaluation("baseline", 5, 0.5), picture)))[1].startswith(
+        "baseline step 5: baseline on dev"
+    )
     last = {"kind": "stage_finished", "stage": "baseline", "step": 40}
-    assert any("writing the student" in line for _, line in told(last, picture))
+    assert any("writing the student" in line for _, line in describe(last, picture))
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 200])

@@ -28,7 +28,8 @@ from crild_tui.widgets.run_header import head_lines
 from crild_tui.widgets.text_view import Line, find_all, wrapped
 from engine.record.queue import QueueRecord
 from engine.record.run import RunEntry
-from engine.record.status import STATES, Fault, Status
+from engine.record.states import WRITTEN
+from engine.record.status import Fault, Status
 
 STAGES = (
     Stage("teacher", "done", 100, 100),
@@ -42,7 +43,7 @@ KEYS = {
 
 
 def snapshot(state: str = "running", picture: Picture | None = None, **fields: object) -> RunSnapshot:
-    status = Status("r", 0.0, state=state if state in STATES else "running", preset="crild+rte", task="rte", seed=7)
+    status = Status("r", 0.0, state=state if state in WRITTEN else "running", preset="crild+rte", task="rte", seed=7)
     for name, value in fields.items():
         status = replace(status, **{name: value})  # type: ignore[arg-type]
     entry = RunEntry(Path("/runs/r"), status, state)

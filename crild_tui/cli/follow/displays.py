@@ -23,10 +23,10 @@ TITLE_EVERY = 5.0
 MARKS: dict[event_messages.Level, str] = {"info": "", "warning": "warning: ", "error": "error: "}
 
 
-class Narrator(Protocol):
+class Display(Protocol):
     """Tells a person how a run goes."""
 
-    def tell(self, level: event_messages.Level, line: str) -> None:
+    def message(self, level: event_messages.Level, line: str) -> None:
         """Say a sentence that stays."""
 
     def update(self, picture: Picture) -> None:
@@ -39,7 +39,7 @@ class Narrator(Protocol):
 class Silence:
     """Says nothing (`--quiet`)."""
 
-    def tell(self, level: event_messages.Level, line: str) -> None:
+    def message(self, level: event_messages.Level, line: str) -> None:
         """Say nothing."""
 
     def update(self, picture: Picture) -> None:
@@ -57,7 +57,7 @@ class Lines:
         self._start = self._last = clock()
         self._shown: tuple[str | None, int] | None = None
 
-    def tell(self, level: event_messages.Level, line: str) -> None:
+    def message(self, level: event_messages.Level, line: str) -> None:
         """Print a sentence."""
         terminal.say(f"[{formatting.duration(self._clock() - self._start)}] {MARKS[level]}{line}")
 
@@ -67,7 +67,7 @@ class Lines:
         if picture.loss is None or moment == self._shown or self._clock() - self._last < LINE_EVERY:
             return
         self._last, self._shown = self._clock(), moment
-        self.tell("info", event_messages.progress(picture))
+        self.message("info", event_messages.progress(picture))
 
     def close(self) -> None:
         """Nothing to undo."""
@@ -88,7 +88,7 @@ class Screen:
         self._drawn: list[str] = []
         self._live.start()
 
-    def tell(self, level: event_messages.Level, line: str) -> None:
+    def message(self, level: event_messages.Level, line: str) -> None:
         """Print a sentence above the display."""
         from rich.text import Text
 
@@ -169,7 +169,7 @@ def _loss_line(picture: Picture) -> Text:
     return Text("   ".join(parts))
 
 
-def narrator(run: str, *, quiet: bool = False) -> Narrator:
+def display(run: str, *, quiet: bool = False) -> Display:
     """The one that fits: nobody when `quiet`, the display where stderr is a screen, else plain lines."""
     if quiet:
         return Silence()

@@ -12,7 +12,7 @@ Level = Literal["info", "warning", "error"]
 Line = tuple[Level, str]
 
 
-def told(event: Event, picture: Picture) -> Iterator[Line]:
+def describe(event: Event, picture: Picture) -> Iterator[Line]:
     """What is worth saying when an event comes; `picture` is the one that it was folded into."""
     kind = event.get("kind")
     if kind == "message":

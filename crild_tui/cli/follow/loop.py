@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crild_tui.cli.follow.controls import Controls
-from crild_tui.cli.follow.displays import Narrator
-from crild_tui.cli.follow.event_messages import summary, told
+from crild_tui.cli.follow.displays import Display
+from crild_tui.cli.follow.event_messages import describe, summary
 from crild_tui.cli.follow.outcome import Outcome
 from crild_tui.runs.summary import Picture, fold, loading, thinned, with_status
+from engine.record.states import ENDED
 
 if TYPE_CHECKING:
     from engine.record.events import Event
@@ -27,7 +28,6 @@ START_PATIENCE = 60.0
 """Seconds that an engine which was just started has to take its run."""
 STOPPING = "stopping at the next step with a checkpoint; press Ctrl-C again to kill the run instead"
 KILLING = "killing the run"
-ENDS = frozenset({"finished", "failed", "stopped", "preempted"})
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ class Mode:
 class Follower:
     """Follows one run until it ends or the person turns away."""
 
-    def __init__(self, run_dir: Path, narrator: Narrator, controls: Controls, mode: Mode, *, after: int = 0):
+    def __init__(self, run_dir: Path, display: Display, controls: Controls, mode: Mode, *, after: int = 0):
         """`after` is the number of the attempt that was just started, 0 for any: how those before ended is no end."""
         from engine.record.events import EventTail
 
         self._after, self._began = after, time.monotonic()
-        self.run_dir, self.narrator, self.controls, self.mode = run_dir, narrator, controls, mode
+        self.run_dir, self.display, self.controls, self.mode = run_dir, display, controls, mode
         self.tail = EventTail(run_dir)
         self.picture = Picture()
         self._generation = self.tail.generation
@@ -64,7 +64,7 @@ class Follower:
         events = self.tail.poll()
         self.picture = fold(self.picture, thinned(events))
         for story in self.picture.stages:
-            self.narrator.tell("info", summary(story, self.picture.metric_name))
+            self.display.message("info", summary(story, self.picture.metric_name))
         for event in [e for e in events if e.get("kind") == "message" and e.get("level") in ("warning", "error")][-10:]:
             self._tell(event)
         if loads:
@@ -80,7 +80,7 @@ class Follower:
                     return outcome
                 self._wait()
         finally:
-            self.narrator.close()
+            self.display.close()
 
     def _look(self) -> tuple[str, Status | None]:
         from engine.record.run import read_run
@@ -93,10 +93,10 @@ class Follower:
         if entry.status is not None:
             self.picture = with_status(self.picture, entry.status, state)
         if state == "stalled" != self._noted:
-            self.narrator.tell("warning", "the engine lives but has said nothing for a minute")
+            self.display.message("warning", "the engine lives but has said nothing for a minute")
         self._noted = state
         self._tell_waiting(entry.status)
-        self.narrator.update(self.picture)
+        self.display.update(self.picture)
         return state, entry.status
 
     def _tell_waiting(self, status: Status | None) -> None:
@@ -111,7 +111,7 @@ class Follower:
         except CrildError:
             return
         if waiting and waiting != self._waiting:
-            self.narrator.tell("info", f"waiting {waiting}")
+            self.display.message("info", f"waiting {waiting}")
         self._waiting = waiting
 
     def _events(self) -> None:
@@ -125,11 +125,11 @@ class Follower:
             self._tell(event)
 
     def _tell(self, event: Event) -> None:
-        for level, line in told(event, self.picture):
-            self.narrator.tell(level, line)
+        for level, line in describe(event, self.picture):
+            self.display.message(level, line)
 
     def _ended(self, state: str, status: Status | None) -> Outcome | None:
-        if state in ENDS:
+        if state in ENDED:
             self._events()  # the engine writes its last events before its last status
             return self._outcome(state, status)
         if state not in ("lost", "unreadable"):
@@ -165,18 +165,18 @@ class Follower:
         from engine.launch.signals import interrupt, kill
 
         if self._handled[signal.SIGINT] == 1:
-            self.narrator.tell("info", self.mode.stop_sentence)
+            self.display.message("info", self.mode.stop_sentence)
             if self.mode.on_stop is not None:
                 self.mode.on_stop()
             self._send(interrupt)
         else:
-            self.narrator.tell("warning", KILLING)
+            self.display.message("warning", KILLING)
             self._send(kill)
 
     def _pass_on(self, what: str) -> None:
         from engine.launch.signals import preempt, stop
 
-        self.narrator.tell("info", "asked to end: waiting for the engine's checkpoint")
+        self.display.message("info", "asked to end: waiting for the engine's checkpoint")
         if self.mode.on_stop is not None:
             self.mode.on_stop()
         self._send(preempt if what == "preempt" else stop)
@@ -187,7 +187,7 @@ class Follower:
         try:
             signal_of(self.run_dir)
         except CrildError as error:  # it ended meanwhile: the next look says how
-            self.narrator.tell("warning", error.sentence)
+            self.display.message("warning", error.sentence)
 
     def _outcome(self, state: str, status: Status | None) -> Outcome:
         return Outcome(

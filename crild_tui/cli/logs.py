@@ -1,4 +1,4 @@
-"""Commands for a run that works or worked: stop, attach, logs."""
+"""`crild logs`: print what a run's engine process printed."""
 
 from __future__ import annotations
 
@@ -9,43 +9,10 @@ from typing import Annotated
 
 import typer
 
-from crild_tui.cli.options import Run, Runs, RunsDir
+from crild_tui.cli import terminal
+from crild_tui.cli.options import Run, RunsDir
 
-LOG_POLL = 0.3
-
-
-def stop(
-    runs: Runs,
-    kill: Annotated[
-        bool, typer.Option("--kill", help="End the whole process group at once, without a checkpoint.")
-    ] = False,
-    runs_dir: RunsDir = None,
-) -> None:
-    """Ask a run, or every run of a sweep, to stop at its next step with a checkpoint.
-
-    \b
-    crild stop rte-crild             the beginning of an id is enough
-    crild stop study                 a sweep, by its whole name
-    crild stop rte-crild --kill      when it does not react
-    """
-    from crild_tui.cli.stop import stopping
-    from engine.record.paths import runs_dir as folder_of
-
-    folder = folder_of(runs_dir)
-    for act in [stopping(ref, folder, kill=kill) for ref in runs]:
-        act()
-
-
-def attach(run: Run, runs_dir: RunsDir = None) -> None:
-    """Show what a run has done so far, then follow it. Ctrl-C only turns away; the run goes on.
-
-    The exit code is the run's when it ends meanwhile, and 0 when you turn away.
-    """
-    from crild_tui.cli.follow.attach import attach_run
-    from engine.record.paths import runs_dir as folder_of
-    from engine.record.run import find_run
-
-    raise typer.Exit(attach_run(find_run(run, folder_of(runs_dir))))
+POLL_SECONDS = 0.3
 
 
 def logs(
@@ -57,7 +24,6 @@ def logs(
     runs_dir: RunsDir = None,
 ) -> None:
     """Print what the engine process of a run printed. Control characters are shown, not executed."""
-    from crild_tui.cli.terminal import safe_lines
     from engine.errors import UsageError
     from engine.record.paths import log_files
     from engine.record.paths import runs_dir as folder_of
@@ -71,7 +37,7 @@ def logs(
     if not files and not follow:
         raise UsageError(f"{run_dir.name} has no log yet: its engine was never started")
     for text in _log_text(run_dir, attempt, follow=follow):
-        print(safe_lines(text), end="", flush=True)
+        print(terminal.safe_lines(text), end="", flush=True)
 
 
 def _log_text(run_dir: Path, attempt: int | None, *, follow: bool) -> Iterator[str]:
@@ -80,12 +46,12 @@ def _log_text(run_dir: Path, attempt: int | None, *, follow: bool) -> Iterator[s
 
     from engine.record.paths import log_files
     from engine.record.run import read_run
-    from engine.record.status import WORKING
+    from engine.record.states import IN_PROGRESS
 
     offset, present = 0, attempt
     decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
     while True:
-        ended = read_run(run_dir).state not in WORKING
+        ended = read_run(run_dir).state not in IN_PROGRESS
         files = log_files(run_dir)
         newest = attempt or (max(files) if files else None)
         if newest != present:
@@ -99,4 +65,4 @@ def _log_text(run_dir: Path, attempt: int | None, *, follow: bool) -> Iterator[s
         if not follow or ended:
             yield decoder.decode(b"", final=True)
             return
-        time.sleep(LOG_POLL)
+        time.sleep(POLL_SECONDS)
