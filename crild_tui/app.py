@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from rich.traceback import Traceback
 from textual import work
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
+from textual.filter import LineFilter
 from textual.screen import Screen
-from textual.worker import WorkerFailed
 
 from crild_tui import theme
 from crild_tui.messages import CompareRuns, MachineSeen, RunsSeen, WatchRun
@@ -28,6 +27,7 @@ from crild_tui.screens.launch import LaunchScreen
 from crild_tui.screens.live import LiveScreen
 from crild_tui.screens.runs import RunsScreen
 from crild_tui.settings import Settings
+from crild_tui.textual_internals import QuietApp
 from engine.errors import CrildError
 
 S = TypeVar("S", bound=Screen[Any])
@@ -35,7 +35,7 @@ MODE_NAMES = ("launch", "live", "runs", "compare")
 READONLY = "this dashboard only reads: it was started with --readonly"
 
 
-class CrildApp(App[None]):
+class CrildApp(QuietApp):
     """The application. What it knows of the world comes in snapshots; what it does goes through `act`."""
 
     TITLE = "crild"
@@ -74,7 +74,6 @@ class CrildApp(App[None]):
         for each in theme.ALL:
             self.register_theme(each)
         self.theme = self.settings.theme
-        self._filters.append(theme.Ascii(enabled=self.settings.ascii))
         self.set_keymap(self.settings.keys)
 
     def on_mount(self) -> None:
@@ -113,6 +112,10 @@ class CrildApp(App[None]):
         """Pass a message on to the present mode; another mode reads `runs` and `machine` when it is shown."""
         for screen in self.screen_stack[:1]:
             screen.post_message(message)
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's own filters, and the one for ASCII."""
+        return [*super().get_line_filters(), *([theme.Ascii()] if self.settings.ascii else [])]
 
     # -- what can be done from everywhere
 
@@ -219,25 +222,3 @@ class CrildApp(App[None]):
         """Send a text to the terminal's clipboard, and show it: not every terminal takes it."""
         self.copy_to_clipboard(text)
         self.tell(f"sent to the terminal's clipboard (OSC 52): {text}")
-
-    # -- faults of its own
-
-    def _handle_exception(self, error: Exception) -> None:
-        """End, and leave the error to whoever has started the application: Textual would print a traceback."""
-        self._return_code = 1
-        if self._exception is None:
-            inner = error.error if isinstance(error, WorkerFailed) else error
-            self._exception = inner if isinstance(inner, Exception) else error
-            self._exception_event.set()
-        self._close_messages_no_wait()
-
-    def panic(self, *renderables: Any) -> None:
-        """Treat what Textual would print before it ends as any other fault: its thread of input has failed, say."""
-        traces = [each.trace.stacks[-1] for each in renderables if isinstance(each, Traceback) and each.trace.stacks]
-        said = "; ".join(f"{stack.exc_type}: {stack.exc_value}" for stack in traces)
-        self._handle_exception(RuntimeError(said or "the dashboard has given up"))
-
-    @property
-    def fault(self) -> Exception | None:
-        """The error that has ended the application, if one has."""
-        return self._exception

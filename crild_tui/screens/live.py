@@ -25,18 +25,19 @@ from crild_tui.monitor.curves import Curves
 from crild_tui.monitor.snapshots import RunSnapshot, RunsSnapshot, Said
 from crild_tui.runs import formatting
 from crild_tui.runs.summary import Picture, with_status
+from crild_tui.runs.tables import closing_parts, read_closing
 from crild_tui.screens.mode_screen import ModeScreen
 from crild_tui.screens.probe import ProbeScreen
 from crild_tui.screens.run_actions import RunActions
 from crild_tui.screens.run_watch import RunWatch
-from crild_tui.widgets.closing_table import ClosingView, closing_lines, read_closing
+from crild_tui.widgets.closing_table import ClosingView, closing_lines
 from crild_tui.widgets.messages_pane import LogPane
 from crild_tui.widgets.notice import Notice, NoticeBox, fills, how_to_start, notice_of, waiting
 from crild_tui.widgets.panels import Panels, Source
 from crild_tui.widgets.run_header import HIGH, LOW, WIDE, RunHead, Side, head_lines
 from engine.errors import CrildError
 from engine.preset.text import plain
-from engine.record.paths import PRESET, STUDENT
+from engine.record.paths import PRESET
 from engine.record.queue import queue_file, read_queue
 from engine.record.run import RunEntry
 from engine.record.states import IN_PROGRESS, STARTED
@@ -336,9 +337,7 @@ class LiveScreen(ModeScreen):
     @work(thread=True, exclusive=True, group="closing")
     def _read_closing(self, run_dir: Path, took: str | None) -> None:
         try:
-            content: RenderableType = closing_lines(
-                read_closing(run_dir), run_dir, student=(run_dir / STUDENT).is_dir(), took=took
-            )
+            content: RenderableType = closing_lines(closing_parts(read_closing(run_dir), run_dir, took))
         except CrildError as error:
             content = Text(plain(str(error)))
         self.post_message(FileRead(run_dir, "closing", content))
