@@ -86,16 +86,16 @@ def _show_head(entry: RunEntry) -> None:
 
 
 def _show_stages(run_dir: Path) -> None:
-    from crild_tui.cli.follow.event_messages import metrics, summary
-    from crild_tui.runs.summary import Picture, fold, thinned
+    from crild_tui.cli.follow.event_messages import metrics, stage_sentence
+    from crild_tui.runs.summary import RunSummary, apply_events
     from engine.record.events import read_events
 
-    picture = fold(Picture(), thinned(list(read_events(run_dir))))
-    if picture.stages:
+    summary = apply_events(RunSummary(), list(read_events(run_dir)))
+    if summary.stages:
         terminal.sentence()
-    for story in picture.stages:
-        terminal.sentence(summary(story, picture.metric_name))
-    if held := metrics(picture):
+    for stage in summary.stages:
+        terminal.sentence(stage_sentence(stage, summary.metric_name))
+    if held := metrics(summary):
         terminal.sentence(", ".join(held))
 
 

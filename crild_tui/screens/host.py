@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
-from crild_tui.monitor.snapshots import MachineSnapshot, RunsSnapshot
+from crild_tui.monitor.snapshots import MachineSnapshot
 from crild_tui.runs.marks import Kept, Kind
+from crild_tui.runs.snapshot import RunsSnapshot
 
 
 class Host(Protocol):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import time
 from collections.abc import Sequence
@@ -22,9 +21,10 @@ from textual.widgets import Static
 
 from crild_tui.messages import LogSeen, RunSeen
 from crild_tui.monitor.curves import Curves
-from crild_tui.monitor.snapshots import RunSnapshot, RunsSnapshot, Said
+from crild_tui.monitor.snapshots import RunSnapshot
 from crild_tui.runs import formatting
-from crild_tui.runs.summary import Picture, with_status
+from crild_tui.runs.snapshot import RunsSnapshot
+from crild_tui.runs.summary import RunSummary, with_status
 from crild_tui.runs.tables import closing_parts, read_closing
 from crild_tui.screens.mode_screen import ModeScreen
 from crild_tui.screens.probe import ProbeScreen
@@ -37,10 +37,10 @@ from crild_tui.widgets.panels import Panels, Source
 from crild_tui.widgets.run_header import HIGH, LOW, WIDE, RunHead, Side, head_lines
 from engine.errors import CrildError
 from engine.preset.text import plain
-from engine.record.paths import PRESET
-from engine.record.queue import queue_file, read_queue
+from engine.record.paths import PRESET, queue_file
 from engine.record.run import RunEntry
 from engine.record.states import IN_PROGRESS, STARTED
+from engine.sweep.record import read_sweep_record
 
 TICK = 0.5
 """Seconds between two movements of what moves."""
@@ -136,7 +136,7 @@ class LiveScreen(ModeScreen):
 
     def _last_stage(self) -> str | None:
         """The last stage of the student."""
-        names = self.snapshot.picture.names if self.snapshot is not None else ()
+        names = self.snapshot.summary.names if self.snapshot is not None else ()
         return next((name for name in reversed(names) if name not in ("teacher", "baseline")), None)
 
     def show_run(self, run_dir: Path) -> None:
@@ -256,7 +256,7 @@ class LiveScreen(ModeScreen):
         self._show_notice(notice, notice is not None and (fills(snapshot) or (low and notice.level == "error")))
         if wide:
             self.query_one(Side).show(snapshot, now)
-        self.query_one(LogPane).show_said(snapshot.said, now)
+        self.query_one(LogPane).show_messages(snapshot.messages, now)
 
     def _show_notice(self, notice: Notice | None, full: bool) -> None:
         shown_now = not full and (self.has_class("-fills") or self.focused is None)
@@ -288,11 +288,11 @@ class LiveScreen(ModeScreen):
     def _announce(self, snapshot: RunSnapshot) -> None:
         """Say each alarm once when it begins; of a run that has ended none."""
         known = self._announced.get(snapshot.run_dir, set())
-        present = {alarm_name(alarm): alarm for alarm in snapshot.alarms}
+        present = {alarm.kind: alarm for alarm in snapshot.alarms}
         self._announced[snapshot.run_dir] = set(present)
         if snapshot.entry.state in IN_PROGRESS:
-            for name, alarm in present.items():
-                if name not in known:
+            for kind, alarm in present.items():
+                if kind not in known:
                     self.host.tell(alarm.text, "error" if alarm.level == "error" else "warning")
 
     def on_resize(self, event: events.Resize) -> None:
@@ -329,10 +329,11 @@ class LiveScreen(ModeScreen):
         if run_dir is None or status is None or status.queue is None:
             return
         try:
-            record = read_queue(queue_file(run_dir.parent, status.queue))
+            record = read_sweep_record(queue_file(run_dir.parent, status.queue))
         except CrildError:
             return  # the queue is gone: the next look at the run says what became of it
-        self.post_message(FileRead(run_dir, "queue", waiting(record, run_dir.name)))
+        states = {entry.id: entry.state for entry in self.host.runs.entries}
+        self.post_message(FileRead(run_dir, "queue", waiting(record, run_dir.name, states)))
 
     @work(thread=True, exclusive=True, group="closing")
     def _read_closing(self, run_dir: Path, took: str | None) -> None:
@@ -459,12 +460,7 @@ def newest(entries: Sequence[RunEntry]) -> Path | None:
 
 def unread(entry: RunEntry) -> RunSnapshot:
     """What the list of runs knows of a run, until its files are read."""
-    picture = Picture(state=entry.state)
+    summary = RunSummary(state=entry.state)
     if entry.status is not None:
-        picture = with_status(picture, entry.status, entry.state)
-    return RunSnapshot(entry.path, entry, picture, Curves(), read=False)
-
-
-def alarm_name(alarm: Said) -> str:
-    """What an alarm is about, whatever the figures in its sentence are by now."""
-    return f"{alarm.level} {re.sub(r'[0-9][0-9.,:]*', '#', alarm.text)}"
+        summary = with_status(summary, entry.status, entry.state)
+    return RunSnapshot(entry.path, entry, summary, Curves(), read=False)

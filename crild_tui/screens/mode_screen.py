@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.screen import Screen
 
 from crild_tui.messages import MachineSeen, RunsSeen
-from crild_tui.monitor.snapshots import RunsSnapshot
+from crild_tui.runs.snapshot import RunsSnapshot
 from crild_tui.screens.host import Host
 from crild_tui.widgets.footer import Keys
 from crild_tui.widgets.header import Header

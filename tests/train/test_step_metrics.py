@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from engine.train.step import Losses
-from engine.train.step_metrics import Window
+from engine.train.step_metrics import StepMetrics
 
 
 def test_a_step_that_writes_into_the_same_place_does_not_change_what_was_gathered() -> None:
-    window, place = Window(torch.device("cpu")), torch.zeros(3)
+    window, place = StepMetrics(torch.device("cpu")), torch.zeros(3)
     for value in (1.0, 2.0, 6.0):
         place.fill_(value)
         window.add(Losses(place[0], {"hidden": place[1]}, place[2]), 0.1)

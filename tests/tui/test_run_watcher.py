@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from crild_tui.monitor import run as watching
-from crild_tui.monitor.event_reducer import Gatherer
+from crild_tui.monitor.curve_builder import CurveBuilder
 from crild_tui.monitor.run import RunWatcher, unreadable
 from crild_tui.monitor.snapshots import RunSnapshot
 from engine.record.annotations import set_note
@@ -30,9 +30,9 @@ STAGES = ["ild", "kd"]
 class Seen(Snapshots[RunSnapshot]):
     """Snapshots of a run as they come."""
 
-    def until_alarm(self, words: str) -> RunSnapshot:
-        """The newest snapshot once an alarm says this."""
-        return self.until(lambda snapshot: any(words in alarm.text for alarm in snapshot.alarms))
+    def until_alarm(self, kind: str, fact: str = "") -> RunSnapshot:
+        """The newest snapshot once there is an alarm of this kind with this fact in its sentence."""
+        return self.until(lambda snapshot: any(a.kind == kind and fact in a.text for a in snapshot.alarms))
 
 
 @contextmanager
@@ -86,8 +86,8 @@ def test_a_run_is_followed_from_its_beginning_over_two_attempts(run_dir: Path) -
         for step in range(1, 6):
             events.write("step", stage="ild", step=step, loss=1.0 / step)
         found = seen.until(lambda snapshot: rows(snapshot) == [1, 2, 3, 4, 5])
-        assert found.picture.loss == 0.2
-        assert [said.text for said in found.said] == ["3 inputs were cut"]
+        assert found.summary.loss == 0.2
+        assert [message.text for message in found.messages] == ["3 inputs were cut"]
         again = EventWriter(events_file(run_dir, 2), 2)
         again.write("run_started", attempt=2, stages=STAGES, stage="ild", step=3)
         seen.until(lambda snapshot: rows(snapshot) == [1, 2, 3])
@@ -104,20 +104,20 @@ def test_status_note_and_figures_are_part_of_it(run_dir: Path) -> None:
         seen.until(lambda _: True)
         update_status(run_dir, state="failed", metric_name="accuracy", best=0.75)
         found = seen.until(lambda snapshot: snapshot.entry.state == "failed")
-        assert (found.picture.state, found.picture.best) == ("failed", 0.75)
+        assert (found.summary.state, found.summary.best) == ("failed", 0.75)
         set_note(run_dir, "again with a smaller rate")
         seen.until(lambda snapshot: snapshot.entry.note.startswith("again"))
 
 
 def test_nothing_new_is_nothing_told(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looks = threading.Semaphore(0)
-    look = RunWatcher._look
+    look = RunWatcher.look
 
-    def counted(self: RunWatcher) -> None:
-        look(self)
+    def counted(self: RunWatcher, fault: str | None) -> None:
+        look(self, fault)
         looks.release()
 
-    monkeypatch.setattr(RunWatcher, "_look", counted)
+    monkeypatch.setattr(RunWatcher, "look", counted)
     with watched(run_dir) as seen:
         for _ in range(10):
             assert looks.acquire(timeout=PATIENCE)
@@ -174,10 +174,10 @@ def test_the_end_does_not_wait_for_a_long_run(long_run: Path, monkeypatch: pytes
 
 def test_a_sample_takes_back_what_a_later_attempt_does_again(long_run: Path) -> None:
     events_file(long_run, 2).write_text(head(step=4000) + lines(4001, 5000, loss=0.25))
-    gatherer = Gatherer()
+    builder = CurveBuilder()
     for piece in sample_events(long_run, 16, 1000):
-        gatherer.add(piece)
-    steps = gatherer.curves(complete=False).steps
+        builder.add(piece)
+    steps = builder.curves(complete=False).steps
     assert steps.step[-1] == 5000
     assert set(steps.values["loss"][steps.step > 4000].tolist()) == {0.25}
     assert set(steps.values["loss"][steps.step <= 4000].tolist()) == {0.5}
@@ -224,7 +224,7 @@ def test_a_run_that_is_gone_stays_as_it_was_and_may_come_back(run_dir: Path, tmp
         seen.until(lambda snapshot: len(rows(snapshot)) == 5)
         shutil.copytree(run_dir, tmp_path / "copy")
         run_dir.rename(tmp_path / "elsewhere") if how == "renamed" else shutil.rmtree(run_dir)
-        gone = seen.until_alarm("the run's folder is gone")
+        gone = seen.until_alarm("files", "gone")
         assert gone.entry.state == "unreadable"
         assert rows(gone) == [1, 2, 3, 4, 5] or how == "deleted"  # file after file
         (tmp_path / "copy").rename(run_dir)
@@ -234,14 +234,14 @@ def test_a_run_that_is_gone_stays_as_it_was_and_may_come_back(run_dir: Path, tmp
 
 def test_a_folder_that_never_was_says_so(tmp_path: Path) -> None:
     with watched(tmp_path / "none") as seen:
-        assert seen.until_alarm("the run's folder is gone").curves.complete
+        assert seen.until_alarm("files", "gone").curves.complete
 
 
 def test_a_status_that_cannot_be_read_says_so(run_dir: Path) -> None:
     events_file(run_dir, 1).write_text(head() + lines(1, 5))
     (run_dir / "status.json").write_text('{"schema": 99}')
     with watched(run_dir) as seen:
-        found = seen.until_alarm("newer crild")
+        found = seen.until_alarm("silence", "newer crild")
         assert found.entry.state == "unreadable"
         seen.until(lambda snapshot: len(rows(snapshot)) == 5)
 
@@ -249,7 +249,7 @@ def test_a_status_that_cannot_be_read_says_so(run_dir: Path) -> None:
 def test_events_of_a_newer_crild_are_told(run_dir: Path) -> None:
     events_file(run_dir, 1).write_text(lines(1, 5, v=2))
     with watched(run_dir) as seen:
-        seen.until_alarm("holds no event that this crild knows")
+        seen.until_alarm("events", "events.1.jsonl")
 
 
 def test_a_line_that_is_only_begun_is_no_strange_file(run_dir: Path) -> None:
@@ -269,7 +269,7 @@ def test_an_event_file_that_cannot_be_opened_is_told(run_dir: Path, monkeypatch:
 
     monkeypatch.setattr(os, "open", refused)
     with watched(run_dir) as seen:
-        seen.until_alarm("events.1.jsonl cannot be read: permission is denied")
+        seen.until_alarm("events", "events.1.jsonl: permission is denied")
         monkeypatch.setattr(os, "open", opening)
         assert seen.until(lambda snapshot: len(rows(snapshot)) == 5).alarms == ()
 
@@ -278,8 +278,8 @@ def test_a_folder_that_cannot_be_searched_keeps_what_was_read(run_dir: Path, mon
     events_file(run_dir, 1).write_text(head() + lines(1, 5))
     with watched(run_dir) as seen:
         seen.until(lambda snapshot: len(rows(snapshot)) == 5)
-        monkeypatch.setattr(watching, "unreachable", lambda _: "the run's folder cannot be read: permission is denied")
-        assert len(rows(seen.until_alarm("permission is denied"))) == 5
+        monkeypatch.setattr(watching, "unreachable", lambda _: "permission is denied")
+        assert len(rows(seen.until_alarm("files", "permission is denied"))) == 5
 
 
 @pytest.mark.parametrize(
@@ -303,13 +303,13 @@ def test_garbage_between_events_is_passed_over(run_dir: Path, garbage: bytes) ->
     events_file(run_dir, 1).write_bytes(text)
     with watched(run_dir) as seen:
         found = seen.until(lambda snapshot: rows(snapshot) == [1, 2, 3, 4])
-        assert not any("unexpected" in alarm.text for alarm in found.alarms)
+        assert not any(alarm.kind == "fault" for alarm in found.alarms)
 
 
 def test_events_that_cannot_be_understood_are_counted(run_dir: Path) -> None:
     events_file(run_dir, 1).write_text(head() + json.dumps({"v": 1, "kind": "message", "text": ["no text"]}) + "\n")
     with watched(run_dir) as seen:
-        seen.until_alarm("1 events hold what crild never wrote")
+        seen.until_alarm("malformed", "1 malformed event")
 
 
 def test_the_watcher_survives_what_nobody_thought_of(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -321,16 +321,16 @@ def test_the_watcher_survives_what_nobody_thought_of(run_dir: Path, monkeypatch:
         seen.until(lambda snapshot: len(rows(snapshot)) == 3)
         with monkeypatch.context() as patch:
             patch.setattr(EventTail, "poll", broken)
-            found = seen.until_alarm("RuntimeError: out of order")
+            found = seen.until_alarm("fault", "RuntimeError: out of order")
             assert len(rows(found)) == 3
         seen.until(lambda snapshot: snapshot.alarms == ())
         with monkeypatch.context() as patch:
-            patch.setattr(Gatherer, "add", broken)
+            patch.setattr(CurveBuilder, "add", broken)
             with events_file(run_dir, 1).open("a") as file:
                 file.write(lines(4, 5))
-            seen.until_alarm("RuntimeError: out of order")
-        lost = seen.until(lambda snapshot: not any("unexpected" in alarm.text for alarm in snapshot.alarms))
-        assert lost.alarms[0].text.startswith("2 events")
+            seen.until_alarm("fault", "RuntimeError: out of order")
+        lost = seen.until(lambda snapshot: not any(alarm.kind == "fault" for alarm in snapshot.alarms))
+        assert (lost.alarms[0].kind, "2 malformed events" in lost.alarms[0].text) == ("malformed", True)
 
 
 def test_a_listener_that_fails_is_told_again(run_dir: Path) -> None:
@@ -344,17 +344,7 @@ def test_a_listener_that_fails_is_told_again(run_dir: Path) -> None:
     watcher = RunWatcher(run_dir, failing, every=0.01)
     watcher.start()
     try:
-        seen.until_alarm("the screen was not ready")
+        seen.until_alarm("fault", "the screen was not ready")
         seen.until(lambda snapshot: snapshot.alarms == ())
     finally:
         watcher.stop()
-
-
-def test_an_alarm_keeps_the_time_at_which_it_began(run_dir: Path) -> None:
-    shutil.rmtree(run_dir)
-    with watched(run_dir) as seen:
-        first = seen.until_alarm("gone").alarms
-        run_dir.mkdir()
-        second = seen.until(lambda snapshot: len(snapshot.alarms) == 1).alarms
-    kept = {alarm.text: alarm.time for alarm in first}
-    assert all(kept.get(alarm.text, alarm.time) == alarm.time for alarm in second)

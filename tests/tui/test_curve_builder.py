@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from crild_tui.monitor.curve_builder import MAX_MESSAGES, CurveBuilder
 from crild_tui.monitor.curves import AXES, Curves
-from crild_tui.monitor.event_reducer import SAID, Gatherer
-from crild_tui.monitor.number_columns import Columns, column, number, rising
+from crild_tui.monitor.table_builder import TableBuilder, column, number, rising
 from engine.record.events import EventTail
 
 Events = list[dict[str, Any]]
@@ -28,7 +28,7 @@ def started(stage: str = "ild", step: int = 0, t: float = 1000.0, attempt: int =
     return event("run_started", t, attempt=attempt, stages=["teacher", "ild", "kd", "baseline"], stage=stage, step=step)
 
 
-def begun(stage: str, steps: int, t: float = 1000.0, step: int = 0, **more: Any) -> dict[str, Any]:
+def stage_started(stage: str, steps: int, t: float = 1000.0, step: int = 0, **more: Any) -> dict[str, Any]:
     return event("stage_started", t, stage=stage, step=step, steps=steps, epochs=2.0, role="student", **more)
 
 
@@ -47,14 +47,14 @@ def measured(
     return event("evaluation", t, stage=stage, step=step, model=model, **fields)
 
 
-def gathered(events: Events) -> Gatherer:
-    gatherer = Gatherer()
-    gatherer.add(events)
-    return gatherer
+def built(events: Events) -> CurveBuilder:
+    builder = CurveBuilder()
+    builder.add(events)
+    return builder
 
 
 def curves(events: Events) -> Curves:
-    return gathered(events).curves(complete=True)
+    return built(events).curves(complete=True)
 
 
 def same(found: Any, expected: list[float]) -> bool:
@@ -63,12 +63,12 @@ def same(found: Any, expected: list[float]) -> bool:
 
 TWO_STAGES: Events = [
     started(t=100),
-    begun("ild", 20, 110),
+    stage_started("ild", 20, 110),
     stepped("ild", 10, 120),
     stepped("ild", 20, 130),
     measured("ild", 20, 0.5, t=135, loss=0.9),
     ended("ild", 20, 140),
-    begun("kd", 30, 150),
+    stage_started("kd", 30, 150),
     stepped("kd", 15, 160),
     stepped("kd", 30, 170),
 ]
@@ -90,12 +90,19 @@ def test_stages_are_laid_end_to_end_on_each_axis() -> None:
 
 
 def test_a_stage_that_ended_early_takes_only_the_steps_it_made() -> None:
-    events = [started(), begun("ild", 100), stepped("ild", 40), ended("ild", 45), begun("kd", 10), stepped("kd", 5)]
+    events = [
+        started(),
+        stage_started("ild", 100),
+        stepped("ild", 40),
+        ended("ild", 45),
+        stage_started("kd", 10),
+        stepped("kd", 5),
+    ]
     assert curves(events).steps.step.tolist() == [40, 50]
 
 
 def test_a_stage_whose_end_was_lost_takes_the_steps_that_were_told() -> None:
-    events = [started(), begun("ild", 100), stepped("ild", 40), begun("kd", 10), stepped("kd", 5)]
+    events = [started(), stage_started("ild", 100), stepped("ild", 40), stage_started("kd", 10), stepped("kd", 5)]
     assert curves(events).steps.step.tolist() == [40, 45]
 
 
@@ -106,8 +113,8 @@ def test_a_stage_without_a_beginning_has_a_border_where_its_steps_begin() -> Non
 
 
 def test_time_between_attempts_is_left_out() -> None:
-    again = [started("ild", 10, 9000, 2), begun("ild", 20, 9002, 10), stepped("ild", 20, 9010)]
-    found = curves([started(t=100), begun("ild", 20, 101), stepped("ild", 10, 110), *again])
+    again = [started("ild", 10, 9000, 2), stage_started("ild", 20, 9002, 10), stepped("ild", 20, 9010)]
+    found = curves([started(t=100), stage_started("ild", 20, 101), stepped("ild", 10, 110), *again])
     assert found.steps.time.tolist() == [10, 20]
 
 
@@ -129,17 +136,17 @@ def test_columns_are_those_that_the_engine_writes() -> None:
     expected = {
         "loss": [2.7, NAN], "consistency": [0.3, NAN], "weight": [0.01, NAN], "learning rate": [1e-3, NAN],
         "gradient norm": [4, NAN], "examples/s": [90, NAN], "memory": [670343168, NAN],
-        "term: attention": [1.4, NAN], "term: hidden": [1.3, NAN],
     }  # fmt: skip
-    assert found.values.keys() == expected.keys()
-    for name, values in expected.items():
-        assert same(found.values[name], values), name
+    terms = {"attention": [1.4, NAN], "hidden": [1.3, NAN]}
+    assert (found.values.keys(), found.terms.keys()) == (expected.keys(), terms.keys())
+    for name, values in (expected | terms).items():
+        assert same({**found.values, **found.terms}[name], values), name
 
 
 def test_a_column_that_comes_late_is_unknown_before() -> None:
-    gatherer = gathered([started(), stepped("ild", 1)])
-    gatherer.add([stepped("ild", 2, gradient_norm=3.0)])
-    assert same(gatherer.curves(complete=True).steps.values["gradient norm"], [NAN, 3])
+    builder = built([started(), stepped("ild", 1)])
+    builder.add([stepped("ild", 2, gradient_norm=3.0)])
+    assert same(builder.curves(complete=True).steps.values["gradient norm"], [NAN, 3])
 
 
 def test_consistency_may_be_a_table() -> None:
@@ -154,7 +161,7 @@ def test_evaluations_are_kept_by_model() -> None:
             started(),
             measured(None, 0, 0.9, "teacher", metrics={"accuracy": 0.9, "f1": 0.8}),
             measured(None, 0, 0.8, "teacher", split="dev_mismatched", primary=False),
-            begun("ild", 20),
+            stage_started("ild", 20),
             measured("ild", 20, 0.5, loss=0.3),
             measured("ild", 20, 0.4, split="dev_mismatched", primary=False),
             measured("ild", 20, 0.6, "self-teacher", primary=False),
@@ -180,7 +187,7 @@ def test_a_teacher_in_training_is_the_teachers_curve_and_its_measuring_ends_it()
         [
             started("teacher"), event("stage_started", stage="teacher", role="teacher", step=0, steps=20, epochs=1.0),
             measured("teacher", 10, 0.7, "teacher"), measured("teacher", 20, 0.8, "teacher"), stepped("teacher", 20),
-            ended("teacher", 20), measured(None, 0, 0.8, "teacher"), begun("ild", 10), stepped("ild", 5),
+            ended("teacher", 20), measured(None, 0, 0.8, "teacher"), stage_started("ild", 10), stepped("ild", 5),
             started("ild", 5, attempt=2), measured(None, 0, 0.8, "teacher"),
         ]
     ).evaluations["teacher"]  # fmt: skip
@@ -197,15 +204,15 @@ def test_what_a_later_attempt_does_again_is_told_once() -> None:
         *(stepped("ild", n, 110 + n, loss=1.0) for n in (5, 10, 15, 20)),
         measured("ild", 20, 0.5),
     ]
-    again = [started("ild", 10, 500, 2), begun("ild", 20, 505, 10)]
+    again = [started("ild", 10, 500, 2), stage_started("ild", 20, 505, 10)]
     again += [stepped("ild", n, 500 + n, loss=2.0) for n in (15, 20)]
-    gatherer = gathered(events)
-    before = gatherer.curves(complete=True)
-    gatherer.add(again[:2])
-    assert gatherer.curves(complete=True).steps.step.tolist() == [5, 10]
-    assert "student" not in gatherer.curves(complete=True).evaluations
-    gatherer.add(again[2:])
-    after = gatherer.curves(complete=True)
+    builder = built(events)
+    before = builder.curves(complete=True)
+    builder.add(again[:2])
+    assert builder.curves(complete=True).steps.step.tolist() == [5, 10]
+    assert "student" not in builder.curves(complete=True).evaluations
+    builder.add(again[2:])
+    after = builder.curves(complete=True)
     assert after.steps.step.tolist() == [5, 10, 15, 20]
     assert after.steps.values["loss"].tolist() == [1, 1, 2, 2]
     assert after.steps.time.tolist() == [15, 20, 35, 40]
@@ -214,7 +221,9 @@ def test_what_a_later_attempt_does_again_is_told_once() -> None:
 
 
 def test_an_attempt_that_goes_back_to_an_earlier_stage_takes_back_the_border() -> None:
-    found = curves([*TWO_STAGES, started("ild", 10, 500, 2), begun("ild", 20, 501, 10), stepped("ild", 12, 502)])
+    found = curves(
+        [*TWO_STAGES, started("ild", 10, 500, 2), stage_started("ild", 20, 501, 10), stepped("ild", 12, 502)]
+    )
     assert [border.stage for border in found.borders] == ["ild"]
     assert found.steps.step.tolist() == [10, 12]
 
@@ -222,7 +231,7 @@ def test_an_attempt_that_goes_back_to_an_earlier_stage_takes_back_the_border() -
 def test_steps_that_come_again_without_a_word_replace_the_old_ones() -> None:
     found = curves([started(), *(stepped("ild", n, loss=n) for n in (1, 2, 3, 2, 3, 3, 4))]).steps
     assert found.step.tolist() == [1, 2, 3, 4]
-    parts = gathered([started(), *(stepped("ild", n, loss=1) for n in (1, 2, 3))])
+    parts = built([started(), *(stepped("ild", n, loss=1) for n in (1, 2, 3))])
     parts.add([stepped("ild", 2, loss=7)])
     assert same(parts.curves(complete=True).steps.values["loss"], [1, 7])
 
@@ -239,7 +248,7 @@ def _attempts(seed: int) -> list[Events]:
         names = list(lengths)
         for name in names[names.index(saved[0]) :]:
             done = saved[1] if name == saved[0] else 0
-            events.append(begun(name, lengths[name], clock, done))
+            events.append(stage_started(name, lengths[name], clock, done))
             for step in range(done + 1, lengths[name] + 1):
                 clock += 1.0
                 if step % 3 == 0 or step == lengths[name]:
@@ -266,7 +275,7 @@ def test_a_run_that_was_followed_and_one_that_is_read_afterwards_look_the_same(
 ) -> None:
     run_dir: Path = tmp_path_factory.mktemp("run")
     attempts = _attempts(seed)
-    live, slices = Gatherer(), random.Random(seed)
+    live, slices = CurveBuilder(), random.Random(seed)
     for number_, events in enumerate(attempts, 1):
         text = "".join(json.dumps(one) + "\n" for one in events)
         (run_dir / f"events.{number_}.jsonl").write_text(text)
@@ -275,7 +284,7 @@ def test_a_run_that_was_followed_and_one_that_is_read_afterwards_look_the_same(
             size = slices.randint(1, 20)
             live.add(rest[:size])
             rest = rest[size:]
-    later = gathered(EventTail(run_dir).poll())
+    later = built(EventTail(run_dir).poll())
     one, other = live.curves(complete=True), later.curves(complete=True)
     assert one.steps.step.tolist() == other.steps.step.tolist()
     assert one.steps.time.tolist() == other.steps.time.tolist()
@@ -294,24 +303,32 @@ def test_a_run_that_was_followed_and_one_that_is_read_afterwards_look_the_same(
 
 
 def test_messages_are_kept_the_newest_of_them() -> None:
-    events = [event("message", float(n), text=f"line {n}", level="warning") for n in range(SAID + 5)]
-    said = gathered(events).said
-    assert len(said) == SAID
-    assert (said[-1].text, said[-1].level, said[-1].time) == (f"line {SAID + 4}", "warning", SAID + 4)
-    odd = gathered([event("message", 1e300, text="x" * 50_000, level=7), event("message", text=["no"])])
-    assert (odd.said[0].time, odd.said[0].level, len(odd.said[0].text)) == (0, "info", 10_000)
-    assert odd.strange == 1
-    assert gathered([]).said == ()
+    events = [event("message", float(n), text=f"line {n}", level="warning") for n in range(MAX_MESSAGES + 5)]
+    messages = built(events).messages
+    assert len(messages) == MAX_MESSAGES
+    assert (messages[-1].text, messages[-1].level, messages[-1].time) == (
+        f"line {MAX_MESSAGES + 4}",
+        "warning",
+        MAX_MESSAGES + 4,
+    )
+    odd = built([event("message", 1e300, text="x" * 50_000, level=7), event("message", text=["no"])])
+    assert (odd.messages[0].time, odd.messages[0].level, len(odd.messages[0].text)) == (0, "info", 10_000)
+    assert odd.malformed == 1
+    assert built([]).messages == ()
 
 
 def test_the_picture_is_that_of_all_events() -> None:
-    events = [started(), begun("kd", 5000), *(stepped("kd", n, 1000 + n / 10, loss=1 / n) for n in range(1, 4001))]
-    picture = gathered([*events, measured("kd", 4000, 0.75)]).picture
-    assert (picture.stage, picture.step, picture.steps, picture.metric) == ("kd", 4000, 5000, 0.75)
-    assert picture.loss == 1 / 4000
-    assert picture.story is not None
-    assert picture.story.first_loss == 1
-    assert picture.stage_eta == pytest.approx(100, rel=0.05)
+    events = [
+        started(),
+        stage_started("kd", 5000),
+        *(stepped("kd", n, 1000 + n / 10, loss=1 / n) for n in range(1, 4001)),
+    ]
+    summary = built([*events, measured("kd", 4000, 0.75)]).summary
+    assert (summary.stage, summary.step, summary.steps, summary.metric) == ("kd", 4000, 5000, 0.75)
+    assert summary.loss == 1 / 4000
+    assert summary.current_stage is not None
+    assert summary.current_stage.first_loss == 1
+    assert summary.stage_eta == pytest.approx(100, rel=0.05)
 
 
 # -- hostile events
@@ -327,11 +344,11 @@ def test_absurd_values_anywhere_leave_sound_curves(value: Any) -> None:
     sound = [*TWO_STAGES, measured("kd", 30, 0.7, t=171), event("message", text="hello", level="info")]
     keys = sorted({key for one in sound for key in one if key not in ("v", "kind")} | {"terms", "consistency", "epoch"})
     for key in keys:
-        gatherer = Gatherer()
+        builder = CurveBuilder()
         for one in sound:
-            gatherer.add([{**one, key: value}])
-            gatherer.add([one])
-        found = gatherer.curves(complete=True)
+            builder.add([{**one, key: value}])
+            builder.add([one])
+        found = builder.curves(complete=True)
         steps = found.steps
         assert len(steps) >= 4, key
         for table in (steps, *found.evaluations.values()):
@@ -346,11 +363,11 @@ def test_absurd_values_anywhere_leave_sound_curves(value: Any) -> None:
 
 
 def test_names_without_end_are_passed_over() -> None:
-    gatherer = gathered([started(), *(stepped("ild", n, terms={f"term {n}": 1.0}) for n in range(1, 300))])
-    gatherer.add([stepped(f"stage {n}", 1) for n in range(500)])
-    gatherer.add([measured("ild", n, 0.5, f"model {n}") for n in range(500)])
-    found = gatherer.curves(complete=True)
-    assert len(found.steps.values) <= 64
+    builder = built([started(), *(stepped("ild", n, terms={f"term {n}": 1.0}) for n in range(1, 300))])
+    builder.add([stepped(f"stage {n}", 1) for n in range(500)])
+    builder.add([measured("ild", n, 0.5, f"model {n}") for n in range(500)])
+    found = builder.curves(complete=True)
+    assert len(found.steps.values) + len(found.steps.terms) <= 64
     assert len(found.borders) <= 100
     assert len(found.evaluations) <= 16
 
@@ -358,14 +375,14 @@ def test_names_without_end_are_passed_over() -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_stages_in_no_order_at_all_leave_a_rising_curve(seed: int) -> None:
     draw = random.Random(seed)
-    gatherer = Gatherer()
+    builder = CurveBuilder()
     for _ in range(300):
         kind = draw.choice(["run_started", "stage_started", "step", "step", "evaluation", "stage_finished"])
         stage, step = draw.choice(["teacher", "ild", "kd", "new", None]), draw.randint(0, 50)
         fields: dict[str, Any] = {"stage": stage, "step": step, "steps": 50, "epochs": draw.randint(0, 3), "loss": 1.0}
         names = draw.sample(["teacher", "ild", "kd", "old"], 3)
-        gatherer.add([event(kind, draw.random() * 1e4, stages=names, metrics={"f1": 0.5}, **fields)])
-        found = gatherer.curves(complete=True)
+        builder.add([event(kind, draw.random() * 1e4, stages=names, metrics={"f1": 0.5}, **fields)])
+        found = builder.curves(complete=True)
         for table in (found.steps, *found.evaluations.values()):
             assert (np.diff(table.step) > 0).all()
             assert (np.diff(table.time) >= 0).all()
@@ -377,12 +394,12 @@ def test_stages_in_no_order_at_all_leave_a_rising_curve(seed: int) -> None:
 
 
 def test_tables_that_were_handed_out_stay_and_cannot_be_written() -> None:
-    columns, tables = Columns(), []
+    columns, tables = TableBuilder(), []
     for n in range(1000):
-        columns.append("ild", (np.array([float(n)]),) * 3, {"loss": np.array([n / 2])})
+        columns.append("ild", (np.array([float(n)]),) * 3, {"loss": np.array([n / 2])}, {})
         tables.append(columns.table())
     columns.cut("ild", [], 10, keep_step=True)
-    columns.append("ild", (np.array([10.5]),) * 3, {"loss": np.array([-1.0])})
+    columns.append("ild", (np.array([10.5]),) * 3, {"loss": np.array([-1.0])}, {})
     for n, table in enumerate(tables):
         assert len(table) == n + 1
         assert table.values["loss"][-1] == n / 2
@@ -392,19 +409,19 @@ def test_tables_that_were_handed_out_stay_and_cannot_be_written() -> None:
 
 
 def test_a_table_shares_memory_with_the_next_one() -> None:
-    columns = Columns()
-    columns.append("ild", (np.arange(100.0),) * 3, {})
+    columns = TableBuilder()
+    columns.append("ild", (np.arange(100.0),) * 3, {}, {})
     before = columns.table()
-    columns.append("ild", (np.array([100.0]),) * 3, {})
+    columns.append("ild", (np.array([100.0]),) * 3, {}, {})
     assert np.shares_memory(before.step, columns.table().step)
     assert columns.table() is columns.table()
 
 
 def test_a_cut_keeps_the_stages_before() -> None:
-    columns = Columns()
+    columns = TableBuilder()
     assert not columns.cut("ild", [], 0, keep_step=False)
     for stage, first in (("ild", 0.0), ("kd", 10.0), ("more", 20.0)):
-        columns.append(stage, (first + np.arange(1.0, 4.0),) * 3, {"loss": np.ones(3)})
+        columns.append(stage, (first + np.arange(1.0, 4.0),) * 3, {"loss": np.ones(3)}, {})
     assert not columns.cut("more", [], 23, keep_step=True)
     assert columns.cut("kd", ["more"], 12, keep_step=False)
     assert (columns.table().step.tolist(), columns.stages) == ([1, 2, 3, 11], ["ild", "kd"])
@@ -422,10 +439,10 @@ def test_numbers_from_outside() -> None:
 
 
 def test_large_tables_hold_what_small_ones_hold() -> None:
-    columns, before = Columns(), []
+    columns, before = TableBuilder(), []
     for start in range(0, 100_000, 1000):
         rows = start + np.arange(1000.0)
-        columns.append("ild", (rows,) * 3, {"loss": rows % 7} if start != 5000 else {"late": rows})
+        columns.append("ild", (rows,) * 3, {"loss": rows % 7} if start != 5000 else {"late": rows}, {})
         before.append(columns.table())
     table = columns.table()
     assert table.step.tolist() == list(range(100_000))

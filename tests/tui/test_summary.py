@@ -6,7 +6,7 @@ import pytest
 
 from crild_tui.cli.follow.displays import Lines, draw
 from crild_tui.cli.follow.event_messages import describe, progress
-from crild_tui.runs.summary import Picture, fold, thinned, with_status
+from crild_tui.runs.summary import RunSummary, apply_events, with_status
 from engine.record.status import Status
 
 Events = list[dict[str, Any]]
@@ -36,29 +36,32 @@ STARTED: Events = [
 
 
 def test_the_present_stage_has_its_place_among_all() -> None:
-    picture = fold(Picture(), STARTED)
-    assert (picture.stage, picture.place, picture.stage_count, picture.steps) == ("kd", 3, 4, 40)
+    summary = apply_events(RunSummary(), STARTED)
+    assert (summary.stage, summary.stage_number, summary.stage_count, summary.steps) == ("kd", 3, 4, 40)
 
 
 def test_steps_bring_loss_consistency_speed_and_the_time_left() -> None:
-    picture = fold(
-        Picture(), [*STARTED, *(step("kd", n, consistency=0.5, consistency_weight=0.01 * n) for n in (10, 20))]
+    summary = apply_events(
+        RunSummary(), [*STARTED, *(step("kd", n, consistency=0.5, consistency_weight=0.01 * n) for n in (10, 20))]
     )
-    assert (picture.step, picture.loss, picture.consistency, picture.consistency_weight) == (20, 0.05, 0.5, 0.2)
-    assert picture.stage_eta == pytest.approx(20.0)
-    assert picture.story is not None
-    assert (picture.story.first_loss, picture.story.loss) == (0.1, 0.05)
+    assert (summary.step, summary.loss, summary.consistency, summary.consistency_weight) == (20, 0.05, 0.5, 0.2)
+    assert summary.stage_eta == pytest.approx(20.0)
+    assert summary.current_stage is not None
+    assert (summary.current_stage.first_loss, summary.current_stage.loss) == (0.1, 0.05)
 
 
 def test_consistency_may_be_a_table_or_absent() -> None:
     events = [*STARTED, step("kd", 1, consistency={"value": 0.25, "weight": 0.1})]
-    assert (fold(Picture(), events).consistency, fold(Picture(), events).consistency_weight) == (0.25, 0.1)
-    assert fold(Picture(), [*events, step("kd", 2)]).consistency is None
+    assert (apply_events(RunSummary(), events).consistency, apply_events(RunSummary(), events).consistency_weight) == (
+        0.25,
+        0.1,
+    )
+    assert apply_events(RunSummary(), [*events, step("kd", 2)]).consistency is None
 
 
 def test_only_the_students_own_stages_make_its_metric() -> None:
-    picture = fold(
-        Picture(),
+    summary = apply_events(
+        RunSummary(),
         [
             *STARTED,
             evaluation(None, 0, 0.9, model="teacher"),
@@ -71,27 +74,34 @@ def test_only_the_students_own_stages_make_its_metric() -> None:
             evaluation("baseline", 40, 0.95),
         ],
     )
-    assert (picture.metric, picture.best, picture.teacher, picture.self_teacher) == (0.65, 0.7, 0.9, 0.62)
-    kd, baseline = picture.stages
+    assert (summary.metric, summary.best, summary.teacher, summary.self_teacher) == (0.65, 0.7, 0.9, 0.62)
+    kd, baseline = summary.stages
     assert (kd.best, kd.best_step, kd.first_metric, kd.evaluations) == (0.7, 20, 0.6, 3)
     assert baseline.metric == 0.95
 
 
 def test_a_stage_that_trains_no_classifier_is_told_by_its_dev_loss() -> None:
     event = evaluation("kd", 10, 0.5, loss=0.25)
-    picture = fold(Picture(), [*STARTED, event])
-    assert (picture.best, picture.dev_loss) == (None, 0.25)
-    assert list(describe(event, picture)) == [("info", "kd step 10: student on dev: loss 0.2500")]
-    assert "dev loss 0.2500" in progress(fold(picture, [step("kd", 11)]))
+    summary = apply_events(RunSummary(), [*STARTED, event])
+    assert (summary.best, summary.dev_loss) == (None, 0.25)
+    assert list(describe(event, summary)) == [("info", "kd step 10: student on dev: loss 0.2500")]
+    assert "dev loss 0.2500" in progress(apply_events(summary, [step("kd", 11)]))
 
 
 def test_the_status_says_where_a_run_is_only_until_events_do() -> None:
     status = Status("r", 0.0, state="running", attempt=2, stage="ild", stage_index=2, stages=4, step=7, steps=30, eta=12.0,
                     teacher=0.9)  # fmt: skip
-    alone = with_status(Picture(), status, "running")
-    assert (alone.stage, alone.place, alone.step, alone.steps, alone.eta, alone.teacher) == ("ild", 2, 7, 30, 12.0, 0.9)
-    ahead = with_status(fold(Picture(), [*STARTED, step("kd", 3)]), status, "stalled")
-    assert (ahead.stage, ahead.place, ahead.step, ahead.state) == ("kd", 3, 3, "stalled")
+    alone = with_status(RunSummary(), status, "running")
+    assert (alone.stage, alone.stage_number, alone.step, alone.steps, alone.eta, alone.teacher) == (
+        "ild",
+        2,
+        7,
+        30,
+        12.0,
+        0.9,
+    )
+    ahead = with_status(apply_events(RunSummary(), [*STARTED, step("kd", 3)]), status, "stalled")
+    assert (ahead.stage, ahead.stage_number, ahead.step, ahead.state) == ("kd", 3, 3, "stalled")
 
 
 def test_strange_events_change_nothing_and_throw_nothing() -> None:
@@ -100,30 +110,30 @@ def test_strange_events_change_nothing_and_throw_nothing() -> None:
         {"kind": "evaluation", "metrics": 4}, {"kind": "evaluation", "metrics": {"accuracy": "high"}},
         {"kind": "stage_finished", "stage": "never"}, {"kind": "run_started", "stages": "abc"}, {},
     ]  # fmt: skip
-    picture = fold(Picture(), strange)
-    assert picture.metric is None
+    summary = apply_events(RunSummary(), strange)
+    assert summary.metric is None
     for event in strange:
-        list(describe(event, picture))
+        list(describe(event, summary))
 
 
 def test_what_is_told_of_each_event() -> None:
-    picture = fold(Picture(), STARTED)
-    assert list(describe({"kind": "stage_started", "stage": "kd", "step": 5}, picture)) == [
+    summary = apply_events(RunSummary(), STARTED)
+    assert list(describe({"kind": "stage_started", "stage": "kd", "step": 5}, summary)) == [
         ("info", "stage kd, 40 steps, from step 5")
     ]
-    assert list(describe({"kind": "message", "level": "warning", "text": "weak"}, picture)) == [("warning", "weak")]
-    assert list(describe(evaluation("kd", 10, 0.6, best=True), picture)) == [
+    assert list(describe({"kind": "message", "level": "warning", "text": "weak"}, summary)) == [("warning", "weak")]
+    assert list(describe(evaluation("kd", 10, 0.6, best=True), summary)) == [
         ("info", "kd step 10: student on dev: accuracy 0.6000 (f1 0.1000), the best so far")
     ]
-    assert list(describe(evaluation(None, 0, 0.9, model="teacher"), picture)) == [
+    assert list(describe(evaluation(None, 0, 0.9, model="teacher"), summary)) == [
         ("info", "teacher on dev: accuracy 0.9000 (f1 0.1000)")
     ]
-    assert list(describe(step("kd", 1), picture)) == []
-    assert next(iter(describe(evaluation("baseline", 5, 0.5), picture)))[1].startswith(
+    assert list(describe(step("kd", 1), summary)) == []
+    assert next(iter(describe(evaluation("baseline", 5, 0.5), summary)))[1].startswith(
         "baseline step 5: baseline on dev"
     )
     last = {"kind": "stage_finished", "stage": "baseline", "step": 40}
-    assert any("writing the student" in line for _, line in describe(last, picture))
+    assert any("writing the student" in line for _, line in describe(last, summary))
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 200])
@@ -131,7 +141,7 @@ def test_what_is_told_of_each_event() -> None:
 def test_the_display_never_grows_wider_than_the_terminal(width: int, plain: bool) -> None:
     events = [*STARTED, step("kd", 20, consistency=0.5, consistency_weight=0.1, examples_per_second=94.0)]
     events += [evaluation("kd", 20, 0.6), evaluation(None, 0, 0.9, model="teacher")]
-    lines = draw(fold(Picture(state="running"), events), width, 3.0, plain)
+    lines = draw(apply_events(RunSummary(state="running"), events), width, 3.0, plain)
     assert len(lines) == 3
     assert all(line.cell_len <= width for line in lines)
     assert not plain or all(line.plain.isascii() for line in lines)
@@ -147,63 +157,67 @@ def test_the_display_never_grows_wider_than_the_terminal(width: int, plain: bool
     [("created", "loading the engine"), ("queued", "waiting in the queue"), ("running", "reading data")],
 )
 def test_before_the_first_stage_the_display_says_what_is_waited_for(state: str, words: str) -> None:
-    (line,) = draw(Picture(state=state), 80, 3.0, False)
+    (line,) = draw(RunSummary(state=state), 80, 3.0, False)
     assert line.plain.startswith(words)
     assert "3.0 s" in line.plain
 
 
 def test_hostile_names_are_drawn_as_text() -> None:
-    picture = fold(Picture(state="running"), [{"kind": "stage_started", "stage": "[red]\x1b[2J", "steps": 4}])
-    assert "[red]\\x1b[2J" in draw(picture, 80, 0.0, False)[0].plain
+    summary = apply_events(
+        RunSummary(state="running"), [{"kind": "stage_started", "stage": "[red]\x1b[2J", "steps": 4}]
+    )
+    assert "[red]\\x1b[2J" in draw(summary, 80, 0.0, False)[0].plain
 
 
 def test_plain_lines_come_every_few_seconds_and_only_when_something_moved(capsys: pytest.CaptureFixture[str]) -> None:
     now = [0.0]
     lines = Lines(lambda: now[0])
-    picture = fold(Picture(state="running"), [*STARTED, step("kd", 10)])
+    summary = apply_events(RunSummary(state="running"), [*STARTED, step("kd", 10)])
     for second in range(13):
         now[0] = float(second)
         if second == 8:
-            picture = fold(picture, [step("kd", 11)])
-        lines.update(picture)
+            summary = apply_events(summary, [step("kd", 11)])
+        lines.update(summary)
     shown = capsys.readouterr().err.splitlines()
     assert [line.split()[0] for line in shown] == ["[5.0", "[10"]
     assert "stage 3/4 kd step 11/40  27 %  loss 0.0909" in shown[1]
 
 
-def test_a_long_history_is_thinned_without_changing_its_summary() -> None:
-    events = [*STARTED, *(step("kd", n) for n in range(1, 2001)), evaluation("kd", 2000, 0.6)]
-    few = list(thinned(events))
-    assert len(few) == 204
-    assert fold(Picture(), few).stages == fold(Picture(), events).stages
-    assert fold(Picture(), few).stage_eta == fold(Picture(), events).stage_eta
+def test_many_events_at_once_have_the_same_summary_as_one_by_one() -> None:
+    events = [*STARTED, *(step("kd", n) for n in range(1, 2001)), evaluation("kd", 2000, 0.6), step("kd", 2001)]
+    single = RunSummary()
+    for event in events:
+        single = apply_events(single, [event])
+    assert apply_events(RunSummary(), events) == single
 
 
 def test_fast_steps_do_not_make_the_window_of_speed_grow() -> None:
     fast = [{**step("kd", n), "t": n / 100} for n in range(1, 20_001)]
-    picture = fold(Picture(), [*STARTED, *fast])
-    assert len(picture.points) < 130
-    assert picture.stage_eta == 0.0
-    assert fold(Picture(), [{**STARTED[1], "steps": 30_000}, *fast]).stage_eta == pytest.approx(100.0, rel=0.02)
+    summary = apply_events(RunSummary(), [*STARTED, *fast])
+    assert len(summary.points) < 130
+    assert summary.stage_eta == 0.0
+    assert apply_events(RunSummary(), [{**STARTED[1], "steps": 30_000}, *fast]).stage_eta == pytest.approx(
+        100.0, rel=0.02
+    )
 
 
 def test_checkpoints_are_exact_about_the_present_step() -> None:
-    picture = fold(Picture(), [*STARTED, step("kd", 10), {"kind": "checkpoint", "stage": "kd", "step": 13}])
-    assert picture.step == 13
-    assert fold(picture, [{"kind": "checkpoint", "stage": "ild", "step": 30}]).step == 13
+    summary = apply_events(RunSummary(), [*STARTED, step("kd", 10), {"kind": "checkpoint", "stage": "kd", "step": 13}])
+    assert summary.step == 13
+    assert apply_events(summary, [{"kind": "checkpoint", "stage": "ild", "step": 30}]).step == 13
 
 
 def test_a_new_attempt_shows_that_it_loads_until_it_says_where_it_goes_on() -> None:
-    picture = fold(
-        Picture(state="running"), [*STARTED, step("kd", 10), {**STARTED[0], "attempt": 2, "stage": "kd", "step": 8}]
+    summary = apply_events(
+        RunSummary(state="running"), [*STARTED, step("kd", 10), {**STARTED[0], "attempt": 2, "stage": "kd", "step": 8}]
     )
-    assert (picture.attempt, picture.stage, picture.loss) == (2, None, None)
-    assert draw(picture, 80, 1.0, False)[0].plain.startswith("reading data and models")
-    (known,) = picture.stages
+    assert (summary.attempt, summary.stage, summary.loss) == (2, None, None)
+    assert draw(summary, 80, 1.0, False)[0].plain.startswith("reading data and models")
+    (known,) = summary.stages
     assert known.first_loss == 0.1
 
 
 def test_figures_that_no_engine_writes_break_nothing() -> None:
     absurd = step("ild", 1, loss=10**400) | {"stage": ["ild"]}
-    picture = fold(Picture(), thinned([*STARTED, absurd, step("ild", 2)]))
-    assert (picture.step, picture.loss) == (2, 0.5)
+    summary = apply_events(RunSummary(), [*STARTED, absurd, step("ild", 2)])
+    assert (summary.step, summary.loss) == (2, 0.5)
