@@ -306,7 +306,7 @@ def test_a_drawing_differs_without_colour() -> None:
 
 def test_plots_line_up_when_aligned() -> None:
     levelled = figure([0.5, 0.6], levels=(Level(0.7, "teacher", "T"),))
-    places = [draw(each, 80, 6, aligned=True).place for each in (figure([1, 2]), levelled)]
+    places = [draw(each, 80, 6, aligned=True).plot for each in (figure([1, 2]), levelled)]
     assert places[0] == places[1]
 
 
@@ -469,7 +469,7 @@ def test_a_point_in_view_is_drawn_at_its_place() -> None:
     shown = figure(ramp(101).tolist())
     drawn = draw(shown, 80, 12)
     for x in (0.0, 50.0, 100.0):
-        column = drawn.place.column_of(x)
+        column = drawn.plot.column_of(x)
         assert column is not None
-        assert abs(drawn.place.x_at(column) - x) < 2
-    assert drawn.place.column_of(101) is None
+        assert abs(drawn.plot.x_at(column) - x) < 2
+    assert drawn.plot.column_of(101) is None
