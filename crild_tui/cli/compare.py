@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from crild_tui.cli import terminal
 from crild_tui.cli.options import AsJson, Runs, RunsDir
 from crild_tui.runs import formatting
+from engine.preset.toml_text import inline
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -51,10 +52,7 @@ def compare(runs: Runs, as_json: AsJson = False, runs_dir: RunsDir = None) -> No
         terminal.sentence("their presets are the same")
         return
     columns = [("key", "left"), *((str(index + 1), "left") for index in range(len(entries)))]
-    rows = (
-        [d.key, *(formatting.NONE if value is ABSENT else terminal.as_text(value) for value in d.values)]
-        for d in different
-    )
+    rows = ([d.key, *(formatting.NONE if value is ABSENT else inline(value) for value in d.values)] for d in different)
     terminal.show(terminal.table(columns, rows))
 
 
