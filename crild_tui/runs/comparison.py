@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from rich.text import Text
 from crild_tui.charts.palette import curve_color, curve_marker
 from crild_tui.runs import formatting
 from crild_tui.runs.listing import cells, fitted, fitted_ends, one_line
-from crild_tui.widgets.row_list import Line
 from engine.preset.text import shown
 from engine.report.compare import ABSENT, differences
 from engine.report.sheet import Figure, Final, Row, Sheet
@@ -22,6 +22,15 @@ MOST = 12
 BEST = "★"
 LONGEST_NAME = 44
 LONGEST_VALUE = 24
+
+
+@dataclass(frozen=True)
+class RunLine:
+    """A line of text; one with a run can be chosen, and starts with a space for the cursor."""
+
+    text: Text
+    run_dir: Path | None = None
+
 
 Places = Mapping[Path, int]
 """The runs that are compared, in their order, each with the number that its colour and marker come from."""
@@ -54,7 +63,7 @@ def mark(number: int, *, dark: bool) -> Text:
 # -- final metrics
 
 
-def sheet_lines(sheet: Sheet, finals: Sequence[Final], numbers: Sequence[int], *, dark: bool) -> list[Line]:
+def sheet_lines(sheet: Sheet, finals: Sequence[Final], numbers: Sequence[int], *, dark: bool) -> list[RunLine]:
     """The table of final metrics: a line for each row, the runs with their markers."""
     rows = [row for row in sheet.rows if row.kind != "task"]
     name = min(max((cells(_name(row)) for row in rows), default=3), LONGEST_NAME)
@@ -63,10 +72,10 @@ def sheet_lines(sheet: Sheet, finals: Sequence[Final], numbers: Sequence[int], *
     heading = f"    {fitted('run', name)} seed  " + (f"{'state':<{state}}  " if state else "")
     for metric, width in widths.items():
         heading += fitted(one_line(metric), width, right=True) + "   "
-    lines = [Line(Text(heading, "bold"))]
+    lines = [RunLine(Text(heading, "bold"))]
     for row in sheet.rows:
         if row.kind == "task":
-            lines.append(Line(Text(one_line(row.name), "bold underline")))
+            lines.append(RunLine(Text(one_line(row.name), "bold underline")))
             continue
         text = Text("  ")
         text.append_text(Text(" ") if row.place is None else mark(numbers[row.place], dark=dark))
@@ -80,11 +89,11 @@ def sheet_lines(sheet: Sheet, finals: Sequence[Final], numbers: Sequence[int], *
             best = figure is not None and figure.best
             text.append(_figure(figure).rjust(width), style or ("bold" if best else "dim" if row.state else ""))
             text.append(f" {BEST} " if best else "   ", "bold")
-        lines.append(Line(text, None if row.place is None else finals[row.place].run_dir))
-    lines += [Line(Text(f"{one_line(f.name)}: {one_line(f.problem)}", "bold")) for f in finals if f.problem]
+        lines.append(RunLine(text, None if row.place is None else finals[row.place].run_dir))
+    lines += [RunLine(Text(f"{one_line(f.name)}: {one_line(f.problem)}", "bold")) for f in finals if f.problem]
     if any(row.state for row in rows):
         lines.append(
-            Line(Text("Figures of runs that have not finished are their latest; no mean takes them in.", "dim"))
+            RunLine(Text("Figures of runs that have not finished are their latest; no mean takes them in.", "dim"))
         )
     return lines
 
@@ -112,31 +121,31 @@ def _figure(figure: Figure | None) -> str:
 # -- differences of presets
 
 
-def difference_lines(finals: Sequence[Final], numbers: Sequence[int], *, dark: bool) -> list[Line]:
+def difference_lines(finals: Sequence[Final], numbers: Sequence[int], *, dark: bool) -> list[RunLine]:
     """The settings in which the runs differ: a line for each, a column for each run under its marker."""
     readable = [(final, number) for final, number in zip(finals, numbers, strict=True) if final.preset is not None]
     if len(readable) < 2:
         return []
     rows = differences([final.preset or {} for final, _ in readable])
     if not rows:
-        return [Line(Text("Their presets are the same.", "dim"))]
+        return [RunLine(Text("Their presets are the same.", "dim"))]
     table = [[_value(value) for value in row.values] for row in rows]
     key = max(cells("setting"), *(cells(one_line(row.key)) for row in rows))
     widths = [max(cells(line[place]) for line in table) for place in range(len(readable))]
     heading = Text(f"  {fitted('setting', key)}", "bold")
     for (_, number), width in zip(readable, widths, strict=True):
         heading.append("  ").append_text(mark(number, dark=dark)).append(" " * (width - 1))
-    return [Line(heading), *_difference_rows([one_line(row.key) for row in rows], table, key, widths)]
+    return [RunLine(heading), *_difference_rows([one_line(row.key) for row in rows], table, key, widths)]
 
 
 def _difference_rows(
     keys: Sequence[str], table: Sequence[Sequence[str]], key: int, widths: Sequence[int]
-) -> Iterator[Line]:
+) -> Iterator[RunLine]:
     for name, values in zip(keys, table, strict=True):
         text = Text(f"  {fitted(name, key)}")
         for value, width in zip(values, widths, strict=True):
             text.append(f"  {fitted(value, width)}", "dim" if value == formatting.NONE else "")
-        yield Line(text)
+        yield RunLine(text)
 
 
 def _value(value: Any) -> str:

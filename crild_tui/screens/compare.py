@@ -25,7 +25,7 @@ from crild_tui.screens.dialogs import Ask, Confirm
 from crild_tui.screens.probe import ProbeScreen
 from crild_tui.screens.text_dialog import TextScreen
 from crild_tui.widgets.panels import Panels, Source
-from crild_tui.widgets.row_list import Line, Rows
+from crild_tui.widgets.row_list import Rows
 from engine.errors import UsageError
 from engine.report.formats import FORMATS
 from engine.report.sheet import Final, Sheet, read_final, sheet
@@ -217,9 +217,9 @@ class CompareScreen(ModeScreen):
         dark = self.app.current_theme.dark
         table = comparison.sheet_lines(self._sheet, finals, numbers, dark=dark) if finals else []
         different = comparison.difference_lines(finals, numbers, dark=dark)
-        heading = Line(Text("Settings that differ", "bold underline"))
+        heading = comparison.RunLine(Text("Settings that differ", "bold underline"))
         self.query_one("#differences", Rows).show([heading, *different] if different else [])
-        below = [] if self.has_class("-wide") or not different else [Line(Text()), heading, *different]
+        below = [] if self.has_class("-wide") or not different else [comparison.RunLine(Text()), heading, *different]
         self.query_one("#finals", Rows).show([*table, *below])
 
     def on_resize(self, event: events.Resize) -> None:
