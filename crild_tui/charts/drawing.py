@@ -12,7 +12,7 @@ from crild_tui.charts import axes, legend, raster, scale
 from crild_tui.charts.axes import PlotArea
 from crild_tui.charts.canvas import BOLD, DIM, FOCUS, LEVEL, MUTED, PLAIN, REVERSE, Canvas, curve_look, fit
 from crild_tui.charts.figure import BEST, Figure, Line
-from crild_tui.charts.traces import Columns, Trace, columns, logarithms
+from crild_tui.charts.traces import DotColumns, Trace, columns, logarithms
 
 ROOMY = 9
 """Rows from which the legend has its own line."""
@@ -37,8 +37,8 @@ class Curve:
     """A line cut to the chart; powers of ten on a log scale."""
 
     line: Line
-    shown: Columns
-    behind: Columns | None
+    shown: DotColumns
+    behind: DotColumns | None
 
 
 def draw(
@@ -88,7 +88,7 @@ def _write(canvas: Canvas, plot: PlotArea, sentence: str) -> None:
 
 
 def _cut(line: Line, figure: Figure, across: int) -> Curve:
-    def cut(curve: Trace) -> Columns:
+    def cut(curve: Trace) -> DotColumns:
         dots = columns(curve, figure.view.low, figure.view.high, across, line.breaks).without(line.hidden)
         return logarithms(dots) if figure.log and not line.own_scale else dots
 
@@ -167,7 +167,7 @@ def _value_scale(figure: Figure, curves: Sequence[Curve], across: int) -> tuple[
     return scale.fitted([*levels, *shown]), (least, largest)
 
 
-def _largest(cut: Columns, across: int) -> float:
+def _largest(cut: DotColumns, across: int) -> float:
     inside = cut.inside(across)
     top = float(cut.high[inside].max(initial=0.0))
     return top if top > 0 else 1.0
@@ -185,7 +185,7 @@ def _markers(canvas: Canvas, plot: PlotArea, strokes: Sequence[tuple[Line, raste
     for number, (line, drawn) in enumerate(strokes):
         for column in _marker_columns(line, number, len(strokes), plot):
             dot = column if line.dots else column * raster.ACROSS
-            row = drawn.at(min(dot, len(drawn.top) - 1))
+            row = drawn.middle(min(dot, len(drawn.top) - 1))
             cell = column // raster.ACROSS if line.dots else column
             if row is None or (row // raster.DOWN, cell) in taken:
                 continue
@@ -197,7 +197,7 @@ def _marker_columns(line: Line, number: int, lines: int, plot: PlotArea) -> list
     """Cells, or dot columns for points, that have a marker."""
     if line.dots:
         cut = columns(line.trace, plot.low, plot.high, plot.width * raster.ACROSS)
-        points = np.unique(cut.at[cut.inside(plot.width * raster.ACROSS)])
+        points = np.unique(cut.index[cut.inside(plot.width * raster.ACROSS)])
         every = max(1, -(-len(points) * 4 // max(plot.width, 1)))
         return [int(column) for column in points[::-1][::every]]
     if lines < 2:

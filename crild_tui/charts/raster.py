@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from crild_tui.charts.traces import Columns, Ints
+from crild_tui.charts.traces import DotColumns, Ints
 from crild_tui.monitor.curves import Floats
 
 Bits = NDArray[np.uint8]
@@ -27,13 +27,13 @@ class Stroke:
     top: Ints
     bottom: Ints
 
-    def at(self, column: int) -> int | None:
+    def middle(self, column: int) -> int | None:
         """The middle row of a dot column; None if it is empty."""
         top, bottom = int(self.top[column]), int(self.bottom[column])
         return None if top == EMPTY else (top + bottom) // 2
 
 
-def stroke(cut: Columns, count: int, rows: int, low: float, high: float) -> Stroke:
+def stroke(cut: DotColumns, count: int, rows: int, low: float, high: float) -> Stroke:
     """A curve over `count` dot columns and `rows` dot rows, from the value `low` at the bottom to `high` at the top.
 
     A column is filled from its smallest to its largest value and joined to its neighbours. Points further apart are
@@ -44,28 +44,28 @@ def stroke(cut: Columns, count: int, rows: int, low: float, high: float) -> Stro
     if not len(known) or count < 1:
         return Stroke(top, bottom)
     # If a break is inside a column, the part after it takes the column, so that nothing joins the two.
-    known = known[np.diff(cut.at[known], append=cut.at[known[-1]] + 1) > 0]
-    at, part = cut.at[known], cut.part[known]
+    known = known[np.diff(cut.index[known], append=cut.index[known[-1]] + 1) > 0]
+    index, part = cut.index[known], cut.part[known]
     # Neighbours in `known` are joined unless NaN or a break is between them.
     without = np.concatenate(([0], np.cumsum(np.isnan(cut.mean))))
     joined = (np.diff(without[known]) == 0) & (np.diff(part) == 0)
     middle = _rows(cut.mean[known], rows, low, high)
     tops, bottoms = _rows(cut.high[known], rows, low, high), _rows(cut.low[known], rows, low, high)
-    inside = (at >= 0) & (at < count)
-    top[at[inside]], bottom[at[inside]] = tops[inside], bottoms[inside]
+    inside = (index >= 0) & (index < count)
+    top[index[inside]], bottom[index[inside]] = tops[inside], bottoms[inside]
     filled = top != EMPTY
 
     all_columns = np.arange(count)
-    before = np.searchsorted(at, all_columns, side="right") - 1  # the last known column at or before each
-    between = ~filled & (before >= 0) & (before < len(at) - 1)
+    before = np.searchsorted(index, all_columns, side="right") - 1  # the last known column at or before each
+    between = ~filled & (before >= 0) & (before < len(index) - 1)
     between[between] = joined[before[between]]
     if between.any():
-        level = np.rint(np.interp(all_columns[between], at, middle)).astype(np.int64)
+        level = np.rint(np.interp(all_columns[between], index, middle)).astype(np.int64)
         top[between] = bottom[between] = level
     drawn = filled | between
 
     # The curve continues from the column before unless a gap starts between the two.
-    first_in = np.searchsorted(at, all_columns, side="left")  # the first known one at or after each column
+    first_in = np.searchsorted(index, all_columns, side="left")  # the first known one at or after each column
     runs_on = np.zeros(count, bool)
     runs_on[1:] = drawn[1:] & drawn[:-1]
     edge = runs_on & filled & (first_in > 0)

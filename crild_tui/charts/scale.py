@@ -89,9 +89,9 @@ def linear_ticks(low: float, high: float, most: int) -> list[float]:
     power = math.floor(math.log10(rough)) if rough > 0 else -300
     for exponent in range(power, power + 3):
         for factor in (1, 2, 5):
-            found = _multiples(low, high, factor, exponent)
-            if found is not None and len(found) <= most:
-                return found or _middle(low, high)
+            values = _multiples(low, high, factor, exponent)
+            if values is not None and len(values) <= most:
+                return values or _middle(low, high)
     return _middle(low, high)
 
 

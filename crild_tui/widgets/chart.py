@@ -188,8 +188,8 @@ class Chart(Widget, can_focus=True):
         event.prevent_default()
         plot = self.plot
         column = min(max(event.x, plot.left), plot.left + plot.width)
-        at = plot.x_at(column - 0.5)
-        self.post_message(self.ViewChanged(self, at - (at - plot.low) * factor, at + (plot.high - at) * factor))
+        x = plot.x_at(column - 0.5)
+        self.post_message(self.ViewChanged(self, x - (x - plot.low) * factor, x + (plot.high - x) * factor))
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         """Zoom in around the pointer."""

@@ -40,7 +40,7 @@ def drawn(values: list[float], count: int, rows: int, x: list[float] | None = No
 
 def test_each_column_has_its_least_largest_and_mean_value() -> None:
     cut = columns(trace(np.arange(8.0), np.array([1, 3, 2, 2, 5, 1, 0, 4.0])), 0, 8, 4)
-    assert cut.at.tolist() == [0, 1, 2, 3]
+    assert cut.index.tolist() == [0, 1, 2, 3]
     assert cut.low.tolist() == [1, 2, 1, 0]
     assert cut.high.tolist() == [3, 2, 5, 4]
     assert cut.mean.tolist() == [2, 2, 3, 2]
@@ -48,13 +48,13 @@ def test_each_column_has_its_least_largest_and_mean_value() -> None:
 
 def test_a_neighbour_on_each_side_comes_along() -> None:
     cut = columns(trace(np.arange(10.0), np.arange(10.0)), 4, 6, 4)
-    assert cut.at[0] < 0
-    assert cut.at[-1] >= 4
+    assert cut.index[0] < 0
+    assert cut.index[-1] >= 4
     assert cut.inside(4).tolist() == [False, True, True, True, False]
 
 
 def test_the_last_point_of_a_view_is_in_its_last_column() -> None:
-    assert columns(trace(np.arange(5.0), np.arange(5.0)), 0, 4, 8).at.max() == 7
+    assert columns(trace(np.arange(5.0), np.arange(5.0)), 0, 4, 8).index.max() == 7
 
 
 def test_a_column_with_some_numbers_is_made_of_them() -> None:
@@ -136,8 +136,8 @@ def test_where_a_break_lies_in_a_column_the_later_part_has_it() -> None:
 def test_a_point_alone_is_a_dot() -> None:
     drawn = raster.stroke(columns(trace(np.array([5.0]), np.array([1.0])), 0, 10, 8), 8, 4, 0, 2)
     assert (drawn.top != raster.EMPTY).sum() == 1
-    assert drawn.at(4) == 2
-    assert drawn.at(0) is None
+    assert drawn.middle(4) == 2
+    assert drawn.middle(0) is None
 
 
 NUMBERS = st.floats(allow_nan=True, allow_infinity=True)
