@@ -244,15 +244,15 @@ def test_an_empty_figure_says_why() -> None:
 def test_a_stretch_without_values_says_so() -> None:
     shown = figure([3, 2, 1])
     beyond = text(draw(replace(shown, view=View(10, 20)), 60, 8))
-    assert "nothing in this stretch (0 shows all)" in "".join(beyond)
+    assert "nothing in this part (0 shows all)" in "".join(beyond)
     assert "┤" not in "".join(beyond)
     assert beyond[-1].split()[:2] == ["step", "10"]
     levelled = replace(shown, view=View(10, 20), levels=(Level(0.7, "teacher", "T"),))
     drawn = "".join(text(draw(levelled, 60, 8)))
-    assert "nothing in this stretch" in drawn
+    assert "nothing in this part" in drawn
     assert "T .7000" in drawn
     for whole in (shown, replace(figure([-1, -2]), log=True)):
-        assert "nothing in this stretch" not in "".join(text(draw(whole, 60, 8)))
+        assert "nothing in this part" not in "".join(text(draw(whole, 60, 8)))
 
 
 def test_levels_stages_and_the_best_are_named() -> None:
