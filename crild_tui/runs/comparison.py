@@ -27,7 +27,7 @@ LONGEST_VALUE = 24
 
 @dataclass(frozen=True)
 class RunLine:
-    """A line of a table; one of a run begins with a space for the cursor, and the run can be chosen."""
+    """A line of text; one with a run can be chosen, and starts with a space for the cursor."""
 
     text: Text
     run_dir: Path | None = None

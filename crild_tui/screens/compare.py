@@ -97,7 +97,7 @@ class CompareScreen(ModeScreen):
     def content(self) -> ComposeResult:
         """The curves, and tables below them."""
         yield Static(HOW, id="page")
-        yield Panels()
+        yield Panels(self.host.settings.smoothing)
         with Horizontal(id="tables"):
             yield Rows(id="finals")
             yield Rows(id="differences")

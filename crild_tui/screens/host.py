@@ -9,12 +9,14 @@ from typing import Protocol
 from crild_tui.monitor.snapshots import MachineSnapshot
 from crild_tui.runs.marks import Kept, Kind
 from crild_tui.runs.snapshot import RunsSnapshot
+from crild_tui.settings import Settings
 
 
 class Host(Protocol):
     """The application, as its screens know it."""
 
     runs_dir: Path
+    settings: Settings
     runs: RunsSnapshot
     """The list of runs, as it was read last."""
     machine: MachineSnapshot

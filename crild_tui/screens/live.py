@@ -118,7 +118,7 @@ class LiveScreen(ModeScreen):
         with Horizontal(id="body"):
             with Vertical(id="main"):
                 yield NoticeBox()
-                yield Panels()
+                yield Panels(self.host.settings.smoothing)
                 yield ClosingView()
                 yield LogPane()
             yield Side()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -30,8 +29,8 @@ class Rows(ScrollView, can_focus=True):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", "Line up", id="rows.up", show=False),
-        Binding("down,j", "move(1)", "Line down", id="rows.down", show=False),
+        Binding("up,k", "move(-1)", "RunLine up", id="rows.up", show=False),
+        Binding("down,j", "move(1)", "RunLine down", id="rows.down", show=False),
         Binding("left", "aside(-8)", "To the left", id="rows.left", show=False),
         Binding("right", "aside(8)", "To the right", id="rows.right", show=False),
         Binding("pageup", "page(-1)", "Page up", id="rows.page_up", show=False),
