@@ -25,7 +25,7 @@ from crild_tui.screens.dialogs import Ask, Confirm
 from crild_tui.screens.probe import ProbeScreen
 from crild_tui.screens.text_dialog import TextScreen
 from crild_tui.widgets.panels import Panels, Source
-from crild_tui.widgets.row_list import Line, Rows
+from crild_tui.widgets.row_list import Rows
 from engine.errors import UsageError
 from engine.report.final_metrics import FinalMetrics, metrics_table, read_final_metrics
 from engine.report.result_table import ResultDocument
@@ -97,7 +97,7 @@ class CompareScreen(ModeScreen):
     def content(self) -> ComposeResult:
         """The curves, and tables below them."""
         yield Static(HOW, id="page")
-        yield Panels()
+        yield Panels(self.crild.settings.smoothing)
         with Horizontal(id="tables"):
             yield Rows(id="finals")
             yield Rows(id="differences")
@@ -220,9 +220,9 @@ class CompareScreen(ModeScreen):
         dark = self.app.current_theme.dark
         table = comparison.metrics_lines(self._table, finals, numbers, dark=dark) if finals else []
         different = comparison.difference_lines(finals, numbers, dark=dark)
-        heading = Line(Text("Settings that differ", "bold underline"))
+        heading = comparison.RunLine(Text("Settings that differ", "bold underline"))
         self.query_one("#differences", Rows).show([heading, *different] if different else [])
-        below = [] if self.has_class("-wide") or not different else [Line(Text()), heading, *different]
+        below = [] if self.has_class("-wide") or not different else [comparison.RunLine(Text()), heading, *different]
         self.query_one("#finals", Rows).show([*table, *below])
 
     def on_resize(self, event: events.Resize) -> None:

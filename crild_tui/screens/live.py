@@ -91,7 +91,7 @@ class LiveScreen(WatchingScreen):
         with Horizontal(id="body"):
             with Vertical(id="main"):
                 yield NoticeBox()
-                yield Panels()
+                yield Panels(self.crild.settings.smoothing)
                 yield ClosingView()
                 yield LogPane()
             yield Side()
