@@ -182,8 +182,7 @@ def test_a_checkpoint_of_another_model(failed: Failed, tiny: Tiny, spoil: Spoil,
 
 def test_a_teacher_whose_outputs_have_no_names(failed: Failed, tiny: Tiny) -> None:
     told, _ = failed(*tiny.quick("teacher.finetune=false"))
-    assert "the teacher's config does not name its classes, and measuring does not tell their order" in told
-    assert "labels = [...] with the names bad, good in the teacher's order" in told
+    assert all(fact in told for fact in ("does not name its classes", "labels = [...]", "bad, good")), told
     told, _ = failed(*tiny.quick("teacher.finetune=false", 'teacher.labels=["godo", "bad"]'))
     assert "teacher.labels names godo, bad, but custom has 2 classes (bad, good)" in told
 
