@@ -19,7 +19,6 @@ from crild_tui.messages import CompareRuns, MachineSeen, RunsSeen, WatchRun
 from crild_tui.monitor.machine import MachineWatcher
 from crild_tui.monitor.runs import RunsWatcher
 from crild_tui.monitor.snapshots import MachineSnapshot, RunsSnapshot
-from crild_tui.runs.formatting import printable
 from crild_tui.runs.listing import appeared
 from crild_tui.runs.marks import Kept, KeptFile, Kind
 from crild_tui.screens.compare import CompareScreen
@@ -29,6 +28,7 @@ from crild_tui.screens.live import LiveScreen
 from crild_tui.screens.runs import RunsScreen
 from crild_tui.settings import Settings
 from engine.errors import CrildError
+from engine.preset.text import printable
 
 MODE_NAMES = ("launch", "live", "runs", "compare")
 READONLY = "this dashboard only reads: it was started with --readonly"

@@ -23,11 +23,11 @@ from crild_tui.charts.canvas import (
     WARNING,
     Canvas,
     curve_look,
-    fit,
 )
 from crild_tui.charts.figure import BEST, Figure, Level, Line, Mark
 from crild_tui.monitor.curves import Axis, value_at
 from crild_tui.runs import formatting
+from crild_tui.text import shorten
 
 GUTTER = 7
 """Cells at the left for the words of the scale, so that charts above each other line up."""
@@ -82,7 +82,7 @@ def gutters(figure: Figure, width: int, *, aligned: bool) -> tuple[int, int]:
 
 def say(canvas: Canvas, place: Place, sentence: str) -> None:
     """A sentence in the middle of an empty plot."""
-    words = fit(sentence, canvas.width - 2)
+    words = shorten(sentence, canvas.width - 2)
     canvas.put(place.top + place.height // 2, max((canvas.width - cell_len(words)) // 2, 0), words, MUTED)
 
 
@@ -110,7 +110,7 @@ def heading(
     after = canvas.put(
         0,
         0,
-        f" {fit(figure.title, max(canvas.width // 2, 12))} ",
+        f" {shorten(figure.title, max(canvas.width // 2, 12))} ",
         TITLE | BOLD | (REVERSE if focused else 0),
         limit=end,
     )
@@ -119,7 +119,7 @@ def heading(
     else:
         _legend(canvas, figure, place, row=0, start=after + 1, end=end - 1)
     if not place.height and not figure.lines:
-        canvas.put(0, after + 1, fit(figure.empty, max(end - after - 2, 0)), MUTED)
+        canvas.put(0, after + 1, shorten(figure.empty, max(end - after - 2, 0)), MUTED)
     canvas.paint(0, BAR)
 
 
@@ -161,7 +161,7 @@ def _legend(
         rest = len(entries) - number
         spare = 0 if rest == 1 else 4
         room = end - start - spare - len(marker) - len(value) - 2
-        words = fit(label, min(room, 28))
+        words = shorten(label, min(room, 28))
         if room < min(3, cell_len(label)):
             canvas.put(row, start, f"+{rest}", MUTED, limit=end)
             return
@@ -274,7 +274,7 @@ def stage_names(canvas: Canvas, figure: Figure, place: Place) -> None:
     """Each stage's name beside its border, in the row where it hides least, the upper ones first."""
     for mark, column, after in stages(figure, place):
         start = column + int(column > place.left)
-        words = fit(mark.label, after - start)
+        words = shorten(mark.label, after - start)
         width = cell_len(words)
         if width < 2 or place.height < 3:
             continue
@@ -307,7 +307,7 @@ def level_names(canvas: Canvas, levels: Sequence[tuple[Level, int]], place: Plac
     for (level, _), row in zip(rows, wanted, strict=True):
         words = _level_words(level, full=room > SHORT + 1) if room > SHORT else level.sign
         column = place.left + place.width + int(room > 1)
-        canvas.put(place.top + max(row - over, 0), column, fit(words, room - 1), LEVEL | BOLD)
+        canvas.put(place.top + max(row - over, 0), column, shorten(words, room - 1), LEVEL | BOLD)
 
 
 def own_words(canvas: Canvas, place: Place, top: float, color: int) -> None:
@@ -317,5 +317,5 @@ def own_words(canvas: Canvas, place: Place, top: float, color: int) -> None:
     if room < 4 or place.height < 2:
         return
     look = curve_look(color)
-    canvas.put(place.top, column, "┤" + fit(scale.short(top), room - 1), look)
+    canvas.put(place.top, column, "┤" + shorten(scale.short(top), room - 1), look)
     canvas.put(place.top + place.height - 1, column, "┤0", look)

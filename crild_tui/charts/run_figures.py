@@ -13,8 +13,8 @@ from crild_tui.charts.figure import Figure, Level, Line, Mark, View
 from crild_tui.charts.traces import LONG, Trace, smooth_trace, trace
 from crild_tui.monitor.curves import Axis, Curves, Floats, Table
 from crild_tui.monitor.snapshots import RunSnapshot
-from crild_tui.runs.formatting import printable
 from crild_tui.runs.summary import BASELINE
+from engine.preset.text import one_line
 from engine.record.states import ENDED
 
 STUDENT = "student"
@@ -130,7 +130,7 @@ def figures(sources: Sequence[Source], look: Look, traces: Traces) -> tuple[Figu
         ),
         replace(
             blank,
-            title=_clean(f"dev {name}"),
+            title=one_line(f"dev {name}"),
             lines=lines[2],
             levels=levels(sources),
             marks=(*marks, *stars(sources, look.axis)),
@@ -166,7 +166,7 @@ def _terms(source: Source, look: Look, traces: Traces) -> list[Line]:
     since = _newest_stage(curves, look.axis)
     found = []
     for number, name in enumerate(names, 1):
-        label = _clean(name.removeprefix(TERM))
+        label = one_line(name.removeprefix(TERM))
         line = _line(source, name, label, look, traces, raw=False, alone=True, color=number)
         if line:
             found.append(replace(line, since=since, hidden=_as_the_total(curves, name)))
@@ -229,7 +229,7 @@ def _line(
     behind = traces.raw(x, values) if look.smoothing and raw else None
     number = color if alone else source.index
     return Line(
-        label if alone else _clean(source.label),
+        label if alone else one_line(source.label),
         shown,
         number,
         theme.curve_marker(number),
@@ -256,7 +256,7 @@ def dev_lines(sources: Sequence[Source], look: Look, traces: Traces) -> tuple[Li
                 continue
             color = number if alone else source.index
             curve = traces.raw(table.axis(look.axis), values)
-            label = _clean(OWN_CURVE.get(model, model)) if alone else _clean(source.label)
+            label = one_line(OWN_CURVE.get(model, model)) if alone else one_line(source.label)
             lines.append(Line(label, curve, color, theme.curve_marker(color), dots=True))
     return tuple(lines)
 
@@ -268,10 +268,6 @@ def _models(curves: Curves) -> list[tuple[int, str, Table]]:
     ]
     others = [model for model in curves.evaluations if model not in MODELS]
     return known + [(color, model, curves.evaluations[model]) for color, model in enumerate(others, 5)]
-
-
-def _clean(text: str) -> str:
-    return printable(text).replace("\n", " ")
 
 
 # -- what stands beside the lines
@@ -310,7 +306,7 @@ def levels(sources: Sequence[Source]) -> tuple[Level, ...]:
 def borders(sources: Sequence[Source], axis: Axis) -> tuple[Mark, ...]:
     """Where stages begin, where all runs agree on it: of several runs with other borders none are shown."""
     all_of_them = [
-        tuple(Mark(border.at(axis), _clean(border.stage)) for border in source.snapshot.curves.borders)
+        tuple(Mark(border.at(axis), one_line(border.stage)) for border in source.snapshot.curves.borders)
         for source in sources
     ]
     return all_of_them[0] if len(set(all_of_them)) == 1 else ()

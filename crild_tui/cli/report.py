@@ -11,6 +11,7 @@ import typer
 
 from crild_tui.cli import terminal
 from crild_tui.cli.options import RunsDir, run_names
+from engine.preset.text import plain
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -186,17 +187,17 @@ def _parts(report: Report, width: int) -> Iterator[RichTable | str]:
     from engine.report.writing import title
 
     for table in report.tables:
-        yield terminal.safe(title(table))
+        yield plain(title(table))
         for block in table.blocks:
             yield ""
             if block.heading:
-                yield terminal.safe(block.heading)
+                yield plain(block.heading)
             yield from _tables(table, block, width)
         yield ""
         for line in table.footers:
-            yield terminal.safe(line)
+            yield plain(line)
     for line in report.notes:
-        yield terminal.safe(line)
+        yield plain(line)
 
 
 def _tables(table: Table, block: Block, width: int) -> Iterator[RichTable]:
@@ -206,7 +207,7 @@ def _tables(table: Table, block: Block, width: int) -> Iterator[RichTable]:
     from engine.report.table import ELSEWHERE
     from engine.report.writing import has_average, heads, mean, seeds
 
-    labels = [terminal.safe(line.label) for line in block.lines]
+    labels = [plain(line.label) for line in block.lines]
     first = min(max(map(cell_len, [*labels, "method"])), max(20, width // 3))
     columns = [
         (head, [_cell(line.cells.get(task)) for line in block.lines])
@@ -218,7 +219,7 @@ def _tables(table: Table, block: Block, width: int) -> Iterator[RichTable]:
     parts: list[list[tuple[str, list[str]]]] = [[]]
     used = 0
     for head, cells in columns:
-        size = max(map(cell_len, [*cells, terminal.safe(head)])) + 2
+        size = max(map(cell_len, [*cells, plain(head)])) + 2
         if parts[-1] and used + size > room:
             parts.append([])
             used = 0

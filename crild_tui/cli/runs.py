@@ -17,6 +17,7 @@ from crild_tui.cli import terminal
 from crild_tui.cli.options import AsJson, RunsDir
 from crild_tui.runs import formatting
 from engine.errors import UsageError
+from engine.preset.text import plain
 
 if TYPE_CHECKING:
     from engine.record.run import RunEntry
@@ -170,15 +171,15 @@ def print_fitting(entries: Sequence[RunEntry], width: int) -> None:
     for entry, row in zip(entries, rows, strict=True):
         lines.append(line_of(row, widths, colour=terminal.sgr_of(entry.state) if colour else "").rstrip())
         if entry.problem is not None:
-            lines.append(terminal.safe(f"    {entry.problem}"))
+            lines.append(plain(f"    {entry.problem}"))
     print("\n".join(lines))
 
 
 def row_of(entry: RunEntry, now: float) -> dict[str, str]:
     """The cells of a run by column, safe to print."""
-    row = {"run": terminal.safe(entry.id), "state": entry.state}
+    row = {"run": plain(entry.id), "state": entry.state}
     for column in COLUMNS:
-        row[column.name] = terminal.safe(column.text(entry.status, now)) if entry.status else formatting.NONE
+        row[column.name] = plain(column.text(entry.status, now)) if entry.status else formatting.NONE
     return row
 
 

@@ -11,9 +11,9 @@ from rich.text import Text
 
 from crild_tui import theme
 from crild_tui.runs import formatting
-from crild_tui.runs.listing import cells, fitted, fitted_ends, one_line
+from crild_tui.text import cells, fit, fit_ends
 from crild_tui.widgets.row_list import Line
-from engine.preset.text import shown
+from engine.preset.text import one_line, shown
 from engine.report.compare import ABSENT, differences
 from engine.report.sheet import Figure, Final, Row, Sheet
 
@@ -60,9 +60,9 @@ def sheet_lines(sheet: Sheet, finals: Sequence[Final], numbers: Sequence[int], *
     name = min(max((cells(_name(row)) for row in rows), default=3), LONGEST_NAME)
     state = max((len(_state(row)) for row in rows), default=0)
     widths = {metric: _width(metric, rows) for metric in sheet.metrics}
-    heading = f"    {fitted('run', name)} seed  " + (f"{'state':<{state}}  " if state else "")
+    heading = f"    {fit('run', name)} seed  " + (f"{'state':<{state}}  " if state else "")
     for metric, width in widths.items():
-        heading += fitted(one_line(metric), width, right=True) + "   "
+        heading += fit(one_line(metric), width, right=True) + "   "
     lines = [Line(Text(heading, "bold"))]
     for row in sheet.rows:
         if row.kind == "task":
@@ -71,7 +71,7 @@ def sheet_lines(sheet: Sheet, finals: Sequence[Final], numbers: Sequence[int], *
         text = Text("  ")
         text.append_text(Text(" ") if row.place is None else mark(numbers[row.place], dark=dark))
         style = {"mean": "bold", "model": "dim"}.get(row.kind, "")
-        text.append(f" {fitted_ends(_name(row), name)} ", style)
+        text.append(f" {fit_ends(_name(row), name)} ", style)
         text.append(f"{'' if row.seed is None else row.seed:>4}  ")
         if state:
             text.append(f"{_state(row):<{state}}  ", "dim")
@@ -123,7 +123,7 @@ def difference_lines(finals: Sequence[Final], numbers: Sequence[int], *, dark: b
     table = [[_value(value) for value in row.values] for row in rows]
     key = max(cells("setting"), *(cells(one_line(row.key)) for row in rows))
     widths = [max(cells(line[place]) for line in table) for place in range(len(readable))]
-    heading = Text(f"  {fitted('setting', key)}", "bold")
+    heading = Text(f"  {fit('setting', key)}", "bold")
     for (_, number), width in zip(readable, widths, strict=True):
         heading.append("  ").append_text(mark(number, dark=dark)).append(" " * (width - 1))
     return [Line(heading), *_difference_rows([one_line(row.key) for row in rows], table, key, widths)]
@@ -133,9 +133,9 @@ def _difference_rows(
     keys: Sequence[str], table: Sequence[Sequence[str]], key: int, widths: Sequence[int]
 ) -> Iterator[Line]:
     for name, values in zip(keys, table, strict=True):
-        text = Text(f"  {fitted(name, key)}")
+        text = Text(f"  {fit(name, key)}")
         for value, width in zip(values, widths, strict=True):
-            text.append(f"  {fitted(value, width)}", "dim" if value == formatting.NONE else "")
+            text.append(f"  {fit(value, width)}", "dim" if value == formatting.NONE else "")
         yield Line(text)
 
 
@@ -144,5 +144,5 @@ def _value(value: Any) -> str:
         return formatting.NONE
     if isinstance(value, str):
         text = one_line(value) or '""'
-        return text if cells(text) <= LONGEST_VALUE else fitted(text, LONGEST_VALUE)
+        return text if cells(text) <= LONGEST_VALUE else fit(text, LONGEST_VALUE)
     return shown(value, LONGEST_VALUE)

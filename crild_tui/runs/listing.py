@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from rich.cells import cell_len, set_cell_size
-
 from crild_tui.monitor.snapshots import RunsSnapshot
 from crild_tui.runs import formatting
 from crild_tui.runs.filter import RunFilter, age, progress
 from crild_tui.runs.marks import Kept
 from crild_tui.runs.states import label_of
+from crild_tui.text import bar, cells, fit, fit_ends
+from engine.preset.text import one_line
 from engine.record.run import RunEntry
 from engine.record.status import Status
 
@@ -61,11 +61,6 @@ def _word(read: Callable[[Status], str | None]) -> Callable[[RunEntry, float], s
 
 def _figure(read: Callable[[Status], float | None]) -> Callable[[RunEntry, float], str]:
     return lambda entry, _: formatting.metric(read(entry.status) if entry.status else None)
-
-
-def one_line(text: str) -> str:
-    """Text from outside on one line, safe to show."""
-    return formatting.printable(text.replace("\n", " ").replace("\t", " "))
 
 
 COLUMNS = (
@@ -222,41 +217,13 @@ def _widest(column: Column, rows: Sequence[RunEntry]) -> set[str]:
     return {str(value) for value in values}
 
 
-def cells(text: str) -> int:
-    """How many cells a text takes."""
-    return len(text) if text.isascii() else cell_len(text)
-
-
-def fitted(text: str, width: int, *, right: bool = False) -> str:
-    """Text in exactly `width` cells; one that is cut ends in an ellipsis."""
-    size = cells(text)
-    if size > width:
-        return set_cell_size(text, width - 1) + "…" if width > 0 else ""
-    space = " " * (width - size)
-    return space + text if right else text + space
-
-
-def fitted_ends(text: str, width: int) -> str:
-    """Text in exactly `width` cells; one that is cut keeps its beginning and its end, which tells alike names apart."""
-    if cells(text) <= width or width < 8:
-        return fitted(text, width)
-    tail = text
-    while cells(tail) > width // 2:
-        tail = tail[1:]
-    return fitted(set_cell_size(text, width - cells(tail) - 1) + "…" + tail, width)
-
-
-def bar(share: float | None, width: int) -> str:
-    """A bar of `width` cells, empty where nothing is known."""
-    if share is None:
-        return " " * width
-    full = min(int(share * width + 1e-9), width)
-    return "█" * full + "░" * (width - full)
-
-
 def cell(column: Column, entry: RunEntry, width: int, now: float) -> str:
     """The text of a cell, as wide as its column."""
     text = column.text(entry, now)
     if column.name == "done" and width > BAR:
-        return f"{bar(progress(entry), BAR)} {fitted(text, width - BAR - 1, right=True)}"
-    return fitted_ends(text, width) if column.name == "run" else fitted(text, width, right=column.right)
+        return f"{_bar(progress(entry))} {fit(text, width - BAR - 1, right=True)}"
+    return fit_ends(text, width) if column.name == "run" else fit(text, width, right=column.right)
+
+
+def _bar(share: float | None) -> str:
+    return " " * BAR if share is None else "".join(bar(share, BAR))

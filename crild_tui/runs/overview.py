@@ -7,8 +7,9 @@ from rich.text import Text
 from crild_tui.monitor.snapshots import RunsSnapshot
 from crild_tui.runs import formatting
 from crild_tui.runs.filter import RunFilter
-from crild_tui.runs.listing import Arranged, one_line
+from crild_tui.runs.listing import Arranged
 from crild_tui.runs.marks import Kept
+from engine.preset.text import one_line
 
 ROOMY = 100
 """Cells from which the folder is named too."""

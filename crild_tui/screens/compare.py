@@ -18,7 +18,6 @@ from crild_tui.messages import RunSeen, WatchRun
 from crild_tui.monitor.run import RunWatcher
 from crild_tui.monitor.snapshots import RunSnapshot
 from crild_tui.runs import comparison
-from crild_tui.runs.listing import one_line
 from crild_tui.runs.table_file import named_file, write_file
 from crild_tui.screens.base import ModeScreen
 from crild_tui.screens.dialogs import Ask, Confirm
@@ -27,6 +26,7 @@ from crild_tui.screens.text_dialog import TextScreen
 from crild_tui.widgets.panels import Panels, Source
 from crild_tui.widgets.row_list import Line, Rows
 from engine.errors import UsageError
+from engine.preset.text import one_line
 from engine.report.formats import FORMATS
 from engine.report.sheet import Final, Sheet, read_final, sheet
 

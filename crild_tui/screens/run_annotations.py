@@ -6,10 +6,11 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from crild_tui.runs import actions, listing
+from crild_tui.runs import actions
 from crild_tui.runs.annotations import note_in_field, write_note, write_tags
 from crild_tui.screens.dialogs import Ask, Confirm
 from crild_tui.screens.run_actions import ActingScreen
+from engine.preset.text import one_line
 from engine.record.paths import TRASH
 from engine.record.states import IN_PROGRESS
 
@@ -39,7 +40,7 @@ class KeepingScreen(ActingScreen):
             if sure:
                 self.crild.act(lambda: actions.trash(entry.path))
 
-        question = f"Move {listing.one_line(entry.id)} to the folder {TRASH} beside it?"
+        question = f"Move {one_line(entry.id)} to the folder {TRASH} beside it?"
         self.app.push_screen(Confirm(question, "Move"), answered)
 
     def action_note(self) -> None:
@@ -52,7 +53,7 @@ class KeepingScreen(ActingScreen):
             if text is not None:
                 self.crild.act(lambda: write_note(entry, text))
 
-        question = f"Note on {listing.one_line(entry.id)}"
+        question = f"Note on {one_line(entry.id)}"
         self.app.push_screen(Ask(question, note_in_field(entry.note), "an empty one removes it"), answered)
 
     def action_tags(self) -> None:
@@ -65,5 +66,5 @@ class KeepingScreen(ActingScreen):
             if text is not None:
                 self.crild.act(lambda: write_tags(entry, text))
 
-        question = f"Tags of {listing.one_line(entry.id)}, with spaces between them"
-        self.app.push_screen(Ask(question, listing.one_line(" ".join(entry.tags)), "words"), answered)
+        question = f"Tags of {one_line(entry.id)}, with spaces between them"
+        self.app.push_screen(Ask(question, one_line(" ".join(entry.tags)), "words"), answered)

@@ -8,10 +8,10 @@ from textual import work
 from textual.binding import Binding, BindingType
 
 from crild_tui.messages import CompareRuns
-from crild_tui.runs.listing import one_line
 from crild_tui.screens.run_annotations import KeepingScreen
 from crild_tui.screens.sweep import Chosen, SweepScreen
 from crild_tui.widgets.choice_list import WordList
+from engine.preset.text import one_line
 from engine.sweep.record import SweepRecord, list_sweeps
 
 

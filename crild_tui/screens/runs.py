@@ -24,6 +24,7 @@ from crild_tui.runs.marks import Kept, Kind, read_kept
 from crild_tui.runs.overview import page_instead, summary
 from crild_tui.screens.run_sweeps import SweepingScreen
 from crild_tui.widgets.run_table import RunTable
+from engine.preset.text import one_line
 from engine.record.run import RunEntry
 
 WIDE, HIGH = 150, 24
@@ -172,7 +173,7 @@ class RunsScreen(SweepingScreen):
         wrong = self._wrong or (runs.problem if found.rows else None)
         line.set_class(wrong is not None, "-problem")
         if wrong is not None:
-            line.update(Text(listing.one_line(wrong), no_wrap=True, overflow="ellipsis"))
+            line.update(Text(one_line(wrong), no_wrap=True, overflow="ellipsis"))
         else:
             line.update(
                 summary(runs, found, self.crild.kept, self._where, self.size.width, following=self.crild.following)

@@ -18,6 +18,7 @@ from textual.strip import Strip
 from crild_tui.runs import listing
 from crild_tui.runs.marks import Kept
 from crild_tui.runs.states import tone_of
+from crild_tui.text import fit
 from engine.record.run import RunEntry
 
 
@@ -162,7 +163,7 @@ class RunTable(ScrollView, can_focus=True):
             arrow = ("▼" if self._order.falling else "▲") if name == self._order.column else ""
             right = listing.BY_NAME[name].right
             text = arrow + name if right else name + arrow
-            parts.append(Segment(listing.fitted(text, width, right=right), style + Style(underline=bool(arrow))))
+            parts.append(Segment(fit(text, width, right=right), style + Style(underline=bool(arrow))))
             parts.append(Segment(" " * listing.GAP, style))
         return Strip(parts)
 

@@ -13,7 +13,7 @@ from engine.errors import CrildError
 from engine.preset import fields
 from engine.preset.explain import unknown_key
 from engine.preset.source import Layer
-from engine.preset.text import listed, nearest, plain, shown
+from engine.preset.text import cut, listed, nearest, plain, shown
 from engine.preset.toml_lines import KeyPath
 from engine.preset.tree import Node, Place
 
@@ -29,7 +29,7 @@ def read_overrides(overrides: Sequence[str], stages: Sequence[str], folder: Path
     root = Node({}, Place("--set"))
     selected: tuple[tuple[str, Place], ...] | None = None
     for text in overrides:
-        place = Place(f"--set {plain(text if len(text) <= _LONGEST_SHOWN else f'{text[: _LONGEST_SHOWN - 1]}…')}")
+        place = Place(f"--set {cut(plain(text), _LONGEST_SHOWN)}")
         try:
             path, value = _split(text, stages)
         except ValueError as error:

@@ -98,7 +98,7 @@ def rule(question: Question, against: Named | None = None) -> Ruling:
     untested = {place: verdict.untested.get(_pair(place, held_against)) for place in others if place not in p}
     for why in dict.fromkeys(why for why in untested.values() if why):
         names = [_name(groups[place]) for place, same in untested.items() if same == why]
-        troubles.append(f"{_some(names)} against {_name(groups[held_against])}: {why}")
+        troubles.append(f"{listed(names, 'and', 3)} against {_name(groups[held_against])}: {why}")
     marks: dict[int, Mark] = {place: "tied" for place, value in p.items() if value > LEVEL}
     if against is not None:
         marks |= {place: "above" if verdict.gaps[place].mean > 0 else "below" for place in p if place not in marks}
@@ -125,10 +125,6 @@ def named(name: str, groups: Sequence[Group]) -> Named:
         hint = f"did you mean {shown(near)}?" if near else f"there are {listed(map(shown, known), 'and')}"
         raise UsageError(f"no run is of the method {shown(name)}; {hint}", key="--against")
     return Named(name, frozenset(rows))
-
-
-def _some(names: Sequence[str], most: int = 3) -> str:
-    return listed(names if len(names) <= most else [*names[:most], f"{len(names) - most} more"], "and")
 
 
 def _pair(one: int, other: int) -> tuple[int, int]:

@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from engine.preset.text import plain
+from engine.preset.text import one_line
 from engine.report.sheet import Figure, Row, Sheet
 
 _FORMULA = tuple("=+-@\t\r＝＋－＠")
@@ -132,11 +132,6 @@ def _figure(figure: Figure, between: str) -> str:
 
 def _seed(row: Row) -> str:
     return "" if row.seed is None else str(row.seed)
-
-
-def one_line(text: str) -> str:
-    """Outside text in one line, with everything escaped that could steer a terminal."""
-    return plain(text.replace("\n", " ").replace("\t", " "))
 
 
 FORMATS: Mapping[str, tuple[str, Callable[[Sheet], str]]] = {

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from engine.preset.text import one_line
 from engine.record.files import json_text
 from engine.report.best_marks import Mark
-from engine.report.formats import csv_text, latex_line, latex_text, markdown_text, one_line, padded
+from engine.report.formats import csv_text, latex_line, latex_text, markdown_text, padded
 from engine.report.table import PRIMARY, Block, Cell, Line, Report, Table
 
 SCHEMA = 1
