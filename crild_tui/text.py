@@ -21,8 +21,11 @@ def shorten(text: str, width: int) -> str:
 
 def fit(text: str, width: int, *, right: bool = False) -> str:
     """`text` in exactly `width` cells: filled up with spaces (before it if `right`), or cut with an ellipsis."""
-    text = shorten(text, width)
-    space = " " * (width - cells(text))
+    size = cells(text)
+    if size > width:
+        text = shorten(text, width)
+        size = cells(text)
+    space = " " * (width - size)
     return space + text if right else text + space
 
 

@@ -128,7 +128,7 @@ class RunTable(ScrollView, can_focus=True):
         return True
 
     def _arrange(self) -> None:
-        self._widths = listing.fitting(self._rows, self._room, self._order)
+        self._widths = listing.column_widths(self._rows, self._room, self._order)
         self.virtual_size = Size(self._room, len(self._rows) + 1)
         self.refresh()
 
@@ -160,7 +160,7 @@ class RunTable(ScrollView, can_focus=True):
         style = self.get_component_rich_style("run-table--heading")
         parts = [Segment(" " * listing.GUTTER, style)]
         for name, width in self._widths.items():
-            arrow = ("▼" if self._order.falling else "▲") if name == self._order.column else ""
+            arrow = ("▼" if self._order.descending else "▲") if name == self._order.column else ""
             right = listing.BY_NAME[name].right
             text = arrow + name if right else name + arrow
             parts.append(Segment(fit(text, width, right=right), style + Style(underline=bool(arrow))))

@@ -39,7 +39,7 @@ def printable(text: str) -> str:
 
 def one_line(text: str) -> str:
     """`text` made safe to show on one line: line breaks and tabs become spaces."""
-    return plain(text.replace("\n", " ").replace("\t", " "))
+    return text if text.isprintable() else plain(text.replace("\n", " ").replace("\t", " "))
 
 
 def cut(text: str, limit: int) -> str:
