@@ -59,13 +59,11 @@ def resume(
 def _continue_queue(run_dir: Path, controls: Controls, *, quiet: bool, detach: bool, as_json: bool) -> int:
     """Restart the queue of a queued run whose queue was killed, and follow the run; returns the exit code."""
     from crild_tui.cli.follow.foreground import end_document, follow, print_started, report_end
-    from engine.launch.queue import continue_queue
+    from engine.sweep.queue import continue_queue
 
-    continued = continue_queue(run_dir.parent)
+    queue = continue_queue(run_dir)
     controls.release()
-    terminal.say(
-        f"its queue had ended and was restarted ({', '.join(continued)}); {run_dir.name} is queued in it", quiet=quiet
-    )
+    terminal.say(f"its queue had ended and was restarted ({queue}); {run_dir.name} is queued in it", quiet=quiet)
     if detach:
         print_started([run_dir], as_json=as_json)
         return 0

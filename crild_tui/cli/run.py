@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from crild_tui import option_help
 from crild_tui.cli import terminal
 from crild_tui.cli.options import AsJson, Detach, Device, Presets, Quiet, RunsDir, Settings
 from crild_tui.runs import formatting
@@ -21,14 +22,9 @@ if TYPE_CHECKING:
 def run(
     presets: Presets,
     settings: Settings = None,
-    seeds: Annotated[
-        str | None, typer.Option("--seeds", metavar="1,2,3", help="One run per seed, one after the other.")
-    ] = None,
+    seeds: Annotated[str | None, typer.Option("--seeds", metavar="1,2,3", help=option_help.SEEDS)] = None,
     runs_dir: RunsDir = None,
-    name: Annotated[
-        str | None,
-        typer.Option("--name", metavar="NAME", help="The run's id becomes NAME-s<seed>. [default: task, method, time]"),
-    ] = None,
+    name: Annotated[str | None, typer.Option("--name", metavar="NAME", help=option_help.NAME)] = None,
     device: Device = None,
     dry_run: Annotated[
         bool,
@@ -74,7 +70,7 @@ def run(
         runs = create_all(request, loaded)
         _introduce(runs, quiet=quiet, detach=detach)
         if len(runs) > 1:
-            code = _queue(request.runs_dir, runs, controls, quiet=quiet, detach=detach, as_json=as_json)
+            code = _queue(runs, controls, quiet=quiet, detach=detach, as_json=as_json)
         else:
             code = start_and_follow(runs[0], controls, quiet=quiet, detach=detach, as_json=as_json)
     raise typer.Exit(code)
@@ -101,18 +97,16 @@ def _introduce(runs: Sequence[Path], *, quiet: bool, detach: bool) -> None:
         )
 
 
-def _queue(
-    runs_dir: Path, runs: Sequence[Path], controls: Controls, *, quiet: bool, detach: bool, as_json: bool
-) -> int:
+def _queue(runs: Sequence[Path], controls: Controls, *, quiet: bool, detach: bool, as_json: bool) -> int:
     """Run one run per seed after the other, and follow each; returns the exit code."""
     from crild_tui.cli.follow.foreground import follow, print_started, report_end, take_off_queue
     from crild_tui.cli.follow.outcome import INTERRUPTED, TERMINATED
     from crild_tui.runs.create import unmake
     from engine.errors import CrildError
-    from engine.launch.queue import enqueue
+    from engine.sweep.queue import enqueue
 
     try:
-        queue = enqueue(runs, runs_dir)
+        queue = enqueue(runs)
     except CrildError:
         unmake(runs)  # without a queue nothing would ever start them
         raise

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from crild_tui.cli import terminal
 from crild_tui.cli.options import AsJson, Run, RunsDir
 from crild_tui.runs import formatting
+from engine.preset.toml_text import inline
 
 if TYPE_CHECKING:
     from engine.record.run import RunEntry
@@ -86,16 +87,16 @@ def _show_head(entry: RunEntry) -> None:
 
 
 def _show_stages(run_dir: Path) -> None:
-    from crild_tui.cli.follow.event_messages import metrics, summary
-    from crild_tui.runs.summary import Picture, fold, thinned
+    from crild_tui.cli.follow.event_messages import metrics, stage_sentence
+    from crild_tui.runs.summary import RunSummary, apply_events
     from engine.record.events import read_events
 
-    picture = fold(Picture(), thinned(list(read_events(run_dir))))
-    if picture.stages:
+    summary = apply_events(RunSummary(), list(read_events(run_dir)))
+    if summary.stages:
         terminal.sentence()
-    for story in picture.stages:
-        terminal.sentence(summary(story, picture.metric_name))
-    if held := metrics(picture):
+    for stage in summary.stages:
+        terminal.sentence(stage_sentence(stage, summary.metric_name))
+    if held := metrics(summary):
         terminal.sentence(", ".join(held))
 
 
@@ -109,7 +110,7 @@ def _show_settings(run_dir: Path) -> None:
         terminal.sentence(str(error))
         return
     terminal.sentence()
-    rows = [(key, terminal.as_text(value)) for key, value in flat(document)]
+    rows = [(key, inline(value)) for key, value in flat(document)]
     terminal.show(terminal.table([("setting", "left"), ("value", "left")], rows))
 
 

@@ -16,8 +16,8 @@ from engine.record.run import RunEntry
 from engine.record.status import Status
 
 if TYPE_CHECKING:
-    from crild_tui.monitor.snapshots import RunsSnapshot
     from crild_tui.runs.marks import Kept
+    from crild_tui.runs.snapshot import RunsSnapshot
 
 GAP = 2
 """Cells between two columns."""

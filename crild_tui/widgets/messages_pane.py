@@ -13,7 +13,7 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import Input, Static
 
 from crild_tui.monitor.log import LogTail
-from crild_tui.monitor.snapshots import Said
+from crild_tui.monitor.snapshots import EngineMessage
 from crild_tui.runs import formatting
 from crild_tui.widgets.text_view import Line, Lines
 from engine.preset.text import plain
@@ -21,11 +21,11 @@ from engine.preset.text import plain
 MARKS = {"warning": "! ", "error": "✗ "}
 
 
-def message_lines(said: Sequence[Said], now: float) -> list[Line]:
+def message_lines(messages: Sequence[EngineMessage], now: float) -> list[Line]:
     """Messages with their time: of the day, and of an earlier day its date."""
     lines = []
     today = time.strftime("%Y-%m-%d", time.localtime(now))
-    for each in said:
+    for each in messages:
         try:
             moment = time.localtime(each.time)
         except (ValueError, OverflowError, OSError):  # a time that no clock ever showed
@@ -76,7 +76,7 @@ class LogPane(Vertical):
 
     def __init__(self) -> None:
         super().__init__(id="pane")
-        self._said: tuple[Said, ...] = ()
+        self._shown: tuple[EngineMessage, ...] = ()
         self._generation = -1
         self._words = ""
         self._title = "Log"
@@ -106,13 +106,13 @@ class LogPane(Vertical):
 
     # -- what is shown
 
-    def show_said(self, said: tuple[Said, ...], now: float) -> None:
+    def show_messages(self, messages: tuple[EngineMessage, ...], now: float) -> None:
         """Show the messages of a run."""
-        if said == self._said:
+        if messages == self._shown:
             return
-        self._said = said
-        self.messages.show(message_lines(said, now) or [Line("the engine has said nothing yet")])
-        self.messages.border_title = f"Messages ({len(said)})" if said else "Messages"
+        self._shown = messages
+        self.messages.show(message_lines(messages, now) or [Line("the engine has said nothing yet")])
+        self.messages.border_title = f"Messages ({len(messages)})" if messages else "Messages"
         self._count()
 
     def show_log(self, tail: LogTail) -> None:
@@ -130,7 +130,7 @@ class LogPane(Vertical):
 
     def forget(self) -> None:
         """Another run is shown."""
-        self._said, self._generation = (), -1
+        self._shown, self._generation = (), -1
         for view in (self.messages, self.log_view):
             view.show((), anew=True)
 

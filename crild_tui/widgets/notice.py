@@ -15,8 +15,9 @@ from textual.widgets import Static
 from crild_tui.monitor.snapshots import RunSnapshot
 from crild_tui.runs import formatting
 from engine.preset.text import plain
-from engine.record.queue import QueueRecord
+from engine.record.states import IN_PROGRESS
 from engine.record.status import Fault
+from engine.sweep.record import SweepRecord
 
 LOADING = "the engine loads its libraries"
 READING = "the engine reads data and models"
@@ -57,12 +58,12 @@ def notice_of(snapshot: RunSnapshot, keys: Keys, waits: str = "") -> Notice | No
     if state == "queued":
         return Notice("info", waits or "waits in the queue", hint=f"{keys['live.stop']} takes it out", moves=True)
     if state == "created" or (state in ("running", "stopping") and _loads(snapshot)):
-        title = LOADING if state == "created" or not snapshot.picture.names else READING
-        newest = tuple(said.text for said in snapshot.said[-1:])
+        title = LOADING if state == "created" or not snapshot.summary.names else READING
+        newest = tuple(said.text for said in snapshot.messages[-1:])
         return Notice("info", f"{title}...", newest, f"{log} messages and log", moves=True)
     if state == "failed":
         fault = (status.error if status else None) or Fault("run", "the engine left no sentence that says why")
-        whence = "from its last checkpoint" if snapshot.picture.stages else "from the beginning"
+        whence = "from its last checkpoint" if snapshot.summary.stages else "from the beginning"
         again = f"{resume} resumes it {whence} once that is mended · "
         return Notice(
             "error",
@@ -91,7 +92,7 @@ def notice_of(snapshot: RunSnapshot, keys: Keys, waits: str = "") -> Notice | No
 
 
 def _loads(snapshot: RunSnapshot) -> bool:
-    return snapshot.picture.stage is None
+    return snapshot.summary.stage is None
 
 
 def fills(snapshot: RunSnapshot) -> bool:
@@ -115,17 +116,17 @@ def error_lines(fault: Fault) -> tuple[str, ...]:
     return (*lines, f"in {', '.join(place)}") if place else tuple(lines)
 
 
-def waiting(record: QueueRecord | None, run: str) -> str:
-    """What a queued run waits for, from the record of its queue; "" where nothing is known."""
-    if record is None or run not in record.runs:
+def waiting(record: SweepRecord, run: str, states: Mapping[str, str]) -> str:
+    """What a queued run waits for, from the record of its queue and the states of runs by id."""
+    ids = [cell.run for cell in record.cells]
+    if run not in ids:
         return ""
-    before = max(0, record.runs.index(run) - record.next)
-    place = (
-        f"{formatting.plural(before, 'run')} {'is' if before == 1 else 'are'} before it" if before else "it is the next"
-    )
-    sentence = f"waits in the queue: {place}"
-    if record.present not in (None, run):
-        sentence += f"; {record.present} works now"
+    ahead = [other for other in ids[: ids.index(run)] if states.get(other) in IN_PROGRESS]
+    position = f"{formatting.plural(len(ahead), 'run is', 'runs are')} ahead of it" if ahead else "it is next"
+    sentence = f"waits in the queue: {position}"
+    running = next((other for other in ahead if states[other] != "queued"), None)
+    if running is not None:
+        sentence += f"; {running} is running now"
     if record.waiting:
         sentence += f"; the queue waits {record.waiting}"
     return sentence

@@ -50,7 +50,8 @@ def cut(text: str, limit: int) -> str:
 def shown(value: object, limit: int = 60) -> str:
     """A value of a preset as a message quotes it: TOML's way, safe to print, cut to about `limit` characters."""
     import datetime
-    import json
+
+    from engine.preset.toml_text import inline
 
     if isinstance(value, str):
         return f'"{cut(plain(value), limit)}"'
@@ -61,7 +62,7 @@ def shown(value: object, limit: int = 60) -> str:
     if isinstance(value, datetime.date | datetime.time):
         return f"the date or time {value.isoformat()}"
     if isinstance(value, list | tuple):
-        return cut(plain(json.dumps(value, default=str, ensure_ascii=False)), limit)
+        return cut(plain(inline(value)), limit)
     return cut(plain(str(value)), limit)
 
 

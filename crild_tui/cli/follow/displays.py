@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from crild_tui.cli import terminal
 from crild_tui.cli.follow import event_messages
 from crild_tui.runs import formatting
-from crild_tui.runs.summary import Picture
+from crild_tui.runs.summary import RunSummary
 from crild_tui.text import bar
 from engine.preset.text import plain
 
@@ -31,7 +31,7 @@ class Display(Protocol):
     def message(self, level: event_messages.Level, line: str) -> None:
         """Say a sentence that stays."""
 
-    def update(self, picture: Picture) -> None:
+    def update(self, summary: RunSummary) -> None:
         """Show the present moment."""
 
     def close(self) -> None:
@@ -44,7 +44,7 @@ class Silence:
     def message(self, level: event_messages.Level, line: str) -> None:
         """Say nothing."""
 
-    def update(self, picture: Picture) -> None:
+    def update(self, summary: RunSummary) -> None:
         """Show nothing."""
 
     def close(self) -> None:
@@ -63,13 +63,13 @@ class Lines:
         """Print a sentence."""
         terminal.say(f"[{formatting.duration(self._clock() - self._start)}] {MARKS[level]}{line}")
 
-    def update(self, picture: Picture) -> None:
+    def update(self, summary: RunSummary) -> None:
         """Print a line of progress when one is due and something moved."""
-        moment = (picture.stage, picture.step)
-        if picture.loss is None or moment == self._shown or self._clock() - self._last < LINE_EVERY:
+        moment = (summary.stage, summary.step)
+        if summary.loss is None or moment == self._shown or self._clock() - self._last < LINE_EVERY:
             return
         self._last, self._shown = self._clock(), moment
-        self.message("info", event_messages.progress(picture))
+        self.message("info", event_messages.progress(summary))
 
     def close(self) -> None:
         """Nothing to undo."""
@@ -97,20 +97,20 @@ class Screen:
         style = {"info": "", "warning": "yellow", "error": "bold red"}[level]
         self._console.print(Text(plain(MARKS[level] + line), style=style), soft_wrap=True)
 
-    def update(self, picture: Picture) -> None:
+    def update(self, summary: RunSummary) -> None:
         """Redraw, if anything changed that can be seen."""
         from rich.console import Group
 
         lines = draw(
-            picture, self._console.width, self._clock() - self._start, ascii_only=terminal.ascii_only(sys.stderr)
+            summary, self._console.width, self._clock() - self._start, ascii_only=terminal.ascii_only(sys.stderr)
         )
         seen = [line.plain for line in lines]
         if seen != self._drawn:
             self._drawn = seen
             self._live.update(Group(*lines), refresh=True)
-        if self._clock() - self._titled >= TITLE_EVERY and picture.steps:
+        if self._clock() - self._titled >= TITLE_EVERY and summary.steps:
             self._titled = self._clock()
-            terminal.announce(f"crild {formatting.percent(picture.step / picture.steps)} {picture.stage} {self._run}")
+            terminal.announce(f"crild {formatting.percent(summary.step / summary.steps)} {summary.stage} {self._run}")
 
     def close(self) -> None:
         """Take the display away; what was said above it stays."""
@@ -121,19 +121,19 @@ class Screen:
         self._live.stop()
 
 
-def draw(picture: Picture, width: int, waited: float, *, ascii_only: bool) -> list[Text]:
+def draw(summary: RunSummary, width: int, waited: float, *, ascii_only: bool) -> list[Text]:
     """The lines of the display, none wider than `width`; `waited` seconds went by, `ascii_only` draws with ASCII alone."""
     from rich.text import Text
 
-    if picture.stage is None or picture.state in ("created", "queued"):
+    if summary.stage is None or summary.state in ("created", "queued"):
         what = {
             "queued": "waiting in the queue",
             "created": "loading the engine",
-        }.get(picture.state, "reading data and models")
+        }.get(summary.state, "reading data and models")
         lines = [Text(f"{what}  {formatting.duration(waited)}", style="dim")]
     else:
-        lines = [_bar_line(picture, width, ascii_only), _loss_line(picture)]
-        if held := event_messages.metrics(picture):
+        lines = [_bar_line(summary, width, ascii_only), _loss_line(summary)]
+        if held := event_messages.metrics(summary):
             lines.append(Text(plain("   ".join(held))))
     for line in lines:
         line.no_wrap = True
@@ -141,33 +141,33 @@ def draw(picture: Picture, width: int, waited: float, *, ascii_only: bool) -> li
     return lines
 
 
-def _bar_line(picture: Picture, width: int, ascii_only: bool) -> Text:
+def _bar_line(summary: RunSummary, width: int, ascii_only: bool) -> Text:
     from rich.text import Text
 
-    share = min(1.0, picture.step / picture.steps) if picture.steps else 0.0
-    head = f"{plain(event_messages.stage_label(picture))}  "
-    notes = [formatting.percent(share) if picture.steps else "", *event_messages.left(picture)]
-    if picture.state in ("stopping", "stalled"):
-        notes.append(picture.state)
+    share = min(1.0, summary.step / summary.steps) if summary.steps else 0.0
+    head = f"{plain(event_messages.stage_label(summary))}  "
+    notes = [formatting.percent(share) if summary.steps else "", *event_messages.left(summary)]
+    if summary.state in ("stopping", "stalled"):
+        notes.append(summary.state)
     tail = "  " + "  ".join(note for note in notes if note)
     room = min(50, width - len(head) - len(tail))
     full, rest = bar(share, room if room >= 5 else 0, ascii_only=ascii_only)
-    state = terminal.style_of(picture.state) if picture.state in ("stopping", "stalled") else ""
+    state = terminal.style_of(summary.state) if summary.state in ("stopping", "stalled") else ""
     return (
         Text().append(head, style="bold").append(full, style="cyan").append(rest, style="dim").append(tail, style=state)
     )
 
 
-def _loss_line(picture: Picture) -> Text:
+def _loss_line(summary: RunSummary) -> Text:
     from rich.text import Text
 
-    of = f"/{picture.steps}" if picture.steps else ""
-    parts = [f"step {picture.step}{of}"]
-    if picture.loss is not None:
-        parts.append(f"loss {formatting.loss(picture.loss)}")
-    parts += event_messages.consistency(picture)
-    if picture.rate is not None:
-        parts.append(f"{formatting.rate(picture.rate)} examples/s")
+    of = f"/{summary.steps}" if summary.steps else ""
+    parts = [f"step {summary.step}{of}"]
+    if summary.loss is not None:
+        parts.append(f"loss {formatting.loss(summary.loss)}")
+    parts += event_messages.consistency(summary)
+    if summary.rate is not None:
+        parts.append(f"{formatting.rate(summary.rate)} examples/s")
     return Text("   ".join(parts))
 
 

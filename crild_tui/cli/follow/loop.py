@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from crild_tui.cli.follow.controls import Controls
 from crild_tui.cli.follow.displays import Display
-from crild_tui.cli.follow.event_messages import describe, summary
+from crild_tui.cli.follow.event_messages import describe, stage_sentence
 from crild_tui.cli.follow.outcome import Outcome
-from crild_tui.runs.summary import Picture, fold, loading, thinned, with_status
+from crild_tui.runs.summary import RunSummary, apply_events, loading, with_status
 from engine.record.states import ENDED
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Follower:
         self._after, self._began = after, time.monotonic()
         self.run_dir, self.display, self.controls, self.mode = run_dir, display, controls, mode
         self.tail = EventTail(run_dir)
-        self.picture = Picture()
+        self.summary = RunSummary()
         self._generation = self.tail.generation
         self._handled: dict[int, int] = {}
         self._lost_since: float | None = None
@@ -62,13 +62,13 @@ class Follower:
     def history(self, *, loads: bool = False) -> None:
         """Take in what is there already, and tell it in summary; with `loads` a new attempt is about to begin."""
         events = self.tail.poll()
-        self.picture = fold(self.picture, thinned(events))
-        for story in self.picture.stages:
-            self.display.message("info", summary(story, self.picture.metric_name))
+        self.summary = apply_events(self.summary, events)
+        for stage in self.summary.stages:
+            self.display.message("info", stage_sentence(stage, self.summary.metric_name))
         for event in [e for e in events if e.get("kind") == "message" and e.get("level") in ("warning", "error")][-10:]:
             self._tell(event)
         if loads:
-            self.picture = loading(self.picture)
+            self.summary = loading(self.summary)
 
     def go(self) -> Outcome:
         """Follow to the end."""
@@ -91,25 +91,22 @@ class Follower:
             state = "created"  # the engine that was just started has not taken the run yet
         self._events()
         if entry.status is not None:
-            self.picture = with_status(self.picture, entry.status, state)
+            self.summary = with_status(self.summary, entry.status, state)
         if state == "stalled" != self._noted:
             self.display.message("warning", "the engine lives but has said nothing for a minute")
         self._noted = state
         self._tell_waiting(entry.status)
-        self.display.update(self.picture)
+        self.display.update(self.summary)
         return state, entry.status
 
     def _tell_waiting(self, status: Status | None) -> None:
         """What a queue waits for: an older queue, a busy GPU."""
-        from engine.errors import CrildError
-        from engine.record.queue import queue_file, read_queue
+        from engine.record.files import read_json
+        from engine.record.paths import queue_file
 
         if status is None or status.state != "queued" or status.queue is None:
             return
-        try:
-            waiting = read_queue(queue_file(self.run_dir.parent, status.queue)).waiting
-        except CrildError:
-            return
+        waiting = (read_json(queue_file(self.run_dir.parent, status.queue)) or {}).get("waiting")
         if waiting and waiting != self._waiting:
             self.display.message("info", f"waiting {waiting}")
         self._waiting = waiting
@@ -118,14 +115,14 @@ class Follower:
         events = self.tail.poll()
         if self.tail.generation != self._generation:  # files were replaced: what was seen no longer holds
             self._generation = self.tail.generation
-            self.picture = fold(Picture(), thinned(events))
+            self.summary = apply_events(RunSummary(), events)
             return
         for event in events:
-            self.picture = fold(self.picture, (event,))
+            self.summary = apply_events(self.summary, (event,))
             self._tell(event)
 
     def _tell(self, event: Event) -> None:
-        for level, line in describe(event, self.picture):
+        for level, line in describe(event, self.summary):
             self.display.message(level, line)
 
     def _ended(self, state: str, status: Status | None) -> Outcome | None:
@@ -196,7 +193,7 @@ class Follower:
             status,
             interrupted=self.controls.count(signal.SIGINT) > 0,
             terminated=bool(self.controls.count(signal.SIGTERM) or self.controls.count(signal.SIGUSR1)),
-            place=(self.picture.stage, self.picture.step) if self.picture.stage else None,
+            place=(self.summary.stage, self.summary.step) if self.summary.stage else None,
         )
 
     def _wait(self) -> None:
