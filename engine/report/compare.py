@@ -1,4 +1,4 @@
-"""Runs side by side: their final metrics, and what their presets set differently."""
+"""Compare presets key by key, and summarise figures over seeds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ABSENT: Final = _Absent()
 
 @dataclass(frozen=True)
 class Difference:
-    """A key that the presets do not agree on, with each one's value in order (ABSENT where it is left out)."""
+    """A key on which presets differ, with each one's value in order (ABSENT where it is left out)."""
 
     key: str
     values: tuple[Any, ...]
@@ -46,9 +46,13 @@ def read_preset(run_dir: Path) -> dict[str, Any]:
     try:
         return tomli.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise RunError("this folder has no preset.toml, so it is no run that can be compared", file=str(path)) from None
+        raise RunError(
+            "this folder has no preset.toml, so it is not a run that can be compared",
+            kind="missing-preset",
+            file=str(path),
+        ) from None
     except (OSError, ValueError) as error:  # tomli's and Unicode's errors are ValueErrors
-        raise RunError(f"the run's preset cannot be read: {error}", file=str(path)) from error
+        raise RunError(f"the run's preset cannot be read: {error}", kind="unreadable-preset", file=str(path)) from error
 
 
 def flat(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs nothing else: tables, pictures, settings, environments."""
+"""A report as one HTML page that needs nothing else: tables, charts, settings, environments."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from engine.preset.text import plain, shown
 from engine.record.environment import without_secrets
 from engine.record.files import read_json
 from engine.record.paths import ENVIRONMENT
-from engine.report.collect import Finished
+from engine.report.collect import FinishedRun
 from engine.report.compare import ABSENT, Spread, differences
-from engine.report.probes import probed
+from engine.report.probes import group_probe
 from engine.report.result_table import SIGNS, Cell, ResultDocument, ResultTable, Row
-from engine.report.settings import Group, told
+from engine.report.settings import Group, setting_text
 from engine.report.table import Report
 
 STYLE = Path(__file__).with_name("page.css")
@@ -45,7 +45,7 @@ def page(document: ResultDocument, *, now: float | None = None) -> str:
     if document.notes:
         parts.append(_list(document.notes))
     if report is not None:
-        parts += _pictures(report)
+        parts += _charts(report)
         parts += _probes(report)
         parts += _settings(report)
         parts += _environments(report.runs)
@@ -130,21 +130,21 @@ def _cell(cell: Cell, reference: str, *, detailed: bool) -> str:
     return f'<span class="{look}" title="{_text(cell.hint)}">{text}</span>{mark}'
 
 
-# -- pictures
+# -- charts
 
 
-def _pictures(report: Report) -> Iterator[str]:
-    from engine.report.figures import inline_svg, pictures  # matplotlib
+def _charts(report: Report) -> Iterator[str]:
+    from engine.report.figures import inline_svg, report_charts  # matplotlib
 
     yield "<section><h2>Pictures</h2>"
-    for number, picture in enumerate(pictures(report)):
-        svg = inline_svg(picture, number)
-        yield f'<figure>{svg}<figcaption id="cap{number}">{_text(picture.caption)}</figcaption></figure>'
+    for number, chart in enumerate(report_charts(report)):
+        svg = inline_svg(chart, number)
+        yield f'<figure>{svg}<figcaption id="cap{number}">{_text(chart.caption)}</figcaption></figure>'
     yield "</section>"
 
 
 def _probes(report: Report) -> Iterator[str]:
-    rows = [(group, found.runs, found.figures) for group in report.groups if (found := probed(group)) is not None]
+    rows = [(group, found.runs, found.figures) for group in report.groups if (found := group_probe(group)) is not None]
     names = list(dict.fromkeys(name for _, _, figures in rows for name in figures))
     if not names:
         return
@@ -167,7 +167,7 @@ def _spread(found: Spread | None) -> str:
 
 
 def _group(group: Group) -> str:
-    setting = told((*group.common, *group.own), most=99)
+    setting = setting_text((*group.common, *group.own), most=99)
     return _text(group.method) + (f"<span class=setting>{_text(setting)}</span>" if setting else "")
 
 
@@ -202,7 +202,7 @@ def _value(value: Any) -> str:
     return _text(without_secrets(value if isinstance(value, str) else shown(value, 300)))
 
 
-def _environments(runs: Sequence[Finished]) -> Iterator[str]:
+def _environments(runs: Sequence[FinishedRun]) -> Iterator[str]:
     """Where and with what the runs were made: each environment once."""
     found: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for run in runs:
