@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -32,7 +32,7 @@ from engine.models.families import FAMILIES, Family, family_of
 from engine.models.model_files import PICKLED, SAFETENSORS, has_tokenizer, missing_weights
 from engine.models.seeded_init import seeded
 from engine.models.transformers_logging import quiet
-from engine.preset.text import plain
+from engine.preset.text import listed, plain
 
 # Heads of pre-training and of other tasks, and buffers of old checkpoints: a classifier needs none of them.
 _LEFT_OVER = re.compile(
@@ -201,7 +201,7 @@ def _weight_files(folder: Path) -> list[Path]:
         )
     if missing:
         raise ModelError(
-            f"{plain(str(folder))} lacks {len(missing)} of its weight files: {_some(missing)}",
+            f"{plain(str(folder))} lacks {len(missing)} of its weight files: {_named(missing)}",
             kind="missing-weight-files",
             file=plain(str(folder)),
         )
@@ -264,7 +264,7 @@ def _check_complete(
     refused_names = sorted(name for name in missing if not (bare and name.startswith(heads)))
     if refused_names:
         raise ModelError(
-            f"the weights in {where} lack tensors that config.json calls for: {_some(refused_names)}; "
+            f"the weights in {where} lack tensors that config.json calls for: {_named(refused_names)}; "
             "the file is incomplete, or belongs to another model",
             kind="missing-weights",
             file=where,
@@ -274,7 +274,7 @@ def _check_complete(
     )
     if strange:
         raise ModelError(
-            f"the weights in {where} hold tensors that config.json does not call for: {_some(strange)}; "
+            f"the weights in {where} hold tensors that config.json does not call for: {_named(strange)}; "
             "the config belongs to another model",
             kind="unexpected-weights",
             file=where,
@@ -294,14 +294,14 @@ def _check_finite(model: PreTrainedModel, folder: Path) -> None:
     broken = [name for name, tensor in model.named_parameters() if not bool(torch.isfinite(tensor).all())]
     if broken:
         raise ModelError(
-            f"the weights in {plain(str(folder))} hold NaN or infinite values: {_some(broken)}",
+            f"the weights in {plain(str(folder))} hold NaN or infinite values: {_named(broken)}",
             kind="non-finite-weights",
             file=plain(str(folder)),
         )
 
 
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(plain(name) for name in names[:_NAMED]) + _more(len(names) - _NAMED)
+def _named(names: Iterable[str]) -> str:
+    return listed(map(plain, names), "and", _NAMED)
 
 
 def _more(count: int) -> str:
