@@ -13,7 +13,7 @@ from crild_tui.runs.sweeps import counts, entries_of, figures_of, mean_of, metri
 
 if TYPE_CHECKING:
     from engine.report.result_table import Cell, ResultTable
-    from engine.sweep.matrix import MatrixCell, Matrix
+    from engine.sweep.matrix import Matrix, MatrixCell
     from engine.sweep.record import SweepRecord
 
 

@@ -15,13 +15,13 @@ from engine.record.files import read_json
 from engine.record.paths import RESULTS
 from engine.record.run import RunEntry, is_run, read_run
 from engine.record.states import STARTED
-from engine.sweep.matrix import MatrixCell, Matrix, matrix, row_of
+from engine.sweep.matrix import Matrix, MatrixCell, matrix, row_of
 from engine.sweep.record import CellRecord, SweepRecord, read_sweep_record, sweep_file
 
 ORDER = (
     "running", "created", "stopping", "stalled", "queued", "failed", "lost", "unreadable", "stopped", "preempted", "left",
 )  # fmt: skip
-"""States beside "finished", as they are counted."""
+"""States other than "finished", in the order of their counts."""
 
 
 @dataclass(frozen=True)
