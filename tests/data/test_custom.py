@@ -290,7 +290,7 @@ def test_a_json_lines_file_that_cannot_be_used(
 
 def test_a_parquet_file_that_cannot_be_used(tmp_path: Path) -> None:
     file = tmp_path / "train.parquet"
-    cases: list[tuple[bytes, str]] = [
+    cases: list[tuple[bytes, tuple[str, ...]]] = [
         (
             table(tmp_path, text=["a", "b"], labels=[0, 1]),
             ("no-such-column", '"label"', '"text"', '"labels"'),

@@ -11,7 +11,7 @@ import torch
 from engine.distill import objectives
 from engine.distill.row_scores import Total, log_rows, scores
 from engine.errors import ModelError
-from engine.preset import base
+from engine.preset import names as base
 
 from .inputs import attention_between, masked, relation_between
 
