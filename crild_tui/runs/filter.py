@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from crild_tui.runs.marks import Kept
+from crild_tui.runs.marks import Marks
 from engine.preset.text import nearest, plain
 from engine.record.run import RunEntry
 from engine.record.states import STATES
@@ -20,10 +20,10 @@ _TERM = re.compile(r'([!-]?)(?:([A-Za-z_]+):)?("[^"]*"?|\S*)\s*')
 
 
 class Candidate(NamedTuple):
-    """A run that is held against a filter: with what is kept about the list, at a moment (seconds since 1970)."""
+    """A run that is held against a filter: with the marks of the list, at a moment (seconds since 1970)."""
 
     entry: RunEntry
-    kept: Kept
+    marks: Marks
     now: float
 
 
@@ -41,9 +41,9 @@ class RunFilter:
     text: str = ""
     tests: tuple[Test, ...] = ()
 
-    def matches(self, entry: RunEntry, kept: Kept, now: float) -> bool:
+    def matches(self, entry: RunEntry, marks: Marks, now: float) -> bool:
         """Whether a run passes at this moment (seconds since 1970)."""
-        run = Candidate(entry, kept, now)
+        run = Candidate(entry, marks, now)
         return all(test(run) for test in self.tests)
 
 
@@ -143,7 +143,7 @@ def _sign(key: str, value: str) -> Test:  # noqa: ARG001 - as the others
     begun = [sign for sign in _SIGNS if sign.startswith(value.casefold())]
     if not begun:
         raise FilterError(f"is:{plain(value)} is nothing a run can be: there are {', '.join(_SIGNS)}")
-    return lambda run: any(run.entry.id in getattr(run.kept, sign) for sign in begun)
+    return lambda run: any(run.entry.id in getattr(run.marks, sign) for sign in begun)
 
 
 def _figure(

@@ -14,7 +14,7 @@ from textual.containers import Horizontal
 from textual.widgets import Static
 from textual.worker import get_current_worker
 
-from crild_tui.messages import RunSeen, WatchRun
+from crild_tui.messages import RunChanged, WatchRun
 from crild_tui.monitor.snapshots import RunSnapshot
 from crild_tui.runs import comparison
 from crild_tui.runs.listing import one_line
@@ -165,8 +165,8 @@ class CompareScreen(ModeScreen):
 
     # -- curves
 
-    @on(RunSeen)
-    def _run_seen(self, message: RunSeen) -> None:
+    @on(RunChanged)
+    def _run_changed(self, message: RunChanged) -> None:
         seen = message.snapshot
         if seen.run_dir not in self._places:
             return

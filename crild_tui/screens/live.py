@@ -19,7 +19,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
-from crild_tui.messages import LogSeen, RunSeen
+from crild_tui.messages import LogChanged, RunChanged
 from crild_tui.monitor.curves import Curves
 from crild_tui.monitor.snapshots import RunSnapshot
 from crild_tui.runs import formatting
@@ -166,7 +166,7 @@ class LiveScreen(ModeScreen):
             self.query_one(RunHead).show([Content(plain(self.run_dir.name))])
             self._show_notice(Notice("info", "reading the run", moves=True), True)
 
-    def runs_changed(self, snapshot: RunsSnapshot) -> None:
+    def show_list(self, snapshot: RunsSnapshot) -> None:
         """Show a run if none is shown yet."""
         self.actions.seen(snapshot.entries)
         if self.run_dir is None:
@@ -219,12 +219,12 @@ class LiveScreen(ModeScreen):
         """Let the watchers end."""
         self._run_watch.stop()
 
-    def on_run_seen(self, message: RunSeen) -> None:
+    def on_run_changed(self, message: RunChanged) -> None:
         """Show the run as it is now; messages about another come too late."""
         if message.snapshot.run_dir == self.run_dir:
             self._take(message.snapshot)
 
-    def on_log_seen(self, message: LogSeen) -> None:
+    def on_log_changed(self, message: LogChanged) -> None:
         """Show the end of the log as it is now."""
         if message.run_dir == self.run_dir:
             self.query_one(LogPane).show_log(message.tail)

@@ -16,7 +16,7 @@ from textual.coordinate import Coordinate
 from textual.screen import ModalScreen
 from textual.widgets import DataTable, Static
 
-from crild_tui.messages import SweepSeen
+from crild_tui.messages import SweepChanged
 from crild_tui.monitor.sweep import SweepWatcher
 from crild_tui.runs import actions, sweeps
 from crild_tui.runs.listing import fitted_ends, one_line
@@ -81,7 +81,7 @@ class SweepScreen(ModalScreen[Chosen | None]):
         super().__init__()
         self._host, self._sweep = host, name
         self.seen = SweepSnapshot(name)
-        self._watcher = SweepWatcher(host.runs_dir, name, lambda seen: self.post_message(SweepSeen(seen)))
+        self._watcher = SweepWatcher(host.runs_dir, name, lambda seen: self.post_message(SweepChanged(seen)))
         self._grid: tuple[tuple[str, ...], tuple[str, ...], int] = ((), (), 0)
         self._cells: dict[tuple[int, int], Text] = {}
         self._texts: dict[str, Text] = {}
@@ -123,8 +123,8 @@ class SweepScreen(ModalScreen[Chosen | None]):
 
     # -- drawing
 
-    @on(SweepSeen)
-    def _sweep_seen(self, message: SweepSeen) -> None:
+    @on(SweepChanged)
+    def _sweep_changed(self, message: SweepChanged) -> None:
         self.seen = message.snapshot
         self._draw()
 

@@ -12,7 +12,7 @@ from textual.widgets import Input
 from crild_tui.app import READONLY
 from crild_tui.monitor.curves import Curves
 from crild_tui.monitor.snapshots import RunSnapshot
-from crild_tui.runs.marks import read_kept
+from crild_tui.runs.marks import read_marks
 from crild_tui.runs.summary import RunSummary
 from crild_tui.screens.compare import CompareScreen
 from crild_tui.screens.dialogs import Confirm
@@ -362,7 +362,7 @@ def test_a_dropped_run_is_no_longer_marked(monkeypatch: pytest.MonkeyPatch, runs
         await pilot.pause()
         (gone,) = {run_dir.name for run_dir in runs} - {run_dir.name for run_dir in screen(app).runs}
         assert app.marks.marked == {run_dir.name for run_dir in runs} - {gone}
-        await until(pilot, lambda: read_kept(app.runs_dir).marked == app.marks.marked)
+        await until(pilot, lambda: read_marks(app.runs_dir).marked == app.marks.marked)
 
     show(monkeypatch, runs, do)
 

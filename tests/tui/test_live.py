@@ -38,6 +38,7 @@ from engine.sweep.record import CellRecord, SweepRecord, write_sweep_record
 from engine.sweep.slots import Slot
 from tests.cli.samples import make_run
 from tests.tui.screen_driver import SENT
+from tests.tui.screen_driver import screen_text as shown
 
 Act = Callable[[Pilot[None], CrildApp], Coroutine[Any, Any, None]]
 
@@ -133,11 +134,6 @@ async def tell(pilot: Pilot[None], snapshot: RunSnapshot) -> None:
 
 def head(screen: LiveScreen) -> str:
     return "\n".join(line.plain for line in screen.query_one(RunHead)._drawn)
-
-
-def shown(app: Any) -> str:
-    """The characters on the screen."""
-    return "\n".join("".join(segment.text for segment in strip) for strip in app.screen._compositor.render_strips())
 
 
 def asks(screen: LiveScreen) -> bool:
