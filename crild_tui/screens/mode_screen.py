@@ -11,7 +11,7 @@ from textual.screen import Screen
 from crild_tui.messages import MachineChanged, RunsChanged
 from crild_tui.runs.snapshot import RunsSnapshot
 from crild_tui.screens.host import Host
-from crild_tui.widgets.footer import Keys
+from crild_tui.widgets.footer import KeyFooter
 from crild_tui.widgets.header import Header
 
 
@@ -34,7 +34,7 @@ class ModeScreen(Screen[None]):
         """Header, content, footer."""
         yield Header(self.MODE)
         yield from self.content()
-        yield Keys()
+        yield KeyFooter()
 
     def content(self) -> ComposeResult:
         """The widgets of the mode."""

@@ -1,4 +1,4 @@
-"""A table of runs that draws only the rows that can be seen, so that 20,000 runs cost no more than twenty."""
+"""A table of runs that draws only visible rows, so that 20,000 runs cost no more than twenty."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class RunTable(ScrollView, can_focus=True):
 
     @dataclass
     class Selected(Message):
-        """Another run is selected, or what is known of it changed; None when there is none."""
+        """Another run is selected, or its entry changed; None if there is no run."""
 
         entry: RunEntry | None
 
@@ -111,13 +111,13 @@ class RunTable(ScrollView, can_focus=True):
         self._tell()
 
     def _index_of(self, run_id: str, near: int) -> int:
-        """Where a run is now; where it was, if it is gone."""
+        """The index of a run; `near` if it is gone."""
         if 0 <= near < len(self._rows) and self._rows[near].id == run_id:
             return near
         return next((index for index, row in enumerate(self._rows) if row.id == run_id), near)
 
     def select(self, run_id: str) -> bool:
-        """Move the cursor to a run; False where it is not shown."""
+        """Move the cursor to a run; False if it is not shown."""
         index = self._index_of(run_id, -1) if self._rows else -1
         if index < 0 or self._rows[index].id != run_id:
             return False
@@ -135,14 +135,14 @@ class RunTable(ScrollView, can_focus=True):
         return max(self.scrollable_content_region.width, 0)
 
     def on_resize(self) -> None:
-        """Other columns may fit."""
+        """Show as many columns as fit."""
         self._arrange()
         self._into_view()
 
     # -- drawing
 
     def render_line(self, y: int) -> Strip:
-        """One line of the screen: the heading, or the row that stands there now."""
+        """One line of the screen: the heading or a row."""
         width = self._room
         if y == 0:
             return self._heading().adjust_cell_length(width, self.get_component_rich_style("run-table--heading"))

@@ -27,8 +27,8 @@ from crild_tui.widgets.closing_table import ClosingView
 from crild_tui.widgets.messages_pane import LogPane
 from crild_tui.widgets.notice import NoticeBox
 from crild_tui.widgets.panels import Panels, Source
-from crild_tui.widgets.run_header import RunHead, Side
-from crild_tui.widgets.text_view import Lines
+from crild_tui.widgets.run_header import RunHead, SideColumn
+from crild_tui.widgets.text_view import TextView
 from engine.errors import RunError
 from engine.record.owner import Owner
 from engine.record.paths import queue_file
@@ -143,7 +143,7 @@ def asks(screen: LiveScreen) -> bool:
 
 def follows(screen: LiveScreen) -> bool:
     """Whether the log follows its end."""
-    return screen.query_one("#log", Lines).following
+    return screen.query_one("#log", TextView).following
 
 
 def said(screen: LiveScreen) -> list[str]:
@@ -380,7 +380,7 @@ def test_a_working_run_at_80_columns(runs: Path) -> None:
             assert stages.endswith("120/480  · kd")
             assert figures == "accuracy 0.6750 · best 0.6810 · teacher 0.6940"
             assert screen.query_one(Panels).size.height >= 17
-            assert not screen.query_one(Side).display
+            assert not screen.query_one(SideColumn).display
 
     asyncio.run(act())
 
@@ -842,7 +842,7 @@ def test_the_log_follows_its_end_unless_scrolled_away(runs: Path) -> None:
         async with live(runs) as (pilot, screen):
             await until(pilot, lambda: screen.run_dir)
             await pilot.press("m")
-            view = screen.query_one("#log", Lines)
+            view = screen.query_one("#log", TextView)
             await tell_log(pilot, log(*(f"line {n}" for n in range(100))))
             await until(pilot, lambda: "line 99" in shown(screen.app))
             await tell_log(pilot, log(*(f"line {n}" for n in range(200))))
@@ -883,13 +883,13 @@ def test_search_marks_counts_and_goes_from_match_to_match(runs: Path) -> None:
             assert screen.query_one("#log").has_focus
             await pilot.press("n")
             assert "1/5" in shown(screen.app)
-            assert screen.query_one("#messages", Lines).current == 0
+            assert screen.query_one("#messages", TextView).current == 0
             await pilot.press("N")
             assert "5/5" in shown(screen.app)
             await pilot.press("N", "N")
             await pilot.pause()
             assert "3/5" in shown(screen.app)
-            assert screen.query_one("#log", Lines).current == 1
+            assert screen.query_one("#log", TextView).current == 1
             assert "a needle" in shown(screen.app)
             await tell_log(pilot, log(*("a needle" if n % 50 == 10 else f"line {n}" for n in range(5, 205)), first=5))
             assert "3/5" in shown(screen.app)
@@ -941,7 +941,7 @@ def test_resizing_keeps_everything(runs: Path) -> None:
 def test_every_key_has_an_id_and_a_description() -> None:
     from textual.binding import Binding
 
-    for cls in (*LiveScreen.__mro__, Lines, LogPane):
+    for cls in (*LiveScreen.__mro__, TextView, LogPane):
         for binding in vars(cls).get("BINDINGS", []) if cls.__module__.startswith("crild_tui") else ():
             assert isinstance(binding, Binding)
             assert binding.id
