@@ -6,9 +6,10 @@ from rich.text import Text
 
 from crild_tui.runs import formatting
 from crild_tui.runs.filter import RunFilter
-from crild_tui.runs.listing import Arranged, one_line
+from crild_tui.runs.listing import Arranged
 from crild_tui.runs.marks import Marks
 from crild_tui.runs.snapshot import RunsSnapshot
+from engine.preset.text import one_line
 
 ROOMY = 100
 """Cells from which the folder is named too."""
@@ -39,9 +40,7 @@ def page_instead(runs: RunsSnapshot, found: Arranged) -> Text | None:
     )  # fmt: skip
 
 
-def summary(
-    runs: RunsSnapshot, found: Arranged, marks: Marks, where: RunFilter, width: int, *, following: bool
-) -> Text:
+def summary(runs: RunsSnapshot, found: Arranged, marks: Marks, where: RunFilter, width: int, *, following: bool) -> Text:
     """How many runs are shown, left out and marked, by which filter, in which folder: on one line."""
     words = [formatting.plural(len(found.rows), "run")] if runs.entries else []
     words += [f"{found.filtered:,} filtered out"] if found.filtered else []

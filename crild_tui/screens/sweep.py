@@ -19,10 +19,11 @@ from textual.widgets import DataTable, Static
 from crild_tui.messages import SweepChanged
 from crild_tui.monitor.sweep import SweepWatcher
 from crild_tui.runs import actions, sweeps
-from crild_tui.runs.listing import fitted_ends, one_line
 from crild_tui.runs.sweeps import SweepSnapshot
 from crild_tui.screens.dialogs import Confirm
 from crild_tui.screens.host import Host
+from crild_tui.text import fit_ends
+from engine.preset.text import one_line
 from engine.record.states import FAULTY, STARTED
 from engine.sweep.matrix import Entry
 from engine.sweep.record import CellRecord
@@ -169,7 +170,7 @@ class SweepScreen(ModalScreen[Chosen | None]):
             table.add_columns(Text("method"), *(Text(one_line(task)) for task in found.tasks))
             for row in found.rows:
                 name = one_line(row)
-                label = name if len(name) <= widest else fitted_ends(name, widest)
+                label = name if len(name) <= widest else fit_ends(name, widest)
                 table.add_row(Text(label, "bold"), *(Text() for _ in found.tasks))
             here = (min(was.row, len(found.rows) - 1), min(max(was.column, 1), len(found.tasks)))
             table.move_cursor(row=here[0], column=here[1], animate=False)
