@@ -40,7 +40,9 @@ def page_instead(runs: RunsSnapshot, found: Arranged) -> Text | None:
     )  # fmt: skip
 
 
-def summary(runs: RunsSnapshot, found: Arranged, marks: Marks, where: RunFilter, width: int, *, following: bool) -> Text:
+def summary(
+    runs: RunsSnapshot, found: Arranged, marks: Marks, where: RunFilter, width: int, *, following: bool
+) -> Text:
     """How many runs are shown, left out and marked, by which filter, in which folder: on one line."""
     words = [formatting.plural(len(found.rows), "run")] if runs.entries else []
     words += [f"{found.filtered:,} filtered out"] if found.filtered else []

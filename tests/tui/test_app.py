@@ -262,6 +262,8 @@ def test_the_footer_has_whole_labels_and_first_the_key_of_the_help(tmp_path: Pat
                 labels = "".join(f" {key.key_display} {key.description} " for key in keys)
                 return len(keys) > 2 and line.startswith(" ? Keys  ") and line.rstrip() == labels.rstrip()
 
-            await until(pilot, lambda: app.current_mode == mode and whole())
+            await until(pilot, lambda: "? Keys" in screen_text(app))
+            await pilot.pause(0.1)
+            await until(pilot, whole)
 
     asyncio.run(act())
