@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.errors import UsageError
-from engine.launch.devices import device_fault, devices
+from engine.launch.devices import cores, device_fault, devices
 
 MEMORY_OF_A_RUN = 2 << 30
 """Bytes of memory that a CPU slot is reckoned with, where nobody says how many there are."""
@@ -70,11 +69,6 @@ def _devices(own: Sequence[str | None]) -> list[str]:
         return asked
     there = [device for device in devices() if device != "cpu"]
     return there or ["cpu"]
-
-
-def cores() -> int:
-    """CPU cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def memory_slots() -> int:

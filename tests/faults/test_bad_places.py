@@ -186,35 +186,36 @@ def test_a_cache_that_is_full_is_told(
 def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with a torch for CUDA and without a GPU."""
     monkeypatch.setattr(devices, "_without_cuda", lambda: False)
-    monkeypatch.setattr(devices, "_installed", lambda: 0)
+    monkeypatch.setattr(devices, "_nvidia_gpus", lambda: 0)
     monkeypatch.setattr(devices, "_OTHER_GPUS", ("no such device",))
     monkeypatch.setattr("engine.launch.devices.sys.platform", "linux")
 
 
 @pytest.mark.parametrize("wanted", ["cuda", "cuda:7"])
 def test_a_gpu_that_is_not_there(refused: Refused, tiny: Tiny, no_gpu: None, wanted: str) -> None:
-    there = 'no NVIDIA GPU can be seen; this machine has cpu (or say "auto")'
-    assert refused(*tiny.run(), "--device", wanted) == f'error: --device: the device "{wanted}" is not there: {there}\n'
+    facts = (f'"{wanted}"', "no NVIDIA GPU", "this machine has cpu")
+    told = refused(*tiny.run(), "--device", wanted)
+    assert told.startswith("error: --device: ")
+    assert all(fact in told for fact in facts)
     tiny.spoil('device = "cpu"', f'device = "{wanted}"')
     told = refused(*tiny.run())
-    assert told.startswith(
-        f'error: {tiny.preset}:{tiny.line_of("device")}: the device "{wanted}" is not there: {there}'
-    )
-    assert "--device chooses another" in told
+    assert told.startswith(f"error: {tiny.preset}:{tiny.line_of('device')}: ")
+    assert all(fact in told for fact in (*facts, "--device"))
     assert refused(*tiny.run(), "--seeds", "1,2")
 
 
 def test_a_gpu_beyond_the_last(refused: Refused, tiny: Tiny, no_gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "_installed", lambda: 2)
+    monkeypatch.setattr(devices, "_nvidia_gpus", lambda: 2)
     told = refused(*tiny.run(), "--device", "cuda:7")
-    assert "only 2 GPUs can be seen, counted from 0; this machine has cuda:0, cuda:1, cpu" in told
+    assert "only 2 GPUs" in told
+    assert "cuda:0, cuda:1, cpu" in told
 
 
 @pytest.mark.parametrize("wanted", ["gpu", "mps", "CUDA", "cuda:x", "", "\x1b[31m", 'cpu"'])
 def test_words_that_are_no_device_here(refused: Refused, tiny: Tiny, no_gpu: None, wanted: str) -> None:
     told = refused(*tiny.run(), "--device", wanted)
-    assert told.startswith("error: --device: the device ")
-    assert ("only Macs have that device" if wanted == "mps" else '"auto", "cpu", "mps", "cuda" or "cuda:1"') in told
+    assert told.startswith("error: --device: ")
+    assert ("Macs" if wanted == "mps" else '"auto", "cpu", "mps", "cuda" or "cuda:1"') in told
 
 
 def test_every_command_that_takes_a_device_asks_first(crild: Crild, tiny: Tiny, no_gpu: None, runs_dir: Path) -> None:
@@ -224,7 +225,7 @@ def test_every_command_that_takes_a_device_asks_first(crild: Crild, tiny: Tiny, 
         for wanted in ("cuda", "gpu"):
             said = crild(*words, "--device", wanted)
             assert said.code == 2, said.err
-            assert said.err.startswith("error: --device: the device ")
+            assert said.err.startswith("error: --device: ")
     assert (run_dir / "preset.toml").read_text() == before
     assert read_status(run_dir).attempt == 1
 
@@ -246,7 +247,7 @@ def test_of_two_resumes_at_once_one_goes_on(runs_dir: Path) -> None:
     assert codes[0] == 0, ends
     assert codes[1] in (1, 2), ends
     told = next(err for process, _, err in ends if process.returncode)
-    assert "is being worked on by" in told or "is running: watch it with" in told, told
+    assert "already working on" in told or "is running: watch it with" in told, told
     assert "Traceback" not in told
     status = read_status(run_dir)
     assert (status.state, status.attempt) == ("finished", 2)

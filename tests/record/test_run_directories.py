@@ -35,6 +35,7 @@ from engine.record.run import (
     validate_name,
 )
 from engine.record.session import RunSession
+from tests.errors import raises
 
 
 def make(folder: Path, name: str | None = "r", **fields: Any) -> Path:
@@ -345,7 +346,7 @@ def test_status_changes_only_while_no_engine_works(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="is stopped by now"):
         update_status(run, expect=("queued",), state="failed")
     session = RunSession(run, signals=False)
-    with pytest.raises(RunError, match="is being worked on"):
+    with raises("run-in-use"):
         update_status(run, state="stopped")
     session.finish("finished", 0)
     assert read_status(run).state == "finished"
@@ -358,7 +359,7 @@ def test_a_run_is_deleted_unless_an_engine_works_on_it(tmp_path: Path) -> None:
     assert size_of(run) >= 1000
     with RunLock(run) as lock:
         lock.take()
-        with pytest.raises(RunError, match="is being worked on"):
+        with raises("run-in-use"):
             delete_run(run)
     assert read_run(run).state == "created"
     delete_run(run)

@@ -148,7 +148,7 @@ def test_a_second_session_is_refused_and_changes_nothing(run: Path) -> None:
             text=True,
         )
         assert other.returncode == 1
-        assert f"is being worked on by process {os.getpid()}" in other.stderr
+        assert f"process {os.getpid()} on" in other.stderr
         assert read_status(run).attempt == 1
         assert read_status(run).owner == Owner.current()
         assert sorted(path.name for path in run.glob("events.*")) == ["events.1.jsonl"]

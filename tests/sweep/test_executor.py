@@ -107,7 +107,7 @@ def nvidia(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A GPU that somebody else fills."""
     tool = tmp_path / "bin" / "nvidia-smi"
     tool.parent.mkdir()
-    tool.write_text('#!/bin/sh\necho "0, GPU-x, 39000, 40000"\n')
+    tool.write_text('#!/bin/sh\necho "0, GPU-x, H100, 99, 39000, 40000"\n')
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tool.parent}{os.pathsep}{os.environ['PATH']}")
 
