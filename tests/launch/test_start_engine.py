@@ -222,7 +222,7 @@ def test_a_damaged_run_is_not_started(folder: Path) -> None:
 
 def test_starting_engines_loads_nothing_heavy() -> None:
     code = (
-        "import sys, engine.launch, engine.launch.__main__, engine.record.run, engine.record.session\n"
+        "import sys, engine.launch.start, engine.launch.signals, engine.sweep.__main__, engine.sweep.queue, engine.record.session\n"
         "heavy = {'torch', 'numpy', 'transformers', 'datasets', 'accelerate', 'pydantic', 'psutil', 'rich', 'textual'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )

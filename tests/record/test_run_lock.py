@@ -27,7 +27,6 @@ HOLD = """
 import os, sys, time
 from pathlib import Path
 from engine.record.lock import RunLock
-from tests.errors import raises
 lock = RunLock(Path(sys.argv[1]))
 lock.take()
 child = os.fork()
