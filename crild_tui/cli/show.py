@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from crild_tui.cli import terminal
 from crild_tui.cli.options import AsJson, Run, RunsDir
 from crild_tui.runs import formatting
+from engine.preset.toml_text import inline
 
 if TYPE_CHECKING:
     from engine.record.run import RunEntry
@@ -109,7 +110,7 @@ def _show_settings(run_dir: Path) -> None:
         terminal.sentence(str(error))
         return
     terminal.sentence()
-    rows = [(key, terminal.as_text(value)) for key, value in flat(document)]
+    rows = [(key, inline(value)) for key, value in flat(document)]
     terminal.show(terminal.table([("setting", "left"), ("value", "left")], rows))
 
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from engine.errors import CrildError, UsageError
 from engine.preset.text import listed, nearest, shown
 from engine.report.collect import Finished
 from engine.report.predictions import Answers, read_answers
+from engine.report.result_table import Mark
 from engine.report.settings import Group, Setting, own_names, told
 
 if TYPE_CHECKING:
     from engine.report.significance import Gap
 
-Mark = Literal["", "best", "tied", "above", "below"]
 AGREEMENT = 1e-4
 """How far the metric of the predictions may lie from that of results.json."""
 

@@ -15,7 +15,7 @@ from engine.record.files import read_json, read_object
 from engine.record.paths import RESULTS, STATUS, SWEEPS
 from engine.record.run import list_runs, read_run
 from engine.report.compare import read_preset
-from engine.report.sheet import STUDENT, models_of
+from engine.report.final_metrics import STUDENT, models_of
 
 MOST_REASONS = 12
 """Reasons for leaving runs out that are told."""

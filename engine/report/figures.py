@@ -25,9 +25,9 @@ from engine.errors import UsageError
 from engine.preset.text import plain
 from engine.record.files import cause
 from engine.report.curves import Band, curves
+from engine.report.final_metrics import MAJORITY, TEACHER
 from engine.report.probes import Probed, probed
 from engine.report.settings import Group, Setting, own_names, told
-from engine.report.sheet import MAJORITY, TEACHER
 from engine.report.table import PRIMARY, Report
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#777777")

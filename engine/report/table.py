@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Literal
 
 from engine.errors import UsageError
 from engine.preset.text import listed, nearest, shown
-from engine.report.best_marks import Mark, Named, Question, Ruling, footer, named, rule
+from engine.report.best_marks import Named, Question, Ruling, footer, named, rule
 from engine.report.collect import Finished, Gathered, reasons
 from engine.report.compare import spread
+from engine.report.final_metrics import BASELINE, MAJORITY, TEACHER
 from engine.report.published import published
+from engine.report.result_table import Mark
 from engine.report.settings import Group, Setting, grouped, own_names, told
-from engine.report.sheet import BASELINE, MAJORITY, TEACHER
 
 if TYPE_CHECKING:
     from engine.report.significance import Gap

@@ -86,6 +86,17 @@ def test_pictures_are_written_as_svg_and_png(crild: Call, runs: Path, tmp_path: 
     assert "<svg" in (tmp_path / "pictures/final.svg").read_text()
 
 
+@pytest.mark.parametrize("name", ["study.pdf", "study.xlsx", "study.md.gz"])
+def test_an_unknown_ending_is_refused_with_the_endings_there_are(
+    crild: Call, runs: Path, tmp_path: Path, name: str
+) -> None:
+    said = crild("report", "-o", str(tmp_path / name))
+    assert (said.code, said.out) == (2, "")
+    assert all(ending in said.err for ending in (name, ".txt", ".md", ".csv", ".json", ".tex", ".html"))
+    assert not (tmp_path / name).exists()
+    assert crild("report", "--format", "csv", "-o", str(tmp_path / name)).code == 0
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -112,7 +123,7 @@ def test_without_runs_that_is_said(crild: Call, runs_dir: Path) -> None:
 
 def test_the_light_part_loads_neither_numpy_nor_matplotlib() -> None:
     code = (
-        "import sys; from engine.report import collect, page, table, writing; from crild_tui.cli import app, report;"
+        "import sys; from engine.report import collect, page, report_document, writers; from crild_tui.cli import app, report, result_tables;"
         "print(json := [m for m in ('numpy', 'matplotlib', 'torch') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from engine.models import family_rules
 from engine.models.attention import choose_attention
 from engine.models.taps import Need, Tapped
-from engine.preflight import model_facts
 from tests.models.test_offered import LENGTHS, gradients, loss_of, pair_of
 from tests.models.test_taps import every_tensor, qkv
 from tests.models.tiny_models import EVERY, batch_of, tiny
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(),
 
 @pytest.mark.parametrize("family", EVERY)
 def test_losses_and_gradients_are_those_of_the_cpu(family: str) -> None:
-    objectives: dict[str, object] = dict.fromkeys(sorted(model_facts.FAMILIES[family] - {"labels"}), 1.0)
+    objectives: dict[str, object] = dict.fromkeys(sorted(family_rules.FAMILIES[family] - {"labels"}), 1.0)
     found: list[tuple[Tensor, dict[str, Tensor]]] = []
     for device in ("cpu", "cuda"):
         student, teacher = (model.to(device) for model in pair_of(family))

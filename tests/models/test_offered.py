@@ -14,17 +14,17 @@ from engine.data.batches import Batch
 from engine.distill.model_shape import ModelShape
 from engine.distill.row_scores import log_rows, near, scores
 from engine.distill.terms import Reading, agree, bind, costs, distil, reads
+from engine.models import family_rules
 from engine.models.attention import choose_attention
 from engine.models.families import FAMILIES, family_of, layers_of
 from engine.models.family_rules import not_offered
 from engine.models.students import keep_layers
 from engine.models.taps import Need, Tapped
-from engine.preflight import model_facts
 from engine.preset import schema
 from engine.train.step import shape_of
 from tests.models.tiny_models import EVERY, batch_of, own_forward, tiny
 
-OFFERED = [(family, name) for family in EVERY for name in sorted(model_facts.FAMILIES[family])]
+OFFERED = [(family, name) for family in EVERY for name in sorted(family_rules.FAMILIES[family])]
 LENGTHS = [9, 4, 16, 11, 5]
 
 
@@ -76,7 +76,7 @@ def pair_of(family: str) -> tuple[PreTrainedModel, PreTrainedModel]:
     return tiny(family, layers=2, seed=1), tiny(family, layers=4).requires_grad_(False)
 
 
-@pytest.mark.parametrize("family", [name for name in EVERY if "attention" in model_facts.FAMILIES[name]])
+@pytest.mark.parametrize("family", [name for name in EVERY if "attention" in family_rules.FAMILIES[name]])
 def test_the_rows_that_attention_compares_are_those_that_the_model_attends_with(family: str) -> None:
     model = tiny(family)
     model.set_attn_implementation("eager")
@@ -91,7 +91,7 @@ def test_the_rows_that_attention_compares_are_those_that_the_model_attends_with(
         torch.testing.assert_close(made * real, attended[layer - 1] * real, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("family", [name for name in EVERY if "attention" not in model_facts.FAMILIES[name]])
+@pytest.mark.parametrize("family", [name for name in EVERY if "attention" not in family_rules.FAMILIES[name]])
 def test_where_attention_is_not_offered_rows_of_queries_and_keys_are_not_what_the_model_attends_with(
     family: str,
 ) -> None:
@@ -188,7 +188,7 @@ def test_the_fused_kernel_gives_what_eager_attention_gives(family: str) -> None:
         for model in (student, teacher):
             model.set_attn_implementation(kernel)
         batch = batch_of(teacher, LENGTHS, pad_to=20)
-        objectives: dict[str, object] = dict.fromkeys(sorted(model_facts.FAMILIES[family]), 1.0)
+        objectives: dict[str, object] = dict.fromkeys(sorted(family_rules.FAMILIES[family]), 1.0)
         loss = loss_of(student, teacher, batch, objectives, layer_map="uniform")
         found.append((loss, gradients(student, loss)))
     (fused, ours), (eager, theirs) = found
