@@ -10,6 +10,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from engine.data.tokens import TokenSet
+from engine.distill.objectives import OBJECTIVES
 from engine.errors import PresetError, UsageError
 from engine.evaluate.metrics import compute, majority
 from engine.launch.resume_check import ResumePoint, incompatible_changes
@@ -251,7 +252,7 @@ class Experiment:
         if settings.trains_head:
             return
         text = f"stage {settings.name} sends no gradient to the classifier: watch its loss on dev, not the metric"
-        if not settings.stage.terms().keys() & {"hidden", "cls"}:
+        if not any("hidden" in OBJECTIVES[name].reads for name in settings.stage.terms()):
             text += "; nor to the output and feed-forward part of the last layer that it reads"
         say(self.session, text)
         if settings is students[-1]:

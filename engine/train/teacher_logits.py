@@ -14,8 +14,9 @@ from transformers import PreTrainedModel
 
 from engine.data.batches import collate, evaluation_batches
 from engine.data.tokens import TokenSet
+from engine.distill.activations import ActivationSpec
 from engine.models.export import content_hash
-from engine.models.taps import Need, Tapped
+from engine.models.partial_encoder import PartialEncoder
 from engine.record.paths import cache_dir
 from engine.train.settings import StageSettings
 from engine.train.step import Autocast
@@ -57,7 +58,7 @@ def teacher_logits(
 def _compute(
     teacher: PreTrainedModel, tokens: TokenSet, autocast: Autocast, device: torch.device, pad_id: int
 ) -> np.ndarray:
-    run = Tapped(teacher, Need(logits=True))
+    run = PartialEncoder(teacher, ActivationSpec(logits=True))
     teacher.eval()
     found: np.ndarray | None = None
     with torch.inference_mode(), autocast():
