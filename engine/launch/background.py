@@ -29,7 +29,7 @@ START_WITHIN = 10.0
 """Seconds that a starter waits for a background process."""
 
 
-class StopRequest:
+class StopSignals:
     """Counts how often this process was asked to stop (SIGTERM, SIGINT), and makes it ignore SIGHUP."""
 
     def __init__(self) -> None:

@@ -32,7 +32,7 @@ Length = tuple[str, float]
 
 
 @dataclass(frozen=True)
-class ResumePoint:
+class RunProgress:
     """Where a run stands: the stage of its newest checkpoint, and what that checkpoint knows."""
 
     stage: str
@@ -44,7 +44,7 @@ class ResumePoint:
     """The preset that the checkpoint was made with."""
 
     @staticmethod
-    def of(stage: str, step: int, state: Mapping[str, Any]) -> ResumePoint | None:
+    def of(stage: str, step: int, state: Mapping[str, Any]) -> RunProgress | None:
         """From a checkpoint's state; None for a state that does not hold its preset."""
         document: Any = state.get("preset")
         finished: Any = state.get("finished")
@@ -54,10 +54,10 @@ class ResumePoint:
             total = int(state.get("total", step))
         except (KeyError, TypeError, ValueError, AttributeError):
             return None
-        return ResumePoint(stage, step, total, done, document) if complete else None
+        return RunProgress(stage, step, total, done, document) if complete else None
 
 
-def resume_point(run_dir: Path) -> ResumePoint | None:
+def run_progress(run_dir: Path) -> RunProgress | None:
     """Where a run stands by its newest checkpoint; None when it has no readable one."""
     folder = run_dir / CHECKPOINTS
     names = (
@@ -66,13 +66,13 @@ def resume_point(run_dir: Path) -> ResumePoint | None:
     for match in sorted(names, key=lambda name: (int(name[1]), int(name[3])), reverse=True):
         state = read_json(folder / match[0] / "state.json")
         if state is not None:
-            return ResumePoint.of(match[2], int(match[3]), state)
+            return RunProgress.of(match[2], int(match[3]), state)
     return None
 
 
-def incompatible_changes(point: ResumePoint, document: Mapping[str, Any]) -> list[Problem]:
+def incompatible_changes(progress: RunProgress, document: Mapping[str, Any]) -> list[Problem]:
     """The changes in a preset (as plain data) that a run at this point cannot take."""
-    old, new = _flat(point.document), _flat(document)
+    old, new = _flat(progress.document), _flat(document)
     if old["stages"] != new["stages"]:
         return [("stage", _incompatible("the list of stages", old["stages"], new["stages"]))]
     pairs = {key: (old.get(key, ABSENT), new.get(key, ABSENT)) for key in dict.fromkeys((*old, *new))}
@@ -81,7 +81,7 @@ def incompatible_changes(point: ResumePoint, document: Mapping[str, Any]) -> lis
         for key, (was, now) in pairs.items()
         if was != now and not CHANGEABLE.fullmatch(key) and not _moved(was, now)
     ]
-    return problems or list(_length_problems(point, document))
+    return problems or list(_length_problems(progress, document))
 
 
 def _moved(was: object, now: object) -> bool:
@@ -103,18 +103,18 @@ def _incompatible(key: str, old: object, new: object) -> str:
     )
 
 
-def _length_problems(point: ResumePoint, document: Mapping[str, Any]) -> Iterator[Problem]:
+def _length_problems(progress: RunProgress, document: Mapping[str, Any]) -> Iterator[Problem]:
     """Finished stages that later stages build on keep their length; no stage becomes shorter than what it has done."""
-    before = {stage["name"]: _length(stage, point.document) for stage in point.document["stage"]}
+    before = {stage["name"]: _length(stage, progress.document) for stage in progress.document["stage"]}
     names = list(before)
-    reached = {*point.finished, point.stage}
+    reached = {*progress.finished, progress.stage}
     for index, stage in enumerate(document["stage"]):
         name = stage["name"]
         old, new = before[name], _length(stage, document)
         if old == new or name not in reached:
             continue
         key = f"stage.{name}.{new[0]}" if new[0] in stage else f"train.{new[0]}"
-        done, total = point.finished.get(name, (point.step, point.total))
+        done, total = progress.finished.get(name, (progress.step, progress.total))
         if any(later in reached for later in names[index + 1 :]):
             yield (
                 key,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import CrildError, RunError
-from engine.launch.background import StopRequest, device_of, is_engine_alive
+from engine.launch.background import StopSignals, device_of, is_engine_alive
 from engine.launch.gpu import busy_gpu
 from engine.launch.signals import kill, stop
 from engine.launch.start import start_engine
@@ -52,16 +52,16 @@ def work(file: Path, command: Sequence[str] | None = None) -> int:
 
     Raises RunError when another process executes it, or its record cannot be read or written.
     """
-    stop_request = StopRequest().install()
+    stop_signals = StopSignals().install()
     with FileLock(file.with_suffix(".lock")) as own:
         if not own.try_acquire():
             raise RunError("another process is executing this sweep", kind="sweep-in-progress", file=str(file))
-        worker = Worker(file, stop_request, command)
+        worker = Worker(file, stop_signals, command)
         worker.survey()
         worker.run_all()
         worker.end()
         own.path.unlink(missing_ok=True)
-    return 143 if stop_request.count else 0
+    return 143 if stop_signals.count else 0
 
 
 class Turn:
@@ -91,10 +91,10 @@ class Turn:
 class Worker:
     """Executes one record and updates it; the outcomes of runs are in their own statuses."""
 
-    def __init__(self, file: Path, stop_request: StopRequest, command: Sequence[str] | None) -> None:
+    def __init__(self, file: Path, stop_signals: StopSignals, command: Sequence[str] | None) -> None:
         self.file = file
         self.runs_dir = file.parent.parent
-        self.stop_request = stop_request
+        self.stop_signals = stop_signals
         self.command = command
         self.record = read_sweep_record(file)
         prepared = all(cell.preset is None for cell in self.record.cells)
@@ -153,11 +153,11 @@ class Worker:
         """Fill the slots until no run is left, or until this process is asked to stop and its engines have ended."""
         while True:
             self._check_runs()
-            if self.stop_request.count or self.abort_reason is not None:
+            if self.stop_signals.count or self.abort_reason is not None:
                 self._stop_runs()
             else:
                 self._fill()
-            over = self.stop_request.count or self.abort_reason is not None or not self.todo
+            over = self.stop_signals.count or self.abort_reason is not None or not self.todo
             if over and not self.busy:
                 return
             self._beat()
@@ -166,7 +166,7 @@ class Worker:
     def end(self) -> None:
         """Record how it ended."""
         self._update(
-            state="stopped" if self.todo or self.abort_reason or self.stop_request.count else "ended",
+            state="stopped" if self.todo or self.abort_reason or self.stop_signals.count else "ended",
             waiting=self.abort_reason,
         )
         if self.turn is not None:
@@ -216,7 +216,7 @@ class Worker:
         while self.todo and self.todo[0].preset is None and not self._is_waiting(self.todo[0]):
             self.todo.pop(0)
         for number, slot in enumerate(self.record.slots):
-            if number in self.busy or not self.todo or self.stop_request.count or self.abort_reason is not None:
+            if number in self.busy or not self.todo or self.stop_signals.count or self.abort_reason is not None:
                 continue
             if len(self.busy) >= len(self.record.slots):
                 break  # engines that an earlier process left behind fill all slots
@@ -352,7 +352,7 @@ class Worker:
     def _stop_runs(self) -> None:
         """Ask every engine to stop with a checkpoint; kill them when this process is asked to stop a second time."""
         for cell in list(self.busy.values()):
-            count = min(max(self.stop_request.count, 1), 2)
+            count = min(max(self.stop_signals.count, 1), 2)
             if self._signals_sent.get(cell.run, 0) >= count:
                 continue
             self._signals_sent[cell.run] = count

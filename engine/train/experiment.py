@@ -13,7 +13,7 @@ from engine.data.tokens import TokenSet
 from engine.distill.objectives import OBJECTIVES
 from engine.errors import PresetError, UsageError
 from engine.evaluate.metrics import compute, majority
-from engine.launch.resume_check import ResumePoint, incompatible_changes
+from engine.launch.resume_check import RunProgress, incompatible_changes
 from engine.models.export import save_model
 from engine.preset.schema import Preset
 from engine.record.environment import add_environment
@@ -36,7 +36,7 @@ from engine.train.teacher_logits import teacher_logits
 
 def refuse_unfit(found: Checkpoint, preset: Preset, run_dir: Path) -> None:
     """Raise PresetError where a preset that was changed since would not go on with the run that a checkpoint is of."""
-    there = ResumePoint.of(found.stage, found.step, found.state)
+    there = RunProgress.of(found.stage, found.step, found.state)
     if there is not None and (unfit := incompatible_changes(there, preset.document())):
         file = str(run_dir / PRESET)
         raise PresetError([UsageError(sentence, file=file, key=key) for key, sentence in unfit])

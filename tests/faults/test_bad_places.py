@@ -27,8 +27,8 @@ def test_a_file_in_place_of_the_folder(refused: Refused, tiny: Tiny, tmp_path: P
     (tmp_path / "plain").write_text("mine")
     for place in ("plain", "plain/below"):
         told = refused(*tiny.run(), "--runs-dir", str(tmp_path / place))
-        assert f"error: no run can be made in '{tmp_path / place}': a part of its path is a file, not a folder" in told
-        assert "choose another folder with --runs-dir" in told
+        assert f"'{tmp_path / place}': a part of its path is a file, not a folder" in told
+        assert "--runs-dir" in told
     assert (tmp_path / "plain").read_text() == "mine"
 
 
@@ -52,7 +52,7 @@ def test_a_folder_that_cannot_be_written(
         make(path, mode, **more)
 
     monkeypatch.setattr(os, "mkdir", mkdir)
-    assert f"no run can be made in '{runs_dir}': {said}; choose another folder" in refused(*tiny.run())
+    assert f"'{runs_dir}': {said}; " in refused(*tiny.run())
 
 
 def test_a_disk_that_fills_up_while_a_run_is_made(
@@ -104,7 +104,8 @@ def test_a_run_that_exists_is_left_alone(crild: Crild, tiny: Tiny, runs_dir: Pat
     before = {path.name: path.stat().st_mtime_ns for path in run_dir.iterdir()}
     said = crild(*tiny.run(), "--name", "mine")
     assert said.code == 2
-    assert f"a run called 'mine-s7' exists already in '{runs_dir}': choose another --name" in said.err
+    assert f"'mine-s7' already exists in '{runs_dir}'" in said.err
+    assert "--name" in said.err
     assert "`crild resume mine-s7`" in said.err
     assert {path.name: path.stat().st_mtime_ns for path in run_dir.iterdir()} == before
     assert crild(*tiny.run(), "--name", "mine", "--seeds", "6,7").code == 2
@@ -135,7 +136,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_disk_that_is_full(refused: Refused, tiny: Tiny, small_disk: Path) -> None:
     (small_disk / "filler").write_bytes(b"0" * 300 * 1024)
     told = refused(*tiny.run(), "--runs-dir", str(small_disk))
-    assert f"no run can be made in '{small_disk}': no space is left on the device" in told
+    assert f"'{small_disk}': no space is left on the device" in told
     assert [path.name for path in small_disk.iterdir()] == ["filler"]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engine.launch.resume_check import ResumePoint, incompatible_changes, resume_point
+from engine.launch.resume_check import RunProgress, incompatible_changes, run_progress
 
 DOCUMENT: dict[str, Any] = {
     "seed": 1,
@@ -25,8 +25,8 @@ FINISHED = {"teacher": {"steps": 9, "total": 9}, "ild": {"steps": 40, "total": 4
 STATE = {"preset": DOCUMENT, "finished": FINISHED, "total": 20, "progress": {"step": 8}}
 
 
-def at(stage: str, step: int, **changes: Any) -> ResumePoint:
-    point = ResumePoint.of(stage, step, {**STATE, **changes})
+def at(stage: str, step: int, **changes: Any) -> RunProgress:
+    point = RunProgress.of(stage, step, {**STATE, **changes})
     assert point is not None
     return point
 
@@ -46,7 +46,7 @@ def changed(**paths: Any) -> dict[str, Any]:
     return document
 
 
-def problems(point: ResumePoint, document: dict[str, Any]) -> list[str]:
+def problems(point: RunProgress, document: dict[str, Any]) -> list[str]:
     return [f"{key}: {sentence}" for key, sentence in incompatible_changes(point, document)]
 
 
@@ -112,11 +112,11 @@ def test_other_stages_are_reported_once() -> None:
      {**STATE, "finished": {"ild": 3}}, {**STATE, "preset": {**DOCUMENT, "stage": [{}]}}],
 )  # fmt: skip
 def test_a_state_without_a_preset_forbids_nothing(state: dict[str, Any]) -> None:
-    assert ResumePoint.of("kd", 8, state) is None
+    assert RunProgress.of("kd", 8, state) is None
 
 
 def test_the_newest_checkpoint_that_can_be_read_counts(tmp_path: Path) -> None:
-    assert resume_point(tmp_path) is None
+    assert run_progress(tmp_path) is None
     for name, seed in (
         ("001-ild-00000040", 1),
         ("002-kd-00000004", 2),
@@ -127,6 +127,6 @@ def test_the_newest_checkpoint_that_can_be_read_counts(tmp_path: Path) -> None:
         folder.mkdir(parents=True)
         text = "{" if seed is None else json.dumps({**STATE, "preset": {**DOCUMENT, "seed": seed}})
         (folder / "state.json").write_text(text)
-    point = resume_point(tmp_path)
+    point = run_progress(tmp_path)
     assert point is not None
     assert (point.stage, point.step, point.document["seed"]) == ("kd", 4, 2)

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 import engine
-from engine.errors import RunError
 from engine.launch.start import engine_command, engine_environment, start_engine
 from engine.record.lock import held
 from engine.record.logs import log_tail
@@ -215,7 +214,7 @@ def test_a_killed_engine_leaves_a_lost_run_that_can_be_gone_on_with(folder: Path
 def test_a_damaged_run_is_not_started(folder: Path) -> None:
     run = make(folder, "r")
     (run / "status.json").write_text("{")
-    with pytest.raises(RunError, match="not complete JSON"):
+    with raises("incomplete-json"):
         start_engine(run, command=COMMAND)
     assert not list(run.glob("log*"))
 

@@ -121,7 +121,7 @@ def test_a_queued_run_is_simply_taken_off(folder: Path) -> None:
 def test_a_damaged_run_is_a_sentence(folder: Path) -> None:
     run = make(folder, "r")
     (run / "status.json").write_text("{")
-    with raises("unreadable-run", "not complete JSON"):
+    with raises("incomplete-json", "status.json"):
         stop(run)
 
 

@@ -163,7 +163,7 @@ def test_a_second_session_is_refused_and_changes_nothing(run: Path) -> None:
         (KeyboardInterrupt(), ("stopped", 130, None)),
         (
             ZeroDivisionError("by\nzero at https://u:p@h/x"),
-            ("failed", 1, Fault("bug", "a fault of crild itself: ZeroDivisionError: by zero at https://h/x; the log has the traceback")),
+            ("failed", 1, Fault("bug", "a bug in crild: ZeroDivisionError: by zero at https://h/x; the log has the traceback")),
         ),
     ],
 )  # fmt: skip

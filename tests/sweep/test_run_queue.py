@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import RunError
-from engine.launch.background import StopRequest
+from engine.launch.background import StopSignals
 from engine.launch.signals import stop
 from engine.launch.start import start_engine
 from engine.record.owner import Owner
@@ -248,7 +248,7 @@ def test_a_run_that_is_stopped_just_as_its_turn_comes_is_not_started(
         stop(run)
 
     monkeypatch.setattr(execute, "busy_gpu", stopped_meanwhile)
-    worker = execute.Worker(file, StopRequest(), COMMAND)
+    worker = execute.Worker(file, StopSignals(), COMMAND)
     worker.survey()
     worker.run_all()
     worker.end()
