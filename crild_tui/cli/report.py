@@ -13,7 +13,7 @@ from crild_tui.cli import terminal
 from crild_tui.cli.options import RunsDir, run_names
 
 if TYPE_CHECKING:
-    from engine.report.collect import Gathered
+    from engine.report.collect import CollectedRuns
     from engine.report.table import Report
     from engine.report.writers import Format
 
@@ -66,13 +66,13 @@ def report(
     crild report --sweep study --against crild
     """
     from crild_tui.cli.result_tables import show_document
-    from engine.report.collect import gather
+    from engine.report.collect import collect_runs
     from engine.report.report_document import report_document
-    from engine.report.table import build
+    from engine.report.table import build_report
 
     chosen = _format(form, output)
-    found = gather(_run_dirs(runs or [], sweep, runs_dir))
-    built = build(found, _choices(metric or [], found, chosen.name), with_published=published, against=against)
+    found = collect_runs(_run_dirs(runs or [], sweep, runs_dir))
+    built = build_report(found, _choices(metric or [], found, chosen.name), with_published=published, against=against)
     document = report_document(built)
     if chosen.name == "table" and output is None:
         show_document(document)
@@ -99,17 +99,17 @@ def _run_dirs(refs: Sequence[str], sweep: str | None, runs_dir: str | None) -> l
     from engine.errors import UsageError
     from engine.record.paths import runs_dir as folder_of
     from engine.record.run import find_run, list_runs
-    from engine.report.collect import of_sweep
+    from engine.report.collect import runs_of_sweep
 
     folder = folder_of(runs_dir)
     if refs and sweep is not None:
-        raise UsageError("report takes runs or --sweep, not both")
+        raise UsageError("report takes runs or --sweep, not both", kind="runs-and-sweep")
     if sweep is not None:
-        return of_sweep(folder, sweep)
+        return runs_of_sweep(folder, sweep)
     return [find_run(ref, folder) for ref in refs] if refs else [entry.path for entry in list_runs(folder)]
 
 
-def _choices(asked: Sequence[str], found: Gathered, form: str) -> tuple[str, ...]:
+def _choices(asked: Sequence[str], found: CollectedRuns, form: str) -> tuple[str, ...]:
     """The tables that are meant: the primary metric's alone, or all of them where the format is for reading further."""
     from engine.report.table import PRIMARY, metric_choices
 
@@ -137,7 +137,9 @@ def _write(output: Path, data: bytes) -> None:
         write_atomic(output, data, durable=False)
     except (OSError, ValueError) as error:
         reason = cause(error) if isinstance(error, OSError) else str(error)
-        raise UsageError(f"cannot be written: {reason}", file=str(output), key="--output") from error
+        raise UsageError(
+            f"cannot be written: {reason}", kind="unwritable-file", file=str(output), key="--output"
+        ) from error
     terminal.say(f"written: {output}")
 
 

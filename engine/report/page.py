@@ -12,11 +12,11 @@ from engine.preset.text import plain, shown
 from engine.record.environment import without_secrets
 from engine.record.files import read_json
 from engine.record.paths import ENVIRONMENT
-from engine.report.collect import Finished
+from engine.report.collect import FinishedRun
 from engine.report.compare import ABSENT, Spread, differences
-from engine.report.probes import probed
+from engine.report.probes import group_probe
 from engine.report.result_table import SIGNS, Cell, ResultDocument, ResultTable, Row
-from engine.report.settings import Group, told
+from engine.report.settings import Group, setting_text
 from engine.report.table import Report
 
 STYLE = Path(__file__).with_name("page.css")
@@ -144,7 +144,7 @@ def _pictures(report: Report) -> Iterator[str]:
 
 
 def _probes(report: Report) -> Iterator[str]:
-    rows = [(group, found.runs, found.figures) for group in report.groups if (found := probed(group)) is not None]
+    rows = [(group, found.runs, found.figures) for group in report.groups if (found := group_probe(group)) is not None]
     names = list(dict.fromkeys(name for _, _, figures in rows for name in figures))
     if not names:
         return
@@ -167,7 +167,7 @@ def _spread(found: Spread | None) -> str:
 
 
 def _group(group: Group) -> str:
-    setting = told((*group.common, *group.own), most=99)
+    setting = setting_text((*group.common, *group.own), most=99)
     return _text(group.method) + (f"<span class=setting>{_text(setting)}</span>" if setting else "")
 
 
@@ -202,7 +202,7 @@ def _value(value: Any) -> str:
     return _text(without_secrets(value if isinstance(value, str) else shown(value, 300)))
 
 
-def _environments(runs: Sequence[Finished]) -> Iterator[str]:
+def _environments(runs: Sequence[FinishedRun]) -> Iterator[str]:
     """Where and with what the runs were made: each environment once."""
     found: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for run in runs:

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from engine.report import result_table
-from engine.report.result_table import Column, ResultDocument, ResultTable, Section
-from engine.report.table import PRIMARY, Cell, Line, Report, Table
+from engine.report.result_table import Cell, Column, ResultDocument, ResultTable, Row, Section
+from engine.report.table import PRIMARY, MethodRow, MetricTable, Report, SeedMean
 
 SCHEMA = 1
 
@@ -24,7 +23,7 @@ def report_document(report: Report) -> ResultDocument:
     return ResultDocument(tuple(map(_result_table, report.tables)), report.notes, data, report)
 
 
-def _result_table(table: Table) -> ResultTable:
+def _result_table(table: MetricTable) -> ResultTable:
     same = len(set(table.metrics.values())) == 1 and len(table.tasks) > 1
     headings = [task if same else f"{task} {table.metrics[task]}" for task in table.tasks]
     average = any(line.average is not None for block in table.blocks for line in block.lines)
@@ -44,28 +43,28 @@ def _result_table(table: Table) -> ResultTable:
     )
 
 
-def _title(table: Table) -> str:
+def _title(table: MetricTable) -> str:
     of = "each task's primary metric" if table.choice == PRIMARY else table.choice
     if len(set(table.metrics.values())) == 1:
         of = next(iter(table.metrics.values()))
     return f"{of} on dev, in %, mean ± sample standard deviation over seeds"
 
 
-def _row(table: Table, line: Line, reference: str, *, average: bool) -> result_table.Row:
+def _row(table: MetricTable, line: MethodRow, reference: str, *, average: bool) -> Row:
     mean = _percent(line.average)
-    return result_table.Row(
+    return Row(
         line.name,
         (
-            result_table.Cell(_seeds(line)),
+            Cell(_seeds(line)),
             *(_cell(line.cells.get(task), reference) for task in table.tasks),
-            *([result_table.Cell(mean, line.average)] if average else []),
+            *([Cell(mean, line.average)] if average else []),
         ),
         "result" if line.kind == "method" else "other",
         line.setting,
     )
 
 
-def _seeds(line: Line) -> str:
+def _seeds(line: MethodRow) -> str:
     """The number of seeds of a method's row, `3` or `3-5` where tasks have more or less; nothing for other rows."""
     if line.kind not in ("method", "baseline"):
         return ""
@@ -73,27 +72,27 @@ def _seeds(line: Line) -> str:
     return str(counts[0]) if len(counts) == 1 else f"{counts[0]}-{counts[-1]}"
 
 
-def _cell(cell: Cell | None, reference: str) -> result_table.Cell:
+def _cell(cell: SeedMean | None, reference: str) -> Cell:
     if cell is None:
-        return result_table.Cell()
+        return Cell()
     deviation = "" if cell.deviation is None else f" ± {_percent(cell.deviation)}"
-    gap = cell.gap
+    gap = cell.difference
     detail = "" if gap is None else f"{gap.mean * 100:+.2f} ({gap.low * 100:+.2f} to {gap.high * 100:+.2f})"
     hints = [f"seed {seed}: {_percent(value)}" for seed, value in cell.values if seed is not None]
     if cell.p is not None:
         hints.append(f"{f'p = {cell.p:.4f}' if cell.p >= 0.0001 else 'p < 0.0001'} against {reference}")
-    return result_table.Cell(f"{_percent(cell.mean)}{deviation}", cell.mean, cell.mark, detail, "; ".join(hints))
+    return Cell(f"{_percent(cell.mean)}{deviation}", cell.mean, cell.mark, detail, "; ".join(hints))
 
 
 def _percent(value: float | None) -> str:
     return "" if value is None else f"{value * 100:.2f}"
 
 
-def _records(table: Table) -> Iterator[dict[str, str | float | tuple[str, ...] | None]]:
+def _records(table: MetricTable) -> Iterator[dict[str, str | float | tuple[str, ...] | None]]:
     """A record for each row and task, with each seed's figure."""
     for block, line, task in ((b, ln, task) for b in table.blocks for ln in b.lines for task in table.tasks):
         if (cell := line.cells.get(task)) is not None:
-            gap = cell.gap
+            gap = cell.difference
             yield {
                 "choice": table.choice,
                 "block": block.heading,
@@ -114,7 +113,7 @@ def _records(table: Table) -> Iterator[dict[str, str | float | tuple[str, ...] |
             }
 
 
-def _table_data(table: Table) -> dict[str, Any]:
+def _table_data(table: MetricTable) -> dict[str, Any]:
     blocks = [{"heading": block.heading, "rows": [_row_data(line) for line in block.lines]} for block in table.blocks]
     return {
         "choice": table.choice,
@@ -125,7 +124,7 @@ def _table_data(table: Table) -> dict[str, Any]:
     }
 
 
-def _row_data(line: Line) -> dict[str, Any]:
+def _row_data(line: MethodRow) -> dict[str, Any]:
     return {
         "kind": line.kind,
         "name": line.name,
@@ -138,7 +137,7 @@ def _row_data(line: Line) -> dict[str, Any]:
                 "deviation": cell.deviation,
                 "mark": cell.mark,
                 "p": cell.p,
-                "gap": asdict(cell.gap) if cell.gap else None,
+                "gap": asdict(cell.difference) if cell.difference else None,
                 "values": [{"seed": seed, "value": value} for seed, value in cell.values],
             }
             for task, cell in line.cells.items()

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.report.collect import gather
+from engine.report.collect import collect_runs
 from engine.report.page import page
 from engine.report.report_document import report_document
 from engine.report.result_table import ResultDocument
-from engine.report.table import build
+from engine.report.table import build_report
 from engine.report.writers import FORMATS, comma_separated, json_document, latex, markdown
 from tests.report.records import finished, right
 
@@ -28,7 +28,7 @@ def small(tmp_path: Path) -> ResultDocument:
         finished(folder, "kd", seed, right(200, range(seed, seed + 60)), created=seed)
         finished(folder, "crild", seed, right(200, range(seed, seed + 4 + 2 * seed)), created=10 + seed)
         finished(folder, "tinybert", seed, right(200, range(20, 33 - seed)), created=20 + seed)
-    return report_document(build(gather(folder.iterdir())))
+    return report_document(build_report(collect_runs(folder.iterdir())))
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def hostile(tmp_path: Path) -> ResultDocument:
     for seed, temperature in ((1, 1.0), (1, 2.0)):
         finished(folder, HOSTILE, seed, right(10), temperature=temperature, task="mrpc", extra={"task": HOSTILE})
     finished(folder, "=cmd()", 1, right(10), task="mrpc", extra={"task": HOSTILE})
-    return report_document(build(gather(folder.iterdir())))
+    return report_document(build_report(collect_runs(folder.iterdir())))
 
 
 def test_markdown(small: ResultDocument) -> None:
@@ -93,7 +93,7 @@ def test_json_has_tables_and_runs(small: ResultDocument) -> None:
 def test_every_format_says_how_far_methods_are_from_the_one_that_was_named(
     small: ResultDocument, tmp_path: Path
 ) -> None:
-    named = report_document(build(gather((tmp_path / "runs").iterdir()), against="kd"))
+    named = report_document(build_report(collect_runs((tmp_path / "runs").iterdir()), against="kd"))
     line = next(line for line in markdown(named).splitlines() if line.startswith("| crild "))
     assert re.search(r" 96\.00 ± 1\.00 \+26\.00 \(\+\d+\.\d\d to \+\d+\.\d\d\) ▲ \|$", line)
     assert re.search(r"96\.00 \$\\pm\$ 1\.00 \+26\.00 \(.* to .*\) \$\\uparrow\$", latex(named))

@@ -303,8 +303,9 @@ def test_presets_of_real_runs_differ_by_key(tmp_path: Path) -> None:
 def test_a_file_is_written_once_and_overwritten_only_when_rows_of(tmp_path: Path) -> None:
     path = named_file(str(tmp_path / "t.md"))
     assert write_file(path, "one") == f"written to {path}"
-    with pytest.raises(UsageError, match="exists already"):
+    with pytest.raises(UsageError) as caught:
         write_file(path, "two")
+    assert caught.value.kind == "file-exists"
     assert path.read_text() == "one"
     write_file(path, "two", overwrite=True)
     assert path.read_text() == "two"
@@ -318,10 +319,12 @@ def test_what_cannot_be_a_file_is_refused(name: str) -> None:
 
 
 def test_folders_and_missing_folders_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is a folder"):
+    with pytest.raises(UsageError) as caught:
         named_file(str(tmp_path))
-    with pytest.raises(UsageError, match="does not exist"):
+    assert caught.value.kind == "path-is-folder"
+    with pytest.raises(UsageError) as caught:
         write_file(named_file(str(tmp_path / "no" / "t.md")), "x")
+    assert caught.value.kind == "unwritable-file"
 
 
 def test_home_is_expanded(isolated: Path) -> None:
