@@ -162,8 +162,9 @@ def _checked(name: str, value: Any, expected: str) -> Any:
     types, words = _ACCEPTED[base]
     if isinstance(value, bool) or not isinstance(value, types):
         raise invalid_field(name, value, words)
+    number: Any = value
     try:
-        return float(value) if base == "float" else value
+        return float(number) if base == "float" else value
     except OverflowError:
         raise invalid_field(name, "an enormous number", words) from None
 

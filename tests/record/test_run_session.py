@@ -353,5 +353,5 @@ def test_the_error_that_ended_the_run_is_told_though_nothing_can_be_written(
     with pytest.raises(DataError, match="no rows"), work:
         raise DataError("no rows")
     monkeypatch.undo()
-    assert "the status could not be written: " in capsys.readouterr().err
+    assert "status.json: cannot be written: " in capsys.readouterr().err
     assert not held(run)

@@ -57,7 +57,7 @@ def test_a_failure_stops_nothing_unless_asked_to(folder: Path, runs: Path) -> No
     begin(path, runs, slots=1, retry=True, fail_fast=True)  # and tried again when that is asked for
     assert over(runs) == "stopped"
     assert sorted(read_status(runs / run).attempt for run in states(runs)) == [1, 1, 1, 2]
-    assert "told to stop" in (record_of(runs).waiting or "")
+    assert "first failure" in (record_of(runs).waiting or "")
 
 
 def test_a_changed_file_adds_cells_and_refuses_to_change_runs(folder: Path, runs: Path) -> None:
@@ -99,7 +99,7 @@ def test_a_full_disk_stops_the_sweep_with_its_sentence(folder: Path, runs: Path,
     (runs / "study-toy-entailment-a-s1").write_text("in the way")  # as unmakeable as on a full disk
     begin(path, runs, slots=1)
     assert over(runs) == "stopped"
-    assert "exists already" in (record_of(runs).waiting or "")
+    assert "already exists" in (record_of(runs).waiting or "")
     assert len(record_of(runs).failed) == 1
 
 
