@@ -293,15 +293,15 @@ def metric_name(sources: Sequence[Source]) -> str:
 def levels(sources: Sequence[Source]) -> tuple[Level, ...]:
     """The teacher's and the majority's figures, if all runs share them."""
     summaries = [source.snapshot.summary for source in sources]
-    found = []
+    shown = []
     for label, sign, values in (
         ("teacher", "T", {summary.teacher for summary in summaries}),
         ("majority", "M", {summary.majority for summary in summaries}),
     ):
         value = values.pop() if len(values) == 1 else None
         if value is not None and math.isfinite(value):
-            found.append(Level(value, label, sign))
-    return tuple(found)
+            shown.append(Level(value, label, sign))
+    return tuple(shown)
 
 
 def borders(sources: Sequence[Source], axis: Axis) -> tuple[Mark, ...]:
@@ -316,15 +316,15 @@ def borders(sources: Sequence[Source], axis: Axis) -> tuple[Mark, ...]:
 def stars(sources: Sequence[Source], axis: Axis) -> tuple[Mark, ...]:
     """The best evaluation of each run's student."""
     name = metric_name(sources)
-    found = []
+    marks = []
     for source in sources:
         table = source.snapshot.curves.evaluations.get(STUDENT)
         best = None if table is None else best_of(table, name)
         if table is not None and best is not None:
             color = 0 if len(sources) == 1 else source.index
-            at = float(table.axis(axis)[best])
-            found.append(Mark(at, "best", float(table.values[name][best]), color))
-    return tuple(found)
+            x, value = float(table.axis(axis)[best]), float(table.values[name][best])
+            marks.append(Mark(x, "best", value, color))
+    return tuple(marks)
 
 
 def best_of(table: Table, name: str) -> int | None:

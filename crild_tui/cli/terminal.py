@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from rich.box import Box
     from rich.console import Console, RenderableType
     from rich.table import Table
     from rich.text import Text
@@ -92,6 +91,15 @@ def sentence(line: str = "") -> None:
     print(safe(line))
 
 
+def show_parts(parts: Iterable[str | Table]) -> None:
+    """Sentences and tables on stdout, in their order."""
+    for part in parts:
+        if isinstance(part, str):
+            sentence(part)
+        else:
+            show(part)
+
+
 def show_json(document: object) -> None:
     """One JSON document on stdout; figures that JSON does not know (NaN, infinity) become null.
 
@@ -109,24 +117,9 @@ def table(
     title: str | None = None,
 ) -> Table:
     """A table of plain text: `columns` are (heading, "left" | "right"), rows hold text that is shown as it is."""
-    from rich.table import Table
-    from rich.text import Text
+    from crild_tui.runs.tables import text_table
 
-    shown = None if title is None else Text(safe(title))
-    drawn = Table(box=_box(), show_edge=False, pad_edge=False, title=shown, title_justify="left", header_style="bold")
-    for heading, side in columns:
-        drawn.add_column(Text(safe(heading)), justify="right" if side == "right" else "left", overflow="fold")
-    for row in rows:
-        drawn.add_row(*(cell if isinstance(cell, Text) else Text(safe(cell)) for cell in row))
-    return drawn
-
-
-def _box() -> Box:
-    from rich import box
-
-    if not ascii_only():
-        return box.SIMPLE_HEAD
-    return box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
+    return text_table(columns, rows, title=title, ascii_only=ascii_only())
 
 
 def can_ask() -> bool:

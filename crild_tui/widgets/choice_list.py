@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.style import Style
@@ -55,19 +56,17 @@ class PresetList(Vertical):
         Binding("k", "up", "Up", show=False, id="launch.list_up"),
     ]
 
+    @dataclass
     class Chosen(Message):
         """A preset was picked."""
 
-        def __init__(self, entry: Entry) -> None:
-            super().__init__()
-            self.entry = entry
+        entry: Entry
 
+    @dataclass
     class Pointed(Message):
         """The cursor stands on a preset."""
 
-        def __init__(self, entry: Entry) -> None:
-            super().__init__()
-            self.entry = entry
+        entry: Entry
 
     class Empty(Message):
         """No preset is what is searched for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -59,27 +60,26 @@ class FieldLine(Widget):
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {"fieldline--error", "fieldline--dim", "fieldline--changed"}
 
+    @dataclass
     class Changed(Message):
         """The text of a field changed, maybe in the middle of a word."""
 
-        def __init__(self, key: str, text: str | None) -> None:
-            super().__init__()
-            self.key, self.text = key, text
-            """None: as the preset has it."""
+        key: str
+        text: str | None
+        """None: as the preset has it."""
 
+    @dataclass
     class Words(Message):
         """What can stand in a field should be listed."""
 
-        def __init__(self, line: FieldLine) -> None:
-            super().__init__()
-            self.line = line
+        line: FieldLine
 
+    @dataclass
     class Move(Message):
         """Another field should have the focus."""
 
-        def __init__(self, line: FieldLine, step: int) -> None:
-            super().__init__()
-            self.line, self.step = line, step
+        line: FieldLine
+        step: int
 
     def __init__(self, view: FieldView) -> None:
         super().__init__()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -52,26 +53,23 @@ class RunTable(ScrollView, can_focus=True):
         Binding("enter", "activate", "Watch", key_display="enter", id="runs.watch"),
     ]
 
+    @dataclass
     class Selected(Message):
         """Another run is selected, or what is known of it changed; None when there is none."""
 
-        def __init__(self, entry: RunEntry | None) -> None:
-            super().__init__()
-            self.entry = entry
+        entry: RunEntry | None
 
+    @dataclass
     class Activated(Message):
         """A run was chosen by Enter or a double click."""
 
-        def __init__(self, entry: RunEntry) -> None:
-            super().__init__()
-            self.entry = entry
+        entry: RunEntry
 
+    @dataclass
     class HeadingClicked(Message):
         """A heading was clicked."""
 
-        def __init__(self, column: str) -> None:
-            super().__init__()
-            self.column = column
+        column: str
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)

@@ -167,7 +167,7 @@ def json_document(document: ResultDocument) -> str:
 
 def html_page(document: ResultDocument) -> str:
     """One HTML page that needs nothing else."""
-    from engine.report.page import page  # with matplotlib's pictures
+    from engine.report.page import page  # draws charts with matplotlib
 
     return page(document)
 
