@@ -18,7 +18,6 @@ from crild_tui.messages import CompareRuns, MachineSeen, RunsSeen, WatchRun
 from crild_tui.monitor.machine import MachineWatcher
 from crild_tui.monitor.runs import RunsWatcher
 from crild_tui.monitor.snapshots import MachineSnapshot
-from crild_tui.runs.formatting import printable
 from crild_tui.runs.listing import appeared
 from crild_tui.runs.marks import Kept, KeptFile, Kind
 from crild_tui.runs.snapshot import RunsSnapshot
@@ -30,6 +29,7 @@ from crild_tui.screens.runs import RunsScreen
 from crild_tui.settings import Settings
 from crild_tui.textual_internals import QuietApp
 from engine.errors import CrildError
+from engine.preset.text import printable
 
 S = TypeVar("S", bound=Screen[Any])
 MODE_NAMES = ("launch", "live", "runs", "compare")

@@ -11,7 +11,7 @@ from crild_tui.launch_form.checks import Examined, Fault
 from crild_tui.launch_form.draft import Draft, changed
 from crild_tui.launch_form.fields import MOST_STAGES, UNUSED, Field, fields_of, is_off, is_unused
 from crild_tui.runs import formatting
-from crild_tui.runs.formatting import printable
+from engine.preset.text import printable
 
 NO_FORM = (
     "Nothing can be changed here before the presets load; what is wrong stands below. e opens the file in $EDITOR."

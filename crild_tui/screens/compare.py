@@ -17,7 +17,6 @@ from textual.worker import get_current_worker
 from crild_tui.messages import RunSeen, WatchRun
 from crild_tui.monitor.snapshots import RunSnapshot
 from crild_tui.runs import comparison
-from crild_tui.runs.listing import one_line
 from crild_tui.runs.table_file import named_file, write_file
 from crild_tui.screens.dialogs import Ask, Confirm
 from crild_tui.screens.mode_screen import ModeScreen
@@ -27,6 +26,7 @@ from crild_tui.screens.text_dialog import TextScreen
 from crild_tui.widgets.panels import Panels, Source
 from crild_tui.widgets.row_list import Rows
 from engine.errors import UsageError
+from engine.preset.text import one_line
 from engine.report.final_metrics import FinalMetrics, metrics_table, read_final_metrics
 from engine.report.result_table import ResultDocument
 from engine.report.writers import FORMATS, Format, format_of_file

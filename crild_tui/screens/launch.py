@@ -24,7 +24,6 @@ from crild_tui.launch_form.fields import Field, base_text
 from crild_tui.launch_form.messages import CatalogSeen, DraftExamined, StartEnded
 from crild_tui.messages import WatchRun
 from crild_tui.runs import actions
-from crild_tui.runs.formatting import printable
 from crild_tui.screens.mode_screen import ModeScreen
 from crild_tui.screens.preset_files import PresetFiles, current_folder
 from crild_tui.widgets.choice_list import PresetList, WordList
@@ -33,6 +32,7 @@ from crild_tui.widgets.form import Form
 from engine.errors import CrildError, UsageError
 from engine.launch.devices import devices
 from engine.preset.schema import Preset
+from engine.preset.text import printable
 from engine.record.files import cause
 from engine.record.paths import runs_dir as default_runs_dir
 

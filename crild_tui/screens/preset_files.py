@@ -14,12 +14,12 @@ from crild_tui.launch_form.editor import editor, run_editor
 from crild_tui.launch_form.fields import NAME, SEEDS
 from crild_tui.launch_form.save_preset import save, target_of
 from crild_tui.runs.create import name_of
-from crild_tui.runs.formatting import printable
 from crild_tui.screens.dialogs import Ask, Confirm
 from crild_tui.screens.host import Host
 from crild_tui.widgets.choice_list import PresetList
 from engine.errors import CrildError, UsageError
 from engine.preset.shipped import path_of
+from engine.preset.text import printable
 from engine.record.files import cause
 
 

@@ -8,12 +8,12 @@ from typing import Any, ClassVar, Protocol
 
 from textual.app import App
 
-from crild_tui.runs import actions, listing
+from crild_tui.runs import actions
 from crild_tui.runs.annotations import note_in_field, write_note, write_tags
 from crild_tui.screens.dialogs import Ask, Confirm
 from crild_tui.screens.host import Host
 from engine.errors import CrildError
-from engine.preset.text import plain
+from engine.preset.text import one_line, plain
 from engine.record.paths import TRASH
 from engine.record.run import RunEntry
 from engine.record.states import IN_PROGRESS
@@ -184,7 +184,7 @@ class RunActions:
         """Write a note on the run."""
         entry = self._run()
         if entry is not None:
-            question = f"Note on {listing.one_line(entry.id)}"
+            question = f"Note on {one_line(entry.id)}"
             ask = Ask(question, note_in_field(entry.note), "an empty one removes it")
             self._ask(ask, lambda text: write_note(entry, text))
 
@@ -192,8 +192,8 @@ class RunActions:
         """Change the tags of the run."""
         entry = self._run()
         if entry is not None:
-            question = f"Tags of {listing.one_line(entry.id)}, with spaces between them"
-            ask = Ask(question, listing.one_line(" ".join(entry.tags)), "words")
+            question = f"Tags of {one_line(entry.id)}, with spaces between them"
+            ask = Ask(question, one_line(" ".join(entry.tags)), "words")
             self._ask(ask, lambda text: write_tags(entry, text))
 
     def trash(self) -> None:
@@ -204,5 +204,5 @@ class RunActions:
         if entry.state in IN_PROGRESS - {"created"}:
             self._tell(f"{entry.id} is {entry.state}: stop it first")
             return
-        question = f"Move {listing.one_line(entry.id)} to the folder {TRASH} next to it?"
+        question = f"Move {one_line(entry.id)} to the folder {TRASH} next to it?"
         self._confirm(question, "Move", "No", lambda: actions.trash(entry.path))

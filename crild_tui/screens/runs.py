@@ -27,6 +27,7 @@ from crild_tui.screens.run_actions import RunActions
 from crild_tui.screens.sweep import Chosen, SweepScreen
 from crild_tui.widgets.choice_list import WordList
 from crild_tui.widgets.run_table import RunTable
+from engine.preset.text import one_line
 from engine.record.run import RunEntry
 from engine.sweep.record import SweepRecord, list_sweeps
 
@@ -184,7 +185,7 @@ class RunsScreen(ModeScreen):
         wrong = self._wrong or (runs.problem if found.rows else None)
         line.set_class(wrong is not None, "-problem")
         if wrong is not None:
-            line.update(Text(listing.one_line(wrong), no_wrap=True, overflow="ellipsis"))
+            line.update(Text(one_line(wrong), no_wrap=True, overflow="ellipsis"))
         else:
             line.update(
                 summary(runs, found, self.host.marks, self._where, self.size.width, following=self.host.following)
@@ -382,8 +383,7 @@ class RunsScreen(ModeScreen):
             self.host.tell("there is no sweep in this folder: crild sweep FILE starts one", "warning")
             return
         names = {
-            listing.one_line(f"{record.name}  {len(record.cells):,} runs, {record.state}"): record.name
-            for record in records
+            one_line(f"{record.name}  {len(record.cells):,} runs, {record.state}"): record.name for record in records
         }
 
         def chosen(line: str | None) -> None:

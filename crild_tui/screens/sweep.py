@@ -19,12 +19,13 @@ from textual.widgets import DataTable, Static
 from crild_tui.messages import SweepSeen
 from crild_tui.monitor.sweep import SweepWatcher
 from crild_tui.runs import actions, sweeps
-from crild_tui.runs.listing import fitted_ends, one_line
 from crild_tui.runs.sweeps import SweepSnapshot
 from crild_tui.screens.dialogs import Confirm
 from crild_tui.screens.host import Host
+from crild_tui.text import fit_ends
+from engine.preset.text import one_line
 from engine.record.states import FAULTY, STARTED
-from engine.sweep.matrix import Entry
+from engine.sweep.matrix import MatrixCell
 from engine.sweep.record import CellRecord
 
 LOW, NARROW = 16, 60
@@ -169,7 +170,7 @@ class SweepScreen(ModalScreen[Chosen | None]):
             table.add_columns(Text("method"), *(Text(one_line(task)) for task in found.tasks))
             for row in found.rows:
                 name = one_line(row)
-                label = name if len(name) <= widest else fitted_ends(name, widest)
+                label = name if len(name) <= widest else fit_ends(name, widest)
                 table.add_row(Text(label, "bold"), *(Text() for _ in found.tasks))
             here = (min(was.row, len(found.rows) - 1), min(max(was.column, 1), len(found.tasks)))
             table.move_cursor(row=here[0], column=here[1], animate=False)
@@ -180,7 +181,7 @@ class SweepScreen(ModalScreen[Chosen | None]):
                     self._cells[at, column] = text
                     table.update_cell_at(Coordinate(at, column), text, update_width=True)
 
-    def _cell(self, entry: Entry | None) -> Text:
+    def _cell(self, entry: MatrixCell | None) -> Text:
         """One place; its colour says nothing that its words don't."""
         if entry is None:
             return Text()
@@ -189,7 +190,7 @@ class SweepScreen(ModalScreen[Chosen | None]):
         works = any(entry.states.get(state) for state in STARTED)
         color = theme.error if bad else theme.success if works else None
         return Text.assemble(
-            sweeps.mean_of(entry), "  ", (sweeps.place_of(entry), Style(color=color, dim=color is None))
+            sweeps.mean_of(entry), "  ", (sweeps.progress_of(entry), Style(color=color, dim=color is None))
         )
 
     @on(DataTable.CellHighlighted)

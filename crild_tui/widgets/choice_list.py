@@ -18,8 +18,8 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from crild_tui.launch_form.catalog import Entry
-from crild_tui.runs.formatting import printable
 from crild_tui.widgets.field_line import typed_early
+from engine.preset.text import one_line, printable
 
 GROUPS = {
     "run": "complete",
@@ -148,7 +148,7 @@ class PresetList(Vertical):
         if entry.own:
             text.append(f" ({entry.kind})")
         text.append(" " * max(self._name_cells + 2 - text.cell_len, 2))
-        text.append(printable(entry.problem or entry.description).replace("\n", " "), Style(dim=True, bold=False))
+        text.append(one_line(entry.problem or entry.description), Style(dim=True, bold=False))
         return text
 
     @property

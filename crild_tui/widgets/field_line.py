@@ -18,7 +18,7 @@ from textual.widgets import Input
 
 from crild_tui.launch_form.checks import FieldView
 from crild_tui.launch_form.fields import UNUSED, Field
-from crild_tui.runs.formatting import printable
+from engine.preset.text import one_line, printable
 
 LABEL = 22
 """Cells of a field's name, with the mark before it."""
@@ -121,7 +121,7 @@ class FieldLine(Widget):
             text.append("(off)", dim)
         elif view.text.strip():
             look = self.get_component_rich_style("fieldline--changed", partial=True) if view.changed else Style()
-            text.append(printable(view.text).replace("\n", " "), look)
+            text.append(one_line(view.text), look)
             if view.field.closed:
                 text.append(" ▾", dim)
         else:

@@ -19,6 +19,7 @@ from textual.strip import Strip
 from crild_tui.runs import listing
 from crild_tui.runs.marks import Kept
 from crild_tui.runs.states import tone_of
+from crild_tui.text import fit
 from engine.record.run import RunEntry
 
 
@@ -125,7 +126,7 @@ class RunTable(ScrollView, can_focus=True):
         return True
 
     def _arrange(self) -> None:
-        self._widths = listing.fitting(self._rows, self._room, self._order)
+        self._widths = listing.column_widths(self._rows, self._room, self._order)
         self.virtual_size = Size(self._room, len(self._rows) + 1)
         self.refresh()
 
@@ -157,10 +158,10 @@ class RunTable(ScrollView, can_focus=True):
         style = self.get_component_rich_style("run-table--heading")
         parts = [Segment(" " * listing.GUTTER, style)]
         for name, width in self._widths.items():
-            arrow = ("▼" if self._order.falling else "▲") if name == self._order.column else ""
+            arrow = ("▼" if self._order.descending else "▲") if name == self._order.column else ""
             right = listing.BY_NAME[name].right
             text = arrow + name if right else name + arrow
-            parts.append(Segment(listing.fitted(text, width, right=right), style + Style(underline=bool(arrow))))
+            parts.append(Segment(fit(text, width, right=right), style + Style(underline=bool(arrow))))
             parts.append(Segment(" " * listing.GAP, style))
         return Strip(parts)
 

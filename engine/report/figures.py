@@ -22,7 +22,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from engine.errors import UsageError
-from engine.preset.text import plain
+from engine.preset.text import cut, plain
 from engine.record.files import cause
 from engine.report.curves import Band, curves
 from engine.report.final_metrics import MAJORITY, TEACHER
@@ -150,8 +150,7 @@ def _row(group: Group) -> Row:
 
 
 def _shown(text: str) -> str:
-    text = plain(text)
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    return cut(plain(text), LONGEST)
 
 
 def _grid(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:

@@ -121,7 +121,9 @@ def build_report(
         )
     groups, repeated = _once(group_runs(collected.runs))
     if repeated:
-        notes.append(f"{len(repeated)} left out, the same preset and seed again (the newest counts): {_some(repeated)}")
+        notes.append(
+            f"{len(repeated)} left out, the same preset and seed again (the newest counts): {listed(repeated, 'and', 3)}"
+        )
     known = list(dict.fromkeys(name for run in collected.runs for name in run.metrics))
     for choice in choices:
         if choice != PRIMARY and choice not in known:
@@ -140,10 +142,6 @@ def metric_choices(collected: CollectedRuns) -> tuple[str, ...]:
     names = dict.fromkeys(name for run in collected.runs for name in run.metrics)
     several = len(primaries) > 1
     return (PRIMARY, *(name for name in names if several or name not in primaries))
-
-
-def _some(names: Sequence[str], most: int = 3) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _once(groups: Iterable[Group]) -> tuple[list[Group], list[str]]:
