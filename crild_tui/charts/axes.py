@@ -10,10 +10,11 @@ import numpy as np
 from rich.cells import cell_len
 
 from crild_tui.charts import scale
-from crild_tui.charts.canvas import BOLD, DIM, FOCUS, LEVEL, MUTED, REVERSE, Canvas, curve_look, fit
+from crild_tui.charts.canvas import BOLD, DIM, FOCUS, LEVEL, MUTED, REVERSE, Canvas, curve_look
 from crild_tui.charts.figure import Figure, Level, Mark
 from crild_tui.monitor.curves import Axis
 from crild_tui.runs import formatting
+from crild_tui.text import shorten
 
 GUTTER = 7
 """Cells at the left for the tick labels, the same in every chart so that charts above each other line up."""
@@ -96,7 +97,7 @@ def draw_own_scale(canvas: Canvas, plot: PlotArea, top: float, color: int) -> No
     if room < 4 or plot.height < 2:
         return
     look = curve_look(color)
-    canvas.put(plot.top, column, "┤" + fit(scale.short(top), room - 1), look)
+    canvas.put(plot.top, column, "┤" + shorten(scale.short(top), room - 1), look)
     canvas.put(plot.top + plot.height - 1, column, "┤0", look)
 
 
@@ -152,7 +153,7 @@ def draw_stage_names(canvas: Canvas, figure: Figure, plot: PlotArea) -> None:
     """Each stage's name next to its border, in the row where it hides least, preferring the top."""
     for mark, column, after in _stages(figure, plot):
         start = column + int(column > plot.left)
-        name = fit(mark.label, after - start)
+        name = shorten(mark.label, after - start)
         width = cell_len(name)
         if width < 2 or plot.height < 3:
             continue
@@ -187,7 +188,7 @@ def draw_level_names(canvas: Canvas, levels: Sequence[tuple[Level, int]], plot: 
     for (level, _), row in zip(ordered, rows, strict=True):
         label = _level_label(level, full=room > SHORT + 1) if room > SHORT else level.sign
         column = plot.left + plot.width + int(room > 1)
-        canvas.put(plot.top + max(row - over, 0), column, fit(label, room - 1), LEVEL | BOLD)
+        canvas.put(plot.top + max(row - over, 0), column, shorten(label, room - 1), LEVEL | BOLD)
 
 
 def _level_label(level: Level, *, full: bool) -> str:

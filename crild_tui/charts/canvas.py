@@ -71,18 +71,3 @@ class Canvas:
         cuts = [0, *(np.flatnonzero(np.diff(looks)) + 1).tolist(), self.width]
         text = codes.tobytes().decode("utf-32-le")
         return [(text[start:end].replace("\0", ""), int(looks[start])) for start, end in pairwise(cuts)]
-
-
-def fit(text: str, width: int) -> str:
-    """`text` in at most `width` cells, with an ellipsis if it is cut."""
-    if cell_len(text) <= width:
-        return text
-    if width < 1:
-        return ""
-    out, used = "", 0
-    for character in text:
-        wide = cell_len(character)
-        if used + wide > width - 1:
-            break
-        out, used = out + character, used + wide
-    return out + "…"

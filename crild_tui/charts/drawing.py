@@ -10,9 +10,10 @@ from rich.cells import cell_len
 
 from crild_tui.charts import axes, legend, raster, scale
 from crild_tui.charts.axes import PlotArea
-from crild_tui.charts.canvas import BOLD, DIM, FOCUS, LEVEL, MUTED, PLAIN, REVERSE, Canvas, curve_look, fit
+from crild_tui.charts.canvas import BOLD, DIM, FOCUS, LEVEL, MUTED, PLAIN, REVERSE, Canvas, curve_look
 from crild_tui.charts.figure import BEST, Figure, Line
 from crild_tui.charts.traces import DotColumns, Trace, columns, logarithms
+from crild_tui.text import shorten
 
 ROOMY = 9
 """Rows from which the legend has its own line."""
@@ -83,7 +84,7 @@ def draw(
 
 def _write(canvas: Canvas, plot: PlotArea, sentence: str) -> None:
     """A sentence in the middle of an empty plot."""
-    words = fit(sentence, canvas.width - 2)
+    words = shorten(sentence, canvas.width - 2)
     canvas.put(plot.top + plot.height // 2, max((canvas.width - cell_len(words)) // 2, 0), words, MUTED)
 
 

@@ -8,9 +8,10 @@ import numpy as np
 from rich.cells import cell_len
 
 from crild_tui.charts.axes import SHORT, PlotArea
-from crild_tui.charts.canvas import BAR, BOLD, LEVEL, MUTED, PLAIN, REVERSE, TITLE, WARNING, Canvas, curve_look, fit
+from crild_tui.charts.canvas import BAR, BOLD, LEVEL, MUTED, PLAIN, REVERSE, TITLE, WARNING, Canvas, curve_look
 from crild_tui.charts.figure import BEST, Figure, Line
 from crild_tui.runs import formatting
+from crild_tui.text import shorten
 
 BUTTON = "[z]"
 """At the right of the title: clicking it, or pressing the key, enlarges the chart."""
@@ -34,14 +35,14 @@ def draw_heading(
         if end - cell_len(words) - 2 > canvas.width // 2:
             end -= cell_len(words) + 1
             canvas.put(0, end, words, look)
-    title = f" {fit(figure.title, max(canvas.width // 2, 12))} "
+    title = f" {shorten(figure.title, max(canvas.width // 2, 12))} "
     after = canvas.put(0, 0, title, TITLE | BOLD | (REVERSE if focused else 0), limit=end)
     if roomy:
         _draw_legend(canvas, figure, plot, row=1, start=min(plot.left, 2), end=canvas.width)
     else:
         _draw_legend(canvas, figure, plot, row=0, start=after + 1, end=end - 1)
     if not plot.height and not figure.lines:
-        canvas.put(0, after + 1, fit(figure.empty, max(end - after - 2, 0)), MUTED)
+        canvas.put(0, after + 1, shorten(figure.empty, max(end - after - 2, 0)), MUTED)
     canvas.paint(0, BAR)
 
 
@@ -80,7 +81,7 @@ def _draw_legend(canvas: Canvas, figure: Figure, plot: PlotArea, *, row: int, st
             canvas.put(row, start, f"+{rest}", MUTED, limit=end)
             return
         start = canvas.put(row, start, marker, look | BOLD)
-        start = canvas.put(row, start + 1, fit(label, min(room, 28)), PLAIN)
+        start = canvas.put(row, start + 1, shorten(label, min(room, 28)), PLAIN)
         start = canvas.put(row, start + 1, value, look) + 2
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from crild_tui.cli import terminal
 from crild_tui.runs import formatting
 from crild_tui.runs.sweeps import counts, entries_of
+from engine.preset.text import plain
 from engine.record.states import STARTED
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ class Follower:
         from rich.text import Text
 
         style = {"warning": "yellow", "error": "bold red"}.get(level, "")
-        self._live.console.print(Text(terminal.safe(text), style=style), soft_wrap=True)
+        self._live.console.print(Text(plain(text), style=style), soft_wrap=True)
 
     def _draw(self, found: Matrix) -> None:
         if self.quiet:
@@ -154,7 +155,7 @@ class Follower:
         console = self._live.console
         room = max(1, console.height - 3)
         works = [entry for entry in self._entries.values() if entry.state in STARTED]
-        lines = [Text(progress(found), style="bold"), *(Text(terminal.safe(at_work(entry))) for entry in works[:room])]
+        lines = [Text(progress(found), style="bold"), *(Text(plain(at_work(entry))) for entry in works[:room])]
         for line in lines:
             line.no_wrap = True
             line.truncate(console.width, overflow="crop" if terminal.ascii_only(sys.stderr) else "ellipsis")
@@ -199,7 +200,7 @@ def told(entry: RunEntry) -> Iterator[tuple[str, str]]:
 def progress(found: Matrix) -> str:
     """Where a sweep stands, in one line."""
     left = [] if found.eta is None else [f"{formatting.duration(found.eta)} left"]
-    waits = [f"waits {found.waiting}"] if found.waiting else []
+    waits = [f"waiting {found.waiting}"] if found.waiting else []
     return ", ".join([f"{found.name} {formatting.percent(found.progress)}: {counts(found)}", *left, *waits])
 
 

@@ -12,8 +12,8 @@ from rich.text import Text
 
 from crild_tui.charts.palette import curve_color, curve_marker
 from crild_tui.runs import formatting
-from crild_tui.runs.listing import cells, fitted, fitted_ends, one_line
-from engine.preset.text import shown
+from crild_tui.text import cells, fit, fit_ends
+from engine.preset.text import one_line, shown
 from engine.report.compare import ABSENT, differences
 from engine.report.final_metrics import FinalMetrics
 from engine.report.result_table import ResultTable
@@ -74,9 +74,9 @@ def metrics_lines(
         own = [row.cells[index] for row in table.rows]
         width = max(cells(one_line(text)) for text in (column.heading, *(cell.text for cell in own)))
         columns.append((column, width, any(cell.value is not None for cell in own)))
-    heading = f"    {fitted('run', name)} "
+    heading = f"    {fit('run', name)} "
     for column, width, figures in columns:
-        heading += fitted(one_line(column.heading), width, right=not column.words) + ("   " if figures else "  ")
+        heading += fit(one_line(column.heading), width, right=not column.words) + ("   " if figures else "  ")
     lines = [RunLine(Text(heading, "bold"))]
     for section in table.sections:
         if section.heading:
@@ -86,10 +86,10 @@ def metrics_lines(
             text.append_text(Text(" ") if row.run is None else mark(numbers[row.run], dark=dark))
             style = {"mean": "bold", "other": "dim"}.get(row.kind, "")
             unfinished = row.run is not None and not finals[row.run].finished
-            text.append(f" {fitted_ends(one_line(row.name), name)} ", style)
+            text.append(f" {fit_ends(one_line(row.name), name)} ", style)
             for cell, (column, width, figures) in zip(row.cells, columns, strict=True):
                 best = cell.mark == "highest"
-                words = fitted(one_line(cell.text), width, right=not column.words)
+                words = fit(one_line(cell.text), width, right=not column.words)
                 if figures:
                     text.append(words, style or ("bold" if best else "dim" if unfinished else ""))
                     text.append(f" {BEST} " if best else "   ", "bold")
@@ -118,7 +118,7 @@ def difference_lines(finals: Sequence[FinalMetrics], numbers: Sequence[int], *, 
     table = [[_value(value) for value in row.values] for row in rows]
     key = max(cells("setting"), *(cells(one_line(row.key)) for row in rows))
     widths = [max(cells(line[place]) for line in table) for place in range(len(readable))]
-    heading = Text(f"  {fitted('setting', key)}", "bold")
+    heading = Text(f"  {fit('setting', key)}", "bold")
     for (_, number), width in zip(readable, widths, strict=True):
         heading.append("  ").append_text(mark(number, dark=dark)).append(" " * (width - 1))
     return [RunLine(heading), *_difference_rows([one_line(row.key) for row in rows], table, key, widths)]
@@ -128,9 +128,9 @@ def _difference_rows(
     keys: Sequence[str], table: Sequence[Sequence[str]], key: int, widths: Sequence[int]
 ) -> Iterator[RunLine]:
     for name, values in zip(keys, table, strict=True):
-        text = Text(f"  {fitted(name, key)}")
+        text = Text(f"  {fit(name, key)}")
         for value, width in zip(values, widths, strict=True):
-            text.append(f"  {fitted(value, width)}", "dim" if value == formatting.NONE else "")
+            text.append(f"  {fit(value, width)}", "dim" if value == formatting.NONE else "")
         yield RunLine(text)
 
 
@@ -139,5 +139,5 @@ def _value(value: Any) -> str:
         return formatting.NONE
     if isinstance(value, str):
         text = one_line(value) or '""'
-        return text if cells(text) <= LONGEST_VALUE else fitted(text, LONGEST_VALUE)
+        return text if cells(text) <= LONGEST_VALUE else fit(text, LONGEST_VALUE)
     return shown(value, LONGEST_VALUE)

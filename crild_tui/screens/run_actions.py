@@ -1,140 +1,208 @@
-"""Stopping, killing and resuming a run from a screen that shows or selects one. What makes no sense is said."""
+"""What keys do to the selected run: stop, kill, resume, annotate and trash it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from textual.app import App
 
 from crild_tui.runs import actions
-from crild_tui.runs.snapshot import RunsSnapshot
-from crild_tui.screens.base import ModeScreen
+from crild_tui.runs.annotations import note_in_field, write_note, write_tags
 from crild_tui.screens.dialogs import Ask, Confirm
+from crild_tui.screens.host import Host
 from engine.errors import CrildError
-from engine.preset.text import plain
+from engine.preset.text import one_line, plain
+from engine.record.paths import TRASH
 from engine.record.run import RunEntry
 from engine.record.states import IN_PROGRESS
 
 
-class ActingScreen(ModeScreen):
-    """A mode with a run that keys act on. Subclasses bind the keys, under ids that begin with `MODE`.
+class ActionScreen(Protocol):
+    """A screen with a run that keys act on. Their bindings have ids that begin with `MODE`."""
 
-    What destroys something asks first; where nothing may be changed, that is said before anything is asked.
-    """
+    MODE: ClassVar[str]
 
-    asked: Path | None = None
-    """The run whose engine was just asked to stop and has not answered."""
+    @property
+    def app(self) -> App[Any]:
+        """The application, which shows questions."""
+
+    @property
+    def host(self) -> Host:
+        """The application, which acts."""
 
     @property
     def selected(self) -> RunEntry | None:
         """The run that keys act on."""
-        return None
-
-    def runs_seen(self, snapshot: RunsSnapshot) -> None:
-        """An engine that has answered is no longer asked."""
-        super().runs_seen(snapshot)
-        entry = next((entry for entry in snapshot.entries if entry.path == self.asked), None)
-        if entry is not None and entry.state not in IN_PROGRESS - {"stopping"}:
-            self._set_asked(entry.path, False)
-
-    def asked_changed(self) -> None:
-        """Draw `asked`, where it is drawn."""
-
-    def last_stage(self) -> str:
-        """The stage that a finished run is made longer by, as a first proposal."""
-        return "kd"
-
-    def key_of(self, action: str) -> str:
-        """How the key of one of this screen's actions is called just now."""
-        return self.keys()[f"{self.MODE}.{action}"]
 
     def keys(self) -> dict[str, str]:
         """How the keys are called just now, by the ids of their bindings."""
-        names = {"mode.launch": "1"}
-        for bindings in self._bindings.key_to_bindings.values():
-            names |= {each.id: self.crild.get_key_display(each) for each in bindings if each.id}
-        present: dict[str, str] = {}
-        for active in self.active_bindings.values():
-            if active.binding.id:
-                present.setdefault(active.binding.id, self.crild.get_key_display(active.binding))
-        return names | present
 
-    def may_act(self) -> RunEntry | None:
-        """The run to act on; None, with a sentence, where there is none or nothing may be changed."""
-        entry = self.selected
+    def later(self, callback: Callable[[], object]) -> None:
+        """Call back in the application's thread."""
+
+
+class RunActions:
+    """Acts on the run that a screen has selected, or explains why an action isn't available.
+
+    What destroys something asks first. `stop_changed` is called when `stop_requested` changes; `last_stage` names the
+    stage that is proposed for extending a finished run.
+    """
+
+    def __init__(
+        self,
+        screen: ActionScreen,
+        *,
+        stop_changed: Callable[[], object] = lambda: None,
+        last_stage: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        self._screen = screen
+        self._stop_changed, self._last_stage = stop_changed, last_stage
+        self.stop_requested: Path | None = None
+        """The run whose engine was just asked to stop and has not answered."""
+
+    @property
+    def _host(self) -> Host:
+        return self._screen.host
+
+    def do(self, action: str) -> None:
+        """Do what the key binding of the screen names."""
+        {
+            "stop": self.stop, "kill": self.kill, "resume": self.resume,
+            "note": self.note, "tags": self.tags, "trash": self.trash,
+        }[action]()  # fmt: skip
+
+    def seen(self, entries: Iterable[RunEntry]) -> None:
+        """Take the present states of runs: an engine that has answered is no longer waited for."""
+        entry = next((entry for entry in entries if entry.path == self.stop_requested), None)
+        if entry is not None and entry.state not in IN_PROGRESS - {"stopping"}:
+            self._set_stop_requested(entry.path, False)
+
+    def _set_stop_requested(self, run_dir: Path, requested: bool) -> None:
+        if requested or self.stop_requested == run_dir:
+            self.stop_requested = run_dir if requested else None
+            self._stop_changed()
+
+    def _tell(self, sentence: str) -> None:
+        self._host.tell(sentence, "warning")
+
+    def _key_of(self, action: str) -> str:
+        return self._screen.keys()[f"{self._screen.MODE}.{action}"]
+
+    def _run(self) -> RunEntry | None:
+        """The run to act on; None, with a sentence, if there is none or nothing may be changed."""
+        entry = self._screen.selected
         if entry is None:
-            self.crild.tell("there is no run here to act on", "warning")
-            return None
-        if self.crild.readonly:
-            self.crild.act(str)  # it says why not
+            self._tell("there is no run here to act on")
+        elif self._host.refuse_readonly():
             return None
         return entry
 
-    def _refuse(self, entry: RunEntry, verb: str) -> bool:
-        """Say why a run cannot be stopped or killed, if it cannot."""
-        if entry.state in IN_PROGRESS:
-            return False
+    def _working_run(self, verb: str) -> RunEntry | None:
+        """The run to stop or kill; None, with a sentence, if it has no engine."""
+        entry = self._run()
+        if entry is None or entry.state in IN_PROGRESS:
+            return entry
         why = f"{plain(entry.id)} is {entry.state}: there is nothing to {verb}"
         if entry.state in ("lost", "stopped", "preempted", "failed"):
-            why += f"; {self.key_of('resume')} resumes it"
-        self.crild.tell(why, "warning")
-        return True
+            why += f"; {self._key_of('resume')} resumes it"
+        self._tell(why)
+        return None
 
-    def action_stop(self) -> None:
-        """Ask the engine of the run for a checkpoint and its end."""
-        entry = self.may_act()
-        if entry is None or self._refuse(entry, "stop"):
+    def _confirm(self, question: str, yes: str, no: str, action: Callable[[], str]) -> None:
+        def answered(sure: bool | None) -> None:
+            if sure:
+                self._host.act(action)
+
+        self._screen.app.push_screen(Confirm(question, yes, no), answered)
+
+    def _ask(self, question: Ask, action: Callable[[str], str]) -> None:
+        def answered(text: str | None) -> None:
+            if text is not None:
+                self._host.act(lambda: action(text))
+
+        self._screen.app.push_screen(question, answered)
+
+    # -- its engine
+
+    def stop(self) -> None:
+        """Ask the engine to write a checkpoint and end."""
+        entry = self._working_run("stop")
+        if entry is None:
             return
-        if self.asked == entry.path or entry.state == "stopping":
-            self.crild.tell(f"{plain(entry.id)} was asked to stop already; {self.key_of('kill')} kills it", "warning")
+        if self.stop_requested == entry.path or entry.state == "stopping":
+            self._tell(f"{plain(entry.id)} was asked to stop already; {self._key_of('kill')} kills it")
             return
         run_dir = entry.path
-        self._set_asked(run_dir, True)
+        self._set_stop_requested(run_dir, True)
 
         def stop() -> str:
             try:
                 return actions.stop(run_dir)
             except CrildError:
-                self.later(lambda: self._set_asked(run_dir, False))
+                self._screen.later(lambda: self._set_stop_requested(run_dir, False))
                 raise
 
-        self.crild.act(stop)
+        self._host.act(stop)
 
-    def _set_asked(self, run_dir: Path, asked: bool) -> None:
-        if asked or self.asked == run_dir:
-            self.asked = run_dir if asked else None
-            self.asked_changed()
+    def kill(self) -> None:
+        """End the engine at once, after a question."""
+        entry = self._working_run("kill")
+        if entry is not None:
+            question = (
+                f"Kill {plain(entry.id)}? Its engine ends at once, and the steps since its last checkpoint are lost."
+            )
+            self._confirm(question, "Kill", "Leave it", lambda: actions.kill(entry.path))
 
-    def action_kill(self) -> None:
-        """End the engine of the run at once, after a question."""
-        entry = self.may_act()
-        if entry is None or self._refuse(entry, "kill"):
-            return
-
-        def answered(yes: bool | None) -> None:
-            if yes:
-                self.crild.act(lambda: actions.kill(entry.path))
-
-        question = f"Kill {plain(entry.id)}? Its engine ends at once, and the steps since its last checkpoint are lost."
-        self.app.push_screen(Confirm(question, yes="Kill", no="Leave it"), answered)
-
-    def action_resume(self) -> None:
-        """Go on with the run; a finished one asks what makes it longer."""
-        entry = self.may_act()
+    def resume(self) -> None:
+        """Resume the run from its last checkpoint; ask what extends a finished one."""
+        entry = self._run()
         if entry is None:
             return
         if entry.state == "finished":
-            self._lengthen(entry)
+            self._extend(entry)
         elif entry.state in IN_PROGRESS:
-            self.crild.tell(f"{plain(entry.id)} is {entry.state}: there is nothing to resume", "warning")
+            self._tell(f"{plain(entry.id)} is {entry.state}: there is nothing to resume")
         else:
-            self.crild.act(lambda: actions.resume(entry.path))
+            self._host.act(lambda: actions.resume(entry.path))
 
-    def _lengthen(self, entry: RunEntry) -> None:
-        stage = plain(self.last_stage())
+    def _extend(self, entry: RunEntry) -> None:
+        stage = plain(self._last_stage() or "kd")
 
         def answered(text: str | None) -> None:
             if text is not None and text.strip():
                 changes = tuple(text.split())
-                self.crild.act(lambda: actions.resume(entry.path, changes))
+                self._host.act(lambda: actions.resume(entry.path, changes))
 
         question = f"{plain(entry.id)} is finished. What makes it longer? As in stage.{stage}.epochs=8"
-        self.app.push_screen(Ask(question, f"stage.{stage}.epochs=", "stage.kd.epochs=8"), answered)
+        self._screen.app.push_screen(Ask(question, f"stage.{stage}.epochs=", "stage.kd.epochs=8"), answered)
+
+    # -- its directory
+
+    def note(self) -> None:
+        """Write a note on the run."""
+        entry = self._run()
+        if entry is not None:
+            question = f"Note on {one_line(entry.id)}"
+            ask = Ask(question, note_in_field(entry.note), "an empty one removes it")
+            self._ask(ask, lambda text: write_note(entry, text))
+
+    def tags(self) -> None:
+        """Change the tags of the run."""
+        entry = self._run()
+        if entry is not None:
+            question = f"Tags of {one_line(entry.id)}, with spaces between them"
+            ask = Ask(question, one_line(" ".join(entry.tags)), "words")
+            self._ask(ask, lambda text: write_tags(entry, text))
+
+    def trash(self) -> None:
+        """Move the run to the trash folder, after a question; never one that is running."""
+        entry = self._run()
+        if entry is None:
+            return
+        if entry.state in IN_PROGRESS - {"created"}:
+            self._tell(f"{entry.id} is {entry.state}: stop it first")
+            return
+        question = f"Move {one_line(entry.id)} to the folder {TRASH} next to it?"
+        self._confirm(question, "Move", "No", lambda: actions.trash(entry.path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -37,12 +38,11 @@ class Rows(ScrollView, can_focus=True):
         Binding("pagedown", "page(1)", "Page down", id="rows.page_down", show=False),
     ]
 
+    @dataclass
     class Activated(Message):
         """A run was chosen by a double click."""
 
-        def __init__(self, run_dir: Path) -> None:
-            super().__init__()
-            self.run_dir = run_dir
+        run_dir: Path
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)

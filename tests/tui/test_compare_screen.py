@@ -53,7 +53,7 @@ class Watcher:
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Two seeds of one method, and a third run of another."""
     Watcher.all = []
-    monkeypatch.setattr("crild_tui.screens.compare.RunWatcher", Watcher)
+    monkeypatch.setattr("crild_tui.screens.run_watch.RunWatcher", Watcher)
     monkeypatch.chdir(tmp_path)
     folder, made = tmp_path / "runs", []
     for name, seed, accuracy, layers in (("a", 1, 0.6, 2), ("a", 2, 0.7, 2), ("b", 3, 0.65, 3)):
@@ -356,13 +356,13 @@ def test_all_of_the_copied_table_can_be_scrolled_to(
 
 def test_a_dropped_run_is_no_longer_marked(monkeypatch: pytest.MonkeyPatch, runs: list[Path]) -> None:
     async def do(app: Driven, pilot: Pilot[None]) -> None:
-        app.keep("marked", [run_dir.name for run_dir in runs], on=True)
+        app.mark("marked", [run_dir.name for run_dir in runs], on=True)
         finals(app).focus()
         await pilot.press("space")
         await pilot.pause()
         (gone,) = {run_dir.name for run_dir in runs} - {run_dir.name for run_dir in screen(app).runs}
-        assert app.kept.marked == {run_dir.name for run_dir in runs} - {gone}
-        await until(pilot, lambda: read_kept(app.runs_dir).marked == app.kept.marked)
+        assert app.marks.marked == {run_dir.name for run_dir in runs} - {gone}
+        await until(pilot, lambda: read_kept(app.runs_dir).marked == app.marks.marked)
 
     show(monkeypatch, runs, do)
 
@@ -396,14 +396,34 @@ def test_the_table_is_written_and_nothing_overwritten_unasked(
 
 def test_a_file_that_cannot_be_written_is_said(monkeypatch: pytest.MonkeyPatch, runs: list[Path]) -> None:
     async def do(app: Driven, pilot: Pilot[None]) -> None:
-        for name, words in (("no/such/folder.md", "does not exist"), ("runs", "is a folder"), (" ", "needs a name")):
+        for name, fact in (
+            ("no/such/folder.md", "no/such/folder.md"),
+            ("runs", "runs"),
+            ("a.pdf", ".csv or .tex"),
+            (" ", "name"),
+        ):
             await pilot.press("w")
             await pilot.pause()
             app.screen.query_one(Input).value = name
             app.told.clear()
             await pilot.press("enter")
             await until(pilot, lambda: app.told)
-            assert words in app.told[-1]
+            assert fact in app.told[-1]
+
+    show(monkeypatch, runs, do)
+
+
+def test_the_ending_of_the_file_tells_the_format(
+    monkeypatch: pytest.MonkeyPatch, runs: list[Path], tmp_path: Path
+) -> None:
+    async def do(app: Driven, pilot: Pilot[None]) -> None:
+        await pilot.press("w")
+        await pilot.pause()
+        app.screen.query_one(Input).value = "table.csv"
+        await pilot.press("enter")
+        target = tmp_path / "table.csv"
+        await until(pilot, lambda: app.told == [f"written to {target}"])
+        assert target.read_text().startswith("kind,task,run,")
 
     show(monkeypatch, runs, do)
 

@@ -22,7 +22,7 @@ from crild_tui.charts import viewport
 from crild_tui.charts.figure import Figure, View
 from crild_tui.charts.traces import LONG
 from crild_tui.monitor.curves import Curves
-from crild_tui.screens.base import ModeScreen
+from crild_tui.screens.mode_screen import ModeScreen
 from crild_tui.settings import Settings
 from crild_tui.widgets import panels
 from crild_tui.widgets.fact_line import Facts
@@ -40,7 +40,7 @@ class PanelsScreen(ModeScreen):
     enlarged: bool | None = None
 
     def content(self) -> ComposeResult:
-        yield Panels(self.crild.settings.smoothing)
+        yield Panels(self.host.settings.smoothing)
 
     def action_leave(self) -> None:
         self.left += 1

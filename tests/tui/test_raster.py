@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from crild_tui.charts import raster
-from crild_tui.charts.canvas import DIM, LEVEL, Canvas, curve_look, fit
+from crild_tui.charts.canvas import DIM, LEVEL, Canvas, curve_look
 from crild_tui.charts.drawing import Drawing, draw
 from crild_tui.charts.figure import Figure, Level, Line, Mark, View
 from crild_tui.charts.run_figures import Look, Source, TraceCache, best_of, figures
@@ -203,13 +203,6 @@ def test_wide_characters_keep_their_cells() -> None:
     assert canvas.put(0, 0, "日\u0301本x", 3) == 5
     canvas.put(0, 5, "日", 3)
     assert canvas.spans() == [[("日本x", 3), (" ", 0)]]
-
-
-@pytest.mark.parametrize(
-    ("words", "width", "shown"), [("abc", 3, "abc"), ("abcd", 3, "ab…"), ("日本", 3, "日…"), ("a", 0, "")]
-)
-def test_fit(words: str, width: int, shown: str) -> None:
-    assert fit(words, width) == shown
 
 
 # -- drawings

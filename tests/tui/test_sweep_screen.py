@@ -15,7 +15,7 @@ from textual.widgets import Input
 from crild_tui.app import READONLY
 from crild_tui.monitor.sweep import SweepWatcher
 from crild_tui.runs import sweeps
-from crild_tui.runs.filter import parse, term
+from crild_tui.runs.filter import exactly, parse
 from crild_tui.runs.marks import Kept
 from crild_tui.screens.dialogs import Confirm
 from crild_tui.screens.help import HelpScreen
@@ -377,7 +377,7 @@ def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, monkeypatch: pyt
 
     async def look(app: Driven, pilot: Pilot[None]) -> None:
         screen = await opened(app, pilot)
-        assert "is no name of a sweep" in (screen.seen.problem or "") or name == ".."
+        assert "name of a sweep" in (screen.seen.problem or "") or name == ".."
         assert "\x1b" not in screen_text(app)
 
     drive(monkeypatch, tmp_path, look)
@@ -409,7 +409,7 @@ def test_the_watcher_goes_on_when_the_record_is_damaged_and_mended(tmp_path: Pat
 
 
 def test_terms_of_the_filter() -> None:
-    assert term("cell", "method=kd") == "cell:=method=kd"
-    assert term("cell", "method=a b") == 'cell:"=method=a b"'
-    assert term("cell", "method=a,b") == "cell:method=a,b"
-    assert term("cell", '"') == ""
+    assert exactly("cell", "method=kd") == "cell:=method=kd"
+    assert exactly("cell", "method=a b") == 'cell:"=method=a b"'
+    assert exactly("cell", "method=a,b") == "cell:method=a,b"
+    assert exactly("cell", '"') == ""
