@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from engine.preset.shipped import shipped
 from engine.record.run import read_run, read_status
 from tests.cli import conftest
 from tests.cli.samples import PRESET
-from tests.tui.screen_driver import SENT, screen_text
+from tests.tui.screen_driver import SENT, screen_text, until
 
 fake_engine = conftest.fake_engine
 Body = Callable[[Pilot[None], LaunchScreen], Awaitable[None]]
@@ -71,13 +70,6 @@ def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Non
 
 def said(launch: Callable[..., None]) -> str:
     return "\n".join(launch.said)  # type: ignore[attr-defined]
-
-
-async def until(pilot: Pilot[None], holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < end, "it did not come to that"
-        await pilot.pause(0.01)
 
 
 async def examined(pilot: Pilot[None], screen: LaunchScreen) -> None:
@@ -301,8 +293,8 @@ WRONG = (
     ("stage.ild.layer_map", "[[9, 1]]", "layer 9"),
     ("task.source", "/nowhere", "source"),
     ("train.device", "tpu", "device must be"),
-    ("seeds", "1,x", "names no seeds"),
-    ("seeds", "3,3", "twice"),
+    ("seeds", "1,x", "1,2,3 or 1-5"),
+    ("seeds", "3,3", "repeats 3"),
     ("name", "../up", "cannot be called"),
 )
 
@@ -631,7 +623,7 @@ def test_a_fault_found_at_the_start_stays_here_as_sentences(launch: Any, folder:
         await until(pilot, lambda: bool(screen.examined.faults) and not screen.starting)
         line = screen.form.line("train.device")
         assert line is not None
-        assert "is not there" in " ".join(line.view.faults)
+        assert "cuda:99" in " ".join(line.view.faults)
         assert pilot.app.screen is screen
 
     launch(body)

@@ -1,15 +1,13 @@
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from crild_tui.monitor.alarms import Alarm
-from crild_tui.monitor.curves import Curves, Table
+from crild_tui.monitor.curves import Curves
 from crild_tui.monitor.snapshots import EngineMessage, RunSnapshot
 from crild_tui.runs.summary import RunSummary, StageSummary
 from crild_tui.widgets.messages_pane import message_lines
@@ -18,7 +16,6 @@ from crild_tui.widgets.progress import Stage, stage_line, stage_rows, stages_of
 from crild_tui.widgets.run_details import (
     facts_line,
     facts_rows,
-    last_value,
     origin,
     pace,
     scores,
@@ -26,7 +23,7 @@ from crild_tui.widgets.run_details import (
     title_line,
 )
 from crild_tui.widgets.run_header import head_lines
-from crild_tui.widgets.text_view import Line, find_all, wrapped
+from crild_tui.widgets.text_view import TextLine, find_all, wrapped
 from engine.record.run import RunEntry
 from engine.record.states import WRITTEN
 from engine.record.status import Fault, Status
@@ -145,15 +142,11 @@ def test_being_asked_to_stop_shows_at_once() -> None:
 
 
 def test_scores_and_pace_are_said_shortly() -> None:
-    at = np.arange(3.0)
-    table = Table(at, at, at, {"learning rate": np.array([1e-5, 2e-5, math.nan]), "gradient norm": at * math.nan})
     summary = RunSummary(
-        metric_name="accuracy", metric=0.5, best=0.6, teacher=0.7, majority=0.5, rate=94.0, memory=4.2e9
-    )
-    seen = replace(snapshot(summary=summary), curves=Curves(steps=table))
-    assert last_value(seen, "learning rate") == 2e-5
-    assert last_value(seen, "gradient norm") is None
-    assert last_value(seen, "no such column") is None
+        metric_name="accuracy", metric=0.5, best=0.6, teacher=0.7, majority=0.5, rate=94.0, memory=4.2e9,
+        learning_rate=2e-5,
+    )  # fmt: skip
+    seen = snapshot(summary=summary)
     said = [fact.short for fact in (*scores(seen), *pace(seen))]
     assert said == [
         "accuracy 0.5000",
@@ -258,12 +251,12 @@ def test_lines_break_at_spaces() -> None:
 
 
 def test_searching_minds_capitals_only_when_they_are_typed() -> None:
-    lines = [Line("Error: an error"), Line("ERROR", mark="12:00 ")]
+    lines = [TextLine("Error: an error"), TextLine("ERROR", mark="12:00 ")]
     assert [(m.line, m.start) for m in find_all(lines, "error")] == [(0, 0), (0, 10), (1, 6)]
     assert [(m.line, m.start) for m in find_all(lines, "Error")] == [(0, 0)]
     assert find_all(lines, "") == []
-    assert len(find_all([Line("a" * 50_000)], "a")) == 10_000
-    assert find_all([Line("İ x")], "x")[0].start == 2
+    assert len(find_all([TextLine("a" * 50_000)], "a")) == 10_000
+    assert find_all([TextLine("İ x")], "x")[0].start == 2
 
 
 def test_messages_have_their_time_and_are_text() -> None:
