@@ -251,7 +251,9 @@ def test_more_examples_than_there_are(failed: Failed, tiny: Tiny) -> None:
 def test_a_glue_label_that_is_none(failed: Failed, tiny: Tiny, tmp_path: Path) -> None:
     folder = glue_folder(tmp_path / "glue", train=ROWS, dev=ROWS.replace("not_entailment", "maybe"))
     told, _ = failed(*glue_preset(tiny, folder))
-    assert f'{folder / "RTE" / "dev.tsv"}:3: unknown label "maybe"; the labels are "entailment", "not_entailment"' in told
+    assert (
+        f'{folder / "RTE" / "dev.tsv"}:3: unknown label "maybe"; the labels are "entailment", "not_entailment"' in told
+    )
 
 
 # -- what looks odd and is fine
