@@ -15,6 +15,7 @@ from textual.screen import Screen
 from textual.worker import WorkerFailed
 
 from crild_tui import theme
+from crild_tui.keys import key_names
 from crild_tui.messages import CompareRuns, MachineSeen, RunsSeen, WatchRun
 from crild_tui.monitor.machine import MachineWatcher
 from crild_tui.monitor.runs import RunsWatcher
@@ -75,6 +76,7 @@ class CrildApp(App[None]):
         self.theme = self.settings.theme
         self._filters.append(theme.Ascii(enabled=self.settings.ascii))
         self.set_keymap(self.settings.keys)
+        self.keys = key_names(self, self.settings.keys)
 
     def on_mount(self) -> None:
         """Begin to watch; show what is there."""

@@ -11,10 +11,10 @@ from textual.binding import Binding
 from textual.dom import DOMNode
 from textual.widget import Widget
 
-from crild_tui.runs.states import Keys
+from crild_tui.runs.states import KeyNames
 
 
-def key_names(app: App[Any], rebound: Mapping[str, str]) -> Keys:
+def key_names(app: App[Any], rebound: Mapping[str, str]) -> KeyNames:
     """The key of each binding of the dashboard as the footer shows it, by the binding's id; of several keys the first.
 
     `rebound` holds the keys that the user chose, by the same ids.

@@ -28,6 +28,7 @@ from crild_tui.charts.canvas import (
 from crild_tui.charts.figure import BEST, Figure, Level, Line, Mark
 from crild_tui.monitor.curves import Axis, value_at
 from crild_tui.runs import formatting
+from crild_tui.runs.states import KeyNames
 
 GUTTER = 7
 """Cells at the left for the words of the scale, so that charts above each other line up."""
@@ -38,8 +39,6 @@ SHORT = 7
 LONGEST_LEVEL = 20
 BORDER = "┊"
 BLANK = ord(" ")
-BUTTON = "[z]"
-"""Stands at the right of the title: what a click there does, and the key that does it."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +88,11 @@ def say(canvas: Canvas, place: Place, sentence: str) -> None:
 # -- title and legend
 
 
+def button(keys: KeyNames) -> str:
+    """The button at the right of the title, which enlarges the chart, with the key that does the same."""
+    return f"[{keys['panel.enlarge']}]"
+
+
 def heading(
     canvas: Canvas,
     figure: Figure,
@@ -97,12 +101,13 @@ def heading(
     *,
     roomy: bool,
     focused: bool,
+    button: str,
 ) -> None:
     """The title in a bar of its own, and the legend: below it where there is room, else in the bar."""
     end = canvas.width
     if end >= 24:
-        end -= len(BUTTON)
-        canvas.put(0, end, BUTTON, MUTED)
+        end -= cell_len(button)
+        canvas.put(0, end, button, MUTED)
     for words, look in [*_notes(figure), *((words, MUTED | BOLD) for words in beyond)]:
         if end - cell_len(words) - 2 > canvas.width // 2:
             end -= cell_len(words) + 1

@@ -12,13 +12,15 @@ from crild_tui.charts.axes import Place
 from crild_tui.charts.canvas import DIM, FOCUS, LEVEL, PLAIN, REVERSE, Canvas, curve_look
 from crild_tui.charts.figure import BEST, Figure, Line
 from crild_tui.charts.traces import Columns, Trace, columns, logarithms
+from crild_tui.runs.states import KeyNames
 
 ROOMY = 9
 """From so many rows on, the legend has a line of its own."""
 FRAMED = 12
 """From so many rows on, a line is drawn below the plot."""
 ABOVE, BELOW = "▲", "▼"
-OUTSIDE = "nothing in this stretch (0 shows all)"
+KEYS: KeyNames = {"panel.enlarge": "z", "panel.reset": "0"}
+"""The keys that a drawing names."""
 CRAMPED = 5
 """Below so many rows, no axis is written."""
 
@@ -48,6 +50,7 @@ def draw(
     ticks_below: bool = True,
     aligned: bool = False,
     focused: bool = False,
+    keys: KeyNames = KEYS,
 ) -> Drawing:
     """The figure in `width` × `height` cells.
 
@@ -71,12 +74,12 @@ def draw(
             if figure.levels or not outside:
                 beyond = _plot(canvas, figure, place, seen)
             if outside:
-                axes.say(canvas, place, OUTSIDE)
+                axes.say(canvas, place, f"nothing in this stretch ({keys['panel.reset']} shows all)")
             if ticks_below:
                 axes.below(canvas, figure, place, framed=framed)
         else:
             axes.say(canvas, place, figure.empty)
-    axes.heading(canvas, figure, place, beyond, roomy=roomy, focused=focused)
+    axes.heading(canvas, figure, place, beyond, roomy=roomy, focused=focused, button=axes.button(keys))
     return Drawing(canvas, place)
 
 

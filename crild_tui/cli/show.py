@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from crild_tui.cli import terminal
 from crild_tui.runs import formatting
+from engine.record.states import allows
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -156,14 +157,14 @@ def _show_head(entry: RunEntry) -> None:
     import time
 
     terminal.sentence(f"run:     {entry.id}")
-    terminal.sentence(f"folder:  {entry.path}")
+    terminal.sentence(f"path:    {entry.path}")
     terminal.sentence(f"state:   {entry.state}{'' if entry.problem is None else f' ({entry.problem})'}")
     status = entry.status
     if status is None:
         return
     terminal.sentence(f"preset:  {status.preset or '-'}; task {status.task or '-'}, seed {status.seed}")
     terminal.sentence(
-        f"made:    {formatting.age(time.time() - status.created)} ago, {formatting.plural(status.attempt, 'attempt')}"
+        f"created: {formatting.age(time.time() - status.created)} ago, {formatting.plural(status.attempt, 'attempt')}"
     )
     if entry.tags:
         terminal.sentence(f"tags:    {', '.join(entry.tags)}")
@@ -171,8 +172,8 @@ def _show_head(entry: RunEntry) -> None:
         terminal.sentence(f"{'note:   ' if not number else '        '} {line}")
     for line in str(status.error).splitlines() if status.error else ():
         terminal.sentence(f"error:   {line}")
-    if entry.state in ("stopped", "preempted", "lost", "failed"):
-        terminal.sentence(f"go on:   {formatting.command('resume', entry.path)}")
+    if allows(entry.state, "resume"):
+        terminal.sentence(f"resume:  {formatting.command('resume', entry.path)}")
 
 
 def _show_stages(run_dir: Path) -> None:

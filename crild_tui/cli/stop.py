@@ -1,4 +1,4 @@
-"""`crild stop`: asking engines to end, and waiting for their checkpoints."""
+"""`crild stop`: ask engines to stop, and wait for their checkpoints."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 POLL = 0.1
 PATIENCE = 30.0
-"""Seconds for an engine to write its checkpoint."""
+"""Seconds to wait for an engine to write its checkpoint."""
 
 
 def stopping(ref: str, runs_dir: Path, *, kill: bool) -> Callable[[], None]:
-    """What stops the run that `ref` means, or the sweep of this name. Raises UsageError where there is neither."""
+    """The function that stops the run `ref`, or the sweep of this name. Raises UsageError if there is neither."""
     from engine.record.run import LATEST, find_run, is_run
     from engine.sweep.record import list_sweeps
 
@@ -29,9 +29,9 @@ def stopping(ref: str, runs_dir: Path, *, kill: bool) -> Callable[[], None]:
 
 
 def stop_sweep(runs_dir: Path, name: str, *, kill: bool = False, quiet: bool = False) -> None:
-    """Ask a sweep to stop, or end its runs at once; waits until it has, `PATIENCE` seconds at most, and says so.
+    """Ask a sweep to stop, or kill its runs; wait until it has stopped, at most `PATIENCE` seconds, and report it.
 
-    Raises UsageError when there is nothing to stop, RunError when its process is out of reach.
+    Raises UsageError when there is nothing to stop, RunError when its process is on another machine.
     """
     from crild_tui.cli.run import Talk
     from engine.sweep import submit
@@ -39,20 +39,20 @@ def stop_sweep(runs_dir: Path, name: str, *, kill: bool = False, quiet: bool = F
     talk = Talk(quiet)
     (submit.kill_sweep if kill else submit.stop_sweep)(runs_dir, name)
     if not kill:
-        talk.say(f"{name}: its runs stop at their next step with a checkpoint")
+        talk.say(f"{name}: each run stops at its next step, with a checkpoint")
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         record = submit.existing(runs_dir, name)
         if record is None or not (record.alive() or submit.working(record, runs_dir)):
             again = _again(record, runs_dir) if record is not None else "crild sweep"
-            talk.say(f"{name}: stopped; `{again}` goes on with it")
+            talk.say(f"{name}: stopped; run `{again}` to continue it")
             return
         time.sleep(POLL)
-    talk.say(f"{name} goes on stopping by itself")
+    talk.say(f"{name} is still stopping, and will do so on its own")
 
 
 def _again(record: SweepRecord, runs_dir: Path) -> str:
-    """The command line that goes on with a sweep from here: its name where the file may have another one."""
+    """The command line that continues a sweep; it names the sweep if its file is called something else."""
     from engine.record.paths import runs_dir as folder_of
 
     words = ["crild", "sweep", record.file]
@@ -64,31 +64,31 @@ def _again(record: SweepRecord, runs_dir: Path) -> str:
 
 
 def stop_run(run_dir: Path, *, kill: bool) -> None:
-    """Ask the engine of a run to stop, or end it at once; waits `PATIENCE` seconds at most and says what became of it.
+    """Ask the engine of a run to stop, or kill it; wait at most `PATIENCE` seconds and report how it ended.
 
-    Raises UsageError when there is nothing to stop, RunError when the engine is out of reach.
+    Raises UsageError when there is nothing to stop, RunError when the engine is on another machine.
     """
     from crild_tui.cli import terminal
     from crild_tui.cli.follow.outcome import Outcome
     from crild_tui.runs import formatting
-    from engine.errors import UsageError
+    from crild_tui.runs.states import check_possible, command_hints
     from engine.launch import signals
     from engine.record.run import read_run
     from engine.record.states import IN_PROGRESS
 
     entry = read_run(run_dir)
-    if entry.state not in IN_PROGRESS:
-        raise UsageError(f"there is nothing to stop: {run_dir.name} is {entry.state}")
+    check_possible(entry, "kill" if kill else "stop", command_hints(run_dir))
     (signals.kill if kill else signals.stop)(run_dir)
     if not kill and entry.state != "queued":
-        terminal.say(f"{run_dir.name}: asked to stop at its next step with a checkpoint")
+        terminal.say(f"{run_dir.name} stops at its next step, with a checkpoint")
     until = time.monotonic() + PATIENCE
     while (entry := read_run(run_dir)).state in IN_PROGRESS - {"stalled"}:
         if time.monotonic() > until:
             terminal.say(
-                f"{run_dir.name} is still {entry.state}: it goes on stopping by itself; see {formatting.command('attach', run_dir)}"
+                f"{run_dir.name} is still {entry.state}, and will stop on its own; "
+                f"run `{formatting.command('attach', run_dir)}` to watch it"
             )
             return
         time.sleep(POLL)
-    for level, line in Outcome(run_dir, entry.state, entry.status).sentences():
+    for level, line in Outcome(run_dir, entry.state, entry.status, problem=entry.problem).sentences():
         terminal.say(f"{run_dir.name}: {'' if level == 'info' else level + ': '}{line}")

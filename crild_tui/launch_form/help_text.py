@@ -12,10 +12,8 @@ from crild_tui.launch_form.draft import Draft, changed
 from crild_tui.launch_form.fields import MOST_STAGES, UNUSED, Field, fields_of, is_off, is_unused
 from crild_tui.runs import formatting
 from crild_tui.runs.formatting import printable
+from crild_tui.runs.states import KeyNames
 
-NO_FORM = (
-    "Nothing can be changed here before the presets load; what is wrong stands below. e opens the file in $EDITOR."
-)
 NO_TOML = "the presets cannot be loaded"
 NO_MATCH = "no preset matches: Escape or Enter shows all of them"
 OLD_TOML = "as it was before: the changes cannot be used"
@@ -31,7 +29,17 @@ CHANGED_LINE = "▌"
 _MOST_FAULTS = 20
 
 
-def about(topic: Field | Entry | str | None, draft: Draft, examined: Examined, *, starting: bool = False) -> Text:
+def no_form(keys: KeyNames) -> str:
+    """The text in place of a form."""
+    editor = keys["launch.editor"]
+    return (
+        f"Nothing can be changed here until the presets load; see the problems below. Press {editor} to edit the file."
+    )
+
+
+def about(
+    topic: Field | Entry | str | None, draft: Draft, examined: Examined, keys: KeyNames, *, starting: bool = False
+) -> Text:
     """Faults that stand at no field, where the others are, and the help of the field or preset under the cursor.
 
     A text as `topic` stands as it is.
@@ -50,9 +58,11 @@ def about(topic: Field | Entry | str | None, draft: Draft, examined: Examined, *
         text.append(f"! {line}\n", "bold")
     preset = examined.preset
     if preset is not None and len(preset.stage) > MOST_STAGES:
-        text.append(f"the form has the first {MOST_STAGES} of {len(preset.stage)} stages; e opens the file\n")
+        text.append(
+            f"the form has the first {MOST_STAGES} of {len(preset.stage)} stages; press {keys['launch.editor']} to edit the file\n"
+        )
     if isinstance(topic, Field):
-        _field(text, topic, draft, examined)
+        _field(text, topic, draft, examined, keys)
     elif isinstance(topic, str):
         text.append(topic)
     elif topic is not None:
@@ -74,7 +84,7 @@ def places(examined: Examined) -> str | None:
     return f"{formatting.plural(len(names), 'field')} cannot be used: {'; '.join(names[:3])}{more}"
 
 
-def _field(text: Text, field: Field, draft: Draft, examined: Examined) -> None:
+def _field(text: Text, field: Field, draft: Draft, examined: Examined, keys: KeyNames) -> None:
     text.append(f"{field.key}  ", "bold")
     text.append(printable(field.help))
     if field.expected and field.expected != "text in quotes":
@@ -85,7 +95,7 @@ def _field(text: Text, field: Field, draft: Draft, examined: Examined) -> None:
     if examined.newest is not None and is_unused(field, examined.newest):
         text.append(f"\n{UNUSED[0].upper()}{UNUSED[1:]}.", "bold")
     if preset is not None and field.key in changed(draft, preset):
-        text.append("\nChanged; u sets it back to what the presets say.", "dim")
+        text.append(f"\nChanged; press {keys['launch.undo']} to reset it to what the presets say.", "dim")
 
 
 def _entry(text: Text, entry: Entry) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from crild_tui.monitor.curves import Curves, Floats, Table
 from crild_tui.runs import formatting
+from crild_tui.runs.states import command_hints, describe
 from crild_tui.runs.summary import Picture
 from engine.record.run import RunEntry
 from engine.record.states import ACTIVE
@@ -64,14 +65,7 @@ def silence(entry: RunEntry, now: float) -> str | None:
     """A sentence when no engine works on a run that should have one, or when the engine says nothing."""
     if entry.problem is not None:
         return entry.problem
-    if entry.state == "lost":
-        return (
-            "lost: no engine works on this run any more; it was killed, or its machine was restarted. It can be resumed"
-        )
-    if entry.state == "stalled" and entry.status is not None:
-        quiet = now - (entry.status.heartbeat or entry.status.started or entry.status.created)
-        return f"stalled: the engine lives but has said nothing for {formatting.age(quiet)}"
-    return None
+    return describe(entry, command_hints(entry.path), now).fact if entry.state in ("lost", "stalled") else None
 
 
 def no_number(steps: Table) -> str | None:

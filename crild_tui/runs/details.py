@@ -13,7 +13,7 @@ from rich.text import Text
 from crild_tui.runs import formatting
 from crild_tui.runs.filter import progress
 from crild_tui.runs.listing import bar, cells, fitted, one_line
-from crild_tui.runs.states import Keys, describe, label_of, list_hints
+from crild_tui.runs.states import KeyNames, describe, label_of, list_hints
 from engine.errors import CrildError
 from engine.record.files import read_json
 from engine.record.paths import RESULTS
@@ -58,7 +58,7 @@ def read_about(run_dir: Path) -> About:
 # -- below the list
 
 
-def detail(entry: RunEntry, keys: Keys, now: float, width: int, height: int) -> Text:
+def detail(entry: RunEntry, keys: KeyNames, now: float, width: int, height: int) -> Text:
     """A run in at most `height` lines: its state and what can be done, the user's tags and note, its directory."""
     state = describe(entry, list_hints(keys, entry.path), now)
     notes = "  ".join(filter(None, [" ".join(f"#{one_line(tag)}" for tag in entry.tags), one_line(entry.note)]))
@@ -77,7 +77,7 @@ def detail(entry: RunEntry, keys: Keys, now: float, width: int, height: int) -> 
 # -- beside the list
 
 
-def panel(entry: RunEntry, about: About | None, keys: Keys, now: float, width: int) -> Text:
+def panel(entry: RunEntry, about: About | None, keys: KeyNames, now: float, width: int) -> Text:
     """Everything about a run on a panel: status, settings that matter, the closing table."""
     text = Text()
     text.append(f"{one_line(entry.id)}\n", "bold")
@@ -107,7 +107,7 @@ def _pairs(text: Text, pairs: Iterable[Line], width: int) -> None:
             text.append(f"{line}\n")
 
 
-def status_lines(entry: RunEntry, keys: Keys, now: float) -> Iterator[Line]:
+def status_lines(entry: RunEntry, keys: KeyNames, now: float) -> Iterator[Line]:
     """The status, as far as it says something."""
     yield "directory", str(entry.path)
     status = entry.status

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Tone = Literal["muted", "running", "finished", "warning", "error"]
 """What the colour of a state says; each surface has a colour of its own for it."""
 Level = Literal["info", "warning", "error"]
-Keys = Mapping[str, str]
+KeyNames = Mapping[str, str]
 """The name of the key of each binding, by the id of the binding."""
 
 _LOOKS: Mapping[str, tuple[str, Tone]] = {
@@ -79,7 +79,7 @@ def _run(verb: str, run_dir: Path) -> str:
     return f"run `{formatting.command(verb, run_dir)}`"
 
 
-def live_hints(keys: Keys) -> Hints:
+def live_hints(keys: KeyNames) -> Hints:
     """The keys of the mode that shows one run."""
     return Hints(
         resume=f"press {keys['live.resume']}",
@@ -88,7 +88,7 @@ def live_hints(keys: Keys) -> Hints:
     )
 
 
-def list_hints(keys: Keys, run_dir: Path) -> Hints:
+def list_hints(keys: KeyNames, run_dir: Path) -> Hints:
     """The keys of the list of runs, and the command that resumes a run elsewhere."""
     return Hints(
         resume=f"press {keys['runs.resume']} (or {_run('resume', run_dir)})",
@@ -152,9 +152,7 @@ def describe(entry: RunEntry, hints: Hints, now: float, waiting: str = "") -> De
             )
         case "failed":
             reasons = str(status.error).splitlines() if status.error else ["no reason was recorded, see its log"]
-            return Description(
-                "error", "failed", tuple(reasons), f"once that is fixed, {_continue(status, hints)}"
-            )
+            return Description("error", "failed", tuple(reasons), f"once that is fixed, {_continue(status, hints)}")
         case "stopped" if not status.attempt:
             return Description("info", "stopped before it started", advice=f"{hints.resume} to start it")
         case "stopped" if status.exit_code == KILLED:
@@ -210,12 +208,12 @@ def check_possible(entry: RunEntry, action: Action, hints: Hints) -> None:
     """Raise UsageError that says why an action is not possible in a run's state, and what is."""
     if allows(entry.state, action):
         return
-    run, state = plain(entry.id), plain(entry.state)
+    run, state = plain(entry.id), "has failed" if entry.state == "failed" else f"is {plain(entry.state)}"
     if action in ("stop", "kill"):
         more = f"; {hints.resume} to continue" if allows(entry.state, "resume") else ""
-        raise UsageError(f"{run} is {state}: there is nothing to {action}{more}", kind="nothing-to-stop")
+        raise UsageError(f"{run} {state}: there is nothing to {action}{more}", kind="nothing-to-stop")
     if action == "delete":
-        raise UsageError(f"{run} is {state}: {hints.stop} to stop it first", kind="run-in-progress")
+        raise UsageError(f"{run} {state}: {hints.stop} to stop it first", kind="run-in-progress")
     if entry.status is None:
         preset = entry.path / "preset.toml"
         repeat = f"; run `crild run {preset}` to repeat it" if preset.is_file() else ""
@@ -227,4 +225,4 @@ def check_possible(entry: RunEntry, action: Action, hints: Hints) -> None:
             kind="run-finished",
         )
     watch = f"; {hints.watch} to watch it" if hints.watch else ""
-    raise UsageError(f"{run} is {state}: there is nothing to resume{watch}", kind="nothing-to-resume")
+    raise UsageError(f"{run} {state}: there is nothing to resume{watch}", kind="nothing-to-resume")

@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.screen import Screen
 
 from crild_tui.monitor.snapshots import MachineSnapshot, RunsSnapshot
+from crild_tui.runs.states import KeyNames
 from crild_tui.widgets.footer import Keys
 from crild_tui.widgets.header import Header
 
@@ -29,7 +30,7 @@ class ModeScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """Header, content, footer."""
-        yield Header(self.MODE)
+        yield Header(self.MODE, self.keys())
         yield from self.content()
         yield Keys()
 
@@ -41,6 +42,10 @@ class ModeScreen(Screen[None]):
         """Catch up with what was seen while another mode was shown."""
         self.runs_seen(self.crild.runs)
         self.machine_seen(self.crild.machine)
+
+    def keys(self) -> KeyNames:
+        """The name of each key, by the id of its binding."""
+        return self.crild.keys
 
     def later(self, what: Callable[[], object]) -> None:
         """Do something in the application's thread, from whichever thread; nothing once the screen is being closed."""

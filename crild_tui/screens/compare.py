@@ -19,6 +19,7 @@ from crild_tui.monitor.run import RunWatcher
 from crild_tui.monitor.snapshots import RunSnapshot
 from crild_tui.runs import comparison
 from crild_tui.runs.listing import one_line
+from crild_tui.runs.states import KeyNames
 from crild_tui.runs.table_file import named_file, write_file
 from crild_tui.screens.base import ModeScreen
 from crild_tui.screens.dialogs import Ask, Confirm
@@ -38,13 +39,21 @@ WIDE, HIGH = 150, 30
 """Cells and lines from which the differences stand beside the table."""
 VIEWS = ("both", "tables", "curves")
 
-HOW = Text.assemble(
-    ("Nothing to compare yet\n\n", "bold"),
-    ("3", "bold"), "      go to Runs\n",
-    ("space", "bold"), "  mark the runs to compare, up to a dozen\n",
-    ("c", "bold"), "      compare them here\n\n",
-    ("Runs that differ only in their seed are taken together: mean and standard deviation.", "dim"),
-)  # fmt: skip
+STEPS = (
+    ("mode.runs", "go to Runs"),
+    ("runs.mark", "mark the runs to compare, up to a dozen"),
+    ("runs.compare", "compare them here"),
+)
+"""How to get runs to compare: bindings, and what their keys do."""
+
+
+def how_to_compare(keys: KeyNames) -> Text:
+    """The page to show while there is nothing to compare."""
+    width = max(len(keys[binding]) for binding, _ in STEPS) + 2
+    text = Text.assemble(("Nothing to compare yet\n\n", "bold"))
+    for binding, purpose in STEPS:
+        text.append(keys[binding].ljust(width), "bold").append(f"{purpose}\n")
+    return text.append("\nRuns that differ only in their seed are averaged: mean and standard deviation.", "dim")
 
 
 class CompareScreen(ModeScreen):
@@ -93,7 +102,7 @@ class CompareScreen(ModeScreen):
 
     def content(self) -> ComposeResult:
         """The curves, and tables below them."""
-        yield Static(HOW, id="page")
+        yield Static(how_to_compare(self.keys()), id="page")
         yield Panels()
         with Horizontal(id="tables"):
             yield Rows(id="finals")

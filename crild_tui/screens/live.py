@@ -94,7 +94,7 @@ class LiveScreen(WatchingScreen):
                 yield NoticeBox()
                 yield Panels()
                 yield ClosingView()
-                yield LogPane()
+                yield LogPane(self.keys())
             yield Side()
 
     def on_mount(self) -> None:
@@ -186,8 +186,8 @@ class LiveScreen(WatchingScreen):
         )
 
     def _hint(self) -> str:
-        key = self.keys()["live.closing"]
-        return f"{key} shows the curves again" if self.has_class("-closing") else f"{key} shows the closing table"
+        shown = "curves" if self.has_class("-closing") else "closing table"
+        return f"press {self.keys()['live.closing']} for the {shown}"
 
     def _announce(self, snapshot: RunSnapshot) -> None:
         """Say each alarm once when it begins; of a run that has ended none."""
@@ -299,7 +299,9 @@ class LiveScreen(WatchingScreen):
         if pane.searching and pane.words:
             pane.step(-1)
         else:
-            self.crild.tell(f"nothing is searched: {self.keys()['live.search']} searches messages and log", "warning")
+            self.crild.tell(
+                f"nothing to search for yet: press {self.keys()['live.search']} to search messages and log", "warning"
+            )
 
     def action_closing(self) -> None:
         """Open or close the closing table."""

@@ -1,4 +1,4 @@
-"""Stopping, killing and resuming a run from a screen that shows or selects one. What makes no sense is said."""
+"""Stop, kill and resume a run from a screen that shows or selects one; explains why an action isn't possible."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ from pathlib import Path
 
 from crild_tui.monitor.snapshots import RunsSnapshot
 from crild_tui.runs import actions
+from crild_tui.runs.states import Hints, check_possible, list_hints
 from crild_tui.screens.base import ModeScreen
 from crild_tui.screens.dialogs import Ask, Confirm
-from engine.errors import CrildError
+from engine.errors import CrildError, UsageError
 from engine.preset.text import plain
 from engine.record.run import RunEntry
-from engine.record.states import IN_PROGRESS
+from engine.record.states import IN_PROGRESS, Action
 
 
 class ActingScreen(ModeScreen):
     """A mode with a run that keys act on. Subclasses bind the keys, under ids that begin with `MODE`.
 
-    What destroys something asks first; where nothing may be changed, that is said before anything is asked.
+    What destroys something asks first; a dashboard that is read only says so before it asks.
     """
 
     asked: Path | None = None
-    """The run whose engine was just asked to stop and has not answered."""
+    """The run whose engine was just asked to stop and has not responded yet."""
 
     @property
     def selected(self) -> RunEntry | None:
@@ -29,7 +30,7 @@ class ActingScreen(ModeScreen):
         return None
 
     def runs_seen(self, snapshot: RunsSnapshot) -> None:
-        """An engine that has answered is no longer asked."""
+        """Forget that an engine was asked to stop once its run has another state."""
         super().runs_seen(snapshot)
         entry = next((entry for entry in snapshot.entries if entry.path == self.asked), None)
         if entry is not None and entry.state not in IN_PROGRESS - {"stopping"}:
@@ -39,26 +40,15 @@ class ActingScreen(ModeScreen):
         """Draw `asked`, where it is drawn."""
 
     def last_stage(self) -> str:
-        """The stage that a finished run is made longer by, as a first proposal."""
+        """The stage that a finished run is most likely to train for longer."""
         return "kd"
 
-    def key_of(self, action: str) -> str:
-        """How the key of one of this screen's actions is called just now."""
-        return self.keys()[f"{self.MODE}.{action}"]
-
-    def keys(self) -> dict[str, str]:
-        """How the keys are called just now, by the ids of their bindings."""
-        names = {"mode.launch": "1"}
-        for bindings in self._bindings.key_to_bindings.values():
-            names |= {each.id: self.crild.get_key_display(each) for each in bindings if each.id}
-        present: dict[str, str] = {}
-        for active in self.active_bindings.values():
-            if active.binding.id:
-                present.setdefault(active.binding.id, self.crild.get_key_display(active.binding))
-        return names | present
+    def hints(self, entry: RunEntry) -> Hints:
+        """How this screen's keys act on a run."""
+        return list_hints(self.keys(), entry.path)
 
     def may_act(self) -> RunEntry | None:
-        """The run to act on; None, with a sentence, where there is none or nothing may be changed."""
+        """The run to act on; None, after saying why, where there is none or the dashboard is read only."""
         entry = self.selected
         if entry is None:
             self.crild.tell("there is no run here to act on", "warning")
@@ -68,23 +58,23 @@ class ActingScreen(ModeScreen):
             return None
         return entry
 
-    def _refuse(self, entry: RunEntry, verb: str) -> bool:
-        """Say why a run cannot be stopped or killed, if it cannot."""
-        if entry.state in IN_PROGRESS:
+    def can(self, entry: RunEntry, action: Action) -> bool:
+        """Whether an action is possible in the state of a run; shows why not."""
+        try:
+            check_possible(entry, action, self.hints(entry))
+        except UsageError as error:
+            self.crild.tell(error.sentence, "warning")
             return False
-        why = f"{plain(entry.id)} is {entry.state}: there is nothing to {verb}"
-        if entry.state in ("lost", "stopped", "preempted", "failed"):
-            why += f"; {self.key_of('resume')} resumes it"
-        self.crild.tell(why, "warning")
         return True
 
     def action_stop(self) -> None:
         """Ask the engine of the run for a checkpoint and its end."""
         entry = self.may_act()
-        if entry is None or self._refuse(entry, "stop"):
+        if entry is None or not self.can(entry, "stop"):
             return
         if self.asked == entry.path or entry.state == "stopping":
-            self.crild.tell(f"{plain(entry.id)} was asked to stop already; {self.key_of('kill')} kills it", "warning")
+            kill = self.hints(entry).kill
+            self.crild.tell(f"{plain(entry.id)} is already stopping; {kill} to end it at once", "warning")
             return
         run_dir = entry.path
         self._set_asked(run_dir, True)
@@ -106,7 +96,7 @@ class ActingScreen(ModeScreen):
     def action_kill(self) -> None:
         """End the engine of the run at once, after a question."""
         entry = self.may_act()
-        if entry is None or self._refuse(entry, "kill"):
+        if entry is None or not self.can(entry, "kill"):
             return
 
         def answered(yes: bool | None) -> None:
@@ -117,15 +107,13 @@ class ActingScreen(ModeScreen):
         self.app.push_screen(Confirm(question, yes="Kill", no="Leave it"), answered)
 
     def action_resume(self) -> None:
-        """Go on with the run; a finished one asks what makes it longer."""
+        """Resume the run; of a finished one, ask first what to train for longer."""
         entry = self.may_act()
         if entry is None:
             return
         if entry.state == "finished":
             self._lengthen(entry)
-        elif entry.state in IN_PROGRESS:
-            self.crild.tell(f"{plain(entry.id)} is {entry.state}: there is nothing to resume", "warning")
-        else:
+        elif self.can(entry, "resume"):
             self.crild.act(lambda: actions.resume(entry.path))
 
     def _lengthen(self, entry: RunEntry) -> None:
@@ -136,5 +124,5 @@ class ActingScreen(ModeScreen):
                 changes = tuple(text.split())
                 self.crild.act(lambda: actions.resume(entry.path, changes))
 
-        question = f"{plain(entry.id)} is finished. What makes it longer? As in stage.{stage}.epochs=8"
+        question = f"{plain(entry.id)} is finished. What to train for longer? For example stage.{stage}.epochs=8"
         self.app.push_screen(Ask(question, f"stage.{stage}.epochs=", "stage.kd.epochs=8"), answered)

@@ -11,7 +11,6 @@ from crild_tui.runs.annotations import note_in_field, write_note, write_tags
 from crild_tui.screens.dialogs import Ask, Confirm
 from crild_tui.screens.run_actions import ActingScreen
 from engine.record.paths import TRASH
-from engine.record.states import IN_PROGRESS
 
 
 class KeepingScreen(ActingScreen):
@@ -27,12 +26,9 @@ class KeepingScreen(ActingScreen):
     ]
 
     def action_trash(self) -> None:
-        """Move the selected run to the trash folder, after asking; never one that works."""
+        """Move the selected run to the trash folder, after asking; never one in progress."""
         entry = self.may_act()
-        if entry is None:
-            return
-        if entry.state in IN_PROGRESS - {"created"}:
-            self.crild.tell(f"{entry.id} is {entry.state}: stop it first", "warning")
+        if entry is None or not self.can(entry, "delete"):
             return
 
         def answered(sure: bool | None) -> None:

@@ -14,7 +14,7 @@ from textual.widgets import Static
 
 from crild_tui.monitor.snapshots import RunSnapshot
 from crild_tui.runs import formatting
-from crild_tui.runs.states import LOADING, STARTING, Keys, describe, live_hints, tone_of
+from crild_tui.runs.states import LOADING, STARTING, KeyNames, describe, live_hints, tone_of
 from engine.preset.text import plain
 from engine.record.queue import QueueRecord
 from engine.record.status import Fault
@@ -42,7 +42,7 @@ class Notice:
         return self.level != "error" and not any(self.sentences)
 
 
-def notice_of(snapshot: RunSnapshot, keys: Keys, waits: str = "", now: float | None = None) -> Notice | None:
+def notice_of(snapshot: RunSnapshot, keys: KeyNames, waits: str = "", now: float | None = None) -> Notice | None:
     """The state of a run with what to press; None while its panels say enough. `waits` says what a queued run waits for.
 
     `now` is seconds since 1970 (the clock's when left out).
@@ -64,7 +64,9 @@ def notice_of(snapshot: RunSnapshot, keys: Keys, waits: str = "", now: float | N
         return Notice(level, state.fact, lines, _joined(state.advice, log, repeat))
     reasons = tuple(alarm.text for alarm in snapshot.alarms) if entry.state == "unreadable" else ()
     more = log if entry.state in ("lost", "stalled", "unreadable") else ""
-    return Notice(level, state.fact, reasons or state.reasons, _joined(state.advice, more), moves=entry.state == "queued")
+    return Notice(
+        level, state.fact, reasons or state.reasons, _joined(state.advice, more), moves=entry.state == "queued"
+    )
 
 
 def _joined(*hints: str) -> str:
@@ -125,7 +127,7 @@ def drawn(notice: Notice, tick: int = 0) -> Content:
     return Content("\n").join(lines)
 
 
-def how_to_start(runs_dir: Path, keys: Keys) -> Group:
+def how_to_start(runs_dir: Path, keys: KeyNames) -> Group:
     """The page that stands where there is no run."""
     shown = plain(str(runs_dir))
     return Group(

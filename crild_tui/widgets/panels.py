@@ -122,9 +122,9 @@ class Panels(Widget):
     def compose(self) -> ComposeResult:
         """Three charts, and a line below them."""
         with Container(id="charts"):
-            yield Chart("loss", id="loss")
-            yield Chart("consistency", id="consistency")
-            yield Chart("dev metric", id="dev")
+            yield Chart("loss", id="loss", keys=self._crild.keys)
+            yield Chart("consistency", id="consistency", keys=self._crild.keys)
+            yield Chart("dev metric", id="dev", keys=self._crild.keys)
         yield Facts()
 
     def on_mount(self) -> None:

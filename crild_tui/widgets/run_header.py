@@ -63,7 +63,7 @@ def head_lines(
 def alarm_lines(snapshot: RunSnapshot, width: int, most: int = ROWS) -> list[Content]:
     """A line for each thing that is wrong just now, but for what the notice of the state says already."""
     state = snapshot.entry.state
-    alarms = [a for a in snapshot.alarms if state != "unreadable" and not a.text.startswith(f"{state}:")]
+    alarms = [a for a in snapshot.alarms if state != "unreadable" and not a.text.startswith(state)]
     lines = []
     for alarm in alarms[:MOST_ALARMS]:
         style = "$error bold reverse" if alarm.level == "error" else "$warning bold reverse"

@@ -66,7 +66,7 @@ def unmoved(crild: Crild, run_dir: Path) -> Callable[..., Said]:
 def test_a_finished_run_is_not_resumed_as_it_is(unmoved: Callable[..., Said], run_dir: Path) -> None:
     told = unmoved().err
     assert (
-        f"{run_dir.name} is finished: make it longer, as in `crild resume {run_dir.name} --set stage.kd.epochs=8`"
+        f"{run_dir.name} is finished: train it for longer with `crild resume {run_dir.name} --set stage.kd.epochs=8`"
         in told
     )
 

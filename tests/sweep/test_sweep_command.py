@@ -163,7 +163,7 @@ def test_detached_it_is_found_again_stopped_and_survives_its_process(crild: Call
     killer.start()
     lost = crild("sweep", path)
     assert "works already" in lost.err
-    assert "the sweep's process ended without a word" in lost.err
+    assert "the sweep's process is gone" in lost.err
     assert lost.code == 1
     crild("sweep", path, "--detach")
     assert crild("sweep", path, "--stop").code == 0
@@ -178,7 +178,7 @@ def test_stop_takes_the_name_of_a_sweep(crild: Call, folder: Path, runs: Path) -
     assert wait_for(lambda: (run / "status.json").exists() and read_status(run).done >= 2)
     assert "there is no run 'elsewhere'" in crild("stop", "study", "elsewhere").err
     assert read_status(run).state == "running", "a wrong name beside it stops nothing"
-    assert "goes on with it" in crild("stop", "study").err
+    assert "run `crild sweep" in crild("stop", "study").err
     assert over(runs) == "stopped"
     assert "nothing to stop" in crild("stop", "study").err
 

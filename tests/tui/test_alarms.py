@@ -51,9 +51,9 @@ def test_a_loss_that_is_a_number_again_or_unknown_is_no_alarm() -> None:
 
 
 def test_lost_stalled_and_unreadable_runs_are_told() -> None:
-    assert "no engine works on this run any more" in str(silence(entry("lost"), 100.0))
+    assert str(silence(entry("lost"), 100.0)).startswith("lost: its engine")
     assert (
-        silence(entry("stalled", heartbeat=1000.0), 1190.0) == "stalled: the engine lives but has said nothing for 3m"
+        silence(entry("stalled", heartbeat=1000.0), 1190.0) == "stalled: its engine is alive but has been silent for 3m"
     )
     assert silence(entry("running"), 100.0) is None
     assert silence(RunEntry(Path("r"), None, "unreadable", "status.json is missing"), 0.0) == "status.json is missing"

@@ -640,14 +640,14 @@ def test_stop_is_said_at_once_and_once(runs: Path, done: list[tuple[Any, ...]]) 
             await pilot.press("s")
             await pilot.pause()
             assert done == [("stop", run_dir)]
-            assert any("asked to stop already; K kills it" in sentence for sentence in said(screen))
+            assert any("is already stopping; press K" in sentence for sentence in said(screen))
             await tell(pilot, working(run_dir, "stopping"))
             assert "◼ stopping" in head(screen)
             await pilot.press("s")
             assert done == [("stop", run_dir)]
             await tell(pilot, working(run_dir, "stopped"))
             await pilot.press("s")
-            assert said(screen)[-1].endswith("is stopped: there is nothing to stop; r resumes it")
+            assert said(screen)[-1].endswith("is stopped: there is nothing to stop; press r to continue")
 
     asyncio.run(act())
 

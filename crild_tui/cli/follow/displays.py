@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from crild_tui.cli import terminal
 from crild_tui.cli.follow import event_messages
 from crild_tui.runs import formatting
+from crild_tui.runs.states import LOADING, STARTING, WAITING
 from crild_tui.runs.summary import Picture
 
 if TYPE_CHECKING:
@@ -123,9 +124,9 @@ def draw(picture: Picture, width: int, waited: float, plain: bool) -> list[Text]
 
     if picture.stage is None or picture.state in ("created", "queued"):
         what = {
-            "queued": "waiting in the queue",
-            "created": "loading the engine",
-        }.get(picture.state, "reading data and models")
+            "queued": WAITING,
+            "created": STARTING,
+        }.get(picture.state, LOADING)
         lines = [Text(f"{what}  {formatting.duration(waited)}", style="dim")]
     else:
         lines = [_bar_line(picture, width, plain), _loss_line(picture)]

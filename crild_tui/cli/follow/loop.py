@@ -13,6 +13,7 @@ from crild_tui.cli.follow.controls import Controls
 from crild_tui.cli.follow.displays import Narrator
 from crild_tui.cli.follow.event_messages import summary, told
 from crild_tui.cli.follow.outcome import Outcome
+from crild_tui.runs.states import command_hints, describe
 from crild_tui.runs.summary import Picture, fold, loading, thinned, with_status
 from engine.record.states import ENDED
 
@@ -93,7 +94,7 @@ class Follower:
         if entry.status is not None:
             self.picture = with_status(self.picture, entry.status, state)
         if state == "stalled" != self._noted:
-            self.narrator.tell("warning", "the engine lives but has said nothing for a minute")
+            self.narrator.tell("warning", describe(entry, command_hints(self.run_dir), time.time()).fact)
         self._noted = state
         self._tell_waiting(entry.status)
         self.narrator.update(self.picture)
@@ -190,13 +191,16 @@ class Follower:
             self.narrator.tell("warning", error.sentence)
 
     def _outcome(self, state: str, status: Status | None) -> Outcome:
+        from engine.record.run import read_run
+
         return Outcome(
             self.run_dir,
             state,
             status,
             interrupted=self.controls.count(signal.SIGINT) > 0,
             terminated=bool(self.controls.count(signal.SIGTERM) or self.controls.count(signal.SIGUSR1)),
-            place=(self.picture.stage, self.picture.step) if self.picture.stage else None,
+            position=(self.picture.stage, self.picture.step) if self.picture.stage else None,
+            problem=read_run(self.run_dir).problem if state == "unreadable" else None,
         )
 
     def _wait(self) -> None:
