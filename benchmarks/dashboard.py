@@ -26,7 +26,8 @@ from typing import Any
 
 from crild_tui.monitor.run import RunWatcher
 from crild_tui.monitor.runs import RunsWatcher
-from crild_tui.monitor.snapshots import RunSnapshot, RunsSnapshot
+from crild_tui.monitor.snapshots import RunSnapshot
+from crild_tui.runs.snapshot import RunsSnapshot
 from engine.record.paths import events_file
 from engine.record.run import create_run, update_status
 

@@ -44,7 +44,7 @@ from engine.train.graphs import Backward, CapturedBackward, own_stream, padded
 from engine.train.optim import Optimiser
 from engine.train.settings import StageSettings
 from engine.train.step import Counts, Models, StepLosses, bound_terms
-from engine.train.step_metrics import Window
+from engine.train.step_metrics import StepMetrics
 
 PADDED = 128
 """Tokens that the baseline pads every sentence to."""
@@ -159,7 +159,7 @@ class Engine:
         )
         self.backward = (CapturedBackward if capture else Backward)(self.losses, self.device)
         self.optimiser = Optimiser([student], peak=RATE, weight_decay=WEIGHT_DECAY, clip=CLIP, capture=capture)
-        self.window = Window(self.device)
+        self.window = StepMetrics(self.device)
         self.average = list(average.parameters())
         self.current = list(student.parameters())
 

@@ -19,10 +19,11 @@ from crild_tui.keys import key_names
 from crild_tui.messages import CompareRuns, MachineSeen, RunsSeen, WatchRun
 from crild_tui.monitor.machine import MachineWatcher
 from crild_tui.monitor.runs import RunsWatcher
-from crild_tui.monitor.snapshots import MachineSnapshot, RunsSnapshot
+from crild_tui.monitor.snapshots import MachineSnapshot
 from crild_tui.runs.formatting import printable
 from crild_tui.runs.listing import appeared
 from crild_tui.runs.marks import Kept, KeptFile, Kind
+from crild_tui.runs.snapshot import RunsSnapshot
 from crild_tui.screens.compare import CompareScreen
 from crild_tui.screens.help import HelpScreen
 from crild_tui.screens.launch import LaunchScreen

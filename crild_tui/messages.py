@@ -6,7 +6,8 @@ from pathlib import Path
 
 from textual.message import Message
 
-from crild_tui.monitor.snapshots import MachineSnapshot, RunSnapshot, RunsSnapshot
+from crild_tui.monitor.snapshots import MachineSnapshot, RunSnapshot
+from crild_tui.runs.snapshot import RunsSnapshot
 from crild_tui.runs.sweeps import SweepSnapshot
 
 

@@ -1,8 +1,4 @@
-"""Colours of the dashboard, and an ASCII mode.
-
-Curves take their colours from the palette of Okabe and Ito ("Color Universal Design", 2008), which stay apart for
-colour-blind eyes; each also has a marker of its own, so that colour is never the only sign.
-"""
+"""Themes of the dashboard, and an ASCII mode."""
 
 from __future__ import annotations
 
@@ -30,23 +26,6 @@ CONTRAST = Theme(
     error="#FF8A70", success="#5CFFC4", foreground="#FFFFFF", background="#000000", surface="#000000", panel="#1A1A1A",
 )  # fmt: skip
 ALL = (DARK, LIGHT, CONTRAST)
-
-CURVES_DARK = ("#56B4E9", "#E69F00", "#2FC08E", "#CC79A7", "#F0E442", "#D55E00", "#9AA7FF", "#B8B8B8")
-CURVES_LIGHT = ("#0072B2", "#B05A00", "#00785A", "#A4467E", "#7A6A00", "#A83E00", "#4A4FB8", "#555555")
-MARKERS = "ox+*#@%&"
-"""One for each colour, ASCII on purpose."""
-
-
-def curve_color(index: int, dark: bool) -> str:
-    """The colour of the curve that is the `index`-th of its chart."""
-    colors = CURVES_DARK if dark else CURVES_LIGHT
-    return colors[index % len(colors)]
-
-
-def curve_marker(index: int) -> str:
-    """The marker that says the same without colour; where colours begin anew, each has another marker than before."""
-    return MARKERS[(index + index // len(MARKERS)) % len(MARKERS)]
-
 
 TONES: Mapping[Tone, str] = {
     "muted": "$foreground-muted", "running": "$success", "finished": "$foreground", "warning": "$warning",

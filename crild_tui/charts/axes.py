@@ -26,7 +26,7 @@ from crild_tui.charts.canvas import (
     fit,
 )
 from crild_tui.charts.figure import BEST, Figure, Level, Line, Mark
-from crild_tui.monitor.curves import Axis, value_at
+from crild_tui.monitor.curves import Axis
 from crild_tui.runs import formatting
 from crild_tui.runs.states import KeyNames
 
@@ -177,14 +177,13 @@ def _legend(
 
 def _value(figure: Figure, line: Line) -> str:
     """What the curve shows at the cursor, or at its end."""
-    x, y = line.trace.x, line.trace.y
     if figure.cursor is None:
         value = line.last
     elif line.dots:
-        value = value_at(x, y, figure.cursor)
+        value = line.trace.newest(figure.cursor)
     else:  # a term that has no value in this stage has none
-        place = int(np.searchsorted(x, figure.cursor, "right")) - 1
-        value = None if place < 0 or np.isnan(y[place]) else float(y[place])
+        index = int(np.searchsorted(line.trace.x, figure.cursor, "right")) - 1
+        value = None if index < 0 or np.isnan(line.trace.y[index]) else float(line.trace.y[index])
     return formatting.NONE if value is None else _words(figure, value)
 
 

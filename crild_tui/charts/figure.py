@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from crild_tui.charts.traces import Trace
-from crild_tui.monitor.curves import Axis, value_at
+from crild_tui.monitor.curves import Axis
 
 Words = Literal["loss", "metric"]
 """How values read in a legend."""
@@ -50,8 +50,7 @@ class Line:
     @property
     def last(self) -> float | None:
         """What the curve shows at its end; None when that is nothing."""
-        start = int(np.searchsorted(self.trace.x, self.since, side="right"))
-        return value_at(self.trace.x[start:], self.trace.y[start:], math.inf)
+        return self.trace.newest(since=self.since)
 
     @property
     def points(self) -> Trace:

@@ -1,16 +1,17 @@
-"""The three panels of a run, or of several, as figures: from snapshots to curves, levels and marks. Pure functions."""
+"""Build the three panels of one run or several as figures: curves, levels and marks. Pure functions."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from crild_tui import theme
 from crild_tui.charts.figure import Figure, Level, Line, Mark, View
-from crild_tui.charts.traces import LONG, Trace, smooth_trace, trace
+from crild_tui.charts.palette import curve_marker
+from crild_tui.charts.smoothing import smooth
+from crild_tui.charts.traces import LONG, Trace, trace
 from crild_tui.monitor.curves import Axis, Curves, Floats, Table
 from crild_tui.monitor.snapshots import RunSnapshot
 from crild_tui.runs.formatting import printable
@@ -19,14 +20,13 @@ from engine.record.states import ENDED
 
 STUDENT = "student"
 MODELS = {STUDENT: 0, "self-teacher": 1, BASELINE: 2, "teacher": 4}
-"""The colours of models. The fourth marker is an asterisk, which in ASCII is the sign of the best."""
+"""Colours of models. The fourth marker is an asterisk, which in ASCII marks the best evaluation."""
 OWN_CURVE = {"teacher": "teacher's curve"}
-"""How the curve of a model's training is called where the name alone is that of its final figure."""
-TERM = "term: "
+"""Names of the curves of models whose own name means their final figure."""
 RAW_CURVES = 3
-"""With more runs than these, what is smoothed hides nothing behind it: the raw curves would be a fog."""
+"""Runs up to which the raw curves are drawn behind smoothed ones; more would be fog."""
 SAME = 1e-4
-"""Share of a loss by which a term may differ from it and still be the same curve: no chart shows as little."""
+"""Share of a loss by which a term may differ and still be the same curve: too little for a chart to show."""
 NO_CONSISTENCY = "this run has no consistency term"
 NONE_SO_FAR = "no consistency term in the stages so far"
 NOTHING_YET = "nothing yet"
@@ -35,7 +35,7 @@ READING = "reading..."
 
 @dataclass(frozen=True)
 class Source:
-    """A run that is shown; `index` is its number among the colours and markers."""
+    """A run in a chart; `index` picks its colour and marker."""
 
     snapshot: RunSnapshot
     label: str
@@ -44,7 +44,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Look:
-    """How figures are shown."""
+    """What the user has set for all figures."""
 
     axis: Axis = "step"
     log: bool = False
@@ -54,45 +54,41 @@ class Look:
     cursor: float | None = None
 
 
-class Traces:
-    """Traces made so far, by the columns they come from: a long run costs its preparation once for each change."""
+class TraceCache:
+    """Traces by the columns they come from: a long run is prepared once for each change."""
 
     def __init__(self) -> None:
-        self._raw: dict[tuple[int, int], tuple[Floats, Floats, Trace]] = {}
-        self._smooth: dict[tuple[int, int, float, tuple[float, ...]], Trace] = {}
-        self._used: set[object] = set()
+        self._traces: dict[tuple[object, ...], tuple[Floats, Floats, Trace]] = {}
+        self._used: set[tuple[object, ...]] = set()
 
     def raw(self, x: Floats, y: Floats) -> Trace:
         """The trace of two columns."""
-        key = (id(x), id(y))
-        self._used.add(key)
-        if key not in self._raw:  # the columns are kept with it: an id says which one it is only while it lives
-            self._raw[key] = (x, y, trace(x, y))
-        return self._raw[key][2]
+        return self._cached((id(x), id(y)), x, y, lambda: trace(x, y))
 
     def smooth(self, x: Floats, y: Floats, weight: float, breaks: tuple[float, ...]) -> Trace:
         """The same, smoothed."""
         raw = self.raw(x, y)
-        key = (id(x), id(y), weight, breaks)
-        self._used.add(key)
-        if key not in self._smooth:
-            self._smooth[key] = smooth_trace(raw, weight, breaks)
-        return self._smooth[key]
+        return self._cached((id(x), id(y), weight, breaks), x, y, lambda: smooth(raw, weight, breaks))
 
-    def sweep(self) -> None:
-        """Drop what was not asked for since the last call."""
-        self._raw = {key: kept for key, kept in self._raw.items() if key in self._used}
-        self._smooth = {key: kept for key, kept in self._smooth.items() if key in self._used}
+    def _cached(self, key: tuple[object, ...], x: Floats, y: Floats, build: Callable[[], Trace]) -> Trace:
+        self._used.add(key)
+        if key not in self._traces:
+            self._traces[key] = (x, y, build())  # with its columns: an id is theirs only as long as they live
+        return self._traces[key][2]
+
+    def drop_unused(self) -> None:
+        """Drop traces not used since the last call."""
+        self._traces = {key: entry for key, entry in self._traces.items() if key in self._used}
         self._used = set()
 
 
 def is_long(sources: Sequence[Source]) -> bool:
-    """Whether figures of these runs take so long to prepare that the event loop must not wait for them."""
+    """Whether figures of these runs take too long to build in the event loop."""
     return sum(len(source.snapshot.curves.steps) for source in sources) > LONG
 
 
 def extent(sources: Sequence[Source], axis: Axis) -> View:
-    """From the beginning to the newest point of all runs."""
+    """From the start to the newest point of all runs."""
     ends = [0.0]
     for source in sources:
         curves = source.snapshot.curves
@@ -104,7 +100,7 @@ def extent(sources: Sequence[Source], axis: Axis) -> View:
     return View(0.0, max(ends) or 1.0)
 
 
-def figures(sources: Sequence[Source], look: Look, traces: Traces) -> tuple[Figure, Figure, Figure]:
+def figures(sources: Sequence[Source], look: Look, traces: TraceCache) -> tuple[Figure, Figure, Figure]:
     """Loss, consistency and dev metric."""
     lines = (
         loss_lines(sources, look, traces),
@@ -113,8 +109,8 @@ def figures(sources: Sequence[Source], look: Look, traces: Traces) -> tuple[Figu
     )
     view = extent(sources, look.axis) if look.view is None else look.view
     marks = borders(sources, look.axis)
-    begun = any(len(source.snapshot.curves.steps) for source in sources)
-    traces.sweep()
+    started = any(len(source.snapshot.curves.steps) for source in sources)
+    traces.drop_unused()
     name = metric_name(sources)
     unread = any(not source.snapshot.read for source in sources)
     nothing = READING if unread else NOTHING_YET
@@ -126,7 +122,7 @@ def figures(sources: Sequence[Source], look: Look, traces: Traces) -> tuple[Figu
             title="consistency",
             lines=lines[1],
             marks=marks,
-            empty=_why_none(sources) if begun and not unread else nothing,
+            empty=_why_none(sources) if started and not unread else nothing,
         ),
         replace(
             blank,
@@ -144,103 +140,104 @@ def figures(sources: Sequence[Source], look: Look, traces: Traces) -> tuple[Figu
 # -- lines
 
 
-def loss_lines(sources: Sequence[Source], look: Look, traces: Traces) -> tuple[Line, ...]:
-    """The total of each run; of one alone, each term too, those of the newest stage first."""
+def loss_lines(sources: Sequence[Source], look: Look, traces: TraceCache) -> tuple[Line, ...]:
+    """The total of each run; for a single run each term too, those of the newest stage first."""
     lines = [
-        line
-        for source in sources
-        if (
-            line := _line(
-                source, "loss", "total", look, traces, raw=len(sources) <= RAW_CURVES, alone=len(sources) == 1
-            )
+        _line(
+            source, source.snapshot.curves.steps.values.get("loss"), "total", look, traces, len(sources), counted=True
         )
+        for source in sources
     ]
-    if len(sources) == 1:
-        lines += sorted(_terms(sources[0], look, traces), key=lambda line: line.last is None)
-    return tuple(lines)
+    terms = _terms(sources[0], look, traces) if len(sources) == 1 else ()
+    return (
+        *(line for line in lines if line is not None),
+        *sorted(terms, key=lambda line: line.last is None),
+    )
 
 
-def _terms(source: Source, look: Look, traces: Traces) -> list[Line]:
+def _terms(source: Source, look: Look, traces: TraceCache) -> list[Line]:
     curves = source.snapshot.curves
-    names = [name for name in curves.steps.values if name.startswith(TERM)]
     since = _newest_stage(curves, look.axis)
-    found = []
-    for number, name in enumerate(names, 1):
-        label = _clean(name.removeprefix(TERM))
-        line = _line(source, name, label, look, traces, raw=False, alone=True, color=number)
-        if line:
-            found.append(replace(line, since=since, hidden=_as_the_total(curves, name)))
-    return found
+    lines = [
+        _line(
+            source, values, name, look, traces, color=color, raw=False, since=since, hidden=_same_as_total(curves, values)
+        )
+        for color, (name, values) in enumerate(curves.steps.terms.items(), 1)
+    ]  # fmt: skip
+    return [line for line in lines if line is not None]
 
 
-def _as_the_total(curves: Curves, name: str) -> frozenset[int]:
-    """The stages, by their number among the borders, in which a term is all of the loss: one curve, drawn once."""
+def _same_as_total(curves: Curves, term: Floats) -> frozenset[int]:
+    """The stages, by their index among the borders, in which a term is the whole loss: one curve, drawn once."""
     steps = curves.steps
     if "loss" not in steps.values:
         return frozenset()
-    term, total = steps.values[name], steps.values["loss"]
     known = np.isfinite(term)
-    same = np.isclose(term, total, rtol=SAME, atol=0.0)
+    same = np.isclose(term, steps.values["loss"], rtol=SAME, atol=0.0)
     stage = np.searchsorted(np.array([border.step for border in curves.borders]), steps.step, side="left")
     return frozenset(np.unique(stage[known]).tolist()) - frozenset(np.unique(stage[known & ~same]).tolist())
 
 
 def _newest_stage(curves: Curves, axis: Axis) -> float:
-    """Where the stage of the newest step begins; of two stages the border is the last place of the earlier one."""
+    """Where the stage of the newest step begins; the border between two stages is the last step of the earlier one."""
     newest = curves.steps.step[-1] if len(curves.steps) else math.nan
-    return max((border.at(axis) for border in curves.borders if border.step < newest), default=-math.inf)
+    return max((border.on(axis) for border in curves.borders if border.step < newest), default=-math.inf)
 
 
-def consistency_lines(sources: Sequence[Source], look: Look, traces: Traces) -> tuple[Line, ...]:
-    """The term of each run that has one; of one alone, its present weight too, on a scale of its own."""
-    alone = len(sources) == 1
+def consistency_lines(sources: Sequence[Source], look: Look, traces: TraceCache) -> tuple[Line, ...]:
+    """The consistency term of each run that has one; for a single run its weight too, on its own scale."""
+    values = [source.snapshot.curves.steps.values for source in sources]
     lines = [
-        line
-        for source in sources
-        if (line := _line(source, "consistency", "term", look, traces, raw=len(sources) <= RAW_CURVES, alone=alone))
+        _line(source, columns.get("consistency"), "term", look, traces, len(sources))
+        for source, columns in zip(sources, values, strict=True)
     ]
-    if alone and lines:
-        weight = _line(
-            sources[0], "weight", "weight", replace(look, smoothing=0), traces, raw=False, alone=True, color=1
-        )
-        lines += [replace(weight, own_scale=True)] if weight else []
-    return tuple(lines)
+    if len(sources) == 1 and lines[0] is not None:
+        unsmoothed = replace(look, smoothing=0)
+        lines.append(_line(sources[0], values[0].get("weight"), "weight", unsmoothed, traces, color=1, own_scale=True))
+    return tuple(line for line in lines if line is not None)
 
 
 def _line(
     source: Source,
-    column: str,
+    values: Floats | None,
     label: str,
     look: Look,
-    traces: Traces,
+    traces: TraceCache,
+    runs: int = 1,
     *,
-    raw: bool,
-    alone: bool,
     color: int = 0,
+    raw: bool = True,
+    counted: bool = False,
+    own_scale: bool = False,
+    since: float = -math.inf,
+    hidden: frozenset[int] = frozenset(),
 ) -> Line | None:
-    """A curve of the step events; None where the run has no such figure."""
-    curves = source.snapshot.curves
-    values = curves.steps.values.get(column)
+    """A curve of the step events; None if the run has no such figure. With several runs, label and colour are the run's.
+
+    `raw`: whether the curve before smoothing is drawn behind it.
+    """
     if values is None or not np.isfinite(values).any():
         return None
+    curves = source.snapshot.curves
     x = curves.steps.axis(look.axis)
-    breaks = tuple(border.at(look.axis) for border in curves.borders)
-    shown = traces.smooth(x, values, look.smoothing, breaks) if look.smoothing else traces.raw(x, values)
-    behind = traces.raw(x, values) if look.smoothing and raw else None
-    number = color if alone else source.index
+    breaks = tuple(border.on(look.axis) for border in curves.borders)
+    color = color if runs == 1 else source.index
     return Line(
-        label if alone else _clean(source.label),
-        shown,
-        number,
-        theme.curve_marker(number),
-        behind=behind,
-        counted=column == "loss",
+        _clean(label if runs == 1 else source.label),
+        traces.smooth(x, values, look.smoothing, breaks) if look.smoothing else traces.raw(x, values),
+        color,
+        curve_marker(color),
+        behind=traces.raw(x, values) if look.smoothing and raw and runs <= RAW_CURVES else None,
+        own_scale=own_scale,
+        counted=counted,
         breaks=breaks,
+        hidden=hidden,
+        since=since,
     )
 
 
-def dev_lines(sources: Sequence[Source], look: Look, traces: Traces) -> tuple[Line, ...]:
-    """The student of each run; of one alone, every model that was evaluated more than once.
+def dev_lines(sources: Sequence[Source], look: Look, traces: TraceCache) -> tuple[Line, ...]:
+    """The student of each run; for a single run every model that was evaluated more than once.
 
     Evaluations are figures in their own right, so they are never smoothed.
     """
@@ -252,17 +249,17 @@ def dev_lines(sources: Sequence[Source], look: Look, traces: Traces) -> tuple[Li
             values = table.values.get(name)
             if values is None or not np.isfinite(values).any() or (not alone and model != STUDENT):
                 continue
-            if model == "teacher" and len(table) < 2:  # a level, no curve
+            if model == "teacher" and len(table) < 2:  # a level, not a curve
                 continue
             color = number if alone else source.index
             curve = traces.raw(table.axis(look.axis), values)
             label = _clean(OWN_CURVE.get(model, model)) if alone else _clean(source.label)
-            lines.append(Line(label, curve, color, theme.curve_marker(color), dots=True))
+            lines.append(Line(label, curve, color, curve_marker(color), dots=True))
     return tuple(lines)
 
 
 def _models(curves: Curves) -> list[tuple[int, str, Table]]:
-    """The evaluated models with their colours, which stay whatever else is evaluated later."""
+    """The evaluated models with their colours, which don't change when other models follow."""
     known = [
         (color, model, curves.evaluations[model]) for model, color in MODELS.items() if model in curves.evaluations
     ]
@@ -274,19 +271,19 @@ def _clean(text: str) -> str:
     return printable(text).replace("\n", " ")
 
 
-# -- what stands beside the lines
+# -- levels and marks
 
 
 def _why_none(sources: Sequence[Source]) -> str:
-    """Why the consistency panel is empty: a run that goes on may have a stage to come that has the term."""
+    """Why the consistency panel is empty: a later stage of an active run may have the term."""
     return NO_CONSISTENCY if all(source.snapshot.entry.state in ENDED for source in sources) else NONE_SO_FAR
 
 
 def metric_name(sources: Sequence[Source]) -> str:
-    """The metric of the dev panel: the task's, or the loss as long as there is nothing else."""
+    """The metric of the dev panel: the task's, or the loss while there is nothing else."""
     for source in sources:
-        if source.snapshot.picture.metric_name:
-            return source.snapshot.picture.metric_name
+        if source.snapshot.summary.metric_name:
+            return source.snapshot.summary.metric_name
     columns = [
         name for source in sources for table in source.snapshot.curves.evaluations.values() for name in table.values
     ]
@@ -294,12 +291,12 @@ def metric_name(sources: Sequence[Source]) -> str:
 
 
 def levels(sources: Sequence[Source]) -> tuple[Level, ...]:
-    """The teacher's and the majority's figures, where all runs have the same."""
-    pictures = [source.snapshot.picture for source in sources]
+    """The teacher's and the majority's figures, if all runs share them."""
+    summaries = [source.snapshot.summary for source in sources]
     found = []
     for label, sign, values in (
-        ("teacher", "T", {picture.teacher for picture in pictures}),
-        ("majority", "M", {picture.majority for picture in pictures}),
+        ("teacher", "T", {summary.teacher for summary in summaries}),
+        ("majority", "M", {summary.majority for summary in summaries}),
     ):
         value = values.pop() if len(values) == 1 else None
         if value is not None and math.isfinite(value):
@@ -308,9 +305,9 @@ def levels(sources: Sequence[Source]) -> tuple[Level, ...]:
 
 
 def borders(sources: Sequence[Source], axis: Axis) -> tuple[Mark, ...]:
-    """Where stages begin, where all runs agree on it: of several runs with other borders none are shown."""
+    """Where stages begin, if all runs have the same borders; otherwise none."""
     all_of_them = [
-        tuple(Mark(border.at(axis), _clean(border.stage)) for border in source.snapshot.curves.borders)
+        tuple(Mark(border.on(axis), _clean(border.stage)) for border in source.snapshot.curves.borders)
         for source in sources
     ]
     return all_of_them[0] if len(set(all_of_them)) == 1 else ()
@@ -333,7 +330,7 @@ def stars(sources: Sequence[Source], axis: Axis) -> tuple[Mark, ...]:
 def best_of(table: Table, name: str) -> int | None:
     """The first evaluation with the largest metric, among those of stages that train the classifier.
 
-    In other stages the student is told by its loss on dev, and its metric says nothing.
+    Other stages report the student's dev loss; its metric isn't meaningful there.
     """
     values = table.values.get(name)
     if values is None:

@@ -1,42 +1,65 @@
-"""Curves cut to what one chart can show: a column of dots for each sliver of the axis, with its least and largest value."""
+"""Curves reduced to what one chart can show: for each column of dots the smallest and the largest value."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crild_tui.monitor.curves import Buckets, Floats, smooth
+from crild_tui.monitor.curves import Floats
 
 Ints = NDArray[np.int64]
 
 BLOCK = 64
 """Points of a block."""
 LONG = 40_000
-"""From so many points on, a view is read from blocks: each is then much narrower than a column of dots."""
+"""Points from which a view is drawn from blocks: each is then much narrower than a column of dots."""
 FAR = 1e7
-"""Columns from the view at which a neighbour may as well stand."""
+"""Columns outside the view; a neighbour further away is drawn as if it were there."""
+_STRIDE = 4096
+"""Points searched at once for a known value."""
+
+
+class Blocks(NamedTuple):
+    """A curve in pieces of `BLOCK` points: where each begins, and its values; NaN where a piece has no number."""
+
+    x: Floats
+    lowest: Floats
+    highest: Floats
+    mean: Floats
 
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """A curve's points by rising place, NaN where there is no number, and their blocks when they are many."""
+    """A curve's points by rising, finite x; NaN is a gap. Long curves have blocks too."""
 
     x: Floats
     y: Floats
-    blocks: Buckets | None = None
+    blocks: Blocks | None = None
 
     def within(self, low: float, high: float) -> Floats:
         """The values from `low` to `high`."""
         return self.y[np.searchsorted(self.x, low, side="left") : np.searchsorted(self.x, high, side="right")]
 
+    def newest(self, until: float = np.inf, since: float = -np.inf) -> float | None:
+        """The newest known value at or before `until` and after `since`; None if there is none."""
+        first, end = (int(np.searchsorted(self.x, x, "right")) for x in (since, until))
+        while end > first:
+            start = max(first, end - _STRIDE)
+            known = np.flatnonzero(np.isfinite(self.y[start:end]))
+            if len(known):
+                return float(self.y[start + known[-1]])
+            end = start
+        return None
+
 
 def trace(x: Floats, y: Floats) -> Trace:
-    """The points in order: those without a place are left out, and infinite values are no numbers.
+    """The points in order: those without an x are left out, and infinite values are gaps.
 
-    Costs about 10 ms for a million points, so long curves are prepared outside the event loop, and kept.
+    Costs about 10 ms for a million points, so long curves are prepared outside the event loop, and cached.
     """
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     placed = np.isfinite(x)
@@ -47,30 +70,14 @@ def trace(x: Floats, y: Floats) -> Trace:
         x, y = x[order], y[order]
     if np.isinf(y).any():
         y = np.where(np.isinf(y), np.nan, y)
-    return Trace(x, y, _blocks(x, y) if len(x) > LONG else None)
-
-
-def _blocks(x: Floats, y: Floats) -> Buckets:
-    starts = np.arange(0, len(x), BLOCK)
-    return Buckets(x[starts], *_reduced(y, y, y, starts))
-
-
-def smooth_trace(curve: Trace, weight: float, breaks: Sequence[float] = ()) -> Trace:
-    """The exponential moving average of a curve, anew after each break; a few thousand points at most."""
-    x, y = (curve.x, curve.y) if curve.blocks is None else (curve.blocks.x, curve.blocks.mean)
-    edges = np.searchsorted(x, np.asarray(breaks, np.float64), side="right")
-    parts = [
-        smooth(part_x, part_y, weight)
-        for part_x, part_y in zip(np.split(x, edges), np.split(y, edges), strict=True)
-        if len(part_x)
-    ]
-    if not parts:
+    if len(x) <= LONG:
         return Trace(x, y)
-    return Trace(np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts]))
+    starts = np.arange(0, len(x), BLOCK)
+    return Trace(x, y, Blocks(x[starts], *reduced(y, y, y, starts)))
 
 
-def _reduced(low: Floats, high: Floats, mean: Floats, starts: Ints) -> tuple[Floats, Floats, Floats]:
-    """Least, largest and mean value from each start to the next; NaN where a part has no number at all."""
+def reduced(low: Floats, high: Floats, mean: Floats, starts: Ints) -> tuple[Floats, Floats, Floats]:
+    """Smallest, largest and mean value from each start to the next; NaN where a part has no number."""
     known = ~np.isnan(mean)
     if known.all():
         counts = np.diff(starts, append=len(mean)).astype(np.float64)
@@ -89,10 +96,10 @@ def _reduced(low: Floats, high: Floats, mean: Floats, starts: Ints) -> tuple[Flo
 
 @dataclass(frozen=True, eq=False)
 class Columns:
-    """The columns of dots that have points, from left to right; a neighbour lies outside the view on each side.
+    """The columns of dots that have points, from left to right, with a neighbour outside the view on each side.
 
-    at: the column, 0 is the view's first. low, high, mean: NaN where there is no number. part: which stretch between
-    two breaks the points belong to.
+    at: the column's index, 0 is the first in view. low, high, mean: NaN where there is no number. part: index of the
+    stretch between two breaks that the points belong to.
     """
 
     at: Ints
@@ -102,41 +109,41 @@ class Columns:
     part: Ints
 
     def inside(self, count: int) -> NDArray[np.bool_]:
-        """Which of them lie in a view of `count` columns and have a number."""
+        """Which of them are in a view of `count` columns and have a number."""
         return (self.at >= 0) & (self.at < count) & ~np.isnan(self.mean)
 
     def without(self, parts: Set[int]) -> Columns:
-        """The same without any number in some of the stretches between two breaks."""
+        """The same without the numbers of some stretches between two breaks."""
         if not parts:
             return self
-        gone = np.isin(self.part, list(parts))
-        low, high, mean = (np.where(gone, np.nan, column) for column in (self.low, self.high, self.mean))
+        hidden = np.isin(self.part, list(parts))
+        low, high, mean = (np.where(hidden, np.nan, column) for column in (self.low, self.high, self.mean))
         return Columns(self.at, low, high, mean, self.part)
 
 
 def columns(curve: Trace, low: float, high: float, count: int, breaks: Sequence[float] = ()) -> Columns:
     """The curve from `low` to `high` in `count` columns of dots, and a neighbour on each side."""
-    points = Buckets(curve.x, curve.y, curve.y, curve.y)
+    points = Blocks(curve.x, curve.y, curve.y, curve.y)
     first, last = _span(points.x, low, high)
     if curve.blocks is not None and last - first > LONG:
         points = curve.blocks
         first, last = _span(points.x, low, high)
     cut = slice(max(first - 1, 0), last + 1)
     x = points.x[cut]
-    none = np.empty(0)
     if not len(x):
-        return Columns(none.astype(np.int64), none, none, none, none.astype(np.int64))
+        none, indices = np.empty(0), np.empty(0, np.int64)
+        return Columns(indices, none, none, none, indices)
     # Halves keep the difference of two huge numbers finite.
     with np.errstate(over="ignore"):
         share = (x / 2 - low / 2) / (high / 2 - low / 2) * count
     at = np.floor(np.clip(share, -FAR, FAR)).astype(np.int64)
     at[(at == count) & (x <= high)] = count - 1
-    # A point on a break is the last one before it: steps are counted from 1 in each stage.
+    # A point on a break is the last one before it: each stage counts its steps from 1.
     part = np.searchsorted(np.asarray(breaks, np.float64), x, side="left").astype(np.int64)
     fresh = np.flatnonzero((np.diff(at) != 0) | (np.diff(part) != 0)) + 1
     starts = np.concatenate((np.zeros(1, np.int64), fresh))
     return Columns(
-        at[starts], *_reduced(points.lowest[cut], points.highest[cut], points.mean[cut], starts), part[starts]
+        at[starts], *reduced(points.lowest[cut], points.highest[cut], points.mean[cut], starts), part[starts]
     )
 
 
@@ -145,11 +152,11 @@ def _span(x: Floats, low: float, high: float) -> tuple[int, int]:
 
 
 def logarithms(cut: Columns) -> Columns:
-    """The same on a log10 scale, NaN where a value is not positive."""
+    """The same on a log10 scale; NaN where a value isn't positive."""
     return Columns(cut.at, log10(cut.low), log10(cut.high), log10(cut.mean), cut.part)
 
 
 def log10(values: Floats) -> Floats:
-    """log10, NaN where a value is not positive."""
+    """log10; NaN where a value isn't positive."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(values > 0, np.log10(values), np.nan)

@@ -8,7 +8,27 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
-from crild_tui.cli import evaluate, keeping, looking, machine, presets, probe, report, starting, sweep, watching
+from crild_tui.cli import (
+    attach,
+    cache,
+    compare,
+    delete,
+    doctor,
+    evaluate,
+    logs,
+    note,
+    presets,
+    probe,
+    prune,
+    report,
+    resume,
+    run,
+    runs,
+    show,
+    stop,
+    sweep,
+    tag,
+)
 
 EPILOG = """\b
 Exit codes: 0 done; 1 the run failed; 2 wrong usage or preset; 3 data or model
@@ -19,7 +39,15 @@ Results go to stdout, narration to stderr; --json makes stdout one JSON document
 Runs are looked for in $CRILD_RUNS_DIR, else in ./runs.
 """
 
-HEADINGS = ("Start and stop", "Watch", "Results", "Presets", "Keep order", "This machine")
+COMMANDS = {
+    "Start and stop": (run.run, resume.resume, sweep.sweep, stop.stop),
+    "Watch": (attach.attach, logs.logs),
+    "Results": (runs.runs, show.show, compare.compare, report.report, evaluate.evaluate, probe.probe),
+    "Presets": (),
+    "Organise": (note.note, tag.tag, delete.delete, prune.prune),
+    "This machine": (doctor.doctor,),
+}
+"""The commands under each heading of the help; groups of commands come after them."""
 
 
 def in_terminal() -> bool:
@@ -47,7 +75,7 @@ class Sections(typer.core.TyperGroup):
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write one list of commands for each heading."""
-        for heading in HEADINGS:
+        for heading in COMMANDS:
             rows = [
                 (f"{name:10}", command.get_short_help_str(66))
                 for name in self.list_commands(ctx)
@@ -120,14 +148,8 @@ def _only_dashboard(command: str, runs_dir: str | None, *, readonly: bool) -> No
         raise UsageError(f"--readonly is for the dashboard, and `crild {command}` is none")
 
 
-for heading, commands in (
-    ("Start and stop", (*starting.COMMANDS, *sweep.COMMANDS, watching.stop)),
-    ("Watch", (watching.attach, watching.logs)),
-    ("Results", (*looking.COMMANDS, *report.COMMANDS, evaluate.evaluate, probe.probe)),
-    ("Keep order", keeping.COMMANDS),
-    ("This machine", machine.COMMANDS),
-):
+for heading, commands in COMMANDS.items():
     for command in commands:
-        application.command(command.__name__.rstrip("_"), rich_help_panel=heading)(command)
+        application.command(command.__name__, rich_help_panel=heading)(command)
 application.add_typer(presets.application, name="presets", rich_help_panel="Presets")
-application.add_typer(keeping.cache, name="cache", rich_help_panel="Keep order")
+application.add_typer(cache.application, name="cache", rich_help_panel="Organise")

@@ -1,4 +1,4 @@
-"""`crild doctor`: what the machine offers, as a list of findings with advice."""
+"""`crild doctor`: what the machine offers and what is missing, as a list of findings with advice."""
 
 from __future__ import annotations
 
@@ -10,13 +10,37 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import typer
+
 from crild_tui.cli import terminal
+from crild_tui.cli.options import AsJson, RunsDir
 from crild_tui.runs import formatting
 
 HUB = "https://huggingface.co"
 HUB_TIMEOUT = 3.0
 LITTLE_DISK = 5e9
 LITTLE_MEMORY = 4e9
+
+
+def doctor(as_json: AsJson = False, runs_dir: RunsDir = None) -> None:
+    """Check what this machine offers and what is missing.
+
+    Gives advice for whatever is not good. The exit code is 1 if something is missing that every run needs.
+    """
+    from engine.record.paths import runs_dir as folder_of
+
+    terminal.say("asking the engine; loading its libraries takes a few seconds")
+    facts, findings = _engine()
+    findings += [*disk(folder_of(runs_dir)), *screen(), *hub()]
+    if as_json:
+        terminal.show_json({"findings": [asdict(finding) for finding in findings], "engine": facts})
+    else:
+        rows = [(finding.what, finding.state, finding.found) for finding in findings]
+        terminal.show(terminal.table([("what", "left"), ("state", "left"), ("found", "left")], rows))
+        for finding in findings:
+            if finding.advice:
+                terminal.sentence(f"{finding.what}: {finding.advice}")
+    raise typer.Exit(1 if any(finding.state == "missing" for finding in findings) else 0)
 
 
 @dataclass(frozen=True)
@@ -30,25 +54,6 @@ class Finding:
     state: Literal["good", "note", "missing"]
     found: str
     advice: str = ""
-
-
-def examine(runs_dir: Path, *, as_json: bool) -> int:
-    """Look at everything, print it; returns the exit code."""
-    terminal.say("asking the engine; loading its libraries takes a few seconds")
-    facts, findings = _engine()
-    findings += [*disk(runs_dir), *screen(), *hub()]
-    if as_json:
-        terminal.show_json({"findings": [asdict(finding) for finding in findings], "engine": facts})
-    else:
-        terminal.show(terminal.table([("what", "left"), ("state", "left"), ("found", "left")], map(_row, findings)))
-        for finding in findings:
-            if finding.advice:
-                terminal.sentence(f"{finding.what}: {finding.advice}")
-    return 1 if any(finding.state == "missing" for finding in findings) else 0
-
-
-def _row(finding: Finding) -> tuple[str, str, str]:
-    return finding.what, finding.state, finding.found
 
 
 def _engine() -> tuple[dict[str, Any], list[Finding]]:

@@ -25,7 +25,9 @@ def call(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except CrildError as error:
-        _tell(sentences(error))
+        from crild_tui.cli.terminal import error_lines
+
+        _tell(error_lines(error))
         return error.exit_code
     except BrokenPipeError:
         return _reader_went_away()
@@ -35,14 +37,6 @@ def call(arguments: Sequence[str] | None = None) -> int:
         _tell(_unexpected(error))
         return 1
     return code
-
-
-def sentences(error: CrildError) -> list[str]:
-    """An error's problems, one a line, each with its file and line, safe to print."""
-    from crild_tui.cli.terminal import safe
-
-    problems = getattr(error, "problems", (error,))
-    return [safe(str(problem)) for problem in problems]
 
 
 def _application(arguments: Sequence[str] | None) -> int:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from crild_tui.cli import terminal
 from crild_tui.cli.options import AsJson, RunsDir, Settings
 
 
@@ -40,7 +41,6 @@ def evaluate(
     import json
     import tempfile
 
-    from crild_tui.cli import terminal
     from crild_tui.runs.create import check_device
     from engine.errors import RunError, UsageError
     from engine.launch.foreground import run_tool
@@ -108,7 +108,6 @@ def _task_preset(presets: Sequence[str], settings: Sequence[str]) -> str:
 
 def _show(result: Mapping[str, Any]) -> None:
     """A row for each dev set."""
-    from crild_tui.cli import terminal
     from crild_tui.runs import formatting
 
     tables = {name: row for name, row in result["splits"].items() if isinstance(row, Mapping)}

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from crild_tui.cli import terminal
 from crild_tui.cli.options import AsJson, Presets, Settings
 
 application = typer.Typer(
@@ -21,7 +22,6 @@ def list_(as_json: AsJson = False) -> None:
     A "run" is complete; a "method" and a "task" make a run together, as in `crild run crild rte`. A "setting" goes beside
     them, as in `crild run crild rte few-sample`.
     """
-    from crild_tui.cli import terminal
     from engine.preset.shipped import shipped
 
     found = shipped()
@@ -47,7 +47,6 @@ def show(
     crild presets show crild rte --set stage.ild.epochs=5
     crild presets show crild --source
     """
-    from crild_tui.cli import terminal
     from engine.preset.load import load_preset
     from engine.preset.source import locate
     from engine.preset.write import dump
@@ -77,8 +76,6 @@ def validate(
     Prints every problem with its file and line. The exit code is 0 when all are good, else 2, or 3 where only data or
     a model is at fault.
     """
-    from crild_tui.cli import terminal
-    from crild_tui.cli.entry import sentences
     from crild_tui.runs.create import with_method
     from engine.errors import CrildError
     from engine.preflight.check import check
@@ -90,7 +87,7 @@ def validate(
             check(load_preset(with_method(refs)))
         except CrildError as error:
             code = error.exit_code if code in (0, error.exit_code) else 2
-            terminal.say(*(f"error: {line}" for line in sentences(error)))  # already safe; safe text stays as it is
+            terminal.say(*(f"error: {line}" for line in terminal.error_lines(error)))
         else:
             terminal.sentence(f"{' '.join(refs)}: good")
     raise typer.Exit(code)
@@ -99,7 +96,6 @@ def validate(
 @application.command("schema")
 def schema() -> None:
     """Print the JSON Schema of a preset, with which editors complete and check presets."""
-    from crild_tui.cli import terminal
     from engine.preset.json_schema import json_schema
 
     terminal.show_json(json_schema())
@@ -120,7 +116,6 @@ def new(
     \b
     crild presets new mine --from crild
     """
-    from crild_tui.cli import terminal
     from crild_tui.launch_form.copy_preset import new_preset
 
     path = new_preset(name, origin)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from crild_tui.cli import terminal
 from crild_tui.cli.options import AsJson, Runs, RunsDir
 
 if TYPE_CHECKING:
@@ -49,7 +50,6 @@ def probe(
     """
     import json
 
-    from crild_tui.cli import terminal
     from crild_tui.runs.create import check_device
     from engine.launch.foreground import error_of, run_tool
     from engine.record.paths import runs_dir as folder_of
@@ -117,14 +117,11 @@ def probe_tables(probe: Probe, *, ascii_only: bool = False) -> list[Table]:
 
 
 def _table(names: Sequence[str], rows: list[list[str]]) -> Table:
-    from crild_tui.cli import terminal
-
     return terminal.table([(name, "left" if name in WORDS else "right") for name in names], rows)
 
 
 def _show(found: Sequence[Probe]) -> None:
     """Each run's tables, then the methods side by side."""
-    from crild_tui.cli import terminal
     from crild_tui.runs import probe_rows
 
     for probe in found:
@@ -141,8 +138,6 @@ def _show(found: Sequence[Probe]) -> None:
 
 def _raise(errors: Sequence[CrildError]) -> None:
     """The first error ends the command; the others are told before."""
-    from crild_tui.cli import terminal
-
     for error in errors[1:]:
         terminal.say(f"error: {error}")
     if errors:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from crild_tui.cli import terminal
 from crild_tui.cli.options import RunsDir, run_names
 
 if TYPE_CHECKING:
@@ -140,7 +141,6 @@ def _put(output: Path | None, text: str) -> None:
 
 def _write(output: Path, text: str) -> None:
     """Write a file whole. Raises UsageError with the cause where that cannot be done."""
-    from crild_tui.cli import terminal
     from engine.errors import UsageError
     from engine.record.files import cause, write_atomic
 
@@ -153,7 +153,6 @@ def _write(output: Path, text: str) -> None:
 
 
 def _draw(report: Report, folder: Path) -> None:
-    from crild_tui.cli import terminal
     from engine.report.figures import write_figures
 
     for path in write_figures(report, folder):
@@ -164,8 +163,6 @@ def _draw(report: Report, folder: Path) -> None:
 
 
 def _show(report: Report) -> None:
-    from crild_tui.cli import terminal
-
     console = terminal.results()
     for part in _parts(report, console.width):
         console.print(part)
@@ -177,8 +174,6 @@ def _plain(report: Report) -> str:
 
     from rich.console import Console
 
-    from crild_tui.cli import terminal
-
     out = io.StringIO()
     console = Console(file=out, width=terminal.PIPE_WIDTH, markup=False, emoji=False, highlight=False)
     for part in _parts(report, terminal.PIPE_WIDTH):
@@ -188,7 +183,6 @@ def _plain(report: Report) -> str:
 
 def _parts(report: Report, width: int) -> Iterator[RichTable | str]:
     """Titles, tables no wider than the terminal, footers."""
-    from crild_tui.cli import terminal
     from engine.report.writing import title
 
     for table in report.tables:
@@ -209,7 +203,6 @@ def _tables(table: Table, block: Block, width: int) -> Iterator[RichTable]:
     """One table, or several with some of the tasks each where they are too many for the terminal."""
     from rich.cells import cell_len
 
-    from crild_tui.cli import terminal
     from engine.report.table import ELSEWHERE
     from engine.report.writing import has_average, heads, mean, seeds
 
@@ -241,7 +234,6 @@ def _tables(table: Table, block: Block, width: int) -> Iterator[RichTable]:
 
 
 def _cell(cell: Cell | None) -> str:
-    from crild_tui.cli import terminal
     from engine.report.writing import MARKS, figure, gap
 
     if cell is None:
@@ -250,6 +242,3 @@ def _cell(cell: Cell | None) -> str:
     ascii_only = terminal.ascii_only()
     marks = {"best": "*", "tied": "~", "above": "^", "below": "v", "": ""} if ascii_only else MARKS
     return f"{text.replace('±', '+-') if ascii_only else text} {marks[cell.mark] or ' '}"
-
-
-COMMANDS = (report,)

@@ -1,44 +1,74 @@
-"""`crild resume`: which changes a run can take, and starting its engine again."""
+"""`crild resume`: continue a run from its last good checkpoint, with changed settings where that is allowed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from crild_tui.cli import terminal
+from crild_tui.cli.options import AsJson, Detach, Device, Quiet, Run, RunsDir
 
 if TYPE_CHECKING:
     from crild_tui.cli.follow.controls import Controls
-    from crild_tui.cli.run import Talk
 
 
-def resume_run(run_dir: Path, changes: Sequence[str], *, detach: bool, as_json: bool, quiet: bool) -> int:
-    """Change the preset of a run where that is allowed, start its engine again and follow it; returns the exit code."""
-    from crild_tui.cli.run import Talk, foreground, start_and_follow
+def resume(
+    run: Run,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change durations, evaluation, logging or checkpoints, as in stage.kd.epochs=8. Repeatable.",
+        ),
+    ] = None,
+    device: Device = None,
+    detach: Detach = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    runs_dir: RunsDir = None,
+) -> None:
+    """Continue a run from its last good checkpoint.
+
+    For runs that were stopped, preempted, killed or failed. A finished run continues if --set makes it longer.
+
+    \b
+    crild resume rte-crild
+    crild resume rte-crild --set stage.kd.epochs=8
+    """
+    from crild_tui.cli.follow.foreground import foreground, start_and_follow
+    from crild_tui.runs.create import check_device
     from crild_tui.runs.resume import prepare
+    from engine.record.paths import runs_dir as folder_of
+    from engine.record.run import find_run
 
-    entry = prepare(run_dir, changes)
-    talk = Talk(quiet)
+    run_dir = find_run(run, folder_of(runs_dir))
+    check_device(device)
+    entry = prepare(run_dir, [*(settings or ()), *([] if device is None else [f'train.device="{device}"'])])
     with foreground() as controls:
         if entry.status is not None and entry.status.state == "queued":
-            return _continue_queue(run_dir, talk, controls, detach=detach, as_json=as_json)
-        talk.say(f"going on with {run_dir.name}: Ctrl-C stops it with a checkpoint")
-        return start_and_follow(run_dir, controls, talk, detach=detach, as_json=as_json, resume=True)
+            code = _continue_queue(run_dir, controls, quiet=quiet, detach=detach, as_json=as_json)
+        else:
+            terminal.say(f"resuming {run_dir.name}: press Ctrl-C to stop it with a checkpoint", quiet=quiet)
+            code = start_and_follow(run_dir, controls, quiet=quiet, detach=detach, as_json=as_json, resume=True)
+    raise typer.Exit(code)
 
 
-def _continue_queue(run_dir: Path, talk: Talk, controls: Controls, *, detach: bool, as_json: bool) -> int:
-    """A queued run whose queue was killed: the queue goes on, and the run has its turn in it."""
-    from crild_tui.cli import terminal
-    from crild_tui.cli.run import detached, end_document, follow, tell_end
-    from engine.launch.queue import continue_queue
+def _continue_queue(run_dir: Path, controls: Controls, *, quiet: bool, detach: bool, as_json: bool) -> int:
+    """Restart the queue of a queued run whose queue was killed, and follow the run; returns the exit code."""
+    from crild_tui.cli.follow.foreground import end_document, follow, print_started, report_end
+    from engine.sweep.queue import continue_queue
 
-    continued = continue_queue(run_dir.parent)
+    queue = continue_queue(run_dir)
     controls.release()
-    talk.say(f"its queue had ended: it goes on ({', '.join(continued)}), and {run_dir.name} has its turn in it")
+    terminal.say(f"its queue had ended and was restarted ({queue}); {run_dir.name} is queued in it", quiet=quiet)
     if detach:
-        detached([run_dir], as_json=as_json)
+        print_started([run_dir], as_json=as_json)
         return 0
-    outcome = follow(run_dir, controls, quiet=talk.quiet)
-    tell_end(outcome, quiet=talk.quiet, as_json=as_json)
+    outcome = follow(run_dir, controls, quiet=quiet)
+    report_end(outcome, quiet=quiet, as_json=as_json)
     if as_json:
         terminal.show_json(end_document(outcome))
     return outcome.exit_code

@@ -9,9 +9,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from crild_tui.cli import terminal
+from crild_tui.cli.options import AsJson, RunsDir
 from crild_tui.runs import formatting
 from engine.errors import UsageError
 
@@ -52,6 +55,33 @@ def _done(status: Status) -> str:
     if status.state == "finished":
         return "100 %"
     return formatting.percent(status.done / status.total) if status.total else formatting.NONE
+
+
+def runs(
+    state: Annotated[
+        list[str] | None, typer.Option("--state", metavar="STATE", help="Only runs in this state. Again for more.")
+    ] = None,
+    sort: Annotated[
+        str,
+        typer.Option(
+            "--sort",
+            metavar="KEY",
+            help="created, id, state, task, method, seed, last, best, teacher or progress; - before it turns the order.",
+        ),
+    ] = "-created",
+    sweep: Annotated[str | None, typer.Option("--sweep", metavar="NAME", help="Only runs of this sweep.")] = None,
+    as_json: AsJson = False,
+    runs_dir: RunsDir = None,
+) -> None:
+    """List the runs, the newest first.
+
+    \b
+    crild runs --state lost --state failed
+    crild runs --sort -best
+    """
+    from engine.record.paths import runs_dir as folder_of
+
+    list_table(folder_of(runs_dir), states=state or [], sort=sort, as_json=as_json, sweep=sweep)
 
 
 def list_table(runs_dir: Path, *, states: Sequence[str], sort: str, as_json: bool, sweep: str | None = None) -> None:

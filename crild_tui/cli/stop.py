@@ -1,4 +1,4 @@
-"""`crild stop`: ask engines to stop, and wait for their checkpoints."""
+"""`crild stop`: stop runs or a whole sweep, and wait for their checkpoints."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from crild_tui.cli import terminal
+from crild_tui.cli.options import Runs, RunsDir
 
 if TYPE_CHECKING:
     from engine.sweep.record import SweepRecord
@@ -15,6 +20,27 @@ if TYPE_CHECKING:
 POLL = 0.1
 PATIENCE = 30.0
 """Seconds to wait for an engine to write its checkpoint."""
+
+
+def stop(
+    runs: Runs,
+    kill: Annotated[
+        bool, typer.Option("--kill", help="End the whole process group at once, without a checkpoint.")
+    ] = False,
+    runs_dir: RunsDir = None,
+) -> None:
+    """Ask a run, or every run of a sweep, to stop at its next step with a checkpoint.
+
+    \b
+    crild stop rte-crild             the beginning of an id is enough
+    crild stop study                 a sweep, by its whole name
+    crild stop rte-crild --kill      when it does not react
+    """
+    from engine.record.paths import runs_dir as folder_of
+
+    folder = folder_of(runs_dir)
+    for act in [stopping(ref, folder, kill=kill) for ref in runs]:
+        act()
 
 
 def stopping(ref: str, runs_dir: Path, *, kill: bool) -> Callable[[], None]:
@@ -33,22 +59,20 @@ def stop_sweep(runs_dir: Path, name: str, *, kill: bool = False, quiet: bool = F
 
     Raises UsageError when there is nothing to stop, RunError when its process is on another machine.
     """
-    from crild_tui.cli.run import Talk
     from engine.sweep import submit
 
-    talk = Talk(quiet)
     (submit.kill_sweep if kill else submit.stop_sweep)(runs_dir, name)
     if not kill:
-        talk.say(f"{name}: each run stops at its next step, with a checkpoint")
+        terminal.say(f"{name}: each run stops at its next step, with a checkpoint", quiet=quiet)
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         record = submit.existing(runs_dir, name)
         if record is None or not (record.alive() or submit.working(record, runs_dir)):
             again = _again(record, runs_dir) if record is not None else "crild sweep"
-            talk.say(f"{name}: stopped; run `{again}` to continue it")
+            terminal.say(f"{name}: stopped; run `{again}` to continue it", quiet=quiet)
             return
         time.sleep(POLL)
-    talk.say(f"{name} is still stopping, and will do so on its own")
+    terminal.say(f"{name} is still stopping, and will do so on its own", quiet=quiet)
 
 
 def _again(record: SweepRecord, runs_dir: Path) -> str:
@@ -68,7 +92,6 @@ def stop_run(run_dir: Path, *, kill: bool) -> None:
 
     Raises UsageError when there is nothing to stop, RunError when the engine is on another machine.
     """
-    from crild_tui.cli import terminal
     from crild_tui.cli.follow.outcome import Outcome
     from crild_tui.runs import formatting
     from crild_tui.runs.states import check_possible, command_hints

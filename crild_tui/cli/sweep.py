@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crild_tui.cli.options import AsJson, RunsDir
+from crild_tui.cli import terminal
+from crild_tui.cli.options import AsJson, Quiet, RunsDir
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from crild_tui.cli.follow.controls import Controls
-    from crild_tui.cli.run import Talk
     from engine.sweep.plan import Plan
     from engine.sweep.record import SweepRecord
     from engine.sweep.slots import Slot
@@ -43,7 +43,7 @@ def sweep(
     stop: Annotated[bool, typer.Option("--stop", help="Stop the sweep; its runs write checkpoints.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Start, print the name, and come back at once.")] = False,
     as_json: AsJson = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Nothing but the result and errors.")] = False,
+    quiet: Quiet = False,
     runs_dir: RunsDir = None,
 ) -> None:
     """Run methods x tasks x seeds x any key, or go on with what is left of them.
@@ -60,11 +60,10 @@ def sweep(
     Exit codes: 0 all finished; 1 a run failed; 2 wrong usage or sweep file; 3 data or
     model cannot be used; 130 interrupted; 143 terminated (checkpoints were written).
     """
-    from crild_tui.cli.run import Talk
     from engine.record.paths import runs_dir as folder_of
     from engine.sweep.spec import read_sweep
 
-    folder, talk = folder_of(runs_dir), Talk(quiet)
+    folder = folder_of(runs_dir)
     if stop:
         from crild_tui.cli.stop import stop_sweep
 
@@ -74,7 +73,7 @@ def sweep(
     on = tuple(word.strip() for word in (devices or "").split(",") if word.strip())
     raise typer.Exit(
         _sweep(
-            Path(file).expanduser(), folder, talk, plan_only=plan, slots=slots, on=on, name=name, fail_fast=fail_fast,
+            Path(file).expanduser(), folder, quiet=quiet, plan_only=plan, slots=slots, on=on, name=name, fail_fast=fail_fast,
             retry=retry, detach=detach, as_json=as_json,
         )
     )  # fmt: skip
@@ -83,8 +82,8 @@ def sweep(
 def _sweep(
     path: Path,
     runs_dir: Path,
-    talk: Talk,
     *,
+    quiet: bool,
     plan_only: bool,
     slots: int | None,
     on: Sequence[str],
@@ -119,13 +118,16 @@ def _sweep(
         return show_plan(plan, runs_dir, places, there, as_json=as_json)
     alive = record is not None and record.alive()
     if not alive and not left and record is not None:
-        talk.say(_nothing_left(plan, there))
+        terminal.say(_nothing_left(plan, there), quiet=quiet)
         return _table(record, runs_dir, as_json=as_json)
     if alive and (slots is not None or on or fail_fast or retry):
-        talk.say("the sweep works already: --slots, --devices, --retry and --fail-fast count when it is started anew")
+        terminal.say(
+            "the sweep works already: --slots, --devices, --retry and --fail-fast count when it is started anew",
+            quiet=quiet,
+        )
     return _work(
-        plan, record if alive else None, runs_dir, places, talk,
-        fail_fast=fail_fast, retry=retry, detach=detach, as_json=as_json,
+        plan, record if alive else None, runs_dir, places,
+        quiet=quiet, fail_fast=fail_fast, retry=retry, detach=detach, as_json=as_json,
     )  # fmt: skip
 
 
@@ -140,15 +142,14 @@ def _work(
     alive: SweepRecord | None,
     runs_dir: Path,
     places: Sequence[Slot],
-    talk: Talk,
     *,
+    quiet: bool,
     fail_fast: bool,
     retry: bool,
     detach: bool,
     as_json: bool,
 ) -> int:
-    from crild_tui.cli import terminal
-    from crild_tui.cli.run import foreground
+    from crild_tui.cli.follow.foreground import foreground
     from crild_tui.runs import formatting
     from engine.errors import UsageError
     from engine.sweep.submit import same, submit
@@ -166,16 +167,18 @@ def _work(
                 terminal.show_json({"sweep": record.name, "runs": [cell.run for cell in record.cells]})
             else:
                 terminal.sentence(record.name)
-                talk.say(
-                    "watch it: the same command without --detach, or m in the dashboard's Runs; stop it: with --stop"
+                terminal.say(
+                    "watch it: the same command without --detach, or m in the dashboard's Runs; stop it: with --stop",
+                    quiet=quiet,
                 )
             return 0
         verb = "works already" if alive is not None else "works"
-        talk.say(
+        terminal.say(
             f"sweep {record.name} {verb} in {runs_dir}: {formatting.plural(len(record.cells), 'run')}, {_places(record)}",
             "Ctrl-C stops its runs with checkpoints; closing the terminal leaves them going.",
+            quiet=quiet,
         )
-        return _follow(record, runs_dir, controls, quiet=talk.quiet, as_json=as_json)
+        return _follow(record, runs_dir, controls, quiet=quiet, as_json=as_json)
 
 
 def _places(record: SweepRecord) -> str:
@@ -186,7 +189,6 @@ def _places(record: SweepRecord) -> str:
 
 
 def _follow(record: SweepRecord, runs_dir: Path, controls: Controls, *, quiet: bool, as_json: bool) -> int:
-    from crild_tui.cli import terminal
     from crild_tui.cli.follow.outcome import INTERRUPTED, TERMINATED
     from crild_tui.cli.sweep_follow import Follower
 
@@ -206,12 +208,7 @@ def _table(record: SweepRecord, runs_dir: Path, *, as_json: bool) -> int:
 
     found = look(record, runs_dir)
     if as_json:
-        from crild_tui.cli import terminal
-
         terminal.show_json(document(found, record))
     else:
         show_matrix(found)
     return 0 if found.states.get("finished", 0) == found.runs else 1
-
-
-COMMANDS = (sweep,)

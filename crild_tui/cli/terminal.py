@@ -8,13 +8,13 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
-from crild_tui.runs.states import tone_of
-
 if TYPE_CHECKING:
     from rich.box import Box
     from rich.console import Console, RenderableType
     from rich.table import Table
     from rich.text import Text
+
+    from engine.errors import CrildError
 
 PIPE_WIDTH = 160
 """Columns of a table that goes to a file or a pipe, where nothing wraps it."""
@@ -71,10 +71,15 @@ def narration() -> Console:
     return console(sys.stderr)
 
 
-def say(*lines: str) -> None:
-    """Sentences on stderr, wrapped by the terminal itself so that they can be copied."""
-    for line in lines:
+def say(*lines: str, quiet: bool = False) -> None:
+    """Print sentences on stderr, unless `quiet`. The terminal itself wraps them, so that they can be copied."""
+    for line in () if quiet else lines:
         print(safe(line), file=sys.stderr, flush=True)
+
+
+def error_lines(error: CrildError) -> list[str]:
+    """An error's problems, one a line, each with its file and line, safe to print."""
+    return [safe(str(problem)) for problem in getattr(error, "problems", (error,))]
 
 
 def show(renderable: RenderableType) -> None:
@@ -160,12 +165,18 @@ TONES = {
 
 def style_of(state: str) -> str:
     """A rich style for a state, to go with its word."""
-    return TONES.get(tone_of(state) or "", ("", ""))[0]
+    return _tone(state)[0]
 
 
 def sgr_of(state: str) -> str:
     """The same colour as the parameters of a terminal's colour sequence."""
-    return TONES.get(tone_of(state) or "", ("", ""))[1]
+    return _tone(state)[1]
+
+
+def _tone(state: str) -> tuple[str, str]:
+    from crild_tui.runs.states import tone_of
+
+    return TONES.get(tone_of(state) or "", ("", ""))
 
 
 def as_text(value: Any) -> str:

@@ -93,7 +93,7 @@ def option(name: str) -> Field:
     """A field for an option of `crild run`, with the help of the command line."""
     from typing import get_type_hints
 
-    from crild_tui.cli.starting import run
+    from crild_tui.cli.run import run
 
     hint = get_type_hints(run, include_extras=True)[name]
     return Field(name, name, "run", str(hint.__metadata__[0].help), "")

@@ -1,4 +1,4 @@
-"""What is wrong with a run just now, told from its status and its curves. Pure functions."""
+"""What is wrong with a run right now, from its status and its curves. Pure functions."""
 
 from __future__ import annotations
 
@@ -12,74 +12,74 @@ import numpy as np
 from crild_tui.monitor.curves import Curves, Floats, Table
 from crild_tui.runs import formatting
 from crild_tui.runs.states import command_hints, describe
-from crild_tui.runs.summary import Picture
+from crild_tui.runs.summary import RunSummary
 from engine.record.run import RunEntry
 from engine.record.states import ACTIVE
 
 SLOW_FOR = 30.0
-"""Seconds for which training must be slow before that is said."""
+"""Seconds of slow training before it is an alarm."""
 SLOW = 0.5
-"""Share of the stage's usual examples a second below which it is slow."""
+"""Share of the stage's usual examples per second below which it is slow."""
 _USUAL = 10
-"""Rows that tell what is usual."""
+"""Rows needed to know what is usual."""
 _MOST = 2000
-"""Rows that are looked at for a median."""
+"""Rows that a median or a mean is computed from."""
 WORSE_FOR = 3
-"""Evaluations in a row that must be worse than the best before that is said."""
+"""Evaluations in a row that must be worse than the best before it is an alarm."""
 WORSE = 0.01
-"""By what share of the best they must be worse: noise of a small dev set is not overfitting."""
+"""Share of the best by which they must be worse: the noise of a small dev set isn't overfitting."""
 
 
 class Alarm(NamedTuple):
-    """One thing that is wrong; `kind` stays the same as long as it lasts, whatever figures the sentence holds."""
+    """One thing that is wrong; `kind` stays the same as long as it lasts, whatever figures `text` has."""
 
     kind: str
     level: str
     text: str
 
 
-def alarms(entry: RunEntry, picture: Picture, curves: Curves, now: float | None = None) -> list[Alarm]:
-    """Everything that is wrong with a run just now."""
-    return list(_alarms(entry, picture, curves, time.time() if now is None else now))
+def alarms(entry: RunEntry, summary: RunSummary, curves: Curves, now: float | None = None) -> list[Alarm]:
+    """Everything that is wrong with a run right now."""
+    return list(_alarms(entry, summary, curves, time.time() if now is None else now))
 
 
-def _alarms(entry: RunEntry, picture: Picture, curves: Curves, now: float) -> Iterator[Alarm]:
+def _alarms(entry: RunEntry, summary: RunSummary, curves: Curves, now: float) -> Iterator[Alarm]:
     if text := silence(entry, now):
         yield Alarm("silence", "error" if entry.state == "lost" else "warning", text)
     if entry.state not in ACTIVE:
         return
     if text := no_number(curves.steps):
-        yield Alarm("no number", "error", text)
-    start = next((border.step for border in reversed(curves.borders) if border.stage == picture.stage), None)
+        yield Alarm("no-number", "error", text)
+    start = next((border.step for border in reversed(curves.borders) if border.stage == summary.stage), None)
     if start is None:
         return
-    steps = since(curves.steps, start)
+    steps = curves.steps.after(start)
     if text := slowness(steps):
         yield Alarm("slow", "warning", text)
     student = curves.evaluations.get("student")
-    if student is not None and (text := overfitting(steps, since(student, start), picture.metric_name)):
+    if student is not None and (text := overfitting(steps, student.after(start), summary.metric_name)):
         yield Alarm("overfitting", "warning", text)
 
 
 def silence(entry: RunEntry, now: float) -> str | None:
-    """A sentence when no engine works on a run that should have one, or when the engine says nothing."""
+    """A sentence if a run that should have an engine has none, or if the engine is silent."""
     if entry.problem is not None:
         return entry.problem
     return describe(entry, command_hints(entry.path), now).fact if entry.state in ("lost", "stalled") else None
 
 
 def no_number(steps: Table) -> str | None:
-    """A sentence when the newest loss is not a finite number."""
+    """A sentence if the newest loss is not a finite number."""
     loss = steps.values.get("loss")
     if loss is None or not len(loss) or math.isfinite(loss[-1]):
         return None
     known = np.flatnonzero(np.isfinite(loss))
     first = int(known[-1]) + 1 if len(known) else 0
-    return f"the loss is not a number since step {int(steps.step[first]):,}"
+    return f"the loss is NaN since step {int(steps.step[first]):,}"
 
 
 def slowness(steps: Table) -> str | None:
-    """A sentence when a stage has made far fewer examples a second for some time than it used to."""
+    """A sentence if a stage has processed far fewer examples per second for some time than it used to."""
     rate = steps.values.get("examples/s")
     if rate is None or not len(rate):
         return None
@@ -92,21 +92,21 @@ def slowness(steps: Table) -> str | None:
         return None
     return (
         f"slow: {formatting.rate(float(recent[-1]))} examples/s for the last {formatting.duration(SLOW_FOR)}, "
-        f"where this stage usually makes {formatting.rate(median)}"
+        f"usually {formatting.rate(median)} in this stage"
     )
 
 
 def overfitting(steps: Table, dev: Table, metric: str | None) -> str | None:
-    """A sentence when the training loss of a stage falls while its dev figure has fallen off its best.
+    """A sentence if the training loss of a stage falls while its dev figure has become worse than its best.
 
-    The figure is the loss on dev where evaluations have one (the stage trains no classifier), else the metric, of which
-    more is better.
+    The figure is the dev loss if evaluations have one (the stage trains no classifier), else the metric, where more is
+    better.
     """
     name = "loss" if "loss" in dev.values and np.isfinite(dev.values["loss"][-1:]).any() else metric
     if name is None or name not in dev.values or "loss" not in steps.values:
         return None
     known = np.isfinite(dev.values[name])
-    values, places = dev.values[name][known].astype(np.float64), dev.step[known]
+    values, evaluated_at = dev.values[name][known].astype(np.float64), dev.step[known]
     if len(values) <= WORSE_FOR:
         return None
     sign = -1.0 if name == "loss" else 1.0
@@ -115,7 +115,7 @@ def overfitting(steps: Table, dev: Table, metric: str | None) -> str | None:
     count = len(values) - 1 - best
     if count < WORSE_FOR or not worse[-WORSE_FOR:].all():
         return None
-    middle = int(np.searchsorted(steps.step, places[best], "right"))
+    middle = int(np.searchsorted(steps.step, evaluated_at[best], "right"))
     width = max(1, min(middle, len(steps) - middle, _MOST))
     before, lately = _known(steps.values["loss"][middle - width : middle]), _known(steps.values["loss"][-width:])
     if not len(before) or not len(lately) or not lately.mean(dtype=np.float64) < before.mean(dtype=np.float64):
@@ -123,19 +123,12 @@ def overfitting(steps: Table, dev: Table, metric: str | None) -> str | None:
     shown = formatting.loss if name == "loss" else formatting.metric
     return (
         f"overfitting: the training loss falls, but {'the loss' if name == 'loss' else name} on dev is "
-        f"{shown(float(values[-1]))}, and its best was {shown(float(values[best]))}, "
+        f"{shown(float(values[-1]))}; its best was {shown(float(values[best]))}, "
         f"{formatting.plural(count, 'evaluation')} ago"
     )
 
 
-def since(table: Table, step: float) -> Table:
-    """The rows after a step."""
-    first = int(np.searchsorted(table.step, step, "right"))
-    values = {name: column[first:] for name, column in table.values.items()}
-    return Table(table.step[first:], table.epoch[first:], table.time[first:], values)
-
-
 def _known(values: Floats) -> Floats:
-    """Values that are finite, at most `_MOST`, evenly spaced."""
+    """Finite values, at most `_MOST`, evenly spaced."""
     some = values[:: -(-len(values) // _MOST)] if len(values) > _MOST else values
     return some[np.isfinite(some)]

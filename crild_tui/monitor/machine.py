@@ -1,15 +1,15 @@
-"""Watches the machine."""
+"""Watch the machine: load, memory and GPUs."""
 
 from __future__ import annotations
 
 import math
 import shutil
 import subprocess
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from crild_tui.monitor.poller import Poller
 from crild_tui.monitor.snapshots import Gpu, MachineSnapshot
 
 EVERY = 2.0
@@ -21,54 +21,38 @@ PATIENCE = 5.0
 FIELDS = "index,name,utilization.gpu,memory.used,memory.total"
 
 
-class MachineWatcher:
-    """A thread that reads load and memory, and NVIDIA GPUs where there are any. What cannot be read is left out."""
+class MachineWatcher(Poller[MachineSnapshot]):
+    """Reports load and memory, and NVIDIA GPUs if there are any. What can't be read is left out."""
 
-    def __init__(self, tell: Callable[[MachineSnapshot], object], *, every: float = EVERY) -> None:
-        self._tell, self._every = tell, every
-        self._not_before = 0.0
-        self._last: MachineSnapshot | None = None
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="machine", daemon=True)
+    def __init__(self, report: Callable[[MachineSnapshot], object], *, every: float = EVERY) -> None:
+        super().__init__("machine", report, every)
+        self._no_gpus_until = 0.0
 
-    def start(self) -> None:
-        """Begin to watch."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End soon; does not wait."""
-        self._end.set()
-
-    def _watch(self) -> None:
-        seen = look(first=True)
-        self._show(seen)  # at once; nvidia-smi takes a while
-        self._show(replace(seen, gpus=self._gpus()))
-        while not self._end.wait(self._every):
-            self._show(replace(look(), gpus=self._gpus()))
-
-    def _show(self, seen: MachineSnapshot) -> None:
-        if seen != self._last and not self._end.is_set():
-            self._last = seen
-            self._tell(seen)
+    def look(self, fault: str | None) -> None:  # noqa: ARG002 - what can't be read is left out
+        """Read the figures and report them; the first time without GPUs at once, as nvidia-smi takes a while."""
+        snapshot = load_and_memory(first=self.last is None)
+        if self.last is None:
+            self.report(snapshot)
+        self.report(replace(snapshot, gpus=self._gpus()))
 
     def _gpus(self) -> tuple[Gpu, ...]:
         now = time.monotonic()
-        if now < self._not_before:
+        if now < self._no_gpus_until:
             return ()
         found = gpus()
         if found is None:
-            self._not_before = now + AGAIN
+            self._no_gpus_until = now + AGAIN
         return found or ()
 
 
-def look(*, first: bool = False) -> MachineSnapshot:
-    """Load since the last look (the `first` one knows none) and memory."""
+def load_and_memory(*, first: bool = False) -> MachineSnapshot:
+    """Load since the last call (unknown in the `first`) and memory."""
     import psutil
 
     try:
         load = psutil.cpu_percent() / 100
         memory = psutil.virtual_memory()
-    except (OSError, RuntimeError, psutil.Error):  # a system that hides its figures
+    except (OSError, RuntimeError, psutil.Error):  # the system hides its figures
         return MachineSnapshot()
     return MachineSnapshot(None if first else load, int(memory.total - memory.available), int(memory.total))
 

@@ -1,18 +1,19 @@
-"""Watches one run: its status and its events, read while they grow."""
+"""Watch one run: its status and its events, read as they grow."""
 
 from __future__ import annotations
 
 import errno
 import os
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from crild_tui.monitor.alarms import Alarm, alarms
-from crild_tui.monitor.event_reducer import Gatherer
-from crild_tui.monitor.snapshots import RunSnapshot, Said
+from crild_tui.monitor.curve_builder import CurveBuilder
+from crild_tui.monitor.poller import Poller
+from crild_tui.monitor.snapshots import RunSnapshot
+from crild_tui.runs import formatting
 from crild_tui.runs.summary import with_status
 from engine.record.event_sample import events_size, sample_events
 from engine.record.events import Event, EventTail
@@ -21,163 +22,135 @@ from engine.record.paths import event_files
 from engine.record.run import read_run
 
 SLICE = 2000
-"""Events that are taken in at once: some milliseconds of work, after which the screen has its turn."""
+"""Events added at once: a few milliseconds of work, after which other threads run."""
 PAUSE = 0.001
 """Seconds between two such slices."""
 LONG = 4 * 2**20
-"""Bytes of events from which on a sample is shown first."""
+"""Bytes of events from which a sample is shown first."""
 
 
-class RunWatcher:
-    """A thread that follows a run and hands out a snapshot whenever something changed, at most every `every` seconds.
+class RunWatcher(Poller[RunSnapshot]):
+    """Follows a run and reports a snapshot whenever something changed, at most every `every` seconds.
 
-    Of a long run a sample comes first, with `curves.complete` false. `tell` is called in the thread. Whatever happens
-    to the run's files, the thread goes on, and says in `alarms` what it met.
+    Of a long run a sample comes first, with `curves.complete` false. What is wrong with the run's files is in `alarms`.
     """
 
-    def __init__(self, run_dir: Path, tell: Callable[[RunSnapshot], object], *, every: float = 0.5) -> None:
-        self._run_dir, self._tell, self._every = run_dir, tell, every
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name=f"run {run_dir.name}", daemon=True)
+    def __init__(self, run_dir: Path, report: Callable[[RunSnapshot], object], *, every: float = 0.5) -> None:
+        super().__init__(f"run {run_dir.name}", report, every)
+        self._run_dir = run_dir
         self._tail = EventTail(run_dir)
-        self._generation = self._tail.generation
-        self._gathered = Gatherer()
-        self._sample: Gatherer | None = None
-        self._started = False
-        self._trouble: str | None = None  # with the folder
-        self._fault: str | None = None  # of this code; told once, and again if it comes again
-        self._since: dict[str, float] = {}
-        self._last: RunSnapshot | None = None
+        self._generation: int | None = None
+        self._builder = CurveBuilder()
+        self._sample: CurveBuilder | None = None
+        self._unreachable: str | None = None
         self._last_count = -1
-        self._told_at = -every
+        self._reported_at = -every
 
-    def start(self) -> None:
-        """Begin to watch."""
-        self._thread.start()
+    def look(self, fault: str | None) -> None:
+        """Read new events and report a snapshot."""
+        if fault is not None:
+            self._show(fault)
+        self._read()
+        self._show()
 
-    def stop(self) -> None:
-        """End soon; does not wait. Nothing is told afterwards, but for a snapshot that is on its way."""
-        self._end.set()
-
-    # -- in the thread
-
-    def _watch(self) -> None:
-        while not self._end.is_set():
-            began = time.monotonic()
-            for part in (self._look, self._show):
-                try:
-                    part()
-                except Exception as error:  # noqa: BLE001 - whatever it is: it is told, and the watching goes on
-                    self._fault = f"reading this run met an unexpected fault: {type(error).__name__}: {error}"
-            self._end.wait(max(PAUSE, self._every - (time.monotonic() - began)))
-
-    def _look(self) -> None:
-        """Take in what is new; between slices others have their turn, and a snapshot is told when it is time."""
-        self._trouble = unreachable(self._run_dir)
-        if self._trouble is not None:
-            return  # what was read is kept: the folder may come back
-        if not self._started:
-            self._started = True
-            self._begin()
-        while not self._end.is_set():
+    def _read(self) -> None:
+        """Read new events in slices; other threads run between them, and a snapshot is reported when one is due."""
+        self._unreachable = unreachable(self._run_dir)
+        if self._unreachable is not None:
+            return  # keep what was read: the directory may come back
+        if self._generation is None:
+            self._generation = self._tail.generation
+            self._read_sample()
+        while not self.stopped:
             events = self._tail.poll(SLICE)
             if self._tail.generation != self._generation:
                 self._generation = self._tail.generation
-                self._gathered = Gatherer()
-                self._take(events)
-                self._begin()
+                self._builder = CurveBuilder()
+                self._add(events)
+                self._read_sample()
             else:
-                self._take(events)
+                self._add(events)
             if len(events) < SLICE:
                 self._sample = None
                 return
-            if time.monotonic() - self._told_at >= self._every:
+            if time.monotonic() - self._reported_at >= self._every:
                 self._show()
-            self._end.wait(PAUSE)
+            self.pause(PAUSE)
 
-    def _take(self, events: list[Event]) -> None:
+    def _add(self, events: list[Event]) -> None:
         try:
-            self._gathered.add(events)
+            self._builder.add(events)
         except Exception:
-            self._gathered.strange += len(events)
+            self._builder.malformed += len(events)
             raise
 
-    def _begin(self) -> None:
-        """A long run is shown by a sample until it has been read."""
+    def _read_sample(self) -> None:
+        """Show a sample of a long run until all of it has been read."""
         self._sample = None
         if events_size(self._run_dir) > LONG:
-            self._sample = Gatherer()
+            self._sample = CurveBuilder()
             for piece in sample_events(self._run_dir):
                 self._sample.add(piece)
             self._show()
 
-    def _show(self) -> None:
-        """Tell a snapshot if it says anything new."""
-        shown = self._gathered if self._sample is None else self._sample
+    def _show(self, fault: str | None = None) -> None:
+        """Report a snapshot if it has anything new."""
+        builder = self._builder if self._sample is None else self._sample
         entry = read_run(self._run_dir)
-        status = entry.status
-        picture = replace(shown.picture, state=entry.state)
-        if status is not None:
-            picture = with_status(shown.picture, status, entry.state)
-        curves = shown.curves(complete=self._sample is None)
-        found = self._troubles(shown)
-        if self._trouble is None:
-            found += alarms(entry, picture, curves)
-        snapshot = RunSnapshot(self._run_dir, entry, picture, curves, shown.said, self._dated(found))
-        if self._last is not None and shown.count == self._last_count and _alike(snapshot, self._last):
+        if entry.status is None:
+            summary = replace(builder.summary, state=entry.state)
+        else:
+            summary = with_status(builder.summary, entry.status, entry.state)
+        curves = builder.curves(complete=self._sample is None)
+        found = self._file_alarms(builder, fault)
+        if self._unreachable is None:
+            found += alarms(entry, summary, curves)
+        snapshot = RunSnapshot(self._run_dir, entry, summary, curves, builder.messages, tuple(found))
+        if self.last is not None and builder.count == self._last_count and _alike(snapshot, self.last):
             return
-        snapshot = replace(snapshot, revision=1 if self._last is None else self._last.revision + 1)
-        if not self._end.is_set():
-            self._tell(snapshot)
-        self._last, self._last_count, self._told_at = snapshot, shown.count, time.monotonic()
-        self._fault = None
+        self.report(replace(snapshot, revision=1 if self.last is None else self.last.revision + 1))
+        self._last_count, self._reported_at = builder.count, time.monotonic()
 
-    def _troubles(self, shown: Gatherer) -> list[Alarm]:
+    def _file_alarms(self, builder: CurveBuilder, fault: str | None) -> list[Alarm]:
         """What is wrong with the files."""
         found = []
-        if self._trouble is not None:
-            found.append(Alarm("files", "error", self._trouble))
-        elif (text := unreadable(self._run_dir, nothing=shown.count == 0)) is not None:
+        if self._unreachable is not None:
+            found.append(Alarm("files", "error", self._unreachable))
+        elif (text := unreadable(self._run_dir, nothing=builder.count == 0)) is not None:
             found.append(Alarm("events", "error", text))
-        if self._fault is not None:
-            found.append(Alarm("fault", "error", self._fault))
-        if shown.strange:
+        if fault is not None:
+            found.append(Alarm("fault", "error", f"reading this run failed: {fault}"))
+        if builder.malformed:
             found.append(
-                Alarm("strange", "warning", f"{shown.strange:,} events hold what crild never wrote; passed over")
+                Alarm("malformed", "warning", f"skipped {formatting.plural(builder.malformed, 'malformed event')}")
             )
         return found
 
-    def _dated(self, found: list[Alarm]) -> tuple[Said, ...]:
-        """Alarms with the time at which each began."""
-        now = time.time()
-        self._since = {alarm.kind: self._since.get(alarm.kind, now) for alarm in found}
-        return tuple(Said(self._since[alarm.kind], alarm.level, alarm.text) for alarm in found)
-
 
 def _alike(one: RunSnapshot, other: RunSnapshot) -> bool:
-    """Whether two snapshots of as many events say the same."""
-    return (one.entry, one.alarms, one.said, one.curves.complete) == (
+    """Whether two snapshots after equally many events are the same."""
+    return (one.entry, one.alarms, one.messages, one.curves.complete) == (
         other.entry,
         other.alarms,
-        other.said,
+        other.messages,
         other.curves.complete,
     )
 
 
 def unreachable(run_dir: Path) -> str | None:
-    """Why nothing can be read below a run directory, if so."""
+    """Why nothing in a run directory can be read, if so."""
     try:
         os.scandir(run_dir).close()
-        os.stat(run_dir / ".")  # noqa: PTH116 - as scandir; needs the right to search, which scandir does not
+        os.stat(run_dir / ".")  # noqa: PTH116 - as scandir; needs the permission to search, which scandir doesn't
     except OSError as error:
         if error.errno == errno.ENOENT:
-            return "the run's folder is gone: it was deleted or renamed. What is shown is what was read before"
-        return f"the run's folder cannot be read: {cause(error)}. What is shown is what was read before"
+            return "the run directory is gone: it was deleted or renamed. This is what was read before"
+        return f"cannot read the run directory: {cause(error)}. This is what was read before"
     return None
 
 
 def unreadable(run_dir: Path, *, nothing: bool) -> str | None:
-    """Why the newest event file cannot be read, if so; `nothing` when no event was understood so far."""
+    """Why the newest event file cannot be read, if so; `nothing`: no event was read so far."""
     files = event_files(run_dir)
     if not files:
         return None
@@ -191,7 +164,7 @@ def unreadable(run_dir: Path, *, nothing: bool) -> str | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        return f"{newest.name} cannot be read: {cause(error)}"
+        return f"cannot read {newest.name}: {cause(error)}"
     if b"\n" in beginning:
-        return f"{newest.name} holds no event that this crild knows: a newer one wrote it, or something else"
+        return f"{newest.name} has no event that this version of crild knows: it may come from a newer one"
     return None

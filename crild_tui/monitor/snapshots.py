@@ -1,18 +1,19 @@
-"""What the watchers hand out: frozen, so that a screen may keep it as long as it likes."""
+"""What watchers report, as frozen dataclasses."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from crild_tui.monitor.alarms import Alarm
 from crild_tui.monitor.curves import Curves
-from crild_tui.runs.summary import Picture
+from crild_tui.runs.summary import RunSummary
 from engine.record.run import RunEntry
 
 
 @dataclass(frozen=True)
-class Said:
-    """A sentence of the engine's, or of the watcher's about what it sees. Its text is from outside: never markup."""
+class EngineMessage:
+    """A message from the engine. Its text is untrusted: never markup."""
 
     time: float
     """Seconds since 1970."""
@@ -27,27 +28,14 @@ class RunSnapshot:
 
     run_dir: Path
     entry: RunEntry
-    picture: Picture
+    summary: RunSummary
     curves: Curves
-    said: tuple[Said, ...] = ()
-    alarms: tuple[Said, ...] = ()
-    """What is wrong just now: no number, a stall, a drop of throughput, overfitting."""
+    messages: tuple[EngineMessage, ...] = ()
+    alarms: tuple[Alarm, ...] = ()
     revision: int = 0
     """Grows with each change."""
     read: bool = True
-    """False while only what the list of runs knows of it is there, and none of its own files was read."""
-
-
-@dataclass(frozen=True)
-class RunsSnapshot:
-    """All runs of a folder at one moment, the newest first."""
-
-    runs_dir: Path
-    entries: tuple[RunEntry, ...] = ()
-    problem: str | None = None
-    """Why the folder cannot be read, if it cannot; a folder that is missing is just empty."""
-    exists: bool = True
-    revision: int = 0
+    """False while it holds only what the list of runs knows, and no file of the run has been read."""
 
 
 @dataclass(frozen=True)

@@ -29,14 +29,14 @@ def start(runs: Sequence[Path]) -> str:
 
     Raises CrildError: a single run then stays, as failed or to be resumed; several are unmade when no queue comes up.
     """
-    from engine.launch.queue import enqueue
     from engine.launch.start import start_engine
+    from engine.sweep.queue import enqueue
 
     if len(runs) == 1:
         start_engine(runs[0])
         return f"{runs[0].name} has started"
     try:
-        enqueue(runs, runs[0].parent)
+        enqueue(runs)
     except CrildError:
         unmake(runs)
         raise
@@ -69,12 +69,12 @@ def stop_sweep(runs_dir: Path, name: str) -> str:
 
 def resume(run_dir: Path, changes: Sequence[str] = ()) -> str:
     """Resume a run from its last good checkpoint, with changes as for `--set`. Raises CrildError."""
-    from engine.launch.queue import continue_queue
     from engine.launch.start import start_engine
+    from engine.sweep.queue import continue_queue
 
     entry = prepare(run_dir, changes)
     if entry.status is not None and entry.status.state == "queued":
-        continue_queue(run_dir.parent)
+        continue_queue(run_dir)
         return f"the queue of {run_dir.name} continues"
     start_engine(run_dir, resume=True)
     return f"{run_dir.name} resumed"

@@ -9,7 +9,7 @@ from typing import Any
 from rich.style import Style
 from rich.text import Text
 
-from crild_tui import theme
+from crild_tui.charts.palette import curve_color, curve_marker
 from crild_tui.runs import formatting
 from crild_tui.runs.listing import cells, fitted, fitted_ends, one_line
 from crild_tui.widgets.row_list import Line
@@ -48,7 +48,7 @@ def labels(run_dirs: Sequence[Path]) -> list[str]:
 
 def mark(number: int, *, dark: bool) -> Text:
     """The marker of a run in its colour."""
-    return Text(theme.curve_marker(number), Style(color=theme.curve_color(number, dark), bold=True))
+    return Text(curve_marker(number), Style(color=curve_color(number, dark), bold=True))
 
 
 # -- final metrics

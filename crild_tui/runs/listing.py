@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len, set_cell_size
 
-from crild_tui.monitor.snapshots import RunsSnapshot
 from crild_tui.runs import formatting
 from crild_tui.runs.filter import RunFilter, age, progress
 from crild_tui.runs.marks import Kept
+from crild_tui.runs.snapshot import RunsSnapshot
 from crild_tui.runs.states import label_of
 from engine.record.run import RunEntry
 from engine.record.status import Status

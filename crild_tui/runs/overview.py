@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from crild_tui.monitor.snapshots import RunsSnapshot
 from crild_tui.runs import formatting
 from crild_tui.runs.filter import RunFilter
 from crild_tui.runs.listing import Arranged, one_line
 from crild_tui.runs.marks import Kept
+from crild_tui.runs.snapshot import RunsSnapshot
 from crild_tui.runs.states import KeyNames
 
 ROOMY = 100

@@ -1,28 +1,34 @@
-"""What is known of a run while it is followed: its events, folded one by one. Pure functions."""
+"""Reduce the events of a run to a summary, many events at a time. Pure functions."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from itertools import groupby
+from typing import Any, NamedTuple
 
-from crild_tui.runs.smoothing import Point, recent, time_left
+from crild_tui.runs.eta import Point, recent, time_left
 
 Event = Mapping[str, Any]
 BASELINE = "baseline"
-"""The stage that trains another student, for comparison alone."""
+"""The stage that trains another student, for comparison only."""
+MAX_STAGES = 100
+"""Stages in a summary; crild never writes more."""
+LARGEST_COUNT = 2**40
+"""Steps of a stage; crild never writes as many, and floats count up to it exactly."""
 WINDOW = 60.0
-"""Seconds over which speed is judged."""
+"""Seconds over which speed is measured."""
 SPACING = 1.0
 """Seconds between two points of that window."""
+_RECENT = 200
+"""Steps at the end of a group that are looked at for speed."""
 
 
 @dataclass(frozen=True)
-class StageStory:
+class StageSummary:
     """What one stage has done so far, over all attempts.
 
-    A stage that trains no classifier is told by its loss on dev: its metric says nothing yet.
+    Stages that train no classifier report dev loss; their metric isn't meaningful yet.
     """
 
     name: str
@@ -42,18 +48,18 @@ class StageStory:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A run as its events tell it.
+class RunSummary:
+    """The state of a run, reduced from its events.
 
-    `names` are the stages in their order, `place` is the present one's, from 1; `step` counts within it; `metric` is
+    `names` are the stages in order, `stage_number` counts the current one from 1; `step` counts within it; `metric` is
     the student's.
     """
 
     attempt: int = 1
     names: tuple[str, ...] = ()
-    stages: tuple[StageStory, ...] = ()
+    stages: tuple[StageSummary, ...] = ()
     stage: str | None = None
-    place: int = 0
+    stage_number: int = 0
     stage_count: int = 0
     step: int = 0
     steps: int | None = None
@@ -75,134 +81,218 @@ class Picture:
     points: tuple[Point, ...] = field(default=(), repr=False)
 
     @property
-    def story(self) -> StageStory | None:
-        """The present stage's."""
-        return next((s for s in self.stages if s.name == self.stage), None)
+    def current_stage(self) -> StageSummary | None:
+        """What the current stage has done."""
+        return self.find(self.stage)
+
+    def find(self, stage: str | None) -> StageSummary | None:
+        """What a stage has done; None if it has not started."""
+        return next((known for known in self.stages if known.name == stage), None)
 
 
-def fold(picture: Picture, events: Iterable[Event]) -> Picture:
-    """The picture after more events. Kinds that it does not know change nothing."""
-    for event in events:
-        change = _CHANGES.get(str(event.get("kind")))
-        if change is not None:
-            picture = change(picture, event)
-    return picture
+# -- events in groups
 
 
-def with_status(picture: Picture, status: Any, state: str) -> Picture:
-    """The picture with what status.json says: state, and the figures of the run as a whole.
+class EventGroup(NamedTuple):
+    """Events of one kind and stage; `indices` are their positions in the stretch."""
 
-    The status is written less often than events, so where a run is in its stages it says only when no event has.
+    kind: str
+    stage: str | None
+    events: Sequence[Event]
+    indices: Sequence[int]
+
+
+class Stretch(NamedTuple):
+    """Consecutive events: one that starts an attempt or starts or ends a stage, or any number of others.
+
+    Its groups leave out events whose stage is malformed.
     """
-    if picture.stage is None and status.stage is not None and not picture.names:
-        picture = replace(
-            picture,
+
+    events: Sequence[Event]
+    groups: list[EventGroup]
+
+
+_BOUNDARIES = frozenset({"run_started", "stage_started", "stage_finished"})
+"""Kinds after which steps have another meaning."""
+_ORDER = {"step": 0, "evaluation": 1}
+"""Kinds that are reduced before others."""
+_WITHOUT_STAGE = frozenset({"run_started", "message"})
+_NEED_STAGE = frozenset({"step", "stage_started", "stage_finished"})
+
+
+def stretches(events: Sequence[Event]) -> Iterator[Stretch]:
+    """Split events, in order, so that those of one stretch can be reduced group by group: first steps, then others."""
+    kinds = [event.get("kind") for event in events]
+    start = 0
+    if not _BOUNDARIES.isdisjoint(kinds):
+        for index, kind in enumerate(kinds):
+            if kind in _BOUNDARIES:
+                if start < index:
+                    yield _stretch(events[start:index], kinds[start:index])
+                yield _stretch(events[index : index + 1], [kind])
+                start = index + 1
+    if start < len(events):
+        yield _stretch(events[start:], kinds[start:])
+
+
+def _stretch(events: Sequence[Event], kinds: Sequence[Any]) -> Stretch:
+    groups: list[EventGroup] = []
+    for kind in sorted(filter(None, dict.fromkeys(kinds)), key=lambda kind: _ORDER.get(kind, len(_ORDER))):
+        indices = [index for index, other in enumerate(kinds) if other == kind]
+        if kind in _WITHOUT_STAGE:
+            groups.append(EventGroup(kind, None, [events[index] for index in indices], indices))
+            continue
+        for stage, of_stage in _by_stage(events, indices):
+            if isinstance(stage, str) or (stage is None and kind not in _NEED_STAGE):
+                groups.append(EventGroup(kind, stage, [events[index] for index in of_stage], of_stage))
+    return Stretch(events, groups)
+
+
+def _by_stage(events: Sequence[Event], indices: list[int]) -> Iterator[tuple[Any, list[int]]]:
+    stages = [events[index].get("stage") for index in indices]
+    if stages.count(stages[0]) == len(stages):
+        yield stages[0], indices
+        return
+    for stage, group in groupby(zip(stages, indices, strict=True), lambda pair: pair[0]):
+        yield stage, [index for _, index in group]
+
+
+# -- the summary
+
+
+def apply_events(summary: RunSummary, events: Sequence[Event]) -> RunSummary:
+    """The summary after more events. Unknown kinds and malformed values change nothing."""
+    for stretch in stretches(events):
+        for group in stretch.groups:
+            summary = apply_group(summary, group)
+    return summary
+
+
+def apply_group(summary: RunSummary, group: EventGroup) -> RunSummary:
+    """The summary after a group of events."""
+    if group.kind == "step":
+        return _steps(summary, group.stage or "", group.events)
+    change = _CHANGES.get(group.kind)
+    if change is not None:
+        for event in group.events:
+            summary = change(summary, group.stage, event)
+    return summary
+
+
+def with_status(summary: RunSummary, status: Any, state: str) -> RunSummary:
+    """The summary with what status.json adds: the state, and figures of the run as a whole.
+
+    The status is written less often than events, so it tells the stage and step only while no event does.
+    """
+    if summary.stage is None and status.stage is not None and not summary.names:
+        summary = replace(
+            summary,
             stage=status.stage,
-            place=status.stage_index,
+            stage_number=status.stage_index,
             stage_count=status.stages,
             step=status.step,
             steps=status.steps or None,
         )
     return replace(
-        picture,
+        summary,
         state=state,
         attempt=status.attempt,
-        rate=_first(status.rate, picture.rate),
-        metric_name=status.metric_name or picture.metric_name,
-        metric=_first(status.last, picture.metric),
-        best=_first(status.best, picture.best),
-        teacher=_first(status.teacher, picture.teacher),
-        self_teacher=_first(status.self_teacher, picture.self_teacher),
-        majority=_first(status.majority, picture.majority),
-        eta=_first(status.eta, picture.eta),
+        rate=_first(status.rate, summary.rate),
+        metric_name=status.metric_name or summary.metric_name,
+        metric=_first(status.last, summary.metric),
+        best=_first(status.best, summary.best),
+        teacher=_first(status.teacher, summary.teacher),
+        self_teacher=_first(status.self_teacher, summary.self_teacher),
+        majority=_first(status.majority, summary.majority),
+        eta=_first(status.eta, summary.eta),
     )
 
 
-def _run_started(picture: Picture, event: Event) -> Picture:
+def loading(summary: RunSummary) -> RunSummary:
+    """The summary while an engine loads, before it reports where it resumes."""
+    return replace(summary, stage=None, loss=None, consistency=None, dev_loss=None, eta=None, stage_eta=None, points=())
+
+
+def _run_started(summary: RunSummary, _: str | None, event: Event) -> RunSummary:
     names = event.get("stages")
-    known = tuple(map(str, names)) if isinstance(names, list) else picture.names
-    attempt = _whole(event.get("attempt")) or picture.attempt
-    return loading(replace(picture, attempt=attempt, names=known, stage_count=len(known)))
+    known = tuple(map(str, names[:MAX_STAGES])) if isinstance(names, list) else summary.names
+    attempt = _count(event.get("attempt")) or summary.attempt
+    return loading(replace(summary, attempt=attempt, names=known, stage_count=len(known)))
 
 
-def loading(picture: Picture) -> Picture:
-    """The picture while an engine loads that has yet to say where it goes on."""
-    return replace(picture, stage=None, loss=None, consistency=None, dev_loss=None, eta=None, stage_eta=None, points=())
-
-
-def _stage_started(picture: Picture, event: Event) -> Picture:
-    name = str(event.get("stage") or "?")
-    steps = _whole(event.get("steps"))
-    known = next((s for s in picture.stages if s.name == name), StageStory(name))
-    story = replace(known, steps=steps or known.steps, finished=False)
-    return _put(
+def _stage_started(summary: RunSummary, name: str | None, event: Event) -> RunSummary:
+    if name is None:
+        return summary
+    known = summary.find(name) or StageSummary(name)
+    stage = replace(known, steps=_count(event.get("steps")) or known.steps, finished=False)
+    return _with_stage(
         replace(
-            picture,
+            summary,
             stage=name,
-            place=picture.names.index(name) + 1 if name in picture.names else picture.place,
-            step=_whole(event.get("step")) or 0,
-            steps=story.steps,
+            stage_number=summary.names.index(name) + 1 if name in summary.names else summary.stage_number,
+            step=_count(event.get("step")) or 0,
+            steps=stage.steps,
             loss=None,
             consistency=None,
             consistency_weight=None,
             dev_loss=None,
             points=(),
         ),
-        story,
+        stage,
     )
 
 
-def _step(picture: Picture, event: Event) -> Picture:
-    name = str(event.get("stage") or picture.stage or "?")
-    if name != picture.stage:
-        picture = _stage_started(picture, {"stage": name})
-    step, loss = _whole(event.get("step")) or 0, _number(event.get("loss"))
-    story = picture.story or StageStory(name)
-    story = replace(story, step=step, loss=loss, first_loss=_first(story.first_loss, loss))
-    at = _number(event.get("t"))
-    points = picture.points if at is None else _with_point(picture.points, (at, float(step)))
-    term, weight = consistency_of(event)
-    return _put(
+def _steps(summary: RunSummary, name: str, events: Sequence[Event]) -> RunSummary:
+    """Steps of one stage, in order: the first and the last tell everything but the speed."""
+    if name != summary.stage:
+        summary = _stage_started(summary, name, {})
+    stage = summary.current_stage or StageSummary(name)
+    first_loss = stage.first_loss
+    if first_loss is None:
+        first_loss = _first_number(events, "loss")
+    latest = [event for event in events[: -_RECENT - 1 : -1] if _count(event.get("step")) is not None]
+    if not latest:
+        return summary
+    newest = latest[0]
+    step, loss = _count(newest.get("step")) or 0, _number(newest.get("loss"))
+    points = _with_points(summary.points, latest[::-1])
+    value, weight = consistency_of(newest)
+    return _with_stage(
         replace(
-            picture,
+            summary,
             step=step,
             loss=loss,
-            consistency=term,
+            consistency=value,
             consistency_weight=weight,
-            rate=_first(_number(event.get("examples_per_second")), picture.rate),
-            memory=_first(_number(event.get("memory")), picture.memory),
+            rate=_first(_first_number(latest, "examples_per_second"), summary.rate),
+            memory=_first(_first_number(latest, "memory"), summary.memory),
             points=points,
-            stage_eta=time_left(points, float(picture.steps), WINDOW) if picture.steps else None,
+            stage_eta=time_left(points, float(summary.steps), WINDOW) if summary.steps else None,
         ),
-        story,
+        replace(stage, step=step, loss=loss, first_loss=first_loss),
     )
 
 
-def _with_point(points: tuple[Point, ...], new: Point) -> tuple[Point, ...]:
-    """The window moved on to a new point; of points closer than a second only the newest is kept, so it stays small."""
-    close = len(points) > 1 and 0 <= new[0] - points[-2][0] < SPACING
-    return tuple(recent((*(points[:-1] if close else points), new), WINDOW))
-
-
-def thinned(events: Sequence[Event], keep: int = 200) -> Iterator[Event]:
-    """`events` without most steps of each stage: the first and the last `keep` tell a summary as much as all do."""
-    total = Counter(str(event.get("stage")) for event in events if event.get("kind") == "step")
-    seen: Counter[str] = Counter()
+def _with_points(points: Sequence[Point], events: Sequence[Event]) -> tuple[Point, ...]:
+    """The window moved on by some steps; of points closer than a second only the newest stays, so it remains small."""
+    window = list(points)
     for event in events:
-        if event.get("kind") == "step":
-            stage = str(event.get("stage"))
-            seen[stage] += 1
-            if 1 < seen[stage] <= total[stage] - keep:
-                continue
-        yield event
+        time, step = _number(event.get("t")), _count(event.get("step"))
+        if time is None or step is None:
+            continue
+        if len(window) > 1 and 0 <= time - window[-2][0] < SPACING:
+            window[-1] = (time, float(step))
+        else:
+            window.append((time, float(step)))
+    return tuple(recent(window, WINDOW))
 
 
 def consistency_of(event: Event) -> tuple[float | None, float | None]:
-    """Value and present weight of a step's consistency term; (None, None) where the stage has none."""
-    found = event.get("consistency")
-    if isinstance(found, Mapping):
-        return _number(found.get("value")), _number(found.get("weight"))
-    return _number(found), _number(event.get("consistency_weight"))
+    """Value and current weight of a step's consistency term; (None, None) if the stage has none."""
+    term = event.get("consistency")
+    if isinstance(term, Mapping):
+        return _number(term.get("value")), _number(term.get("weight"))
+    return _number(term), _number(event.get("consistency_weight"))
 
 
 def primary_of(event: Event, name: str | None) -> tuple[str | None, float | None]:
@@ -214,74 +304,84 @@ def primary_of(event: Event, name: str | None) -> tuple[str | None, float | None
     return chosen, _number(metrics.get(chosen))
 
 
-def _evaluation(picture: Picture, event: Event) -> Picture:
-    model, stage = str(event.get("model") or "student"), str(event.get("stage"))
+def _evaluation(summary: RunSummary, stage: str | None, event: Event) -> RunSummary:
+    return _reached(_evaluated(summary, stage, event), stage, event)
+
+
+def _evaluated(summary: RunSummary, stage: str | None, event: Event) -> RunSummary:
+    model = str(event.get("model") or "student")
     if event.get("primary") is False and model != "self-teacher":  # a second dev set
-        return picture
-    name, value = primary_of(event, picture.metric_name)
-    picture = replace(picture, metric_name=name)
+        return summary
+    name, value = primary_of(event, summary.metric_name)
+    summary = replace(summary, metric_name=name)
     if value is None:
-        return picture
+        return summary
     if model == "self-teacher":
-        return replace(picture, self_teacher=value)
+        return replace(summary, self_teacher=value)
     if model in ("student", stage):  # a teacher is the model in training in its own stage
-        picture = _evaluated(picture, stage, value, event)
+        summary = _stage_evaluated(summary, stage, value, event)
     if model == "teacher":
-        return replace(picture, teacher=value)
+        return replace(summary, teacher=value)
     if model != "student" or stage == BASELINE:
-        return picture
-    picture = replace(picture, metric=value, dev_loss=_number(event.get("loss")))
-    if picture.dev_loss is not None:
-        return picture
-    return replace(picture, best=value if picture.best is None else max(picture.best, value))
+        return summary
+    summary = replace(summary, metric=value, dev_loss=_number(event.get("loss")))
+    if summary.dev_loss is not None:
+        return summary
+    return replace(summary, best=value if summary.best is None else max(summary.best, value))
 
 
-def _evaluated(picture: Picture, stage: str, value: float, event: Event) -> Picture:
-    story = next((s for s in picture.stages if s.name == stage), None)
-    if story is None:
-        return picture
+def _stage_evaluated(summary: RunSummary, name: str | None, value: float, event: Event) -> RunSummary:
+    stage = summary.find(name)
+    if stage is None:
+        return summary
     loss = _number(event.get("loss"))
-    better = story.best is None or value > story.best
-    return _put(
-        picture,
+    better = stage.best is None or value > stage.best
+    return _with_stage(
+        summary,
         replace(
-            story,
-            evaluations=story.evaluations + 1,
-            first_metric=_first(story.first_metric, value),
+            stage,
+            evaluations=stage.evaluations + 1,
+            first_metric=_first(stage.first_metric, value),
             metric=value,
-            best=value if better else story.best,
-            best_step=_whole(event.get("step")) if better else story.best_step,
-            first_dev_loss=_first(story.first_dev_loss, loss),
+            best=value if better else stage.best,
+            best_step=_count(event.get("step")) if better else stage.best_step,
+            first_dev_loss=_first(stage.first_dev_loss, loss),
             dev_loss=loss,
         ),
     )
 
 
-def _reached(picture: Picture, event: Event) -> Picture:
-    """Checkpoints and evaluations are more exact about the present step than the curves, which leave steps out."""
-    step = _whole(event.get("step"))
-    if step is None or event.get("stage") != picture.stage or step <= picture.step:
-        return picture
-    return replace(picture, step=step)
+def _reached(summary: RunSummary, stage: str | None, event: Event) -> RunSummary:
+    """Checkpoints and evaluations know the current step more exactly than step events, which skip steps."""
+    step = _count(event.get("step"))
+    if step is None or stage != summary.stage or step <= summary.step:
+        return summary
+    return replace(summary, step=step)
 
 
-def _stage_finished(picture: Picture, event: Event) -> Picture:
-    story = next((s for s in picture.stages if s.name == str(event.get("stage"))), None)
-    if story is None:
-        return picture
-    seconds = _number(event.get("seconds"))
-    return _put(picture, replace(story, finished=True, seconds=_first(seconds, story.seconds)))
+def _stage_finished(summary: RunSummary, name: str | None, event: Event) -> RunSummary:
+    stage = summary.find(name)
+    if stage is None:
+        return summary
+    return _with_stage(
+        summary, replace(stage, finished=True, seconds=_first(_number(event.get("seconds")), stage.seconds))
+    )
 
 
-def _put(picture: Picture, story: StageStory) -> Picture:
-    names = [s.name for s in picture.stages]
-    if story.name in names:
-        return replace(picture, stages=tuple(story if s.name == story.name else s for s in picture.stages))
-    return replace(picture, stages=(*picture.stages, story))
+def _with_stage(summary: RunSummary, stage: StageSummary) -> RunSummary:
+    if summary.find(stage.name) is not None:
+        stages = tuple(stage if known.name == stage.name else known for known in summary.stages)
+    else:
+        stages = (*summary.stages, stage)[:MAX_STAGES]
+    return replace(summary, stages=stages)
 
 
 def _first(*values: float | None) -> float | None:
     return next((value for value in values if value is not None), None)
+
+
+def _first_number(events: Sequence[Event], key: str) -> float | None:
+    return next((value for event in events if (value := _number(event.get(key))) is not None), None)
 
 
 def _number(value: object) -> float | None:
@@ -289,19 +389,18 @@ def _number(value: object) -> float | None:
         return None
     try:
         return float(value)
-    except OverflowError:  # an integer of hundreds of digits, which no engine writes
+    except OverflowError:  # an integer of hundreds of digits; crild never writes one
         return None
 
 
-def _whole(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < LARGEST_COUNT else None
 
 
-_CHANGES: dict[str, Callable[[Picture, Event], Picture]] = {
+_CHANGES: dict[str, Callable[[RunSummary, str | None, Event], RunSummary]] = {
     "run_started": _run_started,
     "stage_started": _stage_started,
-    "step": _step,
-    "evaluation": lambda picture, event: _reached(_evaluation(picture, event), event),
+    "evaluation": _evaluation,
     "checkpoint": _reached,
     "stage_finished": _stage_finished,
 }

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from textual.app import ComposeResult
 from textual.screen import Screen
 
-from crild_tui.monitor.snapshots import MachineSnapshot, RunsSnapshot
+from crild_tui.monitor.snapshots import MachineSnapshot
+from crild_tui.runs.snapshot import RunsSnapshot
 from crild_tui.runs.states import KeyNames
 from crild_tui.widgets.footer import Keys
 from crild_tui.widgets.header import Header

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from pathlib import Path
 from typing import ClassVar
@@ -17,7 +16,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
-from crild_tui.monitor.snapshots import RunSnapshot, Said
+from crild_tui.monitor.snapshots import RunSnapshot
 from crild_tui.runs import formatting
 from crild_tui.screens.probe import ProbeScreen
 from crild_tui.screens.run_watch import LogSeen, WatchingScreen, first_look
@@ -28,10 +27,10 @@ from crild_tui.widgets.panels import Panels, Source
 from crild_tui.widgets.run_header import HIGH, LOW, WIDE, RunHead, Side, head_lines
 from engine.errors import CrildError
 from engine.preset.text import plain
-from engine.record.paths import STUDENT
-from engine.record.queue import queue_file, read_queue
+from engine.record.paths import STUDENT, queue_file
 from engine.record.run import RunEntry
 from engine.record.states import IN_PROGRESS
+from engine.sweep.record import read_sweep_record
 
 TICK = 0.5
 """Seconds between two movements of what moves."""
@@ -156,7 +155,7 @@ class LiveScreen(WatchingScreen):
         self._show_notice(notice, notice is not None and (fills(snapshot) or (low and notice.level == "error")))
         if wide:
             self.query_one(Side).show(snapshot, now)
-        self.query_one(LogPane).show_said(snapshot.said, now)
+        self.query_one(LogPane).show_messages(snapshot.messages, now)
 
     def asked_changed(self) -> None:
         """Say at once that the engine was asked to stop."""
@@ -192,11 +191,11 @@ class LiveScreen(WatchingScreen):
     def _announce(self, snapshot: RunSnapshot) -> None:
         """Say each alarm once when it begins; of a run that has ended none."""
         known = self._announced.get(snapshot.run_dir, set())
-        present = {alarm_name(alarm): alarm for alarm in snapshot.alarms}
+        present = {alarm.kind: alarm for alarm in snapshot.alarms}
         self._announced[snapshot.run_dir] = set(present)
         if snapshot.entry.state in IN_PROGRESS:
-            for name, alarm in present.items():
-                if name not in known:
+            for kind, alarm in present.items():
+                if kind not in known:
                     self.crild.tell(alarm.text, "error" if alarm.level == "error" else "warning")
 
     def on_resize(self, event: events.Resize) -> None:
@@ -233,10 +232,11 @@ class LiveScreen(WatchingScreen):
         if run_dir is None or status is None or status.queue is None:
             return
         try:
-            record = read_queue(queue_file(run_dir.parent, status.queue))
+            record = read_sweep_record(queue_file(run_dir.parent, status.queue))
         except CrildError:
             return  # the queue is gone: the next look at the run says what became of it
-        self.post_message(Read(run_dir, "queue", waiting(record, run_dir.name)))
+        states = {entry.id: entry.state for entry in self.crild.runs.entries}
+        self.post_message(Read(run_dir, "queue", waiting(record, run_dir.name, states)))
 
     @work(thread=True, exclusive=True, group="closing")
     def _read_closing(self, run_dir: Path, took: str | None) -> None:
@@ -339,8 +339,3 @@ class LiveScreen(WatchingScreen):
             self._open_log(False)
         elif self.has_class("-closing"):
             self.action_closing()
-
-
-def alarm_name(alarm: Said) -> str:
-    """What an alarm is about, whatever the figures in its sentence are by now."""
-    return f"{alarm.level} {re.sub(r'[0-9][0-9.,:]*', '#', alarm.text)}"

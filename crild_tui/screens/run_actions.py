@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from crild_tui.monitor.snapshots import RunsSnapshot
 from crild_tui.runs import actions
+from crild_tui.runs.snapshot import RunsSnapshot
 from crild_tui.runs.states import Hints, check_possible, list_hints
 from crild_tui.screens.base import ModeScreen
 from crild_tui.screens.dialogs import Ask, Confirm

@@ -52,7 +52,7 @@ class RunScreen(ActingScreen):
 
     def last_stage(self) -> str:
         """The last stage of the student."""
-        names = self.snapshot.picture.names if self.snapshot is not None else ()
+        names = self.snapshot.summary.names if self.snapshot is not None else ()
         stages = [name for name in names if name not in ("teacher", "baseline")]
         return stages[-1] if stages else super().last_stage()
 

@@ -13,8 +13,9 @@ from crild_tui.messages import RunSeen
 from crild_tui.monitor.curves import Curves
 from crild_tui.monitor.log import LogTail, LogWatcher
 from crild_tui.monitor.run import RunWatcher
-from crild_tui.monitor.snapshots import RunSnapshot, RunsSnapshot
-from crild_tui.runs.summary import Picture, with_status
+from crild_tui.monitor.snapshots import RunSnapshot
+from crild_tui.runs.snapshot import RunsSnapshot
+from crild_tui.runs.summary import RunSummary, with_status
 from crild_tui.screens.run_screen import RunScreen
 from engine.record.run import RunEntry
 from engine.record.states import STARTED
@@ -184,10 +185,10 @@ class WatchingScreen(RunScreen):
 
 def first_look(entry: RunEntry) -> RunSnapshot:
     """What the list of runs knows of a run, until its files were read."""
-    picture = Picture(state=entry.state)
+    summary = RunSummary(state=entry.state)
     if entry.status is not None:
-        picture = with_status(picture, entry.status, entry.state)
-    return RunSnapshot(entry.path, entry, picture, Curves(), read=False)
+        summary = with_status(summary, entry.status, entry.state)
+    return RunSnapshot(entry.path, entry, summary, Curves(), read=False)
 
 
 def newest(entries: tuple[RunEntry, ...]) -> Path | None:

@@ -17,11 +17,11 @@ from textual.widgets import Input, Label, Static
 from textual.worker import get_current_worker
 
 from crild_tui.messages import CompareRuns, WatchRun
-from crild_tui.monitor.snapshots import RunsSnapshot
 from crild_tui.runs import filter, listing
 from crild_tui.runs.details import About, detail, panel, read_about
 from crild_tui.runs.marks import Kept, Kind, read_kept
 from crild_tui.runs.overview import page_instead, summary
+from crild_tui.runs.snapshot import RunsSnapshot
 from crild_tui.screens.run_sweeps import SweepingScreen
 from crild_tui.widgets.run_table import RunTable
 from engine.record.run import RunEntry

@@ -15,12 +15,12 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from crild_tui import theme
 from crild_tui.charts import canvas as looks
 from crild_tui.charts.axes import Place, button
 from crild_tui.charts.canvas import Canvas
 from crild_tui.charts.drawing import KEYS, Drawing, draw
 from crild_tui.charts.figure import Figure
+from crild_tui.charts.palette import curve_color
 from crild_tui.runs.states import KeyNames
 
 ZOOM = 1.25
@@ -281,7 +281,7 @@ def style(look: int, palette: Palette) -> Style:
         looks.LEVEL: ground.blend(front, 0.85),
         looks.FOCUS: Color.parse(palette.accent),
     }
-    color = named[kind] if kind in named else Color.parse(theme.curve_color(kind - looks.CURVE, palette.dark))
+    color = named[kind] if kind in named else Color.parse(curve_color(kind - looks.CURVE, palette.dark))
     if look & looks.DIM:
         color = ground.blend(color, 0.42)
     return Style.from_color(color.rich_color, ground.rich_color) + Style(

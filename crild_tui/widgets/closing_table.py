@@ -28,7 +28,7 @@ def read_closing(run_dir: Path) -> Closing:
 
 def closing_lines(found: Closing, run_dir: Path, *, student: bool, took: str | None) -> Group:
     """Tables and sentences; `student` says that the saved model is there, `took` how long it all took."""
-    from crild_tui.cli.show import models_table, stages_table
+    from crild_tui.cli.closing_table import models_table, stages_table
 
     models, stages = models_table(found), stages_table(found)
     models.box = stages.box = box.SIMPLE_HEAD  # the application itself maps everything to ASCII where that is wanted

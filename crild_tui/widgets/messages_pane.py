@@ -13,7 +13,7 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import Input, Static
 
 from crild_tui.monitor.log import LogTail
-from crild_tui.monitor.snapshots import Said
+from crild_tui.monitor.snapshots import EngineMessage
 from crild_tui.runs import formatting
 from crild_tui.runs.states import KeyNames
 from crild_tui.widgets.text_view import Line, Lines
@@ -22,11 +22,11 @@ from engine.preset.text import plain
 MARKS = {"warning": "! ", "error": "✗ "}
 
 
-def message_lines(said: Sequence[Said], now: float) -> list[Line]:
+def message_lines(messages: Sequence[EngineMessage], now: float) -> list[Line]:
     """Messages with their time: of the day, and of an earlier day its date."""
     lines = []
     today = time.strftime("%Y-%m-%d", time.localtime(now))
-    for each in said:
+    for each in messages:
         try:
             moment = time.localtime(each.time)
         except (ValueError, OverflowError, OSError):  # a time that no clock ever showed
@@ -83,7 +83,7 @@ class LogPane(Vertical):
     def __init__(self, keys: KeyNames) -> None:
         super().__init__(id="pane")
         self._keys = keys
-        self._said: tuple[Said, ...] = ()
+        self._shown: tuple[EngineMessage, ...] = ()
         self._generation = -1
         self._words = ""
         self._title = "Log"
@@ -113,13 +113,13 @@ class LogPane(Vertical):
 
     # -- what is shown
 
-    def show_said(self, said: tuple[Said, ...], now: float) -> None:
+    def show_messages(self, messages: tuple[EngineMessage, ...], now: float) -> None:
         """Show the messages of a run."""
-        if said == self._said:
+        if messages == self._shown:
             return
-        self._said = said
-        self.messages.show(message_lines(said, now) or [Line("the engine has said nothing yet")])
-        self.messages.border_title = f"Messages ({len(said)})" if said else "Messages"
+        self._shown = messages
+        self.messages.show(message_lines(messages, now) or [Line("the engine has said nothing yet")])
+        self.messages.border_title = f"Messages ({len(messages)})" if messages else "Messages"
         self._count()
 
     def show_log(self, tail: LogTail) -> None:
@@ -137,7 +137,7 @@ class LogPane(Vertical):
 
     def forget(self) -> None:
         """Another run is shown."""
-        self._said, self._generation = (), -1
+        self._shown, self._generation = (), -1
         for view in (self.messages, self.log_view):
             view.show((), anew=True)
 

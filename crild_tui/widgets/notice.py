@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +15,11 @@ from textual.widgets import Static
 
 from crild_tui.monitor.snapshots import RunSnapshot
 from crild_tui.runs import formatting
-from crild_tui.runs.states import LOADING, STARTING, KeyNames, describe, live_hints, tone_of
+from crild_tui.runs.states import LOADING, STARTING, WAITING, KeyNames, describe, live_hints, tone_of
 from engine.preset.text import plain
-from engine.record.queue import QueueRecord
+from engine.record.states import IN_PROGRESS
 from engine.record.status import Fault
+from engine.sweep.record import SweepRecord
 
 DOTS = ("·  ", "·· ", "···", " ··", "  ·", "   ")
 """A moving sign that also moves in ASCII."""
@@ -47,11 +49,11 @@ def notice_of(snapshot: RunSnapshot, keys: KeyNames, waits: str = "", now: float
 
     `now` is seconds since 1970 (the clock's when left out).
     """
-    entry, picture = snapshot.entry, snapshot.picture
+    entry, summary = snapshot.entry, snapshot.summary
     log = f"press {keys['live.messages']} for messages and log"
-    if entry.state == "created" or (entry.state in ("running", "stopping") and picture.stage is None):
-        title = STARTING if entry.state == "created" or not picture.names else LOADING
-        newest = tuple(said.text for said in snapshot.said[-1:])
+    if entry.state == "created" or (entry.state in ("running", "stopping") and summary.stage is None):
+        title = STARTING if entry.state == "created" or not summary.names else LOADING
+        newest = tuple(message.text for message in snapshot.messages[-1:])
         return Notice("info", f"{title}...", newest, log, moves=True)
     if entry.state in ("running", "stopping", "finished"):
         return None
@@ -94,19 +96,19 @@ def error_lines(fault: Fault) -> tuple[str, ...]:
     return (*lines, f"in {', '.join(place)}") if place else tuple(lines)
 
 
-def waiting(record: QueueRecord | None, run: str) -> str:
-    """What a queued run waits for, from the record of its queue; "" where nothing is known."""
-    if record is None or run not in record.runs:
+def waiting(record: SweepRecord, run: str, states: Mapping[str, str]) -> str:
+    """What a queued run waits for, from the record of its queue and the states of runs by id."""
+    ids = [cell.run for cell in record.cells]
+    if run not in ids:
         return ""
-    before = max(0, record.runs.index(run) - record.next)
-    place = (
-        f"{formatting.plural(before, 'run')} {'is' if before == 1 else 'are'} before it" if before else "it is the next"
-    )
-    sentence = f"waits in the queue: {place}"
-    if record.present not in (None, run):
-        sentence += f"; {record.present} works now"
+    ahead = [other for other in ids[: ids.index(run)] if states.get(other) in IN_PROGRESS]
+    position = f"{formatting.plural(len(ahead), 'run is', 'runs are')} ahead of it" if ahead else "it is next"
+    sentence = f"{WAITING}: {position}"
+    running = next((other for other in ahead if states[other] != "queued"), None)
+    if running is not None:
+        sentence += f"; {running} is running now"
     if record.waiting:
-        sentence += f"; the queue waits {record.waiting}"
+        sentence += f"; waiting {record.waiting}"
     return sentence
 
 

@@ -18,7 +18,7 @@ from textual.widget import Widget
 from crild_tui.charts import viewport
 from crild_tui.charts.axes import axis_value
 from crild_tui.charts.figure import Figure, View
-from crild_tui.charts.run_figures import NO_CONSISTENCY, Look, Source, Traces, extent, figures, is_long
+from crild_tui.charts.run_figures import NO_CONSISTENCY, Look, Source, TraceCache, extent, figures, is_long
 from crild_tui.monitor.curves import AXES
 from crild_tui.widgets.chart import ZOOM, Chart
 from crild_tui.widgets.fact_line import Facts
@@ -107,7 +107,7 @@ class Panels(Widget):
         self.following = True
         self.enlarged = False
         self.sources: tuple[Source, ...] = ()
-        self._traces = Traces()
+        self._traces = TraceCache()
         self._built: Built | None = None
         self._shown: tuple[object, ...] = ()
         self._last = -EVERY

@@ -9,7 +9,7 @@ from typing import Literal
 from textual.content import Content
 
 from crild_tui.runs import formatting
-from crild_tui.runs.summary import Picture
+from crild_tui.runs.summary import RunSummary
 from engine.preset.text import plain
 
 Where = Literal["done", "present", "to come"]
@@ -45,23 +45,23 @@ class Stage:
         return f"step {self.step}" if self.step else ""
 
 
-def stages_of(picture: Picture) -> tuple[Stage, ...]:
+def stages_of(summary: RunSummary) -> tuple[Stage, ...]:
     """The stages in their order: those that the run has named, else those that were seen."""
-    stories = {story.name: story for story in picture.stages}
-    names = list(picture.names) or list(stories)
-    if picture.stage is not None and picture.stage not in names:
-        names.append(picture.stage)
-    present = names.index(picture.stage) if picture.stage in names else None
+    stages = {stage.name: stage for stage in summary.stages}
+    names = list(summary.names) or list(stages)
+    if summary.stage is not None and summary.stage not in names:
+        names.append(summary.stage)
+    present = names.index(summary.stage) if summary.stage in names else None
     found = []
     for place, name in enumerate(names):
-        story = stories.get(name)
+        stage = stages.get(name)
         here = place == present
-        step, steps = (story.step, story.steps) if story else (0, None)
+        step, steps = (stage.step, stage.steps) if stage else (0, None)
         if here:
-            step, steps = max(step, picture.step), steps or picture.steps
-        done = picture.state == "finished" or (story is not None and story.finished)
+            step, steps = max(step, summary.step), steps or summary.steps
+        done = summary.state == "finished" or (stage is not None and stage.finished)
         where: Where = "done" if done or (present is not None and place < present) else "present" if here else "to come"
-        found.append(Stage(name, where, step, steps, story.seconds if story else None))
+        found.append(Stage(name, where, step, steps, stage.seconds if stage else None))
     return tuple(found)
 
 

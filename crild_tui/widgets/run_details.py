@@ -66,15 +66,15 @@ def _share(snapshot: RunSnapshot) -> str | None:
 
 
 def _left(snapshot: RunSnapshot) -> str | None:
-    picture = snapshot.picture
+    summary = snapshot.summary
     if snapshot.entry.state not in ("running", "stopping"):
         return None
     status = snapshot.entry.status
     if status is not None and status.total and status.done >= status.total:
         return "saving"  # all steps are made: the engine measures and writes
-    if picture.eta is not None:
-        return f"ETA {formatting.duration(picture.eta)}"
-    return None if picture.stage_eta is None else f"stage ETA {formatting.duration(picture.stage_eta)}"
+    if summary.eta is not None:
+        return f"ETA {formatting.duration(summary.eta)}"
+    return None if summary.stage_eta is None else f"stage ETA {formatting.duration(summary.stage_eta)}"
 
 
 def _elapsed(status: Status | None, state: str, now: float) -> str | None:
@@ -108,25 +108,25 @@ def origin(snapshot: RunSnapshot) -> list[Fact]:
 
 def scores(snapshot: RunSnapshot) -> list[Fact]:
     """The dev metric: last, best, and what it is held against."""
-    picture = snapshot.picture
-    if all(value is None for value in (picture.metric, picture.teacher, picture.dev_loss)):
+    summary = snapshot.summary
+    if all(value is None for value in (summary.metric, summary.teacher, summary.dev_loss)):
         return []
-    name = plain(picture.metric_name or "metric")
+    name = plain(summary.metric_name or "metric")
     found = []
-    if picture.dev_loss is not None:
+    if summary.dev_loss is not None:
         found.append(
-            Fact("dev loss", formatting.loss(picture.dev_loss), f"dev loss {formatting.loss(picture.dev_loss)}", 1)
+            Fact("dev loss", formatting.loss(summary.dev_loss), f"dev loss {formatting.loss(summary.dev_loss)}", 1)
         )
-    last = formatting.metric(picture.metric)
-    if picture.metric is not None and picture.dev_loss is not None:
+    last = formatting.metric(summary.metric)
+    if summary.metric is not None and summary.dev_loss is not None:
         found.append(
             Fact(f"{name}, last", f"{last} (head not trained yet)", f"{name} {last} (head not trained yet)", 2)
         )
-    elif picture.metric is not None:
+    elif summary.metric is not None:
         found.append(Fact(f"{name}, last", last, f"{name} {last}", 0, "bold"))
     for label, value, rank in (
-        ("best", picture.best, 2), ("teacher", picture.teacher, 3), ("self-teacher", picture.self_teacher, 7),
-        ("majority", picture.majority, 8),
+        ("best", summary.best, 2), ("teacher", summary.teacher, 3), ("self-teacher", summary.self_teacher, 7),
+        ("majority", summary.majority, 8),
     ):  # fmt: skip
         if value is not None:
             found.append(Fact(label, formatting.metric(value), f"{label} {formatting.metric(value)}", rank))
@@ -135,9 +135,9 @@ def scores(snapshot: RunSnapshot) -> list[Fact]:
 
 def pace(snapshot: RunSnapshot) -> list[Fact]:
     """Speed, learning rate, gradient norm and memory; of a run that ended, what they were at last."""
-    picture = snapshot.picture
-    speed = picture.rate if picture.rate is not None else last_value(snapshot, "examples/s")
-    memory = picture.memory if picture.memory is not None else last_value(snapshot, "memory")
+    summary = snapshot.summary
+    speed = summary.rate if summary.rate is not None else last_value(snapshot, "examples/s")
+    memory = summary.memory if summary.memory is not None else last_value(snapshot, "memory")
     rate, norm = last_value(snapshot, "learning rate"), last_value(snapshot, "gradient norm")
     found = []
     if speed is not None:
@@ -153,13 +153,13 @@ def pace(snapshot: RunSnapshot) -> list[Fact]:
 
 def losses(snapshot: RunSnapshot) -> list[Fact]:
     """Loss and consistency of the last step."""
-    picture = snapshot.picture
+    summary = snapshot.summary
     found = []
-    if picture.loss is not None:
-        found.append(Fact("loss", formatting.loss(picture.loss), f"loss {formatting.loss(picture.loss)}", 4))
-    if picture.consistency is not None:
-        weight = "" if picture.consistency_weight is None else f" (weight {picture.consistency_weight:.3g})"
-        value = formatting.loss(picture.consistency)
+    if summary.loss is not None:
+        found.append(Fact("loss", formatting.loss(summary.loss), f"loss {formatting.loss(summary.loss)}", 4))
+    if summary.consistency is not None:
+        weight = "" if summary.consistency_weight is None else f" (weight {summary.consistency_weight:.3g})"
+        value = formatting.loss(summary.consistency)
         found.append(Fact("consistency", f"{value}{weight}", f"consistency {value}", 9))
     return found
 

@@ -7,7 +7,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from crild_tui.monitor.snapshots import RunSnapshot, Said
+from crild_tui.monitor.snapshots import EngineMessage, RunSnapshot
 from crild_tui.widgets.messages_pane import message_lines
 from crild_tui.widgets.progress import stage_line, stage_rows, stages_of
 from crild_tui.widgets.run_details import facts_line, facts_rows, losses, origin, pace, scores, title_line
@@ -38,7 +38,7 @@ def head_lines(
     `hint` stands behind the stages where there is room.
     """
     title = title_line(snapshot, width, now, asked=asked)
-    stages = stage_line(stages_of(snapshot.picture), width)
+    stages = stage_line(stages_of(snapshot.summary), width)
     if hint and stages.cell_length + len(hint) + 3 <= width:
         stages = Content.assemble(stages, "   ", (hint, "$foreground-muted"))
     if low:
@@ -63,7 +63,7 @@ def head_lines(
 def alarm_lines(snapshot: RunSnapshot, width: int, most: int = ROWS) -> list[Content]:
     """A line for each thing that is wrong just now, but for what the notice of the state says already."""
     state = snapshot.entry.state
-    alarms = [a for a in snapshot.alarms if state != "unreadable" and not a.text.startswith(state)]
+    alarms = [a for a in snapshot.alarms if state != "unreadable" and a.kind != "silence"]
     lines = []
     for alarm in alarms[:MOST_ALARMS]:
         style = "$error bold reverse" if alarm.level == "error" else "$warning bold reverse"
@@ -113,8 +113,8 @@ class Side(Vertical):
     def __init__(self) -> None:
         super().__init__()
         self._drawn: dict[str, list[Content]] = {}
-        self._said: tuple[Said, ...] = ()
-        self._told = False
+        self._messages: tuple[EngineMessage, ...] = ()
+        self._shown = False
 
     def compose(self) -> ComposeResult:
         """Progress, figures, messages."""
@@ -129,16 +129,16 @@ class Side(Vertical):
         """Draw a snapshot."""
         width = max(10, self.content_region.width or 46)
         rows = {
-            "stages": stage_rows(stages_of(snapshot.picture), width),
+            "stages": stage_rows(stages_of(snapshot.summary), width),
             "scores": facts_rows(scores(snapshot), width),
             "pace": facts_rows([*losses(snapshot), *pace(snapshot)], width),
         }
         for name, lines in rows.items():
             self._put(name, lines)
-        if snapshot.said != self._said or not self._told:
-            self._said, self._told = snapshot.said, True
+        if snapshot.messages != self._messages or not self._shown:
+            self._messages, self._shown = snapshot.messages, True
             view = self.query_one("#side-messages", Lines)
-            view.show(message_lines(snapshot.said, now) or [Line("the engine has said nothing yet")])
+            view.show(message_lines(snapshot.messages, now) or [Line("the engine has said nothing yet")])
 
     def _put(self, name: str, lines: list[Content]) -> None:
         """Draw some rows, if they have changed; places are computed anew only when their number has."""

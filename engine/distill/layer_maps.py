@@ -1,4 +1,4 @@
-"""Which teacher layer teaches which student layer."""
+"""Which teacher layer teaches which student layer. Imports no torch: preflight asks too."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def pairs(layer_map: str | Sequence[Sequence[int]], teacher_layers: int, student
 
     Raises:
         PresetError: "uniform" where S doesn't divide T; "upper" where S is more than T; a listed layer that a model
-            doesn't have; an unknown word.
+            doesn't have; an unknown name.
     """
     if layer_map == "last":
         return [(teacher_layers, student_layers)]
@@ -33,16 +33,31 @@ def pairs(layer_map: str | Sequence[Sequence[int]], teacher_layers: int, student
     if layer_map == "emd":
         return [(t, s) for s in range(1, student_layers + 1) for t in range(1, teacher_layers + 1)]
     if isinstance(layer_map, str):
-        raise _fault(f'layer_map "{layer_map}" is unknown: say "last", "uniform", "upper", "emd", or list the pairs')
+        raise PresetError(
+            [
+                CrildError(
+                    f'unknown layer_map "{layer_map}"; use "last", "uniform", "upper", "emd" or a list of pairs',
+                    kind="unknown-layer-map",
+                    key="layer_map",
+                )
+            ]
+        )
     return [_listed(pair, teacher_layers, student_layers) for pair in layer_map]
 
 
 def _uniform(teacher_layers: int, student_layers: int) -> list[Pair]:
     step, rest = divmod(teacher_layers, student_layers)
     if rest or not step:
-        raise _fault(
-            f'layer_map "uniform" needs a teacher whose layers are a multiple of the student\'s, but {teacher_layers} '
-            f"is no multiple of {student_layers}: list the pairs, as layer_map = [[{teacher_layers}, {student_layers}]]"
+        raise PresetError(
+            [
+                CrildError(
+                    f'layer_map "uniform" needs a number of teacher layers that is a multiple of the student\'s, but '
+                    f"{teacher_layers} is not a multiple of {student_layers}; list pairs [teacher layer, student layer] "
+                    f"instead, such as layer_map = [[{teacher_layers}, {student_layers}]]",
+                    kind="uniform-map-does-not-divide",
+                    key="layer_map",
+                )
+            ]
         )
     return [(i * step, i) for i in range(1, student_layers + 1)]
 
@@ -50,9 +65,15 @@ def _uniform(teacher_layers: int, student_layers: int) -> list[Pair]:
 def _upper(teacher_layers: int, student_layers: int) -> list[Pair]:
     below = teacher_layers - student_layers
     if below < 0:
-        raise _fault(
-            f'layer_map "upper" needs a teacher with as many layers as the student at least, but it has '
-            f"{teacher_layers}, and the student {student_layers}: list the pairs"
+        raise PresetError(
+            [
+                CrildError(
+                    f'layer_map "upper" needs at least as many teacher layers as student layers, but the teacher has '
+                    f"{teacher_layers} and the student {student_layers}; list pairs [teacher layer, student layer] instead",
+                    kind="upper-map-too-few-layers",
+                    key="layer_map",
+                )
+            ]
         )
     return [(below + i, i) for i in range(1, student_layers + 1)]
 
@@ -61,12 +82,14 @@ def _listed(pair: Sequence[int], teacher_layers: int, student_layers: int) -> Pa
     teacher, student = pair
     for layer, layers, model in ((teacher, teacher_layers, "teacher"), (student, student_layers, "student")):
         if not 1 <= layer <= layers:
-            raise _fault(
-                f"layer_map names {model} layer {layer}, but the {model} has {layers} layers, counted from 1 "
-                f"(pairs are [teacher layer, student layer])"
+            raise PresetError(
+                [
+                    CrildError(
+                        f"layer_map pair [{teacher}, {student}] names {model} layer {layer}, but the {model} has layers "
+                        f"1 to {layers} (pairs are [teacher layer, student layer])",
+                        kind="map-names-unknown-layer",
+                        key="layer_map",
+                    )
+                ]
             )
     return teacher, student
-
-
-def _fault(sentence: str) -> PresetError:
-    return PresetError([CrildError(sentence, key="layer_map")])

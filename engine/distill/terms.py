@@ -20,10 +20,10 @@ from torch import Tensor
 from engine.distill import layer_maps, objectives
 from engine.distill.consistency import consistency
 from engine.distill.layer_maps import Pair
+from engine.distill.model_shape import ModelShape, heads_of_term
 from engine.distill.objectives import Projection
 from engine.distill.row_scores import Total, log_rows, near, row_kl, row_mse, scores
 from engine.distill.transport import Flow
-from engine.errors import CrildError, PresetError
 from engine.preset import schema
 
 T = TypeVar("T")
@@ -58,23 +58,6 @@ class Shown(Protocol):
 
 
 @dataclass(frozen=True)
-class Shape:
-    """What must be known of a model to bind objectives to it."""
-
-    layers: int
-    width: int
-    heads: int
-    embedding_width: int | None = None
-    """Of the embedding output, where it is not the layers' width (ELECTRA, ALBERT)."""
-    windows: tuple[int | None, ...] = ()
-    """How far each layer looks to either side; None where it looks everywhere, empty where all do."""
-
-    def width_of(self, objective: str) -> int:
-        """The width of what `objective` compares."""
-        return self.embedding_width or self.width if objective == "embedding" else self.width
-
-
-@dataclass(frozen=True)
 class Term:
     """One objective of a stage, its options resolved against both models."""
 
@@ -95,7 +78,7 @@ class Term:
     projects: bool = False
     """The widths differ: the student's side passes through a learned projection to the teacher's width."""
     teacher_windows: tuple[int | None, ...] = ()
-    """Of attention: how far the teacher's layers look, as in `Shape.windows`."""
+    """Of attention: how far the teacher's layers look, as in `ModelShape.windows`."""
     student_windows: tuple[int | None, ...] = ()
     """As above, of the student's layers."""
 
@@ -147,7 +130,7 @@ class Reading:
 
 
 def bind(
-    stage: schema.Stage, teacher: Shape, student: Shape, *, temperature: float, regression: bool
+    stage: schema.Stage, teacher: ModelShape, student: ModelShape, *, temperature: float, regression: bool
 ) -> tuple[Term, ...]:
     """The terms of a stage, in the preset's order.
 
@@ -166,7 +149,7 @@ def bind(
             name=name,
             weight=objective.weight,
             pairs=_pairs(stage, name, objective, teacher, student),
-            heads=_heads(name, objective, teacher, student),
+            heads=heads_of_term(name, objective, teacher, student),
             mse=objective.mse,
             emd=name in schema.LAYER_OBJECTIVES and _layer_map(stage, objective) == "emd",
             temperature=temperature,
@@ -340,31 +323,11 @@ def _layer_map(stage: schema.Stage, objective: schema.Objective) -> schema.Layer
 
 
 def _pairs(
-    stage: schema.Stage, name: str, objective: schema.Objective, teacher: Shape, student: Shape
+    stage: schema.Stage, name: str, objective: schema.Objective, teacher: ModelShape, student: ModelShape
 ) -> tuple[Pair, ...]:
     if name not in schema.LAYER_OBJECTIVES:
         return ()
     return tuple(layer_maps.pairs(_layer_map(stage, objective), teacher.layers, student.layers))
-
-
-def _heads(name: str, objective: schema.Objective, teacher: Shape, student: Shape) -> int:
-    if name == "attention" and teacher.heads != student.heads:
-        raise _fault(
-            f"attention compares head with head, but the teacher has {teacher.heads} heads and the student "
-            f"{student.heads}: use query, key and value relations, which may have any number of heads"
-        )
-    heads = objective.relation_heads or student.heads
-    for model, width in (("teacher", teacher.width), ("student", student.width)):
-        if name in _SCORED and width % heads:
-            raise _fault(
-                f"{name} with {heads} relation heads cannot cut the {model}'s width of {width} evenly: "
-                f"set relation_heads to a number that divides {teacher.width} and {student.width}"
-            )
-    return heads
-
-
-def _fault(sentence: str) -> PresetError:
-    return PresetError([CrildError(sentence, key="stage.objectives")])
 
 
 def _there(thing: T | None) -> T:

@@ -16,7 +16,8 @@ from engine.data.batches import collate, evaluation_batches
 from engine.data.tokens import TokenSet
 from engine.distill import objectives
 from engine.distill.layer_maps import Pair
-from engine.distill.terms import Reading, Shape, Term, bind, distil
+from engine.distill.model_shape import ModelShape
+from engine.distill.terms import Reading, Term, bind, distil
 from engine.models.taps import Need, Tapped
 from engine.preset.schema import Objective, ObjectiveName, Stage
 
@@ -41,7 +42,7 @@ class Comparison:
     """Why the others cannot."""
 
     @classmethod
-    def between(cls, teacher: Shape, student: Shape) -> Comparison:
+    def between(cls, teacher: ModelShape, student: ModelShape) -> Comparison:
         """Every student layer with the teacher layer at the same share of the depth, the last with the last.
 
         Student layer i of S stands beside teacher layer i·T/S, rounded (half up): the uniform map where that is whole.
@@ -67,7 +68,7 @@ class Comparison:
         return cls(pairs, terms, unavailable)
 
 
-def _bound(name: ObjectiveName, objective: Objective, pair: Pair, teacher: Shape, student: Shape) -> Term:
+def _bound(name: ObjectiveName, objective: Objective, pair: Pair, teacher: ModelShape, student: ModelShape) -> Term:
     stage = Stage(name="probe", objectives={name: objective}, layer_map=[pair])
     (term,) = bind(stage, teacher, student, temperature=1.0, regression=False)
     return term

@@ -29,7 +29,7 @@ from transformers import (
 
 from engine.errors import CrildError, ModelError
 from engine.models.families import FAMILIES, Family, family_of
-from engine.models.hub import PICKLED, SAFE, missing_weights
+from engine.models.model_files import PICKLED, SAFETENSORS, has_tokenizer, missing_weights
 from engine.models.seeded_init import seeded
 from engine.models.transformers_logging import quiet
 from engine.preset.text import plain
@@ -97,12 +97,6 @@ def read_checkpoint(folder: Path, *, trust_remote_code: bool = False) -> Checkpo
     fresh = _check_complete(config, family, found, folder)
     _check_finite(model, folder)
     return Checkpoint(model=model.eval(), family=family, fresh=fresh)
-
-
-def has_tokenizer(folder: Path) -> bool:
-    """Whether a model folder holds a tokenizer's words."""
-    names = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
-    return any(next(folder.glob(name), None) for name in names)
 
 
 def read_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
@@ -173,20 +167,20 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _weight_files(folder: Path) -> list[Path]:
     """The files with the weights; `ModelError` when there are none or some are missing."""
     missing = missing_weights(folder)
-    if missing == [SAFE[0]]:
+    if missing == [SAFETENSORS[0]]:
         other = sorted(
             file.name for pattern in ("*.h5", "*.msgpack", "*.onnx", "*.gguf") for file in folder.glob(pattern)
         )
         hint = f"; {plain(other[0])} is of another framework and cannot be read" if other else ""
         raise ModelError(
-            f"{plain(str(folder))} holds no weights: {SAFE[0]} or {PICKLED[0]} is expected{hint}",
+            f"{plain(str(folder))} holds no weights: {SAFETENSORS[0]} or {PICKLED[0]} is expected{hint}",
             file=plain(str(folder)),
         )
     if missing:
         raise ModelError(
             f"{plain(str(folder))} lacks {len(missing)} of its weight files: {_some(missing)}", file=plain(str(folder))
         )
-    for single, shards in ((SAFE[0], SAFE[1]), (PICKLED[0], PICKLED[1])):
+    for single, shards in ((SAFETENSORS[0], SAFETENSORS[1]), (PICKLED[0], PICKLED[1])):
         if (folder / single).is_file():
             return [folder / single]
         if found := sorted(folder.glob(shards)):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from fnmatch import fnmatch
 from pathlib import Path
 
 import torch
@@ -15,7 +14,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from engine.data.types import TaskSpec
 from engine.errors import RunError
 from engine.models.class_names import name_outputs
-from engine.models.hub import PICKLED, SAFE, TOKENIZER
 from engine.models.transformers_logging import quiet
 from engine.preset.text import plain
 from engine.record.files import refusal
@@ -86,15 +84,4 @@ def content_hash(model: PreTrainedModel) -> str:
         flat = tensor.detach().to("cpu").contiguous()
         digest.update(f"{name}\0{flat.dtype}\0{tuple(flat.shape)}\0".encode())
         digest.update(flat.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-def folder_hash(folder: Path) -> str:
-    """SHA-256 over the weights, config and tokenizer files of a model folder: names and bytes, nothing beside them."""
-    digest = hashlib.sha256()
-    patterns = ("config.json", *TOKENIZER, *SAFE, *PICKLED)
-    files = (file for file in folder.iterdir() if file.is_file())
-    for file in sorted(file for file in files if any(fnmatch(file.name, pattern) for pattern in patterns)):
-        with file.open("rb") as opened:
-            digest.update(f"{file.name}\0{hashlib.file_digest(opened, 'sha256').hexdigest()}\0".encode())
     return digest.hexdigest()

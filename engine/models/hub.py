@@ -25,17 +25,12 @@ from huggingface_hub.errors import (
 )
 
 from engine.errors import ModelError
+from engine.models.model_files import PICKLED, SAFETENSORS, TOKENIZER, missing_weights
 from engine.preset.text import plain
 
 SECONDS = 8.0
 """How long the hub may take to say that it is there."""
 
-SAFE = ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json")
-PICKLED = ("pytorch_model.bin", "pytorch_model-*-of-*.bin", "pytorch_model.bin.index.json")
-TOKENIZER = (
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-    "vocab.txt", "vocab.json", "merges.txt", "*.model",
-)  # fmt: skip
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -100,7 +95,7 @@ def fetch(model: str, revision: str | None = None, *, weights: bool = True, code
 
 def wanted(names: Sequence[str], *, weights: bool = True, code: bool = False) -> list[str]:
     """The files of a model repository that are needed, the weights last (so that their presence means all is there)."""
-    kinds = (SAFE, PICKLED) if weights else ()
+    kinds = (SAFETENSORS, PICKLED) if weights else ()
     heavy = next((kind for kind in kinds if any(_matches(name, kind) for name in names)), ())
     patterns = ("config.json", *TOKENIZER, *(("*.py",) if code else ()), *heavy)
     ranked = [(_rank(name, patterns), name) for name in names if _matches(name, patterns)]
@@ -132,18 +127,6 @@ def _complete(folder: Path, *, weights: bool, code: bool) -> bool:
     names = [file.name for file in folder.iterdir()]
     has_code = not code or any(name.endswith(".py") for name in names)
     return any(_matches(name, TOKENIZER) for name in names) and has_code and not (weights and missing_weights(folder))
-
-
-def missing_weights(folder: Path) -> list[str]:
-    """Names of weight files that a model folder should hold but does not."""
-    for pattern in (*SAFE[:1], *PICKLED[:1]):
-        if (folder / pattern).is_file():
-            return []
-    for index in (SAFE[2], PICKLED[2]):
-        if (folder / index).is_file():
-            shards = set(re.findall(r'"([^"/\\]+\.(?:safetensors|bin))"', (folder / index).read_text("utf-8")))
-            return sorted(shard for shard in shards if not (folder / shard).is_file())
-    return [SAFE[0]]
 
 
 def _is_answer(error: Exception) -> bool:

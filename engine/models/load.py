@@ -15,10 +15,11 @@ from transformers import (
 from engine.data.types import TaskSpec
 from engine.data.word_tokenizer import word_tokenizer
 from engine.errors import ModelError
-from engine.models.checkpoint import Checkpoint, has_tokenizer, read_checkpoint, read_tokenizer
+from engine.models.checkpoint import Checkpoint, read_checkpoint, read_tokenizer
 from engine.models.class_names import align, describe, name_outputs, names_of, order_by_name
 from engine.models.families import Family, family_of, output_of, positions
 from engine.models.hub import fetch, resolve_revision
+from engine.models.model_files import has_tokenizer
 from engine.models.new_heads import fit_head
 from engine.models.seeded_init import initial_range, seeded
 from engine.preset import schema

@@ -14,7 +14,9 @@ from engine.errors import ModelError
 from engine.models.class_names import name_outputs
 from engine.models.families import family_of, layers_of
 from engine.models.family_rules import odd_heads
+from engine.models.layer_selection import layer_count, selected_layers
 from engine.models.load import LoadedModel, load_pretrained
+from engine.models.model_files import student_of_run
 from engine.models.new_heads import fit_head, head_parameters
 from engine.models.seeded_init import initial_range, seeded
 from engine.preset import schema
@@ -49,50 +51,19 @@ def make_student(
     if student.init == "scratch":
         return _from_scratch(student, teacher_model.config, type(teacher_model), spec, seed)
     if student.init == "teacher":
-        there = len(layers_of(teacher_model))
-        return keep_layers(teacher_model, layers_kept(there, student.keep, _count(student, _half(there))))
+        return keep_layers(teacher_model, _selected(student, teacher_model))
     source = _source(student, teacher, tokenizer, spec, seed, max_length)
     _check_vocabulary(student.init, source, teacher.model, teacher_model, tokenizer)
-    there = len(layers_of(source.model))
-    left_open = _half(there) if student.init == "pretrained" else there
-    kept = layers_kept(there, student.keep, _count(student, left_open))
+    selected = _selected(student, source.model)
     if student.init == "pretrained":
         fresh = head_parameters(source.model, source.family)
         fit_head(source.model, source.family, spec, fresh, seed=seed)
-    return keep_layers(source.model, kept)
+    return keep_layers(source.model, selected)
 
 
-def layers_kept(there: int, keep: str | Sequence[int], count: int) -> tuple[int, ...]:
-    """Which of `there` layers a model of `count` layers keeps, counted from 0.
-
-    "first" and "last" say it; "alternate" spreads them evenly from the first layer on, layer i of the student being
-    layer ⌊i·there/count⌋: of 12 layers six are 0, 2, 4, 6, 8, 10 and four are 0, 3, 6, 9. A list says it itself.
-    Raises `ModelError` for layers that are not there, and for a list that names a layer twice.
-    """
-    if not isinstance(keep, str):
-        kept = tuple(keep)
-        beyond = [layer for layer in kept if not 0 <= layer < there]
-        if beyond:
-            raise ModelError(
-                f"student.keep names layer {beyond[0]}, but the initial model has layers 0 to {there - 1}",
-                key="student.keep",
-            )
-        if len(set(kept)) != len(kept) or not kept:
-            raise ModelError("student.keep must name layers, each of them once", key="student.keep")
-        if len(kept) != count:
-            raise ModelError(f"student.keep names {len(kept)} layers, student.layers says {count}", key="student.keep")
-        return kept
-    if not 1 <= count <= there:
-        raise ModelError(
-            f"the student cannot have {count} layers: the initial model has {there}; choose 1 to {there}, "
-            'or init = "scratch"',
-            key="student.layers",
-        )
-    if keep == "last":
-        return tuple(range(there - count, there))
-    if keep == "alternate":
-        return tuple(index * there // count for index in range(count))
-    return tuple(range(count))
+def _selected(student: schema.Student, model: PreTrainedModel) -> tuple[int, ...]:
+    available = len(layers_of(model))
+    return selected_layers(available, student.keep, layer_count(student, available))
 
 
 def keep_layers(model: PreTrainedModel, kept: Sequence[int]) -> PreTrainedModel:
@@ -120,17 +91,6 @@ def _old_name(name: str, prefix: str, kept: Sequence[int]) -> str:
     return f"{prefix}{kept[int(number)]}.{rest}"
 
 
-def _count(student: schema.Student, default: int) -> int:
-    """The number of layers: what the preset says, the length of its list, or the default."""
-    if student.layers is None and not isinstance(student.keep, str):
-        return len(student.keep)
-    return student.layers or default
-
-
-def _half(layers: int) -> int:
-    return max(1, layers // 2)
-
-
 def _from_scratch(
     student: schema.Student, like: PretrainedConfig, kind: type[PreTrainedModel], spec: TaskSpec, seed: int
 ) -> PreTrainedModel:
@@ -154,7 +114,7 @@ def _from_scratch(
     # Embeddings of ELECTRA and ALBERT may be narrower than the encoder; where they are as wide, they stay as wide.
     if getattr(like, "embedding_size", None) == int(like.hidden_size):
         config.embedding_size = width
-    family.redo(config, student.layers or _half(int(like.num_hidden_layers)))
+    family.redo(config, layer_count(student, int(like.num_hidden_layers)))
     config.initializer_range = initial_range(width)
     config.num_labels = spec.outputs
     with seeded(seed):
@@ -174,7 +134,7 @@ def _source(
     """The model that gives its layers, where it is not the teacher itself."""
     if student.init != "pretrained":
         return load_pretrained(
-            student_folder(student.init),
+            str(student_of_run(Path(student.init)) or student.init),
             spec,
             seed=seed,
             revision=student.revision,
@@ -196,21 +156,6 @@ def _source(
         trust_remote_code=teacher.trust_remote_code,
         max_length=max_length,
     )
-
-
-def student_folder(init: str) -> str:
-    """Where the model of `init` is: of a run directory its student, else the name itself."""
-    run = Path(init)
-    if not (run / "status.json").is_file():
-        return init
-    folder = run / "student"
-    if not (folder / "config.json").is_file():
-        raise ModelError(
-            f"the run {plain(run.name)} has no student yet: it must have finished",
-            file=plain(str(folder)),
-            key="student.init",
-        )
-    return str(folder)
 
 
 def _check_vocabulary(

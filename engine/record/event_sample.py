@@ -1,4 +1,4 @@
-"""A first impression of a run whose event files take long to read."""
+"""Sample the events of a run whose event files take long to read."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from engine.record.paths import event_files
 
 
 def events_size(run_dir: Path) -> int:
-    """Bytes of all event files of a run; those that cannot be looked at count as nothing."""
+    """Bytes of all event files of a run; unreadable ones count as 0."""
     return sum(_length(path) for path in event_files(run_dir).values())
 
 
 def sample_events(run_dir: Path, pieces: int = 128, size: int = 2**14) -> Iterator[list[Event]]:
-    """Events from about so many evenly spaced pieces of a run's files, each of so many bytes; a list for each piece.
+    """Events from about `pieces` evenly spaced pieces of a run's files, each of `size` bytes; one list per piece.
 
-    The beginning and the end of each file are among them. Unlike `read_events` this leaves in what a later attempt
-    superseded; its `run_started` is in the sample, so `superseded` can tell. Files that vanish, shrink or hold garbage
-    yield what can be read of them.
+    The beginning and the end of each file are among them. Unlike `read_events` this includes events that a later attempt
+    superseded; its `run_started` follows, so its `ResumePoint` can tell. Files that vanish, shrink or hold garbage yield
+    what can be read of them.
     """
     lengths = {path: _length(path) for path in event_files(run_dir).values()}
     total = max(1, sum(lengths.values()))
@@ -32,14 +32,14 @@ def sample_events(run_dir: Path, pieces: int = 128, size: int = 2**14) -> Iterat
 
 def _length(path: Path) -> int:
     try:
-        found = path.stat()
+        stats = path.stat()
     except OSError:
         return 0
-    return found.st_size if stat.S_ISREG(found.st_mode) else 0
+    return stats.st_size if stat.S_ISREG(stats.st_mode) else 0
 
 
 def _pieces(path: Path, length: int, pieces: int, size: int) -> Iterator[list[bytes]]:
-    """The whole lines in pieces of a file that do not overlap."""
+    """The complete lines in pieces of a file that don't overlap."""
     if length <= pieces * size:
         pieces, size = 1, length
     try:

@@ -1,9 +1,9 @@
-"""The event files of a run: one JSON object a line, appended by one engine process, read while they grow.
+"""Write and read the event files of a run: one JSON object per line, appended by one engine process, read as they grow.
 
-Every event has `v` (schema version), `t` (seconds since 1970) and `kind`. Each attempt writes a file of its own, whose
-first event is `run_started` with `stages` (the names in order), `stage` and `step`: the place it goes on from, where
-`step` is the number of steps of that stage that are done already. What earlier attempts wrote about a later place is
-superseded; what they wrote about that very place is superseded once the later attempt writes the same again.
+Every event has `v` (schema version), `t` (seconds since 1970) and `kind`. Each attempt writes its own file, whose first
+event is `run_started` with `stages` (the names in order), `stage` and `step`: where it continues, `step` being the
+number of steps of that stage that are already done. What earlier attempts wrote about later steps is superseded; what
+they wrote about that very step is superseded once the later attempt writes the same again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import stat
 import threading
 import time
 from collections import deque
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,20 +40,18 @@ KINDS = (
 )
 
 Event = dict[str, Any]
-Place = tuple[int, float]
-"""Index of the stage, and steps done in it: what orders the events of a run."""
 
 _CHUNK = 2**17
-"""Bytes that are decoded at once: some milliseconds, in which no other thread of a screen has its turn."""
+"""Bytes decoded at once: a few milliseconds during which no other thread runs."""
 _LONGEST = 16 * 2**20
-"""Bytes of a line; a longer one was not written by crild and is passed over."""
+"""Bytes of a line; crild never writes a longer one, so it is skipped."""
 
 
 class EventWriter:
-    """Appends events to the file of one attempt; each is a single write, so that no reader sees two of them mixed."""
+    """Appends events to the file of one attempt, each in a single write so that readers never see two mixed."""
 
     def __init__(self, path: Path, attempt: int) -> None:
-        """Open (or make) the file. Raises RunError with the cause when that cannot be done."""
+        """Open or create the file. Raises RunError with the cause if that fails."""
         self.path = path
         self.attempt = attempt
         self._guard = threading.Lock()
@@ -61,15 +59,17 @@ class EventWriter:
             self._handle: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
             self._torn = _ends_torn(self._handle)
         except OSError as error:
-            raise RunError(f"events cannot be written: {cause(error)}", file=str(path)) from error
+            raise RunError(
+                f"cannot write events: {cause(error)}", kind="events-not-writable", file=str(path)
+            ) from error
 
     def write(self, kind: str, **fields: Any) -> None:
-        """Append one event. Numbers keep seven significant digits; those that are not finite become null.
+        """Append one event. Numbers keep seven significant digits; those that aren't finite become null.
 
-        Raises RunError when the device is full or broken: nothing of the event is left in the file then.
+        Raises RunError if the device is full or broken; then nothing of the event remains in the file.
         """
         if kind not in KINDS:
-            raise ValueError(f"{kind!r} is no kind of event")
+            raise ValueError(f"unknown kind of event: {kind!r}")
         event = {"v": SCHEMA_VERSION, "t": round(time.time(), 3), "kind": kind, **_short(fields)}
         line = (json.dumps(event, separators=(",", ":"), allow_nan=False) + "\n").encode()
         with self._guard:
@@ -84,14 +84,16 @@ class EventWriter:
             self._torn = False
         except OSError as error:
             try:
-                os.ftruncate(handle, end)  # a full device takes a part of a line: take it back
+                os.ftruncate(handle, end)  # a full device takes part of a line: remove it
             except OSError:
                 self._torn = True
             advice = ": free some space, then resume the run" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-            raise RunError(f"events cannot be written: {cause(error)}{advice}", file=str(self.path)) from error
+            raise RunError(
+                f"cannot write events: {cause(error)}{advice}", kind="events-not-writable", file=str(self.path)
+            ) from error
 
     def close(self) -> None:
-        """Close the file; later writes are errors."""
+        """Close the file; writing afterwards is an error."""
         with self._guard:
             if self._handle is not None:
                 os.close(self._handle)
@@ -99,23 +101,23 @@ class EventWriter:
 
 
 def read_events(run_dir: Path, kinds: Collection[str] | None = None) -> Iterator[Event]:
-    """All events of a run in the order of its attempts, without what a later attempt superseded.
+    """All events of a run in the order of its attempts, without those that a later attempt superseded.
 
-    `kinds` picks some kinds. Files that vanish, shrink or hold garbage yield what can be read of them.
+    `kinds` selects some kinds. Files that vanish, shrink or hold garbage yield what can be read of them.
     """
     attempts = [_Attempt(path) for path in event_files(run_dir).values()]
-    for number, attempt in enumerate(attempts):
-        survival = _Survival(later.head() for later in attempts[number + 1 :])
+    for index, attempt in enumerate(attempts):
+        later = _points_after(attempts[index + 1 :])
         for batch in attempt.batches(kinds):
-            yield from survival.of(batch)
+            yield from _without_superseded(batch, later)
 
 
 class EventTail:
     """Follows the event files of a run while they grow, across attempts.
 
-    `generation` changes when what was handed out before no longer holds, because a file was replaced, cut or deleted:
-    the same poll then starts again from the beginning, and its reader forgets what it had. A new attempt does not change
-    it: its `run_started` comes as any event, and `superseded(run_started, event)` says what it takes back.
+    `generation` changes when earlier events no longer hold because a file was replaced, truncated or deleted: the same
+    poll then starts over, and the caller must drop what it had. A new attempt doesn't change it: its `run_started`
+    comes like any event, and its `ResumePoint` tells what it supersedes.
     """
 
     def __init__(self, run_dir: Path, kinds: Collection[str] | None = None) -> None:
@@ -126,24 +128,24 @@ class EventTail:
         self._pending: deque[Event] = deque()
 
     def poll(self, limit: int | None = None) -> list[Event]:
-        """The events that were added since the last call, `limit` at most; an empty list when there are none."""
+        """The events added since the last call, at most `limit`; an empty list if there are none."""
         self._notice()
         ordered = [self._attempts[number] for number in sorted(self._attempts)]
-        for number, attempt in enumerate(ordered):
+        for index, attempt in enumerate(ordered):
             if limit is not None and len(self._pending) >= limit:
                 break
             if not attempt.has_more():
                 continue
-            survival = _Survival(later.head() for later in ordered[number + 1 :])
+            later = _points_after(ordered[index + 1 :])
             for batch in attempt.batches(self._kinds):
-                self._pending.extend(survival.of(batch))
+                self._pending.extend(_without_superseded(batch, later))
                 if limit is not None and len(self._pending) >= limit:
                     break
         count = len(self._pending) if limit is None else min(limit, len(self._pending))
         return [self._pending.popleft() for _ in range(count)]
 
     def _notice(self) -> None:
-        """See which files came, and start again where one went or was exchanged."""
+        """Look for new files, and start over if one vanished or was replaced."""
         files = event_files(self.run_dir)
         if not self._attempts.keys() <= files.keys() or any(old.was_replaced() for old in self._attempts.values()):
             self._attempts = {}
@@ -154,60 +156,52 @@ class EventTail:
                 self._attempts[number] = _Attempt(path)
 
 
-def superseded(run_started: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
-    """Whether the attempt that begins with `run_started` takes back what an earlier attempt wrote as `event`.
-
-    An event of the very place that it goes on from stays; who collects events by place replaces it when it comes again.
-    """
-    return not _Survival([_Head.of(run_started)]).keeps(event)
-
-
 @dataclass(frozen=True)
-class _Head:
-    """Where an attempt goes on from, and what it wrote again about that place."""
+class ResumePoint:
+    """Where an attempt continues: a stage, and the number of its steps that are already done.
 
-    stages: Mapping[str, int]
-    place: Place
-    again: frozenset[Hashable] = frozenset()
+    `order` holds the index of each stage; `rewritten` names the events of this very step that the attempt wrote again.
+    """
+
+    stage: str
+    step: float
+    order: Mapping[str, int]
+    rewritten: frozenset[Hashable] = frozenset()
 
     @classmethod
-    def of(cls, run_started: Mapping[str, Any]) -> _Head | None:
+    def of(cls, run_started: Mapping[str, Any]) -> ResumePoint | None:
+        """The point that a `run_started` event names; None if it names none."""
         names, stage = run_started.get("stages"), run_started.get("stage")
-        if not isinstance(names, list) or stage not in names:
+        if not isinstance(names, list) or not isinstance(stage, str):
             return None
         order = {name: index for index, name in enumerate(names) if isinstance(name, str)}
-        place = _place(run_started, order)
-        return None if place is None else cls(order, place)
+        position = _position(run_started, order)
+        return None if position is None else cls(stage, position[1], order)
 
+    def supersedes(self, event: Mapping[str, Any]) -> bool:
+        """Whether the attempt takes back what an earlier attempt wrote as `event`.
 
-class _Survival:
-    """What later attempts leave of an earlier one."""
-
-    def __init__(self, heads: Iterable[_Head | None]) -> None:
-        self._heads = [head for head in heads if head is not None]
-
-    def of(self, events: list[Event]) -> list[Event]:
-        return [event for event in events if self.keeps(event)] if self._heads else events
-
-    def keeps(self, event: Mapping[str, Any]) -> bool:
+        An event of the very step that it continues from stays until the attempt writes it again.
+        """
         kind = event.get("kind")
         if kind in ("run_started", "message"):
-            return True
-        if kind == "run_finished":
-            return not self._heads
-        return all(self._before(head, event) for head in self._heads)
-
-    @staticmethod
-    def _before(head: _Head, event: Mapping[str, Any]) -> bool:
-        place = _place(event, head.stages)
-        if place is None or place < head.place:
-            return True
-        if place > head.place or event.get("kind") == "stage_finished":  # the stage goes on: it had not finished
             return False
-        return _key(event) not in head.again
+        if kind == "run_finished":
+            return True
+        position, here = _position(event, self.order), (self.order[self.stage], self.step)
+        if position is None or position < here:
+            return False
+        # Since the stage continues, it had not finished.
+        return position > here or kind == "stage_finished" or _key(event) in self.rewritten
 
 
-def _place(event: Mapping[str, Any], order: Mapping[str, int]) -> Place | None:
+def _without_superseded(events: list[Event], later: Sequence[ResumePoint]) -> list[Event]:
+    """The events of an attempt that no later attempt takes back."""
+    return [event for event in events if not any(point.supersedes(event) for point in later)] if later else events
+
+
+def _position(event: Mapping[str, Any], order: Mapping[str, int]) -> tuple[int, float] | None:
+    """Index of the stage, and steps done in it: what orders the events of a run."""
     stage, step = event.get("stage"), event.get("step", 0)
     if not isinstance(stage, str) or stage not in order or not isinstance(step, int | float):
         return None
@@ -219,18 +213,18 @@ def _key(event: Mapping[str, Any]) -> Hashable:
 
 
 class _Attempt:
-    """One event file, read from where the last reading ended."""
+    """One event file, read on from where the last read ended."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._offset = 0
         self._file: tuple[int, int] | None = None
-        self._skipping = False  # in the middle of a line that is too long to be true
-        self._head: _Head | None = None
-        self._head_known = False
+        self._skipping = False  # in the middle of an overlong line
+        self._resume_point: ResumePoint | None = None
+        self._resume_point_final = False
 
     def was_replaced(self) -> bool:
-        """Whether what was read is no longer in the file."""
+        """Whether the file no longer holds what was read."""
         if self._file is None:
             return False
         try:
@@ -240,14 +234,14 @@ class _Attempt:
         return (now.st_dev, now.st_ino) != self._file or now.st_size < self._offset
 
     def has_more(self) -> bool:
-        """Whether the file has grown since the last reading."""
+        """Whether the file has grown since the last read."""
         try:
             return self.path.stat().st_size > self._offset
         except OSError:
             return False
 
     def batches(self, kinds: Collection[str] | None) -> Iterator[list[Event]]:
-        """Events that were completed since the last reading, many at a time."""
+        """Events completed since the last read, many at a time."""
         try:
             handle = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
@@ -270,7 +264,7 @@ class _Attempt:
         while chunk := os.pread(handle, size, self._offset):
             end = chunk.rfind(b"\n") + 1
             if end == 0 and len(chunk) < size:
-                return  # a torn last line: perhaps it is completed later
+                return  # an incomplete last line: the rest may follow
             if end == 0 and size < _LONGEST:
                 size = _LONGEST
                 continue
@@ -282,28 +276,33 @@ class _Attempt:
             size = _CHUNK
             yield [line for line in lines if line]
 
-    def head(self) -> _Head | None:
-        """Where this attempt goes on from; None while it has not said so."""
-        if not self._head_known:
-            self._head, self._head_known = _read_head(self.path)
-        return self._head
+    def resume_point(self) -> ResumePoint | None:
+        """Where this attempt continues; None while it hasn't written that."""
+        if not self._resume_point_final:
+            self._resume_point, self._resume_point_final = _read_resume_point(self.path)
+        return self._resume_point
 
 
-def _read_head(path: Path) -> tuple[_Head | None, bool]:
-    """The head of an event file, and whether more of the file could still change it."""
+def _points_after(attempts: Sequence[_Attempt]) -> list[ResumePoint]:
+    return [point for attempt in attempts if (point := attempt.resume_point()) is not None]
+
+
+def _read_resume_point(path: Path) -> tuple[ResumePoint | None, bool]:
+    """Where the attempt of an event file continues, and whether that is final: more of the file can't change it."""
     beginning = next(_Attempt(path).batches(None), [])
     first = next((event for event in beginning if event["kind"] == "run_started"), None)
-    head = None if first is None else _Head.of(first)
-    if head is None:
+    point = None if first is None else ResumePoint.of(first)
+    if point is None:
         return None, first is not None
-    again: set[Hashable] = set()
+    here = (point.order[point.stage], point.step)
+    rewritten: set[Hashable] = set()
     for event in beginning:
-        place = _place(event, head.stages)
-        if place is not None and place > head.place:
-            return replace(head, again=frozenset(again)), True
-        if place == head.place and event["kind"] != "run_started":
-            again.add(_key(event))
-    return replace(head, again=frozenset(again)), False
+        position = _position(event, point.order)
+        if position is not None and position > here:
+            return replace(point, rewritten=frozenset(rewritten)), True
+        if position == here and event["kind"] != "run_started":
+            rewritten.add(_key(event))
+    return replace(point, rewritten=frozenset(rewritten)), False
 
 
 _DECODER = json.JSONDecoder(parse_constant=lambda _: None)
@@ -324,7 +323,7 @@ def _parse(lines: list[bytes], kinds: frozenset[str] | None) -> list[Event]:
 
 
 def decode_events(lines: list[bytes]) -> list[Event]:
-    """The events among lines: all at once, which is fastest, or one by one where a line is garbage."""
+    """The events among lines: decoded all at once, which is fastest, or one by one if a line is garbage."""
     try:
         return _only_events(_DECODER.decode(f"[{b','.join(lines).decode()}]"), len(lines))
     except (ValueError, RecursionError):
@@ -336,7 +335,7 @@ def decode_events(lines: list[bytes]) -> list[Event]:
 
 
 def _only_events(values: list[Any], expected: int) -> list[Event]:
-    """Those values that are events of this version. Raises ValueError when lines and values do not match."""
+    """Those values that are events of this version. Raises ValueError if lines and values don't match."""
     if len(values) != expected:
         raise ValueError("a line does not hold one value")
     return [
@@ -347,7 +346,7 @@ def _only_events(values: list[Any], expected: int) -> list[Event]:
 
 
 def _short(value: Any) -> Any:
-    """`finite`, with floats of seven significant digits: what a curve shows, in half the bytes."""
+    """As `finite`, with floats of seven significant digits: all that a curve shows, in half the bytes."""
     if isinstance(value, float):
         return float(f"{value:.7g}") if math.isfinite(value) else None
     if isinstance(value, Mapping):

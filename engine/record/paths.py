@@ -21,7 +21,7 @@ STUDENT = "student"
 TRASH = ".trash"
 """Folder inside a runs directory that takes the runs that the dashboard deletes."""
 QUEUES = ".queue"
-"""Folder of queue records inside a runs directory."""
+"""Folder of the records of queues (`crild run --seeds`) inside a runs directory."""
 SWEEPS = ".sweep"
 """Folder of sweep records inside a runs directory."""
 
@@ -58,6 +58,11 @@ def _absolute(chosen: str, what: str) -> Path:
     except UnicodeEncodeError:  # what reads and writes tensors takes no other names
         raise UsageError(f"{what} cannot be {str(path)!r}: its name is not UTF-8 text") from None
     return path
+
+
+def queue_file(runs_dir: Path, queue: str) -> Path:
+    """The record of a queue."""
+    return runs_dir / QUEUES / f"{queue}.json"
 
 
 def events_file(run_dir: Path, attempt: int) -> Path:

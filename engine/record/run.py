@@ -15,11 +15,11 @@ from typing import Any
 from engine.errors import RunError, UsageError
 from engine.record.annotations import Annotations, read_annotations
 from engine.record.environment import light_environment
-from engine.record.files import cause, flush_folder, json_text, read_object, write_atomic, write_json
+from engine.record.files import cause, flush_folder, json_text, read_json, read_object, write_atomic, write_json
 from engine.record.lock import RunLock
-from engine.record.paths import ANNOTATIONS, ENVIRONMENT, PRESET, STATUS
-from engine.record.queue import queue_alive
-from engine.record.status import Status, derived
+from engine.record.owner import Owner
+from engine.record.paths import ANNOTATIONS, ENVIRONMENT, PRESET, STATUS, queue_file
+from engine.record.status import Status, derived, process_alive
 
 LONGEST_NAME = 80
 LATEST = "latest"
@@ -179,6 +179,23 @@ def update_status(run_dir: Path, *, expect: Collection[str] | None = None, **cha
         changed = replace(status, **changes)
         write_json(run_dir / STATUS, changed.to_dict())
         return changed
+
+
+def queue_alive(runs_dir: Path, queue: str) -> bool:
+    """Whether the process of a queue is running or about to start; False where its record is gone or damaged."""
+    if "/" in queue or queue.startswith("."):
+        return False
+    record = read_json(queue_file(runs_dir, queue)) or {}
+    try:
+        owner, heartbeat = record["owner"], record["heartbeat"]
+        return process_alive(
+            str(record["state"]),
+            None if owner is None else Owner.from_dict(owner),
+            float(record["created"]),
+            None if heartbeat is None else float(heartbeat),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        return False
 
 
 def read_run(run_dir: Path, now: float | None = None) -> RunEntry:

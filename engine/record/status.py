@@ -20,20 +20,24 @@ LOST_AFTER = 120.0
 """Seconds without a heartbeat after which an owner that cannot be seen from here counts as gone."""
 START_WITHIN = 60.0
 """Seconds in which a created run must find its engine."""
+PROCESS_WITHIN = 30.0
+"""Seconds in which a queue or sweep must find its process."""
 
 
-def process_works(
-    owner: Owner | None, begun: float, heartbeat: float | None, within: float, now: float | None = None
+def process_alive(
+    state: str, owner: Owner | None, started: float, heartbeat: float | None, now: float | None = None
 ) -> bool:
-    """Whether the process of a queue or sweep works, or is about to: a new record has `within` seconds to find its owner.
+    """Whether the process of a queue or sweep is running, or about to start and become its record's owner.
 
-    An owner that cannot be seen from here is known by its heartbeat. Times are seconds since 1970.
+    An owner that cannot be seen from here is judged by its heartbeat. Times are seconds since 1970.
     """
+    if state != "active":
+        return False
     present = time.time() if now is None else now
     if owner is None:
-        return present - begun < within
+        return present - started < PROCESS_WITHIN
     where = owner.state()
-    return where == "alive" or (where == "elsewhere" and present - (heartbeat or begun) < LOST_AFTER)
+    return where == "alive" or (where == "elsewhere" and present - (heartbeat or started) < LOST_AFTER)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.record.event_sample import sample_events
-from engine.record.events import Event
+from engine.record.events import Event, ResumePoint
 from engine.report.settings import Group
 
 QUANTITIES = ("loss", "consistency", "metric", "metric, train", "label loss", "label loss, train")
@@ -72,6 +72,8 @@ def _take(stages: dict[str, _Stage], event: Event, metric: str) -> None:
         order = event.get("stages")
         for known in order if isinstance(order, list) else ():
             stages.setdefault(str(known), _Stage())
+        if (point := ResumePoint.of(event)) is not None:
+            _drop_superseded(stages, point)
     if not isinstance(name, str) or step is None or kind not in ("stage_started", "step", "evaluation"):
         return
     stage = stages.setdefault(name, _Stage())
@@ -91,6 +93,13 @@ def _take(stages: dict[str, _Stage], event: Event, metric: str) -> None:
             if isinstance(metrics, Mapping):
                 _keep(stage.values["metric" + side], step, metrics.get(metric))
             _keep(stage.values["label loss" + side], step, event.get("label_loss"))
+
+
+def _drop_superseded(stages: dict[str, _Stage], point: ResumePoint) -> None:
+    for name, stage in stages.items():
+        for values in stage.values.values():
+            for step in [at for at in values if point.supersedes({"stage": name, "step": at})]:
+                del values[step]
 
 
 def _keep(values: dict[float, float], step: float, value: Any) -> None:

@@ -86,7 +86,7 @@ def judge(metric: str, rivals: Sequence[Rival], draws: int | None = None, *, aga
         (a, b): float(np.var([scores[a, seed] - scores[b, seed] for seed in shared[a, b]], ddof=1)) for a, b in wanted
     }
     methods = len({place for pair in wanted for place in pair})
-    pooled, freedom = _pooled([(own[pair], len(shared[pair])) for pair in wanted], methods)
+    pooled, freedom = pooled_variance([(own[pair], len(shared[pair])) for pair in wanted], methods)
     raw, gaps = {}, {}
     asked = [pair for pair in pairs if against is None or against in pair]
     for first, second in [pair for pair in wanted if pair in asked]:
@@ -98,7 +98,7 @@ def judge(metric: str, rivals: Sequence[Rival], draws: int | None = None, *, aga
             sign, other = (1, first) if first != against else (-1, second)
             mean = math.fsum(sign * (scores[first, seed] - scores[second, seed]) for seed in seeds) / len(seeds)
             gaps[other] = Gap(mean, *_interval(sign * drawn, spread, freedom))
-    return Verdict(_holm(raw), gaps, {pair: untested[pair] for pair in asked if untested[pair]}, count)
+    return Verdict(holm(raw), gaps, {pair: untested[pair] for pair in asked if untested[pair]}, count)
 
 
 def _obstacle(metric: str, rivals: Sequence[Rival], pair: Pair, seeds: Sequence[int]) -> str:
@@ -116,16 +116,19 @@ def _obstacle(metric: str, rivals: Sequence[Rival], pair: Pair, seeds: Sequence[
     return ""
 
 
-def _holm(raw: Mapping[Pair, float]) -> dict[Pair, float]:
-    """p-values corrected for their number, step by step from the smallest."""
-    corrected, least = {}, 0.0
+def holm(raw: Mapping[Pair, float]) -> dict[Pair, float]:
+    """p-values by pair, corrected for how many there are by Holm's step-down procedure (1979).
+
+    The smallest of m is multiplied by m, the next by m - 1 and so on; none gets smaller than one before it, none above 1.
+    """
+    corrected, smallest = {}, 0.0
     for rank, pair in enumerate(sorted(raw, key=lambda pair: (raw[pair], pair))):
-        least = max(least, min(1.0, raw[pair] * (len(raw) - rank)))
-        corrected[pair] = least
+        smallest = max(smallest, min(1.0, raw[pair] * (len(raw) - rank)))
+        corrected[pair] = smallest
     return corrected
 
 
-def _pooled(variances: Sequence[tuple[float, int]], methods: int) -> tuple[float, int]:
+def pooled_variance(variances: Sequence[tuple[float, int]], methods: int) -> tuple[float, int]:
     """The mean of variances, each with its number of seeds, weighted by those less one; its degrees of freedom."""
     weights = [seeds - 1 for _, seeds in variances]
     if not weights:

@@ -1,8 +1,9 @@
-"""The process of a sweep: fills its slots with runs until every one had its turn."""
+"""The process of a sweep or queue: fills its slots with runs until every one had its turn."""
 
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 import time
 from collections import Counter
@@ -16,18 +17,24 @@ from engine.launch.background import Asked, device_of, works
 from engine.launch.gpu import busy_gpu
 from engine.launch.signals import kill, stop
 from engine.launch.start import start_engine
-from engine.preset.schema import Preset
-from engine.preset.write import dump
 from engine.record.environment import light_environment
 from engine.record.files import cause, write_atomic
 from engine.record.lock import FileLock, RunLock, held
 from engine.record.owner import Owner, start_time
-from engine.record.paths import PRESET, TEACHER
-from engine.record.run import create_run, is_run, read_run, update_status
+from engine.record.paths import PRESET, QUEUES, TEACHER
+from engine.record.run import create_run, is_run, read_run, read_status, update_status
 from engine.record.states import ACTIVE, ENDED, FAULTY
 from engine.record.status import Fault
 from engine.sweep.order import choose
-from engine.sweep.record import CellRecord, presets_file, read_presets, read_sweep_record, write_sweep_record
+from engine.sweep.record import (
+    CellRecord,
+    SweepRecord,
+    list_queues,
+    presets_file,
+    read_presets,
+    read_sweep_record,
+    write_sweep_record,
+)
 from engine.sweep.slots import Slot
 
 POLL = 0.25
@@ -57,6 +64,30 @@ def work(file: Path, command: Sequence[str] | None = None) -> int:
     return 143 if asked.times else 0
 
 
+class Turn:
+    """Lets the queues of one runs folder that want the same device work one after the other, the oldest first."""
+
+    def __init__(self, record: SweepRecord, runs_dir: Path) -> None:
+        self.record, self.runs_dir = record, runs_dir
+        device = re.sub(r"[^a-z0-9]+", "-", record.slots[0].device.lower())[:32] or "auto"
+        self.lock = FileLock(runs_dir / QUEUES / f"{device}.turn")
+        self._has_come = False
+
+    def reason(self) -> str | None:
+        """What is waited for; None once this queue's turn has come."""
+        if self._has_come:
+            return None
+        older = next((queue for queue in list_queues(self.runs_dir) if self._comes_first(queue)), None)
+        if older is not None:
+            return f"queue {older.name} to end"
+        self._has_come = self.lock.try_acquire()
+        return None if self._has_come else "another queue to end"
+
+    def _comes_first(self, other: SweepRecord) -> bool:
+        own = self.record
+        return (other.created, other.name) < (own.created, own.name) and other.slots == own.slots and other.alive()
+
+
 class Worker:
     """Works through one record, and writes down where it stands; what became of the runs stands in their statuses."""
 
@@ -66,7 +97,9 @@ class Worker:
         self.asked = asked
         self.command = command
         self.record = read_sweep_record(file)
-        self.presets = read_presets(presets_file(file))
+        prepared = all(cell.preset is None for cell in self.record.cells)
+        self.presets = [] if prepared else read_presets(presets_file(file))
+        self.turn = Turn(self.record, self.runs_dir) if prepared else None
         self.todo: list[CellRecord] = []
         self.busy: dict[int, CellRecord] = {}
         """Who works in which slot; an engine that an earlier process left may have one beyond the last."""
@@ -87,6 +120,8 @@ class Worker:
         begun, fresh = [], []
         for cell in self.record.cells:
             run_dir = self.runs_dir / cell.run
+            if cell.preset is None and not self._waits(cell):
+                continue
             if not is_run(run_dir):
                 fresh.append(cell)
                 continue
@@ -94,13 +129,20 @@ class Worker:
             state = read_run(run_dir).state
             if works(run_dir) and (state in ACTIVE or state == "finished"):
                 self.busy[self._place_for(device_of(run_dir))] = cell
-                if state == "stopping":
+                if state == "stopping" and cell.preset is not None:
                     self.again.add(cell.run)
             elif state == "unreadable":
                 self._fail(cell, "its status cannot be read: delete the run, or mend it")
+            elif cell.preset is None and state == "queued":
+                fresh.append(cell)
             elif state not in ("finished", "queued", *ACTIVE) and (state != "failed" or self.record.retry):
                 begun.append(cell)
         self.todo = begun + fresh
+
+    def _waits(self, cell: CellRecord) -> bool:
+        """Whether a run of a queue still waits for its turn: it was not stopped, deleted or put into another queue."""
+        status = read_run(self.runs_dir / cell.run).status
+        return status is not None and status.queue == self.record.name and status.state not in ENDED
 
     def _place_for(self, device: str) -> int:
         free = [n for n in range(len(self.record.slots)) if n not in self.busy]
@@ -124,6 +166,8 @@ class Worker:
     def end(self) -> None:
         """Write down how it ended."""
         self._note(state="stopped" if self.todo or self.broken or self.asked.times else "ended", waiting=self.broken)
+        if self.turn is not None:
+            self.turn.lock.release()
 
     # -- slots
 
@@ -138,12 +182,14 @@ class Worker:
             if entry.state in ("stopped", "preempted") and cell.run in self.again:
                 self.again.remove(cell.run)
                 self.todo.insert(0, cell)
-            elif entry.state == "lost" and self._tries[cell.run] < MOST_TRIES:
+            elif entry.state == "lost" and self._tries[cell.run] < MOST_TRIES and cell.preset is not None:
                 self._say(cell, "its engine was killed: it goes on from its checkpoint in its turn")
                 self.todo.append(cell)
             elif entry.state in FAULTY:
                 fault = entry.status.error if entry.status else None
-                self._say(cell, str(fault) if fault else entry.problem or f"{entry.state} after {MOST_TRIES} tries")
+                self._say(
+                    cell, str(fault) if fault else entry.problem or f"{entry.state} after {self._tries[cell.run]} tries"
+                )
                 self._failed(cell)
 
     def _works(self, slot: int, run: str) -> bool:
@@ -151,8 +197,8 @@ class Worker:
         state = read_run(run_dir).state
         if state in ACTIVE or held(run_dir):
             return True
-        if state in ENDED and not (slot < len(self.record.slots) and self._alone(self.record.slots[slot])):
-            return False  # what an engine does after its last word needs no core; another may need the GPU's memory
+        if state in ENDED:  # what an engine does after its last word needs no core; another may need the GPU's memory
+            return slot < len(self.record.slots) and self._alone(self.record.slots[slot]) and works(run_dir)
         pid = self._pids.get(run)
         return works(run_dir) or (pid is not None and start_time(pid) is not None)
 
@@ -164,6 +210,8 @@ class Worker:
 
     def _fill(self) -> None:
         waiting = None
+        while self.todo and self.todo[0].preset is None and not self._waits(self.todo[0]):
+            self.todo.pop(0)
         for number, slot in enumerate(self.record.slots):
             if number in self.busy or not self.todo or self.asked.times or self.broken is not None:
                 continue
@@ -173,7 +221,10 @@ class Worker:
             if cell is None:
                 waiting = "for a teacher that another run trains"
                 break
-            if (reason := self._gpu(slot)) is not None:
+            if self.turn is not None and (reason := self.turn.reason()) is not None:
+                waiting = f"for {reason}"
+                break
+            if (reason := self._gpu(cell, slot)) is not None:
                 waiting = f"for the GPU: {reason}"
                 continue
             self.todo.remove(cell)
@@ -183,14 +234,15 @@ class Worker:
         if waiting != self.record.waiting:
             self._note(waiting=waiting)
 
-    def _gpu(self, slot: Slot) -> str | None:
+    def _gpu(self, cell: CellRecord, slot: Slot) -> str | None:
         """Why a GPU that has one slot cannot be used yet: several slots on one are there to share it."""
-        if not self._alone(slot):
+        if cell.preset is not None and not self._alone(slot):
             return None
-        looked, reason = self._looked.get(slot.device, (-GPU_POLL, None))
+        device = slot.device if cell.preset is not None else device_of(self.runs_dir / cell.run)
+        looked, reason = self._looked.get(device, (-GPU_POLL, None))
         if time.monotonic() - looked >= GPU_POLL or reason is None:
-            reason = busy_gpu(slot.device, self.runs_dir)
-            self._looked[slot.device] = (time.monotonic(), reason)
+            reason = busy_gpu(device, self.runs_dir)
+            self._looked[device] = (time.monotonic(), reason)
         return reason
 
     def _alone(self, slot: Slot) -> bool:
@@ -202,7 +254,12 @@ class Worker:
     def _start(self, cell: CellRecord, slot: Slot) -> bool:
         run_dir = self.runs_dir / cell.run
         try:
-            if is_run(run_dir):
+            if cell.preset is None:
+                if held(run_dir):
+                    return True  # it was started by hand: its turn lasts until it ends
+                if not self._claim(cell, run_dir):
+                    return False
+            elif is_run(run_dir):
                 self._move(run_dir, slot)
             else:
                 self._make(cell, slot)
@@ -227,7 +284,22 @@ class Worker:
             return False
         return True
 
+    def _claim(self, cell: CellRecord, run_dir: Path) -> bool:
+        """Give a queued run its turn; False when it was stopped in this moment: of the two, exactly one gets it."""
+        try:
+            state = read_status(run_dir).state
+            if state == "queued":
+                update_status(run_dir, expect=("queued",), state="created", heartbeat=time.time())
+            return state not in ENDED
+        except RunError as error:
+            self._say(cell, str(error))
+            return False
+
     def _make(self, cell: CellRecord, slot: Slot) -> None:
+        from engine.preset.schema import Preset  # slow to load, and a queue makes no runs
+        from engine.preset.write import dump
+
+        assert cell.preset is not None, "the runs of a queue were made beforehand"
         preset = Preset.model_validate(self.presets[cell.preset])
         given = {"device": slot.device, "threads": preset.train.threads or slot.threads}
         preset = preset.model_copy(update={"seed": cell.seed, "train": preset.train.model_copy(update=given)})
@@ -250,6 +322,7 @@ class Worker:
         if device_of(run_dir) == slot.device:
             return
         from engine.preset.load import load_preset
+        from engine.preset.write import dump
 
         with RunLock(run_dir) as lock:
             lock.take(wait=1.0)

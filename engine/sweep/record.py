@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -11,13 +12,11 @@ from typing import Any, Self
 from engine.errors import RunError
 from engine.record.files import read_object, write_json
 from engine.record.owner import Owner
-from engine.record.paths import SWEEPS
-from engine.record.status import process_works
+from engine.record.paths import QUEUES, SWEEPS
+from engine.record.status import process_alive
 from engine.sweep.slots import Slot
 
 SCHEMA_VERSION = 1
-START_WITHIN = 30.0
-"""Seconds in which a sweep must find its process."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +27,8 @@ class CellRecord:
     cell: Mapping[str, str]
     """Axis -> value as shown: "method", "task" and "seed" among them."""
     seed: int
-    preset: int
-    """Which of the sweep's presets it is made from."""
+    preset: int | None
+    """Which of the sweep's presets it is made from; None for a run that was made beforehand, and waits as "queued"."""
     refs: str = ""
     """Names of the merged presets, joined by "+"."""
     teacher: str | None = None
@@ -70,6 +69,7 @@ class SweepRecord:
         if data.get("schema") != SCHEMA_VERSION:
             raise RunError("was written by a newer crild or something else")
         try:
+            data = _from_queue(data) if "runs" in data else data
             owner, waiting = data.get("owner"), data.get("waiting")
             begun, heartbeat = data.get("begun"), data.get("heartbeat")
             return cls(
@@ -93,9 +93,7 @@ class SweepRecord:
 
     def alive(self, now: float | None = None) -> bool:
         """Whether a process works on it, or is about to; one that cannot be seen from here is known by its heartbeat."""
-        if self.state != "active":
-            return False
-        return process_works(self.owner, self.begun or self.created, self.heartbeat, START_WITHIN, now)
+        return process_alive(self.state, self.owner, self.begun or self.created, self.heartbeat, now)
 
 
 def _cell(data: Mapping[str, Any]) -> CellRecord:
@@ -104,10 +102,17 @@ def _cell(data: Mapping[str, Any]) -> CellRecord:
         run=str(data["run"]),
         cell={str(axis): str(value) for axis, value in data["cell"].items()},
         seed=int(data["seed"]),
-        preset=int(data["preset"]),
+        preset=None if data["preset"] is None else int(data["preset"]),
         refs=str(data.get("refs", "")),
         teacher=None if teacher is None else str(teacher),
     )
+
+
+def _from_queue(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of a queue in the form of crild before queues were sweeps, in today's form."""
+    cells = [{"run": run, "cell": {}, "seed": 0, "preset": None} for run in data["runs"]]
+    slots = [{"device": data["device"], "threads": 0}]
+    return {**data, "name": data["id"], "file": "", "axes": {}, "cells": cells, "slots": slots}
 
 
 def sweep_file(runs_dir: Path, name: str) -> Path:
@@ -151,10 +156,17 @@ def read_presets(path: Path) -> list[dict[str, Any]]:
 
 def list_sweeps(runs_dir: Path) -> list[SweepRecord]:
     """The sweeps of a runs folder, the newest first; those that cannot be read are left out."""
-    found = []
-    for path in sorted((runs_dir / SWEEPS).glob("*.json")):
-        try:
-            found.append(read_sweep_record(path))
-        except RunError:
-            continue
-    return sorted(found, key=lambda record: (record.created, record.name), reverse=True)
+    return _records(runs_dir / SWEEPS)[::-1]
+
+
+def list_queues(runs_dir: Path) -> list[SweepRecord]:
+    """The queues of a runs folder (see `engine.sweep.queue`), the oldest first; unreadable ones are left out."""
+    return _records(runs_dir / QUEUES)
+
+
+def _records(folder: Path) -> list[SweepRecord]:
+    records = []
+    for path in folder.glob("*.json"):
+        with contextlib.suppress(RunError):
+            records.append(read_sweep_record(path))
+    return sorted(records, key=lambda record: (record.created, record.name))

@@ -28,7 +28,7 @@ from engine.train.messages import say
 from engine.train.optim import Optimiser, learning_rate
 from engine.train.settings import StageSettings
 from engine.train.step import Counts, Models, StepLosses
-from engine.train.step_metrics import Window
+from engine.train.step_metrics import StepMetrics
 from engine.train.teacher import data_hash
 
 
@@ -158,7 +158,7 @@ class _StageRun:
         self.average: list[Tensor] = [] if models.average is None else list(models.average.parameters())
         self.averaged: list[Tensor] = list(models.student.parameters())
         self.progress = Progress()
-        self.window = Window(self.device)
+        self.metrics = StepMetrics(self.device)
         self.checked_bad = 0
         self.saved_at: int | None = None
         self.saved_time = time.monotonic()
@@ -208,13 +208,13 @@ class _StageRun:
         counts = Counts.of(self.tokens.lengths[rows], mixed=lam is not None, pad_to=settings.pad_to)
         for micro, part in enumerate(self._parts(rows)):
             seeding.seed_torch(seed, seeding.DROPOUT, stage, step, micro)
-            self.window.add(self.backward(part, counts, lam, weight), weight)
+            self.metrics.add(self.backward(part, counts, lam, weight), weight)
         self.losses.end_step()
         rate = learning_rate(
             step, self.total, peak=settings.learning_rate, warmup=settings.warmup, schedule=settings.schedule
         )
         norm = self.optimiser.step(rate)
-        self.window.step(norm, rate, examples=len(rows), tokens=int(self.tokens.lengths[rows].sum()))
+        self.metrics.step(norm, rate, examples=len(rows), tokens=int(self.tokens.lengths[rows].sum()))
         self.progress.examples += len(rows)
         if self.average and settings.consistency:
             decay = consistency.average_decay(step, settings.consistency.decay, settings.consistency.warmup)
@@ -267,17 +267,17 @@ class _StageRun:
 
     def _log(self) -> None:
         self._check_finite()
-        reading = self.window.read()
-        if reading is None:
+        metrics = self.metrics.read()
+        if metrics is None:
             return
         self.session.events.write(
             "step",
             stage=self.settings.name,
             step=self.progress.step,
             epoch=round(self.progress.step / self.per_epoch, 4),
-            **reading,
+            **metrics,
         )
-        self._status(reading["examples_per_second"])
+        self._status(metrics["examples_per_second"])
 
     def _status(self, rate: float | None = None) -> None:
         step = self.progress.step
@@ -296,7 +296,7 @@ class _StageRun:
         )
 
     def _evaluate(self) -> None:
-        with self.window.paused():
+        with self.metrics.paused():
             outcome = self.evaluate(self.losses)
         progress, step = self.progress, self.progress.step
         progress.self_teacher = outcome.self_teacher
@@ -363,7 +363,7 @@ class _StageRun:
         if self.saved_at == self.progress.step:
             return
         self._check_finite()
-        with self.window.paused():
+        with self.metrics.paused():
             self._write_checkpoint()
 
     def _write_checkpoint(self) -> None:

@@ -14,8 +14,9 @@ from transformers import PreTrainedModel
 
 from engine.data.batches import Batch
 from engine.distill import transport
+from engine.distill.model_shape import ModelShape
 from engine.distill.objectives import TOKEN_OBJECTIVES
-from engine.distill.terms import Reading, Reads, Shape, Term, agree, bind, costs, distil, reads
+from engine.distill.terms import Reading, Reads, Term, agree, bind, costs, distil, reads
 from engine.distill.transport import Flow, LayerWeights
 from engine.errors import CrildError, PresetError
 from engine.models.families import embedding_width, family_of
@@ -102,10 +103,10 @@ def bound_terms(settings: StageSettings, student: PreTrainedModel, teacher: PreT
     return bind(settings.stage, theirs, own, temperature=settings.temperature, regression=settings.regression)
 
 
-def shape_of(model: PreTrainedModel) -> Shape:
+def shape_of(model: PreTrainedModel) -> ModelShape:
     """Layers, width and heads of a model."""
     config = model.config
-    return Shape(
+    return ModelShape(
         layers=int(config.num_hidden_layers),
         width=int(config.hidden_size),
         heads=int(config.num_attention_heads),

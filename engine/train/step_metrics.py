@@ -1,4 +1,4 @@
-"""Sums over the steps between two points of the curves, kept on the device until a point is written."""
+"""Sum the metrics of steps between two step events, on the device until an event is written."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from torch import Tensor
 from engine.train.step import Losses
 
 
-class Window:
-    """Gathers what a `step` event says; `read` is the only place that waits for the device."""
+class StepMetrics:
+    """Sums what a `step` event reports; only `read` waits for the device."""
 
     def __init__(self, device: torch.device):
         self.device = device
@@ -23,31 +23,32 @@ class Window:
 
     def add(self, losses: Losses, consistency_weight: float) -> None:
         """One micro-batch."""
-        self._sum("loss", losses.total)
+        _add(self.sums, "loss", losses.total)
         for name, value in losses.terms.items():
-            self._sum(f"term.{name}", value)
+            _add(self.terms, name, value)
         if losses.consistency is not None:
-            self._sum("consistency", losses.consistency)
+            _add(self.sums, "consistency", losses.consistency)
             self.consistency_weight = consistency_weight
 
     def step(self, norm: Tensor, rate: float, *, examples: int, tokens: int) -> None:
         """The end of an optimiser step: gradient norm before clipping, learning rate, real examples and tokens."""
-        self._sum("norm", norm)
+        _add(self.sums, "norm", norm)
         self.rate = rate
         self.steps += 1
         self.examples += examples
         self.tokens += tokens
 
     def read(self) -> dict[str, Any] | None:
-        """Means over the steps since the last reading, as a `step` event has them; None when there were none."""
+        """Means over the steps since the last read, as a `step` event has them; None if there were no steps."""
         if not self.steps:
             return None
-        values = torch.stack([value.float() for value in self.sums.values()]).tolist()
-        means = {name: value / self.steps for name, value in zip(self.sums, values, strict=True)}
+        sums = [*self.sums.values(), *self.terms.values()]
+        values = [value / self.steps for value in torch.stack([value.float() for value in sums]).tolist()]
+        means = dict(zip(self.sums, values, strict=False))
         seconds = max(time.monotonic() - self.began, 1e-9)
-        reading: dict[str, Any] = {
+        metrics: dict[str, Any] = {
             "loss": means["loss"],
-            "terms": {name[5:]: value for name, value in means.items() if name.startswith("term.")},
+            "terms": dict(zip(self.terms, values[len(self.sums) :], strict=True)),
             "learning_rate": self.rate,
             "gradient_norm": means["norm"],
             "examples_per_second": round(self.examples / seconds, 2),
@@ -55,33 +56,35 @@ class Window:
             "memory": memory(self.device),
         }
         if "consistency" in means:
-            reading["consistency"] = means["consistency"]
-            reading["consistency_weight"] = self.consistency_weight
+            metrics["consistency"] = means["consistency"]
+            metrics["consistency_weight"] = self.consistency_weight
         self._clear()
-        return reading
+        return metrics
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Something that isn't training: its time is left out of the rates."""
+        """Time that isn't training: left out of the rates."""
         began = time.monotonic()
         try:
             yield
         finally:
             self.began += time.monotonic() - began
 
-    def _sum(self, name: str, value: Tensor) -> None:
-        value = value.detach()  # a captured step writes the next one's into the same place
-        self.sums[name] = self.sums[name] + value if name in self.sums else value.clone()
-
     def _clear(self) -> None:
         self.sums: dict[str, Tensor] = {}
+        self.terms: dict[str, Tensor] = {}
         self.steps = self.examples = self.tokens = 0
         self.rate = self.consistency_weight = 0.0
         self.began = time.monotonic()
 
 
+def _add(sums: dict[str, Tensor], name: str, value: Tensor) -> None:
+    value = value.detach()  # a captured step writes the next value into the same memory
+    sums[name] = sums[name] + value if name in sums else value.clone()
+
+
 def memory(device: torch.device) -> int:
-    """Bytes: the most that was allocated on a CUDA device, or what this process holds in RAM."""
+    """Bytes: the peak allocated on a CUDA device, or what this process uses in RAM."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     return int(psutil.Process().memory_info().rss)

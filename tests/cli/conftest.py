@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-import engine.launch.queue
 import engine.launch.start
+import engine.sweep.queue
 from crild_tui.cli import main
 from tests.conftest import REPOSITORY
 
@@ -60,10 +60,9 @@ def fake_engine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Every engine process is the fake one; call it to say what it does."""
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     monkeypatch.setattr(engine.launch.start, "engine_command", lambda *_: FAKE)
-    monkeypatch.setattr(engine.launch.queue, "enqueue", functools.partial(engine.launch.queue.enqueue, command=FAKE))
-    monkeypatch.setattr(
-        engine.launch.queue, "continue_queue", functools.partial(engine.launch.queue.continue_queue, command=FAKE)
-    )
+    for name in ("enqueue", "continue_queue"):
+        original = getattr(engine.sweep.queue, name)
+        monkeypatch.setattr(engine.sweep.queue, name, functools.partial(original, command=FAKE))
 
     def behave(**wanted: Any) -> None:
         monkeypatch.setenv("FAKE_ENGINE", json.dumps(wanted))

@@ -12,7 +12,7 @@ from tests.cli.conftest import Call
 from tests.conftest import REPOSITORY
 
 HEAVY = {"torch", "transformers", "numpy", "datasets", "accelerate", "tokenizers", "safetensors", "sklearn", "scipy"}
-LOADED_WHEN_USED = {"chance", "figures"}
+LOADED_WHEN_USED = {"significance", "figures"}
 """Modules of reports that need numpy and matplotlib."""
 
 
@@ -126,7 +126,7 @@ def test_the_help_imports_next_to_nothing() -> None:
 @pytest.mark.parametrize(
     "modules",
     [
-        "crild_tui.cli.app crild_tui.runs.smoothing crild_tui.runs.formatting",
+        "crild_tui.cli.app crild_tui.runs.summary crild_tui.runs.formatting",
         " ".join(
             ".".join(path.relative_to(REPOSITORY).with_suffix("").parts)
             for folder in ("crild_tui/cli", "engine/preset", "engine/record", "engine/report", "engine/launch")

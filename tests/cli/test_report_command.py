@@ -112,7 +112,7 @@ def test_without_runs_that_is_said(crild: Call, runs_dir: Path) -> None:
 
 def test_the_light_part_loads_neither_numpy_nor_matplotlib() -> None:
     code = (
-        "import sys; from engine.report import gather, page, table, writing; from crild_tui.cli import app, reporting;"
+        "import sys; from engine.report import collect, page, table, writing; from crild_tui.cli import app, report;"
         "print(json := [m for m in ('numpy', 'matplotlib', 'torch') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

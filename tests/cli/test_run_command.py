@@ -229,7 +229,7 @@ def test_a_queue_that_cannot_start_leaves_no_runs_waiting(
     def fail(*_: object) -> str:
         raise RunError("the queue cannot be started")
 
-    monkeypatch.setattr("engine.launch.queue.enqueue", fail)
+    monkeypatch.setattr("engine.sweep.queue.enqueue", fail)
     said = crild("run", str(preset), "--seeds", "1,2")
     assert said.code == 1
     assert "the queue cannot be started" in said.err

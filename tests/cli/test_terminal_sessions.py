@@ -151,7 +151,7 @@ def test_ctrl_c_twice_kills(env: dict[str, str], preset: Path, runs_dir: Path) -
 
 
 def test_ctrl_c_in_attach_leaves_the_run_going(env: dict[str, str], preset: Path, runs_dir: Path) -> None:
-    with _terminal(["run", str(preset), "--name", "mine", "--detach"], env, pause=0.1, steps=15) as terminal:
+    with _terminal(["run", str(preset), "--name", "mine", "--detach"], env, pause=0.1, steps=60) as terminal:
         assert terminal.end() == 0
     with _terminal(["attach", "mine"], env) as terminal:
         terminal.wait_for("stage 1/2")

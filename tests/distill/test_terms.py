@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from engine.distill.terms import Reading, Reads, Shape, Term, agree, bind, distil, reads
+from engine.distill.model_shape import ModelShape
+from engine.distill.terms import Reading, Reads, Term, agree, bind, distil, reads
 from engine.errors import PresetError
 from engine.preset.schema import Stage
 
@@ -28,11 +29,11 @@ from .inputs import (
     teacher,
 )
 
-TEACHER, STUDENT = Shape(12, 768, 12), Shape(6, 768, 12)
-NARROW = Shape(6, 384, 12)
+TEACHER, STUDENT = ModelShape(12, 768, 12), ModelShape(6, 768, 12)
+NARROW = ModelShape(6, 384, 12)
 
 
-def bound(objectives: dict[str, Any], own: Shape = STUDENT, **stage: Any) -> tuple[Term, ...]:
+def bound(objectives: dict[str, Any], own: ModelShape = STUDENT, **stage: Any) -> tuple[Term, ...]:
     made = Stage.model_validate({"name": "ild", "objectives": objectives, **stage})
     return bind(made, TEACHER, own, temperature=2.0, regression=False)
 
@@ -59,30 +60,39 @@ def test_widths_that_differ_are_projected() -> None:
         True, True, True, False,
     ]  # fmt: skip
     assert not any(t.projects for t in bound({"hidden": 1.0, "cls": 1.0, "embedding": 1.0}))
-    electra = Shape(6, 768, 12, embedding_width=128)
+    electra = ModelShape(6, 768, 12, embedding_width=128)
     assert [t.projects for t in bound({"hidden": 1.0, "embedding": 1.0}, electra)] == [False, True]
 
 
 def test_relations_take_the_students_heads_or_their_own() -> None:
-    few = Shape(6, 384, 6)
+    few = ModelShape(6, 384, 6)
     assert [t.heads for t in bound({"value": 1.0, "key": {"relation_heads": 48}}, few)] == [6, 48]
 
 
-def test_relation_heads_must_divide_both_widths() -> None:
-    with pytest.raises(PresetError, match="value with 5 relation heads cannot cut the teacher's width of 768"):
-        bound({"value": {"relation_heads": 5}})
-    with pytest.raises(PresetError, match="value with 256 relation heads cannot cut the student's width of 384"):
-        bound({"value": {"relation_heads": 256}}, NARROW)
+@pytest.mark.parametrize(
+    ("own", "heads", "facts"),
+    [(STUDENT, 5, "5 heads do not divide the teacher's width of 768"), (NARROW, 256, "student's width of 384")],
+)
+def test_relation_heads_must_divide_both_widths(own: ModelShape, heads: int, facts: str) -> None:
+    with pytest.raises(PresetError) as caught:
+        bound({"value": {"relation_heads": heads}}, own)
+    assert caught.value.kind == "heads-do-not-divide-width"
+    assert caught.value.key == "objectives.value.relation_heads"
+    assert facts in str(caught.value)
 
 
 def test_attention_needs_equal_heads() -> None:
-    with pytest.raises(PresetError, match="teacher has 12 heads and the student 6: use query, key and value"):
-        bound({"attention": 1.0}, Shape(6, 384, 6))
+    with pytest.raises(PresetError) as caught:
+        bound({"attention": 1.0}, ModelShape(6, 384, 6))
+    assert caught.value.kind == "unequal-attention-heads"
+    assert "12" in str(caught.value)
+    assert "6" in str(caught.value)
 
 
-def test_a_map_that_cannot_be_is_refused() -> None:
-    with pytest.raises(PresetError, match="12 is no multiple of 5"):
-        bound({"hidden": 1.0}, Shape(5, 768, 12), layer_map="uniform")
+def test_an_impossible_map_is_refused() -> None:
+    with pytest.raises(PresetError) as caught:
+        bound({"hidden": 1.0}, ModelShape(5, 768, 12), layer_map="uniform")
+    assert caught.value.kind == "uniform-map-does-not-divide"
 
 
 def test_what_the_models_must_show() -> None:

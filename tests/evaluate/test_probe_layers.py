@@ -12,8 +12,8 @@ import torch
 
 from engine.data.tokens import TokenSet
 from engine.distill import objectives
+from engine.distill.model_shape import ModelShape
 from engine.distill.row_scores import Total
-from engine.distill.terms import Shape
 from engine.evaluate.layer_distances import Compared, Comparison, LinearCka, compare
 from engine.evaluate.weight_noise import direction
 from engine.models.students import keep_layers
@@ -87,7 +87,7 @@ def test_neither_padding_nor_batches_change_a_figure() -> None:
 
 def test_layers_are_held_against_those_at_the_same_depth() -> None:
     def pairs(teacher: int, student: int) -> list[tuple[int, int]]:
-        return list(Comparison.between(Shape(teacher, 32, 4), Shape(student, 32, 4)).pairs)
+        return list(Comparison.between(ModelShape(teacher, 32, 4), ModelShape(student, 32, 4)).pairs)
 
     assert pairs(12, 3) == [(4, 1), (8, 2), (12, 3)]
     assert pairs(6, 4) == [(2, 1), (3, 2), (5, 3), (6, 4)]
@@ -95,14 +95,14 @@ def test_layers_are_held_against_those_at_the_same_depth() -> None:
 
 
 def test_models_of_other_widths_and_heads_are_compared_by_what_they_share() -> None:
-    comparison = Comparison.between(Shape(12, 768, 12), Shape(3, 312, 12))
+    comparison = Comparison.between(ModelShape(12, 768, 12), ModelShape(3, 312, 12))
     assert "attention" in comparison.terms
     assert set(comparison.unavailable) == {"hidden", "cls"}
     assert "768 wide, the student 312" in comparison.unavailable["hidden"]
-    other = Comparison.between(Shape(12, 768, 12), Shape(3, 80, 5))
+    other = Comparison.between(ModelShape(12, 768, 12), ModelShape(3, 80, 5))
     assert "attention" not in other.terms
     assert [term.heads for term in other.terms["value"]] == [1, 1, 1]
-    assert Comparison.between(Shape(12, 768, 12), Shape(3, 128, 8)).terms["query"][0].heads == 8
+    assert Comparison.between(ModelShape(12, 768, 12), ModelShape(3, 128, 8)).terms["query"][0].heads == 8
     found = between(tiny("bert", layers=2, hidden=16), tiny("bert", layers=4), sentences([4, 6, 5]))
     assert set(found.distances[4, 2]) == {"attention", "query", "key", "value", "cka"}
 

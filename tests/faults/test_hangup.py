@@ -148,7 +148,7 @@ def watched(run_dir: Path) -> RunSnapshot:
     seen: list[RunSnapshot] = []
     watcher = RunWatcher(run_dir, seen.append, every=0.05)
     watcher.start()
-    wait_for(lambda: bool(seen) and seen[-1].curves.complete and seen[-1].picture.names != (), "the run's curves")
+    wait_for(lambda: bool(seen) and seen[-1].curves.complete and seen[-1].summary.names != (), "the run's curves")
     watcher.stop()
     return seen[-1]
 
@@ -181,7 +181,7 @@ def test_a_run_started_in_the_dashboard_goes_on_without_its_terminal(
     wait_for(lambda: read_status(run_dir).state == "finished", "the end of the run")
     whole = watched(run_dir)
     told = list(read_events(run_dir, {"step"}))
-    assert whole.picture.state == "finished"
+    assert whole.summary.state == "finished"
     assert len(whole.curves.steps) == len(told)
     assert (np.diff(whole.curves.steps.step) > 0).all()
     ild = [event["step"] for event in told if event["stage"] == "ild"]

@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 
 from engine.models.class_names import name_outputs
-from engine.models.hub import PICKLED, is_local, wanted
+from engine.models.hub import is_local, wanted
+from engine.models.model_files import PICKLED
 from tests.models.tiny_models import ENTAILMENT, saved, tiny, words
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -11,8 +11,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from engine.data.batches import Batch
+from engine.distill.model_shape import ModelShape
 from engine.distill.row_scores import log_rows, near, scores
-from engine.distill.terms import Reading, Shape, agree, bind, costs, distil, reads
+from engine.distill.terms import Reading, agree, bind, costs, distil, reads
 from engine.models.attention import choose_attention
 from engine.models.families import FAMILIES, family_of, layers_of
 from engine.models.family_rules import not_offered
@@ -239,7 +240,7 @@ def test_a_pair_of_layers_compares_the_keys_that_both_look_at(
     stage = schema.Stage.model_validate(
         {"name": "s", "epochs": 1, "objectives": {"attention": {"mse": mse}}, "layer_map": "last"}
     )
-    teacher, student = (Shape(layers=1, width=8, heads=heads, windows=(window,)) for window in windows)
+    teacher, student = (ModelShape(layers=1, width=8, heads=heads, windows=(window,)) for window in windows)
     (term,) = bind(stage, teacher, student, temperature=1.0, regression=False)
     total, count = distil(term, Reading(ours), Reading(theirs), mask)
 

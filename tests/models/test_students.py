@@ -13,7 +13,8 @@ from engine.errors import ModelError
 from engine.models.class_names import name_outputs
 from engine.models.export import content_hash
 from engine.models.families import FAMILIES, layers_of, output_of
-from engine.models.students import keep_layers, layers_kept, make_student
+from engine.models.layer_selection import selected_layers
+from engine.models.students import keep_layers, make_student
 from engine.models.taps import Need, Tapped
 from engine.preset import schema
 from tests.models.tiny_models import ENTAILMENT, EVERY, INFERENCE, batch_of, own_forward, saved, tiny, words
@@ -35,7 +36,7 @@ def taught(family: str = "bert", **own: Any) -> PreTrainedModel:
 
 
 @pytest.mark.parametrize(
-    ("there", "keep", "count", "kept"),
+    ("available", "keep", "count", "selected"),
     [
         (12, "first", 6, (0, 1, 2, 3, 4, 5)),
         (12, "last", 4, (8, 9, 10, 11)),
@@ -47,24 +48,26 @@ def taught(family: str = "bert", **own: Any) -> PreTrainedModel:
         (6, [0, 5, 3], 3, (0, 5, 3)),
     ],
 )
-def test_which_layers_are_kept(there: int, keep: Any, count: int, kept: tuple[int, ...]) -> None:
-    assert layers_kept(there, keep, count) == kept
+def test_which_layers_are_selected(available: int, keep: Any, count: int, selected: tuple[int, ...]) -> None:
+    assert selected_layers(available, keep, count) == selected
 
 
 @pytest.mark.parametrize(
-    ("keep", "count", "message"),
+    ("keep", "count", "kind", "facts"),
     [
-        ("first", 4, 'cannot have 4 layers: the initial model has 3; choose 1 to 3, or init = "scratch"'),
-        ([0, 3], 2, "names layer 3, but the initial model has layers 0 to 2"),
-        ([1, 1], 2, "each of them once"),
-        ([], 0, "must name layers"),
-        ([0, 1], 3, "names 2 layers, student.layers says 3"),
+        ("first", 4, "too-many-layers", ("4 layers", "has 3", "1 to 3", 'init = "scratch"')),
+        ([0, 3], 2, "unknown-layer", ("layer 3", "0 to 2")),
+        ([1, 1], 2, "invalid-layer-list", ("once",)),
+        ([], 0, "invalid-layer-list", ("at least one",)),
+        ([0, 1], 3, "layer-count-mismatch", ("2 layers", "is 3")),
     ],
 )
-def test_layers_that_cannot_be_kept(keep: Any, count: int, message: str) -> None:
+def test_layers_that_cannot_be_selected(keep: Any, count: int, kind: str, facts: tuple[str, ...]) -> None:
     with pytest.raises(ModelError) as caught:
-        layers_kept(3, keep, count)
-    assert message in caught.value.sentence
+        selected_layers(3, keep, count)
+    assert caught.value.kind == kind
+    assert all(fact in caught.value.sentence for fact in facts)
+    assert str(caught.value.key).startswith("student.")
 
 
 @every_family
@@ -209,8 +212,10 @@ def test_a_run_gives_its_student(tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
     (run / "status.json").write_text("{}")
-    with pytest.raises(ModelError, match="the run run has no student yet"):
+    with pytest.raises(ModelError) as caught:
         student_of(taught(), init=str(run))
+    assert caught.value.kind == "run-without-student"
+    assert caught.value.file == str(run / "student")
     other = taught(seed=7)
     saved(run / "student", other)
     assert content_hash(student_of(taught(), init=str(run))) == content_hash(other)

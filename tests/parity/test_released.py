@@ -11,14 +11,15 @@ from torch import Tensor
 
 from engine.distill import objectives, terms, transport
 from engine.distill.consistency import consistency
+from engine.distill.model_shape import ModelShape
 from engine.distill.row_scores import Total, log_rows, row_kl, scores
-from engine.distill.terms import Reading, Shape, Term
+from engine.distill.terms import Reading, Term
 from engine.preset.schema import Stage
 
 from .released import HEADS, WIDTH, Case, Released, Shown, cases, entropy
 
 NAMES = {"A": "attention", "H": "hidden", "P": "cls", "Q": "query", "K": "key", "V": "value"}
-TEACHER, STUDENT = Shape(4, WIDTH, HEADS), Shape(2, WIDTH, HEADS)
+TEACHER, STUDENT = ModelShape(4, WIDTH, HEADS), ModelShape(2, WIDTH, HEADS)
 
 
 def bound(case: Case, **keys: Any) -> tuple[Term, ...]:

@@ -13,7 +13,7 @@ import pytest
 
 from engine.errors import RunError
 from engine.record import events
-from engine.record.events import EventTail, EventWriter, read_events, superseded
+from engine.record.events import EventTail, EventWriter, ResumePoint, read_events
 from engine.record.paths import events_file
 
 STAGES = ["teacher", "ild", "kd"]
@@ -74,7 +74,7 @@ def test_each_event_is_one_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_unknown_kind_is_a_fault_of_the_program(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no kind of event"):
+    with pytest.raises(ValueError, match="stepp"):
         EventWriter(events_file(tmp_path, 1), 1).write("stepp")
 
 
@@ -115,16 +115,19 @@ def test_a_part_of_a_line_that_cannot_be_taken_back_spoils_only_itself(
 
     monkeypatch.setattr(os, "write", broken)
     monkeypatch.setattr(os, "ftruncate", stuck)
-    with pytest.raises(RunError, match="input/output error"):
+    with pytest.raises(RunError, match="input/output error") as caught:
         steps(writer, "ild", 1)
+    assert caught.value.kind == "events-not-writable"
     monkeypatch.undo()
     steps(writer, "ild", 2)
     assert places(tmp_path) == [("ild", 2)]
 
 
 def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="cannot be written: the folder does not exist"):
-        EventWriter(tmp_path / "gone" / "events.1.jsonl", 1)
+    path = tmp_path / "gone" / "events.1.jsonl"
+    with pytest.raises(RunError, match="the folder does not exist") as caught:
+        EventWriter(path, 1)
+    assert (caught.value.kind, caught.value.file) == ("events-not-writable", str(path))
 
 
 def test_garbage_is_passed_over(tmp_path: Path) -> None:
@@ -256,9 +259,11 @@ def test_a_tail_follows_across_lines_attempts_and_polls(tmp_path: Path) -> None:
     steps(second, "ild", 2)
     fresh = tail.poll()
     assert [event["kind"] for event in fresh] == ["run_started", "step"]
-    assert superseded(fresh[0], {"kind": "step", "stage": "ild", "step": 2})
-    assert not superseded(fresh[0], {"kind": "step", "stage": "ild", "step": 1})
-    assert superseded(fresh[0], {"kind": "run_finished"})
+    point = ResumePoint.of(fresh[0])
+    assert point is not None
+    assert point.supersedes({"kind": "step", "stage": "ild", "step": 2})
+    assert not point.supersedes({"kind": "step", "stage": "ild", "step": 1})
+    assert point.supersedes({"kind": "run_finished"})
     assert tail.generation == 0
 
 

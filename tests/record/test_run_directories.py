@@ -20,14 +20,14 @@ from engine.record import run as module
 from engine.record.annotations import read_annotations
 from engine.record.files import write_json
 from engine.record.lock import RunLock
-from engine.record.paths import cache_dir, runs_dir
-from engine.record.queue import QueueRecord, queue_alive, queue_file, write_queue
+from engine.record.paths import cache_dir, queue_file, runs_dir
 from engine.record.run import (
     create_run,
     delete_run,
     find_run,
     leftovers,
     list_runs,
+    queue_alive,
     read_run,
     read_status,
     size_of,
@@ -255,8 +255,9 @@ def test_damage_is_listed_with_its_problem(tmp_path: Path, spoil: Callable[[Path
 
 
 def test_a_listing_derives_states_and_asks_each_queue_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / ".queue").mkdir()
-    write_queue(queue_file(tmp_path, "q"), QueueRecord(id="q", created=time.time(), runs=()))
+    queue_file(tmp_path, "q").parent.mkdir()
+    record = {"schema": 1, "created": time.time(), "state": "active", "owner": None, "heartbeat": None}
+    queue_file(tmp_path, "q").write_text(json.dumps(record))
     for number in range(3):
         make(tmp_path, f"w{number}", state="queued", queue="q")
     make(tmp_path, "orphan", state="queued", queue="gone")

@@ -8,7 +8,7 @@ import pytest
 
 from engine.evaluate.metrics import METRICS as OFFICIAL
 from engine.report.predictions import Answers
-from engine.report.significance import LEVEL, METRICS, Rival, judge, score
+from engine.report.significance import LEVEL, METRICS, Rival, holm, judge, pooled_variance, score
 
 EXAMPLES = 200
 GOLD = tuple(float(place % 2) for place in range(EXAMPLES))
@@ -59,14 +59,55 @@ def test_seeds_that_scatter_are_held_against_students_distribution() -> None:
     assert judge("accuracy", [one, other], 4_000).p[0, 1] == pytest.approx(0.0742, abs=0.015)
 
 
-def test_pairs_are_corrected_for_their_number() -> None:
-    """By Holm's steps: of three pairs the smallest is multiplied by three, the next by two, and none gets smaller."""
+@pytest.mark.parametrize(
+    ("raw", "corrected"),
+    [
+        ((0.01, 0.02, 0.04), (0.03, 0.04, 0.04)),
+        ((0.04, 0.01, 0.02), (0.04, 0.03, 0.04)),  # the order of the pairs changes nothing
+        ((0.01, 0.011, 0.012), (0.03, 0.03, 0.03)),  # none gets smaller than one before it
+        ((0.4, 0.5, 0.6), (1.0, 1.0, 1.0)),
+        ((0.03, 0.03, 0.9), (0.09, 0.09, 0.9)),
+        ((0.0, 0.01, 0.01, 0.01, 0.02, 1.0), (0.0, 0.05, 0.05, 0.05, 0.05, 1.0)),
+        ((0.2,), (0.2,)),
+        ((), ()),
+    ],
+)
+def test_holm_corrects_p_values_for_their_number(raw: tuple[float, ...], corrected: tuple[float, ...]) -> None:
+    found = holm({(0, place): value for place, value in enumerate(raw, 1)})
+    assert [found[0, place] for place in range(1, len(raw) + 1)] == pytest.approx(corrected)
+
+
+def test_p_values_of_all_pairs_are_corrected_together() -> None:
+    """Two methods against each other need no correction; three are corrected as their three p-values alone would be."""
     rivals = [method(range(n), range(1, n + 1), range(2, n + 2)) for n in (20, 26, 50)]
     alone = {pair: judge("accuracy", [rivals[pair[0]], rivals[pair[1]]]).p[0, 1] for pair in ((0, 1), (0, 2), (1, 2))}
-    together = judge("accuracy", rivals).p
-    assert together[0, 2] <= together[1, 2] <= together[0, 1]
-    assert together[0, 1] >= alone[0, 1] * 0.9
-    assert together[0, 2] >= alone[0, 2] * 0.9
+    assert judge("accuracy", rivals).p == pytest.approx(holm(alone))
+    assert holm(alone) != pytest.approx(alone)
+
+
+def test_seeds_are_paired() -> None:
+    """Both methods lose what their seed loses, and one always the same two answers more: the seeds' own spread doesn't matter."""
+    one = method(range(10), range(60), range(30))
+    other = method(*([*range(wrong), 198, 199] for wrong in (10, 60, 30)))
+    assert judge("accuracy", [one, other]).p[0, 1] == pytest.approx(2 * (1 - 2 / EXAMPLES) ** EXAMPLES, abs=0.02)
+    shuffled = {1: other[2], 2: other[3], 3: other[1]}
+    assert judge("accuracy", [one, shuffled]).p[0, 1] > 0.5
+
+
+def test_the_variance_over_seeds_is_pooled_by_degrees_of_freedom() -> None:
+    variance, freedom = pooled_variance([(2.0, 3), (4.0, 5), (3.0, 4)], methods=3)
+    assert (variance, freedom) == pytest.approx((29 / 9, 6))
+    assert pooled_variance([(2.0, 3)], methods=2) == (2.0, 2)
+    assert pooled_variance([], methods=0) == (0.0, 1)
+
+
+def test_a_pair_has_the_variance_of_its_column_or_its_own_where_that_is_larger() -> None:
+    """Of three methods two agree in every seed, and the third scatters: (3 - 1)(3 - 1) degrees of freedom, t = 2.776."""
+    steady, same, wild = method(*[range(10)] * 3), method(*[range(8)] * 3), method(range(10), range(90), range(50))
+    gaps = judge("accuracy", [steady, same, wild], against=0).gaps
+    own = 0.2**2  # variance of differences of 0, 0.4 and 0.2
+    assert (gaps[1].high - gaps[1].low) / 2 == pytest.approx(2.776 * (2 / 3 * own / 3) ** 0.5, rel=0.05)
+    assert (gaps[2].high - gaps[2].low) / 2 == pytest.approx(2.776 * (own / 3) ** 0.5, rel=0.05)
 
 
 def test_one_method_named_beforehand_is_corrected_for_its_own_pairs_alone() -> None:
@@ -100,8 +141,12 @@ def test_the_interval_of_seeds_that_agree_is_that_of_the_examples_alone() -> Non
 
 
 def test_the_same_input_gives_the_same_figures_whatever_else_is_there() -> None:
+    """Another dev set, or a method that cannot be tested, changes neither the resamples nor the seeds' variance."""
     one, other = method(range(20), range(3, 25)), method(range(30), range(40))
-    assert judge("accuracy", [one, other]) == judge("accuracy", [one, other])
+    alone = judge("accuracy", [one, other], 1_000)
+    assert judge("accuracy", [one, other], 1_000) == alone
+    single, elsewhere = method(range(70)), {1: answers(dev="x"), 2: answers([3], dev="x")}
+    assert judge("accuracy", [one, other, single, elsewhere], 1_000).p == alone.p
 
 
 @pytest.mark.parametrize(

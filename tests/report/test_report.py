@@ -130,6 +130,20 @@ def test_a_difference_within_chance_is_a_tie(tmp_path: Path) -> None:
     assert [found[name].mark for name in ("one", "other", "bad")] == ["tied", "tied", ""]
 
 
+@pytest.mark.parametrize(("rivals", "marks"), [(1, ("best", "")), (2, ("tied", "tied", "tied"))])
+def test_marks_are_corrected_for_the_number_of_methods(tmp_path: Path, rivals: int, marks: tuple[str, ...]) -> None:
+    """A lead that is significant over one rival (p = 0.03) is not over each of two (Holm: p = 0.09)."""
+    for seed in (1, 2, 3):
+        finished(tmp_path, "good", seed, right(100))
+        for number in range(rivals):
+            finished(tmp_path, f"other{number}", seed, right(100, range(10 * number, 10 * number + 4)))
+    found = cells(table_of(tmp_path))
+    assert tuple(found[name].mark for name in ("good", *(f"other{number}" for number in range(rivals)))) == marks
+    named = cells(report_of(tmp_path, against="good").tables[0])
+    said = "below" if rivals == 1 else "tied"
+    assert {named[f"other{number}"].mark for number in range(rivals)} == {said}
+
+
 def three_methods(runs_dir: Path) -> None:
     for seed in (1, 2, 3):
         finished(runs_dir, "good", seed, right(200, range(seed, seed + 6)))

@@ -174,7 +174,7 @@ class TestOnCuda:
                     engine.step(step)
             finally:
                 torch.cuda.set_sync_debug_mode("default")
-            reading = engine.window.read()
+            reading = engine.metrics.read()
         assert reading is not None
         assert reading["loss"] > 0
         assert any(shape.graph is not None for shape in engine.backward.shapes.values())

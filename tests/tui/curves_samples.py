@@ -10,7 +10,7 @@ import numpy as np
 
 from crild_tui.monitor.curves import Border, Curves, Floats, Table
 from crild_tui.monitor.snapshots import RunSnapshot
-from crild_tui.runs.summary import Picture
+from crild_tui.runs.summary import RunSummary
 from engine.record.run import RunEntry
 
 STEPS_PER_EPOCH = 156
@@ -18,9 +18,9 @@ SECONDS_PER_STEP = 0.4
 
 
 def table(step: Floats, **values: Floats) -> Table:
-    """A table at `step`, with epochs and seconds to match; `term_x` stands for the column `term: x`."""
-    named = {name.replace("term_", "term: ").replace("_", " "): column for name, column in values.items()}
-    return Table(step, step / STEPS_PER_EPOCH, step * SECONDS_PER_STEP, named)
+    """A table at `step`, with epochs and seconds to match; `term_x` is the term `x`."""
+    terms = {name.removeprefix("term_"): values.pop(name) for name in [*values] if name.startswith("term_")}
+    return Table(step, step / STEPS_PER_EPOCH, step * SECONDS_PER_STEP, values, terms)
 
 
 def border(stage: str, step: float) -> Border:
@@ -36,11 +36,11 @@ def snapshot(
     revision: int = 1,
     **known: object,
 ) -> RunSnapshot:
-    """A snapshot with these curves; `known` are fields of its picture."""
+    """A snapshot with these curves; `known` are fields of its summary."""
     run_dir = Path("/nowhere/runs") / name
     fields = {"metric_name": "accuracy", "teacher": 0.6943, "majority": 0.5271, "stage": "ild", **known}
-    picture = replace(Picture(state=state), **fields)  # type: ignore[arg-type]
-    return RunSnapshot(run_dir, RunEntry(run_dir, None, state), picture, curves or Curves(), revision=revision)
+    summary = replace(RunSummary(state=state), **fields)  # type: ignore[arg-type]
+    return RunSnapshot(run_dir, RunEntry(run_dir, None, state), summary, curves or Curves(), revision=revision)
 
 
 def ordinary(points: int = 500, seed: int = 0) -> Curves:

@@ -14,7 +14,7 @@ from textual.pilot import Pilot
 import crild_tui.app
 from crild_tui.app import CrildApp
 from crild_tui.messages import CompareRuns, RunsSeen
-from crild_tui.monitor.snapshots import RunsSnapshot
+from crild_tui.runs.snapshot import RunsSnapshot
 from engine.record.run import RunEntry, list_runs
 
 SENT = "sent to the terminal's clipboard (OSC 52): "

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crild_tui.monitor.alarms import alarms, no_number, overfitting, silence, since, slowness
+from crild_tui.monitor.alarms import alarms, no_number, overfitting, silence, slowness
 from crild_tui.monitor.curves import Border, Curves, Table
-from crild_tui.runs.summary import Picture
+from crild_tui.runs.summary import RunSummary
 from engine.record.run import RunEntry
 from engine.record.status import Status
 
@@ -37,8 +37,8 @@ def entry(state: str = "running", **fields: float) -> RunEntry:
 
 
 def test_a_loss_that_is_no_number_is_told_with_its_first_step() -> None:
-    assert no_number(table(4, loss=[1, 2, NAN, NAN])) == "the loss is not a number since step 3"
-    assert no_number(table(2, loss=[NAN, NAN])) == "the loss is not a number since step 1"
+    assert no_number(table(4, loss=[1, 2, NAN, NAN])) == "the loss is NaN since step 3"
+    assert no_number(table(2, loss=[NAN, NAN])) == "the loss is NaN since step 1"
 
 
 def test_a_loss_that_is_a_number_again_or_unknown_is_no_alarm() -> None:
@@ -51,10 +51,10 @@ def test_a_loss_that_is_a_number_again_or_unknown_is_no_alarm() -> None:
 
 
 def test_lost_stalled_and_unreadable_runs_are_told() -> None:
-    assert str(silence(entry("lost"), 100.0)).startswith("lost: its engine")
-    assert (
-        silence(entry("stalled", heartbeat=1000.0), 1190.0) == "stalled: its engine is alive but has been silent for 3m"
-    )
+    assert str(silence(entry("lost"), 100.0)).startswith("lost: ")
+    stalled = str(silence(entry("stalled", heartbeat=1000.0), 1190.0))
+    assert stalled.startswith("stalled: ")
+    assert stalled.endswith("3m")
     assert silence(entry("running"), 100.0) is None
     assert silence(RunEntry(Path("r"), None, "unreadable", "status.json is missing"), 0.0) == "status.json is missing"
 
@@ -64,7 +64,7 @@ def test_lost_stalled_and_unreadable_runs_are_told() -> None:
 
 def test_training_at_half_its_speed_for_long_is_told() -> None:
     text = slowness(rates(*[60.0] * 100, *[20.0] * 40))
-    assert text == "slow: 20 examples/s for the last 30 s, where this stage usually makes 60"
+    assert text == "slow: 20 examples/s for the last 30 s, usually 60 in this stage"
 
 
 @pytest.mark.parametrize(
@@ -101,9 +101,9 @@ RISING = table(80, loss=np.arange(80.0))
 
 def test_a_metric_off_its_best_while_the_loss_falls_is_told() -> None:
     text = overfitting(FALLING, dev(0.6, 0.7, 0.8, 0.79, 0.75, 0.74, 0.73), "accuracy")
-    assert text == (
-        "overfitting: the training loss falls, but accuracy on dev is 0.7300, and its best was 0.8000, 4 evaluations ago"
-    )
+    assert text is not None
+    for fact in ("overfitting", "accuracy on dev", "0.7300", "0.8000", "4 evaluations ago"):
+        assert fact in text
 
 
 @pytest.mark.parametrize(
@@ -128,9 +128,9 @@ def test_a_training_loss_that_rises_is_no_overfitting() -> None:
 def test_where_no_classifier_is_trained_the_loss_on_dev_counts() -> None:
     losses = dev(0.9, 0.5, 0.6, 0.7, 0.8, name="loss")
     both = replace(losses, values={**losses.values, "accuracy": np.array([0.9, 0.1, 0.1, 0.1, 0.1])})
-    assert "the loss on dev is 0.8000, and its best was 0.5000, 3 evaluations ago" in str(
-        overfitting(FALLING, both, "accuracy")
-    )
+    text = str(overfitting(FALLING, both, "accuracy"))
+    for fact in ("the loss on dev", "0.8000", "0.5000", "3 evaluations ago"):
+        assert fact in text
     assert overfitting(FALLING, dev(0.9, 0.5, 0.4, 0.3, 0.2, name="loss"), "accuracy") is None
 
 
@@ -153,8 +153,8 @@ def test_a_stage_is_judged_by_its_own_rows() -> None:
     student = dev(0.9, 0.9, 0.9, 0.5, 0.51, 0.52, 0.53, first=30, every=28)
     borders = (Border("ild", 0, 0, 0), Border("kd", 100, 100, 100))
     curves = Curves(steps, {"student": student}, borders)
-    assert alarms(entry(), Picture(stage="kd", metric_name="accuracy"), curves, 10.0) == []
-    assert len(since(steps, 100)) == 100
+    assert alarms(entry(), RunSummary(stage="kd", metric_name="accuracy"), curves, 10.0) == []
+    assert len(steps.after(100)) == 100
 
 
 def test_alarms_are_those_of_a_run_that_works() -> None:
@@ -162,10 +162,10 @@ def test_alarms_are_those_of_a_run_that_works() -> None:
     student = dev(0.6, 0.7, 0.8, 0.7, 0.7, 0.7, 0.7)
     steps = table(150, loss=[*np.linspace(2, 1, 149), NAN], examples_per_s=1.0)
     steps = replace(steps, values={**steps.values, "examples/s": np.repeat([60.0, 20.0], [100, 50])})
-    curves, picture = Curves(steps, {"student": student}, borders), Picture(stage="kd", metric_name="accuracy")
-    found = alarms(entry("stalled", heartbeat=5.0), picture, curves, 100.0)
-    assert [alarm.kind for alarm in found] == ["silence", "no number", "slow", "overfitting"]
+    curves, summary = Curves(steps, {"student": student}, borders), RunSummary(stage="kd", metric_name="accuracy")
+    found = alarms(entry("stalled", heartbeat=5.0), summary, curves, 100.0)
+    assert [alarm.kind for alarm in found] == ["silence", "no-number", "slow", "overfitting"]
     assert [alarm.level for alarm in found] == ["warning", "error", "warning", "warning"]
-    assert alarms(entry("finished"), picture, curves, 100.0) == []
-    assert [alarm.level for alarm in alarms(entry("lost"), picture, curves, 100.0)] == ["error"]
-    assert alarms(entry(), Picture(), Curves()) == []
+    assert alarms(entry("finished"), summary, curves, 100.0) == []
+    assert [alarm.level for alarm in alarms(entry("lost"), summary, curves, 100.0)] == ["error"]
+    assert alarms(entry(), RunSummary(), Curves()) == []

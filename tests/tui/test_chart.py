@@ -17,6 +17,7 @@ from textual.pilot import Pilot
 from crild_tui import theme
 from crild_tui.charts.canvas import BAR, BOLD, DIM, REVERSE, TITLE, Canvas, curve_look
 from crild_tui.charts.figure import Figure, Line, View
+from crild_tui.charts.palette import curve_color
 from crild_tui.charts.traces import trace
 from crild_tui.widgets.chart import Chart, Palette, differences, style
 
@@ -203,11 +204,11 @@ def test_a_theme_changes_the_colours_of_what_is_drawn() -> None:
             return {each.color.name for each in found if each is not None and each.color is not None}
 
         before = colors()
-        assert theme.curve_color(0, dark=True).lower() in before
+        assert curve_color(0, dark=True).lower() in before
         app.theme = "crild-light"
         await pilot.pause()
-        assert theme.curve_color(0, dark=False).lower() in colors()
-        assert theme.curve_color(0, dark=True).lower() not in colors()
+        assert curve_color(0, dark=False).lower() in colors()
+        assert curve_color(0, dark=True).lower() not in colors()
 
     tried(trial)
 

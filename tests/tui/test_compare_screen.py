@@ -13,7 +13,7 @@ from crild_tui.app import READONLY
 from crild_tui.monitor.curves import Curves
 from crild_tui.monitor.snapshots import RunSnapshot
 from crild_tui.runs.marks import read_kept
-from crild_tui.runs.summary import Picture
+from crild_tui.runs.summary import RunSummary
 from crild_tui.screens.compare import CompareScreen
 from crild_tui.screens.dialogs import Confirm
 from crild_tui.screens.text_dialog import TextScreen
@@ -42,7 +42,7 @@ class Watcher:
         self.ended += 1
 
     def tell(self, revision: int = 1) -> None:
-        self._tell(RunSnapshot(self.run_dir, read_run(self.run_dir), Picture(), Curves(), revision=revision))
+        self._tell(RunSnapshot(self.run_dir, read_run(self.run_dir), RunSummary(), Curves(), revision=revision))
 
     @classmethod
     def working(cls) -> list[str]:

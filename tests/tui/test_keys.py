@@ -15,12 +15,13 @@ from crild_tui.charts.figure import Figure
 from crild_tui.keys import key_names
 from crild_tui.launch_form.help_text import no_form
 from crild_tui.monitor.curves import Curves
-from crild_tui.monitor.snapshots import RunSnapshot, RunsSnapshot
+from crild_tui.monitor.snapshots import RunSnapshot
 from crild_tui.runs.details import detail, panel
 from crild_tui.runs.listing import Arranged
 from crild_tui.runs.overview import page_instead
+from crild_tui.runs.snapshot import RunsSnapshot
 from crild_tui.runs.states import KeyNames, check_possible, list_hints
-from crild_tui.runs.summary import Picture, with_status
+from crild_tui.runs.summary import RunSummary, with_status
 from crild_tui.screens.compare import how_to_compare
 from crild_tui.settings import Settings
 from crild_tui.widgets.messages_pane import SearchBar
@@ -42,9 +43,9 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyNames:
     return key_names(app, {binding: f"f{100 + number}" for number, binding in enumerate(app.keys)})
 
 
-def summary_of(run: RunEntry) -> Picture:
+def summary_of(run: RunEntry) -> RunSummary:
     assert run.status is not None
-    return with_status(Picture(), run.status, run.state)
+    return with_status(RunSummary(), run.status, run.state)
 
 
 def refusal(state: str, action: Action, keys: KeyNames) -> str:

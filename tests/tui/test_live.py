@@ -13,11 +13,12 @@ from textual.command import CommandPalette
 from textual.pilot import Pilot
 
 from crild_tui.app import READONLY, CrildApp
+from crild_tui.monitor.alarms import Alarm
 from crild_tui.monitor.curves import Border, Curves, Table
 from crild_tui.monitor.log import LogTail
-from crild_tui.monitor.snapshots import RunSnapshot, Said
+from crild_tui.monitor.snapshots import EngineMessage, RunSnapshot
 from crild_tui.runs import actions
-from crild_tui.runs.summary import Picture, StageStory
+from crild_tui.runs.summary import RunSummary, StageSummary
 from crild_tui.screens.dialogs import Ask, Confirm
 from crild_tui.screens.live import LiveScreen
 from crild_tui.screens.run_watch import newest
@@ -29,9 +30,12 @@ from crild_tui.widgets.panels import Panels, Source
 from crild_tui.widgets.run_header import RunHead, Side
 from crild_tui.widgets.text_view import Lines
 from engine.errors import RunError
-from engine.record.queue import QueueRecord, queue_file, write_queue
+from engine.record.owner import Owner
+from engine.record.paths import queue_file
 from engine.record.run import RunEntry, read_run, update_status
 from engine.record.status import Fault
+from engine.sweep.record import CellRecord, SweepRecord, write_sweep_record
+from engine.sweep.slots import Slot
 from tests.cli.samples import make_run
 from tests.tui.screen_driver import SENT
 
@@ -78,9 +82,9 @@ def runs(tmp_path: Path) -> Path:
 def working(run_dir: Path, state: str = "running", **more: Any) -> RunSnapshot:
     """A snapshot in the midst of training."""
     entry = replace(read_run(run_dir), state=state)
-    picture = Picture(
+    summary = RunSummary(
         names=("teacher", "ild", "kd"),
-        stages=(StageStory("teacher", 100, 100, finished=True), StageStory("ild", 120, 480)),
+        stages=(StageSummary("teacher", 100, 100, finished=True), StageSummary("ild", 120, 480)),
         stage="ild", step=120, steps=480, loss=0.43, rate=94.0, metric_name="accuracy", metric=0.675, best=0.681,
         teacher=0.694, eta=312.0, state=state,
     )  # fmt: skip
@@ -92,12 +96,12 @@ def working(run_dir: Path, state: str = "running", **more: Any) -> RunSnapshot:
         {"student": Table(at[:2], at[:2], at[:2], {"accuracy": at[:2] / 2})},
         (Border("ild", 0.0, 0.0, 0.0),),
     )
-    known: dict[str, Any] = {"said": (Said(time.time(), "warning", "3 of 100 inputs were cut"),), **more}
-    return RunSnapshot(run_dir, entry, known.pop("picture", picture), known.pop("curves", curves), **known)
+    known: dict[str, Any] = {"messages": (EngineMessage(time.time(), "warning", "3 of 100 inputs were cut"),), **more}
+    return RunSnapshot(run_dir, entry, known.pop("summary", summary), known.pop("curves", curves), **known)
 
 
 def loading(run_dir: Path, state: str = "running", **more: Any) -> RunSnapshot:
-    return working(run_dir, state, picture=Picture(state=state), curves=Curves(), **more)
+    return working(run_dir, state, summary=RunSummary(state=state), curves=Curves(), **more)
 
 
 @contextlib.asynccontextmanager
@@ -324,7 +328,7 @@ def test_a_run_that_vanishes_is_said(runs: Path, monkeypatch: pytest.MonkeyPatch
         async with live(runs) as (pilot, screen):
             await until(pilot, lambda: "finished" in head(screen))
             shutil.rmtree(run_dir)
-            await until(pilot, lambda: "the run's folder is gone" in shown(screen.app))
+            await until(pilot, lambda: "the run directory is gone" in shown(screen.app))
             for key in ("s", "r", "K", "escape", "m", "t", "o", "c", "n", "p"):
                 await pilot.press(key)
 
@@ -429,7 +433,7 @@ def test_a_run_that_becomes_unreadable_says_why(runs: Path) -> None:
     async def act() -> None:
         async with live(runs) as (pilot, screen):
             torn = RunEntry(run_dir, None, "unreadable", "status.json holds no JSON [/] \x1b[2J")
-            await tell(pilot, RunSnapshot(run_dir, torn, Picture(), Curves()))
+            await tell(pilot, RunSnapshot(run_dir, torn, RunSummary(), Curves()))
             assert "holds no JSON [/] \\x1b[2J" in shown(screen.app)
 
     asyncio.run(act())
@@ -440,7 +444,7 @@ def test_while_the_engine_loads_a_sign_moves_and_its_last_message_shows(runs: Pa
 
     async def act() -> None:
         async with live(runs) as (pilot, screen):
-            await tell(pilot, loading(run_dir, said=(Said(0.0, "info", "downloading the teacher"),)))
+            await tell(pilot, loading(run_dir, messages=(EngineMessage(0.0, "info", "downloading the teacher"),)))
             first = shown(screen.app)
             assert "the engine loads its libraries..." in first
             assert "downloading the teacher" in first
@@ -458,7 +462,7 @@ def test_a_resumed_run_keeps_its_curves_while_it_loads(runs: Path) -> None:
     async def act() -> None:
         async with live(runs) as (pilot, screen):
             snapshot = working(run_dir)
-            await tell(pilot, replace(snapshot, picture=replace(snapshot.picture, stage=None)))
+            await tell(pilot, replace(snapshot, summary=replace(snapshot.summary, stage=None)))
             assert "the engine reads data and models" in shown(screen.app)
             assert screen.query_one(Panels).display
 
@@ -469,13 +473,18 @@ def test_a_queued_run_says_what_it_waits_for(runs: Path) -> None:
     run_dir = make_run(runs, state="queued")
     update_status(run_dir, queue="q1")
     queue_file(runs, "q1").parent.mkdir()
-    record = QueueRecord("q1", time.time(), ("other", run_dir.name), present="other", waiting="for a free GPU")
-    write_queue(queue_file(runs, "q1"), record)
+    other = make_run(runs, "other", state="running", owner=Owner.current(), heartbeat=time.time())
+    cells = tuple(CellRecord(run, {}, 0, None) for run in (other.name, run_dir.name))
+    record = SweepRecord("q1", "", time.time(), {}, cells, (Slot("auto", 0),), waiting="for a free GPU")
+    write_sweep_record(queue_file(runs, "q1"), record)
 
     async def act() -> None:
         async with live(runs) as (pilot, screen):
+            screen.show_run(run_dir)
             await tell(pilot, loading(run_dir, "queued"))
-            await until(pilot, lambda: "1 run is before it; other works now" in shown(screen.app).replace("\n", ""))
+            await until(
+                pilot, lambda: f"1 run is ahead of it; {other.name} is running" in shown(screen.app).replace("\n", "")
+            )
             queue_file(runs, "q1").unlink()
             await tell(pilot, loading(run_dir, "queued"))
 
@@ -504,14 +513,16 @@ def test_a_failure_is_said_large_with_its_place_and_what_to_press(runs: Path) ->
 def test_alarms_are_announced_once_and_stay_while_they_last(runs: Path) -> None:
     run_dir = make_run(runs, state="running")
 
-    def alarm(rate: int) -> Said:
-        return Said(1.0, "warning", f"throughput fell to {rate} examples/s [bold]")
+    def alarm(rate: int) -> Alarm:
+        return Alarm("slow", "warning", f"throughput fell to {rate} examples/s [bold]")
 
     async def act() -> None:
         async with live(runs) as (pilot, screen):
             await tell(pilot, working(run_dir, alarms=(alarm(12),)))
             assert said(screen) == ["throughput fell to 12 examples/s [bold]"]
-            await tell(pilot, working(run_dir, alarms=(alarm(11), Said(2.0, "error", "the loss is no number"))))
+            await tell(
+                pilot, working(run_dir, alarms=(alarm(11), Alarm("no-number", "error", "the loss is no number")))
+            )
             assert said(screen) == ["throughput fell to 12 examples/s [bold]", "the loss is no number"]
             assert " ! throughput fell to 11" in head(screen)
             await tell(pilot, working(run_dir))
@@ -527,7 +538,7 @@ def test_alarms_of_a_run_that_has_ended_are_not_announced(runs: Path) -> None:
 
     async def act() -> None:
         async with live(runs) as (pilot, screen):
-            await tell(pilot, working(run_dir, "stopped", alarms=(Said(0.0, "warning", "overfitting"),)))
+            await tell(pilot, working(run_dir, "stopped", alarms=(Alarm("overfitting", "warning", "overfitting"),)))
             assert said(screen) == []
             assert "overfitting" in head(screen)
 
@@ -542,8 +553,10 @@ def test_hostile_names_are_text(runs: Path) -> None:
 
     async def act() -> None:
         async with live(runs, size=(200, 50)) as (pilot, screen):
-            hostile = Picture(names=("[red]\x1b", "b"), stage="[red]\x1b", steps=3, metric_name="[m]\x1b", metric=0.5)
-            await tell(pilot, working(strange, picture=hostile, said=(Said(0.0, "x", "[/][/]\x1b[0m"),)))
+            hostile = RunSummary(
+                names=("[red]\x1b", "b"), stage="[red]\x1b", steps=3, metric_name="[m]\x1b", metric=0.5
+            )
+            await tell(pilot, working(strange, summary=hostile, messages=(EngineMessage(0.0, "x", "[/][/]\x1b[0m"),)))
             for key in ("o", "c", "m"):
                 await pilot.press(key)
             await pilot.pause()
@@ -561,7 +574,7 @@ def test_without_colour_and_in_ascii_it_still_says_everything(runs: Path, monkey
 
     async def act() -> None:
         async with live(runs, settings=Settings(ascii=True)) as (pilot, screen):
-            await tell(pilot, working(run_dir, alarms=(Said(1.0, "warning", "it stalls"),)))
+            await tell(pilot, working(run_dir, alarms=(Alarm("silence", "warning", "it stalls"),)))
             bar = next(line for line in head(screen).splitlines() if "120/480" in line)
             from crild_tui.theme import ascii_text
 
@@ -864,7 +877,7 @@ def test_search_marks_counts_and_goes_from_match_to_match(runs: Path) -> None:
     async def act() -> None:
         async with live(runs) as (pilot, screen):
             screen.show_run(run_dir)
-            await tell(pilot, working(run_dir, said=(Said(0.0, "info", "needle in a message"),)))
+            await tell(pilot, working(run_dir, messages=(EngineMessage(0.0, "info", "needle in a message"),)))
             await pilot.press("slash")
             await tell_log(pilot, log(*("a needle" if n % 50 == 10 else f"line {n}" for n in range(200))))
             await pilot.press(*"needle")

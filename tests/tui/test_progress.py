@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from crild_tui.monitor.alarms import Alarm
 from crild_tui.monitor.curves import Curves, Table
-from crild_tui.monitor.snapshots import RunSnapshot, Said
-from crild_tui.runs.summary import Picture, StageStory
+from crild_tui.monitor.snapshots import EngineMessage, RunSnapshot
+from crild_tui.runs.summary import RunSummary, StageSummary
 from crild_tui.widgets.messages_pane import message_lines
 from crild_tui.widgets.notice import drawn, error_lines, notice_of, waiting
 from crild_tui.widgets.progress import FULL, REST, Stage, bar, stage_line, stage_rows, stages_of
@@ -27,10 +28,11 @@ from crild_tui.widgets.run_details import (
 )
 from crild_tui.widgets.run_header import head_lines
 from crild_tui.widgets.text_view import Line, find_all, wrapped
-from engine.record.queue import QueueRecord
 from engine.record.run import RunEntry
 from engine.record.states import WRITTEN
 from engine.record.status import Fault, Status
+from engine.sweep.record import CellRecord, SweepRecord
+from engine.sweep.slots import Slot
 from tests.tui.run_entries import KEYS
 
 STAGES = (
@@ -41,12 +43,12 @@ STAGES = (
 )
 
 
-def snapshot(state: str = "running", picture: Picture | None = None, **fields: object) -> RunSnapshot:
+def snapshot(state: str = "running", summary: RunSummary | None = None, **fields: object) -> RunSnapshot:
     status = Status("r", 0.0, state=state if state in WRITTEN else "running", preset="crild+rte", task="rte", seed=7)
     for name, value in fields.items():
         status = replace(status, **{name: value})  # type: ignore[arg-type]
     entry = RunEntry(Path("/runs/r"), status, state)
-    return RunSnapshot(entry.path, entry, picture or Picture(state=state), Curves())
+    return RunSnapshot(entry.path, entry, summary or RunSummary(state=state), Curves())
 
 
 # -- bars
@@ -64,30 +66,30 @@ def test_a_bar_has_its_width_and_is_full_only_when_all_is_done(share: float, wid
 
 
 def test_stages_are_done_present_or_to_come() -> None:
-    picture = Picture(
+    summary = RunSummary(
         names=("teacher", "ild", "kd", "baseline"),
-        stages=(StageStory("teacher", 100, 100, finished=True), StageStory("ild", 110, 480)),
+        stages=(StageSummary("teacher", 100, 100, finished=True), StageSummary("ild", 110, 480)),
         stage="ild", step=120, steps=480, state="running",
     )  # fmt: skip
-    found = stages_of(picture)
+    found = stages_of(summary)
     assert [stage.where for stage in found] == ["done", "present", "to come", "to come"]
     assert found[1].count == "120/480"
     assert [stage.share for stage in found] == [1.0, 0.25, None, None]
 
 
 def test_a_finished_run_has_done_all_its_stages() -> None:
-    assert [s.where for s in stages_of(Picture(names=("a", "b"), state="finished"))] == ["done", "done"]
+    assert [s.where for s in stages_of(RunSummary(names=("a", "b"), state="finished"))] == ["done", "done"]
 
 
 def test_while_a_resumed_run_loads_its_stages_show_what_was_reached() -> None:
-    picture = Picture(names=("a", "b"), stages=(StageStory("a", 9, 10),), stage=None, state="running")
-    (first, second) = stages_of(picture)
+    summary = RunSummary(names=("a", "b"), stages=(StageSummary("a", 9, 10),), stage=None, state="running")
+    (first, second) = stages_of(summary)
     assert (first.where, first.count, second.count) == ("to come", "9/10", "")
 
 
 def test_a_stage_that_nobody_announced_is_shown() -> None:
-    assert [s.name for s in stages_of(Picture(stage="ild", step=3, state="running"))] == ["ild"]
-    assert stages_of(Picture()) == ()
+    assert [s.name for s in stages_of(RunSummary(stage="ild", step=3, state="running"))] == ["ild"]
+    assert stages_of(RunSummary()) == ()
 
 
 @pytest.mark.parametrize("width", [1, 8, 20, 30, 40, 50, 60, 80, 200])
@@ -125,7 +127,7 @@ def test_hostile_stage_names_are_text() -> None:
 
 
 def test_the_title_fits_and_leaves_out_what_does_not() -> None:
-    seen = snapshot(started=100.0, done=220, total=840, picture=Picture(state="running", eta=312.0))
+    seen = snapshot(started=100.0, done=220, total=840, summary=RunSummary(state="running", eta=312.0))
     line = title_line(seen, 78, 225.0).plain
     assert line.startswith("▶ running  r ")
     assert line.endswith("26 %  ETA 5:12  elapsed 2:05")
@@ -143,9 +145,9 @@ def test_the_title_of_a_run_that_ended_says_how_long_it_took() -> None:
 
 
 def test_a_run_with_all_its_steps_made_is_saving() -> None:
-    seen = snapshot(started=100.0, done=840, total=840, picture=Picture(state="running", eta=0.0))
+    seen = snapshot(started=100.0, done=840, total=840, summary=RunSummary(state="running", eta=0.0))
     assert title_line(seen, 78, 225.0).plain.endswith("100 %  saving  elapsed 2:05")
-    almost = snapshot(started=100.0, done=8399, total=8400, picture=Picture(state="running", eta=2.0))
+    almost = snapshot(started=100.0, done=8399, total=8400, summary=RunSummary(state="running", eta=2.0))
     assert "99 %  ETA 2.0 s" in title_line(almost, 78, 225.0).plain
 
 
@@ -158,8 +160,10 @@ def test_being_asked_to_stop_shows_at_once() -> None:
 def test_scores_and_pace_are_said_shortly() -> None:
     at = np.arange(3.0)
     table = Table(at, at, at, {"learning rate": np.array([1e-5, 2e-5, math.nan]), "gradient norm": at * math.nan})
-    picture = Picture(metric_name="accuracy", metric=0.5, best=0.6, teacher=0.7, majority=0.5, rate=94.0, memory=4.2e9)
-    seen = replace(snapshot(picture=picture), curves=Curves(steps=table))
+    summary = RunSummary(
+        metric_name="accuracy", metric=0.5, best=0.6, teacher=0.7, majority=0.5, rate=94.0, memory=4.2e9
+    )
+    seen = replace(snapshot(summary=summary), curves=Curves(steps=table))
     assert last_value(seen, "learning rate") == 2e-5
     assert last_value(seen, "gradient norm") is None
     assert last_value(seen, "no such column") is None
@@ -176,7 +180,7 @@ def test_scores_and_pace_are_said_shortly() -> None:
 
 
 def test_the_least_important_facts_are_left_out_first() -> None:
-    facts = scores(snapshot(picture=Picture(metric_name="f1", metric=0.5, best=0.6, teacher=0.7, majority=0.5)))
+    facts = scores(snapshot(summary=RunSummary(metric_name="f1", metric=0.5, best=0.6, teacher=0.7, majority=0.5)))
     assert facts_line(facts, 200).plain == "f1 0.5000 · best 0.6000 · teacher 0.7000 · majority 0.5000"
     assert facts_line(facts, 45).plain == "f1 0.5000 · best 0.6000 · teacher 0.7000"
     assert facts_line(facts, 12).plain == "f1 0.5000"
@@ -191,8 +195,8 @@ def test_a_run_without_a_status_has_no_origin() -> None:
 @pytest.mark.parametrize("width", [1, 20, 38, 78, 198])
 @pytest.mark.parametrize("low", [False, True])
 def test_the_lines_above_the_panels_fit(width: int, low: bool) -> None:
-    alarms = tuple(Said(0.0, "error", f"alarm {n} [bold]\x1b[2J{'x' * 300}") for n in range(9))
-    seen = replace(snapshot(picture=Picture(names=("a", "b"), stage="a", steps=10, metric=0.5)), alarms=alarms)
+    alarms = tuple(Alarm(f"kind {n}", "error", f"alarm {n} [bold]\x1b[2J{'x' * 300}") for n in range(9))
+    seen = replace(snapshot(summary=RunSummary(names=("a", "b"), stage="a", steps=10, metric=0.5)), alarms=alarms)
     lines = head_lines(seen, width, time.time(), low=low)
     assert all(line.cell_length <= width for line in lines)
     assert len(lines) <= (3 if low else 10)
@@ -203,7 +207,7 @@ def test_the_lines_above_the_panels_fit(width: int, low: bool) -> None:
 
 
 def test_a_working_run_needs_no_notice() -> None:
-    assert notice_of(snapshot(picture=Picture(stage="ild", state="running")), KEYS) is None
+    assert notice_of(snapshot(summary=RunSummary(stage="ild", state="running")), KEYS) is None
     assert notice_of(snapshot("finished"), KEYS) is None
 
 
@@ -230,19 +234,22 @@ def test_a_failure_names_its_place() -> None:
 
 
 def test_a_notice_is_drawn_as_text_and_its_sign_moves() -> None:
-    notice = notice_of(replace(snapshot("created"), said=(Said(0.0, "info", "[bold]\x1b[2J"),)), KEYS)
+    notice = notice_of(replace(snapshot("created"), messages=(EngineMessage(0.0, "info", "[bold]\x1b[2J"),)), KEYS)
     assert notice is not None
     assert drawn(notice, 0).plain != drawn(notice, 1).plain
     assert "[bold]\\x1b[2J" in drawn(notice).plain
 
 
 def test_the_place_in_a_queue_is_counted() -> None:
-    record = QueueRecord("q", 0.0, ("a", "b", "c"), present="a", waiting="for a free GPU")
-    assert waiting(record, "b") == "waits in the queue: 1 run is before it; a works now; the queue waits for a free GPU"
-    assert waiting(record, "c").startswith("waits in the queue: 2 runs are before it")
-    assert waiting(replace(record, next=1, present=None, waiting=None), "b") == "waits in the queue: it is the next"
-    assert waiting(record, "strange") == ""
-    assert waiting(None, "a") == ""
+    cells = tuple(CellRecord(run, {}, 0, None) for run in "abc")
+    record = SweepRecord("q", "", 0.0, {}, cells, (Slot("auto", 0),), waiting="for a free GPU")
+    states = {"a": "running", "b": "queued", "c": "queued"}
+    sentence = waiting(record, "b", states)
+    assert all(fact in sentence for fact in ("1 run is ahead", "a is running", "for a free GPU"))
+    assert "2 runs are ahead" in waiting(record, "c", states)
+    assert "next" in waiting(replace(record, waiting=None), "b", {**states, "a": "finished"})
+    assert "running" not in waiting(record, "c", {**states, "a": "stopped"})
+    assert waiting(record, "strange", states) == ""
 
 
 # -- lines
@@ -274,7 +281,11 @@ def test_searching_minds_capitals_only_when_they_are_typed() -> None:
 
 def test_messages_have_their_time_and_are_text() -> None:
     now = 1_700_000_000.0
-    said = (Said(now, "warning", "[b]x\x1b\ny"), Said(now - 90_000, "info", "old"), Said(1e300, "error", "strange"))
+    said = (
+        EngineMessage(now, "warning", "[b]x\x1b\ny"),
+        EngineMessage(now - 90_000, "info", "old"),
+        EngineMessage(1e300, "error", "strange"),
+    )
     lines = message_lines(said, now)
     assert [line.text for line in lines] == ["! [b]x\\x1b y", "old", "✗ strange"]
     assert [len(line.mark) for line in lines] == [9, 12, 12]

@@ -14,8 +14,9 @@ from crild_tui.charts import raster
 from crild_tui.charts.canvas import DIM, LEVEL, Canvas, curve_look, fit
 from crild_tui.charts.drawing import Drawing, draw
 from crild_tui.charts.figure import Figure, Level, Line, Mark, View
-from crild_tui.charts.run_figures import Look, Source, Traces, best_of, figures
-from crild_tui.charts.traces import BLOCK, LONG, columns, logarithms, smooth_trace, trace
+from crild_tui.charts.run_figures import Look, Source, TraceCache, best_of, figures
+from crild_tui.charts.smoothing import smooth
+from crild_tui.charts.traces import BLOCK, LONG, columns, logarithms, trace
 from crild_tui.monitor.curves import AXES, Axis, Floats, Table
 from tests.tui import curves_samples as samples
 
@@ -26,7 +27,7 @@ def text(drawing: Drawing) -> list[str]:
     return ["".join(piece for piece, _ in line) for line in drawing.canvas.spans()]
 
 
-def picture(values: list[float], count: int, rows: int, x: list[float] | None = None) -> list[str]:
+def drawn(values: list[float], count: int, rows: int, x: list[float] | None = None) -> list[str]:
     """The dots of a curve over its own range of values."""
     places = np.arange(len(values), dtype=float) if x is None else np.array(x)
     cut = columns(trace(places, np.array(values)), 0, count - 1 if x is None else max(x), count)
@@ -86,9 +87,9 @@ def test_a_long_curve_is_read_from_blocks_and_looks_the_same() -> None:
 
 def test_smoothing_begins_anew_at_a_break() -> None:
     x, y = np.arange(1.0, 9.0), np.array([4, 4, 4, 4, 1, 1, 1, 1.0])
-    assert smooth_trace(trace(x, y), 0.9, (4.0,)).y.tolist() == pytest.approx(y.tolist())
-    assert smooth_trace(trace(x, y), 0.9).y[4] > 2
-    assert len(smooth_trace(trace(np.empty(0), np.empty(0)), 0.9).x) == 0
+    assert smooth(trace(x, y), 0.9, (4.0,)).y.tolist() == pytest.approx(y.tolist())
+    assert smooth(trace(x, y), 0.9).y[4] > 2
+    assert len(smooth(trace(np.empty(0), np.empty(0)), 0.9).x) == 0
 
 
 def test_logarithms_are_gaps_where_there_are_none() -> None:
@@ -101,11 +102,11 @@ def test_logarithms_are_gaps_where_there_are_none() -> None:
 
 
 def test_a_line_between_two_points() -> None:
-    assert picture([0, 1], 4, 4, [0, 3]) == ["...#", "..#.", ".#..", "#..."]
+    assert drawn([0, 1], 4, 4, [0, 3]) == ["...#", "..#.", ".#..", "#..."]
 
 
 def test_a_column_is_filled_and_joined_half_way() -> None:
-    assert picture([0, 0, 7, 7], 4, 8) == ["..##", "..#.", "..#.", "..#.", ".#..", ".#..", ".#..", "##.."]
+    assert drawn([0, 0, 7, 7], 4, 8) == ["..##", "..#.", "..#.", "..#.", ".#..", ".#..", ".#..", "##.."]
 
 
 def test_a_constant_is_a_flat_line() -> None:
@@ -115,8 +116,8 @@ def test_a_constant_is_a_flat_line() -> None:
 
 
 def test_no_number_is_a_gap() -> None:
-    assert picture([1, 1, NAN, 1, 0], 5, 2) == ["##.#.", "....#"]
-    assert picture([1, NAN, 0], 9, 2, [0, 4, 8]) == ["#........", "........#"]
+    assert drawn([1, 1, NAN, 1, 0], 5, 2) == ["##.#.", "....#"]
+    assert drawn([1, NAN, 0], 9, 2, [0, 4, 8]) == ["#........", "........#"]
 
 
 def test_a_break_is_a_gap_without_a_missing_column() -> None:
@@ -314,7 +315,7 @@ def test_plots_line_up_when_aligned() -> None:
 @pytest.mark.parametrize("log", [False, True])
 def test_hostile_curves_are_drawn_at_any_size(name: str, size: tuple[int, int], log: bool) -> None:
     source = Source(samples.snapshot(samples.hostile()[name]), name, 0)
-    for shown in figures([source], Look(log=log, smoothing=0.6), Traces()):
+    for shown in figures([source], Look(log=log, smoothing=0.6), TraceCache()):
         lines = draw(shown, *size).canvas.spans()
         assert len(lines) == size[1]
         for line in lines:
@@ -331,7 +332,7 @@ def labels(figures_of: Figure) -> list[str]:
 
 def test_one_run_shows_its_terms_and_models() -> None:
     source = Source(samples.snapshot(samples.ordinary()), "a", 3)
-    loss, consistency, dev = figures([source], Look(smoothing=0.6), Traces())
+    loss, consistency, dev = figures([source], Look(smoothing=0.6), TraceCache())
     assert labels(loss) == ["total", "labels", "attention", "hidden", "logits"]
     assert loss.lines[0].behind is not None
     assert labels(consistency) == ["term", "weight"]
@@ -349,10 +350,10 @@ def test_one_run_shows_its_terms_and_models() -> None:
 def test_the_legend_of_the_loss_names_the_terms_of_the_newest_stage_first(axis: Axis, smoothing: float) -> None:
     curves = samples.ordinary()
     steps = curves.steps
-    values = {name: column[:400] for name, column in steps.values.items()}
-    in_kd = Table(steps.step[:400], steps.epoch[:400], steps.time[:400], values)
+    values, terms = ({name: rows[:400] for name, rows in part.items()} for part in (steps.values, steps.terms))
+    in_kd = Table(steps.step[:400], steps.epoch[:400], steps.time[:400], values, terms)
     seen = samples.snapshot(replace(curves, steps=in_kd, borders=curves.borders[:3]))
-    loss = figures([Source(seen, "a", 0)], Look(axis=axis, smoothing=smoothing), Traces())[0]
+    loss = figures([Source(seen, "a", 0)], Look(axis=axis, smoothing=smoothing), TraceCache())[0]
     assert labels(loss) == ["total", "logits", "attention", "hidden", "labels"]
     assert [line.last is None for line in loss.lines] == [False, False, True, True, True]
     legend = text(draw(loss, 80, 9))[1]
@@ -367,12 +368,12 @@ def test_the_teachers_curve_is_told_from_its_final_figure_at_80_columns() -> Non
         (("student", "teacher"), r"o student 0\.\d{4}  ★ best 0\.\d{4}  # teacher's curve 0\.\d{4}"),
     ):
         seen = samples.snapshot(replace(curves, evaluations={model: curves.evaluations[model] for model in models}))
-        dev = figures([Source(seen, "a", 0)], Look(), Traces())[2]
+        dev = figures([Source(seen, "a", 0)], Look(), TraceCache())[2]
         assert re.search(words, text(draw(dev, 80, 6, aligned=True))[0])
 
 
 def test_a_term_that_is_all_of_the_loss_is_drawn_once() -> None:
-    loss = figures([Source(samples.snapshot(samples.ordinary()), "a", 0)], Look(), Traces())[0]
+    loss = figures([Source(samples.snapshot(samples.ordinary()), "a", 0)], Look(), TraceCache())[0]
     logits, attention = (next(line for line in loss.lines if line.label == name) for name in ("logits", "attention"))
     assert (sorted(logits.hidden), sorted(attention.hidden)) == ([3], [])
     drawn = text(draw(replace(loss, view=View(3200, 4200)), 120, 12))
@@ -383,7 +384,7 @@ def test_a_term_that_is_all_of_the_loss_is_drawn_once() -> None:
 
 def test_several_runs_show_a_curve_each_in_their_own_colours() -> None:
     sources = [Source(samples.snapshot(samples.ordinary(seed=n), f"r{n}"), f"run {n}", n + 2) for n in range(2)]
-    for shown in figures(sources, Look(), Traces()):
+    for shown in figures(sources, Look(), TraceCache()):
         assert labels(shown) == ["run 0", "run 1"]
         assert [line.color for line in shown.lines] == [2, 3]
         assert [line.marker for line in shown.lines] == ["+", "*"]
@@ -392,7 +393,7 @@ def test_several_runs_show_a_curve_each_in_their_own_colours() -> None:
 def test_levels_and_borders_that_runs_do_not_share_are_left_out() -> None:
     one = samples.snapshot(samples.ordinary(), "a")
     other = samples.snapshot(samples.ordinary(300), "b", teacher=0.8)
-    _, _, dev = figures([Source(one, "a", 0), Source(other, "b", 1)], Look(), Traces())
+    _, _, dev = figures([Source(one, "a", 0), Source(other, "b", 1)], Look(), TraceCache())
     assert [level.label for level in dev.levels] == ["majority"]
     assert [mark.label for mark in dev.marks] == ["best", "best"]
 
@@ -404,20 +405,20 @@ def test_a_run_without_consistency_says_so() -> None:
         ("finished", "this run has no consistency term"),
     ):
         seen = replace(alone, entry=replace(alone.entry, state=state))
-        _, consistency, _ = figures([Source(seen, "a", 0)], Look(), Traces())
+        _, consistency, _ = figures([Source(seen, "a", 0)], Look(), TraceCache())
         assert why in "".join(text(draw(consistency, 80, 8)))
     both = [
         Source(replace(alone, entry=replace(alone.entry, state=state)), state, 0) for state in ("running", "finished")
     ]
-    assert "in the stages so far" in "".join(text(draw(figures(both, Look(), Traces())[1], 80, 8)))
-    _, consistency, _ = figures([], Look(), Traces())
+    assert "in the stages so far" in "".join(text(draw(figures(both, Look(), TraceCache())[1], 80, 8)))
+    _, consistency, _ = figures([], Look(), TraceCache())
     assert "nothing yet" in "".join(text(draw(consistency, 80, 8)))
 
 
 def test_a_run_whose_files_were_not_read_yet_is_being_read() -> None:
     unread = replace(samples.snapshot(teacher=None, majority=None), read=False)
     for seen, said in ((unread, True), (replace(unread, read=True), False)):
-        for shown in figures([Source(seen, "a", 0)], Look(), Traces()):
+        for shown in figures([Source(seen, "a", 0)], Look(), TraceCache()):
             assert ("reading..." in "".join(text(draw(shown, 80, 8)))) is said
 
 
@@ -432,30 +433,30 @@ def test_the_best_is_of_a_stage_that_trains_the_classifier() -> None:
 
 
 def test_values_that_are_no_numbers_are_counted() -> None:
-    loss = figures([Source(samples.snapshot(samples.with_gaps()), "a", 0)], Look(smoothing=0.6), Traces())[0]
+    loss = figures([Source(samples.snapshot(samples.with_gaps()), "a", 0)], Look(smoothing=0.6), TraceCache())[0]
     assert "41 NaN" in text(draw(loss, 120, 12))[0]
 
 
 def test_names_from_outside_cannot_act() -> None:
     strange = samples.snapshot(samples.hostile()["strange names"], metric_name="\x1b[2Jf1[bold]")
-    for shown in figures([Source(strange, "\x1b]0;x\x07", 0)], Look(), Traces()):
+    for shown in figures([Source(strange, "\x1b]0;x\x07", 0)], Look(), TraceCache()):
         assert "\x1b" not in "\n".join(text(draw(shown, 100, 12)))
 
 
 def test_preparations_are_kept_as_long_as_they_are_used() -> None:
-    traces, x, y = Traces(), np.arange(9.0), np.arange(9.0)
+    traces, x, y = TraceCache(), np.arange(9.0), np.arange(9.0)
     first, smooth = traces.raw(x, y), traces.smooth(x, y, 0.5, ())
-    traces.sweep()
+    traces.drop_unused()
     assert traces.smooth(x, y, 0.5, ()) is smooth
     assert traces.raw(x, y) is first
-    traces.sweep()
-    traces.sweep()
+    traces.drop_unused()
+    traces.drop_unused()
     assert traces.raw(x, y) is not first
 
 
 def test_a_long_run_is_drawn_from_its_blocks() -> None:
     source = Source(samples.snapshot(samples.ordinary(60_000)), "a", 0)
-    loss = figures([source], Look(smoothing=0.9), Traces())[0]
+    loss = figures([source], Look(smoothing=0.9), TraceCache())[0]
     assert loss.lines[0].points.blocks is not None
     assert "o total" in "".join(text(draw(loss, 100, 12)))
 

@@ -9,11 +9,11 @@ from rich.cells import cell_len
 from textual import events
 from textual.app import App, ComposeResult
 
-from crild_tui.monitor.snapshots import RunsSnapshot
 from crild_tui.runs import listing
 from crild_tui.runs.filter import RunFilter, parse
 from crild_tui.runs.listing import NEWEST, Order, appeared, arrange, fitting
 from crild_tui.runs.marks import Kept
+from crild_tui.runs.snapshot import RunsSnapshot
 from crild_tui.widgets.run_table import RunTable
 from engine.record.run import RunEntry
 from tests.tui.run_entries import HOSTILE, NOW, entry

@@ -1,1 +1,1 @@
-"""Following a run: its events folded into a picture, drawn on a screen or told in plain lines."""
+"""Follow a run: its events reduced to a summary, drawn on a screen or printed as lines."""

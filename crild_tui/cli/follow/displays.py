@@ -11,7 +11,7 @@ from crild_tui.cli import terminal
 from crild_tui.cli.follow import event_messages
 from crild_tui.runs import formatting
 from crild_tui.runs.states import LOADING, STARTING, WAITING
-from crild_tui.runs.summary import Picture
+from crild_tui.runs.summary import RunSummary
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -24,13 +24,13 @@ TITLE_EVERY = 5.0
 MARKS: dict[event_messages.Level, str] = {"info": "", "warning": "warning: ", "error": "error: "}
 
 
-class Narrator(Protocol):
+class Display(Protocol):
     """Tells a person how a run goes."""
 
-    def tell(self, level: event_messages.Level, line: str) -> None:
+    def message(self, level: event_messages.Level, line: str) -> None:
         """Say a sentence that stays."""
 
-    def update(self, picture: Picture) -> None:
+    def update(self, summary: RunSummary) -> None:
         """Show the present moment."""
 
     def close(self) -> None:
@@ -40,10 +40,10 @@ class Narrator(Protocol):
 class Silence:
     """Says nothing (`--quiet`)."""
 
-    def tell(self, level: event_messages.Level, line: str) -> None:
+    def message(self, level: event_messages.Level, line: str) -> None:
         """Say nothing."""
 
-    def update(self, picture: Picture) -> None:
+    def update(self, summary: RunSummary) -> None:
         """Show nothing."""
 
     def close(self) -> None:
@@ -58,17 +58,17 @@ class Lines:
         self._start = self._last = clock()
         self._shown: tuple[str | None, int] | None = None
 
-    def tell(self, level: event_messages.Level, line: str) -> None:
+    def message(self, level: event_messages.Level, line: str) -> None:
         """Print a sentence."""
         terminal.say(f"[{formatting.duration(self._clock() - self._start)}] {MARKS[level]}{line}")
 
-    def update(self, picture: Picture) -> None:
+    def update(self, summary: RunSummary) -> None:
         """Print a line of progress when one is due and something moved."""
-        moment = (picture.stage, picture.step)
-        if picture.loss is None or moment == self._shown or self._clock() - self._last < LINE_EVERY:
+        moment = (summary.stage, summary.step)
+        if summary.loss is None or moment == self._shown or self._clock() - self._last < LINE_EVERY:
             return
         self._last, self._shown = self._clock(), moment
-        self.tell("info", event_messages.progress(picture))
+        self.message("info", event_messages.progress(summary))
 
     def close(self) -> None:
         """Nothing to undo."""
@@ -89,25 +89,25 @@ class Screen:
         self._drawn: list[str] = []
         self._live.start()
 
-    def tell(self, level: event_messages.Level, line: str) -> None:
+    def message(self, level: event_messages.Level, line: str) -> None:
         """Print a sentence above the display."""
         from rich.text import Text
 
         style = {"info": "", "warning": "yellow", "error": "bold red"}[level]
         self._console.print(Text(terminal.safe(MARKS[level] + line), style=style), soft_wrap=True)
 
-    def update(self, picture: Picture) -> None:
+    def update(self, summary: RunSummary) -> None:
         """Redraw, if anything changed that can be seen."""
         from rich.console import Group
 
-        lines = draw(picture, self._console.width, self._clock() - self._start, terminal.ascii_only(sys.stderr))
+        lines = draw(summary, self._console.width, self._clock() - self._start, terminal.ascii_only(sys.stderr))
         seen = [line.plain for line in lines]
         if seen != self._drawn:
             self._drawn = seen
             self._live.update(Group(*lines), refresh=True)
-        if self._clock() - self._titled >= TITLE_EVERY and picture.steps:
+        if self._clock() - self._titled >= TITLE_EVERY and summary.steps:
             self._titled = self._clock()
-            terminal.announce(f"crild {formatting.percent(picture.step / picture.steps)} {picture.stage} {self._run}")
+            terminal.announce(f"crild {formatting.percent(summary.step / summary.steps)} {summary.stage} {self._run}")
 
     def close(self) -> None:
         """Take the display away; what was said above it stays."""
@@ -118,19 +118,19 @@ class Screen:
         self._live.stop()
 
 
-def draw(picture: Picture, width: int, waited: float, plain: bool) -> list[Text]:
+def draw(summary: RunSummary, width: int, waited: float, plain: bool) -> list[Text]:
     """The lines of the display, none wider than `width`; `waited` seconds went by, `plain` draws with ASCII alone."""
     from rich.text import Text
 
-    if picture.stage is None or picture.state in ("created", "queued"):
+    if summary.stage is None or summary.state in ("created", "queued"):
         what = {
             "queued": WAITING,
             "created": STARTING,
-        }.get(picture.state, LOADING)
+        }.get(summary.state, LOADING)
         lines = [Text(f"{what}  {formatting.duration(waited)}", style="dim")]
     else:
-        lines = [_bar_line(picture, width, plain), _loss_line(picture)]
-        if held := event_messages.metrics(picture):
+        lines = [_bar_line(summary, width, plain), _loss_line(summary)]
+        if held := event_messages.metrics(summary):
             lines.append(Text(terminal.safe("   ".join(held))))
     for line in lines:
         line.no_wrap = True
@@ -138,14 +138,14 @@ def draw(picture: Picture, width: int, waited: float, plain: bool) -> list[Text]
     return lines
 
 
-def _bar_line(picture: Picture, width: int, plain: bool) -> Text:
+def _bar_line(summary: RunSummary, width: int, plain: bool) -> Text:
     from rich.text import Text
 
-    share = min(1.0, picture.step / picture.steps) if picture.steps else 0.0
-    head = f"{terminal.safe(event_messages.stage_label(picture))}  "
-    notes = [formatting.percent(share) if picture.steps else "", *event_messages.left(picture)]
-    if picture.state in ("stopping", "stalled"):
-        notes.append(picture.state)
+    share = min(1.0, summary.step / summary.steps) if summary.steps else 0.0
+    head = f"{terminal.safe(event_messages.stage_label(summary))}  "
+    notes = [formatting.percent(share) if summary.steps else "", *event_messages.left(summary)]
+    if summary.state in ("stopping", "stalled"):
+        notes.append(summary.state)
     tail = "  " + "  ".join(note for note in notes if note)
     room = min(50, width - len(head) - len(tail))
     bar = Text("")
@@ -153,24 +153,24 @@ def _bar_line(picture: Picture, width: int, plain: bool) -> Text:
         done = round(share * room)
         full, rest = ("#", ".") if plain else ("━", "─")
         bar.append(full * done, style="cyan").append(rest * (room - done), style="dim")
-    state = terminal.style_of(picture.state) if picture.state in ("stopping", "stalled") else ""
+    state = terminal.style_of(summary.state) if summary.state in ("stopping", "stalled") else ""
     return Text().append(head, style="bold").append_text(bar).append(tail, style=state)
 
 
-def _loss_line(picture: Picture) -> Text:
+def _loss_line(summary: RunSummary) -> Text:
     from rich.text import Text
 
-    of = f"/{picture.steps}" if picture.steps else ""
-    parts = [f"step {picture.step}{of}"]
-    if picture.loss is not None:
-        parts.append(f"loss {formatting.loss(picture.loss)}")
-    parts += event_messages.consistency(picture)
-    if picture.rate is not None:
-        parts.append(f"{formatting.rate(picture.rate)} examples/s")
+    of = f"/{summary.steps}" if summary.steps else ""
+    parts = [f"step {summary.step}{of}"]
+    if summary.loss is not None:
+        parts.append(f"loss {formatting.loss(summary.loss)}")
+    parts += event_messages.consistency(summary)
+    if summary.rate is not None:
+        parts.append(f"{formatting.rate(summary.rate)} examples/s")
     return Text("   ".join(parts))
 
 
-def narrator(run: str, *, quiet: bool = False) -> Narrator:
+def display(run: str, *, quiet: bool = False) -> Display:
     """The one that fits: nobody when `quiet`, the display where stderr is a screen, else plain lines."""
     if quiet:
         return Silence()

@@ -1,4 +1,4 @@
-"""Events and pictures as sentences and lines. Pure functions; what comes out is not yet made safe to print."""
+"""Events and summaries as sentences and lines. Pure functions; what comes out is not yet made safe to print."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
 from crild_tui.runs import formatting
-from crild_tui.runs.summary import BASELINE, Event, Picture, StageStory, primary_of
+from crild_tui.runs.summary import BASELINE, Event, RunSummary, StageSummary, primary_of
 
 Level = Literal["info", "warning", "error"]
 Line = tuple[Level, str]
 
 
-def told(event: Event, picture: Picture) -> Iterator[Line]:
-    """What is worth saying when an event comes; `picture` is the one that it was folded into."""
+def describe(event: Event, summary: RunSummary) -> Iterator[Line]:
+    """What is worth saying when an event comes; `summary` is the one that it was folded into."""
     kind = event.get("kind")
     if kind == "message":
         yield _level(event), str(event.get("text") or event.get("sentence") or "")
     elif kind == "stage_started":
-        steps = f", {formatting.plural(picture.steps, 'step')}" if picture.steps else ""
+        steps = f", {formatting.plural(summary.steps, 'step')}" if summary.steps else ""
         begins = event.get("step")
         resumed = f", from step {begins}" if isinstance(begins, int) and begins > 0 else ""
         yield "info", f"stage {event.get('stage')}{steps}{resumed}"
     elif kind == "evaluation":
-        yield "info", _evaluation(event, picture)
+        yield "info", _evaluation(event, summary)
     elif kind == "stage_finished":
-        story = next((s for s in picture.stages if s.name == event.get("stage")), None)
-        if story is not None:
-            yield "info", f"stage {summary(story, picture.metric_name)}"
-        if picture.names and event.get("stage") == picture.names[-1]:
+        stage = summary.find(event.get("stage"))
+        if stage is not None:
+            yield "info", f"stage {stage_sentence(stage, summary.metric_name)}"
+        if summary.names and event.get("stage") == summary.names[-1]:
             yield "info", "measuring size, speed and agreement; writing the student"
 
 
@@ -37,8 +37,8 @@ def _level(event: Event) -> Level:
     return level if level in ("warning", "error") else "info"
 
 
-def _evaluation(event: Event, picture: Picture) -> str:
-    name, value = primary_of(event, picture.metric_name)
+def _evaluation(event: Event, summary: RunSummary) -> str:
+    name, value = primary_of(event, summary.metric_name)
     model = BASELINE if event.get("stage") == BASELINE else str(event.get("model") or "student")
     where = f"{event['stage']} step {event.get('step')}: " if event.get("stage") else ""
     split = str(event.get("split") or "dev")
@@ -57,21 +57,21 @@ def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def summary(story: StageStory, metric_name: str | None) -> str:
+def stage_sentence(stage: StageSummary, metric_name: str | None) -> str:
     """A stage in one line: steps, how its loss went, how the metric went, how long it took."""
-    steps = f"{story.step}/{story.steps}" if story.steps else str(story.step)
-    parts = [f"{story.name}: step {steps}"]
-    if story.loss is not None:
-        parts.append(f"loss {_course(formatting.loss, story.first_loss, story.loss)}")
-    if story.dev_loss is not None:
-        parts.append(f"dev loss {_course(formatting.loss, story.first_dev_loss, story.dev_loss)}")
-    elif story.metric is not None:
+    steps = f"{stage.step}/{stage.steps}" if stage.steps else str(stage.step)
+    parts = [f"{stage.name}: step {steps}"]
+    if stage.loss is not None:
+        parts.append(f"loss {_course(formatting.loss, stage.first_loss, stage.loss)}")
+    if stage.dev_loss is not None:
+        parts.append(f"dev loss {_course(formatting.loss, stage.first_dev_loss, stage.dev_loss)}")
+    elif stage.metric is not None:
         name = metric_name or "metric"
-        parts.append(f"{name} {_course(formatting.metric, story.first_metric, story.metric)}")
-        if story.best is not None and story.best != story.metric:
-            parts.append(f"best {formatting.metric(story.best)} at step {story.best_step}")
-    if story.seconds is not None:
-        parts.append(formatting.duration(story.seconds))
+        parts.append(f"{name} {_course(formatting.metric, stage.first_metric, stage.metric)}")
+        if stage.best is not None and stage.best != stage.metric:
+            parts.append(f"best {formatting.metric(stage.best)} at step {stage.best_step}")
+    if stage.seconds is not None:
+        parts.append(formatting.duration(stage.seconds))
     return ", ".join(parts)
 
 
@@ -79,68 +79,68 @@ def _course(word: Callable[[float | None], str], first: float | None, last: floa
     return word(last) if first == last else f"{word(first)} to {word(last)}"
 
 
-def progress(picture: Picture) -> str:
+def progress(summary: RunSummary) -> str:
     """The present moment as one line, for where there is no screen."""
-    share = picture.step / picture.steps if picture.steps else None
-    parts = [_where(picture)]
+    share = summary.step / summary.steps if summary.steps else None
+    parts = [_where(summary)]
     if share is not None:
         parts.append(formatting.percent(share))
-    if picture.loss is not None:
-        parts.append(f"loss {formatting.loss(picture.loss)}")
-    parts += consistency(picture)
-    if picture.dev_loss is not None:
-        parts.append(f"dev loss {formatting.loss(picture.dev_loss)}")
-    elif picture.metric is not None:
-        parts.append(f"{picture.metric_name or 'metric'} {formatting.metric(picture.metric)}")
-    if picture.teacher is not None:
-        parts.append(f"teacher {formatting.metric(picture.teacher)}")
-    if picture.rate is not None:
-        parts.append(f"{formatting.rate(picture.rate)} examples/s")
-    parts += left(picture)
+    if summary.loss is not None:
+        parts.append(f"loss {formatting.loss(summary.loss)}")
+    parts += consistency(summary)
+    if summary.dev_loss is not None:
+        parts.append(f"dev loss {formatting.loss(summary.dev_loss)}")
+    elif summary.metric is not None:
+        parts.append(f"{summary.metric_name or 'metric'} {formatting.metric(summary.metric)}")
+    if summary.teacher is not None:
+        parts.append(f"teacher {formatting.metric(summary.teacher)}")
+    if summary.rate is not None:
+        parts.append(f"{formatting.rate(summary.rate)} examples/s")
+    parts += left(summary)
     return "  ".join(parts)
 
 
-def _where(picture: Picture) -> str:
-    of = f"/{picture.steps}" if picture.steps else ""
-    return f"{stage_label(picture)} step {picture.step}{of}"
+def _where(summary: RunSummary) -> str:
+    of = f"/{summary.steps}" if summary.steps else ""
+    return f"{stage_label(summary)} step {summary.step}{of}"
 
 
-def stage_label(picture: Picture) -> str:
+def stage_label(summary: RunSummary) -> str:
     """`stage 2/3 ild`, as far as it is known."""
-    if not picture.place or not picture.stage_count:
-        return f"stage {picture.stage}"
-    return f"stage {picture.place}/{picture.stage_count} {picture.stage}"
+    if not summary.stage_number or not summary.stage_count:
+        return f"stage {summary.stage}"
+    return f"stage {summary.stage_number}/{summary.stage_count} {summary.stage}"
 
 
-def consistency(picture: Picture) -> list[str]:
+def consistency(summary: RunSummary) -> list[str]:
     """The consistency term and its present weight, where the stage has them."""
-    if picture.consistency is None:
+    if summary.consistency is None:
         return []
-    weight = "" if picture.consistency_weight is None else f" (weight {picture.consistency_weight:.3g})"
-    return [f"consistency {formatting.loss(picture.consistency)}{weight}"]
+    weight = "" if summary.consistency_weight is None else f" (weight {summary.consistency_weight:.3g})"
+    return [f"consistency {formatting.loss(summary.consistency)}{weight}"]
 
 
-def left(picture: Picture) -> list[str]:
+def left(summary: RunSummary) -> list[str]:
     """The time that is left, for the run where it is known, else for the stage."""
-    if picture.eta is not None:
-        return [f"ETA {formatting.duration(picture.eta)}"]
-    if picture.stage_eta is not None:
-        return [f"stage ETA {formatting.duration(picture.stage_eta)}"]
+    if summary.eta is not None:
+        return [f"ETA {formatting.duration(summary.eta)}"]
+    if summary.stage_eta is not None:
+        return [f"stage ETA {formatting.duration(summary.stage_eta)}"]
     return []
 
 
-def metrics(picture: Picture) -> list[str]:
+def metrics(summary: RunSummary) -> list[str]:
     """The dev metric with what it is held against."""
-    if picture.metric is None and picture.teacher is None:
+    if summary.metric is None and summary.teacher is None:
         return []
-    name = picture.metric_name or "metric"
-    parts = [] if picture.dev_loss is None else [f"dev loss {formatting.loss(picture.dev_loss)}"]
-    parts.append(f"dev {name} {formatting.metric(picture.metric)}")
+    name = summary.metric_name or "metric"
+    parts = [] if summary.dev_loss is None else [f"dev loss {formatting.loss(summary.dev_loss)}"]
+    parts.append(f"dev {name} {formatting.metric(summary.metric)}")
     for label, value in (
-        ("best", picture.best),
-        ("teacher", picture.teacher),
-        ("self-teacher", picture.self_teacher),
-        ("majority", picture.majority),
+        ("best", summary.best),
+        ("teacher", summary.teacher),
+        ("self-teacher", summary.self_teacher),
+        ("majority", summary.majority),
     ):
         if value is not None:
             parts.append(f"{label} {formatting.metric(value)}")

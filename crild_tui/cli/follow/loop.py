@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crild_tui.cli.follow.controls import Controls
-from crild_tui.cli.follow.displays import Narrator
-from crild_tui.cli.follow.event_messages import summary, told
+from crild_tui.cli.follow.displays import Display
+from crild_tui.cli.follow.event_messages import describe, stage_sentence
 from crild_tui.cli.follow.outcome import Outcome
-from crild_tui.runs.states import command_hints, describe
-from crild_tui.runs.summary import Picture, fold, loading, thinned, with_status
+from crild_tui.runs import states
+from crild_tui.runs.summary import RunSummary, apply_events, loading, with_status
 from engine.record.states import ENDED
 
 if TYPE_CHECKING:
@@ -46,14 +46,14 @@ class Mode:
 class Follower:
     """Follows one run until it ends or the person turns away."""
 
-    def __init__(self, run_dir: Path, narrator: Narrator, controls: Controls, mode: Mode, *, after: int = 0):
+    def __init__(self, run_dir: Path, display: Display, controls: Controls, mode: Mode, *, after: int = 0):
         """`after` is the number of the attempt that was just started, 0 for any: how those before ended is no end."""
         from engine.record.events import EventTail
 
         self._after, self._began = after, time.monotonic()
-        self.run_dir, self.narrator, self.controls, self.mode = run_dir, narrator, controls, mode
+        self.run_dir, self.display, self.controls, self.mode = run_dir, display, controls, mode
         self.tail = EventTail(run_dir)
-        self.picture = Picture()
+        self.summary = RunSummary()
         self._generation = self.tail.generation
         self._handled: dict[int, int] = {}
         self._lost_since: float | None = None
@@ -63,13 +63,13 @@ class Follower:
     def history(self, *, loads: bool = False) -> None:
         """Take in what is there already, and tell it in summary; with `loads` a new attempt is about to begin."""
         events = self.tail.poll()
-        self.picture = fold(self.picture, thinned(events))
-        for story in self.picture.stages:
-            self.narrator.tell("info", summary(story, self.picture.metric_name))
+        self.summary = apply_events(self.summary, events)
+        for stage in self.summary.stages:
+            self.display.message("info", stage_sentence(stage, self.summary.metric_name))
         for event in [e for e in events if e.get("kind") == "message" and e.get("level") in ("warning", "error")][-10:]:
             self._tell(event)
         if loads:
-            self.picture = loading(self.picture)
+            self.summary = loading(self.summary)
 
     def go(self) -> Outcome:
         """Follow to the end."""
@@ -81,7 +81,7 @@ class Follower:
                     return outcome
                 self._wait()
         finally:
-            self.narrator.close()
+            self.display.close()
 
     def _look(self) -> tuple[str, Status | None]:
         from engine.record.run import read_run
@@ -92,42 +92,40 @@ class Follower:
             state = "created"  # the engine that was just started has not taken the run yet
         self._events()
         if entry.status is not None:
-            self.picture = with_status(self.picture, entry.status, state)
+            self.summary = with_status(self.summary, entry.status, state)
         if state == "stalled" != self._noted:
-            self.narrator.tell("warning", describe(entry, command_hints(self.run_dir), time.time()).fact)
+            stalled = states.describe(entry, states.command_hints(self.run_dir), time.time())
+            self.display.message("warning", stalled.fact)
         self._noted = state
         self._tell_waiting(entry.status)
-        self.narrator.update(self.picture)
+        self.display.update(self.summary)
         return state, entry.status
 
     def _tell_waiting(self, status: Status | None) -> None:
         """What a queue waits for: an older queue, a busy GPU."""
-        from engine.errors import CrildError
-        from engine.record.queue import queue_file, read_queue
+        from engine.record.files import read_json
+        from engine.record.paths import queue_file
 
         if status is None or status.state != "queued" or status.queue is None:
             return
-        try:
-            waiting = read_queue(queue_file(self.run_dir.parent, status.queue)).waiting
-        except CrildError:
-            return
+        waiting = (read_json(queue_file(self.run_dir.parent, status.queue)) or {}).get("waiting")
         if waiting and waiting != self._waiting:
-            self.narrator.tell("info", f"waiting {waiting}")
+            self.display.message("info", f"waiting {waiting}")
         self._waiting = waiting
 
     def _events(self) -> None:
         events = self.tail.poll()
         if self.tail.generation != self._generation:  # files were replaced: what was seen no longer holds
             self._generation = self.tail.generation
-            self.picture = fold(Picture(), thinned(events))
+            self.summary = apply_events(RunSummary(), events)
             return
         for event in events:
-            self.picture = fold(self.picture, (event,))
+            self.summary = apply_events(self.summary, (event,))
             self._tell(event)
 
     def _tell(self, event: Event) -> None:
-        for level, line in told(event, self.picture):
-            self.narrator.tell(level, line)
+        for level, line in describe(event, self.summary):
+            self.display.message(level, line)
 
     def _ended(self, state: str, status: Status | None) -> Outcome | None:
         if state in ENDED:
@@ -166,18 +164,18 @@ class Follower:
         from engine.launch.signals import interrupt, kill
 
         if self._handled[signal.SIGINT] == 1:
-            self.narrator.tell("info", self.mode.stop_sentence)
+            self.display.message("info", self.mode.stop_sentence)
             if self.mode.on_stop is not None:
                 self.mode.on_stop()
             self._send(interrupt)
         else:
-            self.narrator.tell("warning", KILLING)
+            self.display.message("warning", KILLING)
             self._send(kill)
 
     def _pass_on(self, what: str) -> None:
         from engine.launch.signals import preempt, stop
 
-        self.narrator.tell("info", "asked to end: waiting for the engine's checkpoint")
+        self.display.message("info", "asked to end: waiting for the engine's checkpoint")
         if self.mode.on_stop is not None:
             self.mode.on_stop()
         self._send(preempt if what == "preempt" else stop)
@@ -188,7 +186,7 @@ class Follower:
         try:
             signal_of(self.run_dir)
         except CrildError as error:  # it ended meanwhile: the next look says how
-            self.narrator.tell("warning", error.sentence)
+            self.display.message("warning", error.sentence)
 
     def _outcome(self, state: str, status: Status | None) -> Outcome:
         from engine.record.run import read_run
@@ -199,7 +197,7 @@ class Follower:
             status,
             interrupted=self.controls.count(signal.SIGINT) > 0,
             terminated=bool(self.controls.count(signal.SIGTERM) or self.controls.count(signal.SIGUSR1)),
-            position=(self.picture.stage, self.picture.step) if self.picture.stage else None,
+            position=(self.summary.stage, self.summary.step) if self.summary.stage else None,
             problem=read_run(self.run_dir).problem if state == "unreadable" else None,
         )
 

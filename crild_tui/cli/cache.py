@@ -1,0 +1,131 @@
+"""`crild cache`: show and clear what is cached between runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from crild_tui.cli import terminal
+from crild_tui.cli.options import AsJson, Yes
+from crild_tui.runs import formatting
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+DAY = 86_400.0
+
+application = typer.Typer(rich_markup_mode=None)
+
+
+@application.callback(invoke_without_command=True)
+def cache(context: typer.Context) -> None:
+    """Show and clear what is cached between runs: teachers, tokens."""
+    if context.invoked_subcommand is None:
+        show()
+
+
+@application.command("show")
+def show(as_json: AsJson = False) -> None:
+    """Show what the cache holds: how much, how old, where."""
+    from engine.record.paths import cache_dir
+
+    items = _cached()
+    if as_json:
+        listed = [{"kind": i.kind, "path": str(i.path), "bytes": i.bytes, "used": i.used} for i in items]
+        terminal.show_json({"cache_dir": str(cache_dir()), "entries": listed, "bytes": sum(i.bytes for i in items)})
+        return
+    terminal.say(f"cache: {cache_dir()}")
+    if items:
+        terminal.show(_table(items))
+    else:
+        terminal.say("it is empty")
+
+
+@application.command("clear")
+def clear(
+    kinds: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KIND]...",
+            help="Folders of the cache, such as teachers or tokens. [default: all]",
+            show_default=False,
+        ),
+    ] = None,
+    older: Annotated[
+        float | None, typer.Option("--older-than", metavar="DAYS", min=0, help="Only what was not used for this long.")
+    ] = None,
+    yes: Yes = False,
+) -> None:
+    """Delete cached files; runs create them again when needed. Asks first."""
+    from crild_tui.cli.disk_space import delete_after_asking, remove
+    from engine.errors import UsageError
+
+    items = _cached()
+    known = sorted({item.kind for item in items})
+    for kind in kinds or ():
+        if kind not in known:
+            raise UsageError(
+                f"the cache holds no {kind!r}; it holds: {', '.join(known) or 'nothing'}", kind="unknown-cache-kind"
+            )
+    now = time.time()
+    doomed = [
+        item
+        for item in items
+        if (not kinds or item.kind in kinds) and (older is None or now - item.used >= older * DAY)
+    ]
+    if not doomed:
+        terminal.say("nothing to delete")
+        return
+    total = formatting.size(sum(item.bytes for item in doomed))
+    if delete_after_asking(_table(doomed), f"Delete {total}? A run that is reading it would fail", yes=yes):
+        freed = sum(item.bytes for item in doomed if remove(item.path))
+        terminal.say(f"freed {formatting.size(freed)}")
+
+
+@dataclass(frozen=True)
+class Cached:
+    """One entry of the cache: its kind (the folder that holds it), when it was last used, its size in bytes."""
+
+    kind: str
+    path: Path
+    used: float
+    bytes: int
+
+
+def _cached() -> list[Cached]:
+    """What the cache holds."""
+    from engine.record.paths import cache_dir
+    from engine.record.run import size_of
+
+    root = cache_dir()
+    items = []
+    for folder in sorted(p for p in root.iterdir() if p.is_dir()) if root.is_dir() else ():
+        for path in sorted(folder.iterdir()):
+            stat = path.lstat()
+            items.append(Cached(folder.name, path, max(stat.st_mtime, stat.st_atime), size_of(path)))
+    return items
+
+
+def _table(items: Sequence[Cached]) -> Table:
+    """A row for each kind."""
+
+    now = time.time()
+    rows = []
+    for kind in sorted({item.kind for item in items}):
+        of_kind = [item for item in items if item.kind == kind]
+        rows.append(
+            (
+                kind,
+                str(len(of_kind)),
+                formatting.size(sum(item.bytes for item in of_kind)),
+                formatting.age(now - max(item.used for item in of_kind)),
+                formatting.age(now - min(item.used for item in of_kind)),
+            )
+        )
+    columns = [("kind", "left"), ("number", "right"), ("size", "right"), ("last used", "right"), ("oldest", "right")]
+    return terminal.table(columns, rows)

@@ -1,0 +1,88 @@
+"""Queues (`crild run --seeds 1,2,3`): sweeps with one slot, whose runs were made beforehand and wait as "queued"."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from engine.errors import RunError
+from engine.launch.background import device_of, start_detached
+from engine.record.files import cause
+from engine.record.paths import queue_file
+from engine.record.run import read_status, update_status
+from engine.sweep.record import CellRecord, SweepRecord, list_queues, read_sweep_record, write_sweep_record
+from engine.sweep.slots import Slot
+
+WAITING = ("created", "queued")
+"""States of runs that can be put into a queue."""
+KEPT_FOR = 7 * 86400.0
+"""Seconds for which the record of a queue that has ended stays."""
+
+
+def enqueue(runs: Sequence[Path], *, command: Sequence[str] | None = None) -> str:
+    """Let a detached process start these runs of one folder in order, one at a time; returns the queue's id.
+
+    The runs become "queued". The process waits for older queues of the same folder and device, and for a busy GPU. A
+    run that fails does not stop the ones after it. `command` replaces the engine's command line (for tests). Raises
+    RunError for runs that were started before and when the process cannot be started (its runs are lost then: resuming
+    one starts it).
+    """
+    runs_dir = runs[0].resolve().parent
+    statuses = [read_status(run) for run in runs]
+    record = SweepRecord(
+        name=f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(3).hex()}",
+        file="",
+        created=time.time(),
+        axes={"seed": tuple(str(status.seed) for status in statuses)},
+        cells=tuple(
+            CellRecord(run.name, {"seed": str(status.seed)}, status.seed, None)
+            for run, status in zip(runs, statuses, strict=True)
+        ),
+        slots=(Slot(device_of(runs[0]), 0),),
+    )
+    file = queue_file(runs_dir, record.name)
+    try:
+        file.parent.mkdir(exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot create the queue: {cause(error)}", file=str(file.parent)) from error
+    _remove_old(runs_dir)
+    write_sweep_record(file, record)
+    try:
+        for run in runs:
+            update_status(run, expect=WAITING, state="queued", queue=record.name)
+        _start(file, command)
+    except RunError:
+        write_sweep_record(file, replace(record, state="stopped"))
+        raise
+    return record.name
+
+
+def continue_queue(run_dir: Path, *, command: Sequence[str] | None = None) -> str:
+    """Start the process of a waiting run's queue again after it was killed or stopped; returns the queue's id.
+
+    A run whose queue has left no record gets a queue of its own. Raises RunError as `enqueue` does.
+    """
+    file = queue_file(run_dir.resolve().parent, read_status(run_dir).queue or "")
+    try:
+        record = read_sweep_record(file)
+    except RunError:
+        return enqueue([run_dir], command=command)
+    if record.state == "ended":
+        return enqueue([run_dir], command=command)
+    if not record.alive():
+        _start(file, command)
+    return record.name
+
+
+def _start(file: Path, command: Sequence[str] | None) -> None:
+    start_detached("queue", file, ["engine.sweep", str(file)], lambda: read_sweep_record(file).owner, command)
+
+
+def _remove_old(runs_dir: Path) -> None:
+    for record in list_queues(runs_dir):
+        if record.state == "ended" and time.time() - (record.heartbeat or record.created) > KEPT_FOR:
+            for suffix in (".json", ".log"):
+                queue_file(runs_dir, record.name).with_suffix(suffix).unlink(missing_ok=True)
