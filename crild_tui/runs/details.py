@@ -13,7 +13,7 @@ from rich.text import Text
 from crild_tui.runs import formatting
 from crild_tui.runs.filter import progress
 from crild_tui.runs.listing import bar, cells, fitted, one_line
-from crild_tui.runs.states import KeyNames, describe, label_of, list_hints
+from crild_tui.runs.states import KeyNames, describe, key_hints, label_of
 from engine.errors import CrildError
 from engine.record.files import read_json
 from engine.record.paths import RESULTS
@@ -60,7 +60,7 @@ def read_about(run_dir: Path) -> About:
 
 def detail(entry: RunEntry, keys: KeyNames, now: float, width: int, height: int) -> Text:
     """A run in at most `height` lines: its state and what can be done, the user's tags and note, its directory."""
-    state = describe(entry, list_hints(keys, entry.path), now)
+    state = describe(entry, key_hints(keys, "runs", entry.path), now)
     notes = "  ".join(filter(None, [" ".join(f"#{one_line(tag)}" for tag in entry.tags), one_line(entry.note)]))
     lines = textwrap.wrap(one_line(str(state)), max(width, 10)) or [""]
     below = [(notes, ""), (one_line(str(entry.path)), "dim")] if notes else [(one_line(str(entry.path)), "dim")]
@@ -82,7 +82,7 @@ def panel(entry: RunEntry, about: About | None, keys: KeyNames, now: float, widt
     text = Text()
     text.append(f"{one_line(entry.id)}\n", "bold")
     text.append(f"{label_of(entry.state)}\n\n", "bold")
-    text.append(f"{formatting.printable(str(describe(entry, list_hints(keys, entry.path), now)))}\n\n")
+    text.append(f"{formatting.printable(str(describe(entry, key_hints(keys, 'runs', entry.path), now)))}\n\n")
     _pairs(text, status_lines(entry, keys, now), width)
     if about is None:
         text.append("\nreading its files ...\n", "dim")

@@ -79,22 +79,14 @@ def _run(verb: str, run_dir: Path) -> str:
     return f"run `{formatting.command(verb, run_dir)}`"
 
 
-def live_hints(keys: KeyNames) -> Hints:
-    """The keys of the mode that shows one run."""
+def key_hints(keys: KeyNames, mode: str, run_dir: Path | None = None) -> Hints:
+    """Keys of the mode `live` or `runs`; with `run_dir` the command that resumes the run elsewhere, too."""
+    command = "" if run_dir is None else f" (or {_run('resume', run_dir)})"
     return Hints(
-        resume=f"press {keys['live.resume']}",
-        stop=f"press {keys['live.stop']}",
-        kill=f"press {keys['live.kill']}",
-    )
-
-
-def list_hints(keys: KeyNames, run_dir: Path) -> Hints:
-    """The keys of the list of runs, and the command that resumes a run elsewhere."""
-    return Hints(
-        resume=f"press {keys['runs.resume']} (or {_run('resume', run_dir)})",
-        stop=f"press {keys['runs.stop']}",
-        kill=f"press {keys['runs.kill']}",
-        watch=f"press {keys['runs.watch']}",
+        resume=f"press {keys[f'{mode}.resume']}{command}",
+        stop=f"press {keys[f'{mode}.stop']}",
+        kill=f"press {keys[f'{mode}.kill']}",
+        watch=f"press {keys['runs.watch']}" if mode == "runs" else "",
     )
 
 
@@ -164,7 +156,7 @@ def describe(entry: RunEntry, hints: Hints, now: float, waiting: str = "") -> De
         case "stopped":
             return Description("info", f"stopped{where}, with a checkpoint", advice=_continue(status, hints))
         case "preempted":
-            fact = f"preempted{where}, with a checkpoint, to make room for another run"
+            fact = f"preempted{where} to make room for another run, with a checkpoint"
             return Description("info", fact, advice=_continue(status, hints))
         case "finished":
             return Description("info", _results(status))

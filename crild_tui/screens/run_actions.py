@@ -6,7 +6,7 @@ from pathlib import Path
 
 from crild_tui.runs import actions
 from crild_tui.runs.snapshot import RunsSnapshot
-from crild_tui.runs.states import Hints, check_possible, list_hints
+from crild_tui.runs.states import Hints, check_possible, key_hints
 from crild_tui.screens.base import ModeScreen
 from crild_tui.screens.dialogs import Ask, Confirm
 from engine.errors import CrildError, UsageError
@@ -43,9 +43,10 @@ class ActingScreen(ModeScreen):
         """The stage that a finished run is most likely to train for longer."""
         return "kd"
 
-    def hints(self, entry: RunEntry) -> Hints:
+    @property
+    def hints(self) -> Hints:
         """How this screen's keys act on a run."""
-        return list_hints(self.keys(), entry.path)
+        return key_hints(self.keys(), self.MODE)
 
     def may_act(self) -> RunEntry | None:
         """The run to act on; None, after saying why, where there is none or the dashboard is read only."""
@@ -61,7 +62,7 @@ class ActingScreen(ModeScreen):
     def can(self, entry: RunEntry, action: Action) -> bool:
         """Whether an action is possible in the state of a run; shows why not."""
         try:
-            check_possible(entry, action, self.hints(entry))
+            check_possible(entry, action, self.hints)
         except UsageError as error:
             self.crild.tell(error.sentence, "warning")
             return False
@@ -73,7 +74,7 @@ class ActingScreen(ModeScreen):
         if entry is None or not self.can(entry, "stop"):
             return
         if self.asked == entry.path or entry.state == "stopping":
-            kill = self.hints(entry).kill
+            kill = self.hints.kill
             self.crild.tell(f"{plain(entry.id)} is already stopping; {kill} to end it at once", "warning")
             return
         run_dir = entry.path

@@ -9,7 +9,6 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 
 from crild_tui.monitor.snapshots import RunSnapshot
-from crild_tui.runs.states import Hints, live_hints
 from crild_tui.screens.run_actions import ActingScreen
 from engine.record.paths import PRESET
 from engine.record.run import RunEntry
@@ -45,10 +44,6 @@ class RunScreen(ActingScreen):
     def selected(self) -> RunEntry | None:
         """The run that is shown, as it was last seen."""
         return None if self.snapshot is None else self.snapshot.entry
-
-    def hints(self, entry: RunEntry) -> Hints:  # noqa: ARG002 - a screen of one run names no run
-        """The keys of this mode."""
-        return live_hints(self.keys())
 
     def last_stage(self) -> str:
         """The last stage of the student."""

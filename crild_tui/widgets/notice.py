@@ -15,7 +15,7 @@ from textual.widgets import Static
 
 from crild_tui.monitor.snapshots import RunSnapshot
 from crild_tui.runs import formatting
-from crild_tui.runs.states import LOADING, STARTING, WAITING, KeyNames, describe, live_hints, tone_of
+from crild_tui.runs.states import LOADING, STARTING, WAITING, KeyNames, describe, key_hints, tone_of
 from engine.preset.text import plain
 from engine.record.states import IN_PROGRESS
 from engine.record.status import Fault
@@ -57,7 +57,7 @@ def notice_of(snapshot: RunSnapshot, keys: KeyNames, waits: str = "", now: float
         return Notice("info", f"{title}...", newest, log, moves=True)
     if entry.state in ("running", "stopping", "finished"):
         return None
-    state = describe(entry, live_hints(keys), time.time() if now is None else now, waits)
+    state = describe(entry, key_hints(keys, "live"), time.time() if now is None else now, waits)
     tone = tone_of(entry.state)
     level = tone if tone in ("error", "warning") else "info"
     if entry.state == "failed":

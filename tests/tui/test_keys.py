@@ -20,7 +20,7 @@ from crild_tui.runs.details import detail, panel
 from crild_tui.runs.listing import Arranged
 from crild_tui.runs.overview import page_instead
 from crild_tui.runs.snapshot import RunsSnapshot
-from crild_tui.runs.states import KeyNames, check_possible, list_hints
+from crild_tui.runs.states import KeyNames, check_possible, key_hints
 from crild_tui.runs.summary import RunSummary, with_status
 from crild_tui.screens.compare import how_to_compare
 from crild_tui.settings import Settings
@@ -50,7 +50,7 @@ def summary_of(run: RunEntry) -> RunSummary:
 
 def refusal(state: str, action: Action, keys: KeyNames) -> str:
     with pytest.raises(UsageError) as caught:
-        check_possible(entry("a", state), action, list_hints(keys, RUN))
+        check_possible(entry("a", state), action, key_hints(keys, "runs"))
     return caught.value.sentence
 
 

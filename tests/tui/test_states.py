@@ -12,9 +12,8 @@ from crild_tui.runs.states import (
     check_possible,
     command_hints,
     describe,
+    key_hints,
     label_of,
-    list_hints,
-    live_hints,
     tone_of,
 )
 from engine.errors import UsageError
@@ -65,7 +64,7 @@ SENTENCES = (
      "{resume} to continue from its last checkpoint"),
     (entry("a", "stopped"), "info", "stopped before it started", "{resume} to start it"),
     (entry("a", "preempted", **STAGE), "info",
-     "preempted in stage kd at step 1,200, with a checkpoint, to make room for another run",
+     "preempted in stage kd at step 1,200 to make room for another run, with a checkpoint",
      "{resume} to continue from its last checkpoint"),
     (entry("a", "lost", **STAGE), "error",
      "lost in stage kd at step 1,200: its engine is gone (killed, out of memory, or the machine restarted)",
@@ -105,7 +104,7 @@ def called(text: str, hints: Hints) -> str:
 
 def surfaces() -> tuple[Hints, ...]:
     run_dir = Path("/runs/a")
-    return command_hints(run_dir), list_hints(KEYS, run_dir), live_hints(KEYS)
+    return command_hints(run_dir), key_hints(KEYS, "runs", run_dir), key_hints(KEYS, "live")
 
 
 def test_each_surface_calls_the_actions_by_its_own_names() -> None:
@@ -150,7 +149,7 @@ def test_every_state_is_described_in_the_table() -> None:
 
 def test_a_queued_run_says_what_it_waits_for() -> None:
     waiting = "waiting in the queue: it is next"
-    assert describe(entry("a", "queued"), live_hints(KEYS), NOW, waiting).fact == waiting
+    assert describe(entry("a", "queued"), key_hints(KEYS, "live"), NOW, waiting).fact == waiting
 
 
 @pytest.mark.parametrize(("state", "action", "kind", "sentence"), REFUSALS)
@@ -166,7 +165,7 @@ def test_actions_are_possible_exactly_in_the_states_that_allow_them(state: str) 
     actions: tuple[Action, ...] = ("stop", "kill", "resume", "extend", "delete")
     for action in actions:
         if action in STATES[state].actions:
-            check_possible(entry("a", state), action, live_hints(KEYS))
+            check_possible(entry("a", state), action, key_hints(KEYS, "live"))
         else:
             with pytest.raises(UsageError):
-                check_possible(entry("a", state), action, live_hints(KEYS))
+                check_possible(entry("a", state), action, key_hints(KEYS, "live"))
