@@ -403,7 +403,7 @@ def _measure(options: argparse.Namespace, device: torch.device) -> dict[str, Any
     apart = check(teacher, sentences, next(work))
     student = make_student(teacher)
     if capture:
-        hardware.compute_alike()
+        hardware.use_deterministic_kernels()
     engine = Engine(teacher, copy.deepcopy(student), sentences, precision, capture=capture)
     plain = Baseline(teacher, copy.deepcopy(student), sentences)
     sides = {"crild": (engine.step, 4), "baseline": (plain.step, 1)}

@@ -1,6 +1,6 @@
-"""The entry of every engine process: `python -P -m engine.worker train RUN`, or a tool that answers with JSON.
+"""Entry point of every engine process: `python -P -m engine.worker train RUN`, or a tool that answers with JSON.
 
-Nothing heavy is imported until the run's lock is held and its status says who works on it.
+Nothing heavy is imported until the run's lock is held and its status names the owner.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ NOTIFY_SECONDS = 60
 NOT_OURS = frozenset(
     (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE)
 )
-"""What the system refuses for reasons that lie outside crild, whatever was being done."""
+"""System errors with a cause outside crild."""
 
 
 def train(run_dir: Path) -> int:
-    """Work on a run until it is finished, failed or asked to stop; returns the exit code.
+    """Train a run until it finishes, fails or is asked to stop; returns the exit code.
 
-    Afterwards the preset's `notify.command` is run, whatever became of the run.
+    Then runs the preset's `notify.command`, however the run ended.
     """
     session = RunSession(run_dir)
     try:
@@ -45,9 +45,9 @@ def train(run_dir: Path) -> int:
 
 
 def notify(run_dir: Path) -> None:
-    """Run the user's command for the end of a run, with what it may want to know in its environment.
+    """Run the user's `notify.command` at the end of a run, with the result in its environment.
 
-    Nothing that goes wrong here changes how the run ended.
+    A failure here doesn't change how the run ended.
     """
     try:
         command = tomli.loads((run_dir / PRESET).read_text(encoding="utf-8")).get("notify", {}).get("command")
@@ -64,12 +64,12 @@ def notify(run_dir: Path) -> None:
     }
     try:
         ended = subprocess.run(command, shell=True, check=False, timeout=NOTIFY_SECONDS, env={**os.environ, **facts})
-        said = f"ended with exit code {ended.returncode}"
+        outcome = f"ended with exit code {ended.returncode}"
     except subprocess.TimeoutExpired:
-        said = f"was ended after {NOTIFY_SECONDS} seconds"
+        outcome = f"was ended after {NOTIFY_SECONDS} seconds"
     except (OSError, ValueError) as error:  # no shell; a null character
-        said = f"could not be run: {error}"
-    print(f"notify.command {said}", flush=True)
+        outcome = f"could not be run: {error}"
+    print(f"notify.command {outcome}", flush=True)
 
 
 def _train(run_dir: Path, session: RunSession) -> int:
@@ -94,7 +94,7 @@ def _train(run_dir: Path, session: RunSession) -> int:
         except (CrildError, MemoryError, OSError, RuntimeError) as caught:
             error = caught if isinstance(caught, CrildError) else memory_fault(caught) or system_fault(caught)
             if error is None:
-                traceback.print_exc()  # the session names the fault in the status; the log has where it happened
+                traceback.print_exc()  # the session puts the error into the status; the traceback goes to the log
                 raise
             session.events.write("message", level="error", text=str(error))
             session.events.write("run_finished", state="failed")
@@ -107,7 +107,7 @@ def _train(run_dir: Path, session: RunSession) -> int:
 
 
 def memory_fault(error: BaseException) -> RunError | None:
-    """A device that ran out of memory, as a sentence with the ways out; None for any other error."""
+    """The error for a device that ran out of memory, with advice; None for any other error."""
     if (
         not isinstance(error, MemoryError)
         and "out of memory" not in str(error).lower()
@@ -116,23 +116,25 @@ def memory_fault(error: BaseException) -> RunError | None:
         return None
     return RunError(
         "the device ran out of memory; the last checkpoint is good. Raise train.accumulate (same result, less memory), "
-        "lower batch_size or max_length, or choose another device, then crild resume"
+        "lower batch_size or max_length, or choose another device, then run crild resume",
+        kind="out-of-memory",
     )
 
 
 def system_fault(error: BaseException) -> RunError | None:
-    """A full disk, a folder that may not be written, a device that is gone: as a sentence; None for any other error."""
+    """The error for a full disk, a read-only folder or a lost device; None for any other error."""
     if not isinstance(error, OSError) or error.errno not in NOT_OURS:
         return None
     return RunError(
-        f"the system refused: {cause(error)}; the last checkpoint is good. Mend that, then go on with crild resume",
+        f"the system reported: {cause(error)}; the last checkpoint is good. Fix that, then run crild resume",
+        kind="system-error",
         file=None if error.filename is None else str(error.filename),
     )
 
 
 def tool(command: Callable[[Sequence[str]], Any], arguments: Sequence[str]) -> int:
-    """Run a tool; its result, or its fault, is one JSON document on stdout."""
-    stdout, sys.stdout = sys.stdout, sys.stderr  # whatever a library prints is narration
+    """Run a tool; its result or error is one JSON document on stdout."""
+    stdout, sys.stdout = sys.stdout, sys.stderr  # what libraries print goes to stderr
     try:
         answer, code = command(arguments), 0
     except CrildError as error:
@@ -176,18 +178,18 @@ TOOLS: dict[str, Callable[[Sequence[str]], Any]] = {
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Dispatch; returns the exit code."""
+    """Run the command in `arguments`; returns the exit code."""
     match list(arguments):
         case ["train", run_dir]:
             try:
                 return train(Path(run_dir))
-            except CrildError as error:  # the run could not even be taken
+            except CrildError as error:  # the run could not be locked
                 print(f"error: {error}", flush=True)
                 return error.exit_code
         case [name, *rest] if name in TOOLS:
             return tool(TOOLS[name], rest)
         case _:
-            raise UsageError(f"engine.worker knows train and {', '.join(TOOLS)}")
+            raise UsageError(f"engine.worker takes train or one of {', '.join(TOOLS)}", kind="unknown-tool")
 
 
 if __name__ == "__main__":

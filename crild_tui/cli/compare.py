@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from crild_tui.cli import terminal
 from crild_tui.cli.options import AsJson, Runs, RunsDir
 from crild_tui.runs import formatting
+from engine.preset.toml_text import inline
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from engine.record.run import RunEntry
+    from engine.report.final_metrics import FinalMetrics
+    from engine.report.result_table import ResultTable
 
 
 def compare(runs: Runs, as_json: AsJson = False, runs_dir: RunsDir = None) -> None:
@@ -21,23 +21,25 @@ def compare(runs: Runs, as_json: AsJson = False, runs_dir: RunsDir = None) -> No
     \b
     crild compare rte-kd rte-crild
     """
+    from crild_tui.cli.result_tables import show_table
     from engine.errors import UsageError
     from engine.record.paths import runs_dir as folder_of
-    from engine.record.run import find_run, read_run
+    from engine.record.run import find_run
     from engine.report.compare import ABSENT, differences, read_preset
+    from engine.report.final_metrics import read_final_metrics
 
     if len(runs) < 2:
         raise UsageError("compare takes two runs or more", kind="too-few-runs")
     folder = folder_of(runs_dir)
-    entries = [read_run(find_run(ref, folder)) for ref in runs]
-    different = differences([read_preset(entry.path) for entry in entries])
-    finals = [final_metrics(entry) for entry in entries]
+    run_dirs = [find_run(ref, folder) for ref in runs]
+    different = differences([read_preset(run_dir) for run_dir in run_dirs])
+    finals = [read_final_metrics(run_dir) for run_dir in run_dirs]
     if as_json:
         terminal.show_json(
             {
                 "runs": [
-                    {"run": e.id, "path": str(e.path), "state": e.state, "metrics": m}
-                    for e, m in zip(entries, finals, strict=True)
+                    {"run": final.name, "path": str(final.run_dir), "state": final.state, "metrics": final.models}
+                    for final in finals
                 ],
                 "differences": [
                     {"key": d.key, "values": [None if v is ABSENT else v for v in d.values]} for d in different
@@ -45,52 +47,28 @@ def compare(runs: Runs, as_json: AsJson = False, runs_dir: RunsDir = None) -> No
             }
         )
         return
-    terminal.show(metrics_table(entries, finals))
+    show_table(metrics_table(finals))
     terminal.sentence()
     if not different:
         terminal.sentence("their presets are the same")
         return
-    columns = [("key", "left"), *((str(index + 1), "left") for index in range(len(entries)))]
-    rows = (
-        [d.key, *(formatting.NONE if value is ABSENT else terminal.as_text(value) for value in d.values)]
-        for d in different
-    )
+    columns = [("key", "left"), *((str(index + 1), "left") for index in range(len(finals)))]
+    rows = ([d.key, *(formatting.NONE if value is ABSENT else inline(value) for value in d.values)] for d in different)
     terminal.show(terminal.table(columns, rows))
 
 
-def final_metrics(entry: RunEntry) -> dict[str, dict[str, float | None]]:
-    """What a run reached, by model: from its results, else the last that its status says."""
-    from engine.errors import CrildError
-    from engine.record.files import read_json
-    from engine.record.paths import RESULTS
-    from engine.report.closing_table import closing
-
-    results = read_json(entry.path / RESULTS) if entry.state == "finished" else None
-    if results is not None:
-        try:
-            found = closing(results)
-            return {_plain_name(row.name): dict(row.metrics) for row in found.models}
-        except CrildError:
-            pass
-    status = entry.status
-    if status is None or status.metric_name is None:
-        return {}
-    return {"student": {status.metric_name: status.last}, "teacher": {status.metric_name: status.teacher}}
-
-
-def _plain_name(name: str) -> str:
-    return name.split(",", maxsplit=1)[0].strip()
-
-
-def metrics_table(entries: Sequence[RunEntry], finals: Sequence[Mapping[str, Mapping[str, float | None]]]) -> Table:
+def metrics_table(finals: Sequence[FinalMetrics]) -> ResultTable:
     """A numbered row for each run: state, the student's metrics, the teacher's first one."""
+    from engine.report.final_metrics import STUDENT, TEACHER
+    from engine.report.result_table import Cell, Column, ResultTable, Row, Section
 
-    names = list(dict.fromkeys(name for final in finals for name in final.get("student", {})))
-    columns = [("", "right"), ("run", "left"), ("state", "left"), *((n, "right") for n in names), ("teacher", "right")]
+    names = list(dict.fromkeys(name for final in finals for name in final.models.get(STUDENT, {})))
     rows = []
-    for index, (entry, final) in enumerate(zip(entries, finals, strict=True)):
-        student, teacher = final.get("student", {}), final.get("teacher", {})
-        first = next((teacher[name] for name in names if name in teacher and name in student), None)
-        figures = [formatting.metric(student.get(name)) if name in student else "" for name in names]
-        rows.append([str(index + 1), entry.id, entry.state, *figures, formatting.metric(first)])
-    return terminal.table(columns, rows)
+    for number, final in enumerate(finals, 1):
+        student, teacher = final.models.get(STUDENT, {}), final.models.get(TEACHER, {})
+        figures = [student.get(name) for name in names]
+        figures.append(next((teacher[name] for name in names if name in teacher and name in student), None))
+        cells = (Cell(final.name), Cell(final.state), *(Cell(formatting.metric(value), value) for value in figures))
+        rows.append(Row(str(number), cells))
+    columns = (Column("run", words=True), Column("state", words=True), *map(Column, (*names, TEACHER)))
+    return ResultTable("", columns, (Section("", tuple(rows)),))

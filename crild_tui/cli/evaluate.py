@@ -67,6 +67,8 @@ def _request(
 ) -> dict[str, str]:
     """What the engine measures: a model, and a complete preset that says the task."""
     from engine.errors import UsageError
+    from engine.preset.paths import normal
+    from engine.preset.source_names import is_path
     from engine.record.paths import PRESET, STUDENT
     from engine.record.paths import runs_dir as folder_of
 
@@ -81,6 +83,8 @@ def _request(
             f"{model!r} is no run, so the task must be said: crild evaluate {model} --preset rte; "
             "or a run was meant: `crild runs` lists them"
         )
+    if is_path(model, Path()):
+        model = str(normal(Path(model).expanduser()))
     file = folder / "preset.toml"
     file.write_text(_task_preset(presets, settings), encoding="utf-8")
     return {"model": model, "preset": str(file)}

@@ -48,7 +48,7 @@ def show(
     crild presets show crild --source
     """
     from engine.preset.load import load_preset
-    from engine.preset.source import locate
+    from engine.preset.preset_file import locate
     from engine.preset.write import dump
 
     if source:

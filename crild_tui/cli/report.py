@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,10 +13,9 @@ from crild_tui.cli import terminal
 from crild_tui.cli.options import RunsDir, run_names
 
 if TYPE_CHECKING:
-    from rich.table import Table as RichTable
-
-    from engine.report.collect import Gathered
-    from engine.report.table import Block, Cell, Report, Table
+    from engine.report.collect import CollectedRuns
+    from engine.report.table import Report
+    from engine.report.writers import Format
 
 FORMATS = ("table", "markdown", "csv", "json", "latex", "html")
 
@@ -66,34 +65,33 @@ def report(
     crild report --sweep study --format html -o study.html --figures figures
     crild report --sweep study --against crild
     """
-    from engine.report.collect import gather
-    from engine.report.table import build
+    from crild_tui.cli.result_tables import show_document
+    from engine.report.collect import collect_runs
+    from engine.report.report_document import report_document
+    from engine.report.table import build_report
 
     chosen = _format(form, output)
-    found = gather(_run_dirs(runs or [], sweep, runs_dir))
-    built = build(found, _choices(metric or [], found, chosen), with_published=published, against=against)
-    if chosen == "table":
-        _show(built) if output is None else _write(output, _plain(built))
+    found = collect_runs(_run_dirs(runs or [], sweep, runs_dir))
+    built = build_report(found, _choices(metric or [], found, chosen.name), with_published=published, against=against)
+    document = report_document(built)
+    if chosen.name == "table" and output is None:
+        show_document(document)
     else:
-        _put(output, _text(built, chosen))
+        _put(output, chosen.write(document))
     if figures is not None:
         _draw(built, figures)
 
 
-def _format(asked: str | None, output: Path | None) -> str:
-    """The format that is meant. Raises UsageError for an unknown one."""
-    from engine.errors import UsageError
-    from engine.preset.text import listed, nearest, shown
-    from engine.report.writing import ENDINGS
+def _format(name: str | None, output: Path | None) -> Format:
+    """The format by its name, else by the file's ending. Raises UsageError for an unknown one."""
+    from crild_tui.cli.result_tables import plain_text
+    from engine.report.writers import FORMATS, Format, format_named, format_of_file
 
-    if asked is None:
-        ending = "" if output is None else output.suffix.lower()
-        return next((name for name, endings in ENDINGS.items() if ending in endings), "table")
-    if asked not in FORMATS:
-        near = nearest(asked, FORMATS)
-        hint = f"did you mean {near}?" if near else f"there are {listed(FORMATS, 'and')}"
-        raise UsageError(f"--format {shown(asked)} is no format; {hint}", key="--format")
-    return asked
+    table = Format("table", "text", (".txt",), plain_text)
+    formats = {"table": table, **FORMATS}
+    if name is not None:
+        return format_named(name, formats)
+    return table if output is None else format_of_file(output, table, formats)
 
 
 def _run_dirs(refs: Sequence[str], sweep: str | None, runs_dir: str | None) -> list[Path]:
@@ -101,17 +99,17 @@ def _run_dirs(refs: Sequence[str], sweep: str | None, runs_dir: str | None) -> l
     from engine.errors import UsageError
     from engine.record.paths import runs_dir as folder_of
     from engine.record.run import find_run, list_runs
-    from engine.report.collect import of_sweep
+    from engine.report.collect import runs_of_sweep
 
     folder = folder_of(runs_dir)
     if refs and sweep is not None:
-        raise UsageError("report takes runs or --sweep, not both")
+        raise UsageError("report takes runs or --sweep, not both", kind="runs-and-sweep")
     if sweep is not None:
-        return of_sweep(folder, sweep)
+        return runs_of_sweep(folder, sweep)
     return [find_run(ref, folder) for ref in refs] if refs else [entry.path for entry in list_runs(folder)]
 
 
-def _choices(asked: Sequence[str], found: Gathered, form: str) -> tuple[str, ...]:
+def _choices(asked: Sequence[str], found: CollectedRuns, form: str) -> tuple[str, ...]:
     """The tables that are meant: the primary metric's alone, or all of them where the format is for reading further."""
     from engine.report.table import PRIMARY, metric_choices
 
@@ -120,35 +118,28 @@ def _choices(asked: Sequence[str], found: Gathered, form: str) -> tuple[str, ...
     return tuple(dict.fromkeys(several))
 
 
-def _text(report: Report, form: str) -> str:
-    from engine.report.writing import WRITERS
-
-    if form == "html":
-        from engine.report.page import page
-
-        return page(report)
-    return WRITERS[form](report)
-
-
-def _put(output: Path | None, text: str) -> None:
-    if output is None:
-        sys.stdout.buffer.write(text.encode("utf-8", "replace")) if hasattr(sys.stdout, "buffer") else print(
-            text, end=""
-        )
+def _put(output: Path | None, content: str | bytes) -> None:
+    data = content if isinstance(content, bytes) else content.encode("utf-8", "replace")
+    if output is not None:
+        _write(output, data)
+    elif hasattr(sys.stdout, "buffer"):
+        sys.stdout.buffer.write(data)
     else:
-        _write(output, text)
+        print(data.decode("utf-8", "replace"), end="")
 
 
-def _write(output: Path, text: str) -> None:
+def _write(output: Path, data: bytes) -> None:
     """Write a file whole. Raises UsageError with the cause where that cannot be done."""
     from engine.errors import UsageError
     from engine.record.files import cause, write_atomic
 
     try:
-        write_atomic(output, text.encode("utf-8", "replace"), durable=False)
+        write_atomic(output, data, durable=False)
     except (OSError, ValueError) as error:
         reason = cause(error) if isinstance(error, OSError) else str(error)
-        raise UsageError(f"cannot be written: {reason}", file=str(output), key="--output") from error
+        raise UsageError(
+            f"cannot be written: {reason}", kind="unwritable-file", file=str(output), key="--output"
+        ) from error
     terminal.say(f"written: {output}")
 
 
@@ -157,88 +148,3 @@ def _draw(report: Report, folder: Path) -> None:
 
     for path in write_figures(report, folder):
         terminal.say(f"written: {path}")
-
-
-# -- the table of the terminal
-
-
-def _show(report: Report) -> None:
-    console = terminal.results()
-    for part in _parts(report, console.width):
-        console.print(part)
-
-
-def _plain(report: Report) -> str:
-    """The terminal's table as text."""
-    import io
-
-    from rich.console import Console
-
-    out = io.StringIO()
-    console = Console(file=out, width=terminal.PIPE_WIDTH, markup=False, emoji=False, highlight=False)
-    for part in _parts(report, terminal.PIPE_WIDTH):
-        console.print(part)
-    return out.getvalue()
-
-
-def _parts(report: Report, width: int) -> Iterator[RichTable | str]:
-    """Titles, tables no wider than the terminal, footers."""
-    from engine.report.writing import title
-
-    for table in report.tables:
-        yield terminal.safe(title(table))
-        for block in table.blocks:
-            yield ""
-            if block.heading:
-                yield terminal.safe(block.heading)
-            yield from _tables(table, block, width)
-        yield ""
-        for line in table.footers:
-            yield terminal.safe(line)
-    for line in report.notes:
-        yield terminal.safe(line)
-
-
-def _tables(table: Table, block: Block, width: int) -> Iterator[RichTable]:
-    """One table, or several with some of the tasks each where they are too many for the terminal."""
-    from rich.cells import cell_len
-
-    from engine.report.table import ELSEWHERE
-    from engine.report.writing import has_average, heads, mean, seeds
-
-    labels = [terminal.safe(line.label) for line in block.lines]
-    first = min(max(map(cell_len, [*labels, "method"])), max(20, width // 3))
-    columns = [
-        (head, [_cell(line.cells.get(task)) for line in block.lines])
-        for head, task in zip(heads(table), table.tasks, strict=True)
-    ]
-    if has_average(table) and block.heading != ELSEWHERE:
-        columns.append(("average", [mean(line.average) for line in block.lines]))
-    room = width - first - 9
-    parts: list[list[tuple[str, list[str]]]] = [[]]
-    used = 0
-    for head, cells in columns:
-        size = max(map(cell_len, [*cells, terminal.safe(head)])) + 2
-        if parts[-1] and used + size > room:
-            parts.append([])
-            used = 0
-        parts[-1].append((head, cells))
-        used += size
-    for part in parts:
-        heading = [("method", "left"), ("seeds", "right"), *((head, "right") for head, _ in part)]
-        rows = (
-            [label, seeds(line), *(cells[place] for _, cells in part)]
-            for place, (label, line) in enumerate(zip(labels, block.lines, strict=True))
-        )
-        yield terminal.table(heading, rows)
-
-
-def _cell(cell: Cell | None) -> str:
-    from engine.report.writing import MARKS, figure, gap
-
-    if cell is None:
-        return ""
-    text = "  ".join(part for part in (figure(cell), gap(cell)) if part)
-    ascii_only = terminal.ascii_only()
-    marks = {"best": "*", "tied": "~", "above": "^", "below": "v", "": ""} if ascii_only else MARKS
-    return f"{text.replace('±', '+-') if ascii_only else text} {marks[cell.mark] or ' '}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from crild_tui import option_help
 from crild_tui.cli import terminal
 from crild_tui.cli.options import AsJson, Detach, Device, Presets, Quiet, RunsDir, Settings
 from crild_tui.runs import formatting
@@ -21,14 +22,9 @@ if TYPE_CHECKING:
 def run(
     presets: Presets,
     settings: Settings = None,
-    seeds: Annotated[
-        str | None, typer.Option("--seeds", metavar="1,2,3", help="One run per seed, one after the other.")
-    ] = None,
+    seeds: Annotated[str | None, typer.Option("--seeds", metavar="1,2,3", help=option_help.SEEDS)] = None,
     runs_dir: RunsDir = None,
-    name: Annotated[
-        str | None,
-        typer.Option("--name", metavar="NAME", help="The run's id becomes NAME-s<seed>. [default: task, method, time]"),
-    ] = None,
+    name: Annotated[str | None, typer.Option("--name", metavar="NAME", help=option_help.NAME)] = None,
     device: Device = None,
     dry_run: Annotated[
         bool,

@@ -2,50 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crild_tui.cli import terminal
-from crild_tui.cli.compare import final_metrics
 from crild_tui.runs import formatting
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from engine.record.run import RunEntry
+    from engine.report.final_metrics import FinalMetrics
+    from engine.report.result_table import ResultTable
 
 
 def show_seeds(run_dirs: Sequence[Path]) -> None:
     """Print the seeds of one preset: each model's primary metric in each run, then mean and standard deviation."""
-    from engine.record.run import read_run
+    from crild_tui.cli.result_tables import show_table
+    from engine.report.final_metrics import STUDENT, read_final_metrics
 
-    entries = [read_run(run_dir) for run_dir in run_dirs]
-    finals = [final_metrics(entry) for entry in entries]
-    metric = next(
-        (status.metric_name for entry in entries if (status := entry.status) and status.metric_name), "metric"
-    )
-    terminal.sentence(f"{metric} over {formatting.plural(len(entries), 'seed')}")
+    finals = [read_final_metrics(run_dir) for run_dir in run_dirs]
+    metric = next((name for final in finals for name in final.models.get(STUDENT, {})), "metric")
+    terminal.sentence(f"{metric} over {formatting.plural(len(finals), 'seed')}")
     terminal.sentence()
-    terminal.show(seeds_table(entries, finals))
+    show_table(seeds_table(finals))
 
 
-def seeds_table(entries: Sequence[RunEntry], finals: Sequence[Mapping[str, Mapping[str, float | None]]]) -> Table:
+def seeds_table(finals: Sequence[FinalMetrics]) -> ResultTable:
     """A row for each run, a column for each model."""
     from engine.report.compare import spread
+    from engine.report.result_table import Cell, Column, ResultTable, Row, Section
 
-    models = list(dict.fromkeys(name for final in finals for name in final))
-    rows, columns = [], [("run", "left"), *((name, "right") for name in models)]
-    values: dict[str, list[float]] = {name: [] for name in models}
-    for entry, final in zip(entries, finals, strict=True):
-        cells = []
-        for name in models:
-            value = next(iter(final.get(name, {}).values()), None)
-            cells.append(formatting.metric(value))
-            if value is not None:
-                values[name].append(value)
-        rows.append([entry.id, *cells])
-    spreads = [spread(values[name]) for name in models]
-    rows.append(["mean", *(formatting.metric(s.mean if s else None) for s in spreads)])
-    rows.append(["standard deviation", *(formatting.metric(s.deviation if s else None) for s in spreads)])
-    return terminal.table(columns, rows)
+    models = list(dict.fromkeys(name for final in finals for name in final.models))
+    values = {
+        final.name: [next(iter(final.models.get(name, {}).values()), None) for name in models] for final in finals
+    }
+    columns = zip(*values.values(), strict=True)
+    spreads = [spread([value for value in column if value is not None]) for column in columns]
+    values["mean"] = [each.mean if each else None for each in spreads]
+    values["standard deviation"] = [each.deviation if each else None for each in spreads]
+    rows = (
+        Row(name, tuple(Cell(formatting.metric(value), value) for value in figures)) for name, figures in values.items()
+    )
+    return ResultTable("run", tuple(map(Column, models)), (Section("", tuple(rows)),))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from crild_tui.cli import terminal
 from crild_tui.cli.options import AsJson, Run, RunsDir
 from crild_tui.runs import formatting
-from engine.record.states import allows
+from engine.preset.toml_text import inline
 
 if TYPE_CHECKING:
     from engine.record.run import RunEntry
@@ -66,6 +66,8 @@ def document(entry: RunEntry) -> dict[str, Any]:
 def _show_head(entry: RunEntry) -> None:
     import time
 
+    from engine.record.states import allows
+
     terminal.sentence(f"run:     {entry.id}")
     terminal.sentence(f"path:    {entry.path}")
     terminal.sentence(f"state:   {entry.state}{'' if entry.problem is None else f' ({entry.problem})'}")
@@ -110,7 +112,7 @@ def _show_settings(run_dir: Path) -> None:
         terminal.sentence(str(error))
         return
     terminal.sentence()
-    rows = [(key, terminal.as_text(value)) for key, value in flat(document)]
+    rows = [(key, inline(value)) for key, value in flat(document)]
     terminal.show(terminal.table([("setting", "left"), ("value", "left")], rows))
 
 

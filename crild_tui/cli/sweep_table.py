@@ -12,6 +12,7 @@ from crild_tui.runs import formatting
 from crild_tui.runs.sweeps import counts, entries_of, figures_of, mean_of, metrics_of
 
 if TYPE_CHECKING:
+    from engine.report.result_table import Cell, ResultTable
     from engine.sweep.matrix import Entry, Matrix
     from engine.sweep.record import SweepRecord
 
@@ -26,27 +27,34 @@ def look(record: SweepRecord, runs_dir: Path) -> Matrix:
 
 def show_matrix(found: Matrix) -> None:
     """Print a matrix: mean ± standard deviation (number of runs), then what is not finished, then why runs failed."""
-    columns = [("method", "left"), *((task, "right") for task in found.tasks)]
-    rows = [[row, *(cell_of(found.entries.get((row, task))) for task in found.tasks)] for row in found.rows]
+    from crild_tui.cli.result_tables import show_table
+
     metrics = metrics_of(found)
     terminal.sentence(f"{found.name}: {f'{metrics} on dev' if metrics else 'no run has finished yet'}")
     terminal.sentence()
-    terminal.show(terminal.table(columns, rows))
+    show_table(matrix_table(found))
     terminal.sentence()
     terminal.sentence(f"{counts(found)}; mean ± standard deviation over seeds, and their number")
     for run, sentence in found.faults.items():
         terminal.say(f"error: {run}: {sentence}")
 
 
-def cell_of(entry: Entry | None) -> str:
-    """One place of the matrix in words."""
+def matrix_table(found: Matrix) -> ResultTable:
+    """The matrix as a result table: methods are rows, tasks columns."""
+    from engine.report.result_table import Column, ResultTable, Row, Section
+
+    rows = (Row(row, tuple(_cell(found.entries.get((row, task))) for task in found.tasks)) for row in found.rows)
+    return ResultTable("method", tuple(map(Column, found.tasks)), (Section("", tuple(rows)),))
+
+
+def _cell(entry: Entry | None) -> Cell:
+    from engine.report.result_table import Cell
+
     if entry is None:
-        return ""
-    said = formatting.NONE
-    if entry.values:
-        said = f"{mean_of(entry, '+-' if terminal.ascii_only() else '±')} ({len(entry.values)})"
+        return Cell()
+    text = f"{mean_of(entry)} ({len(entry.values)})" if entry.values else formatting.NONE
     failed = entry.states.get("failed", 0) + entry.states.get("lost", 0)
-    return f"{said}, {failed} failed" if failed else said
+    return Cell(f"{text}, {failed} failed" if failed else text, entry.spread.mean if entry.spread else None)
 
 
 def document(found: Matrix, record: SweepRecord) -> dict[str, Any]:

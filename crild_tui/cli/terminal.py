@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TextIO
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from rich.box import Box
@@ -177,16 +177,3 @@ def _tone(state: str) -> tuple[str, str]:
     from crild_tui.runs.states import tone_of
 
     return TONES.get(tone_of(state) or "", ("", ""))
-
-
-def as_text(value: Any) -> str:
-    """A value of a preset as TOML would have it, in one line."""
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{k} = {as_text(v)}" for k, v in value.items()) + " }" if value else "{}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(as_text(v) for v in value) + "]"
-    return str(value)

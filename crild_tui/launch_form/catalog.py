@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 from engine.errors import CrildError
+from engine.preset.preset_file import Layer, locate, read_layer
 from engine.preset.schema import Preset
 from engine.preset.shipped import find, folder, path_of, shipped
-from engine.preset.source import Layer, locate, read_layer
 from engine.preset.text import plain
 
 Kind = Literal["run", "method", "task", "setting", "part", "broken"]
@@ -116,7 +116,7 @@ def _entry(path: Path, ref: str, here: Path) -> Entry | None:
         layer = read_layer(path, plain(ref))
     except CrildError as error:
         return Entry(ref, "broken", "", path, own=True, problem=str(error))
-    if not layer.extends and layer.stages is None and not (layer.root.table or {}).keys() & _KEYS:
+    if not layer.extends and layer.stages is None and not layer.root.entries.keys() & _KEYS:
         return None  # pyproject.toml and its like
     description = layer.root.get("description")
     text = str(description.value) if description is not None and isinstance(description.value, str) else ""
@@ -130,12 +130,12 @@ def kind_of(layer: Layer, here: Path, depth: int = 0) -> Kind:
         return "setting"
     if layer.is_task:
         return "task"
-    brings = layer.root.table or {}
+    brings = layer.root.entries
     if not layer.extends:
         return "run" if "task" in brings and "stage" in brings else "method" if "stage" in brings else "part"
     if "task" in brings:
         return "run"
-    kinds = [_kind_of_ref(ref, layer.folder, here, depth) for ref, _ in layer.extends]
+    kinds = [_kind_of_ref(str(name.value), layer.folder, here, depth) for name in layer.extends]
     if "run" in kinds or ("task" in kinds and "method" in kinds):
         return "run"
     return next((kind for kind in ("method", "task") if kind in kinds), "part")

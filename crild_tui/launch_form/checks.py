@@ -26,8 +26,8 @@ from engine.errors import CrildError
 from engine.preflight.check import check
 from engine.preset.load import Loaded, load_preset
 from engine.preset.schema import Preset
-from engine.preset.source import LARGEST
 from engine.preset.text import plain
+from engine.preset.toml_file import LARGEST
 from engine.preset.write import dump
 from engine.record.run import name_taken, validate_name
 

@@ -25,7 +25,7 @@ def new_preset(name: str, origin: str) -> Path:
 
 
 def _copy_file(origin: str, target: Path) -> Path:
-    from engine.preset.source import locate
+    from engine.preset.preset_file import locate
 
     source = locate(origin, Path.cwd())
     try:

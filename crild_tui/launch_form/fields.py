@@ -10,11 +10,13 @@ from typing import Any
 
 import tomli
 
+from crild_tui import option_help
 from engine.preset import fields as schema_fields
 from engine.preset.base import TOY_TASKS
 from engine.preset.json_schema import help_texts
 from engine.preset.schema import Consistency, Preset, Record, Stage, Train
 from engine.preset.text import listed, shown
+from engine.preset.toml_text import inline
 
 SEEDS, NAME = "seeds", "name"
 """Fields that are options of `crild run` and no keys of a preset."""
@@ -78,25 +80,20 @@ class Field:
         return ".".join([*table, switch]) if switch is not None and switch != key else None
 
 
+_OPTIONS = (
+    Field(SEEDS, SEEDS, "run", option_help.SEEDS, ""),
+    Field(NAME, NAME, "run", option_help.NAME, ""),
+)
+
+
 def fields_of(preset: Preset) -> list[Field]:
     """The form of a preset, in the order in which it is read: the run, then the preset from top to bottom."""
-    fields = [option(SEEDS), option(NAME), *(field(key, "run") for key in _RUN)]
+    fields = [*_OPTIONS, *(field(key, "run") for key in _RUN)]
     for group, keys in _HEAD.items():
         fields += [field(key, group) for key in keys]
     for stage in preset.stage[:MOST_STAGES]:
         fields += [field(f"stage.{stage.name}.{key}", f"stage {stage.name}") for key in _STAGE]
     return fields
-
-
-@cache
-def option(name: str) -> Field:
-    """A field for an option of `crild run`, with the help of the command line."""
-    from typing import get_type_hints
-
-    from crild_tui.cli.run import run
-
-    hint = get_type_hints(run, include_extras=True)[name]
-    return Field(name, name, "run", str(hint.__metadata__[0].help), "")
 
 
 @cache
@@ -194,23 +191,15 @@ def _value(preset: Preset, path: tuple[str, ...]) -> tuple[Any, bool]:
 
 
 def toml_text(value: object) -> str:
-    """A value as a person types it after `--set key=`: texts without quotes, whole numbers without a point."""
-    return value if isinstance(value, str) else inline(value) if value is not None else ""
+    """A value as the user types it after `--set key=`: texts without quotes, whole numbers without a point."""
+    return value if isinstance(value, str) else "" if value is None else inline(_plain(value), short=True)
 
 
-def inline(value: object) -> str:
-    """A value as TOML writes it on one line, whole numbers without a point."""
-    import tomlkit
-
+def _plain(value: object) -> object:
+    """The value with records as dicts of what they set."""
     if isinstance(value, Record):
-        value = value.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{key} = {inline(item)}" for key, item in value.items()) + " }" if value else "{}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(inline, value)) + "]"
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        return str(value) if isinstance(value, bool) else f"{value:.0f}"
-    return tomlkit.item(value).as_string()
+        return value.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    return {key: _plain(item) for key, item in value.items()} if isinstance(value, Mapping) else value
 
 
 def same(field: Field, text: str, other: str) -> bool:

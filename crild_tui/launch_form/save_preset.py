@@ -13,15 +13,15 @@ import tomlkit
 from tomlkit.items import AoT, Item, Table
 
 from crild_tui.launch_form.draft import Draft, overrides, seeds_text
-from crild_tui.launch_form.fields import inline
 from crild_tui.runs.create import parse_seeds
 from engine.errors import CrildError, UsageError
 from engine.preset.load import load_preset
 from engine.preset.overrides import read_overrides
+from engine.preset.preset_file import locate, read_layer
 from engine.preset.schema import Preset
 from engine.preset.shipped import path_of
-from engine.preset.source import locate, read_layer
 from engine.preset.text import plain
+from engine.preset.toml_text import inline
 from engine.preset.tree import Node
 from engine.record.files import cause
 
@@ -144,16 +144,16 @@ def _apply(document: tomlkit.TOMLDocument, items: Sequence[str], base: Preset, w
     """Write each `--set` item into the text."""
     problems: list[CrildError] = []
     layer = read_overrides(items, [stage.name for stage in base.stage], here, problems)
-    for key, node in (layer.root.table or {}).items():
+    for key, node in layer.root.entries.items():
         if key != "stage":
             _put(document, key, node)
             continue
-        for name, stage in (node.table or {}).items():
+        for name, stage in node.entries.items():
             table = _stage(document, name)
-            for own, value in (stage.table or {}).items():
+            for own, value in stage.entries.items():
                 if own in ("epochs", "steps"):
                     table.pop("steps" if own == "epochs" else "epochs", None)  # they displace each other
-                if own in _WHOLE and value.table is not None and not _is_table(table.get(own)):
+                if own in _WHOLE and value.is_table and not _is_table(table.get(own)):
                     _set(table, own, _whole(wanted, name, own))
                 else:
                     _put(table, own, value)
@@ -188,12 +188,12 @@ def _stage(document: tomlkit.TOMLDocument, name: str) -> Table:
 
 def _put(table: Any, key: str, node: Node) -> None:
     """Set a key, going into tables that are there so that their comments stay."""
-    if node.table is not None and node.partial:
+    if node.is_table and node.partial:
         if not _is_table(table.get(key)):
             if isinstance(table, tomlkit.TOMLDocument):
                 table.add(tomlkit.nl())
             table[key] = tomlkit.table()
-        for inner, value in node.table.items():
+        for inner, value in node.entries.items():
             _put(table[key], inner, value)
     else:
         _set(table, key, node.plain())
@@ -209,4 +209,4 @@ def _set(table: Any, key: str, value: Any) -> None:
 
 
 def _item(value: Any) -> Item:
-    return tomlkit.value(inline(value)) if isinstance(value, dict) else tomlkit.item(value)
+    return tomlkit.value(inline(value, short=True)) if isinstance(value, dict) else tomlkit.item(value)

@@ -15,7 +15,8 @@ from crild_tui.runs.listing import cells, fitted, fitted_ends, one_line
 from crild_tui.widgets.row_list import Line
 from engine.preset.text import shown
 from engine.report.compare import ABSENT, differences
-from engine.report.sheet import Figure, Final, Row, Sheet
+from engine.report.final_metrics import FinalMetrics
+from engine.report.result_table import ResultTable
 
 MOST = 12
 """Runs that are compared at once."""
@@ -54,65 +55,50 @@ def mark(number: int, *, dark: bool) -> Text:
 # -- final metrics
 
 
-def sheet_lines(sheet: Sheet, finals: Sequence[Final], numbers: Sequence[int], *, dark: bool) -> list[Line]:
+def metrics_lines(
+    table: ResultTable, finals: Sequence[FinalMetrics], numbers: Sequence[int], *, dark: bool
+) -> list[Line]:
     """The table of final metrics: a line for each row, the runs with their markers."""
-    rows = [row for row in sheet.rows if row.kind != "task"]
-    name = min(max((cells(_name(row)) for row in rows), default=3), LONGEST_NAME)
-    state = max((len(_state(row)) for row in rows), default=0)
-    widths = {metric: _width(metric, rows) for metric in sheet.metrics}
-    heading = f"    {fitted('run', name)} seed  " + (f"{'state':<{state}}  " if state else "")
-    for metric, width in widths.items():
-        heading += fitted(one_line(metric), width, right=True) + "   "
+    name = min(max((cells(one_line(row.name)) for row in table.rows), default=3), LONGEST_NAME)
+    columns = []
+    for index, column in enumerate(table.columns):
+        own = [row.cells[index] for row in table.rows]
+        width = max(cells(one_line(text)) for text in (column.heading, *(cell.text for cell in own)))
+        columns.append((column, width, any(cell.value is not None for cell in own)))
+    heading = f"    {fitted('run', name)} "
+    for column, width, figures in columns:
+        heading += fitted(one_line(column.heading), width, right=not column.words) + ("   " if figures else "  ")
     lines = [Line(Text(heading, "bold"))]
-    for row in sheet.rows:
-        if row.kind == "task":
-            lines.append(Line(Text(one_line(row.name), "bold underline")))
-            continue
-        text = Text("  ")
-        text.append_text(Text(" ") if row.place is None else mark(numbers[row.place], dark=dark))
-        style = {"mean": "bold", "model": "dim"}.get(row.kind, "")
-        text.append(f" {fitted_ends(_name(row), name)} ", style)
-        text.append(f"{'' if row.seed is None else row.seed:>4}  ")
-        if state:
-            text.append(f"{_state(row):<{state}}  ", "dim")
-        for metric, width in widths.items():
-            figure = row.figures.get(metric)
-            best = figure is not None and figure.best
-            text.append(_figure(figure).rjust(width), style or ("bold" if best else "dim" if row.state else ""))
-            text.append(f" {BEST} " if best else "   ", "bold")
-        lines.append(Line(text, None if row.place is None else finals[row.place].run_dir))
+    for section in table.sections:
+        if section.heading:
+            lines.append(Line(Text(one_line(section.heading), "bold underline")))
+        for row in section.rows:
+            text = Text("  ")
+            text.append_text(Text(" ") if row.run is None else mark(numbers[row.run], dark=dark))
+            style = {"mean": "bold", "other": "dim"}.get(row.kind, "")
+            unfinished = row.run is not None and not finals[row.run].finished
+            text.append(f" {fitted_ends(one_line(row.name), name)} ", style)
+            for cell, (column, width, figures) in zip(row.cells, columns, strict=True):
+                best = cell.mark == "highest"
+                words = fitted(one_line(cell.text), width, right=not column.words)
+                if figures:
+                    text.append(words, style or ("bold" if best else "dim" if unfinished else ""))
+                    text.append(f" {BEST} " if best else "   ", "bold")
+                else:
+                    text.append(f"{words}  ", "dim" if column.words else "")
+            lines.append(Line(text, None if row.run is None else finals[row.run].run_dir))
     lines += [Line(Text(f"{one_line(f.name)}: {one_line(f.problem)}", "bold")) for f in finals if f.problem]
-    if any(row.state for row in rows):
+    if any(not final.finished for final in finals):
         lines.append(
             Line(Text("Figures of runs that have not finished are their latest; no mean takes them in.", "dim"))
         )
     return lines
 
 
-def _name(row: Row) -> str:
-    return one_line(row.name)
-
-
-def _state(row: Row) -> str:
-    return one_line(row.state)
-
-
-def _width(metric: str, rows: Sequence[Row]) -> int:
-    figures = [row.figures[metric] for row in rows if metric in row.figures]
-    return max(cells(one_line(metric)), *(len(_figure(figure)) for figure in figures), 6)
-
-
-def _figure(figure: Figure | None) -> str:
-    if figure is None:
-        return ""
-    deviation = "" if figure.deviation is None else f" ± {figure.deviation:.4f}"
-    return f"{formatting.metric(figure.value)}{deviation}"
-
-
 # -- differences of presets
 
 
-def difference_lines(finals: Sequence[Final], numbers: Sequence[int], *, dark: bool) -> list[Line]:
+def difference_lines(finals: Sequence[FinalMetrics], numbers: Sequence[int], *, dark: bool) -> list[Line]:
     """The settings in which the runs differ: a line for each, a column for each run under its marker."""
     readable = [(final, number) for final, number in zip(finals, numbers, strict=True) if final.preset is not None]
     if len(readable) < 2:

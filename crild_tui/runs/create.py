@@ -162,7 +162,7 @@ def method_of(refs: Sequence[str]) -> str:
 def with_method(refs: Sequence[str]) -> list[str]:
     """`refs`, with a shipped method before them where they only say what the data are: "kd", the simplest, or "crild"
     where a setting changes a stage that plain distillation has not."""
-    from engine.preset.source import locate, read_layer
+    from engine.preset.preset_file import locate, read_layer
 
     here = Path.cwd()
     layers = [read_layer(locate(ref, here), ref) for ref in refs]

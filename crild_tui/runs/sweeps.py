@@ -43,7 +43,7 @@ class SweepSnapshot:
 def read_sweep(runs_dir: Path, name: str) -> SweepRecord:
     """The record of a sweep. Raises RunError with the reason when there is none or it cannot be read."""
     if Path(name).name != name or not name.isprintable():  # it may come from another's status.json
-        raise RunError(f"{shown(name)} is no name of a sweep")
+        raise RunError(f"{shown(name)} is not a name of a sweep", kind="bad-sweep-name")
     return read_sweep_record(sweep_file(runs_dir, name))
 
 

@@ -1,4 +1,4 @@
-"""Writing a table to a file that a person names."""
+"""Write a table to a file that the user names."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from engine.record.files import cause, write_atomic
 
 
 def named_file(name: str) -> Path:
-    """The file that a person named, `~` expanded and links followed. Raises UsageError when it cannot be one."""
+    """The file that the user named, `~` expanded and links followed. Raises UsageError when it cannot be one."""
     if not name.strip() or "\0" in name:
-        raise UsageError("a file needs a name")
+        raise UsageError("a file needs a name", kind="missing-name")
     try:
         path = Path(name.strip()).expanduser().absolute()
         path = path.resolve()
         if path.is_dir():
-            raise UsageError(f"{str(path)!r} is a folder: name a file in it")
+            raise UsageError(f"{str(path)!r} is a folder: name a file in it", kind="path-is-folder")
         if path.exists() and not path.is_file():
-            raise UsageError(f"{str(path)!r} is no plain file")
+            raise UsageError(f"{str(path)!r} is not a plain file", kind="not-a-file")
     except RuntimeError:  # no such user, or links in a circle
-        raise UsageError(f"{name.strip()!r} leads nowhere") from None
+        raise UsageError(f"{name.strip()!r} leads nowhere", kind="bad-path") from None
     except OSError as error:
-        raise UsageError(f"the file cannot be written: {cause(error)}", file=name.strip()) from error
+        raise UsageError(
+            f"the file cannot be written: {cause(error)}", kind="unwritable-file", file=name.strip()
+        ) from error
     return path
 
 
@@ -43,7 +45,7 @@ def write_file(path: Path, text: str, *, overwrite: bool = False) -> str:
                 path.unlink(missing_ok=True)
                 raise
     except FileExistsError:
-        raise UsageError("exists already, and is left as it is", file=str(path)) from None
+        raise UsageError("exists already, and is left as it is", kind="file-exists", file=str(path)) from None
     except OSError as error:
-        raise UsageError(f"cannot be written: {cause(error)}", file=str(path)) from error
+        raise UsageError(f"cannot be written: {cause(error)}", kind="unwritable-file", file=str(path)) from error
     return f"written to {path}"

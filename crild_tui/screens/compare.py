@@ -28,8 +28,9 @@ from crild_tui.screens.text_dialog import TextScreen
 from crild_tui.widgets.panels import Panels, Source
 from crild_tui.widgets.row_list import Line, Rows
 from engine.errors import UsageError
-from engine.report.formats import FORMATS
-from engine.report.sheet import Final, Sheet, read_final, sheet
+from engine.report.final_metrics import FinalMetrics, metrics_table, read_final_metrics
+from engine.report.result_table import ResultDocument
+from engine.report.writers import FORMATS, Format, format_of_file
 
 EVERY = 0.5
 """Seconds between two drawings of the curves at least."""
@@ -38,6 +39,8 @@ LOW = 16
 WIDE, HIGH = 150, 30
 """Cells and lines from which the differences stand beside the table."""
 VIEWS = ("both", "tables", "curves")
+COPIED = ("markdown", "csv", "latex")
+"""Formats that the table is copied in."""
 
 STEPS = (
     ("mode.runs", "go to Runs"),
@@ -94,9 +97,9 @@ class CompareScreen(ModeScreen):
         self._places: dict[Path, int] = {}
         self._watchers: dict[Path, RunWatcher] = {}
         self._seen: dict[Path, RunSnapshot] = {}
-        self._finals: list[Final] = []
-        self._sheet = Sheet()
-        self._format = next(iter(FORMATS))
+        self._finals: list[FinalMetrics] = []
+        self._table = metrics_table([])
+        self._format = FORMATS[COPIED[0]]
         self._view = VIEWS[0]
         self._stale = False
 
@@ -210,7 +213,7 @@ class CompareScreen(ModeScreen):
 
     @work(thread=True, exclusive=True, group="finals")
     def _read_finals(self, run_dirs: Sequence[Path]) -> None:
-        finals, worker = [read_final(run_dir) for run_dir in run_dirs], get_current_worker()
+        finals, worker = [read_final_metrics(run_dir) for run_dir in run_dirs], get_current_worker()
 
         def show() -> None:
             if not worker.is_cancelled:
@@ -222,9 +225,9 @@ class CompareScreen(ModeScreen):
     def _draw_tables(self) -> None:
         finals = [final for final in self._finals if final.run_dir in self._places]
         numbers = [self._places[final.run_dir] for final in finals]
-        self._sheet = sheet(finals)
+        self._table = metrics_table(finals)
         dark = self.app.current_theme.dark
-        table = comparison.sheet_lines(self._sheet, finals, numbers, dark=dark) if finals else []
+        table = comparison.metrics_lines(self._table, finals, numbers, dark=dark) if finals else []
         different = comparison.difference_lines(finals, numbers, dark=dark)
         heading = Line(Text("Settings that differ", "bold underline"))
         self.query_one("#differences", Rows).show([heading, *different] if different else [])
@@ -279,28 +282,27 @@ class CompareScreen(ModeScreen):
 
     def action_format(self) -> None:
         """Choose the next format."""
-        names = list(FORMATS)
-        self._format = names[(names.index(self._format) + 1) % len(names)]
+        self._format = FORMATS[COPIED[(COPIED.index(self._format.name) + 1) % len(COPIED)]]
         active = [each.binding for each in self.active_bindings.values()]
         keys = {binding.id: self.crild.get_key_display(binding) for binding in active}
         copy, write = keys.get("compare.copy", "y"), keys.get("compare.write", "w")
-        self.crild.tell(f"{copy} copies and {write} writes it as {self._format}")
+        self.crild.tell(f"{copy} copies and {write} writes it as {self._format.title}")
 
     @property
     def table(self) -> str:
         """The table in the present format."""
-        return FORMATS[self._format][1](self._sheet)
+        return str(self._format.write(ResultDocument((self._table,))))
 
     def action_copy(self) -> None:
         """Copy the table, and show it, since not every terminal takes it."""
-        if not self._sheet.rows:
+        if not self._table.rows:
             self.crild.tell("there is no table to copy yet", "warning")
             return
         self.app.copy_to_clipboard(self.table)
         self.app.push_screen(
             TextScreen(
                 self.table,
-                f"{self._format} table",
+                f"{self._format.title} table",
                 "Sent to the terminal's clipboard (OSC 52); tmux takes it with `set -g set-clipboard on`. "
                 "Did it not arrive? Select it with Shift and mouse, or write it to a file. Arrows scroll, Escape closes.",
             )
@@ -308,24 +310,26 @@ class CompareScreen(ModeScreen):
 
     def action_write(self) -> None:
         """Ask for a file and write the table to it."""
-        if self.crild.readonly or not self._sheet.rows:
+        if self.crild.readonly or not self._table.rows:
             if self.crild.readonly:
                 self.crild.act(str)
             else:
                 self.crild.tell("there is no table to write yet", "warning")
             return
-        ending, text = FORMATS[self._format][0], self.table
+        chosen, document = self._format, ResultDocument((self._table,))
 
         def answered(name: str | None) -> None:
             if name is not None:
-                self._write(name, text)
+                self._write(name, chosen, document)
 
-        self.app.push_screen(Ask(f"Write the {self._format} table to which file?", f"comparison.{ending}"), answered)
+        question = f"Write the {chosen.title} table to which file?"
+        self.app.push_screen(Ask(question, f"comparison{chosen.endings[0]}"), answered)
 
     @work(thread=True, group="write")
-    def _write(self, name: str, text: str) -> None:
+    def _write(self, name: str, chosen: Format, document: ResultDocument) -> None:
         try:
             path = named_file(name)
+            text = str(format_of_file(path, chosen, {name: FORMATS[name] for name in COPIED}).write(document))
         except UsageError as error:
             sentence = str(error)
             self.later(lambda: self.crild.tell(sentence, "error"))

@@ -8,17 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from engine.data.subset import drawn_rows
-from engine.data.text_files import check_text, listed, text_lines
+from engine.data.text_files import check_text, corpus_files, text_lines
 from engine.data.types import Example
 from engine.errors import DataError
+from engine.preset.source_names import is_corpus_path
 
 if TYPE_CHECKING:
     from engine.preset.schema import Corpus
 
-ENDINGS = (".txt", ".text", ".raw", ".tokens", ".md")
-"""Of files that are read from a folder; a file without an ending is read too, a file that is named itself always."""
-
-_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 # a mark that ends a sentence, closing quotes or brackets, then white space, before what may begin one
 _BORDER = re.compile(r"""([.!?…]['"”’)\]]*(?:\s['"”’)\]](?=\s))*)\s+(?=['"“‘(\[]*\s?[A-ZÀ-ÖØ-Þ0-9])""")
 _ABBREVIATION = re.compile(r"(?:^|[\s(\"'])(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|No|vs|etc|cf|e\.g|i\.e)\s?\.$")
@@ -35,8 +32,8 @@ def load_corpus(corpus: Corpus, seed: int) -> tuple[Example, ...]:
     in their old order, without holding the others in memory. Raises DataError for missing, empty or binary files, and
     for a line that is longer than any sentence is.
     """
-    if is_local(corpus.corpus):
-        files = _files(Path(corpus.corpus))
+    if is_corpus_path(corpus.corpus):
+        files = corpus_files(Path(corpus.corpus))
 
         def units() -> Iterator[Unit]:
             return _file_units(files, corpus.unit)
@@ -55,13 +52,6 @@ def load_corpus(corpus: Corpus, seed: int) -> tuple[Example, ...]:
     return examples
 
 
-def is_local(name: str) -> bool:
-    """Whether a corpus is a path on this machine rather than a hub id: it exists, or could be no hub id."""
-    path = Path(name)
-    no_id = not _HUB_ID.fullmatch(name) or name.startswith(".") or path.suffix.lower() in ENDINGS
-    return no_id or path.is_absolute() or path.exists()
-
-
 def sentences(line: str) -> list[str]:
     """Cuts a line after ., !, ? or … (and closing quotes) where white space and a capital letter or a digit follow.
 
@@ -78,20 +68,6 @@ def sentences(line: str) -> list[str]:
         start = border.end()
     parts.append(line[start:].strip())
     return [part for part in parts if part]
-
-
-def _files(path: Path) -> list[Path]:
-    if not path.exists():
-        raise DataError("there is no such file or folder", file=str(path), key="corpus")
-    if not path.is_dir():
-        return [path]
-    every = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
-    files = [file for file in every if file.suffix.lower() in ENDINGS or not file.suffix]
-    if not files:
-        there = f"; it holds {listed([file.name for file in every])}" if every else ""
-        sentence = f"the folder holds no text file ({', '.join(ENDINGS)}){there}"
-        raise DataError(sentence, file=str(path), key="corpus")
-    return files
 
 
 def _file_units(files: Iterable[Path], unit: Literal["line", "sentence"]) -> Iterator[Unit]:

@@ -14,7 +14,7 @@ from engine.data.types import Example, TaskData, TaskSpec
 from engine.errors import DataError
 
 if TYPE_CHECKING:
-    from engine.preset.schema import Columns, Files, Task
+    from engine.preset.schema import Columns, Task
 
 
 def load_custom(task: Task) -> TaskData:
@@ -28,7 +28,7 @@ def load_custom(task: Task) -> TaskData:
     assert task.files is not None
     columns = task.columns or Columns()
     wanted = [name for name in (columns.text, columns.pair, columns.label, columns.id) if name is not None]
-    tables = {split: read_table(Path(path), wanted) for split, path in _splits(task.files).items()}
+    tables = {split: read_table(Path(path), wanted) for split, path in task.files.splits().items()}
     train = tables["train"]
     labels: dict[str, Sequence[int | float]]
     notes = [note for table in tables.values() for note in table.notes]
@@ -62,12 +62,6 @@ def load_custom(task: Task) -> TaskData:
         dev=rows,
         notes=tuple(notes),
     )
-
-
-def _splits(files: Files) -> dict[str, str]:
-    if files.dev_mismatched is None:
-        return {"train": files.train, "dev": files.dev}
-    return {"train": files.train, "dev": files.dev, "dev_mismatched": files.dev_mismatched}
 
 
 def _metrics(task: Task, classes: int) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.data.text_files import listed, read_text, shown, split_lines
+from engine.data.text_files import listed, opened, read_head, read_text, shown, split_lines
 from engine.errors import DataError
 from engine.preset.text import nearest
 
@@ -57,21 +57,56 @@ def read_table(path: Path, wanted: Sequence[str]) -> Table:
     one object a line. Raises DataError with file and line for whatever does not fit, a missing column (with the nearest
     of those that are there) and a file without rows.
     """
-    ending = path.suffix.lower()
+    ending = _format(path)
     if ending == ".parquet":
         table = _parquet(path, wanted)
     elif ending in (".jsonl", ".json"):
         table = _json_lines(path, wanted)
     elif ending == ".csv":
         table = _csv(path, read_text(path), wanted, ",")
-    elif ending == ".tsv":
-        table = _tsv(path, read_text(path), wanted)
     else:
-        what = f"files end in {', '.join(FORMATS)}" if ending else "the file's name has no ending"
-        raise DataError(f"what this file is cannot be told by its name: {what}", file=str(path))
+        table = _tsv(path, read_text(path), wanted)
     if not len(table):
-        raise DataError("the file has column names but no rows", file=str(path))
+        raise DataError("the file has column names but no rows", kind="no-rows", file=str(path))
     return table
+
+
+def check_table(path: Path, wanted: Sequence[str]) -> None:
+    """Check that a file can be a table with the wanted columns, from its head alone (of Parquet, from its signature).
+
+    Raises DataError as `read_table` does.
+    """
+    ending = _format(path)
+    if ending == ".parquet":
+        with opened(path) as file:
+            first = file.read(4)
+            length = file.seek(0, 2)
+            file.seek(max(length - 4, 0))
+            if length < 12 or first != b"PAR1" or file.read(4) != b"PAR1":
+                raise DataError("this is not a Parquet file, or it is cut short", kind="not-parquet", file=str(path))
+        return
+    head = read_head(path)
+    lines = [(number, line) for number, line in enumerate(split_lines(head), 1) if line.strip()]
+    if not lines:
+        return  # the first line is longer than the head
+    number, line = lines[0]
+    if ending == ".csv":
+        number, names = next(_csv_rows(path, head, ","))
+    elif ending == ".tsv":
+        names = [name[1:-1] if name[:1] == name[-1:] == '"' else name for name in line.split("\t")]
+    else:
+        names = list(_json_row(path, number, line))
+    _positions(names, wanted, path, number)
+
+
+def _format(path: Path) -> str:
+    """The ending of a table's name. Raises DataError unless it is one of `FORMATS`."""
+    ending = path.suffix.lower()
+    if ending not in FORMATS:
+        what = f"files end in {', '.join(FORMATS)}" if ending else "the file's name has no ending"
+        sentence = f"the name of this file does not tell its format: {what}"
+        raise DataError(sentence, kind="unknown-file-format", file=str(path))
+    return ending
 
 
 def _positions(names: Sequence[str], wanted: Sequence[str], path: Path, line: int | None) -> dict[str, int]:
@@ -83,9 +118,10 @@ def _positions(names: Sequence[str], wanted: Sequence[str], path: Path, line: in
             if len(names) == 1 and any(mark in names[0] for mark in ";\t,|"):
                 hint = "; the columns seem to be separated by another character than the file's ending says"
             sentence = f"there is no column {shown(name)}; the columns are {listed(names)}{hint}"
-            raise DataError(sentence, file=str(path), line=line)
+            raise DataError(sentence, kind="no-such-column", file=str(path), line=line)
         if names.count(name) > 1:
-            raise DataError(f"two columns are named {shown(name)}", file=str(path), line=line)
+            sentence = f"two columns are named {shown(name)}"
+            raise DataError(sentence, kind="repeated-column", file=str(path), line=line)
     return {name: names.index(name) for name in wanted}
 
 
@@ -197,17 +233,7 @@ def _json_lines(path: Path, wanted: Sequence[str]) -> Table:
     for number, line in enumerate(split_lines(text), 1):
         if not line.strip():
             continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as fault:
-            what = fault.msg if isinstance(fault, json.JSONDecodeError) else "too deep or too long a number"
-            if number == 1 and line.strip() in ("[", "{"):
-                what = "the file seems to be one JSON document; JSON lines has one object on each line"
-            raise DataError(f"this line is not JSON: {what}", file=str(path), line=number) from None
-        if not isinstance(row, dict):
-            what = "the whole file is one list" if isinstance(row, list) else f"{shown(line)} is none"
-            sentence = f"each line must be one JSON object with a value for each column; {what}"
-            raise DataError(sentence, file=str(path), line=number)
+        row = _json_row(path, number, line)
         if not names:
             names = list(row)
             _positions(names, wanted, path, number)
@@ -215,6 +241,22 @@ def _json_lines(path: Path, wanted: Sequence[str]) -> Table:
         for name in wanted:
             values[name].append(row.get(name))
     return Table(str(path), lines, values, is_text=False)
+
+
+def _json_row(path: Path, number: int, line: str) -> dict[str, Any]:
+    """The object on a line of JSON lines."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as fault:
+        what = fault.msg if isinstance(fault, json.JSONDecodeError) else "too deep or too long a number"
+        if number == 1 and line.strip() in ("[", "{"):
+            what = "the file seems to be one JSON document; JSON lines has one object on each line"
+        raise DataError(f"this line is not JSON: {what}", kind="invalid-json", file=str(path), line=number) from None
+    if not isinstance(row, dict):
+        what = "the whole file is one list" if isinstance(row, list) else f"{shown(line)} is not an object"
+        sentence = f"each line must be one JSON object with a value for each column; {what}"
+        raise DataError(sentence, kind="not-json-object", file=str(path), line=number)
+    return row
 
 
 def _parquet(path: Path, wanted: Sequence[str]) -> Table:

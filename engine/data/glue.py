@@ -1,11 +1,11 @@
-"""GLUE tasks from a folder in the official TSV layout."""
+"""GLUE tasks from a folder in the official TSV layout. Imports no torch: preflight asks too."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from engine.data.tasks import GLUE, GlueTask
-from engine.data.text_files import check_text, listed, read_text, shown, split_lines
+from engine.data.text_files import check_text, listed, read_head, read_text, shown, split_lines
 from engine.data.types import Example, TaskData
 from engine.errors import DataError
 
@@ -20,33 +20,48 @@ def load_glue(name: str, source: Path) -> TaskData:
     characters kept. Raises DataError with file and line when something is missing or is not as in the official files.
     """
     task = GLUE[name]
-    folder = find_folder(task, source)
+    folder = _find_folder(task, source)
     notes: list[str] = []
     train = _rows(task, _file(folder, "train"), "train", notes)
     dev = {split: _rows(task, _file(folder, stem), split, notes) for split, (stem, _) in task.dev.items()}
     return TaskData(spec=task.spec, train=train, dev=dev, notes=tuple(notes))
 
 
-def find_folder(task: GlueTask, source: Path) -> Path:
+def check_glue(name: str, source: Path) -> None:
+    """Check that a folder has the files of a GLUE task and their columns, from the heads of the files.
+
+    Raises DataError as `load_glue` does.
+    """
+    task = GLUE[name]
+    folder = _find_folder(task, source)
+    for stem in ("train", *(stem for stem, _ in task.dev.values())):
+        path = _file(folder, stem)
+        lines = split_lines(read_head(path))
+        if lines and not task.header:
+            for column in (task.text, task.pair, task.label):
+                _column(task, path, lines[0].split("\t"), column)
+
+
+def _find_folder(task: GlueTask, source: Path) -> Path:
     """The task's folder: inside `source`, whatever the case and hyphens of its name, or `source` itself."""
     try:
         entries = sorted(source.iterdir())
     except FileNotFoundError:
         sentence = 'there is no such folder; task.source is "hub" or a folder in the official GLUE layout'
-        raise DataError(sentence, file=str(source), key="task.source") from None
+        raise DataError(sentence, kind="no-such-folder", file=str(source), key="task.source") from None
     except OSError as fault:
         reason = "it is a file" if source.is_file() else fault.strerror
-        sentence = f"this is not a folder that can be read: {reason}"
-        raise DataError(sentence, file=str(source), key="task.source") from None
+        sentence = f'this folder cannot be read: {reason}; task.source is "hub" or a folder in the official GLUE layout'
+        raise DataError(sentence, kind="unreadable-folder", file=str(source), key="task.source") from None
     wanted = _plain_name(task.folder)
     for entry in entries:
         if _plain_name(entry.name) == wanted and entry.is_dir():
             return entry
     if any(entry.name.lower() == "train.tsv" for entry in entries):
         return source
-    there = listed([entry.name for entry in entries]) if entries else "nothing"
-    sentence = f"there is neither a folder {task.folder} nor a file train.tsv in here, but {there}"
-    raise DataError(sentence, file=str(source), key="task.source")
+    holds = f"it holds {listed([entry.name for entry in entries])}" if entries else "it is empty"
+    sentence = f"this folder has neither a folder {task.folder} nor a file train.tsv; {holds}"
+    raise DataError(sentence, kind="not-glue-layout", file=str(source), key="task.source")
 
 
 def _plain_name(name: str) -> str:
@@ -61,7 +76,8 @@ def _file(folder: Path, stem: str) -> Path:
     for entry in entries:
         if entry.name.lower() == path.name:
             return entry
-    raise DataError(f"there is no such file; the folder holds {listed([e.name for e in entries])}", file=str(path))
+    sentence = f"there is no such file; the folder holds {listed([entry.name for entry in entries])}"
+    raise DataError(sentence, kind="no-such-file", file=str(path))
 
 
 def _rows(task: GlueTask, path: Path, split: str, notes: list[str]) -> tuple[Example, ...]:
@@ -105,8 +121,10 @@ def _column(task: GlueTask, path: Path, names: list[str], name: str | None) -> i
     if name is None:
         return None
     if name not in names:
-        sentence = f"an official {task.folder} file has a column {shown(name)} here; the columns are {listed(names)}"
-        raise DataError(sentence, file=str(path), line=1)
+        sentence = (
+            f"an official {task.folder} file has a column {shown(name)}; the columns of this one are {listed(names)}"
+        )
+        raise DataError(sentence, kind="no-such-column", file=str(path), line=1)
     return names.index(name)
 
 

@@ -12,6 +12,7 @@ from engine.data.tasks import GLUE, HUB_DATASET, GlueTask
 from engine.data.text_files import check_text, listed, shown
 from engine.data.types import Example, TaskData
 from engine.errors import DataError
+from engine.preset.source_names import is_corpus_path
 
 if TYPE_CHECKING:
     from engine.preset.schema import Corpus, Task
@@ -49,11 +50,10 @@ def resolve_revision(source: Task | Corpus) -> str | None:
     A commit that the preset names is taken as it is. Otherwise the hub is asked, and where it cannot be reached, the
     newest copy on this machine tells. Raises DataError when the hub says that there is no such data set or revision.
     """
-    from engine.data.corpus import is_local
     from engine.preset.schema import Corpus
 
     if isinstance(source, Corpus):
-        asked = None if is_local(source.corpus) else _corpus_source(source)
+        asked = None if is_corpus_path(source.corpus) else _corpus_source(source)
     else:
         asked = _task_source(source) if source.name in GLUE and source.source == "hub" else None
     if asked is None:

@@ -1,19 +1,26 @@
-"""Reading text files so that whatever is wrong with one is said with its line."""
+"""Find and read text files; what is wrong with one is reported with its line. Imports no torch: preflight asks too."""
 
 from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 from engine.errors import DataError
 from engine.preset.paths import not_a_file
-from engine.preset.text import plain
+from engine.preset.source_names import TEXT_ENDINGS
+from engine.preset.text import nearest, plain
 from engine.record.files import cause
 
 MAX_TEXT = 1_000_000
 """Characters in one sentence at most. Nobody's sentence is longer: such a text is a file read the wrong way."""
 
+HEAD = 1_000_000
+"""Bytes of a file that checks before a run read."""
+_MOST_HEADS = 100  # text files of a corpus whose heads are checked
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -22,15 +29,39 @@ def read_text(path: Path) -> str:
 
     Raises DataError when there is no such file, when it cannot be read, is empty, or holds bytes that are not UTF-8 text.
     """
-    _only_file(path)
+    text = _decoded(_content(path), path, 1)
+    if not text.strip():
+        raise DataError("the file is empty", kind="empty-file", file=str(path))
+    return text
+
+
+def read_head(path: Path) -> str:
+    """The whole lines in the first `HEAD` bytes of a UTF-8 file; "" where its first line is longer.
+
+    Raises DataError as `read_text` does, for what these lines show.
+    """
+    raw = _content(path, HEAD + 1)
+    text = _decoded(raw if len(raw) <= HEAD else raw[: raw.rfind(b"\n") + 1], path, 1)
+    if not text.strip() and len(raw) <= HEAD:
+        raise DataError("the file is empty", kind="empty-file", file=str(path))
+    return text
+
+
+def _content(path: Path, most: int = -1) -> bytes:
+    with opened(path) as file:
+        return file.read(most)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """The file, open for reading bytes. Raises DataError when it is no file or cannot be read."""
+    if (problem := not_a_file(path)) is not None:
+        raise DataError(problem, kind="not-regular-file", file=str(path))
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            yield file
     except OSError as fault:
         raise _unreadable(path, fault) from None
-    text = _decoded(raw, path, 1)
-    if not text.strip():
-        raise DataError("the file is empty", file=str(path))
-    return text
 
 
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -38,48 +69,85 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
 
     Raises DataError as `read_text` does (an empty file gives no lines), and for a line longer than `MAX_TEXT` bytes.
     """
-    _only_file(path)
+    with opened(path) as file:
+        number = 0
+        while raw := file.readline(MAX_TEXT + 1):
+            number += 1
+            if len(raw) > MAX_TEXT:
+                sentence = f"this line is longer than {MAX_TEXT:,} bytes; a corpus has one paragraph on each line"
+                raise DataError(sentence, kind="line-too-long", file=str(path), line=number)
+            yield number, _decoded(raw, path, number).removesuffix("\n").removesuffix("\r")
+
+
+def corpus_files(path: Path, most: int | None = None) -> list[Path]:
+    """A corpus file itself, or every text file of a folder and its folders in the order of their names.
+
+    With `most`, so many of them in any order. Raises DataError when there are none.
+    """
+    if not path.exists():
+        raise DataError("there is no such file or folder", kind="no-such-file", file=str(path), key="corpus")
+    if not path.is_dir():
+        return [path]
+    found = (file for file in path.rglob("*") if file.suffix.lower() in ("", *TEXT_ENDINGS) and _is_visible_file(file))
+    files = sorted(found) if most is None else list(islice(found, most))
+    if not files:
+        others = [file.name for file in sorted(filter(_is_visible_file, path.rglob("*")))]
+        holds = f"; it holds {listed(others)}" if others else ""
+        sentence = f"the folder holds no text file ({', '.join(TEXT_ENDINGS)}){holds}"
+        raise DataError(sentence, kind="no-text-files", file=str(path), key="corpus")
+    return files
+
+
+def check_corpus(path: Path) -> None:
+    """Check that a corpus has text, from the heads of at most 100 of its files. Raises DataError for what they show."""
+    files = corpus_files(path, _MOST_HEADS)
+    with_text = sum(_has_text(file) for file in files)
+    if not with_text and len(files) < _MOST_HEADS:
+        what = "the file is" if files == [path] else "every text file of this folder is"
+        sentence = f"{what} empty: a corpus has a paragraph of text on each line"
+        raise DataError(sentence, kind="empty-corpus", file=str(path), key="corpus")
+
+
+def _has_text(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
-            number = 0
-            while raw := file.readline(MAX_TEXT + 1):
-                number += 1
-                if len(raw) > MAX_TEXT:
-                    sentence = f"this line is longer than {MAX_TEXT:,} bytes; a corpus has one paragraph on each line"
-                    raise DataError(sentence, file=str(path), line=number)
-                yield number, _decoded(raw, path, number).removesuffix("\n").removesuffix("\r")
-    except OSError as fault:
-        raise _unreadable(path, fault) from None
+        return bool(read_head(path)) or any(text_lines(path))  # which refuses a line that is longer than the head
+    except DataError as error:
+        if error.kind == "empty-file":
+            return False
+        raise
 
 
-def _only_file(path: Path) -> None:
-    if (odd := not_a_file(path)) is not None:
-        raise DataError(odd, file=str(path))
+def _is_visible_file(file: Path) -> bool:
+    return not file.name.startswith(".") and file.is_file()
 
 
 def _unreadable(path: Path, fault: OSError) -> DataError:
     if isinstance(fault, FileNotFoundError):
-        return DataError("there is no such file", file=str(path))
+        names = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
+        near = nearest(path.name, names)
+        hint = f"; did you mean {plain(near)}?" if near else ""
+        return DataError(f"there is no such file{hint}", kind="no-such-file", file=str(path))
     if isinstance(fault, IsADirectoryError):
-        return DataError("this is a folder, where a file is needed", file=str(path))
-    return DataError(f"the file cannot be read: {cause(fault)}", file=str(path))
+        return DataError("this is a folder, where a file is expected", kind="folder-not-file", file=str(path))
+    return DataError(f"the file cannot be read: {cause(fault)}", kind="unreadable-file", file=str(path))
 
 
 def _decoded(raw: bytes, path: Path, first: int) -> str:
     """Bytes that begin at line `first` of a file as text; the byte order mark, if the file has one, is left out."""
     if first == 1 and raw.startswith(_UTF16):
-        raise DataError("the file is UTF-16 text; save it as UTF-8", file=str(path))
+        raise DataError("the file is UTF-16 text; save it as UTF-8", kind="utf16-text", file=str(path))
     nul = raw.find(b"\0")
     if nul >= 0:
         line = raw.count(b"\n", 0, nul) + first
-        raise DataError("a NUL byte stands here: this is not a text file, or a damaged one", file=str(path), line=line)
+        sentence = "there is a NUL byte on this line: this is not a text file, or a damaged one"
+        raise DataError(sentence, kind="nul-byte", file=str(path), line=line)
     try:
         return raw.decode("utf-8-sig" if first == 1 else "utf-8")
     except UnicodeDecodeError as fault:
         at = fault.start + (len(codecs.BOM_UTF8) if first == 1 and raw.startswith(codecs.BOM_UTF8) else 0)
         line = raw.count(b"\n", 0, at) + first
         sentence = f"byte 0x{fault.object[fault.start]:02x} is not UTF-8 text; save the file as UTF-8"
-        raise DataError(sentence, file=str(path), line=line) from None
+        raise DataError(sentence, kind="not-utf8", file=str(path), line=line) from None
 
 
 def split_lines(text: str) -> list[str]:
@@ -97,14 +165,15 @@ def split_lines(text: str) -> list[str]:
 def check_text(text: str, path: str, line: int | None) -> None:
     """Raises DataError for a text that no tokenizer could take."""
     if len(text) > MAX_TEXT:
-        sentence = f"a text of {len(text):,} characters stands here; the longest that is taken has {MAX_TEXT:,}"
-        raise DataError(sentence, file=path, line=line)
+        sentence = f"this text has {len(text):,} characters; the limit is {MAX_TEXT:,}"
+        raise DataError(sentence, kind="text-too-long", file=path, line=line)
     if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
-        raise DataError("the text holds half of a surrogate pair, which is no character", file=path, line=line)
+        sentence = "the text holds half of a surrogate pair, which is not a character"
+        raise DataError(sentence, kind="half-surrogate-pair", file=path, line=line)
 
 
 def shown(value: object, longest: int = 40) -> str:
-    """A value from a file as it may stand in a sentence: in quotes, on one line, without control characters, short."""
+    """A value from a file as messages quote it: on one line, without control characters, short."""
     text = str(value)
     return f'"{plain(text[:longest])}{"…" if len(text) > longest else ""}"'
 

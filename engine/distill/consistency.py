@@ -1,4 +1,4 @@
-"""Consistency: what the student makes of mixed inputs is pulled towards what an averaged self-teacher makes of each.
+"""Consistency: the student on mixed inputs is pulled towards an averaged self-teacher on each of the clean ones.
 
 For an objective's distance d: weight(t) · [ λ·d(S(mix), S′(x)) + (1 - λ)·d(S(mix), S′(x′)) ], x′ the batch reversed.
 """
@@ -13,11 +13,11 @@ from torch import Tensor
 
 from engine.distill.row_scores import Total
 
-Distance = Callable[[tuple[Tensor, ...], Tensor], Total]
-"""d(student on mixed inputs, target): gets the target's tensors and the attention mask of the target's sentences."""
+Distance = Callable[[Tensor, Tensor], Total]
+"""d(student on mixed inputs, target): takes the target's tensor and the attention mask of the target's sentences."""
 
 
-def consistency(distance: Distance, target: tuple[Tensor, ...], mask: Tensor, lam: float | Tensor | None) -> Total:
+def consistency(distance: Distance, target: Tensor, mask: Tensor, lam: float | Tensor | None) -> Total:
     """λ·d(S(mix), S′(x)) + (1 - λ)·d(S(mix), S′(x′)), with the count that both halves share.
 
     The target ran once, on the clean batch: S′(x′) is S′(x) reversed along the batch. Rows and keys are those of the
@@ -25,21 +25,22 @@ def consistency(distance: Distance, target: tuple[Tensor, ...], mask: Tensor, la
 
     Args:
         distance: holds the student's side.
-        target: what S′ shows on the clean batch, batch first; no gradient goes there.
+        target: the tensor of S′ on the clean batch, batch first; no gradient goes there.
         mask: (batch, length), the clean batch's attention mask.
         lam: λ of the student's mixed inputs; None where they are not mixed, which leaves d(S(x), S′(x)).
     """
-    own, count = distance(tuple(t.detach() for t in target), mask)
+    target = target.detach()
+    own, count = distance(target, mask)
     if lam is None:
         return own, count
-    other, _ = distance(tuple(t.detach().flip(0) for t in target), mask.flip(0))
+    other, _ = distance(target.flip(0), mask.flip(0))
     return lam * own + (1 - lam) * other, count
 
 
 def ramp(step: int, steps: int, kind: Literal["linear", "constant"] = "linear") -> float:
     """The share of the consistency weight at a stage's optimiser step `step` of `steps`, counted from 1.
 
-    linear: step / steps, so it acts from the first step on and the last step has the full weight. constant: 1.
+    "linear" is step / steps: it acts from the first step on, and the last step has the full weight. "constant" is 1.
     """
     return 1.0 if kind == "constant" else min(1.0, step / max(1, steps))
 
@@ -47,14 +48,14 @@ def ramp(step: int, steps: int, kind: Literal["linear", "constant"] = "linear") 
 def average_decay(updates: int, decay: float, warmup: bool = True) -> float:
     """The averaging's decay after `updates` updates of a stage: min(decay, (1 + t)/(10 + t)), or `decay` itself.
 
-    Without the warm-up, 0.999 would in a short stage pull the student back to where it began.
+    Without the warm-up, a decay of 0.999 would pull the student back to its start in a short stage.
     """
     return min(decay, (1 + updates) / (10 + updates)) if warmup else decay
 
 
 @torch.no_grad()
 def update_average(average: Sequence[Tensor], current: Sequence[Tensor], decay: float) -> None:
-    """average ← decay · average + (1 - decay) · current, in place, all tensors in few kernels.
+    """average ← decay · average + (1 - decay) · current, in place, with few kernels for all tensors.
 
     Args:
         average: the self-teacher's floating-point parameters.

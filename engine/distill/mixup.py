@@ -1,9 +1,8 @@
-"""Mixed inputs: λ·e(x) + (1 - λ)·e(x′), x′ the batch reversed (Zhang et al. 2018; MixKD, Liang et al. 2021).
-
-The embeddings themselves are mixed where the models are run; here is what belongs to the arithmetic around it.
-"""
+"""Mixed inputs: λ·e(x) + (1 - λ)·e(x′), x′ the batch reversed (Zhang et al. 2018; MixKD, Liang et al. 2021)."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,6 +15,21 @@ def draw(generator: np.random.Generator, alpha: float) -> float:
     return max(lam, 1 - lam)
 
 
-def united(mask: Tensor) -> Tensor:
-    """The attention mask of mixed inputs: a position is real where it is in either sentence; (batch, length)."""
-    return torch.maximum(mask, mask.flip(0))
+def mix(
+    embedding: Tensor, mask: Tensor, lam: float | Tensor, unpaired: Literal["padding", "whole"] = "padding"
+) -> tuple[Tensor, Tensor]:
+    """λ·e(x) + (1 - λ)·e(x′), x′ the batch reversed, and the union of both masks.
+
+    Args:
+        embedding: e(x), (batch, length, width).
+        mask: (batch, length) of bool, true at real positions.
+        lam: λ.
+        unpaired: what to do at positions that only one of the two sentences reaches. "padding" mixes with the
+            embedding of the padding token, as the CR-ILD code does; "whole" takes the longer sentence's embedding.
+    """
+    other = mask.flip(0)
+    share: float | Tensor = lam
+    if unpaired == "whole":
+        share = torch.where(mask & ~other, 1.0, torch.where(other & ~mask, 0.0, lam)).unsqueeze(-1)
+        share = share.to(embedding.dtype)
+    return share * embedding + (1 - share) * embedding.flip(0), mask | other

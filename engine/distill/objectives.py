@@ -1,25 +1,25 @@
-"""The nine objectives: each compares a student with a teacher (or with labels) and returns a `Total`.
+"""The nine objectives, and the registry that stages look them up in.
 
-All of them: no gradient goes to the teacher's side; padding changes neither the sum nor a gradient; inputs in half
-precision are compared in single precision (products of rows excepted, which stay in the inputs' precision so that they
-run on its units); double precision stays double.
+Each compares a student with a teacher (or with labels) and returns a `Total`. All of them: no gradient goes to the
+teacher's side; padding changes neither the sum nor a gradient; inputs in half precision are compared in single
+precision (products of rows excepted, which stay in the inputs' precision so that they run on its units); double
+precision stays double.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
 
 import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
 from torch import Tensor
 
-from engine.distill.row_scores import Total, at_least_fp32, log_rows, row_kl, row_mse, scores, total
-
-Projection = Callable[[Tensor], Tensor]
-"""Maps the student's width to the teacher's: a learned `nn.Linear` where they differ."""
-
-TOKEN_OBJECTIVES: Final = frozenset({"attention", "query", "key", "value", "hidden", "embedding"})
-"""Their positions are real tokens; those of the others are examples."""
+from engine.distill.activations import LAYER_STATES
+from engine.distill.row_scores import Total, at_least_fp32, log_rows, row_kl, row_mse, total
 
 
 def examples(mask: Tensor) -> Tensor:
@@ -27,94 +27,69 @@ def examples(mask: Tensor) -> Tensor:
     return mask.bool().any(-1)
 
 
-def positions(name: str, mask: Tensor) -> Tensor:
-    """How many positions the objective `name` counts under this attention mask (batch, length), without a forward.
+def teacher_rows(scores: Tensor, keys: Tensor, *, mse: bool = False) -> Tensor:
+    """The teacher's side of `attention` and `relation`: log-softmax of each row of scores, or with `mse` the scores.
 
-    Under mixup the mask is the united one (`mixup.united`) for distillation, the clean one for consistency.
+    A function of its own, so that rows which are compared several times are computed once.
+
+    Args:
+        scores: (batch, heads, query, key), unmasked.
+        keys: (batch, key) or (batch, query, key), not zero at keys that take part.
+        mse: scores are compared instead of distributions.
     """
-    real = mask.bool() if name in TOKEN_OBJECTIVES else examples(mask)
-    return real.sum()
+    return scores if mse else log_rows(scores, keys)
 
 
-def attention(
-    student_query: Tensor,
-    student_key: Tensor,
-    teacher_query: Tensor,
-    teacher_key: Tensor,
-    rows: Tensor,
-    *,
-    heads: int,
-    keys: Tensor | None = None,
-    mse: bool = False,
-) -> Total:
+def attention(student: Tensor, teacher: Tensor, rows: Tensor, *, keys: Tensor, mse: bool = False) -> Total:
     """Attention transfer: KL(T ‖ S) of softmax(QKᵀ/√d), row by row (Wang et al. 2020, MiniLM).
 
     With `mse`, the mean squared error of the scores QKᵀ/√d, over pairs of real tokens (Jiao et al. 2020, TinyBERT).
 
     Args:
-        student_query: (batch, length, student width), what the layer's query projection gives.
-        student_key: the same shape.
-        teacher_query: (batch, length, teacher width).
-        teacher_key: the same shape.
+        student: the scores QKᵀ/√d (batch, heads, query, key), unmasked (`row_scores.scores`).
+        teacher: `teacher_rows` of the teacher's scores, the same shape: head h is compared with head h.
         rows: (batch, length), not zero at real tokens.
-        heads: of both models, as head h is compared with head h; each width is cut into that many.
-        keys: the keys that take part, where they are not the rows (the released code counts padded rows).
+        keys: (batch, key) or (batch, query, key), not zero at keys that take part; usually the rows.
         mse: compare scores instead of distributions.
-
-    Raises:
-        ModelError: `heads` doesn't divide a width.
     """
-    keys = rows if keys is None else keys
-    student = scores(student_query, student_key, heads)
-    teacher = scores(teacher_query, teacher_key, heads)
-    if mse:
-        return row_mse(student, teacher, rows, keys)
-    return row_kl(student, log_rows(teacher, keys), rows, keys)
+    return (row_mse if mse else row_kl)(student, teacher, rows, keys)
 
 
-def relation(student: Tensor, teacher: Tensor, rows: Tensor, *, heads: int, keys: Tensor | None = None) -> Total:
+def relation(student: Tensor, teacher: Tensor, rows: Tensor, *, keys: Tensor) -> Total:
     """Self-attention relations: KL(T ‖ S) of softmax(XXᵀ/√d), X the queries, keys or values (Wang et al. 2021).
 
-    Args:
-        student: (batch, length, student width).
-        teacher: (batch, length, teacher width); the widths may differ.
-        rows: (batch, length), not zero at real tokens.
-        heads: relation heads, any number that divides both widths.
-        keys: the keys that take part, where they are not the rows.
-
-    Raises:
-        ModelError: `heads` doesn't divide a width.
+    Arguments as for `attention`, with scores XXᵀ/√d. The heads are relation heads: any number that divides both
+    models' widths, which may differ.
     """
-    return attention(student, student, teacher, teacher, rows, heads=heads, keys=keys)
+    return row_kl(student, teacher, rows, keys)
 
 
-def hidden(student: Tensor, teacher: Tensor, rows: Tensor, projection: Projection | None = None) -> Total:
-    """Mean squared error of hidden states (Jiao et al. 2020): a token's value is the mean over the teacher's width.
+def hidden(student: Tensor, teacher: Tensor, rows: Tensor) -> Total:
+    """Mean squared error of hidden states (Jiao et al. 2020): a token's value is the mean over the width.
 
     Args:
-        student: (batch, length, student width).
-        teacher: (batch, length, teacher width).
+        student: (batch, length, width), projected to the teacher's width where the models' widths differ.
+        teacher: the same shape.
         rows: (batch, length), not zero at real tokens.
-        projection: applied to the student's side, needed where the widths differ.
     """
-    return total(_mean_square(_projected(student, projection), teacher), rows)
+    return total(_mean_square(student, teacher), rows)
 
 
-def embedding(student: Tensor, teacher: Tensor, rows: Tensor, projection: Projection | None = None) -> Total:
+def embedding(student: Tensor, teacher: Tensor, rows: Tensor) -> Total:
     """Mean squared error of embedding outputs (Jiao et al. 2020); shapes and arguments as in `hidden`."""
-    return hidden(student, teacher, rows, projection)
+    return hidden(student, teacher, rows)
 
 
-def cls(student: Tensor, teacher: Tensor, rows: Tensor, projection: Projection | None = None) -> Total:
+def cls(student: Tensor, teacher: Tensor, rows: Tensor) -> Total:
     """Mean squared error of L2-normalised [CLS] states (Sun et al. 2019, PKD), a mean over the width.
 
     Args:
-        student: hidden states (batch, length, student width); the first token's are compared.
-        teacher: (batch, length, teacher width).
+        student: hidden states (batch, length, width), projected to the teacher's width where the models' widths
+            differ; the first token's are compared.
+        teacher: (batch, length, width).
         rows: attention mask (batch, length): examples without a real token don't count.
-        projection: applied to the student's [CLS] state before it is normalised, needed where the widths differ.
     """
-    first = F.normalize(at_least_fp32(_projected(student[:, 0], projection)), dim=-1)
+    first = F.normalize(at_least_fp32(student[:, 0]), dim=-1)
     target = F.normalize(at_least_fp32(teacher[:, 0]), dim=-1)
     return total(_mean_square(first, target), examples(rows))
 
@@ -172,9 +147,77 @@ def labels(
     return total(values, examples(rows))
 
 
-def _projected(x: Tensor, projection: Projection | None) -> Tensor:
-    return x if projection is None else projection(x)
-
-
 def _mean_square(student: Tensor, teacher: Tensor) -> Tensor:
     return (at_least_fp32(student) - at_least_fp32(teacher.detach())).square().mean(-1)
+
+
+@dataclass(frozen=True)
+class ObjectiveSpec:
+    """A registered objective: its function, and what stages must know to call it."""
+
+    function: Callable[..., Total]
+    """Takes the student's tensor, the teacher's, and the rows that count; its keyword-only parameters are options,
+    some of `keys`, `mse`, `temperature`, `regression` and `lam`, and it is given those that it names."""
+    reads: tuple[str, ...]
+    """Names of the activations that are compared: one, or two whose product (`row_scores.scores`) is."""
+    per_token: bool
+    """A position is a real token; otherwise an example."""
+    first_token: bool = False
+    """Only the first token's states are compared."""
+    gold: bool = False
+    """The target is the gold labels, not the teacher."""
+
+    @cached_property
+    def per_layer(self) -> bool:
+        """Whether pairs of layers are compared."""
+        return self.reads[0] in LAYER_STATES
+
+    @cached_property
+    def compares_scores(self) -> bool:
+        """Whether rows of scores are compared, in heads."""
+        return len(self.reads) == 2
+
+    @cached_property
+    def compares_attention(self) -> bool:
+        """Whether the rows are those that the model itself attends with: its own heads, keys and windows."""
+        return self.compares_scores and self.reads[0] != self.reads[1]
+
+    @cached_property
+    def compares_states(self) -> bool:
+        """Whether states are compared, which need a projection where the models' widths differ."""
+        return self.reads in (("hidden",), ("embedding",))
+
+    @cached_property
+    def options(self) -> frozenset[str]:
+        """Names of the options that the function takes."""
+        parameters = inspect.signature(self.function).parameters.values()
+        return frozenset(parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY)
+
+    def __call__(self, student: Tensor, target: Tensor, rows: Tensor, options: Mapping[str, Any]) -> Total:
+        """The objective, with those of `options` that it takes."""
+        return self.function(student, target, rows, **{name: options[name] for name in self.options})
+
+
+OBJECTIVES: Mapping[str, ObjectiveSpec] = MappingProxyType(
+    {
+        "labels": ObjectiveSpec(labels, ("logits",), per_token=False, gold=True),
+        "logits": ObjectiveSpec(logits, ("logits",), per_token=False),
+        "attention": ObjectiveSpec(attention, ("query", "key"), per_token=True),
+        "query": ObjectiveSpec(relation, ("query", "query"), per_token=True),
+        "key": ObjectiveSpec(relation, ("key", "key"), per_token=True),
+        "value": ObjectiveSpec(relation, ("value", "value"), per_token=True),
+        "hidden": ObjectiveSpec(hidden, ("hidden",), per_token=True),
+        "cls": ObjectiveSpec(cls, ("hidden",), per_token=False, first_token=True),
+        "embedding": ObjectiveSpec(embedding, ("embedding",), per_token=True),
+    }
+)
+"""Every objective by the name that presets use (`engine.preset.base.ObjectiveName`)."""
+
+
+def positions(name: str, mask: Tensor) -> Tensor:
+    """How many positions the objective `name` counts under this attention mask (batch, length), without a forward.
+
+    Under mixup the mask is the union of both sentences' for distillation, the clean one for consistency.
+    """
+    real = mask.bool() if OBJECTIVES[name].per_token else examples(mask)
+    return real.sum()

@@ -1,7 +1,7 @@
-"""Rows of scores and how two models' rows are compared: what attention and relation objectives are made of.
+"""Rows of attention scores, and the distances between two models' rows: what attention and relations are made of.
 
-Everything works on whole tensors: no loop over heads or examples, no value is read back to the host, and the shapes of
-results depend on the shapes of arguments alone, so that a step can be compiled or captured as a graph.
+All functions take whole tensors: there is no loop over heads or examples, no value is read back to the host, and the
+shapes of results depend only on the shapes of arguments, so that a step can be compiled or captured as a graph.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from torch import Tensor
 from engine.errors import ModelError
 
 Total = tuple[Tensor, Tensor]
-"""Sum over real positions, and how many they are: two tensors without dimensions.
+"""Sum over real positions, and their number: two tensors without dimensions.
 
-A position (a token, or an example) brings a value that is already a mean over heads or width, so sums and counts can
-be added over micro-batches and processes, and global sum / global count is the mean over all real positions.
+The value of a position (a token, or an example) is already a mean over heads or width. So sums and counts can be added
+over micro-batches and processes, and global sum / global count is the mean over all real positions.
 """
 
 
@@ -25,11 +25,11 @@ def at_least_fp32(x: Tensor) -> Tensor:
 
 
 def total(values: Tensor, rows: Tensor) -> Total:
-    """Sum of `values` where `rows` is set, and how often it is.
+    """Sum of `values` where `rows` is not zero, and the number of such positions.
 
     Args:
         values: (batch, length) or (batch,), one value for each position.
-        rows: the same shape, not zero at real positions. Whatever (finite) stands elsewhere has no influence, nor a gradient.
+        rows: the same shape, not zero at real positions. Finite values elsewhere have no influence and no gradient.
     """
     real = rows.bool()
     return torch.where(real, values, 0.0).sum(), real.sum()
@@ -48,7 +48,10 @@ def scores(query: Tensor, key: Tensor, heads: int) -> Tensor:
     """
     width = query.shape[-1]
     if width % heads:
-        raise ModelError(f"{heads} heads cannot share a width of {width}: choose a number of heads that divides it")
+        raise ModelError(
+            f"{heads} heads do not divide a width of {width}; use a number of heads that does",
+            kind="heads-do-not-divide-width",
+        )
     size = width // heads
     # Scaling here touches (length × width) numbers rather than (heads × length × length) of them.
     query = (query * size**-0.5).view(*query.shape[:-1], heads, size).transpose(1, 2)
@@ -57,19 +60,19 @@ def scores(query: Tensor, key: Tensor, heads: int) -> Tensor:
 
 
 def within(length: int, window: int, device: torch.device) -> Tensor | None:
-    """Which keys stand at most `window` positions from a query, (query, key) of bool; None when all of them do."""
+    """Which keys are at most `window` positions from a query, (query, key) of bool; None when all of them are."""
     if length - 1 <= window:
         return None
-    places = torch.arange(length, device=device)
-    return (places[:, None] - places[None, :]).abs() <= window
+    positions = torch.arange(length, device=device)
+    return (positions[:, None] - positions[None, :]).abs() <= window
 
 
 def near(mask: Tensor, window: int | None) -> Tensor:
-    """The keys of a sentence that a layer looks at: (batch, key), or of each query (batch, query, key) with a window.
+    """The keys that a layer attends to: (batch, key), or with a window those of each query, (batch, query, key).
 
     Args:
         mask: (batch, length), not zero at real tokens.
-        window: how far a local layer looks to either side; None for a global one.
+        window: how many positions a local layer looks to either side; None for a global layer.
     """
     close = None if window is None else within(mask.shape[-1], window, mask.device)
     return mask if close is None else mask.bool()[:, None, :] & close
@@ -78,12 +81,12 @@ def near(mask: Tensor, window: int | None) -> Tensor:
 def log_rows(row_scores: Tensor, keys: Tensor) -> Tensor:
     """Log-softmax of each row over its real keys, in single precision at least.
 
-    A key that is masked gets the lowest finite number rather than -inf, so an example without any real key gives
-    finite (and meaningless) rows, never NaN.
+    Masked keys get the lowest finite number rather than -inf, so an example without any real key gives finite (and
+    meaningless) rows, never NaN.
 
     Args:
         row_scores: (batch, heads, query, key).
-        keys: (batch, key), not zero at real keys; or (batch, query, key), where rows have keys of their own.
+        keys: (batch, key), not zero at real keys; or (batch, query, key), where each row has its own keys.
     """
     lowest = torch.finfo(row_scores.dtype).min
     dtype = torch.float64 if row_scores.dtype == torch.float64 else torch.float32

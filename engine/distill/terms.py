@@ -1,60 +1,33 @@
-"""A stage's objectives bound to two models: what to tap, and what to compute from what was tapped.
+"""A stage's objectives bound to two models: which activations they need, and the losses computed from these.
 
-The loop runs a batch through its models, wraps what each showed in a `Reading`, and asks for the totals:
+The loop runs a batch through its models and asks for the totals of what they handed out:
 
-    mixed = Reading(student_shown)                                    # of mixed inputs, where the stage mixes
     for term in terms:
-        sum_, count = distil(term, mixed, Reading(teacher_shown), united_mask)
-        pull, count = agree(term, mixed, Reading(self_teacher_shown), clean_mask, lam)
+        sum_, count = distillation_loss(term, student, teacher)       # both on mixed inputs, where the stage mixes
+        pull, count = consistency_loss(term, student, clean_self_teacher, lam)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeVar
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from engine.distill import layer_maps, objectives
+from engine.distill import layer_maps
+from engine.distill.activations import LAYER_STATES, Activations, ActivationSpec
 from engine.distill.consistency import consistency
 from engine.distill.layer_maps import Pair
 from engine.distill.model_shape import ModelShape, heads_of_term
-from engine.distill.objectives import Projection
-from engine.distill.row_scores import Total, log_rows, near, row_kl, row_mse, scores
+from engine.distill.objectives import OBJECTIVES, ObjectiveSpec, positions, teacher_rows
+from engine.distill.row_scores import Total, near
 from engine.distill.transport import Flow
 from engine.preset import schema
 
-T = TypeVar("T")
-
-
-class Shown(Protocol):
-    """What a model shows of one forward pass: tensors (batch, length, width) by layer, counted from 1."""
-
-    @property
-    def query(self) -> Mapping[int, Tensor]:
-        """Outputs of the query projections."""
-
-    @property
-    def key(self) -> Mapping[int, Tensor]:
-        """Outputs of the key projections."""
-
-    @property
-    def value(self) -> Mapping[int, Tensor]:
-        """Outputs of the value projections."""
-
-    @property
-    def hidden(self) -> Mapping[int, Tensor]:
-        """Outputs of the layers."""
-
-    @property
-    def embedding(self) -> Tensor | None:
-        """Output of the embeddings (batch, length, width)."""
-
-    @property
-    def logits(self) -> Tensor | None:
-        """(batch, classes)."""
+WidthProjection = Callable[[Tensor], Tensor]
+"""Maps the student's width to the teacher's: a learned `nn.Linear` where they differ."""
 
 
 @dataclass(frozen=True)
@@ -63,18 +36,18 @@ class Term:
 
     name: str
     weight: float = 1.0
-    """For the loop to multiply with: no total here contains it."""
+    """Applied by the loop: no total here contains it."""
     pairs: tuple[Pair, ...] = ()
     """(teacher layer, student layer) from 1; summed. Empty for labels, logits and embedding."""
     heads: int = 1
     """Attention heads of both models, or relation heads."""
     mse: bool = False
     emd: bool = False
-    """`pairs` are all there are, and a `Flow` says how much each carries."""
+    """`pairs` are all pairs of layers, and a `Flow` says how much each carries."""
     temperature: float = 1.0
     regression: bool = False
     padded: bool = False
-    """Padding counts as the released code lets it count, see `_masks`."""
+    """Padding counts as in the released code, see `_rows_and_keys`."""
     projects: bool = False
     """The widths differ: the student's side passes through a learned projection to the teacher's width."""
     teacher_windows: tuple[int | None, ...] = ()
@@ -82,12 +55,17 @@ class Term:
     student_windows: tuple[int | None, ...] = ()
     """As above, of the student's layers."""
 
+    @property
+    def objective(self) -> ObjectiveSpec:
+        """The registered objective."""
+        return OBJECTIVES[self.name]
+
     def window(self, student: int, teacher: int | None = None) -> int | None:
         """How far both layers of a pair look (or one student layer): the narrower window, None where there is none."""
-        found = [self.student_windows[student - 1]] if self.student_windows else []
+        windows = [self.student_windows[student - 1]] if self.student_windows else []
         if teacher is not None and self.teacher_windows:
-            found.append(self.teacher_windows[teacher - 1])
-        return min((window for window in found if window is not None), default=None)
+            windows.append(self.teacher_windows[teacher - 1])
+        return min((window for window in windows if window is not None), default=None)
 
     @property
     def student_layers(self) -> tuple[int, ...]:
@@ -100,44 +78,15 @@ class Term:
         return tuple(sorted({teacher for teacher, _ in self.pairs}))
 
 
-@dataclass(frozen=True)
-class Reads:
-    """What a model must show: layers counted from 1."""
-
-    query: frozenset[int] = frozenset()
-    key: frozenset[int] = frozenset()
-    value: frozenset[int] = frozenset()
-    hidden: frozenset[int] = frozenset()
-    embedding: bool = False
-    logits: bool = False
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What a model showed of a batch, with the scores made from it: each made once, however often it is compared."""
-
-    shown: Shown
-    _made: dict[tuple[str, int, int], Tensor] = field(default_factory=dict)
-
-    def scores(self, name: str, layer: int, heads: int) -> Tensor:
-        """The unmasked scores (batch, heads, query, key) of attention, or of query, key or value relations."""
-        made = self._made.get((name, layer, heads))
-        if made is None:
-            query, key = _SCORED[name]
-            left, right = getattr(self.shown, query)[layer], getattr(self.shown, key)[layer]
-            made = self._made[name, layer, heads] = scores(left, right, heads)
-        return made
-
-
 def bind(
     stage: schema.Stage, teacher: ModelShape, student: ModelShape, *, temperature: float, regression: bool
 ) -> tuple[Term, ...]:
     """The terms of a stage, in the preset's order.
 
     Args:
-        stage: as the preset has it.
-        teacher: the models' layers, widths and heads.
-        student: as above.
+        stage: as in the preset.
+        teacher: the teacher's layers, widths and heads.
+        student: the student's.
         temperature: the stage's, or else the preset's for all stages.
         regression: the task's labels are scores.
 
@@ -145,119 +94,133 @@ def bind(
         PresetError: layers that don't exist, heads that don't divide a width, attention between unequal heads.
     """
     return tuple(
-        Term(
-            name=name,
-            weight=objective.weight,
-            pairs=_pairs(stage, name, objective, teacher, student),
-            heads=heads_of_term(name, objective, teacher, student),
-            mse=objective.mse,
-            emd=name in schema.LAYER_OBJECTIVES and _layer_map(stage, objective) == "emd",
-            temperature=temperature,
-            regression=regression,
-            teacher_windows=teacher.windows if name == "attention" else (),
-            student_windows=student.windows if name == "attention" else (),
-            padded=stage.padding is not None,
-            projects=name in ("hidden", "cls", "embedding") and teacher.width_of(name) != student.width_of(name),
-        )
-        for name, objective in stage.terms().items()
+        _bound(name, options, stage, teacher, student, temperature, regression)
+        for name, options in stage.terms().items()
     )
 
 
-def reads(terms: Iterable[Term], side: Literal["student", "teacher", "target"]) -> Reads:
-    """What the student, the teacher, or the consistency's target must show for these terms."""
-    layers: dict[str, set[int]] = {"query": set(), "key": set(), "value": set(), "hidden": set()}
+def _bound(
+    name: str,
+    options: schema.Objective,
+    stage: schema.Stage,
+    teacher: ModelShape,
+    student: ModelShape,
+    temperature: float,
+    regression: bool,
+) -> Term:
+    objective = OBJECTIVES[name]
+    layer_map = stage.layer_map if options.layer_map is None else options.layer_map
+    return Term(
+        name=name,
+        weight=options.weight,
+        pairs=tuple(layer_maps.pairs(layer_map, teacher.layers, student.layers)) if objective.per_layer else (),
+        heads=heads_of_term(name, options, teacher, student),
+        mse=options.mse,
+        emd=objective.per_layer and layer_map == "emd",
+        temperature=temperature,
+        regression=regression,
+        teacher_windows=teacher.windows if objective.compares_attention else (),
+        student_windows=student.windows if objective.compares_attention else (),
+        padded=stage.padding is not None,
+        projects=objective.compares_states and teacher.width_of(name) != student.width_of(name),
+    )
+
+
+def required_activations(terms: Iterable[Term], side: Literal["student", "teacher", "target"]) -> ActivationSpec:
+    """The activations that these terms need of the student, the teacher, or the consistency's target."""
+    layers: dict[str, set[int]] = {name: set() for name in LAYER_STATES}
     others: set[str] = set()
     for term in terms:
-        if term.name in schema.LAYER_OBJECTIVES:
-            wanted = term.teacher_layers if side == "teacher" else term.student_layers
-            for tensor in _SCORED.get(term.name, ("hidden",)):
-                layers[tensor].update(wanted)
-        elif side == "student" or (side == "teacher" and term.name != "labels"):
-            others.add("embedding" if term.name == "embedding" else "logits")
-    return Reads(
-        **{name: frozenset(found) for name, found in layers.items()},
+        objective = term.objective
+        if objective.per_layer:
+            for name in objective.reads:
+                layers[name].update(term.teacher_layers if side == "teacher" else term.student_layers)
+        elif side == "student" or (side == "teacher" and not objective.gold):
+            others.update(objective.reads)
+    return ActivationSpec(
+        **{name: frozenset(numbers) for name, numbers in layers.items()},
         embedding="embedding" in others,
         logits="logits" in others,
     )
 
 
-def distil(
+def distillation_loss(
     term: Term,
-    student: Reading,
-    teacher: Reading | None,
-    mask: Tensor,
+    student: Activations,
+    teacher: Activations | None,
     *,
-    clean: Tensor | None = None,
+    clean_mask: Tensor | None = None,
     gold: Tensor | None = None,
     lam: float | Tensor | None = None,
-    projection: Projection | None = None,
+    projection: WidthProjection | None = None,
     flow: Flow | None = None,
 ) -> Total:
     """The term's total between student and teacher (or labels), layer pairs summed, not yet weighted.
 
+    The positions that count are those of the student's mask: under mixup the union of two sentences.
+
     Args:
         term: what is compared.
-        student: what the student showed.
-        teacher: what the teacher showed of the same inputs; the labels term does without.
-        mask: (batch, length), the attention mask that both ran with: under mixup the united one.
-        clean: (batch, length), the attention mask before mixing, where padding counts (`term.padded`).
+        student: activations of the student.
+        teacher: those of the teacher for the same inputs; the labels term does without.
+        clean_mask: (batch, length), the attention mask before mixing, where padding counts (`term.padded`).
         gold: (batch,) labels, for the labels term.
         lam: λ where the inputs are mixed, for the labels term.
         projection: from the student's width to the teacher's, where `term.projects`.
-        flow: of a term with `emd`: what `transport.flow` made of this batch's costs.
+        flow: `transport.flow` of this batch's costs, where `term.emd`.
     """
-    if term.name == "labels":
-        output, gold = _there(student.shown.logits), _there(gold)
-        return objectives.labels(output, gold, mask, regression=term.regression, lam=lam)
-    teacher = _there(teacher)
-    if term.name == "logits":
-        output, target = _there(student.shown.logits), _there(teacher.shown.logits)
-        return objectives.logits(output, target, mask, temperature=term.temperature, regression=term.regression)
-    if term.name == "embedding":
-        output, target = _there(student.shown.embedding), _there(teacher.shown.embedding)
-        return objectives.embedding(output, target, _masks(term, mask)[0], projection)
-    mask = mask if clean is None or not term.padded else clean
-    shares = _there(flow) if term.emd else tuple((pair, 1.0) for pair in term.pairs)
+    mask = student.mask if clean_mask is None or not term.padded else clean_mask
+    if not term.objective.per_layer:
+        target = gold if term.objective.gold else _target_side(term, teacher, None, mask)
+        assert target is not None, "the labels term needs labels"
+        return _compare(term, _student_side(term, student, None, projection), target, mask, lam=lam)
+    shares = tuple((pair, 1.0) for pair in term.pairs)
+    if term.emd:
+        assert flow is not None, "a term with optimal transport needs a flow"
+        shares = flow
     sums = []
     for (t, s), share in shares:
         window = term.window(s, t)
         target = _target_side(term, teacher, t, mask, window)
-        sums.append(share * _distance(term, _student_side(term, student, s, projection), target, mask, window)[0])
-    return torch.stack(sums).sum(), objectives.positions(term.name, _masks(term, mask)[0])
+        sums.append(share * _compare(term, _student_side(term, student, s, projection), target, mask, window)[0])
+    return torch.stack(sums).sum(), positions(term.name, _rows_and_keys(term, mask)[0])
 
 
-def agree(term: Term, student: Reading, target: Reading, mask: Tensor, lam: float | Tensor | None) -> Total:
+def consistency_loss(term: Term, student: Activations, target: Activations, lam: float | Tensor | None) -> Total:
     """The consistency term of a layer objective, over the student's layers that it reads, not yet weighted or ramped.
 
     The two models have one architecture, so no projection is involved: layer s is compared with layer s. With `emd`
     the layers share a flow of 1 evenly.
 
     Args:
-        term: one of `schema.LAYER_OBJECTIVES`.
-        student: what the student showed of the mixed inputs.
-        target: what the self-teacher (or the student) showed of the clean ones.
-        mask: (batch, length), the clean batch's attention mask.
+        term: a term whose objective compares layers.
+        student: activations of the student on the mixed inputs.
+        target: those of the self-teacher (or the student) on the clean inputs, whose mask says what counts.
         lam: λ of the mixed inputs; None where they are not mixed.
     """
     sums: list[Tensor] = []
     for layer in term.student_layers:
         side, window = _student_side(term, student, layer, None), term.window(layer)
 
-        def distance(of: tuple[Tensor, ...], rows: Tensor, side: Tensor = side, window: int | None = window) -> Total:
-            return _distance(term, side, of[0], rows, window)
+        def distance(of: Tensor, mask: Tensor, side: Tensor = side, window: int | None = window) -> Total:
+            return _compare(term, side, of, mask, window)
 
-        sums.append(consistency(distance, (_target_side(term, target, layer, mask, window),), mask, lam)[0])
+        clean = _target_side(term, target, layer, target.mask, window)
+        sums.append(consistency(distance, clean, target.mask, lam)[0])
     share = 1 / len(sums) if term.emd else 1.0
-    return share * torch.stack(sums).sum(), objectives.positions(term.name, _masks(term, mask)[0])
+    return share * torch.stack(sums).sum(), positions(term.name, _rows_and_keys(term, target.mask)[0])
 
 
-def costs(term: Term, student: Reading, teacher: Reading, mask: Tensor, projection: Projection | None = None) -> Total:
-    """What each pair of layers would cost, for `transport.plan`: a sum of shape (student layers, teacher layers).
+def transport_costs(
+    term: Term, student: Activations, teacher: Activations, projection: WidthProjection | None = None
+) -> Total:
+    """What each pair of layers costs, for `transport.plan`: a sum of shape (student layers, teacher layers).
 
-    Without gradient: `distil` takes that of the pairs that the plan uses. Sums and counts of micro-batches and
-    processes can be added before they are divided. Arguments as for `distil`.
+    Without gradient: `distillation_loss` takes that of the pairs that the plan uses. Sums and counts of micro-batches
+    and processes can be added before they are divided. Arguments as for `distillation_loss`.
     """
-    # The student's scores are made before gradients are switched off: `distil` finds them in the reading again.
+    mask = student.mask
+    # The student's scores are computed with gradient: `distillation_loss` finds them cached in the activations.
     ours = [_student_side(term, student, layer, projection) for layer in term.student_layers]
     with torch.no_grad():
         theirs: dict[tuple[int, int | None], Tensor] = {}  # rows of a layer over the keys that both sides look at
@@ -268,68 +231,64 @@ def costs(term: Term, student: Reading, teacher: Reading, mask: Tensor, projecti
                 window = term.window(layer, other)
                 if (other, window) not in theirs:
                     theirs[other, window] = _target_side(term, teacher, other, mask, window)
-                row.append(_distance(term, side, theirs[other, window], mask, window)[0])
+                row.append(_compare(term, side, theirs[other, window], mask, window)[0])
             sums.append(torch.stack(row))
-    return torch.stack(sums), objectives.positions(term.name, mask)
+    return torch.stack(sums), positions(term.name, mask)
 
 
-_SCORED = {
-    "attention": ("query", "key"),
-    "query": ("query", "query"),
-    "key": ("key", "key"),
-    "value": ("value", "value"),
-}
-"""Objectives that compare rows of scores, and the tensors that the scores are products of."""
+def _features(term: Term, activations: Activations, layer: int | None) -> Tensor:
+    """What a term compares of a model: scores (batch, heads, query, key), states (batch, length, width), or logits."""
+    objective = term.objective
+    if objective.compares_scores:
+        assert layer is not None
+        query, key = objective.reads
+        return activations.scores(query, key, layer, term.heads)
+    states = activations.tensor(objective.reads[0], layer)
+    return states[:, :1] if objective.first_token else states
 
 
-def _student_side(term: Term, reading: Reading, layer: int, projection: Projection | None) -> Tensor:
-    if term.name in _SCORED:
-        return reading.scores(term.name, layer, term.heads)
-    states = reading.shown.hidden[layer]
-    if term.name == "cls":
-        states = states[:, :1]
-    return states if projection is None else projection(states)
+def _student_side(term: Term, student: Activations, layer: int | None, projection: WidthProjection | None) -> Tensor:
+    features = _features(term, student, layer)
+    return features if projection is None else projection(features)
 
 
-def _target_side(term: Term, reading: Reading, layer: int, mask: Tensor, window: int | None) -> Tensor:
-    if term.name in _SCORED:
-        made = reading.scores(term.name, layer, term.heads)
-        return made if term.mse else log_rows(made, near(_masks(term, mask)[1], window))
-    states = reading.shown.hidden[layer]
-    return states[:, :1] if term.name == "cls" else states
+def _target_side(
+    term: Term, target: Activations | None, layer: int | None, mask: Tensor, window: int | None = None
+) -> Tensor:
+    assert target is not None, f"the objective {term.name} needs a teacher"
+    features = _features(term, target, layer)
+    if not term.objective.compares_scores:
+        return features
+    return teacher_rows(features, near(_rows_and_keys(term, mask)[1], window), mse=term.mse)
 
 
-def _distance(term: Term, student: Tensor, target: Tensor, mask: Tensor, window: int | None) -> Total:
-    rows, keys = _masks(term, mask)
-    if term.name in _SCORED:
-        return (row_mse if term.mse else row_kl)(student, target, rows, near(keys, window))
-    return (objectives.cls if term.name == "cls" else objectives.hidden)(student, target, rows)
+def _compare(
+    term: Term,
+    student: Tensor,
+    target: Tensor,
+    mask: Tensor,
+    window: int | None = None,
+    lam: float | Tensor | None = None,
+) -> Total:
+    """The registered objective between what `_student_side` and `_target_side` give."""
+    rows, keys = _rows_and_keys(term, mask)
+    options = {
+        "keys": near(keys, window),
+        "mse": term.mse,
+        "temperature": term.temperature,
+        "regression": term.regression,
+        "lam": lam,
+    }
+    return term.objective(student, target, rows, options)
 
 
-def _masks(term: Term, mask: Tensor) -> tuple[Tensor, Tensor]:
+def _rows_and_keys(term: Term, mask: Tensor) -> tuple[Tensor, Tensor]:
     """The rows and keys that count under an attention mask (batch, length): its real tokens.
 
-    With `term.padded` every position is a row, and every position a key, but for attention, whose keys are masked:
-    what the released code does (of mixed inputs with the mask of the unmixed ones).
+    With `term.padded` every token is a row, and every token a key, except in attention, whose keys are masked: what the
+    released code does (on mixed inputs with the mask of the unmixed ones).
     """
-    if not term.padded:
+    if not term.padded or not term.objective.per_token:
         return mask, mask
-    everything = torch.ones_like(mask)
-    return everything, mask if term.name == "attention" else everything
-
-
-def _layer_map(stage: schema.Stage, objective: schema.Objective) -> schema.LayerMap:
-    return stage.layer_map if objective.layer_map is None else objective.layer_map
-
-
-def _pairs(
-    stage: schema.Stage, name: str, objective: schema.Objective, teacher: ModelShape, student: ModelShape
-) -> tuple[Pair, ...]:
-    if name not in schema.LAYER_OBJECTIVES:
-        return ()
-    return tuple(layer_maps.pairs(_layer_map(stage, objective), teacher.layers, student.layers))
-
-
-def _there(thing: T | None) -> T:
-    assert thing is not None, "the models were not asked to show what this term compares"
-    return thing
+    every = torch.ones_like(mask)
+    return every, mask if term.objective.compares_attention else every

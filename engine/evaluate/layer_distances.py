@@ -1,10 +1,10 @@
-"""How far a student is from its teacher, layer by layer: the objectives' own distances, and one that no scale changes."""
+"""Measure how far a student is from its teacher, layer by layer: the objectives' distances, and one without scale."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -15,19 +15,17 @@ from transformers import PreTrainedModel
 from engine.data.batches import collate, evaluation_batches
 from engine.data.tokens import TokenSet
 from engine.distill import objectives
+from engine.distill.activations import ActivationSpec
 from engine.distill.layer_maps import Pair
 from engine.distill.model_shape import ModelShape
-from engine.distill.terms import Reading, Term, bind, distil
-from engine.models.taps import Need, Tapped
-from engine.preset.schema import Objective, ObjectiveName, Stage
+from engine.distill.terms import Term, bind, distillation_loss, required_activations
+from engine.models.partial_encoder import PartialEncoder
+from engine.preset.schema import RELATIONS, Objective, Stage
 
 Logits = npt.NDArray[np.float32]
 Distances = dict[Pair, dict[str, float]]
 """(teacher layer, student layer), counted from 1, to distances by name."""
 
-RELATIONS: tuple[ObjectiveName, ...] = ("query", "key", "value")
-SCORED: tuple[ObjectiveName, ...] = ("attention", *RELATIONS)
-STATES: tuple[ObjectiveName, ...] = ("hidden", "cls")
 CKA = "cka"
 
 
@@ -37,15 +35,15 @@ class Comparison:
 
     pairs: tuple[Pair, ...]
     terms: Mapping[str, tuple[Term, ...]]
-    """The objectives that can be had, by name, bound to each pair: what a stage would bind them to."""
+    """The objectives that both models allow, by name, bound to each pair as a stage would bind them."""
     unavailable: Mapping[str, str]
-    """Why the others cannot."""
+    """The other objectives, with the reason."""
 
     @classmethod
     def between(cls, teacher: ModelShape, student: ModelShape) -> Comparison:
         """Every student layer with the teacher layer at the same share of the depth, the last with the last.
 
-        Student layer i of S stands beside teacher layer i·T/S, rounded (half up): the uniform map where that is whole.
+        Student layer i of S is compared with teacher layer i·T/S, rounded (half up): the uniform map where that is whole.
         Relations are cut into the student's heads where these divide both widths, else into the greatest common divisor
         of both models' heads.
         """
@@ -54,29 +52,31 @@ class Comparison:
         relation = student.heads if teacher.width % student.heads == 0 else math.gcd(teacher.heads, student.heads)
         terms: dict[str, tuple[Term, ...]] = {}
         unavailable: dict[str, str] = {}
-        for name in (*SCORED, *STATES):
-            if name == "attention" and teacher.heads != student.heads:
+        for name, objective in objectives.OBJECTIVES.items():
+            if not objective.per_layer:
+                continue
+            if objective.compares_attention and teacher.heads != student.heads:
                 unavailable[name] = f"the teacher has {teacher.heads} heads, the student {student.heads}"
-            elif name in STATES and teacher.width != student.width:
+            elif objective.compares_states and teacher.width != student.width:
                 unavailable[name] = (
                     f"the teacher is {teacher.width} wide, the student {student.width}, and the projection between them "
                     "is not saved"
                 )
             else:
-                objective = Objective(relation_heads=relation) if name in RELATIONS else Objective()
-                terms[name] = tuple(_bound(name, objective, pair, teacher, student) for pair in pairs)
+                options = Objective(relation_heads=relation if name in RELATIONS else None)
+                terms[name] = tuple(_bound(name, options, pair, teacher, student) for pair in pairs)
         return cls(pairs, terms, unavailable)
 
 
-def _bound(name: ObjectiveName, objective: Objective, pair: Pair, teacher: ModelShape, student: ModelShape) -> Term:
-    stage = Stage(name="probe", objectives={name: objective}, layer_map=[pair])
+def _bound(name: str, options: Objective, pair: Pair, teacher: ModelShape, student: ModelShape) -> Term:
+    stage = Stage.model_validate({"name": "probe", "objectives": {name: options}, "layer_map": [pair]})
     (term,) = bind(stage, teacher, student, temperature=1.0, regression=False)
     return term
 
 
 @dataclass(frozen=True)
 class Compared:
-    """What one pass of both models over some examples gives."""
+    """The result of one pass of both models over some examples."""
 
     student: Logits
     """(rows, outputs), in the order of the rows."""
@@ -89,7 +89,7 @@ class Compared:
 
 @dataclass
 class _Sums:
-    """Sums of one figure over batches, kept where they were made until they are asked for."""
+    """Sums of one figure over batches, on their device until the mean is asked for."""
 
     sums: list[Tensor] = field(default_factory=list)
     counts: list[Tensor] = field(default_factory=list)
@@ -130,9 +130,9 @@ class LinearCka:
         self._count = count if self._count is None else self._count + count
 
     def distance(self) -> float:
-        """1 − CKA; NaN where the states of a model are all the same."""
+        """1 − CKA; NaN where all states of a model are the same."""
         assert self._count is not None, "nothing was added"
-        xy, xx, yy, x, y = (found.cpu().double() for found in self._sums)
+        xy, xx, yy, x, y = (total.cpu().double() for total in self._sums)
         count = int(self._count)
         across = (xy - torch.outer(x, y) / count).square().sum()
         own, theirs = ((square - torch.outer(z, z) / count).norm() for square, z in ((xx, x), (yy, y)))
@@ -150,59 +150,55 @@ def compare(
     device: torch.device,
     pad_id: int,
 ) -> Compared:
-    """Run both models once over the examples, in fp32 and without dropout, and compare what their layers show.
+    """Run both models once over the examples, in fp32 and without dropout, and compare their layers.
 
     Both models must be in evaluation mode, on `device`. The figures are those of the objectives: a mean over heads or
     width at each real position, then over all real positions, whatever the batches and their padding.
     """
-    ours = Tapped(student, _need([s for _, s in comparison.pairs], comparison))
-    theirs = Tapped(teacher, _need([t for t, _ in comparison.pairs], comparison))
     terms = {
         (pair, name): term
         for name, bound in comparison.terms.items()
         for pair, term in zip(comparison.pairs, bound, strict=True)
     }
+    teacher_layers, student_layers = (frozenset(side) for side in zip(*comparison.pairs, strict=True))
+    ours = PartialEncoder(
+        student, required_activations(terms.values(), "student") | ActivationSpec(hidden=student_layers, logits=True)
+    )
+    theirs = PartialEncoder(
+        teacher, required_activations(terms.values(), "teacher") | ActivationSpec(hidden=teacher_layers, logits=True)
+    )
     sums = {key: _Sums() for key in terms}
-    alike = {pair: LinearCka() for pair in comparison.pairs}
+    similarity = {pair: LinearCka() for pair in comparison.pairs}
     output = _Sums()
-    answers: tuple[list[Tensor], list[Tensor]] = ([], [])
+    logits: tuple[list[Tensor], list[Tensor]] = ([], [])
     batches = evaluation_batches(tokens.lengths, batch_size)
     try:
         with torch.inference_mode(), torch.autocast(device.type, enabled=False):
             for rows in batches:
                 batch = collate(tokens, rows, pad_id=pad_id).to(device)
-                shown, taught = ours(batch), theirs(batch)
-                for (pair, name), term in terms.items():  # readings of their own: scores are freed after each term
-                    sums[pair, name].add(distil(term, Reading(shown), Reading(taught), shown.mask))
-                for (above, below), cka in alike.items():
-                    cka.add(shown.hidden[below], taught.hidden[above], shown.mask)
-                output.add(objectives.logits(shown.logits, taught.logits, shown.mask, regression=regression))
-                answers[0].append(shown.logits.float())
-                answers[1].append(taught.logits.float())
+                own, other = ours(batch), theirs(batch)
+                for (
+                    pair,
+                    name,
+                ), term in terms.items():  # copies without cached scores: these are freed after each term
+                    sums[pair, name].add(distillation_loss(term, replace(own), replace(other)))
+                for (above, below), cka in similarity.items():
+                    cka.add(own.hidden[below], other.hidden[above], own.mask)
+                output.add(objectives.logits(own.logits, other.logits, own.mask, regression=regression))
+                logits[0].append(own.logits.float())
+                logits[1].append(other.logits.float())
     finally:
         ours.remove()
         theirs.remove()
-    distances: Distances = {pair: {CKA: cka.distance()} for pair, cka in alike.items()}
-    for (pair, name), found in sums.items():
-        distances[pair][name] = found.mean()
-    own, other = (_in_order(parts, np.concatenate(batches)) for parts in answers)
-    return Compared(own, other, distances, output.mean())
-
-
-def _need(layers: list[int], comparison: Comparison) -> Need:
-    """All that the distances read of these layers."""
-    some = frozenset(layers)
-
-    def where(*names: str) -> frozenset[int]:
-        return some if comparison.terms.keys() & set(names) else frozenset()
-
-    return Need(
-        query=where("attention", "query"), key=where("attention", "key"), value=where("value"), hidden=some, logits=True
-    )
+    distances: Distances = {pair: {CKA: cka.distance()} for pair, cka in similarity.items()}
+    for (pair, name), figure in sums.items():
+        distances[pair][name] = figure.mean()
+    student_logits, teacher_logits = (_in_order(parts, np.concatenate(batches)) for parts in logits)
+    return Compared(student_logits, teacher_logits, distances, output.mean())
 
 
 def _in_order(parts: list[Tensor], rows: npt.NDArray[np.int64]) -> Logits:
-    found = torch.cat(parts).cpu().numpy()
-    logits: Logits = np.empty_like(found)
-    logits[rows] = found
+    in_batches = torch.cat(parts).cpu().numpy()
+    logits: Logits = np.empty_like(in_batches)
+    logits[rows] = in_batches
     return logits

@@ -55,7 +55,7 @@ class Family:
     """Path from a layer: what its projections read through, where a layer begins with a normalisation."""
     final: str | None = None
     """The normalisation behind the last layer: part of that layer's hidden state, as in transformers."""
-    given: Callable[[PreTrainedModel, Tensor, Tensor], layer_inputs.Given] = layer_inputs.mask_alone
+    inputs: Callable[[PreTrainedModel, Tensor, Tensor], layer_inputs.LayerInputs] = layer_inputs.mask_alone
     """What its layers are called with beside the hidden states."""
     part: Callable[[PretrainedConfig, str, Tensor, tuple[Any, ...]], Tensor] | None = None
     """Queries, keys or values from what the projection gives, where that is not one of them alone."""
@@ -142,7 +142,7 @@ FAMILIES: dict[str, Family] = {
             logits=classification_heads.modernbert,
             norm_before="attn_norm",
             final="model.final_norm",
-            given=layer_inputs.modernbert,
+            inputs=layer_inputs.modernbert,
             part=layer_inputs.rotated,
             cut=depth.cut_modernbert,
             redo=depth.redo_modernbert,
@@ -158,7 +158,7 @@ FAMILIES: dict[str, Family] = {
             positions_offset=True,
             fused=False,
             captures=False,
-            given=layer_inputs.mpnet,
+            inputs=layer_inputs.mpnet,
         ),
         _like_bert(
             "deberta-v2",
@@ -172,7 +172,7 @@ FAMILIES: dict[str, Family] = {
             fused=False,
             captures=False,
             masks_embeddings=True,
-            given=layer_inputs.deberta,
+            inputs=layer_inputs.deberta,
             redo=depth.redo_deberta,
         ),
     )

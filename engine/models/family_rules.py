@@ -1,18 +1,14 @@
-"""What families of models offer, what they do not and why: known without torch, and the engine's rule too."""
+"""Which objectives each family of models supports, and which members of a family do not work. Imports no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, get_args
 
+from engine.preset.base import ObjectiveName
 from engine.preset.text import listed
 
-if TYPE_CHECKING:
-    from engine.preset.base import ObjectiveName
-
-_ALL: frozenset[ObjectiveName] = frozenset(
-    {"labels", "logits", "attention", "query", "key", "value", "hidden", "cls", "embedding"}
-)
+_ALL: frozenset[ObjectiveName] = frozenset(get_args(ObjectiveName))
 _OTHER_SCORES: frozenset[ObjectiveName] = _ALL - {"attention"}
 
 FAMILIES: dict[str, frozenset[ObjectiveName]] = {

@@ -1,4 +1,4 @@
-"""A frozen model whose linear layers are kept in half precision, so that autocast need not convert them each time."""
+"""Store the linear layers of a frozen model in half precision, so that autocast need not convert them at each forward."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 M = TypeVar("M", bound=nn.Module)
 
 
-def lowered(model: M, dtype: torch.dtype) -> M:
+def in_half_precision(model: M, dtype: torch.dtype) -> M:
     """A copy of `model` whose linear layers' weights are of type `dtype` and take no gradient.
 
     Everything else (embeddings, normalisation, buffers) is shared with `model`. Under autocast to `dtype` it computes,

@@ -26,6 +26,7 @@ from huggingface_hub.errors import (
 
 from engine.errors import ModelError
 from engine.models.model_files import PICKLED, SAFETENSORS, TOKENIZER, missing_weights
+from engine.preset.source_names import is_path
 from engine.preset.text import plain
 
 SECONDS = 8.0
@@ -34,18 +35,13 @@ SECONDS = 8.0
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-def is_local(model: str) -> bool:
-    """Whether a name means a folder on this machine: it is one, or it is written like a path."""
-    return Path(model).is_dir() or model.startswith(("/", "./", "../", "~", "\\")) or model.count("/") > 1
-
-
 def resolve_revision(model: str, revision: str | None = None) -> str | None:
     """The commit that `revision` (the main branch when None) of a hub model stands for; None for a folder.
 
     A full commit is returned as it is. When the hub cannot be reached, the commit that its cache holds for the
     revision. Raises `ModelError` when there is no such model or revision, or neither hub nor cache knows.
     """
-    if is_local(model):
+    if is_path(model):
         return None
     if revision is not None and _COMMIT.fullmatch(revision):
         return revision
@@ -67,7 +63,7 @@ def fetch(model: str, revision: str | None = None, *, weights: bool = True, code
     is wanted), and Python files come along only with `code`. Raises `ModelError` when there is no such folder, model or
     revision, or when neither hub nor cache has it.
     """
-    if is_local(model):
+    if is_path(model):
         folder = Path(model).expanduser()
         if not folder.is_dir():
             what = "is a file, not a folder" if folder.exists() else "does not exist"

@@ -15,20 +15,20 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from engine.models.attention import added, attention_mask
 
-Given = Callable[[int], tuple[Any, ...]]
+LayerInputs = Callable[[int], tuple[Any, ...]]
 
 
-def _same(arguments: tuple[Any, ...]) -> Given:
+def _same(arguments: tuple[Any, ...]) -> LayerInputs:
     return lambda layer: arguments  # noqa: ARG005
 
 
-def mask_alone(model: PreTrainedModel, hidden: Tensor, mask: Tensor) -> Given:
+def mask_alone(model: PreTrainedModel, hidden: Tensor, mask: Tensor) -> LayerInputs:
     """Most families: the mask, the same for all layers."""
     arguments = (attention_mask(model.config, hidden, mask),)
     return _same(arguments)
 
 
-def modernbert(model: PreTrainedModel, hidden: Tensor, mask: Tensor) -> Given:
+def modernbert(model: PreTrainedModel, hidden: Tensor, mask: Tensor) -> LayerInputs:
     """ModernBERT: the mask and the rotation (cosines, sines) of a global or of a local layer."""
     config, kinds = model.config, model.config.layer_types
     places = torch.arange(hidden.shape[1], device=hidden.device).unsqueeze(0)
@@ -59,14 +59,14 @@ def rotated(config: PretrainedConfig, part: str, output: Tensor, arguments: tupl
     return turned.to(taken.dtype).flatten(2)
 
 
-def mpnet(model: PreTrainedModel, hidden: Tensor, mask: Tensor) -> Given:
+def mpnet(model: PreTrainedModel, hidden: Tensor, mask: Tensor) -> LayerInputs:
     """MPNet: the mask to add, and the bias of relative positions (1, heads, length, length) that layers share."""
     encoder = model.mpnet.encoder
     arguments = (added(hidden, mask[:, None, None, :]), encoder.compute_position_bias(hidden[:1]))
     return _same(arguments)
 
 
-def deberta(model: PreTrainedModel, hidden: Tensor, mask: Tensor) -> Given:
+def deberta(model: PreTrainedModel, hidden: Tensor, mask: Tensor) -> LayerInputs:
     """DeBERTa: the mask, no other queries, relative positions and their embeddings, which layers share."""
     encoder = model.deberta.encoder
     arguments = (mask[:, None, None, :], None, encoder.get_rel_pos(hidden), encoder.get_rel_embedding())

@@ -20,7 +20,7 @@ TOKENIZER = (*VOCABULARIES, "tokenizer_config.json", "special_tokens_map.json", 
 
 def has_tokenizer(folder: Path) -> bool:
     """Whether a model folder holds a tokenizer's vocabulary."""
-    return any(next(folder.glob(pattern), None) for pattern in VOCABULARIES)
+    return any(file.is_file() for pattern in VOCABULARIES for file in folder.glob(pattern))
 
 
 def missing_weights(folder: Path) -> list[str]:

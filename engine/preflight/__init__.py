@@ -1,1 +1,1 @@
-"""Checks of a preset against its files and model configs, before a run directory exists. Light: no torch."""
+"""Checks of a preset against its files and model configs, before a run directory exists. Imports no torch."""

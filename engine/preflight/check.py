@@ -1,4 +1,4 @@
-"""Faults of a preset that only its files and the models' configs show, found before a run directory is made."""
+"""Find the problems of a preset that only its files and model configs show, before a run directory is created."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from engine.preset.load import Loaded
 
 
 class UnusableError(DataError):
-    """Several faults of data and models at once; `kind` is the first one's."""
+    """Several problems of data and models at once; kind, location and category are the first one's."""
 
     def __init__(self, problems: list[CrildError]):
         first = problems[0]
-        super().__init__(first.sentence, file=first.file, line=first.line, key=first.key)
+        super().__init__(first.sentence, kind=first.kind, file=first.file, line=first.line, key=first.key)
         self.category = first.category  # type: ignore[misc]  # of this error, where others have it from their class
         self.problems = tuple(problems)
 
@@ -22,10 +22,10 @@ class UnusableError(DataError):
 
 
 def check(loaded: Loaded) -> None:
-    """Looks for what can be known to go wrong without torch, a network, or reading more of a data file than its head.
+    """Find what would make a run fail, as far as that is known without torch, network or more than the heads of files.
 
-    Raises PresetError (exit code 2) when the preset asks for something impossible, with what is wrong with data and
-    models after it. Otherwise, when data or models cannot be used (exit code 3): the DataError or ModelError itself, or
+    Raises PresetError (exit code 2) when the preset asks for something impossible, followed by what is wrong with data
+    and models. Otherwise, when data or models cannot be used (exit code 3): the DataError or ModelError itself, or
     `UnusableError` with all of them. A hub model whose config is not in the local cache is left to the engine.
     """
     problems = [*model_problems(loaded), *data_problems(loaded)]

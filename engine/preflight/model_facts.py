@@ -1,4 +1,4 @@
-"""What must be known about a model before the engine starts, read from its `config.json` as plain JSON."""
+"""Facts about a model that are needed before the engine starts, read from its `config.json` as plain JSON."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 
 from engine.errors import ModelError
 from engine.models.family_rules import FAMILIES, unusable
-from engine.preset.paths import looks_like_path, not_a_file
+from engine.models.model_files import student_of_run
+from engine.preset.paths import not_a_file
+from engine.preset.source_names import is_path
 from engine.preset.text import nearest, plain, shown
-
-__all__ = ["FAMILIES", "ModelFacts", "hub_cache", "hub_folder", "model_facts", "model_folder"]
 
 _OTHER_NAMES = {
     "distilbert": {
@@ -88,39 +88,41 @@ class ModelFacts:
     max_positions: int
     """Tokens that the model can read at most, special tokens included."""
     folder: Path
-    """Where its files lie."""
+    """Of its files."""
 
 
 def model_facts(model: str, revision: str | None = None) -> ModelFacts | None:
     """The facts of a model: a folder, a run directory (its student), or a hub id in the local cache.
 
-    None when they cannot be known yet, because the hub's files are not here. Nothing is downloaded. Raises ModelError
-    when there is no such folder, or its config is missing, broken or absurd.
+    None when the hub's files have not been fetched yet; nothing is downloaded. Raises ModelError when there is no such
+    folder, or its config is missing, broken or absurd.
     """
-    folder = model_folder(model, revision)
+    folder = _model_folder(model, revision)
     return None if folder is None else _facts(folder / "config.json")
 
 
-def model_folder(model: str, revision: str | None = None) -> Path | None:
-    """Where the files of a model lie; None for a hub id that is not in the local cache."""
+def _model_folder(model: str, revision: str | None) -> Path | None:
+    """The folder with the files of a model; None for a hub id that is not in the local cache."""
+    if not is_path(model):
+        return _cached_folder(model, revision)
     path = Path(model)
     try:
         if path.is_dir():
-            return _model_in(path)
+            return student_of_run(path) or path
         exists = path.exists()
     except (OSError, ValueError):  # a null character, a name too long
-        raise ModelError(f"{shown(model)} cannot be the path of a model") from None
+        raise ModelError(f"{shown(model)} cannot be the path of a model", kind="invalid-path") from None
     if exists:
-        raise ModelError(
-            "a model is a folder with config.json, weights and tokenizer; this is a file", file=plain(model)
-        )
-    if looks_like_path(model):
-        raise ModelError(_no_folder(path), file=plain(model))
-    return hub_folder(model, revision)
+        sentence = "a model is a folder with config.json, weights and tokenizer; this is a file"
+        raise ModelError(sentence, kind="model-is-file", file=plain(model))
+    raise ModelError(_no_folder(path), kind="no-model-folder", file=plain(model))
 
 
-def hub_folder(model: str, revision: str | None = None) -> Path | None:
-    """The snapshot of a hub model in the local cache, if `config.json` is there; `revision` is main when None."""
+def _cached_folder(model: str, revision: str | None) -> Path | None:
+    """The snapshot of a hub model in the local cache, if it has a `config.json`; `revision` is main when None.
+
+    huggingface_hub.try_to_load_from_cache does the same, but takes half a second to import.
+    """
     repository = hub_cache() / f"models--{model.replace('/', '--')}"
     revision = revision or "main"
     commit = revision
@@ -136,7 +138,7 @@ def hub_folder(model: str, revision: str | None = None) -> Path | None:
 
 
 def hub_cache() -> Path:
-    """Where the hub's library keeps its files: $HF_HUB_CACHE, else below $HF_HOME, else below the user's cache."""
+    """The cache folder of huggingface_hub: $HF_HUB_CACHE, else below $HF_HOME, else below the user's cache."""
     cache = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
     if cache:
         return Path(cache).expanduser()
@@ -144,16 +146,6 @@ def hub_cache() -> Path:
     if not home:
         home = str(Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
     return Path(home).expanduser() / "hub"
-
-
-def _model_in(folder: Path) -> Path:
-    """The folder itself; of a run directory the student in it."""
-    if not (folder / "status.json").is_file() or (folder / "config.json").is_file():
-        return folder
-    student = folder / "student"
-    if not (student / "config.json").is_file():
-        raise ModelError("this run has no student yet: it must have finished", file=plain(str(student)))
-    return student
 
 
 def _no_folder(path: Path) -> str:
@@ -169,21 +161,24 @@ def _facts(path: Path) -> ModelFacts:
     config = _read(path)
     family = config.get("model_type")
     if not isinstance(family, str) or not family:
-        raise _broken(path, "names no model_type, so the model's family cannot be told", "model_type")
+        raise _broken(
+            path, "has no model_type, so the family of the model is unknown", kind="no-model-type", key="model_type"
+        )
     sizes = {key: _size(config, family, key, path) for key in _BERT_BASE}
-    odd = _unusable(family, config)
-    if odd is not None:
-        raise ModelError(odd, file=plain(str(path)))
+    reason = _unusable(family, config)
+    if reason is not None:
+        raise ModelError(reason, kind="unusable-variant", file=plain(str(path)))
     hidden_size, heads = sizes["hidden_size"], sizes["num_attention_heads"]
     if hidden_size % heads:
-        sentence = f"cannot be right: a width of {hidden_size} is not a multiple of {heads} heads"
-        raise _broken(path, sentence, "num_attention_heads")
+        sentence = f"is invalid: a width of {hidden_size} is not a multiple of {heads} heads"
+        raise _broken(path, sentence, kind="heads-do-not-divide-width", key="num_attention_heads")
     positions = sizes["max_position_embeddings"]
     if family in _POSITIONS_AFTER_PADDING:
         padding = config.get("pad_token_id", 1)
         positions -= padding + 1 if isinstance(padding, int) and padding >= 0 else 2
     if positions < 1:
-        raise _broken(path, "cannot be right: it leaves no position for a token", "max_position_embeddings")
+        sentence = "is invalid: it leaves no position for a token"
+        raise _broken(path, sentence, kind="no-positions", key="max_position_embeddings")
     return ModelFacts(
         family=family,
         layers=sizes["num_hidden_layers"],
@@ -198,24 +193,26 @@ def _facts(path: Path) -> ModelFacts:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if (odd := not_a_file(path)) is not None:
-        raise ModelError(odd, file=plain(str(path)))
+    if (problem := not_a_file(path)) is not None:
+        raise ModelError(problem, kind="not-regular-file", file=plain(str(path)))
     try:
         if path.stat().st_size > _LARGEST_CONFIG:
-            raise _broken(path, "is far too large to be the config of a model")
+            raise _broken(path, "is far too large to be the config of a model", kind="file-too-large")
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ModelError("this is no model folder: it has no config.json", file=plain(str(path.parent))) from None
+        sentence = "this is not a model folder: it has no config.json"
+        raise ModelError(sentence, kind="no-config", file=plain(str(path.parent))) from None
     except json.JSONDecodeError as error:
-        raise _broken(path, f"is not valid JSON: {error.msg}", line=error.lineno) from None
+        raise _broken(path, f"is not valid JSON: {error.msg}", kind="invalid-json", line=error.lineno) from None
     except UnicodeDecodeError:
-        raise _broken(path, "is not UTF-8 text") from None
+        raise _broken(path, "is not UTF-8 text", kind="not-utf8") from None
     except (RecursionError, ValueError):
-        raise _broken(path, "is not valid JSON: it nests too deep, or a number in it is too long") from None
+        sentence = "is not valid JSON: it nests too deep, or a number in it is too long"
+        raise _broken(path, sentence, kind="invalid-json") from None
     except OSError as error:
-        raise _broken(path, f"cannot be read: {error.strerror}") from None
+        raise _broken(path, f"cannot be read: {error.strerror}", kind="unreadable-file") from None
     if not isinstance(config, dict):
-        raise _broken(path, "is not the config of a model: a JSON object is expected")
+        raise _broken(path, "is not the config of a model: a JSON object is expected", kind="not-json-object")
     return config
 
 
@@ -227,12 +224,13 @@ def _size(config: Mapping[str, Any], family: str, key: str, path: Path) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _LARGEST_SIZE:
         if family not in FAMILIES:
             return 1
-        raise _broken(path, f"cannot be right: {name} is {shown(value)}, where a whole number from 1 is expected", name)
+        sentence = f"is invalid: {name} is {shown(value)}, but must be a whole number from 1"
+        raise _broken(path, sentence, kind="invalid-size", key=name)
     return value
 
 
 def _unusable(family: str, config: Mapping[str, Any]) -> str | None:
-    """`unusable`, of values that may be anything: what is no number is found by whoever loads the model."""
+    """`unusable`, for values that may be anything: loading the model reports those that are not numbers."""
     try:
         return unusable(family, config.get)
     except TypeError:
@@ -247,11 +245,11 @@ def _labels(id2label: object, path: Path) -> tuple[str, ...] | None:
     except (TypeError, ValueError):
         by_index = {}
     if sorted(by_index) != list(range(len(by_index))) or not by_index:
-        sentence = 'cannot be right: id2label should give a name to each output, as {"0": "no", "1": "yes"}'
-        raise _broken(path, sentence, "id2label")
+        sentence = 'is invalid: id2label should give a name to each output, as {"0": "no", "1": "yes"}'
+        raise _broken(path, sentence, kind="invalid-labels", key="id2label")
     names = tuple(by_index[index] for index in range(len(by_index)))
     return None if all(_DUMB_LABEL.fullmatch(name) for name in names) else names
 
 
-def _broken(path: Path, sentence: str, key: str | None = None, *, line: int | None = None) -> ModelError:
-    return ModelError(f"the model's config {sentence}", file=plain(str(path)), line=line, key=key)
+def _broken(path: Path, sentence: str, *, kind: str, key: str | None = None, line: int | None = None) -> ModelError:
+    return ModelError(f"the model's config {sentence}", kind=kind, file=plain(str(path)), line=line, key=key)

@@ -1,13 +1,10 @@
-"""What the tables of a preset are made of: names, ranges, unions told by form, and the record they all are."""
+"""Types that the tables of a preset are made of: names, ranges, unions, and the record class of all tables."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationInfo
-
-_R = TypeVar("_R")
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 SCHEMA_VERSION = 1
 
@@ -29,7 +26,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
-# Upper limits catch slips of the finger before a machine works on them for ever.
+# Upper limits catch typing errors before a machine computes for years.
 Epochs = Annotated[float, Field(gt=0, le=100_000)]
 Steps = Annotated[int, Field(ge=1, le=99_999_999)]  # checkpoints are named by eight digits
 Batch = Annotated[int, Field(ge=1, le=65_536)]
@@ -44,9 +41,9 @@ LayerPair = Annotated[tuple[Count, Count], Field(strict=False)]  # TOML has arra
 
 
 def form(value: object) -> str:
-    """Tells the branch of a union by the form of the value, so that a fault in it is reported once.
+    """The branch of a union that a value belongs to, by its form, so that pydantic reports a fault in it once.
 
-    The marks cannot be mistaken for keys in the place of an error.
+    The tags cannot be mistaken for keys in the location of an error.
     """
     if isinstance(value, dict | BaseModel):
         return "<table>"
@@ -69,25 +66,20 @@ Evaluate = Annotated[
     Annotated[Literal["epoch"], Tag("<word>")] | Annotated[Count, Tag("<number>")], Discriminator(form)
 ]
 
-Fault = tuple[tuple[str, ...], str]
-"""The keys that do not go together, the one to blame first, relative to their table; and the sentence."""
 
-FIELDS_ALONE = {"rules": False}
-"""The validation context in which keys are looked at one by one, and not whether they go together."""
+class Fault(NamedTuple):
+    """Keys of a table that do not go together, the one to blame first, relative to the table; and why."""
 
-
-def refuse(faults: Callable[[_R], list[Fault]], record: _R, info: ValidationInfo) -> _R:
-    """The record, or one ValueError with all sentences when some of its keys do not go together."""
-    if info.context is not FIELDS_ALONE and (found := faults(record)):
-        raise ValueError("; ".join(sentence for _, sentence in found))
-    return record
+    keys: tuple[str, ...]
+    sentence: str
+    kind: str
 
 
 class Record(BaseModel):
     """Frozen; an unknown key is an error; no silent conversion of types beyond integer to float.
 
     The text below a field is its help: `json_schema.help_texts()` reads it from this source, because collecting it
-    while the classes are made would cost every command 20 ms.
+    while the classes are built would cost every command 20 ms.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)

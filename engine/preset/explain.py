@@ -1,4 +1,4 @@
-"""Validating a merged preset, and saying each of its problems in one plain sentence."""
+"""Validate a merged preset, and explain each problem with it in one plain sentence."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from engine.preset import fields, rules
-from engine.preset.base import FIELDS_ALONE
 from engine.preset.schema import Preset
 from engine.preset.text import listed, nearest, plain, shown
 from engine.preset.toml_lines import KeyPath
@@ -20,17 +19,18 @@ from engine.preset.tree import dotted
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong, and the path of the key to blame, as `--set` writes it."""
+    """What is wrong, the path of the key to blame as `--set` writes it, and what kind of mistake it is."""
 
     path: KeyPath
     sentence: str
+    kind: str
 
 
 _STAND_INS: dict[str, Any] = {
-    # What stands where a required key is missing, so that the rest can be looked at.
+    # What replaces a required key that is missing, so that the rest can be checked.
     "task": {"name": "rte"},
     "teacher": {"model": "stand/in"},
-    "stage": [{"name": "stand-in", "objectives": {"logits": 1.0}}],
+    "stage": {"stand-in": {"name": "stand-in", "objectives": {"logits": 1.0}}},
     "name": "rte",
     "model": "stand/in",
     "objectives": {"logits": 1.0},
@@ -40,20 +40,18 @@ _STAND_INS: dict[str, Any] = {
 }
 
 
-def validate(document: Mapping[str, Any], labels: Sequence[str]) -> tuple[Preset | None, list[Problem]]:
-    """The preset, or None and everything that is wrong with the merged document.
+def validate(tree: Mapping[str, Any]) -> tuple[Preset | None, dict[str, Any], list[Problem]]:
+    """The preset, or None; its document; and everything that is wrong with it.
 
-    `labels` name the stages in paths: their names, or what stands in for a name that is missing.
-    Keys are looked at one by one first; what is wrong is taken out, or replaced where it is required, and then it is
-    seen which keys do not go together. What depends on a key that was taken out or replaced is not reported.
+    `tree` is the merged preset as plain data with its stages by name; in the document they are a list.
+
+    Keys are checked one by one first. What is wrong is taken out, or replaced where it is required, and then keys are
+    checked together. Nothing is reported that depends on a key that was taken out or replaced.
     """
-    try:
-        return Preset.model_validate(document), []
-    except ValidationError:
-        pass  # why, is found out step by step
-    rest = copy.deepcopy(dict(document))
+    document = _document(tree)
     problems: dict[Problem, None] = {}
     touched: set[KeyPath] = set()  # keys whose value is not what the user wrote any more
+    rest = dict(tree)
 
     def report(problem: Problem, needs: Sequence[KeyPath]) -> None:
         if not any(_overlap(need, other) for need in needs for other in touched):
@@ -61,34 +59,42 @@ def validate(document: Mapping[str, Any], labels: Sequence[str]) -> tuple[Preset
 
     while True:
         try:
-            preset = Preset.model_validate(rest, context=FIELDS_ALONE)
+            preset = Preset.model_validate(_document(rest))
             break
         except ValidationError as error:
             details = error.errors(include_url=False)
+        rest = copy.deepcopy(rest)
+        stages = list(rest.get("stage", ()))
         changed = False
         for detail in details:
-            path = _path(detail, labels)
-            problem = _problem(detail, path, labels)
+            path = _path(detail, stages)
+            problem = _problem(detail, path, stages)
             report(problem, [problem.path])
-            taken = _put_in(rest, path, labels) if _is_missing(detail, path) else _take_out(rest, path, labels)
+            taken = _put_in(rest, path) if _is_missing(detail, path) else _take_out(rest, path)
             changed = changed or taken is not None
             if taken is not None and detail["type"] != "extra_forbidden":
                 touched.add(taken)
         if not changed:
-            return None, list(problems)  # nothing left that could be taken out
-    for path, (keys, sentence) in rules.all_faults(preset, labels or ["stand-in"]):
-        needs = [(*path, *key.split(".")) for key in keys]
-        report(Problem(needs[0], f"{_where(path)}{sentence}"), needs)
-    return None, list(problems)
+            return None, document, list(problems)  # nothing is left that could be taken out
+    for path, fault in rules.all_faults(preset, list(rest["stage"])):
+        needs = [(*path, *key.split(".")) for key in fault.keys]
+        where = f"{plain(dotted(path))}: " if path else ""
+        report(Problem(needs[0], f"{where}{fault.sentence}", fault.kind), needs)
+    return None if problems else preset, document, list(problems)
 
 
-def _path(detail: ErrorDetails, labels: Sequence[str]) -> KeyPath:
-    """The place of an error as `--set` would write it: marks of unions left out, stages by name."""
+def _document(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """A merged preset as a file holds it, with an array of stages."""
+    return {key: list(value.values()) if key == "stage" else value for key, value in tree.items()}
+
+
+def _path(detail: ErrorDetails, stages: Sequence[str]) -> KeyPath:
+    """The location of an error as `--set` would write it: without the tags of unions, stages by name."""
     parts = [part for part in detail["loc"] if not (isinstance(part, str) and part.startswith("<") and part[-1] == ">")]
     if parts and parts[-1] == "[key]":
         parts.pop()
     if len(parts) > 1 and parts[0] == "stage" and isinstance(parts[1], int):
-        parts[1] = labels[parts[1]]
+        parts[1] = stages[parts[1]]
     return tuple(parts)
 
 
@@ -96,14 +102,17 @@ def _overlap(one: KeyPath, other: KeyPath) -> bool:
     return one[: len(other)] == other[: len(one)]
 
 
-def _problem(detail: ErrorDetails, path: KeyPath, labels: Sequence[str]) -> Problem:
-    """What one of pydantic's errors says to the user."""
+def _problem(detail: ErrorDetails, path: KeyPath, stages: Sequence[str]) -> Problem:
+    """One of pydantic's errors in our own words."""
     if _is_missing(detail, path):
-        return Problem(path, _missing(path, labels))
+        return Problem(path, _missing(path, stages), "missing-key")
     if detail["type"] == "extra_forbidden" or detail["loc"][-1] == "[key]":
-        return Problem(path, unknown_key(path))
-    keys = tuple(part for part in path if not isinstance(part, int))
-    return Problem(keys, _wrong(path, keys, detail["input"]))
+        return Problem(path, unknown_key(path), "unknown-key")
+    keys, value = tuple(part for part in path if not isinstance(part, int)), detail["input"]
+    if keys == ("schema",) and isinstance(value, int) and value > 1:
+        sentence = f"the preset has format {value}, but this crild reads format 1: install a newer crild"
+        return Problem(keys, sentence, "newer-format")
+    return Problem(keys, _wrong(path, keys, value), "wrong-value")
 
 
 def _is_missing(detail: ErrorDetails, path: KeyPath) -> bool:
@@ -111,19 +120,15 @@ def _is_missing(detail: ErrorDetails, path: KeyPath) -> bool:
     return detail["type"] == "missing" and not any(isinstance(part, int) for part in path)
 
 
-def _where(path: KeyPath) -> str:
-    return f"{plain(dotted(path))}: " if path else ""
-
-
-def _missing(path: KeyPath, labels: Sequence[str]) -> str:
+def _missing(path: KeyPath, stages: Sequence[str]) -> str:
     if path == ("stage",):
-        return "no stage says what to do: add a [[stage]], or begin with a method, as in `crild run crild rte`"
+        return "there is no stage: add a [[stage]], or start from a method, as in `crild run crild rte`"
     if path == ("task",):
-        return "no [task] says what to learn: add one, or merge a task preset, as in `crild run crild rte`"
+        return "there is no [task]: add one, or add a task preset, as in `crild run crild rte`"
     if path == ("teacher",):
-        return 'no [teacher] says what to distil: add one with model = "a hub id or folder"'
+        return 'there is no [teacher]: add one with model = "a hub id or folder"'
     if path[0] == "stage" and path[-1] == "objectives":
-        near = nearest(str(path[1]), [label for label in labels if label != path[1]])
+        near = nearest(str(path[1]), [stage for stage in stages if stage != path[1]])
         hint = f"; to change the stage {shown(near)}, use its name" if near is not None else ""
         return f"the stage {shown(str(path[1]))} has no objectives, as {{ logits = 1.0 }}{hint}"
     return f"{plain(dotted(path))} is missing; it must be {fields.expected(path)}"
@@ -141,50 +146,46 @@ def unknown_key(path: KeyPath) -> str:
     if near is not None:
         return f"{sentence}; did you mean {shown(near)}?"
     if home is not None and len(table) <= 2:
-        return f"{sentence}; it belongs to {home}"
+        return f"{sentence}; it belongs in {home}"
     return f"{sentence}; known are {listed(known, 'and')}" if known else sentence
 
 
-def _wrong(path: KeyPath, keys: KeyPath, found: object) -> str:
-    if keys == ("schema",) and isinstance(found, int) and found > 1:
-        return f"the preset is written in format {found}, and this crild reads format 1: a newer crild is needed"
-    if found == "" and fields.expected(path) == "text in quotes":
+def _wrong(path: KeyPath, keys: KeyPath, value: object) -> str:
+    if value == "" and fields.expected(path) == "text in quotes":
         return f"{plain(dotted(keys))} must not be empty"
-    inside = "; in it stands" if len(keys) < len(path) else ", not"
-    sentence = f"{plain(dotted(keys))} must be {fields.expected(path)}{inside} {shown(found)}"
-    near = nearest(found, fields.words_at(keys)) if isinstance(found, str) else None
+    inside = "; it contains" if len(keys) < len(path) else ", not"
+    sentence = f"{plain(dotted(keys))} must be {fields.expected(path)}{inside} {shown(value)}"
+    near = nearest(value, fields.words_at(keys)) if isinstance(value, str) else None
     return f"{sentence}; did you mean {shown(near)}?" if near is not None else sentence
 
 
-def _put_in(document: dict[str, Any], path: KeyPath, labels: Sequence[str]) -> KeyPath:
+def _put_in(tree: dict[str, Any], path: KeyPath) -> KeyPath:
     """Puts a stand-in where a required key is missing."""
-    table: Any = document
-    for depth, part in enumerate(path[:-1]):
-        table = table[labels.index(str(part)) if depth == 1 and path[0] == "stage" else part]
-    stage_name = len(path) == 3 and path[0] == "stage" and path[-1] == "name"
-    table[path[-1]] = f"stand-in-{labels.index(str(path[1]))}" if stage_name else copy.copy(_STAND_INS[str(path[-1])])
+    table: Any = tree
+    for part in path[:-1]:
+        table = table[part]
+    if len(path) == 3 and path[0] == "stage" and path[-1] == "name":
+        table["name"] = f"stand-in-{list(tree['stage']).index(path[1])}"
+    else:
+        table[path[-1]] = copy.deepcopy(_STAND_INS[str(path[-1])])
     return path
 
 
-def _take_out(document: dict[str, Any], path: KeyPath, labels: Sequence[str]) -> KeyPath | None:
+def _take_out(tree: dict[str, Any], path: KeyPath) -> KeyPath | None:
     """Removes the key at the path, or the nearest one above it, and returns what was removed, if anything was."""
-    table: Any = document
+    table: Any = tree
     gone: tuple[dict[Any, Any], Any] | None = None
     taken: KeyPath = ()
     for depth, part in enumerate(path):
-        if isinstance(table, dict):
-            taken = path[: depth + 1]
-            if part not in table:
-                return None  # it is gone already
-            gone = (table, part)
-            table = table[part]
-        elif depth == 1 and path[0] == "stage":
-            table = table[labels.index(str(part))]
-        else:
-            break  # somewhere in a list, which goes as a whole
+        if not isinstance(table, dict):
+            break  # an element of a list, which goes as a whole
+        if part not in table:
+            return None  # it is gone already
+        gone, taken = (table, part), path[: depth + 1]
+        table = table[part]
     if gone is None:
         return None
     gone[0].pop(gone[1])
     if len(taken) == 4 and taken[0] == "stage" and taken[2] == "objectives" and not gone[0]:
-        return taken[:3]  # that was the last objective: the stage's other keys cannot be judged without it
+        return taken[:3]  # that was the last objective: the stage's other keys cannot be checked without it
     return taken

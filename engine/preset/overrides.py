@@ -12,10 +12,10 @@ import tomli
 from engine.errors import CrildError
 from engine.preset import fields
 from engine.preset.explain import unknown_key
-from engine.preset.source import Layer
+from engine.preset.preset_file import Layer, names_in
 from engine.preset.text import listed, nearest, plain, shown
 from engine.preset.toml_lines import KeyPath
-from engine.preset.tree import Node, Place
+from engine.preset.tree import Node, build
 
 _LONGEST_SHOWN = 200  # characters of an override that messages repeat
 _KEY = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
@@ -26,41 +26,38 @@ def read_overrides(overrides: Sequence[str], stages: Sequence[str], folder: Path
 
     `stages` are the names that `stage.<name>.<key>` may use; relative paths are relative to `folder`.
     """
-    root = Node({}, Place("--set"))
-    selected: tuple[tuple[str, Place], ...] | None = None
+    root = Node({}, "--set")
     for text in overrides:
-        place = Place(f"--set {plain(text if len(text) <= _LONGEST_SHOWN else f'{text[: _LONGEST_SHOWN - 1]}…')}")
+        argument = f"--set {plain(text if len(text) <= _LONGEST_SHOWN else f'{text[: _LONGEST_SHOWN - 1]}…')}"
         try:
-            path, value = _split(text, stages)
-        except ValueError as error:
-            problems.append(CrildError(str(error), file=place.file))
-            continue
-        if path == ("stages",):
-            words = value if isinstance(value, list) else [value]
-            if words and all(isinstance(word, str) for word in words):
-                selected = tuple((word, place) for word in words)
-            else:
-                sentence = f"stages must be a list of names of stages, not {shown(value)}"
-                problems.append(CrildError(sentence, file=place.file, key="stages"))
+            path, value = _parse(text, stages)
+        except CrildError as error:
+            error.file = argument
+            problems.append(error)
         else:
-            _put(root, path, _node(value, place), place)
-    return Layer(root, "--set", folder, stages=selected)
+            _put(root, path, build(value, argument, {}))
+    selected = names_in(root.value.pop("stages", None), "stages", "a list of stage names", problems)
+    return Layer(root, folder, stages=selected)
 
 
-def _split(text: str, stages: Sequence[str]) -> tuple[KeyPath, Any]:
-    """The path and value of one override. Raises ValueError with the sentence for what is wrong with it."""
+def _parse(text: str, stages: Sequence[str]) -> tuple[KeyPath, Any]:
+    """The path and value of one override. Raises CrildError for what is wrong with it."""
     key, sign, value = text.partition("=")
     path: KeyPath = tuple(key.strip().split("."))
     if not sign or not _KEY.fullmatch(key.strip()):
-        raise ValueError("write a key, = and a value, as in --set train.epochs=5 or --set stage.kd.temperature=2.0")
-    if not _is_unicode(text):
-        raise ValueError("this is not UTF-8 text")
+        sentence = "write a key, = and a value, as in --set train.epochs=5 or --set stage.kd.temperature=2.0"
+        raise CrildError(sentence, kind="malformed-override")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise CrildError("this is not UTF-8 text", kind="not-utf8") from None
     if path[0] == "extends":
-        raise ValueError("extends belongs into a preset file; on the command line, name the presets one after another")
+        sentence = "extends belongs in a preset file; on the command line, name the presets one after another"
+        raise CrildError(sentence, kind="extends-override")
     if path[0] == "stage":
         _check_stage(path, stages)
     elif path != ("stages",) and len(path) == 1 and path[0] not in fields.known_keys(()):
-        raise ValueError(unknown_key(path))
+        raise CrildError(unknown_key(path), kind="unknown-key")
     value = value.strip()
     if fields.takes_text(path) and value[:1] not in ('"', "'"):
         return path, False if value == "false" and fields.takes_false_back(path) else value
@@ -68,62 +65,47 @@ def _split(text: str, stages: Sequence[str]) -> tuple[KeyPath, Any]:
 
 
 def _check_stage(path: KeyPath, stages: Sequence[str]) -> None:
+    """Raises CrildError unless the path names a stage and a key in it."""
     name = str(path[1]) if len(path) > 1 else ""
-    if len(path) > 1 and name in stages and len(path) > 2:
+    if name in stages and len(path) > 2:
         return
     if not stages:
-        raise ValueError("the preset has no stage that could be changed")
+        raise CrildError("the preset has no stages to change", kind="no-stages")
     known = f"the stages are {listed((shown(stage) for stage in stages), 'and')}"
-    if len(path) > 1 and name in stages:
-        raise ValueError(f"say which key of the stage: --set stage.{name}.epochs=5")
-    if len(path) == 1 or (len(path) == 2 and nearest(name, stages) is None):
-        raise ValueError(f"say which stage: --set stage.{stages[0]}.{name or 'epochs'}=...; {known}")
-    near = nearest(name, stages)
+    if name in stages:
+        raise CrildError(f"name a key of the stage: --set stage.{name}.epochs=5", kind="override-without-key")
+    near = nearest(name, stages) if len(path) > 1 else None
+    if len(path) < 3 and near is None:
+        sentence = f"name the stage: --set stage.{stages[0]}.{name or 'epochs'}=...; {known}"
+        raise CrildError(sentence, kind="override-without-stage")
     hint = f"did you mean {shown(near)}?" if near else known
-    raise ValueError(f"there is no stage {shown(name)}; {hint}")
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    raise CrildError(f"there is no stage {shown(name)}; {hint}", kind="unknown-stage")
 
 
 def _value(text: str) -> Any:
-    """What TOML reads there; else the bare word, or a list of bare words. Raises ValueError for broken TOML."""
+    """The value that TOML reads; else the bare word, or a list of bare words. Raises CrildError for broken TOML."""
     try:
         document = tomli.loads(f"value = {text}")
         if list(document) == ["value"]:
             return document["value"]
     except RecursionError:
-        raise ValueError("this value nests too deep") from None
+        raise CrildError("this value nests too deep", kind="nested-too-deep") from None
     except ValueError:  # TOMLDecodeError, or a number of thousands of digits
         pass
     if text.startswith("[") and text.endswith("]") and not set(text[1:-1]) & set("[]{}\"'"):
         return [_value(word.strip()) for word in text[1:-1].split(",") if word.strip()]
     if text[:1] in ("[", "{", '"', "'"):
-        raise ValueError(f"the value {shown(text)} begins like TOML but cannot be read as it")
+        raise CrildError(f"the value {shown(text)} starts like TOML but is not valid TOML", kind="invalid-toml")
     return text
 
 
-def _node(value: Any, place: Place) -> Node:
-    if isinstance(value, dict):
-        return Node({key: _node(item, place) for key, item in value.items()}, place)
-    if isinstance(value, list):
-        return Node([_node(item, place) for item in value], place)
-    return Node(value, place)
-
-
-def _put(root: Node, path: KeyPath, node: Node, place: Place) -> None:
-    """Sets a key in the tree of overrides, opening tables on the way."""
+def _put(root: Node, path: KeyPath, node: Node) -> None:
+    """Set a key in the tree of overrides, opening tables on the way."""
     table: dict[str, Node] = root.value
     for key in map(str, path[:-1]):
         inner = table.get(key)
-        if inner is None or inner.table is None:
-            # After --set ...mixup=false, ...mixup.alpha=1 begins anew instead of changing what the preset has.
-            inner = Node({}, place, partial=inner is None)
-            table[key] = inner
+        if inner is None or not inner.is_table:
+            # After --set ...mixup=false, ...mixup.alpha=1 opens a new table instead of changing the preset's.
+            inner = table[key] = Node({}, node.file, partial=inner is None)
         table = inner.value
     table[str(path[-1])] = node

@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 from engine.errors import CrildError
+from engine.preset.source_names import INIT_WORDS, is_corpus_path, is_path
 from engine.preset.text import shown
 from engine.preset.toml_lines import KeyPath
 from engine.preset.tree import Node, dotted
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-TEXT_ENDINGS = (".txt", ".text", ".raw", ".tokens", ".md")  # of the files of a corpus
-_INIT_WORDS = frozenset({"teacher", "pretrained", "scratch"})
 
+def absolutise(node: Node, folder: Path, problems: list[CrildError], path: KeyPath = ()) -> Node:
+    """The tree with every path absolute and `~` expanded; relative ones are taken from `folder`.
 
-def looks_like_path(text: str) -> bool:
-    """Whether a value that may also be a hub id or a run can only be a path."""
-    return text.startswith((".", "/", "~")) or text.endswith("/") or not _HUB_ID.fullmatch(text)
-
-
-def absolutise(root: Node, folder: Path, problems: list[CrildError]) -> Node:
-    """The tree with every path absolute, `~` expanded; relative ones are taken from `folder`.
-
-    Models, tokenizers and corpora are paths when they look like one or when something of that name lies in `folder`,
-    else ids of the hub.
+    Models, tokenizers and corpora are paths when they look like one or when `folder` holds something so named; else
+    they are hub ids.
     """
-    return _visit(root, (), folder, problems)
+    if node.is_table:
+        entries = {key: absolutise(item, folder, problems, (*path, key)) for key, item in node.value.items()}
+        return replace(node, value=entries)
+    if not isinstance(node.value, str) or not node.value or not _is_path(path, node.value, folder):
+        return node
+    try:
+        return replace(node, value=str(normal(folder / Path(node.value).expanduser())))
+    except (RuntimeError, ValueError):  # an unknown ~user; a null character
+        sentence = f"{dotted(path)} cannot be a path: {shown(node.value)}"
+        problems.append(node.problem(sentence, kind="invalid-path", key=dotted(path)))
+        return node
 
 
 def normal(path: Path) -> Path:
@@ -37,29 +39,16 @@ def normal(path: Path) -> Path:
 
 
 def not_a_file(path: Path) -> str | None:
-    """What is wrong with a path where a file is read: a pipe or device, which would be waited for for ever; else None."""
+    """Why a path cannot be read as a file: a pipe or device would block for ever. None for a file, a folder, nothing."""
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError):
-        return None  # who opens it is told more
+        return None  # opening it tells more
     return None if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else "this is a pipe or device, where a file is expected"
 
 
-def _visit(node: Node, path: KeyPath, folder: Path, problems: list[CrildError]) -> Node:
-    if node.table is not None:
-        entries = {key: _visit(item, (*path, key), folder, problems) for key, item in node.table.items()}
-        return Node(entries, node.place, node.partial)
-    if not isinstance(node.value, str) or not node.value or not _is_path(path, node.value, folder):
-        return node
-    try:
-        return Node(str(normal(folder / Path(node.value).expanduser())), node.place)
-    except (RuntimeError, ValueError):  # an unknown ~user; a null character
-        sentence = f"{dotted(path)} cannot be a path: {shown(node.value)}"
-        problems.append(CrildError(sentence, file=node.place.file, line=node.place.line, key=dotted(path)))
-        return node
-
-
 def _is_path(path: KeyPath, value: str, folder: Path) -> bool:
+    """Whether the text under a key is a path."""
     if path[:1] == ("stage",) and path[2:4] == ("data", "task"):
         path = path[3:]  # another task's files
     match path:
@@ -68,16 +57,12 @@ def _is_path(path: KeyPath, value: str, folder: Path) -> bool:
         case ("task", "files", _):
             return True
         case ("teacher", "model"):
-            return value != "scratch" and _names_something(value, folder)
+            return value != "scratch" and is_path(value, folder)
         case ("student", "init"):
-            return value not in _INIT_WORDS and _names_something(value, folder)
+            return value not in INIT_WORDS and is_path(value, folder)
         case ("teacher", "tokenizer"):
-            return _names_something(value, folder)
+            return is_path(value, folder)
         case ("stage", _, "data", "corpus"):
-            return value.lower().endswith(TEXT_ENDINGS) or _names_something(value, folder)
+            return is_corpus_path(value, folder)
         case _:
             return False
-
-
-def _names_something(value: str, folder: Path) -> bool:
-    return looks_like_path(value) or os.path.lexists(folder / value)

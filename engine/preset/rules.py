@@ -1,9 +1,9 @@
-"""Which keys of one table do not go together. What needs a file or a `config.json` to be seen is in `check`."""
+"""Rules for keys of a preset that do not go together. What files or models show is checked in `engine.preflight`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 from engine.preset.base import (
     EMD_OBJECTIVES,
@@ -13,186 +13,165 @@ from engine.preset.base import (
     RELATIONS,
     TOY_TASKS,
     Fault,
-    ObjectiveName,
 )
+from engine.preset.schema import Architecture, OtherTask, Preset, Stage, Student, Task, Teacher
 from engine.preset.toml_lines import KeyPath
 
-if TYPE_CHECKING:
-    from engine.preset.schema import Architecture, Objective, Preset, Stage, Student, Task, Teacher
 
+def all_faults(preset: Preset, stage_names: Sequence[str]) -> Iterator[tuple[KeyPath, Fault]]:
+    """Every fault of a preset with the path of its table.
 
-def all_faults(preset: Preset, labels: Sequence[str]) -> Iterator[tuple[KeyPath, Fault]]:
-    """Every fault of a preset, with the path of its table; `labels` name the stages in paths."""
-    found: list[tuple[KeyPath, list[Fault]]] = [
-        ((), of_preset(preset, labels)),
+    `stage_names` stand for the stages in paths: their names, or a stand-in where a name is missing.
+    """
+    tables: list[tuple[KeyPath, Iterator[Fault]]] = [
+        ((), _stages(preset, stage_names)),
         (("task",), of_task(preset.task)),
         (("teacher",), of_teacher(preset.teacher)),
         (("student",), of_student(preset.student)),
     ]
     if preset.teacher.architecture is not None:
-        found.append((("teacher", "architecture"), of_architecture(preset.teacher.architecture)))
-    for label, stage in zip(labels, preset.stage, strict=True):
-        found.append((("stage", label), of_stage(stage)))
-        if not isinstance(stage.data, str) and hasattr(stage.data, "task"):
-            found.append((("stage", label, "data", "task"), of_task(stage.data.task)))
-    for path, faults in found:
+        tables.append((("teacher", "architecture"), of_shape(preset.teacher.architecture)))
+    for name, stage in zip(stage_names, preset.stage, strict=True):
+        tables.append((("stage", name), of_stage(stage)))
+        if isinstance(stage.data, OtherTask):
+            tables.append((("stage", name, "data", "task"), of_task(stage.data.task)))
+    for path, faults in tables:
         for fault in faults:
             yield path, fault
 
 
-def of_task(task: Task) -> list[Fault]:
-    """Keys of custom tasks in others, and what a custom task needs."""
-    return _custom(task) if task.name == "custom" else _known(task)
-
-
-def _custom(task: Task) -> list[Fault]:
-    faults: list[Fault] = []
+def of_task(task: Task) -> Iterator[Fault]:
+    """What a custom task needs, and keys of custom tasks in other tasks."""
+    if task.name != "custom":
+        for key in ("files", "columns", "kind", "metrics"):
+            if getattr(task, key) is not None:
+                sentence = f'{key} is for name = "custom"; {task.name} has its own'
+                yield Fault((key, "name"), sentence, "custom-task-key")
+        if task.name in TOY_TASKS and task.source != "hub":
+            sentence = f"source is for GLUE tasks; {task.name} is built into crild"
+            yield Fault(("source", "name"), sentence, "source-of-other-task")
+        return
     if task.files is None:
         sentence = 'a custom task needs its files: files = { train = "train.csv", dev = "dev.csv" }'
-        faults.append((("name", "files"), sentence))
+        yield Fault(("name", "files"), sentence, "custom-task-without-files")
     if task.kind is None:
-        faults.append((("name", "kind"), 'a custom task needs its kind: "classification" or "regression"'))
+        sentence = 'a custom task needs its kind: "classification" or "regression"'
+        yield Fault(("name", "kind"), sentence, "custom-task-without-kind")
     if task.source != "hub":
-        faults.append((("source", "name"), "source is for GLUE tasks; a custom task reads its files"))
-    faults += [
-        (("metrics", "kind"), f"{metric} is no metric of {task.kind}")
-        for metric in task.metrics or ()
-        if task.kind is not None and (task.kind == "regression") != (metric in REGRESSION_METRICS)
-    ]
+        sentence = "source is for GLUE tasks; a custom task reads its files"
+        yield Fault(("source", "name"), sentence, "source-of-other-task")
+    for metric in task.metrics or ():
+        if task.kind is not None and (task.kind == "regression") != (metric in REGRESSION_METRICS):
+            yield Fault(("metrics", "kind"), f"{metric} is not a metric for {task.kind}", "unsuitable-metric")
     if task.columns is not None:
-        named = [name for name in (task.columns.text, task.columns.pair, task.columns.label) if name is not None]
-        if len(set(named)) < len(named):
-            faults.append((("columns",), f"one column is named twice: {', '.join(named)}"))
-    return faults
+        names = [name for name in (task.columns.text, task.columns.pair, task.columns.label) if name is not None]
+        if len(set(names)) < len(names):
+            yield Fault(("columns",), f"one column is named twice: {', '.join(names)}", "repeated-column")
 
 
-def _known(task: Task) -> list[Fault]:
-    faults: list[Fault] = [
-        ((key, "name"), f'{key} belongs to name = "custom"; {task.name} knows its own')
-        for key in ("files", "columns", "kind", "metrics")
-        if getattr(task, key) is not None
-    ]
-    if task.name in TOY_TASKS and task.source != "hub":
-        faults.append((("source", "name"), f"source is for GLUE tasks; {task.name} is made by crild itself"))
-    return faults
-
-
-def of_architecture(architecture: Architecture | Student) -> list[Fault]:
+def of_shape(shape: Architecture | Student) -> Iterator[Fault]:
     """Heads share the width evenly."""
-    hidden_size, heads = architecture.hidden_size, architecture.heads
-    if hidden_size is None or heads is None or hidden_size % heads == 0:
-        return []
-    return [(("hidden_size", "heads"), f"hidden_size {hidden_size} is not a multiple of heads {heads}")]
+    if shape.hidden_size is not None and shape.heads is not None and shape.hidden_size % shape.heads:
+        sentence = f"hidden_size {shape.hidden_size} is not a multiple of heads {shape.heads}"
+        yield Fault(("hidden_size", "heads"), sentence, "indivisible-width")
 
 
-def of_teacher(teacher: Teacher) -> list[Fault]:
-    """What a teacher from scratch needs, and what a checkpoint brings along."""
-    faults: list[Fault] = []
+def of_teacher(teacher: Teacher) -> Iterator[Fault]:
+    """What a teacher from scratch needs, and what a checkpoint has of its own."""
     if teacher.model == "scratch" and teacher.finetune is None:
-        sentence = 'a teacher from "scratch" knows nothing yet: add a [teacher.finetune] table'
-        faults.append((("model", "finetune"), sentence))
+        sentence = 'a teacher from "scratch" has learnt nothing yet: add a [teacher.finetune] table'
+        yield Fault(("model", "finetune"), sentence, "untrained-teacher")
     if teacher.model != "scratch" and teacher.architecture is not None:
-        sentence = 'architecture belongs to model = "scratch"; a checkpoint brings its own'
-        faults.append((("architecture", "model"), sentence))
+        sentence = 'architecture is for model = "scratch"; a checkpoint has its own'
+        yield Fault(("architecture", "model"), sentence, "architecture-of-checkpoint")
     if teacher.labels is not None and len(set(teacher.labels)) < max(len(teacher.labels), 2):
-        faults.append((("labels",), "labels must be the names of two outputs or more, each named once"))
-    return faults
+        sentence = "labels must name at least two outputs, each once"
+        yield Fault(("labels",), sentence, "repeated-label")
 
 
-def of_student(student: Student) -> list[Fault]:
-    """A shape of its own only from scratch; a list of kept layers that fits."""
-    faults: list[Fault] = []
+def of_student(student: Student) -> Iterator[Fault]:
+    """A shape of its own only from scratch; a list of layers to keep that has the right length."""
     if student.init != "scratch":
         for key in ("hidden_size", "heads", "intermediate_size"):
             if getattr(student, key) is not None:
-                sentence = f'{key} belongs to init = "scratch"; this student takes over the weights of a model'
-                faults.append(((key, "init"), sentence))
+                sentence = f'{key} is for init = "scratch"; this student takes over the weights of a model'
+                yield Fault((key, "init"), sentence, "shape-of-initial-model")
     if isinstance(student.keep, list):
         if len(set(student.keep)) < len(student.keep):
-            faults.append((("keep",), f"keep lists a layer twice: {student.keep}"))
+            yield Fault(("keep",), f"keep lists a layer twice: {student.keep}", "repeated-layer")
         if student.layers is not None and len(student.keep) != student.layers:
             sentence = f"keep lists {len(student.keep)} layers, but the student has {student.layers}"
-            faults.append((("keep", "layers"), sentence))
-    return faults + of_architecture(student)
+            yield Fault(("keep", "layers"), sentence, "wrong-number-of-layers")
+    yield from of_shape(student)
 
 
-def of_stage(stage: Stage) -> list[Fault]:
+def of_stage(stage: Stage) -> Iterator[Fault]:
     """Objectives, data, options and schedule of a stage that contradict each other."""
     terms = stage.terms()
-    faults: list[Fault] = []
     if stage.name in ("teacher", "baseline"):
-        faults.append((("name",), f'a stage cannot be named "{stage.name}": the engine uses that name itself'))
+        sentence = f'a stage cannot be named "{stage.name}": the engine uses that name itself'
+        yield Fault(("name",), sentence, "reserved-stage-name")
     if not terms:
-        faults.append((("objectives",), "every objective has weight 0, so nothing would be learnt"))
+        yield Fault(("objectives",), "every objective has weight 0, so nothing would be learnt", "no-objective")
     if stage.epochs is not None and stage.steps is not None:
-        faults.append((("steps", "epochs"), "give epochs or steps, not both"))
+        yield Fault(("steps", "epochs"), "set epochs or steps, not both", "epochs-and-steps")
     if stage.data != "task" and "labels" in stage.objectives:
         sentence = "the labels objective needs data with the task's labels; this stage reads other data"
-        faults.append((("objectives.labels", "data"), sentence))
+        yield Fault(("objectives.labels", "data"), sentence, "labels-without-task-data")
     if terms and not HEAD_OBJECTIVES & terms.keys():
-        for key, wanted in (("keep_best", stage.keep_best), ("patience", stage.patience is not None)):
-            if wanted:
+        for key, is_set in (("keep_best", stage.keep_best), ("patience", stage.patience is not None)):
+            if is_set:
                 sentence = f"{key} needs labels or logits: without them nothing trains the classifier"
-                faults.append(((key, "objectives"), sentence))
+                yield Fault((key, "objectives"), sentence, "no-classifier-objective")
     if terms and stage.consistency and not LAYER_OBJECTIVES & terms.keys():
-        listed = ", ".join(sorted(LAYER_OBJECTIVES))
-        sentence = f"consistency acts on layer objectives ({listed}), and this stage has none"
-        faults.append((("consistency", "objectives"), sentence))
-    return faults + _options(stage.objectives) + _emd(stage, terms)
+        names = ", ".join(sorted(LAYER_OBJECTIVES))
+        sentence = f"consistency applies to layer objectives ({names}), and this stage has none"
+        yield Fault(("consistency", "objectives"), sentence, "consistency-without-layers")
+    yield from _options(stage)
+    for name, term in terms.items():
+        if name not in LAYER_OBJECTIVES or (term.layer_map or stage.layer_map) != "emd":
+            continue
+        if name not in EMD_OBJECTIVES:
+            key = f"objectives.{name}.layer_map" if term.layer_map else "layer_map"
+            sentence = f'layer_map "emd" is defined for attention and hidden, not for {name}'
+            yield Fault((key, "layer_map", f"objectives.{name}"), sentence, "emd-objective")
+        if stage.padding:
+            sentence = 'padding = "released" is not defined for layer_map "emd"'
+            yield Fault(("padding", "layer_map"), sentence, "emd-padding")
 
 
-def _options(objectives: Mapping[ObjectiveName, float | Objective]) -> list[Fault]:
-    faults: list[Fault] = []
-    for name, value in objectives.items():
+def _options(stage: Stage) -> Iterator[Fault]:
+    """Options of an objective that belong to another."""
+    for name, value in stage.objectives.items():
         if isinstance(value, float | int):
             continue
         if value.mse and name != "attention":
-            faults.append(((f"objectives.{name}.mse",), f"mse is an option of attention, not of {name}"))
+            sentence = f"mse is an option of attention, not of {name}"
+            yield Fault((f"objectives.{name}.mse",), sentence, "option-of-other-objective")
         if value.relation_heads is not None and name not in RELATIONS:
             sentence = f"relation_heads is an option of query, key and value, not of {name}"
-            faults.append(((f"objectives.{name}.relation_heads",), sentence))
+            yield Fault((f"objectives.{name}.relation_heads",), sentence, "option-of-other-objective")
         if value.layer_map is not None and name not in LAYER_OBJECTIVES:
             sentence = f"{name} reads no layers, so it takes no layer_map"
-            faults.append(((f"objectives.{name}.layer_map",), sentence))
-    return faults
+            yield Fault((f"objectives.{name}.layer_map",), sentence, "option-of-other-objective")
 
 
-def _emd(stage: Stage, terms: dict[str, Objective]) -> list[Fault]:
-    faults: list[Fault] = []
-    for name, term in terms.items():
-        if name in LAYER_OBJECTIVES - EMD_OBJECTIVES and (term.layer_map or stage.layer_map) == "emd":
-            key = f"objectives.{name}.layer_map" if term.layer_map else "layer_map"
-            sentence = f'layer_map "emd" is defined for attention and hidden, not for {name}'
-            faults.append(((key, "layer_map", f"objectives.{name}"), sentence))
-        if stage.padding and name in LAYER_OBJECTIVES and (term.layer_map or stage.layer_map) == "emd":
-            faults.append((("padding", "layer_map"), 'padding = "released" is not defined for layer_map "emd"'))
-    return faults
-
-
-def of_preset(preset: Preset, labels: Sequence[str] | None = None) -> list[Fault]:
-    """What tables say to each other; `labels` name the stages in keys, instead of their own names."""
-    faults: list[Fault] = []
-    names = [stage.name for stage in preset.stage]
-    twice = sorted({name for name in names if names.count(name) > 1})
+def _stages(preset: Preset, stage_names: Sequence[str]) -> Iterator[Fault]:
+    """Contradictions between tables."""
+    twice = sorted(name for name, count in Counter(stage.name for stage in preset.stage).items() if count > 1)
     if twice:
-        faults.append((("stage",), f"two stages are named {', '.join(twice)}"))
+        yield Fault(("stage",), f"two stages are named {', '.join(twice)}", "repeated-stage")
     if preset.teacher.model == "scratch" and preset.student.init == "pretrained":
-        sentence = 'student.init "pretrained" needs a teacher that was pre-trained: take "teacher" or "scratch"'
-        faults.append((("student.init", "teacher.model"), sentence))
-    for label, stage in zip(labels or names, preset.stage, strict=True):
-        faults += _accumulated_emd(label, stage, preset.train.accumulate)
-    return faults
-
-
-def _accumulated_emd(label: str, stage: Stage, default: int) -> list[Fault]:
-    """A plan between layers belongs to a whole optimiser step; a micro-batch of it would solve one of its own."""
-    parts = default if stage.accumulate is None else stage.accumulate
-    emd = [name for name, term in stage.terms().items() if (term.layer_map or stage.layer_map) == "emd"]
-    if parts == 1 or not EMD_OBJECTIVES & set(emd):
-        return []
-    sentence = (
-        f'the stage {label} has layer_map "emd", which solves one plan for each optimiser step, so the step cannot be cut '
-        f"into {parts} micro-batches: set stage.{label}.accumulate = 1, or take another layer_map"
-    )
-    key = "train.accumulate" if stage.accumulate is None else f"stage.{label}.accumulate"
-    return [((key, f"stage.{label}.layer_map", f"stage.{label}.objectives"), sentence)]
+        sentence = 'student.init "pretrained" needs a pre-trained teacher: use "teacher" or "scratch"'
+        yield Fault(("student.init", "teacher.model"), sentence, "teacher-not-pretrained")
+    for name, stage in zip(stage_names, preset.stage, strict=True):
+        parts = preset.train.accumulate if stage.accumulate is None else stage.accumulate
+        emd = {name for name, term in stage.terms().items() if (term.layer_map or stage.layer_map) == "emd"}
+        if parts > 1 and EMD_OBJECTIVES & emd:
+            # A plan between layers belongs to a whole optimiser step; each micro-batch would solve one of its own.
+            sentence = (
+                f'the stage {name} has layer_map "emd", which solves one plan for each optimiser step, so the step '
+                f"cannot be split into {parts} micro-batches: set stage.{name}.accumulate = 1, or use another layer_map"
+            )
+            key = "train.accumulate" if stage.accumulate is None else f"stage.{name}.accumulate"
+            yield Fault((key, f"stage.{name}.layer_map", f"stage.{name}.objectives"), sentence, "emd-accumulation")

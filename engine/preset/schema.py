@@ -1,12 +1,14 @@
-"""What a preset says: one frozen, strict declaration from which validation, help texts and the JSON Schema come."""
+"""The keys of a preset: one frozen, strict declaration that gives validation, help texts and the JSON Schema.
+
+It checks each key by itself. Which keys go together is in `rules`; `load` checks both.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, ValidationInfo, model_validator
+from pydantic import Discriminator, Field, Tag
 
-from engine.preset import rules
 from engine.preset.base import (
     EMD_OBJECTIVES,
     GLUE_TASKS,
@@ -38,7 +40,6 @@ from engine.preset.base import (
     Threads,
     Width,
     form,
-    refuse,
 )
 
 __all__ = [
@@ -83,7 +84,12 @@ class Files(Record):
     dev: Name
     """Rows that metrics are computed on."""
     dev_mismatched: Name | None = None
-    """A second dev set, reported beside the first."""
+    """A second dev set, reported besides the first."""
+
+    def splits(self) -> dict[str, str]:
+        """The files by split: "train", "dev" and, where there is one, "dev_mismatched"."""
+        splits = {"train": self.train, "dev": self.dev}
+        return splits if self.dev_mismatched is None else {**splits, "dev_mismatched": self.dev_mismatched}
 
 
 class Columns(Record):
@@ -132,10 +138,6 @@ class Task(Record):
     label_noise: Fraction = 0.0
     """Share of training labels that are replaced: by another class, or for scores by another example's score."""
 
-    @model_validator(mode="after")
-    def _keys_fit_the_task(self, info: ValidationInfo) -> Self:
-        return refuse(rules.of_task, self, info)
-
 
 class Architecture(Record):
     """The shape of an encoder that is trained from scratch (BERT)."""
@@ -150,10 +152,6 @@ class Architecture(Record):
     """Width of the feed-forward part; four times `hidden_size` when left out."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Of hidden states and attention, while training."""
-
-    @model_validator(mode="after")
-    def _heads_divide_width(self, info: ValidationInfo) -> Self:
-        return refuse(rules.of_architecture, self, info)
 
 
 class Finetune(Record):
@@ -199,10 +197,6 @@ class Teacher(Record):
     finetune: Finetune | None = None
     """Leave out for a model that already knows the task."""
 
-    @model_validator(mode="after")
-    def _scratch_is_trained(self, info: ValidationInfo) -> Self:
-        return refuse(rules.of_teacher, self, info)
-
 
 class Student(Record):
     """The model that comes out."""
@@ -221,10 +215,6 @@ class Student(Record):
     """Attention heads of a student from scratch; the teacher's when left out."""
     intermediate_size: Width | None = None
     """Feed-forward width of a student from scratch; the teacher's, or four times a `hidden_size` that differs."""
-
-    @model_validator(mode="after")
-    def _shape_fits_init(self, info: ValidationInfo) -> Self:
-        return refuse(rules.of_student, self, info)
 
 
 class Train(Record):
@@ -408,10 +398,6 @@ class Stage(Record):
         }
         return {name: table for name, table in tables.items() if table.weight > 0}
 
-    @model_validator(mode="after")
-    def _terms_make_sense(self, info: ValidationInfo) -> Self:
-        return refuse(rules.of_stage, self, info)
-
 
 class Baseline(Record):
     """The same student trained for as many steps on labels alone, for the closing table."""
@@ -449,10 +435,6 @@ class Preset(Record):
     stage: Annotated[list[Stage], Field(min_length=1)]
     baseline: Baseline = Baseline()
     notify: Notify = Notify()
-
-    @model_validator(mode="after")
-    def _stage_names_differ(self, info: ValidationInfo) -> Self:
-        return refuse(rules.of_preset, self, info)
 
     def document(self) -> dict[str, Any]:
         """The preset as plain data that TOML can hold, without what is left open."""

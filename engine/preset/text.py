@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime
-import json
 from collections.abc import Iterable
+
+from engine.preset.toml_text import inline
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
@@ -45,7 +46,7 @@ def shown(value: object, limit: int = 60) -> str:
     if isinstance(value, datetime.date | datetime.time):
         return f"the date or time {value.isoformat()}"
     if isinstance(value, list | tuple):
-        return _cut(plain(json.dumps(value, default=str, ensure_ascii=False)), limit)
+        return _cut(plain(inline(value)), limit)
     return _cut(plain(str(value)), limit)
 
 

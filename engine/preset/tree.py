@@ -1,86 +1,88 @@
-"""Preset data whose every value knows the place that set it, and how two of them merge."""
+"""Preset data as a tree in which every value knows the file and line that set it, and how two trees merge.
+
+In the root, `stage` is a table of stages by name, in their order: stages merge by name, and messages and `--set` name
+them so. They become the array that a preset holds when the tree is validated.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from engine.errors import CrildError
 from engine.preset.toml_lines import KeyPath
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a value was set: a file as the user would name it (or a `--set` argument), and a line from 1."""
-
-    file: str
-    line: int | None = None
-
-
-@dataclass(frozen=True)
 class Node:
-    """A table, a list or a plain value, with its place.
+    """A table, a list or a plain value, and where it was set.
 
-    `partial` marks a table that a dotted `--set` opened to change one key in it; it never replaces a table.
-    In the root, `stage` is a table of stages by name, in their order.
+    `file` is named as the user would name it, or is a `--set` argument; `line` counts from 1. `partial` marks a table
+    that a dotted `--set` opened to change one key in it: it never replaces a table.
     """
 
     value: Any  # dict[str, Node], list[Node], or what TOML has for plain values
-    place: Place
+    file: str
+    line: int | None = None
     partial: bool = False
 
     @property
-    def table(self) -> dict[str, Node] | None:
-        """The entries when this is a table."""
-        return self.value if isinstance(self.value, dict) else None
+    def is_table(self) -> bool:
+        """Whether this is a table."""
+        return isinstance(self.value, dict)
 
     @property
-    def items(self) -> list[Node] | None:
-        """The elements when this is a list."""
+    def entries(self) -> dict[str, Node]:
+        """The entries of a table; none for other values."""
+        return self.value if isinstance(self.value, dict) else {}
+
+    @property
+    def elements(self) -> list[Node] | None:
+        """The elements of a list; None for other values."""
         return self.value if isinstance(self.value, list) else None
 
     def get(self, *path: str) -> Node | None:
         """The node under these keys, or None."""
         node: Node | None = self
         for key in path:
-            node = None if node is None or node.table is None else node.table.get(key)
+            node = None if node is None else node.entries.get(key)
         return node
 
+    def nearest(self, path: KeyPath) -> Node | None:
+        """The node under these keys or, where there is none, of the nearest table above; None above the first key."""
+        inner = self.entries.get(str(path[0])) if path else None
+        return inner and (inner.nearest(path[1:]) or inner)
+
     def plain(self) -> Any:
-        """The value without places: dicts, lists and plain values."""
-        if self.table is not None:
-            return {key: node.plain() for key, node in self.table.items()}
-        if self.items is not None:
-            return [node.plain() for node in self.items]
-        return self.value
+        """The value alone: dicts, lists and plain values."""
+        if self.is_table:
+            return {key: node.plain() for key, node in self.value.items()}
+        return self.value if self.elements is None else [node.plain() for node in self.elements]
 
-    def walk(self, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Node]]:
-        """Every node with its path, parents first."""
-        yield path, self
-        if self.table is not None:
-            for key, node in self.table.items():
-                yield from node.walk((*path, key))
-        elif self.items is not None:
-            for index, node in enumerate(self.items):
-                yield from node.walk((*path, index))
+    def with_entry(self, key: str, node: Node) -> Node:
+        """The table with one entry added or replaced."""
+        return replace(self, value={**self.value, key: node})
+
+    def problem(self, sentence: str, *, kind: str, key: str | None = None) -> CrildError:
+        """An error that is located where this value was set."""
+        return CrildError(sentence, kind=kind, file=self.file, line=self.line, key=key)
 
 
-def build(value: object, file: str, lines: Mapping[KeyPath, int], path: KeyPath = ()) -> Node:
-    """Parsed TOML with the line of each key as nodes; what has no line of its own takes its parent's."""
-    line = lines.get(path)
-    for length in range(len(path) - 1, 0, -1):
-        line = line or lines.get(path[:length])
-    place = Place(file, line)
+def build(value: object, file: str, lines: Mapping[KeyPath, int], path: KeyPath = (), line: int | None = None) -> Node:
+    """Parsed TOML as nodes, with the line of each key; a value without a line of its own takes its parent's."""
+    line = lines.get(path, line)
     if isinstance(value, dict):
-        return Node({key: build(item, file, lines, (*path, key)) for key, item in value.items()}, place)
+        entries = {key: build(item, file, lines, (*path, key), line) for key, item in value.items()}
+        return Node(entries, file, line)
     if isinstance(value, list):
-        return Node([build(item, file, lines, (*path, index)) for index, item in enumerate(value)], place)
-    return Node(value, place)
+        return Node([build(item, file, lines, (*path, index), line) for index, item in enumerate(value)], file, line)
+    return Node(value, file, line)
 
 
 _WHOLE = ("objectives", "mixup", "consistency", "data")  # of a stage: half of one and half of another makes no sense
-_SUCCESSION = {
-    # Another value under the first key makes the others meaningless: they spoke of the model or task before it.
+_DEPENDENTS = {
+    # Another value under the first key makes the others meaningless: they describe the model or task it replaces.
     ("task", "name"): ("revision", "files", "columns", "kind", "metrics"),
     ("teacher", "model"): ("revision", "tokenizer", "labels", "architecture"),
     ("student", "init"): ("revision", "hidden_size", "heads", "intermediate_size"),
@@ -93,57 +95,48 @@ _WITHOUT_SOURCE = ("toy-", "custom")  # beginnings of the names of tasks that ta
 def merge(base: Node, over: Node, path: KeyPath = ()) -> Node:
     """`over` on `base`: tables key by key, everything else replaced.
 
-    A stage's objectives, mixup, consistency and data replace as wholes. Naming another task, teacher or initial
-    model drops what was said of the one before, and epochs and steps displace each other.
+    A stage's objectives, mixup, consistency and data are replaced as wholes. Naming another task, teacher or initial
+    model drops the settings of the one before, and epochs and steps displace each other.
     """
-    if over.table is None:
+    if not over.is_table:
         return over
-    entries = base.table
-    if entries is None and over.partial and _is_weight(base, path):
-        entries = {"weight": base}  # --set stage.ild.objectives.attention.mse=true on `attention = 2.0`
-    if entries is None or (_is_whole(path) and not over.partial):
-        return _settled(over)
-    merged = _heirs(entries, over.table, path)
-    for key, node in over.table.items():
-        merged[key] = merge(merged[key], node, (*path, key)) if key in merged else _settled(node)
-    return Node(merged, base.place if over.partial else over.place)
+    in_stage = len(path) > 2 and path[0] == "stage"
+    if over.partial and in_stage and path[2] == "objectives" and len(path) == 4 and _is_number(base.value):
+        # --set stage.ild.objectives.attention.mse=true on `attention = 2.0`
+        base = Node({"weight": base}, base.file, base.line)
+    if not base.is_table or (in_stage and len(path) == 3 and path[2] in _WHOLE and not over.partial):
+        return _complete(over)
+    merged = _still_meant(base.value, over.value, path)
+    for key, node in over.value.items():
+        merged[key] = merge(merged[key], node, (*path, key)) if key in merged else _complete(node)
+    return replace(base if over.partial else over, value=merged, partial=False)
 
 
-def _is_whole(path: KeyPath) -> bool:
-    return len(path) == 3 and path[0] == "stage" and path[2] in _WHOLE
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _is_weight(node: Node, path: KeyPath) -> bool:
-    number = isinstance(node.value, int | float) and not isinstance(node.value, bool)
-    return number and len(path) == 4 and path[0] == "stage" and path[2] == "objectives"
-
-
-def _settled(node: Node) -> Node:
-    """The node without marks of being partial: there was nothing to change, so it stands for itself."""
-    if node.table is None:
+def _complete(node: Node) -> Node:
+    """The node without marks of being partial: there is no table to change, so it stands for itself."""
+    if not node.is_table:
         return node
-    return Node({key: _settled(item) for key, item in node.table.items()}, node.place)
+    return replace(node, value={key: _complete(item) for key, item in node.value.items()}, partial=False)
 
 
-def _heirs(entries: dict[str, Node], over: dict[str, Node], path: KeyPath) -> dict[str, Node]:
-    """The entries of a table that outlive what `over` says."""
-    gone: set[str] = set()
+def _still_meant(entries: dict[str, Node], over: dict[str, Node], path: KeyPath) -> dict[str, Node]:
+    """The entries of a table that still mean something once `over` is merged into it."""
+    dropped: set[str] = set()
     table = path[0] if len(path) == 1 or (len(path) == 2 and path[0] == "stage") else None
-    for (owner, key), dependents in _SUCCESSION.items():
+    for (owner, key), dependents in _DEPENDENTS.items():
         if owner != table or key not in over or over[key].value is False:
             continue
         if owner == "stage" or (key in entries and entries[key].value != over[key].value):
-            gone.update(dependents)
+            dropped.update(dependents)
             if owner == "task" and str(over[key].value).startswith(_WITHOUT_SOURCE):
-                gone.add("source")
-    return {key: node for key, node in entries.items() if key not in gone}
+                dropped.add("source")
+    return {key: node for key, node in entries.items() if key not in dropped}
 
 
-def dotted(path: KeyPath) -> str:
+def dotted(path: KeyPath | Sequence[str]) -> str:
     """The path as `--set` and messages write it: `stage.ild.objectives.logits`."""
     return ".".join(str(part) for part in path)
-
-
-def sources(root: Node) -> dict[str, Place]:
-    """The place of every key, by dotted key."""
-    return {dotted(path): node.place for path, node in root.walk() if path}

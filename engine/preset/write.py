@@ -1,4 +1,4 @@
-"""Writing a resolved preset as TOML that a person likes to read."""
+"""Write a resolved preset as readable TOML."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from tomlkit.items import AoT, Item, Table
 
 from engine.preset.base import GLUE_TASKS
 from engine.preset.schema import Preset
+from engine.preset.toml_text import inline
 
 _HEADER = "A resolved preset: everything that was set, and every default, written out."
 _COMMENTS = {
     "task": "What the student must learn.",
-    "teacher": "The model that is distilled.",
+    "teacher": "The model to distil.",
     "architecture": "Its shape.",
     "finetune": "How it learns the task first.",
     "student": "The model that comes out.",
@@ -26,9 +27,9 @@ _OWN_HEADER = ("architecture", "finetune")
 
 
 def dump(preset: Preset) -> str:
-    """Complete TOML of a preset: defaults are written out, what is left open is left out.
+    """Complete TOML of a preset: defaults are written out, keys that are left open are left out.
 
-    Loading it from a file gives back an equal preset; paths in it should be absolute already.
+    Loading it from a file gives an equal preset; paths in it should be absolute already.
     """
     document = tomlkit.document()
     document.add(tomlkit.comment(_HEADER))
@@ -73,10 +74,4 @@ def _table(data: Mapping[str, Any], name: str) -> Table:
 
 def _value(value: object) -> Item:
     """The value on one line, tables as `{ weight = 1.0 }`."""
-    return tomlkit.value(_text(value)) if isinstance(value, dict) else tomlkit.item(value)
-
-
-def _text(value: object) -> str:
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {_text(item)}" for key, item in value.items()) + " }"
-    return tomlkit.item(value).as_string()
+    return tomlkit.value(inline(value)) if isinstance(value, dict) else tomlkit.item(value)

@@ -1,29 +1,31 @@
-"""Which figures of a column are marked as the best: those that a test tells apart from the others."""
+"""Mark the figures of a column that are significantly better than the others, or than one method."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from engine.errors import CrildError, UsageError
 from engine.preset.text import listed, nearest, shown
-from engine.report.collect import Finished
+from engine.report.collect import FinishedRun
 from engine.report.predictions import Answers, read_answers
-from engine.report.settings import Group, Setting, own_names, told
+from engine.report.result_table import Mark
+from engine.report.settings import Group, Setting, own_names, setting_text
 
 if TYPE_CHECKING:
-    from engine.report.significance import Gap
+    from engine.report.significance import MeanDifference
 
-Mark = Literal["", "best", "tied", "above", "below"]
 AGREEMENT = 1e-4
 """How far the metric of the predictions may lie from that of results.json."""
+MOST_NOTES = 6
+"""Notes of one kind; more are counted."""
 
 
 @dataclass(frozen=True)
-class Question:
-    """The groups of one column on equal terms, to be held against each other by one metric."""
+class ColumnGroups:
+    """The groups of one column that are compared on equal terms, by one metric."""
 
     task: str
     metric: str
@@ -31,100 +33,100 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Named:
-    """What others are held against: a name, and the rows (method and own setting) that it means."""
+class Reference:
+    """The method that others are compared with: its name, and the rows (method and own setting) that it stands for."""
 
     name: str
     rows: frozenset[tuple[str, Setting]]
 
 
 @dataclass(frozen=True)
-class Ruling:
-    """What came out for a column, by place among its groups: marks, corrected p-values against the highest, or against
-    the method that was named, and then how far each is above that.
+class ColumnMarks:
+    """The marks of a column by index of its groups, with corrected p-values against the highest; where a reference was
+    named, against that, and how far each is above it.
 
-    `troubles` says what could not be tested, `draws` how many resamples there were (0: nothing was tested), `fewer` which
-    pairs were tested over fewer seeds than their means are of.
+    `problems` says what could not be tested, `resamples` how many there were (0: nothing was tested), `fewer` which pairs
+    were tested over fewer seeds than their means are of.
     """
 
-    question: Question
+    column: ColumnGroups
     marks: Mapping[int, Mark] = field(default_factory=dict)
-    p: Mapping[int, float] = field(default_factory=dict)
-    gaps: Mapping[int, Gap] = field(default_factory=dict)
-    draws: int = 0
-    troubles: tuple[str, ...] = ()
+    p_values: Mapping[int, float] = field(default_factory=dict)
+    differences: Mapping[int, MeanDifference] = field(default_factory=dict)
+    resamples: int = 0
+    problems: tuple[str, ...] = ()
     fewer: tuple[str, ...] = ()
 
-    def place(self, runs: Sequence[str]) -> int | None:
-        """The place of the group that one of these runs belongs to."""
-        wanted = set(runs)
-        return next((n for n, g in enumerate(self.question.groups) if any(run.name in wanted for run in g.runs)), None)
+    def index_of(self, runs: Sequence[str]) -> int | None:
+        """The index of the group that one of these runs belongs to."""
+        names = set(runs)
+        return next((n for n, g in enumerate(self.column.groups) if any(run.name in names for run in g.runs)), None)
 
 
-def rule(question: Question, against: Named | None = None) -> Ruling:
-    """Test the groups of a column against each other, or all others against a row that was named beforehand.
+def mark_column(column: ColumnGroups, reference: Reference | None = None) -> ColumnMarks:
+    """Test the groups of a column against each other, or all others against a reference that was named beforehand.
 
-    With a single group there is nothing to mark.
+    A single group gets no mark.
     """
-    groups, metric = question.groups, question.metric
+    groups, metric = column.groups, column.metric
     means = {
-        place: math.fsum(values) / len(values)
-        for place, group in enumerate(groups)
+        index: math.fsum(values) / len(values)
+        for index, group in enumerate(groups)
         if (values := [run.metrics[metric] for run in group.runs if metric in run.metrics])
     }
     if len(means) < 2:
-        return Ruling(question)
-    held_against = max(means, key=lambda place: means[place])
-    if against is not None:
-        meant = [place for place in means if (groups[place].method, groups[place].own) in against.rows]
-        if len(meant) != 1:
-            what = f"several rows are called {against.name}" if meant else f"there is no row {against.name}"
-            return Ruling(question, troubles=(what,))
-        (held_against,) = meant
-    from engine.report.significance import LEVEL, judge  # numpy
+        return ColumnMarks(column)
+    compared_with = max(means, key=lambda index: means[index])
+    if reference is not None:
+        matching = [index for index in means if (groups[index].method, groups[index].own) in reference.rows]
+        if len(matching) != 1:
+            what = f"several rows are called {reference.name}" if matching else f"there is no row {reference.name}"
+            return ColumnMarks(column, problems=(what,))
+        (compared_with,) = matching
+    from engine.report.significance import LEVEL, compare_methods  # numpy
 
-    rivals, troubles = [], []
+    methods, problems = [], []
     for group in groups:
         answers: dict[int, Answers] = {}
         for run in group.runs:
             try:
                 answers[run.seed] = _answers(run, metric)
             except CrildError as error:
-                troubles.append(f"{run.name}: {error.sentence}")
-        rivals.append(answers)
-    verdict = judge(metric.split(" (")[0], rivals, against=None if against is None else held_against)
-    others = [place for place in means if place != held_against]
-    p = {place: verdict.p[pair] for place in others if (pair := _pair(place, held_against)) in verdict.p}
-    untested = {place: verdict.untested.get(_pair(place, held_against)) for place in others if place not in p}
+                problems.append(f"{run.name}: {error.sentence}")
+        methods.append(answers)
+    tests = compare_methods(metric.split(" (")[0], methods, against=None if reference is None else compared_with)
+    others = [index for index in means if index != compared_with]
+    p = {index: tests.p_values[pair] for index in others if (pair := _pair(index, compared_with)) in tests.p_values}
+    untested = {index: tests.untested.get(_pair(index, compared_with)) for index in others if index not in p}
     for why in dict.fromkeys(why for why in untested.values() if why):
-        names = [_name(groups[place]) for place, same in untested.items() if same == why]
-        troubles.append(f"{_some(names)} against {_name(groups[held_against])}: {why}")
-    marks: dict[int, Mark] = {place: "tied" for place, value in p.items() if value > LEVEL}
-    if against is not None:
-        marks |= {place: "above" if verdict.gaps[place].mean > 0 else "below" for place in p if place not in marks}
+        names = [_name(groups[index]) for index, same in untested.items() if same == why]
+        problems.append(f"{_some(names)} against {_name(groups[compared_with])}: {why}")
+    marks: dict[int, Mark] = {index: "tied" for index, value in p.items() if value > LEVEL}
+    if reference is not None:
+        marks |= {index: "above" if tests.differences[index].mean > 0 else "below" for index in p if index not in marks}
     elif marks:
-        marks[held_against] = "tied"
+        marks[compared_with] = "tied"
     elif p and not untested:
-        marks[held_against] = "best"
+        marks[compared_with] = "best"
     fewer = tuple(
-        f"{_name(groups[place])} against {_name(groups[held_against])} over the {len(shared)} seeds that they share"
-        for place in p
-        if len(shared := rivals[place].keys() & rivals[held_against].keys())
-        < max(len(groups[place].runs), len(groups[held_against].runs))
+        f"{_name(groups[index])} against {_name(groups[compared_with])} over the {len(shared)} seeds that they share"
+        for index in p
+        if len(shared := methods[index].keys() & methods[compared_with].keys())
+        < max(len(groups[index].runs), len(groups[compared_with].runs))
     )
-    return Ruling(question, marks, p, verdict.gaps, verdict.draws if p else 0, tuple(troubles), fewer)
+    return ColumnMarks(column, marks, p, tests.differences, tests.resamples if p else 0, tuple(problems), fewer)
 
 
-def named(name: str, groups: Sequence[Group]) -> Named:
-    """The rows that a name means: the one with this label, else all of this method. Raises UsageError for none."""
+def reference_named(name: str, groups: Sequence[Group]) -> Reference:
+    """The rows that a name stands for: the one with this label, else all of this method. Raises UsageError for none."""
     labels = {row: f"{row[0]} ({setting})" if setting else row[0] for row, setting in own_names(groups).items()}
     rows = [row for row, label in labels.items() if label == name] or [row for row in labels if row[0] == name]
     if not rows:
         known = list(dict.fromkeys([*(method for method, _ in labels), *labels.values()]))
         near = nearest(name, known)
         hint = f"did you mean {shown(near)}?" if near else f"there are {listed(map(shown, known), 'and')}"
-        raise UsageError(f"no run is of the method {shown(name)}; {hint}", key="--against")
-    return Named(name, frozenset(rows))
+        raise UsageError(f"no run uses the method {shown(name)}; {hint}", kind="unknown-method", key="--against")
+    return Reference(name, frozenset(rows))
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:
@@ -136,10 +138,10 @@ def _pair(one: int, other: int) -> tuple[int, int]:
 
 
 def _name(group: Group) -> str:
-    return f"{group.method} ({told(group.own)})" if group.own else group.method
+    return f"{group.method} ({setting_text(group.own)})" if group.own else group.method
 
 
-def _answers(run: Finished, metric: str) -> Answers:
+def _answers(run: FinishedRun, metric: str) -> Answers:
     """The predictions of a run, if they give the metric that its results say. Raises CrildError where not."""
     from engine.report.significance import METRICS, score
 
@@ -147,46 +149,42 @@ def _answers(run: Finished, metric: str) -> Answers:
     try:
         answers = read_answers(run.run_dir, split.rstrip(")") or None)
     except CrildError as error:
-        raise CrildError(f"its predictions: {error.sentence}") from error
+        raise CrildError(f"its predictions: {error.sentence}", kind="unreadable-predictions") from error
     if name in METRICS and metric in run.metrics and abs(score(name, answers) - run.metrics[metric]) > AGREEMENT:
-        raise CrildError(f"its predictions do not give the {metric} of its results")
+        raise CrildError(f"its predictions do not give the {metric} of its results", kind="other-predictions")
     return answers
 
 
-def footer(rulings: Sequence[Ruling], against: str | None = None) -> list[str]:
-    """Sentences about the marks of a table: the test, its level and resamples, and what could not be tested."""
-    said = []
-    draws = sorted({ruling.draws for ruling in rulings if ruling.draws})
-    if draws:
+def mark_notes(columns: Sequence[ColumnMarks], reference: str | None = None) -> list[str]:
+    """Notes on the marks of a table: the test, its level and resamples, and what could not be tested."""
+    notes = []
+    resamples = sorted({column.resamples for column in columns if column.resamples})
+    if resamples:
         from engine.report.significance import LEVEL
 
-        count = " or ".join(f"{number:,}" for number in draws)
-        test = (
-            f"paired bootstrap over dev examples ({count} resamples) and seeds (Student's t, their variance pooled over the "
-            "column)"
-        )
-        if against is None:
-            said.append(
-                f"Marks: {test}, two-sided, level {LEVEL:g}, Holm's correction over all pairs of a column. ★ or bold: better "
-                "than every other of its column by more than chance. ≈ or underlined: not told apart from the highest. "
-                "Averages are not tested."
+        count = " or ".join(f"{number:,}" for number in resamples)
+        test = f"paired bootstrap over dev examples ({count} resamples) and seeds (Student's t, variance pooled over the column)"
+        if reference is None:
+            notes.append(
+                f"Marks: {test}, two-sided, level {LEVEL:g}, Holm's correction over all pairs of a column. ★ or bold: "
+                "significantly better than all others of its column. ≈ or underlined: not significantly different from the "
+                "highest. Averages are not tested."
             )
         else:
-            said.append(
-                f"Against {against}: the difference, and its 95 % interval for this comparison alone: {test}. ▲ above it and ▼ "
-                f"below it by more than chance, ≈ not told apart: two-sided, level {LEVEL:g}, Holm's correction over the "
-                "comparisons of a column. Averages are not tested."
+            notes.append(
+                f"Against {reference}: the difference, and its 95 % interval for this comparison alone: {test}. ▲ and ▼: "
+                f"significantly above and below it, ≈: not significantly different; two-sided, level {LEVEL:g}, Holm's "
+                "correction over the comparisons of a column. Averages are not tested."
             )
-    fewer = [(ruling.question.task, pair) for ruling in rulings for pair in ruling.fewer]
-    said += [f"Tested, {task}: {pair}; their means are of more." for task, pair in fewer[:6]]
-    if len(fewer) > 6:
-        said.append(f"Tested over fewer seeds than means are of: {len(fewer) - 6} more.")
-    several = [ruling for ruling in rulings if len(ruling.question.groups) > 1]
-    untested = [(ruling.question.task, trouble) for ruling in several for trouble in ruling.troubles]
-    if several and not draws:
-        said.append("No figure is marked: nothing could be tested.")
-    for task, trouble in untested[:6]:
-        said.append(f"Not tested, {task}: {trouble}.")
-    if len(untested) > 6:
-        said.append(f"Not tested: {len(untested) - 6} more.")
-    return said
+    fewer = [(each.column.task, pair) for each in columns for pair in each.fewer]
+    notes += [f"Tested, {task}: {pair}; their means are of more." for task, pair in fewer[:MOST_NOTES]]
+    if len(fewer) > MOST_NOTES:
+        notes.append(f"Tested over fewer seeds than means are of: {len(fewer) - MOST_NOTES} more.")
+    several = [each for each in columns if len(each.column.groups) > 1]
+    untested = [(each.column.task, problem) for each in several for problem in each.problems]
+    if several and not resamples:
+        notes.append("No figure is marked: nothing could be tested.")
+    notes += [f"Not tested, {task}: {problem}." for task, problem in untested[:MOST_NOTES]]
+    if len(untested) > MOST_NOTES:
+        notes.append(f"Not tested: {len(untested) - MOST_NOTES} more.")
+    return notes

@@ -66,10 +66,13 @@ def closing(results: Mapping[str, Any]) -> Closing:
     """
     schema = results.get("schema", RESULTS_SCHEMA)
     if not isinstance(schema, int) or schema > RESULTS_SCHEMA:
-        raise RunError(f"these results have schema {schema}; this crild reads up to {RESULTS_SCHEMA}: update crild")
+        raise RunError(
+            f"these results have schema {schema}; this crild reads up to {RESULTS_SCHEMA}: update crild",
+            kind="newer-schema",
+        )
     student = _table(results.get("student"))
     if not student:
-        raise RunError("these results name no student, so there is nothing to show")
+        raise RunError("these results name no student, so there is nothing to show", kind="missing-student")
     primary = _word(results.get("metric")) or next(iter(_metrics(student)), "")
     return Closing(
         run=_word(results.get("run")) or "",

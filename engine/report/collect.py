@@ -15,14 +15,14 @@ from engine.record.files import read_json, read_object
 from engine.record.paths import RESULTS, STATUS, SWEEPS
 from engine.record.run import list_runs, read_run
 from engine.report.compare import read_preset
-from engine.report.sheet import STUDENT, models_of
+from engine.report.final_metrics import STUDENT, models_of
 
 MOST_REASONS = 12
-"""Reasons for leaving runs out that are told."""
+"""Reasons for leaving runs out that are listed."""
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinishedRun:
     """A finished run: what was trained on what, and the metrics of each model by name.
 
     `metric` is the task's primary one; `preset` is the resolved preset; `created` is in seconds since 1970.
@@ -49,7 +49,7 @@ class Finished:
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class LeftOutRun:
     """A run that the report does not count, and why."""
 
     name: str
@@ -57,50 +57,50 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
-class Gathered:
+class CollectedRuns:
     """The runs of a report in the order in which they were made."""
 
-    runs: tuple[Finished, ...] = ()
-    left_out: tuple[LeftOut, ...] = field(default=())
+    runs: tuple[FinishedRun, ...] = ()
+    left_out: tuple[LeftOutRun, ...] = field(default=())
 
 
-def gather(run_dirs: Iterable[Path]) -> Gathered:
+def collect_runs(run_dirs: Iterable[Path]) -> CollectedRuns:
     """Read finished runs; a run that is not finished, or whose record is damaged, is left out and named."""
     runs, left_out = [], []
     for run_dir in dict.fromkeys(path.absolute() for path in run_dirs):
         try:
             runs.append(_read(run_dir))
         except CrildError as error:
-            left_out.append(LeftOut(run_dir.name, error.sentence))
-    return Gathered(
+            left_out.append(LeftOutRun(run_dir.name, error.sentence))
+    return CollectedRuns(
         tuple(sorted(runs, key=lambda run: (run.created, run.name))),
         tuple(sorted(left_out, key=lambda item: item.name)),
     )
 
 
-def _read(run_dir: Path) -> Finished:
+def _read(run_dir: Path) -> FinishedRun:
     """A finished run. Raises CrildError whose sentence says why it cannot be counted."""
     entry = read_run(run_dir)
     status = entry.status
     if status is None:
-        raise CrildError(entry.problem or "its status cannot be read")
+        raise CrildError(entry.problem or "its status cannot be read", kind="unreadable-status")
     if entry.state != "finished":
-        raise CrildError(entry.state)
+        raise CrildError(entry.state, kind="unfinished-run")
     try:
         results = read_object(run_dir / RESULTS)
     except FileNotFoundError:
-        raise CrildError(f"{RESULTS} is missing") from None
+        raise CrildError(f"{RESULTS} is missing", kind="missing-results") from None
     except CrildError as error:
-        raise CrildError(f"{RESULTS} {error.sentence}") from error
+        raise CrildError(f"{RESULTS} {error.sentence}", kind="unreadable-results") from error
     models = {
         model: {name: value for name, value in figures.items() if -1 <= value <= 1}
         for model, figures in models_of(results).items()
     }  # every metric is a share of 1 or a correlation; anything else was not measured
     metric = results.get("metric")
     if not isinstance(metric, str) or metric not in models.get(STUDENT, {}):
-        raise CrildError(f"{RESULTS} has no figure of the student's metric")
+        raise CrildError(f"{RESULTS} has no figure of the student's metric", kind="missing-metric")
     task = results.get("task")
-    return Finished(
+    return FinishedRun(
         run_dir,
         task if isinstance(task, str) and task else status.task or "no task",
         status.method or status.preset or "no method",
@@ -112,19 +112,19 @@ def _read(run_dir: Path) -> Finished:
     )
 
 
-def reasons(left_out: Sequence[LeftOut], most: int = 3) -> list[str]:
+def left_out_notes(left_out: Sequence[LeftOutRun], most: int = 3) -> list[str]:
     """Why runs were left out, a sentence for each reason: how many, and the first of them by name."""
     counts = Counter(item.why for item in left_out)
-    said = []
+    notes = []
     for why, count in counts.most_common():
         names = [item.name for item in left_out if item.why == why]
         some = ", ".join(names[:most]) + (f" and {count - most} more" if count > most else "")
-        said.append(f"{count} left out, {why}: {some}")
-    rest = said[MOST_REASONS:]
-    return [*said[:MOST_REASONS], *([f"{len(rest)} more reasons for leaving runs out"] if rest else [])]
+        notes.append(f"{count} left out, {why}: {some}")
+    rest = notes[MOST_REASONS:]
+    return [*notes[:MOST_REASONS], *([f"{len(rest)} more reasons for leaving runs out"] if rest else [])]
 
 
-def of_sweep(runs_dir: Path, sweep: str) -> list[Path]:
+def runs_of_sweep(runs_dir: Path, sweep: str) -> list[Path]:
     """The runs of a sweep, as its record has them; runs that were taken out of it by a change of its file don't count.
 
     Raises UsageError, with the nearest name, where no run belongs to it.
@@ -142,9 +142,11 @@ def of_sweep(runs_dir: Path, sweep: str) -> list[Path]:
         counted = {cell.get("run") for cell in cells if isinstance(cell, dict)}
         return [path for path in known[sweep] if path.name in counted]
     if sweep in records:
-        raise UsageError(f"the sweep {shown(sweep)} has no runs yet", key="--sweep")
+        raise UsageError(f"the sweep {shown(sweep)} has no runs yet", kind="empty-sweep", key="--sweep")
     near = nearest(sweep, known.keys() | records)
     hint = f"did you mean {shown(near)}?" if near else f"there are {listed(sorted(known), 'and')}" if known else ""
     raise UsageError(
-        f"there is no sweep {shown(sweep)} in {shown(str(runs_dir))}{'; ' if hint else ''}{hint}", key="--sweep"
+        f"there is no sweep {shown(sweep)} in {shown(str(runs_dir))}{'; ' if hint else ''}{hint}",
+        kind="unknown-sweep",
+        key="--sweep",
     )

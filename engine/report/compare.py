@@ -46,9 +46,13 @@ def read_preset(run_dir: Path) -> dict[str, Any]:
     try:
         return tomli.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise RunError("this folder has no preset.toml, so it is no run that can be compared", file=str(path)) from None
+        raise RunError(
+            "this folder has no preset.toml, so it is not a run that can be compared",
+            kind="missing-preset",
+            file=str(path),
+        ) from None
     except (OSError, ValueError) as error:  # tomli's and Unicode's errors are ValueErrors
-        raise RunError(f"the run's preset cannot be read: {error}", file=str(path)) from error
+        raise RunError(f"the run's preset cannot be read: {error}", kind="unreadable-preset", file=str(path)) from error
 
 
 def flat(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

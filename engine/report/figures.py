@@ -25,9 +25,9 @@ from engine.errors import UsageError
 from engine.preset.text import plain
 from engine.record.files import cause
 from engine.report.curves import Band, curves
-from engine.report.probes import Probed, probed
-from engine.report.settings import Group, Setting, own_names, told
-from engine.report.sheet import MAJORITY, TEACHER
+from engine.report.final_metrics import MAJORITY, TEACHER
+from engine.report.probes import GroupProbe, group_probe
+from engine.report.settings import Group, Setting, own_names, setting_text
 from engine.report.table import PRIMARY, Report
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#777777")
@@ -71,7 +71,7 @@ def pictures(report: Report) -> Iterator[Picture]:
     styles = _styles(report.groups)
     for number, common in enumerate(dict.fromkeys(group.common for group in report.groups)):
         tail = f"-{number + 1}" if number else ""
-        heading = f" ({told(common)})" if common else ""
+        heading = f" ({setting_text(common)})" if common else ""
         groups = [group for group in report.groups if group.common == common and group.task in table.metrics]
         tasks = [task for task in table.tasks if any(group.task == task for group in groups)]
         with _drawing():
@@ -101,7 +101,7 @@ def _of_task(
                 f"deviation{train}.",
                 _curves(lines, shown, metric, styles),
             )
-    probes = {group: found for group in groups if (found := probed(group)) is not None}
+    probes = {group: found for group in groups if (found := group_probe(group)) is not None}
     if any(found.noise for found in probes.values()):
         with _drawing():
             yield Picture(
@@ -268,7 +268,7 @@ def _band(ax: Axes, band: Band, style: Style, scale: float, alpha: float) -> Non
         ax.fill_between(x, low, high, color=style["color"], alpha=alpha, linewidth=0)
 
 
-def _noise(probes: Mapping[Group, Probed], metric: str, styles: Mapping[Row, Style]) -> Figure:
+def _noise(probes: Mapping[Group, GroupProbe], metric: str, styles: Mapping[Row, Style]) -> Figure:
     figure, (ax,) = _grid(1, 6.0, 3.6)
     for group, found in probes.items():
         if found.noise:
@@ -281,7 +281,7 @@ def _noise(probes: Mapping[Group, Probed], metric: str, styles: Mapping[Row, Sty
     return figure
 
 
-def _distances(probes: Mapping[Group, Probed], styles: Mapping[Row, Style]) -> Figure:
+def _distances(probes: Mapping[Group, GroupProbe], styles: Mapping[Row, Style]) -> Figure:
     kinds = list(dict.fromkeys(kind for found in probes.values() for kind in found.distances))
     figure, axes = _grid(len(kinds), 3.6, 2.9)
     for kind, ax in zip(kinds, axes, strict=True):
@@ -317,7 +317,9 @@ def write_figures(report: Report, folder: Path) -> list[Path]:
                     canvas(picture.figure).print_figure(path, format=ending, dpi=200, metadata=date)
                 written.append(path)
     except OSError as error:
-        raise UsageError(f"cannot be written: {cause(error)}", file=str(folder), key="--figures") from error
+        raise UsageError(
+            f"cannot be written: {cause(error)}", kind="unwritable-file", file=str(folder), key="--figures"
+        ) from error
     return written
 
 

@@ -12,12 +12,12 @@ from engine.preset.text import plain, shown
 from engine.record.environment import without_secrets
 from engine.record.files import read_json
 from engine.record.paths import ENVIRONMENT
-from engine.report.collect import Finished
+from engine.report.collect import FinishedRun
 from engine.report.compare import ABSENT, Spread, differences
-from engine.report.probes import probed
-from engine.report.settings import Group, told
-from engine.report.table import ELSEWHERE, Cell, Line, Report, Table
-from engine.report.writing import MARKS, gap, has_average, heads, mean, seeds, title
+from engine.report.probes import group_probe
+from engine.report.result_table import SIGNS, Cell, ResultDocument, ResultTable, Row
+from engine.report.settings import Group, setting_text
+from engine.report.table import Report
 
 STYLE = Path(__file__).with_name("page.css")
 MOST_RUNS = 1000
@@ -25,31 +25,38 @@ MOST_RUNS = 1000
 _ENVIRONMENT = ("crild", "python", "platform", "host", "device", "device_name", "precision", "threads")
 
 
-def page(report: Report, *, now: float | None = None) -> str:
+def page(document: ResultDocument, *, now: float | None = None) -> str:
     """The page. `now` is when it says that it was made, in seconds since 1970."""
     style = STYLE.read_text(encoding="utf-8")
     policy = "default-src 'none'; style-src 'unsafe-inline'"  # nothing is fetched, nothing is run
     made = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now))
-    methods = len({group.method for group in report.groups})
-    tasks = list(dict.fromkeys(group.task for group in report.groups))
+    report = document.report
     parts = [
         "<!DOCTYPE html>",
         '<html lang="en"><head><meta charset="utf-8"><title>crild report</title>',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f'<meta http-equiv="Content-Security-Policy" content="{_text(policy)}">',
         f"<style>{style}</style></head><body>",
-        f"<header><h1>crild report</h1><p class=quiet>{_count(len(report.runs), 'run')}, {_count(methods, 'method')}, "
-        f"{_count(len(tasks), 'task')}: {_text(', '.join(tasks))}. Made {made}.</p></header><main>",
+        f"<header><h1>crild report</h1><p class=quiet>{'' if report is None else _counts(report)}Made {made}.</p></header>",
+        "<main>",
     ]
-    for table in report.tables:
+    for table in document.tables:
         parts += _table(table)
-    if report.notes:
-        parts.append(_list(report.notes))
-    parts += _pictures(report)
-    parts += _probes(report)
-    parts += _settings(report)
-    parts += _environments(report.runs)
+    if document.notes:
+        parts.append(_list(document.notes))
+    if report is not None:
+        parts += _pictures(report)
+        parts += _probes(report)
+        parts += _settings(report)
+        parts += _environments(report.runs)
     return "\n".join([*parts, "</main></body></html>"]) + "\n"
+
+
+def _counts(report: Report) -> str:
+    methods = len({group.method for group in report.groups})
+    tasks = list(dict.fromkeys(group.task for group in report.groups))
+    counts = (_count(len(report.runs), "run"), _count(methods, "method"), _count(len(tasks), "task"))
+    return f"{', '.join(counts)}: {_text(', '.join(tasks))}. "
 
 
 def _text(value: str) -> str:
@@ -68,27 +75,30 @@ def _list(lines: Iterable[str]) -> str:
 # -- tables
 
 
-def _table(table: Table) -> Iterator[str]:
-    yield f"<section><h2>{_text('Primary metric' if table.choice == 'primary' else table.choice)}</h2>"
-    yield f"<p class=quiet>{_text(title(table))}.</p>"
-    own, theirs = "<th scope=col>method</th><th scope=col>seeds</th>", "<th scope=col colspan=2>source</th>"
-    tasks = "".join(f"<th scope=col>{_text(name)}<span class=mark></span></th>" for name in heads(table))
-    for block in table.blocks:
-        elsewhere = block.heading == ELSEWHERE
-        average = has_average(table) and not elsewhere
-        if block.heading:
-            yield f"<h3>{_text(block.heading)}</h3>"
-        rows = []
-        kind = "method"
-        for line in block.lines:
-            rows.append(
-                _row(table, line, average=average, first=kind == "method" and line.kind not in (kind, "published"))
+def _table(table: ResultTable) -> Iterator[str]:
+    yield f"<section><h2>{_text(table.name)}</h2>" if table.name else "<section>"
+    if table.title:
+        yield f"<p class=quiet>{_text(table.title)}.</p>"
+    detailed = any(cell.detail for row in table.rows for cell in row.cells)
+    for section in table.sections:
+        columns = table.filled(section)
+        figures = [n for n in columns if any(row.cells[n].value is not None for row in section.rows)]
+        if section.heading:
+            yield f"<h3>{_text(section.heading)}</h3>"
+        heads = "".join(
+            f"<th scope=col>{_text(table.columns[n].heading)}{'<span class=mark></span>' if n in figures else ''}</th>"
+            for n in columns
+        )
+        rows = "".join(
+            _row(
+                table, row, columns, detailed=detailed, first=before is not None and row.kind == "other" != before.kind
             )
-            kind = line.kind
-        head = f"{theirs if elsewhere else own}{tasks}{'<th scope=col>average</th>' if average else ''}"
-        yield _wide(f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>", block.heading or title(table))
-    if table.footers:
-        yield _list(table.footers)
+            for before, row in zip((None, *section.rows), section.rows, strict=False)
+        )
+        head = f"<thead><tr><th scope=col>{_text(table.row_heading)}</th>{heads}</tr></thead>"
+        yield _wide(f"{head}<tbody>{rows}</tbody>", section.heading or table.title or table.name)
+    if table.notes:
+        yield _list(table.notes)
     yield "</section>"
 
 
@@ -97,36 +107,27 @@ def _wide(inside: str, label: str) -> str:
     return f'<div class=wide role=region tabindex=0 aria-label="{_text(label)}"><table>{inside}</table></div>'
 
 
-def _row(table: Table, line: Line, *, average: bool, first: bool) -> str:
-    kinds = [*(["other"] if line.kind != "method" else []), *(["first"] if first else [])]
-    setting = f"<span class=setting>{_text(line.setting)}</span>" if line.setting else ""
-    cells = "".join(f"<td>{_cell(line.cells.get(task), named=table.against is not None)}</td>" for task in table.tasks)
-    last = f"<td>{mean(line.average)}</td>" if average else ""
-    name = f"<th scope=row>{_text(line.name)}{setting}</th>"
-    return f'<tr class="{" ".join(kinds)}">{name}<td>{seeds(line)}</td>{cells}{last}</tr>'
+def _row(table: ResultTable, row: Row, columns: Sequence[int], *, detailed: bool, first: bool) -> str:
+    kinds = [*(["other"] if row.kind == "other" else []), *(["first"] if first else [])]
+    setting = f"<span class=setting>{_text(row.setting)}</span>" if row.setting else ""
+    cells = "".join(f"<td>{_cell(row.cells[n], table.reference, detailed=detailed)}</td>" for n in columns)
+    return f'<tr class="{" ".join(kinds)}"><th scope=row>{_text(row.name)}{setting}</th>{cells}</tr>'
 
 
-def _cell(cell: Cell | None, *, named: bool) -> str:
-    if cell is None:
-        return ""
-    text = f"{cell.mean * 100:.2f}"
-    if cell.deviation is not None:
-        text += f" <span class=sd>± {cell.deviation * 100:.2f}</span>"
-    each = "; ".join(f"seed {seed}: {value * 100:.2f}" for seed, value in cell.values if seed is not None)
-    other = "it" if named else "the highest"
-    p = "" if cell.p is None else f"{'; ' if each else ''}{_p(cell.p)} against {other}"
-    said = {
-        "best": "best beyond chance", "tied": f"not told apart from {other}", "above": "above it beyond chance",
-        "below": "below it beyond chance", "": "",
+def _cell(cell: Cell, reference: str, *, detailed: bool) -> str:
+    if cell.value is None:
+        return _text(cell.text)
+    figure, sign, deviation = cell.text.partition(" ± ")
+    text = figure + (f" <span class=sd>± {deviation}</span>" if sign else "")
+    text += f"<span class=gap>{cell.detail}</span>" if detailed else ""
+    meaning = {
+        "best": "significantly better than all others", "tied": f"not significantly different from {reference}",
+        "above": f"significantly above {reference}", "below": f"significantly below {reference}",
+        "highest": "the highest, not tested", "": "",
     }[cell.mark]  # fmt: skip
-    text += f"<span class=gap>{gap(cell)}</span>" if named else ""
-    look = "plain" if named else cell.mark or "plain"
-    mark = f'<span class=mark title="{said}">{"&nbsp;" * bool(cell.mark)}{MARKS[cell.mark]}</span>'
-    return f'<span class="{look}" title="{_text(each + p)}">{text}</span>{mark}'
-
-
-def _p(value: float) -> str:
-    return f"p = {value:.4f}" if value >= 0.0001 else "p < 0.0001"
+    look = "plain" if detailed else {"": "plain", "highest": "best"}.get(cell.mark, cell.mark)
+    mark = f'<span class=mark title="{_text(meaning)}">{"&nbsp;" * bool(cell.mark)}{SIGNS[cell.mark]}</span>'
+    return f'<span class="{look}" title="{_text(cell.hint)}">{text}</span>{mark}'
 
 
 # -- pictures
@@ -143,7 +144,7 @@ def _pictures(report: Report) -> Iterator[str]:
 
 
 def _probes(report: Report) -> Iterator[str]:
-    rows = [(group, found.runs, found.figures) for group in report.groups if (found := probed(group)) is not None]
+    rows = [(group, found.runs, found.figures) for group in report.groups if (found := group_probe(group)) is not None]
     names = list(dict.fromkeys(name for _, _, figures in rows for name in figures))
     if not names:
         return
@@ -166,7 +167,7 @@ def _spread(found: Spread | None) -> str:
 
 
 def _group(group: Group) -> str:
-    setting = told((*group.common, *group.own), most=99)
+    setting = setting_text((*group.common, *group.own), most=99)
     return _text(group.method) + (f"<span class=setting>{_text(setting)}</span>" if setting else "")
 
 
@@ -201,7 +202,7 @@ def _value(value: Any) -> str:
     return _text(without_secrets(value if isinstance(value, str) else shown(value, 300)))
 
 
-def _environments(runs: Sequence[Finished]) -> Iterator[str]:
+def _environments(runs: Sequence[FinishedRun]) -> Iterator[str]:
     """Where and with what the runs were made: each environment once."""
     found: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for run in runs:

@@ -1,4 +1,4 @@
-"""The dev predictions of a run's student, as the test of `chance` takes them."""
+"""The dev predictions of a run's student, as `significance` tests them."""
 
 from __future__ import annotations
 
@@ -43,32 +43,38 @@ def read_answers(run_dir: Path, split: str | None = None) -> Answers:
         dev = hashlib.sha256(repr([(row["id"], row["label"]) for row in rows]).encode("utf-8", "replace")).hexdigest()
         if "probabilities" in rows[0]:
             classes = tuple(rows[0]["probabilities"])
-            place = {name: float(index) for index, name in enumerate(classes)}
-            labels = tuple(place[row["label"]] for row in rows)
-            return Answers(dev, classes, labels, tuple(place[row["prediction"]] for row in rows))
+            index_of = {name: float(index) for index, name in enumerate(classes)}
+            labels = tuple(index_of[row["label"]] for row in rows)
+            return Answers(dev, classes, labels, tuple(index_of[row["prediction"]] for row in rows))
         return Answers(dev, (), _scores(rows, "label"), _scores(rows, "prediction"))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise RunError("holds rows without a label, or with what is no answer", file=str(path)) from error
+        raise RunError(
+            "has rows without a label or without an answer", kind="bad-predictions", file=str(path)
+        ) from error
 
 
 def _rows(path: Path) -> Sequence[Mapping[str, Any]]:
     try:
         if not path.is_file():
-            raise RunError("is missing", file=str(path))
+            raise RunError("is missing", kind="missing-predictions", file=str(path))
         if path.stat().st_size > LARGEST:
-            raise RunError("is too large to be true", file=str(path))
+            raise RunError("is too large for predictions", kind="oversized-predictions", file=str(path))
         lines = [line for line in path.read_bytes().split(b"\n") if line]
         rows = json.loads(b"[" + b",".join(lines) + b"]", parse_constant=lambda _: None)
     except OSError as error:
-        raise RunError(f"cannot be read: {cause(error)}", file=str(path)) from error
+        raise RunError(f"cannot be read: {cause(error)}", kind="unreadable-predictions", file=str(path)) from error
     except (ValueError, RecursionError) as error:
         raise RunError(
-            "is not complete JSON lines: it was cut off, or written by something else", file=str(path)
+            "is not complete JSON lines: it was cut off, or written by something else",
+            kind="torn-predictions",
+            file=str(path),
         ) from error
     if len(rows) != len(lines) or not all(isinstance(row, dict) for row in rows):
-        raise RunError("does not hold one object a line: it was written by something else", file=str(path))
+        raise RunError(
+            "does not hold one object a line: it was written by something else", kind="not-json-lines", file=str(path)
+        )
     if not rows:
-        raise RunError("is empty", file=str(path))
+        raise RunError("is empty", kind="empty-predictions", file=str(path))
     return rows  # type: ignore[no-any-return]
 
 

@@ -16,7 +16,7 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True)
-class Probed:
+class GroupProbe:
     """The probes of a group.
 
     `noise` is the dev metric by scale of the noise; `distances` by kind, then (student layer, "train" or "dev");
@@ -29,7 +29,7 @@ class Probed:
     figures: Mapping[str, Spread]
 
 
-def probed(group: Group) -> Probed | None:
+def group_probe(group: Group) -> GroupProbe | None:
     """The probes of a group's runs; None where no run has one that can be read. Strange parts are passed over."""
     found = [data for run in group.runs if (data := read_json(run.run_dir / PROBE)) and data.get("schema") == SCHEMA]
     if not found:
@@ -51,7 +51,7 @@ def probed(group: Group) -> Probed | None:
                         distances.setdefault(str(kind), {}).setdefault((layer, side), []).append(value)
         for name, value in _figures(data):
             figures.setdefault(name, []).append(value)
-    return Probed(
+    return GroupProbe(
         len(found),
         _spreads(dict(sorted(noise.items()))),
         {kind: _spreads(dict(sorted(cells.items()))) for kind, cells in distances.items()},

@@ -9,7 +9,7 @@ from pathlib import PurePath
 from typing import Any
 
 from engine.preset.text import plain, shown
-from engine.report.collect import Finished
+from engine.report.collect import FinishedRun
 from engine.report.compare import ABSENT, flat
 
 _NO_SETTING = (
@@ -40,14 +40,14 @@ class Group:
     task: str
     common: Setting
     own: Setting
-    runs: tuple[Finished, ...]
+    runs: tuple[FinishedRun, ...]
 
 
-def grouped(runs: Sequence[Finished]) -> list[Group]:
+def group_runs(runs: Sequence[FinishedRun]) -> list[Group]:
     """The runs in groups, in the order in which they are first met."""
     flats = [_flat(run) for run in runs]
     common = _varying(flats, [(run.task,) for run in runs], lambda key: key.startswith(_COMMON))
-    commons = [_told(table, common) for table in flats]
+    commons = [_values(table, common) for table in flats]
     places = [(run.method, run.task, setting) for run, setting in zip(runs, commons, strict=True)]
     owns: list[Setting] = [()] * len(runs)
     for method in dict.fromkeys(run.method for run in runs):
@@ -57,13 +57,13 @@ def grouped(runs: Sequence[Finished]) -> list[Group]:
         )
         for place, setting in zip(same, _compressed([flats[place] for place in same], keys), strict=True):
             owns[place] = setting
-    found: dict[tuple[str, str, Setting, Setting], list[Finished]] = {}
+    found: dict[tuple[str, str, Setting, Setting], list[FinishedRun]] = {}
     for place, run in enumerate(runs):
         found.setdefault((run.method, run.task, commons[place], owns[place]), []).append(run)
     return [Group(*key, tuple(members)) for key, members in found.items()]
 
 
-def _flat(run: Finished) -> dict[str, str]:
+def _flat(run: FinishedRun) -> dict[str, str]:
     """Every key that is a setting, its value as it is shown. Of a path, its last two names count."""
     return {key: _word(value) for key, value in flat(run.preset) if not _is_none(key)}
 
@@ -96,7 +96,7 @@ def _varying(tables: Sequence[Mapping[str, str]], places: Sequence[object], want
     return list(found)
 
 
-def _told(table: Mapping[str, str], keys: Iterable[str]) -> Setting:
+def _values(table: Mapping[str, str], keys: Iterable[str]) -> Setting:
     return tuple((key, table.get(key, _ABSENT_WORDS.get(key, "-"))) for key in keys)
 
 
@@ -123,13 +123,15 @@ def own_names(groups: Iterable[Group]) -> dict[tuple[str, Setting], str]:
     for method in dict.fromkeys(method for method, _ in places):
         owns = [own for known, own in places if known == method]
         longest = max(len(own) for own in owns)
-        enough = (most for most in range(MOST_NAMED, longest) if len({told(own, most) for own in owns}) == len(owns))
+        enough = (
+            most for most in range(MOST_NAMED, longest) if len({setting_text(own, most) for own in owns}) == len(owns)
+        )
         most = next(enough, max(longest, MOST_NAMED))
-        found |= {(method, own): told(own, most) for own in owns}
+        found |= {(method, own): setting_text(own, most) for own in owns}
     return found
 
 
-def told(setting: Setting, most: int = MOST_NAMED) -> str:
+def setting_text(setting: Setting, most: int = MOST_NAMED) -> str:
     """A setting in words: `examples=1000, ild.layer_map=last`."""
     shorts = [_short(key) for key, _ in setting]
     words = [

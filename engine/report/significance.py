@@ -1,21 +1,23 @@
-"""Whether methods differ by more than chance: a paired bootstrap over dev examples and seeds.
+"""Test whether methods differ by more than chance: a paired bootstrap over dev examples and seeds.
 
 For two methods that were trained with the same S seeds and answered the same dev examples, a resample draws the examples
-with replacement, one draw for all runs, and computes the metric of every run on them; the difference of the two means
-over seeds is then moved by what other seeds could have given: a draw from Student's distribution times √(v/S). Three or
-five seeds drawn with replacement would understate that. v is the variance over seeds of the difference between two
+with replacement, the same ones for all runs, and computes the metric of every run on them. The difference of the two means
+over seeds is then shifted by what other seeds could have given: a draw from Student's t distribution times √(v/S). (Drawing
+three or five seeds with replacement would understate that.) v is the variance over seeds of the difference between two
 methods, pooled over all pairs of the column as in an analysis of variance with (methods − 1)(seeds − 1) degrees of
 freedom, or the pair's own where that is larger. p is twice the probability, over resamples and draws, that the difference
-is on the rarer side of nothing; that of the draws is computed, not drawn, so that p can be as small as many pairs need.
-All pairs of a column are corrected together (Holm 1979), because which method is the best is read
-off the same figures; where one method was named beforehand, the pairs with it alone.
+lies on the rarer side of zero; the part of the draws is computed exactly, so that p can be as small as many pairs need.
+All pairs of a column are corrected together (Holm 1979), because which method is the best is read off the same figures;
+where one method was named beforehand, only the pairs with it.
 
-The only module of the reports that needs numpy: import it where it is used.
+`METRICS` are the metrics of `engine.evaluate.metrics`, under the same names and with the same values, but computed for many
+runs and many resamples at once from the weights of the examples; a test holds the two equal.
+
+The only module of the reports that needs numpy and SciPy: import it where it is used.
 """
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,22 +30,24 @@ import numpy.typing as npt
 from engine.report.predictions import Answers
 
 LEVEL = 0.05
-"""Of significance, for all pairs of a column together."""
-MOST_DRAWS, LEAST_DRAWS = 4_000, 1_000
+"""Significance level, for all pairs of a column together."""
+MOST_RESAMPLES, LEAST_RESAMPLES = 4_000, 1_000
 """Resamples of a small and of a large dev set."""
 _CELLS = 20_000_000
-"""Resamples × examples, from which on there are fewer resamples."""
+"""Resamples × examples beyond which there are fewer resamples."""
 _CHUNK = 2_000_000
 """Resamples × examples that are held at once."""
+_NO_SPREAD = 1e-12
+"""Differences and deviations up to this are rounding errors."""
 
 Array = npt.NDArray[np.float64]
-Rival = Mapping[int, Answers]
+SeedAnswers = Mapping[int, Answers]
 """The answers of a method's runs by seed."""
 Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Gap:
+class MeanDifference:
     """How far a method is above another: the difference of their means over seeds, and its 95 % interval."""
 
     mean: float
@@ -52,59 +56,58 @@ class Gap:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What the test says of every pair of methods.
+class PairwiseTests:
+    """The tests of every pair of methods, which go by their indices (the lower one first).
 
-    `p` has the corrected p-values by pair (the lower place first); `gaps`, where one method was named, how far each other
-    one is above it, by place; `untested` the reasons of pairs that could not be tested; `draws` is the number of
-    resamples.
+    p_values: corrected for their number. differences: where one method was named, how far each other one is above it.
+    untested: why a pair could not be tested. resamples: how many there were.
     """
 
-    p: Mapping[Pair, float] = field(default_factory=dict)
-    gaps: Mapping[int, Gap] = field(default_factory=dict)
+    p_values: Mapping[Pair, float] = field(default_factory=dict)
+    differences: Mapping[int, MeanDifference] = field(default_factory=dict)
     untested: Mapping[Pair, str] = field(default_factory=dict)
-    draws: int = 0
+    resamples: int = 0
 
 
-def judge(metric: str, rivals: Sequence[Rival], draws: int | None = None, *, against: int | None = None) -> Verdict:
-    """Test every pair of methods, or those with the method at the place `against`.
-
-    The same input always gives the same figures.
-    """
-    pairs = list(itertools.combinations(range(len(rivals)), 2))
-    shared = {pair: sorted(rivals[pair[0]].keys() & rivals[pair[1]].keys()) for pair in pairs}
-    untested = {pair: _obstacle(metric, rivals, pair, shared[pair]) for pair in pairs}
-    wanted = [pair for pair in pairs if not untested[pair]]
-    used = {
-        (place, seed): rivals[place][seed] for pair in wanted for place in pair for seed in shared[pair]
-    }  # of rivals without a partner nothing is computed
-    most = max((len(answers.labels) for answers in used.values()), default=1)
-    count = draws or max(LEAST_DRAWS, min(MOST_DRAWS, _CELLS // most))
-    values = _resampled(metric, used, count)
-    scores = {key: score(metric, answers) for key, answers in used.items()}
-    own = {
-        (a, b): float(np.var([scores[a, seed] - scores[b, seed] for seed in shared[a, b]], ddof=1)) for a, b in wanted
+def compare_methods(
+    metric: str, methods: Sequence[SeedAnswers], resamples: int | None = None, *, against: int | None = None
+) -> PairwiseTests:
+    """Test every pair of methods, or those with the method of index `against`. The same input gives the same figures."""
+    pairs = list(itertools.combinations(range(len(methods)), 2))
+    seeds = {pair: sorted(methods[pair[0]].keys() & methods[pair[1]].keys()) for pair in pairs}
+    untested = {pair: why for pair in pairs if (why := _why_untested(metric, methods, pair, seeds[pair]))}
+    tested = [pair for pair in pairs if pair not in untested]
+    answers = {(index, seed): methods[index][seed] for pair in tested for index in pair for seed in seeds[pair]}
+    size = max((len(each.labels) for each in answers.values()), default=1)
+    count = resamples or max(LEAST_RESAMPLES, min(MOST_RESAMPLES, _CELLS // size))
+    resampled = _resampled(metric, answers, count)
+    scores = {key: score(metric, each) for key, each in answers.items()}
+    variances = {
+        (a, b): float(np.var([scores[a, seed] - scores[b, seed] for seed in seeds[a, b]], ddof=1)) for a, b in tested
     }
-    methods = len({place for pair in wanted for place in pair})
-    pooled, freedom = pooled_variance([(own[pair], len(shared[pair])) for pair in wanted], methods)
-    raw, gaps = {}, {}
+    number = len({index for pair in tested for index in pair})
+    pooled, freedom = pooled_variance([(variances[pair], len(seeds[pair])) for pair in tested], number)
+    raw, differences = {}, {}
     asked = [pair for pair in pairs if against is None or against in pair]
-    for first, second in [pair for pair in wanted if pair in asked]:
-        seeds = shared[first, second]
-        drawn = sum((values[first, seed] - values[second, seed] for seed in seeds), np.zeros(count)) / len(seeds)
-        spread = np.sqrt(max(own[first, second], pooled) / len(seeds))
-        raw[first, second] = _p(drawn, spread, freedom)
+    for first, second in [pair for pair in tested if pair in asked]:
+        shared = seeds[first, second]
+        drawn = sum((resampled[first, seed] - resampled[second, seed] for seed in shared), np.zeros(count)) / len(
+            shared
+        )
+        spread = np.sqrt(max(variances[first, second], pooled) / len(shared))
+        raw[first, second] = _p_value(drawn, spread, freedom)
         if against is not None:
             sign, other = (1, first) if first != against else (-1, second)
-            mean = math.fsum(sign * (scores[first, seed] - scores[second, seed]) for seed in seeds) / len(seeds)
-            gaps[other] = Gap(mean, *_interval(sign * drawn, spread, freedom))
-    return Verdict(holm(raw), gaps, {pair: untested[pair] for pair in asked if untested[pair]}, count)
+            mean = math.fsum(sign * (scores[first, seed] - scores[second, seed]) for seed in shared) / len(shared)
+            differences[other] = MeanDifference(mean, *_interval(sign * drawn, spread, freedom))
+    return PairwiseTests(holm(raw), differences, {pair: untested[pair] for pair in asked if pair in untested}, count)
 
 
-def _obstacle(metric: str, rivals: Sequence[Rival], pair: Pair, seeds: Sequence[int]) -> str:
+def _why_untested(metric: str, methods: Sequence[SeedAnswers], pair: Pair, seeds: Sequence[int]) -> str:
+    """Why a pair cannot be tested; nothing where it can."""
     if metric not in METRICS:
-        return f"the test does not know {metric}"
-    one, other = (rivals[place] for place in pair)
+        return f"there is no test for {metric}"
+    one, other = (methods[index] for index in pair)
     if not one or not other:
         return "no predictions"
     if min(len(one), len(other)) < 2:
@@ -137,71 +140,56 @@ def pooled_variance(variances: Sequence[tuple[float, int]], methods: int) -> tup
     return mean, max(1, int((methods - 1) * sum(weights) / len(weights)))
 
 
-def _p(differences: Array, spread: float, freedom: int) -> float:
-    """Two-sided p-value of differences (draws,) that are moved by `spread` times Student's distribution."""
-    tiny = 1e-12  # sums of equal figures in another order
-    if spread <= tiny:  # never 0: the figures at hand are one more resample
-        rarer = min(np.count_nonzero(differences <= tiny), np.count_nonzero(differences >= -tiny))
+def _p_value(differences: Array, spread: float, freedom: int) -> float:
+    """Two-sided p-value of differences (resamples,) that are shifted by `spread` times Student's t distribution."""
+    from scipy.special import stdtr
+
+    if spread <= _NO_SPREAD:  # never 0: the observed figures are one more resample
+        rarer = min(np.count_nonzero(differences <= _NO_SPREAD), np.count_nonzero(differences >= -_NO_SPREAD))
         return float(min(1.0, 2 * (rarer + 1) / (len(differences) + 1)))
     side = 1 if differences.mean() >= 0 else -1
-    return float(min(1.0, 2 * _beyond(side * differences / spread, freedom).mean()))
+    return float(min(1.0, 2 * stdtr(freedom, -side * differences / spread).mean()))
 
 
 def _interval(differences: Array, spread: float, freedom: int) -> tuple[float, float]:
-    """What 95 % of the differences (draws,), moved by `spread` times Student's distribution, lie between."""
-    tail = LEVEL / 2
-    if spread <= 1e-12:
-        low, high = np.quantile(differences, [tail, 1 - tail])
+    """The central 95 % of the differences (resamples,), shifted by `spread` times Student's t distribution."""
+    from scipy.optimize import brentq
+    from scipy.special import stdtr
+
+    tails = (LEVEL / 2, 1 - LEVEL / 2)
+    if spread <= _NO_SPREAD:
+        low, high = np.quantile(differences, tails)
         return float(low), float(high)
-    edges = []
-    for share in (1 - tail, tail):
-        low, high = float(differences.min()) - 100 * spread, float(differences.max()) + 100 * spread
-        for _ in range(60):
-            middle = (low + high) / 2
-            above = _beyond((middle - differences) / spread, freedom).mean()
-            low, high = (middle, high) if above > share else (low, middle)
-        edges.append((low + high) / 2)
-    return float(edges[0]), float(edges[1])
+
+    def beyond(share: float) -> float:
+        edges = float(differences.min()) - 100 * spread, float(differences.max()) + 100 * spread
+        found = brentq(lambda edge: stdtr(freedom, (edge - differences) / spread).mean() - share, *edges, xtol=1e-12)
+        return float(found)
+
+    return beyond(tails[0]), beyond(tails[1])
 
 
-def _beyond(values: Array, freedom: int) -> Array:
-    """P(T > value) of Student's distribution."""
-    angles, tails = _student(freedom)
-    tail = np.interp(np.arctan(np.abs(values) / np.sqrt(freedom)), angles, tails)
-    found: Array = np.where(values >= 0, tail, 1 - tail)
-    return found
-
-
-@functools.cache
-def _student(freedom: int) -> tuple[Array, Array]:
-    """P(T > t) by θ = arctan(t/√f), in which the density is cos(θ)^(f − 1): summed from the far end, so exact there too."""
-    angles = np.linspace(0, np.pi / 2, 4_001)
-    density = np.cos(angles) ** (freedom - 1)
-    beyond = np.r_[np.cumsum(((density[1:] + density[:-1]) / 2)[::-1])[::-1], 0.0]
-    return angles, beyond / (2 * beyond[0])
-
-
-def _resampled(metric: str, used: Mapping[tuple[int, int], Answers], draws: int) -> dict[tuple[int, int], Array]:
-    """The metric of each run on every resample (draws,) of its dev set."""
-    found: dict[tuple[int, int], Array] = {}
-    for dev in dict.fromkeys((answers.dev, answers.classes) for answers in used.values()):
-        runs = [key for key, answers in used.items() if (answers.dev, answers.classes) == dev]
-        labels = np.asarray(used[runs[0]].labels)
-        predictions = np.asarray([used[run].predictions for run in runs])
+def _resampled(metric: str, answers: Mapping[Pair, Answers], resamples: int) -> dict[Pair, Array]:
+    """The metric of each run, by method and seed, on every resample (resamples,) of its dev set."""
+    values: dict[Pair, Array] = {}
+    for dev in dict.fromkeys((each.dev, each.classes) for each in answers.values()):
+        runs = [key for key, each in answers.items() if (each.dev, each.classes) == dev]
+        labels = np.asarray(answers[runs[0]].labels)
+        predictions = np.asarray([answers[run].predictions for run in runs])
         parts = [
             METRICS[metric](labels, predictions, weights, max(2, len(dev[1])))
-            for weights in _weights(len(labels), draws)
+            for weights in _weights(len(labels), resamples)
         ]
-        found |= dict(zip(runs, np.concatenate(parts).T, strict=True))
-    return found
+        values |= dict(zip(runs, np.concatenate(parts).T, strict=True))
+    return values
 
 
-def _weights(examples: int, draws: int) -> Iterator[Array]:
-    """How often each example is drawn, (some draws, examples) at a time: the same for all runs on one dev set."""
+def _weights(examples: int, resamples: int) -> Iterator[Array]:
+    """How often each example is drawn, (some resamples, examples) at a time: the same for all runs on one dev set."""
     random = np.random.default_rng((0, examples))
     size = max(1, _CHUNK // examples)
-    for start in range(0, draws, size):
-        rows = min(size, draws - start)
+    for start in range(0, resamples, size):
+        rows = min(size, resamples - start)
         drawn = random.integers(0, examples, size=(rows, examples)) + np.arange(rows)[:, None] * examples
         yield np.bincount(drawn.ravel(), minlength=rows * examples).reshape(rows, examples).astype(np.float64)
 
@@ -213,7 +201,7 @@ def score(metric: str, answers: Answers) -> float:
     return float(METRICS[metric](labels, predictions, weights, max(2, len(answers.classes)))[0, 0])
 
 
-# -- metrics of many runs on many resamples: labels (examples,), predictions (runs, examples), weights (draws, examples)
+# -- metrics of many runs on many resamples: labels (examples,), predictions (runs, examples), weights (resamples, examples)
 
 
 def _accuracy(labels: Array, predictions: Array, weights: Array, _classes: int) -> Array:
@@ -222,9 +210,9 @@ def _accuracy(labels: Array, predictions: Array, weights: Array, _classes: int) 
 
 
 def _f1_of(labels: Array, predictions: Array, weights: Array, which: int) -> Array:
-    gold, said = labels == which, predictions == which
-    hits = weights @ (said & gold).T.astype(np.float64)
-    either = weights @ said.T.astype(np.float64) + (weights @ gold.astype(np.float64))[:, None]
+    gold, named = labels == which, predictions == which
+    hits = weights @ (named & gold).T.astype(np.float64)
+    either = weights @ named.T.astype(np.float64) + (weights @ gold.astype(np.float64))[:, None]
     return _ratio(2 * hits, either)
 
 
@@ -238,23 +226,23 @@ def _f1_macro(labels: Array, predictions: Array, weights: Array, classes: int) -
     present = np.zeros_like(total)
     for which in range(classes):
         gold = (weights @ (labels == which).astype(np.float64))[:, None]
-        said = weights @ (predictions == which).T.astype(np.float64)
+        named = weights @ (predictions == which).T.astype(np.float64)
         total += _f1_of(labels, predictions, weights, which)
-        present += (gold + said) > 0
+        present += (gold + named) > 0
     return _ratio(total, present)
 
 
 def _matthews(labels: Array, predictions: Array, weights: Array, classes: int) -> Array:
     size = weights.sum(axis=1, keepdims=True)
     correct = weights @ (predictions == labels).T.astype(np.float64)
-    both, said_twice, gold_twice = (np.zeros_like(correct) for _ in range(3))
+    both, named_twice, gold_twice = (np.zeros_like(correct) for _ in range(3))
     for which in range(classes):
         gold = (weights @ (labels == which).astype(np.float64))[:, None]
-        said = weights @ (predictions == which).T.astype(np.float64)
-        both += gold * said
-        said_twice += said**2
+        named = weights @ (predictions == which).T.astype(np.float64)
+        both += gold * named
+        named_twice += named**2
         gold_twice += gold**2
-    return _ratio(correct * size - both, np.sqrt(np.maximum((size**2 - said_twice) * (size**2 - gold_twice), 0.0)))
+    return _ratio(correct * size - both, np.sqrt(np.maximum((size**2 - named_twice) * (size**2 - gold_twice), 0.0)))
 
 
 def _pearson(labels: Array, predictions: Array, weights: Array, _classes: int) -> Array:
@@ -274,15 +262,15 @@ def _spearman(labels: Array, predictions: Array, weights: Array, _classes: int) 
 
 
 def _ranks(values: Array, weights: Array) -> Array:
-    """Mean ranks (draws, examples) of values in each resample, where an example counts as often as it was drawn."""
+    """Mean ranks (resamples, examples) of values in each resample, where an example counts as often as it was drawn."""
     order = np.argsort(values, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(values[order]) != 0])
     tied = np.add.reduceat(weights[:, order], starts, axis=1)
     ranks = np.cumsum(tied, axis=1) - (tied - 1) / 2
     which = np.empty(len(values), np.intp)
     which[order] = np.repeat(np.arange(len(starts)), np.diff(np.r_[starts, len(values)]))
-    found: Array = ranks[:, which]
-    return found
+    own_ranks: Array = ranks[:, which]
+    return own_ranks
 
 
 def _weighted_correlation(x: Array, y: Array, weights: Array) -> Array:
@@ -294,8 +282,9 @@ def _weighted_correlation(x: Array, y: Array, weights: Array) -> Array:
 
 def _ratio(above: Array, below: Array) -> Array:
     """The ratio, 0 where there is nothing below."""
-    found: Array = np.divide(above, below, out=np.zeros(np.broadcast_shapes(above.shape, below.shape)), where=below > 0)
-    return found
+    zeros = np.zeros(np.broadcast_shapes(above.shape, below.shape))
+    ratio: Array = np.divide(above, below, out=zeros, where=below > 0)
+    return ratio
 
 
 METRICS: Mapping[str, Callable[[Any, Any, Any, int], Array]] = {
@@ -306,4 +295,4 @@ METRICS: Mapping[str, Callable[[Any, Any, Any, int], Array]] = {
     "pearson": _pearson,
     "spearman": _spearman,
 }
-"""(draws, runs) each; what cannot be computed is 0, as in `engine.evaluate.metrics`."""
+"""(resamples, runs) each; what cannot be computed is 0, as in `engine.evaluate.metrics`."""

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Literal
 
 from engine.errors import UsageError
 from engine.preset.text import listed, nearest, shown
-from engine.report.best_marks import Mark, Named, Question, Ruling, footer, named, rule
-from engine.report.collect import Finished, Gathered, reasons
+from engine.report.best_marks import ColumnGroups, ColumnMarks, Reference, mark_column, mark_notes, reference_named
+from engine.report.collect import CollectedRuns, FinishedRun, left_out_notes
 from engine.report.compare import spread
+from engine.report.final_metrics import BASELINE, MAJORITY, TEACHER
 from engine.report.published import published
-from engine.report.settings import Group, Setting, grouped, own_names, told
-from engine.report.sheet import BASELINE, MAJORITY, TEACHER
+from engine.report.result_table import Mark
+from engine.report.settings import Group, Setting, group_runs, own_names, setting_text
 
 if TYPE_CHECKING:
-    from engine.report.significance import Gap
+    from engine.report.significance import MeanDifference
 
 Kind = Literal["method", "baseline", "teacher", "majority", "published"]
 PRIMARY = "primary"
@@ -27,12 +28,12 @@ ELSEWHERE = "published elsewhere"
 
 
 @dataclass(frozen=True)
-class Cell:
+class SeedMean:
     """A metric over the runs of a group: mean, sample standard deviation (None for one), and each seed's figure.
 
     mark: "best" where it is better than every other of its column by more than chance, "tied" where it is not told apart
     from the highest. p: corrected, against the highest of the column; None where that was not tested. Where one method was
-    named, both are against that one ("above" and "below" by more than chance), and gap says how far it is above it.
+    named, both are against that one ("above" and "below" by more than chance), and difference says how far it is above it.
     """
 
     mean: float
@@ -40,7 +41,7 @@ class Cell:
     values: tuple[tuple[int | None, float], ...] = ()
     mark: Mark = ""
     p: float | None = None
-    gap: Gap | None = None
+    difference: MeanDifference | None = None
 
     @property
     def count(self) -> int:
@@ -49,13 +50,13 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Line:
+class MethodRow:
     """A row: a method under a setting, or what methods are held against; cells by task, and their average."""
 
     kind: Kind
     name: str
     setting: str = ""
-    cells: Mapping[str, Cell] = field(default_factory=dict)
+    cells: Mapping[str, SeedMean] = field(default_factory=dict)
     average: float | None = None
     runs: tuple[str, ...] = ()
 
@@ -70,11 +71,11 @@ class Block:
     """Rows on equal terms: the same data setting and size of student, which the heading names where several are there."""
 
     heading: str
-    lines: tuple[Line, ...]
+    lines: tuple[MethodRow, ...]
 
 
 @dataclass(frozen=True)
-class Table:
+class MetricTable:
     """One choice of metric. `metrics` names that of each task; footers say how marks came about and what is missing;
     `against` is the method that all were held against, None for the highest of each column."""
 
@@ -90,18 +91,18 @@ class Table:
 class Report:
     """Everything that the formats write: tables (the primary one first), the groups behind them, and what is left out."""
 
-    tables: tuple[Table, ...]
+    tables: tuple[MetricTable, ...]
     groups: tuple[Group, ...]
     notes: tuple[str, ...]
 
     @property
-    def runs(self) -> tuple[Finished, ...]:
+    def runs(self) -> tuple[FinishedRun, ...]:
         """Every run that counts."""
         return tuple(run for group in self.groups for run in group.runs)
 
 
-def build(
-    gathered: Gathered,
+def build_report(
+    collected: CollectedRuns,
     choices: Sequence[str] = (PRIMARY,),
     *,
     with_published: bool = False,
@@ -112,28 +113,31 @@ def build(
 
     Raises UsageError where there is no finished run, or no run knows a metric or method that was named.
     """
-    notes = reasons(gathered.left_out)
-    if not gathered.runs:
-        raise UsageError(f"there is nothing to report: no finished run{'; ' if notes else ''}{'; '.join(notes)}")
-    groups, repeated = _once(grouped(gathered.runs))
+    notes = left_out_notes(collected.left_out)
+    if not collected.runs:
+        raise UsageError(
+            f"there is nothing to report: no finished run{'; ' if notes else ''}{'; '.join(notes)}",
+            kind="no-finished-run",
+        )
+    groups, repeated = _once(group_runs(collected.runs))
     if repeated:
         notes.append(f"{len(repeated)} left out, the same preset and seed again (the newest counts): {_some(repeated)}")
-    known = list(dict.fromkeys(name for run in gathered.runs for name in run.metrics))
+    known = list(dict.fromkeys(name for run in collected.runs for name in run.metrics))
     for choice in choices:
         if choice != PRIMARY and choice not in known:
             near = nearest(choice, known)
             hint = f"did you mean {shown(near)}?" if near else f"there are {listed(map(shown, known), 'and')}"
-            raise UsageError(f"no run has the metric {shown(choice)}; {hint}", key="--metric")
-    other = None if against is None else named(against, groups)
-    ruled: dict[tuple[str, str, Setting], Ruling] = {}
-    tables = tuple(_table(choice, groups, ruled, with_published=with_published, against=other) for choice in choices)
+            raise UsageError(f"no run has the metric {shown(choice)}; {hint}", kind="unknown-metric", key="--metric")
+    other = None if against is None else reference_named(against, groups)
+    marked: dict[tuple[str, str, Setting], ColumnMarks] = {}
+    tables = tuple(_table(choice, groups, marked, with_published=with_published, against=other) for choice in choices)
     return Report(tables, tuple(groups), tuple(notes))
 
 
-def metric_choices(gathered: Gathered) -> tuple[str, ...]:
+def metric_choices(collected: CollectedRuns) -> tuple[str, ...]:
     """Every choice that gives a table of its own: "primary", then the metrics that are not some task's primary one alone."""
-    primaries = {run.metric for run in gathered.runs}
-    names = dict.fromkeys(name for run in gathered.runs for name in run.metrics)
+    primaries = {run.metric for run in collected.runs}
+    names = dict.fromkeys(name for run in collected.runs for name in run.metrics)
     several = len(primaries) > 1
     return (PRIMARY, *(name for name in names if several or name not in primaries))
 
@@ -144,12 +148,12 @@ def _some(names: Sequence[str], most: int = 3) -> str:
 
 def _once(groups: Iterable[Group]) -> tuple[list[Group], list[str]]:
     """Groups in which each seed stands once, its newest run; and the names of the runs that gave way."""
-    kept, gone = [], []
+    unique, repeated = [], []
     for group in groups:
         newest = {run.seed: run for run in group.runs}  # runs come in the order in which they were made
-        gone += [run.name for run in group.runs if newest[run.seed] is not run]
-        kept.append(replace(group, runs=tuple(newest[seed] for seed in sorted(newest))))
-    return kept, gone
+        repeated += [run.name for run in group.runs if newest[run.seed] is not run]
+        unique.append(replace(group, runs=tuple(newest[seed] for seed in sorted(newest))))
+    return unique, repeated
 
 
 # -- one table
@@ -158,47 +162,47 @@ def _once(groups: Iterable[Group]) -> tuple[list[Group], list[str]]:
 def _table(
     choice: str,
     groups: Sequence[Group],
-    ruled: dict[tuple[str, str, Setting], Ruling],
+    marked: dict[tuple[str, str, Setting], ColumnMarks],
     *,
     with_published: bool,
-    against: Named | None,
-) -> Table:
-    """The table of one choice. `ruled` keeps what was tested already, by task, metric and common setting."""
+    against: Reference | None,
+) -> MetricTable:
+    """The table of one choice. `marked` keeps what was tested already, by task, metric and common setting."""
     tasks, metrics = [], {}
     for group in groups:
         metric = _metric(choice, group.runs[0])
         if group.task not in metrics and any(metric in run.metrics for run in group.runs):
             tasks.append(group.task)
             metrics[group.task] = metric
-    blocks, rulings = [], []
+    blocks, columns = [], []
     commons = list(dict.fromkeys(group.common for group in groups))
     for common in commons:
         own = [group for group in groups if group.common == common and group.task in metrics]
         lines = list(_method_lines(own, tasks, metrics))
         for task in tasks:
-            place = (task, metrics[task], common)
-            if place not in ruled:
-                ruled[place] = rule(Question(task, metrics[task], tuple(g for g in own if g.task == task)), against)
-            ruling = ruled[place]
-            rulings.append(ruling)
-            lines = [_marked(line, task, ruling) for line in lines]
-        lines += _held_against(own, tasks, metrics)
+            key = (task, metrics[task], common)
+            if key not in marked:
+                column = ColumnGroups(task, metrics[task], tuple(group for group in own if group.task == task))
+                marked[key] = mark_column(column, against)
+            columns.append(marked[key])
+            lines = [_with_marks(line, task, marked[key]) for line in lines]
+        lines += _comparison_rows(own, tasks, metrics)
         if lines:
-            blocks.append(Block(told(common, most=99), tuple(lines)))
+            blocks.append(Block(setting_text(common, most=99), tuple(lines)))
     name = None if against is None else against.name
-    footers = list(footer(rulings, name))
+    footers = mark_notes(columns, name)
     if with_published and choice == PRIMARY:
         theirs, caveats = _published(tasks)
         blocks += [Block(ELSEWHERE, theirs)] if theirs else []
         footers += caveats or ["no published figures are known for these tasks"]
-    return Table(choice, tuple(tasks), metrics, tuple(blocks), tuple(footers), name)
+    return MetricTable(choice, tuple(tasks), metrics, tuple(blocks), tuple(footers), name)
 
 
-def _metric(choice: str, run: Finished) -> str:
+def _metric(choice: str, run: FinishedRun) -> str:
     return run.metric if choice == PRIMARY else choice
 
 
-def _method_lines(groups: Sequence[Group], tasks: Sequence[str], metrics: Mapping[str, str]) -> Iterator[Line]:
+def _method_lines(groups: Sequence[Group], tasks: Sequence[str], metrics: Mapping[str, str]) -> Iterator[MethodRow]:
     for (method, own), setting in own_names(groups).items():
         same = [group for group in groups if (group.method, group.own) == (method, own)]
         cells = {
@@ -208,34 +212,34 @@ def _method_lines(groups: Sequence[Group], tasks: Sequence[str], metrics: Mappin
         }
         if cells:
             names = tuple(run.name for group in same for run in group.runs)
-            yield Line("method", method, setting, cells, _average(cells, tasks), names)
+            yield MethodRow("method", method, setting, cells, _average(cells, tasks), names)
 
 
-def _cell(values: Iterable[tuple[int | None, float | None]]) -> Cell | None:
+def _cell(values: Iterable[tuple[int | None, float | None]]) -> SeedMean | None:
     known = tuple((seed, value) for seed, value in values if value is not None)
     found = spread([value for _, value in known])
-    return None if found is None else Cell(found.mean, found.deviation, known)
+    return None if found is None else SeedMean(found.mean, found.deviation, known)
 
 
-def _average(cells: Mapping[str, Cell], tasks: Sequence[str]) -> float | None:
+def _average(cells: Mapping[str, SeedMean], tasks: Sequence[str]) -> float | None:
     """The mean over tasks; None where one is missing, because it could not be held against a full row."""
     if len(tasks) < 2 or any(task not in cells for task in tasks):
         return None
     return math.fsum(cells[task].mean for task in tasks) / len(tasks)
 
 
-def _marked(line: Line, task: str, ruling: Ruling) -> Line:
-    place = ruling.place(line.runs)
-    cell = line.cells.get(task)
-    if place is None or cell is None:
+def _with_marks(line: MethodRow, task: str, column: ColumnMarks) -> MethodRow:
+    index, cell = column.index_of(line.runs), line.cells.get(task)
+    if index is None or cell is None:
         return line
-    marked = replace(cell, mark=ruling.marks.get(place, ""), p=ruling.p.get(place), gap=ruling.gaps.get(place))
+    p, difference = column.p_values.get(index), column.differences.get(index)
+    marked = replace(cell, mark=column.marks.get(index, ""), p=p, difference=difference)
     return replace(line, cells={**line.cells, task: marked})
 
 
-def _held_against(groups: Sequence[Group], tasks: Sequence[str], metrics: Mapping[str, str]) -> Iterator[Line]:
+def _comparison_rows(groups: Sequence[Group], tasks: Sequence[str], metrics: Mapping[str, str]) -> Iterator[MethodRow]:
     """Rows of what methods are held against: the student on labels alone, the teacher, the majority guess."""
-    alone: dict[tuple[tuple[str, Cell], ...], list[str]] = {}
+    alone: dict[tuple[tuple[str, SeedMean], ...], list[str]] = {}
     for method in dict.fromkeys(group.method for group in groups):
         cells = {
             group.task: cell
@@ -248,7 +252,7 @@ def _held_against(groups: Sequence[Group], tasks: Sequence[str], metrics: Mappin
     for items, methods in alone.items():
         cells = dict(items)
         setting = f"steps of {', '.join(methods)}" if len(alone) > 1 else ""
-        yield Line("baseline", BASELINE, setting, cells, _average(cells, tasks))
+        yield MethodRow("baseline", BASELINE, setting, cells, _average(cells, tasks))
     kinds: tuple[tuple[Kind, str], ...] = (("teacher", TEACHER), ("majority", MAJORITY))
     for kind, model in kinds:
         found = {}
@@ -259,16 +263,18 @@ def _held_against(groups: Sequence[Group], tasks: Sequence[str], metrics: Mappin
             if cell is not None:
                 found[task] = cell
         if found:
-            yield Line(kind, model, "", found, _average(found, tasks))
+            yield MethodRow(kind, model, "", found, _average(found, tasks))
 
 
-def _published(tasks: Sequence[str]) -> tuple[tuple[Line, ...], list[str]]:
+def _published(tasks: Sequence[str]) -> tuple[tuple[MethodRow, ...], list[str]]:
     lines, caveats = [], {}
     for row in published():
         cells = {
-            task: Cell(row.figures[task], None, ((None, row.figures[task]),)) for task in tasks if task in row.figures
+            task: SeedMean(row.figures[task], None, ((None, row.figures[task]),))
+            for task in tasks
+            if task in row.figures
         }
         if cells:
-            lines.append(Line("published", row.name, row.source, cells))
+            lines.append(MethodRow("published", row.name, row.source, cells))
             caveats[row.source] = row.caveat
     return tuple(lines), [f"published, {source}: {caveat}" for source, caveat in caveats.items()]

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 from engine.errors import CrildError, DataError, PresetError
 from engine.preflight.check import UnusableError, check
 from engine.preset.load import Loaded, load_preset
+from engine.preset.preset_file import locate
 from engine.preset.schema import Preset
-from engine.preset.source import locate
 from engine.preset.text import plain
 from engine.preset.toml_lines import KeyPath
 from engine.record.run import LONGEST_NAME

@@ -13,9 +13,10 @@ from pydantic_core import ErrorDetails
 
 from engine.errors import CrildError, PresetError
 from engine.preset.base import Record
-from engine.preset.source import read_document
 from engine.preset.text import listed, nearest, plain, shown
+from engine.preset.toml_file import read_document
 from engine.preset.toml_lines import KeyPath
+from engine.preset.toml_text import inline
 from engine.record.run import LONGEST_NAME
 
 MOST_RUNS = 1000
@@ -228,7 +229,7 @@ class _Reader:
         points = []
         for row in zip(*columns.values(), strict=True):
             label = "/".join(_label(value) for value in row)
-            points.append(Point(label, (), tuple(f"{k}={_toml(v)}" for k, v in zip(columns, row, strict=True))))
+            points.append(Point(label, (), tuple(f"{k}={inline(v)}" for k, v in zip(columns, row, strict=True))))
         return Axis(name, tuple(points), path)
 
     def _named(self, name: str, kind: str, table: object, path: KeyPath) -> Axis | None:
@@ -331,18 +332,7 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 def _label(value: object) -> str:
-    return value if isinstance(value, str) else _toml(value)
-
-
-def _toml(value: object) -> str:
-    """A value as TOML writes it in one line."""
-    import tomlkit
-
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
-    if isinstance(value, list):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
-    return tomlkit.item(value).as_string()
+    return value if isinstance(value, str) else inline(value)
 
 
 def _problem(

@@ -1,4 +1,4 @@
-"""The model card that goes with a student: what it is, what it learnt from, how good it is, how to repeat it."""
+"""The student's model card: what it is, what it was distilled from, how good it is, how to reproduce it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from engine.preset.text import plain
 
 
 def model_card(preset: Preset, results: dict[str, Any], labels: tuple[str, ...]) -> str:
-    """The student's README.md, for the Hugging Face hub and for whoever finds the folder."""
+    """The student's README.md, as the Hugging Face hub shows it."""
     student, teacher, metric = results["student"], results["teacher"], results["metric"]
     answers = f"one of {', '.join(plain(label) for label in labels)}" if labels else "a score"
     rows = [("teacher", teacher), ("**this student**", student)]
@@ -32,11 +32,11 @@ metrics: [{metric}]
 
 # {plain(preset.task.name)}: a student of {student["layers"]} layers
 
-Distilled with crild from `{plain(preset.teacher.model)}`. It answers with {answers}.
+Distilled with crild from `{plain(preset.teacher.model)}`. It predicts {answers}.
 
 {chr(10).join(table)}
 
-On {results["split"]}, which was also looked at during training: {results["saved_why"]}.
+Measured on {results["split"]}, which was also used during training: {results["saved_why"]}.
 Student and teacher give the same answer on {100 * results["agreement"]:.1f} % of it.
 
 ```python
@@ -47,7 +47,7 @@ classify = pipeline("text-classification", model="path/to/this/folder")
 
 Stages: {stages}. Seed {preset.seed}.
 
-The run again, from the preset beside this folder:
+To reproduce, run the preset next to this folder:
 
 ```sh
 {results["command"]}

@@ -1,4 +1,4 @@
-"""Checkpoints: each whole or absent, verified by sizes and hashes, the last good one never deleted first."""
+"""Checkpoints: written whole or not at all, verified by size and hash; the last good one is deleted last."""
 
 from __future__ import annotations
 
@@ -20,79 +20,83 @@ from engine.errors import RunError
 from engine.record.files import refusal
 
 FORMAT = 1
-_NAME = re.compile(r"^(?P<place>\d{3})-(?P<stage>[a-z0-9_-]+)-(?P<step>\d{8})$")
+_NAME = re.compile(r"^(?P<index>\d{3})-(?P<stage>[a-z0-9_-]+)-(?P<step>\d{8})$")
 
 Tensors = dict[str, dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint on disk: the stage's place in the run (from 0), its name, and the steps completed in it."""
+    """A checkpoint on disk: the stage's index in the run (from 0), its name, and the steps completed in it."""
 
     path: Path
-    place: int
+    index: int
     stage: str
     step: int
 
     @property
     def state(self) -> dict[str, Any]:
-        """What is not a tensor: best evaluation so far, layer weights, what earlier stages gave."""
+        """What is not a tensor: best evaluation so far, layer weights, results of earlier stages."""
         return dict(json.loads((self.path / "state.json").read_text()))
 
     def tensors(self, part: str) -> dict[str, Tensor]:
-        """The tensors of one part ("model", "optimiser", "average", "projections"); empty when it has none."""
+        """The tensors of one part ("model", "optimiser", "average", "projections"); empty if it has none."""
         file = self.path / f"{part}.safetensors"
         return load_file(file) if file.exists() else {}
 
 
 def folder(run_dir: Path) -> Path:
-    """Where a run keeps its checkpoints."""
+    """The folder of a run's checkpoints."""
     return run_dir / "checkpoints"
 
 
-def save(run_dir: Path, *, place: int, stage: str, step: int, tensors: Tensors, state: dict[str, Any]) -> Checkpoint:
-    """Write a checkpoint in a temporary folder, flush it to the disk, then give it its name.
+def save(run_dir: Path, *, index: int, stage: str, step: int, tensors: Tensors, state: dict[str, Any]) -> Checkpoint:
+    """Write a checkpoint to a temporary folder, flush it to disk, then rename it.
 
-    Raises RunError when the disk refuses; what was there before stays.
+    Raises RunError when it cannot be written; existing checkpoints stay.
     """
-    path = folder(run_dir) / f"{place:03d}-{stage}-{step:08d}"
+    path = folder(run_dir) / f"{index:03d}-{stage}-{step:08d}"
     _write(path, tensors, state)
-    return Checkpoint(path, place, stage, step)
+    return Checkpoint(path, index, stage, step)
 
 
 def save_best(run_dir: Path, *, stage: str, step: int, model: dict[str, Tensor]) -> str:
-    """Keep the weights of the best evaluation; returns the folder's name, by which a checkpoint refers to them."""
+    """Save the weights of the best evaluation; returns the folder's name, which checkpoints refer to."""
     name = f"best-{stage}-{step:08d}"
     _write(folder(run_dir) / name, {"model": model}, {})
     return name
 
 
 def load_best(run_dir: Path, name: str) -> dict[str, Tensor]:
-    """The weights that `save_best` kept. Raises RunError when they are damaged or gone."""
+    """The weights that `save_best` wrote. Raises RunError when they are damaged or missing."""
     path = folder(run_dir) / name
     if not is_whole(path):
-        raise RunError(f"the best weights of this run, checkpoints/{name}, are damaged or gone", file=str(path))
+        raise RunError(
+            f"the best weights of this run, checkpoints/{name}, are damaged or missing",
+            kind="best-weights-damaged",
+            file=str(path),
+        )
     return load_file(path / "model.safetensors")
 
 
 def whole_checkpoints(run_dir: Path) -> list[Checkpoint]:
-    """Every checkpoint of the run that is complete and unchanged, the newest first."""
+    """All complete, undamaged checkpoints of the run, newest first."""
     found = [c for c in _named(run_dir) if is_whole(c.path)]
-    return sorted(found, key=lambda c: (c.place, c.step), reverse=True)
+    return sorted(found, key=lambda c: (c.index, c.step), reverse=True)
 
 
 def newest(run_dir: Path) -> Checkpoint | None:
-    """The checkpoint to resume from: the newest that is whole."""
-    for found in sorted(_named(run_dir), key=lambda c: (c.place, c.step), reverse=True):
+    """The checkpoint to resume from: the newest undamaged one."""
+    for found in sorted(_named(run_dir), key=lambda c: (c.index, c.step), reverse=True):
         if is_whole(found.path):
             return found
     return None
 
 
 def rotate(run_dir: Path, *, keep: int, protect: frozenset[str] = frozenset()) -> None:
-    """Delete all but the `keep` newest checkpoints, the newest of each stage in `protect`, and the best weights that
-    those refer to. Left-over temporary folders of killed processes go too."""
-    ordered = sorted(_named(run_dir), key=lambda c: (c.place, c.step), reverse=True)
+    """Delete all but the `keep` newest checkpoints, the newest of each stage in `protect`, and the best weights they
+    refer to. Temporary folders left by killed processes are deleted too."""
+    ordered = sorted(_named(run_dir), key=lambda c: (c.index, c.step), reverse=True)
     kept = ordered[:keep]
     for stage in protect:
         kept += [c for c in ordered if c.stage == stage][:1]
@@ -105,7 +109,7 @@ def rotate(run_dir: Path, *, keep: int, protect: frozenset[str] = frozenset()) -
 
 
 def is_whole(path: Path) -> bool:
-    """Whether every file of a checkpoint has the size and the hash that its manifest gives."""
+    """Whether every file of a checkpoint has the size and hash in its manifest."""
     try:
         manifest = json.loads((path / "manifest.json").read_text())
         if manifest["format"] != FORMAT:
@@ -132,7 +136,7 @@ def _named(run_dir: Path) -> list[Checkpoint]:
     for path in where.iterdir() if where.is_dir() else ():
         match = _NAME.match(path.name)
         if match:
-            found.append(Checkpoint(path, int(match["place"]), match["stage"], int(match["step"])))
+            found.append(Checkpoint(path, int(match["index"]), match["stage"], int(match["step"])))
     return found
 
 
@@ -150,15 +154,16 @@ def _write(path: Path, tensors: Tensors, state: dict[str, Any]) -> None:
         for file in temporary.iterdir():
             _flush(file)
         _flush(temporary)
-        if path.exists():  # a step that is done again after a resume
+        if path.exists():  # the step was repeated after a resume
             shutil.rmtree(path)
         temporary.rename(path)
         _flush(path.parent)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise RunError(
-            f"a checkpoint could not be written: {refusal(error)}; the ones before it are untouched. "
-            "Make room, then go on with crild resume",
+            f"could not write a checkpoint: {refusal(error)}; earlier checkpoints are intact. "
+            "Free some space, then continue with crild resume",
+            kind="checkpoint-not-written",
             file=str(path),
         ) from error
 

@@ -1,4 +1,4 @@
-"""What is measured on dev while a stage runs: the model in training, its self-teacher, and the stage's own loss."""
+"""Evaluation on dev during a stage: the model in training, its self-teacher, and the stage's loss."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Labels = npt.NDArray[np.int64] | npt.NDArray[np.float32]
 Logits = npt.NDArray[np.float32]
 LogitsBySplit = dict[str, Logits]
 BATCH = 64
-"""Sentences to a batch where no gradient is needed."""
+"""Sentences per batch without gradients."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one evaluation of a stage gives.
+    """The result of one evaluation of a stage.
 
     `score` picks the best: the primary metric on the primary dev set, or, in a stage that trains no classifier, the
     negative loss. `metrics` are those of the model in training on the primary dev set. `events` has one record for each
@@ -50,7 +50,7 @@ class Dev:
     pad_id: int
     device: torch.device
     train: TokenSet | None = None
-    """Training examples that the student is measured on as well (`train.evaluate_train`)."""
+    """Training examples that the student is also evaluated on (`train.evaluate_train`)."""
 
     @property
     def primary(self) -> str:
@@ -58,11 +58,11 @@ class Dev:
         return next(iter(self.tokens))
 
     def logits(self, model: Any, split: str) -> Logits:
-        """(rows, classes) in fp32, in row order; every evaluation is in fp32, whatever training runs in."""
+        """Logits (rows, classes) in row order; evaluations are always in fp32, whatever the precision of training."""
         return self._answers(model, self.tokens[split])
 
     def all_logits(self, model: Any) -> LogitsBySplit:
-        """A model's answers on every dev set, by split."""
+        """A model's logits on every dev set, by split."""
         return {split: self.logits(model, split) for split in self.tokens}
 
     def metrics(self, model: Any, split: str) -> dict[str, float]:
@@ -76,7 +76,7 @@ class Dev:
         return labels
 
     def evaluate(self, losses: StepLosses, role: str) -> Evaluation:
-        """Evaluate the model in training, and beside it the self-teacher where there is one."""
+        """Evaluate the model in training, and the self-teacher if there is one."""
         models = losses.models
         name = "teacher" if role == "teacher" else "student"
         events = [
@@ -102,7 +102,7 @@ class Dev:
         return predict(model, tokens, batch_size=BATCH, device=self.device, pad_id=self.pad_id)
 
     def _figures(self, model: Any, tokens: TokenSet) -> dict[str, Any]:
-        """Metrics, and the mean loss on gold labels, as an event has them."""
+        """Metrics and mean loss on gold labels, as an event stores them."""
         logits, labels = self._answers(model, tokens), tokens.labels
         assert labels is not None, "what is evaluated on has labels"
         return {

@@ -1,4 +1,4 @@
-"""Tools that run as engine processes and answer with JSON: evaluate a model, plan a run, say what the machine has."""
+"""Tools that run in an engine process and answer with JSON: evaluate a model, plan a run, inspect the machine."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from engine.preset.load import load_preset
 from engine.preset.schema import Finetune, Teacher
 from engine.train import hardware
 from engine.train.dev_evaluation import Dev
-from engine.train.materials import Materials, gather, inputs_of_stages, models_of, new_student, plan_stages
+from engine.train.materials import Materials, inputs_of_stages, load_materials, models_of, new_student, plan_stages
 from engine.train.optim import Optimiser
 from engine.train.settings import StageSettings
 from engine.train.step import Counts, Models, StepLosses, bound_terms
 from engine.train.step_metrics import memory
 from engine.train.teacher import cache_key, cached, settle_order
-from engine.train.teacher_logits import can_be_kept
+from engine.train.teacher_logits import can_cache
 
 TIMED_STEPS = 3
 
@@ -59,16 +59,16 @@ def evaluate(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def plan(path: Path) -> dict[str, Any]:
-    """What a run of this preset would do, with times and memory measured on a few real steps of each stage.
+    """What a run of this preset would do, with time and memory measured on a few real steps of each stage.
 
-    Nothing is written but the cache of tokens. What cannot be had (a hub out of reach, a missing file) is listed under
-    `missing`, and the rest left out.
+    Writes nothing but the token cache. Whatever is unavailable (an unreachable hub, a missing file) is listed under
+    `missing`, and the rest is left out.
     """
     preset = load_preset([str(path)]).preset
     threads = hardware.set_threads(preset.train.threads)
     try:
         accelerator = hardware.make_accelerator(preset.train)
-        materials = gather(preset, accelerator)
+        materials = load_materials(preset, accelerator)
     except CrildError as error:
         return {"stages": [], "teacher": None, "missing": [str(error)], "notes": []}
     inputs = inputs_of_stages(materials)
@@ -121,11 +121,11 @@ def _teacher_facts(materials: Materials, tune: Finetune | None) -> dict[str, Any
 
 
 def time_steps(settings: StageSettings, models: Models, tokens: TokenSet, materials: Materials) -> float:
-    """Seconds of one optimiser step, from a few real ones at learning rate 0, after one that warms up."""
+    """Seconds per optimiser step, measured on a few real steps at learning rate 0, after one warm-up step."""
     settings = replace(settings, learning_rate=0.0)
     models.student.requires_grad_(True).train()
     cached = None
-    if models.teacher is not None and can_be_kept(settings):
+    if models.teacher is not None and can_cache(settings):
         cached = torch.zeros(len(tokens), materials.data.spec.outputs, device=materials.device)
     losses = StepLosses(
         settings,
@@ -155,7 +155,7 @@ def time_steps(settings: StageSettings, models: Models, tokens: TokenSet, materi
 
 
 def doctor() -> dict[str, Any]:
-    """What this machine offers a run: versions, devices, precision, threads, memory."""
+    """What this machine has: versions, devices, precision, threads, memory."""
     facts: dict[str, Any] = {
         "python": sys.version.split()[0],
         "torch": torch.__version__,

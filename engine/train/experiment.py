@@ -1,4 +1,4 @@
-"""A whole run: data, teacher, student, the stages in their order, the result."""
+"""A whole run: data, teacher, student, the stages in order, the results."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from engine.data.tokens import TokenSet
+from engine.distill.objectives import OBJECTIVES
 from engine.errors import PresetError, UsageError
 from engine.evaluate.metrics import compute, majority
 from engine.launch.resume_check import Begun, unfit_changes
@@ -24,46 +25,48 @@ from engine.train.card import model_card
 from engine.train.checkpoint import Checkpoint
 from engine.train.dev_evaluation import LogitsBySplit
 from engine.train.hub_revisions import pin
-from engine.train.loop import Place, Progress, Stopped, Surroundings, run_stage
-from engine.train.materials import Materials, gather, inputs_of_stages, models_of, new_student, plan_stages
+from engine.train.loop import Progress, RunContext, StagePosition, Stopped, run_stage
+from engine.train.materials import Materials, inputs_of_stages, load_materials, models_of, new_student, plan_stages
 from engine.train.messages import say
 from engine.train.settings import StageSettings
 from engine.train.step import Models, StepLosses, bound_terms
-from engine.train.teacher import cache_key, place_of, settle_order
+from engine.train.teacher import cache_entry, cache_key, settle_order
 from engine.train.teacher_logits import teacher_logits
 
 
-def refuse_unfit(found: Checkpoint, preset: Preset, run_dir: Path) -> None:
-    """Raise PresetError where a preset that was changed since would not go on with the run that a checkpoint is of."""
-    there = Begun.of(found.stage, found.step, found.state)
+def refuse_unfit(saved: Checkpoint, preset: Preset, run_dir: Path) -> None:
+    """Raise PresetError when the preset has changed since the checkpoint in a way that resuming cannot honour."""
+    there = Begun.of(saved.stage, saved.step, saved.state)
     if there is not None and (unfit := unfit_changes(there, preset.document())):
         file = str(run_dir / PRESET)
-        raise PresetError([UsageError(sentence, file=file, key=key) for key, sentence in unfit])
+        raise PresetError(
+            [UsageError(sentence, kind="incompatible-change", file=file, key=key) for key, sentence in unfit]
+        )
 
 
 def run(run_dir: Path, preset: Preset, session: RunSession) -> dict[str, Any]:
-    """Do what is left of a run, from its newest checkpoint; returns the results document.
+    """Do the rest of a run, from its newest checkpoint; returns the results document.
 
-    Raises Stopped when asked to stop, and CrildError for what a user can mend.
+    Raises Stopped when asked to stop, and CrildError for what the user can fix.
     """
-    found = checkpoint.newest(run_dir)
-    if found is not None:
-        refuse_unfit(found, preset, run_dir)
-    threads = hardware.set_threads(preset.train.threads or (found.state["threads"] if found else None))
+    saved = checkpoint.newest(run_dir)
+    if saved is not None:
+        refuse_unfit(saved, preset, run_dir)
+    threads = hardware.set_threads(preset.train.threads or (saved.state["threads"] if saved else None))
     accelerator = hardware.make_accelerator(preset.train)
     preset = pin(run_dir, preset)
     add_environment(run_dir, **hardware.environment(accelerator, threads))
     session.update(device=str(accelerator.device))
-    return Experiment(run_dir, session, gather(preset, accelerator)).go()
+    return Experiment(run_dir, session, load_materials(preset, accelerator)).go()
 
 
 class Experiment:
-    """The stages of one run, one after the other."""
+    """Runs the stages of one run in order."""
 
     def __init__(self, run_dir: Path, session: RunSession, materials: Materials):
         self.run_dir, self.session, self.materials = run_dir, session, materials
         self.finished: dict[str, dict[str, Any]] = {}
-        """What the stages that are over gave, by name; travels in every checkpoint."""
+        """Results of finished stages by name; part of every checkpoint."""
         self.inputs = inputs_of_stages(materials)
         self.stages = plan_stages(materials.preset, materials.data, self.inputs)
         self.totals = [stage.total_steps(len(self._tokens_of(stage))) for stage in self.stages]
@@ -82,18 +85,18 @@ class Experiment:
         return self._results(teacher, answers, student, baseline)
 
     def _announce(self) -> None:
-        """The attempt's first event: where it goes on from; then what was done to the data."""
+        """Write the attempt's first event (where it resumes), then messages about the data."""
         data, loaded = self.materials.data, self.materials.loaded
         names = [stage.name for stage in self.stages]
-        place = max((saved for saved in self.saved.values()), key=lambda c: c.place, default=None)
+        newest = max(self.saved.values(), key=lambda c: c.index, default=None)
         self.session.events.write(
             "run_started",
             attempt=self.session.attempt,
             stages=names,
-            stage=place.stage if place else names[0],
-            step=place.step if place else 0,
+            stage=newest.stage if newest else names[0],
+            step=newest.step if newest else 0,
             total=sum(self.totals),
-            resumed=place is not None,
+            resumed=newest is not None,
         )
         for note in (*data.notes, *loaded.notes):
             say(self.session, note)
@@ -123,7 +126,7 @@ class Experiment:
         if baseline is not None:
             measured["baseline"] = results.measure_model(baseline, dev, dev.all_logits(baseline), timed=False)
         results.save_predictions(self.run_dir, dev, measured)
-        found = results.closing(
+        document = results.closing(
             dev,
             materials.train_labels,
             teacher=measured["teacher"],
@@ -131,11 +134,11 @@ class Experiment:
             baseline=measured.get("baseline"),
             stages=self.finished,
         )
-        found |= {"seconds": round(sum(stage["seconds"] for stage in self.finished.values()), 1)}
-        found |= {"command": f"crild run {shlex.quote(str(self.run_dir / PRESET))}"}
-        write_atomic(folder / "README.md", model_card(materials.preset, found, materials.data.spec.labels))
-        results.write(self.run_dir, found)
-        return found
+        document |= {"seconds": round(sum(stage["seconds"] for stage in self.finished.values()), 1)}
+        document |= {"command": f"crild run {shlex.quote(str(self.run_dir / PRESET))}"}
+        write_atomic(folder / "README.md", model_card(materials.preset, document, materials.data.spec.labels))
+        results.write(self.run_dir, document)
+        return document
 
     # -- data
 
@@ -163,37 +166,37 @@ class Experiment:
             return model.eval()
         dev = materials.dev.tokens[materials.dev.primary]
         key = cache_key(loaded, tune, materials.train, dev, spec, materials.precision)
-        kept, warning = place_of(key, self.run_dir, shared=materials.preset.train.save_teacher_cache)
+        entry, warning = cache_entry(key, self.run_dir, shared=materials.preset.train.save_teacher_cache)
         if warning:
             say(self.session, warning, level="warning")
-        with kept.alone(self._wait_for_teacher):
-            facts = kept.load_into(loaded)
+        with entry.locked(self._wait_for_teacher):
+            facts = entry.load_into(loaded)
             if facts is None:
-                self._rehearse(model)
+                self._check_objectives(model)
                 progress = self._run(0, settings, Models(student=model), materials.train)
-                self._hand_on(settings, progress, model)
-                self._close(settings, progress)
+                self._load_best_weights(settings, progress, model)
+                self._record_stage(settings, progress)
                 facts = self.finished["teacher"]
-                kept.store(loaded, spec, facts)
+                entry.store(loaded, spec, facts)
             elif not self._trained_the_teacher():
-                say(self.session, "the fine-tuned teacher was taken from the cache")
+                say(self.session, "using the fine-tuned teacher from the cache")
                 self.finished["teacher"] = {**facts, "cached": True}
                 self.totals[0] = 0  # no step of this run
             else:
                 self.finished["teacher"] = facts
         (self.run_dir / "teacher").mkdir(exist_ok=True)
-        write_json(self.run_dir / "teacher" / "pointer.json", {"schema": 1, "folder": str(kept.folder)})
+        write_json(self.run_dir / "teacher" / "pointer.json", {"schema": 1, "folder": str(entry.folder)})
         return model.eval()
 
     def _trained_the_teacher(self) -> bool:
-        """Whether the teacher's stage came to its end in this run, perhaps in an earlier attempt."""
+        """Whether this run itself completed the teacher's stage, in this attempt or an earlier one."""
         if "teacher" in self.finished:
             return not self.finished["teacher"].get("cached")
         saved = self.saved.get("teacher")
         return saved is not None and (saved.step == self.totals[0] or saved.state["progress"]["ended_early"])
 
-    def _rehearse(self, teacher: PreTrainedModel) -> None:
-        """Make a student and bind every stage's objectives once: what does not fit is met before a teacher is trained."""
+    def _check_objectives(self, teacher: PreTrainedModel) -> None:
+        """Make a student and bind every stage's objectives once, so that a mismatch shows before the teacher is trained."""
         student = new_student(self.materials, teacher)
         for settings in self.stages:
             if settings.role == "student":
@@ -201,12 +204,12 @@ class Experiment:
 
     def _wait_for_teacher(self, first: bool) -> None:
         if first:
-            say(self.session, "another run is training the same teacher; this one waits for it")
+            say(self.session, "another run is training the same teacher; waiting for it")
         if self.session.request.state is not None:
             raise Stopped
 
     def _measure_teacher(self, teacher: PreTrainedModel) -> LogitsBySplit:
-        """Write down how good the teacher is; its answers on dev come back, since it does not change any more."""
+        """Record the teacher's metrics; returns its logits on dev, which no longer change."""
         dev, spec = self.materials.dev, self.materials.data.spec
         teacher.requires_grad_(False)
         floor = majority(spec, self.materials.train_labels, dev.labels(dev.primary))[spec.primary]
@@ -222,9 +225,9 @@ class Experiment:
         if score <= floor:
             say(
                 self.session,
-                f"the teacher is no better than always answering the most frequent class: {spec.primary} {score:.4f} "
-                f"against {floor:.4f}. A student cannot learn the task from it: fine-tune it (add [teacher.finetune]), "
-                "or compare the names of its labels with the task's",
+                f"the teacher is no better than the majority class: {spec.primary} {score:.4f} against {floor:.4f}. A student "
+                "cannot learn the task from it: fine-tune it (add [teacher.finetune]), or check that its label names match "
+                "the task's",
                 level="warning",
             )
         return answers
@@ -239,26 +242,25 @@ class Experiment:
             self._refuse_extension(settings)
             return
         if settings.name not in self.saved:
-            self._say_what_is_not_trained(settings)
+            self._report_untrained_parts(settings)
         models = models_of(settings, student, teacher, self.materials.device)
         progress = self._run(index, settings, models, self.inputs[settings.name])
-        self._hand_on(settings, progress, student)
-        self._close(settings, progress)
+        self._load_best_weights(settings, progress, student)
+        self._record_stage(settings, progress)
 
-    def _say_what_is_not_trained(self, settings: StageSettings) -> None:
-        """What users otherwise take for a fault: a metric that does not move, a classifier that learns nothing."""
+    def _report_untrained_parts(self, settings: StageSettings) -> None:
+        """Explain what users otherwise take for a bug: a metric that does not move, a classifier that is not trained."""
         students = [stage for stage in self.stages if stage.role == "student"]
         if settings.trains_head:
             return
-        text = f"stage {settings.name} sends no gradient to the classifier: watch its loss on dev, not the metric"
-        if not settings.stage.terms().keys() & {"hidden", "cls"}:
-            text += "; nor to the output and feed-forward part of the last layer that it reads"
+        text = f"stage {settings.name} doesn't train the classifier: watch its loss on dev, not the metric"
+        if not any("hidden" in OBJECTIVES[name].reads for name in settings.stage.terms()):
+            text += "; the output and feed-forward parts of the last layer it reads aren't trained either"
         say(self.session, text)
         if settings is students[-1]:
             say(
                 self.session,
-                "no stage trains the classifier after this one: the student will answer with the classifier it has now; "
-                "add a stage with labels or logits",
+                "no later stage trains the classifier, so the student keeps its current one; add a stage with labels or logits",
                 level="warning",
             )
 
@@ -268,8 +270,8 @@ class Experiment:
             return None
         model = new_student(self.materials, teacher)
         progress = self._run(len(self.stages) - 1, settings, Models(student=model), self.materials.train)
-        self._hand_on(settings, progress, model)
-        self._close(settings, progress)
+        self._load_best_weights(settings, progress, model)
+        self._record_stage(settings, progress)
         return model
 
     # -- stages
@@ -277,7 +279,7 @@ class Experiment:
     def _run(self, index: int, settings: StageSettings, models: Models, tokens: TokenSet) -> Progress:
         materials = self.materials
         models.student.requires_grad_(True)
-        kept = teacher_logits(
+        cached_logits = teacher_logits(
             settings,
             models.teacher,
             tokens,
@@ -291,9 +293,9 @@ class Experiment:
             models,
             bound_terms(settings, models.student, models.teacher),
             autocast=materials.accelerator.autocast,
-            teacher_logits=kept,
+            teacher_logits=cached_logits,
         )
-        around = Surroundings(
+        context = RunContext(
             run_dir=self.run_dir,
             session=self.session,
             accelerator=materials.accelerator,
@@ -306,26 +308,26 @@ class Experiment:
         models.student.train()
         try:
             return run_stage(
-                around,
+                context,
                 settings,
-                Place(index, len(self.stages), sum(self.totals[:index]), sum(self.totals)),
+                StagePosition(index, len(self.stages), sum(self.totals[:index]), sum(self.totals)),
                 models,
                 tokens,
                 losses,
-                lambda found: materials.dev.evaluate(found, settings.role),
+                lambda losses: materials.dev.evaluate(losses, settings.role),
                 self.saved.get(settings.name),
             )
         finally:
             losses.remove()
             models.student.eval()
 
-    def _hand_on(self, settings: StageSettings, progress: Progress, model: PreTrainedModel) -> None:
-        """Give the model the weights that the stage passes on: the best where that was asked for, else the last."""
+    def _load_best_weights(self, settings: StageSettings, progress: Progress, model: PreTrainedModel) -> None:
+        """Load the weights the stage passes on: the best ones if `keep_best`, otherwise the last."""
         best = progress.best
         if settings.keep_best and progress.best_weights and best and best.step != progress.step:
             model.load_state_dict(checkpoint.load_best(self.run_dir, progress.best_weights))
 
-    def _close(self, settings: StageSettings, progress: Progress) -> None:
+    def _record_stage(self, settings: StageSettings, progress: Progress) -> None:
         self.finished[settings.name] = {
             "role": settings.role,
             "steps": progress.step,
@@ -344,19 +346,19 @@ class Experiment:
     # -- resuming
 
     def _newest_of_each_stage(self) -> dict[str, Checkpoint]:
-        """The newest whole checkpoint of each stage; what finished stages gave is read from them.
+        """The newest undamaged checkpoint of each stage; results of finished stages are read from them.
 
-        When the last stage of the student is extended, a baseline that was trained for fewer steps begins anew.
+        When the student's last stage is extended, a baseline trained for fewer steps starts again.
         """
-        found: dict[str, Checkpoint] = {}
+        newest: dict[str, Checkpoint] = {}
         for saved in reversed(checkpoint.whole_checkpoints(self.run_dir)):
-            found[saved.stage] = saved
+            newest[saved.stage] = saved
             self.finished.update(saved.state["finished"])
         students = [stage.name for stage in self.stages if stage.role == "student"]
-        last = found.get(students[-1])
+        last = newest.get(students[-1])
         if last is not None and last.state["total"] != self._total_of(students[-1]):
-            found.pop("baseline", None)
-        return found
+            newest.pop("baseline", None)
+        return newest
 
     def _total_of(self, name: str) -> int:
         return next(total for stage, total in zip(self.stages, self.totals, strict=True) if stage.name == name)
@@ -365,7 +367,8 @@ class Experiment:
         done, now = self.finished[settings.name]["total"], self._total_of(settings.name)
         if now != done:
             raise UsageError(
-                f"stage {settings.name} of this run ended after {done} steps and later stages build on it, so it cannot "
-                f"go on to {now}: only the last stage can be extended. Start a new run for the other setting",
+                f"stage {settings.name} of this run finished after {done} steps and later stages build on it, so it cannot "
+                f"be extended to {now}: only the last stage can. Start a new run instead",
+                kind="stage-not-extendable",
                 key=f"stage.{settings.name}",
             )

@@ -1,4 +1,4 @@
-"""Which device, which precision, how many threads: decided once, before a model is made."""
+"""Choose device, precision and number of threads, once, before a model is made."""
 
 from __future__ import annotations
 
@@ -26,24 +26,28 @@ def set_threads(wanted: int | None) -> int:
 
 
 def pick_device(wanted: str) -> torch.device:
-    """The device that a preset's `device` means here. Raises RunError when it isn't there, saying what is."""
+    """The device that a preset's `device` means on this machine. Raises RunError, naming the devices that exist."""
     if wanted == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda", 0)
         return torch.device("mps") if torch.backends.mps.is_available() else torch.device("cpu")
     device = torch.device(wanted)
-    there = {
+    available = {
         "cpu": True,
         "mps": torch.backends.mps.is_available(),
         "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
     }
-    if not there[device.type]:
-        raise RunError(f'device "{wanted}" is not there; this machine has {", ".join(devices())}', key="train.device")
+    if not available[device.type]:
+        raise RunError(
+            f'this machine has no device "{wanted}"; it has {", ".join(devices())}',
+            kind="missing-device",
+            key="train.device",
+        )
     return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
 
 
 def devices() -> list[str]:
-    """Every device that a run can be given here."""
+    """All devices of this machine that a run can use."""
     found = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
         found.append("mps")
@@ -60,37 +64,37 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def pick_precision(wanted: Literal["auto", "fp32", "bf16"], device: torch.device) -> Precision:
-    """The precision of forwards: bf16 where the hardware has it, unless the preset says otherwise."""
+    """Precision of forward passes: bf16 if the hardware has it, unless the preset says otherwise."""
     if wanted == "auto":
         return "bf16" if has_bf16(device) else "fp32"
     return wanted
 
 
-def compute_alike() -> None:
-    """Choose kernels on a GPU that give the same bits for the same input, so that a resumed run is the same run.
+def use_deterministic_kernels() -> None:
+    """Choose deterministic GPU kernels, so that a resumed run gives the same bits.
 
-    They cost nothing here; cuDNN's attention is left out because it is slower for sentences (docs/speed.md).
+    They cost no measurable time; cuDNN's attention is off because it is slower for sentences (docs/speed.md).
     """
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it, and reads it at its first product
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS requires it, and reads it once
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # only what was written is read
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing is read before it is written
     torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 def make_accelerator(train: Train) -> Accelerator:
-    """Accelerate's view of the device and precision of a run; one for each engine process."""
+    """The `Accelerator` with the run's device and precision; one per engine process."""
     device = pick_device(train.device)
     precision = pick_precision(train.precision, device)
     if device.type == "cuda":
-        compute_alike()
-    os.environ["ACCELERATE_TORCH_DEVICE"] = str(device)  # Accelerate would take the first GPU it sees
+        use_deterministic_kernels()
+    os.environ["ACCELERATE_TORCH_DEVICE"] = str(device)  # otherwise Accelerate picks the first GPU
     PartialState._reset_state()
     AcceleratorState._reset_state(True)
     return Accelerator(cpu=device.type == "cpu", mixed_precision="bf16" if precision == "bf16" else "no")
 
 
 def environment(accelerator: Accelerator, threads: int) -> dict[str, object]:
-    """What a run's environment.json says beyond what light code knows."""
+    """The part of a run's environment.json that needs torch."""
     device = accelerator.device
     return {
         "device": str(device),

@@ -1,4 +1,4 @@
-"""A preset with the commits of what it takes from the hub, so that its run can be repeated."""
+"""Pin a preset's hub models and data to commits, so that its run can be repeated."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from engine.record.paths import PRESET
 
 
 def pin(run_dir: Path, preset: Preset) -> Preset:
-    """The preset with the commits that its hub models and data stand at now, written down so that the run can be
-    repeated; what is local, or pinned already, stays as it is."""
+    """The preset with the current commits of its hub models and data, also written to the run's preset.toml.
+
+    Local models and data, and those already pinned, stay as they are.
+    """
     commits = {"task": data_commit(preset.task), "teacher": None, "student": None}
     if preset.teacher.model != "scratch":
         commits["teacher"] = model_commit(preset.teacher.model, preset.teacher.revision)
@@ -37,7 +39,7 @@ def pin(run_dir: Path, preset: Preset) -> Preset:
 
 
 def _pinned(stage: Stage) -> Stage:
-    """The stage with the commit of the hub data that it reads beside the task's."""
+    """The stage with the commit of its own hub data, if it has any."""
     if stage.data == "task":
         return stage
     of = stage.data.task if isinstance(stage.data, OtherTask) else stage.data

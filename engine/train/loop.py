@@ -1,4 +1,4 @@
-"""The one loop: every stage, the teacher's fine-tuning and the baseline included, is a pass of `run_stage`."""
+"""The training loop: every stage, including the teacher's fine-tuning and the baseline, is one call of `run_stage`."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ from engine.train.step_metrics import StepMetrics
 from engine.train.teacher import data_hash
 
 
-class Stopped(Exception):  # noqa: N818 - not an error: somebody asked
-    """The run was asked to stop; its checkpoint is written."""
+class Stopped(Exception):  # noqa: N818 - a request, not an error
+    """The run was asked to stop, and its checkpoint is written."""
 
 
 @dataclass
 class Evaluated:
-    """What one evaluation of the model in training gave."""
+    """The result of one evaluation of the model in training."""
 
     step: int
     score: float
     """See `Evaluation.score`."""
     metrics: dict[str, float]
-    """Of the primary dev set."""
+    """On the primary dev set."""
 
 
 @dataclass
 class Progress:
-    """How far a stage is: what a checkpoint carries besides tensors."""
+    """Progress of a stage: what a checkpoint stores besides tensors."""
 
     step: int = 0
     last: Evaluated | None = None
@@ -60,7 +60,7 @@ class Progress:
     self_teacher: dict[str, float] | None = None
     """Metrics of the averaged self-teacher at the last evaluation."""
     seconds: float = 0.0
-    """In optimiser steps alone: evaluations and checkpoints don't count."""
+    """Time in optimiser steps only, without evaluations and checkpoints."""
     examples: int = 0
     layer_weights: dict[str, dict[str, list[float]]] = field(default_factory=dict)
 
@@ -78,20 +78,20 @@ Evaluator = Callable[[StepLosses], Evaluation]
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a stage stands in its run."""
+class StagePosition:
+    """Position of a stage in its run."""
 
     index: int
     stages: int
     before: int
-    """Steps of the stages before it."""
+    """Steps of the earlier stages."""
     total: int
     """Steps of all stages."""
 
 
 @dataclass(frozen=True)
-class Surroundings:
-    """What all stages of a run share."""
+class RunContext:
+    """What all stages of a run have in common."""
 
     run_dir: Path
     session: RunSession
@@ -99,54 +99,54 @@ class Surroundings:
     train: Train
     pad_id: int
     finished: dict[str, dict[str, Any]]
-    """What the stages before gave, by name; travels in every checkpoint."""
+    """Results of the earlier stages by name; part of every checkpoint."""
     document: Mapping[str, Any]
-    """The run's preset as plain data; travels in every checkpoint, see `engine.launch.resume_check`."""
+    """The run's preset as plain data; part of every checkpoint, see `engine.launch.resume_check`."""
     protect: frozenset[str]
     """Stages whose newest checkpoint is kept, so that a finished run can be extended."""
 
 
 def run_stage(
-    around: Surroundings,
+    context: RunContext,
     settings: StageSettings,
-    place: Place,
+    position: StagePosition,
     models: Models,
     tokens: TokenSet,
     losses: StepLosses,
     evaluate: Evaluator,
     resume: Checkpoint | None,
 ) -> Progress:
-    """Train `models.student` as `settings` say, from the start or from a checkpoint; returns how it went.
+    """Train `models.student` with `settings`, from the start or from a checkpoint; returns the stage's progress.
 
-    The model is left with its last weights; `Progress.best_weights` names the best ones. Raises Stopped when a person
-    or a scheduler asked for it (after writing a checkpoint), RunError when a loss or gradient is no number, DataError when
-    a checkpoint was made on other data.
+    The model ends with its last weights; `Progress.best_weights` names the best ones. Raises Stopped (after writing a
+    checkpoint) when the user or a scheduler asked for it, RunError when a loss or gradient is not finite, DataError when
+    the checkpoint belongs to other data.
     """
-    with own_stream(around.accelerator.device):
-        return _StageRun(around, settings, place, models, tokens, losses, evaluate).go(resume)
+    with own_stream(context.accelerator.device):
+        return _StageRun(context, settings, position, models, tokens, losses, evaluate).go(resume)
 
 
 class _StageRun:
-    """The moving parts of one stage; lives as long as the stage."""
+    """The mutable state of one stage."""
 
     def __init__(
         self,
-        around: Surroundings,
+        context: RunContext,
         settings: StageSettings,
-        place: Place,
+        position: StagePosition,
         models: Models,
         tokens: TokenSet,
         losses: StepLosses,
         evaluate: Evaluator,
     ):
-        self.around, self.settings, self.place = around, settings, place
+        self.context, self.settings, self.position = context, settings, position
         self.models, self.tokens, self.losses, self.evaluate = models, tokens, losses, evaluate
-        self.session = around.session
-        self.device = around.accelerator.device
+        self.session = context.session
+        self.device = context.accelerator.device
         self.total = settings.total_steps(len(tokens))
         self.per_epoch = settings.steps_per_epoch(len(tokens))
         self.data = data_hash(tokens)
-        self.captures = self.device.type == "cuda" and around.train.graphs and losses.capturable
+        self.captures = self.device.type == "cuda" and context.train.graphs and losses.capturable
         self.backward = (CapturedBackward if self.captures else Backward)(losses, self.device)
         self.optimiser = Optimiser(
             [models.student, models.projections],
@@ -178,7 +178,7 @@ class _StageRun:
             self.progress.step += 1
             self.progress.seconds += time.monotonic() - began
             step = self.progress.step
-            if step % self.around.train.log_every == 0 or step == self.total:
+            if step % self.context.train.log_every == 0 or step == self.total:
                 self._log()
             if step % interval == 0 or step == self.total:
                 self._evaluate()
@@ -220,7 +220,7 @@ class _StageRun:
             decay = consistency.average_decay(step, settings.consistency.decay, settings.consistency.warmup)
             consistency.update_average(self.average, self.averaged, decay)
         if self.device.type == "cpu":
-            self._check_finite()  # looking is free there
+            self._check_finite()  # costs nothing on a CPU
 
     # -- pieces of a step
 
@@ -235,7 +235,7 @@ class _StageRun:
         parts, fit, lengths = self.settings.accumulate, self.settings.pad_to, self.tokens.lengths
         if self.captures and fit is None:
             fit = padded(int(lengths[rows].max()), int(lengths.max()))
-        batch = collate(self.tokens, rows, pad_id=self.around.pad_id, pad_to=fit)
+        batch = collate(self.tokens, rows, pad_id=self.context.pad_id, pad_to=fit)
         return batch.mirrored_parts(parts, trim=fit is None) if parts > 1 else [batch]
 
     def _check_finite(self) -> None:
@@ -243,14 +243,14 @@ class _StageRun:
         if bad > self.checked_bad:
             self.checked_bad = bad
             step = self.progress.step + (1 if self.device.type == "cpu" else 0)
-            kept = "" if self.saved_at is None else f", and the checkpoint of step {self.saved_at} holds finite weights"
+            saved = "" if self.saved_at is None else f"; the checkpoint of step {self.saved_at} has finite weights"
             raise RunError(
-                f"the loss or its gradient stopped being a finite number in stage {self.settings.name} at step {step}; "
-                f"that step was not taken{kept}. "
-                f'Try a learning rate below {self.settings.learning_rate:g}, or precision = "fp32"'
+                f"loss or gradient is not finite in stage {self.settings.name} at step {step}; the step was skipped{saved}. "
+                f'Try a learning rate below {self.settings.learning_rate:g}, or precision = "fp32"',
+                kind="non-finite-loss",
             )
 
-    # -- what is written down
+    # -- events and status
 
     def _announce(self) -> None:
         self.session.events.write(
@@ -281,18 +281,18 @@ class _StageRun:
 
     def _status(self, rate: float | None = None) -> None:
         step = self.progress.step
-        done = self.place.before + step
+        done = self.position.before + step
         pace = self.progress.seconds / step if step else None
         self.session.update(
             stage=self.settings.name,
-            stage_index=self.place.index + 1,
-            stages=self.place.stages,
+            stage_index=self.position.index + 1,
+            stages=self.position.stages,
             step=step,
             steps=self.total,
             done=done,
-            total=self.place.total,
+            total=self.position.total,
             rate=rate,
-            eta=None if pace is None else pace * (self.place.total - done),
+            eta=None if pace is None else pace * (self.position.total - done),
         )
 
     def _evaluate(self) -> None:
@@ -306,7 +306,7 @@ class _StageRun:
             progress.best, progress.since_best = progress.last, 0
             if self.settings.keep_best and self.settings.trains_head:
                 progress.best_weights = checkpoint.save_best(
-                    self.around.run_dir,
+                    self.context.run_dir,
                     stage=self.settings.name,
                     step=step,
                     model=checkpoint.model_state(self.models.student),
@@ -322,11 +322,11 @@ class _StageRun:
             progress.ended_early = True
             say(
                 self.session,
-                f"{self.settings.name}: {patience} evaluations without a better one; the stage ends at step {step}",
+                f"{self.settings.name}: no improvement in {patience} evaluations; the stage ends early at step {step}",
             )
 
     def _status_of(self, outcome: Evaluation) -> None:
-        """The student's figures belong in the status; those of the teacher's own stage and of the baseline do not."""
+        """Put the student's metrics into the status; those of the teacher's stage and the baseline don't belong there."""
         if self.settings.role != "student":
             return
         metric = next(iter(outcome.metrics.values()))
@@ -352,7 +352,7 @@ class _StageRun:
     # -- checkpoints
 
     def _checkpoint_due(self) -> bool:
-        train, step = self.around.train, self.progress.step
+        train, step = self.context.train, self.progress.step
         if step == self.total:
             return False
         if train.checkpoint_every is not None and step % train.checkpoint_every == 0:
@@ -370,8 +370,8 @@ class _StageRun:
         began = time.monotonic()
         self.progress.layer_weights = {name: weights.to_dict() for name, weights in self.losses.layer_weights.items()}
         saved = checkpoint.save(
-            self.around.run_dir,
-            place=self.place.index,
+            self.context.run_dir,
+            index=self.position.index,
             stage=self.settings.name,
             step=self.progress.step,
             tensors={
@@ -382,18 +382,18 @@ class _StageRun:
             },
             state={
                 "progress": asdict(self.progress),
-                "finished": self.around.finished,
+                "finished": self.context.finished,
                 "total": self.total,
-                "preset": dict(self.around.document),
+                "preset": dict(self.context.document),
                 "data": self.data,
                 "threads": torch.get_num_threads(),
                 "best_weights": {
-                    **{name: stage["best_weights"] for name, stage in self.around.finished.items()},
+                    **{name: stage["best_weights"] for name, stage in self.context.finished.items()},
                     self.settings.name: self.progress.best_weights,
                 },
             },
         )
-        checkpoint.rotate(self.around.run_dir, keep=self.around.train.keep_checkpoints, protect=self.around.protect)
+        checkpoint.rotate(self.context.run_dir, keep=self.context.train.keep_checkpoints, protect=self.context.protect)
         self.saved_at, self.saved_time = self.progress.step, time.monotonic()
         self.session.events.write(
             "checkpoint",
@@ -407,8 +407,9 @@ class _StageRun:
         state = saved.state
         if state.get("data", self.data) != self.data:
             raise DataError(
-                f"the inputs of stage {self.settings.name} are not those that this run was begun with: a file of its "
-                "data, or the tokenizer, was changed since. Put it back, or start a new run from the run's preset.toml"
+                f"the inputs of stage {self.settings.name} have changed since this run started: its data files or the "
+                "tokenizer are different. Restore them, or start a new run from this run's preset.toml",
+                kind="inputs-changed",
             )
         self.progress = Progress.of(state["progress"])
         self.models.student.load_state_dict(saved.tensors("model"))
@@ -420,5 +421,5 @@ class _StageRun:
             name: LayerWeights.from_dict(weights) for name, weights in self.progress.layer_weights.items()
         }
         if state["total"] != self.total:
-            self.progress.ended_early = False  # a stage that was extended goes on
+            self.progress.ended_early = False  # an extended stage continues
         self.saved_at = self.progress.step

@@ -1,4 +1,4 @@
-"""What a run is made of: data, models, the inputs and the settings of its stages."""
+"""Load what a run needs: data, models, and each stage's inputs and settings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from engine.train.step import Models, bound_terms, shape_of
 
 @dataclass(frozen=True)
 class Materials:
-    """What a run is made of, once loaded."""
+    """The loaded data and models of a run."""
 
     preset: Preset
     data: TaskData
@@ -37,12 +37,12 @@ class Materials:
 
     @property
     def device(self) -> torch.device:
-        """Where the models are."""
+        """Device of the models."""
         return self.dev.device
 
     @property
     def precision(self) -> hardware.Precision:
-        """What training's forwards run in."""
+        """Precision of the forward passes in training."""
         return "bf16" if self.accelerator.mixed_precision == "bf16" else "fp32"
 
     @property
@@ -53,12 +53,12 @@ class Materials:
 
     @property
     def pad_id(self) -> int:
-        """The token that fills batches up."""
+        """Id of the padding token."""
         return self.dev.pad_id
 
 
-def gather(preset: Preset, accelerator: Accelerator) -> Materials:
-    """Load the task and the teacher as it comes, and tokenise. Raises DataError and ModelError."""
+def load_materials(preset: Preset, accelerator: Accelerator) -> Materials:
+    """Load and tokenise the task, and load the teacher (not yet fine-tuned). Raises DataError and ModelError."""
     data = load_task(preset.task)
     texts = (text for example in data.train for text in (example.text, example.pair) if text)
     length = preset.task.max_length
@@ -76,7 +76,7 @@ def gather(preset: Preset, accelerator: Accelerator) -> Materials:
 
 
 def inputs_of_stages(materials: Materials) -> dict[str, TokenSet]:
-    """What each of the preset's stages reads, by its name."""
+    """Tokenised inputs of each of the preset's stages, by stage name."""
     preset = materials.preset
 
     def of(stage: Stage) -> TokenSet:
@@ -89,7 +89,7 @@ def inputs_of_stages(materials: Materials) -> dict[str, TokenSet]:
 
 
 def plan_stages(preset: Preset, data: TaskData, inputs: dict[str, TokenSet]) -> list[StageSettings]:
-    """Every stage of the run in its order, the teacher's and the baseline's included."""
+    """All stages of the run in order, including the teacher's and the baseline."""
     regression = data.spec.kind == "regression"
     students = [student_stage(preset, stage, regression=regression) for stage in preset.stage]
     steps = sum(stage.total_steps(len(inputs[stage.name])) for stage in students)
@@ -101,8 +101,8 @@ def plan_stages(preset: Preset, data: TaskData, inputs: dict[str, TokenSet]) -> 
 def models_of(
     settings: StageSettings, student: PreTrainedModel, teacher: PreTrainedModel | None, device: torch.device
 ) -> Models:
-    """Who takes part in a stage: beside student and teacher an averaged copy of the student, and learned projections
-    where states of different widths are compared."""
+    """The models of a stage: student, teacher, the moving average of the student (if it is the consistency target), and
+    learned projections where hidden states of different widths are compared."""
     average = None
     if settings.consistency and settings.consistency.target == "ema":
         average = copy.deepcopy(student).requires_grad_(False).eval()
@@ -118,7 +118,7 @@ def models_of(
 
 
 def new_student(materials: Materials, teacher: PreTrainedModel) -> PreTrainedModel:
-    """The student of the preset, on the run's device, before anything was distilled."""
+    """The preset's student on the run's device, before any training."""
     preset = materials.preset
     student = make_student(
         preset.student,

@@ -1,4 +1,4 @@
-"""What the engine tells the person who watches: a `message` event, and a line in the log."""
+"""Messages from the engine to the user: a `message` event and a line in the log."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from engine.record.session import RunSession
 
 
 def say(session: RunSession, text: str, level: Literal["info", "warning"] = "info") -> None:
-    """Write a sentence where the dashboard, the command line and the log show it."""
+    """Write a sentence that the dashboard, the command line and the log show."""
     session.events.write("message", level=level, text=text)
     print(f"{level}: {plain(text)}", flush=True)

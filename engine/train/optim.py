@@ -1,4 +1,4 @@
-"""AdamW, its schedule, and a step that is never taken on a loss or gradient that is no number."""
+"""AdamW and its learning rate schedule; steps with a non-finite loss or gradient are skipped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from engine.train.graphs import captured
 
 _MANY = 4096
-"""Rows of an embedding from which on a batch's tokens are few among them."""
+"""From this many rows on, a batch touches few rows of an embedding."""
 
 
 def learning_rate(step: int, total: int, *, peak: float, warmup: float, schedule: str) -> float:
@@ -33,11 +33,11 @@ def parameter_groups(modules: Iterable[nn.Module], weight_decay: float) -> list[
 
 
 class RowGradient:
-    """The gradient of an embedding, of which a step writes the few rows that its tokens have.
+    """The gradient of an embedding, of which a step touches only the rows of its tokens.
 
-    Backward otherwise makes and fills a new gradient in the size of the whole vocabulary at each step. Here the
-    embedding hands out its rows (`sparse`), which are added into one gradient that stays; after the step they are set
-    to zero again. What the optimiser sees is the same dense gradient, so AdamW remains AdamW.
+    Without it, backward allocates and fills a gradient of the whole vocabulary at each step. Here the embedding gives
+    sparse rows, which are added into one dense gradient that is reused; after the step only these rows are zeroed. The
+    optimiser sees the same dense gradient, so AdamW stays AdamW.
     """
 
     def __init__(self, parameter: nn.Parameter):
@@ -46,27 +46,27 @@ class RowGradient:
         self.rows: Tensor | None = None
 
     def take(self) -> Tensor | None:
-        """Put the dense gradient in the place of the sparse one; returns its rows that are not zero (rows, width)."""
+        """Replace the sparse gradient by the dense one; returns its nonzero rows (rows, width)."""
         gradient = self.parameter.grad
         if gradient is None or not gradient.is_sparse:
             return gradient
         if self.dense is None:
             self.dense = torch.zeros_like(self.parameter)
-        places = gradient._indices()[0]
-        self.dense.index_add_(0, places, gradient._values())
-        self.parameter.grad, self.rows = self.dense, torch.unique(places)
+        rows = gradient._indices()[0]
+        self.dense.index_add_(0, rows, gradient._values())
+        self.parameter.grad, self.rows = self.dense, torch.unique(rows)
         return self.dense[self.rows]
 
     def clear(self) -> None:
-        """Make the gradient zero again."""
+        """Set the gradient back to zero."""
         if self.dense is not None and self.rows is not None:
             self.dense[self.rows] = 0.0
             self.rows = None
 
 
 def row_gradients(modules: Iterable[nn.Module]) -> dict[nn.Parameter, RowGradient]:
-    """Make the large trainable embeddings hand out the rows of their gradients, where that is of use: on a CPU, in a
-    run of one process (several processes sum whole gradients)."""
+    """Switch large trainable embeddings to sparse gradients where that helps: on a CPU, in a run of one process
+    (several processes sum whole gradients)."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return {}
     found = {}
@@ -91,7 +91,7 @@ class Optimiser:
     def __init__(
         self, modules: list[nn.Module], *, peak: float, weight_decay: float, clip: float, capture: bool = False
     ):
-        """With `capture` (CUDA) the second step is captured as a graph that later ones replay; gradients stay in place."""
+        """With `capture` (CUDA) the second step is captured as a graph that later steps replay, with gradients in place."""
         groups = parameter_groups(modules, weight_decay)
         self.parameters: list[nn.Parameter] = [p for group in groups for p in group["params"]]  # type: ignore[attr-defined]
         self.clip = clip
@@ -123,7 +123,7 @@ class Optimiser:
             return norm
         self.rate.fill_(rate)
         self.taken += 1
-        if self.taken == 1:  # makes the moments, and shows which parameters have a gradient
+        if self.taken == 1:  # creates the moments, and shows which parameters have a gradient
             return self._update_in_place()
         if self.graph is None:
             with captured() as self.graph:
@@ -153,16 +153,16 @@ class Optimiser:
         return norm
 
     def state(self) -> dict[str, Tensor]:
-        """Everything a resumed run needs, flat: moments and step counts by the parameter's place."""
+        """Everything a resumed run needs, flat: moments and step counts by parameter index."""
         return {
-            f"{place}.{name}": value
-            for place, p in enumerate(self.parameters)
+            f"{index}.{name}": value
+            for index, p in enumerate(self.parameters)
             for name, value in self.adamw.state.get(p, {}).items()
         }
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Put back what `state` returned."""
+        """Restore what `state` returned."""
         for label, value in state.items():
-            place, name = label.split(".", 1)
-            parameter = self.parameters[int(place)]
+            index, name = label.split(".", 1)
+            parameter = self.parameters[int(index)]
             self.adamw.state[parameter][name] = value.to(parameter.device).clone()

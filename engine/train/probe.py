@@ -1,4 +1,4 @@
-"""The probe of finished runs: overfitting, distance to the teacher layer by layer, flatness; a tool of the engine."""
+"""Probe finished runs: overfitting, distance to the teacher layer by layer, sharpness of the minimum."""
 
 from __future__ import annotations
 
@@ -47,55 +47,55 @@ from engine.train.step import shape_of
 from engine.train.teacher import settle_order
 
 SHARPNESS_SCALE = 0.1
-"""Of the noise whose rise of the loss is called sharpness; always among the scales."""
+"""Scale of the noise that defines sharpness (the rise of the loss); always among the scales."""
 BATCH = 32
-"""Sentences to a batch: scores of every head of two layers are held at once."""
+"""Sentences per batch: scores of every head of two layers are held at once."""
 SIDES = ("train", "dev")
 Figures = Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is asked of a probe."""
+    """Settings of a probe."""
 
     scales: tuple[float, ...]
-    """Of the noise, as shares of each tensor's root mean square; ascending, without 0."""
+    """Scales of the noise, as shares of each tensor's root mean square; ascending, without 0."""
     draws: int
     examples: int
-    """Of each side, where there are as many."""
+    """Examples per side, at most."""
 
     @classmethod
     def of(cls, request: Mapping[str, Any]) -> Settings:
-        """From the command line's request; the scale of sharpness joins the others."""
+        """From the command line's request; the scale of sharpness is added."""
         scales = {float(scale) for scale in request["scales"]} | {SHARPNESS_SCALE}
         return cls(tuple(sorted(scales)), int(request["draws"]), int(request["examples"]))
 
     def to_dict(self, seed: int) -> dict[str, Any]:
-        """As probe.json holds them."""
+        """As stored in probe.json."""
         return {"scales": list(self.scales), "draws": self.draws, "examples": self.examples, "seed": seed}
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A run's student and teacher, and the examples that they are held against each other on."""
+    """A run's student and teacher, and the examples they are compared on."""
 
     student: LoadedModel
     teacher: LoadedModel
     spec: TaskSpec
     tokens: Mapping[str, TokenSet]
-    """By side; as many examples on either."""
+    """By side, with equally many examples."""
     device: torch.device
     pad_id: int
     notes: tuple[str, ...]
 
     def figures(self, logits: Logits, side: str) -> Figures:
-        """The task's metrics, and `loss`, of answers on one side."""
+        """The task's metrics, and `loss`, of logits on one side."""
         labels = self.tokens[side].labels
         assert labels is not None, "a task has labels"
         return {**compute(self.spec, logits, labels), "loss": label_loss(self.spec, logits, labels)}
 
     def measured(self, side: str) -> Figures:
-        """The figures of the student as it is at this moment."""
+        """Metrics and loss of the student in its current state."""
         logits = predict(
             self.student.model, self.tokens[side], batch_size=2 * BATCH, device=self.device, pad_id=self.pad_id
         )
@@ -103,10 +103,10 @@ class Subject:
 
 
 def probe_runs(request: dict[str, Any]) -> dict[str, Any]:
-    """Probe runs one after the other, and keep what was found in each run's probe.json.
+    """Probe runs one after the other, and store the results in each run's probe.json.
 
-    `request` has `runs` (folders), `device`, `scales`, `draws`, `examples` and `again`: without it, a probe of the same
-    student with the same settings is handed out as it is. A run that cannot be probed has an `error` in the answer.
+    `request` has `runs` (folders), `device`, `scales`, `draws`, `examples` and `again`: without `again`, an existing
+    probe of the same student with the same settings is reused. A run that cannot be probed has an `error` in the answer.
     """
     settings = Settings.of(request)
     answers: list[dict[str, Any]] = []
@@ -115,7 +115,7 @@ def probe_runs(request: dict[str, Any]) -> dict[str, Any]:
         run_dir = Path(folder)
         print(f"{run_dir.name} ({number} of {len(request['runs'])})", flush=True)
         try:
-            found = None if request.get("again") else _kept(run_dir, settings)
+            found = None if request.get("again") else _existing_probe(run_dir, settings)
             if found is None:
                 found = probe_run(run_dir, settings, device=request.get("device") or "auto", tasks=tasks)
                 write_probe(run_dir, found)
@@ -123,24 +123,26 @@ def probe_runs(request: dict[str, Any]) -> dict[str, Any]:
         except CrildError as error:
             answers.append({"run": run_dir.name, "error": asdict(Fault.from_error(error))})
         except (torch.OutOfMemoryError, MemoryError):
-            short = RunError("the device ran out of memory: choose another with --device cpu, or fewer --examples")
+            short = RunError(
+                "the device ran out of memory: use --device cpu, or fewer --examples", kind="out-of-memory"
+            )
             answers.append({"run": run_dir.name, "error": asdict(Fault.from_error(short))})
     return {"runs": answers}
 
 
-def _kept(run_dir: Path, settings: Settings) -> Probe | None:
-    """The probe that there is, where it is one of this student with these settings."""
+def _existing_probe(run_dir: Path, settings: Settings) -> Probe | None:
+    """The stored probe, if it is of this student with these settings."""
     try:
         found = read_probe(run_dir)
     except RunError:
-        return None  # torn, or of another crild: it is made anew
+        return None  # damaged, or from another version: probe again
     if found is None or found.student != student_hash(run_dir):
         return None
     return found if found.settings == settings.to_dict(found.settings.get("seed", 0)) else None
 
 
 class _Tasks:
-    """The task that was loaded last: runs of one task stand together as a rule."""
+    """The task loaded last: runs of one task usually come together."""
 
     def __init__(self) -> None:
         self._of: str | None = None
@@ -155,20 +157,20 @@ class _Tasks:
 def probe_run(run_dir: Path, settings: Settings, *, device: str = "auto", tasks: _Tasks | None = None) -> Probe:
     """Measure a finished run's student.
 
-    Raises RunError for a run without a student, ModelError for a teacher that is gone, DataError for data that is.
+    Raises RunError for a run without a student, ModelError for a missing teacher, DataError for missing data.
     """
     status, student = _finished(run_dir)
     preset = load_preset([str(run_dir / PRESET)]).preset
     hardware.set_threads(preset.train.threads)
     where = hardware.pick_device(device)
-    subject = gather(run_dir, preset, (tasks or _Tasks()).load(preset.task), settings.examples, where)
-    importlib.import_module("sklearn.metrics")  # a second that belongs to loading
+    subject = load_subject(run_dir, preset, (tasks or _Tasks()).load(preset.task), settings.examples, where)
+    importlib.import_module("sklearn.metrics")  # takes a second, which belongs to loading
     began = time.perf_counter()
     compared, comparison = _compared(subject)
     own = {side: subject.figures(compared[side].student, side) for side in SIDES}
     theirs = {side: subject.figures(compared[side].teacher, side) for side in SIDES}
     seeds = [seeding.integer(preset.seed, seeding.NOISE, "probe", draw) for draw in range(settings.draws)]
-    noise, sharpness = _shaken(subject, settings, seeds, own)
+    noise, sharpness = _noise_and_sharpness(subject, settings, seeds, own)
     return Probe(
         run=run_dir.name,
         task=subject.spec.name,
@@ -196,22 +198,25 @@ def probe_run(run_dir: Path, settings: Settings, *, device: str = "auto", tasks:
 
 
 def _finished(run_dir: Path) -> tuple[Status, str]:
-    """The status and the student's hash of a run that can be probed. Raises RunError with what is missing."""
+    """Status and student hash of a run that can be probed. Raises RunError if it cannot."""
     entry = read_run(run_dir)
     if entry.status is None:
-        raise RunError(f"{run_dir.name} cannot be probed: its {entry.problem}")
+        raise RunError(f"{run_dir.name} cannot be probed: its {entry.problem}", kind="run-not-probeable")
     if entry.state in IN_PROGRESS:
-        raise RunError(f"{run_dir.name} is {entry.state}: a run can be probed when it has finished")
+        raise RunError(
+            f"{run_dir.name} is {entry.state}; it can be probed once it has finished", kind="run-not-probeable"
+        )
     student = student_hash(run_dir)
     if student is None:
         raise RunError(
-            f"{run_dir.name} is {entry.state} and has no student to probe: only a finished run has one"
-            + (f" (crild resume {run_dir.name} goes on with it)" if entry.state != "finished" else "")
+            f"{run_dir.name} is {entry.state} and has no student to probe; only finished runs have one"
+            + (f" (to finish it: crild resume {run_dir.name})" if entry.state != "finished" else ""),
+            kind="run-not-probeable",
         )
     return entry.status, student
 
 
-def gather(run_dir: Path, preset: Preset, data: TaskData, examples: int, device: torch.device) -> Subject:
+def load_subject(run_dir: Path, preset: Preset, data: TaskData, examples: int, device: torch.device) -> Subject:
     """Load a run's two models, and tokenise as many training examples as dev ones, drawn with `task.data_seed`."""
     student = load_teacher(_saved(run_dir / STUDENT, preset), data.spec)
     notes: list[str] = []
@@ -228,14 +233,14 @@ def gather(run_dir: Path, preset: Preset, data: TaskData, examples: int, device:
 
 
 def _saved(folder: Path, preset: Preset) -> Teacher:
-    """A model that crild saved, as `load_teacher` takes it."""
+    """A model saved by crild, in the form `load_teacher` takes."""
     return Teacher(model=str(folder), trust_remote_code=preset.teacher.trust_remote_code)
 
 
 def _teacher(run_dir: Path, preset: Preset, data: TaskData, device: torch.device, notes: list[str]) -> LoadedModel:
-    """The teacher as the student had it: fine-tuned ones from where they are kept."""
+    """The run's teacher; a fine-tuned one is loaded from where it is stored."""
     if preset.teacher.finetune is not None:
-        return load_teacher(_saved(_kept_teacher(run_dir), preset), data.spec)
+        return load_teacher(_saved(_stored_teacher(run_dir), preset), data.spec)
     loaded = load_teacher(preset.teacher, data.spec)
     if not loaded.order_known:
         pad_id = int(loaded.tokenizer.pad_token_id or 0)
@@ -246,26 +251,28 @@ def _teacher(run_dir: Path, preset: Preset, data: TaskData, device: torch.device
     return loaded
 
 
-def _kept_teacher(run_dir: Path) -> Path:
-    """Where the run's fine-tuned teacher is. Raises ModelError where it is gone."""
-    said = (read_json(run_dir / TEACHER / "pointer.json") or {}).get("folder")
-    if not isinstance(said, str):
+def _stored_teacher(run_dir: Path) -> Path:
+    """Folder of the run's fine-tuned teacher. Raises ModelError if it is gone."""
+    pointer = (read_json(run_dir / TEACHER / "pointer.json") or {}).get("folder")
+    if not isinstance(pointer, str):
         raise ModelError(
-            f"{run_dir.name} does not say where its fine-tuned teacher is: teacher/pointer.json is missing or damaged",
+            f"the fine-tuned teacher of {run_dir.name} cannot be found: teacher/pointer.json is missing or damaged",
+            kind="teacher-pointer-damaged",
             file=str(run_dir / TEACHER),
         )
-    for folder in (Path(said), run_dir / TEACHER / Path(said).name):  # the latter of a run that was moved
+    for folder in (Path(pointer), run_dir / TEACHER / Path(pointer).name):  # the second, if the run was moved
         if (folder / "config.json").is_file():
             return folder
     raise ModelError(
-        f"the fine-tuned teacher of {run_dir.name} is gone from the cache: a new run of its preset trains it again, and "
-        "then this one can be probed",
-        file=said,
+        f"the fine-tuned teacher of {run_dir.name} is no longer in the cache: run its preset again to train it, then "
+        "probe this run",
+        kind="teacher-missing",
+        file=pointer,
     )
 
 
 def _compared(subject: Subject) -> tuple[dict[str, Compared], Comparison]:
-    """Both models, on each side."""
+    """Compare both models on each side."""
     teacher, student = subject.teacher.model, subject.student.model
     comparison = Comparison.between(shape_of(teacher), shape_of(student))
     found = {
@@ -285,7 +292,7 @@ def _compared(subject: Subject) -> tuple[dict[str, Compared], Comparison]:
 
 
 def _layers(comparison: Comparison, compared: Mapping[str, Compared]) -> tuple[Layer, ...]:
-    """The student's layers from the first to the last."""
+    """Distances of the student's layers, first to last."""
 
     def distances(pair: tuple[int, int]) -> dict[str, Sides]:
         found = [compared[side].distances[pair] for side in SIDES]
@@ -295,10 +302,10 @@ def _layers(comparison: Comparison, compared: Mapping[str, Compared]) -> tuple[L
     return tuple(Layer(below, above, distances((above, below))) for above, below in comparison.pairs)
 
 
-def _shaken(
+def _noise_and_sharpness(
     subject: Subject, settings: Settings, seeds: Sequence[int], clean: Mapping[str, Figures]
 ) -> tuple[tuple[Noise, ...], Sharpness]:
-    """Dev under noise at every scale; at the scale of sharpness, the training examples too."""
+    """Dev figures under noise at every scale; at the scale of sharpness, training examples too."""
 
     def measure(scale: float) -> dict[str, Figures]:
         sides = SIDES if scale == SHARPNESS_SCALE else ("dev",)
@@ -321,7 +328,7 @@ def _shaken(
 
 
 def curves_of(run_dir: Path, preset: Preset, primary: str) -> list[CurvePoint]:
-    """The student's evaluations on dev, and on training examples where the run made any, as its events tell them."""
+    """The student's evaluations on dev, and on training examples if there are any, from the run's events."""
     stages = {stage.name for stage in preset.stage}
     points = []
     for event in read_events(run_dir, {"evaluation"}):
@@ -338,7 +345,7 @@ def curves_of(run_dir: Path, preset: Preset, primary: str) -> list[CurvePoint]:
 
 
 def _training_seconds(run_dir: Path, preset: Preset) -> float | None:
-    """What the student's own stages took, from results.json."""
+    """Seconds of the student's own stages, from results.json."""
     own = {stage.name for stage in preset.stage}
     rows = (read_json(run_dir / RESULTS) or {}).get("stages")
     if not isinstance(rows, list):

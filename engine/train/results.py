@@ -1,4 +1,4 @@
-"""What a finished run says: metrics, agreement, sizes, speed, and which evaluation picked the saved weights."""
+"""Results of a finished run: metrics, agreement, sizes, speed, and which evaluation picked the saved weights."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ Stages = dict[str, dict[str, Any]]
 
 
 def describe_saved(stages: Stages, metric: str) -> dict[str, Any]:
-    """Last and best evaluation of the student, and which of them picked the saved weights, as a plain sentence."""
+    """Last and best evaluation of the student, and a sentence on which of them picked the saved weights."""
     name, stage = next((n, s) for n, s in reversed(stages.items()) if s["role"] == "student")
     last: dict[str, Any] = stage["last"]
     best: dict[str, Any] = stage["best"]
-    said = {"last": {"stage": name, **last}, "best": {"stage": name, **best} if stage["trains_head"] else None}
+    evaluations = {"last": {"stage": name, **last}, "best": {"stage": name, **best} if stage["trains_head"] else None}
     if not stage["trains_head"]:
         return {
-            **said,
+            **evaluations,
             "saved": "last",
             "saved_why": f"stage {name} trains no classifier, so its last weights were saved",
         }
     if not stage["keep_best"]:
         return {
-            **said,
+            **evaluations,
             "saved": "last",
             "saved_why": f"the last weights were saved (step {last['step']}; the best evaluation was at step "
             f"{best['step']}, and keep_best is off)",
         }
     return {
-        **said,
+        **evaluations,
         "saved": "best",
         "saved_why": f"the weights of the best evaluation were saved (step {best['step']} of {stage['steps']}, picked by "
         f"{metric} on dev, which flatters them a little)",
@@ -49,7 +49,7 @@ def describe_saved(stages: Stages, metric: str) -> dict[str, Any]:
 def measure_model(
     model: PreTrainedModel, dev: Dev, logits: LogitsBySplit, folder: Path | None = None, *, timed: bool = True
 ) -> dict[str, Any]:
-    """Metrics on every dev split, from the model's answers there, and its size and speed; `folder` has its weights."""
+    """Metrics on every dev split (from `logits`), size and speed of a model; `folder` has its weights."""
     metrics = {split: compute(dev.spec, values, dev.labels(split)) for split, values in logits.items()}
     found: dict[str, Any] = {
         "metrics": metrics[dev.primary],
@@ -73,7 +73,7 @@ def closing(
     baseline: dict[str, Any] | None,
     stages: Stages,
 ) -> dict[str, Any]:
-    """The comparison that the closing table shows, from what was measured of each model."""
+    """The comparison in the closing table, from the measurements of each model."""
     spec, primary = dev.spec, dev.primary
     floor = majority(spec, train_labels, dev.labels(primary))
     own, theirs, least = (found["metrics"][spec.primary] for found in (student, teacher, {"metrics": floor}))
@@ -82,9 +82,9 @@ def closing(
         "metric": spec.primary,
         "split": primary,
         "majority": floor,
-        "teacher": _shown(teacher),
-        "student": _shown(student),
-        "baseline": _shown(baseline) if baseline else None,
+        "teacher": _without_logits(teacher),
+        "student": _without_logits(student),
+        "baseline": _without_logits(baseline) if baseline else None,
         "self_teacher": next((s["self_teacher"] for s in reversed(stages.values()) if s.get("self_teacher")), None),
         "agreement": agreement(spec, teacher["logits"][primary], student["logits"][primary]),
         "kept_margin": (own - least) / (theirs - least) if theirs > least else None,
@@ -103,7 +103,7 @@ def closing(
 
 
 def save_predictions(run_dir: Path, dev: Dev, models: dict[str, dict[str, Any]]) -> None:
-    """The dev predictions of each model by example id, one file for each model and split."""
+    """Write each model's dev predictions by example id, one file per model and split."""
     for name, found in models.items():
         for split, logits in found["logits"].items():
             suffix = "" if split == dev.primary else f".{split}"
@@ -111,16 +111,16 @@ def save_predictions(run_dir: Path, dev: Dev, models: dict[str, dict[str, Any]])
 
 
 def write(run_dir: Path, results: dict[str, Any]) -> None:
-    """results.json, whole and atomically."""
+    """Write results.json atomically."""
     write_json(run_dir / "results.json", {"schema": SCHEMA, "run": run_dir.name, **results})
 
 
-def _shown(found: dict[str, Any]) -> dict[str, Any]:
+def _without_logits(found: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in found.items() if name != "logits"}
 
 
 def _weights_size(folder: Path | None, model: PreTrainedModel) -> int:
-    """Bytes of the saved weights; of a model that isn't saved, what its tensors take."""
+    """Bytes of the saved weights, or of the tensors of a model that isn't saved."""
     file = folder / "model.safetensors" if folder else None
     if file is not None and file.is_file():
         return file.stat().st_size

@@ -1,4 +1,4 @@
-"""What one stage does, with everything that its preset left open filled in: pure functions of the preset."""
+"""The settings of one stage, with all defaults filled in: pure functions of the preset."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Role = Literal["teacher", "student", "baseline"]
 
 @dataclass(frozen=True)
 class StageSettings:
-    """One pass of the loop: who is trained on what, by which objectives, for how long."""
+    """One call of the loop: which model is trained on which data, with which objectives, for how long."""
 
     name: str
     role: Role
@@ -45,15 +45,15 @@ class StageSettings:
     keep_best: bool
     patience: int | None
     pad_to: int | None = None
-    """Tokens that every batch is padded to, where padding counts (`Stage.padding`)."""
+    """Length that every batch is padded to, if padding counts (`Stage.padding`)."""
 
     @property
     def trains_head(self) -> bool:
-        """Whether any objective sends gradient to the classifier: else "best by the task's metric" means nothing."""
+        """Whether any objective trains the classifier; otherwise the task's metric is meaningless."""
         return bool(HEAD_OBJECTIVES & self.stage.terms().keys())
 
     def steps_per_epoch(self, examples: int) -> int:
-        """Optimiser steps that pass over `examples` once; the last, partial batch counts."""
+        """Optimiser steps in one pass over `examples`, including the last, partial batch."""
         return math.ceil(examples / self.batch_size)
 
     def total_steps(self, examples: int) -> int:
@@ -100,7 +100,7 @@ def student_stage(preset: Preset, stage: Stage, *, regression: bool) -> StageSet
 
 
 def _on_labels(name: str, role: Role, preset: Preset, **settings: object) -> StageSettings:
-    """A stage that learns from gold labels alone."""
+    """A stage trained on gold labels alone."""
     common: dict[str, object] = {
         "name": name,
         "role": role,
@@ -118,7 +118,7 @@ def _on_labels(name: str, role: Role, preset: Preset, **settings: object) -> Sta
 
 
 def teacher_stage(preset: Preset, *, regression: bool) -> StageSettings | None:
-    """The teacher's own fine-tuning, or None for a teacher that already knows the task."""
+    """The teacher's fine-tuning, or None for a teacher that is used as it is."""
     tune = preset.teacher.finetune
     if tune is None:
         return None
@@ -141,7 +141,7 @@ def teacher_stage(preset: Preset, *, regression: bool) -> StageSettings | None:
 
 
 def baseline_stage(preset: Preset, steps: int, *, regression: bool) -> StageSettings | None:
-    """The same student on labels alone for `steps` steps, or None where the preset does not ask for it."""
+    """The same student trained on labels alone for `steps` steps, or None if the preset has no baseline."""
     if not preset.baseline.enabled:
         return None
     last = student_stage(preset, preset.stage[-1], regression=regression)

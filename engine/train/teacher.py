@@ -1,4 +1,4 @@
-"""The teacher of a run: fine-tuned here, taken from the cache, or ready as it came."""
+"""The teacher of a run: fine-tuned in this run, taken from the cache, or used as it is."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from engine.record.lock import FileLock
 from engine.record.paths import cache_dir
 
 RECIPE = 1
-"""Raised when the engine would train another teacher from the same settings, so that old ones are not taken for it."""
+"""Increased when the engine would train a different teacher from the same settings, so that cached ones don't match."""
 MOST_ORDERS = 3
-"""Classes up to which an unknown order of labels is found by trying all of them."""
+"""Up to this many classes, an unknown label order is found by trying all orders."""
 
 
 def cache_key(
     loaded: LoadedModel, tune: Finetune, train: TokenSet, dev: TokenSet, spec: TaskSpec, precision: str
 ) -> str:
-    """A hash of everything that the fine-tuned teacher depends on: model, texts, labels, settings, precision.
+    """A hash of everything the fine-tuned teacher depends on: model, texts, labels, settings, precision.
 
-    The dev set counts because the best evaluation picks the weights.
+    The dev set is included because the best evaluation picks the weights.
     """
     parts = {
         "recipe": RECIPE,
@@ -63,28 +63,28 @@ def data_hash(tokens: TokenSet) -> str:
 
 
 def cached(key: str) -> Cached:
-    """The place that the teacher cache has for a key."""
+    """The cache entry of a key."""
     return Cached(cache_dir() / "teachers" / key)
 
 
 class Cached:
-    """A place for a fine-tuned teacher: a folder in the Hugging Face layout, and what is known of its training."""
+    """A fine-tuned teacher on disk: a folder in the Hugging Face layout, with facts about its training."""
 
     def __init__(self, folder: Path):
         self.folder = folder
         self.facts = folder / "crild.json"
 
-    def refused(self) -> str | None:
-        """Why nothing can be kept here, in words that end a sentence; None where it can."""
+    def unusable_reason(self) -> str | None:
+        """Why nothing can be stored here, as the end of a sentence; None if it can."""
         try:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.folder.parent):  # a file system may be read-only, whatever modes say
+            with tempfile.TemporaryFile(dir=self.folder.parent):  # a file system can be read-only despite its modes
                 return None
         except OSError as error:
             return cause(error)
 
     def load_into(self, loaded: LoadedModel) -> dict[str, Any] | None:
-        """Put the cached weights into the model; returns the facts of their training, or None when there are none."""
+        """Load the cached weights into the model; returns the facts about their training, or None if nothing is cached."""
         facts = read_json(self.facts)
         if facts is None:
             return None
@@ -94,25 +94,26 @@ class Cached:
             SafetensorError,
             RuntimeError,
             FileNotFoundError,
-        ) as error:  # a disk that fails to read proves no damage
+        ) as error:  # a read error does not prove damage
             shutil.rmtree(self.folder, ignore_errors=True)
             raise ModelError(
                 f"the cached teacher was damaged and has been removed ({type(error).__name__}); "
                 "crild resume trains it again",
+                kind="cached-teacher-damaged",
                 file=str(self.folder),
             ) from error
         return facts
 
     def store(self, loaded: LoadedModel, spec: TaskSpec, facts: dict[str, Any]) -> None:
-        """Keep the fine-tuned model; the facts are written last, so that half a teacher is never taken."""
+        """Store the fine-tuned model; the facts are written last, so that half a teacher is never used."""
         save_model(loaded.model, loaded.tokenizer, spec, self.folder)
         write_json(self.facts, facts)
 
     @contextlib.contextmanager
-    def alone(self, waiting: Callable[[bool], None]) -> Iterator[None]:
-        """Hold the place while training, so that ten runs on one task train their teacher once.
+    def locked(self, waiting: Callable[[bool], None]) -> Iterator[None]:
+        """Hold a lock on the entry while training, so that ten runs on one task train their teacher once.
 
-        `waiting(first)` is called about once a second while another run holds it; what it raises ends the wait.
+        `waiting(first)` is called about once a second while another run holds the lock; an exception ends the wait.
         """
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.folder.parent / f"{self.folder.name}.lock")
@@ -127,35 +128,36 @@ class Cached:
             lock.release()
 
 
-def place_of(key: str, run_dir: Path, *, shared: bool) -> tuple[Cached, str | None]:
-    """Where a fine-tuned teacher is, or will be kept: in the cache, unless that is not wanted (`shared`) or cannot be.
+def cache_entry(key: str, run_dir: Path, *, shared: bool) -> tuple[Cached, str | None]:
+    """Where the fine-tuned teacher is or will be stored: in the cache if `shared` and possible, otherwise in the run.
 
-    In the latter case, the sentence that says so comes with it.
+    If the cache cannot be used, a sentence that says why is returned with it.
     """
-    own, place = Cached(run_dir / "teacher" / key), cached(key)
+    own, entry = Cached(run_dir / "teacher" / key), cached(key)
     if not shared or own.facts.is_file():
         return own, None
-    reason = place.refused()
+    reason = entry.unusable_reason()
     if reason is None:
-        return place, None
+        return entry, None
     return own, (
-        f"the teacher cache {place.folder.parent} cannot be used ({reason}): the fine-tuned teacher is kept in this run "
-        "alone"
+        f"the teacher cache {entry.folder.parent} cannot be used ({reason}); the fine-tuned teacher is stored in this run only"
     )
 
 
 def settle_order(loaded: LoadedModel, spec: TaskSpec, dev: TokenSet, *, device: Any, pad_id: int) -> str | None:
-    """Bring a teacher whose label names don't tell their order into the task's order, by measuring each order on dev.
+    """Find the label order of a teacher whose config doesn't name its classes, by measuring every order on dev.
 
-    Returns a sentence for the user, or None when the order was known. Raises ModelError when two orders fit equally
-    well, or when there are too many classes to try.
+    Returns a sentence for the user, or None if the order was known. Raises ModelError when two orders fit equally well,
+    or when there are too many classes to try.
     """
     if loaded.order_known:
         return None
     names = ", ".join(spec.labels)
-    way_out = f"say which output is which: in [teacher], labels = [...] with the names {names} in the teacher's order"
+    way_out = f"name them in [teacher]: labels = [...] with {names} in the teacher's order"
     if len(spec.labels) > MOST_ORDERS:
-        raise ModelError(f"the teacher's config does not name its {len(spec.labels)} classes; {way_out}")
+        raise ModelError(
+            f"the teacher's config does not name its {len(spec.labels)} classes; {way_out}", kind="unnamed-classes"
+        )
     logits = predict(loaded.model, dev, batch_size=64, device=device, pad_id=pad_id)
     assert dev.labels is not None
     scored = sorted(
@@ -168,11 +170,12 @@ def settle_order(loaded: LoadedModel, spec: TaskSpec, dev: TokenSet, *, device: 
     (first, order), (second, _) = scored[0], scored[1]
     if first - second < 0.05:
         raise ModelError(
-            f"the teacher's config does not name its classes, and measuring does not tell their order "
-            f"({spec.primary} on dev is {first:.3f} in one order, {second:.3f} in another); {way_out}"
+            f"the teacher's config does not name its classes, and their order cannot be measured "
+            f"({spec.primary} on dev is {first:.3f} in one order, {second:.3f} in another); {way_out}",
+            kind="unnamed-classes",
         )
     align(loaded.model, order, spec.labels)
     return (
-        f"the teacher's config does not name its classes: of all orders the one with {spec.primary} {first:.3f} on dev "
-        f"was taken (the next gives {second:.3f}); to be sure, {way_out}"
+        f"the teacher's config does not name its classes: using the order with the best {spec.primary} on dev, {first:.3f} "
+        f"(the next best gives {second:.3f}); to be sure, {way_out}"
     )

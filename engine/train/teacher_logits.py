@@ -1,4 +1,4 @@
-"""Teacher logits, computed once where the teacher's input never changes, and reused over epochs and runs."""
+"""Teacher logits, computed once for inputs that never change, and reused over epochs and runs."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from transformers import PreTrainedModel
 
 from engine.data.batches import collate, evaluation_batches
 from engine.data.tokens import TokenSet
+from engine.distill.activations import ActivationSpec
 from engine.models.export import content_hash
-from engine.models.taps import Need, Tapped
+from engine.models.partial_encoder import PartialEncoder
 from engine.record.paths import cache_dir
 from engine.train.settings import StageSettings
 from engine.train.step import Autocast
@@ -23,8 +24,8 @@ from engine.train.step import Autocast
 BATCH = 64
 
 
-def can_be_kept(settings: StageSettings) -> bool:
-    """Whether the stage asks the teacher for logits of inputs that are the same in every epoch."""
+def can_cache(settings: StageSettings) -> bool:
+    """Whether the stage reads teacher logits of inputs that are the same in every epoch."""
     return "logits" in settings.stage.terms() and settings.mixup is None
 
 
@@ -38,26 +39,26 @@ def teacher_logits(
     device: torch.device,
     pad_id: int,
 ) -> Tensor | None:
-    """The teacher's logits (rows, classes) in fp32 for every row of `tokens`, or None where they cannot be kept.
+    """The teacher's logits (rows, classes) in fp32 for every row of `tokens`, or None if they cannot be cached.
 
-    On disk they are keyed by the content of model and data, so rows can never be taken for others. They are computed
-    in the precision of training.
+    Cached files are keyed by the content of model and data, so rows never get mixed up. Logits are computed in the
+    precision of training.
     """
-    if teacher is None or not can_be_kept(settings):
+    if teacher is None or not can_cache(settings):
         return None
     name = f"{content_hash(teacher)}-{tokens.content}-{precision}-{device.type}"
     path = cache_dir() / "logits" / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.npy"
-    kept = _read(path, len(tokens))
-    if kept is None:
-        kept = _compute(teacher, tokens, autocast, device, pad_id)
-        _write(path, kept)
-    return torch.from_numpy(kept).to(device)
+    cached = _read(path, len(tokens))
+    if cached is None:
+        cached = _compute(teacher, tokens, autocast, device, pad_id)
+        _write(path, cached)
+    return torch.from_numpy(cached).to(device)
 
 
 def _compute(
     teacher: PreTrainedModel, tokens: TokenSet, autocast: Autocast, device: torch.device, pad_id: int
 ) -> np.ndarray:
-    run = Tapped(teacher, Need(logits=True))
+    run = PartialEncoder(teacher, ActivationSpec(logits=True))
     teacher.eval()
     found: np.ndarray | None = None
     with torch.inference_mode(), autocast():
@@ -81,7 +82,7 @@ def _read(path: Path, rows: int) -> np.ndarray | None:
 
 
 def _write(path: Path, logits: np.ndarray) -> None:
-    """Keep them; a disk that refuses costs the next run time, not this one its result."""
+    """Store them; a failure only costs the next run time."""
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

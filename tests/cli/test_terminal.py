@@ -57,11 +57,6 @@ def test_nothing_is_announced_where_there_is_no_terminal(capsys: pytest.CaptureF
     assert capsys.readouterr().err == ""
 
 
-def test_values_are_written_as_toml() -> None:
-    values = {"a": [1, "x"], "b": True, "c": 1.5, "d": {}}
-    assert terminal.as_text(values) == '{ a = [1, "x"], b = true, c = 1.5, d = {} }'
-
-
 def test_every_state_has_a_colour_or_none_but_never_a_colour_alone() -> None:
     from engine.record.states import STATES
 

@@ -210,10 +210,10 @@ def refused(error: pytest.ExceptionInfo[DataError], file: Path | None, line: int
         ),
         ("text,label\na,0.5\nb,1\n", 2, 'the label "0.5" in column "label" is no whole number, so it is no class'),
         ("text,label\na,yes\nb,yes\n", None, 'every label in column "label" is "yes": there is nothing to tell apart'),
-        ("text,label\na,yes\0\nb,no\n", 2, "a NUL byte stands here"),
+        ("text,label\na,yes\0\nb,no\n", 2, "NUL byte"),
         (b"text,label\na,yes\nb\xff,no\n", 3, "byte 0xff is not UTF-8 text"),
         ("text,label\na,yes\n".encode("utf-16"), None, "the file is UTF-16 text"),
-        (f"text,label\na,yes\n{'x' * 1_000_001},no\n", 3, "a text of 1,000,001 characters stands here"),
+        (f"text,label\na,yes\n{'x' * 1_000_001},no\n", 3, "1,000,001 characters"),
         ("text,la\x1b[31mbel\na,yes\n", 1, r'the columns are "text", "la\x1b[31mbel"'),
     ],
 )
@@ -360,10 +360,10 @@ def test_a_missing_file_and_a_folder_in_its_place(tmp_path: Path) -> None:
     for name, words in {
         "none.csv": "there is no such file",
         "none.parquet": "there is no such file",
-        "folder.csv": "this is a folder, where a file is needed",
+        "folder.csv": "this is a folder",
         "folder.parquet": "the file cannot be read as Parquet: this is a folder",
-        "data.xlsx": "what this file is cannot be told by its name: files end in .csv, .tsv, .jsonl, .json, .parquet",
-        "data": "what this file is cannot be told by its name: the file's name has no ending",
+        "data.xlsx": "files end in .csv, .tsv, .jsonl, .json, .parquet",
+        "data": "the file's name has no ending",
     }.items():
         files = Files(train=str(tmp_path / "train.csv"), dev=str(tmp_path / name))
         with pytest.raises(DataError) as error:

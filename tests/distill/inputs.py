@@ -1,4 +1,4 @@
-"""Small random models' states: what a student and a teacher might show of a batch of sentences."""
+"""Activations of small random models: a student's and a teacher's on a batch of sentences."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from engine.distill.activations import LAYER_STATES, Activations
+from engine.distill.objectives import attention, relation, teacher_rows
+from engine.distill.row_scores import Total, scores
 from engine.distill.terms import Term
 
 CLASSES, HEADS = 3, 2
@@ -15,36 +18,31 @@ TEACHER_LAYERS, STUDENT_LAYERS = 4, 2
 TEACHER_WIDTH, STUDENT_WIDTH = 12, 8
 
 
-@dataclass
-class States:
-    """Satisfies `engine.distill.terms.Shown`."""
-
-    query: dict[int, Tensor]
-    key: dict[int, Tensor]
-    value: dict[int, Tensor]
-    hidden: dict[int, Tensor]
-    embedding: Tensor | None
-    logits: Tensor | None
+@dataclass(eq=False)
+class States(Activations):
+    """Activations that can be taken apart and put together again."""
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor by a name."""
-        found = {f"{part}.{i}": t for part in PARTS for i, t in getattr(self, part).items()}
-        assert self.embedding is not None
-        assert self.logits is not None
-        return {**found, "embedding": self.embedding, "logits": self.logits}
+        of_layers = {f"{part}.{i}": t for part in LAYER_STATES for i, t in getattr(self, part).items()}
+        return {**of_layers, "embedding": self.tensor("embedding"), "logits": self.tensor("logits")}
 
     @staticmethod
-    def of(tensors: dict[str, Tensor]) -> States:
-        """The inverse of `tensors`."""
-        parts: dict[str, dict[int, Tensor]] = {part: {} for part in PARTS}
+    def of(tensors: dict[str, Tensor], mask: Tensor | None = None) -> States:
+        """The inverse of `tensors`; every position is real without a mask."""
+        parts: dict[str, dict[int, Tensor]] = {part: {} for part in LAYER_STATES}
         for name, tensor in tensors.items():
             part, _, layer = name.partition(".")
             if layer:
                 parts[part][int(layer)] = tensor
-        return States(**parts, embedding=tensors["embedding"], logits=tensors["logits"])
+        embedding, logits = tensors["embedding"], tensors["logits"]
+        mask = torch.ones(embedding.shape[:2], dtype=torch.long) if mask is None else mask
+        return States(mask, **parts, embedding=embedding, logits=logits)
 
+    def under(self, mask: Tensor) -> States:
+        """The same tensors under an attention mask, without cached scores."""
+        return replace(self, mask=mask)
 
-PARTS = ("query", "key", "value", "hidden")
 
 TERMS = (
     Term("labels"),
@@ -81,8 +79,9 @@ def states(
     def draw(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
 
-    of_layers = {part: {i: draw(batch, length, width) for i in range(1, layers + 1)} for part in PARTS}
-    return States(**of_layers, embedding=draw(batch, length, width), logits=draw(batch, CLASSES))
+    of_layers = {part: {i: draw(batch, length, width) for i in range(1, layers + 1)} for part in LAYER_STATES}
+    mask = torch.ones(batch, length, dtype=torch.long)
+    return States(mask, **of_layers, embedding=draw(batch, length, width), logits=draw(batch, CLASSES))
 
 
 def student(seed: int, batch: int, length: int, *, dtype: torch.dtype = torch.float32) -> States:
@@ -95,7 +94,7 @@ def teacher(seed: int, batch: int, length: int, *, dtype: torch.dtype = torch.fl
     return states(seed, batch, length, TEACHER_LAYERS, TEACHER_WIDTH, dtype=dtype)
 
 
-def padded(shown: States, mask: Tensor, length: int, seed: int = 0) -> States:
+def padded(of: States, mask: Tensor, length: int, seed: int = 0) -> States:
     """The same sentences padded to `length`, with garbage wherever no token is real."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -105,18 +104,18 @@ def padded(shown: States, mask: Tensor, length: int, seed: int = 0) -> States:
         garbage[:, : x.shape[1]] = torch.where(real, x, garbage[:, : x.shape[1]])
         return garbage
 
-    tensors = {name: x if name == "logits" else pad(x) for name, x in shown.tensors().items()}
+    tensors = {name: x if name == "logits" else pad(x) for name, x in of.tensors().items()}
     return States.of(tensors)
 
 
-def leaves(shown: States) -> States:
-    """The same values as leaves that gather gradients."""
-    return States.of({name: x.detach().clone().requires_grad_() for name, x in shown.tensors().items()})
+def leaves(of: States) -> States:
+    """The same values as leaves that collect gradients."""
+    return States.of({name: x.detach().clone().requires_grad_() for name, x in of.tensors().items()}, of.mask)
 
 
-def part_of(shown: States, rows: Tensor) -> States:
+def part_of(of: States, rows: Tensor) -> States:
     """The examples `rows` of a batch."""
-    return States.of({name: x[rows] for name, x in shown.tensors().items()})
+    return States.of({name: x[rows] for name, x in of.tensors().items()}, of.mask[rows])
 
 
 def fit(dtype: torch.dtype = torch.float32, seed: int = 7) -> torch.nn.Linear:
@@ -133,3 +132,27 @@ def as_emd(term: Term) -> Term:
     """The term over all pairs of layers."""
     every = tuple((t, s) for s in range(1, STUDENT_LAYERS + 1) for t in range(1, TEACHER_LAYERS + 1))
     return replace(term, pairs=every, emd=True)
+
+
+def attention_between(
+    student: tuple[Tensor, Tensor],
+    teacher: tuple[Tensor, Tensor],
+    rows: Tensor,
+    *,
+    heads: int,
+    keys: Tensor | None = None,
+    mse: bool = False,
+) -> Total:
+    """The attention objective from queries and keys (batch, length, width) of both models."""
+    keys = rows if keys is None else keys
+    target = teacher_rows(scores(*teacher, heads), keys, mse=mse)
+    return attention(scores(*student, heads), target, rows, keys=keys, mse=mse)
+
+
+def relation_between(
+    student: Tensor, teacher: Tensor, rows: Tensor, *, heads: int, keys: Tensor | None = None
+) -> Total:
+    """The relation objective from queries, keys or values (batch, length, width) of both models."""
+    keys = rows if keys is None else keys
+    target = teacher_rows(scores(teacher, teacher, heads), keys)
+    return relation(scores(student, student, heads), target, rows, keys=keys)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -20,7 +22,8 @@ def test_a_draw_is_the_generators() -> None:
     assert [mixup.draw(one, 1.0) for _ in range(3)] == [mixup.draw(other, 1.0) for _ in range(3)]
 
 
-@pytest.mark.parametrize("dtype", [torch.int64, torch.bool])
-def test_masks_are_united_with_the_reversed_batch(dtype: torch.dtype) -> None:
-    mask = torch.tensor([[1, 1, 1], [1, 1, 0], [1, 0, 0]]).to(dtype)
-    assert mixup.united(mask).tolist() == torch.tensor([[1, 1, 1], [1, 1, 0], [1, 1, 1]]).to(dtype).tolist()
+@pytest.mark.parametrize("unpaired", ["padding", "whole"])
+def test_masks_are_united_with_the_reversed_batch(unpaired: Literal["padding", "whole"]) -> None:
+    mask = torch.tensor([[1, 1, 1], [1, 1, 0], [1, 0, 0]]).bool()
+    _, united = mixup.mix(torch.zeros(3, 3, 2), mask, 0.7, unpaired)
+    assert united.long().tolist() == [[1, 1, 1], [1, 1, 0], [1, 1, 1]]

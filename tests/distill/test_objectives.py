@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import Any, get_args
 
 import pytest
 import torch
 
 from engine.distill import objectives
-from engine.distill.row_scores import log_rows, scores
+from engine.distill.row_scores import Total, log_rows, scores
 from engine.errors import ModelError
+from engine.preset import base
 
-from .inputs import masked
+from .inputs import attention_between, masked, relation_between
 
 ONE = torch.ones(1, 2, dtype=torch.long)
 
@@ -20,7 +22,7 @@ def test_attention_is_the_kl_of_each_row() -> None:
     """Student rows are even; the teacher's have odds of 3 to 1. Width 1, so nothing is scaled."""
     even, one = torch.zeros(1, 2, 1), torch.ones(1, 2, 1)
     key = torch.tensor([[[math.log(3.0)], [0.0]]])
-    total, count = objectives.attention(even, one, one, key, ONE, heads=1)
+    total, count = attention_between((even, one), (one, key), ONE, heads=1)
     row = 0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5)
     assert total.item() == pytest.approx(2 * row)
     assert count == 2
@@ -30,9 +32,9 @@ def test_attention_by_scores() -> None:
     """Student scores 0, teacher scores ln 3 and 0: the second key is padding, so one pair is left for one row."""
     even, one = torch.zeros(1, 2, 1), torch.ones(1, 2, 1)
     key = torch.tensor([[[math.log(3.0)], [0.0]]])
-    both = objectives.attention(even, one, one, key, ONE, heads=1, mse=True)
+    both = attention_between((even, one), (one, key), ONE, heads=1, mse=True)
     assert both[0].item() == pytest.approx(2 * math.log(3.0) ** 2 / 2)
-    first = objectives.attention(even, one, one, key, masked((1,), 2), heads=1, mse=True)
+    first = attention_between((even, one), (one, key), masked((1,), 2), heads=1, mse=True)
     assert first[0].item() == pytest.approx(math.log(3.0) ** 2)
     assert first[1] == 1
 
@@ -47,7 +49,7 @@ def test_rows_without_a_key_are_finite() -> None:
     """Rows and keys given apart may leave nothing to compare."""
     x, y = torch.ones(1, 2, 2), torch.zeros(1, 2, 2)
     for mse in (False, True):
-        assert objectives.attention(x, x, y, x, ONE, heads=1, keys=0 * ONE, mse=mse)[0] == 0
+        assert attention_between((x, x), (y, x), ONE, heads=1, keys=0 * ONE, mse=mse)[0] == 0
 
 
 def test_heads_are_averaged() -> None:
@@ -56,7 +58,7 @@ def test_heads_are_averaged() -> None:
     teacher[..., 0] = 1.0
     key = torch.zeros(1, 2, 2)
     key[0, 0, 0] = math.log(3.0)
-    total, _ = objectives.attention(student, key, teacher, key, ONE, heads=2)
+    total, _ = attention_between((student, key), (teacher, key), ONE, heads=2)
     row = 0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5)
     assert total.item() == pytest.approx(2 * row / 2)
 
@@ -66,20 +68,23 @@ def test_relation_compares_any_widths() -> None:
     student = torch.tensor([[[1.0], [2.0]]])
     teacher = torch.zeros(1, 2, 4)
     teacher[..., 0] = student[..., 0] * math.sqrt(2)  # scores are divided by √4 there and by √1 here
-    assert objectives.relation(student, teacher, ONE, heads=1)[0].item() == pytest.approx(0, abs=1e-6)
-    assert objectives.relation(student, 2 * teacher, ONE, heads=1)[0].item() > 0.01
+    assert relation_between(student, teacher, ONE, heads=1)[0].item() == pytest.approx(0, abs=1e-6)
+    assert relation_between(student, 2 * teacher, ONE, heads=1)[0].item() > 0.01
 
 
 @pytest.mark.parametrize("heads", [3, 5])
 def test_heads_must_divide_the_width(heads: int) -> None:
     x = torch.zeros(1, 2, 8)
-    with pytest.raises(ModelError, match=f"{heads} heads cannot share a width of 8"):
-        objectives.relation(x, x, ONE, heads=heads)
+    with pytest.raises(ModelError) as caught:
+        relation_between(x, x, ONE, heads=heads)
+    assert caught.value.kind == "heads-do-not-divide-width"
+    assert f"{heads} heads" in str(caught.value)
+    assert "8" in str(caught.value)
 
 
 def test_masked_keys_have_no_share() -> None:
-    made = log_rows(torch.zeros(1, 1, 2, 3), torch.tensor([[1, 1, 0]])).exp()
-    torch.testing.assert_close(made[0, 0, 0], torch.tensor([0.5, 0.5, 0.0]))
+    shares = log_rows(torch.zeros(1, 1, 2, 3), torch.tensor([[1, 1, 0]])).exp()
+    torch.testing.assert_close(shares[0, 0, 0], torch.tensor([0.5, 0.5, 0.0]))
 
 
 def test_rows_and_keys_may_differ() -> None:
@@ -88,7 +93,7 @@ def test_rows_and_keys_may_differ() -> None:
     sq, sk, tq, tk = torch.randn(4, 1, 3, 2, generator=generator)[:, None].unbind(0)
     sq, sk, tq, tk = (x.reshape(1, 3, 2) for x in (sq, sk, tq, tk))
     mask, everything = torch.tensor([[1, 1, 0]]), torch.ones(1, 3, dtype=torch.long)
-    apart = objectives.attention(sq, sk, tq, tk, everything, heads=1, keys=mask)
+    apart = attention_between((sq, sk), (tq, tk), everything, heads=1, keys=mask)
     sliced = (sq @ sk[:, :2].mT / math.sqrt(2), tq @ tk[:, :2].mT / math.sqrt(2))
     expected = torch.nn.functional.kl_div(
         sliced[0].log_softmax(-1), sliced[1].log_softmax(-1), log_target=True, reduction="sum"
@@ -103,15 +108,6 @@ def test_hidden_is_a_mean_over_the_width() -> None:
     assert objectives.hidden(student, teacher, ONE)[0] == 4 / 4 + 36 / 4
     assert objectives.hidden(student, teacher, masked((1,), 2))[0] == 4 / 4
     assert objectives.embedding(student, teacher, ONE)[0] == 4 / 4 + 36 / 4
-
-
-def test_hidden_projects_the_student() -> None:
-    student, teacher = torch.ones(1, 1, 2), torch.full((1, 1, 3), 2.0)
-    total, count = objectives.hidden(
-        student, teacher, torch.ones(1, 1), lambda x: x.sum(-1, keepdim=True).expand(1, 1, 3)
-    )
-    assert total == 0
-    assert count == 1
 
 
 def test_cls_compares_directions_of_the_first_token() -> None:
@@ -184,9 +180,9 @@ def test_no_gradient_goes_to_the_teacher() -> None:
     generator = torch.Generator().manual_seed(0)
     student, teacher = (torch.randn(1, 2, 4, generator=generator).requires_grad_() for _ in range(2))
     for total, _ in (
-        objectives.attention(student, student, teacher, teacher, ONE, heads=2),
-        objectives.attention(student, student, teacher, teacher, ONE, heads=2, mse=True),
-        objectives.relation(student, teacher, ONE, heads=2),
+        attention_between((student, student), (teacher, teacher), ONE, heads=2),
+        attention_between((student, student), (teacher, teacher), ONE, heads=2, mse=True),
+        relation_between(student, teacher, ONE, heads=2),
         objectives.hidden(student, teacher, ONE),
         objectives.cls(student, teacher, ONE),
         objectives.logits(student[:, 0], teacher[:, 0], ONE),
@@ -208,11 +204,35 @@ def test_two_models_that_agree_lose_nothing() -> None:
     x = torch.randn(2, 3, 8, generator=torch.Generator().manual_seed(0))
     mask = masked((3, 2))
     values = [
-        objectives.attention(x, x, x, x, mask, heads=4),
-        objectives.attention(x, x, x, x, mask, heads=4, mse=True),
-        objectives.relation(x, x, mask, heads=2),
+        attention_between((x, x), (x, x), mask, heads=4),
+        attention_between((x, x), (x, x), mask, heads=4, mse=True),
+        relation_between(x, x, mask, heads=2),
         objectives.hidden(x, x, mask),
         objectives.cls(x, x, mask),
         objectives.logits(x[:, 0], x[:, 0], mask),
     ]
     assert all(abs(total.item()) < 1e-6 for total, _ in values)
+
+
+def test_the_registry_knows_what_presets_may_name() -> None:
+    """A new objective needs an entry on both sides: the schema must not import torch."""
+    assert set(objectives.OBJECTIVES) == set(get_args(base.ObjectiveName))
+    of_layers = {name for name, objective in objectives.OBJECTIVES.items() if objective.per_layer}
+    assert of_layers == base.LAYER_OBJECTIVES
+    in_heads = {name for name, objective in objectives.OBJECTIVES.items() if objective.compares_scores}
+    assert in_heads == base.RELATIONS | {"attention"}
+    of_logits = {name for name, objective in objectives.OBJECTIVES.items() if objective.reads == ("logits",)}
+    assert of_logits == base.HEAD_OBJECTIVES
+
+
+def test_an_objective_is_given_the_options_that_it_names() -> None:
+    options = {"keys": ONE, "mse": True, "temperature": 2.0, "regression": True, "lam": 0.5}
+    taken: dict[str, Any] = {}
+
+    def objective(student: torch.Tensor, teacher: torch.Tensor, rows: torch.Tensor, *, mse: bool, lam: float) -> Total:
+        taken.update(student=student, teacher=teacher, rows=rows, mse=mse, lam=lam)
+        return student.sum(), rows.sum()
+
+    student, teacher = torch.zeros(1, 2, 3), torch.ones(1, 2, 3)
+    objectives.ObjectiveSpec(objective, ("hidden",), per_token=True)(student, teacher, ONE, options)
+    assert taken == {"student": student, "teacher": teacher, "rows": ONE, "mse": True, "lam": 0.5}

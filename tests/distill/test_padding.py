@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from engine.distill import mixup
 from engine.distill.objectives import positions
-from engine.distill.terms import Reading, Term, agree, costs, distil
+from engine.distill.terms import Term, consistency_loss, distillation_loss, transport_costs
 
 from .inputs import LAYER_TERMS, TERMS, States, fit, leaves, masked, named, padded, student, teacher
 
@@ -26,20 +25,20 @@ def distilled(term: Term, ours: States, theirs: States, mask: Tensor) -> Result:
     ours = leaves(ours)
     gold = GOLD[: len(mask)].double() if term.regression else GOLD[: len(mask)]
     projection = fit(DOUBLE) if term.projects else None
-    total, count = distil(term, Reading(ours), Reading(theirs), mask, gold=gold, projection=projection)
+    total, count = distillation_loss(term, ours.under(mask), theirs, gold=gold, projection=projection)
     torch.autograd.backward(total / count)
     return total / count, count, gradients(ours)
 
 
 def pulled(term: Term, ours: States, target: States, mask: Tensor) -> Result:
     ours = leaves(ours)
-    total, count = agree(term, Reading(ours), Reading(target), mask, 0.7)
+    total, count = consistency_loss(term, ours, target.under(mask), 0.7)
     torch.autograd.backward(total / count)
     return total / count, count, gradients(ours)
 
 
-def gradients(shown: States) -> dict[str, Tensor]:
-    return {name: torch.zeros_like(x) if x.grad is None else x.grad for name, x in shown.tensors().items()}
+def gradients(states: States) -> dict[str, Tensor]:
+    return {name: torch.zeros_like(x) if x.grad is None else x.grad for name, x in states.tensors().items()}
 
 
 def same(short: Result, long: Result, mask: Tensor) -> None:
@@ -73,7 +72,7 @@ def test_objectives_ignore_padding(term: Term, length: int) -> None:
 def test_consistency_ignores_padding(term: Term, length: int) -> None:
     """The student's garbage stands where neither sentence reaches; the target's, where its own doesn't."""
     mask, longer = masked(LENGTHS, 16), masked(LENGTHS, length)
-    both = mixup.united(mask)
+    both = torch.maximum(mask, mask.flip(0))
     ours, target = student(1, 4, 16, dtype=DOUBLE), student(2, 4, 16, dtype=DOUBLE)
     short = pulled(term, padded(ours, both, 16, 3), padded(target, mask, 16, 4), mask)
     long = pulled(term, padded(ours, both, length, 5), padded(target, mask, length, 6), longer)
@@ -86,8 +85,8 @@ def test_transport_costs_ignore_padding(term: Term) -> None:
     mask, longer = masked(LENGTHS, 16), masked(LENGTHS, 64)
     ours, theirs = student(1, 4, 16, dtype=DOUBLE), teacher(2, 4, 16, dtype=DOUBLE)
     projection = fit(DOUBLE) if term.projects else None
-    short = costs(term, Reading(ours), Reading(theirs), mask, projection)
-    long = costs(term, Reading(padded(ours, mask, 64)), Reading(padded(theirs, mask, 64)), longer, projection)
+    short = transport_costs(term, ours.under(mask), theirs, projection)
+    long = transport_costs(term, padded(ours, mask, 64).under(longer), padded(theirs, mask, 64), projection)
     torch.testing.assert_close(long[0], short[0], rtol=1e-12, atol=0)
     assert long[1] == short[1]
 
@@ -111,7 +110,7 @@ def test_an_empty_example_changes_nothing(term: Term) -> None:
     """A filler without a single token counts nowhere and is never NaN, forward or backward."""
     mask = masked((5, 3), 5)
     ours, theirs = student(1, 3, 5, dtype=DOUBLE), teacher(2, 3, 5, dtype=DOUBLE)
-    two = [States.of({name: x[:2] for name, x in shown.tensors().items()}) for shown in (ours, theirs)]
+    two = [States.of({name: x[:2] for name, x in states.tensors().items()}) for states in (ours, theirs)]
     without = distilled(term, two[0], two[1], mask)
     filled = distilled(term, ours, theirs, torch.cat([mask, torch.zeros(1, 5, dtype=torch.long)]))
     torch.testing.assert_close(filled[0], without[0], rtol=1e-12, atol=0)
@@ -128,8 +127,8 @@ def test_a_batch_without_any_token_is_zero_not_nan(term: Term, dtype: torch.dtyp
     ours = leaves(student(1, 4, 5, dtype=dtype))
     gold = torch.zeros(4)
     projection = fit(dtype) if term.projects else None
-    total, count = distil(
-        term, Reading(ours), Reading(teacher(2, 4, 5, dtype=dtype)), mask, gold=gold, projection=projection
+    total, count = distillation_loss(
+        term, ours.under(mask), teacher(2, 4, 5, dtype=dtype), gold=gold, projection=projection
     )
     torch.autograd.backward(total)
     assert total == 0

@@ -12,13 +12,15 @@ import torch
 
 from engine.data.tokens import TokenSet
 from engine.distill import objectives
+from engine.distill.activations import ActivationSpec
 from engine.distill.model_shape import ModelShape
 from engine.distill.row_scores import Total
 from engine.evaluate.layer_distances import Compared, Comparison, LinearCka, compare
 from engine.evaluate.weight_noise import direction
+from engine.models.partial_encoder import PartialEncoder
 from engine.models.students import keep_layers
-from engine.models.taps import Need, Tapped
 from engine.train.step import shape_of
+from tests.distill.inputs import attention_between, relation_between
 from tests.models.tiny_models import EVERY, VOCABULARY, batch_of, tiny
 
 CPU = torch.device("cpu")
@@ -55,19 +57,21 @@ def test_figures_are_those_of_the_losses() -> None:
     ids = np.concatenate([row[:length] for row, length in zip(batch.input_ids.numpy(), lengths, strict=True)])
     tokens = replace(sentences(lengths), input_ids=ids.astype(np.int32))
     found = between(student, teacher, tokens)
-    need = Need(query=frozenset({2, 4}), key=frozenset({2, 4}), value=frozenset({2, 4}), hidden=frozenset({2, 4}))
-    own = Need(query=frozenset({2}), key=frozenset({2}), value=frozenset({2}), hidden=frozenset({2}))
+    need = ActivationSpec(
+        query=frozenset({2, 4}), key=frozenset({2, 4}), value=frozenset({2, 4}), hidden=frozenset({2, 4})
+    )
+    own = ActivationSpec(query=frozenset({2}), key=frozenset({2}), value=frozenset({2}), hidden=frozenset({2}))
     with torch.no_grad():
-        s, t = Tapped(student, own)(batch), Tapped(teacher, need)(batch)
+        s, t = PartialEncoder(student, own)(batch), PartialEncoder(teacher, need)(batch)
     mask = batch.attention_mask
 
     def mean(total: Total) -> float:
         return float(total[0] / total[1])
 
     expected = {
-        "attention": mean(objectives.attention(s.query[2], s.key[2], t.query[4], t.key[4], mask, heads=4)),
-        "query": mean(objectives.relation(s.query[2], t.query[4], mask, heads=4)),
-        "value": mean(objectives.relation(s.value[2], t.value[4], mask, heads=4)),
+        "attention": mean(attention_between((s.query[2], s.key[2]), (t.query[4], t.key[4]), mask, heads=4)),
+        "query": mean(relation_between(s.query[2], t.query[4], mask, heads=4)),
+        "value": mean(relation_between(s.value[2], t.value[4], mask, heads=4)),
         "hidden": mean(objectives.hidden(s.hidden[2], t.hidden[4], mask)),
         "cls": mean(objectives.cls(s.hidden[2], t.hidden[4], mask)),
     }

@@ -128,11 +128,14 @@ def test_what_is_missing_is_said(run_dir: Path, tmp_path: Path) -> None:
     shutil.copytree(run_dir, copy)
     pointer = copy / "teacher" / "pointer.json"
     pointer.write_text(json.dumps({"schema": 1, "folder": str(tmp_path / "gone")}))
-    with pytest.raises(ModelError, match="fine-tuned teacher of tiny-s7 is gone from the cache"):
+    with pytest.raises(ModelError) as caught:
         probe_run(copy, SETTINGS, device="cpu")
+    assert caught.value.kind == "teacher-missing"
+    assert "tiny-s7" in caught.value.sentence
     pointer.unlink()
-    with pytest.raises(ModelError, match=r"does not say where its fine-tuned teacher is"):
+    with pytest.raises(ModelError) as caught:
         probe_run(copy, SETTINGS, device="cpu")
+    assert caught.value.kind == "teacher-pointer-damaged"
     preset = (copy / "preset.toml").read_text()
     (copy / "preset.toml").write_text(preset.replace("train.csv", "gone.csv"))
     with pytest.raises(DataError, match=r"gone\.csv"):
@@ -143,11 +146,16 @@ def test_what_is_missing_is_said(run_dir: Path, tmp_path: Path) -> None:
         probe_run(copy, SETTINGS, device="cpu")
     update_status(copy, state="stopped")
     shutil.rmtree(copy / "student")
-    with pytest.raises(RunError, match=r"tiny-s7 is stopped and has no student to probe.*crild resume tiny-s7"):
+    with pytest.raises(RunError) as refused:
         probe_run(copy, SETTINGS, device="cpu")
+    assert refused.value.kind == "run-not-probeable"
+    assert "tiny-s7 is stopped" in refused.value.sentence
+    assert "crild resume tiny-s7" in refused.value.sentence
     (copy / "status.json").write_text("{")
-    with pytest.raises(RunError, match="cannot be probed: its status"):
+    with pytest.raises(RunError) as refused:
         probe_run(copy, SETTINGS, device="cpu")
+    assert refused.value.kind == "run-not-probeable"
+    assert "its status" in refused.value.sentence
 
 
 def ready(text: str) -> str:
@@ -177,8 +185,10 @@ def test_a_run_that_works_is_left_alone(run_dir: Path, tmp_path: Path) -> None:
     copy = tmp_path / run_dir.name
     shutil.copytree(run_dir, copy)
     update_status(copy, state="created", created=time.time(), heartbeat=None, owner=None)
-    with pytest.raises(RunError, match="tiny-s7 is created: a run can be probed when it has finished"):
+    with pytest.raises(RunError) as refused:
         probe_run(copy, SETTINGS, device="cpu")
+    assert refused.value.kind == "run-not-probeable"
+    assert "tiny-s7 is created" in refused.value.sentence
 
 
 def test_a_student_that_equals_its_teacher_has_no_distance(run_dir: Path, tmp_path: Path) -> None:

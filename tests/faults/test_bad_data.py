@@ -1,4 +1,4 @@
-"""Data that cannot be used: exit code 3 and the file with its line; what only looks odd works."""
+"""Data that cannot be used: exit code 3 and the file with its line; what only looks odd is read."""
 
 from __future__ import annotations
 
@@ -23,44 +23,48 @@ Spoil = Callable[[str], str]
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "facts"),
     [
-        (lambda _: "", "the file is empty"),
-        (lambda _: "\n \n", "the file is empty"),
-        (lambda text: text.replace("text,label", "text,lable"), 'there is no column "label"; the columns are "text" and "lable"; did you mean "lable"?'),
-        (lambda text: text.replace(",", ";"), "the columns seem to be separated by another character than the file's ending says"),
-        (lambda text: text.replace("text,label", "te\x1b[31mxt,label"), 'there is no column "text"; the columns are "te\\x1b[31mxt" and "label"'),
+        (lambda _: "", ["empty"]),
+        (lambda _: "\n \n", ["empty"]),
+        (lambda text: text.replace("text,label", "text,lable"), ['"label"', '"text", "lable"', '"lable"?']),
+        (lambda text: text.replace(",", ";"), ["another character"]),
+        (lambda text: text.replace("text,label", "te\x1b[31mxt,label"), ['"text"', '"te\\x1b[31mxt", "label"']),
     ],
-)  # fmt: skip
-def test_a_file_whose_head_shows_it(refused: Refused, tiny: Tiny, spoil: Spoil, said: str) -> None:
+)
+def test_a_file_whose_head_shows_it(refused: Refused, tiny: Tiny, spoil: Spoil, facts: list[str]) -> None:
     tiny.train.write_text(spoil(tiny.train.read_text()))
-    told = refused(*tiny.run(), code=3)
-    assert told.startswith(f"error: {tiny.train}: ")
-    assert said in told
-    assert f"(task.files.train, set in {tiny.preset}:{tiny.line_of('files')})" in told
+    output = refused(*tiny.run(), code=3)
+    assert output.startswith(f"error: {tiny.train}:")
+    assert all(fact in output for fact in facts), output
+    assert f"(task.files.train, set in {tiny.preset}:{tiny.line_of('files')})" in output
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "facts"),
     [
-        ("text,label\na,b\n".encode("utf-16"), "the file is UTF-16 text: save it as UTF-8"),
-        (b"t\xe9xt,label\n", "the file is not UTF-8 text (byte 0xe9 in its first line)"),
+        ("text,label\na,b\n".encode("utf-16"), ["UTF-16", "UTF-8"]),
+        (b"t\xe9xt,label\n", [":1: ", "byte 0xe9", "UTF-8"]),
+        (b"text,label\nw1,good\ncaf\xe9,good\n", [":3: ", "byte 0xe9", "UTF-8"]),
+        (b"text,label\nw1 \0 w2,good\n", [":2: ", "NUL byte"]),
     ],
 )
-def test_a_file_in_another_encoding(refused: Refused, tiny: Tiny, content: bytes, said: str) -> None:
+def test_a_file_that_is_not_utf8_text(refused: Refused, tiny: Tiny, content: bytes, facts: list[str]) -> None:
     tiny.dev.write_bytes(content)
-    assert f"error: {tiny.dev}: {said}" in refused(*tiny.run(), code=3)
+    output = refused(*tiny.run(), code=3)
+    assert output.startswith(f"error: {tiny.dev}:")
+    assert all(fact in output for fact in facts), output
 
 
 def test_files_that_are_not_there_or_are_none(refused: Refused, tiny: Tiny) -> None:
-    told = refused(*tiny.run("task.files.train=./trian.csv", f"task.files.dev={tiny.folder}"), code=3)
-    assert "trian.csv: there is no such file" in told
-    assert f"{tiny.folder}: this is a folder, where a file is expected" in told
-    other = refused(*tiny.run(f"task.files.train={tiny.folder / 'trian.csv'}"), code=3)
-    assert "there is no such file; did you mean train.csv?" in other
-    assert "cannot be told by its name; files end in .csv, .tsv" in refused(
-        *tiny.run(f"task.files.train={tiny.preset}"), code=3
-    )
+    output = refused(*tiny.run("task.files.train=./gone.csv", f"task.files.dev={tiny.folder}"), code=3)
+    assert "gone.csv: there is no such file" in output
+    assert f"{tiny.folder}: the name of this file does not tell its format" in output
+    folder = tiny.folder / "folder.csv"
+    folder.mkdir()
+    assert f"error: {folder}: this is a folder" in refused(*tiny.run(f"task.files.dev={folder}"), code=3)
+    assert "train.csv?" in refused(*tiny.run(f"task.files.train={tiny.folder / 'trian.csv'}"), code=3)
+    assert ".csv, .tsv" in refused(*tiny.run(f"task.files.train={tiny.preset}"), code=3)
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
@@ -74,16 +78,20 @@ def test_pipes_and_devices_are_not_waited_for(
     ):
         path = tmp_path / name
         make(path)
-        told = refused(*tiny.run(setting.format(path=path)), code=3)
-        assert f"error: {path}: this is a pipe or device, where a file is expected" in told
+        output = refused(*tiny.run(setting.format(path=path)), code=3)
+        assert output.startswith(f"error: {path}: ")
+        assert "pipe or device" in output
 
 
-def test_a_header_that_no_reader_takes(refused: Refused, tiny: Tiny, request: pytest.FixtureRequest) -> None:
+def test_a_header_that_is_longer_than_csv_readers_like(
+    refused: Refused, tiny: Tiny, request: pytest.FixtureRequest
+) -> None:
     before = csv.field_size_limit(131_072)  # what a fresh process has; a test that read a longer field has raised it
     request.addfinalizer(lambda: csv.field_size_limit(before))
     tiny.train.write_text("x" * 200_000 + ",label\nw1,good\n")
-    told = refused(*tiny.run(), code=3)
-    assert f"{tiny.train}:1: the names of the columns cannot be read: field larger than field limit" in told
+    output = refused(*tiny.run(), code=3)
+    assert output.startswith(f"error: {tiny.train}:1: ")
+    assert 'column "text"' in output
 
 
 def glue_folder(folder: Path, **files: str) -> Path:
@@ -109,22 +117,21 @@ def glue_preset(tiny: Tiny, folder: Path) -> tuple[str, ...]:
 
 def test_a_glue_folder_without_a_split(refused: Refused, tiny: Tiny, tmp_path: Path) -> None:
     folder = glue_folder(tmp_path / "glue", train=ROWS)
-    told = refused(*glue_preset(tiny, folder), code=3)
-    assert f"{folder / 'RTE'}: dev.tsv of rte is not in this folder" in told
-    assert f"(task.source, set in {tiny.preset}:{tiny.line_of('source')})" in told
+    output = refused(*glue_preset(tiny, folder), code=3)
+    assert f"{folder / 'RTE' / 'dev.tsv'}: there is no such file" in output
+    assert f"(task.source, set in {tiny.preset}:{tiny.line_of('source')})" in output
 
 
 def test_a_glue_file_without_a_column(refused: Refused, tiny: Tiny, tmp_path: Path) -> None:
     folder = glue_folder(tmp_path / "glue", train=ROWS, dev=ROWS.replace("label", "gold"))
-    told = refused(*glue_preset(tiny, folder), code=3)
-    assert 'dev.tsv: there is no column "label"; the columns are "index", "sentence1", "sentence2" and "gold"' in told
+    output = refused(*glue_preset(tiny, folder), code=3)
+    assert "dev.tsv:1: " in output
+    assert all(fact in output for fact in ('"label"', '"index", "sentence1", "sentence2", "gold"')), output
 
 
 def test_a_glue_folder_that_is_none(refused: Refused, tiny: Tiny, tmp_path: Path) -> None:
     (tmp_path / "glue").mkdir()
-    assert "there is neither a folder RTE in here nor the files" in refused(
-        *glue_preset(tiny, tmp_path / "glue"), code=3
-    )
+    assert "a folder RTE nor a file train.tsv" in refused(*glue_preset(tiny, tmp_path / "glue"), code=3)
     tiny.spoil(str(tmp_path / "glue"), str(tmp_path / "gleu"))
     assert "gleu: there is no such folder" in refused(*tiny.run(), code=3)
 
@@ -143,8 +150,7 @@ def test_a_glue_folder_that_is_none(refused: Refused, tiny: Tiny, tmp_path: Path
         ("w1 w2,1", 'the label "1" in column "label" is a number, where most labels are words; use one type for all'),
         ('"w1 w2,good', "a double quote opens a text here that no other closes"),
         ('"w1" w2,good', "a quoted text goes on after its closing quote"),
-        ("w1 \0 w2,good", "a NUL byte stands here: this is not a text file, or a damaged one"),
-        ("w1 " * 400_000 + ",good", "a text of 1,200,000 characters stands here; the longest that is taken has 1,000,000"),
+        ("w1 " * 400_000 + ",good", "1,200,000 characters"),
     ],
 )  # fmt: skip
 def test_a_row_that_cannot_be(failed: Failed, tiny: Tiny, row: str, said: str) -> None:
@@ -176,9 +182,12 @@ def test_rows_and_labels_that_are_missing(failed: Failed, tiny: Tiny, name: str,
 
 
 def test_bytes_that_are_no_text(failed: Failed, tiny: Tiny) -> None:
-    tiny.dev.write_bytes(tiny.dev.read_bytes() + b"caf\xe9,good\n")
+    """After the head that checks before a run read."""
+    tiny.dev.write_bytes(tiny.dev.read_bytes() + b"w1 w2,good\n" * 100_000 + b"caf\xe9,good\n")
     line = tiny.dev.read_bytes().count(b"\n")
-    assert f"{tiny.dev}:{line}: byte 0xe9 is not UTF-8 text; save the file as UTF-8" in failed(*tiny.quick())[0]
+    output, _ = failed(*tiny.quick())
+    assert f"error: {tiny.dev}:{line}: " in output
+    assert "byte 0xe9" in output
 
 
 @pytest.mark.parametrize(
@@ -227,8 +236,7 @@ def test_parquet_that_is_none(failed: Failed, refused: Refused, tiny: Tiny) -> N
     file = tiny.folder / "train.parquet"
     for cut in (b"", b"PAR1", b"PAR1 and no end"):
         file.write_bytes(cut)
-        told = refused(*tiny.run(f"task.files.train={file}"), code=3)
-        assert f"{file}: this is not a Parquet file, or it is cut short" in told
+        assert f"{file}: this is not a Parquet file" in refused(*tiny.run(f"task.files.train={file}"), code=3)
     file.write_bytes(b"PAR1" + b"x" * 20 + b"PAR1")
     assert f"{file}: the file cannot be read as Parquet" in failed(*tiny.quick(f"task.files.train={file}"))[0]
 

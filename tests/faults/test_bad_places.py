@@ -144,8 +144,8 @@ def test_a_disk_that_fills_up_during_a_run(crild: Crild, engine_here: None, tiny
     filler.write_bytes(b"0" * 250_000)
     said = crild(*tiny.quick(), "--runs-dir", str(small_disk), "--name", "mine", "--quiet")
     assert said.code == 1
-    assert "a checkpoint could not be written: no space is left on the device" in said.err
-    assert "the ones before it are untouched. Make room, then go on with crild resume" in said.err
+    assert "could not write a checkpoint: no space is left on the device" in said.err
+    assert "earlier checkpoints are intact. Free some space, then continue with crild resume" in said.err
     run_dir = small_disk / "mine-s7"
     status = read_status(run_dir)
     assert (status.state, status.exit_code) == ("failed", 1)
@@ -164,7 +164,7 @@ def test_a_cache_that_cannot_be_written_costs_a_warning(
     said = crild(*tiny.quick(), "--name", "mine")
     assert said.code == 0
     assert "warning: the teacher cache" in said.err
-    assert "the fine-tuned teacher is kept in this run alone" in said.err
+    assert "the fine-tuned teacher is stored in this run only" in said.err
     assert list((runs_dir / "mine-s7" / "teacher").glob("*/model.safetensors"))
 
 

@@ -7,8 +7,8 @@ from torch import nn
 from transformers import AutoConfig
 
 from engine.errors import ModelError
+from engine.models import family_rules
 from engine.models.families import FAMILIES, family_of, layers_of, output_of
-from engine.preflight import model_facts
 from tests.models.tiny_models import EVERY, tiny
 
 SHARED_BY_LAYERS = {
@@ -37,7 +37,7 @@ def test_every_path_leads_to_what_it_names(family: str) -> None:
 
 
 def test_presets_know_the_same_families() -> None:
-    assert set(model_facts.FAMILIES) == set(FAMILIES)
+    assert set(family_rules.FAMILIES) == set(FAMILIES)
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "t5", "deberta"])

@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from engine.distill.activations import ActivationSpec
+from engine.models import family_rules
 from engine.models.attention import choose_attention
-from engine.models.taps import Need, Tapped
-from engine.preflight import model_facts
+from engine.models.partial_encoder import PartialEncoder
 from tests.models.test_offered import LENGTHS, gradients, loss_of, pair_of
-from tests.models.test_taps import every_tensor, qkv
+from tests.models.test_partial_encoder import every_tensor, qkv
 from tests.models.tiny_models import EVERY, batch_of, tiny
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
@@ -20,7 +21,7 @@ pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(),
 
 @pytest.mark.parametrize("family", EVERY)
 def test_losses_and_gradients_are_those_of_the_cpu(family: str) -> None:
-    objectives: dict[str, object] = dict.fromkeys(sorted(model_facts.FAMILIES[family] - {"labels"}), 1.0)
+    objectives: dict[str, object] = dict.fromkeys(sorted(family_rules.FAMILIES[family] - {"labels"}), 1.0)
     found: list[tuple[Tensor, dict[str, Tensor]]] = []
     for device in ("cpu", "cuda"):
         student, teacher = (model.to(device) for model in pair_of(family))
@@ -40,12 +41,12 @@ def test_losses_and_gradients_are_those_of_the_cpu(family: str) -> None:
 def test_bf16_is_close_to_fp32(family: str) -> None:
     model = tiny(family)
     batch = batch_of(model, LENGTHS, pad_to=24)
-    need = qkv(1, 3) | Need(hidden=frozenset({2, 3}), logits=True)
+    need = qkv(1, 3) | ActivationSpec(hidden=frozenset({2, 3}), logits=True)
     with torch.no_grad():
-        exact = Tapped(model, need)(batch)
+        exact = PartialEncoder(model, need)(batch)
         there = copy.deepcopy(model).cuda()
         choose_attention(there, "cuda", "bf16")
-        tapped = Tapped(there, need)
+        tapped = PartialEncoder(there, need)
         with torch.autocast("cuda", torch.bfloat16):
             found = tapped(batch.to(torch.device("cuda")))
     for name, tensor in every_tensor(exact).items():

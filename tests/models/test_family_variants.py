@@ -11,14 +11,15 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AlbertForPreTraining, AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
+from engine.distill.activations import PROJECTIONS, ActivationSpec
 from engine.errors import ModelError, PresetError
 from engine.models import checkpoint
 from engine.models.attention import attention_mask
 from engine.models.export import parameters, save_model
 from engine.models.families import FAMILIES, embedding_width, family_of, layers_of
 from engine.models.load import load_teacher
+from engine.models.partial_encoder import PartialEncoder
 from engine.models.students import keep_layers, make_student
-from engine.models.taps import PARTS, Need, Tapped
 from engine.preflight import model_facts
 from engine.preset import schema
 from engine.train.step import bound_terms, shape_of
@@ -42,7 +43,7 @@ def test_a_variant_is_run_as_its_own_forward_runs_it(family: str, own: dict[str,
     layers = len(layers_of(model))
     output = own_forward(model, batch, output_hidden_states=True)
     every = frozenset(range(1, layers + 1))
-    seen = Tapped(model, Need(hidden=every, embedding=True, logits=True))(batch)
+    seen = PartialEncoder(model, ActivationSpec(hidden=every, embedding=True, logits=True))(batch)
     torch.testing.assert_close(seen.logits, output.logits, rtol=0, atol=1e-5)
     for layer in every:
         real = output.hidden_states[layer][seen.mask]
@@ -56,7 +57,7 @@ def test_a_student_of_a_variant_from_scratch_runs(family: str, own: dict[str, An
     model = tiny(family, **own)
     asked = schema.Student(init="scratch", layers=7, hidden_size=16, heads=2)
     student = make_student(asked, schema.Teacher(model="unused"), model, words(family), ENTAILMENT, seed=1)
-    seen = Tapped(student, Need(hidden=frozenset({7}), logits=True))(batch_of(student, [7, 3]))
+    seen = PartialEncoder(student, ActivationSpec(hidden=frozenset({7}), logits=True))(batch_of(student, [7, 3]))
     assert seen.hidden[7].shape == (2, 7, 16)
     assert seen.logits is not None
     assert seen.logits.isfinite().all()
@@ -68,11 +69,11 @@ def test_a_student_of_the_first_layers_computes_what_its_teachers_first_layers_d
     student = keep_layers(model, (0, 1))
     batch = batch_of(model, [7, 3, 12])
     both = frozenset({1, 2})
-    need = Need(query=both, key=both, value=both, hidden=both, embedding=True)
-    ours, theirs = Tapped(student, need)(batch), Tapped(model, need)(batch)
+    need = ActivationSpec(query=both, key=both, value=both, hidden=both, embedding=True)
+    ours, theirs = PartialEncoder(student, need)(batch), PartialEncoder(model, need)(batch)
     assert torch.equal(ours.embedding, theirs.embedding)
     for layer in (1, 2):
-        for part in PARTS:
+        for part in PROJECTIONS:
             assert torch.equal(getattr(ours, part)[layer], getattr(theirs, part)[layer])
         expected = theirs.hidden[layer]
         final = family_of(model.config).final
@@ -94,7 +95,7 @@ def test_a_saved_student_is_loaded_by_transformers_and_answers_the_same(family: 
     save_model(student, words(family), ENTAILMENT, tmp_path / "student")
     batch = batch_of(student, [7, 3, 12])
     loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path / "student").eval()
-    seen = Tapped(student, Need(logits=True))(batch)
+    seen = PartialEncoder(student, ActivationSpec(logits=True))(batch)
     torch.testing.assert_close(seen.logits, own_forward(loaded, batch).logits, rtol=0, atol=1e-5)
     again = load_teacher(schema.Teacher(model=str(tmp_path / "student")), ENTAILMENT)
     assert torch.equal(own_forward(again.model, batch).logits, own_forward(loaded, batch).logits)
@@ -124,13 +125,13 @@ def test_taps_of_a_layer_that_runs_again_and_again_tell_its_turns_apart() -> Non
     model = tiny("albert", layers=4)
     batch = batch_of(model, [7, 3])
     every = frozenset({1, 2, 3, 4})
-    seen = Tapped(model, Need(value=every, hidden=every))(batch)
+    seen = PartialEncoder(model, ActivationSpec(value=every, hidden=every))(batch)
     states = own_forward(model, batch, output_hidden_states=True).hidden_states
     project = layers_of(model)[0].get_submodule("attention.value")
     for layer in sorted(every):
         torch.testing.assert_close(seen.value[layer], project(states[layer - 1]), rtol=0, atol=1e-6)
     assert not torch.equal(seen.value[1], seen.value[2])
-    only = Tapped(model, Need(value=frozenset({2, 4})))(batch)
+    only = PartialEncoder(model, ActivationSpec(value=frozenset({2, 4})))(batch)
     assert sorted(only.value) == [2, 4]
     assert torch.equal(only.value[2], seen.value[2])
     assert torch.equal(only.value[4], seen.value[4])
@@ -232,7 +233,7 @@ def test_what_a_family_does_not_offer_is_refused_where_only_the_engine_sees_it(f
 def test_modernberts_mean_is_over_the_words_of_both_mixed_sentences() -> None:
     model = tiny("modernbert", classifier_pooling="mean")
     batch = batch_of(model, [9, 4])
-    seen = Tapped(model, Need(hidden=frozenset({3}), logits=True))(batch, lam=0.6)
+    seen = PartialEncoder(model, ActivationSpec(hidden=frozenset({3}), logits=True))(batch, lam=0.6)
     assert seen.mask.sum() == 18
     mean = seen.hidden[3].sum(1) / 9
     torch.testing.assert_close(seen.logits, model.classifier(model.head(mean)), rtol=0, atol=1e-5)
@@ -272,7 +273,7 @@ def test_no_row_of_a_local_layers_mask_is_without_a_key(kernel: str) -> None:
 def test_debertas_embeddings_are_zero_at_padding_as_in_its_own_forward() -> None:
     model = tiny("deberta-v2")
     batch = batch_of(model, [7, 3])
-    seen = Tapped(model, Need(embedding=True))(batch)
+    seen = PartialEncoder(model, ActivationSpec(embedding=True))(batch)
     own = own_forward(model, batch, output_hidden_states=True).hidden_states[0]
     assert torch.equal(seen.embedding, own)
     assert not own[1, 3:].any()

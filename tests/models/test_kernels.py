@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import nn
 
+from engine.distill.activations import ActivationSpec
 from engine.distill.row_scores import within
-from engine.models.half_precision import lowered
+from engine.models.half_precision import in_half_precision
 from engine.models.kernels import Dropout, attend, drop, fast_attention, keep_mask, use_dropout
-from engine.models.taps import Need, Tapped
+from engine.models.partial_encoder import PartialEncoder
 from tests.models.tiny_models import EVERY, batch_of, tiny
 
 
@@ -131,11 +132,11 @@ def test_bf16_attention_is_as_close_to_fp32_as_the_eager_one(family: str) -> Non
     model = tiny(family)
     model.set_attn_implementation("eager")
     batch = batch_of(model, [9, 4, 7])
-    need = Need(hidden=frozenset({3}))
+    need = ActivationSpec(hidden=frozenset({3}))
     with torch.no_grad():
-        exact = Tapped(model, need)(batch)
+        exact = PartialEncoder(model, need)(batch)
         with torch.autocast("cpu", torch.bfloat16):
-            found = Tapped(model, need)(batch)
+            found = PartialEncoder(model, need)(batch)
     assert not torch.equal(found.hidden[3], exact.hidden[3])
     torch.testing.assert_close(found.hidden[3][found.mask].float(), exact.hidden[3][exact.mask], rtol=0, atol=0.06)
 
@@ -143,11 +144,11 @@ def test_bf16_attention_is_as_close_to_fp32_as_the_eager_one(family: str) -> Non
 @pytest.mark.parametrize("family", EVERY)
 def test_a_lowered_teacher_gives_the_same_bits_under_autocast(family: str) -> None:
     model = tiny(family).requires_grad_(False)
-    half = lowered(model, torch.bfloat16)
+    half = in_half_precision(model, torch.bfloat16)
     batch = batch_of(model, [7, 3])
-    need = Need(hidden=frozenset({3}), query=frozenset({3}), logits=True)
+    need = ActivationSpec(hidden=frozenset({3}), query=frozenset({3}), logits=True)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        expected, found = Tapped(model, need)(batch), Tapped(half, need)(batch)
+        expected, found = PartialEncoder(model, need)(batch), PartialEncoder(half, need)(batch)
     assert torch.equal(found.hidden[3], expected.hidden[3])
     assert torch.equal(found.query[3], expected.query[3])
     assert found.logits is not None
@@ -157,7 +158,7 @@ def test_a_lowered_teacher_gives_the_same_bits_under_autocast(family: str) -> No
 
 def test_a_lowered_teacher_shares_what_is_not_a_linear_layer() -> None:
     model = tiny("bert")
-    half = lowered(model, torch.bfloat16)
+    half = in_half_precision(model, torch.bfloat16)
     theirs = dict(half.named_parameters())
     for name, parameter in model.named_parameters():
         linear = isinstance(model.get_submodule(name.rpartition(".")[0]), nn.Linear)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 
 import pytest
 import torch
@@ -11,20 +10,21 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from engine.data.batches import Batch
+from engine.distill.activations import Activations, ActivationSpec
 from engine.distill.model_shape import ModelShape
 from engine.distill.row_scores import log_rows, near, scores
-from engine.distill.terms import Reading, agree, bind, costs, distil, reads
+from engine.distill.terms import bind, consistency_loss, distillation_loss, required_activations, transport_costs
+from engine.models import family_rules
 from engine.models.attention import choose_attention
 from engine.models.families import FAMILIES, family_of, layers_of
 from engine.models.family_rules import not_offered
+from engine.models.partial_encoder import PartialEncoder
 from engine.models.students import keep_layers
-from engine.models.taps import Need, Tapped
-from engine.preflight import model_facts
 from engine.preset import schema
 from engine.train.step import shape_of
 from tests.models.tiny_models import EVERY, batch_of, own_forward, tiny
 
-OFFERED = [(family, name) for family in EVERY for name in sorted(model_facts.FAMILIES[family])]
+OFFERED = [(family, name) for family in EVERY for name in sorted(family_rules.FAMILIES[family])]
 LENGTHS = [9, 4, 16, 11, 5]
 
 
@@ -40,23 +40,22 @@ def loss_of(
     """The mean of a stage's terms over the batch, as a step computes it."""
     stage = schema.Stage.model_validate({"name": "s", "epochs": 1, "objectives": objectives, "layer_map": layer_map})
     terms = bind(stage, shape_of(teacher), shape_of(student), temperature=2.0, regression=False)
-    shown = []
+    activations: list[Activations | None] = []
     for model, side in ((student, "student"), (teacher, "teacher")):
-        need = Need(**vars(reads(terms, side)))  # type: ignore[arg-type]
-        tapped = Tapped(model, need) if need != Need() else None
-        shown.append(None if tapped is None else tapped(batch, lam=lam))
-        if tapped is not None:
-            tapped.remove()
-    ours, theirs = shown
+        spec = required_activations(terms, side)  # type: ignore[arg-type]
+        encoder = PartialEncoder(model, spec) if spec != ActivationSpec() else None
+        activations.append(None if encoder is None else encoder(batch, lam=lam))
+        if encoder is not None:
+            encoder.remove()
+    ours, theirs = activations
     assert ours is not None
     gold = torch.tensor([row % 2 for row in range(len(batch.index))])
     sums = []
     for term in terms:
-        total, count = distil(
+        total, count = distillation_loss(
             term,
-            Reading(ours),
-            None if theirs is None else Reading(theirs),
-            ours.mask,
+            ours,
+            theirs,
             gold=gold,
             lam=lam,
             flow=tuple((pair, 1.0) for pair in term.pairs),
@@ -76,14 +75,14 @@ def pair_of(family: str) -> tuple[PreTrainedModel, PreTrainedModel]:
     return tiny(family, layers=2, seed=1), tiny(family, layers=4).requires_grad_(False)
 
 
-@pytest.mark.parametrize("family", [name for name in EVERY if "attention" in model_facts.FAMILIES[name]])
+@pytest.mark.parametrize("family", [name for name in EVERY if "attention" in family_rules.FAMILIES[name]])
 def test_the_rows_that_attention_compares_are_those_that_the_model_attends_with(family: str) -> None:
     model = tiny(family)
     model.set_attn_implementation("eager")
     batch = batch_of(model, LENGTHS)
     attended = own_forward(model, batch, output_attentions=True).attentions
     every = frozenset({1, 2, 3})
-    seen = Tapped(model, Need(query=every, key=every, logits=True))(batch)
+    seen = PartialEncoder(model, ActivationSpec(query=every, key=every, logits=True))(batch)
     for layer in (1, 2, 3):
         window = (*shape_of(model).windows, *[None] * 3)[layer - 1]
         made = log_rows(scores(seen.query[layer], seen.key[layer], 4), near(seen.mask, window)).exp()
@@ -91,14 +90,14 @@ def test_the_rows_that_attention_compares_are_those_that_the_model_attends_with(
         torch.testing.assert_close(made * real, attended[layer - 1] * real, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("family", [name for name in EVERY if "attention" not in model_facts.FAMILIES[name]])
+@pytest.mark.parametrize("family", [name for name in EVERY if "attention" not in family_rules.FAMILIES[name]])
 def test_where_attention_is_not_offered_rows_of_queries_and_keys_are_not_what_the_model_attends_with(
     family: str,
 ) -> None:
     model = tiny(family)
     batch = batch_of(model, [16, 16])
     attended = own_forward(model, batch, output_attentions=True).attentions
-    seen = Tapped(model, Need(query=frozenset({2}), key=frozenset({2})))(batch)
+    seen = PartialEncoder(model, ActivationSpec(query=frozenset({2}), key=frozenset({2})))(batch)
     made = log_rows(scores(seen.query[2], seen.key[2], 4), seen.mask).exp()
     assert float((made - attended[1]).detach().abs().max()) > 0.05
     said = not_offered(family, "attention", "teacher")
@@ -188,7 +187,7 @@ def test_the_fused_kernel_gives_what_eager_attention_gives(family: str) -> None:
         for model in (student, teacher):
             model.set_attn_implementation(kernel)
         batch = batch_of(teacher, LENGTHS, pad_to=20)
-        objectives: dict[str, object] = dict.fromkeys(sorted(model_facts.FAMILIES[family]), 1.0)
+        objectives: dict[str, object] = dict.fromkeys(sorted(family_rules.FAMILIES[family]), 1.0)
         loss = loss_of(student, teacher, batch, objectives, layer_map="uniform")
         found.append((loss, gradients(student, loss)))
     (fused, ours), (eager, theirs) = found
@@ -216,18 +215,6 @@ def test_teacher_and_student_may_have_other_widths_and_heads(family: str) -> Non
     assert gradients(student, loss)
 
 
-@dataclass
-class Given:
-    """Queries and keys by layer, as a model would show them."""
-
-    query: dict[int, Tensor]
-    key: dict[int, Tensor]
-    value: dict[int, Tensor] = field(default_factory=dict)
-    hidden: dict[int, Tensor] = field(default_factory=dict)
-    embedding: Tensor | None = None
-    logits: Tensor | None = None
-
-
 @pytest.mark.parametrize("mse", [False, True])
 @pytest.mark.parametrize(("windows", "reach"), [((None, 2), 2), ((2, None), 2), ((3, 1), 1), ((None, None), 9)])
 def test_a_pair_of_layers_compares_the_keys_that_both_look_at(
@@ -235,14 +222,14 @@ def test_a_pair_of_layers_compares_the_keys_that_both_look_at(
 ) -> None:
     torch.manual_seed(0)
     lengths, heads = [6, 4], 2
-    ours, theirs = (Given({1: torch.randn(2, 6, 8)}, {1: torch.randn(2, 6, 8)}) for _ in range(2))
     mask = torch.tensor([[1] * 6, [1] * 4 + [0] * 2])
+    ours, theirs = (Activations(mask, {1: torch.randn(2, 6, 8)}, {1: torch.randn(2, 6, 8)}) for _ in range(2))
     stage = schema.Stage.model_validate(
         {"name": "s", "epochs": 1, "objectives": {"attention": {"mse": mse}}, "layer_map": "last"}
     )
     teacher, student = (ModelShape(layers=1, width=8, heads=heads, windows=(window,)) for window in windows)
     (term,) = bind(stage, teacher, student, temperature=1.0, regression=False)
-    total, count = distil(term, Reading(ours), Reading(theirs), mask)
+    total, count = distillation_loss(term, ours, theirs)
 
     expected = 0.0
     for row, length in enumerate(lengths):
@@ -250,7 +237,7 @@ def test_a_pair_of_layers_compares_the_keys_that_both_look_at(
             keys = [key for key in range(length) if abs(key - query) <= reach]
             for head in range(heads):
                 of = slice(4 * head, 4 * head + 4)
-                made = [shown.key[1][row, keys][:, of] @ shown.query[1][row, query, of] / 2 for shown in (ours, theirs)]
+                made = [side.key[1][row, keys][:, of] @ side.query[1][row, query, of] / 2 for side in (ours, theirs)]
                 if mse:
                     value = (made[0] - made[1]).square().mean()
                 else:
@@ -260,9 +247,9 @@ def test_a_pair_of_layers_compares_the_keys_that_both_look_at(
     assert count == sum(lengths)
     assert total.item() == pytest.approx(expected, rel=1e-5)
 
-    pull, _ = agree(term, Reading(ours), Reading(ours), mask, None)
+    pull, _ = consistency_loss(term, ours, ours, None)
     assert pull.item() == pytest.approx(0.0, abs=1e-5)
-    sums, _ = costs(term, Reading(ours), Reading(theirs), mask)
+    sums, _ = transport_costs(term, ours, theirs)
     assert sums.shape == (1, 1)
     assert sums.item() == pytest.approx(expected, rel=1e-5)
 

@@ -9,13 +9,14 @@ import pytest
 import torch
 from transformers import AutoModel, PreTrainedModel
 
+from engine.distill.activations import ActivationSpec
 from engine.errors import ModelError
 from engine.models.class_names import name_outputs
 from engine.models.export import content_hash
 from engine.models.families import FAMILIES, layers_of, output_of
 from engine.models.layer_selection import selected_layers
+from engine.models.partial_encoder import PartialEncoder
 from engine.models.students import keep_layers, make_student
-from engine.models.taps import Need, Tapped
 from engine.preset import schema
 from tests.models.tiny_models import ENTAILMENT, EVERY, INFERENCE, batch_of, own_forward, saved, tiny, words
 
@@ -97,7 +98,7 @@ def test_the_kept_layers_the_embeddings_and_the_head_are_the_teachers(family: st
     assert student.config.num_hidden_layers == 2
     assert model.config.num_hidden_layers == 4
     assert student.config.id2label == {0: "entailment", 1: "not_entailment"}
-    seen = Tapped(student, Need(hidden=frozenset({2})))(batch_of(model, [5]))
+    seen = PartialEncoder(student, ActivationSpec(hidden=frozenset({2})))(batch_of(model, [5]))
     assert seen.hidden[2].isfinite().all()
 
 
@@ -109,7 +110,7 @@ def test_how_many_layers_there_are_when_nothing_is_said() -> None:
 
 def test_a_student_keeps_no_hook_and_no_mode_of_its_teacher() -> None:
     model = taught()
-    Tapped(model, Need(query=frozenset({1}), hidden=frozenset({3})))
+    PartialEncoder(model, ActivationSpec(query=frozenset({1}), hidden=frozenset({3})))
     model.train()
     student = student_of(model, layers=2)
     assert not student.training
@@ -170,7 +171,7 @@ def test_a_student_from_scratch_is_a_function_of_its_seed_alone(family: str) -> 
 def test_a_student_from_scratch_has_the_shape_that_was_asked_for(family: str) -> None:
     model = taught(family)
     student = student_of(model, init="scratch", layers=2, hidden_size=16, heads=2)
-    tapped = Tapped(student, Need(hidden=frozenset({2}), logits=True))
+    tapped = PartialEncoder(student, ActivationSpec(hidden=frozenset({2}), logits=True))
     assert (tapped.layers, tapped.width, tapped.heads) == (2, 16, 2)
     assert getattr(student.config, FAMILIES[family].intermediate) == 64
     seen = tapped(batch_of(model, [7, 3]))

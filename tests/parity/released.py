@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import torch.nn.functional as F  # noqa: N812
 from safetensors.torch import load_file
 from torch import Tensor
 
-from engine.distill import mixup
+from engine.distill.activations import Activations
 from engine.distill.row_scores import scores
 
 FOLDER = Path(__file__).resolve().parents[3] / "shared" / "parity"
@@ -40,18 +39,6 @@ def _target(case: Case) -> list[str]:
     return [case["consistency"]["target"]] if case.get("consistency") else []
 
 
-@dataclass
-class Shown:
-    """What a model shows of the batch, by layer from 1."""
-
-    query: dict[int, Tensor] = field(default_factory=dict)
-    key: dict[int, Tensor] = field(default_factory=dict)
-    value: dict[int, Tensor] = field(default_factory=dict)
-    hidden: dict[int, Tensor] = field(default_factory=dict)
-    embedding: Tensor | None = None
-    logits: Tensor | None = None
-
-
 class Released:
     """Tensors of the vectors, and a forward pass of their BERT models written out."""
 
@@ -70,7 +57,7 @@ class Released:
     def fit_student(self, x: Tensor) -> Tensor:
         return self.linear("student/fit_dense", x)
 
-    def run(self, model: str, mask: Tensor, lam: float | None = None, *, fitted: bool = False) -> Shown:
+    def run(self, model: str, mask: Tensor, lam: float | None = None, *, fitted: bool = False) -> Activations:
         """One pass in evaluation mode; `fitted`: hidden states go through the model's own linear map, as released."""
         names = f"{model}/bert.embeddings"
         ids, types = self.tensors["batch/input_ids"], self.tensors["batch/token_type_ids"]
@@ -78,18 +65,20 @@ class Released:
         x = x + self.tensors[f"{names}.position_embeddings.weight"][: ids.shape[1]]
         x = self.norm(f"{names}.LayerNorm", x + self.tensors[f"{names}.token_type_embeddings.weight"][types])
         if lam is not None:
-            x, mask = lam * x + (1 - lam) * x.flip(0), mixup.united(mask)
-        shown = Shown(embedding=x)
+            x, mask = lam * x + (1 - lam) * x.flip(0), torch.maximum(mask, mask.flip(0))
+        activations = Activations(mask, embedding=x)
         for layer in range(1, LAYERS[model] + 1):
-            x = shown.hidden[layer] = self._layer(f"{model}/bert.encoder.layer.{layer - 1}", layer, x, mask, shown)
+            x = activations.hidden[layer] = self._layer(
+                f"{model}/bert.encoder.layer.{layer - 1}", layer, x, mask, activations
+            )
         if fitted:
-            shown.hidden = {i: self.linear(f"{model}/fit_dense", h) for i, h in shown.hidden.items()}
-        return shown
+            activations.hidden = {i: self.linear(f"{model}/fit_dense", h) for i, h in activations.hidden.items()}
+        return activations
 
-    def _layer(self, name: str, layer: int, x: Tensor, mask: Tensor, shown: Shown) -> Tensor:
-        query = shown.query[layer] = self.linear(f"{name}.attention.self.query", x)
-        key = shown.key[layer] = self.linear(f"{name}.attention.self.key", x)
-        value = shown.value[layer] = self.linear(f"{name}.attention.self.value", x)
+    def _layer(self, name: str, layer: int, x: Tensor, mask: Tensor, activations: Activations) -> Tensor:
+        query = activations.query[layer] = self.linear(f"{name}.attention.self.query", x)
+        key = activations.key[layer] = self.linear(f"{name}.attention.self.key", x)
+        value = activations.value[layer] = self.linear(f"{name}.attention.self.value", x)
         split = (len(x), -1, HEADS, WIDTH // HEADS)
         q, k, v = (t.view(split).transpose(1, 2) for t in (query, key, value))
         weights = q @ k.transpose(-1, -2) / math.sqrt(WIDTH // HEADS)
@@ -100,10 +89,10 @@ class Released:
         return self.norm(f"{name}.output.LayerNorm", x + self.linear(f"{name}.output.dense", inner))
 
 
-def entropy(shown: Shown, letter: str, layer: int, rows: Tensor, keys: Tensor) -> float:
+def entropy(activations: Activations, letter: str, layer: int, rows: Tensor, keys: Tensor) -> float:
     """Mean entropy of a model's own rows: what its cross-entropy as a target has over the KL divergence."""
     query, key = {"A": ("query", "key"), "Q": ("query",) * 2, "K": ("key",) * 2, "V": ("value",) * 2}[letter]
-    raw = scores(getattr(shown, query)[layer], getattr(shown, key)[layer], HEADS)
+    raw = scores(getattr(activations, query)[layer], getattr(activations, key)[layer], HEADS)
     p = raw.masked_fill(keys[:, None, None, :] == 0, -math.inf).softmax(-1)
     by_row = torch.special.entr(p).sum(-1).mean(1)
     return float(by_row[rows.bool()].mean())

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from engine.distill import terms
-from engine.distill.terms import Reading
+from engine.distill.activations import Activations
 from engine.preset.load import load_preset
 from engine.train.settings import StageSettings, student_stage
 
-from .released import Case, Released, Shown, cases
+from .released import Case, Released, cases
 from .test_released import NAMES, STUDENT, TEACHER, Transported, ours
 
 METHODS = {
@@ -91,7 +91,9 @@ def test_answers_are_the_released_ones(released: Released, mode: str) -> None:
     )
     width = 1 if stage.regression else None
     student, teacher = (released.tensors[f"logits/full/{model}"][:, :width] for model in ("student", "teacher"))
-    total, count = terms.distil(term, Reading(Shown(logits=student)), Reading(Shown(logits=teacher)), torch.ones(4, 1))
+    total, count = terms.distillation_loss(
+        term, *(Activations(torch.ones(4, 1), logits=logits) for logits in (student, teacher))
+    )
     p = (teacher / stage.temperature).softmax(-1)
     entropy = 0.0 if stage.regression else stage.temperature**2 * torch.special.entr(p).sum(-1).mean()
     assert float(total / count + entropy) == pytest.approx(case["loss"], rel=1e-5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,15 @@ import torch
 from torch import Tensor
 
 from engine.distill import objectives, terms, transport
+from engine.distill.activations import Activations
 from engine.distill.consistency import consistency
 from engine.distill.model_shape import ModelShape
 from engine.distill.row_scores import Total, log_rows, row_kl, scores
-from engine.distill.terms import Reading, Term
+from engine.distill.terms import Term
 from engine.preset.schema import Stage
+from tests.distill.inputs import attention_between, relation_between
 
-from .released import HEADS, WIDTH, Case, Released, Shown, cases, entropy
+from .released import HEADS, WIDTH, Case, Released, cases, entropy
 
 NAMES = {"A": "attention", "H": "hidden", "P": "cls", "Q": "query", "K": "key", "V": "value"}
 TEACHER, STUDENT = ModelShape(4, WIDTH, HEADS), ModelShape(2, WIDTH, HEADS)
@@ -42,15 +45,17 @@ def ours(released: Released, case: Case, found: tuple[Term, ...] | None = None) 
     """
     mask, lam = released.mask(case["mask"]), case["mixup_lambda"]
     both = mask if lam is None else torch.maximum(mask, mask.flip(0))
-    student, teacher = (Reading(released.run(model, mask, lam)) for model in ("student", "teacher"))
+    student, teacher = (released.run(model, mask, lam) for model in ("student", "teacher"))
     loss = 0.0
     for term in bound(case) if found is None else found:
         projection = _projection(released, term)
-        value = term.weight * mean(terms.distil(term, student, teacher, both, clean=mask, projection=projection))
+        value = term.weight * mean(
+            terms.distillation_loss(term, student, teacher, clean_mask=mask, projection=projection)
+        )
         # PKD's mean is over layers too; here layer pairs are summed for every objective
         loss += value / len(term.pairs) if term.name == "cls" else value
         keys = mask if term.padded else both
-        loss += sum(_entropy(teacher.shown, term, t, keys) for t in term.teacher_layers)
+        loss += sum(_entropy(teacher, term, t, keys) for t in term.teacher_layers)
         if case["consistency"]:
             loss += pull(released, case, term)
     return loss
@@ -59,23 +64,22 @@ def ours(released: Released, case: Case, found: tuple[Term, ...] | None = None) 
 def pull(released: Released, case: Case, term: Term) -> float:
     """Weighted consistency; the released code compares hidden states after each model's own linear map."""
     mask, lam, settings = released.mask(case["mask"]), case["mixup_lambda"], case["consistency"]
-    student = Reading(released.run("student", mask, lam, fitted=True))
-    target = Reading(released.run(settings["target"], mask, fitted=True))
-    value = mean(terms.agree(term, student, target, mask, lam))
-    value += sum(_entropy(target.shown, term, layer, mask) for layer in term.student_layers)
+    student = released.run("student", mask, lam, fitted=True)
+    target = released.run(settings["target"], mask, fitted=True)
+    value = mean(terms.consistency_loss(term, student, target, lam))
+    value += sum(_entropy(target, term, layer, mask) for layer in term.student_layers)
     return float(settings["weight"] * settings["ramp_factor"] * value)
 
 
-def _projection(released: Released, term: Term) -> objectives.Projection | None:
+def _projection(released: Released, term: Term) -> terms.WidthProjection | None:
     return released.fit_student if term.name in ("hidden", "cls", "embedding") else None
 
 
-def _entropy(shown: terms.Shown, term: Term, layer: int, mask: Tensor) -> float:
+def _entropy(activations: Activations, term: Term, layer: int, mask: Tensor) -> float:
     letter = {name: letter for letter, name in NAMES.items()}.get(term.name, "H")
-    assert isinstance(shown, Shown)
     everything = torch.ones_like(mask)
     rows, keys = (everything, mask if letter == "A" else everything) if term.padded else (mask, mask)
-    return entropy(shown, letter, layer, rows, keys) if letter in "AQKV" else 0.0
+    return entropy(activations, letter, layer, rows, keys) if letter in "AQKV" else 0.0
 
 
 @pytest.mark.parametrize("case", cases("ild", "full") + cases("crild", "full"))
@@ -138,14 +142,14 @@ def as_released(released: Released, case: Case) -> float:
                 left, right = (x.embedding if letter is None else x.hidden[i] for x, i in ((student, s), (teacher, t)))
                 assert left is not None
                 assert right is not None
-                loss += mean(objectives.hidden(left, right, everything, released.fit_student))
+                loss += mean(objectives.hidden(released.fit_student(left), right, everything))
             elif letter == "A":
                 q, k = student.query[s], student.key[s]
                 other = (teacher.query[t], teacher.key[t])
-                loss += mean(objectives.attention(q, k, *other, everything, heads=HEADS, keys=keys))
+                loss += mean(attention_between((q, k), other, everything, heads=HEADS, keys=keys))
             else:
                 left, right = getattr(student, term.name)[s], getattr(teacher, term.name)[t]
-                loss += mean(objectives.relation(left, right, everything, heads=HEADS, keys=keys))
+                loss += mean(relation_between(left, right, everything, heads=HEADS, keys=keys))
             if letter in ("A", "Q", "K", "V"):
                 loss += entropy(teacher, letter, t, everything, keys)
         if case["consistency"]:
@@ -162,16 +166,16 @@ def pull_as_released(released: Released, case: Case, letter: str | None) -> floa
     made = scores(student.query[layer], student.key[layer], HEADS)
     log = log_rows(scores(target.query[layer], target.key[layer], HEADS), mask)
 
-    def of_hidden(of: tuple[Tensor, ...], _: Tensor) -> Total:
-        return objectives.hidden(student.hidden[layer], of[0], everything)
+    def of_hidden(of: Tensor, _: Tensor) -> Total:
+        return objectives.hidden(student.hidden[layer], of, everything)
 
-    def of_attention(of: tuple[Tensor, ...], keys: Tensor) -> Total:
-        return row_kl(made, of[0], everything, keys)
+    def of_attention(of: Tensor, keys: Tensor) -> Total:
+        return row_kl(made, of, everything, keys)
 
     if letter == "H":
-        value = mean(consistency(of_hidden, (target.hidden[layer],), mask, lam))
+        value = mean(consistency(of_hidden, target.hidden[layer], mask, lam))
     else:
-        value = mean(consistency(of_attention, (log,), mask, lam)) + entropy(target, "A", layer, everything, mask)
+        value = mean(consistency(of_attention, log, mask, lam)) + entropy(target, "A", layer, everything, mask)
     return float(settings["weight"] * settings["ramp_factor"] * value)
 
 
@@ -182,8 +186,9 @@ class Transported:
         weights = {"attention": {"mse": True}, "hidden": 1.0, "embedding": 1.0}
         stage = Stage.model_validate({"name": "emd", "objectives": weights, "layer_map": "emd"})
         self.terms = found or terms.bind(stage, TEACHER, STUDENT, temperature=1.0, regression=False)
-        self.student, self.teacher = (Reading(released.run(model, mask)) for model in ("student", "teacher"))
-        self.rows, self.fit = rows, released.fit_student
+        run = (released.run(model, mask) for model in ("student", "teacher"))
+        self.student, self.teacher = (replace(activations, mask=rows) for activations in run)
+        self.fit = released.fit_student
         self.weights = {term.name: transport.LayerWeights.equal(4, 2) for term in self.terms if term.emd}
 
     def call(self) -> dict[str, float]:
@@ -191,13 +196,13 @@ class Transported:
 
     def _loss(self, term: Term) -> float:
         projection = None if term.name == "attention" else self.fit
-        both = (term, self.student, self.teacher, self.rows)
+        both = (term, self.student, self.teacher)
         if not term.emd:
-            return mean(terms.distil(*both, projection=projection))
-        sums, count = terms.costs(*both, projection=projection)
+            return mean(terms.distillation_loss(*both, projection=projection))
+        sums, count = terms.transport_costs(*both, projection=projection)
         cost: transport.Matrix = (sums / count).numpy().astype(np.float64)
         plan = transport.plan(self.weights[term.name], cost)
-        value = mean(terms.distil(*both, projection=projection, flow=transport.flow(plan)))
+        value = mean(terms.distillation_loss(*both, projection=projection, flow=transport.flow(plan)))
         self.weights[term.name] = transport.update(self.weights[term.name], plan, cost)
         return value
 

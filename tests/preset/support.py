@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import CrildError, PresetError
+from engine.preflight.check import UnusableError, check
 from engine.preset.load import Loaded, load_preset
 
 MINIMAL = """
@@ -66,9 +67,32 @@ def refused(folder: Path, refs: Sequence[str], *overrides: str) -> tuple[CrildEr
 
 
 def problems(folder: Path, text: str, *overrides: str) -> list[str]:
-    """The problems of this text, a line each, as a person sees them."""
+    """The problems of this text, a line each, as the user sees them."""
     write(folder, text)
     return [str(problem) for problem in refused(folder, ["mine.toml"], *overrides)]
+
+
+def mistakes(folder: Path, text: str, *overrides: str) -> list[str]:
+    """The problems of this text without their sentences: `mine.toml:2 unknown-key train.epohcs`."""
+    write(folder, text)
+    return [mistake(problem) for problem in refused(folder, ["mine.toml"], *overrides)]
+
+
+def checked(loaded: Loaded) -> tuple[CrildError, ...]:
+    """The problems that preflight finds with a preset."""
+    try:
+        check(loaded)
+    except (PresetError, UnusableError) as error:
+        return error.problems
+    except CrildError as error:
+        return (error,)
+    return ()
+
+
+def mistake(problem: CrildError) -> str:
+    """Where a problem is, its kind and its key."""
+    place = ":".join(str(part) for part in (problem.file, problem.line) if part is not None)
+    return " ".join(part for part in (place, problem.kind, problem.key) if part)
 
 
 def model_folder(folder: Path, *, vocabulary: Sequence[str] = ("[PAD]", "[UNK]"), **changes: object) -> Path:

@@ -1,4 +1,4 @@
-"""What the heads of data files show about a preset, before anything is made."""
+"""What the heads of data files show about a preset, before a run exists."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import CrildError, DataError
-from engine.preflight.check import UnusableError, check
+from engine.preflight.check import check
 from engine.preset.load import load_preset
-from tests.preset.support import MINIMAL, load
+from tests.preset.support import MINIMAL, checked, load, mistake
 
 GLUE = MINIMAL.replace('"toy-entailment"', '"rte"\nsource = "glue"')
 CUSTOM = MINIMAL.replace(
@@ -20,16 +19,13 @@ CUSTOM = MINIMAL.replace(
 
 
 def found(folder: Path, preset: str, *overrides: str) -> list[str]:
-    """The problems that check finds, as a person sees them, with the test's folder taken out."""
-    try:
-        check(load(folder, preset, *overrides))
-    except UnusableError as error:
-        problems: tuple[CrildError, ...] = error.problems
-    except DataError as error:
-        problems = (error,)
-    else:
-        return []
-    return [str(problem).replace(f"{folder}/", "") for problem in problems]
+    """The location, kind and key of each problem that preflight finds, without the test's folder."""
+    return [mistake(problem).replace(f"{folder}/", "") for problem in checked(load(folder, preset, *overrides))]
+
+
+def sentences(folder: Path, preset: str, *overrides: str) -> list[str]:
+    """The sentences of the problems that preflight finds."""
+    return [problem.sentence for problem in checked(load(folder, preset, *overrides))]
 
 
 def fill(folder: Path, files: dict[str, str | bytes]) -> None:
@@ -50,43 +46,36 @@ def test_the_folder_of_the_task_or_of_all_tasks(tmp_path: Path) -> None:
 
 
 def test_a_glue_folder_that_is_none(tmp_path: Path) -> None:
-    where = "(task.source, set in mine.toml:4)"
-    assert found(tmp_path, GLUE) == [
-        f'glue: there is no such folder; give "hub" or a folder in the official GLUE layout {where}'
-    ]
+    assert found(tmp_path, GLUE) == ["glue no-such-folder task.source"]
+    (sentence,) = sentences(tmp_path, GLUE)
+    assert '"hub"' in sentence
+    assert sentence.endswith("(task.source, set in mine.toml:4)")
     fill(tmp_path, {"glue": ""})
-    assert found(tmp_path, GLUE)[0].startswith("glue: this is a file; give")
+    assert found(tmp_path, GLUE) == ["glue unreadable-folder task.source"]
 
 
 def test_glue_files_that_are_missing(tmp_path: Path) -> None:
     (tmp_path / "glue").mkdir()
-    where = "(task.source, set in mine.toml:4)"
-    assert found(tmp_path, GLUE) == [
-        f"glue: there is neither a folder RTE in here nor the files train.tsv and dev.tsv of rte {where}"
-    ]
+    assert found(tmp_path, GLUE) == ["glue not-glue-layout task.source"]
     fill(tmp_path, {"glue/RTE/train.tsv": RTE})
-    assert found(tmp_path, GLUE) == [f"glue/RTE: dev.tsv of rte is not in this folder {where}"]
-    fill(tmp_path, {"glue/MNLI/train.tsv": ""})
-    assert found(tmp_path, GLUE, "task.name=mnli") == [
-        f"glue/MNLI: dev_matched.tsv or dev_mismatched.tsv of mnli is not in this folder {where}".replace(
-            " or ", " and "
-        )
-    ]
+    assert found(tmp_path, GLUE) == ["glue/RTE/dev.tsv no-such-file task.source"]
+    fill(tmp_path, {"glue/MNLI/train.tsv": "sentence1\tsentence2\tgold_label\n"})
+    assert found(tmp_path, GLUE, "task.name=mnli") == ["glue/MNLI/dev_matched.tsv no-such-file task.source"]
 
 
 def test_glue_files_with_other_columns(tmp_path: Path) -> None:
     fill(tmp_path, {"glue/RTE/train.tsv": "sentence1\tsentence_2\tlabel\nx", "glue/RTE/dev.tsv": RTE})
-    assert found(tmp_path, GLUE) == [
-        'glue/RTE/train.tsv: there is no column "sentence2"; the columns are "sentence1", "sentence_2" and "label"; '
-        'did you mean "sentence_2"? (task.source, set in mine.toml:4)'
-    ]
+    assert found(tmp_path, GLUE) == ["glue/RTE/train.tsv:1 no-such-column task.source"]
+    (sentence,) = sentences(tmp_path, GLUE)
+    assert all(fact in sentence for fact in ('"sentence2"', '"sentence1", "sentence_2", "label"'))
 
 
 def test_the_real_files_pass(tmp_path: Path, shared: Path) -> None:
     for name in ("cola", "sst2", "mrpc", "rte"):
         check(load_preset(["crild", name], [f"task.source={shared / 'glue'}"], base=tmp_path))
-    with pytest.raises(DataError, match="neither a folder QNLI in here"):
-        check(load_preset(["crild", "qnli"], [f"task.source={shared / 'glue'}"], base=tmp_path))
+    (problem,) = checked(load_preset(["crild", "qnli"], [f"task.source={shared / 'glue'}"], base=tmp_path))
+    assert problem.kind == "not-glue-layout"
+    assert "QNLI" in problem.sentence
     check(load(tmp_path, MINIMAL, f"stage.ild.data.corpus={shared / 'wikitext-2'}"))
 
 
@@ -110,56 +99,49 @@ def test_files_with_their_columns(tmp_path: Path, ending: str, content: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "sentence"),
+    ("name", "content", "problem", "facts"),
     [
-        ("train.csv", None, "train.csv: there is no such file (task.files.train, set in mine.toml:5)"),
-        ("train.csv", "", "train.csv: the file is empty (task.files.train"),
-        ("train.csv", "\ufeff\n\n", "train.csv: the file is empty"),
+        ("train.csv", None, " no-such-file", ["(task.files.train, set in mine.toml:5)"]),
+        ("train.csv", "", " empty-file", ["(task.files.train"]),
+        ("train.csv", "\ufeff\n\n", " empty-file", []),
         (
             "train.csv",
             "question,answers,verdict\n",
-            'train.csv: there is no column "answer"; the columns are "question", "answers" and "verdict"; '
-            'did you mean "answers"?',
+            ":1 no-such-column",
+            ['"answer"', '"question", "answers", "verdict"', '"answers"?'],
         ),
-        (
-            "train.csv",
-            "question;answer;verdict\n",
-            "the columns seem to be separated by another character than the file's ending says",
-        ),
-        (
-            "train.csv",
-            b"question,answer,verd\xeft\n",
-            "train.csv: the file is not UTF-8 text (byte 0xef in its first line)",
-        ),
-        ("train.csv", "question".encode("utf-16"), "train.csv: the file is UTF-16 text: save it as UTF-8"),
-        (
-            "train.jsonl",
-            "question,answer",
-            "train.jsonl:1: the first line is not a JSON object; JSON lines has one object",
-        ),
-        ("train.jsonl", '[{"question": 1}]', "the first line is not a JSON object"),
-        ("train.jsonl", '{"question": 1}', 'there is no column "answer"; the columns are "question"'),
-        ("train.parquet", "PAR1...", "train.parquet: this is not a Parquet file, or it is cut short"),
-        ("train.parquet", "", "train.parquet: this is not a Parquet file, or it is cut short"),
-        ("train.xlsx", "x", "files end in .csv, .tsv, .jsonl, .json or .parquet"),
+        ("train.csv", "question;answer;verdict\n", ":1 no-such-column", ["another character"]),
+        ("train.csv", b"question,answer,verd\xeft\n", ":1 not-utf8", ["byte 0xef"]),
+        ("train.csv", "question".encode("utf-16"), " utf16-text", []),
+        ("train.jsonl", "question,answer", ":1 invalid-json", []),
+        ("train.jsonl", '[{"question": 1}]', ":1 not-json-object", []),
+        ("train.jsonl", '{"question": 1}', ":1 no-such-column", ['"answer"', '"question"']),
+        ("train.parquet", "PAR1...", " not-parquet", []),
+        ("train.parquet", "", " not-parquet", []),
+        ("train.xlsx", "x", " unknown-file-format", [".csv, .tsv, .jsonl, .json, .parquet"]),
     ],
 )
-def test_files_that_cannot_be_used(tmp_path: Path, name: str, content: str | bytes | None, sentence: str) -> None:
+def test_files_that_cannot_be_used(
+    tmp_path: Path, name: str, content: str | bytes | None, problem: str, facts: list[str]
+) -> None:
     fill(tmp_path, {"dev.csv": "question,answer,verdict\n"})
     if content is not None:
         fill(tmp_path, {name: content})
-    (problem,) = found(tmp_path, CUSTOM.replace("train.csv", name))
-    assert sentence in problem
-    assert problem.isprintable()
+    preset = CUSTOM.replace("train.csv", name)
+    assert found(tmp_path, preset) == [f"{name}{problem} task.files.train"]
+    (sentence,) = sentences(tmp_path, preset)
+    assert all(fact in sentence for fact in facts), sentence
+    assert sentence.isprintable()
 
 
-def test_every_file_is_looked_at_and_nearby_names_are_offered(tmp_path: Path) -> None:
+def test_every_file_is_checked_and_nearby_names_are_offered(tmp_path: Path) -> None:
     fill(tmp_path, {"trian.csv": "x"})
     (tmp_path / "dev.csv").mkdir()
     assert found(tmp_path, CUSTOM) == [
-        "train.csv: there is no such file; did you mean trian.csv? (task.files.train, set in mine.toml:5)",
-        "dev.csv: this is a folder, where a file is expected (task.files.dev, set in mine.toml:5)",
+        "train.csv no-such-file task.files.train",
+        "dev.csv folder-not-file task.files.dev",
     ]
+    assert "trian.csv?" in sentences(tmp_path, CUSTOM)[0]
 
 
 def test_only_the_head_is_read(tmp_path: Path) -> None:
@@ -172,15 +154,15 @@ def test_only_the_head_is_read(tmp_path: Path) -> None:
 
 def test_other_tasks_and_corpora_of_stages(tmp_path: Path) -> None:
     other = 'data = { task = { name = "mrpc", source = "glue" } }\n'
-    problems = found(tmp_path, MINIMAL + other, "stage.ild.data.corpus=./texts")
-    assert problems == [
-        "texts: there is no such file or folder of plain text "
-        "(stage.ild.data.corpus, set in --set stage.ild.data.corpus=./texts)",
-        'glue: there is no such folder; give "hub" or a folder in the official GLUE layout '
-        "(stage.kd.data.task.source, set in mine.toml:20)",
+    assert found(tmp_path, MINIMAL + other, "stage.ild.data.corpus=./texts") == [
+        "texts no-such-file stage.ild.data.corpus",
+        "glue no-such-folder stage.kd.data.task.source",
     ]
+    corpus, task = sentences(tmp_path, MINIMAL + other, "stage.ild.data.corpus=./texts")
+    assert corpus.endswith("(stage.ild.data.corpus, set in --set stage.ild.data.corpus=./texts)")
+    assert task.endswith("(stage.kd.data.task.source, set in mine.toml:20)")
     fill(tmp_path, {"texts/.hidden.txt": "x", "texts/image.png": "x"})
-    assert "this folder holds no text file" in found(tmp_path, MINIMAL, "stage.ild.data.corpus=./texts")[0]
+    assert found(tmp_path, MINIMAL, "stage.ild.data.corpus=./texts") == ["texts no-text-files stage.ild.data.corpus"]
     fill(tmp_path, {"texts/inner/words.txt": "x"})
     assert found(tmp_path, MINIMAL, "stage.ild.data.corpus=./texts") == []
     assert found(tmp_path, MINIMAL, "stage.ild.data.corpus=org/words") == []

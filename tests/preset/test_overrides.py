@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.preset.support import MINIMAL, load, problems
+from tests.preset.support import MINIMAL, load, mistakes, refused, write
 
 TASK = MINIMAL.replace("[teacher]", "[student]\nlayers = 3\n[teacher]")
 
@@ -61,49 +61,56 @@ def test_stages_are_selected(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "sentence"),
+    ("override", "kind", "facts"),
     [
-        ("epochs", "write a key, = and a value, as in --set train.epochs=5 or --set stage.kd.temperature=2.0"),
-        ("=5", "write a key, = and a value"),
-        ("a..b=5", "write a key, = and a value"),
-        ("train.ep\nochs=5", "write a key, = and a value"),
-        ("stage.kdd.epochs=3", 'there is no stage "kdd"; did you mean "kd"?'),
-        ("stage.zz.epochs=3", 'there is no stage "zz"; the stages are "ild" and "kd"'),
-        ("stage.epochs=3", 'say which stage: --set stage.ild.epochs=...; the stages are "ild" and "kd"'),
-        ("stage.kd=3", "say which key of the stage: --set stage.kd.epochs=5"),
-        ("stage=3", "say which stage: --set stage.ild.epochs=...;"),
-        ("stages=[kd, iild]", 'there is no stage "iild"; did you mean "ild"?'),
-        ("stages=[]", "stages must be a list of names of stages, not []"),
-        ("stages=3", "stages must be a list of names of stages, not 3"),
-        ("extends=kd", "extends belongs into a preset file; on the command line, name the presets one after another"),
-        ("sed=3", 'unknown key "sed"; did you mean "seed"?'),
-        ("epochs=3", 'unknown key "epochs"; it belongs to [train]'),
-        ("train.epohcs=3", 'unknown key "epohcs" in train; did you mean "epochs"?'),
-        ("train.epochs=many", 'train.epochs must be a number above 0 and at most 100000, not "many"'),
-        ("baseline.enabled=True", 'baseline.enabled must be true or false, not "True"'),
-        ("train=3", "train must be a table, not 3"),
-        ("train.epochs.x=3", "train.epochs must be a number above 0 and at most 100000, not a table"),
-        ("student.keep=[1, 2", 'the value "[1, 2" begins like TOML but cannot be read as it'),
-        ("seed={a=", 'the value "{a=" begins like TOML'),
-        ("seed=" + "[" * 2000, "this value nests too deep"),
-        ("tags=a", 'tags must be a list of texts, not "a"'),
-        ("notify.command=\udcff", "this is not UTF-8 text"),
-        ("stage.kd.objectives.logist=1", 'unknown objective "logist" in stage.kd.objectives; did you mean "logits"?'),
+        ("epochs", "malformed-override", ["--set train.epochs=5"]),
+        ("=5", "malformed-override", []),
+        ("a..b=5", "malformed-override", []),
+        ("train.ep\nochs=5", "malformed-override", []),
+        ("stage.kdd.epochs=3", "unknown-stage", ['"kdd"', '"kd"?']),
+        ("stage.zz.epochs=3", "unknown-stage", ['"zz"', '"ild" and "kd"']),
+        ("stage.epochs=3", "override-without-stage", ["--set stage.ild.epochs=...", '"ild" and "kd"']),
+        ("stage.kd=3", "override-without-key", ["--set stage.kd.epochs=5"]),
+        ("stage=3", "override-without-stage", ["--set stage.ild.epochs=..."]),
+        ("stages=[kd, iild]", "unknown-stage", ['"iild"', '"ild"?']),
+        ("stages=[]", "wrong-value", ["stages", "not []"]),
+        ("stages=3", "wrong-value", ["stages", "not 3"]),
+        ("stages.kd=3", "wrong-value", ["stages", "not a table"]),
+        ("extends=kd", "extends-override", []),
+        ("sed=3", "unknown-key", ['"sed"', '"seed"?']),
+        ("epochs=3", "unknown-key", ['"epochs"', "[train]"]),
+        ("train.epohcs=3", "unknown-key", ['"epohcs" in train', '"epochs"?']),
+        ("train.epochs=many", "wrong-value", ["train.epochs", "above 0", "100000", 'not "many"']),
+        ("baseline.enabled=True", "wrong-value", ["true or false", 'not "True"']),
+        ("train=3", "wrong-value", ["a table", "not 3"]),
+        ("train.epochs.x=3", "wrong-value", ["train.epochs", "not a table"]),
+        ("student.keep=[1, 2", "invalid-toml", ['"[1, 2"']),
+        ("seed={a=", "invalid-toml", ['"{a="']),
+        ("seed=" + "[" * 2000, "nested-too-deep", []),
+        ("tags=a", "wrong-value", ["a list of texts", 'not "a"']),
+        ("notify.command=\udcff", "not-utf8", []),
+        ("stage.kd.objectives.logist=1", "unknown-key", ['"logist" in stage.kd.objectives', '"logits"?']),
     ],
 )
-def test_what_is_wrong_with_an_override(tmp_path: Path, override: str, sentence: str) -> None:
-    found = problems(tmp_path, MINIMAL, override)
-    assert len(found) == 1
-    assert found[0].startswith("--set ")
-    assert sentence in found[0]
-    assert found[0].isprintable()
+def test_what_is_wrong_with_an_override(tmp_path: Path, override: str, kind: str, facts: list[str]) -> None:
+    write(tmp_path, MINIMAL)
+    (problem,) = refused(tmp_path, ["mine.toml"], override)
+    assert problem.kind == kind
+    assert str(problem).startswith("--set ")
+    assert all(fact in problem.sentence for fact in facts), problem.sentence
+    assert str(problem).isprintable()
 
 
-def test_the_place_of_a_problem_is_the_override_that_caused_it(tmp_path: Path) -> None:
-    assert problems(tmp_path, MINIMAL, "stage.kd.epochs=x", "stage.ild.mixup.alpha=-1") == [
-        "--set stage.ild.mixup.alpha=-1: stage.ild.mixup.alpha must be a number above 0, not -1",
-        '--set stage.kd.epochs=x: stage.kd.epochs must be a number above 0 and at most 100000, not "x"',
+def test_a_preset_without_stages_has_none_to_change(tmp_path: Path) -> None:
+    found = mistakes(tmp_path, MINIMAL.partition("[[stage]]")[0], "stage.kd.epochs=3")
+    assert found[-1] == "--set stage.kd.epochs=3 no-stages"
+
+
+def test_a_problem_is_located_at_the_override_that_caused_it(tmp_path: Path) -> None:
+    assert mistakes(tmp_path, MINIMAL, "stage.kd.epochs=x", "stage.ild.mixup.alpha=-1") == [
+        "--set stage.ild.mixup.alpha=-1 wrong-value stage.ild.mixup.alpha",
+        "--set stage.kd.epochs=x wrong-value stage.kd.epochs",
     ]
-    assert problems(tmp_path, MINIMAL, "stage.kd.steps=5", "stage.kd.epochs=5") == [
-        "--set stage.kd.steps=5: stage.kd: give epochs or steps, not both"
+    assert mistakes(tmp_path, MINIMAL, "stage.kd.steps=5", "stage.kd.epochs=5") == [
+        "--set stage.kd.steps=5 epochs-and-steps stage.kd.steps"
     ]

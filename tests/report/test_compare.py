@@ -55,10 +55,12 @@ def test_the_spread_over_seeds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [(None, "no preset.toml"), (b"a = [", "cannot be read"), (b"\xff\xfe", "cannot be read")]
+    ("content", "kind"),
+    [(None, "missing-preset"), (b"a = [", "unreadable-preset"), (b"\xff\xfe", "unreadable-preset")],
 )
-def test_a_preset_that_cannot_be_read_is_a_sentence(tmp_path: Path, content: bytes | None, words: str) -> None:
+def test_a_preset_that_cannot_be_read_is_an_error_of_its_kind(tmp_path: Path, content: bytes | None, kind: str) -> None:
     if content is not None:
         (tmp_path / "preset.toml").write_bytes(content)
-    with pytest.raises(RunError, match=words):
+    with pytest.raises(RunError) as caught:
         read_preset(tmp_path)
+    assert (caught.value.kind, caught.value.file) == (kind, str(tmp_path / "preset.toml"))

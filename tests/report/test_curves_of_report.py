@@ -6,14 +6,14 @@ import pytest
 
 from engine.record.events import EventWriter
 from engine.record.paths import events_file
-from engine.report.collect import gather
+from engine.report.collect import collect_runs
 from engine.report.curves import POINTS, curves
-from engine.report.settings import Group, grouped
+from engine.report.settings import Group, group_runs
 from tests.report.records import finished, right, write_curves
 
 
 def group_of(runs_dir: Path) -> Group:
-    (group,) = grouped(gather(runs_dir.iterdir()).runs)
+    (group,) = group_runs(collect_runs(runs_dir.iterdir()).runs)
     return group
 
 

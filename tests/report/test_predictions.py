@@ -39,25 +39,26 @@ def test_a_further_dev_set_has_a_file_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "kind"),
     [
-        (None, "missing"),
-        (b"", "empty"),
-        (b'{"id": "dev-0", "label": "no"', "cut off"),
-        (b"\xff\xfe\n", "cut off"),
-        (b"3\n", "one object a line"),
-        (b'{"id": 1}, {"id": 2}\n', "one object a line"),
-        (b'{"id": "dev-0", "prediction": "no", "probabilities": {"no": 1.0}}\n', "without a label"),
-        (b'{"id": "a", "label": "x", "prediction": "no", "probabilities": {"no": 1.0}}\n', "no answer"),
-        (b'{"id": "a", "label": 1.0, "prediction": null}\n', "no answer"),
-        (b'{"id": "a", "label": 1.0, "prediction": NaN}\n', "no answer"),
-        (b'{"id": "a", "label": 1.0, "prediction": 1e999}\n', "no answer"),
-        (b'{"id": "a", "label": 1.0, "prediction": 1, "probabilities": 3}\n', "no answer"),
+        (None, "missing-predictions"),
+        (b"", "empty-predictions"),
+        (b'{"id": "dev-0", "label": "no"', "torn-predictions"),
+        (b"\xff\xfe\n", "torn-predictions"),
+        (b"3\n", "not-json-lines"),
+        (b'{"id": 1}, {"id": 2}\n', "not-json-lines"),
+        (b'{"id": "dev-0", "prediction": "no", "probabilities": {"no": 1.0}}\n', "bad-predictions"),
+        (b'{"id": "a", "label": "x", "prediction": "no", "probabilities": {"no": 1.0}}\n', "bad-predictions"),
+        (b'{"id": "a", "label": 1.0, "prediction": null}\n', "bad-predictions"),
+        (b'{"id": "a", "label": 1.0, "prediction": NaN}\n', "bad-predictions"),
+        (b'{"id": "a", "label": 1.0, "prediction": 1e999}\n', "bad-predictions"),
+        (b'{"id": "a", "label": 1.0, "prediction": 1, "probabilities": 3}\n', "bad-predictions"),
     ],
 )
-def test_what_cannot_be_read_is_a_sentence(tmp_path: Path, content: bytes | None, words: str) -> None:
+def test_what_cannot_be_read_is_an_error_of_its_kind(tmp_path: Path, content: bytes | None, kind: str) -> None:
     (tmp_path / "predictions").mkdir()
     if content is not None:
         (tmp_path / "predictions/student.jsonl").write_bytes(content)
-    with pytest.raises(RunError, match=words):
+    with pytest.raises(RunError) as caught:
         read_answers(tmp_path)
+    assert (caught.value.kind, caught.value.file) == (kind, str(tmp_path / "predictions/student.jsonl"))

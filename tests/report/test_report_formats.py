@@ -10,35 +10,37 @@ from pathlib import Path
 
 import pytest
 
-from engine.report.collect import gather
+from engine.report.collect import collect_runs
 from engine.report.page import page
-from engine.report.table import Report, build
-from engine.report.writing import WRITERS, comma_separated, json_document, latex, markdown
+from engine.report.report_document import report_document
+from engine.report.result_table import ResultDocument
+from engine.report.table import build_report
+from engine.report.writers import FORMATS, comma_separated, json_document, latex, markdown
 from tests.report.records import finished, right
 
 HOSTILE = "</td><script>alert(1)</script>|$x_1$\\end{tabular}&%#\"'`[a](http://evil.example)\x1b[31m\n=cmd()\u202e"
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> Report:
+def small(tmp_path: Path) -> ResultDocument:
     folder = tmp_path / "runs"
     for seed in (1, 2, 3):
         finished(folder, "kd", seed, right(200, range(seed, seed + 60)), created=seed)
         finished(folder, "crild", seed, right(200, range(seed, seed + 4 + 2 * seed)), created=10 + seed)
         finished(folder, "tinybert", seed, right(200, range(20, 33 - seed)), created=20 + seed)
-    return build(gather(folder.iterdir()))
+    return report_document(build_report(collect_runs(folder.iterdir())))
 
 
 @pytest.fixture
-def hostile(tmp_path: Path) -> Report:
+def hostile(tmp_path: Path) -> ResultDocument:
     folder = tmp_path / "runs"
     for seed, temperature in ((1, 1.0), (1, 2.0)):
         finished(folder, HOSTILE, seed, right(10), temperature=temperature, task="mrpc", extra={"task": HOSTILE})
     finished(folder, "=cmd()", 1, right(10), task="mrpc", extra={"task": HOSTILE})
-    return build(gather(folder.iterdir()))
+    return report_document(build_report(collect_runs(folder.iterdir())))
 
 
-def test_markdown(small: Report) -> None:
+def test_markdown(small: ResultDocument) -> None:
     assert (
         markdown(small).split("\n- ")[0]
         == """\
@@ -55,7 +57,7 @@ def test_markdown(small: Report) -> None:
     )
 
 
-def test_latex(small: Report) -> None:
+def test_latex(small: ResultDocument) -> None:
     assert [line for line in latex(small).splitlines() if not line.startswith("%")] == [
         r"\begin{tabular}{lrr}",
         r"\toprule",
@@ -72,7 +74,7 @@ def test_latex(small: Report) -> None:
     ]
 
 
-def test_csv_has_every_figure_in_full(small: Report) -> None:
+def test_csv_has_every_figure_in_full(small: ResultDocument) -> None:
     rows = list(csv.DictReader(io.StringIO(comma_separated(small))))
     crild = next(row for row in rows if row["method"] == "crild")
     assert (crild["mark"], crild["seeds"]) == ("tied", "3")
@@ -81,15 +83,17 @@ def test_csv_has_every_figure_in_full(small: Report) -> None:
     assert float(next(row for row in rows if row["method"] == "kd")["p"]) < 0.01
 
 
-def test_json_has_tables_and_runs(small: Report) -> None:
+def test_json_has_tables_and_runs(small: ResultDocument) -> None:
     document = json.loads(json_document(small))
     row = document["tables"][0]["blocks"][0]["rows"][1]
     assert (row["name"], row["cells"]["mrpc"]["mark"], len(row["runs"])) == ("crild", "tied", 3)
     assert [run["seed"] for run in document["runs"]] == [1, 2, 3] * 3
 
 
-def test_every_format_says_how_far_methods_are_from_the_one_that_was_named(small: Report, tmp_path: Path) -> None:
-    named = build(gather((tmp_path / "runs").iterdir()), against="kd")
+def test_every_format_says_how_far_methods_are_from_the_one_that_was_named(
+    small: ResultDocument, tmp_path: Path
+) -> None:
+    named = report_document(build_report(collect_runs((tmp_path / "runs").iterdir()), against="kd"))
     line = next(line for line in markdown(named).splitlines() if line.startswith("| crild "))
     assert re.search(r" 96\.00 ± 1\.00 \+26\.00 \(\+\d+\.\d\d to \+\d+\.\d\d\) ▲ \|$", line)
     assert re.search(r"96\.00 \$\\pm\$ 1\.00 \+26\.00 \(.* to .*\) \$\\uparrow\$", latex(named))
@@ -103,13 +107,13 @@ def test_every_format_says_how_far_methods_are_from_the_one_that_was_named(small
     assert "+26.00 (" in page(named)
 
 
-@pytest.mark.parametrize("name", WRITERS)
-def test_no_name_steers_a_terminal_or_breaks_a_line(name: str, hostile: Report) -> None:
-    text = WRITERS[name](hostile)
+@pytest.mark.parametrize("name", FORMATS)
+def test_no_name_steers_a_terminal_or_breaks_a_line(name: str, hostile: ResultDocument) -> None:
+    text = str(FORMATS[name].write(hostile))
     assert not {"\x1b", "\u202e"} & set(text)
 
 
-def test_a_hostile_name_stays_in_its_cell_of_markdown(hostile: Report) -> None:
+def test_a_hostile_name_stays_in_its_cell_of_markdown(hostile: ResultDocument) -> None:
     rows = [line for line in markdown(hostile).splitlines() if line.startswith("|")]
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in rows} == {4}
     text = markdown(hostile)
@@ -117,7 +121,7 @@ def test_a_hostile_name_stays_in_its_cell_of_markdown(hostile: Report) -> None:
     assert not re.search(r"(?<!\\)\]\(", text)
 
 
-def test_a_hostile_name_stays_in_its_cell_of_latex(hostile: Report) -> None:
+def test_a_hostile_name_stays_in_its_cell_of_latex(hostile: ResultDocument) -> None:
     rows = [line for line in latex(hostile).splitlines() if line.endswith(r"\\")]
     assert all(len(re.findall(r"(?<!\\)&", line)) == 2 for line in rows if "multicolumn" not in line)
     assert latex(hostile).count(r"\end{tabular}") == 1
@@ -125,13 +129,13 @@ def test_a_hostile_name_stays_in_its_cell_of_latex(hostile: Report) -> None:
     assert not re.search(r"(?<!\\)%", body)
 
 
-def test_a_hostile_name_is_no_formula_in_csv(hostile: Report) -> None:
+def test_a_hostile_name_is_no_formula_in_csv(hostile: ResultDocument) -> None:
     rows = list(csv.reader(io.StringIO(comma_separated(hostile))))
     assert len({len(row) for row in rows}) == 1
     assert any(cell == "'=cmd()" for row in rows for cell in row)
     assert not any(cell.startswith(("=", "+", "@")) for row in rows for cell in row)
 
 
-def test_a_hostile_name_comes_back_whole_from_json(hostile: Report) -> None:
+def test_a_hostile_name_comes_back_whole_from_json(hostile: ResultDocument) -> None:
     document = json.loads(json_document(hostile))
     assert HOSTILE in {run["method"] for run in document["runs"]}

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.report.collect import gather
+from engine.report.collect import collect_runs
 from engine.report.page import page
-from engine.report.table import Report, build
+from engine.report.report_document import report_document
+from engine.report.result_table import ResultDocument
+from engine.report.table import build_report
 from tests.report.records import finished, right, write_curves
 from tests.report.test_report_formats import HOSTILE
 
@@ -57,8 +59,8 @@ class Reader(HTMLParser):
         return " ".join(" ".join(self.said).split())
 
 
-def reported(folder: Path) -> Report:
-    return build(gather(folder.iterdir()))
+def reported(folder: Path) -> ResultDocument:
+    return report_document(build_report(collect_runs(folder.iterdir())))
 
 
 @pytest.fixture

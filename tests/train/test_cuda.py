@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from engine.data.batches import collate
-from engine.preflight import model_facts
+from engine.models import family_rules
 from engine.preset.schema import Stage
 from engine.record.events import read_events
 from engine.train.graphs import captured, own_stream, padded
@@ -148,7 +148,7 @@ class TestOnCuda:
         text = materials(tmp_path, family=family)
         objectives = (
             []
-            if "attention" in model_facts.FAMILIES[family]
+            if "attention" in family_rules.FAMILIES[family]
             else ["stage.ild.objectives={ value = 1.0, hidden = 1.0 }"]
         )
         run = make(tmp_path, text, CUDA, 'train.precision="bf16"', 'stage.ild.layer_map="uniform"', *objectives)

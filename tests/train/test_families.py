@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from engine.preflight import model_facts
+from engine.models import family_rules
 from engine.record.events import read_events
 from tests.models.tiny_models import EVERY
 from tests.train.tiny_run import BAD, GOOD, make, materials, work
@@ -39,7 +39,7 @@ def config_of(run_dir: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("family", [name for name in EVERY if name != "bert"])
 def test_every_family_is_distilled_end_to_end(tmp_path: Path, family: str) -> None:
-    offered = model_facts.FAMILIES[family]
+    offered = family_rules.FAMILIES[family]
     objectives = ("attention", "hidden", "value") if "attention" in offered else ("query", "hidden", "value")
     run_dir = make(
         tmp_path, materials(tmp_path, family=family), *QUICK, "stage.kd.epochs=6", "stage.ild.layer_map=uniform",

@@ -30,8 +30,9 @@ def test_a_damaged_teacher_is_removed_and_said(tmp_path: Path) -> None:
     assert place.load_into(loaded) == {"steps": 3}
     file = place.folder / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-4])
-    with pytest.raises(ModelError, match="cached teacher was damaged and has been removed"):
+    with pytest.raises(ModelError) as caught:
         place.load_into(loaded)
+    assert caught.value.kind == "cached-teacher-damaged"
     assert not place.folder.exists()
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from engine.evaluate.metrics import METRICS as OFFICIAL
 from engine.report.predictions import Answers
-from engine.report.significance import LEVEL, METRICS, Rival, holm, judge, pooled_variance, score
+from engine.report.significance import LEVEL, METRICS, SeedAnswers, compare_methods, holm, pooled_variance, score
 
 EXAMPLES = 200
 GOLD = tuple(float(place % 2) for place in range(EXAMPLES))
@@ -19,20 +19,20 @@ def answers(wrong: Sequence[int] = (), *, gold: Sequence[float] = GOLD, dev: str
     return Answers(dev, ("no", "yes"), tuple(gold), said)
 
 
-def method(*wrong: Sequence[int]) -> Rival:
+def method(*wrong: Sequence[int]) -> SeedAnswers:
     return {seed + 1: answers(places) for seed, places in enumerate(wrong)}
 
 
 def test_the_same_predictions_are_never_told_apart() -> None:
     same = [method(range(20), range(5, 30), range(10)) for _ in range(3)]
-    verdict = judge("accuracy", same)
-    assert set(verdict.p) == {(0, 1), (0, 2), (1, 2)}
-    assert set(verdict.p.values()) == {1.0}
+    tests = compare_methods("accuracy", same)
+    assert set(tests.p_values) == {(0, 1), (0, 2), (1, 2)}
+    assert set(tests.p_values.values()) == {1.0}
 
 
 def test_a_clear_difference_is_told_apart() -> None:
     good, bad = method(range(5), range(1, 6), range(2, 8)), method(range(60), range(3, 64), range(1, 62))
-    assert judge("accuracy", [good, bad]).p[0, 1] < 0.01
+    assert compare_methods("accuracy", [good, bad]).p_values[0, 1] < 0.01
 
 
 def test_few_examples_do_not_make_a_difference() -> None:
@@ -40,7 +40,7 @@ def test_few_examples_do_not_make_a_difference() -> None:
     gold = GOLD[:8]
     one = {seed: answers([0], gold=gold) for seed in (1, 2, 3)}
     other = {seed: answers([0, 1], gold=gold) for seed in (1, 2, 3)}
-    assert judge("accuracy", [one, other]).p[0, 1] > LEVEL
+    assert compare_methods("accuracy", [one, other]).p_values[0, 1] > LEVEL
 
 
 def test_the_p_value_of_seeds_that_agree_is_that_of_the_examples_alone() -> None:
@@ -48,7 +48,7 @@ def test_the_p_value_of_seeds_that_agree_is_that_of_the_examples_alone() -> None
     gold = GOLD[:8]
     one = {seed: answers([], gold=gold) for seed in (1, 2, 3)}
     other = {seed: answers([0, 1], gold=gold) for seed in (1, 2, 3)}
-    assert judge("accuracy", [one, other], 40_000).p[0, 1] == pytest.approx(2 * 0.75**8, abs=0.01)
+    assert compare_methods("accuracy", [one, other], 40_000).p_values[0, 1] == pytest.approx(2 * 0.75**8, abs=0.01)
 
 
 def test_seeds_that_scatter_are_held_against_students_distribution() -> None:
@@ -56,7 +56,7 @@ def test_seeds_that_scatter_are_held_against_students_distribution() -> None:
     gold = tuple(float(place % 2) for place in range(20_000))
     one = {seed: answers(range(200), gold=gold) for seed in (1, 2, 3)}
     other = {seed: answers(range(200 + 200 * seed), gold=gold) for seed in (1, 2, 3)}
-    assert judge("accuracy", [one, other], 4_000).p[0, 1] == pytest.approx(0.0742, abs=0.015)
+    assert compare_methods("accuracy", [one, other], 4_000).p_values[0, 1] == pytest.approx(0.0742, abs=0.015)
 
 
 @pytest.mark.parametrize(
@@ -80,8 +80,11 @@ def test_holm_corrects_p_values_for_their_number(raw: tuple[float, ...], correct
 def test_p_values_of_all_pairs_are_corrected_together() -> None:
     """Two methods against each other need no correction; three are corrected as their three p-values alone would be."""
     rivals = [method(range(n), range(1, n + 1), range(2, n + 2)) for n in (20, 26, 50)]
-    alone = {pair: judge("accuracy", [rivals[pair[0]], rivals[pair[1]]]).p[0, 1] for pair in ((0, 1), (0, 2), (1, 2))}
-    assert judge("accuracy", rivals).p == pytest.approx(holm(alone))
+    alone = {
+        pair: compare_methods("accuracy", [rivals[pair[0]], rivals[pair[1]]]).p_values[0, 1]
+        for pair in ((0, 1), (0, 2), (1, 2))
+    }
+    assert compare_methods("accuracy", rivals).p_values == pytest.approx(holm(alone))
     assert holm(alone) != pytest.approx(alone)
 
 
@@ -89,9 +92,11 @@ def test_seeds_are_paired() -> None:
     """Both methods lose what their seed loses, and one always the same two answers more: the seeds' own spread doesn't matter."""
     one = method(range(10), range(60), range(30))
     other = method(*([*range(wrong), 198, 199] for wrong in (10, 60, 30)))
-    assert judge("accuracy", [one, other]).p[0, 1] == pytest.approx(2 * (1 - 2 / EXAMPLES) ** EXAMPLES, abs=0.02)
+    assert compare_methods("accuracy", [one, other]).p_values[0, 1] == pytest.approx(
+        2 * (1 - 2 / EXAMPLES) ** EXAMPLES, abs=0.02
+    )
     shuffled = {1: other[2], 2: other[3], 3: other[1]}
-    assert judge("accuracy", [one, shuffled]).p[0, 1] > 0.5
+    assert compare_methods("accuracy", [one, shuffled]).p_values[0, 1] > 0.5
 
 
 def test_the_variance_over_seeds_is_pooled_by_degrees_of_freedom() -> None:
@@ -104,7 +109,7 @@ def test_the_variance_over_seeds_is_pooled_by_degrees_of_freedom() -> None:
 def test_a_pair_has_the_variance_of_its_column_or_its_own_where_that_is_larger() -> None:
     """Of three methods two agree in every seed, and the third scatters: (3 - 1)(3 - 1) degrees of freedom, t = 2.776."""
     steady, same, wild = method(*[range(10)] * 3), method(*[range(8)] * 3), method(range(10), range(90), range(50))
-    gaps = judge("accuracy", [steady, same, wild], against=0).gaps
+    gaps = compare_methods("accuracy", [steady, same, wild], against=0).differences
     own = 0.2**2  # variance of differences of 0, 0.4 and 0.2
     assert (gaps[1].high - gaps[1].low) / 2 == pytest.approx(2.776 * (2 / 3 * own / 3) ** 0.5, rel=0.05)
     assert (gaps[2].high - gaps[2].low) / 2 == pytest.approx(2.776 * (own / 3) ** 0.5, rel=0.05)
@@ -112,12 +117,12 @@ def test_a_pair_has_the_variance_of_its_column_or_its_own_where_that_is_larger()
 
 def test_one_method_named_beforehand_is_corrected_for_its_own_pairs_alone() -> None:
     rivals = [method(range(n), range(1, n + 1), range(2, n + 2)) for n in (20, 26, 50, 23)]
-    every, named = judge("accuracy", rivals), judge("accuracy", rivals, against=1)
-    assert set(named.p) == {(0, 1), (1, 2), (1, 3)}
-    assert all(named.p[pair] <= every.p[pair] for pair in named.p)
-    assert {place: round(gap.mean, 6) for place, gap in named.gaps.items()} == {0: 0.03, 2: -0.12, 3: 0.015}
-    assert all(gap.low < gap.mean < gap.high for gap in named.gaps.values())
-    assert not every.gaps
+    every, named = compare_methods("accuracy", rivals), compare_methods("accuracy", rivals, against=1)
+    assert set(named.p_values) == {(0, 1), (1, 2), (1, 3)}
+    assert all(named.p_values[pair] <= every.p_values[pair] for pair in named.p_values)
+    assert {place: round(gap.mean, 6) for place, gap in named.differences.items()} == {0: 0.03, 2: -0.12, 3: 0.015}
+    assert all(gap.low < gap.mean < gap.high for gap in named.differences.values())
+    assert not every.differences
 
 
 def test_the_interval_of_seeds_that_scatter_is_students() -> None:
@@ -125,9 +130,9 @@ def test_the_interval_of_seeds_that_scatter_is_students() -> None:
     gold = tuple(float(place % 2) for place in range(20_000))
     one = {seed: answers(range(200), gold=gold) for seed in (1, 2, 3)}
     other = {seed: answers(range(200 + 200 * seed), gold=gold) for seed in (1, 2, 3)}
-    gap = judge("accuracy", [one, other], 4_000, against=1).gaps[0]
+    gap = compare_methods("accuracy", [one, other], 4_000, against=1).differences[0]
     assert (gap.mean, gap.low, gap.high) == pytest.approx((0.02, -0.0048, 0.0448), abs=0.0006)
-    back = judge("accuracy", [one, other], 4_000, against=0).gaps[1]
+    back = compare_methods("accuracy", [one, other], 4_000, against=0).differences[1]
     assert (back.mean, back.low, back.high) == pytest.approx((-gap.mean, -gap.high, -gap.low), abs=1e-9)
 
 
@@ -136,17 +141,17 @@ def test_the_interval_of_seeds_that_agree_is_that_of_the_examples_alone() -> Non
     gold = GOLD * 5
     one = {seed: answers(gold=gold) for seed in (1, 2, 3)}
     other = {seed: answers(range(10), gold=gold) for seed in (1, 2, 3)}
-    gap = judge("accuracy", [one, other], 20_000, against=1).gaps[0]
+    gap = compare_methods("accuracy", [one, other], 20_000, against=1).differences[0]
     assert (gap.low, gap.high) == pytest.approx((0.004, 0.017), abs=0.0011)
 
 
 def test_the_same_input_gives_the_same_figures_whatever_else_is_there() -> None:
     """Another dev set, or a method that cannot be tested, changes neither the resamples nor the seeds' variance."""
     one, other = method(range(20), range(3, 25)), method(range(30), range(40))
-    alone = judge("accuracy", [one, other], 1_000)
-    assert judge("accuracy", [one, other], 1_000) == alone
+    alone = compare_methods("accuracy", [one, other], 1_000)
+    assert compare_methods("accuracy", [one, other], 1_000) == alone
     single, elsewhere = method(range(70)), {1: answers(dev="x"), 2: answers([3], dev="x")}
-    assert judge("accuracy", [one, other, single, elsewhere], 1_000).p == alone.p
+    assert compare_methods("accuracy", [one, other, single, elsewhere], 1_000).p_values == alone.p_values
 
 
 @pytest.mark.parametrize(
@@ -158,21 +163,21 @@ def test_the_same_input_gives_the_same_figures_whatever_else_is_there() -> None:
         ({1: answers(), 2: answers()}, {1: answers(dev="x"), 2: answers(dev="x")}, "other dev examples"),
     ],
 )
-def test_what_cannot_be_tested_is_said(one: Rival, other: Rival, why: str) -> None:
-    verdict = judge("accuracy", [one, other])
-    assert not verdict.p
-    assert why in verdict.untested[0, 1]
+def test_what_cannot_be_tested_is_said(one: SeedAnswers, other: SeedAnswers, why: str) -> None:
+    tests = compare_methods("accuracy", [one, other])
+    assert not tests.p_values
+    assert why in tests.untested[0, 1]
 
 
 def test_an_unknown_metric_is_not_tested() -> None:
     both = method(range(3), range(4))
-    assert "bleu" in judge("bleu", [both, both]).untested[0, 1]
+    assert "bleu" in compare_methods("bleu", [both, both]).untested[0, 1]
 
 
 def test_pairs_that_can_be_tested_are_tested_beside_those_that_cannot() -> None:
-    verdict = judge("accuracy", [method(range(2), range(3)), method(range(60), range(61)), method(range(9))])
-    assert set(verdict.p) == {(0, 1)}
-    assert set(verdict.untested) == {(0, 2), (1, 2)}
+    tests = compare_methods("accuracy", [method(range(2), range(3)), method(range(60), range(61)), method(range(9))])
+    assert set(tests.p_values) == {(0, 1)}
+    assert set(tests.untested) == {(0, 2), (1, 2)}
 
 
 @pytest.mark.parametrize(("seed_noise", "methods"), [(0.0, 2), (0.2, 2), (0.2, 4)])
@@ -182,11 +187,11 @@ def test_under_the_null_it_is_seldom_significant(seed_noise: float, methods: int
         gold = tuple(random.integers(0, 2, 120).astype(float))
         ease = random.normal(0.8, 1.0, 120)
         rivals = [_drawn(random, gold, ease + random.normal(0, 0.4, 120), seed_noise) for _ in range(methods)]
-        found += min(judge("accuracy", rivals, 500).p.values()) < LEVEL
+        found += min(compare_methods("accuracy", rivals, 500).p_values.values()) < LEVEL
     assert found / trials <= 0.1
 
 
-def _drawn(random: np.random.Generator, gold: tuple[float, ...], ease: Any, seed_noise: float) -> Rival:
+def _drawn(random: np.random.Generator, gold: tuple[float, ...], ease: Any, seed_noise: float) -> SeedAnswers:
     def one() -> Answers:
         hits = ease + random.normal(0, seed_noise) + random.normal(0, 0.7, len(gold)) > 0
         return Answers("x", ("a", "b"), gold, tuple(g if hit else 1 - g for g, hit in zip(gold, hits, strict=True)))

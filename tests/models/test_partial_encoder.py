@@ -10,19 +10,20 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from engine.data.batches import Batch
+from engine.distill.activations import PROJECTIONS, Activations, ActivationSpec
 from engine.errors import ModelError
 from engine.models.attention import choose_attention
 from engine.models.families import FAMILIES, layers_of
-from engine.models.taps import PARTS, Need, Seen, Tapped
+from engine.models.partial_encoder import PartialEncoder
 from tests.models.tiny_models import EVERY, batch_of, own_forward, tiny
 
 every_family = pytest.mark.parametrize("family", EVERY)
 Unpaired = Literal["padding", "whole"]
 
 
-def qkv(*layers: int) -> Need:
+def qkv(*layers: int) -> ActivationSpec:
     of = frozenset(layers)
-    return Need(query=of, key=of, value=of)
+    return ActivationSpec(query=of, key=of, value=of)
 
 
 def part(model: PreTrainedModel, layer: int, name: str) -> nn.Module:
@@ -61,8 +62,10 @@ def called(model: PreTrainedModel) -> list[str]:
     return names
 
 
-def every_tensor(seen: Seen) -> dict[str, Tensor]:
-    found = {f"{name}{layer}": tensor for name in (*PARTS, "hidden") for layer, tensor in getattr(seen, name).items()}
+def every_tensor(seen: Activations) -> dict[str, Tensor]:
+    found = {
+        f"{name}{layer}": tensor for name in (*PROJECTIONS, "hidden") for layer, tensor in getattr(seen, name).items()
+    }
     if seen.embedding is not None:
         found["embedding"] = seen.embedding
     return found
@@ -72,7 +75,7 @@ def every_tensor(seen: Seen) -> dict[str, Tensor]:
 def test_logits_are_those_of_the_models_own_forward(family: str) -> None:
     model = tiny(family, labels=3)
     batch = batch_of(model, [7, 3, 12])
-    seen = Tapped(model, Need(logits=True))(batch)
+    seen = PartialEncoder(model, ActivationSpec(logits=True))(batch)
     assert seen.logits is not None
     torch.testing.assert_close(seen.logits, own_forward(model, batch).logits, rtol=0, atol=1e-6)
     assert not seen.hidden
@@ -84,7 +87,7 @@ def test_hidden_states_and_embedding_are_those_of_the_models_own_forward(family:
     model = tiny(family)
     batch = batch_of(model, [7, 3, 12])
     states = own_forward(model, batch, output_hidden_states=True).hidden_states
-    seen = Tapped(model, Need(hidden=frozenset({1, 3}), embedding=True))(batch)
+    seen = PartialEncoder(model, ActivationSpec(hidden=frozenset({1, 3}), embedding=True))(batch)
     assert sorted(seen.hidden) == [1, 3]
     real = seen.mask  # what stands at padding is nobody's, and transformers' masks differ there
     for layer in (1, 3):
@@ -100,8 +103,8 @@ def test_projections_are_those_of_the_layers_input(family: str) -> None:
     model = tiny(family)
     batch = batch_of(model, [7, 3, 12])
     states = own_forward(model, batch, output_hidden_states=True).hidden_states
-    seen = Tapped(model, qkv(2, 3))(batch)
-    for name in PARTS:
+    seen = PartialEncoder(model, qkv(2, 3))(batch)
+    for name in PROJECTIONS:
         assert sorted(getattr(seen, name)) == [2, 3]
         for layer, tensor in getattr(seen, name).items():
             assert tensor.shape == (3, 12, 32)
@@ -112,7 +115,7 @@ def test_projections_are_those_of_the_layers_input(family: str) -> None:
 @every_family
 def test_of_the_last_layer_only_the_projections_are_run(family: str) -> None:
     model = tiny(family)
-    tapped = Tapped(model, Need(query=frozenset({3}), key=frozenset({3})))
+    tapped = PartialEncoder(model, ActivationSpec(query=frozenset({3}), key=frozenset({3})))
     names = called(model)
     tapped(batch_of(model, [7, 3]))
     here, layer = FAMILIES[family], stored(model, 3)
@@ -130,7 +133,7 @@ def test_of_the_last_layer_only_the_projections_are_run(family: str) -> None:
 @every_family
 def test_nothing_behind_a_hidden_state_is_run(family: str) -> None:
     model = tiny(family)
-    tapped = Tapped(model, Need(hidden=frozenset({2})))
+    tapped = PartialEncoder(model, ActivationSpec(hidden=frozenset({2})))
     names = called(model)
     tapped(batch_of(model, [7, 3]))
     here = FAMILIES[family]
@@ -143,7 +146,7 @@ def test_nothing_behind_a_hidden_state_is_run(family: str) -> None:
 @every_family
 def test_the_embedding_alone_runs_no_layer(family: str) -> None:
     model = tiny(family)
-    tapped = Tapped(model, Need(embedding=True))
+    tapped = PartialEncoder(model, ActivationSpec(embedding=True))
     names = called(model)
     seen = tapped(batch_of(model, [7, 3]))
     assert seen.embedding is not None
@@ -157,12 +160,12 @@ def test_gradients_are_those_of_the_full_forward_and_stop_where_the_tap_is(famil
 
     def loss(tensors: dict[str, dict[int, Tensor]]) -> Tensor:
         real = batch.attention_mask.bool()
-        return sum((tensors[name][3][real].pow(2) * (at + 1)).mean() for at, name in enumerate(PARTS))  # type: ignore[return-value]
+        return sum((tensors[name][3][real].pow(2) * (at + 1)).mean() for at, name in enumerate(PROJECTIONS))  # type: ignore[return-value]
 
-    seen = Tapped(tapped_model, qkv(3))(batch)
-    torch.autograd.backward(loss({name: getattr(seen, name) for name in PARTS}))
+    seen = PartialEncoder(tapped_model, qkv(3))(batch)
+    torch.autograd.backward(loss({name: getattr(seen, name) for name in PROJECTIONS}))
     states = own_forward(whole_model, batch, output_hidden_states=True).hidden_states[2]
-    torch.autograd.backward(loss({name: {3: read(whole_model, 3, name, states)} for name in PARTS}))
+    torch.autograd.backward(loss({name: {3: read(whole_model, 3, name, states)} for name in PROJECTIONS}))
 
     reached = {name for name, tensor in tapped_model.named_parameters() if tensor.grad is not None}
     for name, tensor in whole_model.named_parameters():
@@ -181,10 +184,10 @@ def test_gradients_are_those_of_the_full_forward_and_stop_where_the_tap_is(famil
 def test_parameters_are_those_that_get_a_gradient(family: str) -> None:
     model = tiny(family)
     batch = batch_of(model, [7, 3], pairs=FAMILIES[family].takes_types)
-    tapped = Tapped(model, qkv(2))
+    tapped = PartialEncoder(model, qkv(2))
     assert {id(tensor) for tensor in tapped.parameters()} < {id(tensor) for tensor in model.parameters()}
     seen = tapped(batch)
-    torch.autograd.backward([getattr(seen, name)[2].sum() for name in PARTS])
+    torch.autograd.backward([getattr(seen, name)[2].sum() for name in PROJECTIONS])
     assert all(tensor.grad is not None for tensor in tapped.parameters())
 
 
@@ -193,12 +196,12 @@ def test_parameters_are_those_that_get_a_gradient(family: str) -> None:
 @pytest.mark.parametrize("unpaired", ["padding", "whole"])
 def test_padding_is_never_data(family: str, lam: float | None, unpaired: Unpaired) -> None:
     lengths = [9, 4, 16, 11, 5]
-    need = Need(hidden=frozenset({1, 3}), embedding=True, logits=True) | qkv(1, 3)
-    seen: dict[int, Seen] = {}
+    need = ActivationSpec(hidden=frozenset({1, 3}), embedding=True, logits=True) | qkv(1, 3)
+    seen: dict[int, Activations] = {}
     gradients: dict[int, dict[str, Tensor]] = {}
     for pad_to in (16, 64, 128):
         model = tiny(family)
-        seen[pad_to] = Tapped(model, need)(batch_of(model, lengths, pad_to=pad_to), lam=lam, unpaired=unpaired)
+        seen[pad_to] = PartialEncoder(model, need)(batch_of(model, lengths, pad_to=pad_to), lam=lam, unpaired=unpaired)
         real = seen[pad_to].mask
         torch.autograd.backward([tensor[real].pow(2).mean() for tensor in every_tensor(seen[pad_to]).values()])
         gradients[pad_to] = {name: t.grad for name, t in model.named_parameters() if t.grad is not None}
@@ -219,9 +222,9 @@ def test_mixed_input_goes_through_the_model_as_its_own_forward_would_take_it(fam
     model = tiny(family)
     batch = batch_of(model, [9, 4, 16, 11])
     embeddings: nn.Module = model.get_submodule(FAMILIES[family].embeddings)
-    need = Need(hidden=frozenset({1, 2, 3}), embedding=True, logits=True)
-    clean = Tapped(model, need)(batch).embedding
-    seen = Tapped(model, need)(batch, lam=0.6, unpaired=unpaired)
+    need = ActivationSpec(hidden=frozenset({1, 2, 3}), embedding=True, logits=True)
+    clean = PartialEncoder(model, need)(batch).embedding
+    seen = PartialEncoder(model, need)(batch, lam=0.6, unpaired=unpaired)
     assert clean is not None
     mask, other = batch.attention_mask.bool(), batch.attention_mask.bool().flip(0)
     mixed = 0.6 * clean + 0.4 * clean.flip(0)
@@ -245,7 +248,7 @@ def test_mixed_input_goes_through_the_model_as_its_own_forward_would_take_it(fam
 def test_lambda_may_be_a_tensor() -> None:
     model = tiny("bert")
     batch = batch_of(model, [5, 8])
-    tapped = Tapped(model, Need(hidden=frozenset({2})))
+    tapped = PartialEncoder(model, ActivationSpec(hidden=frozenset({2})))
     for unpaired in ("padding", "whole"):
         number = tapped(batch, lam=0.8, unpaired=unpaired).hidden[2]
         tensor = tapped(batch, lam=torch.tensor(0.8), unpaired=unpaired).hidden[2]
@@ -255,7 +258,7 @@ def test_lambda_may_be_a_tensor() -> None:
 def test_the_middle_of_an_odd_batch_is_mixed_with_itself() -> None:
     model = tiny("bert")
     batch = batch_of(model, [5, 8, 6])
-    tapped = Tapped(model, Need(embedding=True))
+    tapped = PartialEncoder(model, ActivationSpec(embedding=True))
     clean, mixed = tapped(batch).embedding, tapped(batch, lam=0.3).embedding
     assert clean is not None
     assert mixed is not None
@@ -266,8 +269,8 @@ def test_the_middle_of_an_odd_batch_is_mixed_with_itself() -> None:
 def test_several_taps_on_one_model_see_their_own_calls_only(family: str) -> None:
     model = tiny(family)
     batch, other = batch_of(model, [7, 3]), batch_of(model, [5, 6], seed=1)
-    one = Tapped(model, qkv(1) | Need(hidden=frozenset({3})))
-    two = Tapped(model, Need(value=frozenset({1, 2}), logits=True))
+    one = PartialEncoder(model, qkv(1) | ActivationSpec(hidden=frozenset({3})))
+    two = PartialEncoder(model, ActivationSpec(value=frozenset({1, 2}), logits=True))
     first = one(batch)
     kept = {name: tensor.clone() for name, tensor in every_tensor(first).items()}
     second = two(other)
@@ -283,7 +286,10 @@ def test_removed_taps_leave_no_trace(family: str) -> None:
     model = tiny(family)
     before = own_forward(model, batch_of(model, [7, 3])).logits
     names = [name for name, _ in model.named_modules()]
-    taps = [Tapped(model, qkv(1, 2, 3) | Need(hidden=frozenset({3}))), Tapped(model, qkv(2) | Need(logits=True))]
+    taps = [
+        PartialEncoder(model, qkv(1, 2, 3) | ActivationSpec(hidden=frozenset({3}))),
+        PartialEncoder(model, qkv(2) | ActivationSpec(logits=True)),
+    ]
     assert sum(len(module._forward_hooks) for module in model.modules()) == (6 if family == "albert" else 12)
     for tapped in taps:
         tapped(batch_of(model, [7, 3]))
@@ -296,7 +302,7 @@ def test_removed_taps_leave_no_trace(family: str) -> None:
 @every_family
 def test_dropout_follows_the_models_mode(family: str) -> None:
     model = tiny(family)
-    tapped = Tapped(model, Need(hidden=frozenset({2})) | qkv(3))
+    tapped = PartialEncoder(model, ActivationSpec(hidden=frozenset({2})) | qkv(3))
     batch = batch_of(model, [7, 3])
     model.train()
     assert not torch.equal(tapped(batch).hidden[2], tapped(batch).hidden[2])
@@ -307,7 +313,7 @@ def test_dropout_follows_the_models_mode(family: str) -> None:
 
 def test_a_failed_call_leaves_no_tap_open() -> None:
     model = tiny("bert")
-    tapped = Tapped(model, qkv(1) | Need(hidden=frozenset({2})))
+    tapped = PartialEncoder(model, qkv(1) | ActivationSpec(hidden=frozenset({2})))
     handle = layers_of(model)[1].register_forward_pre_hook(lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         tapped(batch_of(model, [7, 3]))
@@ -319,7 +325,7 @@ def test_full_rows_need_no_mask_and_padded_rows_get_one() -> None:
     model = tiny("bert")
     taken: list[Any] = []
     layers_of(model)[0].register_forward_pre_hook(lambda *call: taken.append(call[1][1]))
-    tapped = Tapped(model, Need(hidden=frozenset({1})))
+    tapped = PartialEncoder(model, ActivationSpec(hidden=frozenset({1})))
     tapped(batch_of(model, [6, 6]))
     tapped(batch_of(model, [6, 5]))
     tapped(batch_of(model, [6, 5]), lam=0.5)  # united, both rows are full
@@ -332,8 +338,8 @@ def test_eager_attention_takes_the_mask_in_its_own_form() -> None:
     fused, eager = tiny("bert"), tiny("bert")
     eager.set_attn_implementation("eager")
     batch = batch_of(fused, [7, 3])
-    expected = Tapped(fused, Need(hidden=frozenset({3})))(batch)
-    seen = Tapped(eager, Need(hidden=frozenset({3})))(batch)
+    expected = PartialEncoder(fused, ActivationSpec(hidden=frozenset({3})))(batch)
+    seen = PartialEncoder(eager, ActivationSpec(hidden=frozenset({3})))(batch)
     torch.testing.assert_close(seen.hidden[3][seen.mask], expected.hidden[3][seen.mask], rtol=0, atol=1e-5)
 
 
@@ -347,7 +353,7 @@ def test_attention_is_fused_but_for_bf16_on_a_cpu() -> None:
 def test_padding_is_never_data_in_bf16() -> None:
     model = tiny("bert")
     choose_attention(model, "cpu", "bf16")
-    tapped = Tapped(model, Need(hidden=frozenset({3})))
+    tapped = PartialEncoder(model, ActivationSpec(hidden=frozenset({3})))
     masks: list[Tensor] = []
     layers_of(model)[0].register_forward_pre_hook(lambda *call: masks.append(call[1][1]))
     with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
@@ -359,7 +365,7 @@ def test_padding_is_never_data_in_bf16() -> None:
 def test_token_types_reach_the_families_that_have_them() -> None:
     for family in EVERY:
         model = tiny(family)
-        tapped = Tapped(model, Need(embedding=True))
+        tapped = PartialEncoder(model, ActivationSpec(embedding=True))
         with_types, without = (
             tapped(batch_of(model, [8])).embedding,
             tapped(batch_of(model, [8], pairs=False)).embedding,
@@ -370,30 +376,32 @@ def test_token_types_reach_the_families_that_have_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("need", "message"),
+    ("spec", "kind", "facts"),
     [
-        (qkv(4), "layer 4 was asked for, but the model has layers 1 to 3"),
-        (Need(hidden=frozenset({0, 2})), "layer 0 was asked for"),
-        (Need(), "nothing was asked for"),
+        (qkv(4), "unknown-layer", ("layer 4", "1 to 3")),
+        (ActivationSpec(hidden=frozenset({0, 2})), "unknown-layer", ("layer 0",)),
+        (ActivationSpec(), "no-activations", ()),
     ],
 )
-def test_impossible_needs_are_refused(need: Need, message: str) -> None:
-    with pytest.raises(ModelError, match=message):
-        Tapped(tiny("bert"), need)
+def test_impossible_specs_are_refused(spec: ActivationSpec, kind: str, facts: tuple[str, ...]) -> None:
+    with pytest.raises(ModelError) as caught:
+        PartialEncoder(tiny("bert"), spec)
+    assert caught.value.kind == kind
+    assert all(fact in str(caught.value) for fact in facts)
 
 
 def test_needs_unite() -> None:
-    both = qkv(1) | Need(query=frozenset({2}), hidden=frozenset({3}), logits=True)
+    both = qkv(1) | ActivationSpec(query=frozenset({2}), hidden=frozenset({3}), logits=True)
     assert both.query == {1, 2}
     assert both.layers == {1, 2, 3}
     assert both.logits
     assert not both.embedding
-    assert both.projections(1) == PARTS
+    assert both.projections(1) == PROJECTIONS
     assert both.projections(2) == ("query",)
 
 
 def test_sizes_are_told() -> None:
-    tapped = Tapped(tiny("distilbert", layers=2), qkv(1))
+    tapped = PartialEncoder(tiny("distilbert", layers=2), qkv(1))
     assert (tapped.heads, tapped.width, tapped.layers) == (4, 32, 2)
 
 
@@ -408,8 +416,8 @@ def test_a_real_model() -> None:
     batch = Batch(encoded["input_ids"], encoded["attention_mask"], encoded["token_type_ids"], None, torch.arange(2))
     with torch.no_grad():
         states = own_forward(model, batch, output_hidden_states=True).hidden_states
-        seen = Tapped(model, qkv(6) | Need(hidden=frozenset({3})))(batch)
-        for name in PARTS:
+        seen = PartialEncoder(model, qkv(6) | ActivationSpec(hidden=frozenset({3})))(batch)
+        for name in PROJECTIONS:
             assert getattr(seen, name)[6].shape == (2, encoded["input_ids"].shape[1], 384)
             torch.testing.assert_close(getattr(seen, name)[6], part(model, 6, name)(states[5]), rtol=0, atol=1e-5)
         torch.testing.assert_close(seen.hidden[3], states[3], rtol=0, atol=1e-5)

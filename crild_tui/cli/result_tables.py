@@ -1,0 +1,103 @@
+"""Result tables drawn for the terminal, and as a text file."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from crild_tui.cli import terminal
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from engine.report.result_table import Cell, ResultDocument, ResultTable, Section
+
+_ASCII_SIGNS = {"★": "*", "≈": "~", "▲": "^", "▼": "v"}
+
+
+def show_document(document: ResultDocument) -> None:
+    """Print titles, tables and notes on stdout."""
+    console = terminal.results()
+    for part in _parts(document, console.width):
+        console.print(part)
+
+
+def show_table(table: ResultTable) -> None:
+    """Print a table on stdout."""
+    console = terminal.results()
+    for part in draw_table(table, console.width):
+        console.print(part)
+
+
+def plain_text(document: ResultDocument) -> str:
+    """What the terminal shows, as text."""
+    from rich.console import Console
+
+    out = io.StringIO()
+    console = Console(file=out, width=terminal.PIPE_WIDTH, markup=False, emoji=False, highlight=False)
+    for part in _parts(document, terminal.PIPE_WIDTH):
+        console.print(part)
+    return out.getvalue()
+
+
+def _parts(document: ResultDocument, width: int) -> Iterator[Table | str]:
+    for table in document.tables:
+        if table.title:
+            yield terminal.safe(table.title)
+            yield ""
+        yield from draw_table(table, width)
+        if table.notes:
+            yield ""
+        yield from map(terminal.safe, table.notes)
+    yield from map(terminal.safe, document.notes)
+
+
+def draw_table(table: ResultTable, width: int) -> Iterator[Table | str]:
+    """The sections of a table: heading, then a table, or several with some of the columns each where all are too wide."""
+    for number, section in enumerate(table.sections):
+        if number:
+            yield ""
+        if section.heading:
+            yield terminal.safe(section.heading)
+        yield from _section(table, section, width)
+
+
+def _section(table: ResultTable, section: Section, width: int) -> Iterator[Table]:
+    from rich.cells import cell_len
+
+    labels = [terminal.safe(row.label) for row in section.rows]
+    first = min(max(map(cell_len, [*labels, table.row_heading])), max(20, width // 3))
+    texts = {n: _column([row.cells[n] for row in section.rows]) for n in table.filled(section)}
+    repeated = [n for n in texts if all(row.cells[n].value is None for row in section.rows)]  # seeds, states
+    if len(repeated) == len(texts):
+        repeated = []  # no figures yet
+    sizes = {n: max(map(cell_len, [*cells, terminal.safe(table.columns[n].heading)])) + 2 for n, cells in texts.items()}
+    room = width - first - sum(sizes[n] for n in repeated) - 2
+    parts, used = [list(repeated)], 0
+    for n in (n for n in texts if n not in repeated):
+        if used and used + sizes[n] > room:
+            parts.append(list(repeated))
+            used = 0
+        parts[-1].append(n)
+        used += sizes[n]
+    for columns in parts:
+        headings = [(table.columns[n].heading, "left" if table.columns[n].words else "right") for n in columns]
+        rows = ([label, *(texts[n][index] for n in columns)] for index, label in enumerate(labels))
+        yield terminal.table([(table.row_heading, "left"), *headings], rows)
+
+
+def _column(cells: Sequence[Cell]) -> list[str]:
+    """The texts of a column; where one has a sign, the others have a blank in its place."""
+    from engine.report.result_table import SIGNS
+
+    signs = [SIGNS[cell.mark] for cell in cells]
+    texts = []
+    for cell, sign in zip(cells, signs, strict=True):
+        text = "  ".join(part for part in (cell.text, cell.detail) if part)
+        texts.append(f"{text} {sign or ' '}" if any(signs) and text else text)
+    return [_ascii(text) for text in texts] if terminal.ascii_only() else texts
+
+
+def _ascii(text: str) -> str:
+    return "".join(_ASCII_SIGNS.get(character, character) for character in text.replace("±", "+-"))

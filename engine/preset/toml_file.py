@@ -1,0 +1,99 @@
+"""Read a TOML file of the user's: its document, the line of each key, and one plain sentence when it cannot be read."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import tomli
+
+from engine.errors import CrildError, PresetError
+from engine.preset.text import plain, shown
+from engine.preset.toml_lines import KeyPath, key_lines, repeated
+from engine.preset.tree import dotted
+
+LARGEST = 1_000_000
+"""Bytes that a file may have: a thousand times an ordinary preset."""
+
+
+def unreadable(sentence: str, *, kind: str, file: str | None = None, line: int | None = None) -> PresetError:
+    """The error for a file that cannot be read at all, which is its only problem."""
+    return PresetError([CrildError(sentence, kind=kind, file=file, line=line)])
+
+
+def read_document(path: Path, file: str, what: str = "preset") -> tuple[dict[str, object], dict[KeyPath, int]]:
+    """The TOML document in a file and the line (from 1) of each of its keys; messages call the file a `what`.
+
+    Raises PresetError when it cannot be read, with its one syntax error if that is why.
+    """
+    text = _decoded(_content(path, file, what), file, what)
+    try:
+        return tomli.loads(text), key_lines(text)
+    except tomli.TOMLDecodeError as error:
+        sentence, kind = _syntax(error, text)
+        raise unreadable(sentence, kind=kind, file=file, line=error.lineno) from None
+    except RecursionError:
+        raise unreadable(
+            f"the {what} nests tables or lists hundreds of levels deep", kind="nested-too-deep", file=file
+        ) from None
+    except ValueError as error:
+        sentence = f"the {what} has a number that cannot be read: {plain(str(error))}"
+        raise unreadable(sentence, kind="invalid-number", file=file) from None
+
+
+def _content(path: Path, file: str, what: str) -> bytes:
+    """The bytes of a regular file of a sensible size; anything else is refused unread."""
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            inside = path / f"{what}.toml"
+            hint = f"; did you mean {plain(str(Path(file) / inside.name))}?" if inside.is_file() else ""
+            raise unreadable(f"a {what} is a file, but this is a folder{hint}", kind="folder-not-file", file=file)
+        if not stat.S_ISREG(status.st_mode):
+            sentence = f"a {what} is a regular file, but this is a device or pipe"
+            raise unreadable(sentence, kind="not-regular-file", file=file)
+        if status.st_size > LARGEST:
+            size = f"{status.st_size / 1e6:.0f} MB"
+            sentence = f"a {what} has a few kilobytes, but this file has {size}: is it the right one?"
+            raise unreadable(sentence, kind="file-too-large", file=file)
+        with path.open("rb") as stream:
+            return stream.read(LARGEST + 1)
+    except OSError as error:
+        sentence = f"the {what} cannot be read: {error.strerror or error}"
+        raise unreadable(sentence, kind="unreadable-file", file=file) from None
+
+
+def _decoded(content: bytes, file: str, what: str) -> str:
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise unreadable(f"the {what} is UTF-16 text: save it as UTF-8", kind="utf16-text", file=file, line=1)
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        byte = f"byte 0x{content[error.start]:02x} at offset {error.start}"
+        sentence = f"the {what} is not UTF-8 text ({byte}): save it as UTF-8"
+        raise unreadable(sentence, kind="not-utf8", file=file, line=line) from None
+
+
+def _syntax(error: tomli.TOMLDecodeError, text: str) -> tuple[str, str]:
+    """The parser's message with what is at that position and the usual reason for it; and its kind."""
+    for repeat in repeated(text):
+        if repeat.again == error.lineno:
+            first = "" if repeat.first == repeat.again else f"; the first is on line {repeat.first}"
+            return f"{plain(dotted(repeat.path))} is set twice{first} (column {error.colno})", "repeated-key"
+    line = text.split("\n")[error.lineno - 1].rstrip("\r") if text else ""
+    rest = line[error.colno - 1 :].strip()
+    sentence = f"not valid TOML at column {error.colno}: {plain(error.msg[:1].lower() + error.msg[1:])}"
+    if error.msg != "Invalid value":
+        sentence += f", in {shown(line.strip())}" if line.strip() else ""
+    elif not rest:
+        sentence += "; a value belongs after the ="
+    else:
+        word = rest.split("#")[0].strip()
+        if word in ("True", "False"):
+            sentence += f"; write {word.lower()}"
+        elif "=" in word:
+            sentence += f", in {shown(line.strip())}; perhaps a list above is not closed"
+        else:
+            sentence += f" {shown(word, 40)[1:-1]}; put text in quotes"
+    return sentence, "invalid-toml"

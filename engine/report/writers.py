@@ -1,0 +1,226 @@
+"""Formats of result tables: Markdown, CSV, LaTeX, JSON and HTML. Text from outside is escaped for each.
+
+A new format is one function over a `ResultDocument` and one entry in `FORMATS`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from engine.errors import UsageError
+from engine.preset.text import listed, nearest, plain, shown
+from engine.record.files import json_text
+from engine.report.result_table import SIGNS, Cell, ResultDocument, ResultTable, Row
+
+_FORMULA = tuple("=+-@\t\r＝＋－＠")
+"""Beginnings of a cell that a spreadsheet would compute."""
+_LATEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
+    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", '"': r"\textquotedbl{}", "`": r"\textasciigrave{}", "'": r"\textquotesingle{}",
+}  # fmt: skip
+_ARROWS = {"above": r" $\uparrow$", "below": r" $\downarrow$", "tied": r" $\approx$"}
+
+
+def one_line(text: str) -> str:
+    """Outside text in one line, with everything escaped that could steer a terminal."""
+    return plain(text.replace("\n", " ").replace("\t", " "))
+
+
+# -- Markdown
+
+
+def markdown(document: ResultDocument) -> str:
+    """Tables as Markdown that can also be read as it is: the best figures are bold."""
+    parts = []
+    for table in document.tables:
+        parts += [f"**{markdown_text(table.title)}**\n"] if table.title else []
+        parts.append(_markdown_table(table))
+        notes = [*table.notes, *(document.notes if table is document.tables[-1] else ())]
+        parts += ["".join(f"- {markdown_text(line)}\n" for line in notes)] if notes else []
+    return "\n".join(parts)
+
+
+def _markdown_table(table: ResultTable) -> str:
+    lines = [[markdown_text(heading) for heading in (table.row_heading, *(column.heading for column in table.columns))]]
+    for section in table.sections:
+        if section.heading:
+            lines.append([f"**{markdown_text(section.heading)}**", *("" for _ in table.columns)])
+        lines += [[_markdown_name(row), *map(_markdown_cell, row.cells)] for row in section.rows]
+    widths = [max(4, *map(len, column)) for column in zip(*lines, strict=True)]
+    left = [True, *(column.words for column in table.columns)]
+    rule = ["-" * width if side else "-" * (width - 1) + ":" for width, side in zip(widths, left, strict=True)]
+    padded = (
+        (text.ljust(width) if side else text.rjust(width) for text, width, side in zip(line, widths, left, strict=True))
+        for line in (lines[0], rule, *lines[1:])
+    )
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in padded)
+
+
+def _markdown_name(row: Row) -> str:
+    name = markdown_text(row.label)
+    return f"**{name}**" if row.kind == "mean" else name
+
+
+def _markdown_cell(cell: Cell) -> str:
+    text = cell.text if cell.value is not None else markdown_text(cell.text)
+    text = f"**{text}**" if cell.mark in ("best", "highest") else text
+    return " ".join(part for part in (text, cell.detail, SIGNS[cell.mark]) if part)
+
+
+def markdown_text(text: str) -> str:
+    """Outside text as Markdown that shows it as it is."""
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|~$&])", r"\\\1", one_line(text))
+
+
+# -- LaTeX
+
+
+def latex(document: ResultDocument) -> str:
+    """Tables as LaTeX `tabular`s with the lines of booktabs: the best figures are bold, tied ones underlined."""
+    lines = [r"% needs \usepackage{booktabs}"]
+    for table in document.tables:
+        lines += [f"% {_comment(table.title)}"] if table.title else []
+        lines += _latex_table(table)
+        lines += [f"% {_comment(line)}" for line in table.notes]
+    return "\n".join([*lines, *(f"% {_comment(line)}" for line in document.notes)]) + "\n"
+
+
+def _latex_table(table: ResultTable) -> list[str]:
+    headings = [table.row_heading, *(column.heading for column in table.columns)]
+    sides = "".join("l" if column.words else "r" for column in table.columns)
+    lines = [rf"\begin{{tabular}}{{l{sides}}}", r"\toprule", _latex_line([latex_text(text) for text in headings])]
+    for section in table.sections:
+        lines.append(r"\midrule")
+        if section.heading:
+            lines.append(rf"\multicolumn{{{len(headings)}}}{{l}}{{\textit{{{latex_text(section.heading)}}}}} \\")
+        for before, row in zip((None, *section.rows), section.rows, strict=False):
+            if before is not None and row.kind == "other" != before.kind:
+                lines.append(r"\addlinespace")
+            name = latex_text(row.label)
+            lines.append(
+                _latex_line([rf"\textit{{{name}}}" if row.kind == "mean" else name, *map(_latex_cell, row.cells)])
+            )
+    return [*lines, r"\bottomrule", r"\end{tabular}"]
+
+
+def _latex_line(cells: Sequence[str]) -> str:
+    first = cells[0]
+    guarded = "{}" + first if first.startswith(("[", "*")) else first  # else read as an option of the line break before
+    return f"{' & '.join([guarded, *cells[1:]])} \\\\"
+
+
+def _latex_cell(cell: Cell) -> str:
+    text = cell.text.replace("±", r"$\pm$") if cell.value is not None else latex_text(cell.text)
+    if cell.detail:
+        return f"{text} {cell.detail.replace('-', '$-$')}{_ARROWS.get(cell.mark, '')}"
+    if cell.mark in ("best", "highest"):
+        return rf"\textbf{{{text}}}"
+    return rf"\underline{{{text}}}" if cell.mark == "tied" else text
+
+
+def latex_text(text: str) -> str:
+    """Outside text as LaTeX that shows it as it is."""
+    return "".join(_LATEX.get(character, character) for character in one_line(text))
+
+
+def _comment(text: str) -> str:
+    words = {"%": "per cent", "\\": "/", "▲": "↑", "▼": "↓"}
+    return "".join(words.get(character, character) for character in one_line(text))
+
+
+# -- CSV, JSON, HTML
+
+
+def comma_separated(document: ResultDocument) -> str:
+    """The records of all tables as CSV for a spreadsheet, figures in full precision."""
+    records = [record for table in document.tables for record in table.records]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    names = dict.fromkeys(name for record in records for name in record)
+    writer.writerow([csv_text(name) for name in names])
+    writer.writerows([_csv_cell(record.get(name)) for name in names] for record in records)
+    return out.getvalue()
+
+
+def _csv_cell(value: str | float | tuple[str, ...] | None) -> str:
+    if isinstance(value, tuple):
+        return " ".join(value)
+    return csv_text(value) if isinstance(value, str) else "" if value is None else repr(value)
+
+
+def csv_text(text: str) -> str:
+    """A text that no spreadsheet takes for a formula."""
+    cell = one_line(text)
+    return f"'{cell}" if cell.lstrip().startswith(_FORMULA) else cell
+
+
+def json_document(document: ResultDocument) -> str:
+    """Everything as one JSON document. Figures are shares of 1."""
+    return json_text(document.data)
+
+
+def html_page(document: ResultDocument) -> str:
+    """One HTML page that needs nothing else."""
+    from engine.report.page import page  # with matplotlib's pictures
+
+    return page(document)
+
+
+# -- the registry
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format: the name that `--format` takes, what people call it, how its files end, and its writer."""
+
+    name: str
+    title: str
+    endings: tuple[str, ...]
+    write: Callable[[ResultDocument], str | bytes]
+
+
+def registry(formats: Iterable[Format]) -> dict[str, Format]:
+    """Formats by name."""
+    return {each.name: each for each in formats}
+
+
+FORMATS: Mapping[str, Format] = registry(
+    (
+        Format("markdown", "Markdown", (".md", ".markdown"), markdown),
+        Format("csv", "CSV", (".csv",), comma_separated),
+        Format("json", "JSON", (".json",), json_document),
+        Format("latex", "LaTeX", (".tex",), latex),
+        Format("html", "HTML", (".html", ".htm"), html_page),
+    )
+)
+
+
+def format_named(name: str, formats: Mapping[str, Format] = FORMATS) -> Format:
+    """The format of a name. Raises UsageError, with the nearest name, for an unknown one."""
+    if name not in formats:
+        near = nearest(name, formats)
+        hint = f"did you mean {near}?" if near else f"there are {listed(formats, 'and')}"
+        raise UsageError(f"there is no format {shown(name)}; {hint}", kind="unknown-format", key="--format")
+    return formats[name]
+
+
+def format_of_file(path: PurePath, default: Format, formats: Mapping[str, Format] = FORMATS) -> Format:
+    """The format that a file's ending stands for; `default` for a name without one.
+
+    Raises UsageError, with the endings there are, for an unknown one.
+    """
+    ending = path.suffix.lower()
+    endings = {known: each for each in formats.values() for known in each.endings}
+    if ending and ending not in endings:
+        raise UsageError(
+            f"no table can be written as {shown(ending)}: name a file that ends in {listed(endings)}",
+            kind="unknown-file-ending",
+            file=str(path),
+        )
+    return endings.get(ending, default)
