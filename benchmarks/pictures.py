@@ -37,7 +37,7 @@ async def draw(app: CrildApp, size: tuple[int, int], out: Path, runs: list[Path]
             await pilot.pause(SETTLE)
             save(app, out / f"{name}.svg")
         if (status := read_run(runs[0]).status) is not None and status.sweep:
-            app.push_screen(SweepScreen(app.runs_dir, status.sweep))
+            app.push_screen(SweepScreen(app, status.sweep))
             await pilot.pause(SETTLE)
             save(app, out / "sweep.svg")
 

@@ -22,7 +22,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+from commits import REPOSITORY, checkout
+
 QUICK = ("teacher.finetune.epochs=2", "stage.ild.epochs=1", "stage.kd.epochs=1", "baseline.enabled=false")
 RELATIONS = "stage.ild.objectives={query = 1.0, key = 1.0, value = 1.0, hidden = 0.5}"
 CONFIGURATIONS: dict[str, tuple[str, ...]] = {
@@ -116,14 +117,6 @@ def _curves(run_dir: Path) -> Iterator[Mapping[str, Any]]:
             event = json.loads(line)
             if event["kind"] in ("step", "evaluation"):
                 yield {name: event[name] for name in names if name in event}
-
-
-def checkout(commit: str, folder: Path) -> Path:
-    """The files of a commit in a folder."""
-    folder.mkdir()
-    archive = subprocess.run(["git", "archive", commit], cwd=REPOSITORY, check=True, capture_output=True).stdout
-    subprocess.run(["tar", "-x"], cwd=folder, check=True, input=archive)
-    return folder
 
 
 def main() -> int:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
-from rich.traceback import Traceback
 from textual import work
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
+from textual.filter import LineFilter
 from textual.screen import Screen
-from textual.worker import WorkerFailed
 
 from crild_tui import theme
 from crild_tui.keys import key_names
@@ -20,7 +19,6 @@ from crild_tui.messages import CompareRuns, MachineSeen, RunsSeen, WatchRun
 from crild_tui.monitor.machine import MachineWatcher
 from crild_tui.monitor.runs import RunsWatcher
 from crild_tui.monitor.snapshots import MachineSnapshot
-from crild_tui.runs.formatting import printable
 from crild_tui.runs.listing import appeared
 from crild_tui.runs.marks import Kept, KeptFile, Kind
 from crild_tui.runs.snapshot import RunsSnapshot
@@ -30,13 +28,16 @@ from crild_tui.screens.launch import LaunchScreen
 from crild_tui.screens.live import LiveScreen
 from crild_tui.screens.runs import RunsScreen
 from crild_tui.settings import Settings
+from crild_tui.textual_internals import QuietApp
 from engine.errors import CrildError
+from engine.preset.text import printable
 
+S = TypeVar("S", bound=Screen[Any])
 MODE_NAMES = ("launch", "live", "runs", "compare")
 READONLY = "this dashboard only reads: it was started with --readonly"
 
 
-class CrildApp(App[None]):
+class CrildApp(QuietApp):
     """The application. What it knows of the world comes in snapshots; what it does goes through `act`."""
 
     TITLE = "crild"
@@ -65,17 +66,16 @@ class CrildApp(App[None]):
         self.settings = Settings() if settings is None else settings
         self.runs = RunsSnapshot(runs_dir)
         self.machine = MachineSnapshot()
-        self.kept = Kept()
-        self._kept_file = KeptFile(runs_dir)
+        self.marks = Kept()
+        self._marks_file = KeptFile(runs_dir)
         self.following = False
         self.away = False
         """Whether an editor has the terminal."""
-        self._said = ("", "")
+        self._last_notification = ("", "")  # sentence and level
         self._watchers: list[RunsWatcher | MachineWatcher] = []
         for each in theme.ALL:
             self.register_theme(each)
         self.theme = self.settings.theme
-        self._filters.append(theme.Ascii(enabled=self.settings.ascii))
         self.set_keymap(self.settings.keys)
         self.keys = key_names(self, self.settings.keys)
 
@@ -99,25 +99,26 @@ class CrildApp(App[None]):
     # -- the world
 
     def on_runs_seen(self, message: RunsSeen) -> None:
-        """Keep the list of runs and tell the screens that show it; a new run is shown where the newest is followed."""
+        """Keep the list of runs and pass it on; show a new run if the newest is followed."""
         new = appeared(self.runs, message.snapshot) if self.following else None
         self.runs = message.snapshot
         if new is not None and self.current_mode in ("runs", "live") and len(self.screen_stack) == 1:
             self.watch_run(new.path)
-        self._tell(lambda screen: screen.runs_seen(message.snapshot))
+        self._pass_on(RunsSeen(self.runs))
 
     def on_machine_seen(self, message: MachineSeen) -> None:
-        """Keep the machine's figures and tell the header."""
+        """Keep the machine's load and pass it on."""
         self.machine = message.snapshot
-        self._tell(lambda screen: screen.machine_seen(message.snapshot))
+        self._pass_on(MachineSeen(self.machine))
 
-    def _tell(self, what: Callable[[Any], None]) -> None:
-        """Tell the screen of the present mode; another one reads `runs` and `machine` when it is shown."""
-        from crild_tui.screens.base import ModeScreen
+    def _pass_on(self, message: RunsSeen | MachineSeen) -> None:
+        """Pass a message on to the present mode; another mode reads `runs` and `machine` when it is shown."""
+        for screen in self.screen_stack[:1]:
+            screen.post_message(message)
 
-        for screen in self.screen_stack:
-            if isinstance(screen, ModeScreen) and screen.is_attached:
-                what(screen)
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's own filters, and the one for ASCII."""
+        return [*super().get_line_filters(), *([theme.Ascii()] if self.settings.ascii else [])]
 
     # -- what can be done from everywhere
 
@@ -154,44 +155,42 @@ class CrildApp(App[None]):
     def watch_run(self, run_dir: Path) -> None:
         """Show a run in Live."""
         self.switch_mode("live")
-        self.call_later(lambda: self._live().show_run(run_dir))
+        self.call_later(lambda: self._mode_screen(LiveScreen).show_run(run_dir))
 
-    def _live(self) -> LiveScreen:
+    def _mode_screen(self, kind: type[S]) -> S:
         screen = self.screen_stack[0]
-        assert isinstance(screen, LiveScreen)
+        assert isinstance(screen, kind)
         return screen
 
     def on_watch_run(self, message: WatchRun) -> None:
-        """A screen asks to see a run."""
+        """Show the run that a screen asks for."""
         self.watch_run(message.run_dir)
 
     def on_compare_runs(self, message: CompareRuns) -> None:
-        """A screen asks to compare runs."""
+        """Compare the runs that a screen asks for."""
         self.switch_mode("compare")
-
-        def show() -> None:
-            screen = self.screen_stack[0]
-            assert isinstance(screen, CompareScreen)
-            screen.show_runs(message.run_dirs)
-
-        self.call_later(show)
+        self.call_later(lambda: self._mode_screen(CompareScreen).show_runs(message.run_dirs))
 
     # -- changing something
 
-    def act(self, what: Callable[[], str], then: Callable[[], None] | None = None) -> None:
-        """Do something to a run in a thread, and show the sentence that comes back, or the error.
-
-        `then` is called in the application's thread when it went well. With --readonly nothing is done.
-        """
+    def refuse_readonly(self) -> bool:
+        """Whether this dashboard only reads; says so if it does."""
         if self.readonly:
             self.tell(READONLY, "warning")
-            return
-        self._act(what, then)
+        return self.readonly
 
-    @work(thread=True, group="acts")
-    def _act(self, what: Callable[[], str], then: Callable[[], None] | None) -> None:
+    def act(self, action: Callable[[], str], then: Callable[[], None] | None = None) -> None:
+        """Run an action in a thread and show the sentence that it returns, or its error.
+
+        `then` runs in the application's thread after success. With --readonly nothing is done but saying so.
+        """
+        if not self.refuse_readonly():
+            self._act(action, then)
+
+    @work(thread=True, group="act")
+    def _act(self, action: Callable[[], str], then: Callable[[], None] | None) -> None:
         try:
-            sentence = what()
+            sentence = action()
         except (CrildError, OSError) as error:  # a disk that fails is no fault of the dashboard's
             self.call_later(self.tell, str(error), "error")
             return
@@ -199,26 +198,26 @@ class CrildApp(App[None]):
         if then is not None:
             self.call_later(then)
 
-    def keep(self, kind: Kind, ids: Iterable[str], *, on: bool) -> None:
-        """Pin, hide or mark runs, or take that back: known at once, and soon in the file, unless this only reads."""
+    def mark(self, kind: Kind, ids: Iterable[str], *, on: bool) -> None:
+        """Pin, hide or mark runs, or undo that: shown at once, and soon written, unless this dashboard only reads."""
         change = (kind, tuple(ids), on)
-        self.kept = self.kept.put(*change)
+        self.marks = self.marks.put(*change)
         if not self.readonly:
-            self._kept_file.take(change)
-            self._write_kept()
+            self._marks_file.take(change)
+            self._write_marks()
 
-    @work(thread=True, group="kept")
-    def _write_kept(self) -> None:
+    @work(thread=True, group="marks")
+    def _write_marks(self) -> None:
         try:
-            self._kept_file.write()
+            self._marks_file.write()
         except CrildError as error:
             self.call_later(self.tell, str(error), "warning")
 
     def tell(self, sentence: str, level: str = "information") -> None:
         """Show a sentence for some seconds: as text, whatever is in it."""
         severity: Any = level
-        said, self._said = self._said, (sentence, level)
-        if said[0] == sentence or said[1] == "information":  # a pile of them hides what one looks at
+        last, self._last_notification = self._last_notification, (sentence, level)
+        if last[0] == sentence or last[1] == "information":  # a pile of them hides what one looks at
             self.clear_notifications()
         self.notify(printable(sentence), severity=severity, markup=False, timeout=8 if level == "error" else 4)
 
@@ -226,29 +225,3 @@ class CrildApp(App[None]):
         """Send a text to the terminal's clipboard, and show it: not every terminal takes it."""
         self.copy_to_clipboard(text)
         self.tell(f"sent to the terminal's clipboard (OSC 52): {text}")
-
-    # -- faults of its own
-
-    def _handle_exception(self, error: Exception) -> None:
-        """End, and leave the error to whoever has started the application: Textual would print a traceback."""
-        self._return_code = 1
-        if self._exception is None:
-            inner = error.error if isinstance(error, WorkerFailed) else error
-            self._exception = inner if isinstance(inner, Exception) else error
-            self._exception_event.set()
-        self._close_messages_no_wait()
-
-    def panic(self, *renderables: Any) -> None:
-        """Treat what Textual would print before it ends as any other fault: its thread of input has failed, say."""
-        traces = [each.trace.stacks[-1] for each in renderables if isinstance(each, Traceback) and each.trace.stacks]
-        said = "; ".join(f"{stack.exc_type}: {stack.exc_value}" for stack in traces)
-        self._handle_exception(RuntimeError(said or "the dashboard has given up"))
-
-    @property
-    def fault(self) -> Exception | None:
-        """The error that has ended the application, if one has."""
-        return self._exception
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 - Textual's
-        """Leave out what a dashboard that only reads cannot do."""
-        return True

@@ -2,70 +2,74 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from textual.message import Message
 
+from crild_tui.monitor.log import LogTail
 from crild_tui.monitor.snapshots import MachineSnapshot, RunSnapshot
 from crild_tui.runs.snapshot import RunsSnapshot
 from crild_tui.runs.sweeps import SweepSnapshot
 
 
 class Replaceable(Message):
-    """News of which only the newest counts: a fast sender never fills the queue."""
+    """A message of which only the newest counts: a fast sender never fills the queue."""
 
     def can_replace(self, message: Message) -> bool:
         """Whether an older message that still waits can be dropped for this one."""
         return type(message) is type(self)
 
 
-class RunsSeen(Replaceable):
+@dataclass
+class RunsSeen(Replaceable, bubble=False):
     """The list of runs changed."""
 
-    def __init__(self, snapshot: RunsSnapshot) -> None:
-        super().__init__()
-        self.snapshot = snapshot
+    snapshot: RunsSnapshot
 
 
-class MachineSeen(Replaceable):
-    """The machine's figures changed."""
+@dataclass
+class MachineSeen(Replaceable, bubble=False):
+    """The machine's load changed."""
 
-    def __init__(self, snapshot: MachineSnapshot) -> None:
-        super().__init__()
-        self.snapshot = snapshot
+    snapshot: MachineSnapshot
 
 
-class RunSeen(Message):
+@dataclass
+class SweepSeen(Replaceable, bubble=False):
+    """The sweep that is shown changed."""
+
+    snapshot: SweepSnapshot
+
+
+@dataclass
+class LogSeen(Replaceable, bubble=False):
+    """The log of a run changed."""
+
+    run_dir: Path
+    tail: LogTail
+
+
+@dataclass
+class RunSeen(Message, bubble=False):
     """A run that is watched changed."""
 
-    def __init__(self, snapshot: RunSnapshot) -> None:
-        super().__init__()
-        self.snapshot = snapshot
+    snapshot: RunSnapshot
 
     def can_replace(self, message: Message) -> bool:
         """As for the others, but each run counts."""
         return isinstance(message, RunSeen) and message.snapshot.run_dir == self.snapshot.run_dir
 
 
-class SweepSeen(Replaceable):
-    """The sweep that is shown changed."""
-
-    def __init__(self, snapshot: SweepSnapshot) -> None:
-        super().__init__()
-        self.snapshot = snapshot
-
-
+@dataclass
 class WatchRun(Message):
     """Show this run in Live."""
 
-    def __init__(self, run_dir: Path) -> None:
-        super().__init__()
-        self.run_dir = run_dir
+    run_dir: Path
 
 
+@dataclass
 class CompareRuns(Message):
     """Show these runs in Compare."""
 
-    def __init__(self, run_dirs: tuple[Path, ...]) -> None:
-        super().__init__()
-        self.run_dirs = run_dirs
+    run_dirs: tuple[Path, ...]

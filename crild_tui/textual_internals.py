@@ -1,14 +1,29 @@
-"""Textual's driver of a terminal, with a thread of input that ends when it is asked to instead of at its next look."""
+"""All of Textual's private API that crild uses, each with its reason; written against Textual 8.2.8.
+
+- `QuickDriver` imports `textual._xterm_parser`: Textual's thread of input looks only every 0.1 s, twice, whether it should
+  end, and quitting waits for it.
+- `QuietApp` overrides `App._handle_exception` and uses what that uses: Textual would print a traceback over the terminal,
+  while crild writes it to a file and prints one sentence.
+- `FooterKey` is what `textual.widgets.Footer` is made of: the footer shows whole labels only and those of a dialog too,
+  so it measures and makes them.
+"""
 
 from __future__ import annotations
 
 import os
 import selectors
 from codecs import getincrementaldecoder
+from contextlib import suppress
 from typing import Any
 
+from rich.traceback import Traceback
 from textual._xterm_parser import XTermParser
+from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
+from textual.widgets._footer import FooterKey
+from textual.worker import WorkerFailed
+
+__all__ = ["FooterKey", "QuickDriver", "QuietApp"]
 
 LOOK_EVERY = 0.1
 """Seconds without input after which a lone Escape counts as a key."""
@@ -16,31 +31,55 @@ _MOST = 4096
 
 
 class QuickDriver(LinuxDriver):
-    """Leaves at once: Textual's own thread of input ends up to 0.2 s after it was asked, and quitting waits for it."""
+    """Textual's driver of a terminal, with a thread of input that ends as soon as it is asked to."""
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
         self._woken, self._wake = os.pipe()
+        os.set_blocking(self._woken, False)
 
     def disable_input(self) -> None:
         """Wake the thread of input, and wait until it has ended."""
-        if self._key_thread is not None and self._key_thread.is_alive():
-            os.write(self._wake, b"!")
+        os.write(self._wake, b"!")
         super().disable_input()
 
     def run_input_thread(self) -> None:
         """Turn what is typed into events, until input is disabled."""
-        parser, decode = XTermParser(self._debug), getincrementaldecoder("utf-8")("replace").decode
+        with suppress(BlockingIOError):
+            os.read(self._woken, _MOST)  # what woke an earlier thread, if that had ended already
+        parser, decode = XTermParser(), getincrementaldecoder("utf-8")("replace").decode
         with selectors.SelectSelector() as selector:
             selector.register(self.fileno, selectors.EVENT_READ)
             selector.register(self._woken, selectors.EVENT_READ)
             while not self.exit_event.is_set():
                 for key, _ in selector.select(LOOK_EVERY):
                     if key.fd == self._woken:
-                        os.read(self._woken, _MOST)
                         return
                     if text := decode(os.read(self.fileno, _MOST)):  # the first half of a letter is nothing yet
                         for event in parser.feed(text):
                             self.process_message(event)
                 for event in parser.tick():
                     self.process_message(event)
+
+
+class QuietApp(App[None]):
+    """An application that prints nothing when an error ends it: whoever runs it finds the error in `fault`."""
+
+    def _handle_exception(self, error: Exception) -> None:
+        self._return_code = 1
+        if self._exception is None:
+            inner = error.error if isinstance(error, WorkerFailed) else error
+            self._exception = inner if isinstance(inner, Exception) else error
+            self._exception_event.set()
+        self._close_messages_no_wait()
+
+    def panic(self, *renderables: Any) -> None:
+        """Treat what Textual would print before it ends as any other fault: its thread of input has failed, say."""
+        traces = [each.trace.stacks[-1] for each in renderables if isinstance(each, Traceback) and each.trace.stacks]
+        errors = "; ".join(f"{stack.exc_type}: {stack.exc_value}" for stack in traces)
+        self._handle_exception(RuntimeError(errors or "the dashboard has given up"))
+
+    @property
+    def fault(self) -> Exception | None:
+        """The error that has ended the application, if one has."""
+        return self._exception

@@ -1,1 +1,1 @@
-"""Drawing curves in character cells: pure functions from numbers to characters. Nothing here knows of Textual."""
+"""Draw curves in character cells: pure functions from numbers to characters, without Textual."""

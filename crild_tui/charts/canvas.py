@@ -1,4 +1,4 @@
-"""A sheet of character cells, each with a look; and the looks a chart has."""
+"""A grid of character cells, each with a look; and the looks of a chart."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ PLAIN, MUTED, TITLE, WARNING, LEVEL, FOCUS = range(6)
 CURVE = 8
 """Looks from here on are the colours of curves."""
 BOLD, DIM, REVERSE, BAR = 256, 512, 1024, 2048
-"""Added to a look; BAR is the background of the title."""
+"""Flags added to a look; BAR is the background of the title."""
 KIND = 0xFF
-"""What is left of a look without them."""
+"""Masks the look without flags."""
 _COLORS = 248
-"""Curves with colours of their own, a multiple of what a palette has."""
+"""Curves with distinct looks, a multiple of the colours of a palette."""
 
 Span = tuple[str, int]
-"""A piece of a line, and its look."""
+"""A piece of a row, and its look."""
 
 
 def curve_look(color: int) -> int:
-    """The look of the curve with this number in the palette."""
+    """The look of the curve with this index in the palette."""
     return CURVE + color % _COLORS
 
 
 class Canvas:
-    """The sheet. What is put outside of it is lost, without complaint."""
+    """The grid. Text outside of it is dropped."""
 
     def __init__(self, width: int, height: int) -> None:
         self.width, self.height = width, height
@@ -36,7 +36,7 @@ class Canvas:
         self.looks: NDArray[np.int64] = np.full((height, width), PLAIN, np.int64)
 
     def put(self, row: int, column: int, text: str, look: int = PLAIN, *, limit: int | None = None) -> int:
-        """Write text up to the column `limit` (or the edge); returns the column after it."""
+        """Write text up to the column `limit` (or the edge); returns the column after the text."""
         end = self.width if limit is None else min(limit, self.width)
         if not 0 <= row < self.height:
             return column
@@ -56,12 +56,12 @@ class Canvas:
         return column
 
     def paint(self, row: int, look: int) -> None:
-        """Add to the look of a whole row."""
+        """Add flags to the look of a whole row."""
         if 0 <= row < self.height:
             self.looks[row] |= look
 
     def spans(self) -> list[list[Span]]:
-        """The lines, each in pieces of one look."""
+        """The rows, each in pieces of one look."""
         return [self._line(row) for row in range(self.height)]
 
     def _line(self, row: int) -> list[Span]:
@@ -71,18 +71,3 @@ class Canvas:
         cuts = [0, *(np.flatnonzero(np.diff(looks)) + 1).tolist(), self.width]
         text = codes.tobytes().decode("utf-32-le")
         return [(text[start:end].replace("\0", ""), int(looks[start])) for start, end in pairwise(cuts)]
-
-
-def fit(text: str, width: int) -> str:
-    """`text` in at most `width` cells, with an ellipsis where it is cut."""
-    if cell_len(text) <= width:
-        return text
-    if width < 1:
-        return ""
-    out, used = "", 0
-    for character in text:
-        wide = cell_len(character)
-        if used + wide > width - 1:
-            break
-        out, used = out + character, used + wide
-    return out + "…"

@@ -1,4 +1,4 @@
-"""A figure drawn into character cells."""
+"""Draw a figure into character cells."""
 
 from __future__ import annotations
 
@@ -6,31 +6,38 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from rich.cells import cell_len
 
-from crild_tui.charts import axes, raster, scale
-from crild_tui.charts.axes import Place
-from crild_tui.charts.canvas import DIM, FOCUS, LEVEL, PLAIN, REVERSE, Canvas, curve_look
+from crild_tui.charts import axes, legend, raster, scale
+from crild_tui.charts.axes import PlotArea
+from crild_tui.charts.canvas import BOLD, DIM, FOCUS, LEVEL, MUTED, PLAIN, REVERSE, Canvas, curve_look
 from crild_tui.charts.figure import BEST, Figure, Line
-from crild_tui.charts.traces import Columns, Trace, columns, logarithms
+from crild_tui.charts.traces import DotColumns, Trace, columns, logarithms
 from crild_tui.runs.states import KeyNames
+from crild_tui.text import shorten
 
 ROOMY = 9
-"""From so many rows on, the legend has a line of its own."""
+"""Rows from which the legend has its own line."""
 FRAMED = 12
-"""From so many rows on, a line is drawn below the plot."""
+"""Rows from which a line is drawn below the plot."""
 ABOVE, BELOW = "▲", "▼"
 KEYS: KeyNames = {"panel.enlarge": "z", "panel.reset": "0"}
 """The keys that a drawing names."""
 CRAMPED = 5
-"""Below so many rows, no axis is written."""
+"""Rows below which there is no x axis."""
+
+
+def button(keys: KeyNames) -> str:
+    """The button in the title bar that enlarges the chart: it shows the key that does the same."""
+    return f"[{keys['panel.enlarge']}]"
 
 
 @dataclass(frozen=True, eq=False)
 class Drawing:
-    """A drawn figure, and where in it the plot lies."""
+    """A drawn figure, and where the plot is in it."""
 
     canvas: Canvas
-    place: Place
+    plot: PlotArea
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +45,8 @@ class Curve:
     """A line cut to the chart; powers of ten on a log scale."""
 
     line: Line
-    shown: Columns
-    behind: Columns | None
+    shown: DotColumns
+    behind: DotColumns | None
 
 
 def draw(
@@ -54,8 +61,8 @@ def draw(
 ) -> Drawing:
     """The figure in `width` × `height` cells.
 
-    `ticks_below`: whether the axis is written below it; not so above a chart that has the same one. `aligned`: whether
-    the plot has the same place as in other charts of this size, so that they can stand above each other.
+    `ticks_below`: whether it has an x axis; a chart below it may have the same one. `aligned`: whether the plot is where
+    other charts of this size have theirs, so that charts above each other line up.
     """
     canvas = Canvas(max(width, 0), max(height, 0))
     ticks_below = ticks_below and height >= CRAMPED
@@ -63,37 +70,43 @@ def draw(
     top = 2 if roomy else 1
     rows = max(height - top - int(ticks_below) - int(framed), 0)
     left, right = axes.gutters(figure, width, aligned=aligned)
-    place = Place(left, top, max(width - left - right, 0), rows, figure.view.low, figure.view.high)
-    across = place.width * raster.ACROSS
+    plot = PlotArea(left, top, max(width - left - right, 0), rows, figure.view.low, figure.view.high)
+    across = plot.width * raster.ACROSS
     curves = [_cut(line, figure, across) for line in figure.lines] if across else []
     seen = [curve for curve in curves if curve.shown.inside(across).any()]
     beyond: list[str] = []
-    if rows and place.width:
+    if rows and plot.width:
         if figure.lines or figure.levels:
             outside = figure.outside
             if figure.levels or not outside:
-                beyond = _plot(canvas, figure, place, seen)
+                beyond = _plot(canvas, figure, plot, seen)
             if outside:
-                axes.say(canvas, place, f"nothing in this stretch ({keys['panel.reset']} shows all)")
+                _write(canvas, plot, f"nothing in this part ({keys['panel.reset']} shows all)")
             if ticks_below:
-                axes.below(canvas, figure, place, framed=framed)
+                axes.draw_x_axis(canvas, figure, plot, framed=framed)
         else:
-            axes.say(canvas, place, figure.empty)
-    axes.heading(canvas, figure, place, beyond, roomy=roomy, focused=focused, button=axes.button(keys))
-    return Drawing(canvas, place)
+            _write(canvas, plot, figure.empty)
+    legend.draw_heading(canvas, figure, plot, beyond, roomy=roomy, focused=focused, button=button(keys))
+    return Drawing(canvas, plot)
+
+
+def _write(canvas: Canvas, plot: PlotArea, sentence: str) -> None:
+    """A sentence in the middle of an empty plot."""
+    words = shorten(sentence, canvas.width - 2)
+    canvas.put(plot.top + plot.height // 2, max((canvas.width - cell_len(words)) // 2, 0), words, MUTED)
 
 
 def _cut(line: Line, figure: Figure, across: int) -> Curve:
-    def cut(curve: Trace) -> Columns:
-        found = columns(curve, figure.view.low, figure.view.high, across, line.breaks).without(line.hidden)
-        return logarithms(found) if figure.log and not line.own_scale else found
+    def cut(curve: Trace) -> DotColumns:
+        dots = columns(curve, figure.view.low, figure.view.high, across, line.breaks).without(line.hidden)
+        return logarithms(dots) if figure.log and not line.own_scale else dots
 
     return Curve(line, cut(line.trace), None if line.behind is None else cut(line.behind))
 
 
-def _plot(canvas: Canvas, figure: Figure, place: Place, curves: Sequence[Curve]) -> list[str]:
-    """Draw everything inside the scales; returns what must be said of values beyond them."""
-    rows, across = place.height * raster.DOWN, place.width * raster.ACROSS
+def _plot(canvas: Canvas, figure: Figure, plot: PlotArea, curves: Sequence[Curve]) -> list[str]:
+    """Draw everything inside the axes; returns notes on values outside the scale."""
+    rows, across = plot.height * raster.DOWN, plot.width * raster.ACROSS
     axis, (least, largest) = _value_scale(figure, curves, across)
     layers: list[raster.Layer] = []
     strokes: list[tuple[Line, raster.Stroke]] = []
@@ -114,23 +127,23 @@ def _plot(canvas: Canvas, figure: Figure, place: Place, curves: Sequence[Curve])
     layers += [
         raster.Layer(raster.cells(raster.dashes(across, rows, row)), LEVEL, 0) for row in level_rows if row is not None
     ]
-    codes, looks = raster.compose(layers, place.height, place.width)
-    area = np.s_[place.top : place.top + place.height, place.left : place.left + place.width]
+    codes, looks = raster.compose(layers, plot.height, plot.width)
+    area = np.s_[plot.top : plot.top + plot.height, plot.left : plot.left + plot.width]
     canvas.codes[area] = codes
     canvas.looks[area] = np.where(looks < 0, PLAIN, looks)
 
-    axes.value_ticks(canvas, axis, place)
-    axes.borders(canvas, figure, place)
-    _markers(canvas, place, strokes)
-    _stars(canvas, figure, place, axis)
-    axes.stage_names(canvas, figure, place)
-    _cursor(canvas, figure, place)
+    axes.draw_y_axis(canvas, axis, plot)
+    axes.draw_borders(canvas, figure, plot)
+    _markers(canvas, plot, strokes)
+    _stars(canvas, figure, plot, axis)
+    axes.draw_stage_names(canvas, figure, plot)
+    _cursor(canvas, figure, plot)
     named = [
         (level, row // raster.DOWN) for level, row in zip(figure.levels, level_rows, strict=True) if row is not None
     ]
-    axes.level_names(canvas, named, place)
+    axes.draw_level_names(canvas, named, plot)
     if own_top is not None:
-        axes.own_words(canvas, place, *own_top)
+        axes.draw_own_scale(canvas, plot, *own_top)
     return [
         f"{sign} {scale.short(value)}"
         for sign, value in ((ABOVE, largest), (BELOW, least))
@@ -143,7 +156,7 @@ def _cells(drawn: raster.Stroke, rows: int) -> raster.Bits:
 
 
 def _value_scale(figure: Figure, curves: Sequence[Curve], across: int) -> tuple[scale.Scale, tuple[float, float]]:
-    """The scale of the values, and the least and the largest one, which on a linear scale may lie beyond it."""
+    """The scale of the values, and the smallest and the largest one, which may be outside a linear scale."""
     cuts = [
         (cut, cut.inside(across))
         for curve in curves
@@ -163,61 +176,61 @@ def _value_scale(figure: Figure, curves: Sequence[Curve], across: int) -> tuple[
     return scale.fitted([*levels, *shown]), (least, largest)
 
 
-def _largest(cut: Columns, across: int) -> float:
+def _largest(cut: DotColumns, across: int) -> float:
     inside = cut.inside(across)
     top = float(cut.high[inside].max(initial=0.0))
     return top if top > 0 else 1.0
 
 
 def _row(axis: scale.Scale, value: float, rows: int) -> int | None:
-    """The dot row of a value; None where the scale cannot show it."""
-    share = float(axis.place(np.array([value]))[0])
+    """The dot row of a value; None outside the scale."""
+    share = float(axis.position(np.array([value]))[0])
     return round((1 - share) * (rows - 1)) if 0 <= share <= 1 else None
 
 
-def _markers(canvas: Canvas, place: Place, strokes: Sequence[tuple[Line, raster.Stroke]]) -> None:
-    """Markers along the curves, each curve's at other columns; on every point where points are figures and few."""
+def _markers(canvas: Canvas, plot: PlotArea, strokes: Sequence[tuple[Line, raster.Stroke]]) -> None:
+    """Markers along the curves, in different columns for each; on every point if points are figures and few."""
     taken: set[tuple[int, int]] = set()
     for number, (line, drawn) in enumerate(strokes):
-        for column in _marker_columns(line, number, len(strokes), place):
+        for column in _marker_columns(line, number, len(strokes), plot):
             dot = column if line.dots else column * raster.ACROSS
-            row = drawn.at(min(dot, len(drawn.top) - 1))
+            row = drawn.middle(min(dot, len(drawn.top) - 1))
             cell = column // raster.ACROSS if line.dots else column
             if row is None or (row // raster.DOWN, cell) in taken:
                 continue
             taken.add((row // raster.DOWN, cell))
-            canvas.put(place.top + row // raster.DOWN, place.left + cell, line.marker, curve_look(line.color))
+            canvas.put(plot.top + row // raster.DOWN, plot.left + cell, line.marker, curve_look(line.color))
 
 
-def _marker_columns(line: Line, number: int, lines: int, place: Place) -> list[int]:
-    """Cells, or dot columns for points, at which a marker stands."""
+def _marker_columns(line: Line, number: int, lines: int, plot: PlotArea) -> list[int]:
+    """Cells, or dot columns for points, that have a marker."""
     if line.dots:
-        cut = columns(line.trace, place.low, place.high, place.width * raster.ACROSS)
-        points = np.unique(cut.at[cut.inside(place.width * raster.ACROSS)])
-        every = max(1, -(-len(points) * 4 // max(place.width, 1)))
+        cut = columns(line.trace, plot.low, plot.high, plot.width * raster.ACROSS)
+        points = np.unique(cut.index[cut.inside(plot.width * raster.ACROSS)])
+        every = max(1, -(-len(points) * 4 // max(plot.width, 1)))
         return [int(column) for column in points[::-1][::every]]
     if lines < 2:
         return []
-    apart = max(place.width // 4, 2 * lines, 8)
+    apart = max(plot.width // 4, 2 * lines, 8)
     first = (2 * number + 1) * apart // (2 * lines)
-    return list(range(first, place.width, apart))
+    return list(range(first, plot.width, apart))
 
 
-def _stars(canvas: Canvas, figure: Figure, place: Place, axis: scale.Scale) -> None:
+def _stars(canvas: Canvas, figure: Figure, plot: PlotArea, axis: scale.Scale) -> None:
     for mark in figure.marks:
-        column = place.column_of(mark.at)
+        column = plot.column_of(mark.x)
         if mark.value is None or column is None:
             continue
-        row = _row(axis, mark.value, place.height * raster.DOWN)
+        row = _row(axis, mark.value, plot.height * raster.DOWN)
         if row is not None:
-            canvas.put(place.top + row // raster.DOWN, column, BEST, axes.star_look(mark))
+            canvas.put(plot.top + row // raster.DOWN, column, BEST, curve_look(mark.color) | BOLD)
 
 
-def _cursor(canvas: Canvas, figure: Figure, place: Place) -> None:
-    column = None if figure.cursor is None else place.column_of(figure.cursor)
+def _cursor(canvas: Canvas, figure: Figure, plot: PlotArea) -> None:
+    column = None if figure.cursor is None else plot.column_of(figure.cursor)
     if column is None:
         return
-    for row in range(place.top, place.top + place.height):
+    for row in range(plot.top, plot.top + plot.height):
         if canvas.codes[row, column] in (ord(" "), ord(axes.BORDER)):
             canvas.put(row, column, "│", FOCUS)
         else:

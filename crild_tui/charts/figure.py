@@ -1,4 +1,4 @@
-"""What a chart shows, as data."""
+"""The data that a chart shows."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from crild_tui.charts.traces import Trace
 from crild_tui.monitor.curves import Axis
 
 Words = Literal["loss", "metric"]
-"""How values read in a legend."""
+"""How values are formatted in a legend."""
 BEST = "★"
 
 
 @dataclass(frozen=True)
 class View:
-    """A part of the axis below a chart."""
+    """A part of the x axis."""
 
     low: float
     high: float
@@ -26,30 +26,30 @@ class View:
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """A curve. `color` is its number in the palette; the marker says the same without colour."""
+    """A curve. `color` is its index in the palette; the marker means the same without colour."""
 
     label: str
     trace: Trace
     color: int
     marker: str
     behind: Trace | None = None
-    """The curve before smoothing, drawn dimly behind."""
+    """The curve before smoothing, drawn dimmed behind it."""
     dots: bool = False
-    """Whether its points are figures in their own right (evaluations), each with a marker while there is room."""
+    """Whether its points are figures in their own right (evaluations), each with a marker if there is room."""
     own_scale: bool = False
-    """Whether it is drawn from 0 to its largest value over the full height, whatever the other curves' scale."""
+    """Whether it is drawn from 0 to its largest value over the full height, on its own scale."""
     counted: bool = False
-    """Whether each of its points should have a number, so that it is said how many have none."""
+    """Whether the title bar reports how many of its points are NaN."""
     breaks: tuple[float, ...] = ()
-    """Where it begins anew: nothing is joined across."""
+    """Where it starts over: points on both sides aren't joined."""
     hidden: frozenset[int] = frozenset()
-    """The stretches between two breaks, counted from 0 before the first, in which it is not drawn."""
+    """Parts between two breaks, counted from 0 before the first, that are not drawn."""
     since: float = -math.inf
-    """Only a point after this place says what the curve shows now: a term of an earlier stage shows nothing."""
+    """Only points after this x count for `last`: a term of an earlier stage has no current value."""
 
     @property
     def last(self) -> float | None:
-        """What the curve shows at its end; None when that is nothing."""
+        """The current value; None if there is none."""
         return self.trace.newest(since=self.since)
 
     @property
@@ -60,19 +60,19 @@ class Line:
 
 @dataclass(frozen=True)
 class Level:
-    """A figure that the curves are held against: a dashed line with its name at the right."""
+    """A figure to compare the curves with: a dashed line with its name at the right."""
 
     value: float
     label: str
     sign: str
-    """A letter that stands for the label where there is no room for it."""
+    """A letter that stands for the label if there is no room for it."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A place on the axis: the beginning of a stage, or, with a value, a point of its own."""
+    """The beginning of a stage or, with a value, a single point."""
 
-    at: float
+    x: float
     label: str
     value: float | None = None
     color: int = 0
@@ -80,22 +80,22 @@ class Mark:
 
 @dataclass(frozen=True, eq=False)
 class Figure:
-    """A chart: what is drawn, and which part of it."""
+    """A chart: what it shows, and which part of it."""
 
     title: str
     lines: tuple[Line, ...] = ()
     levels: tuple[Level, ...] = ()
     marks: tuple[Mark, ...] = ()
     view: View = View(0.0, 1.0)
-    """The part of the axis that is shown."""
+    """The part of the x axis in view."""
     axis: Axis = "step"
     log: bool = False
     linear: bool = False
-    """Never on a log scale, as a share or a correlation makes no sense there."""
+    """Never on a log scale, where a share or a correlation makes no sense."""
     cursor: float | None = None
     words: Words = "loss"
     empty: str = "nothing yet"
-    """Said where there is nothing to draw."""
+    """Shown if there is nothing to draw."""
 
     @property
     def outside(self) -> bool:

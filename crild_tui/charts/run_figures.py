@@ -14,8 +14,8 @@ from crild_tui.charts.smoothing import smooth
 from crild_tui.charts.traces import LONG, Trace, trace
 from crild_tui.monitor.curves import Axis, Curves, Floats, Table
 from crild_tui.monitor.snapshots import RunSnapshot
-from crild_tui.runs.formatting import printable
 from crild_tui.runs.summary import BASELINE
+from engine.preset.text import one_line
 from engine.record.states import ENDED
 
 STUDENT = "student"
@@ -126,7 +126,7 @@ def figures(sources: Sequence[Source], look: Look, traces: TraceCache) -> tuple[
         ),
         replace(
             blank,
-            title=_clean(f"dev {name}"),
+            title=one_line(f"dev {name}"),
             lines=lines[2],
             levels=levels(sources),
             marks=(*marks, *stars(sources, look.axis)),
@@ -223,7 +223,7 @@ def _line(
     breaks = tuple(border.on(look.axis) for border in curves.borders)
     color = color if runs == 1 else source.index
     return Line(
-        _clean(label if runs == 1 else source.label),
+        one_line(label if runs == 1 else source.label),
         traces.smooth(x, values, look.smoothing, breaks) if look.smoothing else traces.raw(x, values),
         color,
         curve_marker(color),
@@ -253,7 +253,7 @@ def dev_lines(sources: Sequence[Source], look: Look, traces: TraceCache) -> tupl
                 continue
             color = number if alone else source.index
             curve = traces.raw(table.axis(look.axis), values)
-            label = _clean(OWN_CURVE.get(model, model)) if alone else _clean(source.label)
+            label = one_line(OWN_CURVE.get(model, model)) if alone else one_line(source.label)
             lines.append(Line(label, curve, color, curve_marker(color), dots=True))
     return tuple(lines)
 
@@ -265,10 +265,6 @@ def _models(curves: Curves) -> list[tuple[int, str, Table]]:
     ]
     others = [model for model in curves.evaluations if model not in MODELS]
     return known + [(color, model, curves.evaluations[model]) for color, model in enumerate(others, 5)]
-
-
-def _clean(text: str) -> str:
-    return printable(text).replace("\n", " ")
 
 
 # -- levels and marks
@@ -293,21 +289,21 @@ def metric_name(sources: Sequence[Source]) -> str:
 def levels(sources: Sequence[Source]) -> tuple[Level, ...]:
     """The teacher's and the majority's figures, if all runs share them."""
     summaries = [source.snapshot.summary for source in sources]
-    found = []
+    shown = []
     for label, sign, values in (
         ("teacher", "T", {summary.teacher for summary in summaries}),
         ("majority", "M", {summary.majority for summary in summaries}),
     ):
         value = values.pop() if len(values) == 1 else None
         if value is not None and math.isfinite(value):
-            found.append(Level(value, label, sign))
-    return tuple(found)
+            shown.append(Level(value, label, sign))
+    return tuple(shown)
 
 
 def borders(sources: Sequence[Source], axis: Axis) -> tuple[Mark, ...]:
     """Where stages begin, if all runs have the same borders; otherwise none."""
     all_of_them = [
-        tuple(Mark(border.on(axis), _clean(border.stage)) for border in source.snapshot.curves.borders)
+        tuple(Mark(border.on(axis), one_line(border.stage)) for border in source.snapshot.curves.borders)
         for source in sources
     ]
     return all_of_them[0] if len(set(all_of_them)) == 1 else ()
@@ -316,15 +312,15 @@ def borders(sources: Sequence[Source], axis: Axis) -> tuple[Mark, ...]:
 def stars(sources: Sequence[Source], axis: Axis) -> tuple[Mark, ...]:
     """The best evaluation of each run's student."""
     name = metric_name(sources)
-    found = []
+    marks = []
     for source in sources:
         table = source.snapshot.curves.evaluations.get(STUDENT)
         best = None if table is None else best_of(table, name)
         if table is not None and best is not None:
             color = 0 if len(sources) == 1 else source.index
-            at = float(table.axis(axis)[best])
-            found.append(Mark(at, "best", float(table.values[name][best]), color))
-    return tuple(found)
+            x, value = float(table.axis(axis)[best]), float(table.values[name][best])
+            marks.append(Mark(x, "best", value, color))
+    return tuple(marks)
 
 
 def best_of(table: Table, name: str) -> int | None:

@@ -1,4 +1,4 @@
-"""Scales and ticks: where a value stands on an axis, and the few round values beside it in short words."""
+"""Scales and ticks: the position of values on an axis, and a few round values with short labels."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from crild_tui.monitor.curves import Floats
 
 LARGEST = 1e300
 SPIKES = 0.05
-"""The share of values at either end that may be spikes."""
+"""Share of the values at either end that may be spikes."""
 MANY = 40
-"""Of fewer values none is taken for one."""
+"""Values below which none counts as a spike."""
 _TIMES = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400)
 _LONGEST_WORD = 8
 
@@ -29,19 +29,19 @@ class Scale:
     high: float
     log: bool = False
 
-    def place(self, values: Floats) -> Floats:
-        """Where values stand: 0 at the low end, 1 at the high one; NaN for what the scale cannot show."""
+    def position(self, values: Floats) -> Floats:
+        """Positions of values: 0 at the low end, 1 at the high one; NaN for values that the scale can't show."""
         return self.share(log10(values) if self.log else values)
 
     def share(self, values: Floats) -> Floats:
-        """The same for values that are already powers of ten on a log scale."""
+        """The same for values that are already log10 on a log scale."""
         return (values / 2 - self.low / 2) / (self.high / 2 - self.low / 2)
 
 
 def fitted(values: Iterable[float], *, log: bool = False, pad: float = 0.05) -> Scale:
-    """The scale that holds all `values` with some air; of what is no number, or not positive on a log scale, nothing.
+    """The scale that fits all `values` with some padding, except NaN and, on a log scale, values that aren't positive.
 
-    One value alone stands in the middle.
+    A single value is in the middle.
     """
     known = [value for value in values if math.isfinite(value) and (value > 0 or not log)]
     if log:
@@ -49,16 +49,16 @@ def fitted(values: Iterable[float], *, log: bool = False, pad: float = 0.05) -> 
     if not known:
         return Scale(0.0, 1.0, log)
     low, high = (min(max(value, -LARGEST), LARGEST) for value in (min(known), max(known)))
-    air = (high / 2 - low / 2) * 2 * pad
+    padding = (high / 2 - low / 2) * 2 * pad
     if high - low <= (1e-9 if log else max(max(abs(low), abs(high)) * 1e-9, 1e-300)):
-        air = 0.5 if log else abs(high) * 0.1 or 0.5
-    return Scale(low - air, high + air, log)
+        padding = 0.5 if log else abs(high) * 0.1 or 0.5
+    return Scale(low - padding, high + padding, log)
 
 
 def without_spikes(values: Floats) -> tuple[float, float]:
-    """The range of many values, cut where a few reach further than four times what the others take up.
+    """The range of many values, cut if a few reach further than four times the range of the others.
 
-    The first steps of a stage often do, and would press everything after them flat.
+    The first steps of a stage often do, and would flatten everything after them.
     """
     ordered = np.sort(values)
     low, high = float(ordered[0]), float(ordered[-1])
@@ -74,7 +74,7 @@ def without_spikes(values: Floats) -> tuple[float, float]:
 
 
 def ticks(scale: Scale, most: int) -> list[float]:
-    """At most `most` round values on a scale, rising."""
+    """At most `most` round values on a scale, in order."""
     if most < 1:
         return []
     return _log_ticks(scale, most) if scale.log else linear_ticks(scale.low, scale.high, most)
@@ -89,9 +89,9 @@ def linear_ticks(low: float, high: float, most: int) -> list[float]:
     power = math.floor(math.log10(rough)) if rough > 0 else -300
     for exponent in range(power, power + 3):
         for factor in (1, 2, 5):
-            found = _multiples(low, high, factor, exponent)
-            if found is not None and len(found) <= most:
-                return found or _middle(low, high)
+            values = _multiples(low, high, factor, exponent)
+            if values is not None and len(values) <= most:
+                return values or _middle(low, high)
     return _middle(low, high)
 
 
@@ -137,7 +137,7 @@ def _log_ticks(scale: Scale, most: int) -> list[float]:
 
 
 def time_ticks(low: float, high: float, most: int) -> list[float]:
-    """Round moments, in seconds: halves and quarters of minutes and hours rather than of hundreds."""
+    """Round times in seconds: halves and quarters of minutes and hours rather than of hundreds."""
     if high - low < 4 or most < 1:
         return linear_ticks(low, high, most) if most > 0 else []
     span = high - low
@@ -155,7 +155,7 @@ def _whole_steps(rough: float) -> list[int]:
 
 
 def tick_words(values: Sequence[float], *, log: bool = False) -> list[str]:
-    """The values in few characters, all with the same number of digits after the point: 0.5, 12k, 1e-4."""
+    """Short labels, all with the same number of decimals: 0.5, 12k, 1e-4."""
     if not values:
         return []
     if log and len(values) > 1:
@@ -166,7 +166,7 @@ def tick_words(values: Sequence[float], *, log: bool = False) -> list[str]:
     step = min((b - a for a, b in pairwise(values) if b > a), default=0.0)
     words = [_word(value, size, step) for value in values]
     if max(map(len, words)) > _LONGEST_WORD or len(set(words)) < len(set(values)):
-        for digits in range(3, 18):  # 17 tell any two numbers apart
+        for digits in range(3, 18):  # 17 digits distinguish any two numbers
             words = [f"{value:.{digits}g}".replace("e+", "e") for value in values]
             if len(set(words)) == len(set(values)):
                 break
@@ -185,7 +185,7 @@ def _word(value: float, size: float, step: float) -> str:
 
 
 def _digits(step: float) -> int:
-    """Digits after the point that tell two multiples of `step` apart."""
+    """Decimals that distinguish two multiples of `step`."""
     for digits in range(12):
         if abs(round(step, digits) - step) < step * 1e-6 if step > 0 else True:
             return digits
@@ -198,7 +198,7 @@ def _scientific(value: float, digits: int = 6) -> str:
 
 
 def short(value: float) -> str:
-    """One value in few characters: 1e-4, 0.05, 20, 12k, 3M, 1e30."""
+    """A short label for one value: 1e-4, 0.05, 20, 12k, 3M, 1e30."""
     if not math.isfinite(value):
         return str(value)
     if value == 0:
@@ -213,7 +213,7 @@ def short(value: float) -> str:
 
 
 def time_words(values: Sequence[float]) -> list[str]:
-    """Moments of work: 0:30, 1:02, 1:02:30; 0.5s for less than seconds, 3h and 2d where all are whole."""
+    """Labels of training time: 0:30, 1:02, 1:02:30; 0.5s below seconds, 3h and 2d if all are whole."""
     if not values:
         return []
     if any(value != math.floor(value) for value in values):

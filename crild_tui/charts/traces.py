@@ -18,7 +18,7 @@ BLOCK = 64
 LONG = 40_000
 """Points from which a view is drawn from blocks: each is then much narrower than a column of dots."""
 FAR = 1e7
-"""Columns outside the view; a neighbour further away is drawn as if it were there."""
+"""DotColumns outside the view; a neighbour further away is drawn as if it were there."""
 _STRIDE = 4096
 """Points searched at once for a known value."""
 
@@ -95,14 +95,14 @@ def reduced(low: Floats, high: Floats, mean: Floats, starts: Ints) -> tuple[Floa
 
 
 @dataclass(frozen=True, eq=False)
-class Columns:
+class DotColumns:
     """The columns of dots that have points, from left to right, with a neighbour outside the view on each side.
 
-    at: the column's index, 0 is the first in view. low, high, mean: NaN where there is no number. part: index of the
+    index: of the column; 0 is the first in view. low, high, mean: NaN where there is no number. part: index of the
     stretch between two breaks that the points belong to.
     """
 
-    at: Ints
+    index: Ints
     low: Floats
     high: Floats
     mean: Floats
@@ -110,18 +110,18 @@ class Columns:
 
     def inside(self, count: int) -> NDArray[np.bool_]:
         """Which of them are in a view of `count` columns and have a number."""
-        return (self.at >= 0) & (self.at < count) & ~np.isnan(self.mean)
+        return (self.index >= 0) & (self.index < count) & ~np.isnan(self.mean)
 
-    def without(self, parts: Set[int]) -> Columns:
+    def without(self, parts: Set[int]) -> DotColumns:
         """The same without the numbers of some stretches between two breaks."""
         if not parts:
             return self
         hidden = np.isin(self.part, list(parts))
         low, high, mean = (np.where(hidden, np.nan, column) for column in (self.low, self.high, self.mean))
-        return Columns(self.at, low, high, mean, self.part)
+        return DotColumns(self.index, low, high, mean, self.part)
 
 
-def columns(curve: Trace, low: float, high: float, count: int, breaks: Sequence[float] = ()) -> Columns:
+def columns(curve: Trace, low: float, high: float, count: int, breaks: Sequence[float] = ()) -> DotColumns:
     """The curve from `low` to `high` in `count` columns of dots, and a neighbour on each side."""
     points = Blocks(curve.x, curve.y, curve.y, curve.y)
     first, last = _span(points.x, low, high)
@@ -132,18 +132,18 @@ def columns(curve: Trace, low: float, high: float, count: int, breaks: Sequence[
     x = points.x[cut]
     if not len(x):
         none, indices = np.empty(0), np.empty(0, np.int64)
-        return Columns(indices, none, none, none, indices)
+        return DotColumns(indices, none, none, none, indices)
     # Halves keep the difference of two huge numbers finite.
     with np.errstate(over="ignore"):
         share = (x / 2 - low / 2) / (high / 2 - low / 2) * count
-    at = np.floor(np.clip(share, -FAR, FAR)).astype(np.int64)
-    at[(at == count) & (x <= high)] = count - 1
+    index = np.floor(np.clip(share, -FAR, FAR)).astype(np.int64)
+    index[(index == count) & (x <= high)] = count - 1
     # A point on a break is the last one before it: each stage counts its steps from 1.
     part = np.searchsorted(np.asarray(breaks, np.float64), x, side="left").astype(np.int64)
-    fresh = np.flatnonzero((np.diff(at) != 0) | (np.diff(part) != 0)) + 1
+    fresh = np.flatnonzero((np.diff(index) != 0) | (np.diff(part) != 0)) + 1
     starts = np.concatenate((np.zeros(1, np.int64), fresh))
-    return Columns(
-        at[starts], *reduced(points.lowest[cut], points.highest[cut], points.mean[cut], starts), part[starts]
+    return DotColumns(
+        index[starts], *reduced(points.lowest[cut], points.highest[cut], points.mean[cut], starts), part[starts]
     )
 
 
@@ -151,9 +151,9 @@ def _span(x: Floats, low: float, high: float) -> tuple[int, int]:
     return int(np.searchsorted(x, low, side="left")), int(np.searchsorted(x, high, side="right"))
 
 
-def logarithms(cut: Columns) -> Columns:
+def logarithms(cut: DotColumns) -> DotColumns:
     """The same on a log10 scale; NaN where a value isn't positive."""
-    return Columns(cut.at, log10(cut.low), log10(cut.high), log10(cut.mean), cut.part)
+    return DotColumns(cut.index, log10(cut.low), log10(cut.high), log10(cut.mean), cut.part)
 
 
 def log10(values: Floats) -> Floats:

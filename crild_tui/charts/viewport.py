@@ -1,4 +1,4 @@
-"""What keys and mouse do to the part of the axis that is shown. Pure functions."""
+"""Zoom, pan and limit the part of the x axis in view. Pure functions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SMOOTHING = (0.0, 0.3, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99)
 
 
 def limited(view: View, whole: View) -> View | None:
-    """The view moved and cut into the whole axis; None when it is all of it."""
+    """The view moved and cut into the whole axis; None if it is all of it."""
     span = whole.high - whole.low
     width = max(view.high - view.low, span * CLOSEST)
     if width >= span * (1 - 1e-9):
@@ -24,9 +24,9 @@ def limited(view: View, whole: View) -> View | None:
     return View(low, low + width)
 
 
-def zoomed(view: View, at: float, factor: float) -> View:
-    """`factor` times as wide, with `at` where it is."""
-    return View(at - (at - view.low) * factor, at + (view.high - at) * factor)
+def zoomed(view: View, center: float, factor: float) -> View:
+    """`factor` times as wide, with `center` where it is."""
+    return View(center - (center - view.low) * factor, center + (view.high - center) * factor)
 
 
 def panned(view: View, share: float) -> View:
@@ -36,7 +36,7 @@ def panned(view: View, share: float) -> View:
 
 
 def ending_at(view: View, high: float) -> View:
-    """As wide, but with its right end at `high`."""
+    """As wide, with its right end at `high`."""
     return View(high - (view.high - view.low), high)
 
 
@@ -52,9 +52,9 @@ def next_level(present: float, by: int) -> float:
     return max((level for level in SMOOTHING if level < present - 1e-9), default=present)
 
 
-def translated(tables: Sequence[Table], old: Axis, new: Axis, at: float) -> float:
-    """The place on another axis that is the same moment of the first table that has points."""
+def translated(tables: Sequence[Table], old: Axis, new: Axis, x: float) -> float:
+    """The same moment on another axis, by the first table that has points."""
     for table in tables:
         if len(table):
-            return float(np.interp(at, table.axis(old), table.axis(new)))
-    return at
+            return float(np.interp(x, table.axis(old), table.axis(new)))
+    return x

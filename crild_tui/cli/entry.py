@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from engine.errors import CrildError
+from engine.preset.text import plain
 
 INTERRUPTED = 130
 
@@ -77,26 +78,23 @@ def _reader_went_away() -> int:
 
 
 def _system_error(error: OSError) -> int:
-    from crild_tui.cli.terminal import safe
-
     if error.errno == errno.EPIPE:
         return _reader_went_away()
     if error.errno == errno.ENOENT and not error.filename:  # what os.getcwd() raises
         _tell(["the folder that you stand in does not exist any more: go to another one"])
         return 2
     where = f"{error.filename}: " if error.filename else ""
-    _tell([safe(f"{where}{error.strerror or error}")])
+    _tell([plain(f"{where}{error.strerror or error}")])
     return 1
 
 
 def _unexpected(error: Exception) -> list[str]:
     import traceback
 
-    from crild_tui.cli.terminal import safe
     from engine.record.environment import without_secrets
 
     text = "".join(traceback.format_exception(error))
-    said = f"something went wrong inside crild ({safe(f'{type(error).__name__}: {error}')})"
+    said = f"something went wrong inside crild ({plain(f'{type(error).__name__}: {error}')})"
     try:
         path = _crash_file()
         path.write_text(without_secrets(f"{' '.join(sys.argv)}\n\n{text}"), encoding="utf-8", errors="backslashreplace")

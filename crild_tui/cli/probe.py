@@ -11,15 +11,11 @@ from crild_tui.cli import terminal
 from crild_tui.cli.options import AsJson, Runs, RunsDir
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from engine.errors import CrildError
     from engine.record.probe import Probe
 
 SCALES = "0.05,0.1,0.2,0.3"
 DRAWS, EXAMPLES = 3, 256
-WORDS = frozenset({"", "layer", "distance", "method", "noise"})
-"""Columns that hold words (or bars), and so begin at the left."""
 MOST_SCALES, MOST_DRAWS, LARGEST_SCALE = 20, 100, 10.0
 
 
@@ -104,36 +100,18 @@ def _probe_of(found: Mapping[str, Any]) -> Probe:
     return Probe.from_dict(found)
 
 
-def probe_tables(probe: Probe, *, ascii_only: bool = False) -> list[Table]:
-    """Train against dev, the layers, the noise; for the terminal and for the dashboard."""
-    from crild_tui.runs import probe_rows
-
-    noise = [probe.metric if name == "metric" else name for name in probe_rows.NOISE]
-    return [
-        _table(probe_rows.FIT, probe_rows.fit_rows(probe)),
-        _table(probe_rows.LAYERS, probe_rows.layer_rows(probe)),
-        _table(noise, probe_rows.noise_rows(probe, ascii_only=ascii_only)),
-    ]
-
-
-def _table(names: Sequence[str], rows: list[list[str]]) -> Table:
-    return terminal.table([(name, "left" if name in WORDS else "right") for name in names], rows)
-
-
 def _show(found: Sequence[Probe]) -> None:
     """Each run's tables, then the methods side by side."""
     from crild_tui.runs import probe_rows
+    from crild_tui.runs.tables import probe_parts, probe_table
 
+    ascii_only = terminal.ascii_only()
     for probe in found:
-        terminal.sentence(probe_rows.heading(probe))
-        for table in probe_tables(probe, ascii_only=terminal.ascii_only()):
-            terminal.show(table)
-        for line in probe_rows.statements(probe):
-            terminal.sentence(line)
+        terminal.show_parts(probe_parts(probe, ascii_only=ascii_only))
         terminal.sentence()
     for summary in probe_rows.summaries(found) if len(found) > 1 else ():
         terminal.sentence(summary.title)
-        terminal.show(_table(summary.names, summary.rows))
+        terminal.show(probe_table(summary.names, summary.rows, ascii_only=ascii_only))
 
 
 def _raise(errors: Sequence[CrildError]) -> None:

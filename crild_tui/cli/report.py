@@ -48,17 +48,17 @@ def report(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write there. [default: stdout]")
     ] = None,
-    published: Annotated[bool, typer.Option("--published", help="Published figures beside them.")] = False,
+    published: Annotated[bool, typer.Option("--published", help="Add published figures.")] = False,
     against: Annotated[
         str | None,
-        typer.Option("--against", metavar="METHOD", help="Hold the others against this one, not against the highest."),
+        typer.Option("--against", metavar="METHOD", help="Compare the others with this method, not with the highest."),
     ] = None,
     figures: Annotated[
-        Path | None, typer.Option("--figures", metavar="FOLDER", help="Write the pictures too, as SVG and PNG.")
+        Path | None, typer.Option("--figures", metavar="FOLDER", help="Also write the figures, as SVG and PNG.")
     ] = None,
     runs_dir: RunsDir = None,
 ) -> None:
-    """Methods against tasks: mean ± deviation over seeds, what is best beyond chance, pictures.
+    """Report methods by task: mean ± deviation over seeds, significance, figures.
 
     \b
     crild report

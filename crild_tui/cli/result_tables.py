@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from crild_tui.cli import terminal
+from engine.preset.text import plain
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -44,13 +45,13 @@ def plain_text(document: ResultDocument) -> str:
 def _parts(document: ResultDocument, width: int) -> Iterator[Table | str]:
     for table in document.tables:
         if table.title:
-            yield terminal.safe(table.title)
+            yield plain(table.title)
             yield ""
         yield from draw_table(table, width)
         if table.notes:
             yield ""
-        yield from map(terminal.safe, table.notes)
-    yield from map(terminal.safe, document.notes)
+        yield from map(plain, table.notes)
+    yield from map(plain, document.notes)
 
 
 def draw_table(table: ResultTable, width: int) -> Iterator[Table | str]:
@@ -59,20 +60,20 @@ def draw_table(table: ResultTable, width: int) -> Iterator[Table | str]:
         if number:
             yield ""
         if section.heading:
-            yield terminal.safe(section.heading)
+            yield plain(section.heading)
         yield from _section(table, section, width)
 
 
 def _section(table: ResultTable, section: Section, width: int) -> Iterator[Table]:
     from rich.cells import cell_len
 
-    labels = [terminal.safe(row.label) for row in section.rows]
+    labels = [plain(row.label) for row in section.rows]
     first = min(max(map(cell_len, [*labels, table.row_heading])), max(20, width // 3))
     texts = {n: _column([row.cells[n] for row in section.rows]) for n in table.filled(section)}
     repeated = [n for n in texts if all(row.cells[n].value is None for row in section.rows)]  # seeds, states
     if len(repeated) == len(texts):
         repeated = []  # no figures yet
-    sizes = {n: max(map(cell_len, [*cells, terminal.safe(table.columns[n].heading)])) + 2 for n, cells in texts.items()}
+    sizes = {n: max(map(cell_len, [*cells, plain(table.columns[n].heading)])) + 2 for n, cells in texts.items()}
     room = width - first - sum(sizes[n] for n in repeated) - 2
     parts, used = [list(repeated)], 0
     for n in (n for n in texts if n not in repeated):

@@ -12,6 +12,7 @@ from crild_tui.cli import terminal
 from crild_tui.runs import formatting
 from crild_tui.runs.states import LOADING, command_hints, describe
 from crild_tui.runs.sweeps import counts, entries_of
+from engine.preset.text import plain
 from engine.record.states import IN_PROGRESS, STARTED
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ class Follower:
         from rich.text import Text
 
         style = {"warning": "yellow", "error": "bold red"}.get(level, "")
-        self._live.console.print(Text(terminal.safe(text), style=style), soft_wrap=True)
+        self._live.console.print(Text(plain(text), style=style), soft_wrap=True)
 
     def _draw(self, found: Matrix) -> None:
         if self.quiet:
@@ -154,10 +155,7 @@ class Follower:
         console = self._live.console
         room = max(1, console.height - 3)
         started = [entry for entry in self._entries.values() if entry.state in STARTED]
-        lines = [
-            Text(progress(found), style="bold"),
-            *(Text(terminal.safe(run_line(entry))) for entry in started[:room]),
-        ]
+        lines = [Text(progress(found), style="bold"), *(Text(plain(run_line(entry))) for entry in started[:room])]
         for line in lines:
             line.no_wrap = True
             line.truncate(console.width, overflow="crop" if terminal.ascii_only(sys.stderr) else "ellipsis")

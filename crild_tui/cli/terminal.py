@@ -8,8 +8,9 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, TextIO
 
+from engine.preset.text import plain
+
 if TYPE_CHECKING:
-    from rich.box import Box
     from rich.console import Console, RenderableType
     from rich.table import Table
     from rich.text import Text
@@ -20,17 +21,10 @@ PIPE_WIDTH = 160
 """Columns of a table that goes to a file or a pipe, where nothing wraps it."""
 
 
-def safe(text: str) -> str:
-    """`text` with everything made visible that a terminal would act on, line breaks included."""
-    from engine.preset.text import plain
-
-    return plain(text)
-
-
 def safe_lines(text: str) -> str:
     """`text` made safe to print line by line: line ends and tabs stay, a progress bar's carriage returns begin lines."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    return "\n".join("\t".join(safe(part) for part in line.split("\t")) for line in lines)
+    return "\n".join("\t".join(plain(part) for part in line.split("\t")) for line in lines)
 
 
 def ascii_only(stream: TextIO | None = None) -> bool:
@@ -74,12 +68,12 @@ def narration() -> Console:
 def say(*lines: str, quiet: bool = False) -> None:
     """Print sentences on stderr, unless `quiet`. The terminal itself wraps them, so that they can be copied."""
     for line in () if quiet else lines:
-        print(safe(line), file=sys.stderr, flush=True)
+        print(plain(line), file=sys.stderr, flush=True)
 
 
 def error_lines(error: CrildError) -> list[str]:
     """An error's problems, one a line, each with its file and line, safe to print."""
-    return [safe(str(problem)) for problem in getattr(error, "problems", (error,))]
+    return [plain(str(problem)) for problem in getattr(error, "problems", (error,))]
 
 
 def show(renderable: RenderableType) -> None:
@@ -89,7 +83,16 @@ def show(renderable: RenderableType) -> None:
 
 def sentence(line: str = "") -> None:
     """One line on stdout."""
-    print(safe(line))
+    print(plain(line))
+
+
+def show_parts(parts: Iterable[str | Table]) -> None:
+    """Sentences and tables on stdout, in their order."""
+    for part in parts:
+        if isinstance(part, str):
+            sentence(part)
+        else:
+            show(part)
 
 
 def show_json(document: object) -> None:
@@ -109,24 +112,9 @@ def table(
     title: str | None = None,
 ) -> Table:
     """A table of plain text: `columns` are (heading, "left" | "right"), rows hold text that is shown as it is."""
-    from rich.table import Table
-    from rich.text import Text
+    from crild_tui.runs.tables import text_table
 
-    shown = None if title is None else Text(safe(title))
-    drawn = Table(box=_box(), show_edge=False, pad_edge=False, title=shown, title_justify="left", header_style="bold")
-    for heading, side in columns:
-        drawn.add_column(Text(safe(heading)), justify="right" if side == "right" else "left", overflow="fold")
-    for row in rows:
-        drawn.add_row(*(cell if isinstance(cell, Text) else Text(safe(cell)) for cell in row))
-    return drawn
-
-
-def _box() -> Box:
-    from rich import box
-
-    if not ascii_only():
-        return box.SIMPLE_HEAD
-    return box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
+    return text_table(columns, rows, title=title, ascii_only=ascii_only())
 
 
 def can_ask() -> bool:
@@ -142,14 +130,14 @@ def confirm(question: str, *, yes: bool) -> bool:
         return True
     if not can_ask():
         raise UsageError("this asks before it deletes, and there is no terminal to ask on: add --yes")
-    print(f"{safe(question)} [y/N] ", end="", file=sys.stderr, flush=True)
+    print(f"{plain(question)} [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def announce(title: str, *, bell: bool = False) -> None:
     """Set the terminal's title, and ring its bell; nothing where there is no terminal."""
     if is_screen(sys.stderr):
-        shown = safe(title).replace("\\", "/")
+        shown = plain(title).replace("\\", "/")
         sys.stderr.write(f"\x1b]2;{shown}\x1b\\" + ("\a" if bell else ""))
         sys.stderr.flush()
 

@@ -11,8 +11,8 @@ from crild_tui.launch_form.checks import Examined, Fault
 from crild_tui.launch_form.draft import Draft, changed
 from crild_tui.launch_form.fields import MOST_STAGES, UNUSED, Field, fields_of, is_off, is_unused
 from crild_tui.runs import formatting
-from crild_tui.runs.formatting import printable
 from crild_tui.runs.states import KeyNames
+from engine.preset.text import printable
 
 NO_TOML = "the presets cannot be loaded"
 NO_MATCH = "no preset matches: Escape or Enter shows all of them"

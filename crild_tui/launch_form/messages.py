@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from textual.message import Message
 
 from crild_tui.launch_form.catalog import Entry
@@ -9,25 +11,25 @@ from crild_tui.launch_form.checks import Examined
 from engine.errors import CrildError
 
 
+@dataclass
 class CatalogSeen(Message):
     """The preset files were read."""
 
-    def __init__(self, entries: list[Entry], seen: object, devices: tuple[str, ...]) -> None:
-        super().__init__()
-        self.entries, self.seen, self.devices = entries, seen, devices
+    entries: list[Entry]
+    seen: object
+    devices: tuple[str, ...]
 
 
+@dataclass
 class DraftExamined(Message):
     """A draft was loaded and checked."""
 
-    def __init__(self, examined: Examined, edited: str | None) -> None:
-        super().__init__()
-        self.examined, self.edited = examined, edited
+    examined: Examined
+    edited: str | None
 
 
+@dataclass
 class StartEnded(Message):
     """Starting is over; `error` says why nothing was made."""
 
-    def __init__(self, error: CrildError | None = None) -> None:
-        super().__init__()
-        self.error = error
+    error: CrildError | None = None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crild_tui.monitor.poller import Poller
-from crild_tui.runs.formatting import printable
+from engine.preset.text import one_line
 from engine.record.files import cause
 from engine.record.paths import log_files
 
@@ -137,7 +137,7 @@ def _shown(line: bytes) -> str:
     """A line as text without control characters, cut if it is too long to read."""
     more = " [...]" if len(line) > LONGEST else ""
     text = line[:LONGEST].decode("utf-8", "backslashreplace").rstrip("\r\n")
-    return printable(text.expandtabs(8).replace("\n", " ")) + more
+    return one_line(text.expandtabs(8)) + more
 
 
 class LogWatcher(Poller[LogTail]):

@@ -102,10 +102,10 @@ class RunWatcher(Poller[RunSnapshot]):
         else:
             summary = with_status(builder.summary, entry.status, entry.state)
         curves = builder.curves(complete=self._sample is None)
-        found = self._file_alarms(builder, fault)
+        present = self._file_alarms(builder, fault)
         if self._unreachable is None:
-            found += alarms(entry, summary, curves)
-        snapshot = RunSnapshot(self._run_dir, entry, summary, curves, builder.messages, tuple(found))
+            present += alarms(entry, summary, curves)
+        snapshot = RunSnapshot(self._run_dir, entry, summary, curves, builder.messages, tuple(present))
         if self.last is not None and builder.count == self._last_count and _alike(snapshot, self.last):
             return
         self.report(replace(snapshot, revision=1 if self.last is None else self.last.revision + 1))
@@ -113,18 +113,18 @@ class RunWatcher(Poller[RunSnapshot]):
 
     def _file_alarms(self, builder: CurveBuilder, fault: str | None) -> list[Alarm]:
         """What is wrong with the files."""
-        found = []
+        present = []
         if self._unreachable is not None:
-            found.append(Alarm("files", "error", self._unreachable))
+            present.append(Alarm("files", "error", self._unreachable))
         elif (text := unreadable(self._run_dir, nothing=builder.count == 0)) is not None:
-            found.append(Alarm("events", "error", text))
+            present.append(Alarm("events", "error", text))
         if fault is not None:
-            found.append(Alarm("fault", "error", f"reading this run failed: {fault}"))
+            present.append(Alarm("fault", "error", f"reading this run failed: {fault}"))
         if builder.malformed:
-            found.append(
+            present.append(
                 Alarm("malformed", "warning", f"skipped {formatting.plural(builder.malformed, 'malformed event')}")
             )
-        return found
+        return present
 
 
 def _alike(one: RunSnapshot, other: RunSnapshot) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crild_tui.runs import formatting
+from engine.preset.text import printable
 from engine.record.annotations import set_note, set_tags
 from engine.record.run import RunEntry
 
@@ -12,7 +12,7 @@ BREAK = "\\n"
 
 def note_in_field(note: str) -> str:
     """A note on one line, safe to show; its line breaks are kept as `\\n`."""
-    return BREAK.join(formatting.printable(line.replace("\t", " ")) for line in note.split("\n"))
+    return BREAK.join(printable(line.replace("\t", " ")) for line in note.split("\n"))
 
 
 def note_from_field(text: str, before: str) -> str:

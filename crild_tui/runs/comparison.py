@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,8 @@ from rich.text import Text
 
 from crild_tui.charts.palette import curve_color, curve_marker
 from crild_tui.runs import formatting
-from crild_tui.runs.listing import cells, fitted, fitted_ends, one_line
-from crild_tui.widgets.row_list import Line
-from engine.preset.text import shown
+from crild_tui.text import cells, fit, fit_ends
+from engine.preset.text import one_line, shown
 from engine.report.compare import ABSENT, differences
 from engine.report.final_metrics import FinalMetrics
 from engine.report.result_table import ResultTable
@@ -23,6 +23,15 @@ MOST = 12
 BEST = "★"
 LONGEST_NAME = 44
 LONGEST_VALUE = 24
+
+
+@dataclass(frozen=True)
+class RunLine:
+    """A line of text; one with a run can be chosen, and starts with a space for the cursor."""
+
+    text: Text
+    run_dir: Path | None = None
+
 
 Places = Mapping[Path, int]
 """The runs that are compared, in their order, each with the number that its colour and marker come from."""
@@ -57,7 +66,7 @@ def mark(number: int, *, dark: bool) -> Text:
 
 def metrics_lines(
     table: ResultTable, finals: Sequence[FinalMetrics], numbers: Sequence[int], *, dark: bool
-) -> list[Line]:
+) -> list[RunLine]:
     """The table of final metrics: a line for each row, the runs with their markers."""
     name = min(max((cells(one_line(row.name)) for row in table.rows), default=3), LONGEST_NAME)
     columns = []
@@ -65,32 +74,32 @@ def metrics_lines(
         own = [row.cells[index] for row in table.rows]
         width = max(cells(one_line(text)) for text in (column.heading, *(cell.text for cell in own)))
         columns.append((column, width, any(cell.value is not None for cell in own)))
-    heading = f"    {fitted('run', name)} "
+    heading = f"    {fit('run', name)} "
     for column, width, figures in columns:
-        heading += fitted(one_line(column.heading), width, right=not column.words) + ("   " if figures else "  ")
-    lines = [Line(Text(heading, "bold"))]
+        heading += fit(one_line(column.heading), width, right=not column.words) + ("   " if figures else "  ")
+    lines = [RunLine(Text(heading, "bold"))]
     for section in table.sections:
         if section.heading:
-            lines.append(Line(Text(one_line(section.heading), "bold underline")))
+            lines.append(RunLine(Text(one_line(section.heading), "bold underline")))
         for row in section.rows:
             text = Text("  ")
             text.append_text(Text(" ") if row.run is None else mark(numbers[row.run], dark=dark))
             style = {"mean": "bold", "other": "dim"}.get(row.kind, "")
             unfinished = row.run is not None and not finals[row.run].finished
-            text.append(f" {fitted_ends(one_line(row.name), name)} ", style)
+            text.append(f" {fit_ends(one_line(row.name), name)} ", style)
             for cell, (column, width, figures) in zip(row.cells, columns, strict=True):
                 best = cell.mark == "highest"
-                words = fitted(one_line(cell.text), width, right=not column.words)
+                words = fit(one_line(cell.text), width, right=not column.words)
                 if figures:
                     text.append(words, style or ("bold" if best else "dim" if unfinished else ""))
                     text.append(f" {BEST} " if best else "   ", "bold")
                 else:
                     text.append(f"{words}  ", "dim" if column.words else "")
-            lines.append(Line(text, None if row.run is None else finals[row.run].run_dir))
-    lines += [Line(Text(f"{one_line(f.name)}: {one_line(f.problem)}", "bold")) for f in finals if f.problem]
+            lines.append(RunLine(text, None if row.run is None else finals[row.run].run_dir))
+    lines += [RunLine(Text(f"{one_line(f.name)}: {one_line(f.problem)}", "bold")) for f in finals if f.problem]
     if any(not final.finished for final in finals):
         lines.append(
-            Line(Text("Figures of runs that have not finished are their latest; no mean takes them in.", "dim"))
+            RunLine(Text("Figures of runs that have not finished are their latest; no mean takes them in.", "dim"))
         )
     return lines
 
@@ -98,31 +107,31 @@ def metrics_lines(
 # -- differences of presets
 
 
-def difference_lines(finals: Sequence[FinalMetrics], numbers: Sequence[int], *, dark: bool) -> list[Line]:
+def difference_lines(finals: Sequence[FinalMetrics], numbers: Sequence[int], *, dark: bool) -> list[RunLine]:
     """The settings in which the runs differ: a line for each, a column for each run under its marker."""
     readable = [(final, number) for final, number in zip(finals, numbers, strict=True) if final.preset is not None]
     if len(readable) < 2:
         return []
     rows = differences([final.preset or {} for final, _ in readable])
     if not rows:
-        return [Line(Text("Their presets are the same.", "dim"))]
+        return [RunLine(Text("Their presets are the same.", "dim"))]
     table = [[_value(value) for value in row.values] for row in rows]
     key = max(cells("setting"), *(cells(one_line(row.key)) for row in rows))
     widths = [max(cells(line[place]) for line in table) for place in range(len(readable))]
-    heading = Text(f"  {fitted('setting', key)}", "bold")
+    heading = Text(f"  {fit('setting', key)}", "bold")
     for (_, number), width in zip(readable, widths, strict=True):
         heading.append("  ").append_text(mark(number, dark=dark)).append(" " * (width - 1))
-    return [Line(heading), *_difference_rows([one_line(row.key) for row in rows], table, key, widths)]
+    return [RunLine(heading), *_difference_rows([one_line(row.key) for row in rows], table, key, widths)]
 
 
 def _difference_rows(
     keys: Sequence[str], table: Sequence[Sequence[str]], key: int, widths: Sequence[int]
-) -> Iterator[Line]:
+) -> Iterator[RunLine]:
     for name, values in zip(keys, table, strict=True):
-        text = Text(f"  {fitted(name, key)}")
+        text = Text(f"  {fit(name, key)}")
         for value, width in zip(values, widths, strict=True):
-            text.append(f"  {fitted(value, width)}", "dim" if value == formatting.NONE else "")
-        yield Line(text)
+            text.append(f"  {fit(value, width)}", "dim" if value == formatting.NONE else "")
+        yield RunLine(text)
 
 
 def _value(value: Any) -> str:
@@ -130,5 +139,5 @@ def _value(value: Any) -> str:
         return formatting.NONE
     if isinstance(value, str):
         text = one_line(value) or '""'
-        return text if cells(text) <= LONGEST_VALUE else fitted(text, LONGEST_VALUE)
+        return text if cells(text) <= LONGEST_VALUE else fit(text, LONGEST_VALUE)
     return shown(value, LONGEST_VALUE)

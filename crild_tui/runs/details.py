@@ -12,9 +12,10 @@ from rich.text import Text
 
 from crild_tui.runs import formatting
 from crild_tui.runs.filter import progress
-from crild_tui.runs.listing import bar, cells, fitted, one_line
 from crild_tui.runs.states import KeyNames, describe, key_hints, label_of
+from crild_tui.text import bar, cells, fit
 from engine.errors import CrildError
+from engine.preset.text import one_line, printable
 from engine.record.files import read_json
 from engine.record.paths import RESULTS
 from engine.record.run import RunEntry
@@ -68,9 +69,9 @@ def detail(entry: RunEntry, keys: KeyNames, now: float, width: int, height: int)
     room = max(height - len(below), 1)
     if len(lines) > room:
         lines = [*lines[: room - 1], f"{lines[room - 1]} …"]
-    text = Text("\n".join(fitted(line, width).rstrip() for line in lines), "" if state.level == "info" else "bold")
+    text = Text("\n".join(fit(line, width).rstrip() for line in lines), "" if state.level == "info" else "bold")
     for line, style in below:
-        text.append(f"\n{fitted(line, width).rstrip()}", style)
+        text.append(f"\n{fit(line, width).rstrip()}", style)
     return text
 
 
@@ -82,13 +83,14 @@ def panel(entry: RunEntry, about: About | None, keys: KeyNames, now: float, widt
     text = Text()
     text.append(f"{one_line(entry.id)}\n", "bold")
     text.append(f"{label_of(entry.state)}\n\n", "bold")
-    text.append(f"{formatting.printable(str(describe(entry, key_hints(keys, 'runs', entry.path), now)))}\n\n")
+    state = describe(entry, key_hints(keys, "runs", entry.path), now)
+    text.append(f"{printable(str(state))}\n\n")
     _pairs(text, status_lines(entry, keys, now), width)
     if about is None:
         text.append("\nreading its files ...\n", "dim")
         return text
     if about.problem is not None:
-        text.append(f"\n{formatting.printable(about.problem)}\n", "bold")
+        text.append(f"\n{printable(about.problem)}\n", "bold")
     if about.settings:
         text.append("\nSettings\n", "bold underline")
         _pairs(text, about.settings, width)
@@ -101,9 +103,9 @@ def panel(entry: RunEntry, about: About | None, keys: KeyNames, now: float, widt
 def _pairs(text: Text, pairs: Iterable[Line], width: int) -> None:
     room = max(width - LABEL - 1, 12)
     for label, value in pairs:
-        lines = [part for line in formatting.printable(value).split("\n") for part in textwrap.wrap(line, room) or [""]]
+        lines = [part for line in printable(value).split("\n") for part in textwrap.wrap(line, room) or [""]]
         for place, line in enumerate(lines):
-            text.append(f"{fitted('' if place else one_line(label), LABEL)} ", "dim")
+            text.append(f"{fit('' if place else one_line(label), LABEL)} ", "dim")
             text.append(f"{line}\n")
 
 
@@ -114,7 +116,7 @@ def status_lines(entry: RunEntry, keys: KeyNames, now: float) -> Iterator[Line]:
     if status is not None:
         share = progress(entry)
         if share is not None:
-            yield "done", f"{bar(share, 20)} {formatting.percent(share)} of {status.total:,} steps"
+            yield "done", f"{''.join(bar(share, 20))} {formatting.percent(share)} of {status.total:,} steps"
         yield "preset", status.preset or formatting.NONE
         if status.sweep:
             yield "sweep", f"{one_line(status.sweep)}; press {keys['runs.sweep']} for its matrix"
@@ -190,15 +192,15 @@ def closing_text(found: Closing, width: int) -> Text:
     names = [one_line(row.name) for row in found.models]
     label = max(min(max(map(cells, names), default=0), width - 10), 6)
     columns = [name for place, name in enumerate(found.metrics) if label + 10 * (place + 1) <= width]
-    text.append(" " * label + "".join(fitted(one_line(name), 10, right=True) for name in columns) + "\n", "dim")
+    text.append(" " * label + "".join(fit(one_line(name), 10, right=True) for name in columns) + "\n", "dim")
     for name, row in zip(names, found.models, strict=True):
         figures = "".join(formatting.metric(row.metrics.get(column)).rjust(10) for column in columns)
         cost = "" if row.parameters is None else f"  {formatting.amount(row.parameters)}"
         room = label + 10 * len(columns) + len(cost) <= width
-        text.append(f"{fitted(name, label)}{figures}{cost if room else ''}\n", "bold" if "student" in name else "")
+        text.append(f"{fit(name, label)}{figures}{cost if room else ''}\n", "bold" if "student" in name else "")
     text.append("\n")
     for statement in found.statements:
-        text.append(f"{formatting.printable(statement)}\n")
+        text.append(f"{printable(statement)}\n")
     for stage in found.stages:
         took = "cached" if stage.cached else formatting.duration(stage.seconds)
         speed = "" if stage.cached else f", {formatting.rate(stage.examples_per_second)} examples/s"

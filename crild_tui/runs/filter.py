@@ -1,4 +1,4 @@
-"""The filter of the list of runs: words, `key:value`, comparisons, and the inverse of each. Pure functions."""
+"""The filter of the list of runs: words, `key:value`, comparisons, and the negation of each. Pure functions."""
 
 from __future__ import annotations
 
@@ -6,32 +6,35 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from crild_tui.runs.marks import Kept
+from engine.errors import UsageError
 from engine.preset.text import nearest, plain
-from engine.record.run import RunEntry
 from engine.record.states import STATES
 
-HELP = "words, key:value, metric:>0.8, age:<2d; ! or - before one turns it round"
-_SIGNS = ("pinned", "marked", "hidden")
+if TYPE_CHECKING:
+    from crild_tui.runs.marks import Kept
+    from engine.record.run import RunEntry
+
+HELP = "words, key:value, metric:>0.8, age:<2d; ! or - negates one"
+_MARKS = ("pinned", "marked", "hidden")
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0, "y": 31_557_600.0}
 _TERM = re.compile(r'([!-]?)(?:([A-Za-z_]+):)?("[^"]*"?|\S*)\s*')
 
 
 class Candidate(NamedTuple):
-    """A run that is held against a filter: with what is kept about the list, at a moment (seconds since 1970)."""
+    """A run to test: with the user's marks, at a moment (seconds since 1970)."""
 
     entry: RunEntry
-    kept: Kept
+    marks: Kept
     now: float
 
 
 Test = Callable[[Candidate], bool]
 
 
-class FilterError(ValueError):
-    """A filter that means nothing; its text is the sentence for the person who typed it."""
+class FilterError(UsageError):
+    """A filter that cannot be understood."""
 
 
 @dataclass(frozen=True)
@@ -41,37 +44,47 @@ class RunFilter:
     text: str = ""
     tests: tuple[Test, ...] = ()
 
-    def matches(self, entry: RunEntry, kept: Kept, now: float) -> bool:
+    def matches(self, entry: RunEntry, marks: Kept, now: float) -> bool:
         """Whether a run passes at this moment (seconds since 1970)."""
-        run = Candidate(entry, kept, now)
+        run = Candidate(entry, marks, now)
         return all(test(run) for test in self.tests)
 
 
 def parse(text: str) -> RunFilter:
-    """The filter that a text means. Raises FilterError for a key, state or figure that cannot be.
+    """The filter that a text means. Raises FilterError for an unknown key or state and for an invalid number.
 
-    Words must all be found in id, task, method, preset, tags or note; `key:value` looks in one of them (`key:=value`
-    takes only the whole); figures take `>`, `>=`, `<`, `<=`, a range `0.7..0.8`, or several by commas. Quotes keep
-    spaces and colons together.
+    Words must all be found in id, task, method, preset, tags or note; `key:value` searches one of them (`key:=value`
+    must match the whole); `is:` takes a state or a mark; numbers take `>`, `>=`, `<`, `<=`, a range `0.7..0.8`, or
+    several separated by commas. Quotes keep spaces and colons together.
     """
     tests: list[Test] = []
-    at = 0
+    end = 0
     text = text.strip()
-    while at < len(text):
-        match = _TERM.match(text, at)
-        if match is None or match.end() == at:  # pragma: no cover - the pattern takes any character
+    while end < len(text):
+        match = _TERM.match(text, end)
+        if match is None or match.end() == end:  # pragma: no cover - the pattern takes any character
             break
-        at = match.end()
-        inverse, key, value = match[1], match[2], match[3]
+        end = match.end()
+        negated, key, value = match[1], match[2], match[3]
         if value.startswith('"'):
             value = value.strip('"')
         elif key is None and value.startswith(":"):
-            raise FilterError("a colon needs a key before it, as in state:failed")
+            raise FilterError("a colon needs a key before it, as in state:failed", kind="filter-without-key")
         if not value and not key:
             continue
         test = _word(value) if key is None else _keyed(key, value)
-        tests.append(_not(test) if inverse else test)
+        tests.append(_not(test) if negated else test)
     return RunFilter(text, tuple(tests))
+
+
+def exactly(key: str, value: str) -> str:
+    """A filter for text keys that have exactly this value; looser where the filter language cannot say it."""
+    if '"' in value:
+        longest = max(value.split('"'), key=len)
+        return f'{key}:"{longest}"' if longest else ""
+    exact = "" if "," in value else "="
+    quoted = any(letter.isspace() for letter in value)
+    return f'{key}:"{exact}{value}"' if quoted else f"{key}:{exact}{value}"
 
 
 def _not(test: Test) -> Test:
@@ -79,11 +92,12 @@ def _not(test: Test) -> Test:
 
 
 def _word(word: str) -> Test:
-    wanted = word.casefold()
-    return lambda run: wanted in _haystack(run.entry)
+    folded = word.casefold()
+    return lambda run: folded in _searched(run.entry)
 
 
-def _haystack(entry: RunEntry) -> str:
+def _searched(entry: RunEntry) -> str:
+    """The text in which words are searched."""
     status = entry.status
     words = (entry.id, *entry.tags, entry.note)
     if status is not None:
@@ -95,114 +109,112 @@ def _keyed(key: str, value: str) -> Test:
     make = _KEYS.get(key.casefold())
     if make is None:
         near = nearest(key, _KEYS)
-        hint = f"did you mean {near}:?" if near else f"there are {', '.join(_KEYS)}; a text with a colon goes in quotes"
-        raise FilterError(f"there is no key {plain(key)}: {hint}")
+        hint = f"did you mean {near}:?" if near else f"choose one of {', '.join(_KEYS)}, or quote text with a colon"
+        raise FilterError(f"unknown filter {plain(key)}:{plain(value)}; {hint}", kind="unknown-filter-key")
     if not value:
-        raise FilterError(f"{key}: needs a value, as in {key}:{_EXAMPLES.get(key.casefold(), 'rte')}")
+        example = _EXAMPLES.get(key.casefold(), "rte")
+        raise FilterError(f"{key}: needs a value, as in {key}:{example}", kind="filter-without-value")
     return make(key.casefold(), value)
 
 
 def _in_text(texts: Callable[[RunEntry], tuple[str, ...]]) -> Callable[[str, str], Test]:
-    def make(key: str, value: str) -> Test:  # noqa: ARG001 - as the others
+    def make(key: str, value: str) -> Test:  # noqa: ARG001 - every key's function has the same signature
         whole = value.startswith("=")
-        wanted = [word.casefold() for word in value.removeprefix("=").split(",") if word]
+        words = [word.casefold() for word in value.removeprefix("=").split(",") if word]
 
         def test(run: Candidate) -> bool:
-            found = [text.casefold() for text in texts(run.entry)]
-            return any(word == text if whole else word in text for text in found for word in wanted)
+            folded = [text.casefold() for text in texts(run.entry)]
+            return any(word == text if whole else word in text for text in folded for word in words)
 
         return test
 
     return make
 
 
-def term(key: str, value: str) -> str:
-    """The term of a filter by which a text key has exactly this value; looser where the filter cannot say it."""
-    if '"' in value:
-        longest = max(value.split('"'), key=len)
-        return f'{key}:"{longest}"' if longest else ""
-    exact = "" if "," in value else "="
-    quoted = any(letter.isspace() for letter in value)
-    return f'{key}:"{exact}{value}"' if quoted else f"{key}:{exact}{value}"
-
-
-def _state(key: str, value: str) -> Test:  # noqa: ARG001 - as the others
-    wanted = set()
+def _state(key: str, value: str) -> Test:  # noqa: ARG001 - every key's function has the same signature
+    chosen = set()
     for word in filter(None, value.casefold().split(",")):
-        begun = {state for state in STATES if state.startswith(word)}
-        if not begun:
+        matching = {state for state in STATES if state.startswith(word)}
+        if not matching:
             near = nearest(word, STATES)
-            raise FilterError(
-                f"{plain(word)} is no state: {f'did you mean {near}?' if near else 'try running, finished, failed, stopped or lost'}"
-            )
-        wanted |= begun
-    return lambda run: run.entry.state in wanted
+            hint = f"did you mean {near}?" if near else f"choose one of {', '.join(STATES)}"
+            raise FilterError(f"unknown state {plain(word)}; {hint}", kind="unknown-state")
+        chosen |= matching
+    return lambda run: run.entry.state in chosen
 
 
-def _sign(key: str, value: str) -> Test:  # noqa: ARG001 - as the others
-    begun = [sign for sign in _SIGNS if sign.startswith(value.casefold())]
-    if not begun:
-        raise FilterError(f"is:{plain(value)} is nothing a run can be: there are {', '.join(_SIGNS)}")
-    return lambda run: any(run.entry.id in getattr(run.kept, sign) for sign in begun)
+def _is(key: str, value: str) -> Test:
+    word = value.casefold()
+    marks = [mark for mark in _MARKS if mark.startswith(word)]
+    if marks:
+        return lambda run: any(run.entry.id in getattr(run.marks, mark) for mark in marks)
+    if any(state.startswith(word) for state in STATES):
+        return _state(key, value)
+    raise FilterError(
+        f"unknown filter is:{plain(value)}; choose one of {', '.join((*_MARKS, *STATES))}", kind="unknown-filter"
+    )
 
 
-def _figure(
-    figure: Callable[[Candidate], float | None], read: Callable[[str], float | None]
+def _number(
+    number_of: Callable[[Candidate], float | None], read: Callable[[str], float | None]
 ) -> Callable[[str, str], Test]:
     def make(key: str, value: str) -> Test:
-        tests = [_compared(key, part, read) for part in value.split(",") if part]
+        comparisons = [_comparison(key, part, read) for part in value.split(",") if part]
 
         def test(run: Candidate) -> bool:
-            found = figure(run)
-            return found is not None and any(each(found) for each in tests)
+            number = number_of(run)
+            return number is not None and any(holds(number) for holds in comparisons)
 
         return test
 
     return make
 
 
-def _compared(key: str, text: str, read: Callable[[str], float | None]) -> Callable[[float], bool]:
-    """A test of one figure: `>0.8`, `0.7..0.8`, `0.8` (as many digits as were typed count)."""
+def _comparison(key: str, text: str, read: Callable[[str], float | None]) -> Callable[[float], bool]:
+    """A test of one number: `>0.8`, `0.7..0.8`, `0.8` (equal in as many digits as were typed)."""
 
-    def number(written: str) -> float:
-        found = read(written)
-        if found is None:
-            raise FilterError(f"{key}: {plain(written)!r} is no figure, write it as {key}:{_EXAMPLES[key]}")
-        return found
+    def parsed(written: str) -> float:
+        number = read(written)
+        if number is None:
+            raise FilterError(
+                f"{key}: {plain(written)!r} is not a number; write it as in {key}:{_EXAMPLES[key]}",
+                kind="invalid-filter-number",
+            )
+        return number
 
     first, dots, last = text.partition("..")
     if dots and first and last:
-        low, high = number(first), number(last)
-        return lambda found: low <= found <= high
+        low, high = parsed(first), parsed(last)
+        return lambda number: low <= number <= high
     match = re.fullmatch(r"(>=|<=|>|<|=?)(.*)", text)
     assert match is not None
-    limit = number(match[2])
-    half = _half_of_last_digit(match[2])
+    limit = parsed(match[2])
+    tolerance = _half_of_last_digit(match[2])
     return {
-        ">": lambda found: found > limit,
-        "<": lambda found: found < limit,
-        ">=": lambda found: found >= limit,
-        "<=": lambda found: found <= limit,
-    }.get(match[1], lambda found: abs(found - limit) <= half)
+        ">": lambda number: number > limit,
+        "<": lambda number: number < limit,
+        ">=": lambda number: number >= limit,
+        "<=": lambda number: number <= limit,
+    }.get(match[1], lambda number: abs(number - limit) <= tolerance)
 
 
 def _half_of_last_digit(written: str) -> float:
-    """Half a unit of the last digit after the point, so that `metric:0.67` finds 0.6679's neighbours as shown."""
+    """Half a unit of the last digit after the point, so that `metric:0.67` also finds 0.6679."""
     digits = written.partition(".")[2].rstrip("%")
     return 0.5 * 10 ** -len(digits) if digits.isdigit() else 0.0
 
 
 def _plain_number(text: str) -> float | None:
     try:
-        found = float(text)
+        number = float(text)
     except ValueError:
         return None
-    return found if math.isfinite(found) else None
+    return number if math.isfinite(number) else None
 
 
 def _share(text: str) -> float | None:
-    found = _plain_number(text.removesuffix("%"))
-    return None if found is None else found / 100
+    number = _plain_number(text.removesuffix("%"))
+    return None if number is None else number / 100
 
 
 def _seconds(text: str) -> float | None:
@@ -221,7 +233,7 @@ def progress(entry: RunEntry) -> float | None:
 
 
 def age(entry: RunEntry, now: float) -> float | None:
-    """Seconds since a run was made."""
+    """Seconds since a run was created."""
     return None if entry.status is None else now - entry.status.created
 
 
@@ -240,12 +252,12 @@ _KEYS: dict[str, Callable[[str, str], Test]] = {
     "id": _in_text(lambda e: (e.id,)),
     "tag": _in_text(lambda e: e.tags),
     "note": _in_text(lambda e: (e.note,)),
-    "seed": _figure(lambda run: float(run.entry.status.seed) if run.entry.status else None, _plain_number),
-    "metric": _figure(lambda run: run.entry.status.last if run.entry.status else None, _plain_number),
-    "last": _figure(lambda run: run.entry.status.last if run.entry.status else None, _plain_number),
-    "best": _figure(lambda run: run.entry.status.best if run.entry.status else None, _plain_number),
-    "teacher": _figure(lambda run: run.entry.status.teacher if run.entry.status else None, _plain_number),
-    "done": _figure(lambda run: progress(run.entry), _share),
-    "age": _figure(lambda run: age(run.entry, run.now), _seconds),
-    "is": _sign,
+    "seed": _number(lambda run: float(run.entry.status.seed) if run.entry.status else None, _plain_number),
+    "metric": _number(lambda run: run.entry.status.last if run.entry.status else None, _plain_number),
+    "last": _number(lambda run: run.entry.status.last if run.entry.status else None, _plain_number),
+    "best": _number(lambda run: run.entry.status.best if run.entry.status else None, _plain_number),
+    "teacher": _number(lambda run: run.entry.status.teacher if run.entry.status else None, _plain_number),
+    "done": _number(lambda run: progress(run.entry), _share),
+    "age": _number(lambda run: age(run.entry, run.now), _seconds),
+    "is": _is,
 }

@@ -135,10 +135,3 @@ def command(verb: str, run_dir: Path) -> str:
 
     here = run_dir.parent.absolute() == runs_dir(None)
     return f"crild {verb} {shlex.quote(run_dir.name if here else str(run_dir))}"
-
-
-def printable(text: str) -> str:
-    """`text` with everything made visible that a terminal would act on; line breaks stay."""
-    from engine.preset.text import plain
-
-    return "\n".join(plain(line) for line in text.split("\n"))

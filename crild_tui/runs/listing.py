@@ -4,91 +4,102 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-
-from rich.cells import cell_len, set_cell_size
+from typing import TYPE_CHECKING
 
 from crild_tui.runs import formatting
 from crild_tui.runs.filter import RunFilter, age, progress
-from crild_tui.runs.marks import Kept
-from crild_tui.runs.snapshot import RunsSnapshot
 from crild_tui.runs.states import label_of
+from crild_tui.text import bar, cells, fit, fit_ends
+from engine.errors import UsageError
+from engine.preset.text import nearest, one_line, plain
 from engine.record.run import RunEntry
 from engine.record.status import Status
+
+if TYPE_CHECKING:
+    from crild_tui.runs.marks import Kept
+    from crild_tui.runs.snapshot import RunsSnapshot
 
 GAP = 2
 """Cells between two columns."""
 GUTTER = 4
-"""Cells before the first column: cursor, marked, pinned or hidden, a space."""
+"""Cells before the dashboard's first column: cursor, marked, pinned or hidden, a space."""
 BAR = 10
-"""Cells of the bar that stands before the per cent where there is room."""
+"""Cells of the bar before the per cent, where there is room."""
 LONGEST_ID = 48
 SHORTEST_ID = 12
 COMFORTABLE_ID = 15
 CORE = 5
 """Columns of this rank and below matter more than the end of a long name."""
+Value = float | str | None
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its heading, its text, what it is sorted by, and how it takes part in the struggle for width.
+    """A column: its heading, its text, the value it is sorted by, and how it takes part in the contest for width.
 
-    rank: the column with the highest goes first when the terminal is narrow. most: cells that it takes at most.
-    falling: whether the first sorting by it puts the largest first.
+    rank: the column with the highest is left out first on a narrow terminal. widest: its maximum width in cells.
+    descending: whether sorting by it first puts the largest value on top.
     """
 
     name: str
     text: Callable[[RunEntry, float], str]
-    key: Callable[[RunEntry], float | str | None]
+    key: Callable[[RunEntry], Value]
     rank: int
-    most: int
+    widest: int
     right: bool = False
-    falling: bool = False
+    descending: bool = False
 
 
-def _status(
-    read: Callable[[Status], float | str | None],
-) -> Callable[[RunEntry], float | str | None]:
-    return lambda entry: None if entry.status is None else (read(entry.status) or None)
+def _word(name: str, read: Callable[[Status], str | None], rank: int, widest: int) -> Column:
+    """A column of words; runs without one come last in its order."""
+    return Column(
+        name,
+        lambda entry, _: one_line(read(entry.status) or "") if entry.status else "",
+        lambda entry: (read(entry.status) or None) if entry.status else None,
+        rank,
+        widest,
+    )
 
 
-def _number(read: Callable[[Status], float | None]) -> Callable[[RunEntry], float | str | None]:
-    return lambda entry: None if entry.status is None else read(entry.status)
-
-
-def _word(read: Callable[[Status], str | None]) -> Callable[[RunEntry, float], str]:
-    return lambda entry, _: one_line(read(entry.status) or "") if entry.status else ""
-
-
-def _figure(read: Callable[[Status], float | None]) -> Callable[[RunEntry, float], str]:
-    return lambda entry, _: formatting.metric(read(entry.status) if entry.status else None)
-
-
-def one_line(text: str) -> str:
-    """Text from outside on one line, safe to show."""
-    return formatting.printable(text.replace("\n", " ").replace("\t", " "))
+def _metric(name: str, read: Callable[[Status], float | None], rank: int) -> Column:
+    """A column of metrics, the highest on top."""
+    return Column(
+        name,
+        lambda entry, _: formatting.metric(read(entry.status) if entry.status else None),
+        lambda entry: read(entry.status) if entry.status else None,
+        rank,
+        12,
+        right=True,
+        descending=True,
+    )
 
 
 COLUMNS = (
     Column("state", lambda e, _: label_of(e.state), lambda e: e.state, 0, 13),
     Column("run", lambda e, _: one_line(e.id), lambda e: e.id, 1, LONGEST_ID),
-    Column("preset", _word(lambda s: s.preset), _status(lambda s: s.preset), 12, 24),
-    Column("task", _word(lambda s: s.task), _status(lambda s: s.task), 10, 16),
-    Column("method", _word(lambda s: s.method), _status(lambda s: s.method), 11, 14),
-    Column("seed", _word(lambda s: str(s.seed)), _number(lambda s: s.seed), 8, 10, right=True),
-    Column("metric", _word(lambda s: s.metric_name), _status(lambda s: s.metric_name), 13, 12),
-    Column("last", _figure(lambda s: s.last), _number(lambda s: s.last), 2, 12, right=True, falling=True),
-    Column("best", _figure(lambda s: s.best), _number(lambda s: s.best), 7, 12, right=True, falling=True),
-    Column("teacher", _figure(lambda s: s.teacher), _number(lambda s: s.teacher), 4, 12, right=True, falling=True),
-    Column("done", lambda e, _: formatting.percent(progress(e)), progress, 3, 5, right=True, falling=True),
+    _word("preset", lambda s: s.preset, 12, 24),
+    _word("task", lambda s: s.task, 10, 16),
+    _word("method", lambda s: s.method, 11, 14),
+    Column(
+        "seed", lambda e, _: str(e.status.seed) if e.status else "", lambda e: e.status.seed if e.status else None,
+        8, 10, right=True,
+    ),
+    _word("metric", lambda s: s.metric_name, 13, 12),
+    _metric("last", lambda s: s.last, 2),
+    _metric("best", lambda s: s.best, 7),
+    _metric("teacher", lambda s: s.teacher, 4),
+    Column("done", lambda e, _: formatting.percent(progress(e)), progress, 3, 5, right=True, descending=True),
     Column("age", lambda e, now: formatting.age(age(e, now)), lambda e: age(e, 0.0), 5, 4, right=True),
     Column("tags", lambda e, _: one_line(" ".join(e.tags)), lambda e: " ".join(e.tags) or None, 9, 24),
     Column("note", lambda e, _: one_line(e.note), lambda e: e.note or None, 14, 40),
-)
+)  # fmt: skip
 BY_NAME: Mapping[str, Column] = {column.name: column for column in COLUMNS}
 SAMPLE = 500
-"""Of more runs than twice as many, a part is looked at for the widths; what is wider is cut."""
-FIGURES = ("last", "best", "teacher")
-"""Columns of figures with four digits after the point."""
+"""With more than twice as many runs, only a sample decides the widths; what is wider is cut."""
+METRICS = ("last", "best", "teacher")
+"""Columns of metrics with four digits after the point."""
+_ALIASES = {"id": "run", "progress": "done", "created": "age"}
+"""Other names of columns in `crild runs --sort`; what was created last has the lowest age."""
 
 
 # -- the order of rows
@@ -96,22 +107,35 @@ FIGURES = ("last", "best", "teacher")
 
 @dataclass(frozen=True)
 class Order:
-    """What the rows are sorted by. `turned` is against the column's first direction."""
+    """What the rows are sorted by. `reverse` is against the column's first direction."""
 
     column: str = "age"
-    turned: bool = False
+    reverse: bool = False
 
     @property
-    def falling(self) -> bool:
-        """Whether the largest comes first."""
-        return BY_NAME[self.column].falling != self.turned
+    def descending(self) -> bool:
+        """Whether the largest value is on top."""
+        return BY_NAME[self.column].descending != self.reverse
 
     def chosen(self, column: str) -> Order:
-        """The order after a column was chosen: the same one again turns it round."""
-        return Order(column, not self.turned) if column == self.column else Order(column)
+        """The order after the user chose a column: choosing the same one again reverses it."""
+        return Order(column, not self.reverse) if column == self.column else Order(column)
 
 
 NEWEST = Order()
+
+
+def parse_order(text: str) -> Order:
+    """The order that `key` (ascending) or `-key` (descending) means. Raises UsageError for an unknown key."""
+    key = text.removeprefix("-")
+    name = _ALIASES.get(key, key)
+    if name not in BY_NAME:
+        keys = (*BY_NAME, *_ALIASES)
+        near = nearest(key, keys)
+        hint = f"did you mean {near}?" if near else f"choose one of {', '.join(keys)}; - before it reverses the order"
+        raise UsageError(f"unknown sort key {plain(key)}; {hint}", kind="unknown-sort-key")
+    descending = text.startswith("-") != (key == "created")
+    return Order(name, reverse=descending != BY_NAME[name].descending)
 
 
 @dataclass(frozen=True)
@@ -126,7 +150,7 @@ class Arranged:
 def arrange(
     entries: Sequence[RunEntry], where: RunFilter, order: Order, kept: Kept, now: float, *, show_hidden: bool = False
 ) -> Arranged:
-    """Runs filtered and sorted: the pinned ones first, runs without a figure last. Equal ones stay newest first."""
+    """Runs filtered and sorted: pinned ones first, those without a value last. Equal ones stay newest first."""
     seen: list[RunEntry] = list(entries)
     if kept.hidden and not show_hidden:
         seen = [entry for entry in seen if entry.id not in kept.hidden]
@@ -135,7 +159,7 @@ def arrange(
     filtered = len(seen) - len(passed)
     key = BY_NAME[order.column].key
     valued = [(value, entry) for entry in passed if (value := key(entry)) is not None]
-    ordered = sorted(valued, key=_first, reverse=order.falling)
+    ordered = sorted(valued, key=_first, reverse=order.descending)
     without = [entry for entry in passed if key(entry) is None] if len(valued) < len(passed) else []
     rows = [*(entry for _, entry in ordered), *without]
     if kept.pinned:
@@ -148,7 +172,7 @@ def _first(pair: tuple[float | str, RunEntry]) -> float | str:
 
 
 def appeared(before: RunsSnapshot, after: RunsSnapshot) -> RunEntry | None:
-    """The newest run that was not there before, or left its queue since; None at the first look."""
+    """The newest run that is new in a snapshot or has left its queue since; None in the first snapshot."""
     if not before.revision:
         return None
     known = {entry.id: entry.state for entry in before.entries}
@@ -157,10 +181,10 @@ def appeared(before: RunsSnapshot, after: RunsSnapshot) -> RunEntry | None:
         for entry in after.entries
         if entry.status is not None and entry.state != "queued" and known.get(entry.id, "queued") == "queued"
     ]
-    return max(fresh, key=_begun, default=None)
+    return max(fresh, key=_start, default=None)
 
 
-def _begun(entry: RunEntry) -> float:
+def _start(entry: RunEntry) -> float:
     assert entry.status is not None
     return max(entry.status.started or 0.0, entry.status.created)
 
@@ -168,95 +192,87 @@ def _begun(entry: RunEntry) -> float:
 # -- the width of columns
 
 
-def fitting(rows: Sequence[RunEntry], width: int, order: Order = NEWEST) -> dict[str, int]:
-    """The columns that fit into `width` cells, in their order, with their widths.
+def column_widths(rows: Sequence[RunEntry], width: int, order: Order = NEWEST) -> dict[str, int]:
+    """The columns that fit into `width` cells of the dashboard, in their order, with their widths.
 
-    Columns that say nothing in any row are left out. State and run are always there; the run's name shrinks when
-    nothing else can give way, and the note takes what is left.
+    Columns without any value are left out. State and run are always there; the run's name shrinks when nothing else
+    can give way, and the note takes what is left.
     """
     room = width - GUTTER
     widths = natural(rows, order)
     if "note" in widths:
         widths["note"] = min(widths["note"], 12)
-    for column in sorted(COLUMNS, key=lambda column: -column.rank):
-        over = _sum(widths) - room
-        spare = widths["run"] - COMFORTABLE_ID if column.rank <= CORE else 0  # a shorter name is then the smaller loss
-        if over <= max(spare, 0) or column.rank <= 1:
-            break
-        widths.pop(column.name, None)
-    widths["run"] = max(widths["run"] - max(_sum(widths) - room, 0), min(widths["run"], SHORTEST_ID))
+    _leave_out(widths, room, shortest_id=COMFORTABLE_ID)
+    widths["run"] = max(widths["run"] - max(_total(widths) - room, 0), min(widths["run"], SHORTEST_ID))
     if "note" in widths:
-        widths["note"] += max(room - _sum(widths), 0)
-    elif room - _sum(widths) > BAR and "done" in widths:
+        widths["note"] += max(room - _total(widths), 0)
+    elif room - _total(widths) > BAR and "done" in widths:
         widths["done"] += BAR + 1
-    return {column.name: widths[column.name] for column in COLUMNS if column.name in widths}
-
-
-def _sum(widths: Mapping[str, int]) -> int:
-    return sum(widths.values()) + GAP * (len(widths) - 1)
+    return widths
 
 
 def natural(rows: Sequence[RunEntry], order: Order = NEWEST) -> dict[str, int]:
-    """The widths that columns would like to have, without looking at a text twice."""
-    widths = {"state": 10, "run": 3}
+    """The widths that the columns would like to have, without looking at a text twice."""
+    widths = {}
     for column in COLUMNS:
         texts = _widest(column, rows)
-        if texts or column.name in widths:
+        if texts or column.rank <= 1:
             heading = len(column.name) + (column.name == order.column)
             widest = max((cells(one_line(text)) for text in texts), default=0)
-            widths[column.name] = min(max(widest, heading, widths.get(column.name, 0)), column.most)
+            shortest = 10 if column.name == "state" else 3
+            widths[column.name] = min(max(widest, heading, shortest), column.widest)
     return widths
+
+
+def whole_widths(table: Sequence[Mapping[str, str]], width: int | None) -> dict[str, int]:
+    """The columns of which every cell fits whole into `width` cells (None: all), in their order, with their widths.
+
+    Columns without any value are left out. State and run are always there, however narrow the terminal.
+    """
+    widths = {}
+    for column in COLUMNS:
+        texts = {row[column.name] for row in table} - {"", formatting.NONE}
+        if texts or column.rank <= 1:
+            widths[column.name] = max(len(column.name), *map(cells, texts))
+    if width is not None:
+        _leave_out(widths, width, shortest_id=widths["run"])
+    return widths
+
+
+def _leave_out(widths: dict[str, int], room: int, *, shortest_id: int) -> None:
+    """Leave out columns until the rest fits, or would if the run's name shrinks to `shortest_id`."""
+    for column in sorted(COLUMNS, key=lambda column: -column.rank):
+        spare = widths["run"] - shortest_id if column.rank <= CORE else 0  # a shorter name is then the smaller loss
+        if _total(widths) - room <= max(spare, 0) or column.rank <= 1:
+            break
+        widths.pop(column.name, None)
+
+
+def _total(widths: Mapping[str, int]) -> int:
+    return sum(widths.values()) + GAP * (len(widths) - 1)
 
 
 def _widest(column: Column, rows: Sequence[RunEntry]) -> set[str]:
     """Texts of a column among which is the widest."""
     if column.name in ("done", "age"):
-        return {"0" * column.most} if rows else set()
+        return {"0" * column.widest} if rows else set()
     if column.name == "state":
         return {label_of(state) for state in {row.state for row in rows}}
-    some = rows[:: max(len(rows) // SAMPLE, 1)]
-    values = {value for row in some if (value := column.key(row)) is not None}
-    if column.name in FIGURES and values:
+    sample = rows[:: max(len(rows) // SAMPLE, 1)]
+    values = {value for row in sample if (value := column.key(row)) is not None}
+    if column.name in METRICS and values:
         numbers = [value for value in values if isinstance(value, float)]
         return {formatting.metric(extreme) for extreme in (min(numbers), max(numbers))}
     return {str(value) for value in values}
-
-
-def cells(text: str) -> int:
-    """How many cells a text takes."""
-    return len(text) if text.isascii() else cell_len(text)
-
-
-def fitted(text: str, width: int, *, right: bool = False) -> str:
-    """Text in exactly `width` cells; one that is cut ends in an ellipsis."""
-    size = cells(text)
-    if size > width:
-        return set_cell_size(text, width - 1) + "…" if width > 0 else ""
-    space = " " * (width - size)
-    return space + text if right else text + space
-
-
-def fitted_ends(text: str, width: int) -> str:
-    """Text in exactly `width` cells; one that is cut keeps its beginning and its end, which tells alike names apart."""
-    if cells(text) <= width or width < 8:
-        return fitted(text, width)
-    tail = text
-    while cells(tail) > width // 2:
-        tail = tail[1:]
-    return fitted(set_cell_size(text, width - cells(tail) - 1) + "…" + tail, width)
-
-
-def bar(share: float | None, width: int) -> str:
-    """A bar of `width` cells, empty where nothing is known."""
-    if share is None:
-        return " " * width
-    full = min(int(share * width + 1e-9), width)
-    return "█" * full + "░" * (width - full)
 
 
 def cell(column: Column, entry: RunEntry, width: int, now: float) -> str:
     """The text of a cell, as wide as its column."""
     text = column.text(entry, now)
     if column.name == "done" and width > BAR:
-        return f"{bar(progress(entry), BAR)} {fitted(text, width - BAR - 1, right=True)}"
-    return fitted_ends(text, width) if column.name == "run" else fitted(text, width, right=column.right)
+        return f"{_bar(progress(entry))} {fit(text, width - BAR - 1, right=True)}"
+    return fit_ends(text, width) if column.name == "run" else fit(text, width, right=column.right)
+
+
+def _bar(share: float | None) -> str:
+    return " " * BAR if share is None else "".join(bar(share, BAR))

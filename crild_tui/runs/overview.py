@@ -6,10 +6,11 @@ from rich.text import Text
 
 from crild_tui.runs import formatting
 from crild_tui.runs.filter import RunFilter
-from crild_tui.runs.listing import Arranged, one_line
+from crild_tui.runs.listing import Arranged
 from crild_tui.runs.marks import Kept
 from crild_tui.runs.snapshot import RunsSnapshot
 from crild_tui.runs.states import KeyNames
+from engine.preset.text import one_line
 
 ROOMY = 100
 """Cells from which the folder is named too."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from crild_tui.runs import formatting
+from crild_tui.text import bar
 from engine.record.probe import DISTANCES, Probe, Sides
 
 Row = list[str]
@@ -18,7 +19,6 @@ TITLES = {"cka": "1 - CKA"}
 """Of distances that are not called by their own name."""
 BAR = 28
 """Cells of the longest bar."""
-_EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 def heading(probe: Probe) -> str:
@@ -65,19 +65,10 @@ def noise_rows(probe: Probe, *, ascii_only: bool = False) -> list[Row]:
             formatting.metric(point.metric),
             formatting.metric(point.deviation),
             formatting.loss(point.loss),
-            bar(point.metric or 0.0, most, ascii_only=ascii_only),
+            bar((point.metric or 0.0) / most if most > 0 else 0.0, BAR, ascii_only=ascii_only)[0],
         ]
         for point in probe.noise
     ]
-
-
-def bar(value: float, most: float, *, width: int = BAR, ascii_only: bool = False) -> str:
-    """A bar of `width` cells for `most`, nothing for 0 and what is below it."""
-    share = 0.0 if most <= 0 else min(1.0, max(0.0, value / most))
-    if ascii_only:
-        return "#" * round(share * width)
-    whole, rest = divmod(round(share * width * 8), 8)
-    return "█" * whole + _EIGHTHS[rest].strip()
 
 
 def statements(probe: Probe) -> list[str]:

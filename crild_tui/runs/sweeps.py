@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from crild_tui.runs import formatting
-from crild_tui.runs.filter import progress, term
+from crild_tui.runs.filter import exactly, progress
 from crild_tui.runs.states import label_of, sign_of
 from engine.errors import RunError
 from engine.preset.text import shown
@@ -182,6 +182,6 @@ def run_line(cell: CellRecord, seen: SweepSnapshot) -> str:
 def filter_of(record: SweepRecord, cells: list[CellRecord]) -> str:
     """The filter of the list of runs that leaves the runs of one place: the sweep, and each axis but the seed."""
     places = (
-        [term("cell", f"{axis}={value}") for axis, value in cells[0].cell.items() if axis != "seed"] if cells else []
+        [exactly("cell", f"{axis}={value}") for axis, value in cells[0].cell.items() if axis != "seed"] if cells else []
     )
-    return " ".join([term("sweep", record.name), *places])
+    return " ".join([exactly("sweep", record.name), *places])

@@ -15,19 +15,19 @@ from textual.widgets import Static
 from textual.worker import get_current_worker
 
 from crild_tui.messages import RunSeen, WatchRun
-from crild_tui.monitor.run import RunWatcher
 from crild_tui.monitor.snapshots import RunSnapshot
 from crild_tui.runs import comparison
-from crild_tui.runs.listing import one_line
 from crild_tui.runs.states import KeyNames
 from crild_tui.runs.table_file import named_file, write_file
-from crild_tui.screens.base import ModeScreen
 from crild_tui.screens.dialogs import Ask, Confirm
+from crild_tui.screens.mode_screen import ModeScreen
 from crild_tui.screens.probe import ProbeScreen
+from crild_tui.screens.run_watch import RunWatch
 from crild_tui.screens.text_dialog import TextScreen
 from crild_tui.widgets.panels import Panels, Source
-from crild_tui.widgets.row_list import Line, Rows
+from crild_tui.widgets.row_list import Rows
 from engine.errors import UsageError
+from engine.preset.text import one_line
 from engine.report.final_metrics import FinalMetrics, metrics_table, read_final_metrics
 from engine.report.result_table import ResultDocument
 from engine.report.writers import FORMATS, Format, format_of_file
@@ -95,7 +95,7 @@ class CompareScreen(ModeScreen):
     def __init__(self) -> None:
         super().__init__()
         self._places: dict[Path, int] = {}
-        self._watchers: dict[Path, RunWatcher] = {}
+        self._run_watch = RunWatch(self.post_message)
         self._seen: dict[Path, RunSnapshot] = {}
         self._finals: list[FinalMetrics] = []
         self._table = metrics_table([])
@@ -106,7 +106,7 @@ class CompareScreen(ModeScreen):
     def content(self) -> ComposeResult:
         """The curves, and tables below them."""
         yield Static(how_to_compare(self.keys()), id="page")
-        yield Panels()
+        yield Panels(self.host.settings.smoothing, keys=self.keys())
         with Horizontal(id="tables"):
             yield Rows(id="finals")
             yield Rows(id="differences")
@@ -132,58 +132,44 @@ class CompareScreen(ModeScreen):
     def show_runs(self, run_dirs: Sequence[Path]) -> None:
         """Compare these runs; those that are compared already keep their colours and what was read of them."""
         if len(set(run_dirs)) > comparison.MOST:
-            self.crild.tell(
+            self.host.tell(
                 f"the first {comparison.MOST} of {len(set(run_dirs))} runs are compared: more cannot be told apart",
                 "warning",
             )
         self._places = comparison.assigned(self._places, run_dirs)
-        for run_dir in [run_dir for run_dir in self._watchers if run_dir not in self._places]:
-            self._watchers.pop(run_dir).stop()
-            self._seen.pop(run_dir, None)
+        self._seen = {run_dir: seen for run_dir, seen in self._seen.items() if run_dir in self._places}
         self._finals = [final for final in self._finals if final.run_dir in self._places]
-        self._watch()
+        self._run_watch.watch(self._places)
         self._stale = True
         self._arrange()
         self._draw_curves()
         self._draw_tables()
         self._read_finals(self.runs)
 
-    def _watch(self) -> None:
-        for run_dir in self._places:
-            if run_dir not in self._watchers:
-                self._watchers[run_dir] = RunWatcher(run_dir, lambda seen: self.post_message(RunSeen(seen)))
-                self._watchers[run_dir].start()
-
-    def _stop(self) -> None:
-        for watcher in self._watchers.values():
-            watcher.stop()
-        self._watchers.clear()
-
     def on_screen_resume(self) -> None:
         """Watch again; where nothing was chosen yet, take what is marked in Runs."""
-        super().on_screen_resume()
         if not self._places:
-            marked = [entry.path for entry in self.crild.runs.entries if entry.id in self.crild.kept.marked]
+            marked = [entry.path for entry in self.host.runs.entries if entry.id in self.host.marks.marked]
             if marked:
                 self.show_runs(marked)
-        elif not self._watchers:
-            self._watch()
+        elif not self._run_watch.active:
+            self._run_watch.watch(self._places)
             self._read_finals(self.runs)
 
     def on_screen_suspend(self) -> None:
         """Watch no more when another mode is shown; a dialog over this one changes nothing."""
-        if self.crild.current_mode != self.MODE:
-            self._stop()
+        if not self.is_present:
+            self._run_watch.stop()
 
     def on_unmount(self) -> None:
         """Let the watchers end."""
-        self._stop()
+        self._run_watch.stop()
 
     def action_drop(self) -> None:
         """Take the chosen run out of the comparison; Runs shows it unmarked."""
         gone = self.query_one("#finals", Rows).chosen
         if gone is not None:
-            self.crild.keep("marked", [gone.name], on=False)
+            self.host.mark("marked", [gone.name], on=False)
             self.show_runs([run_dir for run_dir in self._places if run_dir != gone])
 
     # -- curves
@@ -200,7 +186,7 @@ class CompareScreen(ModeScreen):
             self._read_finals(self.runs)
 
     def _draw_curves(self) -> None:
-        if not self._stale or self.crild.current_mode != self.MODE:
+        if not self._stale or not self.is_present:
             return
         self._stale = False
         known = [run_dir for run_dir in self._places if run_dir in self._seen]
@@ -229,9 +215,9 @@ class CompareScreen(ModeScreen):
         dark = self.app.current_theme.dark
         table = comparison.metrics_lines(self._table, finals, numbers, dark=dark) if finals else []
         different = comparison.difference_lines(finals, numbers, dark=dark)
-        heading = Line(Text("Settings that differ", "bold underline"))
+        heading = comparison.RunLine(Text("Settings that differ", "bold underline"))
         self.query_one("#differences", Rows).show([heading, *different] if different else [])
-        below = [] if self.has_class("-wide") or not different else [Line(Text()), heading, *different]
+        below = [] if self.has_class("-wide") or not different else [comparison.RunLine(Text()), heading, *different]
         self.query_one("#finals", Rows).show([*table, *below])
 
     def on_resize(self, event: events.Resize) -> None:
@@ -270,7 +256,7 @@ class CompareScreen(ModeScreen):
     def action_probe(self) -> None:
         """Show what a probe found in the chosen run."""
         if (run_dir := self.query_one("#finals", Rows).chosen) is None:
-            self.crild.tell("there is no run here", "warning")
+            self.host.tell("there is no run here", "warning")
         else:
             self.app.push_screen(ProbeScreen(run_dir))
 
@@ -283,10 +269,9 @@ class CompareScreen(ModeScreen):
     def action_format(self) -> None:
         """Choose the next format."""
         self._format = FORMATS[COPIED[(COPIED.index(self._format.name) + 1) % len(COPIED)]]
-        active = [each.binding for each in self.active_bindings.values()]
-        keys = {binding.id: self.crild.get_key_display(binding) for binding in active}
-        copy, write = keys.get("compare.copy", "y"), keys.get("compare.write", "w")
-        self.crild.tell(f"{copy} copies and {write} writes it as {self._format.title}")
+        keys = self.keys()
+        copy, write = keys["compare.copy"], keys["compare.write"]
+        self.host.tell(f"{copy} copies and {write} writes it as {self._format.title}")
 
     @property
     def table(self) -> str:
@@ -296,7 +281,7 @@ class CompareScreen(ModeScreen):
     def action_copy(self) -> None:
         """Copy the table, and show it, since not every terminal takes it."""
         if not self._table.rows:
-            self.crild.tell("there is no table to copy yet", "warning")
+            self.host.tell("there is no table to copy yet", "warning")
             return
         self.app.copy_to_clipboard(self.table)
         self.app.push_screen(
@@ -310,11 +295,10 @@ class CompareScreen(ModeScreen):
 
     def action_write(self) -> None:
         """Ask for a file and write the table to it."""
-        if self.crild.readonly or not self._table.rows:
-            if self.crild.readonly:
-                self.crild.act(str)
-            else:
-                self.crild.tell("there is no table to write yet", "warning")
+        if self.host.refuse_readonly():
+            return
+        if not self._table.rows:
+            self.host.tell("there is no table to write yet", "warning")
             return
         chosen, document = self._format, ResultDocument((self._table,))
 
@@ -332,15 +316,15 @@ class CompareScreen(ModeScreen):
             text = str(format_of_file(path, chosen, {name: FORMATS[name] for name in COPIED}).write(document))
         except UsageError as error:
             sentence = str(error)
-            self.later(lambda: self.crild.tell(sentence, "error"))
+            self.later(lambda: self.host.tell(sentence, "error"))
             return
         if not path.exists():
-            self.later(lambda: self.crild.act(lambda: write_file(path, text)))
+            self.later(lambda: self.host.act(lambda: write_file(path, text)))
             return
 
         def answered(sure: bool | None) -> None:
             if sure:
-                self.crild.act(lambda: write_file(path, text, overwrite=True))
+                self.host.act(lambda: write_file(path, text, overwrite=True))
 
         question = f"{one_line(str(path))} exists already. Overwrite it?"
         self.later(lambda: self.app.push_screen(Confirm(question, "Overwrite"), answered))

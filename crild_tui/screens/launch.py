@@ -24,14 +24,15 @@ from crild_tui.launch_form.fields import Field, base_text
 from crild_tui.launch_form.messages import CatalogSeen, DraftExamined, StartEnded
 from crild_tui.messages import WatchRun
 from crild_tui.runs import actions
-from crild_tui.runs.formatting import printable
-from crild_tui.screens.launch_files import PresetFiles, current_folder
+from crild_tui.screens.mode_screen import ModeScreen
+from crild_tui.screens.preset_files import PresetFiles, current_folder
 from crild_tui.widgets.choice_list import PresetList, WordList
 from crild_tui.widgets.field_line import FieldLine
 from crild_tui.widgets.form import Form
 from engine.errors import CrildError, UsageError
 from engine.launch.devices import devices
 from engine.preset.schema import Preset
+from engine.preset.text import printable
 from engine.record.files import cause
 from engine.record.paths import runs_dir as default_runs_dir
 
@@ -46,7 +47,7 @@ LOW = 16
 """Lines below which the command and the help are short, so that the form has room."""
 
 
-class LaunchScreen(PresetFiles):
+class LaunchScreen(ModeScreen):
     """Presets at the left, the form in the middle, the resolved preset at the right or in the form's place."""
 
     MODE = "launch"
@@ -88,7 +89,7 @@ class LaunchScreen(PresetFiles):
         Binding("u", "undo", "Undo", id="launch.undo"),
         Binding("U", "undo_all", "Undo all changes", show=False, id="launch.undo_all"),
         Binding("v", "toml", "TOML", id="launch.toml"),
-        Binding("e", "editor", "Editor", id="launch.editor"),
+        Binding("e", "edit", "Editor", id="launch.editor"),
         Binding("w", "save", "Save", id="launch.save"),
         Binding("c", "copy", "Copy the command line", show=False, id="launch.copy"),
         Binding("left,escape", "back", "To the presets", show=False, id="launch.to_list"),
@@ -97,6 +98,7 @@ class LaunchScreen(PresetFiles):
 
     def __init__(self) -> None:
         super().__init__()
+        self.files = PresetFiles(self)
         self.here = current_folder()
         self.draft = Draft(main="quickstart")
         self.examined = Examined(self.draft)
@@ -171,7 +173,7 @@ class LaunchScreen(PresetFiles):
         """Load and check the draft."""
         draft = self.draft
         try:
-            found = examine(draft, self.here, self.crild.runs_dir)
+            found = examine(draft, self.here, self.host.runs_dir)
         except OSError as error:
             found = Examined(draft, faults=help_text.fault_of_system(error))
         self.post_message(DraftExamined(found, edited))
@@ -192,7 +194,7 @@ class LaunchScreen(PresetFiles):
         self._show_toml()
         self._tell()
         if message.edited is not None:
-            self.crild.tell(*help_text.after_editing(message.edited, self.examined))
+            self.host.tell(*help_text.after_editing(message.edited, self.examined))
 
     def _show_toml(self) -> None:
         """The resolved preset; the last good one, and that it is old, while the changes cannot be used."""
@@ -277,7 +279,7 @@ class LaunchScreen(PresetFiles):
         """The focused field as the preset has it."""
         line = self.form.focused_line
         if line is None:
-            self.crild.tell(
+            self.host.tell(
                 f"go to a field first: {self.keys()['launch.undo']} resets it; {self.keys()['launch.undo_all']} resets all of them"
             )
         else:
@@ -287,11 +289,19 @@ class LaunchScreen(PresetFiles):
         """All fields as the presets have them."""
         self.change(replace(self.draft, edits={}))
 
+    def action_edit(self) -> None:
+        """Open a preset in the user's editor: the one under the cursor of the list, else the chosen one."""
+        self.files.edit()
+
+    def action_save(self) -> None:
+        """Save what is chosen and changed as a preset of the user's own."""
+        self.files.save()
+
     # -- what is said
 
     def command(self) -> str:
         """The command line that does what is chosen."""
-        elsewhere = None if self.crild.runs_dir == self._usual else self.crild.runs_dir
+        elsewhere = None if self.host.runs_dir == self._usual else self.host.runs_dir
         refs, preset = self._known
         return command_line(self.draft, preset if refs == self.draft.refs else None, elsewhere)
 
@@ -320,7 +330,7 @@ class LaunchScreen(PresetFiles):
 
     def action_copy(self) -> None:
         """Copy the command line through the terminal, and say it."""
-        self.crild.copy(printable(self.command()))
+        self.host.copy(printable(self.command()))
 
     # -- moving
 
@@ -365,22 +375,24 @@ class LaunchScreen(PresetFiles):
     def action_start(self) -> None:
         """Make the runs, show the first in Live, and start their engines."""
         if self.starting:
-            self.crild.tell("starting already")
+            self.host.tell("starting already")
             return
-        self.starting = not self.crild.readonly  # who only reads is told so by `act`
+        if self.host.refuse_readonly():
+            return
+        self.starting = True
         self._tell()
-        self.crild.act(partial(self._start, self.draft))
+        self.host.act(partial(self._start, self.draft))
 
     def _start(self, draft: Draft) -> str:
         """In a thread: directories first, then Live, then the engine, so that the loading is seen."""
         try:
             base = base_of(draft, self.here)
-            runs = actions.make(request_of(draft, base, self.crild.runs_dir))
+            runs = actions.make(request_of(draft, base, self.host.runs_dir))
         except (CrildError, OSError) as error:
             fault = error if isinstance(error, CrildError) else UsageError(cause(error))
             self.post_message(StartEnded(fault))
             raise UsageError(f"not started: {fault.sentence}") from error
-        self.crild.call_later(self.crild.clear_notifications)  # why an earlier try was "not started" is over
+        self.app.call_later(self.app.clear_notifications)  # why an earlier try was "not started" is over
         self.post_message(WatchRun(runs[0]))
         try:
             return actions.start(runs)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,36 +19,44 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
+from crild_tui.messages import LogSeen, RunSeen
+from crild_tui.monitor.curves import Curves
 from crild_tui.monitor.snapshots import RunSnapshot
 from crild_tui.runs import formatting
+from crild_tui.runs.snapshot import RunsSnapshot
+from crild_tui.runs.summary import RunSummary, with_status
+from crild_tui.runs.tables import closing_parts, read_closing
+from crild_tui.screens.mode_screen import ModeScreen
 from crild_tui.screens.probe import ProbeScreen
-from crild_tui.screens.run_watch import LogSeen, WatchingScreen, first_look
-from crild_tui.widgets.closing_table import ClosingView, closing_lines, read_closing
+from crild_tui.screens.run_actions import RunActions
+from crild_tui.screens.run_watch import RunWatch
+from crild_tui.widgets.closing_table import ClosingView, closing_lines
 from crild_tui.widgets.messages_pane import LogPane
 from crild_tui.widgets.notice import Notice, NoticeBox, fills, how_to_start, notice_of, waiting
 from crild_tui.widgets.panels import Panels, Source
 from crild_tui.widgets.run_header import HIGH, LOW, WIDE, RunHead, Side, head_lines
 from engine.errors import CrildError
 from engine.preset.text import plain
-from engine.record.paths import STUDENT, queue_file
+from engine.record.paths import PRESET, queue_file
 from engine.record.run import RunEntry
-from engine.record.states import IN_PROGRESS
+from engine.record.states import IN_PROGRESS, STARTED
 from engine.sweep.record import read_sweep_record
 
 TICK = 0.5
 """Seconds between two movements of what moves."""
 
 
-class Read(Message):
+@dataclass
+class FileRead(Message, bubble=False):
     """A file of a run was read in a thread: `what` is `closing` or `queue`."""
 
-    def __init__(self, run_dir: Path, what: str, content: RenderableType) -> None:
-        super().__init__()
-        self.run_dir, self.what, self.content = run_dir, what, content
+    run_dir: Path
+    what: str
+    content: RenderableType
 
 
-class LiveScreen(WatchingScreen):
-    """Watches a run, acts on it, and says what is wrong with it."""
+class LiveScreen(ModeScreen):
+    """Watches a run, acts on it, and shows what is wrong with it."""
 
     MODE = "live"
     AUTO_FOCUS = ""
@@ -69,6 +80,15 @@ class LiveScreen(WatchingScreen):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("s", "on_run('stop')", "Stop", id="live.stop", tooltip="Ask the engine for a checkpoint and its end"),
+        Binding(
+            "K", "on_run('kill')", "Kill", id="live.kill", tooltip="End the engine at once, without a checkpoint",
+            show=False,
+        ),
+        Binding("r", "on_run('resume')", "Resume", id="live.resume", tooltip="Resume from the last checkpoint"),
+        Binding("o", "folder", "Copy the path of the run directory", id="live.folder", show=False),
+        Binding("c", "command", "Copy the command to repeat the run", id="live.command", show=False),
+        Binding("p", "previous", "Newer run", id="live.previous", show=False),
         Binding("m", "messages", "Log", id="live.messages", tooltip="Messages and log, open and closed"),
         Binding("slash", "search", "Search messages and log", id="live.search", key_display="/", show=False),
         Binding("t", "closing", "Closing table", id="live.closing", show=False),
@@ -76,10 +96,17 @@ class LiveScreen(WatchingScreen):
         Binding("n", "next", "Older run, or next match", id="live.next", show=False),
         Binding("N", "previous_match", "Previous match while searching", id="live.previous_match", show=False),
         Binding("escape", "back", "Close search, log or table", id="live.back", show=False),
-    ]
+    ]  # fmt: skip
 
     def __init__(self) -> None:
         super().__init__()
+        self.run_dir: Path | None = None
+        """The run that is shown."""
+        self.snapshot: RunSnapshot | None = None
+        """What is known of it."""
+        self.actions = RunActions(self, stop_changed=self._draw_head, last_stage=self._last_stage)
+        self._run_watch = RunWatch(self.post_message)
+        self._chosen = False  # by the user
         self._waits = ""
         self._announced: dict[Path, set[str]] = {}
         self._ticks = 0
@@ -91,7 +118,7 @@ class LiveScreen(WatchingScreen):
         with Horizontal(id="body"):
             with Vertical(id="main"):
                 yield NoticeBox()
-                yield Panels()
+                yield Panels(self.host.settings.smoothing, keys=self.keys())
                 yield ClosingView()
                 yield LogPane(self.keys())
             yield Side()
@@ -100,9 +127,31 @@ class LiveScreen(WatchingScreen):
         """Begin to move what moves."""
         self.set_interval(TICK, self._tick)
 
-    # -- what is seen of it
+    # -- which run
 
-    def another_run(self, entry: RunEntry | None) -> None:
+    @property
+    def selected(self) -> RunEntry | None:
+        """The run that keys act on."""
+        return None if self.snapshot is None else self.snapshot.entry
+
+    def _last_stage(self) -> str | None:
+        """The last stage of the student."""
+        names = self.snapshot.summary.names if self.snapshot is not None else ()
+        return next((name for name in reversed(names) if name not in ("teacher", "baseline")), None)
+
+    def show_run(self, run_dir: Path) -> None:
+        """Show a run that the user chose."""
+        self._chosen = True
+        self._show(run_dir)
+
+    def _show(self, run_dir: Path) -> None:
+        if run_dir != self.run_dir:
+            self._run_watch.stop()
+            self.run_dir, self.snapshot = run_dir, None
+            self._clear(next((entry for entry in self.host.runs.entries if entry.path == run_dir), None))
+        self._watch_run()
+
+    def _clear(self, entry: RunEntry | None) -> None:
         """Forget what was drawn of another run; show what the list of runs knows of this one."""
         self._waits = ""
         self.remove_class("-closing", "-empty")
@@ -112,40 +161,92 @@ class LiveScreen(WatchingScreen):
             panels.action_enlarge()
         panels.show([])
         if entry is not None:
-            self.seen(first_look(entry))
-        elif self._run_dir is not None:
-            self.query_one(RunHead).show([Content(plain(self._run_dir.name))])
+            self._take(unread(entry))
+        elif self.run_dir is not None:
+            self.query_one(RunHead).show([Content(plain(self.run_dir.name))])
             self._show_notice(Notice("info", "reading the run", moves=True), True)
 
-    def no_run(self, runs_dir: Path) -> None:
-        """Say how to start."""
-        self.add_class("-empty")
-        self.query_one("#empty", Static).update(how_to_start(runs_dir, self.keys()))
+    def runs_changed(self, snapshot: RunsSnapshot) -> None:
+        """Show a run if none is shown yet."""
+        self.actions.seen(snapshot.entries)
+        if self.run_dir is None:
+            self._choose()
+
+    def _choose(self) -> None:
+        """Show the newest run that is running, else the newest, else how to start one."""
+        run_dir = newest(self.host.runs.entries)
+        if run_dir is not None:
+            self._show(run_dir)
+        elif self.run_dir is None:
+            self.add_class("-empty")
+            self.query_one("#empty", Static).update(how_to_start(self.host.runs.runs_dir, self.keys()))
+
+    def action_previous(self) -> None:
+        """The next newer run."""
+        self._go(-1)
+
+    def _go(self, by: int) -> None:
+        """Show the run that is `by` lines further down the list, which has the newest first."""
+        paths = [entry.path for entry in self.host.runs.entries]
+        if not paths:
+            self.host.tell("there is no other run", "warning")
+        elif self.run_dir not in paths:
+            self.show_run(paths[0])
+        elif 0 <= (index := paths.index(self.run_dir) + by) < len(paths):
+            self.show_run(paths[index])
+        else:
+            self.host.tell("this is the oldest run" if by > 0 else "this is the newest run", "warning")
+
+    # -- watching it
+
+    def _watch_run(self) -> None:
+        """Watch the run, and its log while that is open; nothing while another mode is shown."""
+        if self.run_dir is not None and self.is_present:
+            self._run_watch.watch([self.run_dir], self.run_dir if self.has_class("-log") else None)
+
+    def on_screen_resume(self) -> None:
+        """Watch again."""
+        if not self._chosen and not self._run_watch.active:
+            self._choose()
+        self._watch_run()
+
+    def on_screen_suspend(self) -> None:
+        """Stop watching, unless only a dialog covers the screen."""
+        if not self.is_present:
+            self._run_watch.stop()
+
+    def on_unmount(self) -> None:
+        """Let the watchers end."""
+        self._run_watch.stop()
+
+    def on_run_seen(self, message: RunSeen) -> None:
+        """Show the run as it is now; messages about another come too late."""
+        if message.snapshot.run_dir == self.run_dir:
+            self._take(message.snapshot)
+
+    def on_log_seen(self, message: LogSeen) -> None:
+        """Show the end of the log as it is now."""
+        if message.run_dir == self.run_dir:
+            self.query_one(LogPane).show_log(message.tail)
+
+    # -- drawing it
 
     def on_panels_enlarged(self, message: Panels.Enlarged) -> None:
         """Leave the whole screen to one panel, or take the room back."""
         message.stop()
         self.set_class(message.enlarged, "-enlarged")
 
-    def on_log_seen(self, message: LogSeen) -> None:
-        """Show the end of the log as it is now."""
-        message.stop()
-        if message.run_dir == self._run_dir:
-            self.query_one(LogPane).show_log(message.tail)
-
-    def seen(self, snapshot: RunSnapshot) -> None:
-        """Show the run as it is now."""
-        super().seen(snapshot)
+    def _take(self, snapshot: RunSnapshot) -> None:
+        self.snapshot = snapshot
+        self.actions.seen([snapshot.entry])
         self.query_one(Panels).show([Source(snapshot, plain(snapshot.run_dir.name), 0)])
-        if snapshot.entry.state not in IN_PROGRESS - {"stopping"}:
-            self.asked = None
         if snapshot.entry.state == "queued":
             self._look_at_queue()
         self._draw()
         self._announce(snapshot)
 
     def _draw(self) -> None:
-        snapshot, now = self._snapshot, time.time()
+        snapshot, now = self.snapshot, time.time()
         if snapshot is None:
             return
         wide = self.has_class("-wide")
@@ -157,10 +258,6 @@ class LiveScreen(WatchingScreen):
             self.query_one(Side).show(snapshot, now)
         self.query_one(LogPane).show_messages(snapshot.messages, now)
 
-    def asked_changed(self) -> None:
-        """Say at once that the engine was asked to stop."""
-        self._draw_head()
-
     def _show_notice(self, notice: Notice | None, full: bool) -> None:
         shown_now = not full and (self.has_class("-fills") or self.focused is None)
         self.set_class(full, "-fills")
@@ -169,15 +266,15 @@ class LiveScreen(WatchingScreen):
             self.call_after_refresh(self.query_one(Panels).focus_panel)
 
     def _draw_head(self) -> None:
-        if self._snapshot is None:
+        if self.snapshot is None:
             return
-        width, state = max(1, self.size.width - 2), self._snapshot.entry.state
+        width, state = max(1, self.size.width - 2), self.snapshot.entry.state
         self.query_one(RunHead).show(
             head_lines(
-                self._snapshot,
+                self.snapshot,
                 width,
                 time.time(),
-                asked=self.asked is not None,
+                asked=self.actions.stop_requested == self.run_dir,
                 low=self.size.height < LOW,
                 wide=self.has_class("-wide"),
                 hint=self._hint() if state == "finished" else "",
@@ -196,7 +293,7 @@ class LiveScreen(WatchingScreen):
         if snapshot.entry.state in IN_PROGRESS:
             for kind, alarm in present.items():
                 if kind not in known:
-                    self.crild.tell(alarm.text, "error" if alarm.level == "error" else "warning")
+                    self.host.tell(alarm.text, "error" if alarm.level == "error" else "warning")
 
     def on_resize(self, event: events.Resize) -> None:
         """Place things for the present size."""
@@ -211,23 +308,23 @@ class LiveScreen(WatchingScreen):
 
     def _tick(self) -> None:
         """Move the sign of what is waited for, and the clock of what goes on."""
-        if self.crild.current_mode != self.MODE:
+        if not self.is_present:
             return
         self._ticks += 1
         self.query_one(NoticeBox).tick()
-        if self._snapshot is None or self._snapshot.entry.state not in IN_PROGRESS:
+        if self.snapshot is None or self.snapshot.entry.state not in IN_PROGRESS:
             return
         if self._ticks % 2 == 0:
             self._draw_head()
-        if self._ticks % 4 == 0 and self._snapshot.entry.state == "queued":
+        if self._ticks % 4 == 0 and self.snapshot.entry.state == "queued":
             self._look_at_queue()
 
     # -- reading beside
 
     @work(thread=True, exclusive=True, group="queue")
     def _look_at_queue(self) -> None:
-        run_dir = self._run_dir
-        snapshot = self._snapshot
+        run_dir = self.run_dir
+        snapshot = self.snapshot
         status = snapshot.entry.status if snapshot is not None else None
         if run_dir is None or status is None or status.queue is None:
             return
@@ -235,23 +332,20 @@ class LiveScreen(WatchingScreen):
             record = read_sweep_record(queue_file(run_dir.parent, status.queue))
         except CrildError:
             return  # the queue is gone: the next look at the run says what became of it
-        states = {entry.id: entry.state for entry in self.crild.runs.entries}
-        self.post_message(Read(run_dir, "queue", waiting(record, run_dir.name, states)))
+        states = {entry.id: entry.state for entry in self.host.runs.entries}
+        self.post_message(FileRead(run_dir, "queue", waiting(record, run_dir.name, states)))
 
     @work(thread=True, exclusive=True, group="closing")
     def _read_closing(self, run_dir: Path, took: str | None) -> None:
         try:
-            content: RenderableType = closing_lines(
-                read_closing(run_dir), run_dir, student=(run_dir / STUDENT).is_dir(), took=took
-            )
+            content: RenderableType = closing_lines(closing_parts(read_closing(run_dir), run_dir, took))
         except CrildError as error:
             content = Text(plain(str(error)))
-        self.post_message(Read(run_dir, "closing", content))
+        self.post_message(FileRead(run_dir, "closing", content))
 
-    def on_read(self, message: Read) -> None:
+    def on_file_read(self, message: FileRead) -> None:
         """Show what a thread has read."""
-        message.stop()
-        if message.run_dir != self._run_dir:
+        if message.run_dir != self.run_dir:
             return
         if message.what == "closing":
             self.query_one(ClosingView).show(message.content)
@@ -259,18 +353,36 @@ class LiveScreen(WatchingScreen):
             self._waits = str(message.content)
             self._draw()
 
-    # -- looking
+    # -- keys
+
+    def action_on_run(self, action: str) -> None:
+        """Stop, kill or resume the run."""
+        self.actions.do(action)
+
+    def action_folder(self) -> None:
+        """Copy the path of the run directory."""
+        if self.run_dir is None:
+            self.host.tell("there is no run here", "warning")
+        else:
+            self.host.copy(str(self.run_dir))
+
+    def action_command(self) -> None:
+        """Copy the command line that repeats the run."""
+        if self.run_dir is None:
+            self.host.tell("there is no run here", "warning")
+        else:
+            self.host.copy(f"crild run {shlex.quote(str(self.run_dir / PRESET))}")
 
     def action_messages(self) -> None:
         """Open or close messages and log."""
         self._open_log(not self.has_class("-log"))
 
     def _open_log(self, opened: bool) -> None:
-        if self._run_dir is None:
-            self.crild.tell("there is no run here", "warning")
+        if self.run_dir is None:
+            self.host.tell("there is no run here", "warning")
             return
         self.set_class(opened, "-log")
-        self.watch_log(opened)
+        self._watch_run()
         pane = self.query_one(LogPane)
         if opened:
             pane.log_view.focus()
@@ -282,7 +394,7 @@ class LiveScreen(WatchingScreen):
     def action_search(self) -> None:
         """Search messages and log."""
         self._open_log(True)
-        if self._run_dir is not None:
+        if self.run_dir is not None:
             self.query_one(LogPane).ask()
 
     def action_next(self) -> None:
@@ -291,7 +403,7 @@ class LiveScreen(WatchingScreen):
         if pane.searching and pane.words:
             pane.step(1)
         else:
-            self.go(1)
+            self._go(1)
 
     def action_previous_match(self) -> None:
         """The match before."""
@@ -299,18 +411,18 @@ class LiveScreen(WatchingScreen):
         if pane.searching and pane.words:
             pane.step(-1)
         else:
-            self.crild.tell(
+            self.host.tell(
                 f"nothing to search for yet: press {self.keys()['live.search']} to search messages and log", "warning"
             )
 
     def action_closing(self) -> None:
         """Open or close the closing table."""
-        if self._snapshot is None or self._run_dir is None:
-            self.crild.tell("there is no run here", "warning")
+        if self.snapshot is None or self.run_dir is None:
+            self.host.tell("there is no run here", "warning")
             return
-        if not self.has_class("-closing") and self._snapshot.entry.state != "finished":
-            self.crild.tell(
-                f"{self._run_dir.name} is {self._snapshot.entry.state}: its closing table comes when it has finished",
+        if not self.has_class("-closing") and self.snapshot.entry.state != "finished":
+            self.host.tell(
+                f"{self.run_dir.name} is {self.snapshot.entry.state}: its closing table comes when it has finished",
                 "warning",
             )
             return
@@ -319,16 +431,16 @@ class LiveScreen(WatchingScreen):
         if self.has_class("-closing"):
             self.query_one(ClosingView).show(Text("reading the results..."))
             self.query_one(ClosingView).focus()
-            self._read_closing(self._run_dir, formatting.took(self._snapshot.entry.status))
+            self._read_closing(self.run_dir, formatting.took(self.snapshot.entry.status))
         else:
             self.query_one(Panels).focus_panel()
 
     def action_probe(self) -> None:
         """Show what a probe found in the run."""
-        if self._run_dir is None:
-            self.crild.tell("there is no run here", "warning")
+        if self.run_dir is None:
+            self.host.tell("there is no run here", "warning")
         else:
-            self.app.push_screen(ProbeScreen(self._run_dir))
+            self.app.push_screen(ProbeScreen(self.run_dir))
 
     def action_back(self) -> None:
         """Close what was opened last."""
@@ -339,3 +451,18 @@ class LiveScreen(WatchingScreen):
             self._open_log(False)
         elif self.has_class("-closing"):
             self.action_closing()
+
+
+def newest(entries: Sequence[RunEntry]) -> Path | None:
+    """Of runs, the newest first, the first that is running, else the first."""
+    running = (entry for entry in entries if entry.state in STARTED)
+    entry = next(running, entries[0] if entries else None)
+    return None if entry is None else entry.path
+
+
+def unread(entry: RunEntry) -> RunSnapshot:
+    """What the list of runs knows of a run, until its files are read."""
+    summary = RunSummary(state=entry.state)
+    if entry.status is not None:
+        summary = with_status(summary, entry.status, entry.state)
+    return RunSnapshot(entry.path, entry, summary, Curves(), read=False)

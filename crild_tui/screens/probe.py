@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.text import Text
 from textual import work
@@ -15,7 +15,8 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from crild_tui.runs import formatting, probe_rows
+from crild_tui.runs import formatting
+from crild_tui.runs.tables import probe_parts
 from engine.errors import RunError
 from engine.preset.text import plain
 from engine.record.probe import Probe, is_stale, read_probe
@@ -78,23 +79,23 @@ def probe_content(run_dir: Path) -> RenderableType:
     """The probe of a run as it is shown, or the sentence that says how it is made or why it cannot be read."""
     command = formatting.command("probe", run_dir)
     try:
-        found = read_probe(run_dir)
-        if found is None:
+        probe = read_probe(run_dir)
+        if probe is None:
             return Text(plain(f"there is no probe of {run_dir.name} yet: {command} makes it"))
-        stale = is_stale(found, run_dir)
+        stale = is_stale(probe, run_dir)
     except RunError as error:
         return Text(plain(f"{error}; {command} makes it anew"))
-    return _drawn(found, f"the run has another student by now: {command} probes that one" if stale else None)
+    return _drawn(probe, f"the run has another student by now: {command} probes that one" if stale else None)
 
 
-def _drawn(found: Probe, warning: str | None) -> Group:
-    from crild_tui.cli.probe import probe_tables
-
-    parts: list[RenderableType] = [Text(plain(probe_rows.heading(found)), "bold")]
+def _drawn(probe: Probe, warning: str | None) -> Group:
+    heading, *parts = probe_parts(probe)
+    assert isinstance(heading, str)
+    lines: list[RenderableType] = [Text(plain(heading), "bold")]
     if warning is not None:
-        parts.append(Text(plain(warning), "bold yellow"))
-    for table in probe_tables(found):
-        table.box = box.SIMPLE_HEAD  # the application itself maps everything to ASCII where that is wanted
-        parts += [Text(), table]
-    parts += [Text(), *(Text(plain(line)) for line in probe_rows.statements(found))]
-    return Group(*parts)
+        lines.append(Text(plain(warning), "bold yellow"))
+    for before, part in pairwise(("", *parts)):
+        if not isinstance(part, str) or not isinstance(before, str):
+            lines.append(Text())  # around each table
+        lines.append(Text(plain(part)) if isinstance(part, str) else part)
+    return Group(*lines)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -22,9 +22,14 @@ from crild_tui.runs.details import About, detail, panel, read_about
 from crild_tui.runs.marks import Kept, Kind, read_kept
 from crild_tui.runs.overview import page_instead, summary
 from crild_tui.runs.snapshot import RunsSnapshot
-from crild_tui.screens.run_sweeps import SweepingScreen
+from crild_tui.screens.mode_screen import ModeScreen
+from crild_tui.screens.run_actions import RunActions
+from crild_tui.screens.sweep import Chosen, SweepScreen
+from crild_tui.widgets.choice_list import WordList
 from crild_tui.widgets.run_table import RunTable
+from engine.preset.text import one_line
 from engine.record.run import RunEntry
+from engine.sweep.record import SweepRecord, list_sweeps
 
 WIDE, HIGH = 150, 24
 """Cells and lines from which a panel stands beside the list."""
@@ -38,7 +43,7 @@ TICK = 5.0
 """Seconds between two looks at the clock, for the ages."""
 
 
-class RunsScreen(SweepingScreen):
+class RunsScreen(ModeScreen):
     """The list of runs, a filter above it, and what is known of the selected one below or beside it."""
 
     MODE = "runs"
@@ -62,6 +67,13 @@ class RunsScreen(SweepingScreen):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("n", "on_run('note')", "Write a note", id="runs.note", show=False),
+        Binding("t", "on_run('tags')", "Change tags", id="runs.tags", show=False),
+        Binding("s", "on_run('stop')", "Stop with a checkpoint", id="runs.stop", show=False),
+        Binding("K", "on_run('kill')", "Kill at once", id="runs.kill", show=False),
+        Binding("r", "on_run('resume')", "Resume", id="runs.resume", show=False),
+        Binding("d", "on_run('trash')", "Move to the trash", id="runs.trash", show=False),
+        Binding("m", "sweep", "Matrix of the run's sweep, or of another", id="runs.sweep", show=False),
         Binding("slash", "filter", "Filter", key_display="/", id="runs.filter"),
         Binding("escape", "clear", "Clear the filter", id="runs.clear", show=False),
         Binding("space", "mark", "Mark", tooltip="Mark or unmark, then a row down", id="runs.mark"),
@@ -77,6 +89,7 @@ class RunsScreen(SweepingScreen):
 
     def __init__(self) -> None:
         super().__init__()
+        self.actions = RunActions(self)
         self._where = filter.RunFilter()
         self._wrong: str | None = None
         self._order = listing.Order()
@@ -115,9 +128,9 @@ class RunsScreen(SweepingScreen):
 
     # -- what is shown
 
-    def runs_seen(self, snapshot: RunsSnapshot) -> None:
+    def runs_changed(self, snapshot: RunsSnapshot) -> None:
         """Show the list as it is now."""
-        super().runs_seen(snapshot)
+        self.actions.seen(snapshot.entries)
         self._arrange()
 
     def on_resize(self, event: events.Resize) -> None:
@@ -129,11 +142,11 @@ class RunsScreen(SweepingScreen):
 
     def _arrange(self) -> None:
         """Filter, sort and show; in a thread where a filter has so many runs to go through that a key would wait."""
-        runs, now = self.crild.runs, time.time()
+        runs, now = self.host.runs, time.time()
 
         def arranged() -> listing.Arranged:
             return listing.arrange(
-                runs.entries, self._where, self._order, self.crild.kept, now, show_hidden=self._show_hidden
+                runs.entries, self._where, self._order, self.host.marks, now, show_hidden=self._show_hidden
             )
 
         if self._where.tests and len(runs.entries) > MANY:
@@ -153,9 +166,9 @@ class RunsScreen(SweepingScreen):
         self.later(show)
 
     def _show(self, found: listing.Arranged) -> None:
-        runs, kept = self.crild.runs, self.crild.kept
+        runs, kept = self.host.runs, self.host.marks
         self._table.show(found.rows, kept, self._order)
-        page = page_instead(runs, found, self.keys())
+        page = page_instead(runs, found)
         if self.has_class("-page") != (page is not None):
             self.set_class(page is not None, "-page")
             self.call_after_refresh(self._say)  # what is about the selected run has room now
@@ -167,15 +180,15 @@ class RunsScreen(SweepingScreen):
         self._say()
 
     def _summarize(self, found: listing.Arranged) -> None:
-        runs = self.crild.runs
+        runs = self.host.runs
         line = self.query_one("#summary", Static)
         wrong = self._wrong or (runs.problem if found.rows else None)
         line.set_class(wrong is not None, "-problem")
         if wrong is not None:
-            line.update(Text(listing.one_line(wrong), no_wrap=True, overflow="ellipsis"))
+            line.update(Text(one_line(wrong), no_wrap=True, overflow="ellipsis"))
         else:
             line.update(
-                summary(runs, found, self.crild.kept, self._where, self.size.width, following=self.crild.following)
+                summary(runs, found, self.host.marks, self._where, self.size.width, following=self.host.following)
             )
 
     def _tick(self) -> None:
@@ -199,8 +212,9 @@ class RunsScreen(SweepingScreen):
             return
         about = self._about if entry is not None and self._about and self._about.run_dir == entry.path else None
         width = max(self.query_one("#side").size.width - 3, 20)
-        shown = Text() if entry is None else panel(entry, about, self.keys(), time.time(), width)
-        self.query_one("#about", Static).update(shown)
+        self.query_one("#about", Static).update(
+            Text() if entry is None else panel(entry, about, self.keys(), time.time(), width)
+        )
         wanted = () if entry is None else (entry.path, entry.state, entry.status.attempt if entry.status else 0)
         if wanted and wanted != self._read_for:
             self._read_for = wanted
@@ -284,20 +298,20 @@ class RunsScreen(SweepingScreen):
 
     @work(thread=True, group="kept")
     def _read_kept(self) -> None:
-        kept = read_kept(self.crild.runs_dir)
+        kept = read_kept(self.host.runs_dir)
         self.later(lambda: self._kept_read(kept))
 
     def _kept_read(self, kept: Kept) -> None:
-        self.crild.kept = kept
+        self.host.marks = kept
         self._arrange()
 
     def _keep(self, kind: Kind, ids: Iterable[str], on: bool) -> None:
-        self.crild.keep(kind, ids, on=on)
+        self.host.mark(kind, ids, on=on)
         self._arrange()
 
     def _toggle(self, kind: Kind) -> None:
         if self.selected is not None:
-            self._keep(kind, [self.selected.id], self.selected.id not in self.crild.kept.of(kind))
+            self._keep(kind, [self.selected.id], self.selected.id not in self.host.marks.of(kind))
 
     def action_mark(self) -> None:
         """Mark or unmark, and go on to the next row."""
@@ -306,7 +320,7 @@ class RunsScreen(SweepingScreen):
 
     def action_unmark(self) -> None:
         """Unmark every run."""
-        self._keep("marked", self.crild.kept.marked, on=False)
+        self._keep("marked", self.host.marks.marked, on=False)
 
     def action_pin(self) -> None:
         """Keep a run at the top, or let it go."""
@@ -323,24 +337,68 @@ class RunsScreen(SweepingScreen):
 
     def action_compare(self) -> None:
         """Compare the marked runs."""
-        kept = self.crild.kept
+        kept = self.host.marks
         marked = [entry.path for entry in self._table.rows if entry.id in kept.marked]
-        marked += [e.path for e in self.crild.runs.entries if e.id in kept.marked and e.path not in marked]
+        marked += [e.path for e in self.host.runs.entries if e.id in kept.marked and e.path not in marked]
         if marked:
             self.post_message(CompareRuns(tuple(marked)))
         else:
-            self.crild.tell(f"mark the runs to compare first: press {self.keys()['runs.mark']}", "warning")
+            self.host.tell(f"mark the runs to compare first: press {self.keys()['runs.mark']}", "warning")
 
     def action_follow(self) -> None:
         """Show each new run in Live as it appears, or no more."""
-        self.crild.following = not self.crild.following
-        self.crild.tell(
-            "each new run will be shown in Live" if self.crild.following else "new runs are no longer followed"
+        self.host.following = not self.host.following
+        self.host.tell(
+            "each new run will be shown in Live" if self.host.following else "new runs are no longer followed"
         )
         self._arrange()
 
     # -- acting on a run
 
+    def action_on_run(self, action: str) -> None:
+        """Stop, kill, resume, annotate or trash the selected run."""
+        self.actions.do(action)
+
     @on(RunTable.Activated)
     def _activated(self, event: RunTable.Activated) -> None:
         self.post_message(WatchRun(event.entry.path))
+
+    # -- its sweep
+
+    def action_sweep(self) -> None:
+        """Show the sweep of the selected run; where it has none, ask which."""
+        status = self.selected.status if self.selected is not None else None
+        if status is not None and status.sweep:
+            self._open_sweep(status.sweep)
+        else:
+            self._list_sweeps()
+
+    @work(thread=True, exclusive=True, group="sweeps")
+    def _list_sweeps(self) -> None:
+        records = list_sweeps(self.host.runs_dir)
+        self.later(lambda: self._choose_sweep(records))
+
+    def _choose_sweep(self, records: Sequence[SweepRecord]) -> None:
+        if not self.is_current:
+            return
+        if not records:
+            self.host.tell("there is no sweep in this folder: crild sweep FILE starts one", "warning")
+            return
+        names = {
+            one_line(f"{record.name}  {len(record.cells):,} runs, {record.state}"): record.name for record in records
+        }
+
+        def chosen(line: str | None) -> None:
+            if line is not None:
+                self._open_sweep(names[line])
+
+        self.app.push_screen(WordList("Sweeps", list(names), ""), chosen)
+
+    def _open_sweep(self, name: str) -> None:
+        self.app.push_screen(SweepScreen(self.host, name), self._sweep_closed)
+
+    def _sweep_closed(self, chosen: Chosen | None) -> None:
+        if chosen is not None and chosen.compare:
+            self.post_message(CompareRuns(chosen.compare))
+        elif chosen is not None:
+            self.show_filter(chosen.filter)

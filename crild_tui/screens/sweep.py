@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
 from rich.style import Style
 from rich.text import Text
@@ -19,15 +19,14 @@ from textual.widgets import DataTable, Static
 from crild_tui.messages import SweepSeen
 from crild_tui.monitor.sweep import SweepWatcher
 from crild_tui.runs import actions, sweeps
-from crild_tui.runs.listing import fitted_ends, one_line
 from crild_tui.runs.sweeps import SweepSnapshot
 from crild_tui.screens.dialogs import Confirm
+from crild_tui.screens.host import Host
+from crild_tui.text import fit_ends
+from engine.preset.text import one_line
 from engine.record.states import FAULTY, STARTED
 from engine.sweep.matrix import Entry
 from engine.sweep.record import CellRecord
-
-if TYPE_CHECKING:
-    from crild_tui.app import CrildApp
 
 LOW, NARROW = 16, 60
 """Lines and columns below which there is room for the matrix and little more."""
@@ -79,20 +78,14 @@ class SweepScreen(ModalScreen[Chosen | None]):
         Binding("question_mark", "app.help", "Keys", id="sweep.help", show=False),
     ]
 
-    def __init__(self, runs_dir: Path, name: str) -> None:
+    def __init__(self, host: Host, name: str) -> None:
         super().__init__()
-        self._runs_dir, self._sweep = runs_dir, name
+        self._host, self._sweep = host, name
         self.seen = SweepSnapshot(name)
-        self._watcher = SweepWatcher(runs_dir, name, lambda seen: self.post_message(SweepSeen(seen)))
+        self._watcher = SweepWatcher(host.runs_dir, name, lambda seen: self.post_message(SweepSeen(seen)))
         self._grid: tuple[tuple[str, ...], tuple[str, ...], int] = ((), (), 0)
         self._cells: dict[tuple[int, int], Text] = {}
         self._texts: dict[str, Text] = {}
-
-    @property
-    def crild(self) -> CrildApp:
-        """The application, with its own type."""
-        app: Any = self.app
-        return app  # type: ignore[no-any-return]
 
     @property
     def table(self) -> DataTable[Text]:
@@ -129,7 +122,7 @@ class SweepScreen(ModalScreen[Chosen | None]):
 
     def _legend(self, *, short: bool = False) -> str:
         """What the keys do, or the keys alone."""
-        keys = self.crild.keys
+        keys = self._host.keys
         named = {"enter": "runs"} | {keys[f"sweep.{action}"]: action for action in ("compare", "stop", "close")}
         return " ".join(named) if short else ", ".join(f"{key} {action}" for key, action in named.items())
 
@@ -137,7 +130,6 @@ class SweepScreen(ModalScreen[Chosen | None]):
 
     @on(SweepSeen)
     def _sweep_seen(self, message: SweepSeen) -> None:
-        message.stop()
         self.seen = message.snapshot
         self._draw()
 
@@ -182,7 +174,7 @@ class SweepScreen(ModalScreen[Chosen | None]):
             table.add_columns(Text("method"), *(Text(one_line(task)) for task in found.tasks))
             for row in found.rows:
                 name = one_line(row)
-                label = name if len(name) <= widest else fitted_ends(name, widest)
+                label = name if len(name) <= widest else fit_ends(name, widest)
                 table.add_row(Text(label, "bold"), *(Text() for _ in found.tasks))
             here = (min(was.row, len(found.rows) - 1), min(max(was.column, 1), len(found.tasks)))
             table.move_cursor(row=here[0], column=here[1], animate=False)
@@ -247,7 +239,7 @@ class SweepScreen(ModalScreen[Chosen | None]):
         _, cells = self.place
         made = [cell for cell in cells if cell.run in self.seen.entries]
         if not made:
-            self.crild.tell("no run of it was made yet" if cells else "there is no run here", "warning")
+            self._host.tell("no run of it was made yet" if cells else "there is no run here", "warning")
         return made
 
     @on(DataTable.CellSelected)
@@ -259,7 +251,7 @@ class SweepScreen(ModalScreen[Chosen | None]):
     def action_compare(self) -> None:
         """Show the runs of this place over one another."""
         if made := self._made():
-            self.dismiss(Chosen(compare=tuple(self._runs_dir / cell.run for cell in made)))
+            self.dismiss(Chosen(compare=tuple(self._host.runs_dir / cell.run for cell in made)))
 
     def action_move(self, rows: int) -> None:
         """Move the cursor by rows."""
@@ -267,17 +259,16 @@ class SweepScreen(ModalScreen[Chosen | None]):
 
     def action_stop(self) -> None:
         """Ask the sweep to stop, after asking."""
-        if self.crild.readonly:
-            self.crild.act(str)  # it says why not
+        if self._host.refuse_readonly():
             return
         found = self.seen.found
         if found is None or not (found.alive or any(found.states.get(state) for state in STARTED)):
-            self.crild.tell(f"nothing of {one_line(self._sweep)} works: there is nothing to stop", "warning")
+            self._host.tell(f"nothing of {one_line(self._sweep)} works: there is nothing to stop", "warning")
             return
 
         def answered(sure: bool | None) -> None:
             if sure:
-                self.crild.act(lambda: actions.stop_sweep(self._runs_dir, self._sweep))
+                self._host.act(lambda: actions.stop_sweep(self._host.runs_dir, self._sweep))
 
         question = f"Stop {one_line(self._sweep)}? Its runs write checkpoints; crild sweep goes on with it."
         self.app.push_screen(Confirm(question, "Stop"), answered)

@@ -12,7 +12,7 @@ from textual.containers import ScrollableContainer, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from crild_tui.runs.formatting import printable
+from engine.preset.text import printable
 
 LOW = 16
 """Lines below which there is room for the text alone."""

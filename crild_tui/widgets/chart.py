@@ -1,4 +1,4 @@
-"""A chart: it draws a figure, and says what the mouse does to it. What is to be drawn comes from outside."""
+"""A widget that draws a figure and reports what the mouse does to it."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from crild_tui.charts import canvas as looks
-from crild_tui.charts.axes import Place, button
+from crild_tui.charts.axes import PlotArea
 from crild_tui.charts.canvas import Canvas
-from crild_tui.charts.drawing import KEYS, Drawing, draw
+from crild_tui.charts.drawing import KEYS, Drawing, button, draw
 from crild_tui.charts.figure import Figure
 from crild_tui.charts.palette import curve_color
 from crild_tui.runs.states import KeyNames
 
 ZOOM = 1.25
-"""How much a turn of the wheel, or a key, zooms."""
+"""Zoom factor of a wheel step or a key."""
 
 
 class Chart(Widget, can_focus=True):
     """A figure with title, legend and scales.
 
-    The wheel zooms around the pointer, dragging pans, a double click asks for everything again, the pointer moves the
+    The wheel zooms around the pointer, dragging pans, a double click shows everything again, the pointer moves the
     cursor, and a click on the button in the title enlarges. All of this only posts messages.
     """
 
     DEFAULT_CSS = "Chart { height: 1fr; width: 1fr; background: $background; }"
 
     class ViewChanged(Message):
-        """Another part of the axis is to be shown: from `low` to `high`, or all when both are None."""
+        """Requests another part of the x axis: from `low` to `high`, or all if both are None."""
 
         def __init__(self, chart: Chart, low: float | None, high: float | None) -> None:
             super().__init__()
@@ -49,11 +49,11 @@ class Chart(Widget, can_focus=True):
             return self.chart
 
         def can_replace(self, message: Message) -> bool:
-            """Of several that wait only the newest counts."""
+            """Only the newest of several pending ones counts."""
             return isinstance(message, Chart.ViewChanged)
 
     class CursorMoved(Message):
-        """The cursor is to stand at `x`, or to go when it is None."""
+        """Requests the cursor at `x`, or none if it is None."""
 
         def __init__(self, chart: Chart, x: float | None) -> None:
             super().__init__()
@@ -65,11 +65,11 @@ class Chart(Widget, can_focus=True):
             return self.chart
 
         def can_replace(self, message: Message) -> bool:
-            """Of several that wait only the newest counts."""
+            """Only the newest of several pending ones counts."""
             return isinstance(message, Chart.CursorMoved)
 
     class Enlarge(Message):
-        """The chart is to take the whole area, or to give it back."""
+        """Requests that the chart fills the whole area, or no longer does."""
 
         def __init__(self, chart: Chart) -> None:
             super().__init__()
@@ -92,27 +92,27 @@ class Chart(Widget, can_focus=True):
         self._hovered = False
 
     @property
-    def place(self) -> Place:
-        """Where the plot lies in the widget."""
-        return self._drawn().place
+    def plot(self) -> PlotArea:
+        """Where the plot is in the widget."""
+        return self._drawn().plot
 
     # -- drawing
 
     def show(self, figure: Figure) -> None:
-        """Draw another figure: only the cells that differ are sent to the terminal."""
+        """Draw another figure; only cells that differ are sent to the terminal."""
         if figure is self.figure:
             return
         self.figure = figure
         self.redraw()
 
-    def furnish(self, *, ticks_below: bool, aligned: bool) -> None:
-        """Whether the axis is written below, and the plot stands where those of other charts do."""
+    def set_layout(self, *, ticks_below: bool, aligned: bool) -> None:
+        """Whether the chart has an x axis, and its plot is where those of other charts are."""
         if (ticks_below, aligned) != (self.ticks_below, self.aligned):
             self.ticks_below, self.aligned = ticks_below, aligned
             self._forget()
 
     def redraw(self) -> None:
-        """Draw again what changed."""
+        """Redraw what changed."""
         before, self._drawing, self._strips = self._drawing, None, []
         if before is None or not self.size:
             self.refresh()
@@ -128,16 +128,16 @@ class Chart(Widget, can_focus=True):
         self.refresh()
 
     def notify_style_update(self) -> None:
-        """The theme changed, or the focus: the colours of every line."""
+        """The theme or the focus changed: new colours for every line."""
         super().notify_style_update()
         self._strips = []
 
     def on_resize(self) -> None:
-        """Another size, another drawing."""
+        """Draw for the new size."""
         self._forget()
 
     def watch_has_focus(self, value: bool) -> None:
-        """The title says whether keys count here."""
+        """The title shows the focus."""
         super().watch_has_focus(value)
         self.redraw()
 
@@ -158,7 +158,7 @@ class Chart(Widget, can_focus=True):
         return self._drawing
 
     def render_line(self, y: int) -> Strip:
-        """A line of the drawing."""
+        """A row of the drawing."""
         drawing = self._drawn()
         if not self._strips:
             palette = self._palette()
@@ -169,7 +169,7 @@ class Chart(Widget, can_focus=True):
         return self._strips[y] if y < len(self._strips) else Strip.blank(self.size.width, self.rich_style)
 
     def _palette(self) -> Palette:
-        """The colours of the present theme. Asking a widget for its style is slow, so it is done once a drawing."""
+        """The colours of the current theme. Asking a widget for its style is slow, so it happens once per drawing."""
         current, own = self.app.current_theme, self.rich_style
         assert own.color is not None
         assert own.bgcolor is not None
@@ -188,52 +188,52 @@ class Chart(Widget, can_focus=True):
     def _zoom(self, event: events.MouseEvent, factor: float) -> None:
         event.stop()
         event.prevent_default()
-        place = self.place
-        column = min(max(event.x, place.left), place.left + place.width)
-        at = place.x_at(column - 0.5)
-        self.post_message(self.ViewChanged(self, at - (at - place.low) * factor, at + (place.high - at) * factor))
+        plot = self.plot
+        column = min(max(event.x, plot.left), plot.left + plot.width)
+        x = plot.x_at(column - 0.5)
+        self.post_message(self.ViewChanged(self, x - (x - plot.low) * factor, x + (plot.high - x) * factor))
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        """Look closer at what is below the pointer."""
+        """Zoom in around the pointer."""
         self._zoom(event, 1 / ZOOM)
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        """See more around the pointer."""
+        """Zoom out around the pointer."""
         self._zoom(event, ZOOM)
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        """Take hold of the curve."""
-        if event.button == 1 and self.place.inside(event.x) and event.y >= self.place.top:
-            self._drag = (self.place.low, self.place.high, event.x)
+        """Start dragging."""
+        if event.button == 1 and self.plot.inside(event.x) and event.y >= self.plot.top:
+            self._drag = (self.plot.low, self.plot.high, event.x)
             self.capture_mouse()
 
     def on_mouse_up(self) -> None:
-        """Let it go."""
+        """Stop dragging."""
         self._drag = None
         self.release_mouse()
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        """Pull the curve along, or move the cursor."""
-        place = self.place
+        """Pan, or move the cursor."""
+        plot = self.plot
         if self._drag is not None:
             low, high, start = self._drag
-            moved = (start - event.x) * (high - low) / max(place.width, 1)
+            moved = (start - event.x) * (high - low) / max(plot.width, 1)
             if event.x != start:
                 self.post_message(self.ViewChanged(self, low + moved, high + moved))
-        elif place.inside(event.x) and event.y >= place.top:
+        elif plot.inside(event.x) and event.y >= plot.top:
             self._hovered = True
-            self.post_message(self.CursorMoved(self, place.x_at(event.x)))
+            self.post_message(self.CursorMoved(self, plot.x_at(event.x)))
         else:
             self.on_leave()
 
     def on_leave(self) -> None:
-        """The cursor that the pointer brought goes with it; one that was set by keys stays."""
+        """Remove the cursor if the pointer set it; one set by keys stays."""
         if self._hovered:
             self._hovered = False
             self.post_message(self.CursorMoved(self, None))
 
     def on_click(self, event: events.Click) -> None:
-        """Twice: show all. On the button: enlarge."""
+        """Show all on a double click; enlarge on the button."""
         if event.y == 0 and event.x >= self.size.width - len(button(self.keys)):
             self.post_message(self.Enlarge(self))
         elif event.chain == 2 and event.y > 0:
@@ -241,7 +241,7 @@ class Chart(Widget, can_focus=True):
 
 
 def differences(before: Canvas, after: Canvas) -> list[Region] | None:
-    """The cells that differ, a region for each line; None when that is nearly all, or the sizes differ."""
+    """The cells that differ, one region per row; None if that is nearly all, or the sizes differ."""
     if (before.width, before.height) != (after.width, after.height):
         return None
     differs = (before.codes != after.codes) | (before.looks != after.looks)
@@ -258,7 +258,7 @@ def differences(before: Canvas, after: Canvas) -> list[Region] | None:
 
 
 class Palette(NamedTuple):
-    """The colours of a theme that a chart takes."""
+    """The colours of a theme that a chart uses."""
 
     front: str
     ground: str
@@ -270,7 +270,7 @@ class Palette(NamedTuple):
 
 @lru_cache(1024)
 def style(look: int, palette: Palette) -> Style:
-    """How a look is drawn."""
+    """The style of a look."""
     ground, front = Color.parse(palette.bar if look & looks.BAR else palette.ground), Color.parse(palette.front)
     kind = look & looks.KIND
     named = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.style import Style
@@ -17,8 +18,8 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from crild_tui.launch_form.catalog import Entry
-from crild_tui.runs.formatting import printable
 from crild_tui.widgets.field_line import typed_early
+from engine.preset.text import one_line, printable
 
 GROUPS = {
     "run": "complete",
@@ -55,19 +56,17 @@ class PresetList(Vertical):
         Binding("k", "up", "Up", show=False, id="launch.list_up"),
     ]
 
+    @dataclass
     class Chosen(Message):
         """A preset was picked."""
 
-        def __init__(self, entry: Entry) -> None:
-            super().__init__()
-            self.entry = entry
+        entry: Entry
 
+    @dataclass
     class Pointed(Message):
         """The cursor stands on a preset."""
 
-        def __init__(self, entry: Entry) -> None:
-            super().__init__()
-            self.entry = entry
+        entry: Entry
 
     class Empty(Message):
         """No preset is what is searched for."""
@@ -149,7 +148,7 @@ class PresetList(Vertical):
         if entry.own:
             text.append(f" ({entry.kind})")
         text.append(" " * max(self._name_cells + 2 - text.cell_len, 2))
-        text.append(printable(entry.problem or entry.description).replace("\n", " "), Style(dim=True, bold=False))
+        text.append(one_line(entry.problem or entry.description), Style(dim=True, bold=False))
         return text
 
     @property

@@ -1,4 +1,4 @@
-"""A line of facts: each a name and what it is just now."""
+"""A line of facts, each a name and its current value."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from textual.widget import Widget
 
 
 class Facts(Widget):
-    """The line that says how the panels are shown."""
+    """The settings of the panels in one line."""
 
     DEFAULT_CSS = "Facts { height: 1; color: $foreground-muted; }"
 
@@ -19,11 +19,11 @@ class Facts(Widget):
     def render(self) -> RenderResult:
         """As many facts as fit."""
         line = Text(no_wrap=True)
-        for number, fact in enumerate(self.words):
+        for index, fact in enumerate(self.words):
             if line.cell_len + len(fact) + 3 > self.size.width:
                 break
-            line.append("  " if number else " ")
-            name, _, rest = fact.partition(" ")
+            line.append("  " if index else " ")
+            name, _, value = fact.partition(" ")
             line.append(name)
-            line.append(f" {rest}" if rest else "", Style(bold=True))
+            line.append(f" {value}" if value else "", Style(bold=True))
         return line

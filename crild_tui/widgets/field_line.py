@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -17,7 +18,7 @@ from textual.widgets import Input
 
 from crild_tui.launch_form.checks import FieldView
 from crild_tui.launch_form.fields import UNUSED, Field
-from crild_tui.runs.formatting import printable
+from engine.preset.text import one_line, printable
 
 LABEL = 22
 """Cells of a field's name, with the mark before it."""
@@ -59,27 +60,26 @@ class FieldLine(Widget):
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {"fieldline--error", "fieldline--dim", "fieldline--changed"}
 
+    @dataclass
     class Changed(Message):
         """The text of a field changed, maybe in the middle of a word."""
 
-        def __init__(self, key: str, text: str | None) -> None:
-            super().__init__()
-            self.key, self.text = key, text
-            """None: as the preset has it."""
+        key: str
+        text: str | None
+        """None: as the preset has it."""
 
+    @dataclass
     class Words(Message):
         """What can stand in a field should be listed."""
 
-        def __init__(self, line: FieldLine) -> None:
-            super().__init__()
-            self.line = line
+        line: FieldLine
 
+    @dataclass
     class Move(Message):
         """Another field should have the focus."""
 
-        def __init__(self, line: FieldLine, step: int) -> None:
-            super().__init__()
-            self.line, self.step = line, step
+        line: FieldLine
+        step: int
 
     def __init__(self, view: FieldView) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class FieldLine(Widget):
             text.append("(off)", dim)
         elif view.text.strip():
             look = self.get_component_rich_style("fieldline--changed", partial=True) if view.changed else Style()
-            text.append(printable(view.text).replace("\n", " "), look)
+            text.append(one_line(view.text), look)
             if view.field.closed:
                 text.append(" ▾", dim)
         else:

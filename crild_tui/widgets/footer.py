@@ -9,7 +9,8 @@ from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Footer
-from textual.widgets._footer import FooterKey
+
+from crild_tui.textual_internals import FooterKey
 
 HELP = "help"
 """The action that lists all keys."""

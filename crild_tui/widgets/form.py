@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.text import Text
@@ -54,12 +55,11 @@ class Form(VerticalScroll, can_focus=True):
         Binding("end", "move(1000)", "Last field", show=False, id="launch.last_field"),
     ]
 
+    @dataclass
     class Pointed(Message):
         """The cursor is on a field."""
 
-        def __init__(self, field: Field) -> None:
-            super().__init__()
-            self.field = field
+        field: Field
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)

@@ -1,11 +1,11 @@
-"""The three panels of a run, or of several: loss, consistency and the metric on dev, over one axis."""
+"""The three panels of one run or several: loss, consistency and dev metric over one x axis."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
 from textual import events, on, work
 from textual.app import ComposeResult
@@ -17,46 +17,45 @@ from textual.widget import Widget
 
 from crild_tui.charts import viewport
 from crild_tui.charts.axes import axis_value
+from crild_tui.charts.drawing import KEYS
 from crild_tui.charts.figure import Figure, View
 from crild_tui.charts.run_figures import NO_CONSISTENCY, Look, Source, TraceCache, extent, figures, is_long
 from crild_tui.monitor.curves import AXES
+from crild_tui.runs.states import KeyNames
 from crild_tui.widgets.chart import ZOOM, Chart
 from crild_tui.widgets.fact_line import Facts
-
-if TYPE_CHECKING:
-    from crild_tui.app import CrildApp
 
 __all__ = ["Panels", "Source"]
 
 EVERY = 0.5
-"""Seconds between two redraws that no key asked for."""
+"""Seconds between two redraws without a key press."""
 SOON = 0.01
-"""Seconds to a redraw that need not wait: a timer of none would not run."""
+"""Seconds to an immediate redraw: a timer of 0 would never run."""
 PAN = 0.2
-"""Share of the view that an arrow key moves it by."""
+"""Share of the view that an arrow key moves."""
 TINY = (50, 13)
-"""Columns and rows below which only one panel is shown."""
+"""Columns and rows below which only one panel is visible."""
 LOW = 9
-"""Rows below which the line of facts is left out."""
+"""Rows below which the line of facts is hidden."""
 ROOMY = 30
-"""Rows of the terminal below which a panel that stays empty has a single line."""
+"""Rows of the terminal below which a panel that stays empty shrinks to one row."""
 WIDE = 120
-"""From so many columns on, panels stand beside each other."""
+"""Columns from which panels are next to each other."""
 Built = tuple[Figure, Figure, Figure]
 
 
 class Panels(Widget):
-    """Three charts that share axis, view, cursor and smoothing.
+    """Three charts that share x axis, view, cursor and smoothing.
 
-    `show` takes any number of runs; it draws when something changed, at most twice a second. A key draws at once.
+    `show` takes any number of runs; it draws if something changed, at most twice a second. A key draws at once.
     """
 
     DEFAULT_CSS = """
     Panels { layout: vertical; height: 1fr; width: 1fr; }
     Panels > #charts { layout: vertical; height: 1fr; }
     Panels Chart.-bare { height: 1; }
-    Panels.-beside > #charts { layout: grid; grid-size: 2; grid-columns: 1fr 1fr; grid-rows: 1fr 1fr; grid-gutter: 0 1; }
-    Panels.-beside #loss { row-span: 2; }
+    Panels.-grid > #charts { layout: grid; grid-size: 2; grid-columns: 1fr 1fr; grid-rows: 1fr 1fr; grid-gutter: 0 1; }
+    Panels.-grid #loss { row-span: 2; }
     Panels.-row > #charts { layout: horizontal; }
     Panels.-row Chart { margin-right: 1; }
     Panels.-row Chart.-bare { height: 1fr; }
@@ -88,22 +87,23 @@ class Panels(Widget):
     ]
 
     class Enlarged(Message):
-        """One panel has taken the whole area, or given it back: a screen may make room around it."""
+        """One panel fills the whole area, or no longer does: a screen may hide what is around it."""
 
         def __init__(self, panels: Panels, enlarged: bool) -> None:
             super().__init__()
             self.panels, self.enlarged = panels, enlarged
 
     class Prepared(Message):
-        """The thread has prepared the figures."""
+        """A thread has built the figures."""
 
         def __init__(self, built: Built) -> None:
             super().__init__()
             self.built = built
 
-    def __init__(self, *, id: str | None = None) -> None:
+    def __init__(self, smoothing: float = 0.0, *, id: str | None = None, keys: KeyNames = KEYS) -> None:
         super().__init__(id=id)
-        self.look = Look()
+        self._keys = keys
+        self.look = Look(smoothing=smoothing)
         self.following = True
         self.enlarged = False
         self.sources: tuple[Source, ...] = ()
@@ -114,22 +114,16 @@ class Panels(Widget):
         self._timer: Timer | None = None
         self._building = self._again = False
 
-    @property
-    def _crild(self) -> CrildApp:
-        app: Any = self.app
-        return app  # type: ignore[no-any-return]
-
     def compose(self) -> ComposeResult:
-        """Three charts, and a line below them."""
+        """Three charts and a line of facts."""
         with Container(id="charts"):
-            yield Chart("loss", id="loss", keys=self._crild.keys)
-            yield Chart("consistency", id="consistency", keys=self._crild.keys)
-            yield Chart("dev metric", id="dev", keys=self._crild.keys)
+            yield Chart("loss", id="loss", keys=self._keys)
+            yield Chart("consistency", id="consistency", keys=self._keys)
+            yield Chart("dev metric", id="dev", keys=self._keys)
         yield Facts()
 
     def on_mount(self) -> None:
-        """Take the user's smoothing; the first panel is the chosen one."""
-        self.look = replace(self.look, smoothing=self._crild.settings.smoothing)
+        """Choose the first panel."""
         self.query_one("#loss").add_class("-chosen")
         self._build()
 
@@ -146,17 +140,17 @@ class Panels(Widget):
 
     @property
     def waiting(self) -> bool:
-        """Whether something that was shown is still to be drawn."""
+        """Whether a change is still to be drawn."""
         return self._timer is not None or self._building
 
     def focus_panel(self) -> None:
-        """Give the keys to the chosen panel."""
+        """Focus the chosen panel."""
         self.chosen.focus()
 
     # -- showing
 
     def show(self, sources: Sequence[Source]) -> None:
-        """Show these runs; drawn soon, and only when something changed."""
+        """Show these runs: drawn soon, and only if something changed."""
         new = tuple(sources)
         if _identity(new) == self._shown:
             return
@@ -168,7 +162,7 @@ class Panels(Widget):
             self._timer = self.set_timer(max(self._last + EVERY - time.monotonic(), SOON), self._build)
 
     def _build(self) -> None:
-        """Prepare and draw everything: here, or in a thread where a long run would keep the keys waiting."""
+        """Build and draw everything: here, or in a thread if a long run would delay keys."""
         if self._timer is not None:
             self._timer.stop()
             self._timer = None
@@ -179,16 +173,16 @@ class Panels(Widget):
         self._follow()
         if is_long(self.sources):
             self._building = True
-            self._build_apart(self.sources, self.look)
+            self._build_in_thread(self.sources, self.look)
         else:
             self._draw(figures(self.sources, self.look, self._traces))
 
     @work(thread=True, group="figures")
-    def _build_apart(self, sources: tuple[Source, ...], look: Look) -> None:
+    def _build_in_thread(self, sources: tuple[Source, ...], look: Look) -> None:
         self.post_message(self.Prepared(figures(sources, look, self._traces)))
 
     @on(Prepared)
-    def _take(self, message: Prepared) -> None:
+    def _prepared(self, message: Prepared) -> None:
         message.stop()
         self._building = False
         self._draw(message.built)
@@ -201,18 +195,18 @@ class Panels(Widget):
         self._redraw()
 
     def _redraw(self) -> None:
-        """Draw what is prepared, for the present view and cursor."""
+        """Draw the built figures for the current view and cursor."""
         if self._built is None or not self.is_mounted or self._built[0].axis != self.look.axis:
-            return  # a thread still prepares what is asked for
+            return  # a thread still builds them for the new axis
         view = self._view()
         for chart, figure in zip(self.charts, self._built, strict=True):
             log = self.look.log and not figure.linear
             chart.show(replace(figure, view=view, cursor=self.look.cursor, log=log))
         self._narrow()
-        self._say()
+        self._show_facts()
 
     def _narrow(self) -> None:
-        """Leave a low terminal's room to the other panels where the run has no consistency term and gets none."""
+        """Shrink the consistency panel of a low terminal if the run has no such term and gets none."""
         consistency = self.charts[1]
         without = not consistency.figure.lines and consistency.figure.empty == NO_CONSISTENCY
         consistency.set_class(without and self.app.size.height < ROOMY, "-bare")
@@ -229,7 +223,7 @@ class Panels(Widget):
             whole = self._whole()
             self.look = replace(self.look, view=viewport.limited(viewport.ending_at(self.look.view, whole.high), whole))
 
-    def _say(self) -> None:
+    def _show_facts(self) -> None:
         look = self.look
         facts = [
             f"x {look.axis}",
@@ -243,25 +237,27 @@ class Panels(Widget):
         if look.cursor is not None:
             facts.insert(0, f"at {axis_value(look.axis, look.cursor)}")
         if any(not source.snapshot.curves.complete for source in self.sources):
-            facts.insert(0, "a sample: the run is still being read")
+            facts.insert(0, "a sample: still reading the run")
         self.query_one(Facts).words = tuple(facts)
 
     # -- layout
 
     def on_resize(self, event: events.Resize) -> None:
-        """Arrange the charts for the size."""
+        """Arrange the charts for the new size."""
         self._arrange(event.size.width, event.size.height)
 
     def _arrange(self, width: int, height: int) -> None:
         single = self.enlarged or width < TINY[0] or height < TINY[1]
-        beside = not single and width >= WIDE
+        side_by_side = not single and width >= WIDE
         self.set_class(single, "-single")
         self.set_class(height < LOW, "-low")
-        self.set_class(beside and height < 30, "-row")
-        self.set_class(beside and height >= 30, "-beside")
+        self.set_class(side_by_side and height < 30, "-row")
+        self.set_class(side_by_side and height >= 30, "-grid")
         loss, consistency, dev = self.charts
         for chart in (loss, consistency, dev):
-            chart.furnish(ticks_below=single or beside or chart is dev, aligned=not single and not beside)
+            chart.set_layout(
+                ticks_below=single or side_by_side or chart is dev, aligned=not single and not side_by_side
+            )
         self._narrow()
 
     @on(events.DescendantFocus)
@@ -270,10 +266,10 @@ class Panels(Widget):
             for chart in self.charts:
                 chart.set_class(chart is event.widget, "-chosen")
 
-    # -- what keys do
+    # -- keys
 
     def action_axis(self) -> None:
-        """Step, epoch, time, and step again; the view and the cursor stay at the same moment."""
+        """Cycle through step, epoch and time; the view and the cursor stay at the same moment."""
         old = self.look.axis
         new = AXES[(AXES.index(old) + 1) % len(AXES)]
         cursor, view = self.look.cursor, self.look.view
@@ -301,24 +297,24 @@ class Panels(Widget):
         self._build()
 
     def action_zoom(self, by: int) -> None:
-        """Zoom around the cursor; without one, around the newest point while following, else around the middle."""
+        """Zoom around the cursor, else around the newest point while following, else around the middle."""
         view = self._view()
-        at = view.high if self.following else (view.low + view.high) / 2
+        center = view.high if self.following else (view.low + view.high) / 2
         if self.look.cursor is not None and view.low <= self.look.cursor <= view.high:
-            at = self.look.cursor
-        self._look_at(viewport.zoomed(view, at, ZOOM**-2 if by > 0 else ZOOM**2))
+            center = self.look.cursor
+        self._look_at(viewport.zoomed(view, center, ZOOM**-2 if by > 0 else ZOOM**2))
 
     def action_pan(self, by: int) -> None:
         """Move the view."""
         self._look_at(viewport.panned(self._view(), by * PAN))
 
     def action_cursor(self, by: int) -> None:
-        """Move the value cursor by a cell, in all panels; it begins at the right."""
+        """Move the value cursor by a cell in all panels; it starts at the right."""
         view = self._view()
-        cell = (view.high - view.low) / max(self.chosen.place.width, 1)
+        cell = (view.high - view.low) / max(self.chosen.plot.width, 1)
         cursor = self.look.cursor
-        at = view.high - cell / 2 if cursor is None else cursor + by * cell
-        self._move_cursor(min(max(at, view.low), view.high))
+        x = view.high - cell / 2 if cursor is None else cursor + by * cell
+        self._move_cursor(min(max(x, view.low), view.high))
 
     def action_reset(self) -> None:
         """Show all, and follow."""
@@ -327,7 +323,7 @@ class Panels(Widget):
         self._redraw()
 
     def action_hold(self) -> None:
-        """Keep the view where it is, or let its right edge move with the run."""
+        """Hold the view, or let its right edge follow the run."""
         self.following = not self.following
         if self.following:
             self._follow()
@@ -336,20 +332,20 @@ class Panels(Widget):
         self._redraw()
 
     def action_enlarge(self) -> None:
-        """Give the chosen panel the whole area, or all three theirs again."""
+        """Enlarge the chosen panel to the whole area, or show all three again."""
         self.enlarged = not self.enlarged
         self._arrange(*self.size)
         self.post_message(self.Enlarged(self, self.enlarged))
 
     def action_back(self) -> None:
-        """Make an enlarged panel small again; else take the cursor away."""
+        """Shrink an enlarged panel, else remove the cursor."""
         if self.enlarged:
             self.action_enlarge()
         else:
             self._move_cursor(None)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 - Textual's
-        """Leave Escape to the screen where there is nothing to leave here."""
+        """Leave Escape to the screen if there is nothing to leave here."""
         return action != "back" or self.enlarged or self.look.cursor is not None
 
     def _look_at(self, view: View) -> None:
@@ -364,7 +360,7 @@ class Panels(Widget):
             self.look = replace(self.look, cursor=x)
             self._redraw()
 
-    # -- what the mouse does
+    # -- mouse
 
     @on(Chart.ViewChanged)
     def _view_changed(self, message: Chart.ViewChanged) -> None:
@@ -389,7 +385,7 @@ class Panels(Widget):
 
 
 def _identity(sources: tuple[Source, ...]) -> tuple[object, ...]:
-    """What is different when something changed."""
+    """A value that changes whenever something in the charts does."""
     return tuple(
         (source.snapshot.run_dir, source.snapshot.revision, source.label, source.index, id(source.snapshot.curves))
         for source in sources

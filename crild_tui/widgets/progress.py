@@ -10,12 +10,11 @@ from textual.content import Content
 
 from crild_tui.runs import formatting
 from crild_tui.runs.summary import RunSummary
+from crild_tui.text import bar, fit, shorten
 from engine.preset.text import plain
 
 Where = Literal["done", "present", "to come"]
 SIGNS: dict[Where, str] = {"done": "✓", "present": "▶", "to come": "·"}
-FULL, REST = "▄", "▁"
-"""Also apart from each other in ASCII, and without colour."""
 SHORTEST_BAR, LONGEST_BAR = 4, 40
 GAP = "  "
 
@@ -65,13 +64,10 @@ def stages_of(summary: RunSummary) -> tuple[Stage, ...]:
     return tuple(found)
 
 
-def bar(share: float, width: int) -> Content:
-    """A bar of `width` cells; never full before it is all, never empty once something is done."""
-    share = max(0.0, min(1.0, share))
-    done = round(share * width)
-    if 0 < share < 1 and width > 1:
-        done = max(1, min(width - 1, done))
-    return Content.assemble((FULL * done, "$primary"), (REST * (width - done), "$foreground-muted"))
+def progress_bar(share: float, width: int) -> Content:
+    """A bar of `width` cells in the theme's colours."""
+    full, rest = bar(share, width)
+    return Content.assemble((full, "$primary"), (rest, "$foreground-muted"))
 
 
 def stage_line(stages: Sequence[Stage], width: int) -> Content:
@@ -90,11 +86,11 @@ def stage_rows(stages: Sequence[Stage], width: int, most: int = 12) -> list[Cont
     count_width = max((len(stage.count) for stage in stages), default=0)
     rows = []
     for stage in stages:
-        name = _fitted(stage.name, name_width)
+        name = fit(plain(stage.name), name_width)
         tail = stage.count.rjust(count_width)
         room = width - name_width - count_width - 2 * len(GAP) - 2
         head = Content.assemble((f"{SIGNS[stage.where]} ", _sign_style(stage)), (name, _name_style(stage)), GAP)
-        middle = bar(stage.share or 0.0, room) if room >= SHORTEST_BAR else Content("")
+        middle = progress_bar(stage.share or 0.0, room) if room >= SHORTEST_BAR else Content("")
         rows.append(_crop(Content.assemble(head, middle, GAP, (tail, _name_style(stage))), width))
     return rows
 
@@ -114,9 +110,7 @@ def _whole(stages: Sequence[Stage], width: int) -> Content | None:
 
 def _short(stages: Sequence[Stage], width: int) -> Content | None:
     """As the whole, with short names for the stages that aren't present."""
-    return _line(
-        stages, width, [plain(s.name) if s.where == "present" else _fitted(s.name, 8).rstrip() for s in stages]
-    )
+    return _line(stages, width, [plain(s.name) if s.where == "present" else shorten(plain(s.name), 8) for s in stages])
 
 
 def _line(stages: Sequence[Stage], width: int, names: Sequence[str]) -> Content | None:
@@ -135,7 +129,7 @@ def _line(stages: Sequence[Stage], width: int, names: Sequence[str]) -> Content 
         parts += [(f"{SIGNS[stage.where]} ", _sign_style(stage)), (name, _name_style(stage))]
         if stage.where == "present":
             if stage.share is not None:
-                parts += [" ", bar(stage.share, room)]
+                parts += [" ", progress_bar(stage.share, room)]
             parts.append(f" {stage.count}" if stage.count else "")
     return Content.assemble(*parts)
 
@@ -149,14 +143,8 @@ def _present(stages: Sequence[Stage], width: int) -> Content:
     stage = stages[place]
     head = f" {place + 1}/{len(stages)} {plain(stage.name)} "
     room = min(LONGEST_BAR, width - len(head) - len(stage.count) - 2)
-    middle = bar(stage.share, room) if stage.share is not None and room >= SHORTEST_BAR else Content("")
+    middle = progress_bar(stage.share, room) if stage.share is not None and room >= SHORTEST_BAR else Content("")
     return Content.assemble((SIGNS["present"], _sign_style(stage)), (head, "bold"), middle, f" {stage.count}")
-
-
-def _fitted(name: str, width: int) -> str:
-    """A name in exactly so many cells, or fewer characters where they are wide."""
-    shown = plain(name)
-    return shown.ljust(width) if len(shown) <= width else shown[: max(width - 1, 0)] + "…"
 
 
 def _crop(line: Content, width: int) -> Content:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import ClassVar
 
 from rich.segment import Segment
-from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Size
@@ -16,13 +15,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-
-@dataclass(frozen=True)
-class Line:
-    """A line; one with a run can be chosen, and begins with a space for the cursor."""
-
-    text: Text
-    run_dir: Path | None = None
+from crild_tui.runs.comparison import RunLine
 
 
 class Rows(ScrollView, can_focus=True):
@@ -37,29 +30,28 @@ class Rows(ScrollView, can_focus=True):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", "Line up", id="rows.up", show=False),
-        Binding("down,j", "move(1)", "Line down", id="rows.down", show=False),
+        Binding("up,k", "move(-1)", "RunLine up", id="rows.up", show=False),
+        Binding("down,j", "move(1)", "RunLine down", id="rows.down", show=False),
         Binding("left", "aside(-8)", "To the left", id="rows.left", show=False),
         Binding("right", "aside(8)", "To the right", id="rows.right", show=False),
         Binding("pageup", "page(-1)", "Page up", id="rows.page_up", show=False),
         Binding("pagedown", "page(1)", "Page down", id="rows.page_down", show=False),
     ]
 
+    @dataclass
     class Activated(Message):
         """A run was chosen by a double click."""
 
-        def __init__(self, run_dir: Path) -> None:
-            super().__init__()
-            self.run_dir = run_dir
+        run_dir: Path
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._lines: tuple[Line, ...] = ()
+        self._lines: tuple[RunLine, ...] = ()
         self._strips: list[Strip] = []
         self._at = -1
 
     @property
-    def lines(self) -> Sequence[Line]:
+    def lines(self) -> Sequence[RunLine]:
         """What is shown."""
         return self._lines
 
@@ -73,7 +65,7 @@ class Rows(ScrollView, can_focus=True):
         """The run under the cursor."""
         return self._lines[self._at].run_dir if 0 <= self._at < len(self._lines) else None
 
-    def show(self, lines: Sequence[Line]) -> None:
+    def show(self, lines: Sequence[RunLine]) -> None:
         """Show these lines."""
         chosen, was = self.chosen, self._at
         self._lines = tuple(lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -18,6 +19,7 @@ from textual.strip import Strip
 from crild_tui.runs import listing
 from crild_tui.runs.marks import Kept
 from crild_tui.runs.states import tone_of
+from crild_tui.text import fit
 from engine.record.run import RunEntry
 
 
@@ -52,26 +54,23 @@ class RunTable(ScrollView, can_focus=True):
         Binding("enter", "activate", "Watch", key_display="enter", id="runs.watch"),
     ]
 
+    @dataclass
     class Selected(Message):
         """Another run is selected, or what is known of it changed; None when there is none."""
 
-        def __init__(self, entry: RunEntry | None) -> None:
-            super().__init__()
-            self.entry = entry
+        entry: RunEntry | None
 
+    @dataclass
     class Activated(Message):
         """A run was chosen by Enter or a double click."""
 
-        def __init__(self, entry: RunEntry) -> None:
-            super().__init__()
-            self.entry = entry
+        entry: RunEntry
 
+    @dataclass
     class HeadingClicked(Message):
         """A heading was clicked."""
 
-        def __init__(self, column: str) -> None:
-            super().__init__()
-            self.column = column
+        column: str
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -127,7 +126,7 @@ class RunTable(ScrollView, can_focus=True):
         return True
 
     def _arrange(self) -> None:
-        self._widths = listing.fitting(self._rows, self._room, self._order)
+        self._widths = listing.column_widths(self._rows, self._room, self._order)
         self.virtual_size = Size(self._room, len(self._rows) + 1)
         self.refresh()
 
@@ -159,10 +158,10 @@ class RunTable(ScrollView, can_focus=True):
         style = self.get_component_rich_style("run-table--heading")
         parts = [Segment(" " * listing.GUTTER, style)]
         for name, width in self._widths.items():
-            arrow = ("▼" if self._order.falling else "▲") if name == self._order.column else ""
+            arrow = ("▼" if self._order.descending else "▲") if name == self._order.column else ""
             right = listing.BY_NAME[name].right
             text = arrow + name if right else name + arrow
-            parts.append(Segment(listing.fitted(text, width, right=right), style + Style(underline=bool(arrow))))
+            parts.append(Segment(fit(text, width, right=right), style + Style(underline=bool(arrow))))
             parts.append(Segment(" " * listing.GAP, style))
         return Strip(parts)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -32,7 +32,7 @@ from engine.models.families import FAMILIES, Family, family_of
 from engine.models.model_files import PICKLED, SAFETENSORS, has_tokenizer, missing_weights
 from engine.models.seeded_init import seeded
 from engine.models.transformers_logging import quiet
-from engine.preset.text import plain
+from engine.preset.text import listed, plain
 
 # Heads of pre-training and of other tasks, and buffers that old checkpoints carry: no loss for a classifier.
 _LEFT_OVER = re.compile(
@@ -178,7 +178,7 @@ def _weight_files(folder: Path) -> list[Path]:
         )
     if missing:
         raise ModelError(
-            f"{plain(str(folder))} lacks {len(missing)} of its weight files: {_some(missing)}", file=plain(str(folder))
+            f"{plain(str(folder))} lacks {len(missing)} of its weight files: {_named(missing)}", file=plain(str(folder))
         )
     for single, shards in ((SAFETENSORS[0], SAFETENSORS[1]), (PICKLED[0], PICKLED[1])):
         if (folder / single).is_file():
@@ -230,14 +230,14 @@ def _check_complete(config: PretrainedConfig, family: Family, found: dict[str, A
     refused_names = sorted(name for name in missing if not (bare and name.startswith(heads)))
     if refused_names:
         raise ModelError(
-            f"the weights in {where} lack what their config.json promises: {_some(refused_names)}; "
+            f"the weights in {where} lack what their config.json promises: {_named(refused_names)}; "
             "the file is incomplete, or belongs to another model",
             file=where,
         )
     strange = sorted(name for name in found["unexpected_keys"] if not _LEFT_OVER.search(name) and not replaceable(name))
     if strange:
         raise ModelError(
-            f"the weights in {where} hold what their config.json has no place for: {_some(strange)}; "
+            f"the weights in {where} hold what their config.json has no place for: {_named(strange)}; "
             "the config belongs to another model",
             file=where,
         )
@@ -256,13 +256,13 @@ def _check_finite(model: PreTrainedModel, folder: Path) -> None:
     broken = [name for name, tensor in model.named_parameters() if not bool(torch.isfinite(tensor).all())]
     if broken:
         raise ModelError(
-            f"the weights in {plain(str(folder))} hold values that are no finite numbers: {_some(broken)}",
+            f"the weights in {plain(str(folder))} hold values that are no finite numbers: {_named(broken)}",
             file=plain(str(folder)),
         )
 
 
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(plain(name) for name in names[:_NAMED]) + _more(len(names) - _NAMED)
+def _named(names: Iterable[str]) -> str:
+    return listed(map(plain, names), "and", _NAMED)
 
 
 def _more(count: int) -> str:

@@ -13,7 +13,7 @@ from engine.errors import CrildError
 from engine.preset import fields
 from engine.preset.explain import unknown_key
 from engine.preset.preset_file import Layer, names_in
-from engine.preset.text import listed, nearest, plain, shown
+from engine.preset.text import cut, listed, nearest, plain, shown
 from engine.preset.toml_lines import KeyPath
 from engine.preset.tree import Node, build
 
@@ -28,7 +28,7 @@ def read_overrides(overrides: Sequence[str], stages: Sequence[str], folder: Path
     """
     root = Node({}, "--set")
     for text in overrides:
-        argument = f"--set {plain(text if len(text) <= _LONGEST_SHOWN else f'{text[: _LONGEST_SHOWN - 1]}…')}"
+        argument = f"--set {cut(plain(text), _LONGEST_SHOWN)}"
         try:
             path, value = _parse(text, stages)
         except CrildError as error:

@@ -1,11 +1,8 @@
-"""Words for messages: the nearest known word, and text from outside made safe to print."""
+"""Words for messages: the nearest known word, lists, and text from outside made safe to show."""
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterable
-
-from engine.preset.toml_text import inline
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
@@ -35,10 +32,29 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape", "backslashreplace").decode("ascii")
 
 
+def printable(text: str) -> str:
+    """`text` made safe to show, with its line breaks."""
+    return "\n".join(plain(line) for line in text.split("\n"))
+
+
+def one_line(text: str) -> str:
+    """`text` made safe to show on one line: line breaks and tabs become spaces."""
+    return text if text.isprintable() else plain(text.replace("\n", " ").replace("\t", " "))
+
+
+def cut(text: str, limit: int) -> str:
+    """`text` in at most `limit` characters, with an ellipsis where it is cut."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
 def shown(value: object, limit: int = 60) -> str:
     """A value of a preset as a message quotes it: TOML's way, safe to print, cut to about `limit` characters."""
+    import datetime
+
+    from engine.preset.toml_text import inline
+
     if isinstance(value, str):
-        return f'"{_cut(plain(value), limit)}"'
+        return f'"{cut(plain(value), limit)}"'
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, dict):
@@ -46,15 +62,13 @@ def shown(value: object, limit: int = 60) -> str:
     if isinstance(value, datetime.date | datetime.time):
         return f"the date or time {value.isoformat()}"
     if isinstance(value, list | tuple):
-        return _cut(plain(inline(value)), limit)
-    return _cut(plain(str(value)), limit)
+        return cut(plain(inline(value)), limit)
+    return cut(plain(str(value)), limit)
 
 
-def listed(words: Iterable[str], last: str = "or") -> str:
-    """`a, b or c`."""
+def listed(words: Iterable[str], last: str = "or", most: int | None = None) -> str:
+    """`a, b or c`; of more than `most` words only the first, and how many more there are: `a, b or 2 more`."""
     several = list(words)
+    if most is not None and len(several) > most:
+        several[most:] = [f"{len(several) - most} more"]
     return several[0] if len(several) == 1 else f"{', '.join(several[:-1])} {last} {several[-1]}" if several else ""
-
-
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import RunError, UsageError
+from engine.preset.text import listed, plain
 from engine.record.annotations import Annotations, read_annotations
 from engine.record.environment import light_environment
 from engine.record.files import cause, flush_folder, json_text, read_json, read_object, write_atomic, write_json
@@ -255,22 +256,18 @@ def find_run(ref: str, runs_dir: Path) -> Path:
     if len(found) == 1:
         return found[0].path
     if found:
-        raise UsageError(f"{shown} begins the names of {len(found)} runs: {_some(entry.id for entry in found)}")
+        raise UsageError(
+            f"{shown} begins the names of {len(found)} runs: {listed((plain(entry.id) for entry in found), 'and', 8)}"
+        )
     import difflib
 
     ids = [entry.id for entry in entries]
     near = difflib.get_close_matches(ref, ids, n=5, cutoff=0.4) or ids
-    raise UsageError(f"there is no run {shown} in {str(runs_dir)!r}; there are {_some(near)}")
+    raise UsageError(f"there is no run {shown} in {str(runs_dir)!r}; there are {listed(map(plain, near), 'and', 8)}")
 
 
 def _plain_name(ref: str) -> bool:
     return bool(ref) and "/" not in ref and "\0" not in ref and not ref.startswith(".")
-
-
-def _some(names: Iterable[str], most: int = 8) -> str:
-    listed = [name if name.isprintable() else repr(name) for name in names]
-    more = f" and {len(listed) - most} more" if len(listed) > most else ""
-    return ", ".join(listed[:most]) + more
 
 
 def delete_run(run_dir: Path) -> None:

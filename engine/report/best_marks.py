@@ -100,7 +100,7 @@ def mark_column(column: ColumnGroups, reference: Reference | None = None) -> Col
     untested = {index: tests.untested.get(_pair(index, compared_with)) for index in others if index not in p}
     for why in dict.fromkeys(why for why in untested.values() if why):
         names = [_name(groups[index]) for index, same in untested.items() if same == why]
-        problems.append(f"{_some(names)} against {_name(groups[compared_with])}: {why}")
+        problems.append(f"{listed(names, 'and', 3)} against {_name(groups[compared_with])}: {why}")
     marks: dict[int, Mark] = {index: "tied" for index, value in p.items() if value > LEVEL}
     if reference is not None:
         marks |= {index: "above" if tests.differences[index].mean > 0 else "below" for index in p if index not in marks}
@@ -127,10 +127,6 @@ def reference_named(name: str, groups: Sequence[Group]) -> Reference:
         hint = f"did you mean {shown(near)}?" if near else f"there are {listed(map(shown, known), 'and')}"
         raise UsageError(f"no run uses the method {shown(name)}; {hint}", kind="unknown-method", key="--against")
     return Reference(name, frozenset(rows))
-
-
-def _some(names: Sequence[str], most: int = 3) -> str:
-    return listed(names if len(names) <= most else [*names[:most], f"{len(names) - most} more"], "and")
 
 
 def _pair(one: int, other: int) -> tuple[int, int]:

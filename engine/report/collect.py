@@ -1,4 +1,4 @@
-"""Which runs a report is about: the finished ones, each with its figures; and why the others are left out."""
+"""Collect the runs of a report: the finished ones, each with its figures, and why the others are left out."""
 
 from __future__ import annotations
 

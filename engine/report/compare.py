@@ -1,4 +1,4 @@
-"""Runs side by side: their final metrics, and what their presets set differently."""
+"""Compare presets key by key, and summarise figures over seeds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ABSENT: Final = _Absent()
 
 @dataclass(frozen=True)
 class Difference:
-    """A key that the presets do not agree on, with each one's value in order (ABSENT where it is left out)."""
+    """A key on which presets differ, with each one's value in order (ABSENT where it is left out)."""
 
     key: str
     values: tuple[Any, ...]

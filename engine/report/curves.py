@@ -11,14 +11,13 @@ from typing import Any
 
 from engine.record.event_sample import sample_events
 from engine.record.events import Event, ResumePoint
+from engine.record.json_values import number
 from engine.report.settings import Group
 
 QUANTITIES = ("loss", "consistency", "metric", "metric, train", "label loss", "label loss, train")
 """Of training; then on dev, and where `train.evaluate_train` asked for it on training examples."""
 POINTS = 48
 """Of one stage, at most; where a run wrote more, neighbours are averaged."""
-LARGEST = 1e30
-"""Figures beyond are as good as infinite: no mean and no axis could take them in."""
 _PIECES, _PIECE = 32, 2**14
 """How much of a long event file is read."""
 
@@ -67,7 +66,7 @@ def _read(run_dir: Path, metric: str) -> dict[str, _Stage]:
 
 
 def _take(stages: dict[str, _Stage], event: Event, metric: str) -> None:
-    kind, name, step = event["kind"], event.get("stage"), _number(event.get("step"))
+    kind, name, step = event["kind"], event.get("stage"), number(event.get("step"))
     if kind == "run_started":
         order = event.get("stages")
         for known in order if isinstance(order, list) else ():
@@ -81,7 +80,7 @@ def _take(stages: dict[str, _Stage], event: Event, metric: str) -> None:
     if kind == "stage_started":
         role = event.get("role")
         stage.role = role if isinstance(role, str) else stage.role
-        stage.steps = max(stage.steps, _number(event.get("steps")) or 0.0)
+        stage.steps = max(stage.steps, number(event.get("steps")) or 0.0)
     elif kind == "step":
         _keep(stage.values["loss"], step, event.get("loss"))
         _keep(stage.values["consistency"], step, event.get("consistency"))
@@ -103,18 +102,9 @@ def _drop_superseded(stages: dict[str, _Stage], point: ResumePoint) -> None:
 
 
 def _keep(values: dict[float, float], step: float, value: Any) -> None:
-    number = _number(value)
-    if number is not None:
-        values[step] = number
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return float(value) if abs(value) < LARGEST else None
-    except OverflowError:
-        return None
+    figure = number(value)
+    if figure is not None:
+        values[step] = figure
 
 
 def _averaged(

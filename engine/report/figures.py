@@ -1,4 +1,4 @@
-"""The pictures of a report, drawn by matplotlib: curves, final figures, probes. Load it only where pictures are made."""
+"""The charts of a report, drawn by matplotlib: curves, final figures, probes. Load it only where charts are made."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from engine.errors import UsageError
-from engine.preset.text import plain
+from engine.preset.text import cut, plain
 from engine.record.files import cause
 from engine.report.curves import Band, curves
 from engine.report.final_metrics import MAJORITY, TEACHER
@@ -41,7 +41,7 @@ ON_TRAIN: Any = {"linestyle": (0, (1.2, 1.2)), "linewidth": 1.1, "marker": "", "
 PANELS = ("loss", "consistency", "metric", "label loss")
 """What curves are drawn of; on training examples in fine dots."""
 LONGEST = 44
-"""Characters of a name in a picture."""
+"""Characters of a name in a chart."""
 _SETTINGS: Any = {
     "font.family": ["sans-serif"], "font.size": 10, "axes.titlesize": 11, "axes.labelsize": 10, "legend.fontsize": 9,
     "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK, "axes.titlecolor": INK, "xtick.color": INK,
@@ -52,7 +52,7 @@ _SETTINGS: Any = {
 
 
 @dataclass(frozen=True)
-class Picture:
+class ReportChart:
     """A figure with a name for its file and a sentence that says what it shows."""
 
     name: str
@@ -65,8 +65,8 @@ Row = tuple[str, Setting]
 """A method under its own setting."""
 
 
-def pictures(report: Report) -> Iterator[Picture]:
-    """Every picture that the runs of a report give, one at a time."""
+def report_charts(report: Report) -> Iterator[ReportChart]:
+    """Every chart that the runs of a report give, one at a time."""
     table = next((table for table in report.tables if table.choice == PRIMARY), report.tables[0])
     styles = _styles(report.groups)
     for number, common in enumerate(dict.fromkeys(group.common for group in report.groups)):
@@ -75,7 +75,7 @@ def pictures(report: Report) -> Iterator[Picture]:
         groups = [group for group in report.groups if group.common == common and group.task in table.metrics]
         tasks = [task for task in table.tasks if any(group.task == task for group in groups)]
         with _drawing():
-            yield Picture(
+            yield ReportChart(
                 f"final{tail}",
                 f"Dev metric of each seed, their mean and standard deviation{heading}. Dashed: the teacher; dotted: the "
                 "majority guess; each where it is near.",
@@ -88,14 +88,14 @@ def pictures(report: Report) -> Iterator[Picture]:
 
 def _of_task(
     groups: Sequence[Group], task: str, metric: str, styles: Mapping[Row, Style], tail: str, heading: str
-) -> Iterator[Picture]:
+) -> Iterator[ReportChart]:
     name = re.sub(r"[^A-Za-z0-9_-]", "_", task)[:60]
     lines = {group: curves(group, metric) for group in groups}
     shown = [panel for panel in PANELS if any(panel in found for found in lines.values())]
     if shown:
         train = "; fine dots: on training examples" if any("metric, train" in found for found in lines.values()) else ""
         with _drawing():
-            yield Picture(
+            yield ReportChart(
                 f"curves-{name}{tail}",
                 f"{task}: training curves over the student's stages{heading}; line: mean over seeds, band: standard "
                 f"deviation{train}.",
@@ -104,14 +104,14 @@ def _of_task(
     probes = {group: found for group in groups if (found := group_probe(group)) is not None}
     if any(found.noise for found in probes.values()):
         with _drawing():
-            yield Picture(
+            yield ReportChart(
                 f"noise-{name}{tail}",
                 f"{task}: dev {metric} under Gaussian noise on the student's weights{heading}; mean and deviation over runs.",
                 _noise(probes, metric, styles),
             )
     if any(found.distances for found in probes.values()):
         with _drawing():
-            yield Picture(
+            yield ReportChart(
                 f"distance-{name}{tail}",
                 f"{task}: distance to the teacher by student layer{heading}; full: dev, dashed: training examples.",
                 _distances(probes, styles),
@@ -129,7 +129,7 @@ def _drawing() -> Iterator[None]:
 
 
 def _styles(groups: Sequence[Group]) -> dict[Row, Style]:
-    """Colour, marker and dash of each method under its setting, the same in every picture; and how its label reads."""
+    """Colour, marker and dash of each method under its setting, the same in every chart; and how its label reads."""
     styles: dict[Row, Style] = {}
     names: list[str] = []
     for place, ((method, own), setting) in enumerate(own_names(groups).items()):
@@ -150,8 +150,7 @@ def _row(group: Group) -> Row:
 
 
 def _shown(text: str) -> str:
-    text = plain(text)
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    return cut(plain(text), LONGEST)
 
 
 def _grid(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
@@ -180,7 +179,7 @@ def _legend(figure: Figure, rows: Sequence[Row], styles: Mapping[Row, Style]) ->
     )  # fmt: skip
 
 
-# -- the pictures
+# -- the charts
 
 
 def _finals(
@@ -305,16 +304,16 @@ def _distances(probes: Mapping[Group, GroupProbe], styles: Mapping[Row, Style]) 
 
 
 def write_figures(report: Report, folder: Path) -> list[Path]:
-    """Write every picture as SVG and PNG (200 dots an inch). Raises UsageError with the cause where that cannot be done."""
+    """Write every chart as SVG and PNG (200 dots an inch). Raises UsageError with the cause where that cannot be done."""
     written = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for picture in pictures(report):
+        for chart in report_charts(report):
             for ending, canvas in (("svg", FigureCanvasSVG), ("png", FigureCanvasAgg)):
-                path = folder / f"{picture.name}.{ending}"
+                path = folder / f"{chart.name}.{ending}"
                 with _drawing():
                     date: dict[str, Any] = {"Date": None} if ending == "svg" else {}
-                    canvas(picture.figure).print_figure(path, format=ending, dpi=200, metadata=date)
+                    canvas(chart.figure).print_figure(path, format=ending, dpi=200, metadata=date)
                 written.append(path)
     except OSError as error:
         raise UsageError(
@@ -323,14 +322,14 @@ def write_figures(report: Report, folder: Path) -> list[Path]:
     return written
 
 
-def inline_svg(picture: Picture, number: int) -> str:
-    """A picture as an SVG element for a page: colours are the page's, ids are its own, nothing refers outside."""
+def inline_svg(chart: ReportChart, number: int) -> str:
+    """A chart as an SVG element for a page: colours are the page's, ids are its own, nothing refers outside."""
     out = io.StringIO()
     nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
     with _drawing():
-        for ax in picture.figure.axes:
+        for ax in chart.figure.axes:
             ax.patch.set_visible(False)  # the page's own ground shows through
-        FigureCanvasSVG(picture.figure).print_figure(out, format="svg", facecolor="none", metadata=nothing)
+        FigureCanvasSVG(chart.figure).print_figure(out, format="svg", facecolor="none", metadata=nothing)
     svg = out.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
@@ -339,11 +338,11 @@ def inline_svg(picture: Picture, number: int) -> str:
     for place, colour in enumerate((INK, FAINT, *COLOURS)):
         name = ("ink", "faint", *(f"c{at}" for at in range(len(COLOURS))))[place]
         svg = re.sub(re.escape(colour), f"var(--{name})", svg, flags=re.IGNORECASE)
-    svg = re.sub(r'^<svg[^>]*viewBox="([^"]*)"[^>]*>', _opening(picture, number), svg)
+    svg = re.sub(r'^<svg[^>]*viewBox="([^"]*)"[^>]*>', _opening(chart, number), svg)
     return svg.strip()
 
 
-def _opening(picture: Picture, number: int) -> str:
-    """The first tag, as the replacement of a pattern: letters of one size in all pictures, where there is room."""
-    width = picture.figure.get_figwidth() * 5.6
+def _opening(chart: ReportChart, number: int) -> str:
+    """The first tag, as the replacement of a pattern: letters of one size in all charts, where there is room."""
+    width = chart.figure.get_figwidth() * 5.6
     return rf'<svg viewBox="\1" role="img" aria-labelledby="cap{number}" style="max-width: {width:.1f}rem">'

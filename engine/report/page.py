@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs nothing else: tables, pictures, settings, environments."""
+"""A report as one HTML page that needs nothing else: tables, charts, settings, environments."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def page(document: ResultDocument, *, now: float | None = None) -> str:
     if document.notes:
         parts.append(_list(document.notes))
     if report is not None:
-        parts += _pictures(report)
+        parts += _charts(report)
         parts += _probes(report)
         parts += _settings(report)
         parts += _environments(report.runs)
@@ -130,16 +130,16 @@ def _cell(cell: Cell, reference: str, *, detailed: bool) -> str:
     return f'<span class="{look}" title="{_text(cell.hint)}">{text}</span>{mark}'
 
 
-# -- pictures
+# -- charts
 
 
-def _pictures(report: Report) -> Iterator[str]:
-    from engine.report.figures import inline_svg, pictures  # matplotlib
+def _charts(report: Report) -> Iterator[str]:
+    from engine.report.figures import inline_svg, report_charts  # matplotlib
 
     yield "<section><h2>Pictures</h2>"
-    for number, picture in enumerate(pictures(report)):
-        svg = inline_svg(picture, number)
-        yield f'<figure>{svg}<figcaption id="cap{number}">{_text(picture.caption)}</figcaption></figure>'
+    for number, chart in enumerate(report_charts(report)):
+        svg = inline_svg(chart, number)
+        yield f'<figure>{svg}<figcaption id="cap{number}">{_text(chart.caption)}</figcaption></figure>'
     yield "</section>"
 
 

@@ -20,7 +20,7 @@ LARGEST = 2**29
 
 @dataclass(frozen=True)
 class Answers:
-    """What one student said about one dev set, in the order of its rows.
+    """The answers of one student to one dev set, in the order of its rows.
 
     Of a classification, labels and predictions are indices into `classes`; of a regression, which has no classes, scores.
     `dev` is a hash of the examples' ids and labels: only answers to the same examples can be paired.
@@ -35,7 +35,7 @@ class Answers:
 def read_answers(run_dir: Path, split: str | None = None) -> Answers:
     """The student's answers on the primary dev set, or on a further one (`split`).
 
-    Raises RunError, with the file, when they are missing, torn, or have no labels to be held against.
+    Raises RunError, with the file, when they are missing, torn, or have no labels to compare with.
     """
     path = run_dir / PREDICTIONS / f"{STUDENT}{'' if split is None else f'.{split}'}.jsonl"
     rows = _rows(path)

@@ -1,4 +1,4 @@
-"""What probes found (probe.json), over the runs of a group: dev under noise on the weights, distances to the teacher."""
+"""Average the probes (probe.json) of a group's runs: dev under noise on the weights, distances to the teacher."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.record.files import read_json
+from engine.record.json_values import mapping, mappings, number
 from engine.record.probe import PROBE
 from engine.report.compare import Spread, spread
-from engine.report.curves import LARGEST
 from engine.report.settings import Group
 
 SCHEMA = 1
@@ -30,7 +30,7 @@ class GroupProbe:
 
 
 def group_probe(group: Group) -> GroupProbe | None:
-    """The probes of a group's runs; None where no run has one that can be read. Strange parts are passed over."""
+    """The probes of a group's runs; None where no run has one that can be read. Parts that aren't understood are left out."""
     found = [data for run in group.runs if (data := read_json(run.run_dir / PROBE)) and data.get("schema") == SCHEMA]
     if not found:
         return None
@@ -38,15 +38,15 @@ def group_probe(group: Group) -> GroupProbe | None:
     distances: dict[str, dict[tuple[int, str], list[float]]] = {}
     figures: dict[str, list[float]] = {}
     for data in found:
-        for row in _tables(data.get("noise")):
-            scale, value = _number(row.get("scale")), _number(row.get("metric"))
+        for row in mappings(data.get("noise")):
+            scale, value = number(row.get("scale")), number(row.get("metric"))
             if scale is not None and value is not None:
                 noise.setdefault(scale, []).append(value)
-        for row in _tables(data.get("layers")):
+        for row in mappings(data.get("layers")):
             layer = row.get("layer")
-            for kind, sides in _table(row.get("distances")).items():
+            for kind, sides in mapping(row.get("distances")).items():
                 for side in ("train", "dev"):
-                    value = _number(_table(sides).get(side))
+                    value = number(mapping(sides).get(side))
                     if type(layer) is int and value is not None:
                         distances.setdefault(str(kind), {}).setdefault((layer, side), []).append(value)
         for name, value in _figures(data):
@@ -60,41 +60,24 @@ def group_probe(group: Group) -> GroupProbe | None:
 
 
 def _figures(data: Mapping[str, Any]) -> Iterable[tuple[str, float]]:
-    """What the probe says of the student as a whole, by name."""
+    """The figures of a probe about the student as a whole, by name."""
     metric = data.get("metric")
     parts = [("loss", data.get("loss")), ("rise of loss under noise", data.get("sharpness"))]
     if isinstance(metric, str):
-        parts.insert(0, (metric, _table(data.get("metrics")).get(metric)))
+        parts.insert(0, (metric, mapping(data.get("metrics")).get(metric)))
     for name, sides in parts:
         for side in ("train", "dev"):
-            value = _number(_table(sides).get(side))
+            value = number(mapping(sides).get(side))
             if value is not None:
                 yield f"{name}, {side}", value
-    layers = _tables(data.get("layers"))
-    last = _table(layers[-1].get("distances")) if layers else {}
+    layers = mappings(data.get("layers"))
+    last = mapping(layers[-1].get("distances")) if layers else {}
     for kind in ("attention", "hidden", "cka"):
-        sides = _table(last.get(kind))
-        train, dev = _number(sides.get("train")), _number(sides.get("dev"))
+        sides = mapping(last.get(kind))
+        train, dev = number(sides.get("train")), number(sides.get("dev"))
         if train and dev is not None:
             yield f"{kind} of the last layer, dev / train", dev / train
 
 
 def _spreads(values: Mapping[Any, Sequence[float]]) -> dict[Any, Spread]:
     return {key: found for key, several in values.items() if (found := spread(several)) is not None}
-
-
-def _table(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _tables(value: object) -> list[Mapping[str, Any]]:
-    return [row for row in value if isinstance(row, Mapping)] if isinstance(value, list) else []
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return float(value) if abs(value) < LARGEST else None
-    except OverflowError:
-        return None

@@ -1,4 +1,4 @@
-"""Figures that others published, with where they come from and what to mind when they stand beside one's own."""
+"""Figures that others published, with their sources and the caveats of comparing one's own with them."""
 
 from __future__ import annotations
 

@@ -10,9 +10,8 @@ if TYPE_CHECKING:
     from engine.report.table import Report
 
 Mark = Literal["", "best", "tied", "above", "below", "highest"]
-"""What is said of a figure: significantly better than all others of its column; not significantly different from the
-reference (the highest of the column, or the method that was named); significantly above or below it; or merely the
-highest, untested."""
+"""A figure is significantly better than all others of its column; not significantly different from the reference (the
+highest of the column, or the method that was named); significantly above or below it; or merely the highest, untested."""
 SIGNS: Mapping[Mark, str] = {"best": "★", "tied": "≈", "above": "▲", "below": "▼", "highest": "", "": ""}
 """Written next to a figure."""
 
@@ -100,7 +99,7 @@ class ResultTable:
 class ResultDocument:
     """What a format is written from: tables, notes about all of them, and `data`, which JSON holds.
 
-    `report` has the runs behind the tables, for formats with room for more than tables (HTML: pictures, settings).
+    `report` has the runs behind the tables, for formats with room for more than tables (HTML: charts, settings).
     """
 
     tables: tuple[ResultTable, ...]

@@ -1,4 +1,4 @@
-"""What differs between runs of one method and one task, other than the seed: the settings that a report names."""
+"""Group runs that differ only in the seed, and name the settings in which groups differ."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _NO_SETTING = (
     "train.threads", "train.log_every", "train.checkpoint_every", "train.checkpoint_minutes", "train.keep_checkpoints",
     "train.save_teacher_cache",
 )  # fmt: skip
-"""Keys that say nothing of what is learnt: seeds, words, places, and how a run is carried out."""
+"""Keys without influence on what is learnt: seeds, descriptions, locations, and how a run is executed."""
 _COMMON = ("task.", "student.layers", "student.hidden_size", "student.heads", "student.intermediate_size")
-"""What methods are only held against each other on equal terms of: the data, and the size of the student."""
+"""Methods are only compared where these are equal: the data, and the size of the student."""
 _ABSENT_WORDS = {"task.examples": "all"}
 _PREFIXES = ("stage.", "task.", "student.", "train.", "teacher.finetune.")
 MOST_NAMED = 4
@@ -48,19 +48,18 @@ def group_runs(runs: Sequence[FinishedRun]) -> list[Group]:
     flats = [_flat(run) for run in runs]
     common = _varying(flats, [(run.task,) for run in runs], lambda key: key.startswith(_COMMON))
     commons = [_values(table, common) for table in flats]
-    places = [(run.method, run.task, setting) for run, setting in zip(runs, commons, strict=True)]
+    keys_of_runs = [(run.method, run.task, setting) for run, setting in zip(runs, commons, strict=True)]
     owns: list[Setting] = [()] * len(runs)
     for method in dict.fromkeys(run.method for run in runs):
-        same = [place for place, run in enumerate(runs) if run.method == method]
-        keys = _varying(
-            [flats[place] for place in same], [places[place] for place in same], lambda key: not key.startswith(_COMMON)
-        )
-        for place, setting in zip(same, _compressed([flats[place] for place in same], keys), strict=True):
-            owns[place] = setting
-    found: dict[tuple[str, str, Setting, Setting], list[FinishedRun]] = {}
-    for place, run in enumerate(runs):
-        found.setdefault((run.method, run.task, commons[place], owns[place]), []).append(run)
-    return [Group(*key, tuple(members)) for key, members in found.items()]
+        same = [index for index, run in enumerate(runs) if run.method == method]
+        own_flats = [flats[index] for index in same]
+        keys = _varying(own_flats, [keys_of_runs[index] for index in same], lambda key: not key.startswith(_COMMON))
+        for index, setting in zip(same, _compressed(own_flats, keys), strict=True):
+            owns[index] = setting
+    groups: dict[tuple[str, str, Setting, Setting], list[FinishedRun]] = {}
+    for index, run in enumerate(runs):
+        groups.setdefault((run.method, run.task, commons[index], owns[index]), []).append(run)
+    return [Group(*key, tuple(members)) for key, members in groups.items()]
 
 
 def _flat(run: FinishedRun) -> dict[str, str]:
@@ -80,20 +79,20 @@ def _word(value: Any) -> str:
     return shown(value, 200)
 
 
-def _varying(tables: Sequence[Mapping[str, str]], places: Sequence[object], wanted: Callable[[str], bool]) -> list[str]:
-    """The wanted keys on which tables of one place do not agree."""
+def _varying(tables: Sequence[Mapping[str, str]], groups: Sequence[object], counts: Callable[[str], bool]) -> list[str]:
+    """The keys that count in which tables of one group differ."""
     members: dict[object, list[Mapping[str, str]]] = {}
-    for table, place in zip(tables, places, strict=True):
-        members.setdefault(place, []).append(table)
-    found: dict[str, None] = {}
+    for table, group in zip(tables, groups, strict=True):
+        members.setdefault(group, []).append(table)
+    varying: dict[str, None] = {}
     for several in members.values():
         first = several[0]
         for table in several[1:]:
             if table == first:
                 continue
             keys = dict.fromkeys((*first, *table))
-            found |= {key: None for key in keys if wanted(key) and table.get(key, ABSENT) != first.get(key, ABSENT)}
-    return list(found)
+            varying |= {key: None for key in keys if counts(key) and table.get(key, ABSENT) != first.get(key, ABSENT)}
+    return list(varying)
 
 
 def _values(table: Mapping[str, str], keys: Iterable[str]) -> Setting:
@@ -103,36 +102,38 @@ def _values(table: Mapping[str, str], keys: Iterable[str]) -> Setting:
 def _compressed(tables: Sequence[Mapping[str, str]], keys: Sequence[str]) -> list[Setting]:
     """What each run sets of the varying keys; a table that some switch off with one word is "on" for the others."""
     switches = [key for key in keys if any(other.startswith(f"{key}.") for other in keys)]
-    kept = []
+    settings = []
     for key in keys:
         inside = any(key.startswith(f"{switch}.") for switch in switches)
         values = {table[key] for table in tables if key in table}
         if not inside or len(values) > 1:
-            kept.append(key)
-    kept.sort(key=lambda key: -len({table.get(key) for table in tables}))  # what tells the most runs apart comes first
+            settings.append(key)
+    settings.sort(
+        key=lambda key: -len({table.get(key) for table in tables})
+    )  # the setting with the most values comes first
     return [
-        tuple((key, table.get(key, "on" if key in switches else _ABSENT_WORDS.get(key, "-"))) for key in kept)
+        tuple((key, table.get(key, "on" if key in switches else _ABSENT_WORDS.get(key, "-"))) for key in settings)
         for table in tables
     ]
 
 
 def own_names(groups: Iterable[Group]) -> dict[tuple[str, Setting], str]:
-    """The own setting of each method and setting in words: as many settings as tell the rows of a method apart."""
-    places = dict.fromkeys((group.method, group.own) for group in groups)
-    found: dict[tuple[str, Setting], str] = {}
-    for method in dict.fromkeys(method for method, _ in places):
-        owns = [own for known, own in places if known == method]
+    """The own setting of each method and setting as text, with as many settings as distinguish the rows of a method."""
+    rows = dict.fromkeys((group.method, group.own) for group in groups)
+    names: dict[tuple[str, Setting], str] = {}
+    for method in dict.fromkeys(method for method, _ in rows):
+        owns = [own for known, own in rows if known == method]
         longest = max(len(own) for own in owns)
         enough = (
             most for most in range(MOST_NAMED, longest) if len({setting_text(own, most) for own in owns}) == len(owns)
         )
         most = next(enough, max(longest, MOST_NAMED))
-        found |= {(method, own): setting_text(own, most) for own in owns}
-    return found
+        names |= {(method, own): setting_text(own, most) for own in owns}
+    return names
 
 
 def setting_text(setting: Setting, most: int = MOST_NAMED) -> str:
-    """A setting in words: `examples=1000, ild.layer_map=last`."""
+    """A setting as text: `examples=1000, ild.layer_map=last`."""
     shorts = [_short(key) for key, _ in setting]
     words = [
         f"{short if shorts.count(short) == 1 else plain(key)}={value}"

@@ -1,4 +1,4 @@
-"""The table of a report: methods are rows, tasks are columns, a cell is mean ± deviation over seeds."""
+"""Build the tables of a report: methods are rows, tasks are columns, a cell is mean ± deviation over seeds."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ ELSEWHERE = "published elsewhere"
 class SeedMean:
     """A metric over the runs of a group: mean, sample standard deviation (None for one), and each seed's figure.
 
-    mark: "best" where it is better than every other of its column by more than chance, "tied" where it is not told apart
-    from the highest. p: corrected, against the highest of the column; None where that was not tested. Where one method was
-    named, both are against that one ("above" and "below" by more than chance), and difference says how far it is above it.
+    mark: "best" where it is significantly better than all others of its column, "tied" where it is not significantly
+    different from the highest. p: corrected, against the highest of the column; None where that was not tested. Where one
+    method was named, both are against that one (significantly "above" or "below"), and difference says by how much.
     """
 
     mean: float
@@ -51,7 +51,7 @@ class SeedMean:
 
 @dataclass(frozen=True)
 class MethodRow:
-    """A row: a method under a setting, or what methods are held against; cells by task, and their average."""
+    """A row: a method under a setting, or what methods are compared with; cells by task, and their average."""
 
     kind: Kind
     name: str
@@ -68,7 +68,7 @@ class MethodRow:
 
 @dataclass(frozen=True)
 class Block:
-    """Rows on equal terms: the same data setting and size of student, which the heading names where several are there."""
+    """Rows on equal terms: the same data setting and size of student, which the heading names where there are several."""
 
     heading: str
     lines: tuple[MethodRow, ...]
@@ -76,8 +76,8 @@ class Block:
 
 @dataclass(frozen=True)
 class MetricTable:
-    """One choice of metric. `metrics` names that of each task; footers say how marks came about and what is missing;
-    `against` is the method that all were held against, None for the highest of each column."""
+    """One choice of metric. `metrics` names that of each task; footers explain the marks and say what is missing;
+    `against` is the method that all others are compared with, None for the highest of each column."""
 
     choice: str
     tasks: tuple[str, ...]
@@ -108,10 +108,10 @@ def build_report(
     with_published: bool = False,
     against: str | None = None,
 ) -> Report:
-    """The report over finished runs, a table for each choice of metric; `against` names the method that the others are
-    held against, instead of the highest.
+    """The report over finished runs, a table for each choice of metric; `against` names the method to compare the others
+    with, instead of the highest.
 
-    Raises UsageError where there is no finished run, or no run knows a metric or method that was named.
+    Raises UsageError where there is no finished run, or no run has a metric or method that was named.
     """
     notes = left_out_notes(collected.left_out)
     if not collected.runs:
@@ -121,7 +121,9 @@ def build_report(
         )
     groups, repeated = _once(group_runs(collected.runs))
     if repeated:
-        notes.append(f"{len(repeated)} left out, the same preset and seed again (the newest counts): {_some(repeated)}")
+        notes.append(
+            f"{len(repeated)} left out, the same preset and seed again (the newest counts): {listed(repeated, 'and', 3)}"
+        )
     known = list(dict.fromkeys(name for run in collected.runs for name in run.metrics))
     for choice in choices:
         if choice != PRIMARY and choice not in known:
@@ -140,10 +142,6 @@ def metric_choices(collected: CollectedRuns) -> tuple[str, ...]:
     names = dict.fromkeys(name for run in collected.runs for name in run.metrics)
     several = len(primaries) > 1
     return (PRIMARY, *(name for name in names if several or name not in primaries))
-
-
-def _some(names: Sequence[str], most: int = 3) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _once(groups: Iterable[Group]) -> tuple[list[Group], list[str]]:
@@ -217,12 +215,12 @@ def _method_lines(groups: Sequence[Group], tasks: Sequence[str], metrics: Mappin
 
 def _cell(values: Iterable[tuple[int | None, float | None]]) -> SeedMean | None:
     known = tuple((seed, value) for seed, value in values if value is not None)
-    found = spread([value for _, value in known])
-    return None if found is None else SeedMean(found.mean, found.deviation, known)
+    mean = spread([value for _, value in known])
+    return None if mean is None else SeedMean(mean.mean, mean.deviation, known)
 
 
 def _average(cells: Mapping[str, SeedMean], tasks: Sequence[str]) -> float | None:
-    """The mean over tasks; None where one is missing, because it could not be held against a full row."""
+    """The mean over tasks; None where one is missing, because it could not be compared with a full row."""
     if len(tasks) < 2 or any(task not in cells for task in tasks):
         return None
     return math.fsum(cells[task].mean for task in tasks) / len(tasks)
@@ -238,7 +236,7 @@ def _with_marks(line: MethodRow, task: str, column: ColumnMarks) -> MethodRow:
 
 
 def _comparison_rows(groups: Sequence[Group], tasks: Sequence[str], metrics: Mapping[str, str]) -> Iterator[MethodRow]:
-    """Rows of what methods are held against: the student on labels alone, the teacher, the majority guess."""
+    """Rows of what methods are compared with: the student on labels alone, the teacher, the majority guess."""
     alone: dict[tuple[tuple[str, SeedMean], ...], list[str]] = {}
     for method in dict.fromkeys(group.method for group in groups):
         cells = {
@@ -255,15 +253,15 @@ def _comparison_rows(groups: Sequence[Group], tasks: Sequence[str], metrics: Map
         yield MethodRow("baseline", BASELINE, setting, cells, _average(cells, tasks))
     kinds: tuple[tuple[Kind, str], ...] = (("teacher", TEACHER), ("majority", MAJORITY))
     for kind, model in kinds:
-        found = {}
+        cells = {}
         for task in tasks:
             runs = [run for group in groups if group.task == task for run in group.runs]
             values = [run.models.get(model, {}).get(metrics[task]) for run in runs]
             cell = _cell((None, value) for value in dict.fromkeys(round(v, 6) for v in values if v is not None))
             if cell is not None:
-                found[task] = cell
-        if found:
-            yield MethodRow(kind, model, "", found, _average(found, tasks))
+                cells[task] = cell
+        if cells:
+            yield MethodRow(kind, model, "", cells, _average(cells, tasks))
 
 
 def _published(tasks: Sequence[str]) -> tuple[tuple[MethodRow, ...], list[str]]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from engine.errors import UsageError
-from engine.preset.text import listed, nearest, plain, shown
+from engine.preset.text import listed, nearest, one_line, shown
 from engine.record.files import json_text
 from engine.report.result_table import SIGNS, Cell, ResultDocument, ResultTable, Row
 
@@ -25,11 +25,6 @@ _LATEX = {
     "|": r"\textbar{}", '"': r"\textquotedbl{}", "`": r"\textasciigrave{}", "'": r"\textquotesingle{}",
 }  # fmt: skip
 _ARROWS = {"above": r" $\uparrow$", "below": r" $\downarrow$", "tied": r" $\approx$"}
-
-
-def one_line(text: str) -> str:
-    """Outside text in one line, with everything escaped that could steer a terminal."""
-    return plain(text.replace("\n", " ").replace("\t", " "))
 
 
 # -- Markdown
@@ -167,7 +162,7 @@ def json_document(document: ResultDocument) -> str:
 
 def html_page(document: ResultDocument) -> str:
     """One HTML page that needs nothing else."""
-    from engine.report.page import page  # with matplotlib's pictures
+    from engine.report.page import page  # draws charts with matplotlib
 
     return page(document)
 

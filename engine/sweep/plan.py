@@ -15,7 +15,7 @@ from engine.preflight.check import UnusableError, check
 from engine.preset.load import Loaded, load_preset
 from engine.preset.preset_file import locate
 from engine.preset.schema import Preset
-from engine.preset.text import plain
+from engine.preset.text import cut, plain
 from engine.preset.toml_lines import KeyPath
 from engine.record.run import LONGEST_NAME
 from engine.sweep.grid import Cell, cells, described
@@ -155,7 +155,7 @@ def _load_all(file: SweepFile, grid: Sequence[Cell]) -> dict[tuple[tuple[str, ..
 def _problems_of(
     file: SweepFile, cell: Cell, key: tuple[tuple[str, ...], tuple[str, ...]], loaded: dict[Any, Loaded]
 ) -> Iterator[CrildError]:
-    places = {f"--set {_cut(plain(text))}": path for text, path in cell.settings}
+    places = {f"--set {cut(plain(text), _LONGEST_SHOWN)}": path for text, path in cell.settings}
     try:
         loaded[key] = load_preset(cell.presets, [text for text, _ in cell.settings], base=file.path.parent)
         check(loaded[key])
@@ -167,10 +167,6 @@ def _problems_of(
                 continue
             placed = file.problem(path, problem.sentence)
             yield type(problem)(placed.sentence, file=placed.file, line=placed.line, key=problem.key)
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
 
 
 def _with_cells(problem: CrildError, where: Sequence[Cell], of: int) -> CrildError:

@@ -308,7 +308,7 @@ def test_a_run_is_found_by_id_prefix_path_and_latest(tmp_path: Path, monkeypatch
 @pytest.mark.parametrize(
     ("ref", "words"),
     [
-        ("rte", r"'rte' begins the names of 2 runs: rte(-more)?-s1, rte(-more)?-s1$"),
+        ("rte", r"'rte' begins the names of 2 runs: rte(-more)?-s1 and rte(-more)?-s1$"),
         ("colla-s1", r"no run 'colla-s1' in .*; there are cola-s1"),
         ("zzzz", r"no run 'zzzz' .*cola-s1"),
         ("", "no run ''"),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.app import App
 from textual.pilot import Pilot
 
 import crild_tui.app
@@ -64,6 +65,7 @@ class Driven(CrildApp):
         known = {"exists": self.runs_dir.exists(), **more}
         self.post_message(RunsSeen(RunsSnapshot(self.runs_dir, found, revision=self.runs.revision + 1, **known)))
         await pilot.pause()
+        await pilot.pause()  # the application passes the list on to the screen
 
 
 def drive(
@@ -93,7 +95,7 @@ async def until(pilot: Pilot[None], holds: Callable[[], object], seconds: float 
         await pilot.pause(0.02)
 
 
-def screen_text(app: CrildApp) -> str:
+def screen_text(app: App[Any]) -> str:
     """What the terminal shows, line by line."""
     lines = app.screen._compositor.render_strips()
     return "\n".join(line.text.rstrip() for line in lines)

@@ -11,16 +11,16 @@ import pytest
 from textual.geometry import Offset
 from textual.pilot import Pilot
 from textual.widgets import Static
-from textual.widgets._footer import FooterKey
 
 from crild_tui import theme
 from crild_tui.app import MODE_NAMES, READONLY, CrildApp
 from crild_tui.monitor.snapshots import Gpu, MachineSnapshot
-from crild_tui.screens.base import ModeScreen
 from crild_tui.screens.dialogs import Confirm
 from crild_tui.screens.help import HelpScreen
+from crild_tui.screens.mode_screen import ModeScreen
 from crild_tui.screens.text_dialog import TextScreen
 from crild_tui.settings import Settings, load_settings
+from crild_tui.textual_internals import FooterKey
 from crild_tui.widgets.header import Header, machine_words
 from engine.errors import RunError, UsageError
 from tests.tui.screen_driver import screen_text, until

@@ -95,7 +95,7 @@ def test_it_draws_the_figure() -> None:
 
 def test_the_wheel_zooms_around_the_pointer() -> None:
     async def trial(app: Host, pilot: Pilot[None]) -> None:
-        place = app.chart.place
+        place = app.chart.plot
         x = place.left + place.width // 4
         at = place.x_at(x - 0.5)
         await scroll(app, pilot, MouseScrollUp, x, 5)
@@ -123,7 +123,7 @@ def test_the_wheel_beside_the_plot_zooms_at_its_edge() -> None:
 
 def test_dragging_pans() -> None:
     async def trial(app: Host, pilot: Pilot[None]) -> None:
-        width = app.chart.place.width
+        width = app.chart.plot.width
         await pilot.mouse_down(Chart, offset=(30, 5))
         await pilot.hover(Chart, offset=(20, 5))
         low, high = app.views()[-1]
@@ -158,7 +158,7 @@ def test_a_single_click_changes_nothing_but_the_focus() -> None:
 
 def test_the_pointer_moves_the_cursor_and_takes_it_away() -> None:
     async def trial(app: Host, pilot: Pilot[None]) -> None:
-        place = app.chart.place
+        place = app.chart.plot
         await pilot.hover(Chart, offset=(place.left, 5))
         await pilot.hover(Chart, offset=(place.left + place.width - 1, 5))
         first, last = app.cursors()

@@ -53,7 +53,7 @@ class Watcher:
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Two seeds of one method, and a third run of another."""
     Watcher.all = []
-    monkeypatch.setattr("crild_tui.screens.compare.RunWatcher", Watcher)
+    monkeypatch.setattr("crild_tui.screens.run_watch.RunWatcher", Watcher)
     monkeypatch.chdir(tmp_path)
     folder, made = tmp_path / "runs", []
     for name, seed, accuracy, layers in (("a", 1, 0.6, 2), ("a", 2, 0.7, 2), ("b", 3, 0.65, 3)):
@@ -356,13 +356,13 @@ def test_all_of_the_copied_table_can_be_scrolled_to(
 
 def test_a_dropped_run_is_no_longer_marked(monkeypatch: pytest.MonkeyPatch, runs: list[Path]) -> None:
     async def do(app: Driven, pilot: Pilot[None]) -> None:
-        app.keep("marked", [run_dir.name for run_dir in runs], on=True)
+        app.mark("marked", [run_dir.name for run_dir in runs], on=True)
         finals(app).focus()
         await pilot.press("space")
         await pilot.pause()
         (gone,) = {run_dir.name for run_dir in runs} - {run_dir.name for run_dir in screen(app).runs}
-        assert app.kept.marked == {run_dir.name for run_dir in runs} - {gone}
-        await until(pilot, lambda: read_kept(app.runs_dir).marked == app.kept.marked)
+        assert app.marks.marked == {run_dir.name for run_dir in runs} - {gone}
+        await until(pilot, lambda: read_kept(app.runs_dir).marked == app.marks.marked)
 
     show(monkeypatch, runs, do)
 

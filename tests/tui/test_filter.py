@@ -40,6 +40,8 @@ def found(text: str, kept: Kept | None = None) -> list[str]:
         ("state:failed", ["rte-kd-s2"]),
         ("state:fail,los", ["rte-kd-s2", "cola-crild-s1"]),
         ("!state:finished !state:unreadable task:rte", ["rte-kd-s2"]),
+        ("is:failed", ["rte-kd-s2"]),
+        ("!is:lost task:cola", []),
         ("task:mnli", ["mnli-kd-s3"]),
         ("method:kd", ["rte-kd-s2", "mnli-kd-s3"]),
         ("preset:kd", ["mnli-kd-s3"]),
@@ -75,26 +77,27 @@ def test_signs_of_the_list_can_be_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "kind", "facts"),
     [
-        ("stat:failed", "did you mean state:?"),
-        ("colour:red", "there are state, task"),
-        ("state:fialed", "did you mean failed?"),
-        ("state:", "state: needs a value, as in state:failed"),
-        ("metric:>high", "metric: 'high' is no figure, write it as metric:>0.8"),
-        ("metric:>", "is no figure"),
-        ("metric:nan", "is no figure"),
-        ("age:<2", "write it as age:<2d"),
-        ("seed:x", "seed: 'x' is no figure"),
-        ("is:nice", "there are pinned, marked, hidden"),
-        (":failed", "a colon needs a key"),
-        ("metric:>\x1b[31m", "\\x1b[31m"),
+        ("stat:failed", "unknown-filter-key", ("stat:failed", "state:")),
+        ("colour:red", "unknown-filter-key", ("colour:red", "state, task")),
+        ("state:fialed", "unknown-state", ("fialed", "failed")),
+        ("state:", "filter-without-value", ("state:failed",)),
+        ("metric:>high", "invalid-filter-number", ("'high'", "metric:>0.8")),
+        ("metric:>", "invalid-filter-number", ("metric",)),
+        ("metric:nan", "invalid-filter-number", ("nan",)),
+        ("age:<2", "invalid-filter-number", ("age:<2d",)),
+        ("seed:x", "invalid-filter-number", ("seed", "'x'")),
+        ("is:nice", "unknown-filter", ("is:nice", "pinned, marked, hidden, created")),
+        (":failed", "filter-without-key", ("state:failed",)),
+        ("metric:>\x1b[31m", "invalid-filter-number", ("\\x1b[31m",)),
     ],
 )
-def test_a_wrong_filter_says_what_would_be_right(text: str, said: str) -> None:
+def test_a_wrong_filter_says_what_would_be_right(text: str, kind: str, facts: tuple[str, ...]) -> None:
     with pytest.raises(FilterError) as error:
         parse(text)
-    assert said in str(error.value)
+    assert error.value.kind == kind
+    assert all(fact in str(error.value) for fact in facts)
 
 
 def test_a_sign_alone_is_the_beginning_of_a_filter() -> None:

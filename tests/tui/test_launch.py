@@ -286,7 +286,7 @@ def test_a_field_that_no_stage_uses_says_so(launch: Any) -> None:
         said = "no stage uses this: each has its own"
         assert said in str(line.render())
         assert said in words(screen, "about-text").casefold()
-        assert "no stage uses" in screen_text(screen.crild)
+        assert "no stage uses" in screen_text(screen.app)
         await to_field(pilot, screen, "train.batch_size")
         assert "no stage uses" not in words(screen, "about-text").casefold()
 
@@ -331,7 +331,7 @@ def test_enter_goes_back_into_a_field_that_is_wrong(launch: Any) -> None:
             await pilot.press("enter")
             await until(pilot, lambda: isinstance(screen.focused, Editor))
             assert line.query_one(Editor).value == text
-            assert "esc Cancel" in screen_text(screen.crild)
+            assert "esc Cancel" in screen_text(screen.app)
             await pilot.press("escape")
 
     launch(body)

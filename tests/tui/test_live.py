@@ -13,6 +13,7 @@ from textual.command import CommandPalette
 from textual.pilot import Pilot
 
 from crild_tui.app import READONLY, CrildApp
+from crild_tui.messages import WatchRun
 from crild_tui.monitor.alarms import Alarm
 from crild_tui.monitor.curves import Border, Curves, Table
 from crild_tui.monitor.log import LogTail
@@ -20,8 +21,7 @@ from crild_tui.monitor.snapshots import EngineMessage, RunSnapshot
 from crild_tui.runs import actions
 from crild_tui.runs.summary import RunSummary, StageSummary
 from crild_tui.screens.dialogs import Ask, Confirm
-from crild_tui.screens.live import LiveScreen
-from crild_tui.screens.run_watch import newest
+from crild_tui.screens.live import LiveScreen, newest
 from crild_tui.settings import Settings
 from crild_tui.widgets.closing_table import ClosingView
 from crild_tui.widgets.messages_pane import LogPane
@@ -70,8 +70,8 @@ class LogWatcher(Watcher):
 @pytest.fixture(autouse=True)
 def watchers(monkeypatch: pytest.MonkeyPatch) -> None:
     RunWatcher.made, LogWatcher.made = [], []
-    monkeypatch.setattr(LiveScreen, "WATCHER", RunWatcher)
-    monkeypatch.setattr(LiveScreen, "LOG_WATCHER", LogWatcher)
+    monkeypatch.setattr("crild_tui.screens.run_watch.RunWatcher", RunWatcher)
+    monkeypatch.setattr("crild_tui.screens.run_watch.LogWatcher", LogWatcher)
 
 
 @pytest.fixture
@@ -192,7 +192,7 @@ def test_a_run_that_was_asked_for_is_watched(runs: Path) -> None:
 
     async def act() -> None:
         async with live(runs) as (pilot, screen):
-            screen.crild.watch_run(other)
+            pilot.app.post_message(WatchRun(other))
             await until(pilot, lambda: screen.run_dir == other)
             (*before, last) = RunWatcher.made
             assert last.run_dir == other
@@ -283,7 +283,7 @@ def test_after_coming_back_the_curve_is_whole(runs: Path, monkeypatch: pytest.Mo
     from engine.record.events import EventWriter
     from engine.record.paths import events_file
 
-    monkeypatch.setattr(LiveScreen, "WATCHER", Real)
+    monkeypatch.setattr("crild_tui.screens.run_watch.RunWatcher", Real)
     run_dir = make_run(runs, state="running")
     update_status(run_dir, state="stopped")
 
@@ -321,7 +321,7 @@ def test_a_run_that_vanishes_is_said(runs: Path, monkeypatch: pytest.MonkeyPatch
 
     from crild_tui.monitor.run import RunWatcher as Real
 
-    monkeypatch.setattr(LiveScreen, "WATCHER", Real)
+    monkeypatch.setattr("crild_tui.screens.run_watch.RunWatcher", Real)
     run_dir = make_run(runs, state="finished")
 
     async def act() -> None:
@@ -647,7 +647,7 @@ def test_stop_is_said_at_once_and_once(runs: Path, done: list[tuple[Any, ...]]) 
     async def act() -> None:
         async with live(runs) as (pilot, screen):
             await tell(pilot, working(run_dir))
-            screen.action_stop()
+            screen.actions.stop()
             assert "◼ asked to stop" in head(screen)
             await until(pilot, lambda: done)
             await pilot.press("s")

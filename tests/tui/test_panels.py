@@ -22,7 +22,7 @@ from crild_tui.charts import viewport
 from crild_tui.charts.figure import Figure, View
 from crild_tui.charts.traces import LONG
 from crild_tui.monitor.curves import Curves
-from crild_tui.screens.base import ModeScreen
+from crild_tui.screens.mode_screen import ModeScreen
 from crild_tui.settings import Settings
 from crild_tui.widgets import panels
 from crild_tui.widgets.fact_line import Facts
@@ -40,7 +40,7 @@ class PanelsScreen(ModeScreen):
     enlarged: bool | None = None
 
     def content(self) -> ComposeResult:
-        yield Panels()
+        yield Panels(self.host.settings.smoothing)
 
     def action_leave(self) -> None:
         self.left += 1
@@ -532,14 +532,14 @@ def test_what_fits_is_shown(tmp_path: Path) -> None:
             assert not any(a.intersection(b) for a in regions for b in regions if a is not b), size
             assert all(app.panels.region.contains_region(region) for region in regions), size
             if seen == 3:
-                assert all(chart.place.height >= 3 for chart in app.panels.charts), size
+                assert all(chart.plot.height >= 3 for chart in app.panels.charts), size
 
     tried(trial, tmp_path)
 
 
 def test_panels_above_each_other_line_up(tmp_path: Path) -> None:
     async def trial(app: Host, pilot: Pilot[None]) -> None:
-        assert len({(chart.place.left, chart.place.width) for chart in app.panels.charts}) == 1
+        assert len({(chart.plot.left, chart.plot.width) for chart in app.panels.charts}) == 1
         assert "step" in lines(app, 2)[-1]
         assert "step" not in "".join(lines(app, 0))
 

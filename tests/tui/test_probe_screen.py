@@ -60,7 +60,7 @@ def test_b_shows_tables_and_bars_that_fit(
             for _ in range(40):
                 await pilot.press("j")
             text = screen_text(app)
-        assert "█" * 14 in text
+        assert "▄" * 14 in text
         assert "sharpness: noise of 0.1" in text
         await pilot.press("escape")
         assert isinstance(app.screen, LiveScreen)

@@ -15,7 +15,7 @@ from crild_tui.monitor.snapshots import EngineMessage, RunSnapshot
 from crild_tui.runs.summary import RunSummary, StageSummary
 from crild_tui.widgets.messages_pane import message_lines
 from crild_tui.widgets.notice import drawn, error_lines, notice_of, waiting
-from crild_tui.widgets.progress import FULL, REST, Stage, bar, stage_line, stage_rows, stages_of
+from crild_tui.widgets.progress import Stage, stage_line, stage_rows, stages_of
 from crild_tui.widgets.run_details import (
     facts_line,
     facts_rows,
@@ -49,20 +49,6 @@ def snapshot(state: str = "running", summary: RunSummary | None = None, **fields
         status = replace(status, **{name: value})  # type: ignore[arg-type]
     entry = RunEntry(Path("/runs/r"), status, state)
     return RunSnapshot(entry.path, entry, summary or RunSummary(state=state), Curves())
-
-
-# -- bars
-
-
-@pytest.mark.parametrize("width", [0, 1, 2, 7, 40])
-@pytest.mark.parametrize("share", [-1.0, 0.0, 0.001, 0.5, 0.999, 1.0, 2.0])
-def test_a_bar_has_its_width_and_is_full_only_when_all_is_done(share: float, width: int) -> None:
-    drawn_bar = bar(share, width).plain
-    assert len(drawn_bar) == width
-    assert set(drawn_bar) <= {FULL, REST}
-    if width > 1:
-        assert (REST not in drawn_bar) == (share >= 1)
-        assert (FULL not in drawn_bar) == (share <= 0)
 
 
 def test_stages_are_done_present_or_to_come() -> None:

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from crild_tui.charts import raster
-from crild_tui.charts.canvas import DIM, LEVEL, Canvas, curve_look, fit
+from crild_tui.charts.canvas import DIM, LEVEL, Canvas, curve_look
 from crild_tui.charts.drawing import Drawing, draw
 from crild_tui.charts.figure import Figure, Level, Line, Mark, View
 from crild_tui.charts.run_figures import Look, Source, TraceCache, best_of, figures
@@ -40,7 +40,7 @@ def drawn(values: list[float], count: int, rows: int, x: list[float] | None = No
 
 def test_each_column_has_its_least_largest_and_mean_value() -> None:
     cut = columns(trace(np.arange(8.0), np.array([1, 3, 2, 2, 5, 1, 0, 4.0])), 0, 8, 4)
-    assert cut.at.tolist() == [0, 1, 2, 3]
+    assert cut.index.tolist() == [0, 1, 2, 3]
     assert cut.low.tolist() == [1, 2, 1, 0]
     assert cut.high.tolist() == [3, 2, 5, 4]
     assert cut.mean.tolist() == [2, 2, 3, 2]
@@ -48,13 +48,13 @@ def test_each_column_has_its_least_largest_and_mean_value() -> None:
 
 def test_a_neighbour_on_each_side_comes_along() -> None:
     cut = columns(trace(np.arange(10.0), np.arange(10.0)), 4, 6, 4)
-    assert cut.at[0] < 0
-    assert cut.at[-1] >= 4
+    assert cut.index[0] < 0
+    assert cut.index[-1] >= 4
     assert cut.inside(4).tolist() == [False, True, True, True, False]
 
 
 def test_the_last_point_of_a_view_is_in_its_last_column() -> None:
-    assert columns(trace(np.arange(5.0), np.arange(5.0)), 0, 4, 8).at.max() == 7
+    assert columns(trace(np.arange(5.0), np.arange(5.0)), 0, 4, 8).index.max() == 7
 
 
 def test_a_column_with_some_numbers_is_made_of_them() -> None:
@@ -136,8 +136,8 @@ def test_where_a_break_lies_in_a_column_the_later_part_has_it() -> None:
 def test_a_point_alone_is_a_dot() -> None:
     drawn = raster.stroke(columns(trace(np.array([5.0]), np.array([1.0])), 0, 10, 8), 8, 4, 0, 2)
     assert (drawn.top != raster.EMPTY).sum() == 1
-    assert drawn.at(4) == 2
-    assert drawn.at(0) is None
+    assert drawn.middle(4) == 2
+    assert drawn.middle(0) is None
 
 
 NUMBERS = st.floats(allow_nan=True, allow_infinity=True)
@@ -205,13 +205,6 @@ def test_wide_characters_keep_their_cells() -> None:
     assert canvas.spans() == [[("日本x", 3), (" ", 0)]]
 
 
-@pytest.mark.parametrize(
-    ("words", "width", "shown"), [("abc", 3, "abc"), ("abcd", 3, "ab…"), ("日本", 3, "日…"), ("a", 0, "")]
-)
-def test_fit(words: str, width: int, shown: str) -> None:
-    assert fit(words, width) == shown
-
-
 # -- drawings
 
 
@@ -244,15 +237,15 @@ def test_an_empty_figure_says_why() -> None:
 def test_a_stretch_without_values_says_so() -> None:
     shown = figure([3, 2, 1])
     beyond = text(draw(replace(shown, view=View(10, 20)), 60, 8))
-    assert "nothing in this stretch (0 shows all)" in "".join(beyond)
+    assert "nothing in this part (0 shows all)" in "".join(beyond)
     assert "┤" not in "".join(beyond)
     assert beyond[-1].split()[:2] == ["step", "10"]
     levelled = replace(shown, view=View(10, 20), levels=(Level(0.7, "teacher", "T"),))
     drawn = "".join(text(draw(levelled, 60, 8)))
-    assert "nothing in this stretch" in drawn
+    assert "nothing in this part" in drawn
     assert "T .7000" in drawn
     for whole in (shown, replace(figure([-1, -2]), log=True)):
-        assert "nothing in this stretch" not in "".join(text(draw(whole, 60, 8)))
+        assert "nothing in this part" not in "".join(text(draw(whole, 60, 8)))
 
 
 def test_levels_stages_and_the_best_are_named() -> None:
@@ -306,7 +299,7 @@ def test_a_drawing_differs_without_colour() -> None:
 
 def test_plots_line_up_when_aligned() -> None:
     levelled = figure([0.5, 0.6], levels=(Level(0.7, "teacher", "T"),))
-    places = [draw(each, 80, 6, aligned=True).place for each in (figure([1, 2]), levelled)]
+    places = [draw(each, 80, 6, aligned=True).plot for each in (figure([1, 2]), levelled)]
     assert places[0] == places[1]
 
 
@@ -469,7 +462,7 @@ def test_a_point_in_view_is_drawn_at_its_place() -> None:
     shown = figure(ramp(101).tolist())
     drawn = draw(shown, 80, 12)
     for x in (0.0, 50.0, 100.0):
-        column = drawn.place.column_of(x)
+        column = drawn.plot.column_of(x)
         assert column is not None
-        assert abs(drawn.place.x_at(column) - x) < 2
-    assert drawn.place.column_of(101) is None
+        assert abs(drawn.plot.x_at(column) - x) < 2
+    assert drawn.plot.column_of(101) is None

@@ -167,12 +167,12 @@ def test_marks_pins_and_hiding_are_kept_for_the_folder(monkeypatch: pytest.Monke
 
     async def later(app: Driven, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: shown(app) == ["crild-s1", "kd-s3"])
-        assert app.kept.marked == {"kd-s3"}
+        assert app.marks.marked == {"kd-s3"}
         assert "1 marked" in screen_text(app)
         await pilot.press("u")
-        assert app.kept.marked == set()
+        assert app.marks.marked == set()
         await pilot.press("p")  # the cursor is on the pinned one or the other: either way a pin changes
-        await until(pilot, lambda: read_kept(runs) == app.kept)
+        await until(pilot, lambda: read_kept(runs) == app.marks)
 
     before = sorted(path.name for path in runs.rglob("*"))
     drive(monkeypatch, runs, do)
@@ -183,7 +183,7 @@ def test_marks_pins_and_hiding_are_kept_for_the_folder(monkeypatch: pytest.Monke
 def test_marks_under_readonly_last_while_one_looks(monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
     async def do(app: Driven, pilot: Pilot[None]) -> None:
         await pilot.press("space", "p")
-        assert app.kept.marked == {"kd-s3"}
+        assert app.marks.marked == {"kd-s3"}
         await pilot.pause(0.1)
 
     drive(monkeypatch, runs, do, readonly=True)
@@ -199,7 +199,7 @@ def test_a_state_folder_that_cannot_be_written_is_said(
     async def do(app: Driven, pilot: Pilot[None]) -> None:
         await pilot.press("space")
         await until(pilot, lambda: any("cannot be kept" in said for said in app.told))
-        assert app.kept.marked == {"kd-s3"}
+        assert app.marks.marked == {"kd-s3"}
 
     drive(monkeypatch, runs, do)
 

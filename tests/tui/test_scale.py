@@ -46,7 +46,7 @@ def test_there_are_few_ticks_on_any_scale_and_all_lie_on_it(a: float, b: float, 
     assert found == sorted(found)
     assert len(found) <= max(most, 1)
     for value, word in zip(found, tick_words(found, log=log), strict=True):
-        share = float(scale.place(np.array([value]))[0])
+        share = float(scale.position(np.array([value]))[0])
         assert -1e-6 <= share <= 1 + 1e-6
         assert 0 < len(word) <= 12
 
@@ -60,13 +60,13 @@ def test_a_fitted_scale_holds_what_it_can_show(a: float, b: float, log: bool) ->
     for value in (a, b):
         if abs(value) > 1e300 or (log and value <= 0):
             continue
-        assert 0 <= float(scale.place(np.array([value]))[0]) <= 1
+        assert 0 <= float(scale.position(np.array([value]))[0]) <= 1
 
 
 def test_one_value_stands_in_the_middle() -> None:
     for value in (0.25, 0.0, -3.0, 1e30, 1e-30):
-        assert float(fitted([value]).place(np.array([value]))[0]) == pytest.approx(0.5)
-    assert float(fitted([0.25], log=True).place(np.array([0.25]))[0]) == pytest.approx(0.5)
+        assert float(fitted([value]).position(np.array([value]))[0]) == pytest.approx(0.5)
+    assert float(fitted([0.25], log=True).position(np.array([0.25]))[0]) == pytest.approx(0.5)
 
 
 def test_nothing_to_fit_is_the_unit_scale() -> None:
@@ -75,7 +75,7 @@ def test_nothing_to_fit_is_the_unit_scale() -> None:
 
 
 def test_what_is_not_positive_has_no_place_on_a_log_scale() -> None:
-    places = fitted([0.01, 1], log=True, pad=0).place(np.array([-1.0, 0.0, 0.01, 0.1, 1.0]))
+    places = fitted([0.01, 1], log=True, pad=0).position(np.array([-1.0, 0.0, 0.01, 0.1, 1.0]))
     assert np.isnan(places[:2]).all()
     assert places[2:] == pytest.approx([0, 0.5, 1])
 

@@ -142,7 +142,7 @@ def test_what_is_told_of_each_event() -> None:
 def test_the_display_never_grows_wider_than_the_terminal(width: int, plain: bool) -> None:
     events = [*STARTED, step("kd", 20, consistency=0.5, consistency_weight=0.1, examples_per_second=94.0)]
     events += [evaluation("kd", 20, 0.6), evaluation(None, 0, 0.9, model="teacher")]
-    lines = draw(apply_events(RunSummary(state="running"), events), width, 3.0, plain)
+    lines = draw(apply_events(RunSummary(state="running"), events), width, 3.0, ascii_only=plain)
     assert len(lines) == 3
     assert all(line.cell_len <= width for line in lines)
     assert not plain or all(line.plain.isascii() for line in lines)
@@ -158,7 +158,7 @@ def test_the_display_never_grows_wider_than_the_terminal(width: int, plain: bool
     [("created", STARTING), ("queued", WAITING), ("running", LOADING)],
 )
 def test_before_the_first_stage_the_display_says_what_is_waited_for(state: str, words: str) -> None:
-    (line,) = draw(RunSummary(state=state), 80, 3.0, False)
+    (line,) = draw(RunSummary(state=state), 80, 3.0, ascii_only=False)
     assert line.plain.startswith(words)
     assert "3.0 s" in line.plain
 
@@ -167,7 +167,7 @@ def test_hostile_names_are_drawn_as_text() -> None:
     summary = apply_events(
         RunSummary(state="running"), [{"kind": "stage_started", "stage": "[red]\x1b[2J", "steps": 4}]
     )
-    assert "[red]\\x1b[2J" in draw(summary, 80, 0.0, False)[0].plain
+    assert "[red]\\x1b[2J" in draw(summary, 80, 0.0, ascii_only=False)[0].plain
 
 
 def test_plain_lines_come_every_few_seconds_and_only_when_something_moved(capsys: pytest.CaptureFixture[str]) -> None:
@@ -213,7 +213,7 @@ def test_a_new_attempt_shows_that_it_loads_until_it_says_where_it_goes_on() -> N
         RunSummary(state="running"), [*STARTED, step("kd", 10), {**STARTED[0], "attempt": 2, "stage": "kd", "step": 8}]
     )
     assert (summary.attempt, summary.stage, summary.loss) == (2, None, None)
-    assert draw(summary, 80, 1.0, False)[0].plain.startswith(LOADING)
+    assert draw(summary, 80, 1.0, ascii_only=False)[0].plain.startswith(LOADING)
     (known,) = summary.stages
     assert known.first_loss == 0.1
 

@@ -15,7 +15,7 @@ from textual.widgets import Input
 from crild_tui.app import READONLY
 from crild_tui.monitor.sweep import SweepWatcher
 from crild_tui.runs import sweeps
-from crild_tui.runs.filter import parse, term
+from crild_tui.runs.filter import exactly, parse
 from crild_tui.runs.marks import Kept
 from crild_tui.screens.dialogs import Confirm
 from crild_tui.screens.help import HelpScreen
@@ -411,7 +411,7 @@ def test_the_watcher_goes_on_when_the_record_is_damaged_and_mended(tmp_path: Pat
 
 
 def test_terms_of_the_filter() -> None:
-    assert term("cell", "method=kd") == "cell:=method=kd"
-    assert term("cell", "method=a b") == 'cell:"=method=a b"'
-    assert term("cell", "method=a,b") == "cell:method=a,b"
-    assert term("cell", '"') == ""
+    assert exactly("cell", "method=kd") == "cell:=method=kd"
+    assert exactly("cell", "method=a b") == 'cell:"=method=a b"'
+    assert exactly("cell", "method=a,b") == "cell:method=a,b"
+    assert exactly("cell", '"') == ""

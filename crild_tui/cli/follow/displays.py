@@ -12,6 +12,8 @@ from crild_tui.cli.follow import event_messages
 from crild_tui.runs import formatting
 from crild_tui.runs.states import LOADING, STARTING, WAITING
 from crild_tui.runs.summary import RunSummary
+from crild_tui.text import bar
+from engine.preset.text import plain
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -94,13 +96,15 @@ class Screen:
         from rich.text import Text
 
         style = {"info": "", "warning": "yellow", "error": "bold red"}[level]
-        self._console.print(Text(terminal.safe(MARKS[level] + line), style=style), soft_wrap=True)
+        self._console.print(Text(plain(MARKS[level] + line), style=style), soft_wrap=True)
 
     def update(self, summary: RunSummary) -> None:
         """Redraw, if anything changed that can be seen."""
         from rich.console import Group
 
-        lines = draw(summary, self._console.width, self._clock() - self._start, terminal.ascii_only(sys.stderr))
+        lines = draw(
+            summary, self._console.width, self._clock() - self._start, ascii_only=terminal.ascii_only(sys.stderr)
+        )
         seen = [line.plain for line in lines]
         if seen != self._drawn:
             self._drawn = seen
@@ -118,8 +122,8 @@ class Screen:
         self._live.stop()
 
 
-def draw(summary: RunSummary, width: int, waited: float, plain: bool) -> list[Text]:
-    """The lines of the display, none wider than `width`; `waited` seconds went by, `plain` draws with ASCII alone."""
+def draw(summary: RunSummary, width: int, waited: float, *, ascii_only: bool) -> list[Text]:
+    """The lines of the display, none wider than `width`; `waited` seconds went by, `ascii_only` draws with ASCII alone."""
     from rich.text import Text
 
     if summary.stage is None or summary.state in ("created", "queued"):
@@ -129,32 +133,30 @@ def draw(summary: RunSummary, width: int, waited: float, plain: bool) -> list[Te
         }.get(summary.state, LOADING)
         lines = [Text(f"{what}  {formatting.duration(waited)}", style="dim")]
     else:
-        lines = [_bar_line(summary, width, plain), _loss_line(summary)]
+        lines = [_bar_line(summary, width, ascii_only), _loss_line(summary)]
         if held := event_messages.metrics(summary):
-            lines.append(Text(terminal.safe("   ".join(held))))
+            lines.append(Text(plain("   ".join(held))))
     for line in lines:
         line.no_wrap = True
-        line.truncate(width, overflow="crop" if plain else "ellipsis")
+        line.truncate(width, overflow="crop" if ascii_only else "ellipsis")
     return lines
 
 
-def _bar_line(summary: RunSummary, width: int, plain: bool) -> Text:
+def _bar_line(summary: RunSummary, width: int, ascii_only: bool) -> Text:
     from rich.text import Text
 
     share = min(1.0, summary.step / summary.steps) if summary.steps else 0.0
-    head = f"{terminal.safe(event_messages.stage_label(summary))}  "
+    head = f"{plain(event_messages.stage_label(summary))}  "
     notes = [formatting.percent(share) if summary.steps else "", *event_messages.left(summary)]
     if summary.state in ("stopping", "stalled"):
         notes.append(summary.state)
     tail = "  " + "  ".join(note for note in notes if note)
     room = min(50, width - len(head) - len(tail))
-    bar = Text("")
-    if room >= 5:
-        done = round(share * room)
-        full, rest = ("#", ".") if plain else ("━", "─")
-        bar.append(full * done, style="cyan").append(rest * (room - done), style="dim")
+    full, rest = bar(share, room if room >= 5 else 0, ascii_only=ascii_only)
     state = terminal.style_of(summary.state) if summary.state in ("stopping", "stalled") else ""
-    return Text().append(head, style="bold").append_text(bar).append(tail, style=state)
+    return (
+        Text().append(head, style="bold").append(full, style="cyan").append(rest, style="dim").append(tail, style=state)
+    )
 
 
 def _loss_line(summary: RunSummary) -> Text:

@@ -1,25 +1,25 @@
-"""The Launch mode's dealings with preset files: the user's editor, and saving."""
+"""Edits the presets of the Launch mode in the user's editor, and saves them."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any, Protocol
 
-from textual.app import SuspendNotSupported
+from textual.app import App, SuspendNotSupported
 
 from crild_tui.launch_form.catalog import Entry, ref_of
-from crild_tui.launch_form.checks import Examined
 from crild_tui.launch_form.draft import Draft, choose
 from crild_tui.launch_form.editor import editor, run_editor
 from crild_tui.launch_form.fields import NAME, SEEDS
 from crild_tui.launch_form.save_preset import save, target_of
 from crild_tui.runs.create import name_of
-from crild_tui.runs.formatting import printable
-from crild_tui.screens.base import ModeScreen
 from crild_tui.screens.dialogs import Ask, Confirm
+from crild_tui.screens.host import Host
 from crild_tui.widgets.choice_list import PresetList
 from engine.errors import CrildError, UsageError
 from engine.preset.shipped import path_of
+from engine.preset.text import printable
 from engine.record.files import cause
 
 
@@ -31,42 +31,61 @@ def current_folder() -> Path:
         return Path(os.environ.get("PWD") or "/")
 
 
-class PresetFiles(ModeScreen):
-    """`e` and `w`. What is chosen is in `draft`."""
+class LaunchForm(Protocol):
+    """The screen with the preset that is edited and saved."""
 
     here: Path
     draft: Draft
-    examined: Examined
     entries: list[Entry]
+
+    @property
+    def app(self) -> App[Any]:
+        """The application, which shows questions."""
+
+    @property
+    def host(self) -> Host:
+        """The application, which acts."""
+
+    @property
+    def presets(self) -> PresetList:
+        """The list of presets."""
 
     def change(self, draft: Draft, *, at_once: bool = True) -> None:
         """Take another draft."""
-        raise NotImplementedError
 
     def look(self, since: object = None, edited: str | None = None) -> object:
         """Read the files again and check the draft."""
-        raise NotImplementedError
+
+
+class PresetFiles:
+    """Edits and saves the presets of the Launch mode."""
+
+    def __init__(self, form: LaunchForm) -> None:
+        self._form = form
+
+    @property
+    def _host(self) -> Host:
+        return self._form.host
 
     # -- the editor
 
-    def action_editor(self) -> None:
+    def edit(self) -> None:
         """Open a preset in the user's editor: the one under the cursor of the list, else the chosen one.
 
         One that comes with crild is copied first.
         """
-        if self.crild.readonly:
-            self.crild.act(str)  # says so
+        if self._host.refuse_readonly():
             return
         try:
             editor()  # before anything is copied
         except CrildError as error:
-            self.crild.tell(str(error), "error")
+            self._host.tell(str(error), "error")
             return
-        presets = self.query_one(PresetList)
+        presets = self._form.presets
         pointed = presets.pointed if presets.options.has_focus else None
-        ref = pointed.ref if pointed is not None else self.draft.main
+        ref = pointed.ref if pointed is not None else self._form.draft.main
         if ref is None:
-            self.crild.tell("choose a preset first")
+            self._host.tell("choose a preset first")
         elif path_of(ref) is None:
             self._edit(ref)
         else:
@@ -78,61 +97,62 @@ class PresetFiles(ModeScreen):
         def copy(name: str | None) -> None:
             if name is None:
                 return
-            made: list[Path] = []
+            paths: list[Path] = []
 
             def work() -> str:
                 from crild_tui.launch_form.copy_preset import new_preset
 
                 try:
-                    made.append(new_preset(str(target_of(name)), ref))
+                    paths.append(new_preset(str(target_of(name)), ref))
                 except OSError as error:
                     raise UsageError(f"{ref} cannot be copied: {cause(error)}") from error
-                return f"{made[0]} is a copy of {ref}"
+                return f"{paths[0]} is a copy of {ref}"
 
-            self.crild.act(work, lambda: self._edit_copy(ref, made[0]))
+            self._host.act(work, lambda: self._edit_copy(ref, paths[0]))
 
-        self.app.push_screen(Ask(question, f"./my-{ref}.toml"), copy)
+        self._form.app.push_screen(Ask(question, f"./my-{ref}.toml"), copy)
 
     def _edit_copy(self, origin: str, path: Path) -> None:
         """Put the copy in the place of its original, and edit it."""
-        ref = ref_of(path, self.here)
-        draft = self.draft
+        ref = ref_of(path, self._form.here)
+        draft = self._form.draft
         if draft.task == origin:
-            self.change(Draft(draft.main, ref, draft.parts, draft.edits))
+            self._form.change(Draft(draft.main, ref, draft.parts, draft.edits))
         elif draft.main == origin:
-            self.change(Draft(ref, draft.task, draft.parts, draft.edits))
-        self.query_one(PresetList).point(ref)
+            self._form.change(Draft(ref, draft.task, draft.parts, draft.edits))
+        self._form.presets.point(ref)
         self._edit(ref)
 
     def _edit(self, ref: str) -> None:
         """Give the terminal to the editor; then load what became of the file."""
+        form = self._form
         try:
             command = editor()
-            with self.app.suspend():
-                said = run_editor(command, self.here / ref)
+            with form.app.suspend():
+                warning = run_editor(command, form.here / ref)
         except CrildError as error:
-            self.crild.tell(str(error), "error")
+            self._host.tell(str(error), "error")
             return
         except SuspendNotSupported:
-            self.crild.tell("this terminal cannot be handed to an editor: edit the file elsewhere", "error")
+            self._host.tell("this terminal cannot be handed to an editor: edit the file elsewhere", "error")
             return
-        if said is not None:
-            self.crild.tell(said, "warning")
-        if ref not in self.draft.refs:
-            entry = next((entry for entry in self.entries if entry.ref == ref), None)
-            self.change(choose(self.draft, entry) if entry is not None else Draft(main=ref, edits=self.draft.edits))
-        self.look(edited=printable(ref))
+        if warning is not None:
+            self._host.tell(warning, "warning")
+        if ref not in form.draft.refs:
+            entry = next((entry for entry in form.entries if entry.ref == ref), None)
+            edited = Draft(main=ref, edits=form.draft.edits)
+            form.change(edited if entry is None else choose(form.draft, entry))
+        form.look(edited=printable(ref))
 
     # -- saving
 
-    def action_save(self) -> None:
+    def save(self) -> None:
         """Save what is chosen and changed as a preset of the user's own."""
-        if self.crild.readonly:
-            self.crild.act(str)
+        if self._host.refuse_readonly():
             return
-        stem = "-".join(name_of(ref) for ref in self.draft.refs)
-        name = f"./my-{stem}.toml" if len(self.draft.refs) == 1 else f"./{stem}.toml"
-        self.app.push_screen(Ask("Save what is chosen, with its changes, as", name), self._save_as)
+        stem = "-".join(name_of(ref) for ref in self._form.draft.refs)
+        name = f"./my-{stem}.toml" if len(self._form.draft.refs) == 1 else f"./{stem}.toml"
+        self._form.app.push_screen(Ask("Save what is chosen, with its changes, as", name), self._save_as)
 
     def _save_as(self, name: str | None) -> None:
         if name is None:
@@ -140,7 +160,7 @@ class PresetFiles(ModeScreen):
         try:
             target = target_of(name)
         except CrildError as error:
-            self.crild.tell(str(error), "error")
+            self._host.tell(str(error), "error")
             return
         if not os.path.lexists(target):
             self._save(target, overwrite=False)
@@ -150,27 +170,29 @@ class PresetFiles(ModeScreen):
             if yes:
                 self._save(target, overwrite=True)
 
-        self.app.push_screen(Confirm(f"{printable(str(target))} is there already. Replace it?", "Replace"), answered)
+        self._form.app.push_screen(
+            Confirm(f"{printable(str(target))} is there already. Replace it?", "Replace"), answered
+        )
 
     def _save(self, target: Path, *, overwrite: bool) -> None:
-        draft = self.draft
-        made: list[Path] = []
+        draft = self._form.draft
+        paths: list[Path] = []
 
         def work() -> str:
             try:
-                made.append(save(draft, self.here, target, overwrite=overwrite))
+                paths.append(save(draft, self._form.here, target, overwrite=overwrite))
             except OSError as error:
                 raise UsageError(f"nothing was saved: {cause(error)}") from error
-            return f"saved as {made[0]}"
+            return f"saved as {paths[0]}"
 
         def then() -> None:
             # The changes are in the file now; several seeds and a name are of the run, not of a preset.
             several = not draft.edits.get(SEEDS, "").strip().isdigit()
-            kept = {key: text for key, text in draft.edits.items() if key == NAME or (key == SEEDS and several)}
-            ref = ref_of(made[0], self.here)
-            self.query_one(PresetList).point(ref)
-            if draft is self.draft:
-                self.change(Draft(main=ref, edits=kept))
-            self.look()
+            edits = {key: text for key, text in draft.edits.items() if key == NAME or (key == SEEDS and several)}
+            ref = ref_of(paths[0], self._form.here)
+            self._form.presets.point(ref)
+            if draft is self._form.draft:
+                self._form.change(Draft(main=ref, edits=edits))
+            self._form.look()
 
-        self.crild.act(work, then)
+        self._host.act(work, then)

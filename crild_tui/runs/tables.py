@@ -1,0 +1,137 @@
+"""Tables that the command line prints and the dashboard shows: of a finished run, and of its probe."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from crild_tui.runs import formatting, probe_rows
+from engine.errors import RunError
+from engine.preset.text import plain
+from engine.record.files import read_json
+from engine.record.paths import PRESET, RESULTS, STUDENT
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+    from engine.record.probe import Probe
+    from engine.report.closing_table import Closing, ModelRow
+
+COST = (
+    ("params", "parameters", formatting.amount),
+    ("size", "bytes", formatting.size),
+    ("latency", "latency_ms", formatting.milliseconds),
+    ("examples/s", "throughput", formatting.rate),
+)
+WORDS = frozenset({"", "layer", "distance", "method", "noise"})
+"""Columns of a probe that hold words (or bars), and so begin at the left."""
+
+
+def text_table(
+    columns: Iterable[tuple[str, str]],
+    rows: Iterable[Iterable[str | Text]],
+    *,
+    title: str | None = None,
+    ascii_only: bool = False,
+) -> Table:
+    """A table of plain text: `columns` are (heading, "left" | "right"), rows hold text that is shown as it is."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    lines = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True) if ascii_only else box.SIMPLE_HEAD
+    heading = None if title is None else Text(plain(title))
+    table = Table(box=lines, show_edge=False, pad_edge=False, title=heading, title_justify="left", header_style="bold")
+    for name, side in columns:
+        table.add_column(Text(plain(name)), justify="right" if side == "right" else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, Text) else Text(plain(cell)) for cell in row))
+    return table
+
+
+# -- a finished run
+
+
+def read_closing(run_dir: Path) -> Closing:
+    """The closing table of a run, from its files. Raises RunError that says why there is none."""
+    from engine.report.closing_table import closing
+
+    results = read_json(run_dir / RESULTS)
+    if results is None:
+        raise RunError(
+            f"{run_dir.name} has no {RESULTS} that can be read: it has not finished", kind="unreadable-results"
+        )
+    return closing(results)
+
+
+def closing_parts(
+    closing: Closing, run_dir: Path, took: str | None, *, ascii_only: bool = False
+) -> Iterator[str | Table]:
+    """Sentences and tables of a finished run, in their order; `took` is how long it took."""
+    yield f"{closing.run or run_dir.name}: {closing.task}, {closing.split}"
+    yield ""
+    yield _models(closing, ascii_only)
+    yield ""
+    yield from closing.statements
+    if closing.stages:
+        yield ""
+        yield _stages(closing, ascii_only)
+    yield ""
+    if (run_dir / STUDENT).is_dir():
+        yield f"student: {run_dir / STUDENT}"
+    if took is not None:
+        yield f"took:    {took}"
+    yield f"repeat:  {closing.command or f'crild run {shlex.quote(str(run_dir / PRESET))}'}"
+
+
+def _models(closing: Closing, ascii_only: bool) -> Table:
+    """Teacher, student and baselines; columns of cost only where something was measured."""
+    costs = [cost for cost in COST if any(getattr(row, cost[1]) is not None for row in closing.models)]
+    names = [*closing.metrics, *(label for label, _, _ in costs)]
+    rows = (_model_row(row, closing.metrics, costs) for row in closing.models)
+    return text_table([("", "left"), *((name, "right") for name in names)], rows, ascii_only=ascii_only)
+
+
+def _model_row(row: ModelRow, metrics: Iterable[str], costs: Iterable[tuple[str, str, Any]]) -> list[str]:
+    figures = [formatting.metric(row.metrics.get(name)) for name in metrics]
+    measured = [word(getattr(row, field)) if row.has_cost else "" for _, field, word in costs]
+    return [row.name, *figures, *measured]
+
+
+def _stages(closing: Closing, ascii_only: bool) -> Table:
+    """Steps, time and speed of each stage."""
+    rows = (
+        (
+            stage.name,
+            formatting.NONE if stage.steps is None else f"{stage.steps:,}",
+            "cached" if stage.cached else formatting.duration(stage.seconds),
+            "" if stage.cached else formatting.rate(stage.examples_per_second),
+        )
+        for stage in closing.stages
+    )
+    columns = [("stage", "left"), ("steps", "right"), ("time", "right"), ("examples/s", "right")]
+    return text_table(columns, rows, ascii_only=ascii_only)
+
+
+# -- a probe
+
+
+def probe_parts(probe: Probe, *, ascii_only: bool = False) -> Iterator[str | Table]:
+    """Heading, tables (train against dev, layers, noise) and sentences of a probe, in their order."""
+    yield probe_rows.heading(probe)
+    noise = [probe.metric if name == "metric" else name for name in probe_rows.NOISE]
+    for names, rows in (
+        (probe_rows.FIT, probe_rows.fit_rows(probe)),
+        (probe_rows.LAYERS, probe_rows.layer_rows(probe)),
+        (noise, probe_rows.noise_rows(probe, ascii_only=ascii_only)),
+    ):
+        yield probe_table(names, rows, ascii_only=ascii_only)
+    yield from probe_rows.statements(probe)
+
+
+def probe_table(names: Sequence[str], rows: Iterable[Sequence[str]], *, ascii_only: bool = False) -> Table:
+    """Rows of a probe under their headings."""
+    return text_table([(name, "left" if name in WORDS else "right") for name in names], rows, ascii_only=ascii_only)

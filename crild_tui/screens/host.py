@@ -1,0 +1,47 @@
+"""What screens need of the application, so that screens and application do not import each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Protocol
+
+from crild_tui.monitor.snapshots import MachineSnapshot
+from crild_tui.runs.marks import Kept, Kind
+from crild_tui.runs.snapshot import RunsSnapshot
+from crild_tui.runs.states import KeyNames
+from crild_tui.settings import Settings
+
+
+class Host(Protocol):
+    """The application, as its screens know it."""
+
+    runs_dir: Path
+    settings: Settings
+    keys: KeyNames
+    """The name of each key, by the id of its binding."""
+    runs: RunsSnapshot
+    """The list of runs, as it was read last."""
+    machine: MachineSnapshot
+    marks: Kept
+    """Runs that are pinned, hidden or marked. Change them through `mark`."""
+    following: bool
+    """Whether each new run is shown in Live."""
+
+    def refuse_readonly(self) -> bool:
+        """Whether this dashboard only reads; says so if it does."""
+
+    def act(self, action: Callable[[], str], then: Callable[[], None] | None = None) -> None:
+        """Run an action in a thread and show the sentence that it returns, or its error.
+
+        `then` runs in the application's thread after success. With --readonly nothing is done but saying so.
+        """
+
+    def mark(self, kind: Kind, ids: Iterable[str], *, on: bool) -> None:
+        """Pin, hide or mark runs, or undo that."""
+
+    def tell(self, sentence: str, level: str = "information") -> None:
+        """Show a sentence for some seconds."""
+
+    def copy(self, text: str) -> None:
+        """Send a text to the terminal's clipboard, and show it."""

@@ -1,0 +1,58 @@
+"""Text made to fit a number of terminal cells, and bars drawn as text. `engine.preset.text` makes text safe to show."""
+
+from __future__ import annotations
+
+
+def cells(text: str) -> int:
+    """How many cells a text takes."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def shorten(text: str, width: int) -> str:
+    """`text` in at most `width` cells, with an ellipsis where it is cut."""
+    if cells(text) <= width:
+        return text
+    return _beginning(text, width - 1) + "…" if width > 0 else ""
+
+
+def fit(text: str, width: int, *, right: bool = False) -> str:
+    """`text` in exactly `width` cells: filled up with spaces (before it if `right`), or cut with an ellipsis."""
+    size = cells(text)
+    if size > width:
+        text = shorten(text, width)
+        size = cells(text)
+    space = " " * (width - size)
+    return space + text if right else text + space
+
+
+def fit_ends(text: str, width: int) -> str:
+    """`text` in exactly `width` cells; one that is cut keeps its beginning and its end, where similar names differ."""
+    if cells(text) <= width or width < 8:
+        return fit(text, width)
+    tail = text
+    while cells(tail) > width // 2:
+        tail = tail[1:]
+    return fit(_beginning(text, width - cells(tail) - 1) + "…" + tail, width)
+
+
+def _beginning(text: str, width: int) -> str:
+    from rich.cells import set_cell_size
+
+    return set_cell_size(text, width).rstrip()
+
+
+def bar(share: float, width: int, *, ascii_only: bool = False) -> tuple[str, str]:
+    """The full and the empty part of a bar of `width` cells: not full below a share of 1, not empty above 0.
+
+    Bars on neighbouring lines stay apart, and both parts differ without colour and in the dashboard's ASCII.
+    """
+    share = max(0.0, min(1.0, share))
+    done = int(share * width + 1e-9)
+    if 0 < share < 1 and width > 1:
+        done = max(1, min(width - 1, done))
+    full, rest = ("#", ".") if ascii_only else ("▄", "▁")
+    return full * done, rest * (width - done)
