@@ -168,7 +168,7 @@ class RunsScreen(ModeScreen):
     def _show(self, found: listing.Arranged) -> None:
         runs, kept = self.host.runs, self.host.marks
         self._table.show(found.rows, kept, self._order)
-        page = page_instead(runs, found)
+        page = page_instead(runs, found, self.keys())
         if self.has_class("-page") != (page is not None):
             self.set_class(page is not None, "-page")
             self.call_after_refresh(self._say)  # what is about the selected run has room now

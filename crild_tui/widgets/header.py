@@ -11,10 +11,11 @@ from textual.app import RenderResult
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from crild_tui.monitor.snapshots import Gpu, MachineSnapshot
+from crild_tui.monitor.snapshots import MachineSnapshot
 from crild_tui.runs import formatting
 from crild_tui.runs.snapshot import RunsSnapshot
 from crild_tui.runs.states import KeyNames
+from engine.launch.gpu import Gpu
 from engine.record.states import ACTIVE
 
 MODES = ("launch", "live", "runs", "compare")

@@ -21,7 +21,7 @@ from tests.faults.conftest import Refused, Tiny
         ("log_every = 1", "temperatur = 2.0", ['"temperature"?']),
         ("attention = 1.0", "atention = 1.0", ['"atention"', '"attention"?']),
         ("layers = 2", "layers = 2\nlayers = 3", ["student.layers", "line"]),
-        ("log_every = 1", "clip = -1.0", ["train.clip", "from 0, not -1.0"]),
+        ("log_every = 1", "clip = -1.0", ["train.clip", "0 or more, not -1.0"]),
         ("log_every = 1", "epochs = 1e300", ["train.epochs", "above 0", "100000, not 1e+300"]),
         ("threads = 1", "threads = 100000", ["train.threads", "from 1 to 1024, not 100000"]),
         ("seed = 7", "seed = 4294967296", ["seed", "from 0 to below 4294967296"]),
@@ -103,11 +103,8 @@ def test_an_objective_that_the_family_cannot_offer(
 ) -> None:
     monkeypatch.setitem(FAMILIES, "bert", frozenset({"labels", "logits", "hidden"}))
     told = refused(*tiny.run())
-    assert (
-        f"{tiny.preset}:{tiny.line_of('attention')}: models of the family bert (the teacher) do not offer attention"
-        in told
-    )
-    assert "they offer hidden, labels and logits" in told
+    assert f"{tiny.preset}:{tiny.line_of('attention')}: " in told
+    assert all(fact in told for fact in ("bert", "teacher", "attention", "hidden, labels and logits")), told
 
 
 @pytest.mark.parametrize("where", ["train", "stage.ild"])
@@ -210,16 +207,16 @@ def test_settings_that_are_none(refused: Refused, tiny: Tiny, setting: str, fact
 @pytest.mark.parametrize(
     ("seeds", "said"),
     [
-        ("1,,2", "write them as 1,2,3 or 1-3"),
-        ("", "write them as 1,2,3 or 1-3"),
-        ("-1", "write them as 1,2,3 or 1-3"),
-        ("one", "write them as 1,2,3 or 1-3"),
-        ("1;\x1b[31m", "'1;\\x1b[31m' names no seeds"),
-        ("1,2,1", "--seeds names 1 twice: each seed makes one run"),
-        ("5-3", "names none: write it as 3-5"),
-        ("1-1000000", "names more than 1000"),
-        ("4294967296", "a seed is a number from 0 to 4294967295"),
-        ("99999999999999", "names no seeds"),
+        ("1,,2", "1,2,3 or 1-5"),
+        ("", "1,2,3 or 1-5"),
+        ("-1", "1,2,3 or 1-5"),
+        ("one", "1,2,3 or 1-5"),
+        ("1;\x1b[31m", '"1;\\x1b[31m"'),
+        ("1,2,1", "--seeds repeats 1:"),
+        ("5-3", "3-5"),
+        ("1-1000000", "1,000"),
+        ("4294967296", "4294967295"),
+        ("99999999999999", "1,2,3 or 1-5"),
     ],
 )
 def test_seeds_that_are_none(refused: Refused, tiny: Tiny, seeds: str, said: str) -> None:
@@ -236,4 +233,4 @@ def test_names_that_no_run_can_have(refused: Refused, tiny: Tiny, name: str) -> 
 
 
 def test_a_name_that_means_another_run(refused: Refused, tiny: Tiny) -> None:
-    assert "that word stands for the newest run" in refused(*tiny.run(), "--name", "latest")
+    assert "newest run" in refused(*tiny.run(), "--name", "latest")
