@@ -446,7 +446,7 @@ def test_while_the_engine_loads_a_sign_moves_and_its_last_message_shows(runs: Pa
         async with live(runs) as (pilot, screen):
             await tell(pilot, loading(run_dir, messages=(EngineMessage(0.0, "info", "downloading the teacher"),)))
             first = shown(screen.app)
-            assert "the engine loads its libraries..." in first
+            assert "starting the engine..." in first
             assert "downloading the teacher" in first
             assert not screen.query_one(Panels).display
             screen.query_one(NoticeBox).tick()
@@ -502,7 +502,7 @@ def test_a_failure_is_said_large_with_its_place_and_what_to_press(runs: Path) ->
             text = shown(screen.app)
             assert "there is no column [b]" in text
             assert "/d/train.tsv, line 3, key task.columns" in text
-            assert "f8 resumes it" in text
+            assert "press f8" in text
             await tell(pilot, working(run_dir, "failed"))
             assert "there is no column [b]" in shown(screen.app)
             assert screen.query_one(Panels).size.height >= 8
