@@ -11,7 +11,10 @@ from crild_tui.cli import terminal
 from crild_tui.cli.options import AsJson, Presets, Settings
 
 application = typer.Typer(
-    rich_markup_mode=None, no_args_is_help=True, help="List, show, check and make presets: what is distilled and how."
+    rich_markup_mode=None,
+    add_completion=False,
+    no_args_is_help=True,
+    help="List, show, check and create presets, which say what to distil and how.",
 )
 
 
