@@ -24,27 +24,25 @@ PATIENCE = 30.0
 
 def stop(
     runs: Runs,
-    kill: Annotated[
-        bool, typer.Option("--kill", help="End the whole process group at once, without a checkpoint.")
-    ] = False,
+    kill: Annotated[bool, typer.Option("--kill", help="Kill the process group at once, without a checkpoint.")] = False,
     runs_dir: RunsDir = None,
 ) -> None:
-    """Ask a run, or every run of a sweep, to stop at its next step with a checkpoint.
+    """Stop a run, or all runs of a sweep, at the next step with a checkpoint.
 
     \b
-    crild stop rte-crild             the beginning of an id is enough
-    crild stop study                 a sweep, by its whole name
-    crild stop rte-crild --kill      when it does not react
+    crild stop rte-crild             a run, by its id or the beginning of it
+    crild stop study                 a sweep, by its full name
+    crild stop rte-crild --kill      if it does not respond
     """
     from engine.record.paths import runs_dir as folder_of
 
     folder = folder_of(runs_dir)
-    for act in [stopping(ref, folder, kill=kill) for ref in runs]:
-        act()
+    for stop_one in [stop_function(ref, folder, kill=kill) for ref in runs]:
+        stop_one()
 
 
-def stopping(ref: str, runs_dir: Path, *, kill: bool) -> Callable[[], None]:
-    """What stops the run that `ref` means, or the sweep of this name. Raises UsageError where there is neither."""
+def stop_function(ref: str, runs_dir: Path, *, kill: bool) -> Callable[[], None]:
+    """The function that stops this run, or the sweep of this name. Raises UsageError if there is neither."""
     from engine.record.run import LATEST, find_run, is_run
     from engine.sweep.record import list_sweeps
 
@@ -63,20 +61,20 @@ def stop_sweep(runs_dir: Path, name: str, *, kill: bool = False, quiet: bool = F
 
     (submit.kill_sweep if kill else submit.stop_sweep)(runs_dir, name)
     if not kill:
-        terminal.say(f"{name}: its runs stop at their next step with a checkpoint", quiet=quiet)
+        terminal.say(f"{name}: its runs will stop at their next step with a checkpoint", quiet=quiet)
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         record = submit.existing(runs_dir, name)
         if record is None or not (record.alive() or submit.working(record, runs_dir)):
             again = _again(record, runs_dir) if record is not None else "crild sweep"
-            terminal.say(f"{name}: stopped; `{again}` goes on with it", quiet=quiet)
+            terminal.say(f"{name}: stopped; `{again}` resumes it", quiet=quiet)
             return
         time.sleep(POLL)
-    terminal.say(f"{name} goes on stopping by itself", quiet=quiet)
+    terminal.say(f"{name} will finish stopping in the background", quiet=quiet)
 
 
 def _again(record: SweepRecord, runs_dir: Path) -> str:
-    """The command line that goes on with a sweep from here: its name where the file may have another one."""
+    """The command that resumes a sweep from here, with --name where the file has another one."""
     from engine.record.paths import runs_dir as folder_of
 
     words = ["crild", "sweep", record.file]
@@ -101,7 +99,7 @@ def stop_run(run_dir: Path, *, kill: bool) -> None:
 
     entry = read_run(run_dir)
     if entry.state not in IN_PROGRESS:
-        raise UsageError(f"there is nothing to stop: {run_dir.name} is {entry.state}")
+        raise UsageError(f"there is nothing to stop: {run_dir.name} is {entry.state}", kind="nothing-to-stop")
     (signals.kill if kill else signals.stop)(run_dir)
     if not kill and entry.state != "queued":
         terminal.say(f"{run_dir.name}: asked to stop at its next step with a checkpoint")
@@ -109,7 +107,7 @@ def stop_run(run_dir: Path, *, kill: bool) -> None:
     while (entry := read_run(run_dir)).state in IN_PROGRESS - {"stalled"}:
         if time.monotonic() > until:
             terminal.say(
-                f"{run_dir.name} is still {entry.state}: it goes on stopping by itself; see {formatting.command('attach', run_dir)}"
+                f"{run_dir.name} is still {entry.state}: it will finish stopping in the background; see {formatting.command('attach', run_dir)}"
             )
             return
         time.sleep(POLL)

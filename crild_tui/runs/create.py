@@ -1,4 +1,4 @@
-"""From what was asked for on the command line to run directories; nothing is made before everything is checked."""
+"""Create run directories from presets and the options of `crild run`, once everything has been checked."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LARGEST_SEED = 2**32 - 1
 
 @dataclass(frozen=True)
 class Request:
-    """What `crild run` was asked for. `seeds` is empty where the preset's own counts."""
+    """What `crild run` shall create. `seeds` is empty where the preset's own seed is used."""
 
     presets: tuple[str, ...]
     settings: tuple[str, ...]
@@ -30,7 +30,7 @@ class Request:
     device: str | None = None
 
     def overrides(self, seed: int | None) -> list[str]:
-        """The `--set` items for one run: the given ones, then those that options of their own stand for."""
+        """The `--set` items for one run: the user's, then those that other options stand for."""
         own = [] if self.device is None else [f"train.device={json.dumps(self.device)}"]
         return [*self.settings, *own, *([] if seed is None else [f"seed={seed}"])]
 
@@ -43,17 +43,19 @@ def parse_seeds(text: str | None) -> tuple[int, ...]:
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         if not (_is_number(first) and (not dash or _is_number(last))):
-            raise UsageError(f"--seeds {text!r} names no seeds: write them as 1,2,3 or 1-3")
+            raise UsageError(f"--seeds {text!r} is not a list of seeds: write 1,2,3 or 1-3", kind="invalid-seeds")
         several = range(int(first), int(last or first) + 1)
         if not several or len(several) + len(seeds) > MOST_SEEDS:
-            names = f"more than {MOST_SEEDS}" if several else f"none: write it as {last}-{first}"
-            raise UsageError(f"--seeds {part.strip()!r} names {names}")
+            problem = f"names more than {MOST_SEEDS}" if several else f"names no seeds: write {last}-{first}"
+            raise UsageError(f"--seeds {part.strip()!r} {problem}", kind="invalid-seed-range")
         seeds += several
     if max(seeds) > LARGEST_SEED:
-        raise UsageError(f"--seeds names {max(seeds)}, and a seed is a number from 0 to {LARGEST_SEED}")
+        raise UsageError(f"--seeds has {max(seeds)}; allowed: 0 to {LARGEST_SEED}", kind="seed-out-of-range")
     twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
     if twice:
-        raise UsageError(f"--seeds names {', '.join(map(str, twice))} twice: each seed makes one run")
+        raise UsageError(
+            f"--seeds has {', '.join(map(str, twice))} twice: each seed makes one run", kind="repeated-seeds"
+        )
     return tuple(seeds)
 
 
@@ -62,7 +64,7 @@ def _is_number(text: str) -> bool:
 
 
 def load_all(request: Request) -> list[Loaded]:
-    """The presets merged and checked, once for each seed. Raises before anything is made."""
+    """The presets merged and checked, once for each seed. Raises before anything is created."""
     from engine.preflight.check import check
     from engine.preset.load import load_preset
     from engine.record.run import validate_name
@@ -77,23 +79,25 @@ def load_all(request: Request) -> list[Loaded]:
 
 
 def check_device(wanted: str | None) -> None:
-    """Raise UsageError for a `--device` that this machine has not, as far as that can be told without torch."""
+    """Raise UsageError for a `--device` that this machine lacks, as far as that can be seen without torch."""
     from engine.launch.devices import device_fault
 
     if wanted is not None and (sentence := device_fault(wanted)) is not None:
-        raise UsageError(f"--device: {sentence}", key="train.device")
+        raise UsageError(f"--device: {sentence}", kind="unusable-device", key="train.device")
 
 
 def check_device_of(loaded: Loaded) -> None:
-    """Raise UsageError where a preset asks for a device that this machine has not."""
+    """Raise UsageError if a preset asks for a device that this machine lacks."""
     from engine.launch.devices import device_fault
 
     if (sentence := device_fault(loaded.preset.train.device)) is not None:
-        raise loaded.problem(UsageError, "train.device", f"{sentence}; --device chooses another")
+        raise loaded.problem(
+            UsageError, "train.device", f"{sentence}; --device chooses another", kind="unusable-device"
+        )
 
 
 def create_all(request: Request, loaded: Sequence[Loaded]) -> list[Path]:
-    """Make a run directory for each; when one cannot be made, none stays."""
+    """Create a run directory for each preset; if one fails, none is left behind."""
     from engine.preset.write import dump
     from engine.record.run import create_run
 
@@ -120,7 +124,7 @@ def create_all(request: Request, loaded: Sequence[Loaded]) -> list[Path]:
 
 
 def unmake(runs: Iterable[Path]) -> None:
-    """Remove run directories that were just made and that no engine has seen."""
+    """Remove run directories that were just created and that no engine has used."""
     for run_dir in runs:
         shutil.rmtree(run_dir, ignore_errors=True)
 
@@ -138,7 +142,7 @@ def name_of(ref: str) -> str:
 
 
 def method_of(refs: Sequence[str]) -> str:
-    """The method of a run: what is merged, without the presets that only say the task or how it is spoilt.
+    """The method of a run: the merged presets, without those that only set the task or a setting.
 
     For the preset of an earlier run it is that run's method.
     """
