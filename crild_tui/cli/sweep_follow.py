@@ -200,7 +200,7 @@ def told(entry: RunEntry) -> Iterator[tuple[str, str]]:
 def progress(found: Matrix) -> str:
     """Where a sweep stands, in one line."""
     left = [] if found.eta is None else [f"{formatting.duration(found.eta)} left"]
-    waits = [f"waits {found.waiting}"] if found.waiting else []
+    waits = [f"waiting {found.waiting}"] if found.waiting else []
     return ", ".join([f"{found.name} {formatting.percent(found.progress)}: {counts(found)}", *left, *waits])
 
 

@@ -1,4 +1,4 @@
-"""A sweep on stdout: the matrix of method x task, as a table or as JSON."""
+"""Print the matrix of a sweep, method x task, as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from crild_tui.runs.sweeps import counts, entries_of, figures_of, mean_of, metri
 
 if TYPE_CHECKING:
     from engine.report.result_table import Cell, ResultTable
-    from engine.sweep.matrix import Entry, Matrix
+    from engine.sweep.matrix import Matrix, MatrixCell
     from engine.sweep.record import SweepRecord
 
 
 def look(record: SweepRecord, runs_dir: Path) -> Matrix:
-    """The matrix of a sweep as it stands."""
+    """The current matrix of a sweep."""
     from engine.sweep.matrix import matrix
 
     entries = entries_of(record, runs_dir)
@@ -26,7 +26,7 @@ def look(record: SweepRecord, runs_dir: Path) -> Matrix:
 
 
 def show_matrix(found: Matrix) -> None:
-    """Print a matrix: mean ± standard deviation (number of runs), then what is not finished, then why runs failed."""
+    """Print a matrix: mean ± standard deviation (number of runs), then how many runs are in which state, then errors."""
     from crild_tui.cli.result_tables import show_table
 
     metrics = metrics_of(found)
@@ -47,7 +47,7 @@ def matrix_table(found: Matrix) -> ResultTable:
     return ResultTable("method", tuple(map(Column, found.tasks)), (Section("", tuple(rows)),))
 
 
-def _cell(entry: Entry | None) -> Cell:
+def _cell(entry: MatrixCell | None) -> Cell:
     from engine.report.result_table import Cell
 
     if entry is None:
@@ -58,7 +58,7 @@ def _cell(entry: Entry | None) -> Cell:
 
 
 def document(found: Matrix, record: SweepRecord) -> dict[str, Any]:
-    """A matrix as JSON has it."""
+    """The JSON of a matrix."""
     return {
         "sweep": found.name,
         "state": record.state if record.state != "active" or found.alive else "lost",

@@ -1,4 +1,4 @@
-"""Which presets there are to choose from: those that come with crild, and the files of the current folder."""
+"""The presets to choose from: those that come with crild, and the files of the current folder."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from engine.preset.text import plain
 Kind = Literal["run", "method", "task", "setting", "part", "broken"]
 
 OWN_FOLDER = "presets"
-"""Folder beside the current one's own files that is looked through too."""
+"""Subfolder whose preset files are listed too."""
 MOST = 500
-"""Files of the user's that are read: more than that is no folder of presets."""
-_DEEPEST = 8  # files that extend files, followed to tell what a preset is
+"""Most files of the user to read: a folder with more is not a folder of presets."""
+_DEEPEST = 8  # levels of `extends` to follow to find the kind of a preset
 _KEYS = {info.alias or name for name, info in Preset.model_fields.items()} | {"extends", "stages"}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A preset of the list. "run" is complete, "method" takes a task beside it, "setting" changes the data of both,
-    "part" some keys only."""
+    """A preset of the list. "run" is complete, "method" needs a task, "setting" changes the data of both, "part" sets
+    some keys only."""
 
     ref: str
     """How the command line names it."""
@@ -36,9 +36,9 @@ class Entry:
     description: str
     path: Path
     own: bool
-    """Whether it is a file of the user's."""
+    """Whether it is a file of the user."""
     problem: str | None = None
-    """Why it cannot be read; such a preset can be chosen only to be mended."""
+    """Why it cannot be read; such a preset can be chosen only to edit it."""
     copy: str | None = None
     """The user's file of the same name and content, which is not listed again."""
 
@@ -74,7 +74,7 @@ def own_entries(here: Path) -> Iterator[Entry]:
 
 
 def _copied(path: Path) -> str | None:
-    """The name of the preset that comes with crild and that a file of that name repeats byte for byte; else None."""
+    """The name of the shipped preset that a file of the same name is an exact copy of; else None."""
     there = path_of(path.stem)
     try:
         same = there is not None and filecmp.cmp(there, path, shallow=False)
@@ -86,20 +86,20 @@ def _copied(path: Path) -> str | None:
 def ref_of(path: Path, here: Path) -> str:
     """A file as the command line names it from a folder."""
     ref = os.path.relpath(path, here)
-    return ref if ref[:1].isalnum() else f"./{ref}"  # neither an option nor somebody's home
+    return ref if ref[:1].isalnum() else f"./{ref}"  # neither an option nor a home folder
 
 
 def own_files(here: Path) -> list[Path]:
-    """The TOML files that may be presets of the user's."""
+    """The user's TOML files that may be presets."""
     files: list[Path] = []
-    for place in (here, here / OWN_FOLDER):
-        if place.resolve() != folder().resolve():
-            files += sorted(path for path in place.glob("*.toml") if not path.name.startswith("."))
+    for directory in (here, here / OWN_FOLDER):
+        if directory.resolve() != folder().resolve():
+            files += sorted(path for path in directory.glob("*.toml") if not path.name.startswith("."))
     return files[:MOST]
 
 
 def fingerprint(here: Path) -> tuple[tuple[str, int, int], ...]:
-    """Names, sizes and times of the user's files: another one when something in them may have changed."""
+    """Names, sizes and times of the user's files; it differs when something in them may have changed."""
     found = []
     for path in own_files(here):
         try:
@@ -117,7 +117,7 @@ def _entry(path: Path, ref: str, here: Path) -> Entry | None:
     except CrildError as error:
         return Entry(ref, "broken", "", path, own=True, problem=str(error))
     if not layer.extends and layer.stages is None and not layer.root.entries.keys() & _KEYS:
-        return None  # pyproject.toml and its like
+        return None  # pyproject.toml and the like
     description = layer.root.get("description")
     text = str(description.value) if description is not None and isinstance(description.value, str) else ""
     problem = str(layer.problems[0]) if layer.problems else None
@@ -125,7 +125,7 @@ def _entry(path: Path, ref: str, here: Path) -> Entry | None:
 
 
 def kind_of(layer: Layer, here: Path, depth: int = 0) -> Kind:
-    """What a preset file is good for, by what it sets and what it extends."""
+    """The kind of a preset file, by what it sets and extends."""
     if layer.is_setting:
         return "setting"
     if layer.is_task:
@@ -147,4 +147,4 @@ def _kind_of_ref(ref: str, folder: Path, here: Path, depth: int) -> Kind:
     try:
         return kind_of(read_layer(locate(ref, folder), plain(ref)), here, depth + 1) if depth < _DEEPEST else "part"
     except CrildError:
-        return "method"  # the fault shows when it is chosen
+        return "method"  # the problem shows when it is chosen

@@ -1,4 +1,4 @@
-"""Checking a draft by the rules of the command line, and telling at which field each fault stands."""
+"""Check a draft by the rules of the command line, and find the field of each fault."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ class Fault:
 
     sentence: str
     key: str | None = None
-    """The field where it stands; None where no field is to blame."""
+    """The field to blame; None where there is none."""
     line: str | None = None
-    """The line of the file that it is about, with its number."""
+    """The line of the file to blame, with its number."""
 
 
 @dataclass(frozen=True)
 class FieldView:
-    """What a line of the form shows."""
+    """One line of the form."""
 
     field: Field
     text: str
@@ -56,50 +56,50 @@ class FieldView:
     off: bool = False
     """Whether its table is switched off."""
     unused: bool = False
-    """Whether every stage has its own, so that it changes nothing."""
+    """Whether every stage has its own value, so that this one changes nothing."""
     faults: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Examined:
-    """What came of a draft. `base` is what its presets merge to, `now` the same with the changes."""
+    """The result of checking a draft. `base` is what its presets merge to, `now` the same with the changes."""
 
     draft: Draft
     base: Loaded | None = None
     now: Loaded | None = None
     faults: tuple[Fault, ...] = ()
     lines: tuple[tuple[bool, str], ...] = ()
-    """The resolved TOML; each line with whether the presets alone say otherwise."""
+    """The resolved TOML; each line with whether it differs from the presets without changes."""
 
     @property
     def preset(self) -> Preset | None:
-        """The preset that the form is made from."""
+        """The preset that the form shows."""
         return None if self.base is None else self.base.preset
 
     @property
     def newest(self) -> Preset | None:
-        """The preset with the changes; without them while they cannot be used."""
+        """The preset with the changes; without them while they are invalid."""
         return self.preset if self.now is None else self.now.preset
 
     def views(self, draft: Draft) -> list[FieldView]:
-        """The lines of the form for a draft that may be newer than what was examined."""
+        """The lines of the form for a draft that may be newer than the examined one."""
         preset, newest = self.preset, self.newest
         if preset is None or newest is None:
             return []
-        marked = changed(draft, preset)
-        told: dict[str, list[str]] = {}
+        differing = changed(draft, preset)
+        sentences: dict[str, list[str]] = {}
         for fault in self.faults:
             if fault.key is not None:
-                told.setdefault(fault.key, []).append(fault.sentence)
+                sentences.setdefault(fault.key, []).append(fault.sentence)
         return [
             FieldView(
                 field=each,
                 text=draft.edits.get(each.key, _text(each, draft, preset)),
                 hint=_hint(each, draft, preset),
-                changed=each.key in marked,
+                changed=each.key in differing,
                 off=is_off(each, preset, draft.edits),
                 unused=is_unused(each, newest),
-                faults=tuple(told.get(each.key, ())),
+                faults=tuple(sentences.get(each.key, ())),
             )
             for each in fields_of(preset)
         ]
@@ -114,14 +114,14 @@ def _hint(field: Field, draft: Draft, preset: Preset) -> str:
 
 
 def _task(draft: Draft, preset: Preset) -> str:
-    """The task that was typed: it says whether there is a source, before anything is checked."""
+    """The task that was typed: it decides whether there is a source, before anything is checked."""
     return draft.edits.get("task.name", preset.task.name).strip()
 
 
 def examine(draft: Draft, here: Path, runs_dir: Path | None = None) -> Examined:
-    """Load and check a draft; no network is used, and what is wrong comes back as faults.
+    """Load and check a draft, without network; what is wrong is returned as faults.
 
-    A name that a run in `runs_dir` has already is such a fault.
+    The name of an existing run in `runs_dir` is a fault too.
     """
     if not draft.refs:
         return Examined(draft, faults=(Fault("choose a method and a task, or a complete preset"),))
@@ -145,7 +145,7 @@ def examine(draft: Draft, here: Path, runs_dir: Path | None = None) -> Examined:
 
 
 def faults_of(error: CrildError, examined: Examined, here: Path) -> list[Fault]:
-    """What the full check at the start found, at the fields of the form."""
+    """The problems that the full check at the start found, at the fields of the form."""
     preset = examined.preset
     fields = {each.key: each for each in fields_of(preset)} if preset is not None else {}
     items = overrides(examined.draft, preset) if preset is not None else []
@@ -164,7 +164,7 @@ def _of_options(draft: Draft) -> list[Fault]:
 
 
 def _of_name(draft: Draft, base: Preset, runs_dir: Path | None) -> list[Fault]:
-    """Whether the name is taken, by one of the runs at least."""
+    """A fault if the name is taken for at least one of the runs."""
     name = name_text(draft)
     if name is None or runs_dir is None:
         return []
@@ -184,7 +184,7 @@ def _fault(problem: CrildError, fields: dict[str, Field], by_item: dict[str, str
         key = by_item.get(file)
         if key is None:
             key = next((own for item, own in by_item.items() if item.startswith(file.removesuffix("…"))), None)
-        # The rule may blame another key than the one that was changed; what the person touched is where they look.
+        # The rule may blame another key than the one that was changed, but the user looks at the field they changed.
         return Fault(problem.sentence, key or _key(problem, fields))
     line = source_line(here / file, problem.line) if file and problem.line else None
     return Fault(str(problem), _key(problem, fields), line)
@@ -214,7 +214,7 @@ def source_line(file: Path, number: int) -> str | None:
 
 
 def marked_lines(base: str, now: str) -> list[tuple[bool, str]]:
-    """The lines of `now`, each with whether `base` has it otherwise."""
+    """The lines of `now`, each with whether it differs from `base`."""
     before, after = base.splitlines(), now.splitlines()
     marked: list[tuple[bool, str]] = []
     for how, _, _, start, end in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
@@ -223,5 +223,5 @@ def marked_lines(base: str, now: str) -> list[tuple[bool, str]]:
 
 
 def base_of(draft: Draft, here: Path) -> Preset:
-    """What the presets of a draft say without its changes. Raises PresetError, UsageError."""
+    """The presets of a draft without its changes. Raises PresetError, UsageError."""
     return load_preset(draft.refs, base=here).preset

@@ -1,4 +1,4 @@
-"""`crild presets new`: a preset of one's own, begun as a copy of another."""
+"""`crild presets new`: a new preset file, as a copy of another preset."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def new_preset(name: str, origin: str) -> Path:
 
     target = Path(name).expanduser()
     if path_of(target.name.removesuffix(".toml")) is not None and target.parent == Path():
-        raise UsageError(f"{target.name} is the name of a shipped preset, which would win over yours: choose another")
+        sentence = f"{target.name} is the name of a shipped preset, which would take precedence: choose another name"
+        raise UsageError(sentence, kind="shipped-preset-name")
     if path_of(origin) is not None:
         return copy_preset(origin, target)
     return _copy_file(origin, target if target.suffix == ".toml" else target.with_name(f"{target.name}.toml"))
@@ -31,16 +32,20 @@ def _copy_file(origin: str, target: Path) -> Path:
     try:
         text = source.read_bytes()
         if not _means_the_same(source, text, target.parent):
-            raise UsageError(
-                f"{origin} names files relative to its own folder, so a copy elsewhere would mean others: put it there, "
-                f"crild presets new {Path(origin).parent / target.name} --from {origin}, or let a new file extend it"
+            beside = Path(origin).parent / target.name
+            sentence = (
+                f"{origin} names files relative to its own folder, so a copy in another folder would mean other files: "
+                f"copy it next to the original (crild presets new {beside} --from {origin}), or extend it in a new file"
             )
+            raise UsageError(sentence, kind="relative-paths")
         with target.open("xb") as file:
             file.write(text)
     except FileExistsError:
-        raise UsageError(f"{target} is there already; it was left as it is: give another name") from None
+        sentence = f"{target} exists already and is left unchanged: choose another name"
+        raise UsageError(sentence, kind="file-exists") from None
     except OSError as error:
-        raise UsageError(f"{target} cannot be written: {error.strerror or error}") from None
+        sentence = f"{target} cannot be written: {error.strerror or error}"
+        raise UsageError(sentence, kind="unwritable-file") from None
     return target
 
 

@@ -1,4 +1,4 @@
-"""What a person has chosen and changed so far, and the command line that would do the same."""
+"""What the user has chosen and changed so far, and the command line that does the same."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from engine.preset.shipped import find
 
 @dataclass(frozen=True)
 class Draft:
-    """A run that is being put together: presets by the names of the command line, and texts of changed fields by key.
+    """A run that is not started yet: presets as the command line names them, and texts of changed fields by key.
 
-    `edits` outlive another choice of presets: those that the new form has no field for sleep until it has one.
+    `edits` outlive another choice of presets: those without a field in the new form wait until it has one.
     """
 
     main: str | None = None
     """The complete preset, or the method."""
     task: str | None = None
-    """The task preset beside it."""
+    """The task preset to merge with it."""
     parts: tuple[str, ...] = ()
-    """Presets that only change something, merged last."""
+    """Presets that only change some keys, merged last."""
     edits: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -46,8 +46,8 @@ class Draft:
 def choose(draft: Draft, entry: Entry) -> Draft:
     """The draft after an entry of the list was picked.
 
-    A complete preset stands alone; a method keeps the task that was picked; a task goes beside the method (beside
-    "crild" where a shipped complete preset was chosen before). Picking a task or a part again takes it off.
+    A complete preset stands alone; a method keeps the chosen task; a task joins the method ("crild" if a shipped
+    complete preset was chosen before). Picking a task or a part again removes it.
     """
     if entry.kind == "task":
         if entry.ref == draft.task:
@@ -56,16 +56,15 @@ def choose(draft: Draft, entry: Entry) -> Draft:
         alone = draft.main is None or (shipped is not None and shipped.kind == "run")
         return replace(draft, task=entry.ref, main="crild" if alone else draft.main)
     if entry.kind in ("setting", "part"):
-        there = entry.ref in draft.parts
         others = tuple(ref for ref in draft.parts if ref != entry.ref)
-        return replace(draft, parts=others if there else (*others, entry.ref))
+        return replace(draft, parts=others if entry.ref in draft.parts else (*others, entry.ref))
     if entry.kind == "method":
         return replace(draft, main=entry.ref)
     return replace(draft, main=entry.ref, task=None, parts=())
 
 
 def overrides(draft: Draft, base: Preset) -> list[tuple[str, str]]:
-    """The `--set` items of the draft with the key of the field that each comes from, in the order of the form."""
+    """The `--set` items of the draft, each with the key of its field, in the order of the form."""
     items = []
     for each in fields_of(base):
         text = draft.edits.get(each.key)
@@ -77,7 +76,7 @@ def overrides(draft: Draft, base: Preset) -> list[tuple[str, str]]:
 
 
 def changed(draft: Draft, base: Preset) -> set[str]:
-    """Keys of the fields that say something else than the preset."""
+    """Keys of the fields whose text differs from the preset."""
     return {
         each.key
         for each in fields_of(base)
@@ -88,17 +87,17 @@ def changed(draft: Draft, base: Preset) -> set[str]:
 
 
 def seeds_text(draft: Draft) -> str | None:
-    """What `--seeds` would get; None where the preset's own seed counts."""
+    """The value for `--seeds`; None to use the preset's own seed."""
     return draft.edits.get(SEEDS, "").strip() or None
 
 
 def name_text(draft: Draft) -> str | None:
-    """What `--name` would get; None for a name that crild makes."""
+    """The value for `--name`; None for a name that crild chooses."""
     return draft.edits.get(NAME, "").strip() or None
 
 
 def request_of(draft: Draft, base: Preset, runs_dir: Path) -> Request:
-    """What `crild run` would be asked for. Raises UsageError for seeds that are none."""
+    """The request that `crild run` would make. Raises UsageError for invalid seeds."""
     return Request(
         presets=draft.refs,
         settings=tuple(item for _, item in overrides(draft, base)),
@@ -109,7 +108,7 @@ def request_of(draft: Draft, base: Preset, runs_dir: Path) -> Request:
 
 
 def command_line(draft: Draft, base: Preset | None, runs_dir: Path | None = None) -> str:
-    """The command line that does the same; `runs_dir` where it is not the one that `crild run` would take by itself."""
+    """The command line that does the same; `runs_dir` if it is not the one that `crild run` uses by default."""
     words = ["crild", "run", *draft.refs]
     for _, item in overrides(draft, base) if base is not None else ():
         words += ["--set", item]

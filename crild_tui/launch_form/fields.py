@@ -1,34 +1,34 @@
-"""The fields of the form: which keys of a preset people change most. What they are and mean is read from the schema."""
+"""The fields of the form: the keys of a preset that users change most. Their help and values come from the schema."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 import tomli
 
 from crild_tui import option_help
-from engine.preset import fields as schema_fields
-from engine.preset.base import TOY_TASKS
+from engine.preset import schema_keys
 from engine.preset.json_schema import help_texts
+from engine.preset.names import TOY_TASKS
 from engine.preset.schema import Consistency, Preset, Record, Stage, Train
 from engine.preset.text import listed, shown
 from engine.preset.toml_text import inline
 
 SEEDS, NAME = "seeds", "name"
-"""Fields that are options of `crild run` and no keys of a preset."""
+"""Fields that are options of `crild run`, not keys of a preset."""
 SOURCE = "task.source"
 OFF = "off"
-"""Stands in the field of a table that is switched off."""
+"""Text of the field of a table that is switched off."""
 NAMES_OFF = (OFF, "false", "none", "")
-UNUSED = "no stage uses this: each has its own"
-_DEFAULTS = frozenset(Train.model_fields) & frozenset(Stage.model_fields)  # what a stage can say for itself
+UNUSED = "no stage uses this: each has its own value"
+_DEFAULTS = frozenset(Train.model_fields) & frozenset(Stage.model_fields)  # what a stage can set for itself
 
 MOST_STAGES = 20
-"""Stages that the form shows; a preset with more is edited as text."""
+"""Most stages that the form shows; a preset with more is edited as text."""
 
 _RUN = ("train.device", "train.precision", "baseline.enabled")
 _HEAD = {
@@ -42,24 +42,24 @@ _STAGE = (
     "consistency.decay", "temperature", "batch_size", "learning_rate",
 )  # fmt: skip
 _SWITCHES = {"finetune": "epochs", "mixup": "alpha", "consistency": "weight"}
-"""Tables that `false` takes away, and the key of each whose field says "off" then."""
+"""Tables that `false` switches off, and the key of each whose field shows "off" then."""
 _QUOTED = re.compile(r'"([a-z][a-z0-9:]*)"')
 
 
 @dataclass(frozen=True)
 class Field:
-    """A line of the form: one key, in the words of the schema."""
+    """A line of the form: one key, with its help and values from the schema."""
 
     key: str
     label: str
     group: str
     help: str
     expected: str
-    """What is right there, in words; "" where the help says it."""
+    """The allowed values, in words; "" where the help names them."""
     words: tuple[str, ...] = ()
-    """What can be picked from a list."""
+    """Values to pick from a list."""
     closed: bool = False
-    """Whether nothing else is right."""
+    """Whether no other value is allowed."""
 
     @property
     def path(self) -> tuple[str, ...]:
@@ -102,17 +102,17 @@ def field(key: str, group: str) -> Field:
     *table, last = key.split(".")
     path = (*table, last)
     help_text = next(
-        text for record in schema_fields.tables(tuple(table)) if (text := help_texts().get(f"{record.__name__}.{last}"))
+        text for record in schema_keys.tables(tuple(table)) if (text := help_texts().get(f"{record.__name__}.{last}"))
     )
-    expected = schema_fields.expected(path)
-    words = ("true", "false") if expected == "true or false" else schema_fields.words_at(path)
+    expected = schema_keys.expected(path)
+    words = ("true", "false") if expected == "true or false" else schema_keys.words_at(path)
     closed = bool(words) and expected in ("true or false", listed(map(shown, words)))
-    if not words and schema_fields.takes_text(path):
+    if not words and schema_keys.takes_text(path):
         words = tuple(dict.fromkeys(_QUOTED.findall(f"{help_text} {expected}")))  # words among other texts
-    made = Field(key, _label(path), group, help_text, expected, words, closed)
-    if made.switch is not None:
-        return Field(key, _label(path), group, help_text, f'{expected}, or "{OFF}"', (OFF,))
-    return made
+    line = Field(key, _label(path), group, help_text, expected, words, closed)
+    if line.switch is None:
+        return line
+    return replace(line, expected=f'{expected}, or "{OFF}"', words=(OFF,), closed=False)
 
 
 def _label(path: tuple[str, ...]) -> str:
@@ -123,14 +123,14 @@ def _label(path: tuple[str, ...]) -> str:
 
 
 def without_source(task: str) -> str | None:
-    """What stands for the source of a task that takes none, in words; None for a GLUE task."""
+    """What to show for the source of a task that takes none; None for a GLUE task."""
     if task == "custom":
         return "not applicable: the files of the preset"
     return "not applicable: embedded in crild" if task in TOY_TASKS else None
 
 
 def base_text(field: Field, preset: Preset) -> str:
-    """What a preset says under a field, as the form and `--set` write it; "" for what is left open."""
+    """A preset's value of a field, as the form and `--set` write it; "" for a key that is left open."""
     if field.key == SEEDS:
         return str(preset.seed)
     if field.key == NAME:
@@ -161,7 +161,7 @@ def is_unused(field: Field, preset: Preset) -> bool:
 
 
 def hint(field: Field, preset: Preset) -> str:
-    """What counts where a field is left open: the value of [train], or that there is none."""
+    """What applies if a field is left open: the value of [train], or that there is none."""
     if field.key == NAME:
         return "task, method, time"
     if field.key == SOURCE:
@@ -177,7 +177,7 @@ def hint(field: Field, preset: Preset) -> str:
 
 
 def _value(preset: Preset, path: tuple[str, ...]) -> tuple[Any, bool]:
-    """The value under a path, and whether it lies in a table that is switched off (then its default, or None)."""
+    """The value under a path, and whether its table is switched off (then its default, or None)."""
     value: Any = preset
     rest = list(path)
     if path[0] == "stage":
@@ -211,7 +211,7 @@ def same(field: Field, text: str, other: str) -> bool:
         return text.lower() in NAMES_OFF
     if field.group == "run" and field.key in (SEEDS, NAME):
         return False
-    return not schema_fields.takes_text(field.path) and _equal(_parsed(text), _parsed(other))
+    return not schema_keys.takes_text(field.path) and _equal(_parsed(text), _parsed(other))
 
 
 def _parsed(text: str) -> Any:
@@ -233,14 +233,14 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def set_item(field: Field, text: str, base: str) -> str | None:
-    """The `--set` item that a field's text stands for; None where it says what the preset says."""
+    """The `--set` item for a field's text; None if it equals the preset's value."""
     text = text.strip()
     if same(field, text, base):
         return None
     if field.switch is not None and text.lower() in NAMES_OFF:
         return f"{field.switch}=false"
     if not text:
-        return f"{field.key}=false" if schema_fields.takes_false_back(field.path) else None
+        return f"{field.key}=false" if schema_keys.takes_false_back(field.path) else None
     return f"{field.key}={text}"
 
 
@@ -255,5 +255,5 @@ def field_at(fields: Mapping[str, Field], key: str) -> Field | None:
 
 def _inside(fields: Mapping[str, Field], key: str) -> Iterator[Field]:
     if key.count(".") == 0 or (key.startswith("stage.") and key.count(".") == 1):
-        return  # of a whole table or stage: no single field is to blame
+        return  # a whole table or stage: no single field is to blame
     yield from (field for name, field in fields.items() if name.startswith(f"{key}."))

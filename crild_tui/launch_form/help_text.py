@@ -1,4 +1,4 @@
-"""What the Launch mode says: faults first, then the help of what the cursor is on."""
+"""Help texts of the Launch mode: faults first, then the help of the item under the cursor."""
 
 from __future__ import annotations
 
@@ -13,17 +13,15 @@ from crild_tui.launch_form.fields import MOST_STAGES, UNUSED, Field, fields_of, 
 from crild_tui.runs import formatting
 from engine.preset.text import printable
 
-NO_FORM = (
-    "Nothing can be changed here before the presets load; what is wrong stands below. e opens the file in $EDITOR."
-)
+NO_FORM = "The presets must load before you can change them here; see the problems below. e opens the file in $EDITOR."
 NO_TOML = "the presets cannot be loaded"
 NO_MATCH = "no preset matches: Escape or Enter shows all of them"
-OLD_TOML = "as it was before: the changes cannot be used"
+OLD_TOML = "without the changes, which are invalid"
 KINDS = {
     "run": "complete: runs as it is",
-    "method": "a method: pick a task beside it",
-    "task": "a task: goes beside the method",
-    "setting": "a setting: goes beside method and task",
+    "method": "a method: pick a task for it",
+    "task": "a task: goes with a method",
+    "setting": "a setting: goes with a method and a task",
     "part": "changes some keys: merged last",
     "broken": "cannot be read",
 }
@@ -32,13 +30,13 @@ _MOST_FAULTS = 20
 
 
 def about(topic: Field | Entry | str | None, draft: Draft, examined: Examined, *, starting: bool = False) -> Text:
-    """Faults that stand at no field, where the others are, and the help of the field or preset under the cursor.
+    """Faults without a field, the fields of the others, and the help of the field or preset under the cursor.
 
-    A text as `topic` stands as it is.
+    `topic` may be a text, which is shown as it is.
     """
     text = Text()
     if starting:
-        text.append("starting: the runs are being made\n", "bold")
+        text.append("starting: creating the runs\n", "bold")
     loose = [fault for fault in examined.faults if fault.key is None]
     for fault in loose[:_MOST_FAULTS]:
         text.append(f"! {printable(fault.sentence)}\n", "bold")
@@ -62,7 +60,7 @@ def about(topic: Field | Entry | str | None, draft: Draft, examined: Examined, *
 
 
 def places(examined: Examined) -> str | None:
-    """At which fields something is wrong, as a sentence; None when nothing is."""
+    """Which fields are invalid, as a sentence; None when all are valid."""
     preset = examined.preset
     if preset is None:
         return None
@@ -71,21 +69,21 @@ def places(examined: Examined) -> str | None:
     if not names:
         return None
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{formatting.plural(len(names), 'field')} cannot be used: {'; '.join(names[:3])}{more}"
+    return f"{formatting.plural(len(names), 'invalid field')}: {'; '.join(names[:3])}{more}"
 
 
 def _field(text: Text, field: Field, draft: Draft, examined: Examined) -> None:
     text.append(f"{field.key}  ", "bold")
     text.append(printable(field.help))
     if field.expected and field.expected != "text in quotes":
-        text.append(f"\nRight: {field.expected}.", "dim")
+        text.append(f"\nAllowed: {field.expected}.", "dim")
     preset = examined.preset
     if preset is not None and is_off(field, preset, draft.edits):
-        text.append(f"\nSwitched off: give {field.depends_on} a number to use it.", "bold")
+        text.append(f"\nSwitched off: set {field.depends_on} to a number to use it.", "bold")
     if examined.newest is not None and is_unused(field, examined.newest):
         text.append(f"\n{UNUSED[0].upper()}{UNUSED[1:]}.", "bold")
     if preset is not None and field.key in changed(draft, preset):
-        text.append("\nChanged; u sets it back to what the presets say.", "dim")
+        text.append("\nChanged; u resets it to the value of the presets.", "dim")
 
 
 def _entry(text: Text, entry: Entry) -> None:
@@ -95,7 +93,7 @@ def _entry(text: Text, entry: Entry) -> None:
 
 
 def toml(lines: Sequence[tuple[bool, str]], *, old: bool = False) -> Text:
-    """The resolved preset; lines that the presets alone say otherwise are marked and bold."""
+    """The resolved preset; lines that differ from the presets without changes are marked and bold."""
     text = Text(no_wrap=True)
     if old:
         text.append(f"! {OLD_TOML if lines else NO_TOML}\n", "bold")
@@ -106,15 +104,15 @@ def toml(lines: Sequence[tuple[bool, str]], *, old: bool = False) -> Text:
 
 
 def after_editing(file: str, examined: Examined) -> tuple[str, str]:
-    """What became of a file that was edited, and how serious that is."""
+    """A message about a file after editing it, and its severity."""
     count = len(examined.faults)
     if not count:
-        return f"{file}: good", "information"
-    return f"{file}: {formatting.plural(count, 'problem')}, told below and at the fields", "warning"
+        return f"{file}: no problems", "information"
+    return f"{file}: {formatting.plural(count, 'problem')}, shown below and at the fields", "warning"
 
 
 def fault_of_system(error: OSError) -> tuple[Fault, ...]:
-    """A refusal of the system as a fault: the current folder is gone, a file cannot be read."""
+    """An error of the system as a fault: the current folder was deleted, a file cannot be read."""
     from engine.record.files import cause
 
     return (Fault(f"the presets cannot be read: {cause(error)}"),)

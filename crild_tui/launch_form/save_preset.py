@@ -1,4 +1,4 @@
-"""Saving a draft as a preset of one's own: comments kept, nothing overwritten, and only what loads to the same."""
+"""Save a draft as a preset file: keeps comments, overwrites nothing unasked, and writes only what loads to the same."""
 
 from __future__ import annotations
 
@@ -29,25 +29,26 @@ _WHOLE = ("mixup", "consistency", "objectives", "data")  # tables of a stage tha
 
 
 def target_of(name: str) -> Path:
-    """The file that a typed name means. Raises UsageError for the name of a shipped preset, or none at all."""
+    """The file that a typed name means. Raises UsageError for an empty name and that of a shipped preset."""
     text = name.strip()
     path = Path(text).expanduser()
     if not text or not path.name or text.endswith("/"):
-        raise UsageError("give the new preset a name, as mine or presets/mine.toml")
+        raise UsageError("give the new preset a name, such as mine or presets/mine.toml", kind="no-preset-name")
     if path.suffix != ".toml":
         path = path.with_name(f"{path.name}.toml")
     if path_of(path.stem) is not None and path.parent == Path():
-        raise UsageError(f"{path.name} is the name of a shipped preset, which would win over yours: choose another")
+        sentence = f"{path.name} is the name of a shipped preset, which would take precedence: choose another name"
+        raise UsageError(sentence, kind="shipped-preset-name")
     return path
 
 
 def save(draft: Draft, here: Path, target: Path, *, overwrite: bool = False) -> Path:
-    """Write what is chosen, with its changes, as one preset file; returns its path.
+    """Write the chosen presets with the draft's changes as one preset file; returns its path.
 
-    One preset is copied, comments and all, and changed where the draft says so; several become a file that extends
-    them, and so does one whose copy would mean something else (paths relative to its own folder). The file is written
-    under another name, loaded and compared before it takes its place. Raises UsageError when the target exists (unless
-    `overwrite`), cannot be written, or cannot say the same; PresetError when the draft itself is wrong.
+    A single preset is copied with its comments and then changed. Several become a file that extends them, and so does
+    one whose copy would mean something else, because its paths are relative to its folder. The file is written under
+    a temporary name, loaded and compared before it is renamed. Raises UsageError when the target exists (unless
+    `overwrite`), cannot be written, or cannot express the draft; PresetError when the draft itself is wrong.
     """
     base = load_preset(draft.refs, base=here)
     items = [item for _, item in overrides(draft, base.preset)]
@@ -63,17 +64,17 @@ def save(draft: Draft, here: Path, target: Path, *, overwrite: bool = False) -> 
     for text in texts:
         if _write(text, target, wanted, overwrite=overwrite):
             return target
-    raise UsageError(
-        f"{plain(target.name)} could not say the same as what is chosen: copy it with `crild presets new` and edit it"
-    )
+    sentence = f"{plain(target.name)} cannot express these choices: copy a preset with `crild presets new` and edit it"
+    raise UsageError(sentence, kind="draft-not-expressible")
 
 
 def _write(text: str, target: Path, wanted: Preset, *, overwrite: bool) -> bool:
-    """Put the text in its place if it loads to what is wanted; returns whether it does."""
+    """Write the text to the target if it loads to the wanted preset; returns whether it does."""
     try:
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=".crild-", suffix=".toml")
     except OSError as error:
-        raise UsageError(f"{plain(str(target))} cannot be written: {cause(error)}") from None
+        sentence = f"{plain(str(target))} cannot be written: {cause(error)}"
+        raise UsageError(sentence, kind="unwritable-file") from None
     temporary = Path(name)
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
@@ -87,27 +88,30 @@ def _write(text: str, target: Path, wanted: Preset, *, overwrite: bool) -> bool:
             return False
         mask = os.umask(0)
         os.umask(mask)
-        temporary.chmod(0o666 & ~mask)  # as any other file that is made, not for the owner alone
+        temporary.chmod(0o666 & ~mask)  # as for any other new file, not for the owner alone
         _place(temporary, target, overwrite=overwrite)
     except OSError as error:
-        raise UsageError(f"{plain(str(target))} cannot be written: {cause(error)}") from None
+        sentence = f"{plain(str(target))} cannot be written: {cause(error)}"
+        raise UsageError(sentence, kind="unwritable-file") from None
     finally:
         temporary.unlink(missing_ok=True)
     return True
 
 
 def _place(temporary: Path, target: Path, *, overwrite: bool) -> None:
-    """Rename, without a moment in which somebody's file of that name could be lost."""
+    """Rename, without a moment in which an existing file of that name could be lost."""
     if overwrite:
         temporary.replace(target)
         return
     try:
         os.link(temporary, target)
     except FileExistsError:
-        raise UsageError(f"{plain(str(target))} is there already; it was left as it is: give another name") from None
+        sentence = f"{plain(str(target))} exists already and is left unchanged: choose another name"
+        raise UsageError(sentence, kind="file-exists") from None
     except OSError:  # a file system without links
         if os.path.lexists(target):
-            raise UsageError(f"{plain(str(target))} is there already; it was left as it is") from None
+            sentence = f"{plain(str(target))} exists already and is left unchanged"
+            raise UsageError(sentence, kind="file-exists") from None
         temporary.replace(target)
 
 
@@ -117,7 +121,7 @@ def _without_description(preset: Preset) -> Preset:
 
 def _copied(ref: str, items: Sequence[str], base: Preset, wanted: Preset, here: Path) -> str:
     source = locate(ref, here)
-    read_layer(source, ref)  # refuses what is no preset, by size too
+    read_layer(source, ref)  # refuses files that are not presets, and large ones
     document = tomlkit.parse(source.read_text(encoding="utf-8-sig"))
     _apply(document, items, base, wanted, here)
     return tomlkit.dumps(document)
@@ -169,7 +173,7 @@ def _whole(wanted: Preset, stage: str, key: str) -> Any:
 
 
 def _stage(document: tomlkit.TOMLDocument, name: str) -> Table:
-    """The table of a stage in the text: there, or added, to be merged with the inherited one."""
+    """The table of a stage in the text; added where it is missing, to merge with the inherited one."""
     stages = document.get("stage")
     if not isinstance(stages, AoT):
         stages = tomlkit.aot()
@@ -180,14 +184,14 @@ def _stage(document: tomlkit.TOMLDocument, name: str) -> Table:
     for table in stages:
         if isinstance(table, Table) and table.get("name") == name:
             return table
-    made = tomlkit.table()
-    made.add("name", name)
-    stages.append(made)
-    return made
+    table = tomlkit.table()
+    table.add("name", name)
+    stages.append(table)
+    return table
 
 
 def _put(table: Any, key: str, node: Node) -> None:
-    """Set a key, going into tables that are there so that their comments stay."""
+    """Set a key, inside existing tables so that their comments stay."""
     if node.is_table and node.partial:
         if not _is_table(table.get(key)):
             if isinstance(table, tomlkit.TOMLDocument):

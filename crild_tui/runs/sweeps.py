@@ -1,4 +1,4 @@
-"""A sweep as people look at it: what its runs are in, read from their files, and its matrix in words."""
+"""Read the runs of a sweep, and put its matrix into text for the command line and the dashboard."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from engine.record.files import read_json
 from engine.record.paths import RESULTS
 from engine.record.run import RunEntry, is_run, read_run
 from engine.record.states import STARTED
-from engine.sweep.matrix import Entry, Matrix, matrix, row_of
+from engine.sweep.matrix import Matrix, MatrixCell, matrix, row_of
 from engine.sweep.record import CellRecord, SweepRecord, read_sweep_record, sweep_file
 
 ORDER = (
     "running", "created", "stopping", "stalled", "queued", "failed", "lost", "unreadable", "stopped", "preempted", "left",
 )  # fmt: skip
-"""States beside "finished", as they are counted."""
+"""States other than "finished", in the order of their counts."""
 
 
 @dataclass(frozen=True)
 class SweepSnapshot:
-    """A sweep at one moment; `problem` is why nothing (new) is known of it."""
+    """A sweep at one moment; `problem` says why it could not be read (again)."""
 
     name: str
     record: SweepRecord | None = None
@@ -48,7 +48,7 @@ def read_sweep(runs_dir: Path, name: str) -> SweepRecord:
 
 
 def entries_of(record: SweepRecord, runs_dir: Path, known: Mapping[str, RunEntry] | None = None) -> dict[str, RunEntry]:
-    """What the runs of a sweep are in, by id; those in `known` that are finished are not read again."""
+    """The entries of a sweep's runs, by id; those in `known` that are finished are not read again."""
     found: dict[str, RunEntry] = {}
     for cell in record.cells:
         before = None if known is None else known.get(cell.run)
@@ -74,12 +74,12 @@ def figures_of(
         try:
             found[cell.run] = float(results["student"]["metrics"][results["metric"]])
         except (KeyError, TypeError, ValueError):
-            continue  # what the status says counts then
+            continue  # the last evaluation in the status counts then
     return found
 
 
 class SweepReader:
-    """Reads a sweep again and again; what has finished only once."""
+    """Reads a sweep repeatedly, its finished runs only once."""
 
     def __init__(self, runs_dir: Path, name: str) -> None:
         self._runs_dir, self._name = runs_dir, name
@@ -98,18 +98,17 @@ class SweepReader:
 # -- in words
 
 
-def mean_of(entry: Entry, sign: str = "±") -> str:
+def mean_of(entry: MatrixCell) -> str:
     """The mean over seeds with its standard deviation; `-` before the first run is finished."""
     mean = entry.spread
     if mean is None:
         return formatting.NONE
-    return formatting.metric(mean.mean) + (
-        "" if mean.deviation is None else f" {sign} {formatting.metric(mean.deviation)}"
-    )
+    deviation = "" if mean.deviation is None else f" ± {formatting.metric(mean.deviation)}"
+    return f"{formatting.metric(mean.mean)}{deviation}"
 
 
-def place_of(entry: Entry) -> str:
-    """How many runs of a cell are finished, what the others are in, and how far they are: `1/3 ▶1 ✗1 40 %`."""
+def progress_of(entry: MatrixCell) -> str:
+    """How many runs of a cell are finished, the states of the others, and their progress: `1/3 ▶1 ✗1 40 %`."""
     parts = [_signs(entry.states)]
     if any(entry.states.get(state) for state in STARTED):
         parts.append(formatting.percent(entry.progress))
@@ -134,23 +133,23 @@ def _signs(states: Mapping[str, int]) -> str:
 
 
 def state_of(seen: SweepSnapshot) -> str:
-    """What the sweep as a whole is in: works, finished, ended (not all finished), stopped, or lost with its process."""
+    """The state of the sweep as a whole: running, finished, ended (not all finished), stopped, or lost with its process."""
     if seen.record is None or seen.found is None:
         return "unknown"
     if not seen.found.alive and seen.found.states.get("finished") == seen.found.runs:
         return "finished"  # however the last process came to its end
     if seen.record.state != "active":
         return seen.record.state
-    return "works" if seen.found.alive else "lost"
+    return "running" if seen.found.alive else "lost"
 
 
 def standing(seen: SweepSnapshot) -> str:
-    """Where a sweep stands, in one line: state, share, time left, what is waited for."""
+    """The sweep in one line: state, progress, time left, what it is waiting for."""
     found = seen.found
     if found is None:
         return state_of(seen)
     left = [] if found.eta is None or not found.alive else [f"{formatting.duration(found.eta)} left"]
-    waits = [f"waits {found.waiting}"] if found.waiting else []
+    waits = [f"waiting {found.waiting}"] if found.waiting else []
     return ", ".join([state_of(seen), formatting.percent(found.progress), *left, *waits])
 
 
@@ -160,12 +159,12 @@ def metrics_of(found: Matrix) -> str:
 
 
 def cells_of(record: SweepRecord, row: str, task: str) -> list[CellRecord]:
-    """The runs of one place of the matrix, in the order of the seeds."""
+    """The runs of one cell of the matrix, in the order of the seeds."""
     return [cell for cell in record.cells if row_of(cell.cell) == row and cell.cell.get("task") == task]
 
 
 def run_line(cell: CellRecord, seen: SweepSnapshot) -> str:
-    """Where one run stands: sign, seed, metric (of the saved student once it has finished) and share."""
+    """One run in one line: sign, seed, metric (of the saved student once it has finished) and progress."""
     entry = seen.entries.get(cell.run)
     seed = f"seed {cell.cell.get('seed', cell.seed)}"
     if entry is None:
@@ -180,7 +179,7 @@ def run_line(cell: CellRecord, seen: SweepSnapshot) -> str:
 
 
 def filter_of(record: SweepRecord, cells: list[CellRecord]) -> str:
-    """The filter of the list of runs that leaves the runs of one place: the sweep, and each axis but the seed."""
+    """The filter that leaves the runs of one cell in the list of runs: the sweep, and each axis but the seed."""
     places = (
         [exactly("cell", f"{axis}={value}") for axis, value in cells[0].cell.items() if axis != "seed"] if cells else []
     )

@@ -25,7 +25,7 @@ from crild_tui.screens.host import Host
 from crild_tui.text import fit_ends
 from engine.preset.text import one_line
 from engine.record.states import FAULTY, STARTED
-from engine.sweep.matrix import Entry
+from engine.sweep.matrix import MatrixCell
 from engine.sweep.record import CellRecord
 
 LOW, NARROW = 16, 60
@@ -181,7 +181,7 @@ class SweepScreen(ModalScreen[Chosen | None]):
                     self._cells[at, column] = text
                     table.update_cell_at(Coordinate(at, column), text, update_width=True)
 
-    def _cell(self, entry: Entry | None) -> Text:
+    def _cell(self, entry: MatrixCell | None) -> Text:
         """One place; its colour says nothing that its words don't."""
         if entry is None:
             return Text()
@@ -190,7 +190,7 @@ class SweepScreen(ModalScreen[Chosen | None]):
         works = any(entry.states.get(state) for state in STARTED)
         color = theme.error if bad else theme.success if works else None
         return Text.assemble(
-            sweeps.mean_of(entry), "  ", (sweeps.place_of(entry), Style(color=color, dim=color is None))
+            sweeps.mean_of(entry), "  ", (sweeps.progress_of(entry), Style(color=color, dim=color is None))
         )
 
     @on(DataTable.CellHighlighted)

@@ -211,7 +211,7 @@ OBJECTIVES: Mapping[str, ObjectiveSpec] = MappingProxyType(
         "embedding": ObjectiveSpec(embedding, ("embedding",), per_token=True),
     }
 )
-"""Every objective by the name that presets use (`engine.preset.base.ObjectiveName`)."""
+"""Every objective by the name that presets use (`engine.preset.names.ObjectiveName`)."""
 
 
 def positions(name: str, mask: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Metrics as GLUE defines them, from scikit-learn and SciPy; what cannot be computed counts as 0."""
+"""Metrics as GLUE defines them, from scikit-learn and SciPy; a metric that cannot be computed is 0."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def compute(spec: TaskSpec, logits: Array, labels: Array) -> dict[str, float]:
 
 
 def predicted(spec: TaskSpec, logits: Array) -> Array:
-    """What logits say: (rows,) class indices, or scores."""
+    """Predictions from logits: (rows,) class indices, or scores."""
     logits = np.asarray(logits)
     if spec.kind == "regression":
         return logits.reshape(len(logits))
@@ -37,7 +37,7 @@ def predicted(spec: TaskSpec, logits: Array) -> Array:
 
 def label_loss(spec: TaskSpec, logits: Array, labels: Array) -> float:
     """The mean loss on labels: cross-entropy of logits (rows, classes) with class indices (rows,), as the objective
-    `labels`; of scores the mean squared error. NaN where a logit is no finite number."""
+    `labels`; of scores the mean squared error. NaN where a logit is not finite."""
     values = np.asarray(logits, dtype=np.float64)
     gold = np.asarray(labels)
     if spec.kind == "regression":
@@ -49,10 +49,10 @@ def label_loss(spec: TaskSpec, logits: Array, labels: Array) -> float:
 
 
 def majority(spec: TaskSpec, train_labels: Array, dev_labels: Array) -> dict[str, float]:
-    """The metrics on dev of a model that has learnt nothing but the training labels' distribution.
+    """The metrics on dev of a model that only knows the distribution of the training labels.
 
-    It gives every row the class that is the most frequent in training (the first of several), or the mean score, whose
-    correlation with anything is 0.
+    It gives every row the most frequent class in training (the first of several), or the mean score, whose correlation
+    with anything is 0.
     """
     dev = np.asarray(dev_labels)
     if spec.kind == "regression":
@@ -62,10 +62,10 @@ def majority(spec: TaskSpec, train_labels: Array, dev_labels: Array) -> dict[str
 
 
 def agreement(spec: TaskSpec, logits_a: Array, logits_b: Array) -> float:
-    """How far two models say the same: the share of rows with the same class, or Pearson's correlation of the scores."""
+    """How much two models agree: the share of rows with the same class, or Pearson's correlation of the scores."""
     one, other = predicted(spec, logits_a), predicted(spec, logits_b)
     if len(one) != len(other) or len(one) == 0:
-        raise ValueError(f"{len(one)} predictions beside {len(other)}")
+        raise ValueError(f"{len(one)} predictions, but {len(other)} of the other model")
     if spec.kind == "regression":
         return 1.0 if np.array_equal(one, other) else _pearson(one, other)
     return float(np.mean(one == other))
@@ -97,7 +97,7 @@ def _matthews(predictions: Array, labels: Array) -> float:
     from sklearn.metrics import matthews_corrcoef
 
     if np.ptp(predictions) == 0 or np.ptp(labels) == 0:
-        return 0.0  # undefined: by convention no better than chance
+        return 0.0  # undefined: no better than chance, by convention
     return float(matthews_corrcoef(labels, predictions))
 
 

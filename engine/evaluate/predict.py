@@ -1,4 +1,4 @@
-"""A model's answers to a set of tokens, and the file that keeps them by example."""
+"""Predict with a model, and write the predictions to a file by example."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def predict(
 ) -> Logits:
     """The logits (rows, outputs) of a sequence classification model, float32, in the order of the rows.
 
-    Runs without dropout, gradients or mixed precision, whatever surrounds the call, on batches of rows of like length;
-    modules that were training go on training afterwards. `progress(done, total)` is called for each batch, in rows.
+    Runs without dropout, gradients or mixed precision, whatever the context, on batches of rows of similar length;
+    modules in training mode return to it afterwards. `progress(done, total)` is called for each batch, in rows.
     """
     types = takes_types(model)
     batches = evaluation_batches(tokens.lengths, batch_size)
@@ -52,30 +52,30 @@ def predict(
                 done += len(rows)
                 if progress is not None:
                     progress(done, len(tokens))
-            found = torch.cat(parts).cpu().numpy() if parts else np.zeros((0, 0), np.float32)
+            in_batches = torch.cat(parts).cpu().numpy() if parts else np.zeros((0, 0), np.float32)
     finally:
         for module in training:
             module.training = True
-    logits = np.empty_like(found)
+    logits = np.empty_like(in_batches)
     if batches:
-        logits[np.concatenate(batches)] = found
+        logits[np.concatenate(batches)] = in_batches
     return logits
 
 
 def takes_types(model: torch.nn.Module) -> bool:
-    """Whether the model tells the two sentences of a pair apart by token types (of DistilBERT there are none)."""
+    """Whether the model has token types for the two sentences of a pair (DistilBERT has none)."""
     config = getattr(model, "config", None)
     if getattr(config, "type_vocab_size", 2) < 2:
-        return False  # RoBERTa has the argument, but a single type
+        return False  # RoBERTa has the argument, but only one type
     return "token_type_ids" in inspect.signature(model.forward).parameters
 
 
 def write_predictions(path: Path, tokens: TokenSet, logits: Logits, spec: TaskSpec) -> None:
-    """Writes predictions as JSON lines, one object for each example in the order of the rows.
+    """Write predictions as JSON lines, one object for each example in the order of the rows.
 
     {"id", "label", "prediction", "probabilities": {class: …}}; label and prediction are names of classes. For regression
-    they are scores, and there are no probabilities. Where labels are not known there is no "label"; what is no finite number is null. Raises RunError when
-    the file cannot be written.
+    they are scores, without probabilities. Where labels are unknown there is no "label"; NaN and infinity become null.
+    Raises RunError when the file cannot be written.
     """
     rows = _scores(tokens, logits) if spec.kind == "regression" else _classes(tokens, logits, spec)
     text = "".join(json.dumps(finite(row), ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
@@ -83,7 +83,9 @@ def write_predictions(path: Path, tokens: TokenSet, logits: Logits, spec: TaskSp
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, text)
     except OSError as fault:
-        raise RunError(f"the predictions cannot be written: {cause(fault)}", file=str(path)) from fault
+        raise RunError(
+            f"cannot write the predictions: {cause(fault)}", kind="cannot-write-predictions", file=str(path)
+        ) from fault
 
 
 def softmax(logits: Logits) -> npt.NDArray[np.float64]:
@@ -95,11 +97,11 @@ def softmax(logits: Logits) -> npt.NDArray[np.float64]:
 def _classes(tokens: TokenSet, logits: Logits, spec: TaskSpec) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     best = logits.argmax(axis=1).tolist()
-    for at, (name, probabilities) in enumerate(zip(tokens.ids, softmax(logits).tolist(), strict=True)):
+    for index, (name, probabilities) in enumerate(zip(tokens.ids, softmax(logits).tolist(), strict=True)):
         row: dict[str, Any] = {"id": name}
         if tokens.labels is not None:
-            row["label"] = spec.labels[int(tokens.labels[at])]
-        row["prediction"] = spec.labels[best[at]]
+            row["label"] = spec.labels[int(tokens.labels[index])]
+        row["prediction"] = spec.labels[best[index]]
         row["probabilities"] = {label: round(value, 6) for label, value in zip(spec.labels, probabilities, strict=True)}
         rows.append(row)
     return rows
@@ -107,10 +109,10 @@ def _classes(tokens: TokenSet, logits: Logits, spec: TaskSpec) -> list[dict[str,
 
 def _scores(tokens: TokenSet, logits: Logits) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    for at, (name, score) in enumerate(zip(tokens.ids, logits.reshape(len(logits)).tolist(), strict=True)):
+    for index, (name, score) in enumerate(zip(tokens.ids, logits.reshape(len(logits)).tolist(), strict=True)):
         row: dict[str, Any] = {"id": name}
         if tokens.labels is not None:
-            row["label"] = round(float(tokens.labels[at]), 6)
+            row["label"] = round(float(tokens.labels[index]), 6)
         row["prediction"] = round(score, 6)
         rows.append(row)
     return rows

@@ -1,4 +1,4 @@
-"""How fast a model answers: latency of one sentence, throughput of many."""
+"""Measure a model's speed: the latency of one sentence and the throughput of many."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Speed:
     latency_ms: float
     """Median milliseconds for one sentence of median length."""
     throughput: float
-    """Sentences a second at batches of 32, as they come."""
+    """Sentences per second in batches of 32 in random order."""
 
 
 def measure(model: Any, tokens: TokenSet, *, device: torch.device, pad_id: int, seconds: float = 0.5) -> Speed:
@@ -29,7 +29,7 @@ def measure(model: Any, tokens: TokenSet, *, device: torch.device, pad_id: int, 
     single = collate(tokens, order[len(order) // 2 :][:1], pad_id=pad_id).to(device)
     generator = np.random.default_rng(0)
     rows = generator.permutation(len(tokens))[: 32 * 16]
-    many = [collate(tokens, rows[at : at + 32], pad_id=pad_id).to(device) for at in range(0, len(rows), 32)]
+    many = [collate(tokens, rows[start : start + 32], pad_id=pad_id).to(device) for start in range(0, len(rows), 32)]
     training = model.training
     model.eval()
     try:
@@ -38,7 +38,7 @@ def measure(model: Any, tokens: TokenSet, *, device: torch.device, pad_id: int, 
             times = _times(model, many, device, seconds)
     finally:
         model.train(training)
-    timed = [len(many[at % len(many)]) for at in range(len(times))]
+    timed = [len(many[index % len(many)]) for index in range(len(times))]
     return Speed(1000 * float(np.median(latencies)), sum(timed) / sum(times))
 
 
@@ -53,11 +53,11 @@ def _times(model: Any, batches: list[Batch], device: torch.device, seconds: floa
 
 
 def _once(model: Any, batch: Batch, device: torch.device) -> float:
-    began = time.perf_counter()
+    start = time.perf_counter()
     inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
     if batch.token_type_ids is not None and "token_type_ids" in model.forward.__code__.co_varnames:
         inputs["token_type_ids"] = batch.token_type_ids
     model(**inputs)
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return time.perf_counter() - began
+    return time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""A model under Gaussian noise on its weights: how wide the minimum is that training found."""
+"""Add Gaussian noise to a model's weights, to measure how wide the minimum is that training found."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ T = TypeVar("T")
 def direction(model: nn.Module, seed: int) -> list[Tensor]:
     """Noise for each parameter, of its shape and on its device: N(0, 1) times the parameter's root mean square.
 
-    The root mean square is taken over all of a tensor, so a tensor of zeros (a fresh bias) stays as it is, and a model
-    whose weights are all scaled by a factor gets noise scaled by it. Drawn on the CPU, so every device sees the same.
+    The root mean square is taken over all of a tensor, so a tensor of zeros (a fresh bias) stays unchanged, and
+    scaling all weights scales the noise. Drawn on the CPU, so that all devices get the same.
     """
     generator = torch.Generator().manual_seed(seed)
     return [
@@ -33,38 +33,38 @@ def _size(parameter: Tensor) -> Tensor:
 
 @contextmanager
 def displaced(model: nn.Module, noise: Sequence[Tensor], scale: float) -> Iterator[None]:
-    """The model with `scale` times the noise added to its parameters; afterwards they are what they were, bit for bit."""
+    """Add `scale` times the noise to the model's parameters inside the block; restores them afterwards, bit for bit."""
     parameters = list(model.parameters())
-    kept = [parameter.detach().clone() for parameter in parameters]
+    originals = [parameter.detach().clone() for parameter in parameters]
     try:
         with torch.no_grad():
-            for parameter, way in zip(parameters, noise, strict=True):
-                parameter.add_(way, alpha=scale)
+            for parameter, change in zip(parameters, noise, strict=True):
+                parameter.add_(change, alpha=scale)
         yield
     finally:
         with torch.no_grad():
-            for parameter, value in zip(parameters, kept, strict=True):
+            for parameter, value in zip(parameters, originals, strict=True):
                 parameter.copy_(value)
 
 
 def under_noise(
     model: nn.Module, scales: Sequence[float], seeds: Sequence[int], measure: Callable[[float], T]
 ) -> dict[float, list[T]]:
-    """What `measure(scale)` gives for each scale and draw, in the order of the seeds.
+    """The results of `measure(scale)` for each scale and seed, in the order of the seeds.
 
-    A draw has one direction for all scales, so that a curve over scales is not jagged by chance.
+    A seed has one direction for all scales, so that a curve over scales is smooth.
     """
-    found: dict[float, list[T]] = {scale: [] for scale in scales}
+    results: dict[float, list[T]] = {scale: [] for scale in scales}
     for seed in seeds:
         noise = direction(model, seed)
-        for scale, values in found.items():
+        for scale, values in results.items():
             with displaced(model, noise, scale):
                 values.append(measure(scale))
-    return found
+    return results
 
 
 def spread(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean and standard deviation (of a sample: divided by n − 1); None for a single value. NaN where a value is none."""
+    """Mean and standard deviation (of a sample: divided by n − 1); None for a single value. NaN where a value is not finite."""
     if not all(map(math.isfinite, values)):
         return math.nan, math.nan
     return fmean(values), stdev(values) if len(values) > 1 else None

@@ -1,8 +1,8 @@
-"""Reading a checkpoint from a folder: all of it as its config promises, or an error that says what is wrong.
+"""Read a model folder: every weight that its config promises, or an error that explains what is wrong.
 
-transformers fills what a checkpoint lacks with fresh random weights and leaves out what does not fit. That is right
-for the head of a bare encoder and for nothing else: a model that was half drawn anew still runs, and only its figures
-tell. So everything that was missing, left over or of another shape is looked at here.
+transformers fills missing weights with fresh random ones and leaves out those that do not fit. That is right for the
+head of a bare encoder and wrong for anything else: a half-random model still runs, and only its metrics are bad. So
+this module checks everything that was missing, left over or of another shape.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from engine.models.seeded_init import seeded
 from engine.models.transformers_logging import quiet
 from engine.preset.text import listed, plain
 
-# Heads of pre-training and of other tasks, and buffers that old checkpoints carry: no loss for a classifier.
+# Heads of pre-training and of other tasks, and buffers of old checkpoints: a classifier needs none of them.
 _LEFT_OVER = re.compile(
     r"^(cls|lm_head|predictions|sop_classifier|decoder|lm_predictions|mask_predictions|discriminator_predictions|generator_predictions|generator_lm_head|qa_outputs|sequence_summary"
     r"|vocab_transform|vocab_layer_norm|vocab_projector)\."
@@ -45,9 +45,9 @@ _NAMED = 3  # tensors named in a message; the rest are counted
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A sequence-classification model as a folder holds it, in fp32, on the CPU, in evaluation mode.
+    """A sequence-classification model from a folder, in fp32, on the CPU, in evaluation mode.
 
-    `fresh` are the parameters of the head that the folder had no weights for; they are random.
+    `fresh` are the names of the head's parameters that the folder has no weights for; they are random.
     """
 
     model: PreTrainedModel
@@ -56,13 +56,11 @@ class Checkpoint:
 
 
 def read_config(folder: Path, *, trust_remote_code: bool = False) -> PretrainedConfig:
-    """The config of a model folder. Raises `ModelError` when it is missing, broken, or of a family not supported."""
+    """The config of a model folder. Raises `ModelError` when it is missing, broken, or of an unsupported family."""
     path = folder / "config.json"
     document = _read_json(path)
-    family = str(document.get("model_type", ""))
-    if family not in FAMILIES:
-        raise ModelError(_unsupported(family, document, trust_remote_code=trust_remote_code), file=plain(str(path)))
-    with _foreign(f"the config of the model in {plain(str(folder))} cannot be used", file=str(path)):
+    _check_supported(document, path, trust_remote_code=trust_remote_code)
+    with _library_errors(f"the config of the model in {plain(str(folder))}", file=str(path)):
         config: PretrainedConfig = AutoConfig.from_pretrained(
             folder, trust_remote_code=trust_remote_code, local_files_only=True
         )
@@ -71,7 +69,7 @@ def read_config(folder: Path, *, trust_remote_code: bool = False) -> PretrainedC
 
 
 def read_checkpoint(folder: Path, *, trust_remote_code: bool = False) -> Checkpoint:
-    """The model in a folder, safetensors before pickled tensors, nothing else unpickled.
+    """The model in a folder, from safetensors if there are any, else from pickled tensors; nothing else is unpickled.
 
     Raises `ModelError` when weights are missing, truncated, not finite, or don't fit the config.
     """
@@ -81,20 +79,20 @@ def read_checkpoint(folder: Path, *, trust_remote_code: bool = False) -> Checkpo
     for file in files:
         _check_readable(file)
     config.output_attentions = config.output_hidden_states = False
-    with _foreign(f"the model in {plain(str(folder))} cannot be loaded", file=str(files[0])), seeded(0), quiet():
-        model, found = AutoModelForSequenceClassification.from_pretrained(
+    with _library_errors(f"the model in {plain(str(folder))}", file=str(files[0])), seeded(0), quiet():
+        model, loading_info = AutoModelForSequenceClassification.from_pretrained(
             folder,
             config=config,
             dtype=torch.float32,
             attn_implementation="sdpa" if family.fused else "eager",
             use_safetensors=files[0].suffix == ".safetensors",
             weights_only=True,
-            ignore_mismatched_sizes=True,  # so that they are reported, and refused here in our own words
+            ignore_mismatched_sizes=True,  # reported in loading_info, and refused by _check_complete
             output_loading_info=True,
             trust_remote_code=trust_remote_code,
             local_files_only=True,
         )
-    fresh = _check_complete(config, family, found, folder)
+    fresh = _check_complete(config, family, loading_info, folder)
     _check_finite(model, folder)
     return Checkpoint(model=model.eval(), family=family, fresh=fresh)
 
@@ -106,8 +104,9 @@ def read_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
     """
     if not has_tokenizer(folder):
         raise ModelError(
-            f"the model folder {plain(str(folder))} holds no tokenizer (tokenizer.json or vocab.txt); "
+            f"the model folder {plain(str(folder))} has no tokenizer (tokenizer.json or vocab.txt); "
             "name one with tokenizer = ...",
+            kind="no-tokenizer",
             file=plain(str(folder)),
             key="tokenizer",
         )
@@ -116,34 +115,49 @@ def read_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
         find_spec(package) is None for package in ("sentencepiece", "google", "google.protobuf")
     ):
         raise ModelError(
-            f"the tokenizer in {plain(str(folder))} is a SentencePiece model alone, which takes two more packages to read: "
+            f"the tokenizer in {plain(str(folder))} is only a SentencePiece model, which needs two more packages: "
             "pip install sentencepiece protobuf",
+            kind="sentencepiece-not-installed",
             file=plain(str(bare)),
             key="tokenizer",
         )
-    with _foreign(f"the tokenizer in {plain(str(folder))} cannot be read", file=str(folder)), quiet():
+    with _library_errors(f"the tokenizer in {plain(str(folder))}", file=str(folder)), quiet():
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             folder, trust_remote_code=trust_remote_code, local_files_only=True
         )
     if tokenizer.pad_token_id is None:
-        raise ModelError(f"the tokenizer in {plain(str(folder))} has no padding token", file=plain(str(folder)))
+        raise ModelError(
+            f"the tokenizer in {plain(str(folder))} has no padding token",
+            kind="no-padding-token",
+            file=plain(str(folder)),
+        )
     return tokenizer
 
 
 def _bare_sentencepiece(folder: Path) -> Path | None:
-    """The SentencePiece model of a folder that holds its tokenizer in no other form, as DeBERTa-v3's do."""
+    """The SentencePiece model of a folder that has its tokenizer in no other form, as DeBERTa-v3's do."""
     if any((folder / name).is_file() for name in ("tokenizer.json", "vocab.txt", "vocab.json")):
         return None
     return next(folder.glob("*.model"), None)
 
 
-def _unsupported(family: str, document: dict[str, Any], *, trust_remote_code: bool) -> str:
+def _check_supported(document: dict[str, Any], path: Path, *, trust_remote_code: bool) -> None:
+    family = str(document.get("model_type", ""))
+    if family in FAMILIES:
+        return
     supported = f"supported are {', '.join(FAMILIES)}"
+    file = plain(str(path))
     if not family:
-        return f"config.json names no model_type; {supported}"
+        raise ModelError(f"config.json has no model_type; {supported}", kind="no-model-type", file=file)
     if "auto_map" in document and not trust_remote_code:
-        return f"the model brings its own code (model_type {plain(family)}), which is never run unasked; {supported}"
-    return f"models of the family {plain(family)} cannot be used; {supported}"
+        raise ModelError(
+            f"the model has its own code (model_type {plain(family)}), which only runs with trust_remote_code; {supported}",
+            kind="model-code-not-trusted",
+            file=file,
+        )
+    raise ModelError(
+        f"models of the family {plain(family)} are not supported; {supported}", kind="unsupported-family", file=file
+    )
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -151,45 +165,58 @@ def _read_json(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise ModelError(
-            f"{plain(str(path.parent))} is no model folder: it has no config.json", file=plain(str(path))
+            f"{plain(str(path.parent))} is not a model folder: it has no config.json",
+            kind="no-config",
+            file=plain(str(path)),
         ) from None
     except json.JSONDecodeError as error:
-        raise ModelError(f"not valid JSON: {error.msg}", file=plain(str(path)), line=error.lineno) from None
+        raise ModelError(
+            f"not valid JSON: {error.msg}", kind="invalid-json", file=plain(str(path)), line=error.lineno
+        ) from None
     except UnicodeDecodeError:
-        raise ModelError("not valid JSON: it is not text in UTF-8", file=plain(str(path))) from None
+        raise ModelError("not valid JSON: the file is not UTF-8 text", kind="not-utf8", file=plain(str(path))) from None
     except (OSError, RecursionError) as error:
-        raise ModelError(f"cannot be read: {plain(str(error))}", file=plain(str(path))) from None
+        raise ModelError(
+            f"cannot read the file: {plain(str(error))}", kind="unreadable-config", file=plain(str(path))
+        ) from None
     if not isinstance(document, dict):
-        raise ModelError("not the config of a model: a JSON object is expected", file=plain(str(path)))
+        raise ModelError(
+            "not a model config: expected a JSON object", kind="config-not-an-object", file=plain(str(path))
+        )
     return document
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    """The files with the weights; `ModelError` when there are none or some are missing."""
+    """The files that hold the weights; raises `ModelError` when any are missing."""
     missing = missing_weights(folder)
     if missing == [SAFETENSORS[0]]:
         other = sorted(
             file.name for pattern in ("*.h5", "*.msgpack", "*.onnx", "*.gguf") for file in folder.glob(pattern)
         )
-        hint = f"; {plain(other[0])} is of another framework and cannot be read" if other else ""
+        hint = f"; {plain(other[0])} belongs to another framework" if other else ""
         raise ModelError(
-            f"{plain(str(folder))} holds no weights: {SAFETENSORS[0]} or {PICKLED[0]} is expected{hint}",
+            f"{plain(str(folder))} has no weights: expected {SAFETENSORS[0]} or {PICKLED[0]}{hint}",
+            kind="no-weights",
             file=plain(str(folder)),
         )
     if missing:
         raise ModelError(
-            f"{plain(str(folder))} lacks {len(missing)} of its weight files: {_named(missing)}", file=plain(str(folder))
+            f"{plain(str(folder))} lacks {len(missing)} of its weight files: {_named(missing)}",
+            kind="missing-weight-files",
+            file=plain(str(folder)),
         )
     for single, shards in ((SAFETENSORS[0], SAFETENSORS[1]), (PICKLED[0], PICKLED[1])):
         if (folder / single).is_file():
             return [folder / single]
-        if found := sorted(folder.glob(shards)):
-            return found
-    raise ModelError(f"{plain(str(folder))} holds an index of weights, but no weights", file=plain(str(folder)))
+        if files := sorted(folder.glob(shards)):
+            return files
+    raise ModelError(
+        f"{plain(str(folder))} has an index of weights, but no weights", kind="no-weights", file=plain(str(folder))
+    )
 
 
 def _check_readable(file: Path) -> None:
-    """A cheap look at a weights file: a safetensors header also tells that the file is as long as it should be."""
+    """A cheap check of a weights file: a safetensors header also says how long the file is."""
     if file.suffix != ".safetensors":
         return
     try:
@@ -197,48 +224,59 @@ def _check_readable(file: Path) -> None:
             pass
     except (SafetensorError, OSError) as error:
         with file.open("rb") as start:
-            pointer = start.read(7) == b"version"
-        way_out = (
-            "it is a Git LFS pointer, not the weights; fetch them with git lfs pull"
-            if pointer
-            else f"it is truncated or damaged ({plain(str(error))}); fetch it again"
-        )
-        raise ModelError(f"the weights cannot be read: {way_out}", file=plain(str(file))) from None
+            if start.read(7) == b"version":
+                raise ModelError(
+                    "this is a Git LFS pointer, not the weights; fetch them with git lfs pull",
+                    kind="git-lfs-pointer",
+                    file=plain(str(file)),
+                ) from None
+        raise ModelError(
+            f"the weights are truncated or damaged ({plain(str(error))}); fetch the file again",
+            kind="damaged-weights",
+            file=plain(str(file)),
+        ) from None
 
 
-def _check_complete(config: PretrainedConfig, family: Family, found: dict[str, Any], folder: Path) -> frozenset[str]:
-    """The head's parameters that were not in the checkpoint; `ModelError` for any other that does not fit."""
+def _check_complete(
+    config: PretrainedConfig, family: Family, loading_info: dict[str, Any], folder: Path
+) -> frozenset[str]:
+    """The head's parameters that the checkpoint lacks; raises `ModelError` for any other that is missing or unexpected."""
     heads = tuple(f"{path}." for path in family.head)
     own_head = _has_own_head(config)
-    kept = () if family.pooler is None else (f"{family.pooler}.",)
+    pretrained = () if family.pooler is None else (f"{family.pooler}.",)
 
     def replaceable(name: str) -> bool:
         return name.startswith(heads) and not own_head
 
-    mismatched = sorted((name, tuple(got), tuple(want)) for name, got, want in found["mismatched_keys"])
-    refused = [entry for entry in mismatched if not replaceable(entry[0]) or entry[0].startswith(kept)]
+    mismatched = sorted((name, tuple(got), tuple(want)) for name, got, want in loading_info["mismatched_keys"])
+    refused = [entry for entry in mismatched if not replaceable(entry[0]) or entry[0].startswith(pretrained)]
     where = plain(str(folder))
     if refused:
         name, got, want = refused[0]
         raise ModelError(
-            f"the weights in {where} do not fit their config.json: {plain(name)} has the shape {list(got)}, the config "
+            f"the weights in {where} do not fit their config.json: {plain(name)} has the shape {list(got)}, but the config "
             f"asks for {list(want)}{_more(len(refused) - 1)}",
+            kind="weight-shapes-do-not-fit",
             file=where,
         )
-    missing = set(found["missing_keys"])
+    missing = set(loading_info["missing_keys"])
     bare = f"{family.output}.weight" in missing or not own_head
     refused_names = sorted(name for name in missing if not (bare and name.startswith(heads)))
     if refused_names:
         raise ModelError(
-            f"the weights in {where} lack what their config.json promises: {_named(refused_names)}; "
+            f"the weights in {where} lack tensors that config.json calls for: {_named(refused_names)}; "
             "the file is incomplete, or belongs to another model",
+            kind="missing-weights",
             file=where,
         )
-    strange = sorted(name for name in found["unexpected_keys"] if not _LEFT_OVER.search(name) and not replaceable(name))
+    strange = sorted(
+        name for name in loading_info["unexpected_keys"] if not _LEFT_OVER.search(name) and not replaceable(name)
+    )
     if strange:
         raise ModelError(
-            f"the weights in {where} hold what their config.json has no place for: {_named(strange)}; "
+            f"the weights in {where} hold tensors that config.json does not call for: {_named(strange)}; "
             "the config belongs to another model",
+            kind="unexpected-weights",
             file=where,
         )
     if bare:
@@ -247,16 +285,17 @@ def _check_complete(config: PretrainedConfig, family: Family, found: dict[str, A
 
 
 def _has_own_head(config: PretrainedConfig) -> bool:
-    """Whether a head in the checkpoint would be a sentence classifier's, not a token classifier's, say."""
-    named = [str(name) for name in config.architectures or ()]
-    return not named or any(name.endswith("ForSequenceClassification") for name in named)
+    """Whether a head in the checkpoint is that of a sentence classifier (rather than, say, a token classifier)."""
+    names = [str(name) for name in config.architectures or ()]
+    return not names or any(name.endswith("ForSequenceClassification") for name in names)
 
 
 def _check_finite(model: PreTrainedModel, folder: Path) -> None:
     broken = [name for name, tensor in model.named_parameters() if not bool(torch.isfinite(tensor).all())]
     if broken:
         raise ModelError(
-            f"the weights in {plain(str(folder))} hold values that are no finite numbers: {_named(broken)}",
+            f"the weights in {plain(str(folder))} hold NaN or infinite values: {_named(broken)}",
+            kind="non-finite-weights",
             file=plain(str(folder)),
         )
 
@@ -270,17 +309,19 @@ def _more(count: int) -> str:
 
 
 @contextmanager
-def _foreign(sentence: str, *, file: str) -> Iterator[None]:
-    """Ends whatever a foreign file makes a library raise as a sentence: their kinds are many and undocumented."""
+def _library_errors(what: str, *, file: str) -> Iterator[None]:
+    """Turn whatever a broken file makes a library raise into a `ModelError`: its errors are many and undocumented."""
     try:
         yield
     except (CrildError, MemoryError):
         raise
-    except Exception as error:  # noqa: BLE001  any of them means that the file is no good
-        reason = plain(str(error).strip().split("\n")[0])
+    except Exception as error:  # noqa: BLE001  any of them means that the file is broken
         if "weights_only" in str(error) or "Unpickl" in type(error).__name__:
-            reason = (
-                "its pickled weights hold more than tensors, and code in a pickle is never run; convert them to "
-                "safetensors where you trust them"
-            )
-        raise ModelError(f"{sentence}: {reason or type(error).__name__}", file=plain(file)) from None
+            raise ModelError(
+                f"{what} cannot be read: its pickled weights hold more than tensors, and crild never runs code in a "
+                "pickle; convert them to safetensors if you trust them",
+                kind="unsafe-pickle",
+                file=plain(file),
+            ) from None
+        reason = plain(str(error).strip().split("\n")[0]) or type(error).__name__
+        raise ModelError(f"{what} cannot be read: {reason}", kind="unreadable-model", file=plain(file)) from None

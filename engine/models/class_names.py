@@ -1,7 +1,7 @@
-"""Which output of a model is which class of the task: told by name, never by position.
+"""Match a model's outputs with the task's classes: by name, never by position.
 
-Checkpoints order their classes as they like (MNLI has several orders in use), and a wrong order looks like a very bad
-teacher. A config that has only LABEL_0, LABEL_1, … says nothing about the order.
+Checkpoints order their classes differently (several orders are in use for MNLI), and a wrong order looks like a very
+bad teacher. A config with only LABEL_0, LABEL_1, … says nothing about the order.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _OPPOSITE = {"unacceptable": "acceptable", "ungrammatical": "acceptable", "incor
 
 
 def _plain_name(name: str) -> str:
-    """Lower case, words parted by single spaces: "Not_Duplicate", "notDuplicate" and "NOT-DUPLICATE" are the same."""
-    parted = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
-    return re.sub(r"[\W_]+", " ", parted).strip().lower()
+    """Lower case, words separated by single spaces: "Not_Duplicate", "notDuplicate" and "NOT-DUPLICATE" are the same."""
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    return re.sub(r"[\W_]+", " ", words).strip().lower()
 
 
 def _canonical(name: str) -> tuple[bool, str]:
@@ -44,31 +44,28 @@ def _canonical(name: str) -> tuple[bool, str]:
     if words in _OPPOSITE:
         return True, _OPPOSITE[words]
     negated = _NEGATION.match(words)
-    # "nothing" or "notable" are words of their own: a negation must be parted, or leave a class that is known.
+    # "nothing" and "notable" are not negations: a negation is a word of its own, or leaves a known class.
     if negated and (re.match(r"(?:not|non|no)\s", words) or negated[1] in _MEANING):
         return True, _MEANING.get(negated[1], negated[1])
     return False, words
 
 
 def order_by_name(names: Sequence[str], labels: Sequence[str]) -> tuple[int, ...] | None:
-    """For each of the task's `labels` the index of its name among a model's `names`; None when names don't tell.
+    """For each of the task's `labels` its index among a model's `names`; None when the names don't match.
 
-    Names are first compared as they are (apart from case and what parts the words), then by meaning: "duplicate" is
-    "equivalent", "non-entailment" is "not_entailment". Every class must be found exactly once.
+    Names are first compared literally (apart from case and word separators), then by meaning: "duplicate" is
+    "equivalent", "non-entailment" is "not_entailment". Every class must occur exactly once.
     """
-    for reading in (_plain_name, _canonical):
-        ours = [reading(label) for label in labels]
-        theirs = [reading(name) for name in names]
+    for normalise in (_plain_name, _canonical):
+        ours = [normalise(label) for label in labels]
+        theirs = [normalise(name) for name in names]
         if len(set(ours)) == len(ours) and sorted(map(str, ours)) == sorted(map(str, theirs)):
             return tuple(theirs.index(label) for label in ours)
     return None
 
 
 def align(model: PreTrainedModel, permutation: Sequence[int], labels: Sequence[str]) -> None:
-    """Reorder the classifier's rows in place: output i becomes what was output `permutation[i]`, named `labels[i]`.
-
-    From then on the model is in the task's order, saved copies included.
-    """
+    """Reorder the classifier's rows in place: output `permutation[i]` becomes output i, named `labels[i]`."""
     output = output_of(model)
     if sorted(permutation) != list(range(output.out_features)) or len(labels) != output.out_features:
         raise ValueError(f"{tuple(permutation)} does not order {output.out_features} classes named {tuple(labels)}")
@@ -89,7 +86,7 @@ def name_outputs(model: PreTrainedModel, labels: Sequence[str]) -> None:
 
 
 def names_of(model: PreTrainedModel) -> tuple[str, ...]:
-    """What a model's config calls its outputs, in their order."""
+    """The names of a model's outputs in its config, in their order."""
     named = model.config.id2label
     return tuple(str(named.get(index, f"LABEL_{index}")) for index in range(model.config.num_labels))
 

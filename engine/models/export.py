@@ -1,4 +1,4 @@
-"""Saving a model in the Hugging Face layout, and telling one from another by content."""
+"""Save a model in the Hugging Face layout, and hash its contents."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from engine.record.files import refusal
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, spec: TaskSpec, folder: Path) -> None:
     """Write weights (safetensors), config with the task's label names, and tokenizer to `folder`.
 
-    The folder appears whole or not at all, and is on the disk when this returns; one that was there is replaced. What
-    is saved loads with `AutoModelForSequenceClassification` and `pipeline("text-classification")`. Raises `RunError`
+    The folder appears whole or not at all, replaces an existing one, and is on the disk when this returns. It loads
+    with `AutoModelForSequenceClassification` and `pipeline("text-classification")`. Raises `RunError`
     when it cannot be written.
     """
     name_outputs(model, spec.labels)
@@ -32,25 +32,27 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, spec:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(
             prefix=f".{folder.name}.", dir=folder.parent, ignore_cleanup_errors=True
-        ) as room:
-            made = Path(room) / "new"
-            made.mkdir()
+        ) as temporary:
+            new = Path(temporary) / "new"
+            new.mkdir()
             with quiet():
-                model.save_pretrained(made)
-                tokenizer.save_pretrained(made)
-            _flush(made)
-            _put(made, folder, aside=Path(room) / "old")
+                model.save_pretrained(new)
+                tokenizer.save_pretrained(new)
+            _flush(new)
+            _put(new, folder, aside=Path(temporary) / "old")
             _flush_folder(folder.parent)
     except (OSError, SafetensorError) as error:
-        raise RunError(f"the model cannot be saved: {plain(refusal(error))}", file=plain(str(folder))) from None
+        raise RunError(
+            f"cannot save the model: {plain(refusal(error))}", kind="cannot-save-model", file=plain(str(folder))
+        ) from None
 
 
-def _put(made: Path, folder: Path, *, aside: Path) -> None:
-    """Rename `made` to `folder`; what is there moves aside first, since a folder cannot be overwritten."""
+def _put(new: Path, folder: Path, *, aside: Path) -> None:
+    """Rename `new` to `folder`; an existing folder moves aside first, since it cannot be overwritten."""
     if folder.exists():
         folder.rename(aside)
     try:
-        made.rename(folder)
+        new.rename(folder)
     except OSError:
         if aside.exists():
             aside.rename(folder)

@@ -14,8 +14,8 @@ M = TypeVar("M", bound=nn.Module)
 def in_half_precision(model: M, dtype: torch.dtype) -> M:
     """A copy of `model` whose linear layers' weights are of type `dtype` and take no gradient.
 
-    Everything else (embeddings, normalisation, buffers) is shared with `model`. Under autocast to `dtype` it computes,
-    bit for bit, what `model` does: autocast converts the same weights the same way, at every forward.
+    Everything else (embeddings, normalisation, buffers) is shared with `model`. Under autocast to `dtype` it computes
+    the same bits as `model`: autocast converts the same weights in the same way, at each forward.
     """
     shared: dict[int, object] = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     for module in model.modules():

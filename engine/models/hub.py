@@ -1,6 +1,6 @@
-"""Model folders: on this machine, or fetched from the hub into its cache.
+"""Find a model's folder: on this machine, or fetched from the hub into its cache.
 
-Everything that can go wrong with the hub is met here, once: what the rest of the package loads is a local folder.
+All errors of the hub are handled here: the rest of the package only loads local folders.
 `HF_ENDPOINT` (a mirror), the proxy variables, `HF_TOKEN`, `HF_HUB_OFFLINE` and `HF_HOME` are respected, since
 huggingface_hub reads them.
 """
@@ -30,7 +30,7 @@ from engine.preset.source_names import is_path
 from engine.preset.text import plain
 
 SECONDS = 8.0
-"""How long the hub may take to say that it is there."""
+"""How long the hub may take to answer."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -45,7 +45,7 @@ def resolve_revision(model: str, revision: str | None = None) -> str | None:
         return None
     if revision is not None and _COMMIT.fullmatch(revision):
         return revision
-    with _told(model, revision):
+    with _hub_errors(model, revision):
         try:
             commit: str = HfApi().model_info(model, revision=revision, timeout=SECONDS).sha
         except (HTTPError, OSError) as error:
@@ -59,38 +59,43 @@ def resolve_revision(model: str, revision: str | None = None) -> str | None:
 def fetch(model: str, revision: str | None = None, *, weights: bool = True, code: bool = False) -> Path:
     """The local folder of a model: the folder itself, or the hub's files in its cache.
 
-    Weights are fetched as safetensors where there are any, else pickled; `weights=False` leaves them out (a tokenizer
-    is wanted), and Python files come along only with `code`. Raises `ModelError` when there is no such folder, model or
+    Weights are fetched as safetensors if there are any, else pickled; `weights=False` leaves them out (for a
+    tokenizer), and Python files are fetched only with `code`. Raises `ModelError` when there is no such folder, model or
     revision, or when neither hub nor cache has it.
     """
     if is_path(model):
         folder = Path(model).expanduser()
         if not folder.is_dir():
-            what = "is a file, not a folder" if folder.exists() else "does not exist"
-            raise ModelError(f"the model folder {plain(model)} {what}", file=plain(model))
+            if folder.exists():
+                raise ModelError(
+                    f"the model {plain(model)} is a file, not a folder", kind="model-is-a-file", file=plain(model)
+                )
+            raise ModelError(
+                f"the model folder {plain(model)} does not exist", kind="no-such-folder", file=plain(model)
+            )
         return folder
     commit = resolve_revision(model, revision)
     cached = _cached_folder(model, commit)
     if cached is not None and _complete(cached, weights=weights, code=code):
         return cached
-    with _told(model, revision):
+    with _hub_errors(model, revision):
         try:
             listed = HfApi().model_info(model, revision=commit, timeout=SECONDS).siblings or ()
         except (HTTPError, OSError) as error:
             if not _is_answer(error) and cached is not None and (not weights or not missing_weights(cached)):
-                return cached  # without a tokenizer of its own: another may be meant
+                return cached  # without a tokenizer: the preset may name another
             raise
-        names = wanted([file.rfilename for file in listed], weights=weights, code=code)
+        names = needed_files([file.rfilename for file in listed], weights=weights, code=code)
         for name in names[:1]:  # by the revision's own name, so that the cache learns which commit it stands for
             hf_hub_download(model, name, revision=revision)
         paths = [Path(hf_hub_download(model, name, revision=commit)) for name in names]
     if not paths:
-        raise ModelError(f"the hub model {plain(model)} holds no files of a transformers model")
+        raise ModelError(f"the hub model {plain(model)} has no files of a transformers model", kind="empty-hub-model")
     return paths[0].parent
 
 
-def wanted(names: Sequence[str], *, weights: bool = True, code: bool = False) -> list[str]:
-    """The files of a model repository that are needed, the weights last (so that their presence means all is there)."""
+def needed_files(names: Sequence[str], *, weights: bool = True, code: bool = False) -> list[str]:
+    """The files to fetch of a model repository, the weights last (so that their presence means that all are there)."""
     kinds = (SAFETENSORS, PICKLED) if weights else ()
     heavy = next((kind for kind in kinds if any(_matches(name, kind) for name in names)), ())
     patterns = ("config.json", *TOKENIZER, *(("*.py",) if code else ()), *heavy)
@@ -113,61 +118,64 @@ def _cached_commit(model: str, revision: str | None) -> str | None:
 
 
 def _cached_folder(model: str, commit: str | None) -> Path | None:
-    """What the cache has of a commit, complete or not."""
+    """The cached snapshot of a commit, complete or not."""
     path = try_to_load_from_cache(model, "config.json", revision=commit)
     return Path(path).parent if isinstance(path, str) else None
 
 
 def _complete(folder: Path, *, weights: bool, code: bool) -> bool:
-    """Whether a cached snapshot has all that `fetch` would look for."""
+    """Whether a cached snapshot has all files that `fetch` would fetch."""
     names = [file.name for file in folder.iterdir()]
     has_code = not code or any(name.endswith(".py") for name in names)
     return any(_matches(name, TOKENIZER) for name in names) and has_code and not (weights and missing_weights(folder))
 
 
 def _is_answer(error: Exception) -> bool:
-    """Whether the hub was there and refused, rather than not reached or out of order."""
-    known = (RepositoryNotFoundError, RevisionNotFoundError, GatedRepoError)
-    return isinstance(error, known)
+    """Whether the hub answered and refused, rather than being unreachable or broken."""
+    return isinstance(error, RepositoryNotFoundError | RevisionNotFoundError | GatedRepoError)
 
 
 @contextmanager
-def _told(model: str, revision: str | None) -> Iterator[None]:
-    """Turns what the hub's client raises into a sentence with the way out."""
+def _hub_errors(model: str, revision: str | None) -> Iterator[None]:
+    """Turn the errors of the hub's client into a `ModelError` with advice."""
     name = plain(model)
     hub = plain(constants.ENDPOINT)
     try:
         yield
     except HFValidationError:
-        raise ModelError(f"{name} is neither an existing folder nor a valid hub id (owner/name)") from None
+        raise ModelError(
+            f"{name} is neither an existing folder nor a valid hub id (owner/name)", kind="invalid-model-name"
+        ) from None
     except GatedRepoError:
         raise ModelError(
-            f"the hub model {name} is given out only to those who accepted its terms: accept them at {hub}/{name}, "
-            "then log in (hf auth login, or HF_TOKEN)"
+            f"the hub model {name} is gated: accept its terms at {hub}/{name}, then log in (hf auth login, or HF_TOKEN)",
+            kind="gated-hub-model",
         ) from None
     except RepositoryNotFoundError:
         raise ModelError(
-            f"there is no model {name} at {hub}, nor a folder of that name; a private model needs a login "
-            "(hf auth login, or HF_TOKEN)"
+            f"there is no model {name} at {hub}, nor a folder of that name; for a private model log in "
+            "(hf auth login, or HF_TOKEN)",
+            kind="no-such-hub-model",
         ) from None
     except RevisionNotFoundError:
-        raise ModelError(f"the hub model {name} has no revision {plain(str(revision))}", key="revision") from None
+        raise ModelError(
+            f"the hub model {name} has no revision {plain(str(revision))}", kind="no-such-revision", key="revision"
+        ) from None
     except (HTTPError, LocalEntryNotFoundError, ConnectionError) as error:
-        raise ModelError(_unreachable(name, hub, error)) from None
+        advice = (
+            f"and the model {name} is not in the cache; use a local folder instead, set HF_ENDPOINT to a mirror or "
+            f"HTTPS_PROXY to a proxy, or copy a cache that has it to {plain(str(constants.HF_HUB_CACHE))}"
+        )
+        if constants.HF_HUB_OFFLINE:
+            raise ModelError(f"the hub is switched off (HF_HUB_OFFLINE), {advice}", kind="hub-offline") from None
+        if isinstance(error, HfHubHTTPError) and error.response is not None:
+            status = error.response.status_code
+            raise ModelError(f"{hub} answered with an error ({status}), {advice}", kind="hub-error") from None
+        raise ModelError(
+            f"{hub} cannot be reached ({plain(type(error).__name__)}), {advice}", kind="hub-unreachable"
+        ) from None
     except OSError as error:
         raise ModelError(
-            f"the hub model {name} cannot be stored in {constants.HF_HUB_CACHE}: {plain(str(error))}"
+            f"cannot store the hub model {name} in {constants.HF_HUB_CACHE}: {plain(str(error))}",
+            kind="cannot-write-hub-cache",
         ) from None
-
-
-def _unreachable(name: str, hub: str, error: Exception) -> str:
-    if constants.HF_HUB_OFFLINE:
-        why = "the hub is switched off (HF_HUB_OFFLINE)"
-    elif isinstance(error, HfHubHTTPError) and error.response is not None:
-        why = f"{hub} answered with an error ({error.response.status_code})"
-    else:
-        why = f"{hub} cannot be reached ({plain(type(error).__name__)})"
-    return (
-        f"{why}, and the model {name} is not in the cache; give a local folder instead, set HF_ENDPOINT to a mirror or "
-        f"HTTPS_PROXY to a proxy, or copy a cache that holds it to {plain(str(constants.HF_HUB_CACHE))}"
-    )

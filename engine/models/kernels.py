@@ -1,6 +1,4 @@
-"""Attention and dropout for training on a CPU, where they take less time than the general ones; docs/speed.md has by
-how much. What they compute is the same.
-"""
+"""Attention and dropout for training on a CPU: faster than the general ones (see docs/speed.md), with the same results."""
 
 from __future__ import annotations
 
@@ -13,7 +11,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, PretrainedConfig
 
 NAME = "crild"
-"""Of `attend` in transformers' list of attentions."""
+"""The name of `attend` in transformers' registry of attentions."""
 
 _BITS = 16
 
@@ -21,10 +19,10 @@ _BITS = 16
 def keep_mask(x: Tensor, p: float) -> Tensor:
     """A dropout mask in the shape and type of `x`: 0 with probability `p`, else 1 / (1 - p).
 
-    16 random bits decide on a number, so `p` is rounded to a multiple of 1 / 65536, and the mask's expectation is
-    exactly 1 for what it is rounded to. Drawn from PyTorch's global generator, by one thread, so that the same seed
-    gives the same mask whatever the number of threads. Four decisions come from one 64-bit draw, which takes an eighth
-    of the time that `bernoulli_` takes.
+    Each number takes 16 random bits, so `p` is rounded to a multiple of 1 / 65536, and the mask's expectation is
+    exactly 1 for the rounded `p`. Drawn from PyTorch's global generator, by one thread, so that the same seed gives the
+    same mask whatever the number of threads. One 64-bit draw decides on four numbers, which takes an eighth of the time
+    of `bernoulli_`.
     """
     levels = 1 << _BITS
     dropped = min(round(p * levels), levels - 1)
@@ -51,7 +49,7 @@ class Dropout(nn.Dropout):
 
 
 def use_dropout(model: nn.Module) -> None:
-    """Replace every `nn.Dropout` in a model by `Dropout`. It has no parameters, so nothing that is saved changes."""
+    """Replace every `nn.Dropout` in a model by `Dropout`. It has no parameters, so saved models don't change."""
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if type(child) is nn.Dropout:
@@ -70,9 +68,9 @@ def attend(
 ) -> tuple[Tensor, None]:
     """softmax(QKᵀ/√d + mask) V, for transformers' layers: (batch, query, heads, size) from (batch, heads, length, size).
 
-    Scores are made as (batch × heads, key, query): with the softmax over the last dimension but one, the processor works
-    on neighbouring queries at a time, which for sentences (short rows) is faster than along each row. Scaling and mask
-    are part of the product.
+    Scores are computed as (batch × heads, key, query): with the softmax over the second to last dimension, the processor
+    handles neighbouring queries together, which for sentences (short rows) is faster than going along each row. Scaling
+    and mask are part of the product.
 
     Args:
         module: the layer's attention; not used.
@@ -100,9 +98,9 @@ def attend(
 
 @contextmanager
 def fast_attention(config: PretrainedConfig, device: torch.device) -> Iterator[None]:
-    """Under bf16 autocast on a CPU, `attend` for the layers that run inside; elsewhere what the model is set to.
+    """Use `attend` inside the block under bf16 autocast on a CPU; elsewhere the model's own attention.
 
-    Evaluations, which are in fp32, keep the model's own attention, and nothing stays set afterwards.
+    Evaluations, which are in fp32, keep the model's own attention. The config is restored afterwards.
     """
     if (
         device.type != "cpu"

@@ -1,4 +1,4 @@
-"""Teachers and other pretrained models: from a folder, from the hub, or from nothing."""
+"""Load teachers and other pretrained models: from a folder, from the hub, or from scratch."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from engine.errors import ModelError
 from engine.models.checkpoint import Checkpoint, read_checkpoint, read_tokenizer
 from engine.models.class_names import align, describe, name_outputs, names_of, order_by_name
 from engine.models.families import Family, family_of, output_of, positions
+from engine.models.head_init import fit_head
 from engine.models.hub import fetch, resolve_revision
 from engine.models.model_files import has_tokenizer
-from engine.models.new_heads import fit_head
 from engine.models.seeded_init import initial_range, seeded
 from engine.preset import schema
 from engine.preset.text import plain
@@ -28,16 +28,16 @@ from engine.preset.text import plain
 __all__ = ["LoadedModel", "align", "load_pretrained", "load_teacher", "resolve_revision"]
 
 SCRATCH_POSITIONS = 512
-"""Positions of a model from scratch, where the task asks for no more."""
+"""Positions of a model from scratch, unless the task needs more."""
 
 
 @dataclass(frozen=True)
 class LoadedModel:
     """A sequence-classification model with the task's outputs, on the CPU, in fp32, in evaluation mode.
 
-    `order_known` is false when the names of its classes don't tell which is which: then the rows are still in the
-    checkpoint's order, and `align(model, permutation, labels)` brings them into the task's. `fresh_head` is true when
-    its last layer was just drawn and has learnt nothing. `notes` are sentences worth showing.
+    `order_known` is false when the class names don't match the task's: then the rows are still in the checkpoint's
+    order, and `align(model, permutation, labels)` brings them into the task's. `fresh_head` is true when its last layer
+    is random. `notes` are sentences worth showing.
     """
 
     model: PreTrainedModel
@@ -55,16 +55,16 @@ def load_teacher(
     train_texts: Iterable[str] = (),
     max_length: int | None = None,
 ) -> LoadedModel:
-    """The teacher of a preset, as it is before it is fine-tuned (if the preset fine-tunes it).
+    """The teacher of a preset, before its fine-tuning (if any).
 
     With `teacher.finetune` a bare encoder, or a classifier with another number of outputs, gets a fresh output layer
-    drawn from `teacher.finetune.seed`, and the order of its outputs is the task's. Without, the model must know the
-    task: its outputs are brought into the task's order by name.
+    drawn from `teacher.finetune.seed`, and the order of its outputs is the task's. Otherwise the model must
+    know the task: its outputs are brought into the task's order by name.
 
-    `train_texts` is read for "scratch" teachers alone: they learn their words from these, unless `teacher.tokenizer`
-    names others. `max_length` is the longest input in tokens that the model must be able to read.
+    `train_texts` is only read for "scratch" teachers: their vocabulary comes from it, unless `teacher.tokenizer` names a
+    tokenizer. `max_length` is the longest input in tokens that the model must be able to read.
 
-    Raises `ModelError` when the checkpoint is broken or unsuitable, reads less than `max_length`, or cannot be had.
+    Raises `ModelError` when the checkpoint is broken or unsuitable, reads less than `max_length`, or cannot be fetched.
     """
     if teacher.model == "scratch":
         return _scratch(teacher, spec, train_texts, max_length)
@@ -79,11 +79,11 @@ def load_teacher(
             labels=teacher.labels,
             max_length=max_length,
         )
-    found, tokenizer = _read(teacher.model, teacher.revision, teacher.tokenizer, teacher.trust_remote_code)
-    _check_length(found, teacher.model, max_length)
-    _check_knows_task(found, teacher.model, spec)
-    order_known, notes = _bring_into_order(found.model, teacher.model, spec, teacher.labels)
-    return LoadedModel(found.model, tokenizer, found.family, order_known, notes, fresh_head=False)
+    checkpoint, tokenizer = _read(teacher.model, teacher.revision, teacher.tokenizer, teacher.trust_remote_code)
+    _check_length(checkpoint, teacher.model, max_length)
+    _check_knows_task(checkpoint, teacher.model, spec)
+    order_known, notes = _align_by_name(checkpoint.model, teacher.model, spec, teacher.labels)
+    return LoadedModel(checkpoint.model, tokenizer, checkpoint.family, order_known, notes, fresh_head=False)
 
 
 def load_pretrained(
@@ -98,27 +98,27 @@ def load_pretrained(
     words: PreTrainedTokenizerBase | None = None,
     max_length: int | None = None,
 ) -> LoadedModel:
-    """A model that will be trained on the task: its head is kept where it fits the task, else drawn from `seed`.
+    """A model that will be trained on the task: with its own head if that fits the task, else with one from `seed`.
 
-    A kept head is aligned by name; where names (`labels` instead of the config's, when given) don't tell, its outputs
-    are taken in the task's order, since training settles it. `tokenizer` names another folder or hub id for the
-    tokenizer; `words` is taken where there is none. Raises `ModelError` as `load_teacher` does.
+    Its own head is aligned by name; where the names (`labels` instead of the config's, when given) don't match, its
+    outputs are used in the task's order, since training settles it. `tokenizer` names another folder or hub id for the
+    tokenizer; `words` is the fallback where there is none. Raises `ModelError` as `load_teacher` does.
     """
-    found, words = _read(model, revision, tokenizer, trust_remote_code, words)
-    _check_length(found, model, max_length)
+    checkpoint, words = _read(model, revision, tokenizer, trust_remote_code, words)
+    _check_length(checkpoint, model, max_length)
     name = plain(model)
-    outputs = output_of(found.model).out_features
-    if f"{found.family.output}.weight" in found.fresh:
-        notes: tuple[str, ...] = (f"{name} brings no classifier for sentences: a fresh one is trained",)
+    outputs = output_of(checkpoint.model).out_features
+    if f"{checkpoint.family.output}.weight" in checkpoint.fresh:
+        notes: tuple[str, ...] = (f"{name} has no classifier for sentences: a fresh one is trained",)
     elif outputs != spec.outputs:
         notes = (f"{name} has {outputs} outputs, {plain(spec.name)} {describe(spec)}: a fresh output layer is trained",)
     else:
-        order_known, _ = _bring_into_order(found.model, model, spec, labels)
-        notes = () if order_known else (f"{name} does not name its classes: they are taken in the task's order",)
-        name_outputs(found.model, spec.labels)
-        return LoadedModel(found.model, words, found.family, order_known=True, notes=notes, fresh_head=False)
-    fit_head(found.model, found.family, spec, found.fresh, seed=seed)
-    return LoadedModel(found.model, words, found.family, order_known=True, notes=notes, fresh_head=True)
+        order_known, _ = _align_by_name(checkpoint.model, model, spec, labels)
+        notes = () if order_known else (f"{name} does not name its classes: they are used in the task's order",)
+        name_outputs(checkpoint.model, spec.labels)
+        return LoadedModel(checkpoint.model, words, checkpoint.family, order_known=True, notes=notes, fresh_head=False)
+    fit_head(checkpoint.model, checkpoint.family, spec, checkpoint.fresh, seed=seed)
+    return LoadedModel(checkpoint.model, words, checkpoint.family, order_known=True, notes=notes, fresh_head=True)
 
 
 def _read(
@@ -128,56 +128,60 @@ def _read(
     trust_remote_code: bool,
     fallback: PreTrainedTokenizerBase | None = None,
 ) -> tuple[Checkpoint, PreTrainedTokenizerBase]:
-    """The checkpoint and its tokenizer (or the one that `tokenizer` names), which must not know more tokens."""
+    """The checkpoint and its tokenizer (or the one that `tokenizer` names), whose vocabulary must not be larger."""
     folder = fetch(model, revision, code=trust_remote_code)
     other = folder if tokenizer is None else fetch(tokenizer, weights=False, code=trust_remote_code)
-    found = read_checkpoint(folder, trust_remote_code=trust_remote_code)
+    checkpoint = read_checkpoint(folder, trust_remote_code=trust_remote_code)
     if fallback is not None and not has_tokenizer(other):
         words = fallback
     else:
         words = read_tokenizer(other, trust_remote_code=trust_remote_code)
-    if len(words) > found.model.config.vocab_size:
+    if len(words) > checkpoint.model.config.vocab_size:
         raise ModelError(
-            f"the tokenizer in {plain(str(other))} knows {len(words)} tokens, the model {plain(model)} only "
-            f"{found.model.config.vocab_size}: they do not belong together",
+            f"the tokenizer in {plain(str(other))} has {len(words)} tokens, but the model {plain(model)} only "
+            f"{checkpoint.model.config.vocab_size}; use a tokenizer that belongs to the model",
+            kind="tokenizer-too-large",
             key="tokenizer",
         )
-    return found, words
+    return checkpoint, words
 
 
-def _check_length(found: Checkpoint, model: str, max_length: int | None) -> None:
-    there = positions(found.model.config)
-    if max_length is not None and max_length > there:
+def _check_length(checkpoint: Checkpoint, model: str, max_length: int | None) -> None:
+    limit = positions(checkpoint.model.config)
+    if max_length is not None and max_length > limit:
         raise ModelError(
-            f"the model {plain(model)} reads {there} tokens at most, but task.max_length is {max_length}",
+            f"the model {plain(model)} reads at most {limit} tokens, but task.max_length is {max_length}",
+            kind="max-length-too-long",
             key="task.max_length",
         )
 
 
-def _check_knows_task(found: Checkpoint, model: str, spec: TaskSpec) -> None:
-    """Raises `ModelError` for a teacher that is used as it is but has no outputs for the task."""
-    way_out = "add a [teacher.finetune] table, or name a model that was trained on the task"
-    if f"{found.family.output}.weight" in found.fresh:
+def _check_knows_task(checkpoint: Checkpoint, model: str, spec: TaskSpec) -> None:
+    """Raises `ModelError` for a teacher that is not fine-tuned and has no outputs for the task."""
+    advice = "add a [teacher.finetune] table, or name a model that was trained on the task"
+    if f"{checkpoint.family.output}.weight" in checkpoint.fresh:
         raise ModelError(
-            f"the teacher {plain(model)} has no classification head for {plain(spec.name)}: {way_out}",
+            f"the teacher {plain(model)} has no classification head for {plain(spec.name)}: {advice}",
+            kind="teacher-without-head",
             key="teacher.model",
         )
-    outputs = output_of(found.model).out_features
+    outputs = output_of(checkpoint.model).out_features
     if outputs != spec.outputs:
-        names = "" if outputs == 1 else f" ({', '.join(map(plain, names_of(found.model)))})"
+        names = "" if outputs == 1 else f" ({', '.join(map(plain, names_of(checkpoint.model)))})"
         raise ModelError(
             f"the teacher {plain(model)} has {outputs} output{'s' if outputs > 1 else ''}{names}, but "
-            f"{plain(spec.name)} has {describe(spec)}: {way_out}",
+            f"{plain(spec.name)} has {describe(spec)}: {advice}",
+            kind="wrong-number-of-outputs",
             key="teacher.model",
         )
 
 
-def _bring_into_order(
+def _align_by_name(
     model: PreTrainedModel, source: str, spec: TaskSpec, labels: list[str] | None
 ) -> tuple[bool, tuple[str, ...]]:
-    """Align the outputs by name; whether the names told the order, and what is worth saying.
+    """Align the outputs by name; whether the names match the task's, and notes for the user.
 
-    Raises `ModelError` when the names that the preset gives are not the task's.
+    Raises `ModelError` when the names in the preset are not the task's.
     """
     if not spec.labels:
         name_outputs(model, ())
@@ -193,10 +197,11 @@ def _bring_into_order(
     if labels is not None:
         raise ModelError(
             f"teacher.labels names {', '.join(map(plain, labels))}, but {plain(spec.name)} has {describe(spec)}",
+            kind="labels-do-not-match",
             key="teacher.labels",
         )
     return False, (
-        f"the outputs of {plain(source)} are named {', '.join(map(plain, names))}, which does not tell which of "
+        f"the outputs of {plain(source)} are named {', '.join(map(plain, names))}, so it is unknown which of "
         f"{', '.join(map(plain, spec.labels))} each one is",
     )
 
@@ -208,9 +213,11 @@ def _order(names: tuple[str, ...], order: tuple[int, ...]) -> str:
 def _scratch(
     teacher: schema.Teacher, spec: TaskSpec, train_texts: Iterable[str], max_length: int | None
 ) -> LoadedModel:
-    """A BERT that knows nothing: weights from the fine-tuning's seed, words from the texts or another tokenizer."""
-    if teacher.finetune is None:  # the schema has refused it already
-        raise ModelError('a teacher from "scratch" knows nothing yet: add a [teacher.finetune] table')
+    """A random BERT: weights from the fine-tuning's seed, vocabulary from the texts or another tokenizer."""
+    if teacher.finetune is None:  # the schema refuses it, too
+        raise ModelError(
+            'a teacher from "scratch" is untrained: add a [teacher.finetune] table', kind="scratch-teacher-untrained"
+        )
     if teacher.tokenizer is None:
         tokenizer = word_tokenizer(train_texts)
     else:

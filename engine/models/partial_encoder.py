@@ -75,21 +75,6 @@ class PartialEncoder(nn.Module):
         self._running = 0  # the current layer, from 1: a module that layers share cannot tell
         self._hooks = list(self._tap())
 
-    @property
-    def heads(self) -> int:
-        """Attention heads of a layer."""
-        return int(self._config.num_attention_heads)
-
-    @property
-    def width(self) -> int:
-        """Width of the hidden states."""
-        return int(self._config.hidden_size)
-
-    @property
-    def layers(self) -> int:
-        """Layers of the model, those that are not run included."""
-        return int(self._config.num_hidden_layers)
-
     def forward(
         self,
         batch: Inputs,
@@ -185,7 +170,9 @@ class PartialEncoder(nn.Module):
         family, model = self.family, self.__dict__["model"]
         # Projections alone need no inputs but the hidden states, except where they are rotated by position.
         inputs = (
-            family.inputs(model, hidden, activations.mask) if len(self.whole) or family.part is not None else _no_inputs
+            family.inputs(model, hidden, activations.mask)
+            if len(self.whole) or family.split is not None
+            else _no_inputs
         )
         for number, layer in enumerate(self.whole, start=1):
             self._running = number
@@ -205,11 +192,11 @@ class PartialEncoder(nn.Module):
             hidden = self.final(hidden)
             if len(self.whole) in self.spec.hidden:
                 activations.hidden[len(self.whole)] = hidden
-        if family.part is not None:
+        if family.split is not None:
             for name in PROJECTIONS:
                 by_layer = getattr(activations, name)
                 for layer, output in by_layer.items():
-                    by_layer[layer] = family.part(model.config, name, output, inputs(layer - 1))
+                    by_layer[layer] = family.split(model.config, name, output, inputs(layer - 1))
         if self.spec.logits:
             activations.logits = family.logits(model, hidden, activations.mask)
 

@@ -1,4 +1,4 @@
-"""Drawing weights from a seed of their own, without touching the generator that the run draws from."""
+"""Draw weights from their own seed, without changing the global random generator."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch import nn
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """What is drawn on the CPU inside comes from `seed`; afterwards the generator is where it was.
+    """Seed the CPU's generator inside the block, and restore its state afterwards.
 
-    `torch.manual_seed` would do the same to the generators of every GPU, which nobody puts back.
+    `torch.manual_seed` would also seed the generators of every GPU, which this does not restore.
     """
     before = torch.get_rng_state()
     torch.default_generator.manual_seed(seed)
@@ -25,7 +25,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def draw_linear(layer: nn.Linear, scale: float, generator: torch.Generator) -> None:
-    """Fresh weights from N(0, scale²), bias zero: as BERT draws them."""
+    """Draw weights from N(0, scale²) and set the bias to zero, as BERT does."""
     with torch.no_grad():
         layer.weight.normal_(0.0, scale, generator=generator)
         if layer.bias is not None:
@@ -33,6 +33,8 @@ def draw_linear(layer: nn.Linear, scale: float, generator: torch.Generator) -> N
 
 
 def initial_range(width: int) -> float:
-    """The standard deviation that a model from scratch draws its weights with: BERT's 0.02 for its width of 768, and as
-    1 / √width for others. At 0.02 a narrow model stays on its first plateau for long."""
+    """The standard deviation of the weights of a model from scratch: BERT's 0.02 at its width of 768, else as 1 / √width.
+
+    At 0.02 a narrow model stays on its first plateau for long.
+    """
     return round(0.02 * math.sqrt(768 / width), 4)

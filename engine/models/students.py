@@ -1,4 +1,4 @@
-"""Students: some layers of another model, or a small model of their own."""
+"""Build students: from selected layers of another model, or from scratch."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from engine.errors import ModelError
 from engine.models.class_names import name_outputs
 from engine.models.families import family_of, layers_of
 from engine.models.family_rules import odd_heads
+from engine.models.head_init import fit_head, head_parameters
 from engine.models.layer_selection import layer_count, selected_layers
 from engine.models.load import LoadedModel, load_pretrained
 from engine.models.model_files import student_of_run
-from engine.models.new_heads import fit_head, head_parameters
 from engine.models.seeded_init import initial_range, seeded
 from engine.preset import schema
 from engine.preset.text import plain
@@ -37,16 +37,16 @@ def make_student(
 
     `init` says where its weights come from:
 
-    - "teacher": embeddings, the kept layers and the head of `teacher_model`
+    - "teacher": embeddings, the selected layers and the head of `teacher_model`
     - "pretrained": the same of the checkpoint that the teacher was fine-tuned from, with a fresh output layer
-    - "scratch": drawn from `seed`, in the family and vocabulary of the teacher
-    - a folder, a run or a hub id: embeddings and the kept layers of that model, its head where it fits the task
+    - "scratch": random from `seed`, in the family and vocabulary of the teacher
+    - a folder, a run or a hub id: embeddings and the selected layers of that model, its head if that fits the task
 
     `teacher_model` and `tokenizer` are the teacher's, which reads the same tokens. `max_length` is the longest input in
-    tokens that the student must be able to read. The generator that the run draws from is left where it was.
+    tokens that the student must be able to read. The global random generator is left unchanged.
 
-    Raises `ModelError` when layers are asked for that are not there, when another model's vocabulary is not the
-    teacher's, and as `load_pretrained` does.
+    Raises:
+        ModelError: layers that don't exist, a vocabulary that is not the teacher's, and as in `load_pretrained`.
     """
     if student.init == "scratch":
         return _from_scratch(student, teacher_model.config, type(teacher_model), spec, seed)
@@ -66,35 +66,37 @@ def _selected(student: schema.Student, model: PreTrainedModel) -> tuple[int, ...
     return selected_layers(available, student.keep, layer_count(student, available))
 
 
-def keep_layers(model: PreTrainedModel, kept: Sequence[int]) -> PreTrainedModel:
-    """A new model with the embeddings, the given layers (counted from 0, in this order) and the head of `model`.
+def keep_layers(model: PreTrainedModel, selected: Sequence[int]) -> PreTrainedModel:
+    """A new model with the embeddings, the selected layers (counted from 0, in this order) and the head of `model`.
 
-    Nothing is shared with `model`: not a tensor, not a hook. The config says how many layers there are. Raises
-    `ModelError` where the family cannot do without a layer, or not repeat its shared layers so.
+    It shares no tensor and no hook with `model`.
+
+    Raises:
+        ModelError: the family needs its first layer, or cannot repeat its shared layers in this way.
     """
     family = family_of(model.config)
     config = copy.deepcopy(model.config)
-    kept = family.cut(config, kept)
-    with seeded(0):  # what is drawn here is overwritten
+    stored = family.select_layers(config, selected)
+    with seeded(0):  # every weight drawn here is overwritten
         smaller = type(model)(config)
     source = model.state_dict()
     with torch.no_grad():
         for name, tensor in smaller.state_dict().items():
-            tensor.copy_(source[_old_name(name, f"{family.layers}.", kept)])
+            tensor.copy_(source[_name_in_source(name, f"{family.layers}.", stored)])
     return smaller.float().eval()
 
 
-def _old_name(name: str, prefix: str, kept: Sequence[int]) -> str:
+def _name_in_source(name: str, prefix: str, stored: Sequence[int]) -> str:
     if not name.startswith(prefix):
         return name
     number, _, rest = name.removeprefix(prefix).partition(".")
-    return f"{prefix}{kept[int(number)]}.{rest}"
+    return f"{prefix}{stored[int(number)]}.{rest}"
 
 
 def _from_scratch(
     student: schema.Student, like: PretrainedConfig, kind: type[PreTrainedModel], spec: TaskSpec, seed: int
 ) -> PreTrainedModel:
-    """A student of the teacher's family and vocabulary whose weights know nothing."""
+    """A student of the teacher's family and vocabulary with random weights."""
     family = family_of(like)
     config = copy.deepcopy(like)
     width = student.hidden_size or int(like.hidden_size)
@@ -102,19 +104,20 @@ def _from_scratch(
     if width % heads:
         raise ModelError(
             f"a student of width {width} cannot have {heads} attention heads: {heads} does not divide {width}",
+            kind="heads-do-not-divide-width",
             key="student.heads",
         )
     same_width = width == int(like.hidden_size)
-    teachers: int = getattr(like, family.intermediate)
+    like_width: int = getattr(like, family.intermediate)
     if family.windows(like) and width // heads % 2:
-        raise ModelError(odd_heads(width, heads), key="student.heads")
+        raise ModelError(odd_heads(width, heads), kind="odd-head-size", key="student.heads")
     config.num_attention_heads = heads
     config.hidden_size = width
-    setattr(config, family.intermediate, student.intermediate_size or (teachers if same_width else 4 * width))
-    # Embeddings of ELECTRA and ALBERT may be narrower than the encoder; where they are as wide, they stay as wide.
+    setattr(config, family.intermediate, student.intermediate_size or (like_width if same_width else 4 * width))
+    # Embeddings of ELECTRA and ALBERT may be narrower than the encoder; if they are as wide, they stay as wide.
     if getattr(like, "embedding_size", None) == int(like.hidden_size):
         config.embedding_size = width
-    family.redo(config, layer_count(student, int(like.num_hidden_layers)))
+    family.set_depth(config, layer_count(student, int(like.num_hidden_layers)))
     config.initializer_range = initial_range(width)
     config.num_labels = spec.outputs
     with seeded(seed):
@@ -131,7 +134,7 @@ def _source(
     seed: int,
     max_length: int | None,
 ) -> LoadedModel:
-    """The model that gives its layers, where it is not the teacher itself."""
+    """The model that the layers come from, where that is not the teacher itself."""
     if student.init != "pretrained":
         return load_pretrained(
             str(student_of_run(Path(student.init)) or student.init),
@@ -143,8 +146,9 @@ def _source(
         )
     if teacher.model == "scratch":
         raise ModelError(
-            'init = "pretrained" needs a teacher that was pre-trained, but this one is trained from scratch: '
+            'init = "pretrained" needs a pre-trained teacher, but this one is trained from scratch; '
             'use init = "teacher" or "scratch"',
+            kind="teacher-not-pretrained",
             key="student.init",
         )
     return load_pretrained(
@@ -162,7 +166,7 @@ def _check_vocabulary(
     init: str, source: LoadedModel, teacher: str, teacher_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
 ) -> None:
     """Raises `ModelError` unless teacher and student turn the same text into the same tokens."""
-    if source.tokenizer is tokenizer:  # the other model has none of its own: only the sizes can be compared
+    if source.tokenizer is tokenizer:  # the other model has none: only the sizes can be compared
         theirs, ours = source.model.config.vocab_size, teacher_model.config.vocab_size
         same = theirs == ours
     else:
@@ -171,7 +175,8 @@ def _check_vocabulary(
     if not same:
         raise ModelError(
             f"the student is initialised from {plain(init)}, whose vocabulary of {theirs} tokens is not that of the teacher "
-            f"{plain(teacher)} ({ours} tokens), but both must read the same tokens: choose a model with the teacher's "
-            'vocabulary, or init = "teacher" or "scratch"',
+            f'{plain(teacher)} ({ours} tokens); use a model with the teacher\'s vocabulary, or init = "teacher" or '
+            '"scratch"',
+            kind="vocabularies-differ",
             key="student.init",
         )

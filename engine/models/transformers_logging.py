@@ -1,4 +1,4 @@
-"""Keeping transformers from talking over the run."""
+"""Silence transformers' own reports and progress bars."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from transformers.utils import logging as transformers_logging
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps transformers' own report and progress bars off the terminal: what matters is said here."""
+    """Keep transformers' reports and progress bars off the terminal: crild reports what matters itself."""
     level = transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()

@@ -17,7 +17,7 @@ from engine.models.family_rules import FAMILIES, FIRST_LAYER_STAYS, not_offered,
 from engine.models.layer_selection import layer_count, selected_layers
 from engine.models.model_files import PICKLED, SAFETENSORS, has_tokenizer, missing_weights
 from engine.preflight.model_facts import ModelFacts, model_facts
-from engine.preset.base import LayerMap
+from engine.preset.field_types import LayerMap
 from engine.preset.load import Loaded
 from engine.preset.schema import LAYER_OBJECTIVES, Architecture, Objective, Stage
 from engine.preset.source_names import INIT_WORDS, is_path

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from engine.preset import fields, rules
+from engine.preset import rules, schema_keys
 from engine.preset.schema import Preset
 from engine.preset.text import listed, nearest, plain, shown
 from engine.preset.toml_lines import KeyPath
@@ -131,17 +131,17 @@ def _missing(path: KeyPath, stages: Sequence[str]) -> str:
         near = nearest(str(path[1]), [stage for stage in stages if stage != path[1]])
         hint = f"; to change the stage {shown(near)}, use its name" if near is not None else ""
         return f"the stage {shown(str(path[1]))} has no objectives, as {{ logits = 1.0 }}{hint}"
-    return f"{plain(dotted(path))} is missing; it must be {fields.expected(path)}"
+    return f"{plain(dotted(path))} is missing; it must be {schema_keys.expected(path)}"
 
 
 def unknown_key(path: KeyPath) -> str:
     """The sentence for a key that its table does not have, with the one that was probably meant."""
     key, table = str(path[-1]), path[:-1]
-    known = fields.known_keys(table)
+    known = schema_keys.known_keys(table)
     where = f" in {plain(dotted(table))}" if table else ""
     what = "objective" if len(table) == 3 and table[-1] == "objectives" else "key"
     sentence = f"unknown {what} {shown(key)}{where}"
-    home = fields.home_of(key)
+    home = schema_keys.home_of(key)
     near = nearest(key, known)
     if near is not None:
         return f"{sentence}; did you mean {shown(near)}?"
@@ -151,11 +151,11 @@ def unknown_key(path: KeyPath) -> str:
 
 
 def _wrong(path: KeyPath, keys: KeyPath, value: object) -> str:
-    if value == "" and fields.expected(path) == "text in quotes":
+    if value == "" and schema_keys.expected(path) == "text in quotes":
         return f"{plain(dotted(keys))} must not be empty"
     inside = "; it contains" if len(keys) < len(path) else ", not"
-    sentence = f"{plain(dotted(keys))} must be {fields.expected(path)}{inside} {shown(value)}"
-    near = nearest(value, fields.words_at(keys)) if isinstance(value, str) else None
+    sentence = f"{plain(dotted(keys))} must be {schema_keys.expected(path)}{inside} {shown(value)}"
+    near = nearest(value, schema_keys.words_at(keys)) if isinstance(value, str) else None
     return f"{sentence}; did you mean {shown(near)}?" if near is not None else sentence
 
 

@@ -1,4 +1,4 @@
-"""A JSON Schema of preset files, from which editors complete and check; and the help texts of all keys."""
+"""The JSON Schema of preset files, for completion and checks in editors; and the help texts of all keys."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _EXTENDS = {
     "oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
 }
 _STAGES = {
-    "description": "Names of the stages that remain of all that were inherited or added, in this order.",
+    "description": "Names of the stages to keep, of those that are inherited or added, in this order.",
     "oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
 }
 
@@ -40,21 +40,20 @@ def help_texts() -> dict[str, str]:
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of a preset file.
 
-    Files are merged before they are complete, so nothing is required but the name of a stage, by which stages merge;
-    and `false` may stand for every optional key, to take back an inherited value.
+    Only the name of a stage is required: files may be incomplete until they merge, and stages merge by name. Every
+    optional key may be `false`, which takes back an inherited value.
     """
-    made = schema.Preset.model_json_schema(by_alias=True)
-    definitions = made.pop("$defs")
-    for name, definition in (("Preset", made), *definitions.items()):
+    document = schema.Preset.model_json_schema(by_alias=True)
+    definitions = document.pop("$defs")
+    for name, definition in (("Preset", document), *definitions.items()):
         _finish_table(name, definition)
     definitions["Stage"]["required"] = ["name"]
-    made["properties"] = {"schema": made["properties"].pop("schema"), "extends": _EXTENDS, "stages": _STAGES} | made[
-        "properties"
-    ]
+    properties = document["properties"]
+    document["properties"] = {"schema": properties.pop("schema"), "extends": _EXTENDS, "stages": _STAGES} | properties
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "crild preset",
-        **made,
+        **document,
         "$defs": definitions,
     }
 

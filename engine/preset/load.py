@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import CrildError, PresetError, UsageError
-from engine.preset import explain, fields, paths
+from engine.preset import explain, paths, schema_keys
 from engine.preset.explain import Problem
 from engine.preset.overrides import read_overrides
 from engine.preset.preset_file import Layer, locate, read_layer, stage_tables
@@ -174,7 +174,7 @@ def _without_taken_back(node: Node, path: KeyPath = ()) -> Node:
     entries = {
         key: _without_taken_back(item, (*path, key))
         for key, item in node.value.items()
-        if not (item.value is False and fields.takes_false_back((*path, key)))
+        if not (item.value is False and schema_keys.takes_false_back((*path, key)))
     }
     return replace(node, value=entries)
 

@@ -10,7 +10,7 @@ from typing import Any
 import tomli
 
 from engine.errors import CrildError
-from engine.preset import fields
+from engine.preset import schema_keys
 from engine.preset.explain import unknown_key
 from engine.preset.preset_file import Layer, names_in
 from engine.preset.text import cut, listed, nearest, plain, shown
@@ -56,11 +56,11 @@ def _parse(text: str, stages: Sequence[str]) -> tuple[KeyPath, Any]:
         raise CrildError(sentence, kind="extends-override")
     if path[0] == "stage":
         _check_stage(path, stages)
-    elif path != ("stages",) and len(path) == 1 and path[0] not in fields.known_keys(()):
+    elif path != ("stages",) and len(path) == 1 and path[0] not in schema_keys.known_keys(()):
         raise CrildError(unknown_key(path), kind="unknown-key")
     value = value.strip()
-    if fields.takes_text(path) and value[:1] not in ('"', "'"):
-        return path, False if value == "false" and fields.takes_false_back(path) else value
+    if schema_keys.takes_text(path) and value[:1] not in ('"', "'"):
+        return path, False if value == "false" and schema_keys.takes_false_back(path) else value
     return path, _value(value)
 
 

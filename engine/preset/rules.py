@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from engine.preset.base import (
+from engine.preset.field_types import Fault
+from engine.preset.names import (
     EMD_OBJECTIVES,
     HEAD_OBJECTIVES,
     LAYER_OBJECTIVES,
     REGRESSION_METRICS,
     RELATIONS,
     TOY_TASKS,
-    Fault,
 )
 from engine.preset.schema import Architecture, OtherTask, Preset, Stage, Student, Task, Teacher
 from engine.preset.toml_lines import KeyPath

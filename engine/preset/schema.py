@@ -9,15 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from engine.preset.base import (
-    EMD_OBJECTIVES,
-    GLUE_TASKS,
-    HEAD_OBJECTIVES,
-    LAYER_OBJECTIVES,
-    REGRESSION_METRICS,
-    RELATIONS,
-    SCHEMA_VERSION,
-    TOY_TASKS,
+from engine.preset.field_types import (
     Batch,
     Count,
     Epochs,
@@ -31,15 +23,25 @@ from engine.preset.base import (
     Layers,
     Name,
     NotNegative,
-    ObjectiveName,
     Positive,
     Record,
     Seed,
     Steps,
-    TaskName,
     Threads,
     Width,
     form,
+)
+from engine.preset.names import (
+    EMD_OBJECTIVES,
+    GLUE_TASKS,
+    HEAD_OBJECTIVES,
+    LAYER_OBJECTIVES,
+    REGRESSION_METRICS,
+    RELATIONS,
+    SCHEMA_VERSION,
+    TOY_TASKS,
+    ObjectiveName,
+    TaskName,
 )
 
 __all__ = [
@@ -77,7 +79,7 @@ __all__ = [
 
 
 class Files(Record):
-    """Where the rows of a custom task are: CSV, TSV, JSON lines or Parquet, told by the ending."""
+    """The files of a custom task: CSV, TSV, JSON lines or Parquet, by their ending."""
 
     train: Name
     """Training rows."""
@@ -102,7 +104,7 @@ class Columns(Record):
     label: str = "label"
     """The class (of any type) or the score."""
     id: str | None = None
-    """A unique name for each example; without it, split and row number."""
+    """A unique name for each example; split and row number when left out."""
 
 
 class Task(Record):
@@ -112,9 +114,9 @@ class Task(Record):
     """A GLUE task, an embedded toy task, or "custom"."""
     source: Name = "hub"
     """"hub", or a folder in the official GLUE layout (the task's folder, or the one that holds them all).
-    Embedded and custom tasks leave it out."""
+    Toy and custom tasks leave it out."""
     revision: str | None = None
-    """The commit of the hub data set; resolved and written down when a run starts."""
+    """The commit of the hub data set; resolved and recorded when a run starts."""
     files: Files | None = None
     """For "custom": the files."""
     columns: Columns | None = None
@@ -128,15 +130,15 @@ class Task(Record):
         ]
         | None
     ) = None
-    """For "custom": what is reported; the first picks the best checkpoint. Default: accuracy, or pearson."""
+    """For "custom": the metrics to report; the first picks the best checkpoint. Default: accuracy, or pearson."""
     max_length: Annotated[int, Field(ge=4, le=8192)] = 128
-    """Tokens at most, special tokens included; longer inputs are cut, and the run says how many were."""
+    """Most tokens of an input, special tokens included; longer inputs are cut, and the run reports how many."""
     data_seed: Seed = 0
-    """Draws subsets and noise: the same data whatever the training seed."""
+    """Seed of subsets and label noise, so that the data is the same for every training seed."""
     examples: Examples | None = None
     """Few-sample setting: this many training examples, drawn with `data_seed`, each class keeping its share."""
     label_noise: Fraction = 0.0
-    """Share of training labels that are replaced: by another class, or for scores by another example's score."""
+    """Share of training labels to replace: by another class, or for scores by another example's score."""
 
 
 class Architecture(Record):
@@ -151,20 +153,20 @@ class Architecture(Record):
     intermediate_size: Width | None = None
     """Width of the feed-forward part; four times `hidden_size` when left out."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Of hidden states and attention, while training."""
+    """Dropout of hidden states and attention during training."""
 
 
 class Finetune(Record):
     """How the teacher learns the task before anything is distilled."""
 
     seed: Seed = 0
-    """Its own, so that runs with other seeds share one teacher."""
+    """A seed of its own, so that runs with different seeds share one teacher."""
     epochs: Epochs = 3.0
     """Passes over the training examples; fractions are allowed."""
     learning_rate: Positive = 2e-5
-    """At its highest, after the warm-up."""
+    """Peak learning rate, after the warm-up."""
     batch_size: Batch = 32
-    """Examples to each optimiser step."""
+    """Examples in each optimiser step."""
     weight_decay: NotNegative = 0.01
     """Not applied to biases and normalisation weights."""
     warmup: Fraction = 0.1
@@ -180,18 +182,18 @@ class Finetune(Record):
 
 
 class Teacher(Record):
-    """The model that is distilled."""
+    """The model to distil."""
 
     model: Name
-    """Hub id, folder, or "scratch" for one that is trained here from nothing."""
+    """Hub id, folder, or "scratch" to train one from random weights."""
     revision: str | None = None
-    """Commit, tag or branch on the hub; resolved to a commit and written down when a run starts."""
+    """Commit, tag or branch on the hub; resolved to a commit and recorded when a run starts."""
     trust_remote_code: bool = False
-    """Run code that the checkpoint brings along. Off unless you trust its author."""
+    """Run code that comes with the checkpoint. Switch it on only if you trust its author."""
     tokenizer: Name | None = None
-    """Another folder or hub id for the tokenizer; "scratch" teachers otherwise learn their words from the task."""
+    """Another folder or hub id for the tokenizer; "scratch" teachers otherwise learn their vocabulary from the task."""
     labels: list[str] | None = None
-    """Names of the teacher's outputs in their order, where its config does not tell."""
+    """Names of the teacher's outputs in their order, if its config does not name them."""
     architecture: Architecture | None = None
     """For "scratch" only."""
     finetune: Finetune | None = None
@@ -199,7 +201,7 @@ class Teacher(Record):
 
 
 class Student(Record):
-    """The model that comes out."""
+    """The model that training produces."""
 
     layers: Layers | None = None
     """Transformer layers; half of the teacher's when left out (all of them where `init` names a model)."""
@@ -225,39 +227,39 @@ class Train(Record):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """bf16 where the hardware has it (CPUs included), else fp32. Weights and evaluations are always fp32."""
     threads: Threads | None = None
-    """CPU threads; all cores when left out. A resumed run takes the number it began with."""
+    """CPU threads; all cores when left out. A resumed run uses the number that it started with."""
     graphs: bool = True
     """On CUDA, capture steps as graphs: the same computation, without waiting for kernels to be launched."""
     epochs: Epochs = 3.0
-    """For stages that leave theirs open."""
+    """For stages without their own."""
     batch_size: Batch = 32
-    """Examples to each optimiser step, however they are split by `accumulate`."""
+    """Examples in each optimiser step, however `accumulate` splits them."""
     learning_rate: Positive = 3e-5
-    """At its highest, after the warm-up."""
+    """Peak learning rate, after the warm-up."""
     weight_decay: NotNegative = 0.01
     """Not applied to biases and normalisation weights."""
     warmup: Fraction = 0.1
     """Share of a stage's steps over which the learning rate rises."""
     schedule: Literal["linear", "constant"] = "linear"
-    """How the learning rate goes on after the warm-up."""
+    """Course of the learning rate after the warm-up."""
     clip: NotNegative = 1.0
     """Largest gradient norm; 0 switches clipping off."""
     accumulate: Batch = 1
-    """Micro-batches to each optimiser step: less memory, the same result."""
+    """Micro-batches in each optimiser step: less memory, the same result."""
     temperature: Positive = 1.0
-    """Softens logits on both sides, for stages that leave theirs open."""
+    """Softens logits on both sides, for stages without their own."""
     evaluate: Evaluate = "epoch"
     """"epoch", or every n steps; always at the end of a stage."""
     evaluate_train: Examples | None = None
-    """Training examples that each evaluation of the student also measures, to be seen beside dev; none when left out."""
+    """Training examples that each evaluation of the student measures too, to compare with dev; none when left out."""
     log_every: Count = 10
     """Steps between two points of the curves."""
     checkpoint_every: Count | None = None
-    """Steps between checkpoints, beside those made by the clock, at each stage's end and on stopping."""
+    """Steps between checkpoints, besides those every `checkpoint_minutes`, at the end of a stage and on stopping."""
     checkpoint_minutes: Positive = 5.0
     """Minutes between checkpoints."""
     keep_checkpoints: Count = 2
-    """Checkpoints kept for resuming, the newest first; the best weights are kept besides."""
+    """How many of the newest checkpoints to keep for resuming; the best weights are kept as well."""
     save_teacher_cache: bool = True
     """Keep the fine-tuned teacher for other runs on the same data with the same settings."""
 
@@ -266,11 +268,11 @@ class Objective(Record):
     """One term of a stage's loss."""
 
     weight: NotNegative = 1.0
-    """Of this term in the sum; 0 leaves it out."""
+    """Weight of this term in the sum; 0 leaves it out."""
     mse: bool = False
     """`attention` only: mean squared error of the scores (TinyBERT) instead of KL of the distributions."""
     relation_heads: Heads | None = None
-    """`query`, `key`, `value` only: heads that the width is cut into; the student's own when left out."""
+    """`query`, `key`, `value` only: heads to split the width into; the student's own when left out."""
     layer_map: LayerMap | None = None
     """Another map than the stage's, for this term alone."""
 
@@ -281,20 +283,20 @@ class Mixup(Record):
     alpha: Positive = 1.0
     """λ ~ Beta(alpha, alpha), then max(λ, 1 − λ); one for each batch."""
     unpaired: Literal["padding", "whole"] = "padding"
-    """Where one sentence is longer: mix with the embedding of padding (released code), or take it whole."""
+    """Where one sentence is longer: mix its end with the embedding of padding (released code), or leave it unmixed."""
 
 
 class Consistency(Record):
-    """The pull of the student on mixed input towards a target on the two clean ones."""
+    """Consistency loss: pulls the student on mixed input towards a target on the two clean inputs."""
 
     weight: NotNegative = 0.1
-    """Of the pull, beside the objectives; at the end of the ramp."""
+    """Weight of the consistency loss next to the objectives, at the end of the ramp."""
     ramp: Literal["linear", "constant"] = "linear"
     """linear: from nothing to the full weight over the stage."""
     target: Literal["ema", "student"] = "ema"
-    """The averaged self-teacher, or the student itself without gradient."""
+    """A moving average of the student (the self-teacher), or the student itself without gradient."""
     decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    """Of the average, each step."""
+    """Decay of the moving average in each step."""
     warmup: bool = True
     """min(decay, (1 + t)/(10 + t)): lets the average follow in a short stage."""
 
@@ -303,26 +305,26 @@ class Corpus(Record):
     """Plain text for a stage that needs no labels."""
 
     corpus: Name
-    """A text file or a folder of them, one paragraph a line; or the id of a hub data set."""
+    """A text file or a folder of them, with one paragraph on each line; or the id of a hub data set."""
     column: str = "text"
     """Column of a hub data set."""
     subset: str | None = None
-    """Configuration of a hub data set, as "wikitext-2-raw-v1"."""
+    """Configuration of a hub data set, such as "wikitext-2-raw-v1"."""
     revision: str | None = None
     """The commit of a hub data set; resolved and written down when a run starts."""
     unit: Literal["line", "sentence"] = "line"
     """What makes one input."""
     pairs: bool = False
-    """Two consecutive units make one input, as in pair tasks."""
+    """Join two consecutive units to one input, as in pair tasks."""
     examples: Examples | None = None
-    """At most this many inputs, drawn with the task's `data_seed`."""
+    """At most this many inputs, drawn at random with the task's `data_seed`."""
 
 
 class OtherTask(Record):
     """Inputs of another task, without its labels."""
 
     task: Task
-    """The other task, as a [task] table would say it."""
+    """The other task, written like a [task] table."""
 
 
 def _data_form(value: object) -> str:
@@ -341,10 +343,10 @@ Weighted = Annotated[
 
 
 class Stage(Record):
-    """data × weighted objectives × schedule."""
+    """One stage of training: data × weighted objectives × schedule."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
-    """Small letters, digits, - and _; "teacher" and "baseline" are taken."""
+    """Lower-case letters, digits, - and _; "teacher" and "baseline" are reserved."""
     data: StageData = "task"
     """"task", plain text { corpus = "folder" }, or another task { task = { name = "mnli" } }."""
     objectives: Annotated[dict[ObjectiveName, Weighted], Field(min_length=1)]
@@ -361,7 +363,7 @@ class Stage(Record):
     ] = False
     """Pull the student towards a target on the clean inputs; false switches an inherited table off."""
     padding: Literal["released"] | None = None
-    """"released": padding counts as the CR-ILD code lets it count, every batch padded to max_length. Only for
+    """"released": treat padding as the released CR-ILD code does, and pad every batch to max_length. Only for
     comparisons with that code; otherwise padding is never data."""
     temperature: Positive | None = None
     """Softens logits on both sides; the term is scaled by its square. Train's when left out."""
@@ -370,28 +372,28 @@ class Stage(Record):
     steps: Steps | None = None
     """Instead of epochs."""
     batch_size: Batch | None = None
-    """Examples to each optimiser step. Train's when left out."""
+    """Examples in each optimiser step. Train's when left out."""
     learning_rate: Positive | None = None
-    """At its highest, after the warm-up. Train's when left out."""
+    """Peak learning rate, after the warm-up. Train's when left out."""
     weight_decay: NotNegative | None = None
     """Train's when left out."""
     warmup: Fraction | None = None
     """Share of the stage's steps over which the learning rate rises. Train's when left out."""
     schedule: Literal["linear", "constant"] | None = None
-    """How the learning rate goes on after the warm-up. Train's when left out."""
+    """Course of the learning rate after the warm-up. Train's when left out."""
     clip: NotNegative | None = None
     """Largest gradient norm; 0 switches clipping off. Train's when left out."""
     accumulate: Batch | None = None
-    """Micro-batches to each optimiser step. Train's when left out."""
+    """Micro-batches in each optimiser step. Train's when left out."""
     evaluate: Evaluate | None = None
     """"epoch", or every n steps; always at the end. Train's when left out."""
     keep_best: bool = False
-    """Hand on the weights of the best evaluation rather than the last (stages with labels or logits)."""
+    """Pass on the weights of the best evaluation rather than the last (stages with labels or logits)."""
     patience: Count | None = None
-    """Early stopping: evaluations without a better one (stages with labels or logits)."""
+    """Early stopping: stop after this many evaluations without a better one (stages with labels or logits)."""
 
     def terms(self) -> dict[str, Objective]:
-        """The objectives with a weight above nothing, plain weights turned into tables."""
+        """The objectives with a weight above 0, plain weights turned into tables."""
         tables = {
             name: value if isinstance(value, Objective) else Objective(weight=float(value))
             for name, value in self.objectives.items()
@@ -400,7 +402,7 @@ class Stage(Record):
 
 
 class Baseline(Record):
-    """The same student trained for as many steps on labels alone, for the closing table."""
+    """The same student trained for as many steps on labels alone, for comparison in the closing table."""
 
     enabled: bool = False
     """Costs as many steps as all stages of the student together."""
@@ -411,7 +413,7 @@ class Baseline(Record):
 
 
 class Notify(Record):
-    """What is done when a run ends."""
+    """What to do when a run ends."""
 
     command: str | None = None
     """Run by the shell, with CRILD_RUN, CRILD_STATE and CRILD_METRIC in its environment."""
@@ -425,9 +427,9 @@ class Preset(Record):
     description: str = ""
     """One line for lists of presets and runs."""
     seed: Seed = 42
-    """Of the student, its batches, mixup and dropout."""
+    """Seed of the student, its batches, mixup and dropout."""
     tags: list[str] = Field(default_factory=list)
-    """Words to find the run by."""
+    """Words to find the run by in lists."""
     task: Task
     teacher: Teacher
     student: Student = Student()
@@ -437,5 +439,5 @@ class Preset(Record):
     notify: Notify = Notify()
 
     def document(self) -> dict[str, Any]:
-        """The preset as plain data that TOML can hold, without what is left open."""
+        """The preset as plain data for TOML, without keys that are left open."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -22,20 +22,20 @@ _RUNS = frozenset({"quickstart", "local-teacher"})  # complete as they are; not 
 
 @dataclass(frozen=True)
 class ShippedPreset:
-    """One of them. `kind`: "run" is complete, "method" takes a task preset beside it, "task" needs a method, "setting"
-    changes the data of both."""
+    """A shipped preset. `kind`: "run" is complete, "method" needs a task preset and "task" a method, "setting" changes
+    the data of both."""
 
     name: str
     path: Path
     description: str
     kind: Kind
     varies_method: bool = False
-    """A setting that changes what a stage reads, not the task: a run with it is of another method."""
+    """Whether a setting changes what a stage reads, not the task: a run with it is a different method."""
 
 
 @cache
 def folder() -> Path:
-    """Where they lie: inside the package when it was installed from a wheel, else the source tree's `presets/`."""
+    """Their folder: inside the package when it was installed from a wheel, else the source tree's `presets/`."""
     packaged = Path(__file__).parent / "shipped"
     return packaged if packaged.is_dir() else Path(__file__).parents[2] / "presets"
 
@@ -80,14 +80,13 @@ def path_of(name: str) -> Path | None:
 def copy_preset(name: str, target: Path) -> Path:
     """Copies a shipped preset, comments and all, into a new file; returns its path, ending in `.toml`.
 
-    Raises UsageError when there is no such preset, when something of that name is there already, or when the file
-    cannot be written.
+    Raises UsageError when there is no such preset, when the file exists already, or when it cannot be written.
     """
     source = path_of(name)
     if source is None:
         near = nearest(name, names())
-        hint = f"did you mean {shown(near)}?" if near else "`crild presets list` names them"
-        raise UsageError(f"there is no shipped preset {shown(name)}; {hint}")
+        hint = f"did you mean {shown(near)}?" if near else "`crild presets list` lists them"
+        raise UsageError(f"there is no shipped preset {shown(name)}; {hint}", kind="no-such-preset")
     if target.suffix != ".toml":
         target = target.with_name(target.name + ".toml")
     where = plain(str(target))
@@ -95,10 +94,13 @@ def copy_preset(name: str, target: Path) -> Path:
         with target.open("x", encoding="utf-8", newline="\n") as file:
             file.write(source.read_text(encoding="utf-8"))
     except FileExistsError:
-        raise UsageError(f"{where} is there already; it was left as it is: give another name") from None
+        raise UsageError(
+            f"{where} exists already and is left unchanged: choose another name", kind="file-exists"
+        ) from None
     except FileNotFoundError:
-        raise UsageError(f"{where} cannot be written: there is no folder {plain(str(target.parent))}") from None
+        sentence = f"{where} cannot be written: there is no folder {plain(str(target.parent))}"
+        raise UsageError(sentence, kind="no-such-folder") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"{where} cannot be written: {reason}") from None
+        raise UsageError(f"{where} cannot be written: {reason}", kind="unwritable-file") from None
     return target

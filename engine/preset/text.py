@@ -22,7 +22,7 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
 
 
 def plain(text: str) -> str:
-    r"""The text with everything escaped that could steer a terminal or break a line: `\n`, `\x1b`, `\u202e`."""
+    r"""The text with everything escaped that could control a terminal or break a line: `\n`, `\x1b`, `\u202e`."""
     if text.isprintable():
         return text
     return "".join(character if character.isprintable() else _escaped(character) for character in text)

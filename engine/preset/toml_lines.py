@@ -1,4 +1,4 @@
-"""On which line each key of a TOML text stands: a small scanner beside the parser, which does not tell."""
+"""Finds the line of each key of a TOML text: a small scanner next to the parser, which reports no positions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _OTHER_VALUE = re.compile(r"[^,\]}#\n]+")
 
 @dataclass(frozen=True)
 class Repeat:
-    """A key or table that is given twice; lines are counted from 1."""
+    """A key or table that is set twice; lines are counted from 1."""
 
     path: KeyPath
     first: int
@@ -45,15 +45,15 @@ def key_lines(text: str) -> dict[KeyPath, int]:
 
 
 def repeated(text: str) -> list[Repeat]:
-    """Keys and tables given twice, as far as a text that the parser refused can be followed."""
+    """Keys and tables that are set twice, as far as a text that the parser refused can be scanned."""
     scanner = _Scanner(text)
-    with suppress(ValueError):  # what was found up to there still counts
+    with suppress(ValueError):  # keeps what was found up to there
         scanner.document()
     return scanner.repeats
 
 
 class _Scanner:
-    """Reads keys and skips values. Valid TOML is taken for granted: elsewhere it raises ValueError at some point."""
+    """Reads keys and skips values of valid TOML; for anything else it raises ValueError at some point."""
 
     def __init__(self, text: str):
         self.text = text

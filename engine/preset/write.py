@@ -8,7 +8,7 @@ from typing import Any
 import tomlkit
 from tomlkit.items import AoT, Item, Table
 
-from engine.preset.base import GLUE_TASKS
+from engine.preset.names import GLUE_TASKS
 from engine.preset.schema import Preset
 from engine.preset.toml_text import inline
 
@@ -18,10 +18,10 @@ _COMMENTS = {
     "teacher": "The model to distil.",
     "architecture": "Its shape.",
     "finetune": "How it learns the task first.",
-    "student": "The model that comes out.",
+    "student": "The model that training produces.",
     "train": "Settings of the loop, and defaults for every stage.",
     "baseline": "The same student trained for as many steps on labels alone.",
-    "notify": "What is done when a run ends.",
+    "notify": "What to do when a run ends.",
 }
 _OWN_HEADER = ("architecture", "finetune")
 

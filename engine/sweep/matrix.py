@@ -1,4 +1,4 @@
-"""A sweep as a matrix of method x task: mean and standard deviation over seeds, progress, time left. Pure functions."""
+"""The matrix of a sweep, method x task: mean and standard deviation over seeds, progress, time left. Pure functions."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from engine.sweep.estimate import eta
 from engine.sweep.record import CellRecord, SweepRecord
 
 LEFT = "left"
-"""The state of a run that is still to be made, or waits for its turn."""
+"""The state of a run that has not been created yet."""
 
 
 @dataclass(frozen=True)
-class Entry:
+class MatrixCell:
     """The runs of one method (and value of every other axis) on one task, over seeds."""
 
     states: Mapping[str, int]
@@ -44,17 +44,17 @@ class Matrix:
 
     name: str
     rows: tuple[str, ...]
-    """Methods, with the values of further axes behind them."""
+    """Methods, with followed by the values of further axes."""
     tasks: tuple[str, ...]
-    entries: Mapping[tuple[str, str], Entry]
+    entries: Mapping[tuple[str, str], MatrixCell]
     """By row and task."""
     states: Mapping[str, int]
     """How many runs are in which state."""
     progress: float
     eta: float | None
-    """Seconds until all is done; None where nothing tells."""
+    """Seconds until all runs are done; None where that can't be estimated."""
     alive: bool
-    """Whether the sweep's process works."""
+    """Whether the sweep's process is running."""
     waiting: str | None = None
     faults: Mapping[str, str] = field(default_factory=dict)
     """The sentences of failed runs, by run."""
@@ -72,15 +72,15 @@ def matrix(
     now: float,
     figures: Mapping[str, float] | None = None,
 ) -> Matrix:
-    """The matrix of a sweep from what is known of its runs, by id; runs that are not made yet are left out there.
+    """The matrix of a sweep from the entries of its runs, by id; runs that aren't created yet have none.
 
     `figures` are the metrics of saved students, by run, where results.json was read; the last evaluation otherwise.
     """
-    found = figures or {}
+    metrics = figures or {}
     several: dict[tuple[str, str], list[CellRecord]] = {}
     for cell in record.cells:
         several.setdefault((row_of(cell.cell), cell.cell["task"]), []).append(cell)
-    made = {key: _entry(cells, entries, found) for key, cells in several.items()}
+    made = {key: _matrix_cell(cells, entries, metrics) for key, cells in several.items()}
     states: Counter[str] = Counter()
     for entry in made.values():
         states.update(entry.states)
@@ -105,28 +105,28 @@ def matrix(
     )
 
 
-def row_of(place: Mapping[str, str]) -> str:
-    """The row of a cell: its method, and the values of axes beside task and seed."""
-    others = [f"{axis} {value}" for axis, value in place.items() if axis not in ("method", "task", "seed")]
-    return ", ".join([place["method"], *others])
+def row_of(coordinates: Mapping[str, str]) -> str:
+    """The row of a cell: its method, and the values of axes other than task and seed."""
+    others = [f"{axis} {value}" for axis, value in coordinates.items() if axis not in ("method", "task", "seed")]
+    return ", ".join([coordinates["method"], *others])
 
 
 def _order(record: SweepRecord) -> Callable[[str], tuple[int, ...]]:
-    """Rows as the file names them: by method, then by the values of each further axis."""
+    """The order of rows in the file: by method, then by the values of each further axis."""
     free = [axis for axis in record.axes if axis not in ("method", "task", "seed")]
-    places = {row_of(cell.cell): cell.cell for cell in record.cells}
+    coordinates = {row_of(cell.cell): cell.cell for cell in record.cells}
 
     def key(row: str) -> tuple[int, ...]:
-        place = places[row]
+        own = coordinates[row]
         return tuple(
-            record.axes[axis].index(place[axis]) if place.get(axis) in record.axes[axis] else -1
+            record.axes[axis].index(own[axis]) if own.get(axis) in record.axes[axis] else -1
             for axis in ("method", *free)
         )
 
     return key
 
 
-def _entry(cells: list[CellRecord], entries: Mapping[str, RunEntry], figures: Mapping[str, float]) -> Entry:
+def _matrix_cell(cells: list[CellRecord], entries: Mapping[str, RunEntry], figures: Mapping[str, float]) -> MatrixCell:
     states: Counter[str] = Counter()
     values, done, metric = [], 0.0, None
     for cell in cells:
@@ -144,4 +144,4 @@ def _entry(cells: list[CellRecord], entries: Mapping[str, RunEntry], figures: Ma
                 values.append(value)
         elif status.total > 0:
             done += min(1.0, max(0.0, status.done / status.total))
-    return Entry(dict(states), tuple(values), done / len(cells), metric)
+    return MatrixCell(dict(states), tuple(values), done / len(cells), metric)

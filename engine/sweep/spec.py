@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from engine.errors import CrildError, PresetError
-from engine.preset.base import Record
+from engine.preset.field_types import Record
 from engine.preset.text import listed, nearest, plain, shown
 from engine.preset.toml_file import read_document
 from engine.preset.toml_lines import KeyPath

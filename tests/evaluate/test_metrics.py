@@ -148,7 +148,7 @@ def test_sizes_must_fit() -> None:
         compute(spec("accuracy"), logits([0, 1]), np.array([0, 1, 1]))
     with pytest.raises(ValueError, match="0 predictions for 0 labels"):
         compute(spec("accuracy"), logits([]), np.array([]))
-    with pytest.raises(ValueError, match="2 predictions beside 1"):
+    with pytest.raises(ValueError, match="2 predictions, but 1"):
         agreement(spec("accuracy"), logits([0, 1]), logits([0]))
 
 

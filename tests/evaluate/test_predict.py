@@ -179,10 +179,12 @@ def test_what_is_no_number_is_null(tmp_path: Path) -> None:
     assert written(tmp_path / "a")[0] == {"id": "dev-0", "prediction": None}
 
 
-def test_a_file_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(RunError, match="the predictions cannot be written"):
+    with pytest.raises(RunError) as caught:
         write_predictions(tmp_path / "file" / "a", tokens(), np.zeros((7, 1), np.float32), spec("regression"))
+    assert caught.value.kind == "cannot-write-predictions"
+    assert caught.value.file == str(tmp_path / "file" / "a")
 
 
 def test_softmax_of_large_logits() -> None:

@@ -158,23 +158,23 @@ def hostile(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "facts"),
     [
-        (change_config(hidden_size=64), "do not fit their config.json: bert.embeddings.LayerNorm.bias has the shape [32], the config asks for [64]"),
-        (change_config(num_hidden_layers=6), "lack what their config.json promises: bert.encoder.layer.4."),
-        (change_config(num_hidden_layers=3), "hold what their config.json has no place for: bert.encoder.layer.3."),
-        (change_config(model_type="roberta"), "lack what their config.json promises: roberta.embeddings."),
-        (not_finite, "hold values that are no finite numbers: classifier.bias"),
-        (hostile, "its pickled weights hold more than tensors, and code in a pickle is never run"),
-        (write("tokenizer.json", "{}"), "cannot be read"),
-        (lambda folder: words("bert", 150).save_pretrained(folder), "knows 150 tokens, the model"),
+        (change_config(hidden_size=64), ["config.json", "bert.embeddings.LayerNorm.bias", "[32]", "[64]"]),
+        (change_config(num_hidden_layers=6), ["config.json", "bert.encoder.layer.4."]),
+        (change_config(num_hidden_layers=3), ["config.json", "bert.encoder.layer.3."]),
+        (change_config(model_type="roberta"), ["config.json", "roberta.embeddings."]),
+        (not_finite, ["NaN", "classifier.bias"]),
+        (hostile, ["pickle", "safetensors"]),
+        (write("tokenizer.json", "{}"), ["the tokenizer in"]),
+        (lambda folder: words("bert", 150).save_pretrained(folder), ["150 tokens"]),
     ],
 )  # fmt: skip
-def test_a_checkpoint_of_another_model(failed: Failed, tiny: Tiny, spoil: Spoil, said: str) -> None:
+def test_a_checkpoint_of_another_model(failed: Failed, tiny: Tiny, spoil: Spoil, facts: list[str]) -> None:
     spoil(tiny.teacher)
     told, status = failed(*tiny.quick())
     assert str(tiny.teacher) in told
-    assert said in told
+    assert all(fact in told for fact in facts), told
     assert status.error is not None
     assert status.error.kind == "model"
     assert not (tiny.teacher / "pwned").exists()
@@ -182,17 +182,16 @@ def test_a_checkpoint_of_another_model(failed: Failed, tiny: Tiny, spoil: Spoil,
 
 def test_a_teacher_whose_outputs_have_no_names(failed: Failed, tiny: Tiny) -> None:
     told, _ = failed(*tiny.quick("teacher.finetune=false"))
-    assert "the teacher's config does not name its classes, and measuring does not tell their order" in told
-    assert "labels = [...] with the names bad, good in the teacher's order" in told
+    assert all(fact in told for fact in ("does not name its classes", "labels = [...]", "bad, good")), told
     told, _ = failed(*tiny.quick("teacher.finetune=false", 'teacher.labels=["godo", "bad"]'))
-    assert "teacher.labels names godo, bad, but custom has 2 classes (bad, good)" in told
+    assert all(fact in told for fact in ("teacher.labels", "godo, bad", "custom", "2 classes (bad, good)"))
 
 
 def test_a_teacher_that_does_not_know_the_task(failed: Failed, tiny: Tiny) -> None:
     saved(tiny.teacher, tiny_model("bert", layers=4, labels=3))
     told, _ = failed(*tiny.quick("teacher.finetune=false"))
-    assert "has 3 outputs (LABEL_0, LABEL_1, LABEL_2), but custom has 2 classes (bad, good)" in told
-    assert "add a [teacher.finetune] table" in told
+    facts = ("3 outputs (LABEL_0, LABEL_1, LABEL_2)", "custom", "2 classes (bad, good)", "[teacher.finetune]")
+    assert all(fact in told for fact in facts)
 
 
 def test_what_does_not_fit_is_met_before_a_teacher_is_trained(
@@ -202,7 +201,7 @@ def test_what_does_not_fit_is_met_before_a_teacher_is_trained(
     other = saved(tmp_path / "other", tiny_model("bert", layers=4), words("bert", prefix="other"))
     monkeypatch.setattr("engine.preflight.models._vocabulary", lambda _: {})
     told, status = failed(*tiny.quick(f"student.init={other}"))
-    assert "whose vocabulary of 100 tokens is not that of the teacher" in told
+    assert all(fact in told for fact in (str(other), "vocabulary", "100 tokens"))
     assert status.step == 0
     assert status.stage is None
 
@@ -229,7 +228,7 @@ NOWHERE = "http://127.0.0.1:9"
     [
         (
             "teacher.model=some/model",
-            ["cannot be reached", "give a local folder instead", "HF_ENDPOINT to a mirror", "HTTPS_PROXY to a proxy"],
+            ["cannot be reached", "local folder", "HF_ENDPOINT", "HTTPS_PROXY"],
         ),
         (
             "stage.ild.data={corpus = 'some/set'}",

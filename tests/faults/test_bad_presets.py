@@ -21,7 +21,7 @@ from tests.faults.conftest import Refused, Tiny
         ("log_every = 1", "temperatur = 2.0", ['"temperature"?']),
         ("attention = 1.0", "atention = 1.0", ['"atention"', '"attention"?']),
         ("layers = 2", "layers = 2\nlayers = 3", ["student.layers", "line"]),
-        ("log_every = 1", "clip = -1.0", ["train.clip", "from 0, not -1.0"]),
+        ("log_every = 1", "clip = -1.0", ["train.clip", "0 or more, not -1.0"]),
         ("log_every = 1", "epochs = 1e300", ["train.epochs", "above 0", "100000, not 1e+300"]),
         ("threads = 1", "threads = 100000", ["train.threads", "from 1 to 1024, not 100000"]),
         ("seed = 7", "seed = 4294967296", ["seed", "from 0 to below 4294967296"]),
@@ -103,11 +103,8 @@ def test_an_objective_that_the_family_cannot_offer(
 ) -> None:
     monkeypatch.setitem(FAMILIES, "bert", frozenset({"labels", "logits", "hidden"}))
     told = refused(*tiny.run())
-    assert (
-        f"{tiny.preset}:{tiny.line_of('attention')}: models of the family bert (the teacher) do not offer attention"
-        in told
-    )
-    assert "they offer hidden, labels and logits" in told
+    assert f"{tiny.preset}:{tiny.line_of('attention')}: " in told
+    assert all(fact in told for fact in ("bert", "teacher", "attention", "hidden, labels and logits")), told
 
 
 @pytest.mark.parametrize("where", ["train", "stage.ild"])

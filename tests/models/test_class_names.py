@@ -1,4 +1,4 @@
-"""Which output is which class is told by name."""
+"""Outputs are matched with classes by name."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from engine.models.class_names import name_outputs
-from engine.models.hub import wanted
+from engine.models.hub import needed_files
 from engine.models.model_files import PICKLED
 from tests.models.tiny_models import ENTAILMENT, saved, tiny, words
 
@@ -114,11 +114,11 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
 
 
 def ask(url: str, code: str, **environment: str) -> Any:
-    """Run `code` with the hub's functions at hand; what it leaves in `told`, or the sentence of its ModelError."""
+    """Run `code` with the hub's functions at hand; the value that it leaves in `result`, or "kind: message" of its ModelError."""
     script = (
         "import json\nfrom engine.errors import ModelError\nfrom engine.models import hub\n"
         "from engine.models.hub import fetch, resolve_revision\n"
-        f"hub.SECONDS = 2.0\ntry:\n    {code}\nexcept ModelError as error:\n    told = str(error)\nprint(json.dumps(told))"
+        f"hub.SECONDS = 2.0\ntry:\n    {code}\nexcept ModelError as error:\n    result = f'{{error.kind}}: {{error}}'\nprint(json.dumps(result))"
     )
     kept = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
     kept |= {"HF_ENDPOINT": url, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_TELEMETRY": "1", **environment}
@@ -133,7 +133,7 @@ NOWHERE = "http://127.0.0.1:9"  # nobody listens at the discard port
 
 
 def test_a_model_is_fetched_once_and_then_read_from_the_cache(hub: Hub, tmp_path: Path) -> None:
-    folder = Path(ask(hub.url, "told = str(fetch('me/tiny'))"))
+    folder = Path(ask(hub.url, "result = str(fetch('me/tiny'))"))
     assert folder.name == COMMIT
     names = {path.name for path in folder.iterdir()}
     assert names == {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
@@ -142,72 +142,79 @@ def test_a_model_is_fetched_once_and_then_read_from_the_cache(hub: Hub, tmp_path
     assert not any("pytorch_model" in path or "own.py" in path for path in hub.asked)
     assert tmp_path in folder.parents
     hub.asked.clear()
-    assert ask(hub.url, f"told = str(fetch('me/tiny', '{COMMIT}'))") == str(folder)
+    assert ask(hub.url, f"result = str(fetch('me/tiny', '{COMMIT}'))") == str(folder)
     assert hub.asked == []
-    assert ask(NOWHERE, "told = str(fetch('me/tiny'))") == str(folder)
-    assert ask(hub.url, "told = str(fetch('me/tiny'))", HF_HUB_OFFLINE="1") == str(folder)
+    assert ask(NOWHERE, "result = str(fetch('me/tiny'))") == str(folder)
+    assert ask(hub.url, "result = str(fetch('me/tiny'))", HF_HUB_OFFLINE="1") == str(folder)
 
 
 def test_pickled_weights_are_fetched_where_there_are_no_others(hub: Hub) -> None:
     (hub.folder / "model.safetensors").unlink()
-    folder = Path(ask(hub.url, "told = str(fetch('me/tiny'))"))
+    folder = Path(ask(hub.url, "result = str(fetch('me/tiny'))"))
     assert (folder / "pytorch_model.bin").is_file()
 
 
 def test_an_interrupted_download_is_completed(hub: Hub) -> None:
     (hub.folder / "model.safetensors").rename(hub.folder.parent / "held back")
     (hub.folder / "pytorch_model.bin").unlink()
-    folder = Path(ask(hub.url, "told = str(fetch('me/tiny'))"))
+    folder = Path(ask(hub.url, "result = str(fetch('me/tiny'))"))
     assert not (folder / "model.safetensors").exists()
     (hub.folder.parent / "held back").rename(hub.folder / "model.safetensors")
-    assert ask(hub.url, "told = str(fetch('me/tiny'))") == str(folder)
+    assert ask(hub.url, "result = str(fetch('me/tiny'))") == str(folder)
     assert (folder / "model.safetensors").is_file()
 
 
 def test_a_tokenizer_is_fetched_without_weights_and_code_only_when_trusted(hub: Hub) -> None:
-    folder = Path(ask(hub.url, "told = str(fetch('me/tiny', weights=False))"))
+    folder = Path(ask(hub.url, "result = str(fetch('me/tiny', weights=False))"))
     assert not (folder / "model.safetensors").exists()
     assert not (folder / "own.py").exists()
-    ask(hub.url, "told = str(fetch('me/tiny', code=True))")
+    ask(hub.url, "result = str(fetch('me/tiny', code=True))")
     assert (folder / "own.py").is_file()
 
 
 def test_a_revision_becomes_its_commit(hub: Hub, tmp_path: Path) -> None:
-    assert ask(hub.url, "told = resolve_revision('me/tiny')") == COMMIT
-    assert ask(hub.url, "told = resolve_revision('me/tiny', 'main')") == COMMIT
-    assert ask(NOWHERE, f"told = resolve_revision('me/tiny', '{COMMIT}')") == COMMIT
-    assert ask(NOWHERE, f"told = resolve_revision({str(tmp_path)!r})") is None
-    assert "cannot be reached" in ask(NOWHERE, "told = resolve_revision('me/tiny')")
-    ask(hub.url, "fetch('me/tiny'); told = None")
-    assert ask(NOWHERE, "told = resolve_revision('me/tiny')") == COMMIT
+    assert ask(hub.url, "result = resolve_revision('me/tiny')") == COMMIT
+    assert ask(hub.url, "result = resolve_revision('me/tiny', 'main')") == COMMIT
+    assert ask(NOWHERE, f"result = resolve_revision('me/tiny', '{COMMIT}')") == COMMIT
+    assert ask(NOWHERE, f"result = resolve_revision({str(tmp_path)!r})") is None
+    assert ask(NOWHERE, "result = resolve_revision('me/tiny')").startswith("hub-unreachable: ")
+    ask(hub.url, "fetch('me/tiny'); result = None")
+    assert ask(NOWHERE, "result = resolve_revision('me/tiny')") == COMMIT
 
 
-def test_what_the_hub_refuses_is_told_with_the_way_out(hub: Hub) -> None:
-    told = ask(hub.url, "told = resolve_revision('me/nothing')")
-    assert told.startswith(f"there is no model me/nothing at {hub.url}, nor a folder of that name")
-    assert "hf auth login" in told
-    assert "accept them at" in ask(hub.url, "told = str(fetch('me/gated'))")
-    assert ask(hub.url, "told = resolve_revision('me/tiny', 'v9')") == "the hub model me/tiny has no revision v9"
-    assert "neither an existing folder nor a valid hub id" in ask(hub.url, "told = resolve_revision('bad--name')")
-    assert "no such folder does not exist" in ask(hub.url, "told = str(fetch('no such folder'))")
-    assert "\x1b" not in ask(hub.url, "told = str(fetch('a..b\\x1b[31m'))")
+def test_what_the_hub_refuses_is_reported_with_advice(hub: Hub) -> None:
+    message = ask(hub.url, "result = resolve_revision('me/nothing')")
+    assert message.startswith("no-such-hub-model: ")
+    assert all(fact in message for fact in ("me/nothing", hub.url, "hf auth login"))
+    message = ask(hub.url, "result = str(fetch('me/gated'))")
+    assert message.startswith("gated-hub-model: ")
+    assert f"{hub.url}/me/gated" in message
+    message = ask(hub.url, "result = resolve_revision('me/tiny', 'v9')")
+    assert message.startswith("no-such-revision: ")
+    assert all(fact in message for fact in ("me/tiny", "v9"))
+    assert ask(hub.url, "result = resolve_revision('bad--name')").startswith("invalid-model-name: ")
+    assert ask(hub.url, "result = str(fetch('no such folder'))").startswith("no-such-folder: ")
+    assert "\x1b" not in ask(hub.url, "result = str(fetch('a..b\\x1b[31m'))")
 
 
-def test_a_hub_that_cannot_be_reached_is_told_with_the_way_out(hub: Hub, tmp_path: Path) -> None:
-    told = ask(NOWHERE, "told = str(fetch('me/tiny'))")
-    assert f"{NOWHERE} cannot be reached" in told
-    assert (
-        "give a local folder instead, set HF_ENDPOINT to a mirror or HTTPS_PROXY to a proxy, or copy a cache that holds it to"
-        in told
-    )
-    assert "switched off (HF_HUB_OFFLINE)" in ask(hub.url, "told = str(fetch('me/tiny'))", HF_HUB_OFFLINE="1")
+def test_an_unreachable_hub_is_reported_with_advice(hub: Hub, tmp_path: Path) -> None:
+    message = ask(NOWHERE, "result = str(fetch('me/tiny'))")
+    assert message.startswith("hub-unreachable: ")
+    assert all(fact in message for fact in (NOWHERE, "me/tiny", "local folder", "HF_ENDPOINT", "HTTPS_PROXY", "cache"))
+    message = ask(hub.url, "result = str(fetch('me/tiny'))", HF_HUB_OFFLINE="1")
+    assert message.startswith("hub-offline: ")
+    assert "HF_HUB_OFFLINE" in message
     hub.broken = True
-    assert "answered with an error (500)" in ask(hub.url, "told = str(fetch('me/tiny'))")
+    message = ask(hub.url, "result = str(fetch('me/tiny'))")
+    assert message.startswith("hub-error: ")
+    assert "(500)" in message
 
 
-def test_a_hub_that_goes_away_in_the_middle_is_told(hub: Hub) -> None:
-    code = "import huggingface_hub.file_download; told = 1\n    hub.hf_hub_download = lambda *a, **k: (_ for _ in ()).throw(ConnectionError('gone'))\n    fetch('me/tiny')"
-    assert "cannot be reached (ConnectionError)" in ask(hub.url, code)
+def test_a_hub_that_goes_away_in_the_middle_is_reported(hub: Hub) -> None:
+    code = "import huggingface_hub.file_download; result = 1\n    hub.hf_hub_download = lambda *a, **k: (_ for _ in ()).throw(ConnectionError('gone'))\n    fetch('me/tiny')"
+    message = ask(hub.url, code)
+    assert message.startswith("hub-unreachable: ")
+    assert "ConnectionError" in message
 
 
 def test_a_hub_that_never_answers_does_not_hold_the_run_up(tmp_path: Path) -> None:
@@ -215,7 +222,9 @@ def test_a_hub_that_never_answers_does_not_hold_the_run_up(tmp_path: Path) -> No
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        assert "cannot be reached (ReadTimeout)" in ask(url, "told = resolve_revision('me/tiny')")
+        message = ask(url, "result = resolve_revision('me/tiny')")
+        assert message.startswith("hub-unreachable: ")
+        assert "ReadTimeout" in message
 
 
 def test_a_teacher_comes_from_the_hub(hub: Hub) -> None:
@@ -224,7 +233,7 @@ def test_a_teacher_comes_from_the_hub(hub: Hub) -> None:
         "from engine.data.types import TaskSpec; "
         "spec = TaskSpec('rte', 'classification', ('not_entailment', 'entailment'), ('accuracy',), True); "
         "loaded = load_teacher(Teacher(model='me/tiny'), spec); "
-        "told = [loaded.order_known, loaded.model.config.id2label[0], len(loaded.tokenizer), *loaded.notes]"
+        "result = [loaded.order_known, loaded.model.config.id2label[0], len(loaded.tokenizer), *loaded.notes]"
     )
     assert ask(hub.url, code) == [
         True,
@@ -236,8 +245,8 @@ def test_a_teacher_comes_from_the_hub(hub: Hub) -> None:
 
 def test_weights_come_last_and_one_kind_only() -> None:
     names = ["README.md", "model.safetensors", "pytorch_model.bin", "vocab.txt", "config.json", "onnx/model.onnx"]
-    assert wanted(names) == ["config.json", "vocab.txt", "model.safetensors"]
-    assert wanted(["pytorch_model.bin", "x.py"], code=True) == ["x.py", PICKLED[0]]
-    assert wanted(names, weights=False) == ["config.json", "vocab.txt"]
+    assert needed_files(names) == ["config.json", "vocab.txt", "model.safetensors"]
+    assert needed_files(["pytorch_model.bin", "x.py"], code=True) == ["x.py", PICKLED[0]]
+    assert needed_files(names, weights=False) == ["config.json", "vocab.txt"]
     shards = ["model-00002-of-00002.safetensors", "model.safetensors.index.json", "model-00001-of-00002.safetensors"]
-    assert wanted(shards)[:2] == ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    assert needed_files(shards)[:2] == ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]

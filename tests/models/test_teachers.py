@@ -1,4 +1,4 @@
-"""Teachers are read whole and in the task's order, or refused with a sentence."""
+"""Teachers are read whole and in the task's order, or refused."""
 
 from __future__ import annotations
 
@@ -53,9 +53,11 @@ def bare(family: str, kind: Any = AutoModel, **own: Any) -> PreTrainedModel:
     return model
 
 
-def refused(preset: schema.Teacher, spec: Any = ENTAILMENT) -> str:
+def refused(kind: str, preset: schema.Teacher, spec: Any = ENTAILMENT) -> str:
+    """The message with which a teacher is refused."""
     with pytest.raises(ModelError) as caught:
         load_teacher(preset, spec)
+    assert caught.value.kind == kind, caught.value
     assert caught.value.exit_code == 3
     assert "\n" not in caught.value.sentence
     return str(caught.value)
@@ -72,8 +74,8 @@ def test_a_classifier_comes_out_whole_and_in_the_tasks_order(family: str, tmp_pa
     assert not loaded.fresh_head
     assert loaded.family is FAMILIES[family]
     assert loaded.model.config.id2label == {0: "entailment", 1: "not_entailment"}
-    assert loaded.notes == (f"the outputs of {tmp_path}/t were reordered by name: entailment (output 1), "
-                            "not_entailment (output 0)",)  # fmt: skip
+    (note,) = loaded.notes
+    assert all(fact in note for fact in (f"{tmp_path}/t", "entailment (output 1), not_entailment (output 0)"))
     assert not loaded.model.training
     assert loaded.model.dtype == torch.float32
     assert loaded.model.config._attn_implementation == ("sdpa" if FAMILIES[family].fused else "eager")
@@ -90,7 +92,7 @@ def test_names_that_say_nothing_leave_the_order_open(tmp_path: Path) -> None:
     original = tiny("bert")
     loaded = load_teacher(teacher(saved(tmp_path / "t", original)), ENTAILMENT)
     assert not loaded.order_known
-    assert "LABEL_0, LABEL_1, which does not tell which of entailment, not_entailment each one is" in loaded.notes[0]
+    assert all(names in loaded.notes[0] for names in ("LABEL_0, LABEL_1", "entailment, not_entailment"))
     assert torch.equal(output_of(loaded.model).weight, output_of(original).weight)
 
 
@@ -100,18 +102,18 @@ def test_the_preset_may_name_the_outputs(tmp_path: Path) -> None:
     loaded = load_teacher(teacher(folder, labels=["not_entailment", "entailment"]), ENTAILMENT)
     assert loaded.order_known
     assert torch.equal(output_of(loaded.model).weight, output_of(original).weight[[1, 0]])
-    said = refused(teacher(folder, labels=["yes", "no"]))
-    assert "teacher.labels names yes, no, but rte has 2 classes (entailment, not_entailment)" in said
-    assert "teacher.labels names a, b, c, but" in refused(teacher(folder, labels=["a", "b", "c"]))
+    message = refused("labels-do-not-match", teacher(folder, labels=["yes", "no"]))
+    assert all(fact in message for fact in ("yes, no", "rte", "2 classes (entailment, not_entailment)"))
+    assert "a, b, c" in refused("labels-do-not-match", teacher(folder, labels=["a", "b", "c"]))
 
 
 def test_another_number_of_outputs_is_refused_with_the_way_out(tmp_path: Path) -> None:
     folder = saved(tmp_path / "t", knowing(names={0: "entailment", 1: "neutral", 2: "contradiction"}))
-    said = refused(teacher(folder))
-    assert "has 3 outputs (entailment, neutral, contradiction), but rte has 2 classes" in said
-    assert "[teacher.finetune]" in said
-    assert "has 3 outputs" in refused(teacher(folder), SIMILARITY)
-    assert "stsb has one score" in refused(teacher(folder), SIMILARITY)
+    message = refused("wrong-number-of-outputs", teacher(folder))
+    facts = ("3 outputs (entailment, neutral, contradiction)", "rte", "2 classes", "[teacher.finetune]")
+    assert all(fact in message for fact in facts)
+    message = refused("wrong-number-of-outputs", teacher(folder), SIMILARITY)
+    assert all(fact in message for fact in ("3 outputs", "stsb", "one score"))
 
 
 def test_regression_needs_one_output(tmp_path: Path) -> None:
@@ -125,7 +127,7 @@ def test_regression_needs_one_output(tmp_path: Path) -> None:
 def test_a_bare_encoder_gets_a_seeded_head_when_it_is_fine_tuned(family: str, kind: Any, tmp_path: Path) -> None:
     encoder = bare(family, kind)
     folder = saved(tmp_path / "t", encoder)
-    assert "has no classification head for rte" in refused(teacher(folder))
+    assert "rte" in refused("teacher-without-head", teacher(folder))
     state = torch.get_rng_state()
     one, same, other = (load_teacher(teacher(folder, finetune=seed), INFERENCE) for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), state)
@@ -156,7 +158,8 @@ def test_fine_tuning_another_tasks_classifier_takes_a_fresh_output_layer_and_say
     assert loaded.fresh_head
     assert output_of(loaded.model).out_features == 2
     assert torch.equal(loaded.model.classifier.dense.weight, original.classifier.dense.weight)
-    assert "has 3 outputs, rte 2 classes (entailment, not_entailment): a fresh output layer" in loaded.notes[0]
+    facts = ("3 outputs", "rte", "2 classes (entailment, not_entailment)")
+    assert all(fact in loaded.notes[0] for fact in facts)
 
 
 def test_fine_tuning_keeps_a_head_that_fits(tmp_path: Path) -> None:
@@ -168,14 +171,14 @@ def test_fine_tuning_keeps_a_head_that_fits(tmp_path: Path) -> None:
     assert named.order_known
     assert unnamed.order_known
     assert not unnamed.fresh_head
-    assert "taken in the task's order" in unnamed.notes[0]
+    assert f"{tmp_path}/unnamed" in unnamed.notes[0]
     assert unnamed.model.config.id2label == {0: "entailment", 1: "not_entailment"}
 
 
 def test_a_token_classifiers_head_is_not_taken_for_a_sentence_classifiers(tmp_path: Path) -> None:
     for family in EVERY:
         folder = saved(tmp_path / family, bare(family, AutoModelForTokenClassification))
-        assert "no classification head" in refused(teacher(folder))
+        refused("teacher-without-head", teacher(folder))
         loaded = load_teacher(teacher(folder, finetune=0), ENTAILMENT)
         assert loaded.fresh_head
         own = load_file(folder / "model.safetensors")
@@ -183,7 +186,7 @@ def test_a_token_classifiers_head_is_not_taken_for_a_sentence_classifiers(tmp_pa
             assert not torch.equal(loaded.model.classifier.weight, own["classifier.weight"])
 
 
-# -- checkpoints that are no good
+# -- broken checkpoints
 
 
 def edit_config(folder: Path, **changes: Any) -> None:
@@ -202,29 +205,30 @@ def folder(tmp_path: Path) -> Path:
     return saved(tmp_path / "t", knowing())
 
 
-def test_shapes_that_do_not_fit_are_never_drawn_anew(folder: Path) -> None:
+def test_shapes_that_do_not_fit_are_never_replaced_by_random_ones(folder: Path) -> None:
     edit_config(folder, intermediate_size=64)
-    said = refused(teacher(folder))
-    assert "do not fit their config.json: bert.encoder.layer.0.intermediate.dense.bias has the shape [48]" in said
-    assert "the config asks for [64] and 8 more" in said
-    assert "do not fit" in refused(teacher(folder, finetune=0))
+    message = refused("weight-shapes-do-not-fit", teacher(folder))
+    facts = ("config.json", "bert.encoder.layer.0.intermediate.dense.bias", "[48]", "[64] and 8 more")
+    assert all(fact in message for fact in facts)
+    refused("weight-shapes-do-not-fit", teacher(folder, finetune=0))
 
 
 def test_an_output_layer_of_another_size_than_the_config_says_is_refused(folder: Path) -> None:
     edit_config(folder, id2label={"0": "a", "1": "b", "2": "c"}, label2id={"a": 0, "b": 1, "c": 2})
-    assert "classifier.bias has the shape [2], the config asks for [3]" in refused(teacher(folder, finetune=0))
+    message = refused("weight-shapes-do-not-fit", teacher(folder, finetune=0))
+    assert all(fact in message for fact in ("classifier.bias", "[2]", "[3]"))
 
 
 def test_missing_layers_are_refused(folder: Path) -> None:
     edit_config(folder, num_hidden_layers=5)
-    said = refused(teacher(folder, finetune=0))
-    assert "lack what their config.json promises: bert.encoder.layer.3." in said
-    assert "and 29 more" in said
+    message = refused("missing-weights", teacher(folder, finetune=0))
+    assert "bert.encoder.layer.3." in message
+    assert "and 29 more" in message
 
 
 def test_layers_that_the_config_does_not_know_are_refused(folder: Path) -> None:
     edit_config(folder, num_hidden_layers=2)
-    assert "no place for: bert.encoder.layer.2." in refused(teacher(folder))
+    assert "bert.encoder.layer.2." in refused("unexpected-weights", teacher(folder))
 
 
 @every_family
@@ -235,36 +239,35 @@ def test_a_missing_embedding_is_refused_even_in_a_bare_encoder(family: str, tmp_
         family, "embeddings.position_embeddings.weight"
     )
     edit_weights(folder, lambda tensors: tensors.pop(name))  # type: ignore[arg-type]
-    assert name in refused(teacher(folder, finetune=0))
+    assert name in refused("missing-weights", teacher(folder, finetune=0))
 
 
 def test_half_a_head_is_refused(folder: Path) -> None:
     edit_weights(folder, lambda tensors: tensors.pop("bert.pooler.dense.weight"))  # type: ignore[arg-type]
-    assert "bert.pooler.dense.weight" in refused(teacher(folder, finetune=0))
+    assert "bert.pooler.dense.weight" in refused("missing-weights", teacher(folder, finetune=0))
 
 
 def test_weights_that_are_no_numbers_are_refused(folder: Path) -> None:
     edit_weights(folder, lambda tensors: tensors["classifier.weight"].fill_(float("nan")))  # type: ignore[arg-type]
-    assert "no finite numbers: classifier.weight" in refused(teacher(folder))
+    assert "classifier.weight" in refused("non-finite-weights", teacher(folder))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])
 def test_truncated_weights_are_refused(folder: Path, share: float) -> None:
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
-    assert "it is truncated or damaged" in refused(teacher(folder))
+    assert str(path) in refused("damaged-weights", teacher(folder))
 
 
-def test_a_git_lfs_pointer_is_told_as_such(folder: Path) -> None:
+def test_a_git_lfs_pointer_is_recognised(folder: Path) -> None:
     (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
-    assert "git lfs pull" in refused(teacher(folder))
+    assert "git lfs pull" in refused("git-lfs-pointer", teacher(folder))
 
 
-def test_missing_weights_are_told(folder: Path) -> None:
+def test_missing_weights_are_reported(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "tf_model.h5")
-    said = refused(teacher(folder))
-    assert "holds no weights: model.safetensors or pytorch_model.bin is expected" in said
-    assert "tf_model.h5 is of another framework" in said
+    message = refused("no-weights", teacher(folder))
+    assert all(name in message for name in ("model.safetensors", "pytorch_model.bin", "tf_model.h5"))
 
 
 def test_a_missing_shard_is_named(tmp_path: Path) -> None:
@@ -273,7 +276,7 @@ def test_a_missing_shard_is_named(tmp_path: Path) -> None:
     assert load_teacher(teacher(tmp_path), ENTAILMENT).order_known
     shard = sorted(tmp_path.glob("model-*.safetensors"))[1]
     shard.unlink()
-    assert f"lacks 1 of its weight files: {shard.name}" in refused(teacher(tmp_path))
+    assert shard.name in refused("missing-weight-files", teacher(tmp_path))
 
 
 def pickled(folder: Path) -> Path:
@@ -314,44 +317,50 @@ def test_code_in_a_pickle_is_never_run(folder: Path, tmp_path: Path, zipped: boo
         folder / "pytorch_model.bin",
         _use_new_zipfile_serialization=zipped,
     )
-    said = refused(teacher(folder))
-    assert "hold more than tensors, and code in a pickle is never run" in said
+    assert "safetensors" in refused("unsafe-pickle", teacher(folder))
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Evil(mark)))
-    refused(teacher(folder))
+    refused("unsafe-pickle", teacher(folder))
     assert not mark.exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"\x80\x04garbage", b"PK\x03\x04 cut"])
-def test_broken_pickles_are_refused(folder: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"", "unreadable-model"),
+        (b"\x80\x04garbage", "unsafe-pickle"),  # whatever it is, it holds more than tensors
+        (b"PK\x03\x04 cut", "unreadable-model"),
+    ],
+)
+def test_broken_pickles_are_refused(folder: Path, content: bytes, kind: str) -> None:
     (pickled(folder) / "pytorch_model.bin").write_bytes(content)
-    assert "cannot be loaded" in refused(teacher(folder))
+    assert "pytorch_model.bin" in refused(kind, teacher(folder))
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("content", "kind", "fact"),
     [
-        (b"", "not valid JSON"),
-        (b'{"model_type": "bert",\n  oops}', "config.json:2: not valid JSON"),
-        (b"\xff\xfe{", "not text in UTF-8"),
-        (b"[1, 2]", "a JSON object is expected"),
-        (b"{}", "names no model_type; supported are bert, roberta, xlm-roberta, electra, distilbert"),
-        (b'{"model_type": "gpt2"}', "models of the family gpt2 cannot be used; supported are bert"),
-        (b'{"model_type": "t5"}', "models of the family t5 cannot be used"),
-        (b'{"model_type": "\\u001b[31mred"}', "the family \\x1b[31mred cannot be used"),
-        (b'{"model_type": "own", "auto_map": {"AutoModel": "m.M"}}', "brings its own code (model_type own)"),
-        (b'{"model_type": "bert", "hidden_size": "wide"}', "cannot be used"),
-        (b'{"model_type": "bert", "hidden_size": 33}', "cannot be loaded"),
-        (b'{"model_type": "bert", "is_decoder": true}', "is a decoder"),
+        (b"", "invalid-json", "config.json:1: "),
+        (b'{"model_type": "bert",\n  oops}', "invalid-json", "config.json:2: "),
+        (b"\xff\xfe{", "not-utf8", "UTF-8"),
+        (b"[1, 2]", "config-not-an-object", "JSON object"),
+        (b"{}", "no-model-type", "bert, roberta, xlm-roberta, electra, distilbert"),
+        (b'{"model_type": "gpt2"}', "unsupported-family", "gpt2 are not supported; supported are bert"),
+        (b'{"model_type": "t5"}', "unsupported-family", "t5"),
+        (b'{"model_type": "\\u001b[31mred"}', "unsupported-family", "\\x1b[31mred"),
+        (b'{"model_type": "own", "auto_map": {"AutoModel": "m.M"}}', "model-code-not-trusted", "model_type own"),
+        (b'{"model_type": "bert", "hidden_size": "wide"}', "unreadable-model", "the config of the model"),
+        (b'{"model_type": "bert", "hidden_size": 33}', "unreadable-model", "33"),
+        (b'{"model_type": "bert", "is_decoder": true}', "decoder-model", "is_decoder"),
     ],
 )
-def test_configs_that_cannot_be_used(folder: Path, content: bytes, message: str) -> None:
+def test_configs_that_cannot_be_used(folder: Path, content: bytes, kind: str, fact: str) -> None:
     (folder / "config.json").write_bytes(content)
-    assert message in refused(teacher(folder))
+    assert fact in refused(kind, teacher(folder))
 
 
-def test_a_missing_config_is_told(folder: Path) -> None:
+def test_a_missing_config_is_reported(folder: Path) -> None:
     (folder / "config.json").unlink()
-    assert "is no model folder: it has no config.json" in refused(teacher(folder))
+    assert "config.json" in refused("no-config", teacher(folder))
 
 
 def test_code_that_a_checkpoint_brings_is_not_run(folder: Path, tmp_path: Path) -> None:
@@ -363,41 +372,42 @@ def test_code_that_a_checkpoint_brings_is_not_run(folder: Path, tmp_path: Path) 
     assert not mark.exists()
 
 
-def test_a_missing_folder_is_told(tmp_path: Path) -> None:
-    assert "does not exist" in refused(teacher(tmp_path / "nowhere"))
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
+    assert "nowhere" in refused("no-such-folder", teacher(tmp_path / "nowhere"))
     (tmp_path / "file").write_text("")
-    assert "is a file, not a folder" in refused(teacher(tmp_path / "file"))
+    assert "file" in refused("model-is-a-file", teacher(tmp_path / "file"))
 
 
 def test_a_tokenizer_that_is_not_the_models_is_refused(folder: Path, tmp_path: Path) -> None:
     words(size=120).save_pretrained(tmp_path / "other")
-    said = refused(teacher(folder, tokenizer=str(tmp_path / "other")))
-    assert "knows 120 tokens, the model" in said
-    assert "only 100" in said
+    message = refused("tokenizer-too-large", teacher(folder, tokenizer=str(tmp_path / "other")))
+    assert all(fact in message for fact in ("120 tokens", "only 100"))
     words(size=90).save_pretrained(tmp_path / "fits")
     assert len(load_teacher(teacher(folder, tokenizer=str(tmp_path / "fits")), ENTAILMENT).tokenizer) == 90
 
 
-def test_a_missing_or_broken_tokenizer_is_told(folder: Path) -> None:
+def test_a_missing_or_broken_tokenizer_is_reported(folder: Path) -> None:
     (folder / "tokenizer.json").write_text("{")
-    assert "the tokenizer in" in refused(teacher(folder))
+    assert "the tokenizer in" in refused("unreadable-model", teacher(folder))
     for path in folder.glob("tokenizer*"):
         path.unlink()
-    assert "holds no tokenizer (tokenizer.json or vocab.txt); name one with tokenizer = ..." in refused(teacher(folder))
+    assert "tokenizer = ..." in refused("no-tokenizer", teacher(folder))
 
 
 def test_a_tokenizer_that_cannot_pad_is_refused(folder: Path) -> None:
     without = words()
     without.pad_token = None
     without.save_pretrained(folder)
-    assert "has no padding token" in refused(teacher(folder))
+    assert str(folder) in refused("no-padding-token", teacher(folder))
 
 
 def test_a_model_that_reads_too_little_is_refused(folder: Path) -> None:
     assert load_teacher(teacher(folder), ENTAILMENT, max_length=140).order_known
     for finetune in (None, 0):
-        with pytest.raises(ModelError, match=r"reads 140 tokens at most, but task\.max_length is 141"):
+        with pytest.raises(ModelError) as caught:
             load_teacher(teacher(folder, finetune=finetune), ENTAILMENT, max_length=141)
+        assert (caught.value.kind, caught.value.key) == ("max-length-too-long", "task.max_length")
+        assert all(number in str(caught.value) for number in ("140", "141"))
 
 
 # -- from scratch
@@ -449,7 +459,7 @@ def test_a_teacher_from_scratch_is_a_function_of_its_seed(tmp_path: Path) -> Non
     assert not torch.equal(weights(load_teacher(scratch(4, tokenizer=str(tmp_path)), ENTAILMENT)), one)
 
 
-# -- the real thing
+# -- a real model
 
 
 def test_a_real_bare_encoder() -> None:

@@ -282,7 +282,7 @@ STAGE = MINIMAL.split("[[stage]]")[0]
         ("layer_map = 3", "layer_map", ["counted from 1", "not 3"]),
         ("layer_map = [[0, 1]]", "layer_map", ["counted from 1", "contains 0"]),
         ("evaluate = 0", "evaluate", ['"epoch" or a number of steps', "not 0"]),
-        ("patience = 1.5", "patience", ["from 1", "not 1.5"]),
+        ("patience = 1.5", "patience", ["1 or more", "not 1.5"]),
     ],
 )
 def test_a_wrong_value_is_one_problem_whatever_it_might_have_been(
@@ -299,9 +299,9 @@ def test_a_wrong_value_is_one_problem_whatever_it_might_have_been(
 @pytest.mark.parametrize(
     ("objectives", "kind", "key", "facts"),
     [
-        ("{ logits = -1 }", "wrong-value", "objectives.logits", ["from 0", "{ weight = 1.0 }", "not -1"]),
+        ("{ logits = -1 }", "wrong-value", "objectives.logits", ["0 or more", "{ weight = 1.0 }", "not -1"]),
         ("{ logits = true }", "wrong-value", "objectives.logits", ["{ weight = 1.0 }", "not true"]),
-        ('{ logits = { weight = "a" } }', "wrong-value", "objectives.logits.weight", ["from 0", 'not "a"']),
+        ('{ logits = { weight = "a" } }', "wrong-value", "objectives.logits.weight", ["0 or more", 'not "a"']),
         ("{ logits = { wait = 1 } }", "unknown-key", "objectives.logits.wait", ['"weight"?']),
         ("{}", "wrong-value", "objectives", ["{ logits = 1.0 }", "an empty table"]),
         ('"logits"', "wrong-value", "objectives", ["{ logits = 1.0 }", 'not "logits"']),

@@ -164,7 +164,7 @@ def test_a_copy_keeps_the_comments_and_loads(tmp_path: Path) -> None:
 
 def test_a_copy_never_overwrites(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text("precious")
-    with pytest.raises(UsageError, match=r"mine\.toml is there already; it was left as it is"):
+    with pytest.raises(UsageError, match=r"mine\.toml exists already"):
         shipped.copy_preset("kd", tmp_path / "mine.toml")
     assert (tmp_path / "mine.toml").read_text() == "precious"
 

@@ -396,14 +396,34 @@ def test_the_table_is_written_and_nothing_overwritten_unasked(
 
 def test_a_file_that_cannot_be_written_is_said(monkeypatch: pytest.MonkeyPatch, runs: list[Path]) -> None:
     async def do(app: Driven, pilot: Pilot[None]) -> None:
-        for name, words in (("no/such/folder.md", "does not exist"), ("runs", "is a folder"), (" ", "needs a name")):
+        for name, fact in (
+            ("no/such/folder.md", "no/such/folder.md"),
+            ("runs", "runs"),
+            ("a.pdf", ".csv or .tex"),
+            (" ", "name"),
+        ):
             await pilot.press("w")
             await pilot.pause()
             app.screen.query_one(Input).value = name
             app.told.clear()
             await pilot.press("enter")
             await until(pilot, lambda: app.told)
-            assert words in app.told[-1]
+            assert fact in app.told[-1]
+
+    show(monkeypatch, runs, do)
+
+
+def test_the_ending_of_the_file_tells_the_format(
+    monkeypatch: pytest.MonkeyPatch, runs: list[Path], tmp_path: Path
+) -> None:
+    async def do(app: Driven, pilot: Pilot[None]) -> None:
+        await pilot.press("w")
+        await pilot.pause()
+        app.screen.query_one(Input).value = "table.csv"
+        await pilot.press("enter")
+        target = tmp_path / "table.csv"
+        await until(pilot, lambda: app.told == [f"written to {target}"])
+        assert target.read_text().startswith("kind,task,run,")
 
     show(monkeypatch, runs, do)
 

@@ -204,7 +204,7 @@ def test_a_file_of_the_users_is_edited_in_place_and_loaded_again(
         await pilot.press("e")
         await until(pilot, lambda: screen.form.line("student.layers").view.text == "1")  # type: ignore[union-attr]
         assert screen.draft.edits == {"stage.kd.epochs": "7"}
-        await until(pilot, lambda: "mine.toml: good" in said(launch))
+        await until(pilot, lambda: "mine.toml: no problems" in said(launch))
 
     launch(body)
 
@@ -239,7 +239,7 @@ def test_a_shipped_preset_is_copied_first(launch: Any, folder: Path, editor: Cal
         assert not list(folder.glob("my-*"))
         await pilot.press("e")
         await answer(pilot, "there")
-        await until(pilot, lambda: "is there already" in said(launch))
+        await until(pilot, lambda: "exists already" in said(launch))
         await pilot.press("e")
         await answer(pilot, "crild")
         await until(pilot, lambda: "shipped preset" in said(launch))

@@ -70,7 +70,7 @@ def test_a_default_for_stages_is_unused_where_each_stage_has_its_own(tmp_path: P
     assert {each.key for each in fields_of(quick) if is_unused(each, quick)} == {"train.epochs"}
     epochs = field("train.epochs", "quickstart")
     draft = Draft("quickstart", edits={"train.epochs": "9"})
-    said = "no stage uses this: each has its own"
+    said = "no stage uses this: each has its own value"
     assert said in about(epochs, draft, examine(draft, tmp_path)).plain.casefold()
     open_again = draft.edited(f"stage.{quick.stage[0].name}.epochs", "")
     found = examine(open_again, tmp_path)
@@ -281,9 +281,9 @@ def test_a_line_of_a_file_is_shown_safely(tmp_path: Path) -> None:
 def test_faults_come_before_the_help(tmp_path: Path) -> None:
     draft = Draft("crild", "rte", edits={"student.layers": "0", "seeds": "x"})
     found = examine(draft, tmp_path)
-    assert places(found) == "2 fields cannot be used: run: seeds; student: layers"
+    assert places(found) == "2 invalid fields: run: seeds; student: layers"
     text = about(field("student.layers"), draft, found).plain
-    assert text.index("2 fields") < text.index("Transformer layers") < text.index("u sets it back")
+    assert text.index("2 invalid fields") < text.index("Transformer layers") < text.index("u resets it")
     assert "starting" in about(None, draft, found, starting=True).plain
     assert "choose" in about(None, Draft(), examine(Draft(), tmp_path)).plain
 
@@ -356,7 +356,7 @@ def test_a_copy_whose_paths_would_mean_others_extends_instead(tmp_path: Path) ->
 
 def test_an_existing_file_and_a_missing_folder_are_refused_and_nothing_stays(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text("old")
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="exists already"):
         save(Draft("quickstart"), tmp_path, Path("mine.toml"))
     with pytest.raises(UsageError, match="cannot be written"):
         save(Draft("quickstart"), tmp_path, Path("nowhere/mine.toml"))
@@ -396,7 +396,7 @@ def test_settings_go_beside_method_and_task_and_come_off_again(tmp_path: Path) -
     draft = choose(draft, entries["few-sample"])
     draft = choose(draft, entries["pkd"])
     assert draft.refs == ("pkd", "mrpc", "noise-30")
-    assert "goes beside method and task" in about(entries["noise-30"], draft, examine(draft, tmp_path)).plain
+    assert "goes with a method and a task" in about(entries["noise-30"], draft, examine(draft, tmp_path)).plain
 
 
 def test_a_file_that_changes_data_alone_is_a_setting(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Types that the tables of a preset are made of: names, ranges, unions, and the record class of all tables."""
+"""Types of the values in a preset: ranges, unions, and the record class of all tables."""
 
 from __future__ import annotations
 
@@ -6,22 +6,6 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
-SCHEMA_VERSION = 1
-
-GLUE_TASKS = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli")
-TOY_TASKS = ("toy-sentiment", "toy-entailment", "toy-similarity")
-
-ObjectiveName = Literal["labels", "logits", "attention", "query", "key", "value", "hidden", "cls", "embedding"]
-HEAD_OBJECTIVES = frozenset({"labels", "logits"})  # send gradient to the classifier
-LAYER_OBJECTIVES = frozenset({"attention", "query", "key", "value", "hidden", "cls"})  # read pairs of layers
-RELATIONS = frozenset({"query", "key", "value"})  # compared in relation heads (MiniLMv2)
-EMD_OBJECTIVES = frozenset({"attention", "hidden"})  # what BERT-EMD transports between layers
-REGRESSION_METRICS = frozenset({"pearson", "spearman"})
-
-TaskName = Literal[
-    "cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli",
-    "toy-sentiment", "toy-entailment", "toy-similarity", "custom",
-]  # fmt: skip
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]

@@ -1,4 +1,4 @@
-"""From the last layer's hidden states (batch, length, width) to logits (batch, classes), as each family does it.
+"""Run each family's classification head: last hidden states (batch, length, width) to logits (batch, classes).
 
 `mask (batch, length)` is true at real positions; only a mean over positions reads it.
 """
@@ -9,26 +9,26 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 
-def pooled(model: PreTrainedModel, hidden: Tensor, mask: Tensor) -> Tensor:  # noqa: ARG001
+def bert(model: PreTrainedModel, hidden: Tensor, mask: Tensor) -> Tensor:  # noqa: ARG001
     """BERT: the pooler (a layer and tanh on the first position), dropout, the classifier."""
     logits: Tensor = model.classifier(model.dropout(model.bert.pooler(hidden)))
     return logits
 
 
-def classified(model: PreTrainedModel, hidden: Tensor, mask: Tensor) -> Tensor:  # noqa: ARG001
+def roberta(model: PreTrainedModel, hidden: Tensor, mask: Tensor) -> Tensor:  # noqa: ARG001
     """RoBERTa, XLM-R, ELECTRA, MPNet: the classifier picks the first position itself."""
     logits: Tensor = model.classifier(hidden)
     return logits
 
 
-def preclassified(model: PreTrainedModel, hidden: Tensor, mask: Tensor) -> Tensor:  # noqa: ARG001
+def distilbert(model: PreTrainedModel, hidden: Tensor, mask: Tensor) -> Tensor:  # noqa: ARG001
     """DistilBERT: a layer and ReLU on the first position, dropout, the classifier."""
     logits: Tensor = model.classifier(model.dropout(nn.functional.relu(model.pre_classifier(hidden[:, 0]))))
     return logits
 
 
 def albert(model: PreTrainedModel, hidden: Tensor, mask: Tensor) -> Tensor:  # noqa: ARG001
-    """ALBERT: as BERT, its pooler being a bare layer."""
+    """ALBERT: as BERT, with the pooler and its activation apart."""
     first = model.albert.pooler_activation(model.albert.pooler(hidden[:, 0]))
     logits: Tensor = model.classifier(model.dropout(first))
     return logits
@@ -46,6 +46,6 @@ def modernbert(model: PreTrainedModel, hidden: Tensor, mask: Tensor) -> Tensor:
 
 
 def deberta(model: PreTrainedModel, hidden: Tensor, mask: Tensor) -> Tensor:  # noqa: ARG001
-    """DeBERTa: a pooler of its own, which pre-training does not bring along, dropout, the classifier."""
+    """DeBERTa: a pooler that does not come from pre-training, dropout, the classifier."""
     logits: Tensor = model.classifier(model.dropout(model.pooler(hidden)))
     return logits

@@ -1,4 +1,4 @@
-"""The classification head of a model: fresh where it has none, named as the task names its classes."""
+"""Give a model a classification head for a task: fresh where it has none, with the task's class names."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from engine.models.seeded_init import draw_linear
 def fit_head(model: PreTrainedModel, family: Family, spec: TaskSpec, fresh: Collection[str], *, seed: int) -> None:
     """Give a model the task's outputs: the linear layers among `fresh` (parameter names) are drawn from `seed`.
 
-    Normalisations among them begin as ones and zeros. The output layer is made anew when its size is not the task's. Every layer is drawn from a generator of its own,
-    so that the same seed gives the same output layer whatever else is fresh.
+    Normalisations among them begin as ones and zeros. The output layer is replaced when its size is not the task's. Each
+    layer has a generator of its own, so that the same seed gives the same output layer whatever else is fresh.
     """
     output = output_of(model)
     redraw = {name.rpartition(".")[0] for name in fresh}
@@ -37,9 +37,9 @@ def fit_head(model: PreTrainedModel, family: Family, spec: TaskSpec, fresh: Coll
 
 
 def head_parameters(model: PreTrainedModel, family: Family) -> frozenset[str]:
-    """Names of the parameters between the last layer and the logits that pre-training does not bring along."""
-    kept = () if family.pooler is None else (f"{family.pooler}.",)
+    """Names of the parameters between the last layer and the logits that do not come from pre-training."""
+    pretrained = () if family.pooler is None else (f"{family.pooler}.",)
     heads = tuple(f"{path}." for path in family.head)
     return frozenset(
-        name for name, _ in model.named_parameters() if name.startswith(heads) and not name.startswith(kept)
+        name for name, _ in model.named_parameters() if name.startswith(heads) and not name.startswith(pretrained)
     )

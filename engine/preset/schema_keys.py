@@ -1,4 +1,4 @@
-"""What the schema says about a key: which keys a table has, what a key may hold, told in words."""
+"""What the schema says about keys: which keys a table has, and which values a key takes, in words."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from engine.preset.text import listed, shown
 from engine.preset.toml_lines import KeyPath
 
 _IN_WORDS = {
-    # Unions and patterns read better when somebody has put them into words.
+    # Unions and patterns are easier to read when written by hand.
     "layer_map": '"last", "uniform", "upper", "emd" or pairs [[teacher layer, student layer], ...] counted from 1',
     "keep": '"first", "last", "alternate" or a list of layers counted from 0',
     "evaluate": '"epoch" or a number of steps',
@@ -24,9 +24,9 @@ _IN_WORDS = {
     "consistency": "false or a table, as { weight = 0.1 }",
     "device": '"auto", "cpu", "mps", "cuda" or "cuda:1"',
     "finetune": "a table, or false to take back an inherited one",
-    "objectives": "a table of one objective or more, as { logits = 1.0 }",
+    "objectives": "a table of at least one objective, as { logits = 1.0 }",
 }
-_STAGE_NAME = "small letters, digits, - and _, 32 at most, beginning with a letter or digit"
+_STAGE_NAME = "at most 32 lower-case letters, digits, - and _, starting with a letter or digit"
 
 
 @dataclass(frozen=True)
@@ -78,24 +78,24 @@ def home_of(key: str) -> str | None:
 
 
 def takes_text(path: KeyPath) -> bool:
-    """Whether the key holds free text, so that `--set teacher.revision=1234567` means the text."""
+    """Whether the key takes free text, so that `--set teacher.revision=1234567` means the text."""
     return any(str in _kinds(info).plain for info in _at(path))
 
 
 def takes_false_back(path: KeyPath) -> bool:
-    """Whether `false` can only mean to take back an inherited value: optional keys that hold no booleans."""
+    """Whether `false` can only mean to take back an inherited value: optional keys that take no booleans."""
     return any(_kinds(info).optional and bool not in _kinds(info).plain for info in _at(path))
 
 
 def expected(path: KeyPath) -> str:
-    """What is right at a path, in words: `a whole number from 1`, `"linear" or "constant"`."""
+    """The values that a key takes, in words: `a whole number of 1 or more`, `"linear" or "constant"`."""
     keys = [part for part in path if isinstance(part, str)]
     if keys[:1] == ["stage"] and len(keys) == 3 and keys[2] == "name":
         return _STAGE_NAME
     if keys == ["stage"]:
-        return "an array of tables, each beginning with [[stage]]"
+        return "an array of [[stage]] tables"
     if keys[:1] == ["stage"] and len(keys) == 4 and keys[2] == "objectives":
-        return "a weight from 0, or a table as { weight = 1.0 }"
+        return "a weight of 0 or more, or a table as { weight = 1.0 }"
     if keys and keys[-1] in _IN_WORDS:
         return _IN_WORDS[keys[-1]]
     infos = _at(tuple(keys))
@@ -103,7 +103,7 @@ def expected(path: KeyPath) -> str:
 
 
 def words_at(path: KeyPath) -> tuple[str, ...]:
-    """The words that a key may hold, where they are a closed list."""
+    """The words that a key takes, where they are a closed list."""
     found = []
     for info in _at(tuple(part for part in path if isinstance(part, str))):
         kinds = _kinds(info)
@@ -183,5 +183,7 @@ def _in_words(kinds: _Kinds) -> str:
 def _range(limits: dict[str, float]) -> str:
     low = f" from {limits['ge']:g}" if "ge" in limits else f" above {limits['gt']:g}" if "gt" in limits else ""
     if "le" in limits:
-        return f"{low}{' to' if 'ge' in limits else ' and at most'} {limits['le']:.15g}"
-    return f"{low} to below {limits['lt']:.15g}" if "lt" in limits else low
+        return f"{low}{' to' if 'ge' in limits else ', at most'} {limits['le']:.15g}"
+    if "lt" in limits:
+        return f"{low} to below {limits['lt']:.15g}"
+    return f" of {limits['ge']:g} or more" if "ge" in limits else low

@@ -1,0 +1,22 @@
+"""Names of tasks, objectives and metrics. Imports no pydantic, so that lists of presets stay quick."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+SCHEMA_VERSION = 1
+
+GLUE_TASKS = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli")
+TOY_TASKS = ("toy-sentiment", "toy-entailment", "toy-similarity")
+
+ObjectiveName = Literal["labels", "logits", "attention", "query", "key", "value", "hidden", "cls", "embedding"]
+HEAD_OBJECTIVES = frozenset({"labels", "logits"})  # send gradient to the classifier
+LAYER_OBJECTIVES = frozenset({"attention", "query", "key", "value", "hidden", "cls"})  # read pairs of layers
+RELATIONS = frozenset({"query", "key", "value"})  # compared in relation heads (MiniLMv2)
+EMD_OBJECTIVES = frozenset({"attention", "hidden"})  # what BERT-EMD transports between layers
+REGRESSION_METRICS = frozenset({"pearson", "spearman"})
+
+TaskName = Literal[
+    "cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli",
+    "toy-sentiment", "toy-entailment", "toy-similarity", "custom",
+]  # fmt: skip
