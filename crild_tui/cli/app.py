@@ -48,7 +48,7 @@ class Commands(typer.core.TyperGroup):
 
     def __init__(self, *args: Any, **options: Any):
         super().__init__(*args, **options)
-        self.commands = dict.fromkeys(NAMES)  # type: ignore[arg-type]  # only their names are read: for suggestions
+        self.commands: Any = dict.fromkeys(NAMES)  # only their names are read: for suggestions
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - Typer's signature
         """Names of commands in the order of the help."""

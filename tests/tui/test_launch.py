@@ -301,7 +301,7 @@ WRONG = (
     ("stage.ild.layer_map", "[[9, 1]]", "layer 9"),
     ("task.source", "/nowhere", "source"),
     ("train.device", "tpu", "device must be"),
-    ("seeds", "1,x", "names no seeds"),
+    ("seeds", "1,x", "list of seeds"),
     ("seeds", "3,3", "twice"),
     ("name", "../up", "cannot be called"),
 )
