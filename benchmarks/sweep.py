@@ -22,10 +22,11 @@ from typing import Any
 
 import tomlkit
 
+from engine.launch.devices import cores
 from engine.preset.shipped import folder as presets
 from engine.record.run import list_runs
 from engine.sweep.plan import plan
-from engine.sweep.slots import cores, slots_for
+from engine.sweep.slots import slots_for
 from engine.sweep.spec import read_sweep
 from engine.sweep.submit import existing, submit
 

@@ -50,8 +50,9 @@ def run(
     cannot be used; 130 interrupted; 143 terminated (a checkpoint was written).
     """
     from crild_tui.cli.follow.foreground import foreground, start_and_follow
-    from crild_tui.runs.create import Request, create_all, load_all, parse_seeds
+    from crild_tui.runs.create import Request, create_all, load_all
     from engine.record.paths import runs_dir as folder_of
+    from engine.sweep.seeds import parse_seeds
 
     request = Request(
         presets=tuple(presets),

@@ -21,7 +21,6 @@ from crild_tui.launch_form.fields import (
     is_unused,
     without_source,
 )  # fmt: skip
-from crild_tui.runs.create import parse_seeds
 from engine.errors import CrildError
 from engine.preflight.check import check
 from engine.preset.load import Loaded, load_preset
@@ -30,6 +29,7 @@ from engine.preset.text import plain
 from engine.preset.toml_file import LARGEST
 from engine.preset.write import dump
 from engine.record.run import name_taken, validate_name
+from engine.sweep.seeds import parse_seeds
 
 _LONGEST = 200  # characters of a line of a file that are shown
 

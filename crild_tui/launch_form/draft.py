@@ -9,9 +9,10 @@ from pathlib import Path
 
 from crild_tui.launch_form.catalog import Entry
 from crild_tui.launch_form.fields import NAME, SEEDS, base_text, fields_of, is_off, same, set_item
-from crild_tui.runs.create import Request, parse_seeds
+from crild_tui.runs.create import Request
 from engine.preset.schema import Preset
 from engine.preset.shipped import find
+from engine.sweep.seeds import parse_seeds
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ import tomlkit
 from tomlkit.items import AoT, Item, Table
 
 from crild_tui.launch_form.draft import Draft, overrides, seeds_text
-from crild_tui.runs.create import parse_seeds
 from engine.errors import CrildError, UsageError
 from engine.preset.load import load_preset
 from engine.preset.overrides import read_overrides
@@ -24,6 +23,7 @@ from engine.preset.text import plain
 from engine.preset.toml_text import inline
 from engine.preset.tree import Node
 from engine.record.files import cause
+from engine.sweep.seeds import parse_seeds
 
 _WHOLE = ("mixup", "consistency", "objectives", "data")  # tables of a stage that a file replaces as wholes
 

@@ -30,13 +30,6 @@ MAX_MODELS = 16
 """Kinds of evaluated models; crild never writes more."""
 _LONGEST = 10_000
 """Characters of a message."""
-_FIGURES = {
-    "loss": "loss",
-    "learning rate": "learning_rate",
-    "gradient norm": "gradient_norm",
-    "examples/s": "examples_per_second",
-    "memory": "memory",
-}
 
 
 class CurveBuilder:
@@ -194,7 +187,10 @@ def _rising(events: Sequence[Event], times: Numbers) -> tuple[Sequence[Event], N
 
 def _step_values(events: Sequence[Event]) -> dict[str, Numbers]:
     """The values of steps: `loss` always, others if at least one is known."""
-    columns = {name: column([event.get(key) for event in events]) for name, key in _FIGURES.items()}
+    columns = {
+        "loss": column([event.get("loss") for event in events]),
+        "examples/s": column([event.get("examples_per_second") for event in events]),
+    }
     terms = [event.get("consistency") for event in events]
     if dict in set(map(type, terms)):
         pairs = [consistency_of(event) for event in events]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
-import shutil
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import replace
 
 from crild_tui.monitor.poller import Poller
-from crild_tui.monitor.snapshots import Gpu, MachineSnapshot
+from crild_tui.monitor.snapshots import MachineSnapshot
+from engine.launch.gpu import Gpu, gpus
 
 EVERY = 2.0
 """Seconds between two looks."""
@@ -18,7 +16,6 @@ AGAIN = 30.0
 """Seconds after which a missing or failing nvidia-smi is tried again."""
 PATIENCE = 5.0
 """Seconds that nvidia-smi may take: a driver in trouble answers late or never."""
-FIELDS = "index,name,utilization.gpu,memory.used,memory.total"
 
 
 class MachineWatcher(Poller[MachineSnapshot]):
@@ -39,7 +36,7 @@ class MachineWatcher(Poller[MachineSnapshot]):
         now = time.monotonic()
         if now < self._no_gpus_until:
             return ()
-        found = gpus()
+        found = gpus(PATIENCE)
         if found is None:
             self._no_gpus_until = now + AGAIN
         return found or ()
@@ -55,51 +52,3 @@ def load_and_memory(*, first: bool = False) -> MachineSnapshot:
     except (OSError, RuntimeError, psutil.Error):  # the system hides its figures
         return MachineSnapshot()
     return MachineSnapshot(None if first else load, int(memory.total - memory.available), int(memory.total))
-
-
-def gpus() -> tuple[Gpu, ...] | None:
-    """The NVIDIA GPUs as `nvidia-smi` reports them; None where it is missing or fails."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return None
-    try:
-        done = subprocess.run(
-            [program, f"--query-gpu={FIELDS}", "--format=csv,noheader,nounits"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=PATIENCE,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return read_gpus(done.stdout.decode(errors="replace"))
-
-
-def read_gpus(text: str) -> tuple[Gpu, ...]:
-    """The GPUs in the lines that `nvidia-smi` prints; a line that is none is passed over, a figure `[N/A]` unknown."""
-    found = []
-    for line in text.splitlines():
-        index, *name, load, used, total = (
-            [part.strip() for part in line.split(",")] if line.count(",") >= 4 else [""] * 5
-        )
-        if not index.isdecimal():
-            continue
-        share = _number(load)
-        found.append(
-            Gpu(
-                int(index),
-                ", ".join(name),
-                None if share is None else min(1.0, share / 100),
-                round((_number(used) or 0) * 2**20),
-                round((_number(total) or 0) * 2**20),
-            )
-        )
-    return tuple(found)
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) and 0 <= value < 1e15 else None

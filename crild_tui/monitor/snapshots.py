@@ -8,6 +8,7 @@ from pathlib import Path
 from crild_tui.monitor.alarms import Alarm
 from crild_tui.monitor.curves import Curves
 from crild_tui.runs.summary import RunSummary
+from engine.launch.gpu import Gpu
 from engine.record.run import RunEntry
 
 
@@ -46,14 +47,3 @@ class MachineSnapshot:
     memory_used: int = 0
     memory_total: int = 0
     gpus: tuple[Gpu, ...] = field(default=())
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """One NVIDIA GPU as its driver reports it."""
-
-    index: int
-    name: str
-    load: float | None
-    memory_used: int
-    memory_total: int

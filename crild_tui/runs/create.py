@@ -14,9 +14,6 @@ from engine.errors import UsageError
 if TYPE_CHECKING:
     from engine.preset.load import Loaded
 
-MOST_SEEDS = 1000
-LARGEST_SEED = 2**32 - 1
-
 
 @dataclass(frozen=True)
 class Request:
@@ -33,34 +30,6 @@ class Request:
         """The `--set` items for one run: the user's, then those that other options stand for."""
         own = [] if self.device is None else [f"train.device={json.dumps(self.device)}"]
         return [*self.settings, *own, *([] if seed is None else [f"seed={seed}"])]
-
-
-def parse_seeds(text: str | None) -> tuple[int, ...]:
-    """`1,2,3` or `1-5` as numbers in order. Raises UsageError for anything else, or a seed named twice."""
-    if text is None:
-        return ()
-    seeds: list[int] = []
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not (_is_number(first) and (not dash or _is_number(last))):
-            raise UsageError(f"--seeds {text!r} is not a list of seeds: write 1,2,3 or 1-3", kind="invalid-seeds")
-        several = range(int(first), int(last or first) + 1)
-        if not several or len(several) + len(seeds) > MOST_SEEDS:
-            problem = f"names more than {MOST_SEEDS}" if several else f"names no seeds: write {last}-{first}"
-            raise UsageError(f"--seeds {part.strip()!r} {problem}", kind="invalid-seed-range")
-        seeds += several
-    if max(seeds) > LARGEST_SEED:
-        raise UsageError(f"--seeds has {max(seeds)}; allowed: 0 to {LARGEST_SEED}", kind="seed-out-of-range")
-    twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
-    if twice:
-        raise UsageError(
-            f"--seeds has {', '.join(map(str, twice))} twice: each seed makes one run", kind="repeated-seeds"
-        )
-    return tuple(seeds)
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 10
 
 
 def load_all(request: Request) -> list[Loaded]:

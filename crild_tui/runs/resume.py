@@ -58,15 +58,15 @@ def _refuse(entry: RunEntry, changes: Sequence[str]) -> None:
 def _check(run_dir: Path, changes: Sequence[str]) -> None:
     """Raise for mistakes in the run's preset with the changes, before anything of the run changes."""
     from crild_tui.runs.create import check_device_of
-    from engine.launch.resume_check import begun, unfit_changes
+    from engine.launch.resume_check import incompatible_changes, run_progress
     from engine.preflight.check import check
     from engine.preset.load import load_preset
     from engine.record.paths import PRESET
 
     _only_changeable(run_dir, changes)
     loaded = load_preset([str(run_dir / PRESET)], changes)
-    there = begun(run_dir)
-    if there is not None and (unfit := unfit_changes(there, loaded.preset.document())):
+    there = run_progress(run_dir)
+    if there is not None and (unfit := incompatible_changes(there, loaded.preset.document())):
         raise PresetError(
             [loaded.problem(UsageError, key, sentence, kind="incompatible-change") for key, sentence in unfit]
         )

@@ -42,7 +42,6 @@ class StageSummary:
     best_step: int | None = None
     first_dev_loss: float | None = None
     dev_loss: float | None = None
-    evaluations: int = 0
     seconds: float | None = None
     finished: bool = False
 
@@ -67,6 +66,8 @@ class RunSummary:
     consistency: float | None = None
     consistency_weight: float | None = None
     rate: float | None = None
+    learning_rate: float | None = None
+    gradient_norm: float | None = None
     memory: float | None = None
     dev_loss: float | None = None
     metric_name: str | None = None
@@ -265,6 +266,8 @@ def _steps(summary: RunSummary, name: str, events: Sequence[Event]) -> RunSummar
             consistency=value,
             consistency_weight=weight,
             rate=_first(_first_number(latest, "examples_per_second"), summary.rate),
+            learning_rate=_first(_first_number(latest, "learning_rate"), summary.learning_rate),
+            gradient_norm=_first(_first_number(latest, "gradient_norm"), summary.gradient_norm),
             memory=_first(_first_number(latest, "memory"), summary.memory),
             points=points,
             stage_eta=time_left(points, float(summary.steps), WINDOW) if summary.steps else None,
@@ -340,7 +343,6 @@ def _stage_evaluated(summary: RunSummary, name: str | None, value: float, event:
         summary,
         replace(
             stage,
-            evaluations=stage.evaluations + 1,
             first_metric=_first(stage.first_metric, value),
             metric=value,
             best=value if better else stage.best,

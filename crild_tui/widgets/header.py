@@ -11,9 +11,10 @@ from textual.app import RenderResult
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from crild_tui.monitor.snapshots import Gpu, MachineSnapshot
+from crild_tui.monitor.snapshots import MachineSnapshot
 from crild_tui.runs import formatting
 from crild_tui.runs.snapshot import RunsSnapshot
+from engine.launch.gpu import Gpu
 from engine.record.states import ACTIVE
 
 MODES = (("1", "Launch", "launch"), ("2", "Live", "live"), ("3", "Runs", "runs"), ("4", "Compare", "compare"))

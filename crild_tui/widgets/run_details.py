@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -17,8 +16,6 @@ from engine.record.states import IN_PROGRESS
 from engine.record.status import Status
 
 GAP = "  "
-_LOOK_BACK = 400
-"""Steps back for which a figure still counts as the present one."""
 
 
 @dataclass(frozen=True)
@@ -134,20 +131,17 @@ def scores(snapshot: RunSnapshot) -> list[Fact]:
 
 
 def pace(snapshot: RunSnapshot) -> list[Fact]:
-    """Speed, learning rate, gradient norm and memory; of a run that ended, what they were at last."""
+    """Speed, learning rate, gradient norm and memory; of a run that ended, the last ones."""
     summary = snapshot.summary
-    speed = summary.rate if summary.rate is not None else last_value(snapshot, "examples/s")
-    memory = summary.memory if summary.memory is not None else last_value(snapshot, "memory")
-    rate, norm = last_value(snapshot, "learning rate"), last_value(snapshot, "gradient norm")
     found = []
-    if speed is not None:
-        found.append(Fact("examples/s", formatting.rate(speed), f"{formatting.rate(speed)} ex/s", 4))
-    if rate is not None:
-        found.append(Fact("learning rate", f"{rate:.3g}", f"lr {rate:.3g}", 5))
-    if norm is not None:
-        found.append(Fact("gradient norm", f"{norm:.3g}", f"grad {norm:.3g}", 6))
-    if memory is not None:
-        found.append(Fact("memory", formatting.size(memory), formatting.size(memory), 7))
+    if summary.rate is not None:
+        found.append(Fact("examples/s", formatting.rate(summary.rate), f"{formatting.rate(summary.rate)} ex/s", 4))
+    if summary.learning_rate is not None:
+        found.append(Fact("learning rate", f"{summary.learning_rate:.3g}", f"lr {summary.learning_rate:.3g}", 5))
+    if summary.gradient_norm is not None:
+        found.append(Fact("gradient norm", f"{summary.gradient_norm:.3g}", f"grad {summary.gradient_norm:.3g}", 6))
+    if summary.memory is not None:
+        found.append(Fact("memory", formatting.size(summary.memory), formatting.size(summary.memory), 7))
     return found
 
 
@@ -162,18 +156,6 @@ def losses(snapshot: RunSnapshot) -> list[Fact]:
         value = formatting.loss(summary.consistency)
         found.append(Fact("consistency", f"{value}{weight}", f"consistency {value}", 9))
     return found
-
-
-def last_value(snapshot: RunSnapshot, column: str) -> float | None:
-    """The newest figure of a column of steps; None when the last few hundred steps have none."""
-    values = snapshot.curves.steps.values.get(column)
-    if values is None:
-        return None
-    for at in range(len(values) - 1, max(-1, len(values) - 1 - _LOOK_BACK), -1):
-        value = float(values[at])
-        if math.isfinite(value):
-            return value
-    return None
 
 
 def facts_line(facts: Sequence[Fact], width: int, gap: str = " · ") -> Content:

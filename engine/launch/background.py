@@ -1,4 +1,4 @@
-"""Processes that start engines for others: detached from the terminal, deaf to hang-ups, known by their record."""
+"""Background processes that start engines: detached from the terminal, ignoring SIGHUP, tracked by their record file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Self
 
 from engine.errors import RunError
-from engine.launch.start import engine_environment, keep, reap
+from engine.launch.start import engine_environment, reap, track
 from engine.record.files import cause
 from engine.record.lock import held
 from engine.record.logs import last_lines
@@ -23,26 +23,26 @@ from engine.record.paths import PRESET
 from engine.record.run import RunEntry, read_run
 from engine.record.states import ENDED
 
-LETTING_GO = 60.0
-"""Seconds that an engine may take to end after its last status, until the next run is started."""
+RELEASE_WITHIN = 60.0
+"""Seconds that an engine may take to exit after its last status before the next run is started."""
 START_WITHIN = 10.0
-"""Seconds that a starter waits for such a process."""
+"""Seconds that a starter waits for a background process."""
 
 
-class Asked:
-    """How often this process was asked to end (SIGTERM, SIGINT); a hang-up is none of its business."""
+class StopSignals:
+    """Counts how often this process was asked to stop (SIGTERM, SIGINT), and makes it ignore SIGHUP."""
 
     def __init__(self) -> None:
-        self.times = 0
+        self.count = 0
 
     def install(self) -> Self:
-        """Catch the signals. Only the main thread can."""
+        """Install the signal handlers. Only the main thread can."""
 
-        def ask(_number: int, _frame: FrameType | None) -> None:
-            self.times += 1
+        def handle(_number: int, _frame: FrameType | None) -> None:
+            self.count += 1
 
-        signal.signal(signal.SIGTERM, ask)
-        signal.signal(signal.SIGINT, ask)
+        signal.signal(signal.SIGTERM, handle)
+        signal.signal(signal.SIGINT, handle)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         return self
 
@@ -50,10 +50,10 @@ class Asked:
 def start_detached(
     what: str, file: Path, words: Sequence[str], owner: Callable[[], Owner | None], command: Sequence[str] | None
 ) -> None:
-    """Start `python -P -m <words>` in a session of its own and wait until it has put itself down as `owner`.
+    """Start `python -P -m <words>` in a session of its own, and wait until the record in `file` names it as `owner`.
 
-    `what` names it in sentences ("queue"), `file` is its record; it prints into the log beside that. `command`, an
-    engine's command line, is handed on as JSON. Raises RunError with what it printed when it ended before it began.
+    `what` names it in messages ("queue"). It prints to a log next to its record. `command`, an engine's command line, is
+    passed on as JSON. Raises RunError with the last line that it printed when it exits before it owns its record.
     """
     line = [sys.executable, "-P", "-m", *words]
     if command is not None:
@@ -66,43 +66,47 @@ def start_detached(
                 cwd=file.parent, env=engine_environment(),
             )  # fmt: skip
     except OSError as error:
-        raise RunError(f"the {what} cannot be started: {cause(error)}", file=str(file)) from error
-    keep(child)
-    until = time.monotonic() + START_WITHIN
-    while time.monotonic() < until:
-        ended = child.poll() is not None
+        raise RunError(
+            f"cannot start the {what}'s process: {cause(error)}", kind="cannot-start-process", file=str(file)
+        ) from error
+    track(child)
+    deadline = time.monotonic() + START_WITHIN
+    while time.monotonic() < deadline:
+        exited = child.poll() is not None
         present = owner()
         if present is not None and present.pid == child.pid:
             return
-        if ended:
+        if exited:
             lines = last_lines(log, 1)
             raise RunError(
-                f"the {what} ended before it began: {lines[0] if lines else 'it said nothing'}", file=str(file)
+                f"the {what}'s process exited at once: {lines[0] if lines else 'it printed nothing'}",
+                kind="process-exited-at-start",
+                file=str(file),
             )
         time.sleep(0.02)
 
 
-def letting_go(entry: RunEntry) -> bool:
-    """Whether the engine of a run that has ended is still there, letting go of its device after its last word."""
+def releasing_device(entry: RunEntry) -> bool:
+    """Whether the engine of a run that has ended is still exiting, and may hold memory of its device."""
     if entry.status is None or entry.status.state not in ENDED:
         return False
     owner, ended = entry.status.owner, entry.status.ended or 0.0
-    return owner is not None and owner.state() == "alive" and time.time() - ended < LETTING_GO
+    return owner is not None and owner.state() == "alive" and time.time() - ended < RELEASE_WITHIN
 
 
-def works(run_dir: Path) -> bool:
-    """Whether the engine of a run that was started is at work, about to begin, or still letting go of its device."""
+def is_engine_alive(run_dir: Path) -> bool:
+    """Whether the engine of a run that was started is running, about to start, or still releasing its device."""
     reap()
     if held(run_dir):
         return True
     entry = read_run(run_dir)
-    return letting_go(entry) or entry.state == "created"
+    return releasing_device(entry) or entry.state == "created"
 
 
-def device_of(run: Path) -> str:
-    """The device that the preset of a run asks for; "auto" where it cannot be read."""
+def device_of(run_dir: Path) -> str:
+    """The device that the preset of a run asks for; "auto" where the preset cannot be read."""
     try:
-        train = tomllib.loads((run / PRESET).read_text(encoding="utf-8")).get("train", {})
+        train = tomllib.loads((run_dir / PRESET).read_text(encoding="utf-8")).get("train", {})
     except (OSError, ValueError):
         return "auto"
     device = train.get("device", "auto") if isinstance(train, dict) else "auto"

@@ -1,58 +1,63 @@
-"""Which devices a run can be given here, as far as can be told without torch: asked before a run is made.
+"""Check, without torch and before a run is created, whether this machine has a device; count its CPU cores.
 
-The engine has the last word (`engine.train.hardware`); here only what cannot be is refused. What this module does not
-know (a driver that shows no device file, a kind of GPU that is new) is left to the engine.
+The engine decides in the end (`engine.train.hardware`); this module refuses only what cannot work. What it does not know
+(a driver that shows no device file, a new kind of GPU) is left to the engine.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
 
+from engine.launch.gpu import gpus, visible_gpus
 from engine.preset.text import shown
 
 _FORM = re.compile(r"auto|cpu|mps|cuda(:[0-9]{1,3})?")
 _OTHER_GPUS = ("kfd", "dxg", "nvhost-gpu", "nvgpu")
-"""Device files of GPUs that torch calls "cuda" and that are no NVIDIA card: AMD's, those of WSL, of Jetson boards."""
+"""Device files of other GPUs that torch calls "cuda": AMD's, those of WSL and of Jetson boards."""
 
 
-def device_fault(wanted: str) -> str | None:
-    """Why a run cannot have this device here, with what there is, as a sentence; None when nothing speaks against it."""
-    if not _FORM.fullmatch(wanted):
-        return f'the device must be "auto", "cpu", "mps", "cuda" or "cuda:1", not {shown(wanted)}'
-    reason = _why_not(wanted)
+def device_fault(device: str) -> str | None:
+    """Why a run cannot use this device here and what the machine has, as a sentence; None where it may work."""
+    if not _FORM.fullmatch(device):
+        return f'the device must be "auto", "cpu", "mps", "cuda" or "cuda:1", not {shown(device)}'
+    reason = _why_unavailable(device)
     if reason is None:
         return None
-    return f'the device "{wanted}" is not there: {reason}; this machine has {", ".join(devices())} (or say "auto")'
+    return f'device "{device}" is not available: {reason}; this machine has {", ".join(devices())} (or use "auto")'
 
 
 def devices() -> list[str]:
-    """The devices that can be seen here, the fastest first."""
-    found = [f"cuda:{index}" for index in range(_nvidia_gpus())] if not _without_cuda() else []
+    """The devices of this machine, the fastest first."""
+    names = [f"cuda:{index}" for index in range(_nvidia_gpus())] if not _without_cuda() else []
     if sys.platform == "darwin":
-        found.append("mps")
-    return [*found, "cpu"]
+        names.append("mps")
+    return [*names, "cpu"]
 
 
-def _why_not(wanted: str) -> str | None:
-    """Why a device cannot be had, as the end of a sentence; None when it can, or when only the engine can tell."""
-    if wanted == "mps":
-        return None if sys.platform == "darwin" else "only Macs have that device"
-    if not wanted.startswith("cuda"):
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _why_unavailable(device: str) -> str | None:
+    """Why a device is not available, as the end of a sentence; None when it is, or when only the engine can tell."""
+    if device == "mps":
+        return None if sys.platform == "darwin" else "only Macs have it"
+    if not device.startswith("cuda"):
         return None
     if _without_cuda():
-        return "the torch that is installed here was built without CUDA"
+        return "the installed torch was built without CUDA"
     if any((Path("/dev") / name).exists() for name in _OTHER_GPUS):
         return None
-    index, there = int(wanted[5:] or 0), _nvidia_gpus()
-    if not there:
+    index, count = int(device[5:] or 0), _nvidia_gpus()
+    if not count:
         hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
-        return "no NVIDIA GPU can be seen" + ("" if hidden is None else f" with CUDA_VISIBLE_DEVICES={hidden!r}")
-    return None if index < there else f"only {there} GPU{'s' * (there > 1)} can be seen, counted from 0"
+        return "no NVIDIA GPU is visible" + ("" if hidden is None else f" with CUDA_VISIBLE_DEVICES={hidden!r}")
+    return None if index < count else f"only {count} GPU{'s are' if count > 1 else ' is'} visible, counted from 0"
 
 
 def _without_cuda() -> bool:
@@ -63,28 +68,7 @@ def _without_cuda() -> bool:
 
 
 def _nvidia_gpus() -> int:
-    """How many GPUs a CUDA program would see: those of the machine, or those that CUDA_VISIBLE_DEVICES leaves."""
-    there = _installed()
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is None or not there:
-        return there
-    seen = 0
-    for word in visible.split(","):
-        name = word.strip()
-        if not name or name.startswith("-") or (name.isdecimal() and int(name) >= there):
-            break  # CUDA ignores what comes after an entry that means nothing
-        seen += 1
-    return seen
-
-
-def _installed() -> int:
-    """GPUs of this machine: as nvidia-smi lists them, else as the driver's device files show them."""
-    files = len(list(Path("/dev").glob("nvidia[0-9]*")))
-    try:
-        done = subprocess.run(
-            ["nvidia-smi", "-L"], stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=15, text=True
-        )
-    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
-        return files
-    listed = [line for line in done.stdout.splitlines() if line.lstrip().startswith(("GPU ", "MIG "))]
-    return max(files, len(listed))
+    """How many GPUs a CUDA program sees here."""
+    device_files = len(list(Path("/dev").glob("nvidia[0-9]*")))
+    installed = max(device_files, len(gpus() or ()))
+    return len(visible_gpus(installed)) if installed else 0

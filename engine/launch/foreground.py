@@ -1,4 +1,4 @@
-"""Running a tool of the engine (evaluate, predict, export, probe) in the foreground."""
+"""Run a tool of the engine (evaluate, predict, export, probe) in the foreground."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from engine.record.files import cause
 
 _KINDS: dict[str, type[CrildError]] = {
     error.category: error for error in (RunError, UsageError, DataError, ModelError)
-}  # a preset's problems arrive one by one, as usage errors
+}  # the problems of a preset arrive one by one, as usage errors
 
 
 def run_tool(tool: str, args: Sequence[str] = (), *, command: Sequence[str] | None = None) -> Any:
-    """Run `engine.worker <tool> <args>` in this terminal; returns the JSON value that it wrote to stdout.
+    """Run `engine.worker <tool> <args>` in this terminal; returns the JSON value that it writes to stdout.
 
-    What it narrates goes to this process's stderr. A tool reports a fault as {"error": {kind, sentence, file, line,
-    key}} with an exit code that is not 0: that is raised as the error it was. Raises RunError when it ends otherwise.
-    `command` replaces the worker's command line (for tests).
+    Its stderr is this process's. A tool reports an error as {"error": {kind, sentence, file, line, key}} with a non-zero
+    exit code; it is raised again here. Raises RunError when the tool ends in any other way. `command` replaces the
+    worker's command line (for tests).
     """
     words = [*command, tool, *args] if command is not None else engine_command(tool, *args)
     try:
         child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=engine_environment())
     except OSError as error:
-        raise RunError(f"the engine cannot be started: {cause(error)}") from error
+        raise RunError(f"cannot start the engine: {cause(error)}", kind="cannot-start-engine") from error
     try:
         output, _ = child.communicate()
-    except BaseException:  # Ctrl-C reaches it as well; it is given a moment
+    except BaseException:  # Ctrl-C reaches the tool as well: give it a moment
         child.terminate()
         try:
             child.wait(timeout=5)
@@ -50,12 +50,12 @@ def _result(tool: str, output: bytes, code: int) -> Any:
     fault = value.get("error") if isinstance(value, dict) else None
     if code and isinstance(fault, dict) and isinstance(fault.get("sentence"), str):
         raise error_of(fault)
-    how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-    raise RunError(f"the engine's {tool} {how} without a result" if code else f"the engine's {tool} gave no result")
+    how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
+    raise RunError(f"the engine's {tool} {how} without a result", kind="tool-without-result")
 
 
 def error_of(fault: Mapping[str, Any]) -> CrildError:
-    """The error that a tool reported as {kind, sentence, file, line, key}."""
+    """The error that a tool reports as {kind, sentence, file, line, key}, where `kind` is the error's category."""
     kind = _KINDS.get(str(fault.get("kind")), UsageError if fault.get("kind") == "preset" else RunError)
     line = fault.get("line")
     return kind(

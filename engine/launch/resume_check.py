@@ -1,7 +1,7 @@
-"""What may still be changed of a run that was begun: how long and how watched it is, not what it computes at a step.
+"""Which settings may change when a run is resumed: duration and logging, but not what a step computes.
 
-A checkpoint carries the preset that it was made under. Whoever resumes holds the run's present preset against it, so
-that a preset that was edited by hand neither breaks the run nor makes its results those of two settings.
+A checkpoint holds the preset that it was made with. On resuming, the run's present preset is compared with it, so that a
+preset edited by hand neither breaks the run nor mixes two settings in its results.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ CHANGEABLE = re.compile(
     r"|train\.(epochs|evaluate|evaluate_train|log_every|checkpoint_every|checkpoint_minutes|keep_checkpoints|save_teacher_cache|device)"
     r"|notify\.command|description|tags"
 )
-"""Keys, as `--set` writes them, that can differ from those of the checkpoint."""
+"""Keys, as in `--set`, that may differ from those of the checkpoint."""
 _CHECKPOINT = re.compile(r"(\d{3})-([a-z0-9_-]+)-(\d{8})")
 
 Problem = tuple[str, str]
-"""The key to blame, and the sentence."""
+"""The key at fault, and the sentence."""
 Length = tuple[str, float]
 """("epochs" or "steps", how many)."""
 
 
 @dataclass(frozen=True)
-class Begun:
-    """Where a run stands: its newest checkpoint's stage, and what that checkpoint knows."""
+class RunProgress:
+    """Where a run stands: the stage of its newest checkpoint, and what that checkpoint knows."""
 
     stage: str
     step: int
     total: int
     finished: Mapping[str, tuple[int, int]]
-    """Stages that are over: the steps they took, and of how many."""
+    """Finished stages: the steps that each took, and its planned steps."""
     document: Mapping[str, Any]
-    """The preset that the checkpoint was made under."""
+    """The preset that the checkpoint was made with."""
 
     @staticmethod
-    def of(stage: str, step: int, state: Mapping[str, Any]) -> Begun | None:
-        """From a checkpoint's state; None for a state that does not say under which preset it was made."""
+    def of(stage: str, step: int, state: Mapping[str, Any]) -> RunProgress | None:
+        """From a checkpoint's state; None for a state that does not hold its preset."""
         document: Any = state.get("preset")
         finished: Any = state.get("finished")
         try:
@@ -54,68 +54,68 @@ class Begun:
             total = int(state.get("total", step))
         except (KeyError, TypeError, ValueError, AttributeError):
             return None
-        return Begun(stage, step, total, done, document) if complete else None
+        return RunProgress(stage, step, total, done, document) if complete else None
 
 
-def begun(run_dir: Path) -> Begun | None:
-    """Where a run stands by its newest checkpoint; None when it has none that can be read."""
+def run_progress(run_dir: Path) -> RunProgress | None:
+    """Where a run stands by its newest checkpoint; None when it has no readable one."""
     folder = run_dir / CHECKPOINTS
     names = (
         [match for path in folder.iterdir() if (match := _CHECKPOINT.fullmatch(path.name))] if folder.is_dir() else []
     )
-    for match in sorted(names, key=lambda found: (int(found[1]), int(found[3])), reverse=True):
+    for match in sorted(names, key=lambda name: (int(name[1]), int(name[3])), reverse=True):
         state = read_json(folder / match[0] / "state.json")
         if state is not None:
-            return Begun.of(match[2], int(match[3]), state)
+            return RunProgress.of(match[2], int(match[3]), state)
     return None
 
 
-def unfit_changes(there: Begun, document: Mapping[str, Any]) -> list[Problem]:
-    """What a preset (as plain data) says otherwise than the one that a run was begun with, and may not."""
-    old, new = _flat(there.document), _flat(document)
+def incompatible_changes(progress: RunProgress, document: Mapping[str, Any]) -> list[Problem]:
+    """The changes in a preset (as plain data) that a run at this point cannot take."""
+    old, new = _flat(progress.document), _flat(document)
     if old["stages"] != new["stages"]:
-        return [("stage", _unfit("the list of stages", old["stages"], new["stages"]))]
+        return [("stage", _incompatible("the list of stages", old["stages"], new["stages"]))]
     pairs = {key: (old.get(key, ABSENT), new.get(key, ABSENT)) for key in dict.fromkeys((*old, *new))}
     problems = [
-        (key, _unfit(key, was, now))
+        (key, _incompatible(key, was, now))
         for key, (was, now) in pairs.items()
         if was != now and not CHANGEABLE.fullmatch(key) and not _moved(was, now)
     ]
-    return problems or list(_lengths(there, document))
+    return problems or list(_length_problems(progress, document))
 
 
 def _moved(was: object, now: object) -> bool:
-    """Whether both are paths of one name in different folders: data and models may lie elsewhere by now."""
+    """Whether both are paths with the same name in different folders: data and models may have moved."""
     if not (isinstance(was, str) and isinstance(now, str) and was.startswith("/") and now.startswith("/")):
         return False
     return Path(was).name == Path(now).name
 
 
 def _flat(document: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(flat(json.loads(json.dumps(document))))  # tuples and lists are the same thing here
+    return dict(flat(json.loads(json.dumps(document))))  # so that tuples equal lists
 
 
-def _unfit(key: str, old: object, new: object) -> str:
-    was, now = ("left open" if value is ABSENT else json.dumps(value, ensure_ascii=False) for value in (old, new))
+def _incompatible(key: str, old: object, new: object) -> str:
+    was, now = ("not set" if value is ABSENT else json.dumps(value, ensure_ascii=False) for value in (old, new))
     return (
-        f"{key} was {was} when this run was begun, and is {now} now: what was computed so far would no longer fit. "
-        "Put it back, or start a new run from this preset with crild run"
+        f"{key} was {was} when this run started and is {now} now, which does not fit what it has computed so far. "
+        "Restore the old value, or start a new run from this preset with crild run"
     )
 
 
-def _lengths(there: Begun, document: Mapping[str, Any]) -> Iterator[Problem]:
-    """Stages that are over keep their length where others build on them; none becomes shorter than what is done."""
-    before = {stage["name"]: _length(stage, there.document) for stage in there.document["stage"]}
+def _length_problems(progress: RunProgress, document: Mapping[str, Any]) -> Iterator[Problem]:
+    """Finished stages that later stages build on keep their length; no stage becomes shorter than what it has done."""
+    before = {stage["name"]: _length(stage, progress.document) for stage in progress.document["stage"]}
     names = list(before)
-    reached = {*there.finished, there.stage}
-    for at, stage in enumerate(document["stage"]):
+    reached = {*progress.finished, progress.stage}
+    for index, stage in enumerate(document["stage"]):
         name = stage["name"]
         old, new = before[name], _length(stage, document)
         if old == new or name not in reached:
             continue
         key = f"stage.{name}.{new[0]}" if new[0] in stage else f"train.{new[0]}"
-        done, total = _done(there, name)
-        if any(later in reached for later in names[at + 1 :]):
+        done, total = progress.finished.get(name, (progress.step, progress.total))
+        if any(later in reached for later in names[index + 1 :]):
             yield (
                 key,
                 (
@@ -123,11 +123,11 @@ def _lengths(there: Begun, document: Mapping[str, Any]) -> Iterator[Problem]:
                     "change: only the last stage can be extended. Start a new run for the other setting"
                 ),
             )
-        elif (wanted := _wanted(old, new, total)) is not None and wanted < done:
+        elif (steps := _steps(old, new, total)) is not None and steps < done:
             yield (
                 key,
                 (
-                    f"stage {name} of this run has done {done} steps, and {new[0]} = {new[1]:g} would be {wanted}: "
+                    f"stage {name} of this run has done {done} steps, and {new[0]} = {new[1]:g} would be {steps}: "
                     "a stage can be extended, not shortened"
                 ),
             )
@@ -140,13 +140,8 @@ def _length(stage: Mapping[str, Any], document: Mapping[str, Any]) -> Length:
     return "epochs", float(document["train"]["epochs"] if own is None else own)
 
 
-def _done(there: Begun, name: str) -> tuple[int, int]:
-    """Steps that a stage has done, and of how many."""
-    return there.finished.get(name, (there.step, there.total))
-
-
-def _wanted(old: Length, new: Length, total: int) -> int | None:
-    """Steps of a stage with its new length; None where that cannot be told without its data."""
+def _steps(old: Length, new: Length, total: int) -> int | None:
+    """Steps of a stage with its new length; None where only its data can tell."""
     if new[0] == "steps":
         return int(new[1])
     return None if old[0] == "steps" else max(1, round(total * new[1] / old[1]))

@@ -1,4 +1,4 @@
-"""Asking a running engine to stop, to make room, or to be gone."""
+"""Stop, preempt and kill running engines."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from engine.record.status import Status
 
 
 def stop(run_dir: Path) -> None:
-    """Ask the engine of a run to write a checkpoint and stop (SIGTERM); a queued run leaves its queue.
+    """Ask the engine of a run to write a checkpoint and stop (SIGTERM), or take a queued run off its queue.
 
     Returns at once: the state becomes "stopping", then "stopped". Raises RunError when there is nothing to stop, or the
-    engine is out of reach from here.
+    engine runs on a machine that cannot be reached from here.
     """
     if _leave_queue(run_dir):
         return
@@ -28,21 +28,20 @@ def stop(run_dir: Path) -> None:
 
 
 def interrupt(run_dir: Path) -> None:
-    """As `stop`, asked by Ctrl-C at the terminal (SIGINT): the engine ends with exit code 130."""
+    """As `stop`, for Ctrl-C at the terminal (SIGINT): the engine exits with code 130."""
     send(_reachable(run_dir, "stop"), signal.SIGINT)
 
 
 def preempt(run_dir: Path) -> None:
-    """Ask the engine of a run to write a checkpoint and make room (SIGUSR1). Raises RunError as `stop` does."""
+    """Ask the engine of a run to write a checkpoint and release its device (SIGUSR1). Raises RunError as `stop` does."""
     send(_reachable(run_dir, "preempt"), signal.SIGUSR1)
 
 
 def kill(run_dir: Path, *, wait: float = 10.0) -> None:
-    """End the engine of a run and all its children at once, without a checkpoint; the state becomes "stopped".
+    """Kill the engine of a run and all its children at once, without a checkpoint; the state becomes "stopped".
 
-    The state of a run that has ended stays, when it is only its engine that does not go.
-
-    Raises RunError as `stop` does, and when the engine is not gone after `wait` seconds.
+    A run that has ended keeps its state; only its engine, if it is still exiting, is killed. Raises RunError as `stop`
+    does, and when the engine is not gone after `wait` seconds.
     """
     if _leave_queue(run_dir):
         return
@@ -52,17 +51,20 @@ def kill(run_dir: Path, *, wait: float = 10.0) -> None:
     if group is not None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)
-    until = time.monotonic() + wait
+    deadline = time.monotonic() + wait
     while owner.state() == "alive" or held(run_dir):
-        if time.monotonic() > until:
-            raise RunError(f"{owner} was killed, but is not gone after {wait:g} seconds: its device or disk may hang")
+        if time.monotonic() > deadline:
+            raise RunError(
+                f"{owner} was killed but is still there after {wait:g} seconds: its device or disk may hang",
+                kind="killed-engine-remains",
+            )
         time.sleep(0.02)
     if read_status(run_dir).state not in ENDED:
         update_status(run_dir, state="stopped", ended=time.time(), exit_code=137, eta=None, error=None)
 
 
 def _leave_queue(run_dir: Path) -> bool:
-    """Mark a run that is queued as stopped; False when it is not, or its turn has just come."""
+    """Mark a queued run as stopped; False when it is not queued, or its turn has just come."""
     if read_status(run_dir).state != "queued":
         return False
     try:
@@ -75,31 +77,35 @@ def _leave_queue(run_dir: Path) -> bool:
 
 
 def _reachable(run_dir: Path, verb: str) -> Owner:
-    """The living owner of a run on this machine. Raises RunError that says why there is none."""
-    until = time.monotonic() + 10.0
+    """The live engine process of a run on this machine. Raises RunError with the reason when there is none."""
+    deadline = time.monotonic() + 10.0
     entry = read_run(run_dir)
-    while entry.state == "created" and entry.status and entry.status.owner is None and time.monotonic() < until:
-        time.sleep(0.05)  # its engine is just starting
+    while entry.state == "created" and entry.status and entry.status.owner is None and time.monotonic() < deadline:
+        time.sleep(0.05)  # its engine is starting
         entry = read_run(run_dir)
     status = _status(entry)
     owner = status.owner
     if owner is not None and owner.pid == os.getpid() and owner.state() == "alive":
-        raise RunError(f"the engine of {entry.id!r} is this very process")
-    winding_down = verb == "kill" and owner is not None and owner.state() == "alive"
-    if (status.state in ENDED and not winding_down) or status.state in ("created", "queued"):
-        raise RunError(f"there is nothing to {verb}: the run {entry.id!r} is {entry.state}")
+        raise RunError(f"the engine of {entry.id!r} is this process", kind="engine-is-this-process")
+    exiting = verb == "kill" and owner is not None and owner.state() == "alive"
+    if (status.state in ENDED and not exiting) or status.state in ("created", "queued"):
+        raise RunError(f"nothing to {verb}: the run {entry.id!r} is {entry.state}", kind="run-not-running")
     if owner is not None and owner.state() == "elsewhere":
-        raise RunError(f"the engine of {entry.id!r} is {owner}, out of reach from here: {verb} the run there")
+        raise RunError(
+            f"the engine of {entry.id!r} is {owner}, which cannot be reached from here: {verb} the run there",
+            kind="engine-elsewhere",
+        )
     if owner is None or owner.state() == "gone":
         raise RunError(
-            f"there is nothing to {verb}: the engine of {entry.id!r} is gone; `crild resume {entry.id}` goes on with it"
+            f"nothing to {verb}: the engine of {entry.id!r} is gone; `crild resume {entry.id}` continues the run",
+            kind="engine-gone",
         )
     return owner
 
 
 def _status(entry: RunEntry) -> Status:
     if entry.status is None:
-        raise RunError(entry.problem or "the run cannot be read", file=str(entry.path))
+        raise RunError(f"cannot read the run: {entry.problem}", kind="unreadable-run", file=str(entry.path))
     return entry.status
 
 
@@ -111,18 +117,20 @@ def _leads_group(pid: int) -> bool:
 
 
 def send(owner: Owner, number: signal.Signals) -> None:
-    """Send a signal to exactly this process: never to another that was given its id."""
+    """Send a signal to exactly this process, never to another one that reuses its id."""
     try:
         if hasattr(os, "pidfd_open") and hasattr(signal, "pidfd_send_signal"):
             handle = os.pidfd_open(owner.pid)
             try:
-                if owner.state() == "alive":  # asked while the handle pins the process
+                if owner.state() == "alive":  # checked while the handle pins the process
                     signal.pidfd_send_signal(handle, number)
             finally:
                 os.close(handle)
         elif owner.state() == "alive":
             os.kill(owner.pid, number)
     except ProcessLookupError:
-        return  # it has ended in this moment
+        return  # it has just exited
     except PermissionError as error:
-        raise RunError(f"{owner} belongs to another user: only they can signal it") from error
+        raise RunError(
+            f"{owner} belongs to another user: only they can signal it", kind="engine-of-another-user"
+        ) from error

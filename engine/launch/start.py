@@ -1,4 +1,4 @@
-"""Starting an engine process that outlives the screen it was started from."""
+"""Start engine processes that outlive their terminal."""
 
 from __future__ import annotations
 
@@ -21,67 +21,70 @@ from engine.record.session import START_LOG
 from engine.record.states import ENDED
 from engine.record.status import Fault
 
-LETTING_GO = 2.0
-"""Seconds between an engine's last status and its letting go of the run."""
+LOCK_RELEASE_WITHIN = 2.0
+"""Seconds that an engine may hold the run's lock after its last status."""
 PACE = {
-    # Threads that wait for one another sleep rather than spin: on cores that are shared, spinning makes a step several
-    # times slower (docs/speed.md).
+    # Threads that wait for one another sleep instead of spinning: on shared cores, spinning makes a step several times
+    # slower (docs/speed.md).
     "OMP_WAIT_POLICY": "PASSIVE",
-    # glibc keeps what a step frees for the next step, rather than giving it back and asking for it anew.
+    # glibc keeps the memory that a step frees for the next step instead of returning it and asking for it again.
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
 }
-"""Set for an engine process, where the user has not set them: they are read before its first line runs."""
+"""Environment variables of engine processes, which the user's own override."""
 
 START_WITHIN = 10.0
-"""Seconds that a starter waits for its engine to take the run."""
+"""Seconds that a starter waits for the engine to become the run's owner."""
 
 _children: dict[int, subprocess.Popen[bytes]] = {}
-"""Processes started by this one: kept so that their remains are cleared away."""
+"""Processes that this one started, so that `reap` can collect them."""
 
 
 def start_engine(
     run_dir: Path, *, resume: bool = False, command: Sequence[str] | None = None, wait: float = START_WITHIN
 ) -> int:
-    """Start the engine of a run in a session of its own; returns its process id once it has taken the run.
+    """Start the engine of a run in a session of its own; returns its process id once it owns the run.
 
-    The engine reads nothing from the terminal, prints into `log.<attempt>.txt`, stands in the run directory, and
-    goes on when whoever started it is gone. It loads torch after that, so this returns within a moment. `resume` allows
-    to go on with a run that was started before. `command` replaces the engine's command line (for tests); the run
-    directory is appended to it. Raises RunError when another process works on the run, or with what the engine printed
-    when it ended at once.
+    The engine reads nothing from the terminal, prints to `log.<attempt>.txt`, has the run directory as its working
+    directory, and keeps running after its starter exits. It loads torch only later, so this returns quickly. `resume`
+    allows a run that was started before. `command` replaces the engine's command line (for tests); the run directory is
+    appended to it. Raises RunError when another process works on the run, or with what the engine printed when it exits
+    at once.
     """
     run_dir = run_dir.resolve()
     status = read_status(run_dir)
-    until = time.monotonic() + LETTING_GO
+    deadline = time.monotonic() + LOCK_RELEASE_WITHIN
     while held(run_dir):
         gone = status.state in ENDED or (status.owner is not None and status.owner.state() == "gone")
-        if not gone or time.monotonic() > until:
-            raise RunError(busy(run_dir))
-        time.sleep(0.02)  # the engine before has ended, or was killed, and is about to let go
+        if not gone or time.monotonic() > deadline:
+            raise busy(run_dir)
+        time.sleep(0.02)  # the previous engine has ended or was killed, and is about to release the lock
     if event_files(run_dir) and not resume:
-        raise RunError(f"the run {run_dir.name!r} was started before: `crild resume {run_dir.name}` goes on with it")
+        raise RunError(
+            f"the run {run_dir.name!r} was started before: `crild resume {run_dir.name}` continues it",
+            kind="run-started-before",
+        )
     log = run_dir / f".start-{os.urandom(6).hex()}.txt"
     words = list(command) if command is not None else engine_command("train")
     try:
         child = _spawn([*words, str(run_dir)], run_dir, log)
-        keep(child)
+        track(child)
         return _await_owner(run_dir, child, log, status.attempt, wait)
     except RunError:
-        log.unlink(missing_ok=True)  # an engine that takes the run gives it its attempt's name
+        log.unlink(missing_ok=True)  # an engine that owns the run has renamed it after its attempt
         raise
 
 
 def engine_command(*words: str) -> list[str]:
-    """The command line of an engine process: this Python, deaf to what lies in the working folder."""
+    """The command line of an engine process: this Python, importing nothing from the working directory."""
     return [sys.executable, "-P", "-m", "engine.worker", *words]
 
 
 def engine_environment() -> dict[str, str]:
-    """The environment for engine processes: they import the very `engine` that this process runs.
+    """The environment for engine processes: they import the same `engine` package as this process.
 
-    Relative entries of PYTHONPATH would mean other folders there (or one with an `engine/` of the user's), so they are
-    left out; a source tree that is not installed is put first. `PACE` is added where nothing else is set.
+    Relative entries of PYTHONPATH are dropped: from another working directory they would mean other folders (perhaps one
+    with an `engine/` of the user's). A source tree that is not installed comes first. `PACE` supplies defaults.
     """
     environment = {**PACE, **os.environ}
     entries = [entry for entry in environment.pop("PYTHONPATH", "").split(os.pathsep) if Path(entry).is_absolute()]
@@ -94,13 +97,13 @@ def engine_environment() -> dict[str, str]:
     return environment
 
 
-def keep(child: subprocess.Popen[bytes]) -> None:
-    """Remember a process that goes on by itself, to clear away its remains when it has ended."""
+def track(child: subprocess.Popen[bytes]) -> None:
+    """Remember a background process, for `reap` to collect once it has exited."""
     _children[child.pid] = child
 
 
 def reap() -> None:
-    """Clear away the remains of engines that this process started and that have ended."""
+    """Collect the processes that this one started and that have exited: they must not stay zombies."""
     for pid, child in list(_children.items()):
         if child.poll() is not None:
             del _children[pid]
@@ -119,36 +122,39 @@ def _spawn(words: list[str], run_dir: Path, log: Path) -> subprocess.Popen[bytes
         finally:
             os.close(output)
     except OSError as error:
-        raise RunError(f"the engine cannot be started: {cause(error)}", file=str(run_dir)) from error
+        raise RunError(
+            f"cannot start the engine: {cause(error)}", kind="cannot-start-engine", file=str(run_dir)
+        ) from error
 
 
 def _await_owner(run_dir: Path, child: subprocess.Popen[bytes], log: Path, attempts: int, wait: float) -> int:
-    until = time.monotonic() + wait
+    deadline = time.monotonic() + wait
     while True:
-        ended = child.poll() is not None  # looked at first: an engine may take the run, and end, in between
+        exited = child.poll() is not None  # asked first: an engine may become the owner, and exit, in between
         with contextlib.suppress(RunError):
             status = read_status(run_dir)
             if status.owner is not None and status.owner.pid == child.pid and status.attempt > attempts:
                 return child.pid
-        if ended:
-            raise _came_to_nothing(run_dir, child.returncode, log)
-        if time.monotonic() > until:  # a slow disk, a busy machine: it lives, and the followers will see it
+        if exited:
+            raise _failed_start(run_dir, child.returncode, log)
+        if time.monotonic() > deadline:  # a slow disk or a busy machine: it is alive, and followers will see the rest
             return child.pid
         time.sleep(0.02)
 
 
-def _came_to_nothing(run_dir: Path, code: int, log: Path) -> RunError:
-    """The engine ended before it took the run: because another was faster, or because it cannot run at all."""
+def _failed_start(run_dir: Path, code: int, log: Path) -> RunError:
+    """The error for an engine that exited before it owned the run: another was faster, or it cannot run at all."""
     reap()
     if held(run_dir):
-        return RunError(busy(run_dir))
+        return busy(run_dir)
     lines = [line for line in last_lines(log) if line.strip()]
-    how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-    sentence = (
-        f"the engine of {run_dir.name!r} {how} before it began: {lines[-1].strip() if lines else 'it said nothing'}"
+    how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
+    error = RunError(
+        f"the engine of {run_dir.name!r} {how} at startup: {lines[-1].strip() if lines else 'it printed nothing'}",
+        kind="engine-exited-at-start",
     )
     with contextlib.suppress(OSError):
         log.rename(log_file(run_dir, max(event_files(run_dir), default=0) + 1))
     with contextlib.suppress(RunError):
-        update_status(run_dir, state="failed", ended=time.time(), exit_code=1, error=Fault("run", sentence))
-    return RunError(sentence)
+        update_status(run_dir, state="failed", ended=time.time(), exit_code=1, error=Fault.from_error(error))
+    return error

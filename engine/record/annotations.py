@@ -1,4 +1,4 @@
-"""annotations.json: the note and tags that a person gives a run, in a file of their own beside the engine's status."""
+"""annotations.json: the note and tags that the user gives a run, separate from the engine's status."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LOCK = ".annotations.lock"
 
 @dataclass(frozen=True)
 class Annotations:
-    """What a person wrote about a run."""
+    """The user's note and tags of a run."""
 
     note: str = ""
     tags: tuple[str, ...] = ()
@@ -31,7 +31,7 @@ class Annotations:
 
 
 def read_annotations(run_dir: Path) -> Annotations:
-    """The note and tags of a run; what is missing or damaged reads as nothing."""
+    """The note and tags of a run; empty where they are missing or damaged."""
     data = read_json(run_dir / ANNOTATIONS) or {}
     note, tags = data.get("note"), data.get("tags")
     return Annotations(
@@ -46,16 +46,20 @@ def set_note(run_dir: Path, text: str) -> Annotations:
     Raises UsageError when the text is too long or holds control characters, RunError when it cannot be written.
     """
     if len(text) > LONGEST_NOTE:
-        raise UsageError(f"the note has {len(text)} characters, and at most {LONGEST_NOTE} are kept", key="note")
+        raise UsageError(
+            f"the note has {len(text)} characters; at most {LONGEST_NOTE} are allowed", kind="note-too-long", key="note"
+        )
     if any(not character.isprintable() and character not in "\n\t" for character in text):
-        raise UsageError("the note holds control characters: write plain text", key="note")
+        raise UsageError(
+            "the note contains control characters: write plain text", kind="note-with-control-characters", key="note"
+        )
     return _change(run_dir, lambda old: replace(old, note=text))
 
 
 def set_tags(run_dir: Path, add: Iterable[str] = (), remove: Iterable[str] = ()) -> Annotations:
-    """Add and remove tags of a run, running or not; tags keep the order in which they came.
+    """Add and remove tags of a run, running or not; tags stay in the order in which they were added.
 
-    Raises UsageError for what cannot be a tag, RunError when it cannot be written.
+    Raises UsageError for an invalid tag, RunError when it cannot be written.
     """
     new, gone = [valid_tag(tag) for tag in add], set(remove)
     return _change(
@@ -65,25 +69,28 @@ def set_tags(run_dir: Path, add: Iterable[str] = (), remove: Iterable[str] = ())
 
 
 def valid_tag(tag: str) -> str:
-    """`tag` if it can be one. Raises UsageError that says what is allowed."""
+    """`tag` if it is valid. Raises UsageError with what is allowed."""
     if not tag or len(tag) > LONGEST_TAG or not tag.isprintable() or any(mark.isspace() or mark == "," for mark in tag):
         raise UsageError(
             f"{tag!r} cannot be a tag: a tag is one word of at most {LONGEST_TAG} characters, without spaces or commas",
+            kind="invalid-tag",
             key="tags",
         )
     return tag
 
 
 def _change(run_dir: Path, change: Callable[[Annotations], Annotations]) -> Annotations:
-    """Read, change and write under a lock, so that two commands at once lose nothing of each other's."""
+    """Read, change and write under a lock, so that concurrent commands lose no changes."""
     path = run_dir / ANNOTATIONS
     with FileLock(run_dir / _LOCK) as lock:
         try:
             taken = lock.acquire(wait=5.0)
         except OSError as error:
-            raise RunError(f"cannot be written: {cause(error)}", file=str(path)) from error
+            raise RunError(
+                f"cannot be written: {cause(error)}", kind="cannot-write-annotations", file=str(path)
+            ) from error
         if not taken:
-            raise RunError("is being changed by another command: try again", file=str(path))
+            raise RunError("is being changed by another command: try again", kind="annotations-in-use", file=str(path))
         _refuse_newer(path)
         changed = change(read_annotations(run_dir))
         write_json(path, changed.to_dict())
@@ -97,4 +104,8 @@ def _refuse_newer(path: Path) -> None:
     except FileNotFoundError:
         return
     if schema != SCHEMA_VERSION:
-        raise RunError("was written by a newer crild or something else, and is left as it is", file=str(path))
+        raise RunError(
+            "was written by a newer crild or another program, and is left unchanged",
+            kind="unknown-annotations-version",
+            file=str(path),
+        )

@@ -1,4 +1,4 @@
-"""environment.json: where and with what a run was made, without secrets."""
+"""environment.json: where and with which versions a run was created, without secrets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TOKEN = re.compile(r"\b(?:hf|ghp|gho|glpat|sk)[_-][A-Za-z0-9_-]{16,}")
 
 
 def without_secrets(text: str) -> str:
-    """`text` without user names and passwords in addresses, values called token or password, and known access tokens."""
+    """`text` without credentials in addresses, values named token or password, and known access tokens."""
     text = _IN_URL.sub("", text)
     text = _NAMED.sub(r"\1***", text)
     text = _HEADER.sub(r"\1***", text)
@@ -28,7 +28,7 @@ def without_secrets(text: str) -> str:
 
 
 def light_environment(command: Sequence[str] | None = None) -> dict[str, Any]:
-    """What can be known without loading torch: command line, host, working folder and its git revision, versions.
+    """Facts that need no torch: command line, host, working directory and its git revision, versions.
 
     `command` replaces this process's own command line. Environment variables are not recorded.
     """
@@ -54,13 +54,13 @@ def light_environment(command: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 def add_environment(run_dir: Path, **facts: Any) -> None:
-    """Add what the engine knows (versions of torch, device, threads) to environment.json. Raises RunError if it cannot."""
+    """Add what the engine knows (versions of torch, device, threads) to environment.json. Raises RunError on failure."""
     path = run_dir / ENVIRONMENT
     write_json(path, {**(read_json(path) or {}), **facts})
 
 
 def git_revision(folder: Path) -> dict[str, Any] | None:
-    """The commit of a working tree and whether files it tracks were changed; None outside of one or without git."""
+    """The commit of a working tree and whether tracked files are changed; None outside a repository or without git."""
     commit = _git(folder, "rev-parse", "HEAD")
     if not commit:
         return None
@@ -85,5 +85,5 @@ def _git(folder: Path, *words: str) -> str | None:
 def _working_folder() -> str | None:
     try:
         return str(Path.cwd())
-    except OSError:  # it was deleted under our feet
+    except OSError:  # it has been deleted
         return None

@@ -1,4 +1,4 @@
-"""Small files that are written whole or not at all, and read without ever being trusted."""
+"""Write small files atomically, and read them without trusting their content."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any
 from engine.errors import RunError
 
 LARGEST = 16 * 2**20
-"""Bytes of a record that a reader takes in; anything larger was not written by crild."""
+"""Bytes of the largest record that is read; crild writes no larger ones."""
 
 _serial = count()
 
@@ -37,13 +37,13 @@ _CAUSES = {
 
 
 def cause(error: OSError) -> str:
-    """Why the system refused, in words that end a sentence: "no space is left on the device"."""
+    """Why the system refused, as the end of a sentence: "no space is left on the device"."""
     known = _CAUSES.get(error.errno or 0)
     return known or (error.strerror or str(error) or type(error).__name__)
 
 
 def refusal(error: Exception) -> str:
-    """As `cause`, also for libraries that put the system's error number into a text: "I/O error: ... (os error 28)"."""
+    """As `cause`, also for libraries that put the error number into their message: "I/O error: ... (os error 28)"."""
     if isinstance(error, OSError):
         return cause(error)
     number = re.search(r"\(os error (\d+)\)", str(error))
@@ -52,11 +52,10 @@ def refusal(error: Exception) -> str:
 
 
 def write_atomic(path: Path, data: bytes | str, *, durable: bool = True) -> None:
-    """Replace `path` by `data` so that a reader sees the old content or the new, never a part.
+    """Replace `path` with `data` so that a reader sees either the old content or the new.
 
-    The data goes into a temporary file beside it, is flushed to the device, and takes the name. With `durable` the
-    folder is flushed too, so that the new name survives a loss of power. Raises OSError (see `cause`), leaving the old
-    content as it was.
+    Writes a temporary file next to it, flushes it to the device and renames it. With `durable`, flushes the folder too,
+    so that the rename survives a power failure. Raises OSError (see `cause`) and leaves the old content unchanged.
     """
     content = data.encode() if isinstance(data, str) else data
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}-{threading.get_ident()}-{next(_serial)}")
@@ -76,9 +75,9 @@ def write_atomic(path: Path, data: bytes | str, *, durable: bool = True) -> None
 
 
 def overwrite(path: Path, text: str) -> None:
-    """Put JSON text over a file's old content, in the space that it has: the last resort on a full device.
+    """Overwrite a file's content in place with JSON text: the last resort on a full device.
 
-    One write, with spaces up to the old length, so that a reader all but never sees a mixture. Raises OSError.
+    A single write, padded with spaces to the old length, so that a reader is unlikely to see a mixture. Raises OSError.
     """
     handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
@@ -91,14 +90,14 @@ def overwrite(path: Path, text: str) -> None:
 
 
 def write_all(handle: int, content: bytes) -> None:
-    """Write every byte to a file descriptor, however often the system takes only a part."""
+    """Write every byte to a file descriptor, however many calls that takes."""
     view = memoryview(content)
     while view:
         view = view[os.write(handle, view) :]
 
 
 def flush_folder(folder: Path) -> None:
-    """Flush a folder's entries to the device; file systems that cannot do this are let be."""
+    """Flush a folder's entries to the device, on file systems that can."""
     handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
@@ -110,7 +109,7 @@ def flush_folder(folder: Path) -> None:
 
 
 def finite(value: Any) -> Any:
-    """`value` as strict JSON can hold it: non-finite numbers become None, tuples lists, paths text; at any depth."""
+    """`value` as strict JSON: non-finite numbers become None, tuples become lists, paths become text; at any depth."""
     if isinstance(value, bool) or value is None or isinstance(value, int | str):
         return value
     if isinstance(value, float):
@@ -128,11 +127,11 @@ def json_text(value: Mapping[str, Any]) -> str:
 
 
 def write_json(path: Path, value: Mapping[str, Any], *, durable: bool = True) -> None:
-    """Write an object as indented JSON, atomically. Raises RunError whose sentence names the file and the cause."""
+    """Write an object as indented JSON, atomically. Raises RunError with the file and the cause."""
     try:
         write_atomic(path, json_text(value), durable=durable)
     except OSError as error:
-        raise RunError(f"cannot be written: {cause(error)}", file=str(path)) from error
+        raise RunError(f"cannot be written: {cause(error)}", kind="cannot-write-record", file=str(path)) from error
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -143,16 +142,22 @@ def read_object(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise RunError(f"cannot be read: {cause(error)}", file=str(path)) from error
-    except (ValueError, RecursionError) as error:  # torn, not UTF-8, absurdly nested, absurdly long numbers
-        raise RunError("is not complete JSON: it was cut off, or written by something else", file=str(path)) from error
+        raise RunError(f"cannot be read: {cause(error)}", kind="cannot-read-record", file=str(path)) from error
+    except (ValueError, RecursionError) as error:  # truncated, not UTF-8, too deeply nested, or with too long numbers
+        raise RunError(
+            "is not complete JSON: it was truncated, or written by another program",
+            kind="incomplete-json",
+            file=str(path),
+        ) from error
     if not isinstance(value, dict):
-        raise RunError("holds no JSON object: it was written by something else", file=str(path))
+        raise RunError(
+            "is not a JSON object: it was written by another program", kind="not-a-json-object", file=str(path)
+        )
     return value
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The JSON object in a file, or None when it is missing, torn, or no object."""
+    """The JSON object in a file, or None when it is missing, truncated, or not an object."""
     try:
         return read_object(path)
     except (FileNotFoundError, RunError):
@@ -160,14 +165,16 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def _read_regular(path: Path) -> bytes:
-    """Bytes of a regular file; never waits on a pipe or device that took its place."""
+    """The bytes of a regular file; never blocks on a pipe or device of that name."""
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
-            raise RunError("is not a plain file", file=str(path))
-        if found.st_size > LARGEST:
-            raise RunError(f"is {found.st_size} bytes long: it was not written by crild", file=str(path))
+        facts = os.fstat(handle)
+        if not stat.S_ISREG(facts.st_mode):
+            raise RunError("is not a regular file", kind="not-a-regular-file", file=str(path))
+        if facts.st_size > LARGEST:
+            raise RunError(
+                f"is {facts.st_size} bytes long: it was not written by crild", kind="oversized-record", file=str(path)
+            )
         parts = []
         while part := os.read(handle, 2**20):
             parts.append(part)

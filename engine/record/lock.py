@@ -1,9 +1,8 @@
-"""One engine process for each run directory: a lock that dies with its owner, whatever children it leaves behind.
+"""Locks that make one process the owner of a run directory, and that vanish with this process.
 
-POSIX record locks belong to a process, not to an open file: a forked child never holds its parent's lock, so a data
-loading worker that outlives a killed engine does not keep the run locked. The price is that closing ANY descriptor of
-the lock file in the owning process drops the lock; therefore nothing but this module opens that file, and `held` asks a
-table of this process's own locks first.
+POSIX record locks belong to a process, not to an open file: a forked child never holds its parent's lock, so a child that
+outlives a killed engine does not keep the run locked. In exchange, closing ANY descriptor of the lock file in the owning
+process drops the lock: only this module opens such files, and `held` first looks in a table of this process's own locks.
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ _BUSY = (errno.EACCES, errno.EAGAIN)
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 
 _mine: dict[Path, int] = {}
-"""Lock files that this process holds, with its process id: a forked child inherits the table, not the locks."""
+"""Lock files that this process holds, with its process id: a forked child inherits the table, but not the locks."""
 _table = threading.RLock()
-"""Locks are the process's: its threads must not both be given one."""
+"""Guards `_mine`: to the system, all threads of a process hold its locks."""
 
 
 class FileLock:
@@ -43,7 +42,7 @@ class FileLock:
     def try_acquire(self) -> bool:
         """Take the lock if it is free. Raises OSError when the file cannot be opened.
 
-        On a file system without locks this succeeds: the owner written in a record is then all that guards it.
+        Succeeds on a file system without locks: there, only the owner that a record names guards it.
         """
         with _table:
             return not _held_here(self.path) and self._try()
@@ -59,7 +58,7 @@ class FileLock:
                 return False
             if error.errno not in _NO_LOCKS:
                 raise
-        if not _same_file(handle, self.path):  # the folder was removed or replaced meanwhile
+        if not _same_file(handle, self.path):  # the folder was removed or replaced in the meantime
             os.close(handle)
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path))
         self._handle = handle
@@ -76,7 +75,7 @@ class FileLock:
         return True
 
     def release(self) -> None:
-        """Let the lock go; does nothing when it is not held, or in a forked child of its owner."""
+        """Release the lock; does nothing when it is not held, or in a forked child of its owner."""
         if self._handle is None:
             return
         if _mine.get(self.path) == os.getpid():
@@ -94,34 +93,35 @@ class FileLock:
 
 
 class RunLock(FileLock):
-    """The lock of a run directory: who holds it is the run's engine."""
+    """The lock of a run directory, which its engine holds."""
 
     def __init__(self, run_dir: Path) -> None:
         super().__init__(run_dir / LOCK)
         self.run_dir = run_dir
 
     def take(self, wait: float = 0.0) -> None:
-        """Take the lock, trying for `wait` seconds. Raises RunError that names the owner, or says what stands in the way."""
+        """Take the lock, trying for `wait` seconds. Raises RunError with its owner, or why the run cannot be locked."""
         try:
             taken = self.acquire(wait)
         except OSError as error:
-            raise RunError(f"the run cannot be locked: {cause(error)}", file=str(self.path)) from error
+            raise RunError(
+                f"cannot lock the run: {cause(error)}", kind="cannot-lock-run", file=str(self.path)
+            ) from error
         if not taken:
-            raise RunError(busy(self.run_dir))
-        if _living_owner(self.run_dir) is not None:  # no locks on this file system, or the owner lost its lock
+            raise busy(self.run_dir)
+        if _live_owner(self.run_dir) is not None:  # no locks on this file system, or the owner lost its lock
             self.release()
-            raise RunError(busy(self.run_dir))
+            raise busy(self.run_dir)
 
 
 def held(run_dir: Path) -> bool:
-    """Whether a process (this one included) holds the run's lock. Never takes it, creates nothing."""
-    path = run_dir.resolve() / LOCK
-    answer = file_held(path)
-    return _living_owner(run_dir) is not None if answer is None else answer
+    """Whether a process (this one included) holds the run's lock. Never takes it, and creates no file."""
+    locked = file_held(run_dir.resolve() / LOCK)
+    return _live_owner(run_dir) is not None if locked is None else locked
 
 
 def file_held(path: Path) -> bool | None:
-    """Whether a process holds the lock of a file; None when its file system knows no locks."""
+    """Whether a process holds the lock of a file; None on a file system without locks."""
     path = path.parent.resolve() / path.name
     if _held_here(path):
         return True
@@ -135,15 +135,18 @@ def file_held(path: Path) -> bool | None:
         os.close(handle)
 
 
-def busy(run_dir: Path) -> str:
-    """The sentence for who comes second: who works on the run, and what can be done."""
+def busy(run_dir: Path) -> RunError:
+    """The error for a second process: who owns the run, and what to do."""
     status = read_json(run_dir / STATUS) or {}
     try:
         who = str(Owner.from_dict(status["owner"]))
     except (KeyError, TypeError, ValueError, AttributeError):
         who = "another process"
     name = run_dir.name
-    return f"the run {name!r} is being worked on by {who}: watch it with `crild attach {name}`, or stop it first"
+    return RunError(
+        f"{who} is already working on the run {name!r}: watch it with `crild attach {name}`, or stop it first",
+        kind="run-in-use",
+    )
 
 
 def _held_here(path: Path) -> bool:
@@ -160,7 +163,7 @@ def _same_file(handle: int, path: Path) -> bool:
 def _query(handle: int) -> bool | None:
     """F_GETLK: would an exclusive lock be refused?"""
     mac = sys.platform == "darwin"
-    # struct flock, as the C compiler lays it out: Linux (64 bit) type, whence, start, len, pid; macOS start, len, pid, ...
+    # The layout of struct flock. Linux (64 bit): type, whence, start, len, pid; macOS: start, len, pid, type, whence.
     layout = "@qqihh" if mac else "@hhqqi4x"
     question = (0, 0, 0, fcntl.F_WRLCK, os.SEEK_SET) if mac else (fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
     try:
@@ -171,8 +174,8 @@ def _query(handle: int) -> bool | None:
     return kind != fcntl.F_UNLCK
 
 
-def _living_owner(run_dir: Path) -> Owner | None:
-    """The owner that a status names, while it lives and is not this process."""
+def _live_owner(run_dir: Path) -> Owner | None:
+    """The owner that the run's status names, if it is alive and not this process."""
     status = read_json(run_dir / STATUS)
     if status is None or status.get("state") not in ("running", "stopping"):
         return None

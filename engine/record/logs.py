@@ -1,4 +1,4 @@
-"""The log of a run: what its engine processes printed."""
+"""The logs of a run: the output of its engine processes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _TAIL = 64 * 2**10
 
 
 def last_lines(path: Path, count: int = 20) -> list[str]:
-    """The last lines of a file without line ends, invalid bytes replaced; empty when it cannot be read."""
+    """The last lines of a file without line endings, invalid bytes replaced; empty when it cannot be read."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -23,6 +23,6 @@ def last_lines(path: Path, count: int = 20) -> list[str]:
 
 
 def log_tail(run_dir: Path, count: int = 20) -> list[str]:
-    """The last lines that the present (or last) engine process of a run printed."""
+    """The last lines of output of the present (or last) engine process of a run."""
     files = log_files(run_dir)
     return last_lines(files[max(files)], count) if files else []

@@ -1,4 +1,4 @@
-"""Which process owns a run, told so exactly that a reused process id or a rebooted machine is never taken for it."""
+"""Identify the process that owns a run so exactly that a reused process id or a reboot is never mistaken for it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ OwnerState = Literal["alive", "gone", "elsewhere"]
 class Owner:
     """A process on a machine.
 
-    `started` is its start time in seconds: since boot on Linux (exact, and deaf to clock changes), since 1970 elsewhere.
-    `boot_id` names the machine's present uptime, `pid_namespace` the container's view of process ids ("" where there is
-    no such thing).
+    `started` is its start time in seconds: since boot on Linux (exact, and independent of clock changes), since 1970
+    elsewhere. `boot_id` identifies the machine's present uptime, `pid_namespace` the container's view of process ids (""
+    where there is no such thing).
     """
 
     host: str
@@ -38,11 +38,11 @@ class Owner:
         return cls(socket.gethostname(), pid, start_time(pid) or 0.0, boot_id(), pid_namespace())
 
     def state(self) -> OwnerState:
-        """ "alive"; "gone" (ended, or its machine was restarted); "elsewhere" when it cannot be seen from here."""
+        """ "alive"; "gone" (exited, or its machine was rebooted); "elsewhere" when it cannot be seen from here."""
         same_host = self.host == socket.gethostname()
         if self.boot_id != boot_id():
             return "gone" if same_host else "elsewhere"
-        if not self.boot_id and not same_host:  # no uptime to compare: the name has to do
+        if not self.boot_id and not same_host:  # no uptime to compare, so the host name must do
             return "elsewhere"
         if self.pid_namespace != pid_namespace():
             return "elsewhere"
@@ -76,9 +76,9 @@ class Owner:
 
 
 def start_time(pid: int) -> float | None:
-    """When a process of this machine started (see `Owner.started`); None when there is none, or only its remains.
+    """When a process of this machine started (see `Owner.started`); None when there is none, or only a zombie.
 
-    0.0 when it runs but belongs to someone whose processes are hidden from us.
+    0.0 when it is running but its owner's processes are hidden from us.
     """
     if _PLATFORM == "linux":
         return _start_time_linux(pid)
@@ -99,7 +99,7 @@ def _start_time_linux(pid: int) -> float | None:
     except OSError:
         return 0.0 if _hidden(pid) else None
     fields = line[line.rindex(b")") + 2 :].split()  # the name in parentheses may hold spaces and parentheses
-    if fields[0] in (b"Z", b"X", b"x"):  # ended, and waiting to be noticed by its parent
+    if fields[0] in (b"Z", b"X", b"x"):  # a zombie: exited, and not collected by its parent
         return None
     return int(fields[19]) / os.sysconf("SC_CLK_TCK")
 
@@ -108,7 +108,7 @@ def _hidden(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except PermissionError:
-        return True  # it exists, mounted out of sight (hidepid)
+        return True  # it exists but is hidden (hidepid)
     except OSError:
         return False
     return False
@@ -116,7 +116,7 @@ def _hidden(pid: int) -> bool:
 
 @cache
 def boot_id() -> str:
-    """A name for this machine's present uptime; "" when the system has none."""
+    """An id of this machine's present uptime; "" when the system has none."""
     if _PLATFORM == "linux":
         try:
             return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -128,7 +128,7 @@ def boot_id() -> str:
 
 
 def pid_namespace() -> str:
-    """A name for the set of process ids that this process sees; "" where there is only one."""
+    """An id of the set of process ids that this process sees; "" where there is only one."""
     try:
         return str(Path("/proc/self/ns/pid").readlink())
     except OSError:

@@ -1,4 +1,4 @@
-"""Where run directories and caches lie, and what the files of a run directory are called."""
+"""Paths: run directories, caches, and the names of files in a run directory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PREDICTIONS = "predictions"
 TEACHER = "teacher"
 STUDENT = "student"
 TRASH = ".trash"
-"""Folder inside a runs directory that takes the runs that the dashboard deletes."""
+"""Folder inside a runs directory for runs that the dashboard deletes."""
 QUEUES = ".queue"
 """Folder of the records of queues (`crild run --seeds`) inside a runs directory."""
 SWEEPS = ".sweep"
@@ -47,16 +47,16 @@ def cache_dir() -> Path:
 
 
 def _absolute(chosen: str, what: str) -> Path:
-    """The path, `~` expanded. Raises UsageError when it cannot be one."""
+    """The path with `~` expanded. Raises UsageError when it is not a valid path."""
     if "\0" in chosen:
-        raise UsageError(f"{what} cannot be {chosen!r}: it is no path")
+        raise UsageError(f"{what} cannot be {chosen!r}: it is not a path", kind="invalid-path")
     try:
         path = Path(chosen).expanduser().absolute()
         str(path).encode()
     except RuntimeError:
-        raise UsageError(f"{what} cannot be {chosen!r}: there is no such user") from None
-    except UnicodeEncodeError:  # what reads and writes tensors takes no other names
-        raise UsageError(f"{what} cannot be {str(path)!r}: its name is not UTF-8 text") from None
+        raise UsageError(f"{what} cannot be {chosen!r}: there is no such user", kind="unknown-user-in-path") from None
+    except UnicodeEncodeError:  # the libraries that read and write tensors accept no other names
+        raise UsageError(f"{what} cannot be {str(path)!r}: its name is not UTF-8 text", kind="path-not-utf8") from None
     return path
 
 
@@ -71,7 +71,7 @@ def events_file(run_dir: Path, attempt: int) -> Path:
 
 
 def log_file(run_dir: Path, attempt: int) -> Path:
-    """What the engine process of an attempt (counted from 1) printed."""
+    """The output of the engine process of an attempt (counted from 1)."""
     return run_dir / f"log.{attempt}.txt"
 
 

@@ -1,39 +1,35 @@
-"""probe.json: what a probe found in a run's student (overfitting, distance to the teacher, sharpness), in frozen records.
+"""probe.json: a probe of a run's student (overfitting, distance to the teacher, sharpness), in frozen records.
 
     {"schema": 1, "run": id, "metric": name, "loss": {"train": x, "dev": y}, "metrics": {name: {"train": x, "dev": y}},
      "layers": [{"layer": n, "teacher_layer": m, "distances": {"attention": {"train": x, "dev": y}, ...}}],
      "noise": [{"scale": s, "metric": mean, "deviation": sd, "loss": mean, "loss_deviation": sd, "draws": n}],
      "sharpness": {"scale": s, "train": rise, "dev": rise, "draws": n}, ...}
 
-`docs/probes.md` says how each figure is measured.
+`docs/probes.md` explains how each figure is measured.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from engine.errors import RunError
+from engine.record.fields import Fields, check_schema
 from engine.record.files import cause, read_object, write_json
 from engine.record.paths import STUDENT
 
 SCHEMA_VERSION = 1
 PROBE = "probe.json"
 DISTANCES = ("attention", "query", "key", "value", "hidden", "cls", "cka")
-"""Every distance between two layers that a probe can hold, in the order in which they are shown."""
-MOST_ROWS = 10_000
-"""Rows of one list; a longer one was not written by crild."""
-
-_T = TypeVar("_T")
+"""All distances between two layers, in the order in which they are shown."""
 
 
 @dataclass(frozen=True)
 class Sides:
-    """One figure on the training examples and on dev; None where it is no finite number."""
+    """One figure on the training examples and on dev; None where it is not finite."""
 
     train: float | None
     dev: float | None
@@ -51,12 +47,12 @@ class Sides:
 
 @dataclass(frozen=True)
 class Layer:
-    """How far a student layer is from the teacher layer that it is held against; layers are counted from 1."""
+    """The distances of a student layer from the teacher layer that it is compared with; layers count from 1."""
 
     layer: int
     teacher_layer: int
     distances: Mapping[str, Sides]
-    """By name, of `DISTANCES`; what these two models cannot be compared by is missing."""
+    """By name, of `DISTANCES`, without those that do not exist for these two models."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +82,7 @@ class Sharpness:
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """One evaluation while the student was trained, as the run's events tell it."""
+    """One evaluation during the student's training, from the run's events."""
 
     stage: str
     step: int
@@ -95,12 +91,12 @@ class CurvePoint:
     """dev, or train where the preset has `train.evaluate_train`."""
     metric: float | None
     loss: float | None
-    """Mean loss on labels, None where the run did not write it."""
+    """Mean loss on labels; None where the run did not record it."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What one probe measured."""
+    """The results of one probe."""
 
     run: str
     task: str
@@ -108,26 +104,26 @@ class Probe:
     metric: str
     """Name of the task's primary metric."""
     student: str
-    """Hash of the student's weights and config, by which a probe of another student is told."""
+    """Hash of the student's weights and config, which shows whether the run has another student by now."""
     made: float
-    """When, in seconds since 1970."""
+    """When it was measured, in seconds since 1970."""
     device: str
     seconds: float
-    """What measuring took, the loading of libraries, data and models left out (as in `run_seconds`)."""
+    """Duration without loading libraries, data and models (as in `run_seconds`)."""
     run_seconds: float | None
-    """What the student's own stages took; None where the run does not say."""
+    """Duration of the student's own stages; None where the run does not record it."""
     settings: Mapping[str, Any]
-    """As asked: `scales`, `draws`, `examples`; and `seed`, which the draws come from."""
+    """As requested: `scales`, `draws`, `examples`; and `seed`, from which the draws come."""
     examples: Mapping[str, int]
-    """How many were measured on, of `train` and of `dev`."""
+    """How many examples of `train` and of `dev` were measured."""
     loss: Sides
-    """Mean loss on labels: cross-entropy, of scores the squared error."""
+    """Mean loss on labels: cross-entropy, or the squared error of scores."""
     metrics: Mapping[str, Sides]
     """By name, the primary one first."""
     teacher_loss: Sides
     teacher_metrics: Mapping[str, Sides]
     output: Sides
-    """Distance of the logits: KL(teacher ‖ student) at temperature 1, of scores the squared error."""
+    """Distance of the logits: KL(teacher ‖ student) at temperature 1, or the squared error of scores."""
     layers: tuple[Layer, ...]
     unavailable: Mapping[str, str]
     """Why a distance is missing, by name."""
@@ -147,46 +143,38 @@ class Probe:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """From plain data; keys of later versions are ignored.
+        """From plain data; ignores keys of later versions.
 
-        Raises RunError with a sentence when the schema is newer, something is missing, or is of another type.
+        Raises RunError when the schema is newer, or a field is missing or of another type.
         """
-        schema = data.get("schema")
-        if type(schema) is int and schema > SCHEMA_VERSION:
-            raise RunError(
-                f"was written by a newer crild (schema {schema}, this one reads {SCHEMA_VERSION}): upgrade crild to use it"
-            )
-        if type(schema) is not int or schema != SCHEMA_VERSION:
-            raise RunError("has no schema version that crild knows: it was written by something else")
+        check_schema(data, SCHEMA_VERSION)
+        record = Fields(data)
+        unavailable = record.table("unavailable")
         return cls(
-            **{name: _word(data, name) for name in ("run", "task", "method", "metric", "student", "device")},
-            made=_needed(data, "made"),
-            seconds=_needed(data, "seconds"),
-            run_seconds=_number(data, "run_seconds"),
-            settings=dict(_table(data, "settings")),
-            examples={name: _count(_table(data, "examples"), name) for name in ("train", "dev")},
-            loss=_sides(data, "loss"),
-            metrics=_all_sides(data, "metrics"),
-            teacher_loss=_sides(data, "teacher_loss"),
-            teacher_metrics=_all_sides(data, "teacher_metrics"),
-            output=_sides(data, "output"),
-            layers=_rows(data, "layers", _layer),
-            unavailable={
-                name: _word(_table(data, "unavailable"), name)
-                for name in DISTANCES
-                if name in _table(data, "unavailable")
-            },
-            noise=_rows(data, "noise", _noise),
-            sharpness=_sharpness(_table(data, "sharpness")),
-            curves=_rows(data, "curves", _point),
-            notes=_notes(data),
+            **{name: record.text(name) for name in ("run", "task", "method", "metric", "student", "device")},
+            made=record.required_number("made"),
+            seconds=record.required_number("seconds"),
+            run_seconds=record.number("run_seconds"),
+            settings=dict(record.table("settings").data),
+            examples={name: record.table("examples").count(name) for name in ("train", "dev")},
+            loss=_sides(record, "loss"),
+            metrics=_all_sides(record, "metrics"),
+            teacher_loss=_sides(record, "teacher_loss"),
+            teacher_metrics=_all_sides(record, "teacher_metrics"),
+            output=_sides(record, "output"),
+            layers=record.rows("layers", _layer),
+            unavailable={name: unavailable.text(name) for name in DISTANCES if name in unavailable.data},
+            noise=record.rows("noise", _noise),
+            sharpness=_sharpness(record.table("sharpness")),
+            curves=record.rows("curves", _point),
+            notes=record.texts("notes"),
         )
 
 
 def read_probe(run_dir: Path) -> Probe | None:
     """The probe of a run, None where there is none.
 
-    Raises RunError, with the file, when it is newer, torn, or was written by something else.
+    Raises RunError, with the file, when it is newer, truncated or invalid.
     """
     path = run_dir / PROBE
     try:
@@ -194,11 +182,11 @@ def read_probe(run_dir: Path) -> Probe | None:
     except FileNotFoundError:
         return None
     except RunError as error:
-        raise RunError(error.sentence, file=str(path), key=error.key) from error
+        raise RunError(error.sentence, kind=error.kind, file=str(path), key=error.key) from error
 
 
 def write_probe(run_dir: Path, probe: Probe) -> None:
-    """Keep the probe of a run, whole and atomically. Raises RunError when it cannot be written."""
+    """Write the probe of a run, atomically. Raises RunError when it cannot be written."""
     write_json(run_dir / PROBE, probe.to_dict())
 
 
@@ -215,103 +203,44 @@ def student_hash(run_dir: Path) -> str | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise RunError(f"the student cannot be read: {cause(error)}", file=str(run_dir / STUDENT)) from error
+        raise RunError(
+            f"cannot read the student: {cause(error)}", kind="unreadable-student", file=str(run_dir / STUDENT)
+        ) from error
     return digest.hexdigest()
 
 
 def is_stale(probe: Probe, run_dir: Path) -> bool:
-    """Whether the run has another student by now. Reads the weights: some tenths of a second for a large one."""
+    """Whether the run has another student by now. Reads the weights: a few tenths of a second for large ones."""
     return probe.student != student_hash(run_dir)
 
 
-# -- reading what stands in the file
+# -- reading
 
 
-def _table(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = data.get(name)
-    if not isinstance(value, Mapping):
-        raise _strange(name, "no table")
-    return value
+def _sides(record: Fields, name: str) -> Sides:
+    table = record.table(name)
+    return Sides(table.number("train"), table.number("dev"))
 
 
-def _word(data: Mapping[str, Any], name: str) -> str:
-    value = data.get(name)
-    if not isinstance(value, str):
-        raise _strange(name, "no text")
-    return value
+def _all_sides(record: Fields, name: str) -> dict[str, Sides]:
+    table = record.table(name)
+    return {str(key): _sides(table, key) for key in table.data}
 
 
-def _number(data: Mapping[str, Any], name: str) -> float | None:
-    value = data.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _strange(name, "no number")
-    try:
-        found = float(value)
-    except OverflowError:
-        raise _strange(name, "a number too large to be true") from None
-    return found if math.isfinite(found) else None
+def _layer(row: Fields) -> Layer:
+    table = row.table("distances")
+    distances = {name: _sides(table, name) for name in DISTANCES if name in table.data}
+    return Layer(row.count("layer"), row.count("teacher_layer"), distances)
 
 
-def _needed(data: Mapping[str, Any], name: str) -> float:
-    value = _number(data, name)
-    if value is None:
-        raise _strange(name, "no number")
-    return value
+def _noise(row: Fields) -> Noise:
+    figures = {name: row.number(name) for name in ("metric", "deviation", "loss", "loss_deviation")}
+    return Noise(scale=row.required_number("scale"), draws=row.count("draws"), **figures)
 
 
-def _count(data: Mapping[str, Any], name: str) -> int:
-    value = data.get(name)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**53:
-        raise _strange(name, "no count")
-    return value
+def _sharpness(table: Fields) -> Sharpness:
+    return Sharpness(table.required_number("scale"), table.number("train"), table.number("dev"), table.count("draws"))
 
 
-def _sides(data: Mapping[str, Any], name: str) -> Sides:
-    found = _table(data, name)
-    return Sides(_number(found, "train"), _number(found, "dev"))
-
-
-def _all_sides(data: Mapping[str, Any], name: str) -> dict[str, Sides]:
-    found = _table(data, name)
-    return {str(key): _sides(found, key) for key in found}
-
-
-def _rows(data: Mapping[str, Any], name: str, read: Callable[[Mapping[str, Any]], _T]) -> tuple[_T, ...]:
-    rows = data.get(name, [])
-    if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows) or len(rows) > MOST_ROWS:
-        raise _strange(name, "no list of tables")
-    return tuple(read(row) for row in rows)
-
-
-def _layer(row: Mapping[str, Any]) -> Layer:
-    found = _table(row, "distances")
-    distances = {name: _sides(found, name) for name in DISTANCES if name in found}
-    return Layer(_count(row, "layer"), _count(row, "teacher_layer"), distances)
-
-
-def _noise(row: Mapping[str, Any]) -> Noise:
-    figures = {name: _number(row, name) for name in ("metric", "deviation", "loss", "loss_deviation")}
-    return Noise(scale=_needed(row, "scale"), draws=_count(row, "draws"), **figures)
-
-
-def _sharpness(found: Mapping[str, Any]) -> Sharpness:
-    return Sharpness(_needed(found, "scale"), _number(found, "train"), _number(found, "dev"), _count(found, "draws"))
-
-
-def _point(row: Mapping[str, Any]) -> CurvePoint:
-    return CurvePoint(
-        _word(row, "stage"), _count(row, "step"), _word(row, "split"), _number(row, "metric"), _number(row, "loss")
-    )
-
-
-def _notes(data: Mapping[str, Any]) -> tuple[str, ...]:
-    notes = data.get("notes", [])
-    if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes) or len(notes) > MOST_ROWS:
-        raise _strange("notes", "no list of sentences")
-    return tuple(notes)
-
-
-def _strange(name: str, what: str) -> RunError:
-    return RunError(f"says {name} = {what}: it was written by something else", key=name)
+def _point(row: Fields) -> CurvePoint:
+    return CurvePoint(row.text("stage"), row.count("step"), row.text("split"), row.number("metric"), row.number("loss"))

@@ -1,4 +1,4 @@
-"""Run directories: making, finding, listing and deleting them, and their status."""
+"""Create, find, list and delete run directories, and read and change their status."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from engine.record.status import Status, derived, process_alive
 
 LONGEST_NAME = 80
 LATEST = "latest"
-"""Stands for the newest run wherever a run is named."""
+"""Means the newest run wherever a run is named."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _MAKING, _DELETING = ".new-", ".deleted-"
@@ -32,7 +32,7 @@ _MAKING, _DELETING = ".new-", ".deleted-"
 
 @dataclass(frozen=True)
 class RunEntry:
-    """A run as a listing shows it. Where the status cannot be read, `status` is None and `problem` says why."""
+    """A run in a listing. Where its status cannot be read, `status` is None and `problem` says why."""
 
     path: Path
     status: Status | None
@@ -49,19 +49,21 @@ class RunEntry:
 
 
 def validate_name(name: str) -> str:
-    """`name` if a run can be called so. Raises UsageError that says what is allowed."""
+    """`name` if it is valid for a run. Raises UsageError with what is allowed."""
     allowed = (
         "a run's name is made of the letters a to z and A to Z, digits, '.', '_' and '-', begins with a letter or digit,"
         f" and has at most {LONGEST_NAME} characters"
     )
     if not name:
-        raise UsageError(f"the run's name is empty: {allowed}", key="name")
+        raise UsageError(f"the run's name is empty: {allowed}", kind="empty-run-name", key="name")
     if len(name) > LONGEST_NAME:
-        raise UsageError(f"the run's name has {len(name)} characters: {allowed}", key="name")
+        raise UsageError(f"the run's name has {len(name)} characters: {allowed}", kind="run-name-too-long", key="name")
     if not _NAME.fullmatch(name):
-        raise UsageError(f"a run cannot be called {name!r}: {allowed}", key="name")
+        raise UsageError(f"a run cannot be called {name!r}: {allowed}", kind="invalid-run-name", key="name")
     if name == LATEST:
-        raise UsageError(f"a run cannot be called {LATEST!r}: that word stands for the newest run", key="name")
+        raise UsageError(
+            f"a run cannot be called {LATEST!r}: that word means the newest run", kind="reserved-run-name", key="name"
+        )
     return name
 
 
@@ -74,18 +76,20 @@ def create_run(
     environment: Mapping[str, Any] | None = None,
     **fields: Any,
 ) -> Path:
-    """Make a run directory with its preset, environment and status, all at once; returns its path.
+    """Create a run directory with its preset, environment and status, all at once; returns its path.
 
-    A named run is called `<name>-s<seed>`, and it is an error when that exists; another is called
-    `<task>-<method>-<YYYYMMDD-HHMMSS>-s<seed>`, made unique. `fields` are those of `Status` that are known already
+    A named run is called `<name>-s<seed>`, which must not exist; any other is called
+    `<task>-<method>-<YYYYMMDD-HHMMSS>-s<seed>`, made unique. `fields` are the fields of `Status` that are known already
     (seed, task, method, preset, stages, total, state = "queued", ...). Raises UsageError, and leaves nothing behind, when
-    the name cannot be one, the run exists, or the folder cannot be written or is full.
+    the name is invalid, the run exists, or the folder is full or not writable.
     """
     if name is not None:
         validate_name(name)
     runs_dir = runs_dir.absolute()
     if is_run(runs_dir):
-        raise UsageError(f"{str(runs_dir)!r} is itself a run directory: choose the folder above it with --runs-dir")
+        raise UsageError(
+            f"{str(runs_dir)!r} is itself a run directory: choose its parent with --runs-dir", kind="runs-dir-is-a-run"
+        )
     created = time.time()
     facts = light_environment() if environment is None else environment
     temporary = runs_dir / f"{_MAKING}{os.urandom(6).hex()}"
@@ -105,7 +109,8 @@ def create_run(
         flush_folder(runs_dir)
     except OSError as error:
         raise UsageError(
-            f"no run can be made in {str(runs_dir)!r}: {cause(error)}; choose another folder with --runs-dir"
+            f"cannot create a run in {str(runs_dir)!r}: {cause(error)}; choose another folder with --runs-dir",
+            kind="cannot-create-run",
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -113,21 +118,22 @@ def create_run(
 
 
 def name_taken(runs_dir: Path, name: str, seed: int) -> UsageError | None:
-    """What `create_run` would raise for a name and seed that a run in `runs_dir` has already; None while it is free."""
+    """What `create_run` would raise for a name and seed that are taken in `runs_dir`; None while they are free."""
     target = runs_dir / f"{name}-s{seed}"
     return _taken(target) if os.path.lexists(target) else None
 
 
 def _taken(target: Path) -> UsageError:
     return UsageError(
-        f"a run called {target.name!r} exists already in {str(target.parent)!r}: choose another --name,"
-        f" or go on with it by `crild resume {target.name}`",
+        f"the run {target.name!r} already exists in {str(target.parent)!r}: choose another --name,"
+        f" or continue it with `crild resume {target.name}`",
+        kind="run-exists",
         key="name",
     )
 
 
 def _reserve(runs_dir: Path, name: str | None, created: float, fields: Mapping[str, Any]) -> Path:
-    """Make the empty folder of a new run: no two runs get one name."""
+    """Create the empty folder of a new run, so that no two runs get the same name."""
     seed = fields.get("seed", 0)
     if name is not None:
         target = runs_dir / f"{name}-s{seed}"
@@ -147,7 +153,10 @@ def _reserve(runs_dir: Path, name: str | None, created: float, fields: Mapping[s
         except FileExistsError:
             continue
         return target
-    raise UsageError(f"no free name for a run is left in {str(runs_dir)!r}: choose another folder with --runs-dir")
+    raise UsageError(
+        f"there is no free name for a run in {str(runs_dir)!r}: choose another folder with --runs-dir",
+        kind="no-free-run-name",
+    )
 
 
 def is_run(path: Path) -> bool:
@@ -156,27 +165,29 @@ def is_run(path: Path) -> bool:
 
 
 def read_status(run_dir: Path) -> Status:
-    """The status of a run. Raises RunError with the reason when it is missing, torn, newer or strange."""
+    """The status of a run. Raises RunError with the reason when it is missing, truncated, newer or invalid."""
     path = run_dir / STATUS
     try:
         return Status.from_dict(read_object(path))
     except FileNotFoundError:
-        raise RunError("is missing: this is no run directory, or a part of it was deleted", file=str(path)) from None
+        raise RunError(
+            "is missing: this is not a run directory, or part of it was deleted", kind="missing-status", file=str(path)
+        ) from None
     except RunError as error:
-        raise RunError(error.sentence, file=str(path), key=error.key) from error
+        raise RunError(error.sentence, kind=error.kind, file=str(path), key=error.key) from error
 
 
 def update_status(run_dir: Path, *, expect: Collection[str] | None = None, **changes: Any) -> Status:
-    """Change fields of the status of a run that no engine works on; returns the new status.
+    """Change fields of the status of a run without an engine; returns the new status.
 
-    Takes the run's lock for a moment. Raises RunError when an engine holds it, when the state is none of `expect`, or
-    when the status can be neither read nor written.
+    Takes the run's lock for a moment. Raises RunError when an engine holds it, when the state is not in `expect`, or when
+    the status cannot be read or written.
     """
     with RunLock(run_dir) as lock:
         lock.take(wait=1.0)
         status = read_status(run_dir)
         if expect is not None and status.state not in expect:
-            raise RunError(f"the run {run_dir.name!r} is {status.state} by now")
+            raise RunError(f"the run {run_dir.name!r} is {status.state} by now", kind="run-state-changed")
         changed = replace(status, **changes)
         write_json(run_dir / STATUS, changed.to_dict())
         return changed
@@ -200,7 +211,7 @@ def queue_alive(runs_dir: Path, queue: str) -> bool:
 
 
 def read_run(run_dir: Path, now: float | None = None) -> RunEntry:
-    """A run as a listing shows it; damage ends in `problem`, never in an exception."""
+    """A run as in a listing; damage is reported in `problem`, never raised."""
     return _entry(run_dir, time.time() if now is None else now, lambda name: queue_alive(run_dir.parent, name))
 
 
@@ -246,10 +257,13 @@ def find_run(ref: str, runs_dir: Path) -> Path:
         path = Path(ref).expanduser().absolute()
         if is_run(path):
             return path
-        raise UsageError(f"{shown} is no run directory: it has no status.json")
+        raise UsageError(f"{shown} is not a run directory: it has no status.json", kind="not-a-run-directory")
     entries = list_runs(runs_dir)
     if not entries:
-        raise UsageError(f"there is no run {shown}: {str(runs_dir)!r} holds no runs (another folder: --runs-dir)")
+        raise UsageError(
+            f"there is no run {shown}: {str(runs_dir)!r} has no runs (choose another folder with --runs-dir)",
+            kind="no-runs-at-all",
+        )
     if ref == LATEST:
         return entries[0].path
     found = [entry for entry in entries if ref and entry.id.startswith(ref)]
@@ -257,13 +271,17 @@ def find_run(ref: str, runs_dir: Path) -> Path:
         return found[0].path
     if found:
         raise UsageError(
-            f"{shown} begins the names of {len(found)} runs: {listed((plain(entry.id) for entry in found), 'and', 8)}"
+            f"{shown} matches {len(found)} runs: {listed((plain(entry.id) for entry in found), 'and', 8)}",
+            kind="ambiguous-run",
         )
     import difflib
 
     ids = [entry.id for entry in entries]
     near = difflib.get_close_matches(ref, ids, n=5, cutoff=0.4) or ids
-    raise UsageError(f"there is no run {shown} in {str(runs_dir)!r}; there are {listed(map(plain, near), 'and', 8)}")
+    raise UsageError(
+        f"there is no run {shown} in {str(runs_dir)!r}; there are {listed(map(plain, near), 'and', 8)}",
+        kind="unknown-run",
+    )
 
 
 def _plain_name(ref: str) -> bool:
@@ -271,24 +289,29 @@ def _plain_name(ref: str) -> bool:
 
 
 def delete_run(run_dir: Path) -> None:
-    """Delete a run directory. Raises RunError when an engine works on it or the system refuses; UsageError for no run."""
+    """Delete a run directory.
+
+    Raises RunError when an engine works on it or the system refuses, UsageError when it is not a run directory.
+    """
     run_dir = run_dir.absolute()
     if not is_run(run_dir):
-        raise UsageError(f"{str(run_dir)!r} is no run directory: it has no status.json")
+        raise UsageError(f"{str(run_dir)!r} is not a run directory: it has no status.json", kind="not-a-run-directory")
     doomed = run_dir.with_name(f"{_DELETING}{run_dir.name}-{os.urandom(4).hex()}")
     try:
         if run_dir.is_symlink():
-            raise RunError(f"{str(run_dir)!r} is a link: delete {str(run_dir.resolve())!r} itself")
+            raise RunError(
+                f"{str(run_dir)!r} is a link: delete {str(run_dir.resolve())!r} itself", kind="run-is-a-link"
+            )
         with RunLock(run_dir) as lock:
             lock.take()
-            run_dir.rename(doomed)  # from here on it is listed no more, whatever happens
+            run_dir.rename(doomed)  # from here on it is not listed, whatever happens
         shutil.rmtree(doomed)
     except OSError as error:
-        raise RunError(f"the run cannot be deleted: {cause(error)}", file=str(run_dir)) from error
+        raise RunError(f"cannot delete the run: {cause(error)}", kind="cannot-delete-run", file=str(run_dir)) from error
 
 
 def size_of(path: Path) -> int:
-    """Bytes of the files under a folder (or of a file); links count as themselves, what vanishes meanwhile as nothing."""
+    """Bytes of the files under a folder (or of a file); links count as themselves, vanishing files as nothing."""
     try:
         own = path.lstat()
     except OSError:
@@ -304,7 +327,7 @@ def size_of(path: Path) -> int:
 
 
 def leftovers(runs_dir: Path, older: float = 3600.0) -> list[Path]:
-    """What interrupted commands left in a runs folder: half-made and half-deleted runs older than `older` seconds."""
+    """Leftovers of interrupted commands in a runs folder: half-created or half-deleted runs older than `older` seconds."""
     found = []
     with contextlib.suppress(OSError):
         for path in runs_dir.iterdir():

@@ -37,17 +37,17 @@ from engine.record.states import ENDED
 from engine.record.status import Fault, Status
 
 HEARTBEAT = 5.0
-"""Seconds between two signs of life."""
+"""Seconds between two heartbeats."""
 FLUSH = 0.5
-"""Seconds within which a change of progress, and a request by signal, reach status.json."""
+"""Seconds within which progress and requests by signal reach status.json."""
 START_LOG = "CRILD_START_LOG"
-"""Environment variable: the file that catches an engine's output until its attempt has a number."""
+"""Environment variable: the file with an engine's output until its attempt has a number."""
 
 
 class StopRequest:
-    """What this process was asked by signals; the loop looks at it between steps.
+    """A request by signal to this process; the training loop checks it between steps.
 
-    SIGTERM and SIGINT ask to stop, SIGUSR1 to make room (preempt); the first asked is kept. SIGHUP is ignored.
+    SIGTERM and SIGINT ask to stop, SIGUSR1 to release the device (preempt); the first one counts. SIGHUP is ignored.
     """
 
     _STATES = {signal.SIGTERM: "stopped", signal.SIGINT: "stopped", signal.SIGUSR1: "preempted"}  # noqa: RUF012
@@ -57,37 +57,37 @@ class StopRequest:
 
     @property
     def state(self) -> str | None:
-        """The state to end in: "stopped" or "preempted"; None while nothing was asked."""
+        """The state to end in: "stopped" or "preempted"; None without a request."""
         return None if self.signal is None else self._STATES[signal.Signals(self.signal)]
 
     @property
     def exit_code(self) -> int:
-        """The exit code to end with: 130 after SIGINT, else 143."""
+        """The exit code: 130 after SIGINT, else 143."""
         return 130 if self.signal == signal.SIGINT else 143
 
     def install(self) -> Self:
-        """Catch the signals. Only the main thread can."""
+        """Install the signal handlers. Only the main thread can."""
         process = os.getpid()
 
-        def ask(number: int, _frame: FrameType | None) -> None:
-            if os.getpid() != process:  # a forked child (data loading) dies of a signal as any process does
+        def handle(number: int, _frame: FrameType | None) -> None:
+            if os.getpid() != process:  # in a forked child, a signal has its default effect
                 signal.signal(number, signal.SIG_DFL)
                 os.kill(os.getpid(), number)
             elif self.signal is None:
                 self.signal = number
 
         for number in self._STATES:
-            signal.signal(number, ask)
+            signal.signal(number, handle)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._STATES)  # whoever started us may have blocked them
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._STATES)  # our starter may have blocked them
         return self
 
 
 class RunSession:
-    """One engine process at work on one run directory, from its lock to its last status.
+    """One engine process working on one run directory, from taking its lock to its last status.
 
-    Raises RunError when another process works on the run, or its files can be neither read nor written. Used as a
-    context, an exception that leaves it ends the run as failed, with the sentence of a CrildError or as a bug.
+    Raises RunError when another process works on the run, or its files cannot be read or written. As a context manager,
+    an exception ends the run as failed, with the sentence of a CrildError or as a bug.
     """
 
     def __init__(self, run_dir: Path, *, signals: bool = True) -> None:
@@ -106,7 +106,7 @@ class RunSession:
             self._adopt_log()
             self._sweep()
             self.events = EventWriter(events_file(self.run_dir, self.attempt), self.attempt)
-            self._status = self._begun()
+            self._status = self._started_status()
             self._write()
         except BaseException:
             self._lock.release()
@@ -118,7 +118,7 @@ class RunSession:
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._thread.start()
 
-    def _begun(self) -> Status:
+    def _started_status(self) -> Status:
         now = time.time()
         return replace(
             self.before, id=self.run_dir.name, state="running", attempt=self.attempt, started=now, ended=None, heartbeat=now,
@@ -127,14 +127,14 @@ class RunSession:
 
     @property
     def status(self) -> Status:
-        """The status as last changed."""
+        """The present status."""
         with self._guard:
             return self._status
 
     def update(self, **changes: Any) -> None:
-        """Change fields of the status. A change of state is written at once, progress within half a second.
+        """Change fields of the status. A new state is written at once, progress within half a second.
 
-        Raises RunError when the status could not be written for a minute: nobody could follow or resume such a run.
+        Raises RunError when the status could not be written for a minute: such a run could not be followed or resumed.
         """
         self._only_owner()
         with self._guard:
@@ -157,7 +157,7 @@ class RunSession:
     def finish(self, state: str, exit_code: int, error: CrildError | Fault | None = None) -> None:
         """End the run in `state`: finished, failed, stopped or preempted. The lock is released, events are closed.
 
-        Raises RunError when the status cannot be written; the lock is released all the same.
+        Raises RunError when the status cannot be written; the lock is released anyway.
         """
         self._only_owner()
         if state not in ENDED:
@@ -188,10 +188,10 @@ class RunSession:
             return
         try:
             self._finish_after(error)
-        except RunError as second:  # the error that ended the run is the one to hear of
+        except RunError as second:  # the error that ended the run matters more
             if error is None:
                 raise
-            print(f"the status could not be written: {second}", file=sys.stderr, flush=True)
+            print(f"could not write the status: {second}", file=sys.stderr, flush=True)
 
     def _finish_after(self, error: BaseException | None) -> None:
         if isinstance(error, CrildError):
@@ -199,7 +199,7 @@ class RunSession:
         elif isinstance(error, KeyboardInterrupt):
             self.finish("stopped", 130)
         elif isinstance(error, SystemExit) or error is None:
-            self.finish("failed", 1, Fault("bug", "the engine ended without saying how the run went"))
+            self.finish("failed", 1, Fault("bug", "the engine exited without a result"))
         else:
             self.finish("failed", 1, Fault("bug", _as_sentence(error)))
 
@@ -213,7 +213,7 @@ class RunSession:
         self._silent_since = self._fault = None
 
     def _write_last(self) -> None:
-        """The last word must get through, though the device be full: else a failed run looks lost."""
+        """Write the final status even on a full device; otherwise a failed run looks lost."""
         try:
             self._write()
         except RunError:
@@ -226,7 +226,7 @@ class RunSession:
             raise
 
     def _beat(self) -> None:
-        """Every half second: progress and requests; every five: a sign of life."""
+        """Write progress and requests every half second, and a heartbeat every five."""
         while not self._ended.wait(FLUSH):
             with self._guard:
                 if self._ended.is_set():
@@ -239,19 +239,19 @@ class RunSession:
                 self._status = replace(status, heartbeat=time.time(), state="stopping" if asked else status.state)
                 try:
                     self._write()
-                except RunError as error:  # a full disk may be emptied again; `update` tells when it lasts
+                except RunError as error:  # a full disk may be temporary; `update` raises when it lasts
                     self._fault = error
                     self._silent_since = self._silent_since or time.monotonic()
 
     def _adopt_log(self) -> None:
-        """The output so far went to a file without a number: give it this attempt's."""
+        """Rename the file with the output so far after this attempt."""
         start = os.environ.pop(START_LOG, None)
         if start and Path(start).parent == self.run_dir:
             with contextlib.suppress(OSError):
                 Path(start).rename(log_file(self.run_dir, self.attempt))
 
     def _sweep(self) -> None:
-        """Remove temporary files that a killed process left half-written."""
+        """Remove the temporary files of killed processes."""
         for path in self.run_dir.glob(".*.tmp-*"):
             if not path.name.startswith(".annotations"):
                 path.unlink(missing_ok=True)
@@ -259,4 +259,4 @@ class RunSession:
 
 def _as_sentence(error: BaseException) -> str:
     text = without_secrets(" ".join(str(error).split()))[:500]
-    return f"a fault of crild itself: {type(error).__name__}: {text or 'no further words'}; the log has the traceback"
+    return f"a bug in crild: {type(error).__name__}: {text or 'no message'}; the log has the traceback"

@@ -1,4 +1,4 @@
-"""status.json: what is known about a run at this moment, in one frozen record with one serializer."""
+"""status.json: the present state of a run, in one frozen record with one serializer."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
 from engine.errors import CrildError, RunError
+from engine.record.fields import check_schema, invalid_field
 from engine.record.owner import Owner
 from engine.record.states import ACTIVE, ENDED, WRITTEN
 
@@ -42,7 +43,7 @@ def process_alive(
 
 @dataclass(frozen=True)
 class Fault:
-    """Why a run failed: the sentence for the person at the terminal, and where the fault is."""
+    """Why a run failed: the sentence for the user, and where the fault is."""
 
     kind: str
     """As `CrildError.category`: run, usage, preset, data, model; or "bug" for a fault of crild itself."""
@@ -53,7 +54,7 @@ class Fault:
 
     @classmethod
     def from_error(cls, error: CrildError) -> Self:
-        """The record of an error; of several problems at once, their sentences one a line."""
+        """The record of an error; several problems become one sentence a line."""
         problems = getattr(error, "problems", (error,))
         sentence = error.sentence if len(problems) == 1 else str(error)
         return cls(error.category, sentence, error.file, error.line, error.key)
@@ -73,7 +74,7 @@ class Status:
     attempt: int = 0
     """Engine processes that have worked on this run so far."""
     started: float | None = None
-    """When the present (or last) attempt began."""
+    """When the present (or last) attempt started."""
     ended: float | None = None
     """When the run finished, failed or was stopped."""
     stage: str | None = None
@@ -110,14 +111,14 @@ class Status:
     error: Fault | None = None
     exit_code: int | None = None
     queue: str | None = None
-    """Id of the queue that starts the run."""
+    """Id of the queue that starts the run (see `engine.sweep.queue`)."""
     sweep: str | None = None
     """Name of the sweep that the run is a part of."""
     cell: Mapping[str, str] = field(default_factory=dict)
-    """Its place in the sweep: axis -> value as shown, "method", "task" and "seed" among them."""
+    """Its cell of the sweep: axis -> value as shown, "method", "task" and "seed" among them."""
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data, `schema` first; numbers that are not finite become None."""
+        """As plain data, `schema` first; non-finite numbers become None."""
         data: dict[str, Any] = {"schema": SCHEMA_VERSION, **asdict(self)}
         return {
             key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in data.items()
@@ -125,26 +126,20 @@ class Status:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """From plain data; keys of later versions are ignored.
+        """From plain data; ignores keys of later versions.
 
-        Raises RunError with a sentence when the schema is newer, a key is missing, or a value has another type.
+        Raises RunError when the schema is newer, a key is missing, or a value has another type.
         """
-        schema = data.get("schema")
-        if type(schema) is int and schema > SCHEMA_VERSION:
-            raise RunError(
-                f"was written by a newer crild (schema {schema}, this one reads {SCHEMA_VERSION}): upgrade crild to use it"
-            )
-        if type(schema) is not int or schema != SCHEMA_VERSION:
-            raise RunError("has no schema version that crild knows: it was written by something else")
+        check_schema(data, SCHEMA_VERSION)
         values: dict[str, Any] = {}
         for name, expected in _TYPES.items():
             if name in data:
                 values[name] = _checked(name, data[name], expected)
         for name in ("id", "created", "state"):
             if values.get(name) is None:
-                raise RunError(f"has no {name}: it was written by something else", key=name)
+                raise RunError(f"has no {name}: it was written by another program", kind="missing-field", key=name)
         if values["state"] not in WRITTEN:
-            raise RunError(f"says the state {values['state']!r}, which is none of {', '.join(WRITTEN)}", key="state")
+            raise invalid_field("state", values["state"], f"one of {', '.join(WRITTEN)}")
         values["owner"] = _owner(data.get("owner"))
         values["error"] = _fault(data.get("error"))
         values["cell"] = _cell(data.get("cell"))
@@ -153,33 +148,36 @@ class Status:
 
 _TABLES = ("owner", "error", "cell")
 _TYPES: dict[str, str] = {item.name: str(item.type) for item in fields(Status) if item.name not in _TABLES}
-_ACCEPTED: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float)}
+_ACCEPTED: dict[str, tuple[tuple[type, ...], str]] = {
+    "str": ((str,), "text"),
+    "int": ((int,), "a whole number"),
+    "float": ((int, float), "a number"),
+}
 
 
 def _checked(name: str, value: Any, expected: str) -> Any:
     base = expected.removesuffix(" | None")
     if value is None and base != expected:
         return None
-    accepted: bool = not isinstance(value, bool) and isinstance(value, _ACCEPTED[base])
-    if not accepted:
-        raise RunError(f"says {name} = {str(value)[:60]!r}, which is no {base}", key=name)
-    if base == "float":
-        try:
-            return float(value)
-        except OverflowError as error:
-            raise RunError(f"says {name} = a number too large to be true", key=name) from error
-    return value
+    types, words = _ACCEPTED[base]
+    if isinstance(value, bool) or not isinstance(value, types):
+        raise invalid_field(name, value, words)
+    number: Any = value
+    try:
+        return float(number) if base == "float" else value
+    except OverflowError:
+        raise invalid_field(name, "an enormous number", words) from None
 
 
 def _owner(data: object) -> Owner | None:
     if data is None:
         return None
     if not isinstance(data, Mapping):
-        raise RunError("says an owner that is no table", key="owner")
+        raise invalid_field("owner", data, "a table")
     try:
         return Owner.from_dict(data)
     except (TypeError, OverflowError) as error:
-        raise RunError(f"says an owner that cannot be one: {error}", key="owner") from error
+        raise RunError(f"has an invalid owner: {error}", kind="invalid-owner", key="owner") from error
 
 
 def _fault(data: object) -> Fault | None:
@@ -201,15 +199,15 @@ def _cell(data: object) -> dict[str, str]:
     if data is None:
         return {}
     if not isinstance(data, Mapping):
-        raise RunError("says a cell that is no table", key="cell")
+        raise invalid_field("cell", data, "a table")
     return {str(axis): str(value) for axis, value in data.items()}
 
 
 def derived(status: Status, now: float | None = None, *, queue_alive: bool | None = None) -> str:
-    """The state as a reader should show it: the written one, or "lost" or "stalled" where that is no longer true.
+    """The state to show: the written one, or "lost" or "stalled" where that is no longer true.
 
-    `now` is seconds since 1970 (the clock's when left out). `queue_alive` says whether the process of `status.queue`
-    works; None when that is not known, which leaves a queued run queued.
+    `now` is seconds since 1970 (by default the clock's). `queue_alive` tells whether the process of `status.queue` is
+    running; None when that is unknown, which leaves a queued run queued.
     """
     present = time.time() if now is None else now
     if status.state in ENDED:

@@ -1,4 +1,4 @@
-"""`python -P -m engine.sweep FILE`: the process of a sweep."""
+"""`python -P -m engine.sweep RECORD`: the process of a sweep or queue."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from engine.sweep.execute import work
 
 
 def main(words: list[str]) -> int:
-    """Work through the sweep in a record; returns the exit code."""
+    """Execute the sweep or queue in a record; returns the exit code."""
     if len(words) not in (1, 2):
         print("usage: python -m engine.sweep RECORD [ENGINE COMMAND AS JSON]", file=sys.stderr)
         return 2

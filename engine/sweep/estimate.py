@@ -1,4 +1,4 @@
-"""How long the runs of a sweep take, by what was measured so far. Pure functions of statuses."""
+"""Estimate how long the runs of a sweep take from those that have finished. Pure functions of statuses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Place = Mapping[str, str]
 
 
 def seconds_of(status: Status | None) -> float | None:
-    """Seconds that a finished run took; None for one that did not finish, or not in one go."""
+    """Seconds that a finished run took; None unless it finished in a single attempt."""
     if status is None or status.state != "finished" or status.attempt != 1:
         return None
     if status.started is None or status.ended is None or status.ended < status.started:
@@ -26,20 +26,22 @@ def seconds_of(status: Status | None) -> float | None:
 
 @dataclass(frozen=True)
 class Measured:
-    """What runs took: by cell without seed, and by method and task, each in seconds."""
+    """Seconds that runs took, by cell without its seed, and by method and task."""
 
     cells: Mapping[tuple[tuple[str, str], ...], tuple[float, ...]]
     pairs: Mapping[tuple[str, str], tuple[float, ...]]
 
     def expected(self, place: Place) -> float | None:
-        """Seconds that a cell's run is expected to take: as its other seeds, else as runs of its method and task."""
+        """Expected seconds of a cell's run: the mean over its other seeds, else over runs of its method and task."""
         found = self.cells.get(_key(place)) or self.pairs.get((place["method"], place["task"]))
         return statistics.fmean(found) if found else None
 
 
 def measured(entries: Iterable[RunEntry], sweep: str | None = None) -> Measured:
-    """What the runs of a folder took. Runs of the sweep count by cell; other runs by method and task alone, and only
-    where the sweep itself has none of that pair."""
+    """The durations of the runs of a folder.
+
+    Runs of the sweep count by cell; other runs count by method and task, where the sweep itself has no such run.
+    """
     cells: dict[tuple[tuple[str, str], ...], list[float]] = {}
     own: dict[tuple[str, str], list[float]] = {}
     others: dict[tuple[str, str], list[float]] = {}
@@ -71,14 +73,14 @@ class Duration:
 
 
 def duration(places: Sequence[Place], known: Measured, slots: int) -> Duration:
-    """How long runs take that are not begun yet."""
+    """The duration of runs that have not started yet."""
     lengths = [known.expected(place) for place in places]
     found = [length for length in lengths if length is not None]
     return Duration(makespan([], found, slots), len(found), len(lengths) - len(found))
 
 
 def makespan(running: Sequence[float], left: Sequence[float], slots: int) -> float:
-    """Seconds until the last run ends: what is `left` goes in order to the slot that is free first."""
+    """Seconds until the last run ends, if each of `left` in turn starts in the slot that is free first."""
     ends = list(running)
     ends += [0.0] * max(0, slots - len(ends))
     heapq.heapify(ends)
@@ -88,10 +90,9 @@ def makespan(running: Sequence[float], left: Sequence[float], slots: int) -> flo
 
 
 def eta(record: SweepRecord, entries: Mapping[str, RunEntry], now: float) -> float | None:
-    """Seconds until a sweep is done; None while nothing of it tells how long a run takes.
+    """Seconds until a sweep is done; None until a run tells how long one takes.
 
-    A run is expected to take as long as its other seeds, else as the mean of the runs of the sweep, finished or on
-    their way.
+    A run is expected to take as long as its other seeds, else as long as the sweep's other runs on average.
     """
     known = measured(entries.values(), record.name)
     running: list[float] = []

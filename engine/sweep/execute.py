@@ -1,4 +1,4 @@
-"""The process of a sweep or queue: fills its slots with runs until every one had its turn."""
+"""The process of a sweep or queue: starts runs in its slots until none is left."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import CrildError, RunError
-from engine.launch.background import Asked, device_of, works
+from engine.launch.background import StopSignals, device_of, is_engine_alive
 from engine.launch.gpu import busy_gpu
 from engine.launch.signals import kill, stop
 from engine.launch.start import start_engine
@@ -38,34 +38,34 @@ from engine.sweep.record import (
 from engine.sweep.slots import Slot
 
 POLL = 0.25
-"""Seconds between two looks at the runs that work."""
+"""Seconds between two checks of the runs in progress."""
 HEARTBEAT = 30.0
-"""Seconds between two signs of life in the record."""
+"""Seconds between two heartbeats in the record."""
 GPU_POLL = 10.0
-"""Seconds between two looks at a busy GPU."""
+"""Seconds between two checks of a busy GPU."""
 MOST_TRIES = 3
-"""Starts of one run by one process: a run whose engine is killed goes on from its checkpoint, but not for ever."""
+"""How often one process starts a run: a run whose engine is killed resumes from its checkpoint, but not forever."""
 
 
 def work(file: Path, command: Sequence[str] | None = None) -> int:
-    """Work through the sweep in a record; returns the exit code. `command` replaces the engine's (for tests).
+    """Execute the sweep or queue in a record; returns the exit code. `command` replaces the engine's (for tests).
 
-    Raises RunError when another process works on this sweep, or its record can be neither read nor written.
+    Raises RunError when another process executes it, or its record cannot be read or written.
     """
-    asked = Asked().install()
+    stop_signals = StopSignals().install()
     with FileLock(file.with_suffix(".lock")) as own:
         if not own.try_acquire():
-            raise RunError("another process works on this sweep", file=str(file))
-        worker = Worker(file, asked, command)
+            raise RunError("another process is executing this sweep", kind="sweep-in-progress", file=str(file))
+        worker = Worker(file, stop_signals, command)
         worker.survey()
         worker.run_all()
         worker.end()
         own.path.unlink(missing_ok=True)
-    return 143 if asked.times else 0
+    return 143 if stop_signals.count else 0
 
 
 class Turn:
-    """Lets the queues of one runs folder that want the same device work one after the other, the oldest first."""
+    """Serializes the queues of a runs folder that use the same device, the oldest first."""
 
     def __init__(self, record: SweepRecord, runs_dir: Path) -> None:
         self.record, self.runs_dir = record, runs_dir
@@ -74,7 +74,7 @@ class Turn:
         self._has_come = False
 
     def reason(self) -> str | None:
-        """What is waited for; None once this queue's turn has come."""
+        """What this queue waits for; None once its turn has come."""
         if self._has_come:
             return None
         older = next((queue for queue in list_queues(self.runs_dir) if self._comes_first(queue)), None)
@@ -89,12 +89,12 @@ class Turn:
 
 
 class Worker:
-    """Works through one record, and writes down where it stands; what became of the runs stands in their statuses."""
+    """Executes one record and updates it; the outcomes of runs are in their own statuses."""
 
-    def __init__(self, file: Path, asked: Asked, command: Sequence[str] | None) -> None:
+    def __init__(self, file: Path, stop_signals: StopSignals, command: Sequence[str] | None) -> None:
         self.file = file
         self.runs_dir = file.parent.parent
-        self.asked = asked
+        self.stop_signals = stop_signals
         self.command = command
         self.record = read_sweep_record(file)
         prepared = all(cell.preset is None for cell in self.record.cells)
@@ -102,122 +102,125 @@ class Worker:
         self.turn = Turn(self.record, self.runs_dir) if prepared else None
         self.todo: list[CellRecord] = []
         self.busy: dict[int, CellRecord] = {}
-        """Who works in which slot; an engine that an earlier process left may have one beyond the last."""
-        self.ready: set[str] = set()
+        """The run in each slot. Engines that an earlier process left behind may be in slots beyond the last."""
+        self.ready_teachers: set[str] = set()
         """Teachers that are in the cache."""
-        self.again: set[str] = set()
-        """Runs that an earlier process asked to stop, and that this one goes on with once they have."""
-        self.broken: str | None = None
-        """Why no further run is started."""
+        self.resume_when_stopped: set[str] = set()
+        """Runs that an earlier process asked to stop: this one resumes them once they have."""
+        self.abort_reason: str | None = None
+        """Why no more runs are started."""
         self._pids: dict[str, int] = {}
         self._tries: Counter[str] = Counter()
-        self._told: dict[str, int] = {}
-        self._looked: dict[str, tuple[float, str | None]] = {}
-        self._note(owner=Owner.current(), state="active", waiting=None, failed=())
+        self._signals_sent: dict[str, int] = {}
+        self._gpu_checks: dict[str, tuple[float, str | None]] = {}
+        self._update(owner=Owner.current(), state="active", waiting=None, failed=())
 
     def survey(self) -> None:
-        """See what there is of earlier processes: who still works, what was begun, what is left."""
-        begun, fresh = [], []
+        """Find which runs are in progress, can be resumed, or are still to be started."""
+        resumable, fresh = [], []
         for cell in self.record.cells:
             run_dir = self.runs_dir / cell.run
-            if cell.preset is None and not self._waits(cell):
+            if cell.preset is None and not self._is_waiting(cell):
                 continue
             if not is_run(run_dir):
                 fresh.append(cell)
                 continue
-            self._see_teacher(cell)
+            self._check_teacher(cell)
             state = read_run(run_dir).state
-            if works(run_dir) and (state in ACTIVE or state == "finished"):
-                self.busy[self._place_for(device_of(run_dir))] = cell
+            if is_engine_alive(run_dir) and (state in ACTIVE or state == "finished"):
+                self.busy[self._slot_for(device_of(run_dir))] = cell
                 if state == "stopping" and cell.preset is not None:
-                    self.again.add(cell.run)
+                    self.resume_when_stopped.add(cell.run)
             elif state == "unreadable":
-                self._fail(cell, "its status cannot be read: delete the run, or mend it")
+                self._report_failure(cell, "cannot read its status: repair or delete the run")
             elif cell.preset is None and state == "queued":
                 fresh.append(cell)
             elif state not in ("finished", "queued", *ACTIVE) and (state != "failed" or self.record.retry):
-                begun.append(cell)
-        self.todo = begun + fresh
+                resumable.append(cell)
+        self.todo = resumable + fresh
 
-    def _waits(self, cell: CellRecord) -> bool:
-        """Whether a run of a queue still waits for its turn: it was not stopped, deleted or put into another queue."""
+    def _is_waiting(self, cell: CellRecord) -> bool:
+        """Whether a run of a queue still waits for its turn: not if it was stopped, deleted or queued elsewhere."""
         status = read_run(self.runs_dir / cell.run).status
         return status is not None and status.queue == self.record.name and status.state not in ENDED
 
-    def _place_for(self, device: str) -> int:
-        free = [n for n in range(len(self.record.slots)) if n not in self.busy]
-        alike = [n for n in free if self.record.slots[n].device == device]
-        return (alike or free or [max(self.busy, default=-1) + 1])[0]
+    def _slot_for(self, device: str) -> int:
+        free = [number for number in range(len(self.record.slots)) if number not in self.busy]
+        same_device = [number for number in free if self.record.slots[number].device == device]
+        return (same_device or free or [max(self.busy, default=-1) + 1])[0]
 
     def run_all(self) -> None:
-        """Fill the slots until nothing is left, or this process is asked to end and its engines have."""
+        """Fill the slots until no run is left, or until this process is asked to stop and its engines have ended."""
         while True:
-            self._look()
-            if self.asked.times or self.broken is not None:
-                self._pass_on()
+            self._check_runs()
+            if self.stop_signals.count or self.abort_reason is not None:
+                self._stop_runs()
             else:
                 self._fill()
-            over = self.asked.times or self.broken is not None or not self.todo
+            over = self.stop_signals.count or self.abort_reason is not None or not self.todo
             if over and not self.busy:
                 return
             self._beat()
             time.sleep(POLL)
 
     def end(self) -> None:
-        """Write down how it ended."""
-        self._note(state="stopped" if self.todo or self.broken or self.asked.times else "ended", waiting=self.broken)
+        """Record how it ended."""
+        self._update(
+            state="stopped" if self.todo or self.abort_reason or self.stop_signals.count else "ended",
+            waiting=self.abort_reason,
+        )
         if self.turn is not None:
             self.turn.lock.release()
 
     # -- slots
 
-    def _look(self) -> None:
-        """See who has ended."""
+    def _check_runs(self) -> None:
+        """Free the slots of runs that have ended, and queue those to resume."""
         for slot, cell in list(self.busy.items()):
-            self._see_teacher(cell)
-            if self._works(slot, cell.run):
+            self._check_teacher(cell)
+            if self._is_busy(slot, cell.run):
                 continue
             del self.busy[slot]
             entry = read_run(self.runs_dir / cell.run)
-            if entry.state in ("stopped", "preempted") and cell.run in self.again:
-                self.again.remove(cell.run)
+            if entry.state in ("stopped", "preempted") and cell.run in self.resume_when_stopped:
+                self.resume_when_stopped.remove(cell.run)
                 self.todo.insert(0, cell)
             elif entry.state == "lost" and self._tries[cell.run] < MOST_TRIES and cell.preset is not None:
-                self._say(cell, "its engine was killed: it goes on from its checkpoint in its turn")
+                self._log(cell, "its engine was killed: it will resume from its checkpoint")
                 self.todo.append(cell)
             elif entry.state in FAULTY:
                 fault = entry.status.error if entry.status else None
-                self._say(
+                self._log(
                     cell, str(fault) if fault else entry.problem or f"{entry.state} after {self._tries[cell.run]} tries"
                 )
-                self._failed(cell)
+                self._stop_if_fail_fast(cell)
 
-    def _works(self, slot: int, run: str) -> bool:
+    def _is_busy(self, slot: int, run: str) -> bool:
         run_dir = self.runs_dir / run
         state = read_run(run_dir).state
         if state in ACTIVE or held(run_dir):
             return True
-        if state in ENDED:  # what an engine does after its last word needs no core; another may need the GPU's memory
-            return slot < len(self.record.slots) and self._alone(self.record.slots[slot]) and works(run_dir)
+        if state in ENDED:  # an exiting engine needs no core, but the next run may need its GPU memory
+            return slot < len(self.record.slots) and self._alone(self.record.slots[slot]) and is_engine_alive(run_dir)
         pid = self._pids.get(run)
-        return works(run_dir) or (pid is not None and start_time(pid) is not None)
+        return is_engine_alive(run_dir) or (pid is not None and start_time(pid) is not None)
 
-    def _see_teacher(self, cell: CellRecord) -> None:
-        if cell.teacher is None or cell.teacher in self.ready:
+    def _check_teacher(self, cell: CellRecord) -> None:
+        if cell.teacher is None or cell.teacher in self.ready_teachers:
             return
         if (self.runs_dir / cell.run / TEACHER / "pointer.json").is_file():
-            self.ready.add(cell.teacher)
+            self.ready_teachers.add(cell.teacher)
 
     def _fill(self) -> None:
         waiting = None
-        while self.todo and self.todo[0].preset is None and not self._waits(self.todo[0]):
+        while self.todo and self.todo[0].preset is None and not self._is_waiting(self.todo[0]):
             self.todo.pop(0)
         for number, slot in enumerate(self.record.slots):
-            if number in self.busy or not self.todo or self.asked.times or self.broken is not None:
+            if number in self.busy or not self.todo or self.stop_signals.count or self.abort_reason is not None:
                 continue
             if len(self.busy) >= len(self.record.slots):
-                break  # engines that an earlier process left take more places than there are now
-            cell = choose(self.todo, list(self.busy.values()), self.ready)
+                break  # engines that an earlier process left behind fill all slots
+            cell = choose(self.todo, list(self.busy.values()), self.ready_teachers)
             if cell is None:
                 waiting = "for a teacher that another run trains"
                 break
@@ -232,17 +235,17 @@ class Worker:
             if not self._start(cell, slot):
                 del self.busy[number]
         if waiting != self.record.waiting:
-            self._note(waiting=waiting)
+            self._update(waiting=waiting)
 
     def _gpu(self, cell: CellRecord, slot: Slot) -> str | None:
-        """Why a GPU that has one slot cannot be used yet: several slots on one are there to share it."""
+        """Why a slot's GPU cannot be used yet. Slots that share a GPU do not wait for it."""
         if cell.preset is not None and not self._alone(slot):
             return None
         device = slot.device if cell.preset is not None else device_of(self.runs_dir / cell.run)
-        looked, reason = self._looked.get(device, (-GPU_POLL, None))
-        if time.monotonic() - looked >= GPU_POLL or reason is None:
+        checked, reason = self._gpu_checks.get(device, (-GPU_POLL, None))
+        if time.monotonic() - checked >= GPU_POLL or reason is None:
             reason = busy_gpu(device, self.runs_dir)
-            self._looked[device] = (time.monotonic(), reason)
+            self._gpu_checks[device] = (time.monotonic(), reason)
         return reason
 
     def _alone(self, slot: Slot) -> bool:
@@ -256,22 +259,22 @@ class Worker:
         try:
             if cell.preset is None:
                 if held(run_dir):
-                    return True  # it was started by hand: its turn lasts until it ends
+                    return True  # the user has started it: wait for it to end
                 if not self._claim(cell, run_dir):
                     return False
             elif is_run(run_dir):
                 self._move(run_dir, slot)
             else:
-                self._make(cell, slot)
-        except CrildError as error:  # a full disk, say: the next run would fare no better
-            self._fail(cell, str(error))
-            self.broken = f"{cell.run}: {error}"
+                self._create(cell, slot)
+        except CrildError as error:  # such as a full disk: the next run would fail as well
+            self._report_failure(cell, str(error))
+            self.abort_reason = f"{cell.run}: {error}"
             return False
         self._tries[cell.run] += 1
         try:
             self._pids[cell.run] = start_engine(run_dir, resume=True, command=self.command)
         except RunError as error:
-            with contextlib.suppress(RunError):  # so that it does not look as if it were about to start
+            with contextlib.suppress(RunError):  # otherwise it would look as if it were about to start
                 update_status(
                     run_dir,
                     expect=("created",),
@@ -280,29 +283,29 @@ class Worker:
                     exit_code=error.exit_code,
                     error=Fault.from_error(error),
                 )
-            self._fail(cell, str(error))
+            self._report_failure(cell, str(error))
             return False
         return True
 
     def _claim(self, cell: CellRecord, run_dir: Path) -> bool:
-        """Give a queued run its turn; False when it was stopped in this moment: of the two, exactly one gets it."""
+        """Take a queued run off the queue to start it; False when it was stopped first."""
         try:
             state = read_status(run_dir).state
             if state == "queued":
                 update_status(run_dir, expect=("queued",), state="created", heartbeat=time.time())
             return state not in ENDED
         except RunError as error:
-            self._say(cell, str(error))
+            self._log(cell, str(error))
             return False
 
-    def _make(self, cell: CellRecord, slot: Slot) -> None:
-        from engine.preset.schema import Preset  # slow to load, and a queue makes no runs
+    def _create(self, cell: CellRecord, slot: Slot) -> None:
+        from engine.preset.schema import Preset  # slow to import, and queues create no runs
         from engine.preset.write import dump
 
-        assert cell.preset is not None, "the runs of a queue were made beforehand"
+        assert cell.preset is not None, "the runs of a queue exist already"
         preset = Preset.model_validate(self.presets[cell.preset])
-        given = {"device": slot.device, "threads": preset.train.threads or slot.threads}
-        preset = preset.model_copy(update={"seed": cell.seed, "train": preset.train.model_copy(update=given)})
+        own = {"device": slot.device, "threads": preset.train.threads or slot.threads}
+        preset = preset.model_copy(update={"seed": cell.seed, "train": preset.train.model_copy(update=own)})
         create_run(
             self.runs_dir,
             dump(preset),
@@ -318,7 +321,7 @@ class Worker:
         )
 
     def _move(self, run_dir: Path, slot: Slot) -> None:
-        """Let a run that was begun go on where there is a place now."""
+        """Move a run to the device of the slot that resumes it."""
         if device_of(run_dir) == slot.device:
             return
         from engine.preset.load import load_preset
@@ -331,41 +334,43 @@ class Worker:
                 write_atomic(run_dir / PRESET, dump(loaded.preset))
             except OSError as error:
                 raise RunError(
-                    f"the run's preset cannot be changed: {cause(error)}", file=str(run_dir / PRESET)
+                    f"cannot change the run's preset: {cause(error)}",
+                    kind="cannot-write-preset",
+                    file=str(run_dir / PRESET),
                 ) from error
 
-    def _fail(self, cell: CellRecord, sentence: str) -> None:
-        """A run that could not be made or started."""
-        self._say(cell, sentence)
-        self._note(failed=(*self.record.failed, f"{cell.run}: {sentence}"))
-        self._failed(cell)
+    def _report_failure(self, cell: CellRecord, sentence: str) -> None:
+        """Record that a run could not be created or started."""
+        self._log(cell, sentence)
+        self._update(failed=(*self.record.failed, f"{cell.run}: {sentence}"))
+        self._stop_if_fail_fast(cell)
 
-    def _failed(self, cell: CellRecord) -> None:
-        if self.record.fail_fast and self.broken is None:
-            self.broken = f"{cell.run} failed, and the sweep was told to stop then"
+    def _stop_if_fail_fast(self, cell: CellRecord) -> None:
+        if self.record.fail_fast and self.abort_reason is None:
+            self.abort_reason = f"{cell.run} failed, and this sweep stops at the first failure"
 
-    def _pass_on(self) -> None:
-        """Ask every engine to stop with a checkpoint; end them when this process is asked a second time."""
+    def _stop_runs(self) -> None:
+        """Ask every engine to stop with a checkpoint; kill them when this process is asked to stop a second time."""
         for cell in list(self.busy.values()):
-            wanted = min(max(self.asked.times, 1), 2)
-            if self._told.get(cell.run, 0) >= wanted:
+            count = min(max(self.stop_signals.count, 1), 2)
+            if self._signals_sent.get(cell.run, 0) >= count:
                 continue
-            self._told[cell.run] = wanted
-            with contextlib.suppress(RunError):  # it has ended by itself
-                (stop if wanted == 1 else kill)(self.runs_dir / cell.run)
+            self._signals_sent[cell.run] = count
+            with contextlib.suppress(RunError):  # it has just ended
+                (stop if count == 1 else kill)(self.runs_dir / cell.run)
 
     # -- the record
 
-    def _say(self, cell: CellRecord, sentence: str) -> None:
+    def _log(self, cell: CellRecord, sentence: str) -> None:
         print(f"{cell.run}: {sentence}", file=sys.stderr, flush=True)
 
     def _beat(self) -> None:
         if time.time() - (self.record.heartbeat or 0.0) > HEARTBEAT:
             try:
-                self._note()
-            except RunError as error:  # a full disk: the engines say so themselves, and may be helped meanwhile
+                self._update()
+            except RunError as error:  # such as a full disk: the engines report it, and it may still be fixed
                 print(error, file=sys.stderr, flush=True)
 
-    def _note(self, **changes: Any) -> None:
+    def _update(self, **changes: Any) -> None:
         self.record = replace(self.record, heartbeat=time.time(), **changes)
         write_sweep_record(self.file, self.record)

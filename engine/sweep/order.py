@@ -1,4 +1,4 @@
-"""Which run a free slot takes next: no slot waits for a teacher while another run could work. Pure functions."""
+"""Choose the run that a free slot takes next, so that no slot waits for a teacher while another run could start."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from engine.sweep.record import CellRecord
 def choose(todo: Sequence[CellRecord], active: Sequence[CellRecord], ready: Collection[str]) -> CellRecord | None:
     """The run of `todo` to start now, or None where it is better to wait.
 
-    `ready` are the teachers that are in the cache by now. First comes one run for each teacher that nobody makes yet,
-    then what needs no teacher or one that is ready, in order. A run whose teacher is just being made by another would
-    only hold a slot; it is started early where every run that is left waits for that same teacher, so that it has
-    loaded everything else by then.
+    `ready` are the teachers in the cache. First comes one run for each teacher that no run is fine-tuning yet, then the
+    runs that need no teacher or one that is ready, in order. A run whose teacher another run is fine-tuning would only
+    occupy a slot; it is started early where all remaining runs wait for that same teacher, so that it has loaded
+    everything else by then.
     """
-    making = {cell.teacher for cell in active if cell.teacher is not None} - set(ready)
+    in_progress = {cell.teacher for cell in active if cell.teacher is not None} - set(ready)
     for cell in todo:
-        if cell.teacher is not None and cell.teacher not in ready and cell.teacher not in making:
+        if cell.teacher is not None and cell.teacher not in ready and cell.teacher not in in_progress:
             return cell
     for cell in todo:
         if cell.teacher is None or cell.teacher in ready:
             return cell
-    return todo[0] if len({cell.teacher for cell in todo}) == 1 and len(making) == 1 else None
+    return todo[0] if len({cell.teacher for cell in todo}) == 1 and len(in_progress) == 1 else None

@@ -1,4 +1,4 @@
-"""From the cells of a sweep to checked presets, and what runs share: everything that is known before a run is made."""
+"""Plan a sweep: from its cells to checked presets and shared teachers, before any run is created."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from engine.sweep.grid import Cell, cells, described
 from engine.sweep.spec import FIXED, SweepFile, label_of, words
 
 _T = TypeVar("_T")
-_LONGEST_SHOWN = 200  # of a setting that messages about `--set` repeat
+_LONGEST_SHOWN = 200  # characters of a setting that messages about `--set` repeat
 
 
 @dataclass(frozen=True)
 class Planned:
-    """One run to be."""
+    """One run of a plan."""
 
     run: str
-    """Its id: the same for the same sweep and cell."""
+    """Its id, which depends only on the sweep and the cell."""
     place: Mapping[str, str]
     """Axis -> value as shown: "method", "task" and "seed" among them."""
     preset: Preset
-    """Complete, but for the device and threads that a slot gives it."""
+    """Complete except for device and threads, which the slot supplies."""
     refs: tuple[str, ...]
     """Short names of the merged presets."""
     teacher: str | None
-    """Runs with the same word share a fine-tuned teacher; None where none is fine-tuned or kept."""
+    """Runs with the same key share a fine-tuned teacher; None where none is fine-tuned or cached."""
     own_device: str | None
-    """The device that the presets ask for by name."""
+    """The device that the presets name, if any."""
     own_threads: int | None
 
     @property
@@ -51,7 +51,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class Plan:
-    """A sweep whose every run has been checked."""
+    """A sweep whose runs have all been checked."""
 
     name: str
     file: Path
@@ -62,17 +62,17 @@ class Plan:
     @property
     def teachers(self) -> dict[str, list[Planned]]:
         """Runs by the teacher that they share."""
-        found: dict[str, list[Planned]] = {}
+        by_teacher: dict[str, list[Planned]] = {}
         for run in self.runs:
             if run.teacher is not None:
-                found.setdefault(run.teacher, []).append(run)
-        return found
+                by_teacher.setdefault(run.teacher, []).append(run)
+        return by_teacher
 
 
 def plan(file: SweepFile) -> Plan:
     """Resolve and check every cell of a sweep file.
 
-    Raises PresetError with all problems at once; DataError or ModelError where only data or models are at fault.
+    Raises PresetError with all problems at once, or UnusableError where only data or models are at fault.
     """
     _locate_all(file)
     grid = cells(file)
@@ -84,12 +84,12 @@ def plan(file: SweepFile) -> Plan:
         used.add(runs[-1].run)
     _refuse_twins(file, runs)
     axes = {axis.name: tuple(point.label for point in axis.points) for axis in file.axes}
-    said = {name: tuple(dict.fromkeys(run.place[name] for run in runs)) for name in ("task", "seed")}
-    return Plan(file.name, file.path, _in_order({**said, **axes}), tuple(runs))
+    values = {name: tuple(dict.fromkeys(run.place[name] for run in runs)) for name in ("task", "seed")}
+    return Plan(file.name, file.path, _in_order({**values, **axes}), tuple(runs))
 
 
 def teacher_of(preset: Preset) -> str | None:
-    """A word that runs with the same fine-tuned teacher have in common (compare `engine.train.teacher.cache_key`)."""
+    """A key that runs with the same fine-tuned teacher share (compare `engine.train.teacher.cache_key`)."""
     if preset.teacher.finetune is None or not preset.train.save_teacher_cache:
         return None
     task = preset.task.model_dump(mode="json")
@@ -98,12 +98,12 @@ def teacher_of(preset: Preset) -> str | None:
 
 
 def run_id(sweep: str, place: Mapping[str, str], used: Sequence[str] | set[str] = ()) -> str:
-    """The id of a cell's run: readable, and a hash behind it where the words alone would not tell cells apart."""
-    said = [place["task"], place["method"]]
-    said += [f"{axis}-{value}" for axis, value in place.items() if axis not in ("task", "method", "seed")]
-    plain_words = [re.sub(r"[^A-Za-z0-9._]+", "-", word).strip("-._") for word in said]
+    """The id of a cell's run: readable, with a hash appended where the words alone are ambiguous."""
+    parts = [place["task"], place["method"]]
+    parts += [f"{axis}-{value}" for axis, value in place.items() if axis not in ("task", "method", "seed")]
+    plain_words = [re.sub(r"[^A-Za-z0-9._]+", "-", word).strip("-._") for word in parts]
     exact = all(
-        re.sub(r"[-+]", "", one) == re.sub(r"[-+]", "", two) for one, two in zip(said, plain_words, strict=True)
+        re.sub(r"[-+]", "", one) == re.sub(r"[-+]", "", two) for one, two in zip(parts, plain_words, strict=True)
     )
     stem = "-".join([sweep, *filter(None, plain_words)])
     name = f"{stem}-s{place['seed']}"
@@ -114,7 +114,7 @@ def run_id(sweep: str, place: Mapping[str, str], used: Sequence[str] | set[str] 
 
 
 def _locate_all(file: SweepFile) -> None:
-    """Raise PresetError for every preset that is not there, at the key that names it."""
+    """Raise PresetError for every missing preset, at the key that names it."""
     problems: list[CrildError] = []
     refs: list[tuple[str, KeyPath]] = [(ref, ("preset",)) for ref in words(file.sweep.preset)]
     refs += [(ref, axis.path) for axis in file.axes for point in axis.points for ref in point.presets]
@@ -123,18 +123,18 @@ def _locate_all(file: SweepFile) -> None:
         try:
             locate(ref, file.path.parent)
         except PresetError as error:
-            problems += [file.problem(path, problem.sentence) for problem in error.problems]
+            problems += [file.problem(path, problem.sentence, kind=problem.kind) for problem in error.problems]
     if problems:
         raise PresetError(problems)
 
 
 def _key(cell: Cell) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What a cell's preset depends on, its seed apart."""
+    """What a cell's preset depends on, apart from its seed."""
     return cell.presets, tuple(text for text, _ in cell.settings)
 
 
 def _load_all(file: SweepFile, grid: Sequence[Cell]) -> dict[tuple[tuple[str, ...], tuple[str, ...]], Loaded]:
-    """The presets of all cells, loaded once for all seeds. Raises what is wrong with any of them, told once."""
+    """The presets of all cells, loaded once for all seeds. Raises the problems of all of them, each reported once."""
     several: dict[tuple[tuple[str, ...], tuple[str, ...]], list[Cell]] = {}
     for cell in grid:
         several.setdefault(_key(cell), []).append(cell)
@@ -142,8 +142,8 @@ def _load_all(file: SweepFile, grid: Sequence[Cell]) -> dict[tuple[tuple[str, ..
     found: dict[tuple[Any, ...], tuple[CrildError, list[Cell]]] = {}
     for key, alike in several.items():
         for problem in _problems_of(file, alike[0], key, loaded):
-            told = (problem.file, problem.line, problem.key, problem.sentence)
-            found.setdefault(told, (problem, []))[1].extend(alike)
+            identity = (problem.file, problem.line, problem.key, problem.sentence)
+            found.setdefault(identity, (problem, []))[1].extend(alike)
     problems = [_with_cells(problem, where, len(grid)) for problem, where in found.values()]
     if any(problem.exit_code != DataError.exit_code for problem in problems):
         raise PresetError(problems)
@@ -165,17 +165,21 @@ def _problems_of(
             if path is None:
                 yield problem
                 continue
-            placed = file.problem(path, problem.sentence)
-            yield type(problem)(placed.sentence, file=placed.file, line=placed.line, key=problem.key)
+            at_path = file.problem(path, problem.sentence, kind=problem.kind)
+            yield _copy(problem, problem.sentence, file=at_path.file, line=at_path.line)
 
 
 def _with_cells(problem: CrildError, where: Sequence[Cell], of: int) -> CrildError:
-    """The problem, with the cells that have it where not all do."""
+    """The problem, naming the cells that have it unless all do."""
     if len(where) == of:
         return problem
     others = "" if len(where) == 1 else f" and {len(where) - 1:,} more of {of:,} runs"
     sentence = f"{problem.sentence} (in {where[0]}{others})"
-    return type(problem)(sentence, file=problem.file, line=problem.line, key=problem.key)
+    return _copy(problem, sentence, file=problem.file, line=problem.line)
+
+
+def _copy(problem: CrildError, sentence: str, *, file: str | None, line: int | None) -> CrildError:
+    return type(problem)(sentence, kind=problem.kind, file=file, line=line, key=problem.key)
 
 
 def _planned(file: SweepFile, cell: Cell, loaded: Loaded, used: set[str]) -> Planned:
@@ -201,7 +205,7 @@ def _in_order(axes: Mapping[str, _T]) -> dict[str, _T]:
 
 
 def _refuse_twins(file: SweepFile, runs: Sequence[Planned]) -> None:
-    """Raise PresetError for cells that resolve to the same preset: the same run would be made twice."""
+    """Raise PresetError for cells that resolve to the same preset: their runs would be the same."""
     seen: dict[str, Planned] = {}
     problems: list[CrildError] = []
     for run in runs:
@@ -210,12 +214,10 @@ def _refuse_twins(file: SweepFile, runs: Sequence[Planned]) -> None:
         if twin is not run:
             differs = next(axis for axis in run.place if run.place[axis] != twin.place[axis])
             path: KeyPath = {"method": ("methods",), "task": ("tasks",)}.get(differs, ("axes", differs))
-            sentence = (
-                f"{described(run.place)} and {described(twin.place)} are the same run: their presets do not differ"
-            )
-            problems.append(file.problem(path, sentence))
+            sentence = f"{described(run.place)} and {described(twin.place)} are the same run: their presets are equal"
+            problems.append(file.problem(path, sentence, kind="same-run-twice"))
     if problems:
         more = len(problems) - 3
         if more > 0:
-            problems[2] = file.problem((), f"{problems[2].sentence}; so are {more:,} more pairs")
+            problems[2] = file.problem((), f"{problems[2].sentence}; so are {more:,} more pairs", kind="same-run-twice")
         raise PresetError(problems[:3])

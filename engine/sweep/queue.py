@@ -1,4 +1,4 @@
-"""Queues (`crild run --seeds 1,2,3`): sweeps with one slot, whose runs were made beforehand and wait as "queued"."""
+"""Queues (`crild run --seeds 1,2,3`): sweeps with one slot, whose runs exist already and wait as "queued"."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from engine.sweep.slots import Slot
 
 WAITING = ("created", "queued")
 """States of runs that can be put into a queue."""
-KEPT_FOR = 7 * 86400.0
-"""Seconds for which the record of a queue that has ended stays."""
+MAX_AGE = 7 * 86400.0
+"""Seconds after which the record of a queue that has ended is deleted."""
 
 
 def enqueue(runs: Sequence[Path], *, command: Sequence[str] | None = None) -> str:
-    """Let a detached process start these runs of one folder in order, one at a time; returns the queue's id.
+    """Start a background process that executes these runs of one folder in order; returns the queue's id.
 
     The runs become "queued". The process waits for older queues of the same folder and device, and for a busy GPU. A
     run that fails does not stop the ones after it. `command` replaces the engine's command line (for tests). Raises
@@ -47,7 +47,9 @@ def enqueue(runs: Sequence[Path], *, command: Sequence[str] | None = None) -> st
     try:
         file.parent.mkdir(exist_ok=True)
     except OSError as error:
-        raise RunError(f"cannot create the queue: {cause(error)}", file=str(file.parent)) from error
+        raise RunError(
+            f"cannot create the queue: {cause(error)}", kind="cannot-create-queue", file=str(file.parent)
+        ) from error
     _remove_old(runs_dir)
     write_sweep_record(file, record)
     try:
@@ -61,16 +63,16 @@ def enqueue(runs: Sequence[Path], *, command: Sequence[str] | None = None) -> st
 
 
 def continue_queue(run_dir: Path, *, command: Sequence[str] | None = None) -> str:
-    """Start the process of a waiting run's queue again after it was killed or stopped; returns the queue's id.
+    """Restart the process of a waiting run's queue after it was killed or stopped; returns the queue's id.
 
-    A run whose queue has left no record gets a queue of its own. Raises RunError as `enqueue` does.
+    A run whose queue has ended or left no record gets a queue of its own. Raises RunError as `enqueue` does.
     """
     file = queue_file(run_dir.resolve().parent, read_status(run_dir).queue or "")
     try:
         record = read_sweep_record(file)
     except RunError:
-        return enqueue([run_dir], command=command)
-    if record.state == "ended":
+        record = None
+    if record is None or record.state == "ended":
         return enqueue([run_dir], command=command)
     if not record.alive():
         _start(file, command)
@@ -83,6 +85,6 @@ def _start(file: Path, command: Sequence[str] | None) -> None:
 
 def _remove_old(runs_dir: Path) -> None:
     for record in list_queues(runs_dir):
-        if record.state == "ended" and time.time() - (record.heartbeat or record.created) > KEPT_FOR:
+        if record.state == "ended" and time.time() - (record.heartbeat or record.created) > MAX_AGE:
             for suffix in (".json", ".log"):
                 queue_file(runs_dir, record.name).with_suffix(suffix).unlink(missing_ok=True)

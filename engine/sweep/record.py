@@ -1,4 +1,4 @@
-"""The record of a sweep: its cells in order, where they work, and whose process it is."""
+"""The record of a sweep or queue: its cells in order, its slots, and the process that executes it."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class CellRecord:
-    """One run of a sweep, made or still to be made."""
+    """One run of a sweep, created or still to be created."""
 
     run: str
     cell: Mapping[str, str]
     """Axis -> value as shown: "method", "task" and "seed" among them."""
     seed: int
     preset: int | None
-    """Which of the sweep's presets it is made from; None for a run that was made beforehand, and waits as "queued"."""
+    """Index of its preset among the sweep's; None for a run of a queue, which exists already and waits as "queued"."""
     refs: str = ""
     """Names of the merged presets, joined by "+"."""
     teacher: str | None = None
-    """Runs with the same word share a fine-tuned teacher."""
+    """Runs with the same key share a fine-tuned teacher."""
 
 
 @dataclass(frozen=True)
 class SweepRecord:
-    """A sweep. What became of its runs stands in their own statuses."""
+    """A sweep or queue. The outcomes of its runs are in their own statuses."""
 
     name: str
     file: str
@@ -47,17 +47,17 @@ class SweepRecord:
     slots: tuple[Slot, ...]
     fail_fast: bool = False
     retry: bool = False
-    """Whether runs that failed before get another turn."""
+    """Whether failed runs are run again."""
     begun: float | None = None
-    """When the present (or last) process was started."""
+    """When the present (or last) process started."""
     state: str = "active"
-    """active, ended (every run had its turn), or stopped (asked to, or by `fail_fast`)."""
+    """active, ended (no run is left), or stopped (by the user, or by `fail_fast`)."""
     waiting: str | None = None
-    """What is waited for, to end the sentence "waits: ..."."""
+    """What it waits for, as "for the GPU: ..."."""
     owner: Owner | None = None
     heartbeat: float | None = None
     failed: tuple[str, ...] = field(default=())
-    """Runs that could not even be made or started by the present process, with the sentence: `run: sentence`."""
+    """Runs that the present process could not create or start, each as `run: reason`."""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""
@@ -65,9 +65,9 @@ class SweepRecord:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """From plain data. Raises RunError when it is none or from a newer crild."""
+        """From plain data. Raises RunError when it is not a sweep's record, or from a newer crild."""
         if data.get("schema") != SCHEMA_VERSION:
-            raise RunError("was written by a newer crild or something else")
+            raise RunError("was written by a newer crild or another program", kind="unknown-record-version")
         try:
             data = _from_queue(data) if "runs" in data else data
             owner, waiting = data.get("owner"), data.get("waiting")
@@ -89,10 +89,10 @@ class SweepRecord:
                 failed=tuple(map(str, data.get("failed", ()))),
             )
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise RunError("is no complete record of a sweep") from error
+            raise RunError("is not a complete record of a sweep", kind="incomplete-record") from error
 
     def alive(self, now: float | None = None) -> bool:
-        """Whether a process works on it, or is about to; one that cannot be seen from here is known by its heartbeat."""
+        """Whether its process is running or about to start; one that cannot be seen from here is judged by its heartbeat."""
         return process_alive(self.state, self.owner, self.begun or self.created, self.heartbeat, now)
 
 
@@ -109,19 +109,19 @@ def _cell(data: Mapping[str, Any]) -> CellRecord:
 
 
 def _from_queue(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The record of a queue in the form of crild before queues were sweeps, in today's form."""
+    """Convert the record of a queue from the time before queues were sweeps."""
     cells = [{"run": run, "cell": {}, "seed": 0, "preset": None} for run in data["runs"]]
     slots = [{"device": data["device"], "threads": 0}]
     return {**data, "name": data["id"], "file": "", "axes": {}, "cells": cells, "slots": slots}
 
 
 def sweep_file(runs_dir: Path, name: str) -> Path:
-    """Where the record of a sweep lies."""
+    """The record file of a sweep."""
     return runs_dir / SWEEPS / f"{name}.json"
 
 
 def presets_file(record: Path) -> Path:
-    """Where the presets lie from which a sweep's runs are made."""
+    """The file with the presets of a sweep's runs, next to its record."""
     return record.with_suffix(".presets")
 
 
@@ -130,9 +130,9 @@ def read_sweep_record(path: Path) -> SweepRecord:
     try:
         return SweepRecord.from_dict(read_object(path))
     except FileNotFoundError:
-        raise RunError("there is no such sweep", file=str(path)) from None
+        raise RunError("there is no such sweep", kind="unknown-sweep", file=str(path)) from None
     except RunError as error:
-        raise RunError(error.sentence, file=str(path)) from error
+        raise RunError(error.sentence, kind=error.kind, file=str(path)) from error
 
 
 def write_sweep_record(path: Path, record: SweepRecord) -> None:
@@ -141,21 +141,23 @@ def write_sweep_record(path: Path, record: SweepRecord) -> None:
 
 
 def write_presets(path: Path, documents: Sequence[Mapping[str, Any]]) -> None:
-    """Write the presets that runs are made from, without seed, device and threads. Raises RunError."""
+    """Write the presets of a sweep's runs, without seed, device and threads. Raises RunError."""
     write_json(path, {"schema": SCHEMA_VERSION, "presets": list(documents)})
 
 
 def read_presets(path: Path) -> list[dict[str, Any]]:
-    """The presets that a sweep's runs are made from. Raises RunError when they cannot be read."""
+    """The presets of a sweep's runs. Raises RunError when they cannot be read."""
     try:
         found = json.loads(path.read_bytes())["presets"]
         return [dict(document) for document in found]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"the presets of the sweep cannot be read: {error}", file=str(path)) from error
+        raise RunError(
+            f"cannot read the presets of the sweep: {error}", kind="unreadable-sweep-presets", file=str(path)
+        ) from error
 
 
 def list_sweeps(runs_dir: Path) -> list[SweepRecord]:
-    """The sweeps of a runs folder, the newest first; those that cannot be read are left out."""
+    """The sweeps of a runs folder, the newest first; unreadable ones are left out."""
     return _records(runs_dir / SWEEPS)[::-1]
 
 

@@ -1,4 +1,4 @@
-"""What a sweep file says: one strict declaration, and every problem with it at once, each with its line."""
+"""Read and validate sweep files: one strict declaration, all problems reported at once, each with its line."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from engine.errors import CrildError, PresetError
-from engine.preset.field_types import Record
+from engine.errors import CrildError, PresetError, UsageError
+from engine.preset.field_types import Record, Seed
 from engine.preset.text import listed, nearest, plain, shown
 from engine.preset.toml_file import read_document
 from engine.preset.toml_lines import KeyPath
 from engine.preset.toml_text import inline
 from engine.record.run import LONGEST_NAME
+from engine.sweep.seeds import check_unique, parse_seeds
 
 MOST_RUNS = 1000
-"""Runs of a sweep that does not say how many there may be."""
-LARGEST_SEED = 2**32 - 1
+"""The default of `max_runs`."""
+MOST_RUNS_ALLOWED = 10_000
+"""The largest `max_runs`."""
 FIXED = ("method", "task", "seed")
-"""Axes that every sweep has; others are named in `axes`."""
+"""Axes of every sweep; `axes` declares further ones."""
 
 Words = str | list[str]
 Scalar = str | bool | int | float
@@ -32,14 +34,14 @@ Several = Annotated[list[Words], Field(min_length=1)] | Annotated[dict[str, Word
 _AXIS_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_NAME // 2 - 1}}}")
 _SEEDS = re.compile(r"\s*(\d{1,10})\s*(?:-\s*(\d{1,10})\s*)?")
-_RIGHT = {
+_EXPECTED = {
     ("name",): "text in quotes",
     ("methods",): 'a list of presets, as ["kd", "crild", ["crild", "mine.toml"]], or a table name = preset',
     ("tasks",): 'a list of presets, as ["mrpc", "rte"], or a table name = preset',
     ("seeds",): 'a list of seeds, as [1, 2, 3], or text, as "1-5"',
     ("preset",): "a preset or a list of presets",
     ("set",): 'a list of settings, as ["train.epochs=4"]',
-    ("max_runs",): "a whole number from 1 to 10000",
+    ("max_runs",): f"a whole number from 1 to {MOST_RUNS_ALLOWED}",
     ("exclude",): 'a list of tables, as [{ method = "kd", task = "rte" }]',
     ("axes",): 'tables, as noise = { "task.label_noise" = [0.0, 0.3] }',
     ("when",): "an array of tables, each beginning with [[sweep.when]]",
@@ -53,41 +55,41 @@ class When(Record):
     """Settings for a part of the grid."""
 
     match: Annotated[dict[str, Scalar | list[Scalar]], Field(min_length=1)]
-    """Values by axis; a list means any of them."""
+    """Values by axis; a list matches any of them."""
     set: list[str] = Field(default_factory=list)
-    """Settings as `--set` takes them."""
+    """Settings as for `--set`."""
     preset: Words = Field(default_factory=list)
-    """Presets that are merged last."""
+    """Presets merged last."""
 
 
 class Sweep(Record):
     """The [sweep] table."""
 
     name: str | None = None
-    """Of the sweep, its record and its runs; the file's name when left out."""
+    """Name of the sweep, its record and its runs; by default the file's name."""
     methods: Several
     """Shipped names or paths; a list merges; a table gives names."""
     tasks: Several | None = None
-    """Likewise; left out where the methods bring a task."""
-    seeds: Annotated[list[Annotated[int, Field(ge=0, le=LARGEST_SEED)]], Field(min_length=1)] | str | None = None
-    """Seeds, or text as "1-5"; the presets' own when left out."""
+    """Likewise; omitted where the methods name their task."""
+    seeds: Annotated[list[Seed], Field(min_length=1)] | str | None = None
+    """Seeds, or text such as "1-5"; by default the presets' own."""
     preset: Words = Field(default_factory=list)
-    """Presets that are merged after method and task."""
+    """Presets merged after method and task."""
     set: list[str] = Field(default_factory=list)
-    """Settings of every run, as `--set` takes them."""
+    """Settings of every run, as for `--set`."""
     exclude: list[Annotated[dict[str, Scalar | list[Scalar]], Field(min_length=1)]] = Field(default_factory=list)
-    """Parts of the grid that are left out: values by axis."""
+    """Parts of the grid to leave out: values by axis."""
     axes: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """Further axes by name: values of one key or several together, settings or presets by name."""
+    """Further axes by name: values of one key or of several together, settings or presets by name."""
     when: list[When] = Field(default_factory=list)
     """Settings for parts of the grid."""
-    max_runs: Annotated[int, Field(ge=1, le=10_000)] = MOST_RUNS
-    """More runs than this are refused: a slip of the finger is not to keep a machine busy for a year."""
+    max_runs: Annotated[int, Field(ge=1, le=MOST_RUNS_ALLOWED)] = MOST_RUNS
+    """More runs than this are refused, so that a typo does not keep a machine busy for a year."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """One value of an axis: what it is called, what it merges and sets."""
+    """One value of an axis: its label, and the presets and settings that it adds."""
 
     label: str
     presets: tuple[str, ...] = ()
@@ -96,115 +98,131 @@ class Point:
 
 @dataclass(frozen=True)
 class Axis:
-    """One dimension of the grid; `path` is the key in the file that says it."""
+    """One dimension of the grid; `path` is its key in the file."""
 
     name: str
     points: tuple[Point, ...]
     path: KeyPath
 
     def sets(self) -> tuple[str, ...]:
-        """The keys that its points set, in their order."""
+        """The keys that its points set, in order."""
         return tuple(dict.fromkeys(key_of(setting) for point in self.points for setting in point.settings))
 
 
 @dataclass(frozen=True)
 class SweepFile:
-    """A sweep file that was read: its declaration, its axes but that of the seeds, the seeds."""
+    """A sweep file: its declaration, its axes other than the seeds, and the seeds."""
 
     path: Path
     shown: str
-    """The file as messages name it."""
+    """The file's name in messages."""
     name: str
     sweep: Sweep
     axes: tuple[Axis, ...]
     seeds: tuple[int, ...] | None
     lines: Mapping[KeyPath, int]
 
-    def problem(self, path: KeyPath, sentence: str) -> CrildError:
+    def problem(self, path: KeyPath, sentence: str, *, kind: str) -> CrildError:
         """A problem at a key of the [sweep] table."""
-        return _problem(self.shown, self.lines, path, sentence)
+        return _problem(self.shown, self.lines, path, sentence, kind)
 
 
 def read_sweep(path: Path, name: str | None = None) -> SweepFile:
-    """Read a sweep file; `name` replaces the name that it gives. Raises PresetError with all of its problems."""
+    """Read a sweep file; `name` overrides the sweep's name. Raises PresetError with all of its problems."""
     path = path.absolute()
     here = Path.cwd()
     file = plain(str(path.relative_to(here) if path.is_relative_to(here) else path))
     if not path.exists():
-        raise PresetError([CrildError(f"there is no sweep file {shown(file, 300)}")])
+        raise PresetError([CrildError(f"there is no sweep file {shown(file, 300)}", kind="missing-sweep-file")])
     document, lines = read_document(path, file, "sweep file")
-    problems = [_problem(file, lines, (), _outside(key), (key,)) for key in document if key != "sweep"]
+    problems = [_outside(file, lines, key) for key in document if key != "sweep"]
     table = document.get("sweep")
     if not isinstance(table, dict):
-        sentence = 'a sweep file begins with [sweep] and says methods = ["kd", "crild"], tasks and seeds'
-        raise PresetError([*problems, CrildError(sentence, file=file, key="sweep")])
+        problem = CrildError(
+            'a sweep file needs a [sweep] table with methods = ["kd", "crild"], tasks and seeds',
+            kind="missing-sweep-table",
+            file=file,
+            key="sweep",
+        )
+        raise PresetError([*problems, problem])
     try:
         sweep = Sweep.model_validate(table)
     except ValidationError as error:
-        problems += _said(file, lines, error.errors(include_url=False), table)
+        problems += _schema_problems(file, lines, error.errors(include_url=False), table)
         raise PresetError(problems) from None
     reader = _Reader(file, lines, problems)
     axes = reader.axes(sweep)
     seeds = reader.seeds(sweep)
-    called = reader.name(sweep.name, path) if name is None else name
+    sweep_name = reader.name(sweep.name, path) if name is None else name
     reader.settings(sweep, axes)
     if problems:
         raise PresetError(sorted(problems, key=lambda problem: problem.line or 0))
-    return SweepFile(path, file, called, sweep, axes, seeds, lines)
+    return SweepFile(path, file, sweep_name, sweep, axes, seeds, lines)
 
 
 @dataclass(frozen=True)
 class _Reader:
-    """Turns the declaration into axes; what is wrong is added to the problems."""
+    """Turns the declaration into axes; adds what is wrong to `problems`."""
 
     file: str
     lines: Mapping[KeyPath, int]
     problems: list[CrildError]
 
-    def refuse(self, path: KeyPath, sentence: str) -> None:
-        self.problems.append(_problem(self.file, self.lines, path, sentence))
+    def refuse(self, path: KeyPath, sentence: str, *, kind: str) -> None:
+        self.problems.append(_problem(self.file, self.lines, path, sentence, kind))
 
-    def name(self, given: str | None, path: Path) -> str:
-        name = path.name.removesuffix(".toml") if given is None else given
+    def name(self, declared: str | None, path: Path) -> str:
+        name = path.name.removesuffix(".toml") if declared is None else declared
         if not _NAME.fullmatch(name):
-            where = "the file's name cannot be the sweep's: give it one by name = ..." if given is None else "name"
+            source = "the file's name cannot be the sweep's, so set name = ..." if declared is None else "name"
             self.refuse(
                 ("name",),
-                f"{where}: a sweep is called by letters, digits, '.', '_' and '-', beginning with a letter or digit, "
-                f"at most {LONGEST_NAME // 2}, not {shown(name)}",
+                f"{source}: allowed are letters, digits, '.', '_' and '-', beginning with a letter or digit, "
+                f"at most {LONGEST_NAME // 2} characters, not {shown(name)}",
+                kind="invalid-sweep-name",
             )
         return name
 
     def axes(self, sweep: Sweep) -> tuple[Axis, ...]:
-        found = [self._presets("method", sweep.methods, ("methods",))]
+        axes = [self._presets("method", sweep.methods, ("methods",))]
         if sweep.tasks is not None:
-            found.append(self._presets("task", sweep.tasks, ("tasks",)))
+            axes.append(self._presets("task", sweep.tasks, ("tasks",)))
         for name, table in sweep.axes.items():
             path: KeyPath = ("axes", name)
             if name in FIXED:
-                self.refuse(path, f"an axis cannot be called {shown(name)}: {name}s have a key of their own")
+                self.refuse(
+                    path, f"an axis cannot be named {shown(name)}: use {name}s = ... instead", kind="reserved-axis-name"
+                )
             elif not _AXIS_NAME.fullmatch(name):
-                self.refuse(path, f"an axis is called by small letters, digits, - and _, not {shown(name)}")
+                self.refuse(
+                    path,
+                    f"an axis name is made of lower-case letters, digits, - and _, not {shown(name)}",
+                    kind="invalid-axis-name",
+                )
             elif (axis := self._axis(name, table, path)) is not None:
-                found.append(axis)
-        for axis in found:
-            self._twice(axis)
-        return tuple(found)
+                axes.append(axis)
+        for axis in axes:
+            self._refuse_repeated(axis)
+        return tuple(axes)
 
-    def _twice(self, axis: Axis) -> None:
+    def _refuse_repeated(self, axis: Axis) -> None:
         labels = [point.label for point in axis.points]
         for label in dict.fromkeys(label for label in labels if labels.count(label) > 1):
-            self.refuse(axis.path, f"{axis.name} {shown(label)} is there twice; a table gives names of their own")
+            self.refuse(
+                axis.path,
+                f"{axis.name} {shown(label)} is repeated; use a table to name each",
+                kind="repeated-axis-value",
+            )
 
-    def _presets(self, name: str, given: list[Words] | dict[str, Words], path: KeyPath) -> Axis:
-        if isinstance(given, dict):
-            pairs = [(label, words(value), (*path, label)) for label, value in given.items()]
+    def _presets(self, name: str, values: list[Words] | dict[str, Words], path: KeyPath) -> Axis:
+        if isinstance(values, dict):
+            pairs = [(label, words(value), (*path, label)) for label, value in values.items()]
         else:
-            pairs = [("", words(value), (*path, index)) for index, value in enumerate(given)]
+            pairs = [("", words(value), (*path, index)) for index, value in enumerate(values)]
         points = []
-        for label, refs, place in pairs:
+        for label, refs, key in pairs:
             if not refs or not all(ref.strip() for ref in refs):
-                self.refuse(place, f"this {name} names no preset")
+                self.refuse(key, f"this {name} names no preset", kind="axis-value-without-preset")
             points.append(Point(label or "+".join(label_of(ref) for ref in refs), refs))
         return Axis(name, tuple(points), path)
 
@@ -213,18 +231,24 @@ class _Reader:
             (kind,) = table
             return self._named(name, kind, table[kind], (*path, kind))
         columns = dict(_flat(table))
-        right = 'a list of values, as "task.label_noise" = [0.0, 0.3]'
+        expected = 'a list of values, as "task.label_noise" = [0.0, 0.3]'
         for key, values in columns.items():
             if not isinstance(values, list) or not values:
-                self.refuse(path, f"{plain(key)} must be {right}, not {shown(values)}")
+                self.refuse(
+                    path, f"{plain(key)} must be {expected}, not {shown(values)}", kind="axis-key-without-values"
+                )
                 return None
         if not columns:
-            self.refuse(path, f"the axis {shown(name)} names no key: write {right}")
+            self.refuse(path, f"the axis {shown(name)} names no key: write {expected}", kind="axis-without-keys")
             return None
         lengths = {len(values) for values in columns.values()}
         if len(lengths) > 1:
             counts = listed((f"{plain(key)} has {len(values)}" for key, values in columns.items()), "and")
-            self.refuse(path, f"the keys of one axis change together, so they have equally many values: {counts}")
+            self.refuse(
+                path,
+                f"the keys of one axis change together and need the same number of values: {counts}",
+                kind="unequal-axis-values",
+            )
             return None
         points = []
         for row in zip(*columns.values(), strict=True):
@@ -233,18 +257,24 @@ class _Reader:
         return Axis(name, tuple(points), path)
 
     def _named(self, name: str, kind: str, table: object, path: KeyPath) -> Axis | None:
-        right = (
+        expected = (
             'a table, as { few = ["few-sample"], full = [] }'
             if kind == "preset"
             else 'a table, as { without = ["stage.ild.mixup=false"], with = [] }'
         )
         if not isinstance(table, dict) or not table:
-            self.refuse(path, f"{kind} of an axis is {right}, not {shown(table)}")
+            self.refuse(
+                path, f"{kind} of an axis must be {expected}, not {shown(table)}", kind="axis-without-named-values"
+            )
             return None
         points = []
         for label, value in table.items():
             if not (isinstance(value, str) or (isinstance(value, list) and all(isinstance(v, str) for v in value))):
-                self.refuse((*path, label), f"{kind} of an axis is {right}; {plain(label)} holds {shown(value)}")
+                self.refuse(
+                    (*path, label),
+                    f"{kind} of an axis must be {expected}; {plain(label)} is {shown(value)}",
+                    kind="invalid-named-value",
+                )
                 return None
             several = words(value)
             points.append(Point(label, several) if kind == "preset" else Point(label, (), several))
@@ -253,72 +283,76 @@ class _Reader:
     def seeds(self, sweep: Sweep) -> tuple[int, ...] | None:
         if sweep.seeds is None:
             return None
-        seeds = list(sweep.seeds) if isinstance(sweep.seeds, list) else self._written(sweep.seeds)
-        twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
-        if twice:
-            self.refuse(("seeds",), f"seeds names {', '.join(map(str, twice))} twice: each seed makes one run")
-        return tuple(seeds)
-
-    def _written(self, text: str) -> list[int]:
-        found: list[int] = []
-        for part in text.split(","):
-            match = _SEEDS.fullmatch(part)
-            first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
-            if last < first or last > LARGEST_SEED or last - first >= 100_000:
-                self.refuse(("seeds",), f'seeds {shown(text)} names no seeds: write [1, 2, 3], "1,2,3" or "1-5"')
-                return []
-            found += range(first, last + 1)
-        return found
+        try:
+            if not isinstance(sweep.seeds, list):
+                return parse_seeds(sweep.seeds, "seeds", MOST_RUNS_ALLOWED)
+            check_unique(sweep.seeds, "seeds")
+        except UsageError as error:
+            self.refuse(("seeds",), error.sentence, kind=error.kind)
+            return None
+        return tuple(sweep.seeds)
 
     def settings(self, sweep: Sweep, axes: Sequence[Axis]) -> None:
-        """Contradictions: one key that two parts of the file set."""
+        """Refuse contradictions: a key that two parts of the file set."""
         owners: list[tuple[str, str, KeyPath]] = []
         for axis in axes:
             owners += [(key, f"the axis {axis.name}", axis.path) for key in axis.sets()]
-        for at, (key, what, path) in enumerate(owners):
-            self._seed(key, path)
-            for other, its, _ in owners[:at]:
-                if what != its and overlap(key, other):
-                    self.refuse(path, f"{what} and {its} both set {plain(key)}: a key belongs to one axis")
-        places: list[tuple[str, str, KeyPath]] = [
+        for index, (key, part, path) in enumerate(owners):
+            self._refuse_seed(key, path)
+            for other, other_part, _ in owners[:index]:
+                if part != other_part and overlap(key, other):
+                    self.refuse(
+                        path,
+                        f"{part} and {other_part} both set {plain(key)}: only one axis can set a key",
+                        kind="key-of-two-axes",
+                    )
+        settings: list[tuple[str, str, KeyPath]] = [
             (setting, "set", ("set", index)) for index, setting in enumerate(sweep.set)
         ]
         for number, when in enumerate(sweep.when):
-            places += [(setting, "when", ("when", number, "set", index)) for index, setting in enumerate(when.set)]
+            settings += [(setting, "when", ("when", number, "set", index)) for index, setting in enumerate(when.set)]
             if not when.set and not words(when.preset):
-                self.refuse(("when", number), "this part of the grid is given no settings: add set = [...] or preset")
-        for setting, what, place in places:
+                self.refuse(
+                    ("when", number),
+                    "this part sets nothing: add set = [...] or preset = ...",
+                    kind="when-without-settings",
+                )
+        for setting, part, path in settings:
             key = key_of(setting)
-            self._seed(key, place)
-            for mine, its, _ in owners:
-                if overlap(key, mine):
-                    self.refuse(place, f"{what} and {its} both set {plain(key)}: the one would undo the other")
+            self._refuse_seed(key, path)
+            for axis_key, owner, _ in owners:
+                if overlap(key, axis_key):
+                    self.refuse(
+                        path,
+                        f"{part} and {owner} both set {plain(key)}: one would override the other",
+                        kind="key-of-axis-and-setting",
+                    )
         keys = [key_of(setting) for setting in sweep.set]
         for key in dict.fromkeys(key for key in keys if keys.count(key) > 1):
-            self.refuse(("set",), f"set says {plain(key)} twice")
+            self.refuse(("set",), f"set contains {plain(key)} twice", kind="repeated-setting")
 
-    def _seed(self, key: str, path: KeyPath) -> None:
+    def _refuse_seed(self, key: str, path: KeyPath) -> None:
         if key == "seed":
-            self.refuse(path, "seed is swept by seeds = [1, 2, 3], not as a key")
+            self.refuse(path, "to sweep seeds, use seeds = [1, 2, 3], not the key seed", kind="seed-as-key")
 
 
 def key_of(setting: str) -> str:
-    """The key of a setting as `--set` takes it."""
+    """The key of a setting in the form of `--set`."""
     return setting.partition("=")[0].strip()
 
 
 def overlap(one: str, other: str) -> bool:
-    """Whether two dotted keys are the same, or one a part of the other."""
+    """Whether two dotted keys are equal, or one is inside the other."""
     return one == other or one.startswith(f"{other}.") or other.startswith(f"{one}.")
 
 
 def label_of(ref: str) -> str:
-    """A short name of a preset: a shipped name, or the name of a file without its ending."""
+    """A short name of a preset: a shipped name, or a file's name without its suffix."""
     return Path(ref).name.removesuffix(".toml") or ref
 
 
 def words(value: Words) -> tuple[str, ...]:
-    """A text or a list of texts as several."""
+    """One text or several as a tuple."""
     return (value,) if isinstance(value, str) else tuple(value)
 
 
@@ -335,30 +369,26 @@ def _label(value: object) -> str:
     return value if isinstance(value, str) else inline(value)
 
 
-def _problem(
-    file: str, lines: Mapping[KeyPath, int], path: KeyPath, sentence: str, full: KeyPath | None = None
-) -> CrildError:
-    full = ("sweep", *path) if full is None else full
-    line = next((lines[full[:n]] for n in range(len(full), 0, -1) if full[:n] in lines), None)
-    return CrildError(sentence, file=file, line=line, key=plain(".".join(str(part) for part in full)))
+def _problem(file: str, lines: Mapping[KeyPath, int], path: KeyPath, sentence: str, kind: str) -> CrildError:
+    full = ("sweep", *path)
+    line = next((lines[full[:length]] for length in range(len(full), 0, -1) if full[:length] in lines), None)
+    return CrildError(sentence, kind=kind, file=file, line=line, key=plain(".".join(str(part) for part in full)))
 
 
-def _outside(key: str) -> str:
+def _outside(file: str, lines: Mapping[KeyPath, int], key: str) -> CrildError:
+    """The problem with a key outside the [sweep] table."""
     if key in Sweep.model_fields or key in {info.alias for info in Sweep.model_fields.values()}:
-        return f"{shown(key)} belongs under [sweep]"
-    return f"unknown key {shown(key)}: a sweep file is one table, [sweep]"
+        sentence = f"{shown(key)} belongs under [sweep]"
+    else:
+        sentence = f"unknown key {shown(key)}: a sweep file has one table, [sweep]"
+    return CrildError(sentence, kind="key-outside-sweep", file=file, line=lines.get((key,)), key=plain(key))
 
 
-def _unknown(key: str, known: Sequence[str]) -> str:
-    near = nearest(key, known)
-    return f"unknown key {shown(key)}{f'; did you mean {shown(near)}?' if near else ''}"
-
-
-def _said(
+def _schema_problems(
     file: str, lines: Mapping[KeyPath, int], details: Sequence[ErrorDetails], table: Mapping[str, Any]
 ) -> list[CrildError]:
-    """Pydantic's errors in plain sentences, one for each key."""
-    found: dict[KeyPath, CrildError] = {}
+    """Pydantic's errors as plain sentences, one for each key."""
+    problems: dict[KeyPath, CrildError] = {}
     for detail in details:
         loc = detail["loc"]
         record, depth = (When, 2) if loc[0] == "when" and len(loc) > 2 else (Sweep, 0)
@@ -368,16 +398,16 @@ def _said(
         if detail["type"] == "extra_forbidden":
             known = tuple(record.model_fields)
             near = nearest(key, known)
-            hint = f"did you mean {shown(near)}?" if near else f"known are {listed(known, 'and')}"
-            sentence = f"unknown key {shown(key)} in {'sweep.when' if depth else 'sweep'}; {hint}"
+            hint = f"did you mean {shown(near)}?" if near else f"known keys: {listed(known, 'and')}"
+            kind, sentence = "unknown-key", f"unknown key {shown(key)} in {'sweep.when' if depth else 'sweep'}; {hint}"
         elif detail["type"] == "missing":
-            sentence = f"{'.'.join(named)} is missing; it must be {_RIGHT[named]}"
+            kind, sentence = "missing-key", f"{'.'.join(named)} is missing; it must be {_EXPECTED[named]}"
         else:
-            given = detail["input"]
+            value = detail["input"]
             whole: Any = table
             for part in path:
                 whole = whole[part]
-            inside = ", not" if given is whole else "; in it stands"
-            sentence = f"{'.'.join(named)} must be {_RIGHT[named]}{inside} {shown(given)}"
-        found.setdefault(path, _problem(file, lines, path, sentence))
-    return list(found.values())
+            but = ", not" if value is whole else "; it contains"
+            kind, sentence = "invalid-value", f"{'.'.join(named)} must be {_EXPECTED[named]}{but} {shown(value)}"
+        problems.setdefault(path, _problem(file, lines, path, sentence, kind))
+    return list(problems.values())

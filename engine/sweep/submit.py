@@ -1,4 +1,4 @@
-"""Starting a sweep, going on with one, and ending it."""
+"""Start, continue, stop and kill sweeps."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from engine.sweep.plan import Plan, Planned
 from engine.sweep.record import (
     CellRecord,
     SweepRecord,
+    list_sweeps,
     presets_file,
     read_sweep_record,
     sweep_file,
@@ -40,7 +41,7 @@ FREE = re.compile(
     r"description|tags|notify\.command"
     r"|train\.(log_every|checkpoint_every|checkpoint_minutes|keep_checkpoints|save_teacher_cache)"
 )
-"""Keys that change nothing of what a run computes: they may differ from those of runs that were begun."""
+"""Keys that do not affect what a run computes: they may differ from those of existing runs."""
 
 
 def existing(runs_dir: Path, name: str) -> SweepRecord | None:
@@ -58,17 +59,16 @@ def submit(
     retry: bool = False,
     command: Sequence[str] | None = None,
 ) -> SweepRecord:
-    """Let a detached process work through a plan, or through what is left of it; returns the sweep's record.
+    """Start a background process that executes a plan, or what is left of it; returns the sweep's record.
 
-    `reconcile` should have been asked before. `retry` gives runs that failed another turn. `command` replaces the
-    engine's command line (for tests). Raises RunError when a process works on the sweep already or none can be
-    started.
+    Call `reconcile` first. `retry` runs failed runs again. `command` replaces the engine's command line (for tests).
+    Raises RunError when the sweep is in progress already or its process cannot be started.
     """
     runs_dir = runs_dir.absolute()
     file = sweep_file(runs_dir, plan.name)
     before = existing(runs_dir, plan.name)
     if before is not None and before.alive():
-        raise RunError(f"the sweep {plan.name!r} is being worked on already")
+        raise RunError(f"the sweep {plan.name!r} is already in progress", kind="sweep-in-progress")
     documents, cells = _cells(plan)
     now = time.time()
     record = SweepRecord(
@@ -85,7 +85,9 @@ def submit(
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(f"no sweep can be made: {cause(error)}", file=str(file.parent)) from error
+        raise RunError(
+            f"cannot create the sweep: {cause(error)}", kind="cannot-create-sweep", file=str(file.parent)
+        ) from error
     write_presets(presets_file(file), documents)
     write_sweep_record(file, record)
     start_detached("sweep", file, ["engine.sweep", str(file)], lambda: read_sweep_record(file).owner, command)
@@ -93,12 +95,12 @@ def submit(
 
 
 def same(record: SweepRecord, plan: Plan) -> bool:
-    """Whether a record is of exactly these runs."""
+    """Whether a record has exactly the runs of a plan."""
     return [(cell.run, dict(cell.cell)) for cell in record.cells] == [(run.run, dict(run.place)) for run in plan.runs]
 
 
 def _cells(plan: Plan) -> tuple[list[dict[str, Any]], tuple[CellRecord, ...]]:
-    """The presets of a plan, each once for all seeds, and its runs with the numbers of theirs."""
+    """The presets of a plan, each once for all seeds, and its runs with the indices of their presets."""
     numbers: dict[str, int] = {}
     documents: list[dict[str, Any]] = []
     cells = []
@@ -114,15 +116,16 @@ def _cells(plan: Plan) -> tuple[list[dict[str, Any]], tuple[CellRecord, ...]]:
 
 
 def reconcile(file: SweepFile, plan: Plan, runs_dir: Path) -> list[RunEntry]:
-    """The runs that there are already of a plan, each held against what the sweep file says now.
+    """The existing runs of a plan, after comparing each with the sweep file.
 
-    Raises PresetError that names the keys in which runs that were begun would be others now, UsageError for runs of
-    those names that belong to something else, and for a sweep of this name from another file.
+    Raises PresetError with the keys that differ from those of existing runs, and UsageError for runs of those names that
+    belong to something else, and for a sweep of this name from another file.
     """
     record = existing(runs_dir, plan.name)
     if record is not None and record.file != str(plan.file) and Path(record.file).exists():
         raise UsageError(
-            f"the sweep {plan.name!r} in {str(runs_dir)!r} is that of {plain(record.file)}: choose another name by --name"
+            f"the sweep {plan.name!r} in {str(runs_dir)!r} belongs to {plain(record.file)}: choose another name with --name",
+            kind="sweep-of-another-file",
         )
     entries = []
     changed: dict[str, list[tuple[Planned, object, object]]] = {}
@@ -137,8 +140,9 @@ def reconcile(file: SweepFile, plan: Plan, runs_dir: Path) -> list[RunEntry]:
             continue
         if status.sweep != plan.name or dict(status.cell) != dict(run.place):
             raise UsageError(
-                f"a run called {run.run!r} exists already in {str(runs_dir)!r} and is no part of this sweep: "
-                "give the sweep another name by --name"
+                f"the run {run.run!r} exists in {str(runs_dir)!r} and does not belong to this sweep: choose another name for "
+                "the sweep with --name",
+                kind="run-outside-sweep",
             )
         for key, was, now in changes(run, run_dir):
             changed.setdefault(key, []).append((run, was, now))
@@ -148,12 +152,12 @@ def reconcile(file: SweepFile, plan: Plan, runs_dir: Path) -> list[RunEntry]:
 
 
 def changes(run: Planned, run_dir: Path) -> Iterator[tuple[str, object, object]]:
-    """Keys in which a run that was made is another than the planned one: key, value then, value now."""
+    """Keys in which an existing run differs from the planned one: key, its value, the planned value."""
     new = dict(flat(json.loads(json.dumps(run.document))))
     old = dict(flat(read_preset(run_dir)))
     if not any(_differs(key, old.get(key, ABSENT), new.get(key, ABSENT), run) for key in (*old, *new)):
         return
-    # Defaults that a later crild has and the run's preset does not name are no change.
+    # Defaults that a newer crild has added since are not changes.
     old = dict(flat(json.loads(json.dumps(load_preset([str(run_dir / PRESET)]).preset.document()))))
     for key in dict.fromkeys((*new, *old)):
         was, now = old.get(key, ABSENT), new.get(key, ABSENT)
@@ -165,36 +169,33 @@ def _differs(key: str, was: object, now: object, run: Planned) -> bool:
     if was == now or FREE.fullmatch(key):
         return False
     if (key == "train.device" and run.own_device is None) or (key == "train.threads" and run.own_threads is None):
-        return False  # those of the slot
-    return not (now is ABSENT and key.endswith("revision"))  # written down when the run was started
+        return False  # the slot supplies them
+    return not (now is ABSENT and key.endswith("revision"))  # pinned when the run was started
 
 
 def _changed(file: SweepFile, key: str, where: Sequence[tuple[Planned, object, object]]) -> CrildError:
     run, was, now = where[0]
-    said = [_said(value) for value in (was, now)]
+    old, new = ("not set" if value is ABSENT else shown(value) for value in (was, now))
     others = "" if len(where) == 1 else f" and {len(where) - 1:,} more"
-    sentence = (
-        f"{plain(key)} is {said[1]} now and was {said[0]} when {described(run.place)}{others} ran: put it back, or make a"
-        " sweep of its own by --name NAME"
-    )
     settings: list[tuple[KeyPath, str]] = [(("set", n), text) for n, text in enumerate(file.sweep.set)]
-    settings += [(("when", n, "set", at), text) for n, w in enumerate(file.sweep.when) for at, text in enumerate(w.set)]
+    settings += [(("when", n, "set", i), text) for n, w in enumerate(file.sweep.when) for i, text in enumerate(w.set)]
     path = next((path for path, text in settings if overlap(key_of(text), key)), ())
-    placed = file.problem(path, sentence)
-    return UsageError(placed.sentence, file=placed.file, line=placed.line, key=key)
-
-
-def _said(value: object) -> str:
-    return "left open" if value is ABSENT else shown(value)
+    problem = file.problem(
+        path,
+        f"{plain(key)} is {new} now and was {old} for {described(run.place)}{others}: restore it, or start a separate "
+        "sweep with --name NAME",
+        kind="changed-sweep-setting",
+    )
+    return UsageError(problem.sentence, kind=problem.kind, file=problem.file, line=problem.line, key=key)
 
 
 def stop_sweep(runs_dir: Path, name: str) -> bool:
-    """Ask a sweep to stop: its engines write checkpoints, what is left stays for later. True when its process was asked.
+    """Ask a sweep to stop: its engines write checkpoints, and the rest can continue later. True if its process was asked.
 
-    Where that is gone, engines that it left behind are asked themselves. Raises UsageError when there is no such sweep
-    or nothing of it works, RunError when its process is out of reach.
+    Where that is gone, asks the engines that it left behind. Raises UsageError when there is no such sweep or nothing of
+    it is running, RunError when its process cannot be reached from here.
     """
-    owner, left = _at_work(runs_dir, name)
+    owner, left = _in_progress(runs_dir, name)
     if owner is not None:
         send(owner, signal.SIGTERM)
         return True
@@ -204,38 +205,38 @@ def stop_sweep(runs_dir: Path, name: str) -> bool:
 
 
 def kill_sweep(runs_dir: Path, name: str) -> None:
-    """End the runs of a sweep at once, without checkpoints, and let its process end. Raises as `stop_sweep`."""
-    owner, left = _at_work(runs_dir, name)
+    """Kill the runs of a sweep at once, without checkpoints, and stop its process. Raises as `stop_sweep`."""
+    owner, left = _in_progress(runs_dir, name)
     if owner is not None:
         send(owner, signal.SIGTERM)
     for run_dir in left:
         kill(run_dir)
 
 
-def _at_work(runs_dir: Path, name: str) -> tuple[Owner | None, list[Path]]:
-    """The process of a sweep, where there is one, and its runs that an engine works on. Raises as `stop_sweep`."""
-    record = _there(runs_dir, name)
+def _in_progress(runs_dir: Path, name: str) -> tuple[Owner | None, list[Path]]:
+    """The process of a sweep, if there is one, and its running runs. Raises as `stop_sweep`."""
+    record = _find_sweep(runs_dir, name)
     owner = record.owner if record.alive() else None
     if owner is not None and owner.state() == "elsewhere":
-        raise RunError(f"the sweep {name!r} is {owner}, out of reach from here: stop it there")
+        raise RunError(
+            f"the sweep {name!r} is {owner}, which cannot be reached from here: stop it there", kind="sweep-elsewhere"
+        )
     left = working(record, runs_dir)
     if owner is None and not left:
-        raise UsageError(f"there is nothing to stop: no run of the sweep {name!r} works")
+        raise UsageError(f"nothing to stop: no run of the sweep {name!r} is running", kind="sweep-not-running")
     return owner, left
 
 
 def working(record: SweepRecord, runs_dir: Path) -> list[Path]:
-    """The runs of a sweep that an engine works on."""
+    """The running runs of a sweep."""
     folders = [runs_dir / cell.run for cell in record.cells]
     return [folder for folder in folders if is_run(folder) and read_run(folder).state in STARTED]
 
 
-def _there(runs_dir: Path, name: str) -> SweepRecord:
+def _find_sweep(runs_dir: Path, name: str) -> SweepRecord:
     record = existing(runs_dir, name)
     if record is None:
-        from engine.sweep.record import list_sweeps
-
         known = listed([sweep.name for sweep in list_sweeps(runs_dir)][:8], "and")
         hint = f"there are {known}" if known else "there are none yet"
-        raise UsageError(f"there is no sweep {shown(name)} in {str(runs_dir)!r}; {hint}")
+        raise UsageError(f"there is no sweep {shown(name)} in {str(runs_dir)!r}; {hint}", kind="unknown-sweep")
     return record

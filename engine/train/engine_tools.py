@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from dataclasses import replace
@@ -17,6 +16,7 @@ from engine.data.batches import collate, epoch_batches
 from engine.data.load import load_task
 from engine.data.tokens import TokenSet, tokenise
 from engine.errors import CrildError
+from engine.launch.devices import cores
 from engine.models.export import parameters
 from engine.models.load import load_teacher
 from engine.preset.load import load_preset
@@ -160,7 +160,7 @@ def doctor() -> dict[str, Any]:
         "python": sys.version.split()[0],
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
-        "threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": cores(),
         "memory_bytes": psutil.virtual_memory().total,
         "memory_free_bytes": psutil.virtual_memory().available,
         "devices": [],

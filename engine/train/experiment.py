@@ -13,7 +13,7 @@ from engine.data.tokens import TokenSet
 from engine.distill.objectives import OBJECTIVES
 from engine.errors import PresetError, UsageError
 from engine.evaluate.metrics import compute, majority
-from engine.launch.resume_check import Begun, unfit_changes
+from engine.launch.resume_check import RunProgress, incompatible_changes
 from engine.models.export import save_model
 from engine.preset.schema import Preset
 from engine.record.environment import add_environment
@@ -36,11 +36,11 @@ from engine.train.teacher_logits import teacher_logits
 
 def refuse_unfit(saved: Checkpoint, preset: Preset, run_dir: Path) -> None:
     """Raise PresetError when the preset has changed since the checkpoint in a way that resuming cannot honour."""
-    there = Begun.of(saved.stage, saved.step, saved.state)
-    if there is not None and (unfit := unfit_changes(there, preset.document())):
+    progress = RunProgress.of(saved.stage, saved.step, saved.state)
+    if progress is not None and (problems := incompatible_changes(progress, preset.document())):
         file = str(run_dir / PRESET)
         raise PresetError(
-            [UsageError(sentence, kind="incompatible-change", file=file, key=key) for key, sentence in unfit]
+            [UsageError(sentence, kind="incompatible-change", file=file, key=key) for key, sentence in problems]
         )
 
 

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
 
 from engine.errors import RunError
+from engine.launch.devices import cores
 from engine.preset.schema import Train
 
 Precision = Literal["fp32", "bf16"]
@@ -18,9 +19,7 @@ Precision = Literal["fp32", "bf16"]
 
 def set_threads(wanted: int | None) -> int:
     """Use `wanted` CPU threads, or one for each core this process may run on; returns how many."""
-    threads = (
-        wanted or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else wanted or os.cpu_count() or 1
-    )
+    threads = wanted or cores()
     torch.set_num_threads(threads)
     return threads
 

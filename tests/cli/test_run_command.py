@@ -104,7 +104,7 @@ def test_a_failed_run_is_json_too(crild: Call, fake_engine: Behave, preset: Path
         (["nosuch"], 2, '"nosuch"'),
         (["SMALL", "--set", "stage.kd.epoch=5"], 2, 'did you mean "epochs"'),
         (["SMALL", "--seeds", "1,x"], 2, "--seeds"),
-        (["SMALL", "--seeds", "3,1-4"], 2, "twice"),
+        (["SMALL", "--seeds", "3,1-4"], 2, "repeats 3"),
         (["SMALL", "--name", "../up"], 2, "../up"),
         (["SMALL", "--device", "tpu"], 2, "device"),
         (["SMALL", "--set", "task.name=custom"], 2, "files"),

@@ -11,7 +11,7 @@ import torch
 from engine.distill import objectives
 from engine.distill.row_scores import Total, log_rows, scores
 from engine.errors import ModelError
-from engine.preset import base
+from engine.preset import names
 
 from .inputs import attention_between, masked, relation_between
 
@@ -216,13 +216,13 @@ def test_two_models_that_agree_lose_nothing() -> None:
 
 def test_the_registry_knows_what_presets_may_name() -> None:
     """A new objective needs an entry on both sides: the schema must not import torch."""
-    assert set(objectives.OBJECTIVES) == set(get_args(base.ObjectiveName))
+    assert set(objectives.OBJECTIVES) == set(get_args(names.ObjectiveName))
     of_layers = {name for name, objective in objectives.OBJECTIVES.items() if objective.per_layer}
-    assert of_layers == base.LAYER_OBJECTIVES
+    assert of_layers == names.LAYER_OBJECTIVES
     in_heads = {name for name, objective in objectives.OBJECTIVES.items() if objective.compares_scores}
-    assert in_heads == base.RELATIONS | {"attention"}
+    assert in_heads == names.RELATIONS | {"attention"}
     of_logits = {name for name, objective in objectives.OBJECTIVES.items() if objective.reads == ("logits",)}
-    assert of_logits == base.HEAD_OBJECTIVES
+    assert of_logits == names.HEAD_OBJECTIVES
 
 
 def test_an_objective_is_given_the_options_that_it_names() -> None:

@@ -27,8 +27,8 @@ def test_a_file_in_place_of_the_folder(refused: Refused, tiny: Tiny, tmp_path: P
     (tmp_path / "plain").write_text("mine")
     for place in ("plain", "plain/below"):
         told = refused(*tiny.run(), "--runs-dir", str(tmp_path / place))
-        assert f"error: no run can be made in '{tmp_path / place}': a part of its path is a file, not a folder" in told
-        assert "choose another folder with --runs-dir" in told
+        assert f"'{tmp_path / place}': a part of its path is a file, not a folder" in told
+        assert "--runs-dir" in told
     assert (tmp_path / "plain").read_text() == "mine"
 
 
@@ -52,7 +52,7 @@ def test_a_folder_that_cannot_be_written(
         make(path, mode, **more)
 
     monkeypatch.setattr(os, "mkdir", mkdir)
-    assert f"no run can be made in '{runs_dir}': {said}; choose another folder" in refused(*tiny.run())
+    assert f"'{runs_dir}': {said}; " in refused(*tiny.run())
 
 
 def test_a_disk_that_fills_up_while_a_run_is_made(
@@ -76,7 +76,7 @@ def test_folders_that_cannot_be(refused: Refused, tiny: Tiny, tmp_path: Path) ->
     assert "there is no such user" in refused(*tiny.run(), "--runs-dir", "~nobody-has-this-name/runs")
     run_dir = make_run(tmp_path / "others")
     told = refused(*tiny.run(), "--runs-dir", str(run_dir))
-    assert f"'{run_dir}' is itself a run directory: choose the folder above it" in told
+    assert f"'{run_dir}' is itself a run directory" in told
 
 
 def test_a_folder_whose_name_is_no_text(refused: Refused, tiny: Tiny, tmp_path: Path) -> None:
@@ -104,7 +104,8 @@ def test_a_run_that_exists_is_left_alone(crild: Crild, tiny: Tiny, runs_dir: Pat
     before = {path.name: path.stat().st_mtime_ns for path in run_dir.iterdir()}
     said = crild(*tiny.run(), "--name", "mine")
     assert said.code == 2
-    assert f"a run called 'mine-s7' exists already in '{runs_dir}': choose another --name" in said.err
+    assert f"'mine-s7' already exists in '{runs_dir}'" in said.err
+    assert "--name" in said.err
     assert "`crild resume mine-s7`" in said.err
     assert {path.name: path.stat().st_mtime_ns for path in run_dir.iterdir()} == before
     assert crild(*tiny.run(), "--name", "mine", "--seeds", "6,7").code == 2
@@ -135,7 +136,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_disk_that_is_full(refused: Refused, tiny: Tiny, small_disk: Path) -> None:
     (small_disk / "filler").write_bytes(b"0" * 300 * 1024)
     told = refused(*tiny.run(), "--runs-dir", str(small_disk))
-    assert f"no run can be made in '{small_disk}': no space is left on the device" in told
+    assert f"'{small_disk}': no space is left on the device" in told
     assert [path.name for path in small_disk.iterdir()] == ["filler"]
 
 
@@ -186,35 +187,36 @@ def test_a_cache_that_is_full_is_told(
 def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with a torch for CUDA and without a GPU."""
     monkeypatch.setattr(devices, "_without_cuda", lambda: False)
-    monkeypatch.setattr(devices, "_installed", lambda: 0)
+    monkeypatch.setattr(devices, "_nvidia_gpus", lambda: 0)
     monkeypatch.setattr(devices, "_OTHER_GPUS", ("no such device",))
     monkeypatch.setattr("engine.launch.devices.sys.platform", "linux")
 
 
 @pytest.mark.parametrize("wanted", ["cuda", "cuda:7"])
 def test_a_gpu_that_is_not_there(refused: Refused, tiny: Tiny, no_gpu: None, wanted: str) -> None:
-    there = 'no NVIDIA GPU can be seen; this machine has cpu (or say "auto")'
-    assert refused(*tiny.run(), "--device", wanted) == f'error: --device: the device "{wanted}" is not there: {there}\n'
+    facts = (f'"{wanted}"', "no NVIDIA GPU", "this machine has cpu")
+    told = refused(*tiny.run(), "--device", wanted)
+    assert told.startswith("error: --device: ")
+    assert all(fact in told for fact in facts)
     tiny.spoil('device = "cpu"', f'device = "{wanted}"')
     told = refused(*tiny.run())
-    assert told.startswith(
-        f'error: {tiny.preset}:{tiny.line_of("device")}: the device "{wanted}" is not there: {there}'
-    )
-    assert "--device chooses another" in told
+    assert told.startswith(f"error: {tiny.preset}:{tiny.line_of('device')}: ")
+    assert all(fact in told for fact in (*facts, "--device"))
     assert refused(*tiny.run(), "--seeds", "1,2")
 
 
 def test_a_gpu_beyond_the_last(refused: Refused, tiny: Tiny, no_gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "_installed", lambda: 2)
+    monkeypatch.setattr(devices, "_nvidia_gpus", lambda: 2)
     told = refused(*tiny.run(), "--device", "cuda:7")
-    assert "only 2 GPUs can be seen, counted from 0; this machine has cuda:0, cuda:1, cpu" in told
+    assert "only 2 GPUs" in told
+    assert "cuda:0, cuda:1, cpu" in told
 
 
 @pytest.mark.parametrize("wanted", ["gpu", "mps", "CUDA", "cuda:x", "", "\x1b[31m", 'cpu"'])
 def test_words_that_are_no_device_here(refused: Refused, tiny: Tiny, no_gpu: None, wanted: str) -> None:
     told = refused(*tiny.run(), "--device", wanted)
-    assert told.startswith("error: --device: the device ")
-    assert ("only Macs have that device" if wanted == "mps" else '"auto", "cpu", "mps", "cuda" or "cuda:1"') in told
+    assert told.startswith("error: --device: ")
+    assert ("Macs" if wanted == "mps" else '"auto", "cpu", "mps", "cuda" or "cuda:1"') in told
 
 
 def test_every_command_that_takes_a_device_asks_first(crild: Crild, tiny: Tiny, no_gpu: None, runs_dir: Path) -> None:
@@ -224,7 +226,7 @@ def test_every_command_that_takes_a_device_asks_first(crild: Crild, tiny: Tiny, 
         for wanted in ("cuda", "gpu"):
             said = crild(*words, "--device", wanted)
             assert said.code == 2, said.err
-            assert said.err.startswith("error: --device: the device ")
+            assert said.err.startswith("error: --device: ")
     assert (run_dir / "preset.toml").read_text() == before
     assert read_status(run_dir).attempt == 1
 
@@ -246,7 +248,7 @@ def test_of_two_resumes_at_once_one_goes_on(runs_dir: Path) -> None:
     assert codes[0] == 0, ends
     assert codes[1] in (1, 2), ends
     told = next(err for process, _, err in ends if process.returncode)
-    assert "is being worked on by" in told or "is running: watch it with" in told, told
+    assert "already working on" in told or "is running: watch it with" in told, told
     assert "Traceback" not in told
     status = read_status(run_dir)
     assert (status.state, status.attempt) == ("finished", 2)

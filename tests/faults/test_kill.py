@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.launch import start_engine
+from engine.launch.start import start_engine
 from engine.record.events import EventTail, read_events
 from engine.record.run import read_run, read_status
 from tests.train.tiny_run import make, materials

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import RunError
-from engine.launch import kill
+from engine.launch.signals import kill
 from engine.launch.start import reap
 from engine.record.lock import held
 from engine.record.run import create_run, list_runs, read_status

@@ -1,15 +1,12 @@
-"""What is said of a device that a machine has not, without torch."""
+"""Which devices a machine has, without torch."""
 
 from __future__ import annotations
-
-import subprocess
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from engine.launch import devices
 from engine.launch.devices import device_fault
+from engine.launch.gpu import Gpu
 
 
 @pytest.fixture(autouse=True)
@@ -23,14 +20,8 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 def gpus(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    listed = "".join(f"GPU {index}: NVIDIA H100 (UUID: GPU-{index})\n" for index in range(count))
-
-    def run(*_: Any, **__: Any) -> SimpleNamespace:
-        if not count:
-            raise FileNotFoundError("nvidia-smi")
-        return SimpleNamespace(stdout=listed)
-
-    monkeypatch.setattr(subprocess, "run", run)
+    listed = tuple(Gpu(index, f"GPU-{index}", "NVIDIA H100", None, 0, 0) for index in range(count))
+    monkeypatch.setattr(devices, "gpus", lambda: listed or None)
     monkeypatch.setattr("engine.launch.devices.Path.glob", lambda *_: iter(()))
 
 
@@ -45,22 +36,19 @@ def test_what_is_there_is_no_fault(wanted: str) -> None:
 def test_what_is_no_device_at_all(wanted: str) -> None:
     told = device_fault(wanted)
     assert told is not None
-    assert told.startswith('the device must be "auto", "cpu", "mps", "cuda" or "cuda:1", not ')
+    assert '"auto", "cpu", "mps", "cuda" or "cuda:1"' in told
     assert told.isprintable()
 
 
 def test_an_index_beyond_the_gpus() -> None:
-    assert device_fault("cuda:7") == (
-        'the device "cuda:7" is not there: only 2 GPUs can be seen, counted from 0; '
-        'this machine has cuda:0, cuda:1, cpu (or say "auto")'
-    )
+    told = device_fault("cuda:7") or ""
+    assert all(fact in told for fact in ('"cuda:7"', "only 2 GPUs", "cuda:0, cuda:1, cpu"))
 
 
 def test_no_gpu(machine: pytest.MonkeyPatch) -> None:
     gpus(machine, 0)
-    assert device_fault("cuda") == (
-        'the device "cuda" is not there: no NVIDIA GPU can be seen; this machine has cpu (or say "auto")'
-    )
+    told = device_fault("cuda") or ""
+    assert all(fact in told for fact in ('"cuda"', "no NVIDIA GPU", "this machine has cpu"))
 
 
 @pytest.mark.parametrize(
@@ -88,13 +76,14 @@ def test_a_torch_without_cuda(machine: pytest.MonkeyPatch) -> None:
     machine.setattr("engine.launch.devices.metadata.version", lambda _: "2.13.0+cpu")
     told = device_fault("cuda")
     assert told is not None
-    assert "the torch that is installed here was built without CUDA; this machine has cpu" in told
+    assert "built without CUDA" in told
+    assert "this machine has cpu" in told
 
 
 def test_mps_is_for_macs(machine: pytest.MonkeyPatch) -> None:
     told = device_fault("mps")
     assert told is not None
-    assert "only Macs have that device" in told
+    assert "Macs" in told
     machine.setattr("engine.launch.devices.sys.platform", "darwin")
     assert device_fault("mps") is None
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 import engine
-from engine.errors import RunError
 from engine.launch.start import engine_command, engine_environment, start_engine
 from engine.record.lock import held
 from engine.record.logs import log_tail
 from engine.record.run import read_run, read_status
+from tests.errors import raises
 from tests.launch.fake_engines import COMMAND, clear, make, reached, wait_for
 
 HOSTILE = "raise SystemExit('the wrong engine was imported')\n"
@@ -58,7 +58,7 @@ def test_no_descriptor_of_the_starter_is_inherited(folder: Path, tmp_path: Path)
 def test_an_engine_outlives_a_starter_whose_terminal_hangs_up(folder: Path) -> None:
     run = make(folder, "r", "long")
     code = (
-        "import sys,time;from pathlib import Path;from engine.launch import start_engine\n"
+        "import sys,time;from pathlib import Path;from engine.launch.start import start_engine\n"
         "print(start_engine(Path(sys.argv[1]), command=sys.argv[2:]), flush=True);time.sleep(60)"
     )
     starter = subprocess.Popen(
@@ -111,7 +111,7 @@ def test_absolute_entries_of_pythonpath_are_kept_behind_the_engine(monkeypatch: 
 def test_the_second_of_two_is_refused_with_the_first_ones_name(folder: Path) -> None:
     run = make(folder, "r", "long")
     pid = start_engine(run, command=COMMAND)
-    with pytest.raises(RunError, match=rf"is being worked on by process {pid} on"):
+    with raises("run-in-use", f"process {pid} on"):
         start_engine(run, resume=True, command=COMMAND)
     assert read_status(run).attempt == 1
 
@@ -119,7 +119,7 @@ def test_the_second_of_two_is_refused_with_the_first_ones_name(folder: Path) -> 
 def test_of_several_at_once_exactly_one_wins(folder: Path) -> None:
     run = make(folder, "r", "slow long")
     code = (
-        "import sys;from pathlib import Path;from engine.launch import start_engine;from engine.errors import RunError\n"
+        "import sys;from pathlib import Path;from engine.launch.start import start_engine;from engine.errors import RunError\n"
         "try: print('won', start_engine(Path(sys.argv[1]), resume=True, command=sys.argv[2:]))\n"
         "except RunError as error: print('lost', error)"
     )
@@ -138,7 +138,7 @@ def test_of_several_at_once_exactly_one_wins(folder: Path) -> None:
     assert [answer.split()[0] for answer in answers] == ["lost", "lost", "won"]
     assert answers[-1] == f"won {owner.pid}"
     for answer in answers[:2]:
-        assert f"is being worked on by process {owner.pid} on" in answer
+        assert f"process {owner.pid} on" in answer
     assert read_status(run).attempt == 1
     assert read_status(run).state == "running"
     assert sorted(path.name for path in run.glob("*log*")) == ["log.1.txt"]
@@ -147,9 +147,7 @@ def test_of_several_at_once_exactly_one_wins(folder: Path) -> None:
 
 def test_an_engine_that_dies_at_once_tells_why(folder: Path) -> None:
     run = make(folder, "r", "crash")
-    with pytest.raises(
-        RunError, match=r"the engine of 'r-s0' ended with exit code 1 before it began: torch cannot be imported"
-    ):
+    with raises("engine-exited-at-start", "'r-s0'", "code 1", "torch cannot be imported"):
         start_engine(run, command=COMMAND)
     status = read_status(run)
     assert status.state == "failed"
@@ -162,7 +160,7 @@ def test_an_engine_that_dies_at_once_tells_why(folder: Path) -> None:
 
 def test_an_engine_that_cannot_be_started_is_a_sentence(folder: Path) -> None:
     run = make(folder, "r")
-    with pytest.raises(RunError, match="cannot be started"):
+    with raises("cannot-start-engine"):
         start_engine(run, command=["/nowhere/python"])
     assert not list(run.glob(".start-*"))
 
@@ -190,7 +188,7 @@ def test_a_run_is_gone_on_with_only_when_asked(folder: Path) -> None:
     start_engine(run, command=COMMAND)
     assert reached(run, "finished")
     assert wait_for(lambda: not held(run))
-    with pytest.raises(RunError, match="was started before: `crild resume r-s0` goes on with it"):
+    with raises("run-started-before", "`crild resume r-s0`"):
         start_engine(run, command=COMMAND)
     start_engine(run, resume=True, command=COMMAND)
     assert wait_for(lambda: read_status(run).attempt == 2 and read_status(run).state == "finished")
@@ -216,14 +214,14 @@ def test_a_killed_engine_leaves_a_lost_run_that_can_be_gone_on_with(folder: Path
 def test_a_damaged_run_is_not_started(folder: Path) -> None:
     run = make(folder, "r")
     (run / "status.json").write_text("{")
-    with pytest.raises(RunError, match="not complete JSON"):
+    with raises("incomplete-json"):
         start_engine(run, command=COMMAND)
     assert not list(run.glob("log*"))
 
 
 def test_starting_engines_loads_nothing_heavy() -> None:
     code = (
-        "import sys, engine.launch, engine.launch.__main__, engine.record.run, engine.record.session\n"
+        "import sys, engine.launch.start, engine.launch.signals, engine.sweep.__main__, engine.sweep.queue, engine.record.session\n"
         "heavy = {'torch', 'numpy', 'transformers', 'datasets', 'accelerate', 'pydantic', 'psutil', 'rich', 'textual'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import RunError
-from engine.launch import kill, preempt, start_engine, stop
-from engine.launch.signals import interrupt, send
+from engine.launch.signals import interrupt, kill, preempt, send, stop
+from engine.launch.start import start_engine
 from engine.record.files import write_json
 from engine.record.lock import held
 from engine.record.owner import Owner, start_time
 from engine.record.run import read_run, read_status, update_status
+from tests.errors import raises
 from tests.launch.fake_engines import COMMAND, clear, make, reached, wait_for
 
 
@@ -64,14 +64,14 @@ def test_a_kill_ends_the_whole_group_and_says_stopped(folder: Path) -> None:
 @pytest.mark.parametrize(("ask", "verb"), [(stop, "stop"), (kill, "kill"), (preempt, "preempt")])
 def test_what_has_ended_cannot_be_stopped(folder: Path, ask: Callable[[Path], None], verb: str, state: str) -> None:
     run = make(folder, "r", state=state)
-    with pytest.raises(RunError, match=f"there is nothing to {verb}: the run 'r-s0' is {state}"):
+    with raises("run-not-running", verb, "'r-s0'", state):
         ask(run)
 
 
 def test_a_lost_run_is_told_from_a_living_one(folder: Path) -> None:
     run = make(folder, "r")
     pretend(run, state="running", owner=replace(Owner.current(), started=-1000.0))
-    with pytest.raises(RunError, match="the engine of 'r-s0' is gone; `crild resume r-s0` goes on with it"):
+    with raises("engine-gone", "'r-s0'", "`crild resume r-s0`"):
         stop(run)
 
 
@@ -85,7 +85,7 @@ def test_a_process_that_was_given_the_owners_id_is_never_signalled(folder: Path)
         owner = replace(Owner.current(), pid=innocent, started=(start_time(innocent) or 0.0) - 50.0)
         pretend(run, state="running", owner=owner)
         for ask in (stop, kill, preempt):
-            with pytest.raises(RunError, match="is gone"):
+            with raises("engine-gone"):
                 ask(run)
         send(owner, signal.SIGKILL)  # asked and ended in between: the last look is at the pinned process
         time.sleep(0.05)
@@ -98,9 +98,7 @@ def test_a_process_that_was_given_the_owners_id_is_never_signalled(folder: Path)
 def test_an_engine_on_another_host_is_named(folder: Path) -> None:
     run = make(folder, "r")
     pretend(run, state="running", owner=Owner("node7.cluster", 4242, 1.0, "other", ""))
-    with pytest.raises(
-        RunError, match=r"is process 4242 on 'node7.cluster', out of reach from here: stop the run there"
-    ):
+    with raises("engine-elsewhere", "process 4242 on 'node7.cluster'"):
         stop(run)
 
 
@@ -123,7 +121,7 @@ def test_a_queued_run_is_simply_taken_off(folder: Path) -> None:
 def test_a_damaged_run_is_a_sentence(folder: Path) -> None:
     run = make(folder, "r")
     (run / "status.json").write_text("{")
-    with pytest.raises(RunError, match="not complete JSON"):
+    with raises("incomplete-json", "status.json"):
         stop(run)
 
 
@@ -140,7 +138,7 @@ def test_an_engine_that_has_finished_but_does_not_go_can_be_killed(folder: Path)
     run = make(folder, "r", "quick linger")
     pid = start_engine(run, command=COMMAND)
     assert reached(run, "finished")
-    with pytest.raises(RunError, match="nothing to stop"):
+    with raises("run-not-running"):
         stop(run)
     kill(run)
     assert start_time(pid) is None
@@ -150,5 +148,5 @@ def test_an_engine_that_has_finished_but_does_not_go_can_be_killed(folder: Path)
 def test_a_process_does_not_kill_itself(folder: Path) -> None:
     run = make(folder, "r")
     pretend(run, state="running", owner=Owner.current())
-    with pytest.raises(RunError, match="is this very process"):
+    with raises("engine-is-this-process"):
         kill(run)

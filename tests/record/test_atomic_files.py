@@ -11,6 +11,7 @@ import pytest
 
 from engine.errors import RunError
 from engine.record import files
+from tests.errors import raises
 
 
 def test_a_written_record_is_read_back(tmp_path: Path) -> None:
@@ -69,22 +70,22 @@ def test_a_crash_before_the_rename_keeps_the_old_content(tmp_path: Path, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "kind"),
     [
-        (b"", "not complete JSON"),
-        (b'{"a": 1', "not complete JSON"),
-        (b"\xff\xfe\x00", "not complete JSON"),
-        (b"[" * 100_000, "not complete JSON"),
-        (b'{"a": ' + b"9" * 5000 + b"}", "not complete JSON"),
-        (b"[1, 2]", "no JSON object"),
-        (b"null", "no JSON object"),
-        (b"\0" * 4096, "not complete JSON"),
+        (b"", "incomplete-json"),
+        (b'{"a": 1', "incomplete-json"),
+        (b"\xff\xfe\x00", "incomplete-json"),
+        (b"[" * 100_000, "incomplete-json"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "incomplete-json"),
+        (b"[1, 2]", "not-a-json-object"),
+        (b"null", "not-a-json-object"),
+        (b"\0" * 4096, "incomplete-json"),
     ],
 )
-def test_strange_content_is_a_sentence(tmp_path: Path, content: bytes, words: str) -> None:
+def test_strange_content_is_a_sentence(tmp_path: Path, content: bytes, kind: str) -> None:
     path = tmp_path / "x.json"
     path.write_bytes(content)
-    with pytest.raises(RunError, match=words):
+    with raises(kind):
         files.read_object(path)
     assert files.read_json(path) is None
 
@@ -104,7 +105,7 @@ def test_a_record_that_is_absurdly_large_is_not_loaded(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     with path.open("wb") as file:
         file.truncate(files.LARGEST + 1)
-    with pytest.raises(RunError, match="bytes long"):
+    with raises("oversized-record", files.LARGEST + 1):
         files.read_object(path)
 
 

@@ -51,7 +51,7 @@ Change = Callable[[dict[str, Any]], Any]
     ("change", "said"),
     [
         (lambda d: d.update(schema=2), "newer crild"),
-        (lambda d: d.update(schema="1"), "no schema version"),
+        (lambda d: d.update(schema="1"), "schema version"),
         (lambda d: d.update(noise={}), "noise"),
         (lambda d: d.update(noise=[1]), "noise"),
         (lambda d: d["noise"][0].update(scale=None), "scale"),

@@ -21,6 +21,7 @@ from engine.record.lock import FileLock, RunLock, file_held, held
 from engine.record.owner import Owner
 from engine.record.run import create_run
 from engine.record.session import RunSession
+from tests.errors import raises
 
 HOLD = """
 import os, sys, time
@@ -60,7 +61,7 @@ def test_a_lock_dies_with_its_owner_though_its_forked_child_lives(
 ) -> None:
     process, child = holder
     assert held(run)
-    with pytest.raises(RunError, match="is being worked on by another process"):
+    with raises("run-in-use", "another process"):
         RunLock(run).take()
     process.kill()  # as kill -9 at the shell
     process.wait()
@@ -138,7 +139,7 @@ def test_waiting_for_a_moment_is_enough_for_a_short_holder(run: Path) -> None:
 
 def test_the_refusal_names_the_owner(run: Path) -> None:
     session = RunSession(run, signals=False)
-    with pytest.raises(RunError, match=rf"the run 'r-s0' is being worked on by process {os.getpid()} on "):
+    with raises("run-in-use", "'r-s0'", f"process {os.getpid()} on "):
         RunLock(run).take()
     session.finish("finished", 0)
 
@@ -178,7 +179,7 @@ def _pretend_owner(run: Path, pid: int) -> None:
 
 
 def test_a_folder_that_is_gone_is_a_sentence(run: Path) -> None:
-    with pytest.raises(RunError, match="cannot be locked: the folder does not exist"):
+    with raises("cannot-lock-run", "the folder does not exist"):
         RunLock(run / "gone").take()
 
 
@@ -192,7 +193,7 @@ def test_a_lock_on_a_file_that_was_replaced_is_refused(run: Path, monkeypatch: p
         real(handle, how)
 
     monkeypatch.setattr(fcntl, "lockf", replaced)
-    with pytest.raises(RunError, match="cannot be locked"):
+    with raises("cannot-lock-run"):
         RunLock(run).take()
     monkeypatch.undo()
     assert file_held(run / "lock") is False

@@ -148,7 +148,7 @@ def test_a_second_session_is_refused_and_changes_nothing(run: Path) -> None:
             text=True,
         )
         assert other.returncode == 1
-        assert f"is being worked on by process {os.getpid()}" in other.stderr
+        assert f"process {os.getpid()} on" in other.stderr
         assert read_status(run).attempt == 1
         assert read_status(run).owner == Owner.current()
         assert sorted(path.name for path in run.glob("events.*")) == ["events.1.jsonl"]
@@ -163,7 +163,7 @@ def test_a_second_session_is_refused_and_changes_nothing(run: Path) -> None:
         (KeyboardInterrupt(), ("stopped", 130, None)),
         (
             ZeroDivisionError("by\nzero at https://u:p@h/x"),
-            ("failed", 1, Fault("bug", "a fault of crild itself: ZeroDivisionError: by zero at https://h/x; the log has the traceback")),
+            ("failed", 1, Fault("bug", "a bug in crild: ZeroDivisionError: by zero at https://h/x; the log has the traceback")),
         ),
     ],
 )  # fmt: skip
@@ -353,5 +353,5 @@ def test_the_error_that_ended_the_run_is_told_though_nothing_can_be_written(
     with pytest.raises(DataError, match="no rows"), work:
         raise DataError("no rows")
     monkeypatch.undo()
-    assert "the status could not be written: " in capsys.readouterr().err
+    assert "status.json: cannot be written: " in capsys.readouterr().err
     assert not held(run)

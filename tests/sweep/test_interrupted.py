@@ -6,11 +6,9 @@ import os
 import signal
 from pathlib import Path
 
-import pytest
-
-from engine.errors import RunError, UsageError
 from engine.record.run import list_runs, read_run, read_status
 from engine.sweep.submit import kill_sweep, stop_sweep
+from tests.errors import raises
 from tests.launch.fake_engines import wait_for
 from tests.sweep.sweeps import (
     begin,
@@ -79,14 +77,14 @@ def test_a_hang_up_changes_nothing_and_stopping_keeps_the_rest(folder: Path, run
     os.kill(owner.pid, signal.SIGHUP)
     run = runs / "study-toy-entailment-b-s1"
     assert came_to(run, 2)
-    with pytest.raises(RunError, match="worked on already"):
+    with raises("sweep-in-progress", "study"):
         begin(path, runs)
     assert stop_sweep(runs, "study")
     assert over(runs) == "stopped"
     assert states(runs) == {"study-toy-entailment-a-s1": "finished", "study-toy-entailment-b-s1": "stopped"}
-    with pytest.raises(UsageError, match="nothing to stop"):
+    with raises("sweep-not-running", "study"):
         stop_sweep(runs, "study")
-    with pytest.raises(UsageError, match="there is no sweep"):
+    with raises("unknown-sweep", "other"):
         stop_sweep(runs, "other")
     begin(path, runs, slots=4)
     assert over(runs) == "ended"
@@ -101,7 +99,7 @@ def test_killing_ends_the_engines_at_once(folder: Path, runs: Path) -> None:
     kill_sweep(runs, "study")
     assert over(runs) == "stopped"
     assert wait_for(lambda: read_status(run).state == "stopped")
-    with pytest.raises(UsageError, match="nothing to stop"):
+    with raises("sweep-not-running", "study"):
         kill_sweep(runs, "study")
 
 

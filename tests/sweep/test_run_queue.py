@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from engine.errors import RunError
-from engine.launch import start_engine, stop
-from engine.launch.background import Asked
+from engine.launch.background import StopSignals
+from engine.launch.signals import stop
+from engine.launch.start import start_engine
 from engine.record.owner import Owner
 from engine.record.paths import queue_file
 from engine.record.run import list_runs, read_run, read_status
@@ -23,6 +24,7 @@ from engine.sweep import execute
 from engine.sweep.queue import continue_queue, enqueue
 from engine.sweep.record import CellRecord, SweepRecord, list_queues, list_sweeps, read_sweep_record, write_sweep_record
 from engine.sweep.slots import Slot
+from tests.errors import raises
 from tests.launch.fake_engines import COMMAND, clear, make, reached, wait_for
 
 
@@ -169,7 +171,7 @@ def test_queues_for_different_devices_work_side_by_side(folder: Path) -> None:
 def test_a_run_waits_for_a_busy_gpu(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tool = tmp_path / "bin" / "nvidia-smi"
     tool.parent.mkdir()
-    tool.write_text('#!/bin/sh\necho "0, GPU-x, 39000, 40000"\n')
+    tool.write_text('#!/bin/sh\necho "0, GPU-x, H100, 99, 39000, 40000"\n')
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tool.parent}{os.pathsep}{os.environ['PATH']}")
     run, other = make(folder, "a"), make(folder, "b")
@@ -214,7 +216,7 @@ def test_a_queue_that_cannot_start_says_why(folder: Path, monkeypatch: pytest.Mo
 
     run = make(folder, "a")
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    with pytest.raises(RunError, match="the queue cannot be started"):
+    with raises("cannot-start-process", "queue"):
         enqueue([run], command=COMMAND)
     assert read_run(run).state == "lost"  # and `resume` starts it
 
@@ -246,7 +248,7 @@ def test_a_run_that_is_stopped_just_as_its_turn_comes_is_not_started(
         stop(run)
 
     monkeypatch.setattr(execute, "busy_gpu", stopped_meanwhile)
-    worker = execute.Worker(file, Asked(), COMMAND)
+    worker = execute.Worker(file, StopSignals(), COMMAND)
     worker.survey()
     worker.run_all()
     worker.end()

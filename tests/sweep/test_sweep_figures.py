@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import UsageError
 from engine.record.run import RunEntry
 from engine.record.status import Fault, Status
 from engine.sweep import slots as slots_of
@@ -16,6 +15,7 @@ from engine.sweep.matrix import matrix
 from engine.sweep.order import choose
 from engine.sweep.record import CellRecord, SweepRecord
 from engine.sweep.slots import Slot, slots_for
+from tests.errors import raises
 
 NOW = 10_000.0
 
@@ -48,13 +48,13 @@ def test_gpus_take_one_run_each_unless_more_are_asked_for(monkeypatch: pytest.Mo
     assert slots_for(27, [None], [None], slots=12, on=["cuda:0"]) == (Slot("cuda:0", 1),) * 12
     assert [slot.device for slot in slots_for(27, [None], [None], slots=3)] == ["cuda:0", "cuda:1", "cuda:0"]
     assert slots_for(27, ["cpu"], [None], slots=2) == (Slot("cpu", 8),) * 2
-    with pytest.raises(UsageError, match="leaves a device idle"):
+    with raises("fewer-slots-than-devices", "cuda:0, cuda:1"):
         slots_for(27, [None], [None], slots=1)
-    with pytest.raises(UsageError, match="--devices: cuda:9 is not there"):
+    with raises("unavailable-device", "--devices", "cuda:9"):
         slots_for(27, [None], [None], on=["cuda:9"])
-    with pytest.raises(UsageError, match="ask for different devices"):
+    with raises("presets-ask-for-several-devices", "cpu", "cuda:0"):
         slots_for(27, ["cpu", "cuda:0"], [None])
-    with pytest.raises(UsageError, match="--slots must be from 1"):
+    with raises("invalid-slots", "--slots"):
         slots_for(27, [None], [None], slots=0)
 
 
@@ -175,12 +175,10 @@ def test_rows_are_named_by_method_and_further_axes_in_the_order_of_the_file() ->
     assert found.eta is None
 
 
-def test_a_record_survives_its_file_and_damage_is_said() -> None:
-    from engine.errors import RunError
-
+def test_a_record_survives_its_file_and_damage_is_reported() -> None:
     record = replace(sweep(cell("a", "T", noise="0"), cell("b")), begun=3.0, waiting="for x", retry=True)
     assert SweepRecord.from_dict(record.to_dict()) == record
-    with pytest.raises(RunError, match="newer crild"):
+    with raises("unknown-record-version"):
         SweepRecord.from_dict({**record.to_dict(), "schema": 2})
-    with pytest.raises(RunError, match="no complete record"):
+    with raises("incomplete-record"):
         SweepRecord.from_dict({**record.to_dict(), "cells": [1]})

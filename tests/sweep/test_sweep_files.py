@@ -9,6 +9,7 @@ import pytest
 from engine.errors import CrildError, DataError, PresetError
 from engine.sweep.plan import Plan, plan, run_id
 from engine.sweep.spec import read_sweep
+from tests.errors import raises
 from tests.sweep.sweeps import method, write
 
 
@@ -16,12 +17,11 @@ def planned(folder: Path, text: str, name: str = "study.toml") -> Plan:
     return plan(read_sweep(write(folder, text, name)))
 
 
-def refused(folder: Path, text: str) -> list[str]:
-    """What is said of a sweep file, with the line but without the folder."""
+def refused(folder: Path, text: str) -> list[CrildError]:
+    """The problems of a sweep file."""
     with pytest.raises(CrildError) as caught:
         planned(folder, text)
-    problems = getattr(caught.value, "problems", (caught.value,))
-    return [str(problem).removeprefix(f"{folder}/") for problem in problems]
+    return list(getattr(caught.value, "problems", (caught.value,)))
 
 
 @pytest.fixture
@@ -116,108 +116,101 @@ def test_runs_share_the_teachers_that_are_trained_alike(folder: Path) -> None:
     assert without.teachers == {}
 
 
+Expected = tuple[int | None, str | None, tuple[str, ...]]
+"""The line of a problem, its kind (None where presets decide it), and facts in its sentence."""
+
+
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
-        ("", ['study.toml: a sweep file begins with [sweep] and says methods = ["kd", "crild"], tasks and seeds']),
+        ("", [(None, "missing-sweep-table", ("[sweep]",))]),
         (
             'TWO[sweep.axs]\nx = 1\n[train]\nepochs = 3\n',
-            [
-                'study.toml:5: unknown key "train": a sweep file is one table, [sweep]',
-                'study.toml:3: unknown key "axs" in sweep; did you mean "axes"?',
-            ],
+            [(5, "key-outside-sweep", ('"train"',)), (3, "unknown-key", ('"axs"', '"axes"'))],
         ),
         (
             "methods = [3]\nseeds = true\nmax_runs = 0\n",
             [
-                'study.toml:2: methods must be a list of presets, as ["kd", "crild", ["crild", "mine.toml"]], or a table name = preset; in it stands 3',
-                'study.toml:3: seeds must be a list of seeds, as [1, 2, 3], or text, as "1-5", not true',
-                "study.toml:4: max_runs must be a whole number from 1 to 10000, not 0",
+                (2, "invalid-value", ("methods", '["kd", "crild", ["crild", "mine.toml"]]', "3")),
+                (3, "invalid-value", ("seeds", "[1, 2, 3]", '"1-5"', "true")),
+                (4, "invalid-value", ("max_runs", "from 1 to 10000", "0")),
             ],
         ),
         (
             'TWO[[sweep.when]]\nmach = { method = "a" }\n',
-            [
-                'study.toml:3: when.match is missing; it must be a table, as { task = "rte" }',
-                'study.toml:4: unknown key "mach" in sweep.when; did you mean "match"?',
-            ],
+            [(3, "missing-key", ("when.match", '{ task = "rte" }')), (4, "unknown-key", ('"mach"', "sweep.when", '"match"'))],
         ),
-        ('methods = ["krild"]\n', ['study.toml:2: there is no shipped preset or file "krild"; did you mean "crild"?']),
-        ('methods = ["a.toml", "./a.toml"]\n', ['study.toml:2: method "a" is there twice; a table gives names of their own']),
-        ('TWOseeds = "3-1"\n', ['study.toml:3: seeds "3-1" names no seeds: write [1, 2, 3], "1,2,3" or "1-5"']),
-        ("TWOseeds = [1, 2, 1]\n", ["study.toml:3: seeds names 1 twice: each seed makes one run"]),
-        ('TWOset = ["train.epoch=3"]\n', ['study.toml:3: unknown key "epoch" in train; did you mean "epochs"?']),
+        ('methods = ["krild"]\n', [(2, None, ('"krild"', '"crild"'))]),
+        ('methods = ["a.toml", "./a.toml"]\n', [(2, "repeated-axis-value", ('method "a"',))]),
+        ('TWOseeds = "3-1"\n', [(3, "empty-seed-range", ('"3-1"', "1-3"))]),
+        ('TWOseeds = "1,x"\n', [(3, "invalid-seeds", ('"1,x"',))]),
+        ("TWOseeds = [1, 2, 1]\n", [(3, "repeated-seeds", ("seeds repeats 1:",))]),
+        ('TWOset = ["train.epoch=3"]\n', [(3, None, ('"epoch"', "train", '"epochs"'))]),
         (
             'TWO[sweep.axes]\nnoise = { "task.label_nois" = [0.0, 0.3] }\n',
-            ['study.toml:4: unknown key "label_nois" in task; did you mean "label_noise"?'],
+            [(4, None, ('"label_nois"', "task", '"label_noise"'))],
         ),
         (
             'TWO[sweep.axes]\nn = { "task.label_noise" = [0.0, 1.5] }\n',
-            [
-                "study.toml:4: task.label_noise must be a number from 0 to 1, not 1.5 "
-                "(in a, n 1.5 and 1 more of 4 runs)"
-            ],
+            [(4, None, ("task.label_noise", "1.5", "(in a, n 1.5 and 1 more of 4 runs)"))],
         ),
         (
             'TWOset = ["train.epochs=3"]\n[sweep.axes]\nlong = { "train.epochs" = [1, 2] }\n',
-            ["study.toml:3: set and the axis long both set train.epochs: the one would undo the other"],
+            [(3, "key-of-axis-and-setting", ("axis long", "train.epochs"))],
         ),
         (
             'TWO[sweep.axes]\na = { "train.epochs" = [1, 2] }\nb = { train.epochs = [3] }\n',
-            ["study.toml:5: the axis b and the axis a both set train.epochs: a key belongs to one axis"],
+            [(5, "key-of-two-axes", ("axis b", "axis a", "train.epochs"))],
         ),
-        ('TWOset = ["seed=3"]\n', ["study.toml:3: seed is swept by seeds = [1, 2, 3], not as a key"]),
-        ("TWO[sweep.axes]\ns = { seed = [1, 2] }\n", ["study.toml:4: seed is swept by seeds = [1, 2, 3], not as a key"]),
-        ("TWO[sweep.axes]\nseed = { x = [1] }\n", ['study.toml:4: an axis cannot be called "seed": seeds have a key of their own']),
+        ('TWOset = ["seed=3"]\n', [(3, "seed-as-key", ("seeds = [1, 2, 3]",))]),
+        ("TWO[sweep.axes]\ns = { seed = [1, 2] }\n", [(4, "seed-as-key", ("seeds = [1, 2, 3]",))]),
+        ("TWO[sweep.axes]\nseed = { x = [1] }\n", [(4, "reserved-axis-name", ('"seed"', "seeds"))]),
+        ('TWO[sweep.axes]\nBig = { "train.epochs" = [3] }\n', [(4, "invalid-axis-name", ('"Big"',))]),
         (
             'TWO[sweep.axes]\nn = { "train.epochs" = 3 }\n',
-            ['study.toml:4: train.epochs must be a list of values, as "task.label_noise" = [0.0, 0.3], not 3'],
+            [(4, "axis-key-without-values", ("train.epochs", '"task.label_noise" = [0.0, 0.3]', "not 3"))],
         ),
         (
             'TWO[sweep.axes]\nn = { "train.epochs" = [3, 4], "train.batch_size" = [8] }\n',
-            [
-                "study.toml:4: the keys of one axis change together, so they have equally many values: "
-                "train.epochs has 2 and train.batch_size has 1"
-            ],
+            [(4, "unequal-axis-values", ("train.epochs has 2", "train.batch_size has 1"))],
         ),
         (
             'TWOexclude = [{ methd = "a" }, { method = "c" }]\n',
-            [
-                'study.toml:3: there is no axis "methd"; did you mean "method"?',
-                'study.toml:3: method "c" is not in the grid; there are a and b',
-            ],
+            [(3, "unknown-axis", ('"methd"', '"method"')), (3, "unknown-axis-value", ('method "c"', "a and b"))],
         ),
-        ('TWOexclude = [{ method = ["a", "b"] }]\n', ["study.toml:3: exclude leaves nothing of the 2 runs"]),
+        ('TWOexclude = [{ method = ["a", "b"] }]\n', [(3, "everything-excluded", ("2 runs",))]),
         (
             'TWOexclude = [{ method = "a" }]\n[[sweep.when]]\nmatch = { method = "a" }\nset = ["train.epochs=1"]\n',
-            ["study.toml:4: this part of the grid is empty: no run is in it"],
+            [(4, "when-without-runs", ())],
         ),
         (
             'TWO[[sweep.when]]\nmatch = { method = "a" }\nset = ["train.epochs=1"]\n'
             '[[sweep.when]]\nmatch = { seed = 1 }\nset = ["train.epochs=2"]\n',
-            ['study.toml:7: there is no axis "seed"; there are method'],
+            [(7, "unknown-axis", ('"seed"', "method"))],
         ),
         (
             'TWOseeds = [1, 2]\n[[sweep.when]]\nmatch = { method = "a" }\nset = ["train.epochs=1"]\n'
             '[[sweep.when]]\nmatch = { seed = 1 }\nset = ["train.epochs=2"]\n',
-            ["study.toml:9: two parts of the grid set train.epochs differently, and a, seed 1 lies in both"],
+            [(9, "conflicting-parts", ("train.epochs", "a, seed 1"))],
         ),
         (
             'TWOseeds = "1-1000"\nmax_runs = 100\n',
-            [
-                "study.toml:4: 2 methods x 1000 seeds make 2,000 runs, and 100 are the most: "
-                "leave something out, or say max_runs = N under [sweep]"
-            ],
+            [(4, "too-many-runs", ("2 methods x 1000 seeds make 2,000 runs", "100", "max_runs = N"))],
         ),
         (
             'methods = { x = "a.toml", y = "a.toml" }\n',
-            ["study.toml:2: y, toy-entailment, seed 1 and x, toy-entailment, seed 1 are the same run: their presets do not differ"],
+            [(2, "same-run-twice", ("y, toy-entailment, seed 1", "x, toy-entailment, seed 1"))],
         ),
-        ('TWOname = "a b"\n', ["study.toml:3: name: a sweep is called by letters, digits, '.', '_' and '-', beginning with a letter or digit, at most 40, not \"a b\""]),
+        ('TWOname = "a b"\n', [(3, "invalid-sweep-name", ("'.', '_' and '-'", "at most 40", '"a b"'))]),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_said_with_its_line(folder: Path, two: str, text: str, said: list[str]) -> None:
-    assert refused(folder, f"[sweep]\n{text.replace('TWO', two)}" if text else "") == said
+def test_problems_are_reported_with_their_lines(folder: Path, two: str, text: str, expected: list[Expected]) -> None:
+    problems = refused(folder, f"[sweep]\n{text.replace('TWO', two)}" if text else "")
+    assert [problem.line for problem in problems] == [line for line, _, _ in expected]
+    for problem, (_, kind, facts) in zip(problems, expected, strict=True):
+        assert str(problem.file).endswith("study.toml")
+        assert kind in (None, problem.kind)
+        assert all(fact in problem.sentence for fact in facts), problem.sentence
 
 
 def test_a_million_runs_are_refused_before_they_are_counted_one_by_one(folder: Path, two: str) -> None:
@@ -225,15 +218,18 @@ def test_a_million_runs_are_refused_before_they_are_counted_one_by_one(folder: P
         f'{axis} = {{ "train.{key}" = {list(range(1, 100))} }}'
         for axis, key in (("x", "epochs"), ("y", "batch_size"), ("z", "log_every"))
     )
-    (said,) = refused(folder, f"[sweep]\n{two}[sweep.axes]\n{axes}\n")
-    assert "2 methods x 99 xs x 99 ys x 99 zs x 1 seed make 1,940,598 runs, and 1,000 are the most" in said
+    (problem,) = refused(folder, f"[sweep]\n{two}[sweep.axes]\n{axes}\n")
+    assert problem.kind == "too-many-runs"
+    assert "2 methods x 99 xs x 99 ys x 99 zs x 1 seed make 1,940,598 runs" in problem.sentence
 
 
 def test_no_file_and_no_toml_are_said_as_such(folder: Path) -> None:
-    with pytest.raises(PresetError, match="there is no sweep file"):
+    with raises("missing-sweep-file", "nothing.toml"):
         read_sweep(folder / "nothing.toml")
-    assert "study.toml:3: not valid TOML" in refused(folder, "[sweep]\nmethods = [\n")[0]
-    with pytest.raises(PresetError, match="a sweep file is a file, and this is a folder"):
+    (problem,) = refused(folder, "[sweep]\nmethods = [\n")
+    assert problem.line == 3
+    assert "TOML" in problem.sentence
+    with pytest.raises(PresetError, match="folder"):
         read_sweep(folder)
 
 

@@ -14,7 +14,7 @@ from textual.widgets import Static
 
 from crild_tui import theme
 from crild_tui.app import MODE_NAMES, READONLY, CrildApp
-from crild_tui.monitor.snapshots import Gpu, MachineSnapshot
+from crild_tui.monitor.snapshots import MachineSnapshot
 from crild_tui.screens.dialogs import Confirm
 from crild_tui.screens.help import HelpScreen
 from crild_tui.screens.mode_screen import ModeScreen
@@ -23,6 +23,7 @@ from crild_tui.settings import Settings, load_settings
 from crild_tui.textual_internals import FooterKey
 from crild_tui.widgets.header import Header, machine_words
 from engine.errors import RunError, UsageError
+from engine.launch.gpu import Gpu
 from tests.tui.screen_driver import screen_text, until
 
 Steps = Callable[[CrildApp, Pilot[None]], Awaitable[None]]
@@ -200,7 +201,7 @@ def test_a_dashboard_that_only_reads_does_nothing(tmp_path: Path) -> None:
 def test_the_machine_in_words() -> None:
     assert machine_words(MachineSnapshot(0.5, 2 * 10**9, 16 * 10**9)) == "cpu 50 %  mem 2.0 GB of 16.0 GB"
     assert machine_words(MachineSnapshot(0.5), short=True) == "cpu 50 %"
-    gpu = Gpu(0, "A100", 0.9, 30 * 10**9, 80 * 10**9)
+    gpu = Gpu(0, "GPU-a", "A100", 0.9, 30 * 10**9, 80 * 10**9)
     assert machine_words(MachineSnapshot(0.5, gpus=(gpu,))) == "gpu0 90 % 30.0 GB of 80.0 GB"
 
 

@@ -301,8 +301,8 @@ WRONG = (
     ("stage.ild.layer_map", "[[9, 1]]", "layer 9"),
     ("task.source", "/nowhere", "source"),
     ("train.device", "tpu", "device must be"),
-    ("seeds", "1,x", "list of seeds"),
-    ("seeds", "3,3", "twice"),
+    ("seeds", "1,x", "1,2,3 or 1-5"),
+    ("seeds", "3,3", "repeats 3"),
     ("name", "../up", "cannot be called"),
 )
 
@@ -631,7 +631,7 @@ def test_a_fault_found_at_the_start_stays_here_as_sentences(launch: Any, folder:
         await until(pilot, lambda: bool(screen.examined.faults) and not screen.starting)
         line = screen.form.line("train.device")
         assert line is not None
-        assert "is not there" in " ".join(line.view.faults)
+        assert "cuda:99" in " ".join(line.view.faults)
         assert pilot.app.screen is screen
 
     launch(body)

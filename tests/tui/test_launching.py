@@ -309,7 +309,7 @@ def test_a_name_that_is_taken_is_a_fault_of_its_field(tmp_path: Path) -> None:
 
     ((key, sentence),) = told(name="mine", seeds="1-3")
     assert key == "name"
-    assert "a run called 'mine-s2' exists already" in sentence
+    assert "'mine-s2' already exists" in sentence
     assert told(name="mine", seeds="1") == told(name="other", seeds="2") == []
 
 

@@ -86,13 +86,13 @@ def working(run_dir: Path, state: str = "running", **more: Any) -> RunSnapshot:
         names=("teacher", "ild", "kd"),
         stages=(StageSummary("teacher", 100, 100, finished=True), StageSummary("ild", 120, 480)),
         stage="ild", step=120, steps=480, loss=0.43, rate=94.0, metric_name="accuracy", metric=0.675, best=0.681,
-        teacher=0.694, eta=312.0, state=state,
+        teacher=0.694, eta=312.0, state=state, learning_rate=2e-5, gradient_norm=19.0,
     )  # fmt: skip
     import numpy as np
 
     at = np.arange(20.0)
     curves = Curves(
-        Table(at, at / 10, at, {"loss": 1 / (1 + at), "learning rate": np.full(20, 2e-5), "gradient norm": at}),
+        Table(at, at / 10, at, {"loss": 1 / (1 + at)}),
         {"student": Table(at[:2], at[:2], at[:2], {"accuracy": at[:2] / 2})},
         (Border("ild", 0.0, 0.0, 0.0),),
     )

@@ -1,15 +1,13 @@
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from crild_tui.monitor.alarms import Alarm
-from crild_tui.monitor.curves import Curves, Table
+from crild_tui.monitor.curves import Curves
 from crild_tui.monitor.snapshots import EngineMessage, RunSnapshot
 from crild_tui.runs.summary import RunSummary, StageSummary
 from crild_tui.widgets.messages_pane import message_lines
@@ -18,7 +16,6 @@ from crild_tui.widgets.progress import Stage, stage_line, stage_rows, stages_of
 from crild_tui.widgets.run_details import (
     facts_line,
     facts_rows,
-    last_value,
     origin,
     pace,
     scores,
@@ -145,15 +142,11 @@ def test_being_asked_to_stop_shows_at_once() -> None:
 
 
 def test_scores_and_pace_are_said_shortly() -> None:
-    at = np.arange(3.0)
-    table = Table(at, at, at, {"learning rate": np.array([1e-5, 2e-5, math.nan]), "gradient norm": at * math.nan})
     summary = RunSummary(
-        metric_name="accuracy", metric=0.5, best=0.6, teacher=0.7, majority=0.5, rate=94.0, memory=4.2e9
-    )
-    seen = replace(snapshot(summary=summary), curves=Curves(steps=table))
-    assert last_value(seen, "learning rate") == 2e-5
-    assert last_value(seen, "gradient norm") is None
-    assert last_value(seen, "no such column") is None
+        metric_name="accuracy", metric=0.5, best=0.6, teacher=0.7, majority=0.5, rate=94.0, memory=4.2e9,
+        learning_rate=2e-5,
+    )  # fmt: skip
+    seen = snapshot(summary=summary)
     said = [fact.short for fact in (*scores(seen), *pace(seen))]
     assert said == [
         "accuracy 0.5000",

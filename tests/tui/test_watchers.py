@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import os
-import stat
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,10 +10,11 @@ from typing import Any
 import pytest
 
 from crild_tui.monitor import machine, runs
-from crild_tui.monitor.machine import MachineWatcher, gpus, read_gpus
+from crild_tui.monitor.machine import MachineWatcher
 from crild_tui.monitor.runs import RunsReader, RunsWatcher
-from crild_tui.monitor.snapshots import Gpu, MachineSnapshot
+from crild_tui.monitor.snapshots import MachineSnapshot
 from crild_tui.runs.snapshot import RunsSnapshot
+from engine.launch.gpu import Gpu
 from engine.record.annotations import set_note
 from engine.record.files import write_json
 from engine.record.owner import Owner
@@ -206,59 +205,13 @@ def test_nothing_is_told_after_the_end(tmp_path: Path) -> None:
 
 # -- the machine
 
-REPORT = "0, NVIDIA H100 80GB HBM3, 37, 1024, 81559\n1, Odd, Name, [N/A], [Not Supported], 16384\n"
-
-
-def test_gpus_are_read_as_nvidia_smi_prints_them() -> None:
-    assert read_gpus(REPORT) == (
-        Gpu(0, "NVIDIA H100 80GB HBM3", 0.37, 1024 * 2**20, 81559 * 2**20),
-        Gpu(1, "Odd, Name", None, 0, 16384 * 2**20),
-    )
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "No devices were found\n", "a, b, c, d, e\n", ",,,,\n", "-1, x, 2, 3, 4\n", "\x1b[31m,,,,,,\n", "1, 2, 3\n"],
-)
-def test_lines_that_are_no_gpu_are_passed_over(text: str) -> None:
-    assert read_gpus(text) == ()
-
-
-def test_absurd_figures_of_a_gpu_are_unknown() -> None:
-    assert read_gpus("0, x, nan, inf, -3\n1, y, 250, 1e300, 5\n") == (
-        Gpu(0, "x", None, 0, 0),
-        Gpu(1, "y", 1.0, 0, 5 * 2**20),
-    )
-
-
-def _program(folder: Path, script: str) -> Path:
-    path = folder / "nvidia-smi"
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(path.stat().st_mode | stat.S_IXUSR)
-    return path
-
-
-def test_nvidia_smi_is_asked_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    _program(tmp_path, f"printf '{REPORT}'")
-    assert gpus() == read_gpus(REPORT)
-    _program(tmp_path, "echo 'driver mismatch'; exit 9")
-    assert gpus() is None
-    monkeypatch.setattr(machine, "PATIENCE", 0.05)
-    _program(tmp_path, "exec sleep 5")
-    assert gpus() is None
-
-
-def test_nothing_is_started_where_there_is_no_nvidia_smi(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("started"))
-    assert gpus() is None
+GPUS = (Gpu(0, "GPU-aa", "NVIDIA H100 80GB HBM3", 0.37, 1024 * 2**20, 81559 * 2**20),)
 
 
 def test_the_machine_is_told_at_once_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[float] = []
 
-    def refusing() -> None:
+    def refusing(_timeout: float) -> None:
         asked.append(1.0)
 
     monkeypatch.setattr(machine, "gpus", refusing)
@@ -276,12 +229,12 @@ def test_the_machine_is_told_at_once_and_again(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_gpus_are_part_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "gpus", lambda: read_gpus(REPORT))
+    monkeypatch.setattr(machine, "gpus", lambda _: GPUS)
     seen = Seen()
     watcher = MachineWatcher(seen, every=0.01)
     watcher.start()
     try:
-        assert len(seen.until(lambda snapshot: bool(snapshot.gpus)).gpus) == 2
+        assert seen.until(lambda snapshot: bool(snapshot.gpus)).gpus == GPUS
     finally:
         watcher.stop()
 

@@ -1,4 +1,4 @@
-"""What may still be changed of a run that was begun, told from documents alone."""
+"""Which settings may change when a run is resumed, from documents alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engine.launch.resume_check import Begun, begun, unfit_changes
+from engine.launch.resume_check import RunProgress, incompatible_changes, run_progress
 
 DOCUMENT: dict[str, Any] = {
     "seed": 1,
@@ -25,10 +25,10 @@ FINISHED = {"teacher": {"steps": 9, "total": 9}, "ild": {"steps": 40, "total": 4
 STATE = {"preset": DOCUMENT, "finished": FINISHED, "total": 20, "progress": {"step": 8}}
 
 
-def at(stage: str, step: int, **changes: Any) -> Begun:
-    there = Begun.of(stage, step, {**STATE, **changes})
-    assert there is not None
-    return there
+def at(stage: str, step: int, **changes: Any) -> RunProgress:
+    point = RunProgress.of(stage, step, {**STATE, **changes})
+    assert point is not None
+    return point
 
 
 def changed(**paths: Any) -> dict[str, Any]:
@@ -46,8 +46,8 @@ def changed(**paths: Any) -> dict[str, Any]:
     return document
 
 
-def problems(there: Begun, document: dict[str, Any]) -> list[str]:
-    return [f"{key}: {sentence}" for key, sentence in unfit_changes(there, document)]
+def problems(point: RunProgress, document: dict[str, Any]) -> list[str]:
+    return [f"{key}: {sentence}" for key, sentence in incompatible_changes(point, document)]
 
 
 def test_the_same_preset_fits_however_it_was_read() -> None:
@@ -73,34 +73,37 @@ def test_what_can_change(document: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("document", "key"),
+    ("document", "key", "facts"),
     [
-        (changed(seed=2), "seed: seed was 1 when this run was begun, and is 2 now"),
-        (changed(train__batch_size=None), "train.batch_size: train.batch_size was 32 when this run was begun, and is left open now"),
-        (changed(stage__0__layer_map="last"), 'stage.ild.layer_map: stage.ild.layer_map was [[4, 2]] when this run was begun, and is "last" now'),
-        (changed(task__files={"train": "/data/other.csv", "dev": "/data/dev.csv"}), "task.files.train: "),
-        (changed(train__epochs=8.0), "train.epochs: stage ild of this run ended after 40 steps and later stages build on it"),
-        (changed(stage__0__steps=50), "stage.ild.steps: stage ild of this run ended after 40 steps"),
-        (changed(stage__1__epochs=0.7), "stage.kd.epochs: stage kd of this run has done 8 steps, and epochs = 0.7 would be 7"),
-        (changed(stage__1__steps=7, stage__1__epochs=None), "stage.kd.steps: stage kd of this run has done 8 steps, and steps = 7 would be 7"),
+        (changed(seed=2), "seed", ["was 1 ", "is 2 now"]),
+        (changed(train__batch_size=None), "train.batch_size", ["was 32 ", "not set now"]),
+        (changed(stage__0__layer_map="last"), "stage.ild.layer_map", ["[[4, 2]]", '"last"']),
+        (changed(task__files={"train": "/data/other.csv", "dev": "/data/dev.csv"}), "task.files.train", []),
+        (changed(train__epochs=8.0), "train.epochs", ["stage ild", "40 steps"]),
+        (changed(stage__0__steps=50), "stage.ild.steps", ["stage ild", "40 steps"]),
+        (changed(stage__1__epochs=0.7), "stage.kd.epochs", ["stage kd", "8 steps", "epochs = 0.7", " 7"]),
+        (changed(stage__1__steps=7, stage__1__epochs=None), "stage.kd.steps", ["stage kd", "8 steps", "steps = 7"]),
     ],
 )  # fmt: skip
-def test_what_cannot_change(document: dict[str, Any], key: str) -> None:
-    (problem,) = problems(at("kd", 8), document)
-    assert problem.startswith(key)
+def test_what_cannot_change(document: dict[str, Any], key: str, facts: list[str]) -> None:
+    ((blamed, sentence),) = incompatible_changes(at("kd", 8), document)
+    assert blamed == key
+    assert all(fact in sentence for fact in facts), sentence
 
 
-def test_stages_that_are_not_begun_are_free_in_length() -> None:
-    there = at("teacher", 5, finished={}, total=9)
-    assert problems(there, changed(train__epochs=1.0, stage__1__epochs=9.0)) == []
-    assert problems(there, changed(seed=2))
+def test_stages_that_have_not_started_are_free_in_length() -> None:
+    point = at("teacher", 5, finished={}, total=9)
+    assert problems(point, changed(train__epochs=1.0, stage__1__epochs=9.0)) == []
+    assert problems(point, changed(seed=2))
 
 
-def test_other_stages_are_told_once() -> None:
+def test_other_stages_are_reported_once() -> None:
     document = changed()
     del document["stage"][0]
-    (problem,) = problems(at("kd", 8), document)
-    assert problem.startswith('stage: the list of stages was ["ild", "kd"] when this run was begun, and is ["kd"] now')
+    ((key, sentence),) = incompatible_changes(at("kd", 8), document)
+    assert key == "stage"
+    assert '["ild", "kd"]' in sentence
+    assert 'is ["kd"] now' in sentence
 
 
 @pytest.mark.parametrize(
@@ -108,12 +111,12 @@ def test_other_stages_are_told_once() -> None:
     [{}, {"preset": 5, "finished": {}}, {"preset": {}, "finished": {}}, {"preset": DOCUMENT}, {**STATE, "total": "x"},
      {**STATE, "finished": {"ild": 3}}, {**STATE, "preset": {**DOCUMENT, "stage": [{}]}}],
 )  # fmt: skip
-def test_a_state_that_says_nothing_forbids_nothing(state: dict[str, Any]) -> None:
-    assert Begun.of("kd", 8, state) is None
+def test_a_state_without_a_preset_forbids_nothing(state: dict[str, Any]) -> None:
+    assert RunProgress.of("kd", 8, state) is None
 
 
 def test_the_newest_checkpoint_that_can_be_read_counts(tmp_path: Path) -> None:
-    assert begun(tmp_path) is None
+    assert run_progress(tmp_path) is None
     for name, seed in (
         ("001-ild-00000040", 1),
         ("002-kd-00000004", 2),
@@ -124,6 +127,6 @@ def test_the_newest_checkpoint_that_can_be_read_counts(tmp_path: Path) -> None:
         folder.mkdir(parents=True)
         text = "{" if seed is None else json.dumps({**STATE, "preset": {**DOCUMENT, "seed": seed}})
         (folder / "state.json").write_text(text)
-    there = begun(tmp_path)
-    assert there is not None
-    assert (there.stage, there.step, there.document["seed"]) == ("kd", 4, 2)
+    point = run_progress(tmp_path)
+    assert point is not None
+    assert (point.stage, point.step, point.document["seed"]) == ("kd", 4, 2)
