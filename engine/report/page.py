@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs nothing else: tables, charts, settings, environments."""
+"""Write result tables, and the report behind them, as one HTML page without external files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ENVIRONMENT = ("crild", "python", "platform", "host", "device", "device_name", 
 
 
 def page(document: ResultDocument, *, now: float | None = None) -> str:
-    """The page. `now` is when it says that it was made, in seconds since 1970."""
+    """The page; `now` is the time it gives as its own, in seconds since 1970."""
     style = STYLE.read_text(encoding="utf-8")
     policy = "default-src 'none'; style-src 'unsafe-inline'"  # nothing is fetched, nothing is run
     made = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now))
@@ -60,7 +60,7 @@ def _counts(report: Report) -> str:
 
 
 def _text(value: str) -> str:
-    """Outside text: nothing in it is markup, and what steers text is made visible."""
+    """Outside text, with markup and control characters escaped."""
     return html.escape(plain(value), quote=True)
 
 
@@ -103,7 +103,7 @@ def _table(table: ResultTable) -> Iterator[str]:
 
 
 def _wide(inside: str, label: str) -> str:
-    """A table that scrolls by itself where the window is narrow, reachable by keyboard."""
+    """A table that scrolls on its own in a narrow window, reachable by keyboard."""
     return f'<div class=wide role=region tabindex=0 aria-label="{_text(label)}"><table>{inside}</table></div>'
 
 
@@ -175,16 +175,14 @@ def _group(group: Group) -> str:
 
 
 def _settings(report: Report) -> Iterator[str]:
-    yield "<section><h2>Runs and their settings</h2><p class=quiet>Of each run, what its preset sets otherwise than the "
-    yield "others of its task do.</p>"
+    yield "<section><h2>Runs and their settings</h2><p class=quiet>Settings in which runs of one task differ.</p>"
     for task in dict.fromkeys(group.task for group in report.groups):
         groups = [group for group in report.groups if group.task == task]
         rows = differences([group.runs[0].preset for group in groups])
         yield f"<h3>{_text(task)}</h3>"
-        for place, group in enumerate(groups):
-            own = [
-                (row.key, row.values[place]) for row in rows if row.key != "seed" and row.values[place] is not ABSENT
-            ]
+        for index, group in enumerate(groups):
+            values = [(row.key, row.values[index]) for row in rows if row.key != "seed"]
+            own = [(key, value) for key, value in values if value is not ABSENT]
             yield f"<details><summary>{_group(group)} {_count(len(group.runs), 'run')}</summary>"
             runs = ", ".join(f"<code>{_text(run.name)}</code> (seed {run.seed})" for run in group.runs[:MOST_RUNS])
             yield f"<p>{runs}</p>"
@@ -203,7 +201,7 @@ def _value(value: Any) -> str:
 
 
 def _environments(runs: Sequence[FinishedRun]) -> Iterator[str]:
-    """Where and with what the runs were made: each environment once."""
+    """The environments of the runs, each once."""
     found: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for run in runs:
         data = read_json(run.run_dir / ENVIRONMENT) or {}
