@@ -15,12 +15,12 @@ from textual.screen import Screen
 
 from crild_tui import theme
 from crild_tui.keys import key_names
-from crild_tui.messages import CompareRuns, MachineSeen, RunsSeen, WatchRun
+from crild_tui.messages import CompareRuns, MachineChanged, RunsChanged, WatchRun
 from crild_tui.monitor.machine import MachineWatcher
 from crild_tui.monitor.runs import RunsWatcher
 from crild_tui.monitor.snapshots import MachineSnapshot
 from crild_tui.runs.listing import appeared
-from crild_tui.runs.marks import Kept, KeptFile, Kind
+from crild_tui.runs.marks import Kind, Marks, MarksFile
 from crild_tui.runs.snapshot import RunsSnapshot
 from crild_tui.screens.compare import CompareScreen
 from crild_tui.screens.help import HelpScreen
@@ -66,8 +66,8 @@ class CrildApp(QuietApp):
         self.settings = Settings() if settings is None else settings
         self.runs = RunsSnapshot(runs_dir)
         self.machine = MachineSnapshot()
-        self.marks = Kept()
-        self._marks_file = KeptFile(runs_dir)
+        self.marks = Marks()
+        self._marks_file = MarksFile(runs_dir)
         self.following = False
         self.away = False
         """Whether an editor has the terminal."""
@@ -84,8 +84,8 @@ class CrildApp(QuietApp):
         self.app_suspend_signal.subscribe(self, lambda _: setattr(self, "away", True), immediate=True)
         self.app_resume_signal.subscribe(self, lambda _: setattr(self, "away", False), immediate=True)
         self._watchers = [
-            RunsWatcher(self.runs_dir, lambda seen: self.post_message(RunsSeen(seen))),
-            MachineWatcher(lambda seen: self.post_message(MachineSeen(seen))),
+            RunsWatcher(self.runs_dir, lambda seen: self.post_message(RunsChanged(seen))),
+            MachineWatcher(lambda seen: self.post_message(MachineChanged(seen))),
         ]
         for watcher in self._watchers:
             watcher.start()
@@ -98,20 +98,20 @@ class CrildApp(QuietApp):
 
     # -- the world
 
-    def on_runs_seen(self, message: RunsSeen) -> None:
+    def on_runs_changed(self, message: RunsChanged) -> None:
         """Keep the list of runs and pass it on; show a new run if the newest is followed."""
         new = appeared(self.runs, message.snapshot) if self.following else None
         self.runs = message.snapshot
         if new is not None and self.current_mode in ("runs", "live") and len(self.screen_stack) == 1:
             self.watch_run(new.path)
-        self._pass_on(RunsSeen(self.runs))
+        self._pass_on(RunsChanged(self.runs))
 
-    def on_machine_seen(self, message: MachineSeen) -> None:
+    def on_machine_changed(self, message: MachineChanged) -> None:
         """Keep the machine's load and pass it on."""
         self.machine = message.snapshot
-        self._pass_on(MachineSeen(self.machine))
+        self._pass_on(MachineChanged(self.machine))
 
-    def _pass_on(self, message: RunsSeen | MachineSeen) -> None:
+    def _pass_on(self, message: RunsChanged | MachineChanged) -> None:
         """Pass a message on to the present mode; another mode reads `runs` and `machine` when it is shown."""
         for screen in self.screen_stack[:1]:
             screen.post_message(message)

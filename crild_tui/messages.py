@@ -22,28 +22,28 @@ class Replaceable(Message):
 
 
 @dataclass
-class RunsSeen(Replaceable, bubble=False):
+class RunsChanged(Replaceable, bubble=False):
     """The list of runs changed."""
 
     snapshot: RunsSnapshot
 
 
 @dataclass
-class MachineSeen(Replaceable, bubble=False):
+class MachineChanged(Replaceable, bubble=False):
     """The machine's load changed."""
 
     snapshot: MachineSnapshot
 
 
 @dataclass
-class SweepSeen(Replaceable, bubble=False):
+class SweepChanged(Replaceable, bubble=False):
     """The sweep that is shown changed."""
 
     snapshot: SweepSnapshot
 
 
 @dataclass
-class LogSeen(Replaceable, bubble=False):
+class LogChanged(Replaceable, bubble=False):
     """The log of a run changed."""
 
     run_dir: Path
@@ -51,14 +51,14 @@ class LogSeen(Replaceable, bubble=False):
 
 
 @dataclass
-class RunSeen(Message, bubble=False):
+class RunChanged(Message, bubble=False):
     """A run that is watched changed."""
 
     snapshot: RunSnapshot
 
     def can_replace(self, message: Message) -> bool:
         """As for the others, but each run counts."""
-        return isinstance(message, RunSeen) and message.snapshot.run_dir == self.snapshot.run_dir
+        return isinstance(message, RunChanged) and message.snapshot.run_dir == self.snapshot.run_dir
 
 
 @dataclass

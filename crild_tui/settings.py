@@ -22,7 +22,7 @@ THEMES = ("crild-dark", "crild-light", "crild-contrast")
 
 
 class Settings(BaseModel):
-    """What can be set. Keys are named by the ids that `?` shows."""
+    """The settings. Keys are bound by the ids that `?` shows."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -33,7 +33,7 @@ class Settings(BaseModel):
 
 
 def settings_file() -> Path:
-    """Where the configuration is looked for: `$CRILD_CONFIG`, else the user's configuration folder."""
+    """The configuration file: `$CRILD_CONFIG`, else one in the user's configuration folder."""
     chosen = os.environ.get("CRILD_CONFIG")
     if chosen:
         return Path(chosen).expanduser()
@@ -55,13 +55,16 @@ def load_settings(path: Path | None = None) -> Settings:
     except FileNotFoundError:
         return Settings()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the dashboard's configuration cannot be read: {error}", file=str(file)) from error
+        raise UsageError(
+            f"the dashboard's configuration cannot be read: {error}", kind="unreadable-configuration", file=str(file)
+        ) from error
     try:
         return Settings.model_validate(tomli.loads(text))
     except tomli.TOMLDecodeError as error:
-        raise UsageError(f"this is no TOML: {error}", file=str(file)) from error
+        raise UsageError(f"this is not valid TOML: {error}", kind="invalid-toml", file=str(file)) from error
     except ValidationError as error:
-        raise UsageError("; ".join(_sentence(problem) for problem in error.errors()), file=str(file)) from error
+        problems = "; ".join(_sentence(problem) for problem in error.errors())
+        raise UsageError(problems, kind="invalid-configuration", file=str(file)) from error
 
 
 def _sentence(problem: object) -> str:

@@ -35,7 +35,7 @@ TONES: Mapping[Tone, str] = {
 
 
 class Ascii(LineFilter):
-    """Replaces everything that is not ASCII by something that looks like it, cell for cell."""
+    """Replaces what is not ASCII by look-alikes, cell for cell."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:  # noqa: ARG002 - Textual's signature
         """The same line in ASCII."""

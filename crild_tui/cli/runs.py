@@ -54,7 +54,7 @@ def runs(
     """
     from crild_tui.runs.filter import exactly, parse
     from crild_tui.runs.listing import arrange, parse_order
-    from crild_tui.runs.marks import Kept, read_kept
+    from crild_tui.runs.marks import Marks, read_marks
     from engine.record.paths import runs_dir as folder_of
     from engine.record.run import list_runs
 
@@ -65,9 +65,9 @@ def runs(
         *([exactly("sweep", sweep)] if sweep else ()),
     ]
     wanted, order, now = parse(" ".join(terms)), parse_order(sort), time.time()
-    marks = read_kept(folder) if "is:" in wanted.text.casefold() else Kept()
+    marks = read_marks(folder) if "is:" in wanted.text.casefold() else Marks()
     matching = [entry for entry in list_runs(folder) if wanted.matches(entry, marks, now)]
-    entries = arrange(matching, parse(""), order, Kept(), now).rows
+    entries = arrange(matching, parse(""), order, Marks(), now).rows
     if as_json:
         terminal.show_json([_document(entry) for entry in entries])
     elif entries:

@@ -24,27 +24,25 @@ PATIENCE = 30.0
 
 def stop(
     runs: Runs,
-    kill: Annotated[
-        bool, typer.Option("--kill", help="End the whole process group at once, without a checkpoint.")
-    ] = False,
+    kill: Annotated[bool, typer.Option("--kill", help="Kill the process group at once, without a checkpoint.")] = False,
     runs_dir: RunsDir = None,
 ) -> None:
-    """Ask a run, or every run of a sweep, to stop at its next step with a checkpoint.
+    """Stop a run, or all runs of a sweep, at the next step with a checkpoint.
 
     \b
-    crild stop rte-crild             the beginning of an id is enough
-    crild stop study                 a sweep, by its whole name
-    crild stop rte-crild --kill      when it does not react
+    crild stop rte-crild             a run, by its id or the beginning of it
+    crild stop study                 a sweep, by its full name
+    crild stop rte-crild --kill      if it does not respond
     """
     from engine.record.paths import runs_dir as folder_of
 
     folder = folder_of(runs_dir)
-    for act in [stopping(ref, folder, kill=kill) for ref in runs]:
-        act()
+    for stop_one in [stop_function(ref, folder, kill=kill) for ref in runs]:
+        stop_one()
 
 
-def stopping(ref: str, runs_dir: Path, *, kill: bool) -> Callable[[], None]:
-    """The function that stops the run `ref`, or the sweep of this name. Raises UsageError if there is neither."""
+def stop_function(ref: str, runs_dir: Path, *, kill: bool) -> Callable[[], None]:
+    """The function that stops this run, or the sweep of this name. Raises UsageError if there is neither."""
     from engine.record.run import LATEST, find_run, is_run
     from engine.sweep.record import list_sweeps
 

@@ -1,4 +1,4 @@
-"""The user's own editor: which it is, and running it."""
+"""Find and run the user's editor."""
 
 from __future__ import annotations
 
@@ -24,25 +24,29 @@ def editor(environment: Mapping[str, str] = os.environ) -> list[str]:
             try:
                 return shlex.split(value)
             except ValueError as error:
-                raise UsageError(f"${name} cannot be read as a command ({error}): {shown(value)}") from None
-    raise UsageError("no editor is known: set EDITOR, as in `export EDITOR=nano`, or edit the file by other means")
+                raise UsageError(
+                    f"${name} cannot be read as a command ({error}): {shown(value)}", kind="unreadable-editor"
+                ) from None
+    raise UsageError("no editor is set: set EDITOR, for example `export EDITOR=nano`", kind="no-editor")
 
 
 def run_editor(command: Sequence[str], file: Path) -> str | None:
     """Edit a file and wait; returns a sentence when the editor ended badly. Raises UsageError when it cannot start."""
     try:
-        with _deaf():
+        with _ignoring_interrupts():
             done = subprocess.run([*command, str(file)], check=False)
     except (OSError, ValueError) as error:
         reason = cause(error) if isinstance(error, OSError) else str(error)
-        raise UsageError(f"the editor {shown(command[0])} cannot be started: {reason}") from None
+        raise UsageError(
+            f"the editor {shown(command[0])} cannot be started: {reason}", kind="editor-not-started"
+        ) from None
     if done.returncode < 0:
         return f"the editor was ended by signal {-done.returncode}"
     return f"the editor ended with exit code {done.returncode}" if done.returncode else None
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
+def _ignoring_interrupts() -> Iterator[None]:
     """Ctrl-C belongs to the editor while it has the terminal. A handler, unlike SIG_IGN, is not handed on to it."""
 
     def ignore(_signal: int, _frame: FrameType | None) -> None:
@@ -50,7 +54,7 @@ def _deaf() -> Iterator[None]:
 
     try:
         before = signal.signal(signal.SIGINT, ignore)
-    except ValueError:  # not the main thread: nobody asks it
+    except ValueError:  # not the main thread: signals do not reach it
         yield
         return
     try:

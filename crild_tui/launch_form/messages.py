@@ -12,7 +12,7 @@ from engine.errors import CrildError
 
 
 @dataclass
-class CatalogSeen(Message):
+class CatalogRead(Message):
     """The preset files were read."""
 
     entries: list[Entry]

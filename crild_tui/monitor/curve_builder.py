@@ -25,7 +25,7 @@ from crild_tui.runs.summary import (
 )
 
 MAX_MESSAGES = 1000
-"""Messages that are kept, the newest."""
+"""Messages held in memory, the newest."""
 MAX_MODELS = 16
 """Kinds of evaluated models; crild never writes more."""
 _LONGEST = 10_000

@@ -15,7 +15,7 @@ EVERY = 2.0
 AGAIN = 30.0
 """Seconds after which a missing or failing nvidia-smi is tried again."""
 PATIENCE = 5.0
-"""Seconds that nvidia-smi may take: a driver in trouble answers late or never."""
+"""Seconds that nvidia-smi may take: a broken driver answers late or never."""
 
 
 class MachineWatcher(Poller[MachineSnapshot]):

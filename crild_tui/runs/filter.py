@@ -13,7 +13,7 @@ from engine.preset.text import nearest, plain
 from engine.record.states import STATES
 
 if TYPE_CHECKING:
-    from crild_tui.runs.marks import Kept
+    from crild_tui.runs.marks import Marks
     from engine.record.run import RunEntry
 
 HELP = "words, key:value, metric:>0.8, age:<2d; ! or - negates one"
@@ -26,7 +26,7 @@ class Candidate(NamedTuple):
     """A run to test: with the user's marks, at a moment (seconds since 1970)."""
 
     entry: RunEntry
-    marks: Kept
+    marks: Marks
     now: float
 
 
@@ -44,7 +44,7 @@ class RunFilter:
     text: str = ""
     tests: tuple[Test, ...] = ()
 
-    def matches(self, entry: RunEntry, marks: Kept, now: float) -> bool:
+    def matches(self, entry: RunEntry, marks: Marks, now: float) -> bool:
         """Whether a run passes at this moment (seconds since 1970)."""
         run = Candidate(entry, marks, now)
         return all(test(run) for test in self.tests)

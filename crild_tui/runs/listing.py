@@ -16,7 +16,7 @@ from engine.record.run import RunEntry
 from engine.record.status import Status
 
 if TYPE_CHECKING:
-    from crild_tui.runs.marks import Kept
+    from crild_tui.runs.marks import Marks
     from crild_tui.runs.snapshot import RunsSnapshot
 
 GAP = 2
@@ -148,22 +148,22 @@ class Arranged:
 
 
 def arrange(
-    entries: Sequence[RunEntry], where: RunFilter, order: Order, kept: Kept, now: float, *, show_hidden: bool = False
+    entries: Sequence[RunEntry], where: RunFilter, order: Order, marks: Marks, now: float, *, show_hidden: bool = False
 ) -> Arranged:
     """Runs filtered and sorted: pinned ones first, those without a value last. Equal ones stay newest first."""
     seen: list[RunEntry] = list(entries)
-    if kept.hidden and not show_hidden:
-        seen = [entry for entry in seen if entry.id not in kept.hidden]
+    if marks.hidden and not show_hidden:
+        seen = [entry for entry in seen if entry.id not in marks.hidden]
     hidden = len(entries) - len(seen)
-    passed = [entry for entry in seen if where.matches(entry, kept, now)] if where.tests else seen
+    passed = [entry for entry in seen if where.matches(entry, marks, now)] if where.tests else seen
     filtered = len(seen) - len(passed)
     key = BY_NAME[order.column].key
     valued = [(value, entry) for entry in passed if (value := key(entry)) is not None]
     ordered = sorted(valued, key=_first, reverse=order.descending)
     without = [entry for entry in passed if key(entry) is None] if len(valued) < len(passed) else []
     rows = [*(entry for _, entry in ordered), *without]
-    if kept.pinned:
-        rows = [e for e in rows if e.id in kept.pinned] + [e for e in rows if e.id not in kept.pinned]
+    if marks.pinned:
+        rows = [e for e in rows if e.id in marks.pinned] + [e for e in rows if e.id not in marks.pinned]
     return Arranged(tuple(rows), filtered, hidden)
 
 

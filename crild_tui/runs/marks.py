@@ -1,4 +1,4 @@
-"""What a person keeps about a list of runs: pins, hidden runs and marks, in a file of the user's, never in a run."""
+"""Pins, hidden runs and marks of a list of runs, in a file of the user's, never in a run directory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Change = tuple[Kind, tuple[str, ...], bool]
 
 
 @dataclass(frozen=True)
-class Kept:
+class Marks:
     """Ids of runs of one folder that were pinned, hidden or marked."""
 
     pinned: frozenset[str] = frozenset()
@@ -34,7 +34,7 @@ class Kept:
         """The ids of one kind."""
         return {"pinned": self.pinned, "hidden": self.hidden, "marked": self.marked}[kind]
 
-    def put(self, kind: Kind, ids: Iterable[str], on: bool) -> Kept:
+    def put(self, kind: Kind, ids: Iterable[str], on: bool) -> Marks:
         """The same with these ids added, or taken away."""
         changed = self.of(kind) | frozenset(ids) if on else self.of(kind) - frozenset(ids)
         match kind:
@@ -46,23 +46,23 @@ class Kept:
                 return replace(self, marked=changed)
 
 
-def kept_file(runs_dir: Path) -> Path:
-    """Where it lies for a runs folder: one file for each folder, in the user's state folder."""
+def marks_file(runs_dir: Path) -> Path:
+    """The file of a runs folder: one for each folder, in the user's state folder."""
     from platformdirs import user_state_path
 
     name = hashlib.sha256(str(runs_dir.absolute()).encode(errors="surrogateescape")).hexdigest()[:24]
     return user_state_path("crild", appauthor=False) / "runs" / f"{name}.json"
 
 
-def read_kept(runs_dir: Path) -> Kept:
-    """What was kept for a runs folder; whatever is missing, damaged or newer reads as nothing."""
+def read_marks(runs_dir: Path) -> Marks:
+    """The marks of a runs folder; a file that is missing, damaged or newer reads as none."""
     try:
-        data = read_json(kept_file(runs_dir)) or {}
+        data = read_json(marks_file(runs_dir)) or {}
     except OSError:  # a part of the path is no folder
-        return Kept()
+        return Marks()
     if data.get("schema") != SCHEMA_VERSION:
-        return Kept()
-    return Kept(**{kind: _ids(data.get(kind)) for kind in KINDS})
+        return Marks()
+    return Marks(**{kind: _ids(data.get(kind)) for kind in KINDS})
 
 
 def _ids(value: object) -> frozenset[str]:
@@ -71,8 +71,8 @@ def _ids(value: object) -> frozenset[str]:
     return frozenset(item for item in value[:MOST] if isinstance(item, str) and 0 < len(item) <= 255)
 
 
-class KeptFile:
-    """The file of a runs folder. Changes are taken at once and written in the order in which they came."""
+class MarksFile:
+    """The file of a runs folder: takes changes at once and writes them in their order."""
 
     def __init__(self, runs_dir: Path) -> None:
         self._runs_dir = runs_dir
@@ -83,26 +83,28 @@ class KeptFile:
         """Take a change that the next `write` writes."""
         self._waiting.append(change)
 
-    def write(self) -> Kept:
-        """Write what waits, over what another dashboard may have written since; returns what is kept now.
+    def write(self) -> Marks:
+        """Write the changes that wait into the file, which another dashboard may have written since; returns its marks.
 
         Ids of runs that are gone are dropped. Raises RunError when it cannot be written.
         """
-        path = kept_file(self._runs_dir)
+        path = marks_file(self._runs_dir)
         with self._writing:
-            kept = read_kept(self._runs_dir)
+            marks = read_marks(self._runs_dir)
             while self._waiting:
-                kept = kept.put(*self._waiting.popleft())
+                marks = marks.put(*self._waiting.popleft())
             if self._runs_dir.is_dir():
-                kept = Kept(**{k: frozenset(i for i in kept.of(k) if _there(self._runs_dir, i)) for k in KINDS})
+                marks = Marks(**{k: frozenset(i for i in marks.of(k) if _there(self._runs_dir, i)) for k in KINDS})
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise RunError(f"pins and marks cannot be kept: {cause(error)}", file=str(path.parent)) from error
-            ids: dict[str, list[str]] = {kind: sorted(map(_utf8, kept.of(kind))) for kind in KINDS}
+                raise RunError(
+                    f"pins and marks cannot be saved: {cause(error)}", kind="unwritable-marks", file=str(path.parent)
+                ) from error
+            ids: dict[str, list[str]] = {kind: sorted(map(_utf8, marks.of(kind))) for kind in KINDS}
             document: dict[str, object] = {"schema": SCHEMA_VERSION, "runs_dir": _utf8(str(self._runs_dir))}
             write_json(path, document | ids)
-        return kept
+        return marks
 
 
 def _there(runs_dir: Path, name: str) -> bool:

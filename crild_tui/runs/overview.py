@@ -7,7 +7,7 @@ from rich.text import Text
 from crild_tui.runs import formatting
 from crild_tui.runs.filter import RunFilter
 from crild_tui.runs.listing import Arranged
-from crild_tui.runs.marks import Kept
+from crild_tui.runs.marks import Marks
 from crild_tui.runs.snapshot import RunsSnapshot
 from crild_tui.runs.states import KeyNames
 from engine.preset.text import one_line
@@ -41,12 +41,14 @@ def page_instead(runs: RunsSnapshot, found: Arranged, keys: KeyNames) -> Text | 
     )  # fmt: skip
 
 
-def summary(runs: RunsSnapshot, found: Arranged, kept: Kept, where: RunFilter, width: int, *, following: bool) -> Text:
+def summary(
+    runs: RunsSnapshot, found: Arranged, marks: Marks, where: RunFilter, width: int, *, following: bool
+) -> Text:
     """How many runs are shown, left out and marked, by which filter, in which folder: on one line."""
     words = [formatting.plural(len(found.rows), "run")] if runs.entries else []
     words += [f"{found.filtered:,} filtered out"] if found.filtered else []
     words += [f"{found.hidden:,} hidden"] if found.hidden else []
-    marked = sum(entry.id in kept.marked for entry in runs.entries) if kept.marked else 0
+    marked = sum(entry.id in marks.marked for entry in runs.entries) if marks.marked else 0
     words += [f"{marked} marked"] if marked else []
     words += [f"filter {one_line(where.text)}"] if where.tests else []
     words += ["following the newest"] if following else []

@@ -14,7 +14,7 @@ from textual.containers import Horizontal
 from textual.widgets import Static
 from textual.worker import get_current_worker
 
-from crild_tui.messages import RunSeen, WatchRun
+from crild_tui.messages import RunChanged, WatchRun
 from crild_tui.monitor.snapshots import RunSnapshot
 from crild_tui.runs import comparison
 from crild_tui.runs.states import KeyNames
@@ -25,7 +25,7 @@ from crild_tui.screens.probe import ProbeScreen
 from crild_tui.screens.run_watch import RunWatch
 from crild_tui.screens.text_dialog import TextScreen
 from crild_tui.widgets.panels import Panels, Source
-from crild_tui.widgets.row_list import Rows
+from crild_tui.widgets.row_list import RowList
 from engine.errors import UsageError
 from engine.preset.text import one_line
 from engine.report.final_metrics import FinalMetrics, metrics_table, read_final_metrics
@@ -108,8 +108,8 @@ class CompareScreen(ModeScreen):
         yield Static(how_to_compare(self.keys()), id="page")
         yield Panels(self.host.settings.smoothing, keys=self.keys())
         with Horizontal(id="tables"):
-            yield Rows(id="finals")
-            yield Rows(id="differences")
+            yield RowList(id="finals")
+            yield RowList(id="differences")
 
     def on_mount(self) -> None:
         """Draw at a steady pace, whatever comes in."""
@@ -167,15 +167,15 @@ class CompareScreen(ModeScreen):
 
     def action_drop(self) -> None:
         """Take the chosen run out of the comparison; Runs shows it unmarked."""
-        gone = self.query_one("#finals", Rows).chosen
+        gone = self.query_one("#finals", RowList).chosen
         if gone is not None:
             self.host.mark("marked", [gone.name], on=False)
             self.show_runs([run_dir for run_dir in self._places if run_dir != gone])
 
     # -- curves
 
-    @on(RunSeen)
-    def _run_seen(self, message: RunSeen) -> None:
+    @on(RunChanged)
+    def _run_changed(self, message: RunChanged) -> None:
         seen = message.snapshot
         if seen.run_dir not in self._places:
             return
@@ -216,9 +216,9 @@ class CompareScreen(ModeScreen):
         table = comparison.metrics_lines(self._table, finals, numbers, dark=dark) if finals else []
         different = comparison.difference_lines(finals, numbers, dark=dark)
         heading = comparison.RunLine(Text("Settings that differ", "bold underline"))
-        self.query_one("#differences", Rows).show([heading, *different] if different else [])
+        self.query_one("#differences", RowList).show([heading, *different] if different else [])
         below = [] if self.has_class("-wide") or not different else [comparison.RunLine(Text()), heading, *different]
-        self.query_one("#finals", Rows).show([*table, *below])
+        self.query_one("#finals", RowList).show([*table, *below])
 
     def on_resize(self, event: events.Resize) -> None:
         """The differences stand beside the table where there is room."""
@@ -231,7 +231,7 @@ class CompareScreen(ModeScreen):
         for view in VIEWS[1:]:
             self.set_class(self._view == view, f"-{view}")
         if self._places and self._view == "tables":
-            self.query_one("#finals", Rows).focus()
+            self.query_one("#finals", RowList).focus()
         elif self._places:
             self.query_one(Panels).focus_panel()
 
@@ -241,7 +241,7 @@ class CompareScreen(ModeScreen):
 
     def action_row(self, by: int) -> None:
         """Choose another run in the table, while the keys of the curves stay at hand."""
-        self.query_one("#finals", Rows).action_move(by)
+        self.query_one("#finals", RowList).action_move(by)
 
     def action_view(self) -> None:
         """Curves and tables, tables alone, curves alone."""
@@ -250,18 +250,18 @@ class CompareScreen(ModeScreen):
 
     def action_watch(self) -> None:
         """Show the chosen run in Live."""
-        if (run_dir := self.query_one("#finals", Rows).chosen) is not None:
+        if (run_dir := self.query_one("#finals", RowList).chosen) is not None:
             self.post_message(WatchRun(run_dir))
 
     def action_probe(self) -> None:
         """Show what a probe found in the chosen run."""
-        if (run_dir := self.query_one("#finals", Rows).chosen) is None:
+        if (run_dir := self.query_one("#finals", RowList).chosen) is None:
             self.host.tell("there is no run here", "warning")
         else:
             self.app.push_screen(ProbeScreen(run_dir))
 
-    @on(Rows.Activated)
-    def _activated(self, event: Rows.Activated) -> None:
+    @on(RowList.Activated)
+    def _activated(self, event: RowList.Activated) -> None:
         self.post_message(WatchRun(event.run_dir))
 
     # -- taking the table away

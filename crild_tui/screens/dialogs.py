@@ -1,4 +1,4 @@
-"""Small questions before something is done."""
+"""Dialogs that ask a question."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from textual.widgets import Button, Input, Static
 
 
 class Confirm(ModalScreen[bool]):
-    """A yes-or-no question; No has the focus, Escape means no."""
+    """A yes-or-no question; No has the focus, and Escape means no."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "answer(True)", "Yes"),
@@ -35,7 +35,7 @@ class Confirm(ModalScreen[bool]):
                 yield Button(f"{self._no} (n)", id="no")
 
     def on_mount(self) -> None:
-        """Nothing happens by a careless Enter; nothing covers the question."""
+        """Focus No, so that a careless Enter does nothing, and clear notifications that would cover the question."""
         self.app.clear_notifications()
         self.query_one("#no").focus()
 
@@ -48,12 +48,12 @@ class Confirm(ModalScreen[bool]):
         self.dismiss(value)
 
     def action_other(self) -> None:
-        """To the other button."""
+        """Focus the other button."""
         self.focus_next()
 
 
 class Ask(ModalScreen[str | None]):
-    """Asks for a line of text; None when it was left by Escape."""
+    """Asks for a line of text; None if the user presses Escape."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Cancel")]
 

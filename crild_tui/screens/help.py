@@ -1,4 +1,4 @@
-"""`?`: every key that counts on a screen, made from its bindings."""
+"""The help screen (`?`): all keys of a screen, taken from its bindings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from textual.widgets import Static
 
 TITLES = {"app": "Everywhere", "mode": "Modes"}
 PALETTE = "command_palette"
-"""The one action of Textual's own that is listed: what it offers is crild's."""
+"""The one action of Textual's own that is listed, since the palette offers crild's actions."""
 HINT = "keys can be changed in ~/.config/crild/dashboard.toml by these ids (README)"
 WIDEST, FRAME = 90, 6
 """Columns of the box, and those of its border, padding and scrollbar."""
@@ -41,11 +41,11 @@ class HelpScreen(ModalScreen[None]):
             yield Static(id="keys")
 
     def on_resize(self) -> None:
-        """Descriptions have the room that the ids leave."""
+        """Fit descriptions next to the ids."""
         self.query_one("#keys", Static).update(listed(self._groups(), min(self.size.width, WIDEST) - FRAME))
 
     def _groups(self) -> Groups:
-        """The bindings that have an id, by what stands before its point: those without are Textual's own."""
+        """The bindings with an id, grouped by the part before its dot; those without are Textual's own."""
         groups: Groups = {}
         for active in self._below.active_bindings.values():
             binding = active.binding
@@ -61,7 +61,7 @@ class HelpScreen(ModalScreen[None]):
 
 
 def listed(groups: Groups, width: int) -> Text:
-    """The groups as columns of keys, descriptions and ids; a description is cut where there is no room for it."""
+    """The groups as columns of keys, descriptions and ids; descriptions are cut to fit."""
     rows = [
         (" ".join(dict.fromkeys(keys)), words, own) for group in groups.values() for own, (keys, words) in group.items()
     ]

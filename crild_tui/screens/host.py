@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from crild_tui.monitor.snapshots import MachineSnapshot
-from crild_tui.runs.marks import Kept, Kind
+from crild_tui.runs.marks import Kind, Marks
 from crild_tui.runs.snapshot import RunsSnapshot
 from crild_tui.runs.states import KeyNames
 from crild_tui.settings import Settings
@@ -23,7 +23,7 @@ class Host(Protocol):
     runs: RunsSnapshot
     """The list of runs, as it was read last."""
     machine: MachineSnapshot
-    marks: Kept
+    marks: Marks
     """Runs that are pinned, hidden or marked. Change them through `mark`."""
     following: bool
     """Whether each new run is shown in Live."""

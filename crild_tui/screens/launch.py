@@ -1,4 +1,4 @@
-"""The Launch mode: choose presets, change what they say, start."""
+"""The Launch mode: choose presets, change their settings, start a run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from crild_tui.launch_form.catalog import Entry, catalog, fingerprint, known
 from crild_tui.launch_form.checks import Examined, base_of, examine, faults_of
 from crild_tui.launch_form.draft import Draft, choose, command_line, request_of
 from crild_tui.launch_form.fields import Field, base_text
-from crild_tui.launch_form.messages import CatalogSeen, DraftExamined, StartEnded
+from crild_tui.launch_form.messages import CatalogRead, DraftExamined, StartEnded
 from crild_tui.messages import WatchRun
 from crild_tui.runs import actions
 from crild_tui.screens.mode_screen import ModeScreen
@@ -37,9 +37,9 @@ from engine.record.files import cause
 from engine.record.paths import runs_dir as default_runs_dir
 
 SETTLES = 0.15
-"""Seconds without a key after which what was typed is checked."""
+"""Seconds without a key after which a change is checked."""
 EVERY = 2.0
-"""Seconds between two looks at the preset files."""
+"""Seconds between two checks for changed preset files."""
 WIDE, NARROW = 140, 60
 """Columns from which all three panes stand side by side, and below which only one is shown."""
 
@@ -48,7 +48,7 @@ LOW = 16
 
 
 class LaunchScreen(ModeScreen):
-    """Presets at the left, the form in the middle, the resolved preset at the right or in the form's place."""
+    """Presets on the left, the form in the middle, the resolved preset on the right or in place of the form."""
 
     MODE = "launch"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (NARROW, "-usual"), (WIDE, "-wide")]  # noqa: RUF012 - Textual's form
@@ -104,18 +104,21 @@ class LaunchScreen(ModeScreen):
         self.examined = Examined(self.draft)
         self.entries: list[Entry] = []
         self.starting = False
-        self._known: tuple[tuple[str, ...], Preset | None] = ((), None)  # what loaded last, though it may be broken now
+        self._known: tuple[tuple[str, ...], Preset | None] = (
+            (),
+            None,
+        )  # the draft that loaded last, although its files may be broken now
         self._devices: tuple[str, ...] = ()
         self._seen: object = None  # the files as they were when they were read
         self._timer: Timer | None = None
-        self._usual: Path | None = None  # where `crild run` would put runs by itself
-        self._lines: tuple[tuple[bool, str], ...] = ()  # of the resolved preset, as they are shown
-        self._shown: dict[str, tuple[Text, int]] = {}  # texts as they are shown, and their lines
+        self._usual: Path | None = None  # the runs folder that `crild run` uses by default
+        self._lines: tuple[tuple[bool, str], ...] = ()  # of the resolved preset
+        self._shown: dict[str, tuple[Text, int]] = {}  # each text that is shown, and its number of lines
         self._newest = 0  # the line that changed last
         self._about: Field | Entry | str | None = None
 
     def content(self) -> ComposeResult:
-        """The command line, three panes, and what is to be said."""
+        """The command line, three panes, and help."""
         with Horizontal(id="command-row"):
             yield Static(id="command")
             yield Button("Start (f5)", id="start", variant="primary", compact=True)
@@ -138,7 +141,7 @@ class LaunchScreen(ModeScreen):
         return self.query_one(PresetList)
 
     def on_mount(self) -> None:
-        """Begin in the list; look after the files while this mode is shown."""
+        """Focus the list; check the files for changes while this mode is shown."""
         with suppress(CrildError, OSError):
             self._usual = default_runs_dir(None)
         self.query_one("#presets OptionList").focus()
@@ -165,7 +168,7 @@ class LaunchScreen(ModeScreen):
             found = catalog(self.here)
         except OSError:  # the folder went away or may not be read: what comes with crild is still there
             seen, found = (), known()
-        self.post_message(CatalogSeen(found, seen, self._devices or ("auto", *devices())))
+        self.post_message(CatalogRead(found, seen, self._devices or ("auto", *devices())))
         self.examine(edited=edited)
 
     @work(thread=True, exclusive=True, group="examine")
@@ -178,13 +181,13 @@ class LaunchScreen(ModeScreen):
             found = Examined(draft, faults=help_text.fault_of_system(error))
         self.post_message(DraftExamined(found, edited))
 
-    def on_catalog_seen(self, message: CatalogSeen) -> None:
+    def on_catalog_read(self, message: CatalogRead) -> None:
         """Show the list."""
         self.entries, self._seen, self._devices = message.entries, message.seen, message.devices
         self.presets.show(self.entries, self.draft.refs)
 
     async def on_draft_examined(self, message: DraftExamined) -> None:
-        """Show what came of the draft, unless it has changed since."""
+        """Show the result of checking a draft, unless it has changed since."""
         if message.examined.draft != self.draft:
             return
         self.examined = message.examined
@@ -197,12 +200,12 @@ class LaunchScreen(ModeScreen):
             self.host.tell(*help_text.after_editing(message.edited, self.examined))
 
     def _show_toml(self) -> None:
-        """The resolved preset; the last good one, and that it is old, while the changes cannot be used."""
+        """Show the resolved preset; while the changes are invalid, the last good one, marked as old."""
         examined, before = self.examined, self._lines
         self._lines = examined.lines or (before if examined.base is not None else ())
         self._put("toml-text", help_text.toml(self._lines, old=examined.now is None))
         old = {line for differs, line in before if differs}
-        new = [at for at, (differs, line) in enumerate(self._lines) if differs and line not in old]
+        new = [index for index, (differs, line) in enumerate(self._lines) if differs and line not in old]
         if new:
             self._newest = new[0]
             self._to_newest()
@@ -246,7 +249,7 @@ class LaunchScreen(ModeScreen):
             self._tell()
 
     def on_descendant_focus(self) -> None:
-        """Back in the list, tell of the preset under its cursor."""
+        """Back in the list, describe the preset under its cursor."""
         if self.presets.has_focus_within and self.presets.pointed is not None:
             self._about = self.presets.pointed
             self._tell()
@@ -276,7 +279,7 @@ class LaunchScreen(ModeScreen):
         self.app.push_screen(WordList(f"{line.field.group}: {line.field.label}", words, line.view.text), take)
 
     def action_undo(self) -> None:
-        """The focused field as the preset has it."""
+        """Reset the focused field to the preset's value."""
         line = self.form.focused_line
         if line is None:
             self.host.tell(
@@ -286,7 +289,7 @@ class LaunchScreen(ModeScreen):
             self.change(self.draft.undone(line.field.key))
 
     def action_undo_all(self) -> None:
-        """All fields as the presets have them."""
+        """Reset all fields to the presets' values."""
         self.change(replace(self.draft, edits={}))
 
     def action_edit(self) -> None:
@@ -297,16 +300,16 @@ class LaunchScreen(ModeScreen):
         """Save what is chosen and changed as a preset of the user's own."""
         self.files.save()
 
-    # -- what is said
+    # -- command line and help
 
     def command(self) -> str:
-        """The command line that does what is chosen."""
+        """The command line that starts the same run."""
         elsewhere = None if self.host.runs_dir == self._usual else self.host.runs_dir
         refs, preset = self._known
         return command_line(self.draft, preset if refs == self.draft.refs else None, elsewhere)
 
     def _tell(self) -> None:
-        """The command line above, and the sentences below."""
+        """Show the command line above and the help below."""
         if not self.is_mounted:
             return
         self._put("command", Text(f"$ {printable(self.command())}"))
@@ -315,7 +318,7 @@ class LaunchScreen(ModeScreen):
         )
 
     def _put(self, name: str, text: Text) -> None:
-        """Show a text where it is another one; the screen is laid out anew only for another number of lines."""
+        """Show a text if it changed; the screen is laid out again only if its number of lines changed."""
         widget = self.query_one(f"#{name}", Static)
         lines = len(text.wrap(self.app.console, max(widget.content_size.width, 1)))
         old, high = self._shown.get(name, (None, 0))
@@ -329,7 +332,7 @@ class LaunchScreen(ModeScreen):
             self.action_copy()
 
     def action_copy(self) -> None:
-        """Copy the command line through the terminal, and say it."""
+        """Copy the command line to the clipboard."""
         self.host.copy(printable(self.command()))
 
     # -- moving
@@ -340,16 +343,16 @@ class LaunchScreen(ModeScreen):
         self.presets.search()
 
     def action_back(self) -> None:
-        """From the resolved preset in the form's place to the form; else to the presets, and a search is ended."""
+        """Go from the resolved preset, if it covers the form, to the form; else to the presets, ending a search."""
         if self.has_class("-over") and not self.has_class("-wide") and self.query_one("#toml").has_focus:
             self.action_toml()
             return
         self.remove_class("-inside", "-over")
-        there_already = self.presets.options.has_focus
-        self.presets.end_search(keep=not there_already)
+        in_list = self.presets.options.has_focus
+        self.presets.end_search(keep=not in_list)
 
     def action_to_form(self) -> None:
-        """To the form, or to the resolved preset in its place."""
+        """Go to the form, or to the resolved preset that covers it."""
         self.add_class("-inside")
         if self.has_class("-over") and not self.has_class("-wide"):
             self.call_after_refresh(self.query_one("#toml").focus)
@@ -358,7 +361,7 @@ class LaunchScreen(ModeScreen):
             self.call_after_refresh(self.form.focus)
 
     def action_toml(self) -> None:
-        """Show the resolved preset in the form's place; on a wide screen hide or show it beside the form."""
+        """Show the resolved preset in place of the form; on a wide screen, hide or show it next to the form."""
         if self.has_class("-wide"):
             self.toggle_class("-aside")
             return
@@ -373,7 +376,7 @@ class LaunchScreen(ModeScreen):
         self.action_start()
 
     def action_start(self) -> None:
-        """Make the runs, show the first in Live, and start their engines."""
+        """Create the runs, show the first in Live, and start their engines."""
         if self.starting:
             self.host.tell("starting already")
             return
@@ -384,14 +387,14 @@ class LaunchScreen(ModeScreen):
         self.host.act(partial(self._start, self.draft))
 
     def _start(self, draft: Draft) -> str:
-        """In a thread: directories first, then Live, then the engine, so that the loading is seen."""
+        """Create run directories, open Live, then start the engine, so that Live shows it loading."""
         try:
             base = base_of(draft, self.here)
             runs = actions.make(request_of(draft, base, self.host.runs_dir))
         except (CrildError, OSError) as error:
-            fault = error if isinstance(error, CrildError) else UsageError(cause(error))
+            fault = error if isinstance(error, CrildError) else UsageError(cause(error), kind="run-not-created")
             self.post_message(StartEnded(fault))
-            raise UsageError(f"not started: {fault.sentence}") from error
+            raise UsageError(f"not started: {fault.sentence}", kind="run-not-started") from error
         self.app.call_later(self.app.clear_notifications)  # why an earlier try was "not started" is over
         self.post_message(WatchRun(runs[0]))
         try:
@@ -400,7 +403,7 @@ class LaunchScreen(ModeScreen):
             self.post_message(StartEnded())
 
     async def on_start_ended(self, message: StartEnded) -> None:
-        """Another run can be started; what was wrong stands at its fields."""
+        """Let another run be started; show what was wrong at its fields."""
         self.starting = False
         if message.error is not None:
             found = faults_of(message.error, self.examined, self.here)

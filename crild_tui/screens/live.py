@@ -19,7 +19,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
-from crild_tui.messages import LogSeen, RunSeen
+from crild_tui.messages import LogChanged, RunChanged
 from crild_tui.monitor.curves import Curves
 from crild_tui.monitor.snapshots import RunSnapshot
 from crild_tui.runs import formatting
@@ -34,7 +34,7 @@ from crild_tui.widgets.closing_table import ClosingView, closing_lines
 from crild_tui.widgets.messages_pane import LogPane
 from crild_tui.widgets.notice import Notice, NoticeBox, fills, how_to_start, notice_of, waiting
 from crild_tui.widgets.panels import Panels, Source
-from crild_tui.widgets.run_header import HIGH, LOW, WIDE, RunHead, Side, head_lines
+from crild_tui.widgets.run_header import HIGH, LOW, WIDE, RunHead, SideColumn, head_lines
 from engine.errors import CrildError
 from engine.preset.text import plain
 from engine.record.paths import PRESET, queue_file
@@ -70,8 +70,8 @@ class LiveScreen(ModeScreen):
         &.-empty { #head, #body { display: none; } #empty { display: block; } }
         &.-low NoticeBox { border: none; padding: 0 1; }
         &.-enlarged { #head, NoticeBox { display: none; } }
-        &.-wide Side { display: block; }
-        &.-wide.-enlarged Side { display: none; }
+        &.-wide SideColumn { display: block; }
+        &.-wide.-enlarged SideColumn { display: none; }
         &.-closing { Panels { display: none; } ClosingView { display: block; } }
         &.-fills Panels { display: none; }
         &.-log LogPane { display: block; }
@@ -121,7 +121,7 @@ class LiveScreen(ModeScreen):
                 yield Panels(self.host.settings.smoothing, keys=self.keys())
                 yield ClosingView()
                 yield LogPane(self.keys())
-            yield Side()
+            yield SideColumn()
 
     def on_mount(self) -> None:
         """Begin to move what moves."""
@@ -166,7 +166,7 @@ class LiveScreen(ModeScreen):
             self.query_one(RunHead).show([Content(plain(self.run_dir.name))])
             self._show_notice(Notice("info", "reading the run", moves=True), True)
 
-    def runs_changed(self, snapshot: RunsSnapshot) -> None:
+    def show_list(self, snapshot: RunsSnapshot) -> None:
         """Show a run if none is shown yet."""
         self.actions.seen(snapshot.entries)
         if self.run_dir is None:
@@ -219,12 +219,12 @@ class LiveScreen(ModeScreen):
         """Let the watchers end."""
         self._run_watch.stop()
 
-    def on_run_seen(self, message: RunSeen) -> None:
+    def on_run_changed(self, message: RunChanged) -> None:
         """Show the run as it is now; messages about another come too late."""
         if message.snapshot.run_dir == self.run_dir:
             self._take(message.snapshot)
 
-    def on_log_seen(self, message: LogSeen) -> None:
+    def on_log_changed(self, message: LogChanged) -> None:
         """Show the end of the log as it is now."""
         if message.run_dir == self.run_dir:
             self.query_one(LogPane).show_log(message.tail)
@@ -255,7 +255,7 @@ class LiveScreen(ModeScreen):
         low = self.size.height < LOW
         self._show_notice(notice, notice is not None and (fills(snapshot) or (low and notice.level == "error")))
         if wide:
-            self.query_one(Side).show(snapshot, now)
+            self.query_one(SideColumn).show(snapshot, now)
         self.query_one(LogPane).show_messages(snapshot.messages, now)
 
     def _show_notice(self, notice: Notice | None, full: bool) -> None:

@@ -8,16 +8,16 @@ from typing import ClassVar, cast
 from textual.app import ComposeResult
 from textual.screen import Screen
 
-from crild_tui.messages import MachineSeen, RunsSeen
+from crild_tui.messages import MachineChanged, RunsChanged
 from crild_tui.runs.snapshot import RunsSnapshot
 from crild_tui.runs.states import KeyNames
 from crild_tui.screens.host import Host
-from crild_tui.widgets.footer import Keys
+from crild_tui.widgets.footer import KeyFooter
 from crild_tui.widgets.header import Header
 
 
 class ModeScreen(Screen[None]):
-    """A mode. Subclasses yield their widgets in `content`, and draw the list of runs in `runs_changed`."""
+    """A mode. Subclasses yield their widgets in `content`, and draw the list of runs in `show_list`."""
 
     MODE: ClassVar[str]
 
@@ -35,7 +35,7 @@ class ModeScreen(Screen[None]):
         """Header, content, footer."""
         yield Header(self.MODE, self.keys())
         yield from self.content()
-        yield Keys()
+        yield KeyFooter()
 
     def content(self) -> ComposeResult:
         """The widgets of the mode."""
@@ -43,19 +43,19 @@ class ModeScreen(Screen[None]):
 
     def on_screen_resume(self) -> None:
         """Catch up with what changed while another mode was shown."""
-        self.on_runs_seen(RunsSeen(self.host.runs))
-        self.on_machine_seen(MachineSeen(self.host.machine))
+        self.on_runs_changed(RunsChanged(self.host.runs))
+        self.on_machine_changed(MachineChanged(self.host.machine))
 
-    def on_runs_seen(self, message: RunsSeen) -> None:
+    def on_runs_changed(self, message: RunsChanged) -> None:
         """Show the list of runs as it is now, unless the screen is being closed."""
         for header in self.query(Header):
             header.runs = message.snapshot
-            self.runs_changed(message.snapshot)
+            self.show_list(message.snapshot)
 
-    def runs_changed(self, snapshot: RunsSnapshot) -> None:
+    def show_list(self, snapshot: RunsSnapshot) -> None:
         """Show the list of runs in the mode's own widgets."""
 
-    def on_machine_seen(self, message: MachineSeen) -> None:
+    def on_machine_changed(self, message: MachineChanged) -> None:
         """Show the machine's load in the header."""
         for header in self.query(Header):
             header.machine = message.snapshot

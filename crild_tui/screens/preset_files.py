@@ -24,7 +24,7 @@ from engine.record.files import cause
 
 
 def current_folder() -> Path:
-    """The folder that presets are looked for in; where it is gone, its name."""
+    """The folder of the user's presets; its former path if it is gone."""
     try:
         return Path.cwd()
     except OSError:
@@ -92,7 +92,7 @@ class PresetFiles:
             self._ask_for_copy(ref)
 
     def _ask_for_copy(self, ref: str) -> None:
-        question = f"{ref} comes with crild and stays as it is. Copy it, to edit the copy, as"
+        question = f"{ref} comes with crild and cannot be changed. Copy it, and edit the copy, as"
 
         def copy(name: str | None) -> None:
             if name is None:
@@ -105,7 +105,7 @@ class PresetFiles:
                 try:
                     paths.append(new_preset(str(target_of(name)), ref))
                 except OSError as error:
-                    raise UsageError(f"{ref} cannot be copied: {cause(error)}") from error
+                    raise UsageError(f"{ref} cannot be copied: {cause(error)}", kind="preset-not-copied") from error
                 return f"{paths[0]} is a copy of {ref}"
 
             self._host.act(work, lambda: self._edit_copy(ref, paths[0]))
@@ -113,7 +113,7 @@ class PresetFiles:
         self._form.app.push_screen(Ask(question, f"./my-{ref}.toml"), copy)
 
     def _edit_copy(self, origin: str, path: Path) -> None:
-        """Put the copy in the place of its original, and edit it."""
+        """Replace the original by its copy, and edit that."""
         ref = ref_of(path, self._form.here)
         draft = self._form.draft
         if draft.task == origin:
@@ -124,7 +124,7 @@ class PresetFiles:
         self._edit(ref)
 
     def _edit(self, ref: str) -> None:
-        """Give the terminal to the editor; then load what became of the file."""
+        """Give the terminal to the editor; then load the file again."""
         form = self._form
         try:
             command = editor()
@@ -147,7 +147,7 @@ class PresetFiles:
     # -- saving
 
     def save(self) -> None:
-        """Save what is chosen and changed as a preset of the user's own."""
+        """Save the draft as a new preset."""
         if self._host.refuse_readonly():
             return
         stem = "-".join(name_of(ref) for ref in self._form.draft.refs)
@@ -171,7 +171,7 @@ class PresetFiles:
                 self._save(target, overwrite=True)
 
         self._form.app.push_screen(
-            Confirm(f"{printable(str(target))} is there already. Replace it?", "Replace"), answered
+            Confirm(f"{printable(str(target))} exists already. Replace it?", "Replace"), answered
         )
 
     def _save(self, target: Path, *, overwrite: bool) -> None:
@@ -182,7 +182,7 @@ class PresetFiles:
             try:
                 paths.append(save(draft, self._form.here, target, overwrite=overwrite))
             except OSError as error:
-                raise UsageError(f"nothing was saved: {cause(error)}") from error
+                raise UsageError(f"nothing was saved: {cause(error)}", kind="preset-not-saved") from error
             return f"saved as {paths[0]}"
 
         def then() -> None:

@@ -1,4 +1,4 @@
-"""What a probe found in a run: overfitting, distance to the teacher, noise on the weights."""
+"""A dialog with a run's probe: overfitting, distance to the teacher, noise on the weights."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class ProbeScreen(ModalScreen[None]):
 
 
 def probe_content(run_dir: Path) -> RenderableType:
-    """The probe of a run as it is shown, or the sentence that says how it is made or why it cannot be read."""
+    """The probe of a run, or a sentence that says how to create it or why it cannot be read."""
     command = formatting.command("probe", run_dir)
     try:
         probe = read_probe(run_dir)

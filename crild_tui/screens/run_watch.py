@@ -7,13 +7,13 @@ from pathlib import Path
 
 from textual.message import Message
 
-from crild_tui.messages import LogSeen, RunSeen
+from crild_tui.messages import LogChanged, RunChanged
 from crild_tui.monitor.log import LogWatcher
 from crild_tui.monitor.run import RunWatcher
 
 
 class RunWatch:
-    """Watches runs, and the log of one of them; `post` gets a RunSeen or a LogSeen for each change."""
+    """Watches runs, and the log of one of them; `post` gets a RunChanged or a LogChanged for each change."""
 
     def __init__(self, post: Callable[[Message], object]) -> None:
         self._post = post
@@ -32,13 +32,13 @@ class RunWatch:
             self._runs.pop(run_dir).stop()
         for run_dir in wanted:
             if run_dir not in self._runs:
-                self._runs[run_dir] = RunWatcher(run_dir, lambda snapshot: self._post(RunSeen(snapshot)))
+                self._runs[run_dir] = RunWatcher(run_dir, lambda snapshot: self._post(RunChanged(snapshot)))
                 self._runs[run_dir].start()
         if self._log is not None and self._log[0] != log_of:
             self._log[1].stop()
             self._log = None
         if self._log is None and log_of is not None:
-            self._log = log_of, LogWatcher(log_of, lambda tail: self._post(LogSeen(log_of, tail)))
+            self._log = log_of, LogWatcher(log_of, lambda tail: self._post(LogChanged(log_of, tail)))
             self._log[1].start()
 
     def stop(self) -> None:

@@ -19,7 +19,7 @@ from textual.worker import get_current_worker
 from crild_tui.messages import CompareRuns, WatchRun
 from crild_tui.runs import filter, listing
 from crild_tui.runs.details import About, detail, panel, read_about
-from crild_tui.runs.marks import Kept, Kind, read_kept
+from crild_tui.runs.marks import Kind, Marks, read_marks
 from crild_tui.runs.overview import page_instead, summary
 from crild_tui.runs.snapshot import RunsSnapshot
 from crild_tui.screens.mode_screen import ModeScreen
@@ -112,9 +112,9 @@ class RunsScreen(ModeScreen):
         yield Static(id="detail")
 
     def on_mount(self) -> None:
-        """Read what was kept for this folder, and keep ages true."""
+        """Read the marks of this folder, and keep ages true."""
         self._table.focus()
-        self._read_kept()
+        self._read_marks()
         self.set_interval(TICK, self._tick)
 
     @property
@@ -128,7 +128,7 @@ class RunsScreen(ModeScreen):
 
     # -- what is shown
 
-    def runs_changed(self, snapshot: RunsSnapshot) -> None:
+    def show_list(self, snapshot: RunsSnapshot) -> None:
         """Show the list as it is now."""
         self.actions.seen(snapshot.entries)
         self._arrange()
@@ -166,8 +166,8 @@ class RunsScreen(ModeScreen):
         self.later(show)
 
     def _show(self, found: listing.Arranged) -> None:
-        runs, kept = self.host.runs, self.host.marks
-        self._table.show(found.rows, kept, self._order)
+        runs, marks = self.host.runs, self.host.marks
+        self._table.show(found.rows, marks, self._order)
         page = page_instead(runs, found, self.keys())
         if self.has_class("-page") != (page is not None):
             self.set_class(page is not None, "-page")
@@ -296,13 +296,13 @@ class RunsScreen(ModeScreen):
 
     # -- pin, hide, mark
 
-    @work(thread=True, group="kept")
-    def _read_kept(self) -> None:
-        kept = read_kept(self.host.runs_dir)
-        self.later(lambda: self._kept_read(kept))
+    @work(thread=True, group="marks")
+    def _read_marks(self) -> None:
+        marks = read_marks(self.host.runs_dir)
+        self.later(lambda: self._marks_read(marks))
 
-    def _kept_read(self, kept: Kept) -> None:
-        self.host.marks = kept
+    def _marks_read(self, marks: Marks) -> None:
+        self.host.marks = marks
         self._arrange()
 
     def _keep(self, kind: Kind, ids: Iterable[str], on: bool) -> None:
@@ -337,9 +337,9 @@ class RunsScreen(ModeScreen):
 
     def action_compare(self) -> None:
         """Compare the marked runs."""
-        kept = self.host.marks
-        marked = [entry.path for entry in self._table.rows if entry.id in kept.marked]
-        marked += [e.path for e in self.host.runs.entries if e.id in kept.marked and e.path not in marked]
+        marks = self.host.marks
+        marked = [entry.path for entry in self._table.rows if entry.id in marks.marked]
+        marked += [e.path for e in self.host.runs.entries if e.id in marks.marked and e.path not in marked]
         if marked:
             self.post_message(CompareRuns(tuple(marked)))
         else:

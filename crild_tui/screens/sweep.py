@@ -1,4 +1,4 @@
-"""A sweep as a matrix of method x task: means over seeds, progress, what failed and why."""
+"""A dialog with a sweep as a matrix of method x task: means over seeds, progress, failures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from textual.coordinate import Coordinate
 from textual.screen import ModalScreen
 from textual.widgets import DataTable, Static
 
-from crild_tui.messages import SweepSeen
+from crild_tui.messages import SweepChanged
 from crild_tui.monitor.sweep import SweepWatcher
 from crild_tui.runs import actions, sweeps
 from crild_tui.runs.sweeps import SweepSnapshot
@@ -33,19 +33,19 @@ LOW, NARROW = 16, 60
 AROUND = 12
 """Lines beside the matrix and what is said below it: borders, headings, scrollbars, and room for lines that wrap."""
 MOST_FAULTS = 20
-"""Sentences of failed runs that are shown."""
+"""The most reasons of failed runs that are shown."""
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """What a person wants to see of a sweep: its runs in Runs, by a filter, or in Compare."""
+    """The runs of a sweep that the user chose to see: in Runs, by a filter, or in Compare."""
 
     filter: str = ""
     compare: tuple[Path, ...] = ()
 
 
 class SweepScreen(ModalScreen[Chosen | None]):
-    """The matrix of one sweep, as it goes on. Every key that counts stands on its lower border."""
+    """The matrix of one sweep, kept up to date. Its lower border shows its keys."""
 
     DEFAULT_CSS = """
     SweepScreen {
@@ -82,7 +82,7 @@ class SweepScreen(ModalScreen[Chosen | None]):
         super().__init__()
         self._host, self._sweep = host, name
         self.seen = SweepSnapshot(name)
-        self._watcher = SweepWatcher(host.runs_dir, name, lambda seen: self.post_message(SweepSeen(seen)))
+        self._watcher = SweepWatcher(host.runs_dir, name, lambda seen: self.post_message(SweepChanged(seen)))
         self._grid: tuple[tuple[str, ...], tuple[str, ...], int] = ((), (), 0)
         self._cells: dict[tuple[int, int], Text] = {}
         self._texts: dict[str, Text] = {}
@@ -93,7 +93,7 @@ class SweepScreen(ModalScreen[Chosen | None]):
         return self.query_one("#table", DataTable)
 
     def compose(self) -> ComposeResult:
-        """Two lines, the matrix, and what is said of the place under the cursor."""
+        """A summary, the matrix, and details of the cell under the cursor."""
         with Vertical(id="box") as box:
             box.border_title = Text(one_line(f"sweep {self._sweep}")).markup
             box.border_subtitle = self._legend()
@@ -105,7 +105,7 @@ class SweepScreen(ModalScreen[Chosen | None]):
                 yield Static(id="about")
 
     def on_mount(self) -> None:
-        """Begin to watch."""
+        """Start watching."""
         self.table.focus()
         self.app.theme_changed_signal.subscribe(self, lambda _: self._draw())
         self._watcher.start()
@@ -115,7 +115,7 @@ class SweepScreen(ModalScreen[Chosen | None]):
         self._watcher.stop()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Leave out what there is no room for."""
+        """Fit the dialog to the screen."""
         self.set_class(event.size.height < LOW, "-low")
         self.query_one("#box").border_subtitle = self._legend(short=event.size.width < NARROW)
         self._draw()
@@ -128,13 +128,13 @@ class SweepScreen(ModalScreen[Chosen | None]):
 
     # -- drawing
 
-    @on(SweepSeen)
-    def _sweep_seen(self, message: SweepSeen) -> None:
+    @on(SweepChanged)
+    def _sweep_changed(self, message: SweepChanged) -> None:
         self.seen = message.snapshot
         self._draw()
 
     def _draw(self) -> None:
-        """Draw what differs from what is shown."""
+        """Draw what has changed."""
         seen, theme = self.seen, self.app.current_theme
         if not self.query("#about") or (seen.found is None and seen.problem is None):
             return
@@ -153,7 +153,7 @@ class SweepScreen(ModalScreen[Chosen | None]):
         self._fit()
 
     def _fit(self) -> None:
-        """As high as the matrix needs and the screen allows."""
+        """Be as high as the matrix needs and the screen allows."""
         lines = len(self._grid[0]) + str(self._texts.get("about", "")).count("\n") + AROUND
         self.query_one("#box").styles.height = min(max(lines, LOW), self.size.height)
 
@@ -186,7 +186,7 @@ class SweepScreen(ModalScreen[Chosen | None]):
                     table.update_cell_at(Coordinate(at, column), text, update_width=True)
 
     def _cell(self, entry: MatrixCell | None) -> Text:
-        """One place; its colour says nothing that its words don't."""
+        """One cell; its colour says nothing that its words don't."""
         if entry is None:
             return Text()
         theme = self.app.current_theme
@@ -200,11 +200,11 @@ class SweepScreen(ModalScreen[Chosen | None]):
     @on(DataTable.CellHighlighted)
     def _highlighted(self) -> None:
         if self.table.cursor_column == 0 and self._grid[1]:
-            self.table.move_cursor(column=1, animate=False)  # the methods' names are no place
+            self.table.move_cursor(column=1, animate=False)  # the methods' names cannot be chosen
         self._say()
 
     def _say(self) -> None:
-        """What is under the cursor, and why runs failed."""
+        """Describe the cell under the cursor, and why runs failed."""
         seen = self.seen
         if seen.found is None:
             return
@@ -235,7 +235,7 @@ class SweepScreen(ModalScreen[Chosen | None]):
         return place, sweeps.cells_of(self.seen.record, *place)
 
     def _made(self) -> list[CellRecord]:
-        """The runs under the cursor that were made; where there are none, that is said."""
+        """The runs under the cursor that exist; says so if there are none."""
         _, cells = self.place
         made = [cell for cell in cells if cell.run in self.seen.entries]
         if not made:
@@ -249,7 +249,7 @@ class SweepScreen(ModalScreen[Chosen | None]):
             self.dismiss(Chosen(filter=sweeps.filter_of(record, made)))
 
     def action_compare(self) -> None:
-        """Show the runs of this place over one another."""
+        """Compare the runs of this cell."""
         if made := self._made():
             self.dismiss(Chosen(compare=tuple(self._host.runs_dir / cell.run for cell in made)))
 
@@ -258,7 +258,7 @@ class SweepScreen(ModalScreen[Chosen | None]):
         self.table.move_cursor(row=self.table.cursor_row + rows, animate=False)
 
     def action_stop(self) -> None:
-        """Ask the sweep to stop, after asking."""
+        """Stop the sweep, after a question."""
         if self._host.refuse_readonly():
             return
         found = self.seen.found

@@ -1,4 +1,4 @@
-"""A text in a box, to be read or selected."""
+"""A dialog with a text to read or select."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FRAME = 3
 class TextScreen(ModalScreen[None]):
     """Shows a text as it is, unwrapped, in a box that scrolls both ways; Escape, Enter and q close it.
 
-    What is to be known about it stands above it, wrapped: a border would cut it.
+    The hint is above it, wrapped: a border would cut it.
     """
 
     DEFAULT_CSS = """
@@ -52,7 +52,7 @@ class TextScreen(ModalScreen[None]):
                 yield Static(Text(printable(self._text.rstrip("\n")), no_wrap=True), id="text")
 
     def on_resize(self, event: events.Resize) -> None:
-        """As high as the text needs and the screen allows; where that is little, the text alone."""
+        """Be as high as the text needs and the screen allows; on a low screen, leave out the hint."""
         width, height = event.size
         self.set_class(height < LOW, "-low")
         hint = 0 if height < LOW else len(self._hint) // max(width - 12, 1) + 2

@@ -1,4 +1,4 @@
-"""Lists to choose from: the presets of the Launch mode, and the words of a field."""
+"""Lists to choose from: the presets of the Launch mode, and the allowed values of a field."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ GROUPS = {
     "setting": "settings, beside both",
     "own": "your files here",
 }
-"""Titles of the list; each stands above its presets."""
+"""Titles in the list, each above its presets."""
 CHOSEN, OPEN, BROKEN = "●", "·", "!"
 _NAME, _LONG_NAME = 14, 22  # cells of a name before its description, in a narrow list and in a wide one
 _WIDE = 40
 
 
 class PresetList(Vertical):
-    """Presets by kind, with a line to search in."""
+    """Presets by kind, with a search line."""
 
     DEFAULT_CSS = """
     PresetList {
@@ -58,18 +58,18 @@ class PresetList(Vertical):
 
     @dataclass
     class Chosen(Message):
-        """A preset was picked."""
+        """A preset was chosen."""
 
         entry: Entry
 
     @dataclass
     class Pointed(Message):
-        """The cursor stands on a preset."""
+        """The cursor is on a preset."""
 
         entry: Entry
 
     class Empty(Message):
-        """No preset is what is searched for."""
+        """The search matches no preset."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -79,7 +79,7 @@ class PresetList(Vertical):
         self._chosen: Collection[str] = ()
         self._wanted: str | None = None  # where the cursor should go once it is in the list
         self.searching = False
-        """Whether the search line was opened and has not the focus yet."""
+        """Whether the search line is open but does not have the focus yet."""
 
     def compose(self) -> ComposeResult:
         """The search line and the list."""
@@ -111,7 +111,7 @@ class PresetList(Vertical):
 
     def _fill(self) -> None:
         words = self.query_one(SearchLine).value
-        there = self.pointed
+        pointed = self.pointed
         self._filled_for = self._name_cells
         found = [entry for entry in self._entries if entry.matches(words)]
         options: list[Option] = []
@@ -129,14 +129,14 @@ class PresetList(Vertical):
         if not options:
             options.append(Option(Text("  nothing found" if words else "  no presets"), disabled=True))
         self.options.set_options(options)
-        wanted = there.ref if there is not None else next(iter(self._chosen), None)
+        wanted = pointed.ref if pointed is not None else next(iter(self._chosen), None)
         named = (entry.ref for entry in found if words and entry.ref.casefold().startswith(words.casefold().strip()))
         if any(entry.ref == self._wanted for entry in found):
             wanted, self._wanted = self._wanted, None
         self._point(next(named, wanted))
 
     def _point(self, ref: str | None) -> None:
-        """The cursor on this preset, else on the first that can be chosen."""
+        """Put the cursor on this preset, else on the first that can be chosen."""
         names = [name for name, entry in self._shown.items() if entry.ref == ref] or list(self._shown)
         if names:
             self.options.highlighted = self.options.get_option_index(names[0])
@@ -156,14 +156,14 @@ class PresetList(Vertical):
         return _LONG_NAME if self.size.width >= _WIDE else _NAME
 
     def on_resize(self) -> None:
-        """Descriptions begin where the present width wants them."""
+        """Align descriptions for the new width."""
         if self._name_cells != self._filled_for:
             self._fill()
 
     # -- keys
 
     def action_choose(self) -> None:
-        """Pick the preset under the cursor."""
+        """Choose the preset under the cursor."""
         self.options.action_select()
 
     def action_down(self) -> None:
@@ -182,11 +182,11 @@ class PresetList(Vertical):
         line.focus()
 
     def on_descendant_focus(self) -> None:
-        """What is typed from now on reaches the line by itself."""
+        """From now on, keys reach the search line by themselves."""
         self.searching = False
 
     def end_search(self, *, keep: bool) -> None:
-        """Back to the list, with what was found or with everything, where nothing was found too."""
+        """Go back to the list, with the matches if `keep` and there are any, else with all presets."""
         line = self.query_one(SearchLine)
         self.searching = False
         if not keep or not any(entry.matches(line.value) for entry in self._entries):
@@ -213,10 +213,10 @@ class PresetList(Vertical):
 
 
 class Choices(OptionList):
-    """The list, which hands a search on even where its keys arrive all at once."""
+    """The list; it passes keys on to the search line even if they all arrive at once."""
 
     def on_key(self, event: events.Key) -> None:
-        """The key that opens the search, and what is typed before the search line has the focus."""
+        """Open the search, and pass on what is typed before the search line has the focus."""
         above = self.parent
         assert isinstance(above, PresetList)
         if event.key == "slash":
@@ -231,7 +231,7 @@ class Choices(OptionList):
 
 
 class SearchLine(Input):
-    """What is searched for: Enter and Down go to what was found, Escape shows everything again."""
+    """The search line: Enter and Down go to the matches, Escape shows all presets again."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter,down,tab", "done(True)", "To the list", show=False),
@@ -250,7 +250,7 @@ def _in(entry: Entry, group: str) -> bool:
 
 
 class WordList(ModalScreen[str | None]):
-    """The words that can stand in a field; None when it was left by Escape."""
+    """Asks for one of several words; None if the user presses Escape."""
 
     DEFAULT_CSS = """
     WordList OptionList {
@@ -271,7 +271,7 @@ class WordList(ModalScreen[str | None]):
             yield OptionList(*(Option(Text(printable(word))) for word in self._words), markup=False)
 
     def on_mount(self) -> None:
-        """Begin at the word that is there."""
+        """Start at the present word."""
         words = self.query_one(OptionList)
         words.highlighted = self._words.index(self._present) if self._present in self._words else 0
         words.focus()

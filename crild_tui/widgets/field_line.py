@@ -1,4 +1,4 @@
-"""A line of the form of the Launch mode, edited in its place."""
+"""A line of the form of the Launch mode, edited in place."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from engine.preset.text import one_line, printable
 LABEL = 22
 """Cells of a field's name, with the mark before it."""
 CHANGED = "*"
-"""Stands before a field that differs from the preset."""
+"""Marks a field that differs from the preset."""
 _LEAST_VALUE = 10  # cells that a value keeps where the form is narrow
 
 
 class Editor(Input):
-    """The text of a field while it is edited. Enter, Tab, Up and Down keep it, Escape brings the old one back."""
+    """The text of a field while it is edited. Enter, Tab, Up and Down keep it, Escape restores the old one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "leave(True)", "Keep", key_display="enter"),
@@ -62,7 +62,7 @@ class FieldLine(Widget):
 
     @dataclass
     class Changed(Message):
-        """The text of a field changed, maybe in the middle of a word."""
+        """The text of a field changed, perhaps in the middle of a word."""
 
         key: str
         text: str | None
@@ -70,13 +70,13 @@ class FieldLine(Widget):
 
     @dataclass
     class Words(Message):
-        """What can stand in a field should be listed."""
+        """List the allowed values of a field."""
 
         line: FieldLine
 
     @dataclass
     class Move(Message):
-        """Another field should have the focus."""
+        """Move the focus to another field."""
 
         line: FieldLine
         step: int
@@ -87,7 +87,7 @@ class FieldLine(Widget):
         self.current = False
         """Whether the form's cursor is on it, and the form has the focus."""
         self._before: str | None = None  # the change that editing began with
-        self._sent: str | None = None  # what was told last; None while nothing is edited
+        self._sent: str | None = None  # the text that was reported last; None while nothing is edited
 
     @property
     def field(self) -> Field:
@@ -96,7 +96,7 @@ class FieldLine(Widget):
 
     @property
     def editing(self) -> bool:
-        """Whether its text is being typed."""
+        """Whether it is being edited."""
         return self._sent is not None
 
     def show(self, view: FieldView) -> None:
@@ -128,7 +128,7 @@ class FieldLine(Widget):
             text.append(f"({printable(view.hint)})" if view.hint else "", dim)
         if view.unused:
             text.append(f"  {UNUSED}", dim)
-        for line in self._told():
+        for line in self._problems():
             text.append("\n")
             text.append(line, self.get_component_rich_style("fieldline--error", partial=True))
         return text
@@ -136,8 +136,8 @@ class FieldLine(Widget):
     def _label_width(self) -> int:
         return max(min(LABEL, self.size.width - _LEAST_VALUE), 8)
 
-    def _told(self) -> list[str]:
-        """What is wrong, wrapped to the width."""
+    def _problems(self) -> list[str]:
+        """The problems of the field, wrapped to the width."""
         lines = []
         for sentence in self.view.faults:
             rest = f"  ! {printable(sentence)}"
@@ -148,25 +148,25 @@ class FieldLine(Widget):
         return lines
 
     def _fit(self) -> None:
-        self.styles.height = 1 + len(self._told())
+        self.styles.height = 1 + len(self._problems())
         if self.current:
             self.call_after_refresh(self.scroll_visible, animate=False)
 
     def on_resize(self) -> None:
-        """The sentences wrap differently."""
+        """Wrap the problems again."""
         self._fit()
         for editor in self.query(Editor):
             editor.styles.margin = (0, 0, 0, self._label_width())
 
     def set_current(self, current: bool) -> None:
-        """Look as the line that keys act on, or as the others."""
+        """Highlight the line that keys act on."""
         if current != self.current:
             self.current = current
             self.set_class(current, "-current")
             self.refresh()
 
     def on_click(self, event: events.Click) -> None:
-        """A click edits, or lists the words of a closed field."""
+        """Edit the field, or list its allowed values if there are only some."""
         if not self.editing:
             event.stop()
             self._report(self.Move(self, 0))
@@ -175,7 +175,7 @@ class FieldLine(Widget):
     # -- editing
 
     def edit(self) -> None:
-        """Type in the field; where only some words are right, list them."""
+        """Edit the field; if only some words are allowed, list them."""
         if self.view.off:
             self.app.bell()
         elif self.field.closed:
@@ -190,7 +190,7 @@ class FieldLine(Widget):
             editor.focus()
 
     def list_words(self) -> None:
-        """List the words that can stand here; type where there are none."""
+        """List the allowed words; edit the field if there are none."""
         if self.view.off:
             self.app.bell()
         elif self.field.words:
@@ -210,7 +210,7 @@ class FieldLine(Widget):
         self._close(event.value)
 
     def _report(self, message: Message) -> None:
-        """Tell the form: a message that the form itself caused would not rise above it from here."""
+        """Report to the form: a message that the form itself caused would not bubble past it from here."""
         assert isinstance(self.parent, Widget)
         self.parent.post_message(message)
 
@@ -220,7 +220,7 @@ class FieldLine(Widget):
             self._report(self.Changed(self.field.key, text))
 
     def end(self, *, keep: bool, step: int = 0) -> None:
-        """End the editing; keep what was typed, or bring back what was there."""
+        """Stop editing; keep the text or restore the old one."""
         editor = self.query_one(Editor)
         if not keep and self.editing:
             self._sent = None
@@ -229,27 +229,27 @@ class FieldLine(Widget):
         self._close(editor.value)
 
     def _close_unkept(self) -> None:
-        """Take the editor away: its field is not here any more."""
+        """Remove the editor: the line shows another field now."""
         self._sent = None
         for editor in self.query(Editor):
             editor.remove()
 
     def _close(self, text: str) -> None:
-        """Take the editor away; what it told last may still be on its way, so its text is told here."""
+        """Remove the editor and report its text, since its last message may still be on its way."""
         if self.editing:
             self._send(text)
         self._close_unkept()
 
 
 def typed_early(line: Input, character: str) -> None:
-    """Put a character into a line that has not the focus yet; the first replaces what is there, as a selection."""
+    """Type a character into a line that does not have the focus yet; the first replaces the text, as if it were selected."""
     line.value = character if line.select_on_focus else line.value + character
     line.select_on_focus = False
     line.cursor_position = len(line.value)
 
 
 def fitting(text: str, width: int) -> str:
-    """The beginning of a text that fits into so many cells, cut at a space where there is one."""
+    """As much of a text as fits a width, cut at a space if there is one."""
     if cell_len(text) <= width:
         return text
     end = len(text)

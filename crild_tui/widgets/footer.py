@@ -1,4 +1,4 @@
-"""The keys that count here, in one line: whole labels only, and first the key that lists all of them."""
+"""The keys of the screen in one line: whole labels only, and first the key that lists all of them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ HELP = "help"
 """The action that lists all keys."""
 
 
-class Keys(Footer):
-    """Textual's footer, without what would be cut at its edge."""
+class KeyFooter(Footer):
+    """Textual's footer, without labels that would be cut off."""
 
     def __init__(self) -> None:
         super().__init__(show_command_palette=False)
 
     def compose(self) -> ComposeResult:
-        """The key of the list first, then the others in their order, as far as they fit; a dialog's own above it."""
+        """The key of the list first, then the others in their order, as far as they fit; for a dialog, its own keys."""
         top = self.app.screen
         found = self._of(top) if isinstance(top, ModalScreen) and top is not self.screen else super().compose()
         keys = [key for key in found if isinstance(key, FooterKey)]
@@ -32,11 +32,11 @@ class Keys(Footer):
         yield from keys
 
     def on_mount(self) -> None:
-        """A dialog has keys of its own, and those below it do nothing while it is open."""
+        """Show the keys of a dialog while it is open, since those of the screen do nothing then."""
         self.app.screen_change_signal.subscribe(self, self._screen_changed)
 
     def on_unmount(self) -> None:
-        """Nothing changes any more."""
+        """Unsubscribe."""
         self.app.screen_change_signal.unsubscribe(self)
 
     def _screen_changed(self, top: Screen[Any]) -> None:
@@ -44,7 +44,7 @@ class Keys(Footer):
             self.call_after_refresh(self._renew)
 
     async def _renew(self) -> None:
-        """Show other keys; each dialog above has kept what was drawn below it."""
+        """Show other keys, and refresh the dialogs above, which keep what was drawn below them."""
         await self.recompose()
         for screen in self.app.screen_stack[1:]:
             self.call_after_refresh(screen.refresh)
@@ -65,7 +65,7 @@ class Keys(Footer):
                 ).data_bind(compact=Footer.compact)
 
     def on_resize(self) -> None:
-        """Others fit."""
+        """Show as many keys as fit."""
         self._fit(self.query(FooterKey))
 
     def _fit(self, keys: Iterable[FooterKey]) -> None:

@@ -46,7 +46,7 @@ class Form(VerticalScroll, can_focus=True):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "edit", "Edit", key_display="enter", id="launch.edit"),
-        Binding("space", "words", "List what can be there", show=False, id="launch.words"),
+        Binding("space", "words", "List the allowed values", show=False, id="launch.words"),
         Binding("down,j", "move(1)", "Next field", show=False, id="launch.next_field"),
         Binding("up,k", "move(-1)", "Field before", show=False, id="launch.previous_field"),
         Binding("pagedown", "move(10)", "Ten fields on", show=False, id="launch.fields_down"),
@@ -64,7 +64,7 @@ class Form(VerticalScroll, can_focus=True):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._key: str | None = None  # of the field under the cursor
-        self._at = 0  # its place, for when the field is gone
+        self._index = 0  # of that field, for when it is gone
 
     @property
     def lines(self) -> list[FieldLine]:
@@ -80,15 +80,15 @@ class Form(VerticalScroll, can_focus=True):
         """The line under the cursor, whether the form has the focus or not."""
         lines = self.lines
         found = self.line(self._key) if self._key is not None else None
-        return found or (lines[min(self._at, len(lines) - 1)] if lines else None)
+        return found or (lines[min(self._index, len(lines) - 1)] if lines else None)
 
     @property
     def focused_line(self) -> FieldLine | None:
-        """The line that keys act on; None while the form has not the focus."""
+        """The line that keys act on; None while the form does not have the focus."""
         return self.pointed if self.has_focus or self.has_focus_within else None
 
     async def show(self, views: Sequence[FieldView], nothing: str = "") -> None:
-        """Show these fields; `nothing` is said where there are none. The focus stays on its field."""
+        """Show these fields, or the sentence `nothing` if there are none. The focus stays on its field."""
         rows: list[str | FieldView] = []
         group = None
         for view in views:
@@ -104,7 +104,7 @@ class Form(VerticalScroll, can_focus=True):
         self._mark()
 
     async def _fill(self, rows: Sequence[str | FieldView]) -> None:
-        """Show the rows in the widgets that are there, as far as they are of the right kind, and make the others."""
+        """Show the rows in the existing widgets where their kind is right, and create the others."""
         same = 0
         for widget, row in zip(self.children, rows, strict=False):
             if isinstance(widget, FieldLine) and isinstance(row, FieldView):
@@ -122,12 +122,12 @@ class Form(VerticalScroll, can_focus=True):
 
     def _mark(self) -> None:
         """Show where the cursor is."""
-        there = self.focused_line
+        focused = self.focused_line
         for line in self.lines:
-            line.set_current(line is there)
+            line.set_current(line is focused)
 
     def on_focus(self) -> None:
-        """Tell which field the cursor is on."""
+        """Report which field the cursor is on."""
         if (line := self.pointed) is not None:
             self.go(line)
 
@@ -164,14 +164,14 @@ class Form(VerticalScroll, can_focus=True):
         lines = self.lines
         if line not in lines:
             return
-        self._at = min(max(lines.index(line) + step, 0), len(lines) - 1)
-        there = lines[self._at]
-        self._key = there.field.key
-        self.scroll_to_widget(there, animate=False)
-        if self._at == 0:
+        self._index = min(max(lines.index(line) + step, 0), len(lines) - 1)
+        line = lines[self._index]
+        self._key = line.field.key
+        self.scroll_to_widget(line, animate=False)
+        if self._index == 0:
             self.scroll_home(animate=False)  # the name of the first group too
         self._mark()
-        self.post_message(self.Pointed(there.field))
+        self.post_message(self.Pointed(line.field))
 
     @on(FieldLine.Move)
     def _moved(self, event: FieldLine.Move) -> None:
@@ -182,15 +182,15 @@ class Form(VerticalScroll, can_focus=True):
 
     def action_move(self, step: int) -> None:
         """Put the cursor on another field."""
-        if (there := self.pointed) is not None:
-            self.go(there, step)
+        if (line := self.pointed) is not None:
+            self.go(line, step)
 
     def action_edit(self) -> None:
         """Edit the field under the cursor."""
-        if (there := self.pointed) is not None:
-            there.edit()
+        if (line := self.pointed) is not None:
+            line.edit()
 
     def action_words(self) -> None:
-        """List the words that can stand in the field under the cursor."""
-        if (there := self.pointed) is not None:
-            there.list_words()
+        """List the allowed values of the field under the cursor."""
+        if (line := self.pointed) is not None:
+            line.list_words()

@@ -16,13 +16,13 @@ from crild_tui.monitor.log import LogTail
 from crild_tui.monitor.snapshots import EngineMessage
 from crild_tui.runs import formatting
 from crild_tui.runs.states import KeyNames
-from crild_tui.widgets.text_view import Line, Lines
+from crild_tui.widgets.text_view import TextLine, TextView
 from engine.preset.text import plain
 
 MARKS = {"warning": "! ", "error": "✗ "}
 
 
-def message_lines(messages: Sequence[EngineMessage], now: float) -> list[Line]:
+def message_lines(messages: Sequence[EngineMessage], now: float) -> list[TextLine]:
     """Messages with their time: of the day, and of an earlier day its date."""
     lines = []
     today = time.strftime("%Y-%m-%d", time.localtime(now))
@@ -34,7 +34,7 @@ def message_lines(messages: Sequence[EngineMessage], now: float) -> list[Line]:
         day = time.strftime("%Y-%m-%d", moment)
         at = time.strftime("%H:%M:%S" if day == today else "%m-%d %H:%M", moment)
         text = " ".join(map(plain, each.text.split("\n")))
-        lines.append(Line(f"{MARKS.get(each.level, '')}{text}", each.level, f"{at} "))
+        lines.append(TextLine(f"{MARKS.get(each.level, '')}{text}", each.level, f"{at} "))
     return lines
 
 
@@ -69,8 +69,8 @@ class LogPane(Vertical):
     DEFAULT_CSS = """
     LogPane {
         display: none; height: 1fr;
-        Lines { border-top: solid $panel; border-title-color: $foreground; }
-        Lines:focus { border-top: solid $primary; }
+        TextView { border-top: solid $panel; border-title-color: $foreground; }
+        TextView:focus { border-top: solid $primary; }
         #messages { height: auto; max-height: 40%; }
         #log { height: 1fr; min-height: 3; }
         &.-log-only #messages { display: none; }
@@ -90,21 +90,21 @@ class LogPane(Vertical):
 
     def compose(self) -> ComposeResult:
         """Messages, log, search."""
-        messages, log = Lines(id="messages"), Lines(id="log")
+        messages, log = TextView(id="messages"), TextView(id="log")
         messages.border_title, log.border_title = "Messages", "Log"
         yield messages
         yield log
         yield SearchBar(self._keys)
 
     @property
-    def messages(self) -> Lines:
+    def messages(self) -> TextView:
         """The upper view."""
-        return self.query_one("#messages", Lines)
+        return self.query_one("#messages", TextView)
 
     @property
-    def log_view(self) -> Lines:
+    def log_view(self) -> TextView:
         """The lower view."""
-        return self.query_one("#log", Lines)
+        return self.query_one("#log", TextView)
 
     @property
     def words(self) -> str:
@@ -118,15 +118,15 @@ class LogPane(Vertical):
         if messages == self._shown:
             return
         self._shown = messages
-        self.messages.show(message_lines(messages, now) or [Line("the engine has said nothing yet")])
+        self.messages.show(message_lines(messages, now) or [TextLine("the engine has said nothing yet")])
         self.messages.border_title = f"Messages ({len(messages)})" if messages else "Messages"
         self._count()
 
     def show_log(self, tail: LogTail) -> None:
         """Show the end of a log."""
-        lines = [Line(text) for text in tail.lines]
+        lines = [TextLine(text) for text in tail.lines]
         if not lines:
-            lines = [Line(plain(tail.problem or "the engine has printed nothing yet"))]
+            lines = [TextLine(plain(tail.problem or "the engine has printed nothing yet"))]
         view = self.log_view
         view.show(lines, tail.first, anew=tail.generation != self._generation)
         self._generation = tail.generation
@@ -141,7 +141,7 @@ class LogPane(Vertical):
         for view in (self.messages, self.log_view):
             view.show((), anew=True)
 
-    @on(Lines.Moved)
+    @on(TextView.Moved)
     def _follow(self) -> None:
         view = self.log_view
         view.border_title = self._title + ("" if view.following else " - End follows it again")
@@ -199,7 +199,7 @@ class LogPane(Vertical):
             other.choose(place if other is view else None)
         self._count()
 
-    def _views(self) -> list[Lines]:
+    def _views(self) -> list[TextView]:
         return [view for view in (self.messages, self.log_view) if view.display]
 
     def _count(self) -> None:

@@ -1,4 +1,4 @@
-"""How far a run is, stage by stage: pure functions from a snapshot's figures to lines."""
+"""The progress of a run, stage by stage: pure functions from a summary to lines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GAP = "  "
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of a run; `steps` is None while nobody has said how many there are."""
+    """One stage of a run; `steps` is None while its number of steps is unknown."""
 
     name: str
     where: Where
@@ -31,7 +31,7 @@ class Stage:
 
     @property
     def share(self) -> float | None:
-        """What is done of it, from 0 to 1; None when that cannot be said."""
+        """The share that is done, from 0 to 1; None if unknown."""
         if self.where == "done":
             return 1.0
         return min(1.0, self.step / self.steps) if self.steps else None
@@ -45,7 +45,7 @@ class Stage:
 
 
 def stages_of(summary: RunSummary) -> tuple[Stage, ...]:
-    """The stages in their order: those that the run has named, else those that were seen."""
+    """The stages in their order: those that the run names, else those that it has reached."""
     stages = {stage.name: stage for stage in summary.stages}
     names = list(summary.names) or list(stages)
     if summary.stage is not None and summary.stage not in names:

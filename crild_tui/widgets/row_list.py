@@ -18,12 +18,12 @@ from textual.strip import Strip
 from crild_tui.runs.comparison import RunLine
 
 
-class Rows(ScrollView, can_focus=True):
-    """Shows lines as they are, never wrapped. The chosen run is kept when the lines change."""
+class RowList(ScrollView, can_focus=True):
+    """Shows lines, never wrapped. The chosen run stays chosen when the lines change."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"rows--cursor"}
     DEFAULT_CSS = """
-    Rows {
+    RowList {
         scrollbar-size: 1 1; background: $background;
         & > .rows--cursor { background: $primary 30%; text-style: bold; }
         &:focus > .rows--cursor { background: $primary 45%; }
@@ -48,7 +48,7 @@ class Rows(ScrollView, can_focus=True):
         super().__init__(id=id)
         self._lines: tuple[RunLine, ...] = ()
         self._strips: list[Strip] = []
-        self._at = -1
+        self._cursor = -1
 
     @property
     def lines(self) -> Sequence[RunLine]:
@@ -63,11 +63,11 @@ class Rows(ScrollView, can_focus=True):
     @property
     def chosen(self) -> Path | None:
         """The run under the cursor."""
-        return self._lines[self._at].run_dir if 0 <= self._at < len(self._lines) else None
+        return self._lines[self._cursor].run_dir if 0 <= self._cursor < len(self._lines) else None
 
     def show(self, lines: Sequence[RunLine]) -> None:
         """Show these lines."""
-        chosen, was = self.chosen, self._at
+        chosen, was = self.chosen, self._cursor
         self._lines = tuple(lines)
         console = self.app.console
         self._strips = []
@@ -76,21 +76,21 @@ class Rows(ScrollView, can_focus=True):
             text.end = ""
             text.stylize_before(text.style)  # a text without spans would be drawn without its own style
             self._strips.append(Strip(text.render(console)))
-        places = [place for place, line in enumerate(self._lines) if line.run_dir is not None]
-        same = [place for place in places if self._lines[place].run_dir == chosen and chosen is not None]
-        near = [place for place in places if place <= was] or places[:1]
-        self._at = (same or near[-1:] or [-1])[0]
+        indices = [index for index, line in enumerate(self._lines) if line.run_dir is not None]
+        same = [index for index in indices if self._lines[index].run_dir == chosen and chosen is not None]
+        near = [index for index in indices if index <= was] or indices[:1]
+        self._cursor = (same or near[-1:] or [-1])[0]
         self.virtual_size = Size(max((strip.cell_length for strip in self._strips), default=0), len(self._lines))
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        """The line that stands there now."""
+        """One line of the screen."""
         left, top = self.scroll_offset
-        place, width = y + top, self.scrollable_content_region.width
-        if place >= len(self._strips):
+        index, width = y + top, self.scrollable_content_region.width
+        if index >= len(self._strips):
             return Strip.blank(width, self.rich_style)
-        strip, style = self._strips[place], self.rich_style
-        if place == self._at:  # the sign takes the place of the line's first space
+        strip, style = self._strips[index], self.rich_style
+        if index == self._cursor:  # the sign takes the place of the line's first space
             style = self.get_component_rich_style("rows--cursor")
             strip = Strip.join([Strip([Segment("▸")]), strip.crop(1)])
         return strip.apply_style(style).crop_extend(left, left + width, style)
@@ -98,33 +98,33 @@ class Rows(ScrollView, can_focus=True):
     # -- moving
 
     def action_move(self, by: int) -> None:
-        """To the next line that can be chosen; past the last one the view scrolls."""
-        ahead = range(self._at + by, len(self._lines) if by > 0 else -1, by)
-        place = next((at for at in ahead if self._lines[at].run_dir is not None), None)
-        if place is None:
+        """Go to the next line with a run; past the last one, scroll."""
+        ahead = range(self._cursor + by, len(self._lines) if by > 0 else -1, by)
+        index = next((at for at in ahead if self._lines[at].run_dir is not None), None)
+        if index is None:
             self.scroll_relative(y=by, animate=False)
             return
-        self._choose(place)
+        self._choose(index)
 
     def action_page(self, pages: int) -> None:
         """Scroll by a page."""
         self.scroll_relative(y=pages * max(self.scrollable_content_region.height - 1, 1), animate=False)
 
     def action_aside(self, cells: int) -> None:
-        """Scroll to a side."""
+        """Scroll sideways."""
         self.scroll_relative(x=cells, animate=False)
 
-    def _choose(self, place: int) -> None:
-        self._at = place
+    def _choose(self, index: int) -> None:
+        self._cursor = index
         top, height = self.scroll_offset.y, self.scrollable_content_region.height
-        if place < top or place >= top + height:
-            self.scroll_to(y=place if place < top else place - height + 1, animate=False)
+        if index < top or index >= top + height:
+            self.scroll_to(y=index if index < top else index - height + 1, animate=False)
         self.refresh()
 
     def on_click(self, event: events.Click) -> None:
         """Click chooses a run, double click opens it."""
-        place = event.y + self.scroll_offset.y
-        if place < len(self._lines) and (run_dir := self._lines[place].run_dir) is not None:
-            self._choose(place)
+        index = event.y + self.scroll_offset.y
+        if index < len(self._lines) and (run_dir := self._lines[index].run_dir) is not None:
+            self._choose(index)
             if event.chain == 2:
                 self.post_message(self.Activated(run_dir))

@@ -30,7 +30,7 @@ class Fact:
 
 
 def state_words(state: str, *, asked: bool = False) -> Content:
-    """Sign and word of a state; `asked` says that the engine was just asked to stop."""
+    """Sign and word of a state; `asked` if the engine was just asked to stop."""
     if asked and state in IN_PROGRESS - {"stopping"}:
         return Content.styled(f"{sign_of('stopping')} asked to stop", f"{theme.TONES['warning']} bold")
     tone = tone_of(state)
@@ -38,7 +38,7 @@ def state_words(state: str, *, asked: bool = False) -> Content:
 
 
 def title_line(snapshot: RunSnapshot, width: int, now: float, *, asked: bool = False) -> Content:
-    """State and run at the left, how far it is at the right."""
+    """State and run on the left, progress on the right."""
     head = state_words(snapshot.entry.state, asked=asked)
     ends = _pieces([_share(snapshot), _left(snapshot), _elapsed(snapshot.entry.status, snapshot.entry.state, now)])
     name = plain(snapshot.run_dir.name)
@@ -104,7 +104,7 @@ def origin(snapshot: RunSnapshot) -> list[Fact]:
 
 
 def scores(snapshot: RunSnapshot) -> list[Fact]:
-    """The dev metric: last, best, and what it is held against."""
+    """The dev metric: last, best, and what it is compared with."""
     summary = snapshot.summary
     if all(value is None for value in (summary.metric, summary.teacher, summary.dev_loss)):
         return []
@@ -159,7 +159,7 @@ def losses(snapshot: RunSnapshot) -> list[Fact]:
 
 
 def facts_line(facts: Sequence[Fact], width: int, gap: str = " · ") -> Content:
-    """The facts in a line, in their order; the last ranks are left out until it fits."""
+    """The facts in one line, in their order, without those of the highest ranks that do not fit."""
     kept = list(facts)
     while len(kept) > 1 and len(gap.join(plain(fact.short) for fact in kept)) > width:
         kept.remove(max(kept, key=lambda fact: fact.rank))

@@ -1,4 +1,4 @@
-"""What stands around the panels of one run: a few lines above them, and at the side where there is room."""
+"""The lines above the panels of a run, and the side column on a wide screen."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from crild_tui.monitor.snapshots import EngineMessage, RunSnapshot
 from crild_tui.widgets.messages_pane import message_lines
 from crild_tui.widgets.progress import stage_line, stage_rows, stages_of
 from crild_tui.widgets.run_details import facts_line, facts_rows, losses, origin, pace, scores, title_line
-from crild_tui.widgets.text_view import Line, Lines, wrapped
+from crild_tui.widgets.text_view import TextLine, TextView, wrapped
 from engine.preset.text import plain
 
 WIDE, HIGH = 150, 32
 """Columns and rows from which there is room for a side column."""
 LOW = 18
-"""Rows below which the lines above the panels are as few as can be."""
+"""Rows below which there are as few lines above the panels as possible."""
 MOST_ALARMS = 3
 ROWS = 2
-"""Rows that one alarm takes at most."""
+"""The most rows of one alarm."""
 
 
 def head_lines(
@@ -61,7 +61,7 @@ def head_lines(
 
 
 def alarm_lines(snapshot: RunSnapshot, width: int, most: int = ROWS) -> list[Content]:
-    """A line for each thing that is wrong just now, but for what the notice of the state says already."""
+    """A line for each present alarm, except for what the notice of the state says already."""
     state = snapshot.entry.state
     alarms = [a for a in snapshot.alarms if state != "unreadable" and a.kind != "silence"]
     lines = []
@@ -85,7 +85,7 @@ class RunHead(Static):
         self._drawn: list[Content] = []
 
     def on_click(self) -> None:
-        """Offer everything that can be done, for the mouse."""
+        """Open the command palette."""
         self.app.action_command_palette()
 
     def show(self, lines: list[Content]) -> None:
@@ -98,14 +98,14 @@ class RunHead(Static):
         self.update(Content("\n").join(lines), layout=False)
 
 
-class Side(Vertical):
+class SideColumn(Vertical):
     """The column at the side: progress, figures, messages."""
 
     DEFAULT_CSS = """
-    Side {
+    SideColumn {
         width: 50; display: none; border-left: solid $panel; padding: 0 1;
         Static { height: auto; margin-bottom: 1; }
-        Lines { height: 1fr; }
+        TextView { height: 1fr; }
         .title { text-style: bold; margin: 0; color: $foreground-muted; }
     }
     """
@@ -123,7 +123,7 @@ class Side(Vertical):
                 widget.display = False
                 yield widget
         yield Static("Messages", classes="title")
-        yield Lines(id="side-messages")
+        yield TextView(id="side-messages")
 
     def show(self, snapshot: RunSnapshot, now: float) -> None:
         """Draw a snapshot."""
@@ -137,11 +137,11 @@ class Side(Vertical):
             self._put(name, lines)
         if snapshot.messages != self._messages or not self._shown:
             self._messages, self._shown = snapshot.messages, True
-            view = self.query_one("#side-messages", Lines)
-            view.show(message_lines(snapshot.messages, now) or [Line("the engine has said nothing yet")])
+            view = self.query_one("#side-messages", TextView)
+            view.show(message_lines(snapshot.messages, now) or [TextLine("the engine has said nothing yet")])
 
     def _put(self, name: str, lines: list[Content]) -> None:
-        """Draw some rows, if they have changed; places are computed anew only when their number has."""
+        """Draw rows if they have changed; lay the column out again only if their number has."""
         drawn = self._drawn.get(name, [])
         if len(lines) == len(drawn) and all(a.is_same(b) for a, b in zip(lines, drawn, strict=True)):
             return

@@ -1,4 +1,4 @@
-"""A table of runs that draws only the rows that can be seen, so that 20,000 runs cost no more than twenty."""
+"""A table of runs that draws only visible rows, so that 20,000 runs cost no more than twenty."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from crild_tui.runs import listing
-from crild_tui.runs.marks import Kept
+from crild_tui.runs.marks import Marks
 from crild_tui.runs.states import tone_of
 from crild_tui.text import fit
 from engine.record.run import RunEntry
 
 
 class RunTable(ScrollView, can_focus=True):
-    """Rows of runs under a heading that stays. The selected run is kept by its id when rows come, go or move."""
+    """Rows of runs under a heading that stays. The selected run stays selected when rows come, go or move."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "run-table--heading", "run-table--cursor", "run-table--running", "run-table--error", "run-table--warning",
@@ -56,7 +56,7 @@ class RunTable(ScrollView, can_focus=True):
 
     @dataclass
     class Selected(Message):
-        """Another run is selected, or what is known of it changed; None when there is none."""
+        """Another run is selected, or its entry changed; None if there is no run."""
 
         entry: RunEntry | None
 
@@ -75,11 +75,11 @@ class RunTable(ScrollView, can_focus=True):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._rows: tuple[RunEntry, ...] = ()
-        self._kept = Kept()
+        self._marks = Marks()
         self._order = listing.Order()
         self._widths: dict[str, int] = {}
         self._row = 0
-        self._told: RunEntry | None = None
+        self._announced: RunEntry | None = None
 
     # -- what is shown
 
@@ -98,12 +98,12 @@ class RunTable(ScrollView, can_focus=True):
         """The run under the cursor."""
         return self._rows[self._row] if self._rows else None
 
-    def show(self, rows: Sequence[RunEntry], kept: Kept, order: listing.Order) -> None:
+    def show(self, rows: Sequence[RunEntry], marks: Marks, order: listing.Order) -> None:
         """Show these runs; the selected one stays selected, and stays in its place on the screen."""
         selected, was = self.selected, self._row
-        self._rows, self._kept, self._order = tuple(rows), kept, order
+        self._rows, self._marks, self._order = tuple(rows), marks, order
         if selected is not None:
-            self._row = self._place_of(selected.id, was)
+            self._row = self._index_of(selected.id, was)
         self._row = max(0, min(self._row, len(self._rows) - 1))
         self._arrange()
         if self.scroll_offset.y:  # at the top it stays there, so that new runs are seen
@@ -111,18 +111,18 @@ class RunTable(ScrollView, can_focus=True):
         self._into_view()
         self._tell()
 
-    def _place_of(self, run_id: str, near: int) -> int:
-        """Where a run is now; where it was, if it is gone."""
+    def _index_of(self, run_id: str, near: int) -> int:
+        """The index of a run; `near` if it is gone."""
         if 0 <= near < len(self._rows) and self._rows[near].id == run_id:
             return near
-        return next((place for place, row in enumerate(self._rows) if row.id == run_id), near)
+        return next((index for index, row in enumerate(self._rows) if row.id == run_id), near)
 
     def select(self, run_id: str) -> bool:
-        """Move the cursor to a run; False where it is not shown."""
-        place = self._place_of(run_id, -1) if self._rows else -1
-        if place < 0 or self._rows[place].id != run_id:
+        """Move the cursor to a run; False if it is not shown."""
+        index = self._index_of(run_id, -1) if self._rows else -1
+        if index < 0 or self._rows[index].id != run_id:
             return False
-        self._move_to(place)
+        self._move_to(index)
         return True
 
     def _arrange(self) -> None:
@@ -136,23 +136,23 @@ class RunTable(ScrollView, can_focus=True):
         return max(self.scrollable_content_region.width, 0)
 
     def on_resize(self) -> None:
-        """Other columns may fit."""
+        """Show as many columns as fit."""
         self._arrange()
         self._into_view()
 
     # -- drawing
 
     def render_line(self, y: int) -> Strip:
-        """One line of the screen: the heading, or the row that stands there now."""
+        """One line of the screen: the heading or a row."""
         width = self._room
         if y == 0:
             return self._heading().adjust_cell_length(width, self.get_component_rich_style("run-table--heading"))
-        place = y - 1 + self.scroll_offset.y
-        if place >= len(self._rows):
+        index = y - 1 + self.scroll_offset.y
+        if index >= len(self._rows):
             return Strip.blank(width, self.rich_style)
-        here = place == self._row
+        here = index == self._row
         style = self.get_component_rich_style("run-table--cursor") if here else self.rich_style
-        return Strip(self._segments(self._rows[place], style, here=here)).adjust_cell_length(width, style)
+        return Strip(self._segments(self._rows[index], style, here=here)).adjust_cell_length(width, style)
 
     def _heading(self) -> Strip:
         style = self.get_component_rich_style("run-table--heading")
@@ -166,12 +166,12 @@ class RunTable(ScrollView, can_focus=True):
         return Strip(parts)
 
     def _segments(self, entry: RunEntry, style: Style, *, here: bool) -> list[Segment]:
-        marked, pinned = entry.id in self._kept.marked, entry.id in self._kept.pinned
-        kept = "▲" if pinned else "–" if entry.id in self._kept.hidden else " "
+        marked, pinned = entry.id in self._marks.marked, entry.id in self._marks.pinned
+        sign = "▲" if pinned else "–" if entry.id in self._marks.hidden else " "
         parts = [
             Segment("▸" if here else " ", style),
             Segment("●" if marked else " ", style + self._part("marked")),
-            Segment(kept + " ", style + self._part("marked")),
+            Segment(sign + " ", style + self._part("marked")),
         ]
         now = time.time()
         tone = tone_of(entry.state)
@@ -225,8 +225,8 @@ class RunTable(ScrollView, can_focus=True):
             self.scroll_to(y=self._row if self._row < top else self._row - self._page + 1, animate=False)
 
     def _tell(self) -> None:
-        if self.selected != self._told:
-            self._told = self.selected
+        if self.selected != self._announced:
+            self._announced = self.selected
             self.post_message(self.Selected(self.selected))
 
     # -- the mouse

@@ -1,4 +1,4 @@
-"""Many lines of text that wrap, scroll, follow their end, and are searched."""
+"""A view of many lines of text, with wrapping, following and search."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ MOST_MATCHES = 10_000
 
 
 @dataclass(frozen=True)
-class Line:
-    """A line that is safe to show; `level` (info, warning, error) gives it a style, `mark` stands before its text."""
+class TextLine:
+    """A line that is safe to show; `level` (info, warning, error) sets its style, `mark` comes before its text."""
 
     text: str
     level: str = "info"
@@ -37,7 +37,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Match:
-    """Where a search has found something: the place of the line, and from which to which character of it."""
+    """A match of a search: index of the line, first character and the one after the last."""
 
     line: int
     start: int
@@ -46,7 +46,7 @@ class Match:
 
 @lru_cache(8192)
 def wrapped(text: str, width: int) -> tuple[tuple[int, int], ...]:
-    """Where `text` is broken to fit `width` cells: (start, end) of each row, at a space where there is one."""
+    """(start, end) of each row of a text that is wrapped to `width` cells, at spaces if possible."""
     if width < 1:
         return ((0, len(text)),)
     if text.isascii() and len(text) <= width:
@@ -64,7 +64,7 @@ def wrapped(text: str, width: int) -> tuple[tuple[int, int], ...]:
 
 
 def _reach(text: str, start: int, width: int) -> int:
-    """An end from which characters on from `start` fit `width` cells; always one more than `start`."""
+    """The end of what fits `width` cells from `start` on; at least one character."""
     end = min(len(text), start + width)
     piece = text[start:end]
     if piece.isascii():
@@ -76,34 +76,34 @@ def _reach(text: str, start: int, width: int) -> int:
     return end
 
 
-def find_all(lines: Sequence[Line], words: str) -> list[Match]:
-    """Every place of `words` in lines; case counts only where `words` has a capital letter."""
+def find_all(lines: Sequence[TextLine], words: str) -> list[Match]:
+    """All matches of `words` in lines; case-sensitive only if `words` has a capital letter."""
     if not words:
         return []
     exact = words != words.lower()
-    found: list[Match] = []
+    matches: list[Match] = []
     for number, line in enumerate(lines):
         text = line.shown if exact else _lower(line.shown)
         at = text.find(words)
         while at >= 0:
-            found.append(Match(number, at, at + len(words)))
-            if len(found) >= MOST_MATCHES:
-                return found
+            matches.append(Match(number, at, at + len(words)))
+            if len(matches) >= MOST_MATCHES:
+                return matches
             at = text.find(words, at + len(words))
-    return found
+    return matches
 
 
 def _lower(text: str) -> str:
-    """In small letters, character for character (`İ` would become two)."""
+    """In lower case, character for character (`İ` would become two)."""
     small = text.lower()
     return small if len(small) == len(text) else "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
 
 
-class Lines(ScrollView, can_focus=True):
-    """A view of lines. It stays at the end while lines are added, unless it was scrolled away from there."""
+class TextView(ScrollView, can_focus=True):
+    """A view of lines. It follows the end as lines are added, unless the user scrolls away from it."""
 
     DEFAULT_CSS = """
-    Lines {
+    TextView {
         background: $background; scrollbar-size-vertical: 1; overflow-x: hidden; overflow-y: scroll;
         & > .lines--warning { color: $warning; }
         & > .lines--error { color: $error; text-style: bold; }
@@ -129,7 +129,7 @@ class Lines(ScrollView, can_focus=True):
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
-        self._lines: tuple[Line, ...] = ()
+        self._lines: tuple[TextLine, ...] = ()
         self._first = 0
         self._words = ""
         self._rows: list[tuple[int, int, int]] = []
@@ -141,18 +141,18 @@ class Lines(ScrollView, can_focus=True):
         self._at_end = True
 
     @property
-    def lines(self) -> tuple[Line, ...]:
+    def lines(self) -> tuple[TextLine, ...]:
         """What is shown."""
         return self._lines
 
     @property
     def matches(self) -> int:
-        """How often the search has found its words."""
+        """The number of matches of the search."""
         return len(self._matches)
 
     @property
     def current(self) -> int | None:
-        """Which match is the present one, from 0."""
+        """The index of the present match."""
         return self._current
 
     @property
@@ -162,19 +162,19 @@ class Lines(ScrollView, can_focus=True):
 
     # -- what is shown
 
-    def show(self, lines: Sequence[Line], first: int = 0, *, anew: bool = False) -> None:
-        """Show lines, of which `first` earlier ones are gone; `anew` when they have nothing to do with those before."""
+    def show(self, lines: Sequence[TextLine], first: int = 0, *, anew: bool = False) -> None:
+        """Show lines, of which `first` earlier ones are gone; `anew` if they are unrelated to those before."""
         top = None if self._at_end or anew else self._top_line()
         if top is not None:
             top = (top[0] + self._first - first, top[1])
         if self._current is not None:
             chosen = self._matches[self._current]
-            kept = Match(chosen.line + self._first - first, chosen.start, chosen.end)
+            current = Match(chosen.line + self._first - first, chosen.start, chosen.end)
         else:
-            kept = None
+            current = None
         self._lines, self._first = tuple(lines), first
         self._wrap()
-        self._search(kept)
+        self._search(current)
         if anew:
             self._at_end = True
         self._go_to(top)
@@ -210,7 +210,7 @@ class Lines(ScrollView, can_focus=True):
         self.virtual_size = Size(self._width, len(self._rows))
 
     def on_resize(self) -> None:
-        """Break the lines anew."""
+        """Wrap the lines again."""
         if max(1, self.scrollable_content_region.width) != self._width:
             top = None if self._at_end else self._top_line()
             self._wrap()
@@ -227,19 +227,19 @@ class Lines(ScrollView, can_focus=True):
             self.post_message(self.Moved())
 
     def action_scroll_up(self) -> None:
-        """A line up, at once: a movement drawn in many steps is slow over a long line."""
+        """Scroll up by a line, at once: an animation is slow over a slow connection."""
         self.scroll_up(animate=False)
 
     def action_scroll_down(self) -> None:
-        """A line down."""
+        """Scroll down by a line."""
         self.scroll_down(animate=False)
 
     def action_page_up(self) -> None:
-        """A page up."""
+        """Scroll up by a page."""
         self.scroll_page_up(animate=False)
 
     def action_page_down(self) -> None:
-        """A page down."""
+        """Scroll down by a page."""
         self.scroll_page_down(animate=False)
 
     def action_scroll_home(self) -> None:
@@ -255,32 +255,32 @@ class Lines(ScrollView, can_focus=True):
     # -- search
 
     def search(self, words: str) -> int:
-        """Mark every place of `words`; returns how many there are. None of them is the present one yet."""
+        """Highlight all matches of `words`; returns their number. None of them is the present one yet."""
         self._words = words
         self._search(None)
         self.refresh()
         return len(self._matches)
 
-    def _search(self, kept: Match | None) -> None:
+    def _search(self, current: Match | None) -> None:
         self._matches = find_all(self._lines, self._words)
         self._matched = {}
         for match in self._matches:
             self._matched.setdefault(match.line, []).append(match)
-        self._current = self._matches.index(kept) if kept in self._matches else None
+        self._current = self._matches.index(current) if current in self._matches else None
 
     def nearest(self) -> int:
-        """The last match that is in view or above; the first where there is none."""
+        """The last match in view or above it; the first if there is none."""
         if not self._rows:
             return 0
         bottom = min(int(self.scroll_offset.y) + max(1, self.size.height), len(self._rows)) - 1
         number = self._rows[bottom][0]
         return max(0, bisect_right([match.line for match in self._matches], number) - 1)
 
-    def choose(self, place: int | None) -> None:
+    def choose(self, index: int | None) -> None:
         """Make a match the present one and bring it into view."""
-        self._current = place
-        if place is not None:
-            match = self._matches[place]
+        self._current = index
+        if index is not None:
+            match = self._matches[index]
             row = self._row_of[match.line]
             row += sum(1 for _, end in wrapped(self._lines[match.line].shown, self._width) if end <= match.start)
             top, height = int(self.scroll_offset.y), max(1, self.size.height)

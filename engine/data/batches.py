@@ -1,4 +1,4 @@
-"""Which examples make a batch, in what order, and as what tensors."""
+"""Form batches: which examples, in what order, as which tensors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from engine.data.tokens import TokenSet
 Indices = npt.NDArray[np.int64]
 
 POOL = 64
-"""Batches that are sorted by length together: the more, the less padding; the fewer, the more random the order."""
+"""Number of batches sorted by length together: more means less padding, fewer means a more random order."""
 
 
 @dataclass(frozen=True)
@@ -111,16 +111,16 @@ def epoch_batches(lengths: npt.NDArray[np.int64], batch_size: int, seed: Sequenc
         pool = order[start : start + POOL * batch_size]
         pool = pool[np.argsort(lengths[pool], kind="stable")]
         batches.extend(_cut(pool, batch_size, generator))
-    batches = [batches[at] for at in generator.permutation(len(batches))]
+    batches = [batches[index] for index in generator.permutation(len(batches))]
     return [generator.permutation(batch) for batch in batches]
 
 
 def _cut(pool: Indices, batch_size: int, generator: np.random.Generator) -> list[Indices]:
-    """Batches of a sorted pool; the smaller one, if any, is cut at random, or it would always hold the longest rows."""
+    """Batches of a sorted pool; the smaller one, if any, is at a random position, or it would always get the longest rows."""
     rest = len(pool) % batch_size
     whole = len(pool) // batch_size
-    place = int(generator.integers(whole + 1)) if rest else whole
-    starts = [at * batch_size + (rest - batch_size if at > place else 0) for at in range(whole + bool(rest))]
+    smaller = int(generator.integers(whole + 1)) if rest else whole
+    starts = [index * batch_size + (rest - batch_size if index > smaller else 0) for index in range(whole + bool(rest))]
     return np.split(pool, starts[1:])
 
 

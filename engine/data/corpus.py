@@ -1,4 +1,4 @@
-"""Plain text as input of stages that need no labels."""
+"""Plain text as input for stages without labels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from engine.preset.source_names import is_corpus_path
 if TYPE_CHECKING:
     from engine.preset.schema import Corpus
 
-# a mark that ends a sentence, closing quotes or brackets, then white space, before what may begin one
+# a sentence end, closing quotes or brackets, white space, then a possible sentence start
 _BORDER = re.compile(r"""([.!?…]['"”’)\]]*(?:\s['"”’)\]](?=\s))*)\s+(?=['"“‘(\[]*\s?[A-ZÀ-ÖØ-Þ0-9])""")
 _ABBREVIATION = re.compile(r"(?:^|[\s(\"'])(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|No|vs|etc|cf|e\.g|i\.e)\s?\.$")
 
@@ -26,11 +26,11 @@ Unit = tuple[str, str]
 def load_corpus(corpus: Corpus, seed: int) -> tuple[Example, ...]:
     """The inputs of a corpus, without labels.
 
-    A file, or every text file of a folder and its folders in the order of their names, is UTF-8 with a paragraph on each
-    line; blank lines and headings (` = Title = `, as in WikiText) are left out. A unit is a line or a sentence; with
-    `pairs` two consecutive units of one file make an input. Of more than `examples` inputs so many are drawn with `seed`,
-    in their old order, without holding the others in memory. Raises DataError for missing, empty or binary files, and
-    for a line that is longer than any sentence is.
+    A corpus is a file, or all text files of a folder and its subfolders in alphabetical order: UTF-8 with one paragraph
+    per line. Blank lines and headings (` = Title = `, as in WikiText) are left out. A unit is a line or a sentence; with
+    `pairs`, two consecutive units of a file make an input. If there are more than `examples` inputs, `examples` are drawn
+    with `seed`, in their original order, without keeping the others in memory. Raises DataError for missing, empty or
+    binary files, and for lines that are too long to be text.
     """
     if is_corpus_path(corpus.corpus):
         files = corpus_files(Path(corpus.corpus))
@@ -47,16 +47,16 @@ def load_corpus(corpus: Corpus, seed: int) -> tuple[Example, ...]:
 
     examples = _chosen(lambda: _inputs(units(), pairs=corpus.pairs), corpus.examples, seed)
     if not examples:
-        what = "no two consecutive ones in any file" if corpus.pairs else "nothing but blank lines and headings"
-        raise DataError(f"the corpus holds no {corpus.unit}s: {what}", file=corpus.corpus)
+        what = "no two in a row in any file" if corpus.pairs else "only blank lines and headings"
+        raise DataError(f"the corpus has no {corpus.unit}s: {what}", kind="empty-corpus", file=corpus.corpus)
     return examples
 
 
 def sentences(line: str) -> list[str]:
-    """Cuts a line after ., !, ? or … (and closing quotes) where white space and a capital letter or a digit follow.
+    """Split a line after ., !, ? or … (and closing quotes) if white space and a capital letter or digit follow.
 
-    Single capitals and a few abbreviations (Dr., e.g.) end no sentence. Simple, and meant for text in Latin script; in
-    other scripts a line mostly stays whole.
+    Single capitals and a few abbreviations (Dr., e.g.) don't end a sentence. This is simple and meant for Latin script;
+    in other scripts a line mostly stays whole.
     """
     parts: list[str] = []
     start = 0
@@ -76,7 +76,7 @@ def _file_units(files: Iterable[Path], unit: Literal["line", "sentence"]) -> Ite
 
 
 def _units(source: str, lines: Iterable[tuple[int, str]], unit: Literal["line", "sentence"]) -> Iterator[Unit]:
-    """Units with the file that they stand in."""
+    """Units, each with its file."""
     for number, line in lines:
         text = line.strip()
         if not text or (text[0] == text[-1] == "="):
@@ -102,7 +102,7 @@ def _inputs(units: Iterator[Unit], *, pairs: bool) -> Iterator[tuple[str, str | 
 def _chosen(
     inputs: Callable[[], Iterator[tuple[str, str | None]]], count: int | None, seed: int
 ) -> tuple[Example, ...]:
-    """All inputs, or `count` of them; named by their place in the corpus, which a subset does not change."""
+    """All inputs, or `count` of them; their ids are positions in the corpus, so a subset keeps them."""
     rows: set[int] | None = None
     if count is not None:
         total = sum(1 for _ in inputs())

@@ -38,7 +38,7 @@ def load_custom(task: Task) -> TaskData:
             sentence = (
                 f"every score in column {shown(columns.label)} is {labels['train'][0]}: there is nothing to learn"
             )
-            raise DataError(sentence, file=train.path)
+            raise DataError(sentence, kind="single-score", file=train.path)
         order: tuple[str, ...] = ()
     else:
         names = {split: class_names(table, columns.label) for split, table in tables.items()}
@@ -65,12 +65,12 @@ def load_custom(task: Task) -> TaskData:
 
 
 def _metrics(task: Task, classes: int) -> tuple[str, ...]:
-    """What is reported; that metrics suit the kind of task, the preset has seen to."""
+    """The metrics to report; preset checks already ensure that they fit the kind of task."""
     default = "pearson" if task.kind == "regression" else "accuracy"
     metrics: tuple[str, ...] = tuple(dict.fromkeys(task.metrics)) if task.metrics else (default,)
     if "f1" in metrics and classes != 2:
-        sentence = f"task.metrics: f1 is that of the second of two classes, and this task has {classes}; take f1_macro"
-        raise DataError(sentence, key="task.metrics")
+        sentence = f"task.metrics: f1 is defined for two classes, and this task has {classes}; use f1_macro"
+        raise DataError(sentence, kind="f1-needs-two-classes", key="task.metrics")
     return metrics
 
 
@@ -87,18 +87,17 @@ def _texts(table: Table, column: str) -> list[str]:
     if not missing:
         missing = [row for row, value in enumerate(values) if isinstance(value, str) and value.isspace()]
     if missing:
-        raise table.fault(f"there is no text in column {shown(column)}; leave out rows without one", missing)
+        sentence = f"the text in column {shown(column)} is missing; remove rows without text"
+        raise table.fault(sentence, missing, kind="missing-text")
     others = [row for row, value in enumerate(values) if not isinstance(value, str)]
     if others:
-        sentence = (
-            f"{shown(values[others[0]])} in column {shown(column)} is {_what(values[others[0]])}, where text is needed"
-        )
-        raise table.fault(sentence, others)
+        sentence = f"{shown(values[others[0]])} in column {shown(column)} is {_what(values[others[0]])}, not text"
+        raise table.fault(sentence, others, kind="not-text")
     for row, text in enumerate(values):
         try:
             check_text(text, table.path, None)
         except DataError as fault:
-            raise table.fault(fault.sentence, [row]) from None
+            raise table.fault(fault.sentence, [row], kind=fault.kind) from None
     return values
 
 
@@ -118,15 +117,15 @@ def _ids(table: Table, column: str) -> list[str]:
     values = table.values[column]
     missing = [row for row, value in enumerate(values) if value is None or not str(value).strip() or _is_nan(value)]
     if missing:
-        raise table.fault(f"there is no id in column {shown(column)}", missing)
+        raise table.fault(f"the id in column {shown(column)} is missing", missing, kind="missing-id")
     ids = [str(value).strip() for value in values]
     first = {name: row for row, name in reversed(list(enumerate(ids)))}
     twice = [row for row, name in enumerate(ids) if first[name] != row]
     if twice:
-        raise table.fault(
-            f"the id {shown(ids[twice[0]])} in column {shown(column)} stands in an earlier row too", twice
-        )
+        sentence = f"the id {shown(ids[twice[0]])} in column {shown(column)} is also in an earlier row"
+        raise table.fault(sentence, twice, kind="repeated-id")
     for row, name in enumerate(ids):
         if any("\ud800" <= char <= "\udfff" for char in name):
-            raise table.fault("the id holds half of a surrogate pair, which is no character", [row])
+            sentence = "the id contains half of a surrogate pair, which is not a character"
+            raise table.fault(sentence, [row], kind="half-surrogate-pair")
     return ids

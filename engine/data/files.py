@@ -1,4 +1,4 @@
-"""Tables of the user's own: CSV, TSV, JSON lines and Parquet, read column by column."""
+"""Read the user's tables (CSV, TSV, JSON lines, Parquet) column by column."""
 
 from __future__ import annotations
 
@@ -20,42 +20,40 @@ FORMATS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 
 @dataclass(frozen=True)
 class Table:
-    """The wanted columns of a file: `values[column][row]`, and the line (of Parquet the row, from 1) of each row."""
+    """The requested columns of a file: `values[column][row]`, and each row's line (in Parquet, its number from 1)."""
 
     path: str
     lines: Sequence[int]
     values: dict[str, list[Any]]
     is_text: bool
-    """Whether every value is the text that stands in the file, so that what it means is still to be told."""
+    """Whether the values are uninterpreted text, as in CSV; JSON and Parquet have types."""
     notes: tuple[str, ...] = ()
     has_lines: bool = True
 
     def __len__(self) -> int:
         return len(self.lines)
 
-    def fault(self, sentence: str, rows: Sequence[int]) -> DataError:
-        """The error for some rows: it stands at the first, and says how many more there are and where."""
+    def fault(self, sentence: str, rows: Sequence[int], *, kind: str) -> DataError:
+        """The error for some rows: located at the first, with the number and lines of the others."""
         unit = "line" if self.has_lines else "row"
         first, *others = (self.lines[row] for row in rows)
         if others:
-            places = ", ".join(f"{place:,}" for place in others[:4])
+            numbers = ", ".join(f"{number:,}" for number in others[:4])
             more = f" and {len(others) - 4:,} more" if len(others) > 4 else ""
-            sentence += (
-                f" (so {'do' if len(others) > 1 or more else 'does'} {unit}{'s' * (len(others) > 1)} {places}{more})"
-            )
+            sentence += f" (also {unit}{'s' * (len(others) > 1)} {numbers}{more})"
         if not self.has_lines:
-            return DataError(f"row {first:,}: {sentence}", file=self.path)
-        return DataError(sentence, file=self.path, line=first)
+            return DataError(f"row {first:,}: {sentence}", kind=kind, file=self.path)
+        return DataError(sentence, kind=kind, file=self.path, line=first)
 
 
 def read_table(path: Path, wanted: Sequence[str]) -> Table:
-    """The wanted columns of a CSV, TSV, JSON lines or Parquet file, told by its ending.
+    """Read the columns `wanted` of a CSV, TSV, JSON lines or Parquet file; the file's ending tells which it is.
 
-    CSV is RFC 4180: a text that holds a comma, a quote or a line break stands in double quotes, and a quote inside it is
-    doubled. TSV is read as GLUE's files are, a row a line with quotes as plain characters, unless every quote in the file
-    is where a program that quotes would have put it and at least one is needed there; a note says so then. JSON lines is
-    one object a line. Raises DataError with file and line for whatever does not fit, a missing column (with the nearest
-    of those that are there) and a file without rows.
+    CSV is RFC 4180: a text with a comma, quote or line break is in double quotes, and a quote inside it is doubled. TSV
+    is read like GLUE's files, one row per line with quotes as plain characters, unless every quote in the file is where
+    a program that quotes would put it and at least one of them is necessary; then a note says so. JSON lines has one
+    object per line. Raises DataError with file and line for malformed rows, a missing column (with the nearest name)
+    and a file without rows.
     """
     ending = _format(path)
     if ending == ".parquet":
@@ -83,7 +81,7 @@ def check_table(path: Path, wanted: Sequence[str]) -> None:
             length = file.seek(0, 2)
             file.seek(max(length - 4, 0))
             if length < 12 or first != b"PAR1" or file.read(4) != b"PAR1":
-                raise DataError("this is not a Parquet file, or it is cut short", kind="not-parquet", file=str(path))
+                raise DataError("this is not a Parquet file, or it is truncated", kind="not-parquet", file=str(path))
         return
     head = read_head(path)
     lines = [(number, line) for number, line in enumerate(split_lines(head), 1) if line.strip()]
@@ -104,13 +102,13 @@ def _format(path: Path) -> str:
     ending = path.suffix.lower()
     if ending not in FORMATS:
         what = f"files end in {', '.join(FORMATS)}" if ending else "the file's name has no ending"
-        sentence = f"the name of this file does not tell its format: {what}"
+        sentence = f"unknown file format: {what}"
         raise DataError(sentence, kind="unknown-file-format", file=str(path))
     return ending
 
 
 def _positions(names: Sequence[str], wanted: Sequence[str], path: Path, line: int | None) -> dict[str, int]:
-    """Where each wanted column stands."""
+    """The index of each wanted column."""
     for name in wanted:
         if name not in names:
             near = nearest(name, names)
@@ -133,17 +131,17 @@ def _csv(path: Path, text: str, wanted: Sequence[str], delimiter: str) -> Table:
     values: dict[str, list[Any]] = {name: [] for name in wanted}
     for line, row in rows:
         if len(row) != len(names):
-            hint = "a text that holds a comma, quote or line break stands in double quotes"
-            sentence = f"this row has {len(row)} fields where the header has {len(names)}; {hint}"
-            raise DataError(sentence, file=str(path), line=line)
+            hint = "a text with a comma, quote or line break must be in double quotes"
+            sentence = f"this row has {len(row)} fields, but the header has {len(names)}; {hint}"
+            raise DataError(sentence, kind="wrong-field-count", file=str(path), line=line)
         lines.append(line)
-        for name, at in where.items():
-            values[name].append(row[at])
+        for name, column in where.items():
+            values[name].append(row[column])
     return Table(str(path), lines, values, is_text=True)
 
 
 def _csv_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Each row that is not blank, with the line it begins on."""
+    """Each non-blank row, with the line it starts on."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     # The default refuses fields that `check_text` would still take. The limit is the process's, so it is only raised.
     csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))
@@ -159,19 +157,15 @@ def _csv_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list
                 yield begins, row
     except csv.Error as fault:
         if "end of data" in str(fault):
-            sentence = (
-                'a double quote opens a text here that no other closes; inside a quoted text a quote is doubled ("")'
-            )
+            sentence = 'this double quote is never closed; inside a quoted text, write a quote twice ("")'
         else:
-            sentence = 'a quoted text goes on after its closing quote; inside a quoted text a quote is doubled ("")'
-        raise DataError(sentence, file=str(path), line=begins) from None
+            sentence = 'there is text after a closing quote; inside a quoted text, write a quote twice ("")'
+        raise DataError(sentence, kind="invalid-quotes", file=str(path), line=begins) from None
 
 
 def _tsv(path: Path, text: str, wanted: Sequence[str]) -> Table:
     if _is_quoted(text):
-        note = (
-            f"{path.name} was read with quotes: every quote in it is one that a program writing quoted TSV would set."
-        )
+        note = f"{path.name} was read as quoted TSV: every quote in it is where a program that quotes would put it."
         table = _csv(path, text, wanted, "\t")
         return Table(table.path, table.lines, table.values, is_text=True, notes=(note,))
     rows = ((line, row.split("\t")) for line, row in enumerate(split_lines(text), 1) if row)
@@ -181,24 +175,24 @@ def _tsv(path: Path, text: str, wanted: Sequence[str]) -> Table:
     values: dict[str, list[Any]] = {name: [] for name in wanted}
     for line, row in rows:
         if len(row) != len(names):
-            sentence = f"this line has {len(row)} fields where the header has {len(names)}"
-            raise DataError(sentence, file=str(path), line=line)
+            sentence = f"this line has {len(row)} fields, but the header has {len(names)}"
+            raise DataError(sentence, kind="wrong-field-count", file=str(path), line=line)
         lines.append(line)
-        for name, at in where.items():
-            values[name].append(row[at])
+        for name, column in where.items():
+            values[name].append(row[column])
     return Table(str(path), lines, values, is_text=True)
 
 
-# possessive: a field is matched in one way only, so a file of any size is decided in one pass
+# possessive quantifiers: no backtracking, so one pass decides for a file of any size
 _FIELD = re.compile(r'(?:[^"\t\r\n]*+|"(?P<inner>(?:[^"]|"")*+)")(?P<end>\t|\r?\n|\r|\Z)')
 
 
 def _is_quoted(text: str) -> bool:
     """Whether a TSV text was written by a program that quotes.
 
-    Then a field has quotes around it or none at all, and quotes inside it are doubled; and since such programs quote
-    where they must (or everywhere, the header too), a quoted field holds a tab, a line break or a doubled quote, or
-    stands in the header. A sentence that merely begins and ends with a quote is not taken for a quoted field by itself.
+    In such a file a field is quoted as a whole or not at all, and quotes inside it are doubled. Such programs quote where
+    they must (or everywhere, including the header), so at least one quoted field contains a tab, a line break or a
+    doubled quote, or is in the header. A sentence that merely begins and ends with a quote doesn't count.
     """
     if '"' not in text:
         return False
@@ -270,10 +264,10 @@ def _parquet(path: Path, wanted: Sequence[str]) -> Table:
             columns = file.read(columns=list(wanted))
             values = {name: columns.column(name).to_pylist() for name in wanted}
     except FileNotFoundError:
-        raise DataError("there is no such file", file=str(path)) from None
+        raise DataError("there is no such file", kind="no-such-file", file=str(path)) from None
     except (pa.ArrowException, OSError, UnicodeDecodeError) as fault:
         reason = (
             "this is a folder" if path.is_dir() else shown(str(fault).splitlines()[0] if str(fault) else fault, 120)
         )
-        raise DataError(f"the file cannot be read as Parquet: {reason}", file=str(path)) from None
+        raise DataError(f"cannot read the file as Parquet: {reason}", kind="not-parquet", file=str(path)) from None
     return Table(str(path), range(1, columns.num_rows + 1), values, is_text=False, has_lines=False)

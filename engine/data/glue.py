@@ -10,7 +10,7 @@ from engine.data.types import Example, TaskData
 from engine.errors import DataError
 
 RAGGED_SHARE = 0.001
-"""Rows that may lack columns in a file that is known for it; official QQP has 3 in 363,849."""
+"""Share of rows that may lack columns in a file known for it; official QQP has 3 in 363,849."""
 
 
 def load_glue(name: str, source: Path) -> TaskData:
@@ -99,20 +99,21 @@ def _rows(task: GlueTask, path: Path, split: str, notes: list[str]) -> tuple[Exa
             continue
         value = classes.get(row[label]) if classes else _score(row[label], path, number)
         if value is None:
-            sentence = f"the label {shown(row[label])} is none of {listed(task.tokens)}"
-            raise DataError(sentence, file=str(path), line=number)
+            sentence = f"unknown label {shown(row[label])}; the labels are {listed(task.tokens)}"
+            raise DataError(sentence, kind="unknown-label", file=str(path), line=number)
         check_text(line, str(path), number)
         examples.append(Example(f"{split}-{len(examples)}", row[text], None if pair is None else row[pair], value))
     if short and not (task.ragged and len(short) <= max(RAGGED_SHARE * len(lines), 1)):
         width = len(lines[short[0] - 1].split("\t"))
         official = f"an official {task.folder} file has {len(names)}"
-        more = f" (so do {len(short) - 1:,} more lines)" if len(short) > 1 else ""
-        raise DataError(f"this line has {width} columns, where {official}{more}", file=str(path), line=short[0])
+        more = f" (also {len(short) - 1:,} more lines)" if len(short) > 1 else ""
+        sentence = f"this line has {width} columns, but {official}{more}"
+        raise DataError(sentence, kind="wrong-field-count", file=str(path), line=short[0])
     if short:
         which = "1 row that lacks columns was" if len(short) == 1 else f"{len(short)} rows that lack columns were"
         notes.append(f"{path.name}: {which} skipped, as GLUE's own code does.")
     if not examples:
-        raise DataError("the file has no rows", file=str(path))
+        raise DataError("the file has no rows", kind="no-rows", file=str(path))
     return tuple(examples)
 
 
@@ -134,5 +135,6 @@ def _score(word: str, path: Path, line: int) -> float:
     except ValueError:
         score = float("nan")
     if not 0 <= score <= 5:
-        raise DataError(f"the score {shown(word)} is no number from 0 to 5", file=str(path), line=line)
+        sentence = f"the score {shown(word)} is not a number from 0 to 5"
+        raise DataError(sentence, kind="invalid-score", file=str(path), line=line)
     return score

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from engine.preset.schema import Corpus, Task
 
 HUB_TIMEOUT = 10.0
-"""Seconds that the first question to the hub may take: who has no network should not wait for retries."""
+"""Seconds for the first request to the hub, so that a user without network need not wait for retries."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _GLUE_HINT = "task.source can be a folder in the official GLUE layout instead"
@@ -27,7 +27,7 @@ _CORPUS_HINT = "the corpus can be a local text file or folder instead"
 
 @dataclass(frozen=True)
 class _Source:
-    """One configuration of a hub data set; `hint` says what can be used in its place."""
+    """One configuration of a hub data set; `hint` names an alternative."""
 
     dataset: str
     config: str | None
@@ -45,10 +45,10 @@ def _corpus_source(corpus: Corpus) -> _Source:
 
 
 def resolve_revision(source: Task | Corpus) -> str | None:
-    """The commit that a task or corpus from the hub stands at; None for local data, or when it cannot be known.
+    """The current commit of a task or corpus on the hub; None for local data, or if it cannot be determined.
 
-    A commit that the preset names is taken as it is. Otherwise the hub is asked, and where it cannot be reached, the
-    newest copy on this machine tells. Raises DataError when the hub says that there is no such data set or revision.
+    A commit named in the preset is used as it is. Otherwise the hub is asked; if it is unreachable, the newest copy on
+    this machine decides. Raises DataError when the hub has no such data set or revision.
     """
     from engine.preset.schema import Corpus
 
@@ -61,14 +61,14 @@ def resolve_revision(source: Task | Corpus) -> str | None:
     if _is_commit(asked.revision):
         return asked.revision
     commit, _ = _commit(asked)
-    return commit or _kept_commit(asked)
+    return commit or _cached_commit(asked)
 
 
 def load_hub(task: Task) -> TaskData:
-    """Rows of a GLUE task from the hub, at the commit that `task.revision` names, else the newest.
+    """Load a GLUE task from the hub, at the commit `task.revision`, or the newest.
 
-    Classes are matched by name, not by number. Where the hub cannot be reached, the copy of an earlier load is taken, as
-    a note says. Raises DataError when neither is at hand (with what can be used instead), or when the data is not GLUE's.
+    Classes are matched by name, not by number. If the hub is unreachable, an earlier download is used, and a note says
+    so. Raises DataError when there is neither (naming alternatives), or when the data is not GLUE's.
     """
     glue = GLUE[task.name]
     builder, notes = _builder(_task_source(task))
@@ -86,14 +86,14 @@ def hub_lines(corpus: Corpus) -> list[str]:
     others = next((row for row, text in enumerate(texts) if not isinstance(text, str)), None)
     if others is not None:
         sentence = (
-            f"{shown(texts[others])} in row {others:,} of column {shown(corpus.column)} of {source.dataset} is no text"
+            f"{shown(texts[others])} in row {others:,} of column {shown(corpus.column)} of {source.dataset} is not text"
         )
-        raise DataError(sentence, key="corpus")
+        raise DataError(sentence, kind="not-text", key="corpus")
     return texts
 
 
 def _commit(source: _Source) -> tuple[str | None, Exception | None]:
-    """The commit of a data set as the hub says, or None and why the hub cannot be asked."""
+    """The commit of a data set on the hub, or None and the reason why the hub cannot be asked."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import (
         HFValidationError,
@@ -108,64 +108,64 @@ def _commit(source: _Source) -> tuple[str | None, Exception | None]:
         return None, fault
     except HFValidationError:
         sentence = f"{shown(source.dataset)} is neither a local path nor a hub id"
-        raise DataError(sentence, key=source.key) from None
+        raise DataError(sentence, kind="invalid-hub-id", key=source.key) from None
     except RepositoryNotFoundError as fault:
         status = getattr(fault.response, "status_code", None)
         why = (
-            "or it needs a token (HF_TOKEN), or access that its owner grants"
-            if status in (401, 403)
-            else "of that name"
+            "or it needs a token (HF_TOKEN) or access granted by its owner" if status in (401, 403) else "of that name"
         )
-        raise DataError(f"the hub has no data set {shown(source.dataset)} {why}", key=source.key) from None
+        sentence = f"the hub has no data set {shown(source.dataset)} {why}"
+        raise DataError(sentence, kind="no-such-dataset", key=source.key) from None
     except RevisionNotFoundError:
         sentence = f"the hub's data set {source.dataset} has no revision {shown(source.revision)}"
-        raise DataError(sentence, key="task.revision" if source.key == "task.source" else source.key) from None
+        key = "task.revision" if source.key == "task.source" else source.key
+        raise DataError(sentence, kind="no-such-revision", key=key) from None
     except Exception as fault:  # noqa: BLE001 - its HTTP library changes between versions, and so do the classes
         return None, fault
 
 
 def _reason(fault: BaseException) -> str:
-    """The first line of what a library said."""
+    """The first line of an exception's message."""
     lines = str(fault).splitlines()
     return shown(lines[0] if lines else type(fault).__name__, 200)
 
 
 def _unreachable(source: _Source, fault: Exception) -> DataError:
-    """The error for a hub that cannot be asked and data that is not here either: says every way out."""
+    """The error for an unreachable hub without a local copy; names every alternative."""
     from huggingface_hub import constants
     from huggingface_hub.errors import OfflineModeIsEnabled
 
     what = f"{source.dataset} ({source.config})" if source.config else source.dataset
-    at = f" at revision {source.revision}" if source.revision else ""
+    revision = f" at revision {source.revision}" if source.revision else ""
     if isinstance(fault, OfflineModeIsEnabled):
         sentence = (
-            f"{what}{at} is not among the data loaded on this machine before, and HF_HUB_OFFLINE keeps the hub from being "
-            f"asked: unset it; or {source.hint}"
+            f"{what}{revision} has not been downloaded to this machine, and HF_HUB_OFFLINE forbids asking the hub: unset it; or "
+            f"{source.hint}"
         )
-        return DataError(sentence, key=source.key)
+        return DataError(sentence, kind="hub-offline", key=source.key)
     reason = _reason(fault)
     sentence = (
-        f"the hub at {constants.ENDPOINT} cannot be used ({reason}), and {what}{at} is not among the data loaded on this "
-        f"machine before; {source.hint}, HF_ENDPOINT can name a mirror, HTTPS_PROXY a proxy, or HF_HOME a folder of data "
-        "loaded elsewhere (with HF_HUB_OFFLINE=1)"
+        f"the hub at {constants.ENDPOINT} is unreachable ({reason}), and {what}{revision} has not been downloaded to this machine; "
+        f"{source.hint}, HF_ENDPOINT can name a mirror, HTTPS_PROXY a proxy, or HF_HOME a folder of data downloaded "
+        "elsewhere (with HF_HUB_OFFLINE=1)"
     )
-    return DataError(sentence, key=source.key)
+    return DataError(sentence, kind="hub-unreachable", key=source.key)
 
 
 def _builder(source: _Source) -> tuple[Any, tuple[str, ...]]:
-    """A prepared `datasets` builder at one commit, from the hub or from what an earlier load left here; and notes."""
+    """A prepared `datasets` builder at one commit, from the hub or from an earlier download; and notes."""
     import datasets
 
-    if _is_commit(source.revision) and (kept := _kept_builder(source, source.revision)) is not None:
-        return kept, ()
+    if _is_commit(source.revision) and (cached := _cached_builder(source, source.revision)) is not None:
+        return cached, ()
     commit, fault = _commit(source)
     if fault is not None:
-        commit = source.revision if _is_commit(source.revision) else _kept_commit(source)
-        kept = _kept_builder(source, commit)
-        if kept is None:
+        commit = source.revision if _is_commit(source.revision) else _cached_commit(source)
+        cached = _cached_builder(source, commit)
+        if cached is None:
             raise _unreachable(source, fault) from None
-        note = f"The hub could not be asked; {source.dataset} was taken from an earlier load, at commit {commit}."
-        return kept, (note,)
+        note = f"The hub is unreachable; using {source.dataset} from an earlier download, at commit {commit}."
+        return cached, (note,)
     _quiet()
     try:
         builder = datasets.load_dataset_builder(source.dataset, source.config, revision=commit)
@@ -173,15 +173,15 @@ def _builder(source: _Source) -> tuple[Any, tuple[str, ...]]:
     except Exception as problem:
         if isinstance(problem, ValueError) and "config" in str(problem).lower():
             sentence = f"the hub's data set {source.dataset} has no configuration {shown(source.config)}"
-        else:  # whatever went wrong over there or on the way: HTTP, Parquet, disk
+        else:  # HTTP, Parquet, disk, ...
             sentence = f"{source.dataset} could not be loaded from the hub"
         reason = _reason(problem.__cause__ or problem)
-        raise DataError(f"{sentence} ({reason}); {source.hint}", key=source.key) from problem
+        raise DataError(f"{sentence} ({reason}); {source.hint}", kind="dataset-not-loaded", key=source.key) from problem
     return builder, ()
 
 
 def _quiet() -> None:
-    """No progress bars where nobody watches them: in a log file each of their refreshes would be kept."""
+    """Switch progress bars off unless stderr is a terminal: a log file would keep every refresh."""
     import datasets
     from huggingface_hub.utils import disable_progress_bars
 
@@ -194,14 +194,14 @@ def _is_commit(revision: str | None) -> bool:
     return revision is not None and _COMMIT.fullmatch(revision) is not None
 
 
-def _kept_builder(source: _Source, commit: str | None) -> Any | None:
-    """What an earlier load of that very commit left in the cache of `datasets`; None when there is nothing.
+def _cached_builder(source: _Source, commit: str | None) -> Any | None:
+    """The cached download of exactly this commit, or None.
 
-    (`datasets` itself, without the hub, would take its newest copy even where another commit is asked for.)
+    (Without the hub, `datasets` itself would use its newest copy even if another commit is asked for.)
     """
     from datasets.packaged_modules.cache.cache import Cache
 
-    if all(folder.name != commit for folder in _kept_folders(source)):
+    if all(folder.name != commit for folder in _cached_folders(source)):
         return None
     try:
         builder = Cache(
@@ -217,8 +217,8 @@ def _kept_builder(source: _Source, commit: str | None) -> Any | None:
     return builder
 
 
-def _kept_folders(source: _Source) -> list[Path]:
-    """Folders of `datasets`' cache that hold this configuration, newest last; each is named by its commit."""
+def _cached_folders(source: _Source) -> list[Path]:
+    """Cache folders of `datasets` with this configuration, newest last; each is named by its commit."""
     import datasets
     from datasets.naming import camelcase_to_snakecase
 
@@ -231,8 +231,8 @@ def _kept_folders(source: _Source) -> list[Path]:
     return sorted(folders, key=lambda folder: folder.stat().st_mtime)
 
 
-def _kept_commit(source: _Source) -> str | None:
-    folders = _kept_folders(source)
+def _cached_commit(source: _Source) -> str | None:
+    folders = _cached_folders(source)
     return folders[-1].name if folders else None
 
 
@@ -240,11 +240,12 @@ def _table(builder: Any, split: str, columns: list[str], dataset: str) -> dict[s
     """Columns of a split, as lists."""
     splits = list(builder.info.splits or ())
     if split not in splits:
-        raise DataError(f"{dataset} has no split {split}; it has {listed(splits)}")
+        raise DataError(f"{dataset} has no split {split}; it has {listed(splits)}", kind="no-such-split")
     rows = builder.as_dataset(split=split)
     for column in columns:
         if column not in rows.column_names:
-            raise DataError(f"{dataset} has no column {shown(column)}; its columns are {listed(rows.column_names)}")
+            sentence = f"{dataset} has no column {shown(column)}; its columns are {listed(rows.column_names)}"
+            raise DataError(sentence, kind="no-such-column")
     table: dict[str, list[Any]] = rows.select_columns(columns).to_dict()
     return table
 
@@ -257,11 +258,11 @@ def _rows(glue: GlueTask, builder: Any, split: str, hub_split: str) -> tuple[Exa
     pairs = table[glue.hub_pair] if glue.hub_pair else [None] * len(texts)
     labels = _labels(glue, builder, table["label"], where)
     if not texts:
-        raise DataError(f"{where} has no rows")
+        raise DataError(f"{where} has no rows", kind="no-rows")
     for row, values in enumerate(zip(texts, pairs, strict=True)):
         for value in values[: 1 + (glue.hub_pair is not None)]:
             if not isinstance(value, str):
-                raise DataError(f"row {row:,} of {where} has no text")
+                raise DataError(f"row {row:,} of {where} has no text", kind="missing-text")
             check_text(value, f"{where}, row {row:,}", None)
     return tuple(
         Example(f"{split}-{row}", text, pair, label)
@@ -270,19 +271,22 @@ def _rows(glue: GlueTask, builder: Any, split: str, hub_split: str) -> tuple[Exa
 
 
 def _labels(glue: GlueTask, builder: Any, values: list[Any], where: str) -> list[int] | list[float]:
-    """Labels as the task's own indices, matched by name; those that are withheld (-1) are refused."""
+    """Labels as the task's class indices, matched by name; withheld labels (-1) are an error."""
     missing = next((row for row, value in enumerate(values) if value is None or value == -1), None)
     if missing is not None:
-        raise DataError(f"row {missing:,} of {where} has no label: GLUE withholds those of its test sets")
+        sentence = f"row {missing:,} of {where} has no label: GLUE withholds the labels of its test sets"
+        raise DataError(sentence, kind="missing-label")
     if glue.spec.kind == "regression":
         low, high = glue.spec.label_range or (0.0, 0.0)
         wrong = next((row for row, value in enumerate(values) if not low <= value <= high), None)
         if wrong is not None:
-            raise DataError(f"the score {values[wrong]} in row {wrong:,} of {where} is not from {low:g} to {high:g}")
+            sentence = f"the score {values[wrong]} in row {wrong:,} of {where} is not from {low:g} to {high:g}"
+            raise DataError(sentence, kind="invalid-score")
         return [float(value) for value in values]
     names = getattr(builder.info.features["label"], "names", None)
     if names is None or set(names) != set(glue.spec.labels):
         found = f"are {listed(names)}" if names else "have no names"
-        raise DataError(f"the labels of {where} {found}, where those of GLUE are {listed(glue.spec.labels)}")
+        sentence = f"the labels of {where} {found}, but GLUE's are {listed(glue.spec.labels)}"
+        raise DataError(sentence, kind="labels-not-glue")
     index = [glue.spec.labels.index(name) for name in names]
     return [index[value] for value in values]

@@ -1,4 +1,4 @@
-"""What stands in a label column of the user's own: names of classes, or scores."""
+"""Read label columns of the user's files: class names or scores."""
 
 from __future__ import annotations
 
@@ -16,30 +16,31 @@ _WHOLE = re.compile(r"-?(0|[1-9]\d*)(\.0*)?")
 _MISSING_WORDS = frozenset({"", "nan", "none", "null", "n/a", "<na>"})
 MANY_CLASSES = 100
 LARGEST_SCORE = 1e12
-"""Beyond it the square of an error is no number in single precision soon."""
+"""Above this, squared errors soon overflow single precision."""
 
 
 def class_names(table: Table, column: str) -> list[str]:
-    """The name of each row's class.
+    """The class name of each row.
 
-    Labels may be words, whole numbers (1 and 1.0 are the same class, named "1") or booleans ("true", "false"), but one
-    column has one type. Raises DataError naming the rows where a label is missing, is of another type than the others,
-    is a number with a fraction, or is a list or an object.
+    Labels can be words, whole numbers (1 and 1.0 are the same class, named "1") or booleans ("true", "false"), but only
+    one of these per column. Raises DataError naming the rows where a label is missing, has another type than the rest,
+    is a fraction, or is a list or an object.
     """
     values = table.values[column]
     _refuse_missing(table, column)
     types = [_type(value, is_text=table.is_text) for value in values]
     for row, name in enumerate(types):
         if name not in ("word", "number", "boolean"):
-            raise table.fault(f"the label {shown(values[row])} in column {shown(column)} is {name}, not a class", [row])
+            sentence = f"the label {shown(values[row])} in column {shown(column)} is {name}, not a class"
+            raise table.fault(sentence, [row], kind="label-not-class")
     kinds = sorted(set(types), key=types.count)
     if len(kinds) > 1:
         odd = [row for row, name in enumerate(types) if name != kinds[-1]]
         sentence = (
             f"the label {shown(values[odd[0]])} in column {shown(column)} is a {types[odd[0]]}, "
-            f"where most labels are {kinds[-1]}s; use one type for all"
+            f"but most labels are {kinds[-1]}s; use one type for all"
         )
-        raise table.fault(sentence, odd)
+        raise table.fault(sentence, odd, kind="mixed-label-types")
     if kinds[0] == "number":
         return _number_names(table, column)
     words = [value.strip() if isinstance(value, str) else str(value) for value in values]
@@ -58,11 +59,12 @@ def _refuse_missing(table: Table, column: str) -> None:
         or (isinstance(value, str) and not value.strip())
     ]
     if missing:
-        raise table.fault(f"there is no label in column {shown(column)}; leave out rows without one", missing)
+        sentence = f"the label in column {shown(column)} is missing; remove rows without a label"
+        raise table.fault(sentence, missing, kind="missing-label")
 
 
 def _type(value: Any, *, is_text: bool) -> str:
-    """ "word", "number" or "boolean"; else a phrase that says what else it is. In text files numbers are recognised."""
+    """ "word", "number" or "boolean", or a phrase for anything else. In text files, numbers are recognised."""
     if isinstance(value, bool):
         return "boolean"
     if isinstance(value, (int, float)):
@@ -76,14 +78,14 @@ def _number_names(table: Table, column: str) -> list[str]:
     values = table.values[column]
     words = [value.strip() if isinstance(value, str) else str(value) for value in values]
     if any(not _WHOLE.fullmatch(word) for word in words) and all(word.isdecimal() for word in words):
-        return words  # codes such as 007, in which the zeros belong to the name
+        return words  # codes such as 007: the zeros are part of the name
     fractions = [row for row, word in enumerate(words) if not _is_whole(word)]
     if fractions:
         sentence = (
-            f"the label {shown(words[fractions[0]])} in column {shown(column)} is no whole number, so it is no class; "
-            'for scores set kind = "regression"'
+            f"the label {shown(words[fractions[0]])} in column {shown(column)} is not a whole number, so it cannot be a class; "
+            'for scores, set kind = "regression"'
         )
-        raise table.fault(sentence, fractions)
+        raise table.fault(sentence, fractions, kind="label-not-whole")
     return [str(int(float(word)) if not _WHOLE.fullmatch(word) else int(word.split(".")[0])) for word in words]
 
 
@@ -92,19 +94,19 @@ def _is_whole(word: str) -> bool:
 
 
 def scores(table: Table, column: str) -> list[float]:
-    """The score of each row; raises DataError naming the rows where it is missing, no number, or not finite."""
+    """The score of each row; raises DataError naming the rows where it is missing, not a number, or not finite."""
     values = table.values[column]
     found = [_score(value) for value in values]
     bad = [row for row, score in enumerate(found) if score is None]
     if bad:
         value = values[bad[0]]
         if value is None or str(value).strip().lower() in _MISSING_WORDS:
-            sentence = f"there is no score in column {shown(column)}"
+            sentence = f"the score in column {shown(column)} is missing"
         else:
-            hint = "; write the decimal point as a point" if re.fullmatch(r"\s*-?\d+,\d+\s*", str(value)) else ""
-            what = "too large to be learnt" if _is_large(value) else "not a finite number"
+            hint = "; use a point as the decimal mark" if re.fullmatch(r"\s*-?\d+,\d+\s*", str(value)) else ""
+            what = "too large to learn" if _is_large(value) else "not a finite number"
             sentence = f"the score {shown(value)} in column {shown(column)} is {what}{hint}"
-        raise table.fault(sentence, bad)
+        raise table.fault(sentence, bad, kind="invalid-score")
     return [score for score in found if score is not None]
 
 
@@ -126,7 +128,7 @@ def _score(value: Any) -> float | None:
 
 
 def natural(name: str) -> tuple[tuple[int, int, str], ...]:
-    """A key that sorts names as a person would: class 2 before class 10, and -1 before 0."""
+    """A key for natural sorting: class 2 before class 10, and -1 before 0."""
     if re.fullmatch(r"-\d+", name):
         return ((0, int(name), ""),)
     parts = re.split(r"(\d+)", name)
@@ -134,28 +136,28 @@ def natural(name: str) -> tuple[tuple[int, int, str], ...]:
 
 
 def label_order(table: Table, column: str, names: Sequence[str]) -> tuple[str, ...]:
-    """The classes of a training file, sorted naturally; raises DataError when there is one alone, or far too many."""
+    """The classes of a training file, sorted naturally; raises DataError for a single class, or far too many."""
     order = tuple(sorted(set(names), key=natural))
     if len(order) < 2:
-        sentence = f"every label in column {shown(column)} is {shown(order[0])}: there is nothing to tell apart"
-        raise DataError(sentence, file=table.path)
+        sentence = f"every label in column {shown(column)} is {shown(order[0])}: there is nothing to learn"
+        raise DataError(sentence, kind="single-class", file=table.path)
     if len(order) > MANY_CLASSES and len(order) > len(names) / 2:
         sentence = (
-            f"column {shown(column)} holds {len(order):,} different labels in {len(names):,} rows, so it is hardly a class; "
-            'name the right column in [task.columns], or set kind = "regression" for scores'
+            f"column {shown(column)} has {len(order):,} different labels in {len(names):,} rows, too many for classes; "
+            'choose another column in [task.columns], or set kind = "regression" for scores'
         )
-        raise DataError(sentence, file=table.path)
+        raise DataError(sentence, kind="too-many-classes", file=table.path)
     return order
 
 
 def class_indices(table: Table, column: str, names: Sequence[str], order: Sequence[str], train: str) -> list[int]:
-    """The index of each row's class; raises DataError for one that the training file `train` does not have."""
-    index = {name: at for at, name in enumerate(order)}
+    """The class index of each row; raises DataError for a class that is not in the training file `train`."""
+    index = {name: number for number, name in enumerate(order)}
     unknown = [row for row, name in enumerate(names) if name not in index]
     if unknown:
         sentence = (
-            f"the label {shown(names[unknown[0]])} in column {shown(column)} does not occur in {train}, "
+            f"the label {shown(names[unknown[0]])} in column {shown(column)} is not in {train}, "
             f"whose labels are {listed(order)}"
         )
-        raise table.fault(sentence, unknown)
+        raise table.fault(sentence, unknown, kind="unknown-label")
     return [index[name] for name in names]

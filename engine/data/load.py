@@ -1,4 +1,4 @@
-"""From a preset's words to examples: where each task and corpus comes from, then subsets and noise."""
+"""Load the examples of a preset's task or corpus from its source, then apply subset and noise."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["inputs_for", "load_corpus", "load_task", "resolve_revision"]
 
 
 def load_task(task: Task) -> TaskData:
-    """The rows of the task that a preset names: a GLUE task from the hub or a folder, an embedded one, or files.
+    """Load a preset's task: a GLUE task from the hub or a folder, a built-in task, or the user's files.
 
-    Few-sample subset and label noise are drawn with `task.data_seed`, noise after the subset, and only on the training
-    rows; notes say so. Raises DataError with what is wrong, where, and what would be right.
+    Few-sample subset and label noise are drawn with `task.data_seed`, noise after the subset, and only on training rows;
+    notes say so. Raises DataError.
     """
     data = _source(task)
     if task.examples is not None:
@@ -33,9 +33,9 @@ def load_task(task: Task) -> TaskData:
 
 
 def inputs_for(source: Literal["task"] | Corpus | OtherTask, data: TaskData, seed: int) -> tuple[Example, ...]:
-    """The training inputs of a stage: of the run's own task with their labels, of a corpus or another task without.
+    """The training inputs of a stage: from the run's task with labels, from a corpus or another task without.
 
-    `source` is the preset's `stage.data`; `seed`, the task's `data_seed`, draws from a corpus (another task has its own).
+    `source` is the preset's `stage.data`; `seed` is the task's `data_seed`, for a corpus (another task has its own).
     """
     from engine.preset.schema import Corpus
 
@@ -69,15 +69,15 @@ def _source(task: Task) -> TaskData:
 def _subset(data: TaskData, count: int, seed: int) -> TaskData:
     rows = len(data.train)
     if count > rows:
-        sentence = f"task.examples asks for {count:,} training examples, and {data.spec.name} has {rows:,}"
-        raise DataError(sentence, key="task.examples")
+        sentence = f"task.examples asks for {count:,} training examples, but {data.spec.name} has {rows:,}"
+        raise DataError(sentence, kind="too-few-examples", key="task.examples")
     train = few_samples(data.train, count, seed)
-    note = f"{count:,} of {rows:,} training examples were drawn with data_seed {seed}."
+    note = f"Using {count:,} of {rows:,} training examples, drawn with data_seed {seed}."
     return replace(data, train=train, notes=(*data.notes, note))
 
 
 def _noise(data: TaskData, share: float, seed: int) -> TaskData:
     train, count = noisy_labels(data.train, share, data.spec, seed)
-    source = "by another class" if data.spec.kind == "classification" else "by another example's score"
-    note = f"{count:,} of {len(train):,} training labels were replaced {source}, drawn with data_seed {seed}."
+    source = "another class" if data.spec.kind == "classification" else "another example's score"
+    note = f"Replaced {count:,} of {len(train):,} training labels with {source}, drawn with data_seed {seed}."
     return replace(data, train=train, notes=(*data.notes, note))

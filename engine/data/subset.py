@@ -1,4 +1,4 @@
-"""Few-sample subsets and label noise, drawn with a seed of their own so that they are the same for every training seed."""
+"""Few-sample subsets and label noise, drawn with their own seed, so that every training seed sees the same data."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ _SUBSET, _NOISE, _CORPUS = 1, 2, 3  # separate streams: asking for noise does no
 
 
 def few_samples(examples: Sequence[Example], count: int, seed: int) -> tuple[Example, ...]:
-    """Draws `count` of the examples, in their old order, each class keeping its share.
+    """Draw `count` of the examples, in their original order; each class keeps its share.
 
-    Shares are rounded by largest remainder, and a class of which there is any keeps at least one example where `count`
-    allows that. Scores (float labels) are drawn without regard to their value. Raises ValueError when there are fewer
-    than `count`.
+    Shares are rounded by largest remainder, and every class that exists keeps at least one example if `count` allows it.
+    Scores (float labels) are drawn regardless of their value. Raises ValueError when there are fewer than `count`.
     """
     if count > len(examples):
         raise ValueError(f"{count:,} examples cannot be drawn from {len(examples):,}")
@@ -34,35 +33,35 @@ def few_samples(examples: Sequence[Example], count: int, seed: int) -> tuple[Exa
 
 
 def shares(sizes: Sequence[int], count: int) -> list[int]:
-    """Divides `count` over classes of the given sizes: in proportion, by largest remainder, none that exists left out.
+    """Divide `count` among classes of these sizes: in proportion, by largest remainder, at least 1 per existing class.
 
-    Needs count <= sum(sizes); gives no class more than it has.
+    Requires count <= sum(sizes); no class gets more than its size.
     """
     total = sum(sizes)
     exact = [size * count / total for size in sizes]
-    given = [int(share) for share in exact]
-    by_remainder = sorted(range(len(sizes)), key=lambda at: (given[at] - exact[at], at))
-    for at in by_remainder[: count - sum(given)]:
-        given[at] += 1
-    for at, size in enumerate(sizes):
-        largest = max(range(len(sizes)), key=lambda other: given[other])
-        if size and not given[at] and given[largest] > 1:
-            given[at], given[largest] = 1, given[largest] - 1
-    return given
+    counts = [int(share) for share in exact]
+    by_remainder = sorted(range(len(sizes)), key=lambda index: (counts[index] - exact[index], index))
+    for index in by_remainder[: count - sum(counts)]:
+        counts[index] += 1
+    for index, size in enumerate(sizes):
+        largest = max(range(len(sizes)), key=lambda other: counts[other])
+        if size and not counts[index] and counts[largest] > 1:
+            counts[index], counts[largest] = 1, counts[largest] - 1
+    return counts
 
 
 def noisy_labels(
     examples: Sequence[Example], share: float, spec: TaskSpec, seed: int
 ) -> tuple[tuple[Example, ...], int]:
-    """Replaces the labels of a share of the examples, and counts them.
+    """Replace the labels of a share of the examples; returns the examples and the number of replaced labels.
 
-    round(share · n) examples are drawn without replacement. A class becomes another class, each of the others equally
-    likely; a score becomes the score of another example (which may happen to be equal).
+    round(share · n) examples are drawn without replacement. A class becomes one of the other classes, with equal
+    probability; a score becomes the score of another example (which may be equal).
     """
     generator = np.random.default_rng([seed, _NOISE])
     count = round(share * len(examples))
     if spec.kind == "regression" and len(examples) < 2:
-        count = 0  # there is no other example whose score could be taken
+        count = 0  # there is no other example to take a score from
     changed = list(examples)
     for row in sorted(generator.permutation(len(examples))[:count].tolist()):
         label = examples[row].label
@@ -77,6 +76,6 @@ def noisy_labels(
 
 
 def drawn_rows(total: int, count: int, seed: int) -> list[int]:
-    """`count` of the rows 0 … total - 1, each equally likely, in rising order; for inputs without labels."""
+    """Draw `count` of the rows 0 … total - 1 with equal probability, in ascending order; for inputs without labels."""
     generator = np.random.default_rng([seed, _CORPUS])
     return sorted(generator.choice(total, size=count, replace=False).tolist())

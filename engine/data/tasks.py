@@ -1,4 +1,4 @@
-"""The nine GLUE tasks: their labels and metrics, and how they stand in the official files and on the hub."""
+"""The nine GLUE tasks: labels, metrics, and their format in the official files and on the hub."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from engine.data.types import TaskSpec
 
 HUB_DATASET = "nyu-mll/glue"
-"""The hub data set that holds all nine, one configuration each, named as here."""
+"""The hub data set with all nine, one configuration each, under the names used here."""
 
 
 @dataclass(frozen=True)

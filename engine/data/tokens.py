@@ -1,4 +1,4 @@
-"""Tokenising: done once for the same texts, tokenizer and length, and kept on disk."""
+"""Tokenise examples; the result is cached on disk by texts, tokenizer and length."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from engine.record.files import cause, write_atomic
 from engine.record.paths import cache_dir
 
 FOLDER = "tokens"
-"""Of the cache directory."""
+"""Subfolder of the cache directory."""
 
-_FORMAT = "1"  # of the kept files: a change of what stands in them changes every key
-_CHUNK = 8192  # texts given to the tokenizer at once: its own records take much more memory than the tokens
+_FORMAT = "1"  # of the cached files; part of every key
+_CHUNK = 8192  # texts per call of the tokenizer, whose encodings need much more memory than the tokens
 _LABEL = npt.NDArray[np.int64] | npt.NDArray[np.float32]
 
 log = logging.getLogger(__name__)
@@ -34,10 +34,10 @@ log = logging.getLogger(__name__)
 class TokenSet:
     """Tokenised examples in one flat array; row r is `input_ids[offsets[r]:offsets[r + 1]]`, special tokens included.
 
-    `offsets` int64 (rows + 1,); `input_ids` int32 (tokens,); `type_ids` int8 (tokens,), None where the tokenizer's
-    models take none; `labels` int64 (classes) or float32 (scores) (rows,), None when an example has no label; `cut`
-    counts the rows that were shortened to the longest length; `content` is a hash of texts, tokenizer and length: two
-    sets with the same one have the same tokens in the same order (ids and labels may differ).
+    `offsets` int64 (rows + 1,); `input_ids` int32 (tokens,); `type_ids` int8 (tokens,), None if the tokenizer's
+    models don't use them; `labels` int64 (classes) or float32 (scores) (rows,), None if an example has no label; `cut`
+    counts the rows that were truncated; `content` is a hash of texts, tokenizer and length: sets with the same hash have
+    the same tokens in the same order (ids and labels may differ).
     """
 
     ids: tuple[str, ...]
@@ -56,15 +56,10 @@ class TokenSet:
         """Tokens of each row, (rows,)."""
         return np.diff(self.offsets)
 
-    @property
-    def has_types(self) -> bool:
-        """Whether rows say which of two sentences a token belongs to."""
-        return self.type_ids is not None
-
 
 @dataclass(frozen=True)
 class _Tokens:
-    """What is kept on disk: everything but ids and labels."""
+    """The cached part: everything but ids and labels."""
 
     offsets: npt.NDArray[np.int64]
     input_ids: npt.NDArray[np.int32]
@@ -76,7 +71,7 @@ class _Tokens:
         return arrays if self.type_ids is None else {**arrays, "type_ids": self.type_ids}
 
     def digest(self) -> str:
-        """A checksum of everything here."""
+        """A checksum of all fields."""
         state = hashlib.sha256(f"{_FORMAT} {self.cut}".encode())
         for name, array in self.arrays().items():
             state.update(f" {name} {array.dtype.str} {array.shape} ".encode())
@@ -85,29 +80,30 @@ class _Tokens:
 
 
 def tokenise(examples: Sequence[Example], tokenizer: Any, max_length: int) -> TokenSet:
-    """Tokenises examples with a Hugging Face tokenizer, or reads what an earlier call for the same texts kept.
+    """Tokenise examples with a Hugging Face tokenizer, or read the cached result of an earlier call.
 
-    Inputs longer than `max_length` tokens (special tokens included) are shortened, pairs at whichever sentence is longer,
-    and counted. The tokens are kept in the cache directory under a hash of texts, tokenizer and length; a kept file that
-    is damaged is made anew, and one that cannot be written is done without. Raises DataError when `max_length` leaves no
-    room beside the special tokens, or an input gives no tokens at all.
+    Inputs longer than `max_length` tokens (special tokens included) are truncated, pairs at the longer sentence, and
+    counted. The cache key is a hash of texts, tokenizer and length; a damaged cache file is replaced, and a failure to
+    write one only costs time. Raises DataError when `max_length` leaves no room next to the special tokens, or an input
+    gives no tokens at all.
     """
     texts = [example.text for example in examples]
     pairs = _pairs(examples)
     special = int(tokenizer.num_special_tokens_to_add(pair=pairs is not None))
     if max_length <= special:
-        sentence = f"max_length {max_length} leaves no room for words beside {special} special tokens"
-        raise DataError(sentence, key="task.max_length")
+        sentence = f"max_length {max_length} leaves no room for words next to {special} special tokens"
+        raise DataError(sentence, kind="max-length-too-small", key="task.max_length")
     with _untouched(tokenizer):
         content = _content(texts, pairs, tokenizer, max_length)
         path = cache_dir() / FOLDER / f"{content}.safetensors"
         tokens = _read(path)
         if tokens is None:
             tokens = _encode(texts, pairs, tokenizer, max_length)
-            _keep(path, tokens)
+            _write(path, tokens)
     lengths = np.diff(tokens.offsets)
     if len(examples) and not lengths.all():
-        raise DataError(f"example {examples[int(lengths.argmin())].id} gives no tokens")
+        sentence = f"example {examples[int(lengths.argmin())].id} gives no tokens"
+        raise DataError(sentence, kind="no-tokens")
     return TokenSet(
         ids=tuple(example.id for example in examples),
         offsets=tokens.offsets,
@@ -140,7 +136,7 @@ def _pairs(examples: Sequence[Example]) -> list[str] | None:
 
 @contextmanager
 def _untouched(tokenizer: Any) -> Iterator[None]:
-    """Lends the tokenizer with neither truncation nor padding set, and sets them again as they were."""
+    """Switch the tokenizer's truncation and padding off, and restore them afterwards."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         yield
@@ -156,7 +152,7 @@ def _untouched(tokenizer: Any) -> Iterator[None]:
 
 
 def _content(texts: Sequence[str], pairs: Sequence[str] | None, tokenizer: Any, max_length: int) -> str:
-    """The key of the kept file: what the tokens are a function of."""
+    """The cache key: a hash of everything the tokens depend on."""
     state = hashlib.sha256()
     settings = (_FORMAT, max_length, tokenizer.truncation_side, _takes_types(tokenizer), pairs is not None)
     for part in (json.dumps(settings), _definition(tokenizer)):
@@ -207,7 +203,7 @@ def _joined(parts: Sequence[npt.NDArray[np.int8]], wanted: bool) -> npt.NDArray[
 
 
 def _fast(texts: Sequence[str], pairs: Sequence[str] | None, tokenizer: Any, max_length: int) -> _Tokens:
-    """Through the Rust tokenizer, without the offsets into the text that Hugging Face's wrapper computes too."""
+    """Use the Rust tokenizer directly, without the text offsets that Hugging Face's wrapper also computes."""
     backend = tokenizer.backend_tokenizer
     backend.encode_special_tokens = tokenizer.split_special_tokens
     backend.enable_truncation(max_length, strategy="longest_first", direction=tokenizer.truncation_side)
@@ -219,7 +215,7 @@ def _fast(texts: Sequence[str], pairs: Sequence[str] | None, tokenizer: Any, max
 
 
 def _slow(texts: Sequence[str], pairs: Sequence[str] | None, tokenizer: Any, max_length: int) -> _Tokens:
-    """Through a tokenizer that is written in Python."""
+    """Use a tokenizer written in Python."""
     found = tokenizer(
         list(texts),
         None if pairs is None else list(pairs),
@@ -249,7 +245,7 @@ def _offsets(lengths: Sequence[int]) -> npt.NDArray[np.int64]:
 
 
 def _read(path: Path) -> _Tokens | None:
-    """Kept tokens; None when there are none or the file is not what was written."""
+    """Cached tokens; None if there are none or the file is damaged."""
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
@@ -257,22 +253,22 @@ def _read(path: Path) -> _Tokens | None:
     try:
         with safe_open(path, framework="numpy") as file:
             meta = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the handle is no mapping
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the handle is not a mapping
         tokens = _Tokens(arrays["offsets"], arrays["input_ids"], arrays.get("type_ids"), int(meta["cut"]))
     except (SafetensorError, OSError, KeyError, ValueError):
-        log.warning("kept tokens are damaged and made anew: %s", path)
+        log.warning("cached tokens are damaged and will be replaced: %s", path)
         return None
     if tokens.digest() != meta.get("digest"):
-        log.warning("kept tokens are damaged and made anew: %s", path)
+        log.warning("cached tokens are damaged and will be replaced: %s", path)
         return None
     return tokens
 
 
-def _keep(path: Path, tokens: _Tokens) -> None:
+def _write(path: Path, tokens: _Tokens) -> None:
     from safetensors.numpy import save
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, save(tokens.arrays(), {"cut": str(tokens.cut), "digest": tokens.digest()}), durable=False)
     except OSError as fault:
-        log.warning("tokens cannot be kept for the next run (%s): %s", cause(fault), path)
+        log.warning("tokens cannot be cached (%s): %s", cause(fault), path)

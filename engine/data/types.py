@@ -1,4 +1,4 @@
-"""The records that every part of the data floor speaks in: an example, what a task is, a task's data."""
+"""Types shared by all data modules: an example, a task's specification, a task's data."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ Kind: TypeAlias = Literal["classification", "regression"]
 class Example:
     """One sentence or pair of sentences.
 
-    `id` is unique within its split and stable: the same row has the same id whatever subset is drawn. `label` is the
-    index of the class in `TaskSpec.labels`, the score of a regression task, or None where no label is known or needed.
+    `id` is unique within its split and stable: a row keeps its id in every subset. `label` is the index of the class in
+    `TaskSpec.labels`, the score of a regression task, or None if no label is known or needed.
     """
 
     id: str
@@ -28,10 +28,10 @@ class Example:
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """What a task is, apart from its rows.
+    """A task without its rows.
 
     `labels` are the names of the classes in index order, empty for regression. The first of `metrics` is the primary
-    one: it picks the best checkpoint. `label_range` is the scale of a regression task's scores, where it is known.
+    one: it picks the best checkpoint. `label_range` is the scale of a regression task's scores, if known.
     """
 
     name: str
@@ -48,7 +48,7 @@ class TaskSpec:
 
     @property
     def outputs(self) -> int:
-        """How many logits a model of this task has: one for each class, or one score."""
+        """Number of logits of a model for this task: one per class, or one score."""
         return len(self.labels) if self.kind == "classification" else 1
 
 
@@ -57,7 +57,7 @@ class TaskData:
     """A task with its rows.
 
     The first of `dev` is the primary set ("dev"; of MNLI "dev_matched", then "dev_mismatched"). `notes` are sentences
-    that a person should see: rows that were skipped, a subset that was drawn, noise that was applied.
+    for the user: skipped rows, subsets, noise.
     """
 
     spec: TaskSpec

@@ -1,4 +1,4 @@
-"""A word-level tokenizer for models that are trained here from nothing: they learn the words of their own task."""
+"""A word-level tokenizer for models trained from scratch on their own task."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 PAD, UNKNOWN, CLS, SEP, MASK = SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-"""Stand first in every vocabulary, in this order: padding is 0."""
+"""The first entries of every vocabulary, in this order: padding is 0."""
 
 
 def word_tokenizer(texts: Iterable[str], max_size: int = 30_000) -> PreTrainedTokenizerFast:
     """A fast tokenizer whose tokens are the words and punctuation marks of the texts, lower-cased.
 
-    The vocabulary has at most `max_size` entries, the special tokens included: the most frequent words, equally frequent
-    ones in the order of their code points. So it depends on which texts there are, not on their order. Inputs take
-    BERT's form, `[CLS] a [SEP]` or `[CLS] a [SEP] b [SEP]` with token types 0 and 1; a word that is not in the vocabulary
-    becomes `[UNK]`. Raises ValueError when `max_size` leaves no room for the special tokens.
+    The vocabulary has at most `max_size` entries, special tokens included: the most frequent words, ties in code point
+    order, so the order of the texts doesn't matter. Inputs have BERT's form, `[CLS] a [SEP]` or `[CLS] a [SEP] b [SEP]` with token types 0 and 1; unknown words
+    become `[UNK]`. Raises ValueError when `max_size` leaves no room for the special tokens.
     """
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel

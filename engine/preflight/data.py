@@ -6,12 +6,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from engine.data.files import check_table
-from engine.data.glue import check_glue
-from engine.data.tasks import GLUE
-from engine.data.text_files import check_corpus
 from engine.errors import CrildError, DataError
 from engine.preset.load import Loaded
+from engine.preset.names import GLUE_TASKS
 from engine.preset.schema import Columns, Corpus, OtherTask, Task
 from engine.preset.source_names import is_corpus_path
 from engine.preset.text import plain
@@ -25,13 +22,19 @@ def data_problems(loaded: Loaded) -> Iterator[CrildError]:
         if isinstance(stage.data, OtherTask):
             yield from _task_problems(loaded, stage.data.task, f"{key}.task")
         elif isinstance(stage.data, Corpus) and is_corpus_path(stage.data.corpus):
+            from engine.data.text_files import check_corpus  # not for every preset: importing takes 30 ms
+
             yield from _problems(loaded, f"{key}.corpus", partial(check_corpus, Path(stage.data.corpus)))
 
 
 def _task_problems(loaded: Loaded, task: Task, key: str) -> Iterator[CrildError]:
-    if task.name in GLUE and task.source != "hub":
+    if task.name in GLUE_TASKS and task.source != "hub":
+        from engine.data.glue import check_glue
+
         yield from _problems(loaded, f"{key}.source", partial(check_glue, task.name, Path(task.source)))
     if task.name == "custom" and task.files is not None:
+        from engine.data.files import check_table
+
         columns = task.columns or Columns()
         names = [name for name in (columns.text, columns.pair, columns.label, columns.id) if name is not None]
         for split, path in task.files.splits().items():

@@ -41,7 +41,7 @@ LayerMap = Annotated[
     | Annotated[list[LayerPair], Field(min_length=1), Tag("<list>")],
     Discriminator(form),
 ]
-Kept = Annotated[
+LayerSelection = Annotated[
     Annotated[Literal["first", "last", "alternate"], Tag("<word>")]
     | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), Tag("<list>")],
     Discriminator(form),

@@ -17,10 +17,10 @@ from engine.preset.field_types import (
     Examples,
     Fraction,
     Heads,
-    Kept,
     LayerMap,
     LayerPair,
     Layers,
+    LayerSelection,
     Name,
     NotNegative,
     Positive,
@@ -209,7 +209,7 @@ class Student(Record):
     """"teacher", "pretrained" (the teacher before fine-tuning), "scratch", or a folder, hub id or run."""
     revision: str | None = None
     """Commit of a hub id in `init`."""
-    keep: Kept = "first"
+    keep: LayerSelection = "first"
     """Which layers of the initial model are kept, counted from 0 when listed (then `layers` may be left out)."""
     hidden_size: Width | None = None
     """Width of a student from scratch; the teacher's when left out."""

@@ -33,7 +33,6 @@ Several = Annotated[list[Words], Field(min_length=1)] | Annotated[dict[str, Word
 
 _AXIS_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_NAME // 2 - 1}}}")
-_SEEDS = re.compile(r"\s*(\d{1,10})\s*(?:-\s*(\d{1,10})\s*)?")
 _EXPECTED = {
     ("name",): "text in quotes",
     ("methods",): 'a list of presets, as ["kd", "crild", ["crild", "mine.toml"]], or a table name = preset',

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from crild_tui.cli.runs import print_table
-from crild_tui.runs.marks import KeptFile
+from crild_tui.runs.marks import MarksFile
 from engine.record.run import list_runs, update_status
 from tests.cli.conftest import Call
 from tests.cli.samples import make_run
@@ -125,7 +125,7 @@ def test_filters_are_those_of_the_dashboard(crild: Call, runs_dir: Path) -> None
     assert listed("--filter", "state:finished !toy") == {"mrpc-b-s1"}
     assert listed("--filter", "best:>0.5", "--filter", "mrpc") == {"mrpc-b-s1"}
     assert listed("--filter", "best:>0.5", "--state", "finished", "--sort", "best") == {"toy-a-s1", "mrpc-b-s1"}
-    file = KeptFile(runs_dir)
+    file = MarksFile(runs_dir)
     file.take(("pinned", ("toy-a-s1",), True))
     file.write()
     assert listed("--filter", "is:pinned") == {"toy-a-s1"}

@@ -44,7 +44,7 @@ for name, words in json.loads(sys.argv[1]).items():
             found[name]["dev"] = {k: [[e.id, e.text, e.pair, e.label] for e in rows] for k, rows in data.dev.items()}
             found[name]["notes"] = data.notes
     except CrildError as error:
-        found[name]["error"] = [error.sentence, error.key, error.exit_code]
+        found[name]["error"] = [error.sentence, error.key, error.exit_code, error.kind]
 print(json.dumps(found))
 """
 
@@ -137,7 +137,7 @@ def test_tasks_and_corpora_come_from_the_hub_and_later_from_what_it_left(
     assert any(f"/resolve/{COMMIT}/rte/train-0.parquet" in request for request in requests), "read at its commit"
 
     later = ask(home, sources, HF_ENDPOINT="http://127.0.0.1:9")
-    note = f"The hub could not be asked; nyu-mll/glue was taken from an earlier load, at commit {COMMIT}."
+    note = f"The hub is unreachable; using nyu-mll/glue from an earlier download, at commit {COMMIT}."
     assert later["rte"] == {**rte, "notes": [note]}
     assert later["corpus"] == found["corpus"]
 
@@ -150,12 +150,12 @@ def test_tasks_and_corpora_come_from_the_hub_and_later_from_what_it_left(
     offline = ask(home, pinned, HF_HUB_OFFLINE="1", HF_ENDPOINT=url)
     assert len(requests) == before, "offline means offline"
     assert offline["same"] == rte
-    sentence, key, code = offline["other"]["error"]
-    assert f"nyu-mll/glue (rte) at revision {'f' * 40} is not among the data loaded on this machine before" in sentence
-    assert "HF_HUB_OFFLINE keeps the hub from being asked" in sentence
-    assert "a folder in the official GLUE layout instead" in sentence
-    assert (key, code) == ("task.source", 3)
-    assert "nyu-mll/glue (cola) is not among the data" in offline["config"]["error"][0]
+    sentence, *rest = offline["other"]["error"]
+    assert f"nyu-mll/glue (rte) at revision {'f' * 40}" in sentence
+    assert "HF_HUB_OFFLINE" in sentence
+    assert "a folder in the official GLUE layout" in sentence
+    assert rest == ["task.source", 3, "hub-offline"]
+    assert "nyu-mll/glue (cola)" in offline["config"]["error"][0]
 
 
 def test_a_revision_is_read_at_its_commit_even_beside_a_newer_copy(
@@ -190,29 +190,34 @@ def test_what_the_hub_does_not_have_is_said(served: tuple[str, list[str]], tmp_p
     }
     found = ask(tmp_path / "home-of-hub", sources, HF_ENDPOINT=url)
     errors = {name: answer["error"] for name, answer in found.items()}
-    assert errors["revision"] == ['the hub\'s data set nyu-mll/glue has no revision "v9"', "task.revision", 3]
-    assert errors["config"][0].startswith('the hub\'s data set nyu-mll/glue has no configuration "cola"')
-    assert errors["dataset"][0].startswith('the hub has no data set "someone/nothing"')
-    assert errors["column"][0] == 'someone/lines has no column "text"; its columns are "body", "count"'
-    assert errors["no text"][0].startswith('"1" in row 0 of column "count" of someone/lines is no text')
+    assert {name: error[3] for name, error in errors.items()} == {
+        "revision": "no-such-revision", "config": "dataset-not-loaded", "dataset": "no-such-dataset",
+        "column": "no-such-column", "no text": "not-text",
+    }  # fmt: skip
+    assert errors["revision"][1:3] == ["task.revision", 3]
+    facts = {
+        "revision": ("nyu-mll/glue", '"v9"'), "config": ("nyu-mll/glue", '"cola"'), "dataset": ('"someone/nothing"',),
+        "column": ("someone/lines", '"text"', '"body", "count"'), "no text": ('"1"', "row 0", '"count"', "someone/lines"),
+    }  # fmt: skip
+    assert [(name, fact) for name in facts for fact in facts[name] if fact not in errors[name][0]] == []
 
 
 def test_a_hub_that_cannot_be_reached_says_what_can_be_used_instead(tmp_path: Path) -> None:
     sources: dict[str, dict[str, Any]] = {"task": {"name": "sst2"}, "corpus": {"corpus": "someone/lines"}}
     found = ask(tmp_path / "home-of-hub", sources, HF_ENDPOINT="http://127.0.0.1:9")
-    sentence, key, code = found["task"]["error"]
+    sentence, *rest = found["task"]["error"]
     assert found["task"]["commit"] is None
-    assert (key, code) == ("task.source", 3)
+    assert rest == ["task.source", 3, "hub-unreachable"]
     for words in (
-        "the hub at http://127.0.0.1:9 cannot be used",
-        "nyu-mll/glue (sst2) is not among the data loaded on this machine before",
-        "task.source can be a folder in the official GLUE layout instead",
-        "HF_ENDPOINT can name a mirror",
-        "HTTPS_PROXY a proxy",
+        "http://127.0.0.1:9",
+        "nyu-mll/glue (sst2)",
+        "task.source can be a folder",
+        "HF_ENDPOINT",
+        "HTTPS_PROXY",
         "HF_HUB_OFFLINE=1",
     ):
         assert words in sentence
-    assert "a local text file or folder instead" in found["corpus"]["error"][0]
+    assert "a local text file or folder" in found["corpus"]["error"][0]
 
 
 def test_a_hub_behind_a_proxy_is_reached_through_it(served: tuple[str, list[str]], tmp_path: Path) -> None:
@@ -225,8 +230,9 @@ def test_a_hub_behind_a_proxy_is_reached_through_it(served: tuple[str, list[str]
 def test_a_hub_in_trouble_is_told_with_its_answer(served: tuple[str, list[str]], tmp_path: Path) -> None:
     url, _ = served
     found = ask(tmp_path / "home-of-hub", {"corpus": {"corpus": "someone/broken"}}, HF_ENDPOINT=url)
-    sentence = found["corpus"]["error"][0]
-    assert f"the hub at {url} cannot be used" in sentence
+    sentence, *_, kind = found["corpus"]["error"]
+    assert kind == "hub-unreachable"
+    assert url in sentence
     assert "503" in sentence
 
 
@@ -257,33 +263,33 @@ def test_classes_are_matched_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "names", "labels", "texts", "sentence"),
+    ("name", "names", "labels", "texts", "expected"),
     [
         (
             "rte",
             ["entailment", "not_entailment"],
             [0, -1],
             ["a", "b"],
-            "row 1 of nyu-mll/glue (rte, train) has no label",
+            ("missing-label", "1"),
         ),
-        ("rte", ["yes", "no"], [0, 1], ["a", "b"], 'are "yes", "no", where those of GLUE are "entailment"'),
-        ("rte", None, [0, 1], ["a", "b"], "have no names"),
+        ("rte", ["yes", "no"], [0, 1], ["a", "b"], ("labels-not-glue", '"yes"', '"no"', '"entailment"')),
+        ("rte", None, [0, 1], ["a", "b"], ("labels-not-glue",)),
         (
             "stsb",
             None,
             [1.0, 5.5],
             ["a", "b"],
-            "the score 5.5 in row 1 of nyu-mll/glue (stsb, train) is not from 0 to 5",
+            ("invalid-score", "5.5", "1", "0"),
         ),
-        ("stsb", None, [1.0, float("nan")], ["a", "b"], "the score nan in row 1"),
+        ("stsb", None, [1.0, float("nan")], ["a", "b"], ("invalid-score", "1")),
         (
             "cola",
             ["unacceptable", "acceptable"],
             [0, 1],
             ["a", None],
-            "row 1 of nyu-mll/glue (cola, train) has no text",
+            ("missing-text", "1"),
         ),
-        ("cola", ["unacceptable", "acceptable"], [], [], "nyu-mll/glue (cola, train) has no rows"),
+        ("cola", ["unacceptable", "acceptable"], [], [], ("no-rows",)),
     ],
 )
 def test_what_is_not_glue_is_refused(
@@ -291,11 +297,13 @@ def test_what_is_not_glue_is_refused(
     names: list[str] | None,
     labels: list[Any],
     texts: list[Any],
-    sentence: str,
+    expected: tuple[str, ...],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     stub(monkeypatch, names, labels, texts)
     with pytest.raises(DataError) as error:
         load_hub(Task(name=name))
-    assert sentence in error.value.sentence
+    kind, *facts = expected
+    assert error.value.kind == kind
+    assert all(fact in error.value.sentence for fact in facts)
     assert error.value.exit_code == 3

@@ -170,13 +170,13 @@ def test_similarity_is_five_less_the_distance_of_the_opinions() -> None:
 
 
 def test_unknown_name_names_the_tasks() -> None:
-    with pytest.raises(DataError, match="no embedded task 'toy-story': choose from toy-entailment, toy-sentiment"):
+    with pytest.raises(DataError, match=r"'toy-story'.* toy-entailment, toy-sentiment"):
         toy_task("toy-story")
 
 
 @pytest.mark.parametrize("size", [0, -3, toy.MOST + 1])
 def test_impossible_sizes_are_refused(size: int) -> None:
-    with pytest.raises(DataError, match="from 1 to 200000"):
+    with pytest.raises(DataError, match="1 to 200000"):
         toy_task("toy-entailment", train=size)
     with pytest.raises(DataError, match="dev split"):
         toy_task("toy-entailment", dev=size)

@@ -78,14 +78,14 @@ def test_headings_alone_are_no_text(failed: Failed, tiny: Tiny, tmp_path: Path) 
     path = tmp_path / "headings.txt"
     path.write_text("= One =\n\n= Two =\n")
     told, _ = failed(*tiny.quick(reading(path, unit="sentence")))
-    assert f"{path}: the corpus holds no sentences: nothing but blank lines and headings" in told
+    assert f"{path}: the corpus has no sentences: only blank lines and headings" in told
 
 
 def test_one_sentence_makes_no_pair(failed: Failed, tiny: Tiny, tmp_path: Path) -> None:
     path = tmp_path / "one.txt"
     path.write_text("Only one here\n")
     told, _ = failed(*tiny.quick(reading(path, unit="sentence", pairs=True)))
-    assert f"{path}: the corpus holds no sentences: no two consecutive ones in any file" in told
+    assert f"{path}: the corpus has no sentences: no two in a row in any file" in told
 
 
 def test_a_line_of_100_megabytes_is_refused_with_its_line(

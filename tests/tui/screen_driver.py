@@ -14,7 +14,7 @@ from textual.pilot import Pilot
 
 import crild_tui.app
 from crild_tui.app import CrildApp
-from crild_tui.messages import CompareRuns, RunsSeen
+from crild_tui.messages import CompareRuns, RunsChanged
 from crild_tui.runs.snapshot import RunsSnapshot
 from engine.record.run import RunEntry, list_runs
 
@@ -23,7 +23,7 @@ SENT = "sent to the terminal's clipboard (OSC 52): "
 Do = Callable[["Driven", Pilot[None]], Awaitable[None]]
 
 
-class _Still:
+class Still:
     """A watcher that sees nothing."""
 
     def __init__(self, *_: object, **__: object) -> None:
@@ -63,7 +63,7 @@ class Driven(CrildApp):
         """Give it a list of runs; that of its folder where none is given."""
         found = tuple(list_runs(self.runs_dir)) if entries is None else tuple(entries)
         known = {"exists": self.runs_dir.exists(), **more}
-        self.post_message(RunsSeen(RunsSnapshot(self.runs_dir, found, revision=self.runs.revision + 1, **known)))
+        self.post_message(RunsChanged(RunsSnapshot(self.runs_dir, found, revision=self.runs.revision + 1, **known)))
         await pilot.pause()
         await pilot.pause()  # the application passes the list on to the screen
 
@@ -73,8 +73,8 @@ def drive(
     size: tuple[int, int] = (80, 24), **more: Any,
 ) -> None:  # fmt: skip
     """Open the application in a mode and do something with it."""
-    monkeypatch.setattr("crild_tui.app.RunsWatcher", _Still)
-    monkeypatch.setattr("crild_tui.app.MachineWatcher", _Still)
+    monkeypatch.setattr("crild_tui.app.RunsWatcher", Still)
+    monkeypatch.setattr("crild_tui.app.MachineWatcher", Still)
 
     async def run() -> None:
         app = Driven(runs_dir, **more)

@@ -12,13 +12,13 @@ from textual.widgets import Input
 from crild_tui.app import READONLY
 from crild_tui.monitor.curves import Curves
 from crild_tui.monitor.snapshots import RunSnapshot
-from crild_tui.runs.marks import read_kept
+from crild_tui.runs.marks import read_marks
 from crild_tui.runs.summary import RunSummary
 from crild_tui.screens.compare import CompareScreen
 from crild_tui.screens.dialogs import Confirm
 from crild_tui.screens.text_dialog import TextScreen
 from crild_tui.widgets.panels import Panels
-from crild_tui.widgets.row_list import Rows
+from crild_tui.widgets.row_list import RowList
 from engine.record.run import read_run, update_status
 from tests.cli.samples import PRESET, make_run
 from tests.tui.run_entries import HOSTILE
@@ -69,8 +69,8 @@ def screen(app: Driven) -> CompareScreen:
     return found
 
 
-def finals(app: Driven) -> Rows:
-    return screen(app).query_one("#finals", Rows)
+def finals(app: Driven) -> RowList:
+    return screen(app).query_one("#finals", RowList)
 
 
 async def compared(app: Driven, pilot: Pilot[None], runs: list[Path]) -> None:
@@ -119,7 +119,7 @@ def test_runs_stand_under_their_markers_with_spread_and_differences(
         assert "teacher" in text
         assert "majority guess" in text
         assert "★" in rows["a-s2"]
-        beside = screen(app).query_one("#differences", Rows)
+        beside = screen(app).query_one("#differences", RowList)
         different = beside.plain if size[0] == 200 else text
         assert beside.display == (size[0] == 200)
         assert "student.layers" in different
@@ -362,7 +362,7 @@ def test_a_dropped_run_is_no_longer_marked(monkeypatch: pytest.MonkeyPatch, runs
         await pilot.pause()
         (gone,) = {run_dir.name for run_dir in runs} - {run_dir.name for run_dir in screen(app).runs}
         assert app.marks.marked == {run_dir.name for run_dir in runs} - {gone}
-        await until(pilot, lambda: read_kept(app.runs_dir).marked == app.marks.marked)
+        await until(pilot, lambda: read_marks(app.runs_dir).marked == app.marks.marked)
 
     show(monkeypatch, runs, do)
 

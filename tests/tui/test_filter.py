@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crild_tui.runs.filter import FilterError, parse
-from crild_tui.runs.marks import Kept
+from crild_tui.runs.marks import Marks
 from engine.record.run import RunEntry
 from tests.tui.run_entries import HOSTILE, NOW, entry
 
@@ -20,9 +20,9 @@ RUNS = (
 )
 
 
-def found(text: str, kept: Kept | None = None) -> list[str]:
+def found(text: str, kept: Marks | None = None) -> list[str]:
     where = parse(text)
-    return [run.id for run in RUNS if where.matches(run, kept or Kept(), NOW)]
+    return [run.id for run in RUNS if where.matches(run, kept or Marks(), NOW)]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_what_a_filter_finds(text: str, ids: list[str]) -> None:
 
 
 def test_signs_of_the_list_can_be_asked_for() -> None:
-    kept = Kept(pinned=frozenset({"half"}), marked=frozenset({"rte-kd-s2"}))
+    kept = Marks(pinned=frozenset({"half"}), marked=frozenset({"rte-kd-s2"}))
     assert found("is:pinned", kept) == ["half"]
     assert found("is:mark", kept) == ["rte-kd-s2"]
     assert found("!is:marked !is:pinned", kept) == ["rte-crild-s1", "mnli-kd-s3", "cola-crild-s1"]
@@ -107,8 +107,8 @@ def test_a_sign_alone_is_the_beginning_of_a_filter() -> None:
 
 def test_words_from_outside_are_searched_as_they_are() -> None:
     run: RunEntry = entry(HOSTILE.replace("\n", ""), note=HOSTILE)
-    assert parse("[bold]evil[/bold]").matches(run, Kept(), NOW)
-    assert not parse("nothing").matches(run, Kept(), NOW)
+    assert parse("[bold]evil[/bold]").matches(run, Marks(), NOW)
+    assert not parse("nothing").matches(run, Marks(), NOW)
 
 
 @given(st.text(max_size=40))
@@ -121,4 +121,4 @@ def test_any_text_is_a_filter_or_a_sentence(text: str) -> None:
     else:
         said = ""
     assert said.isprintable()
-    assert all(where.matches(run, Kept(), NOW) in (True, False) for run in RUNS)
+    assert all(where.matches(run, Marks(), NOW) in (True, False) for run in RUNS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from engine.preset.shipped import shipped
 from engine.record.run import read_run, read_status
 from tests.cli import conftest
 from tests.cli.samples import PRESET
-from tests.tui.screen_driver import SENT, screen_text
+from tests.tui.screen_driver import SENT, screen_text, until
 
 fake_engine = conftest.fake_engine
 Body = Callable[[Pilot[None], LaunchScreen], Awaitable[None]]
@@ -71,13 +70,6 @@ def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Non
 
 def said(launch: Callable[..., None]) -> str:
     return "\n".join(launch.said)  # type: ignore[attr-defined]
-
-
-async def until(pilot: Pilot[None], holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < end, "it did not come to that"
-        await pilot.pause(0.01)
 
 
 async def examined(pilot: Pilot[None], screen: LaunchScreen) -> None:

@@ -20,7 +20,8 @@ from crild_tui.screens.launch import LaunchScreen
 from engine.preset.load import load_preset
 from tests.cli.samples import PRESET
 from tests.tui import test_launch
-from tests.tui.test_launch import examined, put, said, until, words
+from tests.tui.screen_driver import until
+from tests.tui.test_launch import examined, put, said, words
 
 folder = test_launch.folder
 launch = test_launch.launch
@@ -262,9 +263,9 @@ def test_an_editor_that_is_missing_or_fails_is_told(
     monkeypatch.delenv("VISUAL", raising=False)
     (folder / "mine.toml").write_text(PRESET)
     editors = {
-        "": "no editor is known",
-        "/nowhere/vim": "cannot be started",
-        "vim 'x": "cannot be read as a command",
+        "": "EDITOR",
+        "/nowhere/vim": "/nowhere/vim",
+        "vim 'x": "vim 'x",
         "sh -c 'kill -9 $$'": "signal 9",
     }
 

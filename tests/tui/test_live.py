@@ -27,8 +27,8 @@ from crild_tui.widgets.closing_table import ClosingView
 from crild_tui.widgets.messages_pane import LogPane
 from crild_tui.widgets.notice import NoticeBox
 from crild_tui.widgets.panels import Panels, Source
-from crild_tui.widgets.run_header import RunHead, Side
-from crild_tui.widgets.text_view import Lines
+from crild_tui.widgets.run_header import RunHead, SideColumn
+from crild_tui.widgets.text_view import TextView
 from engine.errors import RunError
 from engine.record.owner import Owner
 from engine.record.paths import queue_file
@@ -38,6 +38,7 @@ from engine.sweep.record import CellRecord, SweepRecord, write_sweep_record
 from engine.sweep.slots import Slot
 from tests.cli.samples import make_run
 from tests.tui.screen_driver import SENT
+from tests.tui.screen_driver import screen_text as shown
 
 Act = Callable[[Pilot[None], CrildApp], Coroutine[Any, Any, None]]
 
@@ -135,11 +136,6 @@ def head(screen: LiveScreen) -> str:
     return "\n".join(line.plain for line in screen.query_one(RunHead)._drawn)
 
 
-def shown(app: Any) -> str:
-    """The characters on the screen."""
-    return "\n".join("".join(segment.text for segment in strip) for strip in app.screen._compositor.render_strips())
-
-
 def asks(screen: LiveScreen) -> bool:
     """Whether a question stands before the screen."""
     return isinstance(screen.app.screen, Confirm | Ask)
@@ -147,7 +143,7 @@ def asks(screen: LiveScreen) -> bool:
 
 def follows(screen: LiveScreen) -> bool:
     """Whether the log follows its end."""
-    return screen.query_one("#log", Lines).following
+    return screen.query_one("#log", TextView).following
 
 
 def said(screen: LiveScreen) -> list[str]:
@@ -384,7 +380,7 @@ def test_a_working_run_at_80_columns(runs: Path) -> None:
             assert stages.endswith("120/480  · kd")
             assert figures == "accuracy 0.6750 · best 0.6810 · teacher 0.6940"
             assert screen.query_one(Panels).size.height >= 17
-            assert not screen.query_one(Side).display
+            assert not screen.query_one(SideColumn).display
 
     asyncio.run(act())
 
@@ -846,7 +842,7 @@ def test_the_log_follows_its_end_unless_scrolled_away(runs: Path) -> None:
         async with live(runs) as (pilot, screen):
             await until(pilot, lambda: screen.run_dir)
             await pilot.press("m")
-            view = screen.query_one("#log", Lines)
+            view = screen.query_one("#log", TextView)
             await tell_log(pilot, log(*(f"line {n}" for n in range(100))))
             await until(pilot, lambda: "line 99" in shown(screen.app))
             await tell_log(pilot, log(*(f"line {n}" for n in range(200))))
@@ -887,13 +883,13 @@ def test_search_marks_counts_and_goes_from_match_to_match(runs: Path) -> None:
             assert screen.query_one("#log").has_focus
             await pilot.press("n")
             assert "1/5" in shown(screen.app)
-            assert screen.query_one("#messages", Lines).current == 0
+            assert screen.query_one("#messages", TextView).current == 0
             await pilot.press("N")
             assert "5/5" in shown(screen.app)
             await pilot.press("N", "N")
             await pilot.pause()
             assert "3/5" in shown(screen.app)
-            assert screen.query_one("#log", Lines).current == 1
+            assert screen.query_one("#log", TextView).current == 1
             assert "a needle" in shown(screen.app)
             await tell_log(pilot, log(*("a needle" if n % 50 == 10 else f"line {n}" for n in range(5, 205)), first=5))
             assert "3/5" in shown(screen.app)
@@ -945,7 +941,7 @@ def test_resizing_keeps_everything(runs: Path) -> None:
 def test_every_key_has_an_id_and_a_description() -> None:
     from textual.binding import Binding
 
-    for cls in (*LiveScreen.__mro__, Lines, LogPane):
+    for cls in (*LiveScreen.__mro__, TextView, LogPane):
         for binding in vars(cls).get("BINDINGS", []) if cls.__module__.startswith("crild_tui") else ():
             assert isinstance(binding, Binding)
             assert binding.id

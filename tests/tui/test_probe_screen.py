@@ -115,12 +115,12 @@ def test_compare_shows_the_probe_of_the_chosen_run(tmp_path: Path, monkeypatch: 
 
     async def look(app: Driven, pilot: Pilot[None]) -> None:
         from crild_tui.screens.compare import CompareScreen
-        from crild_tui.widgets.row_list import Rows
+        from crild_tui.widgets.row_list import RowList
 
         screen = app.screen
         assert isinstance(screen, CompareScreen)
         screen.show_runs([run_dir])
-        await until(pilot, lambda: screen.query_one("#finals", Rows).chosen)
+        await until(pilot, lambda: screen.query_one("#finals", RowList).chosen)
         await pilot.press("b")
         await until(pilot, lambda: "reading the probe" not in shown(app) and isinstance(app.screen, ProbeScreen))
         await pilot.pause()

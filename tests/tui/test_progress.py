@@ -24,7 +24,7 @@ from crild_tui.widgets.run_details import (
     title_line,
 )
 from crild_tui.widgets.run_header import head_lines
-from crild_tui.widgets.text_view import Line, find_all, wrapped
+from crild_tui.widgets.text_view import TextLine, find_all, wrapped
 from engine.record.run import RunEntry
 from engine.record.states import WRITTEN
 from engine.record.status import Fault, Status
@@ -250,12 +250,12 @@ def test_lines_break_at_spaces() -> None:
 
 
 def test_searching_minds_capitals_only_when_they_are_typed() -> None:
-    lines = [Line("Error: an error"), Line("ERROR", mark="12:00 ")]
+    lines = [TextLine("Error: an error"), TextLine("ERROR", mark="12:00 ")]
     assert [(m.line, m.start) for m in find_all(lines, "error")] == [(0, 0), (0, 10), (1, 6)]
     assert [(m.line, m.start) for m in find_all(lines, "Error")] == [(0, 0)]
     assert find_all(lines, "") == []
-    assert len(find_all([Line("a" * 50_000)], "a")) == 10_000
-    assert find_all([Line("İ x")], "x")[0].start == 2
+    assert len(find_all([TextLine("a" * 50_000)], "a")) == 10_000
+    assert find_all([TextLine("İ x")], "x")[0].start == 2
 
 
 def test_messages_have_their_time_and_are_text() -> None:

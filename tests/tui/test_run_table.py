@@ -12,7 +12,7 @@ from textual.app import App, ComposeResult
 from crild_tui.runs import listing
 from crild_tui.runs.filter import RunFilter, parse
 from crild_tui.runs.listing import NEWEST, Order, appeared, arrange, column_widths
-from crild_tui.runs.marks import Kept
+from crild_tui.runs.marks import Marks
 from crild_tui.runs.snapshot import RunsSnapshot
 from crild_tui.widgets.run_table import RunTable
 from engine.record.run import RunEntry
@@ -36,8 +36,8 @@ class Sample(App[None]):
     def table(self) -> RunTable:
         return self.query_one(RunTable)
 
-    def show(self, rows: Sequence[RunEntry], kept: Kept | None = None, order: Order = NEWEST) -> None:
-        self.table.show(rows, kept or Kept(), order)
+    def show(self, rows: Sequence[RunEntry], kept: Marks | None = None, order: Order = NEWEST) -> None:
+        self.table.show(rows, kept or Marks(), order)
 
     def on_run_table_activated(self, event: RunTable.Activated) -> None:
         self.said.append(("watch", event.entry.id))
@@ -145,7 +145,7 @@ def test_states_say_sign_and_word_and_marks_have_signs() -> None:
     rows = [entry(state, state) for state in ("running", "lost", "failed", "unreadable", "finished")]
 
     async def do(app: Sample, pilot: Any) -> None:
-        app.show(rows, Kept(frozenset({"running"}), frozenset({"failed"}), frozenset({"lost"})))
+        app.show(rows, Marks(frozenset({"running"}), frozenset({"failed"}), frozenset({"lost"})))
         await pilot.pause()
         assert [line[:18].rstrip() for line in app.lines[1:6]] == [
             "▸ ▲ ▶ running", " ●  ? lost", "  – ✗ failed", "    ? unreadable", "    ✓ finished",
@@ -254,8 +254,8 @@ def test_a_run_can_be_selected_by_its_id() -> None:
 # -- the order
 
 
-def ids(rows: Sequence[RunEntry], order: Order, kept: Kept | None = None, where: RunFilter | None = None) -> list[str]:
-    return [run.id for run in arrange(rows, where or RunFilter(), order, kept or Kept(), NOW).rows]
+def ids(rows: Sequence[RunEntry], order: Order, kept: Marks | None = None, where: RunFilter | None = None) -> list[str]:
+    return [run.id for run in arrange(rows, where or RunFilter(), order, kept or Marks(), NOW).rows]
 
 
 def test_every_column_sorts_both_ways_with_missing_figures_last() -> None:
@@ -290,7 +290,7 @@ def test_choosing_a_column_again_turns_it_round() -> None:
 
 def test_pinned_runs_come_first_and_hidden_ones_not_at_all() -> None:
     rows = [entry(name) for name in "abcd"]
-    kept = Kept(pinned=frozenset("cz"), hidden=frozenset("b"))
+    kept = Marks(pinned=frozenset("cz"), hidden=frozenset("b"))
     found = arrange(rows, parse("!id:=d"), Order("run"), kept, NOW)
     assert [run.id for run in found.rows] == ["c", "a"]
     assert (found.filtered, found.hidden) == (1, 1)

@@ -13,7 +13,7 @@ from crild_tui.app import READONLY
 from crild_tui.runs import actions
 from crild_tui.runs.annotations import note_from_field, note_in_field
 from crild_tui.runs.details import closing_text, detail, panel, read_about, settings_of
-from crild_tui.runs.marks import read_kept
+from crild_tui.runs.marks import read_marks
 from crild_tui.screens.dialogs import Ask, Confirm
 from crild_tui.screens.runs import RunsScreen
 from crild_tui.widgets.header import Header
@@ -161,7 +161,7 @@ def test_marks_pins_and_hiding_are_kept_for_the_folder(monkeypatch: pytest.Monke
         await pilot.press("end", "h")
         assert shown(app) == ["crild-s1", "kd-s3"]
         assert "1 hidden" in screen_text(app)
-        await until(pilot, lambda: read_kept(runs).hidden == {"crild-s2"})
+        await until(pilot, lambda: read_marks(runs).hidden == {"crild-s2"})
         await pilot.press("H")
         assert shown(app) == ["crild-s1", "kd-s3", "crild-s2"]
 
@@ -172,7 +172,7 @@ def test_marks_pins_and_hiding_are_kept_for_the_folder(monkeypatch: pytest.Monke
         await pilot.press("u")
         assert app.marks.marked == set()
         await pilot.press("p")  # the cursor is on the pinned one or the other: either way a pin changes
-        await until(pilot, lambda: read_kept(runs) == app.marks)
+        await until(pilot, lambda: read_marks(runs) == app.marks)
 
     before = sorted(path.name for path in runs.rglob("*"))
     drive(monkeypatch, runs, do)
@@ -187,7 +187,7 @@ def test_marks_under_readonly_last_while_one_looks(monkeypatch: pytest.MonkeyPat
         await pilot.pause(0.1)
 
     drive(monkeypatch, runs, do, readonly=True)
-    assert read_kept(runs).marked == set()
+    assert read_marks(runs).marked == set()
 
 
 def test_a_state_folder_that_cannot_be_written_is_said(
@@ -198,7 +198,7 @@ def test_a_state_folder_that_cannot_be_written_is_said(
 
     async def do(app: Driven, pilot: Pilot[None]) -> None:
         await pilot.press("space")
-        await until(pilot, lambda: any("cannot be kept" in said for said in app.told))
+        await until(pilot, lambda: any("pins and marks" in sentence for sentence in app.told))
         assert app.marks.marked == {"kd-s3"}
 
     drive(monkeypatch, runs, do)

@@ -25,7 +25,7 @@ from textual.screen import Screen
 
 from crild_tui.app import CrildApp
 from crild_tui.launch_form.catalog import Entry, Kind
-from crild_tui.messages import CompareRuns, MachineSeen, WatchRun
+from crild_tui.messages import CompareRuns, MachineChanged, WatchRun
 from crild_tui.monitor.snapshots import MachineSnapshot
 from crild_tui.screens.compare import CompareScreen
 from crild_tui.screens.launch import LaunchScreen
@@ -41,7 +41,7 @@ from engine.record.owner import Owner
 from engine.record.run import update_status
 from engine.record.status import Fault
 from tests.cli.samples import make_run
-from tests.tui.screen_driver import Driven, screen_text, until
+from tests.tui.screen_driver import Driven, Still, screen_text, until
 
 NOW = 1_800_000_000.0
 STATES = ("running", "finished", "failed", "lost")
@@ -93,26 +93,13 @@ def world(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             update_status(run_dir, owner=Owner.current(), heartbeat=NOW)
     moment[0] = NOW
     monkeypatch.setattr("crild_tui.screens.live.TICK", 3600.0)  # what moves stands still
-    monkeypatch.setattr("crild_tui.app.RunsWatcher", _Still)
-    monkeypatch.setattr("crild_tui.app.MachineWatcher", _Still)
+    monkeypatch.setattr("crild_tui.app.RunsWatcher", Still)
+    monkeypatch.setattr("crild_tui.app.MachineWatcher", Still)
     monkeypatch.setattr("crild_tui.screens.launch.catalog", _presets)
 
 
 def _presets(_: Path) -> list[Entry]:
     return [Entry(name, kind, words, folder() / f"{name}.toml", own=False) for name, kind, words in PRESETS]
-
-
-class _Still:
-    """A watcher that sees nothing."""
-
-    def __init__(self, *_: object, **__: object) -> None:
-        pass
-
-    def start(self) -> None:
-        pass
-
-    def stop(self) -> None:
-        pass
 
 
 def lines(app: CrildApp, *more: LineFilter) -> list[list[Segment]]:
@@ -210,7 +197,7 @@ async def settled(app: CrildApp, pilot: Pilot[None], complete: Callable[[], obje
 async def tour(app: Shown, pilot: Pilot[None]) -> Screens:
     """Every mode over runs in every state."""
     found: Screens = {}
-    app.post_message(MachineSeen(MachineSnapshot(0.25, 4 * 2**30, 16 * 2**30)))
+    app.post_message(MachineChanged(MachineSnapshot(0.25, 4 * 2**30, 16 * 2**30)))
     await pilot.press("f1")
     launch = await present(app, pilot, LaunchScreen)
     found["launch"] = await settled(app, pilot, lambda: launched(launch), "Editor", "crild run", "Two minutes")
@@ -232,7 +219,7 @@ async def tour(app: Shown, pilot: Pilot[None]) -> Screens:
 async def tour_of_nothing(app: Shown, pilot: Pilot[None]) -> Screens:
     """The modes that say how to start where there is nothing to show."""
     found: Screens = {}
-    app.post_message(MachineSeen(MachineSnapshot(0.25, 4 * 2**30, 16 * 2**30)))
+    app.post_message(MachineChanged(MachineSnapshot(0.25, 4 * 2**30, 16 * 2**30)))
     for mode, key, words in (("live", "f2", "no run"), ("runs", "f3", "Keys"), ("compare", "f4", "Nothing to compare")):
         await pilot.press(key)
         found[f"{mode} empty"] = await settled(app, pilot, lambda mode=mode: app.current_mode == mode, words)  # type: ignore[misc]

@@ -16,7 +16,7 @@ from crild_tui.app import READONLY
 from crild_tui.monitor.sweep import SweepWatcher
 from crild_tui.runs import sweeps
 from crild_tui.runs.filter import exactly, parse
-from crild_tui.runs.marks import Kept
+from crild_tui.runs.marks import Marks
 from crild_tui.screens.dialogs import Confirm
 from crild_tui.screens.help import HelpScreen
 from crild_tui.screens.runs import RunsScreen
@@ -342,7 +342,7 @@ def test_hostile_names_are_shown_as_text_and_found(tmp_path: Path, monkeypatch: 
 
 
 def _passes(where: Any, run_dir: Path) -> bool:
-    return run_dir.exists() and bool(where.matches(read_run(run_dir), Kept(), 0.0))
+    return run_dir.exists() and bool(where.matches(read_run(run_dir), Marks(), 0.0))
 
 
 @pytest.mark.parametrize(
