@@ -90,7 +90,7 @@ def trash(run_dir: Path) -> str:
     if not is_run(run_dir):
         raise UsageError(f"{run_dir.name} is not a run directory", kind="not-a-run")
     if run_dir.is_symlink():
-        raise RunError(f"{run_dir.name} is a link: delete {str(run_dir.resolve())!r} instead", kind="run-is-link")
+        raise RunError(f"{run_dir.name} is a link: delete {str(run_dir.resolve())!r} instead", kind="run-is-a-link")
     check_possible(read_run(run_dir), "delete", command_hints(run_dir))
     folder = run_dir.parent / TRASH
     target = folder / f"{run_dir.name}.{time.strftime('%Y%m%d-%H%M%S')}"

@@ -205,7 +205,7 @@ def check_possible(entry: RunEntry, action: Action, hints: Hints) -> None:
         more = f"; {hints.resume} to continue" if allows(entry.state, "resume") else ""
         raise UsageError(f"{run} {state}: there is nothing to {action}{more}", kind="nothing-to-stop")
     if action == "delete":
-        raise UsageError(f"{run} {state}: {hints.stop} to stop it first", kind="run-in-progress")
+        raise UsageError(f"{run} {state}: {hints.stop} to stop it first", kind="run-is-active")
     if entry.status is None:
         preset = entry.path / "preset.toml"
         repeat = f"; run `crild run {preset}` to repeat it" if preset.is_file() else ""
@@ -214,7 +214,7 @@ def check_possible(entry: RunEntry, action: Action, hints: Hints) -> None:
         raise UsageError(
             f"{run} is finished: train it for longer with `{formatting.command('resume', entry.path)} "
             f"--set stage.kd.epochs=8`, or repeat it with `crild run {entry.path / 'preset.toml'}`",
-            kind="run-finished",
+            kind="run-is-finished",
         )
     watch = f"; {hints.watch} to watch it" if hints.watch else ""
     raise UsageError(f"{run} {state}: there is nothing to resume{watch}", kind="nothing-to-resume")

@@ -178,5 +178,5 @@ def test_a_run_that_waits_or_works_is_not_moved_to_the_trash(runs_dir: Path, sta
     update_status(run_dir, owner=Owner.current(), heartbeat=time.time())
     with pytest.raises(UsageError) as caught:
         actions.trash(run_dir)
-    assert caught.value.kind == "run-in-progress"
+    assert caught.value.kind == "run-is-active"
     assert run_dir.is_dir()

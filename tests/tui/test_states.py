@@ -88,12 +88,12 @@ REFUSALS: tuple[tuple[str, Action, str, str], ...] = (
     ("created", "resume", "nothing-to-resume", "a is created: there is nothing to resume{watch}"),
     ("stalled", "resume", "nothing-to-resume", "a is stalled: there is nothing to resume{watch}"),
     ("running", "extend", "nothing-to-resume", "a is running: there is nothing to resume{watch}"),
-    ("finished", "resume", "run-finished",
+    ("finished", "resume", "run-is-finished",
      "a is finished: train it for longer with `crild resume /runs/a --set stage.kd.epochs=8`, "
      "or repeat it with `crild run /runs/a/preset.toml`"),
     ("unreadable", "resume", "unreadable-run", "a cannot be resumed: status.json is not complete JSON"),
-    ("running", "delete", "run-in-progress", "a is running: {stop} to stop it first"),
-    ("queued", "delete", "run-in-progress", "a is queued: {stop} to stop it first"),
+    ("running", "delete", "run-is-active", "a is running: {stop} to stop it first"),
+    ("queued", "delete", "run-is-active", "a is queued: {stop} to stop it first"),
 )  # fmt: skip
 
 
