@@ -350,8 +350,8 @@ def _passes(where: Any, run_dir: Path) -> bool:
     [
         (None, "there is no such sweep"),
         ("{", "study.json"),
-        ('{"schema": 99}', "was written by a newer crild or something else"),
-        ('{"schema": 1}', "is no complete record of a sweep"),
+        ('{"schema": 99}', "newer crild"),
+        ('{"schema": 1}', "complete record"),
     ],
 )
 def test_a_record_that_cannot_be_read_is_a_sentence(
