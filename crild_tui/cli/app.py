@@ -2,33 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from typing import Annotated, Any
 
 import typer
 import typer.core
-
-from crild_tui.cli import (
-    attach,
-    cache,
-    compare,
-    delete,
-    doctor,
-    evaluate,
-    logs,
-    note,
-    presets,
-    probe,
-    prune,
-    report,
-    resume,
-    run,
-    runs,
-    show,
-    stop,
-    sweep,
-    tag,
-)
+import typer.main
 
 EPILOG = """\b
 Exit codes: 0 done; 1 the run failed; 2 wrong usage or preset; 3 data or model
@@ -39,35 +19,56 @@ Results go to stdout, narration to stderr; --json makes stdout one JSON document
 Runs are looked for in $CRILD_RUNS_DIR, else in ./runs.
 """
 
-COMMANDS = {
-    "Start and stop": (run.run, resume.resume, sweep.sweep, stop.stop),
-    "Watch": (attach.attach, logs.logs),
-    "Results": (runs.runs, show.show, compare.compare, report.report, evaluate.evaluate, probe.probe),
-    "Presets": (),
-    "Organise": (note.note, tag.tag, delete.delete, prune.prune),
-    "This machine": (doctor.doctor,),
+HEADINGS = {
+    "Start and stop": ("run", "resume", "sweep", "stop"),
+    "Watch": ("attach", "logs"),
+    "Results": ("runs", "show", "compare", "report", "evaluate", "probe"),
+    "Presets": ("presets",),
+    "Organise": ("note", "tag", "delete", "prune", "cache"),
+    "This machine": ("doctor",),
 }
-"""The commands under each heading of the help; groups of commands come after them."""
+"""The headings of the help, with their commands: each is a function in the module of its name, or the module's group."""
+NAMES = [name for names in HEADINGS.values() for name in names]
 
 
 def in_terminal() -> bool:
-    """Whether somebody sits before a screen."""
+    """Whether a user sits at a terminal."""
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 class ReaderGoneError(Exception):
-    """Whoever read stdout has turned away; not an OSError, which typer would make a failure of."""
+    """stdout was closed (e.g. `| head`). Not an OSError, which Typer would report as a failure."""
 
 
-class Sections(typer.core.TyperGroup):
-    """A group whose help lists its commands under headings, in plain text (quick to draw, fine without colour)."""
+class Commands(typer.core.TyperGroup):
+    """The commands, each imported when it is called, and listed under headings in the help.
 
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - typer's signature
-        """Commands in the order in which they were added."""
-        return list(self.commands)
+    The help is plain text: quick to draw, and fine without colour.
+    """
+
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options)
+        self.commands: Any = dict.fromkeys(NAMES)  # only their names are read: for suggestions
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - Typer's signature
+        """Names of commands in the order of the help."""
+        return NAMES
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - Typer's signature
+        """Import a command; None if there is none of this name."""
+        if cmd_name not in NAMES:
+            return None
+        module = importlib.import_module(f"crild_tui.cli.{cmd_name}")
+        application = getattr(module, "application", None)
+        if application is None:
+            application = typer.Typer(rich_markup_mode=None, add_completion=False)
+            application.command(cmd_name)(getattr(module, cmd_name))
+        command = typer.main.get_command(application)
+        command.name = cmd_name
+        return command
 
     def invoke(self, ctx: Any) -> Any:
-        """Run a command. Raises ReaderGoneError where its output is no longer read."""
+        """Run a command. Raises ReaderGoneError if stdout was closed."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError as error:
@@ -75,14 +76,11 @@ class Sections(typer.core.TyperGroup):
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write one list of commands for each heading."""
-        for heading in COMMANDS:
-            rows = [
-                (f"{name:10}", command.get_short_help_str(66))
-                for name in self.list_commands(ctx)
-                if getattr(command := self.commands[name], "rich_help_panel", None) == heading
-            ]
+        for heading, names in HEADINGS.items():
             with formatter.section(heading):
-                formatter.write_dl(rows)
+                formatter.write_dl(
+                    [(f"{name:10}", self.get_command(ctx, name).get_short_help_str(66)) for name in names]
+                )
 
 
 def _version(wanted: bool) -> None:
@@ -94,7 +92,7 @@ def _version(wanted: bool) -> None:
 
 
 application = typer.Typer(
-    cls=Sections,
+    cls=Commands,
     rich_markup_mode=None,  # rich's help costs as much time again as all the rest, and says no more
     pretty_exceptions_enable=False,
     epilog=EPILOG,
@@ -118,15 +116,15 @@ def crild(
 ) -> None:
     """Distil BERT-style classifiers from a terminal.
 
-    A preset says what is distilled and how; a run is a directory; the engine that trains is a process of its own and
-    goes on when this terminal is closed.
+    A preset says what to distil and how. A run is a directory. The engine that trains it is a process of its own and
+    keeps running when this terminal is closed.
 
     \b
-    crild                            the dashboard: choose, start, watch, compare
-    crild run quickstart             the embedded example: two minutes, no network
-    crild run crild rte              a method and a task make a run
-    crild presets list               what can be run
-    crild runs                       what was run
+    crild                            open the dashboard: choose, start, watch, compare
+    crild run quickstart             run the built-in example: no network needed
+    crild run crild rte              run a method on a task
+    crild presets list               list what can be run
+    crild runs                       list the runs
     """
     if context.invoked_subcommand is not None:
         _only_dashboard(context.invoked_subcommand, runs_dir, readonly=readonly)
@@ -139,17 +137,12 @@ def crild(
 
 
 def _only_dashboard(command: str, runs_dir: str | None, *, readonly: bool) -> None:
-    """Raise UsageError for an option of the dashboard before a command, which would not heed it."""
+    """Raise UsageError for an option of the dashboard before a command, which would ignore it."""
     from engine.errors import UsageError
 
     if runs_dir is not None:
-        raise UsageError(f"--runs-dir stands before the command: write `crild {command} ... --runs-dir FOLDER`")
+        raise UsageError(
+            f"--runs-dir goes after the command: write `crild {command} ... --runs-dir FOLDER`", kind="misplaced-option"
+        )
     if readonly:
-        raise UsageError(f"--readonly is for the dashboard, and `crild {command}` is none")
-
-
-for heading, commands in COMMANDS.items():
-    for command in commands:
-        application.command(command.__name__, rich_help_panel=heading)(command)
-application.add_typer(presets.application, name="presets", rich_help_panel="Presets")
-application.add_typer(cache.application, name="cache", rich_help_panel="Organise")
+        raise UsageError(f"--readonly is for the dashboard, not for `crild {command}`", kind="misplaced-option")

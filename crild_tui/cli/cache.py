@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 DAY = 86_400.0
 
-application = typer.Typer(rich_markup_mode=None)
+application = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @application.callback(invoke_without_command=True)

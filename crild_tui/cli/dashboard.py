@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from crild_tui.app import CrildApp
 
 LOOK_EVERY = 0.5
-"""Seconds between two looks whether the terminal is still there."""
+"""Seconds between two checks that the terminal still exists."""
 QUIET = 0.5
-"""Seconds after the end for which what was begun may go on without a word."""
+"""Seconds for which unfinished work may continue after the end before the user is told."""
 HUNG_UP = 128 + signal.SIGHUP
 INSTEAD = (
-    "without one there are `crild run PRESET`, `crild runs`, `crild attach RUN`, `crild show RUN`, "
-    "`crild compare RUN RUN` and `crild stop RUN`"
+    "without it, use `crild run PRESET`, `crild runs`, `crild attach RUN`, `crild show RUN`, "
+    "`crild compare RUN RUN` or `crild stop RUN`"
 )
 
 
@@ -81,7 +81,7 @@ def run(app: CrildApp) -> int:
 
 
 def _leave_on_signals(app: CrildApp, loop: asyncio.AbstractEventLoop) -> None:
-    """End in good order, with the terminal as it was; a Ctrl-C that is meant for an editor is the editor's alone."""
+    """Exit cleanly on signals and restore the terminal; Ctrl-C in an external editor is left to the editor."""
 
     def leave(number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGTERM or not app.away:
@@ -92,13 +92,17 @@ def _leave_on_signals(app: CrildApp, loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _check_terminal() -> None:
-    """Raise UsageError for a terminal on which nothing can be drawn."""
+    """Raise UsageError for a terminal that cannot show the dashboard."""
     name = os.environ.get("TERM", "")
     if not terminal.is_screen(sys.stdout):
         shown = f"TERM is {name!r}" if name else "TERM is not set"
-        raise UsageError(f"the dashboard needs a terminal that can move its cursor, and {shown}: {INSTEAD}")
+        raise UsageError(
+            f"the dashboard needs a terminal that can move its cursor, but {shown}; {INSTEAD}", kind="unusable-terminal"
+        )
     if not terminal.is_screen(sys.stderr):
-        raise UsageError(f"the dashboard is drawn on stderr, and that is no terminal here: {INSTEAD}")
+        raise UsageError(
+            f"the dashboard is drawn on stderr, which is not a terminal; {INSTEAD}", kind="stderr-not-a-terminal"
+        )
 
 
 def _there() -> bool:
@@ -111,7 +115,7 @@ def _there() -> bool:
 
 
 def _end_with_the_terminal() -> None:
-    """End at once when the terminal is gone: where a hang-up is ignored, a read from it would return at once for ever."""
+    """Exit at once when the terminal is gone; if SIGHUP is ignored, reads from it would return immediately forever."""
 
     def look() -> None:
         while _there():
@@ -122,21 +126,21 @@ def _end_with_the_terminal() -> None:
 
 
 def _finish() -> None:
-    """Wait for what was begun, and say so when it takes a while: a run that is being started is not left half-way."""
+    """Wait for unfinished work, so that no run is left half started; tell the user if that takes a while."""
     until = time.monotonic() + QUIET
     others = [thread for thread in threading.enumerate() if thread is not threading.current_thread()]
     for thread in others:
         if not thread.daemon:
             thread.join(max(0.0, until - time.monotonic()))
     if any(thread.is_alive() and not thread.daemon for thread in others):
-        terminal.say("finishing what was begun...")
+        terminal.say("finishing what was started...")
         for thread in others:
             if not thread.daemon:
                 thread.join()
 
 
 def _leave(code: int) -> NoReturn:
-    """End the process at once: taking down a whole interpreter's objects, one by one, takes longer than all before."""
+    """Exit without tearing down the interpreter, which would take longer than everything before."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

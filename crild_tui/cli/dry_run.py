@@ -52,7 +52,7 @@ def plan_of(loaded: Loaded) -> dict[str, Any]:
         file.write_text(dump(loaded.preset), encoding="utf-8")
         plan = run_tool("plan", [str(file)])
     if not isinstance(plan, dict):
-        raise RunError("the engine's plan is no JSON object")
+        raise RunError("the engine's plan is not a JSON object", kind="invalid-engine-answer")
     return plan
 
 

@@ -1,4 +1,4 @@
-"""Commands that measure a model: evaluate."""
+"""`crild evaluate`: measure a run's student, or any model, on a task."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ from crild_tui.cli.options import AsJson, RunsDir, Settings
 
 def evaluate(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL_OR_RUN", help="A run, a model's folder, or a hub id.", show_default=False)
+        str,
+        typer.Argument(metavar="MODEL_OR_RUN", help="A run, the folder of a model, or a hub id.", show_default=False),
     ],
     preset: Annotated[
         list[str] | None,
-        typer.Option(
-            "--preset", metavar="PRESET", help="For a model: the task, as a preset that names it. Again for more."
-        ),
+        typer.Option("--preset", metavar="PRESET", help="For a model: a preset that names the task. Repeatable."),
     ] = None,
     settings: Settings = None,
     split: Annotated[
-        str | None, typer.Option("--split", metavar="SPLIT", help="One dev set, as dev_matched. [default: all]")
+        str | None, typer.Option("--split", metavar="SPLIT", help="One dev set, such as dev_matched. [default: all]")
     ] = None,
     device: Annotated[
         str | None, typer.Option("--device", metavar="DEVICE", help="auto, cpu, mps, cuda or cuda:1.")
@@ -51,10 +50,13 @@ def evaluate(
         terminal.say("starting the engine; loading its libraries takes a few seconds")
         result = run_tool("evaluate", [json.dumps({**request, "device": device})])
     if not isinstance(result, dict) or not isinstance(result.get("splits"), dict):
-        raise RunError("the engine's answer is no table of splits")
+        raise RunError("the engine's answer has no table of splits", kind="invalid-engine-answer")
     if split is not None:
         if split not in result["splits"]:
-            raise UsageError(f"--split {split!r} is no dev set of this task; it has {', '.join(result['splits'])}")
+            raise UsageError(
+                f"--split {split!r} is not a dev set of this task; choose one of {', '.join(result['splits'])}",
+                kind="unknown-split",
+            )
         result["splits"] = {split: result["splits"][split]}
     if as_json:
         terminal.show_json(result)
@@ -65,7 +67,7 @@ def evaluate(
 def _request(
     model: str, presets: Sequence[str], settings: Sequence[str], runs_dir: str | None, folder: Path
 ) -> dict[str, str]:
-    """What the engine measures: a model, and a complete preset that says the task."""
+    """What the engine measures: a model, and a complete preset with the task."""
     from engine.errors import UsageError
     from engine.preset.paths import normal
     from engine.preset.source_names import is_path
@@ -76,12 +78,13 @@ def _request(
     if run_dir is not None:
         model = str(run_dir / STUDENT)
         if not Path(model).is_dir():
-            raise UsageError(f"{run_dir.name} has no student yet: only a finished run has one")
+            raise UsageError(f"{run_dir.name} has no student yet: only finished runs have one", kind="no-student")
         presets = presets or [str(run_dir / PRESET)]
     if not presets:
         raise UsageError(
-            f"{model!r} is no run, so the task must be said: crild evaluate {model} --preset rte; "
-            "or a run was meant: `crild runs` lists them"
+            f"there is no run {model!r}; to evaluate a model, name its task: crild evaluate {model} --preset rte; "
+            "to see the runs: crild runs",
+            kind="no-task",
         )
     if is_path(model, Path()):
         model = str(normal(Path(model).expanduser()))
@@ -102,7 +105,7 @@ def _run_of(ref: str, runs_dir: Path) -> Path | None:
 
 
 def _task_preset(presets: Sequence[str], settings: Sequence[str]) -> str:
-    """A complete preset; one that only says the task is given the simplest method, of which nothing is used."""
+    """A complete preset; one that only names the task gets the simplest method, which isn't used."""
     from crild_tui.runs.create import with_method
     from engine.preset.load import load_preset
     from engine.preset.write import dump

@@ -17,13 +17,15 @@ POLL_SECONDS = 0.3
 
 def logs(
     run: Run,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as the log grows, until the run ends.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Keep printing as the log grows, until the run ends.")
+    ] = False,
     attempt: Annotated[
-        int | None, typer.Option("--attempt", min=1, help="Which start of the run, from 1. [default: the last]")
+        int | None, typer.Option("--attempt", min=1, help="Which attempt, from 1. [default: the last]")
     ] = None,
     runs_dir: RunsDir = None,
 ) -> None:
-    """Print what the engine process of a run printed. Control characters are shown, not executed."""
+    """Print the log of a run: what its engine process printed. Control characters are escaped."""
     from engine.errors import UsageError
     from engine.record.paths import log_files
     from engine.record.paths import runs_dir as folder_of
@@ -33,9 +35,9 @@ def logs(
     files = log_files(run_dir)
     if attempt is not None and attempt not in files:
         known = ", ".join(map(str, files)) or "none yet"
-        raise UsageError(f"{run_dir.name} has no log of attempt {attempt}; there are: {known}")
+        raise UsageError(f"{run_dir.name} has no log of attempt {attempt}; attempts: {known}", kind="unknown-attempt")
     if not files and not follow:
-        raise UsageError(f"{run_dir.name} has no log yet: its engine was never started")
+        raise UsageError(f"{run_dir.name} has no log yet: its engine was never started", kind="no-log")
     for text in _log_text(run_dir, attempt, follow=follow):
         print(terminal.safe_lines(text), end="", flush=True)
 

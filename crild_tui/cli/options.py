@@ -23,7 +23,7 @@ def _preset_names(incomplete: str) -> list[tuple[str, str]]:
 
 RunsDir = Annotated[
     str | None,
-    typer.Option("--runs-dir", metavar="FOLDER", help="Where runs are. [default: $CRILD_RUNS_DIR, else ./runs]"),
+    typer.Option("--runs-dir", metavar="FOLDER", help="Folder of the runs. [default: $CRILD_RUNS_DIR, else ./runs]"),
 ]
 Run = Annotated[
     str,
@@ -47,14 +47,14 @@ Presets = Annotated[
     list[str],
     typer.Argument(
         metavar="PRESET...",
-        help="Shipped names or files, merged from left to right.",
+        help="Names of shipped presets, or TOML files; merged from left to right.",
         autocompletion=_preset_names,
         show_default=False,
     ),
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a key, as stage.ild.epochs=5. Again for more."),
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, as in stage.ild.epochs=5. Repeatable."),
 ]
 Device = Annotated[
     str | None,

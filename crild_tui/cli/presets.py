@@ -11,7 +11,10 @@ from crild_tui.cli import terminal
 from crild_tui.cli.options import AsJson, Presets, Settings
 
 application = typer.Typer(
-    rich_markup_mode=None, no_args_is_help=True, help="List, show, check and make presets: what is distilled and how."
+    rich_markup_mode=None,
+    add_completion=False,
+    no_args_is_help=True,
+    help="List, show, check and create presets, which say what to distil and how.",
 )
 
 
@@ -19,8 +22,8 @@ application = typer.Typer(
 def list_(as_json: AsJson = False) -> None:
     """List the presets that come with crild.
 
-    A "run" is complete; a "method" and a "task" make a run together, as in `crild run crild rte`. A "setting" goes beside
-    them, as in `crild run crild rte few-sample`.
+    A "run" is complete. A "method" and a "task" together make a run, as in `crild run crild rte`; add a "setting" to
+    vary it, as in `crild run crild rte few-sample`.
     """
     from engine.preset.shipped import shipped
 
@@ -38,10 +41,10 @@ def list_(as_json: AsJson = False) -> None:
 def show(
     presets: Presets,
     settings: Settings = None,
-    source: Annotated[bool, typer.Option("--source", help="The files as they are written, comments and all.")] = False,
+    source: Annotated[bool, typer.Option("--source", help="The files themselves, with comments.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Print the preset that these merge to, complete, as TOML.
+    """Print the complete merged preset as TOML.
 
     \b
     crild presets show crild rte --set stage.ild.epochs=5
@@ -67,14 +70,18 @@ def show(
 def validate(
     files: Annotated[
         list[str],
-        typer.Argument(metavar="FILE...", help="Preset files or shipped names, each by itself.", show_default=False),
+        typer.Argument(
+            metavar="FILE...",
+            help="Preset files or names of shipped presets, each checked separately.",
+            show_default=False,
+        ),
     ],
-    merged: Annotated[bool, typer.Option("--merged", help="Check what they merge to, as `crild run` would.")] = False,
+    merged: Annotated[bool, typer.Option("--merged", help="Check the merged preset, as `crild run` would.")] = False,
 ) -> None:
-    """Check presets against everything that can be seen without loading data or models.
+    """Check presets as far as possible without loading data or models.
 
-    Prints every problem with its file and line. The exit code is 0 when all are good, else 2, or 3 where only data or
-    a model is at fault.
+    Prints every problem with its file and line. The exit code is 0 if all are good, 3 if only data or a
+    model is at fault, else 2.
     """
     from crild_tui.runs.create import with_method
     from engine.errors import CrildError
@@ -95,7 +102,7 @@ def validate(
 
 @application.command("schema")
 def schema() -> None:
-    """Print the JSON Schema of a preset, with which editors complete and check presets."""
+    """Print the JSON Schema of a preset, for completion and checks in editors."""
     from engine.preset.json_schema import json_schema
 
     terminal.show_json(json_schema())
@@ -108,10 +115,10 @@ def new(
     ],
     origin: Annotated[
         str,
-        typer.Option("--from", metavar="PRESET", help="The preset it begins as a copy of: a shipped name or a file."),
+        typer.Option("--from", metavar="PRESET", help="The preset to copy: a shipped name or a file."),
     ],
 ) -> None:
-    """Make a preset of your own from another one, comments and all.
+    """Create your own preset as a copy of another one, with its comments.
 
     \b
     crild presets new mine --from crild

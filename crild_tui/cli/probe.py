@@ -1,4 +1,4 @@
-"""The command that makes overfitting visible: probe."""
+"""`crild probe`: measure signs of overfitting in finished runs."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ MOST_SCALES, MOST_DRAWS, LARGEST_SCALE = 20, 100, 10.0
 
 def probe(
     runs: Runs,
-    scales: Annotated[str, typer.Option("--scales", metavar="0.1,0.2", help="Of the noise on the weights.")] = SCALES,
-    draws: Annotated[int, typer.Option("--draws", metavar="N", help="Of noise, for each scale.")] = DRAWS,
+    scales: Annotated[
+        str, typer.Option("--scales", metavar="0.1,0.2", help="Scales of the noise on the weights.")
+    ] = SCALES,
+    draws: Annotated[int, typer.Option("--draws", metavar="N", help="Draws of noise for each scale.")] = DRAWS,
     examples: Annotated[
-        int, typer.Option("--examples", metavar="N", help="At most, of training and of dev.")
+        int, typer.Option("--examples", metavar="N", help="Maximum number of training and of dev examples.")
     ] = EXAMPLES,
-    again: Annotated[bool, typer.Option("--again", help="Measure anew what was measured already.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Measure again what was already measured.")] = False,
     device: Annotated[
         str | None, typer.Option("--device", metavar="DEVICE", help="auto, cpu, mps, cuda or cuda:1.")
     ] = None,
@@ -36,8 +38,8 @@ def probe(
     """Look for overfitting: train and dev, layers, noise on the weights.
 
     Metric and loss on training examples and on dev, each layer's distance to the
-    teacher on both, and dev under Gaussian noise on the weights. What is found
-    is kept in the run's probe.json, for reports and the dashboard. A scale of
+    teacher on both, and dev under Gaussian noise on the weights. The results are
+    saved in the run's probe.json, for reports and the dashboard. A scale of
     noise is a share of each tensor's root mean square. More: docs/probes.md
 
     \b
@@ -66,7 +68,7 @@ def probe(
 
 
 def _settings(scales: str, draws: int, examples: int) -> dict[str, Any]:
-    """What is asked, checked. Raises UsageError that says what would be right."""
+    """The settings, checked. Raises UsageError for values out of range."""
     from engine.errors import UsageError
 
     words = [word.strip() for word in scales.split(",") if word.strip()]
@@ -76,12 +78,13 @@ def _settings(scales: str, draws: int, examples: int) -> dict[str, Any]:
         numbers = []
     if not numbers or len(numbers) > MOST_SCALES or not all(0 < number <= LARGEST_SCALE for number in numbers):
         raise UsageError(
-            f"--scales {scales!r}: give 1 to {MOST_SCALES} numbers above 0, at most {LARGEST_SCALE:g}, as {SCALES}"
+            f"--scales {scales!r}: give 1 to {MOST_SCALES} numbers above 0, at most {LARGEST_SCALE:g}, such as {SCALES}",
+            kind="invalid-scales",
         )
     if not 1 <= draws <= MOST_DRAWS:
-        raise UsageError(f"--draws {draws}: 1 to {MOST_DRAWS} draws can be made for each scale")
+        raise UsageError(f"--draws {draws}: allowed are 1 to {MOST_DRAWS} for each scale", kind="invalid-draws")
     if not 1 <= examples < 2**31:
-        raise UsageError(f"--examples {examples}: at least one is needed")
+        raise UsageError(f"--examples {examples}: at least 1 is needed", kind="invalid-examples")
     return {"scales": numbers, "draws": draws, "examples": examples}
 
 
@@ -90,7 +93,7 @@ def _answers(result: object) -> list[dict[str, Any]]:
 
     rows = result.get("runs") if isinstance(result, Mapping) else None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise RunError("the engine's answer is no list of probes")
+        raise RunError("the engine's answer is not a list of probes", kind="invalid-engine-answer")
     return rows
 
 
@@ -115,7 +118,7 @@ def _show(found: Sequence[Probe]) -> None:
 
 
 def _raise(errors: Sequence[CrildError]) -> None:
-    """The first error ends the command; the others are told before."""
+    """Print all errors but the first, and raise that one."""
     for error in errors[1:]:
         terminal.say(f"error: {error}")
     if errors:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def sweep(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A TOML file with a [sweep] table.", show_default=False)],
     plan: Annotated[
-        bool, typer.Option("--plan", help="Say how many runs, what they share, how long they take; start nothing.")
+        bool, typer.Option("--plan", help="Show how many runs, what they share, how long they take; start nothing.")
     ] = False,
     slots: Annotated[
         int | None,
@@ -33,23 +33,25 @@ def sweep(
     ] = None,
     devices: Annotated[
         str | None,
-        typer.Option("--devices", metavar="cuda:0,cuda:1", help="Where runs work. [default: every GPU, else the CPU]"),
+        typer.Option(
+            "--devices", metavar="cuda:0,cuda:1", help="Devices to run on. [default: every GPU, else the CPU]"
+        ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="Another name than the file's: a sweep of its own.")
+        str | None, typer.Option("--name", metavar="NAME", help="Another name than the file's, for a separate sweep.")
     ] = None,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop everything when a run fails.")] = False,
-    retry: Annotated[bool, typer.Option("--retry", help="Give runs that failed before another turn.")] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="Try failed runs again.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="Stop the sweep; its runs write checkpoints.")] = False,
-    detach: Annotated[bool, typer.Option("--detach", help="Start, print the name, and come back at once.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Start, print the name, and return at once.")] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
     runs_dir: RunsDir = None,
 ) -> None:
-    """Run methods x tasks x seeds x any key, or go on with what is left of them.
+    """Run methods x tasks x seeds x any key, or resume such a sweep.
 
-    The same command again goes on where it was: what is finished stays, what was interrupted is resumed. Ctrl-C stops
-    the runs with checkpoints, a second one kills them; closing the terminal changes nothing.
+    Repeat the command to continue: finished runs stay, interrupted ones are resumed. Press Ctrl-C to stop the runs
+    with checkpoints, twice to kill them; closing the terminal leaves them running.
 
     \b
     crild sweep study.toml --plan
@@ -122,7 +124,7 @@ def _sweep(
         return _table(record, runs_dir, as_json=as_json)
     if alive and (slots is not None or on or fail_fast or retry):
         terminal.say(
-            "the sweep works already: --slots, --devices, --retry and --fail-fast count when it is started anew",
+            "the sweep is already running: --slots, --devices, --retry and --fail-fast take effect when it is started again",
             quiet=quiet,
         )
     return _work(
@@ -133,8 +135,8 @@ def _sweep(
 
 def _nothing_left(plan: Plan, there: dict[str, str]) -> str:
     failed = sum(state == "failed" for state in there.values())
-    again = f"; {failed} failed, and --retry gives them another turn" if failed else ""
-    return f"{plan.name}: nothing is left to do{again}"
+    again = f"; {failed} failed (--retry tries them again)" if failed else ""
+    return f"{plan.name}: nothing left to do{again}"
 
 
 def _work(
@@ -156,8 +158,9 @@ def _work(
 
     if alive is not None and not same(alive, plan):
         raise UsageError(
-            f"the sweep {plan.name!r} works by what its file said before: let it end, or stop it by --stop, then start"
-            " it again"
+            f"the sweep {plan.name!r} is running with an earlier version of its file: let it end, or stop it with --stop, "
+            "then start it again",
+            kind="sweep-file-changed",
         )
     with foreground() as controls:
         record = alive or submit(plan, runs_dir, places, fail_fast=fail_fast, retry=retry)
@@ -172,10 +175,10 @@ def _work(
                     quiet=quiet,
                 )
             return 0
-        verb = "works already" if alive is not None else "works"
+        verb = "is already running" if alive is not None else "is running"
         terminal.say(
             f"sweep {record.name} {verb} in {runs_dir}: {formatting.plural(len(record.cells), 'run')}, {_places(record)}",
-            "Ctrl-C stops its runs with checkpoints; closing the terminal leaves them going.",
+            "Press Ctrl-C to stop its runs with checkpoints; closing the terminal leaves them running.",
             quiet=quiet,
         )
         return _follow(record, runs_dir, controls, quiet=quiet, as_json=as_json)

@@ -1,4 +1,4 @@
-"""What is written where, and how: results on stdout, narration on stderr, nothing from outside executed."""
+"""Output of the command line: results on stdout, narration on stderr, text from outside made safe."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def console(stream: TextIO) -> Console:
 
 
 def results() -> Console:
-    """For what was asked for: stdout."""
+    """For results: stdout."""
     return console(sys.stdout)
 
 
 def narration() -> Console:
-    """For what is said meanwhile: stderr."""
+    """For narration: stderr."""
     return console(sys.stderr)
 
 
@@ -118,18 +118,18 @@ def table(
 
 
 def can_ask() -> bool:
-    """Whether somebody sits at a terminal."""
+    """Whether a user sits at a terminal."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def confirm(question: str, *, yes: bool) -> bool:
-    """Ask on the terminal; `yes` answers beforehand. Raises UsageError where nobody can be asked."""
+    """Ask on the terminal; `yes` skips the question. Raises UsageError if there is no terminal to ask on."""
     from engine.errors import UsageError
 
     if yes:
         return True
     if not can_ask():
-        raise UsageError("this asks before it deletes, and there is no terminal to ask on: add --yes")
+        raise UsageError("cannot ask before deleting, as this is not a terminal: add --yes", kind="cannot-ask")
     print(f"{plain(question)} [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 

@@ -1,4 +1,4 @@
-"""From what was asked for on the command line to run directories; nothing is made before everything is checked."""
+"""Create run directories from presets and the options of `crild run`, once everything has been checked."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Request:
-    """What `crild run` was asked for. `seeds` is empty where the preset's own counts."""
+    """What `crild run` shall create. `seeds` is empty where the preset's own seed is used."""
 
     presets: tuple[str, ...]
     settings: tuple[str, ...]
@@ -27,13 +27,13 @@ class Request:
     device: str | None = None
 
     def overrides(self, seed: int | None) -> list[str]:
-        """The `--set` items for one run: the given ones, then those that options of their own stand for."""
+        """The `--set` items for one run: the user's, then those that other options stand for."""
         own = [] if self.device is None else [f"train.device={json.dumps(self.device)}"]
         return [*self.settings, *own, *([] if seed is None else [f"seed={seed}"])]
 
 
 def load_all(request: Request) -> list[Loaded]:
-    """The presets merged and checked, once for each seed. Raises before anything is made."""
+    """The presets merged and checked, once for each seed. Raises before anything is created."""
     from engine.preflight.check import check
     from engine.preset.load import load_preset
     from engine.record.run import validate_name
@@ -48,23 +48,25 @@ def load_all(request: Request) -> list[Loaded]:
 
 
 def check_device(wanted: str | None) -> None:
-    """Raise UsageError for a `--device` that this machine has not, as far as that can be told without torch."""
+    """Raise UsageError for a `--device` that this machine lacks, as far as that can be seen without torch."""
     from engine.launch.devices import device_fault
 
     if wanted is not None and (sentence := device_fault(wanted)) is not None:
-        raise UsageError(f"--device: {sentence}", key="train.device")
+        raise UsageError(f"--device: {sentence}", kind="unusable-device", key="train.device")
 
 
 def check_device_of(loaded: Loaded) -> None:
-    """Raise UsageError where a preset asks for a device that this machine has not."""
+    """Raise UsageError if a preset asks for a device that this machine lacks."""
     from engine.launch.devices import device_fault
 
     if (sentence := device_fault(loaded.preset.train.device)) is not None:
-        raise loaded.problem(UsageError, "train.device", f"{sentence}; --device chooses another")
+        raise loaded.problem(
+            UsageError, "train.device", f"{sentence}; --device chooses another", kind="unusable-device"
+        )
 
 
 def create_all(request: Request, loaded: Sequence[Loaded]) -> list[Path]:
-    """Make a run directory for each; when one cannot be made, none stays."""
+    """Create a run directory for each preset; if one fails, none is left behind."""
     from engine.preset.write import dump
     from engine.record.run import create_run
 
@@ -91,7 +93,7 @@ def create_all(request: Request, loaded: Sequence[Loaded]) -> list[Path]:
 
 
 def unmake(runs: Iterable[Path]) -> None:
-    """Remove run directories that were just made and that no engine has seen."""
+    """Remove run directories that were just created and that no engine has used."""
     for run_dir in runs:
         shutil.rmtree(run_dir, ignore_errors=True)
 
@@ -109,7 +111,7 @@ def name_of(ref: str) -> str:
 
 
 def method_of(refs: Sequence[str]) -> str:
-    """The method of a run: what is merged, without the presets that only say the task or how it is spoilt.
+    """The method of a run: the merged presets, without those that only set the task or a setting.
 
     For the preset of an earlier run it is that run's method.
     """

@@ -1,4 +1,4 @@
-"""Going on with a run: which changes it can still take, and taking them. Used by the command line and the dashboard."""
+"""Resume a run: check which settings may still change, and write them into its preset."""
 
 from __future__ import annotations
 
@@ -7,54 +7,31 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crild_tui.runs import formatting
+from crild_tui.runs.states import check_possible, command_hints
 from engine.errors import PresetError, UsageError
-from engine.record.states import ACTIVE
 
 if TYPE_CHECKING:
     from engine.record.run import RunEntry
 
 
 def prepare(run_dir: Path, changes: Sequence[str]) -> RunEntry:
-    """Check that a run can go on with these `--set` items, and write them into its preset; returns the run as it was.
+    """Check that a run can resume with these `--set` items, and write them into its preset; returns the run as it was.
 
-    Raises UsageError or PresetError, and changes nothing, when it cannot.
+    Raises UsageError or PresetError, and changes nothing, if it cannot.
     """
     from engine.record.run import read_run
 
     entry = read_run(run_dir)
-    _refuse(entry, changes)
+    extends = any(_lengthens(change) for change in changes)
+    check_possible(entry, "extend" if extends else "resume", command_hints(run_dir))
     _check(run_dir, changes)
     if changes:
         rewrite(run_dir, changes)
     return entry
 
 
-def _refuse(entry: RunEntry, changes: Sequence[str]) -> None:
-    """Raise UsageError for a run that cannot be resumed as it stands."""
-    name = entry.path
-    if entry.status is None:
-        again = entry.path / "preset.toml"
-        way_out = f"; `crild run {again}` repeats it" if again.is_file() else ""
-        raise UsageError(f"{entry.id} cannot be resumed: {entry.problem}{way_out}")
-    if entry.state in ACTIVE:
-        raise UsageError(
-            f"{entry.id} is {entry.state}: watch it with {formatting.command('attach', name)}, or stop it first"
-        )
-    if entry.state == "queued":
-        raise UsageError(
-            f"{entry.id} waits in a queue that works: its turn comes; watch it with {formatting.command('attach', name)}"
-        )
-    if entry.state == "finished" and not any(_lengthens(change) for change in changes):
-        raise UsageError(
-            f"{entry.id} is finished: make it longer, as in `{formatting.command('resume', name)} --set stage.kd.epochs=8`,"
-            " or repeat it with "
-            f"`crild run {entry.path / 'preset.toml'}`"
-        )
-
-
 def _check(run_dir: Path, changes: Sequence[str]) -> None:
-    """Raise what can be seen to be wrong with the run's preset as it stands now, before anything of the run changes."""
+    """Raise for mistakes in the run's preset with the changes, before anything of the run changes."""
     from crild_tui.runs.create import check_device_of
     from engine.launch.resume_check import incompatible_changes, run_progress
     from engine.preflight.check import check
@@ -65,23 +42,26 @@ def _check(run_dir: Path, changes: Sequence[str]) -> None:
     loaded = load_preset([str(run_dir / PRESET)], changes)
     there = run_progress(run_dir)
     if there is not None and (unfit := incompatible_changes(there, loaded.preset.document())):
-        raise PresetError([loaded.problem(UsageError, key, sentence) for key, sentence in unfit])
+        raise PresetError(
+            [loaded.problem(UsageError, key, sentence, kind="incompatible-change") for key, sentence in unfit]
+        )
     check(loaded)
     check_device_of(loaded)
 
 
 def _only_changeable(run_dir: Path, changes: Sequence[str]) -> None:
-    """Raise UsageError for a `--set` of a key that a run cannot change any more."""
+    """Raise UsageError for a `--set` of a key that can no longer change."""
     from engine.launch.resume_check import CHANGEABLE
     from engine.record.paths import PRESET
 
     for change in changes:
         if "=" in change and not CHANGEABLE.fullmatch(_key(change)):
             raise UsageError(
-                f"a run that was begun cannot change {_key(change)}: what it computed so far would no longer fit. "
-                "It can change epochs, steps, evaluate, patience and keep_best of stages, and under train device, "
-                "evaluate, evaluate_train, log_every and what checkpoints are kept. For anything else start a new run: "
-                f"crild run {run_dir / PRESET} --set '{change}'"
+                f"{_key(change)} cannot change once a run has started: what was computed so far would no longer fit. "
+                "Still allowed: epochs, steps, evaluate, patience and keep_best of stages; device, evaluate, "
+                "evaluate_train, log_every and checkpoint settings under train. For anything else, start a new run: "
+                f"crild run {run_dir / PRESET} --set '{change}'",
+                kind="unchangeable-setting",
             )
 
 
@@ -109,5 +89,7 @@ def rewrite(run_dir: Path, changes: Sequence[str]) -> None:
             write_atomic(run_dir / PRESET, dump(loaded.preset))
         except OSError as error:
             raise UsageError(
-                f"the run's preset cannot be changed: {cause(error)}", file=str(run_dir / PRESET)
+                f"the run's preset cannot be changed: {cause(error)}",
+                kind="unwritable-preset",
+                file=str(run_dir / PRESET),
             ) from error

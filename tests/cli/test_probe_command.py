@@ -122,7 +122,7 @@ def test_a_run_that_fails_is_told_after_the_others(crild: Call, asked: list[dict
         (["--scales", "1e9"], "--scales"),
         (["--scales", ""], "--scales"),
         (["--scales", "a lot"], "--scales"),
-        (["--draws", "0"], "--draws 0: 1 to 100"),
+        (["--draws", "0"], "1 to 100"),
         (["--draws", "101"], "--draws 101"),
         (["--examples", "0"], "--examples 0"),
         (["--device", "tpu"], "tpu"),
@@ -144,7 +144,8 @@ def test_an_unknown_run_and_a_strange_answer_are_sentences(
     make_run(runs_dir)
     assert "there is no run 'other'" in crild("probe", "other").err
     monkeypatch.setattr(engine.launch.foreground, "run_tool", lambda *_: [1])
-    assert "no list of probes" in crild("probe", "rte-crild").err
+    answer = crild("probe", "rte-crild")
+    assert (answer.code, "probes" in answer.err) == (1, True)
 
 
 def test_without_unicode_bars_are_of_ascii() -> None:

@@ -65,10 +65,8 @@ def unmoved(crild: Crild, run_dir: Path) -> Callable[..., Said]:
 
 def test_a_finished_run_is_not_resumed_as_it_is(unmoved: Callable[..., Said], run_dir: Path) -> None:
     told = unmoved().err
-    assert (
-        f"{run_dir.name} is finished: make it longer, as in `crild resume {run_dir.name} --set stage.kd.epochs=8`"
-        in told
-    )
+    assert f"{run_dir.name} is finished" in told
+    assert f"crild resume {run_dir.name} --set stage.kd.epochs=8" in told
 
 
 @pytest.mark.parametrize(
@@ -90,8 +88,8 @@ def test_lengths_that_no_longer_can_be(unmoved: Callable[..., Said], setting: st
 @pytest.mark.parametrize("setting", ["seed=3", "student.layers=1", "task.max_length=8", "stage.kd.batch_size=4"])
 def test_settings_that_no_longer_can_be(unmoved: Callable[..., Said], setting: str) -> None:
     told = unmoved("--set", "stage.kd.epochs=4", "--set", setting).err
-    assert f"a run that was begun cannot change {setting.partition('=')[0]}" in told
-    assert "start a new run" in told
+    assert told.startswith(f"error: {setting.partition('=')[0]} cannot change")
+    assert f"--set '{setting}'" in told
 
 
 # -- edited by hand
@@ -198,7 +196,7 @@ def test_a_status_that_is_torn_or_foreign(crild: Crild, run_dir: Path, content: 
     assert resumed.code == 2
     assert f"{run_dir.name} cannot be resumed: " in resumed.err
     assert said in resumed.err
-    assert f"`crild run {run_dir / 'preset.toml'}` repeats it" in resumed.err
+    assert f"run `crild run {run_dir / 'preset.toml'}` to repeat it" in resumed.err
     shown = crild("show", run_dir.name)
     assert "unreadable" in shown.out
     assert run_dir.name in crild("runs").out

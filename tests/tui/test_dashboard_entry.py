@@ -253,7 +253,7 @@ def test_what_was_begun_is_finished_with_a_word(monkeypatch: pytest.MonkeyPatch)
     thread.start()
     dashboard._finish()
     assert not thread.is_alive()
-    assert said == ["finishing what was begun..."]
+    assert said == ["finishing what was started..."]
 
 
 def test_the_thread_of_input_ends_when_it_is_asked_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
