@@ -28,20 +28,6 @@ from engine.sweep.seeds import parse_seeds
 _WHOLE = ("mixup", "consistency", "objectives", "data")  # tables of a stage that a file replaces as wholes
 
 
-def target_of(name: str) -> Path:
-    """The file that a typed name means. Raises UsageError for an empty name and that of a shipped preset."""
-    text = name.strip()
-    path = Path(text).expanduser()
-    if not text or not path.name or text.endswith("/"):
-        raise UsageError("give the new preset a name, such as mine or presets/mine.toml", kind="no-preset-name")
-    if path.suffix != ".toml":
-        path = path.with_name(f"{path.name}.toml")
-    if path_of(path.stem) is not None and path.parent == Path():
-        sentence = f"{path.name} is the name of a shipped preset, which would take precedence: choose another name"
-        raise UsageError(sentence, kind="shipped-preset-name")
-    return path
-
-
 def save(draft: Draft, here: Path, target: Path, *, overwrite: bool = False) -> Path:
     """Write the chosen presets with the draft's changes as one preset file; returns its path.
 

@@ -27,7 +27,9 @@ def class_names(table: Table, column: str) -> list[str]:
     is a fraction, or is a list or an object.
     """
     values = table.values[column]
-    _refuse_missing(table, column)
+    if missing := table.missing(column):
+        sentence = f"the label in column {shown(column)} is missing; remove rows without a label"
+        raise table.fault(sentence, missing, kind="missing-label")
     types = [_type(value, is_text=table.is_text) for value in values]
     for row, name in enumerate(types):
         if name not in ("word", "number", "boolean"):
@@ -47,20 +49,6 @@ def class_names(table: Table, column: str) -> list[str]:
     if {word.lower() for word in words} <= {"true", "false"}:
         return [word.lower() for word in words]
     return words
-
-
-def _refuse_missing(table: Table, column: str) -> None:
-    values = table.values[column]
-    missing = [
-        row
-        for row, value in enumerate(values)
-        if value is None
-        or (isinstance(value, float) and math.isnan(value))
-        or (isinstance(value, str) and not value.strip())
-    ]
-    if missing:
-        sentence = f"the label in column {shown(column)} is missing; remove rows without a label"
-        raise table.fault(sentence, missing, kind="missing-label")
 
 
 def _type(value: Any, *, is_text: bool) -> str:

@@ -72,12 +72,6 @@ def _shape(facts: ModelFacts | None) -> ModelShape | None:
     return None if facts is None else ModelShape(facts.layers, facts.hidden_size, facts.heads)
 
 
-def _set_in(loaded: Loaded, key: str) -> str:
-    """Which key of the preset names a file, and where it was set."""
-    node = loaded.place(key)
-    return f" ({key}, set in {node.file}{f':{node.line}' if node.line else ''})"
-
-
 def _facts(loaded: Loaded, key: str, model: str, revision: str | None) -> tuple[ModelFacts | None, list[CrildError]]:
     """The facts of a model that crild can use, or what is wrong with it."""
     if model == "scratch":
@@ -85,7 +79,7 @@ def _facts(loaded: Loaded, key: str, model: str, revision: str | None) -> tuple[
     try:
         facts = model_facts(model, revision)
     except ModelError as error:
-        sentence = error.sentence + _set_in(loaded, key)
+        sentence = error.sentence + loaded.set_in(key)
         return None, [ModelError(sentence, kind=error.kind, file=error.file, line=error.line, key=key)]
     if revision is not None and is_path(model):
         sentence = f"only hub models have a revision, and {plain(model)} is a folder: remove it"
@@ -132,11 +126,11 @@ def _tokenizer_problems(loaded: Loaded, teacher: ModelFacts | None) -> Iterator[
     if not is_path(name):
         return
     if not folder.is_dir():
-        sentence = f"there is no such folder with a tokenizer{_set_in(loaded, key)}"
+        sentence = f"there is no such folder with a tokenizer{loaded.set_in(key)}"
         yield ModelError(sentence, kind="no-such-folder", file=plain(name), key=key)
     elif not has_tokenizer(folder):
         sentence = "this folder has no tokenizer (tokenizer.json or vocab.txt); name another with teacher.tokenizer"
-        yield ModelError(sentence + _set_in(loaded, key), kind="no-tokenizer", file=plain(name), key=key)
+        yield ModelError(sentence + loaded.set_in(key), kind="no-tokenizer", file=plain(name), key=key)
 
 
 def _is_in_hub_cache(folder: Path) -> bool:

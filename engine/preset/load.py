@@ -31,14 +31,19 @@ class Loaded:
     refs: tuple[str, ...]
     """The presets as the user named them."""
 
-    def place(self, key: str) -> Node:
+    def node(self, key: str) -> Node:
         """The node of a dotted key (`stage.ild.epochs`) or of the nearest table above it, whose `file` and `line` say
         where it was set; else the last preset named."""
         return _set_at(self.tree, tuple(key.split(".")), self.refs)
 
+    def set_in(self, key: str) -> str:
+        """Which key of the preset names a file, and where it was set, as the end of a sentence."""
+        node = self.node(key)
+        return f" ({key}, set in {node.file}{f':{node.line}' if node.line else ''})"
+
     def problem(self, category: type[CrildError], key: str, sentence: str, *, kind: str = "") -> CrildError:
         """An error of this class about a dotted key, located where the key was set."""
-        node = self.place(key)
+        node = self.node(key)
         return category(sentence, kind=kind, file=node.file, line=node.line, key=key)
 
 

@@ -106,6 +106,10 @@ class Columns(Record):
     id: str | None = None
     """A unique name for each example; split and row number when left out."""
 
+    def names(self) -> list[str]:
+        """The columns that are read."""
+        return [name for name in (self.text, self.pair, self.label, self.id) if name is not None]
+
 
 class Task(Record):
     """What the student must learn: data, labels, metric."""
