@@ -20,7 +20,8 @@ from engine.distill.layer_maps import Pair
 from engine.distill.model_shape import ModelShape
 from engine.distill.terms import Term, bind, distillation_loss, required_activations
 from engine.models.partial_encoder import PartialEncoder
-from engine.preset.schema import RELATIONS, Objective, Stage
+from engine.preset.names import RELATIONS
+from engine.preset.schema import Objective, Stage
 
 Logits = npt.NDArray[np.float32]
 Distances = dict[Pair, dict[str, float]]

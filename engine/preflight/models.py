@@ -19,7 +19,8 @@ from engine.models.model_files import PICKLED, SAFETENSORS, has_tokenizer, missi
 from engine.preflight.model_facts import ModelFacts, model_facts
 from engine.preset.field_types import LayerMap
 from engine.preset.load import Loaded
-from engine.preset.schema import LAYER_OBJECTIVES, Architecture, Objective, Stage
+from engine.preset.names import LAYER_OBJECTIVES
+from engine.preset.schema import Architecture, Objective, Stage
 from engine.preset.source_names import INIT_WORDS, is_path
 from engine.preset.text import listed, plain
 

@@ -18,7 +18,6 @@ from engine.preset.field_types import (
     Fraction,
     Heads,
     LayerMap,
-    LayerPair,
     Layers,
     LayerSelection,
     Name,
@@ -31,51 +30,7 @@ from engine.preset.field_types import (
     Width,
     form,
 )
-from engine.preset.names import (
-    EMD_OBJECTIVES,
-    GLUE_TASKS,
-    HEAD_OBJECTIVES,
-    LAYER_OBJECTIVES,
-    REGRESSION_METRICS,
-    RELATIONS,
-    SCHEMA_VERSION,
-    TOY_TASKS,
-    ObjectiveName,
-    TaskName,
-)
-
-__all__ = [
-    "EMD_OBJECTIVES",
-    "GLUE_TASKS",
-    "HEAD_OBJECTIVES",
-    "LAYER_OBJECTIVES",
-    "REGRESSION_METRICS",
-    "RELATIONS",
-    "SCHEMA_VERSION",
-    "TOY_TASKS",
-    "Architecture",
-    "Baseline",
-    "Columns",
-    "Consistency",
-    "Corpus",
-    "Files",
-    "Finetune",
-    "LayerMap",
-    "LayerPair",
-    "Mixup",
-    "Notify",
-    "Objective",
-    "ObjectiveName",
-    "OtherTask",
-    "Preset",
-    "Record",
-    "Stage",
-    "Student",
-    "Task",
-    "TaskName",
-    "Teacher",
-    "Train",
-]
+from engine.preset.names import ObjectiveName, TaskName
 
 
 class Files(Record):

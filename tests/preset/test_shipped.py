@@ -10,7 +10,7 @@ from engine.errors import PresetError
 from engine.preflight.check import check
 from engine.preset import shipped
 from engine.preset.load import load_preset
-from engine.preset.schema import GLUE_TASKS
+from engine.preset.names import GLUE_TASKS
 from tests.preset.support import model_folder
 
 ALL = {preset.name: preset for preset in shipped.shipped()}
