@@ -14,6 +14,7 @@ from textual.filter import LineFilter
 from textual.screen import Screen
 
 from crild_tui import theme
+from crild_tui.keys import key_names
 from crild_tui.messages import CompareRuns, MachineChanged, RunsChanged, WatchRun
 from crild_tui.monitor.machine import MachineWatcher
 from crild_tui.monitor.runs import RunsWatcher
@@ -76,6 +77,7 @@ class CrildApp(QuietApp):
             self.register_theme(each)
         self.theme = self.settings.theme
         self.set_keymap(self.settings.keys)
+        self.keys = key_names(self, self.settings.keys)
 
     def on_mount(self) -> None:
         """Begin to watch; show what is there."""

@@ -13,6 +13,7 @@ from crild_tui.charts.axes import PlotArea
 from crild_tui.charts.canvas import BOLD, DIM, FOCUS, LEVEL, MUTED, PLAIN, REVERSE, Canvas, curve_look
 from crild_tui.charts.figure import BEST, Figure, Line
 from crild_tui.charts.traces import DotColumns, Trace, columns, logarithms
+from crild_tui.runs.states import KeyNames
 from crild_tui.text import shorten
 
 ROOMY = 9
@@ -20,9 +21,15 @@ ROOMY = 9
 FRAMED = 12
 """Rows from which a line is drawn below the plot."""
 ABOVE, BELOW = "▲", "▼"
-OUTSIDE = "nothing in this part (0 shows all)"
+KEYS: KeyNames = {"panel.enlarge": "z", "panel.reset": "0"}
+"""The keys that a drawing names."""
 CRAMPED = 5
 """Rows below which there is no x axis."""
+
+
+def button(keys: KeyNames) -> str:
+    """The button in the title bar that enlarges the chart: it shows the key that does the same."""
+    return f"[{keys['panel.enlarge']}]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +57,7 @@ def draw(
     ticks_below: bool = True,
     aligned: bool = False,
     focused: bool = False,
+    keys: KeyNames = KEYS,
 ) -> Drawing:
     """The figure in `width` × `height` cells.
 
@@ -73,12 +81,12 @@ def draw(
             if figure.levels or not outside:
                 beyond = _plot(canvas, figure, plot, seen)
             if outside:
-                _write(canvas, plot, OUTSIDE)
+                _write(canvas, plot, f"nothing in this part ({keys['panel.reset']} shows all)")
             if ticks_below:
                 axes.draw_x_axis(canvas, figure, plot, framed=framed)
         else:
             _write(canvas, plot, figure.empty)
-    legend.draw_heading(canvas, figure, plot, beyond, roomy=roomy, focused=focused)
+    legend.draw_heading(canvas, figure, plot, beyond, roomy=roomy, focused=focused, button=button(keys))
     return Drawing(canvas, plot)
 
 

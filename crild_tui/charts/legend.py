@@ -13,9 +13,6 @@ from crild_tui.charts.figure import BEST, Figure, Line
 from crild_tui.runs import formatting
 from crild_tui.text import shorten
 
-BUTTON = "[z]"
-"""At the right of the title: clicking it, or pressing the key, enlarges the chart."""
-
 
 def draw_heading(
     canvas: Canvas,
@@ -25,12 +22,16 @@ def draw_heading(
     *,
     roomy: bool,
     focused: bool,
+    button: str,
 ) -> None:
-    """The title bar, and the legend: below it if there is room, else in it. `beyond` names values outside the scale."""
+    """The title bar, and the legend: below it if there is room, else in it. `beyond` names values outside the scale.
+
+    `button` is at the right of the title.
+    """
     end = canvas.width
     if end >= 24:
-        end -= len(BUTTON)
-        canvas.put(0, end, BUTTON, MUTED)
+        end -= cell_len(button)
+        canvas.put(0, end, button, MUTED)
     for words, look in [*_notes(figure), *((words, MUTED | BOLD) for words in beyond)]:
         if end - cell_len(words) - 2 > canvas.width // 2:
             end -= cell_len(words) + 1

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crild_tui import option_help
 from crild_tui.cli import terminal
 from crild_tui.cli.options import AsJson, Detach, Device, Presets, Quiet, RunsDir, Settings
-from crild_tui.runs import formatting
+from crild_tui.runs import formatting, option_help
 
 if TYPE_CHECKING:
     from crild_tui.cli.follow.controls import Controls

@@ -66,15 +66,17 @@ def document(entry: RunEntry) -> dict[str, Any]:
 def _show_head(entry: RunEntry) -> None:
     import time
 
+    from engine.record.states import allows
+
     terminal.sentence(f"run:     {entry.id}")
-    terminal.sentence(f"folder:  {entry.path}")
+    terminal.sentence(f"path:    {entry.path}")
     terminal.sentence(f"state:   {entry.state}{'' if entry.problem is None else f' ({entry.problem})'}")
     status = entry.status
     if status is None:
         return
     terminal.sentence(f"preset:  {status.preset or '-'}; task {status.task or '-'}, seed {status.seed}")
     terminal.sentence(
-        f"made:    {formatting.age(time.time() - status.created)} ago, {formatting.plural(status.attempt, 'attempt')}"
+        f"created: {formatting.age(time.time() - status.created)} ago, {formatting.plural(status.attempt, 'attempt')}"
     )
     if entry.tags:
         terminal.sentence(f"tags:    {', '.join(entry.tags)}")
@@ -82,8 +84,8 @@ def _show_head(entry: RunEntry) -> None:
         terminal.sentence(f"{'note:   ' if not number else '        '} {line}")
     for line in str(status.error).splitlines() if status.error else ():
         terminal.sentence(f"error:   {line}")
-    if entry.state in ("stopped", "preempted", "lost", "failed"):
-        terminal.sentence(f"go on:   {formatting.command('resume', entry.path)}")
+    if allows(entry.state, "resume"):
+        terminal.sentence(f"resume:  {formatting.command('resume', entry.path)}")
 
 
 def _show_stages(run_dir: Path) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 POLL = 0.1
 PATIENCE = 30.0
-"""Seconds for an engine to write its checkpoint."""
+"""Seconds to wait for an engine to write its checkpoint."""
 
 
 def stop(
@@ -53,28 +53,28 @@ def stop_function(ref: str, runs_dir: Path, *, kill: bool) -> Callable[[], None]
 
 
 def stop_sweep(runs_dir: Path, name: str, *, kill: bool = False, quiet: bool = False) -> None:
-    """Ask a sweep to stop, or end its runs at once; waits until it has, `PATIENCE` seconds at most, and says so.
+    """Ask a sweep to stop, or kill its runs; wait until it has stopped, at most `PATIENCE` seconds, and report it.
 
-    Raises UsageError when there is nothing to stop, RunError when its process is out of reach.
+    Raises UsageError when there is nothing to stop, RunError when its process is on another machine.
     """
     from engine.sweep import submit
 
     (submit.kill_sweep if kill else submit.stop_sweep)(runs_dir, name)
     if not kill:
-        terminal.say(f"{name}: its runs will stop at their next step with a checkpoint", quiet=quiet)
+        terminal.say(f"{name}: each run stops at its next step, with a checkpoint", quiet=quiet)
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         record = submit.existing(runs_dir, name)
         if record is None or not (record.alive() or submit.working(record, runs_dir)):
             again = _again(record, runs_dir) if record is not None else "crild sweep"
-            terminal.say(f"{name}: stopped; `{again}` resumes it", quiet=quiet)
+            terminal.say(f"{name}: stopped; run `{again}` to continue it", quiet=quiet)
             return
         time.sleep(POLL)
-    terminal.say(f"{name} will finish stopping in the background", quiet=quiet)
+    terminal.say(f"{name} is still stopping, and will do so on its own", quiet=quiet)
 
 
 def _again(record: SweepRecord, runs_dir: Path) -> str:
-    """The command that resumes a sweep from here, with --name where the file has another one."""
+    """The command line that continues a sweep; it names the sweep if its file is called something else."""
     from engine.record.paths import runs_dir as folder_of
 
     words = ["crild", "sweep", record.file]
@@ -86,30 +86,30 @@ def _again(record: SweepRecord, runs_dir: Path) -> str:
 
 
 def stop_run(run_dir: Path, *, kill: bool) -> None:
-    """Ask the engine of a run to stop, or end it at once; waits `PATIENCE` seconds at most and says what became of it.
+    """Ask the engine of a run to stop, or kill it; wait at most `PATIENCE` seconds and report how it ended.
 
-    Raises UsageError when there is nothing to stop, RunError when the engine is out of reach.
+    Raises UsageError when there is nothing to stop, RunError when the engine is on another machine.
     """
     from crild_tui.cli.follow.outcome import Outcome
     from crild_tui.runs import formatting
-    from engine.errors import UsageError
+    from crild_tui.runs.states import check_possible, command_hints
     from engine.launch import signals
     from engine.record.run import read_run
     from engine.record.states import IN_PROGRESS
 
     entry = read_run(run_dir)
-    if entry.state not in IN_PROGRESS:
-        raise UsageError(f"there is nothing to stop: {run_dir.name} is {entry.state}", kind="nothing-to-stop")
+    check_possible(entry, "kill" if kill else "stop", command_hints(run_dir))
     (signals.kill if kill else signals.stop)(run_dir)
     if not kill and entry.state != "queued":
-        terminal.say(f"{run_dir.name}: asked to stop at its next step with a checkpoint")
+        terminal.say(f"{run_dir.name} stops at its next step, with a checkpoint")
     until = time.monotonic() + PATIENCE
     while (entry := read_run(run_dir)).state in IN_PROGRESS - {"stalled"}:
         if time.monotonic() > until:
             terminal.say(
-                f"{run_dir.name} is still {entry.state}: it will finish stopping in the background; see {formatting.command('attach', run_dir)}"
+                f"{run_dir.name} is still {entry.state}, and will stop on its own; "
+                f"run `{formatting.command('attach', run_dir)}` to watch it"
             )
             return
         time.sleep(POLL)
-    for level, line in Outcome(run_dir, entry.state, entry.status).sentences():
+    for level, line in Outcome(run_dir, entry.state, entry.status, problem=entry.problem).sentences():
         terminal.say(f"{run_dir.name}: {'' if level == 'info' else level + ': '}{line}")

@@ -1,19 +1,19 @@
-"""Following a sweep: what becomes of its runs as sentences, where it stands as lines at the bottom of the terminal."""
+"""Follow a sweep: report how its runs go, and show its progress at the bottom of the terminal."""
 
 from __future__ import annotations
 
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crild_tui.cli import terminal
 from crild_tui.runs import formatting
+from crild_tui.runs.states import LOADING, command_hints, describe
 from crild_tui.runs.sweeps import counts, entries_of
 from engine.preset.text import plain
-from engine.record.states import STARTED
+from engine.record.states import IN_PROGRESS, STARTED
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from engine.sweep.record import SweepRecord
 
 POLL = 0.5
-"""Seconds between two looks at the files."""
+"""Seconds between two reads of the files."""
 LINE_EVERY = 30.0
 """Seconds between two lines of progress where there is no screen."""
 PATIENCE = 2.0
-"""Seconds for which a sweep's process must be gone before it counts as gone."""
+"""Seconds for which a sweep's process must be missing before it counts as gone."""
 LOG_LINES = 8
-"""Lines of its log that are shown of a process that died."""
-STOPPING = "stopping every run at its next step with a checkpoint; press Ctrl-C again to kill them instead"
+"""Lines to show of the log of a process that died."""
+STOPPING = "stopping each run at its next step, with a checkpoint; press Ctrl-C again to kill them instead"
 
 
 class Follower:
-    """Follows one sweep until its process has ended or the person stops it."""
+    """Follows one sweep until its process has ended or the user stops it."""
 
     def __init__(self, record: SweepRecord, runs_dir: Path, controls: Controls, *, quiet: bool):
         self.record, self.runs_dir, self.controls, self.quiet = record, runs_dir, controls, quiet
@@ -63,14 +63,14 @@ class Follower:
         return self.record
 
     def _look(self) -> bool:
-        """Take in what is new; whether the sweep's process has ended."""
+        """Read and show what is new; whether the sweep's process has ended."""
         from engine.sweep.matrix import matrix
         from engine.sweep.submit import existing
 
         self.record = existing(self.runs_dir, self.record.name) or self.record
-        over = self._over()  # asked before the runs are: their last words came first
+        over = self._over()  # before the runs are read: they write their last state first
         self._entries = entries_of(self.record, self.runs_dir, self._entries)
-        self._tell_changes()
+        self._report_changes()
         self._draw(matrix(self.record, self._entries, now=time.time()))
         return over
 
@@ -87,22 +87,22 @@ class Follower:
         self._gone = now if self._gone is None else self._gone
         if now - self._gone < PATIENCE:
             return False
-        self._say("the sweep's process ended without a word: it was killed, or the machine was restarted", "error")
+        self._say("the sweep's process is gone (killed, out of memory, or the machine restarted)", "error")
         for line in last_lines(sweep_file(self.runs_dir, self.record.name).with_suffix(".log"), LOG_LINES):
             self._say(f"  log: {line}")
-        self._say("runs that work go on; the same command goes on with the sweep")
+        self._say("runs that are running keep going; run the same command to continue the sweep")
         return True
 
-    def _tell_changes(self) -> None:
+    def _report_changes(self) -> None:
         states = {run: entry.state for run, entry in self._entries.items()}
         if self._states is None:
             self._states = states
-        place = {cell.run: number for number, cell in enumerate(self.record.cells, 1)}
+        index = {cell.run: number for number, cell in enumerate(self.record.cells, 1)}
         for run, state in states.items():
             if self._states.get(run) == state or (state == "running" and self._states.get(run) == "stalled"):
                 continue
-            for level, line in told(self._entries[run]):
-                self._say(f"{place[run]}/{len(place)} {line}", level)
+            if (change := change_of(self._entries[run], time.time())) is not None:
+                self._say(f"{index[run]}/{len(index)} {change[1]}", change[0])
         self._states = states
 
     def _signals(self) -> None:
@@ -117,7 +117,7 @@ class Follower:
             self._say("killing the runs" if again else STOPPING, "warning" if again else "info")
             try:
                 (kill_sweep if again else stop_sweep)(self.runs_dir, self.record.name)
-            except CrildError as error:  # it ended meanwhile: the next look says how
+            except CrildError as error:  # it has ended: the next read reports how
                 self._say(error.sentence, "warning")
 
     def _wait(self) -> None:
@@ -127,7 +127,7 @@ class Follower:
                 return
             time.sleep(0.05)
 
-    # -- telling
+    # -- reporting
 
     def _say(self, line: str, level: str = "info") -> None:
         if self.quiet and level != "error":
@@ -154,8 +154,8 @@ class Follower:
 
         console = self._live.console
         room = max(1, console.height - 3)
-        works = [entry for entry in self._entries.values() if entry.state in STARTED]
-        lines = [Text(progress(found), style="bold"), *(Text(plain(at_work(entry))) for entry in works[:room])]
+        started = [entry for entry in self._entries.values() if entry.state in STARTED]
+        lines = [Text(progress(found), style="bold"), *(Text(plain(run_line(entry))) for entry in started[:room])]
         for line in lines:
             line.no_wrap = True
             line.truncate(console.width, overflow="crop" if terminal.ascii_only(sys.stderr) else "ellipsis")
@@ -175,40 +175,30 @@ class Follower:
             self._live.stop()
 
 
-def told(entry: RunEntry) -> Iterator[tuple[str, str]]:
-    """What is said of a run whose state is new: level and sentence."""
+def change_of(entry: RunEntry, now: float) -> tuple[str, str] | None:
+    """What to report of a run whose state has changed: level and sentence; None for a state that needs no report."""
     status = entry.status
     if entry.state == "running" and status is not None:
-        yield "info", f"{entry.id} {'begins' if status.attempt <= 1 else f'goes on (attempt {status.attempt})'}"
-    elif entry.state == "finished" and status is not None:
-        took = None if status.ended is None or status.started is None else status.ended - status.started
-        yield (
-            "info",
-            f"{entry.id} finished: {status.metric_name} {formatting.metric(status.last)} in {formatting.duration(took)}",
-        )
-    elif entry.state == "failed":
-        fault = entry.status.error if entry.status else None
-        yield "error", f"{entry.id}: {str(fault).splitlines()[0] if fault else 'the run failed'}"
-    elif entry.state == "lost":
-        yield "warning", f"{entry.id}: its engine ended without a word"
-    elif entry.state == "unreadable":
-        yield "error", f"{entry.id}: {entry.problem}"
-    elif entry.state in ("stopped", "preempted"):
-        yield "info", f"{entry.id} {entry.state}"
+        return "info", f"{entry.id} {'started' if status.attempt <= 1 else f'resumed (attempt {status.attempt})'}"
+    if entry.state in IN_PROGRESS:
+        return None
+    state = describe(entry, command_hints(entry.path), now)
+    took = formatting.took(status) if entry.state == "finished" else None
+    return state.level, f"{entry.id}: {': '.join((state.fact, *state.reasons[:1]))}{f' in {took}' if took else ''}"
 
 
 def progress(found: Matrix) -> str:
-    """Where a sweep stands, in one line."""
+    """The progress of a sweep, in one line."""
     left = [] if found.eta is None else [f"{formatting.duration(found.eta)} left"]
-    waits = [f"waiting {found.waiting}"] if found.waiting else []
-    return ", ".join([f"{found.name} {formatting.percent(found.progress)}: {counts(found)}", *left, *waits])
+    waiting = [f"waiting {found.waiting}"] if found.waiting else []
+    return ", ".join([f"{found.name} {formatting.percent(found.progress)}: {counts(found)}", *left, *waiting])
 
 
-def at_work(entry: RunEntry) -> str:
-    """Where a run stands, in one line."""
+def run_line(entry: RunEntry) -> str:
+    """The progress of a run, in one line."""
     status = entry.status
     if status is None or status.stage is None or not status.steps:
-        return f"  {entry.id}  {'loading' if entry.state in ('created', 'running') else entry.state}"
+        return f"  {entry.id}  {LOADING if entry.state in ('created', 'running') else entry.state}"
     share = formatting.percent(status.done / status.total) if status.total else ""
     last = f"  {status.metric_name} {formatting.metric(status.last)}" if status.last is not None else ""
     state = "" if entry.state == "running" else f"  {entry.state}"

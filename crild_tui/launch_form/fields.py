@@ -10,7 +10,7 @@ from typing import Any
 
 import tomli
 
-from crild_tui import option_help
+from crild_tui.runs import option_help
 from engine.preset import schema_keys
 from engine.preset.json_schema import help_texts
 from engine.preset.names import TOY_TASKS

@@ -11,9 +11,9 @@ from crild_tui.launch_form.checks import Examined, Fault
 from crild_tui.launch_form.draft import Draft, changed
 from crild_tui.launch_form.fields import MOST_STAGES, UNUSED, Field, fields_of, is_off, is_unused
 from crild_tui.runs import formatting
+from crild_tui.runs.states import KeyNames
 from engine.preset.text import printable
 
-NO_FORM = "The presets must load before you can change them here; see the problems below. e opens the file in $EDITOR."
 NO_TOML = "the presets cannot be loaded"
 NO_MATCH = "no preset matches: Escape or Enter shows all of them"
 OLD_TOML = "without the changes, which are invalid"
@@ -29,7 +29,18 @@ CHANGED_LINE = "▌"
 _MOST_FAULTS = 20
 
 
-def about(topic: Field | Entry | str | None, draft: Draft, examined: Examined, *, starting: bool = False) -> Text:
+def no_form(keys: KeyNames) -> str:
+    """The text in place of a form."""
+    editor = keys["launch.editor"]
+    return (
+        "The presets must load before you can change them here; see the problems below. "
+        f"Press {editor} to open the file in $EDITOR."
+    )
+
+
+def about(
+    topic: Field | Entry | str | None, draft: Draft, examined: Examined, keys: KeyNames, *, starting: bool = False
+) -> Text:
     """Faults without a field, the fields of the others, and the help of the field or preset under the cursor.
 
     `topic` may be a text, which is shown as it is.
@@ -48,9 +59,11 @@ def about(topic: Field | Entry | str | None, draft: Draft, examined: Examined, *
         text.append(f"! {line}\n", "bold")
     preset = examined.preset
     if preset is not None and len(preset.stage) > MOST_STAGES:
-        text.append(f"the form has the first {MOST_STAGES} of {len(preset.stage)} stages; e opens the file\n")
+        text.append(
+            f"the form has the first {MOST_STAGES} of {len(preset.stage)} stages; press {keys['launch.editor']} to edit the file\n"
+        )
     if isinstance(topic, Field):
-        _field(text, topic, draft, examined)
+        _field(text, topic, draft, examined, keys)
     elif isinstance(topic, str):
         text.append(topic)
     elif topic is not None:
@@ -72,7 +85,7 @@ def places(examined: Examined) -> str | None:
     return f"{formatting.plural(len(names), 'invalid field')}: {'; '.join(names[:3])}{more}"
 
 
-def _field(text: Text, field: Field, draft: Draft, examined: Examined) -> None:
+def _field(text: Text, field: Field, draft: Draft, examined: Examined, keys: KeyNames) -> None:
     text.append(f"{field.key}  ", "bold")
     text.append(printable(field.help))
     if field.expected and field.expected != "text in quotes":
@@ -83,7 +96,7 @@ def _field(text: Text, field: Field, draft: Draft, examined: Examined) -> None:
     if examined.newest is not None and is_unused(field, examined.newest):
         text.append(f"\n{UNUSED[0].upper()}{UNUSED[1:]}.", "bold")
     if preset is not None and field.key in changed(draft, preset):
-        text.append("\nChanged; u resets it to the value of the presets.", "dim")
+        text.append(f"\nChanged; press {keys['launch.undo']} to reset it to the value of the presets.", "dim")
 
 
 def _entry(text: Text, entry: Entry) -> None:

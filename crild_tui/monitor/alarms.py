@@ -11,6 +11,7 @@ import numpy as np
 
 from crild_tui.monitor.curves import Curves, Floats, Table
 from crild_tui.runs import formatting
+from crild_tui.runs.states import command_hints, describe
 from crild_tui.runs.summary import RunSummary
 from engine.record.run import RunEntry
 from engine.record.states import ACTIVE
@@ -64,12 +65,7 @@ def silence(entry: RunEntry, now: float) -> str | None:
     """A sentence if a run that should have an engine has none, or if the engine is silent."""
     if entry.problem is not None:
         return entry.problem
-    if entry.state == "lost":
-        return "lost: the engine is gone; it was killed, or its machine was restarted. The run can be resumed"
-    if entry.state == "stalled" and entry.status is not None:
-        quiet = now - (entry.status.heartbeat or entry.status.started or entry.status.created)
-        return f"stalled: the engine is alive but has been silent for {formatting.age(quiet)}"
-    return None
+    return describe(entry, command_hints(entry.path), now).fact if entry.state in ("lost", "stalled") else None
 
 
 def no_number(steps: Table) -> str | None:

@@ -1,7 +1,6 @@
-"""What a person can do to runs from the dashboard: the same functions that the command line uses, without its printing.
+"""What the dashboard does to runs: the engine's functions that the command line calls too.
 
-Each returns the sentence to show, or raises CrildError with the one to show instead. They may take seconds: call them in
-a thread.
+Each returns the sentence to show, or raises CrildError with one. They may take seconds: call them in a thread.
 """
 
 from __future__ import annotations
@@ -13,11 +12,15 @@ from pathlib import Path
 from crild_tui.runs import formatting
 from crild_tui.runs.create import Request, create_all, load_all, unmake
 from crild_tui.runs.resume import prepare
+from crild_tui.runs.states import check_possible, command_hints
 from engine.errors import CrildError, RunError, UsageError
 
 
 def make(request: Request) -> list[Path]:
-    """Check the presets and make the run directories; nothing is started. Raises CrildError, and leaves nothing then."""
+    """Check the presets and create the run directories without starting anything.
+
+    Raises CrildError, and then leaves no directory behind.
+    """
     return create_all(request, load_all(request))
 
 
@@ -41,19 +44,19 @@ def start(runs: Sequence[Path]) -> str:
 
 
 def stop(run_dir: Path) -> str:
-    """Ask the engine for a checkpoint and its end. Raises RunError."""
+    """Ask the engine to write a checkpoint and stop. Raises RunError."""
     from engine.launch import signals
 
     signals.stop(run_dir)
-    return f"{run_dir.name} was asked to stop at its next step with a checkpoint"
+    return f"{run_dir.name} stops at its next step, with a checkpoint"
 
 
 def kill(run_dir: Path) -> str:
-    """End the engine at once. Raises RunError."""
+    """Kill the engine. Raises RunError."""
     from engine.launch import signals
 
     signals.kill(run_dir)
-    return f"{run_dir.name} was killed; it can go on from its last checkpoint"
+    return f"{run_dir.name} was killed; it can be resumed from its last checkpoint"
 
 
 def stop_sweep(runs_dir: Path, name: str) -> str:
@@ -61,37 +64,34 @@ def stop_sweep(runs_dir: Path, name: str) -> str:
     from engine.sweep import submit
 
     submit.stop_sweep(runs_dir, name)
-    return f"{name}: its runs stop at their next step with a checkpoint; crild sweep goes on with it"
+    return f"{name}: each run stops at its next step, with a checkpoint; run `crild sweep` to continue it"
 
 
 def resume(run_dir: Path, changes: Sequence[str] = ()) -> str:
-    """Go on from the last good checkpoint, with `--set` items that a run can still take. Raises CrildError."""
+    """Resume a run from its last good checkpoint, with changes as for `--set`. Raises CrildError."""
     from engine.launch.start import start_engine
     from engine.sweep.queue import continue_queue
 
     entry = prepare(run_dir, changes)
     if entry.status is not None and entry.status.state == "queued":
         continue_queue(run_dir)
-        return f"the queue of {run_dir.name} goes on"
+        return f"the queue of {run_dir.name} continues"
     start_engine(run_dir, resume=True)
-    return f"{run_dir.name} goes on"
+    return f"{run_dir.name} resumed"
 
 
 def trash(run_dir: Path) -> str:
-    """Move a run to the trash folder beside it. Raises RunError while an engine works on it, or when it cannot move."""
+    """Move a run to the trash folder next to it. Raises UsageError while it is in progress, RunError if it cannot move."""
     from engine.record.files import cause
     from engine.record.lock import RunLock
     from engine.record.paths import TRASH
     from engine.record.run import is_run, read_run
-    from engine.record.states import IN_PROGRESS
 
     if not is_run(run_dir):
-        raise UsageError(f"{run_dir.name} is no run directory")
+        raise UsageError(f"{run_dir.name} is not a run directory", kind="not-a-run")
     if run_dir.is_symlink():
-        raise RunError(f"{run_dir.name} is a link: delete {str(run_dir.resolve())!r} itself")
-    entry = read_run(run_dir)
-    if entry.state in IN_PROGRESS - {"created"}:
-        raise RunError(f"{run_dir.name} is {entry.state}: stop it first")
+        raise RunError(f"{run_dir.name} is a link: delete {str(run_dir.resolve())!r} instead", kind="run-is-a-link")
+    check_possible(read_run(run_dir), "delete", command_hints(run_dir))
     folder = run_dir.parent / TRASH
     target = folder / f"{run_dir.name}.{time.strftime('%Y%m%d-%H%M%S')}"
     try:
@@ -100,5 +100,7 @@ def trash(run_dir: Path) -> str:
             lock.take()
             run_dir.rename(target)
     except OSError as error:
-        raise RunError(f"the run cannot be moved to the trash: {cause(error)}", file=str(run_dir)) from error
-    return f"{run_dir.name} is in {target}; crild prune deletes it for good"
+        raise RunError(
+            f"the run cannot be moved to the trash: {cause(error)}", kind="trash-failed", file=str(run_dir)
+        ) from error
+    return f"{run_dir.name} moved to {target}; run `crild prune` to delete it for good"

@@ -1,4 +1,4 @@
-"""What is said about one run beside the list: where it is, what can be done, its settings, its closing table."""
+"""One run in detail, below or beside the list: its state, what can be done, its settings, its closing table."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ from rich.text import Text
 
 from crild_tui.runs import formatting
 from crild_tui.runs.filter import progress
-from crild_tui.runs.states import label_of
+from crild_tui.runs.states import KeyNames, describe, key_hints, label_of
 from crild_tui.text import bar, cells, fit
 from engine.errors import CrildError
 from engine.preset.text import one_line, printable
 from engine.record.files import read_json
 from engine.record.paths import RESULTS
 from engine.record.run import RunEntry
-from engine.record.states import FAULTY
-from engine.record.status import Status
 from engine.report.closing_table import Closing, closing
 from engine.report.compare import read_preset
 
@@ -61,70 +59,17 @@ def read_about(run_dir: Path) -> About:
 # -- below the list
 
 
-def advice(entry: RunEntry, now: float) -> str:
-    """What is going on with a run and what can be done about it, in a sentence."""
-    status = entry.status
-    if status is None:
-        return f"{entry.problem or 'this run cannot be read'}; nothing in it is changed from here"
-    resume = formatting.command("resume", entry.path)
-    match entry.state:
-        case "lost" if status.state == "queued":
-            return f"the queue that would start it is gone: r goes on with it, as does {resume}"
-        case "lost" if status.attempt == 0:
-            return f"its engine never came up: r starts it, as does {resume}"
-        case "lost":
-            return f"its engine is gone (killed, or the machine went down): r goes on from its last checkpoint, as does {resume}"
-        case "stalled":
-            silent = formatting.duration(now - status.heartbeat) if status.heartbeat else "long"
-            return f"its engine lives but has been silent for {silent}: K kills it, then r goes on"
-        case "failed":
-            return f"{status.error or 'it failed without saying why: see its log'}; mended, r goes on, as does {resume}"
-        case "stopped" | "preempted":
-            return f"{entry.state} at step {status.done:,} of {status.total:,}: r goes on, as does {resume}"
-        case "queued":
-            return "it waits for its turn in a queue"
-        case "created":
-            return "its engine is coming up"
-        case "stopping":
-            return "its engine was asked to stop, and writes a checkpoint first"
-        case "finished":
-            return finished_words(status)
-    return running_words(status)
-
-
-def running_words(status: Status) -> str:
-    """Where a run is, and how long it will take."""
-    words = []
-    if status.stage is not None:
-        words.append(f"stage {status.stage} ({status.stage_index} of {status.stages})")
-        words.append(f"step {status.step:,} of {status.steps:,}")
-    if status.rate is not None:
-        words.append(f"{formatting.rate(status.rate)} examples/s")
-    if status.eta is not None:
-        words.append(f"{formatting.duration(status.eta)} left")
-    return ", ".join(words) or "its engine is loading"
-
-
-def finished_words(status: Status) -> str:
-    """What a finished run reached."""
-    name = status.metric_name or "metric"
-    figures = (("best", status.best), ("last", status.last), ("teacher", status.teacher), ("majority", status.majority))
-    known = [f"{label} {formatting.metric(value)}" for label, value in figures if value is not None]
-    return f"{name}: {', '.join(known)}" if known else "finished"
-
-
-def detail(entry: RunEntry, now: float, width: int, height: int) -> Text:
-    """What fits into a few lines about a run: what is going on, what a person wrote on it, where it lies."""
+def detail(entry: RunEntry, keys: KeyNames, now: float, width: int, height: int) -> Text:
+    """A run in at most `height` lines: its state and what can be done, the user's tags and note, its directory."""
+    state = describe(entry, key_hints(keys, "runs", entry.path), now)
     notes = "  ".join(filter(None, [" ".join(f"#{one_line(tag)}" for tag in entry.tags), one_line(entry.note)]))
-    said = textwrap.wrap(one_line(advice(entry, now)), max(width, 10)) or [""]
+    lines = textwrap.wrap(one_line(str(state)), max(width, 10)) or [""]
     below = [(notes, ""), (one_line(str(entry.path)), "dim")] if notes else [(one_line(str(entry.path)), "dim")]
-    below = below[: max(height - min(len(said), max(height - 1, 1)), 0)]
+    below = below[: max(height - min(len(lines), max(height - 1, 1)), 0)]
     room = max(height - len(below), 1)
-    if len(said) > room:
-        said = [*said[: room - 1], f"{said[room - 1]} …"]
-    text = Text(
-        "\n".join(fit(line, width).rstrip() for line in said), "bold" if entry.state in FAULTY | {"stalled"} else ""
-    )
+    if len(lines) > room:
+        lines = [*lines[: room - 1], f"{lines[room - 1]} …"]
+    text = Text("\n".join(fit(line, width).rstrip() for line in lines), "" if state.level == "info" else "bold")
     for line, style in below:
         text.append(f"\n{fit(line, width).rstrip()}", style)
     return text
@@ -133,13 +78,14 @@ def detail(entry: RunEntry, now: float, width: int, height: int) -> Text:
 # -- beside the list
 
 
-def panel(entry: RunEntry, about: About | None, now: float, width: int) -> Text:
+def panel(entry: RunEntry, about: About | None, keys: KeyNames, now: float, width: int) -> Text:
     """Everything about a run on a panel: status, settings that matter, the closing table."""
     text = Text()
     text.append(f"{one_line(entry.id)}\n", "bold")
     text.append(f"{label_of(entry.state)}\n\n", "bold")
-    text.append(f"{printable(advice(entry, now))}\n\n")
-    _pairs(text, status_lines(entry, now), width)
+    state = describe(entry, key_hints(keys, "runs", entry.path), now)
+    text.append(f"{printable(str(state))}\n\n")
+    _pairs(text, status_lines(entry, keys, now), width)
     if about is None:
         text.append("\nreading its files ...\n", "dim")
         return text
@@ -163,9 +109,9 @@ def _pairs(text: Text, pairs: Iterable[Line], width: int) -> None:
             text.append(f"{line}\n")
 
 
-def status_lines(entry: RunEntry, now: float) -> Iterator[Line]:
+def status_lines(entry: RunEntry, keys: KeyNames, now: float) -> Iterator[Line]:
     """The status, as far as it says something."""
-    yield "folder", str(entry.path)
+    yield "directory", str(entry.path)
     status = entry.status
     if status is not None:
         share = progress(entry)
@@ -173,7 +119,7 @@ def status_lines(entry: RunEntry, now: float) -> Iterator[Line]:
             yield "done", f"{''.join(bar(share, 20))} {formatting.percent(share)} of {status.total:,} steps"
         yield "preset", status.preset or formatting.NONE
         if status.sweep:
-            yield "sweep", f"{one_line(status.sweep)}; m shows its matrix"
+            yield "sweep", f"{one_line(status.sweep)}; press {keys['runs.sweep']} for its matrix"
         yield "task", f"{status.task or formatting.NONE}, seed {status.seed}"
         name = status.metric_name or "metric"
         for label, value in (
@@ -186,7 +132,7 @@ def status_lines(entry: RunEntry, now: float) -> Iterator[Line]:
                     f"{name} {formatting.metric(value)}{' (self-teacher)' if label == 'self-teacher' else ''}",
                 )
         attempts = f", {formatting.plural(status.attempt, 'attempt')}" if status.attempt > 1 else ""
-        yield "made", f"{formatting.age(now - status.created)} ago{attempts}"
+        yield "created", f"{formatting.age(now - status.created)} ago{attempts}"
         if status.device:
             yield "device", status.device
     if entry.tags:

@@ -9,13 +9,14 @@ from crild_tui.runs.filter import RunFilter
 from crild_tui.runs.listing import Arranged
 from crild_tui.runs.marks import Marks
 from crild_tui.runs.snapshot import RunsSnapshot
+from crild_tui.runs.states import KeyNames
 from engine.preset.text import one_line
 
 ROOMY = 100
 """Cells from which the folder is named too."""
 
 
-def page_instead(runs: RunsSnapshot, found: Arranged) -> Text | None:
+def page_instead(runs: RunsSnapshot, found: Arranged, keys: KeyNames) -> Text | None:
     """What stands in place of a list without rows: why it is empty and what can be done; None where there are rows."""
     if found.rows:
         return None
@@ -25,14 +26,14 @@ def page_instead(runs: RunsSnapshot, found: Arranged) -> Text | None:
     if not runs.revision:
         return Text(f"looking into {folder} ...", "dim")
     if runs.entries:
-        left_out = [f"{found.filtered:,} by the filter (Escape clears it)"] if found.filtered else []
-        left_out += [f"{found.hidden:,} hidden (H shows them)"] if found.hidden else []
+        left_out = [f"{found.filtered:,} by the filter ({keys['runs.clear']} clears it)"] if found.filtered else []
+        left_out += [f"{found.hidden:,} hidden ({keys['runs.show_hidden']} shows them)"] if found.hidden else []
         return Text(f"No run to show: {', '.join(left_out)}")
     there = "holds no runs yet" if runs.exists else "does not exist yet; the first run makes it"
     return Text.assemble(
         ("No runs yet\n\n", "bold"),
         f"{folder} {there}.\n\n",
-        ("1", "bold"), "  choose a preset and start a run\n\n",
+        (keys["mode.launch"], "bold"), "  choose a preset and start a run\n\n",
         "or in a shell:\n",
         (f"   {one_line(formatting.in_shell('crild run quickstart', runs.runs_dir))}\n\n", "bold"),
         ("It trains a small teacher and distils a student in about two minutes on a CPU, and shows up here by itself.\n"

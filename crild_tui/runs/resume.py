@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crild_tui.runs import formatting
+from crild_tui.runs.states import check_possible, command_hints
 from engine.errors import PresetError, UsageError
-from engine.record.states import ACTIVE
 
 if TYPE_CHECKING:
     from engine.record.run import RunEntry
@@ -23,36 +22,12 @@ def prepare(run_dir: Path, changes: Sequence[str]) -> RunEntry:
     from engine.record.run import read_run
 
     entry = read_run(run_dir)
-    _refuse(entry, changes)
+    extends = any(_lengthens(change) for change in changes)
+    check_possible(entry, "extend" if extends else "resume", command_hints(run_dir))
     _check(run_dir, changes)
     if changes:
         rewrite(run_dir, changes)
     return entry
-
-
-def _refuse(entry: RunEntry, changes: Sequence[str]) -> None:
-    """Raise UsageError for a run that cannot be resumed as it stands."""
-    name = entry.path
-    if entry.status is None:
-        again = entry.path / "preset.toml"
-        way_out = f"; `crild run {again}` repeats it" if again.is_file() else ""
-        raise UsageError(f"{entry.id} cannot be resumed: {entry.problem}{way_out}", kind="unreadable-run")
-    if entry.state in ACTIVE:
-        raise UsageError(
-            f"{entry.id} is {entry.state}: watch it with {formatting.command('attach', name)}, or stop it first",
-            kind="run-is-active",
-        )
-    if entry.state == "queued":
-        raise UsageError(
-            f"{entry.id} is already queued; watch it with {formatting.command('attach', name)}",
-            kind="run-is-queued",
-        )
-    if entry.state == "finished" and not any(_lengthens(change) for change in changes):
-        raise UsageError(
-            f"{entry.id} is finished: make it longer, as in `{formatting.command('resume', name)} --set stage.kd.epochs=8`,"
-            f" or repeat it with `crild run {entry.path / 'preset.toml'}`",
-            kind="run-is-finished",
-        )
 
 
 def _check(run_dir: Path, changes: Sequence[str]) -> None:

@@ -17,6 +17,7 @@ from textual.worker import get_current_worker
 from crild_tui.messages import RunChanged, WatchRun
 from crild_tui.monitor.snapshots import RunSnapshot
 from crild_tui.runs import comparison
+from crild_tui.runs.states import KeyNames
 from crild_tui.runs.table_file import named_file, write_file
 from crild_tui.screens.dialogs import Ask, Confirm
 from crild_tui.screens.mode_screen import ModeScreen
@@ -41,13 +42,21 @@ VIEWS = ("both", "tables", "curves")
 COPIED = ("markdown", "csv", "latex")
 """Formats that the table is copied in."""
 
-HOW = Text.assemble(
-    ("Nothing to compare yet\n\n", "bold"),
-    ("3", "bold"), "      go to Runs\n",
-    ("space", "bold"), "  mark the runs to compare, up to a dozen\n",
-    ("c", "bold"), "      compare them here\n\n",
-    ("Runs that differ only in their seed are taken together: mean and standard deviation.", "dim"),
-)  # fmt: skip
+STEPS = (
+    ("mode.runs", "go to Runs"),
+    ("runs.mark", "mark the runs to compare, up to a dozen"),
+    ("runs.compare", "compare them here"),
+)
+"""How to get runs to compare: bindings, and what their keys do."""
+
+
+def how_to_compare(keys: KeyNames) -> Text:
+    """The page to show while there is nothing to compare."""
+    width = max(len(keys[binding]) for binding, _ in STEPS) + 2
+    text = Text.assemble(("Nothing to compare yet\n\n", "bold"))
+    for binding, purpose in STEPS:
+        text.append(keys[binding].ljust(width), "bold").append(f"{purpose}\n")
+    return text.append("\nRuns that differ only in their seed are averaged: mean and standard deviation.", "dim")
 
 
 class CompareScreen(ModeScreen):
@@ -96,8 +105,8 @@ class CompareScreen(ModeScreen):
 
     def content(self) -> ComposeResult:
         """The curves, and tables below them."""
-        yield Static(HOW, id="page")
-        yield Panels(self.host.settings.smoothing)
+        yield Static(how_to_compare(self.keys()), id="page")
+        yield Panels(self.host.settings.smoothing, keys=self.keys())
         with Horizontal(id="tables"):
             yield RowList(id="finals")
             yield RowList(id="differences")

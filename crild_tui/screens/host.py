@@ -9,6 +9,7 @@ from typing import Protocol
 from crild_tui.monitor.snapshots import MachineSnapshot
 from crild_tui.runs.marks import Kind, Marks
 from crild_tui.runs.snapshot import RunsSnapshot
+from crild_tui.runs.states import KeyNames
 from crild_tui.settings import Settings
 
 
@@ -17,6 +18,8 @@ class Host(Protocol):
 
     runs_dir: Path
     settings: Settings
+    keys: KeyNames
+    """The name of each key, by the id of its binding."""
     runs: RunsSnapshot
     """The list of runs, as it was read last."""
     machine: MachineSnapshot

@@ -193,7 +193,7 @@ class LaunchScreen(ModeScreen):
         self.examined = message.examined
         if self.examined.preset is not None:
             self._known = (self.draft.refs, self.examined.preset)
-        await self.form.show(self.examined.views(self.draft), help_text.NO_FORM)
+        await self.form.show(self.examined.views(self.draft), help_text.no_form(self.keys()))
         self._show_toml()
         self._tell()
         if message.edited is not None:
@@ -282,7 +282,9 @@ class LaunchScreen(ModeScreen):
         """Reset the focused field to the preset's value."""
         line = self.form.focused_line
         if line is None:
-            self.host.tell("go to a field first: u sets it back; U sets back all of them")
+            self.host.tell(
+                f"go to a field first: {self.keys()['launch.undo']} resets it; {self.keys()['launch.undo_all']} resets all of them"
+            )
         else:
             self.change(self.draft.undone(line.field.key))
 
@@ -311,7 +313,9 @@ class LaunchScreen(ModeScreen):
         if not self.is_mounted:
             return
         self._put("command", Text(f"$ {printable(self.command())}"))
-        self._put("about-text", help_text.about(self._about, self.draft, self.examined, starting=self.starting))
+        self._put(
+            "about-text", help_text.about(self._about, self.draft, self.examined, self.keys(), starting=self.starting)
+        )
 
     def _put(self, name: str, text: Text) -> None:
         """Show a text if it changed; the screen is laid out again only if its number of lines changed."""
@@ -404,5 +408,5 @@ class LaunchScreen(ModeScreen):
         if message.error is not None:
             found = faults_of(message.error, self.examined, self.here)
             self.examined = replace(self.examined, faults=tuple(found))
-            await self.form.show(self.examined.views(self.draft), help_text.NO_FORM)
+            await self.form.show(self.examined.views(self.draft), help_text.no_form(self.keys()))
         self._tell()

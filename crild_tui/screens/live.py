@@ -118,9 +118,9 @@ class LiveScreen(ModeScreen):
         with Horizontal(id="body"):
             with Vertical(id="main"):
                 yield NoticeBox()
-                yield Panels(self.host.settings.smoothing)
+                yield Panels(self.host.settings.smoothing, keys=self.keys())
                 yield ClosingView()
-                yield LogPane()
+                yield LogPane(self.keys())
             yield SideColumn()
 
     def on_mount(self) -> None:
@@ -282,8 +282,8 @@ class LiveScreen(ModeScreen):
         )
 
     def _hint(self) -> str:
-        key = self.keys()["live.closing"]
-        return f"{key} shows the curves again" if self.has_class("-closing") else f"{key} shows the closing table"
+        shown = "curves" if self.has_class("-closing") else "closing table"
+        return f"press {self.keys()['live.closing']} for the {shown}"
 
     def _announce(self, snapshot: RunSnapshot) -> None:
         """Say each alarm once when it begins; of a run that has ended none."""
@@ -411,7 +411,9 @@ class LiveScreen(ModeScreen):
         if pane.searching and pane.words:
             pane.step(-1)
         else:
-            self.host.tell(f"nothing is searched: {self.keys()['live.search']} searches messages and log", "warning")
+            self.host.tell(
+                f"nothing to search for yet: press {self.keys()['live.search']} to search messages and log", "warning"
+            )
 
     def action_closing(self) -> None:
         """Open or close the closing table."""

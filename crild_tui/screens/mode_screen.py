@@ -10,6 +10,7 @@ from textual.screen import Screen
 
 from crild_tui.messages import MachineChanged, RunsChanged
 from crild_tui.runs.snapshot import RunsSnapshot
+from crild_tui.runs.states import KeyNames
 from crild_tui.screens.host import Host
 from crild_tui.widgets.footer import KeyFooter
 from crild_tui.widgets.header import Header
@@ -32,7 +33,7 @@ class ModeScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """Header, content, footer."""
-        yield Header(self.MODE)
+        yield Header(self.MODE, self.keys())
         yield from self.content()
         yield KeyFooter()
 
@@ -68,13 +69,6 @@ class ModeScreen(Screen[None]):
 
         self.call_later(unless_closed)
 
-    def keys(self) -> dict[str, str]:
-        """How the keys are called just now, by the ids of their bindings."""
-        names = {"mode.launch": "1"}
-        for bindings in self._bindings.key_to_bindings.values():
-            names |= {each.id: self.app.get_key_display(each) for each in bindings if each.id}
-        present: dict[str, str] = {}
-        for active in self.active_bindings.values():
-            if active.binding.id:
-                present.setdefault(active.binding.id, self.app.get_key_display(active.binding))
-        return names | present
+    def keys(self) -> KeyNames:
+        """The name of each key, by the id of its binding."""
+        return self.host.keys

@@ -10,13 +10,14 @@ from textual.app import App
 
 from crild_tui.runs import actions
 from crild_tui.runs.annotations import note_in_field, write_note, write_tags
+from crild_tui.runs.states import Hints, KeyNames, check_possible, key_hints
 from crild_tui.screens.dialogs import Ask, Confirm
 from crild_tui.screens.host import Host
-from engine.errors import CrildError
+from engine.errors import CrildError, UsageError
 from engine.preset.text import one_line, plain
 from engine.record.paths import TRASH
 from engine.record.run import RunEntry
-from engine.record.states import IN_PROGRESS
+from engine.record.states import IN_PROGRESS, Action
 
 
 class ActionScreen(Protocol):
@@ -36,8 +37,8 @@ class ActionScreen(Protocol):
     def selected(self) -> RunEntry | None:
         """The run that keys act on."""
 
-    def keys(self) -> dict[str, str]:
-        """How the keys are called just now, by the ids of their bindings."""
+    def keys(self) -> KeyNames:
+        """The name of each key, by the id of its binding."""
 
     def later(self, callback: Callable[[], object]) -> None:
         """Call back in the application's thread."""
@@ -87,9 +88,6 @@ class RunActions:
     def _tell(self, sentence: str) -> None:
         self._host.tell(sentence, "warning")
 
-    def _key_of(self, action: str) -> str:
-        return self._screen.keys()[f"{self._screen.MODE}.{action}"]
-
     def _run(self) -> RunEntry | None:
         """The run to act on; None, with a sentence, if there is none or nothing may be changed."""
         entry = self._screen.selected
@@ -99,16 +97,22 @@ class RunActions:
             return None
         return entry
 
-    def _working_run(self, verb: str) -> RunEntry | None:
-        """The run to stop or kill; None, with a sentence, if it has no engine."""
+    @property
+    def _hints(self) -> Hints:
+        """How the screen's keys act on a run."""
+        return key_hints(self._screen.keys(), self._screen.MODE)
+
+    def _run_for(self, action: Action) -> RunEntry | None:
+        """The run to act on; None, with a sentence, if its state doesn't allow the action or there is no run."""
         entry = self._run()
-        if entry is None or entry.state in IN_PROGRESS:
-            return entry
-        why = f"{plain(entry.id)} is {entry.state}: there is nothing to {verb}"
-        if entry.state in ("lost", "stopped", "preempted", "failed"):
-            why += f"; {self._key_of('resume')} resumes it"
-        self._tell(why)
-        return None
+        if entry is None:
+            return None
+        try:
+            check_possible(entry, action, self._hints)
+        except UsageError as error:
+            self._tell(error.sentence)
+            return None
+        return entry
 
     def _confirm(self, question: str, yes: str, no: str, action: Callable[[], str]) -> None:
         def answered(sure: bool | None) -> None:
@@ -128,11 +132,11 @@ class RunActions:
 
     def stop(self) -> None:
         """Ask the engine to write a checkpoint and end."""
-        entry = self._working_run("stop")
+        entry = self._run_for("stop")
         if entry is None:
             return
         if self.stop_requested == entry.path or entry.state == "stopping":
-            self._tell(f"{plain(entry.id)} was asked to stop already; {self._key_of('kill')} kills it")
+            self._tell(f"{plain(entry.id)} is already stopping; {self._hints.kill} to end it at once")
             return
         run_dir = entry.path
         self._set_stop_requested(run_dir, True)
@@ -148,7 +152,7 @@ class RunActions:
 
     def kill(self) -> None:
         """End the engine at once, after a question."""
-        entry = self._working_run("kill")
+        entry = self._run_for("kill")
         if entry is not None:
             question = (
                 f"Kill {plain(entry.id)}? Its engine ends at once, and the steps since its last checkpoint are lost."
@@ -157,14 +161,12 @@ class RunActions:
 
     def resume(self) -> None:
         """Resume the run from its last checkpoint; ask what extends a finished one."""
-        entry = self._run()
-        if entry is None:
-            return
-        if entry.state == "finished":
+        selected = self._screen.selected
+        extends = selected is not None and selected.state == "finished"
+        entry = self._run_for("extend" if extends else "resume")
+        if entry is not None and extends:
             self._extend(entry)
-        elif entry.state in IN_PROGRESS:
-            self._tell(f"{plain(entry.id)} is {entry.state}: there is nothing to resume")
-        else:
+        elif entry is not None:
             self._host.act(lambda: actions.resume(entry.path))
 
     def _extend(self, entry: RunEntry) -> None:
@@ -175,7 +177,7 @@ class RunActions:
                 changes = tuple(text.split())
                 self._host.act(lambda: actions.resume(entry.path, changes))
 
-        question = f"{plain(entry.id)} is finished. What makes it longer? As in stage.{stage}.epochs=8"
+        question = f"{plain(entry.id)} is finished. What to train for longer? For example stage.{stage}.epochs=8"
         self._screen.app.push_screen(Ask(question, f"stage.{stage}.epochs=", "stage.kd.epochs=8"), answered)
 
     # -- its directory
@@ -198,11 +200,7 @@ class RunActions:
 
     def trash(self) -> None:
         """Move the run to the trash folder, after a question; never one that is running."""
-        entry = self._run()
-        if entry is None:
-            return
-        if entry.state in IN_PROGRESS - {"created"}:
-            self._tell(f"{entry.id} is {entry.state}: stop it first")
-            return
-        question = f"Move {one_line(entry.id)} to the folder {TRASH} next to it?"
-        self._confirm(question, "Move", "No", lambda: actions.trash(entry.path))
+        entry = self._run_for("delete")
+        if entry is not None:
+            question = f"Move {one_line(entry.id)} to the folder {TRASH} next to it?"
+            self._confirm(question, "Move", "No", lambda: actions.trash(entry.path))

@@ -168,7 +168,7 @@ class RunsScreen(ModeScreen):
     def _show(self, found: listing.Arranged) -> None:
         runs, marks = self.host.runs, self.host.marks
         self._table.show(found.rows, marks, self._order)
-        page = page_instead(runs, found)
+        page = page_instead(runs, found, self.keys())
         if self.has_class("-page") != (page is not None):
             self.set_class(page is not None, "-page")
             self.call_after_refresh(self._say)  # what is about the selected run has room now
@@ -208,11 +208,13 @@ class RunsScreen(ModeScreen):
         if not self.has_class("-wide"):
             below = self.query_one("#detail", Static)
             width, height = below.content_size
-            below.update(Text() if entry is None else detail(entry, time.time(), width, height))
+            below.update(Text() if entry is None else detail(entry, self.keys(), time.time(), width, height))
             return
         about = self._about if entry is not None and self._about and self._about.run_dir == entry.path else None
         width = max(self.query_one("#side").size.width - 3, 20)
-        self.query_one("#about", Static).update(Text() if entry is None else panel(entry, about, time.time(), width))
+        self.query_one("#about", Static).update(
+            Text() if entry is None else panel(entry, about, self.keys(), time.time(), width)
+        )
         wanted = () if entry is None else (entry.path, entry.state, entry.status.attempt if entry.status else 0)
         if wanted and wanted != self._read_for:
             self._read_for = wanted
@@ -341,7 +343,7 @@ class RunsScreen(ModeScreen):
         if marked:
             self.post_message(CompareRuns(tuple(marked)))
         else:
-            self.host.tell("mark the runs to compare with space first", "warning")
+            self.host.tell(f"mark the runs to compare first: press {self.keys()['runs.mark']}", "warning")
 
     def action_follow(self) -> None:
         """Show each new run in Live as it appears, or no more."""

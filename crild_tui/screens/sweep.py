@@ -96,7 +96,7 @@ class SweepScreen(ModalScreen[Chosen | None]):
         """A summary, the matrix, and details of the cell under the cursor."""
         with Vertical(id="box") as box:
             box.border_title = Text(one_line(f"sweep {self._sweep}")).markup
-            box.border_subtitle = "Enter runs, c compare, s stop, Escape closes"
+            box.border_subtitle = self._legend()
             yield Static(Text("reading the sweep..."), id="standing")
             yield Static(id="counts")
             yield Static(id="legend")
@@ -117,10 +117,14 @@ class SweepScreen(ModalScreen[Chosen | None]):
     def on_resize(self, event: events.Resize) -> None:
         """Fit the dialog to the screen."""
         self.set_class(event.size.height < LOW, "-low")
-        self.query_one("#box").border_subtitle = (
-            "Enter c s Escape" if event.size.width < NARROW else "Enter runs, c compare, s stop, Escape closes"
-        )
+        self.query_one("#box").border_subtitle = self._legend(short=event.size.width < NARROW)
         self._draw()
+
+    def _legend(self, *, short: bool = False) -> str:
+        """What the keys do, or the keys alone."""
+        keys = self._host.keys
+        named = {"enter": "runs"} | {keys[f"sweep.{action}"]: action for action in ("compare", "stop", "close")}
+        return " ".join(named) if short else ", ".join(f"{key} {action}" for key, action in named.items())
 
     # -- drawing
 

@@ -18,10 +18,10 @@ from textual.widget import Widget
 from crild_tui.charts import canvas as looks
 from crild_tui.charts.axes import PlotArea
 from crild_tui.charts.canvas import Canvas
-from crild_tui.charts.drawing import Drawing, draw
+from crild_tui.charts.drawing import KEYS, Drawing, button, draw
 from crild_tui.charts.figure import Figure
-from crild_tui.charts.legend import BUTTON
 from crild_tui.charts.palette import curve_color
+from crild_tui.runs.states import KeyNames
 
 ZOOM = 1.25
 """Zoom factor of a wheel step or a key."""
@@ -80,8 +80,9 @@ class Chart(Widget, can_focus=True):
             """The chart."""
             return self.chart
 
-    def __init__(self, title: str = "", *, id: str | None = None) -> None:
+    def __init__(self, title: str = "", *, id: str | None = None, keys: KeyNames = KEYS) -> None:
         super().__init__(id=id)
+        self.keys = keys
         self.figure = Figure(title)
         self.ticks_below = True
         self.aligned = False
@@ -151,6 +152,7 @@ class Chart(Widget, can_focus=True):
                 ticks_below=self.ticks_below,
                 aligned=self.aligned,
                 focused=self.has_focus,
+                keys=self.keys,
             )
             self._strips = []
         return self._drawing
@@ -232,7 +234,7 @@ class Chart(Widget, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """Show all on a double click; enlarge on the button."""
-        if event.y == 0 and event.x >= self.size.width - len(BUTTON):
+        if event.y == 0 and event.x >= self.size.width - len(button(self.keys)):
             self.post_message(self.Enlarge(self))
         elif event.chain == 2 and event.y > 0:
             self.post_message(self.ViewChanged(self, None, None))

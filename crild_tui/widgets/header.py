@@ -1,4 +1,4 @@
-"""The first line of every mode: where one is, what runs, and the machine."""
+"""The first line of every mode: the modes, how many runs there are, and the machine."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from textual.widget import Widget
 from crild_tui.monitor.snapshots import MachineSnapshot
 from crild_tui.runs import formatting
 from crild_tui.runs.snapshot import RunsSnapshot
+from crild_tui.runs.states import KeyNames
 from engine.launch.gpu import Gpu
 from engine.record.states import ACTIVE
 
-MODES = (("1", "Launch", "launch"), ("2", "Live", "live"), ("3", "Runs", "runs"), ("4", "Compare", "compare"))
+MODES = ("launch", "live", "runs", "compare")
 
 
 class Header(Widget):
@@ -28,9 +29,9 @@ class Header(Widget):
     runs: reactive[RunsSnapshot | None] = reactive(None)
     machine: reactive[MachineSnapshot] = reactive(MachineSnapshot())
 
-    def __init__(self, mode: str) -> None:
+    def __init__(self, mode: str, keys: KeyNames) -> None:
         super().__init__()
-        self._mode = mode
+        self._mode, self._keys = mode, keys
         self._places: list[tuple[int, int, str]] = []
 
     def render(self) -> RenderResult:
@@ -39,10 +40,10 @@ class Header(Widget):
         line, self._places = Text(" crild ", style="bold", no_wrap=True), []
         if getattr(self.app, "readonly", False):
             line.append("read only ", Style(bold=True, italic=True))
-        for key, name, mode in MODES:
-            start = line.cell_len
-            here = mode == self._mode
-            line.append(f"[{key} {name}]" if here else f" {key} {name} ", Style(bold=here, reverse=here))
+        for mode in MODES:
+            start, here = line.cell_len, mode == self._mode
+            tab = f"{self._keys[f'mode.{mode}']} {mode.title()}"
+            line.append(f"[{tab}]" if here else f" {tab} ", Style(bold=here, reverse=here))
             self._places.append((start, line.cell_len, mode))
         for piece in fitting(self._pieces(), width - line.cell_len - 1):
             gap = width - line.cell_len - len(piece) - 1
@@ -67,12 +68,12 @@ def fitting(pieces: list[str], width: int) -> list[str]:
 
 
 def running(snapshot: RunsSnapshot | None) -> str:
-    """How many runs work and wait."""
+    """How many runs are running and queued."""
     if snapshot is None:
         return ""
     states = Counter(entry.state for entry in snapshot.entries)
-    works, waits = sum(states[state] for state in ACTIVE), states["queued"]
-    return ("idle" if not works else f"{works} running") + (f", {waits} queued" if waits else "")
+    active, queued = sum(states[state] for state in ACTIVE), states["queued"]
+    return (f"{active} running" if active else "idle") + (f", {queued} queued" if queued else "")
 
 
 def machine_words(machine: MachineSnapshot, *, short: bool = False) -> str:

@@ -15,6 +15,7 @@ from textual.widgets import Input, Static
 from crild_tui.monitor.log import LogTail
 from crild_tui.monitor.snapshots import EngineMessage
 from crild_tui.runs import formatting
+from crild_tui.runs.states import KeyNames
 from crild_tui.widgets.text_view import TextLine, TextView
 from engine.preset.text import plain
 
@@ -38,7 +39,7 @@ def message_lines(messages: Sequence[EngineMessage], now: float) -> list[TextLin
 
 
 class SearchBar(Horizontal):
-    """One row with what is searched and how often it was found."""
+    """One row with what is searched and how often it was found. `keys` go from match to match and end the search."""
 
     DEFAULT_CSS = """
     SearchBar {
@@ -50,10 +51,15 @@ class SearchBar(Horizontal):
     }
     """
 
+    def __init__(self, keys: KeyNames) -> None:
+        super().__init__()
+        self._keys = keys
+
     def compose(self) -> ComposeResult:
         """`/words   3/17`."""
+        following, before, end = (self._keys[f"live.{action}"] for action in ("next", "previous_match", "back"))
         yield Static("/ ", id="slash")
-        yield Input(placeholder="search; Enter, then n and N; Escape ends", id="search", compact=True)
+        yield Input(placeholder=f"search; Enter, then {following} and {before}; {end} ends", id="search", compact=True)
         yield Static("", id="found")
 
 
@@ -74,8 +80,9 @@ class LogPane(Vertical):
         Binding("tab", "other", "Messages or log", id="log.other", show=False, priority=False),
     ]
 
-    def __init__(self) -> None:
+    def __init__(self, keys: KeyNames) -> None:
         super().__init__(id="pane")
+        self._keys = keys
         self._shown: tuple[EngineMessage, ...] = ()
         self._generation = -1
         self._words = ""
@@ -87,7 +94,7 @@ class LogPane(Vertical):
         messages.border_title, log.border_title = "Messages", "Log"
         yield messages
         yield log
-        yield SearchBar()
+        yield SearchBar(self._keys)
 
     @property
     def messages(self) -> TextView:

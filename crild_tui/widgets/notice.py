@@ -1,7 +1,8 @@
-"""What a run's state asks of the person: why it failed, what it waits for, what to press."""
+"""A box that explains the state of a run: why it failed, what it waits for, what to press."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,12 @@ from textual.widgets import Static
 
 from crild_tui.monitor.snapshots import RunSnapshot
 from crild_tui.runs import formatting
+from crild_tui.runs.states import LOADING, STARTING, WAITING, KeyNames, describe, key_hints, tone_of
 from engine.preset.text import plain
 from engine.record.states import IN_PROGRESS
 from engine.record.status import Fault
 from engine.sweep.record import SweepRecord
 
-LOADING = "the engine loads its libraries"
-READING = "the engine reads data and models"
 DOTS = ("·  ", "·· ", "···", " ··", "  ·", "   ")
 """A moving sign that also moves in ASCII."""
 SUGGESTIONS = 12
@@ -44,55 +44,35 @@ class Notice:
         return self.level != "error" and not any(self.sentences)
 
 
-Keys = Mapping[str, str]
-"""How the keys are called just now, by the ids of their bindings."""
+def notice_of(snapshot: RunSnapshot, keys: KeyNames, waits: str = "", now: float | None = None) -> Notice | None:
+    """The state of a run with what to press; None while its panels say enough. `waits` says what a queued run waits for.
+
+    `now` is seconds since 1970 (the clock's when left out).
+    """
+    entry, summary = snapshot.entry, snapshot.summary
+    log = f"press {keys['live.messages']} for messages and log"
+    if entry.state == "created" or (entry.state in ("running", "stopping") and summary.stage is None):
+        title = STARTING if entry.state == "created" or not summary.names else LOADING
+        newest = tuple(message.text for message in snapshot.messages[-1:])
+        return Notice("info", f"{title}...", newest, log, moves=True)
+    if entry.state in ("running", "stopping", "finished"):
+        return None
+    state = describe(entry, key_hints(keys, "live"), time.time() if now is None else now, waits)
+    tone = tone_of(entry.state)
+    level = tone if tone in ("error", "warning") else "info"
+    if entry.state == "failed":
+        lines = error_lines((entry.status and entry.status.error) or Fault("run", state.reasons[0]))
+        repeat = f"press {keys['live.command']} to copy the command that repeats it"
+        return Notice(level, state.fact, lines, _joined(state.advice, log, repeat))
+    reasons = tuple(alarm.text for alarm in snapshot.alarms) if entry.state == "unreadable" else ()
+    more = log if entry.state in ("lost", "stalled", "unreadable") else ""
+    return Notice(
+        level, state.fact, reasons or state.reasons, _joined(state.advice, more), moves=entry.state == "queued"
+    )
 
 
-def notice_of(snapshot: RunSnapshot, keys: Keys, waits: str = "") -> Notice | None:
-    """What has to be said of a run in its state; None while its panels say enough. `waits` says what a queue does."""
-    status, state = snapshot.entry.status, snapshot.entry.state
-    resume, log, kill = keys["live.resume"], keys["live.messages"], keys["live.kill"]
-    if state == "unreadable":
-        found = tuple(alarm.text for alarm in snapshot.alarms) or (snapshot.entry.problem or "",)
-        return Notice("error", "this run cannot be read", found, f"{log} what it printed")
-    if state == "queued":
-        return Notice("info", waits or "waits in the queue", hint=f"{keys['live.stop']} takes it out", moves=True)
-    if state == "created" or (state in ("running", "stopping") and _loads(snapshot)):
-        title = LOADING if state == "created" or not snapshot.summary.names else READING
-        newest = tuple(said.text for said in snapshot.messages[-1:])
-        return Notice("info", f"{title}...", newest, f"{log} messages and log", moves=True)
-    if state == "failed":
-        fault = (status.error if status else None) or Fault("run", "the engine left no sentence that says why")
-        whence = "from its last checkpoint" if snapshot.summary.stages else "from the beginning"
-        again = f"{resume} resumes it {whence} once that is mended · "
-        return Notice(
-            "error",
-            "failed",
-            error_lines(fault),
-            f"{again}{log} messages and log · {keys['live.command']} the command that repeats it",
-        )
-    if state == "lost":
-        return Notice(
-            "error",
-            "lost: its engine is gone without a word",
-            ("It was killed, or its machine was restarted or ran out of memory.",),
-            f"{resume} resumes it from its last checkpoint · {log} messages and log",
-        )
-    if state == "stalled":
-        return Notice(
-            "warning",
-            "stalled: the engine lives but has said nothing for a minute",
-            (),
-            f"wait, or look at {log} messages and log · {kill} kills it, {resume} then goes on",
-        )
-    if state in ("stopped", "preempted"):
-        where = "" if state == "stopped" else " to make room for another"
-        return Notice("warning", f"{state}{where}", (), f"{resume} goes on from its last checkpoint")
-    return None
-
-
-def _loads(snapshot: RunSnapshot) -> bool:
-    return snapshot.summary.stage is None
+def _joined(*hints: str) -> str:
+    return " · ".join(filter(None, hints))
 
 
 def fills(snapshot: RunSnapshot) -> bool:
@@ -123,12 +103,12 @@ def waiting(record: SweepRecord, run: str, states: Mapping[str, str]) -> str:
         return ""
     ahead = [other for other in ids[: ids.index(run)] if states.get(other) in IN_PROGRESS]
     position = f"{formatting.plural(len(ahead), 'run is', 'runs are')} ahead of it" if ahead else "it is next"
-    sentence = f"waits in the queue: {position}"
+    sentence = f"{WAITING}: {position}"
     running = next((other for other in ahead if states[other] != "queued"), None)
     if running is not None:
         sentence += f"; {running} is running now"
     if record.waiting:
-        sentence += f"; the queue waits {record.waiting}"
+        sentence += f"; waiting {record.waiting}"
     return sentence
 
 
@@ -149,7 +129,7 @@ def drawn(notice: Notice, tick: int = 0) -> Content:
     return Content("\n").join(lines)
 
 
-def how_to_start(runs_dir: Path, keys: Keys) -> Group:
+def how_to_start(runs_dir: Path, keys: KeyNames) -> Group:
     """The page that stands where there is no run."""
     shown = plain(str(runs_dir))
     return Group(

@@ -17,9 +17,11 @@ from textual.widget import Widget
 
 from crild_tui.charts import viewport
 from crild_tui.charts.axes import axis_value
+from crild_tui.charts.drawing import KEYS
 from crild_tui.charts.figure import Figure, View
 from crild_tui.charts.run_figures import NO_CONSISTENCY, Look, Source, TraceCache, extent, figures, is_long
 from crild_tui.monitor.curves import AXES
+from crild_tui.runs.states import KeyNames
 from crild_tui.widgets.chart import ZOOM, Chart
 from crild_tui.widgets.fact_line import Facts
 
@@ -98,8 +100,9 @@ class Panels(Widget):
             super().__init__()
             self.built = built
 
-    def __init__(self, smoothing: float = 0.0, *, id: str | None = None) -> None:
+    def __init__(self, smoothing: float = 0.0, *, id: str | None = None, keys: KeyNames = KEYS) -> None:
         super().__init__(id=id)
+        self._keys = keys
         self.look = Look(smoothing=smoothing)
         self.following = True
         self.enlarged = False
@@ -114,9 +117,9 @@ class Panels(Widget):
     def compose(self) -> ComposeResult:
         """Three charts and a line of facts."""
         with Container(id="charts"):
-            yield Chart("loss", id="loss")
-            yield Chart("consistency", id="consistency")
-            yield Chart("dev metric", id="dev")
+            yield Chart("loss", id="loss", keys=self._keys)
+            yield Chart("consistency", id="consistency", keys=self._keys)
+            yield Chart("dev metric", id="dev", keys=self._keys)
         yield Facts()
 
     def on_mount(self) -> None:

@@ -15,6 +15,7 @@ from engine.record.paths import ENVIRONMENT
 from engine.report.collect import FinishedRun
 from engine.report.compare import ABSENT, Spread, differences
 from engine.report.probes import group_probe
+from engine.report.report_document import ReportDocument
 from engine.report.result_table import SIGNS, Cell, ResultDocument, ResultTable, Row
 from engine.report.settings import Group, setting_text
 from engine.report.table import Report
@@ -30,7 +31,7 @@ def page(document: ResultDocument, *, now: float | None = None) -> str:
     style = STYLE.read_text(encoding="utf-8")
     policy = "default-src 'none'; style-src 'unsafe-inline'"  # nothing is fetched, nothing is run
     made = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now))
-    report = document.report
+    report = document.report if isinstance(document, ReportDocument) else None
     parts = [
         "<!DOCTYPE html>",
         '<html lang="en"><head><meta charset="utf-8"><title>crild report</title>',

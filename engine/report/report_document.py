@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from engine.report.result_table import Cell, Column, ResultDocument, ResultTable, Row, Section
@@ -12,7 +12,14 @@ from engine.report.table import PRIMARY, MethodRow, MetricTable, Report, SeedMea
 SCHEMA = 1
 
 
-def report_document(report: Report) -> ResultDocument:
+@dataclass(frozen=True)
+class ReportDocument(ResultDocument):
+    """The tables of a report with the runs behind them, for formats with room for more (HTML: charts, settings)."""
+
+    report: Report = field(kw_only=True)
+
+
+def report_document(report: Report) -> ReportDocument:
     """The document of a report, for any format. Figures of tables are in per cent, those of records and JSON shares of 1."""
     data = {
         "schema": SCHEMA,
@@ -20,7 +27,7 @@ def report_document(report: Report) -> ResultDocument:
         "runs": _runs_data(report),
         "notes": list(report.notes),
     }
-    return ResultDocument(tuple(map(_result_table, report.tables)), report.notes, data, report)
+    return ReportDocument(tuple(map(_result_table, report.tables)), report.notes, data, report=report)
 
 
 def _result_table(table: MetricTable) -> ResultTable:

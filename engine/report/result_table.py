@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
-
-if TYPE_CHECKING:
-    from engine.report.table import Report
+from typing import Any, Literal
 
 Mark = Literal["", "best", "tied", "above", "below", "highest"]
 """A figure is significantly better than all others of its column; not significantly different from the reference (the
@@ -97,12 +94,8 @@ class ResultTable:
 
 @dataclass(frozen=True)
 class ResultDocument:
-    """What a format is written from: tables, notes about all of them, and `data`, which JSON holds.
-
-    `report` has the runs behind the tables, for formats with room for more than tables (HTML: charts, settings).
-    """
+    """What a format is written from: tables, notes about all of them, and `data`, which JSON holds."""
 
     tables: tuple[ResultTable, ...]
     notes: tuple[str, ...] = ()
     data: Mapping[str, Any] = field(default_factory=dict)
-    report: Report | None = None

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from crild_tui.runs import actions
-from engine.errors import RunError
+from engine.errors import UsageError
 from engine.record.annotations import read_annotations
 from engine.record.lock import RunLock
 from engine.record.owner import Owner
@@ -176,6 +176,7 @@ def test_prune_empties_the_trash_of_the_dashboard(crild: Call, runs_dir: Path) -
 def test_a_run_that_waits_or_works_is_not_moved_to_the_trash(runs_dir: Path, state: str) -> None:
     run_dir = make_run(runs_dir, state=state)
     update_status(run_dir, owner=Owner.current(), heartbeat=time.time())
-    with pytest.raises(RunError, match=f"is {state}: stop it first"):
+    with pytest.raises(UsageError) as caught:
         actions.trash(run_dir)
+    assert caught.value.kind == "run-is-active"
     assert run_dir.is_dir()

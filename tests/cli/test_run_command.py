@@ -68,7 +68,7 @@ def test_warnings_of_the_engine_are_told_and_cannot_act_on_the_terminal(
     [
         ("fail", 1, "error: the loss stopped being a finite number"),
         ("data", 3, "error: train.tsv:7: a label is missing"),
-        ("die", 1, "the engine ended without a word in stage kd at step 1"),
+        ("die", 1, "lost in stage kd at step 1: its engine is gone"),
     ],
 )
 def test_a_run_that_fails_says_why_and_exits_with_the_documented_code(
@@ -178,7 +178,7 @@ def test_signals_are_passed_on_and_the_checkpoint_is_waited_for(
     thread.join()
     assert (said.code, read_status(runs_dir / "mine-s1").state) == (code, state)
     assert list((runs_dir / "mine-s1" / "checkpoints").iterdir())
-    assert "with a checkpoint; go on with: crild resume mine-s1" in said.err
+    assert "with a checkpoint; run `crild resume mine-s1`" in said.err
     assert signal.getsignal(which) == before
 
 

@@ -133,14 +133,14 @@ def test_ctrl_c_stops_with_a_checkpoint(env: dict[str, str], preset: Path, runs_
         terminal.press(b"\x03")
         assert terminal.end() == 130
     assert "press Ctrl-C again to kill" in terminal.text
-    assert "with a checkpoint; go on with: crild resume mine-s1" in terminal.text
+    assert "with a checkpoint; run `crild resume mine-s1`" in terminal.text
     assert "\x1b[?25h" in terminal.raw  # the cursor is given back
     assert read_status(runs_dir / "mine-s1").state == "stopped"
 
 
 def test_ctrl_c_twice_kills(env: dict[str, str], preset: Path, runs_dir: Path) -> None:
     with _terminal(["run", str(preset), "--name", "mine"], env, end="mute") as terminal:
-        terminal.wait_for("reading data and models")
+        terminal.wait_for("loading data and models")
         terminal.press(b"\x03")
         terminal.wait_for("stopping at the next step")
         terminal.press(b"\x03")
@@ -157,7 +157,7 @@ def test_ctrl_c_in_attach_leaves_the_run_going(env: dict[str, str], preset: Path
         terminal.wait_for("stage 1/2")
         terminal.press(b"\x03")
         assert terminal.end() == 0
-    assert "detached; the run goes on" in terminal.text
+    assert "detached; the run keeps going" in terminal.text
     assert _until_ended(runs_dir / "mine-s1") == "finished"
 
 

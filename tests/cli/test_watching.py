@@ -26,8 +26,8 @@ def test_stop_asks_and_waits_for_the_checkpoint(crild: Call, fake_engine: Behave
     crild("run", str(preset), "--name", "mine", "--detach")
     said = crild("stop", "mine")
     assert said.code == 0
-    assert "asked to stop at its next step" in said.err
-    assert "with a checkpoint; go on with: crild resume mine-s1" in said.err
+    assert "stops at its next step" in said.err
+    assert "with a checkpoint; run `crild resume mine-s1`" in said.err
     assert read_status(runs_dir / "mine-s1").state == "stopped"
 
 
@@ -57,7 +57,7 @@ def test_stop_of_a_queued_run_takes_it_off_the_queue(
     fake_engine(pause=0.2, steps=100)
     crild("run", str(preset), "--name", "mine", "--seeds", "1,2", "--detach")
     said = crild("stop", "mine-s2")
-    assert "taken off the queue" in said.err
+    assert "stopped before it started" in said.err
     assert read_status(runs_dir / "mine-s2").attempt == 0
     _wait(runs_dir / "mine-s1", "running")
     crild("stop", "mine-s1", "--kill")
@@ -85,7 +85,7 @@ def test_attach_to_a_lost_run_says_so(crild: Call, runs_dir: Path) -> None:
     (run_dir / "log.1.txt").write_text("one\ntwo\n")
     said = crild("attach", "rte-crild")
     assert said.code == 1
-    assert "ended without a word" in said.err
+    assert "its engine is gone" in said.err
     assert "log: two" in said.err
 
 

@@ -196,7 +196,7 @@ def test_a_status_that_is_torn_or_foreign(crild: Crild, run_dir: Path, content: 
     assert resumed.code == 2
     assert f"{run_dir.name} cannot be resumed: " in resumed.err
     assert said in resumed.err
-    assert f"`crild run {run_dir / 'preset.toml'}` repeats it" in resumed.err
+    assert f"run `crild run {run_dir / 'preset.toml'}` to repeat it" in resumed.err
     shown = crild("show", run_dir.name)
     assert "unreadable" in shown.out
     assert run_dir.name in crild("runs").out

@@ -164,7 +164,7 @@ def test_detached_it_is_found_again_stopped_and_survives_its_process(crild: Call
     killer.start()
     lost = crild("sweep", path)
     assert "already running" in lost.err
-    assert "the sweep's process ended without a word" in lost.err
+    assert "the sweep's process is gone" in lost.err
     assert lost.code == 1
     crild("sweep", path, "--detach")
     assert crild("sweep", path, "--stop").code == 0

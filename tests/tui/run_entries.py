@@ -9,6 +9,12 @@ from engine.record.run import RunEntry
 from engine.record.status import Status
 
 NOW = 1_800_000_000.0
+KEYS = {
+    "live.resume": "r", "live.stop": "s", "live.kill": "K", "live.messages": "m", "live.command": "c",
+    "runs.resume": "r", "runs.stop": "s", "runs.kill": "K", "runs.watch": "enter", "runs.sweep": "m",
+    "launch.undo": "u", "launch.editor": "e", "mode.launch": "1",
+}  # fmt: skip
+"""Names of keys, by the ids of their bindings."""
 HOSTILE = "\x1b[31m[bold]evil[/bold]\u202e\n|,$=@"
 
 

@@ -25,6 +25,7 @@ from engine.preset.load import load_preset
 from engine.preset.schema import Preset
 from engine.preset.shipped import find, folder, names
 from tests.cli.samples import PRESET
+from tests.tui.run_entries import KEYS
 
 
 def preset(*refs: str) -> Preset:
@@ -71,11 +72,11 @@ def test_a_default_for_stages_is_unused_where_each_stage_has_its_own(tmp_path: P
     epochs = field("train.epochs", "quickstart")
     draft = Draft("quickstart", edits={"train.epochs": "9"})
     said = "no stage uses this: each has its own value"
-    assert said in about(epochs, draft, examine(draft, tmp_path)).plain.casefold()
+    assert said in about(epochs, draft, examine(draft, tmp_path), KEYS).plain.casefold()
     open_again = draft.edited(f"stage.{quick.stage[0].name}.epochs", "")
     found = examine(open_again, tmp_path)
     assert not any(view.unused for view in found.views(open_again))
-    assert said not in about(epochs, open_again, found).plain.casefold()
+    assert said not in about(epochs, open_again, found, KEYS).plain.casefold()
 
 
 def test_steps_leave_no_use_for_epochs_and_the_baseline_uses_accumulate() -> None:
@@ -282,10 +283,10 @@ def test_faults_come_before_the_help(tmp_path: Path) -> None:
     draft = Draft("crild", "rte", edits={"student.layers": "0", "seeds": "x"})
     found = examine(draft, tmp_path)
     assert places(found) == "2 invalid fields: run: seeds; student: layers"
-    text = about(field("student.layers"), draft, found).plain
-    assert text.index("2 invalid fields") < text.index("Transformer layers") < text.index("u resets it")
-    assert "starting" in about(None, draft, found, starting=True).plain
-    assert "choose" in about(None, Draft(), examine(Draft(), tmp_path)).plain
+    text = about(field("student.layers"), draft, found, KEYS).plain
+    assert text.index("2 invalid fields") < text.index("Transformer layers") < text.index("press u")
+    assert "starting" in about(None, draft, found, KEYS, starting=True).plain
+    assert "choose" in about(None, Draft(), examine(Draft(), tmp_path), KEYS).plain
 
 
 def test_an_embedded_task_has_no_source(tmp_path: Path) -> None:
@@ -396,7 +397,7 @@ def test_settings_go_beside_method_and_task_and_come_off_again(tmp_path: Path) -
     draft = choose(draft, entries["few-sample"])
     draft = choose(draft, entries["pkd"])
     assert draft.refs == ("pkd", "mrpc", "noise-30")
-    assert "goes with a method and a task" in about(entries["noise-30"], draft, examine(draft, tmp_path)).plain
+    assert "goes with a method and a task" in about(entries["noise-30"], draft, examine(draft, tmp_path), KEYS).plain
 
 
 def test_a_file_that_changes_data_alone_is_a_setting(tmp_path: Path) -> None:

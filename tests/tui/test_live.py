@@ -442,7 +442,7 @@ def test_while_the_engine_loads_a_sign_moves_and_its_last_message_shows(runs: Pa
         async with live(runs) as (pilot, screen):
             await tell(pilot, loading(run_dir, messages=(EngineMessage(0.0, "info", "downloading the teacher"),)))
             first = shown(screen.app)
-            assert "the engine loads its libraries..." in first
+            assert "starting the engine..." in first
             assert "downloading the teacher" in first
             assert not screen.query_one(Panels).display
             screen.query_one(NoticeBox).tick()
@@ -459,7 +459,7 @@ def test_a_resumed_run_keeps_its_curves_while_it_loads(runs: Path) -> None:
         async with live(runs) as (pilot, screen):
             snapshot = working(run_dir)
             await tell(pilot, replace(snapshot, summary=replace(snapshot.summary, stage=None)))
-            assert "the engine reads data and models" in shown(screen.app)
+            assert "loading data and models" in shown(screen.app)
             assert screen.query_one(Panels).display
 
     asyncio.run(act())
@@ -498,7 +498,7 @@ def test_a_failure_is_said_large_with_its_place_and_what_to_press(runs: Path) ->
             text = shown(screen.app)
             assert "there is no column [b]" in text
             assert "/d/train.tsv, line 3, key task.columns" in text
-            assert "f8 resumes it" in text
+            assert "press f8" in text
             await tell(pilot, working(run_dir, "failed"))
             assert "there is no column [b]" in shown(screen.app)
             assert screen.query_one(Panels).size.height >= 8
@@ -649,14 +649,14 @@ def test_stop_is_said_at_once_and_once(runs: Path, done: list[tuple[Any, ...]]) 
             await pilot.press("s")
             await pilot.pause()
             assert done == [("stop", run_dir)]
-            assert any("asked to stop already; K kills it" in sentence for sentence in said(screen))
+            assert any("is already stopping; press K" in sentence for sentence in said(screen))
             await tell(pilot, working(run_dir, "stopping"))
             assert "◼ stopping" in head(screen)
             await pilot.press("s")
             assert done == [("stop", run_dir)]
             await tell(pilot, working(run_dir, "stopped"))
             await pilot.press("s")
-            assert said(screen)[-1].endswith("is stopped: there is nothing to stop; r resumes it")
+            assert said(screen)[-1].endswith("is stopped: there is nothing to stop; press r to continue")
 
     asyncio.run(act())
 

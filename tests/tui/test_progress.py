@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,7 @@ from engine.record.states import WRITTEN
 from engine.record.status import Fault, Status
 from engine.sweep.record import CellRecord, SweepRecord
 from engine.sweep.slots import Slot
+from tests.tui.run_entries import KEYS
 
 STAGES = (
     Stage("teacher", "done", 100, 100),
@@ -36,9 +38,6 @@ STAGES = (
     Stage("kd", "to come", 0, 160),
     Stage("baseline", "to come"),
 )
-KEYS = {
-    "live.resume": "r", "live.messages": "m", "live.kill": "K", "live.stop": "s", "live.command": "c", "mode.launch": "1",
-}  # fmt: skip
 
 
 def snapshot(state: str = "running", summary: RunSummary | None = None, **fields: object) -> RunSnapshot:
@@ -192,18 +191,18 @@ def test_a_working_run_needs_no_notice() -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "words"),
+    ("state", "level", "keys"),
     [
-        ("created", "loads its libraries"), ("running", "loads its libraries"), ("queued", "waits in the queue"),
-        ("failed", "failed"), ("lost", "gone without a word"), ("stalled", "said nothing"), ("stopped", "stopped"),
-        ("preempted", "make room"), ("unreadable", "cannot be read"),
+        ("created", "info", "m"), ("running", "info", "m"), ("queued", "info", "s"), ("failed", "error", "rmc"),
+        ("lost", "error", "rm"), ("stalled", "warning", "Krm"), ("stopped", "warning", "r"),
+        ("preempted", "warning", "r"), ("unreadable", "error", "m"),
     ],
 )  # fmt: skip
-def test_each_state_says_what_to_do(state: str, words: str) -> None:
-    notice = notice_of(snapshot(state), KEYS)
+def test_each_state_names_the_keys_to_press(state: str, level: str, keys: str) -> None:
+    notice = notice_of(snapshot(state, attempt=1), KEYS)
     assert notice is not None
-    assert words in notice.title
-    assert notice.hint
+    assert notice.title
+    assert (notice.level, "".join(re.findall(r"press (\w)", notice.hint))) == (level, keys)
 
 
 def test_a_failure_names_its_place() -> None:

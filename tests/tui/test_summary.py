@@ -6,6 +6,7 @@ import pytest
 
 from crild_tui.cli.follow.displays import Lines, draw
 from crild_tui.cli.follow.event_messages import describe, progress
+from crild_tui.runs.states import LOADING, STARTING, WAITING
 from crild_tui.runs.summary import RunSummary, apply_events, with_status
 from engine.record.status import Status
 
@@ -156,7 +157,7 @@ def test_the_display_never_grows_wider_than_the_terminal(width: int, plain: bool
 
 @pytest.mark.parametrize(
     ("state", "words"),
-    [("created", "loading the engine"), ("queued", "waiting in the queue"), ("running", "reading data")],
+    [("created", STARTING), ("queued", WAITING), ("running", LOADING)],
 )
 def test_before_the_first_stage_the_display_says_what_is_waited_for(state: str, words: str) -> None:
     (line,) = draw(RunSummary(state=state), 80, 3.0, ascii_only=False)
@@ -214,7 +215,7 @@ def test_a_new_attempt_shows_that_it_loads_until_it_says_where_it_goes_on() -> N
         RunSummary(state="running"), [*STARTED, step("kd", 10), {**STARTED[0], "attempt": 2, "stage": "kd", "step": 8}]
     )
     assert (summary.attempt, summary.stage, summary.loss) == (2, None, None)
-    assert draw(summary, 80, 1.0, ascii_only=False)[0].plain.startswith("reading data and models")
+    assert draw(summary, 80, 1.0, ascii_only=False)[0].plain.startswith(LOADING)
     (known,) = summary.stages
     assert known.first_loss == 0.1
 

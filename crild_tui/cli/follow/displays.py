@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from crild_tui.cli import terminal
 from crild_tui.cli.follow import event_messages
 from crild_tui.runs import formatting
+from crild_tui.runs.states import LOADING, STARTING, WAITING
 from crild_tui.runs.summary import RunSummary
 from crild_tui.text import bar
 from engine.preset.text import plain
@@ -127,9 +128,9 @@ def draw(summary: RunSummary, width: int, waited: float, *, ascii_only: bool) ->
 
     if summary.stage is None or summary.state in ("created", "queued"):
         what = {
-            "queued": "waiting in the queue",
-            "created": "loading the engine",
-        }.get(summary.state, "reading data and models")
+            "queued": WAITING,
+            "created": STARTING,
+        }.get(summary.state, LOADING)
         lines = [Text(f"{what}  {formatting.duration(waited)}", style="dim")]
     else:
         lines = [_bar_line(summary, width, ascii_only), _loss_line(summary)]

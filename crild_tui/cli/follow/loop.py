@@ -13,6 +13,7 @@ from crild_tui.cli.follow.controls import Controls
 from crild_tui.cli.follow.displays import Display
 from crild_tui.cli.follow.event_messages import describe, stage_sentence
 from crild_tui.cli.follow.outcome import Outcome
+from crild_tui.runs import states
 from crild_tui.runs.summary import RunSummary, apply_events, loading, with_status
 from engine.record.states import ENDED
 
@@ -93,7 +94,8 @@ class Follower:
         if entry.status is not None:
             self.summary = with_status(self.summary, entry.status, state)
         if state == "stalled" != self._noted:
-            self.display.message("warning", "the engine lives but has said nothing for a minute")
+            stalled = states.describe(entry, states.command_hints(self.run_dir), time.time())
+            self.display.message("warning", stalled.fact)
         self._noted = state
         self._tell_waiting(entry.status)
         self.display.update(self.summary)
@@ -187,13 +189,16 @@ class Follower:
             self.display.message("warning", error.sentence)
 
     def _outcome(self, state: str, status: Status | None) -> Outcome:
+        from engine.record.run import read_run
+
         return Outcome(
             self.run_dir,
             state,
             status,
             interrupted=self.controls.count(signal.SIGINT) > 0,
             terminated=bool(self.controls.count(signal.SIGTERM) or self.controls.count(signal.SIGUSR1)),
-            place=(self.summary.stage, self.summary.step) if self.summary.stage else None,
+            position=(self.summary.stage, self.summary.step) if self.summary.stage else None,
+            problem=read_run(self.run_dir).problem if state == "unreadable" else None,
         )
 
     def _wait(self) -> None:

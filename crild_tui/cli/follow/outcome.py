@@ -1,32 +1,33 @@
-"""How following a run ended, as an exit code and as sentences."""
+"""How following a run ended, as an exit code and in sentences."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crild_tui.cli.follow.event_messages import Line
 from crild_tui.runs import formatting
+from crild_tui.runs.states import KILLED, command_hints, describe
 
 if TYPE_CHECKING:
     from engine.record.status import Status
 
 INTERRUPTED = 130
 TERMINATED = 143
-KILLED = 137
 _OF_KIND = {"usage": 2, "preset": 2, "data": 3, "model": 3}
 LOG_LINES = 12
-"""Lines of the log that are shown of an engine that died without a word."""
+"""Lines of the log to show when the engine died without reporting anything."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The last that was seen of a run.
+    """What a run was like when following it ended.
 
-    `state` is the derived one; `interrupted` and `terminated` say what was asked for here; `place` is the last stage
-    and step that its events tell of, which may be later than what the status says.
+    `state` is the derived one, and `problem` is why the status cannot be read. `interrupted` and `terminated` say what
+    was asked for here. `position` is the last stage and step in its events, which may be later than those in its status.
     """
 
     run_dir: Path
@@ -35,7 +36,8 @@ class Outcome:
     interrupted: bool = False
     terminated: bool = False
     detached: bool = False
-    place: tuple[str, int] | None = None
+    position: tuple[str, int] | None = None
+    problem: str | None = None
 
     @property
     def exit_code(self) -> int:
@@ -61,52 +63,30 @@ class Outcome:
         return _OF_KIND.get(self.status.error.kind, 1) if self.status.error else 1
 
     def sentences(self) -> Iterator[Line]:
-        """What is said at the end, beside the closing table."""
+        """How the run ended and what to do next, to go with the closing table."""
         from engine.record.logs import log_tail
+        from engine.record.run import RunEntry
 
-        go_on = f"go on with: {formatting.command('resume', self.run_dir)}"
-        where = self._where()
         if self.detached:
-            yield (
-                "info",
-                f"detached; the run goes on. Watch it again with: {formatting.command('attach', self.run_dir)}",
-            )
-        elif self.state == "finished":
+            again = formatting.command("attach", self.run_dir)
+            yield "info", f"detached; the run keeps going. Run `{again}` to watch it again"
+            return
+        if self.state == "finished":
             yield "info", f"finished: {self.run_dir}"
-        elif self.state == "failed":
-            yield from self._why()
-        elif self.state == "unreadable":
-            yield "error", f"the run's status cannot be read: {self.run_dir}"
-        elif self.state == "stopped" and self.status is not None and self.status.exit_code == KILLED:
-            yield "warning", f"killed{where}: what came after the last checkpoint is lost; {go_on}"
-        elif self.state == "stopped" and self.status is not None and not self.status.attempt:
-            yield "info", f"taken off the queue before it began; {go_on}"
-        elif self.state in ("stopped", "preempted"):
-            yield "info", f"{self.state}{where}, with a checkpoint; {go_on}"
-        elif self.state == "lost" and self.status is not None and self.status.state == "queued":
-            yield "error", f"the queue that would have started it is gone; {go_on}"
+            return
+        status = self.status
+        if status is not None and self.position is not None:
+            status = replace(status, stage=self.position[0], step=self.position[1])
+        entry = RunEntry(self.run_dir, status, self.state, self.problem)
+        state = describe(entry, command_hints(self.run_dir), time.time())
+        if self.state == "failed":
+            yield from ((state.level, reason) for reason in state.reasons)
+            yield "info", f"run `{formatting.command('logs', self.run_dir)}` to see what the engine printed"
+            yield "info", state.advice
         elif self.state == "lost":
-            yield "error", f"the engine ended without a word{where}: it was killed, or the machine was restarted"
+            yield state.level, state.fact
             for line in log_tail(self.run_dir, LOG_LINES):
                 yield "info", f"  log: {line}"
-            yield "info", go_on
+            yield "info", state.advice
         else:
-            yield "info", f"the run is {self.state}; watch it with: {formatting.command('attach', self.run_dir)}"
-
-    def _where(self) -> str:
-        if self.place is not None:
-            return f" in stage {self.place[0]} at step {self.place[1]}"
-        if self.status is not None and self.status.stage is not None:
-            return f" in stage {self.status.stage} at step {self.status.step}"
-        return ""
-
-    def _why(self) -> Iterator[Line]:
-        fault = self.status.error if self.status else None
-        for line in (str(fault) if fault else "the run failed").splitlines():
-            yield "error", line
-        yield "info", f"what the engine printed: {formatting.command('logs', self.run_dir)}"
-        if any((self.run_dir / "checkpoints").glob("[0-9]*")):
-            yield (
-                "info",
-                f"when that is mended, go on from the last checkpoint with: {formatting.command('resume', self.run_dir)}",
-            )
+            yield state.level, str(state)

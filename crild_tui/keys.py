@@ -1,0 +1,37 @@
+"""The name of the key of each binding: sentences name keys with it, and so follow what `dashboard.toml` rebinds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from textual.app import App
+from textual.binding import Binding
+from textual.dom import DOMNode
+from textual.widget import Widget
+
+from crild_tui.runs.states import KeyNames
+
+
+def key_names(app: App[Any], rebound: Mapping[str, str]) -> KeyNames:
+    """The key of each binding of the dashboard as the footer shows it, by the binding's id; of several keys the first.
+
+    `rebound` holds the keys that the user chose, by the same ids.
+    """
+    names: dict[str, str] = {}
+    for binding in _bindings(App, Widget):
+        key = rebound.get(binding.id or "")
+        shown = binding if key is None else replace(binding, key=key, key_display=None)
+        for each in Binding.make_bindings([shown]):
+            if each.id:
+                names.setdefault(each.id, app.get_key_display(each))
+    return names
+
+
+def _bindings(*classes: type[DOMNode]) -> Iterator[Binding]:
+    """The bindings that these classes and all that derive from them declare, as far as they are crild's own."""
+    for each in classes:
+        if each.__module__.startswith("crild_tui."):
+            yield from (binding for binding in vars(each).get("BINDINGS", ()) if isinstance(binding, Binding))
+        yield from _bindings(*each.__subclasses__())
