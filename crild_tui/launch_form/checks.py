@@ -85,7 +85,7 @@ class Examined:
         if preset is None or newest is None:
             return []
         differing = changed(draft, preset)
-        # The task that was typed decides whether there is a source, before anything is checked.
+        # Without a source if the presets' task has none, or the task that was typed, before anything is checked.
         name = draft.edits.get("task.name", preset.task.name).strip()
         typed = preset.model_copy(update={"task": preset.task.model_copy(update={"name": name})})
         sentences: dict[str, list[str]] = {}
@@ -95,7 +95,7 @@ class Examined:
         return [
             FieldView(
                 field=each,
-                text=draft.edits.get(each.key, base_text(each, typed)),
+                text=draft.edits.get(each.key, base_text(each, typed) and base_text(each, preset)),
                 hint=hint(each, typed),
                 changed=each.key in differing,
                 off=is_off(each, preset, draft.edits),
