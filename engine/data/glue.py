@@ -17,7 +17,7 @@ def load_glue(name: str, source: Path) -> TaskData:
     """Rows of a GLUE task from its folder, or from the one that holds the folders of all tasks.
 
     The files are read as GLUE's own code reads them: a row a line, columns by tabs, quotes plain characters, control
-    characters kept. Raises DataError with file and line when something is missing or is not as in the official files.
+    characters unchanged. Raises DataError with file and line when something is missing or is not as in the official files.
     """
     task = GLUE[name]
     folder = _find_folder(task, source)

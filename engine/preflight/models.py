@@ -54,7 +54,7 @@ def model_problems(loaded: Loaded) -> Iterator[CrildError]:
             sentence = (
                 f"task.max_length is {preset.task.max_length}, but {key} reads at most {facts.max_positions} tokens"
             )
-            yield loaded.problem(UsageError, "task.max_length", sentence, kind="input-too-long")
+            yield loaded.problem(UsageError, "task.max_length", sentence, kind="max-length-too-long")
     teacher = _shape(teacher_facts)
     if preset.teacher.model == "scratch":
         own = preset.teacher.architecture or Architecture()

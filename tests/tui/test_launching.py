@@ -17,7 +17,7 @@ from crild_tui.launch_form.copy_preset import new_preset, target_of
 from crild_tui.launch_form.draft import Draft, changed, choose, command_line, overrides, request_of
 from crild_tui.launch_form.editor import editor
 from crild_tui.launch_form.fields import Field, base_text, field_at, fields_of, hint, is_unused, same, toml_text
-from crild_tui.launch_form.help_text import about, places, toml
+from crild_tui.launch_form.help_text import about, invalid_fields, toml
 from crild_tui.launch_form.save_preset import save
 from crild_tui.widgets.field_line import fitting
 from engine.errors import CrildError, UsageError
@@ -283,7 +283,7 @@ def test_a_line_of_a_file_is_shown_safely(tmp_path: Path) -> None:
 def test_faults_come_before_the_help(tmp_path: Path) -> None:
     draft = Draft("crild", "rte", edits={"student.layers": "0", "seeds": "x"})
     found = examine(draft, tmp_path)
-    assert places(found) == "2 invalid fields: run: seeds; student: layers"
+    assert invalid_fields(found) == "2 invalid fields: run: seeds; student: layers"
     text = about(field("student.layers"), draft, found, KEYS).plain
     assert text.index("2 invalid fields") < text.index("Transformer layers") < text.index("press u")
     assert "starting" in about(None, draft, found, KEYS, starting=True).plain
