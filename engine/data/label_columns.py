@@ -67,7 +67,7 @@ def _number_names(table: Table, column: str) -> list[str]:
     words = [value.strip() if isinstance(value, str) else str(value) for value in values]
     if any(not _WHOLE.fullmatch(word) for word in words) and all(word.isdecimal() for word in words):
         return words  # codes such as 007: the zeros are part of the name
-    fractions = [row for row, word in enumerate(words) if not _is_whole(word)]
+    fractions = [row for row, word in enumerate(words) if not (_WHOLE.fullmatch(word) or float(word).is_integer())]
     if fractions:
         sentence = (
             f"the label {shown(words[fractions[0]])} in column {shown(column)} is not a whole number, so it cannot be a class; "
@@ -75,10 +75,6 @@ def _number_names(table: Table, column: str) -> list[str]:
         )
         raise table.fault(sentence, fractions, kind="label-not-whole")
     return [str(int(float(word)) if not _WHOLE.fullmatch(word) else int(word.split(".")[0])) for word in words]
-
-
-def _is_whole(word: str) -> bool:
-    return bool(_WHOLE.fullmatch(word)) or (math.isfinite(float(word)) and float(word).is_integer())
 
 
 def scores(table: Table, column: str) -> list[float]:
