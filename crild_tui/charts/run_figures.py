@@ -153,7 +153,7 @@ def loss_lines(sources: Sequence[Source], look: Look, traces: TraceCache) -> tup
         for source in sources
         for line in _line(source, source.curves.steps.values.get("loss"), "total", look, traces, runs, counted=True)
     ]
-    terms = _terms(sources[0], look, traces) if runs == 1 else ()
+    terms = list(_terms(sources[0], look, traces)) if runs == 1 else []
     return (*lines, *sorted(terms, key=lambda line: line.last is None))
 
 

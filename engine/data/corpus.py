@@ -39,11 +39,12 @@ def load_corpus(corpus: Corpus, seed: int) -> tuple[Example, ...]:
     else:
         from engine.data.hub import hub_lines
 
-        sources = [(corpus.corpus, partial(enumerate, hub_lines(corpus), 1))]
+        lines = hub_lines(corpus)
+        sources = [(corpus.corpus, lambda: enumerate(lines, 1))]
 
     def units() -> Iterator[Unit]:
-        for source, lines in sources:
-            yield from _units(source, lines(), corpus.unit)
+        for source, read in sources:
+            yield from _units(source, read(), corpus.unit)
 
     examples = _chosen(lambda: _inputs(units(), pairs=corpus.pairs), corpus.examples, seed)
     if not examples:
