@@ -9,10 +9,10 @@ from crild_tui.cli import terminal
 from crild_tui.runs import formatting
 
 if TYPE_CHECKING:
-    from engine.report.closing_table import Closing
+    from engine.report.closing_table import ClosingTable
 
 
-def closing_of(run_dir: Path) -> Closing | None:
+def closing_of(run_dir: Path) -> ClosingTable | None:
     """The closing table of a run; None, with a sentence on stderr, where it has no results that can be read."""
     from crild_tui.runs.tables import read_closing
     from engine.errors import CrildError
@@ -24,7 +24,7 @@ def closing_of(run_dir: Path) -> Closing | None:
         return None
 
 
-def show_closing(closing: Closing, run_dir: Path) -> None:
+def show_closing(closing: ClosingTable, run_dir: Path) -> None:
     """Print the closing table of a run."""
     from crild_tui.runs.tables import closing_parts
 

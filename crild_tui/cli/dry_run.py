@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from crild_tui.cli import terminal
 from crild_tui.runs import formatting
-from crild_tui.runs.create import Request, method_of
+from crild_tui.runs.create import RunRequest, method_of
 
 if TYPE_CHECKING:
     from engine.preset.load import Loaded
 
 
-def show_plan(loaded: Sequence[Loaded], request: Request, *, as_json: bool) -> int:
+def show_plan(loaded: Sequence[Loaded], request: RunRequest, *, as_json: bool) -> int:
     """Print what the runs would do; makes none. Returns the exit code: 3 when something is missing, else 0."""
     plan = plan_of(loaded[0])
     seeds = [one.preset.seed for one in loaded]

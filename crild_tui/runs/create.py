@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Request:
+class RunRequest:
     """What `crild run` shall create. `seeds` is empty where the preset's own seed is used."""
 
     presets: tuple[str, ...]
@@ -32,7 +32,7 @@ class Request:
         return [*self.settings, *own, *([] if seed is None else [f"seed={seed}"])]
 
 
-def load_all(request: Request) -> list[Loaded]:
+def load_presets(request: RunRequest) -> list[Loaded]:
     """The presets merged and checked, once for each seed. Raises before anything is created."""
     from engine.preflight.check import check
     from engine.preset.load import load_preset
@@ -65,7 +65,7 @@ def check_device_of(loaded: Loaded) -> None:
         )
 
 
-def create_all(request: Request, loaded: Sequence[Loaded]) -> list[Path]:
+def create_runs(request: RunRequest, loaded: Sequence[Loaded]) -> list[Path]:
     """Create a run directory for each preset; if one fails, none is left behind."""
     from engine.preset.write import dump
     from engine.record.run import create_run
@@ -87,12 +87,12 @@ def create_all(request: Request, loaded: Sequence[Loaded]) -> list[Path]:
                 )
             )
     except BaseException:
-        unmake(made)
+        discard_runs(made)
         raise
     return made
 
 
-def unmake(runs: Iterable[Path]) -> None:
+def discard_runs(runs: Iterable[Path]) -> None:
     """Remove run directories that were just created and that no engine has used."""
     for run_dir in runs:
         shutil.rmtree(run_dir, ignore_errors=True)
