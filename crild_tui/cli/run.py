@@ -99,7 +99,7 @@ def _introduce(runs: Sequence[Path], *, quiet: bool, detach: bool) -> None:
 
 def _queue(runs: Sequence[Path], controls: Controls, *, quiet: bool, detach: bool, as_json: bool) -> int:
     """Run one run per seed after the other, and follow each; returns the exit code."""
-    from crild_tui.cli.follow.foreground import follow, print_started, report_end, take_off_queue
+    from crild_tui.cli.follow.foreground import follow, print_started, take_off_queue
     from crild_tui.cli.follow.outcome import INTERRUPTED, TERMINATED
     from crild_tui.runs.create import discard_runs
     from engine.errors import CrildError
@@ -117,9 +117,8 @@ def _queue(runs: Sequence[Path], controls: Controls, *, quiet: bool, detach: boo
     outcomes = []
     for index, run_dir in enumerate(runs):
         rest = runs[index + 1 :]
-        outcome = follow(run_dir, controls, quiet=quiet, rest=rest, title=f"{index + 1} of {len(runs)}")
-        outcomes.append(outcome)
-        report_end(outcome, quiet=quiet, as_json=as_json)
+        title = f"{index + 1} of {len(runs)}"
+        outcomes.append(follow(run_dir, controls, quiet=quiet, as_json=as_json, rest=rest, title=title))
         if controls.asked:
             take_off_queue(rest)  # for a signal that came between two runs
             break

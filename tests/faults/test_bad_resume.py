@@ -113,10 +113,11 @@ def test_a_preset_that_no_longer_fits_the_run(
     file = run_dir / "preset.toml"
     file.write_text(edit(file.read_text()))
     printed = unmoved().err
-    before, old, rest = printed.partition(was)
-    assert old
-    assert f"{key} was" in before
-    assert now in rest
+    _, named, rest = printed.partition(f" {key} ")
+    before, new, _ = rest.partition(now)
+    assert named
+    assert new
+    assert was in before
     assert f"{file}:" in printed
 
 
