@@ -1,4 +1,4 @@
-"""`crild run --dry-run`: what would happen, worked out by an engine process that trains nothing."""
+"""`crild run --dry-run`: show what would happen, planned by an engine process that trains nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def show_plan(loaded: Sequence[Loaded], request: RunRequest, *, as_json: bool) -> int:
-    """Print what the runs would do; makes none. Returns the exit code: 3 when something is missing, else 0."""
+    """Print what the runs would do, and create none. Returns the exit code: 3 when something is missing, else 0."""
     plan = plan_of(loaded[0])
     seeds = [one.preset.seed for one in loaded]
     missing = [str(item) for item in _items(plan.get("missing"))]
@@ -41,7 +41,7 @@ def show_plan(loaded: Sequence[Loaded], request: RunRequest, *, as_json: bool) -
 
 
 def plan_of(loaded: Loaded) -> dict[str, Any]:
-    """What the engine says about a preset. Raises what the engine raises, RunError for an answer that is none."""
+    """What the engine says about a preset. Raises the engine's error, or RunError for an invalid answer."""
     from engine.errors import RunError
     from engine.launch.foreground import run_tool
     from engine.preset.write import dump

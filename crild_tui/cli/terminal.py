@@ -101,7 +101,7 @@ def table(
     *,
     title: str | None = None,
 ) -> Table:
-    """A table of plain text: `columns` are (heading, "left" | "right"), rows hold text that is shown as it is."""
+    """A table of plain text: `columns` are (heading, "left" | "right")."""
     from crild_tui.runs.tables import text_table
 
     return text_table(columns, rows, title=title, ascii_only=ascii_only())

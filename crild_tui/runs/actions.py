@@ -16,18 +16,18 @@ from crild_tui.runs.states import check_possible, command_hints
 from engine.errors import CrildError, RunError, UsageError
 
 
-def make(request: RunRequest) -> list[Path]:
+def create(request: RunRequest) -> list[Path]:
     """Check the presets and create the run directories without starting anything.
 
-    Raises CrildError, and then leaves no directory behind.
+    Raises CrildError and leaves no directory behind if one fails.
     """
     return create_runs(request, load_presets(request))
 
 
 def start(runs: Sequence[Path]) -> str:
-    """Start a run that was just made, or several one after the other through a queue.
+    """Start a run that was just created, or several one after the other through a queue.
 
-    Raises CrildError: a single run then stays, as failed or to be resumed; several are discarded when no queue comes up.
+    Raises CrildError: a single run then stays, failed or resumable; several are discarded if their queue cannot start.
     """
     from engine.launch.start import start_engine
     from engine.sweep.queue import enqueue

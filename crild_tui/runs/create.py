@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What `crild run` shall create. `seeds` is empty where the preset's own seed is used."""
+    """The runs to create. `seeds` is empty to use the preset's own seed."""
 
     presets: tuple[str, ...]
     settings: tuple[str, ...]
@@ -47,11 +47,11 @@ def load_presets(request: RunRequest) -> list[Loaded]:
     return loaded
 
 
-def check_device(wanted: str | None) -> None:
-    """Raise UsageError for a `--device` that this machine lacks, as far as that can be seen without torch."""
+def check_device(device: str | None) -> None:
+    """Raise UsageError for a `--device` that this machine lacks, as far as can be checked without torch."""
     from engine.launch.devices import device_fault
 
-    if wanted is not None and (sentence := device_fault(wanted)) is not None:
+    if device is not None and (sentence := device_fault(device)) is not None:
         raise UsageError(f"--device: {sentence}", kind="unusable-device", key="train.device")
 
 
@@ -70,11 +70,11 @@ def create_runs(request: RunRequest, loaded: Sequence[Loaded]) -> list[Path]:
     from engine.preset.write import dump
     from engine.record.run import create_run
 
-    made: list[Path] = []
+    created: list[Path] = []
     try:
         for one in loaded:
             preset = one.preset
-            made.append(
+            created.append(
                 create_run(
                     request.runs_dir,
                     dump(preset),
@@ -87,9 +87,9 @@ def create_runs(request: RunRequest, loaded: Sequence[Loaded]) -> list[Path]:
                 )
             )
     except BaseException:
-        discard_runs(made)
+        discard_runs(created)
         raise
-    return made
+    return created
 
 
 def discard_runs(runs: Iterable[Path]) -> None:
@@ -133,8 +133,8 @@ def method_of(refs: Sequence[str]) -> str:
 
 
 def with_method(refs: Sequence[str]) -> list[str]:
-    """`refs`, with a shipped method before them where they only say what the data are: "kd", the simplest, or "crild"
-    where a setting changes a stage that plain distillation has not."""
+    """`refs`, with a shipped method before them if they only name the data: "kd", the simplest, or "crild"
+    where a setting changes a stage that plain distillation lacks."""
     from engine.preset.preset_file import locate, read_layer
 
     here = Path.cwd()

@@ -123,7 +123,7 @@ def take_off_queue(runs: Sequence[Path]) -> None:
 
 def report_end(outcome: Outcome, *, quiet: bool, as_json: bool) -> None:
     """Print sentences on stderr and the closing table on stdout; set the terminal's title and ring its bell."""
-    from crild_tui.cli.closing_table import closing_of, show_closing
+    from crild_tui.cli.closing_table import closing_of
 
     for level, line in outcome.sentences():
         terminal.say(marked(level, line), quiet=quiet and level != "error")
@@ -131,9 +131,7 @@ def report_end(outcome: Outcome, *, quiet: bool, as_json: bool) -> None:
     figure = f" {status.metric_name} {formatting.metric(status.last)}" if status and status.last is not None else ""
     terminal.announce(f"crild: {outcome.state}{figure} {outcome.run_dir.name}", bell=not outcome.interrupted)
     if outcome.state == "finished" and not as_json:
-        closing = closing_of(outcome.run_dir)
-        if closing is not None:
-            show_closing(closing, outcome.run_dir)
+        terminal.show_parts(closing_of(outcome.run_dir))
 
 
 def end_document(outcome: Outcome) -> dict[str, Any]:
