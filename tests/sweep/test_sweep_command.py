@@ -80,9 +80,9 @@ def test_a_plan_starts_nothing_and_says_what_was_measured(crild: Call, folder: P
     for words in (
         "study: 4 runs of 2 methods x 1 task x 2 seeds",
         "1 fine-tuned teacher for 4 runs",
-        "2 on cpu",
-        "unknown",
-        "--plan",
+        "slots:    2 on cpu",
+        "time:     unknown",
+        "nothing was started",
     ):
         assert words in said.out
     crild("sweep", path, "--quiet")
