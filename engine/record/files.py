@@ -71,7 +71,7 @@ def write_atomic(path: Path, data: bytes | str, *, durable: bool = True) -> None
         temporary.unlink(missing_ok=True)
         raise
     if durable:
-        flush_folder(path.parent)
+        flush(path.parent)
 
 
 def overwrite(path: Path, text: str) -> None:
@@ -96,9 +96,9 @@ def write_all(handle: int, content: bytes) -> None:
         view = view[os.write(handle, view) :]
 
 
-def flush_folder(folder: Path) -> None:
-    """Flush a folder's entries to the device, on file systems that can."""
-    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+def flush(path: Path) -> None:
+    """Flush a file, or a folder's entries, to the device, on file systems that can."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
     except OSError as error:

@@ -16,7 +16,7 @@ from engine.errors import RunError, UsageError
 from engine.preset.text import listed, plain
 from engine.record.annotations import Annotations, read_annotations
 from engine.record.environment import light_environment
-from engine.record.files import cause, flush_folder, json_text, read_json, read_object, write_atomic, write_json
+from engine.record.files import cause, flush, json_text, read_json, read_object, write_atomic, write_json
 from engine.record.lock import RunLock
 from engine.record.owner import Owner
 from engine.record.paths import ANNOTATIONS, ENVIRONMENT, PRESET, STATUS, queue_file
@@ -106,7 +106,7 @@ def create_run(
         except BaseException:
             target.rmdir()
             raise
-        flush_folder(runs_dir)
+        flush(runs_dir)
     except OSError as error:
         raise UsageError(
             f"cannot create a run in {str(runs_dir)!r}: {cause(error)}; choose another folder with --runs-dir",

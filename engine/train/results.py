@@ -24,25 +24,25 @@ def describe_saved(stages: Stages, metric: str) -> dict[str, Any]:
     name, stage = next((n, s) for n, s in reversed(stages.items()) if s["role"] == "student")
     last: dict[str, Any] = stage["last"]
     best: dict[str, Any] = stage["best"]
-    evaluations = {"last": {"stage": name, **last}, "best": {"stage": name, **best} if stage["trains_head"] else None}
+    saved = "last"
     if not stage["trains_head"]:
-        return {
-            **evaluations,
-            "saved": "last",
-            "saved_why": f"stage {name} trains no classifier, so its last weights were saved",
-        }
-    if not stage["keep_best"]:
-        return {
-            **evaluations,
-            "saved": "last",
-            "saved_why": f"the last weights were saved (step {last['step']}; the best evaluation was at step "
-            f"{best['step']}, and keep_best is off)",
-        }
+        why = f"stage {name} trains no classifier, so its last weights were saved"
+    elif not stage["keep_best"]:
+        why = (
+            f"the last weights were saved (step {last['step']}; the best evaluation was at step {best['step']}, and "
+            "keep_best is off)"
+        )
+    else:
+        saved = "best"
+        why = (
+            f"the weights of the best evaluation were saved (step {best['step']} of {stage['steps']}, picked by {metric} on "
+            "dev, which flatters them a little)"
+        )
     return {
-        **evaluations,
-        "saved": "best",
-        "saved_why": f"the weights of the best evaluation were saved (step {best['step']} of {stage['steps']}, picked by "
-        f"{metric} on dev, which flatters them a little)",
+        "last": {"stage": name, **last},
+        "best": {"stage": name, **best} if stage["trains_head"] else None,
+        "saved": saved,
+        "saved_why": why,
     }
 
 
