@@ -9,10 +9,10 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from engine.errors import RunError
 
@@ -20,6 +20,7 @@ LARGEST = 16 * 2**20
 """Bytes of the largest record that is read; crild writes no larger ones."""
 
 _serial = count()
+_T = TypeVar("_T")
 
 _CAUSES = {
     errno.ENOSPC: "no space is left on the device",
@@ -154,6 +155,15 @@ def read_object(path: Path) -> dict[str, Any]:
             "is not a JSON object: it was written by another program", kind="not-a-json-object", file=str(path)
         )
     return value
+
+
+def read_record(path: Path, of: Callable[[Mapping[str, Any]], _T]) -> _T:
+    """The JSON object in a file as `of` reads it. Raises as `read_object` does; errors of `of` get the file's name."""
+    data = read_object(path)
+    try:
+        return of(data)
+    except RunError as error:
+        raise RunError(error.sentence, kind=error.kind, file=str(path), key=error.key) from error
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

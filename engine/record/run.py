@@ -16,7 +16,8 @@ from engine.errors import RunError, UsageError
 from engine.preset.text import listed, plain
 from engine.record.annotations import Annotations, read_annotations
 from engine.record.environment import light_environment
-from engine.record.files import cause, flush, json_text, read_json, read_object, write_atomic, write_json
+from engine.record.fields import read_fields
+from engine.record.files import cause, flush, json_text, read_json, read_record, write_atomic, write_json
 from engine.record.lock import RunLock
 from engine.record.owner import Owner
 from engine.record.paths import ANNOTATIONS, ENVIRONMENT, PRESET, STATUS, queue_file
@@ -168,13 +169,11 @@ def read_status(run_dir: Path) -> Status:
     """The status of a run. Raises RunError with the reason when it is missing, truncated, newer or invalid."""
     path = run_dir / STATUS
     try:
-        return Status.from_dict(read_object(path))
+        return read_record(path, Status.from_dict)
     except FileNotFoundError:
         raise RunError(
             "is missing: this is not a run directory, or part of it was deleted", kind="missing-status", file=str(path)
         ) from None
-    except RunError as error:
-        raise RunError(error.sentence, kind=error.kind, file=str(path), key=error.key) from error
 
 
 def update_status(run_dir: Path, *, expect: Collection[str] | None = None, **changes: Any) -> Status:
@@ -193,21 +192,25 @@ def update_status(run_dir: Path, *, expect: Collection[str] | None = None, **cha
         return changed
 
 
+@dataclass(frozen=True)
+class _QueueProcess:
+    """What the record of a queue says about its process."""
+
+    state: str
+    created: float
+    owner: Owner | None
+    heartbeat: float | None
+
+
 def queue_alive(runs_dir: Path, queue: str) -> bool:
     """Whether the process of a queue is running or about to start; False where its record is gone or damaged."""
     if "/" in queue or queue.startswith("."):
         return False
-    record = read_json(queue_file(runs_dir, queue)) or {}
     try:
-        owner, heartbeat = record["owner"], record["heartbeat"]
-        return process_alive(
-            str(record["state"]),
-            None if owner is None else Owner.from_dict(owner),
-            float(record["created"]),
-            None if heartbeat is None else float(heartbeat),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        record = read_fields(_QueueProcess, read_json(queue_file(runs_dir, queue)) or {})
+    except RunError:
         return False
+    return process_alive(record.state, record.owner, record.created, record.heartbeat)
 
 
 def read_run(run_dir: Path, now: float | None = None) -> RunEntry:
