@@ -81,7 +81,7 @@ def _checked(name: str, value: Any, expected: Any) -> Any:
     if expected in (str, bool) and isinstance(value, expected):
         return value
     kind = get_origin(expected) or expected
-    if kind is tuple and isinstance(value, list) and len(value) <= MOST_ROWS:
+    if kind is tuple and isinstance(value, list | tuple) and len(value) <= MOST_ROWS:
         return tuple(_checked(name, item, arguments[0]) for item in value)
     if kind is Mapping and isinstance(value, Mapping):
         return {key: _checked(key, item, arguments[1]) for key, item in value.items()}

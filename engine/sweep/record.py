@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from engine.errors import RunError
 from engine.record.fields import read_fields
-from engine.record.files import read_record, write_json
+from engine.record.files import cause, read_record, write_json
 from engine.record.owner import Owner
 from engine.record.paths import QUEUES, SWEEPS
 from engine.record.status import process_alive
@@ -94,6 +94,16 @@ def sweep_file(runs_dir: Path, name: str) -> Path:
 def presets_file(record: Path) -> Path:
     """The file with the presets of a sweep's runs, next to its record."""
     return record.with_suffix(".presets")
+
+
+def create_folder(path: Path) -> None:
+    """Create the folder of a runs folder's sweeps or queues. Raises RunError when that cannot be done."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"cannot create the sweep or queue: {cause(error)}", kind="cannot-create-sweep", file=str(path)
+        ) from error
 
 
 def read_sweep_record(path: Path) -> SweepRecord:

@@ -12,6 +12,7 @@ import pytest
 from engine.preset.load import load_preset
 from engine.record.run import read_status, update_status
 from tests.cli.samples import make_run
+from tests.errors import raises
 from tests.faults.conftest import QUICK, Crild, Said
 
 Edit = Callable[[str], str]
@@ -96,26 +97,24 @@ def test_settings_that_no_longer_can_be(unmoved: Callable[..., Said], setting: s
 
 
 @pytest.mark.parametrize(
-    ("edit", "said"),
+    ("edit", "facts"),
     [
-        (lambda text: text.replace("batch_size = 16", "batch_size = 8"), "stage.ild.batch_size was 16 when this run was begun, and is 8 now"),
-        (lambda text: text.replace("layers = 2", "layers = 3"), "student.layers was 2 when this run was begun, and is 3 now"),
-        (lambda text: text.replace("value = 0.5", "value = 0.7"), "stage.ild.objectives.value was 0.5 when this run was begun, and is 0.7 now"),
-        (lambda text: text.replace("seed = 7", "seed = 8"), "seed was 7 when this run was begun, and is 8 now"),
-        (lambda text: text.replace('name = "ild"', 'name = "ilx"'), 'the list of stages was ["ild", "kd"] when this run was begun, and is ["ilx", "kd"] now'),
-        (lambda text: text.replace("train.csv", "dev.csv"), "task.files.train was "),
+        (lambda text: text.replace("batch_size = 16", "batch_size = 8"), ("stage.ild.batch_size", " 16 ", " 8 ")),
+        (lambda text: text.replace("layers = 2", "layers = 3"), ("student.layers", " 2 ", " 3 ")),
+        (lambda text: text.replace("value = 0.5", "value = 0.7"), ("stage.ild.objectives.value", " 0.5 ", " 0.7 ")),
+        (lambda text: text.replace("seed = 7", "seed = 8"), ("seed", " 7 ", " 8 ")),
+        (lambda text: text.replace('name = "ild"', 'name = "ilx"'), ("stages", '["ild", "kd"]', '["ilx", "kd"]')),
+        (lambda text: text.replace("train.csv", "dev.csv"), ("task.files.train",)),
     ],
 )  # fmt: skip
 def test_a_preset_that_no_longer_fits_the_run(
-    unmoved: Callable[..., Said], run_dir: Path, edit: Edit, said: str
+    unmoved: Callable[..., Said], run_dir: Path, edit: Edit, facts: tuple[str, ...]
 ) -> None:
     update_status(run_dir, state="stopped")
     file = run_dir / "preset.toml"
     file.write_text(edit(file.read_text()))
     told = unmoved().err
-    assert said in told
-    assert "what was computed so far would no longer fit. Put it back, or start a new run" in told
-    assert f"{file}:" in told
+    assert [fact for fact in (*facts, "crild run", f"{file}:") if fact not in told] == []
 
 
 def test_an_engine_that_is_started_otherwise_refuses_it_too(run_dir: Path) -> None:
@@ -126,7 +125,7 @@ def test_an_engine_that_is_started_otherwise_refuses_it_too(run_dir: Path) -> No
     update_status(run_dir, state="stopped")
     file = run_dir / "preset.toml"
     file.write_text(file.read_text().replace("seed = 7", "seed = 8"))
-    with pytest.raises(PresetError, match="seed was 7 when this run was begun"):
+    with raises("incompatible-change", "seed", " 7 ", " 8 ", error=PresetError):
         work(run_dir)
 
 
@@ -163,7 +162,7 @@ def test_data_that_moved_are_followed_and_data_that_changed_are_refused(
     train.write_text(train.read_text().replace(",good", ",bad", 1))
     said = crild("resume", run_dir.name, "--set", "stage.kd.epochs=4", "--quiet")
     assert said.code == 3
-    assert "the inputs of stage kd are not those that this run was begun with: a file of its data" in said.err
+    assert "the inputs of stage kd" in said.err
 
 
 # -- not there, not whole, not ours
