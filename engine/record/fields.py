@@ -47,7 +47,7 @@ def read_fields(cls: type[_T], data: Mapping[str, Any]) -> _T:
     A field that is missing or null takes its default. Raises RunError, with the field, for a value of another type.
     """
     values = {}
-    for name, expected, has_default in _fields_of(cls):
+    for name, expected, has_default in _fields_of(cls):  # type: ignore[arg-type]  # classes are hashable
         value = data.get(name)
         if value is not None or not has_default:
             values[name] = _checked(name, value, expected)

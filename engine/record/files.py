@@ -109,16 +109,19 @@ def flush(path: Path) -> None:
         os.close(handle)
 
 
-def finite(value: Any) -> Any:
-    """`value` as strict JSON: non-finite numbers become None, tuples become lists, paths become text; at any depth."""
+def finite(value: Any, digits: int = 17) -> Any:
+    """`value` as strict JSON: non-finite numbers become None, tuples become lists, paths become text; at any depth.
+
+    Floats keep so many significant digits; 17 keep them as they are.
+    """
     if isinstance(value, bool) or value is None or isinstance(value, int | str):
         return value
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        return float(f"{value:.{digits}g}") if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(key): finite(item) for key, item in value.items()}
+        return {str(key): finite(item, digits) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [finite(item) for item in value]
+        return [finite(item, digits) for item in value]
     return str(value)
 
 

@@ -136,24 +136,18 @@ def _taken(target: Path) -> UsageError:
 def _reserve(runs_dir: Path, name: str | None, created: float, fields: Mapping[str, Any]) -> Path:
     """Create the empty folder of a new run, so that no two runs get the same name."""
     seed = fields.get("seed", 0)
+    stem = name
+    if stem is None:
+        words = (re.sub(r"[^A-Za-z0-9._]+", "-", str(fields.get(key, ""))).strip("-._") for key in ("task", "method"))
+        moment = time.strftime("%Y%m%d-%H%M%S", time.localtime(created))
+        stem = f"{'-'.join(word for word in words if word)[:LONGEST_NAME] or 'run'}-{moment}"
+    for number in range(1, 2 if name is not None else 10_000):
+        target = runs_dir / f"{stem}-s{seed}{'' if number == 1 else f'-{number}'}"
+        with contextlib.suppress(FileExistsError):
+            target.mkdir()
+            return target
     if name is not None:
-        target = runs_dir / f"{name}-s{seed}"
-        try:
-            target.mkdir()
-        except FileExistsError as error:
-            raise _taken(target) from error
-        return target
-    words = (re.sub(r"[^A-Za-z0-9._]+", "-", str(fields.get(key, ""))).strip("-._") for key in ("task", "method"))
-    stem = "-".join(word for word in words if word)[:LONGEST_NAME] or "run"
-    moment = time.strftime("%Y%m%d-%H%M%S", time.localtime(created))
-    for attempt in range(1, 10_000):
-        again = "" if attempt == 1 else f"-{attempt}"
-        target = runs_dir / f"{stem}-{moment}-s{seed}{again}"
-        try:
-            target.mkdir()
-        except FileExistsError:
-            continue
-        return target
+        raise _taken(runs_dir / f"{name}-s{seed}")
     raise UsageError(
         f"there is no free name for a run in {str(runs_dir)!r}: choose another folder with --runs-dir",
         kind="no-free-run-name",

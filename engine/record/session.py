@@ -148,12 +148,6 @@ class RunSession:
             if self._status.state != state:
                 self._write()
 
-    def flush(self) -> None:
-        """Write pending changes now. Raises RunError when that cannot be done."""
-        self._only_owner()
-        with self._guard:
-            self._write()
-
     def finish(self, state: str, exit_code: int, error: CrildError | Fault | None = None) -> None:
         """End the run in `state`: finished, failed, stopped or preempted. The lock is released, events are closed.
 

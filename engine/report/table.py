@@ -168,7 +168,7 @@ def _table(
     """The table of one choice. `marked` keeps what was tested already, by task, metric and common setting."""
     tasks, metrics = [], {}
     for group in groups:
-        metric = _metric(choice, group.runs[0])
+        metric = group.runs[0].metric if choice == PRIMARY else choice
         if group.task not in metrics and any(metric in run.metrics for run in group.runs):
             tasks.append(group.task)
             metrics[group.task] = metric
@@ -194,10 +194,6 @@ def _table(
         blocks += [Block(ELSEWHERE, theirs)] if theirs else []
         footers += caveats or ["no published figures are known for these tasks"]
     return MetricTable(choice, tuple(tasks), metrics, tuple(blocks), tuple(footers), name)
-
-
-def _metric(choice: str, run: FinishedRun) -> str:
-    return run.metric if choice == PRIMARY else choice
 
 
 def _method_rows(groups: Sequence[Group], tasks: Sequence[str], metrics: Mapping[str, str]) -> Iterator[MethodRow]:

@@ -128,14 +128,7 @@ class Experiment:
         if baseline is not None:
             measured["baseline"] = results.measure_model(baseline, dev, dev.all_logits(baseline), timed=False)
         results.save_predictions(self.run_dir, dev, measured)
-        document = results.closing(
-            dev,
-            materials.train_labels,
-            teacher=measured["teacher"],
-            student=measured["student"],
-            baseline=measured.get("baseline"),
-            stages=self.finished,
-        )
+        document = results.closing(dev, materials.train_labels, measured, self.finished)
         document |= {"seconds": round(sum(stage["seconds"] for stage in self.finished.values()), 1)}
         document |= {"command": f"crild run {shlex.quote(str(self.run_dir / PRESET))}"}
         write_atomic(folder / "README.md", model_card(materials.preset, document, materials.data.spec.labels))
@@ -155,18 +148,12 @@ class Experiment:
         model = loaded.model.to(materials.device)
         settings = self.stages[0] if self.stages[0].role == "teacher" else None
         tune = materials.preset.teacher.finetune
+        dev = materials.dev.tokens[materials.dev.primary]
         if settings is None or tune is None:
-            note = settle_order(
-                loaded,
-                spec,
-                materials.dev.tokens[materials.dev.primary],
-                device=materials.device,
-                pad_id=materials.pad_id,
-            )
+            note = settle_order(loaded, spec, dev, device=materials.device, pad_id=materials.pad_id)
             if note:
                 say(self.session, note, level="warning")
             return model.eval()
-        dev = materials.dev.tokens[materials.dev.primary]
         key = cache_key(loaded, tune, materials.train, dev, spec, materials.precision)
         entry, warning = cache_entry(key, self.run_dir, shared=materials.preset.train.save_teacher_cache)
         if warning:

@@ -64,16 +64,9 @@ def measure_model(
     return found | {"logits": logits}
 
 
-def closing(
-    dev: Dev,
-    train_labels: np.ndarray,
-    *,
-    teacher: dict[str, Any],
-    student: dict[str, Any],
-    baseline: dict[str, Any] | None,
-    stages: Stages,
-) -> dict[str, Any]:
-    """The comparison in the closing table, from the measurements of each model."""
+def closing(dev: Dev, train_labels: np.ndarray, models: dict[str, dict[str, Any]], stages: Stages) -> dict[str, Any]:
+    """The comparison in the closing table, from the measurements of each model: teacher, student, baseline if any."""
+    teacher, student, baseline = models["teacher"], models["student"], models.get("baseline")
     spec, primary = dev.spec, dev.primary
     floor = majority(spec, train_labels, dev.labels(primary))
     own, theirs, least = (found["metrics"][spec.primary] for found in (student, teacher, {"metrics": floor}))
