@@ -1,7 +1,7 @@
 """Which settings may change when a run is resumed: duration and logging, but not what a step computes.
 
-A checkpoint holds the preset that it was made with. On resuming, the run's present preset is compared with it, so that a
-preset edited by hand neither breaks the run nor mixes two settings in its results.
+A checkpoint holds the preset that it was made with. On resuming, the run's present preset is compared with it, so that an
+edited preset neither breaks the run nor mixes two settings in its results.
 """
 
 from __future__ import annotations

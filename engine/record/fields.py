@@ -10,6 +10,7 @@ from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from engine.errors import RunError
+from engine.record.json_values import LARGEST
 
 MOST_ROWS = 10_000
 """Rows of the longest list that is read; crild writes no longer ones."""
@@ -73,7 +74,7 @@ def _checked(name: str, value: Any, expected: Any) -> Any:
     if expected is Any:
         return value
     if expected is float and type(value) in (int, float):
-        if abs(value) < 1e300:
+        if abs(value) < LARGEST:
             return float(value)
         raise invalid_field(name, "an enormous number", "a number")
     if expected is int and type(value) is int and 0 <= value < 2**53:

@@ -288,7 +288,7 @@ def _plain_name(ref: str) -> bool:
 def delete_run(run_dir: Path) -> None:
     """Delete a run directory.
 
-    Raises RunError when an engine works on it or the system refuses, UsageError when it is not a run directory.
+    Raises RunError when an engine runs it or the system refuses, UsageError when it is not a run directory.
     """
     run_dir = run_dir.absolute()
     if not is_run(run_dir):

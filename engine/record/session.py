@@ -86,7 +86,7 @@ class StopRequest:
 class RunSession:
     """One engine process working on one run directory, from taking its lock to its last status.
 
-    Raises RunError when another process works on the run, or its files cannot be read or written. As a context manager,
+    Raises RunError when another process owns the run, or its files cannot be read or written. As a context manager,
     an exception ends the run as failed, with the sentence of a CrildError or as a bug.
     """
 

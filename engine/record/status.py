@@ -60,8 +60,8 @@ class Fault:
         return cls(error.category, sentence, error.file, error.line, error.key)
 
     def __str__(self) -> str:
-        place = ":".join(str(part) for part in (self.file, self.line) if part is not None)
-        return f"{place}: {self.sentence}" if place and "\n" not in self.sentence else self.sentence
+        position = ":".join(str(part) for part in (self.file, self.line) if part is not None)
+        return f"{position}: {self.sentence}" if position and "\n" not in self.sentence else self.sentence
 
 
 @dataclass(frozen=True)

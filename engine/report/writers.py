@@ -172,7 +172,7 @@ def html_page(document: ResultDocument) -> str:
 
 @dataclass(frozen=True)
 class Format:
-    """A format: the name that `--format` takes, what people call it, how its files end, and its writer."""
+    """A format: the name that `--format` takes, its usual name, how its files end, and its writer."""
 
     name: str
     title: str

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -171,8 +170,3 @@ def _plain(value: Tensor) -> Tensor:
 def _hash(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def model_state(model: torch.nn.Module) -> dict[str, Tensor]:
-    """A model's parameters and persistent buffers by name."""
-    return dict(model.state_dict())

@@ -296,7 +296,7 @@ class StageRun:
                     self.context.run_dir,
                     stage=self.settings.name,
                     step=step,
-                    model=checkpoint.model_state(self.models.student),
+                    model=self.models.student.state_dict(),
                 )
         else:
             progress.since_best += 1
@@ -362,10 +362,10 @@ class StageRun:
             stage=self.settings.name,
             step=self.progress.step,
             tensors={
-                "model": checkpoint.model_state(self.models.student),
+                "model": self.models.student.state_dict(),
                 "optimiser": self.optimiser.state(),
-                "average": {} if self.models.average is None else checkpoint.model_state(self.models.average),
-                "projections": checkpoint.model_state(self.models.projections),
+                "average": {} if self.models.average is None else self.models.average.state_dict(),
+                "projections": self.models.projections.state_dict(),
             },
             state={
                 "progress": asdict(self.progress),
