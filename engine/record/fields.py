@@ -67,10 +67,10 @@ def _fields_of(cls: Any) -> tuple[tuple[str, Any, bool], ...]:
 
 def _checked(name: str, value: Any, expected: Any) -> Any:
     """`value` as a type: str, int (0 or more), float, bool, Any, Mapping, tuple, a dataclass, or one of these or None."""
-    arguments = get_args(expected)
     if isinstance(expected, UnionType):
-        nothing = value is None or (arguments[0] is float and isinstance(value, float) and not math.isfinite(value))
-        return None if nothing else _checked(name, value, arguments[0])
+        inner = expected.__args__[0]
+        nothing = value is None or (inner is float and isinstance(value, float) and not math.isfinite(value))
+        return None if nothing else _checked(name, value, inner)
     if expected is Any:
         return value
     if expected is float and type(value) in (int, float):
@@ -81,7 +81,7 @@ def _checked(name: str, value: Any, expected: Any) -> Any:
         return value
     if expected in (str, bool) and isinstance(value, expected):
         return value
-    kind = get_origin(expected) or expected
+    kind, arguments = get_origin(expected) or expected, get_args(expected)
     if kind is tuple and isinstance(value, list | tuple) and len(value) <= MOST_ROWS:
         return tuple(_checked(name, item, arguments[0]) for item in value)
     if kind is Mapping and isinstance(value, Mapping):

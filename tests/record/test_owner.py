@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -19,7 +19,7 @@ def test_this_process_is_alive() -> None:
     me = Owner.current()
     assert me.pid == os.getpid()
     assert me.state() == "alive"
-    assert Owner.from_dict(me.to_dict()) == me
+    assert Owner.from_dict(asdict(me)) == me
 
 
 def test_a_process_that_ended_is_gone_even_before_its_parent_notices() -> None:
@@ -82,4 +82,4 @@ def test_without_boot_ids_the_host_name_decides(monkeypatch: pytest.MonkeyPatch)
 )
 def test_what_is_no_owner_is_refused(changes: dict[str, object]) -> None:
     with raises("invalid-owner"):
-        Owner.from_dict({**Owner.current().to_dict(), **changes})
+        Owner.from_dict({**asdict(Owner.current()), **changes})
