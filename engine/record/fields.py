@@ -50,6 +50,8 @@ def read_fields(cls: type[_T], data: Mapping[str, Any]) -> _T:
     values = {}
     for name, expected, has_default in _fields_of(cls):  # type: ignore[arg-type]  # classes are hashable
         value = data.get(name)
+        if name not in data and not has_default and not isinstance(expected, UnionType):
+            raise RunError(f"has no {name}: it was written by another program", kind="missing-field", key=name)
         if value is not None or not has_default:
             values[name] = _checked(name, value, expected)
     return cls(**values)
