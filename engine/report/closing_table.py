@@ -45,7 +45,7 @@ class StageRow:
 
 
 @dataclass(frozen=True)
-class Closing:
+class ClosingTable:
     """What `crild run` ends with and `crild show` repeats. `metrics` names the columns, the primary one first."""
 
     run: str
@@ -59,7 +59,7 @@ class Closing:
     command: str | None
 
 
-def closing(results: Mapping[str, Any]) -> Closing:
+def closing_table(results: Mapping[str, Any]) -> ClosingTable:
     """Read a run's results.json into rows and sentences.
 
     Raises RunError when a newer crild wrote it or when it holds no student.
@@ -74,11 +74,11 @@ def closing(results: Mapping[str, Any]) -> Closing:
     if not student:
         raise RunError("these results name no student, so there is nothing to show", kind="missing-student")
     primary = word(results.get("metric")) or next(iter(_metrics(student)), "")
-    return Closing(
+    return ClosingTable(
         run=word(results.get("run")) or "",
         task=word(results.get("task")) or "",
         split=word(results.get("split")) or "dev",
-        metrics=_columns(primary, student),
+        metrics=(primary, *(name for name in _metrics(student) if name != primary)) if primary else (),
         models=tuple(_models(results, student)),
         stages=tuple(_stages(results)),
         statements=tuple(_statements(results, primary)),
@@ -87,21 +87,11 @@ def closing(results: Mapping[str, Any]) -> Closing:
     )
 
 
-def _columns(primary: str, student: Mapping[str, Any]) -> tuple[str, ...]:
-    return (primary, *(name for name in _metrics(student) if name != primary)) if primary else ()
-
-
 def _models(results: Mapping[str, Any], student: Mapping[str, Any]) -> list[ModelRow]:
     layers = whole(student.get("layers"))
     label = "student" if layers is None else f"student, {layers} layer{'' if layers == 1 else 's'}"
-    rows = []
-    if teacher := mapping(results.get("teacher")):
-        rows += _rows("teacher", teacher)
-    rows += _rows(label, student)
-    if self_teacher := mapping(results.get("self_teacher")):
-        rows += _rows("self-teacher", self_teacher)
-    if baseline := mapping(results.get("baseline")):
-        rows += _rows("labels alone", baseline)
+    names = {"teacher": "teacher", "student": label, "self_teacher": "self-teacher", "baseline": "labels alone"}
+    rows = [row for key, name in names.items() if (model := mapping(results.get(key))) for row in _rows(name, model)]
     if majority := mapping(results.get("majority")):
         rows.append(ModelRow("majority guess", _metrics(majority)))
     return rows
