@@ -16,7 +16,7 @@ from engine.errors import RunError
 from engine.models.class_names import name_outputs
 from engine.models.transformers_logging import quiet
 from engine.preset.text import plain
-from engine.record.files import refusal
+from engine.record.files import flush_folder, refusal
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, spec: TaskSpec, folder: Path) -> None:
@@ -38,9 +38,12 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, spec:
             with quiet():
                 model.save_pretrained(new)
                 tokenizer.save_pretrained(new)
-            _flush(new)
+            for file in new.iterdir():
+                with file.open("rb") as opened:
+                    os.fsync(opened.fileno())
+            flush_folder(new)
             _put(new, folder, aside=Path(temporary) / "old")
-            _flush_folder(folder.parent)
+            flush_folder(folder.parent)
     except (OSError, SafetensorError) as error:
         raise RunError(
             f"cannot save the model: {plain(refusal(error))}", kind="cannot-save-model", file=plain(str(folder))
@@ -57,21 +60,6 @@ def _put(new: Path, folder: Path, *, aside: Path) -> None:
         if aside.exists():
             aside.rename(folder)
         raise
-
-
-def _flush(folder: Path) -> None:
-    for file in folder.iterdir():
-        with file.open("rb") as opened:
-            os.fsync(opened.fileno())
-    _flush_folder(folder)
-
-
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def parameters(model: PreTrainedModel) -> int:

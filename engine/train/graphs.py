@@ -44,7 +44,7 @@ def captured(pool: Any = None) -> Iterator[torch.cuda.CUDAGraph]:
     try:
         yield graph
     except BaseException:
-        with suppress(RuntimeError):  # what went wrong inside is the news, not that the capture is void
+        with suppress(RuntimeError):  # report the error inside, not the capture that it spoilt
             graph.capture_end()
         raise
     graph.capture_end()
@@ -74,9 +74,9 @@ class _Shape:
     def fill(self, part: Batch) -> None:
         """Put another micro-batch where the graph reads."""
         for name in (item.name for item in fields(Batch)):
-            place, value = getattr(self.batch, name), getattr(part, name)
-            if place is not None:
-                place.copy_(value, non_blocking=True)
+            tensor = getattr(self.batch, name)
+            if tensor is not None:
+                tensor.copy_(getattr(part, name), non_blocking=True)
 
 
 class CapturedBackward(Backward):
@@ -85,21 +85,21 @@ class CapturedBackward(Backward):
     What changes from step to step (λ, weight, counts) is read from the device, also before anything is captured: so a
     resumed run, which captures at other steps, computes the same bits. Gradients are added to tensors that must stay
     where they are (`Optimiser` with `capture`). Dropout draws from the global generator, whose seed and offset a replay
-    reads anew. Everything must happen on one stream that is not the default one (`own_stream`).
+    reads again. Everything must happen on one stream that is not the default one (`own_stream`).
     """
 
     def __init__(self, losses: StepLosses, device: torch.device):
         super().__init__(losses, device)
-        self.given = torch.zeros(5, device=device)
-        self.lam, self.weight, *counts = self.given.unbind()
+        self.numbers = torch.zeros(5, device=device)
+        self.lam, self.weight, *counts = self.numbers.unbind()
         self.counts = Counts(*counts)
         self.shapes: dict[tuple[int, ...], _Shape] = {}
         self.pool = torch.cuda.graph_pool_handle()
 
     def __call__(self, part: Batch, counts: Counts, lam: float | None, weight: float) -> Losses:
         """The micro-batch's losses, good until the next call."""
-        given = (0.0 if lam is None else lam, weight, counts.tokens, counts.own, counts.examples)
-        self.given.copy_(torch.tensor(given, dtype=torch.float32), non_blocking=True)
+        numbers = (0.0 if lam is None else lam, weight, counts.tokens, counts.own, counts.examples)
+        self.numbers.copy_(torch.tensor(numbers, dtype=torch.float32), non_blocking=True)
         shape = self.shapes.get(tuple(part.input_ids.shape))
         if shape is None:
             shape = self.shapes[tuple(part.input_ids.shape)] = _Shape(part.to(self.device))
