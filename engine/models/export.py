@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from engine.errors import RunError
 from engine.models.class_names import name_outputs
 from engine.models.transformers_logging import quiet
 from engine.preset.text import plain
-from engine.record.files import flush_folder, refusal
+from engine.record.files import flush, refusal
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, spec: TaskSpec, folder: Path) -> None:
@@ -38,12 +37,10 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, spec:
             with quiet():
                 model.save_pretrained(new)
                 tokenizer.save_pretrained(new)
-            for file in new.iterdir():
-                with file.open("rb") as opened:
-                    os.fsync(opened.fileno())
-            flush_folder(new)
+            for path in (*new.iterdir(), new):
+                flush(path)
             _put(new, folder, aside=Path(temporary) / "old")
-            flush_folder(folder.parent)
+            flush(folder.parent)
     except (OSError, SafetensorError) as error:
         raise RunError(
             f"cannot save the model: {plain(refusal(error))}", kind="cannot-save-model", file=plain(str(folder))

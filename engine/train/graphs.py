@@ -74,9 +74,9 @@ class _Shape:
     def fill(self, part: Batch) -> None:
         """Put another micro-batch where the graph reads."""
         for name in (item.name for item in fields(Batch)):
-            tensor = getattr(self.batch, name)
-            if tensor is not None:
-                tensor.copy_(getattr(part, name), non_blocking=True)
+            buffer, value = getattr(self.batch, name), getattr(part, name)
+            if buffer is not None:
+                buffer.copy_(value, non_blocking=True)
 
 
 class CapturedBackward(Backward):
