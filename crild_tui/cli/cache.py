@@ -24,7 +24,7 @@ application = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 @application.callback(invoke_without_command=True)
 def cache(context: typer.Context) -> None:
-    """Show and clear what is cached between runs: teachers, tokens."""
+    """Show and clear what runs share: fine-tuned teachers, tokenised data."""
     if context.invoked_subcommand is None:
         show()
 

@@ -25,7 +25,7 @@ LITTLE_MEMORY = 4e9
 def doctor(as_json: AsJson = False, runs_dir: RunsDir = None) -> None:
     """Check what this machine offers and what is missing.
 
-    Gives advice for everything that is not good. The exit code is 1 if something is missing that every run needs.
+    Suggests a fix for each problem. The exit code is 1 if something is missing that every run needs.
     """
     from engine.record.paths import runs_dir as folder_of
 

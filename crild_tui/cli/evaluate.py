@@ -31,7 +31,7 @@ def evaluate(
     as_json: AsJson = False,
     runs_dir: RunsDir = None,
 ) -> None:
-    """Measure a run's student, or any model on a task.
+    """Evaluate a run's student on dev, or any model on the task of --preset.
 
     \b
     crild evaluate rte-crild

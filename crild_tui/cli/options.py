@@ -29,7 +29,7 @@ Run = Annotated[
     str,
     typer.Argument(
         metavar="RUN",
-        help="A run: its id, the beginning of it, or a path.",
+        help="A run: its id or the beginning of it, a path, or latest.",
         autocompletion=run_names,
         show_default=False,
     ),
@@ -38,7 +38,7 @@ Runs = Annotated[
     list[str],
     typer.Argument(
         metavar="RUN...",
-        help="Runs: ids, their beginnings, or paths.",
+        help="Runs: ids or their beginnings, paths, or latest.",
         autocompletion=run_names,
         show_default=False,
     ),
@@ -47,7 +47,7 @@ Presets = Annotated[
     list[str],
     typer.Argument(
         metavar="PRESET...",
-        help="Names of shipped presets, or TOML files; merged from left to right.",
+        help="Names of presets that come with crild, or TOML files; merged from left to right.",
         autocompletion=_preset_names,
         show_default=False,
     ),

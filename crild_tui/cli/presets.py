@@ -22,8 +22,8 @@ application = typer.Typer(
 def list_(as_json: AsJson = False) -> None:
     """List the presets that come with crild.
 
-    A "run" is complete. A "method" and a "task" together make a run, as in `crild run crild rte`; add a "setting" to
-    vary it, as in `crild run crild rte few-sample`.
+    A preset of kind "run" can be run by itself. Otherwise combine a "method" and a "task", as in `crild run crild rte`;
+    add a "variant" to change the data, as in `crild run crild rte few-sample`.
     """
     from engine.preset.shipped import shipped
 

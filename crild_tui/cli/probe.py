@@ -35,12 +35,12 @@ def probe(
     as_json: AsJson = False,
     runs_dir: RunsDir = None,
 ) -> None:
-    """Look for overfitting: train and dev, layers, noise on the weights.
+    """Check for overfitting: train/dev gap, layers, weight noise.
 
     Metric and loss on training examples and on dev, each layer's distance to the
     teacher on both, and dev under Gaussian noise on the weights. The results are
-    saved in the run's probe.json, for reports and the dashboard. A scale of
-    noise is a share of each tensor's root mean square. More: docs/probes.md
+    saved in the run's probe.json, for reports and the dashboard. Noise
+    scales are relative to each tensor's root mean square. More: docs/probes.md
 
     \b
     crild probe rte-crild

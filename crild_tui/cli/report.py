@@ -41,16 +41,16 @@ def report(
         typer.Option(
             "--metric",
             metavar="NAME",
-            help="primary, all, or a metric by name. Again for more. [default: primary; csv, json, html: all]",
+            help="primary, all, or a metric by name. Repeatable. [default: primary; csv, json, html: all]",
         ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write there. [default: stdout]")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to FILE. [default: stdout]")
     ] = None,
-    published: Annotated[bool, typer.Option("--published", help="Add figures from the literature.")] = False,
+    published: Annotated[bool, typer.Option("--published", help="Add published scores from the literature.")] = False,
     against: Annotated[
         str | None,
-        typer.Option("--against", metavar="METHOD", help="Compare the others with this method, not with the highest."),
+        typer.Option("--against", metavar="METHOD", help="Compare the others with this method, not with the best one."),
     ] = None,
     figures: Annotated[
         Path | None, typer.Option("--figures", metavar="FOLDER", help="Also write the figures, as SVG and PNG.")

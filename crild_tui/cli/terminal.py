@@ -1,4 +1,4 @@
-"""Output of the command line: results on stdout, narration on stderr, text from outside made safe."""
+"""Output of the command line: results on stdout, progress and messages on stderr, text from outside made safe."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from engine.preset.schema import Preset
 from engine.preset.shipped import find, folder, path_of, shipped
 from engine.preset.text import plain
 
-Kind = Literal["run", "method", "task", "setting", "part", "broken"]
+Kind = Literal["run", "method", "task", "variant", "part", "broken"]
 
 OWN_FOLDER = "presets"
 """Subfolder whose preset files are listed too."""
@@ -27,7 +27,7 @@ _KEYS = {info.alias or name for name, info in Preset.model_fields.items()} | {"e
 
 @dataclass(frozen=True)
 class Entry:
-    """A preset of the list. "run" is complete, "method" needs a task, "setting" changes the data of both, "part" sets
+    """A preset of the list. "run" is complete, "method" needs a task, "variant" changes the data of both, "part" sets
     some keys only."""
 
     ref: str
@@ -56,7 +56,7 @@ class Entry:
 
 
 def catalog(here: Path) -> list[Entry]:
-    """All presets: complete ones, methods, tasks and settings that come with crild, then the user's by name."""
+    """All presets: complete ones, methods, tasks and variants that come with crild, then the user's by name."""
     copies = {stem: ref_of(path, here) for path in own_files(here) if (stem := _copied(path)) is not None}
     return [*(replace(entry, copy=copies.get(entry.ref)) for entry in known()), *own_entries(here)]
 
@@ -126,8 +126,8 @@ def _entry(path: Path, ref: str, here: Path) -> Entry | None:
 
 def kind_of(layer: Layer, here: Path, depth: int = 0) -> Kind:
     """The kind of a preset file, by what it sets and extends."""
-    if layer.is_setting:
-        return "setting"
+    if layer.is_variant:
+        return "variant"
     if layer.is_task:
         return "task"
     brings = layer.root.entries

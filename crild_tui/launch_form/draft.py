@@ -56,7 +56,7 @@ def choose(draft: Draft, entry: Entry) -> Draft:
         shipped = find(draft.main) if draft.main is not None else None
         alone = draft.main is None or (shipped is not None and shipped.kind == "run")
         return replace(draft, task=entry.ref, main="crild" if alone else draft.main)
-    if entry.kind in ("setting", "part"):
+    if entry.kind in ("variant", "part"):
         others = tuple(ref for ref in draft.parts if ref != entry.ref)
         return replace(draft, parts=others if entry.ref in draft.parts else (*others, entry.ref))
     if entry.kind == "method":

@@ -21,7 +21,7 @@ KINDS = {
     "run": "complete: runs as it is",
     "method": "a method: pick a task for it",
     "task": "a task: goes with a method",
-    "setting": "a setting: goes with a method and a task",
+    "variant": "a variant: goes with a method and a task",
     "part": "changes some keys: merged last",
     "broken": "cannot be read",
 }

@@ -111,7 +111,7 @@ def name_of(ref: str) -> str:
 
 
 def method_of(refs: Sequence[str]) -> str:
-    """The method of a run: the merged presets, without those that only set the task or a setting.
+    """The method of a run: the merged presets, without those that only set the task, or are variants.
 
     For the preset of an earlier run it is that run's method.
     """
@@ -122,7 +122,7 @@ def method_of(refs: Sequence[str]) -> str:
     names = []
     for ref in refs:
         shipped = find(ref)
-        if shipped is None or shipped.kind not in ("task", "setting") or shipped.varies_method:
+        if shipped is None or shipped.kind not in ("task", "variant") or shipped.varies_method:
             names.append(name_of(ref))
     if len(refs) == 1 and Path(refs[0]).name == "preset.toml":
         try:
@@ -134,11 +134,11 @@ def method_of(refs: Sequence[str]) -> str:
 
 def with_method(refs: Sequence[str]) -> list[str]:
     """`refs`, with a shipped method before them if they only name the data: "kd", the simplest, or "crild"
-    where a setting changes a stage that plain distillation lacks."""
+    where a variant changes a stage that plain distillation lacks."""
     from engine.preset.preset_file import locate, read_layer
 
     here = Path.cwd()
     layers = [read_layer(locate(ref, here), ref) for ref in refs]
-    if not all(layer.is_task or layer.is_setting for layer in layers):
+    if not all(layer.is_task or layer.is_variant for layer in layers):
         return list(refs)
     return ["kd" if all(layer.is_task for layer in layers) else "crild", *refs]

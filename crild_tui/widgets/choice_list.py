@@ -25,7 +25,7 @@ GROUPS = {
     "run": "complete",
     "method": "methods",
     "task": "tasks, beside a method",
-    "setting": "settings, beside both",
+    "variant": "variants, added to both",
     "own": "your files here",
 }
 """Titles in the list, each above its presets."""

@@ -142,7 +142,7 @@ def _apply(root: Node, layer: Layer, problems: list[CrildError]) -> Node:
     """The tree with a layer merged into it."""
     over = paths.absolutise(layer.root, layer.folder, problems)
     before, new = root.get("description"), over.get("description")
-    if (layer.is_task or layer.is_setting) and root.get("stage") is not None and before is not None and new is not None:
+    if (layer.is_task or layer.is_variant) and root.get("stage") is not None and before is not None and new is not None:
         # A task or setting adds its description to the method's instead of replacing it.
         over = over.with_entry("description", replace(new, value=f"{before.value}; {new.value}"))
     merged = merge(root, over)
@@ -191,8 +191,8 @@ def _task_alone_problems(problems: list[CrildError], root: Node, refs: Sequence[
 
 
 def _setting_problems(problems: Sequence[Problem], layers: Sequence[Layer], root: Node) -> Iterator[Problem]:
-    """The problems, with one instead of several where a setting changes a stage that no method has."""
-    changed = {name for layer in layers if layer.is_setting for name in layer.stage_tables}
+    """The problems, with one instead of several where a variant changes a stage that no method has."""
+    changed = {name for layer in layers if layer.is_variant for name in layer.stage_tables}
     methods = [name for name, stage in stage_tables(root).items() if "objectives" in stage.entries]
     for problem in problems:
         match problem.path:

@@ -39,7 +39,7 @@ class Layer:
         return "task" in keys and not self.extends and not keys & {"stage", "teacher", "student"}
 
     @property
-    def is_setting(self) -> bool:
+    def is_variant(self) -> bool:
         """Whether this only changes the data of a task and method: it names no task and has no objectives."""
         keys = self.root.entries.keys()
         if self.extends or self.stages is not None or not keys <= _DATA or not keys & {"task", "stage"}:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import tomli
 
-Kind = Literal["run", "method", "task", "setting"]
+Kind = Literal["run", "method", "task", "variant"]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _RUNS = frozenset({"quickstart", "local-teacher"})  # complete as they are; not meant to be merged with a task
@@ -19,7 +19,7 @@ _RUNS = frozenset({"quickstart", "local-teacher"})  # complete as they are; not 
 
 @dataclass(frozen=True)
 class ShippedPreset:
-    """A shipped preset. `kind`: "run" is complete, "method" needs a task preset and "task" a method, "setting" changes
+    """A shipped preset. `kind`: "run" is complete, "method" needs a task preset and "task" a method, "variant" changes
     the data of both."""
 
     name: str
@@ -27,7 +27,7 @@ class ShippedPreset:
     description: str
     kind: Kind
     varies_method: bool = False
-    """Whether a setting changes what a stage reads, not the task: a run with it is a different method."""
+    """Whether a variant changes what a stage reads, not the task: a run with it is a different method."""
 
 
 @cache
@@ -43,8 +43,8 @@ def names() -> list[str]:
 
 
 def shipped() -> list[ShippedPreset]:
-    """All of them: runs first, then methods (crild and what varies it before the others), tasks and settings."""
-    order: dict[Kind, int] = {"run": 0, "method": 1, "task": 2, "setting": 3}
+    """All of them: runs first, then methods (crild and what varies it before the others), tasks and variants."""
+    order: dict[Kind, int] = {"run": 0, "method": 1, "task": 2, "variant": 3}
     presets = [preset for name in names() if (preset := find(name)) is not None]
     return sorted(presets, key=lambda preset: (order[preset.kind], not preset.name.startswith("crild"), preset.name))
 
@@ -56,14 +56,14 @@ def find(name: str) -> ShippedPreset | None:
         return None
     document = tomli.loads(path.read_text(encoding="utf-8"))
     kind = "run" if name in _RUNS else _kind(document)
-    varies = kind == "setting" and "stage" in document
+    varies = kind == "variant" and "stage" in document
     return ShippedPreset(name, path, str(document.get("description", "")), kind, varies)
 
 
 def _kind(document: Mapping[str, Any]) -> Kind:
     if "extends" in document or any("objectives" in stage for stage in document.get("stage", ())):
         return "method"
-    return "task" if "name" in document.get("task", ()) else "setting"
+    return "task" if "name" in document.get("task", ()) else "variant"
 
 
 def path_of(name: str) -> Path | None:

@@ -17,7 +17,7 @@ ALL = {preset.name: preset for preset in shipped.shipped()}
 RUNS = [name for name, preset in ALL.items() if preset.kind == "run"]
 METHODS = [name for name, preset in ALL.items() if preset.kind == "method"]
 TASKS = [name for name, preset in ALL.items() if preset.kind == "task"]
-SETTINGS = [name for name, preset in ALL.items() if preset.kind == "setting"]
+SETTINGS = [name for name, preset in ALL.items() if preset.kind == "variant"]
 OBJECTIVES = ("", "-attention", "-hidden", "-relations")
 
 

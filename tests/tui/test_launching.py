@@ -439,8 +439,8 @@ def test_a_file_that_changes_data_alone_is_a_setting(tmp_path: Path) -> None:
     (tmp_path / "longer.toml").write_text('[[stage]]\nname = "ild"\nepochs = 2\n')
     kinds = {each.ref: each.kind for each in own_entries(tmp_path)}
     assert kinds == {
-        "few.toml": "setting",
-        "texts.toml": "setting",
+        "few.toml": "variant",
+        "texts.toml": "variant",
         "task.toml": "task",
         "part.toml": "part",
         "longer.toml": "method",
