@@ -133,7 +133,7 @@ async def tell(pilot: Pilot[None], snapshot: RunSnapshot) -> None:
 
 
 def head(screen: LiveScreen) -> str:
-    return "\n".join(line.plain for line in screen.query_one(RunHead)._drawn)
+    return "\n".join(line.plain for line in screen.query_one(RunHead).lines)
 
 
 def asks(screen: LiveScreen) -> bool:

@@ -25,8 +25,7 @@ from crild_tui.monitor.curves import Curves
 from crild_tui.screens.mode_screen import ModeScreen
 from crild_tui.settings import Settings
 from crild_tui.widgets import panels
-from crild_tui.widgets.fact_line import Facts
-from crild_tui.widgets.panels import Panels, Source
+from crild_tui.widgets.panels import Facts, Panels, Source
 from tests.tui import curves_samples as samples
 
 
@@ -107,7 +106,7 @@ def tried(
             await settled(app, pilot)
             app.panels.show(one() if sources is None else sources)
             await settled(app, pilot)
-            app.panels.focus_panel()
+            app.panels.chosen.focus()
             await pilot.pause()
             await what(app, pilot)
 
