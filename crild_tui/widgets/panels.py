@@ -156,10 +156,6 @@ class Panels(Widget):
         """Whether a change is still to be drawn."""
         return self._timer is not None or self._building
 
-    def focus_panel(self) -> None:
-        """Focus the chosen panel."""
-        self.chosen.focus()
-
     # -- showing
 
     def show(self, sources: Sequence[Source]) -> None:

@@ -51,11 +51,6 @@ class RowList(ScrollView, can_focus=True):
         self._cursor = -1
 
     @property
-    def plain(self) -> str:
-        """What is shown, without styles."""
-        return "\n".join(line.text.plain for line in self.lines)
-
-    @property
     def chosen(self) -> Path | None:
         """The run under the cursor."""
         return self.lines[self._cursor].run_dir if 0 <= self._cursor < len(self.lines) else None

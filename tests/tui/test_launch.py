@@ -125,6 +125,15 @@ def test_it_begins_with_the_complete_preset_and_its_command_line_which_can_be_co
     launch(body)
 
 
+def test_closing_while_it_is_mounted_is_no_error(launch: Any) -> None:
+    async def body(_: Pilot[None], screen: LaunchScreen) -> None:
+        for remaining in ("OptionList", "#presets", "*"):
+            await screen.query(remaining).remove()
+            screen.on_mount()
+
+    launch(body)
+
+
 def test_every_kind_of_preset_is_listed(launch: Any) -> None:
     async def body(pilot: Pilot[None], screen: LaunchScreen) -> None:
         await until(pilot, lambda: bool(screen.entries))

@@ -763,7 +763,7 @@ def test_the_closing_table_comes_when_a_run_has_finished(runs: Path) -> None:
         async with live(runs, size=(100, 40)) as (pilot, screen):
             await tell(pilot, working(run_dir, "running"))
             await pilot.press("t")
-            assert said(screen)[-1].endswith("its closing table comes when it has finished")
+            assert said(screen)[-1].endswith("only a finished run has a closing table")
             await tell(pilot, working(run_dir, "finished"))
             await pilot.press("t")
             await until(pilot, lambda: "student, 6 layers" in shown(screen.app))
