@@ -55,7 +55,7 @@ def test_a_sweep_ends_with_its_matrix_and_goes_on_with_what_was_added(crild: Cal
     assert said.code == 0
     assert "0.6500 ± 0.0707 (2)" in said.out
     assert "4 of 4 runs finished" in said.out
-    assert "4/4 study-toy-entailment-b-s2 finished: accuracy 0.7300" in said.err
+    assert "4/4 study-toy-entailment-b-s2: finished: accuracy last 0.7300" in said.err
     assert "Ctrl-C" in said.err
     again = crild("sweep", path)
     assert again.code == 0
@@ -104,7 +104,7 @@ def test_a_failed_run_is_reported_and_makes_the_exit_code(crild: Call, folder: P
     path = study(folder, "fail")
     said = crild("sweep", path, "--slots", "1")
     assert said.code == 1
-    assert "error: 2/4 study-toy-entailment-b-s1: train.tsv:7: a label is missing" in said.err
+    assert "error: 2/4 study-toy-entailment-b-s1: failed: train.tsv:7: a label is missing" in said.err
     assert "-, 2 failed" in said.out
     assert "2 of 4 runs finished, 2 failed" in said.out
     again = crild("sweep", path)
@@ -142,7 +142,7 @@ def test_ctrl_c_stops_with_checkpoints_and_the_same_command_goes_on(
     said = crild("sweep", path, "--slots", "1")
     presser.join()
     assert said.code == code
-    assert "stopping every run at its next step" in said.err
+    assert "stopping each run at its next step" in said.err
     assert read_status(run).state == state
     assert "1 of 4 runs finished, 1 stopped, 2 left" in said.out
     assert crild("sweep", path, "--quiet").code == 0

@@ -505,7 +505,7 @@ def test_strange_folders_are_shown_with_their_reason(
         if size[0] >= 80:
             assert "unreadable" in seen
             assert "newer crild" in seen
-            assert "cut off" in seen
+            assert "truncated" in seen
             assert "[bold]x[red]\\x1b[31m" in seen
             assert "[bold]evil[/bold]" in seen
 
