@@ -108,14 +108,6 @@ class RunTable(ScrollView, can_focus=True):
             return near
         return next((index for index, row in enumerate(self.rows) if row.id == run_id), near)
 
-    def select(self, run_id: str) -> bool:
-        """Move the cursor to a run; False if it is not shown."""
-        index = self._index_of(run_id, -1) if self.rows else -1
-        if index < 0 or self.rows[index].id != run_id:
-            return False
-        self._move_to(index)
-        return True
-
     def _arrange(self) -> None:
         self.columns = listing.column_widths(self.rows, self._room, self._order)
         self.virtual_size = Size(self._room, len(self.rows) + 1)

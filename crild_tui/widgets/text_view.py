@@ -114,10 +114,10 @@ class TextView(ScrollView, can_focus=True):
         "lines--warning", "lines--error", "lines--mark", "lines--match", "lines--current",
     }  # fmt: skip
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "scroll_up", "A line up", id="log.up", show=False),
-        Binding("down", "scroll_down", "A line down", id="log.down", show=False),
-        Binding("pageup", "page_up", "A page up", id="log.page_up", show=False),
-        Binding("pagedown", "page_down", "A page down", id="log.page_down", show=False),
+        Binding("up", "move(-1)", "A line up", id="log.up", show=False),
+        Binding("down", "move(1)", "A line down", id="log.down", show=False),
+        Binding("pageup", "page(-1)", "A page up", id="log.page_up", show=False),
+        Binding("pagedown", "page(1)", "A page down", id="log.page_down", show=False),
         Binding("home", "scroll_home", "To the beginning", id="log.home", show=False),
         Binding("end", "scroll_end", "To the end, and follow it", id="log.end", show=False),
     ]
@@ -209,21 +209,13 @@ class TextView(ScrollView, can_focus=True):
             self.following = at_end
             self.post_message(self.Moved())
 
-    def action_scroll_up(self) -> None:
-        """Scroll up by a line, at once: an animation is slow over a slow connection."""
-        self.scroll_up(animate=False)
+    def action_move(self, rows: int) -> None:
+        """Scroll by rows, at once: an animation is slow over a slow connection."""
+        self.scroll_relative(y=rows, animate=False)
 
-    def action_scroll_down(self) -> None:
-        """Scroll down by a line."""
-        self.scroll_down(animate=False)
-
-    def action_page_up(self) -> None:
-        """Scroll up by a page."""
-        self.scroll_page_up(animate=False)
-
-    def action_page_down(self) -> None:
-        """Scroll down by a page."""
-        self.scroll_page_down(animate=False)
+    def action_page(self, pages: int) -> None:
+        """Scroll by pages."""
+        self.scroll_relative(y=pages * self.scrollable_content_region.height, animate=False)
 
     def action_scroll_home(self) -> None:
         """Go to the beginning."""

@@ -29,7 +29,7 @@ from engine.record.run import read_run, update_status
 from engine.record.status import Fault
 from engine.sweep.record import CellRecord, SweepRecord, sweep_file, write_sweep_record
 from tests.cli.samples import make_run
-from tests.tui.screen_driver import Driven, drive, screen_text, until
+from tests.tui.screen_driver import Driven, drive, screen_text, select, until
 from tests.tui.snapshots import Snapshots
 
 METHODS, TASKS = ("kd", "crild"), ("rte", "mrpc")
@@ -163,7 +163,7 @@ def test_enter_shows_the_runs_of_a_place_in_the_list(tmp_path: Path, monkeypatch
     make_run(tmp_path, "another", task="rte", method="crild", seed=1)
 
     async def look(app: Driven, pilot: Pilot[None]) -> None:
-        app.screen.query_one(RunTable).select("study-t0-m0-s1")
+        select(app, "study-t0-m0-s1")
         await opened(app, pilot)
         await pilot.press("j", "enter")
         screen = await closed(app, pilot)
@@ -294,7 +294,7 @@ def test_a_run_without_a_sweep_asks_which(tmp_path: Path, monkeypatch: pytest.Mo
         assert app.told == ["no sweep in this folder: run `crild sweep FILE` to start one"]
 
     async def several(app: Driven, pilot: Pilot[None]) -> None:
-        assert app.screen.query_one(RunTable).select("alone-s1")
+        select(app, "alone-s1")
         await pilot.press("m")
         await until(pilot, lambda: isinstance(app.screen, WordList))
         await until(pilot, lambda: "older  8 runs, ended" in screen_text(app))
@@ -318,7 +318,7 @@ def test_hostile_names_are_shown_as_text_and_found(tmp_path: Path, monkeypatch: 
     make_sweep(tmp_path, methods=HOSTILE, tasks=("a [b] task\x1b", "t 2"))
 
     async def look(app: Driven, pilot: Pilot[None]) -> None:
-        assert app.screen.query_one(RunTable).select("study-t0-m0-s1")
+        select(app, "study-t0-m0-s1")
         screen = await opened(app, pilot)
         text = screen_text(app)
         assert "[red]x[/red]" in text
