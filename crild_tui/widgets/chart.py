@@ -120,8 +120,8 @@ class Chart(Widget, can_focus=True):
         width, height = self.size
         drawn = self._drawing
         if drawn is None or (drawn.canvas.width, drawn.canvas.height) != (width, height):
-            looks = {"ticks_below": self.ticks_below, "aligned": self.aligned, "focused": self.has_focus}
-            self._drawing = drawn = draw(self.figure, width, height, **looks, keys=self.keys)
+            options = {"ticks_below": self.ticks_below, "aligned": self.aligned, "focused": self.has_focus}
+            self._drawing = drawn = draw(self.figure, width, height, **options, keys=self.keys)
             self._strips = []
         return drawn
 

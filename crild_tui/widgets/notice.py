@@ -149,7 +149,7 @@ def how_to_start(runs_dir: Path, keys: KeyNames) -> Group:
 
 
 class NoticeBox(VerticalScroll, can_focus=False):
-    """Draws a notice; as large as its text, or all the room with the class `-fills`."""
+    """Draws a notice: as large as its text, or all the room with the class `-fills`."""
 
     DEFAULT_CSS = """
     NoticeBox {
