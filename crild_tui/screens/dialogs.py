@@ -28,7 +28,12 @@ def ask(app: App[Any], dialog: ModalScreen[T | None], then: Callable[[T], object
 
 def confirm(app: App[Any], dialog: Confirm, then: Callable[[], object]) -> None:
     """Show a question; `then` is called if the answer is yes."""
-    app.push_screen(dialog, lambda sure: then() if sure else None)
+
+    def answered(sure: bool | None) -> None:
+        if sure:
+            then()
+
+    app.push_screen(dialog, answered)
 
 
 class Confirm(ModalScreen[bool]):

@@ -81,7 +81,7 @@ def probe_content(run_dir: Path) -> RenderableType:
     try:
         probe = read_probe(run_dir)
         if probe is None:
-            return Text(plain(f"there is no probe of {run_dir.name} yet: run `{command}` to create it"))
+            return Text(plain(f"there is no probe of {run_dir.name} yet: {command} creates it"))
         stale = is_stale(probe, run_dir)
     except RunError as error:
         return Text(plain(f"{error}; run `{command}` to create it again"))

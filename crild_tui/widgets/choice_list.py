@@ -24,8 +24,8 @@ from engine.preset.text import one_line, printable
 GROUPS = {
     "run": "complete",
     "method": "methods",
-    "task": "tasks, combined with a method",
-    "setting": "settings, added to both",
+    "task": "tasks, with a method",
+    "setting": "settings, with both",
     "own": "your files here",
 }
 """Titles in the list, each above its presets."""

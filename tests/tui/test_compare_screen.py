@@ -339,7 +339,7 @@ def test_all_of_the_copied_table_can_be_scrolled_to(
         await pilot.pause()
         if size == (80, 24):
             said = " ".join(screen_text(app).replace("│", " ").split())
-            assert "Select it with Shift and mouse" in said
+            assert "select it with Shift and the mouse" in said
             assert "Escape closes" in said
         box = app.screen.query_one(ScrollableContainer)
         assert box.has_focus
