@@ -48,7 +48,14 @@ class Commands(typer.core.TyperGroup):
 
     def __init__(self, *args: Any, **options: Any):
         super().__init__(*args, **options)
-        self.commands: Any = dict.fromkeys(NAMES)  # only their names are read: for suggestions
+        suggested = (name for name in NAMES if name not in ("delete", "prune", "cache"))  # never a command that deletes
+        self.commands: Any = dict.fromkeys(suggested)  # only their names are read: for suggestions
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command to run; names that other programs use for a list lead to `crild runs`."""
+        if args[0] in ("list", "ls"):
+            ctx.fail(f"No such command {args[0]!r}. Did you mean 'runs'?")
+        return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - Typer's signature
         """Names of commands in the order of the help."""

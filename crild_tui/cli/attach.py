@@ -16,9 +16,9 @@ def attach(run: Run, runs_dir: RunsDir = None) -> None:
     The exit code is the run's if it ends in the meantime, and 0 if you detach.
     """
     from crild_tui.cli.follow.controls import Controls
-    from crild_tui.cli.follow.displays import display
+    from crild_tui.cli.follow.displays import display, run_view
     from crild_tui.cli.follow.foreground import report_end
-    from crild_tui.cli.follow.loop import Follower, Mode
+    from crild_tui.cli.follow.loop import Follower
     from engine.record.paths import runs_dir as folder_of
     from engine.record.run import find_run, read_run
     from engine.record.states import IN_PROGRESS
@@ -29,7 +29,7 @@ def attach(run: Run, runs_dir: RunsDir = None) -> None:
     if state in IN_PROGRESS:
         terminal.say("Press Ctrl-C to detach; the run keeps going.")
     with Controls((signal.SIGINT,)) as controls:
-        follower = Follower(run_dir, display(run_dir.name), controls, Mode(owner=False))
+        follower = Follower(run_dir, display(run_view(run_dir.name)), controls, owner=False)
         follower.history()
         outcome = follower.go()
     report_end(outcome, quiet=False, as_json=False)

@@ -1,4 +1,4 @@
-"""`crild` with no arguments: the dashboard, from the terminal's side."""
+"""`crild` with no arguments: the dashboard, the terminal's part."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 LOOK_EVERY = 0.5
 """Seconds between two checks that the terminal still exists."""
 QUIET = 0.5
-"""Seconds for which unfinished work may continue after the end before the user is told."""
+"""Seconds to wait for unfinished work without a message."""
 HUNG_UP = 128 + signal.SIGHUP
 INSTEAD = (
     "without it, use `crild run PRESET`, `crild runs`, `crild attach RUN`, `crild show RUN`, "
@@ -73,7 +73,7 @@ def run(app: CrildApp) -> int:
         loop.close()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the handlers speak to the loop
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    if not _there():
+    if not _terminal_exists():
         os._exit(HUNG_UP)
     if app.fault is not None:
         raise app.fault
@@ -105,8 +105,8 @@ def _check_terminal() -> None:
         )
 
 
-def _there() -> bool:
-    """Whether the terminal is still there."""
+def _terminal_exists() -> bool:
+    """Whether the terminal still exists."""
     try:
         termios.tcgetattr(sys.__stdin__.fileno() if sys.__stdin__ else 0)
     except (termios.error, OSError, ValueError):
@@ -118,7 +118,7 @@ def _end_with_the_terminal() -> None:
     """Exit at once when the terminal is gone; if SIGHUP is ignored, reads from it would return immediately forever."""
 
     def look() -> None:
-        while _there():
+        while _terminal_exists():
             time.sleep(LOOK_EVERY)
         os._exit(HUNG_UP)
 
@@ -126,17 +126,15 @@ def _end_with_the_terminal() -> None:
 
 
 def _finish() -> None:
-    """Wait for unfinished work, so that no run is left half started; tell the user if that takes a while."""
+    """Wait for unfinished work, so that no run is left half started; print a sentence if that takes a while."""
     until = time.monotonic() + QUIET
-    others = [thread for thread in threading.enumerate() if thread is not threading.current_thread()]
+    others = [t for t in threading.enumerate() if t is not threading.current_thread() and not t.daemon]
     for thread in others:
-        if not thread.daemon:
-            thread.join(max(0.0, until - time.monotonic()))
-    if any(thread.is_alive() and not thread.daemon for thread in others):
+        thread.join(max(0.0, until - time.monotonic()))
+    if any(thread.is_alive() for thread in others):
         terminal.say("finishing what was started...")
         for thread in others:
-            if not thread.daemon:
-                thread.join()
+            thread.join()
 
 
 def _leave(code: int) -> NoReturn:

@@ -25,7 +25,7 @@ LITTLE_MEMORY = 4e9
 def doctor(as_json: AsJson = False, runs_dir: RunsDir = None) -> None:
     """Check what this machine offers and what is missing.
 
-    Gives advice for whatever is not good. The exit code is 1 if something is missing that every run needs.
+    Gives advice for everything that is not good. The exit code is 1 if something is missing that every run needs.
     """
     from engine.record.paths import runs_dir as folder_of
 
@@ -45,9 +45,9 @@ def doctor(as_json: AsJson = False, runs_dir: RunsDir = None) -> None:
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: what was looked at, how it is, and what to do where it is not good.
+    """One line: what was checked, its state, and what to do if that is not "good".
 
-    "missing" is what no run can do without; "note" is worth knowing.
+    No run can do without what is "missing"; a "note" is worth knowing.
     """
 
     what: str
@@ -57,7 +57,7 @@ class Finding:
 
 
 def _engine() -> tuple[dict[str, Any], list[Finding]]:
-    """What the engine process says of itself; one that cannot start is the finding."""
+    """What the engine process reports about itself; an engine that cannot start is itself a finding."""
     from engine.errors import CrildError
     from engine.launch.foreground import run_tool
 
@@ -78,12 +78,8 @@ def engine_findings(facts: Mapping[str, Any]) -> Iterator[Finding]:
     for device in devices:
         yield _device(device)
     if all(device.get("device") == "cpu" for device in devices):
-        advice = (
-            ""
-            if cuda is None
-            else "torch is built for CUDA but sees no GPU: look at nvidia-smi and CUDA_VISIBLE_DEVICES"
-        )
-        yield Finding("GPU", "note", "none; runs use the CPU", advice)
+        advice = "torch is built for CUDA but sees no GPU: check nvidia-smi and CUDA_VISIBLE_DEVICES"
+        yield Finding("GPU", "note", "none; runs use the CPU", "" if cuda is None else advice)
     total, free = facts.get("memory_bytes"), facts.get("memory_free_bytes")
     little = isinstance(total, int) and total < LITTLE_MEMORY
     advice = "little for BERT-base: raise train.accumulate, or choose a smaller teacher" if little else ""
@@ -115,21 +111,18 @@ def _device(device: Mapping[str, Any]) -> Finding:
 
 
 def disk(runs_dir: Path) -> Iterator[Finding]:
-    """Room and permission where runs and caches go."""
+    """Free space and write permission for the runs folder and the cache."""
     from engine.record.paths import cache_dir
 
     for what, folder in (("runs", runs_dir), ("cache", cache_dir())):
-        there = next((p for p in (folder, *folder.parents) if p.is_dir()), Path("/"))
-        free = shutil.disk_usage(there).free
-        if not os.access(there, os.W_OK):
+        existing = next((p for p in (folder, *folder.parents) if p.is_dir()), Path("/"))
+        if not os.access(existing, os.W_OK):
             option = "--runs-dir or CRILD_RUNS_DIR" if what == "runs" else "CRILD_CACHE_DIR"
             yield Finding(what, "missing", f"{folder} cannot be written", f"choose another folder with {option}")
-        elif free < LITTLE_DISK:
-            yield Finding(
-                what, "note", f"{folder}, {formatting.size(free)} free", "little room: crild prune, crild cache clear"
-            )
         else:
-            yield Finding(what, "good", f"{folder}, {formatting.size(free)} free")
+            free = shutil.disk_usage(existing).free
+            advice = "little room: crild prune, crild cache clear" if free < LITTLE_DISK else ""
+            yield Finding(what, "note" if advice else "good", f"{folder}, {formatting.size(free)} free", advice)
 
 
 def screen() -> Iterator[Finding]:
@@ -149,14 +142,14 @@ def screen() -> Iterator[Finding]:
     elif not terminal.is_screen(sys.stdout):
         advice = "this terminal cannot move its cursor, so progress comes as plain lines; set TERM if it can"
     elif size.columns < 80:
-        advice = "tables want 80 columns"
+        advice = "tables need 80 columns"
     elif terminal.ascii_only():
         advice = "for lines and symbols set a UTF-8 locale, as LANG=C.UTF-8"
     yield Finding("terminal", "note" if advice else "good", ", ".join(parts), advice)
 
 
 def hub() -> Iterator[Finding]:
-    """Whether the hub of models and data answers, through whatever proxy is set."""
+    """Whether the hub of models and data answers, through the proxy that is set."""
     import urllib.error
     import urllib.request
 
@@ -172,14 +165,14 @@ def hub() -> Iterator[Finding]:
         "a mirror goes into HF_ENDPOINT, a proxy into HTTPS_PROXY"
     )
     if not address.startswith(("http://", "https://")):
-        yield Finding("hub", "note", f"HF_ENDPOINT is no address: {shown}", "write it as https://...")
+        yield Finding("hub", "note", f"HF_ENDPOINT is not an address: {shown}", "write it as https://...")
         return
     try:
         request = urllib.request.Request(address, method="HEAD", headers={"User-Agent": "crild"})  # noqa: S310
-        with urllib.request.urlopen(request, timeout=HUB_TIMEOUT):  # noqa: S310 - the scheme was looked at
+        with urllib.request.urlopen(request, timeout=HUB_TIMEOUT):  # noqa: S310 - the scheme was checked
             yield Finding("hub", "good", f"{shown} answers")
     except urllib.error.HTTPError as error:
-        if error.code < 500:  # it answers; what it says to a HEAD of its front page is its own business
+        if error.code < 500:  # it answers, if not to a HEAD request for its front page
             yield Finding("hub", "good", f"{shown} answers")
         else:
             yield Finding("hub", "note", f"{shown} answers with error {error.code}", advice)

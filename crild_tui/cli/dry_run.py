@@ -1,4 +1,4 @@
-"""`crild run --dry-run`: what would happen, worked out by an engine process that trains nothing."""
+"""`crild run --dry-run`: show what would happen, planned by an engine process that trains nothing."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from crild_tui.cli import terminal
 from crild_tui.runs import formatting
-from crild_tui.runs.create import Request, method_of
+from crild_tui.runs.create import RunRequest, method_of
 
 if TYPE_CHECKING:
     from engine.preset.load import Loaded
 
 
-def show_plan(loaded: Sequence[Loaded], request: Request, *, as_json: bool) -> int:
-    """Print what the runs would do; makes none. Returns the exit code: 3 when something is missing, else 0."""
+def show_plan(loaded: Sequence[Loaded], request: RunRequest, *, as_json: bool) -> int:
+    """Print what the runs would do, and create none. Returns the exit code: 3 when something is missing, else 0."""
     plan = plan_of(loaded[0])
     seeds = [one.preset.seed for one in loaded]
     missing = [str(item) for item in _items(plan.get("missing"))]
@@ -41,7 +41,7 @@ def show_plan(loaded: Sequence[Loaded], request: Request, *, as_json: bool) -> i
 
 
 def plan_of(loaded: Loaded) -> dict[str, Any]:
-    """What the engine says about a preset. Raises what the engine raises, RunError for an answer that is none."""
+    """What the engine says about a preset. Raises the engine's error, or RunError for an invalid answer."""
     from engine.errors import RunError
     from engine.launch.foreground import run_tool
     from engine.preset.write import dump

@@ -28,14 +28,14 @@ def call(arguments: Sequence[str] | None = None) -> int:
     except CrildError as error:
         from crild_tui.cli.terminal import error_lines
 
-        _tell(error_lines(error))
+        _print_errors(error_lines(error))
         return error.exit_code
     except BrokenPipeError:
         return _reader_went_away()
     except OSError as error:
         return _system_error(error)
-    except Exception as error:  # noqa: BLE001 - the last net: what gets here is a fault of crild's own
-        _tell(_unexpected(error))
+    except Exception as error:  # noqa: BLE001 - whatever arrives here is a bug in crild
+        _print_errors(_unexpected(error))
         return 1
     return code
 
@@ -51,19 +51,19 @@ def _application(arguments: Sequence[str] | None) -> int:
         code = end.code
         if code is None or isinstance(code, int):
             return code or 0
-        _tell([str(code)])
+        _print_errors([str(code)])
         return 1
     return 0
 
 
 def _tolerate_narrow_encodings() -> None:
-    """What a terminal's encoding cannot show is escaped, never an error."""
+    """Escape characters that the terminal's encoding lacks instead of raising an error."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
-def _tell(lines: Iterable[str]) -> None:
+def _print_errors(lines: Iterable[str]) -> None:
     with contextlib.suppress(OSError):
         for line in lines:
             print(f"error: {line}", file=sys.stderr)
@@ -81,10 +81,10 @@ def _system_error(error: OSError) -> int:
     if error.errno == errno.EPIPE:
         return _reader_went_away()
     if error.errno == errno.ENOENT and not error.filename:  # what os.getcwd() raises
-        _tell(["the folder that you stand in does not exist any more: go to another one"])
+        _print_errors(["the current folder no longer exists: change to another one"])
         return 2
     where = f"{error.filename}: " if error.filename else ""
-    _tell([plain(f"{where}{error.strerror or error}")])
+    _print_errors([plain(f"{where}{error.strerror or error}")])
     return 1
 
 
@@ -94,13 +94,13 @@ def _unexpected(error: Exception) -> list[str]:
     from engine.record.environment import without_secrets
 
     text = "".join(traceback.format_exception(error))
-    said = f"something went wrong inside crild ({plain(f'{type(error).__name__}: {error}')})"
+    summary = f"something went wrong inside crild ({plain(f'{type(error).__name__}: {error}')})"
     try:
         path = _crash_file()
         path.write_text(without_secrets(f"{' '.join(sys.argv)}\n\n{text}"), encoding="utf-8", errors="backslashreplace")
     except OSError:
-        return [said, *text.splitlines()]
-    return [f"{said}; this is a fault of the program, not yours. What to send with a report is in {path}"]
+        return [summary, *text.splitlines()]
+    return [f"{summary}; this is a bug in crild. Attach {path} to a report"]
 
 
 def _crash_file() -> Path:

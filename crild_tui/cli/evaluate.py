@@ -68,9 +68,12 @@ def _request(
     model: str, presets: Sequence[str], settings: Sequence[str], runs_dir: str | None, folder: Path
 ) -> dict[str, str]:
     """What the engine measures: a model, and a complete preset with the task."""
+    from crild_tui.runs.create import with_method
     from engine.errors import UsageError
+    from engine.preset.load import load_preset
     from engine.preset.paths import normal
     from engine.preset.source_names import is_path
+    from engine.preset.write import dump
     from engine.record.paths import PRESET, STUDENT
     from engine.record.paths import runs_dir as folder_of
 
@@ -89,7 +92,8 @@ def _request(
     if is_path(model, Path()):
         model = str(normal(Path(model).expanduser()))
     file = folder / "preset.toml"
-    file.write_text(_task_preset(presets, settings), encoding="utf-8")
+    preset = load_preset(with_method(presets), settings).preset  # the method, which a task lacks, is not used
+    file.write_text(dump(preset), encoding="utf-8")
     return {"model": model, "preset": str(file)}
 
 
@@ -102,15 +106,6 @@ def _run_of(ref: str, runs_dir: Path) -> Path | None:
         return find_run(ref, runs_dir)
     except UsageError:
         return None
-
-
-def _task_preset(presets: Sequence[str], settings: Sequence[str]) -> str:
-    """A complete preset; one that only names the task gets the simplest method, which isn't used."""
-    from crild_tui.runs.create import with_method
-    from engine.preset.load import load_preset
-    from engine.preset.write import dump
-
-    return dump(load_preset(with_method(presets), settings).preset)
 
 
 def _show(result: Mapping[str, Any]) -> None:

@@ -51,6 +51,7 @@ def probe(
     from crild_tui.runs.create import check_device
     from engine.launch.foreground import error_of, run_tool
     from engine.record.paths import runs_dir as folder_of
+    from engine.record.probe import Probe
     from engine.record.run import find_run
 
     check_device(device)
@@ -63,7 +64,7 @@ def probe(
     if as_json:
         terminal.show_json({"runs": answers})
     else:
-        _show([_probe_of(answer["probe"]) for answer in answers if isinstance(answer.get("probe"), Mapping)])
+        _show([Probe.from_dict(answer["probe"]) for answer in answers if isinstance(answer.get("probe"), Mapping)])
     _raise(errors)
 
 
@@ -97,22 +98,16 @@ def _answers(result: object) -> list[dict[str, Any]]:
     return rows
 
 
-def _probe_of(found: Mapping[str, Any]) -> Probe:
-    from engine.record.probe import Probe
-
-    return Probe.from_dict(found)
-
-
-def _show(found: Sequence[Probe]) -> None:
+def _show(probes: Sequence[Probe]) -> None:
     """Each run's tables, then the methods side by side."""
     from crild_tui.runs import probe_rows
     from crild_tui.runs.tables import probe_parts, probe_table
 
     ascii_only = terminal.ascii_only()
-    for probe in found:
+    for probe in probes:
         terminal.show_parts(probe_parts(probe, ascii_only=ascii_only))
         terminal.sentence()
-    for summary in probe_rows.summaries(found) if len(found) > 1 else ():
+    for summary in probe_rows.summaries(probes) if len(probes) > 1 else ():
         terminal.sentence(summary.title)
         terminal.show(probe_table(summary.names, summary.rows, ascii_only=ascii_only))
 

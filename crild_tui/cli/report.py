@@ -1,4 +1,4 @@
-"""The command over many finished runs: report."""
+"""`crild report`: methods by task over many finished runs, as tables, files and figures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from crild_tui.cli.options import RunsDir, run_names
 
 if TYPE_CHECKING:
     from engine.report.collect import CollectedRuns
-    from engine.report.table import Report
     from engine.report.writers import Format
 
 FORMATS = ("table", "markdown", "csv", "json", "latex", "html")
@@ -48,7 +47,7 @@ def report(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write there. [default: stdout]")
     ] = None,
-    published: Annotated[bool, typer.Option("--published", help="Add published figures.")] = False,
+    published: Annotated[bool, typer.Option("--published", help="Add figures from the literature.")] = False,
     against: Annotated[
         str | None,
         typer.Option("--against", metavar="METHOD", help="Compare the others with this method, not with the highest."),
@@ -71,15 +70,20 @@ def report(
     from engine.report.table import build_report
 
     chosen = _format(form, output)
-    found = collect_runs(_run_dirs(runs or [], sweep, runs_dir))
-    built = build_report(found, _choices(metric or [], found, chosen.name), with_published=published, against=against)
+    collected = collect_runs(_run_dirs(runs or [], sweep, runs_dir))
+    built = build_report(
+        collected, _choices(metric or [], collected, chosen.name), with_published=published, against=against
+    )
     document = report_document(built)
     if chosen.name == "table" and output is None:
         show_document(document)
     else:
         _put(output, chosen.write(document))
     if figures is not None:
-        _draw(built, figures)
+        from engine.report.figures import write_figures
+
+        for path in write_figures(built, figures):
+            terminal.say(f"written: {path}")
 
 
 def _format(name: str | None, output: Path | None) -> Format:
@@ -95,7 +99,7 @@ def _format(name: str | None, output: Path | None) -> Format:
 
 
 def _run_dirs(refs: Sequence[str], sweep: str | None, runs_dir: str | None) -> list[Path]:
-    """The runs that are meant. Raises UsageError for runs and a sweep at once, and for what is not there."""
+    """The chosen runs. Raises UsageError for both runs and a sweep, and for a run or a sweep that does not exist."""
     from engine.errors import UsageError
     from engine.record.paths import runs_dir as folder_of
     from engine.record.run import find_run, list_runs
@@ -109,12 +113,12 @@ def _run_dirs(refs: Sequence[str], sweep: str | None, runs_dir: str | None) -> l
     return [find_run(ref, folder) for ref in refs] if refs else [entry.path for entry in list_runs(folder)]
 
 
-def _choices(asked: Sequence[str], found: CollectedRuns, form: str) -> tuple[str, ...]:
-    """The tables that are meant: the primary metric's alone, or all of them where the format is for reading further."""
+def _choices(asked: Sequence[str], runs: CollectedRuns, form: str) -> tuple[str, ...]:
+    """The metrics to report: by default the primary one, or all of them in formats for further processing."""
     from engine.report.table import PRIMARY, metric_choices
 
-    wanted = list(asked) or (["all"] if form in ("csv", "json", "html") else [PRIMARY])
-    several = [choice for name in wanted for choice in (metric_choices(found) if name == "all" else (name,))]
+    names = list(asked) or (["all"] if form in ("csv", "json", "html") else [PRIMARY])
+    several = [choice for name in names for choice in (metric_choices(runs) if name == "all" else (name,))]
     return tuple(dict.fromkeys(several))
 
 
@@ -129,7 +133,7 @@ def _put(output: Path | None, content: str | bytes) -> None:
 
 
 def _write(output: Path, data: bytes) -> None:
-    """Write a file whole. Raises UsageError with the cause where that cannot be done."""
+    """Write a file atomically. Raises UsageError with the cause if that fails."""
     from engine.errors import UsageError
     from engine.record.files import cause, write_atomic
 
@@ -141,10 +145,3 @@ def _write(output: Path, data: bytes) -> None:
             f"cannot be written: {reason}", kind="unwritable-file", file=str(output), key="--output"
         ) from error
     terminal.say(f"written: {output}")
-
-
-def _draw(report: Report, folder: Path) -> None:
-    from engine.report.figures import write_figures
-
-    for path in write_figures(report, folder):
-        terminal.say(f"written: {path}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -19,14 +20,14 @@ _ASCII_SIGNS = {"★": "*", "≈": "~", "▲": "^", "▼": "v"}
 
 def show_document(document: ResultDocument) -> None:
     """Print titles, tables and notes on stdout."""
-    console = terminal.results()
+    console = terminal.console(sys.stdout)
     for part in _parts(document, console.width):
         console.print(part)
 
 
 def show_table(table: ResultTable) -> None:
     """Print a table on stdout."""
-    console = terminal.results()
+    console = terminal.console(sys.stdout)
     for part in draw_table(table, console.width):
         console.print(part)
 

@@ -58,7 +58,7 @@ def resume(
 
 def _continue_queue(run_dir: Path, controls: Controls, *, quiet: bool, detach: bool, as_json: bool) -> int:
     """Restart the queue of a queued run whose queue was killed, and follow the run; returns the exit code."""
-    from crild_tui.cli.follow.foreground import end_document, follow, print_started, report_end
+    from crild_tui.cli.follow.foreground import follow_one, print_started
     from engine.sweep.queue import continue_queue
 
     queue = continue_queue(run_dir)
@@ -67,8 +67,4 @@ def _continue_queue(run_dir: Path, controls: Controls, *, quiet: bool, detach: b
     if detach:
         print_started([run_dir], as_json=as_json)
         return 0
-    outcome = follow(run_dir, controls, quiet=quiet)
-    report_end(outcome, quiet=quiet, as_json=as_json)
-    if as_json:
-        terminal.show_json(end_document(outcome))
-    return outcome.exit_code
+    return follow_one(run_dir, controls, quiet=quiet, as_json=as_json)

@@ -49,11 +49,11 @@ def run(
     cannot be used; 130 interrupted; 143 terminated (a checkpoint was written).
     """
     from crild_tui.cli.follow.foreground import foreground, start_and_follow
-    from crild_tui.runs.create import Request, create_all, load_all
+    from crild_tui.runs.create import RunRequest, create_runs, load_presets
     from engine.record.paths import runs_dir as folder_of
     from engine.sweep.seeds import parse_seeds
 
-    request = Request(
+    request = RunRequest(
         presets=tuple(presets),
         settings=tuple(settings or ()),
         seeds=parse_seeds(seeds),
@@ -61,13 +61,13 @@ def run(
         name=name,
         device=device,
     )
-    loaded = load_all(request)
+    loaded = load_presets(request)
     if dry_run:
         from crild_tui.cli.dry_run import show_plan
 
         raise typer.Exit(show_plan(loaded, request, as_json=as_json))
     with foreground() as controls:
-        runs = create_all(request, loaded)
+        runs = create_runs(request, loaded)
         _introduce(runs, quiet=quiet, detach=detach)
         if len(runs) > 1:
             code = _queue(runs, controls, quiet=quiet, detach=detach, as_json=as_json)
@@ -99,16 +99,16 @@ def _introduce(runs: Sequence[Path], *, quiet: bool, detach: bool) -> None:
 
 def _queue(runs: Sequence[Path], controls: Controls, *, quiet: bool, detach: bool, as_json: bool) -> int:
     """Run one run per seed after the other, and follow each; returns the exit code."""
-    from crild_tui.cli.follow.foreground import follow, print_started, report_end, take_off_queue
+    from crild_tui.cli.follow.foreground import follow, print_started, take_off_queue
     from crild_tui.cli.follow.outcome import INTERRUPTED, TERMINATED
-    from crild_tui.runs.create import unmake
+    from crild_tui.runs.create import discard_runs
     from engine.errors import CrildError
     from engine.sweep.queue import enqueue
 
     try:
         queue = enqueue(runs)
     except CrildError:
-        unmake(runs)  # without a queue nothing would ever start them
+        discard_runs(runs)  # without a queue nothing would ever start them
         raise
     controls.release()
     if detach:
@@ -117,9 +117,8 @@ def _queue(runs: Sequence[Path], controls: Controls, *, quiet: bool, detach: boo
     outcomes = []
     for index, run_dir in enumerate(runs):
         rest = runs[index + 1 :]
-        outcome = follow(run_dir, controls, quiet=quiet, rest=rest, title=f"{index + 1} of {len(runs)}")
-        outcomes.append(outcome)
-        report_end(outcome, quiet=quiet, as_json=as_json)
+        title = f"{index + 1} of {len(runs)}"
+        outcomes.append(follow(run_dir, controls, quiet=quiet, as_json=as_json, rest=rest, title=title))
         if controls.asked:
             take_off_queue(rest)  # for a signal that came between two runs
             break

@@ -104,7 +104,7 @@ def print_table(entries: Sequence[RunEntry], now: float, width: int | None) -> N
     lines = [(" " * GAP).join(fit(name, width, right=right) for name, width, right in columns).rstrip()]
     for entry, row in zip(entries, table, strict=True):
         texts = [fit(row[name], width, right=right) for name, width, right in columns]
-        if colours and (colour := terminal.sgr_of(entry.state)):
+        if colours and (colour := terminal.colours_of(entry.state)[1]):
             texts[0] = texts[0].replace(entry.state, f"\x1b[{colour}m{entry.state}\x1b[0m")
         lines.append((" " * GAP).join(texts).rstrip())
         if entry.problem is not None:

@@ -19,7 +19,7 @@ MESSAGES = 20
 
 def show(run: Run, as_json: AsJson = False, runs_dir: RunsDir = None) -> None:
     """Show a run's results, stages, settings and messages."""
-    from crild_tui.cli.closing_table import closing_of, show_closing
+    from crild_tui.cli.closing_table import closing_of
     from engine.record.paths import runs_dir as folder_of
     from engine.record.run import find_run, read_run
 
@@ -29,9 +29,8 @@ def show(run: Run, as_json: AsJson = False, runs_dir: RunsDir = None) -> None:
         terminal.show_json(document(entry))
         return
     _show_head(entry)
-    if entry.status is not None and entry.status.state == "finished" and (closing := closing_of(run_dir)) is not None:
-        terminal.sentence()
-        show_closing(closing, run_dir)
+    if entry.status is not None and entry.status.state == "finished" and (closing := closing_of(run_dir)):
+        terminal.show_parts(["", *closing])
     else:
         _show_stages(run_dir)
     _show_settings(run_dir)
@@ -98,8 +97,8 @@ def _show_stages(run_dir: Path) -> None:
         terminal.sentence()
     for stage in summary.stages:
         terminal.sentence(stage_sentence(stage, summary.metric_name))
-    if held := metrics(summary):
-        terminal.sentence(", ".join(held))
+    if figures := metrics(summary):
+        terminal.sentence(", ".join(figures))
 
 
 def _show_settings(run_dir: Path) -> None:
@@ -119,8 +118,8 @@ def _show_settings(run_dir: Path) -> None:
 def _show_messages(run_dir: Path) -> None:
     from engine.record.events import read_events
 
-    found = [e for e in read_events(run_dir, {"message"}) if e.get("level") in ("warning", "error")]
-    if found:
+    messages = [e for e in read_events(run_dir, {"message"}) if e.get("level") in ("warning", "error")]
+    if messages:
         terminal.sentence()
-    for event in found[-MESSAGES:]:
+    for event in messages[-MESSAGES:]:
         terminal.sentence(f"{event['level']}: {event.get('text', '')}")

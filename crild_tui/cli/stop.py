@@ -90,6 +90,7 @@ def stop_run(run_dir: Path, *, kill: bool) -> None:
 
     Raises UsageError when there is nothing to stop, RunError when the engine is on another machine.
     """
+    from crild_tui.cli.follow.displays import marked
     from crild_tui.cli.follow.outcome import Outcome
     from crild_tui.runs import formatting
     from crild_tui.runs.states import check_possible, command_hints
@@ -112,4 +113,4 @@ def stop_run(run_dir: Path, *, kill: bool) -> None:
             return
         time.sleep(POLL)
     for level, line in Outcome(run_dir, entry.state, entry.status, problem=entry.problem).sentences():
-        terminal.say(f"{run_dir.name}: {'' if level == 'info' else level + ': '}{line}")
+        terminal.say(f"{run_dir.name}: {marked(level, line)}")

@@ -10,20 +10,20 @@ import typer
 
 from crild_tui.cli import terminal
 from crild_tui.cli.options import AsJson, Quiet, RunsDir
+from crild_tui.runs import formatting
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     from crild_tui.cli.follow.controls import Controls
     from engine.sweep.plan import Plan
     from engine.sweep.record import SweepRecord
-    from engine.sweep.slots import Slot
 
 
 def sweep(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A TOML file with a [sweep] table.", show_default=False)],
     plan: Annotated[
-        bool, typer.Option("--plan", help="Show how many runs, what they share, how long they take; start nothing.")
+        bool, typer.Option("--plan", help="Show the runs, what they share and how long they take; start nothing.")
     ] = False,
     slots: Annotated[
         int | None,
@@ -38,7 +38,8 @@ def sweep(
         ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="Another name than the file's, for a separate sweep.")
+        str | None,
+        typer.Option("--name", metavar="NAME", help="Start a separate sweep under this name. [default: the file's]"),
     ] = None,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop everything when a run fails.")] = False,
     retry: Annotated[bool, typer.Option("--retry", help="Try failed runs again.")] = False,
@@ -62,133 +63,89 @@ def sweep(
     Exit codes: 0 all finished; 1 a run failed; 2 wrong usage or sweep file; 3 data or
     model cannot be used; 130 interrupted; 143 terminated (checkpoints were written).
     """
+    from crild_tui.cli.follow.foreground import foreground
+    from engine.errors import UsageError
     from engine.record.paths import runs_dir as folder_of
-    from engine.sweep.spec import read_sweep
-
-    folder = folder_of(runs_dir)
-    if stop:
-        from crild_tui.cli.stop import stop_sweep
-
-        path = Path(file).expanduser()
-        stop_sweep(folder, name or (read_sweep(path).name if path.is_file() else file), quiet=quiet)
-        return
-    on = tuple(word.strip() for word in (devices or "").split(",") if word.strip())
-    raise typer.Exit(
-        _sweep(
-            Path(file).expanduser(), folder, quiet=quiet, plan_only=plan, slots=slots, on=on, name=name, fail_fast=fail_fast,
-            retry=retry, detach=detach, as_json=as_json,
-        )
-    )  # fmt: skip
-
-
-def _sweep(
-    path: Path,
-    runs_dir: Path,
-    *,
-    quiet: bool,
-    plan_only: bool,
-    slots: int | None,
-    on: Sequence[str],
-    name: str | None,
-    fail_fast: bool,
-    retry: bool,
-    detach: bool,
-    as_json: bool,
-) -> int:
     from engine.sweep.plan import plan as plan_of
     from engine.sweep.slots import slots_for
     from engine.sweep.spec import read_sweep
-    from engine.sweep.submit import existing, reconcile
+    from engine.sweep.submit import existing, reconcile, same, submit
 
-    file = read_sweep(path, name)
-    plan = plan_of(file)
-    there = {entry.id: entry.state for entry in reconcile(file, plan, runs_dir)}
-    skipped = ("finished",) if retry else ("finished", "failed")
-    left = [run for run in plan.runs if there.get(run.run) not in skipped]
-    record = existing(runs_dir, plan.name)
-    places = slots_for(
-        len(plan.runs),
-        [run.own_device for run in plan.runs],
-        [run.own_threads for run in plan.runs],
+    folder, path = folder_of(runs_dir), Path(file).expanduser()
+    if stop:
+        from crild_tui.cli.stop import stop_sweep
+
+        stop_sweep(folder, name or (read_sweep(path).name if path.is_file() else file), quiet=quiet)
+        return
+    spec = read_sweep(path, name)
+    planned = plan_of(spec)
+    states = {entry.id: entry.state for entry in reconcile(spec, planned, folder)}
+    record = existing(folder, planned.name)
+    on = tuple(word.strip() for word in (devices or "").split(",") if word.strip())
+    chosen = slots_for(
+        len(planned.runs),
+        [run.own_device for run in planned.runs],
+        [run.own_threads for run in planned.runs],
         slots=slots,
         on=on,
         before=record.slots if record is not None else (),
     )
-    if plan_only:
+    if plan:
         from crild_tui.cli.sweep_plan import show_plan
 
-        return show_plan(plan, runs_dir, places, there, as_json=as_json)
-    alive = record is not None and record.alive()
-    if not alive and not left and record is not None:
-        terminal.say(_nothing_left(plan, there), quiet=quiet)
-        return _table(record, runs_dir, as_json=as_json)
-    if alive and (slots is not None or on or fail_fast or retry):
+        show_plan(planned, folder, chosen, states, as_json=as_json)
+        return
+    running = record if record is not None and record.alive() else None
+    skipped = ("finished",) if retry else ("finished", "failed")
+    if record is not None and running is None and all(states.get(run.run) in skipped for run in planned.runs):
+        terminal.say(_nothing_left(planned, states), quiet=quiet)
+        raise typer.Exit(_table(record, folder, as_json=as_json))
+    if running is not None and (slots is not None or on or fail_fast or retry):
         terminal.say(
             "the sweep is already running: --slots, --devices, --retry and --fail-fast take effect when it is started again",
             quiet=quiet,
         )
-    return _work(
-        plan, record if alive else None, runs_dir, places,
-        quiet=quiet, fail_fast=fail_fast, retry=retry, detach=detach, as_json=as_json,
-    )  # fmt: skip
+    if running is not None and not same(running, planned):
+        raise UsageError(
+            f"the sweep {planned.name!r} is running with an earlier version of its file: let it end, or stop it with "
+            "--stop, then start it again",
+            kind="sweep-file-changed",
+        )
+    with foreground() as controls:
+        started = running or submit(planned, folder, chosen, fail_fast=fail_fast, retry=retry)
+        controls.release()
+        if detach:
+            _print_started(started, quiet=quiet, as_json=as_json)
+            return
+        terminal.say(
+            f"sweep {started.name} is {'running' if running is None else 'already running'} in {folder}: "
+            f"{formatting.plural(len(started.cells), 'run')}, {_slots(started)}",
+            "Press Ctrl-C to stop its runs with checkpoints; closing the terminal leaves them running.",
+            quiet=quiet,
+        )
+        raise typer.Exit(_follow(started, folder, controls, quiet=quiet, as_json=as_json))
 
 
-def _nothing_left(plan: Plan, there: dict[str, str]) -> str:
-    failed = sum(state == "failed" for state in there.values())
+def _nothing_left(plan: Plan, states: Mapping[str, str]) -> str:
+    failed = sum(state == "failed" for state in states.values())
     again = f"; {failed} failed (--retry tries them again)" if failed else ""
     return f"{plan.name}: nothing left to do{again}"
 
 
-def _work(
-    plan: Plan,
-    alive: SweepRecord | None,
-    runs_dir: Path,
-    places: Sequence[Slot],
-    *,
-    quiet: bool,
-    fail_fast: bool,
-    retry: bool,
-    detach: bool,
-    as_json: bool,
-) -> int:
-    from crild_tui.cli.follow.foreground import foreground
-    from crild_tui.runs import formatting
-    from engine.errors import UsageError
-    from engine.sweep.submit import same, submit
-
-    if alive is not None and not same(alive, plan):
-        raise UsageError(
-            f"the sweep {plan.name!r} is running with an earlier version of its file: let it end, or stop it with --stop, "
-            "then start it again",
-            kind="sweep-file-changed",
-        )
-    with foreground() as controls:
-        record = alive or submit(plan, runs_dir, places, fail_fast=fail_fast, retry=retry)
-        controls.release()
-        if detach:
-            if as_json:
-                terminal.show_json({"sweep": record.name, "runs": [cell.run for cell in record.cells]})
-            else:
-                terminal.sentence(record.name)
-                terminal.say(
-                    "watch it: the same command without --detach, or m in the dashboard's Runs; stop it: with --stop",
-                    quiet=quiet,
-                )
-            return 0
-        verb = "is already running" if alive is not None else "is running"
-        terminal.say(
-            f"sweep {record.name} {verb} in {runs_dir}: {formatting.plural(len(record.cells), 'run')}, {_places(record)}",
-            "Press Ctrl-C to stop its runs with checkpoints; closing the terminal leaves them running.",
-            quiet=quiet,
-        )
-        return _follow(record, runs_dir, controls, quiet=quiet, as_json=as_json)
+def _print_started(record: SweepRecord, *, quiet: bool, as_json: bool) -> None:
+    if as_json:
+        terminal.show_json({"sweep": record.name, "runs": [cell.run for cell in record.cells]})
+        return
+    terminal.sentence(record.name)
+    terminal.say(
+        "to watch it, repeat the command without --detach, or press m in the dashboard's Runs; to stop it, add --stop",
+        quiet=quiet,
+    )
 
 
-def _places(record: SweepRecord) -> str:
-    from crild_tui.runs import formatting
-
+def _slots(record: SweepRecord) -> str:
     devices = dict.fromkeys(slot.device for slot in record.slots)
-    return f"{formatting.plural(len(record.slots), 'at a time', 'at a time')} on {', '.join(devices)}"
+    return f"{len(record.slots):,} at a time on {', '.join(devices)}"
 
 
 def _follow(record: SweepRecord, runs_dir: Path, controls: Controls, *, quiet: bool, as_json: bool) -> int:
@@ -209,9 +166,9 @@ def _table(record: SweepRecord, runs_dir: Path, *, as_json: bool) -> int:
     """Print the matrix; returns 1 when a run failed, was lost, or is left, else 0."""
     from crild_tui.cli.sweep_table import document, look, show_matrix
 
-    found = look(record, runs_dir)
+    matrix = look(record, runs_dir)
     if as_json:
-        terminal.show_json(document(found, record))
+        terminal.show_json(document(matrix, record))
     else:
-        show_matrix(found)
-    return 0 if found.states.get("finished", 0) == found.runs else 1
+        show_matrix(matrix)
+    return 0 if matrix.states.get("finished", 0) == matrix.runs else 1

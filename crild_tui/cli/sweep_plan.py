@@ -1,4 +1,4 @@
-"""`crild sweep --plan`: how many runs, what they share, where they work, how long they take; nothing is started."""
+"""`crild sweep --plan`: the runs, what they share, where they run, how long they take; starts nothing."""
 
 from __future__ import annotations
 
@@ -17,38 +17,36 @@ if TYPE_CHECKING:
     from engine.sweep.slots import Slot
 
 
-def show_plan(plan: Plan, runs_dir: Path, slots: Sequence[Slot], there: Mapping[str, str], *, as_json: bool) -> int:
-    """Print a plan; `there` are the states of the runs that exist, by id. Returns the exit code."""
+def show_plan(plan: Plan, runs_dir: Path, slots: Sequence[Slot], states: Mapping[str, str], *, as_json: bool) -> None:
+    """Print a plan; `states` are those of the runs that exist, by id."""
     from engine.record.run import list_runs
     from engine.sweep.estimate import duration, measured
 
-    left = [run for run in plan.runs if there.get(run.run) != "finished"]
+    left = [run for run in plan.runs if states.get(run.run) != "finished"]
     known = measured(list_runs(runs_dir), plan.name)
     time_left = duration([run.place for run in left], known, len(slots))
     if as_json:
-        terminal.show_json(document(plan, runs_dir, slots, there, time_left))
-        return 0
-    made = " x ".join(_counted(len(values), name) for name, values in plan.axes.items())
-    terminal.sentence(f"{plan.name}: {formatting.plural(len(plan.runs), 'run')} of {made}, in {runs_dir}")
+        terminal.show_json(document(plan, runs_dir, slots, states, time_left))
+        return
+    product = " x ".join(_counted(len(values), name) for name, values in plan.axes.items())
+    terminal.sentence(f"{plan.name}: {formatting.plural(len(plan.runs), 'run')} of {product}, in {runs_dir}")
     terminal.sentence()
     rows = [[name, str(len(values)), ", ".join(values)] for name, values in plan.axes.items()]
     terminal.show(terminal.table([("axis", "left"), ("values", "right"), ("", "left")], rows))
     terminal.sentence()
-    for line in facts(plan, slots, there, time_left):
+    for line in facts(plan, slots, states, time_left):
         terminal.sentence(line)
     terminal.sentence("nothing was started (--plan)")
-    return 0
 
 
-def facts(plan: Plan, slots: Sequence[Slot], there: Mapping[str, str], time_left: Duration) -> list[str]:
-    """What is shared, where runs work, what there is already, how long it takes: in sentences."""
+def facts(plan: Plan, slots: Sequence[Slot], states: Mapping[str, str], time_left: Duration) -> list[str]:
+    """What is shared, where runs run, which exist already, how long it takes: in sentences."""
     lines = []
     teachers = plan.teachers
     if teachers:
-        shared = sum(len(runs) for runs in teachers.values())
+        shared = formatting.plural(sum(map(len, teachers.values())), "run")
         lines.append(
-            f"teachers: {formatting.plural(len(teachers), 'fine-tuned teacher')} for {formatting.plural(shared, 'run')}, "
-            "each made once"
+            f"teachers: {formatting.plural(len(teachers), 'fine-tuned teacher')} for {shared}, each trained once"
         )
         for runs in teachers.values():
             one = runs[0].preset
@@ -56,12 +54,10 @@ def facts(plan: Plan, slots: Sequence[Slot], there: Mapping[str, str], time_left
                 f"          {one.teacher.model} on {_shared(plan, runs)}: {formatting.plural(len(runs), 'run')}"
             )
     lines.append(f"slots:    {', '.join(_slots(slots))}")
-    if there:
-        states = Counter(there.values())
-        said = [f"{count} {state}" for state, count in states.items()]
-        lines.append(
-            f"there is: {', '.join(said)}; {len(plan.runs) - states['finished']} of {len(plan.runs)} left to do"
-        )
+    if states:
+        counts = Counter(states.values())
+        listed = ", ".join(f"{count} {state}" for state, count in counts.items())
+        lines.append(f"existing: {listed}; {len(plan.runs) - counts['finished']} of {len(plan.runs)} left to do")
     lines.append(f"time:     {_time(time_left)}")
     return lines
 
@@ -91,24 +87,24 @@ def _slots(slots: Sequence[Slot]) -> list[str]:
 
 def _time(left: Duration) -> str:
     if not left.known and not left.unknown:
-        return "nothing is left to do"
+        return "nothing left to do"
     if not left.known:
         return "unknown: no run of these methods and tasks has finished here yet"
-    about = f"about {formatting.duration(left.seconds)} by the runs measured so far"
+    about = f"about {formatting.duration(left.seconds)} going by the runs measured so far"
     return about if not left.unknown else f"{about}, and unknown for {formatting.plural(left.unknown, 'run')} more"
 
 
 def document(
-    plan: Plan, runs_dir: Path, slots: Sequence[Slot], there: Mapping[str, str], left: Duration
+    plan: Plan, runs_dir: Path, slots: Sequence[Slot], states: Mapping[str, str], left: Duration
 ) -> dict[str, Any]:
-    """A plan as JSON has it."""
+    """The JSON of a plan."""
     return {
         "sweep": plan.name,
         "file": str(plan.file),
         "runs_dir": str(runs_dir),
         "axes": {name: list(values) for name, values in plan.axes.items()},
         "runs": [
-            {"run": run.run, "cell": dict(run.place), "teacher": run.teacher, "state": there.get(run.run, "left")}
+            {"run": run.run, "cell": dict(run.place), "teacher": run.teacher, "state": states.get(run.run, "left")}
             for run in plan.runs
         ],
         "teachers": [

@@ -25,26 +25,26 @@ def look(record: SweepRecord, runs_dir: Path) -> Matrix:
     return matrix(record, entries, now=time.time(), figures=figures_of(record, runs_dir, entries))
 
 
-def show_matrix(found: Matrix) -> None:
+def show_matrix(table: Matrix) -> None:
     """Print a matrix: mean ± standard deviation (number of runs), then how many runs are in which state, then errors."""
     from crild_tui.cli.result_tables import show_table
 
-    metrics = metrics_of(found)
-    terminal.sentence(f"{found.name}: {f'{metrics} on dev' if metrics else 'no run has finished yet'}")
+    metrics = metrics_of(table)
+    terminal.sentence(f"{table.name}: {f'{metrics} on dev' if metrics else 'no run has finished yet'}")
     terminal.sentence()
-    show_table(matrix_table(found))
+    show_table(matrix_table(table))
     terminal.sentence()
-    terminal.sentence(f"{counts(found)}; mean ± standard deviation over seeds, and their number")
-    for run, sentence in found.faults.items():
+    terminal.sentence(f"{counts(table)}; mean ± standard deviation over seeds, and their number")
+    for run, sentence in table.faults.items():
         terminal.say(f"error: {run}: {sentence}")
 
 
-def matrix_table(found: Matrix) -> ResultTable:
+def matrix_table(table: Matrix) -> ResultTable:
     """The matrix as a result table: methods are rows, tasks columns."""
     from engine.report.result_table import Column, ResultTable, Row, Section
 
-    rows = (Row(row, tuple(_cell(found.entries.get((row, task))) for task in found.tasks)) for row in found.rows)
-    return ResultTable("method", tuple(map(Column, found.tasks)), (Section("", tuple(rows)),))
+    rows = (Row(row, tuple(_cell(table.entries.get((row, task))) for task in table.tasks)) for row in table.rows)
+    return ResultTable("method", tuple(map(Column, table.tasks)), (Section("", tuple(rows)),))
 
 
 def _cell(entry: MatrixCell | None) -> Cell:
@@ -57,22 +57,22 @@ def _cell(entry: MatrixCell | None) -> Cell:
     return Cell(f"{text}, {failed} failed" if failed else text, entry.spread.mean if entry.spread else None)
 
 
-def document(found: Matrix, record: SweepRecord) -> dict[str, Any]:
+def document(table: Matrix, record: SweepRecord) -> dict[str, Any]:
     """The JSON of a matrix."""
     return {
-        "sweep": found.name,
-        "state": record.state if record.state != "active" or found.alive else "lost",
+        "sweep": table.name,
+        "state": record.state if record.state != "active" or table.alive else "lost",
         "file": record.file,
-        "states": dict(found.states),
-        "progress": found.progress,
-        "eta": found.eta,
+        "states": dict(table.states),
+        "progress": table.progress,
+        "eta": table.eta,
         "axes": {name: list(values) for name, values in record.axes.items()},
         "matrix": [
             {"row": row, "task": task, "metric": entry.metric, "states": dict(entry.states), "values": list(entry.values),
              **({"mean": spread.mean, "deviation": spread.deviation} if (spread := entry.spread) else {})}
-            for (row, task), entry in found.entries.items()
+            for (row, task), entry in table.entries.items()
         ],
         "runs": [{"run": cell.run, "cell": dict(cell.cell), "teacher": cell.teacher} for cell in record.cells],
         "slots": [asdict(slot) for slot in record.slots],
-        "faults": dict(found.faults),
+        "faults": dict(table.faults),
     }  # fmt: skip

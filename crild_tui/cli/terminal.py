@@ -55,16 +55,6 @@ def console(stream: TextIO) -> Console:
     return Quiet(file=stream, width=width, markup=False, emoji=False, highlight=False)
 
 
-def results() -> Console:
-    """For results: stdout."""
-    return console(sys.stdout)
-
-
-def narration() -> Console:
-    """For narration: stderr."""
-    return console(sys.stderr)
-
-
 def say(*lines: str, quiet: bool = False) -> None:
     """Print sentences on stderr, unless `quiet`. The terminal itself wraps them, so that they can be copied."""
     for line in () if quiet else lines:
@@ -77,8 +67,8 @@ def error_lines(error: CrildError) -> list[str]:
 
 
 def show(renderable: RenderableType) -> None:
-    """Put something on stdout."""
-    results().print(renderable)
+    """Print a table on stdout."""
+    console(sys.stdout).print(renderable)
 
 
 def sentence(line: str = "") -> None:
@@ -111,7 +101,7 @@ def table(
     *,
     title: str | None = None,
 ) -> Table:
-    """A table of plain text: `columns` are (heading, "left" | "right"), rows hold text that is shown as it is."""
+    """A table of plain text: `columns` are (heading, "left" | "right")."""
     from crild_tui.runs.tables import text_table
 
     return text_table(columns, rows, title=title, ascii_only=ascii_only())
@@ -151,17 +141,8 @@ TONES = {
 """The colour of each tone of a run's state: as a rich style, and as parameters of a terminal's colour sequence."""
 
 
-def style_of(state: str) -> str:
-    """A rich style for a state, to go with its word."""
-    return _tone(state)[0]
-
-
-def sgr_of(state: str) -> str:
-    """The same colour as the parameters of a terminal's colour sequence."""
-    return _tone(state)[1]
-
-
-def _tone(state: str) -> tuple[str, str]:
+def colours_of(state: str) -> tuple[str, str]:
+    """The colour of a run's state, as in `TONES`; empty for a state without one."""
     from crild_tui.runs.states import tone_of
 
     return TONES.get(tone_of(state) or "", ("", ""))

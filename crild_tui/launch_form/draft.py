@@ -9,7 +9,7 @@ from pathlib import Path
 
 from crild_tui.launch_form.catalog import Entry
 from crild_tui.launch_form.fields import NAME, SEEDS, base_text, fields_of, is_off, same, set_item
-from crild_tui.runs.create import Request
+from crild_tui.runs.create import RunRequest
 from engine.preset.schema import Preset
 from engine.preset.shipped import find
 from engine.sweep.seeds import parse_seeds
@@ -97,9 +97,9 @@ def name_text(draft: Draft) -> str | None:
     return draft.edits.get(NAME, "").strip() or None
 
 
-def request_of(draft: Draft, base: Preset, runs_dir: Path) -> Request:
+def request_of(draft: Draft, base: Preset, runs_dir: Path) -> RunRequest:
     """The request that `crild run` would make. Raises UsageError for invalid seeds."""
-    return Request(
+    return RunRequest(
         presets=draft.refs,
         settings=tuple(item for _, item in overrides(draft, base)),
         seeds=parse_seeds(seeds_text(draft)),

@@ -10,24 +10,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from crild_tui.runs import formatting
-from crild_tui.runs.create import Request, create_all, load_all, unmake
+from crild_tui.runs.create import RunRequest, create_runs, discard_runs, load_presets
 from crild_tui.runs.resume import prepare
 from crild_tui.runs.states import check_possible, command_hints
 from engine.errors import CrildError, RunError, UsageError
 
 
-def make(request: Request) -> list[Path]:
+def create(request: RunRequest) -> list[Path]:
     """Check the presets and create the run directories without starting anything.
 
-    Raises CrildError, and then leaves no directory behind.
+    Raises CrildError and leaves no directory behind if one fails.
     """
-    return create_all(request, load_all(request))
+    return create_runs(request, load_presets(request))
 
 
 def start(runs: Sequence[Path]) -> str:
-    """Start a run that was just made, or several one after the other through a queue.
+    """Start a run that was just created, or several one after the other through a queue.
 
-    Raises CrildError: a single run then stays, as failed or to be resumed; several are unmade when no queue comes up.
+    Raises CrildError: a single run then stays, failed or resumable; several are discarded if their queue cannot start.
     """
     from engine.launch.start import start_engine
     from engine.sweep.queue import enqueue
@@ -38,7 +38,7 @@ def start(runs: Sequence[Path]) -> str:
     try:
         enqueue(runs)
     except CrildError:
-        unmake(runs)
+        discard_runs(runs)
         raise
     return f"{formatting.plural(len(runs), 'run')} queued; they run one after the other"
 

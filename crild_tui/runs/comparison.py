@@ -38,11 +38,11 @@ Places = Mapping[Path, int]
 
 
 def assigned(before: Places, run_dirs: Sequence[Path]) -> dict[Path, int]:
-    """A number for each run: one that stays keeps its own, a new one gets the lowest that is free."""
-    wanted = list(dict.fromkeys(run_dirs))[:MOST]
-    taken = {before[run_dir] for run_dir in wanted if run_dir in before}
+    """A number for each run: a run that stays keeps its own, a new one gets the lowest free one."""
+    compared = list(dict.fromkeys(run_dirs))[:MOST]
+    taken = {before[run_dir] for run_dir in compared if run_dir in before}
     free = iter(number for number in range(MOST) if number not in taken)
-    return {run_dir: before[run_dir] if run_dir in before else next(free) for run_dir in wanted}
+    return {run_dir: before[run_dir] if run_dir in before else next(free) for run_dir in compared}
 
 
 def labels(run_dirs: Sequence[Path]) -> list[str]:
@@ -51,7 +51,7 @@ def labels(run_dirs: Sequence[Path]) -> list[str]:
     common = 0
     if len(names) > 1 and max(map(len, names)) > 20:
         shortest = min(map(len, names))
-        same = next((at for at in range(shortest) if len({name[at] for name in names}) > 1), shortest)
+        same = next((index for index in range(shortest) if len({name[index] for name in names}) > 1), shortest)
         common = max(names[0].rfind(mark, 0, same) for mark in "-_.") + 1
     return [one_line(f"…{name[common:]}" if common > 8 else name) for name in names]
 
@@ -117,7 +117,7 @@ def difference_lines(finals: Sequence[FinalMetrics], numbers: Sequence[int], *, 
         return [RunLine(Text("Their presets are the same.", "dim"))]
     table = [[_value(value) for value in row.values] for row in rows]
     key = max(cells("setting"), *(cells(one_line(row.key)) for row in rows))
-    widths = [max(cells(line[place]) for line in table) for place in range(len(readable))]
+    widths = [max(map(cells, column)) for column in zip(*table, strict=True)]
     heading = Text(f"  {fit('setting', key)}", "bold")
     for (_, number), width in zip(readable, widths, strict=True):
         heading.append("  ").append_text(mark(number, dark=dark)).append(" " * (width - 1))

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Request:
-    """What `crild run` shall create. `seeds` is empty where the preset's own seed is used."""
+class RunRequest:
+    """The runs to create. `seeds` is empty to use the preset's own seed."""
 
     presets: tuple[str, ...]
     settings: tuple[str, ...]
@@ -32,7 +32,7 @@ class Request:
         return [*self.settings, *own, *([] if seed is None else [f"seed={seed}"])]
 
 
-def load_all(request: Request) -> list[Loaded]:
+def load_presets(request: RunRequest) -> list[Loaded]:
     """The presets merged and checked, once for each seed. Raises before anything is created."""
     from engine.preflight.check import check
     from engine.preset.load import load_preset
@@ -47,11 +47,11 @@ def load_all(request: Request) -> list[Loaded]:
     return loaded
 
 
-def check_device(wanted: str | None) -> None:
-    """Raise UsageError for a `--device` that this machine lacks, as far as that can be seen without torch."""
+def check_device(device: str | None) -> None:
+    """Raise UsageError for a `--device` that this machine lacks, as far as can be checked without torch."""
     from engine.launch.devices import device_fault
 
-    if wanted is not None and (sentence := device_fault(wanted)) is not None:
+    if device is not None and (sentence := device_fault(device)) is not None:
         raise UsageError(f"--device: {sentence}", kind="unusable-device", key="train.device")
 
 
@@ -65,16 +65,16 @@ def check_device_of(loaded: Loaded) -> None:
         )
 
 
-def create_all(request: Request, loaded: Sequence[Loaded]) -> list[Path]:
+def create_runs(request: RunRequest, loaded: Sequence[Loaded]) -> list[Path]:
     """Create a run directory for each preset; if one fails, none is left behind."""
     from engine.preset.write import dump
     from engine.record.run import create_run
 
-    made: list[Path] = []
+    created: list[Path] = []
     try:
         for one in loaded:
             preset = one.preset
-            made.append(
+            created.append(
                 create_run(
                     request.runs_dir,
                     dump(preset),
@@ -87,12 +87,12 @@ def create_all(request: Request, loaded: Sequence[Loaded]) -> list[Path]:
                 )
             )
     except BaseException:
-        unmake(made)
+        discard_runs(created)
         raise
-    return made
+    return created
 
 
-def unmake(runs: Iterable[Path]) -> None:
+def discard_runs(runs: Iterable[Path]) -> None:
     """Remove run directories that were just created and that no engine has used."""
     for run_dir in runs:
         shutil.rmtree(run_dir, ignore_errors=True)
@@ -133,8 +133,8 @@ def method_of(refs: Sequence[str]) -> str:
 
 
 def with_method(refs: Sequence[str]) -> list[str]:
-    """`refs`, with a shipped method before them where they only say what the data are: "kd", the simplest, or "crild"
-    where a setting changes a stage that plain distillation has not."""
+    """`refs`, with a shipped method before them if they only name the data: "kd", the simplest, or "crild"
+    where a setting changes a stage that plain distillation lacks."""
     from engine.preset.preset_file import locate, read_layer
 
     here = Path.cwd()

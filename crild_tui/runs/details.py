@@ -19,7 +19,7 @@ from engine.preset.text import one_line, printable
 from engine.record.files import read_json
 from engine.record.paths import RESULTS
 from engine.record.run import RunEntry
-from engine.report.closing_table import Closing, closing
+from engine.report.closing_table import ClosingTable, closing_table
 from engine.report.compare import read_preset
 
 LABEL = 10
@@ -34,7 +34,7 @@ class About:
 
     run_dir: Path
     settings: tuple[Line, ...] = ()
-    closing: Closing | None = None
+    closing: ClosingTable | None = None
     problem: str | None = None
 
 
@@ -42,7 +42,7 @@ def read_about(run_dir: Path) -> About:
     """Read preset and results of a run; damage ends in `problem`. Reads files: call it in a thread."""
     problem: str | None = None
     settings: tuple[Line, ...] = ()
-    found: Closing | None = None
+    found: ClosingTable | None = None
     try:
         settings = tuple(settings_of(read_preset(run_dir)))
     except CrildError as error:
@@ -50,7 +50,7 @@ def read_about(run_dir: Path) -> About:
     results = read_json(run_dir / RESULTS)
     if results is not None:
         try:
-            found = closing(results)
+            found = closing_table(results)
         except CrildError as error:
             problem = error.sentence
     return About(run_dir, settings, found, problem)
@@ -186,7 +186,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def closing_text(found: Closing, width: int) -> Text:
+def closing_text(found: ClosingTable, width: int) -> Text:
     """The closing table in `width` cells: a line for each model, then the sentences and the stages."""
     text = Text()
     names = [one_line(row.name) for row in found.models]

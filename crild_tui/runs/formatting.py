@@ -1,4 +1,4 @@
-"""Figures as people read them: the same in every locale, and short enough for 80 columns."""
+"""Format figures for reading: the same in every locale, and short enough for 80 columns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from engine.record.status import Status
 
 NONE = "-"
-"""Stands where a figure is not known."""
+"""Shown where a figure is not known."""
 
 
 def metric(value: float | None) -> str:
@@ -31,7 +31,7 @@ def loss(value: float | None) -> str:
 
 
 def percent(share: float | None, digits: int = 0) -> str:
-    """A share of 1 as per cent; never 100 before it is all."""
+    """A share of 1 as per cent, rounded down: 100 only when it is complete."""
     if share is None or not math.isfinite(share):
         return NONE
     scale = 10**digits
@@ -58,9 +58,9 @@ def duration(seconds: float | None) -> str:
 
 
 def took(status: Status | None) -> str | None:
-    """How long a run that has ended took by the clock, loading and evaluation included; of several attempts the last.
+    """How long a run took from start to end, loading and evaluation included; of several attempts the last one.
 
-    None while it works, and where that was not written down.
+    None where the status has no times.
     """
     if status is None or status.started is None:
         return None
@@ -98,7 +98,7 @@ def size(count: float | None) -> str:
 
 
 def amount(count: float | None) -> str:
-    """A number of things as `950`, `1.9 M`, `110 M`."""
+    """A count as `950`, `1.9 M`, `110 M`."""
     return NONE if count is None else _scaled(count, ("", "k", "M", "G"))
 
 
@@ -111,14 +111,14 @@ def milliseconds(value: float | None) -> str:
 
 
 def rate(value: float | None) -> str:
-    """Things a second, without the unit."""
+    """A rate per second, without the unit."""
     if value is None:
         return NONE
     return f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}"
 
 
 def in_shell(command: str, runs_dir: Path) -> str:
-    """A command as it acts on this folder of runs, which is only named where the command would take another."""
+    """A command for this runs folder, which is named only if it is not the default."""
     from engine.record.paths import runs_dir as default
 
     return command if runs_dir.absolute() == default() else f"{command} --runs-dir {shlex.quote(str(runs_dir))}"
@@ -130,7 +130,7 @@ def plural(count: int, one: str, many: str | None = None) -> str:
 
 
 def command(verb: str, run_dir: Path) -> str:
-    """A command line that reaches the run from here: by its id where runs are looked for, else by its path."""
+    """A command line for a run: with its id if it is in the default runs folder, else with its path."""
     from engine.record.paths import runs_dir
 
     here = run_dir.parent.absolute() == runs_dir(None)

@@ -1,8 +1,8 @@
-"""What a probe found, as rows of text for the command line and the dashboard; all of them fit 80 columns."""
+"""The results of a probe as rows of text for the command line and the dashboard, at most 80 columns wide."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -16,13 +16,13 @@ LAYERS = ("layer", "distance", "train", "dev", "dev/train")
 NOISE = ("noise", "metric", "sd", "loss", "")
 SUMMARY = ("method", "n", "train", "dev", "gap", "KL train", "KL dev", "sharp")
 TITLES = {"cka": "1 - CKA"}
-"""Of distances that are not called by their own name."""
+"""Headings of distances that are not their names."""
 BAR = 28
 """Cells of the longest bar."""
 
 
 def heading(probe: Probe) -> str:
-    """Whose probe it is, and what it cost."""
+    """The run, its task and method, and what the probe cost."""
     examples = f"{probe.examples['train']:,} training and {probe.examples['dev']:,} dev examples"
     cost = formatting.duration(probe.seconds)
     if probe.run_seconds:
@@ -72,9 +72,9 @@ def noise_rows(probe: Probe, *, ascii_only: bool = False) -> list[Row]:
 
 
 def statements(probe: Probe) -> list[str]:
-    """What the tables leave out, as sentences."""
+    """Sharpness, what was not measured, and notes, as sentences."""
     sharp = probe.sharpness
-    said = [
+    lines = [
         f"sharpness: noise of {sharp.scale:g} of each tensor's root mean square raises the loss on labels by "
         f"{formatting.loss(sharp.train)} on train, {formatting.loss(sharp.dev)} on dev "
         f"({formatting.plural(sharp.draws, 'draw')})"
@@ -82,8 +82,8 @@ def statements(probe: Probe) -> list[str]:
     reasons: dict[str, list[str]] = {}
     for name, why in probe.unavailable.items():
         reasons.setdefault(why, []).append(name)
-    said += [f"not measured: {' and '.join(names)}, since {why}" for why, names in reasons.items()]
-    return [*said, *probe.notes]
+    lines += [f"not measured: {' and '.join(names)}, since {why}" for why, names in reasons.items()]
+    return [*lines, *probe.notes]
 
 
 @dataclass(frozen=True)
@@ -126,41 +126,36 @@ def summaries(probes: Sequence[Probe]) -> list[Summary]:
     return tables
 
 
-def _fit_of(found: Sequence[Probe]) -> Row:
-    return [
-        str(len(found)),
-        formatting.metric(_mean([probe.fit.train for probe in found])),
-        formatting.metric(_mean([probe.fit.dev for probe in found])),
-        formatting.metric(_mean([probe.fit.gap for probe in found])),
-        formatting.loss(_mean([probe.output.train for probe in found])),
-        formatting.loss(_mean([probe.output.dev for probe in found])),
-        formatting.loss(_mean([probe.sharpness.dev for probe in found])),
-    ]
+def _fit_of(probes: Sequence[Probe]) -> Row:
+    texts = (*[formatting.metric] * 3, *[formatting.loss] * 3)
+    figures = zip(
+        *((p.fit.train, p.fit.dev, p.fit.gap, p.output.train, p.output.dev, p.sharpness.dev) for p in probes),
+        strict=True,
+    )
+    return [str(len(probes)), *(text(_mean(values)) for text, values in zip(texts, figures, strict=True))]
 
 
-def _last_layer_of(found: Sequence[Probe]) -> Row:
+def _last_layer_of(probes: Sequence[Probe]) -> Row:
     """The ratio for each distance, a mean over runs."""
     cells = []
     for name in DISTANCES:
-        sides = [probe.layers[-1].distances.get(name) if probe.layers else None for probe in found]
+        sides = [probe.layers[-1].distances.get(name) if probe.layers else None for probe in probes]
         ratio = _mean([None if side is None else side.ratio for side in sides])
         cells.append(formatting.NONE if ratio is None else f"{ratio:.2f}")
     return cells
 
 
-def _under(found: Sequence[Probe], scale: float) -> str:
+def _under(probes: Sequence[Probe], scale: float) -> str:
     """The metric under noise of one scale, a mean over runs."""
-    points = [next((p.metric for p in probe.noise if p.scale == scale), None) for probe in found]
+    points = [next((p.metric for p in probe.noise if p.scale == scale), None) for probe in probes]
     return formatting.metric(_mean(points))
 
 
-def _sides(name: str, found: Sides, shown: object) -> Row:
-    assert callable(shown)
-    gap = found.gap
-    return [name, shown(found.train), shown(found.dev), "-" if gap is None else f"{gap:+.4f}"]
+def _sides(name: str, sides: Sides, text: Callable[[float | None], str]) -> Row:
+    return [name, text(sides.train), text(sides.dev), "-" if sides.gap is None else f"{sides.gap:+.4f}"]
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    """The mean, None where one is missing: a mean over other runs would say something else."""
+    """The mean over all runs; None where one lacks the figure."""
     known = [value for value in values if value is not None]
     return fmean(known) if known and len(known) == len(values) else None

@@ -40,8 +40,8 @@ def _check(run_dir: Path, changes: Sequence[str]) -> None:
 
     _only_changeable(run_dir, changes)
     loaded = load_preset([str(run_dir / PRESET)], changes)
-    there = run_progress(run_dir)
-    if there is not None and (unfit := incompatible_changes(there, loaded.preset.document())):
+    progress = run_progress(run_dir)
+    if progress is not None and (unfit := incompatible_changes(progress, loaded.preset.document())):
         raise PresetError(
             [loaded.problem(UsageError, key, sentence, kind="incompatible-change") for key, sentence in unfit]
         )
@@ -74,7 +74,7 @@ def _key(change: str) -> str:
 
 
 def rewrite(run_dir: Path, changes: Sequence[str]) -> None:
-    """Apply `--set` items to the preset of a run. Raises UsageError for a key that a run cannot change any more."""
+    """Apply `--set` items to the preset of a run. Raises UsageError for a key that can no longer change."""
     from engine.preset.load import load_preset
     from engine.preset.write import dump
     from engine.record.files import cause, write_atomic

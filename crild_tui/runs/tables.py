@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from engine.record.probe import Probe
-    from engine.report.closing_table import Closing, ModelRow
+    from engine.report.closing_table import ClosingTable, ModelRow
 
 COST = (
     ("params", "parameters", formatting.amount),
@@ -55,20 +55,20 @@ def text_table(
 # -- a finished run
 
 
-def read_closing(run_dir: Path) -> Closing:
+def read_closing(run_dir: Path) -> ClosingTable:
     """The closing table of a run, from its files. Raises RunError that says why there is none."""
-    from engine.report.closing_table import closing
+    from engine.report.closing_table import closing_table
 
     results = read_json(run_dir / RESULTS)
     if results is None:
         raise RunError(
             f"{run_dir.name} has no {RESULTS} that can be read: it has not finished", kind="unreadable-results"
         )
-    return closing(results)
+    return closing_table(results)
 
 
 def closing_parts(
-    closing: Closing, run_dir: Path, took: str | None, *, ascii_only: bool = False
+    closing: ClosingTable, run_dir: Path, took: str | None, *, ascii_only: bool = False
 ) -> Iterator[str | Table]:
     """Sentences and tables of a finished run, in their order; `took` is how long it took."""
     yield f"{closing.run or run_dir.name}: {closing.task}, {closing.split}"
@@ -87,7 +87,7 @@ def closing_parts(
     yield f"repeat:  {closing.command or f'crild run {shlex.quote(str(run_dir / PRESET))}'}"
 
 
-def _models(closing: Closing, ascii_only: bool) -> Table:
+def _models(closing: ClosingTable, ascii_only: bool) -> Table:
     """Teacher, student and baselines; columns of cost only where something was measured."""
     costs = [cost for cost in COST if any(getattr(row, cost[1]) is not None for row in closing.models)]
     names = [*closing.metrics, *(label for label, _, _ in costs)]
@@ -101,7 +101,7 @@ def _model_row(row: ModelRow, metrics: Iterable[str], costs: Iterable[tuple[str,
     return [row.name, *figures, *measured]
 
 
-def _stages(closing: Closing, ascii_only: bool) -> Table:
+def _stages(closing: ClosingTable, ascii_only: bool) -> Table:
     """Steps, time and speed of each stage."""
     rows = (
         (

@@ -380,7 +380,7 @@ class LaunchScreen(ModeScreen):
         """Create run directories, open Live, then start the engine, so that Live shows it loading."""
         try:
             base = base_of(draft, self.here)
-            runs = actions.make(request_of(draft, base, self.host.runs_dir))
+            runs = actions.create(request_of(draft, base, self.host.runs_dir))
         except (CrildError, OSError) as error:
             fault = error if isinstance(error, CrildError) else UsageError(cause(error), kind="run-not-created")
             self.post_message(StartEnded(fault))

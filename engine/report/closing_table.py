@@ -45,7 +45,7 @@ class StageRow:
 
 
 @dataclass(frozen=True)
-class Closing:
+class ClosingTable:
     """What `crild run` ends with and `crild show` repeats. `metrics` names the columns, the primary one first."""
 
     run: str
@@ -59,7 +59,7 @@ class Closing:
     command: str | None
 
 
-def closing(results: Mapping[str, Any]) -> Closing:
+def closing_table(results: Mapping[str, Any]) -> ClosingTable:
     """Read a run's results.json into rows and sentences.
 
     Raises RunError when a newer crild wrote it or when it holds no student.
@@ -74,7 +74,7 @@ def closing(results: Mapping[str, Any]) -> Closing:
     if not student:
         raise RunError("these results name no student, so there is nothing to show", kind="missing-student")
     primary = word(results.get("metric")) or next(iter(_metrics(student)), "")
-    return Closing(
+    return ClosingTable(
         run=word(results.get("run")) or "",
         task=word(results.get("task")) or "",
         split=word(results.get("split")) or "dev",

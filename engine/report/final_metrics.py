@@ -13,7 +13,7 @@ from engine.preset.text import shown
 from engine.record.files import read_json
 from engine.record.paths import RESULTS
 from engine.record.run import RunEntry, read_run
-from engine.report.closing_table import closing
+from engine.report.closing_table import closing_table
 from engine.report.compare import ABSENT, Spread, differences, flat, read_preset, spread
 from engine.report.result_table import Cell, Column, Mark, ResultTable, Row, Section
 
@@ -99,7 +99,7 @@ def models_of(results: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """Metrics by model; those on a further dev set (`  on mismatched`) become metrics of the model before."""
     models: dict[str, dict[str, float]] = {}
     model = STUDENT
-    for row in closing(results).models:
+    for row in closing_table(results).models:
         extra = row.name.startswith("  on ")
         if not extra:
             model = row.name.split(",", maxsplit=1)[0].strip()

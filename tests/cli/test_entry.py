@@ -49,6 +49,9 @@ def test_the_version_is_told(crild: Call) -> None:
 
 def test_unknown_commands_and_options_are_usage_errors(crild: Call) -> None:
     assert crild("rnu").code == 2
+    assert "'runs'" in crild("list").err
+    assert "'runs'" in crild("ls").err
+    assert "'prune'" not in crild("tune").err
     assert crild("runs", "--colour").code == 2
     assert crild("show").code == 2
 

@@ -57,5 +57,5 @@ def test_every_state_has_a_colour_or_none_but_never_a_colour_alone() -> None:
     from engine.record.states import STATES
 
     for state in STATES:
-        assert bool(terminal.style_of(state)) == bool(terminal.sgr_of(state))
-    assert terminal.sgr_of("failed") != terminal.sgr_of("finished")
+        assert all(terminal.colours_of(state)) == any(terminal.colours_of(state))
+    assert terminal.colours_of("failed") != terminal.colours_of("finished")

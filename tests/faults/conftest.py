@@ -38,7 +38,7 @@ class Said:
         for text in (self.out, self.err):
             assert "Traceback" not in text
             assert "inside crild" not in text
-            assert "fault of crild" not in text
+            assert "bug in crild" not in text
             assert all(character.isprintable() or character == "\n" for character in text), repr(text)
 
 

@@ -64,79 +64,84 @@ def unmoved(crild: Crild, run_dir: Path) -> Callable[..., Said]:
 
 
 def test_a_finished_run_is_not_resumed_as_it_is(unmoved: Callable[..., Said], run_dir: Path) -> None:
-    told = unmoved().err
-    assert f"{run_dir.name} is finished" in told
-    assert f"crild resume {run_dir.name} --set stage.kd.epochs=8" in told
+    printed = unmoved().err
+    assert f"{run_dir.name} is finished" in printed
+    assert f"crild resume {run_dir.name} --set stage.kd.epochs=8" in printed
 
 
 @pytest.mark.parametrize(
-    ("setting", "said"),
+    ("setting", "facts"),
     [
-        ("stage.kd.epochs=1", "stage kd of this run has done 8 steps, and epochs = 1 would be 4: a stage can be extended, not shortened"),
-        ("stage.ild.epochs=5", "stage ild of this run ended after 2 steps and later stages build on it, so its length cannot change"),
-        ("stage.kd.epochs=many", "stage.kd.epochs must be a number above 0"),
-        ("stage.kx.epochs=3", 'there is no stage "kx"'),
-        ("stage.kd.epochs=", "stage.kd.epochs must be"),
+        ("stage.kd.epochs=1", ("stage kd", "8 steps", "epochs = 1 would be 4")),
+        ("stage.ild.epochs=5", ("stage ild", "2 steps", "later stages")),
+        ("stage.kd.epochs=many", ("stage.kd.epochs must be",)),
+        ("stage.kx.epochs=3", ('"kx"',)),
+        ("stage.kd.epochs=", ("stage.kd.epochs must be",)),
     ],
-)  # fmt: skip
-def test_lengths_that_no_longer_can_be(unmoved: Callable[..., Said], setting: str, said: str) -> None:
-    told = unmoved("--set", setting).err
-    assert told.startswith(f"error: --set {setting}: ")
-    assert said in told
+)
+def test_lengths_that_can_no_longer_change(unmoved: Callable[..., Said], setting: str, facts: tuple[str, ...]) -> None:
+    printed = unmoved("--set", setting).err
+    assert printed.startswith(f"error: --set {setting}: ")
+    assert all(fact in printed for fact in facts), printed
 
 
 @pytest.mark.parametrize("setting", ["seed=3", "student.layers=1", "task.max_length=8", "stage.kd.batch_size=4"])
-def test_settings_that_no_longer_can_be(unmoved: Callable[..., Said], setting: str) -> None:
-    told = unmoved("--set", "stage.kd.epochs=4", "--set", setting).err
-    assert told.startswith(f"error: {setting.partition('=')[0]} cannot change")
-    assert f"--set '{setting}'" in told
+def test_settings_that_can_no_longer_change(unmoved: Callable[..., Said], setting: str) -> None:
+    printed = unmoved("--set", "stage.kd.epochs=4", "--set", setting).err
+    assert printed.startswith(f"error: {setting.partition('=')[0]} ")
+    assert f"--set '{setting}'" in printed
 
 
 # -- edited by hand
 
 
 @pytest.mark.parametrize(
-    ("edit", "said"),
+    ("edit", "key", "was", "now"),
     [
-        (lambda text: text.replace("batch_size = 16", "batch_size = 8"), "stage.ild.batch_size was 16 when this run was begun, and is 8 now"),
-        (lambda text: text.replace("layers = 2", "layers = 3"), "student.layers was 2 when this run was begun, and is 3 now"),
-        (lambda text: text.replace("value = 0.5", "value = 0.7"), "stage.ild.objectives.value was 0.5 when this run was begun, and is 0.7 now"),
-        (lambda text: text.replace("seed = 7", "seed = 8"), "seed was 7 when this run was begun, and is 8 now"),
-        (lambda text: text.replace('name = "ild"', 'name = "ilx"'), 'the list of stages was ["ild", "kd"] when this run was begun, and is ["ilx", "kd"] now'),
-        (lambda text: text.replace("train.csv", "dev.csv"), "task.files.train was "),
+        (lambda text: text.replace("batch_size = 16", "batch_size = 8"), "stage.ild.batch_size", "16", "8"),
+        (lambda text: text.replace("layers = 2", "layers = 3"), "student.layers", "2", "3"),
+        (lambda text: text.replace("value = 0.5", "value = 0.7"), "stage.ild.objectives.value", "0.5", "0.7"),
+        (lambda text: text.replace("seed = 7", "seed = 8"), "seed", "7", "8"),
+        (lambda text: text.replace('name = "ild"', 'name = "ilx"'), "stages", '["ild", "kd"]', '["ilx", "kd"]'),
+        (lambda text: text.replace("train.csv", "dev.csv"), "task.files.train", "train.csv", "dev.csv"),
     ],
-)  # fmt: skip
+)
 def test_a_preset_that_no_longer_fits_the_run(
-    unmoved: Callable[..., Said], run_dir: Path, edit: Edit, said: str
+    unmoved: Callable[..., Said], run_dir: Path, edit: Edit, key: str, was: str, now: str
 ) -> None:
     update_status(run_dir, state="stopped")
     file = run_dir / "preset.toml"
     file.write_text(edit(file.read_text()))
-    told = unmoved().err
-    assert said in told
-    assert "what was computed so far would no longer fit. Put it back, or start a new run" in told
-    assert f"{file}:" in told
+    printed = unmoved().err
+    _, named, rest = printed.partition(f" {key} ")
+    before, new, _ = rest.partition(now)
+    assert named
+    assert new
+    assert was in before
+    assert f"{file}:" in printed
 
 
 def test_an_engine_that_is_started_otherwise_refuses_it_too(run_dir: Path) -> None:
-    """The command line looks first, so that the run keeps its state; a screen that does not is no way around."""
+    """The command line checks first, so that the run keeps its state; the engine checks whoever starts it."""
     from engine.errors import PresetError
     from tests.train.tiny_run import work
 
     update_status(run_dir, state="stopped")
     file = run_dir / "preset.toml"
     file.write_text(file.read_text().replace("seed = 7", "seed = 8"))
-    with pytest.raises(PresetError, match="seed was 7 when this run was begun"):
+    with pytest.raises(PresetError) as caught:
         work(run_dir)
+    assert [problem.kind for problem in caught.value.problems] == ["incompatible-change"]
+    assert "seed was 7" in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
         (b"\x00\x1b[31m[[[", ":1: not valid TOML at column 1"),
-        (b"", "the preset is empty"),
-        (b"\xff\xfe\x00", "the preset is UTF-16 text"),
-        (b"nonsense = 1\n", 'unknown key "nonsense"'),
+        (b"", "empty"),
+        (b"\xff\xfe\x00", "UTF-16"),
+        (b"nonsense = 1\n", '"nonsense"'),
     ],
 )
 def test_a_preset_that_is_none_any_more(unmoved: Callable[..., Said], run_dir: Path, content: bytes, said: str) -> None:
@@ -163,7 +168,8 @@ def test_data_that_moved_are_followed_and_data_that_changed_are_refused(
     train.write_text(train.read_text().replace(",good", ",bad", 1))
     said = crild("resume", run_dir.name, "--set", "stage.kd.epochs=4", "--quiet")
     assert said.code == 3
-    assert "the inputs of stage kd are not those that this run was begun with: a file of its data" in said.err
+    assert "stage kd" in said.err
+    assert "data files" in said.err
 
 
 # -- not there, not whole, not ours
@@ -181,12 +187,12 @@ def test_runs_that_are_none(crild: Crild, ref: str) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "is not complete JSON"),
-        ('{"schema": 1, "id": ', "is not complete JSON"),
-        ("[" * 100_000, "is not complete JSON"),
-        ("[]", "is not a JSON object"),
-        ('{"schema": 99}', "was written by a newer crild (schema 99, this one reads 1)"),
-        ('{"schema": 1}', "has no id"),
+        ("", "JSON"),
+        ('{"schema": 1, "id": ', "JSON"),
+        ("[" * 100_000, "JSON"),
+        ("[]", "JSON object"),
+        ('{"schema": 99}', "schema 99"),
+        ('{"schema": 1}', "no id"),
         ('{"schema": 1, "id": 5, "state": "\\u001b[31mx"}', "status.json"),
     ],
 )
@@ -268,7 +274,7 @@ def test_notes_that_would_act_on_a_terminal(crild: Crild, runs_dir: Path, text: 
     run_dir = make_run(runs_dir)
     said = crild("note", "rte", text)
     assert said.code == 2
-    assert "the note holds control characters: write plain text" in said.err
+    assert "control characters" in said.err
     assert not (run_dir / "annotations.json").exists()
 
 
@@ -286,4 +292,4 @@ def test_words_that_are_no_tags(crild: Crild, runs_dir: Path, tag: str) -> None:
     make_run(runs_dir)
     said = crild("tag", "rte", "--", tag)
     assert said.code == 2
-    assert "a tag is one word of at most 50 characters, without spaces or commas" in said.err
+    assert "50 characters" in said.err

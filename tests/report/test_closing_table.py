@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from engine.errors import RunError
-from engine.report.closing_table import closing
+from engine.report.closing_table import closing_table
 from tests.cli.samples import RESULTS
 
 
@@ -14,7 +14,7 @@ def with_(**changes: Any) -> dict[str, Any]:
 
 
 def test_the_rows_are_teacher_student_and_what_they_are_held_against() -> None:
-    found = closing(RESULTS)
+    found = closing_table(RESULTS)
     assert [row.name for row in found.models] == ["teacher", "student, 6 layers", "labels alone", "majority guess"]
     teacher, student, baseline, majority = found.models
     assert (teacher.metrics["accuracy"], student.metrics["accuracy"]) == (0.6943, 0.6751)
@@ -25,29 +25,29 @@ def test_the_rows_are_teacher_student_and_what_they_are_held_against() -> None:
 
 
 def test_the_primary_metric_is_the_first_column() -> None:
-    assert closing(RESULTS).metrics == ("accuracy", "f1")
-    assert closing(with_(metric="f1")).metrics == ("f1", "accuracy")
+    assert closing_table(RESULTS).metrics == ("accuracy", "f1")
+    assert closing_table(with_(metric="f1")).metrics == ("f1", "accuracy")
 
 
 def test_further_dev_sets_are_rows_of_their_own() -> None:
     student = {**RESULTS["student"], "dev_extra": {"dev_mismatched": {"accuracy": 0.66}}}
-    rows = closing(with_(student=student)).models
+    rows = closing_table(with_(student=student)).models
     assert (rows[2].name, rows[2].metrics, rows[2].has_cost) == ("  on dev_mismatched", {"accuracy": 0.66}, False)
 
 
 def test_the_self_teacher_has_a_row_where_there_is_one() -> None:
     for written in ({"metrics": {"accuracy": 0.67}}, {"accuracy": 0.67}):
-        found = closing(with_(self_teacher=written))
+        found = closing_table(with_(self_teacher=written))
         assert ("self-teacher", 0.67) in [(row.name, row.metrics.get("accuracy")) for row in found.models]
 
 
 def test_a_teacher_from_the_cache_is_marked() -> None:
-    found = closing(with_(stages=[{"name": "teacher", "steps": 10, "seconds": 3.0, "cached": True}]))
+    found = closing_table(with_(stages=[{"name": "teacher", "steps": 10, "seconds": 3.0, "cached": True}]))
     assert [stage.cached for stage in found.stages] == [True]
 
 
 def test_last_and_best_and_what_was_saved_are_all_stated() -> None:
-    statements = closing(RESULTS).statements
+    statements = closing_table(RESULTS).statements
     assert "the student keeps 88.5 % of its teacher's margin over the majority guess" in statements
     assert "student and teacher give the same answer on 93.1 % of dev" in statements
     assert (
@@ -58,12 +58,14 @@ def test_last_and_best_and_what_was_saved_are_all_stated() -> None:
 
 
 def test_without_a_best_only_the_last_is_stated() -> None:
-    statements = closing(with_(best=None, kept_margin=None, agreement=None, saved_why=None, saved="last")).statements
+    statements = closing_table(
+        with_(best=None, kept_margin=None, agreement=None, saved_why=None, saved="last")
+    ).statements
     assert statements == ("last evaluation (stage kd, step 400): accuracy 0.6679", "the last weights were saved")
 
 
 def test_stages_have_their_times() -> None:
-    assert [(s.name, s.steps, s.seconds, s.examples_per_second) for s in closing(RESULTS).stages] == [
+    assert [(s.name, s.steps, s.seconds, s.examples_per_second) for s in closing_table(RESULTS).stages] == [
         ("ild", 1560, 812.4, 61.2),
         ("kd", 400, 95.1, 67.0),
     ]
@@ -71,7 +73,7 @@ def test_stages_have_their_times() -> None:
 
 def test_figures_that_are_none_become_unknown() -> None:
     student = {"metrics": {"accuracy": "high", "f1": float("nan")}, "parameters": True, "latency_ms": float("inf")}
-    row = next(row for row in closing(with_(student=student)).models if row.name == "student")
+    row = next(row for row in closing_table(with_(student=student)).models if row.name == "student")
     assert (row.metrics, row.parameters, row.latency_ms) == ({"accuracy": None, "f1": None}, None, None)
 
 
@@ -81,10 +83,10 @@ def test_figures_that_are_none_become_unknown() -> None:
 )
 def test_what_cannot_be_shown_is_an_error_of_its_kind(results: dict[str, Any], kind: str) -> None:
     with pytest.raises(RunError) as caught:
-        closing(results)
+        closing_table(results)
     assert caught.value.kind == kind
 
 
 @pytest.mark.parametrize("missing", sorted(set(RESULTS) - {"student"}))
 def test_any_part_but_the_student_may_be_missing(missing: str) -> None:
-    assert closing({key: value for key, value in RESULTS.items() if key != missing}).models
+    assert closing_table({key: value for key, value in RESULTS.items() if key != missing}).models

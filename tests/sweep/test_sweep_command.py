@@ -55,7 +55,10 @@ def test_a_sweep_ends_with_its_matrix_and_goes_on_with_what_was_added(crild: Cal
     assert said.code == 0
     assert "0.6500 ± 0.0707 (2)" in said.out
     assert "4 of 4 runs finished" in said.out
-    assert "4/4 study-toy-entailment-b-s2: finished: accuracy last 0.7300" in said.err
+    (ended,) = (
+        line for line in said.err.splitlines() if "4/4 study-toy-entailment-b-s2" in line and "finished" in line
+    )
+    assert "0.7300" in ended
     assert "Ctrl-C" in said.err
     again = crild("sweep", path)
     assert again.code == 0
@@ -76,7 +79,7 @@ def test_a_plan_starts_nothing_and_says_what_was_measured(crild: Call, folder: P
     assert not runs.exists()
     for words in (
         "study: 4 runs of 2 methods x 1 task x 2 seeds",
-        "teachers: 1 fine-tuned teacher for 4 runs, each made once",
+        "1 fine-tuned teacher for 4 runs",
         "slots:    2 on cpu",
         "time:     unknown",
         "nothing was started",
@@ -89,7 +92,7 @@ def test_a_plan_starts_nothing_and_says_what_was_measured(crild: Call, folder: P
     assert found["seconds"] > 0
     assert found["unknown"] == 0
     assert found["teachers"][0]["runs"] == 6
-    assert "there is: 4 finished; 2 of 6 left to do" in crild("sweep", path, "--plan").out
+    assert "4 finished; 2 of 6 left" in crild("sweep", path, "--plan").out
 
 
 def test_a_plan_tells_teachers_apart_by_what_their_runs_have_in_common(crild: Call, folder: Path) -> None:
@@ -104,7 +107,8 @@ def test_a_failed_run_is_reported_and_makes_the_exit_code(crild: Call, folder: P
     path = study(folder, "fail")
     said = crild("sweep", path, "--slots", "1")
     assert said.code == 1
-    assert "error: 2/4 study-toy-entailment-b-s1: failed: train.tsv:7: a label is missing" in said.err
+    (failed,) = (line for line in said.err.splitlines() if "2/4 study-toy-entailment-b-s1" in line and "error" in line)
+    assert "train.tsv:7" in failed
     assert "-, 2 failed" in said.out
     assert "2 of 4 runs finished, 2 failed" in said.out
     again = crild("sweep", path)
@@ -118,7 +122,7 @@ def test_problems_are_told_before_anything_is_made(crild: Call, folder: Path, ru
     path = study(folder, more='set = ["train.epoch=3"]\nexclud = []\n')
     said = crild("sweep", path)
     assert said.code == 2
-    assert said.err.endswith('study.toml:5: unknown key "exclud" in sweep; did you mean "exclude"?\n')
+    assert all(fact in said.err for fact in ("study.toml:5:", '"exclud"', '"exclude"'))
     assert crild("sweep", "nothing.toml").err == 'error: there is no sweep file "nothing.toml"\n'
     assert not runs.exists()
 
@@ -142,7 +146,7 @@ def test_ctrl_c_stops_with_checkpoints_and_the_same_command_goes_on(
     said = crild("sweep", path, "--slots", "1")
     presser.join()
     assert said.code == code
-    assert "stopping each run at its next step" in said.err
+    assert "next step" in said.err
     assert read_status(run).state == state
     assert "1 of 4 runs finished, 1 stopped, 2 left" in said.out
     assert crild("sweep", path, "--quiet").code == 0
@@ -202,7 +206,7 @@ def test_another_name_makes_a_sweep_of_its_own(crild: Call, folder: Path, runs: 
     Path(path).write_text(Path(path).read_text() + 'set = ["train.epochs=9"]\n')
     said = crild("sweep", path)
     assert said.code == 2
-    assert "train.epochs is 9.0 now and was 3.0" in said.err
+    assert all(fact in said.err for fact in ("train.epochs", "9.0", "3.0"))
     assert crild("sweep", path, "--name", "longer", "--quiet").code == 0
     assert len(list_runs(runs)) == 8
     assert record_of(runs, "longer").state == "ended"

@@ -21,7 +21,7 @@ from crild_tui.widgets.run_table import RunTable
 from engine.record.annotations import read_annotations, set_note, set_tags
 from engine.record.run import list_runs, update_status
 from engine.record.status import Fault
-from engine.report.closing_table import closing
+from engine.report.closing_table import closing_table
 from tests.cli.samples import RESULTS, make_run
 from tests.tui.run_entries import HOSTILE, KEYS, NOW, entry
 from tests.tui.screen_driver import Driven, drive, screen_text, until
@@ -612,7 +612,7 @@ def test_settings_take_any_document() -> None:
 
 
 def test_the_closing_table_fits_its_width() -> None:
-    found = closing({**RESULTS, "run": "x"})
+    found = closing_table({**RESULTS, "run": "x"})
     wide = closing_text(found, 60).plain.splitlines()
     assert wide[0].split() == ["accuracy", "f1"]
     assert wide[1].split() == ["teacher", "0.6943", "0.7100", "109", "M"]

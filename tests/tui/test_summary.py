@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from crild_tui.cli.follow.displays import Lines, draw
+from crild_tui.cli.follow.displays import Lines, draw, run_view
 from crild_tui.cli.follow.event_messages import describe, progress
 from crild_tui.runs.states import LOADING, STARTING, WAITING
 from crild_tui.runs.summary import RunSummary, apply_events, with_status
@@ -174,7 +174,7 @@ def test_hostile_names_are_drawn_as_text() -> None:
 
 def test_plain_lines_come_every_few_seconds_and_only_when_something_moved(capsys: pytest.CaptureFixture[str]) -> None:
     now = [0.0]
-    lines = Lines(lambda: now[0])
+    lines = Lines(run_view("rte"), lambda: now[0])
     summary = apply_events(RunSummary(state="running"), [*STARTED, step("kd", 10)])
     for second in range(13):
         now[0] = float(second)

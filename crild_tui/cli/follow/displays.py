@@ -1,11 +1,12 @@
-"""Those who tell how a run goes: a display that redraws itself on a screen, plain lines elsewhere, or nobody."""
+"""Show how a run or a sweep goes: a display that redraws itself on a screen, plain lines elsewhere, or nothing."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from crild_tui.cli import terminal
 from crild_tui.cli.follow import event_messages
@@ -16,77 +17,101 @@ from crild_tui.text import bar
 from engine.preset.text import plain
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.text import Text
 
 Clock = Callable[[], float]
-LINE_EVERY = 5.0
-"""Seconds between two lines of progress where there is no screen."""
+Moment = TypeVar("Moment")
+Moment_contra = TypeVar("Moment_contra", contravariant=True)
 TITLE_EVERY = 5.0
 """Seconds between two titles of the terminal window."""
-MARKS: dict[event_messages.Level, str] = {"info": "", "warning": "warning: ", "error": "error: "}
+STYLES: dict[event_messages.Level, str] = {"info": "", "warning": "yellow", "error": "bold red"}
 
 
-class Display(Protocol):
-    """Tells a person how a run goes."""
+def marked(level: event_messages.Level, line: str) -> str:
+    """A sentence with its level before it, unless that is "info"."""
+    return line if level == "info" else f"{level}: {line}"
+
+
+@dataclass(frozen=True)
+class View(Generic[Moment]):
+    """What a display shows of a moment of a run or a sweep.
+
+    `line` is its progress in one line, None where there is none yet, printed every `line_every` seconds where there is
+    no screen. `draw` gives the lines on a screen; its last argument is the seconds since the display opened.
+    """
+
+    line: Callable[[Moment], str | None]
+    line_every: float
+    title: Callable[[Moment], str | None]
+    draw: Callable[[Moment, Console, float], list[Text]]
+
+
+class Display(Protocol[Moment_contra]):
+    """Shows the user how a run or a sweep goes."""
 
     def message(self, level: event_messages.Level, line: str) -> None:
-        """Say a sentence that stays."""
+        """Print a sentence that stays."""
 
-    def update(self, summary: RunSummary) -> None:
+    def update(self, moment: Moment_contra) -> None:
         """Show the present moment."""
 
     def close(self) -> None:
         """Leave the terminal as it was."""
 
 
+@dataclass(frozen=True)
 class Silence:
-    """Says nothing (`--quiet`)."""
+    """Prints nothing (`--quiet`), or only `errors`."""
+
+    errors: bool = False
 
     def message(self, level: event_messages.Level, line: str) -> None:
-        """Say nothing."""
+        """Print an error, where errors are wanted."""
+        terminal.say(marked(level, line), quiet=not self.errors or level != "error")
 
-    def update(self, summary: RunSummary) -> None:
+    def update(self, moment: object) -> None:
         """Show nothing."""
 
     def close(self) -> None:
         """Nothing to undo."""
 
 
-class Lines:
+class Lines(Generic[Moment]):
     """Plain lines on stderr with the time since the start: sentences as they come, progress every few seconds."""
 
-    def __init__(self, clock: Clock = time.monotonic):
-        self._clock = clock
+    def __init__(self, view: View[Moment], clock: Clock = time.monotonic):
+        self._view, self._clock = view, clock
         self._start = self._last = clock()
-        self._shown: tuple[str | None, int] | None = None
+        self._printed: str | None = None
 
     def message(self, level: event_messages.Level, line: str) -> None:
         """Print a sentence."""
-        terminal.say(f"[{formatting.duration(self._clock() - self._start)}] {MARKS[level]}{line}")
+        terminal.say(f"[{formatting.duration(self._clock() - self._start)}] {marked(level, line)}")
 
-    def update(self, summary: RunSummary) -> None:
+    def update(self, moment: Moment) -> None:
         """Print a line of progress when one is due and something moved."""
-        moment = (summary.stage, summary.step)
-        if summary.loss is None or moment == self._shown or self._clock() - self._last < LINE_EVERY:
+        if self._clock() - self._last < self._view.line_every:
             return
-        self._last, self._shown = self._clock(), moment
-        self.message("info", event_messages.progress(summary))
+        line = self._view.line(moment)
+        if line is not None and line != self._printed:
+            self._last, self._printed = self._clock(), line
+            self.message("info", line)
 
     def close(self) -> None:
         """Nothing to undo."""
 
 
-class Screen:
-    """Three lines at the bottom of the terminal that redraw themselves, sentences scrolling above them."""
+class Screen(Generic[Moment]):
+    """A few lines at the bottom of the terminal that redraw themselves, sentences scrolling above them."""
 
-    def __init__(self, run: str, clock: Clock = time.monotonic):
+    def __init__(self, view: View[Moment], clock: Clock = time.monotonic):
         from rich.live import Live
 
-        self._run = run
-        self._clock = clock
+        self._view, self._clock = view, clock
         self._start = clock()
         self._titled = float("-inf")
-        self._console = terminal.narration()
+        self._console = terminal.console(sys.stderr)
         self._live = Live(console=self._console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
         self._drawn: list[str] = []
         self._live.start()
@@ -95,26 +120,23 @@ class Screen:
         """Print a sentence above the display."""
         from rich.text import Text
 
-        style = {"info": "", "warning": "yellow", "error": "bold red"}[level]
-        self._console.print(Text(plain(MARKS[level] + line), style=style), soft_wrap=True)
+        self._console.print(Text(plain(marked(level, line)), style=STYLES[level]), soft_wrap=True)
 
-    def update(self, summary: RunSummary) -> None:
+    def update(self, moment: Moment) -> None:
         """Redraw, if anything changed that can be seen."""
         from rich.console import Group
 
-        lines = draw(
-            summary, self._console.width, self._clock() - self._start, ascii_only=terminal.ascii_only(sys.stderr)
-        )
-        seen = [line.plain for line in lines]
-        if seen != self._drawn:
-            self._drawn = seen
+        lines = self._view.draw(moment, self._console, self._clock() - self._start)
+        drawn = [line.plain for line in lines]
+        if drawn != self._drawn:
+            self._drawn = drawn
             self._live.update(Group(*lines), refresh=True)
-        if self._clock() - self._titled >= TITLE_EVERY and summary.steps:
+        if self._clock() - self._titled >= TITLE_EVERY and (title := self._view.title(moment)) is not None:
             self._titled = self._clock()
-            terminal.announce(f"crild {formatting.percent(summary.step / summary.steps)} {summary.stage} {self._run}")
+            terminal.announce(title)
 
     def close(self) -> None:
-        """Take the display away; what was said above it stays."""
+        """Remove the display; the sentences above it stay."""
         from rich.text import Text
 
         self._live.transient = True
@@ -122,24 +144,46 @@ class Screen:
         self._live.stop()
 
 
-def draw(summary: RunSummary, width: int, waited: float, *, ascii_only: bool) -> list[Text]:
-    """The lines of the display, none wider than `width`; `waited` seconds went by, `ascii_only` draws with ASCII alone."""
-    from rich.text import Text
+def run_view(run: str) -> View[RunSummary]:
+    """How a run is shown while it is followed."""
 
-    if summary.stage is None or summary.state in ("created", "queued"):
-        what = {
-            "queued": WAITING,
-            "created": STARTING,
-        }.get(summary.state, LOADING)
-        lines = [Text(f"{what}  {formatting.duration(waited)}", style="dim")]
-    else:
-        lines = [_bar_line(summary, width, ascii_only), _loss_line(summary)]
-        if held := event_messages.metrics(summary):
-            lines.append(Text(plain("   ".join(held))))
+    def title(summary: RunSummary) -> str | None:
+        return f"crild {_share(summary)} {summary.stage} {run}" if summary.steps else None
+
+    return View(
+        line=lambda summary: None if summary.loss is None else event_messages.progress(summary),
+        line_every=5.0,
+        title=title,
+        draw=lambda summary, console, waited: draw(
+            summary, console.width, waited, ascii_only=terminal.ascii_only(sys.stderr)
+        ),
+    )
+
+
+def shorten(lines: list[Text], width: int, *, ascii_only: bool) -> list[Text]:
+    """Cut lines that are wider than the terminal, in place."""
     for line in lines:
         line.no_wrap = True
         line.truncate(width, overflow="crop" if ascii_only else "ellipsis")
     return lines
+
+
+def draw(summary: RunSummary, width: int, waited: float, *, ascii_only: bool) -> list[Text]:
+    """The lines for a run, none wider than `width`; `waited` is in seconds, `ascii_only` draws with ASCII alone."""
+    from rich.text import Text
+
+    if summary.stage is None or summary.state in ("created", "queued"):
+        phase = {"queued": WAITING, "created": STARTING}.get(summary.state, LOADING)
+        lines = [Text(f"{phase}  {formatting.duration(waited)}", style="dim")]
+    else:
+        lines = [_bar_line(summary, width, ascii_only), _loss_line(summary)]
+        if metrics := event_messages.metrics(summary):
+            lines.append(Text(plain("   ".join(metrics))))
+    return shorten(lines, width, ascii_only=ascii_only)
+
+
+def _share(summary: RunSummary) -> str:
+    return formatting.percent(min(1.0, summary.step / summary.steps)) if summary.steps else ""
 
 
 def _bar_line(summary: RunSummary, width: int, ascii_only: bool) -> Text:
@@ -147,13 +191,13 @@ def _bar_line(summary: RunSummary, width: int, ascii_only: bool) -> Text:
 
     share = min(1.0, summary.step / summary.steps) if summary.steps else 0.0
     head = f"{plain(event_messages.stage_label(summary))}  "
-    notes = [formatting.percent(share) if summary.steps else "", *event_messages.left(summary)]
+    notes = [_share(summary), *event_messages.left(summary)]
     if summary.state in ("stopping", "stalled"):
         notes.append(summary.state)
     tail = "  " + "  ".join(note for note in notes if note)
     room = min(50, width - len(head) - len(tail))
     full, rest = bar(share, room if room >= 5 else 0, ascii_only=ascii_only)
-    state = terminal.style_of(summary.state) if summary.state in ("stopping", "stalled") else ""
+    state = terminal.colours_of(summary.state)[0] if summary.state in ("stopping", "stalled") else ""
     return (
         Text().append(head, style="bold").append(full, style="cyan").append(rest, style="dim").append(tail, style=state)
     )
@@ -162,18 +206,10 @@ def _bar_line(summary: RunSummary, width: int, ascii_only: bool) -> Text:
 def _loss_line(summary: RunSummary) -> Text:
     from rich.text import Text
 
-    of = f"/{summary.steps}" if summary.steps else ""
-    parts = [f"step {summary.step}{of}"]
-    if summary.loss is not None:
-        parts.append(f"loss {formatting.loss(summary.loss)}")
-    parts += event_messages.consistency(summary)
-    if summary.rate is not None:
-        parts.append(f"{formatting.rate(summary.rate)} examples/s")
-    return Text("   ".join(parts))
+    rate = [] if summary.rate is None else [f"{formatting.rate(summary.rate)} examples/s"]
+    return Text("   ".join([event_messages.step_label(summary), *event_messages.losses(summary), *rate]))
 
 
-def display(run: str, *, quiet: bool = False) -> Display:
-    """The one that fits: nobody when `quiet`, the display where stderr is a screen, else plain lines."""
-    if quiet:
-        return Silence()
-    return Screen(run) if terminal.is_screen(sys.stderr) else Lines()
+def display(view: View[Moment]) -> Display[Moment]:
+    """The display that fits: on a screen where stderr is one, else plain lines."""
+    return Screen(view) if terminal.is_screen(sys.stderr) else Lines(view)

@@ -1,4 +1,4 @@
-"""Events and summaries as sentences and lines. Pure functions; what comes out is not yet made safe to print."""
+"""Events and summaries as sentences and lines: pure functions, whose text is not escaped for printing yet."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Line = tuple[Level, str]
 
 
 def describe(event: Event, summary: RunSummary) -> Iterator[Line]:
-    """What is worth saying when an event comes; `summary` is the one that it was folded into."""
+    """The messages for an event; `summary` already includes it."""
     kind = event.get("kind")
     if kind == "message":
         yield _level(event), str(event.get("text") or event.get("sentence") or "")
@@ -43,7 +43,7 @@ def _evaluation(event: Event, summary: RunSummary) -> str:
     where = f"{event['stage']} step {event.get('step')}: " if event.get("stage") else ""
     split = str(event.get("split") or "dev")
     loss = _number(event.get("loss"))
-    if loss is not None:  # nothing trains the classifier here: the loss is what counts
+    if loss is not None:  # this stage does not train the classifier, so its loss is what counts
         return f"{where}{model} on {split}: loss {formatting.loss(loss)}"
     best = ", the best so far" if event.get("best") is True and split != "train" else ""
     metrics = event.get("metrics")
@@ -58,7 +58,7 @@ def _number(value: object) -> float | None:
 
 
 def stage_sentence(stage: StageSummary, metric_name: str | None) -> str:
-    """A stage in one line: steps, how its loss went, how the metric went, how long it took."""
+    """A stage in one line: steps, course of the loss and of the metric, duration."""
     steps = f"{stage.step}/{stage.steps}" if stage.steps else str(stage.step)
     parts = [f"{stage.name}: step {steps}"]
     if stage.loss is not None:
@@ -80,14 +80,11 @@ def _course(word: Callable[[float | None], str], first: float | None, last: floa
 
 
 def progress(summary: RunSummary) -> str:
-    """The present moment as one line, for where there is no screen."""
-    share = summary.step / summary.steps if summary.steps else None
-    parts = [_where(summary)]
-    if share is not None:
-        parts.append(formatting.percent(share))
-    if summary.loss is not None:
-        parts.append(f"loss {formatting.loss(summary.loss)}")
-    parts += consistency(summary)
+    """The present moment as one line, for output without a screen."""
+    parts = [f"{stage_label(summary)} {step_label(summary)}"]
+    if summary.steps:
+        parts.append(formatting.percent(summary.step / summary.steps))
+    parts += losses(summary)
     if summary.dev_loss is not None:
         parts.append(f"dev loss {formatting.loss(summary.dev_loss)}")
     elif summary.metric is not None:
@@ -96,13 +93,12 @@ def progress(summary: RunSummary) -> str:
         parts.append(f"teacher {formatting.metric(summary.teacher)}")
     if summary.rate is not None:
         parts.append(f"{formatting.rate(summary.rate)} examples/s")
-    parts += left(summary)
-    return "  ".join(parts)
+    return "  ".join([*parts, *left(summary)])
 
 
-def _where(summary: RunSummary) -> str:
-    of = f"/{summary.steps}" if summary.steps else ""
-    return f"{stage_label(summary)} step {summary.step}{of}"
+def step_label(summary: RunSummary) -> str:
+    """`step 20/40`."""
+    return f"step {summary.step}/{summary.steps}" if summary.steps else f"step {summary.step}"
 
 
 def stage_label(summary: RunSummary) -> str:
@@ -112,12 +108,13 @@ def stage_label(summary: RunSummary) -> str:
     return f"stage {summary.stage_number}/{summary.stage_count} {summary.stage}"
 
 
-def consistency(summary: RunSummary) -> list[str]:
-    """The consistency term and its present weight, where the stage has them."""
-    if summary.consistency is None:
-        return []
-    weight = "" if summary.consistency_weight is None else f" (weight {summary.consistency_weight:.3g})"
-    return [f"consistency {formatting.loss(summary.consistency)}{weight}"]
+def losses(summary: RunSummary) -> list[str]:
+    """The loss, and the consistency term with its present weight, where the stage has them."""
+    parts = [] if summary.loss is None else [f"loss {formatting.loss(summary.loss)}"]
+    if summary.consistency is not None:
+        weight = "" if summary.consistency_weight is None else f" (weight {summary.consistency_weight:.3g})"
+        parts.append(f"consistency {formatting.loss(summary.consistency)}{weight}")
+    return parts
 
 
 def left(summary: RunSummary) -> list[str]:
@@ -130,7 +127,7 @@ def left(summary: RunSummary) -> list[str]:
 
 
 def metrics(summary: RunSummary) -> list[str]:
-    """The dev metric with what it is held against."""
+    """The dev metric with the figures to compare it with."""
     if summary.metric is None and summary.teacher is None:
         return []
     name = summary.metric_name or "metric"

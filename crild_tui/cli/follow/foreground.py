@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from crild_tui.cli import terminal
 from crild_tui.cli.follow.controls import Controls
-from crild_tui.cli.follow.displays import display
-from crild_tui.cli.follow.loop import STOPPING, Follower, Mode
+from crild_tui.cli.follow.displays import Silence, display, marked, run_view
+from crild_tui.cli.follow.loop import Follower
 from crild_tui.cli.follow.outcome import Outcome
 from crild_tui.runs import formatting
-
-QUEUE_STOP = (
-    "stopping this run at its next step with a checkpoint; the runs behind it are taken off the queue. "
-    "Press Ctrl-C again to kill this run instead"
-)
 
 
 @contextmanager
@@ -46,11 +42,7 @@ def start_and_follow(
     if detach:
         print_started([run_dir], as_json=as_json, pid=start())
         return 0
-    outcome = follow(run_dir, controls, quiet=quiet, after=after, start=start)
-    report_end(outcome, quiet=quiet, as_json=as_json)
-    if as_json:
-        terminal.show_json(end_document(outcome))
-    return outcome.exit_code
+    return follow_one(run_dir, controls, quiet=quiet, as_json=as_json, after=after, start=start)
 
 
 def print_started(runs: Sequence[Path], *, as_json: bool, **more: Any) -> None:
@@ -65,30 +57,43 @@ def print_started(runs: Sequence[Path], *, as_json: bool, **more: Any) -> None:
             terminal.sentence(run_dir.name)
 
 
+def follow_one(
+    run_dir: Path,
+    controls: Controls,
+    *,
+    quiet: bool,
+    as_json: bool,
+    after: int = 0,
+    start: Callable[[], object] | None = None,
+) -> int:
+    """Follow a run that was started here and print its results; returns the exit code."""
+    outcome = follow(run_dir, controls, quiet=quiet, as_json=as_json, after=after, start=start)
+    if as_json:
+        terminal.show_json(end_document(outcome))
+    return outcome.exit_code
+
+
 def follow(
     run_dir: Path,
     controls: Controls,
     *,
     quiet: bool,
+    as_json: bool,
     after: int = 0,
     start: Callable[[], object] | None = None,
     rest: Sequence[Path] = (),
     title: str | None = None,
 ) -> Outcome:
-    """Follow a run that was started here.
+    """Follow a run that was started here, and report how it ended.
 
     `start` starts its engine, after earlier attempts were summarised; `after` is the number of the attempt that it
     starts. `rest` are the runs behind it in the queue.
     """
-    shown = display(run_dir.name, quiet=quiet)
+    shown = Silence() if quiet else display(run_view(run_dir.name))
     if title is not None:
         shown.message("info", f"run {title}: {run_dir.name}")
-    mode = Mode(
-        owner=True,
-        on_stop=(lambda: take_off_queue(rest)) if rest else None,
-        stop_sentence=QUEUE_STOP if rest else STOPPING,
-    )
-    follower = Follower(run_dir, shown, controls, mode, after=after)
+    empty_queue = partial(take_off_queue, rest) if rest else None
+    follower = Follower(run_dir, shown, controls, owner=True, after=after, empty_queue=empty_queue)
     if start is not None:
         try:
             follower.history(loads=True)
@@ -96,11 +101,13 @@ def follow(
         except BaseException:
             shown.close()
             raise
-    return follower.go()
+    outcome = follower.go()
+    report_end(outcome, quiet=quiet, as_json=as_json)
+    return outcome
 
 
 def take_off_queue(runs: Sequence[Path]) -> None:
-    """Take runs that have not started off their queue, last one first; each can be resumed on its own."""
+    """Remove runs that have not started from their queue, last one first; each can be resumed on its own."""
     from engine.errors import CrildError
     from engine.launch.signals import stop
     from engine.record.run import read_run
@@ -116,17 +123,15 @@ def take_off_queue(runs: Sequence[Path]) -> None:
 
 def report_end(outcome: Outcome, *, quiet: bool, as_json: bool) -> None:
     """Print sentences on stderr and the closing table on stdout; set the terminal's title and ring its bell."""
-    from crild_tui.cli.closing_table import closing_of, show_closing
+    from crild_tui.cli.closing_table import closing_of
 
     for level, line in outcome.sentences():
-        terminal.say(f"{'' if level == 'info' else level + ': '}{line}", quiet=quiet and level != "error")
+        terminal.say(marked(level, line), quiet=quiet and level != "error")
     status = outcome.status
     figure = f" {status.metric_name} {formatting.metric(status.last)}" if status and status.last is not None else ""
     terminal.announce(f"crild: {outcome.state}{figure} {outcome.run_dir.name}", bell=not outcome.interrupted)
     if outcome.state == "finished" and not as_json:
-        closing = closing_of(outcome.run_dir)
-        if closing is not None:
-            show_closing(closing, outcome.run_dir)
+        terminal.show_parts(closing_of(outcome.run_dir))
 
 
 def end_document(outcome: Outcome) -> dict[str, Any]:
