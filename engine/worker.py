@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -132,11 +132,14 @@ def system_fault(error: BaseException) -> RunError | None:
     )
 
 
-def tool(command: Callable[[Sequence[str]], Any], arguments: Sequence[str]) -> int:
+TOOLS = ("evaluate", "plan", "probe", "doctor")
+
+
+def tool(name: str, arguments: Sequence[str]) -> int:
     """Run a tool; its result or error is one JSON document on stdout."""
     stdout, sys.stdout = sys.stdout, sys.stderr  # what libraries print goes to stderr
     try:
-        answer, code = command(arguments), 0
+        answer, code = _answer(name, arguments), 0
     except CrildError as error:
         answer, code = {"error": asdict(Fault.from_error(error))}, error.exit_code
     json.dump(answer, stdout)
@@ -145,36 +148,19 @@ def tool(command: Callable[[Sequence[str]], Any], arguments: Sequence[str]) -> i
     return code
 
 
-def _evaluate(arguments: Sequence[str]) -> Any:
-    from engine.train.engine_tools import evaluate
-
-    return evaluate(json.loads(arguments[0]))
-
-
-def _probe(arguments: Sequence[str]) -> Any:
+def _answer(name: str, arguments: Sequence[str]) -> Any:
+    from engine.train import engine_tools
     from engine.train.probe import probe_runs
 
-    return probe_runs(json.loads(arguments[0]))
-
-
-def _plan(arguments: Sequence[str]) -> Any:
-    from engine.train.engine_tools import plan
-
-    return plan(Path(arguments[0]))
-
-
-def _doctor(_arguments: Sequence[str]) -> Any:
-    from engine.train.engine_tools import doctor
-
-    return doctor()
-
-
-TOOLS: dict[str, Callable[[Sequence[str]], Any]] = {
-    "evaluate": _evaluate,
-    "plan": _plan,
-    "probe": _probe,
-    "doctor": _doctor,
-}
+    match name:
+        case "evaluate":
+            return engine_tools.evaluate(json.loads(arguments[0]))
+        case "plan":
+            return engine_tools.plan(Path(arguments[0]))
+        case "probe":
+            return probe_runs(json.loads(arguments[0]))
+        case _:
+            return engine_tools.doctor()
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -187,7 +173,7 @@ def main(arguments: Sequence[str]) -> int:
                 print(f"error: {error}", flush=True)
                 return error.exit_code
         case [name, *rest] if name in TOOLS:
-            return tool(TOOLS[name], rest)
+            return tool(name, rest)
         case _:
             raise UsageError(f"engine.worker takes train or one of {', '.join(TOOLS)}", kind="unknown-tool")
 

@@ -24,7 +24,7 @@ def show_plan(plan: Plan, runs_dir: Path, slots: Sequence[Slot], states: Mapping
 
     left = [run for run in plan.runs if states.get(run.run) != "finished"]
     known = measured(list_runs(runs_dir), plan.name)
-    time_left = duration([run.place for run in left], known, len(slots))
+    time_left = duration([run.cell for run in left], known, len(slots))
     if as_json:
         terminal.show_json(document(plan, runs_dir, slots, states, time_left))
         return
@@ -70,11 +70,11 @@ def _counted(count: int, axis: str) -> str:
 def _shared(plan: Plan, runs: Sequence[Planned]) -> str:
     """The task, and what else of the grid these runs have in common."""
     common = [
-        f"{axis} {runs[0].place[axis]}"
+        f"{axis} {runs[0].cell[axis]}"
         for axis, values in plan.axes.items()
-        if axis not in ("method", "task", "seed") and len(values) > 1 and len({run.place[axis] for run in runs}) == 1
+        if axis not in ("method", "task", "seed") and len(values) > 1 and len({run.cell[axis] for run in runs}) == 1
     ]
-    return ", ".join([runs[0].place["task"], *common])
+    return ", ".join([runs[0].cell["task"], *common])
 
 
 def _slots(slots: Sequence[Slot]) -> list[str]:
@@ -104,11 +104,11 @@ def document(
         "runs_dir": str(runs_dir),
         "axes": {name: list(values) for name, values in plan.axes.items()},
         "runs": [
-            {"run": run.run, "cell": dict(run.place), "teacher": run.teacher, "state": states.get(run.run, "left")}
+            {"run": run.run, "cell": dict(run.cell), "teacher": run.teacher, "state": states.get(run.run, "left")}
             for run in plan.runs
         ],
         "teachers": [
-            {"teacher": word, "model": runs[0].preset.teacher.model, "task": runs[0].place["task"], "runs": len(runs)}
+            {"teacher": word, "model": runs[0].preset.teacher.model, "task": runs[0].cell["task"], "runs": len(runs)}
             for word, runs in plan.teachers.items()
         ],
         "slots": [asdict(slot) for slot in slots],

@@ -8,14 +8,14 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Self
 
 from engine.errors import RunError
 from engine.launch.start import engine_environment, reap, track
-from engine.record.files import cause
+from engine.record.files import cause, read_json
 from engine.record.lock import held
 from engine.record.logs import last_lines
 from engine.record.owner import Owner
@@ -47,15 +47,13 @@ class StopSignals:
         return self
 
 
-def start_detached(
-    what: str, file: Path, words: Sequence[str], owner: Callable[[], Owner | None], command: Sequence[str] | None
-) -> None:
-    """Start `python -P -m <words>` in a session of its own, and wait until the record in `file` names it as `owner`.
+def start_detached(what: str, module: str, file: Path, command: Sequence[str] | None) -> None:
+    """Start `python -P -m <module> <file>` in a session of its own, and wait until the record in `file` names it as owner.
 
     `what` names it in messages ("queue"). It prints to a log next to its record. `command`, an engine's command line, is
     passed on as JSON. Raises RunError with the last line that it printed when it exits before it owns its record.
     """
-    line = [sys.executable, "-P", "-m", *words]
+    line = [sys.executable, "-P", "-m", module, str(file)]
     if command is not None:
         line.append(json.dumps(list(command)))
     log = file.with_suffix(".log")
@@ -73,8 +71,8 @@ def start_detached(
     deadline = time.monotonic() + START_WITHIN
     while time.monotonic() < deadline:
         exited = child.poll() is not None
-        present = owner()
-        if present is not None and present.pid == child.pid:
+        owner = Owner.of(read_json(file))
+        if owner is not None and owner.pid == child.pid:
             return
         if exited:
             lines = last_lines(log, 1)

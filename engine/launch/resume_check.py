@@ -1,7 +1,7 @@
 """Which settings may change when a run is resumed: duration and logging, but not what a step computes.
 
-A checkpoint holds the preset that it was made with. On resuming, the run's present preset is compared with it, so that a
-preset edited by hand neither breaks the run nor mixes two settings in its results.
+A checkpoint holds the preset that it was made with. On resuming, the run's present preset is compared with it, so that an
+edited preset neither breaks the run nor mixes two settings in its results.
 """
 
 from __future__ import annotations
@@ -116,21 +116,17 @@ def _length_problems(progress: RunProgress, document: Mapping[str, Any]) -> Iter
         key = f"stage.{name}.{new[0]}" if new[0] in stage else f"train.{new[0]}"
         done, total = progress.finished.get(name, (progress.step, progress.total))
         if any(later in reached for later in names[index + 1 :]):
-            yield (
-                key,
-                (
-                    f"stage {name} of this run ended after {done} steps and later stages build on it, so its length cannot "
-                    "change: only the last stage can be extended. Start a new run for the other setting"
-                ),
+            sentence = (
+                f"stage {name} of this run ended after {done} steps and later stages build on it, so its length cannot "
+                "change: only the last stage can be extended. Start a new run for the other setting"
             )
+            yield key, sentence
         elif (steps := _steps(old, new, total)) is not None and steps < done:
-            yield (
-                key,
-                (
-                    f"stage {name} of this run has done {done} steps, and {new[0]} = {new[1]:g} would be {steps}: "
-                    "a stage can be extended, not shortened"
-                ),
+            sentence = (
+                f"stage {name} of this run has done {done} steps, and {new[0]} = {new[1]:g} would be {steps}: a stage can be "
+                "extended, not shortened"
             )
+            yield key, sentence
 
 
 def _length(stage: Mapping[str, Any], document: Mapping[str, Any]) -> Length:

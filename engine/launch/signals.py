@@ -11,9 +11,8 @@ from pathlib import Path
 from engine.errors import RunError
 from engine.record.lock import held
 from engine.record.owner import Owner
-from engine.record.run import RunEntry, read_run, read_status, update_status
+from engine.record.run import read_run, read_status, update_status
 from engine.record.states import ENDED
-from engine.record.status import Status
 
 
 def stop(run_dir: Path) -> None:
@@ -83,7 +82,9 @@ def _reachable(run_dir: Path, verb: str) -> Owner:
     while entry.state == "created" and entry.status and entry.status.owner is None and time.monotonic() < deadline:
         time.sleep(0.05)  # its engine is starting
         entry = read_run(run_dir)
-    status = _status(entry)
+    status = entry.status
+    if status is None:
+        raise RunError(f"cannot read the run: {entry.problem}", kind="unreadable-run", file=str(entry.path))
     owner = status.owner
     if owner is not None and owner.pid == os.getpid() and owner.state() == "alive":
         raise RunError(f"the engine of {entry.id!r} is this process", kind="engine-is-this-process")
@@ -101,12 +102,6 @@ def _reachable(run_dir: Path, verb: str) -> Owner:
             kind="engine-gone",
         )
     return owner
-
-
-def _status(entry: RunEntry) -> Status:
-    if entry.status is None:
-        raise RunError(f"cannot read the run: {entry.problem}", kind="unreadable-run", file=str(entry.path))
-    return entry.status
 
 
 def _leads_group(pid: int) -> bool:

@@ -48,7 +48,7 @@ def start_engine(
     The engine reads nothing from the terminal, prints to `log.<attempt>.txt`, has the run directory as its working
     directory, and keeps running after its starter exits. It loads torch only later, so this returns quickly. `resume`
     allows a run that was started before. `command` replaces the engine's command line (for tests); the run directory is
-    appended to it. Raises RunError when another process works on the run, or with what the engine printed when it exits
+    appended to it. Raises RunError when another process owns the run, or with what the engine printed when it exits
     at once.
     """
     run_dir = run_dir.resolve()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from engine.errors import RunError
 from engine.models.class_names import name_outputs
 from engine.models.transformers_logging import quiet
 from engine.preset.text import plain
-from engine.record.files import refusal
+from engine.record.files import flush, refusal
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, spec: TaskSpec, folder: Path) -> None:
@@ -40,7 +39,7 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, spec:
                 tokenizer.save_pretrained(new)
             _flush(new)
             _put(new, folder, aside=Path(temporary) / "old")
-            _flush_folder(folder.parent)
+            flush(folder.parent)
     except (OSError, SafetensorError) as error:
         raise RunError(
             f"cannot save the model: {plain(refusal(error))}", kind="cannot-save-model", file=plain(str(folder))
@@ -60,18 +59,8 @@ def _put(new: Path, folder: Path, *, aside: Path) -> None:
 
 
 def _flush(folder: Path) -> None:
-    for file in folder.iterdir():
-        with file.open("rb") as opened:
-            os.fsync(opened.fileno())
-    _flush_folder(folder)
-
-
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    for path in (*folder.iterdir(), folder):
+        flush(path)
 
 
 def parameters(model: PreTrainedModel) -> int:

@@ -98,7 +98,7 @@ def _change(run_dir: Path, change: Callable[[Annotations], Annotations]) -> Anno
 
 
 def _refuse_newer(path: Path) -> None:
-    """What a newer crild or a person's editor put there is not overwritten."""
+    """Raise RunError for a file of a newer crild or another program, so that it is not overwritten."""
     try:
         schema = read_object(path).get("schema")
     except FileNotFoundError:

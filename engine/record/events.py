@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import math
 import os
 import stat
 import threading
@@ -43,6 +42,8 @@ Event = dict[str, Any]
 
 _CHUNK = 2**17
 """Bytes decoded at once: a few milliseconds during which no other thread runs."""
+_DIGITS = 7
+"""Significant digits of floats: all that a curve shows, in half the bytes."""
 _LONGEST = 16 * 2**20
 """Bytes of a line; crild never writes a longer one, so it is skipped."""
 
@@ -70,7 +71,7 @@ class EventWriter:
         """
         if kind not in KINDS:
             raise ValueError(f"unknown kind of event: {kind!r}")
-        event = {"v": SCHEMA_VERSION, "t": round(time.time(), 3), "kind": kind, **_short(fields)}
+        event = {"v": SCHEMA_VERSION, "t": round(time.time(), 3), "kind": kind, **finite(fields, _DIGITS)}
         line = (json.dumps(event, separators=(",", ":"), allow_nan=False) + "\n").encode()
         with self._guard:
             if self._handle is None:
@@ -343,17 +344,6 @@ def _only_events(values: list[Any], expected: int) -> list[Event]:
         for value in values
         if isinstance(value, dict) and value.get("v") == SCHEMA_VERSION and isinstance(value.get("kind"), str)
     ]
-
-
-def _short(value: Any) -> Any:
-    """As `finite`, with floats of seven significant digits: all that a curve shows, in half the bytes."""
-    if isinstance(value, float):
-        return float(f"{value:.7g}") if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _short(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_short(item) for item in value]
-    return finite(value)
 
 
 def _ends_torn(handle: int) -> bool:

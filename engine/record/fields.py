@@ -1,16 +1,22 @@
-"""Read the fields of a JSON record that may be damaged or foreign; errors name the field."""
+"""Read JSON records that may be damaged or foreign into dataclasses; errors name the field."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from engine.errors import RunError
+from engine.record.json_values import LARGEST
 
 MOST_ROWS = 10_000
 """Rows of the longest list that is read; crild writes no longer ones."""
+_WORDS: Mapping[Any, str] = {
+    str: "text", int: "a count", float: "a number", bool: "true or false", tuple: "a list", Mapping: "a table",
+}  # fmt: skip
 
 _T = TypeVar("_T")
 
@@ -36,63 +42,53 @@ def invalid_field(name: str, value: object, expected: str) -> RunError:
     )
 
 
-@dataclass(frozen=True)
-class Fields:
-    """A record, or a table in one. Each method reads one field; all raise RunError when it is of another type."""
+def read_fields(cls: type[_T], data: Mapping[str, Any]) -> _T:
+    """A dataclass from a JSON object: each field as its annotation says, at any depth; other keys are ignored.
 
-    data: Mapping[str, Any]
+    A field that is missing or null takes its default. Raises RunError, with the field, for a value of another type.
+    """
+    values = {}
+    for name, expected, has_default in _fields_of(cls):  # type: ignore[arg-type]  # classes are hashable
+        value = data.get(name)
+        if name not in data and not has_default and not isinstance(expected, UnionType):
+            raise RunError(f"has no {name}: it was written by another program", kind="missing-field", key=name)
+        if value is not None or not has_default:
+            values[name] = _checked(name, value, expected)
+    return cls(**values)
 
-    def text(self, name: str) -> str:
-        """A text."""
-        value = self.data.get(name)
-        if not isinstance(value, str):
-            raise invalid_field(name, value, "text")
+
+@cache
+def _fields_of(cls: Any) -> tuple[tuple[str, Any, bool], ...]:
+    """Name, type, and whether there is a default, of each field of a dataclass."""
+    types = get_type_hints(cls)
+    return tuple(
+        (item.name, types[item.name], (item.default, item.default_factory) != (MISSING, MISSING))
+        for item in fields(cls)
+    )
+
+
+def _checked(name: str, value: Any, expected: Any) -> Any:
+    """`value` as a type: str, int (0 or more), float, bool, Any, Mapping, tuple, a dataclass, or one of these or None."""
+    if isinstance(expected, UnionType):
+        inner = expected.__args__[0]
+        nothing = value is None or (inner is float and isinstance(value, float) and not math.isfinite(value))
+        return None if nothing else _checked(name, value, inner)
+    if expected is Any:
         return value
-
-    def number(self, name: str) -> float | None:
-        """A number; None when it is missing or not finite."""
-        value = self.data.get(name)
-        if value is None:
-            return None
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise invalid_field(name, value, "a number")
-        try:
-            number = float(value)
-        except OverflowError:
-            raise invalid_field(name, "an enormous number", "a number") from None
-        return number if math.isfinite(number) else None
-
-    def required_number(self, name: str) -> float:
-        """A finite number."""
-        number = self.number(name)
-        if number is None:
-            raise invalid_field(name, number, "a number")
-        return number
-
-    def count(self, name: str) -> int:
-        """A whole number from 0."""
-        value = self.data.get(name)
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**53:
-            raise invalid_field(name, value, "a count")
+    if expected is float and type(value) in (int, float):
+        if abs(value) < LARGEST:
+            return float(value)
+        raise invalid_field(name, "an enormous number", "a number")
+    if expected is int and type(value) is int and 0 <= value < 2**53:
         return value
-
-    def table(self, name: str) -> Fields:
-        """A table."""
-        value = self.data.get(name)
-        if not isinstance(value, Mapping):
-            raise invalid_field(name, value, "a table")
-        return Fields(value)
-
-    def rows(self, name: str, read: Callable[[Fields], _T]) -> tuple[_T, ...]:
-        """A list of tables, each as `read` returns it; empty when it is missing."""
-        rows = self.data.get(name, [])
-        if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows) or len(rows) > MOST_ROWS:
-            raise invalid_field(name, rows, "a list of tables")
-        return tuple(read(Fields(row)) for row in rows)
-
-    def texts(self, name: str) -> tuple[str, ...]:
-        """A list of texts; empty when it is missing."""
-        values = self.data.get(name, [])
-        if not isinstance(values, list) or not all(isinstance(one, str) for one in values) or len(values) > MOST_ROWS:
-            raise invalid_field(name, values, "a list of texts")
-        return tuple(values)
+    if expected in (str, bool) and isinstance(value, expected):
+        return value
+    kind, arguments = get_origin(expected) or expected, get_args(expected)
+    if kind is tuple and isinstance(value, list | tuple) and len(value) <= MOST_ROWS:
+        return tuple(_checked(name, item, arguments[0]) for item in value)
+    if kind is Mapping and isinstance(value, Mapping):
+        return {key: _checked(key, item, arguments[1]) for key, item in value.items()}
+    if is_dataclass(kind) and isinstance(value, Mapping):
+        own = getattr(kind, "from_dict", None)
+        return read_fields(kind, value) if own is None else own(value)  # type: ignore[arg-type]
+    raise invalid_field(name, value, _WORDS.get(kind, "a table"))

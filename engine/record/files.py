@@ -9,10 +9,10 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from engine.errors import RunError
 
@@ -20,6 +20,7 @@ LARGEST = 16 * 2**20
 """Bytes of the largest record that is read; crild writes no larger ones."""
 
 _serial = count()
+_T = TypeVar("_T")
 
 _CAUSES = {
     errno.ENOSPC: "no space is left on the device",
@@ -71,7 +72,7 @@ def write_atomic(path: Path, data: bytes | str, *, durable: bool = True) -> None
         temporary.unlink(missing_ok=True)
         raise
     if durable:
-        flush_folder(path.parent)
+        flush(path.parent)
 
 
 def overwrite(path: Path, text: str) -> None:
@@ -96,9 +97,9 @@ def write_all(handle: int, content: bytes) -> None:
         view = view[os.write(handle, view) :]
 
 
-def flush_folder(folder: Path) -> None:
-    """Flush a folder's entries to the device, on file systems that can."""
-    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+def flush(path: Path) -> None:
+    """Flush a file, or a folder's entries, to the device, on file systems that can."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
     except OSError as error:
@@ -108,16 +109,19 @@ def flush_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def finite(value: Any) -> Any:
-    """`value` as strict JSON: non-finite numbers become None, tuples become lists, paths become text; at any depth."""
+def finite(value: Any, digits: int = 17) -> Any:
+    """`value` as strict JSON: non-finite numbers become None, tuples become lists, paths become text; at any depth.
+
+    Floats keep so many significant digits; 17 keep them as they are.
+    """
     if isinstance(value, bool) or value is None or isinstance(value, int | str):
         return value
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        return float(f"{value:.{digits}g}") if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(key): finite(item) for key, item in value.items()}
+        return {str(key): finite(item, digits) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [finite(item) for item in value]
+        return [finite(item, digits) for item in value]
     return str(value)
 
 
@@ -154,6 +158,15 @@ def read_object(path: Path) -> dict[str, Any]:
             "is not a JSON object: it was written by another program", kind="not-a-json-object", file=str(path)
         )
     return value
+
+
+def read_record(path: Path, of: Callable[[Mapping[str, Any]], _T]) -> _T:
+    """The JSON object in a file as `of` reads it. Raises as `read_object` does; errors of `of` get the file's name."""
+    data = read_object(path)
+    try:
+        return of(data)
+    except RunError as error:
+        raise RunError(error.sentence, kind=error.kind, file=str(path), key=error.key) from error
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -137,12 +137,7 @@ def file_held(path: Path) -> bool | None:
 
 def busy(run_dir: Path) -> RunError:
     """The error for a second process: who owns the run, and what to do."""
-    status = read_json(run_dir / STATUS) or {}
-    try:
-        who = str(Owner.from_dict(status["owner"]))
-    except (KeyError, TypeError, ValueError, AttributeError):
-        who = "another process"
-    name = run_dir.name
+    who, name = Owner.of(read_json(run_dir / STATUS)) or "another process", run_dir.name
     return RunError(
         f"{who} is already working on the run {name!r}: watch it with `crild attach {name}`, or stop it first",
         kind="run-in-use",
@@ -179,8 +174,5 @@ def _live_owner(run_dir: Path) -> Owner | None:
     status = read_json(run_dir / STATUS)
     if status is None or status.get("state") not in ("running", "stopping"):
         return None
-    try:
-        owner = Owner.from_dict(status["owner"])
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return None
-    return owner if owner.state() == "alive" and owner.pid != os.getpid() else None
+    owner = Owner.of(status)
+    return owner if owner is not None and owner.state() == "alive" and owner.pid != os.getpid() else None

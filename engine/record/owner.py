@@ -6,10 +6,12 @@ import os
 import socket
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self
+
+from engine.errors import RunError
 
 _PLATFORM: str = sys.platform  # as a plain word: the type checker looks at every branch
 
@@ -54,22 +56,24 @@ class Owner:
             return abs(started - self.started) < 1.0 if self.started else True
         return False
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain data."""
-        return asdict(self)
-
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """From plain data. Raises TypeError when a field is missing or of another type."""
+        """From plain data. Raises RunError when a field is missing or of another type."""
         host, pid, started = data.get("host"), data.get("pid"), data.get("started")
         boot, namespace = data.get("boot_id", ""), data.get("pid_namespace", "")
-        if not (isinstance(host, str) and isinstance(boot, str) and isinstance(namespace, str)):
-            raise TypeError("host, boot_id and pid_namespace must be text")
-        if isinstance(pid, bool) or not isinstance(pid, int) or not 0 < pid < 2**31:
-            raise TypeError("pid must be a process id")
-        if isinstance(started, bool) or not isinstance(started, int | float):
-            raise TypeError("started must be a number")
-        return cls(host, pid, float(started), boot, namespace)
+        texts = isinstance(host, str) and isinstance(boot, str) and isinstance(namespace, str)
+        if not texts or type(pid) is not int or not 0 < pid < 2**31 or type(started) not in (int, float):
+            raise RunError(f"has an invalid owner: {str(dict(data))[:80]}", kind="invalid-owner", key="owner")
+        return cls(str(host), pid, float(started or 0.0), boot, namespace)
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any] | None) -> Self | None:
+        """The owner that a record names; None where it names none, or is damaged."""
+        data = (record or {}).get("owner")
+        try:
+            return cls.from_dict(data) if isinstance(data, Mapping) else None
+        except RunError:
+            return None
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host!r}"

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from engine.errors import RunError
-from engine.record.fields import Fields, check_schema
-from engine.record.files import cause, read_object, write_json
+from engine.record.fields import check_schema, read_fields
+from engine.record.files import cause, read_record, write_json
 from engine.record.paths import STUDENT
 
 SCHEMA_VERSION = 1
@@ -148,27 +148,7 @@ class Probe:
         Raises RunError when the schema is newer, or a field is missing or of another type.
         """
         check_schema(data, SCHEMA_VERSION)
-        record = Fields(data)
-        unavailable = record.table("unavailable")
-        return cls(
-            **{name: record.text(name) for name in ("run", "task", "method", "metric", "student", "device")},
-            made=record.required_number("made"),
-            seconds=record.required_number("seconds"),
-            run_seconds=record.number("run_seconds"),
-            settings=dict(record.table("settings").data),
-            examples={name: record.table("examples").count(name) for name in ("train", "dev")},
-            loss=_sides(record, "loss"),
-            metrics=_all_sides(record, "metrics"),
-            teacher_loss=_sides(record, "teacher_loss"),
-            teacher_metrics=_all_sides(record, "teacher_metrics"),
-            output=_sides(record, "output"),
-            layers=record.rows("layers", _layer),
-            unavailable={name: unavailable.text(name) for name in DISTANCES if name in unavailable.data},
-            noise=record.rows("noise", _noise),
-            sharpness=_sharpness(record.table("sharpness")),
-            curves=record.rows("curves", _point),
-            notes=record.texts("notes"),
-        )
+        return read_fields(cls, data)
 
 
 def read_probe(run_dir: Path) -> Probe | None:
@@ -176,13 +156,10 @@ def read_probe(run_dir: Path) -> Probe | None:
 
     Raises RunError, with the file, when it is newer, truncated or invalid.
     """
-    path = run_dir / PROBE
     try:
-        return Probe.from_dict(read_object(path))
+        return read_record(run_dir / PROBE, Probe.from_dict)
     except FileNotFoundError:
         return None
-    except RunError as error:
-        raise RunError(error.sentence, kind=error.kind, file=str(path), key=error.key) from error
 
 
 def write_probe(run_dir: Path, probe: Probe) -> None:
@@ -212,35 +189,3 @@ def student_hash(run_dir: Path) -> str | None:
 def is_stale(probe: Probe, run_dir: Path) -> bool:
     """Whether the run has another student by now. Reads the weights: a few tenths of a second for large ones."""
     return probe.student != student_hash(run_dir)
-
-
-# -- reading
-
-
-def _sides(record: Fields, name: str) -> Sides:
-    table = record.table(name)
-    return Sides(table.number("train"), table.number("dev"))
-
-
-def _all_sides(record: Fields, name: str) -> dict[str, Sides]:
-    table = record.table(name)
-    return {str(key): _sides(table, key) for key in table.data}
-
-
-def _layer(row: Fields) -> Layer:
-    table = row.table("distances")
-    distances = {name: _sides(table, name) for name in DISTANCES if name in table.data}
-    return Layer(row.count("layer"), row.count("teacher_layer"), distances)
-
-
-def _noise(row: Fields) -> Noise:
-    figures = {name: row.number(name) for name in ("metric", "deviation", "loss", "loss_deviation")}
-    return Noise(scale=row.required_number("scale"), draws=row.count("draws"), **figures)
-
-
-def _sharpness(table: Fields) -> Sharpness:
-    return Sharpness(table.required_number("scale"), table.number("train"), table.number("dev"), table.count("draws"))
-
-
-def _point(row: Fields) -> CurvePoint:
-    return CurvePoint(row.text("stage"), row.count("step"), row.text("split"), row.number("metric"), row.number("loss"))

@@ -16,7 +16,8 @@ from engine.errors import RunError, UsageError
 from engine.preset.text import listed, plain
 from engine.record.annotations import Annotations, read_annotations
 from engine.record.environment import light_environment
-from engine.record.files import cause, flush_folder, json_text, read_json, read_object, write_atomic, write_json
+from engine.record.fields import read_fields
+from engine.record.files import cause, flush, json_text, read_json, read_record, write_atomic, write_json
 from engine.record.lock import RunLock
 from engine.record.owner import Owner
 from engine.record.paths import ANNOTATIONS, ENVIRONMENT, PRESET, STATUS, queue_file
@@ -106,7 +107,7 @@ def create_run(
         except BaseException:
             target.rmdir()
             raise
-        flush_folder(runs_dir)
+        flush(runs_dir)
     except OSError as error:
         raise UsageError(
             f"cannot create a run in {str(runs_dir)!r}: {cause(error)}; choose another folder with --runs-dir",
@@ -135,24 +136,18 @@ def _taken(target: Path) -> UsageError:
 def _reserve(runs_dir: Path, name: str | None, created: float, fields: Mapping[str, Any]) -> Path:
     """Create the empty folder of a new run, so that no two runs get the same name."""
     seed = fields.get("seed", 0)
+    stem = name
+    if stem is None:
+        words = (re.sub(r"[^A-Za-z0-9._]+", "-", str(fields.get(key, ""))).strip("-._") for key in ("task", "method"))
+        moment = time.strftime("%Y%m%d-%H%M%S", time.localtime(created))
+        stem = f"{'-'.join(word for word in words if word)[:LONGEST_NAME] or 'run'}-{moment}"
+    for number in range(1, 2 if name is not None else 10_000):
+        target = runs_dir / f"{stem}-s{seed}{'' if number == 1 else f'-{number}'}"
+        with contextlib.suppress(FileExistsError):
+            target.mkdir()
+            return target
     if name is not None:
-        target = runs_dir / f"{name}-s{seed}"
-        try:
-            target.mkdir()
-        except FileExistsError as error:
-            raise _taken(target) from error
-        return target
-    words = (re.sub(r"[^A-Za-z0-9._]+", "-", str(fields.get(key, ""))).strip("-._") for key in ("task", "method"))
-    stem = "-".join(word for word in words if word)[:LONGEST_NAME] or "run"
-    moment = time.strftime("%Y%m%d-%H%M%S", time.localtime(created))
-    for attempt in range(1, 10_000):
-        again = "" if attempt == 1 else f"-{attempt}"
-        target = runs_dir / f"{stem}-{moment}-s{seed}{again}"
-        try:
-            target.mkdir()
-        except FileExistsError:
-            continue
-        return target
+        raise _taken(runs_dir / f"{name}-s{seed}")
     raise UsageError(
         f"there is no free name for a run in {str(runs_dir)!r}: choose another folder with --runs-dir",
         kind="no-free-run-name",
@@ -168,13 +163,11 @@ def read_status(run_dir: Path) -> Status:
     """The status of a run. Raises RunError with the reason when it is missing, truncated, newer or invalid."""
     path = run_dir / STATUS
     try:
-        return Status.from_dict(read_object(path))
+        return read_record(path, Status.from_dict)
     except FileNotFoundError:
         raise RunError(
             "is missing: this is not a run directory, or part of it was deleted", kind="missing-status", file=str(path)
         ) from None
-    except RunError as error:
-        raise RunError(error.sentence, kind=error.kind, file=str(path), key=error.key) from error
 
 
 def update_status(run_dir: Path, *, expect: Collection[str] | None = None, **changes: Any) -> Status:
@@ -193,21 +186,25 @@ def update_status(run_dir: Path, *, expect: Collection[str] | None = None, **cha
         return changed
 
 
+@dataclass(frozen=True)
+class _QueueProcess:
+    """What the record of a queue says about its process."""
+
+    state: str
+    created: float
+    owner: Owner | None
+    heartbeat: float | None
+
+
 def queue_alive(runs_dir: Path, queue: str) -> bool:
     """Whether the process of a queue is running or about to start; False where its record is gone or damaged."""
     if "/" in queue or queue.startswith("."):
         return False
-    record = read_json(queue_file(runs_dir, queue)) or {}
     try:
-        owner, heartbeat = record["owner"], record["heartbeat"]
-        return process_alive(
-            str(record["state"]),
-            None if owner is None else Owner.from_dict(owner),
-            float(record["created"]),
-            None if heartbeat is None else float(heartbeat),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        record = read_fields(_QueueProcess, read_json(queue_file(runs_dir, queue)) or {})
+    except RunError:
         return False
+    return process_alive(record.state, record.owner, record.created, record.heartbeat)
 
 
 def read_run(run_dir: Path, now: float | None = None) -> RunEntry:
@@ -291,7 +288,7 @@ def _plain_name(ref: str) -> bool:
 def delete_run(run_dir: Path) -> None:
     """Delete a run directory.
 
-    Raises RunError when an engine works on it or the system refuses, UsageError when it is not a run directory.
+    Raises RunError when an engine runs it or the system refuses, UsageError when it is not a run directory.
     """
     run_dir = run_dir.absolute()
     if not is_run(run_dir):

@@ -86,7 +86,7 @@ class StopRequest:
 class RunSession:
     """One engine process working on one run directory, from taking its lock to its last status.
 
-    Raises RunError when another process works on the run, or its files cannot be read or written. As a context manager,
+    Raises RunError when another process owns the run, or its files cannot be read or written. As a context manager,
     an exception ends the run as failed, with the sentence of a CrildError or as a bug.
     """
 
@@ -147,12 +147,6 @@ class RunSession:
             self._dirty = True
             if self._status.state != state:
                 self._write()
-
-    def flush(self) -> None:
-        """Write pending changes now. Raises RunError when that cannot be done."""
-        self._only_owner()
-        with self._guard:
-            self._write()
 
     def finish(self, state: str, exit_code: int, error: CrildError | Fault | None = None) -> None:
         """End the run in `state`: finished, failed, stopped or preempted. The lock is released, events are closed.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Group = Literal["waiting", "working", "ended", "problem"]
-"""No engine yet, but one comes by itself; an engine works on the run; it has ended; crild cannot tell how it ended."""
+"""No engine yet, but one comes by itself; an engine runs it; it has ended; crild cannot tell how it ended."""
 Action = Literal["stop", "kill", "resume", "extend", "delete"]
 """What a user may do to a run; to extend one is to resume it with more epochs or steps."""
 
@@ -54,13 +54,13 @@ def _in(*groups: Group) -> frozenset[str]:
 
 
 ACTIVE = _in("working")
-"""An engine works on the run."""
+"""An engine runs it."""
 STARTED = ACTIVE | {"created"}
-"""An engine works on the run, or was started for it."""
+"""An engine runs it, or was started for it."""
 IN_PROGRESS = _in("waiting", "working")
-"""An engine works on the run, or will without anyone's help."""
+"""An engine runs it, or will without anyone's help."""
 ENDED = _in("ended")
-"""No engine works on the run, and none will unless it is resumed."""
+"""No engine runs it, and none will unless it is resumed."""
 FAULTY = _in("problem") | {"failed"}
 """The run did not come to an orderly end."""
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from engine.errors import CrildError, RunError
-from engine.record.fields import check_schema, invalid_field
+from engine.errors import CrildError
+from engine.record.fields import check_schema, invalid_field, read_fields
 from engine.record.owner import Owner
 from engine.record.states import ACTIVE, ENDED, WRITTEN
 
@@ -60,8 +60,8 @@ class Fault:
         return cls(error.category, sentence, error.file, error.line, error.key)
 
     def __str__(self) -> str:
-        place = ":".join(str(part) for part in (self.file, self.line) if part is not None)
-        return f"{place}: {self.sentence}" if place and "\n" not in self.sentence else self.sentence
+        position = ":".join(str(part) for part in (self.file, self.line) if part is not None)
+        return f"{position}: {self.sentence}" if position and "\n" not in self.sentence else self.sentence
 
 
 @dataclass(frozen=True)
@@ -131,76 +131,10 @@ class Status:
         Raises RunError when the schema is newer, a key is missing, or a value has another type.
         """
         check_schema(data, SCHEMA_VERSION)
-        values: dict[str, Any] = {}
-        for name, expected in _TYPES.items():
-            if name in data:
-                values[name] = _checked(name, data[name], expected)
-        for name in ("id", "created", "state"):
-            if values.get(name) is None:
-                raise RunError(f"has no {name}: it was written by another program", kind="missing-field", key=name)
-        if values["state"] not in WRITTEN:
-            raise invalid_field("state", values["state"], f"one of {', '.join(WRITTEN)}")
-        values["owner"] = _owner(data.get("owner"))
-        values["error"] = _fault(data.get("error"))
-        values["cell"] = _cell(data.get("cell"))
-        return cls(**values)
-
-
-_TABLES = ("owner", "error", "cell")
-_TYPES: dict[str, str] = {item.name: str(item.type) for item in fields(Status) if item.name not in _TABLES}
-_ACCEPTED: dict[str, tuple[tuple[type, ...], str]] = {
-    "str": ((str,), "text"),
-    "int": ((int,), "a whole number"),
-    "float": ((int, float), "a number"),
-}
-
-
-def _checked(name: str, value: Any, expected: str) -> Any:
-    base = expected.removesuffix(" | None")
-    if value is None and base != expected:
-        return None
-    types, words = _ACCEPTED[base]
-    if isinstance(value, bool) or not isinstance(value, types):
-        raise invalid_field(name, value, words)
-    number: Any = value
-    try:
-        return float(number) if base == "float" else value
-    except OverflowError:
-        raise invalid_field(name, "an enormous number", words) from None
-
-
-def _owner(data: object) -> Owner | None:
-    if data is None:
-        return None
-    if not isinstance(data, Mapping):
-        raise invalid_field("owner", data, "a table")
-    try:
-        return Owner.from_dict(data)
-    except (TypeError, OverflowError) as error:
-        raise RunError(f"has an invalid owner: {error}", kind="invalid-owner", key="owner") from error
-
-
-def _fault(data: object) -> Fault | None:
-    if data is None:
-        return None
-    if not isinstance(data, Mapping):
-        return Fault("run", str(data))
-    line = data.get("line")
-    return Fault(
-        str(data.get("kind", "run")),
-        str(data.get("sentence", "")),
-        None if data.get("file") is None else str(data["file"]),
-        line if isinstance(line, int) else None,
-        None if data.get("key") is None else str(data["key"]),
-    )
-
-
-def _cell(data: object) -> dict[str, str]:
-    if data is None:
-        return {}
-    if not isinstance(data, Mapping):
-        raise invalid_field("cell", data, "a table")
-    return {str(axis): str(value) for axis, value in data.items()}
+        status = read_fields(cls, data)
+        if status.state not in WRITTEN:
+            raise invalid_field("state", status.state, f"one of {', '.join(WRITTEN)}")
+        return status
 
 
 def derived(status: Status, now: float | None = None, *, queue_alive: bool | None = None) -> str:

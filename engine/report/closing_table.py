@@ -78,7 +78,7 @@ def closing_table(results: Mapping[str, Any]) -> ClosingTable:
         run=word(results.get("run")) or "",
         task=word(results.get("task")) or "",
         split=word(results.get("split")) or "dev",
-        metrics=_columns(primary, student),
+        metrics=(primary, *(name for name in _metrics(student) if name != primary)) if primary else (),
         models=tuple(_models(results, student)),
         stages=tuple(_stages(results)),
         statements=tuple(_statements(results, primary)),
@@ -87,21 +87,11 @@ def closing_table(results: Mapping[str, Any]) -> ClosingTable:
     )
 
 
-def _columns(primary: str, student: Mapping[str, Any]) -> tuple[str, ...]:
-    return (primary, *(name for name in _metrics(student) if name != primary)) if primary else ()
-
-
 def _models(results: Mapping[str, Any], student: Mapping[str, Any]) -> list[ModelRow]:
     layers = whole(student.get("layers"))
     label = "student" if layers is None else f"student, {layers} layer{'' if layers == 1 else 's'}"
-    rows = []
-    if teacher := mapping(results.get("teacher")):
-        rows += _rows("teacher", teacher)
-    rows += _rows(label, student)
-    if self_teacher := mapping(results.get("self_teacher")):
-        rows += _rows("self-teacher", self_teacher)
-    if baseline := mapping(results.get("baseline")):
-        rows += _rows("labels alone", baseline)
+    names = {"teacher": "teacher", "student": label, "self_teacher": "self-teacher", "baseline": "labels alone"}
+    rows = [row for key, name in names.items() if (model := mapping(results.get(key))) for row in _rows(name, model)]
     if majority := mapping(results.get("majority")):
         rows.append(ModelRow("majority guess", _metrics(majority)))
     return rows

@@ -97,7 +97,7 @@ def _take(stages: dict[str, _Stage], event: Event, metric: str) -> None:
 def _drop_superseded(stages: dict[str, _Stage], point: ResumePoint) -> None:
     for name, stage in stages.items():
         for values in stage.values.values():
-            for step in [at for at in values if point.supersedes({"stage": name, "step": at})]:
+            for step in [step for step in values if point.supersedes({"stage": name, "step": step})]:
                 del values[step]
 
 
@@ -119,16 +119,16 @@ def _averaged(
     for run in runs:
         own: dict[float, list[float]] = {}
         for step, value in run.items():
-            place = step if not width else min(POINTS - 1, int((step - steps[0]) / width))
-            own.setdefault(place, []).append(value)
-        for place, values in own.items():
-            cells.setdefault(place, []).append(math.fsum(values) / len(values))
+            position = step if not width else min(POINTS - 1, int((step - steps[0]) / width))
+            own.setdefault(position, []).append(value)
+        for position, values in own.items():
+            cells.setdefault(position, []).append(math.fsum(values) / len(values))
     return tuple(
         (
-            offset + (place if not width else steps[0] + (place + 0.5) * width),
+            offset + (position if not width else steps[0] + (position + 0.5) * width),
             statistics.fmean(values),
             statistics.stdev(values) if len(values) > 1 else None,
             len(values),
         )
-        for place, values in sorted(cells.items())
+        for position, values in sorted(cells.items())
     )

@@ -31,7 +31,7 @@ from engine.report.settings import Group, Setting, own_names, setting_text
 from engine.report.table import PRIMARY, Report
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#777777")
-"""Of Okabe and Ito (2008), less black and yellow, and two more; told apart by all common kinds of colour vision."""
+"""Of Okabe and Ito (2008), less black and yellow, and two more; distinct for all common kinds of colour vision."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 DASHES = ("-", "--", ":", "-.")
 INK, FAINT = "#1b1f24", "#8b949e"
@@ -132,14 +132,14 @@ def _styles(groups: Sequence[Group]) -> dict[Row, Style]:
     """Colour, marker and dash of each method under its setting, the same in every chart; and how its label reads."""
     styles: dict[Row, Style] = {}
     names: list[str] = []
-    for place, ((method, own), setting) in enumerate(own_names(groups).items()):
+    for index, ((method, own), setting) in enumerate(own_names(groups).items()):
         name = _shown(f"{method} ({setting})" if setting else method)
         twins = names.count(name)  # cut to the same
         names.append(name)
         styles[method, own] = {
-            "color": COLOURS[place % len(COLOURS)],
-            "marker": MARKERS[place % len(MARKERS)],
-            "linestyle": DASHES[place // len(COLOURS) % len(DASHES)],
+            "color": COLOURS[index % len(COLOURS)],
+            "marker": MARKERS[index % len(MARKERS)],
+            "linestyle": DASHES[index // len(COLOURS) % len(DASHES)],
             "label": f"{name} #{twins + 1}" if twins else name,
         }
     return styles
@@ -187,7 +187,7 @@ def _finals(
 ) -> Figure:
     rows = list(dict.fromkeys(map(_row, groups)))
     figure, axes = _grid(len(tasks), 4.2, 0.9 + 0.32 * len(rows))
-    for at, (task, ax) in enumerate(zip(tasks, axes, strict=True)):
+    for index, (task, ax) in enumerate(zip(tasks, axes, strict=True)):
         own = [group for group in groups if group.task == task]
         for group in own:
             values = [100 * run.metrics[metrics[task]] for run in group.runs if metrics[task] in run.metrics]
@@ -201,22 +201,14 @@ def _finals(
         ax.set_title(_shown(task))
         ax.set_xlabel(f"{_shown(metrics[task])}, %")
         ax.set_ylim(len(rows) - 0.4, -0.6)
-        first = at % _across(len(tasks)) == 0
+        first = index % _across(len(tasks)) == 0
         ax.set_yticks(range(len(rows)), [styles[row]["label"] if first else "" for row in rows])
         ax.grid(visible=False, axis="y")
     return figure
 
 
 def _final(ax: Axes, row: int, values: Sequence[float], style: Style) -> None:
-    ax.plot(
-        values,
-        [row + 0.17] * len(values),
-        linestyle="none",
-        marker="o",
-        color=style["color"],
-        markersize=3.5,
-        alpha=0.55,
-    )
+    ax.plot(values, [row + 0.17] * len(values), "o", color=style["color"], markersize=3.5, alpha=0.55)
     deviation = statistics.stdev(values) if len(values) > 1 else 0.0
     ax.errorbar(
         statistics.fmean(values), row - 0.08, xerr=deviation or None, color=style["color"], marker=style["marker"],
@@ -335,8 +327,8 @@ def inline_svg(chart: ReportChart, number: int) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg).replace("xlink:href=", "href=")
     svg = re.sub(r'(\bid="|"url\(#|: url\(#|="#|url\(#)', lambda match: f"{match[1]}p{number}-", svg)
-    for place, colour in enumerate((INK, FAINT, *COLOURS)):
-        name = ("ink", "faint", *(f"c{at}" for at in range(len(COLOURS))))[place]
+    names = {"ink": INK, "faint": FAINT, **{f"c{index}": colour for index, colour in enumerate(COLOURS)}}
+    for name, colour in names.items():
         svg = re.sub(re.escape(colour), f"var(--{name})", svg, flags=re.IGNORECASE)
     svg = re.sub(r'^<svg[^>]*viewBox="([^"]*)"[^>]*>', _opening(chart, number), svg)
     return svg.strip()

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from engine.record.files import read_json
-from engine.record.json_values import mapping, mappings, number
-from engine.record.probe import PROBE
+from engine.errors import RunError
+from engine.record.probe import Probe, Sharpness, Sides, read_probe
 from engine.report.compare import Spread, spread
 from engine.report.settings import Group
-
-SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -30,53 +28,52 @@ class GroupProbe:
 
 
 def group_probe(group: Group) -> GroupProbe | None:
-    """The probes of a group's runs; None where no run has one that can be read. Parts that aren't understood are left out."""
-    found = [data for run in group.runs if (data := read_json(run.run_dir / PROBE)) and data.get("schema") == SCHEMA]
-    if not found:
+    """The probes of a group's runs; None where no run has one that can be read."""
+    probes = [probe for run in group.runs if (probe := _readable(run.run_dir)) is not None]
+    if not probes:
         return None
     noise: dict[float, list[float]] = {}
     distances: dict[str, dict[tuple[int, str], list[float]]] = {}
     figures: dict[str, list[float]] = {}
-    for data in found:
-        for row in mappings(data.get("noise")):
-            scale, value = number(row.get("scale")), number(row.get("metric"))
-            if scale is not None and value is not None:
-                noise.setdefault(scale, []).append(value)
-        for row in mappings(data.get("layers")):
-            layer = row.get("layer")
-            for kind, sides in mapping(row.get("distances")).items():
-                for side in ("train", "dev"):
-                    value = number(mapping(sides).get(side))
-                    if type(layer) is int and value is not None:
-                        distances.setdefault(str(kind), {}).setdefault((layer, side), []).append(value)
-        for name, value in _figures(data):
+    for probe in probes:
+        for row in probe.noise:
+            if row.metric is not None:
+                noise.setdefault(row.scale, []).append(row.metric)
+        for layer in probe.layers:
+            for kind, sides in layer.distances.items():
+                for side, value in _known(sides):
+                    distances.setdefault(kind, {}).setdefault((layer.layer, side), []).append(value)
+        for name, value in _figures(probe):
             figures.setdefault(name, []).append(value)
     return GroupProbe(
-        len(found),
+        len(probes),
         _spreads(dict(sorted(noise.items()))),
         {kind: _spreads(dict(sorted(cells.items()))) for kind, cells in distances.items()},
         _spreads(figures),
     )
 
 
-def _figures(data: Mapping[str, Any]) -> Iterable[tuple[str, float]]:
+def _readable(run_dir: Path) -> Probe | None:
+    try:
+        return read_probe(run_dir)
+    except RunError:
+        return None
+
+
+def _known(sides: Sides | Sharpness) -> Iterator[tuple[str, float]]:
+    return ((side, value) for side, value in (("train", sides.train), ("dev", sides.dev)) if value is not None)
+
+
+def _figures(probe: Probe) -> Iterator[tuple[str, float]]:
     """The figures of a probe about the student as a whole, by name."""
-    metric = data.get("metric")
-    parts = [("loss", data.get("loss")), ("rise of loss under noise", data.get("sharpness"))]
-    if isinstance(metric, str):
-        parts.insert(0, (metric, mapping(data.get("metrics")).get(metric)))
+    parts = ((probe.metric, probe.fit), ("loss", probe.loss), ("rise of loss under noise", probe.sharpness))
     for name, sides in parts:
-        for side in ("train", "dev"):
-            value = number(mapping(sides).get(side))
-            if value is not None:
-                yield f"{name}, {side}", value
-    layers = mappings(data.get("layers"))
-    last = mapping(layers[-1].get("distances")) if layers else {}
+        for side, value in _known(sides):
+            yield f"{name}, {side}", value
+    last = probe.layers[-1].distances if probe.layers else {}
     for kind in ("attention", "hidden", "cka"):
-        sides = mapping(last.get(kind))
-        train, dev = number(sides.get("train")), number(sides.get("dev"))
-        if train and dev is not None:
-            yield f"{kind} of the last layer, dev / train", dev / train
+        if kind in last and (ratio := last[kind].ratio) is not None:
+            yield f"{kind} of the last layer, dev / train", ratio
 
 
 def _spreads(values: Mapping[Any, Sequence[float]]) -> dict[Any, Spread]:

@@ -33,13 +33,13 @@ def report_document(report: Report) -> ReportDocument:
 def _result_table(table: MetricTable) -> ResultTable:
     same = len(set(table.metrics.values())) == 1 and len(table.tasks) > 1
     headings = [task if same else f"{task} {table.metrics[task]}" for task in table.tasks]
-    average = any(line.average is not None for block in table.blocks for line in block.lines)
+    average = any(row.average is not None for block in table.blocks for row in block.rows)
     reference = "the highest" if table.against is None else table.against
     return ResultTable(
         "method",
         tuple(map(Column, ("seeds", *headings, *(["average"] if average else [])))),
         tuple(
-            Section(block.heading, tuple(_row(table, line, reference, average=average) for line in block.lines))
+            Section(block.heading, tuple(_row(table, row, reference, average=average) for row in block.rows))
             for block in table.blocks
         ),
         name="Primary metric" if table.choice == PRIMARY else table.choice,
@@ -57,25 +57,25 @@ def _title(table: MetricTable) -> str:
     return f"{of} on dev, in %, mean ± sample standard deviation over seeds"
 
 
-def _row(table: MetricTable, line: MethodRow, reference: str, *, average: bool) -> Row:
-    mean = _percent(line.average)
+def _row(table: MetricTable, row: MethodRow, reference: str, *, average: bool) -> Row:
+    mean = _percent(row.average)
     return Row(
-        line.name,
+        row.name,
         (
-            Cell(_seeds(line)),
-            *(_cell(line.cells.get(task), reference) for task in table.tasks),
-            *([Cell(mean, line.average)] if average else []),
+            Cell(_seeds(row)),
+            *(_cell(row.cells.get(task), reference) for task in table.tasks),
+            *([Cell(mean, row.average)] if average else []),
         ),
-        "result" if line.kind == "method" else "other",
-        line.setting,
+        "result" if row.kind == "method" else "other",
+        row.setting,
     )
 
 
-def _seeds(line: MethodRow) -> str:
+def _seeds(row: MethodRow) -> str:
     """The number of seeds of a method's row, `3` or `3-5` where tasks have more or less; nothing for other rows."""
-    if line.kind not in ("method", "baseline"):
+    if row.kind not in ("method", "baseline"):
         return ""
-    counts = sorted({cell.count for cell in line.cells.values()})
+    counts = sorted({cell.count for cell in row.cells.values()})
     return str(counts[0]) if len(counts) == 1 else f"{counts[0]}-{counts[-1]}"
 
 
@@ -83,7 +83,7 @@ def _cell(cell: SeedMean | None, reference: str) -> Cell:
     if cell is None:
         return Cell()
     deviation = "" if cell.deviation is None else f" ± {_percent(cell.deviation)}"
-    gap = cell.difference
+    gap = cell.gap
     detail = "" if gap is None else f"{gap.mean * 100:+.2f} ({gap.low * 100:+.2f} to {gap.high * 100:+.2f})"
     hints = [f"seed {seed}: {_percent(value)}" for seed, value in cell.values if seed is not None]
     if cell.p is not None:
@@ -97,59 +97,35 @@ def _percent(value: float | None) -> str:
 
 def _records(table: MetricTable) -> Iterator[dict[str, str | float | tuple[str, ...] | None]]:
     """A record for each row and task, with each seed's figure."""
-    for block, line, task in ((b, ln, task) for b in table.blocks for ln in b.lines for task in table.tasks):
-        if (cell := line.cells.get(task)) is not None:
-            gap = cell.difference
+    for heading, row, task in ((b.heading, row, task) for b in table.blocks for row in b.rows for task in table.tasks):
+        if (cell := row.cells.get(task)) is not None:
             yield {
                 "choice": table.choice,
-                "block": block.heading,
-                "kind": line.kind,
-                "method": line.name,
-                "setting": line.setting,
+                "block": heading,
+                "kind": row.kind,
+                "method": row.name,
+                "setting": row.setting,
                 "task": task,
                 "metric": table.metrics[task],
-                "seeds": cell.count if line.kind in ("method", "baseline") else None,
+                "seeds": cell.count if row.kind in ("method", "baseline") else None,
                 "mean": cell.mean,
                 "deviation": cell.deviation,
                 "mark": cell.mark,
                 "p": cell.p,
-                "gap": gap.mean if gap else None,
-                "low": gap.low if gap else None,
-                "high": gap.high if gap else None,
+                "gap": cell.gap.mean if cell.gap else None,
+                "low": cell.gap.low if cell.gap else None,
+                "high": cell.gap.high if cell.gap else None,
                 "values": tuple(f"{'-' if seed is None else seed}:{value!r}" for seed, value in cell.values),
             }
 
 
 def _table_data(table: MetricTable) -> dict[str, Any]:
-    blocks = [{"heading": block.heading, "rows": [_row_data(line) for line in block.lines]} for block in table.blocks]
-    return {
-        "choice": table.choice,
-        "against": table.against,
-        "metrics": dict(table.metrics),
-        "blocks": blocks,
-        "footers": list(table.footers),
-    }
-
-
-def _row_data(line: MethodRow) -> dict[str, Any]:
-    return {
-        "kind": line.kind,
-        "name": line.name,
-        "setting": line.setting,
-        "average": line.average,
-        "runs": list(line.runs),
-        "cells": {
-            task: {
-                "mean": cell.mean,
-                "deviation": cell.deviation,
-                "mark": cell.mark,
-                "p": cell.p,
-                "gap": asdict(cell.difference) if cell.difference else None,
-                "values": [{"seed": seed, "value": value} for seed, value in cell.values],
-            }
-            for task, cell in line.cells.items()
-        },
-    }
+    data = asdict(table)
+    del data["tasks"]  # the keys of metrics
+    for row in (row for block in data["blocks"] for row in block["rows"]):
+        for cell in row["cells"].values():
+            cell["values"] = [{"seed": seed, "value": value} for seed, value in cell["values"]]
+    return data
 
 
 def _runs_data(report: Report) -> list[dict[str, Any]]:

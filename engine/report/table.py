@@ -33,7 +33,7 @@ class SeedMean:
 
     mark: "best" where it is significantly better than all others of its column, "tied" where it is not significantly
     different from the highest. p: corrected, against the highest of the column; None where that was not tested. Where one
-    method was named, both are against that one (significantly "above" or "below"), and difference says by how much.
+    method was named, both are against that one (significantly "above" or "below"), and `gap` says by how much.
     """
 
     mean: float
@@ -41,7 +41,7 @@ class SeedMean:
     values: tuple[tuple[int | None, float], ...] = ()
     mark: Mark = ""
     p: float | None = None
-    difference: MeanDifference | None = None
+    gap: MeanDifference | None = None
 
     @property
     def count(self) -> int:
@@ -71,7 +71,7 @@ class Block:
     """Rows on equal terms: the same data setting and size of student, which the heading names where there are several."""
 
     heading: str
-    lines: tuple[MethodRow, ...]
+    rows: tuple[MethodRow, ...]
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def _table(
     """The table of one choice. `marked` keeps what was tested already, by task, metric and common setting."""
     tasks, metrics = [], {}
     for group in groups:
-        metric = _metric(choice, group.runs[0])
+        metric = group.runs[0].metric if choice == PRIMARY else choice
         if group.task not in metrics and any(metric in run.metrics for run in group.runs):
             tasks.append(group.task)
             metrics[group.task] = metric
@@ -176,17 +176,17 @@ def _table(
     commons = list(dict.fromkeys(group.common for group in groups))
     for common in commons:
         own = [group for group in groups if group.common == common and group.task in metrics]
-        lines = list(_method_lines(own, tasks, metrics))
+        rows = list(_method_rows(own, tasks, metrics))
         for task in tasks:
             key = (task, metrics[task], common)
             if key not in marked:
                 column = ColumnGroups(task, metrics[task], tuple(group for group in own if group.task == task))
                 marked[key] = mark_column(column, against)
             columns.append(marked[key])
-            lines = [_with_marks(line, task, marked[key]) for line in lines]
-        lines += _comparison_rows(own, tasks, metrics)
-        if lines:
-            blocks.append(Block(setting_text(common, most=99), tuple(lines)))
+            rows = [_with_marks(row, task, marked[key]) for row in rows]
+        rows += _comparison_rows(own, tasks, metrics)
+        if rows:
+            blocks.append(Block(setting_text(common, most=99), tuple(rows)))
     name = None if against is None else against.name
     footers = mark_notes(columns, name)
     if with_published and choice == PRIMARY:
@@ -196,11 +196,7 @@ def _table(
     return MetricTable(choice, tuple(tasks), metrics, tuple(blocks), tuple(footers), name)
 
 
-def _metric(choice: str, run: FinishedRun) -> str:
-    return run.metric if choice == PRIMARY else choice
-
-
-def _method_lines(groups: Sequence[Group], tasks: Sequence[str], metrics: Mapping[str, str]) -> Iterator[MethodRow]:
+def _method_rows(groups: Sequence[Group], tasks: Sequence[str], metrics: Mapping[str, str]) -> Iterator[MethodRow]:
     for (method, own), setting in own_names(groups).items():
         same = [group for group in groups if (group.method, group.own) == (method, own)]
         cells = {
@@ -226,13 +222,13 @@ def _average(cells: Mapping[str, SeedMean], tasks: Sequence[str]) -> float | Non
     return math.fsum(cells[task].mean for task in tasks) / len(tasks)
 
 
-def _with_marks(line: MethodRow, task: str, column: ColumnMarks) -> MethodRow:
-    index, cell = column.index_of(line.runs), line.cells.get(task)
+def _with_marks(row: MethodRow, task: str, column: ColumnMarks) -> MethodRow:
+    index, cell = column.index_of(row.runs), row.cells.get(task)
     if index is None or cell is None:
-        return line
-    p, difference = column.p_values.get(index), column.differences.get(index)
-    marked = replace(cell, mark=column.marks.get(index, ""), p=p, difference=difference)
-    return replace(line, cells={**line.cells, task: marked})
+        return row
+    p, gap = column.p_values.get(index), column.differences.get(index)
+    marked = replace(cell, mark=column.marks.get(index, ""), p=p, gap=gap)
+    return replace(row, cells={**row.cells, task: marked})
 
 
 def _comparison_rows(groups: Sequence[Group], tasks: Sequence[str], metrics: Mapping[str, str]) -> Iterator[MethodRow]:

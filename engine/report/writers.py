@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -172,7 +172,7 @@ def html_page(document: ResultDocument) -> str:
 
 @dataclass(frozen=True)
 class Format:
-    """A format: the name that `--format` takes, what people call it, how its files end, and its writer."""
+    """A format: the name that `--format` takes, its usual name, how its files end, and its writer."""
 
     name: str
     title: str
@@ -180,20 +180,16 @@ class Format:
     write: Callable[[ResultDocument], str | bytes]
 
 
-def registry(formats: Iterable[Format]) -> dict[str, Format]:
-    """Formats by name."""
-    return {each.name: each for each in formats}
-
-
-FORMATS: Mapping[str, Format] = registry(
-    (
+FORMATS: Mapping[str, Format] = {
+    each.name: each
+    for each in (
         Format("markdown", "Markdown", (".md", ".markdown"), markdown),
         Format("csv", "CSV", (".csv",), comma_separated),
         Format("json", "JSON", (".json",), json_document),
         Format("latex", "LaTeX", (".tex",), latex),
         Format("html", "HTML", (".html", ".htm"), html_page),
     )
-)
+}
 
 
 def format_named(name: str, formats: Mapping[str, Format] = FORMATS) -> Format:

@@ -12,7 +12,8 @@ from engine.record.states import STARTED
 from engine.record.status import Status
 from engine.sweep.record import SweepRecord
 
-Place = Mapping[str, str]
+Coordinates = Mapping[str, str]
+"""A cell of a sweep: the value of each axis."""
 
 
 def seconds_of(status: Status | None) -> float | None:
@@ -31,10 +32,10 @@ class Measured:
     cells: Mapping[tuple[tuple[str, str], ...], tuple[float, ...]]
     pairs: Mapping[tuple[str, str], tuple[float, ...]]
 
-    def expected(self, place: Place) -> float | None:
+    def expected(self, coordinates: Coordinates) -> float | None:
         """Expected seconds of a cell's run: the mean over its other seeds, else over runs of its method and task."""
-        found = self.cells.get(_key(place)) or self.pairs.get((place["method"], place["task"]))
-        return statistics.fmean(found) if found else None
+        seconds = self.cells.get(_key(coordinates)) or self.pairs.get((coordinates["method"], coordinates["task"]))
+        return statistics.fmean(seconds) if seconds else None
 
 
 def measured(entries: Iterable[RunEntry], sweep: str | None = None) -> Measured:
@@ -59,8 +60,8 @@ def measured(entries: Iterable[RunEntry], sweep: str | None = None) -> Measured:
     return Measured({k: tuple(v) for k, v in cells.items()}, {k: tuple(v) for k, v in pairs.items()})
 
 
-def _key(place: Place) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted((axis, value) for axis, value in place.items() if axis != "seed"))
+def _key(coordinates: Coordinates) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((axis, value) for axis, value in coordinates.items() if axis != "seed"))
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,11 @@ class Duration:
     unknown: int
 
 
-def duration(places: Sequence[Place], known: Measured, slots: int) -> Duration:
+def duration(cells: Sequence[Coordinates], known: Measured, slots: int) -> Duration:
     """The duration of runs that have not started yet."""
-    lengths = [known.expected(place) for place in places]
-    found = [length for length in lengths if length is not None]
-    return Duration(makespan([], found, slots), len(found), len(lengths) - len(found))
+    lengths = [known.expected(coordinates) for coordinates in cells]
+    expected = [length for length in lengths if length is not None]
+    return Duration(makespan([], expected, slots), len(expected), len(lengths) - len(expected))
 
 
 def makespan(running: Sequence[float], left: Sequence[float], slots: int) -> float:
@@ -96,8 +97,8 @@ def eta(record: SweepRecord, entries: Mapping[str, RunEntry], now: float) -> flo
     """
     known = measured(entries.values(), record.name)
     running: list[float] = []
-    begun: list[tuple[float, Place]] = []
-    unknown: list[Place] = []
+    started: list[tuple[float, Coordinates]] = []
+    unknown: list[Coordinates] = []
     lengths = [seconds for entry in entries.values() if (seconds := seconds_of(entry.status)) is not None]
     for cell in record.cells:
         entry = entries.get(cell.run)
@@ -111,11 +112,11 @@ def eta(record: SweepRecord, entries: Mapping[str, RunEntry], now: float) -> flo
                 running.append(status.eta)
                 lengths.append(elapsed + status.eta)
             else:
-                begun.append((elapsed, cell.cell))
+                started.append((elapsed, cell.cell))
         else:
             unknown.append(cell.cell)
     if not lengths:
-        return 0.0 if not begun and not unknown else None
+        return 0.0 if not started and not unknown else None
     mean = statistics.fmean(lengths)
-    running += [max(0.0, (known.expected(place) or mean) - elapsed) for elapsed, place in begun]
-    return makespan(running, [known.expected(place) or mean for place in unknown], len(record.slots))
+    running += [max(0.0, (known.expected(coordinates) or mean) - elapsed) for elapsed, coordinates in started]
+    return makespan(running, [known.expected(coordinates) or mean for coordinates in unknown], len(record.slots))

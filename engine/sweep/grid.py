@@ -22,7 +22,7 @@ Match = Mapping[str, Scalar | list[Scalar]]
 class Cell:
     """One run of a sweep, not yet resolved. `seed` is None where the preset has its own."""
 
-    place: Mapping[str, str]
+    coordinates: Mapping[str, str]
     """Axis -> value as shown; without "task" or "seed" where the presets name them."""
     presets: tuple[str, ...]
     """Presets to merge, from left to right."""
@@ -31,12 +31,14 @@ class Cell:
     seed: int | None
 
     def __str__(self) -> str:
-        return described(self.place)
+        return described(self.coordinates)
 
 
-def described(place: Mapping[str, str]) -> str:
+def described(coordinates: Mapping[str, str]) -> str:
     """A cell in words: `crild, mrpc, seed 1`."""
-    return ", ".join(plain(value if axis in ("method", "task") else f"{axis} {value}") for axis, value in place.items())
+    return ", ".join(
+        plain(value if axis in ("method", "task") else f"{axis} {value}") for axis, value in coordinates.items()
+    )
 
 
 def cells(file: SweepFile) -> list[Cell]:
@@ -55,12 +57,14 @@ def cells(file: SweepFile) -> list[Cell]:
     found: list[Cell] = []
     for seed in file.seeds or (None,):
         for points in itertools.product(*(axis.points for axis in _ordered(file))):
-            place = {axis.name: point.label for axis, point in zip(_ordered(file), points, strict=True)}
-            place = {axis.name: place[axis.name] for axis in file.axes}  # method first, whatever the order of runs
+            labels = {axis.name: point.label for axis, point in zip(_ordered(file), points, strict=True)}
+            coordinates = {
+                axis.name: labels[axis.name] for axis in file.axes
+            }  # method first, whatever the order of runs
             if seed is not None:
-                place["seed"] = str(seed)
-            if not any(matches(place, part) for part in file.sweep.exclude):
-                found.append(_cell(file, place, seed))
+                coordinates["seed"] = str(seed)
+            if not any(matches(coordinates, part) for part in file.sweep.exclude):
+                found.append(_cell(file, coordinates, seed))
     if not found:
         raise PresetError(
             [file.problem(("exclude",), f"exclude leaves none of the {count:,} runs", kind="everything-excluded")]
@@ -69,7 +73,7 @@ def cells(file: SweepFile) -> list[Cell]:
         left = "" if len(found) == count else f", {len(found):,} without the excluded ones"
         raise PresetError([_too_many(file, f"{made} make {count:,} runs{left}", most)])
     for number, when in enumerate(file.sweep.when):
-        if not any(matches(cell.place, when.match) for cell in found):
+        if not any(matches(cell.coordinates, when.match) for cell in found):
             problems.append(
                 file.problem(("when", number), "no run of the grid matches this part", kind="when-without-runs")
             )
@@ -79,9 +83,9 @@ def cells(file: SweepFile) -> list[Cell]:
     return found
 
 
-def matches(place: Mapping[str, str], part: Match) -> bool:
+def matches(coordinates: Mapping[str, str], part: Match) -> bool:
     """Whether a cell is in a part of the grid: each axis has the value, or one of the values."""
-    return all(place.get(axis) in _values(value) for axis, value in part.items())
+    return all(coordinates.get(axis) in _values(value) for axis, value in part.items())
 
 
 def _values(value: Scalar | list[Scalar]) -> list[str]:
@@ -98,18 +102,18 @@ def _ordered(file: SweepFile) -> Sequence[Axis]:
     return sorted(file.axes, key=lambda axis: axis.name != "task")
 
 
-def _cell(file: SweepFile, place: Mapping[str, str], seed: int | None) -> Cell:
-    points = [(axis, next(p for p in axis.points if p.label == place[axis.name])) for axis in file.axes]
+def _cell(file: SweepFile, coordinates: Mapping[str, str], seed: int | None) -> Cell:
+    points = [(axis, next(p for p in axis.points if p.label == coordinates[axis.name])) for axis in file.axes]
     fixed = [p for axis, p in points if axis.name in ("method", "task")]
     free = [(axis, p) for axis, p in points if axis.name not in ("method", "task")]
-    parts = [(n, when) for n, when in enumerate(file.sweep.when) if matches(place, when.match)]
+    parts = [(n, when) for n, when in enumerate(file.sweep.when) if matches(coordinates, when.match)]
     presets = [ref for point in fixed for ref in point.presets] + list(words(file.sweep.preset))
     presets += [ref for _, point in free for ref in point.presets]
     presets += [ref for _, when in parts for ref in words(when.preset)]
     settings: list[tuple[str, KeyPath]] = [(text, ("set", n)) for n, text in enumerate(file.sweep.set)]
     settings += [(text, ("when", n, "set", i)) for n, when in parts for i, text in enumerate(when.set)]
     settings += [(text, axis.path) for axis, point in free for text in point.settings]
-    return Cell(place, tuple(presets), tuple(settings), seed)
+    return Cell(coordinates, tuple(presets), tuple(settings), seed)
 
 
 def _match_problems(file: SweepFile) -> Iterator[CrildError]:

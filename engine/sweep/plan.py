@@ -31,7 +31,7 @@ class Planned:
 
     run: str
     """Its id, which depends only on the sweep and the cell."""
-    place: Mapping[str, str]
+    cell: Mapping[str, str]
     """Axis -> value as shown: "method", "task" and "seed" among them."""
     preset: Preset
     """Complete except for device and threads, which the slot supplies."""
@@ -84,7 +84,7 @@ def plan(file: SweepFile) -> Plan:
         used.add(runs[-1].run)
     _refuse_twins(file, runs)
     axes = {axis.name: tuple(point.label for point in axis.points) for axis in file.axes}
-    values = {name: tuple(dict.fromkeys(run.place[name] for run in runs)) for name in ("task", "seed")}
+    values = {name: tuple(dict.fromkeys(run.cell[name] for run in runs)) for name in ("task", "seed")}
     return Plan(file.name, file.path, _in_order({**values, **axes}), tuple(runs))
 
 
@@ -97,20 +97,20 @@ def teacher_of(preset: Preset) -> str | None:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def run_id(sweep: str, place: Mapping[str, str], used: Sequence[str] | set[str] = ()) -> str:
+def run_id(sweep: str, coordinates: Mapping[str, str], used: Sequence[str] | set[str] = ()) -> str:
     """The id of a cell's run: readable, with a hash appended where the words alone are ambiguous."""
-    parts = [place["task"], place["method"]]
-    parts += [f"{axis}-{value}" for axis, value in place.items() if axis not in ("task", "method", "seed")]
+    parts = [coordinates["task"], coordinates["method"]]
+    parts += [f"{axis}-{value}" for axis, value in coordinates.items() if axis not in ("task", "method", "seed")]
     plain_words = [re.sub(r"[^A-Za-z0-9._]+", "-", word).strip("-._") for word in parts]
     exact = all(
         re.sub(r"[-+]", "", one) == re.sub(r"[-+]", "", two) for one, two in zip(parts, plain_words, strict=True)
     )
     stem = "-".join([sweep, *filter(None, plain_words)])
-    name = f"{stem}-s{place['seed']}"
+    name = f"{stem}-s{coordinates['seed']}"
     if exact and len(stem) <= LONGEST_NAME and name not in used:
         return name
-    digest = hashlib.sha256(json.dumps(dict(place), sort_keys=True).encode()).hexdigest()[:8]
-    return f"{stem[: LONGEST_NAME - 9].rstrip('-._')}-{digest}-s{place['seed']}"
+    digest = hashlib.sha256(json.dumps(dict(coordinates), sort_keys=True).encode()).hexdigest()[:8]
+    return f"{stem[: LONGEST_NAME - 9].rstrip('-._')}-{digest}-s{coordinates['seed']}"
 
 
 def _locate_all(file: SweepFile) -> None:
@@ -184,12 +184,12 @@ def _copy(problem: CrildError, sentence: str, *, file: str | None, line: int | N
 
 def _planned(file: SweepFile, cell: Cell, loaded: Loaded, used: set[str]) -> Planned:
     preset = loaded.preset if cell.seed is None else loaded.preset.model_copy(update={"seed": cell.seed})
-    place = _in_order({"task": preset.task.name, "seed": str(preset.seed), **cell.place})
+    coordinates = _in_order({"task": preset.task.name, "seed": str(preset.seed), **cell.coordinates})
     train = loaded.document.get("train", {})
     device = train.get("device")
     return Planned(
-        run=run_id(file.name, place, used),
-        place=place,
+        run=run_id(file.name, coordinates, used),
+        cell=coordinates,
         preset=preset,
         refs=tuple(label_of(ref) for ref in cell.presets),
         teacher=teacher_of(preset),
@@ -212,9 +212,9 @@ def _refuse_twins(file: SweepFile, runs: Sequence[Planned]) -> None:
         document = {key: value for key, value in run.document.items() if key not in ("description", "tags")}
         twin = seen.setdefault(json.dumps(document, sort_keys=True), run)
         if twin is not run:
-            differs = next(axis for axis in run.place if run.place[axis] != twin.place[axis])
+            differs = next(axis for axis in run.cell if run.cell[axis] != twin.cell[axis])
             path: KeyPath = {"method": ("methods",), "task": ("tasks",)}.get(differs, ("axes", differs))
-            sentence = f"{described(run.place)} and {described(twin.place)} are the same run: their presets are equal"
+            sentence = f"{described(run.cell)} and {described(twin.cell)} are the same run: their presets are equal"
             problems.append(file.problem(path, sentence, kind="same-run-twice"))
     if problems:
         more = len(problems) - 3

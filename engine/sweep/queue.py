@@ -10,10 +10,16 @@ from pathlib import Path
 
 from engine.errors import RunError
 from engine.launch.background import device_of, start_detached
-from engine.record.files import cause
 from engine.record.paths import queue_file
 from engine.record.run import read_status, update_status
-from engine.sweep.record import CellRecord, SweepRecord, list_queues, read_sweep_record, write_sweep_record
+from engine.sweep.record import (
+    CellRecord,
+    SweepRecord,
+    create_folder,
+    list_queues,
+    read_sweep_record,
+    write_sweep_record,
+)
 from engine.sweep.slots import Slot
 
 WAITING = ("created", "queued")
@@ -44,18 +50,13 @@ def enqueue(runs: Sequence[Path], *, command: Sequence[str] | None = None) -> st
         slots=(Slot(device_of(runs[0]), 0),),
     )
     file = queue_file(runs_dir, record.name)
-    try:
-        file.parent.mkdir(exist_ok=True)
-    except OSError as error:
-        raise RunError(
-            f"cannot create the queue: {cause(error)}", kind="cannot-create-queue", file=str(file.parent)
-        ) from error
+    create_folder(file.parent)
     _remove_old(runs_dir)
     write_sweep_record(file, record)
     try:
         for run in runs:
             update_status(run, expect=WAITING, state="queued", queue=record.name)
-        _start(file, command)
+        start_detached("queue", "engine.sweep", file, command)
     except RunError:
         write_sweep_record(file, replace(record, state="stopped"))
         raise
@@ -75,12 +76,8 @@ def continue_queue(run_dir: Path, *, command: Sequence[str] | None = None) -> st
     if record is None or record.state == "ended":
         return enqueue([run_dir], command=command)
     if not record.alive():
-        _start(file, command)
+        start_detached("queue", "engine.sweep", file, command)
     return record.name
-
-
-def _start(file: Path, command: Sequence[str] | None) -> None:
-    start_detached("queue", file, ["engine.sweep", str(file)], lambda: read_sweep_record(file).owner, command)
 
 
 def _remove_old(runs_dir: Path) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from engine.errors import RunError
-from engine.record.files import read_object, write_json
+from engine.record.fields import read_fields
+from engine.record.files import cause, read_record, write_json
 from engine.record.owner import Owner
 from engine.record.paths import QUEUES, SWEEPS
 from engine.record.status import process_alive
@@ -69,43 +70,13 @@ class SweepRecord:
         if data.get("schema") != SCHEMA_VERSION:
             raise RunError("was written by a newer crild or another program", kind="unknown-record-version")
         try:
-            data = _from_queue(data) if "runs" in data else data
-            owner, waiting = data.get("owner"), data.get("waiting")
-            begun, heartbeat = data.get("begun"), data.get("heartbeat")
-            return cls(
-                name=str(data["name"]),
-                file=str(data["file"]),
-                created=float(data["created"]),
-                axes={str(name): tuple(map(str, values)) for name, values in data["axes"].items()},
-                cells=tuple(_cell(cell) for cell in data["cells"]),
-                slots=tuple(Slot(str(slot["device"]), int(slot["threads"])) for slot in data["slots"]),
-                fail_fast=data.get("fail_fast") is True,
-                retry=data.get("retry") is True,
-                begun=None if begun is None else float(begun),
-                state=str(data["state"]),
-                waiting=None if waiting is None else str(waiting),
-                owner=None if owner is None else Owner.from_dict(owner),
-                heartbeat=None if heartbeat is None else float(heartbeat),
-                failed=tuple(map(str, data.get("failed", ()))),
-            )
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            return read_fields(cls, _from_queue(data) if "runs" in data else data)
+        except (RunError, KeyError, TypeError) as error:
             raise RunError("is not a complete record of a sweep", kind="incomplete-record") from error
 
     def alive(self, now: float | None = None) -> bool:
         """Whether its process is running or about to start; one that cannot be seen from here is judged by its heartbeat."""
         return process_alive(self.state, self.owner, self.begun or self.created, self.heartbeat, now)
-
-
-def _cell(data: Mapping[str, Any]) -> CellRecord:
-    teacher = data.get("teacher")
-    return CellRecord(
-        run=str(data["run"]),
-        cell={str(axis): str(value) for axis, value in data["cell"].items()},
-        seed=int(data["seed"]),
-        preset=None if data["preset"] is None else int(data["preset"]),
-        refs=str(data.get("refs", "")),
-        teacher=None if teacher is None else str(teacher),
-    )
 
 
 def _from_queue(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,14 +96,22 @@ def presets_file(record: Path) -> Path:
     return record.with_suffix(".presets")
 
 
+def create_folder(path: Path) -> None:
+    """Create the folder of a runs folder's sweeps or queues. Raises RunError when that cannot be done."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"cannot create the sweep or queue: {cause(error)}", kind="cannot-create-sweep", file=str(path)
+        ) from error
+
+
 def read_sweep_record(path: Path) -> SweepRecord:
     """The record in a file. Raises RunError with the reason when it cannot be read."""
     try:
-        return SweepRecord.from_dict(read_object(path))
+        return read_record(path, SweepRecord.from_dict)
     except FileNotFoundError:
         raise RunError("there is no such sweep", kind="unknown-sweep", file=str(path)) from None
-    except RunError as error:
-        raise RunError(error.sentence, kind=error.kind, file=str(path)) from error
 
 
 def write_sweep_record(path: Path, record: SweepRecord) -> None:

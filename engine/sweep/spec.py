@@ -201,17 +201,11 @@ class _Reader:
             elif (axis := self._axis(name, table, path)) is not None:
                 axes.append(axis)
         for axis in axes:
-            self._refuse_repeated(axis)
+            labels = [point.label for point in axis.points]
+            for label in dict.fromkeys(label for label in labels if labels.count(label) > 1):
+                sentence = f"{axis.name} {shown(label)} is repeated; use a table to name each"
+                self.refuse(axis.path, sentence, kind="repeated-axis-value")
         return tuple(axes)
-
-    def _refuse_repeated(self, axis: Axis) -> None:
-        labels = [point.label for point in axis.points]
-        for label in dict.fromkeys(label for label in labels if labels.count(label) > 1):
-            self.refuse(
-                axis.path,
-                f"{axis.name} {shown(label)} is repeated; use a table to name each",
-                kind="repeated-axis-value",
-            )
 
     def _presets(self, name: str, values: list[Words] | dict[str, Words], path: KeyPath) -> Axis:
         if isinstance(values, dict):

@@ -16,7 +16,6 @@ from engine.launch.signals import kill, send, stop
 from engine.preset.load import load_preset
 from engine.preset.text import listed, plain, shown
 from engine.preset.toml_lines import KeyPath
-from engine.record.files import cause
 from engine.record.owner import Owner
 from engine.record.paths import PRESET
 from engine.record.run import RunEntry, is_run, read_run
@@ -27,6 +26,7 @@ from engine.sweep.plan import Plan, Planned
 from engine.sweep.record import (
     CellRecord,
     SweepRecord,
+    create_folder,
     list_sweeps,
     presets_file,
     read_sweep_record,
@@ -82,21 +82,16 @@ def submit(
         retry=retry,
         begun=now,
     )
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(
-            f"cannot create the sweep: {cause(error)}", kind="cannot-create-sweep", file=str(file.parent)
-        ) from error
+    create_folder(file.parent)
     write_presets(presets_file(file), documents)
     write_sweep_record(file, record)
-    start_detached("sweep", file, ["engine.sweep", str(file)], lambda: read_sweep_record(file).owner, command)
+    start_detached("sweep", "engine.sweep", file, command)
     return read_sweep_record(file)
 
 
 def same(record: SweepRecord, plan: Plan) -> bool:
     """Whether a record has exactly the runs of a plan."""
-    return [(cell.run, dict(cell.cell)) for cell in record.cells] == [(run.run, dict(run.place)) for run in plan.runs]
+    return [(cell.run, dict(cell.cell)) for cell in record.cells] == [(run.run, dict(run.cell)) for run in plan.runs]
 
 
 def _cells(plan: Plan) -> tuple[list[dict[str, Any]], tuple[CellRecord, ...]]:
@@ -111,7 +106,7 @@ def _cells(plan: Plan) -> tuple[list[dict[str, Any]], tuple[CellRecord, ...]]:
             numbers[key] = len(documents)
             documents.append(document)
         refs = "+".join(run.refs)
-        cells.append(CellRecord(run.run, dict(run.place), run.preset.seed, numbers[key], refs, run.teacher))
+        cells.append(CellRecord(run.run, dict(run.cell), run.preset.seed, numbers[key], refs, run.teacher))
     return documents, tuple(cells)
 
 
@@ -138,7 +133,7 @@ def reconcile(file: SweepFile, plan: Plan, runs_dir: Path) -> list[RunEntry]:
         status = entry.status
         if status is None:
             continue
-        if status.sweep != plan.name or dict(status.cell) != dict(run.place):
+        if status.sweep != plan.name or dict(status.cell) != dict(run.cell):
             raise UsageError(
                 f"the run {run.run!r} exists in {str(runs_dir)!r} and does not belong to this sweep: choose another name for "
                 "the sweep with --name",
@@ -182,7 +177,7 @@ def _changed(file: SweepFile, key: str, where: Sequence[tuple[Planned, object, o
     path = next((path for path, text in settings if overlap(key_of(text), key)), ())
     problem = file.problem(
         path,
-        f"{plain(key)} is {new} now and was {old} for {described(run.place)}{others}: restore it, or start a separate "
+        f"{plain(key)} is {new} now and was {old} for {described(run.cell)}{others}: restore it, or start a separate "
         "sweep with --name NAME",
         kind="changed-sweep-setting",
     )

@@ -1,1 +1,1 @@
-"""The one loop: stages, optimiser, checkpoints, seeding. The only place that knows about steps."""
+"""The one loop: stages, optimiser, checkpoints, seeding. The only package that knows about steps."""

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from engine.errors import RunError
-from engine.record.files import refusal
+from engine.record.files import flush, refusal
 
 FORMAT = 1
 _NAME = re.compile(r"^(?P<index>\d{3})-(?P<stage>[a-z0-9_-]+)-(?P<step>\d{8})$")
@@ -81,28 +80,22 @@ def load_best(run_dir: Path, name: str) -> dict[str, Tensor]:
 
 def whole_checkpoints(run_dir: Path) -> list[Checkpoint]:
     """All complete, undamaged checkpoints of the run, newest first."""
-    found = [c for c in _named(run_dir) if is_whole(c.path)]
-    return sorted(found, key=lambda c: (c.index, c.step), reverse=True)
+    return [checkpoint for checkpoint in _named(run_dir) if is_whole(checkpoint.path)]
 
 
 def newest(run_dir: Path) -> Checkpoint | None:
     """The checkpoint to resume from: the newest undamaged one."""
-    for found in sorted(_named(run_dir), key=lambda c: (c.index, c.step), reverse=True):
-        if is_whole(found.path):
-            return found
-    return None
+    return next((checkpoint for checkpoint in _named(run_dir) if is_whole(checkpoint.path)), None)
 
 
 def rotate(run_dir: Path, *, keep: int, protect: frozenset[str] = frozenset()) -> None:
     """Delete all but the `keep` newest checkpoints, the newest of each stage in `protect`, and the best weights they
     refer to. Temporary folders left by killed processes are deleted too."""
-    ordered = sorted(_named(run_dir), key=lambda c: (c.index, c.step), reverse=True)
-    kept = ordered[:keep]
+    ordered = _named(run_dir)
+    needed = ordered[:keep]
     for stage in protect:
-        kept += [c for c in ordered if c.stage == stage][:1]
-    names = {c.path.name for c in kept}
-    for checkpoint in kept:
-        names |= set(_best_names(checkpoint))
+        needed += [checkpoint for checkpoint in ordered if checkpoint.stage == stage][:1]
+    names = {name for checkpoint in needed for name in (checkpoint.path.name, *_best_names(checkpoint))}
     for path in folder(run_dir).iterdir():
         if path.is_dir() and path.name not in names:
             shutil.rmtree(path, ignore_errors=True)
@@ -131,13 +124,15 @@ def _best_names(checkpoint: Checkpoint) -> list[str]:
 
 
 def _named(run_dir: Path) -> list[Checkpoint]:
-    found = []
-    where = folder(run_dir)
-    for path in where.iterdir() if where.is_dir() else ():
-        match = _NAME.match(path.name)
-        if match:
-            found.append(Checkpoint(path, int(match["index"]), match["stage"], int(match["step"])))
-    return found
+    """All checkpoints, damaged ones included, newest first."""
+    parent = folder(run_dir)
+    names = [_NAME.match(path.name) for path in parent.iterdir()] if parent.is_dir() else []
+    checkpoints = [
+        Checkpoint(parent / match[0], int(match["index"]), match["stage"], int(match["step"]))
+        for match in names
+        if match
+    ]
+    return sorted(checkpoints, key=lambda checkpoint: (checkpoint.index, checkpoint.step), reverse=True)
 
 
 def _write(path: Path, tensors: Tensors, state: dict[str, Any]) -> None:
@@ -152,12 +147,12 @@ def _write(path: Path, tensors: Tensors, state: dict[str, Any]) -> None:
         files = {p.name: {"bytes": p.stat().st_size, "sha256": _hash(p)} for p in sorted(temporary.iterdir())}
         (temporary / "manifest.json").write_text(json.dumps({"format": FORMAT, "files": files}))
         for file in temporary.iterdir():
-            _flush(file)
-        _flush(temporary)
+            flush(file)
+        flush(temporary)
         if path.exists():  # the step was repeated after a resume
             shutil.rmtree(path)
         temporary.rename(path)
-        _flush(path.parent)
+        flush(path.parent)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise RunError(
@@ -175,16 +170,3 @@ def _plain(value: Tensor) -> Tensor:
 def _hash(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def model_state(model: torch.nn.Module) -> dict[str, Tensor]:
-    """A model's parameters and persistent buffers by name."""
-    return dict(model.state_dict())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,9 @@ from engine.train import checkpoint, hardware, results
 from engine.train.card import model_card
 from engine.train.checkpoint import Checkpoint
 from engine.train.dev_evaluation import LogitsBySplit
+from engine.train.graphs import own_stream
 from engine.train.hub_revisions import pin
-from engine.train.loop import Progress, RunContext, StagePosition, Stopped, run_stage
+from engine.train.loop import RunContext, StagePosition, StageRun, Stopped
 from engine.train.materials import Materials, inputs_of_stages, load_materials, models_of, new_student, plan_stages
 from engine.train.messages import say
 from engine.train.settings import StageSettings
@@ -126,14 +128,7 @@ class Experiment:
         if baseline is not None:
             measured["baseline"] = results.measure_model(baseline, dev, dev.all_logits(baseline), timed=False)
         results.save_predictions(self.run_dir, dev, measured)
-        document = results.closing(
-            dev,
-            materials.train_labels,
-            teacher=measured["teacher"],
-            student=measured["student"],
-            baseline=measured.get("baseline"),
-            stages=self.finished,
-        )
+        document = results.closing(dev, materials.train_labels, measured, self.finished)
         document |= {"seconds": round(sum(stage["seconds"] for stage in self.finished.values()), 1)}
         document |= {"command": f"crild run {shlex.quote(str(self.run_dir / PRESET))}"}
         write_atomic(folder / "README.md", model_card(materials.preset, document, materials.data.spec.labels))
@@ -153,18 +148,12 @@ class Experiment:
         model = loaded.model.to(materials.device)
         settings = self.stages[0] if self.stages[0].role == "teacher" else None
         tune = materials.preset.teacher.finetune
+        dev = materials.dev.tokens[materials.dev.primary]
         if settings is None or tune is None:
-            note = settle_order(
-                loaded,
-                spec,
-                materials.dev.tokens[materials.dev.primary],
-                device=materials.device,
-                pad_id=materials.pad_id,
-            )
+            note = settle_order(loaded, spec, dev, device=materials.device, pad_id=materials.pad_id)
             if note:
                 say(self.session, note, level="warning")
             return model.eval()
-        dev = materials.dev.tokens[materials.dev.primary]
         key = cache_key(loaded, tune, materials.train, dev, spec, materials.precision)
         entry, warning = cache_entry(key, self.run_dir, shared=materials.preset.train.save_teacher_cache)
         if warning:
@@ -173,9 +162,7 @@ class Experiment:
             facts = entry.load_into(loaded)
             if facts is None:
                 self._check_objectives(model)
-                progress = self._run(0, settings, Models(student=model), materials.train)
-                self._load_best_weights(settings, progress, model)
-                self._record_stage(settings, progress)
+                self._run(0, settings, Models(student=model), materials.train)
                 facts = self.finished["teacher"]
                 entry.store(loaded, spec, facts)
             elif not self._trained_the_teacher():
@@ -239,14 +226,11 @@ class Experiment:
     ) -> None:
         later = [stage.name for stage in self.stages[index + 1 :] if stage.role == "student"]
         if any(name in self.saved for name in later):
-            self._refuse_extension(settings)
-            return
+            return  # its length is unchanged, see `refuse_unfit`
         if settings.name not in self.saved:
             self._report_untrained_parts(settings)
         models = models_of(settings, student, teacher, self.materials.device)
-        progress = self._run(index, settings, models, self.inputs[settings.name])
-        self._load_best_weights(settings, progress, student)
-        self._record_stage(settings, progress)
+        self._run(index, settings, models, self.inputs[settings.name])
 
     def _report_untrained_parts(self, settings: StageSettings) -> None:
         """Explain what users otherwise take for a bug: a metric that does not move, a classifier that is not trained."""
@@ -269,14 +253,13 @@ class Experiment:
         if settings.role != "baseline":
             return None
         model = new_student(self.materials, teacher)
-        progress = self._run(len(self.stages) - 1, settings, Models(student=model), self.materials.train)
-        self._load_best_weights(settings, progress, model)
-        self._record_stage(settings, progress)
+        self._run(len(self.stages) - 1, settings, Models(student=model), self.materials.train)
         return model
 
     # -- stages
 
-    def _run(self, index: int, settings: StageSettings, models: Models, tokens: TokenSet) -> Progress:
+    def _run(self, index: int, settings: StageSettings, models: Models, tokens: TokenSet) -> None:
+        """Train the student of `models` in one stage, load the weights that the stage passes on, and record its results."""
         materials = self.materials
         models.student.requires_grad_(True)
         cached_logits = teacher_logits(
@@ -307,31 +290,21 @@ class Experiment:
         )
         models.student.train()
         try:
-            return run_stage(
-                context,
-                settings,
-                StagePosition(index, len(self.stages), sum(self.totals[:index]), sum(self.totals)),
-                models,
-                tokens,
-                losses,
-                lambda losses: materials.dev.evaluate(losses, settings.role),
-                self.saved.get(settings.name),
-            )
+            with own_stream(materials.device):
+                position = StagePosition(index, len(self.stages), sum(self.totals[:index]), sum(self.totals))
+                evaluate = partial(materials.dev.evaluate, role=settings.role)
+                stage = StageRun(context, settings, position, models, tokens, losses, evaluate)
+                progress = stage.train(self.saved.get(settings.name))
         finally:
             losses.remove()
             models.student.eval()
-
-    def _load_best_weights(self, settings: StageSettings, progress: Progress, model: PreTrainedModel) -> None:
-        """Load the weights the stage passes on: the best ones if `keep_best`, otherwise the last."""
         best = progress.best
         if settings.keep_best and progress.best_weights and best and best.step != progress.step:
-            model.load_state_dict(checkpoint.load_best(self.run_dir, progress.best_weights))
-
-    def _record_stage(self, settings: StageSettings, progress: Progress) -> None:
+            models.student.load_state_dict(checkpoint.load_best(self.run_dir, progress.best_weights))
         self.finished[settings.name] = {
             "role": settings.role,
             "steps": progress.step,
-            "total": self.totals[self.stages.index(settings)],
+            "total": self.totals[index],
             "seconds": progress.seconds,
             "examples_per_second": progress.examples / max(progress.seconds, 1e-9),
             "ended_early": progress.ended_early,
@@ -354,21 +327,8 @@ class Experiment:
         for saved in reversed(checkpoint.whole_checkpoints(self.run_dir)):
             newest[saved.stage] = saved
             self.finished.update(saved.state["finished"])
-        students = [stage.name for stage in self.stages if stage.role == "student"]
-        last = newest.get(students[-1])
-        if last is not None and last.state["total"] != self._total_of(students[-1]):
+        total_of = {stage.name: total for stage, total in zip(self.stages, self.totals, strict=True)}
+        last = newest.get([stage.name for stage in self.stages if stage.role == "student"][-1])
+        if last is not None and last.state["total"] != total_of[last.stage]:
             newest.pop("baseline", None)
         return newest
-
-    def _total_of(self, name: str) -> int:
-        return next(total for stage, total in zip(self.stages, self.totals, strict=True) if stage.name == name)
-
-    def _refuse_extension(self, settings: StageSettings) -> None:
-        done, now = self.finished[settings.name]["total"], self._total_of(settings.name)
-        if now != done:
-            raise UsageError(
-                f"stage {settings.name} of this run finished after {done} steps and later stages build on it, so it cannot "
-                f"be extended to {now}: only the last stage can. Start a new run instead",
-                kind="stage-not-extendable",
-                key=f"stage.{settings.name}",
-            )

@@ -74,9 +74,9 @@ class _Shape:
     def fill(self, part: Batch) -> None:
         """Put another micro-batch where the graph reads."""
         for name in (item.name for item in fields(Batch)):
-            place, value = getattr(self.batch, name), getattr(part, name)
-            if place is not None:
-                place.copy_(value, non_blocking=True)
+            buffer, value = getattr(self.batch, name), getattr(part, name)
+            if buffer is not None:
+                buffer.copy_(value, non_blocking=True)
 
 
 class CapturedBackward(Backward):
@@ -85,7 +85,7 @@ class CapturedBackward(Backward):
     What changes from step to step (λ, weight, counts) is read from the device, also before anything is captured: so a
     resumed run, which captures at other steps, computes the same bits. Gradients are added to tensors that must stay
     where they are (`Optimiser` with `capture`). Dropout draws from the global generator, whose seed and offset a replay
-    reads anew. Everything must happen on one stream that is not the default one (`own_stream`).
+    reads again. Everything must happen on one stream that is not the default one (`own_stream`).
     """
 
     def __init__(self, losses: StepLosses, device: torch.device):

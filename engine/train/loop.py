@@ -1,4 +1,4 @@
-"""The training loop: every stage, including the teacher's fine-tuning and the baseline, is one call of `run_stage`."""
+"""The training loop: every stage, including the teacher's fine-tuning and the baseline, is one `StageRun`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from engine.record.session import RunSession
 from engine.train import checkpoint, seeding
 from engine.train.checkpoint import Checkpoint
 from engine.train.dev_evaluation import Evaluation
-from engine.train.graphs import Backward, CapturedBackward, own_stream, padded
+from engine.train.graphs import Backward, CapturedBackward, padded
 from engine.train.messages import say
 from engine.train.optim import Optimiser, learning_rate
 from engine.train.settings import StageSettings
@@ -106,41 +106,22 @@ class RunContext:
     """Stages whose newest checkpoint is kept, so that a finished run can be extended."""
 
 
-def run_stage(
-    context: RunContext,
-    settings: StageSettings,
-    position: StagePosition,
-    models: Models,
-    tokens: TokenSet,
-    losses: StepLosses,
-    evaluate: Evaluator,
-    resume: Checkpoint | None,
-) -> Progress:
-    """Train `models.student` with `settings`, from the start or from a checkpoint; returns the stage's progress.
+@dataclass(eq=False)
+class StageRun:
+    """One stage: trains `models.student` with `settings`. Create and train it inside `graphs.own_stream`."""
 
-    The model ends with its last weights; `Progress.best_weights` names the best ones. Raises Stopped (after writing a
-    checkpoint) when the user or a scheduler asked for it, RunError when a loss or gradient is not finite, DataError when
-    the checkpoint belongs to other data.
-    """
-    with own_stream(context.accelerator.device):
-        return _StageRun(context, settings, position, models, tokens, losses, evaluate).go(resume)
+    context: RunContext
+    settings: StageSettings
+    position: StagePosition
+    models: Models
+    tokens: TokenSet
+    losses: StepLosses
+    evaluate: Evaluator
 
-
-class _StageRun:
-    """The mutable state of one stage."""
-
-    def __init__(
-        self,
-        context: RunContext,
-        settings: StageSettings,
-        position: StagePosition,
-        models: Models,
-        tokens: TokenSet,
-        losses: StepLosses,
-        evaluate: Evaluator,
-    ):
-        self.context, self.settings, self.position = context, settings, position
-        self.models, self.tokens, self.losses, self.evaluate = models, tokens, losses, evaluate
+    def __post_init__(self) -> None:
+        context, settings, models, tokens, losses = (
+            self.context, self.settings, self.models, self.tokens, self.losses,
+        )  # fmt: skip
         self.session = context.session
         self.device = context.accelerator.device
         self.total = settings.total_steps(len(tokens))
@@ -166,7 +147,13 @@ class _StageRun:
 
     # -- the loop
 
-    def go(self, resume: Checkpoint | None) -> Progress:
+    def train(self, resume: Checkpoint | None) -> Progress:
+        """Train from the start or from a checkpoint; returns the stage's progress.
+
+        The model ends with its last weights; `Progress.best_weights` names the best ones. Raises Stopped (after writing a
+        checkpoint) when the user or a scheduler asked for it, RunError when a loss or gradient is not finite, DataError
+        when the checkpoint belongs to other data.
+        """
         if resume is not None:
             self._load(resume)
         self._announce()
@@ -309,7 +296,7 @@ class _StageRun:
                     self.context.run_dir,
                     stage=self.settings.name,
                     step=step,
-                    model=checkpoint.model_state(self.models.student),
+                    model=self.models.student.state_dict(),
                 )
         else:
             progress.since_best += 1
@@ -375,10 +362,10 @@ class _StageRun:
             stage=self.settings.name,
             step=self.progress.step,
             tensors={
-                "model": checkpoint.model_state(self.models.student),
+                "model": self.models.student.state_dict(),
                 "optimiser": self.optimiser.state(),
-                "average": {} if self.models.average is None else checkpoint.model_state(self.models.average),
-                "projections": checkpoint.model_state(self.models.projections),
+                "average": {} if self.models.average is None else self.models.average.state_dict(),
+                "projections": self.models.projections.state_dict(),
             },
             state={
                 "progress": asdict(self.progress),

@@ -23,7 +23,7 @@ from engine.evaluate.predict import Logits, predict
 from engine.evaluate.weight_noise import spread, under_noise
 from engine.models.load import LoadedModel, load_teacher
 from engine.preset.load import load_preset
-from engine.preset.schema import Preset, Task, Teacher
+from engine.preset.schema import Preset, Teacher
 from engine.record.events import read_events
 from engine.record.files import read_json
 from engine.record.paths import PRESET, RESULTS, STUDENT, TEACHER
@@ -110,7 +110,7 @@ def probe_runs(request: dict[str, Any]) -> dict[str, Any]:
     """
     settings = Settings.of(request)
     answers: list[dict[str, Any]] = []
-    tasks = _Tasks()
+    tasks: dict[str, TaskData] = {}
     for number, folder in enumerate(request["runs"], start=1):
         run_dir = Path(folder)
         print(f"{run_dir.name} ({number} of {len(request['runs'])})", flush=True)
@@ -141,21 +141,10 @@ def _existing_probe(run_dir: Path, settings: Settings) -> Probe | None:
     return found if found.settings == settings.to_dict(found.settings.get("seed", 0)) else None
 
 
-class _Tasks:
-    """The task loaded last: runs of one task usually come together."""
-
-    def __init__(self) -> None:
-        self._of: str | None = None
-        self._data: TaskData | None = None
-
-    def load(self, task: Task) -> TaskData:
-        if self._data is None or self._of != task.model_dump_json():
-            self._data, self._of = load_task(task), task.model_dump_json()
-        return self._data
-
-
-def probe_run(run_dir: Path, settings: Settings, *, device: str = "auto", tasks: _Tasks | None = None) -> Probe:
-    """Measure a finished run's student.
+def probe_run(
+    run_dir: Path, settings: Settings, *, device: str = "auto", tasks: dict[str, TaskData] | None = None
+) -> Probe:
+    """Measure a finished run's student. `tasks` holds the task loaded last: runs of one task usually come together.
 
     Raises RunError for a run without a student, ModelError for a missing teacher, DataError for missing data.
     """
@@ -163,7 +152,11 @@ def probe_run(run_dir: Path, settings: Settings, *, device: str = "auto", tasks:
     preset = load_preset([str(run_dir / PRESET)]).preset
     hardware.set_threads(preset.train.threads)
     where = hardware.pick_device(device)
-    subject = load_subject(run_dir, preset, (tasks or _Tasks()).load(preset.task), settings.examples, where)
+    tasks, task = {} if tasks is None else tasks, preset.task.model_dump_json()
+    if task not in tasks:
+        tasks.clear()
+        tasks[task] = load_task(preset.task)
+    subject = load_subject(run_dir, preset, tasks[task], settings.examples, where)
     importlib.import_module("sklearn.metrics")  # takes a second, which belongs to loading
     began = time.perf_counter()
     compared, comparison = _compared(subject)

@@ -24,25 +24,25 @@ def describe_saved(stages: Stages, metric: str) -> dict[str, Any]:
     name, stage = next((n, s) for n, s in reversed(stages.items()) if s["role"] == "student")
     last: dict[str, Any] = stage["last"]
     best: dict[str, Any] = stage["best"]
-    evaluations = {"last": {"stage": name, **last}, "best": {"stage": name, **best} if stage["trains_head"] else None}
+    saved = "last"
     if not stage["trains_head"]:
-        return {
-            **evaluations,
-            "saved": "last",
-            "saved_why": f"stage {name} trains no classifier, so its last weights were saved",
-        }
-    if not stage["keep_best"]:
-        return {
-            **evaluations,
-            "saved": "last",
-            "saved_why": f"the last weights were saved (step {last['step']}; the best evaluation was at step "
-            f"{best['step']}, and keep_best is off)",
-        }
+        why = f"stage {name} trains no classifier, so its last weights were saved"
+    elif not stage["keep_best"]:
+        why = (
+            f"the last weights were saved (step {last['step']}; the best evaluation was at step {best['step']}, and "
+            "keep_best is off)"
+        )
+    else:
+        saved = "best"
+        why = (
+            f"the weights of the best evaluation were saved (step {best['step']} of {stage['steps']}, picked by {metric} on "
+            "dev, which flatters them a little)"
+        )
     return {
-        **evaluations,
-        "saved": "best",
-        "saved_why": f"the weights of the best evaluation were saved (step {best['step']} of {stage['steps']}, picked by "
-        f"{metric} on dev, which flatters them a little)",
+        "last": {"stage": name, **last},
+        "best": {"stage": name, **best} if stage["trains_head"] else None,
+        "saved": saved,
+        "saved_why": why,
     }
 
 
@@ -64,16 +64,9 @@ def measure_model(
     return found | {"logits": logits}
 
 
-def closing(
-    dev: Dev,
-    train_labels: np.ndarray,
-    *,
-    teacher: dict[str, Any],
-    student: dict[str, Any],
-    baseline: dict[str, Any] | None,
-    stages: Stages,
-) -> dict[str, Any]:
-    """The comparison in the closing table, from the measurements of each model."""
+def closing(dev: Dev, train_labels: np.ndarray, models: dict[str, dict[str, Any]], stages: Stages) -> dict[str, Any]:
+    """The comparison in the closing table, from the measurements of each model: teacher, student, baseline if any."""
+    teacher, student, baseline = models["teacher"], models["student"], models.get("baseline")
     spec, primary = dev.spec, dev.primary
     floor = majority(spec, train_labels, dev.labels(primary))
     own, theirs, least = (found["metrics"][spec.primary] for found in (student, teacher, {"metrics": floor}))

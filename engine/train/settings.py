@@ -6,16 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from engine.preset.schema import (
-    HEAD_OBJECTIVES,
-    Consistency,
-    Mixup,
-    Preset,
-    Stage,
-)
+from engine.preset.schema import HEAD_OBJECTIVES, Consistency, Mixup, Preset, Stage
 
 _T = TypeVar("_T")
 Role = Literal["teacher", "student", "baseline"]
+_LABELS_ALONE = Stage(name="labels", objectives={"labels": 1.0})
 
 
 @dataclass(frozen=True)
@@ -29,21 +24,21 @@ class StageSettings:
     """The task's labels are scores."""
     stage: Stage
     """Data, objectives, layer map."""
-    mixup: Mixup | None
-    consistency: Consistency | None
-    temperature: float
-    epochs: float | None
-    fixed_steps: int | None
     batch_size: int
     learning_rate: float
     weight_decay: float
     warmup: float
-    schedule: Literal["linear", "constant"]
     clip: float
     accumulate: int
     evaluate: Literal["epoch"] | int
     keep_best: bool
-    patience: int | None
+    schedule: Literal["linear", "constant"] = "linear"
+    epochs: float | None = None
+    fixed_steps: int | None = None
+    patience: int | None = None
+    temperature: float = 1.0
+    mixup: Mixup | None = None
+    consistency: Consistency | None = None
     pad_to: int | None = None
     """Length that every batch is padded to, if padding counts (`Stage.padding`)."""
 
@@ -99,41 +94,24 @@ def student_stage(preset: Preset, stage: Stage, *, regression: bool) -> StageSet
     )
 
 
-def _on_labels(name: str, role: Role, preset: Preset, **settings: object) -> StageSettings:
-    """A stage trained on gold labels alone."""
-    common: dict[str, object] = {
-        "name": name,
-        "role": role,
-        "stage": Stage(name="labels", objectives={"labels": 1.0}),
-        "mixup": None,
-        "consistency": None,
-        "temperature": 1.0,
-        "fixed_steps": None,
-        "epochs": None,
-        "schedule": "linear",
-        "accumulate": preset.train.accumulate,
-        "patience": None,
-    }
-    return StageSettings(**{**common, **settings})  # type: ignore[arg-type]
-
-
 def teacher_stage(preset: Preset, *, regression: bool) -> StageSettings | None:
     """The teacher's fine-tuning, or None for a teacher that is used as it is."""
     tune = preset.teacher.finetune
     if tune is None:
         return None
-    return _on_labels(
-        "teacher",
-        "teacher",
-        preset,
-        regression=regression,
+    return StageSettings(
+        name="teacher",
+        role="teacher",
         seed=tune.seed,
+        regression=regression,
+        stage=_LABELS_ALONE,
         epochs=tune.epochs,
         batch_size=tune.batch_size,
         learning_rate=tune.learning_rate,
         weight_decay=tune.weight_decay,
         warmup=tune.warmup,
         clip=tune.clip,
+        accumulate=preset.train.accumulate,
         evaluate=tune.evaluate,
         keep_best=tune.keep_best,
         patience=tune.patience,
@@ -145,18 +123,19 @@ def baseline_stage(preset: Preset, steps: int, *, regression: bool) -> StageSett
     if not preset.baseline.enabled:
         return None
     last = student_stage(preset, preset.stage[-1], regression=regression)
-    return _on_labels(
-        "baseline",
-        "baseline",
-        preset,
-        regression=regression,
+    return StageSettings(
+        name="baseline",
+        role="baseline",
         seed=preset.seed,
+        regression=regression,
+        stage=_LABELS_ALONE,
         fixed_steps=steps,
         batch_size=preset.baseline.batch_size or last.batch_size,
         learning_rate=preset.baseline.learning_rate or last.learning_rate,
         weight_decay=last.weight_decay,
         warmup=last.warmup,
         clip=last.clip,
+        accumulate=preset.train.accumulate,
         evaluate=last.evaluate,
         keep_best=last.keep_best,
     )

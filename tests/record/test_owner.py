@@ -6,19 +6,20 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
 from engine.record import owner
 from engine.record.owner import Owner
+from tests.errors import raises
 
 
 def test_this_process_is_alive() -> None:
     me = Owner.current()
     assert me.pid == os.getpid()
     assert me.state() == "alive"
-    assert Owner.from_dict(me.to_dict()) == me
+    assert Owner.from_dict(asdict(me)) == me
 
 
 def test_a_process_that_ended_is_gone_even_before_its_parent_notices() -> None:
@@ -80,5 +81,5 @@ def test_without_boot_ids_the_host_name_decides(monkeypatch: pytest.MonkeyPatch)
     [{"pid": 0}, {"pid": True}, {"pid": "7"}, {"pid": 2**40}, {"host": None}, {"started": "now"}, {"boot_id": 3}],
 )
 def test_what_is_no_owner_is_refused(changes: dict[str, object]) -> None:
-    with pytest.raises(TypeError):
-        Owner.from_dict({**Owner.current().to_dict(), **changes})
+    with raises("invalid-owner"):
+        Owner.from_dict({**asdict(Owner.current()), **changes})

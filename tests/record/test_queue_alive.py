@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from engine.record.status import process_alive
 
 NOW = 1_800_000_000.0
 RECORD = {
-    "schema": 1, "created": 1.0, "state": "active", "owner": Owner.current().to_dict(), "heartbeat": None,
+    "schema": 1, "created": 1.0, "state": "active", "owner": asdict(Owner.current()), "heartbeat": None,
 }  # fmt: skip
 
 

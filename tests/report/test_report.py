@@ -26,7 +26,7 @@ def table_of(runs_dir: Path) -> MetricTable:
 
 
 def cells(table: MetricTable, task: str = "mrpc", block: int = 0) -> dict[str, SeedMean]:
-    return {line.label: line.cells[task] for line in table.blocks[block].lines if task in line.cells}
+    return {line.label: line.cells[task] for line in table.blocks[block].rows if task in line.cells}
 
 
 def test_a_cell_is_mean_and_sample_deviation_over_seeds(tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_a_cell_is_mean_and_sample_deviation_over_seeds(tmp_path: Path) -> None:
 def test_rows_are_methods_then_what_they_are_held_against(tmp_path: Path) -> None:
     finished(tmp_path, "kd", 1, right(10), baseline=0.6)
     finished(tmp_path, "crild", 1, right(10), baseline=0.6)
-    rows = [(line.kind, line.label) for line in table_of(tmp_path).blocks[0].lines]
+    rows = [(line.kind, line.label) for line in table_of(tmp_path).blocks[0].rows]
     assert rows == [
         ("method", "kd"), ("method", "crild"), ("baseline", "labels alone"), ("teacher", "teacher"),
         ("majority", "majority guess"),
@@ -61,7 +61,7 @@ def test_tasks_are_columns_and_only_full_rows_have_an_average(tmp_path: Path) ->
     finished(tmp_path, "kd", 1, right(10, range(2)), task="rte", created=2)
     finished(tmp_path, "crild", 1, right(10), task="rte", created=3)
     table = table_of(tmp_path)
-    averages = {line.label: line.average for line in table.blocks[0].lines}
+    averages = {line.label: line.average for line in table.blocks[0].rows}
     assert table.tasks == ("mrpc", "rte")
     assert averages["kd"] == pytest.approx(0.7)
     assert averages["crild"] is None
@@ -80,7 +80,7 @@ def test_what_differs_within_a_method_is_a_row_of_its_own(tmp_path: Path) -> Non
     finished(tmp_path, "kd", 1, right(10), temperature=1.0, created=1)
     finished(tmp_path, "kd", 1, right(10), temperature=2.0, created=2)
     finished(tmp_path, "crild", 1, right(10), temperature=4.0, created=3)
-    names = [line.label for line in table_of(tmp_path).blocks[0].lines if line.kind == "method"]
+    names = [line.label for line in table_of(tmp_path).blocks[0].rows if line.kind == "method"]
     assert names == ["kd (kd.temperature=1.0)", "kd (kd.temperature=2.0)", "crild"]
 
 
@@ -88,14 +88,14 @@ def test_places_threads_and_seeds_are_no_setting(tmp_path: Path) -> None:
     finished(tmp_path, "kd", 1, right(10), threads=1)
     path = finished(tmp_path, "kd", 2, right(10), threads=8) / "preset.toml"
     path.write_text(path.read_text().replace("/models/bert", "/elsewhere/models/bert"))
-    (line,) = [line for line in table_of(tmp_path).blocks[0].lines if line.kind == "method"]
+    (line,) = [line for line in table_of(tmp_path).blocks[0].rows if line.kind == "method"]
     assert (line.label, line.cells["mrpc"].count) == ("kd", 2)
 
 
 def test_another_teacher_is_a_setting(tmp_path: Path) -> None:
     finished(tmp_path, "kd", 1, right(10), created=1)
     finished(tmp_path, "kd", 1, right(10), teacher="roberta", created=2)
-    names = [line.label for line in table_of(tmp_path).blocks[0].lines if line.kind == "method"]
+    names = [line.label for line in table_of(tmp_path).blocks[0].rows if line.kind == "method"]
     assert names == ["kd (teacher.model=models/bert)", "kd (teacher.model=models/roberta)"]
 
 
@@ -156,11 +156,11 @@ def test_methods_are_held_against_the_one_that_is_named(tmp_path: Path) -> None:
     table = report_of(tmp_path, against="middle").tables[0]
     found = cells(table)
     assert [found[name].mark for name in ("good", "middle", "bad", "teacher")] == ["above", "", "below", ""]
-    gap = found["bad"].difference
+    gap = found["bad"].gap
     assert gap is not None
     assert gap.mean == pytest.approx(-0.25)
     assert gap.low < -0.25 < gap.high < 0
-    assert found["middle"].difference is None
+    assert found["middle"].gap is None
     assert "Against middle" in table.footers[0]
 
 
@@ -179,10 +179,10 @@ def test_rows_of_one_method_are_told_apart_by_their_whole_label(tmp_path: Path) 
         finished(tmp_path, "kd", seed, right(50, range(5)), temperature=1.0)
         finished(tmp_path, "kd", seed, right(50, range(8)), temperature=4.0)
     assert any("several rows are called kd" in line for line in report_of(tmp_path, against="kd").tables[0].footers)
-    labels = [line.label for line in table_of(tmp_path).blocks[0].lines if line.kind == "method"]
+    labels = [line.label for line in table_of(tmp_path).blocks[0].rows if line.kind == "method"]
     table = report_of(tmp_path, against=labels[0]).tables[0]
-    assert cells(table)[labels[1]].difference is not None
-    assert cells(table)[labels[0]].difference is None
+    assert cells(table)[labels[1]].gap is not None
+    assert cells(table)[labels[0]].gap is None
 
 
 def test_the_label_in_the_table_is_the_name_however_many_settings_it_has(tmp_path: Path) -> None:
@@ -195,11 +195,11 @@ def test_the_label_in_the_table_is_the_name_however_many_settings_it_has(tmp_pat
             (run_dir / "preset.toml").write_text(f"{preset}[extra]\n{extra}")
     for seed in (1, 2):
         finished(tmp_path, "kd", seed, right(50))
-    labels = [line.label for line in table_of(tmp_path).blocks[0].lines if line.kind == "method"]
+    labels = [line.label for line in table_of(tmp_path).blocks[0].rows if line.kind == "method"]
     assert len(labels) == 3
     for label in labels:
         found = cells(report_of(tmp_path, against=label).tables[0])
-        assert [name for name in labels if found[name].difference is None] == [label]
+        assert [name for name in labels if found[name].gap is None] == [label]
 
 
 def test_pairs_that_share_fewer_seeds_than_their_means_are_of_are_said(tmp_path: Path) -> None:
@@ -359,11 +359,11 @@ def test_a_sweep_is_the_runs_that_name_it(tmp_path: Path) -> None:
 def test_published_figures_are_rows_of_their_own_with_their_caveats(tmp_path: Path) -> None:
     finished(tmp_path, "kd", 1, right(10), task="rte")
     table = report_of(tmp_path, with_published=True).tables[0]
-    theirs = {line.label: line.cells["rte"].mean for line in table.blocks[-1].lines}
+    theirs = {line.label: line.cells["rte"].mean for line in table.blocks[-1].rows}
     assert theirs["PKD, 6 layers (PKD repository)"] == pytest.approx(0.682)
-    assert all(line.kind == "published" and line.average is None for line in table.blocks[-1].lines)
+    assert all(line.kind == "published" and line.average is None for line in table.blocks[-1].rows)
     assert any("minilmv2.bb" in line for line in table.footers)
-    assert {line.kind for line in table.blocks[0].lines} == {"method", "teacher", "majority"}
+    assert {line.kind for line in table.blocks[0].rows} == {"method", "teacher", "majority"}
 
 
 def test_without_figures_for_the_tasks_that_is_said(tmp_path: Path) -> None:
@@ -385,5 +385,5 @@ def test_a_table_that_is_switched_off_is_one_setting(tmp_path: Path) -> None:
         run_dir = finished(tmp_path, "crild", seed, right(10))
         path = run_dir / "preset.toml"
         path.write_text(path.read_text() + f"consistency = {value}\n")
-    names = [line.label for line in table_of(tmp_path).blocks[0].lines if line.kind == "method"]
+    names = [line.label for line in table_of(tmp_path).blocks[0].rows if line.kind == "method"]
     assert names == ["crild (kd.consistency=false)", "crild (kd.consistency=on)"]

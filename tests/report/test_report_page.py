@@ -12,6 +12,7 @@ from engine.report.page import page
 from engine.report.report_document import report_document
 from engine.report.result_table import ResultDocument
 from engine.report.table import build_report
+from tests.record.probe_samples import sample
 from tests.report.records import finished, right, write_curves
 from tests.report.test_report_formats import HOSTILE
 
@@ -20,12 +21,7 @@ ENORMOUS = b"".join(
     b'{"v": 1, "kind": "step", "stage": "kd", "step": %d, "loss": 1e308, "consistency": -1e308}\n' % step
     for step in range(100)
 )
-PROBE = {
-    "schema": 1, "metric": "accuracy", "metrics": {"accuracy": {"train": 0.99, "dev": 0.81}},
-    "loss": {"train": 0.1, "dev": 0.6}, "sharpness": {"scale": 0.05, "train": 0.2, "dev": None},
-    "layers": [{"layer": 1, "teacher_layer": 2, "distances": {"attention": {"train": 0.1, "dev": 0.3}}}],
-    "noise": [{"scale": 0.0, "metric": 0.8}, {"scale": 0.1, "metric": 0.6}],
-}  # fmt: skip
+PROBE = json.loads(json.dumps(sample().to_dict()))
 
 
 class Reader(HTMLParser):
@@ -118,7 +114,8 @@ def test_hostile_text_is_text(tmp_path: Path) -> None:
         (run_dir / "environment.json").write_text(
             json.dumps({"host": HOSTILE, "versions": {HOSTILE: HOSTILE}, "git": 3})
         )
-        strange = {**PROBE, "layers": [{"layer": 1, "distances": {HOSTILE: {"dev": 1.0}}}], "metrics": {"accuracy": 3}}
+        layers = [{"layer": 1, "teacher_layer": 2, "distances": {HOSTILE: {"dev": 1.0}}}]
+        strange = {**PROBE, "layers": layers, "metric": HOSTILE, "metrics": {HOSTILE: {"dev": 3}}}
         (run_dir / "probe.json").write_text(json.dumps(strange))
     text = page(reported(made))
     reader = Reader(text)
@@ -134,7 +131,7 @@ def test_hostile_text_is_text(tmp_path: Path) -> None:
         b"[]",
         b'{"schema": 2}',
         b'{"schema": 1}',
-        b'{"schema": 1, "noise": [{"scale": 1e308, "metric": 1e308}], "loss": {"dev": 1e308}}',
+        json.dumps({**PROBE, "noise": [{**PROBE["noise"][0], "metric": 1e308}], "loss": {"dev": 1e308}}).encode(),
         b'{"schema": 1, "noise": 3, "layers": [7, {"layer": "x"}]}',
     ],
 )

@@ -20,8 +20,8 @@ def test_the_example_of_the_documentation_is_a_sweep(folder: Path) -> None:
     assert file.name == "mrpc-study"
     grid = cells(file)
     assert len(grid) == (3 * 2 - 1) * 3 * 2 * 2 * 2 * 2
-    assert {cell.place["method"] for cell in grid} == {"finetune", "kd", "crild"}
-    late = [cell for cell in grid if cell.place["task"] == "rte"]
+    assert {cell.coordinates["method"] for cell in grid} == {"finetune", "kd", "crild"}
+    late = [cell for cell in grid if cell.coordinates["task"] == "rte"]
     assert all("train.epochs=10" in [text for text, _ in cell.settings] for cell in late)
 
 
@@ -29,7 +29,7 @@ def test_the_example_without_a_network_comes_to_four_runs(folder: Path) -> None:
     text = (REPOSITORY / "docs" / "sweeps.md").read_text(encoding="utf-8")
     example = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)[1]
     found = plan(read_sweep(write(folder, example, "pull.toml")))
-    assert [tuple(run.place.values()) for run in found.runs] == [
+    assert [tuple(run.cell.values()) for run in found.runs] == [
         ("quickstart", "toy-entailment", "with", "1"), ("quickstart", "toy-entailment", "without", "1"),
         ("quickstart", "toy-entailment", "with", "2"), ("quickstart", "toy-entailment", "without", "2"),
     ]  # fmt: skip

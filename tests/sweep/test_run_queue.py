@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 
@@ -277,7 +278,7 @@ def test_an_old_queue_is_listed(old: Path) -> None:
 
 def test_a_living_process_of_an_old_queue_is_waited_for(old: Path) -> None:
     file = next((old / ".queue").glob("*.json"))
-    owner = {"owner": Owner.current().to_dict(), "heartbeat": time.time()}
+    owner = {"owner": asdict(Owner.current()), "heartbeat": time.time()}
     file.write_text(json.dumps({**json.loads(file.read_text()), **owner}))
     assert [read_run(old / f"a-s{seed}").state for seed in (3, 4)] == ["queued", "queued"]
     run = make(old, "b")

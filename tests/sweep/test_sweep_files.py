@@ -36,7 +36,7 @@ def test_the_grid_is_the_product_without_what_is_excluded(folder: Path, two: str
         f'[sweep]\n{two}seeds = "1-3"\nexclude = [{{ method = "b", seed = [2, 3] }}, {{ noise = 0.3, seed = 1 }}]\n'
         '[sweep.axes]\nnoise = { "task.label_noise" = [0.0, 0.3] }\n',
     )
-    places = [tuple(run.place.values()) for run in found.runs]
+    places = [tuple(run.cell.values()) for run in found.runs]
     assert places == [
         ("a", "toy-entailment", "0.0", "1"), ("b", "toy-entailment", "0.0", "1"),
         ("a", "toy-entailment", "0.0", "2"), ("a", "toy-entailment", "0.3", "2"),
@@ -68,7 +68,7 @@ set = ["train.epochs=9"]
 """,
     )
     assert len(found.runs) == 2 * 2 * 2 * 2
-    by_place = {tuple(run.place.values()): run.preset for run in found.runs}
+    by_place = {tuple(run.cell.values()): run.preset for run in found.runs}
     assert {preset.train.batch_size for preset in by_place.values()} == {16}
     one = by_place["b", "toy-entailment", "few", "1/0.002", "with", "7"]
     assert (one.task.examples, one.student.layers, one.train.learning_rate) == (100, 1, 2e-3)
@@ -81,7 +81,7 @@ set = ["train.epochs=9"]
 def test_names_seeds_and_tasks_can_be_given_or_left_to_the_presets(folder: Path, two: str) -> None:
     method(folder, "c", task="toy-sentiment")
     found = planned(folder, '[sweep]\nname = "x"\nmethods = { first = "a.toml", second = ["b.toml", "c.toml"] }\n')
-    assert [dict(run.place) for run in found.runs] == [
+    assert [dict(run.cell) for run in found.runs] == [
         {"method": "first", "task": "toy-entailment", "seed": "1"},
         {"method": "second", "task": "toy-sentiment", "seed": "1"},
     ]
@@ -100,7 +100,7 @@ set = ["task.source={shared}/glue"]
         pytest.skip("no glue folder")
     found = planned(folder, text)
     assert len(found.runs) == 8
-    assert {run.place["method"] for run in found.runs} == {"kd", "crild"}
+    assert {run.cell["method"] for run in found.runs} == {"kd", "crild"}
 
 
 def test_runs_share_the_teachers_that_are_trained_alike(folder: Path) -> None:

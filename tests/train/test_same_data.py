@@ -14,7 +14,7 @@ from engine.preset.write import dump
 from engine.record.events import read_events
 from engine.record.run import create_run
 from engine.train import experiment, results
-from engine.train.loop import run_stage
+from engine.train.loop import StageRun
 from tests.train.tiny_run import materials, work
 
 Rows = list[tuple[tuple[int, ...], int]]
@@ -31,9 +31,9 @@ def learnt(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch, *settings: 
     """What each stage of a run was trained on; the notes of the run are kept as "notes"."""
     found: dict[str, Any] = {}
 
-    def watch(around: Any, stage: Any, place: Any, models: Any, tokens: TokenSet, *rest: Any) -> Any:
+    def watch(context: Any, stage: Any, position: Any, models: Any, tokens: TokenSet, *rest: Any) -> Any:
         found[stage.name] = rows(tokens)
-        return run_stage(around, stage, place, models, tokens, *rest)
+        return StageRun(context, stage, position, models, tokens, *rest)
 
     file = folder / "mine.toml"
     file.write_text(text)
@@ -43,7 +43,7 @@ def learnt(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch, *settings: 
     loaded = load_preset([str(file), *presets], [*quick, *seeds, *overrides])
     run_dir = create_run(folder / "runs", dump(loaded.preset), seed=seed)
     with monkeypatch.context() as patch:
-        patch.setattr(experiment, "run_stage", watch)
+        patch.setattr(experiment, "StageRun", watch)
         patch.setattr(results, "measure", lambda *_, **__: Speed(1.0, 1.0))
         assert work(run_dir) is not None
     found["notes"] = [event["text"] for event in read_events(run_dir, {"message"})]

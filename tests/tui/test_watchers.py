@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,7 @@ def test_a_run_becomes_stalled_and_lost_without_a_change_of_its_files(tmp_path: 
     run_dir = make_run(tmp_path, state="running")
     status = read_status(run_dir)
     now = time.time()
-    write_json(run_dir / "status.json", {**status.to_dict(), "owner": Owner.current().to_dict(), "heartbeat": now - 10})
+    write_json(run_dir / "status.json", {**status.to_dict(), "owner": asdict(Owner.current()), "heartbeat": now - 10})
     age(run_dir)
     reader = RunsReader(tmp_path)
     assert [reader.read(now + wait)[0].state for wait in (0, 20, 500)] == ["running", "running", "stalled"]
