@@ -59,6 +59,11 @@ class PresetError(CrildError):
         super().__init__(first.sentence, kind=first.kind, file=first.file, line=first.line, key=first.key)
         self.problems = tuple(problems)
 
+    @classmethod
+    def single(cls, sentence: str, *, kind: str, key: str) -> PresetError:
+        """The error of a preset with one problem."""
+        return cls([CrildError(sentence, kind=kind, key=key)])
+
     def __str__(self) -> str:
         return "\n".join(str(problem) for problem in self.problems)
 

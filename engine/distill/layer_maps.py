@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.errors import CrildError, PresetError
+from engine.errors import PresetError
 
 Pair = tuple[int, int]
 """(teacher layer, student layer), counted from 1."""
@@ -26,70 +26,42 @@ def pairs(layer_map: str | Sequence[Sequence[int]], teacher_layers: int, student
     """
     if layer_map == "last":
         return [(teacher_layers, student_layers)]
-    if layer_map == "uniform":
-        return _uniform(teacher_layers, student_layers)
-    if layer_map == "upper":
-        return _upper(teacher_layers, student_layers)
     if layer_map == "emd":
         return [(t, s) for s in range(1, student_layers + 1) for t in range(1, teacher_layers + 1)]
-    if isinstance(layer_map, str):
-        raise PresetError(
-            [
-                CrildError(
-                    f'unknown layer_map "{layer_map}"; use "last", "uniform", "upper", "emd" or a list of pairs',
-                    kind="unknown-layer-map",
-                    key="layer_map",
-                )
-            ]
-        )
-    return [_listed(pair, teacher_layers, student_layers) for pair in layer_map]
-
-
-def _uniform(teacher_layers: int, student_layers: int) -> list[Pair]:
-    step, rest = divmod(teacher_layers, student_layers)
-    if rest or not step:
-        raise PresetError(
-            [
-                CrildError(
-                    f'layer_map "uniform" needs a number of teacher layers that is a multiple of the student\'s, but '
-                    f"{teacher_layers} is not a multiple of {student_layers}; list pairs [teacher layer, student layer] "
-                    f"instead, such as layer_map = [[{teacher_layers}, {student_layers}]]",
-                    kind="uniform-map-does-not-divide",
-                    key="layer_map",
-                )
-            ]
-        )
-    return [(i * step, i) for i in range(1, student_layers + 1)]
-
-
-def _upper(teacher_layers: int, student_layers: int) -> list[Pair]:
-    below = teacher_layers - student_layers
-    if below < 0:
-        raise PresetError(
-            [
-                CrildError(
-                    f'layer_map "upper" needs at least as many teacher layers as student layers, but the teacher has '
-                    f"{teacher_layers} and the student {student_layers}; list pairs [teacher layer, student layer] instead",
-                    kind="upper-map-too-few-layers",
-                    key="layer_map",
-                )
-            ]
-        )
-    return [(below + i, i) for i in range(1, student_layers + 1)]
-
-
-def _listed(pair: Sequence[int], teacher_layers: int, student_layers: int) -> Pair:
-    teacher, student = pair
-    for layer, layers, model in ((teacher, teacher_layers, "teacher"), (student, student_layers, "student")):
-        if not 1 <= layer <= layers:
-            raise PresetError(
-                [
-                    CrildError(
-                        f"layer_map pair [{teacher}, {student}] names {model} layer {layer}, but the {model} has layers "
-                        f"1 to {layers} (pairs are [teacher layer, student layer])",
-                        kind="map-names-unknown-layer",
-                        key="layer_map",
-                    )
-                ]
+    if layer_map == "uniform":
+        step, rest = divmod(teacher_layers, student_layers)
+        if rest or not step:
+            raise PresetError.single(
+                f'layer_map "uniform" needs a number of teacher layers that is a multiple of the student\'s, but '
+                f"{teacher_layers} is not a multiple of {student_layers}; list pairs [teacher layer, student layer] "
+                f"instead, such as layer_map = [[{teacher_layers}, {student_layers}]]",
+                kind="uniform-map-does-not-divide",
+                key="layer_map",
             )
-    return teacher, student
+        return [(i * step, i) for i in range(1, student_layers + 1)]
+    if layer_map == "upper":
+        below = teacher_layers - student_layers
+        if below < 0:
+            raise PresetError.single(
+                f'layer_map "upper" needs at least as many teacher layers as student layers, but the teacher has '
+                f"{teacher_layers} and the student {student_layers}; list pairs [teacher layer, student layer] instead",
+                kind="upper-map-too-few-layers",
+                key="layer_map",
+            )
+        return [(below + i, i) for i in range(1, student_layers + 1)]
+    if isinstance(layer_map, str):
+        raise PresetError.single(
+            f'unknown layer_map "{layer_map}"; use "last", "uniform", "upper", "emd" or a list of pairs',
+            kind="unknown-layer-map",
+            key="layer_map",
+        )
+    for teacher, student in layer_map:
+        for layer, layers, model in ((teacher, teacher_layers, "teacher"), (student, student_layers, "student")):
+            if not 1 <= layer <= layers:
+                raise PresetError.single(
+                    f"layer_map pair [{teacher}, {student}] names {model} layer {layer}, but the {model} has layers "
+                    f"1 to {layers} (pairs are [teacher layer, student layer])",
+                    kind="map-names-unknown-layer",
+                    key="layer_map",
+                )
+    return [(teacher, student) for teacher, student in layer_map]

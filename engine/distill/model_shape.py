@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engine.errors import CrildError, PresetError
+from engine.errors import PresetError
 from engine.preset import schema
 
 
@@ -34,28 +34,20 @@ def heads_of_term(name: str, objective: schema.Objective, teacher: ModelShape, s
         PresetError: attention between unequal numbers of heads; heads that don't divide a model's width.
     """
     if name == "attention" and teacher.heads != student.heads:
-        raise PresetError(
-            [
-                CrildError(
-                    f"attention compares head with head, but the teacher has {teacher.heads} heads and the student "
-                    f"{student.heads}; use query, key and value relations, which work with any number of heads",
-                    kind="unequal-attention-heads",
-                    key=f"objectives.{name}",
-                )
-            ]
+        raise PresetError.single(
+            f"attention compares head with head, but the teacher has {teacher.heads} heads and the student "
+            f"{student.heads}; use query, key and value relations, which work with any number of heads",
+            kind="unequal-attention-heads",
+            key=f"objectives.{name}",
         )
     heads = objective.relation_heads or student.heads
     if name == "attention" or name in schema.RELATIONS:
         for model, width in (("teacher", teacher.width), ("student", student.width)):
             if width % heads:
-                raise PresetError(
-                    [
-                        CrildError(
-                            f"{heads} heads do not divide the {model}'s width of {width} (objective {name}); "
-                            f"set relation_heads to a number that divides {teacher.width} and {student.width}",
-                            kind="heads-do-not-divide-width",
-                            key=f"objectives.{name}.relation_heads",
-                        )
-                    ]
+                raise PresetError.single(
+                    f"{heads} heads do not divide the {model}'s width of {width} (objective {name}); "
+                    f"set relation_heads to a number that divides {teacher.width} and {student.width}",
+                    kind="heads-do-not-divide-width",
+                    key=f"objectives.{name}.relation_heads",
                 )
     return heads

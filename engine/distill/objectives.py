@@ -19,7 +19,7 @@ import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
 from torch import Tensor
 
 from engine.distill.activations import LAYER_STATES
-from engine.distill.row_scores import Total, at_least_fp32, log_rows, row_kl, row_mse, total
+from engine.distill.row_scores import Total, at_least_fp32, row_kl, row_mse, total
 
 
 def examples(mask: Tensor) -> Tensor:
@@ -27,27 +27,17 @@ def examples(mask: Tensor) -> Tensor:
     return mask.bool().any(-1)
 
 
-def teacher_rows(scores: Tensor, keys: Tensor, *, mse: bool = False) -> Tensor:
-    """The teacher's side of `attention` and `relation`: log-softmax of each row of scores, or with `mse` the scores.
-
-    A function of its own, so that rows which are compared several times are computed once.
-
-    Args:
-        scores: (batch, heads, query, key), unmasked.
-        keys: (batch, key) or (batch, query, key), not zero at keys that take part.
-        mse: scores are compared instead of distributions.
-    """
-    return scores if mse else log_rows(scores, keys)
-
-
 def attention(student: Tensor, teacher: Tensor, rows: Tensor, *, keys: Tensor, mse: bool = False) -> Total:
     """Attention transfer: KL(T ‖ S) of softmax(QKᵀ/√d), row by row (Wang et al. 2020, MiniLM).
 
     With `mse`, the mean squared error of the scores QKᵀ/√d, over pairs of real tokens (Jiao et al. 2020, TinyBERT).
+    Of scores XXᵀ/√d, X the queries, keys or values, the same KL is a self-attention relation (Wang et al. 2021), whose
+    heads are any number that divides both models' widths.
 
     Args:
-        student: the scores QKᵀ/√d (batch, heads, query, key), unmasked (`row_scores.scores`).
-        teacher: `teacher_rows` of the teacher's scores, the same shape: head h is compared with head h.
+        student: the scores (batch, heads, query, key), unmasked (`row_scores.scores`).
+        teacher: `log_rows` of the teacher's scores, with `mse` the scores; the same shape: head h is compared with
+            head h.
         rows: (batch, length), not zero at real tokens.
         keys: (batch, key) or (batch, query, key), not zero at keys that take part; usually the rows.
         mse: compare scores instead of distributions.
@@ -55,17 +45,8 @@ def attention(student: Tensor, teacher: Tensor, rows: Tensor, *, keys: Tensor, m
     return (row_mse if mse else row_kl)(student, teacher, rows, keys)
 
 
-def relation(student: Tensor, teacher: Tensor, rows: Tensor, *, keys: Tensor) -> Total:
-    """Self-attention relations: KL(T ‖ S) of softmax(XXᵀ/√d), X the queries, keys or values (Wang et al. 2021).
-
-    Arguments as for `attention`, with scores XXᵀ/√d. The heads are relation heads: any number that divides both
-    models' widths, which may differ.
-    """
-    return row_kl(student, teacher, rows, keys)
-
-
 def hidden(student: Tensor, teacher: Tensor, rows: Tensor) -> Total:
-    """Mean squared error of hidden states (Jiao et al. 2020): a token's value is the mean over the width.
+    """Mean squared error of hidden states or embedding outputs (Jiao et al. 2020): a token's value is the mean over the width.
 
     Args:
         student: (batch, length, width), projected to the teacher's width where the models' widths differ.
@@ -73,11 +54,6 @@ def hidden(student: Tensor, teacher: Tensor, rows: Tensor) -> Total:
         rows: (batch, length), not zero at real tokens.
     """
     return total(_mean_square(student, teacher), rows)
-
-
-def embedding(student: Tensor, teacher: Tensor, rows: Tensor) -> Total:
-    """Mean squared error of embedding outputs (Jiao et al. 2020); shapes and arguments as in `hidden`."""
-    return hidden(student, teacher, rows)
 
 
 def cls(student: Tensor, teacher: Tensor, rows: Tensor) -> Total:
@@ -157,7 +133,7 @@ class ObjectiveSpec:
 
     function: Callable[..., Total]
     """Takes the student's tensor, the teacher's, and the rows that count; its keyword-only parameters are options,
-    some of `keys`, `mse`, `temperature`, `regression` and `lam`, and it is given those that it names."""
+    some of `keys`, `mse`, `temperature`, `regression` and `lam`, and it receives those that it names."""
     reads: tuple[str, ...]
     """Names of the activations that are compared: one, or two whose product (`row_scores.scores`) is."""
     per_token: bool
@@ -203,12 +179,12 @@ OBJECTIVES: Mapping[str, ObjectiveSpec] = MappingProxyType(
         "labels": ObjectiveSpec(labels, ("logits",), per_token=False, gold=True),
         "logits": ObjectiveSpec(logits, ("logits",), per_token=False),
         "attention": ObjectiveSpec(attention, ("query", "key"), per_token=True),
-        "query": ObjectiveSpec(relation, ("query", "query"), per_token=True),
-        "key": ObjectiveSpec(relation, ("key", "key"), per_token=True),
-        "value": ObjectiveSpec(relation, ("value", "value"), per_token=True),
+        "query": ObjectiveSpec(attention, ("query", "query"), per_token=True),
+        "key": ObjectiveSpec(attention, ("key", "key"), per_token=True),
+        "value": ObjectiveSpec(attention, ("value", "value"), per_token=True),
         "hidden": ObjectiveSpec(hidden, ("hidden",), per_token=True),
         "cls": ObjectiveSpec(cls, ("hidden",), per_token=False, first_token=True),
-        "embedding": ObjectiveSpec(embedding, ("embedding",), per_token=True),
+        "embedding": ObjectiveSpec(hidden, ("embedding",), per_token=True),
     }
 )
 """Every objective by the name that presets use (`engine.preset.names.ObjectiveName`)."""

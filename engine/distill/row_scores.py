@@ -9,8 +9,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from engine.errors import ModelError
-
 Total = tuple[Tensor, Tensor]
 """Sum over real positions, and their number: two tensors without dimensions.
 
@@ -42,17 +40,8 @@ def scores(query: Tensor, key: Tensor, heads: int) -> Tensor:
         query: (batch, length, width); the width is cut into `heads` heads of d = width / heads.
         key: the same shape. The same tensor as `query` gives relations (Wang et al. 2021).
         heads: any number that divides the width.
-
-    Raises:
-        ModelError: `heads` doesn't divide the width.
     """
-    width = query.shape[-1]
-    if width % heads:
-        raise ModelError(
-            f"{heads} heads do not divide a width of {width}; use a number of heads that does",
-            kind="heads-do-not-divide-width",
-        )
-    size = width // heads
+    size = query.shape[-1] // heads
     # Scaling here touches (length × width) numbers rather than (heads × length × length) of them.
     query = (query * size**-0.5).view(*query.shape[:-1], heads, size).transpose(1, 2)
     key = key.view(*key.shape[:-1], heads, size).permute(0, 2, 3, 1)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -21,8 +22,8 @@ from engine.distill.activations import LAYER_STATES, Activations, ActivationSpec
 from engine.distill.consistency import consistency
 from engine.distill.layer_maps import Pair
 from engine.distill.model_shape import ModelShape, heads_of_term
-from engine.distill.objectives import OBJECTIVES, ObjectiveSpec, positions, teacher_rows
-from engine.distill.row_scores import Total, near
+from engine.distill.objectives import OBJECTIVES, ObjectiveSpec, positions
+from engine.distill.row_scores import Total, log_rows, near
 from engine.distill.transport import Flow
 from engine.preset import schema
 
@@ -93,37 +94,26 @@ def bind(
     Raises:
         PresetError: layers that don't exist, heads that don't divide a width, attention between unequal heads.
     """
-    return tuple(
-        _bound(name, options, stage, teacher, student, temperature, regression)
-        for name, options in stage.terms().items()
-    )
-
-
-def _bound(
-    name: str,
-    options: schema.Objective,
-    stage: schema.Stage,
-    teacher: ModelShape,
-    student: ModelShape,
-    temperature: float,
-    regression: bool,
-) -> Term:
-    objective = OBJECTIVES[name]
-    layer_map = stage.layer_map if options.layer_map is None else options.layer_map
-    return Term(
-        name=name,
-        weight=options.weight,
-        pairs=tuple(layer_maps.pairs(layer_map, teacher.layers, student.layers)) if objective.per_layer else (),
-        heads=heads_of_term(name, options, teacher, student),
-        mse=options.mse,
-        emd=objective.per_layer and layer_map == "emd",
-        temperature=temperature,
-        regression=regression,
-        teacher_windows=teacher.windows if objective.compares_attention else (),
-        student_windows=student.windows if objective.compares_attention else (),
-        padded=stage.padding is not None,
-        projects=objective.compares_states and teacher.width_of(name) != student.width_of(name),
-    )
+    terms = []
+    for name, options in stage.terms().items():
+        objective = OBJECTIVES[name]
+        layer_map = stage.layer_map if options.layer_map is None else options.layer_map
+        term = Term(
+            name=name,
+            weight=options.weight,
+            pairs=tuple(layer_maps.pairs(layer_map, teacher.layers, student.layers)) if objective.per_layer else (),
+            heads=heads_of_term(name, options, teacher, student),
+            mse=options.mse,
+            emd=objective.per_layer and layer_map == "emd",
+            temperature=temperature,
+            regression=regression,
+            teacher_windows=teacher.windows if objective.compares_attention else (),
+            student_windows=student.windows if objective.compares_attention else (),
+            padded=stage.padding is not None,
+            projects=objective.compares_states and teacher.width_of(name) != student.width_of(name),
+        )
+        terms.append(term)
+    return tuple(terms)
 
 
 def required_activations(terms: Iterable[Term], side: Literal["student", "teacher", "target"]) -> ActivationSpec:
@@ -200,11 +190,8 @@ def consistency_loss(term: Term, student: Activations, target: Activations, lam:
     """
     sums: list[Tensor] = []
     for layer in term.student_layers:
-        side, window = _student_side(term, student, layer, None), term.window(layer)
-
-        def distance(of: Tensor, mask: Tensor, side: Tensor = side, window: int | None = window) -> Total:
-            return _compare(term, side, of, mask, window)
-
+        window = term.window(layer)
+        distance = partial(_compare, term, _student_side(term, student, layer, None), window=window)
         clean = _target_side(term, target, layer, target.mask, window)
         sums.append(consistency(distance, clean, target.mask, lam)[0])
     share = 1 / len(sums) if term.emd else 1.0
@@ -257,9 +244,9 @@ def _target_side(
 ) -> Tensor:
     assert target is not None, f"the objective {term.name} needs a teacher"
     features = _features(term, target, layer)
-    if not term.objective.compares_scores:
+    if term.mse or not term.objective.compares_scores:
         return features
-    return teacher_rows(features, near(_rows_and_keys(term, mask)[1], window), mse=term.mse)
+    return log_rows(features, near(_rows_and_keys(term, mask)[1], window))
 
 
 def _compare(

@@ -1,4 +1,4 @@
-"""Optimal transport between layers (BERT-EMD: Li et al. 2020): which layers teach which is found from their distances.
+"""Optimal transport between layers (BERT-EMD: Li et al. 2020): which layer teaches which follows from their distances.
 
 Each layer has a weight; the earth mover's plan carries the student's weights to the teacher's at the least cost, a
 pair's cost being its objective. The loss is Σ plan · cost. Layers that are cheap to match then gain weight.
@@ -54,7 +54,7 @@ def plan(weights: LayerWeights, cost: Matrix) -> Matrix:
     student, teacher = np.asarray(weights.student), np.asarray(weights.teacher)
     if not np.isfinite(cost).all():
         return np.outer(student, teacher)
-    import ot  # slow to import, and wanted by this layer map alone
+    import ot  # slow to import, and only this layer map needs it
 
     solved: Any = ot.emd(student, teacher, np.ascontiguousarray(cost, dtype=np.float64))
     return np.asarray(solved, dtype=np.float64)

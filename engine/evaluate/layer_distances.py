@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -18,11 +16,12 @@ from engine.distill import objectives
 from engine.distill.activations import ActivationSpec
 from engine.distill.layer_maps import Pair
 from engine.distill.model_shape import ModelShape
+from engine.distill.row_scores import Total
 from engine.distill.terms import Term, bind, distillation_loss, required_activations
+from engine.evaluate.predict import Logits, in_row_order
 from engine.models.partial_encoder import PartialEncoder
 from engine.preset.schema import RELATIONS, Objective, Stage
 
-Logits = npt.NDArray[np.float32]
 Distances = dict[Pair, dict[str, float]]
 """(teacher layer, student layer), counted from 1, to distances by name."""
 
@@ -50,7 +49,7 @@ class Comparison:
         total, own = teacher.layers, student.layers
         pairs = tuple((max(1, (2 * i * total + own) // (2 * own)), i) for i in range(1, own + 1))
         relation = student.heads if teacher.width % student.heads == 0 else math.gcd(teacher.heads, student.heads)
-        terms: dict[str, tuple[Term, ...]] = {}
+        available: dict[str, Objective] = {}
         unavailable: dict[str, str] = {}
         for name, objective in objectives.OBJECTIVES.items():
             if not objective.per_layer:
@@ -63,15 +62,11 @@ class Comparison:
                     "is not saved"
                 )
             else:
-                options = Objective(relation_heads=relation if name in RELATIONS else None)
-                terms[name] = tuple(_bound(name, options, pair, teacher, student) for pair in pairs)
-        return cls(pairs, terms, unavailable)
-
-
-def _bound(name: str, options: Objective, pair: Pair, teacher: ModelShape, student: ModelShape) -> Term:
-    stage = Stage.model_validate({"name": "probe", "objectives": {name: options}, "layer_map": [pair]})
-    (term,) = bind(stage, teacher, student, temperature=1.0, regression=False)
-    return term
+                available[name] = Objective(relation_heads=relation if name in RELATIONS else None)
+        stage = Stage.model_validate({"name": "probe", "objectives": available, "layer_map": list(pairs)})
+        terms = bind(stage, teacher, student, temperature=1.0, regression=False)
+        of_pairs = {term.name: tuple(replace(term, pairs=(pair,)) for pair in pairs) for term in terms}
+        return cls(pairs, of_pairs, unavailable)
 
 
 @dataclass(frozen=True)
@@ -85,21 +80,6 @@ class Compared:
     """Means over all real positions, as the losses are."""
     output: float
     """KL(teacher ‖ student) of the logits, of scores the squared error; a mean over the examples."""
-
-
-@dataclass
-class _Sums:
-    """Sums of one figure over batches, on their device until the mean is asked for."""
-
-    sums: list[Tensor] = field(default_factory=list)
-    counts: list[Tensor] = field(default_factory=list)
-
-    def add(self, total: tuple[Tensor, Tensor]) -> None:
-        self.sums.append(total[0])
-        self.counts.append(total[1])
-
-    def mean(self) -> float:
-        return float(torch.stack(self.sums).cpu().double().sum() / torch.stack(self.counts).cpu().sum())
 
 
 class LinearCka:
@@ -167,9 +147,9 @@ def compare(
     theirs = PartialEncoder(
         teacher, required_activations(terms.values(), "teacher") | ActivationSpec(hidden=teacher_layers, logits=True)
     )
-    sums = {key: _Sums() for key in terms}
+    totals: dict[tuple[Pair, str], list[Total]] = {key: [] for key in terms}
     similarity = {pair: LinearCka() for pair in comparison.pairs}
-    output = _Sums()
+    output: list[Total] = []
     logits: tuple[list[Tensor], list[Tensor]] = ([], [])
     batches = evaluation_batches(tokens.lengths, batch_size)
     try:
@@ -177,28 +157,24 @@ def compare(
             for rows in batches:
                 batch = collate(tokens, rows, pad_id=pad_id).to(device)
                 own, other = ours(batch), theirs(batch)
-                for (
-                    pair,
-                    name,
-                ), term in terms.items():  # copies without cached scores: these are freed after each term
-                    sums[pair, name].add(distillation_loss(term, replace(own), replace(other)))
+                for key, term in terms.items():  # copies without cached scores: these are freed after each term
+                    totals[key].append(distillation_loss(term, replace(own), replace(other)))
                 for (above, below), cka in similarity.items():
                     cka.add(own.hidden[below], other.hidden[above], own.mask)
-                output.add(objectives.logits(own.logits, other.logits, own.mask, regression=regression))
+                output.append(objectives.logits(own.logits, other.logits, own.mask, regression=regression))
                 logits[0].append(own.logits.float())
                 logits[1].append(other.logits.float())
     finally:
         ours.remove()
         theirs.remove()
     distances: Distances = {pair: {CKA: cka.distance()} for pair, cka in similarity.items()}
-    for (pair, name), figure in sums.items():
-        distances[pair][name] = figure.mean()
-    student_logits, teacher_logits = (_in_order(parts, np.concatenate(batches)) for parts in logits)
-    return Compared(student_logits, teacher_logits, distances, output.mean())
+    for (pair, name), batch_totals in totals.items():
+        distances[pair][name] = _mean(batch_totals)
+    student_logits, teacher_logits = (in_row_order(parts, batches) for parts in logits)
+    return Compared(student_logits, teacher_logits, distances, _mean(output))
 
 
-def _in_order(parts: list[Tensor], rows: npt.NDArray[np.int64]) -> Logits:
-    in_batches = torch.cat(parts).cpu().numpy()
-    logits: Logits = np.empty_like(in_batches)
-    logits[rows] = in_batches
-    return logits
+def _mean(totals: Sequence[Total]) -> float:
+    """The mean of a figure from its totals over batches."""
+    sums, counts = (torch.stack(part).cpu() for part in zip(*totals, strict=True))
+    return float(sums.double().sum() / counts.sum())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -67,8 +68,8 @@ def agreement(spec: TaskSpec, logits_a: Array, logits_b: Array) -> float:
     if len(one) != len(other) or len(one) == 0:
         raise ValueError(f"{len(one)} predictions, but {len(other)} of the other model")
     if spec.kind == "regression":
-        return 1.0 if np.array_equal(one, other) else _pearson(one, other)
-    return float(np.mean(one == other))
+        return 1.0 if np.array_equal(one, other) else METRICS["pearson"](one, other)
+    return _accuracy(one, other)
 
 
 def _measured(spec: TaskSpec, predictions: Array, labels: Array) -> dict[str, float]:
@@ -76,9 +77,7 @@ def _measured(spec: TaskSpec, predictions: Array, labels: Array) -> dict[str, fl
 
 
 def _accuracy(predictions: Array, labels: Array) -> float:
-    from sklearn.metrics import accuracy_score
-
-    return float(accuracy_score(labels, predictions))
+    return float(np.mean(predictions == labels))
 
 
 def _f1(predictions: Array, labels: Array) -> float:
@@ -101,25 +100,15 @@ def _matthews(predictions: Array, labels: Array) -> float:
     return float(matthews_corrcoef(labels, predictions))
 
 
-def _pearson(predictions: Array, labels: Array) -> float:
-    from scipy.stats import pearsonr
+def _correlation(function: str, predictions: Array, labels: Array) -> float:
+    from scipy import stats
 
-    return _correlation(pearsonr, predictions, labels)
-
-
-def _spearman(predictions: Array, labels: Array) -> float:
-    from scipy.stats import spearmanr
-
-    return _correlation(spearmanr, predictions, labels)
-
-
-def _correlation(function: Callable[[Array, Array], Any], predictions: Array, labels: Array) -> float:
     x, y = np.asarray(predictions, dtype=np.float64), np.asarray(labels, dtype=np.float64)
     if len(x) < 2 or not (np.isfinite(x).all() and np.isfinite(y).all()) or np.ptp(x) == 0 or np.ptp(y) == 0:
         return 0.0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # nearly constant predictions: the figure below is what is reported
-        value = float(function(x, y)[0])
+        value = float(getattr(stats, function)(x, y)[0])
     return value if np.isfinite(value) else 0.0
 
 
@@ -128,7 +117,7 @@ METRICS: dict[str, Callable[[Array, Array], float]] = {
     "f1": _f1,
     "f1_macro": _f1_macro,
     "matthews": _matthews,
-    "pearson": _pearson,
-    "spearman": _spearman,
+    "pearson": partial(_correlation, "pearsonr"),
+    "spearman": partial(_correlation, "spearmanr"),
 }
 """Each takes predictions and labels, both (rows,)."""

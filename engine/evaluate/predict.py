@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from engine.data.batches import collate, evaluation_batches
+from engine.data.batches import Batch, collate, evaluation_batches
 from engine.data.tokens import TokenSet
 from engine.data.types import TaskSpec
 from engine.errors import RunError
@@ -45,21 +45,32 @@ def predict(
             done = 0
             for rows in batches:
                 batch = collate(tokens, rows, pad_id=pad_id).to(device)
-                inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
-                if types and batch.token_type_ids is not None:
-                    inputs["token_type_ids"] = batch.token_type_ids
-                parts.append(model(**inputs).logits.float())
+                parts.append(model(**inputs_of(batch, types=types)).logits.float())
                 done += len(rows)
                 if progress is not None:
                     progress(done, len(tokens))
-            in_batches = torch.cat(parts).cpu().numpy() if parts else np.zeros((0, 0), np.float32)
+            return in_row_order(parts, batches)
     finally:
         for module in training:
             module.training = True
-    logits = np.empty_like(in_batches)
-    if batches:
-        logits[np.concatenate(batches)] = in_batches
+
+
+def in_row_order(parts: Sequence[torch.Tensor], batches: Sequence[npt.NDArray[np.int64]]) -> Logits:
+    """Logits of batches (rows, outputs) in the order of the rows, which `batches` lists."""
+    if not parts:
+        return np.zeros((0, 0), np.float32)
+    in_batches = torch.cat(list(parts)).cpu().numpy()
+    logits: Logits = np.empty_like(in_batches)
+    logits[np.concatenate(batches)] = in_batches
     return logits
+
+
+def inputs_of(batch: Batch, *, types: bool) -> dict[str, torch.Tensor]:
+    """The arguments of a model's forward; with token types where `types` says that it takes them."""
+    inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+    if types and batch.token_type_ids is not None:
+        inputs["token_type_ids"] = batch.token_type_ids
+    return inputs
 
 
 def takes_types(model: torch.nn.Module) -> bool:
@@ -77,7 +88,7 @@ def write_predictions(path: Path, tokens: TokenSet, logits: Logits, spec: TaskSp
     they are scores, without probabilities. Where labels are unknown there is no "label"; NaN and infinity become null.
     Raises RunError when the file cannot be written.
     """
-    rows = _scores(tokens, logits) if spec.kind == "regression" else _classes(tokens, logits, spec)
+    rows = _rows(tokens, logits, spec)
     text = "".join(json.dumps(finite(row), ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -94,25 +105,17 @@ def softmax(logits: Logits) -> npt.NDArray[np.float64]:
     return np.asarray(exponents / exponents.sum(axis=1, keepdims=True))
 
 
-def _classes(tokens: TokenSet, logits: Logits, spec: TaskSpec) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    best = logits.argmax(axis=1).tolist()
-    for index, (name, probabilities) in enumerate(zip(tokens.ids, softmax(logits).tolist(), strict=True)):
+def _rows(tokens: TokenSet, logits: Logits, spec: TaskSpec) -> Iterator[dict[str, Any]]:
+    """The objects of `write_predictions`."""
+    scores = spec.kind == "regression"
+    values = logits.reshape(len(logits)) if scores else softmax(logits)
+    for index, (name, value) in enumerate(zip(tokens.ids, values.tolist(), strict=True)):
         row: dict[str, Any] = {"id": name}
         if tokens.labels is not None:
-            row["label"] = spec.labels[int(tokens.labels[index])]
-        row["prediction"] = spec.labels[best[index]]
-        row["probabilities"] = {label: round(value, 6) for label, value in zip(spec.labels, probabilities, strict=True)}
-        rows.append(row)
-    return rows
-
-
-def _scores(tokens: TokenSet, logits: Logits) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    for index, (name, score) in enumerate(zip(tokens.ids, logits.reshape(len(logits)).tolist(), strict=True)):
-        row: dict[str, Any] = {"id": name}
-        if tokens.labels is not None:
-            row["label"] = round(float(tokens.labels[index]), 6)
-        row["prediction"] = round(score, 6)
-        rows.append(row)
-    return rows
+            label = tokens.labels[index]
+            row["label"] = round(float(label), 6) if scores else spec.labels[int(label)]
+        if scores:
+            yield row | {"prediction": round(value, 6)}
+        else:
+            shares = {label: round(share, 6) for label, share in zip(spec.labels, value, strict=True)}
+            yield row | {"prediction": spec.labels[int(logits[index].argmax())], "probabilities": shares}

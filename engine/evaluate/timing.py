@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from engine.data.batches import Batch, collate
+from engine.data.batches import collate
 from engine.data.tokens import TokenSet
+from engine.evaluate.predict import inputs_of, takes_types
+
+Inputs = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -25,11 +29,15 @@ class Speed:
 
 def measure(model: Any, tokens: TokenSet, *, device: torch.device, pad_id: int, seconds: float = 0.5) -> Speed:
     """Time a model for about `seconds` on each figure, after a warm-up."""
+    types = takes_types(model)
+
+    def batch_of(rows: npt.NDArray[np.int64]) -> Inputs:
+        return inputs_of(collate(tokens, rows, pad_id=pad_id).to(device), types=types)
+
     order = np.argsort(tokens.lengths, kind="stable")
-    single = collate(tokens, order[len(order) // 2 :][:1], pad_id=pad_id).to(device)
-    generator = np.random.default_rng(0)
-    rows = generator.permutation(len(tokens))[: 32 * 16]
-    many = [collate(tokens, rows[start : start + 32], pad_id=pad_id).to(device) for start in range(0, len(rows), 32)]
+    single = batch_of(order[len(order) // 2 :][:1])
+    rows = np.random.default_rng(0).permutation(len(tokens))[: 32 * 16]
+    many = [batch_of(rows[start : start + 32]) for start in range(0, len(rows), 32)]
     training = model.training
     model.eval()
     try:
@@ -38,11 +46,11 @@ def measure(model: Any, tokens: TokenSet, *, device: torch.device, pad_id: int, 
             times = _times(model, many, device, seconds)
     finally:
         model.train(training)
-    timed = [len(many[index % len(many)]) for index in range(len(times))]
+    timed = [len(many[index % len(many)]["input_ids"]) for index in range(len(times))]
     return Speed(1000 * float(np.median(latencies)), sum(timed) / sum(times))
 
 
-def _times(model: Any, batches: list[Batch], device: torch.device, seconds: float) -> list[float]:
+def _times(model: Any, batches: list[Inputs], device: torch.device, seconds: float) -> list[float]:
     times: list[float] = []
     for _ in range(3):
         _once(model, batches[0], device)
@@ -52,11 +60,8 @@ def _times(model: Any, batches: list[Batch], device: torch.device, seconds: floa
     return times
 
 
-def _once(model: Any, batch: Batch, device: torch.device) -> float:
+def _once(model: Any, inputs: Inputs, device: torch.device) -> float:
     start = time.perf_counter()
-    inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
-    if batch.token_type_ids is not None and "token_type_ids" in model.forward.__code__.co_varnames:
-        inputs["token_type_ids"] = batch.token_type_ids
     model(**inputs)
     if device.type == "cuda":
         torch.cuda.synchronize(device)

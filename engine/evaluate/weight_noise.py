@@ -21,14 +21,8 @@ def direction(model: nn.Module, seed: int) -> list[Tensor]:
     scaling all weights scales the noise. Drawn on the CPU, so that all devices get the same.
     """
     generator = torch.Generator().manual_seed(seed)
-    return [
-        torch.randn(parameter.shape, generator=generator).to(parameter) * _size(parameter)
-        for parameter in model.parameters()
-    ]
-
-
-def _size(parameter: Tensor) -> Tensor:
-    return parameter.detach().square().mean().sqrt()
+    parameters = [parameter.detach() for parameter in model.parameters()]
+    return [torch.randn(x.shape, generator=generator).to(x) * x.square().mean().sqrt() for x in parameters]
 
 
 @contextmanager

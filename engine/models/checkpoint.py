@@ -51,35 +51,32 @@ class Checkpoint:
     """
 
     model: PreTrainedModel
-    family: Family
     fresh: frozenset[str]
 
-
-def read_config(folder: Path, *, trust_remote_code: bool = False) -> PretrainedConfig:
-    """The config of a model folder. Raises `ModelError` when it is missing, broken, or of an unsupported family."""
-    path = folder / "config.json"
-    document = _read_json(path)
-    _check_supported(document, path, trust_remote_code=trust_remote_code)
-    with _library_errors(f"the config of the model in {plain(str(folder))}", file=str(path)):
-        config: PretrainedConfig = AutoConfig.from_pretrained(
-            folder, trust_remote_code=trust_remote_code, local_files_only=True
-        )
-    family_of(config)
-    return config
+    @property
+    def fresh_output(self) -> bool:
+        """Whether the output layer is random."""
+        return f"{family_of(self.model.config).output}.weight" in self.fresh
 
 
 def read_checkpoint(folder: Path, *, trust_remote_code: bool = False) -> Checkpoint:
     """The model in a folder, from safetensors if there are any, else from pickled tensors; nothing else is unpickled.
 
-    Raises `ModelError` when weights are missing, truncated, not finite, or don't fit the config.
+    Raises `ModelError` when the config is missing, broken, or of an unsupported family, and when weights are missing,
+    truncated, not finite, or don't fit the config.
     """
-    config = read_config(folder, trust_remote_code=trust_remote_code)
+    path = folder / "config.json"
+    _check_supported(_read_json(path), path, trust_remote_code=trust_remote_code)
+    with _library_errors(f"the config of the model in {plain(str(folder))}", file=path):
+        config: PretrainedConfig = AutoConfig.from_pretrained(
+            folder, trust_remote_code=trust_remote_code, local_files_only=True
+        )
     family = family_of(config)
     files = _weight_files(folder)
     for file in files:
         _check_readable(file)
     config.output_attentions = config.output_hidden_states = False
-    with _library_errors(f"the model in {plain(str(folder))}", file=str(files[0])), seeded(0), quiet():
+    with _library_errors(f"the model in {plain(str(folder))}", file=files[0]), seeded(0), quiet():
         model, loading_info = AutoModelForSequenceClassification.from_pretrained(
             folder,
             config=config,
@@ -94,7 +91,7 @@ def read_checkpoint(folder: Path, *, trust_remote_code: bool = False) -> Checkpo
         )
     fresh = _check_complete(config, family, loading_info, folder)
     _check_finite(model, folder)
-    return Checkpoint(model=model.eval(), family=family, fresh=fresh)
+    return Checkpoint(model.eval(), fresh)
 
 
 def read_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
@@ -102,35 +99,30 @@ def read_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
 
     Raises `ModelError` when there is none, it cannot pad, or packages are missing that read it.
     """
+    name = plain(str(folder))
     if not has_tokenizer(folder):
         raise ModelError(
-            f"the model folder {plain(str(folder))} has no tokenizer (tokenizer.json or vocab.txt); "
-            "name one with tokenizer = ...",
+            f"the model folder {name} has no tokenizer (tokenizer.json or vocab.txt); name one with tokenizer = ...",
             kind="no-tokenizer",
-            file=plain(str(folder)),
+            file=name,
             key="tokenizer",
         )
     bare = _bare_sentencepiece(folder)
-    if bare is not None and any(
-        find_spec(package) is None for package in ("sentencepiece", "google", "google.protobuf")
-    ):
+    needed = ("sentencepiece", "google", "google.protobuf")
+    if bare is not None and any(find_spec(package) is None for package in needed):
         raise ModelError(
-            f"the tokenizer in {plain(str(folder))} is only a SentencePiece model, which needs two more packages: "
+            f"the tokenizer in {name} is only a SentencePiece model, which needs two more packages: "
             "pip install sentencepiece protobuf",
             kind="sentencepiece-not-installed",
             file=plain(str(bare)),
             key="tokenizer",
         )
-    with _library_errors(f"the tokenizer in {plain(str(folder))}", file=str(folder)), quiet():
+    with _library_errors(f"the tokenizer in {name}", file=folder), quiet():
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             folder, trust_remote_code=trust_remote_code, local_files_only=True
         )
     if tokenizer.pad_token_id is None:
-        raise ModelError(
-            f"the tokenizer in {plain(str(folder))} has no padding token",
-            kind="no-padding-token",
-            file=plain(str(folder)),
-        )
+        raise ModelError(f"the tokenizer in {name} has no padding token", kind="no-padding-token", file=name)
     return tokenizer
 
 
@@ -161,58 +153,45 @@ def _check_supported(document: dict[str, Any], path: Path, *, trust_remote_code:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    file = plain(str(path))
     try:
         document = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise ModelError(
-            f"{plain(str(path.parent))} is not a model folder: it has no config.json",
-            kind="no-config",
-            file=plain(str(path)),
+            f"{plain(str(path.parent))} is not a model folder: it has no config.json", kind="no-config", file=file
         ) from None
     except json.JSONDecodeError as error:
-        raise ModelError(
-            f"not valid JSON: {error.msg}", kind="invalid-json", file=plain(str(path)), line=error.lineno
-        ) from None
+        raise ModelError(f"not valid JSON: {error.msg}", kind="invalid-json", file=file, line=error.lineno) from None
     except UnicodeDecodeError:
-        raise ModelError("not valid JSON: the file is not UTF-8 text", kind="not-utf8", file=plain(str(path))) from None
+        raise ModelError("not valid JSON: the file is not UTF-8 text", kind="not-utf8", file=file) from None
     except (OSError, RecursionError) as error:
-        raise ModelError(
-            f"cannot read the file: {plain(str(error))}", kind="unreadable-config", file=plain(str(path))
-        ) from None
+        raise ModelError(f"cannot read the file: {plain(str(error))}", kind="unreadable-config", file=file) from None
     if not isinstance(document, dict):
-        raise ModelError(
-            "not a model config: expected a JSON object", kind="config-not-an-object", file=plain(str(path))
-        )
+        raise ModelError("not a model config: expected a JSON object", kind="config-not-an-object", file=file)
     return document
 
 
 def _weight_files(folder: Path) -> list[Path]:
     """The files that hold the weights; raises `ModelError` when any are missing."""
-    missing = missing_weights(folder)
+    missing, name = missing_weights(folder), plain(str(folder))
     if missing == [SAFETENSORS[0]]:
-        other = sorted(
-            file.name for pattern in ("*.h5", "*.msgpack", "*.onnx", "*.gguf") for file in folder.glob(pattern)
-        )
+        other = sorted(file.name for file in folder.iterdir() if file.suffix in (".h5", ".msgpack", ".onnx", ".gguf"))
         hint = f"; {plain(other[0])} belongs to another framework" if other else ""
         raise ModelError(
-            f"{plain(str(folder))} has no weights: expected {SAFETENSORS[0]} or {PICKLED[0]}{hint}",
-            kind="no-weights",
-            file=plain(str(folder)),
+            f"{name} has no weights: expected {SAFETENSORS[0]} or {PICKLED[0]}{hint}", kind="no-weights", file=name
         )
     if missing:
         raise ModelError(
-            f"{plain(str(folder))} lacks {len(missing)} of its weight files: {_named(missing)}",
+            f"{name} lacks {len(missing)} of its weight files: {_named(missing)}",
             kind="missing-weight-files",
-            file=plain(str(folder)),
+            file=name,
         )
-    for single, shards in ((SAFETENSORS[0], SAFETENSORS[1]), (PICKLED[0], PICKLED[1])):
+    for single, shards, _ in (SAFETENSORS, PICKLED):
         if (folder / single).is_file():
             return [folder / single]
         if files := sorted(folder.glob(shards)):
             return files
-    raise ModelError(
-        f"{plain(str(folder))} has an index of weights, but no weights", kind="no-weights", file=plain(str(folder))
-    )
+    raise ModelError(f"{name} has an index of weights, but no weights", kind="no-weights", file=name)
 
 
 def _check_readable(file: Path) -> None:
@@ -253,9 +232,10 @@ def _check_complete(
     where = plain(str(folder))
     if refused:
         name, got, want = refused[0]
+        others = f" and {len(refused) - 1} more" if len(refused) > 1 else ""
         raise ModelError(
             f"the weights in {where} do not fit their config.json: {plain(name)} has the shape {list(got)}, but the config "
-            f"asks for {list(want)}{_more(len(refused) - 1)}",
+            f"asks for {list(want)}{others}",
             kind="weight-shapes-do-not-fit",
             file=where,
         )
@@ -293,10 +273,11 @@ def _has_own_head(config: PretrainedConfig) -> bool:
 def _check_finite(model: PreTrainedModel, folder: Path) -> None:
     broken = [name for name, tensor in model.named_parameters() if not bool(torch.isfinite(tensor).all())]
     if broken:
+        where = plain(str(folder))
         raise ModelError(
-            f"the weights in {plain(str(folder))} hold NaN or infinite values: {_named(broken)}",
+            f"the weights in {where} hold NaN or infinite values: {_named(broken)}",
             kind="non-finite-weights",
-            file=plain(str(folder)),
+            file=where,
         )
 
 
@@ -304,12 +285,8 @@ def _named(names: Iterable[str]) -> str:
     return listed(map(plain, names), "and", _NAMED)
 
 
-def _more(count: int) -> str:
-    return f" and {count} more" if count > 0 else ""
-
-
 @contextmanager
-def _library_errors(what: str, *, file: str) -> Iterator[None]:
+def _library_errors(what: str, *, file: Path) -> Iterator[None]:
     """Turn whatever a broken file makes a library raise into a `ModelError`: its errors are many and undocumented."""
     try:
         yield
@@ -321,7 +298,7 @@ def _library_errors(what: str, *, file: str) -> Iterator[None]:
                 f"{what} cannot be read: its pickled weights hold more than tensors, and crild never runs code in a "
                 "pickle; convert them to safetensors if you trust them",
                 kind="unsafe-pickle",
-                file=plain(file),
+                file=plain(str(file)),
             ) from None
         reason = plain(str(error).strip().split("\n")[0]) or type(error).__name__
-        raise ModelError(f"{what} cannot be read: {reason}", kind="unreadable-model", file=plain(file)) from None
+        raise ModelError(f"{what} cannot be read: {reason}", kind="unreadable-model", file=plain(str(file))) from None

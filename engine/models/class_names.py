@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from engine.data.types import TaskSpec
 from engine.models.families import output_of
 
-# Names that different checkpoints give to one class. The negative of a class is made by rule: see `_canonical`.
+# Names that different checkpoints give to one class. The negative of a class follows a rule: see `_canonical`.
 _SAME = (
     ("entailment", "entail", "entails", "entailed", "implied"),
     ("contradiction", "contradict", "contradicts", "contradicted", "contradictory"),

@@ -1,41 +1,18 @@
-"""How each family stores its layers, and how its config changes for fewer, or for fresh, layers."""
+"""How families differ in the way they store layers, and in what changes in their config besides the number of layers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from torch import nn
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import PretrainedConfig
 
 from engine.errors import ModelError
 from engine.models.family_rules import FIRST_LAYER_STAYS, group_of
 
 
-def stored_layers(model: PreTrainedModel, path: str) -> Sequence[nn.Module]:
-    """Most families: each layer is stored once and runs once."""
-    layers: nn.ModuleList = model.get_submodule(path)
-    return list(layers)
-
-
-def select_layers(config: PretrainedConfig, selected: Sequence[int]) -> Sequence[int]:
-    """Most families: only the number of layers changes."""
-    config.num_hidden_layers = len(selected)
-    return selected
-
-
-def set_depth(config: PretrainedConfig, layers: int) -> None:
-    """Most families: only the number of layers changes."""
-    config.num_hidden_layers = layers
-
-
-def no_windows(config: PretrainedConfig) -> tuple[int | None, ...]:  # noqa: ARG001
-    """Most families: every layer looks everywhere."""
-    return ()
-
-
-def albert_layers(model: PreTrainedModel, path: str) -> Sequence[nn.Module]:
+def albert_layers(config: PretrainedConfig, groups: nn.Module) -> Sequence[nn.Module]:
     """ALBERT: the groups' layers, each as often as it runs."""
-    config, groups = model.config, model.get_submodule(path)
     layers, count = int(config.num_hidden_layers), int(config.num_hidden_groups)
     return [groups.get_submodule(f"{group_of(layer, layers, count)}.albert_layers.0") for layer in range(layers)]
 
@@ -57,14 +34,13 @@ def select_albert_layers(config: PretrainedConfig, selected: Sequence[int]) -> S
             kind="uneven-albert-groups",
             key="student.keep",
         )
-    config.num_hidden_layers, config.num_hidden_groups = len(selected), len(used)
+    config.num_hidden_groups = len(used)
     return used
 
 
-def set_albert_depth(config: PretrainedConfig, layers: int) -> None:
+def fit_albert_depth(config: PretrainedConfig) -> None:
     """ALBERT: no more groups than layers."""
-    config.num_hidden_layers = layers
-    config.num_hidden_groups = min(int(config.num_hidden_groups), layers)
+    config.num_hidden_groups = min(int(config.num_hidden_groups), int(config.num_hidden_layers))
 
 
 def select_modernbert_layers(config: PretrainedConfig, selected: Sequence[int]) -> Sequence[int]:
@@ -76,16 +52,15 @@ def select_modernbert_layers(config: PretrainedConfig, selected: Sequence[int]) 
     if selected[0] != 0:
         raise ModelError(FIRST_LAYER_STAYS, kind="first-layer-required", key="student.keep")
     config.layer_types = [config.layer_types[layer] for layer in selected]
-    config.num_hidden_layers = len(selected)
     return selected
 
 
-def set_modernbert_depth(config: PretrainedConfig, layers: int) -> None:
+def fit_modernbert_depth(config: PretrainedConfig) -> None:
     """ModernBERT: global and local layers alternate as in the model whose config this is."""
     kinds = list(config.layer_types)
     period = next((index for index, kind in enumerate(kinds) if index and kind == kinds[0]), len(kinds))
-    config.layer_types = [kinds[layer] if layer < len(kinds) else kinds[layer % period] for layer in range(layers)]
-    config.num_hidden_layers = layers
+    layers = range(int(config.num_hidden_layers))
+    config.layer_types = [kinds[layer] if layer < len(kinds) else kinds[layer % period] for layer in layers]
 
 
 def modernbert_windows(config: PretrainedConfig) -> tuple[int | None, ...]:
@@ -93,7 +68,6 @@ def modernbert_windows(config: PretrainedConfig) -> tuple[int | None, ...]:
     return tuple(int(config.sliding_window) if kind == "sliding_attention" else None for kind in config.layer_types)
 
 
-def set_deberta_depth(config: PretrainedConfig, layers: int) -> None:
+def fit_deberta_depth(config: PretrainedConfig) -> None:
     """DeBERTa: the pooler is as wide as the encoder."""
-    config.num_hidden_layers = layers
     config.pooler_hidden_size = config.hidden_size

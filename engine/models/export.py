@@ -37,7 +37,8 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, spec:
             with quiet():
                 model.save_pretrained(new)
                 tokenizer.save_pretrained(new)
-            _flush(new)
+            for path in (*new.iterdir(), new):
+                flush(path)
             _put(new, folder, aside=Path(temporary) / "old")
             flush(folder.parent)
     except (OSError, SafetensorError) as error:
@@ -56,11 +57,6 @@ def _put(new: Path, folder: Path, *, aside: Path) -> None:
         if aside.exists():
             aside.rename(folder)
         raise
-
-
-def _flush(folder: Path) -> None:
-    for path in (*folder.iterdir(), folder):
-        flush(path)
 
 
 def parameters(model: PreTrainedModel) -> int:

@@ -22,24 +22,28 @@ from engine.preset.text import plain
 
 @dataclass(frozen=True)
 class Family:
-    """Where the parts of a `…ForSequenceClassification` model are, as dotted paths from the model.
+    """Where the parts of a `…ForSequenceClassification` model are; the defaults are those of RoBERTa, which has BERT's names.
 
-    `query`, `key` and `value` are paths from a layer. `head` lists the modules between the last layer and the logits,
-    in the order in which `logits(model, hidden (batch, length, width), mask (batch, length))` runs them; `output` is the
-    linear layer whose rows are the classes. `pooler` names the part of the head that comes from pre-training. `intermediate` is the
-    config's name for the feed-forward width (the other sizes have the same names in every config).
+    `encoder` is the bare encoder's path from the model; `embeddings` and `layers` are paths within it, `query`, `key`,
+    `value` and `norm_before` are paths from a layer, and all others are paths from the model. `head` lists the modules
+    between the last layer and the logits, in the order in which they run; `output` is the linear layer whose rows are
+    the classes. `pooler` names the part of the head that comes from pre-training. `intermediate` is the config's name
+    for the feed-forward width (the other sizes have the same names in every config).
     """
 
     name: str
-    takes_types: bool
-    embeddings: str
-    layers: str
-    query: str
-    key: str
-    value: str
-    head: tuple[str, ...]
-    output: str
-    logits: Callable[[PreTrainedModel, Tensor, Tensor], Tensor]
+    encoder: str
+    takes_types: bool = False
+    stack: str = "encoder.layer"
+    """The layers, from `encoder`."""
+    query: str = "attention.self.query"
+    key: str = "attention.self.key"
+    value: str = "attention.self.value"
+    head: tuple[str, ...] = ("classifier",)
+    output: str = "classifier"
+    logits: Callable[[PreTrainedModel, Tensor, Tensor], Tensor] | None = None
+    """Logits of the last hidden states (batch, length, width) and the mask (batch, length), where `head` does more than
+    call its modules one after the other."""
     project: str | None = None
     """From the embedding's width to the encoder's, where that is a module of its own (ELECTRA, ALBERT)."""
     pooler: str | None = None
@@ -53,128 +57,112 @@ class Family:
     masks_embeddings: bool = False
     """Its embeddings are set to zero at padding, so they read the mask."""
     norm_before: str | None = None
-    """Path from a layer to the normalisation in front of its projections, where there is one."""
+    """The normalisation in front of a layer's projections, where there is one."""
     final: str | None = None
     """The normalisation behind the last layer: part of that layer's hidden state, as in transformers."""
     inputs: Callable[[PreTrainedModel, Tensor, Tensor], layer_inputs.LayerInputs] = layer_inputs.mask_alone
     """The arguments of its layers besides the hidden states."""
     split: Callable[[PretrainedConfig, Projection, Tensor, tuple[Any, ...]], Tensor] | None = None
     """Queries, keys or values from the projection's output, where that holds all three."""
-    layers_in_order: Callable[[PreTrainedModel, str], Sequence[nn.Module]] = depth.stored_layers
-    """The layers in the order in which they run: a shared layer appears as often as it runs."""
-    select_layers: Callable[[PretrainedConfig, Sequence[int]], Sequence[int]] = depth.select_layers
-    """Fits a config to selected layers (from 0); returns the stored layer that each stored layer of the copy is."""
-    set_depth: Callable[[PretrainedConfig, int], None] = depth.set_depth
-    """Fits a config to a number of fresh layers; its other sizes are already set."""
-    windows: Callable[[PretrainedConfig], tuple[int | None, ...]] = depth.no_windows
+    repeat_layers: Callable[[PretrainedConfig, nn.Module], Sequence[nn.Module]] | None = None
+    """The layers in the order in which they run, from the module that holds them, where layers run more than once."""
+    select_layers: Callable[[PretrainedConfig, Sequence[int]], Sequence[int]] | None = None
+    """Fits a config to selected layers (from 0), where more changes than their number, which is not set yet; returns
+    the stored layer that each stored layer of the copy is."""
+    fit_depth: Callable[[PretrainedConfig], None] | None = None
+    """Fits a config to fresh layers, where more changes than their number and sizes, which are set already."""
+    windows: Callable[[PretrainedConfig], tuple[int | None, ...]] = lambda config: ()  # noqa: ARG005
     """How far each layer looks to either side, in tokens; None where it looks everywhere, empty where all do."""
 
+    @property
+    def embeddings(self) -> str:
+        """The path of the embeddings."""
+        return f"{self.encoder}.embeddings"
 
-def _like_bert(name: str, base: str, **parts: Any) -> Family:
-    """The entry of a family whose encoder has BERT's names."""
-    settings: dict[str, Any] = {
-        "takes_types": True,
-        "embeddings": f"{base}.embeddings",
-        "layers": f"{base}.encoder.layer",
-        "query": "attention.self.query",
-        "key": "attention.self.key",
-        "value": "attention.self.value",
-        "head": ("classifier",),
-        "output": "classifier.out_proj",
-        "logits": head_forward.roberta,
-    }
-    return Family(name=name, **(settings | parts))
+    @property
+    def layers(self) -> str:
+        """The path of the layers."""
+        return f"{self.encoder}.{self.stack}"
 
 
 FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
-        _like_bert(
-            "bert",
-            "bert",
-            head=("bert.pooler", "dropout", "classifier"),
-            output="classifier",
-            logits=head_forward.bert,
-            pooler="bert.pooler",
-        ),
-        _like_bert("roberta", "roberta", takes_types=False, positions_offset=True),
-        _like_bert("xlm-roberta", "roberta", takes_types=False, positions_offset=True),
-        _like_bert("electra", "electra", project="electra.embeddings_project"),
+        Family("bert", "bert", takes_types=True, head=("bert.pooler", "dropout", "classifier"), pooler="bert.pooler"),
+        Family("roberta", "roberta", output="classifier.out_proj", positions_offset=True),
+        Family("xlm-roberta", "roberta", output="classifier.out_proj", positions_offset=True),
         Family(
-            name="distilbert",
-            takes_types=False,
-            embeddings="distilbert.embeddings",
-            layers="distilbert.transformer.layer",
+            "electra", "electra", takes_types=True, output="classifier.out_proj", project="electra.embeddings_project"
+        ),
+        Family(
+            "distilbert",
+            "distilbert",
+            stack="transformer.layer",
             query="attention.q_lin",
             key="attention.k_lin",
             value="attention.v_lin",
             head=("pre_classifier", "dropout", "classifier"),
-            output="classifier",
             logits=head_forward.distilbert,
             intermediate="hidden_dim",
         ),
         Family(
-            name="albert",
+            "albert",
+            "albert",
             takes_types=True,
-            embeddings="albert.embeddings",
             project="albert.encoder.embedding_hidden_mapping_in",
-            layers="albert.encoder.albert_layer_groups",
+            stack="encoder.albert_layer_groups",
             query="attention.query",
             key="attention.key",
             value="attention.value",
             head=("albert.pooler", "dropout", "classifier"),
-            output="classifier",
             logits=head_forward.albert,
             pooler="albert.pooler",
-            layers_in_order=depth.albert_layers,
+            repeat_layers=depth.albert_layers,
             select_layers=depth.select_albert_layers,
-            set_depth=depth.set_albert_depth,
+            fit_depth=depth.fit_albert_depth,
         ),
         Family(
-            name="modernbert",
-            takes_types=False,
-            embeddings="model.embeddings",
-            layers="model.layers",
+            "modernbert",
+            "model",
+            stack="layers",
             query="attn.Wqkv",
             key="attn.Wqkv",
             value="attn.Wqkv",
             head=("head", "drop", "classifier"),
-            output="classifier",
             logits=head_forward.modernbert,
             norm_before="attn_norm",
             final="model.final_norm",
             inputs=layer_inputs.modernbert,
             split=layer_inputs.split_and_rotate,
             select_layers=depth.select_modernbert_layers,
-            set_depth=depth.set_modernbert_depth,
+            fit_depth=depth.fit_modernbert_depth,
             windows=depth.modernbert_windows,
         ),
-        _like_bert(
+        Family(
             "mpnet",
             "mpnet",
-            takes_types=False,
             query="attention.attn.q",
             key="attention.attn.k",
             value="attention.attn.v",
+            output="classifier.out_proj",
             positions_offset=True,
             fused=False,
             captures=False,
             inputs=layer_inputs.mpnet,
         ),
-        _like_bert(
+        Family(
             "deberta-v2",
             "deberta",
+            takes_types=True,
             query="attention.self.query_proj",
             key="attention.self.key_proj",
             value="attention.self.value_proj",
             head=("pooler", "dropout", "classifier"),
-            output="classifier",
-            logits=head_forward.deberta,
             fused=False,
             captures=False,
             masks_embeddings=True,
             inputs=layer_inputs.deberta,
-            set_depth=depth.set_deberta_depth,
+            fit_depth=depth.fit_deberta_depth,
         ),
     )
 }
@@ -187,8 +175,7 @@ def family_of(config: PretrainedConfig) -> Family:
         ModelError: an unsupported family, a decoder, or a variant of a family that does not work (`family_rules`).
     """
     name = str(getattr(config, "model_type", "") or "")
-    family = FAMILIES.get(name)
-    if family is None:
+    if name not in FAMILIES:
         raise ModelError(
             f"models of the family {plain(name or 'unknown')} are not supported; supported are {', '.join(FAMILIES)}",
             kind="unsupported-family",
@@ -200,7 +187,7 @@ def family_of(config: PretrainedConfig) -> Family:
     reason = unusable(name, lambda key: getattr(config, key, None))
     if reason is not None:
         raise ModelError(reason, kind="unsupported-variant")
-    return family
+    return FAMILIES[name]
 
 
 def positions(config: PretrainedConfig) -> int:
@@ -219,7 +206,8 @@ def embedding_width(config: PretrainedConfig) -> int:
 def layers_of(model: PreTrainedModel) -> Sequence[nn.Module]:
     """The encoder layers of a sequence-classification model, in order; a shared one appears as often as it runs."""
     family = family_of(model.config)
-    return family.layers_in_order(model, family.layers)
+    stored: nn.ModuleList = model.get_submodule(family.layers)
+    return list(stored) if family.repeat_layers is None else family.repeat_layers(model.config, stored)
 
 
 def output_of(model: PreTrainedModel) -> nn.Linear:

@@ -1,4 +1,4 @@
-"""Run each family's classification head: last hidden states (batch, length, width) to logits (batch, classes).
+"""Run the heads that do more than call their modules in a row: last hidden states (batch, length, width) to logits (batch, classes).
 
 `mask (batch, length)` is true at real positions; only a mean over positions reads it.
 """
@@ -9,18 +9,6 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 
-def bert(model: PreTrainedModel, hidden: Tensor, mask: Tensor) -> Tensor:  # noqa: ARG001
-    """BERT: the pooler (a layer and tanh on the first position), dropout, the classifier."""
-    logits: Tensor = model.classifier(model.dropout(model.bert.pooler(hidden)))
-    return logits
-
-
-def roberta(model: PreTrainedModel, hidden: Tensor, mask: Tensor) -> Tensor:  # noqa: ARG001
-    """RoBERTa, XLM-R, ELECTRA, MPNet: the classifier picks the first position itself."""
-    logits: Tensor = model.classifier(hidden)
-    return logits
-
-
 def distilbert(model: PreTrainedModel, hidden: Tensor, mask: Tensor) -> Tensor:  # noqa: ARG001
     """DistilBERT: a layer and ReLU on the first position, dropout, the classifier."""
     logits: Tensor = model.classifier(model.dropout(nn.functional.relu(model.pre_classifier(hidden[:, 0]))))
@@ -28,7 +16,7 @@ def distilbert(model: PreTrainedModel, hidden: Tensor, mask: Tensor) -> Tensor: 
 
 
 def albert(model: PreTrainedModel, hidden: Tensor, mask: Tensor) -> Tensor:  # noqa: ARG001
-    """ALBERT: as BERT, with the pooler and its activation apart."""
+    """ALBERT: a layer and its activation on the first position, dropout, the classifier."""
     first = model.albert.pooler_activation(model.albert.pooler(hidden[:, 0]))
     logits: Tensor = model.classifier(model.dropout(first))
     return logits
@@ -42,10 +30,4 @@ def modernbert(model: PreTrainedModel, hidden: Tensor, mask: Tensor) -> Tensor:
     else:
         summary = hidden[:, 0]
     logits: Tensor = model.classifier(model.drop(model.head(summary)))
-    return logits
-
-
-def deberta(model: PreTrainedModel, hidden: Tensor, mask: Tensor) -> Tensor:  # noqa: ARG001
-    """DeBERTa: a pooler that does not come from pre-training, dropout, the classifier."""
-    logits: Tensor = model.classifier(model.dropout(model.pooler(hidden)))
     return logits

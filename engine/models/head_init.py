@@ -10,34 +10,37 @@ from transformers import PreTrainedModel
 
 from engine.data.types import TaskSpec
 from engine.models.class_names import name_outputs
-from engine.models.families import Family, output_of
-from engine.models.seeded_init import draw_linear
+from engine.models.families import family_of, output_of
 
 
-def fit_head(model: PreTrainedModel, family: Family, spec: TaskSpec, fresh: Collection[str], *, seed: int) -> None:
+def fit_head(model: PreTrainedModel, spec: TaskSpec, fresh: Collection[str], *, seed: int) -> None:
     """Give a model the task's outputs: the linear layers among `fresh` (parameter names) are drawn from `seed`.
 
     Normalisations among them begin as ones and zeros. The output layer is replaced when its size is not the task's. Each
     layer has a generator of its own, so that the same seed gives the same output layer whatever else is fresh.
     """
-    output = output_of(model)
+    path, output = family_of(model.config).output, output_of(model)
     redraw = {name.rpartition(".")[0] for name in fresh}
     if output.out_features != spec.outputs:
         replacement = nn.Linear(output.in_features, spec.outputs, device="meta").to_empty(device=output.weight.device)
-        model.set_submodule(family.output, replacement.to(output.weight.dtype))
-        redraw.add(family.output)
-    for path in sorted(redraw):
-        layer = model.get_submodule(path)
+        model.set_submodule(path, replacement.to(output.weight.dtype))
+        redraw.add(path)
+    for redrawn in sorted(redraw):
+        layer = model.get_submodule(redrawn)
         if isinstance(layer, nn.Linear):
-            generator = torch.Generator().manual_seed(seed)
-            draw_linear(layer, float(model.config.initializer_range), generator)
+            with torch.no_grad():
+                generator = torch.Generator().manual_seed(seed)
+                layer.weight.normal_(0.0, float(model.config.initializer_range), generator=generator)
+                if layer.bias is not None:
+                    layer.bias.zero_()
         elif isinstance(layer, nn.LayerNorm):
             layer.reset_parameters()
     name_outputs(model, spec.labels)
 
 
-def head_parameters(model: PreTrainedModel, family: Family) -> frozenset[str]:
+def head_parameters(model: PreTrainedModel) -> frozenset[str]:
     """Names of the parameters between the last layer and the logits that do not come from pre-training."""
+    family = family_of(model.config)
     pretrained = () if family.pooler is None else (f"{family.pooler}.",)
     heads = tuple(f"{path}." for path in family.head)
     return frozenset(

@@ -49,10 +49,10 @@ def resolve_revision(model: str, revision: str | None = None) -> str | None:
         try:
             commit: str = HfApi().model_info(model, revision=revision, timeout=SECONDS).sha
         except (HTTPError, OSError) as error:
-            cached = None if _is_answer(error) else _cached_commit(model, revision)
+            cached = None if _is_answer(error) else _cached_folder(model, revision)
             if cached is None:
                 raise
-            return cached
+            return cached.name
     return commit
 
 
@@ -64,16 +64,12 @@ def fetch(model: str, revision: str | None = None, *, weights: bool = True, code
     revision, or when neither hub nor cache has it.
     """
     if is_path(model):
-        folder = Path(model).expanduser()
-        if not folder.is_dir():
-            if folder.exists():
-                raise ModelError(
-                    f"the model {plain(model)} is a file, not a folder", kind="model-is-a-file", file=plain(model)
-                )
-            raise ModelError(
-                f"the model folder {plain(model)} does not exist", kind="no-such-folder", file=plain(model)
-            )
-        return folder
+        folder, name = Path(model).expanduser(), plain(model)
+        if folder.is_dir():
+            return folder
+        if folder.exists():
+            raise ModelError(f"the model {name} is a file, not a folder", kind="model-is-a-file", file=name)
+        raise ModelError(f"the model folder {name} does not exist", kind="no-such-folder", file=name)
     commit = resolve_revision(model, revision)
     cached = _cached_folder(model, commit)
     if cached is not None and _complete(cached, weights=weights, code=code):
@@ -99,27 +95,17 @@ def needed_files(names: Sequence[str], *, weights: bool = True, code: bool = Fal
     kinds = (SAFETENSORS, PICKLED) if weights else ()
     heavy = next((kind for kind in kinds if any(_matches(name, kind) for name in names)), ())
     patterns = ("config.json", *TOKENIZER, *(("*.py",) if code else ()), *heavy)
-    ranked = [(_rank(name, patterns), name) for name in names if _matches(name, patterns)]
-    return [name for _, name in sorted(ranked)]
-
-
-def _rank(name: str, patterns: Sequence[str]) -> int:
-    return next(rank for rank, pattern in enumerate(patterns) if fnmatch(name, pattern))
+    ranks = {name: [fnmatch(name, pattern) for pattern in patterns] for name in names if _matches(name, patterns)}
+    return sorted(ranks, key=lambda name: (ranks[name].index(True), name))
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:
     return "/" not in name and any(fnmatch(name, pattern) for pattern in patterns)
 
 
-def _cached_commit(model: str, revision: str | None) -> str | None:
-    """The commit of a cached model, from the cache alone."""
+def _cached_folder(model: str, revision: str | None) -> Path | None:
+    """The cached snapshot of a revision, complete or not; its name is the commit."""
     path = try_to_load_from_cache(model, "config.json", revision=revision)
-    return Path(path).parent.name if isinstance(path, str) else None
-
-
-def _cached_folder(model: str, commit: str | None) -> Path | None:
-    """The cached snapshot of a commit, complete or not."""
-    path = try_to_load_from_cache(model, "config.json", revision=commit)
     return Path(path).parent if isinstance(path, str) else None
 
 

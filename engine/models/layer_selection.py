@@ -16,16 +16,9 @@ def layer_count(student: schema.Student, source_layers: int) -> int:
     """
     if student.layers is not None:
         return student.layers
-    if student.init == "scratch":
-        return half(source_layers)
-    if not isinstance(student.keep, str):
+    if student.init != "scratch" and not isinstance(student.keep, str):
         return len(student.keep)
-    return half(source_layers) if student.init in ("teacher", "pretrained") else source_layers
-
-
-def half(layers: int) -> int:
-    """Half of a model's layers, at least one."""
-    return max(1, layers // 2)
+    return max(1, source_layers // 2) if student.init in ("scratch", "teacher", "pretrained") else source_layers
 
 
 def selected_layers(source_layers: int, keep: str | Sequence[int], count: int) -> tuple[int, ...]:
@@ -66,8 +59,7 @@ def selected_layers(source_layers: int, keep: str | Sequence[int], count: int) -
             kind="too-many-layers",
             key="student.layers",
         )
-    if keep == "last":
-        return tuple(range(source_layers - count, source_layers))
     if keep == "alternate":
         return tuple(index * source_layers // count for index in range(count))
-    return tuple(range(count))
+    start = source_layers - count if keep == "last" else 0
+    return tuple(range(start, start + count))

@@ -17,15 +17,13 @@ from engine.data.word_tokenizer import word_tokenizer
 from engine.errors import ModelError
 from engine.models.checkpoint import Checkpoint, read_checkpoint, read_tokenizer
 from engine.models.class_names import align, describe, name_outputs, names_of, order_by_name
-from engine.models.families import Family, family_of, output_of, positions
+from engine.models.families import output_of, positions
 from engine.models.head_init import fit_head
-from engine.models.hub import fetch, resolve_revision
+from engine.models.hub import fetch
 from engine.models.model_files import has_tokenizer
 from engine.models.seeded_init import initial_range, seeded
 from engine.preset import schema
 from engine.preset.text import plain
-
-__all__ = ["LoadedModel", "align", "load_pretrained", "load_teacher", "resolve_revision"]
 
 SCRATCH_POSITIONS = 512
 """Positions of a model from scratch, unless the task needs more."""
@@ -42,7 +40,6 @@ class LoadedModel:
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
-    family: Family
     order_known: bool
     notes: tuple[str, ...]
     fresh_head: bool
@@ -69,97 +66,80 @@ def load_teacher(
     if teacher.model == "scratch":
         return _scratch(teacher, spec, train_texts, max_length)
     if teacher.finetune is not None:
-        return load_pretrained(
-            teacher.model,
-            spec,
-            seed=teacher.finetune.seed,
-            revision=teacher.revision,
-            tokenizer=teacher.tokenizer,
-            trust_remote_code=teacher.trust_remote_code,
-            labels=teacher.labels,
-            max_length=max_length,
-        )
-    checkpoint, tokenizer = _read(teacher.model, teacher.revision, teacher.tokenizer, teacher.trust_remote_code)
-    _check_length(checkpoint, teacher.model, max_length)
+        return load_pretrained(teacher, spec, seed=teacher.finetune.seed, max_length=max_length)
+    checkpoint, tokenizer = _read(teacher, max_length)
     _check_knows_task(checkpoint, teacher.model, spec)
-    order_known, notes = _align_by_name(checkpoint.model, teacher.model, spec, teacher.labels)
-    return LoadedModel(checkpoint.model, tokenizer, checkpoint.family, order_known, notes, fresh_head=False)
+    order_known, notes = _align_by_name(checkpoint.model, teacher, spec)
+    return LoadedModel(checkpoint.model, tokenizer, order_known, notes, fresh_head=False)
 
 
 def load_pretrained(
-    model: str,
+    source: schema.Teacher,
     spec: TaskSpec,
     *,
     seed: int,
-    revision: str | None = None,
-    tokenizer: str | None = None,
-    trust_remote_code: bool = False,
-    labels: list[str] | None = None,
     words: PreTrainedTokenizerBase | None = None,
     max_length: int | None = None,
 ) -> LoadedModel:
     """A model that will be trained on the task: with its own head if that fits the task, else with one from `seed`.
 
-    Its own head is aligned by name; where the names (`labels` instead of the config's, when given) don't match, its
-    outputs are used in the task's order, since training settles it. `tokenizer` names another folder or hub id for the
-    tokenizer; `words` is the fallback where there is none. Raises `ModelError` as `load_teacher` does.
+    Its own head is aligned by name; where the names (`source.labels` instead of the config's, if there are any) don't
+    match, its outputs are used in the task's order, since training settles it. `words` is the tokenizer for a folder
+    without one. Raises `ModelError` as `load_teacher` does.
     """
-    checkpoint, words = _read(model, revision, tokenizer, trust_remote_code, words)
-    _check_length(checkpoint, model, max_length)
-    name = plain(model)
-    outputs = output_of(checkpoint.model).out_features
-    if f"{checkpoint.family.output}.weight" in checkpoint.fresh:
-        notes: tuple[str, ...] = (f"{name} has no classifier for sentences: a fresh one is trained",)
+    checkpoint, tokenizer = _read(source, max_length, words)
+    model, name = checkpoint.model, plain(source.model)
+    outputs = output_of(model).out_features
+    notes: tuple[str, ...] = ()
+    fresh_head = True
+    if checkpoint.fresh_output:
+        notes = (f"{name} has no classifier for sentences: a fresh one is trained",)
     elif outputs != spec.outputs:
         notes = (f"{name} has {outputs} outputs, {plain(spec.name)} {describe(spec)}: a fresh output layer is trained",)
     else:
-        order_known, _ = _align_by_name(checkpoint.model, model, spec, labels)
-        notes = () if order_known else (f"{name} does not name its classes: they are used in the task's order",)
-        name_outputs(checkpoint.model, spec.labels)
-        return LoadedModel(checkpoint.model, words, checkpoint.family, order_known=True, notes=notes, fresh_head=False)
-    fit_head(checkpoint.model, checkpoint.family, spec, checkpoint.fresh, seed=seed)
-    return LoadedModel(checkpoint.model, words, checkpoint.family, order_known=True, notes=notes, fresh_head=True)
+        fresh_head = False
+        if not _align_by_name(model, source, spec)[0]:
+            notes = (f"{name} does not name its classes: they are used in the task's order",)
+        name_outputs(model, spec.labels)
+    if fresh_head:
+        fit_head(model, spec, checkpoint.fresh, seed=seed)
+    return LoadedModel(model, tokenizer, order_known=True, notes=notes, fresh_head=fresh_head)
 
 
 def _read(
-    model: str,
-    revision: str | None,
-    tokenizer: str | None,
-    trust_remote_code: bool,
-    fallback: PreTrainedTokenizerBase | None = None,
+    source: schema.Teacher, max_length: int | None, fallback: PreTrainedTokenizerBase | None = None
 ) -> tuple[Checkpoint, PreTrainedTokenizerBase]:
-    """The checkpoint and its tokenizer (or the one that `tokenizer` names), whose vocabulary must not be larger."""
-    folder = fetch(model, revision, code=trust_remote_code)
-    other = folder if tokenizer is None else fetch(tokenizer, weights=False, code=trust_remote_code)
-    checkpoint = read_checkpoint(folder, trust_remote_code=trust_remote_code)
+    """The checkpoint and its tokenizer (or the one that `source` names), whose vocabulary must not be larger."""
+    code = source.trust_remote_code
+    folder = fetch(source.model, source.revision, code=code)
+    other = folder if source.tokenizer is None else fetch(source.tokenizer, weights=False, code=code)
+    checkpoint = read_checkpoint(folder, trust_remote_code=code)
     if fallback is not None and not has_tokenizer(other):
         words = fallback
     else:
-        words = read_tokenizer(other, trust_remote_code=trust_remote_code)
-    if len(words) > checkpoint.model.config.vocab_size:
+        words = read_tokenizer(other, trust_remote_code=code)
+    config = checkpoint.model.config
+    if len(words) > config.vocab_size:
         raise ModelError(
-            f"the tokenizer in {plain(str(other))} has {len(words)} tokens, but the model {plain(model)} only "
-            f"{checkpoint.model.config.vocab_size}; use a tokenizer that belongs to the model",
+            f"the tokenizer in {plain(str(other))} has {len(words)} tokens, but the model {plain(source.model)} only "
+            f"{config.vocab_size}; use a tokenizer that belongs to the model",
             kind="tokenizer-too-large",
             key="tokenizer",
         )
-    return checkpoint, words
-
-
-def _check_length(checkpoint: Checkpoint, model: str, max_length: int | None) -> None:
-    limit = positions(checkpoint.model.config)
+    limit = positions(config)
     if max_length is not None and max_length > limit:
         raise ModelError(
-            f"the model {plain(model)} reads at most {limit} tokens, but task.max_length is {max_length}",
+            f"the model {plain(source.model)} reads at most {limit} tokens, but task.max_length is {max_length}",
             kind="max-length-too-long",
             key="task.max_length",
         )
+    return checkpoint, words
 
 
 def _check_knows_task(checkpoint: Checkpoint, model: str, spec: TaskSpec) -> None:
     """Raises `ModelError` for a teacher that is not fine-tuned and has no outputs for the task."""
     advice = "add a [teacher.finetune] table, or name a model that was trained on the task"
-    if f"{checkpoint.family.output}.weight" in checkpoint.fresh:
+    if checkpoint.fresh_output:
         raise ModelError(
             f"the teacher {plain(model)} has no classification head for {plain(spec.name)}: {advice}",
             kind="teacher-without-head",
@@ -176,9 +156,7 @@ def _check_knows_task(checkpoint: Checkpoint, model: str, spec: TaskSpec) -> Non
         )
 
 
-def _align_by_name(
-    model: PreTrainedModel, source: str, spec: TaskSpec, labels: list[str] | None
-) -> tuple[bool, tuple[str, ...]]:
+def _align_by_name(model: PreTrainedModel, source: schema.Teacher, spec: TaskSpec) -> tuple[bool, tuple[str, ...]]:
     """Align the outputs by name; whether the names match the task's, and notes for the user.
 
     Raises `ModelError` when the names in the preset are not the task's.
@@ -186,28 +164,24 @@ def _align_by_name(
     if not spec.labels:
         name_outputs(model, ())
         return True, ()
-    names = tuple(labels) if labels is not None else names_of(model)
+    names = names_of(model) if source.labels is None else tuple(source.labels)
     order = order_by_name(names, spec.labels) if len(names) == spec.outputs else None
     if order is not None:
         align(model, order, spec.labels)
-        moved = order != tuple(range(len(order)))
-        return True, (
-            f"the outputs of {plain(source)} were reordered by name: {_order(names, order)}",
-        ) if moved else ()
-    if labels is not None:
+        if order == tuple(range(len(order))):
+            return True, ()
+        new = ", ".join(f"{plain(names[index])} (output {index})" for index in order)
+        return True, (f"the outputs of {plain(source.model)} were reordered by name: {new}",)
+    if source.labels is not None:
         raise ModelError(
-            f"teacher.labels names {', '.join(map(plain, labels))}, but {plain(spec.name)} has {describe(spec)}",
+            f"teacher.labels names {', '.join(map(plain, names))}, but {plain(spec.name)} has {describe(spec)}",
             kind="labels-do-not-match",
             key="teacher.labels",
         )
     return False, (
-        f"the outputs of {plain(source)} are named {', '.join(map(plain, names))}, so it is unknown which of "
+        f"the outputs of {plain(source.model)} are named {', '.join(map(plain, names))}, so it is unknown which of "
         f"{', '.join(map(plain, spec.labels))} each one is",
     )
-
-
-def _order(names: tuple[str, ...], order: tuple[int, ...]) -> str:
-    return ", ".join(f"{plain(names[index])} (output {index})" for index in order)
 
 
 def _scratch(
@@ -241,4 +215,4 @@ def _scratch(
     with seeded(teacher.finetune.seed):
         model = BertForSequenceClassification(config).eval()
     name_outputs(model, spec.labels)
-    return LoadedModel(model, tokenizer, family_of(config), order_known=True, notes=(), fresh_head=True)
+    return LoadedModel(model, tokenizer, order_known=True, notes=(), fresh_head=True)

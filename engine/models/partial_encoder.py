@@ -10,33 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import nullcontext
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
+from engine.data.batches import Batch
 from engine.distill.activations import PROJECTIONS, Activations, ActivationSpec, Projection
 from engine.distill.mixup import mix
 from engine.errors import ModelError
 from engine.models.families import family_of, layers_of
 from engine.models.kernels import fast_attention
-
-
-class Inputs(Protocol):
-    """The fields of a batch that a model reads: integers (batch, length); `token_type_ids` may be None."""
-
-    @property
-    def input_ids(self) -> Tensor:
-        """Tokens, padded with the padding token."""
-
-    @property
-    def attention_mask(self) -> Tensor:
-        """1 at real positions, 0 at padding."""
-
-    @property
-    def token_type_ids(self) -> Tensor | None:
-        """0 in the first sentence and in padding, 1 in the second."""
+from engine.models.layer_inputs import LayerInputs
 
 
 class PartialEncoder(nn.Module):
@@ -77,7 +63,7 @@ class PartialEncoder(nn.Module):
 
     def forward(
         self,
-        batch: Inputs,
+        batch: Batch,
         *,
         lam: float | Tensor | None = None,
         unpaired: Literal["padding", "whole"] = "padding",
@@ -113,15 +99,14 @@ class PartialEncoder(nn.Module):
     @staticmethod
     def _top(spec: ActivationSpec, layers: int) -> int:
         """The last layer that must run, 0 for the embeddings alone."""
-        layer_numbers = sorted(spec.layers)
-        if layer_numbers and (layer_numbers[0] < 1 or layer_numbers[-1] > layers):
-            wrong = next(layer for layer in layer_numbers if not 1 <= layer <= layers)
-            raise ModelError(f"there is no layer {wrong}: the model has layers 1 to {layers}", kind="unknown-layer")
-        if not layer_numbers and not spec.logits and not spec.embedding:
+        for layer in sorted(spec.layers):
+            if not 1 <= layer <= layers:
+                raise ModelError(f"there is no layer {layer}: the model has layers 1 to {layers}", kind="unknown-layer")
+        if spec == ActivationSpec():
             raise ModelError(
                 "no activations requested: name a layer, the embedding or the logits", kind="no-activations"
             )
-        return layers if spec.logits else max(layer_numbers, default=0)
+        return layers if spec.logits else max(spec.layers, default=0)
 
     def _embedding_projection(self, model: PreTrainedModel) -> nn.Module | None:
         """ELECTRA's step from the embedding's width to the encoder's, where there is one."""
@@ -156,7 +141,7 @@ class PartialEncoder(nn.Module):
 
         return catch
 
-    def _embed(self, batch: Inputs) -> Tensor:
+    def _embed(self, batch: Batch) -> Tensor:
         types = {}
         # A model with a single type (as RoBERTa) has no row for the second sentence.
         if self.family.takes_types and batch.token_type_ids is not None and self._config.type_vocab_size > 1:
@@ -169,11 +154,9 @@ class PartialEncoder(nn.Module):
     def _run(self, hidden: Tensor, activations: Activations) -> None:
         family, model = self.family, self.__dict__["model"]
         # Projections alone need no inputs but the hidden states, except where they are rotated by position.
-        inputs = (
-            family.inputs(model, hidden, activations.mask)
-            if len(self.whole) or family.split is not None
-            else _no_inputs
-        )
+        inputs: LayerInputs = lambda layer: ()  # noqa: ARG005, E731
+        if len(self.whole) or family.split is not None:
+            inputs = family.inputs(model, hidden, activations.mask)
         for number, layer in enumerate(self.whole, start=1):
             self._running = number
             output = layer(hidden, *inputs(number - 1))
@@ -197,9 +180,9 @@ class PartialEncoder(nn.Module):
                 by_layer = getattr(activations, name)
                 for layer, output in by_layer.items():
                     by_layer[layer] = family.split(model.config, name, output, inputs(layer - 1))
-        if self.spec.logits:
+        if self.spec.logits and family.logits is not None:
             activations.logits = family.logits(model, hidden, activations.mask)
-
-
-def _no_inputs(layer: int) -> tuple[Any, ...]:  # noqa: ARG001
-    return ()
+        elif self.spec.logits:
+            for module in self.head:
+                hidden = module(hidden)
+            activations.logits = hidden

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
 
 
 @contextmanager
@@ -22,14 +21,6 @@ def seeded(seed: int) -> Iterator[None]:
         yield
     finally:
         torch.set_rng_state(before)
-
-
-def draw_linear(layer: nn.Linear, scale: float, generator: torch.Generator) -> None:
-    """Draw weights from N(0, scale²) and set the bias to zero, as BERT does."""
-    with torch.no_grad():
-        layer.weight.normal_(0.0, scale, generator=generator)
-        if layer.bias is not None:
-            layer.bias.zero_()
 
 
 def initial_range(width: int) -> float:

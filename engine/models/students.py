@@ -56,8 +56,7 @@ def make_student(
     _check_vocabulary(student.init, source, teacher.model, teacher_model, tokenizer)
     selected = _selected(student, source.model)
     if student.init == "pretrained":
-        fresh = head_parameters(source.model, source.family)
-        fit_head(source.model, source.family, spec, fresh, seed=seed)
+        fit_head(source.model, spec, head_parameters(source.model), seed=seed)
     return keep_layers(source.model, selected)
 
 
@@ -76,21 +75,19 @@ def keep_layers(model: PreTrainedModel, selected: Sequence[int]) -> PreTrainedMo
     """
     family = family_of(model.config)
     config = copy.deepcopy(model.config)
-    stored = family.select_layers(config, selected)
+    stored = selected if family.select_layers is None else family.select_layers(config, selected)
+    config.num_hidden_layers = len(selected)
     with seeded(0):  # every weight drawn here is overwritten
         smaller = type(model)(config)
-    source = model.state_dict()
+    source, prefix = model.state_dict(), f"{family.layers}."
     with torch.no_grad():
         for name, tensor in smaller.state_dict().items():
-            tensor.copy_(source[_name_in_source(name, f"{family.layers}.", stored)])
+            if not name.startswith(prefix):
+                tensor.copy_(source[name])
+                continue
+            number, _, rest = name.removeprefix(prefix).partition(".")
+            tensor.copy_(source[f"{prefix}{stored[int(number)]}.{rest}"])
     return smaller.float().eval()
-
-
-def _name_in_source(name: str, prefix: str, stored: Sequence[int]) -> str:
-    if not name.startswith(prefix):
-        return name
-    number, _, rest = name.removeprefix(prefix).partition(".")
-    return f"{prefix}{stored[int(number)]}.{rest}"
 
 
 def _from_scratch(
@@ -117,7 +114,9 @@ def _from_scratch(
     # Embeddings of ELECTRA and ALBERT may be narrower than the encoder; if they are as wide, they stay as wide.
     if getattr(like, "embedding_size", None) == int(like.hidden_size):
         config.embedding_size = width
-    family.set_depth(config, layer_count(student, int(like.num_hidden_layers)))
+    config.num_hidden_layers = layer_count(student, int(like.num_hidden_layers))
+    if family.fit_depth is not None:
+        family.fit_depth(config)
     config.initializer_range = initial_range(width)
     config.num_labels = spec.outputs
     with seeded(seed):
@@ -136,14 +135,9 @@ def _source(
 ) -> LoadedModel:
     """The model that the layers come from, where that is not the teacher itself."""
     if student.init != "pretrained":
-        return load_pretrained(
-            str(student_of_run(Path(student.init)) or student.init),
-            spec,
-            seed=seed,
-            revision=student.revision,
-            words=tokenizer,
-            max_length=max_length,
-        )
+        model = str(student_of_run(Path(student.init)) or student.init)
+        source = schema.Teacher(model=model, revision=student.revision)
+        return load_pretrained(source, spec, seed=seed, words=tokenizer, max_length=max_length)
     if teacher.model == "scratch":
         raise ModelError(
             'init = "pretrained" needs a pre-trained teacher, but this one is trained from scratch; '
@@ -151,15 +145,7 @@ def _source(
             kind="teacher-not-pretrained",
             key="student.init",
         )
-    return load_pretrained(
-        teacher.model,
-        spec,
-        seed=seed,
-        revision=teacher.revision,
-        tokenizer=teacher.tokenizer,
-        trust_remote_code=teacher.trust_remote_code,
-        max_length=max_length,
-    )
+    return load_pretrained(teacher, spec, seed=seed, max_length=max_length)
 
 
 def _check_vocabulary(

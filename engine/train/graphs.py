@@ -44,7 +44,7 @@ def captured(pool: Any = None) -> Iterator[torch.cuda.CUDAGraph]:
     try:
         yield graph
     except BaseException:
-        with suppress(RuntimeError):  # what went wrong inside is the news, not that the capture is void
+        with suppress(RuntimeError):  # report the error inside, not the capture that it spoilt
             graph.capture_end()
         raise
     graph.capture_end()
@@ -90,16 +90,16 @@ class CapturedBackward(Backward):
 
     def __init__(self, losses: StepLosses, device: torch.device):
         super().__init__(losses, device)
-        self.given = torch.zeros(5, device=device)
-        self.lam, self.weight, *counts = self.given.unbind()
+        self.numbers = torch.zeros(5, device=device)
+        self.lam, self.weight, *counts = self.numbers.unbind()
         self.counts = Counts(*counts)
         self.shapes: dict[tuple[int, ...], _Shape] = {}
         self.pool = torch.cuda.graph_pool_handle()
 
     def __call__(self, part: Batch, counts: Counts, lam: float | None, weight: float) -> Losses:
         """The micro-batch's losses, good until the next call."""
-        given = (0.0 if lam is None else lam, weight, counts.tokens, counts.own, counts.examples)
-        self.given.copy_(torch.tensor(given, dtype=torch.float32), non_blocking=True)
+        numbers = (0.0 if lam is None else lam, weight, counts.tokens, counts.own, counts.examples)
+        self.numbers.copy_(torch.tensor(numbers, dtype=torch.float32), non_blocking=True)
         shape = self.shapes.get(tuple(part.input_ids.shape))
         if shape is None:
             shape = self.shapes[tuple(part.input_ids.shape)] = _Shape(part.to(self.device))

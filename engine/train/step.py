@@ -26,7 +26,7 @@ from engine.distill.terms import (
     transport_costs,
 )
 from engine.distill.transport import Flow, LayerWeights
-from engine.errors import CrildError, PresetError
+from engine.errors import PresetError
 from engine.models.families import embedding_width, family_of
 from engine.models.family_rules import not_offered
 from engine.models.half_precision import in_half_precision
@@ -104,13 +104,8 @@ def bound_terms(settings: StageSettings, student: PreTrainedModel, teacher: PreT
         for name in settings.stage.terms():
             reason = not_offered(family_of(model.config).name, name, side)
             if reason is not None:
-                raise PresetError(
-                    [
-                        CrildError(
-                            reason, kind="objective-not-offered", key=f"stage.{settings.stage.name}.objectives.{name}"
-                        )
-                    ]
-                )
+                key = f"stage.{settings.stage.name}.objectives.{name}"
+                raise PresetError.single(reason, kind="objective-not-offered", key=key)
     own = shape_of(student)
     theirs = own if teacher is None else shape_of(teacher)
     return bind(settings.stage, theirs, own, temperature=settings.temperature, regression=settings.regression)
@@ -217,14 +212,17 @@ class StepLosses:
         lam: float | Tensor | None,
     ) -> Tensor:
         projection = self.models.projections[term.name] if term.projects else None
-        flow = None
-        if term.emd and teacher is not None:
-            flow = self._flow(term, student, teacher, projection)
-        clean = part.attention_mask
-        total, _ = distillation_loss(
-            term, student, teacher, clean_mask=clean, gold=part.labels, lam=lam, projection=projection, flow=flow
-        )
-        return total
+        flow = None if teacher is None or not term.emd else self._flow(term, student, teacher, projection)
+        return distillation_loss(
+            term,
+            student,
+            teacher,
+            clean_mask=part.attention_mask,
+            gold=part.labels,
+            lam=lam,
+            projection=projection,
+            flow=flow,
+        )[0]
 
     def _flow(self, term: Term, student: Activations, teacher: Activations, projection: nn.Module | None) -> Flow:
         """The transport plan of this micro-batch; its costs are stored for the weights' update at the step's end."""

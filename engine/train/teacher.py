@@ -21,8 +21,9 @@ from engine.data.types import TaskSpec
 from engine.errors import ModelError
 from engine.evaluate.metrics import compute
 from engine.evaluate.predict import predict
+from engine.models.class_names import align
 from engine.models.export import content_hash, save_model
-from engine.models.load import LoadedModel, align
+from engine.models.load import LoadedModel
 from engine.preset.schema import Finetune
 from engine.record.files import cause, read_json, write_json
 from engine.record.lock import FileLock

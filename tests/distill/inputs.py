@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from engine.distill.activations import LAYER_STATES, Activations
-from engine.distill.objectives import attention, relation, teacher_rows
-from engine.distill.row_scores import Total, scores
+from engine.distill.objectives import attention
+from engine.distill.row_scores import Total, log_rows, scores
 from engine.distill.terms import Term
 
 CLASSES, HEADS = 3, 2
@@ -145,7 +145,7 @@ def attention_between(
 ) -> Total:
     """The attention objective from queries and keys (batch, length, width) of both models."""
     keys = rows if keys is None else keys
-    target = teacher_rows(scores(*teacher, heads), keys, mse=mse)
+    target = scores(*teacher, heads) if mse else log_rows(scores(*teacher, heads), keys)
     return attention(scores(*student, heads), target, rows, keys=keys, mse=mse)
 
 
@@ -153,6 +153,4 @@ def relation_between(
     student: Tensor, teacher: Tensor, rows: Tensor, *, heads: int, keys: Tensor | None = None
 ) -> Total:
     """The relation objective from queries, keys or values (batch, length, width) of both models."""
-    keys = rows if keys is None else keys
-    target = teacher_rows(scores(teacher, teacher, heads), keys)
-    return relation(scores(student, student, heads), target, rows, keys=keys)
+    return attention_between((student, student), (teacher, teacher), rows, heads=heads, keys=keys)

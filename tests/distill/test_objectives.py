@@ -10,7 +10,6 @@ import torch
 
 from engine.distill import objectives
 from engine.distill.row_scores import Total, log_rows, scores
-from engine.errors import ModelError
 from engine.preset import names
 
 from .inputs import attention_between, masked, relation_between
@@ -72,16 +71,6 @@ def test_relation_compares_any_widths() -> None:
     assert relation_between(student, 2 * teacher, ONE, heads=1)[0].item() > 0.01
 
 
-@pytest.mark.parametrize("heads", [3, 5])
-def test_heads_must_divide_the_width(heads: int) -> None:
-    x = torch.zeros(1, 2, 8)
-    with pytest.raises(ModelError) as caught:
-        relation_between(x, x, ONE, heads=heads)
-    assert caught.value.kind == "heads-do-not-divide-width"
-    assert f"{heads} heads" in str(caught.value)
-    assert "8" in str(caught.value)
-
-
 def test_masked_keys_have_no_share() -> None:
     shares = log_rows(torch.zeros(1, 1, 2, 3), torch.tensor([[1, 1, 0]])).exp()
     torch.testing.assert_close(shares[0, 0, 0], torch.tensor([0.5, 0.5, 0.0]))
@@ -107,7 +96,6 @@ def test_hidden_is_a_mean_over_the_width() -> None:
     teacher[0, 0, 0], teacher[0, 1, 1] = 2.0, 6.0
     assert objectives.hidden(student, teacher, ONE)[0] == 4 / 4 + 36 / 4
     assert objectives.hidden(student, teacher, masked((1,), 2))[0] == 4 / 4
-    assert objectives.embedding(student, teacher, ONE)[0] == 4 / 4 + 36 / 4
 
 
 def test_cls_compares_directions_of_the_first_token() -> None:

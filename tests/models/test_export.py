@@ -87,7 +87,7 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.Mon
     def full(folder: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(export, "_flush", full)
+    monkeypatch.setattr(export, "flush", full)
     with pytest.raises(RunError, match="no space is left") as caught:
         save_model(tiny("bert", seed=1), words(), ENTAILMENT, folder)
     assert (caught.value.kind, caught.value.file) == ("cannot-save-model", str(folder))

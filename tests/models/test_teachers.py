@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForTokenClassification, PreTrainedModel
 
 from engine.errors import ModelError
-from engine.models.families import FAMILIES, output_of, positions
+from engine.models.families import FAMILIES, family_of, output_of, positions
 from engine.models.load import LoadedModel, load_pretrained, load_teacher
 from engine.preset import schema
 from tests.models.tiny_models import (
@@ -72,7 +72,7 @@ def test_a_classifier_comes_out_whole_and_in_the_tasks_order(family: str, tmp_pa
     torch.testing.assert_close(own_forward(loaded.model, batch).logits, expected, rtol=0, atol=1e-6)
     assert loaded.order_known
     assert not loaded.fresh_head
-    assert loaded.family is FAMILIES[family]
+    assert family_of(loaded.model.config) is FAMILIES[family]
     assert loaded.model.config.id2label == {0: "entailment", 1: "not_entailment"}
     (note,) = loaded.notes
     assert all(fact in note for fact in (f"{tmp_path}/t", "entailment (output 1), not_entailment (output 0)"))
@@ -473,9 +473,9 @@ def test_a_real_bare_encoder() -> None:
 
 def test_nothing_is_printed(folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(folder)
-    load_pretrained(str(saved(folder, bare("bert"))), ENTAILMENT, seed=0)
+    load_pretrained(teacher(saved(folder, bare("bert"))), ENTAILMENT, seed=0)
     capfd.readouterr()
-    load_pretrained(str(folder), ENTAILMENT, seed=0)
+    load_pretrained(teacher(folder), ENTAILMENT, seed=0)
     assert capfd.readouterr() == ("", "")
 
 

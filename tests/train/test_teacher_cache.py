@@ -21,7 +21,7 @@ def cached(folder: Path) -> tuple[Cached, LoadedModel]:
     model: Any = nn.Linear(2, 2)
     save_file(dict(model.state_dict()), folder / "model.safetensors")
     write_json(folder / "crild.json", {"steps": 3})
-    loaded: Any = LoadedModel(model, tokenizer=None, family=None, order_known=True, notes=(), fresh_head=False)  # type: ignore[arg-type]
+    loaded: Any = LoadedModel(model, tokenizer=None, order_known=True, notes=(), fresh_head=False)
     return Cached(folder), loaded
 
 
