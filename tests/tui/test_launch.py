@@ -237,7 +237,7 @@ def test_a_change_is_marked_and_becomes_part_of_the_command_line(launch: Any) ->
         assert line.view.changed
         assert str(line.render()).startswith("* consistency weight")
         assert words(screen, "command") == "$ crild run quickstart --set stage.ild.consistency.weight=0.5"
-        assert "u resets it" in words(screen, "about-text")
+        assert "press u to reset it" in words(screen, "about-text")
         toml = words(screen, "toml-text").splitlines()
         assert [row for row in toml if row.startswith("▌")] == [
             '▌ consistency = { weight = 0.5, ramp = "linear", target = "ema", decay = 0.999, warmup = true }'
