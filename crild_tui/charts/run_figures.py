@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -40,6 +40,11 @@ class Source:
     snapshot: RunSnapshot
     label: str
     index: int
+
+    @property
+    def curves(self) -> Curves:
+        """Its curves."""
+        return self.snapshot.curves
 
 
 @dataclass(frozen=True)
@@ -84,14 +89,14 @@ class TraceCache:
 
 def is_long(sources: Sequence[Source]) -> bool:
     """Whether figures of these runs take too long to build in the event loop."""
-    return sum(len(source.snapshot.curves.steps) for source in sources) > LONG
+    return sum(len(source.curves.steps) for source in sources) > LONG
 
 
 def extent(sources: Sequence[Source], axis: Axis) -> View:
     """From the start to the newest point of all runs."""
     ends = [0.0]
     for source in sources:
-        curves = source.snapshot.curves
+        curves = source.curves
         for table in (curves.steps, *curves.evaluations.values()):
             column = table.axis(axis)
             if len(column):
@@ -109,7 +114,7 @@ def figures(sources: Sequence[Source], look: Look, traces: TraceCache) -> tuple[
     )
     view = extent(sources, look.axis) if look.view is None else look.view
     marks = borders(sources, look.axis)
-    started = any(len(source.snapshot.curves.steps) for source in sources)
+    started = any(len(source.curves.steps) for source in sources)
     traces.drop_unused()
     name = metric_name(sources)
     unread = any(not source.snapshot.read for source in sources)
@@ -142,29 +147,22 @@ def figures(sources: Sequence[Source], look: Look, traces: TraceCache) -> tuple[
 
 def loss_lines(sources: Sequence[Source], look: Look, traces: TraceCache) -> tuple[Line, ...]:
     """The total of each run; for a single run each term too, those of the newest stage first."""
+    runs = len(sources)
     lines = [
-        _line(
-            source, source.snapshot.curves.steps.values.get("loss"), "total", look, traces, len(sources), counted=True
-        )
+        line
         for source in sources
+        for line in _line(source, source.curves.steps.values.get("loss"), "total", look, traces, runs, counted=True)
     ]
-    terms = _terms(sources[0], look, traces) if len(sources) == 1 else ()
-    return (
-        *(line for line in lines if line is not None),
-        *sorted(terms, key=lambda line: line.last is None),
-    )
+    terms = list(_terms(sources[0], look, traces)) if runs == 1 else []
+    return (*lines, *sorted(terms, key=lambda line: line.last is None))
 
 
-def _terms(source: Source, look: Look, traces: TraceCache) -> list[Line]:
-    curves = source.snapshot.curves
+def _terms(source: Source, look: Look, traces: TraceCache) -> Iterator[Line]:
+    curves = source.curves
     since = _newest_stage(curves, look.axis)
-    lines = [
-        _line(
-            source, values, name, look, traces, color=color, raw=False, since=since, hidden=_same_as_total(curves, values)
-        )
-        for color, (name, values) in enumerate(curves.steps.terms.items(), 1)
-    ]  # fmt: skip
-    return [line for line in lines if line is not None]
+    for color, (name, values) in enumerate(curves.steps.terms.items(), 1):
+        hidden = _same_as_total(curves, values)
+        yield from _line(source, values, name, look, traces, color=color, raw=False, since=since, hidden=hidden)
 
 
 def _same_as_total(curves: Curves, term: Floats) -> frozenset[int]:
@@ -186,15 +184,14 @@ def _newest_stage(curves: Curves, axis: Axis) -> float:
 
 def consistency_lines(sources: Sequence[Source], look: Look, traces: TraceCache) -> tuple[Line, ...]:
     """The consistency term of each run that has one; for a single run its weight too, on its own scale."""
-    values = [source.snapshot.curves.steps.values for source in sources]
-    lines = [
-        _line(source, columns.get("consistency"), "term", look, traces, len(sources))
-        for source, columns in zip(sources, values, strict=True)
-    ]
-    if len(sources) == 1 and lines[0] is not None:
-        unsmoothed = replace(look, smoothing=0)
-        lines.append(_line(sources[0], values[0].get("weight"), "weight", unsmoothed, traces, color=1, own_scale=True))
-    return tuple(line for line in lines if line is not None)
+    lines: list[Line] = []
+    for source in sources:
+        values = source.curves.steps.values
+        lines += _line(source, values.get("consistency"), "term", look, traces, len(sources))
+        if lines and len(sources) == 1:
+            unsmoothed = replace(look, smoothing=0)
+            lines += _line(source, values.get("weight"), "weight", unsmoothed, traces, color=1, own_scale=True)
+    return tuple(lines)
 
 
 def _line(
@@ -211,18 +208,18 @@ def _line(
     own_scale: bool = False,
     since: float = -math.inf,
     hidden: frozenset[int] = frozenset(),
-) -> Line | None:
-    """A curve of the step events; None if the run has no such figure. With several runs, label and colour are the run's.
+) -> Iterator[Line]:
+    """A curve of the step events; none if the run has no such figure. With several runs, label and colour are the run's.
 
     `raw`: whether the curve before smoothing is drawn behind it.
     """
     if values is None or not np.isfinite(values).any():
-        return None
-    curves = source.snapshot.curves
+        return
+    curves = source.curves
     x = curves.steps.axis(look.axis)
     breaks = tuple(border.on(look.axis) for border in curves.borders)
     color = color if runs == 1 else source.index
-    return Line(
+    yield Line(
         one_line(label if runs == 1 else source.label),
         traces.smooth(x, values, look.smoothing, breaks) if look.smoothing else traces.raw(x, values),
         color,
@@ -245,7 +242,7 @@ def dev_lines(sources: Sequence[Source], look: Look, traces: TraceCache) -> tupl
     alone = len(sources) == 1
     lines = []
     for source in sources:
-        for number, model, table in _models(source.snapshot.curves):
+        for number, model, table in _models(source.curves):
             values = table.values.get(name)
             if values is None or not np.isfinite(values).any() or (not alone and model != STUDENT):
                 continue
@@ -260,11 +257,9 @@ def dev_lines(sources: Sequence[Source], look: Look, traces: TraceCache) -> tupl
 
 def _models(curves: Curves) -> list[tuple[int, str, Table]]:
     """The evaluated models with their colours, which don't change when other models follow."""
-    known = [
-        (color, model, curves.evaluations[model]) for model, color in MODELS.items() if model in curves.evaluations
-    ]
     others = [model for model in curves.evaluations if model not in MODELS]
-    return known + [(color, model, curves.evaluations[model]) for color, model in enumerate(others, 5)]
+    colors = MODELS | {model: color for color, model in enumerate(others, 5)}
+    return [(color, model, curves.evaluations[model]) for model, color in colors.items() if model in curves.evaluations]
 
 
 # -- levels and marks
@@ -280,9 +275,7 @@ def metric_name(sources: Sequence[Source]) -> str:
     for source in sources:
         if source.snapshot.summary.metric_name:
             return source.snapshot.summary.metric_name
-    columns = [
-        name for source in sources for table in source.snapshot.curves.evaluations.values() for name in table.values
-    ]
+    columns = [name for source in sources for table in source.curves.evaluations.values() for name in table.values]
     return next((name for name in columns if name != "loss"), "loss" if columns else "metric")
 
 
@@ -303,8 +296,7 @@ def levels(sources: Sequence[Source]) -> tuple[Level, ...]:
 def borders(sources: Sequence[Source], axis: Axis) -> tuple[Mark, ...]:
     """Where stages begin, if all runs have the same borders; otherwise none."""
     all_of_them = [
-        tuple(Mark(border.on(axis), one_line(border.stage)) for border in source.snapshot.curves.borders)
-        for source in sources
+        tuple(Mark(border.on(axis), one_line(border.stage)) for border in source.curves.borders) for source in sources
     ]
     return all_of_them[0] if len(set(all_of_them)) == 1 else ()
 
@@ -314,7 +306,7 @@ def stars(sources: Sequence[Source], axis: Axis) -> tuple[Mark, ...]:
     name = metric_name(sources)
     marks = []
     for source in sources:
-        table = source.snapshot.curves.evaluations.get(STUDENT)
+        table = source.curves.evaluations.get(STUDENT)
         best = None if table is None else best_of(table, name)
         if table is not None and best is not None:
             color = 0 if len(sources) == 1 else source.index

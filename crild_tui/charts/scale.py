@@ -31,10 +31,8 @@ class Scale:
 
     def position(self, values: Floats) -> Floats:
         """Positions of values: 0 at the low end, 1 at the high one; NaN for values that the scale can't show."""
-        return self.share(log10(values) if self.log else values)
-
-    def share(self, values: Floats) -> Floats:
-        """The same for values that are already log10 on a log scale."""
+        if self.log:
+            values = log10(values)
         return (values / 2 - self.low / 2) / (self.high / 2 - self.low / 2)
 
 

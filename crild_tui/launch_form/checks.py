@@ -11,7 +11,6 @@ from crild_tui.launch_form.draft import Draft, changed, name_text, overrides, se
 from crild_tui.launch_form.fields import (
     NAME,
     SEEDS,
-    SOURCE,
     Field,
     base_text,
     field_at,
@@ -19,7 +18,6 @@ from crild_tui.launch_form.fields import (
     hint,
     is_off,
     is_unused,
-    without_source,
 )  # fmt: skip
 from engine.errors import CrildError
 from engine.preflight.check import check
@@ -87,6 +85,9 @@ class Examined:
         if preset is None or newest is None:
             return []
         differing = changed(draft, preset)
+        # Without a source if the presets' task has none, or the task that was typed, before anything is checked.
+        name = draft.edits.get("task.name", preset.task.name).strip()
+        typed = preset.model_copy(update={"task": preset.task.model_copy(update={"name": name})})
         sentences: dict[str, list[str]] = {}
         for fault in self.faults:
             if fault.key is not None:
@@ -94,8 +95,8 @@ class Examined:
         return [
             FieldView(
                 field=each,
-                text=draft.edits.get(each.key, _text(each, draft, preset)),
-                hint=_hint(each, draft, preset),
+                text=draft.edits.get(each.key, base_text(each, typed) and base_text(each, preset)),
+                hint=hint(each, typed),
                 changed=each.key in differing,
                 off=is_off(each, preset, draft.edits),
                 unused=is_unused(each, newest),
@@ -103,19 +104,6 @@ class Examined:
             )
             for each in fields_of(preset)
         ]
-
-
-def _text(field: Field, draft: Draft, preset: Preset) -> str:
-    return "" if field.key == SOURCE and without_source(_task(draft, preset)) else base_text(field, preset)
-
-
-def _hint(field: Field, draft: Draft, preset: Preset) -> str:
-    return hint(field, preset) if field.key != SOURCE else without_source(_task(draft, preset)) or "hub"
-
-
-def _task(draft: Draft, preset: Preset) -> str:
-    """The task that was typed: it decides whether there is a source, before anything is checked."""
-    return draft.edits.get("task.name", preset.task.name).strip()
 
 
 def examine(draft: Draft, here: Path, runs_dir: Path | None = None) -> Examined:
@@ -220,8 +208,3 @@ def marked_lines(base: str, now: str) -> list[tuple[bool, str]]:
     for how, _, _, start, end in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
         marked += [(how != "equal", line) for line in after[start:end]]
     return marked
-
-
-def base_of(draft: Draft, here: Path) -> Preset:
-    """The presets of a draft without its changes. Raises PresetError, UsageError."""
-    return load_preset(draft.refs, base=here).preset

@@ -6,6 +6,23 @@ import tempfile
 from pathlib import Path
 
 from engine.errors import CrildError, UsageError
+from engine.preset.shipped import path_of
+from engine.preset.text import plain
+from engine.record.files import cause
+
+
+def target_of(name: str) -> Path:
+    """The file that a typed name means. Raises UsageError for an empty name and that of a shipped preset."""
+    text = name.strip()
+    path = Path(text).expanduser()
+    if not text or not path.name or text.endswith("/"):
+        raise UsageError("give the new preset a name, such as mine or presets/mine.toml", kind="no-preset-name")
+    if path.suffix != ".toml":
+        path = path.with_name(f"{path.name}.toml")
+    if path_of(path.stem) is not None and path.parent == Path():
+        sentence = f"{path.name} is the name of a shipped preset, which would take precedence: choose another name"
+        raise UsageError(sentence, kind="shipped-preset-name")
+    return path
 
 
 def new_preset(name: str, origin: str) -> Path:
@@ -14,37 +31,30 @@ def new_preset(name: str, origin: str) -> Path:
     Raises UsageError when the file exists or cannot be written, or when the copy would mean something else because the
     original names paths relative to its own folder; PresetError when the original cannot be read.
     """
-    from engine.preset.shipped import copy_preset, path_of
-
-    target = Path(name).expanduser()
-    if path_of(target.name.removesuffix(".toml")) is not None and target.parent == Path():
-        sentence = f"{target.name} is the name of a shipped preset, which would take precedence: choose another name"
-        raise UsageError(sentence, kind="shipped-preset-name")
-    if path_of(origin) is not None:
-        return copy_preset(origin, target)
-    return _copy_file(origin, target if target.suffix == ".toml" else target.with_name(f"{target.name}.toml"))
-
-
-def _copy_file(origin: str, target: Path) -> Path:
     from engine.preset.preset_file import locate
 
+    target = target_of(name)
+    shown = plain(str(target))
+    if not target.parent.is_dir():
+        sentence = f"{shown} cannot be written: there is no folder {plain(str(target.parent))}"
+        raise UsageError(sentence, kind="no-such-folder")
     source = locate(origin, Path.cwd())
     try:
         text = source.read_bytes()
-        if not _means_the_same(source, text, target.parent):
-            beside = Path(origin).parent / target.name
+        if path_of(origin) is None and not _means_the_same(source, text, target.parent):
+            sibling = Path(origin).parent / target.name
             sentence = (
                 f"{origin} names files relative to its own folder, so a copy in another folder would mean other files: "
-                f"copy it next to the original (crild presets new {beside} --from {origin}), or extend it in a new file"
+                f"copy it next to the original (crild presets new {sibling} --from {origin}), or extend it in a new file"
             )
             raise UsageError(sentence, kind="relative-paths")
         with target.open("xb") as file:
             file.write(text)
     except FileExistsError:
-        sentence = f"{target} exists already and is left unchanged: choose another name"
+        sentence = f"{shown} exists already and is left unchanged: choose another name"
         raise UsageError(sentence, kind="file-exists") from None
-    except OSError as error:
-        sentence = f"{target} cannot be written: {error.strerror or error}"
+    except (OSError, ValueError) as error:
+        sentence = f"{shown} cannot be written: {cause(error) if isinstance(error, OSError) else error}"
         raise UsageError(sentence, kind="unwritable-file") from None
     return target
 

@@ -12,9 +12,10 @@ import tomli
 
 from crild_tui.runs import option_help
 from engine.preset import schema_keys
+from engine.preset.field_types import Record
 from engine.preset.json_schema import help_texts
 from engine.preset.names import TOY_TASKS
-from engine.preset.schema import Consistency, Preset, Record, Stage, Train
+from engine.preset.schema import Consistency, Preset, Stage, Train
 from engine.preset.text import listed, shown
 from engine.preset.toml_text import inline
 

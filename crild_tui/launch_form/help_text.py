@@ -55,7 +55,7 @@ def about(
             text.append(f"{fault.line}\n")
     if len(loose) > _MOST_FAULTS:
         text.append(f"and {formatting.plural(len(loose) - _MOST_FAULTS, 'problem')} more\n")
-    if (line := places(examined)) is not None:
+    if (line := invalid_fields(examined)) is not None:
         text.append(f"! {line}\n", "bold")
     preset = examined.preset
     if preset is not None and len(preset.stage) > MOST_STAGES:
@@ -72,7 +72,7 @@ def about(
     return text
 
 
-def places(examined: Examined) -> str | None:
+def invalid_fields(examined: Examined) -> str | None:
     """Which fields are invalid, as a sentence; None when all are valid."""
     preset = examined.preset
     if preset is None:

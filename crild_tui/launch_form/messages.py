@@ -1,4 +1,4 @@
-"""What the threads of the Launch mode tell its screen."""
+"""Messages from the threads of the Launch mode to its screen."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class CatalogRead(Message):
     """The preset files were read."""
 
     entries: list[Entry]
-    seen: object
+    fingerprint: object
     devices: tuple[str, ...]
 
 
@@ -30,6 +30,6 @@ class DraftExamined(Message):
 
 @dataclass
 class StartEnded(Message):
-    """Starting is over; `error` says why nothing was made."""
+    """Starting has ended; `error` says why no run was created."""
 
     error: CrildError | None = None

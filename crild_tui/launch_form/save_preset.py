@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -28,20 +28,6 @@ from engine.sweep.seeds import parse_seeds
 _WHOLE = ("mixup", "consistency", "objectives", "data")  # tables of a stage that a file replaces as wholes
 
 
-def target_of(name: str) -> Path:
-    """The file that a typed name means. Raises UsageError for an empty name and that of a shipped preset."""
-    text = name.strip()
-    path = Path(text).expanduser()
-    if not text or not path.name or text.endswith("/"):
-        raise UsageError("give the new preset a name, such as mine or presets/mine.toml", kind="no-preset-name")
-    if path.suffix != ".toml":
-        path = path.with_name(f"{path.name}.toml")
-    if path_of(path.stem) is not None and path.parent == Path():
-        sentence = f"{path.name} is the name of a shipped preset, which would take precedence: choose another name"
-        raise UsageError(sentence, kind="shipped-preset-name")
-    return path
-
-
 def save(draft: Draft, here: Path, target: Path, *, overwrite: bool = False) -> Path:
     """Write the chosen presets with the draft's changes as one preset file; returns its path.
 
@@ -61,58 +47,47 @@ def save(draft: Draft, here: Path, target: Path, *, overwrite: bool = False) -> 
     if len(draft.refs) == 1:
         with suppress(CrildError, OSError, ValueError):  # ValueError: tomlkit's, for what it cannot take apart
             texts.insert(0, _copied(draft.refs[0], items, base.preset, wanted, here))
-    for text in texts:
-        if _write(text, target, wanted, overwrite=overwrite):
+    try:
+        if any(_write(text, target, wanted, overwrite=overwrite) for text in texts):
             return target
+    except OSError as error:
+        sentence = f"{plain(str(target))} cannot be written: {cause(error)}"
+        raise UsageError(sentence, kind="unwritable-file") from None
     sentence = f"{plain(target.name)} cannot express these choices: copy a preset with `crild presets new` and edit it"
     raise UsageError(sentence, kind="draft-not-expressible")
 
 
 def _write(text: str, target: Path, wanted: Preset, *, overwrite: bool) -> bool:
     """Write the text to the target if it loads to the wanted preset; returns whether it does."""
+    temporary = target.with_name(f".crild-{os.getpid()}-{threading.get_ident()}.toml")
     try:
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".crild-", suffix=".toml")
-    except OSError as error:
-        sentence = f"{plain(str(target))} cannot be written: {cause(error)}"
-        raise UsageError(sentence, kind="unwritable-file") from None
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         try:
-            if _without_description(load_preset([name]).preset) != _without_description(wanted):
+            if _without_description(load_preset([str(temporary)]).preset) != _without_description(wanted):
                 return False
         except CrildError:
             return False
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)  # as for any other new file, not for the owner alone
-        _place(temporary, target, overwrite=overwrite)
-    except OSError as error:
-        sentence = f"{plain(str(target))} cannot be written: {cause(error)}"
-        raise UsageError(sentence, kind="unwritable-file") from None
+        _rename(temporary, target, overwrite=overwrite)
     finally:
         temporary.unlink(missing_ok=True)
     return True
 
 
-def _place(temporary: Path, target: Path, *, overwrite: bool) -> None:
+def _rename(temporary: Path, target: Path, *, overwrite: bool) -> None:
     """Rename, without a moment in which an existing file of that name could be lost."""
-    if overwrite:
-        temporary.replace(target)
-        return
-    try:
-        os.link(temporary, target)
-    except FileExistsError:
-        sentence = f"{plain(str(target))} exists already and is left unchanged: choose another name"
-        raise UsageError(sentence, kind="file-exists") from None
-    except OSError:  # a file system without links
-        if os.path.lexists(target):
-            sentence = f"{plain(str(target))} exists already and is left unchanged"
-            raise UsageError(sentence, kind="file-exists") from None
-        temporary.replace(target)
+    if not overwrite:
+        try:
+            os.link(temporary, target)
+        except OSError:  # the file exists, or the file system has no links
+            if os.path.lexists(target):
+                sentence = f"{plain(str(target))} exists already and is left unchanged: choose another name"
+                raise UsageError(sentence, kind="file-exists") from None
+        else:
+            return
+    temporary.replace(target)
 
 
 def _without_description(preset: Preset) -> Preset:

@@ -38,13 +38,9 @@ class Alarm(NamedTuple):
     text: str
 
 
-def alarms(entry: RunEntry, summary: RunSummary, curves: Curves, now: float | None = None) -> list[Alarm]:
+def alarms(entry: RunEntry, summary: RunSummary, curves: Curves, now: float | None = None) -> Iterator[Alarm]:
     """Everything that is wrong with a run right now."""
-    return list(_alarms(entry, summary, curves, time.time() if now is None else now))
-
-
-def _alarms(entry: RunEntry, summary: RunSummary, curves: Curves, now: float) -> Iterator[Alarm]:
-    if text := silence(entry, now):
+    if text := silence(entry, time.time() if now is None else now):
         yield Alarm("silence", "error" if entry.state == "lost" else "warning", text)
     if entry.state not in ACTIVE:
         return

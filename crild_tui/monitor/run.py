@@ -106,7 +106,7 @@ class RunWatcher(Poller[RunSnapshot]):
         if self._unreachable is None:
             present += alarms(entry, summary, curves)
         snapshot = RunSnapshot(self._run_dir, entry, summary, curves, builder.messages, tuple(present))
-        if self.last is not None and builder.count == self._last_count and _alike(snapshot, self.last):
+        if self.last is not None and builder.count == self._last_count and _contents(snapshot) == _contents(self.last):
             return
         self.report(replace(snapshot, revision=1 if self.last is None else self.last.revision + 1))
         self._last_count, self._reported_at = builder.count, time.monotonic()
@@ -127,14 +127,9 @@ class RunWatcher(Poller[RunSnapshot]):
         return present
 
 
-def _alike(one: RunSnapshot, other: RunSnapshot) -> bool:
-    """Whether two snapshots after equally many events are the same."""
-    return (one.entry, one.alarms, one.messages, one.curves.complete) == (
-        other.entry,
-        other.alarms,
-        other.messages,
-        other.curves.complete,
-    )
+def _contents(snapshot: RunSnapshot) -> tuple[object, ...]:
+    """What two different snapshots after equally many events differ in."""
+    return snapshot.entry, snapshot.alarms, snapshot.messages, snapshot.curves.complete
 
 
 def unreachable(run_dir: Path) -> str | None:

@@ -18,7 +18,7 @@ from textual.widgets import Button, Static
 
 from crild_tui.launch_form import help_text
 from crild_tui.launch_form.catalog import Entry, catalog, fingerprint, known
-from crild_tui.launch_form.checks import Examined, base_of, examine, faults_of
+from crild_tui.launch_form.checks import Examined, examine, faults_of
 from crild_tui.launch_form.draft import Draft, choose, command_line, request_of
 from crild_tui.launch_form.fields import Field, base_text
 from crild_tui.launch_form.messages import CatalogRead, DraftExamined, StartEnded
@@ -32,6 +32,7 @@ from crild_tui.widgets.field_line import FieldLine
 from crild_tui.widgets.form import Form
 from engine.errors import CrildError, UsageError
 from engine.launch.devices import devices
+from engine.preset.load import load_preset
 from engine.preset.schema import Preset
 from engine.preset.text import printable
 from engine.record.files import cause
@@ -107,7 +108,7 @@ class LaunchScreen(ModeScreen):
         # the draft that loaded last, although its files may be broken now
         self._known: tuple[tuple[str, ...], Preset | None] = ((), None)
         self._devices: tuple[str, ...] = ()
-        self._seen: object = None  # the files as they were when they were read
+        self._fingerprint: object = None  # the files as they were when they were read
         self._timer: Timer | None = None
         self._usual: Path | None = None  # the runs folder that `crild run` uses by default
         self._lines: tuple[tuple[bool, str], ...] = ()  # of the resolved preset
@@ -154,7 +155,7 @@ class LaunchScreen(ModeScreen):
 
     def _look_again(self) -> None:
         if self.is_current:
-            self.look(since=self._seen)
+            self.look(since=self._fingerprint)
 
     @work(thread=True, exclusive=True, group="look")
     def look(self, since: object = None, edited: str | None = None) -> None:
@@ -181,7 +182,7 @@ class LaunchScreen(ModeScreen):
 
     def on_catalog_read(self, message: CatalogRead) -> None:
         """Show the list."""
-        self.entries, self._seen, self._devices = message.entries, message.seen, message.devices
+        self.entries, self._fingerprint, self._devices = message.entries, message.fingerprint, message.devices
         self.presets.show(self.entries, self.draft.refs)
 
     async def on_draft_examined(self, message: DraftExamined) -> None:
@@ -379,7 +380,7 @@ class LaunchScreen(ModeScreen):
     def _start(self, draft: Draft) -> str:
         """Create run directories, open Live, then start the engine, so that Live shows it loading."""
         try:
-            base = base_of(draft, self.here)
+            base = load_preset(draft.refs, base=self.here).preset
             runs = actions.create(request_of(draft, base, self.host.runs_dir))
         except (CrildError, OSError) as error:
             fault = error if isinstance(error, CrildError) else UsageError(cause(error), kind="run-not-created")

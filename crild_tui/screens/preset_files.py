@@ -9,10 +9,11 @@ from typing import Any, Protocol
 from textual.app import App, SuspendNotSupported
 
 from crild_tui.launch_form.catalog import Entry, ref_of
+from crild_tui.launch_form.copy_preset import new_preset, target_of
 from crild_tui.launch_form.draft import Draft, choose
 from crild_tui.launch_form.editor import editor, run_editor
 from crild_tui.launch_form.fields import NAME, SEEDS
-from crild_tui.launch_form.save_preset import save, target_of
+from crild_tui.launch_form.save_preset import save
 from crild_tui.runs.create import name_of
 from crild_tui.screens.dialogs import Ask, Confirm
 from crild_tui.screens.host import Host
@@ -100,10 +101,8 @@ class PresetFiles:
             paths: list[Path] = []
 
             def work() -> str:
-                from crild_tui.launch_form.copy_preset import new_preset
-
                 try:
-                    paths.append(new_preset(str(target_of(name)), ref))
+                    paths.append(new_preset(name, ref))
                 except OSError as error:
                     raise UsageError(f"{ref} cannot be copied: {cause(error)}", kind="preset-not-copied") from error
                 return f"{paths[0]} is a copy of {ref}"

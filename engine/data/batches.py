@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -38,32 +38,15 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on a device; copies to a GPU do not wait for the host."""
-
-        def move(tensor: torch.Tensor | None) -> torch.Tensor | None:
-            return None if tensor is None else tensor.to(device, non_blocking=True)
-
-        return replace(
-            self,
-            input_ids=self.input_ids.to(device, non_blocking=True),
-            attention_mask=self.attention_mask.to(device, non_blocking=True),
-            token_type_ids=move(self.token_type_ids),
-            labels=move(self.labels),
-            index=self.index.to(device, non_blocking=True),
-        )
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def take(self, rows: torch.Tensor, length: int | None = None) -> Batch:
         """The batch of the given rows (int64 positions in this batch), its padding cut off at `length`."""
+        return self._map(lambda tensor: tensor[rows, :length] if tensor.ndim == 2 else tensor[rows])
 
-        def pick(tensor: torch.Tensor) -> torch.Tensor:
-            return tensor[rows, :length] if tensor.ndim == 2 else tensor[rows]
-
-        return Batch(
-            input_ids=pick(self.input_ids),
-            attention_mask=pick(self.attention_mask),
-            token_type_ids=None if self.token_type_ids is None else pick(self.token_type_ids),
-            labels=None if self.labels is None else pick(self.labels),
-            index=pick(self.index),
-        )
+    def _map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+        types, labels = (None if tensor is None else change(tensor) for tensor in (self.token_type_ids, self.labels))
+        return Batch(change(self.input_ids), change(self.attention_mask), types, labels, change(self.index))
 
     def mirrored_parts(self, n: int, *, trim: bool = True) -> list[Batch]:
         """Cuts the batch into at most `n` parts within which mixup finds the same partners as in the whole.

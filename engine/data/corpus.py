@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -32,18 +33,18 @@ def load_corpus(corpus: Corpus, seed: int) -> tuple[Example, ...]:
     with `seed`, in their original order, without keeping the others in memory. Raises DataError for missing, empty or
     binary files, and for lines that are too long to be text.
     """
+    sources: list[tuple[str, Callable[[], Iterable[tuple[int, str]]]]]
     if is_corpus_path(corpus.corpus):
-        files = corpus_files(Path(corpus.corpus))
-
-        def units() -> Iterator[Unit]:
-            return _file_units(files, corpus.unit)
+        sources = [(str(file), partial(text_lines, file)) for file in corpus_files(Path(corpus.corpus))]
     else:
         from engine.data.hub import hub_lines
 
         lines = hub_lines(corpus)
+        sources = [(corpus.corpus, lambda: enumerate(lines, 1))]
 
-        def units() -> Iterator[Unit]:
-            return _units(corpus.corpus, enumerate(lines, 1), corpus.unit)
+    def units() -> Iterator[Unit]:
+        for source, read in sources:
+            yield from _units(source, read(), corpus.unit)
 
     examples = _chosen(lambda: _inputs(units(), pairs=corpus.pairs), corpus.examples, seed)
     if not examples:
@@ -68,11 +69,6 @@ def sentences(line: str) -> list[str]:
         start = border.end()
     parts.append(line[start:].strip())
     return [part for part in parts if part]
-
-
-def _file_units(files: Iterable[Path], unit: Literal["line", "sentence"]) -> Iterator[Unit]:
-    for file in files:
-        yield from _units(str(file), text_lines(file), unit)
 
 
 def _units(source: str, lines: Iterable[tuple[int, str]], unit: Literal["line", "sentence"]) -> Iterator[Unit]:

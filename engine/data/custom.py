@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,8 +26,7 @@ def load_custom(task: Task) -> TaskData:
 
     assert task.files is not None
     columns = task.columns or Columns()
-    wanted = [name for name in (columns.text, columns.pair, columns.label, columns.id) if name is not None]
-    tables = {split: read_table(Path(path), wanted) for split, path in task.files.splits().items()}
+    tables = {split: read_table(Path(path), columns.names()) for split, path in task.files.splits().items()}
     train = tables["train"]
     labels: dict[str, Sequence[int | float]]
     notes = [note for table in tables.values() for note in table.notes]
@@ -56,12 +54,7 @@ def load_custom(task: Task) -> TaskData:
         is_pair=columns.pair is not None,
     )
     rows = {split: _examples(table, split, columns, labels[split]) for split, table in tables.items()}
-    return TaskData(
-        spec=spec,
-        train=rows.pop("train"),
-        dev=rows,
-        notes=tuple(notes),
-    )
+    return TaskData(spec, train=rows.pop("train"), dev=rows, notes=tuple(notes))
 
 
 def _metrics(task: Task, classes: int) -> tuple[str, ...]:
@@ -83,26 +76,23 @@ def _examples(table: Table, split: str, columns: Columns, labels: Sequence[int |
 
 def _texts(table: Table, column: str) -> list[str]:
     values = table.values[column]
-    missing = [row for row, value in enumerate(values) if value is None or value == "" or _is_nan(value)]
-    if not missing:
-        missing = [row for row, value in enumerate(values) if isinstance(value, str) and value.isspace()]
-    if missing:
+    if missing := table.missing(column):
         sentence = f"the text in column {shown(column)} is missing; remove rows without text"
         raise table.fault(sentence, missing, kind="missing-text")
     others = [row for row, value in enumerate(values) if not isinstance(value, str)]
     if others:
         sentence = f"{shown(values[others[0]])} in column {shown(column)} is {_what(values[others[0]])}, not text"
         raise table.fault(sentence, others, kind="not-text")
-    for row, text in enumerate(values):
+    _check_characters(table, values)
+    return values
+
+
+def _check_characters(table: Table, texts: Sequence[str]) -> None:
+    for row, text in enumerate(texts):
         try:
             check_text(text, table.path, None)
         except DataError as fault:
             raise table.fault(fault.sentence, [row], kind=fault.kind) from None
-    return values
-
-
-def _is_nan(value: Any) -> bool:
-    return isinstance(value, float) and math.isnan(value)
 
 
 def _what(value: Any) -> str:
@@ -115,8 +105,7 @@ def _what(value: Any) -> str:
 
 def _ids(table: Table, column: str) -> list[str]:
     values = table.values[column]
-    missing = [row for row, value in enumerate(values) if value is None or not str(value).strip() or _is_nan(value)]
-    if missing:
+    if missing := table.missing(column):
         raise table.fault(f"the id in column {shown(column)} is missing", missing, kind="missing-id")
     ids = [str(value).strip() for value in values]
     first = {name: row for row, name in reversed(list(enumerate(ids)))}
@@ -124,8 +113,5 @@ def _ids(table: Table, column: str) -> list[str]:
     if twice:
         sentence = f"the id {shown(ids[twice[0]])} in column {shown(column)} is also in an earlier row"
         raise table.fault(sentence, twice, kind="repeated-id")
-    for row, name in enumerate(ids):
-        if any("\ud800" <= char <= "\udfff" for char in name):
-            sentence = "the id contains half of a surrogate pair, which is not a character"
-            raise table.fault(sentence, [row], kind="half-surrogate-pair")
+    _check_characters(table, ids)
     return ids

@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from engine.data.text_files import listed, opened, read_head, read_text, shown, 
 from engine.errors import DataError
 from engine.preset.text import nearest
 
+_QUOTE = "; a text with a comma, quote or line break must be in double quotes"
 FORMATS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 
 
@@ -33,6 +35,10 @@ class Table:
     def __len__(self) -> int:
         return len(self.lines)
 
+    def missing(self, column: str) -> list[int]:
+        """The rows without a value in a column: nothing, NaN or white space."""
+        return [row for row, value in enumerate(self.values[column]) if _is_missing(value)]
+
     def fault(self, sentence: str, rows: Sequence[int], *, kind: str) -> DataError:
         """The error for some rows: located at the first, with the number and lines of the others."""
         unit = "line" if self.has_lines else "row"
@@ -44,6 +50,12 @@ class Table:
         if not self.has_lines:
             return DataError(f"row {first:,}: {sentence}", kind=kind, file=self.path)
         return DataError(sentence, kind=kind, file=self.path, line=first)
+
+
+def _is_missing(value: Any) -> bool:
+    if isinstance(value, str):
+        return not value or value.isspace()
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def read_table(path: Path, wanted: Sequence[str]) -> Table:
@@ -61,7 +73,7 @@ def read_table(path: Path, wanted: Sequence[str]) -> Table:
     elif ending in (".jsonl", ".json"):
         table = _json_lines(path, wanted)
     elif ending == ".csv":
-        table = _csv(path, read_text(path), wanted, ",")
+        table = _text_table(path, _csv_rows(path, read_text(path), ","), wanted, _QUOTE)
     else:
         table = _tsv(path, read_text(path), wanted)
     if not len(table):
@@ -123,16 +135,15 @@ def _positions(names: Sequence[str], wanted: Sequence[str], path: Path, line: in
     return {name: names.index(name) for name in wanted}
 
 
-def _csv(path: Path, text: str, wanted: Sequence[str], delimiter: str) -> Table:
-    rows = _csv_rows(path, text, delimiter)
+def _text_table(path: Path, rows: Iterator[tuple[int, list[str]]], wanted: Sequence[str], hint: str) -> Table:
+    """The table of numbered rows, the first of which is the header; `hint` says what a row of another width lacks."""
     line, names = next(rows)
     where = _positions(names, wanted, path, line)
     lines: list[int] = []
     values: dict[str, list[Any]] = {name: [] for name in wanted}
     for line, row in rows:
         if len(row) != len(names):
-            hint = "a text with a comma, quote or line break must be in double quotes"
-            sentence = f"this row has {len(row)} fields, but the header has {len(names)}; {hint}"
+            sentence = f"this row has {len(row)} fields, but the header has {len(names)}{hint}"
             raise DataError(sentence, kind="wrong-field-count", file=str(path), line=line)
         lines.append(line)
         for name, column in where.items():
@@ -166,21 +177,9 @@ def _csv_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list
 def _tsv(path: Path, text: str, wanted: Sequence[str]) -> Table:
     if _is_quoted(text):
         note = f"{path.name} was read as quoted TSV: every quote in it is where a program that quotes would put it."
-        table = _csv(path, text, wanted, "\t")
-        return Table(table.path, table.lines, table.values, is_text=True, notes=(note,))
+        return replace(_text_table(path, _csv_rows(path, text, "\t"), wanted, _QUOTE), notes=(note,))
     rows = ((line, row.split("\t")) for line, row in enumerate(split_lines(text), 1) if row)
-    line, names = next(rows)
-    where = _positions(names, wanted, path, line)
-    lines: list[int] = []
-    values: dict[str, list[Any]] = {name: [] for name in wanted}
-    for line, row in rows:
-        if len(row) != len(names):
-            sentence = f"this line has {len(row)} fields, but the header has {len(names)}"
-            raise DataError(sentence, kind="wrong-field-count", file=str(path), line=line)
-        lines.append(line)
-        for name, column in where.items():
-            values[name].append(row[column])
-    return Table(str(path), lines, values, is_text=True)
+    return _text_table(path, rows, wanted, "")
 
 
 # possessive quantifiers: no backtracking, so one pass decides for a file of any size

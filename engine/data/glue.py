@@ -17,7 +17,7 @@ def load_glue(name: str, source: Path) -> TaskData:
     """Rows of a GLUE task from its folder, or from the one that holds the folders of all tasks.
 
     The files are read as GLUE's own code reads them: a row a line, columns by tabs, quotes plain characters, control
-    characters kept. Raises DataError with file and line when something is missing or is not as in the official files.
+    characters unchanged. Raises DataError with file and line when something is missing or is not as in the official files.
     """
     task = GLUE[name]
     folder = _find_folder(task, source)
@@ -38,7 +38,7 @@ def check_glue(name: str, source: Path) -> None:
         path = _file(folder, stem)
         lines = split_lines(read_head(path))
         if lines and not task.header:
-            for column in (task.text, task.pair, task.label):
+            for column in (*task.columns, task.label):
                 _column(task, path, lines[0].split("\t"), column)
 
 
@@ -84,7 +84,7 @@ def _rows(task: GlueTask, path: Path, split: str, notes: list[str]) -> tuple[Exa
     lines = split_lines(read_text(path))
     first = 0 if task.header else 1
     names = list(task.header) if task.header else lines[0].split("\t")
-    text, pair, label = (_column(task, path, names, name) for name in (task.text, task.pair, task.label))
+    text, pair, label = (_column(task, path, names, name) for name in (*task.columns, task.label))
     assert text is not None
     assert label is not None
     classes = {token: index for index, token in enumerate(task.tokens)}

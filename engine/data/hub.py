@@ -251,16 +251,17 @@ def _table(builder: Any, split: str, columns: list[str], dataset: str) -> dict[s
 
 
 def _rows(glue: GlueTask, builder: Any, split: str, hub_split: str) -> tuple[Example, ...]:
-    columns = [name for name in (glue.hub_text, glue.hub_pair, "label") if name is not None]
+    text_column, pair_column = glue.hub_columns
+    columns = [name for name in (text_column, pair_column, "label") if name is not None]
     where = f"{HUB_DATASET} ({glue.spec.name}, {hub_split})"
     table = _table(builder, hub_split, columns, where)
-    texts = table[glue.hub_text]
-    pairs = table[glue.hub_pair] if glue.hub_pair else [None] * len(texts)
+    texts = table[text_column]
+    pairs = table[pair_column] if pair_column else [None] * len(texts)
     labels = _labels(glue, builder, table["label"], where)
     if not texts:
         raise DataError(f"{where} has no rows", kind="no-rows")
     for row, values in enumerate(zip(texts, pairs, strict=True)):
-        for value in values[: 1 + (glue.hub_pair is not None)]:
+        for value in values[: 1 + glue.spec.is_pair]:
             if not isinstance(value, str):
                 raise DataError(f"row {row:,} of {where} has no text", kind="missing-text")
             check_text(value, f"{where}, row {row:,}", None)

@@ -27,7 +27,9 @@ def class_names(table: Table, column: str) -> list[str]:
     is a fraction, or is a list or an object.
     """
     values = table.values[column]
-    _refuse_missing(table, column)
+    if missing := table.missing(column):
+        sentence = f"the label in column {shown(column)} is missing; remove rows without a label"
+        raise table.fault(sentence, missing, kind="missing-label")
     types = [_type(value, is_text=table.is_text) for value in values]
     for row, name in enumerate(types):
         if name not in ("word", "number", "boolean"):
@@ -49,20 +51,6 @@ def class_names(table: Table, column: str) -> list[str]:
     return words
 
 
-def _refuse_missing(table: Table, column: str) -> None:
-    values = table.values[column]
-    missing = [
-        row
-        for row, value in enumerate(values)
-        if value is None
-        or (isinstance(value, float) and math.isnan(value))
-        or (isinstance(value, str) and not value.strip())
-    ]
-    if missing:
-        sentence = f"the label in column {shown(column)} is missing; remove rows without a label"
-        raise table.fault(sentence, missing, kind="missing-label")
-
-
 def _type(value: Any, *, is_text: bool) -> str:
     """ "word", "number" or "boolean", or a phrase for anything else. In text files, numbers are recognised."""
     if isinstance(value, bool):
@@ -79,7 +67,7 @@ def _number_names(table: Table, column: str) -> list[str]:
     words = [value.strip() if isinstance(value, str) else str(value) for value in values]
     if any(not _WHOLE.fullmatch(word) for word in words) and all(word.isdecimal() for word in words):
         return words  # codes such as 007: the zeros are part of the name
-    fractions = [row for row, word in enumerate(words) if not _is_whole(word)]
+    fractions = [row for row, word in enumerate(words) if not (_WHOLE.fullmatch(word) or float(word).is_integer())]
     if fractions:
         sentence = (
             f"the label {shown(words[fractions[0]])} in column {shown(column)} is not a whole number, so it cannot be a class; "
@@ -87,10 +75,6 @@ def _number_names(table: Table, column: str) -> list[str]:
         )
         raise table.fault(sentence, fractions, kind="label-not-whole")
     return [str(int(float(word)) if not _WHOLE.fullmatch(word) else int(word.split(".")[0])) for word in words]
-
-
-def _is_whole(word: str) -> bool:
-    return bool(_WHOLE.fullmatch(word)) or (math.isfinite(float(word)) and float(word).is_integer())
 
 
 def scores(table: Table, column: str) -> list[float]:

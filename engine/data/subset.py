@@ -24,12 +24,12 @@ def few_samples(examples: Sequence[Example], count: int, seed: int) -> tuple[Exa
     order = generator.permutation(len(examples))
     labels = [example.label if isinstance(example.label, int) else 0 for example in examples]
     wanted = dict(zip(range(max(labels) + 1), shares(np.bincount(labels).tolist(), count), strict=True))
-    kept = []
+    chosen = []
     for row in order.tolist():
         if wanted[labels[row]] > 0:
             wanted[labels[row]] -= 1
-            kept.append(row)
-    return tuple(examples[row] for row in sorted(kept))
+            chosen.append(row)
+    return tuple(examples[row] for row in sorted(chosen))
 
 
 def shares(sizes: Sequence[int], count: int) -> list[int]:

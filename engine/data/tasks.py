@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from engine.data.types import TaskSpec
 
@@ -10,125 +10,71 @@ HUB_DATASET = "nyu-mll/glue"
 """The hub data set with all nine, one configuration each, under the names used here."""
 
 
+Columns = tuple[str, str | None]
+"""The sentence, or the first of a pair; and the second one, None for a one-sentence task."""
+
+
 @dataclass(frozen=True)
 class GlueTask:
     """One GLUE task.
 
-    `folder` is the name of its official folder. `text`, `pair` and `label` name the columns of its TSV files; `header`
-    names all columns of a task whose files have no header line. `tokens` is how the classes are written in the files,
-    in index order. `ragged` says that a few official rows lack columns, which are skipped. `dev` gives for each dev set
-    its file (less ".tsv") and its split on the hub; `hub_text` and `hub_pair` the columns there.
+    `folder` is the name of its official folder; `columns` and `label` name the columns of its TSV files, `hub_columns`
+    those on the hub. `tokens` is how the classes are written in the files, in index order. `header` names all columns of
+    a task whose files have no header line. `ragged` says that a few official rows lack columns, which are skipped.
+    `dev` gives for each dev set its file (less ".tsv") and its split on the hub.
     """
 
     spec: TaskSpec
     folder: str
-    text: str
-    pair: str | None
+    columns: Columns
     label: str
-    hub_text: str
-    hub_pair: str | None
-    tokens: tuple[str, ...] = ("0", "1")
-    header: tuple[str, ...] | None = None
-    ragged: bool = False
-    dev: dict[str, tuple[str, str]] = field(default_factory=lambda: {"dev": ("dev", "validation")})
+    hub_columns: Columns
+    tokens: tuple[str, ...]
+    header: tuple[str, ...]
+    ragged: bool
+    dev: dict[str, tuple[str, str]]
 
 
-def _classes(name: str, labels: tuple[str, ...], metrics: tuple[str, ...], *, is_pair: bool) -> TaskSpec:
-    return TaskSpec(name=name, kind="classification", labels=labels, metrics=metrics, is_pair=is_pair)
-
-
+_PAIR = ("sentence1", "sentence2")
+_ACCURACY = ("accuracy",)
 _ENTAILMENT = ("entailment", "not_entailment")
+_NLI = ("entailment", "neutral", "contradiction")
 
-GLUE: dict[str, GlueTask] = {
-    "cola": GlueTask(
-        spec=_classes("cola", ("unacceptable", "acceptable"), ("matthews", "accuracy"), is_pair=False),
-        folder="CoLA",
-        header=("source", "label", "star", "sentence"),
-        text="sentence",
-        pair=None,
-        label="label",
-        hub_text="sentence",
-        hub_pair=None,
-    ),
-    "sst2": GlueTask(
-        spec=_classes("sst2", ("negative", "positive"), ("accuracy",), is_pair=False),
-        folder="SST-2",
-        text="sentence",
-        pair=None,
-        label="label",
-        hub_text="sentence",
-        hub_pair=None,
-    ),
-    "mrpc": GlueTask(
-        spec=_classes("mrpc", ("not_equivalent", "equivalent"), ("accuracy", "f1"), is_pair=True),
-        folder="MRPC",
-        text="#1 String",
-        pair="#2 String",
-        label="Quality",
-        hub_text="sentence1",
-        hub_pair="sentence2",
-    ),
-    "stsb": GlueTask(
-        spec=TaskSpec("stsb", "regression", (), ("pearson", "spearman"), is_pair=True, label_range=(0.0, 5.0)),
-        folder="STS-B",
-        tokens=(),
-        text="sentence1",
-        pair="sentence2",
-        label="score",
-        hub_text="sentence1",
-        hub_pair="sentence2",
-    ),
-    "qqp": GlueTask(
-        spec=_classes("qqp", ("not_duplicate", "duplicate"), ("accuracy", "f1"), is_pair=True),
-        folder="QQP",
-        ragged=True,
-        text="question1",
-        pair="question2",
-        label="is_duplicate",
-        hub_text="question1",
-        hub_pair="question2",
-    ),
-    "mnli": GlueTask(
-        spec=_classes("mnli", ("entailment", "neutral", "contradiction"), ("accuracy",), is_pair=True),
-        folder="MNLI",
-        tokens=("entailment", "neutral", "contradiction"),
-        text="sentence1",
-        pair="sentence2",
-        label="gold_label",
-        hub_text="premise",
-        hub_pair="hypothesis",
-        dev={
-            "dev_matched": ("dev_matched", "validation_matched"),
-            "dev_mismatched": ("dev_mismatched", "validation_mismatched"),
-        },
-    ),
-    "qnli": GlueTask(
-        spec=_classes("qnli", _ENTAILMENT, ("accuracy",), is_pair=True),
-        folder="QNLI",
-        tokens=_ENTAILMENT,
-        text="question",
-        pair="sentence",
-        label="label",
-        hub_text="question",
-        hub_pair="sentence",
-    ),
-    "rte": GlueTask(
-        spec=_classes("rte", _ENTAILMENT, ("accuracy",), is_pair=True),
-        folder="RTE",
-        tokens=_ENTAILMENT,
-        text="sentence1",
-        pair="sentence2",
-        label="label",
-        hub_text="sentence1",
-        hub_pair="sentence2",
-    ),
-    "wnli": GlueTask(
-        spec=_classes("wnli", ("not_entailment", "entailment"), ("accuracy",), is_pair=True),
-        folder="WNLI",
-        text="sentence1",
-        pair="sentence2",
-        label="label",
-        hub_text="sentence1",
-        hub_pair="sentence2",
-    ),
-}
+
+def _task(
+    name: str,
+    folder: str,
+    labels: tuple[str, ...],
+    metrics: tuple[str, ...],
+    label: str,
+    columns: Columns,
+    *,
+    hub_columns: Columns | None = None,
+    tokens: tuple[str, ...] = ("0", "1"),
+    header: tuple[str, ...] = (),
+    ragged: bool = False,
+    dev: tuple[str, ...] = ("",),
+) -> GlueTask:
+    """A task from its row of the table; `dev` are the endings of the names of its dev sets."""
+    is_pair, scale = columns[1] is not None, None if labels else (0.0, 5.0)
+    spec = TaskSpec(name, "classification" if labels else "regression", labels, metrics, is_pair, scale)
+    splits = {f"dev{ending}": (f"dev{ending}", f"validation{ending}") for ending in dev}
+    return GlueTask(spec, folder, columns, label, hub_columns or columns, tokens, header, ragged, splits)
+
+
+_TASKS = (
+    _task("cola", "CoLA", ("unacceptable", "acceptable"), ("matthews", "accuracy"), "label", ("sentence", None),
+          header=("source", "label", "star", "sentence")),
+    _task("sst2", "SST-2", ("negative", "positive"), _ACCURACY, "label", ("sentence", None)),
+    _task("mrpc", "MRPC", ("not_equivalent", "equivalent"), ("accuracy", "f1"), "Quality", ("#1 String", "#2 String"),
+          hub_columns=_PAIR),
+    _task("stsb", "STS-B", (), ("pearson", "spearman"), "score", _PAIR, tokens=()),
+    _task("qqp", "QQP", ("not_duplicate", "duplicate"), ("accuracy", "f1"), "is_duplicate", ("question1", "question2"),
+          ragged=True),
+    _task("mnli", "MNLI", _NLI, _ACCURACY, "gold_label", _PAIR, tokens=_NLI, hub_columns=("premise", "hypothesis"),
+          dev=("_matched", "_mismatched")),
+    _task("qnli", "QNLI", _ENTAILMENT, _ACCURACY, "label", ("question", "sentence"), tokens=_ENTAILMENT),
+    _task("rte", "RTE", _ENTAILMENT, _ACCURACY, "label", _PAIR, tokens=_ENTAILMENT),
+    _task("wnli", "WNLI", ("not_entailment", "entailment"), _ACCURACY, "label", _PAIR),
+)  # fmt: skip
+GLUE = {task.spec.name: task for task in _TASKS}

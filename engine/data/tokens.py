@@ -26,6 +26,7 @@ FOLDER = "tokens"
 _FORMAT = "1"  # of the cached files; part of every key
 _CHUNK = 8192  # texts per call of the tokenizer, whose encodings need much more memory than the tokens
 _LABEL = npt.NDArray[np.int64] | npt.NDArray[np.float32]
+_Encoded = tuple[Sequence[Sequence[int]], Sequence[Sequence[int]] | None, int]  # tokens, types, rows that were cut
 
 log = logging.getLogger(__name__)
 
@@ -181,40 +182,37 @@ def _takes_types(tokenizer: Any) -> bool:
 
 
 def _encode(texts: Sequence[str], pairs: Sequence[str] | None, tokenizer: Any, max_length: int) -> _Tokens:
-    chunks = [
-        (texts[start : start + _CHUNK], None if pairs is None else pairs[start : start + _CHUNK])
-        for start in range(0, len(texts), _CHUNK)
-    ]
-    fast = getattr(tokenizer, "backend_tokenizer", None) is not None
-    parts = [(_fast if fast else _slow)(*chunk, tokenizer, max_length) for chunk in chunks]
-    lengths = [length for part in parts for length in np.diff(part.offsets).tolist()]
+    encode = _slow if getattr(tokenizer, "backend_tokenizer", None) is None else _fast
+    lengths, input_ids, type_ids = [np.zeros(1, np.int64)], [np.zeros(0, np.int32)], [np.zeros(0, np.int8)]
+    cut = 0
+    for start in range(0, len(texts), _CHUNK):
+        chunk = slice(start, start + _CHUNK)
+        ids, types, longer = encode(texts[chunk], None if pairs is None else pairs[chunk], tokenizer, max_length)
+        lengths.append(np.array([len(row) for row in ids], np.int64))
+        total = int(lengths[-1].sum())
+        input_ids.append(np.fromiter(chain.from_iterable(ids), np.int32, total))
+        if types is not None:
+            type_ids.append(np.fromiter(chain.from_iterable(types), np.int8, total))
+        cut += longer
     return _Tokens(
-        offsets=_offsets(lengths),
-        input_ids=np.concatenate([part.input_ids for part in parts]) if parts else np.zeros(0, np.int32),
-        type_ids=_joined([part.type_ids for part in parts if part.type_ids is not None], _takes_types(tokenizer)),
-        cut=sum(part.cut for part in parts),
+        offsets=np.cumsum(np.concatenate(lengths)),
+        input_ids=np.concatenate(input_ids),
+        type_ids=np.concatenate(type_ids) if _takes_types(tokenizer) else None,
+        cut=cut,
     )
 
 
-def _joined(parts: Sequence[npt.NDArray[np.int8]], wanted: bool) -> npt.NDArray[np.int8] | None:
-    if not wanted:
-        return None
-    return np.concatenate(parts) if parts else np.zeros(0, np.int8)
-
-
-def _fast(texts: Sequence[str], pairs: Sequence[str] | None, tokenizer: Any, max_length: int) -> _Tokens:
+def _fast(texts: Sequence[str], pairs: Sequence[str] | None, tokenizer: Any, max_length: int) -> _Encoded:
     """Use the Rust tokenizer directly, without the text offsets that Hugging Face's wrapper also computes."""
     backend = tokenizer.backend_tokenizer
     backend.encode_special_tokens = tokenizer.split_special_tokens
     backend.enable_truncation(max_length, strategy="longest_first", direction=tokenizer.truncation_side)
     found = backend.encode_batch_fast(list(texts) if pairs is None else list(zip(texts, pairs, strict=True)))
-    ids = [encoding.ids for encoding in found]
     types = [encoding.type_ids for encoding in found] if _takes_types(tokenizer) else None
-    cut = sum(bool(encoding.overflowing) for encoding in found)
-    return _flat(ids, types, cut)
+    return [encoding.ids for encoding in found], types, sum(bool(encoding.overflowing) for encoding in found)
 
 
-def _slow(texts: Sequence[str], pairs: Sequence[str] | None, tokenizer: Any, max_length: int) -> _Tokens:
+def _slow(texts: Sequence[str], pairs: Sequence[str] | None, tokenizer: Any, max_length: int) -> _Encoded:
     """Use a tokenizer written in Python."""
     found = tokenizer(
         list(texts),
@@ -225,23 +223,7 @@ def _slow(texts: Sequence[str], pairs: Sequence[str] | None, tokenizer: Any, max
         return_token_type_ids=_takes_types(tokenizer),
     )
     whole = tokenizer(list(texts), None if pairs is None else list(pairs), truncation=False, verbose=False)
-    cut = sum(len(ids) > max_length for ids in whole["input_ids"])
-    return _flat(found["input_ids"], found.get("token_type_ids"), cut)
-
-
-def _flat(ids: Sequence[Sequence[int]], types: Sequence[Sequence[int]] | None, cut: int) -> _Tokens:
-    offsets = _offsets([len(row) for row in ids])
-    total = int(offsets[-1])
-    return _Tokens(
-        offsets=offsets,
-        input_ids=np.fromiter(chain.from_iterable(ids), np.int32, total),
-        type_ids=None if types is None else np.fromiter(chain.from_iterable(types), np.int8, total),
-        cut=cut,
-    )
-
-
-def _offsets(lengths: Sequence[int]) -> npt.NDArray[np.int64]:
-    return np.concatenate([np.zeros(1, np.int64), np.cumsum(np.array(lengths, np.int64), dtype=np.int64)])
+    return found["input_ids"], found.get("token_type_ids"), sum(len(ids) > max_length for ids in whole["input_ids"])
 
 
 def _read(path: Path) -> _Tokens | None:

@@ -183,7 +183,7 @@ _STANCE = ((4, 0), (1, 1), (1, 2), (1, 3), (1, 4), (4, 5))  # the ends more ofte
 
 
 def _change_of_mind(draw: Draw, opinion: int) -> tuple[str, int]:
-    """How somebody's opinion (0 to 5) goes on, and what it then is."""
+    """One change of an opinion (0 to 5): the words for it, and the new opinion."""
     change = draw.weigh(((30, ADOPTED), (9, WARMED), (9, COOLED), (44, REVERSED), (8, WAVERED)))
     if change is ADOPTED:
         opinion = draw.weigh(_STANCE)
@@ -198,7 +198,7 @@ def _change_of_mind(draw: Draw, opinion: int) -> tuple[str, int]:
 
 
 def _similarity(draw: Draw, _: int) -> Row:
-    """How one person's opinion went, and where another stands: 5 less the distance between the two."""
+    """The course of one opinion, and another one: the score is 5 less the distance between the two."""
     subject = draw.choose(SUBJECTS)
     first, second = draw.choose(PEOPLE), draw.choose(PEOPLE)
     opinion = draw.weigh(_STANCE)
@@ -258,9 +258,7 @@ def _rows(name: str, split: str, size: int) -> tuple[Example, ...]:
         wanted = draw.below(labels)
         row = grammar(draw, wanted)
         while (row.text, row.pair) in seen or _in_dev(row) != (split == "dev"):
-            row = grammar(
-                draw, wanted
-            )  # of the same label, so that frequent repeats of short texts don't change the balance
+            row = grammar(draw, wanted)  # the same label again, so that repeats of short texts don't change the balance
         seen.add((row.text, row.pair))
         rows.append(Example(f"{split}-{len(rows)}", row.text, row.pair, row.label))
     return tuple(rows)

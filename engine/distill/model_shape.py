@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from engine.errors import PresetError
 from engine.preset import schema
+from engine.preset.names import RELATIONS
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def heads_of_term(name: str, objective: schema.Objective, teacher: ModelShape, s
             key=f"objectives.{name}",
         )
     heads = objective.relation_heads or student.heads
-    if name == "attention" or name in schema.RELATIONS:
+    if name == "attention" or name in RELATIONS:
         for model, width in (("teacher", teacher.width), ("student", student.width)):
             if width % heads:
                 raise PresetError.single(

@@ -20,7 +20,8 @@ from engine.distill.row_scores import Total
 from engine.distill.terms import Term, bind, distillation_loss, required_activations
 from engine.evaluate.predict import Logits, in_row_order
 from engine.models.partial_encoder import PartialEncoder
-from engine.preset.schema import RELATIONS, Objective, Stage
+from engine.preset.names import RELATIONS
+from engine.preset.schema import Objective, Stage
 
 Distances = dict[Pair, dict[str, float]]
 """(teacher layer, student layer), counted from 1, to distances by name."""

@@ -36,9 +36,8 @@ def _task_problems(loaded: Loaded, task: Task, key: str) -> Iterator[CrildError]
         from engine.data.files import check_table
 
         columns = task.columns or Columns()
-        names = [name for name in (columns.text, columns.pair, columns.label, columns.id) if name is not None]
         for split, path in task.files.splits().items():
-            yield from _problems(loaded, f"{key}.files.{split}", partial(check_table, Path(path), names))
+            yield from _problems(loaded, f"{key}.files.{split}", partial(check_table, Path(path), columns.names()))
 
 
 def _problems(loaded: Loaded, key: str, check: Callable[[], None]) -> Iterator[CrildError]:
@@ -46,6 +45,5 @@ def _problems(loaded: Loaded, key: str, check: Callable[[], None]) -> Iterator[C
     try:
         check()
     except DataError as error:
-        node = loaded.place(key)
-        where = f" ({key}, set in {node.file}{f':{node.line}' if node.line else ''})"
-        yield DataError(error.sentence + where, kind=error.kind, file=plain(error.file or ""), line=error.line, key=key)
+        sentence = error.sentence + loaded.set_in(key)
+        yield DataError(sentence, kind=error.kind, file=plain(error.file or ""), line=error.line, key=key)

@@ -18,54 +18,27 @@ from engine.preset.source_names import is_path
 from engine.preset.text import nearest, plain, shown
 
 _OTHER_NAMES = {
-    "distilbert": {
-        "hidden_size": "dim",
-        "num_hidden_layers": "n_layers",
-        "num_attention_heads": "n_heads",
-        "intermediate_size": "hidden_dim",
-    }
+    ("distilbert", "hidden_size"): "dim",
+    ("distilbert", "num_hidden_layers"): "n_layers",
+    ("distilbert", "num_attention_heads"): "n_heads",
+    ("distilbert", "intermediate_size"): "hidden_dim",
 }
-_BERT_BASE = {  # what a config leaves out has these values in transformers
-    "num_hidden_layers": 12,
-    "hidden_size": 768,
-    "num_attention_heads": 12,
-    "intermediate_size": 3072,
-    "vocab_size": 30522,
-    "max_position_embeddings": 512,
+_SIZES = (
+    "num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size", "vocab_size",
+    "max_position_embeddings",
+)  # fmt: skip
+_DEFAULTS = {  # what a config leaves out has these values in transformers
+    "bert": (12, 768, 12, 3072, 30_522, 512),
+    "roberta": (12, 768, 12, 3072, 50_265, 512),
+    "xlm-roberta": (12, 768, 12, 3072, 30_522, 512),
+    "distilbert": (6, 768, 12, 3072, 30_522, 512),
+    "electra": (12, 256, 4, 1024, 30_522, 512),
+    "albert": (12, 4096, 64, 16_384, 30_000, 512),
+    "modernbert": (22, 768, 12, 1152, 50_368, 8192),
+    "mpnet": (12, 768, 12, 3072, 30_527, 512),
+    "deberta-v2": (24, 1536, 24, 6144, 128_100, 512),
 }
-_DEFAULTS: dict[str, dict[str, int]] = {
-    "bert": _BERT_BASE,
-    "roberta": {**_BERT_BASE, "vocab_size": 50265},
-    "xlm-roberta": {**_BERT_BASE, "vocab_size": 30522},
-    "distilbert": {**_BERT_BASE, "num_hidden_layers": 6},
-    "electra": {**_BERT_BASE, "hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024},
-    "albert": {
-        **_BERT_BASE,
-        "vocab_size": 30000,
-        "hidden_size": 4096,
-        "num_attention_heads": 64,
-        "intermediate_size": 16384,
-    },
-    "modernbert": {
-        **_BERT_BASE,
-        "vocab_size": 50368,
-        "num_hidden_layers": 22,
-        "intermediate_size": 1152,
-        "max_position_embeddings": 8192,
-    },
-    "mpnet": {**_BERT_BASE, "vocab_size": 30527},
-    "deberta-v2": {
-        **_BERT_BASE,
-        "vocab_size": 128100,
-        "num_hidden_layers": 24,
-        "hidden_size": 1536,
-        "num_attention_heads": 24,
-        "intermediate_size": 6144,
-    },
-}
-_POSITIONS_AFTER_PADDING = frozenset(
-    {"roberta", "xlm-roberta", "mpnet"}
-)  # position numbers begin after the padding token's id
+_POSITIONS_AFTER_PADDING = ("roberta", "xlm-roberta", "mpnet")  # positions count from the padding token's id
 _LARGEST_CONFIG = 10_000_000  # bytes
 _LARGEST_SIZE = 10_000_000  # of a width, a vocabulary or a number of layers: beyond it, the config is damaged
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -164,7 +137,7 @@ def _facts(path: Path) -> ModelFacts:
         raise _broken(
             path, "has no model_type, so the family of the model is unknown", kind="no-model-type", key="model_type"
         )
-    sizes = {key: _size(config, family, key, path) for key in _BERT_BASE}
+    sizes = {key: _size(config, family, key, path) for key in _SIZES}
     reason = _unusable(family, config)
     if reason is not None:
         raise ModelError(reason, kind="unusable-variant", file=plain(str(path)))
@@ -217,10 +190,12 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _size(config: Mapping[str, Any], family: str, key: str, path: Path) -> int:
-    name = _OTHER_NAMES.get(family, {}).get(key, key)
+    name = _OTHER_NAMES.get((family, key), key)
     value = config.get(name, config.get(key))
     if value is None:
-        value = _DEFAULTS.get(family, {}).get(key, 1)  # of an unsupported family the sizes do not matter
+        value = dict(zip(_SIZES, _DEFAULTS.get(family, ()), strict=False)).get(
+            key, 1
+        )  # of an unsupported family the sizes do not matter
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _LARGEST_SIZE:
         if family not in FAMILIES:
             return 1

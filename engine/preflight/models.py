@@ -19,7 +19,8 @@ from engine.models.model_files import PICKLED, SAFETENSORS, has_tokenizer, missi
 from engine.preflight.model_facts import ModelFacts, model_facts
 from engine.preset.field_types import LayerMap
 from engine.preset.load import Loaded
-from engine.preset.schema import LAYER_OBJECTIVES, Architecture, Objective, Stage
+from engine.preset.names import LAYER_OBJECTIVES
+from engine.preset.schema import Architecture, Objective, Stage
 from engine.preset.source_names import INIT_WORDS, is_path
 from engine.preset.text import listed, plain
 
@@ -53,7 +54,7 @@ def model_problems(loaded: Loaded) -> Iterator[CrildError]:
             sentence = (
                 f"task.max_length is {preset.task.max_length}, but {key} reads at most {facts.max_positions} tokens"
             )
-            yield loaded.problem(UsageError, "task.max_length", sentence, kind="input-too-long")
+            yield loaded.problem(UsageError, "task.max_length", sentence, kind="max-length-too-long")
     teacher = _shape(teacher_facts)
     if preset.teacher.model == "scratch":
         own = preset.teacher.architecture or Architecture()
@@ -72,12 +73,6 @@ def _shape(facts: ModelFacts | None) -> ModelShape | None:
     return None if facts is None else ModelShape(facts.layers, facts.hidden_size, facts.heads)
 
 
-def _set_in(loaded: Loaded, key: str) -> str:
-    """Which key of the preset names a file, and where it was set."""
-    node = loaded.place(key)
-    return f" ({key}, set in {node.file}{f':{node.line}' if node.line else ''})"
-
-
 def _facts(loaded: Loaded, key: str, model: str, revision: str | None) -> tuple[ModelFacts | None, list[CrildError]]:
     """The facts of a model that crild can use, or what is wrong with it."""
     if model == "scratch":
@@ -85,7 +80,7 @@ def _facts(loaded: Loaded, key: str, model: str, revision: str | None) -> tuple[
     try:
         facts = model_facts(model, revision)
     except ModelError as error:
-        sentence = error.sentence + _set_in(loaded, key)
+        sentence = error.sentence + loaded.set_in(key)
         return None, [ModelError(sentence, kind=error.kind, file=error.file, line=error.line, key=key)]
     if revision is not None and is_path(model):
         sentence = f"only hub models have a revision, and {plain(model)} is a folder: remove it"
@@ -132,11 +127,11 @@ def _tokenizer_problems(loaded: Loaded, teacher: ModelFacts | None) -> Iterator[
     if not is_path(name):
         return
     if not folder.is_dir():
-        sentence = f"there is no such folder with a tokenizer{_set_in(loaded, key)}"
+        sentence = f"there is no such folder with a tokenizer{loaded.set_in(key)}"
         yield ModelError(sentence, kind="no-such-folder", file=plain(name), key=key)
     elif not has_tokenizer(folder):
         sentence = "this folder has no tokenizer (tokenizer.json or vocab.txt); name another with teacher.tokenizer"
-        yield ModelError(sentence + _set_in(loaded, key), kind="no-tokenizer", file=plain(name), key=key)
+        yield ModelError(sentence + loaded.set_in(key), kind="no-tokenizer", file=plain(name), key=key)
 
 
 def _is_in_hub_cache(folder: Path) -> bool:

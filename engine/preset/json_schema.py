@@ -9,13 +9,14 @@ from typing import Any
 
 from engine.preset import schema
 
+_NAMES = [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]
 _EXTENDS = {
     "description": "Presets that this one changes: a shipped name or a path, or several, merged from left to right.",
-    "oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
+    "oneOf": _NAMES,
 }
 _STAGES = {
     "description": "Names of the stages to keep, of those that are inherited or added, in this order.",
-    "oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
+    "oneOf": _NAMES,
 }
 
 

@@ -31,14 +31,19 @@ class Loaded:
     refs: tuple[str, ...]
     """The presets as the user named them."""
 
-    def place(self, key: str) -> Node:
+    def node(self, key: str) -> Node:
         """The node of a dotted key (`stage.ild.epochs`) or of the nearest table above it, whose `file` and `line` say
         where it was set; else the last preset named."""
-        return _set_at(self.tree, tuple(key.split(".")), self.refs)
+        return self.tree.nearest(tuple(key.split("."))) or Node(None, plain(self.refs[-1]))
+
+    def set_in(self, key: str) -> str:
+        """Which key of the preset names a file, and where it was set, as the end of a sentence."""
+        node = self.node(key)
+        return f" ({key}, set in {node.file}{f':{node.line}' if node.line else ''})"
 
     def problem(self, category: type[CrildError], key: str, sentence: str, *, kind: str = "") -> CrildError:
         """An error of this class about a dotted key, located where the key was set."""
-        node = self.place(key)
+        node = self.node(key)
         return category(sentence, kind=kind, file=node.file, line=node.line, key=key)
 
 
@@ -71,7 +76,7 @@ def load_preset(refs: Sequence[str], overrides: Sequence[str] = (), *, base: Pat
         # What seems missing was perhaps written wrongly.
         found = [problem for problem in found if problem.path not in (("task",), ("teacher",), ("stage",))]
     for problem in _setting_problems(found, layers, root):
-        node = _set_at(root, problem.path, refs)
+        node = root.nearest(problem.path) or Node(None, plain(refs[-1]))
         problems.append(node.problem(problem.sentence, kind=problem.kind, key=plain(dotted(problem.path))))
     if problems or preset is None:
         order = {layer.root.file: number for number, layer in enumerate(layers)}  # overrides come last
@@ -79,10 +84,6 @@ def load_preset(refs: Sequence[str], overrides: Sequence[str] = (), *, base: Pat
         problems.sort(key=lambda problem: (order.get(problem.file or "", len(order)), problem.line or 0))
         raise PresetError(problems)
     return Loaded(preset, document, root, tuple(refs))
-
-
-def _set_at(root: Node, path: KeyPath, refs: Sequence[str]) -> Node:
-    return root.nearest(path) or Node(None, plain(refs[-1]))
 
 
 def _read_all(refs: Sequence[str], base: Path) -> list[list[Layer]]:

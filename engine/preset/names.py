@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
-SCHEMA_VERSION = 1
-
-GLUE_TASKS = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli")
-TOY_TASKS = ("toy-sentiment", "toy-entailment", "toy-similarity")
+GlueName = Literal["cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli"]
+ToyName = Literal["toy-sentiment", "toy-entailment", "toy-similarity"]
+TaskName = Literal[GlueName, ToyName, "custom"]
+GLUE_TASKS: tuple[str, ...] = get_args(GlueName)
+TOY_TASKS: tuple[str, ...] = get_args(ToyName)
 
 ObjectiveName = Literal["labels", "logits", "attention", "query", "key", "value", "hidden", "cls", "embedding"]
 HEAD_OBJECTIVES = frozenset({"labels", "logits"})  # send gradient to the classifier
@@ -15,8 +16,3 @@ LAYER_OBJECTIVES = frozenset({"attention", "query", "key", "value", "hidden", "c
 RELATIONS = frozenset({"query", "key", "value"})  # compared in relation heads (MiniLMv2)
 EMD_OBJECTIVES = frozenset({"attention", "hidden"})  # what BERT-EMD transports between layers
 REGRESSION_METRICS = frozenset({"pearson", "spearman"})
-
-TaskName = Literal[
-    "cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli",
-    "toy-sentiment", "toy-entailment", "toy-similarity", "custom",
-]  # fmt: skip

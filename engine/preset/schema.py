@@ -18,7 +18,6 @@ from engine.preset.field_types import (
     Fraction,
     Heads,
     LayerMap,
-    LayerPair,
     Layers,
     LayerSelection,
     Name,
@@ -31,51 +30,7 @@ from engine.preset.field_types import (
     Width,
     form,
 )
-from engine.preset.names import (
-    EMD_OBJECTIVES,
-    GLUE_TASKS,
-    HEAD_OBJECTIVES,
-    LAYER_OBJECTIVES,
-    REGRESSION_METRICS,
-    RELATIONS,
-    SCHEMA_VERSION,
-    TOY_TASKS,
-    ObjectiveName,
-    TaskName,
-)
-
-__all__ = [
-    "EMD_OBJECTIVES",
-    "GLUE_TASKS",
-    "HEAD_OBJECTIVES",
-    "LAYER_OBJECTIVES",
-    "REGRESSION_METRICS",
-    "RELATIONS",
-    "SCHEMA_VERSION",
-    "TOY_TASKS",
-    "Architecture",
-    "Baseline",
-    "Columns",
-    "Consistency",
-    "Corpus",
-    "Files",
-    "Finetune",
-    "LayerMap",
-    "LayerPair",
-    "Mixup",
-    "Notify",
-    "Objective",
-    "ObjectiveName",
-    "OtherTask",
-    "Preset",
-    "Record",
-    "Stage",
-    "Student",
-    "Task",
-    "TaskName",
-    "Teacher",
-    "Train",
-]
+from engine.preset.names import ObjectiveName, TaskName
 
 
 class Files(Record):
@@ -105,6 +60,10 @@ class Columns(Record):
     """The class (of any type) or the score."""
     id: str | None = None
     """A unique name for each example; split and row number when left out."""
+
+    def names(self) -> list[str]:
+        """The columns that are read."""
+        return [name for name in (self.text, self.pair, self.label, self.id) if name is not None]
 
 
 class Task(Record):

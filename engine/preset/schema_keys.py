@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from engine.preset import schema
+from engine.preset.field_types import Record
+from engine.preset.names import ObjectiveName
 from engine.preset.text import listed, shown
 from engine.preset.toml_lines import KeyPath
 
@@ -35,15 +37,15 @@ class _Kinds:
 
     plain: tuple[type, ...]  # str, int, float, bool
     words: tuple[object, ...]  # values of Literals
-    records: tuple[type[schema.Record], ...]
+    records: tuple[type[Record], ...]
     lists: tuple[Any, ...]  # element types
     optional: bool
     limits: dict[str, float]  # ge, gt, le, lt
 
 
-def tables(path: KeyPath) -> tuple[type[schema.Record], ...]:
+def tables(path: KeyPath) -> tuple[type[Record], ...]:
     """The records that may stand at a path as written by `--set`; () where no table of known keys belongs."""
-    found: tuple[type[schema.Record], ...] = (schema.Preset,)
+    found: tuple[type[Record], ...] = (schema.Preset,)
     rest = list(path)
     while rest and found:
         part = str(rest.pop(0))
@@ -65,7 +67,7 @@ def tables(path: KeyPath) -> tuple[type[schema.Record], ...]:
 def known_keys(path: KeyPath) -> tuple[str, ...]:
     """Keys of the table at a path; the names of the objectives for a stage's `objectives`."""
     if len(path) == 3 and path[0] == "stage" and path[2] == "objectives":
-        return get_args(schema.ObjectiveName)
+        return get_args(ObjectiveName)
     return tuple(dict.fromkeys(key for record in tables(path) for key in _by_key(record)))
 
 
@@ -116,12 +118,12 @@ def _at(path: KeyPath) -> tuple[FieldInfo, ...]:
     return _infos(tables(path[:-1]), str(path[-1])) if path else ()
 
 
-def _infos(records: tuple[type[schema.Record], ...], key: str) -> tuple[FieldInfo, ...]:
+def _infos(records: tuple[type[Record], ...], key: str) -> tuple[FieldInfo, ...]:
     return tuple(_by_key(record)[key] for record in records if key in _by_key(record))
 
 
 @cache
-def _by_key(record: type[schema.Record]) -> dict[str, FieldInfo]:
+def _by_key(record: type[Record]) -> dict[str, FieldInfo]:
     return {info.alias or name: info for name, info in record.model_fields.items()}
 
 
@@ -132,7 +134,7 @@ def _kinds(info: FieldInfo) -> _Kinds:
 def _taken_apart(annotation: Any) -> _Kinds:
     plain: list[type] = []
     words: list[object] = []
-    records: list[type[schema.Record]] = []
+    records: list[type[Record]] = []
     lists: list[Any] = []
     limits: dict[str, float] = {}
     optional = False
@@ -144,7 +146,7 @@ def _taken_apart(annotation: Any) -> _Kinds:
             words += get_args(branch)
         elif origin in (list, tuple):
             lists += get_args(branch)[:1]
-        elif isinstance(branch, type) and issubclass(branch, schema.Record):
+        elif isinstance(branch, type) and issubclass(branch, Record):
             records.append(branch)
         elif isinstance(branch, type):
             plain.append(branch)

@@ -11,9 +11,6 @@ from typing import Any, Literal
 
 import tomli
 
-from engine.errors import UsageError
-from engine.preset.text import nearest, plain, shown
-
 Kind = Literal["run", "method", "task", "setting"]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
@@ -75,32 +72,3 @@ def path_of(name: str) -> Path | None:
         return None
     path = folder() / f"{name}.toml"
     return path if path.is_file() else None
-
-
-def copy_preset(name: str, target: Path) -> Path:
-    """Copies a shipped preset, comments and all, into a new file; returns its path, ending in `.toml`.
-
-    Raises UsageError when there is no such preset, when the file exists already, or when it cannot be written.
-    """
-    source = path_of(name)
-    if source is None:
-        near = nearest(name, names())
-        hint = f"did you mean {shown(near)}?" if near else "`crild presets list` lists them"
-        raise UsageError(f"there is no shipped preset {shown(name)}; {hint}", kind="no-such-preset")
-    if target.suffix != ".toml":
-        target = target.with_name(target.name + ".toml")
-    where = plain(str(target))
-    try:
-        with target.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(source.read_text(encoding="utf-8"))
-    except FileExistsError:
-        raise UsageError(
-            f"{where} exists already and is left unchanged: choose another name", kind="file-exists"
-        ) from None
-    except FileNotFoundError:
-        sentence = f"{where} cannot be written: there is no folder {plain(str(target.parent))}"
-        raise UsageError(sentence, kind="no-such-folder") from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"{where} cannot be written: {reason}", kind="unwritable-file") from None
-    return target

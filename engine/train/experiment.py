@@ -27,7 +27,7 @@ from engine.train.checkpoint import Checkpoint
 from engine.train.dev_evaluation import LogitsBySplit
 from engine.train.graphs import own_stream
 from engine.train.hub_revisions import pin
-from engine.train.loop import RunContext, StagePosition, StageRun, Stopped
+from engine.train.loop import RunContext, StagePosition, StageRun, Stopped, inputs_changed
 from engine.train.materials import Materials, inputs_of_stages, load_materials, models_of, new_student, plan_stages
 from engine.train.messages import say
 from engine.train.settings import StageSettings
@@ -226,7 +226,9 @@ class Experiment:
     ) -> None:
         later = [stage.name for stage in self.stages[index + 1 :] if stage.role == "student"]
         if any(name in self.saved for name in later):
-            return  # its length is unchanged, see `refuse_unfit`
+            if self.finished[settings.name]["total"] != self.totals[index]:
+                raise inputs_changed(settings.name)  # the preset gives the same length, see `refuse_unfit`
+            return
         if settings.name not in self.saved:
             self._report_untrained_parts(settings)
         models = models_of(settings, student, teacher, self.materials.device)

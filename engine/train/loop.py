@@ -36,6 +36,15 @@ class Stopped(Exception):  # noqa: N818 - a request, not an error
     """The run was asked to stop, and its checkpoint is written."""
 
 
+def inputs_changed(stage: str) -> DataError:
+    """The error for a stage whose inputs are not those that its run started with."""
+    return DataError(
+        f"the inputs of stage {stage} have changed since this run started: its data files or the tokenizer are different. "
+        "Restore them, or start a new run from this run's preset.toml",
+        kind="inputs-changed",
+    )
+
+
 @dataclass
 class Evaluated:
     """The result of one evaluation of the model in training."""
@@ -393,11 +402,7 @@ class StageRun:
     def _load(self, saved: Checkpoint) -> None:
         state = saved.state
         if state.get("data", self.data) != self.data:
-            raise DataError(
-                f"the inputs of stage {self.settings.name} have changed since this run started: its data files or the "
-                "tokenizer are different. Restore them, or start a new run from this run's preset.toml",
-                kind="inputs-changed",
-            )
+            raise inputs_changed(self.settings.name)
         self.progress = Progress.of(state["progress"])
         self.models.student.load_state_dict(saved.tensors("model"))
         self.models.projections.load_state_dict(saved.tensors("projections"))

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from engine.preset.schema import HEAD_OBJECTIVES, Consistency, Mixup, Preset, Stage
+from engine.preset.names import HEAD_OBJECTIVES
+from engine.preset.schema import Consistency, Mixup, Preset, Stage
 
 _T = TypeVar("_T")
 Role = Literal["teacher", "student", "baseline"]

@@ -11,7 +11,8 @@ from engine.data.load import load_task
 from engine.data.tasks import GLUE
 from engine.data.types import Example, TaskData
 from engine.errors import DataError
-from engine.preset.schema import GLUE_TASKS, Task
+from engine.preset.names import GLUE_TASKS
+from engine.preset.schema import Task
 
 HEADS = {
     "sst2": "sentence\tlabel",

@@ -232,7 +232,7 @@ NOWHERE = "http://127.0.0.1:9"
         ),
         (
             "stage.ild.data={corpus = 'some/set'}",
-            ["cannot be used", "a local text file or folder instead", "HF_ENDPOINT can name a mirror"],
+            ["some/set", "a local text file or folder instead", "HF_ENDPOINT"],
         ),
     ],
 )

@@ -21,6 +21,7 @@ from engine.models.family_rules import not_offered
 from engine.models.partial_encoder import PartialEncoder
 from engine.models.students import keep_layers
 from engine.preset import schema
+from engine.preset.names import LAYER_OBJECTIVES
 from engine.train.step import shape_of
 from tests.models.tiny_models import EVERY, batch_of, own_forward, tiny
 
@@ -111,7 +112,7 @@ def test_padding_changes_no_objective_and_no_gradient(family: str, name: str, la
     found = {}
     for pad_to in (16, 64, 128):
         student, teacher = pair_of(family)
-        layer_map = "uniform" if name in schema.LAYER_OBJECTIVES else "last"
+        layer_map = "uniform" if name in LAYER_OBJECTIVES else "last"
         loss = loss_of(
             student, teacher, batch_of(teacher, LENGTHS, pad_to=pad_to), {name: 1.0}, layer_map=layer_map, lam=lam
         )
@@ -130,7 +131,7 @@ def test_padding_changes_no_objective_and_no_gradient(family: str, name: str, la
 def test_gradients_reach_what_the_objective_reads_and_nothing_else(family: str, name: str) -> None:
     """docs/objectives.md: which parts an objective leaves untrained. Here at layer 2 of 3."""
     student, teacher = tiny(family, seed=1), tiny(family).requires_grad_(False)
-    layer_map = [[2, 2]] if name in schema.LAYER_OBJECTIVES else "last"
+    layer_map = [[2, 2]] if name in LAYER_OBJECTIVES else "last"
     batch = batch_of(teacher, LENGTHS)
     loss = loss_of(student, teacher, batch, {name: 1.0}, layer_map=layer_map)
     reached = {

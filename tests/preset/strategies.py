@@ -6,7 +6,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from engine.preset.schema import GLUE_TASKS, Preset
+from engine.preset.names import GLUE_TASKS
+from engine.preset.schema import Preset
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 NAMES = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,8}", fullmatch=True).filter(

@@ -124,7 +124,7 @@ def test_text_that_is_not_utf8(tmp_path: Path) -> None:
 
 def test_a_byte_order_mark_and_windows_line_ends_are_fine(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_bytes(b"\xef\xbb\xbf" + MINIMAL.replace("\n", "\r\n").encode())
-    assert load_preset(["mine.toml"], base=tmp_path).place("task.name").line == 3
+    assert load_preset(["mine.toml"], base=tmp_path).node("task.name").line == 3
 
 
 # -- TOML that does not parse: its one error

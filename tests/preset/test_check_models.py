@@ -143,7 +143,7 @@ def test_unused_maps_are_not_judged(folder: Path) -> None:
 
 def test_every_problem_at_once_with_its_override(folder: Path) -> None:
     assert found(folder, text("layer_map = [[13, 1]]", "layers = 99", "max_length = 600"), "student.layers=50") == [
-        "mine.toml:3 input-too-long task.max_length",
+        "mine.toml:3 max-length-too-long task.max_length",
         "--set student.layers=50 too-many-layers student.layers",
         "mine.toml:11 map-names-unknown-layer stage.s.layer_map",
     ]
@@ -226,7 +226,7 @@ class TestInitialModel:
         model_folder(folder / "small", hidden_size=320, num_attention_heads=5, max_position_embeddings=100)
         preset = text(student='init = "./small"')
         length, heads = found(folder, preset)
-        assert length.endswith("input-too-long task.max_length")
+        assert length.endswith("max-length-too-long task.max_length")
         assert heads.endswith("unequal-attention-heads stage.s.objectives.attention")
         assert all(
             fact in sentences(folder, preset) for fact in ("128", "student.init", "100", "12 heads", "student 5")

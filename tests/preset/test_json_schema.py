@@ -11,6 +11,7 @@ import tomli
 from hypothesis import HealthCheck, given, settings
 
 from engine.preset import schema, shipped
+from engine.preset.field_types import Record
 from engine.preset.json_schema import help_texts, json_schema
 from tests.preset.strategies import DOCUMENTS
 
@@ -133,7 +134,7 @@ def test_every_table_and_key_has_a_help_text_on_one_line() -> None:
     texts = help_texts()
     for name in vars(schema):
         record = getattr(schema, name)
-        if isinstance(record, type) and issubclass(record, schema.Record) and record is not schema.Record:
+        if isinstance(record, type) and issubclass(record, Record) and record is not Record:
             assert texts[name]
             for field in record.model_fields:
                 assert texts[f"{name}.{field.rstrip('_')}"], f"{name}.{field}"

@@ -29,13 +29,13 @@ def test_tables_merge_key_by_key_and_stages_by_name(tmp_path: Path) -> None:
 def test_each_key_remembers_the_file_and_line_that_set_it(tmp_path: Path) -> None:
     write(tmp_path, MINIMAL + "[train]\nepochs = 7\n", "base.toml")
     loaded = load(tmp_path, 'extends = "base.toml"\n\n[[stage]]\nname = "kd"\nsteps = 9\n', "train.clip=3")
-    assert loaded.place("train.epochs").file == "base.toml"
-    assert loaded.place("train.epochs").line == (MINIMAL + "[train]\nepochs").count("\n") + 1
-    assert (loaded.place("stage.kd.steps").file, loaded.place("stage.kd.steps").line) == ("mine.toml", 5)
-    assert loaded.place("stage.kd.temperature").file == "base.toml"
-    assert (loaded.place("train.clip").file, loaded.place("train.clip").line) == ("--set train.clip=3", None)
-    assert loaded.place("train.never_set").file == "base.toml", "of its table"
-    assert loaded.place("nowhere.at.all").file == "mine.toml"
+    assert loaded.node("train.epochs").file == "base.toml"
+    assert loaded.node("train.epochs").line == (MINIMAL + "[train]\nepochs").count("\n") + 1
+    assert (loaded.node("stage.kd.steps").file, loaded.node("stage.kd.steps").line) == ("mine.toml", 5)
+    assert loaded.node("stage.kd.temperature").file == "base.toml"
+    assert (loaded.node("train.clip").file, loaded.node("train.clip").line) == ("--set train.clip=3", None)
+    assert loaded.node("train.never_set").file == "base.toml", "of its table"
+    assert loaded.node("nowhere.at.all").file == "mine.toml"
 
 
 def test_objectives_mixup_consistency_and_data_replace_as_wholes(tmp_path: Path) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import PresetError, UsageError
+from engine.errors import PresetError
 from engine.preflight.check import check
 from engine.preset import shipped
 from engine.preset.load import load_preset
-from engine.preset.schema import GLUE_TASKS
+from engine.preset.names import GLUE_TASKS
 from tests.preset.support import model_folder
 
 ALL = {preset.name: preset for preset in shipped.shipped()}
@@ -55,7 +55,7 @@ def test_every_method_merges_with_every_task(method: str, task: str) -> None:
     alone = load_preset([method]).preset
     assert loaded.preset.task.name == task
     assert [stage.name for stage in loaded.preset.stage] == [stage.name for stage in alone.stage]
-    assert loaded.place("train.epochs").file.endswith(f"{task}.toml"), "the task says for how long"
+    assert loaded.node("train.epochs").file.endswith(f"{task}.toml"), "the task says for how long"
     assert any(stage.epochs is None for stage in loaded.preset.stage), "and a stage listens"
 
 
@@ -153,28 +153,3 @@ def test_find() -> None:
     assert (found.name, found.kind) == ("rte", "task")
     assert shipped.find("nope") is None
     assert shipped.find("../presets/rte") is None
-
-
-def test_a_copy_keeps_the_comments_and_loads(tmp_path: Path) -> None:
-    path = shipped.copy_preset("kd", tmp_path / "mine")
-    assert path == tmp_path / "mine.toml"
-    assert path.read_text(encoding="utf-8") == ALL["kd"].path.read_text(encoding="utf-8")
-    assert load_preset(["mine.toml"], base=tmp_path).preset == load_preset(["kd"]).preset
-
-
-def test_a_copy_never_overwrites(tmp_path: Path) -> None:
-    (tmp_path / "mine.toml").write_text("precious")
-    with pytest.raises(UsageError, match=r"mine\.toml exists already"):
-        shipped.copy_preset("kd", tmp_path / "mine.toml")
-    assert (tmp_path / "mine.toml").read_text() == "precious"
-
-
-def test_copies_that_cannot_be_made(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r'there is no shipped preset "crlid"; did you mean "crild"\?'):
-        shipped.copy_preset("crlid", tmp_path / "mine")
-    with pytest.raises(UsageError, match="there is no folder"):
-        shipped.copy_preset("crild", tmp_path / "no/mine")
-    with pytest.raises(UsageError, match="cannot be written: File name too long"):
-        shipped.copy_preset("crild", tmp_path / ("x" * 500))
-    with pytest.raises(UsageError, match="cannot be written"):
-        shipped.copy_preset("crild", tmp_path / "a\0b")

@@ -117,6 +117,19 @@ def test_a_stage_that_others_build_on_cannot_be_extended(whole: Path, tmp_path: 
     assert "stage ild" in caught.value.sentence
 
 
+def test_a_finished_stage_whose_inputs_have_changed_in_number_is_refused(tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("w1 w2 w3\n" * 32)
+    quick = ("teacher.finetune.epochs=1", "stage.ild.epochs=1", "baseline.enabled=false")
+    run_dir = make(tmp_path, materials(tmp_path), f"stage.ild.data={{corpus = '{corpus}'}}", *quick)
+    assert work(run_dir, stop_after=("kd", 2)) is None
+    corpus.write_text("w1 w2 w3\n" * 80)
+    with pytest.raises(CrildError) as caught:
+        work(run_dir)
+    assert caught.value.kind == "inputs-changed"
+    assert "stage ild" in caught.value.sentence
+
+
 def test_a_damaged_checkpoint_is_passed_over(whole: Path, tmp_path: Path) -> None:
     run_dir = make(tmp_path, (whole.parents[1] / "tiny.toml").read_text())
     work(run_dir, stop_after=("kd", 5))

@@ -153,7 +153,7 @@ def test_a_stage_is_judged_by_its_own_rows() -> None:
     student = dev(0.9, 0.9, 0.9, 0.5, 0.51, 0.52, 0.53, first=30, every=28)
     borders = (Border("ild", 0, 0, 0), Border("kd", 100, 100, 100))
     curves = Curves(steps, {"student": student}, borders)
-    assert alarms(entry(), RunSummary(stage="kd", metric_name="accuracy"), curves, 10.0) == []
+    assert list(alarms(entry(), RunSummary(stage="kd", metric_name="accuracy"), curves, 10.0)) == []
     assert len(steps.after(100)) == 100
 
 
@@ -163,9 +163,9 @@ def test_alarms_are_those_of_a_run_that_works() -> None:
     steps = table(150, loss=[*np.linspace(2, 1, 149), NAN], examples_per_s=1.0)
     steps = replace(steps, values={**steps.values, "examples/s": np.repeat([60.0, 20.0], [100, 50])})
     curves, summary = Curves(steps, {"student": student}, borders), RunSummary(stage="kd", metric_name="accuracy")
-    found = alarms(entry("stalled", heartbeat=5.0), summary, curves, 100.0)
+    found = list(alarms(entry("stalled", heartbeat=5.0), summary, curves, 100.0))
     assert [alarm.kind for alarm in found] == ["silence", "no-number", "slow", "overfitting"]
     assert [alarm.level for alarm in found] == ["warning", "error", "warning", "warning"]
-    assert alarms(entry("finished"), summary, curves, 100.0) == []
-    assert [alarm.level for alarm in alarms(entry("lost"), summary, curves, 100.0)] == ["error"]
-    assert alarms(entry(), RunSummary(), Curves()) == []
+    assert list(alarms(entry("finished"), summary, curves, 100.0)) == []
+    assert [alarm.level for alarm in list(alarms(entry("lost"), summary, curves, 100.0))] == ["error"]
+    assert list(alarms(entry(), RunSummary(), Curves())) == []

@@ -13,16 +13,17 @@ from hypothesis import strategies as st
 
 from crild_tui.launch_form.catalog import Entry, catalog, fingerprint, own_entries, ref_of
 from crild_tui.launch_form.checks import examine, marked_lines, source_line
+from crild_tui.launch_form.copy_preset import new_preset, target_of
 from crild_tui.launch_form.draft import Draft, changed, choose, command_line, overrides, request_of
 from crild_tui.launch_form.editor import editor
 from crild_tui.launch_form.fields import Field, base_text, field_at, fields_of, hint, is_unused, same, toml_text
-from crild_tui.launch_form.help_text import about, places, toml
-from crild_tui.launch_form.save_preset import save, target_of
-from engine.errors import UsageError
+from crild_tui.launch_form.help_text import about, invalid_fields, toml
+from crild_tui.launch_form.save_preset import save
+from engine.errors import CrildError, UsageError
 from engine.preset.json_schema import help_texts
 from engine.preset.load import load_preset
 from engine.preset.schema import Preset
-from engine.preset.shipped import find, folder, names
+from engine.preset.shipped import find, folder, names, path_of
 from tests.cli.samples import PRESET
 from tests.tui.run_entries import KEYS
 
@@ -281,7 +282,7 @@ def test_a_line_of_a_file_is_shown_safely(tmp_path: Path) -> None:
 def test_faults_come_before_the_help(tmp_path: Path) -> None:
     draft = Draft("crild", "rte", edits={"student.layers": "0", "seeds": "x"})
     found = examine(draft, tmp_path)
-    assert places(found) == "2 invalid fields: run: seeds; student: layers"
+    assert invalid_fields(found) == "2 invalid fields: run: seeds; student: layers"
     text = about(field("student.layers"), draft, found, KEYS).plain
     assert text.index("2 invalid fields") < text.index("Transformer layers") < text.index("press u")
     assert "starting" in about(None, draft, found, KEYS, starting=True).plain
@@ -371,6 +372,36 @@ def test_steps_give_way_to_epochs_when_saved(tmp_path: Path) -> None:
 def test_names_that_cannot_be_saved_under(name: str) -> None:
     with pytest.raises(UsageError):
         target_of(name)
+
+
+@pytest.mark.parametrize("name", ["mine", "mine.toml"])
+def test_a_copy_keeps_the_comments_and_loads(name: str, tmp_path: Path) -> None:
+    path, shipped = new_preset(str(tmp_path / name), "kd"), path_of("kd")
+    assert path == tmp_path / "mine.toml"
+    assert shipped is not None
+    assert path.read_text(encoding="utf-8") == shipped.read_text(encoding="utf-8")
+    assert load_preset(["mine.toml"], base=tmp_path).preset == preset("kd")
+
+
+@pytest.mark.parametrize(
+    ("name", "origin", "kind", "fact"),
+    [
+        ("mine.toml", "kd", "file-exists", "mine.toml"),
+        ("other", "crlid", "no-such-preset", '"crild"'),
+        ("no/mine", "crild", "no-such-folder", "/no"),
+        ("x" * 500, "crild", "unwritable-file", "xxx"),
+        ("a\0b", "crild", "unwritable-file", "a\\x00b"),
+    ],
+)
+def test_copies_that_are_refused(name: str, origin: str, kind: str, fact: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("precious")
+    with pytest.raises(CrildError) as caught:
+        new_preset(str(tmp_path / name), origin)
+    problem = getattr(caught.value, "problems", (caught.value,))[0]
+    assert problem.kind == kind
+    assert fact in str(caught.value)
+    assert [path.name for path in tmp_path.glob("*.toml")] == ["mine.toml"]
+    assert (tmp_path / "mine.toml").read_text() == "precious"
 
 
 def test_the_editor_is_visual_then_editor() -> None:
