@@ -80,7 +80,7 @@ class CrildApp(QuietApp):
         self.keys = key_names(self, self.settings.keys)
 
     def on_mount(self) -> None:
-        """Begin to watch; show what is there."""
+        """Start watching, and show the first mode."""
         self.app_suspend_signal.subscribe(self, lambda _: setattr(self, "away", True), immediate=True)
         self.app_resume_signal.subscribe(self, lambda _: setattr(self, "away", False), immediate=True)
         self._watchers = [
@@ -96,7 +96,7 @@ class CrildApp(QuietApp):
         for watcher in self._watchers:
             watcher.stop()
 
-    # -- the world
+    # -- watching
 
     def on_runs_changed(self, message: RunsChanged) -> None:
         """Keep the list of runs and pass it on; show a new run if the newest is followed."""
@@ -120,7 +120,7 @@ class CrildApp(QuietApp):
         """Textual's own filters, and the one for ASCII."""
         return [*super().get_line_filters(), *([theme.Ascii()] if self.settings.ascii else [])]
 
-    # -- what can be done from everywhere
+    # -- actions of every mode
 
     def action_mode(self, name: str) -> None:
         """Go to another mode."""
@@ -128,7 +128,7 @@ class CrildApp(QuietApp):
             self.switch_mode(name)
 
     def action_help(self) -> None:
-        """All keys that count here."""
+        """Show all keys of the current screen."""
         if not isinstance(self.screen, HelpScreen):
             self.push_screen(HelpScreen(self.screen))
 
@@ -174,7 +174,7 @@ class CrildApp(QuietApp):
     # -- changing something
 
     def refuse_readonly(self) -> bool:
-        """Whether this dashboard only reads; says so if it does."""
+        """Whether this dashboard is read-only; shows a warning if it is."""
         if self.readonly:
             self.tell(READONLY, "warning")
         return self.readonly
@@ -182,7 +182,7 @@ class CrildApp(QuietApp):
     def act(self, action: Callable[[], str], then: Callable[[], None] | None = None) -> None:
         """Run an action in a thread and show the sentence that it returns, or its error.
 
-        `then` runs in the application's thread after success. With --readonly nothing is done but saying so.
+        `then` runs in the application's thread after success. With --readonly it only shows a warning.
         """
         if not self.refuse_readonly():
             self._act(action, then)

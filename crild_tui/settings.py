@@ -18,8 +18,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engine.errors import UsageError
 
-THEMES = ("crild-dark", "crild-light", "crild-contrast")
-
 
 class Settings(BaseModel):
     """The settings. Keys are bound by the ids that `?` shows."""

@@ -5,7 +5,7 @@
 - `QuietApp` overrides `App._handle_exception` and uses what that uses: Textual would print a traceback over the terminal,
   while crild writes it to a file and prints one sentence.
 - `FooterKey` is what `textual.widgets.Footer` is made of: the footer shows whole labels only and those of a dialog too,
-  so it measures and makes them.
+  so it measures and creates them.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class QuickDriver(LinuxDriver):
 
 
 class QuietApp(App[None]):
-    """An application that prints nothing when an error ends it: whoever runs it finds the error in `fault`."""
+    """An application that prints nothing when an error ends it; `fault` holds the error."""
 
     def _handle_exception(self, error: Exception) -> None:
         self._return_code = 1

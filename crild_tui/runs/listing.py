@@ -159,16 +159,12 @@ def arrange(
     filtered = len(seen) - len(passed)
     key = BY_NAME[order.column].key
     valued = [(value, entry) for entry in passed if (value := key(entry)) is not None]
-    ordered = sorted(valued, key=_first, reverse=order.descending)
+    ordered = sorted(valued, key=lambda pair: pair[0], reverse=order.descending)
     without = [entry for entry in passed if key(entry) is None] if len(valued) < len(passed) else []
     rows = [*(entry for _, entry in ordered), *without]
     if marks.pinned:
         rows = [e for e in rows if e.id in marks.pinned] + [e for e in rows if e.id not in marks.pinned]
     return Arranged(tuple(rows), filtered, hidden)
-
-
-def _first(pair: tuple[float | str, RunEntry]) -> float | str:
-    return pair[0]
 
 
 def appeared(before: RunsSnapshot, after: RunsSnapshot) -> RunEntry | None:
@@ -270,9 +266,6 @@ def cell(column: Column, entry: RunEntry, width: int, now: float) -> str:
     """The text of a cell, as wide as its column."""
     text = column.text(entry, now)
     if column.name == "done" and width > BAR:
-        return f"{_bar(progress(entry))} {fit(text, width - BAR - 1, right=True)}"
+        share = progress(entry)
+        return f"{' ' * BAR if share is None else ''.join(bar(share, BAR))} {fit(text, width - BAR - 1, right=True)}"
     return fit_ends(text, width) if column.name == "run" else fit(text, width, right=column.right)
-
-
-def _bar(share: float | None) -> str:
-    return " " * BAR if share is None else "".join(bar(share, BAR))

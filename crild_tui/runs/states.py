@@ -164,8 +164,8 @@ def describe(entry: RunEntry, hints: Hints, now: float, waiting: str = "") -> De
 
 
 def _continue(status: Status, hints: Hints) -> str:
-    begun = status.stage is not None
-    return f"{hints.resume} to {'continue from its last checkpoint' if begun else 'start it again'}"
+    started = status.stage is not None
+    return f"{hints.resume} to {'continue from its last checkpoint' if started else 'start it again'}"
 
 
 def position(status: Status) -> str:

@@ -1,8 +1,9 @@
-"""The Compare mode: curves of several runs over one another, their final metrics, and what their presets differ in."""
+"""The Compare mode: the curves of several runs, their final metrics, and the settings in which they differ."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,10 +20,9 @@ from crild_tui.monitor.snapshots import RunSnapshot
 from crild_tui.runs import comparison
 from crild_tui.runs.states import KeyNames
 from crild_tui.runs.table_file import named_file, write_file
-from crild_tui.screens.dialogs import Ask, Confirm
-from crild_tui.screens.mode_screen import ModeScreen
+from crild_tui.screens.dialogs import Ask, Confirm, ask, confirm
 from crild_tui.screens.probe import ProbeScreen
-from crild_tui.screens.run_watch import RunWatch
+from crild_tui.screens.run_watch import WatchScreen
 from crild_tui.screens.text_dialog import TextScreen
 from crild_tui.widgets.panels import Panels, Source
 from crild_tui.widgets.row_list import RowList
@@ -33,14 +33,14 @@ from engine.report.result_table import ResultDocument
 from engine.report.writers import FORMATS, Format, format_of_file
 
 EVERY = 0.5
-"""Seconds between two drawings of the curves at least."""
+"""Seconds between two redraws of the curves, at least."""
 LOW = 16
-"""Rows below which curves and tables take turns."""
+"""Lines below which either the curves or the tables are shown."""
 WIDE, HIGH = 150, 30
-"""Cells and lines from which the differences stand beside the table."""
+"""Columns and lines from which the differences are next to the table."""
 VIEWS = ("both", "tables", "curves")
 COPIED = ("markdown", "csv", "latex")
-"""Formats that the table is copied in."""
+"""Formats of the table, in the order of the key that changes it."""
 
 STEPS = (
     ("mode.runs", "go to Runs"),
@@ -59,8 +59,8 @@ def how_to_compare(keys: KeyNames) -> Text:
     return text.append("\nRuns that differ only in their seed are averaged: mean and standard deviation.", "dim")
 
 
-class CompareScreen(ModeScreen):
-    """Runs over one another. Each keeps its colour and marker for as long as it stays."""
+class CompareScreen(WatchScreen):
+    """The curves of several runs in one chart. Each run keeps its colour and marker while it is compared."""
 
     MODE = "compare"
     DEFAULT_CSS = """
@@ -94,9 +94,9 @@ class CompareScreen(ModeScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._places: dict[Path, int] = {}
-        self._run_watch = RunWatch(self.post_message)
-        self._seen: dict[Path, RunSnapshot] = {}
+        self.numbers: dict[Path, int] = {}
+        """The compared runs in their order, each with the number that its colour and marker come from."""
+        self._snapshots: dict[Path, RunSnapshot] = {}
         self._finals: list[FinalMetrics] = []
         self._table = metrics_table([])
         self._format = FORMATS[COPIED[0]]
@@ -105,14 +105,14 @@ class CompareScreen(ModeScreen):
 
     def content(self) -> ComposeResult:
         """The curves, and tables below them."""
-        yield Static(how_to_compare(self.keys()), id="page")
-        yield Panels(self.host.settings.smoothing, keys=self.keys())
+        yield Static(how_to_compare(self.host.keys), id="page")
+        yield Panels(self.host.settings.smoothing, keys=self.host.keys)
         with Horizontal(id="tables"):
             yield RowList(id="finals")
             yield RowList(id="differences")
 
     def on_mount(self) -> None:
-        """Draw at a steady pace, whatever comes in."""
+        """Redraw at a steady pace, however often a run changes."""
         self.set_interval(EVERY, self._draw_curves)
         self.app.theme_changed_signal.subscribe(self, lambda _: self._draw_tables())
         self._arrange()
@@ -120,26 +120,18 @@ class CompareScreen(ModeScreen):
     @property
     def runs(self) -> tuple[Path, ...]:
         """The runs that are compared, in their order."""
-        return tuple(self._places)
-
-    @property
-    def numbers(self) -> dict[Path, int]:
-        """The number that a run's colour and marker come from."""
-        return dict(self._places)
+        return tuple(self.numbers)
 
     # -- which runs
 
     def show_runs(self, run_dirs: Sequence[Path]) -> None:
-        """Compare these runs; those that are compared already keep their colours and what was read of them."""
-        if len(set(run_dirs)) > comparison.MOST:
-            self.host.tell(
-                f"the first {comparison.MOST} of {len(set(run_dirs))} runs are compared: more cannot be told apart",
-                "warning",
-            )
-        self._places = comparison.assigned(self._places, run_dirs)
-        self._seen = {run_dir: seen for run_dir, seen in self._seen.items() if run_dir in self._places}
-        self._finals = [final for final in self._finals if final.run_dir in self._places]
-        self._run_watch.watch(self._places)
+        """Compare these runs; those that are compared already keep their colours and are not read again."""
+        count = len(set(run_dirs))
+        if count > comparison.MOST:
+            self.host.tell(f"comparing the first {comparison.MOST} of {count} runs, the most that fit", "warning")
+        self.numbers = comparison.assigned(self.numbers, run_dirs)
+        self._snapshots = {run_dir: seen for run_dir, seen in self._snapshots.items() if run_dir in self.numbers}
+        self.watch_only(self.numbers)
         self._stale = True
         self._arrange()
         self._draw_curves()
@@ -147,55 +139,53 @@ class CompareScreen(ModeScreen):
         self._read_finals(self.runs)
 
     def on_screen_resume(self) -> None:
-        """Watch again; where nothing was chosen yet, take what is marked in Runs."""
-        if not self._places:
+        """Watch again; if no run was chosen yet, compare those that are marked in Runs."""
+        if not self.numbers:
             marked = [entry.path for entry in self.host.runs.entries if entry.id in self.host.marks.marked]
             if marked:
                 self.show_runs(marked)
-        elif not self._run_watch.active:
-            self._run_watch.watch(self._places)
+        elif not self.watching:
+            self.watch_only(self.numbers)
             self._read_finals(self.runs)
 
-    def on_screen_suspend(self) -> None:
-        """Watch no more when another mode is shown; a dialog over this one changes nothing."""
-        if not self.is_present:
-            self._run_watch.stop()
-
-    def on_unmount(self) -> None:
-        """Let the watchers end."""
-        self._run_watch.stop()
-
     def action_drop(self) -> None:
-        """Take the chosen run out of the comparison; Runs shows it unmarked."""
-        gone = self.query_one("#finals", RowList).chosen
-        if gone is not None:
-            self.host.mark("marked", [gone.name], on=False)
-            self.show_runs([run_dir for run_dir in self._places if run_dir != gone])
+        """Remove the chosen run from the comparison, and unmark it in Runs."""
+        dropped = self._finals_list.chosen
+        if dropped is not None:
+            self.host.mark("marked", [dropped.name], on=False)
+            self.show_runs([run_dir for run_dir in self.numbers if run_dir != dropped])
 
     # -- curves
 
     @on(RunChanged)
     def _run_changed(self, message: RunChanged) -> None:
-        seen = message.snapshot
-        if seen.run_dir not in self._places:
+        snapshot = message.snapshot
+        if snapshot.run_dir not in self.numbers:
             return
-        before = self._seen.get(seen.run_dir)
-        self._seen[seen.run_dir] = seen
+        before = self._snapshots.get(snapshot.run_dir)
+        self._snapshots[snapshot.run_dir] = snapshot
         self._stale = True
-        if before is not None and _reached(before) != _reached(seen):
+        if before is not None and _reached(before) != _reached(snapshot):
             self._read_finals(self.runs)
 
     def _draw_curves(self) -> None:
         if not self._stale or not self.is_present:
             return
         self._stale = False
-        known = [run_dir for run_dir in self._places if run_dir in self._seen]
-        names = dict(zip(self._places, comparison.labels(self.runs), strict=True))
+        named = zip(self.numbers.items(), comparison.labels(self.runs), strict=True)
         self.query_one(Panels).show(
-            [Source(self._seen[run_dir], names[run_dir], self._places[run_dir]) for run_dir in known]
+            [
+                Source(self._snapshots[run_dir], label, number)
+                for (run_dir, number), label in named
+                if run_dir in self._snapshots
+            ]
         )
 
     # -- tables
+
+    @property
+    def _finals_list(self) -> RowList:
+        return self.query_one("#finals", RowList)
 
     @work(thread=True, exclusive=True, group="finals")
     def _read_finals(self, run_dirs: Sequence[Path]) -> None:
@@ -209,8 +199,8 @@ class CompareScreen(ModeScreen):
         self.later(show)
 
     def _draw_tables(self) -> None:
-        finals = [final for final in self._finals if final.run_dir in self._places]
-        numbers = [self._places[final.run_dir] for final in finals]
+        finals = [final for final in self._finals if final.run_dir in self.numbers]
+        numbers = [self.numbers[final.run_dir] for final in finals]
         self._table = metrics_table(finals)
         dark = self.app.current_theme.dark
         table = comparison.metrics_lines(self._table, finals, numbers, dark=dark) if finals else []
@@ -218,30 +208,30 @@ class CompareScreen(ModeScreen):
         heading = comparison.RunLine(Text("Settings that differ", "bold underline"))
         self.query_one("#differences", RowList).show([heading, *different] if different else [])
         below = [] if self.has_class("-wide") or not different else [comparison.RunLine(Text()), heading, *different]
-        self.query_one("#finals", RowList).show([*table, *below])
+        self._finals_list.show([*table, *below])
 
     def on_resize(self, event: events.Resize) -> None:
-        """The differences stand beside the table where there is room."""
+        """Show the differences next to the table if there is room."""
         self.set_class(event.size.width >= WIDE and event.size.height >= HIGH, "-wide")
         self.set_class(event.size.height < LOW, "-low")
         self._draw_tables()
 
     def _arrange(self) -> None:
-        self.set_class(not self._places, "-page")
+        self.set_class(not self.numbers, "-page")
         for view in VIEWS[1:]:
             self.set_class(self._view == view, f"-{view}")
-        if self._places and self._view == "tables":
-            self.query_one("#finals", RowList).focus()
-        elif self._places:
-            self.query_one(Panels).focus_panel()
+        if self.numbers and self._view == "tables":
+            self._finals_list.focus()
+        elif self.numbers:
+            self.query_one(Panels).chosen.focus()
 
     @on(Panels.Enlarged)
     def _enlarged(self, event: Panels.Enlarged) -> None:
         self.set_class(event.enlarged, "-enlarged")
 
     def action_row(self, by: int) -> None:
-        """Choose another run in the table, while the keys of the curves stay at hand."""
-        self.query_one("#finals", RowList).action_move(by)
+        """Choose another run in the table, while the curves keep the focus."""
+        self._finals_list.action_move(by)
 
     def action_view(self) -> None:
         """Curves and tables, tables alone, curves alone."""
@@ -250,12 +240,12 @@ class CompareScreen(ModeScreen):
 
     def action_watch(self) -> None:
         """Show the chosen run in Live."""
-        if (run_dir := self.query_one("#finals", RowList).chosen) is not None:
+        if (run_dir := self._finals_list.chosen) is not None:
             self.post_message(WatchRun(run_dir))
 
     def action_probe(self) -> None:
-        """Show what a probe found in the chosen run."""
-        if (run_dir := self.query_one("#finals", RowList).chosen) is None:
+        """Show the probe of the chosen run."""
+        if (run_dir := self._finals_list.chosen) is None:
             self.host.tell("there is no run here", "warning")
         else:
             self.app.push_screen(ProbeScreen(run_dir))
@@ -264,22 +254,21 @@ class CompareScreen(ModeScreen):
     def _activated(self, event: RowList.Activated) -> None:
         self.post_message(WatchRun(event.run_dir))
 
-    # -- taking the table away
+    # -- copy and write the table
 
     def action_format(self) -> None:
         """Choose the next format."""
         self._format = FORMATS[COPIED[(COPIED.index(self._format.name) + 1) % len(COPIED)]]
-        keys = self.keys()
-        copy, write = keys["compare.copy"], keys["compare.write"]
-        self.host.tell(f"{copy} copies and {write} writes it as {self._format.title}")
+        copy, write = (self.host.keys[f"compare.{action}"] for action in ("copy", "write"))
+        self.host.tell(f"{copy} copies and {write} writes the table as {self._format.title}")
 
     @property
     def table(self) -> str:
-        """The table in the present format."""
+        """The table in the chosen format."""
         return str(self._format.write(ResultDocument((self._table,))))
 
     def action_copy(self) -> None:
-        """Copy the table, and show it, since not every terminal takes it."""
+        """Copy the table, and show it, since not every terminal supports the clipboard."""
         if not self._table.rows:
             self.host.tell("there is no table to copy yet", "warning")
             return
@@ -288,8 +277,8 @@ class CompareScreen(ModeScreen):
             TextScreen(
                 self.table,
                 f"{self._format.title} table",
-                "Sent to the terminal's clipboard (OSC 52); tmux takes it with `set -g set-clipboard on`. "
-                "Did it not arrive? Select it with Shift and mouse, or write it to a file. Arrows scroll, Escape closes.",
+                "Sent to the terminal's clipboard (OSC 52); tmux needs `set -g set-clipboard on`. If that doesn't work, "
+                "select it with Shift and the mouse, or write it to a file. Arrows scroll, Escape closes.",
             )
         )
 
@@ -301,13 +290,8 @@ class CompareScreen(ModeScreen):
             self.host.tell("there is no table to write yet", "warning")
             return
         chosen, document = self._format, ResultDocument((self._table,))
-
-        def answered(name: str | None) -> None:
-            if name is not None:
-                self._write(name, chosen, document)
-
-        question = f"Write the {chosen.title} table to which file?"
-        self.app.push_screen(Ask(question, f"comparison{chosen.endings[0]}"), answered)
+        question = Ask(f"Write the {chosen.title} table to which file?", f"comparison{chosen.endings[0]}")
+        ask(self.app, question, lambda name: self._write(name, chosen, document))
 
     @work(thread=True, group="write")
     def _write(self, name: str, chosen: Format, document: ResultDocument) -> None:
@@ -321,15 +305,11 @@ class CompareScreen(ModeScreen):
         if not path.exists():
             self.later(lambda: self.host.act(lambda: write_file(path, text)))
             return
-
-        def answered(sure: bool | None) -> None:
-            if sure:
-                self.host.act(lambda: write_file(path, text, overwrite=True))
-
-        question = f"{one_line(str(path))} exists already. Overwrite it?"
-        self.later(lambda: self.app.push_screen(Confirm(question, "Overwrite"), answered))
+        question = Confirm(f"{one_line(str(path))} exists already. Overwrite it?", "Overwrite")
+        overwrite = partial(self.host.act, lambda: write_file(path, text, overwrite=True))
+        self.later(lambda: confirm(self.app, question, overwrite))
 
 
-def _reached(seen: RunSnapshot) -> tuple[object, ...]:
-    status = seen.entry.status
-    return (seen.entry.state, *((status.last, status.teacher, status.attempt) if status else ()))
+def _reached(snapshot: RunSnapshot) -> tuple[object, ...]:
+    status = snapshot.entry.status
+    return (snapshot.entry.state, *((status.last, status.teacher, status.attempt) if status else ()))

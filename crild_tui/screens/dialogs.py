@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar
 
 from rich.text import Text
 from textual import on
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
+
+T = TypeVar("T")
+
+
+def ask(app: App[Any], dialog: ModalScreen[T | None], then: Callable[[T], object]) -> None:
+    """Show a dialog; `then` gets its answer, unless the user left it without one."""
+
+    def answered(answer: T | None) -> None:
+        if answer is not None:
+            then(answer)
+
+    app.push_screen(dialog, answered)
+
+
+def confirm(app: App[Any], dialog: Confirm, then: Callable[[], object]) -> None:
+    """Show a question; `then` is called if the answer is yes."""
+
+    def answered(sure: bool | None) -> None:
+        if sure:
+            then()
+
+    app.push_screen(dialog, answered)
 
 
 class Confirm(ModalScreen[bool]):
@@ -19,7 +42,7 @@ class Confirm(ModalScreen[bool]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "answer(True)", "Yes"),
         Binding("n,escape", "answer(False)", "No"),
-        Binding("left,right", "other", "Other button", show=False),
+        Binding("left,right", "app.focus_next", "Other button", show=False),
     ]
 
     def __init__(self, question: str, yes: str = "Yes", no: str = "No") -> None:
@@ -46,10 +69,6 @@ class Confirm(ModalScreen[bool]):
     def action_answer(self, value: bool) -> None:
         """Answer by key."""
         self.dismiss(value)
-
-    def action_other(self) -> None:
-        """Focus the other button."""
-        self.focus_next()
 
 
 class Ask(ModalScreen[str | None]):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
+
+from crild_tui.text import fit
 
 TITLES = {"app": "Everywhere", "mode": "Modes"}
 PALETTE = "command_palette"
@@ -49,38 +51,35 @@ class HelpScreen(ModalScreen[None]):
         groups: Groups = {}
         for active in self._below.active_bindings.values():
             binding = active.binding
-            identity = binding.id or ""
             palette = binding.action.rpartition(".")[2] == PALETTE
-            if not (identity or palette) or not binding.description or (binding.system and not palette):
+            if not (binding.id or palette) or not binding.description or (binding.system and not palette):
                 continue
-            name = "app" if palette else identity.partition(".")[0]
+            name = "app" if palette else (binding.id or "").partition(".")[0]
             group = groups.setdefault(TITLES.get(name, name.title()), {})
-            keys, _ = group.setdefault(identity, ([], binding.tooltip or binding.description))
+            keys, _ = group.setdefault(binding.id or "", ([], binding.tooltip or binding.description))
             keys.append(self.app.get_key_display(binding))
         return groups
 
 
 def listed(groups: Groups, width: int) -> Text:
     """The groups as columns of keys, descriptions and ids; descriptions are cut to fit."""
-    rows = [
-        (" ".join(dict.fromkeys(keys)), words, own) for group in groups.values() for own, (keys, words) in group.items()
-    ]
-    first = max((cell_len(keys) for keys, _, _ in rows), default=0)
-    longest = max((cell_len(words) for _, words, _ in rows), default=0)
-    room = width - first - max((cell_len(own) for _, _, own in rows), default=0) - 6
+    rows = {
+        name: [(" ".join(dict.fromkeys(keys)), words, binding) for binding, (keys, words) in group.items()]
+        for name, group in groups.items()
+    }
+    key_width, longest, id_width = (
+        max((cell_len(row[column]) for group in rows.values() for row in group), default=0) for column in range(3)
+    )
+    room = width - key_width - id_width - 6
     ids = room >= LEAST
-    room = min(longest, room if ids else max(width - first - 4, LEAST))
-    text = Text()
-    if ids:
-        text.append(f"{HINT}\n\n", "dim")
-    for name in sorted(groups, key=lambda title: (title in TITLES.values(), title)):
+    room = min(longest, room if ids else max(width - key_width - 4, LEAST))
+    text = Text(f"{HINT}\n\n" if ids else "")
+    text.stylize("dim")
+    for name in sorted(rows, key=lambda title: (title in TITLES.values(), title)):
         text.append(f"{name}\n", "bold")
-        for own, (keys, words) in groups[name].items():
-            shown = Text(words)
-            shown.truncate(room, overflow="ellipsis", pad=True)
-            pressed = " ".join(dict.fromkeys(keys))
-            text.append(f"  {pressed}{' ' * (first - cell_len(pressed))}  ").append_text(shown)
-            text.append(f"  {own}\n" if ids else "\n", "dim")
+        for keys, words, binding in rows[name]:
+            text.append(f"  {set_cell_size(keys, key_width)}  {fit(words, room)}")
+            text.append(f"  {binding}\n" if ids else "\n", "dim")
         text.append("\n")
     text.rstrip()
     return text

@@ -29,12 +29,12 @@ class Host(Protocol):
     """Whether each new run is shown in Live."""
 
     def refuse_readonly(self) -> bool:
-        """Whether this dashboard only reads; says so if it does."""
+        """Whether this dashboard is read-only; shows a warning if it is."""
 
     def act(self, action: Callable[[], str], then: Callable[[], None] | None = None) -> None:
         """Run an action in a thread and show the sentence that it returns, or its error.
 
-        `then` runs in the application's thread after success. With --readonly nothing is done but saying so.
+        `then` runs in the application's thread after success. With --readonly it only shows a warning.
         """
 
     def mark(self, kind: Kind, ids: Iterable[str], *, on: bool) -> None:

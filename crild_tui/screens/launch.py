@@ -24,6 +24,7 @@ from crild_tui.launch_form.fields import Field, base_text
 from crild_tui.launch_form.messages import CatalogRead, DraftExamined, StartEnded
 from crild_tui.messages import WatchRun
 from crild_tui.runs import actions
+from crild_tui.screens.dialogs import ask
 from crild_tui.screens.mode_screen import ModeScreen
 from crild_tui.screens.preset_files import PresetFiles, current_folder
 from crild_tui.widgets.choice_list import PresetList, WordList
@@ -42,8 +43,7 @@ SETTLES = 0.15
 EVERY = 2.0
 """Seconds between two checks for changed preset files."""
 WIDE, NARROW = 140, 60
-"""Columns from which all three panes stand side by side, and below which only one is shown."""
-
+"""Columns from which all three panes are side by side, and below which only one is shown."""
 LOW = 16
 """Lines below which the command and the help are short, so that the form has room."""
 
@@ -105,10 +105,8 @@ class LaunchScreen(ModeScreen):
         self.examined = Examined(self.draft)
         self.entries: list[Entry] = []
         self.starting = False
-        self._known: tuple[tuple[str, ...], Preset | None] = (
-            (),
-            None,
-        )  # the draft that loaded last, although its files may be broken now
+        # the draft that loaded last, although its files may be broken now
+        self._known: tuple[tuple[str, ...], Preset | None] = ((), None)
         self._devices: tuple[str, ...] = ()
         self._fingerprint: object = None  # the files as they were when they were read
         self._timer: Timer | None = None
@@ -145,7 +143,7 @@ class LaunchScreen(ModeScreen):
         """Focus the list; check the files for changes while this mode is shown."""
         with suppress(CrildError, OSError):
             self._usual = default_runs_dir(None)
-        self.query_one("#presets OptionList").focus()
+        self.query("#presets OptionList").focus()  # a query: the application may close before the list is mounted
         self._tell()
         self.set_interval(EVERY, self._look_again)
 
@@ -194,7 +192,7 @@ class LaunchScreen(ModeScreen):
         self.examined = message.examined
         if self.examined.preset is not None:
             self._known = (self.draft.refs, self.examined.preset)
-        await self.form.show(self.examined.views(self.draft), help_text.no_form(self.keys()))
+        await self.form.show(self.examined.views(self.draft), help_text.no_form(self.host.keys))
         self._show_toml()
         self._tell()
         if message.edited is not None:
@@ -272,20 +270,15 @@ class LaunchScreen(ModeScreen):
         known = self._devices if line.field.key == "train.device" and self._devices else line.field.words
         base = base_text(line.field, preset) if preset is not None else ""
         words = list(dict.fromkeys(word for word in (*known, base) if word))
-
-        def take(word: str | None) -> None:
-            if word is not None:
-                self.change(self.draft.edited(line.field.key, word))
-
-        self.app.push_screen(WordList(f"{line.field.group}: {line.field.label}", words, line.view.text), take)
+        dialog = WordList(f"{line.field.group}: {line.field.label}", words, line.view.text)
+        ask(self.app, dialog, lambda word: self.change(self.draft.edited(line.field.key, word)))
 
     def action_undo(self) -> None:
         """Reset the focused field to the preset's value."""
         line = self.form.focused_line
         if line is None:
-            self.host.tell(
-                f"go to a field first: {self.keys()['launch.undo']} resets it; {self.keys()['launch.undo_all']} resets all of them"
-            )
+            undo, undo_all = (self.host.keys[f"launch.{action}"] for action in ("undo", "undo_all"))
+            self.host.tell(f"go to a field first: {undo} resets it; {undo_all} resets all of them")
         else:
             self.change(self.draft.undone(line.field.key))
 
@@ -311,21 +304,18 @@ class LaunchScreen(ModeScreen):
 
     def _tell(self) -> None:
         """Show the command line above and the help below."""
-        if not self.is_mounted:
-            return
+        about = help_text.about(self._about, self.draft, self.examined, self.host.keys, starting=self.starting)
         self._put("command", Text(f"$ {printable(self.command())}"))
-        self._put(
-            "about-text", help_text.about(self._about, self.draft, self.examined, self.keys(), starting=self.starting)
-        )
+        self._put("about-text", about)
 
     def _put(self, name: str, text: Text) -> None:
         """Show a text if it changed; the screen is laid out again only if its number of lines changed."""
-        widget = self.query_one(f"#{name}", Static)
-        lines = len(text.wrap(self.app.console, max(widget.content_size.width, 1)))
-        old, high = self._shown.get(name, (None, 0))
-        if text != old or text.spans != old.spans:
-            widget.update(text, layout=lines != high or name == "toml-text")
-        self._shown[name] = (text, lines)
+        for widget in self.query(f"#{name}").results(Static):  # none while the screen is being closed
+            lines = len(text.wrap(self.app.console, max(widget.content_size.width, 1)))
+            old, high = self._shown.get(name, (None, 0))
+            if text != old or text.spans != old.spans:
+                widget.update(text, layout=lines != high or name == "toml-text")
+            self._shown[name] = (text, lines)
 
     def on_click(self, event: events.Click) -> None:
         """A click on the command line copies it."""
@@ -409,5 +399,5 @@ class LaunchScreen(ModeScreen):
         if message.error is not None:
             found = faults_of(message.error, self.examined, self.here)
             self.examined = replace(self.examined, faults=tuple(found))
-            await self.form.show(self.examined.views(self.draft), help_text.no_form(self.keys()))
+            await self.form.show(self.examined.views(self.draft), help_text.no_form(self.host.keys))
         self._tell()

@@ -1,4 +1,4 @@
-"""The Live mode: one run while it works, or what became of it."""
+"""The Live mode: one run, while it is running and after it has ended."""
 
 from __future__ import annotations
 
@@ -26,10 +26,9 @@ from crild_tui.runs import formatting
 from crild_tui.runs.snapshot import RunsSnapshot
 from crild_tui.runs.summary import RunSummary, with_status
 from crild_tui.runs.tables import closing_parts, read_closing
-from crild_tui.screens.mode_screen import ModeScreen
 from crild_tui.screens.probe import ProbeScreen
 from crild_tui.screens.run_actions import RunActions
-from crild_tui.screens.run_watch import RunWatch
+from crild_tui.screens.run_watch import WatchScreen
 from crild_tui.widgets.closing_table import ClosingView, closing_lines
 from crild_tui.widgets.messages_pane import LogPane
 from crild_tui.widgets.notice import Notice, NoticeBox, fills, how_to_start, notice_of, waiting
@@ -43,7 +42,7 @@ from engine.record.states import IN_PROGRESS, STARTED
 from engine.sweep.record import read_sweep_record
 
 TICK = 0.5
-"""Seconds between two movements of what moves."""
+"""Seconds between two ticks of clocks and moving signs."""
 
 
 @dataclass
@@ -55,12 +54,12 @@ class FileRead(Message, bubble=False):
     content: RenderableType
 
 
-class LiveScreen(ModeScreen):
-    """Watches a run, acts on it, and shows what is wrong with it."""
+class LiveScreen(WatchScreen):
+    """Shows a run and what is wrong with it; its keys stop, kill and resume it."""
 
     MODE = "live"
     AUTO_FOCUS = ""
-    """The panels take the keys as soon as they are shown; nothing else does by itself."""
+    """Nothing: the panels get the focus when they are shown."""
     DEFAULT_CSS = """
     LiveScreen {
         #body { height: 1fr; }
@@ -80,7 +79,7 @@ class LiveScreen(ModeScreen):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("s", "on_run('stop')", "Stop", id="live.stop", tooltip="Ask the engine for a checkpoint and its end"),
+        Binding("s", "on_run('stop')", "Stop", id="live.stop", tooltip="Ask the engine to save a checkpoint and end"),
         Binding(
             "K", "on_run('kill')", "Kill", id="live.kill", tooltip="End the engine at once, without a checkpoint",
             show=False,
@@ -89,7 +88,7 @@ class LiveScreen(ModeScreen):
         Binding("o", "folder", "Copy the path of the run directory", id="live.folder", show=False),
         Binding("c", "command", "Copy the command to repeat the run", id="live.command", show=False),
         Binding("p", "previous", "Newer run", id="live.previous", show=False),
-        Binding("m", "messages", "Log", id="live.messages", tooltip="Messages and log, open and closed"),
+        Binding("m", "messages", "Log", id="live.messages", tooltip="Open or close messages and log"),
         Binding("slash", "search", "Search messages and log", id="live.search", key_display="/", show=False),
         Binding("t", "closing", "Closing table", id="live.closing", show=False),
         Binding("b", "probe", "Overfitting: the run's probe", id="live.probe", show=False),
@@ -103,28 +102,29 @@ class LiveScreen(ModeScreen):
         self.run_dir: Path | None = None
         """The run that is shown."""
         self.snapshot: RunSnapshot | None = None
-        """What is known of it."""
-        self.actions = RunActions(self, stop_changed=self._draw_head, last_stage=self._last_stage)
-        self._run_watch = RunWatch(self.post_message)
+        """What is known about it."""
+        self.actions = RunActions(
+            self, lambda: self.selected, stop_changed=self._draw_head, last_stage=self._last_stage
+        )
         self._chosen = False  # by the user
         self._waits = ""
         self._announced: dict[Path, set[str]] = {}
         self._ticks = 0
 
     def content(self) -> ComposeResult:
-        """Lines above, panels, log, side column; or the page that says how to start."""
+        """Lines above, panels, log, side column; without runs a page that explains how to start one."""
         yield Static(id="empty")
         yield RunHead()
         with Horizontal(id="body"):
             with Vertical(id="main"):
                 yield NoticeBox()
-                yield Panels(self.host.settings.smoothing, keys=self.keys())
+                yield Panels(self.host.settings.smoothing, keys=self.host.keys)
                 yield ClosingView()
-                yield LogPane(self.keys())
+                yield LogPane(self.host.keys)
             yield SideColumn()
 
     def on_mount(self) -> None:
-        """Begin to move what moves."""
+        """Start the clock."""
         self.set_interval(TICK, self._tick)
 
     # -- which run
@@ -146,13 +146,13 @@ class LiveScreen(ModeScreen):
 
     def _show(self, run_dir: Path) -> None:
         if run_dir != self.run_dir:
-            self._run_watch.stop()
+            self.watch_only(())
             self.run_dir, self.snapshot = run_dir, None
             self._clear(next((entry for entry in self.host.runs.entries if entry.path == run_dir), None))
         self._watch_run()
 
     def _clear(self, entry: RunEntry | None) -> None:
-        """Forget what was drawn of another run; show what the list of runs knows of this one."""
+        """Clear what was drawn for another run; show what the list of runs knows about this one."""
         self._waits = ""
         self.remove_class("-closing", "-empty")
         self.query_one(LogPane).forget()
@@ -179,10 +179,10 @@ class LiveScreen(ModeScreen):
             self._show(run_dir)
         elif self.run_dir is None:
             self.add_class("-empty")
-            self.query_one("#empty", Static).update(how_to_start(self.host.runs.runs_dir, self.keys()))
+            self.query_one("#empty", Static).update(how_to_start(self.host.runs.runs_dir, self.host.keys))
 
     def action_previous(self) -> None:
-        """The next newer run."""
+        """Show the next newer run."""
         self._go(-1)
 
     def _go(self, by: int) -> None:
@@ -202,25 +202,16 @@ class LiveScreen(ModeScreen):
     def _watch_run(self) -> None:
         """Watch the run, and its log while that is open; nothing while another mode is shown."""
         if self.run_dir is not None and self.is_present:
-            self._run_watch.watch([self.run_dir], self.run_dir if self.has_class("-log") else None)
+            self.watch_only([self.run_dir], self.run_dir if self.has_class("-log") else None)
 
     def on_screen_resume(self) -> None:
         """Watch again."""
-        if not self._chosen and not self._run_watch.active:
+        if not self._chosen and not self.watching:
             self._choose()
         self._watch_run()
 
-    def on_screen_suspend(self) -> None:
-        """Stop watching, unless only a dialog covers the screen."""
-        if not self.is_present:
-            self._run_watch.stop()
-
-    def on_unmount(self) -> None:
-        """Let the watchers end."""
-        self._run_watch.stop()
-
     def on_run_changed(self, message: RunChanged) -> None:
-        """Show the run as it is now; messages about another come too late."""
+        """Show the run as it is now; a message about another run is late."""
         if message.snapshot.run_dir == self.run_dir:
             self._take(message.snapshot)
 
@@ -232,7 +223,7 @@ class LiveScreen(ModeScreen):
     # -- drawing it
 
     def on_panels_enlarged(self, message: Panels.Enlarged) -> None:
-        """Leave the whole screen to one panel, or take the room back."""
+        """Hide the other widgets while one panel fills the screen."""
         message.stop()
         self.set_class(message.enlarged, "-enlarged")
 
@@ -249,12 +240,11 @@ class LiveScreen(ModeScreen):
         snapshot, now = self.snapshot, time.time()
         if snapshot is None:
             return
-        wide = self.has_class("-wide")
         self._draw_head()
-        notice = notice_of(snapshot, self.keys(), self._waits)
+        notice = notice_of(snapshot, self.host.keys, self._waits)
         low = self.size.height < LOW
         self._show_notice(notice, notice is not None and (fills(snapshot) or (low and notice.level == "error")))
-        if wide:
+        if self.has_class("-wide"):
             self.query_one(SideColumn).show(snapshot, now)
         self.query_one(LogPane).show_messages(snapshot.messages, now)
 
@@ -263,30 +253,26 @@ class LiveScreen(ModeScreen):
         self.set_class(full, "-fills")
         self.query_one(NoticeBox).show(notice, fills=full)
         if shown_now and not self.has_class("-log") and not self.has_class("-closing"):
-            self.call_after_refresh(self.query_one(Panels).focus_panel)
+            self.call_after_refresh(self.query_one(Panels).chosen.focus)
 
     def _draw_head(self) -> None:
         if self.snapshot is None:
             return
-        width, state = max(1, self.size.width - 2), self.snapshot.entry.state
-        self.query_one(RunHead).show(
-            head_lines(
-                self.snapshot,
-                width,
-                time.time(),
-                asked=self.actions.stop_requested == self.run_dir,
-                low=self.size.height < LOW,
-                wide=self.has_class("-wide"),
-                hint=self._hint() if state == "finished" else "",
-            )
+        hidden = "curves" if self.has_class("-closing") else "closing table"
+        hint = f"press {self.host.keys['live.closing']} for the {hidden}"
+        lines = head_lines(
+            self.snapshot,
+            max(1, self.size.width - 2),
+            time.time(),
+            asked=self.actions.stop_requested == self.run_dir,
+            low=self.size.height < LOW,
+            wide=self.has_class("-wide"),
+            hint=hint if self.snapshot.entry.state == "finished" else "",
         )
-
-    def _hint(self) -> str:
-        shown = "curves" if self.has_class("-closing") else "closing table"
-        return f"press {self.keys()['live.closing']} for the {shown}"
+        self.query_one(RunHead).show(lines)
 
     def _announce(self, snapshot: RunSnapshot) -> None:
-        """Say each alarm once when it begins; of a run that has ended none."""
+        """Show each new alarm of an active run once."""
         known = self._announced.get(snapshot.run_dir, set())
         present = {alarm.kind: alarm for alarm in snapshot.alarms}
         self._announced[snapshot.run_dir] = set(present)
@@ -296,7 +282,7 @@ class LiveScreen(ModeScreen):
                     self.host.tell(alarm.text, "error" if alarm.level == "error" else "warning")
 
     def on_resize(self, event: events.Resize) -> None:
-        """Place things for the present size."""
+        """Lay the screen out for the new size."""
         wide = event.size.width >= WIDE and event.size.height >= HIGH
         self.set_class(wide, "-wide")
         self.set_class(event.size.height < HIGH, "-small")
@@ -307,7 +293,7 @@ class LiveScreen(ModeScreen):
             self.call_after_refresh(self._draw)  # the side column knows its width by then
 
     def _tick(self) -> None:
-        """Move the sign of what is waited for, and the clock of what goes on."""
+        """Move the sign of the notice; redraw the clock of an active run every second, and its queue every two."""
         if not self.is_present:
             return
         self._ticks += 1
@@ -319,13 +305,12 @@ class LiveScreen(ModeScreen):
         if self._ticks % 4 == 0 and self.snapshot.entry.state == "queued":
             self._look_at_queue()
 
-    # -- reading beside
+    # -- reading in threads
 
     @work(thread=True, exclusive=True, group="queue")
     def _look_at_queue(self) -> None:
-        run_dir = self.run_dir
-        snapshot = self.snapshot
-        status = snapshot.entry.status if snapshot is not None else None
+        run_dir, entry = self.run_dir, self.selected
+        status = entry.status if entry is not None else None
         if run_dir is None or status is None or status.queue is None:
             return
         try:
@@ -355,31 +340,31 @@ class LiveScreen(ModeScreen):
 
     # -- keys
 
+    def _run_or_warning(self) -> Path | None:
+        if self.run_dir is None:
+            self.host.tell("there is no run here", "warning")
+        return self.run_dir
+
     def action_on_run(self, action: str) -> None:
         """Stop, kill or resume the run."""
         self.actions.do(action)
 
     def action_folder(self) -> None:
         """Copy the path of the run directory."""
-        if self.run_dir is None:
-            self.host.tell("there is no run here", "warning")
-        else:
-            self.host.copy(str(self.run_dir))
+        if (run_dir := self._run_or_warning()) is not None:
+            self.host.copy(str(run_dir))
 
     def action_command(self) -> None:
         """Copy the command line that repeats the run."""
-        if self.run_dir is None:
-            self.host.tell("there is no run here", "warning")
-        else:
-            self.host.copy(f"crild run {shlex.quote(str(self.run_dir / PRESET))}")
+        if (run_dir := self._run_or_warning()) is not None:
+            self.host.copy(f"crild run {shlex.quote(str(run_dir / PRESET))}")
 
     def action_messages(self) -> None:
         """Open or close messages and log."""
         self._open_log(not self.has_class("-log"))
 
     def _open_log(self, opened: bool) -> None:
-        if self.run_dir is None:
-            self.host.tell("there is no run here", "warning")
+        if self._run_or_warning() is None:
             return
         self.set_class(opened, "-log")
         self._watch_run()
@@ -389,7 +374,7 @@ class LiveScreen(ModeScreen):
         else:
             if pane.searching:
                 pane.end_search()
-            self.query_one(Panels).focus_panel()
+            self.query_one(Panels).chosen.focus()
 
     def action_search(self) -> None:
         """Search messages and log."""
@@ -398,7 +383,7 @@ class LiveScreen(ModeScreen):
             self.query_one(LogPane).ask()
 
     def action_next(self) -> None:
-        """The next match while searching, else the next older run."""
+        """Go to the next match while searching, else to the next older run."""
         pane = self.query_one(LogPane)
         if pane.searching and pane.words:
             pane.step(1)
@@ -406,25 +391,22 @@ class LiveScreen(ModeScreen):
             self._go(1)
 
     def action_previous_match(self) -> None:
-        """The match before."""
+        """Go to the previous match."""
         pane = self.query_one(LogPane)
         if pane.searching and pane.words:
             pane.step(-1)
         else:
-            self.host.tell(
-                f"nothing to search for yet: press {self.keys()['live.search']} to search messages and log", "warning"
-            )
+            search = self.host.keys["live.search"]
+            self.host.tell(f"no search yet: press {search} to search messages and log", "warning")
 
     def action_closing(self) -> None:
         """Open or close the closing table."""
         if self.snapshot is None or self.run_dir is None:
             self.host.tell("there is no run here", "warning")
             return
-        if not self.has_class("-closing") and self.snapshot.entry.state != "finished":
-            self.host.tell(
-                f"{self.run_dir.name} is {self.snapshot.entry.state}: its closing table comes when it has finished",
-                "warning",
-            )
+        state = self.snapshot.entry.state
+        if not self.has_class("-closing") and state != "finished":
+            self.host.tell(f"{self.run_dir.name} is {state}: only a finished run has a closing table", "warning")
             return
         self.toggle_class("-closing")
         self._draw_head()
@@ -433,14 +415,12 @@ class LiveScreen(ModeScreen):
             self.query_one(ClosingView).focus()
             self._read_closing(self.run_dir, formatting.took(self.snapshot.entry.status))
         else:
-            self.query_one(Panels).focus_panel()
+            self.query_one(Panels).chosen.focus()
 
     def action_probe(self) -> None:
-        """Show what a probe found in the run."""
-        if self.run_dir is None:
-            self.host.tell("there is no run here", "warning")
-        else:
-            self.app.push_screen(ProbeScreen(self.run_dir))
+        """Show the probe of the run."""
+        if (run_dir := self._run_or_warning()) is not None:
+            self.app.push_screen(ProbeScreen(run_dir))
 
     def action_back(self) -> None:
         """Close what was opened last."""
@@ -454,14 +434,14 @@ class LiveScreen(ModeScreen):
 
 
 def newest(entries: Sequence[RunEntry]) -> Path | None:
-    """Of runs, the newest first, the first that is running, else the first."""
+    """The first running run of a list that has the newest first, else its first."""
     running = (entry for entry in entries if entry.state in STARTED)
     entry = next(running, entries[0] if entries else None)
     return None if entry is None else entry.path
 
 
 def unread(entry: RunEntry) -> RunSnapshot:
-    """What the list of runs knows of a run, until its files are read."""
+    """What the list of runs knows about a run, until its files are read."""
     summary = RunSummary(state=entry.state)
     if entry.status is not None:
         summary = with_status(summary, entry.status, entry.state)

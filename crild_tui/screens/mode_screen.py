@@ -10,7 +10,6 @@ from textual.screen import Screen
 
 from crild_tui.messages import MachineChanged, RunsChanged
 from crild_tui.runs.snapshot import RunsSnapshot
-from crild_tui.runs.states import KeyNames
 from crild_tui.screens.host import Host
 from crild_tui.widgets.footer import KeyFooter
 from crild_tui.widgets.header import Header
@@ -33,7 +32,7 @@ class ModeScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """Header, content, footer."""
-        yield Header(self.MODE, self.keys())
+        yield Header(self.MODE, self.host.keys)
         yield from self.content()
         yield KeyFooter()
 
@@ -68,7 +67,3 @@ class ModeScreen(Screen[None]):
                 callback()
 
         self.call_later(unless_closed)
-
-    def keys(self) -> KeyNames:
-        """The name of each key, by the id of its binding."""
-        return self.host.keys

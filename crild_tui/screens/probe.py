@@ -1,4 +1,4 @@
-"""A dialog with a run's probe: overfitting, distance to the teacher, noise on the weights."""
+"""A dialog with the probe of a run: overfitting, distance to the teacher, noise on the weights."""
 
 from __future__ import annotations
 
@@ -76,16 +76,16 @@ class ProbeScreen(ModalScreen[None]):
 
 
 def probe_content(run_dir: Path) -> RenderableType:
-    """The probe of a run, or a sentence that says how to create it or why it cannot be read."""
+    """The probe of a run, or a sentence that explains how to create it or why it cannot be read."""
     command = formatting.command("probe", run_dir)
     try:
         probe = read_probe(run_dir)
         if probe is None:
-            return Text(plain(f"there is no probe of {run_dir.name} yet: {command} makes it"))
+            return Text(plain(f"there is no probe of {run_dir.name} yet: {command} creates it"))
         stale = is_stale(probe, run_dir)
     except RunError as error:
-        return Text(plain(f"{error}; {command} makes it anew"))
-    return _drawn(probe, f"the run has another student by now: {command} probes that one" if stale else None)
+        return Text(plain(f"{error}; run `{command}` to create it again"))
+    return _drawn(probe, f"the run has a newer student: run `{command}` to probe that one" if stale else None)
 
 
 def _drawn(probe: Probe, warning: str | None) -> Group:

@@ -1,18 +1,16 @@
-"""What keys do to the selected run: stop, kill, resume, annotate and trash it."""
+"""Stop, kill, resume, annotate and trash the selected run."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
-
-from textual.app import App
 
 from crild_tui.runs import actions
 from crild_tui.runs.annotations import note_in_field, write_note, write_tags
-from crild_tui.runs.states import Hints, KeyNames, check_possible, key_hints
-from crild_tui.screens.dialogs import Ask, Confirm
+from crild_tui.runs.states import Hints, check_possible, key_hints
+from crild_tui.screens.dialogs import Ask, Confirm, ask, confirm
 from crild_tui.screens.host import Host
+from crild_tui.screens.mode_screen import ModeScreen
 from engine.errors import CrildError, UsageError
 from engine.preset.text import one_line, plain
 from engine.record.paths import TRASH
@@ -20,62 +18,40 @@ from engine.record.run import RunEntry
 from engine.record.states import IN_PROGRESS, Action
 
 
-class ActionScreen(Protocol):
-    """A screen with a run that keys act on. Their bindings have ids that begin with `MODE`."""
-
-    MODE: ClassVar[str]
-
-    @property
-    def app(self) -> App[Any]:
-        """The application, which shows questions."""
-
-    @property
-    def host(self) -> Host:
-        """The application, which acts."""
-
-    @property
-    def selected(self) -> RunEntry | None:
-        """The run that keys act on."""
-
-    def keys(self) -> KeyNames:
-        """The name of each key, by the id of its binding."""
-
-    def later(self, callback: Callable[[], object]) -> None:
-        """Call back in the application's thread."""
-
-
 class RunActions:
     """Acts on the run that a screen has selected, or explains why an action isn't available.
 
-    What destroys something asks first. `stop_changed` is called when `stop_requested` changes; `last_stage` names the
-    stage that is proposed for extending a finished run.
+    Destructive actions ask first. `selected` is the run that the screen's keys act on; their bindings have ids that begin
+    with its `MODE`. `stop_changed` is called when `stop_requested` changes; `last_stage` names the stage that is proposed
+    for extending a finished run.
     """
 
     def __init__(
         self,
-        screen: ActionScreen,
+        screen: ModeScreen,
+        selected: Callable[[], RunEntry | None],
         *,
         stop_changed: Callable[[], object] = lambda: None,
         last_stage: Callable[[], str | None] = lambda: None,
     ) -> None:
-        self._screen = screen
+        self._screen, self._selected = screen, selected
         self._stop_changed, self._last_stage = stop_changed, last_stage
         self.stop_requested: Path | None = None
-        """The run whose engine was just asked to stop and has not answered."""
+        """The run whose engine was asked to stop and has not reacted yet."""
 
     @property
     def _host(self) -> Host:
         return self._screen.host
 
     def do(self, action: str) -> None:
-        """Do what the key binding of the screen names."""
+        """Run the action that a key binding of the screen names."""
         {
             "stop": self.stop, "kill": self.kill, "resume": self.resume,
             "note": self.note, "tags": self.tags, "trash": self.trash,
         }[action]()  # fmt: skip
 
     def seen(self, entries: Iterable[RunEntry]) -> None:
-        """Take the present states of runs: an engine that has answered is no longer waited for."""
+        """Take the current states of runs, to notice when an engine has reacted to a stop request."""
         entry = next((entry for entry in entries if entry.path == self.stop_requested), None)
         if entry is not None and entry.state not in IN_PROGRESS - {"stopping"}:
             self._set_stop_requested(entry.path, False)
@@ -90,7 +66,7 @@ class RunActions:
 
     def _run(self) -> RunEntry | None:
         """The run to act on; None, with a sentence, if there is none or nothing may be changed."""
-        entry = self._screen.selected
+        entry = self._selected()
         if entry is None:
             self._tell("there is no run here to act on")
         elif self._host.refuse_readonly():
@@ -100,7 +76,7 @@ class RunActions:
     @property
     def _hints(self) -> Hints:
         """How the screen's keys act on a run."""
-        return key_hints(self._screen.keys(), self._screen.MODE)
+        return key_hints(self._host.keys, self._screen.MODE)
 
     def _run_for(self, action: Action) -> RunEntry | None:
         """The run to act on; None, with a sentence, if its state doesn't allow the action or there is no run."""
@@ -114,19 +90,11 @@ class RunActions:
             return None
         return entry
 
-    def _confirm(self, question: str, yes: str, no: str, action: Callable[[], str]) -> None:
-        def answered(sure: bool | None) -> None:
-            if sure:
-                self._host.act(action)
-
-        self._screen.app.push_screen(Confirm(question, yes, no), answered)
-
     def _ask(self, question: Ask, action: Callable[[str], str]) -> None:
-        def answered(text: str | None) -> None:
-            if text is not None:
-                self._host.act(lambda: action(text))
+        ask(self._screen.app, question, lambda text: self._host.act(lambda: action(text)))
 
-        self._screen.app.push_screen(question, answered)
+    def _confirm(self, question: Confirm, action: Callable[[], str]) -> None:
+        confirm(self._screen.app, question, lambda: self._host.act(action))
 
     # -- its engine
 
@@ -154,14 +122,13 @@ class RunActions:
         """End the engine at once, after a question."""
         entry = self._run_for("kill")
         if entry is not None:
-            question = (
-                f"Kill {plain(entry.id)}? Its engine ends at once, and the steps since its last checkpoint are lost."
-            )
-            self._confirm(question, "Kill", "Leave it", lambda: actions.kill(entry.path))
+            lost = "Its engine ends at once, and the steps since its last checkpoint are lost."
+            question = Confirm(f"Kill {plain(entry.id)}? {lost}", "Kill", "Leave it")
+            self._confirm(question, lambda: actions.kill(entry.path))
 
     def resume(self) -> None:
         """Resume the run from its last checkpoint; ask what extends a finished one."""
-        selected = self._screen.selected
+        selected = self._selected()
         extends = selected is not None and selected.state == "finished"
         entry = self._run_for("extend" if extends else "resume")
         if entry is not None and extends:
@@ -172,13 +139,12 @@ class RunActions:
     def _extend(self, entry: RunEntry) -> None:
         stage = plain(self._last_stage() or "kd")
 
-        def answered(text: str | None) -> None:
-            if text is not None and text.strip():
-                changes = tuple(text.split())
+        def extend(text: str) -> None:
+            if changes := tuple(text.split()):
                 self._host.act(lambda: actions.resume(entry.path, changes))
 
-        question = f"{plain(entry.id)} is finished. What to train for longer? For example stage.{stage}.epochs=8"
-        self._screen.app.push_screen(Ask(question, f"stage.{stage}.epochs=", "stage.kd.epochs=8"), answered)
+        question = f"{plain(entry.id)} is finished. Which setting to extend? For example stage.{stage}.epochs=8"
+        ask(self._screen.app, Ask(question, f"stage.{stage}.epochs=", "stage.kd.epochs=8"), extend)
 
     # -- its directory
 
@@ -186,21 +152,19 @@ class RunActions:
         """Write a note on the run."""
         entry = self._run()
         if entry is not None:
-            question = f"Note on {one_line(entry.id)}"
-            ask = Ask(question, note_in_field(entry.note), "an empty one removes it")
-            self._ask(ask, lambda text: write_note(entry, text))
+            question = Ask(f"Note on {one_line(entry.id)}", note_in_field(entry.note), "an empty one removes it")
+            self._ask(question, lambda text: write_note(entry, text))
 
     def tags(self) -> None:
         """Change the tags of the run."""
         entry = self._run()
         if entry is not None:
-            question = f"Tags of {one_line(entry.id)}, with spaces between them"
-            ask = Ask(question, one_line(" ".join(entry.tags)), "words")
-            self._ask(ask, lambda text: write_tags(entry, text))
+            question = f"Tags of {one_line(entry.id)}, separated by spaces"
+            self._ask(Ask(question, one_line(" ".join(entry.tags)), "words"), lambda text: write_tags(entry, text))
 
     def trash(self) -> None:
         """Move the run to the trash folder, after a question; never one that is running."""
         entry = self._run_for("delete")
         if entry is not None:
-            question = f"Move {one_line(entry.id)} to the folder {TRASH} next to it?"
-            self._confirm(question, "Move", "No", lambda: actions.trash(entry.path))
+            question = Confirm(f"Move {one_line(entry.id)} to the folder {TRASH} next to it?", "Move")
+            self._confirm(question, lambda: actions.trash(entry.path))

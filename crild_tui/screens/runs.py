@@ -1,10 +1,9 @@
-"""The Runs mode: every run of the folder, found, sorted, marked, annotated, stopped and taken away."""
+"""The Runs mode: the list of all runs, to filter, sort, mark, annotate, stop and delete them."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import ClassVar
 
 from rich.text import Text
@@ -22,6 +21,7 @@ from crild_tui.runs.details import About, detail, panel, read_about
 from crild_tui.runs.marks import Kind, Marks, read_marks
 from crild_tui.runs.overview import page_instead, summary
 from crild_tui.runs.snapshot import RunsSnapshot
+from crild_tui.screens.dialogs import ask
 from crild_tui.screens.mode_screen import ModeScreen
 from crild_tui.screens.run_actions import RunActions
 from crild_tui.screens.sweep import Chosen, SweepScreen
@@ -32,19 +32,19 @@ from engine.record.run import RunEntry
 from engine.sweep.record import SweepRecord, list_sweeps
 
 WIDE, HIGH = 150, 24
-"""Cells and lines from which a panel stands beside the list."""
+"""Columns and lines from which there is a panel next to the list."""
 LOW = 16
-"""Lines below which only one line is said about the selected run."""
+"""Lines below which the selected run gets only one line."""
 PAUSE = 0.15
-"""Seconds that the cursor must rest before the files of a run are read."""
+"""Seconds without a move of the cursor after which the files of the selected run are read."""
 MANY = 3000
-"""Runs from which a filter works in a thread."""
+"""Runs from which a filter runs in a thread."""
 TICK = 5.0
-"""Seconds between two looks at the clock, for the ages."""
+"""Seconds between two updates of the ages."""
 
 
 class RunsScreen(ModeScreen):
-    """The list of runs, a filter above it, and what is known of the selected one below or beside it."""
+    """The list of runs with a filter above it, and details of the selected run below or next to it."""
 
     MODE = "runs"
     DEFAULT_CSS = """
@@ -89,7 +89,7 @@ class RunsScreen(ModeScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self.actions = RunActions(self)
+        self.actions = RunActions(self, lambda: self.selected)
         self._where = filter.RunFilter()
         self._wrong: str | None = None
         self._order = listing.Order()
@@ -99,7 +99,7 @@ class RunsScreen(ModeScreen):
         self._rest: Timer | None = None
 
     def content(self) -> ComposeResult:
-        """The filter, the list, and what is said about the selected run."""
+        """The filter, the list, and details of the selected run."""
         with Horizontal(id="filter-line"):
             yield Label("/")
             yield Input(placeholder=filter.HELP, compact=True, id="filter")
@@ -112,7 +112,7 @@ class RunsScreen(ModeScreen):
         yield Static(id="detail")
 
     def on_mount(self) -> None:
-        """Read the marks of this folder, and keep ages true."""
+        """Read the marks of this folder; keep the ages current."""
         self._table.focus()
         self._read_marks()
         self.set_interval(TICK, self._tick)
@@ -134,14 +134,14 @@ class RunsScreen(ModeScreen):
         self._arrange()
 
     def on_resize(self, event: events.Resize) -> None:
-        """A panel beside the list where there is room, one line below it where there is little."""
+        """Show a panel next to the list on a large terminal, and one line below it on a low one."""
         width, height = event.size
         self.set_class(width >= WIDE and height >= HIGH, "-wide")
         self.set_class(height < LOW, "-low")
-        self.call_after_refresh(self._say)
+        self.call_after_refresh(self._describe)
 
     def _arrange(self) -> None:
-        """Filter, sort and show; in a thread where a filter has so many runs to go through that a key would wait."""
+        """Filter, sort and show; in a thread if a filter has so many runs to test that keys would be delayed."""
         runs, now = self.host.runs, time.time()
 
         def arranged() -> listing.Arranged:
@@ -157,84 +157,69 @@ class RunsScreen(ModeScreen):
 
     @work(thread=True, exclusive=True, group="arrange")
     def _arrange_many(self, arranged: Callable[[], listing.Arranged]) -> None:
-        found, worker = arranged(), get_current_worker()
+        result, worker = arranged(), get_current_worker()
+        self.later(lambda: None if worker.is_cancelled else self._show(result))
 
-        def show() -> None:
-            if not worker.is_cancelled:
-                self._show(found)
-
-        self.later(show)
-
-    def _show(self, found: listing.Arranged) -> None:
-        runs, marks = self.host.runs, self.host.marks
-        self._table.show(found.rows, marks, self._order)
-        page = page_instead(runs, found, self.keys())
+    def _show(self, arranged: listing.Arranged) -> None:
+        self._table.show(arranged.rows, self.host.marks, self._order)
+        page = page_instead(self.host.runs, arranged, self.host.keys)
         if self.has_class("-page") != (page is not None):
             self.set_class(page is not None, "-page")
-            self.call_after_refresh(self._say)  # what is about the selected run has room now
+            self.call_after_refresh(self._describe)  # the details have their size by then
             if page is None and not self.query_one("#filter", Input).has_focus:
                 self._table.focus()
         if page is not None:
             self.query_one("#page", Static).update(page)
-        self._summarize(found)
-        self._say()
+        self._summarize(arranged)
+        self._describe()
 
-    def _summarize(self, found: listing.Arranged) -> None:
-        runs = self.host.runs
-        line = self.query_one("#summary", Static)
-        wrong = self._wrong or (runs.problem if found.rows else None)
-        line.set_class(wrong is not None, "-problem")
-        if wrong is not None:
-            line.update(Text(one_line(wrong), no_wrap=True, overflow="ellipsis"))
+    def _summarize(self, arranged: listing.Arranged) -> None:
+        host, line = self.host, self.query_one("#summary", Static)
+        problem = self._wrong or (host.runs.problem if arranged.rows else None)
+        line.set_class(problem is not None, "-problem")
+        if problem is not None:
+            line.update(Text(one_line(problem), no_wrap=True, overflow="ellipsis"))
         else:
-            line.update(
-                summary(runs, found, self.host.marks, self._where, self.size.width, following=self.host.following)
-            )
+            width, following = self.size.width, host.following
+            line.update(summary(host.runs, arranged, host.marks, self._where, width, following=following))
 
     def _tick(self) -> None:
-        """Ages grow."""
+        """Update the ages."""
         if self.is_current and not self.has_class("-page"):
             self._table.refresh()
-            self._say()
+            self._describe()
 
-    # -- about the selected run
+    # -- details of the selected run
 
     @on(RunTable.Selected)
-    def _selected(self) -> None:
-        self._say()
-
-    def _say(self) -> None:
+    def _describe(self) -> None:
         entry = self.selected
         if not self.has_class("-wide"):
             below = self.query_one("#detail", Static)
             width, height = below.content_size
-            below.update(Text() if entry is None else detail(entry, self.keys(), time.time(), width, height))
+            below.update(Text() if entry is None else detail(entry, self.host.keys, time.time(), width, height))
             return
         about = self._about if entry is not None and self._about and self._about.run_dir == entry.path else None
         width = max(self.query_one("#side").size.width - 3, 20)
         self.query_one("#about", Static).update(
-            Text() if entry is None else panel(entry, about, self.keys(), time.time(), width)
+            Text() if entry is None else panel(entry, about, self.host.keys, time.time(), width)
         )
-        wanted = () if entry is None else (entry.path, entry.state, entry.status.attempt if entry.status else 0)
-        if wanted and wanted != self._read_for:
-            self._read_for = wanted
+        version = () if entry is None else (entry.path, entry.state, entry.status.attempt if entry.status else 0)
+        if version and version != self._read_for:
+            self._read_for = version
             if self._rest is not None:
                 self._rest.stop()
-            self._rest = self.set_timer(PAUSE, self._read_selected)
-
-    def _read_selected(self) -> None:
-        if self.selected is not None:
-            self._read_about(self.selected.path)
+            self._rest = self.set_timer(PAUSE, lambda: self._read_about(self.selected))
 
     @work(thread=True, exclusive=True, group="about")
-    def _read_about(self, run_dir: Path) -> None:
-        about = read_about(run_dir)
-        if not get_current_worker().is_cancelled:
+    def _read_about(self, entry: RunEntry | None) -> None:
+        about = None if entry is None else read_about(entry.path)
+        if about is not None and not get_current_worker().is_cancelled:
             self.later(lambda: self._about_read(about))
 
     def _about_read(self, about: About) -> None:
         self._about = about
-        self._say()
+        self._describe()
 
     # -- filter and order
 
@@ -244,16 +229,14 @@ class RunsScreen(ModeScreen):
         self.query_one("#filter", Input).focus()
 
     def show_filter(self, text: str) -> None:
-        """Leave only the runs that a filter finds; Escape shows all again."""
-        self.query_one("#filter-line").add_class("-shown")
+        """Show only the runs that match a filter; Escape shows all again."""
+        self.query_one("#filter-line").set_class(bool(text), "-shown")
         self.query_one("#filter", Input).value = text
         self._table.focus()
 
     def action_clear(self) -> None:
-        """Let every run be seen again."""
-        self.query_one("#filter", Input).value = ""
-        self.query_one("#filter-line").remove_class("-shown")
-        self._table.focus()
+        """Show every run again."""
+        self.show_filter("")
 
     @on(Input.Changed, "#filter")
     def _typed(self, event: Input.Changed) -> None:
@@ -264,26 +247,24 @@ class RunsScreen(ModeScreen):
         self._arrange()
 
     @on(Input.Submitted, "#filter")
-    def _taken(self) -> None:
-        if not self.query_one("#filter", Input).value:
-            self.query_one("#filter-line").remove_class("-shown")
-        self._table.focus()
+    def _submitted(self, event: Input.Submitted) -> None:
+        self.show_filter(event.value)
 
     def on_key(self, event: events.Key) -> None:
-        """From the filter, down goes to the list."""
+        """Go from the filter to the list with Down."""
         if event.key == "down" and self.query_one("#filter", Input).has_focus:
             event.stop()
             self._table.focus()
 
     def action_sort(self) -> None:
-        """Sort by the next column that is shown."""
-        shown = list(self._table.columns)
-        if shown:
-            at = shown.index(self._order.column) if self._order.column in shown else -1
-            self._sort(listing.Order(shown[(at + 1) % len(shown)]))
+        """Sort by the next visible column."""
+        columns = list(self._table.columns)
+        if columns:
+            index = columns.index(self._order.column) if self._order.column in columns else -1
+            self._sort(listing.Order(columns[(index + 1) % len(columns)]))
 
     def action_reverse(self) -> None:
-        """Turn the order round."""
+        """Reverse the order."""
         self._sort(self._order.chosen(self._order.column))
 
     @on(RunTable.HeadingClicked)
@@ -305,33 +286,33 @@ class RunsScreen(ModeScreen):
         self.host.marks = marks
         self._arrange()
 
-    def _keep(self, kind: Kind, ids: Iterable[str], on: bool) -> None:
+    def _put_marks(self, kind: Kind, ids: Iterable[str], on: bool) -> None:
         self.host.mark(kind, ids, on=on)
         self._arrange()
 
     def _toggle(self, kind: Kind) -> None:
         if self.selected is not None:
-            self._keep(kind, [self.selected.id], self.selected.id not in self.host.marks.of(kind))
+            self._put_marks(kind, [self.selected.id], self.selected.id not in self.host.marks.of(kind))
 
     def action_mark(self) -> None:
-        """Mark or unmark, and go on to the next row."""
+        """Mark or unmark, and move to the next row."""
         self._toggle("marked")
         self._table.action_move(1)
 
     def action_unmark(self) -> None:
         """Unmark every run."""
-        self._keep("marked", self.host.marks.marked, on=False)
+        self._put_marks("marked", self.host.marks.marked, on=False)
 
     def action_pin(self) -> None:
-        """Keep a run at the top, or let it go."""
+        """Pin a run to the top of the list, or unpin it."""
         self._toggle("pinned")
 
     def action_hide(self) -> None:
-        """Take a run out of sight, or back."""
+        """Hide a run, or show it again."""
         self._toggle("hidden")
 
     def action_show_hidden(self) -> None:
-        """Show hidden runs too, or no more."""
+        """Show hidden runs too, or hide them again."""
         self._show_hidden = not self._show_hidden
         self._arrange()
 
@@ -343,14 +324,12 @@ class RunsScreen(ModeScreen):
         if marked:
             self.post_message(CompareRuns(tuple(marked)))
         else:
-            self.host.tell(f"mark the runs to compare first: press {self.keys()['runs.mark']}", "warning")
+            self.host.tell(f"mark the runs to compare first: press {self.host.keys['runs.mark']}", "warning")
 
     def action_follow(self) -> None:
-        """Show each new run in Live as it appears, or no more."""
+        """Start or stop showing each new run in Live."""
         self.host.following = not self.host.following
-        self.host.tell(
-            "each new run will be shown in Live" if self.host.following else "new runs are no longer followed"
-        )
+        self.host.tell("each new run will be shown in Live" if self.host.following else "no longer following new runs")
         self._arrange()
 
     # -- acting on a run
@@ -366,7 +345,7 @@ class RunsScreen(ModeScreen):
     # -- its sweep
 
     def action_sweep(self) -> None:
-        """Show the sweep of the selected run; where it has none, ask which."""
+        """Show the sweep of the selected run; if it has none, ask which."""
         status = self.selected.status if self.selected is not None else None
         if status is not None and status.sweep:
             self._open_sweep(status.sweep)
@@ -382,23 +361,16 @@ class RunsScreen(ModeScreen):
         if not self.is_current:
             return
         if not records:
-            self.host.tell("there is no sweep in this folder: crild sweep FILE starts one", "warning")
+            self.host.tell("no sweep in this folder: run `crild sweep FILE` to start one", "warning")
             return
-        names = {
-            one_line(f"{record.name}  {len(record.cells):,} runs, {record.state}"): record.name for record in records
-        }
-
-        def chosen(line: str | None) -> None:
-            if line is not None:
-                self._open_sweep(names[line])
-
-        self.app.push_screen(WordList("Sweeps", list(names), ""), chosen)
+        names = {one_line(f"{each.name}  {len(each.cells):,} runs, {each.state}"): each.name for each in records}
+        ask(self.app, WordList("Sweeps", list(names), ""), lambda line: self._open_sweep(names[line]))
 
     def _open_sweep(self, name: str) -> None:
-        self.app.push_screen(SweepScreen(self.host, name), self._sweep_closed)
+        ask(self.app, SweepScreen(self.host, name), self._show_chosen)
 
-    def _sweep_closed(self, chosen: Chosen | None) -> None:
-        if chosen is not None and chosen.compare:
+    def _show_chosen(self, chosen: Chosen) -> None:
+        if chosen.compare:
             self.post_message(CompareRuns(chosen.compare))
-        elif chosen is not None:
+        else:
             self.show_filter(chosen.filter)

@@ -1,8 +1,9 @@
-"""A dialog with a sweep as a matrix of method x task: means over seeds, progress, failures."""
+"""A dialog with the matrix of a sweep, methods by tasks: means over seeds, progress, failures."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -20,7 +21,7 @@ from crild_tui.messages import SweepChanged
 from crild_tui.monitor.sweep import SweepWatcher
 from crild_tui.runs import actions, sweeps
 from crild_tui.runs.sweeps import SweepSnapshot
-from crild_tui.screens.dialogs import Confirm
+from crild_tui.screens.dialogs import Confirm, confirm
 from crild_tui.screens.host import Host
 from crild_tui.text import fit_ends
 from engine.preset.text import one_line
@@ -29,23 +30,23 @@ from engine.sweep.matrix import MatrixCell
 from engine.sweep.record import CellRecord
 
 LOW, NARROW = 16, 60
-"""Lines and columns below which there is room for the matrix and little more."""
+"""Lines and columns below which there is room for little more than the matrix."""
 AROUND = 12
-"""Lines beside the matrix and what is said below it: borders, headings, scrollbars, and room for lines that wrap."""
+"""Lines besides the matrix and the details below it: borders, headings, scrollbars, room for lines that wrap."""
 MOST_FAULTS = 20
-"""The most reasons of failed runs that are shown."""
+"""The most failed runs whose reasons are shown."""
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """The runs of a sweep that the user chose to see: in Runs, by a filter, or in Compare."""
+    """Runs of a sweep that the user chose: to show in Runs, by a filter, or in Compare."""
 
     filter: str = ""
     compare: tuple[Path, ...] = ()
 
 
 class SweepScreen(ModalScreen[Chosen | None]):
-    """The matrix of one sweep, kept up to date. Its lower border shows its keys."""
+    """The live matrix of one sweep. Its lower border shows its keys."""
 
     DEFAULT_CSS = """
     SweepScreen {
@@ -71,7 +72,7 @@ class SweepScreen(ModalScreen[Chosen | None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,m", "dismiss", "Close", id="sweep.close"),
-        Binding("c", "compare", "Compare the runs of this place", id="sweep.compare"),
+        Binding("c", "compare", "Compare the runs of this cell", id="sweep.compare"),
         Binding("s", "stop", "Stop the sweep", id="sweep.stop"),
         Binding("j", "move(1)", "Row down", id="sweep.down", show=False),
         Binding("k", "move(-1)", "Row up", id="sweep.up", show=False),
@@ -134,7 +135,7 @@ class SweepScreen(ModalScreen[Chosen | None]):
         self._draw()
 
     def _draw(self) -> None:
-        """Draw what has changed."""
+        """Redraw what has changed."""
         seen, theme = self.seen, self.app.current_theme
         if not self.query("#about") or (seen.found is None and seen.problem is None):
             return
@@ -149,13 +150,9 @@ class SweepScreen(ModalScreen[Chosen | None]):
             self._put("counts", Text(sweeps.counts(seen.found)))
             self._put("legend", Text(f"{figures}; finished/all runs, share done"))
             self._draw_table(seen)
-        self._say()
-        self._fit()
-
-    def _fit(self) -> None:
-        """Be as high as the matrix needs and the screen allows."""
+        self._describe()
         lines = len(self._grid[0]) + str(self._texts.get("about", "")).count("\n") + AROUND
-        self.query_one("#box").styles.height = min(max(lines, LOW), self.size.height)
+        self.query_one("#box").styles.height = min(max(lines, LOW), self.size.height)  # as high as the matrix needs
 
     def _put(self, name: str, text: Text) -> None:
         if self._texts.get(name) != text:
@@ -172,27 +169,26 @@ class SweepScreen(ModalScreen[Chosen | None]):
             self._grid, self._cells = grid, {}
             table.clear(columns=True)
             table.add_columns(Text("method"), *(Text(one_line(task)) for task in found.tasks))
-            for row in found.rows:
-                name = one_line(row)
+            for method in found.rows:
+                name = one_line(method)
                 label = name if len(name) <= widest else fit_ends(name, widest)
                 table.add_row(Text(label, "bold"), *(Text() for _ in found.tasks))
-            here = (min(was.row, len(found.rows) - 1), min(max(was.column, 1), len(found.tasks)))
-            table.move_cursor(row=here[0], column=here[1], animate=False)
-        for at, method in enumerate(found.rows):
+            column = min(max(was.column, 1), len(found.tasks))
+            table.move_cursor(row=min(was.row, len(found.rows) - 1), column=column, animate=False)
+        for row, method in enumerate(found.rows):
             for column, task in enumerate(found.tasks, 1):
                 text = self._cell(found.entries.get((method, task)))
-                if self._cells.get((at, column)) != text:
-                    self._cells[at, column] = text
-                    table.update_cell_at(Coordinate(at, column), text, update_width=True)
+                if self._cells.get((row, column)) != text:
+                    self._cells[row, column] = text
+                    table.update_cell_at(Coordinate(row, column), text, update_width=True)
 
     def _cell(self, entry: MatrixCell | None) -> Text:
-        """One cell; its colour says nothing that its words don't."""
+        """One cell; its colour only repeats what its words say."""
         if entry is None:
             return Text()
         theme = self.app.current_theme
-        bad = any(entry.states.get(state) for state in FAULTY)
-        works = any(entry.states.get(state) for state in STARTED)
-        color = theme.error if bad else theme.success if works else None
+        faulty, running = (any(entry.states.get(state) for state in states) for states in (FAULTY, STARTED))
+        color = theme.error if faulty else theme.success if running else None
         return Text.assemble(
             sweeps.mean_of(entry), "  ", (sweeps.progress_of(entry), Style(color=color, dim=color is None))
         )
@@ -201,57 +197,57 @@ class SweepScreen(ModalScreen[Chosen | None]):
     def _highlighted(self) -> None:
         if self.table.cursor_column == 0 and self._grid[1]:
             self.table.move_cursor(column=1, animate=False)  # the methods' names cannot be chosen
-        self._say()
+        self._describe()
 
-    def _say(self) -> None:
+    def _describe(self) -> None:
         """Describe the cell under the cursor, and why runs failed."""
         seen = self.seen
         if seen.found is None:
             return
         lines = []
-        place, cells = self.place
-        if place is not None:
-            lines.append(Text(one_line(f"{place[0]} on {place[1]}"), "bold"))
+        position, cells = self.position
+        if position is not None:
+            lines.append(Text(one_line(" on ".join(position)), "bold"))
             runs = "   ".join(sweeps.run_line(cell, seen) for cell in cells)
-            lines.append(Text(one_line(runs) if cells else "no part of this sweep"))
+            lines.append(Text(one_line(runs) if cells else "not part of this sweep"))
         color = Style(color=self.app.current_theme.error)
         faults = list(seen.found.faults.items())
         lines += [Text(one_line(f"✗ {run}: {why}"), color) for run, why in faults[:MOST_FAULTS]]
         if len(faults) > MOST_FAULTS:
             lines.append(Text(f"and {len(faults) - MOST_FAULTS:,} more"))
-        if self.has_class("-low") and place is not None:
+        if self.has_class("-low") and position is not None:
             lines = [Text.assemble(lines[0], ": ", lines[1]), *lines[2:]]
         self._put("about", Text("\n").join(lines))
 
     # -- choosing
 
     @property
-    def place(self) -> tuple[tuple[str, str] | None, list[CellRecord]]:
-        """Method and task under the cursor, and the runs there."""
+    def position(self) -> tuple[tuple[str, str] | None, list[CellRecord]]:
+        """Method and task under the cursor, and the runs of that cell."""
         (rows, tasks, _), (row, column) = self._grid, self.table.cursor_coordinate
         if self.seen.record is None or not (0 <= row < len(rows) and 1 <= column <= len(tasks)):
             return None, []
-        place = rows[row], tasks[column - 1]
-        return place, sweeps.cells_of(self.seen.record, *place)
+        position = rows[row], tasks[column - 1]
+        return position, sweeps.cells_of(self.seen.record, *position)
 
-    def _made(self) -> list[CellRecord]:
-        """The runs under the cursor that exist; says so if there are none."""
-        _, cells = self.place
-        made = [cell for cell in cells if cell.run in self.seen.entries]
-        if not made:
-            self._host.tell("no run of it was made yet" if cells else "there is no run here", "warning")
-        return made
+    def _existing(self) -> list[CellRecord]:
+        """The runs under the cursor that exist; with a warning if there are none."""
+        _, cells = self.position
+        existing = [cell for cell in cells if cell.run in self.seen.entries]
+        if not existing:
+            self._host.tell("none of its runs exists yet" if cells else "there is no run here", "warning")
+        return existing
 
     @on(DataTable.CellSelected)
     def _selected(self) -> None:
         record = self.seen.record
-        if record is not None and (made := self._made()):
-            self.dismiss(Chosen(filter=sweeps.filter_of(record, made)))
+        if record is not None and (cells := self._existing()):
+            self.dismiss(Chosen(filter=sweeps.filter_of(record, cells)))
 
     def action_compare(self) -> None:
         """Compare the runs of this cell."""
-        if made := self._made():
-            self.dismiss(Chosen(compare=tuple(self._host.runs_dir / cell.run for cell in made)))
+        if cells := self._existing():
+            self.dismiss(Chosen(compare=tuple(self._host.runs_dir / cell.run for cell in cells)))
 
     def action_move(self, rows: int) -> None:
         """Move the cursor by rows."""
@@ -263,12 +259,8 @@ class SweepScreen(ModalScreen[Chosen | None]):
             return
         found = self.seen.found
         if found is None or not (found.alive or any(found.states.get(state) for state in STARTED)):
-            self._host.tell(f"nothing of {one_line(self._sweep)} works: there is nothing to stop", "warning")
+            self._host.tell(f"no run of {one_line(self._sweep)} is running: there is nothing to stop", "warning")
             return
-
-        def answered(sure: bool | None) -> None:
-            if sure:
-                self._host.act(lambda: actions.stop_sweep(self._host.runs_dir, self._sweep))
-
-        question = f"Stop {one_line(self._sweep)}? Its runs write checkpoints; crild sweep goes on with it."
-        self.app.push_screen(Confirm(question, "Stop"), answered)
+        question = f"Stop {one_line(self._sweep)}? Its runs write checkpoints; run `crild sweep` to continue it."
+        stop = partial(actions.stop_sweep, self._host.runs_dir, self._sweep)
+        confirm(self.app, Confirm(question, "Stop"), lambda: self._host.act(stop))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.color import Color
-from textual.geometry import Region, Size
+from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
@@ -21,6 +22,7 @@ from crild_tui.charts.canvas import Canvas
 from crild_tui.charts.drawing import KEYS, Drawing, button, draw
 from crild_tui.charts.figure import Figure
 from crild_tui.charts.palette import curve_color
+from crild_tui.messages import Replaceable
 from crild_tui.runs.states import KeyNames
 
 ZOOM = 1.25
@@ -36,49 +38,24 @@ class Chart(Widget, can_focus=True):
 
     DEFAULT_CSS = "Chart { height: 1fr; width: 1fr; background: $background; }"
 
-    class ViewChanged(Message):
+    @dataclass
+    class ViewChanged(Replaceable):
         """Requests another part of the x axis: from `low` to `high`, or all if both are None."""
 
-        def __init__(self, chart: Chart, low: float | None, high: float | None) -> None:
-            super().__init__()
-            self.chart, self.low, self.high = chart, low, high
+        low: float | None
+        high: float | None
 
-        @property
-        def control(self) -> Chart:
-            """The chart."""
-            return self.chart
-
-        def can_replace(self, message: Message) -> bool:
-            """Only the newest of several pending ones counts."""
-            return isinstance(message, Chart.ViewChanged)
-
-    class CursorMoved(Message):
+    @dataclass
+    class CursorMoved(Replaceable):
         """Requests the cursor at `x`, or none if it is None."""
 
-        def __init__(self, chart: Chart, x: float | None) -> None:
-            super().__init__()
-            self.chart, self.x = chart, x
+        x: float | None
 
-        @property
-        def control(self) -> Chart:
-            """The chart."""
-            return self.chart
-
-        def can_replace(self, message: Message) -> bool:
-            """Only the newest of several pending ones counts."""
-            return isinstance(message, Chart.CursorMoved)
-
+    @dataclass
     class Enlarge(Message):
         """Requests that the chart fills the whole area, or no longer does."""
 
-        def __init__(self, chart: Chart) -> None:
-            super().__init__()
-            self.chart = chart
-
-        @property
-        def control(self) -> Chart:
-            """The chart."""
-            return self.chart
+        chart: Chart
 
     def __init__(self, title: str = "", *, id: str | None = None, keys: KeyNames = KEYS) -> None:
         super().__init__(id=id)
@@ -118,10 +95,8 @@ class Chart(Widget, can_focus=True):
             self.refresh()
             return
         changed = differences(before.canvas, self._drawn().canvas)
-        if changed is None:
-            self.refresh()
-        elif changed:
-            self.refresh(*changed)
+        if changed is None or changed:
+            self.refresh(*(changed or ()))
 
     def _forget(self) -> None:
         self._drawing, self._strips = None, []
@@ -142,20 +117,13 @@ class Chart(Widget, can_focus=True):
         self.redraw()
 
     def _drawn(self) -> Drawing:
-        size: Size = self.size
-        canvas = None if self._drawing is None else self._drawing.canvas
-        if self._drawing is None or canvas is None or (canvas.width, canvas.height) != size:
-            self._drawing = draw(
-                self.figure,
-                size.width,
-                size.height,
-                ticks_below=self.ticks_below,
-                aligned=self.aligned,
-                focused=self.has_focus,
-                keys=self.keys,
-            )
+        width, height = self.size
+        drawn = self._drawing
+        if drawn is None or (drawn.canvas.width, drawn.canvas.height) != (width, height):
+            options = {"ticks_below": self.ticks_below, "aligned": self.aligned, "focused": self.has_focus}
+            self._drawing = drawn = draw(self.figure, width, height, **options, keys=self.keys)
             self._strips = []
-        return self._drawing
+        return drawn
 
     def render_line(self, y: int) -> Strip:
         """A row of the drawing."""
@@ -170,18 +138,10 @@ class Chart(Widget, can_focus=True):
 
     def _palette(self) -> Palette:
         """The colours of the current theme. Asking a widget for its style is slow, so it happens once per drawing."""
-        current, own = self.app.current_theme, self.rich_style
-        assert own.color is not None
-        assert own.bgcolor is not None
+        theme, own = self.app.current_theme, self.rich_style
         front, ground = Color.from_rich_color(own.color).hex6, Color.from_rich_color(own.bgcolor).hex6
-        return Palette(
-            front,
-            ground,
-            current.panel or ground,
-            current.accent or current.primary,
-            current.warning or current.primary,
-            current.dark,
-        )
+        accent, warning = theme.accent or theme.primary, theme.warning or theme.primary
+        return Palette(front, ground, theme.panel or ground, accent, warning, theme.dark)
 
     # -- mouse
 
@@ -191,7 +151,7 @@ class Chart(Widget, can_focus=True):
         plot = self.plot
         column = min(max(event.x, plot.left), plot.left + plot.width)
         x = plot.x_at(column - 0.5)
-        self.post_message(self.ViewChanged(self, x - (x - plot.low) * factor, x + (plot.high - x) * factor))
+        self.post_message(self.ViewChanged(x - (x - plot.low) * factor, x + (plot.high - x) * factor))
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         """Zoom in around the pointer."""
@@ -219,10 +179,10 @@ class Chart(Widget, can_focus=True):
             low, high, start = self._drag
             moved = (start - event.x) * (high - low) / max(plot.width, 1)
             if event.x != start:
-                self.post_message(self.ViewChanged(self, low + moved, high + moved))
+                self.post_message(self.ViewChanged(low + moved, high + moved))
         elif plot.inside(event.x) and event.y >= plot.top:
             self._hovered = True
-            self.post_message(self.CursorMoved(self, plot.x_at(event.x)))
+            self.post_message(self.CursorMoved(plot.x_at(event.x)))
         else:
             self.on_leave()
 
@@ -230,14 +190,14 @@ class Chart(Widget, can_focus=True):
         """Remove the cursor if the pointer set it; one set by keys stays."""
         if self._hovered:
             self._hovered = False
-            self.post_message(self.CursorMoved(self, None))
+            self.post_message(self.CursorMoved(None))
 
     def on_click(self, event: events.Click) -> None:
         """Show all on a double click; enlarge on the button."""
         if event.y == 0 and event.x >= self.size.width - len(button(self.keys)):
             self.post_message(self.Enlarge(self))
         elif event.chain == 2 and event.y > 0:
-            self.post_message(self.ViewChanged(self, None, None))
+            self.post_message(self.ViewChanged(None, None))
 
 
 def differences(before: Canvas, after: Canvas) -> list[Region] | None:

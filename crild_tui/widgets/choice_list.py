@@ -24,8 +24,8 @@ from engine.preset.text import one_line, printable
 GROUPS = {
     "run": "complete",
     "method": "methods",
-    "task": "tasks, beside a method",
-    "variant": "variants, added to both",
+    "task": "tasks, with a method",
+    "variant": "variants, with both",
     "own": "your files here",
 }
 """Titles in the list, each above its presets."""
@@ -50,11 +50,6 @@ class PresetList(Vertical):
         }
     }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "choose", "Choose", show=False, id="launch.choose"),
-        Binding("j", "down", "Down", show=False, id="launch.list_down"),
-        Binding("k", "up", "Up", show=False, id="launch.list_up"),
-    ]
 
     @dataclass
     class Chosen(Message):
@@ -117,9 +112,8 @@ class PresetList(Vertical):
         options: list[Option] = []
         self._shown = {}
         for group, title in GROUPS.items():
-            members = [entry for entry in found if (entry.own if group == "own" else _in(entry, group))]
-            if members:
-                options.append(Option(Text(f"── {title}"), disabled=True))
+            members = [entry for entry in found if ("own" if entry.own else entry.kind) == group]
+            options += [Option(Text(f"── {title}"), disabled=True)] if members else []
             for entry in members:
                 name = f"{group} {entry.ref}"
                 self._shown[name] = entry
@@ -162,18 +156,6 @@ class PresetList(Vertical):
 
     # -- keys
 
-    def action_choose(self) -> None:
-        """Choose the preset under the cursor."""
-        self.options.action_select()
-
-    def action_down(self) -> None:
-        """To the next preset."""
-        self.options.action_cursor_down()
-
-    def action_up(self) -> None:
-        """To the preset before."""
-        self.options.action_cursor_up()
-
     def search(self) -> None:
         """Open the search line."""
         self.add_class("-searching")
@@ -215,6 +197,12 @@ class PresetList(Vertical):
 class Choices(OptionList):
     """The list; it passes keys on to the search line even if they all arrive at once."""
 
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("space", "select", "Choose", show=False, id="launch.choose"),
+        Binding("j", "cursor_down", "Down", show=False, id="launch.list_down"),
+        Binding("k", "cursor_up", "Up", show=False, id="launch.list_up"),
+    ]
+
     def on_key(self, event: events.Key) -> None:
         """Open the search, and pass on what is typed before the search line has the focus."""
         above = self.parent
@@ -243,10 +231,6 @@ class SearchLine(Input):
         above = self.parent
         assert isinstance(above, PresetList)
         above.end_search(keep=keep)
-
-
-def _in(entry: Entry, group: str) -> bool:
-    return not entry.own and entry.kind == group
 
 
 class WordList(ModalScreen[str | None]):

@@ -1,11 +1,10 @@
-"""A line of the form of the Launch mode, edited in place."""
+"""A field of the form of the Launch mode on one line, which is also its editor."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from rich.cells import cell_len
 from rich.style import Style
 from rich.text import Text
 from textual import events, on
@@ -18,6 +17,7 @@ from textual.widgets import Input
 
 from crild_tui.launch_form.checks import FieldView
 from crild_tui.launch_form.fields import UNUSED, Field
+from crild_tui.widgets.text_view import wrapped
 from engine.preset.text import one_line, printable
 
 LABEL = 22
@@ -103,7 +103,7 @@ class FieldLine(Widget):
         """Show another state of the same field."""
         if view != self.view:
             if view.field.key != self.field.key:
-                self._close_unkept()
+                self._remove_editor()
             self.view = view
             self._fit()
             self.refresh()
@@ -138,14 +138,12 @@ class FieldLine(Widget):
 
     def _problems(self) -> list[str]:
         """The problems of the field, wrapped to the width."""
-        lines = []
-        for sentence in self.view.faults:
-            rest = f"  ! {printable(sentence)}"
-            while rest:
-                taken = fitting(rest, max(self.size.width, 20))
-                lines.append(taken)
-                rest = f"    {rest[len(taken) :].lstrip()}" if rest[len(taken) :].strip() else ""
-        return lines
+        width = max(self.size.width, 20) - 4
+        return [
+            f"{'    ' if start else '  ! '}{text[start:end].rstrip()}"
+            for text in map(printable, self.view.faults)
+            for start, end in wrapped(text, width)
+        ]
 
     def _fit(self) -> None:
         self.styles.height = 1 + len(self._problems())
@@ -228,7 +226,7 @@ class FieldLine(Widget):
         self._report(self.Move(self, step))
         self._close(editor.value)
 
-    def _close_unkept(self) -> None:
+    def _remove_editor(self) -> None:
         """Remove the editor: the line shows another field now."""
         self._sent = None
         for editor in self.query(Editor):
@@ -238,7 +236,7 @@ class FieldLine(Widget):
         """Remove the editor and report its text, since its last message may still be on its way."""
         if self.editing:
             self._send(text)
-        self._close_unkept()
+        self._remove_editor()
 
 
 def typed_early(line: Input, character: str) -> None:
@@ -246,14 +244,3 @@ def typed_early(line: Input, character: str) -> None:
     line.value = character if line.select_on_focus else line.value + character
     line.select_on_focus = False
     line.cursor_position = len(line.value)
-
-
-def fitting(text: str, width: int) -> str:
-    """As much of a text as fits a width, cut at a space if there is one."""
-    if cell_len(text) <= width:
-        return text
-    end = len(text)
-    while cell_len(text[:end]) > width:
-        end -= 1
-    space = text.rfind(" ", width // 2, end + 1)
-    return text[: space if space > 0 else max(end, 1)]

@@ -32,39 +32,31 @@ class Header(Widget):
     def __init__(self, mode: str, keys: KeyNames) -> None:
         super().__init__()
         self._mode, self._keys = mode, keys
-        self._places: list[tuple[int, int, str]] = []
+        self._tabs: list[tuple[int, int, str]] = []
 
     def render(self) -> RenderResult:
         """The line, for the present width."""
         width = self.size.width
-        line, self._places = Text(" crild ", style="bold", no_wrap=True), []
+        line, self._tabs = Text(" crild ", style="bold", no_wrap=True), []
         if getattr(self.app, "readonly", False):
             line.append("read only ", Style(bold=True, italic=True))
         for mode in MODES:
             start, here = line.cell_len, mode == self._mode
             tab = f"{self._keys[f'mode.{mode}']} {mode.title()}"
             line.append(f"[{tab}]" if here else f" {tab} ", Style(bold=here, reverse=here))
-            self._places.append((start, line.cell_len, mode))
-        for piece in fitting(self._pieces(), width - line.cell_len - 1):
-            gap = width - line.cell_len - len(piece) - 1
-            line.append(" " * max(gap, 1) + piece)
+            self._tabs.append((start, line.cell_len, mode))
+        runs, room = running(self.runs), width - line.cell_len - 1
+        forms = (f"{runs}   {machine_words(self.machine)}", f"{runs}  {machine_words(self.machine, short=True)}", runs)
+        form = next((form for form in forms if len(form) <= room), None)
+        if form is not None:
+            line.append(" " * max(room - len(form), 1) + form)
         return line
-
-    def _pieces(self) -> list[str]:
-        """What could stand at the right, the longest form first."""
-        runs, machine = running(self.runs), machine_words(self.machine)
-        return [f"{runs}   {machine}", f"{runs}  {machine_words(self.machine, short=True)}", runs]
 
     def on_click(self, event: events.Click) -> None:
         """A tab was clicked."""
-        for start, end, mode in self._places:
+        for start, end, mode in self._tabs:
             if start <= event.x < end:
                 self.app.call_later(self.app.run_action, f"app.mode('{mode}')")
-
-
-def fitting(pieces: list[str], width: int) -> list[str]:
-    """The first piece that fits, as a list of one or none."""
-    return next(([piece] for piece in pieces if len(piece) <= width), [])
 
 
 def running(snapshot: RunsSnapshot | None) -> str:

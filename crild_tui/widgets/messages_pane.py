@@ -14,7 +14,6 @@ from textual.widgets import Input, Static
 
 from crild_tui.monitor.log import LogTail
 from crild_tui.monitor.snapshots import EngineMessage
-from crild_tui.runs import formatting
 from crild_tui.runs.states import KeyNames
 from crild_tui.widgets.text_view import TextLine, TextView
 from engine.preset.text import plain
@@ -23,7 +22,7 @@ MARKS = {"warning": "! ", "error": "✗ "}
 
 
 def message_lines(messages: Sequence[EngineMessage], now: float) -> list[TextLine]:
-    """Messages with their time: of the day, and of an earlier day its date."""
+    """Messages with their time: of the day, and of an earlier day its date; without messages a line that says so."""
     lines = []
     today = time.strftime("%Y-%m-%d", time.localtime(now))
     for each in messages:
@@ -32,10 +31,10 @@ def message_lines(messages: Sequence[EngineMessage], now: float) -> list[TextLin
         except (ValueError, OverflowError, OSError):  # a time that no clock ever showed
             moment = time.localtime(0)
         day = time.strftime("%Y-%m-%d", moment)
-        at = time.strftime("%H:%M:%S" if day == today else "%m-%d %H:%M", moment)
+        clock = time.strftime("%H:%M:%S" if day == today else "%m-%d %H:%M", moment)
         text = " ".join(map(plain, each.text.split("\n")))
-        lines.append(TextLine(f"{MARKS.get(each.level, '')}{text}", each.level, f"{at} "))
-    return lines
+        lines.append(TextLine(f"{MARKS.get(each.level, '')}{text}", each.level, f"{clock} "))
+    return lines or [TextLine("no messages from the engine yet")]
 
 
 class SearchBar(Horizontal):
@@ -85,7 +84,8 @@ class LogPane(Vertical):
         self._keys = keys
         self._shown: tuple[EngineMessage, ...] = ()
         self._generation = -1
-        self._words = ""
+        self.words = ""
+        """What is searched; "" for nothing."""
         self._title = "Log"
 
     def compose(self) -> ComposeResult:
@@ -106,11 +106,6 @@ class LogPane(Vertical):
         """The lower view."""
         return self.query_one("#log", TextView)
 
-    @property
-    def words(self) -> str:
-        """What is searched; "" for nothing."""
-        return self._words
-
     # -- what is shown
 
     def show_messages(self, messages: tuple[EngineMessage, ...], now: float) -> None:
@@ -118,17 +113,15 @@ class LogPane(Vertical):
         if messages == self._shown:
             return
         self._shown = messages
-        self.messages.show(message_lines(messages, now) or [TextLine("the engine has said nothing yet")])
+        self.messages.show(message_lines(messages, now))
         self.messages.border_title = f"Messages ({len(messages)})" if messages else "Messages"
         self._count()
 
     def show_log(self, tail: LogTail) -> None:
         """Show the end of a log."""
         lines = [TextLine(text) for text in tail.lines]
-        if not lines:
-            lines = [TextLine(plain(tail.problem or "the engine has printed nothing yet"))]
-        view = self.log_view
-        view.show(lines, tail.first, anew=tail.generation != self._generation)
+        none = [TextLine(plain(tail.problem or "no output from the engine yet"))]
+        self.log_view.show(lines or none, tail.first, unrelated=tail.generation != self._generation)
         self._generation = tail.generation
         name = "Log" if tail.attempt is None else f"log.{tail.attempt}.txt"
         self._title = f"{name}, its end" if tail.cut else name
@@ -139,12 +132,11 @@ class LogPane(Vertical):
         """Another run is shown."""
         self._shown, self._generation = (), -1
         for view in (self.messages, self.log_view):
-            view.show((), anew=True)
+            view.show((), unrelated=True)
 
     @on(TextView.Moved)
     def _follow(self) -> None:
-        view = self.log_view
-        view.border_title = self._title + ("" if view.following else " - End follows it again")
+        self.log_view.border_title = self._title + ("" if self.log_view.following else " - End follows it again")
 
     # -- search
 
@@ -155,7 +147,7 @@ class LogPane(Vertical):
 
     def end_search(self) -> None:
         """Close the search and forget its words."""
-        self._words = ""
+        self.words = ""
         self.query_one("#search", Input).value = ""
         self.query_one(SearchBar).display = False
         for view in (self.messages, self.log_view):
@@ -170,19 +162,16 @@ class LogPane(Vertical):
     @on(Input.Changed, "#search")
     def _typed(self, event: Input.Changed) -> None:
         event.stop()
-        self._words = event.value
-        views = self._views()
-        counts = [view.search(self._words) for view in views]
-        for view, count in reversed(list(zip(views, counts, strict=True))):
-            if count:
-                view.choose(view.nearest())
-                break
+        self.words = event.value
+        matching = [view for view in self._views() if view.search(self.words)]
+        if matching:
+            matching[-1].choose(matching[-1].nearest())
         self._count()
 
     @on(Input.Submitted, "#search")
     def _searched(self, event: Input.Submitted) -> None:
         event.stop()
-        if self._words:
+        if self.words:
             self.log_view.focus()
         else:
             self.end_search()
@@ -190,30 +179,26 @@ class LogPane(Vertical):
     def step(self, by: int) -> None:
         """To the next match, or the one before; after the last comes the first."""
         views = self._views()
-        places = [(view, place) for view in views for place in range(view.matches)]
-        if not places:
+        matches = [(view, match) for view in views for match in range(view.matches)]
+        if not matches:
             return
-        at = next((n for n, (view, place) in enumerate(places) if view.current == place), -1 if by > 0 else 0)
-        view, place = places[(at + by) % len(places)]
-        for other in views:
-            other.choose(place if other is view else None)
+        start = -1 if by > 0 else 0
+        current = next((n for n, (view, match) in enumerate(matches) if view.current == match), start)
+        chosen, match = matches[(current + by) % len(matches)]
+        for view in views:
+            view.choose(match if view is chosen else None)
         self._count()
 
     def _views(self) -> list[TextView]:
         return [view for view in (self.messages, self.log_view) if view.display]
 
     def _count(self) -> None:
-        views = self._views()
-        total, at = sum(view.matches for view in views), 0
-        before = 0
-        for view in views:
-            if view.current is not None:
-                at = before + view.current + 1
-            before += view.matches
-        said = "" if not self._words else f"{at}/{total}" if total else "not found"
-        self.query_one("#found", Static).update(
-            said if total != 1 or not self._words else formatting.plural(1, "match")
-        )
+        before = total = 0
+        for view in self._views():
+            before = total + view.current + 1 if view.current is not None else before
+            total += view.matches
+        words = "1 match" if total == 1 else f"{before}/{total}" if total else "not found"
+        self.query_one("#found", Static).update(words if self.words else "")
 
     def action_other(self) -> None:
         """To the other of the two views."""

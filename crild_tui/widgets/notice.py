@@ -36,7 +36,7 @@ class Notice:
     sentences: tuple[str, ...] = ()
     hint: str = ""
     moves: bool = False
-    """Whether something goes on, so that a sign moves."""
+    """Whether something is in progress, so that a sign moves."""
 
     @property
     def in_a_line(self) -> bool:
@@ -149,7 +149,7 @@ def how_to_start(runs_dir: Path, keys: KeyNames) -> Group:
 
 
 class NoticeBox(VerticalScroll, can_focus=False):
-    """Draws a notice; as large as its text, or all the room with the class `-fills`."""
+    """Draws a notice: as large as its text, or all the room with the class `-fills`."""
 
     DEFAULT_CSS = """
     NoticeBox {
@@ -164,13 +164,8 @@ class NoticeBox(VerticalScroll, can_focus=False):
 
     def __init__(self) -> None:
         super().__init__(Static(), id="notice")
-        self._notice: Notice | None = None
+        self.notice: Notice | None = None
         self._tick = 0
-
-    @property
-    def notice(self) -> Notice | None:
-        """What is shown."""
-        return self._notice
 
     def show(self, notice: Notice | None, *, fills: bool) -> None:
         """Show a notice, or nothing."""
@@ -178,9 +173,9 @@ class NoticeBox(VerticalScroll, can_focus=False):
         if notice is not None:
             self.set_class(fills, "-fills")
             self.set_class(notice.in_a_line and not fills, "-line")
-        if notice == self._notice:
+        if notice == self.notice:
             return
-        self._notice = notice
+        self.notice = notice
         if notice is not None:
             for level in ("error", "warning"):
                 self.set_class(notice.level == level, f"-{level}")
@@ -188,6 +183,6 @@ class NoticeBox(VerticalScroll, can_focus=False):
 
     def tick(self) -> None:
         """Move the sign."""
-        if self._notice is not None and self._notice.moves:
+        if self.notice is not None and self.notice.moves:
             self._tick += 1
-            self.query_one(Static).update(drawn(self._notice, self._tick), layout=False)
+            self.query_one(Static).update(drawn(self.notice, self._tick), layout=False)

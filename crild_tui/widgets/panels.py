@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from rich.style import Style
+from rich.text import Text
 from textual import events, on, work
-from textual.app import ComposeResult
+from textual.app import ComposeResult, RenderResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.message import Message
+from textual.reactive import reactive
 from textual.timer import Timer
 from textual.widget import Widget
 
@@ -23,7 +26,6 @@ from crild_tui.charts.run_figures import NO_CONSISTENCY, Look, Source, TraceCach
 from crild_tui.monitor.curves import AXES
 from crild_tui.runs.states import KeyNames
 from crild_tui.widgets.chart import ZOOM, Chart
-from crild_tui.widgets.fact_line import Facts
 
 __all__ = ["Panels", "Source"]
 
@@ -42,6 +44,24 @@ ROOMY = 30
 WIDE = 120
 """Columns from which panels are next to each other."""
 Built = tuple[Figure, Figure, Figure]
+
+
+class Facts(Widget):
+    """The settings of the panels in one line, each a name and its current value."""
+
+    DEFAULT_CSS = "Facts { height: 1; color: $foreground-muted; }"
+
+    words: reactive[tuple[str, ...]] = reactive(())
+
+    def render(self) -> RenderResult:
+        """As many facts as fit."""
+        line = Text(no_wrap=True)
+        for fact in self.words:
+            if line.cell_len + len(fact) + 3 > self.size.width:
+                break
+            name, space, value = fact.partition(" ")
+            line.append(f"{'  ' if line else ' '}{name}").append(f"{space}{value}", Style(bold=True))
+        return line
 
 
 class Panels(Widget):
@@ -74,31 +94,25 @@ class Panels(Widget):
         Binding("minus", "zoom(-1)", "Zoom out", key_display="-", id="panel.zoom_out", show=False),
         Binding("left", "pan(-1)", "Earlier", id="panel.pan_left", show=False),
         Binding("right", "pan(1)", "Later", id="panel.pan_right", show=False),
-        Binding(
-            "left_square_bracket", "cursor(-1)", "Cursor left", key_display="[", id="panel.cursor_left", show=False
-        ),
-        Binding(
-            "right_square_bracket", "cursor(1)", "Cursor right", key_display="]", id="panel.cursor_right", show=False
-        ),
+        Binding("left_square_bracket", "cursor(-1)", "Cursor left", False, "[", id="panel.cursor_left"),
+        Binding("right_square_bracket", "cursor(1)", "Cursor right", False, "]", id="panel.cursor_right"),
         Binding("0", "reset", "Show all", id="panel.reset", show=False),
         Binding("z", "enlarge", "Enlarge", id="panel.enlarge"),
         Binding("h", "hold", "Hold/follow", id="panel.hold"),
         Binding("escape", "back", "Back", id="panel.back", show=False),
     ]
 
+    @dataclass
     class Enlarged(Message):
         """One panel fills the whole area, or no longer does: a screen may hide what is around it."""
 
-        def __init__(self, panels: Panels, enlarged: bool) -> None:
-            super().__init__()
-            self.panels, self.enlarged = panels, enlarged
+        enlarged: bool
 
+    @dataclass
     class Prepared(Message):
         """A thread has built the figures."""
 
-        def __init__(self, built: Built) -> None:
-            super().__init__()
-            self.built = built
+        built: Built
 
     def __init__(self, smoothing: float = 0.0, *, id: str | None = None, keys: KeyNames = KEYS) -> None:
         super().__init__(id=id)
@@ -117,9 +131,8 @@ class Panels(Widget):
     def compose(self) -> ComposeResult:
         """Three charts and a line of facts."""
         with Container(id="charts"):
-            yield Chart("loss", id="loss", keys=self._keys)
-            yield Chart("consistency", id="consistency", keys=self._keys)
-            yield Chart("dev metric", id="dev", keys=self._keys)
+            for name, title in (("loss", "loss"), ("consistency", "consistency"), ("dev", "dev metric")):
+                yield Chart(title, id=name, keys=self._keys)
         yield Facts()
 
     def on_mount(self) -> None:
@@ -142,10 +155,6 @@ class Panels(Widget):
     def waiting(self) -> bool:
         """Whether a change is still to be drawn."""
         return self._timer is not None or self._building
-
-    def focus_panel(self) -> None:
-        """Focus the chosen panel."""
-        self.chosen.focus()
 
     # -- showing
 
@@ -175,7 +184,8 @@ class Panels(Widget):
             self._building = True
             self._build_in_thread(self.sources, self.look)
         else:
-            self._draw(figures(self.sources, self.look, self._traces))
+            self._built = figures(self.sources, self.look, self._traces)
+            self._redraw()
 
     @work(thread=True, group="figures")
     def _build_in_thread(self, sources: tuple[Source, ...], look: Look) -> None:
@@ -185,14 +195,11 @@ class Panels(Widget):
     def _prepared(self, message: Prepared) -> None:
         message.stop()
         self._building = False
-        self._draw(message.built)
+        self._built = message.built
+        self._redraw()
         if self._again:
             self._again = False
             self._build()
-
-    def _draw(self, built: Built) -> None:
-        self._built = built
-        self._redraw()
 
     def _redraw(self) -> None:
         """Draw the built figures for the current view and cursor."""
@@ -253,11 +260,9 @@ class Panels(Widget):
         self.set_class(height < LOW, "-low")
         self.set_class(side_by_side and height < 30, "-row")
         self.set_class(side_by_side and height >= 30, "-grid")
-        loss, consistency, dev = self.charts
-        for chart in (loss, consistency, dev):
-            chart.set_layout(
-                ticks_below=single or side_by_side or chart is dev, aligned=not single and not side_by_side
-            )
+        stacked = not single and not side_by_side
+        for chart in self.charts:
+            chart.set_layout(ticks_below=not stacked or chart.id == "dev", aligned=stacked)
         self._narrow()
 
     @on(events.DescendantFocus)
@@ -270,20 +275,15 @@ class Panels(Widget):
 
     def action_axis(self) -> None:
         """Cycle through step, epoch and time; the view and the cursor stay at the same moment."""
-        old = self.look.axis
+        old, cursor, view = self.look.axis, self.look.cursor, self.look.view
         new = AXES[(AXES.index(old) + 1) % len(AXES)]
-        cursor, view = self.look.cursor, self.look.view
         tables = [source.snapshot.curves.steps for source in self.sources]
-        self.look = replace(
-            self.look,
-            axis=new,
-            cursor=None if cursor is None else viewport.translated(tables, old, new, cursor),
-            view=None
-            if view is None
-            else View(*(viewport.translated(tables, old, new, end) for end in (view.low, view.high))),
-        )
-        if self.look.view is not None:
-            self.look = replace(self.look, view=viewport.limited(self.look.view, self._whole()))
+        if cursor is not None:
+            cursor = viewport.translated(tables, old, new, cursor)
+        if view is not None:
+            moved = View(*(viewport.translated(tables, old, new, end) for end in (view.low, view.high)))
+            view = viewport.limited(moved, extent(self.sources, new))
+        self.look = replace(self.look, axis=new, cursor=cursor, view=view)
         self._build()
 
     def action_log(self) -> None:
@@ -335,7 +335,7 @@ class Panels(Widget):
         """Enlarge the chosen panel to the whole area, or show all three again."""
         self.enlarged = not self.enlarged
         self._arrange(*self.size)
-        self.post_message(self.Enlarged(self, self.enlarged))
+        self.post_message(self.Enlarged(self.enlarged))
 
     def action_back(self) -> None:
         """Shrink an enlarged panel, else remove the cursor."""

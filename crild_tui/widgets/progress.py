@@ -9,7 +9,7 @@ from typing import Literal
 from textual.content import Content
 
 from crild_tui.runs import formatting
-from crild_tui.runs.summary import RunSummary
+from crild_tui.runs.summary import RunSummary, StageSummary
 from crild_tui.text import bar, fit, shorten
 from engine.preset.text import plain
 
@@ -17,6 +17,8 @@ Where = Literal["done", "present", "to come"]
 SIGNS: dict[Where, str] = {"done": "✓", "present": "▶", "to come": "·"}
 SHORTEST_BAR, LONGEST_BAR = 4, 40
 GAP = "  "
+SIGN_STYLES: dict[Where, str] = {"done": "$success", "present": "$primary bold", "to come": "$foreground-muted"}
+NAME_STYLES: dict[Where, str] = {"done": "", "present": "bold", "to come": "$foreground-muted"}
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,6 @@ class Stage:
     where: Where
     step: int = 0
     steps: int | None = None
-    seconds: float | None = None
 
     @property
     def share(self) -> float | None:
@@ -51,17 +52,15 @@ def stages_of(summary: RunSummary) -> tuple[Stage, ...]:
     if summary.stage is not None and summary.stage not in names:
         names.append(summary.stage)
     present = names.index(summary.stage) if summary.stage in names else None
-    found = []
-    for place, name in enumerate(names):
-        stage = stages.get(name)
-        here = place == present
-        step, steps = (stage.step, stage.steps) if stage else (0, None)
-        if here:
+    listed = []
+    for index, name in enumerate(names):
+        stage = stages.get(name, StageSummary(name))
+        step, steps = stage.step, stage.steps
+        if index == present:
             step, steps = max(step, summary.step), steps or summary.steps
-        done = summary.state == "finished" or (stage is not None and stage.finished)
-        where: Where = "done" if done or (present is not None and place < present) else "present" if here else "to come"
-        found.append(Stage(name, where, step, steps, stage.seconds if stage else None))
-    return tuple(found)
+        done = summary.state == "finished" or stage.finished or (present is not None and index < present)
+        listed.append(Stage(name, "done" if done else "present" if index == present else "to come", step, steps))
+    return tuple(listed)
 
 
 def progress_bar(share: float, width: int) -> Content:
@@ -71,12 +70,13 @@ def progress_bar(share: float, width: int) -> Content:
 
 
 def stage_line(stages: Sequence[Stage], width: int) -> Content:
-    """All stages in one line, with a bar for the present one; the further ones go first where it is narrow."""
-    for form in (_whole, _short, _present):
-        line = form(stages, width)
+    """All stages in one line, with a bar for the present one; on a narrow line with short names, or that one alone."""
+    names = [plain(stage.name) for stage in stages]
+    short = [name if stage.where == "present" else shorten(name, 8) for stage, name in zip(stages, names, strict=True)]
+    for line in (_line(stages, width, names), _line(stages, width, short)):
         if line is not None and line.cell_length <= width:
             return line
-    return _crop(_present(stages, width), width)
+    return _present(stages, width).truncate(width, ellipsis=True)
 
 
 def stage_rows(stages: Sequence[Stage], width: int, most: int = 12) -> list[Content]:
@@ -84,38 +84,25 @@ def stage_rows(stages: Sequence[Stage], width: int, most: int = 12) -> list[Cont
     stages = _around(stages, most)
     name_width = min(max((len(plain(stage.name)) for stage in stages), default=0), max(6, width // 3))
     count_width = max((len(stage.count) for stage in stages), default=0)
+    room = width - name_width - count_width - 2 * len(GAP) - 2
     rows = []
     for stage in stages:
-        name = fit(plain(stage.name), name_width)
-        tail = stage.count.rjust(count_width)
-        room = width - name_width - count_width - 2 * len(GAP) - 2
-        head = Content.assemble((f"{SIGNS[stage.where]} ", _sign_style(stage)), (name, _name_style(stage)), GAP)
-        middle = progress_bar(stage.share or 0.0, room) if room >= SHORTEST_BAR else Content("")
-        rows.append(_crop(Content.assemble(head, middle, GAP, (tail, _name_style(stage))), width))
+        sign, name = (f"{SIGNS[stage.where]} ", SIGN_STYLES[stage.where]), fit(plain(stage.name), name_width)
+        middle = progress_bar(stage.share or 0.0, room) if room >= SHORTEST_BAR else ""
+        style = NAME_STYLES[stage.where]
+        row = Content.assemble(sign, (name, style), GAP, middle, GAP, (stage.count.rjust(count_width), style))
+        rows.append(row.truncate(width, ellipsis=True))
     return rows
 
 
 def _around(stages: Sequence[Stage], most: int) -> Sequence[Stage]:
-    if len(stages) <= most:
-        return stages
-    present = next((place for place, stage in enumerate(stages) if stage.where == "present"), len(stages) - 1)
+    present = next((index for index, stage in enumerate(stages) if stage.where == "present"), len(stages) - 1)
     first = max(0, min(present - most // 2, len(stages) - most))
     return stages[first : first + most]
 
 
-def _whole(stages: Sequence[Stage], width: int) -> Content | None:
-    """Every stage by its name, the present one with its bar."""
-    return _line(stages, width, [plain(stage.name) for stage in stages])
-
-
-def _short(stages: Sequence[Stage], width: int) -> Content | None:
-    """As the whole, with short names for the stages that aren't present."""
-    return _line(stages, width, [plain(s.name) if s.where == "present" else shorten(plain(s.name), 8) for s in stages])
-
-
 def _line(stages: Sequence[Stage], width: int, names: Sequence[str]) -> Content | None:
-    if not stages:
-        return Content("")
+    """Every stage, the present one with its bar; None if there is no room for the bar."""
     present = [stage for stage in stages if stage.where == "present" and stage.share is not None]
     fixed = sum(len(name) + 2 for name in names) + len(GAP) * (len(names) - 1)
     counts = sum(len(stage.count) + 1 for stage in stages if stage.where == "present")
@@ -124,36 +111,23 @@ def _line(stages: Sequence[Stage], width: int, names: Sequence[str]) -> Content 
         return None
     parts: list[Content | str | tuple[str, str]] = []
     for stage, name in zip(stages, names, strict=True):
-        if parts:
-            parts.append(GAP)
-        parts += [(f"{SIGNS[stage.where]} ", _sign_style(stage)), (name, _name_style(stage))]
+        parts += [
+            GAP if parts else "", (f"{SIGNS[stage.where]} ", SIGN_STYLES[stage.where]), (name, NAME_STYLES[stage.where])
+        ]  # fmt: skip
         if stage.where == "present":
-            if stage.share is not None:
-                parts += [" ", progress_bar(stage.share, room)]
+            parts += [] if stage.share is None else [" ", progress_bar(stage.share, room)]
             parts.append(f" {stage.count}" if stage.count else "")
     return Content.assemble(*parts)
 
 
 def _present(stages: Sequence[Stage], width: int) -> Content:
     """`▶ 2/4 ild ▄▄▁▁ 120/480`: the present stage alone, or how many are done."""
-    place = next((at for at, stage in enumerate(stages) if stage.where == "present"), None)
-    if place is None:
+    index = next((index for index, stage in enumerate(stages) if stage.where == "present"), None)
+    if index is None:
         done = sum(stage.where == "done" for stage in stages)
         return Content(f"{SIGNS['done' if done else 'to come']} {done} of {formatting.plural(len(stages), 'stage')}")
-    stage = stages[place]
-    head = f" {place + 1}/{len(stages)} {plain(stage.name)} "
+    stage = stages[index]
+    head = f" {index + 1}/{len(stages)} {plain(stage.name)} "
     room = min(LONGEST_BAR, width - len(head) - len(stage.count) - 2)
-    middle = progress_bar(stage.share, room) if stage.share is not None and room >= SHORTEST_BAR else Content("")
-    return Content.assemble((SIGNS["present"], _sign_style(stage)), (head, "bold"), middle, f" {stage.count}")
-
-
-def _crop(line: Content, width: int) -> Content:
-    return line if line.cell_length <= width else line.truncate(width, ellipsis=True)
-
-
-def _sign_style(stage: Stage) -> str:
-    return {"done": "$success", "present": "$primary bold", "to come": "$foreground-muted"}[stage.where]
-
-
-def _name_style(stage: Stage) -> str:
-    return {"done": "", "present": "bold", "to come": "$foreground-muted"}[stage.where]
+    middle = progress_bar(stage.share, room) if stage.share is not None and room >= SHORTEST_BAR else ""
+    return Content.assemble((SIGNS["present"], SIGN_STYLES["present"]), (head, "bold"), middle, f" {stage.count}")

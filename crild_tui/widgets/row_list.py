@@ -30,8 +30,8 @@ class RowList(ScrollView, can_focus=True):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", "RunLine up", id="rows.up", show=False),
-        Binding("down,j", "move(1)", "RunLine down", id="rows.down", show=False),
+        Binding("up,k", "move(-1)", "Row up", id="rows.up", show=False),
+        Binding("down,j", "move(1)", "Row down", id="rows.down", show=False),
         Binding("left", "aside(-8)", "To the left", id="rows.left", show=False),
         Binding("right", "aside(8)", "To the right", id="rows.right", show=False),
         Binding("pageup", "page(-1)", "Page up", id="rows.page_up", show=False),
@@ -46,41 +46,31 @@ class RowList(ScrollView, can_focus=True):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._lines: tuple[RunLine, ...] = ()
+        self.lines: tuple[RunLine, ...] = ()
         self._strips: list[Strip] = []
         self._cursor = -1
 
     @property
-    def lines(self) -> Sequence[RunLine]:
-        """What is shown."""
-        return self._lines
-
-    @property
-    def plain(self) -> str:
-        """What is shown, without styles."""
-        return "\n".join(line.text.plain for line in self._lines)
-
-    @property
     def chosen(self) -> Path | None:
         """The run under the cursor."""
-        return self._lines[self._cursor].run_dir if 0 <= self._cursor < len(self._lines) else None
+        return self.lines[self._cursor].run_dir if 0 <= self._cursor < len(self.lines) else None
 
     def show(self, lines: Sequence[RunLine]) -> None:
         """Show these lines."""
         chosen, was = self.chosen, self._cursor
-        self._lines = tuple(lines)
+        self.lines = tuple(lines)
         console = self.app.console
         self._strips = []
-        for line in self._lines:
+        for line in self.lines:
             text = line.text.copy()
             text.end = ""
             text.stylize_before(text.style)  # a text without spans would be drawn without its own style
             self._strips.append(Strip(text.render(console)))
-        indices = [index for index, line in enumerate(self._lines) if line.run_dir is not None]
-        same = [index for index in indices if self._lines[index].run_dir == chosen and chosen is not None]
+        indices = [index for index, line in enumerate(self.lines) if line.run_dir is not None]
+        same = [index for index in indices if self.lines[index].run_dir == chosen and chosen is not None]
         near = [index for index in indices if index <= was] or indices[:1]
         self._cursor = (same or near[-1:] or [-1])[0]
-        self.virtual_size = Size(max((strip.cell_length for strip in self._strips), default=0), len(self._lines))
+        self.virtual_size = Size(max((strip.cell_length for strip in self._strips), default=0), len(self.lines))
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
@@ -99,12 +89,12 @@ class RowList(ScrollView, can_focus=True):
 
     def action_move(self, by: int) -> None:
         """Go to the next line with a run; past the last one, scroll."""
-        ahead = range(self._cursor + by, len(self._lines) if by > 0 else -1, by)
-        index = next((at for at in ahead if self._lines[at].run_dir is not None), None)
+        ahead = range(self._cursor + by, len(self.lines) if by > 0 else -1, by)
+        index = next((index for index in ahead if self.lines[index].run_dir is not None), None)
         if index is None:
             self.scroll_relative(y=by, animate=False)
-            return
-        self._choose(index)
+        else:
+            self._choose(index)
 
     def action_page(self, pages: int) -> None:
         """Scroll by a page."""
@@ -124,7 +114,7 @@ class RowList(ScrollView, can_focus=True):
     def on_click(self, event: events.Click) -> None:
         """Click chooses a run, double click opens it."""
         index = event.y + self.scroll_offset.y
-        if index < len(self._lines) and (run_dir := self._lines[index].run_dir) is not None:
+        if index < len(self.lines) and (run_dir := self.lines[index].run_dir) is not None:
             self._choose(index)
             if event.chain == 2:
                 self.post_message(self.Activated(run_dir))

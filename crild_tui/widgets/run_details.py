@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from textual.content import Content
@@ -13,7 +13,6 @@ from crild_tui.runs import formatting
 from crild_tui.runs.states import label_of, sign_of, tone_of
 from engine.preset.text import plain
 from engine.record.states import IN_PROGRESS
-from engine.record.status import Status
 
 GAP = "  "
 
@@ -40,7 +39,7 @@ def state_words(state: str, *, asked: bool = False) -> Content:
 def title_line(snapshot: RunSnapshot, width: int, now: float, *, asked: bool = False) -> Content:
     """State and run on the left, progress on the right."""
     head = state_words(snapshot.entry.state, asked=asked)
-    ends = _pieces([_share(snapshot), _left(snapshot), _elapsed(snapshot.entry.status, snapshot.entry.state, now)])
+    ends = list(filter(None, (_share(snapshot), _left(snapshot), _elapsed(snapshot, now))))
     name = plain(snapshot.run_dir.name)
     while ends and head.cell_length + len(GAP) + min(len(name), 16) + len(GAP) + len(GAP.join(ends)) > width:
         ends.pop()
@@ -49,10 +48,6 @@ def title_line(snapshot: RunSnapshot, width: int, now: float, *, asked: bool = F
     shown = Content.styled(name, "bold").truncate(room, ellipsis=True)
     gap = max(0, width - head.cell_length - len(GAP) - shown.cell_length - len(tail))
     return Content.assemble(head, GAP, shown, " " * gap, tail).truncate(width)
-
-
-def _pieces(pieces: Iterable[str | None]) -> list[str]:
-    return [piece for piece in pieces if piece]
 
 
 def _share(snapshot: RunSnapshot) -> str | None:
@@ -68,16 +63,17 @@ def _left(snapshot: RunSnapshot) -> str | None:
         return None
     status = snapshot.entry.status
     if status is not None and status.total and status.done >= status.total:
-        return "saving"  # all steps are made: the engine measures and writes
+        return "saving"  # all steps are done: the engine measures and writes
     if summary.eta is not None:
         return f"ETA {formatting.duration(summary.eta)}"
     return None if summary.stage_eta is None else f"stage ETA {formatting.duration(summary.stage_eta)}"
 
 
-def _elapsed(status: Status | None, state: str, now: float) -> str | None:
+def _elapsed(snapshot: RunSnapshot, now: float) -> str | None:
+    status = snapshot.entry.status
     if status is None or status.started is None:
         return None
-    if state in IN_PROGRESS:
+    if snapshot.entry.state in IN_PROGRESS:
         return f"elapsed {formatting.duration(max(0.0, now - status.started))}"
     took = formatting.took(status)
     return None if took is None else f"took {took}"
@@ -88,87 +84,73 @@ def origin(snapshot: RunSnapshot) -> list[Fact]:
     status = snapshot.entry.status
     if status is None:
         return []
-    found = [
+    tags = ", ".join(snapshot.entry.tags)
+    facts = [
         Fact("preset", status.preset or formatting.NONE, status.preset, 0),
         Fact("task", status.task or formatting.NONE, status.task, 2),
         Fact("seed", str(status.seed), f"seed {status.seed}", 1),
+        Fact("device", status.device or "", status.device or "", 8),
+        Fact("attempt", str(status.attempt), f"attempt {status.attempt}" if status.attempt > 1 else "", 3),
+        Fact("tags", tags, tags, 10),
     ]
-    if status.device:
-        found.append(Fact("device", status.device, status.device, 8))
-    if status.attempt > 1:
-        found.append(Fact("attempt", str(status.attempt), f"attempt {status.attempt}", 3))
-    if snapshot.entry.tags:
-        tags = ", ".join(snapshot.entry.tags)
-        found.append(Fact("tags", tags, tags, 10))
-    return [fact for fact in found if fact.short]
+    return [fact for fact in facts if fact.short]
 
 
 def scores(snapshot: RunSnapshot) -> list[Fact]:
     """The dev metric: last, best, and what it is compared with."""
     summary = snapshot.summary
-    if all(value is None for value in (summary.metric, summary.teacher, summary.dev_loss)):
+    if summary.metric is None and summary.teacher is None and summary.dev_loss is None:
         return []
-    name = plain(summary.metric_name or "metric")
-    found = []
-    if summary.dev_loss is not None:
-        found.append(
-            Fact("dev loss", formatting.loss(summary.dev_loss), f"dev loss {formatting.loss(summary.dev_loss)}", 1)
-        )
-    last = formatting.metric(summary.metric)
-    if summary.metric is not None and summary.dev_loss is not None:
-        found.append(
-            Fact(f"{name}, last", f"{last} (head not trained yet)", f"{name} {last} (head not trained yet)", 2)
-        )
-    elif summary.metric is not None:
-        found.append(Fact(f"{name}, last", last, f"{name} {last}", 0, "bold"))
-    for label, value, rank in (
-        ("best", summary.best, 2), ("teacher", summary.teacher, 3), ("self-teacher", summary.self_teacher, 7),
-        ("majority", summary.majority, 8),
-    ):  # fmt: skip
-        if value is not None:
-            found.append(Fact(label, formatting.metric(value), f"{label} {formatting.metric(value)}", rank))
-    return found
+    name, metric = plain(summary.metric_name or "metric"), formatting.metric
+    untrained = summary.dev_loss is not None
+    last = (f"{name}, last", f"{name} {{}}", summary.metric)
+    return [
+        *_fact("dev loss", "dev loss {}", summary.dev_loss, formatting.loss, 1),
+        *(_fact(*last, lambda value: f"{metric(value)} (head not trained yet)", 2) if untrained
+          else _fact(*last, metric, 0, "bold")),
+        *_fact("best", "best {}", summary.best, metric, 2),
+        *_fact("teacher", "teacher {}", summary.teacher, metric, 3),
+        *_fact("self-teacher", "self-teacher {}", summary.self_teacher, metric, 7),
+        *_fact("majority", "majority {}", summary.majority, metric, 8),
+    ]  # fmt: skip
 
 
 def pace(snapshot: RunSnapshot) -> list[Fact]:
     """Speed, learning rate, gradient norm and memory; of a run that ended, the last ones."""
     summary = snapshot.summary
-    found = []
-    if summary.rate is not None:
-        found.append(Fact("examples/s", formatting.rate(summary.rate), f"{formatting.rate(summary.rate)} ex/s", 4))
-    if summary.learning_rate is not None:
-        found.append(Fact("learning rate", f"{summary.learning_rate:.3g}", f"lr {summary.learning_rate:.3g}", 5))
-    if summary.gradient_norm is not None:
-        found.append(Fact("gradient norm", f"{summary.gradient_norm:.3g}", f"grad {summary.gradient_norm:.3g}", 6))
-    if summary.memory is not None:
-        found.append(Fact("memory", formatting.size(summary.memory), formatting.size(summary.memory), 7))
-    return found
+    return [
+        *_fact("examples/s", "{} ex/s", summary.rate, formatting.rate, 4),
+        *_fact("learning rate", "lr {}", summary.learning_rate, "{:.3g}".format, 5),
+        *_fact("gradient norm", "grad {}", summary.gradient_norm, "{:.3g}".format, 6),
+        *_fact("memory", "{}", summary.memory, formatting.size, 7),
+    ]
 
 
 def losses(snapshot: RunSnapshot) -> list[Fact]:
     """Loss and consistency of the last step."""
     summary = snapshot.summary
-    found = []
-    if summary.loss is not None:
-        found.append(Fact("loss", formatting.loss(summary.loss), f"loss {formatting.loss(summary.loss)}", 4))
+    facts = _fact("loss", "loss {}", summary.loss, formatting.loss, 4)
     if summary.consistency is not None:
         weight = "" if summary.consistency_weight is None else f" (weight {summary.consistency_weight:.3g})"
         value = formatting.loss(summary.consistency)
-        found.append(Fact("consistency", f"{value}{weight}", f"consistency {value}", 9))
-    return found
+        facts.append(Fact("consistency", f"{value}{weight}", f"consistency {value}", 9))
+    return facts
+
+
+def _fact(
+    label: str, short: str, value: float | None, text_of: Callable[[float], str], rank: int, style: str = ""
+) -> list[Fact]:
+    """The fact of a figure, with its text in the `{}` of `short`; none if there is no figure."""
+    return [] if value is None else [Fact(label, text_of(value), short.replace("{}", text_of(value)), rank, style)]
 
 
 def facts_line(facts: Sequence[Fact], width: int, gap: str = " · ") -> Content:
     """The facts in one line, in their order, without those of the highest ranks that do not fit."""
-    kept = list(facts)
-    while len(kept) > 1 and len(gap.join(plain(fact.short) for fact in kept)) > width:
-        kept.remove(max(kept, key=lambda fact: fact.rank))
-    parts: list[str | tuple[str, str]] = []
-    for fact in kept:
-        if parts:
-            parts.append((gap, "$foreground-muted"))
-        parts.append((plain(fact.short), fact.style))
-    return Content.assemble(*parts).truncate(max(width, 0), ellipsis=True) if parts else Content("")
+    fitting = list(facts)
+    while len(fitting) > 1 and len(gap.join(plain(fact.short) for fact in fitting)) > width:
+        fitting.remove(max(fitting, key=lambda fact: fact.rank))
+    pieces = [Content.styled(plain(fact.short), fact.style) for fact in fitting]
+    return Content.styled(gap, "$foreground-muted").join(pieces).truncate(max(width, 0), ellipsis=True)
 
 
 def facts_rows(facts: Sequence[Fact], width: int) -> list[Content]:

@@ -11,7 +11,7 @@ from crild_tui.monitor.snapshots import EngineMessage, RunSnapshot
 from crild_tui.widgets.messages_pane import message_lines
 from crild_tui.widgets.progress import stage_line, stage_rows, stages_of
 from crild_tui.widgets.run_details import facts_line, facts_rows, losses, origin, pace, scores, title_line
-from crild_tui.widgets.text_view import TextLine, TextView, wrapped
+from crild_tui.widgets.text_view import TextView, wrapped
 from engine.preset.text import plain
 
 WIDE, HIGH = 150, 32
@@ -44,18 +44,10 @@ def head_lines(
     if low:
         lines = [title, stages]
     elif wide:
-        lines = [
-            title,
-            facts_line(origin(snapshot), width),
-            *([Content.styled(hint, "$foreground-muted")] if hint else []),
-        ]
+        lines = [title, facts_line(origin(snapshot), width), Content.styled(hint, "$foreground-muted")]
     else:
-        lines = [
-            title,
-            facts_line([*origin(snapshot), *pace(snapshot)], width),
-            stages,
-            facts_line(scores(snapshot), width),
-        ]
+        facts = facts_line([*origin(snapshot), *pace(snapshot)], width)
+        lines = [title, facts, stages, facts_line(scores(snapshot), width)]
     alarms = alarm_lines(snapshot, width, 1 if low else ROWS)
     return [line for line in lines if line.plain.strip()] + (alarms[:1] if low else alarms)
 
@@ -75,27 +67,34 @@ def alarm_lines(snapshot: RunSnapshot, width: int, most: int = ROWS) -> list[Con
     return lines
 
 
-class RunHead(Static):
+class Lines(Static):
+    """Draws lines if they have changed; the screen is laid out again only if their number has."""
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self.lines: list[Content] = []
+
+    def show(self, lines: list[Content]) -> None:
+        """Show these lines."""
+        before, self.lines = self.lines, lines
+        if len(lines) != len(before):
+            self.styles.height = len(lines)
+        elif all(line.is_same(old) for line, old in zip(lines, before, strict=True)):
+            return
+        self.update(Content("\n").join(lines), layout=False)
+
+
+class RunHead(Lines):
     """Draws the lines above the panels."""
 
     DEFAULT_CSS = "RunHead { height: auto; padding: 0 1; background: $surface; }"
 
     def __init__(self) -> None:
         super().__init__(id="head")
-        self._drawn: list[Content] = []
 
     def on_click(self) -> None:
         """Open the command palette."""
         self.app.action_command_palette()
-
-    def show(self, lines: list[Content]) -> None:
-        """Draw, if anything has changed."""
-        if len(lines) == len(self._drawn) and all(a.is_same(b) for a, b in zip(lines, self._drawn, strict=True)):
-            return
-        if len(lines) != len(self._drawn):
-            self.styles.height = len(lines)
-        self._drawn = lines
-        self.update(Content("\n").join(lines), layout=False)
 
 
 class SideColumn(Vertical):
@@ -112,14 +111,12 @@ class SideColumn(Vertical):
 
     def __init__(self) -> None:
         super().__init__()
-        self._drawn: dict[str, list[Content]] = {}
-        self._messages: tuple[EngineMessage, ...] = ()
-        self._shown = False
+        self._messages: tuple[EngineMessage, ...] | None = None
 
     def compose(self) -> ComposeResult:
         """Progress, figures, messages."""
         for name, title in (("stages", "Progress"), ("scores", "Dev metric"), ("pace", "Training")):
-            for widget in (Static(title, classes="title", id=f"{name}-title"), Static(id=name)):
+            for widget in (Static(title, classes="title", id=f"{name}-title"), Lines(id=name)):
                 widget.display = False
                 yield widget
         yield Static("Messages", classes="title")
@@ -134,20 +131,9 @@ class SideColumn(Vertical):
             "pace": facts_rows([*losses(snapshot), *pace(snapshot)], width),
         }
         for name, lines in rows.items():
-            self._put(name, lines)
-        if snapshot.messages != self._messages or not self._shown:
-            self._messages, self._shown = snapshot.messages, True
-            view = self.query_one("#side-messages", TextView)
-            view.show(message_lines(snapshot.messages, now) or [TextLine("the engine has said nothing yet")])
-
-    def _put(self, name: str, lines: list[Content]) -> None:
-        """Draw rows if they have changed; lay the column out again only if their number has."""
-        drawn = self._drawn.get(name, [])
-        if len(lines) == len(drawn) and all(a.is_same(b) for a, b in zip(lines, drawn, strict=True)):
-            return
-        self._drawn[name] = lines
-        widget, title = self.query_one(f"#{name}", Static), self.query_one(f"#{name}-title", Static)
-        if len(lines) != len(drawn):
-            widget.styles.height = len(lines)
-            widget.display = title.display = bool(lines)
-        widget.update(Content("\n").join(lines), layout=False)
+            for widget in (self.query_one(f"#{name}-title"), shown := self.query_one(f"#{name}", Lines)):
+                widget.display = bool(lines)
+            shown.show(lines)
+        if snapshot.messages != self._messages:
+            self._messages = snapshot.messages
+            self.query_one("#side-messages", TextView).show(message_lines(snapshot.messages, now))

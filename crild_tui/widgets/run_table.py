@@ -74,60 +74,43 @@ class RunTable(ScrollView, can_focus=True):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._rows: tuple[RunEntry, ...] = ()
+        self.rows: tuple[RunEntry, ...] = ()
         self._marks = Marks()
         self._order = listing.Order()
-        self._widths: dict[str, int] = {}
+        self.columns: dict[str, int] = {}
+        """The columns that are shown, with their widths."""
         self._row = 0
         self._announced: RunEntry | None = None
 
     # -- what is shown
 
     @property
-    def rows(self) -> Sequence[RunEntry]:
-        """The runs in their order."""
-        return self._rows
-
-    @property
-    def columns(self) -> dict[str, int]:
-        """The columns that are shown, with their widths."""
-        return self._widths
-
-    @property
     def selected(self) -> RunEntry | None:
         """The run under the cursor."""
-        return self._rows[self._row] if self._rows else None
+        return self.rows[self._row] if self.rows else None
 
     def show(self, rows: Sequence[RunEntry], marks: Marks, order: listing.Order) -> None:
-        """Show these runs; the selected one stays selected, and stays in its place on the screen."""
+        """Show these runs; the selected one stays selected, on the same line of the screen."""
         selected, was = self.selected, self._row
-        self._rows, self._marks, self._order = tuple(rows), marks, order
+        self.rows, self._marks, self._order = tuple(rows), marks, order
         if selected is not None:
             self._row = self._index_of(selected.id, was)
-        self._row = max(0, min(self._row, len(self._rows) - 1))
+        self._row = max(0, min(self._row, len(self.rows) - 1))
         self._arrange()
         if self.scroll_offset.y:  # at the top it stays there, so that new runs are seen
             self.scroll_to(y=self.scroll_offset.y + self._row - was, animate=False)
         self._into_view()
-        self._tell()
+        self._report()
 
     def _index_of(self, run_id: str, near: int) -> int:
         """The index of a run; `near` if it is gone."""
-        if 0 <= near < len(self._rows) and self._rows[near].id == run_id:
+        if 0 <= near < len(self.rows) and self.rows[near].id == run_id:
             return near
-        return next((index for index, row in enumerate(self._rows) if row.id == run_id), near)
-
-    def select(self, run_id: str) -> bool:
-        """Move the cursor to a run; False if it is not shown."""
-        index = self._index_of(run_id, -1) if self._rows else -1
-        if index < 0 or self._rows[index].id != run_id:
-            return False
-        self._move_to(index)
-        return True
+        return next((index for index, row in enumerate(self.rows) if row.id == run_id), near)
 
     def _arrange(self) -> None:
-        self._widths = listing.column_widths(self._rows, self._room, self._order)
-        self.virtual_size = Size(self._room, len(self._rows) + 1)
+        self.columns = listing.column_widths(self.rows, self._room, self._order)
+        self.virtual_size = Size(self._room, len(self.rows) + 1)
         self.refresh()
 
     @property
@@ -148,16 +131,16 @@ class RunTable(ScrollView, can_focus=True):
         if y == 0:
             return self._heading().adjust_cell_length(width, self.get_component_rich_style("run-table--heading"))
         index = y - 1 + self.scroll_offset.y
-        if index >= len(self._rows):
+        if index >= len(self.rows):
             return Strip.blank(width, self.rich_style)
         here = index == self._row
         style = self.get_component_rich_style("run-table--cursor") if here else self.rich_style
-        return Strip(self._segments(self._rows[index], style, here=here)).adjust_cell_length(width, style)
+        return Strip(self._segments(self.rows[index], style, here=here)).adjust_cell_length(width, style)
 
     def _heading(self) -> Strip:
         style = self.get_component_rich_style("run-table--heading")
         parts = [Segment(" " * listing.GUTTER, style)]
-        for name, width in self._widths.items():
+        for name, width in self.columns.items():
             arrow = ("▼" if self._order.descending else "▲") if name == self._order.column else ""
             right = listing.BY_NAME[name].right
             text = arrow + name if right else name + arrow
@@ -176,7 +159,7 @@ class RunTable(ScrollView, can_focus=True):
         now = time.time()
         tone = tone_of(entry.state)
         own = style + self._part(tone) if tone and tone != "finished" else style
-        for name, width in self._widths.items():
+        for name, width in self.columns.items():
             text = listing.cell(listing.BY_NAME[name], entry, width, now)
             lost = name == "run" and tone == "error"
             parts.append(Segment(text, own if name == "state" or lost else style))
@@ -198,7 +181,7 @@ class RunTable(ScrollView, can_focus=True):
 
     def action_edge(self, last: int) -> None:
         """Move the cursor to the first or the last row."""
-        self._move_to(len(self._rows) - 1 if last else 0)
+        self._move_to(len(self.rows) - 1 if last else 0)
 
     def action_activate(self) -> None:
         """Choose the selected run."""
@@ -211,20 +194,20 @@ class RunTable(ScrollView, can_focus=True):
         return self.scrollable_content_region.height - 1
 
     def _move_to(self, row: int) -> None:
-        if not self._rows:
+        if not self.rows:
             return
-        before, self._row = self._row, max(0, min(row, len(self._rows) - 1))
+        before, self._row = self._row, max(0, min(row, len(self.rows) - 1))
         self._into_view()
         for changed in {before, self._row}:
             self.refresh_line(changed + 1)
-        self._tell()
+        self._report()
 
     def _into_view(self) -> None:
         top = self.scroll_offset.y
         if self._page > 0 and not top <= self._row < top + self._page:
             self.scroll_to(y=self._row if self._row < top else self._row - self._page + 1, animate=False)
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         if self.selected != self._announced:
             self._announced = self.selected
             self.post_message(self.Selected(self.selected))
@@ -238,15 +221,15 @@ class RunTable(ScrollView, can_focus=True):
                 self.post_message(self.HeadingClicked(name))
             return
         row = event.y - 1 + self.scroll_offset.y
-        if row < len(self._rows):
+        if row < len(self.rows):
             self._move_to(row)
             if event.chain == 2:
                 self.action_activate()
 
     def _column_at(self, x: int) -> str | None:
-        at = listing.GUTTER
-        for name, width in self._widths.items():
-            if at <= x < at + width + listing.GAP:
+        end = listing.GUTTER
+        for name, width in self.columns.items():
+            start, end = end, end + width + listing.GAP
+            if start <= x < end:
                 return name
-            at += width + listing.GAP
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 from typing import ClassVar
@@ -47,9 +47,7 @@ class Match:
 @lru_cache(8192)
 def wrapped(text: str, width: int) -> tuple[tuple[int, int], ...]:
     """(start, end) of each row of a text that is wrapped to `width` cells, at spaces if possible."""
-    if width < 1:
-        return ((0, len(text)),)
-    if text.isascii() and len(text) <= width:
+    if width < 1 or (text.isascii() and len(text) <= width):
         return ((0, len(text)),)
     rows = []
     start = 0
@@ -116,10 +114,10 @@ class TextView(ScrollView, can_focus=True):
         "lines--warning", "lines--error", "lines--mark", "lines--match", "lines--current",
     }  # fmt: skip
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "scroll_up", "A line up", id="log.up", show=False),
-        Binding("down", "scroll_down", "A line down", id="log.down", show=False),
-        Binding("pageup", "page_up", "A page up", id="log.page_up", show=False),
-        Binding("pagedown", "page_down", "A page down", id="log.page_down", show=False),
+        Binding("up", "move(-1)", "A line up", id="log.up", show=False),
+        Binding("down", "move(1)", "A line down", id="log.down", show=False),
+        Binding("pageup", "page(-1)", "A page up", id="log.page_up", show=False),
+        Binding("pagedown", "page(1)", "A page down", id="log.page_down", show=False),
         Binding("home", "scroll_home", "To the beginning", id="log.home", show=False),
         Binding("end", "scroll_end", "To the end, and follow it", id="log.end", show=False),
     ]
@@ -129,7 +127,7 @@ class TextView(ScrollView, can_focus=True):
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
-        self._lines: tuple[TextLine, ...] = ()
+        self.lines: tuple[TextLine, ...] = ()
         self._first = 0
         self._words = ""
         self._rows: list[tuple[int, int, int]] = []
@@ -137,46 +135,31 @@ class TextView(ScrollView, can_focus=True):
         self._width = 0
         self._matches: list[Match] = []
         self._matched: dict[int, list[Match]] = {}
-        self._current: int | None = None
-        self._at_end = True
-
-    @property
-    def lines(self) -> tuple[TextLine, ...]:
-        """What is shown."""
-        return self._lines
+        self.current: int | None = None
+        """The index of the present match."""
+        self.following = True
+        """Whether the end stays in view as lines are added."""
 
     @property
     def matches(self) -> int:
         """The number of matches of the search."""
         return len(self._matches)
 
-    @property
-    def current(self) -> int | None:
-        """The index of the present match."""
-        return self._current
-
-    @property
-    def following(self) -> bool:
-        """Whether the end stays in view as lines are added."""
-        return self._at_end
-
     # -- what is shown
 
-    def show(self, lines: Sequence[TextLine], first: int = 0, *, anew: bool = False) -> None:
-        """Show lines, of which `first` earlier ones are gone; `anew` if they are unrelated to those before."""
-        top = None if self._at_end or anew else self._top_line()
+    def show(self, lines: Sequence[TextLine], first: int = 0, *, unrelated: bool = False) -> None:
+        """Show lines, of which `first` earlier ones are gone; or that are `unrelated` to those before."""
+        top = None if self.following or unrelated else self._top_line()
         if top is not None:
             top = (top[0] + self._first - first, top[1])
-        if self._current is not None:
-            chosen = self._matches[self._current]
-            current = Match(chosen.line + self._first - first, chosen.start, chosen.end)
-        else:
-            current = None
-        self._lines, self._first = tuple(lines), first
+        current = None if self.current is None else self._matches[self.current]
+        if current is not None:
+            current = replace(current, line=current.line + self._first - first)
+        self.lines, self._first = tuple(lines), first
         self._wrap()
         self._search(current)
-        if anew:
-            self._at_end = True
+        if unrelated:
+            self.following = True
         self._go_to(top)
 
     def _top_line(self) -> tuple[int, int] | None:
@@ -189,7 +172,7 @@ class TextView(ScrollView, can_focus=True):
 
     def _go_to(self, top: tuple[int, int] | None) -> None:
         if top is None:
-            if self._at_end:
+            if self.following:
                 self.call_after_refresh(self._to_end)
         else:
             number = max(0, min(top[0], len(self._row_of) - 1))
@@ -198,13 +181,13 @@ class TextView(ScrollView, can_focus=True):
         self.refresh()
 
     def _to_end(self) -> None:
-        if self._at_end:
+        if self.following:
             self.scroll_to(y=self.max_scroll_y, animate=False, immediate=True)
 
     def _wrap(self) -> None:
         self._width = max(1, self.scrollable_content_region.width)
         self._rows, self._row_of = [], []
-        for number, line in enumerate(self._lines):
+        for number, line in enumerate(self.lines):
             self._row_of.append(len(self._rows))
             self._rows += [(number, start, end) for start, end in wrapped(line.shown, self._width)]
         self.virtual_size = Size(self._width, len(self._rows))
@@ -212,35 +195,27 @@ class TextView(ScrollView, can_focus=True):
     def on_resize(self) -> None:
         """Wrap the lines again."""
         if max(1, self.scrollable_content_region.width) != self._width:
-            top = None if self._at_end else self._top_line()
+            top = None if self.following else self._top_line()
             self._wrap()
             self._go_to(top)
-        elif self._at_end:
+        elif self.following:
             self.call_after_refresh(self._to_end)
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Follow the end again once it is reached."""
         super().watch_scroll_y(old_value, new_value)
         at_end = new_value >= self.max_scroll_y
-        if at_end != self._at_end and (at_end or new_value < old_value):
-            self._at_end = at_end
+        if at_end != self.following and (at_end or new_value < old_value):
+            self.following = at_end
             self.post_message(self.Moved())
 
-    def action_scroll_up(self) -> None:
-        """Scroll up by a line, at once: an animation is slow over a slow connection."""
-        self.scroll_up(animate=False)
+    def action_move(self, rows: int) -> None:
+        """Scroll by rows, at once: an animation is slow over a slow connection."""
+        self.scroll_relative(y=rows, animate=False)
 
-    def action_scroll_down(self) -> None:
-        """Scroll down by a line."""
-        self.scroll_down(animate=False)
-
-    def action_page_up(self) -> None:
-        """Scroll up by a page."""
-        self.scroll_page_up(animate=False)
-
-    def action_page_down(self) -> None:
-        """Scroll down by a page."""
-        self.scroll_page_down(animate=False)
+    def action_page(self, pages: int) -> None:
+        """Scroll by pages."""
+        self.scroll_relative(y=pages * self.scrollable_content_region.height, animate=False)
 
     def action_scroll_home(self) -> None:
         """Go to the beginning."""
@@ -248,7 +223,7 @@ class TextView(ScrollView, can_focus=True):
 
     def action_scroll_end(self) -> None:
         """Go to the end and stay there."""
-        self._at_end = True
+        self.following = True
         self._to_end()
         self.post_message(self.Moved())
 
@@ -262,11 +237,11 @@ class TextView(ScrollView, can_focus=True):
         return len(self._matches)
 
     def _search(self, current: Match | None) -> None:
-        self._matches = find_all(self._lines, self._words)
+        self._matches = find_all(self.lines, self._words)
         self._matched = {}
         for match in self._matches:
             self._matched.setdefault(match.line, []).append(match)
-        self._current = self._matches.index(current) if current in self._matches else None
+        self.current = self._matches.index(current) if current in self._matches else None
 
     def nearest(self) -> int:
         """The last match in view or above it; the first if there is none."""
@@ -278,14 +253,14 @@ class TextView(ScrollView, can_focus=True):
 
     def choose(self, index: int | None) -> None:
         """Make a match the present one and bring it into view."""
-        self._current = index
+        self.current = index
         if index is not None:
             match = self._matches[index]
             row = self._row_of[match.line]
-            row += sum(1 for _, end in wrapped(self._lines[match.line].shown, self._width) if end <= match.start)
+            row += sum(1 for _, end in wrapped(self.lines[match.line].shown, self._width) if end <= match.start)
             top, height = int(self.scroll_offset.y), max(1, self.size.height)
             if not top <= row < top + height:
-                self._at_end = False
+                self.following = False
                 self.scroll_to(y=max(0, min(row - height // 2, self.max_scroll_y)), animate=False, immediate=True)
                 self.post_message(self.Moved())
         self.refresh()
@@ -294,35 +269,24 @@ class TextView(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """One row."""
-        row = int(self.scroll_offset.y) + y
-        base = self.rich_style
-        width = self.size.width
+        row, base, width = int(self.scroll_offset.y) + y, self.rich_style, self.size.width
         if row >= len(self._rows):
             return Strip.blank(width, base)
-        number, start, end = self._rows[row]
-        strip = Strip(self._segments(number, start, end, base))
-        return strip.adjust_cell_length(width, base)
+        return Strip(self._segments(*self._rows[row], base)).adjust_cell_length(width, base)
 
     def _segments(self, number: int, start: int, end: int, base: Style) -> list[Segment]:
-        line = self._lines[number]
-        text = line.shown
-        style = base
-        if line.level in ("warning", "error"):
-            style = base + self.get_component_rich_style(f"lines--{line.level}", partial=True)
-        edges = {start, end}
-        marked = self._matched.get(number, [])
-        for match in marked:
-            edges |= {max(start, min(end, match.start)), max(start, min(end, match.end))}
-        edges.add(max(start, min(end, len(line.mark))))
-        cuts = sorted(edges)
+        line, matches = self.lines[number], self._matched.get(number, [])
+        current = None if self.current is None else self._matches[self.current]
+        edges = {start, end, len(line.mark), *(edge for match in matches for edge in (match.start, match.end))}
         segments = []
-        for left, right in pairwise(cuts):
-            piece = style
-            if right <= len(line.mark):
-                piece = base + self.get_component_rich_style("lines--mark", partial=True)
-            hit = next((match for match in marked if match.start <= left and right <= match.end), None)
+        for left, right in pairwise(sorted(edge for edge in edges if start <= edge <= end)):
+            part = "mark" if right <= len(line.mark) else line.level if line.level in ("warning", "error") else None
+            style = base if part is None else base + self._part(part)
+            hit = next((match for match in matches if match.start <= left and right <= match.end), None)
             if hit is not None:
-                here = self._current is not None and self._matches[self._current] == hit
-                piece += self.get_component_rich_style("lines--current" if here else "lines--match", partial=True)
-            segments.append(Segment(text[left:right], piece))
+                style += self._part("current" if hit == current else "match")
+            segments.append(Segment(line.shown[left:right], style))
         return segments
+
+    def _part(self, name: str) -> Style:
+        return self.get_component_rich_style(f"lines--{name}", partial=True)

@@ -16,6 +16,7 @@ import crild_tui.app
 from crild_tui.app import CrildApp
 from crild_tui.messages import CompareRuns, RunsChanged
 from crild_tui.runs.snapshot import RunsSnapshot
+from crild_tui.widgets.run_table import RunTable
 from engine.record.run import RunEntry, list_runs
 
 SENT = "sent to the terminal's clipboard (OSC 52): "
@@ -99,3 +100,10 @@ def screen_text(app: App[Any]) -> str:
     """What the terminal shows, line by line."""
     lines = app.screen._compositor.render_strips()
     return "\n".join(line.text.rstrip() for line in lines)
+
+
+def select(app: App[Any], run_id: str) -> None:
+    """Move the cursor of the list of runs to a run."""
+    table = app.screen.query_one(RunTable)
+    table.action_edge(0)
+    table.action_move([row.id for row in table.rows].index(run_id))

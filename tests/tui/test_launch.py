@@ -125,6 +125,15 @@ def test_it_begins_with_the_complete_preset_and_its_command_line_which_can_be_co
     launch(body)
 
 
+def test_closing_while_it_is_mounted_is_no_error(launch: Any) -> None:
+    async def body(_: Pilot[None], screen: LaunchScreen) -> None:
+        for remaining in ("OptionList", "#presets", "*"):
+            await screen.query(remaining).remove()
+            screen.on_mount()
+
+    launch(body)
+
+
 def test_every_kind_of_preset_is_listed(launch: Any) -> None:
     async def body(pilot: Pilot[None], screen: LaunchScreen) -> None:
         await until(pilot, lambda: bool(screen.entries))
@@ -228,7 +237,7 @@ def test_a_change_is_marked_and_becomes_part_of_the_command_line(launch: Any) ->
         assert line.view.changed
         assert str(line.render()).startswith("* consistency weight")
         assert words(screen, "command") == "$ crild run quickstart --set stage.ild.consistency.weight=0.5"
-        assert "u resets it" in words(screen, "about-text")
+        assert "press u to reset it" in words(screen, "about-text")
         toml = words(screen, "toml-text").splitlines()
         assert [row for row in toml if row.startswith("▌")] == [
             '▌ consistency = { weight = 0.5, ramp = "linear", target = "ema", decay = 0.999, warmup = true }'

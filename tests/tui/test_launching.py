@@ -19,7 +19,6 @@ from crild_tui.launch_form.editor import editor
 from crild_tui.launch_form.fields import Field, base_text, field_at, fields_of, hint, is_unused, same, toml_text
 from crild_tui.launch_form.help_text import about, invalid_fields, toml
 from crild_tui.launch_form.save_preset import save
-from crild_tui.widgets.field_line import fitting
 from engine.errors import CrildError, UsageError
 from engine.preset.json_schema import help_texts
 from engine.preset.load import load_preset
@@ -313,12 +312,6 @@ def test_a_name_that_is_taken_is_a_fault_of_its_field(tmp_path: Path) -> None:
     assert key == "name"
     assert "'mine-s2' already exists" in sentence
     assert told(name="mine", seeds="1") == told(name="other", seeds="2") == []
-
-
-def test_sentences_are_cut_at_spaces_and_by_cells() -> None:
-    assert fitting("one two three", 8) == "one two"
-    assert fitting("日本語日本語", 5) == "日本"
-    assert fitting("short", 10) == "short"
 
 
 # -- saving

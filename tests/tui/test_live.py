@@ -133,7 +133,7 @@ async def tell(pilot: Pilot[None], snapshot: RunSnapshot) -> None:
 
 
 def head(screen: LiveScreen) -> str:
-    return "\n".join(line.plain for line in screen.query_one(RunHead)._drawn)
+    return "\n".join(line.plain for line in screen.query_one(RunHead).lines)
 
 
 def asks(screen: LiveScreen) -> bool:
@@ -763,7 +763,7 @@ def test_the_closing_table_comes_when_a_run_has_finished(runs: Path) -> None:
         async with live(runs, size=(100, 40)) as (pilot, screen):
             await tell(pilot, working(run_dir, "running"))
             await pilot.press("t")
-            assert said(screen)[-1].endswith("its closing table comes when it has finished")
+            assert said(screen)[-1].endswith("only a finished run has a closing table")
             await tell(pilot, working(run_dir, "finished"))
             await pilot.press("t")
             await until(pilot, lambda: "student, 6 layers" in shown(screen.app))

@@ -241,16 +241,6 @@ def test_new_runs_are_seen_at_the_top() -> None:
     drive(do)
 
 
-def test_a_run_can_be_selected_by_its_id() -> None:
-    async def do(app: Sample, pilot: Any) -> None:
-        assert app.table.select("run-30-s1")
-        assert app.table.selected is RUNS[30]
-        assert not app.table.select("none")
-        assert app.table.selected is RUNS[30]
-
-    drive(do)
-
-
 # -- the order
 
 

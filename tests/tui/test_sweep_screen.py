@@ -29,7 +29,7 @@ from engine.record.run import read_run, update_status
 from engine.record.status import Fault
 from engine.sweep.record import CellRecord, SweepRecord, sweep_file, write_sweep_record
 from tests.cli.samples import make_run
-from tests.tui.screen_driver import Driven, drive, screen_text, until
+from tests.tui.screen_driver import Driven, drive, screen_text, select, until
 from tests.tui.snapshots import Snapshots
 
 METHODS, TASKS = ("kd", "crild"), ("rte", "mrpc")
@@ -73,7 +73,7 @@ async def opened(app: Driven, pilot: Pilot[None]) -> SweepScreen:
     )
     screen = app.screen
     assert isinstance(screen, SweepScreen)
-    await until(pilot, lambda: screen.seen.problem or screen.place[0])
+    await until(pilot, lambda: screen.seen.problem or screen.position[0])
     await pilot.pause()
     return screen
 
@@ -163,7 +163,7 @@ def test_enter_shows_the_runs_of_a_place_in_the_list(tmp_path: Path, monkeypatch
     make_run(tmp_path, "another", task="rte", method="crild", seed=1)
 
     async def look(app: Driven, pilot: Pilot[None]) -> None:
-        app.screen.query_one(RunTable).select("study-t0-m0-s1")
+        select(app, "study-t0-m0-s1")
         await opened(app, pilot)
         await pilot.press("j", "enter")
         screen = await closed(app, pilot)
@@ -198,7 +198,7 @@ def test_a_place_without_runs_says_so(tmp_path: Path, monkeypatch: pytest.Monkey
         for key in ("enter", "c"):
             await pilot.press("down", "right", key)
             await pilot.pause()
-            assert app.told.pop() == "no run of it was made yet"
+            assert app.told.pop() == "none of its runs exists yet"
         assert isinstance(app.screen, SweepScreen)
 
     drive(monkeypatch, tmp_path, look)
@@ -211,7 +211,7 @@ def test_the_cursor_stays_off_the_names(tmp_path: Path, monkeypatch: pytest.Monk
         screen = await opened(app, pilot)
         await pilot.press("left", "left")
         await until(pilot, lambda: screen.table.cursor_column == 1)
-        assert screen.place[0] == ("kd", "rte")
+        assert screen.position[0] == ("kd", "rte")
 
     drive(monkeypatch, tmp_path, look)
 
@@ -246,7 +246,7 @@ def test_what_has_ended_or_may_not_be_changed_is_not_stopped(tmp_path: Path, mon
         await opened(app, pilot)
         await pilot.press("s")
         await pilot.pause()
-        assert app.told == ["nothing of study works: there is nothing to stop"]
+        assert app.told == ["no run of study is running: there is nothing to stop"]
 
     async def reading(app: Driven, pilot: Pilot[None]) -> None:
         await opened(app, pilot)
@@ -291,10 +291,10 @@ def test_a_run_without_a_sweep_asks_which(tmp_path: Path, monkeypatch: pytest.Mo
     async def none(app: Driven, pilot: Pilot[None]) -> None:
         await pilot.press("m")
         await until(pilot, lambda: app.told)
-        assert app.told == ["there is no sweep in this folder: crild sweep FILE starts one"]
+        assert app.told == ["no sweep in this folder: run `crild sweep FILE` to start one"]
 
     async def several(app: Driven, pilot: Pilot[None]) -> None:
-        assert app.screen.query_one(RunTable).select("alone-s1")
+        select(app, "alone-s1")
         await pilot.press("m")
         await until(pilot, lambda: isinstance(app.screen, WordList))
         await until(pilot, lambda: "older  8 runs, ended" in screen_text(app))
@@ -318,7 +318,7 @@ def test_hostile_names_are_shown_as_text_and_found(tmp_path: Path, monkeypatch: 
     make_sweep(tmp_path, methods=HOSTILE, tasks=("a [b] task\x1b", "t 2"))
 
     async def look(app: Driven, pilot: Pilot[None]) -> None:
-        assert app.screen.query_one(RunTable).select("study-t0-m0-s1")
+        select(app, "study-t0-m0-s1")
         screen = await opened(app, pilot)
         text = screen_text(app)
         assert "[red]x[/red]" in text
@@ -326,14 +326,14 @@ def test_hostile_names_are_shown_as_text_and_found(tmp_path: Path, monkeypatch: 
         assert "\x07" not in text
         for row in range(len(HOSTILE)):
             screen.table.move_cursor(row=row, column=1)
-            place, cells = screen.place
-            assert place is not None
+            position, cells = screen.position
+            assert position is not None
             assert screen.seen.record is not None
             where = parse(sweeps.filter_of(screen.seen.record, cells))
             found = [cell.run for cell in screen.seen.record.cells if _passes(where, tmp_path / cell.run)]
             expected = {cell.run for cell in cells}
-            exact = not set(',"') & set("".join(place))
-            assert set(found) == expected if exact else set(found) >= expected, place
+            exact = not set(',"') & set("".join(position))
+            assert set(found) == expected if exact else set(found) >= expected, position
         await pilot.press("enter")
         await closed(app, pilot)
         await until(pilot, lambda: len(app.screen.query_one(RunTable).rows) == 2)
