@@ -27,7 +27,7 @@ ALL = shipped()
 METHODS = [preset.name for preset in ALL if preset.kind == "method"]
 TASKS = [preset.name for preset in ALL if preset.kind == "task"]
 RUNS = [preset.name for preset in ALL if preset.kind == "run"]
-SETTINGS = [preset.name for preset in ALL if preset.kind == "setting"]
+SETTINGS = [preset.name for preset in ALL if preset.kind == "variant"]
 MERGED = [
     *(("crild", task) for task in TASKS),
     *((method, TASKS[at % len(TASKS)]) for at, method in enumerate(METHODS) if method != "crild"),

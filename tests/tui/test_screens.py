@@ -54,7 +54,7 @@ PRESETS: tuple[tuple[str, Kind, str], ...] = (
     ("crild", "method", "CR-ILD on attention and hidden states, then KD"),
     ("kd", "method", "Logits of the teacher and labels"),
     ("rte", "task", "GLUE RTE: does one sentence follow from the other"),
-    ("few-sample", "setting", "1,000 examples"),
+    ("few-sample", "variant", "1,000 examples"),
 )
 """What Launch lists here, whatever comes with crild."""
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
