@@ -36,7 +36,7 @@ from transformers import AutoModelForSequenceClassification, BertConfig, BertFor
 
 from engine.data.batches import Batch, collate, epoch_batches
 from engine.data.tokens import TokenSet
-from engine.distill import consistency
+from engine.distill import self_teacher
 from engine.launch.start import PACE, engine_environment
 from engine.preset.schema import Consistency, Mixup, Stage
 from engine.train import hardware
@@ -178,7 +178,7 @@ class Engine:
         self.losses.end_step()
         norm = self.optimiser.step(RATE)
         self.window.step(norm, RATE, examples=len(work.rows), tokens=0)
-        consistency.update_average(self.average, self.current, DECAY)
+        self_teacher.update_average(self.average, self.current, DECAY)
 
 
 # -- the baseline
@@ -375,7 +375,7 @@ def _update_only(engine: Engine) -> None:
             parameter.grad = torch.zeros_like(parameter)
     gradients = [parameter.grad for parameter in engine.current]
     engine.optimiser.step(0.0)
-    consistency.update_average(engine.average, engine.current, DECAY)
+    self_teacher.update_average(engine.average, engine.current, DECAY)
     for parameter, gradient in zip(engine.current, gradients, strict=True):
         parameter.grad = gradient
 

@@ -9,9 +9,10 @@ from itertools import pairwise
 import numpy as np
 from rich.cells import cell_len
 
-from crild_tui.charts import scale
+from crild_tui.charts import ticks
 from crild_tui.charts.canvas import BOLD, DIM, FOCUS, LEVEL, MUTED, REVERSE, Canvas, curve_look
 from crild_tui.charts.figure import Figure, Level, Mark
+from crild_tui.charts.scale import Scale
 from crild_tui.monitor.curves import Axis
 from crild_tui.runs import formatting
 from crild_tui.text import shorten
@@ -68,16 +69,16 @@ def gutters(figure: Figure, width: int, *, aligned: bool) -> tuple[int, int]:
 # -- ticks
 
 
-def draw_y_axis(canvas: Canvas, axis: scale.Scale, plot: PlotArea) -> None:
+def draw_y_axis(canvas: Canvas, axis: Scale, plot: PlotArea) -> None:
     """The scale at the left."""
     edge = plot.left - 1
     if edge < 0:
         return
     for row in range(plot.top, plot.top + plot.height):
         canvas.put(row, edge, "│", MUTED | DIM)
-    values = scale.ticks(axis, (plot.height + 2) // (2 if plot.height < 8 else 3))
+    values = ticks.ticks(axis, (plot.height + 2) // (2 if plot.height < 8 else 3))
     taken = set()
-    for value, label in zip(values, scale.tick_words(values, log=axis.log), strict=True):
+    for value, label in zip(values, ticks.tick_words(values, log=axis.log), strict=True):
         share = float(axis.position(np.array([value]))[0])
         if not 0 <= share <= 1:
             continue
@@ -97,7 +98,7 @@ def draw_own_scale(canvas: Canvas, plot: PlotArea, top: float, color: int) -> No
     if room < 4 or plot.height < 2:
         return
     look = curve_look(color)
-    canvas.put(plot.top, column, "┤" + shorten(scale.short(top), room - 1), look)
+    canvas.put(plot.top, column, "┤" + shorten(ticks.short(top), room - 1), look)
     canvas.put(plot.top + plot.height - 1, column, "┤0", look)
 
 
@@ -108,8 +109,8 @@ def draw_x_axis(canvas: Canvas, figure: Figure, plot: PlotArea, *, framed: bool)
         canvas.put(row - 1, plot.left - 1, "└" + "─" * plot.width, MUTED | DIM)
     canvas.put(row, max(plot.left - 2 - len(figure.axis), 0), figure.axis, MUTED, limit=max(plot.left - 1, 0))
     most = max(plot.width // 10, 1)
-    values = (scale.time_ticks if figure.axis == "time" else scale.linear_ticks)(plot.low, plot.high, most)
-    labels = scale.time_words(values) if figure.axis == "time" else scale.tick_words(values)
+    values = (ticks.time_ticks if figure.axis == "time" else ticks.linear_ticks)(plot.low, plot.high, most)
+    labels = ticks.time_words(values) if figure.axis == "time" else ticks.tick_words(values)
     free = plot.left - 1
     for value, label in zip(values, labels, strict=True):
         column = plot.column_of(value)
@@ -133,7 +134,7 @@ def _centred(label: str, column: int, plot: PlotArea) -> int:
 def axis_value(axis: Axis, value: float) -> str:
     """A position on the axis as text: 1,234, 2.35 or 1:02."""
     if axis == "time":
-        return scale.clock(max(value, 0))
+        return ticks.clock(max(value, 0))
     return f"{value:,.0f}" if axis == "step" else f"{value:.2f}"
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from rich.cells import cell_len
 
-from crild_tui.charts import axes, legend, raster, scale
+from crild_tui.charts import axes, legend, raster, scale, ticks
 from crild_tui.charts.axes import PlotArea
 from crild_tui.charts.canvas import BOLD, DIM, FOCUS, LEVEL, MUTED, PLAIN, REVERSE, Canvas, curve_look
 from crild_tui.charts.figure import BEST, Figure, Line
@@ -145,7 +145,7 @@ def _plot(canvas: Canvas, figure: Figure, plot: PlotArea, curves: Sequence[Curve
     if own_top is not None:
         axes.draw_own_scale(canvas, plot, *own_top)
     return [
-        f"{sign} {scale.short(value)}"
+        f"{sign} {ticks.short(value)}"
         for sign, value in ((ABOVE, largest), (BELOW, least))
         if not figure.log and (value > axis.high or value < axis.low)
     ]

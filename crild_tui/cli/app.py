@@ -123,8 +123,8 @@ def crild(
 ) -> None:
     """Distil BERT-style classifiers from a terminal.
 
-    A preset says what to distil and how. A run is a directory. The engine that trains it is a process of its own and
-    keeps running when this terminal is closed.
+    A preset says what to distil and how. A run is one experiment, kept in one directory. A separate process, the engine,
+    does the training and keeps running when this terminal is closed.
 
     \b
     crild                            open the dashboard: choose, start, watch, compare

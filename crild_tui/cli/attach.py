@@ -13,7 +13,7 @@ from crild_tui.cli.options import Run, RunsDir
 def attach(run: Run, runs_dir: RunsDir = None) -> None:
     """Show what a run has done so far, then follow it. Press Ctrl-C to detach; the run keeps going.
 
-    The exit code is the run's if it ends in the meantime, and 0 if you detach.
+    If the run ends while you are attached, its exit code is returned; if you detach, 0.
     """
     from crild_tui.cli.follow.controls import Controls
     from crild_tui.cli.follow.displays import display, run_view

@@ -78,10 +78,10 @@ def validate(
     ],
     merged: Annotated[bool, typer.Option("--merged", help="Check the merged preset, as `crild run` would.")] = False,
 ) -> None:
-    """Check presets as far as possible without loading data or models.
+    """Check presets, and the files and model configs that they name, without loading data or models.
 
-    Prints every problem with its file and line. The exit code is 0 if all are good, 3 if only data or a
-    model is at fault, else 2.
+    Prints every problem with its file and line. The exit code is 0 if all are valid, 3 if only a file or
+    model that they name cannot be used, else 2.
     """
     from crild_tui.runs.create import with_method
     from engine.errors import CrildError

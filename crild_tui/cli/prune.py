@@ -37,7 +37,7 @@ def prune(
     as_json: AsJson = False,
     runs_dir: RunsDir = None,
 ) -> None:
-    """Free disk space: delete checkpoints of finished runs, and leftovers.
+    """Free disk space: delete checkpoints of finished runs, and files of interrupted writes.
 
     Shows what would be deleted and asks first. Students, results, curves and logs stay. Without its checkpoints, a
     finished run can no longer be extended. An active run is never touched.

@@ -32,7 +32,7 @@ def resume(
 ) -> None:
     """Continue a run from its last good checkpoint.
 
-    For runs that were stopped, preempted, killed or failed. A finished run continues if --set makes it longer.
+    For runs that are stopped, preempted, failed or lost (killed). A finished run continues if --set makes it longer.
 
     \b
     crild resume rte-crild

@@ -27,7 +27,7 @@ def stop(
     kill: Annotated[bool, typer.Option("--kill", help="Kill the process group at once, without a checkpoint.")] = False,
     runs_dir: RunsDir = None,
 ) -> None:
-    """Stop a run, or all runs of a sweep, at the next step with a checkpoint.
+    """Stop a run, or all runs of a sweep, after the current step, with a checkpoint.
 
     \b
     crild stop rte-crild             a run, by its id or the beginning of it

@@ -5,10 +5,9 @@ For an objective's distance d: weight(t) · [ λ·d(S(mix), S′(x)) + (1 - λ)�
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from engine.distill.row_scores import Total
@@ -43,23 +42,3 @@ def ramp(step: int, steps: int, kind: Literal["linear", "constant"] = "linear") 
     "linear" is step / steps: it acts from the first step on, and the last step has the full weight. "constant" is 1.
     """
     return 1.0 if kind == "constant" else min(1.0, step / max(1, steps))
-
-
-def average_decay(updates: int, decay: float, warmup: bool = True) -> float:
-    """The averaging's decay after `updates` updates of a stage: min(decay, (1 + t)/(10 + t)), or `decay` itself.
-
-    Without the warm-up, a decay of 0.999 would pull the student back to its start in a short stage.
-    """
-    return min(decay, (1 + updates) / (10 + updates)) if warmup else decay
-
-
-@torch.no_grad()
-def update_average(average: Sequence[Tensor], current: Sequence[Tensor], decay: float) -> None:
-    """average ← decay · average + (1 - decay) · current, in place, with few kernels for all tensors.
-
-    Args:
-        average: the self-teacher's floating-point parameters.
-        current: the student's, in the same order.
-        decay: see `average_decay`.
-    """
-    torch._foreach_lerp_(list(average), list(current), 1 - decay)

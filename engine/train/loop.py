@@ -15,7 +15,7 @@ from torch import Tensor
 
 from engine.data.batches import Batch, collate, epoch_batches
 from engine.data.tokens import TokenSet
-from engine.distill import consistency, mixup
+from engine.distill import consistency, mixup, self_teacher
 from engine.distill.transport import LayerWeights
 from engine.errors import DataError, RunError
 from engine.preset.schema import Train
@@ -213,8 +213,8 @@ class StageRun:
         self.metrics.step(norm, rate, examples=len(rows), tokens=int(self.tokens.lengths[rows].sum()))
         self.progress.examples += len(rows)
         if self.average and settings.consistency:
-            decay = consistency.average_decay(step, settings.consistency.decay, settings.consistency.warmup)
-            consistency.update_average(self.average, self.averaged, decay)
+            decay = self_teacher.average_decay(step, settings.consistency.decay, settings.consistency.warmup)
+            self_teacher.update_average(self.average, self.averaged, decay)
         if self.device.type == "cpu":
             self._check_finite()  # costs nothing on a CPU
 

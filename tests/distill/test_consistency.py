@@ -5,8 +5,9 @@ import torch
 from torch import Tensor
 
 from engine.distill import objectives
-from engine.distill.consistency import average_decay, consistency, ramp, update_average
+from engine.distill.consistency import consistency, ramp
 from engine.distill.row_scores import Total
+from engine.distill.self_teacher import average_decay, update_average
 from engine.distill.terms import Term, consistency_loss
 
 from .inputs import LAYER_TERMS, States, as_emd, attention_between, masked, named, relation_between, student

@@ -7,18 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crild_tui.charts.scale import (
-    Scale,
-    clock,
-    fitted,
-    linear_ticks,
-    short,
-    tick_words,
-    ticks,
-    time_ticks,
-    time_words,
-    without_spikes,
-)
+from crild_tui.charts.scale import Scale, fitted, without_spikes
+from crild_tui.charts.ticks import clock, linear_ticks, short, tick_words, ticks, time_ticks, time_words
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
