@@ -275,7 +275,7 @@ def test_the_same_in_other_words_is_no_change(launch: Any) -> None:
 def test_each_field_has_its_help_and_what_is_right(launch: Any) -> None:
     async def body(pilot: Pilot[None], screen: LaunchScreen) -> None:
         await to_field(pilot, screen, "task.label_noise")
-        assert "Share of training labels that are replaced" in words(screen, "about-text")
+        assert "Share of training labels to replace" in words(screen, "about-text")
         assert "a number from 0 to 1" in words(screen, "about-text")
 
     launch(body)
@@ -459,7 +459,7 @@ def test_a_table_can_be_switched_off_and_on(launch: Any) -> None:
         await to_field(pilot, screen, "stage.ild.consistency.ramp")
         await pilot.press("enter", "space")
         assert pilot.app.screen is screen
-        assert "give stage.ild.consistency.weight a number" in words(screen, "about-text")
+        assert "set stage.ild.consistency.weight to a number" in words(screen, "about-text")
         assert not ramp.editing
 
     launch(body)

@@ -902,7 +902,7 @@ def test_search_marks_counts_and_goes_from_match_to_match(runs: Path) -> None:
             await pilot.press("escape")
             assert not screen.query_one(LogPane).searching
             await pilot.press("N")
-            assert "nothing to search for" in said(screen)[-1]
+            assert "press / to search" in said(screen)[-1]
             await pilot.press("p")
             await pilot.press("n")
             assert screen.run_dir in (run_dir, other)
