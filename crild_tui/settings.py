@@ -53,9 +53,8 @@ def load_settings(path: Path | None = None) -> Settings:
     except FileNotFoundError:
         return Settings()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"the dashboard's configuration cannot be read: {error}", kind="unreadable-configuration", file=str(file)
-        ) from error
+        sentence = f"the dashboard's configuration cannot be read: {error}"
+        raise UsageError(sentence, kind="unreadable-configuration", file=str(file)) from error
     try:
         return Settings.model_validate(tomli.loads(text))
     except tomli.TOMLDecodeError as error:

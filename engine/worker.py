@@ -125,11 +125,8 @@ def system_fault(error: BaseException) -> RunError | None:
     """The error for a full disk, a read-only folder or a lost device; None for any other error."""
     if not isinstance(error, OSError) or error.errno not in NOT_OURS:
         return None
-    return RunError(
-        f"the system reported: {cause(error)}; the last checkpoint is good. Fix that, then run crild resume",
-        kind="system-error",
-        file=None if error.filename is None else str(error.filename),
-    )
+    sentence = f"the system reported: {cause(error)}; the last checkpoint is good. Fix that, then run crild resume"
+    return RunError(sentence, kind="system-error", file=None if error.filename is None else str(error.filename))
 
 
 TOOLS = ("evaluate", "plan", "probe", "doctor")

@@ -25,7 +25,7 @@ def sentences(folder: Path) -> dict[str, list[str]]:
         for call, function in _calls(parsed(path)):
             kind = next((word.value for word in call.keywords if word.arg == "kind"), None)
             if call.args and isinstance(kind, ast.Constant) and isinstance(kind.value, str) and "-" in kind.value:
-                found.setdefault(kind.value, set()).update(_templates(call.args[0], function))
+                found.setdefault(kind.value, set()).update(_templates(call, function))
     return {kind: sorted(found[kind]) for kind in sorted(found)}
 
 
@@ -59,21 +59,30 @@ def _source(part: ast.expr) -> str:
     return ast.unparse(part.value) if isinstance(part, ast.FormattedValue) else ast.unparse(part)
 
 
-def _templates(node: ast.expr, function: ast.AST) -> set[str]:
-    """The sentences that an argument can be: of a variable, what the same function gives it."""
+def _templates(call: ast.Call, function: ast.AST) -> set[str]:
+    """The sentences that a call's first argument can be: of a variable, what the function last gave it."""
+    node = call.args[0]
     if not isinstance(node, ast.Name):
         return {template(node)}
-    values = {
-        template(step.value)
+    found: set[str] = set()
+    for step in sorted(_assignments(node.id, function), key=lambda step: -step.lineno):
+        if step.lineno < call.lineno:
+            found.add(template(step.value))
+            if step.col_offset <= call.col_offset - len("raise "):  # not in a branch that may not have run
+                break
+    return found or {template(node)}
+
+
+def _assignments(name: str, function: ast.AST) -> list[ast.Assign | ast.AugAssign]:
+    return [
+        step
         for step in ast.walk(function)
         if isinstance(step, ast.Assign | ast.AugAssign)
-        and any(isinstance(name, ast.Name) and name.id == node.id for name in _targets(step))
-    }
-    return values or {template(node)}
-
-
-def _targets(step: ast.Assign | ast.AugAssign) -> list[ast.expr]:
-    return step.targets if isinstance(step, ast.Assign) else [step.target]
+        and any(
+            isinstance(target, ast.Name) and target.id == name
+            for target in (step.targets if isinstance(step, ast.Assign) else [step.target])
+        )
+    ]
 
 
 def _calls(tree: ast.AST, function: ast.AST | None = None) -> Iterator[tuple[ast.Call, ast.AST]]:

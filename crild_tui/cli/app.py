@@ -148,8 +148,7 @@ def _only_dashboard(command: str, runs_dir: str | None, *, readonly: bool) -> No
     from engine.errors import UsageError
 
     if runs_dir is not None:
-        raise UsageError(
-            f"--runs-dir goes after the command: write `crild {command} ... --runs-dir FOLDER`", kind="misplaced-option"
-        )
+        sentence = f"--runs-dir goes after the command: write `crild {command} ... --runs-dir FOLDER`"
+        raise UsageError(sentence, kind="misplaced-option")
     if readonly:
         raise UsageError(f"--readonly is for the dashboard, not for `crild {command}`", kind="misplaced-option")

@@ -69,9 +69,8 @@ def clear(
     known = sorted({item.kind for item in items})
     for kind in kinds or ():
         if kind not in known:
-            raise UsageError(
-                f"the cache holds no {kind!r}; it holds: {', '.join(known) or 'nothing'}", kind="unknown-cache-kind"
-            )
+            sentence = f"the cache holds no {kind!r}; it holds: {', '.join(known) or 'nothing'}"
+            raise UsageError(sentence, kind="unknown-cache-kind")
     now = time.time()
     doomed = [
         item

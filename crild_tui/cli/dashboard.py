@@ -96,13 +96,11 @@ def _check_terminal() -> None:
     name = os.environ.get("TERM", "")
     if not terminal.is_screen(sys.stdout):
         shown = f"TERM is {name!r}" if name else "TERM is not set"
-        raise UsageError(
-            f"the dashboard needs a terminal that can move its cursor, but {shown}; {INSTEAD}", kind="unusable-terminal"
-        )
+        sentence = f"the dashboard needs a terminal that can move its cursor, but {shown}; {INSTEAD}"
+        raise UsageError(sentence, kind="unusable-terminal")
     if not terminal.is_screen(sys.stderr):
-        raise UsageError(
-            f"the dashboard is drawn on stderr, which is not a terminal; {INSTEAD}", kind="stderr-not-a-terminal"
-        )
+        sentence = f"the dashboard is drawn on stderr, which is not a terminal; {INSTEAD}"
+        raise UsageError(sentence, kind="stderr-not-a-terminal")
 
 
 def _terminal_exists() -> bool:

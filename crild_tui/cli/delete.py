@@ -19,9 +19,8 @@ def delete(runs: Runs, yes: Yes = False, runs_dir: RunsDir = None) -> None:
     run_dirs = [find_run(ref, folder) for ref in runs]
     for run_dir in run_dirs:
         if (state := read_run(run_dir).state) in IN_PROGRESS - {"created"}:
-            raise UsageError(
-                f"{run_dir.name} is {state}: stop it first (crild stop {run_dir.name})", kind="run-is-active"
-            )
+            sentence = f"{run_dir.name} is {state}: stop it first (crild stop {run_dir.name})"
+            raise UsageError(sentence, kind="run-is-active")
     rows = [(run_dir.name, formatting.size(size_of(run_dir))) for run_dir in run_dirs]
     table = terminal.table([("run", "left"), ("size", "right")], rows)
     if delete_after_asking(table, f"Delete {formatting.plural(len(run_dirs), 'run')} permanently?", yes=yes):

@@ -53,10 +53,8 @@ def evaluate(
         raise RunError("the engine's answer has no table of splits", kind="invalid-engine-answer")
     if split is not None:
         if split not in result["splits"]:
-            raise UsageError(
-                f"--split {split!r} is not a dev set of this task; choose one of {', '.join(result['splits'])}",
-                kind="unknown-split",
-            )
+            sentence = f"--split {split!r} is not a dev set of this task; choose one of {', '.join(result['splits'])}"
+            raise UsageError(sentence, kind="unknown-split")
         result["splits"] = {split: result["splits"][split]}
     if as_json:
         terminal.show_json(result)

@@ -141,7 +141,6 @@ def _write(output: Path, data: bytes) -> None:
         write_atomic(output, data, durable=False)
     except (OSError, ValueError) as error:
         reason = cause(error) if isinstance(error, OSError) else str(error)
-        raise UsageError(
-            f"cannot be written: {reason}", kind="unwritable-file", file=str(output), key="--output"
-        ) from error
+        sentence = f"cannot be written: {reason}"
+        raise UsageError(sentence, kind="unwritable-file", file=str(output), key="--output") from error
     terminal.say(f"written: {output}")

@@ -24,9 +24,8 @@ def editor(environment: Mapping[str, str] = os.environ) -> list[str]:
             try:
                 return shlex.split(value)
             except ValueError as error:
-                raise UsageError(
-                    f"${name} cannot be read as a command ({error}): {shown(value)}", kind="unreadable-editor"
-                ) from None
+                sentence = f"${name} cannot be read as a command ({error}): {shown(value)}"
+                raise UsageError(sentence, kind="unreadable-editor") from None
     raise UsageError("no editor is set: set EDITOR, for example `export EDITOR=nano`", kind="no-editor")
 
 
@@ -37,9 +36,8 @@ def run_editor(command: Sequence[str], file: Path) -> str | None:
             done = subprocess.run([*command, str(file)], check=False)
     except (OSError, ValueError) as error:
         reason = cause(error) if isinstance(error, OSError) else str(error)
-        raise UsageError(
-            f"the editor {shown(command[0])} cannot be started: {reason}", kind="editor-not-started"
-        ) from None
+        sentence = f"the editor {shown(command[0])} cannot be started: {reason}"
+        raise UsageError(sentence, kind="editor-not-started") from None
     if done.returncode < 0:
         return f"the editor was ended by signal {-done.returncode}"
     return f"the editor ended with exit code {done.returncode}" if done.returncode else None

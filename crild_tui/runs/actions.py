@@ -100,7 +100,6 @@ def trash(run_dir: Path) -> str:
             lock.take()
             run_dir.rename(target)
     except OSError as error:
-        raise RunError(
-            f"the run cannot be moved to the trash: {cause(error)}", kind="trash-failed", file=str(run_dir)
-        ) from error
+        sentence = f"the run cannot be moved to the trash: {cause(error)}"
+        raise RunError(sentence, kind="trash-failed", file=str(run_dir)) from error
     return f"{run_dir.name} moved to {target}; run `crild prune` to delete it for good"

@@ -150,9 +150,8 @@ def _is(key: str, value: str) -> Test:
         return lambda run: any(run.entry.id in getattr(run.marks, mark) for mark in marks)
     if any(state.startswith(word) for state in STATES):
         return _state(key, value)
-    raise FilterError(
-        f"unknown filter is:{plain(value)}; choose one of {', '.join((*_MARKS, *STATES))}", kind="unknown-filter"
-    )
+    sentence = f"unknown filter is:{plain(value)}; choose one of {', '.join((*_MARKS, *STATES))}"
+    raise FilterError(sentence, kind="unknown-filter")
 
 
 def _number(
@@ -176,10 +175,8 @@ def _comparison(key: str, text: str, read: Callable[[str], float | None]) -> Cal
     def parsed(written: str) -> float:
         number = read(written)
         if number is None:
-            raise FilterError(
-                f"{key}: {plain(written)!r} is not a number; write it as in {key}:{_EXAMPLES[key]}",
-                kind="invalid-filter-number",
-            )
+            sentence = f"{key}: {plain(written)!r} is not a number; write it as in {key}:{_EXAMPLES[key]}"
+            raise FilterError(sentence, kind="invalid-filter-number")
         return number
 
     first, dots, last = text.partition("..")

@@ -98,9 +98,8 @@ class MarksFile:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise RunError(
-                    f"pins and marks cannot be saved: {cause(error)}", kind="unwritable-marks", file=str(path.parent)
-                ) from error
+                sentence = f"pins and marks cannot be saved: {cause(error)}"
+                raise RunError(sentence, kind="unwritable-marks", file=str(path.parent)) from error
             ids: dict[str, list[str]] = {kind: sorted(map(_utf8, marks.of(kind))) for kind in KINDS}
             document: dict[str, object] = {"schema": SCHEMA_VERSION, "runs_dir": _utf8(str(self._runs_dir))}
             write_json(path, document | ids)

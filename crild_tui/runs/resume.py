@@ -88,8 +88,5 @@ def rewrite(run_dir: Path, changes: Sequence[str]) -> None:
         try:
             write_atomic(run_dir / PRESET, dump(loaded.preset))
         except OSError as error:
-            raise UsageError(
-                f"the run's preset cannot be changed: {cause(error)}",
-                kind="unwritable-preset",
-                file=str(run_dir / PRESET),
-            ) from error
+            sentence = f"the run's preset cannot be changed: {cause(error)}"
+            raise UsageError(sentence, kind="unwritable-preset", file=str(run_dir / PRESET)) from error

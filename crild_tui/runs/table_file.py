@@ -23,9 +23,8 @@ def named_file(name: str) -> Path:
     except RuntimeError:  # no such user, or links in a circle
         raise UsageError(f"{name.strip()!r} leads nowhere", kind="bad-path") from None
     except OSError as error:
-        raise UsageError(
-            f"the file cannot be written: {cause(error)}", kind="unwritable-file", file=name.strip()
-        ) from error
+        sentence = f"the file cannot be written: {cause(error)}"
+        raise UsageError(sentence, kind="unwritable-file", file=name.strip()) from error
     return path
 
 

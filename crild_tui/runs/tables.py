@@ -61,9 +61,8 @@ def read_closing(run_dir: Path) -> ClosingTable:
 
     results = read_json(run_dir / RESULTS)
     if results is None:
-        raise RunError(
-            f"{run_dir.name} has no {RESULTS} that can be read: it has not finished", kind="unreadable-results"
-        )
+        sentence = f"{run_dir.name} has no {RESULTS} that can be read: it has not finished"
+        raise RunError(sentence, kind="unreadable-results")
     return closing_table(results)
 
 

@@ -31,37 +31,31 @@ def pairs(layer_map: str | Sequence[Sequence[int]], teacher_layers: int, student
     if layer_map == "uniform":
         step, rest = divmod(teacher_layers, student_layers)
         if rest or not step:
-            raise PresetError.single(
+            sentence = (
                 f'layer_map "uniform" needs a number of teacher layers that is a multiple of the student\'s, but '
                 f"{teacher_layers} is not a multiple of {student_layers}; list pairs [teacher layer, student layer] "
-                f"instead, such as layer_map = [[{teacher_layers}, {student_layers}]]",
-                kind="uniform-map-does-not-divide",
-                key="layer_map",
+                f"instead, such as layer_map = [[{teacher_layers}, {student_layers}]]"
             )
+            raise PresetError.single(sentence, kind="uniform-map-does-not-divide", key="layer_map")
         return [(i * step, i) for i in range(1, student_layers + 1)]
     if layer_map == "upper":
         below = teacher_layers - student_layers
         if below < 0:
-            raise PresetError.single(
+            sentence = (
                 f'layer_map "upper" needs at least as many teacher layers as student layers, but the teacher has '
-                f"{teacher_layers} and the student {student_layers}; list pairs [teacher layer, student layer] instead",
-                kind="upper-map-too-few-layers",
-                key="layer_map",
+                f"{teacher_layers} and the student {student_layers}; list pairs [teacher layer, student layer] instead"
             )
+            raise PresetError.single(sentence, kind="upper-map-too-few-layers", key="layer_map")
         return [(below + i, i) for i in range(1, student_layers + 1)]
     if isinstance(layer_map, str):
-        raise PresetError.single(
-            f'unknown layer_map "{layer_map}"; use "last", "uniform", "upper", "emd" or a list of pairs',
-            kind="unknown-layer-map",
-            key="layer_map",
-        )
+        sentence = f'unknown layer_map "{layer_map}"; use "last", "uniform", "upper", "emd" or a list of pairs'
+        raise PresetError.single(sentence, kind="unknown-layer-map", key="layer_map")
     for teacher, student in layer_map:
         for layer, layers, model in ((teacher, teacher_layers, "teacher"), (student, student_layers, "student")):
             if not 1 <= layer <= layers:
-                raise PresetError.single(
+                sentence = (
                     f"layer_map pair [{teacher}, {student}] names {model} layer {layer}, but the {model} has layers "
-                    f"1 to {layers} (pairs are [teacher layer, student layer])",
-                    kind="map-names-unknown-layer",
-                    key="layer_map",
+                    f"1 to {layers} (pairs are [teacher layer, student layer])"
                 )
+                raise PresetError.single(sentence, kind="map-names-unknown-layer", key="layer_map")
     return [(teacher, student) for teacher, student in layer_map]

@@ -35,12 +35,11 @@ def heads_of_term(name: str, objective: schema.Objective, teacher: ModelShape, s
         PresetError: attention between unequal numbers of heads; heads that don't divide a model's width.
     """
     if name == "attention" and teacher.heads != student.heads:
-        raise PresetError.single(
+        sentence = (
             f"attention compares head with head, but the teacher has {teacher.heads} heads and the student "
-            f"{student.heads}; use query, key and value relations, which work with any number of heads",
-            kind="unequal-attention-heads",
-            key=f"objectives.{name}",
+            f"{student.heads}; use query, key and value relations, which work with any number of heads"
         )
+        raise PresetError.single(sentence, kind="unequal-attention-heads", key=f"objectives.{name}")
     heads = objective.relation_heads or student.heads
     if name == "attention" or name in RELATIONS:
         for model, width in (("teacher", teacher.width), ("student", student.width)):

@@ -94,9 +94,8 @@ def write_predictions(path: Path, tokens: TokenSet, logits: Logits, spec: TaskSp
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, text)
     except OSError as fault:
-        raise RunError(
-            f"cannot write the predictions: {cause(fault)}", kind="cannot-write-predictions", file=str(path)
-        ) from fault
+        sentence = f"cannot write the predictions: {cause(fault)}"
+        raise RunError(sentence, kind="cannot-write-predictions", file=str(path)) from fault
 
 
 def softmax(logits: Logits) -> npt.NDArray[np.float64]:

@@ -64,9 +64,8 @@ def start_detached(what: str, module: str, file: Path, command: Sequence[str] | 
                 cwd=file.parent, env=engine_environment(),
             )  # fmt: skip
     except OSError as error:
-        raise RunError(
-            f"cannot start the {what}'s process: {cause(error)}", kind="cannot-start-process", file=str(file)
-        ) from error
+        sentence = f"cannot start the {what}'s process: {cause(error)}"
+        raise RunError(sentence, kind="cannot-start-process", file=str(file)) from error
     track(child)
     deadline = time.monotonic() + START_WITHIN
     while time.monotonic() < deadline:
@@ -76,11 +75,8 @@ def start_detached(what: str, module: str, file: Path, command: Sequence[str] | 
             return
         if exited:
             lines = last_lines(log, 1)
-            raise RunError(
-                f"the {what}'s process exited at once: {lines[0] if lines else 'it printed nothing'}",
-                kind="process-exited-at-start",
-                file=str(file),
-            )
+            sentence = f"the {what}'s process exited at once: {lines[0] if lines else 'it printed nothing'}"
+            raise RunError(sentence, kind="process-exited-at-start", file=str(file))
         time.sleep(0.02)
 
 

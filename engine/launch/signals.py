@@ -53,10 +53,8 @@ def kill(run_dir: Path, *, wait: float = 10.0) -> None:
     deadline = time.monotonic() + wait
     while owner.state() == "alive" or held(run_dir):
         if time.monotonic() > deadline:
-            raise RunError(
-                f"{owner} was killed but is still there after {wait:g} seconds: its device or disk may hang",
-                kind="killed-engine-remains",
-            )
+            sentence = f"{owner} was killed but is still there after {wait:g} seconds: its device or disk may hang"
+            raise RunError(sentence, kind="killed-engine-remains")
         time.sleep(0.02)
     if read_status(run_dir).state not in ENDED:
         update_status(run_dir, state="stopped", ended=time.time(), exit_code=137, eta=None, error=None)
@@ -92,15 +90,11 @@ def _reachable(run_dir: Path, verb: str) -> Owner:
     if (status.state in ENDED and not exiting) or status.state in ("created", "queued"):
         raise RunError(f"nothing to {verb}: the run {entry.id!r} is {entry.state}", kind="run-not-running")
     if owner is not None and owner.state() == "elsewhere":
-        raise RunError(
-            f"the engine of {entry.id!r} is {owner}, which cannot be reached from here: {verb} the run there",
-            kind="engine-elsewhere",
-        )
+        sentence = f"the engine of {entry.id!r} is {owner}, which cannot be reached from here: {verb} the run there"
+        raise RunError(sentence, kind="engine-elsewhere")
     if owner is None or owner.state() == "gone":
-        raise RunError(
-            f"nothing to {verb}: the engine of {entry.id!r} is gone; `crild resume {entry.id}` continues the run",
-            kind="engine-gone",
-        )
+        sentence = f"nothing to {verb}: the engine of {entry.id!r} is gone; `crild resume {entry.id}` continues the run"
+        raise RunError(sentence, kind="engine-gone")
     return owner
 
 
@@ -126,6 +120,5 @@ def send(owner: Owner, number: signal.Signals) -> None:
     except ProcessLookupError:
         return  # it has just exited
     except PermissionError as error:
-        raise RunError(
-            f"{owner} belongs to another user: only they can signal it", kind="engine-of-another-user"
-        ) from error
+        sentence = f"{owner} belongs to another user: only they can signal it"
+        raise RunError(sentence, kind="engine-of-another-user") from error

@@ -60,10 +60,8 @@ def start_engine(
             raise busy(run_dir)
         time.sleep(0.02)  # the previous engine has ended or was killed, and is about to release the lock
     if event_files(run_dir) and not resume:
-        raise RunError(
-            f"the run {run_dir.name!r} was started before: `crild resume {run_dir.name}` continues it",
-            kind="run-started-before",
-        )
+        sentence = f"the run {run_dir.name!r} was started before: `crild resume {run_dir.name}` continues it"
+        raise RunError(sentence, kind="run-started-before")
     log = run_dir / f".start-{os.urandom(6).hex()}.txt"
     words = list(command) if command is not None else engine_command("train")
     try:
@@ -122,9 +120,8 @@ def _spawn(words: list[str], run_dir: Path, log: Path) -> subprocess.Popen[bytes
         finally:
             os.close(output)
     except OSError as error:
-        raise RunError(
-            f"cannot start the engine: {cause(error)}", kind="cannot-start-engine", file=str(run_dir)
-        ) from error
+        sentence = f"cannot start the engine: {cause(error)}"
+        raise RunError(sentence, kind="cannot-start-engine", file=str(run_dir)) from error
 
 
 def _await_owner(run_dir: Path, child: subprocess.Popen[bytes], log: Path, attempts: int, wait: float) -> int:

@@ -101,22 +101,18 @@ def read_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
     """
     name = plain(str(folder))
     if not has_tokenizer(folder):
-        raise ModelError(
-            f"the model folder {name} has no tokenizer (tokenizer.json or vocab.txt); name one with tokenizer = ...",
-            kind="no-tokenizer",
-            file=name,
-            key="tokenizer",
+        sentence = (
+            f"the model folder {name} has no tokenizer (tokenizer.json or vocab.txt); name one with tokenizer = ..."
         )
+        raise ModelError(sentence, kind="no-tokenizer", file=name, key="tokenizer")
     bare = _bare_sentencepiece(folder)
     needed = ("sentencepiece", "google", "google.protobuf")
     if bare is not None and any(find_spec(package) is None for package in needed):
-        raise ModelError(
+        sentence = (
             f"the tokenizer in {name} is only a SentencePiece model, which needs two more packages: "
-            "pip install sentencepiece protobuf",
-            kind="sentencepiece-not-installed",
-            file=plain(str(bare)),
-            key="tokenizer",
+            "pip install sentencepiece protobuf"
         )
+        raise ModelError(sentence, kind="sentencepiece-not-installed", file=plain(str(bare)), key="tokenizer")
     with _library_errors(f"the tokenizer in {name}", file=folder), quiet():
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             folder, trust_remote_code=trust_remote_code, local_files_only=True
@@ -147,9 +143,8 @@ def _check_supported(document: dict[str, Any], path: Path, *, trust_remote_code:
             kind="model-code-not-trusted",
             file=file,
         )
-    raise ModelError(
-        f"models of the family {plain(family)} are not supported; {supported}", kind="unsupported-family", file=file
-    )
+    sentence = f"models of the family {plain(family)} are not supported; {supported}"
+    raise ModelError(sentence, kind="unsupported-family", file=file)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -157,9 +152,8 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        raise ModelError(
-            f"{plain(str(path.parent))} is not a model folder: it has no config.json", kind="no-config", file=file
-        ) from None
+        sentence = f"{plain(str(path.parent))} is not a model folder: it has no config.json"
+        raise ModelError(sentence, kind="no-config", file=file) from None
     except json.JSONDecodeError as error:
         raise ModelError(f"not valid JSON: {error.msg}", kind="invalid-json", file=file, line=error.lineno) from None
     except UnicodeDecodeError:
@@ -177,15 +171,11 @@ def _weight_files(folder: Path) -> list[Path]:
     if missing == [SAFETENSORS[0]]:
         other = sorted(file.name for file in folder.iterdir() if file.suffix in (".h5", ".msgpack", ".onnx", ".gguf"))
         hint = f"; {plain(other[0])} belongs to another framework" if other else ""
-        raise ModelError(
-            f"{name} has no weights: expected {SAFETENSORS[0]} or {PICKLED[0]}{hint}", kind="no-weights", file=name
-        )
+        sentence = f"{name} has no weights: expected {SAFETENSORS[0]} or {PICKLED[0]}{hint}"
+        raise ModelError(sentence, kind="no-weights", file=name)
     if missing:
-        raise ModelError(
-            f"{name} lacks {len(missing)} of its weight files: {_named(missing)}",
-            kind="missing-weight-files",
-            file=name,
-        )
+        sentence = f"{name} lacks {len(missing)} of its weight files: {_named(missing)}"
+        raise ModelError(sentence, kind="missing-weight-files", file=name)
     for single, shards, _ in (SAFETENSORS, PICKLED):
         if (folder / single).is_file():
             return [folder / single]
@@ -204,16 +194,10 @@ def _check_readable(file: Path) -> None:
     except (SafetensorError, OSError) as error:
         with file.open("rb") as start:
             if start.read(7) == b"version":
-                raise ModelError(
-                    "this is a Git LFS pointer, not the weights; fetch them with git lfs pull",
-                    kind="git-lfs-pointer",
-                    file=plain(str(file)),
-                ) from None
-        raise ModelError(
-            f"the weights are truncated or damaged ({plain(str(error))}); fetch the file again",
-            kind="damaged-weights",
-            file=plain(str(file)),
-        ) from None
+                sentence = "this is a Git LFS pointer, not the weights; fetch them with git lfs pull"
+                raise ModelError(sentence, kind="git-lfs-pointer", file=plain(str(file))) from None
+        sentence = f"the weights are truncated or damaged ({plain(str(error))}); fetch the file again"
+        raise ModelError(sentence, kind="damaged-weights", file=plain(str(file))) from None
 
 
 def _check_complete(
@@ -243,22 +227,20 @@ def _check_complete(
     bare = f"{family.output}.weight" in missing or not own_head
     refused_names = sorted(name for name in missing if not (bare and name.startswith(heads)))
     if refused_names:
-        raise ModelError(
+        sentence = (
             f"the weights in {where} lack tensors that config.json calls for: {_named(refused_names)}; "
-            "the file is incomplete, or belongs to another model",
-            kind="missing-weights",
-            file=where,
+            "the file is incomplete, or belongs to another model"
         )
+        raise ModelError(sentence, kind="missing-weights", file=where)
     strange = sorted(
         name for name in loading_info["unexpected_keys"] if not _LEFT_OVER.search(name) and not replaceable(name)
     )
     if strange:
-        raise ModelError(
+        sentence = (
             f"the weights in {where} hold tensors that config.json does not call for: {_named(strange)}; "
-            "the config belongs to another model",
-            kind="unexpected-weights",
-            file=where,
+            "the config belongs to another model"
         )
+        raise ModelError(sentence, kind="unexpected-weights", file=where)
     if bare:
         missing |= {f"{family.output}.weight", f"{family.output}.bias"}
     return frozenset(missing | {entry[0] for entry in mismatched})
@@ -274,11 +256,8 @@ def _check_finite(model: PreTrainedModel, folder: Path) -> None:
     broken = [name for name, tensor in model.named_parameters() if not bool(torch.isfinite(tensor).all())]
     if broken:
         where = plain(str(folder))
-        raise ModelError(
-            f"the weights in {where} hold NaN or infinite values: {_named(broken)}",
-            kind="non-finite-weights",
-            file=where,
-        )
+        sentence = f"the weights in {where} hold NaN or infinite values: {_named(broken)}"
+        raise ModelError(sentence, kind="non-finite-weights", file=where)
 
 
 def _named(names: Iterable[str]) -> str:
@@ -294,11 +273,10 @@ def _library_errors(what: str, *, file: Path) -> Iterator[None]:
         raise
     except Exception as error:  # noqa: BLE001  any of them means that the file is broken
         if "weights_only" in str(error) or "Unpickl" in type(error).__name__:
-            raise ModelError(
+            sentence = (
                 f"{what} cannot be read: its pickled weights hold more than tensors, and crild never runs code in a "
-                "pickle; convert them to safetensors if you trust them",
-                kind="unsafe-pickle",
-                file=plain(str(file)),
-            ) from None
+                "pickle; convert them to safetensors if you trust them"
+            )
+            raise ModelError(sentence, kind="unsafe-pickle", file=plain(str(file))) from None
         reason = plain(str(error).strip().split("\n")[0]) or type(error).__name__
         raise ModelError(f"{what} cannot be read: {reason}", kind="unreadable-model", file=plain(str(file))) from None

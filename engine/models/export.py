@@ -42,9 +42,8 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, spec:
             _put(new, folder, aside=Path(temporary) / "old")
             flush(folder.parent)
     except (OSError, SafetensorError) as error:
-        raise RunError(
-            f"cannot save the model: {plain(refusal(error))}", kind="cannot-save-model", file=plain(str(folder))
-        ) from None
+        sentence = f"cannot save the model: {plain(refusal(error))}"
+        raise RunError(sentence, kind="cannot-save-model", file=plain(str(folder))) from None
 
 
 def _put(new: Path, folder: Path, *, aside: Path) -> None:

@@ -181,9 +181,8 @@ def family_of(config: PretrainedConfig) -> Family:
             kind="unsupported-family",
         )
     if getattr(config, "is_decoder", False):
-        raise ModelError(
-            f"this {name} model is a decoder (is_decoder in its config.json); use an encoder", kind="decoder-model"
-        )
+        sentence = f"this {name} model is a decoder (is_decoder in its config.json); use an encoder"
+        raise ModelError(sentence, kind="decoder-model")
     reason = unusable(name, lambda key: getattr(config, key, None))
     if reason is not None:
         raise ModelError(reason, kind="unsupported-variant")

@@ -129,9 +129,8 @@ def _hub_errors(model: str, revision: str | None) -> Iterator[None]:
     try:
         yield
     except HFValidationError:
-        raise ModelError(
-            f"{name} is neither an existing folder nor a valid hub id (owner/name)", kind="invalid-model-name"
-        ) from None
+        sentence = f"{name} is neither an existing folder nor a valid hub id (owner/name)"
+        raise ModelError(sentence, kind="invalid-model-name") from None
     except GatedRepoError:
         raise ModelError(
             f"the hub model {name} is gated: accept its terms at {hub}/{name}, then log in (hf auth login, or HF_TOKEN)",
@@ -144,9 +143,8 @@ def _hub_errors(model: str, revision: str | None) -> Iterator[None]:
             kind="no-such-hub-model",
         ) from None
     except RevisionNotFoundError:
-        raise ModelError(
-            f"the hub model {name} has no revision {plain(str(revision))}", kind="no-such-revision", key="revision"
-        ) from None
+        sentence = f"the hub model {name} has no revision {plain(str(revision))}"
+        raise ModelError(sentence, kind="no-such-revision", key="revision") from None
     except (HTTPError, LocalEntryNotFoundError, ConnectionError) as error:
         advice = (
             f"and the model {name} is not in the cache; use a local folder instead, set HF_ENDPOINT to a mirror or "
@@ -157,11 +155,8 @@ def _hub_errors(model: str, revision: str | None) -> Iterator[None]:
         if isinstance(error, HfHubHTTPError) and error.response is not None:
             status = error.response.status_code
             raise ModelError(f"{hub} answered with an error ({status}), {advice}", kind="hub-error") from None
-        raise ModelError(
-            f"{hub} cannot be reached ({plain(type(error).__name__)}), {advice}", kind="hub-unreachable"
-        ) from None
+        sentence = f"{hub} cannot be reached ({plain(type(error).__name__)}), {advice}"
+        raise ModelError(sentence, kind="hub-unreachable") from None
     except OSError as error:
-        raise ModelError(
-            f"cannot store the hub model {name} in {constants.HF_HUB_CACHE}: {plain(str(error))}",
-            kind="cannot-write-hub-cache",
-        ) from None
+        sentence = f"cannot store the hub model {name} in {constants.HF_HUB_CACHE}: {plain(str(error))}"
+        raise ModelError(sentence, kind="cannot-write-hub-cache") from None

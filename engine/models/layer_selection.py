@@ -34,31 +34,23 @@ def selected_layers(source_layers: int, keep: str | Sequence[int], count: int) -
     if not isinstance(keep, str):
         beyond = [layer for layer in keep if not 0 <= layer < source_layers]
         if beyond:
-            raise ModelError(
-                f"student.keep names layer {beyond[0]}, but the initial model has layers 0 to {source_layers - 1}",
-                kind="unknown-layer",
-                key="student.keep",
+            sentence = (
+                f"student.keep names layer {beyond[0]}, but the initial model has layers 0 to {source_layers - 1}"
             )
+            raise ModelError(sentence, kind="unknown-layer", key="student.keep")
         if len(set(keep)) != len(keep) or not keep:
-            raise ModelError(
-                "student.keep must list at least one layer, and each layer once",
-                kind="invalid-layer-list",
-                key="student.keep",
-            )
+            sentence = "student.keep must list at least one layer, and each layer once"
+            raise ModelError(sentence, kind="invalid-layer-list", key="student.keep")
         if len(keep) != count:
-            raise ModelError(
-                f"student.keep lists {len(keep)} layers, but student.layers is {count}",
-                kind="layer-count-mismatch",
-                key="student.keep",
-            )
+            sentence = f"student.keep lists {len(keep)} layers, but student.layers is {count}"
+            raise ModelError(sentence, kind="layer-count-mismatch", key="student.keep")
         return tuple(keep)
     if not 1 <= count <= source_layers:
-        raise ModelError(
+        sentence = (
             f"the student cannot have {count} layers: the initial model has {source_layers}; "
-            f'use 1 to {source_layers}, or init = "scratch"',
-            kind="too-many-layers",
-            key="student.layers",
+            f'use 1 to {source_layers}, or init = "scratch"'
         )
+        raise ModelError(sentence, kind="too-many-layers", key="student.layers")
     if keep == "alternate":
         return tuple(index * source_layers // count for index in range(count))
     start = source_layers - count if keep == "last" else 0

@@ -120,19 +120,15 @@ def _read(
         words = read_tokenizer(other, trust_remote_code=code)
     config = checkpoint.model.config
     if len(words) > config.vocab_size:
-        raise ModelError(
+        sentence = (
             f"the tokenizer in {plain(str(other))} has {len(words)} tokens, but the model {plain(source.model)} only "
-            f"{config.vocab_size}; use a tokenizer that belongs to the model",
-            kind="tokenizer-too-large",
-            key="tokenizer",
+            f"{config.vocab_size}; use a tokenizer that belongs to the model"
         )
+        raise ModelError(sentence, kind="tokenizer-too-large", key="tokenizer")
     limit = positions(config)
     if max_length is not None and max_length > limit:
-        raise ModelError(
-            f"the model {plain(source.model)} reads at most {limit} tokens, but task.max_length is {max_length}",
-            kind="max-length-too-long",
-            key="task.max_length",
-        )
+        sentence = f"the model {plain(source.model)} reads at most {limit} tokens, but task.max_length is {max_length}"
+        raise ModelError(sentence, kind="max-length-too-long", key="task.max_length")
     return checkpoint, words
 
 
@@ -140,20 +136,16 @@ def _check_knows_task(checkpoint: Checkpoint, model: str, spec: TaskSpec) -> Non
     """Raises `ModelError` for a teacher that is not fine-tuned and has no outputs for the task."""
     advice = "add a [teacher.finetune] table, or name a model that was trained on the task"
     if checkpoint.fresh_output:
-        raise ModelError(
-            f"the teacher {plain(model)} has no classification head for {plain(spec.name)}: {advice}",
-            kind="teacher-without-head",
-            key="teacher.model",
-        )
+        sentence = f"the teacher {plain(model)} has no classification head for {plain(spec.name)}: {advice}"
+        raise ModelError(sentence, kind="teacher-without-head", key="teacher.model")
     outputs = output_of(checkpoint.model).out_features
     if outputs != spec.outputs:
         names = "" if outputs == 1 else f" ({', '.join(map(plain, names_of(checkpoint.model)))})"
-        raise ModelError(
+        sentence = (
             f"the teacher {plain(model)} has {outputs} output{'s' if outputs > 1 else ''}{names}, but "
-            f"{plain(spec.name)} has {describe(spec)}: {advice}",
-            kind="wrong-number-of-outputs",
-            key="teacher.model",
+            f"{plain(spec.name)} has {describe(spec)}: {advice}"
         )
+        raise ModelError(sentence, kind="wrong-number-of-outputs", key="teacher.model")
 
 
 def _align_by_name(model: PreTrainedModel, source: schema.Teacher, spec: TaskSpec) -> tuple[bool, tuple[str, ...]]:
@@ -173,11 +165,8 @@ def _align_by_name(model: PreTrainedModel, source: schema.Teacher, spec: TaskSpe
         new = ", ".join(f"{plain(names[index])} (output {index})" for index in order)
         return True, (f"the outputs of {plain(source.model)} were reordered by name: {new}",)
     if source.labels is not None:
-        raise ModelError(
-            f"teacher.labels names {', '.join(map(plain, names))}, but {plain(spec.name)} has {describe(spec)}",
-            kind="labels-do-not-match",
-            key="teacher.labels",
-        )
+        sentence = f"teacher.labels names {', '.join(map(plain, names))}, but {plain(spec.name)} has {describe(spec)}"
+        raise ModelError(sentence, kind="labels-do-not-match", key="teacher.labels")
     return False, (
         f"the outputs of {plain(source.model)} are named {', '.join(map(plain, names))}, so it is unknown which of "
         f"{', '.join(map(plain, spec.labels))} each one is",
@@ -189,9 +178,8 @@ def _scratch(
 ) -> LoadedModel:
     """A random BERT: weights from the fine-tuning's seed, vocabulary from the texts or another tokenizer."""
     if teacher.finetune is None:  # the schema refuses it, too
-        raise ModelError(
-            'a teacher from "scratch" is untrained: add a [teacher.finetune] table', kind="scratch-teacher-untrained"
-        )
+        sentence = 'a teacher from "scratch" is untrained: add a [teacher.finetune] table'
+        raise ModelError(sentence, kind="scratch-teacher-untrained")
     if teacher.tokenizer is None:
         tokenizer = word_tokenizer(train_texts)
     else:

@@ -44,10 +44,6 @@ def student_of_run(folder: Path) -> Path | None:
         return None
     student = folder / "student"
     if not (student / "config.json").is_file():
-        raise ModelError(
-            f"run {plain(folder.name)} has no student yet: only a finished run has one",
-            kind="run-without-student",
-            file=plain(str(student)),
-            key="student.init",
-        )
+        sentence = f"run {plain(folder.name)} has no student yet: only a finished run has one"
+        raise ModelError(sentence, kind="run-without-student", file=plain(str(student)), key="student.init")
     return student

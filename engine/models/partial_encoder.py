@@ -103,9 +103,8 @@ class PartialEncoder(nn.Module):
             if not 1 <= layer <= layers:
                 raise ModelError(f"there is no layer {layer}: the model has layers 1 to {layers}", kind="unknown-layer")
         if spec == ActivationSpec():
-            raise ModelError(
-                "no activations requested: name a layer, the embedding or the logits", kind="no-activations"
-            )
+            sentence = "no activations requested: name a layer, the embedding or the logits"
+            raise ModelError(sentence, kind="no-activations")
         return layers if spec.logits else max(spec.layers, default=0)
 
     def _embedding_projection(self, model: PreTrainedModel) -> nn.Module | None:

@@ -99,11 +99,8 @@ def _from_scratch(
     width = student.hidden_size or int(like.hidden_size)
     heads = student.heads or int(like.num_attention_heads)
     if width % heads:
-        raise ModelError(
-            f"a student of width {width} cannot have {heads} attention heads: {heads} does not divide {width}",
-            kind="heads-do-not-divide-width",
-            key="student.heads",
-        )
+        sentence = f"a student of width {width} cannot have {heads} attention heads: {heads} does not divide {width}"
+        raise ModelError(sentence, kind="heads-do-not-divide-width", key="student.heads")
     same_width = width == int(like.hidden_size)
     like_width: int = getattr(like, family.intermediate)
     if family.windows(like) and width // heads % 2:
@@ -139,12 +136,11 @@ def _source(
         source = schema.Teacher(model=model, revision=student.revision)
         return load_pretrained(source, spec, seed=seed, words=tokenizer, max_length=max_length)
     if teacher.model == "scratch":
-        raise ModelError(
+        sentence = (
             'init = "pretrained" needs a pre-trained teacher, but this one is trained from scratch; '
-            'use init = "teacher" or "scratch"',
-            kind="teacher-not-pretrained",
-            key="student.init",
+            'use init = "teacher" or "scratch"'
         )
+        raise ModelError(sentence, kind="teacher-not-pretrained", key="student.init")
     return load_pretrained(teacher, spec, seed=seed, max_length=max_length)
 
 

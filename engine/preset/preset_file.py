@@ -69,9 +69,8 @@ def locate(ref: str, folder: Path, named_by: Node | None = None) -> Path:
         if ref.strip() and os.path.lexists(path):
             return path
     except (OSError, ValueError, RuntimeError):
-        raise unreadable(
-            f"{shown(ref)} cannot be the path of a preset", kind="invalid-path", file=file, line=line
-        ) from None
+        sentence = f"{shown(ref)} cannot be the path of a preset"
+        raise unreadable(sentence, kind="invalid-path", file=file, line=line) from None
     is_file = "/" in ref or ref.startswith((".", "~")) or ref.endswith(".toml")
     what = "preset file" if is_file else "shipped preset or file"
     sentence = f"there is no {what} {shown(ref, 300)}; {_nearest_preset(ref, path, is_file=is_file)}"

@@ -33,9 +33,8 @@ def read_document(path: Path, file: str, what: str = "preset") -> tuple[dict[str
         sentence, kind = _syntax(error, text)
         raise unreadable(sentence, kind=kind, file=file, line=error.lineno) from None
     except RecursionError:
-        raise unreadable(
-            f"the {what} nests tables or lists hundreds of levels deep", kind="nested-too-deep", file=file
-        ) from None
+        sentence = f"the {what} nests tables or lists hundreds of levels deep"
+        raise unreadable(sentence, kind="nested-too-deep", file=file) from None
     except ValueError as error:
         sentence = f"the {what} has a number that cannot be read: {plain(str(error))}"
         raise unreadable(sentence, kind="invalid-number", file=file) from None

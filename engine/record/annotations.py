@@ -46,13 +46,11 @@ def set_note(run_dir: Path, text: str) -> Annotations:
     Raises UsageError when the text is too long or holds control characters, RunError when it cannot be written.
     """
     if len(text) > LONGEST_NOTE:
-        raise UsageError(
-            f"the note has {len(text)} characters; at most {LONGEST_NOTE} are allowed", kind="note-too-long", key="note"
-        )
+        sentence = f"the note has {len(text)} characters; at most {LONGEST_NOTE} are allowed"
+        raise UsageError(sentence, kind="note-too-long", key="note")
     if any(not character.isprintable() and character not in "\n\t" for character in text):
-        raise UsageError(
-            "the note contains control characters: write plain text", kind="note-with-control-characters", key="note"
-        )
+        sentence = "the note contains control characters: write plain text"
+        raise UsageError(sentence, kind="note-with-control-characters", key="note")
     return _change(run_dir, lambda old: replace(old, note=text))
 
 
@@ -71,11 +69,10 @@ def set_tags(run_dir: Path, add: Iterable[str] = (), remove: Iterable[str] = ())
 def valid_tag(tag: str) -> str:
     """`tag` if it is valid. Raises UsageError with what is allowed."""
     if not tag or len(tag) > LONGEST_TAG or not tag.isprintable() or any(mark.isspace() or mark == "," for mark in tag):
-        raise UsageError(
-            f"{tag!r} cannot be a tag: a tag is one word of at most {LONGEST_TAG} characters, without spaces or commas",
-            kind="invalid-tag",
-            key="tags",
+        sentence = (
+            f"{tag!r} cannot be a tag: a tag is one word of at most {LONGEST_TAG} characters, without spaces or commas"
         )
+        raise UsageError(sentence, kind="invalid-tag", key="tags")
     return tag
 
 
@@ -86,9 +83,8 @@ def _change(run_dir: Path, change: Callable[[Annotations], Annotations]) -> Anno
         try:
             taken = lock.acquire(wait=5.0)
         except OSError as error:
-            raise RunError(
-                f"cannot be written: {cause(error)}", kind="cannot-write-annotations", file=str(path)
-            ) from error
+            sentence = f"cannot be written: {cause(error)}"
+            raise RunError(sentence, kind="cannot-write-annotations", file=str(path)) from error
         if not taken:
             raise RunError("is being changed by another command: try again", kind="annotations-in-use", file=str(path))
         _refuse_newer(path)
@@ -104,8 +100,5 @@ def _refuse_newer(path: Path) -> None:
     except FileNotFoundError:
         return
     if schema != SCHEMA_VERSION:
-        raise RunError(
-            "was written by a newer crild or another program, and is left unchanged",
-            kind="unknown-annotations-version",
-            file=str(path),
-        )
+        sentence = "was written by a newer crild or another program, and is left unchanged"
+        raise RunError(sentence, kind="unknown-annotations-version", file=str(path))

@@ -60,9 +60,8 @@ class EventWriter:
             self._handle: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
             self._torn = _ends_torn(self._handle)
         except OSError as error:
-            raise RunError(
-                f"cannot write events: {cause(error)}", kind="events-not-writable", file=str(path)
-            ) from error
+            sentence = f"cannot write events: {cause(error)}"
+            raise RunError(sentence, kind="events-not-writable", file=str(path)) from error
 
     def write(self, kind: str, **fields: Any) -> None:
         """Append one event. Numbers keep seven significant digits; those that aren't finite become null.
@@ -89,9 +88,8 @@ class EventWriter:
             except OSError:
                 self._torn = True
             advice = ": free some space, then resume the run" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-            raise RunError(
-                f"cannot write events: {cause(error)}{advice}", kind="events-not-writable", file=str(self.path)
-            ) from error
+            sentence = f"cannot write events: {cause(error)}{advice}"
+            raise RunError(sentence, kind="events-not-writable", file=str(self.path)) from error
 
     def close(self) -> None:
         """Close the file; writing afterwards is an error."""

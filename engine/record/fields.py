@@ -25,21 +25,16 @@ def check_schema(data: Mapping[str, Any], version: int) -> None:
     """Raise RunError when a record is of a newer schema version, or of none."""
     schema = data.get("schema")
     if type(schema) is int and schema > version:
-        raise RunError(
-            f"was written by a newer crild (schema {schema}, this one reads {version}): upgrade crild to use it",
-            kind="newer-record",
-        )
+        sentence = f"was written by a newer crild (schema {schema}, this one reads {version}): upgrade crild to use it"
+        raise RunError(sentence, kind="newer-record")
     if type(schema) is not int or schema != version:
         raise RunError("has no known schema version: it was written by another program", kind="unknown-record-version")
 
 
 def invalid_field(name: str, value: object, expected: str) -> RunError:
     """The error for a field with a value that crild does not write."""
-    return RunError(
-        f"has {name} = {str(value)[:60]!r} instead of {expected}: it was written by another program",
-        kind="invalid-field",
-        key=name,
-    )
+    sentence = f"has {name} = {str(value)[:60]!r} instead of {expected}: it was written by another program"
+    return RunError(sentence, kind="invalid-field", key=name)
 
 
 def read_fields(cls: type[_T], data: Mapping[str, Any]) -> _T:

@@ -148,15 +148,11 @@ def read_object(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise RunError(f"cannot be read: {cause(error)}", kind="cannot-read-record", file=str(path)) from error
     except (ValueError, RecursionError) as error:  # truncated, not UTF-8, too deeply nested, or with too long numbers
-        raise RunError(
-            "is not complete JSON: it was truncated, or written by another program",
-            kind="incomplete-json",
-            file=str(path),
-        ) from error
+        sentence = "is not complete JSON: it was truncated, or written by another program"
+        raise RunError(sentence, kind="incomplete-json", file=str(path)) from error
     if not isinstance(value, dict):
-        raise RunError(
-            "is not a JSON object: it was written by another program", kind="not-a-json-object", file=str(path)
-        )
+        sentence = "is not a JSON object: it was written by another program"
+        raise RunError(sentence, kind="not-a-json-object", file=str(path))
     return value
 
 
@@ -185,9 +181,8 @@ def _read_regular(path: Path) -> bytes:
         if not stat.S_ISREG(facts.st_mode):
             raise RunError("is not a regular file", kind="not-a-regular-file", file=str(path))
         if facts.st_size > LARGEST:
-            raise RunError(
-                f"is {facts.st_size} bytes long: it was not written by crild", kind="oversized-record", file=str(path)
-            )
+            sentence = f"is {facts.st_size} bytes long: it was not written by crild"
+            raise RunError(sentence, kind="oversized-record", file=str(path))
         parts = []
         while part := os.read(handle, 2**20):
             parts.append(part)

@@ -104,9 +104,8 @@ class RunLock(FileLock):
         try:
             taken = self.acquire(wait)
         except OSError as error:
-            raise RunError(
-                f"cannot lock the run: {cause(error)}", kind="cannot-lock-run", file=str(self.path)
-            ) from error
+            sentence = f"cannot lock the run: {cause(error)}"
+            raise RunError(sentence, kind="cannot-lock-run", file=str(self.path)) from error
         if not taken:
             raise busy(self.run_dir)
         if _live_owner(self.run_dir) is not None:  # no locks on this file system, or the owner lost its lock
@@ -138,10 +137,8 @@ def file_held(path: Path) -> bool | None:
 def busy(run_dir: Path) -> RunError:
     """The error for a second process: who owns the run, and what to do."""
     who, name = Owner.of(read_json(run_dir / STATUS)) or "another process", run_dir.name
-    return RunError(
-        f"{who} is already working on the run {name!r}: watch it with `crild attach {name}`, or stop it first",
-        kind="run-in-use",
-    )
+    sentence = f"{who} is already working on the run {name!r}: watch it with `crild attach {name}`, or stop it first"
+    return RunError(sentence, kind="run-in-use")
 
 
 def _held_here(path: Path) -> bool:

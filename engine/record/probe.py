@@ -180,9 +180,8 @@ def student_hash(run_dir: Path) -> str | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise RunError(
-            f"cannot read the student: {cause(error)}", kind="unreadable-student", file=str(run_dir / STUDENT)
-        ) from error
+        sentence = f"cannot read the student: {cause(error)}"
+        raise RunError(sentence, kind="unreadable-student", file=str(run_dir / STUDENT)) from error
     return digest.hexdigest()
 
 

@@ -62,9 +62,8 @@ def validate_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise UsageError(f"a run cannot be called {name!r}: {allowed}", kind="invalid-run-name", key="name")
     if name == LATEST:
-        raise UsageError(
-            f"a run cannot be called {LATEST!r}: that word means the newest run", kind="reserved-run-name", key="name"
-        )
+        sentence = f"a run cannot be called {LATEST!r}: that word means the newest run"
+        raise UsageError(sentence, kind="reserved-run-name", key="name")
     return name
 
 
@@ -88,9 +87,8 @@ def create_run(
         validate_name(name)
     runs_dir = runs_dir.absolute()
     if is_run(runs_dir):
-        raise UsageError(
-            f"{str(runs_dir)!r} is itself a run directory: choose its parent with --runs-dir", kind="runs-dir-is-a-run"
-        )
+        sentence = f"{str(runs_dir)!r} is itself a run directory: choose its parent with --runs-dir"
+        raise UsageError(sentence, kind="runs-dir-is-a-run")
     created = time.time()
     facts = light_environment() if environment is None else environment
     temporary = runs_dir / f"{_MAKING}{os.urandom(6).hex()}"
@@ -109,10 +107,8 @@ def create_run(
             raise
         flush(runs_dir)
     except OSError as error:
-        raise UsageError(
-            f"cannot create a run in {str(runs_dir)!r}: {cause(error)}; choose another folder with --runs-dir",
-            kind="cannot-create-run",
-        ) from error
+        sentence = f"cannot create a run in {str(runs_dir)!r}: {cause(error)}; choose another folder with --runs-dir"
+        raise UsageError(sentence, kind="cannot-create-run") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return target
@@ -125,12 +121,11 @@ def name_taken(runs_dir: Path, name: str, seed: int) -> UsageError | None:
 
 
 def _taken(target: Path) -> UsageError:
-    return UsageError(
+    sentence = (
         f"the run {target.name!r} already exists in {str(target.parent)!r}: choose another --name,"
-        f" or continue it with `crild resume {target.name}`",
-        kind="run-exists",
-        key="name",
+        f" or continue it with `crild resume {target.name}`"
     )
+    return UsageError(sentence, kind="run-exists", key="name")
 
 
 def _reserve(runs_dir: Path, name: str | None, created: float, fields: Mapping[str, Any]) -> Path:
@@ -148,10 +143,8 @@ def _reserve(runs_dir: Path, name: str | None, created: float, fields: Mapping[s
             return target
     if name is not None:
         raise _taken(runs_dir / f"{name}-s{seed}")
-    raise UsageError(
-        f"there is no free name for a run in {str(runs_dir)!r}: choose another folder with --runs-dir",
-        kind="no-free-run-name",
-    )
+    sentence = f"there is no free name for a run in {str(runs_dir)!r}: choose another folder with --runs-dir"
+    raise UsageError(sentence, kind="no-free-run-name")
 
 
 def is_run(path: Path) -> bool:
@@ -165,9 +158,8 @@ def read_status(run_dir: Path) -> Status:
     try:
         return read_record(path, Status.from_dict)
     except FileNotFoundError:
-        raise RunError(
-            "is missing: this is not a run directory, or part of it was deleted", kind="missing-status", file=str(path)
-        ) from None
+        sentence = "is missing: this is not a run directory, or part of it was deleted"
+        raise RunError(sentence, kind="missing-status", file=str(path)) from None
 
 
 def update_status(run_dir: Path, *, expect: Collection[str] | None = None, **changes: Any) -> Status:
@@ -257,28 +249,22 @@ def find_run(ref: str, runs_dir: Path) -> Path:
         raise UsageError(f"{shown} is not a run directory: it has no status.json", kind="not-a-run-directory")
     entries = list_runs(runs_dir)
     if not entries:
-        raise UsageError(
-            f"there is no run {shown}: {str(runs_dir)!r} has no runs (choose another folder with --runs-dir)",
-            kind="no-runs-at-all",
-        )
+        sentence = f"there is no run {shown}: {str(runs_dir)!r} has no runs (choose another folder with --runs-dir)"
+        raise UsageError(sentence, kind="no-runs-at-all")
     if ref == LATEST:
         return entries[0].path
     found = [entry for entry in entries if ref and entry.id.startswith(ref)]
     if len(found) == 1:
         return found[0].path
     if found:
-        raise UsageError(
-            f"{shown} matches {len(found)} runs: {listed((plain(entry.id) for entry in found), 'and', 8)}",
-            kind="ambiguous-run",
-        )
+        sentence = f"{shown} matches {len(found)} runs: {listed((plain(entry.id) for entry in found), 'and', 8)}"
+        raise UsageError(sentence, kind="ambiguous-run")
     import difflib
 
     ids = [entry.id for entry in entries]
     near = difflib.get_close_matches(ref, ids, n=5, cutoff=0.4) or ids
-    raise UsageError(
-        f"there is no run {shown} in {str(runs_dir)!r}; there are {listed(map(plain, near), 'and', 8)}",
-        kind="unknown-run",
-    )
+    sentence = f"there is no run {shown} in {str(runs_dir)!r}; there are {listed(map(plain, near), 'and', 8)}"
+    raise UsageError(sentence, kind="unknown-run")
 
 
 def _plain_name(ref: str) -> bool:
@@ -296,9 +282,8 @@ def delete_run(run_dir: Path) -> None:
     doomed = run_dir.with_name(f"{_DELETING}{run_dir.name}-{os.urandom(4).hex()}")
     try:
         if run_dir.is_symlink():
-            raise RunError(
-                f"{str(run_dir)!r} is a link: delete {str(run_dir.resolve())!r} itself", kind="run-is-a-link"
-            )
+            sentence = f"{str(run_dir)!r} is a link: delete {str(run_dir.resolve())!r} itself"
+            raise RunError(sentence, kind="run-is-a-link")
         with RunLock(run_dir) as lock:
             lock.take()
             run_dir.rename(doomed)  # from here on it is not listed, whatever happens

@@ -66,10 +66,8 @@ def closing_table(results: Mapping[str, Any]) -> ClosingTable:
     """
     schema = results.get("schema", RESULTS_SCHEMA)
     if not isinstance(schema, int) or schema > RESULTS_SCHEMA:
-        raise RunError(
-            f"these results have schema {schema}; this crild reads up to {RESULTS_SCHEMA}: update crild",
-            kind="newer-schema",
-        )
+        sentence = f"these results have schema {schema}; this crild reads up to {RESULTS_SCHEMA}: update crild"
+        raise RunError(sentence, kind="newer-schema")
     student = mapping(results.get("student"))
     if not student:
         raise RunError("these results name no student, so there is nothing to show", kind="missing-student")

@@ -145,8 +145,5 @@ def runs_of_sweep(runs_dir: Path, sweep: str) -> list[Path]:
         raise UsageError(f"the sweep {shown(sweep)} has no runs yet", kind="empty-sweep", key="--sweep")
     near = nearest(sweep, known.keys() | records)
     hint = f"did you mean {shown(near)}?" if near else f"there are {listed(sorted(known), 'and')}" if known else ""
-    raise UsageError(
-        f"there is no sweep {shown(sweep)} in {shown(str(runs_dir))}{'; ' if hint else ''}{hint}",
-        kind="unknown-sweep",
-        key="--sweep",
-    )
+    sentence = f"there is no sweep {shown(sweep)} in {shown(str(runs_dir))}{'; ' if hint else ''}{hint}"
+    raise UsageError(sentence, kind="unknown-sweep", key="--sweep")

@@ -46,11 +46,8 @@ def read_preset(run_dir: Path) -> dict[str, Any]:
     try:
         return tomli.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise RunError(
-            "this folder has no preset.toml, so it is not a run that can be compared",
-            kind="missing-preset",
-            file=str(path),
-        ) from None
+        sentence = "this folder has no preset.toml, so it is not a run that can be compared"
+        raise RunError(sentence, kind="missing-preset", file=str(path)) from None
     except (OSError, ValueError) as error:  # tomli's and Unicode's errors are ValueErrors
         raise RunError(f"the run's preset cannot be read: {error}", kind="unreadable-preset", file=str(path)) from error
 

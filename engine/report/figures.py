@@ -308,9 +308,8 @@ def write_figures(report: Report, folder: Path) -> list[Path]:
                     canvas(chart.figure).print_figure(path, format=ending, dpi=200, metadata=date)
                 written.append(path)
     except OSError as error:
-        raise UsageError(
-            f"cannot be written: {cause(error)}", kind="unwritable-file", file=str(folder), key="--figures"
-        ) from error
+        sentence = f"cannot be written: {cause(error)}"
+        raise UsageError(sentence, kind="unwritable-file", file=str(folder), key="--figures") from error
     return written
 
 

@@ -48,9 +48,8 @@ def read_answers(run_dir: Path, split: str | None = None) -> Answers:
             return Answers(dev, classes, labels, tuple(index_of[row["prediction"]] for row in rows))
         return Answers(dev, (), _scores(rows, "label"), _scores(rows, "prediction"))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise RunError(
-            "has rows without a label or without an answer", kind="bad-predictions", file=str(path)
-        ) from error
+        sentence = "has rows without a label or without an answer"
+        raise RunError(sentence, kind="bad-predictions", file=str(path)) from error
 
 
 def _rows(path: Path) -> Sequence[Mapping[str, Any]]:
@@ -64,15 +63,11 @@ def _rows(path: Path) -> Sequence[Mapping[str, Any]]:
     except OSError as error:
         raise RunError(f"cannot be read: {cause(error)}", kind="unreadable-predictions", file=str(path)) from error
     except (ValueError, RecursionError) as error:
-        raise RunError(
-            "is not complete JSON lines: it was cut off, or written by something else",
-            kind="torn-predictions",
-            file=str(path),
-        ) from error
+        sentence = "is not complete JSON lines: it was cut off, or written by something else"
+        raise RunError(sentence, kind="torn-predictions", file=str(path)) from error
     if len(rows) != len(lines) or not all(isinstance(row, dict) for row in rows):
-        raise RunError(
-            "does not hold one object a line: it was written by something else", kind="not-json-lines", file=str(path)
-        )
+        sentence = "does not hold one object a line: it was written by something else"
+        raise RunError(sentence, kind="not-json-lines", file=str(path))
     if not rows:
         raise RunError("is empty", kind="empty-predictions", file=str(path))
     return rows  # type: ignore[no-any-return]

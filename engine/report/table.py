@@ -115,10 +115,8 @@ def build_report(
     """
     notes = left_out_notes(collected.left_out)
     if not collected.runs:
-        raise UsageError(
-            f"there is nothing to report: no finished run{'; ' if notes else ''}{'; '.join(notes)}",
-            kind="no-finished-run",
-        )
+        sentence = f"there is nothing to report: no finished run{'; ' if notes else ''}{'; '.join(notes)}"
+        raise UsageError(sentence, kind="no-finished-run")
     groups, repeated = _once(group_runs(collected.runs))
     if repeated:
         notes.append(

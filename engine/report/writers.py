@@ -209,9 +209,6 @@ def format_of_file(path: PurePath, default: Format, formats: Mapping[str, Format
     ending = path.suffix.lower()
     endings = {known: each for each in formats.values() for known in each.endings}
     if ending and ending not in endings:
-        raise UsageError(
-            f"no table can be written as {shown(ending)}: name a file that ends in {listed(endings)}",
-            kind="unknown-file-ending",
-            file=str(path),
-        )
+        sentence = f"no table can be written as {shown(ending)}: name a file that ends in {listed(endings)}"
+        raise UsageError(sentence, kind="unknown-file-ending", file=str(path))
     return endings.get(ending, default)

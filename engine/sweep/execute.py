@@ -333,11 +333,8 @@ class Worker:
             try:
                 write_atomic(run_dir / PRESET, dump(loaded.preset))
             except OSError as error:
-                raise RunError(
-                    f"cannot change the run's preset: {cause(error)}",
-                    kind="cannot-write-preset",
-                    file=str(run_dir / PRESET),
-                ) from error
+                sentence = f"cannot change the run's preset: {cause(error)}"
+                raise RunError(sentence, kind="cannot-write-preset", file=str(run_dir / PRESET)) from error
 
     def _report_failure(self, cell: CellRecord, sentence: str) -> None:
         """Record that a run could not be created or started."""

@@ -101,9 +101,8 @@ def create_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(
-            f"cannot create the sweep or queue: {cause(error)}", kind="cannot-create-sweep", file=str(path)
-        ) from error
+        sentence = f"cannot create the sweep or queue: {cause(error)}"
+        raise RunError(sentence, kind="cannot-create-sweep", file=str(path)) from error
 
 
 def read_sweep_record(path: Path) -> SweepRecord:
@@ -130,9 +129,8 @@ def read_presets(path: Path) -> list[dict[str, Any]]:
         found = json.loads(path.read_bytes())["presets"]
         return [dict(document) for document in found]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(
-            f"cannot read the presets of the sweep: {error}", kind="unreadable-sweep-presets", file=str(path)
-        ) from error
+        sentence = f"cannot read the presets of the sweep: {error}"
+        raise RunError(sentence, kind="unreadable-sweep-presets", file=str(path)) from error
 
 
 def list_sweeps(runs_dir: Path) -> list[SweepRecord]:

@@ -28,9 +28,8 @@ def parse_seeds(text: str | None, name: str = "--seeds", most: int = MOST_SEEDS)
             raise UsageError(f"{name} {shown(text)} is not a list of seeds: write 1,2,3 or 1-5", kind="invalid-seeds")
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first:
-            raise UsageError(
-                f"{name} {shown(part.strip())} is an empty range: write {last}-{first}", kind="empty-seed-range"
-            )
+            sentence = f"{name} {shown(part.strip())} is an empty range: write {last}-{first}"
+            raise UsageError(sentence, kind="empty-seed-range")
         if last > LARGEST_SEED:
             raise UsageError(f"{name}: {last} is not a seed; allowed: 0 to {LARGEST_SEED}", kind="seed-out-of-range")
         if last - first + len(seeds) >= most:
@@ -44,6 +43,5 @@ def check_unique(seeds: Sequence[int], name: str) -> None:
     """Raise UsageError when a seed is repeated: its runs would be the same."""
     repeated = sorted({seed for seed in seeds if seeds.count(seed) > 1})
     if repeated:
-        raise UsageError(
-            f"{name} repeats {', '.join(map(str, repeated))}: each seed makes one run", kind="repeated-seeds"
-        )
+        sentence = f"{name} repeats {', '.join(map(str, repeated))}: each seed makes one run"
+        raise UsageError(sentence, kind="repeated-seeds")

@@ -49,10 +49,8 @@ def slots_for(
     if slots is not None and not 1 <= slots <= MOST_SLOTS:
         raise UsageError(f"--slots must be from 1 to {MOST_SLOTS}, not {slots}", kind="invalid-slots")
     if slots is not None and slots < len(chosen):
-        raise UsageError(
-            f"--slots {slots} is fewer than the {len(chosen)} devices {', '.join(chosen)}",
-            kind="fewer-slots-than-devices",
-        )
+        sentence = f"--slots {slots} is fewer than the {len(chosen)} devices {', '.join(chosen)}"
+        raise UsageError(sentence, kind="fewer-slots-than-devices")
     if slots is None:
         threads = max((number or 1 for number in own_threads), default=1)
         slots = len(chosen) if chosen != ["cpu"] else max(1, min(cores() // threads, memory_slots()))
@@ -65,11 +63,10 @@ def _devices(own: Sequence[str | None]) -> list[str]:
     asked = list(dict.fromkeys(device for device in own if device is not None))
     if len(asked) > 1 or (asked and None in own):
         others = " and auto" if None in own else ""
-        raise UsageError(
-            f"the presets of this sweep ask for different devices ({', '.join(asked)}{others}): choose with --devices",
-            kind="presets-ask-for-several-devices",
-            key="train.device",
+        sentence = (
+            f"the presets of this sweep ask for different devices ({', '.join(asked)}{others}): choose with --devices"
         )
+        raise UsageError(sentence, kind="presets-ask-for-several-devices", key="train.device")
     if asked:
         return asked
     return [device for device in devices() if device != "cpu"] or ["cpu"]

@@ -213,9 +213,8 @@ def _in_progress(runs_dir: Path, name: str) -> tuple[Owner | None, list[Path]]:
     record = _find_sweep(runs_dir, name)
     owner = record.owner if record.alive() else None
     if owner is not None and owner.state() == "elsewhere":
-        raise RunError(
-            f"the sweep {name!r} is {owner}, which cannot be reached from here: stop it there", kind="sweep-elsewhere"
-        )
+        sentence = f"the sweep {name!r} is {owner}, which cannot be reached from here: stop it there"
+        raise RunError(sentence, kind="sweep-elsewhere")
     left = working(record, runs_dir)
     if owner is None and not left:
         raise UsageError(f"nothing to stop: no run of the sweep {name!r} is running", kind="sweep-not-running")

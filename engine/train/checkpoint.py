@@ -70,11 +70,8 @@ def load_best(run_dir: Path, name: str) -> dict[str, Tensor]:
     """The weights that `save_best` wrote. Raises RunError when they are damaged or missing."""
     path = folder(run_dir) / name
     if not is_whole(path):
-        raise RunError(
-            f"the best weights of this run, checkpoints/{name}, are damaged or missing",
-            kind="best-weights-damaged",
-            file=str(path),
-        )
+        sentence = f"the best weights of this run, checkpoints/{name}, are damaged or missing"
+        raise RunError(sentence, kind="best-weights-damaged", file=str(path))
     return load_file(path / "model.safetensors")
 
 
@@ -155,12 +152,11 @@ def _write(path: Path, tensors: Tensors, state: dict[str, Any]) -> None:
         flush(path.parent)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise RunError(
+        sentence = (
             f"could not write a checkpoint: {refusal(error)}; earlier checkpoints are intact. "
-            "Free some space, then continue with crild resume",
-            kind="checkpoint-not-written",
-            file=str(path),
-        ) from error
+            "Free some space, then continue with crild resume"
+        )
+        raise RunError(sentence, kind="checkpoint-not-written", file=str(path)) from error
 
 
 def _plain(value: Tensor) -> Tensor:

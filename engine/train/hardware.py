@@ -37,11 +37,8 @@ def pick_device(wanted: str) -> torch.device:
         "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
     }
     if not available[device.type]:
-        raise RunError(
-            f'this machine has no device "{wanted}"; it has {", ".join(devices())}',
-            kind="missing-device",
-            key="train.device",
-        )
+        sentence = f'this machine has no device "{wanted}"; it has {", ".join(devices())}'
+        raise RunError(sentence, kind="missing-device", key="train.device")
     return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
 
 

@@ -196,9 +196,8 @@ def _finished(run_dir: Path) -> tuple[Status, str]:
     if entry.status is None:
         raise RunError(f"{run_dir.name} cannot be probed: its {entry.problem}", kind="run-not-probeable")
     if entry.state in IN_PROGRESS:
-        raise RunError(
-            f"{run_dir.name} is {entry.state}; it can be probed once it has finished", kind="run-not-probeable"
-        )
+        sentence = f"{run_dir.name} is {entry.state}; it can be probed once it has finished"
+        raise RunError(sentence, kind="run-not-probeable")
     student = student_hash(run_dir)
     if student is None:
         raise RunError(
@@ -248,20 +247,18 @@ def _stored_teacher(run_dir: Path) -> Path:
     """Folder of the run's fine-tuned teacher. Raises ModelError if it is gone."""
     pointer = (read_json(run_dir / TEACHER / "pointer.json") or {}).get("folder")
     if not isinstance(pointer, str):
-        raise ModelError(
-            f"the fine-tuned teacher of {run_dir.name} cannot be found: teacher/pointer.json is missing or damaged",
-            kind="teacher-pointer-damaged",
-            file=str(run_dir / TEACHER),
+        sentence = (
+            f"the fine-tuned teacher of {run_dir.name} cannot be found: teacher/pointer.json is missing or damaged"
         )
+        raise ModelError(sentence, kind="teacher-pointer-damaged", file=str(run_dir / TEACHER))
     for folder in (Path(pointer), run_dir / TEACHER / Path(pointer).name):  # the second, if the run was moved
         if (folder / "config.json").is_file():
             return folder
-    raise ModelError(
+    sentence = (
         f"the fine-tuned teacher of {run_dir.name} is no longer in the cache: run its preset again to train it, then "
-        "probe this run",
-        kind="teacher-missing",
-        file=pointer,
+        "probe this run"
     )
+    raise ModelError(sentence, kind="teacher-missing", file=pointer)
 
 
 def _compared(subject: Subject) -> tuple[dict[str, Compared], Comparison]:

@@ -97,12 +97,11 @@ class Cached:
             FileNotFoundError,
         ) as error:  # a read error does not prove damage
             shutil.rmtree(self.folder, ignore_errors=True)
-            raise ModelError(
+            sentence = (
                 f"the cached teacher was damaged and has been removed ({type(error).__name__}); "
-                "crild resume trains it again",
-                kind="cached-teacher-damaged",
-                file=str(self.folder),
-            ) from error
+                "crild resume trains it again"
+            )
+            raise ModelError(sentence, kind="cached-teacher-damaged", file=str(self.folder)) from error
         return facts
 
     def store(self, loaded: LoadedModel, spec: TaskSpec, facts: dict[str, Any]) -> None:
@@ -156,9 +155,8 @@ def settle_order(loaded: LoadedModel, spec: TaskSpec, dev: TokenSet, *, device: 
     names = ", ".join(spec.labels)
     way_out = f"name them in [teacher]: labels = [...] with {names} in the teacher's order"
     if len(spec.labels) > MOST_ORDERS:
-        raise ModelError(
-            f"the teacher's config does not name its {len(spec.labels)} classes; {way_out}", kind="unnamed-classes"
-        )
+        sentence = f"the teacher's config does not name its {len(spec.labels)} classes; {way_out}"
+        raise ModelError(sentence, kind="unnamed-classes")
     logits = predict(loaded.model, dev, batch_size=64, device=device, pad_id=pad_id)
     assert dev.labels is not None
     scored = sorted(
