@@ -214,7 +214,7 @@ class TestSettings:
         [
             ('them = "x"', "invalid-configuration", ("'them'", "'theme'")),
             ("smoothing = 1", "invalid-configuration", ("smoothing", "less than 1")),
-            ("smoothing = ", "invalid-toml", ("line 1",)),
+            ("smoothing = \nascii = true", "invalid-toml", ("line 1",)),
             ('theme = "pink"', "invalid-configuration", ("theme", "'crild-dark'")),
         ],
     )
