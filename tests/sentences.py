@@ -2,7 +2,7 @@
 
     python -m tests.sentences --write       # after a sentence has changed on purpose; read the difference
 
-A sentence is the first argument of a call that names a `kind=`. What it fills in stands in braces as in the source.
+A sentence is the text in a call that names a `kind=`, or in a `Fault` or `Problem`. What is filled in stands in braces.
 """
 
 from __future__ import annotations
@@ -23,10 +23,21 @@ def sentences(folder: Path) -> dict[str, list[str]]:
     found: dict[str, set[str]] = {}
     for path in modules(folder).values():
         for call, function in _calls(parsed(path)):
-            kind = next((word.value for word in call.keywords if word.arg == "kind"), None)
-            if call.args and isinstance(kind, ast.Constant) and isinstance(kind.value, str) and "-" in kind.value:
-                found.setdefault(kind.value, set()).update(_templates(call, function))
+            kind = _kind(call)
+            if kind is not None and call.args:
+                found.setdefault(kind, set()).update(_templates(call, function))
     return {kind: sorted(found[kind]) for kind in sorted(found)}
+
+
+def _kind(call: ast.Call) -> str | None:
+    """The literal kind that a call names: as `kind=`, or last in a `Fault` or `Problem` of a preset."""
+    values = [word.value for word in call.keywords if word.arg == "kind"]
+    if getattr(call.func, "id", "") in ("Fault", "Problem"):
+        values += call.args[-1:]
+    value = values[0] if values else None
+    return (
+        value.value if isinstance(value, ast.Constant) and isinstance(value.value, str) and "-" in value.value else None
+    )
 
 
 def without_kind(folder: Path, errors: frozenset[str]) -> list[str]:
@@ -61,7 +72,7 @@ def _source(part: ast.expr) -> str:
 
 def _templates(call: ast.Call, function: ast.AST) -> set[str]:
     """The sentences that a call's first argument can be: of a variable, what the function last gave it."""
-    node = call.args[0]
+    node = next((part for part in call.args if _is_text(part)), call.args[0])
     if not isinstance(node, ast.Name):
         return {template(node)}
     found: set[str] = set()
@@ -71,6 +82,14 @@ def _templates(call: ast.Call, function: ast.AST) -> set[str]:
             if step.col_offset <= call.col_offset - len("raise "):  # not in a branch that may not have run
                 break
     return found or {template(node)}
+
+
+def _is_text(part: ast.expr) -> bool:
+    if isinstance(part, ast.Constant):
+        return isinstance(part.value, str) and " " in part.value
+    return isinstance(part, ast.JoinedStr | ast.BinOp | ast.IfExp) or (
+        isinstance(part, ast.Name) and part.id == "sentence"
+    )
 
 
 def _assignments(name: str, function: ast.AST) -> list[ast.Assign | ast.AugAssign]:
