@@ -15,8 +15,8 @@ Exit codes: 0 done; 1 the run failed; 2 wrong usage or preset; 3 data or model
 cannot be used; 130 interrupted; 143 terminated (a checkpoint was written).
 
 \b
-Results go to stdout, progress and messages to stderr; --json makes stdout one JSON document.
-Runs are looked for in $CRILD_RUNS_DIR, else in ./runs.
+Results go to stdout, progress and messages to stderr; with --json, stdout is one
+JSON document. Runs are looked for in $CRILD_RUNS_DIR, else in ./runs.
 """
 
 HEADINGS = {
