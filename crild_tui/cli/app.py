@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 from typing import Annotated, Any
 
@@ -86,8 +87,13 @@ class Commands(typer.core.TyperGroup):
         for heading, names in HEADINGS.items():
             with formatter.section(heading):
                 formatter.write_dl(
-                    [(f"{name:10}", self.get_command(ctx, name).get_short_help_str(66)) for name in names]
+                    [(f"{name:10}", self._described(ctx, name).get_short_help_str(66)) for name in names]
                 )
+
+    def _described(self, ctx: Any, name: str) -> Any:
+        """A command as far as the list needs it: its options are not made, which takes most of the time."""
+        function = getattr(importlib.import_module(f"crild_tui.cli.{name}"), name, None)
+        return typer.core.TyperCommand(name, help=inspect.getdoc(function)) if function else self.get_command(ctx, name)
 
 
 def _version(wanted: bool) -> None:
