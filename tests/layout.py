@@ -22,7 +22,7 @@ LOOSE: Mapping[str, frozenset[str]] = {
     "crild_tui": frozenset({"app", "keys", "messages", "settings", "text", "textual_internals", "theme"}),
     "engine": frozenset({"errors", "worker"}),
 }
-"""Modules that every room of a package needs, and so stand beside the rooms."""
+"""Modules that every room of a package needs, and so belong to no room."""
 
 
 def modules(folder: Path) -> dict[str, Path]:

@@ -1,4 +1,4 @@
-"""One run in detail, below or beside the list: its state, what can be done, its settings, its closing table."""
+"""One run in detail, below or next to the list: its state, what can be done, its settings, its closing table."""
 
 from __future__ import annotations
 
