@@ -17,7 +17,7 @@ def fit_head(model: PreTrainedModel, spec: TaskSpec, fresh: Collection[str], *, 
     """Give a model the task's outputs: the linear layers among `fresh` (parameter names) are drawn from `seed`.
 
     Normalisations among them begin as ones and zeros. The output layer is replaced when its size is not the task's. Each
-    layer has a generator of its own, so that the same seed gives the same output layer, no matter which other layers are new.
+    layer has a generator of its own, so that the same seed gives the same output layer whichever layers are new.
     """
     path, output = family_of(model.config).output, output_of(model)
     redraw = {name.rpartition(".")[0] for name in fresh}
