@@ -16,6 +16,7 @@ from engine.data.batches import Batch, collate, evaluation_batches
 from engine.data.tokens import TokenSet
 from engine.data.types import TaskSpec
 from engine.errors import RunError
+from engine.preset.text import json_escaped
 from engine.record.files import cause, finite, write_atomic
 
 Logits = npt.NDArray[np.float32]
@@ -89,7 +90,8 @@ def write_predictions(path: Path, tokens: TokenSet, logits: Logits, spec: TaskSp
     Raises RunError when the file cannot be written.
     """
     rows = _rows(tokens, logits, spec)
-    text = "".join(json.dumps(finite(row), ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+    lines = (json_escaped(json.dumps(finite(row), ensure_ascii=False, allow_nan=False)) for row in rows)
+    text = "".join(f"{line}\n" for line in lines)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, text)

@@ -17,7 +17,7 @@ _KINDS: dict[str, type[CrildError]] = {
 
 
 def run_tool(tool: str, args: Sequence[str] = (), *, command: Sequence[str] | None = None) -> Any:
-    """Run `engine.worker <tool> <args>` in this terminal; returns the JSON value that it writes to stdout.
+    """Run a tool of the engine in this terminal; returns the JSON value that it writes to stdout.
 
     Its stderr is this process's. A tool reports an error as {"error": {kind, sentence, file, line, key}} with a non-zero
     exit code; it is raised again here. Raises RunError when the tool ends in any other way. `command` replaces the

@@ -26,13 +26,13 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 from engine.errors import CrildError, RunError
-from engine.record.environment import without_secrets
 from engine.record.events import EventWriter
 from engine.record.files import json_text, overwrite, write_json
 from engine.record.lock import RunLock
 from engine.record.owner import Owner
 from engine.record.paths import STATUS, event_files, events_file, log_file
 from engine.record.run import read_status
+from engine.record.secrets import without_secrets
 from engine.record.states import ENDED
 from engine.record.status import Fault, Status
 
