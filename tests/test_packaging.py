@@ -87,7 +87,7 @@ def test_the_environment_gets_no_name_but_crild(installed: Installed, tmp_path: 
     code = (
         "import importlib.util as util\n"
         "names = ('crild', 'engine', 'crild_tui', 'presets', 'tests', 'benchmarks', 'docs')\n"
-        "print([name for name in names if util.find_spec(name)])"
+        "print([name for name in names if (spec := util.find_spec(name)) and spec.origin])"
     )
     found = installed.run(str(installed.python), "-c", code, folder=tmp_path)
     assert (found.stdout, found.stderr) == ("['crild']\n", "")

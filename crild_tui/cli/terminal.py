@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from engine.preset.text import json_escaped, plain
@@ -66,6 +67,14 @@ def error_lines(error: CrildError) -> list[str]:
     from engine.record.secrets import without_secrets
 
     return [plain(without_secrets(str(problem))) for problem in getattr(error, "problems", (error,))]
+
+
+def discards_results() -> bool:
+    """Whether stdout leads nowhere, as in a service: nobody reads the results, or hints in their place."""
+    try:
+        return os.fstat(sys.stdout.fileno()).st_rdev == Path(os.devnull).stat().st_rdev
+    except (OSError, ValueError):  # no descriptor
+        return False
 
 
 def show(renderable: RenderableType) -> None:
