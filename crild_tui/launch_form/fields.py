@@ -164,7 +164,7 @@ def is_unused(field: Field, preset: Preset) -> bool:
 def hint(field: Field, preset: Preset) -> str:
     """What applies if a field is left open: the value of [train], or that there is none."""
     if field.key == NAME:
-        return "task-method-time"
+        return "task, method, time"
     if field.key == SOURCE:
         return without_source(preset.task.name) or "hub"
     path = field.path
