@@ -14,7 +14,7 @@ FOLDERS = {
 """Folders of the source tree, and where the wheel puts them: an environment gets no other name than `crild`."""
 
 
-class Packages(BuildHookInterface):
+class Packages(BuildHookInterface[Any]):
     """Adds the packages and presets to a wheel. (`force-include` in pyproject.toml would add them to an editable one.)"""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
