@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -111,12 +112,17 @@ def _cached() -> list[Cached]:
     from engine.record.inventory import cache_leftovers, cached
     from engine.record.paths import cache_dir
 
-    items = []
-    for removable in (*cached(cache_dir()), *cache_leftovers(cache_dir())):
-        with contextlib.suppress(FileNotFoundError):
-            status = removable.path.lstat()
-            items.append(Cached(removable, max(status.st_mtime, status.st_atime)))
-    return items
+    return [Cached(item, _last_used(item.path)) for item in (*cached(cache_dir()), *cache_leftovers(cache_dir()))]
+
+
+def _last_used(path: Path) -> float:
+    """When a file, or any file of a folder, was last read or written: a folder's own time changes when it is listed."""
+    times = [0.0]
+    for file in path.iterdir() if path.is_dir() else (path,):
+        with contextlib.suppress(OSError):
+            status = file.lstat()
+            times.append(max(status.st_mtime, status.st_atime))
+    return max(times)
 
 
 def _table(items: Sequence[Cached]) -> Table:

@@ -137,10 +137,17 @@ class OpenFolder:
         return status is not None and stat.S_ISLNK(status.st_mode)
 
     def head(self, name: str, size: int) -> bytes:
-        """The first `size` bytes of a regular file; fewer where it has fewer, none for any other entry."""
+        """The first `size` bytes of a regular file; fewer where it has fewer, none for any other entry.
+
+        Where the system allows it, this does not count as a use of the file (its access time stays).
+        """
         if not self.is_file(name):
             return b""
-        handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self.handle)
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            handle = os.open(name, flags | getattr(os, "O_NOATIME", 0), dir_fd=self.handle)
+        except PermissionError:  # only the owner may leave the access time as it is
+            handle = os.open(name, flags, dir_fd=self.handle)
         with os.fdopen(handle, "rb") as file:
             return file.read(size)
 
