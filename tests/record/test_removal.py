@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from engine.record import removal
 from engine.record.files import write_atomic
 from engine.record.owner import TEMPORARY, Owner, temporary_name
 from engine.record.removal import LinkedFolderError, OpenFolder, remove_file, remove_leftovers
@@ -53,7 +52,7 @@ def test_a_name_that_leads_out_is_refused(tmp_path: Path, thesis: Path, name: st
     with OpenFolder.at(tmp_path / "a") as folder:
         for method in (folder.remove, folder.child, folder.status, folder.create, folder.remove_empty):
             with pytest.raises(ValueError, match="not the name"):
-                method(name)  # type: ignore[operator]
+                method(name)
         with pytest.raises(ValueError, match="not the name"):
             folder.rename("x", name)
 
@@ -102,7 +101,7 @@ def test_a_folder_exchanged_for_a_link_while_it_is_deleted(
             (root / level).symlink_to(thesis)
 
     with OpenFolder.at(root) as folder:
-        swap_before(monkeypatch, removal.os, function, swap, call)
+        swap_before(monkeypatch, os, function, swap, call)
         with contextlib.suppress(OSError):
             folder.remove("old")
         monkeypatch.undo()
@@ -244,7 +243,7 @@ def test_a_kill_at_any_change_loses_neither_student_nor_a_persons_files(
         return real(*words, **more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(removal.os, function, wrapped)
+        patch.setattr(os, function, wrapped)
         patch.setattr(OpenFolder, "is_folder", dying(OpenFolder.is_folder, lambda: calls[0] >= call))
         with contextlib.suppress(Killed):
             put(root, "second")
@@ -287,7 +286,7 @@ def test_a_file_is_replaced_in_the_folder_that_was_opened(
         run.rename(tmp_path / "moved")
         run.symlink_to(thesis)
 
-    swap_before(monkeypatch, removal.os, "rename", swap)
+    swap_before(monkeypatch, os, "rename", swap)
     write_atomic(run / "manifest.json", "new")
     assert (tmp_path / "moved" / "manifest.json").read_text() == "new"
     assert (thesis / "manifest.json").read_text() == "mine"
