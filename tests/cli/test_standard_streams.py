@@ -35,7 +35,7 @@ for words in commands:
 with open(report, "w") as file:
     json.dump(codes, file)
 """
-COMMANDS = (
+COMMANDS: tuple[list[str], ...] = (
     ["runs"], ["runs", "--json"], ["presets", "list"], ["show", "latest"], ["cache"], ["prune"], ["logs", "latest"],
     ["presets", "validate", "crild"], ["attach", "latest"], ["note", "latest", "x"], ["tag", "latest", "y"], ["--help"],
     ["presets", "show", "crild", "rte"], ["report"], ["--version"], [],

@@ -66,7 +66,7 @@ def test_a_system_without_control_groups_has_no_quota(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("quota", "cores"), [(None, 64), (2.0, 2), (2.9, 2), (0.5, 1), (128.0, 64)])
 def test_threads_follow_the_quota(monkeypatch: pytest.MonkeyPatch, quota: float | None, cores: int) -> None:
-    monkeypatch.setattr(devices.os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(64)), raising=False)
     monkeypatch.setattr(devices, "cpu_quota", lambda: quota)
     chosen: list[int] = []
     monkeypatch.setattr("torch.set_num_threads", chosen.append)
