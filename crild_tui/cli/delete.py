@@ -8,7 +8,7 @@ from crild_tui.runs import formatting
 
 
 def delete(runs: Runs, yes: Yes = False, runs_dir: RunsDir = None) -> None:
-    """Delete whole runs, including their students and results. Asks first; refuses while a run is running or queued."""
+    """Delete whole runs, including their students and results. Asks first, and refuses if one of them is running or queued."""
     from crild_tui.cli.disk_space import delete_after_asking
     from engine.errors import UsageError
     from engine.record.paths import runs_dir as folder_of

@@ -31,13 +31,13 @@ def prune(
         typer.Option("--unfinished", help="Also checkpoints of unfinished runs, which then can't be resumed."),
     ] = False,
     teachers: Annotated[
-        bool, typer.Option("--teachers", help="Also the teachers' weights in run directories.")
+        bool, typer.Option("--teachers", help="Also delete copies of teachers' weights in run directories.")
     ] = False,
     yes: Yes = False,
     as_json: AsJson = False,
     runs_dir: RunsDir = None,
 ) -> None:
-    """Free disk space: delete checkpoints of finished runs, and files of interrupted writes.
+    """Free disk space: delete checkpoints of finished runs, and leftovers of interrupted writes.
 
     Shows what would be deleted and asks first. Students, results, curves and logs stay. Without its checkpoints, a
     finished run can no longer be extended. An active run is never touched.
