@@ -123,7 +123,7 @@ class LogitsEntry:
         digest = np.frombuffer(self._digest(logits), np.uint8)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(self.path, save({"logits": logits, "digest": digest}))
+            write_atomic(self.path, save({"logits": logits, "digest": digest}), root=cache_dir())
         except OSError as fault:
             log.warning("teacher logits cannot be cached (%s): %s", cause(fault), self.path)
 
