@@ -18,9 +18,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
-import tomli
-
 from engine.errors import CrildError, RunError, UsageError
+from engine.preset.toml_file import parse
 from engine.record.files import cause
 from engine.record.home import provide_home
 from engine.record.paths import PRESET
@@ -57,7 +56,7 @@ def notify(run_dir: Path) -> None:
     A failure here doesn't change how the run ended.
     """
     try:
-        command = tomli.loads((run_dir / PRESET).read_text(encoding="utf-8")).get("notify", {}).get("command")
+        command = parse((run_dir / PRESET).read_text(encoding="utf-8")).get("notify", {}).get("command")
         if not command:
             return
         status = read_status(run_dir)

@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-import tomli
-
 from crild_tui.runs import option_help
 from engine.preset import schema_keys
 from engine.preset.field_types import Record
@@ -17,6 +15,7 @@ from engine.preset.json_schema import help_texts
 from engine.preset.names import TOY_TASKS
 from engine.preset.schema import Consistency, Preset, Stage, Train
 from engine.preset.text import listed, shown
+from engine.preset.toml_file import parse
 from engine.preset.toml_text import inline
 
 SEEDS, NAME = "seeds", "name"
@@ -217,8 +216,8 @@ def same(field: Field, text: str, other: str) -> bool:
 
 def _parsed(text: str) -> Any:
     try:
-        return tomli.loads(f"value = {text}")["value"]
-    except (ValueError, RecursionError, KeyError):
+        return parse(f"value = {text}")["value"]
+    except (ValueError, KeyError):
         return text
 
 

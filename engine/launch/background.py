@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import time
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -14,6 +13,7 @@ from typing import Self
 
 from engine.errors import RunError
 from engine.launch.start import engine_environment, process_command, reap, track
+from engine.preset.toml_file import parse
 from engine.record.files import cause, read_json
 from engine.record.lock import held
 from engine.record.logs import last_lines
@@ -99,7 +99,7 @@ def is_engine_alive(run_dir: Path) -> bool:
 def device_of(run_dir: Path) -> str:
     """The device that the preset of a run asks for; "auto" where the preset cannot be read."""
     try:
-        train = tomllib.loads((run_dir / PRESET).read_text(encoding="utf-8")).get("train", {})
+        train = parse((run_dir / PRESET).read_text(encoding="utf-8")).get("train", {})
     except (OSError, ValueError):
         return "auto"
     device = train.get("device", "auto") if isinstance(train, dict) else "auto"

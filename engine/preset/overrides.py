@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import tomli
-
 from engine.errors import CrildError
 from engine.preset import schema_keys
 from engine.preset.explain import unknown_key
 from engine.preset.preset_file import Layer, names_in
 from engine.preset.text import cut, listed, nearest, plain, shown
+from engine.preset.toml_file import DEEPEST, ParseError, parse
 from engine.preset.toml_lines import KeyPath
 from engine.preset.tree import Node, build
 
@@ -44,7 +43,7 @@ def _parse(text: str, stages: Sequence[str]) -> tuple[KeyPath, Any]:
     """The path and value of one override. Raises CrildError for what is wrong with it."""
     key, sign, value = text.partition("=")
     path: KeyPath = tuple(key.strip().split("."))
-    if not sign or not _KEY.fullmatch(key.strip()):
+    if not sign or not _KEY.fullmatch(key.strip()) or len(path) > DEEPEST:
         sentence = "write a key, = and a value, as in --set train.epochs=5 or --set stage.kd.temperature=2.0"
         raise CrildError(sentence, kind="malformed-override")
     try:
@@ -85,12 +84,12 @@ def _check_stage(path: KeyPath, stages: Sequence[str]) -> None:
 def _value(text: str) -> Any:
     """The value that TOML reads; else the bare word, or a list of bare words. Raises CrildError for broken TOML."""
     try:
-        document = tomli.loads(f"value = {text}")
+        document = parse(f"value = {text}")
         if list(document) == ["value"]:
             return document["value"]
-    except RecursionError:
-        raise CrildError("this value nests too deep", kind="nested-too-deep") from None
-    except ValueError:  # TOMLDecodeError, or a number of thousands of digits
+    except ParseError as error:
+        raise CrildError(f"this value has {plain(str(error))}", kind=error.kind) from None
+    except ValueError:  # it is not TOML
         pass
     if text.startswith("[") and text.endswith("]") and not set(text[1:-1]) & set("[]{}\"'"):
         return [_value(word.strip()) for word in text[1:-1].split(",") if word.strip()]

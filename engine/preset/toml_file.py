@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from pathlib import Path
+from typing import Any
 
 import tomli
 
@@ -14,6 +16,49 @@ from engine.preset.tree import dotted
 
 LARGEST = 1_000_000
 """Bytes that a file may have: a thousand times an ordinary preset."""
+DEEPEST = 64
+"""Levels of tables and lists that a document may have; crild's own have six."""
+_DEEP_KEY = re.compile(r"""(?<![\w"'-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*)""" f"{{{DEEPEST}}}")
+
+
+class ParseError(ValueError):
+    """A TOML text that is beyond what crild reads: `str()` says what it has, as in "a number beyond 64 bits"."""
+
+    def __init__(self, fault: str, *, kind: str, path: KeyPath = ()):
+        super().__init__(fault)
+        self.kind = kind
+        self.path = path
+
+
+def parse(text: str) -> dict[str, Any]:
+    """The document in a TOML text.
+
+    Raises tomli.TOMLDecodeError for invalid TOML, and ParseError for numbers that do not fit into 64 bits, which TOML does
+    not allow and messages cannot show, and for tables or lists nested deeper than `DEEPEST`; both are ValueErrors.
+    """
+    deep = ParseError(f"tables or lists nested more than {DEEPEST} levels deep", kind="nested-too-deep")
+    if _DEEP_KEY.search(text):  # the parser takes quadratic time for such a key
+        raise deep
+    try:
+        document = tomli.loads(text)
+    except RecursionError:
+        raise deep from None
+    except tomli.TOMLDecodeError:
+        raise
+    except ValueError:  # a decimal number of thousands of digits
+        raise ParseError("a number beyond 64 bits", kind="number-too-large") from None
+    waiting: list[tuple[KeyPath, object]] = [((), document)]
+    while waiting:
+        path, value = waiting.pop()
+        if len(path) > DEEPEST:
+            raise deep
+        if isinstance(value, dict):
+            waiting += [((*path, key), item) for key, item in value.items()]
+        elif isinstance(value, list):
+            waiting += [((*path, index), item) for index, item in enumerate(value)]
+        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise ParseError(f"a number beyond 64 bits as {dotted(path)}", kind="number-too-large", path=path)
+    return document
 
 
 def unreadable(sentence: str, *, kind: str, file: str | None = None, line: int | None = None) -> PresetError:
@@ -28,16 +73,13 @@ def read_document(path: Path, file: str, what: str = "preset") -> tuple[dict[str
     """
     text = _decoded(_content(path, file, what), file, what)
     try:
-        return tomli.loads(text), key_lines(text)
+        return parse(text), key_lines(text)
     except tomli.TOMLDecodeError as error:
         sentence, kind = _syntax(error, text)
         raise unreadable(sentence, kind=kind, file=file, line=error.lineno) from None
-    except RecursionError:
-        sentence = f"the {what} nests tables or lists hundreds of levels deep"
-        raise unreadable(sentence, kind="nested-too-deep", file=file) from None
-    except ValueError as error:
-        sentence = f"the {what} has a number that cannot be read: {plain(str(error))}"
-        raise unreadable(sentence, kind="invalid-number", file=file) from None
+    except ParseError as error:
+        line = key_lines(text).get(error.path) if error.path else None
+        raise unreadable(f"the {what} has {plain(str(error))}", kind=error.kind, file=file, line=line) from None
 
 
 def _content(path: Path, file: str, what: str) -> bytes:

@@ -47,7 +47,7 @@ def key_lines(text: str) -> dict[KeyPath, int]:
 def repeated(text: str) -> list[Repeat]:
     """Keys and tables that are set twice, as far as a text that the parser refused can be scanned."""
     scanner = _Scanner(text)
-    with suppress(ValueError):  # keeps what was found up to there
+    with suppress(ValueError, RecursionError):  # keeps what was found up to there
         scanner.document()
     return scanner.repeats
 

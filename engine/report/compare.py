@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import tomli
-
 from engine.errors import RunError
+from engine.preset.toml_file import parse
 
 
 class _Absent:
@@ -44,11 +43,11 @@ def read_preset(run_dir: Path) -> dict[str, Any]:
     """The resolved preset of a run as plain data. Raises RunError when the run has none that can be read."""
     path = run_dir / "preset.toml"
     try:
-        return tomli.loads(path.read_text(encoding="utf-8"))
+        return parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         sentence = "this folder has no preset.toml, so it is not a run that can be compared"
         raise RunError(sentence, kind="missing-preset", file=str(path)) from None
-    except (OSError, ValueError) as error:  # tomli's and Unicode's errors are ValueErrors
+    except (OSError, ValueError) as error:  # errors of TOML and Unicode are ValueErrors
         raise RunError(f"the run's preset cannot be read: {error}", kind="unreadable-preset", file=str(path)) from error
 
 

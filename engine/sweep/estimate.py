@@ -34,7 +34,8 @@ class Measured:
 
     def expected(self, coordinates: Coordinates) -> float | None:
         """Expected seconds of a cell's run: the mean over its other seeds, else over runs of its method and task."""
-        seconds = self.cells.get(_key(coordinates)) or self.pairs.get((coordinates["method"], coordinates["task"]))
+        pair = (coordinates.get("method", ""), coordinates.get("task", ""))
+        seconds = self.cells.get(_key(coordinates)) or self.pairs.get(pair)
         return statistics.fmean(seconds) if seconds else None
 
 

@@ -303,8 +303,12 @@ class Worker:
         from engine.preset.schema import Preset  # slow to import, and queues create no runs
         from engine.preset.write import dump
 
-        assert cell.preset is not None, "the runs of a queue exist already"
-        preset = Preset.model_validate(self.presets[cell.preset])
+        try:
+            # None for the run of a queue, which should exist already
+            preset = Preset.model_validate(None if cell.preset is None else self.presets[cell.preset])
+        except (IndexError, ValueError) as error:  # pydantic's errors are ValueErrors
+            sentence = f"the sweep has no preset for it that can be used: {error}"
+            raise RunError(sentence, kind="unusable-sweep-preset") from error
         own = {"device": slot.device, "threads": preset.train.threads or slot.threads}
         preset = preset.model_copy(update={"seed": cell.seed, "train": preset.train.model_copy(update=own)})
         create_run(
@@ -315,7 +319,7 @@ class Worker:
             environment=light_environment(["crild", "sweep", self.record.file]),
             seed=cell.seed,
             task=preset.task.name,
-            method=cell.cell["method"],
+            method=cell.cell.get("method", ""),
             preset=cell.refs,
             sweep=self.record.name,
             cell=dict(cell.cell),

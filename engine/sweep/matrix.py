@@ -13,6 +13,8 @@ from engine.sweep.record import CellRecord, SweepRecord
 
 LEFT = "left"
 """The state of a run that has not been created yet."""
+UNKNOWN = "?"
+"""The method or task of a cell whose record names none."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def matrix(
     metrics = figures or {}
     several: dict[tuple[str, str], list[CellRecord]] = {}
     for cell in record.cells:
-        several.setdefault((row_of(cell.cell), cell.cell["task"]), []).append(cell)
+        several.setdefault((row_of(cell.cell), cell.cell.get("task", UNKNOWN)), []).append(cell)
     made = {key: _matrix_cell(cells, entries, metrics) for key, cells in several.items()}
     states: Counter[str] = Counter()
     for entry in made.values():
@@ -108,7 +110,7 @@ def matrix(
 def row_of(coordinates: Mapping[str, str]) -> str:
     """The row of a cell: its method, and the values of axes other than task and seed."""
     others = [f"{axis} {value}" for axis, value in coordinates.items() if axis not in ("method", "task", "seed")]
-    return ", ".join([coordinates["method"], *others])
+    return ", ".join([coordinates.get("method", UNKNOWN), *others])
 
 
 def _order(record: SweepRecord) -> Callable[[str], tuple[int, ...]]:

@@ -128,7 +128,7 @@ def read_presets(path: Path) -> list[dict[str, Any]]:
     try:
         found = json.loads(path.read_bytes())["presets"]
         return [dict(document) for document in found]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         sentence = f"cannot read the presets of the sweep: {error}"
         raise RunError(sentence, kind="unreadable-sweep-presets", file=str(path)) from error
 

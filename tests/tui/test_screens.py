@@ -67,7 +67,7 @@ class Shown(Driven):
     """The application with lists that the test gives it, Live and Compare as they are, and no toasts, which go by
     themselves."""
 
-    def tell(self, sentence: str, level: str = "information") -> None:  # noqa: ARG002 - the application's
+    def tell(self, sentence: str, level: str = "information") -> None:
         self.told.append(sentence)
 
     def watch_run(self, run_dir: Path) -> None:
