@@ -12,6 +12,7 @@ import pytest
 from engine.errors import RunError
 from engine.record.run import read_run, read_status
 from tests.cli.conftest import Call
+from tests.conftest import PATIENCE
 
 Behave = Callable[..., None]
 
@@ -152,7 +153,7 @@ def _send(which: signal.Signals, when: Path, times: int = 1) -> threading.Thread
     """Signals to this process once a file of a run exists."""
 
     def later() -> None:
-        until = time.monotonic() + 20
+        until = time.monotonic() + PATIENCE
         while not list(when.parent.glob(when.name)) and time.monotonic() < until:
             time.sleep(0.02)
         for _ in range(times):

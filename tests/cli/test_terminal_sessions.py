@@ -21,7 +21,7 @@ import pytest
 
 from engine.record.events import read_events
 from engine.record.run import read_run, read_status
-from tests.conftest import REPOSITORY
+from tests.conftest import PATIENCE, REPOSITORY
 
 SEQUENCE = re.compile(r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -53,7 +53,7 @@ class Terminal:
         self.raw += data.decode(errors="replace")
         return bool(data)
 
-    def wait_for(self, words: str, seconds: float = 30.0) -> None:
+    def wait_for(self, words: str, seconds: float = PATIENCE) -> None:
         until = time.monotonic() + seconds
         while words not in self.text:
             assert time.monotonic() < until, self.text
@@ -62,7 +62,7 @@ class Terminal:
     def press(self, keys: bytes) -> None:
         os.write(self.handle, keys)
 
-    def end(self, seconds: float = 30.0) -> int:
+    def end(self, seconds: float = PATIENCE) -> int:
         """The exit code."""
         until = time.monotonic() + seconds
         while self.read(0.1):
@@ -91,7 +91,7 @@ def _terminal(words: list[str], env: dict[str, str], **behaviour: object) -> Ite
 
 
 def _until_ended(run_dir: Path) -> str:
-    until = time.monotonic() + 30
+    until = time.monotonic() + PATIENCE
     while (state := read_run(run_dir).state) in ("created", "queued", "running", "stopping"):
         assert time.monotonic() < until
         time.sleep(0.05)

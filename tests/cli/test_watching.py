@@ -8,6 +8,7 @@ import pytest
 from engine.record.run import read_run, read_status
 from tests.cli.conftest import Call
 from tests.cli.samples import make_run
+from tests.conftest import PATIENCE
 
 Behave = Callable[..., None]
 
@@ -15,7 +16,7 @@ Behave = Callable[..., None]
 def _wait(run_dir: Path, *states: str) -> None:
     import time
 
-    until = time.monotonic() + 20
+    until = time.monotonic() + PATIENCE
     while read_run(run_dir).state not in states:
         assert time.monotonic() < until, read_run(run_dir)
         time.sleep(0.02)

@@ -26,7 +26,7 @@ from typing import Any
 
 from engine.record.events import read_events
 from engine.record.lock import RunLock, held
-from engine.record.run import read_run, read_status
+from engine.record.run import read_run
 from tests.faults.sabotage import ERRORS, Outcome, Strike, engine
 from tests.train.tiny_run import make, materials
 
@@ -238,18 +238,12 @@ def errors(bench: Bench, count: int) -> Iterator[Tally]:
         if outcome.code != 0:
             outcome = bench.engine(run_dir, cache)
         difference = differences(run_dir, bench.facts)
-        tally.check(outcome.code == 0 and not difference, f"{strike}: code {outcome.code}, {difference} {outcome.output[-500:]}")
+        tally.check(
+            outcome.code == 0 and not difference, f"{strike}: code {outcome.code}, {difference} {outcome.output[-500:]}"
+        )
         bench.done_with(run_dir)
         progress(f"errors {number + 1}/{count}")
     yield from tallies.values()
-
-
-DAMAGE: dict[str, Callable[[random.Random, bytes], bytes]] = {
-    "a bit flipped": lambda draw, content: _flipped(draw, content),
-    "cut off": lambda draw, content: content[: draw.randrange(len(content) or 1)],
-    "512 zeros": lambda draw, content: _zeroed(draw, content),
-    "empty": lambda _draw, _content: b"",
-}
 
 
 def _flipped(draw: random.Random, content: bytes) -> bytes:
@@ -262,6 +256,14 @@ def _flipped(draw: random.Random, content: bytes) -> bytes:
 def _zeroed(draw: random.Random, content: bytes) -> bytes:
     at = draw.randrange(len(content) or 1)
     return content[:at] + b"\0" * min(512, len(content) - at) + content[at + 512 :]
+
+
+DAMAGE: dict[str, Callable[[random.Random, bytes], bytes]] = {
+    "a bit flipped": _flipped,
+    "cut off": lambda draw, content: content[: draw.randrange(len(content) or 1)],
+    "512 zeros": _zeroed,
+    "empty": lambda _draw, _content: b"",
+}
 
 
 def damage(bench: Bench, count: int) -> Iterator[Tally]:

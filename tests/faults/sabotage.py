@@ -21,7 +21,13 @@ from typing import Any
 
 _CHANGES = frozenset(("os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate"))
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-ERRORS = {"EIO": errno.EIO, "ENOSPC": errno.ENOSPC, "EMFILE": errno.EMFILE, "EROFS": errno.EROFS, "EACCES": errno.EACCES}
+ERRORS = {
+    "EIO": errno.EIO,
+    "ENOSPC": errno.ENOSPC,
+    "EMFILE": errno.EMFILE,
+    "EROFS": errno.EROFS,
+    "EACCES": errno.EACCES,
+}
 PATIENCE = 300.0
 """Seconds until an engine that has not ended counts as hanging, on a busy machine."""
 

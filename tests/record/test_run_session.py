@@ -22,6 +22,7 @@ from engine.record.owner import Owner
 from engine.record.run import create_run, read_run, read_status
 from engine.record.session import RunSession, StopRequest
 from engine.record.status import Fault
+from tests.conftest import PATIENCE
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def handlers() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 8.0) -> bool:
+def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE) -> bool:
     until = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > until:

@@ -14,6 +14,7 @@ from engine.sweep.record import SweepRecord, list_sweeps, read_sweep_record, swe
 from engine.sweep.slots import Slot
 from engine.sweep.spec import read_sweep
 from engine.sweep.submit import reconcile, submit
+from tests.conftest import PATIENCE
 from tests.launch.fake_engines import clear, wait_for
 
 WORKER = """
@@ -100,7 +101,7 @@ def record_of(runs: Path, name: str = "study") -> SweepRecord:
     return read_sweep_record(sweep_file(runs, name))
 
 
-def over(runs: Path, name: str = "study", seconds: float = 30.0) -> str:
+def over(runs: Path, name: str = "study", seconds: float = PATIENCE) -> str:
     """The state in which a sweep's process ended."""
     assert wait_for(lambda: record_of(runs, name).state != "active", seconds), record_of(runs, name)
     return record_of(runs, name).state
