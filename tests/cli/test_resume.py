@@ -91,7 +91,7 @@ def test_a_run_whose_queue_was_killed_has_its_turn_after_all(
 
     from engine.sweep.record import list_queues
 
-    fake_engine(pause=0.1, steps=100)
+    fake_engine(hold=2)
     crild("run", str(preset), "--name", "mine", "--seeds", "1,2", "--detach")
     (queue,) = list_queues(runs_dir)
     assert queue.owner is not None

@@ -172,7 +172,7 @@ def _send(which: signal.Signals, when: Path, times: int = 1) -> threading.Thread
 def test_signals_are_passed_on_and_the_checkpoint_is_waited_for(
     crild: Call, fake_engine: Behave, preset: Path, runs_dir: Path, which: signal.Signals, state: str, code: int
 ) -> None:
-    fake_engine(pause=0.2, steps=100)
+    fake_engine(hold=2)
     thread = _send(which, runs_dir / "mine-s1" / "events.1.jsonl")
     before = signal.getsignal(which)
     said = crild("run", str(preset), "--name", "mine")
@@ -213,7 +213,7 @@ def test_seeds_as_json_are_a_list(crild: Call, fake_engine: Behave, preset: Path
 def test_an_interrupt_takes_the_runs_behind_off_the_queue(
     crild: Call, fake_engine: Behave, preset: Path, runs_dir: Path
 ) -> None:
-    fake_engine(pause=0.2, steps=100)
+    fake_engine(hold=2)
     thread = _send(signal.SIGINT, runs_dir / "mine-s1" / "events.1.jsonl")
     said = crild("run", str(preset), "--name", "mine", "--seeds", "1,2,3")
     thread.join()
