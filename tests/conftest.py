@@ -13,12 +13,9 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared"
-<<<<<<< HEAD
 PATIENCE = 240.0
 """Seconds that a test waits for another process or thread: enough for a slow machine with other work."""
-=======
 os.environ["PYTHONPATH"] = str(REPOSITORY)  # for child processes: an installation exposes only `crild`
->>>>>>> main
 
 
 @pytest.fixture(autouse=True, scope="session")
