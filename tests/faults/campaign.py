@@ -166,7 +166,7 @@ def kills(bench: Bench, count: int) -> Iterator[Tally]:
     done = 0
     while done < count:
         run_dir, cache = bench.fresh()
-        strikes = []
+        strikes: list[str] = []
         for _ in range(min(bench.random.randint(1, 4), count - done)):
             strike = Strike(bench.random.randrange(bench.changes), signal=signal.SIGKILL)
             promised = last_saved(run_dir)
