@@ -93,7 +93,7 @@ def _request(
     file = folder / "preset.toml"
     preset = load_preset(with_method(presets), settings).preset  # the method, which a task lacks, is not used
     file.write_text(dump(preset), encoding="utf-8")
-    request = {"model": model, "preset": str(file)}
+    request: dict[str, str | bool] = {"model": model, "preset": str(file)}
     return request if run_dir is None else {**request, "run": str(run_dir), "own_task": own_task}
 
 

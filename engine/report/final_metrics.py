@@ -126,7 +126,8 @@ def _same_presets(finals: Sequence[FinalMetrics]) -> dict[Hashable, list[int]]:
     """Indices of runs by their presets without the seed, in the order in which they are first met."""
     same: dict[Hashable, list[int]] = {}
     for index, final in enumerate(finals):
-        same.setdefault(_method_of(final) or index, []).append(index)
+        method = _method_of(final)
+        same.setdefault(index if method is None else method, []).append(index)
     return same
 
 
