@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,7 +63,8 @@ def test_the_dashboard_compares_the_same_rows(runs_dir: Path) -> None:
     table = "\n".join(line.text.plain for line in metrics_lines(metrics_table(finals), finals, [0, 1], dark=True))
     assert "not averaged" in table
     assert "mean of" not in table
-    details = panel(read_run(finals[0].run_dir), read_about(finals[0].run_dir), {}, 0.0, 60).plain
+    keys: defaultdict[str, str] = defaultdict(str)
+    details = panel(read_run(finals[0].run_dir), read_about(finals[0].run_dir), keys, 0.0, 60).plain
     assert "dev: 32 rows, dddddddd" in " ".join(details.split())
 
 
@@ -108,8 +111,6 @@ def test_seeds_on_other_rows_have_no_mean(runs_dir: Path) -> None:
 
 
 def test_probes_of_other_data_are_tables_of_their_own_and_other_teachers_rows() -> None:
-    from dataclasses import replace
-
     read = {"train": "c" * 64, "dev": "d" * 64, "teacher": "a" * 64}
     one = replace(sample("a"), inputs=read)
     twin = replace(sample("b"), inputs=read)
