@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
+from types import ModuleType
 from typing import Annotated, Any
 
 import typer
@@ -67,7 +68,7 @@ class Commands(typer.core.TyperGroup):
         """Import a command; None if there is none of this name."""
         if cmd_name not in NAMES:
             return None
-        module = importlib.import_module(f"crild_tui.cli.{cmd_name}")
+        module = _module_of(cmd_name)
         application = getattr(module, "application", None)
         if application is None:
             application = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -93,8 +94,27 @@ class Commands(typer.core.TyperGroup):
 
     def _described(self, ctx: Any, name: str) -> Any:
         """A command as far as the list needs it: its options are not made, which takes most of the time."""
-        function = getattr(importlib.import_module(f"crild_tui.cli.{name}"), name, None)
+        function = getattr(_module_of(name), name, None)
         return typer.core.TyperCommand(name, help=inspect.getdoc(function)) if function else self.get_command(ctx, name)
+
+
+def _module_of(command: str) -> ModuleType:
+    """The module of a command."""
+    module = importlib.import_module(f"crild_tui.cli.{command}")
+    if sys.flags.optimize > 1:
+        restore_docstrings(module)
+    return module
+
+
+def restore_docstrings(module: ModuleType) -> None:
+    """Give the functions of a module back the docstrings that `python -OO` removes: they are the help of commands."""
+    import ast
+
+    nodes = ast.parse(inspect.getsource(module)).body
+    for node in (node for node in nodes if isinstance(node, ast.FunctionDef)):
+        function = getattr(module, node.name, None)
+        if function is not None and function.__doc__ is None:
+            function.__doc__ = ast.get_docstring(node)
 
 
 def _version(wanted: bool) -> None:
@@ -166,3 +186,7 @@ def _only_dashboard(command: str, runs_dir: str | None, *, readonly: bool) -> No
         raise UsageError(sentence, kind="misplaced-option")
     if readonly:
         raise UsageError(f"--readonly is for the dashboard, not for `crild {command}`", kind="misplaced-option")
+
+
+if sys.flags.optimize > 1:
+    restore_docstrings(sys.modules[__name__])

@@ -15,6 +15,8 @@ _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _WHOLE = re.compile(r"-?(0|[1-9]\d*)(\.0*)?")
 _MISSING_WORDS = frozenset({"", "nan", "none", "null", "n/a", "<na>"})
 MANY_CLASSES = 100
+LONGEST_NUMBER = 300
+"""Characters of a label beyond which it is no number of a class: the largest float has fewer digits."""
 LARGEST_SCORE = 1e12
 """Above this, squared errors soon overflow single precision."""
 
@@ -67,7 +69,7 @@ def _number_names(table: Table, column: str) -> list[str]:
     words = [value.strip() if isinstance(value, str) else str(value) for value in values]
     if any(not _WHOLE.fullmatch(word) for word in words) and all(word.isdecimal() for word in words):
         return words  # codes such as 007: the zeros are part of the name
-    fractions = [row for row, word in enumerate(words) if not (_WHOLE.fullmatch(word) or float(word).is_integer())]
+    fractions = [row for row, word in enumerate(words) if not _is_whole(word)]
     if fractions:
         sentence = (
             f"the label {shown(words[fractions[0]])} in column {shown(column)} is not a whole number, so it cannot be a class; "
@@ -75,6 +77,10 @@ def _number_names(table: Table, column: str) -> list[str]:
         )
         raise table.fault(sentence, fractions, kind="label-not-whole")
     return [str(int(float(word)) if not _WHOLE.fullmatch(word) else int(word.split(".")[0])) for word in words]
+
+
+def _is_whole(word: str) -> bool:
+    return len(word) <= LONGEST_NUMBER and (_WHOLE.fullmatch(word) is not None or float(word).is_integer())
 
 
 def scores(table: Table, column: str) -> list[float]:
@@ -113,6 +119,8 @@ def _score(value: Any) -> float | None:
 
 def natural(name: str) -> tuple[tuple[int, int, str], ...]:
     """A key for natural sorting: class 2 before class 10, and -1 before 0."""
+    if len(name) > LONGEST_NUMBER:
+        return ((1, 0, name),)
     if re.fullmatch(r"-\d+", name):
         return ((0, int(name), ""),)
     parts = re.split(r"(\d+)", name)

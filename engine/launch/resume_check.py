@@ -52,7 +52,7 @@ class RunProgress:
             done = {name: (int(one["steps"]), int(one.get("total", one["steps"]))) for name, one in finished.items()}
             complete = all(isinstance(one["name"], str) for one in document["stage"]) and document["train"]["epochs"]
             total = int(state.get("total", step))
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             return None
         return RunProgress(stage, step, total, done, document) if complete else None
 

@@ -93,9 +93,11 @@ def process_command(*words: str) -> list[str]:
 def engine_environment() -> dict[str, str]:
     """The environment for engine processes; `PACE` supplies defaults.
 
-    Relative entries of PYTHONPATH are dropped: from another working directory they would mean other folders.
+    Relative entries of PYTHONPATH are dropped: from another working directory they would mean other folders. So is
+    PYTHONOPTIMIZE: transformers reads the docstrings of its models.
     """
     environment = {**PACE, **os.environ}
+    environment.pop("PYTHONOPTIMIZE", None)
     entries = [entry for entry in environment.pop("PYTHONPATH", "").split(os.pathsep) if Path(entry).is_absolute()]
     if entries:
         environment["PYTHONPATH"] = os.pathsep.join(entries)

@@ -158,7 +158,10 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise ModelError(f"not valid JSON: {error.msg}", kind="invalid-json", file=file, line=error.lineno) from None
     except UnicodeDecodeError:
         raise ModelError("not valid JSON: the file is not UTF-8 text", kind="not-utf8", file=file) from None
-    except (OSError, RecursionError) as error:
+    except (ValueError, RecursionError):
+        sentence = "not valid JSON: it nests too deep, or a number in it is too long"
+        raise ModelError(sentence, kind="invalid-json", file=file) from None
+    except OSError as error:
         raise ModelError(f"cannot read the file: {plain(str(error))}", kind="unreadable-config", file=file) from None
     if not isinstance(document, dict):
         raise ModelError("not a model config: expected a JSON object", kind="config-not-an-object", file=file)

@@ -214,7 +214,7 @@ def _labels(id2label: object, path: Path) -> tuple[str, ...] | None:
         return None
     try:
         by_index = {int(index): str(label) for index, label in dict(id2label).items()}  # type: ignore[call-overload]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         by_index = {}
     if sorted(by_index) != list(range(len(by_index))) or not by_index:
         sentence = 'is invalid: id2label should give a name to each output, as {"0": "no", "1": "yes"}'

@@ -232,7 +232,7 @@ def _weight_problems(folder: Path, key: str) -> Iterator[ModelError]:
     file = plain(str(weights))
     try:
         expected, size = _promised_size(weights), weights.stat().st_size
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError):
         if _is_pointer(weights):
             sentence = "this is a Git LFS pointer, not the weights; fetch them with git lfs pull"
             yield ModelError(sentence, kind="lfs-pointer", file=file, key=key)

@@ -46,7 +46,7 @@ def parse(text: str) -> dict[str, Any]:
     except tomli.TOMLDecodeError:
         raise
     except ValueError:  # a decimal number of thousands of digits
-        raise ParseError("a number beyond 64 bits", kind="number-too-large") from None
+        raise ParseError("a number beyond 64 bits", kind="invalid-number") from None
     waiting: list[tuple[KeyPath, object]] = [((), document)]
     while waiting:
         path, value = waiting.pop()
@@ -57,7 +57,7 @@ def parse(text: str) -> dict[str, Any]:
         elif isinstance(value, list):
             waiting += [((*path, index), item) for index, item in enumerate(value)]
         elif isinstance(value, int) and not -(2**63) <= value < 2**63:
-            raise ParseError(f"a number beyond 64 bits as {dotted(path)}", kind="number-too-large", path=path)
+            raise ParseError(f"a number beyond 64 bits as {dotted(path)}", kind="invalid-number", path=path)
     return document
 
 

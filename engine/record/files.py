@@ -10,6 +10,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +20,8 @@ from engine.record.removal import OpenFolder, flush_handle
 
 LARGEST = 16 * 2**20
 """Bytes of the largest record that is read; crild writes no larger ones."""
+DEEPEST = 100
+"""Levels of objects and lists of the deepest record that is read; crild's own have ten."""
 
 _T = TypeVar("_T")
 
@@ -153,7 +156,21 @@ def read_object(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         sentence = "is not a JSON object: it was written by another program"
         raise RunError(sentence, kind="not-a-json-object", file=str(path))
+    if nests_too_deep(value):
+        sentence = f"is nested more than {DEEPEST} levels deep: it was written by another program"
+        raise RunError(sentence, kind="record-too-deep", file=str(path))
     return value
+
+
+def nests_too_deep(value: dict[str, Any] | list[Any]) -> bool:
+    """Whether a JSON value has more than `DEEPEST` levels, beyond which functions that call themselves would fail."""
+    level: list[Any] = [value]
+    for _ in range(DEEPEST):
+        items = chain.from_iterable(each.values() if isinstance(each, dict) else each for each in level)
+        level = [item for item in items if isinstance(item, dict | list)]
+        if not level:
+            return False
+    return True
 
 
 def read_record(path: Path, of: Callable[[Mapping[str, Any]], _T]) -> _T:

@@ -149,7 +149,7 @@ def runs_of_sweep(runs_dir: Path, sweep: str) -> list[Path]:
         cells = (read_json(runs_dir / SWEEPS / f"{sweep}.json") or {}).get("cells") if sweep in records else None
         if not isinstance(cells, list):
             return known[sweep]  # copied here without its record
-        counted = {cell.get("run") for cell in cells if isinstance(cell, dict)}
+        counted = {run for cell in cells if isinstance(cell, dict) and isinstance(run := cell.get("run"), str)}
         return [path for path in known[sweep] if path.name in counted]
     if sweep in records:
         raise UsageError(f"the sweep {shown(sweep)} has no runs yet", kind="empty-sweep", key="--sweep")

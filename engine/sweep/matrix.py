@@ -133,7 +133,7 @@ def _order(record: SweepRecord) -> Callable[[str], tuple[int, ...]]:
     def key(row: str) -> tuple[int, ...]:
         own = coordinates[row]
         return tuple(
-            record.axes[axis].index(own[axis]) if own.get(axis) in record.axes[axis] else -1
+            record.axes[axis].index(own[axis]) if own.get(axis) in record.axes.get(axis, ()) else -1
             for axis in ("method", *free)
         )
 

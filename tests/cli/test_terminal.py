@@ -26,6 +26,15 @@ def test_json_has_null_for_what_json_does_not_know(capsys: pytest.CaptureFixture
     assert json.loads(capsys.readouterr().out) == {"a": None, "b": [None, 1.5], "c": "λ"}
 
 
+def test_json_escapes_what_could_control_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    text = "\x9b31m\u202e\u2066\u2028\x85\x7f\ud800 é 又\t"
+    terminal.show_json({text: [text]})
+    printed = capsys.readouterr().out
+    assert json.loads(printed) == {text: [text]}
+    assert all(character.isprintable() or character == "\n" for character in printed)
+    assert "é 又" in printed
+
+
 def test_ascii_is_used_where_asked_for_or_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not terminal.ascii_only(io.TextIOWrapper(io.BytesIO(), encoding="utf-8"))
     assert terminal.ascii_only(io.TextIOWrapper(io.BytesIO(), encoding="latin-1"))

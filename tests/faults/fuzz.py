@@ -93,7 +93,7 @@ def _memory() -> int:
 def _case(target: Target, rng: Random, folder: Path) -> str | None:
     """Why a case failed; None if it passed."""
     try:
-        with _time_limit():
+        with time_limit():
             target.damage(rng, folder)
             target.read(folder)
     except CrildError as error:
@@ -106,7 +106,9 @@ def _case(target: Target, rng: Random, folder: Path) -> str | None:
 
 
 @contextlib.contextmanager
-def _time_limit() -> Iterator[None]:
+def time_limit() -> Iterator[None]:
+    """Raise TooSlowError when the block takes more than `SECONDS` of processor time."""
+
     def slow(_number: int, _frame: FrameType | None) -> None:
         raise TooSlowError
 

@@ -536,3 +536,38 @@ def test_any_value_anywhere_loads_or_is_explained(
 def _is_toml(value: object) -> bool:
     """TOML has no null but as the wish to remove a key; tomlkit cannot write one inside."""
     return value is None or "None" not in repr(value)
+
+
+HUGE = "0x" + "f" * 4000
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "line"),
+    [
+        (f"schema = {HUGE}", "invalid-number", 1),
+        (f"schema = 1\nseed = {HUGE}", "invalid-number", 2),
+        (f"schema = 1\n[task]\nname = {HUGE}", "invalid-number", 3),
+        (f"schema = 1\nextends = [{HUGE}]", "invalid-number", 2),
+        (f"stages = [{HUGE}]", "invalid-number", 1),
+        (f"description = 'x'\n[train]\nthreads = -{2**63 + 1}", "invalid-number", 3),
+        ("seed = " + "9" * 4301, "invalid-number", None),
+        ("a." * 900 + "a = 1", "nested-too-deep", None),
+        ("'a' . " * 100_000 + "a = 1", "nested-too-deep", None),
+        ("[" + "a." * 900 + "a]\nb = 1", "nested-too-deep", None),
+        ("seed = " + "[" * 100 + "]" * 100, "nested-too-deep", None),
+        ("seed = " + "{ a = " * 100 + "1" + " }" * 100, "nested-too-deep", None),
+        ("seed = " + "[" * 5000, "nested-too-deep", None),
+    ],
+)
+def test_numbers_beyond_64_bits_and_deep_tables_are_refused(
+    tmp_path: Path, text: str, kind: str, line: int | None
+) -> None:
+    problem = only(tmp_path, text)
+    assert (problem.kind, problem.line) == (kind, line)
+    assert len(problem.sentence) < 200
+
+
+@pytest.mark.parametrize("value", [HUGE, "[" * 100 + "]" * 100])
+def test_overrides_have_the_same_limits(tmp_path: Path, value: str) -> None:
+    assert only(tmp_path, MINIMAL, f"seed={value}").kind in ("invalid-number", "nested-too-deep")
+    assert only(tmp_path, MINIMAL, f"stage.kd.{'a.' * 900}a=1").kind == "malformed-override"
