@@ -26,7 +26,7 @@ def load_custom(task: Task) -> TaskData:
 
     assert task.files is not None
     columns = task.columns or Columns()
-    tables = {split: read_table(Path(path), columns.names()) for split, path in task.files.splits().items()}
+    tables = {split: _table(Path(path), columns) for split, path in task.files.splits().items()}
     train = tables["train"]
     labels: dict[str, Sequence[int | float]]
     notes = [note for table in tables.values() for note in table.notes]
@@ -55,6 +55,15 @@ def load_custom(task: Task) -> TaskData:
     )
     rows = {split: _examples(table, split, columns, labels[split]) for split, table in tables.items()}
     return TaskData(spec, train=rows.pop("train"), dev=rows, notes=tuple(notes))
+
+
+def _table(path: Path, columns: Columns) -> Table:
+    """The columns of a file. Raises DataError as `read_table` does, and for rows that repeat the header."""
+    table = read_table(path, columns.names())
+    if rows := table.headers():
+        sentence = "this row repeats the column names: the files were joined with their headers; remove it"
+        raise table.fault(sentence, rows, kind="repeated-header")
+    return table
 
 
 def _metrics(task: Task, classes: int) -> tuple[str, ...]:

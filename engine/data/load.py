@@ -15,7 +15,7 @@ from engine.errors import DataError
 if TYPE_CHECKING:
     from engine.preset.schema import Corpus, OtherTask, Task
 
-__all__ = ["inputs_for", "load_corpus", "load_task", "resolve_revision"]
+__all__ = ["inputs_for", "load_corpus", "load_task", "resolve_revision", "source_name"]
 
 
 def load_task(task: Task) -> TaskData:
@@ -44,6 +44,13 @@ def inputs_for(source: Literal["task"] | Corpus | OtherTask, data: TaskData, see
     if isinstance(source, Corpus):
         return load_corpus(source, seed)
     return tuple(example.unlabelled() for example in load_task(source.task).train)
+
+
+def source_name(task: Task, split: str) -> str:
+    """What errors call the examples of a split: their file, if they are the user's own."""
+    if task.files is not None:
+        return Path(task.files.splits()[split]).name
+    return f"the {split} examples of {task.name}"
 
 
 def _source(task: Task) -> TaskData:

@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.data.types import Example
-from engine.errors import DataError
+from engine.errors import CrildError, DataError, ModelError
+from engine.preset.text import plain
 from engine.record.files import cause, write_atomic
 from engine.record.paths import cache_dir
 
@@ -80,17 +81,20 @@ class _Tokens:
         return state.hexdigest()
 
 
-def tokenise(examples: Sequence[Example], tokenizer: Any, max_length: int) -> TokenSet:
+def tokenise(examples: Sequence[Example], tokenizer: Any, max_length: int, source: str = "the texts") -> TokenSet:
     """Tokenise examples with a Hugging Face tokenizer, or read the cached result of an earlier call.
 
     Inputs longer than `max_length` tokens (special tokens included) are truncated, pairs at the longer sentence, and
     counted. The cache key is a hash of texts, tokenizer and length; a damaged cache file is replaced, and a failure to
-    write one only costs time. Raises DataError when `max_length` leaves no room next to the special tokens, or an input
-    gives no tokens at all.
+    write one only costs time. `source` names the examples in errors.
+
+    Raises DataError when `max_length` leaves no room next to the special tokens, or an input gives no tokens at all, and
+    ModelError for whatever the tokenizer raises.
     """
     texts = [example.text for example in examples]
     pairs = _pairs(examples)
-    special = int(tokenizer.num_special_tokens_to_add(pair=pairs is not None))
+    with _tokenizer_errors(tokenizer, source):
+        special = int(tokenizer.num_special_tokens_to_add(pair=pairs is not None))
     if max_length <= special:
         sentence = f"max_length {max_length} leaves no room for words next to {special} special tokens"
         raise DataError(sentence, kind="max-length-too-small", key="task.max_length")
@@ -99,7 +103,7 @@ def tokenise(examples: Sequence[Example], tokenizer: Any, max_length: int) -> To
         path = cache_dir() / FOLDER / f"{content}.safetensors"
         tokens = _read(path)
         if tokens is None:
-            tokens = _encode(texts, pairs, tokenizer, max_length)
+            tokens = _encode(texts, pairs, tokenizer, max_length, source)
             _write(path, tokens)
     lengths = np.diff(tokens.offsets)
     if len(examples) and not lengths.all():
@@ -133,6 +137,23 @@ def _pairs(examples: Sequence[Example]) -> list[str] | None:
     if len(pairs) < len(examples):
         raise ValueError("some examples are pairs and some are not")
     return pairs
+
+
+@contextmanager
+def _tokenizer_errors(tokenizer: Any, source: str) -> Iterator[None]:
+    """Turn what a tokenizer raises into a ModelError; a panic of its Rust code is not even an Exception."""
+    try:
+        yield
+    except (CrildError, MemoryError):
+        raise
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        folder = plain(str(tokenizer.name_or_path or ""))
+        named = f"the tokenizer in {folder}" if folder else "the tokenizer"
+        reason = plain(str(error).strip().split("\n")[0]) or type(error).__name__
+        sentence = f"{named} cannot read {plain(source)}: {reason}"
+        raise ModelError(sentence, kind="tokenizer-cannot-encode", file=folder or None) from error
 
 
 @contextmanager
@@ -181,13 +202,14 @@ def _takes_types(tokenizer: Any) -> bool:
     return "token_type_ids" in tokenizer.model_input_names
 
 
-def _encode(texts: Sequence[str], pairs: Sequence[str] | None, tokenizer: Any, max_length: int) -> _Tokens:
+def _encode(texts: Sequence[str], pairs: Sequence[str] | None, tokenizer: Any, max_length: int, source: str) -> _Tokens:
     encode = _slow if getattr(tokenizer, "backend_tokenizer", None) is None else _fast
     lengths, input_ids, type_ids = [np.zeros(1, np.int64)], [np.zeros(0, np.int32)], [np.zeros(0, np.int8)]
     cut = 0
     for start in range(0, len(texts), _CHUNK):
         chunk = slice(start, start + _CHUNK)
-        ids, types, longer = encode(texts[chunk], None if pairs is None else pairs[chunk], tokenizer, max_length)
+        with _tokenizer_errors(tokenizer, source):
+            ids, types, longer = encode(texts[chunk], None if pairs is None else pairs[chunk], tokenizer, max_length)
         lengths.append(np.array([len(row) for row in ids], np.int64))
         total = int(lengths[-1].sum())
         input_ids.append(np.fromiter(chain.from_iterable(ids), np.int32, total))

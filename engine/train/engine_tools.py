@@ -13,7 +13,7 @@ import psutil
 import torch
 
 from engine.data.batches import collate, epoch_batches
-from engine.data.load import load_task
+from engine.data.load import load_task, source_name
 from engine.data.tokens import TokenSet, tokenise
 from engine.errors import CrildError
 from engine.launch.devices import cores
@@ -23,12 +23,13 @@ from engine.preset.load import load_preset
 from engine.preset.schema import Finetune, Teacher
 from engine.train import hardware
 from engine.train.dev_evaluation import Dev
+from engine.train.input_checks import check_tokens, refuse
 from engine.train.materials import Materials, inputs_of_stages, load_materials, models_of, new_student, plan_stages
 from engine.train.optim import Optimiser
 from engine.train.settings import StageSettings
 from engine.train.step import Counts, Models, StepLosses, bound_terms
 from engine.train.step_metrics import memory
-from engine.train.teacher import cache_key, cached, settle_order
+from engine.train.teacher import cache_key, cached, unnamed_classes
 from engine.train.teacher_logits import can_cache
 
 TIMED_STEPS = 3
@@ -37,41 +38,63 @@ TIMED_STEPS = 3
 def evaluate(request: dict[str, Any]) -> dict[str, Any]:
     """Metrics of a saved model on a task's dev sets.
 
-    `request` has `preset` (a resolved preset's path, for the task), `model` (a folder or hub id) and `device`.
+    `request` has `preset` (a resolved preset's path, for the task), `model` (a folder or hub id) and `device`. A model
+    whose config doesn't name its classes has those of the preset's `teacher.labels`. Raises ModelError if there are
+    none: to choose their order by the dev set that is measured would flatter the model.
     """
     preset = load_preset([request["preset"]]).preset
     hardware.set_threads(preset.train.threads)
     device = hardware.pick_device(request.get("device") or "auto")
     data = load_task(preset.task)
     loaded = load_teacher(Teacher(model=request["model"]), data.spec)
-    dev = {split: tokenise(rows, loaded.tokenizer, preset.task.max_length) for split, rows in data.dev.items()}
+    if not loaded.order_known and preset.teacher.labels:
+        loaded = load_teacher(Teacher(model=request["model"], labels=preset.teacher.labels), data.spec)
+    if not loaded.order_known:
+        raise unnamed_classes(request["model"], data.spec)
+    length = preset.task.max_length
+    dev = {
+        split: tokenise(rows, loaded.tokenizer, length, source_name(preset.task, split))
+        for split, rows in data.dev.items()
+    }
     sets = Dev(data.spec, dev, int(loaded.tokenizer.pad_token_id or 0), device)
     model = loaded.model.to(device).eval()
-    note = settle_order(loaded, data.spec, dev[sets.primary], device=device, pad_id=sets.pad_id)
+    preset = preset.model_copy(update={"teacher": Teacher(model=request["model"])})
+    findings = [
+        finding
+        for split in dev
+        for finding in check_tokens(f"inputs of {split}", data.dev[split], dev[split], preset, loaded)
+    ]
+    refuse(findings)
     return {
         "model": request["model"],
         "task": data.spec.name,
         "metric": data.spec.primary,
         "splits": {split: {"metrics": sets.metrics(model, split), "examples": len(dev[split])} for split in dev},
         "parameters": parameters(model),
-        "notes": [*loaded.notes, *([note] if note else [])],
+        "notes": [*loaded.notes, *(finding.sentence for finding in findings)],
     }
 
 
 def plan(path: Path) -> dict[str, Any]:
     """What a run of this preset would do, with time and memory measured on a few real steps of each stage.
 
-    Writes nothing but the token cache. Whatever is unavailable (an unreachable hub, a missing file) is listed under
-    `missing`, and the rest is left out.
+    Writes nothing but the token cache. Whatever is unavailable (an unreachable hub, a missing file) or refused is listed
+    under `missing`, and the rest is left out. `findings` are notes and warnings about data and models.
     """
     preset = load_preset([str(path)]).preset
     threads = hardware.set_threads(preset.train.threads)
     try:
         accelerator = hardware.make_accelerator(preset.train)
         materials = load_materials(preset, accelerator)
+        stage_inputs = inputs_of_stages(materials)
     except CrildError as error:
-        return {"stages": [], "teacher": None, "missing": [str(error)], "notes": []}
-    inputs = inputs_of_stages(materials)
+        return {"stages": [], "teacher": None, "missing": [str(error)], "notes": [], "findings": []}
+    inputs = stage_inputs.tokens
+    notes = [*materials.data.notes, *materials.loaded.notes]
+    findings = (*materials.findings, *stage_inputs.findings)
+    others = [finding.to_dict() for finding in findings if finding.severity != "refusal"]
+    if refusals := [finding.sentence for finding in findings if finding.severity == "refusal"]:
+        return {"stages": [], "teacher": None, "missing": refusals, "notes": notes, "findings": others}
     stages = plan_stages(preset, materials.data, inputs)
     teacher = materials.loaded.model.to(materials.device)
     student = new_student(materials, teacher)
@@ -102,7 +125,8 @@ def plan(path: Path) -> dict[str, Any]:
         "threads": threads,
         "memory_bytes": memory(materials.device),
         "missing": [],
-        "notes": [*materials.data.notes, *materials.loaded.notes],
+        "notes": notes,
+        "findings": others,
     }
 
 

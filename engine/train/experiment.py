@@ -27,9 +27,10 @@ from engine.train.checkpoint import Checkpoint
 from engine.train.dev_evaluation import LogitsBySplit
 from engine.train.graphs import own_stream
 from engine.train.hub_revisions import pin
+from engine.train.input_checks import has, refuse
 from engine.train.loop import RunContext, StagePosition, StageRun, Stopped, inputs_changed
 from engine.train.materials import Materials, inputs_of_stages, load_materials, models_of, new_student, plan_stages
-from engine.train.messages import say
+from engine.train.messages import say, say_finding
 from engine.train.settings import StageSettings
 from engine.train.step import Models, StepLosses, bound_terms
 from engine.train.teacher import cache_entry, cache_key, settle_order
@@ -69,7 +70,9 @@ class Experiment:
         self.run_dir, self.session, self.materials = run_dir, session, materials
         self.finished: dict[str, dict[str, Any]] = {}
         """Results of finished stages by name; part of every checkpoint."""
-        self.inputs = inputs_of_stages(materials)
+        inputs = inputs_of_stages(materials)
+        self.inputs = inputs.tokens
+        self.findings = (*materials.findings, *inputs.findings)
         self.stages = plan_stages(materials.preset, materials.data, self.inputs)
         self.totals = [stage.total_steps(len(self._tokens_of(stage))) for stage in self.stages]
         self.saved = self._newest_of_each_stage()
@@ -77,6 +80,7 @@ class Experiment:
     def go(self) -> dict[str, Any]:
         """Train, evaluate, save; returns the results document."""
         self._announce()
+        refuse(self.findings)
         teacher = self._teacher()
         answers = self._measure_teacher(teacher)
         student = new_student(self.materials, teacher)
@@ -102,14 +106,9 @@ class Experiment:
         )
         for note in (*data.notes, *loaded.notes):
             say(self.session, note)
-        length = self.materials.preset.task.max_length
-        own = {
-            f"inputs of {name}": tokens for name, tokens in self.inputs.items() if tokens is not self.materials.train
-        }
-        for what, tokens in {"training inputs": self.materials.train, **own}.items():
-            if tokens.cut:
-                sentence = f"{tokens.cut} of {len(tokens)} {what} are longer than max_length {length} and were cut"
-                say(self.session, sentence)
+        for finding in self.findings:
+            if finding.severity != "refusal":
+                say_finding(self.session, finding)
 
     def _results(
         self,
@@ -131,6 +130,7 @@ class Experiment:
         document = results.closing(dev, materials.train_labels, measured, self.finished)
         document |= {"seconds": round(sum(stage["seconds"] for stage in self.finished.values()), 1)}
         document |= {"command": f"crild run {shlex.quote(str(self.run_dir / PRESET))}"}
+        document |= {"findings": [finding.to_dict() for finding in self.findings]}
         write_atomic(folder / "README.md", model_card(materials.preset, document, materials.data.spec.labels))
         results.write(self.run_dir, document)
         return document
@@ -210,11 +210,15 @@ class Experiment:
         score = metrics[dev.primary][spec.primary]
         self.session.update(teacher=score, majority=floor, metric_name=spec.primary)
         if score <= floor:
+            advice = (
+                "its tokenizer doesn't know most of the words, see above"
+                if has(self.findings, "unknown-tokens")
+                else "fine-tune it (add [teacher.finetune]), or check that its label names match the task's"
+            )
             say(
                 self.session,
                 f"the teacher is no better than the majority class: {spec.primary} {score:.4f} against {floor:.4f}. A student "
-                "cannot learn the task from it: fine-tune it (add [teacher.finetune]), or check that its label names match "
-                "the task's",
+                f"cannot learn the task from it: {advice}",
                 level="warning",
             )
         return answers

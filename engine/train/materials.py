@@ -10,23 +10,25 @@ from accelerate import Accelerator
 from torch import nn
 from transformers import PreTrainedModel
 
-from engine.data.load import inputs_for, load_task
+from engine.data.findings import Finding
+from engine.data.load import inputs_for, load_task, source_name
 from engine.data.subset import few_samples
 from engine.data.tokens import TokenSet, tokenise
 from engine.data.types import TaskData
 from engine.models.attention import choose_attention
 from engine.models.load import LoadedModel, load_teacher
 from engine.models.students import make_student
-from engine.preset.schema import Preset, Stage
+from engine.preset.schema import Preset
 from engine.train import hardware, seeding
 from engine.train.dev_evaluation import Dev, Labels
+from engine.train.input_checks import check_task, check_tokens
 from engine.train.settings import StageSettings, baseline_stage, student_stage, teacher_stage
 from engine.train.step import Models, bound_terms, shape_of
 
 
 @dataclass(frozen=True)
 class Materials:
-    """The loaded data and models of a run."""
+    """The loaded data and models of a run, and findings about them."""
 
     preset: Preset
     data: TaskData
@@ -34,6 +36,7 @@ class Materials:
     train: TokenSet
     dev: Dev
     accelerator: Accelerator
+    findings: tuple[Finding, ...]
 
     @property
     def device(self) -> torch.device:
@@ -58,34 +61,51 @@ class Materials:
 
 
 def load_materials(preset: Preset, accelerator: Accelerator) -> Materials:
-    """Load and tokenise the task, and load the teacher (not yet fine-tuned). Raises DataError and ModelError."""
+    """Load and tokenise the task, load the teacher (not yet fine-tuned), and check them against each other.
+
+    Raises DataError and ModelError for what cannot be loaded; refusals among the findings are left to the caller.
+    """
     data = load_task(preset.task)
     texts = (text for example in data.train for text in (example.text, example.pair) if text)
     length = preset.task.max_length
     loaded = load_teacher(preset.teacher, data.spec, train_texts=texts, max_length=length)
-    train = tokenise(data.train, loaded.tokenizer, length)
-    dev = {split: tokenise(rows, loaded.tokenizer, length) for split, rows in data.dev.items()}
+    train = tokenise(data.train, loaded.tokenizer, length, source_name(preset.task, "train"))
+    dev = {
+        split: tokenise(rows, loaded.tokenizer, length, source_name(preset.task, split))
+        for split, rows in data.dev.items()
+    }
     seen = None
     if count := preset.train.evaluate_train:
         rows = few_samples(data.train, min(count, len(data.train)), preset.task.data_seed)
         seen = tokenise(rows, loaded.tokenizer, length)
     sets = Dev(data.spec, dev, int(loaded.tokenizer.pad_token_id or 0), accelerator.device, seen)
-    materials = Materials(preset, data, loaded, train, sets, accelerator)
+    findings = check_task(preset, data, loaded, train, dev)
+    materials = Materials(preset, data, loaded, train, sets, accelerator, findings)
     choose_attention(loaded.model, materials.device, materials.precision)
     return materials
 
 
-def inputs_of_stages(materials: Materials) -> dict[str, TokenSet]:
-    """Tokenised inputs of each of the preset's stages, by stage name."""
-    preset = materials.preset
+@dataclass(frozen=True)
+class StageInputs:
+    """Tokenised inputs of each of the preset's stages, by stage name, and findings about those that aren't the task's."""
 
-    def of(stage: Stage) -> TokenSet:
-        if stage.data == "task":
-            return materials.train
-        rows = inputs_for(stage.data, materials.data, preset.task.data_seed)
-        return tokenise(rows, materials.loaded.tokenizer, preset.task.max_length)
+    tokens: dict[str, TokenSet]
+    findings: tuple[Finding, ...]
 
-    return {stage.name: of(stage) for stage in preset.stage}
+
+def inputs_of_stages(materials: Materials) -> StageInputs:
+    """Load and tokenise the inputs of each stage. Raises DataError and ModelError."""
+    preset, loaded = materials.preset, materials.loaded
+    tokens: dict[str, TokenSet] = {}
+    findings: list[Finding] = []
+    for stage in preset.stage:
+        tokens[stage.name] = materials.train
+        if stage.data != "task":
+            name = f"inputs of {stage.name}"
+            rows = inputs_for(stage.data, materials.data, preset.task.data_seed)
+            tokens[stage.name] = tokenise(rows, loaded.tokenizer, preset.task.max_length, f"the {name}")
+            findings += check_tokens(name, rows, tokens[stage.name], preset, loaded)
+    return StageInputs(tokens, tuple(findings))
 
 
 def plan_stages(preset: Preset, data: TaskData, inputs: dict[str, TokenSet]) -> list[StageSettings]:

@@ -25,6 +25,7 @@ from engine.models.class_names import align
 from engine.models.export import content_hash, save_model
 from engine.models.load import LoadedModel
 from engine.preset.schema import Finetune
+from engine.preset.text import plain
 from engine.record.files import cause, read_json, write_json
 from engine.record.lock import FileLock
 from engine.record.paths import cache_dir
@@ -152,8 +153,7 @@ def settle_order(loaded: LoadedModel, spec: TaskSpec, dev: TokenSet, *, device: 
     """
     if loaded.order_known:
         return None
-    names = ", ".join(spec.labels)
-    way_out = f"name them in [teacher]: labels = [...] with {names} in the teacher's order"
+    way_out = _name_them(spec)
     if len(spec.labels) > MOST_ORDERS:
         sentence = f"the teacher's config does not name its {len(spec.labels)} classes; {way_out}"
         raise ModelError(sentence, kind="unnamed-classes")
@@ -176,5 +176,20 @@ def settle_order(loaded: LoadedModel, spec: TaskSpec, dev: TokenSet, *, device: 
     align(loaded.model, order, spec.labels)
     return (
         f"the teacher's config does not name its classes: using the order with the best {spec.primary} on dev, {first:.3f} "
-        f"(the next best gives {second:.3f}); to be sure, {way_out}"
+        f"(the next best gives {second:.3f}). The teacher's figures on dev are therefore optimistic, and all of it is wrong "
+        f"if the order is; to be sure, {way_out}"
     )
+
+
+def unnamed_classes(model: str, spec: TaskSpec) -> ModelError:
+    """The error for a model that is to be measured, and whose config doesn't name its classes."""
+    return ModelError(
+        f"the config of {plain(model)} does not name its classes, and an order chosen by the dev set would flatter its "
+        f"figures there; {_name_them(spec)}",
+        kind="unnamed-classes",
+        key="teacher.labels",
+    )
+
+
+def _name_them(spec: TaskSpec) -> str:
+    return f"name them in [teacher]: labels = [...] with {', '.join(map(plain, spec.labels))} in the model's order"
