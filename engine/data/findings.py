@@ -19,10 +19,8 @@ Severity = Literal["note", "warning", "refusal"]
 
 WARN_FROM = 0.05
 """Share of the rows from which a finding about single rows is a warning; below, it is a note."""
-REPEATED_FROM = 0.01
-"""Share of repeated training rows from which it is mentioned: nearly every collection has some."""
-DAMAGED_FROM = 0.001
-"""Share of texts with damaged characters from which it is mentioned: GLUE itself has a few."""
+NOTE_FROM = 0.01
+"""Share of repeated rows, or of texts with damaged characters, from which it is mentioned: GLUE itself has a few."""
 
 _Keys = npt.NDArray[np.int64]
 
@@ -80,6 +78,8 @@ def data_findings(data: TaskData) -> tuple[Finding, ...]:
 
 def is_blank(text: str) -> bool:
     """Whether nothing of a text is visible: no characters, or only white space, control and format characters."""
+    if text[:1].isalnum():  # nearly every text
+        return False
     return not text.strip() or all(unicodedata.category(character) in _INVISIBLE for character in text)
 
 
@@ -198,7 +198,7 @@ def _damaged_texts(split: str, what: str, rows: Sequence[Example]) -> Iterator[F
         damaged += 1
         at = text.index(_REPLACEMENT) if match is None else match.start()
         example = example or text[max(at - 12, 0) : at + 12]
-    if damaged and damaged / len(rows) >= DAMAGED_FROM:
+    if damaged and damaged / len(rows) >= NOTE_FROM:
         sentence = (
             f"{damaged:,} texts of the {len(rows):,} {what} hold damaged characters, as in {shown(example)}: they were once "
             "read in another encoding than they were written in"
@@ -225,7 +225,7 @@ def _row_findings(data: TaskData) -> Iterator[Finding]:
         sentence = f"all {rows:,} training examples have the same text: check which column [task.columns] names"
         yield Finding(sentence, kind="all-texts-equal", severity="refusal", facts={"rows": rows})
         return
-    if repeated and repeated / rows >= REPEATED_FROM:
+    if repeated and repeated / rows >= NOTE_FROM:
         sentence = f"{repeated:,} of {rows:,} training examples repeat the text of another one"
         yield Finding(sentence, kind="repeated-examples", severity="note", facts={"rows": rows, "repeated": repeated})
     conflicting = _conflicting(data.spec, data.train, order, starts)

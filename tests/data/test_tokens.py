@@ -249,7 +249,7 @@ def test_an_unknown_token_that_the_vocabulary_lacks() -> None:
     with pytest.raises(ModelError) as caught:
         tokenise(examples(["zzz"]), tokenizer, 8)
     assert caught.value.kind == "tokenizer-cannot-encode"
-    assert "Missing [GONE] token" in caught.value.sentence
+    assert "Missing [UNK] token" in caught.value.sentence
 
 
 @pytest.mark.parametrize("request_to_end", [KeyboardInterrupt, SystemExit])
