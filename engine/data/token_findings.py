@@ -121,12 +121,12 @@ def _cause(examples: Sequence[Example], tokenizer: TokenizerFacts) -> str:
     if tokenizer.lowers and tokenizer.has_capitals():
         return (
             "the vocabulary has capitals, and the tokenizer lowers all words; set do_lower_case = false in "
-            "tokenizer_config.json"
+            "tokenizer_config.json, or lowercase = false in the normalizer of tokenizer.json"
         )
     if not tokenizer.lowers and any(letter.isupper() for letter in letters) and not tokenizer.has_capitals():
         return (
             "the vocabulary has no capitals, and the tokenizer keeps those of the texts; set do_lower_case = true in "
-            "tokenizer_config.json"
+            "tokenizer_config.json, or lowercase = true in the normalizer of tokenizer.json"
         )
     return "check that the tokenizer belongs to the model, and the model to the language of the texts"
 

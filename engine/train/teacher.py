@@ -154,7 +154,8 @@ def settle_order(loaded: LoadedModel, spec: TaskSpec, dev: TokenSet, *, device: 
     """
     if loaded.order_known:
         return None
-    way_out = _name_them(spec)
+    names = ", ".join(map(plain, spec.labels))
+    way_out = f"name them in [teacher]: labels = [...] with {names} in the teacher's order"
     if len(spec.labels) > MOST_ORDERS:
         sentence = f"the teacher's config does not name its {len(spec.labels)} classes; {way_out}"
         raise ModelError(sentence, kind="unnamed-classes")
@@ -186,11 +187,7 @@ def unnamed_classes(model: str, spec: TaskSpec) -> ModelError:
     """The error for a model that is to be measured, and whose config doesn't name its classes."""
     return ModelError(
         f"the config of {plain(model)} does not name its classes, and an order chosen by the dev set would flatter its "
-        f"figures there; {_name_them(spec)}",
+        f"figures there; name them with --set 'teacher.labels=[...]': {', '.join(map(plain, spec.labels))} in the model's order",
         kind="unnamed-classes",
         key="teacher.labels",
     )
-
-
-def _name_them(spec: TaskSpec) -> str:
-    return f"name them in [teacher]: labels = [...] with {', '.join(map(plain, spec.labels))} in the model's order"

@@ -26,7 +26,7 @@ from engine.train.loop import Stopped
 from tests.models.tiny_models import saved, tiny, words
 from tests.train.tiny_run import make, materials, work
 
-NAMES = {"id2label": {0: "bad", 1: "good"}, "label2id": {"bad": 0, "good": 1}}
+NAMES: dict[str, Any] = {"id2label": {0: "bad", 1: "good"}, "label2id": {"bad": 0, "good": 1}}
 UNTUNED = "teacher.finetune=false"
 
 
