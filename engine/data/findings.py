@@ -94,7 +94,9 @@ def _similar_classes(labels: Sequence[str]) -> Iterator[Finding]:
         what = difference(one, other)
         facts = {"classes": [one, other], "difference": what}
         if what == CASE:
-            sentence = f"the classes {shown(one)} and {shown(other)} differ only in case, but are trained as two"
+            sentence = (
+                f"the classes {shown(one)} and {shown(other)} differ only in case; they are trained as two classes"
+            )
             yield Finding(sentence, kind="classes-differ-in-case", severity="warning", facts=facts)
         else:
             sentence = (
@@ -200,8 +202,8 @@ def _damaged_texts(split: str, what: str, rows: Sequence[Example]) -> Iterator[F
         example = example or text[max(at - 12, 0) : at + 12]
     if damaged and damaged / len(rows) >= NOTE_FROM:
         sentence = (
-            f"{damaged:,} texts of the {len(rows):,} {what} hold damaged characters, as in {shown(example)}: they were once "
-            "read in another encoding than they were written in"
+            f"{damaged:,} texts in the {len(rows):,} {what} contain damaged characters, as in {shown(example)}: they were "
+            "decoded with the wrong encoding before crild read them"
         )
         facts = {"split": split, "rows": len(rows), "damaged": damaged, "example": example}
         yield Finding(sentence, kind="damaged-characters", severity=severity_of(damaged / len(rows)), facts=facts)
@@ -230,7 +232,9 @@ def _row_findings(data: TaskData) -> Iterator[Finding]:
         yield Finding(sentence, kind="repeated-examples", severity="note", facts={"rows": rows, "repeated": repeated})
     conflicting = _conflicting(data.spec, data.train, order, starts)
     if conflicting:
-        sentence = f"{conflicting:,} of {rows:,} training examples have the text of another one, but another label"
+        sentence = (
+            f"{conflicting:,} of {rows:,} training examples have the same text as another one, but a different label"
+        )
         facts = {"rows": rows, "conflicting": conflicting}
         yield Finding(sentence, kind="conflicting-labels", severity=severity_of(conflicting / rows), facts=facts)
     for split, examples in data.dev.items():
@@ -252,9 +256,11 @@ def _overlap(split: str, rows: int, shared: int) -> Finding:
     facts = {"split": split, "rows": rows, "shared": shared}
     if shared == rows:
         sentence = (
-            f"all {rows:,} examples of {split} are also training examples: {split} measures what was memorised, not what "
-            "was learnt"
+            f"all {rows:,} examples of {split} are also training examples: {split} measures what a model memorises, "
+            "not what it learns"
         )
         return Finding(sentence, kind="dev-is-training-data", severity="warning", facts=facts)
-    sentence = f"{shared:,} of {rows:,} examples of {split} are also training examples, which flatters the results"
+    sentence = (
+        f"{shared:,} of {rows:,} examples of {split} are also training examples, so results on {split} look too good"
+    )
     return Finding(sentence, kind="dev-overlaps-train", severity=severity_of(shared / rows), facts=facts)

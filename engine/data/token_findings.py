@@ -152,13 +152,13 @@ def _missing_special_tokens(inputs: TokenisedInputs, tokenizer: TokenizerFacts) 
     first, last = tokens.input_ids[tokens.offsets[:-1]], tokens.input_ids[tokens.offsets[1:] - 1]
     missing = []
     if not _special(inputs, tokenizer) or (tokenizer.cls is not None and bool((first != tokenizer.cls).any())):
-        missing.append("[CLS] before them")
+        missing.append("[CLS] before")
     if not _special(inputs, tokenizer) or (tokenizer.sep is not None and bool((last != tokenizer.sep).any())):
-        missing.append("[SEP] after them")
+        missing.append("[SEP] after")
     if missing:
         sentence = (
-            f"the tokenizer{_from(tokenizer)} puts no {' and no '.join(missing)} when it reads the {inputs.name}, which models "
-            "of this kind are trained with: check the post_processor in its tokenizer.json"
+            f"the tokenizer{_from(tokenizer)} adds no {' and no '.join(missing)} the {inputs.name}, although models of this "
+            "kind expect them: check the post_processor in its tokenizer.json"
         )
         facts = {"inputs": inputs.name, "special_tokens": _special(inputs, tokenizer)}
         yield Finding(sentence, kind="no-special-tokens", severity="warning", facts=facts, subject="model")
@@ -171,7 +171,8 @@ def _without_tokens(inputs: TokenisedInputs, tokenizer: TokenizerFacts) -> Itera
     if dropped:
         share = len(dropped) / len(inputs.tokens)
         example = inputs.examples[dropped[0]].text
-        sentence = f"of {len(dropped):,} of {len(inputs.tokens):,} {inputs.name} the tokenizer leaves nothing, as of {shown(example)}"
+        counts = f"{len(dropped):,} of {len(inputs.tokens):,}"
+        sentence = f"the tokenizer leaves nothing of {counts} {inputs.name}, such as {shown(example)}"
         facts = {"inputs": inputs.name, "rows": len(inputs.tokens), "dropped": len(dropped), "example": example}
         yield Finding(sentence, kind="texts-without-tokens", severity=severity_of(share), facts=facts, subject="model")
 

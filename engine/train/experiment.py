@@ -213,7 +213,7 @@ class Experiment:
         self.session.update(teacher=score, majority=floor, metric_name=spec.primary)
         if score <= floor:
             advice = (
-                "its tokenizer doesn't know most of the words, see above"
+                "its tokenizer doesn't know many of the words (see above)"
                 if has(self.findings, "unknown-tokens")
                 else "fine-tune it (add [teacher.finetune]), or check that its label names match the task's"
             )
