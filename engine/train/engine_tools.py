@@ -21,6 +21,7 @@ from engine.models.export import parameters
 from engine.models.load import load_teacher
 from engine.preset.load import load_preset
 from engine.preset.schema import Finetune, Teacher
+from engine.record.phases import Report, unreported
 from engine.train import hardware
 from engine.train.dev_evaluation import Dev
 from engine.train.input_checks import check_tokens, refuse
@@ -35,7 +36,7 @@ from engine.train.teacher_logits import can_cache
 TIMED_STEPS = 3
 
 
-def evaluate(request: dict[str, Any]) -> dict[str, Any]:
+def evaluate(request: dict[str, Any], *, report: Report = unreported) -> dict[str, Any]:
     """Metrics of a saved model on a task's dev sets.
 
     `request` has `preset` (a resolved preset's path, for the task), `model` (a folder or hub id) and `device`. A model
@@ -45,15 +46,23 @@ def evaluate(request: dict[str, Any]) -> dict[str, Any]:
     preset = load_preset([request["preset"]]).preset
     hardware.set_threads(preset.train.threads)
     device = hardware.pick_device(request.get("device") or "auto")
-    data = load_task(preset.task)
-    loaded = load_teacher(Teacher(model=request["model"]), data.spec)
+    data = load_task(preset.task, report=report)
+    loaded = load_teacher(Teacher(model=request["model"]), data.spec, report=report)
     if not loaded.order_known and preset.teacher.labels:
-        loaded = load_teacher(Teacher(model=request["model"], labels=preset.teacher.labels), data.spec)
+        named = Teacher(model=request["model"], labels=preset.teacher.labels)
+        loaded = load_teacher(named, data.spec, report=report)
     if not loaded.order_known:
         raise unnamed_classes(request["model"], data.spec)
     length = preset.task.max_length
     dev = {
-        split: tokenise(rows, loaded.tokenizer, length, source_name(preset.task, split))
+        split: tokenise(
+            rows,
+            loaded.tokenizer,
+            length,
+            report=report,
+            what=f"rows of {split}",
+            source=source_name(preset.task, split),
+        )
         for split, rows in data.dev.items()
     }
     sets = Dev(data.spec, dev, int(loaded.tokenizer.pad_token_id or 0), device)
@@ -69,13 +78,15 @@ def evaluate(request: dict[str, Any]) -> dict[str, Any]:
         "model": request["model"],
         "task": data.spec.name,
         "metric": data.spec.primary,
-        "splits": {split: {"metrics": sets.metrics(model, split), "examples": len(dev[split])} for split in dev},
+        "splits": {
+            split: {"metrics": sets.metrics(model, split, report=report), "examples": len(dev[split])} for split in dev
+        },
         "parameters": parameters(model),
         "notes": [*loaded.notes, *(finding.sentence for finding in findings)],
     }
 
 
-def plan(path: Path) -> dict[str, Any]:
+def plan(path: Path, *, report: Report = unreported) -> dict[str, Any]:
     """What a run of this preset would do, with time and memory measured on a few real steps of each stage.
 
     Writes nothing but the token cache. Whatever is unavailable (an unreachable hub, a missing file) or refused is listed
@@ -85,8 +96,8 @@ def plan(path: Path) -> dict[str, Any]:
     threads = hardware.set_threads(preset.train.threads)
     try:
         accelerator = hardware.make_accelerator(preset.train)
-        materials = load_materials(preset, accelerator)
-        stage_inputs = inputs_of_stages(materials)
+        materials = load_materials(preset, accelerator, report=report)
+        stage_inputs = inputs_of_stages(materials, report=report)
     except CrildError as error:
         return {"stages": [], "teacher": None, "missing": [str(error)], "notes": [], "findings": []}
     inputs = stage_inputs.tokens
@@ -105,6 +116,7 @@ def plan(path: Path) -> dict[str, Any]:
             settings, student, teacher if settings.role == "student" else None, materials.device
         )  # fmt: skip
         steps = settings.total_steps(len(tokens))
+        report(f"timing steps of stage {settings.name}")
         rows.append(
             {
                 "name": settings.name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,11 +15,12 @@ from engine.data.findings import Finding
 from engine.data.load import inputs_for, load_task, source_name
 from engine.data.subset import few_samples
 from engine.data.tokens import TokenSet, tokenise
-from engine.data.types import TaskData
+from engine.data.types import Example, TaskData
 from engine.models.attention import choose_attention
 from engine.models.load import LoadedModel, load_teacher
 from engine.models.students import make_student
 from engine.preset.schema import Preset
+from engine.record.phases import Report, unreported
 from engine.train import hardware, seeding
 from engine.train.dev_evaluation import Dev, Labels
 from engine.train.input_checks import check_task, check_tokens
@@ -60,25 +62,28 @@ class Materials:
         return self.dev.pad_id
 
 
-def load_materials(preset: Preset, accelerator: Accelerator) -> Materials:
+def load_materials(preset: Preset, accelerator: Accelerator, *, report: Report = unreported) -> Materials:
     """Load and tokenise the task, load the teacher (not yet fine-tuned), and check them against each other.
 
     Raises DataError and ModelError for what cannot be loaded; refusals among the findings are left to the caller.
     """
-    data = load_task(preset.task)
+    data = load_task(preset.task, report=report)
     texts = (text for example in data.train for text in (example.text, example.pair) if text)
     length = preset.task.max_length
-    loaded = load_teacher(preset.teacher, data.spec, train_texts=texts, max_length=length)
-    train = tokenise(data.train, loaded.tokenizer, length, source_name(preset.task, "train"))
-    dev = {
-        split: tokenise(rows, loaded.tokenizer, length, source_name(preset.task, split))
-        for split, rows in data.dev.items()
-    }
+    loaded = load_teacher(preset.teacher, data.spec, train_texts=texts, max_length=length, report=report)
+
+    def tokens_of(rows: Sequence[Example], what: str, split: str = "train") -> TokenSet:
+        source = source_name(preset.task, split)
+        return tokenise(rows, loaded.tokenizer, length, report=report, what=what, source=source)
+
+    train = tokens_of(data.train, "training rows")
+    dev = {split: tokens_of(rows, f"rows of {split}", split) for split, rows in data.dev.items()}
     seen = None
     if count := preset.train.evaluate_train:
         rows = few_samples(data.train, min(count, len(data.train)), preset.task.data_seed)
-        seen = tokenise(rows, loaded.tokenizer, length)
+        seen = tokens_of(rows, "training rows to evaluate")
     sets = Dev(data.spec, dev, int(loaded.tokenizer.pad_token_id or 0), accelerator.device, seen)
+    report("checking data, tokens and labels")
     findings = check_task(preset, data, loaded, train, dev)
     materials = Materials(preset, data, loaded, train, sets, accelerator, findings)
     choose_attention(loaded.model, materials.device, materials.precision)
@@ -93,7 +98,7 @@ class StageInputs:
     findings: tuple[Finding, ...]
 
 
-def inputs_of_stages(materials: Materials) -> StageInputs:
+def inputs_of_stages(materials: Materials, *, report: Report = unreported) -> StageInputs:
     """Load and tokenise the inputs of each stage. Raises DataError and ModelError."""
     preset, loaded = materials.preset, materials.loaded
     tokens: dict[str, TokenSet] = {}
@@ -101,10 +106,12 @@ def inputs_of_stages(materials: Materials) -> StageInputs:
     for stage in preset.stage:
         tokens[stage.name] = materials.train
         if stage.data != "task":
-            name = f"inputs of {stage.name}"
-            rows = inputs_for(stage.data, materials.data, preset.task.data_seed)
-            tokens[stage.name] = tokenise(rows, loaded.tokenizer, preset.task.max_length, f"the {name}")
-            findings += check_tokens(name, rows, tokens[stage.name], preset, loaded)
+            rows = inputs_for(stage.data, materials.data, preset.task.data_seed, report=report)
+            own = tokenise(
+                rows, loaded.tokenizer, preset.task.max_length, report=report, what=f"inputs of stage {stage.name}"
+            )
+            tokens[stage.name] = own
+            findings += check_tokens(f"inputs of {stage.name}", rows, own, preset, loaded)
     return StageInputs(tokens, tuple(findings))
 
 

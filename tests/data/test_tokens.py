@@ -238,7 +238,7 @@ def test_whatever_a_tokenizer_raises_is_an_error_of_its_folder(fault: BaseExcept
             raise fault
 
     with pytest.raises(ModelError) as caught:
-        tokenise(examples(["a b"]), Broken(), 8, "train.csv")
+        tokenise(examples(["a b"]), Broken(), 8, source="train.csv")
     assert (caught.value.kind, caught.value.file) == ("tokenizer-cannot-encode", "models/mine")
     assert all(fact in caught.value.sentence for fact in ("models/mine", "train.csv", str(fault)))
 
