@@ -19,10 +19,10 @@ from engine.evaluate.timing import Speed
 from engine.models.load import load_teacher
 from engine.preset.load import load_preset
 from engine.record.events import read_events
+from engine.record.stop_request import Stopped
 from engine.train import engine_tools, results
 from engine.train.card import model_card
 from engine.train.input_checks import check_task, refuse
-from engine.train.loop import Stopped
 from tests.models.tiny_models import saved, tiny, words
 from tests.train.tiny_run import make, materials, work
 
