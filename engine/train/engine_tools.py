@@ -15,18 +15,30 @@ import torch
 from engine.data.batches import collate, epoch_batches
 from engine.data.load import load_task, source_name
 from engine.data.tokens import TokenSet, tokenise
+from engine.data.types import TaskData
 from engine.errors import CrildError
 from engine.launch.devices import cores
 from engine.models.export import parameters
 from engine.models.load import load_teacher
 from engine.preset.load import load_preset
-from engine.preset.schema import Finetune, Teacher
+from engine.preset.schema import Finetune, Task, Teacher
+from engine.record.inputs import TRAIN, known_inputs
 from engine.record.phases import Report, unreported
+from engine.record.student import REPLACED, student_replaced
 from engine.train import hardware
 from engine.train.dev_evaluation import Dev
-from engine.train.input_checks import check_tokens, refuse
-from engine.train.materials import Materials, inputs_of_stages, load_materials, models_of, new_student, plan_stages
+from engine.train.inputs import changed_data
+from engine.train.materials import (
+    Materials,
+    inputs_of_stages,
+    load_materials,
+    models_of,
+    new_student,
+    plan_stages,
+    rows_of_stages,
+)
 from engine.train.optim import Optimiser
+from engine.train.run_findings import input_findings, refuse, stage_findings
 from engine.train.settings import StageSettings
 from engine.train.step import Counts, Models, StepLosses, bound_terms
 from engine.train.step_metrics import memory
@@ -39,9 +51,12 @@ TIMED_STEPS = 3
 def evaluate(request: dict[str, Any], *, report: Report = unreported) -> dict[str, Any]:
     """Metrics of a saved model on a task's dev sets.
 
-    `request` has `preset` (a resolved preset's path, for the task), `model` (a folder or hub id) and `device`. A model
-    whose config doesn't name its classes has those of the preset's `teacher.labels`. Raises ModelError if there are
-    none: to choose their order by the dev set that is measured would flatter the model.
+    `request` has `preset` (a resolved preset's path, for the task), `model` (a folder or hub id) and `device`; `run` is the
+    run whose student this is, if it is one's, and `own_task` whether the task is its own, too: notes say what has changed
+    since it was trained.
+
+    A model whose config doesn't name its classes has those of the preset's `teacher.labels`. Raises ModelError if there
+    are none: to choose their order by the dev set that is measured would flatter the model.
     """
     preset = load_preset([request["preset"]]).preset
     hardware.set_threads(preset.train.threads)
@@ -67,11 +82,13 @@ def evaluate(request: dict[str, Any], *, report: Report = unreported) -> dict[st
     }
     sets = Dev(data.spec, dev, int(loaded.tokenizer.pad_token_id or 0), device)
     model = loaded.model.to(device).eval()
+    run_dir, own_data = request.get("run"), data if request.get("own_task") else None
+    changed = [] if run_dir is None else _changed_since(Path(run_dir), preset.task, own_data)
     preset = preset.model_copy(update={"teacher": Teacher(model=request["model"])})
     findings = [
         finding
         for split in dev
-        for finding in check_tokens(f"inputs of {split}", data.dev[split], dev[split], preset, loaded)
+        for finding in input_findings(f"inputs of {split}", data.dev[split], dev[split], preset, loaded)
     ]
     refuse(findings)
     return {
@@ -82,8 +99,19 @@ def evaluate(request: dict[str, Any], *, report: Report = unreported) -> dict[st
             split: {"metrics": sets.metrics(model, split, report=report), "examples": len(dev[split])} for split in dev
         },
         "parameters": parameters(model),
-        "notes": [*loaded.notes, *(finding.sentence for finding in findings)],
+        "notes": [*changed, *loaded.notes, *(finding.sentence for finding in findings)],
     }
+
+
+def _changed_since(run_dir: Path, task: Task, data: TaskData | None) -> list[str]:
+    """What is not as it was when a run was trained and measured, in sentences; `data` is None for another task's."""
+    changes = () if data is None else changed_data(known_inputs(run_dir), task, data)
+    sentences = [
+        f"{change} has changed since this run was trained: these figures are not comparable with its results"
+        for change in changes
+        if change.name != TRAIN
+    ]
+    return [REPLACED, *sentences] if student_replaced(run_dir) else sentences
 
 
 def plan(path: Path, *, report: Report = unreported) -> dict[str, Any]:
@@ -97,12 +125,12 @@ def plan(path: Path, *, report: Report = unreported) -> dict[str, Any]:
     try:
         accelerator = hardware.make_accelerator(preset.train)
         materials = load_materials(preset, accelerator, report=report)
-        stage_inputs = inputs_of_stages(materials, report=report)
+        own = rows_of_stages(materials, report=report)
+        inputs = inputs_of_stages(materials, own, report=report)
     except CrildError as error:
         return {"stages": [], "teacher": None, "missing": [str(error)], "notes": [], "findings": []}
-    inputs = stage_inputs.tokens
     notes = [*materials.data.notes, *materials.loaded.notes]
-    findings = (*materials.findings, *stage_inputs.findings)
+    findings = (*materials.findings, *stage_findings(preset, materials.loaded, own, inputs))
     others = [finding.to_dict() for finding in findings if finding.severity != "refusal"]
     if refusals := [finding.sentence for finding in findings if finding.severity == "refusal"]:
         return {"stages": [], "teacher": None, "missing": refusals, "notes": notes, "findings": others}
@@ -151,7 +179,7 @@ def _teacher_facts(materials: Materials, tune: Finetune | None) -> dict[str, Any
     }
     if tune is not None:
         dev = materials.dev.tokens[materials.dev.primary]
-        key = cache_key(materials.loaded, tune, materials.train, dev, materials.data.spec, materials.precision)
+        key = cache_key(materials.teacher_hash, tune, materials.train, dev, materials.data.spec, materials.precision)
         facts["cached"] = cached(key).facts.is_file()
     return facts
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,13 +17,14 @@ from engine.data.subset import few_samples
 from engine.data.tokens import TokenSet, tokenise
 from engine.data.types import Example, TaskData
 from engine.models.attention import choose_attention
+from engine.models.export import content_hash
 from engine.models.load import LoadedModel, load_teacher
 from engine.models.students import make_student
-from engine.preset.schema import Preset
+from engine.preset.schema import Preset, Stage
 from engine.record.phases import Report, unreported
 from engine.train import hardware, seeding
 from engine.train.dev_evaluation import Dev, Labels
-from engine.train.input_checks import check_task, check_tokens
+from engine.train.run_findings import task_findings
 from engine.train.settings import StageSettings, baseline_stage, student_stage, teacher_stage
 from engine.train.step import Models, bound_terms, shape_of
 
@@ -38,6 +39,8 @@ class Materials:
     train: TokenSet
     dev: Dev
     accelerator: Accelerator
+    teacher_hash: str
+    """Hash of the teacher's weights as loaded, before any fine-tuning."""
     findings: tuple[Finding, ...]
 
     @property
@@ -83,36 +86,35 @@ def load_materials(preset: Preset, accelerator: Accelerator, *, report: Report =
         rows = few_samples(data.train, min(count, len(data.train)), preset.task.data_seed)
         seen = tokens_of(rows, "training rows to evaluate")
     sets = Dev(data.spec, dev, int(loaded.tokenizer.pad_token_id or 0), accelerator.device, seen)
+    report("hashing the teacher")
+    teacher_hash = content_hash(loaded.model)
     report("checking data, tokens and labels")
-    findings = check_task(preset, data, loaded, train, dev)
-    materials = Materials(preset, data, loaded, train, sets, accelerator, findings)
+    findings = task_findings(preset, data, loaded, train, dev)
+    materials = Materials(preset, data, loaded, train, sets, accelerator, teacher_hash, findings)
     choose_attention(loaded.model, materials.device, materials.precision)
     return materials
 
 
-@dataclass(frozen=True)
-class StageInputs:
-    """Tokenised inputs of each of the preset's stages, by stage name, and findings about those that aren't the task's."""
+def rows_of_stages(materials: Materials, *, report: Report = unreported) -> dict[str, tuple[Example, ...]]:
+    """The examples of the preset's stages that have data of their own, by stage name."""
+    preset, data = materials.preset, materials.data
+    own = [stage for stage in preset.stage if stage.data != "task"]
+    return {stage.name: inputs_for(stage.data, data, preset.task.data_seed, report=report) for stage in own}
 
-    tokens: dict[str, TokenSet]
-    findings: tuple[Finding, ...]
 
+def inputs_of_stages(
+    materials: Materials, own: Mapping[str, Sequence[Example]], *, report: Report = unreported
+) -> dict[str, TokenSet]:
+    """Tokenised inputs of each of the preset's stages, by stage name; `own` is what `rows_of_stages` gives."""
+    preset = materials.preset
 
-def inputs_of_stages(materials: Materials, *, report: Report = unreported) -> StageInputs:
-    """Load and tokenise the inputs of each stage. Raises DataError and ModelError."""
-    preset, loaded = materials.preset, materials.loaded
-    tokens: dict[str, TokenSet] = {}
-    findings: list[Finding] = []
-    for stage in preset.stage:
-        tokens[stage.name] = materials.train
-        if stage.data != "task":
-            rows = inputs_for(stage.data, materials.data, preset.task.data_seed, report=report)
-            own = tokenise(
-                rows, loaded.tokenizer, preset.task.max_length, report=report, what=f"inputs of stage {stage.name}"
-            )
-            tokens[stage.name] = own
-            findings += check_tokens(f"inputs of {stage.name}", rows, own, preset, loaded)
-    return StageInputs(tokens, tuple(findings))
+    def of(stage: Stage) -> TokenSet:
+        if stage.name not in own:
+            return materials.train
+        tokenizer, length = materials.loaded.tokenizer, preset.task.max_length
+        return tokenise(own[stage.name], tokenizer, length, report=report, what=f"inputs of stage {stage.name}")
+
+    return {stage.name: of(stage) for stage in preset.stage}
 
 
 def plan_stages(preset: Preset, data: TaskData, inputs: dict[str, TokenSet]) -> list[StageSettings]:

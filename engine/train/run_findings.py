@@ -1,4 +1,4 @@
-"""Check data, tokenizer, model and labels of a run against each other, before anything is trained."""
+"""Findings about a run: its data, tokenizer, model and labels, checked against each other before anything is trained."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from engine.preset.schema import Preset
 from engine.preset.text import plain
 
 
-def check_task(
+def task_findings(
     preset: Preset, data: TaskData, loaded: LoadedModel, train: TokenSet, dev: Mapping[str, TokenSet]
 ) -> tuple[Finding, ...]:
     """The findings about a run's task and its teacher: rows, classes, tokens, what the model's outputs mean.
@@ -27,15 +27,15 @@ def check_task(
     """
     found = list(_model_findings(preset, loaded))
     found += data_findings(data)
-    found += check_tokens("training inputs", data.train, train, preset, loaded)
+    found += input_findings("training inputs", data.train, train, preset, loaded)
     known = {finding.kind for finding in found}
     for split, tokens in dev.items():
-        others = check_tokens(f"inputs of {split}", data.dev[split], tokens, preset, loaded)
+        others = input_findings(f"inputs of {split}", data.dev[split], tokens, preset, loaded)
         found += [finding for finding in others if finding.kind not in known | {"texts-cut"}]
     return tuple(found)
 
 
-def check_tokens(
+def input_findings(
     name: str, examples: Sequence[Example], tokens: TokenSet, preset: Preset, loaded: LoadedModel
 ) -> tuple[Finding, ...]:
     """The findings about some tokenised inputs, which sentences call `name`."""
@@ -45,6 +45,17 @@ def check_tokens(
     sizes = EmbeddingSizes(preset.teacher.model, rows, types)
     inputs = TokenisedInputs(name, examples, tokens, preset.task.max_length)
     return token_findings(inputs, tokenizer_facts(loaded.tokenizer), sizes)
+
+
+def stage_findings(
+    preset: Preset, loaded: LoadedModel, own: Mapping[str, Sequence[Example]], tokens: Mapping[str, TokenSet]
+) -> tuple[Finding, ...]:
+    """The findings about the stages with data of their own: their examples and tokens by stage name."""
+    return tuple(
+        finding
+        for name, examples in own.items()
+        for finding in input_findings(f"inputs of {name}", examples, tokens[name], preset, loaded)
+    )
 
 
 def refuse(findings: Iterable[Finding]) -> None:

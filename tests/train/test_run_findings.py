@@ -22,7 +22,7 @@ from engine.record.events import read_events
 from engine.record.stop_request import Stopped
 from engine.train import engine_tools, results
 from engine.train.card import model_card
-from engine.train.input_checks import check_task, refuse
+from engine.train.run_findings import refuse, task_findings
 from tests.models.tiny_models import saved, tiny, words
 from tests.train.tiny_run import make, materials, work
 
@@ -45,7 +45,7 @@ def checked(folder: Path, text: str, *overrides: str) -> dict[str, Finding]:
     loaded = load_teacher(preset.teacher, data.spec, max_length=length)
     train = tokenise(data.train, loaded.tokenizer, length)
     dev = {split: tokenise(rows, loaded.tokenizer, length) for split, rows in data.dev.items()}
-    return {finding.kind: finding for finding in check_task(preset, data, loaded, train, dev)}
+    return {finding.kind: finding for finding in task_findings(preset, data, loaded, train, dev)}
 
 
 def change(path: Path, old: str, new: str) -> None:
