@@ -93,7 +93,7 @@ def _prunable_of(entry: RunEntry, *, unfinished: bool, teachers: bool) -> Iterat
     for path in sorted(entry.path.glob(".*.tmp-*")):
         yield Prunable(entry.path, "leftover", path, size_of(path))
     teacher = entry.path / TEACHER
-    if teachers and done and teacher.is_dir():
+    if teachers and done and teacher.is_dir() and not teacher.is_symlink():  # a link leads into the cache
         for path in sorted(teacher.glob("*.safetensors")):
             yield Prunable(entry.path, "teacher", path, size_of(path))
 

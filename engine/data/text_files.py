@@ -84,10 +84,16 @@ def corpus_files(path: Path, most: int | None = None) -> list[Path]:
 
     With `most`, so many of them in any order. Raises DataError when there are none.
     """
-    if not path.exists():
-        raise DataError("there is no such file or folder", kind="no-such-file", file=str(path), key="corpus")
-    if not path.is_dir():
-        return [path]
+    try:
+        if not path.is_dir():
+            path.stat()
+            return [path]
+        next(path.iterdir(), None)  # the search below passes over folders that it may not read
+    except FileNotFoundError:
+        raise DataError("there is no such file or folder", kind="no-such-file", file=str(path), key="corpus") from None
+    except OSError as fault:
+        sentence = f"the corpus cannot be read: {cause(fault)}"
+        raise DataError(sentence, kind="unreadable-file", file=str(path), key="corpus") from None
     found = (file for file in path.rglob("*") if file.suffix.lower() in ("", *TEXT_ENDINGS) and _is_visible_file(file))
     files = sorted(found) if most is None else list(islice(found, most))
     if not files:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -13,17 +16,25 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from engine.data.types import TaskSpec
 from engine.errors import RunError
 from engine.models.class_names import name_outputs
+from engine.models.families import positions
 from engine.models.transformers_logging import quiet
 from engine.preset.text import plain
-from engine.record.files import flush, refusal
+from engine.record.files import flush, follow_umask, refusal
 
 
-def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, spec: TaskSpec, folder: Path) -> None:
+def save_model(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    spec: TaskSpec,
+    folder: Path,
+    *,
+    complete: Callable[[Path], None] | None = None,
+) -> None:
     """Write weights (safetensors), config with the task's label names, and tokenizer to `folder`.
 
-    The folder appears whole or not at all, replaces an existing one, and is on the disk when this returns. It loads
-    with `AutoModelForSequenceClassification` and `pipeline("text-classification")`. Raises `RunError`
-    when it cannot be written.
+    The folder appears whole or not at all, replaces an existing one (or a link to one), and is on the disk when this
+    returns. It loads with `AutoModelForSequenceClassification` and `pipeline("text-classification")`. `complete` may add
+    files: it is called with the temporary folder that holds all others. Raises `RunError` when it cannot be written.
     """
     name_outputs(model, spec.labels)
     model.config.finetuning_task = spec.name
@@ -36,7 +47,11 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, spec:
             new.mkdir()
             with quiet():
                 model.save_pretrained(new)
-                tokenizer.save_pretrained(new)
+                with limited(tokenizer, positions(model.config)):
+                    tokenizer.save_pretrained(new)
+            if complete is not None:
+                complete(new)
+            follow_umask(new)
             for path in (*new.iterdir(), new):
                 flush(path)
             _put(new, folder, aside=Path(temporary) / "old")
@@ -46,14 +61,30 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, spec:
         raise RunError(sentence, kind="cannot-save-model", file=plain(str(folder))) from None
 
 
+@contextmanager
+def limited(tokenizer: PreTrainedTokenizerBase, limit: int) -> Iterator[None]:
+    """Inside the block, the tokenizer's `model_max_length` is at most the tokens that its model can read.
+
+    Many tokenizers leave it open (1e30). Then `pipeline` does not shorten long texts, even with `truncation=True`, and the
+    model fails on them.
+    """
+    before = tokenizer.model_max_length
+    tokenizer.model_max_length = min(before, limit)
+    try:
+        yield
+    finally:
+        tokenizer.model_max_length = before
+
+
 def _put(new: Path, folder: Path, *, aside: Path) -> None:
     """Rename `new` to `folder`; an existing folder moves aside first, since it cannot be overwritten."""
-    if folder.exists():
+    exists = os.path.lexists(folder)  # a link to nowhere, too
+    if exists:
         folder.rename(aside)
     try:
         new.rename(folder)
     except OSError:
-        if aside.exists():
+        if exists:
             aside.rename(folder)
         raise
 

@@ -25,7 +25,7 @@ from huggingface_hub.errors import (
 )
 
 from engine.errors import ModelError
-from engine.models.model_files import PICKLED, SAFETENSORS, TOKENIZER, missing_weights
+from engine.models.model_files import PICKLED, SAFETENSORS, TOKENIZER, is_folder, missing_weights
 from engine.preset.source_names import is_path
 from engine.preset.text import plain
 
@@ -65,7 +65,7 @@ def fetch(model: str, revision: str | None = None, *, weights: bool = True, code
     """
     if is_path(model):
         folder, name = Path(model).expanduser(), plain(model)
-        if folder.is_dir():
+        if is_folder(folder):
             return folder
         if folder.exists():
             raise ModelError(f"the model {name} is a file, not a folder", kind="model-is-a-file", file=name)

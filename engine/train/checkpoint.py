@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from engine.errors import RunError
-from engine.record.files import flush, refusal
+from engine.record.files import flush, follow_umask, refusal
 
 FORMAT = 1
 _NAME = re.compile(r"^(?P<index>\d{3})-(?P<stage>[a-z0-9_-]+)-(?P<step>\d{8})$")
@@ -143,6 +143,7 @@ def _write(path: Path, tensors: Tensors, state: dict[str, Any]) -> None:
         (temporary / "state.json").write_text(json.dumps(state))
         files = {p.name: {"bytes": p.stat().st_size, "sha256": _hash(p)} for p in sorted(temporary.iterdir())}
         (temporary / "manifest.json").write_text(json.dumps({"format": FORMAT, "files": files}))
+        follow_umask(temporary)
         for file in temporary.iterdir():
             flush(file)
         flush(temporary)

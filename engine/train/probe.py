@@ -16,7 +16,7 @@ from engine.data.load import load_task
 from engine.data.subset import few_samples
 from engine.data.tokens import TokenSet, tokenise
 from engine.data.types import TaskData, TaskSpec
-from engine.errors import CrildError, ModelError, RunError
+from engine.errors import CrildError, RunError
 from engine.evaluate.layer_distances import CKA, Compared, Comparison, compare
 from engine.evaluate.metrics import compute, label_loss
 from engine.evaluate.predict import Logits, predict
@@ -26,7 +26,7 @@ from engine.preset.load import load_preset
 from engine.preset.schema import Preset, Teacher
 from engine.record.events import read_events
 from engine.record.files import read_json
-from engine.record.paths import PRESET, RESULTS, STUDENT, TEACHER
+from engine.record.paths import PRESET, RESULTS, STUDENT
 from engine.record.probe import (
     DISTANCES,
     CurvePoint,
@@ -42,6 +42,7 @@ from engine.record.probe import (
 from engine.record.run import read_run
 from engine.record.states import IN_PROGRESS
 from engine.record.status import Fault, Status
+from engine.record.teacher_folder import teacher_folder
 from engine.train import hardware, seeding
 from engine.train.step import shape_of
 from engine.train.teacher import settle_order
@@ -232,7 +233,7 @@ def _saved(folder: Path, preset: Preset) -> Teacher:
 def _teacher(run_dir: Path, preset: Preset, data: TaskData, device: torch.device, notes: list[str]) -> LoadedModel:
     """The run's teacher; a fine-tuned one is loaded from where it is stored."""
     if preset.teacher.finetune is not None:
-        return load_teacher(_saved(_stored_teacher(run_dir), preset), data.spec)
+        return load_teacher(_saved(teacher_folder(run_dir), preset), data.spec)
     loaded = load_teacher(preset.teacher, data.spec)
     if not loaded.order_known:
         pad_id = int(loaded.tokenizer.pad_token_id or 0)
@@ -241,24 +242,6 @@ def _teacher(run_dir: Path, preset: Preset, data: TaskData, device: torch.device
         note = settle_order(loaded, data.spec, dev, device=device, pad_id=pad_id)
         notes.extend([note] if note else [])
     return loaded
-
-
-def _stored_teacher(run_dir: Path) -> Path:
-    """Folder of the run's fine-tuned teacher. Raises ModelError if it is gone."""
-    pointer = (read_json(run_dir / TEACHER / "pointer.json") or {}).get("folder")
-    if not isinstance(pointer, str):
-        sentence = (
-            f"the fine-tuned teacher of {run_dir.name} cannot be found: teacher/pointer.json is missing or damaged"
-        )
-        raise ModelError(sentence, kind="teacher-pointer-damaged", file=str(run_dir / TEACHER))
-    for folder in (Path(pointer), run_dir / TEACHER / Path(pointer).name):  # the second, if the run was moved
-        if (folder / "config.json").is_file():
-            return folder
-    sentence = (
-        f"the fine-tuned teacher of {run_dir.name} is no longer in the cache: run its preset again to train it, then "
-        "probe this run"
-    )
-    raise ModelError(sentence, kind="teacher-missing", file=pointer)
 
 
 def _compared(subject: Subject) -> tuple[dict[str, Compared], Comparison]:

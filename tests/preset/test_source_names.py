@@ -31,6 +31,7 @@ NAMES = {
     "_line": True,
     "here": True,
     "inside/here": True,
+    "inside/hear": True,
     "bert-base-uncased": False,
     "google-bert/bert-base-uncased": False,
     "a/b-c.d_e": False,
