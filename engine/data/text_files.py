@@ -129,7 +129,13 @@ def _is_visible_file(file: Path) -> bool:
 
 def _unreadable(path: Path, fault: OSError) -> DataError:
     if isinstance(fault, FileNotFoundError):
-        names = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
+        if path.is_symlink():
+            sentence = f"this is a link to {plain(str(path.readlink()))}, which does not exist"
+            return DataError(sentence, kind="dangling-link", file=str(path))
+        try:
+            names = [item.name for item in path.parent.iterdir()]
+        except OSError:  # no such folder, or one that may not be listed
+            names = []
         near = nearest(path.name, names)
         hint = f"; did you mean {plain(near)}?" if near else ""
         return DataError(f"there is no such file{hint}", kind="no-such-file", file=str(path))

@@ -135,7 +135,9 @@ def _existing_probe(run_dir: Path, settings: Settings) -> Probe | None:
     """The stored probe, if it is of this student with these settings."""
     try:
         found = read_probe(run_dir)
-    except RunError:
+    except RunError as error:
+        if error.kind == "cannot-read-record":
+            raise
         return None  # damaged, or from another version: probe again
     if found is None or found.student != student_hash(run_dir):
         return None

@@ -375,7 +375,7 @@ def test_a_missing_file_and_a_folder_in_its_place(tmp_path: Path) -> None:
         "none.csv": ("no-such-file",),
         "none.parquet": ("no-such-file",),
         "folder.csv": ("folder-not-file",),
-        "folder.parquet": ("not-parquet",),
+        "folder.parquet": ("folder-not-file",),
         "data.xlsx": ("unknown-file-format",),
         "data": ("unknown-file-format",),
     }.items():
@@ -399,13 +399,16 @@ SEPARATORS = ("\u2028", "\u2029", "\x85", "\v", "\f", "\x1c", "\x1d", "\x1e")
 """What `str.splitlines` takes for line ends, besides LF and CR."""
 
 
-@pytest.mark.parametrize("separator", SEPARATORS)
-@pytest.mark.parametrize("ending", ["jsonl", "csv", "tsv"])
+@pytest.mark.parametrize(
+    ("ending", "separator"),
+    [
+        *(("jsonl", separator) for separator in SEPARATORS if separator > " "),  # JSON escapes the others
+        *((ending, separator) for ending in ("csv", "tsv") for separator in SEPARATORS),
+    ],
+)
 def test_only_line_feeds_end_a_line(tmp_path: Path, ending: str, separator: str) -> None:
     text = f"fine{separator}day"
     if ending == "jsonl":
-        if separator < " ":
-            pytest.skip("JSON escapes it")
         rows = "".join(json.dumps(row, ensure_ascii=False) + "\r\n" for row in ({"text": text, "label": "yes"},) * 2)
     else:
         mark = {"csv": ",", "tsv": "\t"}[ending]
@@ -443,3 +446,14 @@ def test_a_file_that_cannot_be_opened_is_not_called_broken(
         with pytest.raises(DataError) as caught:
             check(path, ["text", "label"])
         assert (caught.value.kind, caught.value.file) == ("unreadable-file", str(path))
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_link_to_nowhere_is_not_called_missing(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"train.{ending}"
+    path.symlink_to("../moved/train")
+    for check in (check_table, read_table):
+        with pytest.raises(DataError) as caught:
+            check(path, ["text", "label"])
+        assert caught.value.kind == "dangling-link"
+        assert "../moved/train" in caught.value.sentence
