@@ -49,7 +49,7 @@ def sweep(
     quiet: Quiet = False,
     runs_dir: RunsDir = None,
 ) -> None:
-    """Run methods x tasks x seeds x any key, or resume such a sweep.
+    """Run every combination of methods, tasks, seeds and settings in a file.
 
     Repeat the command to continue: finished runs stay, interrupted ones are resumed. Press Ctrl-C to stop the runs
     with checkpoints, twice to kill them; closing the terminal leaves them running.
@@ -61,7 +61,7 @@ def sweep(
 
     \b
     Exit codes: 0 all finished; 1 a run failed; 2 wrong usage or sweep file; 3 data or
-    model cannot be used; 130 interrupted; 143 terminated (checkpoints were written).
+    model cannot be used; 130 stopped by Ctrl-C; 143 by SIGTERM; both with checkpoints.
     """
     from crild_tui.cli.follow.foreground import foreground
     from engine.errors import UsageError

@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 def prepare(run_dir: Path, changes: Sequence[str]) -> RunEntry:
     """Check that a run can resume with these `--set` items, and write them into its preset; returns the run as it was.
 
-    Raises UsageError or PresetError, and changes nothing, if it cannot.
+    Raises UsageError, PresetError or RunError, and changes nothing, if it cannot.
     """
+    from engine.record.inventory import refuse_links
     from engine.record.run import read_run
 
     entry = read_run(run_dir)
+    refuse_links(run_dir)
     extends = any(_lengthens(change) for change in changes)
     check_possible(entry, "extend" if extends else "resume", command_hints(run_dir))
     _check(run_dir, changes)

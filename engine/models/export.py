@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +18,7 @@ from engine.models.families import positions
 from engine.models.transformers_logging import quiet
 from engine.preset.text import plain
 from engine.record.files import flush, follow_umask, refusal
+from engine.record.removal import OpenFolder
 
 
 def save_model(
@@ -28,34 +27,33 @@ def save_model(
     spec: TaskSpec,
     folder: Path,
     *,
-    complete: Callable[[Path], None] | None = None,
+    complete: Callable[[OpenFolder], None] | None = None,
+    root: Path | None = None,
 ) -> None:
     """Write weights (safetensors), config with the task's label names, and tokenizer to `folder`.
 
-    The folder appears whole or not at all, replaces an existing one (or a link to one), and is on the disk when this
-    returns. It loads with `AutoModelForSequenceClassification` and `pipeline("text-classification")`. `complete` may add
-    files: it is called with the temporary folder that holds all others. Raises `RunError` when it cannot be written.
+    The folder appears whole or not at all, replaces an existing one (files that a person put into it stay), and is on the
+    disk when this returns. It loads with `AutoModelForSequenceClassification` and `pipeline("text-classification")`.
+    `complete` may add files: it is called with the temporary folder that holds all others. No folder below `root` (by
+    default the parent) may be a link. Raises `RunError` when it cannot be written.
     """
+    root = root or folder.parent
     name_outputs(model, spec.labels)
     model.config.finetuning_task = spec.name
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(
-            prefix=f".{folder.name}.", dir=folder.parent, ignore_cleanup_errors=True
-        ) as temporary:
-            new = Path(temporary) / "new"
-            new.mkdir()
+        names = folder.parent.relative_to(root).parts
+        with OpenFolder.at(root, *names, create=True) as parent, parent.temporary_folder(folder.name) as new:
             with quiet():
-                model.save_pretrained(new)
+                model.save_pretrained(new.path)
                 with limited(tokenizer, positions(model.config)):
-                    tokenizer.save_pretrained(new)
+                    tokenizer.save_pretrained(new.path)
             if complete is not None:
                 complete(new)
             follow_umask(new)
-            for path in (*new.iterdir(), new):
+            for path in (*new.path.iterdir(), new.path):
                 flush(path)
-            _put(new, folder, aside=Path(temporary) / "old")
-            flush(folder.parent)
+            parent.put(new, folder.name)
+            parent.flush()
     except (OSError, SafetensorError) as error:
         sentence = f"cannot save the model: {plain(refusal(error))}"
         raise RunError(sentence, kind="cannot-save-model", file=plain(str(folder))) from None
@@ -74,19 +72,6 @@ def limited(tokenizer: PreTrainedTokenizerBase, limit: int) -> Iterator[None]:
         yield
     finally:
         tokenizer.model_max_length = before
-
-
-def _put(new: Path, folder: Path, *, aside: Path) -> None:
-    """Rename `new` to `folder`; an existing folder moves aside first, since it cannot be overwritten."""
-    exists = os.path.lexists(folder)  # a link to nowhere, too
-    if exists:
-        folder.rename(aside)
-    try:
-        new.rename(folder)
-    except OSError:
-        if exists:
-            aside.rename(folder)
-        raise
 
 
 def parameters(model: PreTrainedModel) -> int:

@@ -8,7 +8,9 @@ from pathlib import Path
 from engine.errors import ModelError
 from engine.preset.text import plain
 from engine.record.files import read_object, write_json
+from engine.record.owner import temporary_name
 from engine.record.paths import TEACHER
+from engine.record.removal import OpenFolder
 
 POINTER = "pointer.json"
 """In the run's folder `teacher`: names the teacher's folder, where no link does (before 0.3, and without links)."""
@@ -59,13 +61,22 @@ def link_teacher(run_dir: Path, folder: Path) -> None:
     if folder == link:
         return
     if link.is_symlink() or not link.exists():
-        temporary = run_dir / f".{TEACHER}.tmp-{os.getpid()}"
         try:
-            temporary.unlink(missing_ok=True)
-            temporary.symlink_to(folder, target_is_directory=True)
-            temporary.replace(link)
+            _link(run_dir, folder)
         except OSError:
             link.mkdir(exist_ok=True)
         else:
             return
     write_json(link / POINTER, {"schema": 1, "folder": str(folder)})
+
+
+def _link(run_dir: Path, folder: Path) -> None:
+    """Make the run's `teacher` a link to a folder; it replaces another link. Raises OSError."""
+    with OpenFolder.at(run_dir) as run:
+        temporary = temporary_name(TEACHER)
+        os.symlink(folder, temporary, target_is_directory=True, dir_fd=run.handle)
+        try:
+            run.rename(temporary, TEACHER)
+        except OSError:
+            run.remove(temporary)
+            raise

@@ -10,6 +10,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,6 +31,8 @@ from engine.record.files import cause, finite, read_json, read_object, why_unrea
 from engine.record.lock import FileLock
 from engine.record.manifest import damage, manifest_of
 from engine.record.paths import TEACHER, cache_dir
+from engine.record.phases import Report, unreported
+from engine.record.removal import OpenFolder
 from engine.record.teacher_folder import POINTER
 
 RECIPE = 1
@@ -74,21 +77,23 @@ class StoredTeacher:
     That file also has size and hash of all others, and a hash of itself, so that damage is noticed before use.
     """
 
-    def __init__(self, folder: Path, key: str):
+    def __init__(self, folder: Path, key: str, root: Path):
+        """`root` is the cache or the run that the folder is in."""
         self.folder = folder
         self.key = key
+        self.root = root
         self.facts = folder / FACTS
 
     @classmethod
     def cached(cls, key: str) -> Self:
         """The entry of a key in the cache that all runs share."""
-        return cls(cache_dir() / "teachers" / key, key)
+        return cls(cache_dir() / "teachers" / key, key, cache_dir())
 
     @classmethod
     def of_run(cls, run_dir: Path, key: str) -> Self:
         """The teacher that a run stores for itself: its folder `teacher`, or a folder in there, as before 0.3."""
         folder = run_dir / TEACHER
-        return cls(folder / key if os.path.lexists(folder / POINTER) else folder, key)
+        return cls(folder / key if os.path.lexists(folder / POINTER) else folder, key, run_dir)
 
     def exists(self) -> bool:
         """Whether something is stored here; a link into the cache does not count."""
@@ -97,7 +102,7 @@ class StoredTeacher:
     def unusable_reason(self) -> str | None:
         """Why nothing can be stored here, as the end of a sentence; None if it can."""
         try:
-            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            OpenFolder.at(self.folder.parent.parent, self.folder.parent.name, create=True).close()
             with tempfile.TemporaryFile(dir=self.folder.parent):  # a file system can be read-only despite its modes
                 return None
         except OSError as error:
@@ -135,12 +140,15 @@ class StoredTeacher:
         return facts
 
     def store(self, loaded: LoadedModel, spec: TaskSpec, facts: dict[str, Any]) -> None:
-        """Store the fine-tuned model with the facts; replaces what is stored here. Raises RunError."""
+        """Store the fine-tuned model with the facts; replaces what is stored here, or a link to it. Raises RunError."""
 
-        def add_facts(folder: Path) -> None:
-            self._write_facts(folder, facts)
+        def complete(folder: OpenFolder) -> None:
+            self._write_facts(folder.path, facts)
+            with OpenFolder.at(self.folder.parent) as parent:
+                if parent.is_link(self.folder.name):
+                    parent.remove(self.folder.name)
 
-        save_model(loaded.model, loaded.tokenizer, spec, self.folder, complete=add_facts)
+        save_model(loaded.model, loaded.tokenizer, spec, self.folder, complete=complete, root=self.root)
 
     def record_hashes(self) -> None:
         """Add hashes to an entry of a version that wrote none, so that damage from now on is noticed.
@@ -211,6 +219,7 @@ def open_teacher(
     *,
     shared: bool,
     waiting: Callable[[bool], None],
+    loading: Callable[[], AbstractContextManager[object]],
     warn: Callable[[str], None],
 ) -> Iterator[tuple[StoredTeacher, dict[str, Any] | None]]:
     """Where the fine-tuned teacher is or will be stored, and the facts about its training if it could be loaded.
@@ -218,11 +227,13 @@ def open_teacher(
     In the cache if `shared`, otherwise in the run. What is damaged is trained again. What cannot be read (permission, too
     many open files, a failing disk) stays as it is: then the run trains a teacher of its own, as where the cache cannot
     be written. An entry of the cache is locked inside the block, if it can be written; `waiting` as in
-    `StoredTeacher.locked`. Raises ModelError when the run's own teacher cannot be read.
+    `StoredTeacher.locked`, and `loading` is the context in which weights are read. Raises ModelError when the run's own teacher cannot be read.
     """
     own, entry = StoredTeacher.of_run(run_dir, key), StoredTeacher.cached(key)
     if not shared or own.exists():
-        yield own, _load(own, loaded, warn)
+        with loading():
+            facts = _load(own, loaded, warn)
+        yield own, facts
         return
     with contextlib.ExitStack() as stack:
         reason = entry.unusable_reason()
@@ -231,7 +242,8 @@ def open_teacher(
                 stack.enter_context(entry.locked(waiting))
             except OSError as error:  # the lock file of another user
                 reason = cause(error)
-        entry, facts = _look_up(entry, own, loaded, warn, reason)
+        with loading():
+            entry, facts = _look_up(entry, own, loaded, warn, reason)
         yield entry, facts
 
 
@@ -290,7 +302,9 @@ def store_teacher(
     return own
 
 
-def settle_order(loaded: LoadedModel, spec: TaskSpec, dev: TokenSet, *, device: Any, pad_id: int) -> str | None:
+def settle_order(
+    loaded: LoadedModel, spec: TaskSpec, dev: TokenSet, *, device: Any, pad_id: int, report: Report = unreported
+) -> str | None:
     """Find the label order of a teacher whose config doesn't name its classes, by measuring every order on dev.
 
     Returns a sentence for the user, or None if the order was known. Raises ModelError when two orders fit equally well,
@@ -303,7 +317,10 @@ def settle_order(loaded: LoadedModel, spec: TaskSpec, dev: TokenSet, *, device: 
     if len(spec.labels) > MOST_ORDERS:
         sentence = f"the teacher's config does not name its {len(spec.labels)} classes; {way_out}"
         raise ModelError(sentence, kind="unnamed-classes")
-    logits = predict(loaded.model, dev, batch_size=64, device=device, pad_id=pad_id)
+    logits = predict(
+        loaded.model, dev, batch_size=64, device=device, pad_id=pad_id,
+        report=report, phase="finding the order of the teacher's classes",
+    )  # fmt: skip
     assert dev.labels is not None
     scored = sorted(
         (

@@ -12,6 +12,7 @@ import pytest
 
 from engine.record.files import follow_umask, why_unreadable
 from engine.record.manifest import damage, manifest_of
+from engine.record.removal import OpenFolder
 from tests.refused_files import refuse
 
 
@@ -50,8 +51,8 @@ def test_files_follow_the_umask(tmp_path: Path, mask: int, mode: int) -> None:
     (tmp_path / "elsewhere").write_text("")
     (tmp_path / "elsewhere").chmod(0o400)
     (folder / "link").symlink_to(tmp_path / "elsewhere")
-    with umask(mask):
-        follow_umask(folder)
+    with umask(mask), OpenFolder.at(folder) as opened:
+        follow_umask(opened)
     assert (folder / "weights").stat().st_mode & 0o777 == mode
     assert (tmp_path / "elsewhere").stat().st_mode & 0o777 == 0o400
     assert sorted(path.name for path in folder.iterdir()) == ["link", "weights"]

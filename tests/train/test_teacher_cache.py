@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +62,11 @@ def test_what_was_stored_is_loaded(entry: StoredTeacher) -> None:
 
 
 def test_nothing_stored_is_none(tmp_path: Path) -> None:
-    assert StoredTeacher(tmp_path / "key", "key").load_into(loaded()) is None
+    assert StoredTeacher(tmp_path / "key", "key", tmp_path).load_into(loaded()) is None
 
 
 def test_another_teacher_in_the_same_folder_is_not_taken(entry: StoredTeacher) -> None:
-    assert StoredTeacher(entry.folder, "other").load_into(loaded()) is None
+    assert StoredTeacher(entry.folder, "other", entry.root).load_into(loaded()) is None
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,9 @@ def opened(
     run_dir = tmp_path / "run"
     run_dir.mkdir(exist_ok=True)
     warnings: list[str] = []
-    with open_teacher("key", run_dir, model, shared=shared, waiting=lambda _: None, warn=warnings.append) as (
+    with open_teacher(
+        "key", run_dir, model, shared=shared, waiting=lambda _: None, loading=nullcontext, warn=warnings.append
+    ) as (
         entry,
         facts,
     ):
@@ -282,7 +284,7 @@ def test_without_links_the_pointer_names_the_folder(
     def no_links(*_: Any, **__: Any) -> None:
         raise OSError(errno.EPERM, "Operation not permitted")
 
-    monkeypatch.setattr(Path, "symlink_to", no_links)
+    monkeypatch.setattr(os, "symlink", no_links)
     run_dir = tmp_path / "run"
     run_dir.mkdir()
     link_teacher(run_dir, entry.folder)
