@@ -41,12 +41,9 @@ def cached_repository(model: str) -> Path:
 def hub_cache() -> Path:
     """The cache folder of huggingface_hub: $HF_HUB_CACHE, else below $HF_HOME, else below the user's cache."""
     cache = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
-    if cache:
-        return Path(cache).expanduser()
-    home = os.environ.get("HF_HOME")
-    if not home:
-        home = str(Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
-    return Path(home).expanduser() / "hub"
+    home = os.environ.get("HF_HOME") or str(Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
+    folder = Path(cache) if cache else Path(home) / "hub"
+    return Path(os.path.expanduser(folder))  # noqa: PTH111 - an account without a home folder is no error here
 
 
 def is_corpus_path(name: str, folder: Path | None = None) -> bool:

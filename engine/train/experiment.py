@@ -19,8 +19,8 @@ from engine.models.export import save_model
 from engine.preset.schema import Preset
 from engine.record.environment import add_environment
 from engine.record.files import write_atomic
-from engine.record.inventory import refuse_links
-from engine.record.paths import PRESET
+from engine.record.inventory import refuse_links, remove_cache_leftovers
+from engine.record.paths import PRESET, cache_dir
 from engine.record.session import RunSession
 from engine.record.teacher_folder import link_teacher
 from engine.train import checkpoint, hardware, results
@@ -54,6 +54,7 @@ def run(run_dir: Path, preset: Preset, session: RunSession) -> dict[str, Any]:
     Raises Stopped when asked to stop, and CrildError for what the user can fix.
     """
     refuse_links(run_dir)
+    remove_cache_leftovers(cache_dir())
     with session.reading("verifying checkpoints") as report:
         saved = checkpoint.newest(run_dir)
         if saved is not None:
