@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,11 +94,12 @@ def test_what_was_half_deleted_is_still_known(run: Path, monkeypatch: pytest.Mon
     (runs / ".trash").mkdir()
     trashed.rename(runs / ".trash" / "old-s1.20261128-100000")
     teacher(run / "teacher")
-    for listed in (
-        lambda: checkpoints_of(run),
-        lambda: inventory.trashed_runs(runs),
-        lambda: inventory.teachers_of(run),
-    ):
+    listings: list[Callable[[], Iterator[Removable]]] = [
+        partial(checkpoints_of, run),
+        partial(inventory.trashed_runs, runs),
+        partial(inventory.teachers_of, run),
+    ]
+    for listed in listings:
         (item,) = listed()
         with monkeypatch.context() as patch:
             die_at(patch, call)
