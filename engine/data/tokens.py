@@ -19,7 +19,7 @@ from engine.data.content import add_texts
 from engine.data.types import Example
 from engine.errors import CrildError, DataError, ModelError
 from engine.preset.text import plain
-from engine.record.files import cause, write_atomic
+from engine.record.files import cause, why_unreadable, write_atomic
 from engine.record.paths import cache_dir
 from engine.record.phases import Report, unreported
 
@@ -118,7 +118,10 @@ def tokenise(
         tokens = _read(path)
         if tokens is None:
             tokens = _encode(texts, pairs, tokenizer, max_length, report, what, source)
-            _write(path, tokens)
+            if (reason := why_unreadable(path)) is None:
+                _write(path, tokens)
+            else:  # it may be whole, and belong to somebody else: it stays
+                log.warning("cached tokens cannot be read (%s), and were computed again: %s", reason, path)
     lengths = np.diff(tokens.offsets)
     if len(examples) and not lengths.all():
         sentence = f"example {examples[int(lengths.argmin())].id} gives no tokens"
@@ -276,10 +279,10 @@ def _slow(texts: Sequence[str], pairs: Sequence[str] | None, tokenizer: Any, max
 
 
 def _read(path: Path) -> _Tokens | None:
-    """Cached tokens; None if there are none or the file is damaged."""
+    """Cached tokens; None if there are none, or the file is damaged or cannot be read now."""
     from safetensors import SafetensorError, safe_open
 
-    if not path.is_file():
+    if why_unreadable(path) is not None or not path.is_file():
         return None
     try:
         with safe_open(path, framework="numpy") as file:

@@ -77,6 +77,7 @@ def load_teacher(
     _check_knows_task(checkpoint, teacher.model, spec)
     multi_label = checkpoint.model.config.problem_type == MULTI_LABEL  # which aligning overwrites
     order_known, notes = _align_by_name(checkpoint.model, teacher, spec)
+    notes = (*checkpoint.notes, *notes)
     return LoadedModel(checkpoint.model, tokenizer, order_known, notes, fresh_head=False, multi_label=multi_label)
 
 
@@ -111,7 +112,7 @@ def load_pretrained(
         name_outputs(model, spec.labels)
     if fresh_head:
         fit_head(model, spec, checkpoint.fresh, seed=seed)
-    return LoadedModel(model, tokenizer, order_known=True, notes=notes, fresh_head=fresh_head)
+    return LoadedModel(model, tokenizer, order_known=True, notes=(*checkpoint.notes, *notes), fresh_head=fresh_head)
 
 
 def _read(

@@ -185,7 +185,8 @@ def test_findings_are_in_results_and_model_card(tmp_path: Path, text: str, monke
     (message,) = messages(run_dir)[:1]
     assert message["text"] == finding["sentence"]
     preset = load_preset([str(run_dir / "preset.toml")]).preset
-    assert "before training" not in model_card(preset, {**document, "findings": []}, ("bad", "good"))
+    spec = load_task(preset.task).spec
+    assert "before training" not in model_card(preset, {**document, "findings": []}, spec)
 
 
 def planned(folder: Path, text: str, *overrides: str) -> dict[str, Any]:
