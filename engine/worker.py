@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 import tomli
 
@@ -210,5 +210,13 @@ def main(arguments: Sequence[str]) -> int:
             raise UsageError(f"engine.worker takes train or one of {', '.join(TOOLS)}", kind="unknown-tool")
 
 
+def _exit(code: int) -> NoReturn:
+    """End the process at once: taking apart what a large task and a model left in memory can take many seconds."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # closed, full or none
+            stream.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    _exit(main(sys.argv[1:]))
