@@ -1,4 +1,4 @@
-"""Entry point of every engine process: `python -P -m engine.worker train RUN`, or a tool that answers with JSON.
+"""What every engine process does: `train RUN`, or a tool that answers with JSON. `crild/process.py` starts it.
 
 Nothing heavy is imported until the run's lock is held and its status names the owner.
 """
@@ -16,16 +16,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any, TextIO
 
 import tomli
 
 from engine.errors import CrildError, RunError, UsageError
 from engine.record.files import cause
+from engine.record.home import provide_home
 from engine.record.paths import PRESET
 from engine.record.phases import Phases, Report
 from engine.record.run import read_status
+from engine.record.secrets import without_secrets
 from engine.record.session import FLUSH, RunSession
+from engine.record.standard_streams import open_standard_streams
 from engine.record.status import Fault
 from engine.record.stop_request import Stopped, StopRequest
 
@@ -101,7 +104,7 @@ def _train(run_dir: Path, session: RunSession) -> int:
                 raise
             session.events.write("message", level="error", text=str(error))
             session.events.write("run_finished", state="failed")
-            print(f"error: {error}", flush=True)
+            print(f"error: {without_secrets(str(error))}", flush=True)
             session.finish("failed", error.exit_code, error)
             return error.exit_code
         except Exception:
@@ -197,26 +200,18 @@ def _answer(name: str, arguments: Sequence[str], report: Report) -> Any:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command in `arguments`; returns the exit code."""
-    match list(arguments):
-        case ["train", run_dir]:
-            try:
+    open_standard_streams()
+    if (sentence := provide_home()) is not None:
+        print(sentence, file=sys.stderr, flush=True)
+    try:
+        match list(arguments):
+            case ["train", run_dir]:
                 return train(Path(run_dir))
-            except CrildError as error:  # the run could not be locked
-                print(f"error: {error}", flush=True)
-                return error.exit_code
-        case [name, *rest] if name in TOOLS:
-            return tool(name, rest, StopRequest().install(outlive_terminal=False))
-        case _:
-            raise UsageError(f"engine.worker takes train or one of {', '.join(TOOLS)}", kind="unknown-tool")
-
-
-def _exit(code: int) -> NoReturn:
-    """End the process at once: taking apart what a large task and a model left in memory can take many seconds."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):  # closed, full or none
-            stream.flush()
-    os._exit(code)
-
-
-if __name__ == "__main__":
-    _exit(main(sys.argv[1:]))
+            case [name, *rest] if name in TOOLS:
+                return tool(name, rest, StopRequest().install(outlive_terminal=False))
+            case _:
+                sentence = f"an engine process takes train or one of {', '.join(TOOLS)}"
+                raise UsageError(sentence, kind="unknown-tool")
+    except CrildError as error:  # the run could not be locked
+        print(f"error: {error}", flush=True)
+        return error.exit_code

@@ -60,7 +60,7 @@ def enqueue(runs: Sequence[Path], *, command: Sequence[str] | None = None) -> st
     try:
         for run in runs:
             update_status(run, expect=WAITING, state="queued", queue=record.name)
-        start_detached("queue", "engine.sweep", file, command)
+        start_detached("queue", file, command)
     except RunError:
         write_sweep_record(file, replace(record, state="stopped"))
         raise
@@ -80,7 +80,7 @@ def continue_queue(run_dir: Path, *, command: Sequence[str] | None = None) -> st
     if record is None or record.state == "ended":
         return enqueue([run_dir], command=command)
     if not record.alive():
-        start_detached("queue", "engine.sweep", file, command)
+        start_detached("queue", file, command)
     return record.name
 
 
