@@ -18,11 +18,12 @@ from engine.launch.resume_check import RunProgress, incompatible_changes
 from engine.models.export import content_hash, save_model
 from engine.preset.schema import Preset
 from engine.record.environment import add_environment
-from engine.record.files import write_atomic, write_json
+from engine.record.files import write_atomic
 from engine.record.inventory import refuse_links, remove_cache_leftovers
 from engine.record.paths import PRESET, RESULTS, cache_dir
 from engine.record.session import RunSession
 from engine.record.student import student_hash
+from engine.record.teacher_folder import link_teacher
 from engine.train import checkpoint, hardware, hub_revisions, results
 from engine.train.card import model_card
 from engine.train.checkpoint import Checkpoint
@@ -39,10 +40,11 @@ from engine.train.materials import (
     plan_stages,
     rows_of_stages,
 )
-from engine.train.messages import say
+from engine.train.messages import say, say_finding
+from engine.train.run_findings import has, refuse, stage_findings
 from engine.train.settings import StageSettings
 from engine.train.step import Models, StepLosses, bound_terms
-from engine.train.teacher import cache_entry, cache_key, data_hash, settle_order
+from engine.train.teacher import cache_key, data_hash, open_teacher, settle_order, store_teacher
 from engine.train.teacher_logits import teacher_logits
 
 
@@ -90,6 +92,10 @@ class Experiment:
         """Results of finished stages by name; part of every checkpoint."""
         own = rows_of_stages(materials, report=session.phases)
         self.inputs = inputs_of_stages(materials, own, report=session.phases)
+        self.findings = (
+            *materials.findings,
+            *stage_findings(materials.preset, materials.loaded, own, self.inputs),
+        )
         session.phases("hashing data and models")
         self.content = inputs_of(materials, own)
         self.stages = plan_stages(materials.preset, materials.data, self.inputs)
@@ -102,6 +108,7 @@ class Experiment:
         self._announce()
         if warning:
             say(self.session, warning, level="warning")
+        refuse(self.findings)
         teacher = self._teacher()
         answers = self._measure_teacher(teacher)
         with self.session.reading("building the student"):
@@ -128,14 +135,9 @@ class Experiment:
         )
         for note in (*data.notes, *loaded.notes):
             say(self.session, note)
-        length = self.materials.preset.task.max_length
-        own = {
-            f"inputs of {name}": tokens for name, tokens in self.inputs.items() if tokens is not self.materials.train
-        }
-        for what, tokens in {"training inputs": self.materials.train, **own}.items():
-            if tokens.cut:
-                sentence = f"{tokens.cut} of {len(tokens)} {what} are longer than max_length {length} and were cut"
-                say(self.session, sentence)
+        for finding in self.findings:
+            if finding.severity != "refusal":
+                say_finding(self.session, finding)
 
     def _results(
         self,
@@ -167,7 +169,8 @@ class Experiment:
         document = results.closing(dev, materials.train_labels, measured, self.finished)
         document |= {"seconds": round(sum(stage["seconds"] for stage in self.finished.values()), 1)}
         document |= {"command": f"crild run {shlex.quote(str(self.run_dir / PRESET))}"}
-        write_atomic(folder / "README.md", model_card(materials.preset, document, materials.data.spec.labels))
+        document |= {"findings": [finding.to_dict() for finding in self.findings]}
+        write_atomic(folder / "README.md", model_card(materials.preset, document, materials.data.spec))
         results.write(self.run_dir, document)
         return document
 
@@ -192,26 +195,30 @@ class Experiment:
                 say(self.session, note, level="warning")
             return model.eval()
         key = cache_key(materials.teacher_hash, tune, materials.train, dev, spec, materials.precision)
-        entry, warning = cache_entry(key, self.run_dir, shared=materials.preset.train.save_teacher_cache)
-        if warning:
-            say(self.session, warning, level="warning")
-        with entry.locked(self._wait_for_teacher):
-            with self.session.reading("loading the teacher from the cache"):
-                facts = entry.load_into(loaded)
-            if facts is None:
+        warn = partial(say, self.session, level="warning")
+        with open_teacher(
+            key,
+            self.run_dir,
+            loaded,
+            shared=materials.preset.train.save_teacher_cache,
+            waiting=self._wait_for_teacher,
+            loading=lambda: self.session.reading("loading the stored teacher"),
+            warn=warn,
+        ) as (entry, stored):
+            folder = entry.folder
+            if stored is None:
                 self._check_objectives(model)
                 self._run(0, settings, Models(student=model), materials.train)
-                facts = self.finished["teacher"]
+                trained = self.finished["teacher"]
                 with self.session.phases.writing("saving the teacher"):
-                    entry.store(loaded, spec, facts)
+                    folder = store_teacher(entry, self.run_dir, loaded, spec, trained, warn).folder
             elif not self._trained_the_teacher():
                 say(self.session, "using the fine-tuned teacher from the cache")
-                self.finished["teacher"] = {**facts, "cached": True}
+                self.finished["teacher"] = {**stored, "cached": True}
                 self.totals[0] = 0  # no step of this run
             else:
-                self.finished["teacher"] = facts
-        (self.run_dir / "teacher").mkdir(exist_ok=True)
-        write_json(self.run_dir / "teacher" / "pointer.json", {"schema": 1, "folder": str(entry.folder)})
+                self.finished["teacher"] = stored
+        link_teacher(self.run_dir, folder)
         return model.eval()
 
     def _trained_the_teacher(self) -> bool:
@@ -250,11 +257,15 @@ class Experiment:
         score = metrics[dev.primary][spec.primary]
         self.session.update(teacher=score, majority=floor, metric_name=spec.primary)
         if score <= floor:
+            advice = (
+                "its tokenizer doesn't know many of the words (see above)"
+                if has(self.findings, "unknown-tokens")
+                else "fine-tune it (add [teacher.finetune]), or check that its label names match the task's"
+            )
             say(
                 self.session,
                 f"the teacher is no better than the majority class: {spec.primary} {score:.4f} against {floor:.4f}. A student "
-                "cannot learn the task from it: fine-tune it (add [teacher.finetune]), or check that its label names match "
-                "the task's",
+                f"cannot learn the task from it: {advice}",
                 level="warning",
             )
         return answers
