@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -238,7 +239,7 @@ def test_results_say_which_student_and_teacher_they_are_about(folder: Path) -> N
     own = {**request, "run": str(run_dir), "own_task": True}
     assert not [note for note in evaluate(own)["notes"] if "changed" in note]
     edit_rows("dev.csv")(folder)
-    names = {"id2label": {0: "bad", 1: "good"}, "label2id": {"bad": 0, "good": 1}}
+    names: dict[str, Any] = {"id2label": {0: "bad", 1: "good"}, "label2id": {"bad": 0, "good": 1}}
     saved(run_dir / "student", tiny("bert", layers=2, seed=3, **names), words("bert"))
     assert student_replaced(run_dir)
     replaced, dev = (note for note in evaluate(own)["notes"] if "changed" in note)
