@@ -1,14 +1,13 @@
 """Entry point of every engine process: `python -P -m engine.worker train RUN`, or a tool that answers with JSON.
 
-Nothing heavy is imported until the run's lock is held and its status names the owner.
+`--consent MODELS` before the run names the models whose own code the user lets run (`engine/user/consent.py`). Nothing
+heavy is imported until the run's lock is held and its status names the owner.
 """
 
 from __future__ import annotations
 
 import errno
 import json
-import os
-import subprocess
 import sys
 import traceback
 from collections.abc import Sequence
@@ -16,73 +15,42 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import tomli
-
 from engine.errors import CrildError, RunError, UsageError
 from engine.record.files import cause
-from engine.record.paths import PRESET
-from engine.record.run import read_status
 from engine.record.session import RunSession
 from engine.record.status import Fault
+from engine.user.consent import NONE, Consent, split_words
+from engine.user.notification import announce_end
 
-NOTIFY_SECONDS = 60
 NOT_OURS = frozenset(
     (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE)
 )
 """System errors with a cause outside crild."""
 
 
-def train(run_dir: Path) -> int:
+def train(run_dir: Path, consent: Consent = NONE) -> int:
     """Train a run until it finishes, fails or is asked to stop; returns the exit code.
 
-    Then runs the preset's `notify.command`, however the run ended.
+    Then runs the user's notification command, however the run ended.
     """
     session = RunSession(run_dir)
     try:
-        return _train(run_dir, session)
+        return _train(run_dir, session, consent)
     finally:
-        notify(run_dir)
+        announce_end(run_dir)
 
 
-def notify(run_dir: Path) -> None:
-    """Run the user's `notify.command` at the end of a run, with the result in its environment.
-
-    A failure here doesn't change how the run ended.
-    """
-    try:
-        command = tomli.loads((run_dir / PRESET).read_text(encoding="utf-8")).get("notify", {}).get("command")
-        if not command:
-            return
-        status = read_status(run_dir)
-    except (OSError, ValueError, AttributeError, CrildError) as error:
-        print(f"notify.command was not run: {error}", flush=True)
-        return
-    facts = {
-        "CRILD_RUN": status.id,
-        "CRILD_STATE": status.state,
-        "CRILD_METRIC": "" if status.last is None else f"{status.metric_name}={status.last:.4f}",
-    }
-    try:
-        ended = subprocess.run(command, shell=True, check=False, timeout=NOTIFY_SECONDS, env={**os.environ, **facts})
-        outcome = f"ended with exit code {ended.returncode}"
-    except subprocess.TimeoutExpired:
-        outcome = f"was ended after {NOTIFY_SECONDS} seconds"
-    except (OSError, ValueError) as error:  # no shell; a null character
-        outcome = f"could not be run: {error}"
-    print(f"notify.command {outcome}", flush=True)
-
-
-def _train(run_dir: Path, session: RunSession) -> int:
+def _train(run_dir: Path, session: RunSession, consent: Consent) -> int:
     with session:
         print(f"attempt {session.attempt}: loading", flush=True)
         try:
-            from engine.preset.load import load_preset
+            from engine.preset.load import load_run_preset
             from engine.train.experiment import run
             from engine.train.loop import Stopped
 
             try:
-                preset = load_preset([str(run_dir / PRESET)]).preset
-                results = run(run_dir, preset, session)
+                loaded = load_run_preset(run_dir)
+                results = run(run_dir, loaded.preset, session, consent, loaded.ignored)
             except Stopped:
                 state, code = session.request.state or "stopped", session.request.exit_code
                 session.events.write("run_finished", state=state)
@@ -153,7 +121,8 @@ def _answer(name: str, arguments: Sequence[str]) -> Any:
         case "evaluate":
             return engine_tools.evaluate(json.loads(arguments[0]))
         case "plan":
-            return engine_tools.plan(Path(arguments[0]))
+            words, consent = split_words(arguments)
+            return engine_tools.plan(Path(words[0]), consent)
         case "probe":
             return probe_runs(json.loads(arguments[0]))
         case _:
@@ -163,9 +132,10 @@ def _answer(name: str, arguments: Sequence[str]) -> Any:
 def main(arguments: Sequence[str]) -> int:
     """Run the command in `arguments`; returns the exit code."""
     match list(arguments):
-        case ["train", run_dir]:
+        case ["train", *words]:
             try:
-                return train(Path(run_dir))
+                (run_dir,), consent = split_words(words)
+                return train(Path(run_dir), consent)
             except CrildError as error:  # the run could not be locked
                 print(f"error: {error}", flush=True)
                 return error.exit_code

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from crild_tui.cli import terminal
-from crild_tui.cli.options import AsJson, RunsDir, Settings
+from crild_tui.cli.options import AsJson, RunsDir, Settings, Trust
 
 
 def evaluate(
@@ -28,6 +28,7 @@ def evaluate(
     device: Annotated[
         str | None, typer.Option("--device", metavar="DEVICE", help="auto, cpu, mps, cuda or cuda:1.")
     ] = None,
+    trust_remote_code: Trust = False,
     as_json: AsJson = False,
     runs_dir: RunsDir = None,
 ) -> None:
@@ -46,7 +47,9 @@ def evaluate(
 
     check_device(device)
     with tempfile.TemporaryDirectory(prefix="crild-") as folder:
-        request = _request(model, preset or [], settings or [], runs_dir, Path(folder))
+        request: dict[str, Any] = {**_request(model, preset or [], settings or [], runs_dir, Path(folder))}
+        if trust_remote_code:
+            request["consent"] = [request["model"]]
         terminal.say("starting the engine; loading its libraries takes a few seconds")
         result = run_tool("evaluate", [json.dumps({**request, "device": device})])
     if not isinstance(result, dict) or not isinstance(result.get("splits"), dict):
@@ -75,11 +78,12 @@ def _request(
     from engine.record.paths import PRESET, STUDENT
     from engine.record.paths import runs_dir as folder_of
 
-    run_dir = _run_of(model, folder_of(runs_dir))
+    run_dir, own = _run_of(model, folder_of(runs_dir)), False
     if run_dir is not None:
         model = str(run_dir / STUDENT)
         if not Path(model).is_dir():
             raise UsageError(f"{run_dir.name} has no student yet: only finished runs have one", kind="no-student")
+        own = not presets
         presets = presets or [str(run_dir / PRESET)]
     if not presets:
         raise UsageError(
@@ -90,8 +94,12 @@ def _request(
     if is_path(model, Path()):
         model = str(normal(Path(model).expanduser()))
     file = folder / "preset.toml"
-    preset = load_preset(with_method(presets), settings).preset  # the method, which a task lacks, is not used
-    file.write_text(dump(preset), encoding="utf-8")
+    if own:
+        loaded = load_preset(presets, settings, of_run=True)
+        terminal.say(*loaded.ignored)
+    else:
+        loaded = load_preset(with_method(presets), settings)  # the method, which a task lacks, is not used
+    file.write_text(dump(loaded.preset), encoding="utf-8")
     return {"model": model, "preset": str(file)}
 
 

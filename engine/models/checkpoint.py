@@ -65,9 +65,8 @@ def read_checkpoint(folder: Path, *, trust_remote_code: bool = False) -> Checkpo
     Raises `ModelError` when the config is missing, broken, or of an unsupported family, and when weights are missing,
     truncated, not finite, or don't fit the config.
     """
-    path = folder / "config.json"
-    _check_supported(_read_json(path), path, trust_remote_code=trust_remote_code)
-    with _library_errors(f"the config of the model in {plain(str(folder))}", file=path):
+    check_family(folder)
+    with _library_errors(f"the config of the model in {plain(str(folder))}", file=folder / "config.json"):
         config: PretrainedConfig = AutoConfig.from_pretrained(
             folder, trust_remote_code=trust_remote_code, local_files_only=True
         )
@@ -129,20 +128,16 @@ def _bare_sentencepiece(folder: Path) -> Path | None:
     return next(folder.glob("*.model"), None)
 
 
-def _check_supported(document: dict[str, Any], path: Path, *, trust_remote_code: bool) -> None:
-    family = str(document.get("model_type", ""))
+def check_family(folder: Path) -> None:
+    """Raises `ModelError` unless the folder has a config of a supported family."""
+    path = folder / "config.json"
+    family = str(_read_json(path).get("model_type", ""))
     if family in FAMILIES:
         return
     supported = f"supported are {', '.join(FAMILIES)}"
     file = plain(str(path))
     if not family:
         raise ModelError(f"config.json has no model_type; {supported}", kind="no-model-type", file=file)
-    if "auto_map" in document and not trust_remote_code:
-        raise ModelError(
-            f"the model has its own code (model_type {plain(family)}), which only runs with trust_remote_code; {supported}",
-            kind="model-code-not-trusted",
-            file=file,
-        )
     sentence = f"models of the family {plain(family)} are not supported; {supported}"
     raise ModelError(sentence, kind="unsupported-family", file=file)
 

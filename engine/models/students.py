@@ -21,6 +21,7 @@ from engine.models.model_files import student_of_run
 from engine.models.seeded_init import initial_range, seeded
 from engine.preset import schema
 from engine.preset.text import plain
+from engine.user.consent import NONE, Consent
 
 
 def make_student(
@@ -32,6 +33,7 @@ def make_student(
     *,
     seed: int,
     max_length: int | None = None,
+    consent: Consent = NONE,
 ) -> PreTrainedModel:
     """The student of a preset, on the CPU, in fp32, in evaluation mode; the same bytes for the same seed.
 
@@ -52,7 +54,7 @@ def make_student(
         return _from_scratch(student, teacher_model.config, type(teacher_model), spec, seed)
     if student.init == "teacher":
         return keep_layers(teacher_model, _selected(student, teacher_model))
-    source = _source(student, teacher, tokenizer, spec, seed, max_length)
+    source = _source(student, teacher, tokenizer, spec, seed, max_length, consent)
     _check_vocabulary(student.init, source, teacher.model, teacher_model, tokenizer)
     selected = _selected(student, source.model)
     if student.init == "pretrained":
@@ -129,19 +131,21 @@ def _source(
     spec: TaskSpec,
     seed: int,
     max_length: int | None,
+    consent: Consent,
 ) -> LoadedModel:
     """The model that the layers come from, where that is not the teacher itself."""
     if student.init != "pretrained":
         model = str(student_of_run(Path(student.init)) or student.init)
-        source = schema.Teacher(model=model, revision=student.revision)
-        return load_pretrained(source, spec, seed=seed, words=tokenizer, max_length=max_length)
+        trust = teacher.trust_remote_code
+        source = schema.Teacher(model=model, revision=student.revision, trust_remote_code=trust)
+        return load_pretrained(source, spec, seed=seed, words=tokenizer, max_length=max_length, consent=consent)
     if teacher.model == "scratch":
         sentence = (
             'init = "pretrained" needs a pre-trained teacher, but this one is trained from scratch; '
             'use init = "teacher" or "scratch"'
         )
         raise ModelError(sentence, kind="teacher-not-pretrained", key="student.init")
-    return load_pretrained(teacher, spec, seed=seed, max_length=max_length)
+    return load_pretrained(teacher, spec, seed=seed, max_length=max_length, consent=consent)
 
 
 def _check_vocabulary(

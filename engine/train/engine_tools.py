@@ -21,6 +21,7 @@ from engine.models.export import parameters
 from engine.models.load import load_teacher
 from engine.preset.load import load_preset
 from engine.preset.schema import Finetune, Teacher
+from engine.preset.text import plain
 from engine.train import hardware
 from engine.train.dev_evaluation import Dev
 from engine.train.materials import Materials, inputs_of_stages, load_materials, models_of, new_student, plan_stages
@@ -30,6 +31,8 @@ from engine.train.step import Counts, Models, StepLosses, bound_terms
 from engine.train.step_metrics import memory
 from engine.train.teacher import cache_key, cached, settle_order
 from engine.train.teacher_logits import can_cache
+from engine.user.consent import NEVER, NONE, Consent
+from engine.user.own_code import OwnCodeError
 
 TIMED_STEPS = 3
 
@@ -37,13 +40,15 @@ TIMED_STEPS = 3
 def evaluate(request: dict[str, Any]) -> dict[str, Any]:
     """Metrics of a saved model on a task's dev sets.
 
-    `request` has `preset` (a resolved preset's path, for the task), `model` (a folder or hub id) and `device`.
+    `request` has `preset` (a resolved preset's path, for the task), `model` (a folder or hub id), `device`, and
+    `consent` (models whose own code may run).
     """
     preset = load_preset([request["preset"]]).preset
     hardware.set_threads(preset.train.threads)
     device = hardware.pick_device(request.get("device") or "auto")
     data = load_task(preset.task)
-    loaded = load_teacher(Teacher(model=request["model"]), data.spec)
+    source = Teacher(model=request["model"], trust_remote_code=preset.teacher.trust_remote_code)
+    loaded = load_teacher(source, data.spec, consent=Consent(frozenset(request.get("consent", ()))))
     dev = {split: tokenise(rows, loaded.tokenizer, preset.task.max_length) for split, rows in data.dev.items()}
     sets = Dev(data.spec, dev, int(loaded.tokenizer.pad_token_id or 0), device)
     model = loaded.model.to(device).eval()
@@ -58,23 +63,28 @@ def evaluate(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def plan(path: Path) -> dict[str, Any]:
+def plan(path: Path, consent: Consent = NONE) -> dict[str, Any]:
     """What a run of this preset would do, with time and memory measured on a few real steps of each stage.
 
     Writes nothing but the token cache. Whatever is unavailable (an unreachable hub, a missing file) is listed under
-    `missing`, and the rest is left out.
+    `missing`, and the rest is left out. A model's own code never runs: `consent` only decides whether it is missing.
     """
     preset = load_preset([str(path)]).preset
     threads = hardware.set_threads(preset.train.threads)
     try:
         accelerator = hardware.make_accelerator(preset.train)
-        materials = load_materials(preset, accelerator)
+        materials = load_materials(preset, accelerator, NEVER)
+    except OwnCodeError as error:
+        return _plan_with_own_code(error, consent)
     except CrildError as error:
         return {"stages": [], "teacher": None, "missing": [str(error)], "notes": []}
     inputs = inputs_of_stages(materials)
     stages = plan_stages(preset, materials.data, inputs)
     teacher = materials.loaded.model.to(materials.device)
-    student = new_student(materials, teacher)
+    try:
+        student = new_student(materials, teacher)
+    except OwnCodeError as error:  # of student.init
+        return _plan_with_own_code(error, consent)
     rows = []
     for settings in stages:
         tokens = inputs.get(settings.name, materials.train)
@@ -104,6 +114,18 @@ def plan(path: Path) -> dict[str, Any]:
         "missing": [],
         "notes": [*materials.data.notes, *materials.loaded.notes],
     }
+
+
+def _plan_with_own_code(error: OwnCodeError, consent: Consent) -> dict[str, Any]:
+    """What can be said of a run whose model only its own code can load."""
+    unchecked = (
+        "a dry run never runs a model's own code, so these are not checked: whether the models load, how many steps the "
+        "stages take, time and memory"
+    )
+    missing, notes = [str(error)], [unchecked]
+    if error.consented(consent):
+        missing, notes = [], [f"{plain(error.model)} runs its own code, as you consented", unchecked]
+    return {"stages": [], "teacher": None, "missing": missing, "notes": notes}
 
 
 def _teacher_facts(materials: Materials, tune: Finetune | None) -> dict[str, Any]:

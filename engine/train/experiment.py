@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,7 @@ from engine.train.settings import StageSettings
 from engine.train.step import Models, StepLosses, bound_terms
 from engine.train.teacher import cache_entry, cache_key, settle_order
 from engine.train.teacher_logits import teacher_logits
+from engine.user.consent import NONE, Consent
 
 
 def refuse_unfit(saved: Checkpoint, preset: Preset, run_dir: Path) -> None:
@@ -46,8 +48,12 @@ def refuse_unfit(saved: Checkpoint, preset: Preset, run_dir: Path) -> None:
         )
 
 
-def run(run_dir: Path, preset: Preset, session: RunSession) -> dict[str, Any]:
+def run(
+    run_dir: Path, preset: Preset, session: RunSession, consent: Consent = NONE, warnings: Sequence[str] = ()
+) -> dict[str, Any]:
     """Do the rest of a run, from its newest checkpoint; returns the results document.
+
+    Models run code of their own only with `consent`. `warnings` are sentences about the preset to report first.
 
     Raises Stopped when asked to stop, and CrildError for what the user can fix.
     """
@@ -59,14 +65,14 @@ def run(run_dir: Path, preset: Preset, session: RunSession) -> dict[str, Any]:
     preset = pin(run_dir, preset)
     add_environment(run_dir, **hardware.environment(accelerator, threads))
     session.update(device=str(accelerator.device))
-    return Experiment(run_dir, session, load_materials(preset, accelerator)).go()
+    return Experiment(run_dir, session, load_materials(preset, accelerator, consent), warnings).go()
 
 
 class Experiment:
     """Runs the stages of one run in order."""
 
-    def __init__(self, run_dir: Path, session: RunSession, materials: Materials):
-        self.run_dir, self.session, self.materials = run_dir, session, materials
+    def __init__(self, run_dir: Path, session: RunSession, materials: Materials, warnings: Sequence[str] = ()):
+        self.run_dir, self.session, self.materials, self.warnings = run_dir, session, materials, warnings
         self.finished: dict[str, dict[str, Any]] = {}
         """Results of finished stages by name; part of every checkpoint."""
         self.inputs = inputs_of_stages(materials)
@@ -100,6 +106,8 @@ class Experiment:
             total=sum(self.totals),
             resumed=newest is not None,
         )
+        for warning in self.warnings:
+            say(self.session, warning, level="warning")
         for note in (*data.notes, *loaded.notes):
             say(self.session, note)
         length = self.materials.preset.task.max_length

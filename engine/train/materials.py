@@ -22,6 +22,7 @@ from engine.train import hardware, seeding
 from engine.train.dev_evaluation import Dev, Labels
 from engine.train.settings import StageSettings, baseline_stage, student_stage, teacher_stage
 from engine.train.step import Models, bound_terms, shape_of
+from engine.user.consent import NONE, Consent
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Materials:
     train: TokenSet
     dev: Dev
     accelerator: Accelerator
+    consent: Consent = NONE
+    """Whose code may run: the student's initial model may have some, too."""
 
     @property
     def device(self) -> torch.device:
@@ -57,12 +60,12 @@ class Materials:
         return self.dev.pad_id
 
 
-def load_materials(preset: Preset, accelerator: Accelerator) -> Materials:
+def load_materials(preset: Preset, accelerator: Accelerator, consent: Consent = NONE) -> Materials:
     """Load and tokenise the task, and load the teacher (not yet fine-tuned). Raises DataError and ModelError."""
     data = load_task(preset.task)
     texts = (text for example in data.train for text in (example.text, example.pair) if text)
     length = preset.task.max_length
-    loaded = load_teacher(preset.teacher, data.spec, train_texts=texts, max_length=length)
+    loaded = load_teacher(preset.teacher, data.spec, train_texts=texts, max_length=length, consent=consent)
     train = tokenise(data.train, loaded.tokenizer, length)
     dev = {split: tokenise(rows, loaded.tokenizer, length) for split, rows in data.dev.items()}
     seen = None
@@ -70,7 +73,7 @@ def load_materials(preset: Preset, accelerator: Accelerator) -> Materials:
         rows = few_samples(data.train, min(count, len(data.train)), preset.task.data_seed)
         seen = tokenise(rows, loaded.tokenizer, length)
     sets = Dev(data.spec, dev, int(loaded.tokenizer.pad_token_id or 0), accelerator.device, seen)
-    materials = Materials(preset, data, loaded, train, sets, accelerator)
+    materials = Materials(preset, data, loaded, train, sets, accelerator, consent)
     choose_attention(loaded.model, materials.device, materials.precision)
     return materials
 
@@ -128,6 +131,7 @@ def new_student(materials: Materials, teacher: PreTrainedModel) -> PreTrainedMod
         materials.data.spec,
         seed=preset.seed,
         max_length=preset.task.max_length,
+        consent=materials.consent,
     )
     choose_attention(student, materials.device, materials.precision)
     return student.requires_grad_(True).to(materials.device)

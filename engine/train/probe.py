@@ -22,11 +22,11 @@ from engine.evaluate.metrics import compute, label_loss
 from engine.evaluate.predict import Logits, predict
 from engine.evaluate.weight_noise import spread, under_noise
 from engine.models.load import LoadedModel, load_teacher
-from engine.preset.load import load_preset
+from engine.preset.load import load_run_preset
 from engine.preset.schema import Preset, Teacher
 from engine.record.events import read_events
 from engine.record.files import read_json
-from engine.record.paths import PRESET, RESULTS, STUDENT, TEACHER
+from engine.record.paths import RESULTS, STUDENT, TEACHER
 from engine.record.probe import (
     DISTANCES,
     CurvePoint,
@@ -45,6 +45,7 @@ from engine.record.status import Fault, Status
 from engine.train import hardware, seeding
 from engine.train.step import shape_of
 from engine.train.teacher import settle_order
+from engine.user.consent import NONE, Consent
 
 SHARPNESS_SCALE = 0.1
 """Scale of the noise that defines sharpness (the rise of the loss); always among the scales."""
@@ -109,6 +110,7 @@ def probe_runs(request: dict[str, Any]) -> dict[str, Any]:
     probe of the same student with the same settings is reused. A run that cannot be probed has an `error` in the answer.
     """
     settings = Settings.of(request)
+    consent = Consent(frozenset(request.get("consent", ())))
     answers: list[dict[str, Any]] = []
     tasks: dict[str, TaskData] = {}
     for number, folder in enumerate(request["runs"], start=1):
@@ -117,7 +119,8 @@ def probe_runs(request: dict[str, Any]) -> dict[str, Any]:
         try:
             found = None if request.get("again") else _existing_probe(run_dir, settings)
             if found is None:
-                found = probe_run(run_dir, settings, device=request.get("device") or "auto", tasks=tasks)
+                device = request.get("device") or "auto"
+                found = probe_run(run_dir, settings, device=device, tasks=tasks, consent=consent)
                 write_probe(run_dir, found)
             answers.append({"run": run_dir.name, "probe": found.to_dict()})
         except CrildError as error:
@@ -142,21 +145,29 @@ def _existing_probe(run_dir: Path, settings: Settings) -> Probe | None:
 
 
 def probe_run(
-    run_dir: Path, settings: Settings, *, device: str = "auto", tasks: dict[str, TaskData] | None = None
+    run_dir: Path,
+    settings: Settings,
+    *,
+    device: str = "auto",
+    tasks: dict[str, TaskData] | None = None,
+    consent: Consent = NONE,
 ) -> Probe:
     """Measure a finished run's student. `tasks` holds the task loaded last: runs of one task usually come together.
 
-    Raises RunError for a run without a student, ModelError for a missing teacher, DataError for missing data.
+    Its two models run code of their own only with `consent`. Raises RunError for a run without a student, ModelError for a missing teacher, DataError for missing data.
     """
     status, student = _finished(run_dir)
-    preset = load_preset([str(run_dir / PRESET)]).preset
+    loaded = load_run_preset(run_dir)
+    preset = loaded.preset
+    for sentence in loaded.ignored:
+        print(sentence, flush=True)
     hardware.set_threads(preset.train.threads)
     where = hardware.pick_device(device)
     tasks, task = {} if tasks is None else tasks, preset.task.model_dump_json()
     if task not in tasks:
         tasks.clear()
         tasks[task] = load_task(preset.task)
-    subject = load_subject(run_dir, preset, tasks[task], settings.examples, where)
+    subject = load_subject(run_dir, preset, tasks[task], settings.examples, where, consent)
     importlib.import_module("sklearn.metrics")  # takes a second, which belongs to loading
     began = time.perf_counter()
     compared, comparison = _compared(subject)
@@ -208,11 +219,13 @@ def _finished(run_dir: Path) -> tuple[Status, str]:
     return entry.status, student
 
 
-def load_subject(run_dir: Path, preset: Preset, data: TaskData, examples: int, device: torch.device) -> Subject:
+def load_subject(
+    run_dir: Path, preset: Preset, data: TaskData, examples: int, device: torch.device, consent: Consent = NONE
+) -> Subject:
     """Load a run's two models, and tokenise as many training examples as dev ones, drawn with `task.data_seed`."""
-    student = load_teacher(_saved(run_dir / STUDENT, preset), data.spec)
+    student = load_teacher(_saved(run_dir / STUDENT, preset), data.spec, consent=consent)
     notes: list[str] = []
-    teacher = _teacher(run_dir, preset, data, device, notes)
+    teacher = _teacher(run_dir, preset, data, device, notes, consent)
     count = min(examples, len(data.train), len(data.dev[data.primary_dev]))
     tokens = {
         side: tokenise(few_samples(rows, count, preset.task.data_seed), student.tokenizer, preset.task.max_length)
@@ -229,11 +242,13 @@ def _saved(folder: Path, preset: Preset) -> Teacher:
     return Teacher(model=str(folder), trust_remote_code=preset.teacher.trust_remote_code)
 
 
-def _teacher(run_dir: Path, preset: Preset, data: TaskData, device: torch.device, notes: list[str]) -> LoadedModel:
+def _teacher(
+    run_dir: Path, preset: Preset, data: TaskData, device: torch.device, notes: list[str], consent: Consent
+) -> LoadedModel:
     """The run's teacher; a fine-tuned one is loaded from where it is stored."""
     if preset.teacher.finetune is not None:
-        return load_teacher(_saved(_stored_teacher(run_dir), preset), data.spec)
-    loaded = load_teacher(preset.teacher, data.spec)
+        return load_teacher(_saved(_stored_teacher(run_dir), preset), data.spec, consent=consent)
+    loaded = load_teacher(preset.teacher, data.spec, consent=consent)
     if not loaded.order_known:
         pad_id = int(loaded.tokenizer.pad_token_id or 0)
         dev = tokenise(data.dev[data.primary_dev], loaded.tokenizer, preset.task.max_length)

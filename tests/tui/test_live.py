@@ -22,7 +22,6 @@ from crild_tui.runs import actions
 from crild_tui.runs.summary import RunSummary, StageSummary
 from crild_tui.screens.dialogs import Ask, Confirm
 from crild_tui.screens.live import LiveScreen, newest
-from crild_tui.settings import Settings
 from crild_tui.widgets.closing_table import ClosingView
 from crild_tui.widgets.messages_pane import LogPane
 from crild_tui.widgets.notice import NoticeBox
@@ -36,6 +35,7 @@ from engine.record.run import RunEntry, read_run, update_status
 from engine.record.status import Fault
 from engine.sweep.record import CellRecord, SweepRecord, write_sweep_record
 from engine.sweep.slots import Slot
+from engine.user.settings import Dashboard
 from tests.cli.samples import make_run
 from tests.tui.screen_driver import SENT
 from tests.tui.screen_driver import screen_text as shown
@@ -493,7 +493,7 @@ def test_a_failure_is_said_large_with_its_place_and_what_to_press(runs: Path) ->
     )
 
     async def act() -> None:
-        async with live(runs, settings=Settings(keys={"live.resume": "f8"})) as (pilot, screen):
+        async with live(runs, settings=Dashboard(keys={"live.resume": "f8"})) as (pilot, screen):
             await tell(pilot, loading(run_dir, "failed"))
             text = shown(screen.app)
             assert "there is no column [b]" in text
@@ -569,7 +569,7 @@ def test_without_colour_and_in_ascii_it_still_says_everything(runs: Path, monkey
     run_dir = make_run(runs, state="running")
 
     async def act() -> None:
-        async with live(runs, settings=Settings(ascii=True)) as (pilot, screen):
+        async with live(runs, settings=Dashboard(ascii=True)) as (pilot, screen):
             await tell(pilot, working(run_dir, alarms=(Alarm("silence", "warning", "it stalls"),)))
             bar = next(line for line in head(screen).splitlines() if "120/480" in line)
             from crild_tui.theme import ascii_text
