@@ -19,11 +19,13 @@ def prepare(run_dir: Path, changes: Sequence[str], *, trust: bool = False) -> tu
     """Check that a run can resume with these `--set` items, and write them into its preset.
 
     `trust` is whether the user lets code that comes with its models run. Returns the run as it was, and the consent for
-    its engine. Raises UsageError, PresetError or OwnCodeError, and changes nothing, if it cannot resume.
+    its engine. Raises UsageError, PresetError, RunError or OwnCodeError, and changes nothing, if it cannot resume.
     """
+    from engine.record.inventory import refuse_links
     from engine.record.run import read_run
 
     entry = read_run(run_dir)
+    refuse_links(run_dir)
     extends = any(_lengthens(change) for change in changes)
     check_possible(entry, "extend" if extends else "resume", command_hints(run_dir))
     consent = _check(run_dir, changes, trust=trust)

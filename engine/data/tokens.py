@@ -251,6 +251,7 @@ def _write(path: Path, tokens: _Tokens) -> None:
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, save(tokens.arrays(), {"cut": str(tokens.cut), "digest": tokens.digest()}), durable=False)
+        content = save(tokens.arrays(), {"cut": str(tokens.cut), "digest": tokens.digest()})
+        write_atomic(path, content, durable=False, root=path.parent.parent)
     except OSError as fault:
         log.warning("tokens cannot be cached (%s): %s", cause(fault), path)

@@ -15,7 +15,9 @@ from engine.errors import RunError
 from engine.record.files import cause
 from engine.record.lock import busy, held
 from engine.record.logs import last_lines
+from engine.record.owner import temporary_name
 from engine.record.paths import event_files, log_file
+from engine.record.removal import OpenFolder, remove_file
 from engine.record.run import read_status, update_status
 from engine.record.session import START_LOG
 from engine.record.states import ENDED
@@ -69,14 +71,14 @@ def start_engine(
     if event_files(run_dir) and not resume:
         sentence = f"the run {run_dir.name!r} was started before: `crild resume {run_dir.name}` continues it"
         raise RunError(sentence, kind="run-started-before")
-    log = run_dir / f".start-{os.urandom(6).hex()}.txt"
+    log = run_dir / temporary_name("start-log")
     words = list(command) if command is not None else engine_command("train")
     try:
         child = _spawn([*words, *consent.words(), str(run_dir)], run_dir, log)
         track(child)
         return _await_owner(run_dir, child, log, status.attempt, wait)
     except RunError:
-        log.unlink(missing_ok=True)  # an engine that owns the run has renamed it after its attempt
+        remove_file(log, missing_ok=True)  # an engine that owns the run has renamed it after its attempt
         raise
 
 
@@ -164,8 +166,8 @@ def _failed_start(run_dir: Path, code: int, log: Path) -> RunError:
         f"the engine of {run_dir.name!r} {how} at startup: {lines[-1].strip() if lines else 'it printed nothing'}",
         kind="engine-exited-at-start",
     )
-    with contextlib.suppress(OSError):
-        log.rename(log_file(run_dir, max(event_files(run_dir), default=0) + 1))
+    with contextlib.suppress(OSError), OpenFolder.at(run_dir) as run:
+        run.rename(log.name, log_file(run_dir, max(event_files(run_dir), default=0) + 1).name)
     with contextlib.suppress(RunError):
         update_status(run_dir, state="failed", ended=time.time(), exit_code=1, error=Fault.from_error(error))
     return error

@@ -29,9 +29,11 @@ from engine.errors import CrildError, RunError
 from engine.record.environment import without_secrets
 from engine.record.events import EventWriter
 from engine.record.files import json_text, overwrite, write_json
+from engine.record.inventory import remove_run_leftovers
 from engine.record.lock import RunLock
 from engine.record.owner import Owner
 from engine.record.paths import STATUS, event_files, events_file, log_file
+from engine.record.removal import OpenFolder
 from engine.record.run import read_status
 from engine.record.states import ENDED
 from engine.record.status import Fault, Status
@@ -104,7 +106,7 @@ class RunSession:
             """The status as the last attempt left it."""
             self.attempt = max(event_files(self.run_dir), default=0) + 1
             self._adopt_log()
-            self._sweep()
+            remove_run_leftovers(self.run_dir)
             self.events = EventWriter(events_file(self.run_dir, self.attempt), self.attempt)
             self._status = self._started_status()
             self._write()
@@ -241,14 +243,8 @@ class RunSession:
         """Rename the file with the output so far after this attempt."""
         start = os.environ.pop(START_LOG, None)
         if start and Path(start).parent == self.run_dir:
-            with contextlib.suppress(OSError):
-                Path(start).rename(log_file(self.run_dir, self.attempt))
-
-    def _sweep(self) -> None:
-        """Remove the temporary files of killed processes."""
-        for path in self.run_dir.glob(".*.tmp-*"):
-            if not path.name.startswith(".annotations"):
-                path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError), OpenFolder.at(self.run_dir) as run:
+                run.rename(Path(start).name, log_file(self.run_dir, self.attempt).name)
 
 
 def _as_sentence(error: BaseException) -> str:

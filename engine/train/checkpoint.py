@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-import os
 import re
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,9 @@ from torch import Tensor
 
 from engine.errors import RunError
 from engine.record.files import flush, refusal
+from engine.record.inventory import checkpoints_of
+from engine.record.paths import CHECKPOINTS
+from engine.record.removal import OpenFolder
 
 FORMAT = 1
 _NAME = re.compile(r"^(?P<index>\d{3})-(?P<stage>[a-z0-9_-]+)-(?P<step>\d{8})$")
@@ -46,7 +48,7 @@ class Checkpoint:
 
 def folder(run_dir: Path) -> Path:
     """The folder of a run's checkpoints."""
-    return run_dir / "checkpoints"
+    return run_dir / CHECKPOINTS
 
 
 def save(run_dir: Path, *, index: int, stage: str, step: int, tensors: Tensors, state: dict[str, Any]) -> Checkpoint:
@@ -54,15 +56,15 @@ def save(run_dir: Path, *, index: int, stage: str, step: int, tensors: Tensors, 
 
     Raises RunError when it cannot be written; existing checkpoints stay.
     """
-    path = folder(run_dir) / f"{index:03d}-{stage}-{step:08d}"
-    _write(path, tensors, state)
-    return Checkpoint(path, index, stage, step)
+    name = f"{index:03d}-{stage}-{step:08d}"
+    _write(run_dir, name, tensors, state)
+    return Checkpoint(folder(run_dir) / name, index, stage, step)
 
 
 def save_best(run_dir: Path, *, stage: str, step: int, model: dict[str, Tensor]) -> str:
     """Save the weights of the best evaluation; returns the folder's name, which checkpoints refer to."""
     name = f"best-{stage}-{step:08d}"
-    _write(folder(run_dir) / name, {"model": model}, {})
+    _write(run_dir, name, {"model": model}, {})
     return name
 
 
@@ -87,15 +89,16 @@ def newest(run_dir: Path) -> Checkpoint | None:
 
 def rotate(run_dir: Path, *, keep: int, protect: frozenset[str] = frozenset()) -> None:
     """Delete all but the `keep` newest checkpoints, the newest of each stage in `protect`, and the best weights they
-    refer to. Temporary folders left by killed processes are deleted too."""
+    refer to. What is not crild's stays, and so does what the system refuses to delete. Call it with the run's lock."""
     ordered = _named(run_dir)
     needed = ordered[:keep]
     for stage in protect:
         needed += [checkpoint for checkpoint in ordered if checkpoint.stage == stage][:1]
     names = {name for checkpoint in needed for name in (checkpoint.path.name, *_best_names(checkpoint))}
-    for path in folder(run_dir).iterdir():
-        if path.is_dir() and path.name not in names:
-            shutil.rmtree(path, ignore_errors=True)
+    for saved in checkpoints_of(run_dir):
+        if saved.path.name not in names:
+            with contextlib.suppress(OSError):
+                saved.remove()
 
 
 def is_whole(path: Path) -> bool:
@@ -132,26 +135,24 @@ def _named(run_dir: Path) -> list[Checkpoint]:
     return sorted(checkpoints, key=lambda checkpoint: (checkpoint.index, checkpoint.step), reverse=True)
 
 
-def _write(path: Path, tensors: Tensors, state: dict[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+def _write(run_dir: Path, name: str, tensors: Tensors, state: dict[str, Any]) -> None:
+    path = folder(run_dir) / name
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        for part, values in tensors.items():
-            if values:
-                save_file({name: _plain(value) for name, value in values.items()}, temporary / f"{part}.safetensors")
-        (temporary / "state.json").write_text(json.dumps(state))
-        files = {p.name: {"bytes": p.stat().st_size, "sha256": _hash(p)} for p in sorted(temporary.iterdir())}
-        (temporary / "manifest.json").write_text(json.dumps({"format": FORMAT, "files": files}))
-        for file in temporary.iterdir():
-            flush(file)
-        flush(temporary)
-        if path.exists():  # the step was repeated after a resume
-            shutil.rmtree(path)
-        temporary.rename(path)
-        flush(path.parent)
+        with OpenFolder.at(run_dir, CHECKPOINTS, create=True) as parent, parent.temporary_folder(name) as temporary:
+            for part, values in tensors.items():
+                if values:
+                    file = temporary.path / f"{part}.safetensors"
+                    save_file({key: _plain(value) for key, value in values.items()}, file)
+            (temporary.path / "state.json").write_text(json.dumps(state))
+            written = sorted(temporary.path.iterdir())
+            files = {file.name: {"bytes": file.stat().st_size, "sha256": _hash(file)} for file in written}
+            (temporary.path / "manifest.json").write_text(json.dumps({"format": FORMAT, "files": files}))
+            for file in temporary.path.iterdir():
+                flush(file)
+            temporary.flush()
+            parent.put(temporary, name)  # the step may have been repeated after a resume
+            parent.flush()
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(temporary, ignore_errors=True)
         sentence = (
             f"could not write a checkpoint: {refusal(error)}; earlier checkpoints are intact. "
             "Free some space, then continue with crild resume"

@@ -20,6 +20,7 @@ from engine.models.export import save_model
 from engine.preset.schema import Preset
 from engine.record.environment import add_environment
 from engine.record.files import write_atomic, write_json
+from engine.record.inventory import refuse_links
 from engine.record.paths import PRESET
 from engine.record.session import RunSession
 from engine.train import checkpoint, hardware, results
@@ -57,6 +58,7 @@ def run(
 
     Raises Stopped when asked to stop, and CrildError for what the user can fix.
     """
+    refuse_links(run_dir)
     saved = checkpoint.newest(run_dir)
     if saved is not None:
         refuse_unfit(saved, preset, run_dir)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
+import io
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from engine.data.tokens import TokenSet
 from engine.distill.activations import ActivationSpec
 from engine.models.export import content_hash
 from engine.models.partial_encoder import PartialEncoder
+from engine.record.files import write_atomic
 from engine.record.paths import cache_dir
 from engine.train.settings import StageSettings
 from engine.train.step import Autocast
@@ -83,12 +84,8 @@ def _read(path: Path, rows: int) -> np.ndarray | None:
 
 def _write(path: Path, logits: np.ndarray) -> None:
     """Store them; a failure only costs the next run time."""
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
+    content = io.BytesIO()
+    np.save(content, logits, allow_pickle=False)
+    with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            np.save(file, logits, allow_pickle=False)
-        temporary.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        write_atomic(path, content.getvalue(), durable=False, root=path.parent.parent)

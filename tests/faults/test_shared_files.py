@@ -29,7 +29,7 @@ with Path({canary!r}).open("a") as file:
 CONFIG = "from transformers import BertConfig\nclass EvilConfig(BertConfig):\n    pass\n"
 CLASSIFIER = (
     "from transformers import BertForSequenceClassification\nfrom .evil_config import EvilConfig\n"
-    "class EvilModel(BertForSequenceClassification):\n    config_class = EvilConfig\n"
+    "class EvilForSequenceClassification(BertForSequenceClassification):\n    config_class = EvilConfig\n"
 )
 WORDS = (
     "from transformers import PreTrainedTokenizerFast\nclass EvilTokenizerFast(PreTrainedTokenizerFast):\n    pass\n"
@@ -51,7 +51,7 @@ def evil(tiny: Tiny, canary: Path) -> Tiny:
         tiny.teacher / "config.json",
         auto_map={
             "AutoConfig": "evil_config.EvilConfig",
-            "AutoModelForSequenceClassification": "evil_model.EvilModel",
+            "AutoModelForSequenceClassification": "evil_model.EvilForSequenceClassification",
         },
     )
     change(

@@ -18,10 +18,11 @@ from engine.errors import DataError, RunError
 from engine.record import files, session
 from engine.record.events import read_events
 from engine.record.lock import held
-from engine.record.owner import Owner
+from engine.record.owner import Owner, temporary_name
 from engine.record.run import create_run, read_run, read_status
 from engine.record.session import RunSession, StopRequest
 from engine.record.status import Fault
+from tests.record.own_files import gone_name, gone_pid, model
 
 
 @pytest.fixture
@@ -242,10 +243,18 @@ def test_a_disk_that_stays_full_is_told_to_the_loop(run: Path, monkeypatch: pyte
     assert read_status(run).step == 4
 
 
-def test_leftovers_of_a_killed_write_are_swept(run: Path) -> None:
-    (run / ".status.json.tmp-1-2-3").write_text("half")
+def test_leftovers_of_killed_processes_are_removed_when_a_run_resumes(run: Path) -> None:
+    left = [run / gone_name("status.json"), run / f".status.json.tmp-{gone_pid()}-2-3"]
+    for file in left:
+        file.write_text("half")
+    for folder in (run / gone_name("student"), run / "checkpoints" / gone_name("001-kd-00000001")):
+        model(folder)
+        left.append(folder)
+    other = run / temporary_name("annotations.json")
+    other.write_text("somebody is writing it")
     with RunSession(run, signals=False) as work:
-        assert not list(run.glob(".*.tmp-*"))
+        assert not any(path.exists() for path in left)
+        assert other.exists()
         work.finish("finished", 0)
 
 
