@@ -187,8 +187,11 @@ def test_with_consent_the_code_runs_and_each_command_asks_for_itself(
     assert canary.exists()
     assert crild("probe", "mine", "--trust-remote-code").code == 0
     assert crild("resume", "mine", "--quiet", "--set", "stage.kd.epochs=1", "--trust-remote-code").code == 0
+    canary.unlink()
+    forget_modules()
     trusting(tmp_path, evil.teacher, monkeypatch)
-    assert crild("evaluate", str(evil.teacher), "--preset", str(evil.preset)).code == 0
+    crild("evaluate", str(evil.teacher), "--preset", str(evil.preset))
+    assert canary.exists(), "the user's settings consent"
 
 
 def forget_modules() -> None:

@@ -35,6 +35,7 @@ from engine.record.run import RunEntry, read_run, update_status
 from engine.record.status import Fault
 from engine.sweep.record import CellRecord, SweepRecord, write_sweep_record
 from engine.sweep.slots import Slot
+from engine.user.own_code import OwnCode, OwnCodeError
 from engine.user.settings import Dashboard
 from tests.cli.samples import make_run
 from tests.tui.screen_driver import SENT
@@ -637,6 +638,33 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     return found
 
 
+def test_resuming_a_run_whose_model_has_code_asks_first(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_dir = make_run(runs, state="stopped")
+    resumed: list[bool] = []
+
+    def resume(run_dir: Path, changes: Sequence[str] = (), *, trust: bool = False) -> str:
+        if not trust:
+            code = OwnCode(runs, ("conf.Config",))
+            raise OwnCodeError("it has code", kind="model-code-not-trusted", model="a/b", code=code, key="teacher.model")
+        resumed.append(trust)
+        return "resumed"
+
+    monkeypatch.setattr(actions, "resume", resume)
+
+    async def act() -> None:
+        async with live(runs) as (pilot, screen):
+            await tell(pilot, working(run_dir, "stopped"))
+            for answer, expected in (("escape", []), ("y", [True])):
+                await pilot.press("r")
+                await until(pilot, lambda: isinstance(pilot.app.screen, Confirm))
+                assert all(fact in shown(pilot.app) for fact in ("a/b", "conf.py"))
+                await pilot.press(answer)
+                await until(pilot, lambda: pilot.app.screen is screen)
+                await until(pilot, lambda: resumed == expected)
+
+    asyncio.run(act())
+
+
 def test_stop_is_said_at_once_and_once(runs: Path, done: list[tuple[Any, ...]]) -> None:
     run_dir = make_run(runs, state="running")
 
@@ -710,7 +738,7 @@ def test_resume_goes_on_and_asks_a_finished_run_for_more(runs: Path, done: list[
             assert said(screen)[-1].endswith("is running: there is nothing to resume")
             await tell(pilot, working(run_dir, "stopped"))
             await pilot.press("r")
-            await until(pilot, lambda: done == [("resume", run_dir)])
+            await until(pilot, lambda: done == [("resume", run_dir, ())])
             await tell(pilot, working(run_dir, "finished"))
             await pilot.press("r")
             assert asks(screen)
