@@ -9,16 +9,20 @@ from __future__ import annotations
 import errno
 import json
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from engine.errors import CrildError, RunError, UsageError
 from engine.record.files import cause
-from engine.record.session import RunSession
+from engine.record.phases import Phases, Report
+from engine.record.session import FLUSH, RunSession
 from engine.record.status import Fault
+from engine.record.stop_request import Stopped, StopRequest
 from engine.user.consent import NONE, Consent, split_words
 from engine.user.notification import announce_end
 
@@ -44,11 +48,10 @@ def _train(run_dir: Path, session: RunSession, consent: Consent) -> int:
     with session:
         print(f"attempt {session.attempt}: loading", flush=True)
         try:
-            from engine.preset.load import load_run_preset
-            from engine.train.experiment import run
-            from engine.train.loop import Stopped
-
             try:
+                with session.reading("importing the libraries"):
+                    from engine.preset.load import load_run_preset
+                    from engine.train.experiment import run
                 loaded = load_run_preset(run_dir)
                 results = run(run_dir, loaded.preset, session, consent, loaded.ignored)
             except Stopped:
@@ -100,31 +103,63 @@ def system_fault(error: BaseException) -> RunError | None:
 TOOLS = ("evaluate", "plan", "probe", "doctor")
 
 
-def tool(name: str, arguments: Sequence[str]) -> int:
-    """Run a tool; its result or error is one JSON document on stdout."""
+def tool(name: str, arguments: Sequence[str], request: StopRequest) -> int:
+    """Run a tool: its result or error is one JSON document on the last line of stdout.
+
+    The lines before it are {"progress": ...}, with the fields of a `phase` event. A request to stop ends it without a
+    result.
+    """
     stdout, sys.stdout = sys.stdout, sys.stderr  # what libraries print goes to stderr
+    answer: Any
     try:
-        answer, code = _answer(name, arguments), 0
+        with _reporting(stdout, request) as phases, request.interrupting():
+            answer, code = _answer(name, arguments, phases), 0
+    except Stopped:
+        return request.exit_code
     except CrildError as error:
         answer, code = {"error": asdict(Fault.from_error(error))}, error.exit_code
-    json.dump(answer, stdout)
-    stdout.write("\n")
-    stdout.flush()
+    _print_line(stdout, answer)
     return code
 
 
-def _answer(name: str, arguments: Sequence[str]) -> Any:
+@contextmanager
+def _reporting(stdout: TextIO, request: StopRequest) -> Iterator[Phases]:
+    """Phases whose progress is printed, from another thread, until the block ends."""
+    phases = Phases(lambda phase: _print_line(stdout, {"progress": phase.to_dict()}), request.check)
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(FLUSH):
+            with suppress(OSError, ValueError):  # nobody listens: the result will say so
+                phases.beat()
+
+    thread = threading.Thread(target=beat, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield phases
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _print_line(stdout: TextIO, document: Any) -> None:
+    stdout.write(json.dumps(document) + "\n")
+    stdout.flush()
+
+
+def _answer(name: str, arguments: Sequence[str], report: Report) -> Any:
+    report("importing the libraries")
     from engine.train import engine_tools
     from engine.train.probe import probe_runs
 
     match name:
         case "evaluate":
-            return engine_tools.evaluate(json.loads(arguments[0]))
+            return engine_tools.evaluate(json.loads(arguments[0]), report=report)
         case "plan":
             words, consent = split_words(arguments)
-            return engine_tools.plan(Path(words[0]), consent)
+            return engine_tools.plan(Path(words[0]), consent, report=report)
         case "probe":
-            return probe_runs(json.loads(arguments[0]))
+            return probe_runs(json.loads(arguments[0]), report=report)
         case _:
             return engine_tools.doctor()
 
@@ -140,7 +175,7 @@ def main(arguments: Sequence[str]) -> int:
                 print(f"error: {error}", flush=True)
                 return error.exit_code
         case [name, *rest] if name in TOOLS:
-            return tool(name, rest)
+            return tool(name, rest, StopRequest().install(outlive_terminal=False))
         case _:
             raise UsageError(f"engine.worker takes train or one of {', '.join(TOOLS)}", kind="unknown-tool")
 

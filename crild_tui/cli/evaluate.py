@@ -41,9 +41,9 @@ def evaluate(
     import json
     import tempfile
 
+    from crild_tui.cli.follow.tools import run_tool
     from crild_tui.runs.create import check_device
     from engine.errors import RunError, UsageError
-    from engine.launch.foreground import run_tool
 
     check_device(device)
     with tempfile.TemporaryDirectory(prefix="crild-") as folder:

@@ -51,8 +51,9 @@ def probe(
     """
     import json
 
+    from crild_tui.cli.follow.tools import run_tool
     from crild_tui.runs.create import check_device
-    from engine.launch.foreground import error_of, run_tool
+    from engine.launch.foreground import error_of
     from engine.record.paths import runs_dir as folder_of
     from engine.record.probe import Probe
     from engine.record.run import find_run

@@ -25,6 +25,7 @@ from engine.models.model_files import has_tokenizer
 from engine.models.seeded_init import initial_range, seeded
 from engine.preset import schema
 from engine.preset.text import plain
+from engine.record.phases import Report, unreported
 from engine.user.consent import NONE, Consent
 from engine.user.own_code import may_run
 
@@ -55,6 +56,7 @@ def load_teacher(
     train_texts: Iterable[str] = (),
     max_length: int | None = None,
     consent: Consent = NONE,
+    report: Report = unreported,
 ) -> LoadedModel:
     """The teacher of a preset, before its fine-tuning (if any).
 
@@ -70,11 +72,12 @@ def load_teacher(
     and `OwnCodeError` for one with code and without consent.
     """
     if teacher.model == "scratch":
+        report("building the teacher")
         return _scratch(teacher, spec, train_texts, max_length, consent)
     if teacher.finetune is not None:
         seed = teacher.finetune.seed
-        return load_pretrained(teacher, spec, seed=seed, max_length=max_length, consent=consent)
-    checkpoint, tokenizer, code_notes = _read(teacher, max_length, consent)
+        return load_pretrained(teacher, spec, seed=seed, max_length=max_length, consent=consent, report=report)
+    checkpoint, tokenizer, code_notes = _read(teacher, max_length, consent, report=report)
     _check_knows_task(checkpoint, teacher.model, spec)
     order_known, notes = _align_by_name(checkpoint.model, teacher, spec)
     return LoadedModel(checkpoint.model, tokenizer, order_known, (*code_notes, *notes), fresh_head=False)
@@ -88,6 +91,7 @@ def load_pretrained(
     words: PreTrainedTokenizerBase | None = None,
     max_length: int | None = None,
     consent: Consent = NONE,
+    report: Report = unreported,
 ) -> LoadedModel:
     """A model that will be trained on the task: with its own head if that fits the task, else with one from `seed`.
 
@@ -95,7 +99,7 @@ def load_pretrained(
     match, its outputs are used in the task's order, since training settles it. `words` is the tokenizer for a folder
     without one. Raises `ModelError` as `load_teacher` does.
     """
-    checkpoint, tokenizer, code_notes = _read(source, max_length, consent, words)
+    checkpoint, tokenizer, code_notes = _read(source, max_length, consent, words, report)
     model, name = checkpoint.model, plain(source.model)
     outputs = output_of(model).out_features
     notes: tuple[str, ...] = ()
@@ -115,13 +119,19 @@ def load_pretrained(
 
 
 def _read(
-    source: schema.Teacher, max_length: int | None, consent: Consent, fallback: PreTrainedTokenizerBase | None = None
+    source: schema.Teacher,
+    max_length: int | None,
+    consent: Consent,
+    fallback: PreTrainedTokenizerBase | None = None,
+    report: Report = unreported,
 ) -> tuple[Checkpoint, PreTrainedTokenizerBase, tuple[str, ...]]:
     """The checkpoint, its tokenizer (or the one that `source` names), whose vocabulary must not be larger, and notes."""
-    folder, code = _fetch(source, source.model, consent, revision=source.revision)
+    folder, code = _fetch(source, source.model, consent, revision=source.revision, report=report)
     other, other_code = folder, code
     if source.tokenizer is not None:
-        other, other_code = _fetch(source, source.tokenizer, consent, weights=False, key="teacher.tokenizer")
+        key = "teacher.tokenizer"
+        other, other_code = _fetch(source, source.tokenizer, consent, weights=False, key=key, report=report)
+    report(f"loading {plain(source.model)}")
     checkpoint = read_checkpoint(folder, trust_remote_code=code)
     if fallback is not None and not has_tokenizer(other):
         words = fallback
@@ -151,14 +161,15 @@ def _fetch(
     revision: str | None = None,
     weights: bool = True,
     key: str = "teacher.model",
+    report: Report = unreported,
 ) -> tuple[Path, bool]:
     """The folder of a model or tokenizer, and whether its own code runs. Raises `OwnCodeError` without consent to it."""
-    folder = fetch(name, revision, weights=weights)
+    folder = fetch(name, revision, weights=weights, report=report)
     if weights:
         check_family(folder)  # no code could help
     if source.trust_remote_code is False or not may_run(name, folder, consent, key=key):
         return folder, False
-    return fetch(name, revision, weights=weights, code=True), True
+    return fetch(name, revision, weights=weights, code=True, report=report), True
 
 
 def _check_knows_task(checkpoint: Checkpoint, model: str, spec: TaskSpec) -> None:

@@ -34,6 +34,7 @@ KINDS = (
     "evaluation",  # stage, step, split, model (student, self-teacher, teacher), metrics{name: value}, label_loss, best
     "checkpoint",  # stage, step
     "message",  # text, level
+    "phase",  # phase, done, total (null: unknown), unit, seconds, ended: what takes long besides steps
     "stage_finished",  # stage, step
     "run_finished",  # state
 )

@@ -73,7 +73,8 @@ class OpenFolder:
         another OSError.
         """
         if create:
-            root.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError):  # a file: opening it says so
+                root.mkdir(parents=True, exist_ok=True)
         folder = cls(os.open(root, _FOLDER), root)
         for name in names:
             with folder:

@@ -27,6 +27,7 @@ from engine.preset.schema import Finetune
 from engine.record.files import cause, read_json, write_json
 from engine.record.lock import FileLock
 from engine.record.paths import cache_dir
+from engine.record.phases import Report, unreported
 from engine.record.removal import OpenFolder
 
 RECIPE = 1
@@ -145,7 +146,9 @@ def cache_entry(key: str, run_dir: Path, *, shared: bool) -> tuple[Cached, str |
     )
 
 
-def settle_order(loaded: LoadedModel, spec: TaskSpec, dev: TokenSet, *, device: Any, pad_id: int) -> str | None:
+def settle_order(
+    loaded: LoadedModel, spec: TaskSpec, dev: TokenSet, *, device: Any, pad_id: int, report: Report = unreported
+) -> str | None:
     """Find the label order of a teacher whose config doesn't name its classes, by measuring every order on dev.
 
     Returns a sentence for the user, or None if the order was known. Raises ModelError when two orders fit equally well,
@@ -158,7 +161,10 @@ def settle_order(loaded: LoadedModel, spec: TaskSpec, dev: TokenSet, *, device: 
     if len(spec.labels) > MOST_ORDERS:
         sentence = f"the teacher's config does not name its {len(spec.labels)} classes; {way_out}"
         raise ModelError(sentence, kind="unnamed-classes")
-    logits = predict(loaded.model, dev, batch_size=64, device=device, pad_id=pad_id)
+    logits = predict(
+        loaded.model, dev, batch_size=64, device=device, pad_id=pad_id,
+        report=report, phase="finding the order of the teacher's classes",
+    )  # fmt: skip
     assert dev.labels is not None
     scored = sorted(
         (

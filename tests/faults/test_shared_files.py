@@ -18,6 +18,7 @@ import engine.launch.foreground
 import engine.worker
 from engine.record.events import read_events
 from engine.record.run import read_status, update_status
+from engine.record.stop_request import StopRequest
 from engine.user.own_code import code_hash
 from tests.faults.conftest import QUICK, Crild, Refused, Tiny
 
@@ -84,8 +85,8 @@ def tools_here(monkeypatch: pytest.MonkeyPatch, engine_here: None) -> None:
     def run_tool(tool: str, args: Sequence[str] = (), **_: Any) -> Any:
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
-            code = engine.worker.tool(tool, args)
-        answer = json.loads(out.getvalue())
+            code = engine.worker.tool(tool, args, StopRequest())
+        answer = json.loads(out.getvalue().splitlines()[-1])
         if code:
             raise engine.launch.foreground.error_of(answer["error"])
         return answer
