@@ -179,8 +179,8 @@ def test_with_consent_the_code_runs_and_each_command_asks_for_itself(
         assert said.code == 3, said.out + said.err
         assert "--trust-remote-code" in said.err
     assert crild("evaluate", str(evil.teacher), "--preset", str(evil.preset)).code == 3
-    for words in (("show", "mine"), ("runs",), ("report",), ("compare", "mine", "mine"), ("logs", "mine")):
-        crild(*words)
+    for looking in ("show mine", "runs", "report", "compare mine mine", "logs mine"):
+        crild(*looking.split())
     assert not canary.exists()
 
     trusted = crild("evaluate", "mine", "--trust-remote-code")
