@@ -1,6 +1,6 @@
-"""Entry point of every engine process: `python -P -m engine.worker train RUN`, or a tool that answers with JSON.
+"""What every engine process does: `train RUN`, or a tool that answers with JSON. `crild/process.py` starts it.
 
-`--consent MODELS` before the run names the models whose own code the user lets run (`engine/user/consent.py`). Nothing
+`--consent MODELS` in the command line names the models whose own code the user lets run (`engine/user/consent.py`). Nothing
 heavy is imported until the run's lock is held and its status names the owner.
 """
 
@@ -19,8 +19,11 @@ from typing import Any, TextIO
 
 from engine.errors import CrildError, RunError, UsageError
 from engine.record.files import cause
+from engine.record.home import provide_home
 from engine.record.phases import Phases, Report
+from engine.record.secrets import without_secrets
 from engine.record.session import FLUSH, RunSession
+from engine.record.standard_streams import open_standard_streams
 from engine.record.status import Fault
 from engine.record.stop_request import Stopped, StopRequest
 from engine.user.consent import NONE, Consent, split_words
@@ -69,7 +72,7 @@ def _train(run_dir: Path, session: RunSession, consent: Consent) -> int:
                 raise
             session.events.write("message", level="error", text=str(error))
             session.events.write("run_finished", state="failed")
-            print(f"error: {error}", flush=True)
+            print(f"error: {without_secrets(str(error))}", flush=True)
             session.finish("failed", error.exit_code, error)
             return error.exit_code
         except Exception:
@@ -103,7 +106,7 @@ def system_fault(error: BaseException) -> RunError | None:
 TOOLS = ("evaluate", "plan", "probe", "doctor")
 
 
-def tool(name: str, arguments: Sequence[str], request: StopRequest) -> int:
+def tool(name: str, arguments: Sequence[str], request: StopRequest, consent: Consent = NONE) -> int:
     """Run a tool: its result or error is one JSON document on the last line of stdout.
 
     The lines before it are {"progress": ...}, with the fields of a `phase` event. A request to stop ends it without a
@@ -113,7 +116,7 @@ def tool(name: str, arguments: Sequence[str], request: StopRequest) -> int:
     answer: Any
     try:
         with _reporting(stdout, request) as phases, request.interrupting():
-            answer, code = _answer(name, arguments, phases), 0
+            answer, code = _answer(name, arguments, phases, consent), 0
     except Stopped:
         return request.exit_code
     except CrildError as error:
@@ -147,38 +150,37 @@ def _print_line(stdout: TextIO, document: Any) -> None:
     stdout.flush()
 
 
-def _answer(name: str, arguments: Sequence[str], report: Report) -> Any:
+def _answer(name: str, arguments: Sequence[str], report: Report, consent: Consent) -> Any:
     report("importing the libraries")
     from engine.train import engine_tools
     from engine.train.probe import probe_runs
 
     match name:
         case "evaluate":
-            return engine_tools.evaluate(json.loads(arguments[0]), report=report)
+            return engine_tools.evaluate(json.loads(arguments[0]), consent, report=report)
         case "plan":
-            words, consent = split_words(arguments)
-            return engine_tools.plan(Path(words[0]), consent, report=report)
+            return engine_tools.plan(Path(arguments[0]), consent, report=report)
         case "probe":
-            return probe_runs(json.loads(arguments[0]), report=report)
+            return probe_runs(json.loads(arguments[0]), consent, report=report)
         case _:
             return engine_tools.doctor()
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command in `arguments`; returns the exit code."""
-    match list(arguments):
-        case ["train", *words]:
-            try:
-                (run_dir,), consent = split_words(words)
+    open_standard_streams()
+    if (sentence := provide_home()) is not None:
+        print(sentence, file=sys.stderr, flush=True)
+    try:
+        words, consent = split_words(arguments)
+        match words:
+            case ["train", run_dir]:
                 return train(Path(run_dir), consent)
-            except CrildError as error:  # the run could not be locked
-                print(f"error: {error}", flush=True)
-                return error.exit_code
-        case [name, *rest] if name in TOOLS:
-            return tool(name, rest, StopRequest().install(outlive_terminal=False))
-        case _:
-            raise UsageError(f"engine.worker takes train or one of {', '.join(TOOLS)}", kind="unknown-tool")
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+            case [name, *rest] if name in TOOLS:
+                return tool(name, rest, StopRequest().install(outlive_terminal=False), consent)
+            case _:
+                sentence = f"an engine process takes train or one of {', '.join(TOOLS)}"
+                raise UsageError(sentence, kind="unknown-tool")
+    except CrildError as error:  # the run could not be locked
+        print(f"error: {error}", flush=True)
+        return error.exit_code

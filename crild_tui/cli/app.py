@@ -142,6 +142,11 @@ def crild(
     crild presets list               list what can be run
     crild runs                       list the runs
     """
+    from crild_tui.cli.terminal import say
+    from engine.record.home import provide_home
+
+    if (sentence := provide_home()) is not None:
+        say(sentence)
     if context.invoked_subcommand is not None:
         _only_dashboard(context.invoked_subcommand, runs_dir, readonly=readonly)
     elif not in_terminal():

@@ -44,14 +44,14 @@ def evaluate(
     from crild_tui.cli.follow.tools import run_tool
     from crild_tui.runs.create import check_device
     from engine.errors import RunError, UsageError
+    from engine.user.consent import Consent
 
     check_device(device)
     with tempfile.TemporaryDirectory(prefix="crild-") as folder:
-        request: dict[str, Any] = {**_request(model, preset or [], settings or [], runs_dir, Path(folder))}
-        if trust_remote_code:
-            request["consent"] = [request["model"]]
+        request = _request(model, preset or [], settings or [], runs_dir, Path(folder))
+        consent = Consent(frozenset([request["model"]] if trust_remote_code else []))
         terminal.say("starting the engine; loading its libraries takes a few seconds")
-        result = run_tool("evaluate", [json.dumps({**request, "device": device})])
+        result = run_tool("evaluate", [*consent.words(), json.dumps({**request, "device": device})])
     if not isinstance(result, dict) or not isinstance(result.get("splits"), dict):
         raise RunError("the engine's answer has no table of splits", kind="invalid-engine-answer")
     if split is not None:
@@ -75,7 +75,7 @@ def _request(
     from engine.preset.paths import normal
     from engine.preset.source_names import is_path
     from engine.preset.write import dump
-    from engine.record.paths import PRESET, STUDENT
+    from engine.record.paths import PRESET, STUDENT, user_path
     from engine.record.paths import runs_dir as folder_of
 
     run_dir, own = _run_of(model, folder_of(runs_dir)), False
@@ -92,7 +92,7 @@ def _request(
             kind="no-task",
         )
     if is_path(model, Path()):
-        model = str(normal(Path(model).expanduser()))
+        model = str(normal(user_path(model, "a model")))
     file = folder / "preset.toml"
     if own:
         loaded = load_preset(presets, settings, of_run=True)

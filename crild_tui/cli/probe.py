@@ -57,16 +57,16 @@ def probe(
     from engine.record.paths import runs_dir as folder_of
     from engine.record.probe import Probe
     from engine.record.run import find_run
-    from engine.user.consent import models_of_run
+    from engine.user.consent import Consent, models_of_run
 
     check_device(device)
     request: dict[str, Any] = {**_settings(scales, draws, examples), "device": device, "again": again}
     folder = folder_of(runs_dir)
     request["runs"] = list(dict.fromkeys(str(find_run(run, folder)) for run in runs))
-    if trust_remote_code:
-        request["consent"] = sorted({model for run in request["runs"] for model in models_of_run(Path(run))})
+    names = [models_of_run(Path(run)) for run in request["runs"]] if trust_remote_code else []
+    consent = Consent(frozenset().union(*names))
     terminal.say("starting the engine; loading its libraries takes a few seconds")
-    answers = _answers(run_tool("probe", [json.dumps(request)]))
+    answers = _answers(run_tool("probe", [*consent.words(), json.dumps(request)]))
     errors = [error_of(answer["error"]) for answer in answers if isinstance(answer.get("error"), Mapping)]
     if as_json:
         terminal.show_json({"runs": answers})

@@ -76,7 +76,8 @@ def runs(
     elif wanted.tests:
         terminal.say(f"no run in {folder} matches {wanted.text}")
     else:
-        terminal.say(f"no runs in {folder} yet; start one with: crild run quickstart")
+        sentence = f"no runs in {folder} yet; start one with: crild run quickstart"
+        terminal.say(sentence, quiet=terminal.discards_results())
 
 
 def _document(entry: RunEntry) -> dict[str, Any]:

@@ -68,13 +68,15 @@ def sweep(
     from crild_tui.runs.create import check_notification
     from engine.errors import UsageError
     from engine.record.paths import runs_dir as folder_of
+    from engine.record.paths import user_path
     from engine.sweep.plan import plan as plan_of
     from engine.sweep.slots import slots_for
     from engine.sweep.spec import read_sweep
     from engine.sweep.submit import existing, reconcile, same, submit
     from engine.user.consent import consent_to
 
-    folder, path = folder_of(runs_dir), Path(file).expanduser()
+    folder = folder_of(runs_dir)
+    path = user_path(file, "a sweep file") if file.startswith("~") else Path(file)
     if stop:
         from crild_tui.cli.stop import stop_sweep
 

@@ -16,6 +16,7 @@ from engine.data.batches import Batch, collate, evaluation_batches
 from engine.data.tokens import TokenSet
 from engine.data.types import TaskSpec
 from engine.errors import RunError
+from engine.preset.text import json_escaped
 from engine.record.files import cause, finite, write_atomic
 from engine.record.phases import Report, counted, unreported
 
@@ -92,7 +93,8 @@ def write_predictions(
     Raises RunError when the file cannot be written.
     """
     rows = counted(_rows(tokens, logits, spec), report, f"writing {path.name}", total=len(tokens))
-    text = "".join(json.dumps(finite(row), ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+    lines = (json_escaped(json.dumps(finite(row), ensure_ascii=False, allow_nan=False)) for row in rows)
+    text = "".join(f"{line}\n" for line in lines)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, text)

@@ -34,10 +34,10 @@ def run_tool(
     command: Sequence[str] | None = None,
     progress: Callable[[Phase], object] | None = None,
 ) -> Any:
-    """Run `engine.worker <tool> <args>` in this terminal; returns the JSON value that it writes to stdout.
+    """Run a tool of the engine in this terminal; returns the JSON value that it writes to stdout.
 
-    Its stderr is this process's. `progress` takes each phase that it reports. Ctrl-C and SIGTERM end both. A tool reports an error as {"error": {kind, sentence, file, line, key}} with a non-zero
-    exit code; it is raised again here. Raises RunError when the tool ends in any other way. `command` replaces the
+    Its stderr is this process's. `progress` takes each phase that it reports. Ctrl-C and SIGTERM end both. A tool reports
+    an error as {"error": {kind, sentence, file, line, key}} with a non-zero exit code; it is raised again here. Raises RunError when the tool ends in any other way. `command` replaces the
     worker's command line (for tests).
     """
     words = [*command, tool, *args] if command is not None else engine_command(tool, *args)

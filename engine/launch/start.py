@@ -6,7 +6,6 @@ import contextlib
 import os
 import subprocess
 import sys
-import sysconfig
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -83,22 +82,29 @@ def start_engine(
 
 
 def engine_command(*words: str) -> list[str]:
-    """The command line of an engine process: this Python, importing nothing from the working directory."""
-    return [sys.executable, "-P", "-m", "engine.worker", *words]
+    """The command line of an engine process."""
+    return process_command("worker", *words)
+
+
+def process_command(*words: str) -> list[str]:
+    """The command line of a background process of crild: this Python on `crild/process.py`, found by its path.
+
+    So it runs the same code as this process, whatever the working directory, PYTHONPATH or the environment's packages
+    hold under crild's names.
+    """
+    packages = Path(__file__).resolve().parents[2]
+    crild = packages.parent if packages.name == "_packages" else packages / "crild"  # an installation, a source tree
+    return [sys.executable, "-P", str(crild / "process.py"), *words]
 
 
 def engine_environment() -> dict[str, str]:
-    """The environment for engine processes: they import the same `engine` package as this process.
+    """The environment for engine processes; `PACE` supplies defaults.
 
-    Relative entries of PYTHONPATH are dropped: from another working directory they would mean other folders (perhaps one
-    with an `engine/` of the user's), as are those of PATH; a relative `$CRILD_CONFIG` becomes absolute. A source tree
-    that is not installed comes first. `PACE` supplies defaults.
+    Relative entries of PYTHONPATH and PATH are dropped: from another working directory they would mean other folders. A
+    relative `$CRILD_CONFIG` becomes absolute.
     """
     environment = {**PACE, **os.environ}
     entries = [entry for entry in environment.pop("PYTHONPATH", "").split(os.pathsep) if Path(entry).is_absolute()]
-    root = Path(__file__).resolve().parents[2]
-    if root not in {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}:
-        entries.insert(0, str(root))
     if entries:
         environment["PYTHONPATH"] = os.pathsep.join(entries)
     environment["PYTHONUNBUFFERED"] = "1"

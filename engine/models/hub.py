@@ -7,6 +7,7 @@ huggingface_hub reads them.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -72,7 +73,7 @@ def fetch(
     revision, or when neither hub nor cache has it.
     """
     if is_path(model):
-        folder, name = Path(model).expanduser(), plain(model)
+        folder, name = Path(os.path.expanduser(model)), plain(model)  # noqa: PTH111 - an unknown ~user is no folder
         if folder.is_dir():
             return folder
         if folder.exists():

@@ -24,6 +24,7 @@ from typing import Any
 from engine.errors import RunError
 from engine.record.files import cause, finite, write_all
 from engine.record.paths import event_files
+from engine.record.secrets import without_secrets
 
 SCHEMA_VERSION = 1
 
@@ -71,6 +72,8 @@ class EventWriter:
         """
         if kind not in KINDS:
             raise ValueError(f"unknown kind of event: {kind!r}")
+        if kind == "message":
+            fields["text"] = without_secrets(str(fields["text"]))
         event = {"v": SCHEMA_VERSION, "t": round(time.time(), 3), "kind": kind, **finite(fields, _DIGITS)}
         line = (json.dumps(event, separators=(",", ":"), allow_nan=False) + "\n").encode()
         with self._guard:

@@ -20,7 +20,7 @@ from engine.record.files import cause, json_text, read_json, read_record, write_
 from engine.record.inventory import foreign_files, is_recorded_run
 from engine.record.lock import RunLock
 from engine.record.owner import Owner, temporary_name
-from engine.record.paths import ANNOTATIONS, ENVIRONMENT, PRESET, STATUS, queue_file
+from engine.record.paths import ANNOTATIONS, ENVIRONMENT, PRESET, STATUS, queue_file, user_path
 from engine.record.removal import OpenFolder
 from engine.record.status import Status, derived, process_alive
 
@@ -241,7 +241,7 @@ def find_run(ref: str, runs_dir: Path) -> Path:
     if _plain_name(ref) and is_run(runs_dir / ref):
         return (runs_dir / ref).absolute()
     if "/" in ref or ref in (".", ".."):
-        path = Path(ref).expanduser().absolute()
+        path = user_path(ref, "a run")
         if is_run(path):
             return path
         raise UsageError(f"{shown} is not a run directory: it has no status.json", kind="not-a-run-directory")

@@ -28,7 +28,6 @@ from types import TracebackType
 from typing import Any, Self
 
 from engine.errors import CrildError, RunError
-from engine.record.environment import without_secrets
 from engine.record.events import EventWriter
 from engine.record.files import json_text, overwrite, write_json
 from engine.record.inventory import remove_run_leftovers
@@ -38,6 +37,7 @@ from engine.record.paths import STATUS, event_files, events_file, log_file
 from engine.record.phases import Phase, Phases, Report
 from engine.record.removal import OpenFolder
 from engine.record.run import read_status
+from engine.record.secrets import without_secrets
 from engine.record.states import ENDED
 from engine.record.status import Fault, Status
 from engine.record.stop_request import Stopped, StopRequest

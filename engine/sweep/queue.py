@@ -61,7 +61,7 @@ def enqueue(runs: Sequence[Path], *, consent: Consent = NONE, command: Sequence[
     try:
         for run in runs:
             update_status(run, expect=WAITING, state="queued", queue=record.name)
-        start_detached("queue", "engine.sweep", file, command, consent)
+        start_detached("queue", file, command, consent)
     except RunError:
         write_sweep_record(file, replace(record, state="stopped"))
         raise
@@ -81,7 +81,7 @@ def continue_queue(run_dir: Path, *, consent: Consent = NONE, command: Sequence[
     if record is None or record.state == "ended":
         return enqueue([run_dir], consent=consent, command=command)
     if not record.alive():
-        start_detached("queue", "engine.sweep", file, command, consent)
+        start_detached("queue", file, command, consent)
     return record.name
 
 

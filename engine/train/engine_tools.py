@@ -38,18 +38,17 @@ from engine.user.own_code import OwnCodeError
 TIMED_STEPS = 3
 
 
-def evaluate(request: dict[str, Any], *, report: Report = unreported) -> dict[str, Any]:
+def evaluate(request: dict[str, Any], consent: Consent = NONE, *, report: Report = unreported) -> dict[str, Any]:
     """Metrics of a saved model on a task's dev sets.
 
-    `request` has `preset` (a resolved preset's path, for the task), `model` (a folder or hub id), `device`, and
-    `consent` (models whose own code may run).
+    `request` has `preset` (a resolved preset's path, for the task), `model` (a folder or hub id) and `device`. The
+    model's own code runs only with `consent`.
     """
     preset = load_preset([request["preset"]]).preset
     hardware.set_threads(preset.train.threads)
     device = hardware.pick_device(request.get("device") or "auto")
     data = load_task(preset.task, report=report)
     source = Teacher(model=request["model"], trust_remote_code=preset.teacher.trust_remote_code)
-    consent = Consent(frozenset(request.get("consent", ())))
     loaded = load_teacher(source, data.spec, consent=consent, report=report)
     length = preset.task.max_length
     dev = {

@@ -106,14 +106,14 @@ class Subject:
         return self.figures(logits, side)
 
 
-def probe_runs(request: dict[str, Any], *, report: Report = unreported) -> dict[str, Any]:
+def probe_runs(request: dict[str, Any], consent: Consent = NONE, *, report: Report = unreported) -> dict[str, Any]:
     """Probe runs one after the other, and store the results in each run's probe.json.
 
     `request` has `runs` (folders), `device`, `scales`, `draws`, `examples` and `again`: without `again`, an existing
     probe of the same student with the same settings is reused. A run that cannot be probed has an `error` in the answer.
+    Models run code of their own only with `consent`.
     """
     settings = Settings.of(request)
-    consent = Consent(frozenset(request.get("consent", ())))
     answers: list[dict[str, Any]] = []
     tasks: dict[str, TaskData] = {}
     for number, folder in enumerate(request["runs"], start=1):

@@ -34,6 +34,7 @@ from engine.preset.text import listed, nearest, plain, shown
 from engine.preset.toml_file import read_document
 from engine.preset.toml_lines import KeyPath
 from engine.preset.tree import dotted
+from engine.record.paths import user_path
 
 SETTINGS, OLD = "settings.toml", "dashboard.toml"
 _WHAT = "settings file"
@@ -114,12 +115,8 @@ def settings_files() -> SettingsFiles:
 
 
 def settings_path(chosen: str) -> Path:
-    """The absolute path that `$CRILD_CONFIG` means in this working directory."""
-    try:
-        path = Path(chosen).expanduser()
-    except RuntimeError:  # no home
-        path = Path(chosen)
-    return normal(path)
+    """The absolute path that `$CRILD_CONFIG` means in this working directory. Raises UsageError for one that is invalid."""
+    return normal(user_path(chosen, "CRILD_CONFIG"))
 
 
 def _configuration_folder() -> Path | None:

@@ -19,6 +19,7 @@ import engine.worker
 from engine.record.events import read_events
 from engine.record.run import read_status, update_status
 from engine.record.stop_request import StopRequest
+from engine.user.consent import split_words
 from engine.user.own_code import code_hash
 from tests.faults.conftest import QUICK, Crild, Refused, Tiny
 
@@ -85,7 +86,8 @@ def tools_here(monkeypatch: pytest.MonkeyPatch, engine_here: None) -> None:
     def run_tool(tool: str, args: Sequence[str] = (), **_: Any) -> Any:
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
-            code = engine.worker.tool(tool, args, StopRequest())
+            rest, consent = split_words(args)
+            code = engine.worker.tool(tool, rest, StopRequest(), consent)
         answer = json.loads(out.getvalue().splitlines()[-1])
         if code:
             raise engine.launch.foreground.error_of(answer["error"])
