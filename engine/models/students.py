@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import torch
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -124,6 +125,27 @@ def _from_scratch(
     return model.float().eval()
 
 
+def named_init(
+    student: schema.Student,
+    tokenizer: PreTrainedTokenizerBase,
+    spec: TaskSpec,
+    *,
+    seed: int,
+    max_length: int | None = None,
+    trust: Literal[False] | None = None,
+    consent: Consent = NONE,
+) -> LoadedModel | None:
+    """The model that `init` names by its folder, run or hub id; None where it names none ("teacher" and the like).
+
+    `trust` is the preset's `teacher.trust_remote_code`. Raises `ModelError` as `load_pretrained` does.
+    """
+    if student.init in ("teacher", "pretrained", "scratch"):
+        return None
+    model = str(student_of_run(Path(student.init)) or student.init)
+    source = schema.Teacher(model=model, revision=student.revision, trust_remote_code=trust)
+    return load_pretrained(source, spec, seed=seed, words=tokenizer, max_length=max_length, consent=consent)
+
+
 def _source(
     student: schema.Student,
     teacher: schema.Teacher,
@@ -134,11 +156,10 @@ def _source(
     consent: Consent,
 ) -> LoadedModel:
     """The model that the layers come from, where that is not the teacher itself."""
-    if student.init != "pretrained":
-        model = str(student_of_run(Path(student.init)) or student.init)
-        trust = teacher.trust_remote_code
-        source = schema.Teacher(model=model, revision=student.revision, trust_remote_code=trust)
-        return load_pretrained(source, spec, seed=seed, words=tokenizer, max_length=max_length, consent=consent)
+    trust = teacher.trust_remote_code
+    named = named_init(student, tokenizer, spec, seed=seed, max_length=max_length, trust=trust, consent=consent)
+    if named is not None:
+        return named
     if teacher.model == "scratch":
         sentence = (
             'init = "pretrained" needs a pre-trained teacher, but this one is trained from scratch; '

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from engine.errors import RunError
 from engine.record.lock import FileLock, file_held
@@ -31,7 +32,7 @@ from engine.record.removal import (
 
 _KEY = r"[0-9a-f]{32}"
 _RUN_FILE = re.compile(
-    rf"preset\.toml|(?:status|environment|annotations|results|probe)\.json|lock|(?:events|log)\.\d+\.(?:jsonl|txt)"
+    rf"preset\.toml|(?:status|environment|annotations|inputs|results|probe)\.json|lock|(?:events|log)\.\d+\.(?:jsonl|txt)"
     rf"|checkpoints/{CHECKPOINT_NAME}/(?:{CHECKPOINT_FILE})|predictions/(?:teacher|student|baseline)(?:\.[\w-]+)?\.jsonl"
     rf"|teacher|(?:student|teacher|teacher/{_KEY})/(?:{MODEL_FILE})|teacher/pointer\.json|teacher/{_KEY}\.lock"
 )
@@ -271,6 +272,13 @@ def cache_leftovers(root: Path) -> Iterator[Removable]:
         yield from _listed(root, (kind,), "leftover", check, _leftover_remover(check))
 
 
+def remove_cache_leftovers(root: Path) -> None:
+    """Delete what killed processes left in the cache, as far as the system allows."""
+    for leftover in cache_leftovers(root):
+        with contextlib.suppress(OSError):
+            leftover.remove()
+
+
 def is_teacher(folder: OpenFolder, name: str) -> bool:
     """Whether an entry is a fine-tuned teacher: named by its key, with crild's record in it, or its lock beside it."""
     if not re.fullmatch(_KEY, name):
@@ -321,16 +329,28 @@ def _is_token_file(folder: OpenFolder, name: str) -> bool:
     """Whether an entry is a file of tokens: named by its hash, with crild's fields in its header."""
     if not re.fullmatch(r"[0-9a-f]{64}\.safetensors", name):
         return False
-    start = folder.head(name, 2**16)
-    size = int.from_bytes(start[:8], "little")
-    try:
-        return {"cut", "digest"} <= set(json.loads(start[8 : 8 + size])["__metadata__"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return False
+    fields = _header(folder, name).get("__metadata__")
+    return isinstance(fields, dict) and {"cut", "digest"} <= fields.keys()
 
 
 def _is_logits_file(folder: OpenFolder, name: str) -> bool:
-    return re.fullmatch(rf"{_KEY}\.npy", name) is not None and folder.head(name, 6) == b"\x93NUMPY"
+    """Whether an entry is a file of logits: named by its key, with crild's arrays in it; up to 0.2, a NumPy file."""
+    if re.fullmatch(rf"{_KEY}\.npy", name):
+        return folder.head(name, 6) == b"\x93NUMPY"
+    return (
+        re.fullmatch(rf"{_KEY}\.safetensors", name) is not None and {"logits", "digest"} <= _header(folder, name).keys()
+    )
+
+
+def _header(folder: OpenFolder, name: str) -> dict[str, Any]:
+    """The header of a safetensors file; empty where it is none."""
+    start = folder.head(name, 2**16)
+    size = int.from_bytes(start[:8], "little")
+    try:
+        header = json.loads(start[8 : 8 + size])
+    except (ValueError, RecursionError):
+        return {}
+    return header if isinstance(header, dict) else {}
 
 
 def _is_crash_report(folder: OpenFolder, name: str) -> bool:

@@ -16,25 +16,34 @@ from engine.distill.objectives import OBJECTIVES
 from engine.errors import PresetError, UsageError
 from engine.evaluate.metrics import compute, majority
 from engine.launch.resume_check import RunProgress, incompatible_changes
-from engine.models.export import save_model
+from engine.models.export import content_hash, save_model
 from engine.preset.schema import Preset
 from engine.record.environment import add_environment
 from engine.record.files import write_atomic, write_json
-from engine.record.inventory import refuse_links
-from engine.record.paths import PRESET
+from engine.record.inventory import refuse_links, remove_cache_leftovers
+from engine.record.paths import PRESET, RESULTS, cache_dir
 from engine.record.session import RunSession
-from engine.train import checkpoint, hardware, results
+from engine.record.student import student_hash
+from engine.train import checkpoint, hardware, hub_revisions, results
 from engine.train.card import model_card
 from engine.train.checkpoint import Checkpoint
 from engine.train.dev_evaluation import LogitsBySplit
 from engine.train.graphs import own_stream
-from engine.train.hub_revisions import pin
-from engine.train.loop import RunContext, StagePosition, StageRun, inputs_changed
-from engine.train.materials import Materials, inputs_of_stages, load_materials, models_of, new_student, plan_stages
+from engine.train.inputs import check_inputs, inputs_changed, inputs_of
+from engine.train.loop import RunContext, StagePosition, StageRun
+from engine.train.materials import (
+    Materials,
+    inputs_of_stages,
+    load_materials,
+    models_of,
+    new_student,
+    plan_stages,
+    rows_of_stages,
+)
 from engine.train.messages import say
 from engine.train.settings import StageSettings
 from engine.train.step import Models, StepLosses, bound_terms
-from engine.train.teacher import cache_entry, cache_key, settle_order
+from engine.train.teacher import cache_entry, cache_key, data_hash, settle_order
 from engine.train.teacher_logits import teacher_logits
 from engine.user.consent import NONE, Consent
 
@@ -59,6 +68,7 @@ def run(
     Raises Stopped when asked to stop, and CrildError for what the user can fix.
     """
     refuse_links(run_dir)
+    remove_cache_leftovers(cache_dir())
     with session.reading("verifying checkpoints") as report:
         saved = checkpoint.newest(run_dir)
         if saved is not None:
@@ -67,30 +77,37 @@ def run(
         threads = hardware.set_threads(preset.train.threads or (saved.state["threads"] if saved else None))
         accelerator = hardware.make_accelerator(preset.train)
         report("looking for hub models and data")
-        preset = pin(run_dir, preset)
+        pinned = hub_revisions.pinned(preset)
         add_environment(run_dir, **hardware.environment(accelerator, threads))
         session.update(device=str(accelerator.device))
-        materials = load_materials(preset, accelerator, consent, report=report)
-        experiment = Experiment(run_dir, session, materials, warnings)
-    return experiment.go()
+        experiment = Experiment(run_dir, session, load_materials(pinned, accelerator, consent, report=report))
+        changed = experiment.check_inputs()
+    if pinned is not preset:
+        hub_revisions.record(run_dir, pinned)  # only now: a refused run stays as it was
+    return experiment.go(*warnings, *([changed] if changed else []))
 
 
 class Experiment:
     """Runs the stages of one run in order."""
 
-    def __init__(self, run_dir: Path, session: RunSession, materials: Materials, warnings: Sequence[str] = ()):
-        self.run_dir, self.session, self.materials, self.warnings = run_dir, session, materials, warnings
+    def __init__(self, run_dir: Path, session: RunSession, materials: Materials):
+        self.run_dir, self.session, self.materials = run_dir, session, materials
         self.finished: dict[str, dict[str, Any]] = {}
         """Results of finished stages by name; part of every checkpoint."""
-        self.inputs = inputs_of_stages(materials, report=session.phases)
+        own = rows_of_stages(materials, report=session.phases)
+        self.inputs = inputs_of_stages(materials, own, report=session.phases)
+        session.phases("hashing data and models")
+        self.content = inputs_of(materials, own)
         self.stages = plan_stages(materials.preset, materials.data, self.inputs)
         self.totals = [stage.total_steps(len(self._tokens_of(stage))) for stage in self.stages]
         session.phases("verifying checkpoints")
         self.saved = self._newest_of_each_stage()
 
-    def go(self) -> dict[str, Any]:
-        """Train, evaluate, save; returns the results document."""
+    def go(self, *warnings: str) -> dict[str, Any]:
+        """Train, evaluate, save; returns the results document. `warnings` are repeated to the user first."""
         self._announce()
+        for warning in warnings:
+            say(self.session, warning, level="warning")
         teacher = self._teacher()
         answers = self._measure_teacher(teacher)
         with self.session.reading("building the student"):
@@ -115,8 +132,6 @@ class Experiment:
             total=sum(self.totals),
             resumed=newest is not None,
         )
-        for warning in self.warnings:
-            say(self.session, warning, level="warning")
         for note in (*data.notes, *loaded.notes):
             say(self.session, note)
         length = self.materials.preset.task.max_length
@@ -151,6 +166,9 @@ class Experiment:
             }
             if baseline is not None:
                 measured["baseline"] = results.measure_model(baseline, dev, logits["baseline"], timed=False)
+            report("hashing the models")
+            measured["teacher"]["content"] = content_hash(teacher)
+            measured["student"]["content"] = student_hash(self.run_dir)
             results.save_predictions(self.run_dir, dev, measured, report=report)
         document = results.closing(dev, materials.train_labels, measured, self.finished)
         document |= {"seconds": round(sum(stage["seconds"] for stage in self.finished.values()), 1)}
@@ -179,8 +197,7 @@ class Experiment:
             if note:
                 say(self.session, note, level="warning")
             return model.eval()
-        with self.session.reading("hashing the teacher"):
-            key = cache_key(loaded, tune, materials.train, dev, spec, materials.precision)
+        key = cache_key(materials.teacher_hash, tune, materials.train, dev, spec, materials.precision)
         entry, warning = cache_entry(key, self.run_dir, shared=materials.preset.train.save_teacher_cache)
         if warning:
             say(self.session, warning, level="warning")
@@ -256,7 +273,8 @@ class Experiment:
         later = [stage.name for stage in self.stages[index + 1 :] if stage.role == "student"]
         if any(name in self.saved for name in later):
             if self.finished[settings.name]["total"] != self.totals[index]:
-                raise inputs_changed(settings.name)  # the preset gives the same length, see `refuse_unfit`
+                # the preset gives the same length, see `refuse_unfit`
+                raise inputs_changed([f"the inputs of stage {settings.name}"], self.run_dir)
             return
         if settings.name not in self.saved:
             self._report_untrained_parts(settings)
@@ -353,6 +371,20 @@ class Experiment:
         }
 
     # -- resuming
+
+    def check_inputs(self) -> str | None:
+        """Record the run's inputs, or compare them with its record; returns a warning, if there is one.
+
+        Raises DataError when one has changed since the run started.
+        """
+        now = {stage.name: data_hash(self._tokens_of(stage)) for stage in self.stages}
+        trained_on = {name: saved.state.get("data") for name, saved in self.saved.items()}
+        return check_inputs(
+            self.run_dir,
+            self.content,
+            resumed=bool(self.saved) or (self.run_dir / RESULTS).is_file(),
+            changed_stages=[name for name, data in trained_on.items() if data not in (None, now.get(name))],
+        )
 
     def _newest_of_each_stage(self) -> dict[str, Checkpoint]:
         """The newest undamaged checkpoint of each stage; results of finished stages are read from them.

@@ -53,16 +53,22 @@ def teacher(folder: Path) -> Path:
 
 def tokens(path: Path) -> Path:
     """A file of cached tokens, as far as its header goes."""
-    header = json.dumps({"__metadata__": {"cut": "0", "digest": "abc"}}).encode()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(len(header).to_bytes(8, "little") + header)
-    return path
+    return _safetensors(path, {"__metadata__": {"cut": "0", "digest": "abc"}})
 
 
 def logits(path: Path) -> Path:
-    """A file of cached logits, as far as its first bytes go."""
+    """A file of cached logits, as far as its header goes; as 0.2 wrote it if it ends in .npy."""
+    if path.suffix != ".npy":
+        return _safetensors(path, {"logits": {}, "digest": {}})
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"\x93NUMPY\x01\x00")
+    return path
+
+
+def _safetensors(path: Path, header: dict[str, object]) -> Path:
+    text = json.dumps(header).encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(len(text).to_bytes(8, "little") + text)
     return path
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -226,13 +227,15 @@ def test_the_cache_holds_what_has_its_names_and_records(tmp_path: Path) -> None:
     (root / "teachers" / f"{KEY.replace('0', 'a')}.lock").write_text("")
     tokens(root / "tokens" / f"{HASH}.safetensors")
     logits(root / "logits" / f"{KEY}.npy")
+    logits(root / "logits" / f"{KEY}.safetensors")
     (root / "crashes").mkdir()
     (root / "crashes" / "20261128-100000-77.txt").write_text("")
     own = paths([*cached(root)])
-    assert len(own) == 5
+    assert len(own) == 6
     foreign = (
         "teachers/bert/model.safetensors", f"teachers/{KEY.replace('0', 'b')}/model.safetensors", "tokens/mine.safetensors",
         f"tokens/{HASH.replace('f', 'e')}.safetensors", "logits/mine.npy", f"logits/{KEY.replace('0', 'c')}.npy",
+        f"logits/{KEY.replace('0', 'c')}.safetensors", f"tokens/{HASH.replace('f', 'c')}.safetensors",
         "crashes/notes.txt", "huggingface/model.bin", "notes.txt",
     )  # fmt: skip
     for name in foreign:
@@ -265,10 +268,12 @@ def test_leftovers_of_the_cache(tmp_path: Path) -> None:
     root = tmp_path / "cache"
     own = [
         model(root / "teachers" / gone_name(KEY)), model(root / "teachers" / f".{KEY}.a1b2c3d4" / "new").parent,
-        tokens(root / "tokens" / gone_name(f"{HASH}.safetensors")), logits(root / "logits" / f"{KEY}.{gone_pid()}.tmp"),
+        tokens(root / "tokens" / gone_name(f"{HASH}.safetensors")), (root / "logits" / f"{KEY}.{gone_pid()}.tmp"),
     ]  # fmt: skip
-    os.utime(own[3], (1, 1))
-    logits(root / "logits" / f"{KEY}.{gone_pid() + 1}.tmp")  # young
+    (root / "logits").mkdir()
+    for file, moment in ((own[3], 1.0), (root / "logits" / f"{KEY}.7.tmp", time.time())):
+        file.write_text("half")
+        os.utime(file, (moment, moment))
     model(root / "teachers" / ".bert.a1b2c3d4" / "new")
     with FileLock(root / "teachers" / f"{KEY}.lock") as lock:
         assert lock.try_acquire()

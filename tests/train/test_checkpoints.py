@@ -8,13 +8,14 @@ import pytest
 import torch
 
 from crild_tui.runs.resume import prepare
+from engine.record.owner import temporary_name
 from engine.record.run import create_run, update_status
 from engine.train import checkpoint
 from engine.train.checkpoint import is_whole, load_best, rotate, save, save_best
 from tests.cli.samples import make_run
 from tests.errors import raises
 from tests.record import own_files
-from tests.record.own_files import everything
+from tests.record.own_files import KEY, everything, gone_name
 from tests.train.tiny_run import make, materials, work
 
 
@@ -76,6 +77,21 @@ def test_a_run_with_linked_checkpoints_is_refused_before_it_trains(tmp_path: Pat
     with raises("linked-folder-in-run", run_dir / "checkpoints"):
         work(run_dir)
     assert list((tmp_path / "thesis").iterdir()) == []
+
+
+def test_an_engine_removes_what_killed_ones_left_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_dir = make(tmp_path, materials(tmp_path))
+    teachers = tmp_path / "cache" / "teachers"
+    left, used = own_files.model(teachers / gone_name(KEY)), own_files.model(teachers / temporary_name(KEY))
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, "newest", stop)
+    with pytest.raises(KeyboardInterrupt):
+        work(run_dir)
+    assert not left.exists()
+    assert used.exists()
 
 
 def test_resuming_a_run_with_linked_checkpoints_is_refused_before_an_engine_starts(tmp_path: Path) -> None:
