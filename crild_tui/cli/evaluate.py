@@ -49,7 +49,7 @@ def evaluate(
     check_device(device)
     with tempfile.TemporaryDirectory(prefix="crild-") as folder:
         request = _request(model, preset or [], settings or [], runs_dir, Path(folder))
-        consent = Consent(frozenset([request["model"]] if trust_remote_code else []))
+        consent = Consent(frozenset([str(request["model"])] if trust_remote_code else []))
         terminal.say("starting the engine; loading its libraries takes a few seconds")
         result = run_tool("evaluate", [*consent.words(), json.dumps({**request, "device": device})])
     if not isinstance(result, dict) or not isinstance(result.get("splits"), dict):
