@@ -38,6 +38,7 @@ from engine.sweep.slots import Slot
 from engine.user.own_code import OwnCode, OwnCodeError
 from engine.user.settings import Dashboard
 from tests.cli.samples import make_run
+from tests.conftest import PATIENCE
 from tests.tui.screen_driver import SENT
 from tests.tui.screen_driver import screen_text as shown
 
@@ -120,7 +121,7 @@ async def live(
 
 
 async def until(pilot: Pilot[None], true: Callable[[], object]) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE
     while not true():
         assert time.monotonic() < end
         await pilot.pause(0.01)
