@@ -80,7 +80,8 @@ def load_teacher(
     checkpoint, tokenizer, code_notes = _read(teacher, max_length, consent, report=report)
     _check_knows_task(checkpoint, teacher.model, spec)
     order_known, notes = _align_by_name(checkpoint.model, teacher, spec)
-    return LoadedModel(checkpoint.model, tokenizer, order_known, (*code_notes, *notes), fresh_head=False)
+    notes = (*code_notes, *checkpoint.notes, *notes)
+    return LoadedModel(checkpoint.model, tokenizer, order_known, notes, fresh_head=False)
 
 
 def load_pretrained(
@@ -115,7 +116,8 @@ def load_pretrained(
         name_outputs(model, spec.labels)
     if fresh_head:
         fit_head(model, spec, checkpoint.fresh, seed=seed)
-    return LoadedModel(model, tokenizer, order_known=True, notes=(*code_notes, *notes), fresh_head=fresh_head)
+    notes = (*code_notes, *checkpoint.notes, *notes)
+    return LoadedModel(model, tokenizer, order_known=True, notes=notes, fresh_head=fresh_head)
 
 
 def _read(

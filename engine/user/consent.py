@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.errors import CrildError
 from engine.preset.source_names import INIT_WORDS, is_path
-from engine.record.files import read_json
-from engine.record.paths import STUDENT, TEACHER
+from engine.record.paths import STUDENT
 
 if TYPE_CHECKING:
     from engine.preset.schema import Preset
@@ -82,13 +83,13 @@ def models_of(preset: Preset) -> frozenset[str]:
 
 
 def models_of_run(run_dir: Path) -> frozenset[str]:
-    """The names of the models of a run, its student and its stored teacher among them. Raises PresetError."""
+    """The names of the models of a run, its student and its fine-tuned teacher among them. Raises PresetError."""
     from engine.preset.load import load_run_preset
+    from engine.record.teacher_folder import teacher_folder
 
-    stored = (read_json(run_dir / TEACHER / "pointer.json") or {}).get("folder")
     own = [str(run_dir / STUDENT)]
-    if isinstance(stored, str):
-        own += [stored, str(run_dir / TEACHER / Path(stored).name)]
+    with suppress(CrildError):  # probing the run reports it
+        own.append(str(teacher_folder(run_dir)))
     return models_of(load_run_preset(run_dir).preset) | frozenset(own)
 
 
