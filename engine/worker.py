@@ -6,6 +6,7 @@ heavy is imported until the run's lock is held and its status names the owner.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import sys
@@ -70,9 +71,10 @@ def _train(run_dir: Path, session: RunSession, consent: Consent) -> int:
             if error is None:
                 traceback.print_exc()  # the session puts the error into the status; the traceback goes to the log
                 raise
-            session.events.write("message", level="error", text=str(error))
-            session.events.write("run_finished", state="failed")
             print(f"error: {without_secrets(str(error))}", flush=True)
+            with contextlib.suppress(RunError):  # what keeps events from being written has often ended the run, too
+                session.events.write("message", level="error", text=str(error))
+                session.events.write("run_finished", state="failed")
             session.finish("failed", error.exit_code, error)
             return error.exit_code
         except Exception:
