@@ -41,7 +41,7 @@ def train(run_dir: Path) -> int:
     try:
         return _train(run_dir, session)
     finally:
-        notify(run_dir)
+        notify(session.run_dir)  # it may have been renamed
 
 
 def notify(run_dir: Path) -> None:

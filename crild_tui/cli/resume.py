@@ -46,9 +46,12 @@ def resume(
 
     run_dir = find_run(run, folder_of(runs_dir))
     check_device(device)
-    entry = prepare(run_dir, [*(settings or ()), *([] if device is None else [f'train.device="{device}"'])])
+    prepared = prepare(run_dir, [*(settings or ()), *([] if device is None else [f'train.device="{device}"'])])
+    for note in prepared.notes:
+        terminal.say(note, quiet=quiet)
+    status = prepared.entry.status
     with foreground() as controls:
-        if entry.status is not None and entry.status.state == "queued":
+        if status is not None and status.state == "queued":
             code = _continue_queue(run_dir, controls, quiet=quiet, detach=detach, as_json=as_json)
         else:
             terminal.say(f"resuming {run_dir.name}: press Ctrl-C to stop it with a checkpoint", quiet=quiet)

@@ -72,12 +72,13 @@ def resume(run_dir: Path, changes: Sequence[str] = ()) -> str:
     from engine.launch.start import start_engine
     from engine.sweep.queue import continue_queue
 
-    entry = prepare(run_dir, changes)
-    if entry.status is not None and entry.status.state == "queued":
+    prepared = prepare(run_dir, changes)
+    status = prepared.entry.status
+    if status is not None and status.state == "queued":
         continue_queue(run_dir)
         return f"the queue of {run_dir.name} continues"
     start_engine(run_dir, resume=True)
-    return f"{run_dir.name} resumed"
+    return "; ".join([f"{run_dir.name} resumed", *prepared.notes])
 
 
 def trash(run_dir: Path) -> str:

@@ -17,19 +17,21 @@ from engine.evaluate.metrics import compute, majority
 from engine.launch.resume_check import RunProgress, incompatible_changes
 from engine.models.export import save_model
 from engine.preset.schema import Preset
+from engine.record.checkpoints import Checkpoint, Checkpoints
 from engine.record.environment import add_environment
 from engine.record.files import write_atomic, write_json
 from engine.record.paths import PRESET
+from engine.record.rebuild import identity_of
 from engine.record.session import RunSession
 from engine.train import checkpoint, hardware, results
 from engine.train.card import model_card
-from engine.train.checkpoint import Checkpoint
 from engine.train.dev_evaluation import LogitsBySplit
 from engine.train.graphs import own_stream
 from engine.train.hub_revisions import pin
 from engine.train.loop import RunContext, StagePosition, StageRun, Stopped, inputs_changed
 from engine.train.materials import Materials, inputs_of_stages, load_materials, models_of, new_student, plan_stages
 from engine.train.messages import say
+from engine.train.resumption import resumption, written_checkpoints
 from engine.train.settings import StageSettings
 from engine.train.step import Models, StepLosses, bound_terms
 from engine.train.teacher import cache_entry, cache_key, settle_order
@@ -51,7 +53,8 @@ def run(run_dir: Path, preset: Preset, session: RunSession) -> dict[str, Any]:
 
     Raises Stopped when asked to stop, and CrildError for what the user can fix.
     """
-    saved = checkpoint.newest(run_dir)
+    checkpoints = Checkpoints(run_dir)
+    saved = checkpoints.newest()
     if saved is not None:
         refuse_unfit(saved, preset, run_dir)
     threads = hardware.set_threads(preset.train.threads or (saved.state["threads"] if saved else None))
@@ -59,20 +62,29 @@ def run(run_dir: Path, preset: Preset, session: RunSession) -> dict[str, Any]:
     preset = pin(run_dir, preset)
     add_environment(run_dir, **hardware.environment(accelerator, threads))
     session.update(device=str(accelerator.device))
-    return Experiment(run_dir, session, load_materials(preset, accelerator)).go()
+    return Experiment(session, load_materials(preset, accelerator), checkpoints).go()
 
 
 class Experiment:
     """Runs the stages of one run in order."""
 
-    def __init__(self, run_dir: Path, session: RunSession, materials: Materials):
-        self.run_dir, self.session, self.materials = run_dir, session, materials
+    def __init__(self, session: RunSession, materials: Materials, checkpoints: Checkpoints):
+        """`checkpoints` are those that earlier attempts left."""
+        self.session, self.materials = session, materials
         self.finished: dict[str, dict[str, Any]] = {}
         """Results of finished stages by name; part of every checkpoint."""
         self.inputs = inputs_of_stages(materials)
         self.stages = plan_stages(materials.preset, materials.data, self.inputs)
         self.totals = [stage.total_steps(len(self._tokens_of(stage))) for stage in self.stages]
-        self.saved = self._newest_of_each_stage()
+        self.resumption = resumption(checkpoints, self.stages, self.totals)
+        self.saved = dict(self.resumption.newest)
+        self.finished.update(self.resumption.finished)
+        self.whole = set(self.resumption.whole)
+
+    @property
+    def run_dir(self) -> Path:
+        """The run directory. Raises RunError when it is gone."""
+        return self.session.run_dir
 
     def go(self) -> dict[str, Any]:
         """Train, evaluate, save; returns the results document."""
@@ -90,7 +102,7 @@ class Experiment:
         """Write the attempt's first event (where it resumes), then messages about the data."""
         data, loaded = self.materials.data, self.materials.loaded
         names = [stage.name for stage in self.stages]
-        newest = max(self.saved.values(), key=lambda c: c.index, default=None)
+        newest, written = self.resumption.start, written_checkpoints(self.run_dir)
         self.session.events.write(
             "run_started",
             attempt=self.session.attempt,
@@ -99,7 +111,13 @@ class Experiment:
             step=newest.step if newest else 0,
             total=sum(self.totals),
             resumed=newest is not None,
+            repeated=self.resumption.repeated(written),
+            run=identity_of(self.session.before),
         )
+        if warning := self.resumption.warning(written):
+            say(self.session, warning, level="warning")
+        if self.resumption.extended:
+            say(self.session, "the baseline starts again, because the student is trained for longer")
         for note in (*data.notes, *loaded.notes):
             say(self.session, note)
         length = self.materials.preset.task.max_length
@@ -281,7 +299,6 @@ class Experiment:
             teacher_logits=cached_logits,
         )
         context = RunContext(
-            run_dir=self.run_dir,
             session=self.session,
             accelerator=materials.accelerator,
             train=materials.preset.train,
@@ -289,6 +306,7 @@ class Experiment:
             finished=self.finished,
             document=materials.preset.document(),
             protect=frozenset({self.stages[-1].name, materials.preset.stage[-1].name}),
+            whole=self.whole,
         )
         models.student.train()
         try:
@@ -296,7 +314,8 @@ class Experiment:
                 position = StagePosition(index, len(self.stages), sum(self.totals[:index]), sum(self.totals))
                 evaluate = partial(materials.dev.evaluate, role=settings.role)
                 stage = StageRun(context, settings, position, models, tokens, losses, evaluate)
-                progress = stage.train(self.saved.get(settings.name))
+                saved = self.saved.get(settings.name)
+                progress = stage.train(None if saved is None else saved.in_run(self.run_dir))
         finally:
             losses.remove()
             models.student.eval()
@@ -317,20 +336,3 @@ class Experiment:
             "best_weights": progress.best_weights,
             "self_teacher": progress.self_teacher,
         }
-
-    # -- resuming
-
-    def _newest_of_each_stage(self) -> dict[str, Checkpoint]:
-        """The newest undamaged checkpoint of each stage; results of finished stages are read from them.
-
-        When the student's last stage is extended, a baseline trained for fewer steps starts again.
-        """
-        newest: dict[str, Checkpoint] = {}
-        for saved in reversed(checkpoint.whole_checkpoints(self.run_dir)):
-            newest[saved.stage] = saved
-            self.finished.update(saved.state["finished"])
-        total_of = {stage.name: total for stage, total in zip(self.stages, self.totals, strict=True)}
-        last = newest.get([stage.name for stage in self.stages if stage.role == "student"][-1])
-        if last is not None and last.state["total"] != total_of[last.stage]:
-            newest.pop("baseline", None)
-        return newest
