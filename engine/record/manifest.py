@@ -22,12 +22,14 @@ def manifest_of(files: Iterable[Path]) -> Manifest:
     return {path.name: {"bytes": path.stat().st_size, "sha256": file_hash(path)} for path in sorted(files)}
 
 
-def damage(folder: Path, manifest: Mapping[str, Any]) -> str | None:
+def damage(folder: Path, manifest: object) -> str | None:
     """The first file that is missing or not what the manifest says, as a clause; None when all are.
 
     Raises OSError when a file is there but cannot be read, which proves no damage, and ValueError when the manifest
     itself is broken.
     """
+    if not isinstance(manifest, Mapping):
+        raise ValueError("not a manifest")  # noqa: TRY004  (of content, not of a caller)
     for name, entry in manifest.items():
         if "/" in name or name in ("", ".", "..") or not isinstance(entry, Mapping):
             raise ValueError(name)

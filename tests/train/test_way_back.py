@@ -246,9 +246,8 @@ def test_a_stop_while_a_finished_run_is_extended_changes_nothing(
     change(run_dir, "stage.kd.epochs=2.5")
     assert work(run_dir, stop_after=point) is None
     if point[0] == "kd":  # as crild up to 0.2 left it
-        shutil.copytree(
-            *(f / "checkpoints" / "003-baseline-00000008" for f in (finished_run, run_dir)), dirs_exist_ok=True
-        )
+        old = Path("checkpoints", "003-baseline-00000008")
+        shutil.copytree(finished_run / old, run_dir / old, dirs_exist_ok=True)
     assert work(run_dir) is not None
     assert (started(run_dir)["stage"], started(run_dir)["step"]) == point
     assert outcome(run_dir) == outcome(extended_run)
