@@ -24,6 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import source_tree  # noqa: F401 - before the product's packages
+
 from crild_tui.monitor.run import RunWatcher
 from crild_tui.monitor.runs import RunsWatcher
 from crild_tui.monitor.snapshots import RunSnapshot

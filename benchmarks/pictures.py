@@ -14,6 +14,8 @@ import os
 import tempfile
 from pathlib import Path
 
+import source_tree  # noqa: F401 - before the product's packages
+
 from crild_tui.app import CrildApp
 from crild_tui.messages import CompareRuns, WatchRun
 from crild_tui.screens.sweep import SweepScreen

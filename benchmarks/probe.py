@@ -18,6 +18,8 @@ import tempfile
 import time
 from typing import Any
 
+import source_tree  # noqa: F401 - before the product's packages
+
 LIMIT = 0.10
 """Of the seconds of training."""
 CRILD = (sys.executable, "-c", "import sys; from crild_tui.cli import main; sys.exit(main())")

@@ -22,6 +22,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import source_tree  # noqa: F401 - before the product's packages
+
 from engine.preset.load import load_preset
 from engine.preset.write import dump
 from engine.record.events import EventWriter

@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import source_tree  # noqa: F401 - before the product's packages
 import tomlkit
 
 from engine.launch.devices import cores

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import source_tree  # noqa: F401 - before the product's packages
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 

@@ -17,6 +17,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engine.errors import UsageError
+from engine.record.paths import user_path
 
 
 class Settings(BaseModel):
@@ -34,7 +35,7 @@ def settings_file() -> Path:
     """The configuration file: `$CRILD_CONFIG`, else one in the user's configuration folder."""
     chosen = os.environ.get("CRILD_CONFIG")
     if chosen:
-        return Path(chosen).expanduser()
+        return user_path(chosen, "CRILD_CONFIG")
     from platformdirs import user_config_path
 
     return user_config_path("crild") / "dashboard.toml"

@@ -1,4 +1,4 @@
-"""Entry point of every engine process: `python -P -m engine.worker train RUN`, or a tool that answers with JSON.
+"""What every engine process does: `train RUN`, or a tool that answers with JSON. `crild/process.py` starts it.
 
 Nothing heavy is imported until the run's lock is held and its status names the owner.
 """
@@ -10,20 +10,27 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import tomli
 
 from engine.errors import CrildError, RunError, UsageError
 from engine.record.files import cause
+from engine.record.home import provide_home
 from engine.record.paths import PRESET
+from engine.record.phases import Phases, Report
 from engine.record.run import read_status
-from engine.record.session import RunSession
+from engine.record.secrets import without_secrets
+from engine.record.session import FLUSH, RunSession
+from engine.record.standard_streams import open_standard_streams
 from engine.record.status import Fault
+from engine.record.stop_request import Stopped, StopRequest
 
 NOTIFY_SECONDS = 60
 NOT_OURS = frozenset(
@@ -76,11 +83,10 @@ def _train(run_dir: Path, session: RunSession) -> int:
     with session:
         print(f"attempt {session.attempt}: loading", flush=True)
         try:
-            from engine.preset.load import load_preset
-            from engine.train.experiment import run
-            from engine.train.loop import Stopped
-
             try:
+                with session.reading("importing the libraries"):
+                    from engine.preset.load import load_preset
+                    from engine.train.experiment import run
                 preset = load_preset([str(run_dir / PRESET)]).preset
                 results = run(run_dir, preset, session)
             except Stopped:
@@ -98,7 +104,7 @@ def _train(run_dir: Path, session: RunSession) -> int:
                 raise
             session.events.write("message", level="error", text=str(error))
             session.events.write("run_finished", state="failed")
-            print(f"error: {error}", flush=True)
+            print(f"error: {without_secrets(str(error))}", flush=True)
             session.finish("failed", error.exit_code, error)
             return error.exit_code
         except Exception:
@@ -132,48 +138,80 @@ def system_fault(error: BaseException) -> RunError | None:
 TOOLS = ("evaluate", "plan", "probe", "doctor")
 
 
-def tool(name: str, arguments: Sequence[str]) -> int:
-    """Run a tool; its result or error is one JSON document on stdout."""
+def tool(name: str, arguments: Sequence[str], request: StopRequest) -> int:
+    """Run a tool: its result or error is one JSON document on the last line of stdout.
+
+    The lines before it are {"progress": ...}, with the fields of a `phase` event. A request to stop ends it without a
+    result.
+    """
     stdout, sys.stdout = sys.stdout, sys.stderr  # what libraries print goes to stderr
+    answer: Any
     try:
-        answer, code = _answer(name, arguments), 0
+        with _reporting(stdout, request) as phases, request.interrupting():
+            answer, code = _answer(name, arguments, phases), 0
+    except Stopped:
+        return request.exit_code
     except CrildError as error:
         answer, code = {"error": asdict(Fault.from_error(error))}, error.exit_code
-    json.dump(answer, stdout)
-    stdout.write("\n")
-    stdout.flush()
+    _print_line(stdout, answer)
     return code
 
 
-def _answer(name: str, arguments: Sequence[str]) -> Any:
+@contextmanager
+def _reporting(stdout: TextIO, request: StopRequest) -> Iterator[Phases]:
+    """Phases whose progress is printed, from another thread, until the block ends."""
+    phases = Phases(lambda phase: _print_line(stdout, {"progress": phase.to_dict()}), request.check)
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(FLUSH):
+            with suppress(OSError, ValueError):  # nobody listens: the result will say so
+                phases.beat()
+
+    thread = threading.Thread(target=beat, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield phases
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _print_line(stdout: TextIO, document: Any) -> None:
+    stdout.write(json.dumps(document) + "\n")
+    stdout.flush()
+
+
+def _answer(name: str, arguments: Sequence[str], report: Report) -> Any:
+    report("importing the libraries")
     from engine.train import engine_tools
     from engine.train.probe import probe_runs
 
     match name:
         case "evaluate":
-            return engine_tools.evaluate(json.loads(arguments[0]))
+            return engine_tools.evaluate(json.loads(arguments[0]), report=report)
         case "plan":
-            return engine_tools.plan(Path(arguments[0]))
+            return engine_tools.plan(Path(arguments[0]), report=report)
         case "probe":
-            return probe_runs(json.loads(arguments[0]))
+            return probe_runs(json.loads(arguments[0]), report=report)
         case _:
             return engine_tools.doctor()
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command in `arguments`; returns the exit code."""
-    match list(arguments):
-        case ["train", run_dir]:
-            try:
+    open_standard_streams()
+    if (sentence := provide_home()) is not None:
+        print(sentence, file=sys.stderr, flush=True)
+    try:
+        match list(arguments):
+            case ["train", run_dir]:
                 return train(Path(run_dir))
-            except CrildError as error:  # the run could not be locked
-                print(f"error: {error}", flush=True)
-                return error.exit_code
-        case [name, *rest] if name in TOOLS:
-            return tool(name, rest)
-        case _:
-            raise UsageError(f"engine.worker takes train or one of {', '.join(TOOLS)}", kind="unknown-tool")
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+            case [name, *rest] if name in TOOLS:
+                return tool(name, rest, StopRequest().install(outlive_terminal=False))
+            case _:
+                sentence = f"an engine process takes train or one of {', '.join(TOOLS)}"
+                raise UsageError(sentence, kind="unknown-tool")
+    except CrildError as error:  # the run could not be locked
+        print(f"error: {error}", flush=True)
+        return error.exit_code

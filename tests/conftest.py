@@ -13,6 +13,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared"
+os.environ["PYTHONPATH"] = str(REPOSITORY)  # for child processes: an installation exposes only `crild`
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -11,14 +11,16 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
-ROOTS = ("crild_tui", "engine")
+ROOTS = ("crild", "crild_tui", "engine")
 ROOMS: Mapping[str, frozenset[str]] = {
+    "crild": frozenset(),
     "crild_tui": frozenset({"charts", "cli", "launch_form", "monitor", "runs", "screens", "widgets"}),
     "engine": frozenset({
         "data", "distill", "evaluate", "launch", "models", "preflight", "preset", "record", "report", "sweep", "train",
     }),
 }  # fmt: skip
 LOOSE: Mapping[str, frozenset[str]] = {
+    "crild": frozenset({"__main__", "process"}),
     "crild_tui": frozenset({"app", "keys", "messages", "settings", "text", "textual_internals", "theme"}),
     "engine": frozenset({"errors", "worker"}),
 }

@@ -13,7 +13,8 @@ import typer.main
 
 EPILOG = """\b
 Exit codes: 0 done; 1 the run failed; 2 wrong usage or preset; 3 data or model
-cannot be used; 130 interrupted; 143 terminated (a checkpoint was written).
+cannot be used; 130 stopped by Ctrl-C; 143 stopped by SIGTERM; both with a
+checkpoint.
 
 \b
 Results go to stdout, progress and messages to stderr; with --json, stdout is one
@@ -122,7 +123,9 @@ def crild(
     runs_dir: Annotated[
         str | None,
         typer.Option(
-            "--runs-dir", metavar="FOLDER", help="The dashboard's runs. [default: $CRILD_RUNS_DIR, else ./runs]"
+            "--runs-dir",
+            metavar="FOLDER",
+            help="Folder of the runs that the dashboard shows. [default: $CRILD_RUNS_DIR, else ./runs]",
         ),
     ] = None,
     readonly: Annotated[bool, typer.Option("--readonly", help="A dashboard that changes nothing.")] = False,
@@ -139,6 +142,11 @@ def crild(
     crild presets list               list what can be run
     crild runs                       list the runs
     """
+    from crild_tui.cli.terminal import say
+    from engine.record.home import provide_home
+
+    if (sentence := provide_home()) is not None:
+        say(sentence)
     if context.invoked_subcommand is not None:
         _only_dashboard(context.invoked_subcommand, runs_dir, readonly=readonly)
     elif not in_terminal():

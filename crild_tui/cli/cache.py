@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from crild_tui.runs import formatting
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from engine.record.inventory import Removable
 
 DAY = 86_400.0
 
@@ -36,7 +39,7 @@ def show(as_json: AsJson = False) -> None:
 
     items = _cached()
     if as_json:
-        listed = [{"kind": i.kind, "path": str(i.path), "bytes": i.bytes, "used": i.used} for i in items]
+        listed = [{"kind": i.kind, "path": str(i.removable.path), "bytes": i.bytes, "used": i.used} for i in items]
         terminal.show_json({"cache_dir": str(cache_dir()), "entries": listed, "bytes": sum(i.bytes for i in items)})
         return
     terminal.say(f"cache: {cache_dir()}")
@@ -82,32 +85,44 @@ def clear(
         return
     total = formatting.size(sum(item.bytes for item in doomed))
     if delete_after_asking(_table(doomed), f"Delete {total}? A run that is reading it would fail", yes=yes):
-        freed = sum(item.bytes for item in doomed if remove(item.path))
+        freed = remove(item.removable for item in doomed)
         terminal.say(f"freed {formatting.size(freed)}")
 
 
 @dataclass(frozen=True)
 class Cached:
-    """One entry of the cache: its kind (the folder that holds it), when it was last used, its size in bytes."""
+    """One entry of the cache, and when it was last used."""
 
-    kind: str
-    path: Path
+    removable: Removable
     used: float
-    bytes: int
+
+    @property
+    def kind(self) -> str:
+        """The folder that holds it."""
+        return self.removable.names[0]
+
+    @property
+    def bytes(self) -> int:
+        """Its size."""
+        return self.removable.bytes
 
 
 def _cached() -> list[Cached]:
-    """What the cache holds."""
+    """What the cache holds: entries and leftovers of crild's alone."""
+    from engine.record.inventory import cache_leftovers, cached
     from engine.record.paths import cache_dir
-    from engine.record.run import size_of
 
-    root = cache_dir()
-    items = []
-    for folder in sorted(p for p in root.iterdir() if p.is_dir()) if root.is_dir() else ():
-        for path in sorted(folder.iterdir()):
-            stat = path.lstat()
-            items.append(Cached(folder.name, path, max(stat.st_mtime, stat.st_atime), size_of(path)))
-    return items
+    return [Cached(item, _last_used(item.path)) for item in (*cached(cache_dir()), *cache_leftovers(cache_dir()))]
+
+
+def _last_used(path: Path) -> float:
+    """When a file, or any file of a folder, was last read or written: a folder's own time changes when it is listed."""
+    times = [0.0]
+    for file in path.iterdir() if path.is_dir() else (path,):
+        with contextlib.suppress(OSError):
+            status = file.lstat()
+            times.append(max(status.st_mtime, status.st_atime))
+    return max(times)
 
 
 def _table(items: Sequence[Cached]) -> Table:

@@ -8,11 +8,12 @@ from crild_tui.runs import formatting
 
 
 def delete(runs: Runs, yes: Yes = False, runs_dir: RunsDir = None) -> None:
-    """Delete whole runs, including their students and results. Asks first; refuses while a run is running or queued."""
+    """Delete whole runs, including their students and results. Asks first, and refuses if one of them is running or queued."""
     from crild_tui.cli.disk_space import delete_after_asking
     from engine.errors import UsageError
+    from engine.record.inventory import size_of
     from engine.record.paths import runs_dir as folder_of
-    from engine.record.run import delete_run, find_run, read_run, size_of
+    from engine.record.run import delete_run, find_run, read_run
     from engine.record.states import IN_PROGRESS
 
     folder = folder_of(runs_dir)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crild_tui.cli import terminal
+from crild_tui.runs import formatting
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from engine.record.inventory import Removable
 
 
 def delete_after_asking(table: Table, question: str, *, yes: bool) -> bool:
@@ -21,14 +24,27 @@ def delete_after_asking(table: Table, question: str, *, yes: bool) -> bool:
     return False
 
 
-def remove(path: Path) -> bool:
-    """Delete a file, a link or a folder; prints why when that fails."""
-    try:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
+def remove(items: Iterable[Removable]) -> int:
+    """Delete what still is crild's; returns the bytes freed. Prints what was left, and why."""
+    freed = 0
+    for item in items:
+        try:
+            removed = item.remove()
+        except OSError as error:
+            terminal.say(f"cannot delete {item.path}: {error.strerror or error}")
         else:
-            path.unlink()
-    except OSError as error:
-        terminal.say(f"cannot delete {error.filename or path}: {error.strerror or error}")
-        return False
-    return True
+            if removed:
+                freed += item.bytes
+            else:
+                terminal.say(f"left as it is: {item.path} changed, is in use, or holds files that are not crild's")
+    return freed
+
+
+def path_table(items: Iterable[Removable], folder: Path) -> Table:
+    """A row for each path, relative to the folder where it is in there."""
+    rows = []
+    for item in items:
+        inside = item.path.is_relative_to(folder)
+        path = item.path.relative_to(folder) if inside else item.path
+        rows.append((item.what, formatting.size(item.bytes), str(path)))
+    return terminal.table([("what", "left"), ("size", "right"), ("path", "left")], rows)

@@ -153,7 +153,7 @@ def hub() -> Iterator[Finding]:
     import urllib.error
     import urllib.request
 
-    from engine.record.environment import without_secrets
+    from engine.record.secrets import without_secrets
 
     address = os.environ.get("HF_ENDPOINT") or HUB
     shown = without_secrets(address)

@@ -42,8 +42,8 @@ def show_plan(loaded: Sequence[Loaded], request: RunRequest, *, as_json: bool) -
 
 def plan_of(loaded: Loaded) -> dict[str, Any]:
     """What the engine says about a preset. Raises the engine's error, or RunError for an invalid answer."""
+    from crild_tui.cli.follow.tools import run_tool
     from engine.errors import RunError
-    from engine.launch.foreground import run_tool
     from engine.preset.write import dump
 
     terminal.say("asking the engine; loading its libraries takes a few seconds")

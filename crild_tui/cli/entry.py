@@ -13,12 +13,14 @@ from pathlib import Path
 
 from engine.errors import CrildError
 from engine.preset.text import plain
+from engine.record.standard_streams import discard_output, open_standard_streams
 
 INTERRUPTED = 130
 
 
 def call(arguments: Sequence[str] | None = None) -> int:
     """The application on `arguments`; returns the exit code, whatever happens."""
+    open_standard_streams()
     _tolerate_narrow_encodings()
     try:
         code = _application(arguments)
@@ -71,9 +73,7 @@ def _print_errors(lines: Iterable[str]) -> None:
 
 def _reader_went_away() -> int:
     """`crild runs | head`: not an error. What is still buffered must not fail when the interpreter ends."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(nowhere, sys.stdout.fileno())
+    discard_output()
     return 0
 
 
@@ -83,6 +83,8 @@ def _system_error(error: OSError) -> int:
     if error.errno == errno.ENOENT and not error.filename:  # what os.getcwd() raises
         _print_errors(["the current folder no longer exists: change to another one"])
         return 2
+    if not error.filename:
+        discard_output()  # it may be stdout's device that is full: flushing it at the end would fail again
     where = f"{error.filename}: " if error.filename else ""
     _print_errors([plain(f"{where}{error.strerror or error}")])
     return 1
@@ -91,14 +93,14 @@ def _system_error(error: OSError) -> int:
 def _unexpected(error: Exception) -> list[str]:
     import traceback
 
-    from engine.record.environment import without_secrets
+    from engine.record.secrets import without_secrets
 
     text = "".join(traceback.format_exception(error))
     summary = f"something went wrong inside crild ({plain(f'{type(error).__name__}: {error}')})"
     try:
         path = _crash_file()
         path.write_text(without_secrets(f"{' '.join(sys.argv)}\n\n{text}"), encoding="utf-8", errors="backslashreplace")
-    except OSError:
+    except (OSError, CrildError):  # no space, or no home
         return [summary, *text.splitlines()]
     return [f"{summary}; this is a bug in crild. Attach {path} to a report"]
 

@@ -40,9 +40,9 @@ def evaluate(
     import json
     import tempfile
 
+    from crild_tui.cli.follow.tools import run_tool
     from crild_tui.runs.create import check_device
     from engine.errors import RunError, UsageError
-    from engine.launch.foreground import run_tool
 
     check_device(device)
     with tempfile.TemporaryDirectory(prefix="crild-") as folder:
@@ -72,7 +72,7 @@ def _request(
     from engine.preset.paths import normal
     from engine.preset.source_names import is_path
     from engine.preset.write import dump
-    from engine.record.paths import PRESET, STUDENT
+    from engine.record.paths import PRESET, STUDENT, user_path
     from engine.record.paths import runs_dir as folder_of
 
     run_dir = _run_of(model, folder_of(runs_dir))
@@ -88,7 +88,7 @@ def _request(
             kind="no-task",
         )
     if is_path(model, Path()):
-        model = str(normal(Path(model).expanduser()))
+        model = str(normal(user_path(model, "a model")))
     file = folder / "preset.toml"
     preset = load_preset(with_method(presets), settings).preset  # the method, which a task lacks, is not used
     file.write_text(dump(preset), encoding="utf-8")

@@ -35,12 +35,13 @@ def probe(
     as_json: AsJson = False,
     runs_dir: RunsDir = None,
 ) -> None:
-    """Check for overfitting: train/dev gap, layers, weight noise.
+    """Check for overfitting: train/dev gap, distance to the teacher, effect of noise.
 
-    Metric and loss on training examples and on dev, each layer's distance to the
-    teacher on both, and dev under Gaussian noise on the weights. The results are
-    saved in the run's probe.json, for reports and the dashboard. Noise
-    scales are relative to each tensor's root mean square. More: docs/probes.md
+    Measures metric and loss on training and dev examples, each layer's distance to
+    the teacher on both, and the dev metric after Gaussian noise is added to the
+    weights. The results are saved in the run's probe.json, for reports and the
+    dashboard. Noise scales are relative to each tensor's root mean square. More:
+    docs/probes.md
 
     \b
     crild probe rte-crild
@@ -48,8 +49,9 @@ def probe(
     """
     import json
 
+    from crild_tui.cli.follow.tools import run_tool
     from crild_tui.runs.create import check_device
-    from engine.launch.foreground import error_of, run_tool
+    from engine.launch.foreground import error_of
     from engine.record.paths import runs_dir as folder_of
     from engine.record.probe import Probe
     from engine.record.run import find_run

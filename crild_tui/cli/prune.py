@@ -14,8 +14,7 @@ from crild_tui.cli.options import AsJson, RunsDir, Yes
 from crild_tui.runs import formatting
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
+    from engine.record.inventory import Removable
     from engine.record.run import RunEntry
 
 
@@ -31,108 +30,111 @@ def prune(
         typer.Option("--unfinished", help="Also checkpoints of unfinished runs, which then can't be resumed."),
     ] = False,
     teachers: Annotated[
-        bool, typer.Option("--teachers", help="Also the teachers' weights in run directories.")
+        bool, typer.Option("--teachers", help="Also delete copies of teachers' weights in run directories.")
     ] = False,
     yes: Yes = False,
     as_json: AsJson = False,
     runs_dir: RunsDir = None,
 ) -> None:
-    """Free disk space: delete checkpoints of finished runs, and files of interrupted writes.
+    """Free disk space: delete checkpoints of finished runs, and leftovers of interrupted writes.
 
-    Shows what would be deleted and asks first. Students, results, curves and logs stay. Without its checkpoints, a
-    finished run can no longer be extended. An active run is never touched.
+    Shows what would be deleted and asks first. Students, results, curves and logs stay, and so does everything that crild
+    did not write. Without its checkpoints, a finished run can no longer be extended. An active run is never touched.
     """
-    from crild_tui.cli.disk_space import delete_after_asking
+    from crild_tui.cli.disk_space import delete_after_asking, path_table
     from engine.record.paths import runs_dir as folder_of
     from engine.record.states import IN_PROGRESS
 
     folder = folder_of(runs_dir)
     entries, items = _prunable(folder, runs or [], unfinished=unfinished, teachers=teachers)
-    total = sum(item.bytes for item in items)
+    total = sum(item.removable.bytes for item in items)
     if as_json:
         freed = _free(items) if yes else 0
         listed = [
-            {"run": i.run.name if i.run else None, "what": i.what, "path": str(i.path), "bytes": i.bytes} for i in items
+            {
+                "run": item.run.name if item.run else None,
+                "what": item.removable.what,
+                "path": str(item.removable.path),
+                "bytes": item.removable.bytes,
+            }
+            for item in items
         ]
         terminal.show_json({"runs_dir": str(folder), "spare": listed, "bytes": total, "freed": freed})
         return
     active = [entry.id for entry in entries if entry.state in IN_PROGRESS]
     if active:
         terminal.say(f"skipped, still active: {', '.join(active)}")
+    for path in _foreign(folder, entries, runs or []):
+        terminal.say(f"skipped, not written by crild: {path}")
     if not items:
         terminal.say(f"nothing to free in {folder}{'' if unfinished else _hint(entries)}")
-    elif delete_after_asking(_table(items), f"Delete {formatting.size(total)}?", yes=yes):
-        terminal.say(f"freed {formatting.size(_free(items))}")
+    else:
+        table = path_table([item.removable for item in items], folder)
+        if delete_after_asking(table, f"Delete {formatting.size(total)}?", yes=yes):
+            terminal.say(f"freed {formatting.size(_free(items))}")
 
 
 @dataclass(frozen=True)
 class Prunable:
-    """Something that may be deleted: its run (None for the runs folder's own), what and where it is, its size."""
+    """Something that may be deleted, and the run that it belongs to (None for the runs folder's own and the cache's)."""
 
     run: Path | None
-    what: str
-    path: Path
-    bytes: int
+    removable: Removable
 
 
 def _prunable_of(entry: RunEntry, *, unfinished: bool, teachers: bool) -> Iterator[Prunable]:
     """What may be deleted of one run: nothing while it is active or unreadable; checkpoints once nothing needs them."""
-    from engine.record.paths import CHECKPOINTS, TEACHER
-    from engine.record.run import size_of
+    from engine.record.inventory import checkpoints_of, run_leftovers, teachers_of
     from engine.record.states import IN_PROGRESS
 
-    if entry.state in IN_PROGRESS or entry.status is None:
+    if entry.state in IN_PROGRESS or entry.status is None or entry.path.is_symlink():
         return
     done = entry.state == "finished" or unfinished
-    checkpoints = entry.path / CHECKPOINTS
-    for path in sorted(checkpoints.iterdir()) if checkpoints.is_dir() else ():
-        if path.name.startswith("."):
-            yield Prunable(entry.path, "leftover", path, size_of(path))
-        elif done:
-            yield Prunable(entry.path, "checkpoint", path, size_of(path))
-    for path in sorted(entry.path.glob(".*.tmp-*")):
-        yield Prunable(entry.path, "leftover", path, size_of(path))
-    teacher = entry.path / TEACHER
-    if teachers and done and teacher.is_dir():
-        for path in sorted(teacher.glob("*.safetensors")):
-            yield Prunable(entry.path, "teacher", path, size_of(path))
+    removable = [*run_leftovers(entry.path)]
+    if done:
+        removable += checkpoints_of(entry.path)
+    if done and teachers:
+        removable += teachers_of(entry.path)
+    yield from (Prunable(entry.path, item) for item in removable)
 
 
 def _prunable(
     runs_dir: Path, refs: Sequence[str], *, unfinished: bool, teachers: bool
 ) -> tuple[list[RunEntry], list[Prunable]]:
-    """The runs that were looked at (all by default), and what may be deleted of them and of the runs folder."""
-    from engine.record.paths import TRASH
-    from engine.record.run import find_run, leftovers, list_runs, read_run, size_of
+    """The runs that were looked at (all by default), and what may be deleted of them, the runs folder and the cache."""
+    from engine.record.inventory import cache_leftovers, runs_folder_leftovers, trashed_runs
+    from engine.record.paths import cache_dir
+    from engine.record.run import find_run, list_runs, read_run
 
     entries = [read_run(find_run(ref, runs_dir)) for ref in refs] if refs else list_runs(runs_dir)
     items = [item for entry in entries for item in _prunable_of(entry, unfinished=unfinished, teachers=teachers)]
     if not refs:
-        items += [Prunable(None, "leftover", path, size_of(path)) for path in leftovers(runs_dir)]
-        if (trash := runs_dir / TRASH).is_dir():
-            items += [Prunable(None, "in the trash", path, size_of(path)) for path in sorted(trash.iterdir())]
+        shared = (*runs_folder_leftovers(runs_dir), *trashed_runs(runs_dir), *cache_leftovers(cache_dir()))
+        items += [Prunable(None, item) for item in shared]
     return entries, items
 
 
+def _foreign(runs_dir: Path, entries: Iterable[RunEntry], refs: Sequence[str]) -> Iterator[Path]:
+    """What a user may expect to be deleted but is not crild's: linked runs and folders, strangers among checkpoints."""
+    from engine.record.inventory import foreign_trash, strangers_of
+    from engine.record.states import IN_PROGRESS
+
+    for entry in entries:
+        if entry.path.is_symlink():
+            yield entry.path
+        elif entry.state not in IN_PROGRESS:
+            yield from strangers_of(entry.path)
+    if not refs:
+        yield from foreign_trash(runs_dir)
+
+
 def _hint(entries: Iterable[RunEntry]) -> str:
-    from engine.record.run import size_of
+    from engine.record.inventory import checkpoints_of
     from engine.record.states import IN_PROGRESS
 
     unfinished = [entry for entry in entries if entry.state not in IN_PROGRESS and entry.state != "finished"]
-    size = sum(size_of(entry.path / "checkpoints") for entry in unfinished)
+    size = sum(item.bytes for entry in unfinished for item in checkpoints_of(entry.path))
     return f"; checkpoints of resumable runs take {formatting.size(size)} (--unfinished)" if size else ""
-
-
-def _table(items: Iterable[Prunable]) -> Table:
-    """A row for each run and kind of thing."""
-
-    totals: dict[tuple[str, str], tuple[int, int]] = {}
-    for item in items:
-        key = (item.run.name if item.run else item.path.name, item.what)
-        count, size = totals.get(key, (0, 0))
-        totals[key] = (count + 1, size + item.bytes)
-    rows = [(run, what, str(count), formatting.size(size)) for (run, what), (count, size) in totals.items()]
-    return terminal.table([("run", "left"), ("what", "left"), ("number", "right"), ("size", "right")], rows)
 
 
 def _free(items: Iterable[Prunable]) -> int:
@@ -143,19 +145,19 @@ def _free(items: Iterable[Prunable]) -> int:
     from engine.record.run import read_run
     from engine.record.states import IN_PROGRESS
 
-    by_run: dict[Path | None, list[Prunable]] = {}
+    by_run: dict[Path | None, list[Removable]] = {}
     for item in items:
-        by_run.setdefault(item.run, []).append(item)
+        by_run.setdefault(item.run, []).append(item.removable)
     freed = 0
     for run, of_run in by_run.items():
         try:
             if run is None:
-                freed += sum(item.bytes for item in of_run if remove(item.path))
+                freed += remove(of_run)
                 continue
             with RunLock(run) as lock:
                 lock.take()
                 if read_run(run).state not in IN_PROGRESS:  # it may have been resumed while the user was asked
-                    freed += sum(item.bytes for item in of_run if remove(item.path))
+                    freed += remove(of_run)
         except CrildError as error:
             terminal.say(f"skipped: {error.sentence}")
     return freed

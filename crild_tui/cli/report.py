@@ -41,7 +41,7 @@ def report(
         typer.Option(
             "--metric",
             metavar="NAME",
-            help="primary, all, or a metric by name. Repeatable. [default: primary; csv, json, html: all]",
+            help="primary, all, or a metric by name. Repeatable. [default: all for csv, json and html, else primary]",
         ),
     ] = None,
     output: Annotated[

@@ -21,7 +21,7 @@ def resume(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Change durations, evaluation, logging or checkpoints, as in stage.kd.epochs=8. Repeatable.",
+            help="Change a setting: only durations, evaluation, logging and checkpoints can change. As in stage.kd.epochs=8. Repeatable.",
         ),
     ] = None,
     device: Device = None,

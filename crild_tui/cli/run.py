@@ -36,7 +36,7 @@ def run(
     """Distil: create a run from presets, start it, and follow it.
 
     Press Ctrl-C to stop the engine with a checkpoint, twice to kill it. Closing the terminal doesn't affect the
-    engine: follow it again with `crild attach`. The closing table goes to stdout, everything else to stderr.
+    engine: follow it again with `crild attach`. The results go to stdout, everything else to stderr.
 
     \b
     crild run quickstart
@@ -46,7 +46,8 @@ def run(
 
     \b
     Exit codes: 0 done; 1 the run failed; 2 wrong usage or preset; 3 data or model
-    cannot be used; 130 interrupted; 143 terminated (a checkpoint was written).
+    cannot be used; 130 stopped by Ctrl-C; 143 stopped by SIGTERM; both with a
+    checkpoint.
     """
     from crild_tui.cli.follow.foreground import foreground, start_and_follow
     from crild_tui.runs.create import RunRequest, create_runs, load_presets

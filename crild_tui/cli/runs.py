@@ -36,7 +36,7 @@ def runs(
     sort: Annotated[
         str,
         typer.Option(
-            "--sort", metavar="KEY", help="A column, or created, id or progress; - before it sorts in descending order."
+            "--sort", metavar="KEY", help="A column, or created, id or progress; descending with a minus: -best."
         ),
     ] = "-created",
     as_json: AsJson = False,
@@ -44,8 +44,9 @@ def runs(
 ) -> None:
     """List the runs, newest first.
 
-    A filter is words, key:value and comparisons, all of which must hold; ! negates one. Keys: state, task, method,
-    preset, sweep, cell, id, tag, note, seed, metric, last, best, teacher, done, age, is.
+    A filter combines words, key:value and comparisons (metric:>0.8, age:<2d); a run must match all of them, and !
+    negates one. Keys: state, task, method, preset, sweep, cell, id, tag, note, seed, metric, last, best (dev metric),
+    teacher (the teacher's metric), done (percent of the steps), age, and is (a state, or pinned, marked, hidden).
 
     \b
     crild runs --filter 'is:failed age:<2d'
@@ -75,7 +76,8 @@ def runs(
     elif wanted.tests:
         terminal.say(f"no run in {folder} matches {wanted.text}")
     else:
-        terminal.say(f"no runs in {folder} yet; start one with: crild run quickstart")
+        sentence = f"no runs in {folder} yet; start one with: crild run quickstart"
+        terminal.say(sentence, quiet=terminal.discards_results())
 
 
 def _document(entry: RunEntry) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def sweep(
     quiet: Quiet = False,
     runs_dir: RunsDir = None,
 ) -> None:
-    """Run methods x tasks x seeds x any key, or resume such a sweep.
+    """Run every combination of methods, tasks, seeds and settings in a file.
 
     Repeat the command to continue: finished runs stay, interrupted ones are resumed. Press Ctrl-C to stop the runs
     with checkpoints, twice to kill them; closing the terminal leaves them running.
@@ -61,17 +61,19 @@ def sweep(
 
     \b
     Exit codes: 0 all finished; 1 a run failed; 2 wrong usage or sweep file; 3 data or
-    model cannot be used; 130 interrupted; 143 terminated (checkpoints were written).
+    model cannot be used; 130 stopped by Ctrl-C; 143 by SIGTERM; both with checkpoints.
     """
     from crild_tui.cli.follow.foreground import foreground
     from engine.errors import UsageError
     from engine.record.paths import runs_dir as folder_of
+    from engine.record.paths import user_path
     from engine.sweep.plan import plan as plan_of
     from engine.sweep.slots import slots_for
     from engine.sweep.spec import read_sweep
     from engine.sweep.submit import existing, reconcile, same, submit
 
-    folder, path = folder_of(runs_dir), Path(file).expanduser()
+    folder = folder_of(runs_dir)
+    path = user_path(file, "a sweep file") if file.startswith("~") else Path(file)
     if stop:
         from crild_tui.cli.stop import stop_sweep
 

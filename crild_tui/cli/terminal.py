@@ -6,9 +6,10 @@ import json
 import os
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from engine.preset.text import plain
+from engine.preset.text import json_escaped, plain
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -62,8 +63,18 @@ def say(*lines: str, quiet: bool = False) -> None:
 
 
 def error_lines(error: CrildError) -> list[str]:
-    """An error's problems, one a line, each with its file and line, safe to print."""
-    return [plain(str(problem)) for problem in getattr(error, "problems", (error,))]
+    """An error's problems, one a line, each with its file and line, safe to print and to keep in a log."""
+    from engine.record.secrets import without_secrets
+
+    return [plain(without_secrets(str(problem))) for problem in getattr(error, "problems", (error,))]
+
+
+def discards_results() -> bool:
+    """Whether stdout leads nowhere, as in a service: nobody reads the results, or hints in their place."""
+    try:
+        return os.fstat(sys.stdout.fileno()).st_rdev == Path(os.devnull).stat().st_rdev
+    except (OSError, ValueError):  # no descriptor
+        return False
 
 
 def show(renderable: RenderableType) -> None:
@@ -88,11 +99,11 @@ def show_parts(parts: Iterable[str | Table]) -> None:
 def show_json(document: object) -> None:
     """One JSON document on stdout; figures that JSON does not know (NaN, infinity) become null.
 
-    Where stdout is not Unicode, JSON's own escapes stand for what it lacks.
+    JSON's own escapes stand for what stdout's encoding lacks, and for what could control a terminal.
     """
     from engine.record.files import finite
 
-    print(json.dumps(finite(document), indent=2, ensure_ascii=ascii_only(), allow_nan=False))
+    print(json_escaped(json.dumps(finite(document), indent=2, ensure_ascii=ascii_only(), allow_nan=False)))
 
 
 def table(

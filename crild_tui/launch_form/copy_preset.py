@@ -9,12 +9,13 @@ from engine.errors import CrildError, UsageError
 from engine.preset.shipped import path_of
 from engine.preset.text import plain
 from engine.record.files import cause
+from engine.record.paths import user_path
 
 
 def target_of(name: str) -> Path:
     """The file that a typed name means. Raises UsageError for an empty name and that of a shipped preset."""
     text = name.strip()
-    path = Path(text).expanduser()
+    path = user_path(text, "a preset") if text.startswith("~") else Path(text)
     if not text or not path.name or text.endswith("/"):
         raise UsageError("give the new preset a name, such as mine or presets/mine.toml", kind="no-preset-name")
     if path.suffix != ".toml":

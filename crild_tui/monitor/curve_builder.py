@@ -53,7 +53,7 @@ class CurveBuilder:
         self.count += len(events)
         for stretch in stretches(events):
             times = self._timeline.tick(
-                [None if event["kind"] == "message" else event.get("t") for event in stretch.events]
+                [None if event["kind"] in ("message", "phase") else event.get("t") for event in stretch.events]
             )
             for group in stretch.groups:
                 if group.kind == "message":

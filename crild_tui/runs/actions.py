@@ -86,6 +86,7 @@ def trash(run_dir: Path) -> str:
     from engine.record.files import cause
     from engine.record.lock import RunLock
     from engine.record.paths import TRASH
+    from engine.record.removal import OpenFolder
     from engine.record.run import is_run, read_run
 
     if not is_run(run_dir):
@@ -93,13 +94,15 @@ def trash(run_dir: Path) -> str:
     if run_dir.is_symlink():
         raise RunError(f"{run_dir.name} is a link: delete {str(run_dir.resolve())!r} instead", kind="run-is-a-link")
     check_possible(read_run(run_dir), "delete", command_hints(run_dir))
-    folder = run_dir.parent / TRASH
-    target = folder / f"{run_dir.name}.{time.strftime('%Y%m%d-%H%M%S')}"
+    target = run_dir.parent / TRASH / f"{run_dir.name}.{time.strftime('%Y%m%d-%H%M%S')}"
     try:
-        folder.mkdir(exist_ok=True)
-        with RunLock(run_dir) as lock:
+        with (
+            OpenFolder.at(run_dir.parent) as runs,
+            OpenFolder.at(run_dir.parent, TRASH, create=True) as trash,
+            RunLock(run_dir) as lock,
+        ):
             lock.take()
-            run_dir.rename(target)
+            runs.rename(run_dir.name, target.name, into=trash)
     except OSError as error:
         sentence = f"the run cannot be moved to the trash: {cause(error)}"
         raise RunError(sentence, kind="trash-failed", file=str(run_dir)) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,8 +93,10 @@ def create_runs(request: RunRequest, loaded: Sequence[Loaded]) -> list[Path]:
 
 def discard_runs(runs: Iterable[Path]) -> None:
     """Remove run directories that were just created and that no engine has used."""
+    from engine.record.run import discard_run
+
     for run_dir in runs:
-        shutil.rmtree(run_dir, ignore_errors=True)
+        discard_run(run_dir)
 
 
 def name_of(ref: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from engine.record.phases import Phase
     from engine.record.status import Status
 
 NONE = "-"
@@ -115,6 +116,25 @@ def rate(value: float | None) -> str:
     if value is None:
         return NONE
     return f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}"
+
+
+def phase_facts(phase: Phase) -> list[str]:
+    """How far a phase is: `12,288 of 400,000 rows`, `3 %`, `4,096 rows/s`, `ETA 1:34`; its duration if that is all."""
+    facts = []
+    if phase.total is not None:
+        facts.append(f"{phase.done:,} of {phase.total:,} {phase.unit}".rstrip())
+        facts.append(percent(phase.share))
+    elif phase.done:
+        facts.append(f"{phase.done:,} {phase.unit}".rstrip())
+    if phase.rate is not None and phase.unit:
+        facts.append(f"{rate(phase.rate)} {phase.unit}/s")
+    facts.append(duration(phase.seconds) if phase.left is None else f"ETA {duration(phase.left)}")
+    return facts
+
+
+def phase_line(phase: Phase) -> str:
+    """What takes long and how far it is, in one line; not yet safe to show."""
+    return "  ".join([phase.name, *phase_facts(phase)])
 
 
 def in_shell(command: str, runs_dir: Path) -> str:

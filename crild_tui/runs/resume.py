@@ -30,12 +30,14 @@ def prepare(run_dir: Path, changes: Sequence[str]) -> Prepared:
 
     A finished run whose results were lost can resume, to write them again; a preset that is missing is written again
     from the newest checkpoint. Raises UsageError or PresetError, and changes nothing, if the run cannot resume, RunError
-    if its checkpoints cannot be read.
+    if its checkpoints cannot be read, or are behind a link.
     """
     from engine.launch.resume_check import run_progress
+    from engine.record.inventory import refuse_links
     from engine.record.run import read_run
 
     entry = read_run(run_dir)
+    refuse_links(run_dir)
     extends = any(_lengthens(change) for change in changes)
     if extends or entry.state != "finished" or not lacks_results(run_dir):
         check_possible(entry, "extend" if extends else "resume", command_hints(run_dir))

@@ -156,6 +156,8 @@ def describe(entry: RunEntry, hints: Hints, now: float, waiting: str = "") -> De
                 f"killed{where}: the steps since its last checkpoint are lost",
                 advice=_continue(status, hints),
             )
+        case "stopped" | "preempted" if status.stage is None:
+            return Description("info", f"{entry.state} before its first step", advice=_continue(status, hints))
         case "stopped":
             return Description("info", f"stopped{where}, with a checkpoint", advice=_continue(status, hints))
         case "preempted":

@@ -8,6 +8,8 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from crild_tui.runs.eta import Point, recent, time_left
+from engine.record.phases import Phase
+from engine.record.states import ACTIVE
 
 Event = Mapping[str, Any]
 BASELINE = "baseline"
@@ -79,6 +81,8 @@ class RunSummary:
     eta: float | None = None
     stage_eta: float | None = None
     state: str = "created"
+    phase: Phase | None = None
+    """What takes long at present, besides steps."""
     points: tuple[Point, ...] = field(default=(), repr=False)
 
     @property
@@ -117,7 +121,7 @@ _BOUNDARIES = frozenset({"run_started", "stage_started", "stage_finished"})
 """Kinds after which steps have another meaning."""
 _ORDER = {"step": 0, "evaluation": 1}
 """Kinds that are reduced before others."""
-_WITHOUT_STAGE = frozenset({"run_started", "message"})
+_WITHOUT_STAGE = frozenset({"run_started", "message", "phase"})
 _NEED_STAGE = frozenset({"step", "stage_started", "stage_finished"})
 
 
@@ -197,6 +201,7 @@ def with_status(summary: RunSummary, status: Any, state: str) -> RunSummary:
     return replace(
         summary,
         state=state,
+        phase=summary.phase if state in ACTIVE else None,
         attempt=status.attempt,
         rate=_first(status.rate, summary.rate),
         metric_name=status.metric_name or summary.metric_name,
@@ -211,7 +216,9 @@ def with_status(summary: RunSummary, status: Any, state: str) -> RunSummary:
 
 def loading(summary: RunSummary) -> RunSummary:
     """The summary while an engine loads, before it reports where it resumes."""
-    return replace(summary, stage=None, loss=None, consistency=None, dev_loss=None, eta=None, stage_eta=None, points=())
+    return replace(
+        summary, stage=None, loss=None, consistency=None, dev_loss=None, eta=None, stage_eta=None, phase=None, points=()
+    )
 
 
 def _run_started(summary: RunSummary, _: str | None, event: Event) -> RunSummary:
@@ -361,6 +368,11 @@ def _reached(summary: RunSummary, stage: str | None, event: Event) -> RunSummary
     return replace(summary, step=step)
 
 
+def _phase(summary: RunSummary, _: str | None, event: Event) -> RunSummary:
+    phase = Phase.of(event)
+    return replace(summary, phase=None if phase is None or phase.ended else phase)
+
+
 def _stage_finished(summary: RunSummary, name: str | None, event: Event) -> RunSummary:
     stage = summary.find(name)
     if stage is None:
@@ -404,5 +416,6 @@ _CHANGES: dict[str, Callable[[RunSummary, str | None, Event], RunSummary]] = {
     "stage_started": _stage_started,
     "evaluation": _evaluation,
     "checkpoint": _reached,
+    "phase": _phase,
     "stage_finished": _stage_finished,
 }

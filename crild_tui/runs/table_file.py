@@ -7,6 +7,7 @@ from pathlib import Path
 
 from engine.errors import UsageError
 from engine.record.files import cause, write_atomic
+from engine.record.removal import remove_file
 
 
 def named_file(name: str) -> Path:
@@ -41,7 +42,7 @@ def write_file(path: Path, text: str, *, overwrite: bool = False) -> str:
             try:
                 write_atomic(path, text)
             except BaseException:
-                path.unlink(missing_ok=True)
+                remove_file(path, missing_ok=True)
                 raise
     except FileExistsError:
         raise UsageError("exists already, and is left as it is", kind="file-exists", file=str(path)) from None

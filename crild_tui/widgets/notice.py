@@ -53,8 +53,9 @@ def notice_of(snapshot: RunSnapshot, keys: KeyNames, waits: str = "", now: float
     log = f"press {keys['live.messages']} for messages and log"
     if entry.state == "created" or (entry.state in ("running", "stopping") and summary.stage is None):
         title = STARTING if entry.state == "created" or not summary.names else LOADING
+        phase = () if summary.phase is None else (formatting.phase_line(summary.phase),)
         newest = tuple(message.text for message in snapshot.messages[-1:])
-        return Notice("info", f"{title}...", newest, log, moves=True)
+        return Notice("info", f"{title}...", (*phase, *newest), log, moves=True)
     if entry.state in ("running", "stopping", "finished"):
         return None
     state = describe(entry, key_hints(keys, "live"), time.time() if now is None else now, waits)

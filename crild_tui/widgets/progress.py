@@ -10,8 +10,9 @@ from textual.content import Content
 
 from crild_tui.runs import formatting
 from crild_tui.runs.summary import RunSummary, StageSummary
-from crild_tui.text import bar, fit, shorten
+from crild_tui.text import bar, cells, fit, shorten
 from engine.preset.text import plain
+from engine.record.phases import Phase
 
 Where = Literal["done", "present", "to come"]
 SIGNS: dict[Where, str] = {"done": "✓", "present": "▶", "to come": "·"}
@@ -77,6 +78,15 @@ def stage_line(stages: Sequence[Stage], width: int) -> Content:
         if line is not None and line.cell_length <= width:
             return line
     return _present(stages, width).truncate(width, ellipsis=True)
+
+
+def phase_row(phase: Phase, width: int) -> Content:
+    """What takes long besides steps in one line, with a bar where its total is known and there is room."""
+    head, facts = plain(phase.name), GAP + plain(GAP.join(formatting.phase_facts(phase)))
+    room = min(LONGEST_BAR, width - cells(head) - cells(facts) - len(GAP))
+    has_bar = phase.share is not None and room >= SHORTEST_BAR
+    middle = Content.assemble(GAP, progress_bar(phase.share or 0.0, room)) if has_bar else ""
+    return Content.assemble((head, "bold"), middle, facts).truncate(max(1, width), ellipsis=True)
 
 
 def stage_rows(stages: Sequence[Stage], width: int, most: int = 12) -> list[Content]:

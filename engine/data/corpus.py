@@ -13,6 +13,7 @@ from engine.data.text_files import check_text, corpus_files, text_lines
 from engine.data.types import Example
 from engine.errors import DataError
 from engine.preset.source_names import is_corpus_path
+from engine.record.phases import Report, counted, unreported
 
 if TYPE_CHECKING:
     from engine.preset.schema import Corpus
@@ -24,13 +25,13 @@ _ABBREVIATION = re.compile(r"(?:^|[\s(\"'])(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|N
 Unit = tuple[str, str]
 
 
-def load_corpus(corpus: Corpus, seed: int) -> tuple[Example, ...]:
+def load_corpus(corpus: Corpus, seed: int, *, report: Report = unreported) -> tuple[Example, ...]:
     """The inputs of a corpus, without labels.
 
     A corpus is a file, or all text files of a folder and its subfolders in alphabetical order: UTF-8 with one paragraph
     per line. Blank lines and headings (` = Title = `, as in WikiText) are left out. A unit is a line or a sentence; with
     `pairs`, two consecutive units of a file make an input. If there are more than `examples` inputs, `examples` are drawn
-    with `seed`, in their original order, without keeping the others in memory. Raises DataError for missing, empty or
+    with `seed`, in their original order, without keeping the others in memory. `report` is called while they are read. Raises DataError for missing, empty or
     binary files, and for lines that are too long to be text.
     """
     sources: list[tuple[str, Callable[[], Iterable[tuple[int, str]]]]]
@@ -39,12 +40,12 @@ def load_corpus(corpus: Corpus, seed: int) -> tuple[Example, ...]:
     else:
         from engine.data.hub import hub_lines
 
-        lines = hub_lines(corpus)
+        lines = hub_lines(corpus, report=report)
         sources = [(corpus.corpus, lambda: enumerate(lines, 1))]
 
     def units() -> Iterator[Unit]:
-        for source, read in sources:
-            yield from _units(source, read(), corpus.unit)
+        found = (unit for source, read in sources for unit in _units(source, read(), corpus.unit))
+        return counted(found, report, f"reading {Path(corpus.corpus).name}", unit=f"{corpus.unit}s")
 
     examples = _chosen(lambda: _inputs(units(), pairs=corpus.pairs), corpus.examples, seed)
     if not examples:

@@ -11,12 +11,13 @@ from engine.data.label_columns import class_indices, class_names, label_order, s
 from engine.data.text_files import check_text, listed, shown
 from engine.data.types import Example, TaskData, TaskSpec
 from engine.errors import DataError
+from engine.record.phases import Report, unreported
 
 if TYPE_CHECKING:
     from engine.preset.schema import Columns, Task
 
 
-def load_custom(task: Task) -> TaskData:
+def load_custom(task: Task, *, report: Report = unreported) -> TaskData:
     """The rows of a custom task; raises DataError with file and line for whatever cannot be used.
 
     Classes are ordered by name (naturally: 2 before 10), as a note says. Texts, ids and labels are those of the columns
@@ -26,7 +27,9 @@ def load_custom(task: Task) -> TaskData:
 
     assert task.files is not None
     columns = task.columns or Columns()
-    tables = {split: read_table(Path(path), columns.names()) for split, path in task.files.splits().items()}
+    files = {split: Path(path) for split, path in task.files.splits().items()}
+    tables = {split: read_table(path, columns.names(), report=report) for split, path in files.items()}
+    report("checking labels and texts")
     train = tables["train"]
     labels: dict[str, Sequence[int | float]]
     notes = [note for table in tables.values() for note in table.notes]

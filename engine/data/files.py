@@ -10,13 +10,16 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from engine.data.text_files import listed, opened, read_head, read_text, shown, split_lines
 from engine.errors import DataError
 from engine.preset.text import nearest
+from engine.record.phases import Report, counted, unreported
 
 _QUOTE = "; a text with a comma, quote or line break must be in double quotes"
+_BATCH = 8192  # rows of Parquet read at once
+T = TypeVar("T")
 FORMATS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 
 
@@ -58,7 +61,7 @@ def _is_missing(value: Any) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def read_table(path: Path, wanted: Sequence[str]) -> Table:
+def read_table(path: Path, wanted: Sequence[str], *, report: Report = unreported) -> Table:
     """Read the columns `wanted` of a CSV, TSV, JSON lines or Parquet file; the file's ending tells which it is.
 
     CSV is RFC 4180: a text with a comma, quote or line break is in double quotes, and a quote inside it is doubled. TSV
@@ -69,13 +72,13 @@ def read_table(path: Path, wanted: Sequence[str]) -> Table:
     """
     ending = _format(path)
     if ending == ".parquet":
-        table = _parquet(path, wanted)
+        table = _parquet(path, wanted, report)
     elif ending in (".jsonl", ".json"):
-        table = _json_lines(path, wanted)
+        table = _json_lines(path, wanted, report)
     elif ending == ".csv":
-        table = _text_table(path, _csv_rows(path, read_text(path), ","), wanted, _QUOTE)
+        table = _csv(path, wanted, report)
     else:
-        table = _tsv(path, read_text(path), wanted)
+        table = _tsv(path, read_text(path), wanted, report)
     if not len(table):
         raise DataError("the file has column names but no rows", kind="no-rows", file=str(path))
     return table
@@ -174,12 +177,24 @@ def _csv_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list
         raise DataError(sentence, kind="invalid-quotes", file=str(path), line=begins) from None
 
 
-def _tsv(path: Path, text: str, wanted: Sequence[str]) -> Table:
+def _csv(path: Path, wanted: Sequence[str], report: Report) -> Table:
+    text = read_text(path)
+    lines = None if '"' in text else text.count("\n")  # a text in quotes can have several
+    return _text_table(path, _counted(_csv_rows(path, text, ","), path, lines, report), wanted, _QUOTE)
+
+
+def _tsv(path: Path, text: str, wanted: Sequence[str], report: Report) -> Table:
     if _is_quoted(text):
         note = f"{path.name} was read as quoted TSV: every quote in it is where a program that quotes would put it."
-        return replace(_text_table(path, _csv_rows(path, text, "\t"), wanted, _QUOTE), notes=(note,))
-    rows = ((line, row.split("\t")) for line, row in enumerate(split_lines(text), 1) if row)
-    return _text_table(path, rows, wanted, "")
+        quoted = _counted(_csv_rows(path, text, "\t"), path, None, report)
+        return replace(_text_table(path, quoted, wanted, _QUOTE), notes=(note,))
+    lines = split_lines(text)
+    rows = ((line, row.split("\t")) for line, row in enumerate(lines, 1) if row)
+    return _text_table(path, _counted(rows, path, len(lines), report), wanted, "")
+
+
+def _counted(rows: Iterator[T], path: Path, total: int | None, report: Report) -> Iterator[T]:
+    return counted(rows, report, f"reading {path.name}", total=total)
 
 
 # possessive quantifiers: no backtracking, so one pass decides for a file of any size
@@ -218,12 +233,13 @@ def _is_quoted(text: str) -> bool:
     return needed and len(widths) == 1
 
 
-def _json_lines(path: Path, wanted: Sequence[str]) -> Table:
+def _json_lines(path: Path, wanted: Sequence[str], report: Report) -> Table:
     lines: list[int] = []
     values: dict[str, list[Any]] = {name: [] for name in wanted}
     names: list[str] = []
     text = read_text(path)
-    for number, line in enumerate(split_lines(text), 1):
+    whole = split_lines(text)
+    for number, line in _counted(enumerate(whole, 1), path, len(whole), report):
         if not line.strip():
             continue
         row = _json_row(path, number, line)
@@ -252,7 +268,7 @@ def _json_row(path: Path, number: int, line: str) -> dict[str, Any]:
     return row
 
 
-def _parquet(path: Path, wanted: Sequence[str]) -> Table:
+def _parquet(path: Path, wanted: Sequence[str], report: Report) -> Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -260,8 +276,13 @@ def _parquet(path: Path, wanted: Sequence[str]) -> Table:
         with pq.ParquetFile(path) as file:
             names = list(file.schema_arrow.names)
             _positions(names, wanted, path, None)
-            columns = file.read(columns=list(wanted))
-            values = {name: columns.column(name).to_pylist() for name in wanted}
+            values: dict[str, list[Any]] = {name: [] for name in wanted}
+            rows = 0
+            for batch in file.iter_batches(_BATCH, columns=list(wanted)):
+                report(f"reading {path.name}", rows, file.metadata.num_rows, "rows")
+                rows += batch.num_rows
+                for name in wanted:
+                    values[name] += batch.column(name).to_pylist()
     except FileNotFoundError:
         raise DataError("there is no such file", kind="no-such-file", file=str(path)) from None
     except (pa.ArrowException, OSError, UnicodeDecodeError) as fault:
@@ -269,4 +290,4 @@ def _parquet(path: Path, wanted: Sequence[str]) -> Table:
             "this is a folder" if path.is_dir() else shown(str(fault).splitlines()[0] if str(fault) else fault, 120)
         )
         raise DataError(f"cannot read the file as Parquet: {reason}", kind="not-parquet", file=str(path)) from None
-    return Table(str(path), range(1, columns.num_rows + 1), values, is_text=False, has_lines=False)
+    return Table(str(path), range(1, rows + 1), values, is_text=False, has_lines=False)

@@ -8,12 +8,13 @@ from engine.data.tasks import GLUE, GlueTask
 from engine.data.text_files import check_text, listed, read_head, read_text, shown, split_lines
 from engine.data.types import Example, TaskData
 from engine.errors import DataError
+from engine.record.phases import Report, counted, unreported
 
 RAGGED_SHARE = 0.001
 """Share of rows that may lack columns in a file known for it; official QQP has 3 in 363,849."""
 
 
-def load_glue(name: str, source: Path) -> TaskData:
+def load_glue(name: str, source: Path, *, report: Report = unreported) -> TaskData:
     """Rows of a GLUE task from its folder, or from the one that holds the folders of all tasks.
 
     The files are read as GLUE's own code reads them: a row a line, columns by tabs, quotes plain characters, control
@@ -22,8 +23,8 @@ def load_glue(name: str, source: Path) -> TaskData:
     task = GLUE[name]
     folder = _find_folder(task, source)
     notes: list[str] = []
-    train = _rows(task, _file(folder, "train"), "train", notes)
-    dev = {split: _rows(task, _file(folder, stem), split, notes) for split, (stem, _) in task.dev.items()}
+    train = _rows(task, _file(folder, "train"), "train", notes, report)
+    dev = {split: _rows(task, _file(folder, stem), split, notes, report) for split, (stem, _) in task.dev.items()}
     return TaskData(spec=task.spec, train=train, dev=dev, notes=tuple(notes))
 
 
@@ -80,7 +81,7 @@ def _file(folder: Path, stem: str) -> Path:
     raise DataError(sentence, kind="no-such-file", file=str(path))
 
 
-def _rows(task: GlueTask, path: Path, split: str, notes: list[str]) -> tuple[Example, ...]:
+def _rows(task: GlueTask, path: Path, split: str, notes: list[str], report: Report) -> tuple[Example, ...]:
     lines = split_lines(read_text(path))
     first = 0 if task.header else 1
     names = list(task.header) if task.header else lines[0].split("\t")
@@ -90,7 +91,8 @@ def _rows(task: GlueTask, path: Path, split: str, notes: list[str]) -> tuple[Exa
     classes = {token: index for index, token in enumerate(task.tokens)}
     examples: list[Example] = []
     short: list[int] = []
-    for number, line in enumerate(lines[first:], first + 1):
+    numbered = enumerate(lines[first:], first + 1)
+    for number, line in counted(numbered, report, f"reading {path.name}", total=len(lines) - first):
         if not line:
             continue
         row = line.split("\t")

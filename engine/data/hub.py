@@ -13,6 +13,7 @@ from engine.data.text_files import check_text, listed, shown
 from engine.data.types import Example, TaskData
 from engine.errors import DataError
 from engine.preset.source_names import is_corpus_path
+from engine.record.phases import Report, unreported
 
 if TYPE_CHECKING:
     from engine.preset.schema import Corpus, Task
@@ -64,23 +65,25 @@ def resolve_revision(source: Task | Corpus) -> str | None:
     return commit or _cached_commit(asked)
 
 
-def load_hub(task: Task) -> TaskData:
+def load_hub(task: Task, *, report: Report = unreported) -> TaskData:
     """Load a GLUE task from the hub, at the commit `task.revision`, or the newest.
 
     Classes are matched by name, not by number. If the hub is unreachable, an earlier download is used, and a note says
     so. Raises DataError when there is neither (naming alternatives), or when the data is not GLUE's.
     """
     glue = GLUE[task.name]
-    builder, notes = _builder(_task_source(task))
+    builder, notes = _builder(_task_source(task), report)
+    report(f"reading {glue.spec.name}")
     train = _rows(glue, builder, "train", "train")
     dev = {split: _rows(glue, builder, split, hub_split) for split, (_, hub_split) in glue.dev.items()}
     return TaskData(spec=glue.spec, train=train, dev=dev, notes=notes)
 
 
-def hub_lines(corpus: Corpus) -> list[str]:
+def hub_lines(corpus: Corpus, *, report: Report = unreported) -> list[str]:
     """The texts of a hub corpus: the column `corpus.column` of its training split; raises DataError."""
     source = _corpus_source(corpus)
-    builder, _ = _builder(source)
+    builder, _ = _builder(source, report)
+    report(f"reading {source.dataset}")
     table = _table(builder, "train", [corpus.column], source.dataset)
     texts = table[corpus.column]
     others = next((row for row, text in enumerate(texts) if not isinstance(text, str)), None)
@@ -152,10 +155,11 @@ def _unreachable(source: _Source, fault: Exception) -> DataError:
     return DataError(sentence, kind="hub-unreachable", key=source.key)
 
 
-def _builder(source: _Source) -> tuple[Any, tuple[str, ...]]:
+def _builder(source: _Source, report: Report) -> tuple[Any, tuple[str, ...]]:
     """A prepared `datasets` builder at one commit, from the hub or from an earlier download; and notes."""
     import datasets
 
+    report(f"looking for {source.dataset}")
     if _is_commit(source.revision) and (cached := _cached_builder(source, source.revision)) is not None:
         return cached, ()
     commit, fault = _commit(source)
@@ -167,6 +171,7 @@ def _builder(source: _Source) -> tuple[Any, tuple[str, ...]]:
         note = f"The hub is unreachable; using {source.dataset} from an earlier download, at commit {commit}."
         return cached, (note,)
     _quiet()
+    report(f"downloading {source.dataset}")
     try:
         builder = datasets.load_dataset_builder(source.dataset, source.config, revision=commit)
         builder.download_and_prepare()

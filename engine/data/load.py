@@ -11,6 +11,7 @@ from engine.data.hub import resolve_revision
 from engine.data.subset import few_samples, noisy_labels
 from engine.data.types import Example, TaskData
 from engine.errors import DataError
+from engine.record.phases import Report, unreported
 
 if TYPE_CHECKING:
     from engine.preset.schema import Corpus, OtherTask, Task
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
 __all__ = ["inputs_for", "load_corpus", "load_task", "resolve_revision"]
 
 
-def load_task(task: Task) -> TaskData:
+def load_task(task: Task, *, report: Report = unreported) -> TaskData:
     """Load a preset's task: a GLUE task from the hub or a folder, a built-in task, or the user's files.
 
     Few-sample subset and label noise are drawn with `task.data_seed`, noise after the subset, and only on training rows;
-    notes say so. Raises DataError.
+    notes say so. `report` is called while rows are read. Raises DataError.
     """
-    data = _source(task)
+    data = _source(task, report)
     if task.examples is not None:
         data = _subset(data, task.examples, task.data_seed)
     if task.label_noise > 0:
@@ -32,7 +33,9 @@ def load_task(task: Task) -> TaskData:
     return data
 
 
-def inputs_for(source: Literal["task"] | Corpus | OtherTask, data: TaskData, seed: int) -> tuple[Example, ...]:
+def inputs_for(
+    source: Literal["task"] | Corpus | OtherTask, data: TaskData, seed: int, *, report: Report = unreported
+) -> tuple[Example, ...]:
     """The training inputs of a stage: from the run's task with labels, from a corpus or another task without.
 
     `source` is the preset's `stage.data`; `seed` is the task's `data_seed`, for a corpus (another task has its own).
@@ -42,17 +45,17 @@ def inputs_for(source: Literal["task"] | Corpus | OtherTask, data: TaskData, see
     if source == "task":
         return data.train
     if isinstance(source, Corpus):
-        return load_corpus(source, seed)
-    return tuple(example.unlabelled() for example in load_task(source.task).train)
+        return load_corpus(source, seed, report=report)
+    return tuple(example.unlabelled() for example in load_task(source.task, report=report).train)
 
 
-def _source(task: Task) -> TaskData:
+def _source(task: Task, report: Report) -> TaskData:
     from engine.data.tasks import GLUE
 
     if task.name == "custom":
         from engine.data.custom import load_custom
 
-        return load_custom(task)
+        return load_custom(task, report=report)
     if task.name not in GLUE:
         from engine.data.toy import toy_task
 
@@ -60,10 +63,10 @@ def _source(task: Task) -> TaskData:
     if task.source == "hub":
         from engine.data.hub import load_hub
 
-        return load_hub(task)
+        return load_hub(task, report=report)
     from engine.data.glue import load_glue
 
-    return load_glue(task.name, Path(task.source))
+    return load_glue(task.name, Path(task.source), report=report)
 
 
 def _subset(data: TaskData, count: int, seed: int) -> TaskData:

@@ -19,12 +19,14 @@ from engine.data.types import Example
 from engine.errors import DataError
 from engine.record.files import cause, write_atomic
 from engine.record.paths import cache_dir
+from engine.record.phases import Report, unreported
 
 FOLDER = "tokens"
 """Subfolder of the cache directory."""
 
 _FORMAT = "1"  # of the cached files; part of every key
-_CHUNK = 8192  # texts per call of the tokenizer, whose encodings need much more memory than the tokens
+_CHUNK = 1024  # texts per call of the tokenizer: a request to stop waits for one, and encodings need much memory
+_SLOW_CHUNK = 64  # of one written in Python
 _LABEL = npt.NDArray[np.int64] | npt.NDArray[np.float32]
 _Encoded = tuple[Sequence[Sequence[int]], Sequence[Sequence[int]] | None, int]  # tokens, types, rows that were cut
 
@@ -80,12 +82,19 @@ class _Tokens:
         return state.hexdigest()
 
 
-def tokenise(examples: Sequence[Example], tokenizer: Any, max_length: int) -> TokenSet:
+def tokenise(
+    examples: Sequence[Example],
+    tokenizer: Any,
+    max_length: int,
+    *,
+    report: Report = unreported,
+    what: str = "rows",
+) -> TokenSet:
     """Tokenise examples with a Hugging Face tokenizer, or read the cached result of an earlier call.
 
     Inputs longer than `max_length` tokens (special tokens included) are truncated, pairs at the longer sentence, and
     counted. The cache key is a hash of texts, tokenizer and length; a damaged cache file is replaced, and a failure to
-    write one only costs time. Raises DataError when `max_length` leaves no room next to the special tokens, or an input
+    write one only costs time. `report` is called between pieces, and `what` names the examples in its phases. Raises DataError when `max_length` leaves no room next to the special tokens, or an input
     gives no tokens at all.
     """
     texts = [example.text for example in examples]
@@ -95,11 +104,12 @@ def tokenise(examples: Sequence[Example], tokenizer: Any, max_length: int) -> To
         sentence = f"max_length {max_length} leaves no room for words next to {special} special tokens"
         raise DataError(sentence, kind="max-length-too-small", key="task.max_length")
     with _untouched(tokenizer):
+        report(f"hashing the {what}")
         content = _content(texts, pairs, tokenizer, max_length)
         path = cache_dir() / FOLDER / f"{content}.safetensors"
         tokens = _read(path)
         if tokens is None:
-            tokens = _encode(texts, pairs, tokenizer, max_length)
+            tokens = _encode(texts, pairs, tokenizer, max_length, report, f"tokenising the {what}")
             _write(path, tokens)
     lengths = np.diff(tokens.offsets)
     if len(examples) and not lengths.all():
@@ -181,12 +191,16 @@ def _takes_types(tokenizer: Any) -> bool:
     return "token_type_ids" in tokenizer.model_input_names
 
 
-def _encode(texts: Sequence[str], pairs: Sequence[str] | None, tokenizer: Any, max_length: int) -> _Tokens:
-    encode = _slow if getattr(tokenizer, "backend_tokenizer", None) is None else _fast
+def _encode(
+    texts: Sequence[str], pairs: Sequence[str] | None, tokenizer: Any, max_length: int, report: Report, phase: str
+) -> _Tokens:
+    is_slow = getattr(tokenizer, "backend_tokenizer", None) is None
+    encode, size = (_slow, _SLOW_CHUNK) if is_slow else (_fast, _CHUNK)
     lengths, input_ids, type_ids = [np.zeros(1, np.int64)], [np.zeros(0, np.int32)], [np.zeros(0, np.int8)]
     cut = 0
-    for start in range(0, len(texts), _CHUNK):
-        chunk = slice(start, start + _CHUNK)
+    for start in range(0, len(texts), size):
+        report(phase, start, len(texts), "rows")
+        chunk = slice(start, start + size)
         ids, types, longer = encode(texts[chunk], None if pairs is None else pairs[chunk], tokenizer, max_length)
         lengths.append(np.array([len(row) for row in ids], np.int64))
         total = int(lengths[-1].sum())
@@ -251,6 +265,7 @@ def _write(path: Path, tokens: _Tokens) -> None:
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, save(tokens.arrays(), {"cut": str(tokens.cut), "digest": tokens.digest()}), durable=False)
+        content = save(tokens.arrays(), {"cut": str(tokens.cut), "digest": tokens.digest()})
+        write_atomic(path, content, durable=False, root=path.parent.parent)
     except OSError as fault:
         log.warning("tokens cannot be cached (%s): %s", cause(fault), path)

@@ -22,6 +22,7 @@ from engine.evaluate.predict import Logits, in_row_order
 from engine.models.partial_encoder import PartialEncoder
 from engine.preset.names import RELATIONS
 from engine.preset.schema import Objective, Stage
+from engine.record.phases import Report, unreported
 
 Distances = dict[Pair, dict[str, float]]
 """(teacher layer, student layer), counted from 1, to distances by name."""
@@ -130,11 +131,14 @@ def compare(
     batch_size: int,
     device: torch.device,
     pad_id: int,
+    report: Report = unreported,
+    phase: str = "comparing layers",
 ) -> Compared:
     """Run both models once over the examples, in fp32 and without dropout, and compare their layers.
 
     Both models must be in evaluation mode, on `device`. The figures are those of the objectives: a mean over heads or
-    width at each real position, then over all real positions, whatever the batches and their padding.
+    width at each real position, then over all real positions, whatever the batches and their padding. Before each batch,
+    `report` takes how many rows of `phase` are done.
     """
     terms = {
         (pair, name): term
@@ -155,7 +159,8 @@ def compare(
     batches = evaluation_batches(tokens.lengths, batch_size)
     try:
         with torch.inference_mode(), torch.autocast(device.type, enabled=False):
-            for rows in batches:
+            for done, rows in enumerate(batches):
+                report(phase, done * batch_size, len(tokens), "rows")
                 batch = collate(tokens, rows, pad_id=pad_id).to(device)
                 own, other = ours(batch), theirs(batch)
                 for key, term in terms.items():  # copies without cached scores: these are freed after each term

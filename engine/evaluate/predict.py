@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ from engine.data.batches import Batch, collate, evaluation_batches
 from engine.data.tokens import TokenSet
 from engine.data.types import TaskSpec
 from engine.errors import RunError
+from engine.preset.text import json_escaped
 from engine.record.files import cause, finite, write_atomic
+from engine.record.phases import Report, counted, unreported
 
 Logits = npt.NDArray[np.float32]
 
@@ -28,12 +30,13 @@ def predict(
     batch_size: int,
     device: torch.device | str,
     pad_id: int,
-    progress: Callable[[int, int], None] | None = None,
+    report: Report = unreported,
+    phase: str = "predicting",
 ) -> Logits:
     """The logits (rows, outputs) of a sequence classification model, float32, in the order of the rows.
 
     Runs without dropout, gradients or mixed precision, whatever the context, on batches of rows of similar length;
-    modules in training mode return to it afterwards. `progress(done, total)` is called for each batch, in rows.
+    modules in training mode return to it afterwards. Before each batch, `report` takes how many rows of `phase` are done.
     """
     types = takes_types(model)
     batches = evaluation_batches(tokens.lengths, batch_size)
@@ -44,11 +47,10 @@ def predict(
         with torch.inference_mode(), torch.autocast(torch.device(device).type, enabled=False):
             done = 0
             for rows in batches:
+                report(phase, done, len(tokens), "rows")
                 batch = collate(tokens, rows, pad_id=pad_id).to(device)
                 parts.append(model(**inputs_of(batch, types=types)).logits.float())
                 done += len(rows)
-                if progress is not None:
-                    progress(done, len(tokens))
             return in_row_order(parts, batches)
     finally:
         for module in training:
@@ -81,15 +83,18 @@ def takes_types(model: torch.nn.Module) -> bool:
     return "token_type_ids" in inspect.signature(model.forward).parameters
 
 
-def write_predictions(path: Path, tokens: TokenSet, logits: Logits, spec: TaskSpec) -> None:
+def write_predictions(
+    path: Path, tokens: TokenSet, logits: Logits, spec: TaskSpec, *, report: Report = unreported
+) -> None:
     """Write predictions as JSON lines, one object for each example in the order of the rows.
 
     {"id", "label", "prediction", "probabilities": {class: …}}; label and prediction are names of classes. For regression
     they are scores, without probabilities. Where labels are unknown there is no "label"; NaN and infinity become null.
     Raises RunError when the file cannot be written.
     """
-    rows = _rows(tokens, logits, spec)
-    text = "".join(json.dumps(finite(row), ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+    rows = counted(_rows(tokens, logits, spec), report, f"writing {path.name}", total=len(tokens))
+    lines = (json_escaped(json.dumps(finite(row), ensure_ascii=False, allow_nan=False)) for row in rows)
+    text = "".join(f"{line}\n" for line in lines)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, text)

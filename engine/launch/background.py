@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import time
 import tomllib
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from types import FrameType
 from typing import Self
 
 from engine.errors import RunError
-from engine.launch.start import engine_environment, reap, track
+from engine.launch.start import engine_environment, process_command, reap, track
 from engine.record.files import cause, read_json
 from engine.record.lock import held
 from engine.record.logs import last_lines
@@ -47,13 +46,13 @@ class StopSignals:
         return self
 
 
-def start_detached(what: str, module: str, file: Path, command: Sequence[str] | None) -> None:
-    """Start `python -P -m <module> <file>` in a session of its own, and wait until the record in `file` names it as owner.
+def start_detached(what: str, file: Path, command: Sequence[str] | None) -> None:
+    """Start the process of a sweep or queue in a session of its own, and wait until the record in `file` names it as owner.
 
     `what` names it in messages ("queue"). It prints to a log next to its record. `command`, an engine's command line, is
     passed on as JSON. Raises RunError with the last line that it printed when it exits before it owns its record.
     """
-    line = [sys.executable, "-P", "-m", module, str(file)]
+    line = process_command("sweep", str(file))
     if command is not None:
         line.append(json.dumps(list(command)))
     log = file.with_suffix(".log")

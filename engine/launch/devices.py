@@ -12,6 +12,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+from engine.launch.cgroups import cpu_quota
 from engine.launch.gpu import gpus, visible_gpus
 from engine.preset.text import shown
 
@@ -39,8 +40,13 @@ def devices() -> list[str]:
 
 
 def cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """CPU cores that this process may keep busy: those that it may run on, or fewer in a container with a CPU quota.
+
+    A quota of 2.5 cores is 2: threads that wait for one another would all wait for the one that is paused.
+    """
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = cpu_quota()
+    return allowed if quota is None else max(1, min(allowed, int(quota)))
 
 
 def _why_unavailable(device: str) -> str | None:

@@ -6,7 +6,6 @@ import contextlib
 import os
 import subprocess
 import sys
-import sysconfig
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,9 @@ from engine.errors import RunError
 from engine.record.files import cause
 from engine.record.lock import busy, held
 from engine.record.logs import last_lines
+from engine.record.owner import temporary_name
 from engine.record.paths import event_files, log_file
+from engine.record.removal import OpenFolder, remove_file
 from engine.record.run import read_status, update_status
 from engine.record.session import START_LOG
 from engine.record.states import ENDED
@@ -62,33 +63,40 @@ def start_engine(
     if event_files(run_dir) and not resume:
         sentence = f"the run {run_dir.name!r} was started before: `crild resume {run_dir.name}` continues it"
         raise RunError(sentence, kind="run-started-before")
-    log = run_dir / f".start-{os.urandom(6).hex()}.txt"
+    log = run_dir / temporary_name("start-log")
     words = list(command) if command is not None else engine_command("train")
     try:
         child = _spawn([*words, str(run_dir)], run_dir, log)
         track(child)
         return _await_owner(run_dir, child, log, status.attempt, wait)
     except RunError:
-        log.unlink(missing_ok=True)  # an engine that owns the run has renamed it after its attempt
+        remove_file(log, missing_ok=True)  # an engine that owns the run has renamed it after its attempt
         raise
 
 
 def engine_command(*words: str) -> list[str]:
-    """The command line of an engine process: this Python, importing nothing from the working directory."""
-    return [sys.executable, "-P", "-m", "engine.worker", *words]
+    """The command line of an engine process."""
+    return process_command("worker", *words)
+
+
+def process_command(*words: str) -> list[str]:
+    """The command line of a background process of crild: this Python on `crild/process.py`, found by its path.
+
+    So it runs the same code as this process, whatever the working directory, PYTHONPATH or the environment's packages
+    hold under crild's names.
+    """
+    packages = Path(__file__).resolve().parents[2]
+    crild = packages.parent if packages.name == "_packages" else packages / "crild"  # an installation, a source tree
+    return [sys.executable, "-P", str(crild / "process.py"), *words]
 
 
 def engine_environment() -> dict[str, str]:
-    """The environment for engine processes: they import the same `engine` package as this process.
+    """The environment for engine processes; `PACE` supplies defaults.
 
-    Relative entries of PYTHONPATH are dropped: from another working directory they would mean other folders (perhaps one
-    with an `engine/` of the user's). A source tree that is not installed comes first. `PACE` supplies defaults.
+    Relative entries of PYTHONPATH are dropped: from another working directory they would mean other folders.
     """
     environment = {**PACE, **os.environ}
     entries = [entry for entry in environment.pop("PYTHONPATH", "").split(os.pathsep) if Path(entry).is_absolute()]
-    root = Path(__file__).resolve().parents[2]
-    if root not in {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}:
-        entries.insert(0, str(root))
     if entries:
         environment["PYTHONPATH"] = os.pathsep.join(entries)
     environment["PYTHONUNBUFFERED"] = "1"
@@ -150,8 +158,8 @@ def _failed_start(run_dir: Path, code: int, log: Path) -> RunError:
         f"the engine of {run_dir.name!r} {how} at startup: {lines[-1].strip() if lines else 'it printed nothing'}",
         kind="engine-exited-at-start",
     )
-    with contextlib.suppress(OSError):
-        log.rename(log_file(run_dir, max(event_files(run_dir), default=0) + 1))
+    with contextlib.suppress(OSError), OpenFolder.at(run_dir) as run:
+        run.rename(log.name, log_file(run_dir, max(event_files(run_dir), default=0) + 1).name)
     with contextlib.suppress(RunError):
         update_status(run_dir, state="failed", ended=time.time(), exit_code=1, error=Fault.from_error(error))
     return error

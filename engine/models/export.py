@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from pathlib import Path
 
 import torch
@@ -16,46 +15,39 @@ from engine.models.class_names import name_outputs
 from engine.models.transformers_logging import quiet
 from engine.preset.text import plain
 from engine.record.files import flush, refusal
+from engine.record.removal import OpenFolder
 
 
-def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, spec: TaskSpec, folder: Path) -> None:
+def save_model(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    spec: TaskSpec,
+    folder: Path,
+    *,
+    root: Path | None = None,
+) -> None:
     """Write weights (safetensors), config with the task's label names, and tokenizer to `folder`.
 
-    The folder appears whole or not at all, replaces an existing one, and is on the disk when this returns. It loads
-    with `AutoModelForSequenceClassification` and `pipeline("text-classification")`. Raises `RunError`
-    when it cannot be written.
+    The folder appears whole or not at all, replaces an existing one (files that a person put into it stay), and is on the
+    disk when this returns. It loads with `AutoModelForSequenceClassification` and `pipeline("text-classification")`.
+    No folder below `root` (by default the parent) may be a link. Raises `RunError` when it cannot be written.
     """
+    root = root or folder.parent
     name_outputs(model, spec.labels)
     model.config.finetuning_task = spec.name
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(
-            prefix=f".{folder.name}.", dir=folder.parent, ignore_cleanup_errors=True
-        ) as temporary:
-            new = Path(temporary) / "new"
-            new.mkdir()
+        names = folder.parent.relative_to(root).parts
+        with OpenFolder.at(root, *names, create=True) as parent, parent.temporary_folder(folder.name) as new:
             with quiet():
-                model.save_pretrained(new)
-                tokenizer.save_pretrained(new)
-            for path in (*new.iterdir(), new):
+                model.save_pretrained(new.path)
+                tokenizer.save_pretrained(new.path)
+            for path in (*new.path.iterdir(), new.path):
                 flush(path)
-            _put(new, folder, aside=Path(temporary) / "old")
-            flush(folder.parent)
+            parent.put(new, folder.name)
+            parent.flush()
     except (OSError, SafetensorError) as error:
         sentence = f"cannot save the model: {plain(refusal(error))}"
         raise RunError(sentence, kind="cannot-save-model", file=plain(str(folder))) from None
-
-
-def _put(new: Path, folder: Path, *, aside: Path) -> None:
-    """Rename `new` to `folder`; an existing folder moves aside first, since it cannot be overwritten."""
-    if folder.exists():
-        folder.rename(aside)
-    try:
-        new.rename(folder)
-    except OSError:
-        if aside.exists():
-            aside.rename(folder)
-        raise
 
 
 def parameters(model: PreTrainedModel) -> int:

@@ -7,6 +7,7 @@ huggingface_hub reads them.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ from engine.errors import ModelError
 from engine.models.model_files import PICKLED, SAFETENSORS, TOKENIZER, missing_weights
 from engine.preset.source_names import is_path
 from engine.preset.text import plain
+from engine.record.phases import Report, unreported
 
 SECONDS = 8.0
 """How long the hub may take to answer."""
@@ -56,20 +58,28 @@ def resolve_revision(model: str, revision: str | None = None) -> str | None:
     return commit
 
 
-def fetch(model: str, revision: str | None = None, *, weights: bool = True, code: bool = False) -> Path:
+def fetch(
+    model: str,
+    revision: str | None = None,
+    *,
+    weights: bool = True,
+    code: bool = False,
+    report: Report = unreported,
+) -> Path:
     """The local folder of a model: the folder itself, or the hub's files in its cache.
 
     Weights are fetched as safetensors if there are any, else pickled; `weights=False` leaves them out (for a
-    tokenizer), and Python files are fetched only with `code`. Raises `ModelError` when there is no such folder, model or
+    tokenizer), and Python files are fetched only with `code`. `report` is called before each file. Raises `ModelError` when there is no such folder, model or
     revision, or when neither hub nor cache has it.
     """
     if is_path(model):
-        folder, name = Path(model).expanduser(), plain(model)
+        folder, name = Path(os.path.expanduser(model)), plain(model)  # noqa: PTH111 - an unknown ~user is no folder
         if folder.is_dir():
             return folder
         if folder.exists():
             raise ModelError(f"the model {name} is a file, not a folder", kind="model-is-a-file", file=name)
         raise ModelError(f"the model folder {name} does not exist", kind="no-such-folder", file=name)
+    report(f"looking for {plain(model)}")
     commit = resolve_revision(model, revision)
     cached = _cached_folder(model, commit)
     if cached is not None and _complete(cached, weights=weights, code=code):
@@ -84,7 +94,10 @@ def fetch(model: str, revision: str | None = None, *, weights: bool = True, code
         names = needed_files([file.rfilename for file in listed], weights=weights, code=code)
         for name in names[:1]:  # by the revision's own name, so that the cache learns which commit it stands for
             hf_hub_download(model, name, revision=revision)
-        paths = [Path(hf_hub_download(model, name, revision=commit)) for name in names]
+        paths = []
+        for done, name in enumerate(names):
+            report(f"downloading {plain(model)}", done, len(names), "files")
+            paths.append(Path(hf_hub_download(model, name, revision=commit)))
     if not paths:
         raise ModelError(f"the hub model {plain(model)} has no files of a transformers model", kind="empty-hub-model")
     return paths[0].parent

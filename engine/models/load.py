@@ -24,6 +24,7 @@ from engine.models.model_files import has_tokenizer
 from engine.models.seeded_init import initial_range, seeded
 from engine.preset import schema
 from engine.preset.text import plain
+from engine.record.phases import Report, unreported
 
 SCRATCH_POSITIONS = 512
 """Positions of a model from scratch, unless the task needs more."""
@@ -51,6 +52,7 @@ def load_teacher(
     *,
     train_texts: Iterable[str] = (),
     max_length: int | None = None,
+    report: Report = unreported,
 ) -> LoadedModel:
     """The teacher of a preset, before its fine-tuning (if any).
 
@@ -64,10 +66,11 @@ def load_teacher(
     Raises `ModelError` when the checkpoint is broken or unsuitable, reads less than `max_length`, or cannot be fetched.
     """
     if teacher.model == "scratch":
+        report("building the teacher")
         return _scratch(teacher, spec, train_texts, max_length)
     if teacher.finetune is not None:
-        return load_pretrained(teacher, spec, seed=teacher.finetune.seed, max_length=max_length)
-    checkpoint, tokenizer = _read(teacher, max_length)
+        return load_pretrained(teacher, spec, seed=teacher.finetune.seed, max_length=max_length, report=report)
+    checkpoint, tokenizer = _read(teacher, max_length, report=report)
     _check_knows_task(checkpoint, teacher.model, spec)
     order_known, notes = _align_by_name(checkpoint.model, teacher, spec)
     return LoadedModel(checkpoint.model, tokenizer, order_known, notes, fresh_head=False)
@@ -80,6 +83,7 @@ def load_pretrained(
     seed: int,
     words: PreTrainedTokenizerBase | None = None,
     max_length: int | None = None,
+    report: Report = unreported,
 ) -> LoadedModel:
     """A model that will be trained on the task: with its own head if that fits the task, else with one from `seed`.
 
@@ -87,7 +91,7 @@ def load_pretrained(
     match, its outputs are used in the task's order, since training settles it. `words` is the tokenizer for a folder
     without one. Raises `ModelError` as `load_teacher` does.
     """
-    checkpoint, tokenizer = _read(source, max_length, words)
+    checkpoint, tokenizer = _read(source, max_length, words, report)
     model, name = checkpoint.model, plain(source.model)
     outputs = output_of(model).out_features
     notes: tuple[str, ...] = ()
@@ -107,12 +111,16 @@ def load_pretrained(
 
 
 def _read(
-    source: schema.Teacher, max_length: int | None, fallback: PreTrainedTokenizerBase | None = None
+    source: schema.Teacher,
+    max_length: int | None,
+    fallback: PreTrainedTokenizerBase | None = None,
+    report: Report = unreported,
 ) -> tuple[Checkpoint, PreTrainedTokenizerBase]:
     """The checkpoint and its tokenizer (or the one that `source` names), whose vocabulary must not be larger."""
     code = source.trust_remote_code
-    folder = fetch(source.model, source.revision, code=code)
-    other = folder if source.tokenizer is None else fetch(source.tokenizer, weights=False, code=code)
+    folder = fetch(source.model, source.revision, code=code, report=report)
+    other = folder if source.tokenizer is None else fetch(source.tokenizer, weights=False, code=code, report=report)
+    report(f"loading {plain(source.model)}")
     checkpoint = read_checkpoint(folder, trust_remote_code=code)
     if fallback is not None and not has_tokenizer(other):
         words = fallback

@@ -113,12 +113,9 @@ def _cached_folder(model: str, revision: str | None) -> Path | None:
 def hub_cache() -> Path:
     """The cache folder of huggingface_hub: $HF_HUB_CACHE, else below $HF_HOME, else below the user's cache."""
     cache = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
-    if cache:
-        return Path(cache).expanduser()
-    home = os.environ.get("HF_HOME")
-    if not home:
-        home = str(Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
-    return Path(home).expanduser() / "hub"
+    home = os.environ.get("HF_HOME") or str(Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
+    folder = Path(cache) if cache else Path(home) / "hub"
+    return Path(os.path.expanduser(folder))  # noqa: PTH111 - an account without a home folder is no error here
 
 
 def _no_folder(path: Path) -> str:

@@ -32,6 +32,16 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape", "backslashreplace").decode("ascii")
 
 
+def json_escaped(text: str) -> str:
+    """JSON text with JSON's escapes for what could control a terminal: C1 controls, bidirectional marks, line separators."""
+    import json
+
+    unsafe = [character for character in set(text) if not character.isprintable() and character not in "\n\t\r"]
+    if not unsafe:
+        return text
+    return text.translate({ord(character): json.dumps(character)[1:-1] for character in unsafe})
+
+
 def printable(text: str) -> str:
     """`text` made safe to show, with its line breaks."""
     return "\n".join(plain(line) for line in text.split("\n"))

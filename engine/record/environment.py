@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import socket
 import sys
 from collections.abc import Sequence
@@ -12,19 +11,7 @@ from typing import Any
 
 from engine.record.files import read_json, write_json
 from engine.record.paths import ENVIRONMENT
-
-_IN_URL = re.compile(r"(?<=://)[^/\s@]*@")
-_NAMED = re.compile(r"(?i)\b([\w-]*(?:token|password|passwd|secret|api[_-]?key)\s*[=:]\s*)(?!//)[^\s&\"']+")
-_HEADER = re.compile(r"(?i)\b(authorization\s*[=:]\s*)(?:\w+\s+)?[^\s\"']+")
-_TOKEN = re.compile(r"\b(?:hf|ghp|gho|glpat|sk)[_-][A-Za-z0-9_-]{16,}")
-
-
-def without_secrets(text: str) -> str:
-    """`text` without credentials in addresses, values named token or password, and known access tokens."""
-    text = _IN_URL.sub("", text)
-    text = _NAMED.sub(r"\1***", text)
-    text = _HEADER.sub(r"\1***", text)
-    return _TOKEN.sub("***", text)
+from engine.record.secrets import masked_command
 
 
 def light_environment(command: Sequence[str] | None = None) -> dict[str, Any]:
@@ -42,7 +29,7 @@ def light_environment(command: Sequence[str] | None = None) -> dict[str, Any]:
     folder = _working_folder()
     return {
         "schema": 1,
-        "command": [without_secrets(word) for word in (sys.argv if command is None else command)],
+        "command": masked_command(sys.argv if command is None else command),
         "folder": folder,
         "host": socket.gethostname(),
         "git": None if folder is None else git_revision(Path(folder)),

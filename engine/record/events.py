@@ -24,6 +24,7 @@ from typing import Any
 from engine.errors import RunError
 from engine.record.files import cause, finite, write_all
 from engine.record.paths import event_files
+from engine.record.secrets import without_secrets
 
 SCHEMA_VERSION = 1
 
@@ -34,6 +35,7 @@ KINDS = (
     "evaluation",  # stage, step, split, model (student, self-teacher, teacher), metrics{name: value}, label_loss, best
     "checkpoint",  # stage, step
     "message",  # text, level
+    "phase",  # phase, done, total (null: unknown), unit, seconds, ended: what takes long besides steps
     "stage_finished",  # stage, step
     "run_finished",  # state
 )
@@ -70,6 +72,8 @@ class EventWriter:
         """
         if kind not in KINDS:
             raise ValueError(f"unknown kind of event: {kind!r}")
+        if kind == "message":
+            fields["text"] = without_secrets(str(fields["text"]))
         event = {"v": SCHEMA_VERSION, "t": round(time.time(), 3), "kind": kind, **finite(fields, _DIGITS)}
         line = (json.dumps(event, separators=(",", ":"), allow_nan=False) + "\n").encode()
         with self._guard:

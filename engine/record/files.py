@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import math
 import os
 import re
 import stat
-import threading
 from collections.abc import Callable, Mapping
-from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
 from engine.errors import RunError
+from engine.record.owner import temporary_name
+from engine.record.removal import OpenFolder, flush_handle
 
 LARGEST = 16 * 2**20
 """Bytes of the largest record that is read; crild writes no larger ones."""
 
-_serial = count()
 _T = TypeVar("_T")
 
 _CAUSES = {
@@ -52,27 +52,30 @@ def refusal(error: Exception) -> str:
     return known or str(error) or type(error).__name__
 
 
-def write_atomic(path: Path, data: bytes | str, *, durable: bool = True) -> None:
+def write_atomic(path: Path, data: bytes | str, *, durable: bool = True, root: Path | None = None) -> None:
     """Replace `path` with `data` so that a reader sees either the old content or the new.
 
     Writes a temporary file next to it, flushes it to the device and renames it. With `durable`, flushes the folder too,
-    so that the rename survives a power failure. Raises OSError (see `cause`) and leaves the old content unchanged.
+    so that the rename survives a power failure. No folder between `root` and the file may be a link (`root` is the file's
+    own folder by default). Raises OSError (see `cause`) and leaves the old content unchanged.
     """
     content = data.encode() if isinstance(data, str) else data
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}-{threading.get_ident()}-{next(_serial)}")
-    try:
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    with OpenFolder.at(root or path.parent, *(path.parent.relative_to(root).parts if root else ())) as folder:
+        temporary = temporary_name(path.name)
         try:
-            write_all(handle, content)
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    if durable:
-        flush(path.parent)
+            handle = folder.create(temporary)
+            try:
+                write_all(handle, content)
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+            folder.rename(temporary, path.name)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                folder.remove(temporary)
+            raise
+        if durable:
+            folder.flush()
 
 
 def overwrite(path: Path, text: str) -> None:
@@ -80,7 +83,7 @@ def overwrite(path: Path, text: str) -> None:
 
     A single write, padded with spaces to the old length, so that a reader is unlikely to see a mixture. Raises OSError.
     """
-    handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    handle = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         content = text.encode().ljust(os.fstat(handle).st_size)
         if os.pwrite(handle, content, 0) < len(content):
@@ -101,10 +104,7 @@ def flush(path: Path) -> None:
     """Flush a file, or a folder's entries, to the device, on file systems that can."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES):
-            raise
+        flush_handle(handle)
     finally:
         os.close(handle)
 

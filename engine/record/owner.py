@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -16,6 +19,10 @@ from engine.errors import RunError
 _PLATFORM: str = sys.platform  # as a plain word: the type checker looks at every branch
 
 OwnerState = Literal["alive", "gone", "elsewhere"]
+
+_serial = count()
+_LONGEST_BASE = 120
+"""Bytes of a name that go into a temporary name: file systems allow 255 in all."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +82,49 @@ class Owner:
         except RunError:
             return None
 
+    def tag(self) -> str:
+        """This owner as part of a file name: digests of host, boot id and pid namespace, then process id and start time."""
+        digests = map(_digest, (self.host, self.boot_id, self.pid_namespace))
+        return "-".join((*digests, str(self.pid), str(round(self.started * 100))))
+
+    @classmethod
+    def from_tag(cls, tag: str) -> Self:
+        """The owner in a tag (see `TAG`). What differs from this machine stays a digest: it is only ever compared."""
+        host, boot, namespace, pid, started = tag.split("-")
+        host, boot, namespace = (
+            here if _digest(here) == digest else digest
+            for here, digest in ((socket.gethostname(), host), (boot_id(), boot), (pid_namespace(), namespace))
+        )
+        return cls(host, int(pid), int(started) / 100, boot, namespace)
+
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host!r}"
+
+
+TAG = r"[0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}-[1-9][0-9]{0,8}-[0-9]{1,12}"
+"""What `Owner.tag` returns, as a pattern."""
+TEMPORARY = re.compile(rf"\.(?P<base>.+)\.(?P<role>tmp|old)-(?P<owner>{TAG})-[0-9]+", re.DOTALL)
+"""What `temporary_name` returns, as a pattern."""
+
+
+def temporary_name(base: str, role: Literal["tmp", "old"] = "tmp") -> str:
+    """A new name for a temporary file or folder of this process, so that others can see whether its owner is gone.
+
+    Role "tmp" is for what will be called `base`, "old" for what was called so and is being replaced. A long `base` is
+    shortened.
+    """
+    short = os.fsencode(base)[:_LONGEST_BASE].decode(errors="ignore")
+    return f".{short}.{role}-{_own_tag(os.getpid())}-{next(_serial)}"
+
+
+@cache
+def _own_tag(_pid: int) -> str:
+    """The tag of this process; a forked child has another pid."""
+    return Owner.current().tag()
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2s(text.encode(errors="surrogateescape"), digest_size=4).hexdigest()
 
 
 def start_time(pid: int) -> float | None:

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from engine.errors import UsageError
+from engine.record.home import has_home, temporary_home
 
 PRESET = "preset.toml"
 STATUS = "status.json"
@@ -33,21 +34,29 @@ def runs_dir(option: str | Path | None = None) -> Path:
 
     Raises UsageError when that cannot be a path.
     """
-    return _absolute(str(option) if option else os.environ.get("CRILD_RUNS_DIR") or "runs", "the folder of runs")
+    return user_path(str(option) if option else os.environ.get("CRILD_RUNS_DIR") or "runs", "the folder of runs")
 
 
 def cache_dir() -> Path:
-    """The absolute folder of crild's caches: `$CRILD_CACHE_DIR`, else `crild` in the user's cache folder."""
+    """The absolute folder of crild's caches: `$CRILD_CACHE_DIR`, else `crild` in the user's cache folder.
+
+    Raises UsageError when that cannot be a path, or when there is no home folder and no temporary one.
+    """
     chosen = os.environ.get("CRILD_CACHE_DIR")
     if chosen:
-        return _absolute(chosen, "CRILD_CACHE_DIR")
+        return user_path(chosen, "CRILD_CACHE_DIR")
+    if not os.environ.get("XDG_CACHE_HOME") and not has_home():
+        return temporary_home() / ".cache" / "crild"
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("crild", appauthor=False)).absolute()
 
 
-def _absolute(chosen: str, what: str) -> Path:
-    """The path with `~` expanded. Raises UsageError when it is not a valid path."""
+def user_path(chosen: str, what: str) -> Path:
+    """A path that the user wrote, absolute and with `~` expanded; messages call it `what`.
+
+    Raises UsageError when it is not a valid path.
+    """
     if "\0" in chosen:
         raise UsageError(f"{what} cannot be {chosen!r}: it is not a path", kind="invalid-path")
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -17,11 +16,13 @@ from engine.preset.text import listed, plain
 from engine.record.annotations import Annotations, read_annotations
 from engine.record.environment import light_environment
 from engine.record.fields import read_fields
-from engine.record.files import cause, flush, json_text, read_json, read_record, write_atomic, write_json
+from engine.record.files import cause, json_text, read_json, read_record, write_atomic, write_json
+from engine.record.inventory import foreign_files, is_recorded_run
 from engine.record.lock import RunLock, held_elsewhere, is_copied
-from engine.record.owner import Owner
-from engine.record.paths import ANNOTATIONS, ENVIRONMENT, PRESET, STATUS, queue_file
+from engine.record.owner import Owner, temporary_name
+from engine.record.paths import ANNOTATIONS, ENVIRONMENT, PRESET, STATUS, queue_file, user_path
 from engine.record.rebuild import rebuilt_status
+from engine.record.removal import OpenFolder
 from engine.record.states import ACTIVE
 from engine.record.status import Status, derived, process_alive
 
@@ -30,7 +31,6 @@ LATEST = "latest"
 """Means the newest run wherever a run is named."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_MAKING, _DELETING = ".new-", ".deleted-"
 _DAMAGED = frozenset((
     "missing-status", "incomplete-json", "not-a-json-object", "unknown-record-version", "missing-field", "invalid-field",
     "invalid-owner",
@@ -101,26 +101,24 @@ def create_run(
         raise UsageError(sentence, kind="runs-dir-is-a-run")
     created = time.time()
     facts = light_environment() if environment is None else environment
-    temporary = runs_dir / f"{_MAKING}{os.urandom(6).hex()}"
     try:
-        temporary.mkdir(parents=True)
-        target = _reserve(runs_dir, name, created, fields)
-        try:
-            write_atomic(temporary / PRESET, preset_toml)
-            write_atomic(temporary / ENVIRONMENT, json_text(facts))
-            if tags:
-                write_atomic(temporary / ANNOTATIONS, json_text(Annotations(tags=tuple(tags)).to_dict()))
-            write_atomic(temporary / STATUS, json_text(Status(id=target.name, created=created, **fields).to_dict()))
-            temporary.rename(target)  # over the empty folder that reserved the name
-        except BaseException:
-            target.rmdir()
-            raise
-        flush(runs_dir)
+        with OpenFolder.at(runs_dir, create=True) as runs, runs.temporary_folder("new") as temporary:
+            target = _reserve(runs_dir, name, created, fields)
+            try:
+                write_atomic(temporary.path / PRESET, preset_toml)
+                write_atomic(temporary.path / ENVIRONMENT, json_text(facts))
+                if tags:
+                    write_atomic(temporary.path / ANNOTATIONS, json_text(Annotations(tags=tuple(tags)).to_dict()))
+                status = Status(id=target.name, created=created, **fields)
+                write_atomic(temporary.path / STATUS, json_text(status.to_dict()))
+                runs.rename(temporary.path.name, target.name)  # over the empty folder that reserved the name
+            except BaseException:
+                runs.remove_empty(target.name)
+                raise
+            runs.flush()
     except OSError as error:
         sentence = f"cannot create a run in {str(runs_dir)!r}: {cause(error)}; choose another folder with --runs-dir"
         raise UsageError(sentence, kind="cannot-create-run") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return target
 
 
@@ -277,7 +275,7 @@ def find_run(ref: str, runs_dir: Path) -> Path:
     if _plain_name(ref) and is_run(runs_dir / ref):
         return (runs_dir / ref).absolute()
     if "/" in ref or ref in (".", ".."):
-        path = Path(ref).expanduser().absolute()
+        path = user_path(ref, "a run")
         if is_run(path):
             return path
         raise UsageError(f"{shown} is not a run directory: it has no status.json", kind="not-a-run-directory")
@@ -306,49 +304,42 @@ def _plain_name(ref: str) -> bool:
 
 
 def delete_run(run_dir: Path) -> None:
-    """Delete a run directory.
+    """Delete a run directory with everything that crild wrote into it.
 
-    Raises RunError when an engine runs it or the system refuses, UsageError when it is not a run directory.
+    Raises RunError when an engine runs it, it holds files that are not crild's, or the system refuses; UsageError when it
+    is not a run directory.
     """
     run_dir = run_dir.absolute()
     if not is_run(run_dir):
         raise UsageError(f"{str(run_dir)!r} is not a run directory: it has no status.json", kind="not-a-run-directory")
-    doomed = run_dir.with_name(f"{_DELETING}{run_dir.name}-{os.urandom(4).hex()}")
+    doomed = temporary_name(f"deleted-{run_dir.name}")
     try:
-        if run_dir.is_symlink():
-            sentence = f"{str(run_dir)!r} is a link: delete {str(run_dir.resolve())!r} itself"
-            raise RunError(sentence, kind="run-is-a-link")
-        with RunLock(run_dir) as lock:
-            lock.take()
-            run_dir.rename(doomed)  # from here on it is not listed, whatever happens
-        shutil.rmtree(doomed)
+        with OpenFolder.at(run_dir.parent) as runs:
+            if runs.is_link(run_dir.name):
+                sentence = f"{str(run_dir)!r} is a link: delete {str(run_dir.resolve())!r} itself"
+                raise RunError(sentence, kind="run-is-a-link")
+            with RunLock(run_dir) as lock:
+                lock.take()
+                with runs.child(run_dir.name) as run:
+                    _check_contents(run)
+                runs.rename(run_dir.name, doomed)  # from here on it is not listed, whatever happens
+            runs.remove(doomed)
     except OSError as error:
         raise RunError(f"cannot delete the run: {cause(error)}", kind="cannot-delete-run", file=str(run_dir)) from error
 
 
-def size_of(path: Path) -> int:
-    """Bytes of the files under a folder (or of a file); links count as themselves, vanishing files as nothing."""
-    try:
-        own = path.lstat()
-    except OSError:
-        return 0
-    if not path.is_dir() or path.is_symlink():
-        return own.st_size
-    total = 0
-    for folder, _, names in os.walk(path):
-        for name in names:
-            with contextlib.suppress(OSError):
-                total += (Path(folder) / name).lstat().st_size
-    return total
+def _check_contents(run: OpenFolder) -> None:
+    """Raise unless a folder is a run with crild's own files alone."""
+    if not is_recorded_run(run):
+        sentence = f"{str(run.path)!r} has a preset.toml but no status.json, so it may not be a run: delete it yourself"
+        raise UsageError(sentence, kind="run-without-record")
+    if foreign := foreign_files(run):
+        names = listed(map(plain, foreign), "and", 4)
+        sentence = f"holds files that crild did not write: {names}. Move them elsewhere, or delete the folder yourself"
+        raise RunError(sentence, kind="foreign-files-in-run", file=str(run.path))
 
 
-def leftovers(runs_dir: Path, older: float = 3600.0) -> list[Path]:
-    """Leftovers of interrupted commands in a runs folder: half-created or half-deleted runs older than `older` seconds."""
-    found = []
-    with contextlib.suppress(OSError):
-        for path in runs_dir.iterdir():
-            if path.name.startswith((_MAKING, _DELETING)):
-                with contextlib.suppress(OSError):
-                    if time.time() - path.lstat().st_mtime > older:
-                        found.append(path)
-    return sorted(found)
+def discard_run(run_dir: Path) -> None:
+    """Delete a run directory that was just created and that no engine has used, as far as the system allows."""
+    with contextlib.suppress(OSError, RunError, UsageError):
+        delete_run(run_dir)

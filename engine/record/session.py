@@ -1,9 +1,10 @@
-"""The engine's side of a run directory: lock, owner, heartbeat, events, signals. Needs nothing heavy.
+"""The engine's side of a run directory: lock, owner, heartbeat, events, phases, signals. Needs nothing heavy.
 
 An engine process opens its session before it loads torch, so that whoever started it sees within a moment that it lives:
 
     with RunSession(run_dir) as session:
-        import torch
+        with session.reading("importing the libraries"):
+            import torch
         ...
         session.events.write("run_started", attempt=session.attempt, stages=[...], stage="ild", step=0)
         session.update(stage="ild", step=10, eta=42.0)
@@ -16,26 +17,31 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any, Self
 
 from engine.errors import CrildError, RunError
-from engine.record.environment import without_secrets
 from engine.record.events import EventWriter
 from engine.record.files import json_text, overwrite, write_json
+from engine.record.inventory import remove_run_leftovers
 from engine.record.lock import RunLock
 from engine.record.owner import Owner
 from engine.record.paths import STATUS, event_files, events_file, log_file
+from engine.record.phases import Phase, Phases, Report
+from engine.record.removal import OpenFolder
 from engine.record.run import read_status
 from engine.record.run_folder import RunFolder
+from engine.record.secrets import without_secrets
 from engine.record.states import ENDED
 from engine.record.status import Fault, Status
+from engine.record.stop_request import Stopped, StopRequest
 
 HEARTBEAT = 5.0
 """Seconds between two heartbeats."""
@@ -43,45 +49,6 @@ FLUSH = 0.5
 """Seconds within which progress and requests by signal reach status.json."""
 START_LOG = "CRILD_START_LOG"
 """Environment variable: the file with an engine's output until its attempt has a number."""
-
-
-class StopRequest:
-    """A request by signal to this process; the training loop checks it between steps.
-
-    SIGTERM and SIGINT ask to stop, SIGUSR1 to release the device (preempt); the first one counts. SIGHUP is ignored.
-    """
-
-    _STATES = {signal.SIGTERM: "stopped", signal.SIGINT: "stopped", signal.SIGUSR1: "preempted"}  # noqa: RUF012
-
-    def __init__(self) -> None:
-        self.signal: int | None = None
-
-    @property
-    def state(self) -> str | None:
-        """The state to end in: "stopped" or "preempted"; None without a request."""
-        return None if self.signal is None else self._STATES[signal.Signals(self.signal)]
-
-    @property
-    def exit_code(self) -> int:
-        """The exit code: 130 after SIGINT, else 143."""
-        return 130 if self.signal == signal.SIGINT else 143
-
-    def install(self) -> Self:
-        """Install the signal handlers. Only the main thread can."""
-        process = os.getpid()
-
-        def handle(number: int, _frame: FrameType | None) -> None:
-            if os.getpid() != process:  # in a forked child, a signal has its default effect
-                signal.signal(number, signal.SIG_DFL)
-                os.kill(os.getpid(), number)
-            elif self.signal is None:
-                self.signal = number
-
-        for number in self._STATES:
-            signal.signal(number, handle)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._STATES)  # our starter may have blocked them
-        return self
 
 
 class RunSession:
@@ -93,6 +60,8 @@ class RunSession:
 
     def __init__(self, run_dir: Path, *, signals: bool = True) -> None:
         self.request = StopRequest()
+        self.phases = Phases(self._write_phase, self.request.check)
+        """What the engine does besides steps; rooms that take a `Report` get this."""
         if signals:
             self.request.install()
         self._guard = threading.RLock()
@@ -111,7 +80,7 @@ class RunSession:
             """The status as the last attempt left it."""
             self.attempt = max(event_files(self._path), default=0) + 1
             self._adopt_log()
-            self._sweep()
+            remove_run_leftovers(self._path)
             self.events = EventWriter(events_file(self._path, self.attempt), self.attempt)
             self._status = self._started_status()
             self._write()
@@ -175,6 +144,15 @@ class RunSession:
             if self._status.state != state:
                 self._write()
 
+    @contextmanager
+    def reading(self, phase: str) -> Iterator[Report]:
+        """A phase that loses nothing when it is killed: a request to stop ends it at once, wherever it is.
+
+        Rooms that are called in it may report other phases. Raises Stopped.
+        """
+        with self.request.interrupting(), self.phases.open(phase) as report:
+            yield report
+
     def finish(self, state: str, exit_code: int, error: CrildError | Fault | None = None) -> None:
         """End the run in `state`: finished, failed, stopped or preempted. The lock is released, events are closed.
 
@@ -223,6 +201,8 @@ class RunSession:
     def _finish_after(self, error: BaseException | None) -> None:
         if isinstance(error, CrildError):
             self.finish("failed", error.exit_code, error)
+        elif isinstance(error, Stopped):
+            self.finish(self.request.state or "stopped", self.request.exit_code)
         elif isinstance(error, KeyboardInterrupt):
             self.finish("stopped", 130)
         elif isinstance(error, SystemExit) or error is None:
@@ -258,6 +238,7 @@ class RunSession:
             with self._guard:
                 if self._ended.is_set():
                     return
+                self.phases.beat()
                 status = self._status
                 asked = self.request.signal is not None and status.state == "running"
                 late = time.time() - (status.heartbeat or 0.0) >= HEARTBEAT
@@ -269,21 +250,20 @@ class RunSession:
                 except RunError as error:  # a full disk may be temporary; `update` raises when it lasts
                     self._fault = error
                     self._silent_since = self._silent_since or time.monotonic()
-                    if self._folder.is_gone():  # whoever asks between two steps ends the run
-                        self.request.signal = self.request.signal or signal.SIGTERM
+                    if self._folder.is_gone():  # the next check between two pieces of work ends the run
+                        self.request.ask()
+
+    def _write_phase(self, phase: Phase) -> None:
+        """Write how far a phase is. A device that is full or broken ends no run for that: the next real event does."""
+        with contextlib.suppress(RunError):
+            self.events.write("phase", **phase.to_dict())
 
     def _adopt_log(self) -> None:
         """Rename the file with the output so far after this attempt."""
         start = os.environ.pop(START_LOG, None)
         if start and Path(start).parent == self._path:
-            with contextlib.suppress(OSError):
-                Path(start).rename(log_file(self._path, self.attempt))
-
-    def _sweep(self) -> None:
-        """Remove the temporary files of killed processes."""
-        for path in self._path.glob(".*.tmp-*"):
-            if not path.name.startswith(".annotations"):
-                path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError), OpenFolder.at(self._path) as run:
+                run.rename(Path(start).name, log_file(self._path, self.attempt).name)
 
 
 def _as_sentence(error: BaseException) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Self
 from engine.errors import CrildError
 from engine.record.fields import check_schema, invalid_field, read_fields
 from engine.record.owner import Owner
+from engine.record.secrets import without_secrets
 from engine.record.states import ACTIVE, ENDED, WRITTEN
 
 SCHEMA_VERSION = 1
@@ -57,7 +58,7 @@ class Fault:
         """The record of an error; several problems become one sentence a line."""
         problems = getattr(error, "problems", (error,))
         sentence = error.sentence if len(problems) == 1 else str(error)
-        return cls(error.category, sentence, error.file, error.line, error.key)
+        return cls(error.category, without_secrets(sentence), error.file, error.line, error.key)
 
     def __str__(self) -> str:
         position = ":".join(str(part) for part in (self.file, self.line) if part is not None)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.preset.text import plain, shown
-from engine.record.environment import without_secrets
 from engine.record.files import read_json
 from engine.record.paths import ENVIRONMENT
+from engine.record.secrets import without_secrets
 from engine.report.collect import FinishedRun
 from engine.report.compare import ABSENT, Spread, differences
 from engine.report.probes import group_probe

@@ -1,4 +1,4 @@
-"""Sweeps: methods x tasks x seeds x any key, from one file to many runs. Light: only their engines load torch.
+"""Sweeps: methods x tasks x seeds x any setting, from one file to many runs. Light: only their engines load torch.
 
 file = read_sweep(path)                    # spec: the declaration, every problem with it
 plan = plan(file)                          # grid, plan: cells with their presets, checked

@@ -22,6 +22,7 @@ from engine.record.files import cause, write_atomic
 from engine.record.lock import FileLock, RunLock, held
 from engine.record.owner import Owner, start_time
 from engine.record.paths import PRESET, QUEUES, TEACHER
+from engine.record.removal import remove_file
 from engine.record.run import create_run, is_run, read_run, read_status, update_status
 from engine.record.states import ACTIVE, ENDED, FAULTY
 from engine.record.status import Fault
@@ -60,7 +61,7 @@ def work(file: Path, command: Sequence[str] | None = None) -> int:
         worker.survey()
         worker.run_all()
         worker.end()
-        own.path.unlink(missing_ok=True)
+        remove_file(own.path, missing_ok=True)
     return 143 if stop_signals.count else 0
 
 

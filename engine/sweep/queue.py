@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,13 +12,13 @@ from pathlib import Path
 
 from engine.errors import RunError
 from engine.launch.background import device_of, start_detached
-from engine.record.paths import queue_file
+from engine.record.paths import QUEUES, queue_file
+from engine.record.removal import OpenFolder
 from engine.record.run import read_status, update_status
 from engine.sweep.record import (
     CellRecord,
     SweepRecord,
     create_folder,
-    list_queues,
     read_sweep_record,
     write_sweep_record,
 )
@@ -24,6 +26,8 @@ from engine.sweep.slots import Slot
 
 WAITING = ("created", "queued")
 """States of runs that can be put into a queue."""
+QUEUE_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
+"""Names of queues."""
 MAX_AGE = 7 * 86400.0
 """Seconds after which the record of a queue that has ended is deleted."""
 
@@ -56,7 +60,7 @@ def enqueue(runs: Sequence[Path], *, command: Sequence[str] | None = None) -> st
     try:
         for run in runs:
             update_status(run, expect=WAITING, state="queued", queue=record.name)
-        start_detached("queue", "engine.sweep", file, command)
+        start_detached("queue", file, command)
     except RunError:
         write_sweep_record(file, replace(record, state="stopped"))
         raise
@@ -76,12 +80,25 @@ def continue_queue(run_dir: Path, *, command: Sequence[str] | None = None) -> st
     if record is None or record.state == "ended":
         return enqueue([run_dir], command=command)
     if not record.alive():
-        start_detached("queue", "engine.sweep", file, command)
+        start_detached("queue", file, command)
     return record.name
 
 
 def _remove_old(runs_dir: Path) -> None:
-    for record in list_queues(runs_dir):
-        if record.state == "ended" and time.time() - (record.heartbeat or record.created) > MAX_AGE:
-            for suffix in (".json", ".log"):
-                queue_file(runs_dir, record.name).with_suffix(suffix).unlink(missing_ok=True)
+    """Delete the records of queues that ended long ago, as far as the system allows."""
+    with contextlib.suppress(OSError), OpenFolder.at(runs_dir, QUEUES) as folder:
+        for name in folder.names():
+            queue = name.removesuffix(".json")
+            if QUEUE_ID.fullmatch(queue) and queue != name and _has_ended_long_ago(queue_file(runs_dir, queue)):
+                for file in (f"{queue}.log", name):
+                    if folder.is_file(file):
+                        folder.remove(file)
+
+
+def _has_ended_long_ago(file: Path) -> bool:
+    try:
+        record = read_sweep_record(file)
+    except RunError:
+        return False
+    ended = record.heartbeat or record.created
+    return f"{record.name}.json" == file.name and record.state == "ended" and time.time() - ended > MAX_AGE

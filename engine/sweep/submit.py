@@ -85,7 +85,7 @@ def submit(
     create_folder(file.parent)
     write_presets(presets_file(file), documents)
     write_sweep_record(file, record)
-    start_detached("sweep", "engine.sweep", file, command)
+    start_detached("sweep", file, command)
     return read_sweep_record(file)
 
 

@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
-import shutil
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,10 @@ from torch import Tensor
 from engine.errors import RunError
 from engine.record.checkpoints import FORMAT, MANIFEST, STATE, Checkpoint, checkpoints_folder, flaw, named_checkpoints
 from engine.record.files import flush, refusal
+from engine.record.inventory import checkpoints_of
 from engine.record.manifest import manifest_of
+from engine.record.paths import CHECKPOINTS
+from engine.record.removal import OpenFolder
 
 Tensors = dict[str, dict[str, Tensor]]
 
@@ -35,15 +37,15 @@ def save(run_dir: Path, *, index: int, stage: str, step: int, parts: Tensors, st
 
     Raises RunError when it cannot be written; existing checkpoints stay.
     """
-    path = checkpoints_folder(run_dir) / f"{index:03d}-{stage}-{step:08d}"
-    _write(path, parts, state)
-    return Checkpoint(path, index, stage, step)
+    name = f"{index:03d}-{stage}-{step:08d}"
+    _write(run_dir, name, parts, state)
+    return Checkpoint(checkpoints_folder(run_dir) / name, index, stage, step)
 
 
 def save_best(run_dir: Path, *, stage: str, step: int, model: dict[str, Tensor]) -> str:
     """Save the weights of the best evaluation; returns the folder's name, which checkpoints refer to."""
     name = f"best-{stage}-{step:08d}"
-    _write(checkpoints_folder(run_dir) / name, {"model": model}, {})
+    _write(run_dir, name, {"model": model}, {})
     return name
 
 
@@ -62,7 +64,7 @@ def load_best(run_dir: Path, name: str) -> dict[str, Tensor]:
 
 def rotate(run_dir: Path, *, whole: Collection[str], keep: int, protect: frozenset[str] = frozenset()) -> None:
     """Delete all but the `keep` newest checkpoints, the newest of each stage in `protect`, and the best weights they
-    refer to. Temporary folders left by killed processes are deleted too.
+    refer to. What is not crild's stays, and so does what the system refuses to delete. Call it with the run's lock.
 
     `whole` names the checkpoints of this attempt: the whole ones that it started with, and those it wrote. Only they
     count. The others on disk are damaged, or an earlier attempt got further before they were passed over.
@@ -72,9 +74,10 @@ def rotate(run_dir: Path, *, whole: Collection[str], keep: int, protect: frozens
     for stage in protect:
         needed += [checkpoint for checkpoint in ordered if checkpoint.stage == stage][:1]
     names = {name for checkpoint in needed for name in (checkpoint.name, *_best_names(checkpoint))}
-    for path in checkpoints_folder(run_dir).iterdir():
-        if path.is_dir() and path.name not in names:
-            shutil.rmtree(path, ignore_errors=True)
+    for saved in checkpoints_of(run_dir):
+        if saved.path.name not in names:
+            with contextlib.suppress(OSError):
+                saved.remove()
 
 
 def _best_names(checkpoint: Checkpoint) -> list[str]:
@@ -85,27 +88,23 @@ def _best_names(checkpoint: Checkpoint) -> list[str]:
     return [name for name in best.values() if isinstance(name, str)]
 
 
-def _write(path: Path, parts: Tensors, state: dict[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+def _write(run_dir: Path, name: str, parts: Tensors, state: dict[str, Any]) -> None:
+    path = checkpoints_folder(run_dir) / name
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        path.parent.mkdir(exist_ok=True)  # the run directory itself is never made again
-        temporary.mkdir()
-        for part, values in parts.items():
-            if values:
-                save_file({name: _plain(value) for name, value in values.items()}, temporary / f"{part}.safetensors")
-        (temporary / STATE).write_text(json.dumps(state))
-        files = manifest_of(temporary.iterdir())
-        (temporary / MANIFEST).write_text(json.dumps({"format": FORMAT, "files": files}))
-        for file in temporary.iterdir():
-            flush(file)
-        flush(temporary)
-        if path.exists():  # the step was repeated after a resume
-            shutil.rmtree(path)
-        temporary.rename(path)
-        flush(path.parent)
+        with OpenFolder.at(run_dir, CHECKPOINTS, create=True) as parent, parent.temporary_folder(name) as temporary:
+            for part, values in parts.items():
+                if values:
+                    file = temporary.path / f"{part}.safetensors"
+                    save_file({key: _plain(value) for key, value in values.items()}, file)
+            (temporary.path / STATE).write_text(json.dumps(state))
+            files = manifest_of(temporary.path.iterdir())
+            (temporary.path / MANIFEST).write_text(json.dumps({"format": FORMAT, "files": files}))
+            for file in temporary.path.iterdir():
+                flush(file)
+            temporary.flush()
+            parent.put(temporary, name)  # the step may have been repeated after a resume
+            parent.flush()
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(temporary, ignore_errors=True)
         sentence = (
             f"could not write a checkpoint: {refusal(error)}; earlier checkpoints are intact. "
             "Free some space, then continue with crild resume"

@@ -15,6 +15,7 @@ from engine.data.tokens import TokenSet
 from engine.data.types import TaskSpec
 from engine.evaluate.metrics import compute, label_loss
 from engine.evaluate.predict import predict
+from engine.record.phases import Report, unreported
 from engine.train.step import Counts, StepLosses
 
 Labels = npt.NDArray[np.int64] | npt.NDArray[np.float32]
@@ -57,17 +58,20 @@ class Dev:
         """The split whose primary metric picks the best checkpoint."""
         return next(iter(self.tokens))
 
-    def logits(self, model: Any, split: str) -> Logits:
-        """Logits (rows, classes) in row order; evaluations are always in fp32, whatever the precision of training."""
-        return self._answers(model, self.tokens[split])
+    def logits(self, model: Any, split: str, *, report: Report = unreported, name: str = "model") -> Logits:
+        """Logits (rows, classes) in row order; evaluations are always in fp32, whatever the precision of training.
 
-    def all_logits(self, model: Any) -> LogitsBySplit:
+        `report` is called for each batch; `name` says in its phase which model this is.
+        """
+        return self._answers(model, self.tokens[split], report, f"evaluating the {name} on {split}")
+
+    def all_logits(self, model: Any, *, report: Report = unreported, name: str = "model") -> LogitsBySplit:
         """A model's logits on every dev set, by split."""
-        return {split: self.logits(model, split) for split in self.tokens}
+        return {split: self.logits(model, split, report=report, name=name) for split in self.tokens}
 
-    def metrics(self, model: Any, split: str) -> dict[str, float]:
+    def metrics(self, model: Any, split: str, *, report: Report = unreported, name: str = "model") -> dict[str, float]:
         """The task's metrics of a model on one split."""
-        return compute(self.spec, self.logits(model, split), self.labels(split))
+        return compute(self.spec, self.logits(model, split, report=report, name=name), self.labels(split))
 
     def labels(self, split: str) -> Labels:
         """The gold labels of one split (rows,)."""
@@ -75,42 +79,47 @@ class Dev:
         assert labels is not None, "dev sets have labels"
         return labels
 
-    def evaluate(self, losses: StepLosses, role: str) -> Evaluation:
-        """Evaluate the model in training, and the self-teacher if there is one."""
+    def evaluate(self, losses: StepLosses, role: str, *, report: Report = unreported) -> Evaluation:
+        """Evaluate the model in training, and the self-teacher if there is one; `report` is called for each batch."""
         models = losses.models
         name = "teacher" if role == "teacher" else "student"
+
+        def figures(split: str, tokens: TokenSet) -> dict[str, Any]:
+            return self._figures(models.student, tokens, report, f"evaluating the {name} on {split}")
+
         events = [
-            {"model": name, "split": split, "primary": split == self.primary, **self._figures(models.student, tokens)}
+            {"model": name, "split": split, "primary": split == self.primary, **figures(split, tokens)}
             for split, tokens in self.tokens.items()
         ]
         metrics: dict[str, float] = events[0]["metrics"]
         score = metrics[self.spec.primary]
         if not losses.settings.trains_head:
-            loss, terms = self.loss(losses)
+            loss, terms = self.loss(losses, report=report)
             events[0] |= {"loss": loss, "terms": terms}
             score = -loss
         averaged = None
         if models.average is not None:
-            averaged = self.metrics(models.average, self.primary)
+            averaged = self.metrics(models.average, self.primary, report=report, name="self-teacher")
             events.append({"model": "self-teacher", "split": self.primary, "primary": False, "metrics": averaged})
         if self.train is not None and role != "teacher":
-            found = self._figures(models.student, self.train)
-            events.append({"model": name, "split": "train", "primary": False, **found})
+            events.append({"model": name, "split": "train", "primary": False, **figures("train", self.train)})
         return Evaluation(score, metrics, tuple(events), averaged)
 
-    def _answers(self, model: Any, tokens: TokenSet) -> Logits:
-        return predict(model, tokens, batch_size=BATCH, device=self.device, pad_id=self.pad_id)
+    def _answers(self, model: Any, tokens: TokenSet, report: Report, phase: str) -> Logits:
+        return predict(
+            model, tokens, batch_size=BATCH, device=self.device, pad_id=self.pad_id, report=report, phase=phase
+        )
 
-    def _figures(self, model: Any, tokens: TokenSet) -> dict[str, Any]:
+    def _figures(self, model: Any, tokens: TokenSet, report: Report, phase: str) -> dict[str, Any]:
         """Metrics and mean loss on gold labels, as an event stores them."""
-        logits, labels = self._answers(model, tokens), tokens.labels
+        logits, labels = self._answers(model, tokens, report, phase), tokens.labels
         assert labels is not None, "what is evaluated on has labels"
         return {
             "metrics": compute(self.spec, logits, labels),
             "label_loss": label_loss(self.spec, logits, labels),
         }
 
-    def loss(self, losses: StepLosses) -> tuple[float, dict[str, float]]:
+    def loss(self, losses: StepLosses, *, report: Report = unreported) -> tuple[float, dict[str, float]]:
         """The stage's loss and terms on the primary dev set: unmixed, without dropout, without consistency."""
         tokens = self.tokens[self.primary]
         pad_to = losses.settings.pad_to
@@ -121,7 +130,8 @@ class Dev:
         sums: dict[str, float] = {}
         try:
             with torch.no_grad():
-                for rows in evaluation_batches(tokens.lengths, BATCH):
+                for done, rows in enumerate(evaluation_batches(tokens.lengths, BATCH)):
+                    report(f"computing the loss on {self.primary}", done * BATCH, len(tokens), "rows")
                     batch = collate(tokens, rows, pad_id=self.pad_id, pad_to=pad_to).to(self.device)
                     part = losses(batch, counts, None, 0.0)
                     for key, value in {"loss": part.total, **part.terms}.items():

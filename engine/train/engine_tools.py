@@ -21,6 +21,7 @@ from engine.models.export import parameters
 from engine.models.load import load_teacher
 from engine.preset.load import load_preset
 from engine.preset.schema import Finetune, Teacher
+from engine.record.phases import Report, unreported
 from engine.train import hardware
 from engine.train.dev_evaluation import Dev
 from engine.train.materials import Materials, inputs_of_stages, load_materials, models_of, new_student, plan_stages
@@ -34,7 +35,7 @@ from engine.train.teacher_logits import can_cache
 TIMED_STEPS = 3
 
 
-def evaluate(request: dict[str, Any]) -> dict[str, Any]:
+def evaluate(request: dict[str, Any], *, report: Report = unreported) -> dict[str, Any]:
     """Metrics of a saved model on a task's dev sets.
 
     `request` has `preset` (a resolved preset's path, for the task), `model` (a folder or hub id) and `device`.
@@ -42,23 +43,29 @@ def evaluate(request: dict[str, Any]) -> dict[str, Any]:
     preset = load_preset([request["preset"]]).preset
     hardware.set_threads(preset.train.threads)
     device = hardware.pick_device(request.get("device") or "auto")
-    data = load_task(preset.task)
-    loaded = load_teacher(Teacher(model=request["model"]), data.spec)
-    dev = {split: tokenise(rows, loaded.tokenizer, preset.task.max_length) for split, rows in data.dev.items()}
+    data = load_task(preset.task, report=report)
+    loaded = load_teacher(Teacher(model=request["model"]), data.spec, report=report)
+    length = preset.task.max_length
+    dev = {
+        split: tokenise(rows, loaded.tokenizer, length, report=report, what=f"rows of {split}")
+        for split, rows in data.dev.items()
+    }
     sets = Dev(data.spec, dev, int(loaded.tokenizer.pad_token_id or 0), device)
     model = loaded.model.to(device).eval()
-    note = settle_order(loaded, data.spec, dev[sets.primary], device=device, pad_id=sets.pad_id)
+    note = settle_order(loaded, data.spec, dev[sets.primary], device=device, pad_id=sets.pad_id, report=report)
     return {
         "model": request["model"],
         "task": data.spec.name,
         "metric": data.spec.primary,
-        "splits": {split: {"metrics": sets.metrics(model, split), "examples": len(dev[split])} for split in dev},
+        "splits": {
+            split: {"metrics": sets.metrics(model, split, report=report), "examples": len(dev[split])} for split in dev
+        },
         "parameters": parameters(model),
         "notes": [*loaded.notes, *([note] if note else [])],
     }
 
 
-def plan(path: Path) -> dict[str, Any]:
+def plan(path: Path, *, report: Report = unreported) -> dict[str, Any]:
     """What a run of this preset would do, with time and memory measured on a few real steps of each stage.
 
     Writes nothing but the token cache. Whatever is unavailable (an unreachable hub, a missing file) is listed under
@@ -68,10 +75,10 @@ def plan(path: Path) -> dict[str, Any]:
     threads = hardware.set_threads(preset.train.threads)
     try:
         accelerator = hardware.make_accelerator(preset.train)
-        materials = load_materials(preset, accelerator)
+        materials = load_materials(preset, accelerator, report=report)
     except CrildError as error:
         return {"stages": [], "teacher": None, "missing": [str(error)], "notes": []}
-    inputs = inputs_of_stages(materials)
+    inputs = inputs_of_stages(materials, report=report)
     stages = plan_stages(preset, materials.data, inputs)
     teacher = materials.loaded.model.to(materials.device)
     student = new_student(materials, teacher)
@@ -82,6 +89,7 @@ def plan(path: Path) -> dict[str, Any]:
             settings, student, teacher if settings.role == "student" else None, materials.device
         )  # fmt: skip
         steps = settings.total_steps(len(tokens))
+        report(f"timing steps of stage {settings.name}")
         rows.append(
             {
                 "name": settings.name,

@@ -20,7 +20,8 @@ from engine.preset.schema import Preset
 from engine.record.checkpoints import Checkpoint, Checkpoints
 from engine.record.environment import add_environment
 from engine.record.files import write_atomic, write_json
-from engine.record.paths import PRESET
+from engine.record.inventory import refuse_links, remove_cache_leftovers
+from engine.record.paths import PRESET, cache_dir
 from engine.record.rebuild import identity_of
 from engine.record.session import RunSession
 from engine.train import checkpoint, hardware, results
@@ -28,7 +29,7 @@ from engine.train.card import model_card
 from engine.train.dev_evaluation import LogitsBySplit
 from engine.train.graphs import own_stream
 from engine.train.hub_revisions import pin
-from engine.train.loop import RunContext, StagePosition, StageRun, Stopped, inputs_changed
+from engine.train.loop import RunContext, StagePosition, StageRun, inputs_changed
 from engine.train.materials import Materials, inputs_of_stages, load_materials, models_of, new_student, plan_stages
 from engine.train.messages import say
 from engine.train.resumption import resumption, written_checkpoints
@@ -53,16 +54,22 @@ def run(run_dir: Path, preset: Preset, session: RunSession) -> dict[str, Any]:
 
     Raises Stopped when asked to stop, and CrildError for what the user can fix.
     """
-    checkpoints = Checkpoints(run_dir)
-    saved = checkpoints.newest()
-    if saved is not None:
-        refuse_unfit(saved, preset, run_dir)
-    threads = hardware.set_threads(preset.train.threads or (saved.state["threads"] if saved else None))
-    accelerator = hardware.make_accelerator(preset.train)
-    preset = pin(run_dir, preset)
-    add_environment(run_dir, **hardware.environment(accelerator, threads))
-    session.update(device=str(accelerator.device))
-    return Experiment(session, load_materials(preset, accelerator), checkpoints).go()
+    refuse_links(run_dir)
+    remove_cache_leftovers(cache_dir())
+    with session.reading("verifying checkpoints") as report:
+        checkpoints = Checkpoints(run_dir)
+        saved = checkpoints.newest()
+        if saved is not None:
+            refuse_unfit(saved, preset, run_dir)
+        report("preparing the device")
+        threads = hardware.set_threads(preset.train.threads or (saved.state["threads"] if saved else None))
+        accelerator = hardware.make_accelerator(preset.train)
+        report("looking for hub models and data")
+        preset = pin(run_dir, preset)
+        add_environment(run_dir, **hardware.environment(accelerator, threads))
+        session.update(device=str(accelerator.device))
+        experiment = Experiment(session, load_materials(preset, accelerator, report=report), checkpoints)
+    return experiment.go()
 
 
 class Experiment:
@@ -73,9 +80,10 @@ class Experiment:
         self.session, self.materials = session, materials
         self.finished: dict[str, dict[str, Any]] = {}
         """Results of finished stages by name; part of every checkpoint."""
-        self.inputs = inputs_of_stages(materials)
+        self.inputs = inputs_of_stages(materials, report=session.phases)
         self.stages = plan_stages(materials.preset, materials.data, self.inputs)
         self.totals = [stage.total_steps(len(self._tokens_of(stage))) for stage in self.stages]
+        session.phases("verifying checkpoints")
         self.resumption = resumption(checkpoints, self.stages, self.totals)
         self.saved = dict(self.resumption.newest)
         self.finished.update(self.resumption.finished)
@@ -91,7 +99,8 @@ class Experiment:
         self._announce()
         teacher = self._teacher()
         answers = self._measure_teacher(teacher)
-        student = new_student(self.materials, teacher)
+        with self.session.reading("building the student"):
+            student = new_student(self.materials, teacher)
         for index, settings in enumerate(self.stages):
             if settings.role == "student":
                 self._train_student(index, settings, student, teacher)
@@ -138,18 +147,27 @@ class Experiment:
     ) -> dict[str, Any]:
         materials, dev = self.materials, self.materials.dev
         folder = self.run_dir / "student"
-        save_model(student, materials.loaded.tokenizer, materials.data.spec, folder)
-        measured = {
-            "teacher": results.measure_model(teacher, dev, answers),
-            "student": results.measure_model(student, dev, dev.all_logits(student), folder),
-        }
-        if baseline is not None:
-            measured["baseline"] = results.measure_model(baseline, dev, dev.all_logits(baseline), timed=False)
-        results.save_predictions(self.run_dir, dev, measured)
+        with self.session.phases.writing("saving the student"):
+            save_model(student, materials.loaded.tokenizer, materials.data.spec, folder)
+        with self.session.phases.open("measuring the models") as report:
+            logits = {"teacher": answers, "student": dev.all_logits(student, report=report, name="student")}
+            if baseline is not None:
+                logits["baseline"] = dev.all_logits(baseline, report=report, name="baseline")
+            measured = {
+                "teacher": results.measure_model(teacher, dev, answers, report=report, name="teacher"),
+                "student": results.measure_model(
+                    student, dev, logits["student"], folder, report=report, name="student"
+                ),
+            }
+            if baseline is not None:
+                measured["baseline"] = results.measure_model(baseline, dev, logits["baseline"], timed=False)
+            results.save_predictions(self.run_dir, dev, measured, report=report)
         document = results.closing(dev, materials.train_labels, measured, self.finished)
         document |= {"seconds": round(sum(stage["seconds"] for stage in self.finished.values()), 1)}
         document |= {"command": f"crild run {shlex.quote(str(self.run_dir / PRESET))}"}
-        write_atomic(folder / "README.md", model_card(materials.preset, document, materials.data.spec.labels))
+        write_atomic(
+            self.run_dir / "student" / "README.md", model_card(materials.preset, document, materials.data.spec.labels)
+        )
         results.write(self.run_dir, document)
         return document
 
@@ -168,21 +186,25 @@ class Experiment:
         tune = materials.preset.teacher.finetune
         dev = materials.dev.tokens[materials.dev.primary]
         if settings is None or tune is None:
-            note = settle_order(loaded, spec, dev, device=materials.device, pad_id=materials.pad_id)
+            with self.session.phases.open("finding the order of the teacher's classes") as report:
+                note = settle_order(loaded, spec, dev, device=materials.device, pad_id=materials.pad_id, report=report)
             if note:
                 say(self.session, note, level="warning")
             return model.eval()
-        key = cache_key(loaded, tune, materials.train, dev, spec, materials.precision)
+        with self.session.reading("hashing the teacher"):
+            key = cache_key(loaded, tune, materials.train, dev, spec, materials.precision)
         entry, warning = cache_entry(key, self.run_dir, shared=materials.preset.train.save_teacher_cache)
         if warning:
             say(self.session, warning, level="warning")
         with entry.locked(self._wait_for_teacher):
-            facts = entry.load_into(loaded)
+            with self.session.reading("loading the teacher from the cache"):
+                facts = entry.load_into(loaded)
             if facts is None:
                 self._check_objectives(model)
                 self._run(0, settings, Models(student=model), materials.train)
                 facts = self.finished["teacher"]
-                entry.store(loaded, spec, facts)
+                with self.session.phases.writing("saving the teacher"):
+                    entry.store(loaded, spec, facts)
             elif not self._trained_the_teacher():
                 say(self.session, "using the fine-tuned teacher from the cache")
                 self.finished["teacher"] = {**facts, "cached": True}
@@ -202,7 +224,8 @@ class Experiment:
 
     def _check_objectives(self, teacher: PreTrainedModel) -> None:
         """Make a student and bind every stage's objectives once, so that a mismatch shows before the teacher is trained."""
-        student = new_student(self.materials, teacher)
+        with self.session.reading("building the student"):
+            student = new_student(self.materials, teacher)
         for settings in self.stages:
             if settings.role == "student":
                 bound_terms(settings, student, teacher)
@@ -210,15 +233,15 @@ class Experiment:
     def _wait_for_teacher(self, first: bool) -> None:
         if first:
             say(self.session, "another run is training the same teacher; waiting for it")
-        if self.session.request.state is not None:
-            raise Stopped
+        self.session.phases("waiting for the teacher of another run")
 
     def _measure_teacher(self, teacher: PreTrainedModel) -> LogitsBySplit:
         """Record the teacher's metrics; returns its logits on dev, which no longer change."""
         dev, spec = self.materials.dev, self.materials.data.spec
         teacher.requires_grad_(False)
         floor = majority(spec, self.materials.train_labels, dev.labels(dev.primary))[spec.primary]
-        answers = dev.all_logits(teacher)
+        with self.session.phases.open("evaluating the teacher") as report:
+            answers = dev.all_logits(teacher, report=report, name="teacher")
         metrics = {split: compute(spec, logits, dev.labels(split)) for split, logits in answers.items()}
         for split, values in metrics.items():
             self.session.events.write(
@@ -272,7 +295,8 @@ class Experiment:
         settings = self.stages[-1]
         if settings.role != "baseline":
             return None
-        model = new_student(self.materials, teacher)
+        with self.session.reading("building the baseline"):
+            model = new_student(self.materials, teacher)
         self._run(len(self.stages) - 1, settings, Models(student=model), self.materials.train)
         return model
 
@@ -282,15 +306,18 @@ class Experiment:
         """Train the student of `models` in one stage, load the weights that the stage passes on, and record its results."""
         materials = self.materials
         models.student.requires_grad_(True)
-        cached_logits = teacher_logits(
-            settings,
-            models.teacher,
-            tokens,
-            autocast=materials.accelerator.autocast,
-            precision=materials.precision,
-            device=materials.device,
-            pad_id=materials.pad_id,
-        )
+        with self.session.phases.open("preparing the stage") as report:
+            cached_logits = teacher_logits(
+                settings,
+                models.teacher,
+                tokens,
+                autocast=materials.accelerator.autocast,
+                precision=materials.precision,
+                device=materials.device,
+                pad_id=materials.pad_id,
+                report=report,
+                warn=partial(say, self.session, level="warning"),
+            )
         losses = StepLosses(
             settings,
             models,
@@ -321,7 +348,8 @@ class Experiment:
             models.student.eval()
         best = progress.best
         if settings.keep_best and progress.best_weights and best and best.step != progress.step:
-            models.student.load_state_dict(checkpoint.load_best(self.run_dir, progress.best_weights))
+            with self.session.reading("loading the best weights"):
+                models.student.load_state_dict(checkpoint.load_best(self.run_dir, progress.best_weights))
         self.finished[settings.name] = {
             "role": settings.role,
             "steps": progress.step,

@@ -18,7 +18,7 @@ Precision = Literal["fp32", "bf16"]
 
 
 def set_threads(wanted: int | None) -> int:
-    """Use `wanted` CPU threads, or one for each core this process may run on; returns how many."""
+    """Use `wanted` CPU threads, or one for each core this process may keep busy; returns how many."""
     threads = wanted or cores()
     torch.set_num_threads(threads)
     return threads

@@ -3,37 +3,36 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from engine.data.batches import Batch, collate, epoch_batches
+from engine.data.batches import Batch, collate
 from engine.data.tokens import TokenSet
 from engine.distill import consistency, mixup, self_teacher
 from engine.distill.transport import LayerWeights
 from engine.errors import DataError, RunError
 from engine.preset.schema import Train
 from engine.record.checkpoints import Checkpoint, checkpoints_folder, flaw
+from engine.record.phases import Report
 from engine.record.session import RunSession
+from engine.record.stop_request import Stopped
 from engine.train import checkpoint, seeding
 from engine.train.dev_evaluation import Evaluation
 from engine.train.graphs import Backward, CapturedBackward, padded
 from engine.train.messages import say
 from engine.train.optim import Optimiser, learning_rate
+from engine.train.row_order import batches_of
 from engine.train.settings import StageSettings
 from engine.train.step import Counts, Models, StepLosses
 from engine.train.step_metrics import StepMetrics
 from engine.train.teacher import data_hash
-
-
-class Stopped(Exception):  # noqa: N818 - a request, not an error
-    """The run was asked to stop, and its checkpoint is written."""
 
 
 def inputs_changed(stage: str) -> DataError:
@@ -83,7 +82,11 @@ class Progress:
         return Progress(**values)
 
 
-Evaluator = Callable[[StepLosses], Evaluation]
+class Evaluator(Protocol):
+    """Evaluates the model in training on dev."""
+
+    def __call__(self, losses: StepLosses, *, report: Report) -> Evaluation:
+        """Reports its progress. Raises Stopped."""
 
 
 @dataclass(frozen=True)
@@ -170,10 +173,25 @@ class StageRun:
         when the checkpoint belongs to other data.
         """
         if resume is not None:
-            self._load(resume)
+            with self.session.phases.open("loading the checkpoint"):
+                self._load(resume)
         self._announce()
-        evaluated_at = self.progress.step if resume is not None else None
-        interval = self.settings.evaluation_interval(len(self.tokens))
+        try:
+            self._steps()
+        except Stopped:
+            self._save()
+            self._status()
+            raise
+        self._log()
+        self._save()
+        self._finished()
+        return self.progress
+
+    def _steps(self) -> None:
+        """The steps that are left, with their evaluations and checkpoints. Raises Stopped between steps, or in an evaluation,
+        which is then repeated by whoever resumes."""
+        if self._evaluation_due():
+            self._evaluate()
         while self.progress.step < self.total and not self.progress.ended_early:
             began = time.monotonic()
             self._step(self.progress.step)
@@ -182,21 +200,21 @@ class StageRun:
             step = self.progress.step
             if step % self.context.train.log_every == 0 or step == self.total:
                 self._log()
-            if step % interval == 0 or step == self.total:
+            if self._evaluation_due():
                 self._evaluate()
-                evaluated_at = step
-            if self.session.request.state is not None:
-                self._save()
-                self._status()
-                raise Stopped
+            self.session.request.check()
             if self._checkpoint_due():
                 self._save()
-        if evaluated_at != self.progress.step:
+        if not self._is_evaluated():
             self._evaluate()
-        self._log()
-        self._save()
-        self._finished()
-        return self.progress
+
+    def _evaluation_due(self) -> bool:
+        """Whether the stage is to be evaluated after the present step, and has not been."""
+        step, interval = self.progress.step, self.settings.evaluation_interval(len(self.tokens))
+        return step > 0 and (step % interval == 0 or step == self.total) and not self._is_evaluated()
+
+    def _is_evaluated(self) -> bool:
+        return self.progress.last is not None and self.progress.last.step == self.progress.step
 
     def _step(self, step: int) -> None:
         settings, seed, stage = self.settings, self.settings.seed, self.settings.name
@@ -229,8 +247,7 @@ class StageRun:
     def _rows(self, step: int) -> np.ndarray:
         epoch, position = divmod(step, self.per_epoch)
         if self.orders[0] != epoch:
-            entropy = seeding.key(self.settings.seed, seeding.ORDER, self.settings.name, epoch)
-            self.orders = (epoch, epoch_batches(self.tokens.lengths, self.settings.batch_size, entropy))
+            self.orders = (epoch, batches_of(self.settings, self.tokens.lengths, epoch))
         return self.orders[1][position]
 
     def _parts(self, rows: np.ndarray) -> list[Batch]:
@@ -298,8 +315,8 @@ class StageRun:
         )
 
     def _evaluate(self) -> None:
-        with self.metrics.paused():
-            outcome = self.evaluate(self.losses)
+        with self.metrics.paused(), self.session.phases.open("evaluating on dev") as report:
+            outcome = self.evaluate(self.losses, report=report)
         progress, step = self.progress, self.progress.step
         progress.self_teacher = outcome.self_teacher
         best = progress.best is None or outcome.score > progress.best.score
@@ -307,12 +324,13 @@ class StageRun:
         if best:
             progress.best, progress.since_best = progress.last, 0
             if self.settings.keep_best and self.settings.trains_head:
-                progress.best_weights = checkpoint.save_best(
-                    self.context.run_dir,
-                    stage=self.settings.name,
-                    step=step,
-                    model=self.models.student.state_dict(),
-                )
+                with self.session.phases.writing("saving the best weights"):
+                    progress.best_weights = checkpoint.save_best(
+                        self.context.run_dir,
+                        stage=self.settings.name,
+                        step=step,
+                        model=self.models.student.state_dict(),
+                    )
         else:
             progress.since_best += 1
         for event in outcome.events:
@@ -365,7 +383,7 @@ class StageRun:
         if self.saved_at == self.progress.step:
             return
         self._check_finite()
-        with self.metrics.paused():
+        with self.metrics.paused(), self.session.phases.writing("saving a checkpoint"):
             self._write_checkpoint()
 
     def _write_checkpoint(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,11 +14,12 @@ from transformers import PreTrainedModel
 from engine.data.load import inputs_for, load_task
 from engine.data.subset import few_samples
 from engine.data.tokens import TokenSet, tokenise
-from engine.data.types import TaskData
+from engine.data.types import Example, TaskData
 from engine.models.attention import choose_attention
 from engine.models.load import LoadedModel, load_teacher
 from engine.models.students import make_student
 from engine.preset.schema import Preset, Stage
+from engine.record.phases import Report, unreported
 from engine.train import hardware, seeding
 from engine.train.dev_evaluation import Dev, Labels
 from engine.train.settings import StageSettings, baseline_stage, student_stage, teacher_stage
@@ -57,33 +59,38 @@ class Materials:
         return self.dev.pad_id
 
 
-def load_materials(preset: Preset, accelerator: Accelerator) -> Materials:
+def load_materials(preset: Preset, accelerator: Accelerator, *, report: Report = unreported) -> Materials:
     """Load and tokenise the task, and load the teacher (not yet fine-tuned). Raises DataError and ModelError."""
-    data = load_task(preset.task)
+    data = load_task(preset.task, report=report)
     texts = (text for example in data.train for text in (example.text, example.pair) if text)
     length = preset.task.max_length
-    loaded = load_teacher(preset.teacher, data.spec, train_texts=texts, max_length=length)
-    train = tokenise(data.train, loaded.tokenizer, length)
-    dev = {split: tokenise(rows, loaded.tokenizer, length) for split, rows in data.dev.items()}
+    loaded = load_teacher(preset.teacher, data.spec, train_texts=texts, max_length=length, report=report)
+
+    def tokens_of(rows: Sequence[Example], what: str) -> TokenSet:
+        return tokenise(rows, loaded.tokenizer, length, report=report, what=what)
+
+    train = tokens_of(data.train, "training rows")
+    dev = {split: tokens_of(rows, f"rows of {split}") for split, rows in data.dev.items()}
     seen = None
     if count := preset.train.evaluate_train:
         rows = few_samples(data.train, min(count, len(data.train)), preset.task.data_seed)
-        seen = tokenise(rows, loaded.tokenizer, length)
+        seen = tokens_of(rows, "training rows to evaluate")
     sets = Dev(data.spec, dev, int(loaded.tokenizer.pad_token_id or 0), accelerator.device, seen)
     materials = Materials(preset, data, loaded, train, sets, accelerator)
     choose_attention(loaded.model, materials.device, materials.precision)
     return materials
 
 
-def inputs_of_stages(materials: Materials) -> dict[str, TokenSet]:
+def inputs_of_stages(materials: Materials, *, report: Report = unreported) -> dict[str, TokenSet]:
     """Tokenised inputs of each of the preset's stages, by stage name."""
     preset = materials.preset
 
     def of(stage: Stage) -> TokenSet:
         if stage.data == "task":
             return materials.train
-        rows = inputs_for(stage.data, materials.data, preset.task.data_seed)
-        return tokenise(rows, materials.loaded.tokenizer, preset.task.max_length)
+        rows = inputs_for(stage.data, materials.data, preset.task.data_seed, report=report)
+        tokenizer, length = materials.loaded.tokenizer, preset.task.max_length
+        return tokenise(rows, tokenizer, length, report=report, what=f"inputs of stage {stage.name}")
 
     return {stage.name: of(stage) for stage in preset.stage}
 

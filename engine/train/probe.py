@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,7 @@ from engine.preset.schema import Preset, Teacher
 from engine.record.events import read_events
 from engine.record.files import read_json
 from engine.record.paths import PRESET, RESULTS, STUDENT, TEACHER
+from engine.record.phases import Report, unreported
 from engine.record.probe import (
     DISTANCES,
     CurvePoint,
@@ -87,6 +89,7 @@ class Subject:
     device: torch.device
     pad_id: int
     notes: tuple[str, ...]
+    report: Report = unreported
 
     def figures(self, logits: Logits, side: str) -> Figures:
         """The task's metrics, and `loss`, of logits on one side."""
@@ -102,7 +105,7 @@ class Subject:
         return self.figures(logits, side)
 
 
-def probe_runs(request: dict[str, Any]) -> dict[str, Any]:
+def probe_runs(request: dict[str, Any], *, report: Report = unreported) -> dict[str, Any]:
     """Probe runs one after the other, and store the results in each run's probe.json.
 
     `request` has `runs` (folders), `device`, `scales`, `draws`, `examples` and `again`: without `again`, an existing
@@ -117,7 +120,7 @@ def probe_runs(request: dict[str, Any]) -> dict[str, Any]:
         try:
             found = None if request.get("again") else _existing_probe(run_dir, settings)
             if found is None:
-                found = probe_run(run_dir, settings, device=request.get("device") or "auto", tasks=tasks)
+                found = probe_run(run_dir, settings, device=request.get("device") or "auto", tasks=tasks, report=report)
                 write_probe(run_dir, found)
             answers.append({"run": run_dir.name, "probe": found.to_dict()})
         except CrildError as error:
@@ -142,7 +145,12 @@ def _existing_probe(run_dir: Path, settings: Settings) -> Probe | None:
 
 
 def probe_run(
-    run_dir: Path, settings: Settings, *, device: str = "auto", tasks: dict[str, TaskData] | None = None
+    run_dir: Path,
+    settings: Settings,
+    *,
+    device: str = "auto",
+    tasks: dict[str, TaskData] | None = None,
+    report: Report = unreported,
 ) -> Probe:
     """Measure a finished run's student. `tasks` holds the task loaded last: runs of one task usually come together.
 
@@ -155,8 +163,8 @@ def probe_run(
     tasks, task = {} if tasks is None else tasks, preset.task.model_dump_json()
     if task not in tasks:
         tasks.clear()
-        tasks[task] = load_task(preset.task)
-    subject = load_subject(run_dir, preset, tasks[task], settings.examples, where)
+        tasks[task] = load_task(preset.task, report=report)
+    subject = load_subject(run_dir, preset, tasks[task], settings.examples, where, report=report)
     importlib.import_module("sklearn.metrics")  # takes a second, which belongs to loading
     began = time.perf_counter()
     compared, comparison = _compared(subject)
@@ -208,11 +216,19 @@ def _finished(run_dir: Path) -> tuple[Status, str]:
     return entry.status, student
 
 
-def load_subject(run_dir: Path, preset: Preset, data: TaskData, examples: int, device: torch.device) -> Subject:
+def load_subject(
+    run_dir: Path,
+    preset: Preset,
+    data: TaskData,
+    examples: int,
+    device: torch.device,
+    *,
+    report: Report = unreported,
+) -> Subject:
     """Load a run's two models, and tokenise as many training examples as dev ones, drawn with `task.data_seed`."""
-    student = load_teacher(_saved(run_dir / STUDENT, preset), data.spec)
+    student = load_teacher(_saved(run_dir / STUDENT, preset), data.spec, report=report)
     notes: list[str] = []
-    teacher = _teacher(run_dir, preset, data, device, notes)
+    teacher = _teacher(run_dir, preset, data, device, notes, report)
     count = min(examples, len(data.train), len(data.dev[data.primary_dev]))
     tokens = {
         side: tokenise(few_samples(rows, count, preset.task.data_seed), student.tokenizer, preset.task.max_length)
@@ -221,7 +237,7 @@ def load_subject(run_dir: Path, preset: Preset, data: TaskData, examples: int, d
     for loaded in (student, teacher):
         loaded.model.to(device).eval().requires_grad_(False)
     pad_id = int(student.tokenizer.pad_token_id or 0)
-    return Subject(student, teacher, data.spec, tokens, device, pad_id, tuple(notes))
+    return Subject(student, teacher, data.spec, tokens, device, pad_id, tuple(notes), report)
 
 
 def _saved(folder: Path, preset: Preset) -> Teacher:
@@ -229,16 +245,18 @@ def _saved(folder: Path, preset: Preset) -> Teacher:
     return Teacher(model=str(folder), trust_remote_code=preset.teacher.trust_remote_code)
 
 
-def _teacher(run_dir: Path, preset: Preset, data: TaskData, device: torch.device, notes: list[str]) -> LoadedModel:
+def _teacher(
+    run_dir: Path, preset: Preset, data: TaskData, device: torch.device, notes: list[str], report: Report
+) -> LoadedModel:
     """The run's teacher; a fine-tuned one is loaded from where it is stored."""
     if preset.teacher.finetune is not None:
-        return load_teacher(_saved(_stored_teacher(run_dir), preset), data.spec)
-    loaded = load_teacher(preset.teacher, data.spec)
+        return load_teacher(_saved(_stored_teacher(run_dir), preset), data.spec, report=report)
+    loaded = load_teacher(preset.teacher, data.spec, report=report)
     if not loaded.order_known:
         pad_id = int(loaded.tokenizer.pad_token_id or 0)
-        dev = tokenise(data.dev[data.primary_dev], loaded.tokenizer, preset.task.max_length)
+        dev = tokenise(data.dev[data.primary_dev], loaded.tokenizer, preset.task.max_length, report=report)
         loaded.model.to(device)
-        note = settle_order(loaded, data.spec, dev, device=device, pad_id=pad_id)
+        note = settle_order(loaded, data.spec, dev, device=device, pad_id=pad_id, report=report)
         notes.extend([note] if note else [])
     return loaded
 
@@ -275,6 +293,8 @@ def _compared(subject: Subject) -> tuple[dict[str, Compared], Comparison]:
             batch_size=BATCH,
             device=subject.device,
             pad_id=subject.pad_id,
+            report=subject.report,
+            phase=f"comparing student and teacher on {side}",
         )
         for side in SIDES
     }
@@ -297,7 +317,10 @@ def _noise_and_sharpness(
 ) -> tuple[tuple[Noise, ...], Sharpness]:
     """Dev figures under noise at every scale; at the scale of sharpness, training examples too."""
 
+    done, total = itertools.count(), len(seeds) * len(settings.scales)
+
     def measure(scale: float) -> dict[str, Figures]:
+        subject.report("measuring the student under noise", next(done), total, "measurements")
         sides = SIDES if scale == SHARPNESS_SCALE else ("dev",)
         return {side: subject.measured(side) for side in sides}
 

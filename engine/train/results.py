@@ -13,6 +13,7 @@ from engine.evaluate.predict import write_predictions
 from engine.evaluate.timing import measure
 from engine.models.export import parameters
 from engine.record.files import write_json
+from engine.record.phases import Report, unreported
 from engine.train.dev_evaluation import Dev, LogitsBySplit
 
 SCHEMA = 1
@@ -47,9 +48,19 @@ def describe_saved(stages: Stages, metric: str) -> dict[str, Any]:
 
 
 def measure_model(
-    model: PreTrainedModel, dev: Dev, logits: LogitsBySplit, folder: Path | None = None, *, timed: bool = True
+    model: PreTrainedModel,
+    dev: Dev,
+    logits: LogitsBySplit,
+    folder: Path | None = None,
+    *,
+    timed: bool = True,
+    report: Report = unreported,
+    name: str = "model",
 ) -> dict[str, Any]:
-    """Metrics on every dev split (from `logits`), size and speed of a model; `folder` has its weights."""
+    """Metrics on every dev split (from `logits`), size and speed of a model; `folder` has its weights.
+
+    `report` is called while the speed is measured; `name` says in its phase which model this is.
+    """
     metrics = {split: compute(dev.spec, values, dev.labels(split)) for split, values in logits.items()}
     found: dict[str, Any] = {
         "metrics": metrics[dev.primary],
@@ -59,7 +70,10 @@ def measure_model(
         "bytes": _weights_size(folder, model),
     }
     if timed:
-        speed = measure(model, dev.tokens[dev.primary], device=dev.device, pad_id=dev.pad_id)
+        speed = measure(
+            model, dev.tokens[dev.primary], device=dev.device, pad_id=dev.pad_id,
+            report=report, phase=f"measuring the {name}'s speed",
+        )  # fmt: skip
         found |= {"latency_ms": round(speed.latency_ms, 3), "throughput": round(speed.throughput, 1)}
     return found | {"logits": logits}
 
@@ -95,12 +109,15 @@ def closing(dev: Dev, train_labels: np.ndarray, models: dict[str, dict[str, Any]
     }
 
 
-def save_predictions(run_dir: Path, dev: Dev, models: dict[str, dict[str, Any]]) -> None:
+def save_predictions(
+    run_dir: Path, dev: Dev, models: dict[str, dict[str, Any]], *, report: Report = unreported
+) -> None:
     """Write each model's dev predictions by example id, one file per model and split."""
     for name, found in models.items():
         for split, logits in found["logits"].items():
             suffix = "" if split == dev.primary else f".{split}"
-            write_predictions(run_dir / "predictions" / f"{name}{suffix}.jsonl", dev.tokens[split], logits, dev.spec)
+            path = run_dir / "predictions" / f"{name}{suffix}.jsonl"
+            write_predictions(path, dev.tokens[split], logits, dev.spec, report=report)
 
 
 def write(run_dir: Path, results: dict[str, Any]) -> None:

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import itertools
 import json
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +27,8 @@ from engine.preset.schema import Finetune
 from engine.record.files import cause, read_json, write_json
 from engine.record.lock import FileLock
 from engine.record.paths import cache_dir
+from engine.record.phases import Report, unreported
+from engine.record.removal import OpenFolder
 
 RECIPE = 1
 """Increased when the engine would train a different teacher from the same settings, so that cached ones don't match."""
@@ -78,7 +79,7 @@ class Cached:
     def unusable_reason(self) -> str | None:
         """Why nothing can be stored here, as the end of a sentence; None if it can."""
         try:
-            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            OpenFolder.at(self.folder.parent.parent, self.folder.parent.name, create=True).close()
             with tempfile.TemporaryFile(dir=self.folder.parent):  # a file system can be read-only despite its modes
                 return None
         except OSError as error:
@@ -96,7 +97,8 @@ class Cached:
             RuntimeError,
             FileNotFoundError,
         ) as error:  # a read error does not prove damage
-            shutil.rmtree(self.folder, ignore_errors=True)
+            with contextlib.suppress(OSError), OpenFolder.at(self.folder.parent) as parent:
+                parent.remove(self.folder.name)
             sentence = (
                 f"the cached teacher was damaged and has been removed ({type(error).__name__}); "
                 "crild resume trains it again"
@@ -106,7 +108,7 @@ class Cached:
 
     def store(self, loaded: LoadedModel, spec: TaskSpec, facts: dict[str, Any]) -> None:
         """Store the fine-tuned model; the facts are written last, so that half a teacher is never used."""
-        save_model(loaded.model, loaded.tokenizer, spec, self.folder)
+        save_model(loaded.model, loaded.tokenizer, spec, self.folder, root=self.folder.parent.parent)
         write_json(self.facts, facts)
 
     @contextlib.contextmanager
@@ -144,7 +146,9 @@ def cache_entry(key: str, run_dir: Path, *, shared: bool) -> tuple[Cached, str |
     )
 
 
-def settle_order(loaded: LoadedModel, spec: TaskSpec, dev: TokenSet, *, device: Any, pad_id: int) -> str | None:
+def settle_order(
+    loaded: LoadedModel, spec: TaskSpec, dev: TokenSet, *, device: Any, pad_id: int, report: Report = unreported
+) -> str | None:
     """Find the label order of a teacher whose config doesn't name its classes, by measuring every order on dev.
 
     Returns a sentence for the user, or None if the order was known. Raises ModelError when two orders fit equally well,
@@ -157,7 +161,10 @@ def settle_order(loaded: LoadedModel, spec: TaskSpec, dev: TokenSet, *, device: 
     if len(spec.labels) > MOST_ORDERS:
         sentence = f"the teacher's config does not name its {len(spec.labels)} classes; {way_out}"
         raise ModelError(sentence, kind="unnamed-classes")
-    logits = predict(loaded.model, dev, batch_size=64, device=device, pad_id=pad_id)
+    logits = predict(
+        loaded.model, dev, batch_size=64, device=device, pad_id=pad_id,
+        report=report, phase="finding the order of the teacher's classes",
+    )  # fmt: skip
     assert dev.labels is not None
     scored = sorted(
         (

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from crild_tui.runs import actions
-from engine.errors import UsageError
+from engine.errors import RunError, UsageError
 from engine.record.annotations import read_annotations
 from engine.record.lock import RunLock
 from engine.record.owner import Owner
@@ -15,14 +15,21 @@ from engine.record.paths import TRASH
 from engine.record.run import update_status
 from tests.cli.conftest import Call
 from tests.cli.samples import make_run
+from tests.record.own_files import KEY, checkpoint, everything, gone_name, gone_pid, logits, model, teacher, tokens
+
+TOKENS = f"{'f' * 64}.safetensors"
 
 
 def _checkpoints(run_dir: Path) -> Path:
-    for name in ("000-ild-00000010", "001-kd-00000010", "best-kd-00000010", ".001-kd-00000020.77"):
-        folder = run_dir / "checkpoints" / name
-        folder.mkdir(parents=True)
-        (folder / "model.safetensors").write_bytes(b"x" * 1000)
+    for name in ("000-ild-00000010", "001-kd-00000010", "best-kd-00000010"):
+        checkpoint(run_dir, name)
+    _leftover(run_dir).mkdir()
+    (_leftover(run_dir) / "model.safetensors").write_bytes(b"x" * 1000)
     return run_dir / "checkpoints"
+
+
+def _leftover(run_dir: Path) -> Path:
+    return run_dir / "checkpoints" / f".001-kd-00000020.{gone_pid()}"
 
 
 def test_notes_are_written_and_removed(crild: Call, runs_dir: Path) -> None:
@@ -62,8 +69,8 @@ def test_prune_frees_the_checkpoints_of_finished_runs_alone(crild: Call, runs_di
 def test_prune_names_runs_that_could_be_resumed_only_when_asked(crild: Call, runs_dir: Path) -> None:
     stopped = make_run(runs_dir, "halfway", state="stopped")
     _checkpoints(stopped)
-    (stopped / "checkpoints" / ".001-kd-00000020.77" / "model.safetensors").unlink()
-    (stopped / "checkpoints" / ".001-kd-00000020.77").rmdir()
+    (_leftover(stopped) / "model.safetensors").unlink()
+    _leftover(stopped).rmdir()
     said = crild("prune", "--yes")
     assert "3.0 kB (--unfinished)" in said.err
     assert crild("prune", "--unfinished", "--yes").code == 0
@@ -122,22 +129,92 @@ def test_delete_removes_a_run_and_refuses_one_that_waits(crild: Call, runs_dir: 
     assert waiting.exists()
 
 
+def test_prune_shows_every_path(crild: Call, runs_dir: Path) -> None:
+    folder = _checkpoints(make_run(runs_dir))
+    out = "".join(crild("prune").out.split())
+    for path in folder.iterdir():
+        assert str(path.relative_to(runs_dir)) in out
+
+
+def test_prune_leaves_what_crild_did_not_write(crild: Call, runs_dir: Path, tmp_path: Path) -> None:
+    thesis = tmp_path / "thesis"
+    checkpoint(thesis, "001-kd-00000010")
+    (thesis / ".ssh").mkdir()
+    (thesis / ".ssh" / "id").write_text("mine")
+    (thesis / "notes.txt").write_text("mine")
+    before = everything(thesis)
+    linked, own = make_run(runs_dir, "linked"), make_run(runs_dir, "own")
+    (linked / "checkpoints").symlink_to(thesis / "checkpoints")
+    (runs_dir / "elsewhere-s1").symlink_to(make_run(tmp_path / "others", "elsewhere"))
+    checkpoint(tmp_path / "others" / "elsewhere-s1", "001-kd-00000010")
+    checkpoint(own, "001-kd-00000010")
+    for name in ("backup/model.safetensors", ".mine/notes.txt", ".notes.tmp-mine"):
+        (own / "checkpoints" / name).parent.mkdir(exist_ok=True)
+        (own / "checkpoints" / name).write_text("mine")
+    (own / "student" / ".cache").write_text("mine")
+    (runs_dir / ".trash").symlink_to(thesis)
+    said = crild("prune", "--yes")
+    assert said.code == 0
+    assert everything(thesis) == before
+    assert everything(own / "checkpoints") == [".mine/notes.txt", ".notes.tmp-mine", "backup/model.safetensors"]
+    assert (own / "student" / ".cache").exists()
+    assert (tmp_path / "others" / "elsewhere-s1" / "checkpoints" / "001-kd-00000010").is_dir()
+    for path in (
+        linked / "checkpoints",
+        runs_dir / "elsewhere-s1",
+        own / "checkpoints" / "backup",
+        runs_dir / ".trash",
+    ):
+        assert str(path) in said.err
+
+
+def test_prune_removes_what_kills_left(crild: Call, runs_dir: Path, tmp_path: Path) -> None:
+    run_dir = make_run(runs_dir, state="stopped")
+    left = [
+        run_dir / gone_name("student"), run_dir / ".student.a1b2c3d4" / "new", run_dir / "teacher" / gone_name(KEY),
+        tmp_path / "cache" / "teachers" / gone_name(KEY), runs_dir / gone_name("deleted-old-s1"),
+    ]  # fmt: skip
+    for folder in left:
+        model(folder)
+    model(run_dir / ".student.backup")
+    assert crild("prune", "--yes").code == 0
+    assert not any(folder.exists() for folder in left)
+    assert not left[1].parent.exists()
+    assert (run_dir / ".student.backup").is_dir()
+
+
+def test_prune_takes_the_teachers_in_runs_when_asked(crild: Call, runs_dir: Path) -> None:
+    older, newer, linked = (make_run(runs_dir, name) for name in ("older", "newer", "linked"))
+    teacher(older / "teacher" / KEY)
+    (older / "teacher" / "pointer.json").write_text("{}")
+    teacher(newer / "teacher")
+    (linked / "teacher").symlink_to(newer / "teacher")
+    assert crild("prune", "--yes").code == 0
+    assert (older / "teacher" / KEY).is_dir()
+    assert crild("prune", "--teachers", "--yes").code == 0
+    assert everything(older / "teacher") == [f"{KEY}.lock", "pointer.json"]
+    assert not (newer / "teacher").exists()
+    assert (linked / "teacher").is_symlink()
+
+
 @pytest.fixture
 def cache(tmp_path: Path) -> Path:
-    for kind, name, days in (("teachers", "a", 10), ("teachers", "b", 0), ("tokens", "c.npz", 0)):
-        path = tmp_path / "cache" / kind / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if kind == "teachers":
-            path.mkdir()
-            (path / "model.safetensors").write_bytes(b"x" * 2_000_000)
-        else:
-            path.write_bytes(b"x" * 500)
+    """Two teachers of two megabytes, one of them old, and tokens of 500 bytes."""
+    root = tmp_path / "cache"
+    paths = [teacher(root / "teachers" / KEY), teacher(root / "teachers" / KEY[::-1]), tokens(root / "tokens" / TOKENS)]
+    for path, days in zip(paths, (10, 0, 0), strict=True):
+        file, size = (path / "model.safetensors", 2_000_000) if path.is_dir() else (path, 500)
+        rest = sum(other.stat().st_size for other in path.iterdir() if other != file) if path.is_dir() else 0
+        with file.open("ab") as opened:
+            opened.truncate(size - rest)
         then = time.time() - days * 86400
-        os.utime(path, (then, then))
-    return tmp_path / "cache"
+        for part in (path, *path.glob("*")):
+            os.utime(part, (then, then))
+    return root
 
 
 def test_cache_shows_kinds_sizes_and_ages(crild: Call, cache: Path) -> None:
+    rows = {line.split()[0]: line.split()[1:] for line in crild("cache", "show").out.splitlines() if line.strip()}
     rows = {line.split()[0]: line.split()[1:] for line in crild("cache", "show").out.splitlines() if line.strip()}
     assert rows["teachers"][:3] == ["2", "4.0", "MB"]
     assert rows["teachers"][-1] == "10d"
@@ -147,11 +224,53 @@ def test_cache_shows_kinds_sizes_and_ages(crild: Call, cache: Path) -> None:
 
 def test_cache_clear_takes_kinds_and_ages(crild: Call, cache: Path) -> None:
     assert crild("cache", "clear", "teachers", "--older-than", "5", "--yes").code == 0
-    assert sorted(p.name for p in (cache / "teachers").iterdir()) == ["b"]
+    assert [p.name for p in (cache / "teachers").iterdir() if p.is_dir()] == [KEY[::-1]]
     assert crild("cache", "clear", "tokens").code == 2
-    assert (cache / "tokens" / "c.npz").exists()
+    assert (cache / "tokens" / TOKENS).exists()
     assert crild("cache", "clear", "--yes").code == 0
-    assert not any(p for folder in cache.iterdir() for p in folder.iterdir())
+    assert everything(cache) == sorted(f"teachers/{key}.lock" for key in (KEY, KEY[::-1]))
+
+
+def test_cache_clear_leaves_what_crild_did_not_write(crild: Call, cache: Path, tmp_path: Path) -> None:
+    logits(cache / "logits" / f"{KEY}.npy")
+    (cache / "logits").rename(tmp_path / "disk")
+    (cache / "logits").symlink_to(tmp_path / "disk")
+    foreign = [
+        "teachers/bert/model.safetensors",
+        "teachers/notes.txt",
+        "huggingface/model.bin",
+        "notes.txt",
+        "tokens/a.txt",
+    ]
+    for name in foreign:
+        (cache / name).parent.mkdir(exist_ok=True)
+        (cache / name).write_text("mine")
+    (cache / "tokens" / f"{'0' * 64}.safetensors").symlink_to(cache / "notes.txt")
+    assert crild("cache", "clear", "huggingface", "--yes").code == 2
+    assert crild("cache", "clear", "--yes").code == 0
+    assert [name for name in foreign if not (cache / name).exists()] == []
+    assert (tmp_path / "disk" / f"{KEY}.npy").exists()
+    assert not (cache / "teachers" / KEY).exists()
+
+
+def test_a_run_does_not_go_to_a_trash_behind_a_link(runs_dir: Path, tmp_path: Path) -> None:
+    run_dir = make_run(runs_dir)
+    (tmp_path / "elsewhere").mkdir()
+    (runs_dir / TRASH).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(RunError) as caught:
+        actions.trash(run_dir)
+    assert caught.value.kind == "trash-failed"
+    assert run_dir.is_dir()
+
+
+def test_delete_leaves_a_run_that_holds_other_files(crild: Call, runs_dir: Path) -> None:
+    run_dir = make_run(runs_dir)
+    (run_dir / "thesis").mkdir()
+    (run_dir / "thesis" / "text.md").write_text("mine")
+    said = crild("delete", "rte-crild", "--yes")
+    assert said.code == 1
+    assert "thesis/text.md" in said.err
+    assert (run_dir / "status.json").exists()
 
 
 def test_cache_clear_of_an_unknown_kind_names_those_there_are(crild: Call, cache: Path) -> None:

@@ -51,7 +51,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Answers:
     def give(**known: Any) -> list[tuple[str, list[str]]]:
         asked: list[tuple[str, list[str]]] = []
 
-        def run_tool(tool: str, args: Sequence[str] = ()) -> Any:
+        def run_tool(tool: str, args: Sequence[str] = (), **_: object) -> Any:
             asked.append((tool, [*args, *(Path(a).read_text() for a in args if a.endswith(".toml"))]))
             if isinstance(known[tool], Exception):
                 raise known[tool]

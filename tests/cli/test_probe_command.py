@@ -24,7 +24,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What the engine was asked; it answers a probe for each run, and an error for a run named "bad"."""
     requests: list[dict[str, Any]] = []
 
-    def run_tool(tool: str, args: Sequence[str] = ()) -> Any:
+    def run_tool(tool: str, args: Sequence[str] = (), **_: object) -> Any:
         assert tool == "probe"
         requests.append(json.loads(args[0]))
         rows = []
@@ -143,7 +143,7 @@ def test_an_unknown_run_and_a_strange_answer_are_sentences(
 ) -> None:
     make_run(runs_dir)
     assert "there is no run 'other'" in crild("probe", "other").err
-    monkeypatch.setattr(engine.launch.foreground, "run_tool", lambda *_: [1])
+    monkeypatch.setattr(engine.launch.foreground, "run_tool", lambda *_, **__: [1])
     answer = crild("probe", "rte-crild")
     assert (answer.code, "probes" in answer.err) == (1, True)
 

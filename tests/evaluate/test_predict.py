@@ -21,6 +21,7 @@ from engine.data.tokens import TokenSet
 from engine.data.types import Kind, TaskSpec
 from engine.errors import RunError
 from engine.evaluate.predict import predict, softmax, takes_types, write_predictions
+from engine.record.stop_request import Stopped
 
 LENGTHS = [3, 9, 2, 6, 4, 9, 1]
 
@@ -107,12 +108,21 @@ def test_no_gradient_is_kept_and_random_numbers_are_not_drawn() -> None:
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_progress_is_told_in_rows() -> None:
-    seen: list[tuple[int, int]] = []
-    predict(
-        bert(), tokens(), batch_size=3, device="cpu", pad_id=0, progress=lambda done, total: seen.append((done, total))
-    )
-    assert seen == [(3, 7), (6, 7), (7, 7)]
+def test_progress_is_reported_in_rows_before_each_batch_and_a_request_to_stop_is_heard() -> None:
+    seen: list[tuple[str, int, int | None, str]] = []
+
+    def report(phase: str, done: int = 0, total: int | None = None, unit: str = "") -> None:
+        seen.append((phase, done, total, unit))
+        if len(seen) == 5:
+            raise Stopped
+
+    model = bert().train()
+    predict(model, tokens(), batch_size=3, device="cpu", pad_id=0, report=report, phase="evaluating")
+    assert seen == [("evaluating", done, 7, "rows") for done in (0, 3, 6)]
+    with pytest.raises(Stopped):
+        predict(model, tokens(), batch_size=3, device="cpu", pad_id=0, report=report)
+    assert len(seen) == 5
+    assert model.training
 
 
 def test_types_go_only_to_models_that_have_them() -> None:

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-import engine
-from engine.launch.start import engine_command, engine_environment, start_engine
+from engine.launch.start import engine_command, engine_environment, process_command, start_engine
 from engine.record.lock import held
 from engine.record.logs import log_tail
 from engine.record.run import read_run, read_status
@@ -78,34 +77,49 @@ def test_an_engine_outlives_a_starter_whose_terminal_hangs_up(folder: Path) -> N
     assert read_run(run).state == "running"
 
 
-@pytest.mark.parametrize("pythonpath", ["", ".", "relative:", None])
+@pytest.mark.parametrize("pythonpath", ["", ".", "relative:", "ABSOLUTE", None])
 def test_an_engine_folder_of_the_users_is_never_imported(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pythonpath: str | None
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pythonpath: str | None
 ) -> None:
-    run = make(folder, "r")
-    hostile = tmp_path / "stand"
-    for place in (hostile, run, hostile / "relative"):  # where the user stands, and where the engine does
-        (place / "engine").mkdir(parents=True)
-        (place / "engine" / "__init__.py").write_text(HOSTILE)
-    monkeypatch.chdir(hostile)
+    for place in (tmp_path, tmp_path / "relative"):
+        for name in ("engine", "crild_tui", "crild"):
+            (place / name).mkdir(parents=True)
+            (place / name / "__init__.py").write_text(HOSTILE)
+    monkeypatch.chdir(tmp_path)
     if pythonpath is None:
         monkeypatch.delenv("PYTHONPATH", raising=False)
     else:
-        monkeypatch.setenv("PYTHONPATH", pythonpath)
-    probe = run / "probe.py"
-    probe.write_text("import engine; print(engine.__file__)\n" + COMMAND[-1])
-    python = engine_command()
-    assert python[-2:] == ["-m", "engine.worker"]
-    start_engine(run, command=[*python[:-2], "-c", probe.read_text()])
-    assert reached(run, "finished")
-    assert log_tail(run)[0] == str(engine.__file__)
+        monkeypatch.setenv("PYTHONPATH", pythonpath.replace("ABSOLUTE", str(tmp_path)))
+    command = engine_command("train", str(tmp_path / "nowhere"))
+    for environment in (engine_environment(), dict(os.environ)):
+        ended = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        assert (ended.returncode, ended.stderr) == (1, "")
+        assert str(tmp_path / "nowhere") in ended.stdout
 
 
-def test_absolute_entries_of_pythonpath_are_kept_behind_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_interpreter_imported_at_its_start_is_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "engine").mkdir()
+    (tmp_path / "engine" / "__init__.py").write_text("")
+    (tmp_path / "engine" / "errors.py").write_text("")
+    (tmp_path / "sitecustomize.py").write_text("import engine.errors")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    command = engine_command("train", str(tmp_path / "nowhere"))
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (1, "")
+
+
+def test_absolute_entries_of_pythonpath_are_passed_on_and_none_is_added(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["", "rel", "/opt/mine", "."]))
-    entries = engine_environment()["PYTHONPATH"].split(os.pathsep)
-    assert entries[-1] == "/opt/mine"
-    assert all(Path(entry).is_absolute() for entry in entries)
+    assert engine_environment()["PYTHONPATH"] == "/opt/mine"
+
+
+def test_an_unknown_process_or_tool_is_a_sentence() -> None:
+    for words, code in ((("no-such-process",), 2), (("worker", "no-such-tool"), 2)):
+        ended = subprocess.run(process_command(*words), capture_output=True, text=True, check=False)
+        assert ended.returncode == code
+        assert "Traceback" not in ended.stderr
 
 
 def test_the_second_of_two_is_refused_with_the_first_ones_name(folder: Path) -> None:
@@ -221,7 +235,7 @@ def test_a_damaged_run_is_not_started(folder: Path) -> None:
 
 def test_starting_engines_loads_nothing_heavy() -> None:
     code = (
-        "import sys, engine.launch.start, engine.launch.signals, engine.sweep.__main__, engine.sweep.queue, engine.record.session\n"
+        "import sys, engine.launch.start, engine.launch.signals, engine.sweep.process, engine.sweep.queue, engine.record.session\n"
         "heavy = {'torch', 'numpy', 'transformers', 'datasets', 'accelerate', 'pydantic', 'psutil', 'rich', 'textual'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )

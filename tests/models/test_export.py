@@ -14,6 +14,8 @@ from engine.errors import RunError
 from engine.models import export
 from engine.models.attention import choose_attention
 from engine.models.export import content_hash, parameters, save_model
+from engine.record.removal import OpenFolder
+from tests.errors import raises
 from tests.models.tiny_models import ENTAILMENT, EVERY, SIMILARITY, batch_of, own_forward, tiny, words
 
 
@@ -69,14 +71,33 @@ def test_the_tokenizer_is_saved_beside_it(tmp_path: Path) -> None:
     assert read("w1 w2", "w3")["input_ids"] == words()("w1 w2", "w3")["input_ids"]
 
 
-def test_saving_replaces_what_was_there_whole(tmp_path: Path) -> None:
+def test_saving_replaces_a_model_and_keeps_what_a_person_put_beside_it(tmp_path: Path) -> None:
     folder = tmp_path / "student"
-    folder.mkdir()
-    (folder / "leftover").write_text("")
+    (folder / "onnx").mkdir(parents=True)
+    (folder / "onnx" / "model.onnx").write_text("mine")
+    for name in ("model.safetensors", "merges.txt"):
+        (folder / name).write_text("of an earlier model")
     save_model(tiny("bert"), words(), ENTAILMENT, folder)
-    assert not (folder / "leftover").exists()
-    assert (folder / "model.safetensors").is_file()
+    assert (folder / "onnx" / "model.onnx").read_text() == "mine"
+    assert not (folder / "merges.txt").exists()
+    assert (folder / "model.safetensors").stat().st_size > 1000
     assert [path.name for path in tmp_path.iterdir() if path.name != "home"] == ["student"]
+
+
+def test_a_linked_folder_is_not_replaced(tmp_path: Path) -> None:
+    thesis = tmp_path / "thesis"
+    thesis.mkdir()
+    (thesis / "model.safetensors").write_text("mine")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "student").symlink_to(thesis)
+    for folder, root in (
+        (tmp_path / "run" / "student", None),
+        (tmp_path / "run" / "student" / "key", tmp_path / "run"),
+    ):
+        with raises("cannot-save-model", "symbolic link"):
+            save_model(tiny("bert"), words(), ENTAILMENT, folder, root=root)
+    assert [path.name for path in thesis.iterdir()] == ["model.safetensors"]
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["student"]
 
 
 def test_a_failure_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,13 +116,22 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.Mon
     assert [path.name for path in tmp_path.iterdir() if path.name != "home"] == ["student"]
 
 
-def test_a_failure_at_the_last_moment_puts_the_old_one_back(tmp_path: Path) -> None:
-    folder, missing = tmp_path / "student", tmp_path / "never made"
+def test_a_failure_at_the_last_moment_puts_the_old_one_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "student"
     save_model(tiny("bert"), words(), ENTAILMENT, folder)
     before = contents(folder)
-    with pytest.raises(FileNotFoundError):
-        export._put(missing, folder, aside=tmp_path / "aside")
+    real = OpenFolder.rename
+
+    def failing(self: OpenFolder, name: str, target: str, into: OpenFolder | None = None) -> None:
+        if target == "student" and ".tmp-" in name:
+            raise OSError(5, "broken")
+        real(self, name, target, into)
+
+    monkeypatch.setattr(OpenFolder, "rename", failing)
+    with raises("cannot-save-model"):
+        save_model(tiny("bert", seed=1), words(), ENTAILMENT, folder)
     assert contents(folder) == before
+    assert [path.name for path in tmp_path.iterdir() if path.name != "home"] == ["student"]
 
 
 def test_saving_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from engine.errors import RunError
 from engine.record import files
+from engine.record.removal import OpenFolder
 from tests.errors import raises
 
 
@@ -59,11 +60,11 @@ def test_a_crash_before_the_rename_keeps_the_old_content(tmp_path: Path, monkeyp
     flushed: list[int] = []
     monkeypatch.setattr(os, "fsync", flushed.append)
 
-    def crash(self: Path, target: Path) -> Path:
+    def crash(*_: object) -> None:
         assert flushed, "the data must be on the device before it takes the name"
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Path, "replace", crash)
+    monkeypatch.setattr(OpenFolder, "rename", crash)
     with pytest.raises(KeyboardInterrupt):
         files.write_atomic(path, "new")
     assert path.read_text() == "old"

@@ -42,9 +42,7 @@ def begun(runs_dir: Path, end: str | None = None) -> tuple[Path, Status]:
 def write_events(work: RunSession, attempt: int) -> None:
     write, identity = work.events.write, identity_of(work.before)
     start = ("ild", 0) if attempt == 1 else ("kd", 2)
-    write(
-        "run_started", attempt=attempt, stages=["ild", "kd"], stage=start[0], step=start[1], total=14, run=identity
-    )
+    write("run_started", attempt=attempt, stages=["ild", "kd"], stage=start[0], step=start[1], total=14, run=identity)
     figures = {"split": "dev", "primary": True}
     write("evaluation", stage=None, step=0, model="teacher", metrics={"accuracy": 0.9}, **figures)
     for stage, first, last in (("ild", 1, 4), ("kd", 1, 3)) if attempt == 1 else (("kd", 3, 6),):
@@ -64,7 +62,15 @@ def write_events(work: RunSession, attempt: int) -> None:
 def known(status: Status) -> Status:
     """A status without what no other file knows."""
     return replace(
-        status, owner=None, inode=None, heartbeat=None, ended=None, started=None, exit_code=None, created=0.0, queue=None
+        status,
+        owner=None,
+        inode=None,
+        heartbeat=None,
+        ended=None,
+        started=None,
+        exit_code=None,
+        created=0.0,
+        queue=None,
     )
 
 
@@ -185,7 +191,21 @@ def test_garbage_in_the_other_files_is_never_raised(tmp_path: Path) -> None:
     (run_dir / "status.json").unlink()
     kinds = ("run_started", "stage_started", "step", "evaluation", "message", "run_finished")
     odd = [None, 3, "x", [], {}, [3], {"a": []}, 1e400, -1, True]
-    names = ("stages", "stage", "step", "steps", "total", "run", "metrics", "model", "state", "t", "text", "level", "role")
+    names = (
+        "stages",
+        "stage",
+        "step",
+        "steps",
+        "total",
+        "run",
+        "metrics",
+        "model",
+        "state",
+        "t",
+        "text",
+        "level",
+        "role",
+    )
     lines = [{"v": 1, "kind": kind, **dict.fromkeys(names, value)} for kind in kinds for value in odd]
     (run_dir / "events.1.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     for text in ("torn", "[]", json.dumps({**RESULTS, "metric": 5, "majority": [], "task": {}})):

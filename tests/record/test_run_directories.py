@@ -19,23 +19,25 @@ from engine.record import files
 from engine.record import run as module
 from engine.record.annotations import read_annotations
 from engine.record.files import write_json
+from engine.record.inventory import runs_folder_leftovers, size_of
 from engine.record.lock import RunLock
+from engine.record.owner import Owner
 from engine.record.paths import cache_dir, queue_file, runs_dir
+from engine.record.removal import OpenFolder
 from engine.record.run import (
     create_run,
     delete_run,
     find_run,
-    leftovers,
     list_runs,
     queue_alive,
     read_run,
     read_status,
-    size_of,
     update_status,
     validate_name,
 )
 from engine.record.session import RunSession
 from tests.errors import raises
+from tests.record.own_files import checkpoint
 
 
 def make(folder: Path, name: str | None = "r", **fields: Any) -> Path:
@@ -163,11 +165,15 @@ def test_a_full_device_leaves_no_half_made_run(tmp_path: Path, monkeypatch: pyte
     def full() -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    real_write, real_rename = files.write_atomic, Path.rename
+    real_write, real_rename = files.write_atomic, OpenFolder.rename
     monkeypatch.setattr(
         module, "write_atomic", lambda path, data: full() if path.name == fails_at else real_write(path, data)
     )
-    monkeypatch.setattr(Path, "rename", lambda self, to: full() if fails_at == "rename" else real_rename(self, to))
+    monkeypatch.setattr(
+        OpenFolder,
+        "rename",
+        lambda self, name, to: full() if fails_at == "rename" and ".new." in name else real_rename(self, name, to),
+    )
     for name in ("named", None):
         with pytest.raises(UsageError, match="no space is left on the device"):
             make(tmp_path / "runs", name)
@@ -368,8 +374,7 @@ def test_status_changes_only_while_no_engine_works(tmp_path: Path) -> None:
 
 def test_a_run_is_deleted_unless_an_engine_works_on_it(tmp_path: Path) -> None:
     run = make(tmp_path / "runs")
-    (run / "checkpoints" / "1").mkdir(parents=True)
-    (run / "checkpoints" / "1" / "weights").write_bytes(b"x" * 1000)
+    checkpoint(run, "000-ild-00000001", size=1000)
     assert size_of(run) >= 1000
     with RunLock(run) as lock:
         lock.take()
@@ -394,20 +399,24 @@ def test_only_runs_are_deleted(tmp_path: Path) -> None:
     assert run.is_dir()
 
 
-def test_an_interrupted_deletion_is_listed_no_more_and_found_as_leftover(
+def test_an_interrupted_deletion_is_listed_no_more_and_is_a_leftover_of_its_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make(tmp_path)
 
-    def refuse(path: Path) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
         raise OSError(errno.EIO, "broken")
 
-    monkeypatch.setattr(shutil, "rmtree", refuse)
-    with raises("cannot-delete-run", "the device reports"):
-        delete_run(run)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", refuse)
+        with raises("cannot-delete-run", "the device reports"):
+            delete_run(run)
     assert list_runs(tmp_path) == []
-    assert leftovers(tmp_path) == []  # young: perhaps still being worked on
-    assert [path.name[:9] for path in leftovers(tmp_path, older=-1)] == [".deleted-"]
+    assert list(runs_folder_leftovers(tmp_path)) == []  # this process is still working on it
+    monkeypatch.setattr(Owner, "state", lambda _: "gone")
+    (leftover,) = runs_folder_leftovers(tmp_path)
+    assert leftover.remove()
+    assert not any(tmp_path.glob(".*"))
 
 
 def test_size_counts_files_once_and_follows_no_links(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import signal
 import subprocess
@@ -15,14 +16,17 @@ from pathlib import Path
 import pytest
 
 from engine.errors import DataError, RunError
-from engine.record import files, session
+from engine.record import files, phases, session
 from engine.record.events import read_events
 from engine.record.lock import held
-from engine.record.owner import Owner
+from engine.record.owner import Owner, temporary_name
+from engine.record.phases import Phases
 from engine.record.run import create_run, read_run, read_status
-from engine.record.session import RunSession, StopRequest
+from engine.record.session import RunSession
 from engine.record.status import Fault
+from engine.record.stop_request import Stopped, StopRequest
 from tests.errors import raises
+from tests.record.own_files import gone_name, gone_pid, model
 
 
 @pytest.fixture
@@ -47,6 +51,12 @@ def wait_for(condition: Callable[[], bool], seconds: float = 8.0) -> bool:
             return False
         time.sleep(0.01)
     return True
+
+
+def hang_after(number: signal.Signals) -> None:
+    """A library that doesn't come back after a signal."""
+    os.kill(os.getpid(), number)
+    time.sleep(30)
 
 
 def asked(work: RunSession) -> tuple[str | None, int]:
@@ -251,10 +261,18 @@ def test_a_disk_that_stays_full_is_told_to_the_loop(run: Path, monkeypatch: pyte
     assert read_status(run).step == 4
 
 
-def test_leftovers_of_a_killed_write_are_swept(run: Path) -> None:
-    (run / ".status.json.tmp-1-2-3").write_text("half")
+def test_leftovers_of_killed_processes_are_removed_when_a_run_resumes(run: Path) -> None:
+    left = [run / gone_name("status.json"), run / f".status.json.tmp-{gone_pid()}-2-3"]
+    for file in left:
+        file.write_text("half")
+    for folder in (run / gone_name("student"), run / "checkpoints" / gone_name("001-kd-00000001")):
+        model(folder)
+        left.append(folder)
+    other = run / temporary_name("annotations.json")
+    other.write_text("somebody is writing it")
     with RunSession(run, signals=False) as work:
-        assert not list(run.glob(".*.tmp-*"))
+        assert not any(path.exists() for path in left)
+        assert other.exists()
         work.finish("finished", 0)
 
 
@@ -311,6 +329,82 @@ def test_a_forked_child_dies_of_a_signal_as_any_process() -> None:
     os.read(waiting, 1)
     os.kill(child, signal.SIGTERM)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
+
+
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_request_ends_what_only_reads_wherever_it_is(run: Path, number: signal.Signals) -> None:
+    with RunSession(run) as work:
+        with pytest.raises(Stopped), work.reading("loading"):
+            hang_after(number)
+        work.finish(str(work.request.state), work.request.exit_code)
+    assert read_status(run).state == ("preempted" if number == signal.SIGUSR1 else "stopped")
+
+
+@pytest.mark.usefixtures("handlers")
+def test_an_error_that_a_library_raises_because_of_a_request_is_the_request() -> None:
+    request = StopRequest().install()
+
+    def library() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(30)
+        except BaseException as error:
+            raise ValueError("cannot read the file") from error
+
+    with pytest.raises(Stopped), request.interrupting():
+        library()
+    with pytest.raises(ValueError, match="too"):  # outside, an error is an error
+        raise ValueError("too")
+    with pytest.raises(Stopped), request.interrupting():
+        pytest.fail("what only reads does not begin after a request")
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_request_waits_for_what_is_written(run: Path) -> None:
+    with RunSession(run) as work:
+        with work.phases.writing("saving"):
+            os.kill(os.getpid(), signal.SIGTERM)
+            written = True
+        assert written
+        with pytest.raises(Stopped):
+            work.phases("evaluating", 64, 128, "rows")
+        work.finish("stopped", 143)
+
+
+def test_a_phase_that_takes_long_is_in_the_events(run: Path) -> None:
+    with RunSession(run, signals=False) as work:
+        clock = itertools.count(0, 10.0)
+        work.phases = Phases(
+            lambda phase: work.events.write("phase", **phase.to_dict()), lambda: None, lambda: next(clock)
+        )
+        with work.phases.open("reading"):
+            work.phases("reading", 5, 10, "rows")
+            work.phases.beat()
+        work.finish("finished", 0)
+    *_, first, last = read_events(run, {"phase"})  # the heartbeat may have written another
+    assert (first["phase"], first["done"], first["total"], first["unit"], first["ended"]) == (
+        "reading",
+        5,
+        10,
+        "rows",
+        False,
+    )
+    assert last["ended"] is True
+
+
+def test_a_full_disk_fails_no_run_for_a_report_of_progress(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(handle: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(phases, "QUIET", 0.0)
+    with RunSession(run, signals=False) as work:
+        monkeypatch.setattr(os, "write", full)
+        with work.phases.open("reading"):
+            work.phases.beat()
+        monkeypatch.undo()
+        work.finish("finished", 0)
+    assert list(read_events(run, {"phase"})) == []
 
 
 def test_output_so_far_takes_the_attempts_name(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

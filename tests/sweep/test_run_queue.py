@@ -8,7 +8,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -296,3 +296,19 @@ def test_an_old_queue_continues_and_what_was_taken_off_stays_so(old: Path) -> No
     statuses = [read_status(old / f"a-s{seed}") for seed in (1, 2, 3, 4)]
     assert [status.state for status in statuses] == ["finished", "finished", "stopped", "finished"]
     assert [status.attempt for status in statuses] == [1, 2, 0, 1]
+
+
+def test_old_records_of_queues_are_deleted_by_their_own_names(old: Path, tmp_path: Path) -> None:
+    (file,) = (old / ".queue").glob("*.json")
+    record = replace(read_sweep_record(file), state="ended", heartbeat=1.0)
+    mine = tmp_path / "mine.json"
+    mine.write_text("mine")
+    stay = {"20231115-101720-aaaaaa": "../../mine", "mine": "mine", "20231115-101720-bbbbbb": "20231115-101720-eb3c41"}
+    for stem, name in {**stay, file.stem: file.stem}.items():
+        write_sweep_record(file.with_name(f"{stem}.json"), replace(record, name=name))
+        file.with_name(f"{stem}.log").write_text("")
+    enqueue([make(old, "b")], command=COMMAND)
+    assert mine.read_text() == "mine"
+    assert not file.exists()
+    assert not file.with_suffix(".log").exists()
+    assert all(file.with_name(f"{stem}{suffix}").exists() for stem in stay for suffix in (".json", ".log"))

@@ -14,6 +14,8 @@ from engine.errors import CrildError
 from engine.preset.load import load_preset
 from engine.preset.write import dump
 from engine.record.events import read_events
+from engine.record.inventory import foreign_files
+from engine.record.removal import OpenFolder
 from engine.record.run import read_status
 from tests.train.tiny_run import make, materials, work
 
@@ -48,6 +50,11 @@ def test_the_results_are_those_of_the_saved_student(whole: Path) -> None:
     assert results["saved"] == "best"
     predictions = [json.loads(line) for line in (whole / "predictions" / "student.jsonl").read_text().splitlines()]
     assert sum(row["prediction"] == row["label"] for row in predictions) == right
+
+
+def test_a_run_consists_of_files_that_can_be_deleted_with_it(whole: Path) -> None:
+    with OpenFolder.at(whole) as run:
+        assert foreign_files(run) == []
 
 
 def test_every_figure_has_an_event(whole: Path) -> None:

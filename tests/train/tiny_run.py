@@ -10,8 +10,8 @@ from engine.preset.load import load_preset
 from engine.preset.write import dump
 from engine.record.run import create_run
 from engine.record.session import RunSession
+from engine.record.stop_request import Stopped
 from engine.train.experiment import run
-from engine.train.loop import Stopped
 from tests.models.tiny_models import saved, tiny, words
 
 GOOD, BAD = [f"w{n}" for n in range(20)], [f"w{n}" for n in range(20, 40)]

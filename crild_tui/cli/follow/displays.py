@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
+    from engine.record.phases import Phase
+
 Clock = Callable[[], float]
 Moment = TypeVar("Moment")
 Moment_contra = TypeVar("Moment_contra", contravariant=True)
@@ -150,14 +152,30 @@ def run_view(run: str) -> View[RunSummary]:
     def title(summary: RunSummary) -> str | None:
         return f"crild {_share(summary)} {summary.stage} {run}" if summary.steps else None
 
+    def line(summary: RunSummary) -> str | None:
+        if summary.phase is not None:
+            return formatting.phase_line(summary.phase)
+        return None if summary.loss is None else event_messages.progress(summary)
+
     return View(
-        line=lambda summary: None if summary.loss is None else event_messages.progress(summary),
+        line=line,
         line_every=5.0,
         title=title,
         draw=lambda summary, console, waited: draw(
             summary, console.width, waited, ascii_only=terminal.ascii_only(sys.stderr)
         ),
     )
+
+
+def phase_view() -> View[Phase]:
+    """How a phase of a tool is shown that runs in this terminal."""
+
+    def lines(phase: Phase, console: Console, _: float) -> list[Text]:
+        ascii_only = terminal.ascii_only(sys.stderr)
+        shown = [] if phase.ended else [phase_text(phase, console.width, ascii_only=ascii_only)]
+        return shorten(shown, console.width, ascii_only=ascii_only)
+
+    return View(line=formatting.phase_line, line_every=5.0, title=lambda _: None, draw=lines)
 
 
 def shorten(lines: list[Text], width: int, *, ascii_only: bool) -> list[Text]:
@@ -179,7 +197,20 @@ def draw(summary: RunSummary, width: int, waited: float, *, ascii_only: bool) ->
         lines = [_bar_line(summary, width, ascii_only), _loss_line(summary)]
         if metrics := event_messages.metrics(summary):
             lines.append(Text(plain("   ".join(metrics))))
+    if summary.phase is not None:
+        lines.append(phase_text(summary.phase, width, ascii_only=ascii_only))
     return shorten(lines, width, ascii_only=ascii_only)
+
+
+def phase_text(phase: Phase, width: int, *, ascii_only: bool) -> Text:
+    """A phase that takes long in one line, with a bar where its total is known and there is room."""
+    from rich.text import Text
+
+    head, tail = plain(phase.name), "  " + plain("  ".join(formatting.phase_facts(phase)))
+    room = min(30, width - len(head) - len(tail) - 2)
+    full, rest = bar(phase.share or 0.0, room if phase.share is not None and room >= 5 else 0, ascii_only=ascii_only)
+    gap = "  " if full or rest else ""
+    return Text().append(head).append(gap).append(full, style="cyan").append(rest, style="dim").append(tail)
 
 
 def _share(summary: RunSummary) -> str:

@@ -25,6 +25,7 @@ POLL = 0.25
 START_PATIENCE = 60.0
 """Seconds that an engine which was just started has to take its run."""
 STOPPING = "stopping at the next step with a checkpoint; press Ctrl-C again to kill the run instead"
+STOPPING_BEFORE = "stopping before the first step; press Ctrl-C again to kill the run instead"
 QUEUE_STOP = (
     "stopping this run at its next step with a checkpoint; the runs behind it are taken off the queue. "
     "Press Ctrl-C again to kill this run instead"
@@ -143,7 +144,8 @@ class Follower:
             return None
         presses = self.controls.take(signal.SIGINT)
         if presses == 1:
-            self._stop(STOPPING if self._empty_queue is None else QUEUE_STOP, interrupt)
+            message = STOPPING_BEFORE if self.summary.stage is None else STOPPING
+            self._stop(message if self._empty_queue is None else QUEUE_STOP, interrupt)
         elif presses:
             self.display.message("warning", "killing the run")
             self._send(kill)

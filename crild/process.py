@@ -1,0 +1,59 @@
+"""Entry point of crild's background processes: `python -P crild/process.py worker train RUN`, or `... sweep RECORD`.
+
+It is run by its path, so no folder and no variable of the user's decides which code an engine runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+PACKAGES = ("engine", "crild_tui")
+"""The packages that only crild's own processes can import."""
+
+
+def packages_folder() -> str:
+    """The folder that holds `PACKAGES`: `crild/_packages` in an installation, the repository in a source tree."""
+    own = os.path.dirname(os.path.realpath(__file__))  # noqa: PTH120 - pathlib would delay every command
+    installed = os.path.join(own, "_packages")  # noqa: PTH118
+    return installed if os.path.isdir(installed) else os.path.dirname(own)  # noqa: PTH112, PTH120
+
+
+def use_own_packages() -> None:
+    """Make this process import `PACKAGES` from crild, whatever else on its path has these names.
+
+    Modules of the same names that the interpreter imported at its start (from `sitecustomize`, a `.pth` file) are
+    forgotten.
+    """
+    folder = packages_folder()
+    sys.path[:] = [folder, *(entry for entry in sys.path if entry != folder)]
+    foreign = {name for name in PACKAGES if not _is_in(sys.modules.get(name), folder)}
+    for name in [name for name in sys.modules if name.partition(".")[0] in foreign]:
+        del sys.modules[name]
+
+
+def _is_in(module: object, folder: str) -> bool:
+    file = getattr(module, "__file__", None) or ""
+    return os.path.realpath(file).startswith(os.path.join(folder, ""))  # noqa: PTH118
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the engine or sweep process that `words` name; returns its exit code."""
+    use_own_packages()
+    match list(words):
+        case ["worker", *rest]:
+            from engine.worker import main as work
+
+            return work(rest)
+        case ["sweep", *rest]:
+            from engine.sweep.process import main as sweep
+
+            return sweep(rest)
+        case _:
+            print("usage: process.py worker|sweep ARGUMENTS", file=sys.stderr)
+            return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
