@@ -1,4 +1,4 @@
-"""`crild compare`: runs side by side, with their metrics and how their presets differ."""
+"""`crild compare`: runs side by side, with their metrics, what they read, and how their presets differ."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def compare(runs: Runs, as_json: AsJson = False, runs_dir: RunsDir = None) -> None:
-    """Compare runs side by side: metrics, and how their presets differ.
+    """Compare runs side by side: metrics, data and teachers, and how their presets differ.
 
     \b
     crild compare rte-kd rte-crild
@@ -27,6 +27,7 @@ def compare(runs: Runs, as_json: AsJson = False, runs_dir: RunsDir = None) -> No
     from engine.record.run import find_run
     from engine.report.compare import ABSENT, differences, read_preset
     from engine.report.final_metrics import read_final_metrics
+    from engine.report.inputs import input_rows
 
     if len(runs) < 2:
         raise UsageError("compare takes two runs or more", kind="too-few-runs")
@@ -38,7 +39,13 @@ def compare(runs: Runs, as_json: AsJson = False, runs_dir: RunsDir = None) -> No
         terminal.show_json(
             {
                 "runs": [
-                    {"run": final.name, "path": str(final.run_dir), "state": final.state, "metrics": final.models}
+                    {
+                        "run": final.name,
+                        "path": str(final.run_dir),
+                        "state": final.state,
+                        "metrics": final.models,
+                        "inputs": None if final.inputs is None else final.inputs.to_dict(),
+                    }
                     for final in finals
                 ],
                 "differences": [
@@ -51,9 +58,12 @@ def compare(runs: Runs, as_json: AsJson = False, runs_dir: RunsDir = None) -> No
     terminal.sentence()
     if not different:
         terminal.sentence("their presets are the same")
+    read = input_rows([final.inputs for final in finals])
+    if not different and not read:
         return
     columns = [("key", "left"), *((str(index + 1), "left") for index in range(len(finals)))]
-    rows = ([d.key, *(formatting.NONE if value is ABSENT else inline(value) for value in d.values)] for d in different)
+    rows = [[name, *texts] for name, texts in read]
+    rows += [[d.key, *(formatting.NONE if value is ABSENT else inline(value) for value in d.values)] for d in different]
     terminal.show(terminal.table(columns, rows))
 
 

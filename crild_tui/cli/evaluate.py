@@ -64,8 +64,8 @@ def evaluate(
 
 def _request(
     model: str, presets: Sequence[str], settings: Sequence[str], runs_dir: str | None, folder: Path
-) -> dict[str, str]:
-    """What the engine measures: a model, and a complete preset with the task."""
+) -> dict[str, str | bool]:
+    """What the engine measures: a model, a complete preset with the task, and the run if it is one's."""
     from crild_tui.runs.create import with_method
     from engine.errors import UsageError
     from engine.preset.load import load_preset
@@ -75,11 +75,12 @@ def _request(
     from engine.record.paths import PRESET, STUDENT, user_path
     from engine.record.paths import runs_dir as folder_of
 
-    run_dir = _run_of(model, folder_of(runs_dir))
+    run_dir, own_task = _run_of(model, folder_of(runs_dir)), False
     if run_dir is not None:
         model = str(run_dir / STUDENT)
         if not Path(model).is_dir():
             raise UsageError(f"{run_dir.name} has no student yet: only finished runs have one", kind="no-student")
+        own_task = not presets and not settings
         presets = presets or [str(run_dir / PRESET)]
     if not presets:
         raise UsageError(
@@ -92,7 +93,8 @@ def _request(
     file = folder / "preset.toml"
     preset = load_preset(with_method(presets), settings).preset  # the method, which a task lacks, is not used
     file.write_text(dump(preset), encoding="utf-8")
-    return {"model": model, "preset": str(file)}
+    request: dict[str, str | bool] = {"model": model, "preset": str(file)}
+    return request if run_dir is None else {**request, "run": str(run_dir), "own_task": own_task}
 
 
 def _run_of(ref: str, runs_dir: Path) -> Path | None:

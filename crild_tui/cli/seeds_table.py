@@ -23,23 +23,32 @@ def show_seeds(run_dirs: Sequence[Path]) -> None:
     metric = next((name for final in finals for name in final.models.get(STUDENT, {})), "metric")
     terminal.sentence(f"{metric} over {formatting.plural(len(finals), 'seed')}")
     terminal.sentence()
-    show_table(seeds_table(finals))
+    table = seeds_table(finals)
+    show_table(table)
+    for note in table.notes:
+        terminal.sentence(note)
 
 
 def seeds_table(finals: Sequence[FinalMetrics]) -> ResultTable:
-    """A row for each run, a column for each model."""
+    """A row for each run, a column for each model; mean and deviation, unless runs had other data or models."""
     from engine.report.compare import spread
+    from engine.report.final_metrics import MAJORITY
+    from engine.report.inputs import difference_note
     from engine.report.result_table import Cell, Column, ResultTable, Row, Section
 
     models = list(dict.fromkeys(name for final in finals for name in final.models))
     values = {
         final.name: [next(iter(final.models.get(name, {}).values()), None) for name in models] for final in finals
     }
-    columns = zip(*values.values(), strict=True)
-    spreads = [spread([value for value in column if value is not None]) for column in columns]
-    values["mean"] = [each.mean if each else None for each in spreads]
-    values["standard deviation"] = [each.deviation if each else None for each in spreads]
+    note = difference_note(finals[0].method or "these seeds", [final.content for final in finals])
+    if note is None:
+        columns = zip(*values.values(), strict=True)
+        spreads = [spread([value for value in column if value is not None]) for column in columns]
+        values["mean"] = [each.mean if each else None for each in spreads]
+        values["standard deviation"] = [
+            each.deviation if each and name != MAJORITY else None for name, each in zip(models, spreads, strict=True)
+        ]  # the majority guess follows from the data
     rows = (
         Row(name, tuple(Cell(formatting.metric(value), value) for value in figures)) for name, figures in values.items()
     )
-    return ResultTable("run", tuple(map(Column, models)), (Section("", tuple(rows)),))
+    return ResultTable("run", tuple(map(Column, models)), (Section("", tuple(rows)),), notes=(note,) if note else ())

@@ -22,6 +22,7 @@ def show(run: Run, as_json: AsJson = False, runs_dir: RunsDir = None) -> None:
     from crild_tui.cli.closing_table import closing_of
     from engine.record.paths import runs_dir as folder_of
     from engine.record.run import find_run, read_run
+    from engine.record.student import REPLACED, student_replaced
 
     run_dir = find_run(run, folder_of(runs_dir))
     entry = read_run(run_dir)
@@ -29,7 +30,10 @@ def show(run: Run, as_json: AsJson = False, runs_dir: RunsDir = None) -> None:
         terminal.show_json(document(entry))
         return
     _show_head(entry)
+    _show_inputs(run_dir)
     if entry.status is not None and entry.status.state == "finished" and (closing := closing_of(run_dir)):
+        if student_replaced(run_dir):
+            terminal.sentence(f"warning: {REPLACED}")
         terminal.show_parts(["", *closing])
     else:
         _show_stages(run_dir)
@@ -41,7 +45,9 @@ def document(entry: RunEntry) -> dict[str, Any]:
     """A run as `crild show --json` gives it."""
     from engine.errors import CrildError
     from engine.record.files import read_json
+    from engine.record.inputs import known_inputs
     from engine.record.paths import ENVIRONMENT, RESULTS
+    from engine.record.student import student_replaced
     from engine.report.compare import read_preset
 
     try:
@@ -57,6 +63,8 @@ def document(entry: RunEntry) -> dict[str, Any]:
         "note": entry.note,
         "tags": list(entry.tags),
         "results": read_json(entry.path / RESULTS),
+        "student_replaced": student_replaced(entry.path),
+        "inputs": None if (inputs := known_inputs(entry.path)) is None else inputs.to_dict(),
         "preset": preset,
         "environment": read_json(entry.path / ENVIRONMENT),
     }
@@ -85,6 +93,20 @@ def _show_head(entry: RunEntry) -> None:
         terminal.sentence(f"error:   {line}")
     if allows(entry.state, "resume"):
         terminal.sentence(f"resume:  {formatting.command('resume', entry.path)}")
+
+
+def _show_inputs(run_dir: Path) -> None:
+    from engine.errors import RunError
+    from engine.record.inputs import read_inputs
+    from engine.report.inputs import input_lines
+
+    try:
+        inputs = read_inputs(run_dir)
+    except RunError as error:
+        terminal.sentence(f"warning: {error}")
+        return
+    for name, text in input_lines(inputs) if inputs is not None else ():
+        terminal.sentence(f"{f'{name}:':8} {text}")
 
 
 def _show_stages(run_dir: Path) -> None:

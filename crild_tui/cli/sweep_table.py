@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from crild_tui.cli import terminal
 from crild_tui.runs import formatting
-from crild_tui.runs.sweeps import counts, entries_of, figures_of, mean_of, metrics_of
+from crild_tui.runs.sweeps import counts, entries_of, figures_of, inputs_by_run, mean_of, metrics_of
 
 if TYPE_CHECKING:
     from engine.report.result_table import Cell, ResultTable
@@ -22,7 +22,13 @@ def look(record: SweepRecord, runs_dir: Path) -> Matrix:
     from engine.sweep.matrix import matrix
 
     entries = entries_of(record, runs_dir)
-    return matrix(record, entries, now=time.time(), figures=figures_of(record, runs_dir, entries))
+    return matrix(
+        record,
+        entries,
+        now=time.time(),
+        figures=figures_of(record, runs_dir, entries),
+        inputs=inputs_by_run(entries, runs_dir),
+    )
 
 
 def show_matrix(table: Matrix) -> None:
@@ -35,6 +41,8 @@ def show_matrix(table: Matrix) -> None:
     show_table(matrix_table(table))
     terminal.sentence()
     terminal.sentence(f"{counts(table)}; mean ± standard deviation over seeds, and their number")
+    for note in table.notes:
+        terminal.sentence(note)
     for run, sentence in table.faults.items():
         terminal.say(f"error: {run}: {sentence}")
 
@@ -69,10 +77,12 @@ def document(table: Matrix, record: SweepRecord) -> dict[str, Any]:
         "axes": {name: list(values) for name, values in record.axes.items()},
         "matrix": [
             {"row": row, "task": task, "metric": entry.metric, "states": dict(entry.states), "values": list(entry.values),
+             "differs": entry.differs,
              **({"mean": spread.mean, "deviation": spread.deviation} if (spread := entry.spread) else {})}
             for (row, task), entry in table.entries.items()
         ],
         "runs": [{"run": cell.run, "cell": dict(cell.cell), "teacher": cell.teacher} for cell in record.cells],
         "slots": [asdict(slot) for slot in record.slots],
         "faults": dict(table.faults),
+        "notes": list(table.notes),
     }  # fmt: skip

@@ -16,6 +16,7 @@ from crild_tui.text import cells, fit, fit_ends
 from engine.preset.text import one_line, shown
 from engine.report.compare import ABSENT, differences
 from engine.report.final_metrics import FinalMetrics
+from engine.report.inputs import input_rows
 from engine.report.result_table import ResultTable
 
 MOST = 12
@@ -97,6 +98,7 @@ def metrics_lines(
                     text.append(f"{words}  ", "dim" if column.words else "")
             lines.append(RunLine(text, None if row.run is None else finals[row.run].run_dir))
     lines += [RunLine(Text(f"{one_line(f.name)}: {one_line(f.problem)}", "bold")) for f in finals if f.problem]
+    lines += [RunLine(Text(one_line(note), "bold")) for note in table.notes]
     if any(not final.finished for final in finals):
         lines.append(
             RunLine(Text("Figures of runs that have not finished are their latest; no mean takes them in.", "dim"))
@@ -108,20 +110,24 @@ def metrics_lines(
 
 
 def difference_lines(finals: Sequence[FinalMetrics], numbers: Sequence[int], *, dark: bool) -> list[RunLine]:
-    """The settings in which the runs differ: a line for each, a column for each run under its marker."""
+    """The settings in which the runs differ, and what they read: a line for each, a column for each run under its marker."""
     readable = [(final, number) for final, number in zip(finals, numbers, strict=True) if final.preset is not None]
     if len(readable) < 2:
         return []
     rows = differences([final.preset or {} for final, _ in readable])
-    if not rows:
-        return [RunLine(Text("Their presets are the same.", "dim"))]
-    table = [[_value(value) for value in row.values] for row in rows]
-    key = max(cells("setting"), *(cells(one_line(row.key)) for row in rows))
+    read = input_rows([final.inputs for final, _ in readable])
+    same = [] if rows else [RunLine(Text("Their presets are the same.", "dim"))]
+    if not rows and not read:
+        return same
+    keys = [*(name for name, _ in read), *(one_line(row.key) for row in rows)]
+    table = [[one_line(text) for text in texts] for _, texts in read]
+    table += [[_value(value) for value in row.values] for row in rows]
+    key = max(cells("setting"), *map(cells, keys))
     widths = [max(map(cells, column)) for column in zip(*table, strict=True)]
     heading = Text(f"  {fit('setting', key)}", "bold")
     for (_, number), width in zip(readable, widths, strict=True):
         heading.append("  ").append_text(mark(number, dark=dark)).append(" " * (width - 1))
-    return [RunLine(heading), *_difference_rows([one_line(row.key) for row in rows], table, key, widths)]
+    return [*same, RunLine(heading), *_difference_rows(keys, table, key, widths)]
 
 
 def _difference_rows(

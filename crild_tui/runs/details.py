@@ -17,10 +17,12 @@ from crild_tui.text import bar, cells, fit
 from engine.errors import CrildError
 from engine.preset.text import one_line, printable
 from engine.record.files import read_json
+from engine.record.inputs import known_inputs
 from engine.record.paths import RESULTS
 from engine.record.run import RunEntry
 from engine.report.closing_table import ClosingTable, closing_table
 from engine.report.compare import read_preset
+from engine.report.inputs import input_lines
 
 LABEL = 10
 """Cells of a label."""
@@ -36,6 +38,8 @@ class About:
     settings: tuple[Line, ...] = ()
     closing: ClosingTable | None = None
     problem: str | None = None
+    inputs: tuple[Line, ...] = ()
+    """Its data and models, as far as they are recorded."""
 
 
 def read_about(run_dir: Path) -> About:
@@ -53,7 +57,8 @@ def read_about(run_dir: Path) -> About:
             found = closing_table(results)
         except CrildError as error:
             problem = error.sentence
-    return About(run_dir, settings, found, problem)
+    inputs = known_inputs(run_dir)
+    return About(run_dir, settings, found, problem, () if inputs is None else tuple(input_lines(inputs)))
 
 
 # -- below the list
@@ -94,6 +99,9 @@ def panel(entry: RunEntry, about: About | None, keys: KeyNames, now: float, widt
     if about.settings:
         text.append("\nSettings\n", "bold underline")
         _pairs(text, about.settings, width)
+    if about.inputs:
+        text.append("\nInputs\n", "bold underline")
+        _pairs(text, about.inputs, width)
     if about.closing is not None:
         text.append("\nResults\n", "bold underline")
         text.append(closing_text(about.closing, width))

@@ -8,6 +8,7 @@ from statistics import fmean
 
 from crild_tui.runs import formatting
 from crild_tui.text import bar
+from engine.record.inputs import short
 from engine.record.probe import DISTANCES, Probe, Sides
 
 Row = list[str]
@@ -96,14 +97,13 @@ class Summary:
 
 
 def summaries(probes: Sequence[Probe]) -> list[Summary]:
-    """The methods of each task side by side: fit, last layer, noise; means over a method's runs (seeds)."""
+    """The methods of each task side by side: fit, last layer, noise; means over a method's runs (seeds).
+
+    Probes on other data have tables of their own, those of another teacher rows of their own.
+    """
     tables = []
-    for task in sorted({probe.task for probe in probes}):
-        groups: dict[str, list[Probe]] = {}
-        for probe in probes:
-            if probe.task == task:
-                groups.setdefault(probe.method or "-", []).append(probe)
-        methods = dict(sorted(groups.items()))
+    for task, several in _by_data(probes).items():
+        methods = _by_method(several)
         metric = " or ".join(dict.fromkeys(probe.metric for found in methods.values() for probe in found))
         scales = sorted({point.scale for found in methods.values() for probe in found for point in probe.noise})
         tables += [
@@ -124,6 +124,31 @@ def summaries(probes: Sequence[Probe]) -> list[Summary]:
             ),
         ]
     return tables
+
+
+def _by_data(probes: Sequence[Probe]) -> dict[str, list[Probe]]:
+    """The probes of each task, and of each data that it was measured on where there are several."""
+    groups: dict[tuple[str, str, str], list[Probe]] = {}
+    for probe in sorted(probes, key=lambda probe: probe.task):
+        key = (probe.task, probe.inputs.get("train", ""), probe.inputs.get("dev", ""))
+        groups.setdefault(key, []).append(probe)
+    tasks = [task for task, _, _ in groups]
+    return {
+        task if tasks.count(task) == 1 else f"{task} (train {short(train) or '-'}, dev {short(dev) or '-'})": several
+        for (task, train, dev), several in groups.items()
+    }
+
+
+def _by_method(probes: Sequence[Probe]) -> dict[str, list[Probe]]:
+    """The probes of each method, and of each teacher where a method had several."""
+    groups: dict[tuple[str, str], list[Probe]] = {}
+    for probe in probes:
+        groups.setdefault((probe.method or "-", probe.inputs.get("teacher", "")), []).append(probe)
+    methods = [method for method, _ in groups]
+    return {
+        method if methods.count(method) == 1 else f"{method}, teacher {short(teacher) or '-'}": several
+        for (method, teacher), several in sorted(groups.items())
+    }
 
 
 def _fit_of(probes: Sequence[Probe]) -> Row:

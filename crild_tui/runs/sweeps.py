@@ -12,6 +12,7 @@ from crild_tui.runs.states import label_of, sign_of
 from engine.errors import RunError
 from engine.preset.text import shown
 from engine.record.files import read_json
+from engine.record.inputs import RunInputs, known_inputs
 from engine.record.paths import RESULTS
 from engine.record.run import RunEntry, is_run, read_run
 from engine.record.states import STARTED
@@ -34,6 +35,8 @@ class SweepSnapshot:
     entries: Mapping[str, RunEntry] = field(default_factory=dict)
     figures: Mapping[str, float] = field(default_factory=dict)
     """The metrics of saved students, by run."""
+    inputs: Mapping[str, RunInputs | None] = field(default_factory=dict)
+    """The data and models of finished runs, by run; None where they are not recorded."""
     problem: str | None = None
 
 
@@ -78,6 +81,14 @@ def figures_of(
     return found
 
 
+def inputs_by_run(
+    entries: Mapping[str, RunEntry], runs_dir: Path, known: Mapping[str, RunInputs | None] | None = None
+) -> dict[str, RunInputs | None]:
+    """The data and models of each finished run, None where they are not recorded; those in `known` are not read again."""
+    finished = (run for run, entry in entries.items() if entry.state == "finished")
+    return {run: known[run] if known is not None and run in known else known_inputs(runs_dir / run) for run in finished}
+
+
 class SweepReader:
     """Reads a sweep repeatedly, its finished runs only once."""
 
@@ -85,21 +96,26 @@ class SweepReader:
         self._runs_dir, self._name = runs_dir, name
         self._entries: dict[str, RunEntry] = {}
         self._figures: dict[str, float] = {}
+        self._inputs: dict[str, RunInputs | None] = {}
 
     def read(self, now: float) -> SweepSnapshot:
         """The sweep at a moment (seconds since 1970). Raises RunError when its record cannot be read."""
         record = read_sweep(self._runs_dir, self._name)
         self._entries = entries_of(record, self._runs_dir, self._entries)
         self._figures = figures_of(record, self._runs_dir, self._entries, self._figures)
-        found = matrix(record, self._entries, now=now, figures=self._figures)
-        return SweepSnapshot(self._name, record, found, self._entries, self._figures)
+        self._inputs = inputs_by_run(self._entries, self._runs_dir, self._inputs)
+        found = matrix(record, self._entries, now=now, figures=self._figures, inputs=self._inputs)
+        return SweepSnapshot(self._name, record, found, self._entries, self._figures, self._inputs)
 
 
 # -- in words
 
 
 def mean_of(entry: MatrixCell) -> str:
-    """The mean over seeds with its standard deviation; `-` before the first run is finished."""
+    """The mean over seeds with its standard deviation; `-` before the first run is finished, `other inputs` where runs had
+    other data or models."""
+    if entry.differs:
+        return "other inputs"
     mean = entry.spread
     if mean is None:
         return formatting.NONE

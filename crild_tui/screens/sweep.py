@@ -210,6 +210,7 @@ class SweepScreen(ModalScreen[Chosen | None]):
             lines.append(Text(one_line(" on ".join(position)), "bold"))
             runs = "   ".join(sweeps.run_line(cell, seen) for cell in cells)
             lines.append(Text(one_line(runs) if cells else "not part of this sweep"))
+        lines += [Text(one_line(note)) for note in seen.found.notes]
         color = Style(color=self.app.current_theme.error)
         faults = list(seen.found.faults.items())
         lines += [Text(one_line(f"✗ {run}: {why}"), color) for run, why in faults[:MOST_FAULTS]]

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from engine.data.content import add_texts
 from engine.data.types import Example
 from engine.errors import DataError
 from engine.record.files import cause, write_atomic
@@ -126,6 +127,12 @@ def tokenise(
     )
 
 
+def tokenizer_hash(tokenizer: Any) -> str:
+    """SHA-256 of a tokenizer's whole definition, wherever it was read from."""
+    with _untouched(tokenizer):
+        return hashlib.sha256(_definition(tokenizer, paths=False).encode("utf-8", "surrogatepass")).hexdigest()
+
+
 def label_array(examples: Sequence[Example]) -> _LABEL | None:
     """Labels as (rows,): int64 for classes, float32 for scores; None when any is missing."""
     labels = [example.label for example in examples]
@@ -169,22 +176,19 @@ def _content(texts: Sequence[str], pairs: Sequence[str] | None, tokenizer: Any, 
     for part in (json.dumps(settings), _definition(tokenizer)):
         state.update(len(part).to_bytes(8, "little"))
         state.update(part.encode("utf-8", "surrogatepass"))
-    for side in (texts, pairs or ()):
-        lengths = np.fromiter(map(len, side), dtype=np.int64, count=len(side))  # or "ab", "c" would be "a", "bc"
-        state.update(len(side).to_bytes(8, "little"))
-        state.update(lengths.data)
-        state.update("".join(side).encode("utf-8", "surrogatepass"))
+    add_texts(state, texts, pairs)
     return state.hexdigest()
 
 
-def _definition(tokenizer: Any) -> str:
-    """A tokenizer's whole definition as text."""
+def _definition(tokenizer: Any, *, paths: bool = True) -> str:
+    """A tokenizer's whole definition as text; of one written in Python with the `paths` that it was read from, or without."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
         return f"{bool(tokenizer.split_special_tokens)} {backend.to_str()}"
-    return json.dumps(
-        [type(tokenizer).__name__, tokenizer.get_vocab(), tokenizer.init_kwargs], default=str, sort_keys=True
-    )
+    settings = tokenizer.init_kwargs
+    if not paths:
+        settings = {k: v for k, v in settings.items() if k != "name_or_path" and not k.endswith("_file")}
+    return json.dumps([type(tokenizer).__name__, tokenizer.get_vocab(), settings], default=str, sort_keys=True)
 
 
 def _takes_types(tokenizer: Any) -> bool:

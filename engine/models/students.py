@@ -122,6 +122,25 @@ def _from_scratch(
     return model.float().eval()
 
 
+def named_init(
+    student: schema.Student,
+    tokenizer: PreTrainedTokenizerBase,
+    spec: TaskSpec,
+    *,
+    seed: int,
+    max_length: int | None = None,
+) -> LoadedModel | None:
+    """The model that `init` names by its folder, run or hub id; None where it names none ("teacher" and the like).
+
+    Raises `ModelError` as `load_pretrained` does.
+    """
+    if student.init in ("teacher", "pretrained", "scratch"):
+        return None
+    model = str(student_of_run(Path(student.init)) or student.init)
+    source = schema.Teacher(model=model, revision=student.revision)
+    return load_pretrained(source, spec, seed=seed, words=tokenizer, max_length=max_length)
+
+
 def _source(
     student: schema.Student,
     teacher: schema.Teacher,
@@ -131,10 +150,8 @@ def _source(
     max_length: int | None,
 ) -> LoadedModel:
     """The model that the layers come from, where that is not the teacher itself."""
-    if student.init != "pretrained":
-        model = str(student_of_run(Path(student.init)) or student.init)
-        source = schema.Teacher(model=model, revision=student.revision)
-        return load_pretrained(source, spec, seed=seed, words=tokenizer, max_length=max_length)
+    if (named := named_init(student, tokenizer, spec, seed=seed, max_length=max_length)) is not None:
+        return named
     if teacher.model == "scratch":
         sentence = (
             'init = "pretrained" needs a pre-trained teacher, but this one is trained from scratch; '

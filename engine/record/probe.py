@@ -10,16 +10,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from engine.errors import RunError
 from engine.record.fields import check_schema, read_fields
-from engine.record.files import cause, read_record, write_json
-from engine.record.paths import STUDENT
+from engine.record.files import read_record, write_json
+from engine.record.student import student_hash
 
 SCHEMA_VERSION = 1
 PROBE = "probe.json"
@@ -131,6 +129,11 @@ class Probe:
     sharpness: Sharpness
     curves: tuple[CurvePoint, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    """Hashes of what was measured on: "train" and "dev" (all rows, not only the examples drawn); and of the run's teacher
+    before its fine-tuning, "teacher", where that is recorded."""
+    changed: tuple[str, ...] = ()
+    """Names of those that are not what the run was trained with."""
 
     @property
     def fit(self) -> Sides:
@@ -165,24 +168,6 @@ def read_probe(run_dir: Path) -> Probe | None:
 def write_probe(run_dir: Path, probe: Probe) -> None:
     """Write the probe of a run, atomically. Raises RunError when it cannot be written."""
     write_json(run_dir / PROBE, probe.to_dict())
-
-
-def student_hash(run_dir: Path) -> str | None:
-    """SHA-256 over the saved student's weights and config; None where there is no student.
-
-    Raises RunError when it cannot be read.
-    """
-    digest = hashlib.sha256()
-    try:
-        for name in ("config.json", "model.safetensors"):
-            with (run_dir / STUDENT / name).open("rb") as file:
-                digest.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\0".encode())
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        sentence = f"cannot read the student: {cause(error)}"
-        raise RunError(sentence, kind="unreadable-student", file=str(run_dir / STUDENT)) from error
-    return digest.hexdigest()
 
 
 def is_stale(probe: Probe, run_dir: Path) -> bool:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from engine.errors import CrildError, UsageError
 from engine.preset.text import listed, nearest, shown
 from engine.report.collect import FinishedRun
+from engine.report.inputs import Setting
 from engine.report.predictions import Answers, read_answers
 from engine.report.result_table import Mark
-from engine.report.settings import Group, Setting, own_names, setting_text
+from engine.report.settings import Group, own_names, setting_text
 
 if TYPE_CHECKING:
     from engine.report.significance import MeanDifference

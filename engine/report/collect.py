@@ -12,10 +12,12 @@ from typing import Any
 from engine.errors import CrildError, UsageError
 from engine.preset.text import listed, nearest, shown
 from engine.record.files import read_json, read_object
+from engine.record.inputs import RunInputs, known_inputs
 from engine.record.paths import RESULTS, STATUS, SWEEPS
 from engine.record.run import list_runs, read_run
 from engine.report.compare import read_preset
-from engine.report.final_metrics import STUDENT, models_of
+from engine.report.final_metrics import MAJORITY, STUDENT, models_of
+from engine.report.inputs import RunContent
 
 MOST_REASONS = 12
 """Reasons for leaving runs out that are listed."""
@@ -36,6 +38,13 @@ class FinishedRun:
     models: Mapping[str, Mapping[str, float]]
     preset: Mapping[str, Any]
     created: float = 0.0
+    inputs: RunInputs | None = None
+    """Its data and models by content; None where no record can be read."""
+
+    @property
+    def content(self) -> RunContent:
+        """What tells its inputs from those of other runs."""
+        return RunContent(self.inputs, self.models.get(MAJORITY, {}).get(self.metric))
 
     @property
     def name(self) -> str:
@@ -109,6 +118,7 @@ def _read(run_dir: Path) -> FinishedRun:
         models,
         read_preset(run_dir),
         status.created if math.isfinite(status.created) else 0.0,
+        known_inputs(run_dir),
     )
 
 

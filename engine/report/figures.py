@@ -26,8 +26,9 @@ from engine.preset.text import cut, plain
 from engine.record.files import cause
 from engine.report.curves import Band, curves
 from engine.report.final_metrics import MAJORITY, TEACHER
+from engine.report.inputs import Setting
 from engine.report.probes import GroupProbe, group_probe
-from engine.report.settings import Group, Setting, own_names, setting_text
+from engine.report.settings import Group, own_names, setting_text
 from engine.report.table import PRIMARY, Report
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#777777")

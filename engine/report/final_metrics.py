@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -11,10 +11,12 @@ from typing import Any, Literal
 from engine.errors import CrildError
 from engine.preset.text import shown
 from engine.record.files import read_json
+from engine.record.inputs import RunInputs, known_inputs
 from engine.record.paths import RESULTS
 from engine.record.run import RunEntry, read_run
 from engine.report.closing_table import closing_table
 from engine.report.compare import ABSENT, Spread, differences, flat, read_preset, spread
+from engine.report.inputs import RunContent, all_of, dev_of, difference_note, differing, identities, inputs_text
 from engine.report.result_table import Cell, Column, Mark, ResultTable, Row, Section
 
 STUDENT, TEACHER, SELF_TEACHER, MAJORITY, BASELINE = (
@@ -45,6 +47,13 @@ class FinalMetrics:
     models: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     preset: Mapping[str, Any] | None = None
     problem: str | None = None
+    inputs: RunInputs | None = None
+    """Its data and models by content; None where no record can be read."""
+
+    @property
+    def content(self) -> RunContent:
+        """What tells its inputs from those of other runs."""
+        return RunContent(self.inputs, next(iter(self.models.get(MAJORITY, {}).values()), None))
 
     @property
     def name(self) -> str:
@@ -73,8 +82,9 @@ def read_final_metrics(run_dir: Path) -> FinalMetrics:
         return FinalMetrics(run_dir, entry.state, preset=preset, problem=problem)
     models, unread = _models(entry)
     return FinalMetrics(
-        run_dir, entry.state, status.task, status.method, status.seed, models, preset, problem or unread
-    )
+        run_dir, entry.state, status.task, status.method, status.seed, models, preset, problem or unread,
+        known_inputs(run_dir),
+    )  # fmt: skip
 
 
 def _models(entry: RunEntry) -> tuple[dict[str, dict[str, float]], str | None]:
@@ -112,12 +122,23 @@ def models_of(results: Mapping[str, Any]) -> dict[str, dict[str, float]]:
 # -- grouping
 
 
-def groups_of_seeds(finals: Sequence[FinalMetrics]) -> list[list[int]]:
-    """Indices of runs whose presets differ only in the seed, in the order in which they are first met."""
-    groups: dict[object, list[int]] = {}
+def _same_presets(finals: Sequence[FinalMetrics]) -> dict[Hashable, list[int]]:
+    """Indices of runs by their presets without the seed, in the order in which they are first met."""
+    same: dict[Hashable, list[int]] = {}
     for index, final in enumerate(finals):
-        groups.setdefault(_method_of(final) or index, []).append(index)
-    return list(groups.values())
+        method = _method_of(final)
+        same.setdefault(index if method is None else method, []).append(index)
+    return same
+
+
+def groups_of_seeds(finals: Sequence[FinalMetrics]) -> list[list[int]]:
+    """Indices of runs whose presets differ only in the seed, and which had the same data and models; in the order in
+    which they are first met."""
+    groups: dict[Hashable, list[int]] = {}
+    for preset, indices in _same_presets(finals).items():
+        for index, inputs in zip(indices, identities([finals[n].content for n in indices], all_of), strict=True):
+            groups.setdefault((preset, inputs), []).append(index)
+    return sorted(groups.values())
 
 
 def _method_of(final: FinalMetrics) -> tuple[tuple[str, str], ...] | None:
@@ -127,7 +148,8 @@ def _method_of(final: FinalMetrics) -> tuple[tuple[str, str], ...] | None:
 
 
 def group_names(finals: Sequence[FinalMetrics], groups: Sequence[Sequence[int]]) -> list[str]:
-    """What a group is called: its method, with the settings in which groups of one method differ (at most two)."""
+    """What a group is called: its method, with the settings in which groups of one method differ (at most two), and with
+    the data or models in which groups of one preset differ (at most two)."""
     first = [finals[group[0]] for group in groups]
     methods = [final.method or final.name for final in first]
     names = []
@@ -139,6 +161,9 @@ def group_names(finals: Sequence[FinalMetrics], groups: Sequence[Sequence[int]])
             for row in [row for row in rows if row.key not in _NOT_METHOD][:2]:
                 value = row.values[twins.index(index)]
                 settings.append(f"{row.key.removeprefix('stage.')} {'-' if value is ABSENT else shown(value, 20)}")
+            equal = [twin for twin in twins if _method_of(first[twin]) == _method_of(first[index])]
+            inputs = differing([first[twin].content for twin in equal], all_of)[equal.index(index)]
+            settings += [f"{name} {text}" for name, text in inputs[:2]]
         names.append(f"{name} ({', '.join(settings)})" if settings else name)
     return names
 
@@ -147,27 +172,45 @@ def group_names(finals: Sequence[FinalMetrics], groups: Sequence[Sequence[int]])
 
 
 def metrics_table(finals: Sequence[FinalMetrics]) -> ResultTable:
-    """The table of runs: by task, and in it by group; then other models. The highest figures are marked.
+    """The table of runs: by task (and dev set, where a task has several), and in it by group; then other models.
 
-    The columns are the seed, the state (where a run has not finished), and the metrics, each task's primary one first.
+    The highest figures are marked. The columns are the seed, the state (where a run has not finished), and the metrics,
+    each task's primary one first.
     """
     groups = groups_of_seeds(finals)
     names = group_names(finals, groups)
     metrics = list(dict.fromkeys(name for final in finals for name in final.models.get(STUDENT, {})))
     states = any(not final.finished for final in finals)
-    sections, records = [], []
-    tasks = list(dict.fromkeys(finals[group[0]].task for group in groups))
-    for task in tasks:
-        own = [(name, group) for name, group in zip(names, groups, strict=True) if finals[group[0]].task == task]
+    sections, records, headings = [], [], _headings(finals)
+    for heading in dict.fromkeys(headings[group[0]] for group in groups):
+        own = [(name, group) for name, group in zip(names, groups, strict=True) if headings[group[0]] == heading]
         rows = _with_highest(_task_rows(finals, own))
-        sections.append(
-            Section(
-                (task or "no task") if len(tasks) > 1 else "", tuple(row.drawn(metrics, states=states) for row in rows)
-            )
-        )
+        task = finals[own[0][1][0]].task
+        shown_heading = heading if len(set(headings)) > 1 else ""
+        sections.append(Section(shown_heading, tuple(row.drawn(metrics, states=states) for row in rows)))
         records += [row.record(task, metrics) for row in rows]
     columns = (Column("seed"), *([Column("state", words=True)] if states else []), *map(Column, metrics))
-    return ResultTable("run", columns, tuple(sections), records=tuple(records))
+    return ResultTable("run", columns, tuple(sections), notes=tuple(_notes(finals)), records=tuple(records))
+
+
+def _headings(finals: Sequence[FinalMetrics]) -> list[str]:
+    """The heading that each run stands under: its task, and its dev set where runs of the task had several."""
+    headings = [final.task or "no task" for final in finals]
+    for task in dict.fromkeys(headings):
+        members = [index for index, heading in enumerate(headings) if heading == task]
+        # presets may differ here, and with them the majority guess on the same dev set
+        contents = [RunContent(finals[index].inputs, None) for index in members]
+        for index, setting in zip(members, differing(contents, dev_of), strict=True):
+            if setting:
+                headings[index] = f"{task}, {', '.join(f'{name}: {text}' for name, text in setting)}"
+    return headings
+
+
+def _notes(finals: Sequence[FinalMetrics]) -> list[str]:
+    """Why runs with equal presets are not averaged."""
+    groups = ([finals[index] for index in indices] for indices in _same_presets(finals).values())
+    notes = (difference_note(same[0].method or same[0].name, [each.content for each in same]) for same in groups)
+    return [note for note in notes if note]
 
 
 @dataclass(frozen=True)
@@ -181,6 +224,8 @@ class _Row:
     seed: int | None = None
     state: str = ""
     highest: frozenset[str] = frozenset()
+    inputs: str = ""
+    """Data and teacher, in short, where they are recorded."""
 
     def drawn(self, metrics: Sequence[str], *, states: bool) -> Row:
         cells = [Cell("" if self.seed is None else str(self.seed)), *([Cell(self.state)] if states else [])]
@@ -197,7 +242,7 @@ class _Row:
 
     def record(self, task: str, metrics: Sequence[str]) -> Mapping[str, str | float | None]:
         record: dict[str, str | float | None] = {
-            "kind": self.kind, "task": task, "run": self.name, "seed": self.seed, "state": self.state,
+            "kind": self.kind, "task": task, "run": self.name, "seed": self.seed, "state": self.state, "inputs": self.inputs,
         }  # fmt: skip
         for name in metrics:
             figure = self.figures.get(name)
@@ -214,18 +259,22 @@ def _task_rows(finals: Sequence[FinalMetrics], groups: Sequence[tuple[str, Seque
         several = [finals[index] for index in group]
         for index, final in zip(group, several, strict=True):
             state = "" if final.finished else final.state
-            yield _Row("run", final.name, _means([final], STUDENT), index, final.seed, state)
+            inputs = inputs_text([final.content])
+            yield _Row("run", final.name, _means([final], STUDENT), index, final.seed, state, inputs=inputs)
         done = [final for final in several if final.finished and final.models.get(STUDENT)]
         label = f"{name}: " if len(groups) > 1 else ""
         if len(several) > 1 and done:
-            yield _Row("mean", f"{label}{_mean_name(done, several)}", _means(done, STUDENT))
+            inputs = inputs_text([final.content for final in done])
+            yield _Row("mean", f"{label}{_mean_name(done, several)}", _means(done, STUDENT), inputs=inputs)
         for model in (*_OWN, *(m for m in (TEACHER, MAJORITY) if m not in shared)):
-            if figures := _means(done or several, model):
+            known = [final for final in done or several if final.models.get(model)]
+            # the majority guess follows from the data, which is the same in the group
+            if figures := _means(known[:1] if model == MAJORITY else known, model):
                 yield _Row("model", f"{label}{model}", figures)
     for model in shared:
-        known = next((final for final in members if final.models.get(model)), None)
-        if known is not None:
-            yield _Row("model", model, _means([known], model))
+        one = next((final for final in members if final.models.get(model)), None)
+        if one is not None:
+            yield _Row("model", model, _means([one], model))
 
 
 def _mean_name(done: Sequence[FinalMetrics], several: Sequence[FinalMetrics]) -> str:

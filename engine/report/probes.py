@@ -28,7 +28,10 @@ class GroupProbe:
 
 
 def group_probe(group: Group) -> GroupProbe | None:
-    """The probes of a group's runs; None where no run has one that can be read."""
+    """The probes of a group's runs; None where no run has one that can be read.
+
+    A probe of other data or another teacher than the run's own does not count.
+    """
     probes = [probe for run in group.runs if (probe := _readable(run.run_dir)) is not None]
     if not probes:
         return None
@@ -55,9 +58,10 @@ def group_probe(group: Group) -> GroupProbe | None:
 
 def _readable(run_dir: Path) -> Probe | None:
     try:
-        return read_probe(run_dir)
+        found = read_probe(run_dir)
     except RunError:
         return None
+    return None if found is None or found.changed else found
 
 
 def _known(sides: Sides | Sharpness) -> Iterator[tuple[str, float]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tomli
 
@@ -23,7 +24,7 @@ class Published:
 
 def published() -> tuple[Published, ...]:
     """Every row that crild knows, in the order of the file."""
-    document = tomli.loads(FILE.read_text(encoding="utf-8"))
+    document = _document()
     sources = document["sources"]
     return tuple(
         Published(
@@ -34,3 +35,12 @@ def published() -> tuple[Published, ...]:
         )
         for row in document["row"]
     )
+
+
+def official_dev_rows() -> dict[str, int]:
+    """How many rows the dev set has that published figures are of, by task."""
+    return dict(_document()["dev_rows"])
+
+
+def _document() -> dict[str, Any]:
+    return tomli.loads(FILE.read_text(encoding="utf-8"))

@@ -115,6 +115,7 @@ def _records(table: MetricTable) -> Iterator[dict[str, str | float | tuple[str, 
                 "gap": cell.gap.mean if cell.gap else None,
                 "low": cell.gap.low if cell.gap else None,
                 "high": cell.gap.high if cell.gap else None,
+                "inputs": row.inputs.get(task),
                 "values": tuple(f"{'-' if seed is None else seed}:{value!r}" for seed, value in cell.values),
             }
 
@@ -137,6 +138,7 @@ def _runs_data(report: Report) -> list[dict[str, Any]]:
             "seed": run.seed,
             "setting": {**dict(group.common), **dict(group.own)},
             "metrics": {model: dict(figures) for model, figures in run.models.items()},
+            "inputs": None if run.inputs is None else run.inputs.to_dict(),
         }
         for group in report.groups
         for run in group.runs

@@ -8,9 +8,10 @@ from functools import cache
 from pathlib import PurePath
 from typing import Any
 
-from engine.preset.text import plain, shown
+from engine.preset.text import listed, plain, shown
 from engine.report.collect import FinishedRun
 from engine.report.compare import ABSENT, flat
+from engine.report.inputs import Setting, unexplained
 
 _NO_SETTING = (
     "schema", "seed", "tags", "description", "notify", "baseline", "task.name", "task.source", "train.device",
@@ -25,14 +26,12 @@ _PREFIXES = ("stage.", "task.", "student.", "train.", "teacher.finetune.")
 MOST_NAMED = 4
 """Settings that a row's name holds; more are counted."""
 
-Setting = tuple[tuple[str, str], ...]
-"""Pairs of a key and its value as shown, in the order of the preset."""
-
 
 @dataclass(frozen=True, eq=False)
 class Group:
     """Runs that differ in nothing but the seed: a method under a common and an own setting, on one task.
 
+    The common setting ends with `inputs`: what tells their data and models from those of other runs with equal presets.
     A key of mappings by identity.
     """
 
@@ -41,6 +40,7 @@ class Group:
     common: Setting
     own: Setting
     runs: tuple[FinishedRun, ...]
+    inputs: Setting = ()
 
 
 def group_runs(runs: Sequence[FinishedRun]) -> list[Group]:
@@ -56,10 +56,35 @@ def group_runs(runs: Sequence[FinishedRun]) -> list[Group]:
         keys = _varying(own_flats, [keys_of_runs[index] for index in same], lambda key: not key.startswith(_COMMON))
         for index, setting in zip(same, _compressed(own_flats, keys), strict=True):
             owns[index] = setting
-    groups: dict[tuple[str, str, Setting, Setting], list[FinishedRun]] = {}
+    scopes = [(run.task, setting) for run, setting in zip(runs, commons, strict=True)]
+    inputs = unexplained([run.content for run in runs], scopes, flats)
+    groups: dict[tuple[str, str, Setting, Setting, Setting], list[FinishedRun]] = {}
     for index, run in enumerate(runs):
-        groups.setdefault((run.method, run.task, commons[index], owns[index]), []).append(run)
-    return [Group(*key, tuple(members)) for key, members in groups.items()]
+        groups.setdefault((run.method, run.task, commons[index], inputs[index], owns[index]), []).append(run)
+    return [
+        Group(method, task, (*common, *others), own, tuple(members), others)
+        for (method, task, common, others, own), members in groups.items()
+    ]
+
+
+def input_notes(groups: Sequence[Group]) -> list[str]:
+    """Why runs with equal presets stand in blocks of their own, a sentence for each task; and which have no record."""
+    notes = []
+    for task in dict.fromkeys(group.task for group in groups):
+        several = dict.fromkeys(setting_text(group.inputs) for group in groups if group.task == task and group.inputs)
+        if several:
+            notes.append(
+                f"{task}: runs with the same settings had other inputs ({'; '.join(several)}). They stand in blocks of their "
+                "own, and are neither averaged nor tested against each other."
+            )
+    runs = [run for group in groups for run in group.runs]
+    unknown = [run.name for run in runs if run.inputs is None]
+    if 0 < len(unknown) < len(runs):
+        notes.append(
+            f"{len(unknown)} of {len(runs)} runs have no record of their data and models (an earlier crild made them), and "
+            f"were grouped by their presets: {listed(unknown, 'and', 3)}."
+        )
+    return notes
 
 
 def _flat(run: FinishedRun) -> dict[str, str]:

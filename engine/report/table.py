@@ -13,9 +13,10 @@ from engine.report.best_marks import ColumnGroups, ColumnMarks, Reference, mark_
 from engine.report.collect import CollectedRuns, FinishedRun, left_out_notes
 from engine.report.compare import spread
 from engine.report.final_metrics import BASELINE, MAJORITY, TEACHER
-from engine.report.published import published
+from engine.report.inputs import Setting, inputs_text
+from engine.report.published import official_dev_rows, published
 from engine.report.result_table import Mark
-from engine.report.settings import Group, Setting, group_runs, own_names, setting_text
+from engine.report.settings import Group, group_runs, input_notes, own_names, setting_text
 
 if TYPE_CHECKING:
     from engine.report.significance import MeanDifference
@@ -59,6 +60,8 @@ class MethodRow:
     cells: Mapping[str, SeedMean] = field(default_factory=dict)
     average: float | None = None
     runs: tuple[str, ...] = ()
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    """Data and teacher of its runs by task, in short, where they are recorded."""
 
     @property
     def label(self) -> str:
@@ -122,6 +125,7 @@ def build_report(
         notes.append(
             f"{len(repeated)} left out, the same preset and seed again (the newest counts): {listed(repeated, 'and', 3)}"
         )
+    notes += input_notes(groups)
     known = list(dict.fromkeys(name for run in collected.runs for name in run.metrics))
     for choice in choices:
         if choice != PRIMARY and choice not in known:
@@ -189,6 +193,7 @@ def _table(
     footers = mark_notes(columns, name)
     if with_published and choice == PRIMARY:
         theirs, caveats = _published(tasks)
+        caveats += _other_dev_sets(tasks if theirs else (), groups)
         blocks += [Block(ELSEWHERE, theirs)] if theirs else []
         footers += caveats or ["no published figures are known for these tasks"]
     return MetricTable(choice, tuple(tasks), metrics, tuple(blocks), tuple(footers), name)
@@ -204,7 +209,8 @@ def _method_rows(groups: Sequence[Group], tasks: Sequence[str], metrics: Mapping
         }
         if cells:
             names = tuple(run.name for group in same for run in group.runs)
-            yield MethodRow("method", method, setting, cells, _average(cells, tasks), names)
+            inputs = {group.task: text for group in same if (text := inputs_text([run.content for run in group.runs]))}
+            yield MethodRow("method", method, setting, cells, _average(cells, tasks), names, inputs)
 
 
 def _cell(values: Iterable[tuple[int | None, float | None]]) -> SeedMean | None:
@@ -256,6 +262,21 @@ def _comparison_rows(groups: Sequence[Group], tasks: Sequence[str], metrics: Map
                 cells[task] = cell
         if cells:
             yield MethodRow(kind, model, "", cells, _average(cells, tasks))
+
+
+def _other_dev_sets(tasks: Sequence[str], groups: Sequence[Group]) -> list[str]:
+    """Sentences on tasks whose runs were measured on another number of rows than the official dev set has."""
+    official = official_dev_rows()
+    sentences = []
+    for task in tasks:
+        runs = [run for group in groups if group.task == task for run in group.runs if run.inputs is not None]
+        sizes = sorted({run.inputs.dev_rows for run in runs if run.inputs is not None})
+        if task in official and any(size != official[task] for size in sizes):
+            sentences.append(
+                f"{task}: published figures are of the official dev set of {official[task]:,} rows; these runs were measured "
+                f"on {listed((f'{size:,}' for size in sizes), 'and')}"
+            )
+    return sentences
 
 
 def _published(tasks: Sequence[str]) -> tuple[tuple[MethodRow, ...], list[str]]:

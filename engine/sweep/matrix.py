@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from engine.record.inputs import RunInputs
 from engine.record.run import RunEntry
 from engine.report.compare import Spread, spread
+from engine.report.inputs import RunContent, dev_of, difference_note, differing
 from engine.sweep.estimate import eta
 from engine.sweep.record import CellRecord, SweepRecord
 
+Position = tuple[str, str]
+"""Row and task of a cell."""
 LEFT = "left"
 """The state of a run that has not been created yet."""
 
@@ -26,11 +30,14 @@ class MatrixCell:
     progress: float
     """Share of the steps that are done, from 0 to 1."""
     metric: str | None = None
+    differs: str | None = None
+    """Why its runs are not averaged: they had other data or models."""
 
     @property
     def spread(self) -> Spread | None:
-        """Mean, sample standard deviation and number of seeds; None before the first run is finished."""
-        return spread(self.values)
+        """Mean, sample standard deviation and number of seeds; None before the first run is finished, and where runs
+        had other data or models."""
+        return None if self.differs else spread(self.values)
 
     @property
     def runs(self) -> int:
@@ -58,6 +65,8 @@ class Matrix:
     waiting: str | None = None
     faults: Mapping[str, str] = field(default_factory=dict)
     """The sentences of failed runs, by run."""
+    notes: tuple[str, ...] = ()
+    """Why runs of a cell are not averaged, or cells of a task cannot be compared."""
 
     @property
     def runs(self) -> int:
@@ -71,16 +80,18 @@ def matrix(
     *,
     now: float,
     figures: Mapping[str, float] | None = None,
+    inputs: Mapping[str, RunInputs | None] | None = None,
 ) -> Matrix:
     """The matrix of a sweep from the entries of its runs, by id; runs that aren't created yet have none.
 
     `figures` are the metrics of saved students, by run, where results.json was read; the last evaluation otherwise.
+    `inputs` are the data and models of finished runs, by run; None where they are not recorded.
     """
-    metrics = figures or {}
+    metrics, known = figures or {}, inputs or {}
     several: dict[tuple[str, str], list[CellRecord]] = {}
     for cell in record.cells:
         several.setdefault((row_of(cell.cell), cell.cell["task"]), []).append(cell)
-    made = {key: _matrix_cell(cells, entries, metrics) for key, cells in several.items()}
+    made = {key: _matrix_cell(key, cells, entries, metrics, known) for key, cells in several.items()}
     states: Counter[str] = Counter()
     for entry in made.values():
         states.update(entry.states)
@@ -102,6 +113,7 @@ def matrix(
         alive=record.alive(now),
         waiting=record.waiting,
         faults=faults,
+        notes=tuple(_notes(several, made, known)),
     )
 
 
@@ -126,7 +138,31 @@ def _order(record: SweepRecord) -> Callable[[str], tuple[int, ...]]:
     return key
 
 
-def _matrix_cell(cells: list[CellRecord], entries: Mapping[str, RunEntry], figures: Mapping[str, float]) -> MatrixCell:
+def _notes(
+    several: Mapping[Position, Sequence[CellRecord]],
+    made: Mapping[Position, MatrixCell],
+    inputs: Mapping[str, RunInputs | None],
+) -> Iterator[str]:
+    """Why runs of a cell are not averaged, and which tasks have cells on other dev sets."""
+    yield from (cell.differs for cell in made.values() if cell.differs)
+    for task in dict.fromkeys(task for _, task in several):
+        runs = [cell.run for (_, column), cells in several.items() if column == task for cell in cells]
+        settings = dict.fromkeys(
+            differing([RunContent(inputs.get(run), None) for run in runs if run in inputs], dev_of)
+        )
+        if len(settings) > 1:
+            sets = "; ".join(", ".join(f"{name} {text}" for name, text in setting) for setting in settings)
+            yield f"{task}: its runs were measured on other dev sets ({sets}), so its figures cannot be compared"
+
+
+def _matrix_cell(
+    position: Position,
+    cells: Sequence[CellRecord],
+    entries: Mapping[str, RunEntry],
+    figures: Mapping[str, float],
+    inputs: Mapping[str, RunInputs | None],
+) -> MatrixCell:
+    contents: list[RunContent] = []
     states: Counter[str] = Counter()
     values, done, metric = [], 0.0, None
     for cell in cells:
@@ -142,6 +178,8 @@ def _matrix_cell(cells: list[CellRecord], entries: Mapping[str, RunEntry], figur
             value = figures.get(cell.run, status.last)
             if value is not None:
                 values.append(value)
+                contents.append(RunContent(inputs.get(cell.run), status.majority))
         elif status.total > 0:
             done += min(1.0, max(0.0, status.done / status.total))
-    return MatrixCell(dict(states), tuple(values), done / len(cells), metric)
+    differs = difference_note(" on ".join(position), contents)
+    return MatrixCell(dict(states), tuple(values), done / len(cells), metric, differs)

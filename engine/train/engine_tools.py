@@ -15,16 +15,28 @@ import torch
 from engine.data.batches import collate, epoch_batches
 from engine.data.load import load_task
 from engine.data.tokens import TokenSet, tokenise
+from engine.data.types import TaskData
 from engine.errors import CrildError
 from engine.launch.devices import cores
 from engine.models.export import parameters
 from engine.models.load import load_teacher
 from engine.preset.load import load_preset
-from engine.preset.schema import Finetune, Teacher
+from engine.preset.schema import Finetune, Task, Teacher
+from engine.record.inputs import TRAIN, known_inputs
 from engine.record.phases import Report, unreported
+from engine.record.student import REPLACED, student_replaced
 from engine.train import hardware
 from engine.train.dev_evaluation import Dev
-from engine.train.materials import Materials, inputs_of_stages, load_materials, models_of, new_student, plan_stages
+from engine.train.inputs import changed_data
+from engine.train.materials import (
+    Materials,
+    inputs_of_stages,
+    load_materials,
+    models_of,
+    new_student,
+    plan_stages,
+    rows_of_stages,
+)
 from engine.train.optim import Optimiser
 from engine.train.settings import StageSettings
 from engine.train.step import Counts, Models, StepLosses, bound_terms
@@ -38,7 +50,9 @@ TIMED_STEPS = 3
 def evaluate(request: dict[str, Any], *, report: Report = unreported) -> dict[str, Any]:
     """Metrics of a saved model on a task's dev sets.
 
-    `request` has `preset` (a resolved preset's path, for the task), `model` (a folder or hub id) and `device`.
+    `request` has `preset` (a resolved preset's path, for the task), `model` (a folder or hub id) and `device`; `run` is the
+    run whose student this is, if it is one's, and `own_task` whether the task is its own, too: notes say what has changed
+    since it was trained.
     """
     preset = load_preset([request["preset"]]).preset
     hardware.set_threads(preset.train.threads)
@@ -53,6 +67,8 @@ def evaluate(request: dict[str, Any], *, report: Report = unreported) -> dict[st
     sets = Dev(data.spec, dev, int(loaded.tokenizer.pad_token_id or 0), device)
     model = loaded.model.to(device).eval()
     note = settle_order(loaded, data.spec, dev[sets.primary], device=device, pad_id=sets.pad_id, report=report)
+    run_dir, own_data = request.get("run"), data if request.get("own_task") else None
+    changed = [] if run_dir is None else _changed_since(Path(run_dir), preset.task, own_data)
     return {
         "model": request["model"],
         "task": data.spec.name,
@@ -61,8 +77,19 @@ def evaluate(request: dict[str, Any], *, report: Report = unreported) -> dict[st
             split: {"metrics": sets.metrics(model, split, report=report), "examples": len(dev[split])} for split in dev
         },
         "parameters": parameters(model),
-        "notes": [*loaded.notes, *([note] if note else [])],
+        "notes": [*changed, *loaded.notes, *([note] if note else [])],
     }
+
+
+def _changed_since(run_dir: Path, task: Task, data: TaskData | None) -> list[str]:
+    """What is not as it was when a run was trained and measured, in sentences; `data` is None for another task's."""
+    changes = () if data is None else changed_data(known_inputs(run_dir), task, data)
+    sentences = [
+        f"{change} has changed since this run was trained: these figures are not comparable with its results"
+        for change in changes
+        if change.name != TRAIN
+    ]
+    return [REPLACED, *sentences] if student_replaced(run_dir) else sentences
 
 
 def plan(path: Path, *, report: Report = unreported) -> dict[str, Any]:
@@ -78,7 +105,7 @@ def plan(path: Path, *, report: Report = unreported) -> dict[str, Any]:
         materials = load_materials(preset, accelerator, report=report)
     except CrildError as error:
         return {"stages": [], "teacher": None, "missing": [str(error)], "notes": []}
-    inputs = inputs_of_stages(materials, report=report)
+    inputs = inputs_of_stages(materials, rows_of_stages(materials, report=report), report=report)
     stages = plan_stages(preset, materials.data, inputs)
     teacher = materials.loaded.model.to(materials.device)
     student = new_student(materials, teacher)
@@ -123,7 +150,7 @@ def _teacher_facts(materials: Materials, tune: Finetune | None) -> dict[str, Any
     }
     if tune is not None:
         dev = materials.dev.tokens[materials.dev.primary]
-        key = cache_key(materials.loaded, tune, materials.train, dev, materials.data.spec, materials.precision)
+        key = cache_key(materials.teacher_hash, tune, materials.train, dev, materials.data.spec, materials.precision)
         facts["cached"] = cached(key).facts.is_file()
     return facts
 

@@ -15,27 +15,36 @@ from engine.distill.objectives import OBJECTIVES
 from engine.errors import PresetError, UsageError
 from engine.evaluate.metrics import compute, majority
 from engine.launch.resume_check import RunProgress, incompatible_changes
-from engine.models.export import save_model
+from engine.models.export import content_hash, save_model
 from engine.preset.schema import Preset
 from engine.record.checkpoints import Checkpoint, Checkpoints
 from engine.record.environment import add_environment
 from engine.record.files import write_atomic, write_json
 from engine.record.inventory import refuse_links, remove_cache_leftovers
-from engine.record.paths import PRESET, cache_dir
+from engine.record.paths import PRESET, RESULTS, cache_dir
 from engine.record.rebuild import identity_of
 from engine.record.session import RunSession
-from engine.train import checkpoint, hardware, results
+from engine.record.student import student_hash
+from engine.train import checkpoint, hardware, hub_revisions, results
 from engine.train.card import model_card
 from engine.train.dev_evaluation import LogitsBySplit
 from engine.train.graphs import own_stream
-from engine.train.hub_revisions import pin
-from engine.train.loop import RunContext, StagePosition, StageRun, inputs_changed
-from engine.train.materials import Materials, inputs_of_stages, load_materials, models_of, new_student, plan_stages
+from engine.train.inputs import check_inputs, inputs_changed, inputs_of
+from engine.train.loop import RunContext, StagePosition, StageRun
+from engine.train.materials import (
+    Materials,
+    inputs_of_stages,
+    load_materials,
+    models_of,
+    new_student,
+    plan_stages,
+    rows_of_stages,
+)
 from engine.train.messages import say
 from engine.train.resumption import resumption, written_checkpoints
 from engine.train.settings import StageSettings
 from engine.train.step import Models, StepLosses, bound_terms
-from engine.train.teacher import cache_entry, cache_key, settle_order
+from engine.train.teacher import cache_entry, cache_key, data_hash, settle_order
 from engine.train.teacher_logits import teacher_logits
 
 
@@ -65,11 +74,14 @@ def run(run_dir: Path, preset: Preset, session: RunSession) -> dict[str, Any]:
         threads = hardware.set_threads(preset.train.threads or (saved.state["threads"] if saved else None))
         accelerator = hardware.make_accelerator(preset.train)
         report("looking for hub models and data")
-        preset = pin(run_dir, preset)
+        pinned = hub_revisions.pinned(preset)
         add_environment(run_dir, **hardware.environment(accelerator, threads))
         session.update(device=str(accelerator.device))
-        experiment = Experiment(session, load_materials(preset, accelerator, report=report), checkpoints)
-    return experiment.go()
+        experiment = Experiment(session, load_materials(pinned, accelerator, report=report), checkpoints)
+        warning = experiment.check_inputs()
+    if pinned is not preset:
+        hub_revisions.record(session.run_dir, pinned)  # only now: a refused run stays as it was
+    return experiment.go(warning)
 
 
 class Experiment:
@@ -80,7 +92,10 @@ class Experiment:
         self.session, self.materials = session, materials
         self.finished: dict[str, dict[str, Any]] = {}
         """Results of finished stages by name; part of every checkpoint."""
-        self.inputs = inputs_of_stages(materials, report=session.phases)
+        own = rows_of_stages(materials, report=session.phases)
+        self.inputs = inputs_of_stages(materials, own, report=session.phases)
+        session.phases("hashing data and models")
+        self.content = inputs_of(materials, own)
         self.stages = plan_stages(materials.preset, materials.data, self.inputs)
         self.totals = [stage.total_steps(len(self._tokens_of(stage))) for stage in self.stages]
         session.phases("verifying checkpoints")
@@ -94,9 +109,11 @@ class Experiment:
         """The run directory. Raises RunError when it is gone."""
         return self.session.run_dir
 
-    def go(self) -> dict[str, Any]:
-        """Train, evaluate, save; returns the results document."""
+    def go(self, warning: str | None = None) -> dict[str, Any]:
+        """Train, evaluate, save; returns the results document. `warning` is repeated to the user first."""
         self._announce()
+        if warning:
+            say(self.session, warning, level="warning")
         teacher = self._teacher()
         answers = self._measure_teacher(teacher)
         with self.session.reading("building the student"):
@@ -161,6 +178,9 @@ class Experiment:
             }
             if baseline is not None:
                 measured["baseline"] = results.measure_model(baseline, dev, logits["baseline"], timed=False)
+            report("hashing the models")
+            measured["teacher"]["content"] = content_hash(teacher)
+            measured["student"]["content"] = student_hash(self.run_dir)
             results.save_predictions(self.run_dir, dev, measured, report=report)
         document = results.closing(dev, materials.train_labels, measured, self.finished)
         document |= {"seconds": round(sum(stage["seconds"] for stage in self.finished.values()), 1)}
@@ -191,8 +211,7 @@ class Experiment:
             if note:
                 say(self.session, note, level="warning")
             return model.eval()
-        with self.session.reading("hashing the teacher"):
-            key = cache_key(loaded, tune, materials.train, dev, spec, materials.precision)
+        key = cache_key(materials.teacher_hash, tune, materials.train, dev, spec, materials.precision)
         entry, warning = cache_entry(key, self.run_dir, shared=materials.preset.train.save_teacher_cache)
         if warning:
             say(self.session, warning, level="warning")
@@ -268,7 +287,8 @@ class Experiment:
         later = [stage.name for stage in self.stages[index + 1 :] if stage.role == "student"]
         if any(name in self.saved for name in later):
             if self.finished[settings.name]["total"] != self.totals[index]:
-                raise inputs_changed(settings.name)  # the preset gives the same length, see `refuse_unfit`
+                # the preset gives the same length, see `refuse_unfit`
+                raise inputs_changed([f"the inputs of stage {settings.name}"], self.run_dir)
             return
         if settings.name not in self.saved:
             self._report_untrained_parts(settings)
@@ -364,3 +384,19 @@ class Experiment:
             "best_weights": progress.best_weights,
             "self_teacher": progress.self_teacher,
         }
+
+    # -- resuming
+
+    def check_inputs(self) -> str | None:
+        """Record the run's inputs, or compare them with its record; returns a warning, if there is one.
+
+        Raises DataError when one has changed since the run started.
+        """
+        now = {stage.name: data_hash(self._tokens_of(stage)) for stage in self.stages}
+        trained_on = {name: saved.state.get("data") for name, saved in self.saved.items()}
+        return check_inputs(
+            self.run_dir,
+            self.content,
+            resumed=bool(self.saved) or (self.run_dir / RESULTS).is_file(),
+            changed_stages=[name for name, data in trained_on.items() if data not in (None, now.get(name))],
+        )

@@ -13,10 +13,10 @@ from engine.record.files import write_atomic
 from engine.record.paths import PRESET
 
 
-def pin(run_dir: Path, preset: Preset) -> Preset:
-    """The preset with the current commits of its hub models and data, also written to the run's preset.toml.
+def pinned(preset: Preset) -> Preset:
+    """The preset with the current commits of its hub models and data.
 
-    Local models and data, and those already pinned, stay as they are.
+    Local models and data, and those already pinned, stay as they are: a preset without others is returned itself.
     """
     commits = {"task": data_commit(preset.task), "teacher": None, "student": None}
     if preset.teacher.model != "scratch":
@@ -31,11 +31,12 @@ def pin(run_dir: Path, preset: Preset) -> Preset:
     stages = [_pinned(stage) for stage in preset.stage]
     if stages != preset.stage:
         changes["stage"] = stages
-    if not changes:
-        return preset
-    pinned = preset.model_copy(update=changes)
-    write_atomic(run_dir / PRESET, dump(pinned))
-    return pinned
+    return preset.model_copy(update=changes) if changes else preset
+
+
+def record(run_dir: Path, preset: Preset) -> None:
+    """Write a preset with its commits to the run's preset.toml. Raises OSError."""
+    write_atomic(run_dir / PRESET, dump(preset))
 
 
 def _pinned(stage: Stage) -> Stage:
@@ -46,5 +47,5 @@ def _pinned(stage: Stage) -> Stage:
     commit = data_commit(of)
     if commit is None or commit == of.revision:
         return stage
-    pinned = of.model_copy(update={"revision": commit})
-    return stage.model_copy(update={"data": OtherTask(task=pinned) if isinstance(pinned, Task) else pinned})
+    own = of.model_copy(update={"revision": commit})
+    return stage.model_copy(update={"data": OtherTask(task=own) if isinstance(own, Task) else own})

@@ -17,7 +17,7 @@ from engine.data.batches import Batch, collate
 from engine.data.tokens import TokenSet
 from engine.distill import consistency, mixup, self_teacher
 from engine.distill.transport import LayerWeights
-from engine.errors import DataError, RunError
+from engine.errors import RunError
 from engine.preset.schema import Train
 from engine.record.checkpoints import Checkpoint, checkpoints_folder, flaw
 from engine.record.phases import Report
@@ -33,15 +33,6 @@ from engine.train.settings import StageSettings
 from engine.train.step import Counts, Models, StepLosses
 from engine.train.step_metrics import StepMetrics
 from engine.train.teacher import data_hash
-
-
-def inputs_changed(stage: str) -> DataError:
-    """The error for a stage whose inputs are not those that its run started with."""
-    return DataError(
-        f"the inputs of stage {stage} have changed since this run started: its data files or the tokenizer are different. "
-        "Restore them, or start a new run from this run's preset.toml",
-        kind="inputs-changed",
-    )
 
 
 @dataclass
@@ -431,8 +422,6 @@ class StageRun:
 
     def _load(self, saved: Checkpoint) -> None:
         state = saved.state
-        if state.get("data", self.data) != self.data:
-            raise inputs_changed(self.settings.name)
         self.progress = Progress.of(state["progress"])
         self.models.student.load_state_dict(checkpoint.tensors(saved, "model"))
         self.models.projections.load_state_dict(checkpoint.tensors(saved, "projections"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +16,7 @@ from engine.data.subset import few_samples
 from engine.data.tokens import TokenSet, tokenise
 from engine.data.types import Example, TaskData
 from engine.models.attention import choose_attention
+from engine.models.export import content_hash
 from engine.models.load import LoadedModel, load_teacher
 from engine.models.students import make_student
 from engine.preset.schema import Preset, Stage
@@ -36,6 +37,8 @@ class Materials:
     train: TokenSet
     dev: Dev
     accelerator: Accelerator
+    teacher_hash: str
+    """Hash of the teacher's weights as loaded, before any fine-tuning."""
 
     @property
     def device(self) -> torch.device:
@@ -76,21 +79,30 @@ def load_materials(preset: Preset, accelerator: Accelerator, *, report: Report =
         rows = few_samples(data.train, min(count, len(data.train)), preset.task.data_seed)
         seen = tokens_of(rows, "training rows to evaluate")
     sets = Dev(data.spec, dev, int(loaded.tokenizer.pad_token_id or 0), accelerator.device, seen)
-    materials = Materials(preset, data, loaded, train, sets, accelerator)
+    report("hashing the teacher")
+    materials = Materials(preset, data, loaded, train, sets, accelerator, content_hash(loaded.model))
     choose_attention(loaded.model, materials.device, materials.precision)
     return materials
 
 
-def inputs_of_stages(materials: Materials, *, report: Report = unreported) -> dict[str, TokenSet]:
-    """Tokenised inputs of each of the preset's stages, by stage name."""
+def rows_of_stages(materials: Materials, *, report: Report = unreported) -> dict[str, tuple[Example, ...]]:
+    """The examples of the preset's stages that have data of their own, by stage name."""
+    preset, data = materials.preset, materials.data
+    own = [stage for stage in preset.stage if stage.data != "task"]
+    return {stage.name: inputs_for(stage.data, data, preset.task.data_seed, report=report) for stage in own}
+
+
+def inputs_of_stages(
+    materials: Materials, own: Mapping[str, Sequence[Example]], *, report: Report = unreported
+) -> dict[str, TokenSet]:
+    """Tokenised inputs of each of the preset's stages, by stage name; `own` is what `rows_of_stages` gives."""
     preset = materials.preset
 
     def of(stage: Stage) -> TokenSet:
-        if stage.data == "task":
+        if stage.name not in own:
             return materials.train
-        rows = inputs_for(stage.data, materials.data, preset.task.data_seed, report=report)
         tokenizer, length = materials.loaded.tokenizer, preset.task.max_length
-        return tokenise(rows, tokenizer, length, report=report, what=f"inputs of stage {stage.name}")
+        return tokenise(own[stage.name], tokenizer, length, report=report, what=f"inputs of stage {stage.name}")
 
     return {stage.name: of(stage) for stage in preset.stage}
 

@@ -22,11 +22,14 @@ from engine.evaluate.layer_distances import CKA, Compared, Comparison, compare
 from engine.evaluate.metrics import compute, label_loss
 from engine.evaluate.predict import Logits, predict
 from engine.evaluate.weight_noise import spread, under_noise
+from engine.models.export import content_hash
 from engine.models.load import LoadedModel, load_teacher
 from engine.preset.load import load_preset
 from engine.preset.schema import Preset, Teacher
 from engine.record.events import read_events
 from engine.record.files import read_json
+from engine.record.inputs import RunInputs, known_inputs
+from engine.record.json_values import mapping, word
 from engine.record.paths import PRESET, RESULTS, STUDENT, TEACHER
 from engine.record.phases import Report, unreported
 from engine.record.probe import (
@@ -38,13 +41,14 @@ from engine.record.probe import (
     Sharpness,
     Sides,
     read_probe,
-    student_hash,
     write_probe,
 )
 from engine.record.run import read_run
 from engine.record.states import IN_PROGRESS
 from engine.record.status import Fault, Status
+from engine.record.student import student_hash
 from engine.train import hardware, seeding
+from engine.train.inputs import changed_data, task_data
 from engine.train.step import shape_of
 from engine.train.teacher import settle_order
 
@@ -89,6 +93,10 @@ class Subject:
     device: torch.device
     pad_id: int
     notes: tuple[str, ...]
+    inputs: Mapping[str, str]
+    """As in `Probe.inputs`."""
+    changed: tuple[str, ...]
+    """As in `Probe.changed`."""
     report: Report = unreported
 
     def figures(self, logits: Logits, side: str) -> Figures:
@@ -134,12 +142,12 @@ def probe_runs(request: dict[str, Any], *, report: Report = unreported) -> dict[
 
 
 def _existing_probe(run_dir: Path, settings: Settings) -> Probe | None:
-    """The stored probe, if it is of this student with these settings."""
+    """The stored probe, if it is of this student with these settings, and on the run's own data and teacher."""
     try:
         found = read_probe(run_dir)
     except RunError:
         return None  # damaged, or from another version: probe again
-    if found is None or found.student != student_hash(run_dir):
+    if found is None or found.changed or found.student != student_hash(run_dir):
         return None
     return found if found.settings == settings.to_dict(found.settings.get("seed", 0)) else None
 
@@ -195,6 +203,8 @@ def probe_run(
         sharpness=sharpness,
         curves=tuple(curves_of(run_dir, preset, subject.spec.primary)),
         notes=subject.notes,
+        inputs=subject.inputs,
+        changed=subject.changed,
     )
 
 
@@ -228,7 +238,7 @@ def load_subject(
     """Load a run's two models, and tokenise as many training examples as dev ones, drawn with `task.data_seed`."""
     student = load_teacher(_saved(run_dir / STUDENT, preset), data.spec, report=report)
     notes: list[str] = []
-    teacher = _teacher(run_dir, preset, data, device, notes, report)
+    teacher, weights = _teacher(run_dir, preset, data, device, notes, report)
     count = min(examples, len(data.train), len(data.dev[data.primary_dev]))
     tokens = {
         side: tokenise(few_samples(rows, count, preset.task.data_seed), student.tokenizer, preset.task.max_length)
@@ -237,7 +247,32 @@ def load_subject(
     for loaded in (student, teacher):
         loaded.model.to(device).eval().requires_grad_(False)
     pad_id = int(student.tokenizer.pad_token_id or 0)
-    return Subject(student, teacher, data.spec, tokens, device, pad_id, tuple(notes), report)
+    report("hashing data")
+    recorded = known_inputs(run_dir)
+    changed, sentences = _changes(run_dir, preset, data, weights, recorded)
+    train, dev = task_data(preset.task, data)
+    inputs = {"train": train.content, "dev": dev[data.primary_dev].content}
+    if recorded is not None:
+        inputs[TEACHER] = recorded.teacher.weights
+    return Subject(student, teacher, data.spec, tokens, device, pad_id, (*sentences, *notes), inputs, changed, report)
+
+
+def _changes(
+    run_dir: Path, preset: Preset, data: TaskData, teacher: str, recorded: RunInputs | None
+) -> tuple[tuple[str, ...], list[str]]:
+    """Which inputs are not those that the run was trained with, by name and in sentences; `teacher` is its hash now."""
+    names, sentences = [], []
+    for change in changed_data(recorded, preset.task, data):
+        if change.name in ("train", data.primary_dev):
+            names.append("train" if change.name == "train" else "dev")
+            sentences.append(f"{change} has changed since this run was trained: these figures are about the new rows")
+    before = recorded.teacher.weights if recorded is not None else None
+    if preset.teacher.finetune is not None:
+        before = word(mapping((read_json(run_dir / RESULTS) or {}).get(TEACHER)).get("content"))
+    if before not in (None, teacher):
+        names.append(TEACHER)
+        sentences.append("the teacher has changed since this run was trained: the distances are from another model")
+    return tuple(names), sentences
 
 
 def _saved(folder: Path, preset: Preset) -> Teacher:
@@ -247,18 +282,20 @@ def _saved(folder: Path, preset: Preset) -> Teacher:
 
 def _teacher(
     run_dir: Path, preset: Preset, data: TaskData, device: torch.device, notes: list[str], report: Report
-) -> LoadedModel:
-    """The run's teacher; a fine-tuned one is loaded from where it is stored."""
+) -> tuple[LoadedModel, str]:
+    """The run's teacher (a fine-tuned one from where it is stored), and the hash of its weights as loaded."""
     if preset.teacher.finetune is not None:
-        return load_teacher(_saved(_stored_teacher(run_dir), preset), data.spec, report=report)
+        loaded = load_teacher(_saved(_stored_teacher(run_dir), preset), data.spec, report=report)
+        return loaded, content_hash(loaded.model)
     loaded = load_teacher(preset.teacher, data.spec, report=report)
+    weights = content_hash(loaded.model)
     if not loaded.order_known:
         pad_id = int(loaded.tokenizer.pad_token_id or 0)
         dev = tokenise(data.dev[data.primary_dev], loaded.tokenizer, preset.task.max_length, report=report)
         loaded.model.to(device)
         note = settle_order(loaded, data.spec, dev, device=device, pad_id=pad_id, report=report)
         notes.extend([note] if note else [])
-    return loaded
+    return loaded, weights
 
 
 def _stored_teacher(run_dir: Path) -> Path:

@@ -21,7 +21,7 @@ from engine.errors import ModelError
 from engine.evaluate.metrics import compute
 from engine.evaluate.predict import predict
 from engine.models.class_names import align
-from engine.models.export import content_hash, save_model
+from engine.models.export import save_model
 from engine.models.load import LoadedModel
 from engine.preset.schema import Finetune
 from engine.record.files import cause, read_json, write_json
@@ -36,16 +36,15 @@ MOST_ORDERS = 3
 """Up to this many classes, an unknown label order is found by trying all orders."""
 
 
-def cache_key(
-    loaded: LoadedModel, tune: Finetune, train: TokenSet, dev: TokenSet, spec: TaskSpec, precision: str
-) -> str:
+def cache_key(model_hash: str, tune: Finetune, train: TokenSet, dev: TokenSet, spec: TaskSpec, precision: str) -> str:
     """A hash of everything the fine-tuned teacher depends on: model, texts, labels, settings, precision.
 
-    The dev set is included because the best evaluation picks the weights.
+    `model_hash` is the `content_hash` of the model as loaded. The dev set is included because the best evaluation picks
+    the weights.
     """
     parts = {
         "recipe": RECIPE,
-        "model": content_hash(loaded.model),
+        "model": model_hash,
         "train": data_hash(train),
         "dev": data_hash(dev),
         "labels": spec.labels,

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import RunError
-from engine.record.probe import PROBE, Probe, Sides, is_stale, read_probe, student_hash, write_probe
+from engine.record.probe import PROBE, Probe, Sides, is_stale, read_probe, write_probe
+from engine.record.student import student_hash
 from tests.record.probe_samples import sample
 
 

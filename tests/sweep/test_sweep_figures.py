@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from crild_tui.runs.sweeps import mean_of
 from engine.record.run import RunEntry
 from engine.record.status import Fault, Status
 from engine.sweep import slots as slots_of
@@ -16,6 +17,7 @@ from engine.sweep.order import choose
 from engine.sweep.record import CellRecord, SweepRecord
 from engine.sweep.slots import Slot, slots_for
 from tests.errors import raises
+from tests.record.input_samples import inputs
 
 NOW = 10_000.0
 
@@ -166,6 +168,31 @@ def test_the_matrix_has_means_over_seeds_and_says_what_is_missing() -> None:
     assert found.faults == {"c1": "no space is left", "b2": "t.csv:7: a label is missing"}
     assert found.eta == pytest.approx(400 / 3)  # c1 takes the mean of those that are known, in the other slot
     assert not found.alive
+
+
+def test_runs_of_a_cell_that_read_other_data_are_not_averaged() -> None:
+    cells = [cell(f"{method}{seed}", method=method, seed=str(seed)) for method in ("kd", "crild") for seed in (1, 2)]
+    runs = {one.run: entry(one.run, "finished", last=0.6, majority=0.5) for one in cells}
+    read = {"kd1": inputs(), "kd2": inputs(dev="1"), "crild1": inputs(), "crild2": inputs()}
+    found = matrix(sweep(*cells), runs, now=NOW, inputs=read)
+    kd, crild = found.entries["kd", "rte"], found.entries["crild", "rte"]
+    assert kd.spread is None
+    assert len(kd.values) == 2
+    assert "11111111" in (kd.differs or "")
+    assert crild.spread is not None
+    assert mean_of(crild) == "0.6000 ± 0.0000"
+    assert "0.6" not in mean_of(kd)
+    cell_note, task_note = found.notes
+    assert cell_note == kd.differs
+    assert "rte" in task_note
+
+
+def test_an_old_run_whose_majority_guess_differs_is_not_averaged() -> None:
+    cells = [cell("a", seed="1"), cell("b", seed="2")]
+    runs = {"a": entry("a", "finished", last=0.6, majority=0.5), "b": entry("b", "finished", last=0.6, majority=0.55)}
+    assert matrix(sweep(*cells), runs, now=NOW).entries["kd", "rte"].spread is None
+    same = {**runs, "b": entry("b", "finished", last=0.6, majority=0.5)}
+    assert matrix(sweep(*cells), same, now=NOW).entries["kd", "rte"].spread is not None
 
 
 def test_rows_are_named_by_method_and_further_axes_in_the_order_of_the_file() -> None:

@@ -8,7 +8,6 @@ import pytest
 
 from engine.preset.load import load_preset
 from engine.preset.schema import Corpus, OtherTask, Task
-from engine.preset.write import dump
 from engine.train import hub_revisions
 
 
@@ -21,15 +20,15 @@ def test_the_commits_of_a_stages_own_data_are_written_down(tmp_path: Path, monke
     monkeypatch.setattr(hub_revisions, "model_commit", lambda *_: None)
     for setting, expected in (("supplementary", "a" * 40), ("supplementary-task", "b" * 40)):
         preset = load_preset(["crild", "mrpc", setting]).preset
-        (tmp_path / "preset.toml").write_text(dump(preset))
-        pinned = hub_revisions.pin(tmp_path, preset)
+        pinned = hub_revisions.pinned(preset)
+        hub_revisions.record(tmp_path, pinned)
         assert load_preset([str(tmp_path / "preset.toml")]).preset == pinned
         data = pinned.stage[0].data
         assert isinstance(data, Corpus | OtherTask)
         assert (data.task if isinstance(data, OtherTask) else data).revision == expected
         assert pinned.stage[1] == preset.stage[1]
         assert pinned.task.revision is None
-        assert hub_revisions.pin(tmp_path, pinned) is pinned, "what is pinned stays"
+        assert hub_revisions.pinned(pinned) is pinned, "what is pinned stays"
 
 
 def test_local_texts_have_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,4 +36,4 @@ def test_local_texts_have_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "texts.txt").write_text("One.\n")
     words = [f"stage.ild.data.corpus={tmp_path / 'texts.txt'}", "task.name=toy-entailment"]
     preset = load_preset(["crild", "supplementary"], words).preset
-    assert hub_revisions.pin(tmp_path, preset) is preset
+    assert hub_revisions.pinned(preset) is preset

@@ -11,7 +11,8 @@ from textual.widgets import Static
 
 from crild_tui.screens.live import LiveScreen
 from crild_tui.screens.probe import ProbeScreen
-from engine.record.probe import PROBE, student_hash, write_probe
+from engine.record.probe import PROBE, write_probe
+from engine.record.student import student_hash
 from tests.cli.samples import make_run
 from tests.record.probe_samples import sample
 from tests.tui.screen_driver import Driven, drive, screen_text, until

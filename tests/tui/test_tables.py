@@ -187,7 +187,7 @@ def test_csv_has_full_precision_and_a_column_for_each_thing() -> None:
     mean = rows[2]
     assert float(mean.pop("accuracy deviation")) == pytest.approx(0.0707106781)
     assert mean == {
-        "kind": "mean", "task": "rte", "run": mean["run"], "seed": "", "state": "", "accuracy": "0.75",
+        "kind": "mean", "task": "rte", "run": mean["run"], "seed": "", "state": "", "inputs": "", "accuracy": "0.75",
         "accuracy runs": "2",
     }  # fmt: skip
     assert rows[3]["accuracy"] == repr(1 / 3)
