@@ -23,13 +23,15 @@ KINDS = frozenset(
     ("run_started", "stage_started", "evaluation", "checkpoint", "message", "stage_finished", "run_finished")
 )
 """Events that are read whole; of the steps, which are many, only the last ones."""
+MOST = 2**53
+"""No count is as large."""
 IDENTITY = ("created", "preset", "task", "method", "seed", "sweep", "cell")
 """Fields of a status that never change; `run_started` repeats them under `run`."""
 
 
 def identity_of(status: Status) -> dict[str, Any]:
     """What `rebuilt_status` needs from the first event of an attempt."""
-    return {name: getattr(status, name) for name in IDENTITY}
+    return {**{name: getattr(status, name) for name in IDENTITY}, "created": str(status.created)}  # to the last digit
 
 
 def rebuilt_status(run_dir: Path) -> Status | None:
@@ -78,11 +80,12 @@ class _Course:
     metric: str | None = None
     last: float | None = None
     best: float | None = None
+    best_stage: str = ""
     teacher: float | None = None
 
     def add(self, event: Event) -> None:
         """Take in one event; what is malformed is left out."""
-        kind, stage, step = event["kind"], word(event.get("stage")), whole(event.get("step"))
+        kind, stage, step = event["kind"], word(event.get("stage")), _count(event.get("step"))
         if kind == "run_started":
             self._start(event)
         elif kind == "run_finished" and (state := word(event.get("state"))) in ENDED:
@@ -95,7 +98,7 @@ class _Course:
             self.stage = stage
             self.reached[stage] = step
             if kind == "stage_started":
-                self.steps[stage] = whole(event.get("steps")) or 0
+                self.steps[stage] = _count(event.get("steps")) or 0
                 self.roles[stage] = word(event.get("role")) or ""
 
     def _start(self, event: Event) -> None:
@@ -103,7 +106,7 @@ class _Course:
         self.names = [name for name in names if isinstance(name, str)] if isinstance(names, list) else self.names
         self.identity = mapping(event.get("run")) or self.identity
         self.started = number(event.get("t"))
-        self.total = whole(event.get("total")) or self.total
+        self.total = _count(event.get("total")) or self.total
         self.end = self.error = None
 
     def _evaluate(self, event: Event) -> None:
@@ -116,7 +119,8 @@ class _Course:
             self.metric, self.teacher = name, value
         elif event.get("model") == "student" and self.roles.get(str(stage)) == "student":
             self.metric, self.last = name, value
-            self.best = value if event.get("best") is True else self.best
+            if event.get("best") is True or stage != self.best_stage:
+                self.best, self.best_stage = (value if event.get("best") is True else None), str(stage)
 
     def fields(self) -> dict[str, Any]:
         """The fields of a status that come from events alone."""
@@ -157,17 +161,29 @@ def _identity(run_dir: Path, recorded: Mapping[str, Any]) -> dict[str, Any]:
         "preset": word(cell.get("refs")) or "",
         "task": word(mapping(preset.get("task")).get("name")) or "",
         "method": word(mapping(cell.get("cell")).get("method")) or "",
-        "seed": whole(preset.get("seed")) or 0,
+        "seed": _count(preset.get("seed")) or 0,
         "sweep": sweep,
         "cell": _texts(cell.get("cell")),
     }
     checked = {
-        "created": number(recorded.get("created")),
+        "created": _seconds(recorded.get("created")),
         **{name: word(recorded.get(name)) for name in ("preset", "task", "method", "sweep")},
-        "seed": whole(recorded.get("seed")),
+        "seed": _count(recorded.get("seed")),
         "cell": _texts(recorded.get("cell")),
     }
     return {**own, **{name: value for name, value in checked.items() if value}}
+
+
+def _count(value: object) -> int | None:
+    count = whole(value)
+    return count if count is not None and 0 <= count < MOST else None
+
+
+def _seconds(value: object) -> float | None:
+    try:
+        return number(float(value)) if isinstance(value, str) else None
+    except ValueError:
+        return None
 
 
 def _texts(value: object) -> dict[str, str]:
