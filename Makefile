@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: quickstart test test-slow check lint types contracts format wheel clean
+.PHONY: quickstart test test-slow faults faults-long audit check lint types contracts format wheel clean
 
 quickstart: $(STAMP)  ## install, then distil the embedded main job
 	$(BIN)/crild run quickstart
@@ -14,6 +14,19 @@ test: $(STAMP)  ## install, then every test that takes seconds
 
 test-slow: $(STAMP)  ## the long tests: real teachers, kill -9 in every stage, three seeds of the quickstart
 	$(BIN)/python -m pytest -m "slow and not gpu" --timeout=3600 tests
+
+faults: $(STAMP)  ## break runs on purpose for up to 15 minutes: kills, errors, damage; the table of docs/promises.md
+	$(BIN)/python -m tests.faults.campaign
+
+faults-long: $(STAMP)  ## the same with 200 kills and more of everything: an hour or two
+	$(BIN)/python -m tests.faults.campaign --kills 200 --signals 60 --errors 150 --damage 400 --starters 15
+
+AUDIT := .venv-audit
+audit: $(STAMP)  ## licences, SBOM (dist/sbom.cdx.json), known advisories, contents of wheel and sdist, a reproducible build
+	test -x $(AUDIT)/bin/python || $(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip install --quiet -c constraints.txt "pip>=25.1"
+	$(AUDIT)/bin/python -m pip install --quiet -c constraints.txt --group audit
+	$(BIN)/python -m tests.audit $(VENV) $(AUDIT)/bin
 
 check: lint types contracts test  ## what CI runs
 

@@ -13,6 +13,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared"
+PATIENCE = 240.0
+"""Seconds that a test waits for another process or thread: enough for a slow machine with other work."""
 os.environ["PYTHONPATH"] = str(REPOSITORY)  # for child processes: an installation exposes only `crild`
 
 

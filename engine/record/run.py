@@ -102,7 +102,9 @@ def create_run(
     created = time.time()
     facts = light_environment() if environment is None else environment
     try:
-        with OpenFolder.at(runs_dir, create=True) as runs, runs.temporary_folder("new") as temporary:
+        with contextlib.suppress(FileExistsError):  # a file: opening it says so
+            runs_dir.mkdir(parents=True, exist_ok=True)
+        with OpenFolder.at(runs_dir) as runs, runs.temporary_folder("new") as temporary:
             target = _reserve(runs_dir, name, created, fields)
             try:
                 write_atomic(temporary.path / PRESET, preset_toml)

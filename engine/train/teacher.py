@@ -78,6 +78,7 @@ class Cached:
     def unusable_reason(self) -> str | None:
         """Why nothing can be stored here, as the end of a sentence; None if it can."""
         try:
+            self.folder.parent.parent.mkdir(parents=True, exist_ok=True)
             OpenFolder.at(self.folder.parent.parent, self.folder.parent.name, create=True).close()
             with tempfile.TemporaryFile(dir=self.folder.parent):  # a file system can be read-only despite its modes
                 return None

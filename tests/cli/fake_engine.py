@@ -1,7 +1,7 @@
 """An engine that computes nothing: it writes what a real one would write, through the same session.
 
 FAKE_ENGINE in the environment is JSON: steps (of each of two stages), pause (seconds a step), end ("finish", "fail",
-"data", "die", "mute"), message (a warning's text).
+"data", "die", "mute"), message (a warning's text), hold (after so many steps it waits for a file `go` beside the run).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ def main(run_dir: Path) -> int:
         "pause": 0.0,
         "end": "finish",
         "message": "",
+        "hold": 1_000_000,
         **json.loads(os.environ.get("FAKE_ENGINE", "{}")),
     }
     steps = int(wanted["steps"])
@@ -48,6 +49,8 @@ def main(run_dir: Path) -> int:
                 session.events.write("stage_started", stage=STAGES[place], step=step, steps=steps)
             _step(session, place, step + 1, steps)
             time.sleep(float(wanted["pause"]))
+            while done + 1 >= wanted["hold"] and not (run_dir.parent / "go").exists() and session.request.state is None:
+                time.sleep(0.02)
             if session.request.state is not None:
                 (run_dir / "checkpoints" / f"{place:03d}-{STAGES[place]}-{done + 1:08d}").mkdir(parents=True)
                 session.events.write("run_finished", state=session.request.state)

@@ -9,7 +9,7 @@ import pytest
 
 from engine.errors import CrildError, DataError, PresetError, RunError
 from tests.cli.conftest import Call
-from tests.conftest import REPOSITORY
+from tests.conftest import PATIENCE, REPOSITORY
 
 HEAVY = {"torch", "transformers", "numpy", "datasets", "accelerate", "tokenizers", "safetensors", "sklearn", "scipy"}
 LOADED_WHEN_USED = {"significance", "figures"}
@@ -18,7 +18,7 @@ LOADED_WHEN_USED = {"significance", "figures"}
 
 def _python(code: str, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=60, check=False,
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=PATIENCE, check=False,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY), **env},
     )  # fmt: skip
 
@@ -102,7 +102,7 @@ def test_a_fault_of_the_programs_own_is_written_to_a_file(
 def test_a_reader_that_goes_away_is_no_error(runs_dir: Path) -> None:
     command = f"{sys.executable} -c '{CALL}' presets show quickstart | true"
     done = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, timeout=60, check=False,
+        ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, timeout=PATIENCE, check=False,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")

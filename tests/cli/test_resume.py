@@ -12,6 +12,7 @@ from engine.preset.load import load_preset
 from engine.record.run import read_status, update_status
 from tests.cli.conftest import Call
 from tests.cli.samples import make_run
+from tests.conftest import PATIENCE
 from tests.record.checkpoint_samples import write_checkpoint
 
 Behave = Callable[..., None]
@@ -91,12 +92,12 @@ def test_a_run_whose_queue_was_killed_has_its_turn_after_all(
 
     from engine.sweep.record import list_queues
 
-    fake_engine(pause=0.1, steps=100)
+    fake_engine(hold=2)
     crild("run", str(preset), "--name", "mine", "--seeds", "1,2", "--detach")
     (queue,) = list_queues(runs_dir)
     assert queue.owner is not None
     os.kill(queue.owner.pid, signal.SIGKILL)
-    until = time.monotonic() + 10
+    until = time.monotonic() + PATIENCE
     while queue.owner.state() == "alive" and time.monotonic() < until:  # a busy machine takes its time
         time.sleep(0.02)
     crild("stop", "mine-s1")

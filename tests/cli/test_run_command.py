@@ -12,6 +12,7 @@ import pytest
 from engine.errors import RunError
 from engine.record.run import read_run, read_status
 from tests.cli.conftest import Call
+from tests.conftest import PATIENCE
 
 Behave = Callable[..., None]
 
@@ -152,7 +153,7 @@ def _send(which: signal.Signals, when: Path, times: int = 1) -> threading.Thread
     """Signals to this process once a file of a run exists."""
 
     def later() -> None:
-        until = time.monotonic() + 20
+        until = time.monotonic() + PATIENCE
         while not list(when.parent.glob(when.name)) and time.monotonic() < until:
             time.sleep(0.02)
         for _ in range(times):
@@ -171,7 +172,7 @@ def _send(which: signal.Signals, when: Path, times: int = 1) -> threading.Thread
 def test_signals_are_passed_on_and_the_checkpoint_is_waited_for(
     crild: Call, fake_engine: Behave, preset: Path, runs_dir: Path, which: signal.Signals, state: str, code: int
 ) -> None:
-    fake_engine(pause=0.2, steps=100)
+    fake_engine(hold=2)
     thread = _send(which, runs_dir / "mine-s1" / "events.1.jsonl")
     before = signal.getsignal(which)
     said = crild("run", str(preset), "--name", "mine")
@@ -212,7 +213,7 @@ def test_seeds_as_json_are_a_list(crild: Call, fake_engine: Behave, preset: Path
 def test_an_interrupt_takes_the_runs_behind_off_the_queue(
     crild: Call, fake_engine: Behave, preset: Path, runs_dir: Path
 ) -> None:
-    fake_engine(pause=0.2, steps=100)
+    fake_engine(hold=2)
     thread = _send(signal.SIGINT, runs_dir / "mine-s1" / "events.1.jsonl")
     said = crild("run", str(preset), "--name", "mine", "--seeds", "1,2,3")
     thread.join()

@@ -8,6 +8,7 @@ import pytest
 from engine.record.run import read_run, read_status
 from tests.cli.conftest import Call
 from tests.cli.samples import make_run
+from tests.conftest import PATIENCE
 
 Behave = Callable[..., None]
 
@@ -15,14 +16,14 @@ Behave = Callable[..., None]
 def _wait(run_dir: Path, *states: str) -> None:
     import time
 
-    until = time.monotonic() + 20
+    until = time.monotonic() + PATIENCE
     while read_run(run_dir).state not in states:
         assert time.monotonic() < until, read_run(run_dir)
         time.sleep(0.02)
 
 
 def test_stop_asks_and_waits_for_the_checkpoint(crild: Call, fake_engine: Behave, preset: Path, runs_dir: Path) -> None:
-    fake_engine(pause=0.2, steps=100)
+    fake_engine(hold=2)
     crild("run", str(preset), "--name", "mine", "--detach")
     said = crild("stop", "mine")
     assert said.code == 0
@@ -54,7 +55,7 @@ def test_stop_of_a_finished_run_is_a_usage_error(crild: Call, runs_dir: Path) ->
 def test_stop_of_a_queued_run_takes_it_off_the_queue(
     crild: Call, fake_engine: Behave, preset: Path, runs_dir: Path
 ) -> None:
-    fake_engine(pause=0.2, steps=100)
+    fake_engine(hold=2)
     crild("run", str(preset), "--name", "mine", "--seeds", "1,2", "--detach")
     said = crild("stop", "mine-s2")
     assert "stopped before it started" in said.err

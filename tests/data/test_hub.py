@@ -19,6 +19,7 @@ from engine.data import hub
 from engine.data.hub import load_hub
 from engine.errors import DataError
 from engine.preset.schema import Task
+from tests.conftest import PATIENCE
 
 from .fake_hub import COMMIT, OLDER, fake_hub
 
@@ -59,7 +60,7 @@ def ask(home: Path, sources: dict[str, dict[str, Any]], **environment: str) -> d
         cwd=home.parent,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
     assert result.returncode == 0, result.stderr

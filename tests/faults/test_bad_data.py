@@ -15,6 +15,7 @@ import pytest
 from engine.record.events import read_events
 from engine.record.logs import log_tail
 from engine.record.run import read_status
+from tests.conftest import PATIENCE
 from tests.faults.conftest import QUICK, Crild, Failed, Refused, Tiny
 
 Spoil = Callable[[str], str]
@@ -286,7 +287,7 @@ def test_an_engine_process_ends_with_the_sentence_and_no_traceback(tiny: Tiny, r
     tiny.train.write_text(tiny.train.read_text() + "w1 w2,\n")
     command = [sys.executable, "-P", "-c", "import sys; from crild_tui.cli import main; sys.exit(main())"]
     words = [*tiny.run(), *(word for setting in QUICK for word in ("--set", setting)), "--name", "mine", "--quiet"]
-    done = subprocess.run([*command, *words], capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run([*command, *words], capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 3
     assert done.stdout == ""
     first, *rest = done.stderr.splitlines()

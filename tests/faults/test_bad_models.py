@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from engine.record.run import read_status
+from tests.conftest import PATIENCE
 from tests.data.fake_hub import fake_hub
 from tests.data.test_hub import card, parquet
 from tests.faults.conftest import QUICK, Failed, Refused, Tiny
@@ -216,7 +217,7 @@ def hub_run(tiny: Tiny, *settings: str, **environment: str) -> subprocess.Comple
     command = [sys.executable, "-P", "-c", "import sys; from crild_tui.cli import main; sys.exit(main())"]
     words = [*tiny.run(*QUICK, *settings), "--name", "mine", "--quiet"]
     return subprocess.run(
-        [*command, *words], capture_output=True, text=True, timeout=240, check=False, env={**env, **environment}
+        [*command, *words], capture_output=True, text=True, timeout=PATIENCE, check=False, env={**env, **environment}
     )
 
 

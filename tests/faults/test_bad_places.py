@@ -17,7 +17,7 @@ from engine.launch import devices
 from engine.record import files
 from engine.record.run import read_status
 from tests.cli.samples import make_run
-from tests.conftest import REPOSITORY
+from tests.conftest import PATIENCE, REPOSITORY
 from tests.faults.conftest import Crild, Failed, Refused, Tiny
 
 # -- the folder of runs
@@ -120,7 +120,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     place.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(place)]
     try:
-        done = subprocess.run(mount, capture_output=True, check=False, timeout=10)
+        done = subprocess.run(mount, capture_output=True, check=False, timeout=PATIENCE)
     except OSError:
         done = None
     if done is None or done.returncode:
@@ -128,7 +128,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     try:
         yield place
     finally:
-        subprocess.run(["umount", "-l", str(place)], check=True, timeout=10)
+        subprocess.run(["umount", "-l", str(place)], check=True, timeout=PATIENCE)
 
 
 def test_a_disk_that_is_full(refused: Refused, tiny: Tiny, small_disk: Path) -> None:
@@ -150,7 +150,7 @@ def test_a_disk_that_fills_up_during_a_run(crild: Crild, engine_here: None, tiny
     assert (status.state, status.exit_code) == ("failed", 1)
     assert not list((run_dir / "checkpoints").glob(".*"))
     filler.unlink()
-    subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True, timeout=10)
+    subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True, timeout=PATIENCE)
     assert crild("resume", str(run_dir), "--quiet").code == 0
     assert read_status(run_dir).state == "finished"
 
@@ -241,7 +241,7 @@ def test_of_two_resumes_at_once_one_goes_on(runs_dir: Path) -> None:
         subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    ends = [(process, *process.communicate(timeout=120)) for process in both]
+    ends = [(process, *process.communicate(timeout=PATIENCE)) for process in both]
     codes = sorted(process.returncode for process, _, _ in ends)
     assert codes[0] == 0, ends
     assert codes[1] in (1, 2), ends

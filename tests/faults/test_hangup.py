@@ -23,9 +23,9 @@ from crild_tui.monitor.run import RunWatcher
 from crild_tui.monitor.snapshots import RunSnapshot
 from engine.record.events import read_events
 from engine.record.run import list_runs, read_status
+from tests.conftest import PATIENCE
 from tests.train.tiny_run import materials
 
-PATIENCE = 240.0
 CRILD = [sys.executable, "-P", "-c", "import sys; from crild_tui.cli import main; sys.exit(main())"]
 
 

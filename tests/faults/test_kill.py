@@ -13,9 +13,8 @@ import pytest
 from engine.launch.start import start_engine
 from engine.record.events import EventTail, read_events
 from engine.record.run import read_run, read_status
+from tests.conftest import PATIENCE
 from tests.train.tiny_run import make, materials
-
-PATIENCE = 120.0
 
 
 def finish(run_dir: Path) -> None:

@@ -14,6 +14,7 @@ from engine.launch.signals import kill
 from engine.launch.start import reap
 from engine.record.lock import held
 from engine.record.run import create_run, list_runs, read_status
+from tests.conftest import PATIENCE
 
 WORKER = """
 import os, sys, time
@@ -67,7 +68,7 @@ def clear(folder: Path) -> None:
     reap()
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 15.0) -> bool:
+def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE) -> bool:
     """Whether a condition comes true within this time."""
     until = time.monotonic() + seconds
     while not condition():

@@ -28,6 +28,7 @@ def test_a_saved_model_loads_with_transformers(family: str, tmp_path: Path) -> N
     model = tiny(family)
     choose_attention(model, "cpu", "bf16")
     folder = tmp_path / "run" / "student"
+    folder.parent.mkdir()
     save_model(model, words(family), ENTAILMENT, folder)
     assert {"model.safetensors", "config.json", "tokenizer.json"} <= {path.name for path in folder.iterdir()}
     read = AutoModelForSequenceClassification.from_pretrained(folder)

@@ -21,6 +21,7 @@ import pytest
 from engine.models.class_names import name_outputs
 from engine.models.hub import needed_files
 from engine.models.model_files import PICKLED
+from tests.conftest import PATIENCE
 from tests.models.tiny_models import ENTAILMENT, saved, tiny, words
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -123,7 +124,13 @@ def ask(url: str, code: str, **environment: str) -> Any:
     kept = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
     kept |= {"HF_ENDPOINT": url, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_TELEMETRY": "1", **environment}
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, env=kept, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env=kept,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

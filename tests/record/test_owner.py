@@ -12,6 +12,7 @@ import pytest
 
 from engine.record import owner
 from engine.record.owner import Owner
+from tests.conftest import PATIENCE
 from tests.errors import raises
 
 
@@ -27,7 +28,7 @@ def test_a_process_that_ended_is_gone_even_before_its_parent_notices() -> None:
     them = replace(Owner.current(), pid=child.pid, started=owner.start_time(child.pid) or 0.0)
     assert them.state() == "alive"
     child.kill()
-    until = time.monotonic() + 5
+    until = time.monotonic() + PATIENCE
     while them.state() == "alive" and time.monotonic() < until:
         time.sleep(0.01)
     assert them.state() == "gone"  # a zombie: nobody has waited for it

@@ -190,7 +190,7 @@ def test_garbage_in_the_other_files_is_never_raised(tmp_path: Path) -> None:
     run_dir = make_run(tmp_path)
     (run_dir / "status.json").unlink()
     kinds = ("run_started", "stage_started", "step", "evaluation", "message", "run_finished")
-    odd = [None, 3, "x", [], {}, [3], {"a": []}, 1e400, -1, True]
+    odd: list[object] = [None, 3, "x", [], {}, [3], {"a": []}, 1e400, -1, True]
     names = (
         "stages",
         "stage",

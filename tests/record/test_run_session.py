@@ -25,6 +25,7 @@ from engine.record.run import create_run, read_run, read_status
 from engine.record.session import RunSession
 from engine.record.status import Fault
 from engine.record.stop_request import Stopped, StopRequest
+from tests.conftest import PATIENCE
 from tests.errors import raises
 from tests.record.own_files import gone_name, gone_pid, model
 
@@ -44,7 +45,7 @@ def handlers() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 8.0) -> bool:
+def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE) -> bool:
     until = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > until:

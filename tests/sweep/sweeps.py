@@ -14,6 +14,7 @@ from engine.sweep.record import SweepRecord, list_sweeps, read_sweep_record, swe
 from engine.sweep.slots import Slot
 from engine.sweep.spec import read_sweep
 from engine.sweep.submit import reconcile, submit
+from tests.conftest import PATIENCE
 from tests.launch.fake_engines import clear, wait_for
 
 WORKER = """
@@ -42,6 +43,8 @@ with RunSession(run) as session:
         write_json(begun, {"step": step + 1})
         session.update(done=step + 1, last=0.5 + 0.1 * tune["seed"] + 0.01 * (step + 1))
         time.sleep(marks.get("pause", 0) / 100)
+        while step + 1 >= marks.get("hold", 1e9) and session.request.state is None and not (run.parent / "go").exists():
+            time.sleep(0.02)
         if session.request.state is not None:
             session.finish(session.request.state, session.request.exit_code)
             sys.exit(session.request.exit_code)
@@ -49,7 +52,8 @@ with RunSession(run) as session:
         "student": {"metrics": {"accuracy": round(0.5 + 0.1 * tune["seed"], 4)}}})
     session.finish("finished", 0)
 """
-"""An engine whose preset's tags say what it does: steps-5, pause-10 (hundredths of a second a step), teacher-3, fail."""
+"""An engine whose preset's tags say what it does: steps-5, pause-10 (hundredths of a second a step), teacher-3, fail,
+hold-2 (after that many steps it waits for `let_go`)."""
 COMMAND = [sys.executable, "-P", "-c", WORKER]
 
 PRESET = """\
@@ -100,10 +104,16 @@ def record_of(runs: Path, name: str = "study") -> SweepRecord:
     return read_sweep_record(sweep_file(runs, name))
 
 
-def over(runs: Path, name: str = "study", seconds: float = 30.0) -> str:
+def over(runs: Path, name: str = "study", seconds: float = PATIENCE) -> str:
     """The state in which a sweep's process ended."""
     assert wait_for(lambda: record_of(runs, name).state != "active", seconds), record_of(runs, name)
     return record_of(runs, name).state
+
+
+def let_go(runs: Path) -> None:
+    """Let engines that hold continue, now and later."""
+    runs.mkdir(parents=True, exist_ok=True)
+    (runs / "go").touch()
 
 
 def kill_process(runs: Path, name: str = "study") -> None:

@@ -15,6 +15,7 @@ from tests.launch.fake_engines import wait_for
 from tests.sweep.sweeps import (
     begin,
     came_to,
+    let_go,
     over,
     record_of,
     states,
@@ -37,7 +38,9 @@ def test_every_run_is_made_and_finished_and_knows_its_place(folder: Path, runs: 
 
 
 def test_no_more_runs_than_slots_work_at_a_time(folder: Path, runs: Path) -> None:
-    begin(study(folder, "steps-5", "pause-20", seeds="[1, 2, 3]"), runs, slots=2)
+    begin(study(folder, "hold-1", seeds="[1, 2, 3]"), runs, slots=2)
+    assert wait_for(lambda: list(states(runs).values()).count("running") == 2)
+    let_go(runs)
     over(runs)
     spans = [
         (status.started or 0.0, status.ended or 0.0) for status in map(read_status, map(runs.joinpath, states(runs)))
@@ -129,13 +132,14 @@ def test_one_slot_waits_for_a_busy_gpu_and_several_share_it(
 
 
 def test_a_run_goes_on_where_there_is_a_slot_now(folder: Path, runs: Path) -> None:
-    path = study(folder, "steps-20", "pause-10", seeds="[1]")
+    path = study(folder, "steps-5", "hold-2", seeds="[1]")
     begin(path, runs, slots=2, device="mps")
     run = runs / "study-toy-entailment-b-s1"
     assert came_to(run, 2)
     assert 'device = "mps"' in (run / "preset.toml").read_text()
     stop_sweep(runs, "study")
     over(runs)
+    let_go(runs)
     begin(path, runs)
     assert over(runs) == "ended"
     assert 'device = "cpu"' in (run / "preset.toml").read_text()

@@ -15,6 +15,7 @@ from tests.sweep.sweeps import (
     came_to,
     kill_engine,
     kill_process,
+    let_go,
     over,
     record_of,
     states,
@@ -24,18 +25,21 @@ from tests.sweep.sweeps import (
 
 
 def test_killed_twice_with_its_engines_it_ends_as_one_left_alone(folder: Path, runs: Path, tmp_path: Path) -> None:
-    path = study(folder, "steps-20", "pause-10")
+    path = study(folder, "steps-5", "hold-2")
     whole = tmp_path / "whole"
+    let_go(whole)
     begin(path, whole)
     over(whole)
     begin(path, runs)
     run = runs / "study-toy-entailment-b-s1"
-    for step in (2, 9):
+    for step in (2, 3):
         assert came_to(run, step)
         kill_process(runs)
         for entry in list_runs(runs):
             if entry.state == "running":
                 kill_engine(entry.path)
+        if step == 3:
+            let_go(runs)
         begin(path, runs)
     assert over(runs) == "ended"
     assert states(runs) == states(whole)
@@ -60,7 +64,7 @@ def test_engines_that_outlive_their_sweep_are_waited_for(folder: Path, runs: Pat
 
 
 def test_a_killed_engine_goes_on_by_itself_but_not_for_ever(folder: Path, runs: Path) -> None:
-    begin(study(folder, "steps-30", "pause-10", seeds="[1]"), runs)
+    begin(study(folder, "steps-30", "hold-1", seeds="[1]"), runs)
     run = runs / "study-toy-entailment-b-s1"
     for attempt in (1, 2, 3):
         assert came_to(run, 0, attempt)
@@ -70,7 +74,7 @@ def test_a_killed_engine_goes_on_by_itself_but_not_for_ever(folder: Path, runs: 
 
 
 def test_a_hang_up_changes_nothing_and_stopping_keeps_the_rest(folder: Path, runs: Path) -> None:
-    path = study(folder, "steps-30", "pause-10")
+    path = study(folder, "steps-5", "hold-2")
     begin(path, runs, slots=1)
     owner = record_of(runs).owner
     assert owner is not None
@@ -86,14 +90,15 @@ def test_a_hang_up_changes_nothing_and_stopping_keeps_the_rest(folder: Path, run
         stop_sweep(runs, "study")
     with raises("unknown-sweep", "other"):
         stop_sweep(runs, "other")
+    let_go(runs)
     begin(path, runs, slots=4)
     assert over(runs) == "ended"
     assert set(states(runs).values()) == {"finished"}
-    assert steps(runs, run.name) == list(range(30))
+    assert steps(runs, run.name) == list(range(5))
 
 
 def test_killing_ends_the_engines_at_once(folder: Path, runs: Path) -> None:
-    begin(study(folder, "steps-99", "pause-50", seeds="[1]"), runs)
+    begin(study(folder, "steps-99", "hold-1", seeds="[1]"), runs)
     run = runs / "study-toy-entailment-b-s1"
     assert came_to(run, 1)
     kill_sweep(runs, "study")

@@ -14,10 +14,9 @@ from engine.sweep.plan import plan
 from engine.sweep.slots import Slot
 from engine.sweep.spec import read_sweep
 from engine.sweep.submit import reconcile, submit
+from tests.conftest import PATIENCE
 from tests.sweep.sweeps import kill_engine, kill_process, over, write
 from tests.train.tiny_run import materials
-
-PATIENCE = 300.0
 
 
 def begin(path: Path, runs: Path) -> None:

@@ -15,10 +15,12 @@ import pytest
 
 import engine.sweep.submit
 from crild_tui.cli import main
+from crild_tui.cli.sweep_follow import Follower
 from engine.record.run import list_runs, read_status
+from engine.sweep.record import SweepRecord
 from tests.cli.conftest import Said
 from tests.launch.fake_engines import wait_for
-from tests.sweep.sweeps import COMMAND, clean, kill_process, method, over, record_of, write
+from tests.sweep.sweeps import COMMAND, clean, kill_process, let_go, method, over, record_of, write
 
 Call = Callable[..., Said]
 
@@ -133,7 +135,7 @@ def test_problems_are_told_before_anything_is_made(crild: Call, folder: Path, ru
 def test_ctrl_c_stops_with_checkpoints_and_the_same_command_goes_on(
     crild: Call, folder: Path, runs: Path, presses: list[signal.Signals], code: int, state: str
 ) -> None:
-    path = study(folder, "steps-14", "pause-10")
+    path = study(folder, "steps-5", "hold-2")
     run = runs / "study-toy-entailment-b-s1"
 
     def press() -> None:
@@ -149,12 +151,15 @@ def test_ctrl_c_stops_with_checkpoints_and_the_same_command_goes_on(
     assert "next step" in said.err
     assert read_status(run).state == state
     assert "1 of 4 runs finished, 1 stopped, 2 left" in said.out
+    let_go(runs)
     assert crild("sweep", path, "--quiet").code == 0
     assert read_status(run).attempt == 2
 
 
-def test_detached_it_is_found_again_stopped_and_survives_its_process(crild: Call, folder: Path, runs: Path) -> None:
-    path = study(folder, "steps-45", "pause-10")
+def test_detached_it_is_found_again_stopped_and_survives_its_process(
+    crild: Call, folder: Path, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = study(folder, "steps-5", "hold-2")
     said = crild("sweep", path, "--detach", "--slots", "2")
     assert (said.code, said.out) == (0, "study\n")
     run = runs / "study-toy-entailment-b-s1"
@@ -164,9 +169,15 @@ def test_detached_it_is_found_again_stopped_and_survives_its_process(crild: Call
     changed = crild("sweep", path)
     assert (changed.code, "study" in changed.err) == (2, True)
     Path(path).write_text(text)
-    killer = threading.Timer(0.3, lambda: kill_process(runs))
-    killer.start()
-    lost = crild("sweep", path)
+    follow = Follower.go
+
+    def killed_under_its_followers(follower: Follower) -> SweepRecord:
+        kill_process(runs)
+        return follow(follower)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Follower, "go", killed_under_its_followers)
+        lost = crild("sweep", path)
     assert "already running" in lost.err
     assert "the sweep's process is gone" in lost.err
     assert lost.code == 1
@@ -174,11 +185,12 @@ def test_detached_it_is_found_again_stopped_and_survives_its_process(crild: Call
     assert crild("sweep", path, "--stop").code == 0
     assert over(runs) == "stopped"
     assert crild("sweep", "study", "--stop").code == 2
+    let_go(runs)
     assert crild("sweep", path, "--quiet").code == 0
 
 
 def test_stop_takes_the_name_of_a_sweep(crild: Call, folder: Path, runs: Path) -> None:
-    crild("sweep", study(folder, "steps-45", "pause-10"), "--detach", "--slots", "2")
+    crild("sweep", study(folder, "steps-5", "hold-2"), "--detach", "--slots", "2")
     run = runs / "study-toy-entailment-b-s1"
     assert wait_for(lambda: (run / "status.json").exists() and read_status(run).done >= 2)
     assert "there is no run 'elsewhere'" in crild("stop", "study", "elsewhere").err

@@ -18,6 +18,7 @@ from crild_tui.messages import CompareRuns, RunsChanged
 from crild_tui.runs.snapshot import RunsSnapshot
 from crild_tui.widgets.run_table import RunTable
 from engine.record.run import RunEntry, list_runs
+from tests.conftest import PATIENCE
 
 SENT = "sent to the terminal's clipboard (OSC 52): "
 """What is said before a text that was copied."""
@@ -88,7 +89,7 @@ def drive(
     asyncio.run(run())
 
 
-async def until(pilot: Pilot[None], holds: Callable[[], object], seconds: float = 30.0) -> None:
+async def until(pilot: Pilot[None], holds: Callable[[], object], seconds: float = PATIENCE) -> None:
     """Wait for something that a thread brings about."""
     end = time.monotonic() + seconds
     while not holds():

@@ -6,8 +6,9 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from tests.conftest import PATIENCE
+
 T = TypeVar("T")
-PATIENCE = 20.0
 
 
 class Snapshots(Generic[T]):

@@ -25,7 +25,7 @@ from crild_tui.cli import dashboard
 from engine.errors import UsageError
 from tests.cli.conftest import Call, crild
 from tests.cli.test_terminal_sessions import SEQUENCE, Terminal, env
-from tests.conftest import REPOSITORY
+from tests.conftest import PATIENCE, REPOSITORY
 
 __all__ = ["crild", "env"]
 
@@ -233,7 +233,7 @@ def test_the_help_does_not_load_the_dashboard() -> None:
         "print(sorted({n.partition('.')[0] for n in sys.modules} & {'textual', 'numpy', 'rich'}), file=sys.stderr)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True,
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=True,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
     )  # fmt: skip
     assert "textual" not in done.stderr
@@ -277,10 +277,10 @@ def test_the_thread_of_input_ends_when_it_is_asked_to(tmp_path: Path, monkeypatc
         for half in ("é".encode()[:1], "é".encode()[1:]):
             os.write(master, half)
             time.sleep(0.05)
-        assert come.wait(20)
+        assert come.wait(PATIENCE)
         ending = threading.Thread(target=one.disable_input, daemon=True)
         ending.start()
-        ending.join(20)
+        ending.join(PATIENCE)
         assert not one._key_thread.is_alive()
 
     tty.setraw(slave)

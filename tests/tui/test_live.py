@@ -37,6 +37,7 @@ from engine.record.status import Fault
 from engine.sweep.record import CellRecord, SweepRecord, write_sweep_record
 from engine.sweep.slots import Slot
 from tests.cli.samples import make_run
+from tests.conftest import PATIENCE
 from tests.tui.screen_driver import SENT
 from tests.tui.screen_driver import screen_text as shown
 
@@ -119,7 +120,7 @@ async def live(
 
 
 async def until(pilot: Pilot[None], true: Callable[[], object]) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE
     while not true():
         assert time.monotonic() < end
         await pilot.pause(0.01)

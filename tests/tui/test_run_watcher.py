@@ -21,9 +21,9 @@ from engine.record.events import EventTail, EventWriter
 from engine.record.paths import events_file
 from engine.record.run import update_status
 from tests.cli.samples import make_run
+from tests.conftest import PATIENCE
 from tests.tui.snapshots import Snapshots
 
-PATIENCE = 20.0
 STAGES = ["ild", "kd"]
 
 

@@ -21,10 +21,8 @@ from engine.record.files import write_json
 from engine.record.owner import Owner
 from engine.record.run import list_runs, read_run, read_status, update_status
 from tests.cli.samples import make_run
+from tests.conftest import PATIENCE
 from tests.tui.snapshots import Snapshots
-
-PATIENCE = 20.0
-
 
 Seen = Snapshots[Any]
 
