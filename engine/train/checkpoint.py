@@ -17,7 +17,7 @@ from torch import Tensor
 
 from engine.errors import RunError
 from engine.record.checkpoints import FORMAT, MANIFEST, STATE, Checkpoint, checkpoints_folder, flaw, named_checkpoints
-from engine.record.files import flush, refusal
+from engine.record.files import flush, follow_umask, refusal
 from engine.record.inventory import checkpoints_of
 from engine.record.manifest import manifest_of
 from engine.record.paths import CHECKPOINTS
@@ -99,6 +99,7 @@ def _write(run_dir: Path, name: str, parts: Tensors, state: dict[str, Any]) -> N
             (temporary.path / STATE).write_text(json.dumps(state))
             files = manifest_of(temporary.path.iterdir())
             (temporary.path / MANIFEST).write_text(json.dumps({"format": FORMAT, "files": files}))
+            follow_umask(temporary)
             for file in temporary.path.iterdir():
                 flush(file)
             temporary.flush()
