@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from crild_tui.cli import terminal
 from crild_tui.runs import formatting
-from crild_tui.runs.create import RunRequest, method_of
+from crild_tui.runs.create import RunRequest, consent_of, method_of
 
 if TYPE_CHECKING:
     from engine.preset.load import Loaded
+    from engine.user.consent import Consent
 
 
 def show_plan(loaded: Sequence[Loaded], request: RunRequest, *, as_json: bool) -> int:
     """Print what the runs would do, and create none. Returns the exit code: 3 when something is missing, else 0."""
-    plan = plan_of(loaded[0])
+    plan = plan_of(loaded[0], consent_of(request, loaded))
     seeds = [one.preset.seed for one in loaded]
     missing = [str(item) for item in _items(plan.get("missing"))]
     if as_json:
@@ -34,14 +35,19 @@ def show_plan(loaded: Sequence[Loaded], request: RunRequest, *, as_json: bool) -
         terminal.sentence(line)
     for line in _items(plan.get("notes")):
         terminal.sentence(str(line))
+    for severity, line in _findings(plan):
+        terminal.sentence(f"warning: {line}" if severity == "warning" else line)
     for line in missing:
         terminal.sentence(f"missing: {line}")
     terminal.sentence("nothing was started (--dry-run)")
     return 3 if missing else 0
 
 
-def plan_of(loaded: Loaded) -> dict[str, Any]:
-    """What the engine says about a preset. Raises the engine's error, or RunError for an invalid answer."""
+def plan_of(loaded: Loaded, consent: Consent) -> dict[str, Any]:
+    """What the engine says about a preset that would run with this consent.
+
+    Raises the engine's error, or RunError for an invalid answer.
+    """
     from crild_tui.cli.follow.tools import run_tool
     from engine.errors import RunError
     from engine.preset.write import dump
@@ -50,10 +56,16 @@ def plan_of(loaded: Loaded) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="crild-") as folder:
         file = Path(folder) / "preset.toml"
         file.write_text(dump(loaded.preset), encoding="utf-8")
-        plan = run_tool("plan", [str(file)])
+        plan = run_tool("plan", [*consent.words(), str(file)])
     if not isinstance(plan, dict):
         raise RunError("the engine's plan is not a JSON object", kind="invalid-engine-answer")
     return plan
+
+
+def _findings(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Severity and sentence of each finding about data and models."""
+    findings = [item for item in _items(plan.get("findings")) if isinstance(item, Mapping)]
+    return [(str(finding.get("severity")), str(finding.get("sentence"))) for finding in findings]
 
 
 def _items(value: object) -> list[Any]:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.record.files import read_json
-from engine.record.paths import CHECKPOINTS
+from engine.preset.retired_keys import is_retired
+from engine.record.checkpoints import Checkpoints
 from engine.report.compare import ABSENT, flat
 
 CHANGEABLE = re.compile(
@@ -23,7 +23,6 @@ CHANGEABLE = re.compile(
     r"|notify\.command|description|tags"
 )
 """Keys, as in `--set`, that may differ from those of the checkpoint."""
-_CHECKPOINT = re.compile(r"(\d{3})-([a-z0-9_-]+)-(\d{8})")
 
 Problem = tuple[str, str]
 """The key at fault, and the sentence."""
@@ -58,16 +57,13 @@ class RunProgress:
 
 
 def run_progress(run_dir: Path) -> RunProgress | None:
-    """Where a run stands by its newest checkpoint; None when it has no readable one."""
-    folder = run_dir / CHECKPOINTS
-    names = (
-        [match for path in folder.iterdir() if (match := _CHECKPOINT.fullmatch(path.name))] if folder.is_dir() else []
-    )
-    for match in sorted(names, key=lambda name: (int(name[1]), int(name[3])), reverse=True):
-        state = read_json(folder / match[0] / "state.json")
-        if state is not None:
-            return RunProgress.of(match[2], int(match[3]), state)
-    return None
+    """Where a run stands by the checkpoint that it would resume from, verified; None when it has none.
+
+    Raises RunError when its checkpoints cannot be read.
+    """
+    checkpoints = Checkpoints(run_dir)
+    newest = checkpoints.newest()
+    return None if newest is None else RunProgress.of(newest.stage, newest.step, checkpoints.state(newest))
 
 
 def incompatible_changes(progress: RunProgress, document: Mapping[str, Any]) -> list[Problem]:
@@ -79,7 +75,7 @@ def incompatible_changes(progress: RunProgress, document: Mapping[str, Any]) -> 
     problems = [
         (key, _incompatible(key, was, now))
         for key, (was, now) in pairs.items()
-        if was != now and not CHANGEABLE.fullmatch(key) and not _moved(was, now)
+        if was != now and not CHANGEABLE.fullmatch(key) and not _moved(was, now) and not is_retired(key, was)
     ]
     return problems or list(_length_problems(progress, document))
 

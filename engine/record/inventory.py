@@ -18,7 +18,7 @@ from typing import Any
 from engine.errors import RunError
 from engine.record.lock import FileLock, file_held
 from engine.record.owner import TEMPORARY
-from engine.record.paths import CHECKPOINTS, PREDICTIONS, STATUS, STUDENT, TEACHER, TRASH
+from engine.record.paths import CHECKPOINTS, PREDICTIONS, QUEUES, STATUS, STUDENT, SWEEPS, TEACHER, TRASH
 from engine.record.removal import (
     CHECKPOINT_FILE,
     CHECKPOINT_NAME,
@@ -161,7 +161,10 @@ def is_recorded_run(run: OpenFolder) -> bool:
 
 
 def is_checkpoint(folder: OpenFolder, name: str) -> bool:
-    """Whether an entry is a checkpoint or best weights of crild, by its name and its manifest."""
+    """Whether an entry is a checkpoint or best weights of crild, by its name and its manifest.
+
+    An empty folder of such a name counts too: a kill may have left it, and nothing is lost with it.
+    """
     return _checkpoint_files(folder, name) is not None
 
 
@@ -188,6 +191,8 @@ def _checkpoint_files(folder: OpenFolder, name: str) -> list[str] | None:
     if not re.fullmatch(CHECKPOINT_NAME, name):
         return None
     with contextlib.suppress(OSError), folder.child(name) as inner:
+        if not inner.names():
+            return []
         manifest = inner.record("manifest.json") or {}
         files = manifest.get("files")
         if isinstance(manifest.get("format"), int) and isinstance(files, dict):
@@ -207,9 +212,10 @@ def _is_run_leftover(folder: OpenFolder, name: str) -> bool:
 
 
 def runs_folder_leftovers(runs_dir: Path) -> Iterator[Removable]:
-    """Runs that interrupted commands left half-created or half-deleted."""
+    """What killed processes left in a runs folder: half-created and half-deleted runs, half-written records of sweeps."""
     check = _is_runs_folder_leftover
-    yield from _listed(runs_dir, (), "leftover", check, _leftover_remover(check))
+    for names in ((), (QUEUES,), (SWEEPS,)):
+        yield from _listed(runs_dir, names, "leftover", check, _leftover_remover(check))
 
 
 def trashed_runs(runs_dir: Path) -> Iterator[Removable]:
@@ -240,11 +246,12 @@ def is_trashed_run(folder: OpenFolder, name: str) -> bool:
 
 
 def _remove_trashed_run(folder: OpenFolder, name: str) -> bool:
-    return _TRASHED.fullmatch(name) is not None and folder.remove_folder(name, _holds_one_run)
+    return _TRASHED.fullmatch(name) is not None and folder.remove_folder(name, _holds_one_run, last=STATUS)
 
 
 def _holds_one_run(run: OpenFolder) -> bool:
-    return is_recorded_run(run) and not foreign_files(run)
+    """Whether a folder holds a run and no other files; an empty one counts, as a kill may leave it."""
+    return not run.names() or (is_recorded_run(run) and not foreign_files(run))
 
 
 def _is_runs_folder_leftover(folder: OpenFolder, name: str) -> bool:
@@ -306,7 +313,7 @@ def _is_own_teacher(folder: OpenFolder, name: str) -> bool:
 
 
 def _remove_own_teacher(folder: OpenFolder, name: str) -> bool:
-    return name == TEACHER and folder.remove_folder(name, _is_recorded_model)
+    return name == TEACHER and folder.remove_folder(name, _is_recorded_model, last="crild.json")
 
 
 def _is_recorded_model(folder: OpenFolder) -> bool:

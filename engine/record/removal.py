@@ -67,14 +67,11 @@ class OpenFolder:
 
     @classmethod
     def at(cls, root: Path, *names: str, create: bool = False) -> Self:
-        """Open the folder `names` below `root`, or `root` itself; `create` creates what is missing of it.
+        """Open the folder `names` below `root`, or `root` itself; `create` creates what is missing below `root`.
 
         `root` may be reached through links, the folders below it may not. Raises FileNotFoundError, LinkedFolderError, or
         another OSError.
         """
-        if create:
-            with contextlib.suppress(FileExistsError):  # a file: opening it says so
-                root.mkdir(parents=True, exist_ok=True)
         folder = cls(os.open(root, _FOLDER), root)
         for name in names:
             with folder:
@@ -181,12 +178,15 @@ class OpenFolder:
             folder.empty()
         self.remove_empty(name)
 
-    def remove_folder(self, name: str, check: Callable[[OpenFolder], bool]) -> bool:
-        """Delete a folder with everything in it if it passes a check, made in the folder that is open; whether it did."""
+    def remove_folder(self, name: str, check: Callable[[OpenFolder], bool], last: str = "") -> bool:
+        """Delete a folder with everything in it if it passes a check, made in the folder that is open; whether it did.
+
+        The record `last` goes last, so that a half-deleted folder still passes the check.
+        """
         with self.child(name) as folder:
             if not check(folder):
                 return False
-            folder.empty()
+            folder.empty(last)
         self.remove_empty(name)
         return True
 
@@ -194,9 +194,9 @@ class OpenFolder:
         """Delete an empty folder; fails where it was exchanged for a link, or holds something."""
         os.rmdir(_entry(name), dir_fd=self.handle)
 
-    def empty(self) -> None:
-        """Delete everything in this folder."""
-        for name in self.names():
+    def empty(self, last: str = "") -> None:
+        """Delete everything in this folder, the entry `last` at the end."""
+        for name in sorted(self.names(), key=lambda name: name == last):
             self.remove(name)
 
     def flush(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -17,15 +18,17 @@ from engine.evaluate.metrics import compute, majority
 from engine.launch.resume_check import RunProgress, incompatible_changes
 from engine.models.export import content_hash, save_model
 from engine.preset.schema import Preset
+from engine.record.checkpoints import Checkpoint, Checkpoints
 from engine.record.environment import add_environment
-from engine.record.files import write_atomic, write_json
+from engine.record.files import write_atomic
 from engine.record.inventory import refuse_links, remove_cache_leftovers
 from engine.record.paths import PRESET, RESULTS, cache_dir
+from engine.record.rebuild import identity_of
 from engine.record.session import RunSession
 from engine.record.student import student_hash
+from engine.record.teacher_folder import link_teacher
 from engine.train import checkpoint, hardware, hub_revisions, results
 from engine.train.card import model_card
-from engine.train.checkpoint import Checkpoint
 from engine.train.dev_evaluation import LogitsBySplit
 from engine.train.graphs import own_stream
 from engine.train.inputs import check_inputs, inputs_changed, inputs_of
@@ -39,11 +42,14 @@ from engine.train.materials import (
     plan_stages,
     rows_of_stages,
 )
-from engine.train.messages import say
+from engine.train.messages import say, say_finding
+from engine.train.resumption import resumption, written_checkpoints
+from engine.train.run_findings import has, refuse, stage_findings
 from engine.train.settings import StageSettings
 from engine.train.step import Models, StepLosses, bound_terms
-from engine.train.teacher import cache_entry, cache_key, data_hash, settle_order
+from engine.train.teacher import cache_key, data_hash, open_teacher, settle_order, store_teacher
 from engine.train.teacher_logits import teacher_logits
+from engine.user.consent import NONE, Consent
 
 
 def refuse_unfit(saved: Checkpoint, preset: Preset, run_dir: Path) -> None:
@@ -56,15 +62,20 @@ def refuse_unfit(saved: Checkpoint, preset: Preset, run_dir: Path) -> None:
         )
 
 
-def run(run_dir: Path, preset: Preset, session: RunSession) -> dict[str, Any]:
+def run(
+    run_dir: Path, preset: Preset, session: RunSession, consent: Consent = NONE, warnings: Sequence[str] = ()
+) -> dict[str, Any]:
     """Do the rest of a run, from its newest checkpoint; returns the results document.
+
+    Models run code of their own only with `consent`. `warnings` are sentences about the preset to report first.
 
     Raises Stopped when asked to stop, and CrildError for what the user can fix.
     """
     refuse_links(run_dir)
     remove_cache_leftovers(cache_dir())
     with session.reading("verifying checkpoints") as report:
-        saved = checkpoint.newest(run_dir)
+        checkpoints = Checkpoints(run_dir)
+        saved = checkpoints.newest()
         if saved is not None:
             refuse_unfit(saved, preset, run_dir)
         report("preparing the device")
@@ -74,34 +85,49 @@ def run(run_dir: Path, preset: Preset, session: RunSession) -> dict[str, Any]:
         pinned = hub_revisions.pinned(preset)
         add_environment(run_dir, **hardware.environment(accelerator, threads))
         session.update(device=str(accelerator.device))
-        experiment = Experiment(run_dir, session, load_materials(pinned, accelerator, report=report))
-        warning = experiment.check_inputs()
+        materials = load_materials(pinned, accelerator, consent, report=report)
+        experiment = Experiment(session, materials, checkpoints)
+        changed = experiment.check_inputs()
     if pinned is not preset:
-        hub_revisions.record(run_dir, pinned)  # only now: a refused run stays as it was
-    return experiment.go(warning)
+        hub_revisions.record(session.run_dir, pinned)  # only now: a refused run stays as it was
+    return experiment.go(*warnings, *([changed] if changed else []))
 
 
 class Experiment:
     """Runs the stages of one run in order."""
 
-    def __init__(self, run_dir: Path, session: RunSession, materials: Materials):
-        self.run_dir, self.session, self.materials = run_dir, session, materials
+    def __init__(self, session: RunSession, materials: Materials, checkpoints: Checkpoints):
+        """`checkpoints` are those that earlier attempts left."""
+        self.session, self.materials = session, materials
         self.finished: dict[str, dict[str, Any]] = {}
         """Results of finished stages by name; part of every checkpoint."""
         own = rows_of_stages(materials, report=session.phases)
         self.inputs = inputs_of_stages(materials, own, report=session.phases)
+        self.findings = (
+            *materials.findings,
+            *stage_findings(materials.preset, materials.loaded, own, self.inputs),
+        )
         session.phases("hashing data and models")
         self.content = inputs_of(materials, own)
         self.stages = plan_stages(materials.preset, materials.data, self.inputs)
         self.totals = [stage.total_steps(len(self._tokens_of(stage))) for stage in self.stages]
         session.phases("verifying checkpoints")
-        self.saved = self._newest_of_each_stage()
+        self.resumption = resumption(checkpoints, self.stages, self.totals)
+        self.saved = dict(self.resumption.newest)
+        self.finished.update(self.resumption.finished)
+        self.whole = set(self.resumption.whole)
 
-    def go(self, warning: str | None = None) -> dict[str, Any]:
-        """Train, evaluate, save; returns the results document. `warning` is repeated to the user first."""
+    @property
+    def run_dir(self) -> Path:
+        """The run directory. Raises RunError when it is gone."""
+        return self.session.run_dir
+
+    def go(self, *warnings: str) -> dict[str, Any]:
+        """Train, evaluate, save; returns the results document. `warnings` are repeated to the user first."""
         self._announce()
-        if warning:
+        for warning in warnings:
             say(self.session, warning, level="warning")
+        refuse(self.findings)
         teacher = self._teacher()
         answers = self._measure_teacher(teacher)
         with self.session.reading("building the student"):
@@ -116,7 +142,7 @@ class Experiment:
         """Write the attempt's first event (where it resumes), then messages about the data."""
         data, loaded = self.materials.data, self.materials.loaded
         names = [stage.name for stage in self.stages]
-        newest = max(self.saved.values(), key=lambda c: c.index, default=None)
+        newest, written = self.resumption.start, written_checkpoints(self.run_dir)
         self.session.events.write(
             "run_started",
             attempt=self.session.attempt,
@@ -125,17 +151,18 @@ class Experiment:
             step=newest.step if newest else 0,
             total=sum(self.totals),
             resumed=newest is not None,
+            repeated=self.resumption.repeated(written),
+            run=identity_of(self.session.before),
         )
+        if warning := self.resumption.warning(written):
+            say(self.session, warning, level="warning")
+        if self.resumption.extended:
+            say(self.session, "the baseline starts again, because the student is trained for longer")
         for note in (*data.notes, *loaded.notes):
             say(self.session, note)
-        length = self.materials.preset.task.max_length
-        own = {
-            f"inputs of {name}": tokens for name, tokens in self.inputs.items() if tokens is not self.materials.train
-        }
-        for what, tokens in {"training inputs": self.materials.train, **own}.items():
-            if tokens.cut:
-                sentence = f"{tokens.cut} of {len(tokens)} {what} are longer than max_length {length} and were cut"
-                say(self.session, sentence)
+        for finding in self.findings:
+            if finding.severity != "refusal":
+                say_finding(self.session, finding)
 
     def _results(
         self,
@@ -167,7 +194,10 @@ class Experiment:
         document = results.closing(dev, materials.train_labels, measured, self.finished)
         document |= {"seconds": round(sum(stage["seconds"] for stage in self.finished.values()), 1)}
         document |= {"command": f"crild run {shlex.quote(str(self.run_dir / PRESET))}"}
-        write_atomic(folder / "README.md", model_card(materials.preset, document, materials.data.spec.labels))
+        document |= {"findings": [finding.to_dict() for finding in self.findings]}
+        write_atomic(
+            self.run_dir / "student" / "README.md", model_card(materials.preset, document, materials.data.spec)
+        )
         results.write(self.run_dir, document)
         return document
 
@@ -192,26 +222,30 @@ class Experiment:
                 say(self.session, note, level="warning")
             return model.eval()
         key = cache_key(materials.teacher_hash, tune, materials.train, dev, spec, materials.precision)
-        entry, warning = cache_entry(key, self.run_dir, shared=materials.preset.train.save_teacher_cache)
-        if warning:
-            say(self.session, warning, level="warning")
-        with entry.locked(self._wait_for_teacher):
-            with self.session.reading("loading the teacher from the cache"):
-                facts = entry.load_into(loaded)
-            if facts is None:
+        warn = partial(say, self.session, level="warning")
+        with open_teacher(
+            key,
+            self.run_dir,
+            loaded,
+            shared=materials.preset.train.save_teacher_cache,
+            waiting=self._wait_for_teacher,
+            loading=lambda: self.session.reading("loading the stored teacher"),
+            warn=warn,
+        ) as (entry, stored):
+            folder = entry.folder
+            if stored is None:
                 self._check_objectives(model)
                 self._run(0, settings, Models(student=model), materials.train)
-                facts = self.finished["teacher"]
+                trained = self.finished["teacher"]
                 with self.session.phases.writing("saving the teacher"):
-                    entry.store(loaded, spec, facts)
+                    folder = store_teacher(entry, self.run_dir, loaded, spec, trained, warn).folder
             elif not self._trained_the_teacher():
                 say(self.session, "using the fine-tuned teacher from the cache")
-                self.finished["teacher"] = {**facts, "cached": True}
+                self.finished["teacher"] = {**stored, "cached": True}
                 self.totals[0] = 0  # no step of this run
             else:
-                self.finished["teacher"] = facts
-        (self.run_dir / "teacher").mkdir(exist_ok=True)
-        write_json(self.run_dir / "teacher" / "pointer.json", {"schema": 1, "folder": str(entry.folder)})
+                self.finished["teacher"] = stored
+        link_teacher(self.run_dir, folder)
         return model.eval()
 
     def _trained_the_teacher(self) -> bool:
@@ -250,11 +284,15 @@ class Experiment:
         score = metrics[dev.primary][spec.primary]
         self.session.update(teacher=score, majority=floor, metric_name=spec.primary)
         if score <= floor:
+            advice = (
+                "its tokenizer doesn't know many of the words (see above)"
+                if has(self.findings, "unknown-tokens")
+                else "fine-tune it (add [teacher.finetune]), or check that its label names match the task's"
+            )
             say(
                 self.session,
                 f"the teacher is no better than the majority class: {spec.primary} {score:.4f} against {floor:.4f}. A student "
-                "cannot learn the task from it: fine-tune it (add [teacher.finetune]), or check that its label names match "
-                "the task's",
+                f"cannot learn the task from it: {advice}",
                 level="warning",
             )
         return answers
@@ -306,7 +344,7 @@ class Experiment:
         """Train the student of `models` in one stage, load the weights that the stage passes on, and record its results."""
         materials = self.materials
         models.student.requires_grad_(True)
-        with self.session.phases.open("preparing the stage") as report:
+        with self.session.reading("preparing the stage") as report:
             cached_logits = teacher_logits(
                 settings,
                 models.teacher,
@@ -326,7 +364,6 @@ class Experiment:
             teacher_logits=cached_logits,
         )
         context = RunContext(
-            run_dir=self.run_dir,
             session=self.session,
             accelerator=materials.accelerator,
             train=materials.preset.train,
@@ -334,6 +371,7 @@ class Experiment:
             finished=self.finished,
             document=materials.preset.document(),
             protect=frozenset({self.stages[-1].name, materials.preset.stage[-1].name}),
+            whole=self.whole,
         )
         models.student.train()
         try:
@@ -341,7 +379,8 @@ class Experiment:
                 position = StagePosition(index, len(self.stages), sum(self.totals[:index]), sum(self.totals))
                 evaluate = partial(materials.dev.evaluate, role=settings.role)
                 stage = StageRun(context, settings, position, models, tokens, losses, evaluate)
-                progress = stage.train(self.saved.get(settings.name))
+                saved = self.saved.get(settings.name)
+                progress = stage.train(None if saved is None else saved.in_run(self.run_dir))
         finally:
             losses.remove()
             models.student.eval()
@@ -379,18 +418,3 @@ class Experiment:
             resumed=bool(self.saved) or (self.run_dir / RESULTS).is_file(),
             changed_stages=[name for name, data in trained_on.items() if data not in (None, now.get(name))],
         )
-
-    def _newest_of_each_stage(self) -> dict[str, Checkpoint]:
-        """The newest undamaged checkpoint of each stage; results of finished stages are read from them.
-
-        When the student's last stage is extended, a baseline trained for fewer steps starts again.
-        """
-        newest: dict[str, Checkpoint] = {}
-        for saved in reversed(checkpoint.whole_checkpoints(self.run_dir)):
-            newest[saved.stage] = saved
-            self.finished.update(saved.state["finished"])
-        total_of = {stage.name: total for stage, total in zip(self.stages, self.totals, strict=True)}
-        last = newest.get([stage.name for stage in self.stages if stage.role == "student"][-1])
-        if last is not None and last.state["total"] != total_of[last.stage]:
-            newest.pop("baseline", None)
-        return newest

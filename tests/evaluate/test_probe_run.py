@@ -18,7 +18,7 @@ from engine.models.students import keep_layers
 from engine.record.probe import Probe, is_stale, read_probe
 from engine.record.run import update_status
 from engine.train.probe import SHARPNESS_SCALE, Settings, probe_run, probe_runs
-from tests.models.tiny_models import EVERY, words
+from tests.models.tiny_models import EVERY, saved, tiny, words
 from tests.train.test_families import regression
 from tests.train.tiny_run import make, materials, work
 
@@ -113,6 +113,33 @@ def test_what_was_found_is_kept_until_the_student_or_the_question_changes(run_di
     assert anew["probe"]["made"] > other["probe"]["made"]
 
 
+def test_a_probe_of_changed_data_or_another_teacher_says_so(run_dir: Path, tmp_path: Path) -> None:
+    copy = tmp_path / run_dir.name
+    shutil.copytree(run_dir, copy)
+    (whole,) = probe_runs({**REQUEST, "runs": [str(copy)]})["runs"]
+    assert set(whole["probe"]["inputs"]) == {"train", "dev", "teacher"}
+    assert not whole["probe"]["changed"]
+    assert not [note for note in whole["probe"]["notes"] if "changed" in note]
+
+    dev = run_dir.parents[1] / "dev.csv"
+    rows = dev.read_text()
+    saved(copy / "teacher", tiny("bert", layers=4, seed=99), words("bert"))  # a copy, not the link of the run
+    try:
+        dev.write_text(rows + rows.splitlines()[-1] + "\n")
+        (other,) = probe_runs({**REQUEST, "again": True, "runs": [str(copy)]})["runs"]
+    finally:
+        dev.write_text(rows)
+    assert other["probe"]["changed"] == ("dev", "teacher")
+    assert other["probe"]["inputs"]["dev"] != whole["probe"]["inputs"]["dev"]
+    notes = " ".join(other["probe"]["notes"])
+    assert "24 rows" in notes
+    assert "25 rows" in notes
+    assert "teacher" in notes
+
+    (anew,) = probe_runs({**REQUEST, "runs": [str(copy)]})["runs"]
+    assert anew["probe"]["changed"] == ("teacher",), "the data are back; a probe of other data is not used again"
+
+
 def test_one_run_that_cannot_be_probed_does_not_keep_the_others_from_it(run_dir: Path, tmp_path: Path) -> None:
     copy, empty = tmp_path / "copy", tmp_path / "empty"
     shutil.copytree(run_dir, copy)
@@ -126,16 +153,28 @@ def test_one_run_that_cannot_be_probed_does_not_keep_the_others_from_it(run_dir:
 def test_what_is_missing_is_said(run_dir: Path, tmp_path: Path) -> None:
     copy = tmp_path / run_dir.name
     shutil.copytree(run_dir, copy)
+    shutil.rmtree(copy / "teacher")
     pointer = copy / "teacher" / "pointer.json"
-    pointer.write_text(json.dumps({"schema": 1, "folder": str(tmp_path / "gone")}))
-    with pytest.raises(ModelError) as caught:
-        probe_run(copy, SETTINGS, device="cpu")
-    assert caught.value.kind == "teacher-missing"
-    assert "tiny-s7" in caught.value.sentence
-    pointer.unlink()
-    with pytest.raises(ModelError) as caught:
-        probe_run(copy, SETTINGS, device="cpu")
-    assert caught.value.kind == "teacher-pointer-damaged"
+
+    def link_to_nowhere() -> None:
+        (copy / "teacher").symlink_to(tmp_path / "gone")
+
+    def pointer_to_nowhere() -> None:
+        (copy / "teacher").unlink()
+        (copy / "teacher").mkdir()
+        pointer.write_text(json.dumps({"schema": 1, "folder": str(tmp_path / "gone")}))
+
+    for change, kind in (
+        (link_to_nowhere, "teacher-missing"),
+        (pointer_to_nowhere, "teacher-missing"),
+        (lambda: pointer.write_text("{}"), "teacher-pointer-damaged"),
+        (pointer.unlink, "teacher-missing"),
+    ):
+        change()
+        with pytest.raises(ModelError) as caught:
+            probe_run(copy, SETTINGS, device="cpu")
+        assert caught.value.kind == kind
+        assert "tiny-s7" in str(caught.value)
     preset = (copy / "preset.toml").read_text()
     (copy / "preset.toml").write_text(preset.replace("train.csv", "gone.csv"))
     with pytest.raises(DataError, match=r"gone\.csv"):
@@ -194,7 +233,7 @@ def test_a_run_that_works_is_left_alone(run_dir: Path, tmp_path: Path) -> None:
 def test_a_student_that_equals_its_teacher_has_no_distance(run_dir: Path, tmp_path: Path) -> None:
     copy = tmp_path / run_dir.name
     shutil.copytree(run_dir, copy)
-    teacher = Path(json.loads((copy / "teacher" / "pointer.json").read_text())["folder"])
+    teacher = run_dir / "teacher"
     for name in ("config.json", "model.safetensors"):
         shutil.copy(teacher / name, copy / "student" / name)
     found = probe_run(copy, Settings((SHARPNESS_SCALE,), 1, 16), device="cpu")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from functools import partial
 from pathlib import Path
 from random import Random
+from unittest import mock
 
-from crild_tui.settings import load_settings
 from engine.preflight.check import check
 from engine.preset.load import load_preset
 from engine.preset.schema_keys import known_keys
@@ -13,6 +15,7 @@ from engine.preset.shipped import folder as shipped
 from engine.preset.write import dump
 from engine.sweep.plan import plan
 from engine.sweep.spec import read_sweep
+from engine.user.settings import SECTIONS, SettingsFiles, read_settings, settings_problems
 from tests.cli.samples import PRESET
 from tests.faults.fuzz import Target, command, each
 from tests.faults.fuzz_mutations import mutated_bytes, mutated_toml
@@ -85,15 +88,32 @@ class SweepFiles(Target):
             plan(file)
 
 
+SETTINGS = """\
+[consent]
+remote_code = [{ model = "owner/name", commit = "0123456789abcdef0123456789abcdef01234567" }]
+[notify]
+command = "notify-send crild"
+[dashboard]
+theme = "crild-light"
+smoothing = 0.6
+[dashboard.keys]
+"live.stop" = "f8"
+"""
+OLD_SETTINGS = 'theme = "crild-light"\nascii = false\nsmoothing = 0.6\n[keys]\n"live.stop" = "f8"\n'
+
+
 class SettingsFile(Target):
-    """The user's settings."""
+    """The user's settings, in their form with sections and the one before."""
 
     def damage(self, rng: Random, folder: Path) -> None:
-        text = b'theme = "crild-light"\nascii = false\nsmoothing = 0.6\n[keys]\n"live.stop" = "f8"\n"runs.sort" = "s"\n'
-        (folder / "settings.toml").write_bytes(mutated_toml(rng, text))
+        self.files = SettingsFiles(folder / "settings.toml", folder / "dashboard.toml", old_first=rng.random() < 0.3)
+        (folder / "settings.toml").write_bytes(mutated_toml(rng, SETTINGS.encode()))
+        (folder / "dashboard.toml").write_bytes(mutated_toml(rng, OLD_SETTINGS.encode()))
 
     def read(self, folder: Path) -> None:
-        load_settings(folder / "settings.toml")
+        each([partial(read_settings, section, self.files) for section in SECTIONS.values()])
+        with mock.patch.dict(os.environ, CRILD_CONFIG=str(folder / "settings.toml")):
+            settings_problems()
 
 
 def targets() -> dict[str, Target]:

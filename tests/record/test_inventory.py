@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,6 +56,7 @@ def test_checkpoints_have_names_and_manifests(run: Path) -> None:
     for name in ("backup", "000-ild-00000001.bak", "copy-000-ild-00000001", "best"):
         checkpoint(run, name)
     (run / "checkpoints" / "002-kd-00000001").mkdir()
+    (run / "checkpoints" / "002-kd-00000001" / "mine.txt").write_text("mine")
     (run / "checkpoints" / "002-kd-00000002").mkdir()
     (run / "checkpoints" / "002-kd-00000002" / "manifest.json").write_text("[]")
     (run / "checkpoints" / "002-kd-00000003").symlink_to(own[0])
@@ -82,12 +86,46 @@ def test_a_checkpoint_is_deleted_by_its_manifest_and_what_else_is_in_it_stays(ru
     assert secret.read_text() == "mine"
 
 
-def test_a_half_deleted_checkpoint_is_still_known(run: Path) -> None:
+@pytest.mark.parametrize("call", [1, 2, 3, 4])
+def test_what_was_half_deleted_is_still_known(run: Path, monkeypatch: pytest.MonkeyPatch, call: int) -> None:
+    runs = run.parent
     folder = checkpoint(run, "001-kd-00000020")
-    (folder / "model.safetensors").unlink()
-    (item,) = checkpoints_of(run)
-    assert item.remove()
+    trashed = create_run(runs, "schema = 1\n", name="old", seed=1, environment={})
+    (runs / ".trash").mkdir()
+    trashed.rename(runs / ".trash" / "old-s1.20261128-100000")
+    teacher(run / "teacher")
+    listings: list[Callable[[], Iterator[Removable]]] = [
+        partial(checkpoints_of, run),
+        partial(inventory.trashed_runs, runs),
+        partial(inventory.teachers_of, run),
+    ]
+    for listed in listings:
+        (item,) = listed()
+        with monkeypatch.context() as patch:
+            die_at(patch, call)
+            with pytest.raises(KeyboardInterrupt):
+                item.remove()
+        (item,) = listed()
+        assert item.remove()
     assert not folder.exists()
+    assert list((runs / ".trash").iterdir()) == []
+
+
+def die_at(patch: pytest.MonkeyPatch, call: int) -> None:
+    """The n-th deletion and all later ones end in an interrupt."""
+    calls = [0]
+
+    def dying(real: Callable[..., None]) -> Callable[..., None]:
+        def wrapped(*words: Any, **more: Any) -> None:
+            calls[0] += 1
+            if calls[0] >= call:
+                raise KeyboardInterrupt
+            real(*words, **more)
+
+        return wrapped
+
+    patch.setattr(os, "unlink", dying(os.unlink))
+    patch.setattr(os, "rmdir", dying(os.rmdir))
 
 
 def test_checkpoints_behind_a_link_are_nobodys(run: Path, thesis: Path, tmp_path: Path) -> None:
@@ -190,6 +228,7 @@ def test_the_trash_holds_runs_alone(run: Path, thesis: Path) -> None:
     (trash / "notes-s1.20261128-100000" / "notes.txt").write_text("mine")
     (trash / "thesis").mkdir()
     (trash / "thesis.20261128-100000").mkdir()
+    (trash / "thesis.20261128-100000" / "text.md").write_text("mine")
     (trash / "link.20261128-100000").symlink_to(thesis)
     assert paths([*inventory.trashed_runs(runs)]) == [".trash/mine-s1.20261128-100000"]
     assert [path.name for path in inventory.foreign_trash(runs)] == [
@@ -216,8 +255,14 @@ def test_leftovers_of_a_runs_folder(tmp_path: Path) -> None:
     (runs / ".new-0123456789ac" / "notes.txt").write_text("mine")
     os.utime(runs / ".new-0123456789ac", (1, 1))
     (runs / ".new-0123456789ad").mkdir()  # young
-    found = paths([*inventory.runs_folder_leftovers(runs)])
-    assert found == sorted([".new-0123456789ab", ".deleted-mine-s1-01234567", gone_name("new")])
+    for folder in (".queue", ".sweep"):
+        (runs / folder).mkdir()
+        (runs / folder / gone_name("a.json")).write_text("half")
+        (runs / folder / ".notes").write_text("mine")
+    assert sorted(paths([*inventory.runs_folder_leftovers(runs)])) == sorted([
+        ".new-0123456789ab", ".deleted-mine-s1-01234567", gone_name("new"), f".queue/{gone_name('a.json')}",
+        f".sweep/{gone_name('a.json')}",
+    ])  # fmt: skip
 
 
 def test_the_cache_holds_what_has_its_names_and_records(tmp_path: Path) -> None:
