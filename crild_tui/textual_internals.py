@@ -4,6 +4,10 @@
   end, and quitting waits for it.
 - `QuietApp` overrides `App._handle_exception` and uses what that uses: Textual would print a traceback over the terminal,
   while crild writes it to a file and prints one sentence.
+- `Palette` overrides `CommandPalette._start_no_matches_countdown`, and `QuietApp` the two actions that open a palette: in
+  Textual's own, a click that closes it twice, or half a second that ends after it was closed, ends the application.
+- `Options`, and `Palette._action_command_list`, ignore paging in a list that is not laid out yet, which Textual's does not
+  expect.
 - `FooterKey` is what `textual.widgets.Footer` is made of: the footer shows whole labels only and those of a dialog too,
   so it measures and creates them.
 """
@@ -19,11 +23,16 @@ from typing import Any
 from rich.traceback import Traceback
 from textual._xterm_parser import XTermParser
 from textual.app import App
+from textual.await_complete import AwaitComplete
+from textual.command import CommandPalette
 from textual.drivers.linux_driver import LinuxDriver
+from textual.theme import ThemeProvider
+from textual.types import CallbackType
+from textual.widgets import OptionList
 from textual.widgets._footer import FooterKey
 from textual.worker import WorkerFailed
 
-__all__ = ["FooterKey", "QuickDriver", "QuietApp"]
+__all__ = ["FooterKey", "Options", "Palette", "QuickDriver", "QuietApp"]
 
 LOOK_EVERY = 0.1
 """Seconds without input after which a lone Escape counts as a key."""
@@ -62,8 +71,49 @@ class QuickDriver(LinuxDriver):
                     self.process_message(event)
 
 
+class Palette(CommandPalette):
+    """Textual's command palette, which may be closed at any moment."""
+
+    def dismiss(self, result: CallbackType | None = None) -> AwaitComplete:
+        """Close the palette; nothing once it is closed."""
+        return super().dismiss(result) if self.app.screen is self else AwaitComplete.nothing()
+
+    def _action_command_list(self, action: str) -> None:
+        with suppress(LookupError):
+            super()._action_command_list(action)
+
+    def _start_no_matches_countdown(self, search_value: str) -> None:
+        super()._start_no_matches_countdown(search_value)
+        timer: Any = self._no_matches_timer
+        show = timer._callback
+        timer._callback = lambda: show() if self.app.screen is self else None
+
+
+class Options(OptionList):
+    """Textual's list, which may be paged before it is laid out."""
+
+    def action_page_up(self) -> None:
+        """Move up a page; nothing before the list is laid out."""
+        with suppress(LookupError):
+            super().action_page_up()
+
+    def action_page_down(self) -> None:
+        """Move down a page; nothing before the list is laid out."""
+        with suppress(LookupError):
+            super().action_page_down()
+
+
 class QuietApp(App[None]):
     """An application that prints nothing when an error ends it; `fault` holds the error."""
+
+    def action_command_palette(self) -> None:
+        """Show the command palette."""
+        if self.use_command_palette and not CommandPalette.is_open(self):
+            self.push_screen(Palette(id="--command-palette"))
+
+    def search_themes(self) -> None:
+        """Show a palette of the themes."""
+        self.push_screen(Palette(providers=[ThemeProvider], placeholder="Search for themes…"))
 
     def _handle_exception(self, error: Exception) -> None:
         self._return_code = 1

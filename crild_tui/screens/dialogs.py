@@ -13,6 +13,7 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
+from crild_tui.widgets.dialog import Dialog
 from engine.preset.text import listed, plain
 from engine.user.own_code import OwnCodeError
 
@@ -53,7 +54,7 @@ def code_question(error: Exception) -> Confirm | None:
     return Confirm(question, "Run its code", "Don't")
 
 
-class Confirm(ModalScreen[bool]):
+class Confirm(Dialog[bool]):
     """A yes-or-no question; No has the focus, and Escape means no."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -88,7 +89,7 @@ class Confirm(ModalScreen[bool]):
         self.dismiss(value)
 
 
-class Ask(ModalScreen[str | None]):
+class Ask(Dialog[str | None]):
     """Asks for a line of text; None if the user presses Escape."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Cancel")]

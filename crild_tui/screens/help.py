@@ -9,10 +9,11 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.screen import ModalScreen, Screen
+from textual.screen import Screen
 from textual.widgets import Static
 
 from crild_tui.text import fit
+from crild_tui.widgets.dialog import Dialog
 
 TITLES = {"app": "Everywhere", "mode": "Modes"}
 PALETTE = "command_palette"
@@ -26,7 +27,7 @@ LEAST = 12
 Groups = dict[str, dict[str, tuple[list[str], str]]]
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(Dialog[None]):
     """A list of keys; any of `?`, Escape and q closes it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,q", "dismiss", "Close")]

@@ -12,17 +12,17 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from crild_tui.runs import formatting
 from crild_tui.runs.tables import probe_parts
+from crild_tui.widgets.dialog import Dialog
 from engine.errors import RunError
 from engine.preset.text import plain
 from engine.record.probe import Probe, is_stale, read_probe
 
 
-class ProbeScreen(ModalScreen[None]):
+class ProbeScreen(Dialog[None]):
     """Shows a run's probe.json; starts nothing. Escape, Enter, q and b close it."""
 
     DEFAULT_CSS = """

@@ -14,7 +14,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.coordinate import Coordinate
-from textual.screen import ModalScreen
 from textual.widgets import DataTable, Static
 
 from crild_tui.messages import SweepChanged
@@ -24,6 +23,7 @@ from crild_tui.runs.sweeps import SweepSnapshot
 from crild_tui.screens.dialogs import Confirm, confirm
 from crild_tui.screens.host import Host
 from crild_tui.text import fit_ends
+from crild_tui.widgets.dialog import Dialog
 from engine.preset.text import one_line
 from engine.record.states import FAULTY, STARTED
 from engine.sweep.matrix import MatrixCell
@@ -45,7 +45,7 @@ class Chosen:
     compare: tuple[Path, ...] = ()
 
 
-class SweepScreen(ModalScreen[Chosen | None]):
+class SweepScreen(Dialog[Chosen | None]):
     """The live matrix of one sweep. Its lower border shows its keys."""
 
     DEFAULT_CSS = """

@@ -9,9 +9,9 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import ScrollableContainer, Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from crild_tui.widgets.dialog import Dialog
 from engine.preset.text import printable
 
 LOW = 16
@@ -20,7 +20,7 @@ FRAME = 3
 """Lines of the border and of a scrollbar."""
 
 
-class TextScreen(ModalScreen[None]):
+class TextScreen(Dialog[None]):
     """Shows a text as it is, unwrapped, in a box that scrolls both ways; Escape, Enter and q close it.
 
     The hint is above it, wrapped: a border would cut it.

@@ -13,11 +13,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
-from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from crild_tui.launch_form.catalog import Entry
+from crild_tui.textual_internals import Options
+from crild_tui.widgets.dialog import Dialog
 from crild_tui.widgets.field_line import typed_early
 from engine.preset.text import one_line, printable
 
@@ -194,7 +195,7 @@ class PresetList(Vertical):
             self.post_message(self.Chosen(entry))
 
 
-class Choices(OptionList):
+class Choices(Options):
     """The list; it passes keys on to the search line even if they all arrive at once."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -233,7 +234,7 @@ class SearchLine(Input):
         above.end_search(keep=keep)
 
 
-class WordList(ModalScreen[str | None]):
+class WordList(Dialog[str | None]):
     """Asks for one of several words; None if the user presses Escape."""
 
     DEFAULT_CSS = """
@@ -252,7 +253,7 @@ class WordList(ModalScreen[str | None]):
         """The title and the list."""
         with Vertical(classes="dialog"):
             yield Static(Text(self._title))
-            yield OptionList(*(Option(Text(printable(word))) for word in self._words), markup=False)
+            yield Options(*(Option(Text(printable(word))) for word in self._words), markup=False)
 
     def on_mount(self) -> None:
         """Start at the present word."""

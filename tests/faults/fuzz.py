@@ -106,14 +106,14 @@ def _case(target: Target, rng: Random, folder: Path) -> str | None:
 
 
 @contextlib.contextmanager
-def time_limit() -> Iterator[None]:
-    """Raise TooSlowError when the block takes more than `SECONDS` of processor time."""
+def time_limit(seconds: float = SECONDS) -> Iterator[None]:
+    """Raise TooSlowError when the block takes more than so many seconds of processor time."""
 
     def slow(_number: int, _frame: FrameType | None) -> None:
         raise TooSlowError
 
     before = signal.signal(signal.SIGPROF, slow)
-    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:

@@ -1,7 +1,7 @@
 """Random keys, mouse events, pastes and sizes, posted to the dashboard: python -m tests.faults.fuzz_keys --count N [--seed S].
 
 Engines that it starts exit at once. A case passes when the dashboard neither raises nor takes `SECONDS` of processor time
-for twenty events.
+for one event, or for a key that is held for a moment.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from engine.record.probe import write_probe
 from engine.sweep.record import CellRecord, SweepRecord, create_folder, sweep_file, write_sweep_record
 from engine.sweep.slots import Slot
 from tests.cli.samples import make_run
-from tests.faults.fuzz import MEMORY, TooSlowError, time_limit
+from tests.faults.fuzz import MEMORY, SECONDS, TooSlowError, time_limit
 from tests.record.probe_samples import sample
 
 SESSION = 1500
 """Events after which another dashboard is opened."""
-BURST = 20
-"""Events that are posted at once."""
+HELD = (1, 1, 1, 5, 20, 60)
+"""How often a key repeats while it is held."""
 NO_ENGINE = ["/bin/false"]
 NAMED = (
     "up", "down", "left", "right", "enter", "escape", "tab", "shift+tab", "space", "backspace", "delete", "home", "end",
@@ -93,10 +93,11 @@ def event(rng: Random, app: CrildApp) -> list[events.Event]:
     }
     match rng.choices(("key", "print", "click", "scroll", "paste", "move"), (10, 10, 3, 2, 1, 1))[0]:
         case "key":
-            return [events.Key(rng.choice(NAMED), None)]
+            name = rng.choice(NAMED)
+            return [events.Key(name, None)] * (1 if name.startswith("ctrl") else rng.choice(HELD))
         case "print":
             character = rng.choice(PRINTED)
-            return [events.Key(character, character)]
+            return [events.Key(character, character)] * rng.choice(HELD)
         case "click":
             return [kind(button=rng.choice((1, 3)), **mouse) for kind in (events.MouseDown, events.MouseUp)]
         case "scroll":
@@ -111,20 +112,22 @@ async def session(rng: Random, runs: Path, count: int, recent: deque[str]) -> in
     """Open a dashboard and post up to `count` events, fewer where one of them closes it; returns how many."""
     app = CrildApp(runs, readonly=rng.random() < 0.2)
     async with app.run_test(size=SIZES[0]) as pilot:
-        for done in range(0, count, BURST):
+        done = 0
+        while done < count:
             if app.return_code is not None or not app.is_running:
                 return done
-            with time_limit():
-                for _ in range(BURST):
-                    if rng.random() < 0.01:
-                        size = rng.choice(SIZES)
-                        recent.append(f"size {size}")
-                        await pilot.resize_terminal(*size)
-                    for each in event(rng, app):
-                        recent.append(repr(each))
-                        app.post_message(each)
+            posted = event(rng, app)
+            with time_limit(SECONDS + len(posted) / 4):
+                if rng.random() < 0.03:
+                    size = rng.choice(SIZES)
+                    recent.append(f"size {size}")
+                    await pilot.resize_terminal(*size)
+                recent.append(f"{len(posted)} x {posted[-1]!r}")
+                for each in posted:
+                    app.post_message(each)
                 await pilot.pause()
-    return count
+            done += len(posted)
+    return done
 
 
 def press(count: int, folder: Path, *, seed: int = 0) -> list[str]:

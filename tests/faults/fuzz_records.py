@@ -35,7 +35,7 @@ from tests.faults.fuzz import Target, command, each
 from tests.faults.fuzz_mutations import mutated_json, mutated_lines, mutated_toml
 from tests.record.probe_samples import sample
 
-KEYS = defaultdict(lambda: "x")
+KEYS: defaultdict[str, str] = defaultdict(lambda: "x")
 """A name for the key of every action."""
 
 
