@@ -137,7 +137,9 @@ def test_a_stage_within_an_epoch_is_resumed_to_the_same_bytes(
             assert work(run_dir, stop_after=stop_after) is None
             shutil.rmtree(tmp_path / "cache" / "logits")  # it computes the teacher's answers again
         assert work(run_dir) is not None
-        outcomes.append(outcome(run_dir))
+        student, figures, curve = outcome(run_dir)
+        outcomes.append((student, figures, [row for row in curve if row[0] == "kd"]))
+    assert outcomes[0][2]
     assert outcomes[1:] == outcomes[:1] * 2
 
 
