@@ -59,11 +59,22 @@ def read_closing(run_dir: Path) -> ClosingTable:
     """The closing table of a run, from its files. Raises RunError that says why there is none."""
     from engine.report.closing_table import closing_table
 
+<<<<<<< HEAD
     try:
         return closing_table(read_object(run_dir / RESULTS))
     except FileNotFoundError:
         sentence = f"{run_dir.name} has no {RESULTS}: it has not finished"
         raise RunError(sentence, kind="missing-results") from None
+=======
+    results = read_json(run_dir / RESULTS)
+    if results is None:
+        sentence = (
+            f"{run_dir.name} has no {RESULTS} that can be read; if it has finished, "
+            f"`{formatting.command('resume', run_dir)}` writes them again"
+        )
+        raise RunError(sentence, kind="unreadable-results")
+    return closing_table(results)
+>>>>>>> main
 
 
 def closing_parts(
