@@ -59,22 +59,17 @@ def read_closing(run_dir: Path) -> ClosingTable:
     """The closing table of a run, from its files. Raises RunError that says why there is none."""
     from engine.report.closing_table import closing_table
 
-<<<<<<< HEAD
+    again = f"`{formatting.command('resume', run_dir)}` writes it again"
     try:
-        return closing_table(read_object(run_dir / RESULTS))
+        results = read_object(run_dir / RESULTS)
     except FileNotFoundError:
-        sentence = f"{run_dir.name} has no {RESULTS}: it has not finished"
+        sentence = f"{run_dir.name} has no {RESULTS}; if it has finished, {again}"
         raise RunError(sentence, kind="missing-results") from None
-=======
-    results = read_json(run_dir / RESULTS)
-    if results is None:
-        sentence = (
-            f"{run_dir.name} has no {RESULTS} that can be read; if it has finished, "
-            f"`{formatting.command('resume', run_dir)}` writes them again"
-        )
-        raise RunError(sentence, kind="unreadable-results")
+    except RunError as error:
+        way_out = "" if error.kind == "cannot-read-record" else f"; {again}"  # it may be whole
+        sentence = f"{RESULTS} of {run_dir.name} {error.sentence}{way_out}"
+        raise RunError(sentence, kind="unreadable-results") from None
     return closing_table(results)
->>>>>>> main
 
 
 def closing_parts(

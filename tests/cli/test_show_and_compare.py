@@ -142,7 +142,8 @@ def test_results_that_cannot_be_read_now_are_not_called_missing(
     refuse(monkeypatch, tmp_path / "results.json", errno.EMFILE)
     with pytest.raises(RunError) as caught:
         read_closing(tmp_path)
-    assert caught.value.kind == "cannot-read-record"
+    assert caught.value.kind == "unreadable-results"
+    assert "crild resume" not in caught.value.sentence
     about = read_about(tmp_path)
     assert about.closing is None
     assert "results.json" in (about.problem or "")
