@@ -192,18 +192,18 @@ def source_line(file: Path, number: int) -> str | None:
     try:
         if not file.is_file() or file.stat().st_size > LARGEST:
             return None
-        lines = file.read_text(encoding="utf-8", errors="backslashreplace").splitlines()
+        lines = file.read_text(encoding="utf-8", errors="backslashreplace").split("\n")  # as TOML counts
     except OSError:
         return None
     if not 0 < number <= len(lines):
         return None
-    text = plain(lines[number - 1].expandtabs(4))
+    text = plain(lines[number - 1].removesuffix("\r").expandtabs(4))
     return f"{number:>5} | {text if len(text) <= _LONGEST else text[: _LONGEST - 1] + '…'}"
 
 
 def marked_lines(base: str, now: str) -> list[tuple[bool, str]]:
     """The lines of `now`, each with whether it differs from `base`."""
-    before, after = base.splitlines(), now.splitlines()
+    before, after = (text.removesuffix("\n").split("\n") for text in (base, now))
     marked: list[tuple[bool, str]] = []
     for how, _, _, start, end in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
         marked += [(how != "equal", line) for line in after[start:end]]

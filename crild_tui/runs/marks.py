@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from engine.errors import RunError
-from engine.record.files import cause, read_json, write_json
+from engine.record.files import cause, read_object, write_json
 
 SCHEMA_VERSION = 1
 MOST = 10_000
@@ -55,10 +55,22 @@ def marks_file(runs_dir: Path) -> Path:
 
 
 def read_marks(runs_dir: Path) -> Marks:
-    """The marks of a runs folder; a file that is missing, damaged or newer reads as none."""
+    """The marks of a runs folder; a file that is missing, damaged or newer, or cannot be read now, reads as none."""
     try:
-        data = read_json(marks_file(runs_dir)) or {}
-    except OSError:  # a part of the path is no folder
+        return _read(marks_file(runs_dir))
+    except RunError:
+        return Marks()
+
+
+def _read(path: Path) -> Marks:
+    """As `read_marks`. Raises RunError where the file is there and cannot be read: it may hold marks."""
+    try:
+        data = read_object(path)
+    except OSError:  # missing, or a part of the path is no folder
+        return Marks()
+    except RunError as error:
+        if error.kind == "cannot-read-record":
+            raise
         return Marks()
     if data.get("schema") != SCHEMA_VERSION:
         return Marks()
@@ -86,20 +98,20 @@ class MarksFile:
     def write(self) -> Marks:
         """Write the changes that wait into the file, which another dashboard may have written since; returns its marks.
 
-        Ids of runs that are gone are dropped. Raises RunError when it cannot be written.
+        Ids of runs that are gone are dropped. Raises RunError when it cannot be read or written.
         """
         path = marks_file(self._runs_dir)
         with self._writing:
-            marks = read_marks(self._runs_dir)
-            while self._waiting:
-                marks = marks.put(*self._waiting.popleft())
-            if self._runs_dir.is_dir():
-                marks = Marks(**{k: frozenset(i for i in marks.of(k) if _there(self._runs_dir, i)) for k in KINDS})
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 sentence = f"pins and marks cannot be saved: {cause(error)}"
                 raise RunError(sentence, kind="unwritable-marks", file=str(path.parent)) from error
+            marks = _read(path)
+            while self._waiting:
+                marks = marks.put(*self._waiting.popleft())
+            if self._runs_dir.is_dir():
+                marks = Marks(**{k: frozenset(i for i in marks.of(k) if _there(self._runs_dir, i)) for k in KINDS})
             ids: dict[str, list[str]] = {kind: sorted(map(_utf8, marks.of(kind))) for kind in KINDS}
             document: dict[str, object] = {"schema": SCHEMA_VERSION, "runs_dir": _utf8(str(self._runs_dir))}
             write_json(path, document | ids)

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from engine.data.text_files import listed, opened, read_head, read_text, shown, split_lines
 from engine.errors import DataError
 from engine.preset.text import nearest
+from engine.record.files import cause
 from engine.record.phases import Report, counted, unreported
 
 _QUOTE = "; a text with a comma, quote or line break must be in double quotes"
@@ -272,6 +273,8 @@ def _parquet(path: Path, wanted: Sequence[str], report: Report) -> Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    with opened(path):
+        pass  # which says why a file cannot be opened
     try:
         with pq.ParquetFile(path) as file:
             names = list(file.schema_arrow.names)
@@ -283,11 +286,10 @@ def _parquet(path: Path, wanted: Sequence[str], report: Report) -> Table:
                 rows += batch.num_rows
                 for name in wanted:
                     values[name] += batch.column(name).to_pylist()
-    except FileNotFoundError:
-        raise DataError("there is no such file", kind="no-such-file", file=str(path)) from None
     except (pa.ArrowException, OSError, UnicodeDecodeError) as fault:
-        reason = (
-            "this is a folder" if path.is_dir() else shown(str(fault).splitlines()[0] if str(fault) else fault, 120)
-        )
+        if isinstance(fault, OSError) and fault.errno:
+            sentence = f"the file cannot be read: {cause(fault)}"
+            raise DataError(sentence, kind="unreadable-file", file=str(path)) from None
+        reason = shown(str(fault).partition("\n")[0], 120)
         raise DataError(f"cannot read the file as Parquet: {reason}", kind="not-parquet", file=str(path)) from None
     return Table(str(path), range(1, rows + 1), values, is_text=False, has_lines=False)

@@ -8,6 +8,7 @@ from engine.data.tasks import GLUE, GlueTask
 from engine.data.text_files import check_text, listed, read_head, read_text, shown, split_lines
 from engine.data.types import Example, TaskData
 from engine.errors import DataError
+from engine.record.files import cause
 from engine.record.phases import Report, counted, unreported
 
 RAGGED_SHARE = 0.001
@@ -51,7 +52,7 @@ def _find_folder(task: GlueTask, source: Path) -> Path:
         sentence = 'there is no such folder; task.source is "hub" or a folder in the official GLUE layout'
         raise DataError(sentence, kind="no-such-folder", file=str(source), key="task.source") from None
     except OSError as fault:
-        reason = "it is a file" if source.is_file() else fault.strerror
+        reason = "it is a file" if isinstance(fault, NotADirectoryError) else cause(fault)
         sentence = f'this folder cannot be read: {reason}; task.source is "hub" or a folder in the official GLUE layout'
         raise DataError(sentence, kind="unreadable-folder", file=str(source), key="task.source") from None
     wanted = _plain_name(task.folder)
@@ -71,9 +72,13 @@ def _plain_name(name: str) -> str:
 
 def _file(folder: Path, stem: str) -> Path:
     path = folder / f"{stem}.tsv"
-    if path.is_file():
-        return path
-    entries = sorted(folder.iterdir())
+    try:
+        if path.is_file():
+            return path
+        entries = sorted(folder.iterdir())
+    except OSError as fault:
+        sentence = f"this folder cannot be read: {cause(fault)}"
+        raise DataError(sentence, kind="unreadable-folder", file=str(folder), key="task.source") from None
     for entry in entries:
         if entry.name.lower() == path.name:
             return entry

@@ -84,10 +84,16 @@ def corpus_files(path: Path, most: int | None = None) -> list[Path]:
 
     With `most`, so many of them in any order. Raises DataError when there are none.
     """
-    if not path.exists():
-        raise DataError("there is no such file or folder", kind="no-such-file", file=str(path), key="corpus")
-    if not path.is_dir():
-        return [path]
+    try:
+        if not path.is_dir():
+            path.stat()
+            return [path]
+        next(path.iterdir(), None)  # the search below passes over folders that it may not read
+    except FileNotFoundError:
+        raise DataError("there is no such file or folder", kind="no-such-file", file=str(path), key="corpus") from None
+    except OSError as fault:
+        sentence = f"the corpus cannot be read: {cause(fault)}"
+        raise DataError(sentence, kind="unreadable-file", file=str(path), key="corpus") from None
     found = (file for file in path.rglob("*") if file.suffix.lower() in ("", *TEXT_ENDINGS) and _is_visible_file(file))
     files = sorted(found) if most is None else list(islice(found, most))
     if not files:
@@ -123,7 +129,13 @@ def _is_visible_file(file: Path) -> bool:
 
 def _unreadable(path: Path, fault: OSError) -> DataError:
     if isinstance(fault, FileNotFoundError):
-        names = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
+        if path.is_symlink():
+            sentence = f"this is a link to {plain(str(path.readlink()))}, which does not exist"
+            return DataError(sentence, kind="dangling-link", file=str(path))
+        try:
+            names = [item.name for item in path.parent.iterdir()]
+        except OSError:  # no such folder, or one that may not be listed
+            names = []
         near = nearest(path.name, names)
         hint = f"; did you mean {plain(near)}?" if near else ""
         return DataError(f"there is no such file{hint}", kind="no-such-file", file=str(path))

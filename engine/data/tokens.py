@@ -18,7 +18,7 @@ import numpy.typing as npt
 from engine.data.content import add_texts
 from engine.data.types import Example
 from engine.errors import DataError
-from engine.record.files import cause, write_atomic
+from engine.record.files import cause, why_unreadable, write_atomic
 from engine.record.paths import cache_dir
 from engine.record.phases import Report, unreported
 
@@ -111,7 +111,10 @@ def tokenise(
         tokens = _read(path)
         if tokens is None:
             tokens = _encode(texts, pairs, tokenizer, max_length, report, f"tokenising the {what}")
-            _write(path, tokens)
+            if (reason := why_unreadable(path)) is None:
+                _write(path, tokens)
+            else:  # it may be whole, and belong to somebody else: it stays
+                log.warning("cached tokens cannot be read (%s), and were computed again: %s", reason, path)
     lengths = np.diff(tokens.offsets)
     if len(examples) and not lengths.all():
         sentence = f"example {examples[int(lengths.argmin())].id} gives no tokens"
@@ -245,10 +248,10 @@ def _slow(texts: Sequence[str], pairs: Sequence[str] | None, tokenizer: Any, max
 
 
 def _read(path: Path) -> _Tokens | None:
-    """Cached tokens; None if there are none or the file is damaged."""
+    """Cached tokens; None if there are none, or the file is damaged or cannot be read now."""
     from safetensors import SafetensorError, safe_open
 
-    if not path.is_file():
+    if why_unreadable(path) is not None or not path.is_file():
         return None
     try:
         with safe_open(path, framework="numpy") as file:

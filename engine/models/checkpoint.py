@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from transformers import (
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     AutoConfig,
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -29,12 +30,24 @@ from transformers import (
 
 from engine.errors import CrildError, ModelError
 from engine.models.families import FAMILIES, Family, family_of
-from engine.models.model_files import PICKLED, SAFETENSORS, has_tokenizer, missing_weights
+from engine.models.model_files import (
+    PICKLED,
+    SAFETENSORS,
+    check_files,
+    check_folder,
+    has_tokenizer,
+    missing_weights,
+    no_model_type,
+)
 from engine.models.seeded_init import seeded
+from engine.models.tensor_files import tensor_names
 from engine.models.transformers_logging import quiet
+from engine.models.wrapped_weights import unwrapped
 from engine.preset.text import listed, plain
+from engine.record.files import cause, refusal
 
-# Heads of pre-training and of other tasks, and buffers of old checkpoints: a classifier needs none of them.
+# Heads of pre-training and of other tasks, and buffers of old checkpoints: a classifier needs none of them, and they
+# are in so many checkpoints that no note names them.
 _LEFT_OVER = re.compile(
     r"^(cls|lm_head|predictions|sop_classifier|decoder|lm_predictions|mask_predictions|discriminator_predictions|generator_predictions|generator_lm_head|qa_outputs|sequence_summary"
     r"|vocab_transform|vocab_layer_norm|vocab_projector)\."
@@ -47,11 +60,13 @@ _NAMED = 3  # tensors named in a message; the rest are counted
 class Checkpoint:
     """A sequence-classification model from a folder, in fp32, on the CPU, in evaluation mode.
 
-    `fresh` are the names of the head's parameters that the folder has no weights for; they are random.
+    `fresh` are the names of the head's parameters that the folder has no weights for; they are random. `notes` are
+    sentences for the user: what was left out, and what was renamed.
     """
 
     model: PreTrainedModel
     fresh: frozenset[str]
+    notes: tuple[str, ...] = ()
 
     @property
     def fresh_output(self) -> bool:
@@ -62,9 +77,11 @@ class Checkpoint:
 def read_checkpoint(folder: Path, *, trust_remote_code: bool = False) -> Checkpoint:
     """The model in a folder, from safetensors if there are any, else from pickled tensors; nothing else is unpickled.
 
-    Raises `ModelError` when the config is missing, broken, or of an unsupported family, and when weights are missing,
-    truncated, not finite, or don't fit the config.
+    Weights that were saved from inside a wrapper (`module.`), or in a training state with a `state_dict`, are read with a
+    note. Raises `ModelError` when a file cannot be opened, when the config is missing, broken, or of an unsupported
+    family, and when weights are missing, truncated, not finite, or don't fit the config.
     """
+    check_folder(folder)
     path = folder / "config.json"
     _check_supported(_read_json(path), path, trust_remote_code=trust_remote_code)
     with _library_errors(f"the config of the model in {plain(str(folder))}", file=path):
@@ -77,21 +94,33 @@ def read_checkpoint(folder: Path, *, trust_remote_code: bool = False) -> Checkpo
         _check_readable(file)
     config.output_attentions = config.output_hidden_states = False
     with _library_errors(f"the model in {plain(str(folder))}", file=files[0]), seeded(0), quiet():
-        model, loading_info = AutoModelForSequenceClassification.from_pretrained(
-            folder,
-            config=config,
-            dtype=torch.float32,
-            attn_implementation="sdpa" if family.fused else "eager",
-            use_safetensors=files[0].suffix == ".safetensors",
-            weights_only=True,
-            ignore_mismatched_sizes=True,  # reported in loading_info, and refused by _check_complete
-            output_loading_info=True,
-            trust_remote_code=trust_remote_code,
-            local_files_only=True,
-        )
-    fresh = _check_complete(config, family, loading_info, folder)
+        state, notes = unwrapped(files, family)
+        common: dict[str, Any] = {
+            "config": config,
+            "dtype": torch.float32,
+            "attn_implementation": "sdpa" if family.fused else "eager",
+            "ignore_mismatched_sizes": True,  # reported in loading_info, and refused by _check_complete
+            "output_loading_info": True,
+            "local_files_only": True,
+        }
+        if state is not None:
+            kind = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
+            model, loading_info = kind.from_pretrained(None, state_dict=state, **common)
+        else:
+            model, loading_info = AutoModelForSequenceClassification.from_pretrained(
+                folder,
+                use_safetensors=files[0].suffix == ".safetensors",
+                weights_only=True,
+                trust_remote_code=trust_remote_code,
+                **common,
+            )
+    fresh, left_out = _check_complete(config, family, loading_info, folder)
     _check_finite(model, folder)
-    return Checkpoint(model.eval(), fresh)
+    if left_out:
+        count = f"{len(left_out)} tensor{'s' * (len(left_out) > 1)} of {plain(str(folder))}"
+        were = "were" if len(left_out) > 1 else "was"
+        notes += (f"{count} that a classifier does not use {were} left out: {_named(left_out)}",)
+    return Checkpoint(model.eval(), fresh, notes)
 
 
 def read_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
@@ -100,6 +129,7 @@ def read_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
     Raises `ModelError` when there is none, it cannot pad, or packages are missing that read it.
     """
     name = plain(str(folder))
+    check_files(folder)
     if not has_tokenizer(folder):
         sentence = (
             f"the model folder {name} has no tokenizer (tokenizer.json or vocab.txt); name one with tokenizer = ..."
@@ -136,7 +166,7 @@ def _check_supported(document: dict[str, Any], path: Path, *, trust_remote_code:
     supported = f"supported are {', '.join(FAMILIES)}"
     file = plain(str(path))
     if not family:
-        raise ModelError(f"config.json has no model_type; {supported}", kind="no-model-type", file=file)
+        raise no_model_type(path, document)
     if "auto_map" in document and not trust_remote_code:
         raise ModelError(
             f"the model has its own code (model_type {plain(family)}), which only runs with trust_remote_code; {supported}",
@@ -151,9 +181,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     file = plain(str(path))
     try:
         document = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        sentence = f"{plain(str(path.parent))} is not a model folder: it has no config.json"
-        raise ModelError(sentence, kind="no-config", file=file) from None
     except json.JSONDecodeError as error:
         raise ModelError(f"not valid JSON: {error.msg}", kind="invalid-json", file=file, line=error.lineno) from None
     except UnicodeDecodeError:
@@ -189,9 +216,10 @@ def _check_readable(file: Path) -> None:
     if file.suffix != ".safetensors":
         return
     try:
-        with safe_open(file, framework="pt"):
-            pass
-    except (SafetensorError, OSError) as error:
+        tensor_names(file)
+    except OSError as error:
+        raise ModelError(f"cannot be read: {cause(error)}", kind="unreadable-file", file=plain(str(file))) from None
+    except SafetensorError as error:
         with file.open("rb") as start:
             if start.read(7) == b"version":
                 sentence = "this is a Git LFS pointer, not the weights; fetch them with git lfs pull"
@@ -202,8 +230,12 @@ def _check_readable(file: Path) -> None:
 
 def _check_complete(
     config: PretrainedConfig, family: Family, loading_info: dict[str, Any], folder: Path
-) -> frozenset[str]:
-    """The head's parameters that the checkpoint lacks; raises `ModelError` for any other that is missing or unexpected."""
+) -> tuple[frozenset[str], list[str]]:
+    """The head's parameters that the checkpoint lacks, and tensors that were left out and deserve a note.
+
+    Raises `ModelError` for any other parameter that is missing. What is left over is harmless once everything was found
+    that the config promises, except for parts of an encoder: they belong to another config.
+    """
     heads = tuple(f"{path}." for path in family.head)
     own_head = _has_own_head(config)
     pretrained = () if family.pooler is None else (f"{family.pooler}.",)
@@ -232,10 +264,11 @@ def _check_complete(
             "the file is incomplete, or belongs to another model"
         )
         raise ModelError(sentence, kind="missing-weights", file=where)
-    strange = sorted(
+    unused = sorted(
         name for name in loading_info["unexpected_keys"] if not _LEFT_OVER.search(name) and not replaceable(name)
     )
-    if strange:
+    encoder = (f"{family.encoder}.", f"{family.stack}.", "embeddings.")
+    if strange := [name for name in unused if name.startswith(encoder)]:
         sentence = (
             f"the weights in {where} hold tensors that config.json does not call for: {_named(strange)}; "
             "the config belongs to another model"
@@ -243,7 +276,7 @@ def _check_complete(
         raise ModelError(sentence, kind="unexpected-weights", file=where)
     if bare:
         missing |= {f"{family.output}.weight", f"{family.output}.bias"}
-    return frozenset(missing | {entry[0] for entry in mismatched})
+    return frozenset(missing | {entry[0] for entry in mismatched}), unused
 
 
 def _has_own_head(config: PretrainedConfig) -> bool:
@@ -278,5 +311,5 @@ def _library_errors(what: str, *, file: Path) -> Iterator[None]:
                 "pickle; convert them to safetensors if you trust them"
             )
             raise ModelError(sentence, kind="unsafe-pickle", file=plain(str(file))) from None
-        reason = plain(str(error).strip().split("\n")[0]) or type(error).__name__
+        reason = plain(refusal(error).strip().split("\n")[0])
         raise ModelError(f"{what} cannot be read: {reason}", kind="unreadable-model", file=plain(str(file))) from None

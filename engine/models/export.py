@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -12,9 +14,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from engine.data.types import TaskSpec
 from engine.errors import RunError
 from engine.models.class_names import name_outputs
+from engine.models.families import positions
 from engine.models.transformers_logging import quiet
 from engine.preset.text import plain
-from engine.record.files import flush, refusal
+from engine.record.files import flush, follow_umask, refusal
 from engine.record.removal import OpenFolder
 
 
@@ -24,13 +27,15 @@ def save_model(
     spec: TaskSpec,
     folder: Path,
     *,
+    complete: Callable[[OpenFolder], None] | None = None,
     root: Path | None = None,
 ) -> None:
     """Write weights (safetensors), config with the task's label names, and tokenizer to `folder`.
 
     The folder appears whole or not at all, replaces an existing one (files that a person put into it stay), and is on the
     disk when this returns. It loads with `AutoModelForSequenceClassification` and `pipeline("text-classification")`.
-    No folder below `root` (by default the parent) may be a link. Raises `RunError` when it cannot be written.
+    `complete` may add files: it is called with the temporary folder that holds all others. No folder below `root` (by
+    default the parent) may be a link. Raises `RunError` when it cannot be written.
     """
     root = root or folder.parent
     name_outputs(model, spec.labels)
@@ -40,7 +45,11 @@ def save_model(
         with OpenFolder.at(root, *names, create=True) as parent, parent.temporary_folder(folder.name) as new:
             with quiet():
                 model.save_pretrained(new.path)
-                tokenizer.save_pretrained(new.path)
+                with limited(tokenizer, positions(model.config)):
+                    tokenizer.save_pretrained(new.path)
+            if complete is not None:
+                complete(new)
+            follow_umask(new)
             for path in (*new.path.iterdir(), new.path):
                 flush(path)
             parent.put(new, folder.name)
@@ -48,6 +57,21 @@ def save_model(
     except (OSError, SafetensorError) as error:
         sentence = f"cannot save the model: {plain(refusal(error))}"
         raise RunError(sentence, kind="cannot-save-model", file=plain(str(folder))) from None
+
+
+@contextmanager
+def limited(tokenizer: PreTrainedTokenizerBase, limit: int) -> Iterator[None]:
+    """Inside the block, the tokenizer's `model_max_length` is at most the tokens that its model can read.
+
+    Many tokenizers leave it open (1e30). Then `pipeline` does not shorten long texts, even with `truncation=True`, and the
+    model fails on them.
+    """
+    before = tokenizer.model_max_length
+    tokenizer.model_max_length = min(before, limit)
+    try:
+        yield
+    finally:
+        tokenizer.model_max_length = before
 
 
 def parameters(model: PreTrainedModel) -> int:

@@ -26,7 +26,7 @@ from huggingface_hub.errors import (
 )
 
 from engine.errors import ModelError
-from engine.models.model_files import PICKLED, SAFETENSORS, TOKENIZER, missing_weights
+from engine.models.model_files import PICKLED, SAFETENSORS, TOKENIZER, is_folder, missing_weights
 from engine.preset.source_names import is_path
 from engine.preset.text import plain
 from engine.record.phases import Report, unreported
@@ -74,7 +74,7 @@ def fetch(
     """
     if is_path(model):
         folder, name = Path(os.path.expanduser(model)), plain(model)  # noqa: PTH111 - an unknown ~user is no folder
-        if folder.is_dir():
+        if is_folder(folder):
             return folder
         if folder.exists():
             raise ModelError(f"the model {name} is a file, not a folder", kind="model-is-a-file", file=name)

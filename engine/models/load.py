@@ -73,7 +73,7 @@ def load_teacher(
     checkpoint, tokenizer = _read(teacher, max_length, report=report)
     _check_knows_task(checkpoint, teacher.model, spec)
     order_known, notes = _align_by_name(checkpoint.model, teacher, spec)
-    return LoadedModel(checkpoint.model, tokenizer, order_known, notes, fresh_head=False)
+    return LoadedModel(checkpoint.model, tokenizer, order_known, (*checkpoint.notes, *notes), fresh_head=False)
 
 
 def load_pretrained(
@@ -107,7 +107,7 @@ def load_pretrained(
         name_outputs(model, spec.labels)
     if fresh_head:
         fit_head(model, spec, checkpoint.fresh, seed=seed)
-    return LoadedModel(model, tokenizer, order_known=True, notes=notes, fresh_head=fresh_head)
+    return LoadedModel(model, tokenizer, order_known=True, notes=(*checkpoint.notes, *notes), fresh_head=fresh_head)
 
 
 def _read(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,10 +11,11 @@ from typing import Any
 
 from engine.errors import ModelError
 from engine.models.family_rules import FAMILIES, unusable
-from engine.models.model_files import student_of_run
+from engine.models.model_files import check_folder, is_folder, no_model_type, student_of_run
 from engine.preset.paths import not_a_file
-from engine.preset.source_names import is_path
+from engine.preset.source_names import cached_repository, is_path
 from engine.preset.text import nearest, plain, shown
+from engine.record.files import cause
 
 _OTHER_NAMES = {
     ("distilbert", "hidden_size"): "dim",
@@ -71,7 +71,10 @@ def model_facts(model: str, revision: str | None = None) -> ModelFacts | None:
     folder, or its config is missing, broken or absurd.
     """
     folder = _model_folder(model, revision)
-    return None if folder is None else _facts(folder / "config.json")
+    if folder is None:
+        return None
+    check_folder(folder)
+    return _facts(folder / "config.json")
 
 
 def _model_folder(model: str, revision: str | None) -> Path | None:
@@ -79,16 +82,12 @@ def _model_folder(model: str, revision: str | None) -> Path | None:
     if not is_path(model):
         return _cached_folder(model, revision)
     path = Path(model)
-    try:
-        if path.is_dir():
-            return student_of_run(path) or path
-        exists = path.exists()
-    except (OSError, ValueError):  # a null character, a name too long
-        raise ModelError(f"{shown(model)} cannot be the path of a model", kind="invalid-path") from None
-    if exists:
-        sentence = "a model is a folder with config.json, weights and tokenizer; this is a file"
-        raise ModelError(sentence, kind="model-is-file", file=plain(model))
-    raise ModelError(_no_folder(path), kind="no-model-folder", file=plain(model))
+    if is_folder(path):
+        return student_of_run(path) or path
+    if not path.exists():
+        raise ModelError(_no_folder(path), kind="no-model-folder", file=plain(model))
+    sentence = "a model is a folder with config.json, weights and tokenizer; this is a file"
+    raise ModelError(sentence, kind="model-is-file", file=plain(model))
 
 
 def _cached_folder(model: str, revision: str | None) -> Path | None:
@@ -96,7 +95,7 @@ def _cached_folder(model: str, revision: str | None) -> Path | None:
 
     huggingface_hub.try_to_load_from_cache does the same, but takes half a second to import.
     """
-    repository = hub_cache() / f"models--{model.replace('/', '--')}"
+    repository = cached_repository(model)
     revision = revision or "main"
     commit = revision
     if not _COMMIT.fullmatch(revision):
@@ -110,30 +109,26 @@ def _cached_folder(model: str, revision: str | None) -> Path | None:
     return folder if (folder / "config.json").is_file() else None
 
 
-def hub_cache() -> Path:
-    """The cache folder of huggingface_hub: $HF_HUB_CACHE, else below $HF_HOME, else below the user's cache."""
-    cache = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
-    home = os.environ.get("HF_HOME") or str(Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
-    folder = Path(cache) if cache else Path(home) / "hub"
-    return Path(os.path.expanduser(folder))  # noqa: PTH111 - an account without a home folder is no error here
-
-
 def _no_folder(path: Path) -> str:
+    if path.is_symlink():
+        return f"this is a link to {plain(str(path.readlink()))}, which does not exist"
     try:
         near = nearest(path.name, [item.name for item in path.parent.iterdir() if item.is_dir()])
     except OSError:
         near = None
-    hint = f"; did you mean {plain(str(path.parent / near))}?" if near else ""
-    return f"there is no such model folder{hint}"
+    if near:
+        return f"there is no such model folder; did you mean {plain(str(path.parent / near))}?"
+    hub = f"{path.parent.name}/{path.name}"
+    if path.parent.is_dir() and not is_path(hub):
+        return f"there is no such model folder (for the hub's {hub}, fetch it first: hf download {hub})"
+    return "there is no such model folder"
 
 
 def _facts(path: Path) -> ModelFacts:
     config = _read(path)
     family = config.get("model_type")
     if not isinstance(family, str) or not family:
-        raise _broken(
-            path, "has no model_type, so the family of the model is unknown", kind="no-model-type", key="model_type"
-        )
+        raise no_model_type(path, config)
     sizes = {key: _size(config, family, key, path) for key in _SIZES}
     reason = _unusable(family, config)
     if reason is not None:
@@ -169,9 +164,6 @@ def _read(path: Path) -> dict[str, Any]:
         if path.stat().st_size > _LARGEST_CONFIG:
             raise _broken(path, "is far too large to be the config of a model", kind="file-too-large")
         config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        sentence = "this is not a model folder: it has no config.json"
-        raise ModelError(sentence, kind="no-config", file=plain(str(path.parent))) from None
     except json.JSONDecodeError as error:
         raise _broken(path, f"is not valid JSON: {error.msg}", kind="invalid-json", line=error.lineno) from None
     except UnicodeDecodeError:
@@ -180,7 +172,7 @@ def _read(path: Path) -> dict[str, Any]:
         sentence = "is not valid JSON: it nests too deep, or a number in it is too long"
         raise _broken(path, sentence, kind="invalid-json") from None
     except OSError as error:
-        raise _broken(path, f"cannot be read: {error.strerror}", kind="unreadable-file") from None
+        raise _broken(path, f"cannot be read: {cause(error)}", kind="unreadable-file") from None
     if not isinstance(config, dict):
         raise _broken(path, "is not the config of a model: a JSON object is expected", kind="not-json-object")
     return config

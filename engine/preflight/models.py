@@ -15,7 +15,7 @@ from engine.distill.model_shape import ModelShape, heads_of_term
 from engine.errors import CrildError, ModelError, UsageError
 from engine.models.family_rules import FAMILIES, FIRST_LAYER_STAYS, not_offered, odd_heads
 from engine.models.layer_selection import layer_count, selected_layers
-from engine.models.model_files import PICKLED, SAFETENSORS, has_tokenizer, missing_weights
+from engine.models.model_files import PICKLED, SAFETENSORS, check_files, has_tokenizer, is_folder, missing_weights
 from engine.preflight.model_facts import ModelFacts, model_facts
 from engine.preset.field_types import LayerMap
 from engine.preset.load import Loaded
@@ -23,6 +23,7 @@ from engine.preset.names import LAYER_OBJECTIVES
 from engine.preset.schema import Architecture, Objective, Stage
 from engine.preset.source_names import INIT_WORDS, is_path
 from engine.preset.text import listed, plain
+from engine.record.files import cause
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,14 @@ def _tokenizer_problems(loaded: Loaded, teacher: ModelFacts | None) -> Iterator[
     folder = Path(name)
     if not is_path(name):
         return
-    if not folder.is_dir():
+    try:
+        exists = is_folder(folder)
+        if exists:
+            check_files(folder)
+    except ModelError as error:
+        yield ModelError(error.sentence + loaded.set_in(key), kind=error.kind, file=error.file, key=key)
+        return
+    if not exists:
         sentence = f"there is no such folder with a tokenizer{loaded.set_in(key)}"
         yield ModelError(sentence, kind="no-such-folder", file=plain(name), key=key)
     elif not has_tokenizer(folder):
@@ -232,7 +240,10 @@ def _weight_problems(folder: Path, key: str) -> Iterator[ModelError]:
     file = plain(str(weights))
     try:
         expected, size = _promised_size(weights), weights.stat().st_size
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except OSError as error:
+        yield ModelError(f"cannot be read: {cause(error)}", kind="unreadable-file", file=file, key=key)
+        return
+    except (ValueError, TypeError, KeyError, AttributeError):
         if _is_pointer(weights):
             sentence = "this is a Git LFS pointer, not the weights; fetch them with git lfs pull"
             yield ModelError(sentence, kind="lfs-pointer", file=file, key=key)

@@ -15,12 +15,35 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
 def is_path(name: str, folder: Path | None = None) -> bool:
-    """Whether the name of a model or tokenizer is a path: it cannot be a hub id, or `folder` holds something so named.
+    """Whether the name of a model or tokenizer is a path.
+
+    It is one if it cannot be a hub id, and if `folder` holds something so named, or the folder that `models/teacher`
+    begins with (a misspelt path then, unless the hub's cache has such a model).
 
     Where a user names something, pass the folder that relative names start from, and make a path absolute. In a loaded
     preset that is done, and the name alone decides, whatever the working directory holds.
     """
-    return not _HUB_ID.fullmatch(name) or (folder is not None and os.path.lexists(folder / name))
+    if not _HUB_ID.fullmatch(name):
+        return True
+    if folder is None:
+        return False
+    if os.path.lexists(folder / name):
+        return True
+    owner, slash, _ = name.partition("/")
+    return bool(slash) and os.path.isdir(folder / owner) and not os.path.isdir(cached_repository(name))  # noqa: PTH112
+
+
+def cached_repository(model: str) -> Path:
+    """The folder that the hub's cache has, or would have, for a hub model."""
+    return hub_cache() / f"models--{model.replace('/', '--')}"
+
+
+def hub_cache() -> Path:
+    """The cache folder of huggingface_hub: $HF_HUB_CACHE, else below $HF_HOME, else below the user's cache."""
+    cache = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
+    home = os.environ.get("HF_HOME") or str(Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
+    folder = Path(cache) if cache else Path(home) / "hub"
+    return Path(os.path.expanduser(folder))  # noqa: PTH111 - an account without a home folder is no error here
 
 
 def is_corpus_path(name: str, folder: Path | None = None) -> bool:

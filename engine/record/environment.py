@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.record.files import read_json, write_json
+from engine.errors import RunError
+from engine.record.files import read_object, write_json
 from engine.record.paths import ENVIRONMENT
 from engine.record.secrets import masked_command
 
@@ -43,7 +44,15 @@ def light_environment(command: Sequence[str] | None = None) -> dict[str, Any]:
 def add_environment(run_dir: Path, **facts: Any) -> None:
     """Add what the engine knows (versions of torch, device, threads) to environment.json. Raises RunError on failure."""
     path = run_dir / ENVIRONMENT
-    write_json(path, {**(read_json(path) or {}), **facts})
+    known: dict[str, Any] = {}
+    try:
+        known = read_object(path)
+    except FileNotFoundError:
+        pass
+    except RunError as error:
+        if error.kind == "cannot-read-record":  # it may be whole: what it holds is not overwritten
+            raise
+    write_json(path, {**known, **facts})
 
 
 def git_revision(folder: Path) -> dict[str, Any] | None:

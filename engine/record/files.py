@@ -1,4 +1,4 @@
-"""Write small files atomically, and read them without trusting their content."""
+"""Write small files atomically, read them without trusting their content, and name why the system refuses."""
 
 from __future__ import annotations
 
@@ -29,6 +29,9 @@ _CAUSES = {
     errno.EACCES: "permission is denied",
     errno.EPERM: "the system does not permit it",
     errno.EIO: "the device reports an input/output error",
+    errno.ESTALE: "the file server no longer knows it (stale file handle)",
+    errno.ELOOP: "its links lead in a circle",
+    errno.EISDIR: "it is a folder",
     errno.ENAMETOOLONG: "the name is too long",
     errno.ENOTDIR: "a part of its path is a file, not a folder",
     errno.ENOENT: "the folder does not exist (any more)",
@@ -50,6 +53,43 @@ def refusal(error: Exception) -> str:
     number = re.search(r"\(os error (\d+)\)", str(error))
     known = _CAUSES.get(int(number[1])) if number else None
     return known or str(error) or type(error).__name__
+
+
+def why_unreadable(path: Path) -> str | None:
+    """Why a file cannot be opened or read now, as the end of a sentence; None when it can be, or does not exist.
+
+    Libraries that open files themselves report any failure as a missing or damaged file, so their callers ask this
+    first. A file that cannot be read now proves no damage. Never blocks on a pipe.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            os.read(handle, 1)
+        finally:
+            os.close(handle)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        return cause(error)
+    return None
+
+
+def follow_umask(folder: OpenFolder) -> None:
+    """Give the files in a new folder the permissions that the system gives new files there.
+
+    safetensors writes files that only their owner can read, whatever the umask is; without this, no other account could
+    use a saved model. Raises OSError.
+    """
+    example = temporary_name("mode")
+    handle = folder.create(example)
+    try:
+        mode = stat.S_IMODE(os.fstat(handle).st_mode)
+    finally:
+        os.close(handle)
+        folder.remove(example)
+    for name in folder.names():
+        if folder.is_file(name):
+            os.chmod(name, mode, dir_fd=folder.handle)
 
 
 def write_atomic(path: Path, data: bytes | str, *, durable: bool = True, root: Path | None = None) -> None:

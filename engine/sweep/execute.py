@@ -21,11 +21,12 @@ from engine.record.environment import light_environment
 from engine.record.files import cause, write_atomic
 from engine.record.lock import FileLock, RunLock, held
 from engine.record.owner import Owner, start_time
-from engine.record.paths import PRESET, QUEUES, TEACHER
+from engine.record.paths import PRESET, QUEUES
 from engine.record.removal import remove_file
 from engine.record.run import create_run, is_run, read_run, read_status, update_status
 from engine.record.states import ACTIVE, ENDED, FAULTY
 from engine.record.status import Fault
+from engine.record.teacher_folder import has_teacher
 from engine.sweep.order import choose
 from engine.sweep.record import (
     CellRecord,
@@ -209,7 +210,7 @@ class Worker:
     def _check_teacher(self, cell: CellRecord) -> None:
         if cell.teacher is None or cell.teacher in self.ready_teachers:
             return
-        if (self.runs_dir / cell.run / TEACHER / "pointer.json").is_file():
+        if has_teacher(self.runs_dir / cell.run):
             self.ready_teachers.add(cell.teacher)
 
     def _fill(self) -> None:

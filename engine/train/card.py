@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.data.types import TaskSpec
 from engine.preset.schema import Preset
 from engine.preset.text import plain
 
 
-def model_card(preset: Preset, results: dict[str, Any], labels: tuple[str, ...]) -> str:
+def model_card(preset: Preset, results: dict[str, Any], spec: TaskSpec) -> str:
     """The student's README.md, as the Hugging Face hub shows it."""
     student, teacher, metric = results["student"], results["teacher"], results["metric"]
-    answers = f"one of {', '.join(plain(label) for label in labels)}" if labels else "a score"
+    answers = f"one of {', '.join(plain(label) for label in spec.labels)}" if spec.labels else "a score"
+    example = '{"text": "...", "text_pair": "..."}' if spec.is_pair else '"..."'
     rows = [("teacher", teacher), ("**this student**", student)]
     if results["baseline"]:
         rows.append(("same student, labels alone", results["baseline"]))
@@ -43,7 +45,10 @@ Student and teacher give the same answer on {100 * results["agreement"]:.1f} % o
 from transformers import pipeline
 
 classify = pipeline("text-classification", model="path/to/this/folder")
+classify({example}, truncation=True, max_length={preset.task.max_length})
 ```
+
+It was trained on inputs of at most {preset.task.max_length} tokens; longer ones are cut.
 
 Stages: {stages}. Seed {preset.seed}.
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from engine.errors import RunError
-from engine.record.files import flush, refusal
+from engine.record.files import flush, follow_umask, refusal
 from engine.record.inventory import checkpoints_of
 from engine.record.paths import CHECKPOINTS
 from engine.record.removal import OpenFolder
@@ -147,6 +147,7 @@ def _write(run_dir: Path, name: str, tensors: Tensors, state: dict[str, Any]) ->
             written = sorted(temporary.path.iterdir())
             files = {file.name: {"bytes": file.stat().st_size, "sha256": _hash(file)} for file in written}
             (temporary.path / "manifest.json").write_text(json.dumps({"format": FORMAT, "files": files}))
+            follow_umask(temporary)
             for file in temporary.path.iterdir():
                 flush(file)
             temporary.flush()

@@ -41,7 +41,7 @@ from engine.train.optim import Optimiser
 from engine.train.settings import StageSettings
 from engine.train.step import Counts, Models, StepLosses, bound_terms
 from engine.train.step_metrics import memory
-from engine.train.teacher import cache_key, cached, settle_order
+from engine.train.teacher import StoredTeacher, cache_key, settle_order
 from engine.train.teacher_logits import can_cache
 
 TIMED_STEPS = 3
@@ -151,7 +151,7 @@ def _teacher_facts(materials: Materials, tune: Finetune | None) -> dict[str, Any
     if tune is not None:
         dev = materials.dev.tokens[materials.dev.primary]
         key = cache_key(materials.teacher_hash, tune, materials.train, dev, materials.data.spec, materials.precision)
-        facts["cached"] = cached(key).facts.is_file()
+        facts["cached"] = StoredTeacher.cached(key).exists()
     return facts
 
 

@@ -18,11 +18,12 @@ from engine.launch.resume_check import RunProgress, incompatible_changes
 from engine.models.export import content_hash, save_model
 from engine.preset.schema import Preset
 from engine.record.environment import add_environment
-from engine.record.files import write_atomic, write_json
+from engine.record.files import write_atomic
 from engine.record.inventory import refuse_links, remove_cache_leftovers
 from engine.record.paths import PRESET, RESULTS, cache_dir
 from engine.record.session import RunSession
 from engine.record.student import student_hash
+from engine.record.teacher_folder import link_teacher
 from engine.train import checkpoint, hardware, hub_revisions, results
 from engine.train.card import model_card
 from engine.train.checkpoint import Checkpoint
@@ -42,7 +43,7 @@ from engine.train.materials import (
 from engine.train.messages import say
 from engine.train.settings import StageSettings
 from engine.train.step import Models, StepLosses, bound_terms
-from engine.train.teacher import cache_entry, cache_key, data_hash, settle_order
+from engine.train.teacher import cache_key, data_hash, open_teacher, settle_order, store_teacher
 from engine.train.teacher_logits import teacher_logits
 
 
@@ -167,7 +168,7 @@ class Experiment:
         document = results.closing(dev, materials.train_labels, measured, self.finished)
         document |= {"seconds": round(sum(stage["seconds"] for stage in self.finished.values()), 1)}
         document |= {"command": f"crild run {shlex.quote(str(self.run_dir / PRESET))}"}
-        write_atomic(folder / "README.md", model_card(materials.preset, document, materials.data.spec.labels))
+        write_atomic(folder / "README.md", model_card(materials.preset, document, materials.data.spec))
         results.write(self.run_dir, document)
         return document
 
@@ -192,26 +193,30 @@ class Experiment:
                 say(self.session, note, level="warning")
             return model.eval()
         key = cache_key(materials.teacher_hash, tune, materials.train, dev, spec, materials.precision)
-        entry, warning = cache_entry(key, self.run_dir, shared=materials.preset.train.save_teacher_cache)
-        if warning:
-            say(self.session, warning, level="warning")
-        with entry.locked(self._wait_for_teacher):
-            with self.session.reading("loading the teacher from the cache"):
-                facts = entry.load_into(loaded)
-            if facts is None:
+        warn = partial(say, self.session, level="warning")
+        with open_teacher(
+            key,
+            self.run_dir,
+            loaded,
+            shared=materials.preset.train.save_teacher_cache,
+            waiting=self._wait_for_teacher,
+            loading=lambda: self.session.reading("loading the stored teacher"),
+            warn=warn,
+        ) as (entry, stored):
+            folder = entry.folder
+            if stored is None:
                 self._check_objectives(model)
                 self._run(0, settings, Models(student=model), materials.train)
-                facts = self.finished["teacher"]
+                trained = self.finished["teacher"]
                 with self.session.phases.writing("saving the teacher"):
-                    entry.store(loaded, spec, facts)
+                    folder = store_teacher(entry, self.run_dir, loaded, spec, trained, warn).folder
             elif not self._trained_the_teacher():
                 say(self.session, "using the fine-tuned teacher from the cache")
-                self.finished["teacher"] = {**facts, "cached": True}
+                self.finished["teacher"] = {**stored, "cached": True}
                 self.totals[0] = 0  # no step of this run
             else:
-                self.finished["teacher"] = facts
-        (self.run_dir / "teacher").mkdir(exist_ok=True)
-        write_json(self.run_dir / "teacher" / "pointer.json", {"schema": 1, "folder": str(entry.folder)})
+                self.finished["teacher"] = stored
+        link_teacher(self.run_dir, folder)
         return model.eval()
 
     def _trained_the_teacher(self) -> bool:

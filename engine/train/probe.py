@@ -17,7 +17,7 @@ from engine.data.load import load_task
 from engine.data.subset import few_samples
 from engine.data.tokens import TokenSet, tokenise
 from engine.data.types import TaskData, TaskSpec
-from engine.errors import CrildError, ModelError, RunError
+from engine.errors import CrildError, RunError
 from engine.evaluate.layer_distances import CKA, Compared, Comparison, compare
 from engine.evaluate.metrics import compute, label_loss
 from engine.evaluate.predict import Logits, predict
@@ -47,6 +47,7 @@ from engine.record.run import read_run
 from engine.record.states import IN_PROGRESS
 from engine.record.status import Fault, Status
 from engine.record.student import student_hash
+from engine.record.teacher_folder import teacher_folder
 from engine.train import hardware, seeding
 from engine.train.inputs import changed_data, task_data
 from engine.train.step import shape_of
@@ -145,7 +146,9 @@ def _existing_probe(run_dir: Path, settings: Settings) -> Probe | None:
     """The stored probe, if it is of this student with these settings, and on the run's own data and teacher."""
     try:
         found = read_probe(run_dir)
-    except RunError:
+    except RunError as error:
+        if error.kind == "cannot-read-record":
+            raise
         return None  # damaged, or from another version: probe again
     if found is None or found.changed or found.student != student_hash(run_dir):
         return None
@@ -285,7 +288,7 @@ def _teacher(
 ) -> tuple[LoadedModel, str]:
     """The run's teacher (a fine-tuned one from where it is stored), and the hash of its weights as loaded."""
     if preset.teacher.finetune is not None:
-        loaded = load_teacher(_saved(_stored_teacher(run_dir), preset), data.spec, report=report)
+        loaded = load_teacher(_saved(teacher_folder(run_dir), preset), data.spec, report=report)
         return loaded, content_hash(loaded.model)
     loaded = load_teacher(preset.teacher, data.spec, report=report)
     weights = content_hash(loaded.model)
@@ -296,24 +299,6 @@ def _teacher(
         note = settle_order(loaded, data.spec, dev, device=device, pad_id=pad_id, report=report)
         notes.extend([note] if note else [])
     return loaded, weights
-
-
-def _stored_teacher(run_dir: Path) -> Path:
-    """Folder of the run's fine-tuned teacher. Raises ModelError if it is gone."""
-    pointer = (read_json(run_dir / TEACHER / "pointer.json") or {}).get("folder")
-    if not isinstance(pointer, str):
-        sentence = (
-            f"the fine-tuned teacher of {run_dir.name} cannot be found: teacher/pointer.json is missing or damaged"
-        )
-        raise ModelError(sentence, kind="teacher-pointer-damaged", file=str(run_dir / TEACHER))
-    for folder in (Path(pointer), run_dir / TEACHER / Path(pointer).name):  # the second, if the run was moved
-        if (folder / "config.json").is_file():
-            return folder
-    sentence = (
-        f"the fine-tuned teacher of {run_dir.name} is no longer in the cache: run its preset again to train it, then "
-        "probe this run"
-    )
-    raise ModelError(sentence, kind="teacher-missing", file=pointer)
 
 
 def _compared(subject: Subject) -> tuple[dict[str, Compared], Comparison]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.preflight.model_facts import hub_cache
+from engine.preset.source_names import hub_cache
 from engine.record.home import has_home, provide_home, temporary_home
 from engine.record.paths import cache_dir
 from tests.cli.conftest import Call

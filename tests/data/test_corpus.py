@@ -136,3 +136,11 @@ def test_missing_files_and_folders_without_text(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r'it holds "a\.csv"') as error:
         texts(folder)
     assert error.value.key == "corpus"
+
+
+def test_a_folder_that_cannot_be_opened_is_not_called_empty(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(DataError) as caught:
+        texts(tmp_path / "a")
+    assert caught.value.kind == "unreadable-file"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from engine.data.files import check_table, read_table
 from engine.data.load import load_task
 from engine.data.types import Example, TaskData
 from engine.errors import DataError
 from engine.preset.schema import Columns, Files, Task
+from tests.refused_files import refuse
 
 GOOD = "text,label\nfine,yes\ndull,no\n"
 
@@ -372,7 +375,7 @@ def test_a_missing_file_and_a_folder_in_its_place(tmp_path: Path) -> None:
         "none.csv": ("no-such-file",),
         "none.parquet": ("no-such-file",),
         "folder.csv": ("folder-not-file",),
-        "folder.parquet": ("not-parquet",),
+        "folder.parquet": ("folder-not-file",),
         "data.xlsx": ("unknown-file-format",),
         "data": ("unknown-file-format",),
     }.items():
@@ -388,3 +391,69 @@ def test_f1_needs_two_classes(tmp_path: Path) -> None:
     words = ("f1-needs-two-classes", "3")
     refused(error, None, None, words)
     assert error.value.key == "task.metrics"
+
+
+# -- line ends
+
+SEPARATORS = ("\u2028", "\u2029", "\x85", "\v", "\f", "\x1c", "\x1d", "\x1e")
+"""What `str.splitlines` takes for line ends, besides LF and CR."""
+
+
+@pytest.mark.parametrize(
+    ("ending", "separator"),
+    [
+        *(("jsonl", separator) for separator in SEPARATORS if separator > " "),  # JSON escapes the others
+        *((ending, separator) for ending in ("csv", "tsv") for separator in SEPARATORS),
+    ],
+)
+def test_only_line_feeds_end_a_line(tmp_path: Path, ending: str, separator: str) -> None:
+    text = f"fine{separator}day"
+    if ending == "jsonl":
+        rows = "".join(json.dumps(row, ensure_ascii=False) + "\r\n" for row in ({"text": text, "label": "yes"},) * 2)
+    else:
+        mark = {"csv": ",", "tsv": "\t"}[ending]
+        rows = f"text{mark}label\n" + f"{text}{mark}yes\n" * 2
+    data = custom(
+        tmp_path,
+        rows + ('{"text": "dull", "label": "no"}\n' if ending == "jsonl" else f"dull{mark}no\n"),
+        ending=ending,
+    )
+    assert [row.text for row in data.train] == [text, text, "dull"]
+    check_table(tmp_path / f"train.{ending}", ["text", "label"])
+
+
+@pytest.mark.parametrize("separator", SEPARATORS[:3])
+def test_a_column_may_have_such_a_name(tmp_path: Path, separator: str) -> None:
+    name = f"te{separator}xt"
+    for ending, mark in (("csv", ","), ("tsv", "\t")):
+        rows = f"{name}{mark}label\nfine{mark}yes\ndull{mark}no\n"
+        assert len(custom(tmp_path, rows, ending=ending, columns={"text": name}).train) == 2
+        check_table(tmp_path / f"train.{ending}", [name, "label"])
+
+
+# -- files that cannot be opened
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EMFILE, errno.EIO])
+@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "parquet"])
+def test_a_file_that_cannot_be_opened_is_not_called_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, number: int
+) -> None:
+    path = tmp_path / f"train.{ending}"
+    path.write_bytes(table(tmp_path, text=["a"], label=["b"]))
+    refuse(monkeypatch, path, number)
+    for check in (check_table, read_table):
+        with pytest.raises(DataError) as caught:
+            check(path, ["text", "label"])
+        assert (caught.value.kind, caught.value.file) == ("unreadable-file", str(path))
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_link_to_nowhere_is_not_called_missing(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"train.{ending}"
+    path.symlink_to("../moved/train")
+    for check in (check_table, read_table):
+        with pytest.raises(DataError) as caught:
+            check(path, ["text", "label"])
+        assert caught.value.kind == "dangling-link"
+        assert "../moved/train" in caught.value.sentence

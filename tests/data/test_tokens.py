@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from engine.data import tokens as module
 from engine.data.tokens import tokenise
 from engine.data.types import Example
 from engine.errors import DataError
+from tests.refused_files import refuse
 
 from .words import word_tokenizer
 
@@ -214,3 +216,18 @@ def test_a_tokenizer_written_in_python_gives_the_same() -> None:
     assert found.type_ids.tolist() == expected.type_ids.tolist()
     assert found.cut == expected.cut == 1
     assert found.content != expected.content
+
+
+def test_a_file_that_cannot_be_opened_stays_and_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = examples(["a b", "c d e"])
+    expected = tokenise(rows, word_tokenizer(), 8)
+    (path,) = kept_files(tmp_path)
+    before = path.stat()
+    refuse(monkeypatch, path, errno.EACCES)
+    again = tokenise(rows, word_tokenizer(), 8)
+    assert again.input_ids.tolist() == expected.input_ids.tolist()
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert "damaged" not in caplog.text
+    assert str(path) in caplog.text

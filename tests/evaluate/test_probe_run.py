@@ -126,16 +126,28 @@ def test_one_run_that_cannot_be_probed_does_not_keep_the_others_from_it(run_dir:
 def test_what_is_missing_is_said(run_dir: Path, tmp_path: Path) -> None:
     copy = tmp_path / run_dir.name
     shutil.copytree(run_dir, copy)
+    shutil.rmtree(copy / "teacher")
     pointer = copy / "teacher" / "pointer.json"
-    pointer.write_text(json.dumps({"schema": 1, "folder": str(tmp_path / "gone")}))
-    with pytest.raises(ModelError) as caught:
-        probe_run(copy, SETTINGS, device="cpu")
-    assert caught.value.kind == "teacher-missing"
-    assert "tiny-s7" in caught.value.sentence
-    pointer.unlink()
-    with pytest.raises(ModelError) as caught:
-        probe_run(copy, SETTINGS, device="cpu")
-    assert caught.value.kind == "teacher-pointer-damaged"
+
+    def link_to_nowhere() -> None:
+        (copy / "teacher").symlink_to(tmp_path / "gone")
+
+    def pointer_to_nowhere() -> None:
+        (copy / "teacher").unlink()
+        (copy / "teacher").mkdir()
+        pointer.write_text(json.dumps({"schema": 1, "folder": str(tmp_path / "gone")}))
+
+    for change, kind in (
+        (link_to_nowhere, "teacher-missing"),
+        (pointer_to_nowhere, "teacher-missing"),
+        (lambda: pointer.write_text("{}"), "teacher-pointer-damaged"),
+        (pointer.unlink, "teacher-missing"),
+    ):
+        change()
+        with pytest.raises(ModelError) as caught:
+            probe_run(copy, SETTINGS, device="cpu")
+        assert caught.value.kind == kind
+        assert "tiny-s7" in str(caught.value)
     preset = (copy / "preset.toml").read_text()
     (copy / "preset.toml").write_text(preset.replace("train.csv", "gone.csv"))
     with pytest.raises(DataError, match=r"gone\.csv"):
@@ -194,7 +206,7 @@ def test_a_run_that_works_is_left_alone(run_dir: Path, tmp_path: Path) -> None:
 def test_a_student_that_equals_its_teacher_has_no_distance(run_dir: Path, tmp_path: Path) -> None:
     copy = tmp_path / run_dir.name
     shutil.copytree(run_dir, copy)
-    teacher = Path(json.loads((copy / "teacher" / "pointer.json").read_text())["folder"])
+    teacher = run_dir / "teacher"
     for name in ("config.json", "model.safetensors"):
         shutil.copy(teacher / name, copy / "student" / name)
     found = probe_run(copy, Settings((SHARPNESS_SCALE,), 1, 16), device="cpu")

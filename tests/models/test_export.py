@@ -14,6 +14,7 @@ from engine.errors import RunError
 from engine.models import export
 from engine.models.attention import choose_attention
 from engine.models.export import content_hash, parameters, save_model
+from engine.models.families import positions
 from engine.record.removal import OpenFolder
 from tests.errors import raises
 from tests.models.tiny_models import ENTAILMENT, EVERY, SIMILARITY, batch_of, own_forward, tiny, words
@@ -70,6 +71,35 @@ def test_the_tokenizer_is_saved_beside_it(tmp_path: Path) -> None:
     save_model(tiny("bert"), words(), ENTAILMENT, tmp_path / "student")
     read = AutoTokenizer.from_pretrained(tmp_path / "student")
     assert read("w1 w2", "w3")["input_ids"] == words()("w1 w2", "w3")["input_ids"]
+
+
+@pytest.mark.parametrize("family", EVERY)
+@pytest.mark.parametrize("own", [None, 20, 10**30])
+def test_pipeline_shortens_texts_that_are_longer_than_the_model_reads(
+    family: str, own: int | None, tmp_path: Path
+) -> None:
+    model, tokenizer = tiny(family), words(family)
+    if own is not None:
+        tokenizer.model_max_length = own
+    before = tokenizer.model_max_length
+    save_model(model, tokenizer, ENTAILMENT, tmp_path / "student")
+    assert tokenizer.model_max_length == before
+    written = json.loads((tmp_path / "student" / "tokenizer_config.json").read_text())
+    assert written["model_max_length"] == min(before, positions(model.config))
+    classify: Any = pipeline("text-classification", model=str(tmp_path / "student"))
+    text = " ".join(["w1"] * 600)
+    for inputs in (text, {"text": text, "text_pair": text}):
+        assert classify(inputs, truncation=True)
+        assert classify(inputs, truncation=True, max_length=16)
+
+
+def test_what_is_added_is_part_of_the_whole(tmp_path: Path) -> None:
+    def add(folder: OpenFolder) -> None:
+        assert folder.is_file("model.safetensors")
+        (folder.path / "added").write_text("x")
+
+    save_model(tiny("bert"), words(), ENTAILMENT, tmp_path / "student", complete=add)
+    assert (tmp_path / "student" / "added").read_text() == "x"
 
 
 def test_saving_replaces_a_model_and_keeps_what_a_person_put_beside_it(tmp_path: Path) -> None:

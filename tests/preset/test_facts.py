@@ -9,7 +9,8 @@ import pytest
 
 from engine.errors import ModelError
 from engine.models.family_rules import FAMILIES
-from engine.preflight.model_facts import ModelFacts, hub_cache, model_facts
+from engine.preflight.model_facts import ModelFacts, model_facts
+from engine.preset.source_names import hub_cache
 from tests.preset.support import model_folder
 
 

@@ -31,6 +31,7 @@ NAMES = {
     "_line": True,
     "here": True,
     "inside/here": True,
+    "inside/hear": True,
     "bert-base-uncased": False,
     "google-bert/bert-base-uncased": False,
     "a/b-c.d_e": False,
@@ -73,3 +74,15 @@ def test_everyone_agrees_on_the_name_of_a_corpus(folder: Path, monkeypatch: pyte
     assert Path(data.corpus).is_absolute() is local
     assert (data_revision(data.model_copy(update={"revision": COMMIT})) is None) is local
     assert bool(list(data_problems(loaded))) is local, "an empty folder or no file at all"
+
+
+def test_a_misspelt_path_is_no_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "models/teacher").mkdir(parents=True)
+    path = load(tmp_path, MINIMAL, "teacher.model=models/teachr").preset.teacher.model
+    with pytest.raises(CrildError) as caught:
+        model_facts(path)
+    assert caught.value.kind == "no-model-folder"
+    assert f"{tmp_path}/models/teacher?" in caught.value.sentence
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    (tmp_path / "hub/models--models--teachr").mkdir(parents=True)
+    assert not is_path("models/teachr", tmp_path), "the hub has a model of this name"

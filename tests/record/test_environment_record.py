@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -9,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from engine.errors import RunError
 from engine.record.environment import add_environment, git_revision, light_environment
+from tests.refused_files import refuse
 
 
 def test_it_names_command_place_and_versions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -61,3 +64,18 @@ def test_the_engine_adds_what_it_knows(tmp_path: Path) -> None:
     add_environment(tmp_path, torch="2.13")
     add_environment(tmp_path, threads=2)
     assert json.loads((tmp_path / "environment.json").read_text()) == {"torch": "2.13", "threads": 2}
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EMFILE, errno.EIO])
+def test_what_cannot_be_read_now_is_not_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    add_environment(tmp_path, host="here")
+    with monkeypatch.context() as patch:
+        refuse(patch, tmp_path / "environment.json", number)
+        with pytest.raises(RunError) as caught:
+            add_environment(tmp_path, torch="2.13")
+        assert caught.value.kind == "cannot-read-record"
+    (tmp_path / "environment.json").write_text("{")
+    add_environment(tmp_path, torch="2.13")
+    assert json.loads((tmp_path / "environment.json").read_text()) == {"torch": "2.13"}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from crild_tui.runs.marks import Marks, MarksFile, marks_file, read_marks
 from engine.errors import RunError
+from tests.refused_files import refuse
 
 
 def folder(tmp_path: Path, *names: str) -> Path:
@@ -86,3 +88,18 @@ def test_names_that_are_no_text_can_be_kept(tmp_path: Path) -> None:
     file = MarksFile(runs)
     file.take(("marked", (name,), True))
     assert file.write().marked == {name}
+
+
+def test_marks_that_cannot_be_read_now_are_not_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = folder(tmp_path, "a", "b")
+    file = MarksFile(runs)
+    file.take(("pinned", ("a",), True))
+    file.write()
+    with monkeypatch.context() as patch:
+        refuse(patch, marks_file(runs), errno.EMFILE)
+        assert read_marks(runs) == Marks()
+        file.take(("pinned", ("b",), True))
+        with pytest.raises(RunError) as caught:
+            file.write()
+        assert caught.value.kind == "cannot-read-record"
+    assert file.write() == Marks(pinned=frozenset("ab"))
