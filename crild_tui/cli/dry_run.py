@@ -34,6 +34,8 @@ def show_plan(loaded: Sequence[Loaded], request: RunRequest, *, as_json: bool) -
         terminal.sentence(line)
     for line in _items(plan.get("notes")):
         terminal.sentence(str(line))
+    for severity, line in _findings(plan):
+        terminal.sentence(f"warning: {line}" if severity == "warning" else line)
     for line in missing:
         terminal.sentence(f"missing: {line}")
     terminal.sentence("nothing was started (--dry-run)")
@@ -54,6 +56,12 @@ def plan_of(loaded: Loaded) -> dict[str, Any]:
     if not isinstance(plan, dict):
         raise RunError("the engine's plan is not a JSON object", kind="invalid-engine-answer")
     return plan
+
+
+def _findings(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Severity and sentence of each finding about data and models."""
+    findings = [item for item in _items(plan.get("findings")) if isinstance(item, Mapping)]
+    return [(str(finding.get("severity")), str(finding.get("sentence"))) for finding in findings]
 
 
 def _items(value: object) -> list[Any]:

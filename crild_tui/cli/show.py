@@ -38,6 +38,7 @@ def show(run: Run, as_json: AsJson = False, runs_dir: RunsDir = None) -> None:
     else:
         _show_stages(run_dir)
     _show_settings(run_dir)
+    _show_findings(run_dir)
     _show_messages(run_dir)
 
 
@@ -67,6 +68,7 @@ def document(entry: RunEntry) -> dict[str, Any]:
         "inputs": None if (inputs := known_inputs(entry.path)) is None else inputs.to_dict(),
         "preset": preset,
         "environment": read_json(entry.path / ENVIRONMENT),
+        "findings": [{**event["finding"], "sentence": event.get("text")} for event in _findings(entry.path)],
     }
 
 
@@ -137,10 +139,36 @@ def _show_settings(run_dir: Path) -> None:
     terminal.show(terminal.table([("setting", "left"), ("value", "left")], rows))
 
 
+def _findings(run_dir: Path) -> list[dict[str, Any]]:
+    """The messages of the newest attempt about data, tokenizer and models."""
+    from engine.record.events import read_events
+
+    findings: list[dict[str, Any]] = []
+    for event in read_events(run_dir, {"run_started", "message"}):
+        if event.get("kind") == "run_started":
+            findings.clear()
+        elif isinstance(event.get("finding"), dict):
+            findings.append(event)
+    return findings
+
+
+def _show_findings(run_dir: Path) -> None:
+    findings = _findings(run_dir)
+    if findings:
+        terminal.sentence()
+    for event in findings:
+        label = "warning" if event.get("level") == "warning" else "data"
+        terminal.sentence(f"{label}: {event.get('text', '')}")
+
+
 def _show_messages(run_dir: Path) -> None:
     from engine.record.events import read_events
 
-    messages = [e for e in read_events(run_dir, {"message"}) if e.get("level") in ("warning", "error")]
+    messages = [
+        event
+        for event in read_events(run_dir, {"message"})
+        if event.get("level") in ("warning", "error") and not isinstance(event.get("finding"), dict)
+    ]
     if messages:
         terminal.sentence()
     for event in messages[-MESSAGES:]:

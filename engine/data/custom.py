@@ -28,7 +28,7 @@ def load_custom(task: Task, *, report: Report = unreported) -> TaskData:
     assert task.files is not None
     columns = task.columns or Columns()
     files = {split: Path(path) for split, path in task.files.splits().items()}
-    tables = {split: read_table(path, columns.names(), report=report) for split, path in files.items()}
+    tables = {split: _table(path, columns, report) for split, path in files.items()}
     report("checking labels and texts")
     train = tables["train"]
     labels: dict[str, Sequence[int | float]]
@@ -58,6 +58,15 @@ def load_custom(task: Task, *, report: Report = unreported) -> TaskData:
     )
     rows = {split: _examples(table, split, columns, labels[split]) for split, table in tables.items()}
     return TaskData(spec, train=rows.pop("train"), dev=rows, notes=tuple(notes))
+
+
+def _table(path: Path, columns: Columns, report: Report) -> Table:
+    """The columns of a file. Raises DataError as `read_table` does, and for rows that repeat the header."""
+    table = read_table(path, columns.names(), report=report)
+    if rows := table.headers():
+        sentence = "this row repeats the column names: the files were joined with their headers; remove it"
+        raise table.fault(sentence, rows, kind="repeated-header")
+    return table
 
 
 def _metrics(task: Task, classes: int) -> tuple[str, ...]:

@@ -7,8 +7,8 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,6 +35,8 @@ class Table:
     """Whether the values are uninterpreted text, as in CSV; JSON and Parquet have types."""
     notes: tuple[str, ...] = ()
     has_lines: bool = True
+    class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Names of the numbers in columns of classes, where the file has them: Parquet files of `datasets`."""
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -42,6 +44,12 @@ class Table:
     def missing(self, column: str) -> list[int]:
         """The rows without a value in a column: nothing, NaN or white space."""
         return [row for row, value in enumerate(self.values[column]) if _is_missing(value)]
+
+    def headers(self) -> list[int]:
+        """The rows that repeat the column names, as files have that were joined with their headers."""
+        first, *others = self.values
+        rows = [row for row, value in enumerate(self.values[first]) if value == first]
+        return [row for row in rows if all(self.values[name][row] == name for name in others)]
 
     def fault(self, sentence: str, rows: Sequence[int], *, kind: str) -> DataError:
         """The error for some rows: located at the first, with the number and lines of the others."""
@@ -281,6 +289,7 @@ def _parquet(path: Path, wanted: Sequence[str], report: Report) -> Table:
             _positions(names, wanted, path, None)
             values: dict[str, list[Any]] = {name: [] for name in wanted}
             rows = 0
+            metadata = file.schema_arrow.metadata or {}
             for batch in file.iter_batches(_BATCH, columns=list(wanted)):
                 report(f"reading {path.name}", rows, file.metadata.num_rows, "rows")
                 rows += batch.num_rows
@@ -292,4 +301,26 @@ def _parquet(path: Path, wanted: Sequence[str], report: Report) -> Table:
             raise DataError(sentence, kind="unreadable-file", file=str(path)) from None
         reason = shown(str(fault).partition("\n")[0], 120)
         raise DataError(f"cannot read the file as Parquet: {reason}", kind="not-parquet", file=str(path)) from None
-    return Table(str(path), range(1, rows + 1), values, is_text=False, has_lines=False)
+    names_of_classes = _class_names(metadata.get(b"huggingface", b""), wanted)
+    return Table(str(path), range(1, rows + 1), values, is_text=False, has_lines=False, class_names=names_of_classes)
+
+
+def _class_names(metadata: bytes, columns: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The names of the classes in columns, from the description that `datasets` writes into a Parquet file.
+
+    {"info": {"features": {"label": {"_type": "ClassLabel", "names": ["negative", "positive"]}}}}. What is not of this
+    form has no names.
+    """
+    try:
+        features = json.loads(metadata)["info"]["features"]
+        described = {name: features[name] for name in columns if name in features}
+        found = {name: feature["names"] for name, feature in described.items() if feature.get("_type") == "ClassLabel"}
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return {}
+    return {
+        name: tuple(names)
+        for name, names in found.items()
+        if isinstance(names, list)
+        and all(isinstance(word, str) and word.strip() for word in names)
+        and len(set(names)) == len(names) > 1
+    }

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine.data.files import Table
+from engine.data.similar_names import difference, look_alike
 from engine.data.text_files import listed, shown
 from engine.errors import DataError
 
@@ -23,10 +24,14 @@ def class_names(table: Table, column: str) -> list[str]:
     """The class name of each row.
 
     Labels can be words, whole numbers (1 and 1.0 are the same class, named "1") or booleans ("true", "false"), but only
-    one of these per column. Raises DataError naming the rows where a label is missing, has another type than the rest,
-    is a fraction, or is a list or an object.
+    one of these per column. Where the file names its classes (`Table.class_names`), numbers stand for these names.
+
+    Raises DataError naming the rows where a label is missing, has another type than the rest, is a fraction, is a list
+    or an object, or has no name.
     """
     values = table.values[column]
+    if column in table.class_names:
+        return _named(table, column, table.class_names[column])
     if missing := table.missing(column):
         sentence = f"the label in column {shown(column)} is missing; remove rows without a label"
         raise table.fault(sentence, missing, kind="missing-label")
@@ -49,6 +54,23 @@ def class_names(table: Table, column: str) -> list[str]:
     if {word.lower() for word in words} <= {"true", "false"}:
         return [word.lower() for word in words]
     return words
+
+
+def _named(table: Table, column: str, names: Sequence[str]) -> list[str]:
+    """The names that the file gives to the numbers in a column."""
+    values = table.values[column]
+    if missing := [row for row, value in enumerate(values) if value is None or value == -1]:
+        sentence = f"the label in column {shown(column)} is missing; remove rows without a label"
+        raise table.fault(sentence, missing, kind="missing-label")
+    known = [isinstance(value, int) and 0 <= value < len(names) for value in values]
+    if not all(known):
+        unknown = [row for row, is_known in enumerate(known) if not is_known]
+        sentence = (
+            f"the label {shown(values[unknown[0]])} in column {shown(column)} is not the number of a class; this file names "
+            f"{len(names)} classes: {listed(names)}"
+        )
+        raise table.fault(sentence, unknown, kind="label-not-named")
+    return [names[value] for value in values]
 
 
 def _type(value: Any, *, is_text: bool) -> str:
@@ -120,8 +142,13 @@ def natural(name: str) -> tuple[tuple[int, int, str], ...]:
 
 
 def label_order(table: Table, column: str, names: Sequence[str]) -> tuple[str, ...]:
-    """The classes of a training file, sorted naturally; raises DataError for a single class, or far too many."""
+    """The classes of a training file: in the file's own order if it names them, otherwise sorted naturally.
+
+    Raises DataError for a single class, or far too many.
+    """
     order = tuple(sorted(set(names), key=natural))
+    if len(order) > 1 and column in table.class_names:
+        return table.class_names[column]
     if len(order) < 2:
         sentence = f"every label in column {shown(column)} is {shown(order[0])}: there is nothing to learn"
         raise DataError(sentence, kind="single-class", file=table.path)
@@ -139,9 +166,11 @@ def class_indices(table: Table, column: str, names: Sequence[str], order: Sequen
     index = {name: number for number, name in enumerate(order)}
     unknown = [row for row, name in enumerate(names) if name not in index]
     if unknown:
-        sentence = (
-            f"the label {shown(names[unknown[0]])} in column {shown(column)} is not in {train}, "
-            f"whose labels are {listed(order)}"
-        )
+        name = names[unknown[0]]
+        similar = look_alike(name, order)
+        hint = ""
+        if similar is not None:
+            hint = f"; {name!a} differs from {similar!a} only in {difference(name, similar)}"
+        sentence = f"the label {shown(name)} in column {shown(column)} is not in {train}, whose labels are {listed(order)}{hint}"
         raise table.fault(sentence, unknown, kind="unknown-label")
     return [index[name] for name in names]

@@ -16,7 +16,7 @@ from engine.record.phases import Report, unreported
 if TYPE_CHECKING:
     from engine.preset.schema import Corpus, OtherTask, Task
 
-__all__ = ["inputs_for", "load_corpus", "load_task", "resolve_revision"]
+__all__ = ["inputs_for", "load_corpus", "load_task", "resolve_revision", "source_name"]
 
 
 def load_task(task: Task, *, report: Report = unreported) -> TaskData:
@@ -47,6 +47,13 @@ def inputs_for(
     if isinstance(source, Corpus):
         return load_corpus(source, seed, report=report)
     return tuple(example.unlabelled() for example in load_task(source.task, report=report).train)
+
+
+def source_name(task: Task, split: str) -> str:
+    """What errors call the examples of a split: their file, if they are the user's own."""
+    if task.files is not None:
+        return Path(task.files.splits()[split]).name
+    return f"the {split} examples of {task.name}"
 
 
 def _source(task: Task, report: Report) -> TaskData:

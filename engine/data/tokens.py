@@ -17,7 +17,8 @@ import numpy.typing as npt
 
 from engine.data.content import add_texts
 from engine.data.types import Example
-from engine.errors import DataError
+from engine.errors import CrildError, DataError, ModelError
+from engine.preset.text import plain
 from engine.record.files import cause, why_unreadable, write_atomic
 from engine.record.paths import cache_dir
 from engine.record.phases import Report, unreported
@@ -90,17 +91,23 @@ def tokenise(
     *,
     report: Report = unreported,
     what: str = "rows",
+    source: str | None = None,
 ) -> TokenSet:
     """Tokenise examples with a Hugging Face tokenizer, or read the cached result of an earlier call.
 
     Inputs longer than `max_length` tokens (special tokens included) are truncated, pairs at the longer sentence, and
     counted. The cache key is a hash of texts, tokenizer and length; a damaged cache file is replaced, and a failure to
-    write one only costs time. `report` is called between pieces, and `what` names the examples in its phases. Raises DataError when `max_length` leaves no room next to the special tokens, or an input
-    gives no tokens at all.
+    write one only costs time. `report` is called between pieces. `what` names the examples in its phases, and `source`
+    in errors.
+
+    Raises DataError when `max_length` leaves no room next to the special tokens, or an input gives no tokens at all, and
+    ModelError for whatever the tokenizer raises.
     """
+    source = source or f"the {what}"
     texts = [example.text for example in examples]
     pairs = _pairs(examples)
-    special = int(tokenizer.num_special_tokens_to_add(pair=pairs is not None))
+    with _tokenizer_errors(tokenizer, source):
+        special = int(tokenizer.num_special_tokens_to_add(pair=pairs is not None))
     if max_length <= special:
         sentence = f"max_length {max_length} leaves no room for words next to {special} special tokens"
         raise DataError(sentence, kind="max-length-too-small", key="task.max_length")
@@ -110,7 +117,7 @@ def tokenise(
         path = cache_dir() / FOLDER / f"{content}.safetensors"
         tokens = _read(path)
         if tokens is None:
-            tokens = _encode(texts, pairs, tokenizer, max_length, report, f"tokenising the {what}")
+            tokens = _encode(texts, pairs, tokenizer, max_length, report, what, source)
             if (reason := why_unreadable(path)) is None:
                 _write(path, tokens)
             else:  # it may be whole, and belong to somebody else: it stays
@@ -153,6 +160,23 @@ def _pairs(examples: Sequence[Example]) -> list[str] | None:
     if len(pairs) < len(examples):
         raise ValueError("some examples are pairs and some are not")
     return pairs
+
+
+@contextmanager
+def _tokenizer_errors(tokenizer: Any, source: str) -> Iterator[None]:
+    """Turn what a tokenizer raises into a ModelError; a panic of its Rust code is not even an Exception."""
+    try:
+        yield
+    except (CrildError, MemoryError):
+        raise
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        folder = plain(str(tokenizer.name_or_path or ""))
+        named = f"the tokenizer in {folder}" if folder else "the tokenizer"
+        reason = plain(str(error).strip().split("\n")[0]) or type(error).__name__
+        sentence = f"{named} cannot read {plain(source)}: {reason}"
+        raise ModelError(sentence, kind="tokenizer-cannot-encode", file=folder or None) from error
 
 
 @contextmanager
@@ -199,16 +223,23 @@ def _takes_types(tokenizer: Any) -> bool:
 
 
 def _encode(
-    texts: Sequence[str], pairs: Sequence[str] | None, tokenizer: Any, max_length: int, report: Report, phase: str
+    texts: Sequence[str],
+    pairs: Sequence[str] | None,
+    tokenizer: Any,
+    max_length: int,
+    report: Report,
+    what: str,
+    source: str,
 ) -> _Tokens:
     is_slow = getattr(tokenizer, "backend_tokenizer", None) is None
     encode, size = (_slow, _SLOW_CHUNK) if is_slow else (_fast, _CHUNK)
     lengths, input_ids, type_ids = [np.zeros(1, np.int64)], [np.zeros(0, np.int32)], [np.zeros(0, np.int8)]
     cut = 0
     for start in range(0, len(texts), size):
-        report(phase, start, len(texts), "rows")
+        report(f"tokenising the {what}", start, len(texts), "rows")
         chunk = slice(start, start + size)
-        ids, types, longer = encode(texts[chunk], None if pairs is None else pairs[chunk], tokenizer, max_length)
+        with _tokenizer_errors(tokenizer, source):
+            ids, types, longer = encode(texts[chunk], None if pairs is None else pairs[chunk], tokenizer, max_length)
         lengths.append(np.array([len(row) for row in ids], np.int64))
         total = int(lengths[-1].sum())
         input_ids.append(np.fromiter(chain.from_iterable(ids), np.int32, total))

@@ -20,7 +20,7 @@ def compute(spec: TaskSpec, logits: Array, labels: Array) -> dict[str, float]:
 
     `logits` is (rows, classes), or (rows, 1) or (rows,) of scores; `labels` is (rows,). Each row's class is that of its
     largest logit. F1 is that of class 1, as in MRPC and QQP, where it is the positive one; f1_macro is the mean over
-    classes. A correlation with constant or non-finite predictions, and Matthews' of a constant prediction, is 0.
+    the classes in `labels`, whatever classes are predicted, so that it means the same at every evaluation. A correlation with constant or non-finite predictions, and Matthews' of a constant prediction, is 0.
     """
     if len(labels) == 0 or len(logits) != len(labels):
         raise ValueError(f"{len(logits)} predictions for {len(labels)} labels")
@@ -89,7 +89,7 @@ def _f1(predictions: Array, labels: Array) -> float:
 def _f1_macro(predictions: Array, labels: Array) -> float:
     from sklearn.metrics import f1_score
 
-    return float(f1_score(labels, predictions, average="macro", zero_division=0.0))
+    return float(f1_score(labels, predictions, labels=np.unique(labels), average="macro", zero_division=0.0))
 
 
 def _matthews(predictions: Array, labels: Array) -> float:

@@ -7,6 +7,7 @@ bad teacher. A config with only LABEL_0, LABEL_1, … says nothing about the ord
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 import torch
@@ -31,8 +32,12 @@ _OPPOSITE = {"unacceptable": "acceptable", "ungrammatical": "acceptable", "incor
 
 
 def _plain_name(name: str) -> str:
-    """Lower case, words separated by single spaces: "Not_Duplicate", "notDuplicate" and "NOT-DUPLICATE" are the same."""
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    """Lower case, words separated by single spaces: "Not_Duplicate", "notDuplicate" and "NOT-DUPLICATE" are the same.
+
+    So are names that differ in Unicode form or in invisible characters alone.
+    """
+    visible = "".join(character for character in name if unicodedata.category(character) != "Cf")
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", unicodedata.normalize("NFC", visible))
     return re.sub(r"[\W_]+", " ", words).strip().lower()
 
 

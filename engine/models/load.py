@@ -21,6 +21,7 @@ from engine.models.families import output_of, positions
 from engine.models.head_init import fit_head
 from engine.models.hub import fetch
 from engine.models.model_files import has_tokenizer
+from engine.models.problem_types import MULTI_LABEL
 from engine.models.seeded_init import initial_range, seeded
 from engine.preset import schema
 from engine.preset.text import plain
@@ -36,7 +37,8 @@ class LoadedModel:
 
     `order_known` is false when the class names don't match the task's: then the rows are still in the checkpoint's
     order, and `align(model, permutation, labels)` brings them into the task's. `fresh_head` is true when its last layer
-    is random. `notes` are sentences worth showing.
+    is random, `multi_label` when the checkpoint was trained to answer each class on its own. `notes` are sentences worth
+    showing.
     """
 
     model: PreTrainedModel
@@ -44,6 +46,7 @@ class LoadedModel:
     order_known: bool
     notes: tuple[str, ...]
     fresh_head: bool
+    multi_label: bool = False
 
 
 def load_teacher(
@@ -72,8 +75,10 @@ def load_teacher(
         return load_pretrained(teacher, spec, seed=teacher.finetune.seed, max_length=max_length, report=report)
     checkpoint, tokenizer = _read(teacher, max_length, report=report)
     _check_knows_task(checkpoint, teacher.model, spec)
+    multi_label = checkpoint.model.config.problem_type == MULTI_LABEL  # which aligning overwrites
     order_known, notes = _align_by_name(checkpoint.model, teacher, spec)
-    return LoadedModel(checkpoint.model, tokenizer, order_known, (*checkpoint.notes, *notes), fresh_head=False)
+    notes = (*checkpoint.notes, *notes)
+    return LoadedModel(checkpoint.model, tokenizer, order_known, notes, fresh_head=False, multi_label=multi_label)
 
 
 def load_pretrained(
@@ -127,10 +132,11 @@ def _read(
     else:
         words = read_tokenizer(other, trust_remote_code=code)
     config = checkpoint.model.config
-    if len(words) > config.vocab_size:
+    largest = max(words.get_vocab().values(), default=-1)  # ids can have gaps
+    if largest >= config.vocab_size:
         sentence = (
-            f"the tokenizer in {plain(str(other))} has {len(words)} tokens, but the model {plain(source.model)} only "
-            f"{config.vocab_size}; use a tokenizer that belongs to the model"
+            f"the tokenizer in {plain(str(other))} has {len(words)} tokens with ids up to {largest}, but the model "
+            f"{plain(source.model)} only {config.vocab_size} tokens; use a tokenizer that belongs to the model"
         )
         raise ModelError(sentence, kind="tokenizer-too-large", key="tokenizer")
     limit = positions(config)

@@ -62,6 +62,8 @@ class ModelFacts:
     """Tokens that the model can read at most, special tokens included."""
     folder: Path
     """Of its files."""
+    problem_type: str | None = None
+    """What its outputs mean ("multi_label_classification"), if its config says so."""
 
 
 def model_facts(model: str, revision: str | None = None) -> ModelFacts | None:
@@ -154,6 +156,7 @@ def _facts(path: Path) -> ModelFacts:
         labels=_labels(config.get("id2label"), path),
         max_positions=positions,
         folder=path.parent,
+        problem_type=problem_type if isinstance(problem_type := config.get("problem_type"), str) else None,
     )
 
 

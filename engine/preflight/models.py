@@ -16,6 +16,7 @@ from engine.errors import CrildError, ModelError, UsageError
 from engine.models.family_rules import FAMILIES, FIRST_LAYER_STAYS, not_offered, odd_heads
 from engine.models.layer_selection import layer_count, selected_layers
 from engine.models.model_files import PICKLED, SAFETENSORS, check_files, has_tokenizer, is_folder, missing_weights
+from engine.models.problem_types import multi_label_teacher
 from engine.preflight.model_facts import ModelFacts, model_facts
 from engine.preset.field_types import LayerMap
 from engine.preset.load import Loaded
@@ -50,6 +51,7 @@ def model_problems(loaded: Loaded) -> Iterator[CrildError]:
         yield from faults
         yield from _vocabulary_problems(loaded, teacher_facts, source_facts)
     yield from _tokenizer_problems(loaded, teacher_facts)
+    yield from _output_problems(loaded, teacher_facts)
     for key, facts in {"teacher.model": teacher_facts, "student.init": source_facts if named else None}.items():
         if facts is not None and preset.task.max_length > facts.max_positions:
             sentence = (
@@ -140,6 +142,17 @@ def _tokenizer_problems(loaded: Loaded, teacher: ModelFacts | None) -> Iterator[
     elif not has_tokenizer(folder):
         sentence = "this folder has no tokenizer (tokenizer.json or vocab.txt); name another with teacher.tokenizer"
         yield ModelError(sentence + loaded.set_in(key), kind="no-tokenizer", file=plain(name), key=key)
+
+
+def _output_problems(loaded: Loaded, teacher: ModelFacts | None) -> Iterator[CrildError]:
+    """A teacher whose answers cannot be distilled."""
+    preset = loaded.preset
+    finetuned, objectives = preset.teacher.finetune is not None, {name for s in preset.stage for name in s.terms()}
+    problem_type = None if teacher is None else teacher.problem_type
+    reason = multi_label_teacher(preset.teacher.model, problem_type, finetuned=finetuned, objectives=objectives)
+    if teacher is not None and reason is not None:
+        file = plain(str(teacher.folder / "config.json"))
+        yield ModelError(reason, kind="multi-label-teacher", file=file, key="problem_type")
 
 
 def _is_in_hub_cache(folder: Path) -> bool:

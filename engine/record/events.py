@@ -34,7 +34,7 @@ KINDS = (
     "step",  # stage, step, epoch, loss, terms{name: value}, consistency{value, weight}, lr, grad_norm, rates, memory
     "evaluation",  # stage, step, split, model (student, self-teacher, teacher), metrics{name: value}, label_loss, best
     "checkpoint",  # stage, step
-    "message",  # text, level
+    "message",  # text, level; of a finding about the data also finding{kind, severity, facts}
     "phase",  # phase, done, total (null: unknown), unit, seconds, ended: what takes long besides steps
     "stage_finished",  # stage, step
     "run_finished",  # state

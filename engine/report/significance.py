@@ -226,14 +226,13 @@ def _f1(labels: Array, predictions: Array, weights: Array, _classes: int) -> Arr
 
 
 def _f1_macro(labels: Array, predictions: Array, weights: Array, classes: int) -> Array:
-    """The mean over the classes that a resample has or a run names, as scikit-learn takes it."""
+    """The mean over the classes that a resample has, whatever classes a run names."""
     total = np.zeros((len(weights), len(predictions)))
     present = np.zeros_like(total)
     for which in range(classes):
         gold = (weights @ (labels == which).astype(np.float64))[:, None]
-        named = weights @ (predictions == which).T.astype(np.float64)
-        total += _f1_of(labels, predictions, weights, which)
-        present += (gold + named) > 0
+        total += np.where(gold > 0, _f1_of(labels, predictions, weights, which), 0.0)
+        present += gold > 0
     return _ratio(total, present)
 
 

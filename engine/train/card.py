@@ -24,6 +24,8 @@ def model_card(preset: Preset, results: dict[str, Any], spec: TaskSpec) -> str:
         *(_row(name, found, names) for name, found in rows),
         f"| most frequent class | | | {' | '.join(_figure(results['majority'].get(name)) for name in names)} |",
     ]
+    findings = "".join(f"\n- {plain(finding['sentence'])}" for finding in results["findings"])
+    about_data = f"About its data, before training:\n{findings}\n\n" if findings else ""
     stages = "; ".join(f"{stage.name} ({', '.join(stage.terms())})" for stage in preset.stage)
     return f"""---
 library_name: transformers
@@ -50,7 +52,7 @@ classify({example}, truncation=True, max_length={preset.task.max_length})
 
 It was trained on inputs of at most {preset.task.max_length} tokens; longer ones are cut.
 
-Stages: {stages}. Seed {preset.seed}.
+{about_data}Stages: {stages}. Seed {preset.seed}.
 
 To reproduce, run the preset next to this folder:
 

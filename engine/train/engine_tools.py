@@ -13,7 +13,7 @@ import psutil
 import torch
 
 from engine.data.batches import collate, epoch_batches
-from engine.data.load import load_task
+from engine.data.load import load_task, source_name
 from engine.data.tokens import TokenSet, tokenise
 from engine.data.types import TaskData
 from engine.errors import CrildError
@@ -38,10 +38,11 @@ from engine.train.materials import (
     rows_of_stages,
 )
 from engine.train.optim import Optimiser
+from engine.train.run_findings import input_findings, refuse, stage_findings
 from engine.train.settings import StageSettings
 from engine.train.step import Counts, Models, StepLosses, bound_terms
 from engine.train.step_metrics import memory
-from engine.train.teacher import StoredTeacher, cache_key, settle_order
+from engine.train.teacher import StoredTeacher, cache_key, unnamed_classes
 from engine.train.teacher_logits import can_cache
 
 TIMED_STEPS = 3
@@ -53,22 +54,43 @@ def evaluate(request: dict[str, Any], *, report: Report = unreported) -> dict[st
     `request` has `preset` (a resolved preset's path, for the task), `model` (a folder or hub id) and `device`; `run` is the
     run whose student this is, if it is one's, and `own_task` whether the task is its own, too: notes say what has changed
     since it was trained.
+
+    A model whose config doesn't name its classes has those of the preset's `teacher.labels`. Raises ModelError if there
+    are none: to choose their order by the dev set that is measured would flatter the model.
     """
     preset = load_preset([request["preset"]]).preset
     hardware.set_threads(preset.train.threads)
     device = hardware.pick_device(request.get("device") or "auto")
     data = load_task(preset.task, report=report)
     loaded = load_teacher(Teacher(model=request["model"]), data.spec, report=report)
+    if not loaded.order_known and preset.teacher.labels:
+        named = Teacher(model=request["model"], labels=preset.teacher.labels)
+        loaded = load_teacher(named, data.spec, report=report)
+    if not loaded.order_known:
+        raise unnamed_classes(request["model"], data.spec)
     length = preset.task.max_length
     dev = {
-        split: tokenise(rows, loaded.tokenizer, length, report=report, what=f"rows of {split}")
+        split: tokenise(
+            rows,
+            loaded.tokenizer,
+            length,
+            report=report,
+            what=f"rows of {split}",
+            source=source_name(preset.task, split),
+        )
         for split, rows in data.dev.items()
     }
     sets = Dev(data.spec, dev, int(loaded.tokenizer.pad_token_id or 0), device)
     model = loaded.model.to(device).eval()
-    note = settle_order(loaded, data.spec, dev[sets.primary], device=device, pad_id=sets.pad_id, report=report)
     run_dir, own_data = request.get("run"), data if request.get("own_task") else None
     changed = [] if run_dir is None else _changed_since(Path(run_dir), preset.task, own_data)
+    preset = preset.model_copy(update={"teacher": Teacher(model=request["model"])})
+    findings = [
+        finding
+        for split in dev
+        for finding in input_findings(f"inputs of {split}", data.dev[split], dev[split], preset, loaded)
+    ]
+    refuse(findings)
     return {
         "model": request["model"],
         "task": data.spec.name,
@@ -77,7 +99,7 @@ def evaluate(request: dict[str, Any], *, report: Report = unreported) -> dict[st
             split: {"metrics": sets.metrics(model, split, report=report), "examples": len(dev[split])} for split in dev
         },
         "parameters": parameters(model),
-        "notes": [*changed, *loaded.notes, *([note] if note else [])],
+        "notes": [*changed, *loaded.notes, *(finding.sentence for finding in findings)],
     }
 
 
@@ -95,17 +117,23 @@ def _changed_since(run_dir: Path, task: Task, data: TaskData | None) -> list[str
 def plan(path: Path, *, report: Report = unreported) -> dict[str, Any]:
     """What a run of this preset would do, with time and memory measured on a few real steps of each stage.
 
-    Writes nothing but the token cache. Whatever is unavailable (an unreachable hub, a missing file) is listed under
-    `missing`, and the rest is left out.
+    Writes nothing but the token cache. Whatever is unavailable (an unreachable hub, a missing file) or refused is listed
+    under `missing`, and the rest is left out. `findings` are notes and warnings about data and models.
     """
     preset = load_preset([str(path)]).preset
     threads = hardware.set_threads(preset.train.threads)
     try:
         accelerator = hardware.make_accelerator(preset.train)
         materials = load_materials(preset, accelerator, report=report)
+        own = rows_of_stages(materials, report=report)
+        inputs = inputs_of_stages(materials, own, report=report)
     except CrildError as error:
-        return {"stages": [], "teacher": None, "missing": [str(error)], "notes": []}
-    inputs = inputs_of_stages(materials, rows_of_stages(materials, report=report), report=report)
+        return {"stages": [], "teacher": None, "missing": [str(error)], "notes": [], "findings": []}
+    notes = [*materials.data.notes, *materials.loaded.notes]
+    findings = (*materials.findings, *stage_findings(preset, materials.loaded, own, inputs))
+    others = [finding.to_dict() for finding in findings if finding.severity != "refusal"]
+    if refusals := [finding.sentence for finding in findings if finding.severity == "refusal"]:
+        return {"stages": [], "teacher": None, "missing": refusals, "notes": notes, "findings": others}
     stages = plan_stages(preset, materials.data, inputs)
     teacher = materials.loaded.model.to(materials.device)
     student = new_student(materials, teacher)
@@ -137,7 +165,8 @@ def plan(path: Path, *, report: Report = unreported) -> dict[str, Any]:
         "threads": threads,
         "memory_bytes": memory(materials.device),
         "missing": [],
-        "notes": [*materials.data.notes, *materials.loaded.notes],
+        "notes": notes,
+        "findings": others,
     }
 
 

@@ -40,7 +40,8 @@ from engine.train.materials import (
     plan_stages,
     rows_of_stages,
 )
-from engine.train.messages import say
+from engine.train.messages import say, say_finding
+from engine.train.run_findings import has, refuse, stage_findings
 from engine.train.settings import StageSettings
 from engine.train.step import Models, StepLosses, bound_terms
 from engine.train.teacher import cache_key, data_hash, open_teacher, settle_order, store_teacher
@@ -91,6 +92,10 @@ class Experiment:
         """Results of finished stages by name; part of every checkpoint."""
         own = rows_of_stages(materials, report=session.phases)
         self.inputs = inputs_of_stages(materials, own, report=session.phases)
+        self.findings = (
+            *materials.findings,
+            *stage_findings(materials.preset, materials.loaded, own, self.inputs),
+        )
         session.phases("hashing data and models")
         self.content = inputs_of(materials, own)
         self.stages = plan_stages(materials.preset, materials.data, self.inputs)
@@ -103,6 +108,7 @@ class Experiment:
         self._announce()
         if warning:
             say(self.session, warning, level="warning")
+        refuse(self.findings)
         teacher = self._teacher()
         answers = self._measure_teacher(teacher)
         with self.session.reading("building the student"):
@@ -129,14 +135,9 @@ class Experiment:
         )
         for note in (*data.notes, *loaded.notes):
             say(self.session, note)
-        length = self.materials.preset.task.max_length
-        own = {
-            f"inputs of {name}": tokens for name, tokens in self.inputs.items() if tokens is not self.materials.train
-        }
-        for what, tokens in {"training inputs": self.materials.train, **own}.items():
-            if tokens.cut:
-                sentence = f"{tokens.cut} of {len(tokens)} {what} are longer than max_length {length} and were cut"
-                say(self.session, sentence)
+        for finding in self.findings:
+            if finding.severity != "refusal":
+                say_finding(self.session, finding)
 
     def _results(
         self,
@@ -168,6 +169,7 @@ class Experiment:
         document = results.closing(dev, materials.train_labels, measured, self.finished)
         document |= {"seconds": round(sum(stage["seconds"] for stage in self.finished.values()), 1)}
         document |= {"command": f"crild run {shlex.quote(str(self.run_dir / PRESET))}"}
+        document |= {"findings": [finding.to_dict() for finding in self.findings]}
         write_atomic(folder / "README.md", model_card(materials.preset, document, materials.data.spec))
         results.write(self.run_dir, document)
         return document
@@ -255,11 +257,15 @@ class Experiment:
         score = metrics[dev.primary][spec.primary]
         self.session.update(teacher=score, majority=floor, metric_name=spec.primary)
         if score <= floor:
+            advice = (
+                "its tokenizer doesn't know many of the words (see above)"
+                if has(self.findings, "unknown-tokens")
+                else "fine-tune it (add [teacher.finetune]), or check that its label names match the task's"
+            )
             say(
                 self.session,
                 f"the teacher is no better than the majority class: {spec.primary} {score:.4f} against {floor:.4f}. A student "
-                "cannot learn the task from it: fine-tune it (add [teacher.finetune]), or check that its label names match "
-                "the task's",
+                f"cannot learn the task from it: {advice}",
                 level="warning",
             )
         return answers

@@ -11,7 +11,8 @@ from accelerate import Accelerator
 from torch import nn
 from transformers import PreTrainedModel
 
-from engine.data.load import inputs_for, load_task
+from engine.data.findings import Finding
+from engine.data.load import inputs_for, load_task, source_name
 from engine.data.subset import few_samples
 from engine.data.tokens import TokenSet, tokenise
 from engine.data.types import Example, TaskData
@@ -23,13 +24,14 @@ from engine.preset.schema import Preset, Stage
 from engine.record.phases import Report, unreported
 from engine.train import hardware, seeding
 from engine.train.dev_evaluation import Dev, Labels
+from engine.train.run_findings import task_findings
 from engine.train.settings import StageSettings, baseline_stage, student_stage, teacher_stage
 from engine.train.step import Models, bound_terms, shape_of
 
 
 @dataclass(frozen=True)
 class Materials:
-    """The loaded data and models of a run."""
+    """The loaded data and models of a run, and findings about them."""
 
     preset: Preset
     data: TaskData
@@ -39,6 +41,7 @@ class Materials:
     accelerator: Accelerator
     teacher_hash: str
     """Hash of the teacher's weights as loaded, before any fine-tuning."""
+    findings: tuple[Finding, ...]
 
     @property
     def device(self) -> torch.device:
@@ -63,24 +66,31 @@ class Materials:
 
 
 def load_materials(preset: Preset, accelerator: Accelerator, *, report: Report = unreported) -> Materials:
-    """Load and tokenise the task, and load the teacher (not yet fine-tuned). Raises DataError and ModelError."""
+    """Load and tokenise the task, load the teacher (not yet fine-tuned), and check them against each other.
+
+    Raises DataError and ModelError for what cannot be loaded; refusals among the findings are left to the caller.
+    """
     data = load_task(preset.task, report=report)
     texts = (text for example in data.train for text in (example.text, example.pair) if text)
     length = preset.task.max_length
     loaded = load_teacher(preset.teacher, data.spec, train_texts=texts, max_length=length, report=report)
 
-    def tokens_of(rows: Sequence[Example], what: str) -> TokenSet:
-        return tokenise(rows, loaded.tokenizer, length, report=report, what=what)
+    def tokens_of(rows: Sequence[Example], what: str, split: str = "train") -> TokenSet:
+        source = source_name(preset.task, split)
+        return tokenise(rows, loaded.tokenizer, length, report=report, what=what, source=source)
 
     train = tokens_of(data.train, "training rows")
-    dev = {split: tokens_of(rows, f"rows of {split}") for split, rows in data.dev.items()}
+    dev = {split: tokens_of(rows, f"rows of {split}", split) for split, rows in data.dev.items()}
     seen = None
     if count := preset.train.evaluate_train:
         rows = few_samples(data.train, min(count, len(data.train)), preset.task.data_seed)
         seen = tokens_of(rows, "training rows to evaluate")
     sets = Dev(data.spec, dev, int(loaded.tokenizer.pad_token_id or 0), accelerator.device, seen)
     report("hashing the teacher")
-    materials = Materials(preset, data, loaded, train, sets, accelerator, content_hash(loaded.model))
+    teacher_hash = content_hash(loaded.model)
+    report("checking data, tokens and labels")
+    findings = task_findings(preset, data, loaded, train, dev)
+    materials = Materials(preset, data, loaded, train, sets, accelerator, teacher_hash, findings)
     choose_attention(loaded.model, materials.device, materials.precision)
     return materials
 

@@ -312,7 +312,7 @@ def settle_order(
     """
     if loaded.order_known:
         return None
-    names = ", ".join(spec.labels)
+    names = ", ".join(map(plain, spec.labels))
     way_out = f"name them in [teacher]: labels = [...] with {names} in the teacher's order"
     if len(spec.labels) > MOST_ORDERS:
         sentence = f"the teacher's config does not name its {len(spec.labels)} classes; {way_out}"
@@ -339,5 +339,16 @@ def settle_order(
     align(loaded.model, order, spec.labels)
     return (
         f"the teacher's config does not name its classes: using the order with the best {spec.primary} on dev, {first:.3f} "
-        f"(the next best gives {second:.3f}); to be sure, {way_out}"
+        f"(the next best gives {second:.3f}). The teacher's figures on dev are therefore optimistic, and all of it is wrong "
+        f"if the order is; to be sure, {way_out}"
+    )
+
+
+def unnamed_classes(model: str, spec: TaskSpec) -> ModelError:
+    """The error for a model that is to be measured, and whose config doesn't name its classes."""
+    return ModelError(
+        f"the config of {plain(model)} does not name its classes, and an order chosen by the dev set would flatter its "
+        f"figures there; name them with --set 'teacher.labels=[...]': {', '.join(map(plain, spec.labels))} in the model's order",
+        kind="unnamed-classes",
+        key="teacher.labels",
     )

@@ -78,6 +78,18 @@ def test_dry_run_shows_the_plan_and_makes_nothing(
     assert (tool, load_preset([str(tmp_path / "asked.toml")]).preset.stage[1].epochs) == ("plan", 7)
 
 
+def test_dry_run_lists_findings(crild: Call, answers: Answers, preset: Path) -> None:
+    findings = [
+        {"kind": "texts-cut", "severity": "note", "sentence": "5 inputs were cut", "facts": {}},
+        {"kind": "unknown-tokens", "severity": "warning", "sentence": "all tokens are unknown", "facts": {}},
+    ]
+    answers(plan={**PLAN, "findings": findings})
+    said = crild("run", str(preset), "--dry-run")
+    assert said.code == 0
+    assert "\n5 inputs were cut\nwarning: all tokens are unknown\n" in said.out
+    assert crild("run", str(preset), "--dry-run", "--json").json["findings"] == findings
+
+
 def test_dry_run_names_what_is_missing_and_exits_3(crild: Call, answers: Answers, preset: Path) -> None:
     answers(plan={"stages": [], "teacher": None, "missing": ["the hub cannot be reached"], "notes": []})
     said = crild("run", str(preset), "--dry-run")

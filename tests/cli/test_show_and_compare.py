@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from engine.record.events import EventWriter
+from engine.record.paths import events_file
 from tests.cli.conftest import Call
 from tests.cli.samples import PRESET, make_run
 
@@ -21,6 +23,24 @@ def test_show_repeats_results_settings_and_warnings(crild: Call, runs_dir: Path)
         "warning: 3 of 100 inputs were cut",
     ):
         assert words in said.out
+
+
+def test_show_lists_findings_of_the_newest_attempt_once(crild: Call, runs_dir: Path) -> None:
+    run_dir = make_run(runs_dir)
+    details = {"kind": "texts-cut", "severity": "note", "facts": {"cut": 5}}
+    for attempt in (2, 3):
+        events = EventWriter(events_file(run_dir, attempt), attempt)
+        events.write("run_started", attempt=attempt, stages=["ild", "kd"], stage="kd", step=10)
+        events.write("message", level="info", text="5 inputs were cut", finding=details)
+        unknown = {**details, "kind": "unknown-tokens", "severity": "warning"}
+        events.write("message", level="warning", text="all tokens are unknown", finding=unknown)
+        events.close()
+    said = crild("show", "rte-crild").out
+    assert said.count("data: 5 inputs were cut") == 1
+    assert said.count("warning: all tokens are unknown") == 1
+    found = crild("show", "rte-crild", "--json").json["findings"]
+    assert found[0] == {**details, "sentence": "5 inputs were cut"}
+    assert [finding["kind"] for finding in found] == ["texts-cut", "unknown-tokens"]
 
 
 def test_the_closing_table_fits_eighty_columns(crild: Call, runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -457,3 +457,75 @@ def test_a_link_to_nowhere_is_not_called_missing(tmp_path: Path, ending: str) ->
             check(path, ["text", "label"])
         assert caught.value.kind == "dangling-link"
         assert "../moved/train" in caught.value.sentence
+
+
+# -- names of classes in Parquet files
+
+
+def described(folder: Path, labels: list[Any], features: Any, name: str = "described") -> bytes:
+    """A Parquet file as `datasets` writes it, which describes its columns in its metadata."""
+    rows = pa.table({"text": [f"t{n}" for n in range(len(labels))], "label": labels})
+    metadata = features if isinstance(features, bytes) else json.dumps({"info": {"features": features}}).encode()
+    pq.write_table(rows.replace_schema_metadata({b"huggingface": metadata}), folder / f"{name}.parquet")
+    return (folder / f"{name}.parquet").read_bytes()
+
+
+def named(*names: str) -> dict[str, Any]:
+    return {"text": {"dtype": "string", "_type": "Value"}, "label": {"names": list(names), "_type": "ClassLabel"}}
+
+
+def test_class_names_in_the_metadata_of_parquet_are_used(tmp_path: Path) -> None:
+    train = described(tmp_path, [1, 0, 1, 3], named("poor", "good", "fair", "best"))
+    data = custom(tmp_path, train, described(tmp_path, [0, 1], named("best", "poor")), ending="parquet")
+    assert data.spec.labels == ("poor", "good", "fair", "best"), "in the file's order, unused ones too"
+    assert [label for _, _, label in told(data)] == [1, 0, 1, 3]
+    assert [example.label for example in data.dev["dev"]] == [3, 0], "by name, whatever the numbers of another file"
+
+
+@pytest.mark.parametrize(("label", "kind"), [(-1, "missing-label"), (None, "missing-label"), (2, "label-not-named")])
+def test_numbers_without_a_class_name(tmp_path: Path, label: int | None, kind: str) -> None:
+    with pytest.raises(DataError) as caught:
+        custom(tmp_path, described(tmp_path, [0, 1, label], named("no", "yes")), ending="parquet")
+    assert caught.value.kind == kind
+    assert "row 3" in caught.value.sentence
+
+
+@pytest.mark.parametrize(
+    "features",
+    [
+        b"", b"{", b"[" * 5000, b"null", b'{"info": 1}', b'{"info": {"features": []}}', [], {}, {"label": 3}, {"label": {}},
+        {"label": {"dtype": "int64", "_type": "Value"}}, {"label": {"_type": "ClassLabel", "names": 3}},
+        {"label": {"_type": "ClassLabel", "names": ["a", 1]}}, named("a", "a"), named("a"), named("a", " "),
+    ],
+)  # fmt: skip
+def test_other_metadata_changes_nothing(tmp_path: Path, features: Any) -> None:
+    assert custom(tmp_path, described(tmp_path, [0, 1], features), ending="parquet").spec.labels == ("0", "1")
+
+
+# -- rows that cannot be right
+
+
+@pytest.mark.parametrize(("ending", "mark"), [("csv", ","), ("tsv", "\t")])
+def test_a_header_in_the_middle_is_refused_with_its_line(tmp_path: Path, ending: str, mark: str) -> None:
+    rows = ["text,label", "fine,yes", "text,label", "dull,no", "text,label"]
+    with pytest.raises(DataError) as caught:
+        custom(tmp_path, "\n".join(rows).replace(",", mark), ending=ending)
+    assert (caught.value.kind, caught.value.line) == ("repeated-header", 3)
+    assert "5" in caught.value.sentence
+
+
+def test_a_header_in_the_middle_of_scores(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        custom(tmp_path, "text,label\nfine,1\ntext,label\ndull,2\n", kind="regression")
+    assert caught.value.kind == "repeated-header"
+
+
+def test_a_text_that_is_the_name_of_its_column_is_fine(tmp_path: Path) -> None:
+    assert len(custom(tmp_path, "text,label\ntext,yes\nlabel,no\n").train) == 2
+
+
+def test_a_class_of_dev_that_looks_like_one_of_train(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        custom(tmp_path, "text,label\nx,caf\u00e9\ny,tea\n", "text,label\nx,cafe\u0301\n")
+    assert caught.value.kind == "unknown-label"
+    assert all(fact in caught.value.sentence for fact in (r"'caf\xe9'", r"'cafe\u0301'", "Unicode form"))

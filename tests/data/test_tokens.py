@@ -4,15 +4,17 @@ import errno
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from tokenizers.models import WordLevel
 from tokenizers.processors import TemplateProcessing
 
 from engine.data import tokens as module
 from engine.data.tokens import tokenise
 from engine.data.types import Example
-from engine.errors import DataError
+from engine.errors import DataError, ModelError
 from tests.refused_files import refuse
 
 from .words import word_tokenizer
@@ -195,19 +197,23 @@ def test_no_examples_give_no_tokens() -> None:
     assert (len(tokens), tokens.offsets.tolist(), tokens.labels) == (0, [0], None)
 
 
+class Slow:
+    """The wrapper of Hugging Face alone, as it is for tokenizers without a Rust part."""
+
+    def __init__(self) -> None:
+        self.fast = word_tokenizer()
+        self.truncation_side = "right"
+        self.model_input_names = self.fast.model_input_names
+        self.init_kwargs = None
+        self.num_special_tokens_to_add = self.fast.num_special_tokens_to_add
+        self.get_vocab = self.fast.get_vocab
+
+    def __call__(self, *arguments: Any, **words: Any) -> Any:
+        return self.fast(*arguments, **words)
+
+
 def test_a_tokenizer_written_in_python_gives_the_same() -> None:
     fast = word_tokenizer()
-
-    class Slow:
-        """The wrapper of Hugging Face alone, as it is for tokenizers without a Rust part."""
-
-        truncation_side = "right"
-        model_input_names = fast.model_input_names
-        init_kwargs = None
-        __call__ = staticmethod(fast.__call__)
-        num_special_tokens_to_add = staticmethod(fast.num_special_tokens_to_add)
-        get_vocab = staticmethod(fast.get_vocab)
-
     rows = examples(["a b c d e", "f"], ["g", "h"])
     expected, found = tokenise(rows, fast, 7), tokenise(rows, Slow(), 7)
     assert found.input_ids.tolist() == expected.input_ids.tolist()
@@ -231,3 +237,43 @@ def test_a_file_that_cannot_be_opened_stays_and_is_not_called_damaged(
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     assert "damaged" not in caplog.text
     assert str(path) in caplog.text
+
+
+class Panic(BaseException):
+    """As a panic of Rust code arrives in Python."""
+
+
+Panic.__name__ = "PanicException"
+
+
+@pytest.mark.parametrize("fault", [ValueError("no such token"), KeyError("[UNK]"), Panic("index out of bounds")])
+def test_whatever_a_tokenizer_raises_is_an_error_of_its_folder(fault: BaseException) -> None:
+    class Broken(Slow):
+        name_or_path = "models/mine"
+
+        def __call__(self, *_: Any, **__: Any) -> Any:
+            raise fault
+
+    with pytest.raises(ModelError) as caught:
+        tokenise(examples(["a b"]), Broken(), 8, source="train.csv")
+    assert (caught.value.kind, caught.value.file) == ("tokenizer-cannot-encode", "models/mine")
+    assert all(fact in caught.value.sentence for fact in ("models/mine", "train.csv", str(fault)))
+
+
+def test_an_unknown_token_that_the_vocabulary_lacks() -> None:
+    tokenizer = word_tokenizer()
+    tokenizer.backend_tokenizer.model = WordLevel({"a": 5}, unk_token="[GONE]")
+    with pytest.raises(ModelError) as caught:
+        tokenise(examples(["zzz"]), tokenizer, 8)
+    assert caught.value.kind == "tokenizer-cannot-encode"
+    assert "Missing [UNK] token" in caught.value.sentence
+
+
+@pytest.mark.parametrize("request_to_end", [KeyboardInterrupt, SystemExit])
+def test_a_request_to_end_is_no_error_of_the_tokenizer(request_to_end: type[BaseException]) -> None:
+    class Interrupted(Slow):
+        def __call__(self, *_: Any, **__: Any) -> Any:
+            raise request_to_end
+
+    with pytest.raises(request_to_end):
+        tokenise(examples(["a b"]), Interrupted(), 8)

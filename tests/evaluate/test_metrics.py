@@ -61,7 +61,7 @@ def test_two_classes_by_their_definitions(pairs: list[tuple[int, int]]) -> None:
     assert found["matthews"] == pytest.approx((tp * tn - fp * fn) / below if below else 0.0)
     assert found["accuracy"] == pytest.approx((tp + tn) / len(pairs))
     assert found["f1"] == pytest.approx(f1(gold, guess, 1)), "of class 1"
-    present = set(gold) | set(guess)
+    present = set(gold)
     assert found["f1_macro"] == pytest.approx(np.mean([f1(gold, guess, label) for label in present]))
     assert list(found) == ["matthews", "accuracy", "f1", "f1_macro"], "the primary one first"
 
@@ -72,7 +72,7 @@ def test_three_classes(pairs: list[tuple[int, int]]) -> None:
     gold, guess = [g for g, _ in pairs], [p for _, p in pairs]
     found = compute(spec("accuracy", "f1_macro", classes=3), logits(guess, 3), np.array(gold))
     assert found["accuracy"] == pytest.approx(np.mean(np.array(gold) == np.array(guess)))
-    present = set(gold) | set(guess)
+    present = set(gold)
     assert found["f1_macro"] == pytest.approx(np.mean([f1(gold, guess, label) for label in present]))
 
 
@@ -159,3 +159,14 @@ def test_what_logits_say() -> None:
 
 def test_every_metric_that_a_preset_can_name_is_here() -> None:
     assert set(METRICS) == {"accuracy", "f1", "f1_macro", "matthews", "pearson", "spearman"}
+
+
+def test_f1_macro_is_over_the_same_classes_whatever_is_predicted() -> None:
+    gold = np.array([0] * 50 + [1] * 50)
+    ten, one = gold.copy(), gold.copy()
+    ten[:10] = 1
+    one[0] = 2  # a class that dev lacks
+    task = spec("f1_macro", classes=3)
+    ten_mistakes, one_mistake = (compute(task, logits(answers.tolist(), 3), gold) for answers in (ten, one))
+    assert one_mistake["f1_macro"] == pytest.approx((f1(gold.tolist(), one.tolist(), 0) + 1) / 2)
+    assert one_mistake["f1_macro"] > ten_mistakes["f1_macro"]

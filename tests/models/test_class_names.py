@@ -32,6 +32,8 @@ MNLI = ("entailment", "neutral", "contradiction")
         (("2 stars", "1 star"), ("1 star", "2 stars"), (1, 0)),
         (("0", "1"), ("1", "0"), (1, 0)),
         (("nothing", "notable"), ("notable", "nothing"), (1, 0)),
+        (("cafe\u0301", "th\u00e9"), ("the\u0301", "caf\u00e9"), (1, 0)),
+        (("no\u200b", "\ufeffyes"), ("yes", "no"), (1, 0)),
     ],
 )
 def test_names_tell_the_order(names: tuple[str, ...], labels: tuple[str, ...], order: tuple[int, ...]) -> None:

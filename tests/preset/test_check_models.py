@@ -181,6 +181,19 @@ def test_a_family_that_is_not_supported(folder: Path) -> None:
     assert "albert, modernbert, mpnet and deberta-v2" in sentences(folder, text())
 
 
+def test_a_multi_label_teacher_is_not_distilled_by_softmax(folder: Path) -> None:
+    model_folder(folder / "teacher", problem_type="multi_label_classification")
+    with_logits = text("objectives = { logits = 1 }")
+    assert found(folder, with_logits) == ["teacher/config.json multi-label-teacher problem_type"]
+    assert "[teacher.finetune]" in sentences(folder, with_logits)
+    assert found(folder, with_logits, "teacher.finetune={}") == []
+    assert found(folder, text("objectives = { hidden = 1 }")) == []
+    model_folder(folder / "teacher", problem_type="single_label_classification")
+    assert found(folder, with_logits) == []
+    model_folder(folder / "teacher", problem_type=[3])
+    assert found(folder, with_logits) == []
+
+
 def test_an_objective_that_the_family_does_not_offer(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(FAMILIES, "bert", frozenset({"labels", "logits", "hidden"}))
     assert found(folder, text()) == ["mine.toml:10 objective-not-offered stage.s.objectives.attention"]

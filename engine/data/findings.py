@@ -1,0 +1,266 @@
+"""Findings about a task's rows and classes: what looks wrong before anything is trained. Imports no torch."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.data.similar_names import CASE, difference, normal
+from engine.data.text_files import listed, shown
+from engine.data.types import Example, TaskData, TaskSpec
+
+Severity = Literal["note", "warning", "refusal"]
+
+WARN_FROM = 0.05
+"""Share of the rows from which a finding about single rows is a warning; below, it is a note."""
+NOTE_FROM = 0.01
+"""Share of repeated rows, or of texts with damaged characters, from which it is mentioned: GLUE itself has a few."""
+
+_Keys = npt.NDArray[np.int64]
+
+# UTF-8 that was read as Windows-1252 or Latin-1: Ã©, Â°, Ð°, â€™
+_MOJIBAKE = re.compile("[ÂÃÐÑ][\u0080-\u00bf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]|â[€\u0080]")
+_REPLACEMENT = "\ufffd"
+_INVISIBLE = frozenset({"Cf", "Cc", "Zs", "Zl", "Zp"})
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about data, tokenizer or model that a user should know before training.
+
+    A note is good to know; after a warning, the result is probably not what was meant; a refusal means that training
+    makes no sense. `kind` names the finding in a few fixed words, `facts` are its figures and names, `subject` says
+    whose files it is about.
+    """
+
+    sentence: str
+    kind: str
+    severity: Severity
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    subject: Literal["data", "model"] = "data"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The finding as JSON."""
+        return asdict(self)
+
+
+def severity_of(share: float, warn_from: float = WARN_FROM) -> Severity:
+    """A warning from a share of `warn_from`, below it a note."""
+    return "warning" if share >= warn_from else "note"
+
+
+def percent(share: float) -> str:
+    """A share in words: "37 %"; what is not nothing or all is not rounded to it."""
+    rounded = round(100 * share)
+    if rounded in (0, 100) and share not in (0, 1):
+        return "less than 1 %" if rounded == 0 else "more than 99 %"
+    return f"{rounded} %"
+
+
+def data_findings(data: TaskData) -> tuple[Finding, ...]:
+    """What looks wrong with a task's rows and classes, as far as it shows without a model.
+
+    One pass over the texts, which are compared by hash: 0.1 to 0.2 seconds for 100,000 rows.
+    """
+    return (
+        *_similar_classes(data.spec.labels),
+        *(_class_findings(data) if data.spec.kind == "classification" else _score_findings(data)),
+        *_text_findings(data),
+        *_row_findings(data),
+    )
+
+
+def is_blank(text: str) -> bool:
+    """Whether nothing of a text is visible: no characters, or only white space, control and format characters."""
+    if text[:1].isalnum():  # nearly every text
+        return False
+    return not text.strip() or all(unicodedata.category(character) in _INVISIBLE for character in text)
+
+
+# -- names of classes
+
+
+def _similar_classes(labels: Sequence[str]) -> Iterator[Finding]:
+    groups: dict[str, list[str]] = {}
+    for label in labels:
+        groups.setdefault(normal(label), []).append(label)
+    for one, other, *_ in (group for group in groups.values() if len(group) > 1):
+        what = difference(one, other)
+        facts = {"classes": [one, other], "difference": what}
+        if what == CASE:
+            sentence = (
+                f"the classes {shown(one)} and {shown(other)} differ only in case; they are trained as two classes"
+            )
+            yield Finding(sentence, kind="classes-differ-in-case", severity="warning", facts=facts)
+        else:
+            sentence = (
+                f"the classes {one!a} and {other!a} differ only in {what}, and would be trained as two: "
+                "write them alike in the data"
+            )
+            yield Finding(sentence, kind="look-alike-classes", severity="refusal", facts=facts)
+
+
+# -- labels
+
+
+def _splits(data: TaskData) -> Iterator[tuple[str, tuple[Example, ...]]]:
+    """Each split with its name in sentences."""
+    yield "train", data.train
+    yield from data.dev.items()
+
+
+def _class_findings(data: TaskData) -> Iterator[Finding]:
+    labels = data.spec.labels
+    for split, rows in _splits(data):
+        present = {row.label for row in rows}
+        missing = [label for index, label in enumerate(labels) if index not in present]
+        facts = {"split": split, "classes": missing}
+        if not missing or not rows:
+            continue
+        (only, *more) = (label for index, label in enumerate(labels) if index in present)
+        if split == "train" and not more:
+            sentence = f"all {len(rows):,} training examples are of class {shown(only)}: there is nothing to learn"
+            yield Finding(sentence, kind="one-class-in-train", severity="refusal", facts=facts)
+        elif split == "train":
+            sentence = f"train has no example of {_classes(missing)}: the student cannot learn {_them(missing)}"
+            yield Finding(sentence, kind="class-missing-in-train", severity="warning", facts=facts)
+        elif not more:
+            sentence = (
+                f"all {len(rows):,} examples of {split} are of class {shown(only)}: its metrics cannot tell a good student "
+                "from one that always gives this answer"
+            )
+            yield Finding(sentence, kind="one-class-in-dev", severity="warning", facts=facts)
+        else:
+            sentence = (
+                f"{split} has no example of {_classes(missing)}: what is learnt of {_them(missing)} is not measured"
+            )
+            yield Finding(sentence, kind="class-missing-in-dev", severity="warning", facts=facts)
+
+
+def _classes(names: Sequence[str]) -> str:
+    return f"class {shown(names[0])}" if len(names) == 1 else f"the classes {listed(names)}"
+
+
+def _them(names: Sequence[str]) -> str:
+    return "it" if len(names) == 1 else "them"
+
+
+def _score_findings(data: TaskData) -> Iterator[Finding]:
+    for split, rows in _splits(data):
+        scores = {row.label for row in rows}
+        if len(scores) != 1 or len(rows) < 2:
+            continue
+        (score,) = scores
+        facts = {"split": split, "score": score}
+        if split == "train":
+            sentence = f"all {len(rows):,} training examples have the score {score}: there is nothing to learn"
+            yield Finding(sentence, kind="one-score-in-train", severity="refusal", facts=facts)
+        else:
+            sentence = (
+                f"all {len(rows):,} examples of {split} have the score {score}: correlations with it are reported as 0"
+            )
+            yield Finding(sentence, kind="one-score-in-dev", severity="warning", facts=facts)
+
+
+# -- texts
+
+
+def _text_findings(data: TaskData) -> Iterator[Finding]:
+    for split, rows in _splits(data):
+        what = "training examples" if split == "train" else f"examples of {split}"
+        yield from _blank_texts(split, what, rows)
+        yield from _damaged_texts(split, what, rows)
+    rows = data.train
+    if data.spec.is_pair and len(rows) > 1 and all(row.text == row.pair for row in rows):
+        sentence = f"both texts are the same in all {len(rows):,} training examples: check [task.columns]"
+        yield Finding(sentence, kind="text-equals-pair", severity="warning", facts={"rows": len(rows)})
+
+
+def _blank_texts(split: str, what: str, rows: Sequence[Example]) -> Iterator[Finding]:
+    blank = sum(is_blank(row.text) or (row.pair is not None and is_blank(row.pair)) for row in rows)
+    if blank:
+        sentence = f"{blank:,} of {len(rows):,} {what} have an empty text"
+        facts = {"split": split, "rows": len(rows), "empty": blank}
+        yield Finding(sentence, kind="empty-texts", severity=severity_of(blank / len(rows)), facts=facts)
+
+
+def _damaged_texts(split: str, what: str, rows: Sequence[Example]) -> Iterator[Finding]:
+    texts = (text for row in rows for text in (row.text, row.pair) if text is not None and not text.isascii())
+    damaged, example = 0, ""
+    for text in texts:
+        match = _MOJIBAKE.search(text)
+        if match is None and _REPLACEMENT not in text:
+            continue
+        damaged += 1
+        at = text.index(_REPLACEMENT) if match is None else match.start()
+        example = example or text[max(at - 12, 0) : at + 12]
+    if damaged and damaged / len(rows) >= NOTE_FROM:
+        sentence = (
+            f"{damaged:,} texts in the {len(rows):,} {what} contain damaged characters, as in {shown(example)}: they were "
+            "decoded with the wrong encoding before crild read them"
+        )
+        facts = {"split": split, "rows": len(rows), "damaged": damaged, "example": example}
+        yield Finding(sentence, kind="damaged-characters", severity=severity_of(damaged / len(rows)), facts=facts)
+
+
+# -- rows that occur more than once
+
+
+def _keys(rows: Sequence[Example]) -> _Keys:
+    """A number for each input (rows,), equal for equal texts."""
+    return np.fromiter((hash((row.text, row.pair)) for row in rows), np.int64, len(rows))
+
+
+def _row_findings(data: TaskData) -> Iterator[Finding]:
+    train, rows = _keys(data.train), len(data.train)
+    order = np.argsort(train, kind="stable")
+    ordered = train[order]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]][:rows])
+    repeated = rows - len(starts)
+    if rows > 1 and len(starts) == 1:
+        sentence = f"all {rows:,} training examples have the same text: check which column [task.columns] names"
+        yield Finding(sentence, kind="all-texts-equal", severity="refusal", facts={"rows": rows})
+        return
+    if repeated and repeated / rows >= NOTE_FROM:
+        sentence = f"{repeated:,} of {rows:,} training examples repeat the text of another one"
+        yield Finding(sentence, kind="repeated-examples", severity="note", facts={"rows": rows, "repeated": repeated})
+    conflicting = _conflicting(data.spec, data.train, order, starts)
+    if conflicting:
+        sentence = (
+            f"{conflicting:,} of {rows:,} training examples have the same text as another one, but a different label"
+        )
+        facts = {"rows": rows, "conflicting": conflicting}
+        yield Finding(sentence, kind="conflicting-labels", severity=severity_of(conflicting / rows), facts=facts)
+    for split, examples in data.dev.items():
+        shared = int(np.isin(_keys(examples), train).sum())
+        if shared:
+            yield _overlap(split, len(examples), shared)
+
+
+def _conflicting(spec: TaskSpec, rows: Sequence[Example], order: _Keys, starts: _Keys) -> int:
+    """The number of rows whose text also occurs with another class; `starts` are the first of each text in `order`."""
+    if spec.kind != "classification" or len(starts) == len(rows):
+        return 0
+    labels = np.array([row.label for row in rows], np.int64)[order]
+    mixed = np.minimum.reduceat(labels, starts) != np.maximum.reduceat(labels, starts)
+    return int(np.diff(np.r_[starts, len(rows)])[mixed].sum())
+
+
+def _overlap(split: str, rows: int, shared: int) -> Finding:
+    facts = {"split": split, "rows": rows, "shared": shared}
+    if shared == rows:
+        sentence = (
+            f"all {rows:,} examples of {split} are also training examples: {split} measures what a model memorises, "
+            "not what it learns"
+        )
+        return Finding(sentence, kind="dev-is-training-data", severity="warning", facts=facts)
+    sentence = (
+        f"{shared:,} of {rows:,} examples of {split} are also training examples, so results on {split} look too good"
+    )
+    return Finding(sentence, kind="dev-overlaps-train", severity=severity_of(shared / rows), facts=facts)
