@@ -170,7 +170,8 @@ class Experiment:
         document |= {"seconds": round(sum(stage["seconds"] for stage in self.finished.values()), 1)}
         document |= {"command": f"crild run {shlex.quote(str(self.run_dir / PRESET))}"}
         document |= {"findings": [finding.to_dict() for finding in self.findings]}
-        write_atomic(folder / "README.md", model_card(materials.preset, document, materials.data.spec))
+        card = model_card(materials.preset, document, materials.data.spec)
+        write_atomic(folder / "README.md", card, root=self.run_dir)
         results.write(self.run_dir, document)
         return document
 
