@@ -318,7 +318,7 @@ class Experiment:
         """Train the student of `models` in one stage, load the weights that the stage passes on, and record its results."""
         materials = self.materials
         models.student.requires_grad_(True)
-        with self.session.phases.open("preparing the stage") as report:
+        with self.session.reading("preparing the stage") as report:
             cached_logits = teacher_logits(
                 settings,
                 models.teacher,
