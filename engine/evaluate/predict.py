@@ -97,7 +97,8 @@ def write_predictions(
 
     {"id", "label", "prediction", "probabilities": {class: …}}; label and prediction are names of classes. For regression
     they are scores, without probabilities. Where labels are unknown there is no "label"; NaN and infinity become null.
-    `root` has to exist, and no folder between it and the file may be a link (see `write_atomic`). Raises RunError when the file cannot be written.
+    `root` has to exist, and no folder between it and the file may be a link (see `write_atomic`). Raises RunError when the
+    file cannot be written.
     """
     rows = counted(_rows(tokens, logits, spec), report, f"writing {path.name}", total=len(tokens))
     lines = (json_escaped(json.dumps(finite(row), ensure_ascii=False, allow_nan=False)) for row in rows)
