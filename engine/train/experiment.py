@@ -22,7 +22,7 @@ from engine.record.checkpoints import Checkpoint, Checkpoints
 from engine.record.environment import add_environment
 from engine.record.files import write_atomic
 from engine.record.inventory import refuse_links, remove_cache_leftovers
-from engine.record.paths import PRESET, RESULTS, cache_dir
+from engine.record.paths import PRESET, RESULTS, STUDENT, cache_dir
 from engine.record.rebuild import identity_of
 from engine.record.session import RunSession
 from engine.record.student import student_hash
