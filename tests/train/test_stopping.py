@@ -185,7 +185,7 @@ def test_a_tool_is_stopped_without_a_result(
 def test_a_tool_prints_its_progress_then_its_result(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def answer(name: str, arguments: list[str], report: Any) -> dict[str, str]:
+    def answer(name: str, arguments: list[str], report: Any, *_: Any) -> dict[str, str]:
         report("reading", 3, 10, "rows")
         report.beat()
         return {"tool": name}
