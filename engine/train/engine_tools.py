@@ -38,7 +38,7 @@ from engine.train.materials import (
     rows_of_stages,
 )
 from engine.train.optim import Optimiser
-from engine.train.run_findings import input_findings, refuse, stage_findings
+from engine.train.run_findings import Reader, refuse, stage_findings
 from engine.train.settings import StageSettings
 from engine.train.step import Counts, Models, StepLosses, bound_terms
 from engine.train.step_metrics import memory
@@ -84,11 +84,11 @@ def evaluate(request: dict[str, Any], *, report: Report = unreported) -> dict[st
     model = loaded.model.to(device).eval()
     run_dir, own_data = request.get("run"), data if request.get("own_task") else None
     changed = [] if run_dir is None else _changed_since(Path(run_dir), preset.task, own_data)
-    preset = preset.model_copy(update={"teacher": Teacher(model=request["model"])})
+    reader = Reader.of(request["model"], loaded, length)
     findings = [
         finding
-        for split in dev
-        for finding in input_findings(f"inputs of {split}", data.dev[split], dev[split], preset, loaded)
+        for split, tokens in dev.items()
+        for finding in reader.findings(f"inputs of {split}", data.dev[split], tokens)
     ]
     refuse(findings)
     return {

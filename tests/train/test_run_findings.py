@@ -69,6 +69,17 @@ def test_unknown_tokens_are_found_in_dev_when_training_inputs_have_none(tmp_path
     assert checked(tmp_path, text)["unknown-tokens"].facts["inputs"] == "training inputs"
 
 
+def test_dev_is_mentioned_where_it_is_worse_than_train(tmp_path: Path, text: str) -> None:
+    train = tmp_path / "tiny" / "train.csv"
+    lines = train.read_text().splitlines()
+    train.write_text("\n".join([lines[0], *(f"V V V {line}" for line in lines[1:])]))
+    (finding,) = checked(tmp_path, text).values()
+    assert (finding.severity, finding.facts["inputs"]) == ("note", "training inputs")
+    change(tmp_path / "tiny" / "dev.csv", "w", "V")
+    finding = checked(tmp_path, text)["unknown-tokens"]  # the last one
+    assert (finding.severity, finding.facts["inputs"]) == ("warning", "inputs of dev")
+
+
 @pytest.mark.parametrize(
     ("overrides", "refused"),
     [((UNTUNED,), True), ((), False), ((UNTUNED, "stage.kd.objectives={labels = 1.0}"), False)],
@@ -159,6 +170,18 @@ def test_a_teacher_that_knows_the_words_may_need_fine_tuning(tmp_path: Path, tex
     assert work(run_dir) is None
     (beaten,) = messages(run_dir)
     assert "finetune" in beaten["text"]
+
+
+def test_an_order_chosen_by_dev_is_a_finding(
+    tmp_path: Path, text: str, no_training: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change_config(tmp_path / "tiny" / "teacher", id2label={"0": "LABEL_0", "1": "LABEL_1"}, label2id=None)
+    monkeypatch.setattr("engine.train.teacher.compute", lambda _spec, logits, _labels: {"accuracy": scores.pop(0)})
+    scores = [0.9, 0.1]
+    run_dir = make(tmp_path, text, UNTUNED)
+    assert work(run_dir) is None
+    found = [event["finding"]["kind"] for event in read_events(run_dir, {"message"}) if "finding" in event]
+    assert found == ["class-order-from-dev"]
 
 
 def test_a_run_refuses_before_it_trains(tmp_path: Path, text: str) -> None:
