@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from transformers import (
     BertConfig,
@@ -37,8 +38,8 @@ class LoadedModel:
 
     `order_known` is false when the class names don't match the task's: then the rows are still in the checkpoint's
     order, and `align(model, permutation, labels)` brings them into the task's. `fresh_head` is true when its last layer
-    is random, `multi_label` when the checkpoint was trained to answer each class on its own. `notes` are sentences worth
-    showing.
+    is random, `multi_label` when the checkpoint was trained to answer each class on its own, `foreign_tokenizer` when
+    the model has a tokenizer of its own with another vocabulary. `notes` are sentences worth showing.
     """
 
     model: PreTrainedModel
@@ -47,6 +48,7 @@ class LoadedModel:
     notes: tuple[str, ...]
     fresh_head: bool
     multi_label: bool = False
+    foreign_tokenizer: bool = False
 
 
 def load_teacher(
@@ -73,12 +75,12 @@ def load_teacher(
         return _scratch(teacher, spec, train_texts, max_length)
     if teacher.finetune is not None:
         return load_pretrained(teacher, spec, seed=teacher.finetune.seed, max_length=max_length, report=report)
-    checkpoint, tokenizer = _read(teacher, max_length, report=report)
+    checkpoint, tokenizer, foreign = _read(teacher, max_length, report=report)
     _check_knows_task(checkpoint, teacher.model, spec)
     multi_label = checkpoint.model.config.problem_type == MULTI_LABEL  # which aligning overwrites
     order_known, notes = _align_by_name(checkpoint.model, teacher, spec)
     notes = (*checkpoint.notes, *notes)
-    return LoadedModel(checkpoint.model, tokenizer, order_known, notes, fresh_head=False, multi_label=multi_label)
+    return LoadedModel(checkpoint.model, tokenizer, order_known, notes, False, multi_label, foreign)
 
 
 def load_pretrained(
@@ -96,7 +98,7 @@ def load_pretrained(
     match, its outputs are used in the task's order, since training settles it. `words` is the tokenizer for a folder
     without one. Raises `ModelError` as `load_teacher` does.
     """
-    checkpoint, tokenizer = _read(source, max_length, words, report)
+    checkpoint, tokenizer, foreign = _read(source, max_length, words, report)
     model, name = checkpoint.model, plain(source.model)
     outputs = output_of(model).out_features
     notes: tuple[str, ...] = ()
@@ -112,7 +114,10 @@ def load_pretrained(
         name_outputs(model, spec.labels)
     if fresh_head:
         fit_head(model, spec, checkpoint.fresh, seed=seed)
-    return LoadedModel(model, tokenizer, order_known=True, notes=(*checkpoint.notes, *notes), fresh_head=fresh_head)
+    notes = (*checkpoint.notes, *notes)
+    return LoadedModel(
+        model, tokenizer, order_known=True, notes=notes, fresh_head=fresh_head, foreign_tokenizer=foreign
+    )
 
 
 def _read(
@@ -120,8 +125,9 @@ def _read(
     max_length: int | None,
     fallback: PreTrainedTokenizerBase | None = None,
     report: Report = unreported,
-) -> tuple[Checkpoint, PreTrainedTokenizerBase]:
-    """The checkpoint and its tokenizer (or the one that `source` names), whose vocabulary must not be larger."""
+) -> tuple[Checkpoint, PreTrainedTokenizerBase, bool]:
+    """The checkpoint and its tokenizer (or the one that `source` names), whose vocabulary must not be larger; and
+    whether the model's own tokenizer has another vocabulary."""
     code = source.trust_remote_code
     folder = fetch(source.model, source.revision, code=code, report=report)
     other = folder if source.tokenizer is None else fetch(source.tokenizer, weights=False, code=code, report=report)
@@ -143,7 +149,17 @@ def _read(
     if max_length is not None and max_length > limit:
         sentence = f"the model {plain(source.model)} reads at most {limit} tokens, but task.max_length is {max_length}"
         raise ModelError(sentence, kind="max-length-too-long", key="task.max_length")
-    return checkpoint, words
+    return checkpoint, words, other != folder and _has_other_words(folder, words)
+
+
+def _has_other_words(folder: Path, words: PreTrainedTokenizerBase) -> bool:
+    """Whether a model's folder has a tokenizer with another vocabulary; False if it has none that can be read."""
+    if not has_tokenizer(folder):
+        return False
+    try:
+        return read_tokenizer(folder).get_vocab() != words.get_vocab()
+    except ModelError:  # perhaps the reason why another one is named
+        return False
 
 
 def _check_knows_task(checkpoint: Checkpoint, model: str, spec: TaskSpec) -> None:
@@ -173,7 +189,13 @@ def _align_by_name(model: PreTrainedModel, source: schema.Teacher, spec: TaskSpe
     names = names_of(model) if source.labels is None else tuple(source.labels)
     order = order_by_name(names, spec.labels) if len(names) == spec.outputs else None
     if order is not None:
+        own = None if source.labels is None else order_by_name(names_of(model), spec.labels)
         align(model, order, spec.labels)
+        if own is not None and own != order:
+            return True, (
+                f"teacher.labels gives the outputs of {plain(source.model)} another order than the names in its config.json; "
+                "teacher.labels is used",
+            )
         if order == tuple(range(len(order))):
             return True, ()
         new = ", ".join(f"{plain(names[index])} (output {index})" for index in order)

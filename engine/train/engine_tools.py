@@ -91,6 +91,9 @@ def evaluate(request: dict[str, Any], *, report: Report = unreported) -> dict[st
         for finding in reader.findings(f"inputs of {split}", data.dev[split], tokens)
     ]
     refuse(findings)
+    notes = [*changed, *loaded.notes, *(finding.sentence for finding in findings)]
+    if loaded.multi_label:
+        notes.append("the model was trained to answer each class on its own; its strongest class counts as its answer")
     return {
         "model": request["model"],
         "task": data.spec.name,
@@ -99,7 +102,7 @@ def evaluate(request: dict[str, Any], *, report: Report = unreported) -> dict[st
             split: {"metrics": sets.metrics(model, split, report=report), "examples": len(dev[split])} for split in dev
         },
         "parameters": parameters(model),
-        "notes": [*changed, *loaded.notes, *(finding.sentence for finding in findings)],
+        "notes": notes,
     }
 
 

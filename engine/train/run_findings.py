@@ -95,6 +95,13 @@ def _model_findings(preset: Preset, loaded: LoadedModel) -> Iterator[Finding]:
     reason = multi_label_teacher(preset.teacher.model, problem_type, finetuned=finetuned, objectives=objectives)
     if reason is not None:
         yield Finding(reason, kind="multi-label-teacher", severity="refusal", subject="model")
+    if loaded.foreign_tokenizer:
+        sentence = (
+            f"teacher.tokenizer names {plain(preset.teacher.tokenizer or '')}, whose vocabulary is not that of the tokenizer of "
+            f"{plain(preset.teacher.model)}: unless the model was trained with it, the model reads other words than the "
+            "texts have"
+        )
+        yield Finding(sentence, kind="foreign-tokenizer", severity="warning", subject="model")
     config, pad = loaded.model.config, loaded.tokenizer.pad_token_id
     if family_of(config).positions_offset and pad != config.pad_token_id:
         sentence = (

@@ -93,6 +93,18 @@ def test_a_multi_label_teacher_is_not_distilled_by_softmax(
     assert set(found) == ({"multi-label-teacher"} if refused else set())
 
 
+def test_a_tokenizer_with_other_words_than_the_models_own_is_a_warning(tmp_path: Path, text: str) -> None:
+    words(prefix="w").save_pretrained(tmp_path / "same")
+    words(prefix="v").save_pretrained(tmp_path / "other")
+    assert checked(tmp_path, text, f"teacher.tokenizer={tmp_path / 'same'}") == {}
+    for settings in ((), (UNTUNED,)):
+        found = checked(tmp_path, text, f"teacher.tokenizer={tmp_path / 'other'}", *settings)
+        assert found["foreign-tokenizer"].severity == "warning"
+    for path in (tmp_path / "tiny" / "teacher").glob("tokenizer*"):
+        path.unlink()
+    assert set(checked(tmp_path, text, f"teacher.tokenizer={tmp_path / 'other'}")) == {"unknown-tokens"}
+
+
 def test_another_padding_token_matters_where_positions_follow_it(tmp_path: Path) -> None:
     text = materials(tmp_path / "tiny", family="roberta")
     assert checked(tmp_path, text) == {}
@@ -275,6 +287,12 @@ def test_evaluate_does_not_choose_an_order_by_the_dev_set_it_measures(
     assert evaluated('teacher.labels=["bad", "good"]')["splits"]["dev"]["metrics"]["accuracy"] == named
     turned = evaluated('teacher.labels=["good", "bad"]')["splits"]["dev"]["metrics"]["accuracy"]
     assert turned == pytest.approx(1 - named)
+
+
+def test_evaluate_mentions_a_multi_label_model(tmp_path: Path, evaluated: Callable[..., dict[str, Any]]) -> None:
+    assert evaluated()["notes"] == []
+    change_config(tmp_path / "tiny" / "teacher", problem_type="multi_label_classification")
+    assert len(evaluated()["notes"]) == 1
 
 
 def test_evaluate_mentions_unknown_tokens(tmp_path: Path, evaluated: Callable[..., dict[str, Any]]) -> None:
