@@ -19,8 +19,8 @@ import source_tree  # noqa: F401 - before the product's packages
 from crild_tui.app import CrildApp
 from crild_tui.messages import CompareRuns, WatchRun
 from crild_tui.screens.sweep import SweepScreen
-from crild_tui.settings import Settings
 from engine.record.run import list_runs, read_run
+from engine.user.settings import Dashboard
 
 SETTLE = 2.5
 """Seconds that a mode is given to read what it shows."""
@@ -68,7 +68,7 @@ def main() -> None:
     columns, rows = map(int, options.size.split("x"))
     with tempfile.TemporaryDirectory() as state:
         os.environ["XDG_STATE_HOME"] = state  # marks of one's own do not belong into the pictures
-        app = CrildApp(options.runs_dir.absolute(), settings=Settings(theme=options.theme))
+        app = CrildApp(options.runs_dir.absolute(), settings=Dashboard(theme=options.theme))
         asyncio.run(draw(app, (columns, rows), options.out, runs))
     print(*sorted(options.out.glob("*.svg")), sep="\n")
 

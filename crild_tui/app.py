@@ -27,10 +27,10 @@ from crild_tui.screens.help import HelpScreen
 from crild_tui.screens.launch import LaunchScreen
 from crild_tui.screens.live import LiveScreen
 from crild_tui.screens.runs import RunsScreen
-from crild_tui.settings import Settings
 from crild_tui.textual_internals import QuietApp
 from engine.errors import CrildError
 from engine.preset.text import printable
+from engine.user.settings import Dashboard
 
 S = TypeVar("S", bound=Screen[Any])
 MODE_NAMES = ("launch", "live", "runs", "compare")
@@ -59,11 +59,11 @@ class CrildApp(QuietApp):
         Binding("ctrl+t", "next_theme", "Theme", id="app.theme", show=False),
     ]
 
-    def __init__(self, runs_dir: Path, *, readonly: bool = False, settings: Settings | None = None) -> None:
+    def __init__(self, runs_dir: Path, *, readonly: bool = False, settings: Dashboard | None = None) -> None:
         super().__init__()
         self.runs_dir = runs_dir
         self.readonly = readonly
-        self.settings = Settings() if settings is None else settings
+        self.settings = Dashboard() if settings is None else settings
         self.runs = RunsSnapshot(runs_dir)
         self.machine = MachineSnapshot()
         self.marks = Marks()

@@ -1,4 +1,4 @@
-"""The name of the key of each binding: sentences name keys with it, and so follow what `dashboard.toml` rebinds."""
+"""The name of the key of each binding: sentences name keys with it, and so follow what settings.toml rebinds."""
 
 from __future__ import annotations
 

@@ -1,14 +1,14 @@
 """What every engine process does: `train RUN`, or a tool that answers with JSON. `crild/process.py` starts it.
 
-Nothing heavy is imported until the run's lock is held and its status names the owner.
+`--consent MODELS` in the command line names the models whose own code the user lets run (`engine/user/consent.py`). Nothing
+heavy is imported until the run's lock is held and its status names the owner.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
-import os
-import subprocess
 import sys
 import threading
 import traceback
@@ -18,77 +18,46 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
-import tomli
-
 from engine.errors import CrildError, RunError, UsageError
 from engine.record.files import cause
 from engine.record.home import provide_home
-from engine.record.paths import PRESET
 from engine.record.phases import Phases, Report
-from engine.record.run import read_status
 from engine.record.secrets import without_secrets
 from engine.record.session import FLUSH, RunSession
 from engine.record.standard_streams import open_standard_streams
 from engine.record.status import Fault
 from engine.record.stop_request import Stopped, StopRequest
+from engine.user.consent import NONE, Consent, split_words
+from engine.user.notification import announce_end
 
-NOTIFY_SECONDS = 60
 NOT_OURS = frozenset(
     (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE)
 )
 """System errors with a cause outside crild."""
 
 
-def train(run_dir: Path) -> int:
+def train(run_dir: Path, consent: Consent = NONE) -> int:
     """Train a run until it finishes, fails or is asked to stop; returns the exit code.
 
-    Then runs the preset's `notify.command`, however the run ended.
+    Then runs the user's notification command, however the run ended.
     """
     session = RunSession(run_dir)
     try:
-        return _train(run_dir, session)
+        return _train(run_dir, session, consent)
     finally:
-        notify(run_dir)
+        announce_end(run_dir)
 
 
-def notify(run_dir: Path) -> None:
-    """Run the user's `notify.command` at the end of a run, with the result in its environment.
-
-    A failure here doesn't change how the run ended.
-    """
-    try:
-        command = tomli.loads((run_dir / PRESET).read_text(encoding="utf-8")).get("notify", {}).get("command")
-        if not command:
-            return
-        status = read_status(run_dir)
-    except (OSError, ValueError, AttributeError, CrildError) as error:
-        print(f"notify.command was not run: {error}", flush=True)
-        return
-    facts = {
-        "CRILD_RUN": status.id,
-        "CRILD_STATE": status.state,
-        "CRILD_METRIC": "" if status.last is None else f"{status.metric_name}={status.last:.4f}",
-    }
-    try:
-        ended = subprocess.run(command, shell=True, check=False, timeout=NOTIFY_SECONDS, env={**os.environ, **facts})
-        outcome = f"ended with exit code {ended.returncode}"
-    except subprocess.TimeoutExpired:
-        outcome = f"was ended after {NOTIFY_SECONDS} seconds"
-    except (OSError, ValueError) as error:  # no shell; a null character
-        outcome = f"could not be run: {error}"
-    print(f"notify.command {outcome}", flush=True)
-
-
-def _train(run_dir: Path, session: RunSession) -> int:
+def _train(run_dir: Path, session: RunSession, consent: Consent) -> int:
     with session:
         print(f"attempt {session.attempt}: loading", flush=True)
         try:
             try:
                 with session.reading("importing the libraries"):
-                    from engine.preset.load import load_preset
+                    from engine.preset.load import load_run_preset
                     from engine.train.experiment import run
-                preset = load_preset([str(run_dir / PRESET)]).preset
-                results = run(run_dir, preset, session)
+                loaded = load_run_preset(run_dir)
+                results = run(run_dir, loaded.preset, session, consent, loaded.ignored)
             except Stopped:
                 state, code = session.request.state or "stopped", session.request.exit_code
                 session.events.write("run_finished", state=state)
@@ -102,9 +71,10 @@ def _train(run_dir: Path, session: RunSession) -> int:
             if error is None:
                 traceback.print_exc()  # the session puts the error into the status; the traceback goes to the log
                 raise
-            session.events.write("message", level="error", text=str(error))
-            session.events.write("run_finished", state="failed")
             print(f"error: {without_secrets(str(error))}", flush=True)
+            with contextlib.suppress(RunError):  # what keeps events from being written has often ended the run, too
+                session.events.write("message", level="error", text=str(error))
+                session.events.write("run_finished", state="failed")
             session.finish("failed", error.exit_code, error)
             return error.exit_code
         except Exception:
@@ -138,7 +108,7 @@ def system_fault(error: BaseException) -> RunError | None:
 TOOLS = ("evaluate", "plan", "probe", "doctor")
 
 
-def tool(name: str, arguments: Sequence[str], request: StopRequest) -> int:
+def tool(name: str, arguments: Sequence[str], request: StopRequest, consent: Consent = NONE) -> int:
     """Run a tool: its result or error is one JSON document on the last line of stdout.
 
     The lines before it are {"progress": ...}, with the fields of a `phase` event. A request to stop ends it without a
@@ -148,7 +118,7 @@ def tool(name: str, arguments: Sequence[str], request: StopRequest) -> int:
     answer: Any
     try:
         with _reporting(stdout, request) as phases, request.interrupting():
-            answer, code = _answer(name, arguments, phases), 0
+            answer, code = _answer(name, arguments, phases, consent), 0
     except Stopped:
         return request.exit_code
     except CrildError as error:
@@ -182,18 +152,18 @@ def _print_line(stdout: TextIO, document: Any) -> None:
     stdout.flush()
 
 
-def _answer(name: str, arguments: Sequence[str], report: Report) -> Any:
+def _answer(name: str, arguments: Sequence[str], report: Report, consent: Consent) -> Any:
     report("importing the libraries")
     from engine.train import engine_tools
     from engine.train.probe import probe_runs
 
     match name:
         case "evaluate":
-            return engine_tools.evaluate(json.loads(arguments[0]), report=report)
+            return engine_tools.evaluate(json.loads(arguments[0]), consent, report=report)
         case "plan":
-            return engine_tools.plan(Path(arguments[0]), report=report)
+            return engine_tools.plan(Path(arguments[0]), consent, report=report)
         case "probe":
-            return probe_runs(json.loads(arguments[0]), report=report)
+            return probe_runs(json.loads(arguments[0]), consent, report=report)
         case _:
             return engine_tools.doctor()
 
@@ -204,11 +174,12 @@ def main(arguments: Sequence[str]) -> int:
     if (sentence := provide_home()) is not None:
         print(sentence, file=sys.stderr, flush=True)
     try:
-        match list(arguments):
+        words, consent = split_words(arguments)
+        match words:
             case ["train", run_dir]:
-                return train(Path(run_dir))
+                return train(Path(run_dir), consent)
             case [name, *rest] if name in TOOLS:
-                return tool(name, rest, StopRequest().install(outlive_terminal=False))
+                return tool(name, rest, StopRequest().install(outlive_terminal=False), consent)
             case _:
                 sentence = f"an engine process takes train or one of {', '.join(TOOLS)}"
                 raise UsageError(sentence, kind="unknown-tool")

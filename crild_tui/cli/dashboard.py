@@ -50,9 +50,9 @@ def open_dashboard(option: str | None, *, readonly: bool) -> NoReturn:
 def make_app(runs_dir: Path, *, readonly: bool) -> CrildApp:
     """The application with the user's configuration. Raises UsageError for one that cannot be used."""
     from crild_tui.app import CrildApp
-    from crild_tui.settings import load_settings
+    from engine.user.settings import Dashboard, read_settings
 
-    settings = load_settings()
+    settings = read_settings(Dashboard)
     if terminal.ascii_only():
         settings = settings.model_copy(update={"ascii": True})
     app = CrildApp(runs_dir, readonly=readonly, settings=settings)

@@ -31,7 +31,7 @@ def doctor(as_json: AsJson = False, runs_dir: RunsDir = None) -> None:
 
     terminal.say("asking the engine; loading its libraries takes a few seconds")
     facts, findings = _engine()
-    findings += [*disk(folder_of(runs_dir)), *screen(), *hub()]
+    findings += [*settings(), *disk(folder_of(runs_dir)), *screen(), *hub()]
     if as_json:
         terminal.show_json({"findings": [asdict(finding) for finding in findings], "engine": facts})
     else:
@@ -108,6 +108,24 @@ def _device(device: Mapping[str, Any]) -> Finding:
         )
     parts.append("bf16 in hardware" if bf16 else "no bf16 in hardware, so runs use fp32")
     return Finding(name, "good" if bf16 else "note", ", ".join(parts))
+
+
+def settings() -> Iterator[Finding]:
+    """Where the user's settings are, and what is wrong with them."""
+    from engine.user.settings import settings_files, settings_problems
+
+    files = settings_files()
+    if files.settings is None:
+        advice = "set HOME, or name a file with CRILD_CONFIG"
+        yield Finding("settings", "note", "there is no folder for them", advice)
+        return
+    for file in (files.settings, files.old):
+        if file is not None and (file == files.settings or file.exists()):
+            yield Finding(
+                "settings", "good", f"{file}{'' if file.exists() else ' (does not exist, so the defaults apply)'}"
+            )
+    for problem in settings_problems():
+        yield Finding("settings", "note", "invalid", str(problem))
 
 
 def disk(runs_dir: Path) -> Iterator[Finding]:

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from crild_tui.cli import terminal
 from crild_tui.runs import formatting
-from crild_tui.runs.create import RunRequest, method_of
+from crild_tui.runs.create import RunRequest, consent_of, method_of
 
 if TYPE_CHECKING:
     from engine.preset.load import Loaded
+    from engine.user.consent import Consent
 
 
 def show_plan(loaded: Sequence[Loaded], request: RunRequest, *, as_json: bool) -> int:
     """Print what the runs would do, and create none. Returns the exit code: 3 when something is missing, else 0."""
-    plan = plan_of(loaded[0])
+    plan = plan_of(loaded[0], consent_of(request, loaded))
     seeds = [one.preset.seed for one in loaded]
     missing = [str(item) for item in _items(plan.get("missing"))]
     if as_json:
@@ -42,8 +43,11 @@ def show_plan(loaded: Sequence[Loaded], request: RunRequest, *, as_json: bool) -
     return 3 if missing else 0
 
 
-def plan_of(loaded: Loaded) -> dict[str, Any]:
-    """What the engine says about a preset. Raises the engine's error, or RunError for an invalid answer."""
+def plan_of(loaded: Loaded, consent: Consent) -> dict[str, Any]:
+    """What the engine says about a preset that would run with this consent.
+
+    Raises the engine's error, or RunError for an invalid answer.
+    """
     from crild_tui.cli.follow.tools import run_tool
     from engine.errors import RunError
     from engine.preset.write import dump
@@ -52,7 +56,7 @@ def plan_of(loaded: Loaded) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="crild-") as folder:
         file = Path(folder) / "preset.toml"
         file.write_text(dump(loaded.preset), encoding="utf-8")
-        plan = run_tool("plan", [str(file)])
+        plan = run_tool("plan", [*consent.words(), str(file)])
     if not isinstance(plan, dict):
         raise RunError("the engine's plan is not a JSON object", kind="invalid-engine-answer")
     return plan

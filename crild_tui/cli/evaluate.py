@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from crild_tui.cli import terminal
-from crild_tui.cli.options import AsJson, RunsDir, Settings
+from crild_tui.cli.options import AsJson, RunsDir, Settings, Trust
 
 
 def evaluate(
@@ -28,6 +28,7 @@ def evaluate(
     device: Annotated[
         str | None, typer.Option("--device", metavar="DEVICE", help="auto, cpu, mps, cuda or cuda:1.")
     ] = None,
+    trust_remote_code: Trust = False,
     as_json: AsJson = False,
     runs_dir: RunsDir = None,
 ) -> None:
@@ -43,12 +44,14 @@ def evaluate(
     from crild_tui.cli.follow.tools import run_tool
     from crild_tui.runs.create import check_device
     from engine.errors import RunError, UsageError
+    from engine.user.consent import Consent
 
     check_device(device)
     with tempfile.TemporaryDirectory(prefix="crild-") as folder:
         request = _request(model, preset or [], settings or [], runs_dir, Path(folder))
+        consent = Consent(frozenset([str(request["model"])] if trust_remote_code else []))
         terminal.say("starting the engine; loading its libraries takes a few seconds")
-        result = run_tool("evaluate", [json.dumps({**request, "device": device})])
+        result = run_tool("evaluate", [*consent.words(), json.dumps({**request, "device": device})])
     if not isinstance(result, dict) or not isinstance(result.get("splits"), dict):
         raise RunError("the engine's answer has no table of splits", kind="invalid-engine-answer")
     if split is not None:
@@ -91,8 +94,12 @@ def _request(
     if is_path(model, Path()):
         model = str(normal(user_path(model, "a model")))
     file = folder / "preset.toml"
-    preset = load_preset(with_method(presets), settings).preset  # the method, which a task lacks, is not used
-    file.write_text(dump(preset), encoding="utf-8")
+    if own_task:
+        loaded = load_preset(presets, of_run=True)
+        terminal.say(*loaded.ignored)
+    else:
+        loaded = load_preset(with_method(presets), settings)  # the method, which a task lacks, is not used
+    file.write_text(dump(loaded.preset), encoding="utf-8")
     request: dict[str, str | bool] = {"model": model, "preset": str(file)}
     return request if run_dir is None else {**request, "run": str(run_dir), "own_task": own_task}
 

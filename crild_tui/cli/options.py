@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import typer
 
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
 
 def run_names(incomplete: str) -> list[str]:
-    """Ids of runs, for completion."""
+    """Ids of runs, for completion.
+
+    Only names that crild itself gives: shells evaluate what completion inserts, and a runs folder may be a stranger's.
+    """
     from engine.record.paths import runs_dir
 
     folder = runs_dir()
-    return sorted(p.name for p in folder.iterdir() if p.name.startswith(incomplete)) if folder.is_dir() else []
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    return [name for name in names if name.startswith(incomplete) and _PLAIN.fullmatch(name)]
 
 
 def _preset_names(incomplete: str) -> list[tuple[str, str]]:
@@ -59,6 +66,13 @@ Settings = Annotated[
 Device = Annotated[
     str | None,
     typer.Option("--device", metavar="DEVICE", help="auto, cpu, mps, cuda or cuda:1. [default: the preset's]"),
+]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust-remote-code",
+        help="Run the Python code that comes with a model. Only if you trust its author: it can do all that you can.",
+    ),
 ]
 Detach = Annotated[bool, typer.Option("--detach", help="Start, print the id, and return at once.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result and errors.")]

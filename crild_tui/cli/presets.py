@@ -86,18 +86,25 @@ def validate(
     from crild_tui.runs.create import with_method
     from engine.errors import CrildError
     from engine.preflight.check import check
+    from engine.preflight.own_code import models_with_code
     from engine.preset.load import load_preset
 
-    code = 0
+    exit_code = 0
     for refs in [files] if merged else [[file] for file in files]:
         try:
-            check(load_preset(with_method(refs)))
+            loaded = load_preset(with_method(refs))
+            check(loaded)
         except CrildError as error:
-            code = error.exit_code if code in (0, error.exit_code) else 2
+            exit_code = error.exit_code if exit_code in (0, error.exit_code) else 2
             terminal.say(*(f"error: {line}" for line in terminal.error_lines(error)))
         else:
             terminal.sentence(f"{' '.join(refs)}: good")
-    raise typer.Exit(code)
+            for key, (name, code) in models_with_code(loaded.preset).items():
+                terminal.say(
+                    f"{key} {name} comes with its own code ({code.files}), which was not run and is not checked; a run "
+                    "needs --trust-remote-code, or your consent in settings.toml"
+                )
+    raise typer.Exit(exit_code)
 
 
 @application.command("schema")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from crild_tui.cli import terminal
-from crild_tui.cli.options import AsJson, Runs, RunsDir
+from crild_tui.cli.options import AsJson, Runs, RunsDir, Trust
 
 if TYPE_CHECKING:
     from engine.errors import CrildError
@@ -32,6 +33,7 @@ def probe(
     device: Annotated[
         str | None, typer.Option("--device", metavar="DEVICE", help="auto, cpu, mps, cuda or cuda:1.")
     ] = None,
+    trust_remote_code: Trust = False,
     as_json: AsJson = False,
     runs_dir: RunsDir = None,
 ) -> None:
@@ -55,13 +57,16 @@ def probe(
     from engine.record.paths import runs_dir as folder_of
     from engine.record.probe import Probe
     from engine.record.run import find_run
+    from engine.user.consent import Consent, models_of_run
 
     check_device(device)
     request: dict[str, Any] = {**_settings(scales, draws, examples), "device": device, "again": again}
     folder = folder_of(runs_dir)
     request["runs"] = list(dict.fromkeys(str(find_run(run, folder)) for run in runs))
+    names = [models_of_run(Path(run)) for run in request["runs"]] if trust_remote_code else []
+    consent = Consent(frozenset().union(*names))
     terminal.say("starting the engine; loading its libraries takes a few seconds")
-    answers = _answers(run_tool("probe", [json.dumps(request)]))
+    answers = _answers(run_tool("probe", [*consent.words(), json.dumps(request)]))
     errors = [error_of(answer["error"]) for answer in answers if isinstance(answer.get("error"), Mapping)]
     if as_json:
         terminal.show_json({"runs": answers})

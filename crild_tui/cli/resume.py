@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crild_tui.cli import terminal
-from crild_tui.cli.options import AsJson, Detach, Device, Quiet, Run, RunsDir
+from crild_tui.cli.options import AsJson, Detach, Device, Quiet, Run, RunsDir, Trust
 
 if TYPE_CHECKING:
     from crild_tui.cli.follow.controls import Controls
+    from engine.user.consent import Consent
 
 
 def resume(
@@ -25,6 +26,7 @@ def resume(
         ),
     ] = None,
     device: Device = None,
+    trust_remote_code: Trust = False,
     detach: Detach = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -39,29 +41,35 @@ def resume(
     crild resume rte-crild --set stage.kd.epochs=8
     """
     from crild_tui.cli.follow.foreground import foreground, start_and_follow
-    from crild_tui.runs.create import check_device
+    from crild_tui.runs.create import check_device, check_notification
     from crild_tui.runs.resume import prepare
     from engine.record.paths import runs_dir as folder_of
     from engine.record.run import find_run
 
     run_dir = find_run(run, folder_of(runs_dir))
     check_device(device)
-    entry = prepare(run_dir, [*(settings or ()), *([] if device is None else [f'train.device="{device}"'])])
+    check_notification()
+    changes = [*(settings or ()), *([] if device is None else [f'train.device="{device}"'])]
+    entry, consent = prepare(run_dir, changes, trust=trust_remote_code)
     with foreground() as controls:
         if entry.status is not None and entry.status.state == "queued":
-            code = _continue_queue(run_dir, controls, quiet=quiet, detach=detach, as_json=as_json)
+            code = _continue_queue(run_dir, controls, consent, quiet=quiet, detach=detach, as_json=as_json)
         else:
             terminal.say(f"resuming {run_dir.name}: press Ctrl-C to stop it with a checkpoint", quiet=quiet)
-            code = start_and_follow(run_dir, controls, quiet=quiet, detach=detach, as_json=as_json, resume=True)
+            code = start_and_follow(
+                run_dir, controls, consent, quiet=quiet, detach=detach, as_json=as_json, resume=True
+            )
     raise typer.Exit(code)
 
 
-def _continue_queue(run_dir: Path, controls: Controls, *, quiet: bool, detach: bool, as_json: bool) -> int:
+def _continue_queue(
+    run_dir: Path, controls: Controls, consent: Consent, *, quiet: bool, detach: bool, as_json: bool
+) -> int:
     """Restart the queue of a queued run whose queue was killed, and follow the run; returns the exit code."""
     from crild_tui.cli.follow.foreground import follow_one, print_started
     from engine.sweep.queue import continue_queue
 
-    queue = continue_queue(run_dir)
+    queue = continue_queue(run_dir, consent=consent)
     controls.release()
     terminal.say(f"its queue had ended and was restarted ({queue}); {run_dir.name} is queued in it", quiet=quiet)
     if detach:

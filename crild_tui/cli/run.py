@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crild_tui.cli import terminal
-from crild_tui.cli.options import AsJson, Detach, Device, Presets, Quiet, RunsDir, Settings
+from crild_tui.cli.options import AsJson, Detach, Device, Presets, Quiet, RunsDir, Settings, Trust
 from crild_tui.runs import formatting, option_help
 
 if TYPE_CHECKING:
     from crild_tui.cli.follow.controls import Controls
     from crild_tui.cli.follow.outcome import Outcome
+    from engine.user.consent import Consent
 
 
 def run(
@@ -29,6 +30,7 @@ def run(
         bool,
         typer.Option("--dry-run", help="Show what would happen: steps, time, memory, what is cached or missing."),
     ] = False,
+    trust_remote_code: Trust = False,
     detach: Detach = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -50,7 +52,7 @@ def run(
     checkpoint.
     """
     from crild_tui.cli.follow.foreground import foreground, start_and_follow
-    from crild_tui.runs.create import RunRequest, create_runs, load_presets
+    from crild_tui.runs.create import RunRequest, check_notification, consent_of, create_runs, load_presets
     from engine.record.paths import runs_dir as folder_of
     from engine.sweep.seeds import parse_seeds
 
@@ -61,19 +63,22 @@ def run(
         runs_dir=folder_of(runs_dir),
         name=name,
         device=device,
+        trust=trust_remote_code,
     )
-    loaded = load_presets(request)
+    loaded = load_presets(request, to_run=not dry_run)
     if dry_run:
         from crild_tui.cli.dry_run import show_plan
 
         raise typer.Exit(show_plan(loaded, request, as_json=as_json))
+    check_notification()
+    consent = consent_of(request, loaded)
     with foreground() as controls:
         runs = create_runs(request, loaded)
         _introduce(runs, quiet=quiet, detach=detach)
         if len(runs) > 1:
-            code = _queue(runs, controls, quiet=quiet, detach=detach, as_json=as_json)
+            code = _queue(runs, controls, consent, quiet=quiet, detach=detach, as_json=as_json)
         else:
-            code = start_and_follow(runs[0], controls, quiet=quiet, detach=detach, as_json=as_json)
+            code = start_and_follow(runs[0], controls, consent, quiet=quiet, detach=detach, as_json=as_json)
     raise typer.Exit(code)
 
 
@@ -98,7 +103,9 @@ def _introduce(runs: Sequence[Path], *, quiet: bool, detach: bool) -> None:
         )
 
 
-def _queue(runs: Sequence[Path], controls: Controls, *, quiet: bool, detach: bool, as_json: bool) -> int:
+def _queue(
+    runs: Sequence[Path], controls: Controls, consent: Consent, *, quiet: bool, detach: bool, as_json: bool
+) -> int:
     """Run one run per seed after the other, and follow each; returns the exit code."""
     from crild_tui.cli.follow.foreground import follow, print_started, take_off_queue
     from crild_tui.cli.follow.outcome import INTERRUPTED, TERMINATED
@@ -107,7 +114,7 @@ def _queue(runs: Sequence[Path], controls: Controls, *, quiet: bool, detach: boo
     from engine.sweep.queue import enqueue
 
     try:
-        queue = enqueue(runs)
+        queue = enqueue(runs, consent=consent)
     except CrildError:
         discard_runs(runs)  # without a queue nothing would ever start them
         raise

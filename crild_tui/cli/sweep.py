@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crild_tui.cli import terminal
-from crild_tui.cli.options import AsJson, Quiet, RunsDir
+from crild_tui.cli.options import AsJson, Quiet, RunsDir, Trust
 from crild_tui.runs import formatting
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def sweep(
     ] = None,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop everything when a run fails.")] = False,
     retry: Annotated[bool, typer.Option("--retry", help="Try failed runs again.")] = False,
+    trust_remote_code: Trust = False,
     stop: Annotated[bool, typer.Option("--stop", help="Stop the sweep; its runs write checkpoints.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Start, print the name, and return at once.")] = False,
     as_json: AsJson = False,
@@ -64,6 +65,7 @@ def sweep(
     model cannot be used; 130 stopped by Ctrl-C; 143 by SIGTERM; both with checkpoints.
     """
     from crild_tui.cli.follow.foreground import foreground
+    from crild_tui.runs.create import check_notification
     from engine.errors import UsageError
     from engine.record.paths import runs_dir as folder_of
     from engine.record.paths import user_path
@@ -71,6 +73,7 @@ def sweep(
     from engine.sweep.slots import slots_for
     from engine.sweep.spec import read_sweep
     from engine.sweep.submit import existing, reconcile, same, submit
+    from engine.user.consent import consent_to
 
     folder = folder_of(runs_dir)
     path = user_path(file, "a sweep file") if file.startswith("~") else Path(file)
@@ -80,7 +83,7 @@ def sweep(
         stop_sweep(folder, name or (read_sweep(path).name if path.is_file() else file), quiet=quiet)
         return
     spec = read_sweep(path, name)
-    planned = plan_of(spec)
+    planned = plan_of(spec, None if plan else trust_remote_code)
     states = {entry.id: entry.state for entry in reconcile(spec, planned, folder)}
     record = existing(folder, planned.name)
     on = tuple(word.strip() for word in (devices or "").split(",") if word.strip())
@@ -102,9 +105,10 @@ def sweep(
     if record is not None and running is None and all(states.get(run.run) in skipped for run in planned.runs):
         terminal.say(_nothing_left(planned, states), quiet=quiet)
         raise typer.Exit(_table(record, folder, as_json=as_json))
-    if running is not None and (slots is not None or on or fail_fast or retry):
+    if running is not None and (slots is not None or on or fail_fast or retry or trust_remote_code):
         terminal.say(
-            "the sweep is already running: --slots, --devices, --retry and --fail-fast take effect when it is started again",
+            "the sweep is already running: --slots, --devices, --retry, --fail-fast and --trust-remote-code take effect "
+            "when it is started again",
             quiet=quiet,
         )
     if running is not None and not same(running, planned):
@@ -113,8 +117,10 @@ def sweep(
             "--stop, then start it again",
             kind="sweep-file-changed",
         )
+    check_notification()
+    consent = consent_to([run.preset for run in planned.runs], trust=trust_remote_code)
     with foreground() as controls:
-        started = running or submit(planned, folder, chosen, fail_fast=fail_fast, retry=retry)
+        started = running or submit(planned, folder, chosen, fail_fast=fail_fast, retry=retry, consent=consent)
         controls.release()
         if detach:
             _print_started(started, quiet=quiet, as_json=as_json)

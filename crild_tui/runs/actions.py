@@ -24,19 +24,22 @@ def create(request: RunRequest) -> list[Path]:
     return create_runs(request, load_presets(request))
 
 
-def start(runs: Sequence[Path]) -> str:
+def start(runs: Sequence[Path], *, trust: bool = False) -> str:
     """Start a run that was just created, or several one after the other through a queue.
 
-    Raises CrildError: a single run then stays, failed or resumable; several are discarded if their queue cannot start.
+    `trust` is whether the user lets code that comes with their models run. Raises CrildError: a single run then stays, failed or resumable; several are discarded if their queue cannot start.
     """
     from engine.launch.start import start_engine
+    from engine.preset.load import load_run_preset
     from engine.sweep.queue import enqueue
+    from engine.user.consent import NONE, consent_to
 
+    consent = consent_to([load_run_preset(run).preset for run in runs], trust=True) if trust else NONE
     if len(runs) == 1:
-        start_engine(runs[0])
+        start_engine(runs[0], consent=consent)
         return f"{runs[0].name} has started"
     try:
-        enqueue(runs)
+        enqueue(runs, consent=consent)
     except CrildError:
         discard_runs(runs)
         raise
@@ -67,16 +70,19 @@ def stop_sweep(runs_dir: Path, name: str) -> str:
     return f"{name}: each run stops at its next step, with a checkpoint; run `crild sweep` to continue it"
 
 
-def resume(run_dir: Path, changes: Sequence[str] = ()) -> str:
-    """Resume a run from its last good checkpoint, with changes as for `--set`. Raises CrildError."""
+def resume(run_dir: Path, changes: Sequence[str] = (), *, trust: bool = False) -> str:
+    """Resume a run from its last good checkpoint, with changes as for `--set`. Raises CrildError.
+
+    `trust` is whether the user lets code that comes with its models run.
+    """
     from engine.launch.start import start_engine
     from engine.sweep.queue import continue_queue
 
-    entry = prepare(run_dir, changes)
+    entry, consent = prepare(run_dir, changes, trust=trust)
     if entry.status is not None and entry.status.state == "queued":
-        continue_queue(run_dir)
+        continue_queue(run_dir, consent=consent)
         return f"the queue of {run_dir.name} continues"
-    start_engine(run_dir, resume=True)
+    start_engine(run_dir, resume=True, consent=consent)
     return f"{run_dir.name} resumed"
 
 

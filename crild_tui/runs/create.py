@@ -12,6 +12,7 @@ from engine.errors import UsageError
 
 if TYPE_CHECKING:
     from engine.preset.load import Loaded
+    from engine.user.consent import Consent
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class RunRequest:
     runs_dir: Path
     name: str | None = None
     device: str | None = None
+    trust: bool = False
+    """Whether the user lets code that comes with the models run (`--trust-remote-code`)."""
 
     def overrides(self, seed: int | None) -> list[str]:
         """The `--set` items for one run: the user's, then those that other options stand for."""
@@ -31,8 +34,11 @@ class RunRequest:
         return [*self.settings, *own, *([] if seed is None else [f"seed={seed}"])]
 
 
-def load_presets(request: RunRequest) -> list[Loaded]:
-    """The presets merged and checked, once for each seed. Raises before anything is created."""
+def load_presets(request: RunRequest, *, to_run: bool = True) -> list[Loaded]:
+    """The presets merged and checked, once for each seed. Raises before anything is created.
+
+    A model with its own code and without consent is refused only if the presets are `to_run`.
+    """
     from engine.preflight.check import check
     from engine.preset.load import load_preset
     from engine.record.run import validate_name
@@ -41,9 +47,23 @@ def load_presets(request: RunRequest) -> list[Loaded]:
         validate_name(request.name)
     check_device(request.device)
     loaded = [load_preset(request.presets, request.overrides(seed)) for seed in request.seeds or (None,)]
-    check(loaded[0])  # a seed changes nothing of what is checked
+    check(loaded[0], consent_of(request, loaded) if to_run else None)  # a seed changes nothing of what is checked
     check_device_of(loaded[0])
     return loaded
+
+
+def consent_of(request: RunRequest, loaded: Sequence[Loaded]) -> Consent:
+    """Whose code may run, besides what is in the user's settings."""
+    from engine.user.consent import consent_to
+
+    return consent_to([one.preset for one in loaded], trust=request.trust)
+
+
+def check_notification() -> None:
+    """Raise PresetError if the user's notification command cannot be read: better now than when the run ends."""
+    from engine.user.settings import Notify, read_settings
+
+    read_settings(Notify)
 
 
 def check_device(device: str | None) -> None:

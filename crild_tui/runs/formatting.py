@@ -118,23 +118,28 @@ def rate(value: float | None) -> str:
     return f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}"
 
 
-def phase_facts(phase: Phase) -> list[str]:
-    """How far a phase is: `12,288 of 400,000 rows`, `3 %`, `4,096 rows/s`, `ETA 1:34`; its duration if that is all."""
+def phase_facts(phase: Phase, room: int | None = None) -> str:
+    """How far a phase is: `12,288 of 400,000 rows  3 %  ETA 1:34  4,096 rows/s`; its duration if that is all.
+
+    Of more than `room` characters, the last facts are left out.
+    """
     facts = []
     if phase.total is not None:
         facts.append(f"{phase.done:,} of {phase.total:,} {phase.unit}".rstrip())
         facts.append(percent(phase.share))
     elif phase.done:
         facts.append(f"{phase.done:,} {phase.unit}".rstrip())
+    facts.append(duration(phase.seconds) if phase.left is None else f"ETA {duration(phase.left)}")
     if phase.rate is not None and phase.unit:
         facts.append(f"{rate(phase.rate)} {phase.unit}/s")
-    facts.append(duration(phase.seconds) if phase.left is None else f"ETA {duration(phase.left)}")
-    return facts
+    while room is not None and len(facts) > 1 and len("  ".join(facts)) > room:
+        facts.pop()
+    return "  ".join(facts)
 
 
 def phase_line(phase: Phase) -> str:
     """What takes long and how far it is, in one line; not yet safe to show."""
-    return "  ".join([phase.name, *phase_facts(phase)])
+    return f"{phase.name}  {phase_facts(phase)}"
 
 
 def in_shell(command: str, runs_dir: Path) -> str:

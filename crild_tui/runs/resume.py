@@ -12,12 +12,14 @@ from engine.errors import PresetError, UsageError
 
 if TYPE_CHECKING:
     from engine.record.run import RunEntry
+    from engine.user.consent import Consent
 
 
-def prepare(run_dir: Path, changes: Sequence[str]) -> RunEntry:
-    """Check that a run can resume with these `--set` items, and write them into its preset; returns the run as it was.
+def prepare(run_dir: Path, changes: Sequence[str], *, trust: bool = False) -> tuple[RunEntry, Consent]:
+    """Check that a run can resume with these `--set` items, and write them into its preset.
 
-    Raises UsageError, PresetError or RunError, and changes nothing, if it cannot.
+    `trust` is whether the user lets code that comes with its models run. Returns the run as it was, and the consent for
+    its engine. Raises UsageError, PresetError, RunError or OwnCodeError, and changes nothing, if it cannot resume.
     """
     from engine.record.inventory import refuse_links
     from engine.record.run import read_run
@@ -26,29 +28,31 @@ def prepare(run_dir: Path, changes: Sequence[str]) -> RunEntry:
     refuse_links(run_dir)
     extends = any(_lengthens(change) for change in changes)
     check_possible(entry, "extend" if extends else "resume", command_hints(run_dir))
-    _check(run_dir, changes)
+    consent = _check(run_dir, changes, trust=trust)
     if changes:
         rewrite(run_dir, changes)
-    return entry
+    return entry, consent
 
 
-def _check(run_dir: Path, changes: Sequence[str]) -> None:
-    """Raise for mistakes in the run's preset with the changes, before anything of the run changes."""
+def _check(run_dir: Path, changes: Sequence[str], *, trust: bool) -> Consent:
+    """Raise for mistakes in the run's preset with the changes, before anything of the run changes; returns the consent."""
     from crild_tui.runs.create import check_device_of
     from engine.launch.resume_check import incompatible_changes, run_progress
     from engine.preflight.check import check
-    from engine.preset.load import load_preset
-    from engine.record.paths import PRESET
+    from engine.preset.load import load_run_preset
+    from engine.user.consent import consent_to
 
     _only_changeable(run_dir, changes)
-    loaded = load_preset([str(run_dir / PRESET)], changes)
+    loaded = load_run_preset(run_dir, changes)
     progress = run_progress(run_dir)
     if progress is not None and (unfit := incompatible_changes(progress, loaded.preset.document())):
         raise PresetError(
             [loaded.problem(UsageError, key, sentence, kind="incompatible-change") for key, sentence in unfit]
         )
-    check(loaded)
+    consent = consent_to([loaded.preset], trust=trust)
+    check(loaded, consent)
     check_device_of(loaded)
+    return consent
 
 
 def _only_changeable(run_dir: Path, changes: Sequence[str]) -> None:
@@ -77,7 +81,7 @@ def _key(change: str) -> str:
 
 def rewrite(run_dir: Path, changes: Sequence[str]) -> None:
     """Apply `--set` items to the preset of a run. Raises UsageError for a key that can no longer change."""
-    from engine.preset.load import load_preset
+    from engine.preset.load import load_run_preset
     from engine.preset.write import dump
     from engine.record.files import cause, write_atomic
     from engine.record.lock import RunLock
@@ -86,7 +90,7 @@ def rewrite(run_dir: Path, changes: Sequence[str]) -> None:
     _only_changeable(run_dir, changes)
     with RunLock(run_dir) as lock:
         lock.take()
-        loaded = load_preset([str(run_dir / PRESET)], changes)
+        loaded = load_run_preset(run_dir, changes)
         try:
             write_atomic(run_dir / PRESET, dump(loaded.preset))
         except OSError as error:

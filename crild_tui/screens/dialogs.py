@@ -13,6 +13,9 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
+from engine.preset.text import listed, plain
+from engine.user.own_code import OwnCodeError
+
 T = TypeVar("T")
 
 
@@ -34,6 +37,20 @@ def confirm(app: App[Any], dialog: Confirm, then: Callable[[], object]) -> None:
             then()
 
     app.push_screen(dialog, answered)
+
+
+def code_question(error: Exception) -> Confirm | None:
+    """The question to ask when a run was refused only because its models' own code needs the user's consent."""
+    problems = getattr(error, "problems", (error,))
+    models = [problem for problem in problems if isinstance(problem, OwnCodeError)]
+    if len(models) < len(problems) or any(problem.kind != "model-code-not-trusted" for problem in models):
+        return None
+    names = listed([plain(f"{problem.model} ({problem.files})") for problem in models], "and")
+    question = (
+        f"{names} comes with its own Python code, which can do all that you can. It is not part of the preset. Run it this "
+        "time, because you trust its author?"
+    )
+    return Confirm(question, "Run its code", "Don't")
 
 
 class Confirm(ModalScreen[bool]):

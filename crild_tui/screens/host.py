@@ -10,14 +10,14 @@ from crild_tui.monitor.snapshots import MachineSnapshot
 from crild_tui.runs.marks import Kind, Marks
 from crild_tui.runs.snapshot import RunsSnapshot
 from crild_tui.runs.states import KeyNames
-from crild_tui.settings import Settings
+from engine.user.settings import Dashboard
 
 
 class Host(Protocol):
     """The application, as its screens know it."""
 
     runs_dir: Path
-    settings: Settings
+    settings: Dashboard
     keys: KeyNames
     """The name of each key, by the id of its binding."""
     runs: RunsSnapshot

@@ -24,7 +24,7 @@ from crild_tui.launch_form.fields import Field, base_text
 from crild_tui.launch_form.messages import CatalogRead, DraftExamined, StartEnded
 from crild_tui.messages import WatchRun
 from crild_tui.runs import actions
-from crild_tui.screens.dialogs import ask
+from crild_tui.screens.dialogs import ask, code_question, confirm
 from crild_tui.screens.mode_screen import ModeScreen
 from crild_tui.screens.preset_files import PresetFiles, current_folder
 from crild_tui.widgets.choice_list import PresetList, WordList
@@ -377,21 +377,34 @@ class LaunchScreen(ModeScreen):
         self._tell()
         self.host.act(partial(self._start, self.draft))
 
-    def _start(self, draft: Draft) -> str:
-        """Create run directories, open Live, then start the engine, so that Live shows it loading."""
+    def _start(self, draft: Draft, *, trust: bool = False) -> str:
+        """Create run directories, open Live, then start the engine, so that Live shows it loading.
+
+        `trust` is the user's consent to code that comes with the models; where it is needed, a question asks for it.
+        """
         try:
             base = load_preset(draft.refs, base=self.here).preset
-            runs = actions.create(request_of(draft, base, self.host.runs_dir))
+            runs = actions.create(replace(request_of(draft, base, self.host.runs_dir), trust=trust))
         except (CrildError, OSError) as error:
+            if not trust and (question := code_question(error)) is not None:
+                self.post_message(StartEnded())
+                self.later(lambda: confirm(self.app, question, partial(self._start_trusting, draft)))
+                return "not started yet: a model comes with its own code"
             fault = error if isinstance(error, CrildError) else UsageError(cause(error), kind="run-not-created")
             self.post_message(StartEnded(fault))
             raise UsageError(f"not started: {fault.sentence}", kind="run-not-started") from error
         self.app.call_later(self.app.clear_notifications)  # why an earlier try was "not started" is over
         self.post_message(WatchRun(runs[0]))
         try:
-            return actions.start(runs)
+            return actions.start(runs, trust=trust)
         finally:
             self.post_message(StartEnded())
+
+    def _start_trusting(self, draft: Draft) -> None:
+        """Start a draft with the user's consent to the code of its models."""
+        self.starting = True
+        self._tell()
+        self.host.act(partial(self._start, draft, trust=True))
 
     async def on_start_ended(self, message: StartEnded) -> None:
         """Let another run be started; show what was wrong at its fields."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from crild_tui.runs import actions
 from crild_tui.runs.annotations import note_in_field, write_note, write_tags
 from crild_tui.runs.states import Hints, check_possible, key_hints
-from crild_tui.screens.dialogs import Ask, Confirm, ask, confirm
+from crild_tui.screens.dialogs import Ask, Confirm, ask, code_question, confirm
 from crild_tui.screens.host import Host
 from crild_tui.screens.mode_screen import ModeScreen
 from engine.errors import CrildError, UsageError
@@ -134,14 +134,25 @@ class RunActions:
         if entry is not None and extends:
             self._extend(entry)
         elif entry is not None:
-            self._host.act(lambda: actions.resume(entry.path))
+            self._host.act(lambda: self._resume(entry.path))
+
+    def _resume(self, run_dir: Path, changes: Sequence[str] = ()) -> str:
+        """Resume a run; where its models come with their own code, a question asks for consent first."""
+        try:
+            return actions.resume(run_dir, changes)
+        except CrildError as error:
+            question = code_question(error)
+            if question is None:
+                raise
+        self._screen.later(lambda: self._confirm(question, lambda: actions.resume(run_dir, changes, trust=True)))
+        return "not resumed yet: a model comes with its own code"
 
     def _extend(self, entry: RunEntry) -> None:
         stage = plain(self._last_stage() or "kd")
 
         def extend(text: str) -> None:
             if changes := tuple(text.split()):
-                self._host.act(lambda: actions.resume(entry.path, changes))
+                self._host.act(lambda: self._resume(entry.path, changes))
 
         question = f"{plain(entry.id)} is finished. Which setting to extend? For example stage.{stage}.epochs=8"
         ask(self._screen.app, Ask(question, f"stage.{stage}.epochs=", "stage.kd.epochs=8"), extend)

@@ -21,6 +21,7 @@ from engine.record.owner import Owner
 from engine.record.paths import PRESET
 from engine.record.run import RunEntry, read_run
 from engine.record.states import ENDED
+from engine.user.consent import NONE, Consent
 
 RELEASE_WITHIN = 60.0
 """Seconds that an engine may take to exit after its last status before the next run is started."""
@@ -46,13 +47,14 @@ class StopSignals:
         return self
 
 
-def start_detached(what: str, file: Path, command: Sequence[str] | None) -> None:
+def start_detached(what: str, file: Path, command: Sequence[str] | None, consent: Consent = NONE) -> None:
     """Start the process of a sweep or queue in a session of its own, and wait until the record in `file` names it as owner.
 
     `what` names it in messages ("queue"). It prints to a log next to its record. `command`, an engine's command line, is
-    passed on as JSON. Raises RunError with the last line that it printed when it exits before it owns its record.
+    passed on as JSON, and `consent` as words of the command line. Raises RunError with the last line that it printed when
+    it exits before it owns its record.
     """
-    line = process_command("sweep", str(file))
+    line = process_command("sweep", *consent.words(), str(file))
     if command is not None:
         line.append(json.dumps(list(command)))
     log = file.with_suffix(".log")

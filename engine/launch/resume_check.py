@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.preset.retired_keys import is_retired
 from engine.record.files import read_json
 from engine.record.paths import CHECKPOINTS
 from engine.report.compare import ABSENT, flat
@@ -79,7 +80,7 @@ def incompatible_changes(progress: RunProgress, document: Mapping[str, Any]) -> 
     problems = [
         (key, _incompatible(key, was, now))
         for key, (was, now) in pairs.items()
-        if was != now and not CHANGEABLE.fullmatch(key) and not _moved(was, now)
+        if was != now and not CHANGEABLE.fullmatch(key) and not _moved(was, now) and not is_retired(key, was)
     ]
     return problems or list(_length_problems(progress, document))
 

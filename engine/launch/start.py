@@ -21,6 +21,8 @@ from engine.record.run import read_status, update_status
 from engine.record.session import START_LOG
 from engine.record.states import ENDED
 from engine.record.status import Fault
+from engine.user.consent import NONE, Consent
+from engine.user.notification import absolute_folders
 
 LOCK_RELEASE_WITHIN = 2.0
 """Seconds that an engine may hold the run's lock after its last status."""
@@ -42,14 +44,19 @@ _children: dict[int, subprocess.Popen[bytes]] = {}
 
 
 def start_engine(
-    run_dir: Path, *, resume: bool = False, command: Sequence[str] | None = None, wait: float = START_WITHIN
+    run_dir: Path,
+    *,
+    resume: bool = False,
+    consent: Consent = NONE,
+    command: Sequence[str] | None = None,
+    wait: float = START_WITHIN,
 ) -> int:
     """Start the engine of a run in a session of its own; returns its process id once it owns the run.
 
     The engine reads nothing from the terminal, prints to `log.<attempt>.txt`, has the run directory as its working
     directory, and keeps running after its starter exits. It loads torch only later, so this returns quickly. `resume`
-    allows a run that was started before. `command` replaces the engine's command line (for tests); the run directory is
-    appended to it. Raises RunError when another process owns the run, or with what the engine printed when it exits
+    allows a run that was started before. `consent` is handed on in its command line. `command` replaces that command
+    line (for tests); consent and run directory are appended to it. Raises RunError when another process owns the run, or with what the engine printed when it exits
     at once.
     """
     run_dir = run_dir.resolve()
@@ -66,7 +73,7 @@ def start_engine(
     log = run_dir / temporary_name("start-log")
     words = list(command) if command is not None else engine_command("train")
     try:
-        child = _spawn([*words, str(run_dir)], run_dir, log)
+        child = _spawn([*words, *consent.words(), str(run_dir)], run_dir, log)
         track(child)
         return _await_owner(run_dir, child, log, status.attempt, wait)
     except RunError:
@@ -93,13 +100,20 @@ def process_command(*words: str) -> list[str]:
 def engine_environment() -> dict[str, str]:
     """The environment for engine processes; `PACE` supplies defaults.
 
-    Relative entries of PYTHONPATH are dropped: from another working directory they would mean other folders.
+    Relative entries of PYTHONPATH and PATH are dropped: from another working directory they would mean other folders. A
+    relative `$CRILD_CONFIG` becomes absolute.
     """
     environment = {**PACE, **os.environ}
     entries = [entry for entry in environment.pop("PYTHONPATH", "").split(os.pathsep) if Path(entry).is_absolute()]
     if entries:
         environment["PYTHONPATH"] = os.pathsep.join(entries)
     environment["PYTHONUNBUFFERED"] = "1"
+    if "PATH" in environment:
+        environment["PATH"] = absolute_folders(environment["PATH"])
+    if settings := environment.get("CRILD_CONFIG"):
+        from engine.user.settings import settings_path
+
+        environment["CRILD_CONFIG"] = str(settings_path(settings))
     return environment
 
 

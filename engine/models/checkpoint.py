@@ -81,10 +81,8 @@ def read_checkpoint(folder: Path, *, trust_remote_code: bool = False) -> Checkpo
     note. Raises `ModelError` when a file cannot be opened, when the config is missing, broken, or of an unsupported
     family, and when weights are missing, truncated, not finite, or don't fit the config.
     """
-    check_folder(folder)
-    path = folder / "config.json"
-    _check_supported(_read_json(path), path, trust_remote_code=trust_remote_code)
-    with _library_errors(f"the config of the model in {plain(str(folder))}", file=path):
+    check_family(folder)
+    with _library_errors(f"the config of the model in {plain(str(folder))}", file=folder / "config.json"):
         config: PretrainedConfig = AutoConfig.from_pretrained(
             folder, trust_remote_code=trust_remote_code, local_files_only=True
         )
@@ -159,7 +157,11 @@ def _bare_sentencepiece(folder: Path) -> Path | None:
     return next(folder.glob("*.model"), None)
 
 
-def _check_supported(document: dict[str, Any], path: Path, *, trust_remote_code: bool) -> None:
+def check_family(folder: Path) -> None:
+    """Raises `ModelError` unless the folder is a model's, with a config of a supported family."""
+    check_folder(folder)
+    path = folder / "config.json"
+    document = _read_json(path)
     family = str(document.get("model_type", ""))
     if family in FAMILIES:
         return
@@ -167,12 +169,6 @@ def _check_supported(document: dict[str, Any], path: Path, *, trust_remote_code:
     file = plain(str(path))
     if not family:
         raise no_model_type(path, document)
-    if "auto_map" in document and not trust_remote_code:
-        raise ModelError(
-            f"the model has its own code (model_type {plain(family)}), which only runs with trust_remote_code; {supported}",
-            kind="model-code-not-trusted",
-            file=file,
-        )
     sentence = f"models of the family {plain(family)} are not supported; {supported}"
     raise ModelError(sentence, kind="unsupported-family", file=file)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,6 +48,8 @@ def save_model(
                 model.save_pretrained(new.path)
                 with limited(tokenizer, positions(model.config)):
                     tokenizer.save_pretrained(new.path)
+            for name in ("config.json", "tokenizer_config.json"):
+                _forget_code(new.path / name)
             if complete is not None:
                 complete(new)
             follow_umask(new)
@@ -57,6 +60,20 @@ def save_model(
     except (OSError, SafetensorError) as error:
         sentence = f"cannot save the model: {plain(refusal(error))}"
         raise RunError(sentence, kind="cannot-save-model", file=plain(str(folder))) from None
+
+
+def _forget_code(file: Path) -> None:
+    """Take references to code out of a config, unless the code was saved with it.
+
+    A checkpoint that came with code, loaded by the class of transformers, would otherwise make whoever loads the student
+    look for that code.
+    """
+    if not file.is_file() or any(file.parent.glob("*.py")):
+        return
+    config = json.loads(file.read_bytes())
+    without = {key: value for key, value in config.items() if key not in ("auto_map", "custom_pipelines")}
+    if without != config:
+        file.write_text(json.dumps(without, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from transformers import (
 from engine.data.types import TaskSpec
 from engine.data.word_tokenizer import word_tokenizer
 from engine.errors import ModelError
-from engine.models.checkpoint import Checkpoint, read_checkpoint, read_tokenizer
+from engine.models.checkpoint import Checkpoint, check_family, read_checkpoint, read_tokenizer
 from engine.models.class_names import align, describe, name_outputs, names_of, order_by_name
 from engine.models.families import output_of, positions
 from engine.models.head_init import fit_head
@@ -27,6 +27,8 @@ from engine.models.seeded_init import initial_range, seeded
 from engine.preset import schema
 from engine.preset.text import plain
 from engine.record.phases import Report, unreported
+from engine.user.consent import NONE, Consent
+from engine.user.own_code import may_run
 
 SCRATCH_POSITIONS = 512
 """Positions of a model from scratch, unless the task needs more."""
@@ -57,6 +59,7 @@ def load_teacher(
     *,
     train_texts: Iterable[str] = (),
     max_length: int | None = None,
+    consent: Consent = NONE,
     report: Report = unreported,
 ) -> LoadedModel:
     """The teacher of a preset, before its fine-tuning (if any).
@@ -66,21 +69,24 @@ def load_teacher(
     know the task: its outputs are brought into the task's order by name.
 
     `train_texts` is only read for "scratch" teachers: their vocabulary comes from it, unless `teacher.tokenizer` names a
-    tokenizer. `max_length` is the longest input in tokens that the model must be able to read.
+    tokenizer. `max_length` is the longest input in tokens that the model must be able to read. Code that comes with a
+    checkpoint runs only with `consent`.
 
-    Raises `ModelError` when the checkpoint is broken or unsuitable, reads less than `max_length`, or cannot be fetched.
+    Raises `ModelError` when the checkpoint is broken or unsuitable, reads less than `max_length`, or cannot be fetched,
+    and `OwnCodeError` for one with code and without consent.
     """
     if teacher.model == "scratch":
         report("building the teacher")
-        return _scratch(teacher, spec, train_texts, max_length)
+        return _scratch(teacher, spec, train_texts, max_length, consent)
     if teacher.finetune is not None:
-        return load_pretrained(teacher, spec, seed=teacher.finetune.seed, max_length=max_length, report=report)
-    checkpoint, tokenizer, foreign = _read(teacher, max_length, report=report)
-    _check_knows_task(checkpoint, teacher.model, spec)
-    multi_label = checkpoint.model.config.problem_type == MULTI_LABEL  # which aligning overwrites
-    order_known, notes = _align_by_name(checkpoint.model, teacher, spec)
-    notes = (*checkpoint.notes, *notes)
-    return LoadedModel(checkpoint.model, tokenizer, order_known, notes, False, multi_label, foreign)
+        seed = teacher.finetune.seed
+        return load_pretrained(teacher, spec, seed=seed, max_length=max_length, consent=consent, report=report)
+    read = _read(teacher, max_length, consent, report=report)
+    model = read.checkpoint.model
+    _check_knows_task(read.checkpoint, teacher.model, spec)
+    multi_label = model.config.problem_type == MULTI_LABEL  # which aligning overwrites
+    order_known, notes = _align_by_name(model, teacher, spec)
+    return LoadedModel(model, read.tokenizer, order_known, (*read.notes, *notes), False, multi_label, read.foreign)
 
 
 def load_pretrained(
@@ -90,6 +96,7 @@ def load_pretrained(
     seed: int,
     words: PreTrainedTokenizerBase | None = None,
     max_length: int | None = None,
+    consent: Consent = NONE,
     report: Report = unreported,
 ) -> LoadedModel:
     """A model that will be trained on the task: with its own head if that fits the task, else with one from `seed`.
@@ -98,7 +105,8 @@ def load_pretrained(
     match, its outputs are used in the task's order, since training settles it. `words` is the tokenizer for a folder
     without one. Raises `ModelError` as `load_teacher` does.
     """
-    checkpoint, tokenizer, foreign = _read(source, max_length, words, report)
+    read = _read(source, max_length, consent, words, report)
+    checkpoint = read.checkpoint
     model, name = checkpoint.model, plain(source.model)
     outputs = output_of(model).out_features
     notes: tuple[str, ...] = ()
@@ -114,29 +122,39 @@ def load_pretrained(
         name_outputs(model, spec.labels)
     if fresh_head:
         fit_head(model, spec, checkpoint.fresh, seed=seed)
-    notes = (*checkpoint.notes, *notes)
-    return LoadedModel(
-        model, tokenizer, order_known=True, notes=notes, fresh_head=fresh_head, foreign_tokenizer=foreign
-    )
+    notes = (*read.notes, *notes)
+    return LoadedModel(model, read.tokenizer, True, notes, fresh_head, foreign_tokenizer=read.foreign)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A checkpoint and the tokenizer for it; `foreign` as in `LoadedModel.foreign_tokenizer`."""
+
+    checkpoint: Checkpoint
+    tokenizer: PreTrainedTokenizerBase
+    foreign: bool
+    notes: tuple[str, ...]
 
 
 def _read(
     source: schema.Teacher,
     max_length: int | None,
+    consent: Consent,
     fallback: PreTrainedTokenizerBase | None = None,
     report: Report = unreported,
-) -> tuple[Checkpoint, PreTrainedTokenizerBase, bool]:
-    """The checkpoint and its tokenizer (or the one that `source` names), whose vocabulary must not be larger; and
-    whether the model's own tokenizer has another vocabulary."""
-    code = source.trust_remote_code
-    folder = fetch(source.model, source.revision, code=code, report=report)
-    other = folder if source.tokenizer is None else fetch(source.tokenizer, weights=False, code=code, report=report)
+) -> _Read:
+    """The checkpoint, its tokenizer (or the one that `source` names), whose vocabulary must not be larger, and notes."""
+    folder, code = _fetch(source, source.model, consent, revision=source.revision, report=report)
+    other, other_code = folder, code
+    if source.tokenizer is not None:
+        key = "teacher.tokenizer"
+        other, other_code = _fetch(source, source.tokenizer, consent, weights=False, key=key, report=report)
     report(f"loading {plain(source.model)}")
     checkpoint = read_checkpoint(folder, trust_remote_code=code)
     if fallback is not None and not has_tokenizer(other):
         words = fallback
     else:
-        words = read_tokenizer(other, trust_remote_code=code)
+        words = read_tokenizer(other, trust_remote_code=other_code)
     config = checkpoint.model.config
     largest = max(words.get_vocab().values(), default=-1)  # ids can have gaps
     if largest >= config.vocab_size:
@@ -149,7 +167,10 @@ def _read(
     if max_length is not None and max_length > limit:
         sentence = f"the model {plain(source.model)} reads at most {limit} tokens, but task.max_length is {max_length}"
         raise ModelError(sentence, kind="max-length-too-long", key="task.max_length")
-    return checkpoint, words, other != folder and _has_other_words(folder, words)
+    ran = {source.model: code, source.tokenizer: other_code}
+    notes = tuple(f"{plain(name)} runs its own code, as you consented" for name, runs in ran.items() if name and runs)
+    foreign = other != folder and _has_other_words(folder, words)
+    return _Read(checkpoint, words, foreign, (*notes, *checkpoint.notes))
 
 
 def _has_other_words(folder: Path, words: PreTrainedTokenizerBase) -> bool:
@@ -160,6 +181,25 @@ def _has_other_words(folder: Path, words: PreTrainedTokenizerBase) -> bool:
         return read_tokenizer(folder).get_vocab() != words.get_vocab()
     except ModelError:  # perhaps the reason why another one is named
         return False
+
+
+def _fetch(
+    source: schema.Teacher,
+    name: str,
+    consent: Consent,
+    *,
+    revision: str | None = None,
+    weights: bool = True,
+    key: str = "teacher.model",
+    report: Report = unreported,
+) -> tuple[Path, bool]:
+    """The folder of a model or tokenizer, and whether its own code runs. Raises `OwnCodeError` without consent to it."""
+    folder = fetch(name, revision, weights=weights, report=report)
+    if weights:
+        check_family(folder)  # no code could help
+    if source.trust_remote_code is False or not may_run(name, folder, consent, key=key):
+        return folder, False
+    return fetch(name, revision, weights=weights, code=True, report=report), True
 
 
 def _check_knows_task(checkpoint: Checkpoint, model: str, spec: TaskSpec) -> None:
@@ -210,7 +250,7 @@ def _align_by_name(model: PreTrainedModel, source: schema.Teacher, spec: TaskSpe
 
 
 def _scratch(
-    teacher: schema.Teacher, spec: TaskSpec, train_texts: Iterable[str], max_length: int | None
+    teacher: schema.Teacher, spec: TaskSpec, train_texts: Iterable[str], max_length: int | None, consent: Consent
 ) -> LoadedModel:
     """A random BERT: weights from the fine-tuning's seed, vocabulary from the texts or another tokenizer."""
     if teacher.finetune is None:  # the schema refuses it, too
@@ -219,8 +259,8 @@ def _scratch(
     if teacher.tokenizer is None:
         tokenizer = word_tokenizer(train_texts)
     else:
-        folder = fetch(teacher.tokenizer, weights=False, code=teacher.trust_remote_code)
-        tokenizer = read_tokenizer(folder, trust_remote_code=teacher.trust_remote_code)
+        folder, code = _fetch(teacher, teacher.tokenizer, consent, weights=False, key="teacher.tokenizer")
+        tokenizer = read_tokenizer(folder, trust_remote_code=code)
     shape = teacher.architecture or schema.Architecture()
     config = BertConfig(
         vocab_size=len(tokenizer),

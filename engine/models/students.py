@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import torch
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -21,6 +22,7 @@ from engine.models.model_files import student_of_run
 from engine.models.seeded_init import initial_range, seeded
 from engine.preset import schema
 from engine.preset.text import plain
+from engine.user.consent import NONE, Consent
 
 
 def make_student(
@@ -32,6 +34,7 @@ def make_student(
     *,
     seed: int,
     max_length: int | None = None,
+    consent: Consent = NONE,
 ) -> PreTrainedModel:
     """The student of a preset, on the CPU, in fp32, in evaluation mode; the same bytes for the same seed.
 
@@ -52,7 +55,7 @@ def make_student(
         return _from_scratch(student, teacher_model.config, type(teacher_model), spec, seed)
     if student.init == "teacher":
         return keep_layers(teacher_model, _selected(student, teacher_model))
-    source = _source(student, teacher, tokenizer, spec, seed, max_length)
+    source = _source(student, teacher, tokenizer, spec, seed, max_length, consent)
     _check_vocabulary(student.init, source, teacher.model, teacher_model, tokenizer)
     selected = _selected(student, source.model)
     if student.init == "pretrained":
@@ -129,16 +132,18 @@ def named_init(
     *,
     seed: int,
     max_length: int | None = None,
+    trust: Literal[False] | None = None,
+    consent: Consent = NONE,
 ) -> LoadedModel | None:
     """The model that `init` names by its folder, run or hub id; None where it names none ("teacher" and the like).
 
-    Raises `ModelError` as `load_pretrained` does.
+    `trust` is the preset's `teacher.trust_remote_code`. Raises `ModelError` as `load_pretrained` does.
     """
     if student.init in ("teacher", "pretrained", "scratch"):
         return None
     model = str(student_of_run(Path(student.init)) or student.init)
-    source = schema.Teacher(model=model, revision=student.revision)
-    return load_pretrained(source, spec, seed=seed, words=tokenizer, max_length=max_length)
+    source = schema.Teacher(model=model, revision=student.revision, trust_remote_code=trust)
+    return load_pretrained(source, spec, seed=seed, words=tokenizer, max_length=max_length, consent=consent)
 
 
 def _source(
@@ -148,9 +153,12 @@ def _source(
     spec: TaskSpec,
     seed: int,
     max_length: int | None,
+    consent: Consent,
 ) -> LoadedModel:
     """The model that the layers come from, where that is not the teacher itself."""
-    if (named := named_init(student, tokenizer, spec, seed=seed, max_length=max_length)) is not None:
+    trust = teacher.trust_remote_code
+    named = named_init(student, tokenizer, spec, seed=seed, max_length=max_length, trust=trust, consent=consent)
+    if named is not None:
         return named
     if teacher.model == "scratch":
         sentence = (
@@ -158,7 +166,7 @@ def _source(
             'use init = "teacher" or "scratch"'
         )
         raise ModelError(sentence, kind="teacher-not-pretrained", key="student.init")
-    return load_pretrained(teacher, spec, seed=seed, max_length=max_length)
+    return load_pretrained(teacher, spec, seed=seed, max_length=max_length, consent=consent)
 
 
 def _check_vocabulary(

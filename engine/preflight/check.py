@@ -5,7 +5,9 @@ from __future__ import annotations
 from engine.errors import CrildError, DataError, PresetError
 from engine.preflight.data import data_problems
 from engine.preflight.models import model_problems
+from engine.preflight.own_code import own_code_problems
 from engine.preset.load import Loaded
+from engine.user.consent import Consent
 
 
 class UnusableError(DataError):
@@ -21,14 +23,19 @@ class UnusableError(DataError):
         return "\n".join(str(problem) for problem in self.problems)
 
 
-def check(loaded: Loaded) -> None:
+def check(loaded: Loaded, consent: Consent | None = None) -> None:
     """Find what would make a run fail, as far as that is known without torch, network or more than the heads of files.
+
+    With `consent`, also models whose own code may not run with it, if nothing else is wrong; leave it out where nothing is
+    to run.
 
     Raises PresetError (exit code 2) when the preset asks for something impossible, followed by what is wrong with data
     and models. Otherwise, when data or models cannot be used (exit code 3): the DataError or ModelError itself, or
     `UnusableError` with all of them. A hub model whose config is not in the local cache is left to the engine.
     """
     problems = [*model_problems(loaded), *data_problems(loaded)]
+    if consent is not None and not problems:
+        problems += own_code_problems(loaded, consent)
     preset = [problem for problem in problems if problem.exit_code != DataError.exit_code]
     other = [problem for problem in problems if problem.exit_code == DataError.exit_code]
     if preset:

@@ -72,15 +72,18 @@ def model_facts(model: str, revision: str | None = None) -> ModelFacts | None:
     None when the hub's files have not been fetched yet; nothing is downloaded. Raises ModelError when there is no such
     folder, or its config is missing, broken or absurd.
     """
-    folder = _model_folder(model, revision)
+    folder = model_folder(model, revision)
     if folder is None:
         return None
     check_folder(folder)
     return _facts(folder / "config.json")
 
 
-def _model_folder(model: str, revision: str | None) -> Path | None:
-    """The folder with the files of a model; None for a hub id that is not in the local cache."""
+def model_folder(model: str, revision: str | None) -> Path | None:
+    """The folder with the files of a model; None for a hub id that is not in the local cache.
+
+    Raises ModelError for a path that is no folder.
+    """
     if not is_path(model):
         return _cached_folder(model, revision)
     path = Path(model)

@@ -33,7 +33,7 @@ def help_texts() -> dict[str, str]:
                 value = after.value
                 if isinstance(value, ast.Constant) and isinstance(value.value, str):
                     texts[f"{node.name}.{field.target.id.rstrip('_')}"] = _one_line(value.value)
-    for key in ("Task", "Teacher", "Student", "Train", "Stage", "Baseline", "Notify"):
+    for key in ("Task", "Teacher", "Student", "Train", "Stage", "Baseline"):
         texts.setdefault(f"Preset.{key.lower()}", texts[key])
     return texts
 

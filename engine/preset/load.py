@@ -13,6 +13,7 @@ from engine.preset import explain, paths, schema_keys
 from engine.preset.explain import Problem
 from engine.preset.overrides import read_overrides
 from engine.preset.preset_file import Layer, locate, read_layer, stage_tables
+from engine.preset.retired_keys import without_retired
 from engine.preset.schema import Preset
 from engine.preset.text import listed, nearest, plain, shown
 from engine.preset.toml_lines import KeyPath
@@ -30,6 +31,8 @@ class Loaded:
     """The same with the file and line that set each key; stages by name."""
     refs: tuple[str, ...]
     """The presets as the user named them."""
+    ignored: tuple[str, ...] = ()
+    """A sentence for each key of a run's preset that no longer has an effect."""
 
     def node(self, key: str) -> Node:
         """The node of a dotted key (`stage.ild.epochs`) or of the nearest table above it, whose `file` and `line` say
@@ -47,7 +50,9 @@ class Loaded:
         return category(sentence, kind=kind, file=node.file, line=node.line, key=key)
 
 
-def load_preset(refs: Sequence[str], overrides: Sequence[str] = (), *, base: Path | None = None) -> Loaded:
+def load_preset(
+    refs: Sequence[str], overrides: Sequence[str] = (), *, base: Path | None = None, of_run: bool = False
+) -> Loaded:
     """Loads shipped presets and preset files, merged from left to right, each after what it extends.
 
     refs: shipped names or paths. A preset that is reached twice, as the common base of two others, counts once, at
@@ -55,6 +60,7 @@ def load_preset(refs: Sequence[str], overrides: Sequence[str] = (), *, base: Pat
     overrides: `stage.ild.epochs=5`, `student.keep=[0, 2, 4]`: values as TOML writes them; bare words are texts;
         `false` takes back an optional key.
     base: the folder that relative paths in `refs` and `overrides` are relative to; the working directory when None.
+    of_run: ignore keys that only older versions had (`retired_keys`), rather than refuse them.
 
     Raises PresetError with all problems, each with file, line and key; UsageError when `refs` is empty.
     """
@@ -70,7 +76,8 @@ def load_preset(refs: Sequence[str], overrides: Sequence[str] = (), *, base: Pat
     for layer in layers:
         root = _apply(root, layer, problems)
     root = _apply(root, read_overrides(overrides, list(stage_tables(root)), base, problems), problems)
-    root = _without_taken_back(root)
+    root, refused, ignored = without_retired(_without_taken_back(root), of_run=of_run)
+    problems += refused
     preset, document, found = explain.validate(root.plain())
     if any(problem.key in ("extends", "stage") for problem in problems):
         # What seems missing was perhaps written wrongly.
@@ -83,7 +90,12 @@ def load_preset(refs: Sequence[str], overrides: Sequence[str] = (), *, base: Pat
         problems = _task_alone_problems(problems, root, refs)
         problems.sort(key=lambda problem: (order.get(problem.file or "", len(order)), problem.line or 0))
         raise PresetError(problems)
-    return Loaded(preset, document, root, tuple(refs))
+    return Loaded(preset, document, root, tuple(refs), tuple(ignored))
+
+
+def load_run_preset(run_dir: Path, overrides: Sequence[str] = ()) -> Loaded:
+    """Loads the preset.toml of a run, also one that an older version wrote. Raises PresetError as `load_preset`."""
+    return load_preset([str(run_dir / "preset.toml")], overrides, of_run=True)
 
 
 def _read_all(refs: Sequence[str], base: Path) -> list[list[Layer]]:

@@ -147,8 +147,9 @@ class Teacher(Record):
     """Hub id, folder, or "scratch" to train one from random weights."""
     revision: str | None = None
     """Commit, tag or branch on the hub; resolved to a commit and recorded when a run starts."""
-    trust_remote_code: bool = False
-    """Run code that comes with the checkpoint. Switch it on only if you trust its author."""
+    trust_remote_code: Literal[False] | None = None
+    """false: load a checkpoint that has its own code by the class of transformers instead. No preset can let code run:
+    that takes your consent (`--trust-remote-code`, or your settings.toml)."""
     tokenizer: Name | None = None
     """Another folder or hub id for the tokenizer; "scratch" teachers otherwise learn their vocabulary from the task."""
     labels: list[str] | None = None
@@ -371,13 +372,6 @@ class Baseline(Record):
     """The last stage's when left out."""
 
 
-class Notify(Record):
-    """What to do when a run ends."""
-
-    command: str | None = None
-    """Run by the shell, with CRILD_RUN, CRILD_STATE and CRILD_METRIC in its environment."""
-
-
 class Preset(Record):
     """A complete experiment."""
 
@@ -395,7 +389,6 @@ class Preset(Record):
     train: Train = Train()
     stage: Annotated[list[Stage], Field(min_length=1)]
     baseline: Baseline = Baseline()
-    notify: Notify = Notify()
 
     def document(self) -> dict[str, Any]:
         """The preset as plain data for TOML, without keys that are left open."""

@@ -86,7 +86,11 @@ def takes_text(path: KeyPath) -> bool:
 
 def takes_false_back(path: KeyPath) -> bool:
     """Whether `false` can only mean to take back an inherited value: optional keys that take no booleans."""
-    return any(_kinds(info).optional and bool not in _kinds(info).plain for info in _at(path))
+    return any(kinds.optional and not _takes_false(kinds) for kinds in map(_kinds, _at(path)))
+
+
+def _takes_false(kinds: _Kinds) -> bool:
+    return bool in kinds.plain or any(word is False for word in kinds.words)
 
 
 def expected(path: KeyPath) -> str:
@@ -102,6 +106,16 @@ def expected(path: KeyPath) -> str:
         return _IN_WORDS[keys[-1]]
     infos = _at(tuple(keys))
     return _in_words(_kinds(infos[0])) if infos else "something else"
+
+
+def expected_in(record: type[Record], key: str) -> str:
+    """The values that a key of a record takes, in words, where the record is no part of a preset."""
+    return _in_words(_kinds(_by_key(record)[key]))
+
+
+def words_in(record: type[Record], key: str) -> tuple[str, ...]:
+    """The words that a key of such a record takes, where they are a closed list."""
+    return tuple(word for word in _kinds(_by_key(record)[key]).words if isinstance(word, str))
 
 
 def words_at(path: KeyPath) -> tuple[str, ...]:

@@ -21,7 +21,6 @@ _COMMENTS = {
     "student": "The model that training produces.",
     "train": "Settings of the loop, and defaults for every stage.",
     "baseline": "The same student trained for as many steps on labels alone.",
-    "notify": "What to do when a run ends.",
 }
 _OWN_HEADER = ("architecture", "finetune")
 
@@ -39,7 +38,7 @@ def dump(preset: Preset) -> str:
     for key, value in data.items():
         if key != "stage" and not isinstance(value, dict):
             document.add(key, tomlkit.item(value))
-    for key in ("task", "teacher", "student", "train", "stage", "baseline", "notify"):
+    for key in ("task", "teacher", "student", "train", "stage", "baseline"):
         if not data[key]:
             continue
         document.add(tomlkit.nl())

@@ -7,12 +7,15 @@ import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import RunError
 from engine.record.files import read_object, write_json
 from engine.record.paths import ENVIRONMENT
 from engine.record.secrets import masked_command
+
+if TYPE_CHECKING:
+    from subprocess import CompletedProcess
 
 
 def light_environment(command: Sequence[str] | None = None) -> dict[str, Any]:
@@ -56,26 +59,45 @@ def add_environment(run_dir: Path, **facts: Any) -> None:
 
 
 def git_revision(folder: Path) -> dict[str, Any] | None:
-    """The commit of a working tree and whether tracked files are changed; None outside a repository or without git."""
+    """The commit of a working tree and whether tracked files are changed; None outside a repository or without git.
+
+    The working tree may be a stranger's, so nothing that its git configuration names is run; where looking for changes
+    would run a filter of it, `changed` is None.
+    """
     commit = _git(folder, "rev-parse", "HEAD")
     if not commit:
         return None
-    changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    if _has_own_filters(folder):
+        return {"commit": commit, "changed": None}
+    changes = _git(folder, "status", "--porcelain", "--untracked-files=no", "--ignore-submodules=dirty")
     return {"commit": commit, "changed": None if changes is None else bool(changes)}
 
 
+def _has_own_filters(folder: Path) -> bool:
+    """Whether the configuration of a repository itself, rather than the user's, may name filters: commands."""
+    done = _run_git(folder, "config", "--show-scope", "--includes", "--get-regexp", r"^filter\.")
+    if done is None or done.returncode not in (0, 1):  # 1: there are none
+        return True
+    return any(not line.startswith(("global\t", "system\t")) for line in done.stdout.splitlines())
+
+
 def _git(folder: Path, *words: str) -> str | None:
+    done = _run_git(folder, *words)
+    return None if done is None or done.returncode else done.stdout.strip()
+
+
+def _run_git(folder: Path, *words: str) -> CompletedProcess[str] | None:
+    """git in a folder, without the commands that its configuration may name; None when it cannot be run."""
     import subprocess
 
     settings = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
+    line = ["git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-C", str(folder), *words]
     try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *words],
-            stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=2, env=settings, text=True,
-        )  # fmt: skip
+        return subprocess.run(
+            line, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=2, env=settings, text=True
+        )
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
         return None
-    return done.stdout.strip()
 
 
 def _working_folder() -> str | None:

@@ -18,6 +18,7 @@ import time
 from collections import deque
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,8 @@ _CHUNK = 2**17
 """Bytes decoded at once: a few milliseconds during which no other thread runs."""
 _DIGITS = 7
 """Significant digits of floats: all that a curve shows, in half the bytes."""
+_MOST_BATCHES = 16
+"""Batches of a file in which its beginning is looked for."""
 _LONGEST = 16 * 2**20
 """Bytes of a line; crild never writes a longer one, so it is skipped."""
 
@@ -292,8 +295,8 @@ def _points_after(attempts: Sequence[_Attempt]) -> list[ResumePoint]:
 
 def _read_resume_point(path: Path) -> tuple[ResumePoint | None, bool]:
     """Where the attempt of an event file continues, and whether that is final: more of the file can't change it."""
-    beginning = next(_Attempt(path).batches(None), [])
-    first = next((event for event in beginning if event["kind"] == "run_started"), None)
+    beginning = _beginning(path)
+    first = next((event for event in beginning if event["kind"] == "run_started"), None)  # after reports of loading
     point = None if first is None else ResumePoint.of(first)
     if point is None:
         return None, first is not None
@@ -303,9 +306,15 @@ def _read_resume_point(path: Path) -> tuple[ResumePoint | None, bool]:
         position = _position(event, point.order)
         if position is not None and position > here:
             return replace(point, rewritten=frozenset(rewritten)), True
-        if position == here and event["kind"] != "run_started":
+        if position == here:
             rewritten.add(_key(event))
     return replace(point, rewritten=frozenset(rewritten)), False
+
+
+def _beginning(path: Path) -> Iterator[Event]:
+    """The first events of a file, one after the other."""
+    for batch in islice(_Attempt(path).batches(None), _MOST_BATCHES):
+        yield from batch
 
 
 _DECODER = json.JSONDecoder(parse_constant=lambda _: None)

@@ -38,6 +38,7 @@ from engine.sweep.record import (
     write_sweep_record,
 )
 from engine.sweep.slots import Slot
+from engine.user.consent import NONE, Consent
 
 POLL = 0.25
 """Seconds between two checks of the runs in progress."""
@@ -49,8 +50,10 @@ MOST_TRIES = 3
 """How often one process starts a run: a run whose engine is killed resumes from its checkpoint, but not forever."""
 
 
-def work(file: Path, command: Sequence[str] | None = None) -> int:
+def work(file: Path, command: Sequence[str] | None = None, consent: Consent = NONE) -> int:
     """Execute the sweep or queue in a record; returns the exit code. `command` replaces the engine's (for tests).
+
+    Its engines get the `consent`.
 
     Raises RunError when another process executes it, or its record cannot be read or written.
     """
@@ -58,7 +61,7 @@ def work(file: Path, command: Sequence[str] | None = None) -> int:
     with FileLock(file.with_suffix(".lock")) as own:
         if not own.try_acquire():
             raise RunError("another process is executing this sweep", kind="sweep-in-progress", file=str(file))
-        worker = Worker(file, stop_signals, command)
+        worker = Worker(file, stop_signals, command, consent)
         worker.survey()
         worker.run_all()
         worker.end()
@@ -93,11 +96,14 @@ class Turn:
 class Worker:
     """Executes one record and updates it; the outcomes of runs are in their own statuses."""
 
-    def __init__(self, file: Path, stop_signals: StopSignals, command: Sequence[str] | None) -> None:
+    def __init__(
+        self, file: Path, stop_signals: StopSignals, command: Sequence[str] | None, consent: Consent = NONE
+    ) -> None:
         self.file = file
         self.runs_dir = file.parent.parent
         self.stop_signals = stop_signals
         self.command = command
+        self.consent = consent
         self.record = read_sweep_record(file)
         prepared = all(cell.preset is None for cell in self.record.cells)
         self.presets = [] if prepared else read_presets(presets_file(file))
@@ -274,7 +280,7 @@ class Worker:
             return False
         self._tries[cell.run] += 1
         try:
-            self._pids[cell.run] = start_engine(run_dir, resume=True, command=self.command)
+            self._pids[cell.run] = start_engine(run_dir, resume=True, consent=self.consent, command=self.command)
         except RunError as error:
             with contextlib.suppress(RunError):  # otherwise it would look as if it were about to start
                 update_status(
@@ -301,11 +307,12 @@ class Worker:
             return False
 
     def _create(self, cell: CellRecord, slot: Slot) -> None:
+        from engine.preset.retired_keys import without_retired_keys
         from engine.preset.schema import Preset  # slow to import, and queues create no runs
         from engine.preset.write import dump
 
         assert cell.preset is not None, "the runs of a queue exist already"
-        preset = Preset.model_validate(self.presets[cell.preset])
+        preset = Preset.model_validate(without_retired_keys(self.presets[cell.preset]))
         own = {"device": slot.device, "threads": preset.train.threads or slot.threads}
         preset = preset.model_copy(update={"seed": cell.seed, "train": preset.train.model_copy(update=own)})
         create_run(
@@ -326,12 +333,12 @@ class Worker:
         """Move a run to the device of the slot that resumes it."""
         if device_of(run_dir) == slot.device:
             return
-        from engine.preset.load import load_preset
+        from engine.preset.load import load_run_preset
         from engine.preset.write import dump
 
         with RunLock(run_dir) as lock:
             lock.take(wait=1.0)
-            loaded = load_preset([str(run_dir / PRESET)], [f'train.device="{slot.device}"'])
+            loaded = load_run_preset(run_dir, [f'train.device="{slot.device}"'])
             try:
                 write_atomic(run_dir / PRESET, dump(loaded.preset))
             except OSError as error:

@@ -20,6 +20,7 @@ from engine.preset.toml_lines import KeyPath
 from engine.record.run import LONGEST_NAME
 from engine.sweep.grid import Cell, cells, described
 from engine.sweep.spec import FIXED, SweepFile, label_of, words
+from engine.user.consent import consent_to
 
 _T = TypeVar("_T")
 _LONGEST_SHOWN = 200  # characters of a setting that messages about `--set` repeat
@@ -69,14 +70,17 @@ class Plan:
         return by_teacher
 
 
-def plan(file: SweepFile) -> Plan:
+def plan(file: SweepFile, trust: bool | None = None) -> Plan:
     """Resolve and check every cell of a sweep file.
+
+    `trust` is whether the user lets the models' own code run, besides that in settings.toml; None does not ask, for a
+    plan that is only shown.
 
     Raises PresetError with all problems at once, or UnusableError where only data or models are at fault.
     """
     _locate_all(file)
     grid = cells(file)
-    loaded = _load_all(file, grid)
+    loaded = _load_all(file, grid, trust)
     runs: list[Planned] = []
     used: set[str] = set()
     for cell in grid:
@@ -133,7 +137,9 @@ def _key(cell: Cell) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return cell.presets, tuple(text for text, _ in cell.settings)
 
 
-def _load_all(file: SweepFile, grid: Sequence[Cell]) -> dict[tuple[tuple[str, ...], tuple[str, ...]], Loaded]:
+def _load_all(
+    file: SweepFile, grid: Sequence[Cell], trust: bool | None
+) -> dict[tuple[tuple[str, ...], tuple[str, ...]], Loaded]:
     """The presets of all cells, loaded once for all seeds. Raises the problems of all of them, each reported once."""
     several: dict[tuple[tuple[str, ...], tuple[str, ...]], list[Cell]] = {}
     for cell in grid:
@@ -141,7 +147,7 @@ def _load_all(file: SweepFile, grid: Sequence[Cell]) -> dict[tuple[tuple[str, ..
     loaded: dict[tuple[tuple[str, ...], tuple[str, ...]], Loaded] = {}
     found: dict[tuple[Any, ...], tuple[CrildError, list[Cell]]] = {}
     for key, alike in several.items():
-        for problem in _problems_of(file, alike[0], key, loaded):
+        for problem in _problems_of(file, alike[0], key, loaded, trust):
             identity = (problem.file, problem.line, problem.key, problem.sentence)
             found.setdefault(identity, (problem, []))[1].extend(alike)
     problems = [_with_cells(problem, where, len(grid)) for problem, where in found.values()]
@@ -153,12 +159,16 @@ def _load_all(file: SweepFile, grid: Sequence[Cell]) -> dict[tuple[tuple[str, ..
 
 
 def _problems_of(
-    file: SweepFile, cell: Cell, key: tuple[tuple[str, ...], tuple[str, ...]], loaded: dict[Any, Loaded]
+    file: SweepFile,
+    cell: Cell,
+    key: tuple[tuple[str, ...], tuple[str, ...]],
+    loaded: dict[Any, Loaded],
+    trust: bool | None,
 ) -> Iterator[CrildError]:
     places = {f"--set {cut(plain(text), _LONGEST_SHOWN)}": path for text, path in cell.settings}
     try:
         loaded[key] = load_preset(cell.presets, [text for text, _ in cell.settings], base=file.path.parent)
-        check(loaded[key])
+        check(loaded[key], None if trust is None else consent_to([loaded[key].preset], trust=trust))
     except CrildError as error:
         for problem in getattr(error, "problems", (error,)):
             path = places.get(problem.file or "")

@@ -23,6 +23,7 @@ from engine.sweep.record import (
     write_sweep_record,
 )
 from engine.sweep.slots import Slot
+from engine.user.consent import NONE, Consent
 
 WAITING = ("created", "queued")
 """States of runs that can be put into a queue."""
@@ -32,11 +33,11 @@ MAX_AGE = 7 * 86400.0
 """Seconds after which the record of a queue that has ended is deleted."""
 
 
-def enqueue(runs: Sequence[Path], *, command: Sequence[str] | None = None) -> str:
+def enqueue(runs: Sequence[Path], *, consent: Consent = NONE, command: Sequence[str] | None = None) -> str:
     """Start a background process that executes these runs of one folder in order; returns the queue's id.
 
     The runs become "queued". The process waits for older queues of the same folder and device, and for a busy GPU. A
-    run that fails does not stop the ones after it. `command` replaces the engine's command line (for tests). Raises
+    run that fails does not stop the ones after it. Its engines get the `consent`. `command` replaces the engine's command line (for tests). Raises
     RunError for runs that were started before and when the process cannot be started (its runs are lost then: resuming
     one starts it).
     """
@@ -60,14 +61,14 @@ def enqueue(runs: Sequence[Path], *, command: Sequence[str] | None = None) -> st
     try:
         for run in runs:
             update_status(run, expect=WAITING, state="queued", queue=record.name)
-        start_detached("queue", file, command)
+        start_detached("queue", file, command, consent)
     except RunError:
         write_sweep_record(file, replace(record, state="stopped"))
         raise
     return record.name
 
 
-def continue_queue(run_dir: Path, *, command: Sequence[str] | None = None) -> str:
+def continue_queue(run_dir: Path, *, consent: Consent = NONE, command: Sequence[str] | None = None) -> str:
     """Restart the process of a waiting run's queue after it was killed or stopped; returns the queue's id.
 
     A run whose queue has ended or left no record gets a queue of its own. Raises RunError as `enqueue` does.
@@ -78,9 +79,9 @@ def continue_queue(run_dir: Path, *, command: Sequence[str] | None = None) -> st
     except RunError:
         record = None
     if record is None or record.state == "ended":
-        return enqueue([run_dir], command=command)
+        return enqueue([run_dir], consent=consent, command=command)
     if not record.alive():
-        start_detached("queue", file, command)
+        start_detached("queue", file, command, consent)
     return record.name
 
 

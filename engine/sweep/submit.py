@@ -13,11 +13,10 @@ from typing import Any
 from engine.errors import CrildError, PresetError, RunError, UsageError
 from engine.launch.background import start_detached
 from engine.launch.signals import kill, send, stop
-from engine.preset.load import load_preset
+from engine.preset.load import load_run_preset
 from engine.preset.text import listed, plain, shown
 from engine.preset.toml_lines import KeyPath
 from engine.record.owner import Owner
-from engine.record.paths import PRESET
 from engine.record.run import RunEntry, is_run, read_run
 from engine.record.states import STARTED
 from engine.report.compare import ABSENT, flat, read_preset
@@ -36,9 +35,10 @@ from engine.sweep.record import (
 )
 from engine.sweep.slots import Slot
 from engine.sweep.spec import SweepFile, key_of, overlap
+from engine.user.consent import NONE, Consent
 
 FREE = re.compile(
-    r"description|tags|notify\.command"
+    r"description|tags|notify\.command|teacher\.trust_remote_code"
     r"|train\.(log_every|checkpoint_every|checkpoint_minutes|keep_checkpoints|save_teacher_cache)"
 )
 """Keys that do not affect what a run computes: they may differ from those of existing runs."""
@@ -57,11 +57,12 @@ def submit(
     *,
     fail_fast: bool = False,
     retry: bool = False,
+    consent: Consent = NONE,
     command: Sequence[str] | None = None,
 ) -> SweepRecord:
     """Start a background process that executes a plan, or what is left of it; returns the sweep's record.
 
-    Call `reconcile` first. `retry` runs failed runs again. `command` replaces the engine's command line (for tests).
+    Call `reconcile` first. `retry` runs failed runs again. Its engines get the `consent`. `command` replaces the engine's command line (for tests).
     Raises RunError when the sweep is in progress already or its process cannot be started.
     """
     runs_dir = runs_dir.absolute()
@@ -85,7 +86,7 @@ def submit(
     create_folder(file.parent)
     write_presets(presets_file(file), documents)
     write_sweep_record(file, record)
-    start_detached("sweep", file, command)
+    start_detached("sweep", file, command, consent)
     return read_sweep_record(file)
 
 
@@ -153,7 +154,7 @@ def changes(run: Planned, run_dir: Path) -> Iterator[tuple[str, object, object]]
     if not any(_differs(key, old.get(key, ABSENT), new.get(key, ABSENT), run) for key in (*old, *new)):
         return
     # Defaults that a newer crild has added since are not changes.
-    old = dict(flat(json.loads(json.dumps(load_preset([str(run_dir / PRESET)]).preset.document()))))
+    old = dict(flat(json.loads(json.dumps(load_run_preset(run_dir).preset.document()))))
     for key in dict.fromkeys((*new, *old)):
         was, now = old.get(key, ABSENT), new.get(key, ABSENT)
         if _differs(key, was, now, run):

@@ -22,6 +22,7 @@ from engine.models.export import parameters
 from engine.models.load import load_teacher
 from engine.preset.load import load_preset
 from engine.preset.schema import Finetune, Task, Teacher
+from engine.preset.text import plain
 from engine.record.inputs import TRAIN, known_inputs
 from engine.record.phases import Report, unreported
 from engine.record.student import REPLACED, student_replaced
@@ -44,16 +45,18 @@ from engine.train.step import Counts, Models, StepLosses, bound_terms
 from engine.train.step_metrics import memory
 from engine.train.teacher import StoredTeacher, cache_key, unnamed_classes
 from engine.train.teacher_logits import can_cache
+from engine.user.consent import NEVER, NONE, Consent
+from engine.user.own_code import OwnCodeError
 
 TIMED_STEPS = 3
 
 
-def evaluate(request: dict[str, Any], *, report: Report = unreported) -> dict[str, Any]:
+def evaluate(request: dict[str, Any], consent: Consent = NONE, *, report: Report = unreported) -> dict[str, Any]:
     """Metrics of a saved model on a task's dev sets.
 
     `request` has `preset` (a resolved preset's path, for the task), `model` (a folder or hub id) and `device`; `run` is the
     run whose student this is, if it is one's, and `own_task` whether the task is its own, too: notes say what has changed
-    since it was trained.
+    since it was trained. The model's own code runs only with `consent`.
 
     A model whose config doesn't name its classes has those of the preset's `teacher.labels`. Raises ModelError if there
     are none: to choose their order by the dev set that is measured would flatter the model.
@@ -62,10 +65,11 @@ def evaluate(request: dict[str, Any], *, report: Report = unreported) -> dict[st
     hardware.set_threads(preset.train.threads)
     device = hardware.pick_device(request.get("device") or "auto")
     data = load_task(preset.task, report=report)
-    loaded = load_teacher(Teacher(model=request["model"]), data.spec, report=report)
+    source = Teacher(model=request["model"], trust_remote_code=preset.teacher.trust_remote_code)
+    loaded = load_teacher(source, data.spec, consent=consent, report=report)
     if not loaded.order_known and preset.teacher.labels:
-        named = Teacher(model=request["model"], labels=preset.teacher.labels)
-        loaded = load_teacher(named, data.spec, report=report)
+        named = source.model_copy(update={"labels": preset.teacher.labels})
+        loaded = load_teacher(named, data.spec, consent=consent, report=report)
     if not loaded.order_known:
         raise unnamed_classes(request["model"], data.spec)
     length = preset.task.max_length
@@ -117,19 +121,22 @@ def _changed_since(run_dir: Path, task: Task, data: TaskData | None) -> list[str
     return [REPLACED, *sentences] if student_replaced(run_dir) else sentences
 
 
-def plan(path: Path, *, report: Report = unreported) -> dict[str, Any]:
+def plan(path: Path, consent: Consent = NONE, *, report: Report = unreported) -> dict[str, Any]:
     """What a run of this preset would do, with time and memory measured on a few real steps of each stage.
 
     Writes nothing but the token cache. Whatever is unavailable (an unreachable hub, a missing file) or refused is listed
-    under `missing`, and the rest is left out. `findings` are notes and warnings about data and models.
+    under `missing`, and the rest is left out. `findings` are notes and warnings about data and models. A model's own code
+    never runs: `consent` only decides whether it is missing.
     """
     preset = load_preset([str(path)]).preset
     threads = hardware.set_threads(preset.train.threads)
     try:
         accelerator = hardware.make_accelerator(preset.train)
-        materials = load_materials(preset, accelerator, report=report)
+        materials = load_materials(preset, accelerator, NEVER, report=report)
         own = rows_of_stages(materials, report=report)
         inputs = inputs_of_stages(materials, own, report=report)
+    except OwnCodeError as error:
+        return _plan_with_own_code(error, consent)
     except CrildError as error:
         return {"stages": [], "teacher": None, "missing": [str(error)], "notes": [], "findings": []}
     notes = [*materials.data.notes, *materials.loaded.notes]
@@ -139,7 +146,10 @@ def plan(path: Path, *, report: Report = unreported) -> dict[str, Any]:
         return {"stages": [], "teacher": None, "missing": refusals, "notes": notes, "findings": others}
     stages = plan_stages(preset, materials.data, inputs)
     teacher = materials.loaded.model.to(materials.device)
-    student = new_student(materials, teacher)
+    try:
+        student = new_student(materials, teacher)
+    except OwnCodeError as error:  # of student.init
+        return _plan_with_own_code(error, consent)
     rows = []
     for settings in stages:
         tokens = inputs.get(settings.name, materials.train)
@@ -171,6 +181,18 @@ def plan(path: Path, *, report: Report = unreported) -> dict[str, Any]:
         "notes": notes,
         "findings": others,
     }
+
+
+def _plan_with_own_code(error: OwnCodeError, consent: Consent) -> dict[str, Any]:
+    """What can be said of a run whose model only its own code can load."""
+    unchecked = (
+        "a dry run never runs a model's own code, so these are not checked: whether the models load, how many steps the "
+        "stages take, time and memory"
+    )
+    missing, notes = [str(error)], [unchecked]
+    if error.consented(consent):
+        missing, notes = [], [f"{plain(error.model)} runs its own code, as you consented", unchecked]
+    return {"stages": [], "teacher": None, "missing": missing, "notes": notes, "findings": []}
 
 
 def _teacher_facts(materials: Materials, tune: Finetune | None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -46,6 +47,7 @@ from engine.train.settings import StageSettings
 from engine.train.step import Models, StepLosses, bound_terms
 from engine.train.teacher import cache_key, data_hash, open_teacher, settle_order, store_teacher
 from engine.train.teacher_logits import teacher_logits
+from engine.user.consent import NONE, Consent
 
 
 def refuse_unfit(saved: Checkpoint, preset: Preset, run_dir: Path) -> None:
@@ -58,8 +60,12 @@ def refuse_unfit(saved: Checkpoint, preset: Preset, run_dir: Path) -> None:
         )
 
 
-def run(run_dir: Path, preset: Preset, session: RunSession) -> dict[str, Any]:
+def run(
+    run_dir: Path, preset: Preset, session: RunSession, consent: Consent = NONE, warnings: Sequence[str] = ()
+) -> dict[str, Any]:
     """Do the rest of a run, from its newest checkpoint; returns the results document.
+
+    Models run code of their own only with `consent`. `warnings` are sentences about the preset to report first.
 
     Raises Stopped when asked to stop, and CrildError for what the user can fix.
     """
@@ -76,11 +82,11 @@ def run(run_dir: Path, preset: Preset, session: RunSession) -> dict[str, Any]:
         pinned = hub_revisions.pinned(preset)
         add_environment(run_dir, **hardware.environment(accelerator, threads))
         session.update(device=str(accelerator.device))
-        experiment = Experiment(run_dir, session, load_materials(pinned, accelerator, report=report))
-        warning = experiment.check_inputs()
+        experiment = Experiment(run_dir, session, load_materials(pinned, accelerator, consent, report=report))
+        changed = experiment.check_inputs()
     if pinned is not preset:
         hub_revisions.record(run_dir, pinned)  # only now: a refused run stays as it was
-    return experiment.go(warning)
+    return experiment.go(*warnings, *([changed] if changed else []))
 
 
 class Experiment:
@@ -103,10 +109,10 @@ class Experiment:
         session.phases("verifying checkpoints")
         self.saved = self._newest_of_each_stage()
 
-    def go(self, warning: str | None = None) -> dict[str, Any]:
-        """Train, evaluate, save; returns the results document. `warning` is repeated to the user first."""
+    def go(self, *warnings: str) -> dict[str, Any]:
+        """Train, evaluate, save; returns the results document. `warnings` are repeated to the user first."""
         self._announce()
-        if warning:
+        for warning in warnings:
             say(self.session, warning, level="warning")
         refuse(self.findings)
         teacher = self._teacher()
@@ -319,7 +325,7 @@ class Experiment:
         """Train the student of `models` in one stage, load the weights that the stage passes on, and record its results."""
         materials = self.materials
         models.student.requires_grad_(True)
-        with self.session.phases.open("preparing the stage") as report:
+        with self.session.reading("preparing the stage") as report:
             cached_logits = teacher_logits(
                 settings,
                 models.teacher,

@@ -44,7 +44,15 @@ def inputs_of(materials: Materials, stage_rows: Mapping[str, Sequence[Example]])
     preset, data, loaded = materials.preset, materials.data, materials.loaded
     sources = {stage.name: _source_of_stage(stage.data) for stage in preset.stage if stage.data != "task"}
     teacher = preset.teacher
-    student = named_init(preset.student, loaded.tokenizer, data.spec, seed=0, max_length=preset.task.max_length)
+    student = named_init(
+        preset.student,
+        loaded.tokenizer,
+        data.spec,
+        seed=0,
+        max_length=preset.task.max_length,
+        trust=teacher.trust_remote_code,
+        consent=materials.consent,
+    )
     train, dev = task_data(preset.task, data)
     return RunInputs(
         train,

@@ -27,6 +27,7 @@ from engine.train.dev_evaluation import Dev, Labels
 from engine.train.run_findings import task_findings
 from engine.train.settings import StageSettings, baseline_stage, student_stage, teacher_stage
 from engine.train.step import Models, bound_terms, shape_of
+from engine.user.consent import NONE, Consent
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Materials:
     teacher_hash: str
     """Hash of the teacher's weights as loaded, before any fine-tuning."""
     findings: tuple[Finding, ...]
+    consent: Consent = NONE
+    """Whose code may run: the student's initial model may have some, too."""
 
     @property
     def device(self) -> torch.device:
@@ -65,7 +68,9 @@ class Materials:
         return self.dev.pad_id
 
 
-def load_materials(preset: Preset, accelerator: Accelerator, *, report: Report = unreported) -> Materials:
+def load_materials(
+    preset: Preset, accelerator: Accelerator, consent: Consent = NONE, *, report: Report = unreported
+) -> Materials:
     """Load and tokenise the task, load the teacher (not yet fine-tuned), and check them against each other.
 
     Raises DataError and ModelError for what cannot be loaded; refusals among the findings are left to the caller.
@@ -73,7 +78,9 @@ def load_materials(preset: Preset, accelerator: Accelerator, *, report: Report =
     data = load_task(preset.task, report=report)
     texts = (text for example in data.train for text in (example.text, example.pair) if text)
     length = preset.task.max_length
-    loaded = load_teacher(preset.teacher, data.spec, train_texts=texts, max_length=length, report=report)
+    loaded = load_teacher(
+        preset.teacher, data.spec, train_texts=texts, max_length=length, consent=consent, report=report
+    )
 
     def tokens_of(rows: Sequence[Example], what: str, split: str = "train") -> TokenSet:
         source = source_name(preset.task, split)
@@ -90,7 +97,7 @@ def load_materials(preset: Preset, accelerator: Accelerator, *, report: Report =
     teacher_hash = content_hash(loaded.model)
     report("checking data, tokens and labels")
     findings = task_findings(preset, data, loaded, train, dev)
-    materials = Materials(preset, data, loaded, train, sets, accelerator, teacher_hash, findings)
+    materials = Materials(preset, data, loaded, train, sets, accelerator, teacher_hash, findings, consent)
     choose_attention(loaded.model, materials.device, materials.precision)
     return materials
 
@@ -157,6 +164,7 @@ def new_student(materials: Materials, teacher: PreTrainedModel) -> PreTrainedMod
         materials.data.spec,
         seed=preset.seed,
         max_length=preset.task.max_length,
+        consent=materials.consent,
     )
     choose_attention(student, materials.device, materials.precision)
     return student.requires_grad_(True).to(materials.device)

@@ -24,13 +24,13 @@ from engine.evaluate.predict import Logits, predict
 from engine.evaluate.weight_noise import spread, under_noise
 from engine.models.export import content_hash
 from engine.models.load import LoadedModel, load_teacher
-from engine.preset.load import load_preset
+from engine.preset.load import load_run_preset
 from engine.preset.schema import Preset, Teacher
 from engine.record.events import read_events
 from engine.record.files import read_json
 from engine.record.inputs import RunInputs, known_inputs
 from engine.record.json_values import mapping, word
-from engine.record.paths import PRESET, RESULTS, STUDENT, TEACHER
+from engine.record.paths import RESULTS, STUDENT, TEACHER
 from engine.record.phases import Report, unreported
 from engine.record.probe import (
     DISTANCES,
@@ -52,6 +52,7 @@ from engine.train import hardware, seeding
 from engine.train.inputs import changed_data, task_data
 from engine.train.step import shape_of
 from engine.train.teacher import settle_order
+from engine.user.consent import NONE, Consent
 
 SHARPNESS_SCALE = 0.1
 """Scale of the noise that defines sharpness (the rise of the loss); always among the scales."""
@@ -114,11 +115,12 @@ class Subject:
         return self.figures(logits, side)
 
 
-def probe_runs(request: dict[str, Any], *, report: Report = unreported) -> dict[str, Any]:
+def probe_runs(request: dict[str, Any], consent: Consent = NONE, *, report: Report = unreported) -> dict[str, Any]:
     """Probe runs one after the other, and store the results in each run's probe.json.
 
     `request` has `runs` (folders), `device`, `scales`, `draws`, `examples` and `again`: without `again`, an existing
     probe of the same student with the same settings is reused. A run that cannot be probed has an `error` in the answer.
+    Models run code of their own only with `consent`.
     """
     settings = Settings.of(request)
     answers: list[dict[str, Any]] = []
@@ -129,7 +131,8 @@ def probe_runs(request: dict[str, Any], *, report: Report = unreported) -> dict[
         try:
             found = None if request.get("again") else _existing_probe(run_dir, settings)
             if found is None:
-                found = probe_run(run_dir, settings, device=request.get("device") or "auto", tasks=tasks, report=report)
+                device = request.get("device") or "auto"
+                found = probe_run(run_dir, settings, device=device, tasks=tasks, consent=consent, report=report)
                 write_probe(run_dir, found)
             answers.append({"run": run_dir.name, "probe": found.to_dict()})
         except CrildError as error:
@@ -161,21 +164,25 @@ def probe_run(
     *,
     device: str = "auto",
     tasks: dict[str, TaskData] | None = None,
+    consent: Consent = NONE,
     report: Report = unreported,
 ) -> Probe:
     """Measure a finished run's student. `tasks` holds the task loaded last: runs of one task usually come together.
 
-    Raises RunError for a run without a student, ModelError for a missing teacher, DataError for missing data.
+    Its two models run code of their own only with `consent`. Raises RunError for a run without a student, ModelError for a missing teacher, DataError for missing data.
     """
     status, student = _finished(run_dir)
-    preset = load_preset([str(run_dir / PRESET)]).preset
+    loaded = load_run_preset(run_dir)
+    preset = loaded.preset
+    for sentence in loaded.ignored:
+        print(sentence, flush=True)
     hardware.set_threads(preset.train.threads)
     where = hardware.pick_device(device)
     tasks, task = {} if tasks is None else tasks, preset.task.model_dump_json()
     if task not in tasks:
         tasks.clear()
         tasks[task] = load_task(preset.task, report=report)
-    subject = load_subject(run_dir, preset, tasks[task], settings.examples, where, report=report)
+    subject = load_subject(run_dir, preset, tasks[task], settings.examples, where, consent, report=report)
     importlib.import_module("sklearn.metrics")  # takes a second, which belongs to loading
     began = time.perf_counter()
     compared, comparison = _compared(subject)
@@ -235,13 +242,14 @@ def load_subject(
     data: TaskData,
     examples: int,
     device: torch.device,
+    consent: Consent = NONE,
     *,
     report: Report = unreported,
 ) -> Subject:
     """Load a run's two models, and tokenise as many training examples as dev ones, drawn with `task.data_seed`."""
-    student = load_teacher(_saved(run_dir / STUDENT, preset), data.spec, report=report)
+    student = load_teacher(_saved(run_dir / STUDENT, preset), data.spec, consent=consent, report=report)
     notes: list[str] = []
-    teacher, weights = _teacher(run_dir, preset, data, device, notes, report)
+    teacher, weights = _teacher(run_dir, preset, data, device, notes, consent, report)
     count = min(examples, len(data.train), len(data.dev[data.primary_dev]))
     tokens = {
         side: tokenise(few_samples(rows, count, preset.task.data_seed), student.tokenizer, preset.task.max_length)
@@ -284,13 +292,19 @@ def _saved(folder: Path, preset: Preset) -> Teacher:
 
 
 def _teacher(
-    run_dir: Path, preset: Preset, data: TaskData, device: torch.device, notes: list[str], report: Report
+    run_dir: Path,
+    preset: Preset,
+    data: TaskData,
+    device: torch.device,
+    notes: list[str],
+    consent: Consent,
+    report: Report,
 ) -> tuple[LoadedModel, str]:
     """The run's teacher (a fine-tuned one from where it is stored), and the hash of its weights as loaded."""
     if preset.teacher.finetune is not None:
-        loaded = load_teacher(_saved(teacher_folder(run_dir), preset), data.spec, report=report)
+        loaded = load_teacher(_saved(teacher_folder(run_dir), preset), data.spec, consent=consent, report=report)
         return loaded, content_hash(loaded.model)
-    loaded = load_teacher(preset.teacher, data.spec, report=report)
+    loaded = load_teacher(preset.teacher, data.spec, consent=consent, report=report)
     weights = content_hash(loaded.model)
     if not loaded.order_known:
         pad_id = int(loaded.tokenizer.pad_token_id or 0)

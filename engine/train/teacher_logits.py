@@ -116,7 +116,7 @@ class LogitsEntry:
         if not whole or digest != self._digest(logits):
             warn(f"the cached teacher logits {self.path} are damaged; the teacher's answers are computed again")
             return None, True
-        return logits, True
+        return np.array(logits), True  # a copy that can be written, as PyTorch wants it
 
     def write(self, logits: Logits) -> None:
         """Store logits; a failure only costs the next run time."""

@@ -101,7 +101,7 @@ def _end_early(end: str) -> None:
 if __name__ == "__main__":
     code = 1
     try:
-        code = main(Path(sys.argv[1]))
+        code = main(Path(sys.argv[-1]))
     except (RunError, DataError) as error:
         print(error)
         code = error.exit_code

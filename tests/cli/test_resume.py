@@ -59,7 +59,7 @@ def test_what_would_no_longer_fit_is_refused(crild: Call, runs_dir: Path, change
 
 
 @pytest.mark.parametrize(
-    "change", ["stage.ild.epochs=2", "stage.kd.evaluate=50", "train.device=cpu", "notify.command=true"]
+    "change", ["stage.ild.epochs=2", "stage.kd.evaluate=50", "train.device=cpu", "description=words"]
 )
 def test_lengths_and_watching_can_change(runs_dir: Path, change: str) -> None:
     run_dir = make_run(runs_dir, state="stopped")

@@ -227,7 +227,7 @@ def test_an_interrupt_takes_the_runs_behind_off_the_queue(
 def test_a_queue_that_cannot_start_leaves_no_runs_waiting(
     crild: Call, preset: Path, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> str:
+    def fail(*_: object, **__: object) -> str:
         raise RunError("the queue cannot be started")
 
     monkeypatch.setattr("engine.sweep.queue.enqueue", fail)

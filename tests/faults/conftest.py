@@ -15,6 +15,7 @@ import engine.launch.start
 from crild_tui.cli import main
 from engine.record.run import read_status
 from engine.record.status import Status
+from engine.user.consent import NONE, Consent
 
 QUICK = (
     "teacher.finetune.epochs=0.5",
@@ -101,14 +102,21 @@ def refused(crild: Crild, runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Re
 def engine_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Engines work in this process, one after the other: torch is loaded once for all tests."""
 
-    def work(run_dir: Path, *, resume: bool = False, command: Sequence[str] | None = None, wait: float = 0.0) -> int:
+    def work(
+        run_dir: Path,
+        *,
+        resume: bool = False,
+        consent: Consent = NONE,
+        command: Sequence[str] | None = None,
+        wait: float = 0.0,
+    ) -> int:
         import os
 
         from engine.worker import train
 
         handlers = {number: signal.getsignal(number) for number in (1, 2, 10, 15)}
         try:
-            train(run_dir)
+            train(run_dir, consent)
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)

@@ -150,10 +150,10 @@ def _be_engine(run_dir: Path, cache: Path, saboteur: Saboteur, log: Path, tally:
             os.dup2(output, stream)
         sys.stdout = sys.stderr = os.fdopen(1, "w", buffering=1, closefd=False)
         os.environ["CRILD_CACHE_DIR"] = str(cache)
-        from engine.worker import train
+        from engine.worker import main
 
         saboteur.install()
-        code = train(run_dir)
+        code = main(["train", str(run_dir)])
     except BaseException:  # noqa: BLE001 - what an engine process would print and end with
         traceback.print_exc()
         code = 98

@@ -260,6 +260,9 @@ def test_a_notification_that_fails_changes_nothing(
     crild: Crild, engine_here: None, tiny: Tiny, runs_dir: Path, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("engine.train.experiment.run", lambda *_: {"student": {"metrics": {}}})
-    said = crild(*tiny.run(f"notify.command={command}"), "--name", "mine", "--quiet")
+    settings = runs_dir.parent / "settings.toml"
+    settings.write_text(f"[notify]\ncommand = {json.dumps(command)}\n")
+    monkeypatch.setenv("CRILD_CONFIG", str(settings))
+    said = crild(*tiny.run(), "--name", "mine", "--quiet")
     assert read_status(runs_dir / "mine-s7").state == "finished", said.err
     assert said.code == 0

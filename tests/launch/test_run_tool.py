@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
+import time
 
 import pytest
 
 from engine.errors import CrildError, DataError, ModelError, PresetError, RunError, UsageError
+from engine.launch import foreground
 from engine.launch.foreground import run_tool
+from engine.record.phases import Phase
 from tests.errors import raises
 
 
@@ -66,3 +71,54 @@ def test_a_tool_that_cannot_be_started_is_a_sentence() -> None:
 
 def test_a_tool_reads_nothing_from_the_terminal() -> None:
     assert run_tool("probe", command=tool("print(json.dumps(sys.stdin.read()))")) == ""
+
+
+PROGRESS = (
+    "print(json.dumps({'progress': {'phase': 'reading', 'done': 3, 'total': 10, 'unit': 'rows', 'seconds': 4.0}}))"
+)
+
+
+def test_progress_is_handed_on_and_is_no_result() -> None:
+    seen: list[Phase] = []
+    body = (
+        f"{PROGRESS}\nprint('{{\"progress\": 7}}')\nprint('{{\"progress\": broken')\nprint(json.dumps({{'answer': 1}}))"
+    )
+    assert run_tool("probe", command=tool(body), progress=seen.append) == {"answer": 1}
+    assert [(phase.name, phase.done, phase.total, phase.unit) for phase in seen] == [("reading", 3, 10, "rows")]
+    assert run_tool("probe", command=tool(body)) == {"answer": 1}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_end_the_tool_even_if_it_does_not_listen(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], number: signal.Signals
+) -> None:
+    monkeypatch.setattr(foreground, "STOP_WITHIN", 0.2)
+    body = (
+        "import signal, time\n"
+        "for number in (signal.SIGINT, signal.SIGTERM): signal.signal(number, signal.SIG_IGN)\n"
+        "print(json.dumps({'progress': {'phase': str(os.getpid()), 'done': 0, 'total': None, 'unit': '', 'seconds': 1}}), "
+        "flush=True)\n"
+        "time.sleep(60)"
+    )
+    pids: list[int] = []
+
+    def progress(phase: Phase) -> None:
+        pids.append(int(phase.name))
+        os.kill(os.getpid(), number)
+
+    began = time.monotonic()
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises((KeyboardInterrupt, SystemExit)) as caught:
+        run_tool("probe", command=tool(body), progress=progress)
+    assert time.monotonic() - began < 30
+    assert type(caught.value) is (KeyboardInterrupt if number == signal.SIGINT else SystemExit)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids[0], 0)
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_signal_at_the_start_of_a_tool_waits_until_the_tool_can_handle_it() -> None:
+    body = "import signal; print(json.dumps(sorted(signal.pthread_sigmask(signal.SIG_BLOCK, []))))"
+    assert run_tool("probe", command=tool(body)) == [signal.SIGINT, signal.SIGTERM]
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, []) & {signal.SIGINT, signal.SIGTERM}

@@ -347,7 +347,7 @@ def test_broken_pickles_are_refused(folder: Path, content: bytes, kind: str) -> 
         (b'{"model_type": "gpt2"}', "unsupported-family", "gpt2 are not supported; supported are bert"),
         (b'{"model_type": "t5"}', "unsupported-family", "t5"),
         (b'{"model_type": "\\u001b[31mred"}', "unsupported-family", "\\x1b[31mred"),
-        (b'{"model_type": "own", "auto_map": {"AutoModel": "m.M"}}', "model-code-not-trusted", "model_type own"),
+        (b'{"model_type": "own", "auto_map": {"AutoConfig": "m.M"}}', "unsupported-family", "own"),
         (b'{"model_type": "bert", "hidden_size": "wide"}', "unreadable-model", "the config of the model"),
         (b'{"model_type": "bert", "hidden_size": 33}', "unreadable-model", "33"),
         (b'{"model_type": "bert", "is_decoder": true}', "decoder-model", "is_decoder"),
@@ -368,7 +368,9 @@ def test_code_that_a_checkpoint_brings_is_not_run(folder: Path, tmp_path: Path) 
     (folder / "own.py").write_text(f"from pathlib import Path\nPath({str(mark)!r}).touch()\n")
     auto = {"AutoConfig": "own.Config", "AutoModelForSequenceClassification": "own.Model"}
     edit_config(folder, auto_map=auto)
-    assert load_teacher(teacher(folder), ENTAILMENT).order_known
+    message = refused("model-code-not-trusted", teacher(folder))
+    assert all(fact in message for fact in ("own.py", "--trust-remote-code", "sha256:", "settings.toml"))
+    assert load_teacher(teacher(folder, trust_remote_code=False), ENTAILMENT).order_known
     assert not mark.exists()
 
 

@@ -98,7 +98,6 @@ DOCUMENTS = table(
     student=STUDENTS,
     train=TRAIN,
     baseline=table({}, enabled=st.booleans(), learning_rate=POSITIVE),
-    notify=table({}, command=TEXTS),
 )
 
 

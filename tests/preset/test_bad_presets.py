@@ -456,7 +456,9 @@ def test_what_is_missing_altogether(tmp_path: Path) -> None:
         ),
         ("tags = [1]", ["1 wrong-value tags: 1"]),
         ("[student]\nkeep = [-1]", ["2 wrong-value student.keep: counted from 0; it contains -1"]),
-        ("[notify]\ncommand = 3", ["2 wrong-value notify.command: not 3"]),
+        ("[notify]\ncommand = 3", ["2 command-in-preset notify.command: settings.toml"]),
+        ("[notify]\nother = 3", ["1 command-in-preset notify.command: settings.toml"]),
+        ("[teacher]\ntrust_remote_code = true", ["2 trust-in-preset teacher.trust_remote_code: --trust-remote-code"]),
     ],
 )
 def test_tables(tmp_path: Path, text: str, expected: list[str]) -> None:

@@ -322,3 +322,14 @@ def test_garbage_does_not_stop_the_fast_path(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(events, "_only_events", counted)
     assert len(list(read_events(tmp_path))) == 100
     assert calls == 1
+
+
+def test_reports_of_a_long_loading_hide_from_no_reader_where_an_attempt_resumes(tmp_path: Path) -> None:
+    first = begin(tmp_path, 1)
+    steps(first, "ild", 1, 2, 3)
+    second = EventWriter(events_file(tmp_path, 2), 2)
+    for second_of_loading in range(3000):  # more than is read at once
+        second.write("phase", phase="reading train.csv", done=second_of_loading, total=None, unit="rows", seconds=1.0)
+    second.write("run_started", attempt=2, stages=STAGES, stage="ild", step=1)
+    steps(second, "ild", 2)
+    assert [event["step"] for event in read_events(tmp_path, {"step"})] == [1, 2]

@@ -19,11 +19,11 @@ from crild_tui.screens.dialogs import Confirm
 from crild_tui.screens.help import HelpScreen
 from crild_tui.screens.mode_screen import ModeScreen
 from crild_tui.screens.text_dialog import TextScreen
-from crild_tui.settings import Settings, load_settings
 from crild_tui.textual_internals import FooterKey
 from crild_tui.widgets.header import Header, machine_words
-from engine.errors import RunError, UsageError
+from engine.errors import RunError
 from engine.launch.gpu import Gpu
+from engine.user.settings import Dashboard
 from tests.tui.screen_driver import screen_text, until
 
 Steps = Callable[[CrildApp, Pilot[None]], Awaitable[None]]
@@ -95,7 +95,7 @@ def test_help_has_columns_apart_and_only_keys_of_ours(tmp_path: Path, mode: str,
         assert rows
         assert all(len(line) <= width - 6 for line in rows)
         if width > 40:
-            assert text.startswith("keys can be changed in ~/.config/crild/dashboard.toml by these ids (README)")
+            assert text.startswith("keys can be changed in [dashboard.keys] of settings.toml by these ids (README)")
             split = [re.split(r" {2,}", line.strip()) for line in rows]
             assert all(len(parts) == 3 for parts in split if "command palette" not in " ".join(parts))
 
@@ -138,7 +138,7 @@ def test_keys_can_be_bound_anew(tmp_path: Path) -> None:
         await pilot.pause()
         assert app.current_mode == "compare"
 
-    drive(CrildApp(tmp_path, settings=Settings(keys={"mode.compare": "f12"})), steps)
+    drive(CrildApp(tmp_path, settings=Dashboard(keys={"mode.compare": "f12"})), steps)
 
 
 def test_ascii_mode_shows_nothing_else(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_ascii_mode_shows_nothing_else(tmp_path: Path) -> None:
         filters = [each for each in app.get_line_filters() if isinstance(each, theme.Ascii)]
         assert len(filters) == 1
 
-    drive(CrildApp(tmp_path, settings=Settings(ascii=True)), steps)
+    drive(CrildApp(tmp_path, settings=Dashboard(ascii=True)), steps)
 
 
 @pytest.mark.parametrize(
@@ -198,40 +198,6 @@ def test_the_machine_in_words() -> None:
     assert machine_words(MachineSnapshot(0.5), short=True) == "cpu 50 %"
     gpu = Gpu(0, "GPU-a", "A100", 0.9, 30 * 10**9, 80 * 10**9)
     assert machine_words(MachineSnapshot(0.5, gpus=(gpu,))) == "gpu0 90 % 30.0 GB of 80.0 GB"
-
-
-class TestSettings:
-    def test_none_is_fine(self, tmp_path: Path) -> None:
-        assert load_settings(tmp_path / "none.toml") == Settings()
-
-    def test_what_is_written_counts(self, tmp_path: Path) -> None:
-        file = tmp_path / "dashboard.toml"
-        file.write_text('theme = "crild-light"\nsmoothing = 0.9\n[keys]\n"app.quit" = "f10"\n')
-        assert load_settings(file) == Settings(theme="crild-light", smoothing=0.9, keys={"app.quit": "f10"})
-
-    @pytest.mark.parametrize(
-        ("text", "kind", "facts"),
-        [
-            ('them = "x"', "invalid-configuration", ("'them'", "'theme'")),
-            ("smoothing = 1", "invalid-configuration", ("smoothing", "less than 1")),
-            ("smoothing = \nascii = true", "invalid-toml", ("line 1",)),
-            ('theme = "pink"', "invalid-configuration", ("theme", "'crild-dark'")),
-        ],
-    )
-    def test_what_is_wrong_is_said(self, tmp_path: Path, text: str, kind: str, facts: tuple[str, ...]) -> None:
-        file = tmp_path / "dashboard.toml"
-        file.write_text(text)
-        with pytest.raises(UsageError) as error:
-            load_settings(file)
-        assert error.value.kind == kind
-        assert all(fact in str(error.value) for fact in (*facts, str(file)))
-
-    def test_bytes_that_are_no_text(self, tmp_path: Path) -> None:
-        file = tmp_path / "dashboard.toml"
-        file.write_bytes(b"\xff\xfe\x00")
-        with pytest.raises(UsageError) as error:
-            load_settings(file)
-        assert error.value.kind == "unreadable-configuration"
 
 
 def test_what_threads_bring_late_reaches_no_screen_that_is_closing(tmp_path: Path) -> None:

@@ -23,12 +23,12 @@ from crild_tui.runs.snapshot import RunsSnapshot
 from crild_tui.runs.states import KeyNames, check_possible, key_hints
 from crild_tui.runs.summary import RunSummary, with_status
 from crild_tui.screens.compare import how_to_compare
-from crild_tui.settings import Settings
 from crild_tui.widgets.messages_pane import SearchBar
 from crild_tui.widgets.notice import how_to_start, notice_of
 from engine.errors import UsageError
 from engine.record.run import RunEntry
 from engine.record.states import Action
+from engine.user.settings import Dashboard
 from tests.tui.run_entries import NOW, entry
 from tests.tui.screen_driver import screen_text, until
 
@@ -97,7 +97,7 @@ def test_the_dashboard_names_rebound_keys(tmp_path: Path) -> None:
     }  # fmt: skip
 
     async def go() -> None:
-        app = CrildApp(tmp_path / "runs", settings=Settings(keys=rebound))
+        app = CrildApp(tmp_path / "runs", settings=Dashboard(keys=rebound))
         async with app.run_test(size=(100, 30)) as pilot:
             app.switch_mode("compare")
             await pilot.pause()
@@ -117,7 +117,7 @@ def test_the_dashboard_names_rebound_keys(tmp_path: Path) -> None:
 
 
 def test_a_name_is_the_first_key_as_the_footer_shows_it(tmp_path: Path) -> None:
-    app = CrildApp(tmp_path, settings=Settings(keys={"live.resume": "?,f8", "live.kill": "ctrl+k"}))
+    app = CrildApp(tmp_path, settings=Dashboard(keys={"live.resume": "?,f8", "live.kill": "ctrl+k"}))
     names = [app.keys[binding] for binding in ("mode.launch", "live.resume", "live.kill", "live.search", "runs.watch")]
     assert names == ["1", "?", "^k", "/", "enter"]
     assert {f"mode.{mode}" for mode in MODE_NAMES} <= set(app.keys)

@@ -16,7 +16,7 @@ import crild_tui.screens.launch
 from crild_tui.app import READONLY, CrildApp
 from crild_tui.launch_form.draft import Draft
 from crild_tui.runs import actions
-from crild_tui.screens.dialogs import Ask
+from crild_tui.screens.dialogs import Ask, Confirm
 from crild_tui.screens.help import HelpScreen
 from crild_tui.screens.launch import LaunchScreen
 from crild_tui.screens.live import LiveScreen
@@ -27,6 +27,7 @@ from engine.preset.shipped import shipped
 from engine.record.run import read_run, read_status
 from tests.cli import conftest
 from tests.cli.samples import PRESET
+from tests.preset.support import model_folder
 from tests.tui.screen_driver import SENT, screen_text, until
 
 fake_engine = conftest.fake_engine
@@ -586,7 +587,8 @@ def test_live_shows_the_run_before_its_engine_is_there_and_a_second_key_starts_n
 
     go_on, begun = threading.Event(), []
 
-    def start(runs: list[Path]) -> str:
+    def start(runs: list[Path], *, trust: bool) -> str:
+        assert not trust
         begun.append(runs)
         assert go_on.wait(20)
         raise RunError("the engine was killed")
@@ -643,7 +645,7 @@ def test_a_fault_found_at_the_start_stays_here_as_sentences(launch: Any, folder:
 def test_a_start_takes_away_why_an_earlier_one_failed(
     launch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(actions, "start", lambda runs: f"{runs[0].name} has started")
+    monkeypatch.setattr(actions, "start", lambda runs, **_: f"{runs[0].name} has started")
 
     async def body(pilot: Pilot[None], screen: LaunchScreen) -> None:
         pilot.app.notify("not started: no such device", severity="error", timeout=600)
@@ -653,6 +655,42 @@ def test_a_start_takes_away_why_an_earlier_one_failed(
         assert not list(pilot.app._notifications)
 
     launch(body)
+
+
+def test_a_models_own_code_runs_after_a_question_alone(
+    launch: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The choice is not part of the preset; No has the focus."""
+    model_folder(tmp_path / "teacher", auto_map={"AutoConfig": "conf.Config"}, vocabulary=["[PAD]", "[UNK]"])
+    (tmp_path / "teacher" / "conf.py").write_text("raise SystemExit('it ran')\n")
+    text = PRESET.replace('model = "scratch"', f'model = "{tmp_path / "teacher"}"')
+    (tmp_path / "evil.toml").write_text(text)
+    started: list[bool] = []
+
+    def start(runs: list[Path], *, trust: bool) -> str:
+        started.append(trust)
+        return "started"
+
+    monkeypatch.setattr(actions, "start", start)
+
+    async def body(pilot: Pilot[None], screen: LaunchScreen) -> None:
+        draft = Draft(str(tmp_path / "evil.toml"))
+        screen.change(draft)
+        await until(pilot, lambda: screen.examined.draft == draft)
+        assert screen.examined.faults == (), "the form itself asks for nothing"
+        for answer, expected in (("enter", []), ("escape", []), ("y", [True])):
+            await pilot.press("f5")
+            await until(pilot, lambda: isinstance(pilot.app.screen, Confirm))
+            assert all(fact in screen_text(pilot.app) for fact in ("conf.py", "own Python code"))
+            await pilot.press(answer)
+            await until(pilot, lambda: not isinstance(pilot.app.screen, Confirm) and not screen.starting)
+            await pilot.pause()
+            assert started == expected
+            assert (tmp_path / "runs").exists() == bool(expected)
+
+    launch(body)
+    (run_dir,) = [path for path in (tmp_path / "runs").iterdir() if not path.name.startswith(".")]
+    assert "trust" not in (run_dir / "preset.toml").read_text()
 
 
 def test_who_only_reads_starts_nothing(launch: Any, tmp_path: Path) -> None:

@@ -22,7 +22,6 @@ from crild_tui.runs import actions
 from crild_tui.runs.summary import RunSummary, StageSummary
 from crild_tui.screens.dialogs import Ask, Confirm
 from crild_tui.screens.live import LiveScreen, newest
-from crild_tui.settings import Settings
 from crild_tui.widgets.closing_table import ClosingView
 from crild_tui.widgets.messages_pane import LogPane
 from crild_tui.widgets.notice import NoticeBox
@@ -36,6 +35,8 @@ from engine.record.run import RunEntry, read_run, update_status
 from engine.record.status import Fault
 from engine.sweep.record import CellRecord, SweepRecord, write_sweep_record
 from engine.sweep.slots import Slot
+from engine.user.own_code import OwnCode, OwnCodeError
+from engine.user.settings import Dashboard
 from tests.cli.samples import make_run
 from tests.conftest import PATIENCE
 from tests.tui.screen_driver import SENT
@@ -494,7 +495,7 @@ def test_a_failure_is_said_large_with_its_place_and_what_to_press(runs: Path) ->
     )
 
     async def act() -> None:
-        async with live(runs, settings=Settings(keys={"live.resume": "f8"})) as (pilot, screen):
+        async with live(runs, settings=Dashboard(keys={"live.resume": "f8"})) as (pilot, screen):
             await tell(pilot, loading(run_dir, "failed"))
             text = shown(screen.app)
             assert "there is no column [b]" in text
@@ -570,7 +571,7 @@ def test_without_colour_and_in_ascii_it_still_says_everything(runs: Path, monkey
     run_dir = make_run(runs, state="running")
 
     async def act() -> None:
-        async with live(runs, settings=Settings(ascii=True)) as (pilot, screen):
+        async with live(runs, settings=Dashboard(ascii=True)) as (pilot, screen):
             await tell(pilot, working(run_dir, alarms=(Alarm("silence", "warning", "it stalls"),)))
             bar = next(line for line in head(screen).splitlines() if "120/480" in line)
             from crild_tui.theme import ascii_text
@@ -636,6 +637,36 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     for verb in ("stop", "kill", "resume"):
         monkeypatch.setattr(actions, verb, note(verb))
     return found
+
+
+def test_resuming_a_run_whose_model_has_code_asks_first(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_dir = make_run(runs, state="stopped")
+    resumed: list[bool] = []
+
+    def resume(run_dir: Path, changes: Sequence[str] = (), *, trust: bool = False) -> str:
+        if not trust:
+            code = OwnCode(runs, ("conf.Config",))
+            raise OwnCodeError(
+                "it has code", kind="model-code-not-trusted", model="a/b", code=code, key="teacher.model"
+            )
+        resumed.append(trust)
+        return "resumed"
+
+    monkeypatch.setattr(actions, "resume", resume)
+
+    async def act() -> None:
+        async with live(runs) as (pilot, screen):
+            await tell(pilot, working(run_dir, "stopped"))
+            for answer, expected in (("escape", []), ("y", [True])):
+                await pilot.press("r")
+                await until(pilot, lambda: isinstance(pilot.app.screen, Confirm))
+                assert all(fact in shown(pilot.app) for fact in ("a/b", "conf.py"))
+                await pilot.press(answer)
+                await until(pilot, lambda: pilot.app.screen is screen)
+                await until(pilot, lambda answer=answer: bool(resumed) or answer == "escape")  # type: ignore[misc]
+                assert resumed == expected
+
+    asyncio.run(act())
 
 
 def test_stop_is_said_at_once_and_once(runs: Path, done: list[tuple[Any, ...]]) -> None:
@@ -711,7 +742,7 @@ def test_resume_goes_on_and_asks_a_finished_run_for_more(runs: Path, done: list[
             assert said(screen)[-1].endswith("is running: there is nothing to resume")
             await tell(pilot, working(run_dir, "stopped"))
             await pilot.press("r")
-            await until(pilot, lambda: done == [("resume", run_dir)])
+            await until(pilot, lambda: done == [("resume", run_dir, ())])
             await tell(pilot, working(run_dir, "finished"))
             await pilot.press("r")
             assert asks(screen)

@@ -18,9 +18,9 @@ from textual.pilot import Pilot
 
 from crild_tui.app import CrildApp
 from crild_tui.messages import CompareRuns, WatchRun
-from crild_tui.settings import Settings
 from engine.record.owner import Owner
 from engine.record.run import read_status, update_status
+from engine.user.settings import Dashboard
 from tests.cli.samples import make_run
 from tests.tui.screen_driver import screen_text, until
 
@@ -110,7 +110,7 @@ async def tour(app: CrildApp, pilot: Pilot[None], runs: Path) -> list[tuple[str,
     return seen
 
 
-def tours(runs: Path, size: tuple[int, int], settings: Settings) -> tuple[dict[str, str], list[Segment]]:
+def tours(runs: Path, size: tuple[int, int], settings: Dashboard) -> tuple[dict[str, str], list[Segment]]:
     """The texts of a tour, and the last screen as it is drawn."""
 
     async def go() -> tuple[dict[str, str], list[Segment]]:
@@ -128,7 +128,7 @@ def tours(runs: Path, size: tuple[int, int], settings: Settings) -> tuple[dict[s
 def test_every_mode_and_state_is_readable(runs: Path, size: tuple[int, int], theme: str) -> None:
     if theme != "crild-dark" and size == (120, 40):
         pytest.skip("the sizes differ in layout, the themes in colour: two sizes each will do")
-    texts, _ = tours(runs, size, Settings.model_validate({"theme": theme}))
+    texts, _ = tours(runs, size, Dashboard.model_validate({"theme": theme}))
     for state in STATES:
         assert state in texts["runs"], texts["runs"]
         assert state in next(text for name, text in texts.items() if name.startswith(f"live {state}"))
@@ -136,7 +136,7 @@ def test_every_mode_and_state_is_readable(runs: Path, size: tuple[int, int], the
 
 def test_without_colour_there_are_only_greys(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
-    _, segments = tours(runs, (80, 24), Settings())
+    _, segments = tours(runs, (80, 24), Dashboard())
     for segment in segments:
         for color in (segment.style.color, segment.style.bgcolor) if segment.style else ():
             known = _color(color)
@@ -144,5 +144,5 @@ def test_without_colour_there_are_only_greys(runs: Path, monkeypatch: pytest.Mon
 
 
 def test_in_ascii_mode_everything_is_ascii(runs: Path) -> None:
-    _, segments = tours(runs, (80, 24), Settings(ascii=True))
+    _, segments = tours(runs, (80, 24), Dashboard(ascii=True))
     assert all(segment.text.isascii() for segment in segments)

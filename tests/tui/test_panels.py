@@ -23,9 +23,9 @@ from crild_tui.charts.figure import Figure, View
 from crild_tui.charts.traces import LONG
 from crild_tui.monitor.curves import Curves
 from crild_tui.screens.mode_screen import ModeScreen
-from crild_tui.settings import Settings
 from crild_tui.widgets import panels
 from crild_tui.widgets.panels import Facts, Panels, Source
+from engine.user.settings import Dashboard
 from tests.tui import curves_samples as samples
 
 
@@ -97,7 +97,7 @@ def tried(
     *,
     sources: Sequence[Source] | None = None,
     size: tuple[int, int] = (80, 24),
-    settings: Settings | None = None,
+    settings: Dashboard | None = None,
 ) -> None:
     async def trial() -> None:
         app = Host(tmp_path, settings=settings)
@@ -186,7 +186,7 @@ def test_smoothing_begins_as_configured_and_has_levels(tmp_path: Path) -> None:
         await pilot.press("less_than_sign")
         assert app.panels.look.smoothing == 0
 
-    tried(trial, tmp_path, settings=Settings(smoothing=0.8))
+    tried(trial, tmp_path, settings=Dashboard(smoothing=0.8))
 
 
 def test_plus_and_minus_zoom_and_0_resets(tmp_path: Path) -> None:
@@ -354,7 +354,7 @@ def test_keys_can_be_rebound(tmp_path: Path) -> None:
         await pilot.press("y")
         assert app.panels.look.log
 
-    tried(trial, tmp_path, settings=Settings(keys={"panel.log": "y"}))
+    tried(trial, tmp_path, settings=Dashboard(keys={"panel.log": "y"}))
 
 
 # -- the mouse
@@ -573,7 +573,7 @@ def test_ascii_mode_has_nothing_else(tmp_path: Path) -> None:
         await pilot.press("left_square_bracket")
         assert app.export_screenshot().replace("&#160;", " ").isascii()
 
-    tried(trial, tmp_path, settings=Settings(ascii=True))
+    tried(trial, tmp_path, settings=Dashboard(ascii=True))
 
 
 def test_without_colour_it_still_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ from crild_tui.widgets.run_details import (
 )
 from crild_tui.widgets.run_header import head_lines
 from crild_tui.widgets.text_view import TextLine, find_all, wrapped
+from engine.record.phases import Phase
 from engine.record.run import RunEntry
 from engine.record.states import WRITTEN
 from engine.record.status import Fault, Status
@@ -268,3 +269,31 @@ def test_messages_have_their_time_and_are_text() -> None:
     lines = message_lines(said, now)
     assert [line.text for line in lines] == ["! [b]x\\x1b y", "old", "✗ strange"]
     assert [len(line.mark) for line in lines] == [9, 12, 12]
+
+
+EVALUATING = Phase("evaluating the student on dev", 64, 256, "rows", 8.0)
+
+
+@pytest.mark.parametrize(("width", "wide", "low"), [(80, False, False), (80, False, True), (198, True, False)])
+def test_what_takes_long_has_a_line_above_the_panels(width: int, wide: bool, low: bool) -> None:
+    summary = RunSummary(names=("kd",), stage="kd", step=120, steps=480, state="running", phase=EVALUATING)
+    lines = [line.plain for line in head_lines(snapshot(summary=summary), width, time.time(), wide=wide, low=low)]
+    (line,) = [line for line in lines if line.startswith("evaluating the student on dev")]
+    assert "64 of 256 rows  25 %  ETA 24 s" in line
+    assert len(line) <= width
+    without = head_lines(snapshot(summary=replace(summary, phase=None)), width, time.time(), wide=wide, low=low)
+    assert len(lines) - len(without) == (0 if low else 1)
+
+
+def test_a_run_that_loads_says_what_takes_long() -> None:
+    summary = RunSummary(state="running", names=("kd",), phase=replace(EVALUATING, name="reading [b]train.csv"))
+    notice = notice_of(snapshot(summary=summary), KEYS)
+    assert notice is not None
+    assert "reading [b]train.csv  64 of 256 rows" in drawn(notice).plain
+
+
+def test_a_phase_of_unknown_length_tells_how_long_it_takes() -> None:
+    summary = RunSummary(
+        names=("kd",), stage="kd", state="running", phase=Phase("loading the teacher", 0, None, "", 75.0)
+    )
+    assert any(line.plain == "loading the teacher  1:15" for line in head_lines(snapshot(summary=summary), 80, 0.0))

@@ -254,7 +254,7 @@ def test_stop_and_resume_act_on_the_selected_run(
     monkeypatch: pytest.MonkeyPatch, runs: Path, key: str, verb: str
 ) -> None:
     acted: list[Path] = []
-    monkeypatch.setattr(actions, verb, lambda run_dir: acted.append(run_dir) or f"did {verb}")  # type: ignore[func-returns-value]
+    monkeypatch.setattr(actions, verb, lambda run_dir, *_: acted.append(run_dir) or f"did {verb}")  # type: ignore[func-returns-value]
 
     async def do(app: Driven, pilot: Pilot[None]) -> None:
         if verb == "stop":

@@ -31,7 +31,6 @@ from crild_tui.screens.compare import CompareScreen
 from crild_tui.screens.launch import LaunchScreen
 from crild_tui.screens.live import LiveScreen
 from crild_tui.screens.runs import RunsScreen
-from crild_tui.settings import Settings
 from crild_tui.widgets.chart import Chart
 from crild_tui.widgets.choice_list import Choices
 from crild_tui.widgets.panels import Panels
@@ -40,6 +39,7 @@ from engine.preset.shipped import folder
 from engine.record.owner import Owner
 from engine.record.run import update_status
 from engine.record.status import Fault
+from engine.user.settings import Dashboard
 from tests.cli.samples import make_run
 from tests.tui.screen_driver import Driven, Still, screen_text, until
 
@@ -240,7 +240,7 @@ def visit(size: tuple[int, int]) -> Screens:
 
     async def go() -> None:
         for runs_dir, way in (("runs", tour), ("empty", tour_of_nothing)):
-            app = Shown(Path(runs_dir), follow_messages=True, settings=Settings(theme="crild-dark"))
+            app = Shown(Path(runs_dir), follow_messages=True, settings=Dashboard(theme="crild-dark"))
             async with app.run_test(size=size) as pilot:
                 await pilot.pause()
                 await app.see(pilot)

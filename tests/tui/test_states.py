@@ -63,6 +63,8 @@ SENTENCES = (
      "killed in stage kd at step 1,200: the steps since its last checkpoint are lost",
      "{resume} to continue from its last checkpoint"),
     (entry("a", "stopped"), "info", "stopped before it started", "{resume} to start it"),
+    (entry("a", "stopped", attempt=1), "info", "stopped before its first step", "{resume} to start it again"),
+    (entry("a", "preempted", attempt=1), "info", "preempted before its first step", "{resume} to start it again"),
     (entry("a", "preempted", **STAGE), "info",
      "preempted in stage kd at step 1,200 to make room for another run, with a checkpoint",
      "{resume} to continue from its last checkpoint"),

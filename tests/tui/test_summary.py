@@ -224,3 +224,68 @@ def test_figures_that_no_engine_writes_break_nothing() -> None:
     absurd = step("ild", 1, loss=10**400) | {"stage": ["ild"]}
     summary = apply_events(RunSummary(), [*STARTED, absurd, step("ild", 2)])
     assert (summary.step, summary.loss) == (2, 0.5)
+
+
+def phase(done: int = 100, ended: bool = False, **more: Any) -> dict[str, Any]:
+    return {
+        "kind": "phase", "t": 1.0, "phase": "tokenising the training rows", "done": done, "total": 400_000, "unit": "rows",
+        "seconds": 10.0, "ended": ended, **more,
+    }  # fmt: skip
+
+
+def test_what_takes_long_is_in_the_summary_until_it_ends() -> None:
+    summary = apply_events(RunSummary(), [phase(100), phase(40_000)])
+    assert summary.phase is not None
+    assert (summary.phase.name, summary.phase.done, summary.phase.left) == (
+        "tokenising the training rows",
+        40_000,
+        90.0,
+    )
+    assert apply_events(summary, [phase(ended=True)]).phase is None
+    assert apply_events(summary, STARTED[:1]).phase is None, "another attempt has begun"
+    assert apply_events(summary, [phase(done=-1)]).phase is None
+    running = Status("r", 0.0, state="running")
+    assert with_status(summary, running, "running").phase is not None
+    assert with_status(summary, running, "lost").phase is None, "its engine is gone"
+
+
+def test_steps_and_what_takes_long_are_reduced_in_any_groups() -> None:
+    events = [*STARTED, step("kd", 10), phase(1), phase(2, ended=True), step("kd", 11), phase(3)]
+    at_once, one_by_one = apply_events(RunSummary(), events), RunSummary()
+    for event in events:
+        one_by_one = apply_events(one_by_one, [event])
+    assert at_once == one_by_one
+    assert at_once.phase is not None
+    assert (at_once.step, at_once.phase.done) == (11, 3)
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+@pytest.mark.parametrize("begun", [False, True])
+def test_what_takes_long_is_drawn_with_a_bar_while_loading_and_in_a_stage(width: int, begun: bool) -> None:
+    events = [*STARTED, step("kd", 10)] if begun else []
+    lines = draw(apply_events(RunSummary(state="running"), [*events, phase(100_000)]), width, 3.0, ascii_only=True)
+    assert all(line.cell_len <= width for line in lines)
+    last = lines[-1].plain
+    assert last.startswith("tokenising the training rows")
+    if width >= 80:
+        assert "100,000 of 400,000 rows  25 %  ETA 30 s" in last
+        assert ("10,000 rows/s" in last) == (width > 80)
+        assert "##" in last
+
+
+def test_plain_lines_report_what_takes_long(capsys: pytest.CaptureFixture[str]) -> None:
+    now = [0.0]
+    lines = Lines(run_view("rte"), lambda: now[0])
+    for second in range(13):
+        now[0] = float(second)
+        lines.update(apply_events(RunSummary(state="running"), [phase(second * 1000)]))
+    shown = capsys.readouterr().err.splitlines()
+    assert [line.split()[0] for line in shown] == ["[5.0", "[10"]
+    assert "tokenising the training rows  10,000 of 400,000 rows  2 %  ETA 6:30  1,000 rows/s" in shown[1]
+
+
+def test_hostile_names_of_phases_are_escaped() -> None:
+    (_, line) = draw(
+        apply_events(RunSummary(state="running"), [phase(phase="[red]\x1b[2J")]), 80, 0.0, ascii_only=False
+    )
+    assert "[red]\\x1b[2J" in line.plain

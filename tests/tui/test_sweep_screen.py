@@ -21,13 +21,13 @@ from crild_tui.screens.dialogs import Confirm
 from crild_tui.screens.help import HelpScreen
 from crild_tui.screens.runs import RunsScreen
 from crild_tui.screens.sweep import SweepScreen
-from crild_tui.settings import Settings
 from crild_tui.widgets.choice_list import WordList
 from crild_tui.widgets.run_table import RunTable
 from engine.record.owner import Owner
 from engine.record.run import read_run, update_status
 from engine.record.status import Fault
 from engine.sweep.record import CellRecord, SweepRecord, sweep_file, write_sweep_record
+from engine.user.settings import Dashboard
 from tests.cli.samples import make_run
 from tests.tui.screen_driver import Driven, drive, screen_text, select, until
 from tests.tui.snapshots import Snapshots
@@ -126,7 +126,7 @@ def test_it_works_where_there_is_little_room_and_no_more_than_ascii(
         await pilot.pause()
         assert "crild on mrpc" in screen_text(app)
 
-    drive(monkeypatch, tmp_path, look, size=(40, 10), settings=Settings(ascii=True))
+    drive(monkeypatch, tmp_path, look, size=(40, 10), settings=Dashboard(ascii=True))
 
 
 def _lines(app: Driven) -> list[Any]:

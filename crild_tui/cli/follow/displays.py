@@ -206,7 +206,8 @@ def phase_text(phase: Phase, width: int, *, ascii_only: bool) -> Text:
     """A phase that takes long in one line, with a bar where its total is known and there is room."""
     from rich.text import Text
 
-    head, tail = plain(phase.name), "  " + plain("  ".join(formatting.phase_facts(phase)))
+    head = plain(phase.name)
+    tail = "  " + plain(formatting.phase_facts(phase, width - len(head) - 2))
     room = min(30, width - len(head) - len(tail) - 2)
     full, rest = bar(phase.share or 0.0, room if phase.share is not None and room >= 5 else 0, ascii_only=ascii_only)
     gap = "  " if full or rest else ""

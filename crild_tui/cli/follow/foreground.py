@@ -14,6 +14,7 @@ from crild_tui.cli.follow.displays import Silence, display, marked, run_view
 from crild_tui.cli.follow.loop import Follower
 from crild_tui.cli.follow.outcome import Outcome
 from crild_tui.runs import formatting
+from engine.user.consent import Consent
 
 
 @contextmanager
@@ -25,9 +26,16 @@ def foreground() -> Iterator[Controls]:
 
 
 def start_and_follow(
-    run_dir: Path, controls: Controls, *, quiet: bool, detach: bool, as_json: bool, resume: bool = False
+    run_dir: Path,
+    controls: Controls,
+    consent: Consent,
+    *,
+    quiet: bool,
+    detach: bool,
+    as_json: bool,
+    resume: bool = False,
 ) -> int:
-    """Start the engine of a run and follow it; returns the exit code."""
+    """Start the engine of a run, with the user's consent to code of models, and follow it; returns the exit code."""
     from engine.launch.start import start_engine
     from engine.record.run import read_status
 
@@ -35,7 +43,7 @@ def start_and_follow(
     after = read_status(run_dir).attempt + 1
 
     def start() -> int:
-        pid = start_engine(run_dir, resume=resume)
+        pid = start_engine(run_dir, resume=resume, consent=consent)
         controls.release()
         return pid
 

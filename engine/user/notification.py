@@ -1,0 +1,76 @@
+"""Run the user's own command when a run ends: `[notify] command` of settings.toml, never anything of a preset."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from engine.errors import CrildError
+from engine.record.run import read_status
+
+SECONDS = 60
+"""How long the command may take."""
+PASSED_ON = (
+    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "TZ", "TMPDIR", "LANG", "LANGUAGE", "DISPLAY", "WAYLAND_DISPLAY",
+    "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS",
+)  # fmt: skip
+"""Variables that the command gets of the engine's, besides LC_*: enough to find programs and the desktop, no secrets."""
+_UNUSUAL = re.compile(r"[^\w.+=:@-]", re.ASCII)
+
+
+def announce_end(run_dir: Path) -> None:
+    """Run the user's command at the end of a run, with the result in its environment.
+
+    A failure here doesn't change how the run ended.
+    """
+    from engine.user.settings import Notify, read_settings
+
+    try:
+        command = read_settings(Notify).command
+        if not command:
+            return
+        facts = facts_of(run_dir)
+    except (OSError, ValueError, CrildError) as error:
+        print(f"the notification command was not run: {error}", flush=True)
+        return
+    environment = {**minimum(os.environ), **facts}
+    folder = environment.get("HOME", "/")  # not the run directory: it may hold programs of strangers
+    try:
+        ended = subprocess.run(
+            command, shell=True, check=False, timeout=SECONDS, stdin=subprocess.DEVNULL, env=environment,
+            cwd=folder if Path(folder).is_dir() else "/",
+        )  # fmt: skip
+        outcome = f"ended with exit code {ended.returncode}"
+    except subprocess.TimeoutExpired:
+        outcome = f"was ended after {SECONDS} seconds"
+    except (OSError, ValueError) as error:  # no shell; a null character
+        outcome = f"could not be run: {error}"
+    print(f"the notification command {outcome}", flush=True)
+
+
+def facts_of(run_dir: Path) -> dict[str, str]:
+    """What the command learns: CRILD_RUN, CRILD_RUN_DIR, CRILD_STATE, CRILD_METRIC. Raises RunError without a status.
+
+    The run's name, state and metric hold letters, digits and `.+=:@_-` alone, so that a command that passes them on to
+    another shell does not run what they say.
+    """
+    status = read_status(run_dir)
+    metric = "" if status.last is None else f"{status.metric_name}={status.last:.4f}"
+    facts = {"CRILD_RUN": run_dir.name, "CRILD_STATE": status.state, "CRILD_METRIC": metric}
+    return {"CRILD_RUN_DIR": str(run_dir), **{name: _UNUSUAL.sub("_", value) for name, value in facts.items()}}
+
+
+def minimum(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that are passed on; of PATH, its absolute folders."""
+    passed = {name: value for name, value in environment.items() if name in PASSED_ON or name.startswith("LC_")}
+    if "PATH" in passed:
+        passed["PATH"] = absolute_folders(passed["PATH"])
+    return passed
+
+
+def absolute_folders(path: str) -> str:
+    """A list of folders as in $PATH without relative ones, which mean other folders in another working directory."""
+    return os.pathsep.join(folder for folder in path.split(os.pathsep) if Path(folder).is_absolute())
