@@ -178,7 +178,7 @@ def _has_other_words(folder: Path, words: PreTrainedTokenizerBase) -> bool:
     if not has_tokenizer(folder):
         return False
     try:
-        return read_tokenizer(folder).get_vocab() != words.get_vocab()
+        return bool(read_tokenizer(folder).get_vocab() != words.get_vocab())
     except ModelError:  # perhaps the reason why another one is named
         return False
 

@@ -188,8 +188,8 @@ def test_an_order_chosen_by_dev_is_a_finding(
     tmp_path: Path, text: str, no_training: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     change_config(tmp_path / "tiny" / "teacher", id2label={"0": "LABEL_0", "1": "LABEL_1"}, label2id=None)
-    monkeypatch.setattr("engine.train.teacher.compute", lambda *_: {"accuracy": scores.pop(0)})
-    scores = [0.9, 0.1]
+    scores = iter([0.9, 0.1])
+    monkeypatch.setattr("engine.train.teacher.compute", lambda *_: {"accuracy": next(scores)})
     run_dir = make(tmp_path, text, UNTUNED)
     assert work(run_dir) is None
     found = [event["finding"]["kind"] for event in read_events(run_dir, {"message"}) if "finding" in event]
