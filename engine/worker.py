@@ -45,7 +45,7 @@ def train(run_dir: Path, consent: Consent = NONE) -> int:
     try:
         return _train(run_dir, session, consent)
     finally:
-        announce_end(run_dir)
+        announce_end(session.run_dir)  # it may have been renamed
 
 
 def _train(run_dir: Path, session: RunSession, consent: Consent) -> int:

@@ -50,9 +50,12 @@ def resume(
     check_device(device)
     check_notification()
     changes = [*(settings or ()), *([] if device is None else [f'train.device="{device}"'])]
-    entry, consent = prepare(run_dir, changes, trust=trust_remote_code)
+    prepared = prepare(run_dir, changes, trust=trust_remote_code)
+    for note in prepared.notes:
+        terminal.say(note, quiet=quiet)
+    status, consent = prepared.entry.status, prepared.consent
     with foreground() as controls:
-        if entry.status is not None and entry.status.state == "queued":
+        if status is not None and status.state == "queued":
             code = _continue_queue(run_dir, controls, consent, quiet=quiet, detach=detach, as_json=as_json)
         else:
             terminal.say(f"resuming {run_dir.name}: press Ctrl-C to stop it with a checkpoint", quiet=quiet)

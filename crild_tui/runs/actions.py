@@ -78,12 +78,13 @@ def resume(run_dir: Path, changes: Sequence[str] = (), *, trust: bool = False) -
     from engine.launch.start import start_engine
     from engine.sweep.queue import continue_queue
 
-    entry, consent = prepare(run_dir, changes, trust=trust)
-    if entry.status is not None and entry.status.state == "queued":
-        continue_queue(run_dir, consent=consent)
+    prepared = prepare(run_dir, changes, trust=trust)
+    status = prepared.entry.status
+    if status is not None and status.state == "queued":
+        continue_queue(run_dir, consent=prepared.consent)
         return f"the queue of {run_dir.name} continues"
-    start_engine(run_dir, resume=True, consent=consent)
-    return f"{run_dir.name} resumed"
+    start_engine(run_dir, resume=True, consent=prepared.consent)
+    return "; ".join([f"{run_dir.name} resumed", *prepared.notes])
 
 
 def trash(run_dir: Path) -> str:

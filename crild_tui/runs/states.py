@@ -116,6 +116,7 @@ def describe(entry: RunEntry, hints: Hints, now: float, waiting: str = "") -> De
     if status is None or entry.state == "unreadable":
         return Description("error", "this run cannot be read", (entry.problem or "its status is missing",))
     where = position(status)
+    problem = (entry.problem,) if entry.problem else ()
     match entry.state:
         case "created":
             return Description("info", STARTING)
@@ -135,7 +136,9 @@ def describe(entry: RunEntry, hints: Hints, now: float, waiting: str = "") -> De
                 "error", "lost: the queue that would start it is gone", advice=f"{hints.resume} to continue the queue"
             )
         case "lost" if not status.attempt:
-            return Description("error", "lost: its engine never started", advice=f"{hints.resume} to start it")
+            return Description("error", "lost: its engine never started", problem, f"{hints.resume} to start it")
+        case "lost" if problem:
+            return Description("error", f"lost{where}", problem, _continue(status, hints))
         case "lost":
             return Description(
                 "error",

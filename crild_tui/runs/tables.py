@@ -61,7 +61,10 @@ def read_closing(run_dir: Path) -> ClosingTable:
 
     results = read_json(run_dir / RESULTS)
     if results is None:
-        sentence = f"{run_dir.name} has no {RESULTS} that can be read: it has not finished"
+        sentence = (
+            f"{run_dir.name} has no {RESULTS} that can be read; if it has finished, "
+            f"`{formatting.command('resume', run_dir)}` writes them again"
+        )
         raise RunError(sentence, kind="unreadable-results")
     return closing_table(results)
 

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.preset.retired_keys import is_retired
-from engine.record.files import read_json
-from engine.record.paths import CHECKPOINTS
+from engine.record.checkpoints import Checkpoints
 from engine.report.compare import ABSENT, flat
 
 CHANGEABLE = re.compile(
@@ -24,7 +23,6 @@ CHANGEABLE = re.compile(
     r"|notify\.command|description|tags"
 )
 """Keys, as in `--set`, that may differ from those of the checkpoint."""
-_CHECKPOINT = re.compile(r"(\d{3})-([a-z0-9_-]+)-(\d{8})")
 
 Problem = tuple[str, str]
 """The key at fault, and the sentence."""
@@ -59,16 +57,13 @@ class RunProgress:
 
 
 def run_progress(run_dir: Path) -> RunProgress | None:
-    """Where a run stands by its newest checkpoint; None when it has no readable one."""
-    folder = run_dir / CHECKPOINTS
-    names = (
-        [match for path in folder.iterdir() if (match := _CHECKPOINT.fullmatch(path.name))] if folder.is_dir() else []
-    )
-    for match in sorted(names, key=lambda name: (int(name[1]), int(name[3])), reverse=True):
-        state = read_json(folder / match[0] / "state.json")
-        if state is not None:
-            return RunProgress.of(match[2], int(match[3]), state)
-    return None
+    """Where a run stands by the checkpoint that it would resume from, verified; None when it has none.
+
+    Raises RunError when its checkpoints cannot be read.
+    """
+    checkpoints = Checkpoints(run_dir)
+    newest = checkpoints.newest()
+    return None if newest is None else RunProgress.of(newest.stage, newest.step, checkpoints.state(newest))
 
 
 def incompatible_changes(progress: RunProgress, document: Mapping[str, Any]) -> list[Problem]:

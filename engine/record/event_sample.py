@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from engine.record.events import Event, decode_events
@@ -30,6 +30,14 @@ def sample_events(run_dir: Path, pieces: int = 128, size: int = 2**14) -> Iterat
             yield decode_events(lines)
 
 
+def last_events(path: Path | None, size: int = 2**16) -> list[Event]:
+    """The events in the last `size` bytes of an event file; none without a file, or of one that can't be read."""
+    if path is None:
+        return []
+    length = _length(path)
+    return [event for lines in _pieces_from(path, [max(0, length - size)], size) for event in decode_events(lines)]
+
+
 def _length(path: Path) -> int:
     try:
         stats = path.stat()
@@ -42,13 +50,17 @@ def _pieces(path: Path, length: int, pieces: int, size: int) -> Iterator[list[by
     """The complete lines in pieces of a file that don't overlap."""
     if length <= pieces * size:
         pieces, size = 1, length
+    yield from _pieces_from(path, [piece * (length - size) // max(1, pieces - 1) for piece in range(pieces)], size)
+
+
+def _pieces_from(path: Path, offsets: Sequence[int], size: int) -> Iterator[list[bytes]]:
+    """The complete lines in pieces of a file, each of `size` bytes from an offset."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return
     try:
-        for piece in range(pieces):
-            offset = piece * (length - size) // max(1, pieces - 1)
+        for offset in offsets:
             lines = os.pread(handle, size, offset).split(b"\n")
             yield [line for line in lines[0 if offset == 0 else 1 : -1] if line]
     except OSError:

@@ -30,7 +30,7 @@ from engine.record.secrets import without_secrets
 SCHEMA_VERSION = 1
 
 KINDS = (
-    "run_started",  # attempt, stages, stage, step
+    "run_started",  # attempt, stages, stage, step; run: what it is, for `rebuild`; repeated: steps in lost checkpoints
     "stage_started",  # stage, step, steps
     "step",  # stage, step, epoch, loss, terms{name: value}, consistency{value, weight}, lr, grad_norm, rates, memory
     "evaluation",  # stage, step, split, model (student, self-teacher, teacher), metrics{name: value}, label_loss, best

@@ -74,7 +74,8 @@ class ChangedInput:
 
     def __str__(self) -> str:
         was, now = ("none" if side is None else side.text for side in (self.before, self.now))
-        return f"{self.name} ({self.source}: was {was}, is now {now})"
+        where = Path(self.source).name if self.source.startswith("/") else self.source
+        return f"{self.name} ({where}: was {was}, is now {now})"
 
 
 @dataclass(frozen=True)

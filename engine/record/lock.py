@@ -3,6 +3,7 @@
 POSIX record locks belong to a process, not to an open file: a forked child never holds its parent's lock, so a child that
 outlives a killed engine does not keep the run locked. In exchange, closing ANY descriptor of the lock file in the owning
 process drops the lock: only this module opens such files, and `held` first looks in a table of this process's own locks.
+The table knows the files themselves, not their names: the folder of a lock may be renamed while it is held.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import struct
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from engine.errors import RunError
 from engine.record.files import cause, read_json
@@ -26,7 +28,10 @@ from engine.record.paths import LOCK, STATUS
 _BUSY = (errno.EACCES, errno.EAGAIN)
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 
-_mine: dict[Path, int] = {}
+_FileId = tuple[int, int]
+"""Device and inode of a file."""
+
+_mine: dict[_FileId, int] = {}
 """Lock files that this process holds, with its process id: a forked child inherits the table, but not the locks."""
 _table = threading.RLock()
 """Guards `_mine`: to the system, all threads of a process hold its locks."""
@@ -38,6 +43,7 @@ class FileLock:
     def __init__(self, path: Path) -> None:
         self.path = path.parent.resolve() / path.name
         self._handle: int | None = None
+        self._file: _FileId | None = None
 
     def try_acquire(self) -> bool:
         """Take the lock if it is free. Raises OSError when the file cannot be opened.
@@ -61,8 +67,8 @@ class FileLock:
         if not _same_file(handle, self.path):  # the folder was removed or replaced in the meantime
             os.close(handle)
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path))
-        self._handle = handle
-        _mine[self.path] = os.getpid()
+        self._handle, self._file = handle, _id_of(os.fstat(handle))
+        _mine[self._file] = os.getpid()
         return True
 
     def acquire(self, wait: float) -> bool:
@@ -78,10 +84,14 @@ class FileLock:
         """Release the lock; does nothing when it is not held, or in a forked child of its owner."""
         if self._handle is None:
             return
-        if _mine.get(self.path) == os.getpid():
-            del _mine[self.path]
+        if self._file is not None and _mine.get(self._file) == os.getpid():
+            del _mine[self._file]
         os.close(self._handle)
-        self._handle = None
+        self._handle = self._file = None
+
+    def is_enforced(self) -> bool:
+        """Whether the file system has locks, so that the one that is held keeps others out."""
+        return self._handle is not None and _query(self._handle) is not None
 
     def __enter__(self) -> Self:
         return self
@@ -108,15 +118,17 @@ class RunLock(FileLock):
             raise RunError(sentence, kind="cannot-lock-run", file=str(self.path)) from error
         if not taken:
             raise busy(self.run_dir)
-        if _live_owner(self.run_dir) is not None:  # no locks on this file system, or the owner lost its lock
-            self.release()
+        status = read_json(self.run_dir / STATUS)
+        copied = is_copied(self.run_dir, (status or {}).get("inode"))
+        if _live_owner(status) is not None and not (copied and self.is_enforced()):
+            self.release()  # no locks on this file system, or the owner lost its lock
             raise busy(self.run_dir)
 
 
 def held(run_dir: Path) -> bool:
     """Whether a process (this one included) holds the run's lock. Never takes it, and creates no file."""
     locked = file_held(run_dir.resolve() / LOCK)
-    return _live_owner(run_dir) is not None if locked is None else locked
+    return _live_owner(read_json(run_dir / STATUS)) is not None if locked is None else locked
 
 
 def file_held(path: Path) -> bool | None:
@@ -141,8 +153,31 @@ def busy(run_dir: Path) -> RunError:
     return RunError(sentence, kind="run-in-use")
 
 
+def held_elsewhere(run_dir: Path) -> bool:
+    """Whether another process holds the run's lock."""
+    return not _held_here(run_dir.resolve() / LOCK) and held(run_dir)
+
+
+def is_copied(run_dir: Path, inode: object) -> bool:
+    """Whether a status that says it was written in this inode was written in another folder: the run was copied.
+
+    A renamed folder is the same one. False for records that don't say where they were written.
+    """
+    try:
+        return isinstance(inode, str) and str(run_dir.stat().st_ino) != inode
+    except OSError:
+        return False
+
+
+def _id_of(facts: os.stat_result) -> _FileId:
+    return facts.st_dev, facts.st_ino
+
+
 def _held_here(path: Path) -> bool:
-    return _mine.get(path) == os.getpid()
+    try:
+        return _mine.get(_id_of(path.stat())) == os.getpid()
+    except OSError:
+        return False
 
 
 def _same_file(handle: int, path: Path) -> bool:
@@ -166,9 +201,8 @@ def _query(handle: int) -> bool | None:
     return kind != fcntl.F_UNLCK
 
 
-def _live_owner(run_dir: Path) -> Owner | None:
-    """The owner that the run's status names, if it is alive and not this process."""
-    status = read_json(run_dir / STATUS)
+def _live_owner(status: Mapping[str, Any] | None) -> Owner | None:
+    """The owner that a run's status names, if it is alive and not this process."""
     if status is None or status.get("state") not in ("running", "stopping"):
         return None
     owner = Owner.of(status)

@@ -18,10 +18,12 @@ from engine.record.environment import light_environment
 from engine.record.fields import read_fields
 from engine.record.files import cause, json_text, read_json, read_record, write_atomic, write_json
 from engine.record.inventory import foreign_files, is_recorded_run
-from engine.record.lock import RunLock
+from engine.record.lock import RunLock, held_elsewhere, is_copied
 from engine.record.owner import Owner, temporary_name
 from engine.record.paths import ANNOTATIONS, ENVIRONMENT, PRESET, STATUS, queue_file, user_path
+from engine.record.rebuild import rebuilt_status
 from engine.record.removal import OpenFolder
+from engine.record.states import ACTIVE
 from engine.record.status import Status, derived, process_alive
 
 LONGEST_NAME = 80
@@ -29,11 +31,19 @@ LATEST = "latest"
 """Means the newest run wherever a run is named."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_DAMAGED = frozenset((
+    "missing-status", "incomplete-json", "not-a-json-object", "unknown-record-version", "missing-field", "invalid-field",
+    "invalid-owner",
+))  # fmt: skip
+"""Kinds of errors that prove that a status is lost; what cannot be read, or is of a newer crild, may be good."""
 
 
 @dataclass(frozen=True)
 class RunEntry:
-    """A run in a listing. Where its status cannot be read, `status` is None and `problem` says why."""
+    """A run in a listing.
+
+    `problem` says why its status cannot be read (`status` is then None), or that it was rebuilt, or belongs to a copy.
+    """
 
     path: Path
     status: Status | None
@@ -153,13 +163,36 @@ def is_run(path: Path) -> bool:
 
 
 def read_status(run_dir: Path) -> Status:
-    """The status of a run. Raises RunError with the reason when it is missing, truncated, newer or invalid."""
+    """The status of a run; where its file is missing or damaged, rebuilt from the run's other files.
+
+    A copy of a run has no owner. Raises RunError with the reason when nothing is left to rebuild it from, while an engine
+    that will write it again holds the run, and when the file cannot be read or a newer crild wrote it.
+    """
+    return _status_of(run_dir)[0]
+
+
+def _status_of(run_dir: Path) -> tuple[Status, str | None]:
+    """The status of a run, and what must be said about it, as `RunEntry.problem`. Raises as `read_status`."""
     path = run_dir / STATUS
     try:
-        return read_record(path, Status.from_dict)
+        status = read_record(path, Status.from_dict)
     except FileNotFoundError:
+        if not run_dir.is_dir():
+            sentence = "its directory is gone: it was renamed, moved or deleted"
+            raise RunError(sentence, kind="run-directory-missing", file=str(run_dir)) from None
         sentence = "is missing: this is not a run directory, or part of it was deleted"
-        raise RunError(sentence, kind="missing-status", file=str(path)) from None
+        error = RunError(sentence, kind="missing-status", file=str(path))
+    except RunError as unread:
+        error = unread
+    else:
+        if status.state not in ACTIVE or not is_copied(run_dir, status.inode) or held_elsewhere(run_dir):
+            return status, None
+        return replace(status, owner=None), "this is a copy of a run that was in progress"
+    rebuilt = None if error.kind not in _DAMAGED or held_elsewhere(run_dir) else rebuilt_status(run_dir)
+    if rebuilt is None:
+        raise error
+    what = "missing" if error.kind == "missing-status" else "damaged"
+    return rebuilt, f"{STATUS} is {what}: what is known of the run comes from its other files"
 
 
 def update_status(run_dir: Path, *, expect: Collection[str] | None = None, **changes: Any) -> Status:
@@ -226,12 +259,13 @@ def list_runs(runs_dir: Path, now: float | None = None) -> list[RunEntry]:
 def _entry(run_dir: Path, now: float, alive: Callable[[str], bool]) -> RunEntry:
     notes = read_annotations(run_dir)
     try:
-        status = read_status(run_dir)
+        status, problem = _status_of(run_dir)
     except RunError as error:
-        return RunEntry(run_dir, None, "unreadable", f"status.json {error.sentence}", notes.note, notes.tags)
+        problem = error.sentence if error.kind == "run-directory-missing" else f"{STATUS} {error.sentence}"
+        return RunEntry(run_dir, None, "unreadable", problem, notes.note, notes.tags)
     waiting = status.state == "queued" and status.queue is not None
     state = derived(status, now, queue_alive=alive(str(status.queue)) if waiting else None)
-    return RunEntry(run_dir, status, state, None, notes.note, notes.tags)
+    return RunEntry(run_dir, status, state, problem, notes.note, notes.tags)
 
 
 def find_run(ref: str, runs_dir: Path) -> Path:

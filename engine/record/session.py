@@ -37,6 +37,7 @@ from engine.record.paths import STATUS, event_files, events_file, log_file
 from engine.record.phases import Phase, Phases, Report
 from engine.record.removal import OpenFolder
 from engine.record.run import read_status
+from engine.record.run_folder import RunFolder
 from engine.record.secrets import without_secrets
 from engine.record.states import ENDED
 from engine.record.status import Fault, Status
@@ -58,7 +59,6 @@ class RunSession:
     """
 
     def __init__(self, run_dir: Path, *, signals: bool = True) -> None:
-        self.run_dir = run_dir.absolute()
         self.request = StopRequest()
         self.phases = Phases(self._write_phase, self.request.check)
         """What the engine does besides steps; rooms that take a `Report` get this."""
@@ -66,33 +66,58 @@ class RunSession:
             self.request.install()
         self._guard = threading.RLock()
         self._process = os.getpid()
-        self._lock = RunLock(self.run_dir)
-        self._lock.take(wait=1.0)
+        self._ended = threading.Event()
+        self._dirty = False
+        self._silent_since: float | None = None
+        self._fault: RunError | None = None
+        self._path = run_dir.absolute()
+        """Where the folder was when it was last looked for."""
+        self._folder = RunFolder(self._path)
+        self._lock = RunLock(self._path)
         try:
-            self.before = read_status(self.run_dir)
+            self._lock.take(wait=1.0)
+            self.before = read_status(self._path)
             """The status as the last attempt left it."""
-            self.attempt = max(event_files(self.run_dir), default=0) + 1
+            self.attempt = max(event_files(self._path), default=0) + 1
             self._adopt_log()
-            remove_run_leftovers(self.run_dir)
-            self.events = EventWriter(events_file(self.run_dir, self.attempt), self.attempt)
+            remove_run_leftovers(self._path)
+            self.events = EventWriter(events_file(self._path, self.attempt), self.attempt)
             self._status = self._started_status()
             self._write()
         except BaseException:
             self._lock.release()
+            self._folder.close()
             raise
-        self._dirty = False
-        self._silent_since: float | None = None
-        self._fault: RunError | None = None
-        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._thread.start()
 
     def _started_status(self) -> Status:
         now = time.time()
         return replace(
-            self.before, id=self.run_dir.name, state="running", attempt=self.attempt, started=now, ended=None, heartbeat=now,
-            owner=Owner.current(), error=None, exit_code=None, eta=None, rate=None,
+            self.before, id=self._path.name, state="running", attempt=self.attempt, started=now, ended=None, heartbeat=now,
+            owner=Owner.current(), inode=self._folder.inode, error=None, exit_code=None, eta=None, rate=None,
         )  # fmt: skip
+
+    @property
+    def run_dir(self) -> Path:
+        """The run directory, wherever it is now: a renamed one is followed. Raises RunError when it was removed."""
+        with self._guard:
+            if not self._ended.is_set():
+                self._follow()
+            return self._path
+
+    def _follow(self) -> None:
+        """Find the run directory if it was renamed, and say so. Raises RunError when it was removed."""
+        path = self._folder.path()
+        if path == self._path:
+            return
+        text = f"the run directory was renamed from {str(self._path)!r} to {str(path)!r}; the run continues in it"
+        self._path = path
+        self._status = replace(self._status, id=path.name)
+        self._dirty = True
+        print(f"warning: {text}", flush=True)
+        with contextlib.suppress(RunError):  # a full disk
+            self.events.write("message", level="warning", text=text)
 
     @property
     def status(self) -> Status:
@@ -103,12 +128,14 @@ class RunSession:
     def update(self, **changes: Any) -> None:
         """Change fields of the status. A new state is written at once, progress within half a second.
 
-        Raises RunError when the status could not be written for a minute: such a run could not be followed or resumed.
+        Raises RunError when the run directory was removed, and when the status could not be written for a minute: such a run
+        could not be followed or resumed.
         """
         self._only_owner()
         with self._guard:
             if self._ended.is_set():
                 raise ValueError("the session has ended")
+            self._follow()
             if self._fault and self._silent_since and time.monotonic() - self._silent_since > 60.0:
                 raise self._fault
             state = self._status.state
@@ -129,7 +156,8 @@ class RunSession:
     def finish(self, state: str, exit_code: int, error: CrildError | Fault | None = None) -> None:
         """End the run in `state`: finished, failed, stopped or preempted. The lock is released, events are closed.
 
-        Raises RunError when the status cannot be written; the lock is released anyway.
+        Raises RunError when the status cannot be written; the lock is released anyway. A run whose directory was removed
+        has no status any more.
         """
         self._only_owner()
         if state not in ENDED:
@@ -139,15 +167,20 @@ class RunSession:
         with self._guard:
             if self._ended.is_set():
                 return
+            gone = self._folder.is_gone()
+            if not gone:
+                self._follow()
             self._ended.set()
             self._status = replace(
                 self._status, state=state, exit_code=exit_code, error=fault, ended=now, heartbeat=now, eta=None
             )
             try:
-                self._write_last()
+                if not gone:
+                    self._write_last()
             finally:
                 self.events.close()
                 self._lock.release()
+                self._folder.close()
         self._thread.join(timeout=10.0)
 
     def __enter__(self) -> Self:
@@ -217,6 +250,8 @@ class RunSession:
                 except RunError as error:  # a full disk may be temporary; `update` raises when it lasts
                     self._fault = error
                     self._silent_since = self._silent_since or time.monotonic()
+                    if self._folder.is_gone():  # the next check between two pieces of work ends the run
+                        self.request.ask()
 
     def _write_phase(self, phase: Phase) -> None:
         """Write how far a phase is. A device that is full or broken ends no run for that: the next real event does."""
@@ -226,9 +261,9 @@ class RunSession:
     def _adopt_log(self) -> None:
         """Rename the file with the output so far after this attempt."""
         start = os.environ.pop(START_LOG, None)
-        if start and Path(start).parent == self.run_dir:
-            with contextlib.suppress(OSError), OpenFolder.at(self.run_dir) as run:
-                run.rename(Path(start).name, log_file(self.run_dir, self.attempt).name)
+        if start and Path(start).parent == self._path:
+            with contextlib.suppress(OSError), OpenFolder.at(self._path) as run:
+                run.rename(Path(start).name, log_file(self._path, self.attempt).name)
 
 
 def _as_sentence(error: BaseException) -> str:

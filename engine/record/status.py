@@ -109,6 +109,8 @@ class Status:
     """Examples a second."""
     owner: Owner | None = None
     heartbeat: float | None = None
+    inode: str | None = None
+    """Number of the run directory in which this was written: a copy of the run has another."""
     error: Fault | None = None
     exit_code: int | None = None
     queue: str | None = None

@@ -40,6 +40,10 @@ class StopRequest:
         """The exit code: 130 after SIGINT, else 143."""
         return 130 if self.signal == signal.SIGINT else 143
 
+    def ask(self) -> None:
+        """Ask this process to stop, as SIGTERM would between two pieces of work."""
+        self.signal = self.signal or signal.SIGTERM
+
     def check(self) -> None:
         """Raise Stopped if this process was asked to stop. For work in pieces: call it between them."""
         if self.signal is not None:

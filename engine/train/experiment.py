@@ -18,16 +18,17 @@ from engine.evaluate.metrics import compute, majority
 from engine.launch.resume_check import RunProgress, incompatible_changes
 from engine.models.export import content_hash, save_model
 from engine.preset.schema import Preset
+from engine.record.checkpoints import Checkpoint, Checkpoints
 from engine.record.environment import add_environment
 from engine.record.files import write_atomic
 from engine.record.inventory import refuse_links, remove_cache_leftovers
-from engine.record.paths import PRESET, RESULTS, cache_dir
+from engine.record.paths import PRESET, RESULTS, STUDENT, cache_dir
+from engine.record.rebuild import identity_of
 from engine.record.session import RunSession
 from engine.record.student import student_hash
 from engine.record.teacher_folder import link_teacher
 from engine.train import checkpoint, hardware, hub_revisions, results
 from engine.train.card import model_card
-from engine.train.checkpoint import Checkpoint
 from engine.train.dev_evaluation import LogitsBySplit
 from engine.train.graphs import own_stream
 from engine.train.inputs import check_inputs, inputs_changed, inputs_of
@@ -42,6 +43,7 @@ from engine.train.materials import (
     rows_of_stages,
 )
 from engine.train.messages import say, say_finding
+from engine.train.resumption import resumption, written_checkpoints
 from engine.train.run_findings import guessed_order, has, refuse, stage_findings
 from engine.train.settings import StageSettings
 from engine.train.step import Models, StepLosses, bound_terms
@@ -72,7 +74,8 @@ def run(
     refuse_links(run_dir)
     remove_cache_leftovers(cache_dir())
     with session.reading("verifying checkpoints") as report:
-        saved = checkpoint.newest(run_dir)
+        checkpoints = Checkpoints(run_dir)
+        saved = checkpoints.newest()
         if saved is not None:
             refuse_unfit(saved, preset, run_dir)
         report("preparing the device")
@@ -82,18 +85,20 @@ def run(
         pinned = hub_revisions.pinned(preset)
         add_environment(run_dir, **hardware.environment(accelerator, threads))
         session.update(device=str(accelerator.device))
-        experiment = Experiment(run_dir, session, load_materials(pinned, accelerator, consent, report=report))
+        materials = load_materials(pinned, accelerator, consent, report=report)
+        experiment = Experiment(session, materials, checkpoints)
         changed = experiment.check_inputs()
     if pinned is not preset:
-        hub_revisions.record(run_dir, pinned)  # only now: a refused run stays as it was
+        hub_revisions.record(session.run_dir, pinned)  # only now: a refused run stays as it was
     return experiment.go(*warnings, *([changed] if changed else []))
 
 
 class Experiment:
     """Runs the stages of one run in order."""
 
-    def __init__(self, run_dir: Path, session: RunSession, materials: Materials):
-        self.run_dir, self.session, self.materials = run_dir, session, materials
+    def __init__(self, session: RunSession, materials: Materials, checkpoints: Checkpoints):
+        """`checkpoints` are those that earlier attempts left."""
+        self.session, self.materials = session, materials
         self.finished: dict[str, dict[str, Any]] = {}
         """Results of finished stages by name; part of every checkpoint."""
         own = rows_of_stages(materials, report=session.phases)
@@ -107,7 +112,15 @@ class Experiment:
         self.stages = plan_stages(materials.preset, materials.data, self.inputs)
         self.totals = [stage.total_steps(len(self._tokens_of(stage))) for stage in self.stages]
         session.phases("verifying checkpoints")
-        self.saved = self._newest_of_each_stage()
+        self.resumption = resumption(checkpoints, self.stages, self.totals)
+        self.saved = dict(self.resumption.newest)
+        self.finished.update(self.resumption.finished)
+        self.whole = set(self.resumption.whole)
+
+    @property
+    def run_dir(self) -> Path:
+        """The run directory. Raises RunError when it is gone."""
+        return self.session.run_dir
 
     def go(self, *warnings: str) -> dict[str, Any]:
         """Train, evaluate, save; returns the results document. `warnings` are repeated to the user first."""
@@ -129,7 +142,7 @@ class Experiment:
         """Write the attempt's first event (where it resumes), then messages about the data."""
         data, loaded = self.materials.data, self.materials.loaded
         names = [stage.name for stage in self.stages]
-        newest = max(self.saved.values(), key=lambda c: c.index, default=None)
+        newest, written = self.resumption.start, written_checkpoints(self.run_dir)
         self.session.events.write(
             "run_started",
             attempt=self.session.attempt,
@@ -138,7 +151,13 @@ class Experiment:
             step=newest.step if newest else 0,
             total=sum(self.totals),
             resumed=newest is not None,
+            repeated=self.resumption.repeated(written),
+            run=identity_of(self.session.before),
         )
+        if warning := self.resumption.warning(written):
+            say(self.session, warning, level="warning")
+        if self.resumption.extended:
+            say(self.session, "the baseline starts again, because the student is trained for longer")
         for note in (*data.notes, *loaded.notes):
             say(self.session, note)
         for finding in self.findings:
@@ -176,7 +195,8 @@ class Experiment:
         document |= {"seconds": round(sum(stage["seconds"] for stage in self.finished.values()), 1)}
         document |= {"command": f"crild run {shlex.quote(str(self.run_dir / PRESET))}"}
         document |= {"findings": [finding.to_dict() for finding in self.findings]}
-        write_atomic(folder / "README.md", model_card(materials.preset, document, materials.data.spec))
+        run_dir, card = self.run_dir, model_card(materials.preset, document, materials.data.spec)
+        write_atomic(run_dir / STUDENT / "README.md", card, root=run_dir)
         results.write(self.run_dir, document)
         return document
 
@@ -345,7 +365,6 @@ class Experiment:
             teacher_logits=cached_logits,
         )
         context = RunContext(
-            run_dir=self.run_dir,
             session=self.session,
             accelerator=materials.accelerator,
             train=materials.preset.train,
@@ -353,6 +372,7 @@ class Experiment:
             finished=self.finished,
             document=materials.preset.document(),
             protect=frozenset({self.stages[-1].name, materials.preset.stage[-1].name}),
+            whole=self.whole,
         )
         models.student.train()
         try:
@@ -360,7 +380,8 @@ class Experiment:
                 position = StagePosition(index, len(self.stages), sum(self.totals[:index]), sum(self.totals))
                 evaluate = partial(materials.dev.evaluate, role=settings.role)
                 stage = StageRun(context, settings, position, models, tokens, losses, evaluate)
-                progress = stage.train(self.saved.get(settings.name))
+                saved = self.saved.get(settings.name)
+                progress = stage.train(None if saved is None else saved.in_run(self.run_dir))
         finally:
             losses.remove()
             models.student.eval()
@@ -398,18 +419,3 @@ class Experiment:
             resumed=bool(self.saved) or (self.run_dir / RESULTS).is_file(),
             changed_stages=[name for name, data in trained_on.items() if data not in (None, now.get(name))],
         )
-
-    def _newest_of_each_stage(self) -> dict[str, Checkpoint]:
-        """The newest undamaged checkpoint of each stage; results of finished stages are read from them.
-
-        When the student's last stage is extended, a baseline trained for fewer steps starts again.
-        """
-        newest: dict[str, Checkpoint] = {}
-        for saved in reversed(checkpoint.whole_checkpoints(self.run_dir)):
-            newest[saved.stage] = saved
-            self.finished.update(saved.state["finished"])
-        total_of = {stage.name: total for stage, total in zip(self.stages, self.totals, strict=True)}
-        last = newest.get([stage.name for stage in self.stages if stage.role == "student"][-1])
-        if last is not None and last.state["total"] != total_of[last.stage]:
-            newest.pop("baseline", None)
-        return newest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -93,9 +94,9 @@ def inputs_changed(changes: Sequence[ChangedInput | str], run_dir: Path) -> Data
     """The error for a run whose inputs are not those that it started with; a text stands for what has no record."""
     first = changes[0]
     return DataError(
-        f"{listed((plain(str(change)) for change in changes), 'and')} changed since this run started, and its results "
-        "would mix the two. Restore what changed and resume, or start a new run: "
-        f"crild run {plain(str(run_dir / PRESET))}",
+        f"{listed((plain(str(change)) for change in changes), 'and')} changed since this run started, so its results would "
+        "mix old and new. Restore what changed and resume, or start a new run: "
+        f"crild run {plain(shlex.quote(str(run_dir / PRESET)))}",
         kind="inputs-changed",
         file=first.source if isinstance(first, ChangedInput) else None,
     )

@@ -19,11 +19,11 @@ from engine.distill import consistency, mixup, self_teacher
 from engine.distill.transport import LayerWeights
 from engine.errors import RunError
 from engine.preset.schema import Train
+from engine.record.checkpoints import Checkpoint, checkpoints_folder, flaw
 from engine.record.phases import Report
 from engine.record.session import RunSession
 from engine.record.stop_request import Stopped
 from engine.train import checkpoint, seeding
-from engine.train.checkpoint import Checkpoint
 from engine.train.dev_evaluation import Evaluation
 from engine.train.graphs import Backward, CapturedBackward, padded
 from engine.train.messages import say
@@ -96,7 +96,6 @@ class StagePosition:
 class RunContext:
     """What all stages of a run have in common."""
 
-    run_dir: Path
     session: RunSession
     accelerator: Accelerator
     train: Train
@@ -107,6 +106,13 @@ class RunContext:
     """The run's preset as plain data; part of every checkpoint, see `engine.launch.resume_check`."""
     protect: frozenset[str]
     """Stages whose newest checkpoint is kept, so that a finished run can be extended."""
+    whole: set[str]
+    """Names of the checkpoints that count as saved: see `checkpoint.rotate`."""
+
+    @property
+    def run_dir(self) -> Path:
+        """The run directory. Raises RunError when it is gone."""
+        return self.session.run_dir
 
 
 @dataclass(eq=False)
@@ -379,7 +385,7 @@ class StageRun:
             index=self.position.index,
             stage=self.settings.name,
             step=self.progress.step,
-            tensors={
+            parts={
                 "model": self.models.student.state_dict(),
                 "optimiser": self.optimiser.state(),
                 "average": {} if self.models.average is None else self.models.average.state_dict(),
@@ -398,27 +404,42 @@ class StageRun:
                 },
             },
         )
-        checkpoint.rotate(self.context.run_dir, keep=self.context.train.keep_checkpoints, protect=self.context.protect)
+        self.context.whole.add(saved.name)
+        checkpoint.rotate(
+            self.context.run_dir,
+            whole=self.context.whole,
+            keep=self.context.train.keep_checkpoints,
+            protect=self.context.protect,
+        )
         self.saved_at, self.saved_time = self.progress.step, time.monotonic()
         self.session.events.write(
             "checkpoint",
             stage=self.settings.name,
             step=self.progress.step,
-            path=f"checkpoints/{saved.path.name}",
+            path=f"checkpoints/{saved.name}",
             seconds=round(time.monotonic() - began, 3),
         )
 
     def _load(self, saved: Checkpoint) -> None:
         state = saved.state
         self.progress = Progress.of(state["progress"])
-        self.models.student.load_state_dict(saved.tensors("model"))
-        self.models.projections.load_state_dict(saved.tensors("projections"))
+        self.models.student.load_state_dict(checkpoint.tensors(saved, "model"))
+        self.models.projections.load_state_dict(checkpoint.tensors(saved, "projections"))
         if self.models.average is not None:
-            self.models.average.load_state_dict(saved.tensors("average"))
-        self.optimiser.load(saved.tensors("optimiser"))
+            self.models.average.load_state_dict(checkpoint.tensors(saved, "average"))
+        self.optimiser.load(checkpoint.tensors(saved, "optimiser"))
+        self._restore_best()
         self.losses.layer_weights = {
             name: LayerWeights.from_dict(weights) for name, weights in self.progress.layer_weights.items()
         }
         if state["total"] != self.total:
             self.progress.ended_early = False  # an extended stage continues
         self.saved_at = self.progress.step
+
+    def _restore_best(self) -> None:
+        """Write the best weights again if they are damaged and the model, just loaded, has them."""
+        name, best, run_dir = self.progress.best_weights, self.progress.best, self.context.run_dir
+        own = name is not None and best is not None and best.step == self.progress.step
+        if own and flaw(checkpoints_folder(run_dir) / str(name)) is not None:
+            model = self.models.student.state_dict()
+            checkpoint.save_best(run_dir, stage=self.settings.name, step=self.progress.step, model=model)

@@ -81,7 +81,8 @@ def test_a_run_that_cannot_be_read_is_shown_as_such(crild: Call, runs_dir: Path)
     assert "newer crild" in said.out
     problems = {entry["run"]: entry["problem"] for entry in crild("runs", "--json").json}
     assert problems["good-s1"] is None
-    assert "JSON" in str(problems["torn-s1"])
+    assert "status.json is damaged" in str(problems["torn-s1"])
+    assert {entry["run"]: entry["state"] for entry in crild("runs", "--json").json}["torn-s1"] == "lost"
 
 
 def test_folder_names_and_fields_cannot_act_on_the_terminal(crild: Call, runs_dir: Path) -> None:

@@ -13,6 +13,7 @@ from engine.record.run import read_status, update_status
 from tests.cli.conftest import Call
 from tests.cli.samples import make_run
 from tests.conftest import PATIENCE
+from tests.record.checkpoint_samples import write_checkpoint
 
 Behave = Callable[..., None]
 
@@ -107,12 +108,65 @@ def test_a_run_whose_queue_was_killed_has_its_turn_after_all(
     assert read_status(runs_dir / "mine-s2").state == "finished"
 
 
-def test_a_run_that_cannot_be_read_is_not_resumed(crild: Call, runs_dir: Path) -> None:
+def test_a_run_of_a_newer_crild_is_not_resumed(crild: Call, runs_dir: Path) -> None:
     run_dir = make_run(runs_dir, state="stopped")
-    (run_dir / "status.json").write_text("{")
+    (run_dir / "status.json").write_text('{"schema": 99}')
     said = crild("resume", "rte-crild")
     assert said.code == 2
     assert "cannot be resumed" in said.err
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{", b"\0" * 700])
+def test_a_run_whose_status_is_lost_goes_on(
+    crild: Call, fake_engine: Behave, runs_dir: Path, content: bytes | None
+) -> None:
+    file = make_run(runs_dir, state="stopped") / "status.json"
+    file.unlink()
+    if content is not None:
+        file.write_bytes(content)
+    shown = crild("show", "rte-crild").out
+    assert "lost" in shown
+    assert f"status.json is {'missing' if content is None else 'damaged'}" in shown
+    assert crild("resume", "rte-crild").code == 0
+    status = read_status(file.parent)
+    assert (status.state, status.attempt, status.seed) == ("finished", 2, 1)
+
+
+def test_a_finished_run_whose_results_are_lost_writes_them_again(
+    crild: Call, fake_engine: Behave, runs_dir: Path
+) -> None:
+    run_dir = make_run(runs_dir)
+    assert crild("resume", "rte-crild").code == 2
+    (run_dir / "results.json").write_text("torn")
+    assert "crild resume rte-crild" in crild("show", "rte-crild").err
+    assert crild("resume", "rte-crild").code == 0
+    assert "majority guess" in crild("show", "rte-crild").out
+
+
+def test_a_preset_that_is_lost_comes_back_from_the_newest_checkpoint(
+    crild: Call, fake_engine: Behave, runs_dir: Path
+) -> None:
+    run_dir = make_run(runs_dir, state="stopped")
+    file = run_dir / "preset.toml"
+    before = load_preset([str(file)]).preset
+    write_checkpoint(run_dir, "kd", 2, preset=before.document())
+    file.write_bytes(file.read_bytes()[:50])
+    said = crild("resume", "rte-crild")
+    assert said.code == 2
+    assert "delete preset.toml" in said.err
+    file.unlink()
+    said = crild("resume", "rte-crild")
+    assert said.code == 0
+    assert "preset.toml was missing" in said.err
+    assert load_preset([str(file)]).preset == before
+
+
+def test_a_renamed_run_goes_by_its_new_name(crild: Call, fake_engine: Behave, runs_dir: Path) -> None:
+    make_run(runs_dir, state="stopped").rename(runs_dir / "nice-name")
+    assert crild("resume", "nice-name").code == 0
+    assert [entry["run"] for entry in crild("runs", "--json").json] == ["nice-name"]
+    assert read_status(runs_dir / "nice-name").id == "nice-name"
+    assert str(runs_dir / "nice-name") in crild("show", "nice-name").out
 
 
 def test_rewriting_waits_for_no_engine(runs_dir: Path) -> None:

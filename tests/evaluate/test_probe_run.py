@@ -18,7 +18,7 @@ from engine.models.students import keep_layers
 from engine.record.probe import Probe, is_stale, read_probe
 from engine.record.run import update_status
 from engine.train.probe import SHARPNESS_SCALE, Settings, probe_run, probe_runs
-from tests.models.tiny_models import EVERY, words
+from tests.models.tiny_models import EVERY, saved, tiny, words
 from tests.train.test_families import regression
 from tests.train.tiny_run import make, materials, work
 
@@ -111,6 +111,33 @@ def test_what_was_found_is_kept_until_the_student_or_the_question_changes(run_di
     assert is_stale(kept, copy)
     (anew,) = probe_runs({**REQUEST, "draws": 1, "runs": [str(copy)]})["runs"]
     assert anew["probe"]["made"] > other["probe"]["made"]
+
+
+def test_a_probe_of_changed_data_or_another_teacher_says_so(run_dir: Path, tmp_path: Path) -> None:
+    copy = tmp_path / run_dir.name
+    shutil.copytree(run_dir, copy)
+    (whole,) = probe_runs({**REQUEST, "runs": [str(copy)]})["runs"]
+    assert set(whole["probe"]["inputs"]) == {"train", "dev", "teacher"}
+    assert not whole["probe"]["changed"]
+    assert not [note for note in whole["probe"]["notes"] if "changed" in note]
+
+    dev = run_dir.parents[1] / "dev.csv"
+    rows = dev.read_text()
+    saved(copy / "teacher", tiny("bert", layers=4, seed=99), words("bert"))  # a copy, not the link of the run
+    try:
+        dev.write_text(rows + rows.splitlines()[-1] + "\n")
+        (other,) = probe_runs({**REQUEST, "again": True, "runs": [str(copy)]})["runs"]
+    finally:
+        dev.write_text(rows)
+    assert other["probe"]["changed"] == ("dev", "teacher")
+    assert other["probe"]["inputs"]["dev"] != whole["probe"]["inputs"]["dev"]
+    notes = " ".join(other["probe"]["notes"])
+    assert "24 rows" in notes
+    assert "25 rows" in notes
+    assert "teacher" in notes
+
+    (anew,) = probe_runs({**REQUEST, "runs": [str(copy)]})["runs"]
+    assert anew["probe"]["changed"] == ("teacher",), "the data are back; a probe of other data is not used again"
 
 
 def test_one_run_that_cannot_be_probed_does_not_keep_the_others_from_it(run_dir: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from engine.launch.resume_check import RunProgress, incompatible_changes, run_progress
+from tests.record.checkpoint_samples import write_best, write_checkpoint
 
 DOCUMENT: dict[str, Any] = {
     "seed": 1,
@@ -115,18 +116,13 @@ def test_a_state_without_a_preset_forbids_nothing(state: dict[str, Any]) -> None
     assert RunProgress.of("kd", 8, state) is None
 
 
-def test_the_newest_checkpoint_that_can_be_read_counts(tmp_path: Path) -> None:
+def test_the_newest_whole_checkpoint_counts(tmp_path: Path) -> None:
     assert run_progress(tmp_path) is None
-    for name, seed in (
-        ("001-ild-00000040", 1),
-        ("002-kd-00000004", 2),
-        ("002-kd-00000008", None),
-        ("best-kd-00000009", 5),
-    ):
-        folder = tmp_path / "checkpoints" / name
-        folder.mkdir(parents=True)
-        text = "{" if seed is None else json.dumps({**STATE, "preset": {**DOCUMENT, "seed": seed}})
-        (folder / "state.json").write_text(text)
+    for stage, step, seed in (("ild", 40, 1), ("kd", 4, 2), ("kd", 8, 3)):
+        write_checkpoint(tmp_path, stage, step, preset={**DOCUMENT, "seed": seed})
+    write_best(tmp_path, "kd", 9)
+    newest = tmp_path / "checkpoints" / "002-kd-00000008" / "state.json"
+    newest.write_text(newest.read_text().replace('"seed": 3', '"seed": 7'))
     point = run_progress(tmp_path)
     assert point is not None
     assert (point.stage, point.step, point.document["seed"]) == ("kd", 4, 2)

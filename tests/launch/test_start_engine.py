@@ -225,10 +225,10 @@ def test_a_killed_engine_leaves_a_lost_run_that_can_be_gone_on_with(folder: Path
     assert (status.attempt, status.owner.pid, read_run(run).state) == (2, again, "running")
 
 
-def test_a_damaged_run_is_not_started(folder: Path) -> None:
+def test_a_run_of_a_newer_crild_is_not_started(folder: Path) -> None:
     run = make(folder, "r")
-    (run / "status.json").write_text("{")
-    with raises("incomplete-json"):
+    (run / "status.json").write_text('{"schema": 99}')
+    with raises("newer-record"):
         start_engine(run, command=COMMAND)
     assert not list(run.glob("log*"))
 

@@ -120,8 +120,8 @@ def test_a_queued_run_is_simply_taken_off(folder: Path) -> None:
 
 def test_a_damaged_run_is_a_sentence(folder: Path) -> None:
     run = make(folder, "r")
-    (run / "status.json").write_text("{")
-    with raises("incomplete-json", "status.json"):
+    (run / "status.json").write_text('{"schema": 99}')
+    with raises("newer-record", "status.json"):
         stop(run)
 
 

@@ -240,11 +240,12 @@ def spoil_empty(run: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (spoil_missing, "is missing"), (spoil_folder, "not a regular file"), (spoil_pipe, "not a regular file"),
-        (spoil_torn, "not complete JSON"), (spoil_newer, "newer crild"), (spoil_empty, "not complete JSON"),
+        (spoil_folder, "not a regular file"), (spoil_pipe, "not a regular file"), (spoil_newer, "newer crild"),
     ],
 )  # fmt: skip
-def test_damage_is_listed_with_its_problem(tmp_path: Path, spoil: Callable[[Path], None], words: str) -> None:
+def test_a_status_that_may_be_good_is_listed_with_its_problem(
+    tmp_path: Path, spoil: Callable[[Path], None], words: str
+) -> None:
     run = make(tmp_path, "bad")
     make(tmp_path, "good")
     spoil(run)
@@ -257,6 +258,21 @@ def test_damage_is_listed_with_its_problem(tmp_path: Path, spoil: Callable[[Path
         read_status(run)
     assert caught.value.file == str(run / "status.json")
     assert find_run("bad-s0", tmp_path) == run
+
+
+@pytest.mark.parametrize(
+    ("spoil", "word"), [(spoil_missing, "missing"), (spoil_torn, "damaged"), (spoil_empty, "damaged")]
+)
+def test_a_lost_status_is_rebuilt_and_the_listing_says_so(
+    tmp_path: Path, spoil: Callable[[Path], None], word: str
+) -> None:
+    run = make(tmp_path, "bad")
+    spoil(run)
+    (entry,) = list_runs(tmp_path)
+    assert (entry.id, entry.state) == ("bad-s0", "created")
+    assert f"status.json is {word}" in (entry.problem or "")
+    (run / "environment.json").unlink()
+    assert read_run(run).state == "unreadable", "a preset alone may be anybody's"
 
 
 def test_a_listing_derives_states_and_asks_each_queue_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

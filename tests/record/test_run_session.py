@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,7 @@ from engine.record.session import RunSession
 from engine.record.status import Fault
 from engine.record.stop_request import Stopped, StopRequest
 from tests.conftest import PATIENCE
+from tests.errors import raises
 from tests.record.own_files import gone_name, gone_pid, model
 
 
@@ -205,9 +207,17 @@ def test_only_ends_end_a_run(run: Path) -> None:
     assert read_status(run).state == "preempted"
 
 
-def test_a_damaged_status_is_a_sentence_and_leaves_the_run_free(run: Path) -> None:
+def test_a_damaged_status_is_written_again(run: Path) -> None:
     (run / "status.json").write_text("torn")
-    with pytest.raises(RunError, match="not complete JSON"):
+    with RunSession(run, signals=False) as work:
+        assert read_status(run).state == "running"
+        work.finish("stopped", 143)
+    assert read_run(run).problem is None
+
+
+def test_a_status_of_a_newer_crild_is_a_sentence_and_leaves_the_run_free(run: Path) -> None:
+    (run / "status.json").write_text('{"schema": 99}')
+    with raises("newer-record", "schema 99"):
         RunSession(run, signals=False)
     assert not held(run)
 
@@ -231,11 +241,11 @@ def test_a_disk_that_stays_full_is_told_to_the_loop(run: Path, monkeypatch: pyte
         broken = threading.Event()
         tried = threading.Event()
 
-        def write(path: Path, data: str, *, durable: bool = True) -> None:
+        def write(path: Path, data: str, **more: Any) -> None:
             if broken.is_set():
                 tried.set()
                 raise OSError(errno.ENOSPC, "full")
-            real(path, data, durable=durable)
+            real(path, data, **more)
 
         monkeypatch.setattr(files, "write_atomic", write)
         broken.set()

@@ -22,7 +22,7 @@ FULL = Status(
     id="rte-s1", created=NOW, state="running", attempt=2, started=NOW, stage="ild", stage_index=2, stages=3, step=10,
     steps=100, done=110, total=500, preset="crild+rte", task="rte", method="crild", seed=1, device="cpu",
     metric_name="accuracy", last=0.5, best=0.6, teacher=0.7, majority=0.5, self_teacher=0.55, eta=12.5, rate=99.5,
-    owner=Owner.current(), heartbeat=NOW, error=Fault("data", "no rows", "train.csv", 3, "text"), exit_code=3, queue="q1",
+    owner=Owner.current(), heartbeat=NOW, inode="18446744073709551615", error=Fault("data", "no rows", "train.csv", 3, "text"), exit_code=3, queue="q1",
     sweep="study", cell={"method": "crild", "seed": "1"},
 )  # fmt: skip
 FAR = replace(Owner.current(), host="far.example", boot_id="far")

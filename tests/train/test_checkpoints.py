@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from crild_tui.runs.resume import prepare
+from engine.record.checkpoints import flaw, named_checkpoints
 from engine.record.owner import temporary_name
 from engine.record.run import create_run, update_status
-from engine.train import checkpoint
-from engine.train.checkpoint import is_whole, load_best, rotate, save, save_best
+from engine.train import experiment
+from engine.train.checkpoint import load_best, rotate, save, save_best, tensors
 from tests.cli.samples import make_run
 from tests.errors import raises
 from tests.record import own_files
@@ -25,8 +26,12 @@ def run(tmp_path: Path) -> Path:
 
 
 def write(run_dir: Path, step: int, value: float = 0.0, **state: object) -> None:
-    tensors = {"model": {"weight": torch.full((2,), value)}, "average": {}}
-    save(run_dir, index=1, stage="kd", step=step, tensors=tensors, state=dict(state))
+    parts = {"model": {"weight": torch.full((2,), value)}, "average": {}}
+    save(run_dir, index=1, stage="kd", step=step, parts=parts, state=dict(state))
+
+
+def keep_newest(run_dir: Path) -> None:
+    rotate(run_dir, whole={one.name for one in named_checkpoints(run_dir)}, keep=1)
 
 
 def test_rotation_deletes_older_checkpoints_and_nothing_else(run: Path) -> None:
@@ -43,10 +48,10 @@ def test_rotation_deletes_older_checkpoints_and_nothing_else(run: Path) -> None:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("mine")
     before = set(everything(folder))
-    rotate(run, keep=1)
+    keep_newest(run)
     gone = {path.split("/")[0] for path in before - set(everything(folder))}
     assert gone == {"001-kd-00000001", "001-kd-00000002", "best-kd-00000001", "best-kd-00000002"}
-    assert is_whole(folder / "001-kd-00000003")
+    assert flaw(folder / "001-kd-00000003") is None
     load_best(run, "best-kd-00000003")
 
 
@@ -54,8 +59,9 @@ def test_a_step_that_is_repeated_replaces_its_checkpoint(run: Path) -> None:
     write(run, 1, 1.0)
     (run / "checkpoints" / "001-kd-00000001" / "notes.txt").write_text("mine")
     write(run, 1, 2.0)
-    (saved,) = checkpoint.whole_checkpoints(run)
-    assert saved.tensors("model")["weight"].tolist() == [2.0, 2.0]
+    (saved,) = named_checkpoints(run)
+    assert flaw(saved.path) is None
+    assert tensors(saved, "model")["weight"].tolist() == [2.0, 2.0]
     assert (saved.path / "notes.txt").read_text() == "mine"
     assert [path.name for path in (run / "checkpoints").iterdir()] == ["001-kd-00000001"]
 
@@ -66,7 +72,7 @@ def test_no_checkpoint_is_written_or_deleted_through_a_link(run: Path, tmp_path:
     (run / "checkpoints").symlink_to(thesis)
     with raises("checkpoint-not-written", "symbolic link"):
         write(run, 2)
-    rotate(run, keep=1)
+    keep_newest(run)
     assert everything(thesis) == before
 
 
@@ -87,7 +93,7 @@ def test_an_engine_removes_what_killed_ones_left_in_the_cache(tmp_path: Path, mo
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoint, "newest", stop)
+    monkeypatch.setattr(experiment, "Checkpoints", stop)
     with pytest.raises(KeyboardInterrupt):
         work(run_dir)
     assert not left.exists()

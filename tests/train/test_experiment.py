@@ -134,7 +134,10 @@ def test_a_finished_stage_whose_inputs_have_changed_in_number_is_refused(tmp_pat
     with pytest.raises(CrildError) as caught:
         work(run_dir)
     assert caught.value.kind == "inputs-changed"
-    assert "stage ild" in caught.value.sentence
+    assert caught.value.file == str(corpus)
+    assert "stage.ild.data" in caught.value.sentence
+    assert "32 rows" in caught.value.sentence
+    assert "80 rows" in caught.value.sentence
 
 
 def test_a_damaged_checkpoint_is_passed_over(whole: Path, tmp_path: Path) -> None:

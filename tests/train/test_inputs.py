@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from engine.preset.schema import Preset, Teacher
 from engine.record.events import read_events
 from engine.record.inputs import INPUTS, RunInputs, read_inputs
 from engine.record.student import student_hash, student_replaced
+from engine.record.teacher_folder import teacher_folder
 from engine.train import hub_revisions
 from engine.train.engine_tools import evaluate
 from tests.models.tiny_models import saved, tiny, words
@@ -228,9 +230,8 @@ def test_results_say_which_student_and_teacher_they_are_about(folder: Path) -> N
     assert results is not None
     run_dir = run_of(folder)
     assert results["student"]["content"] == student_hash(run_dir)
-    pointer = json.loads((run_dir / "teacher" / "pointer.json").read_text())["folder"]
     spec = load_task(load_preset([str(run_dir / "preset.toml")]).preset.task).spec
-    stored = load_teacher(Teacher(model=pointer), spec)
+    stored = load_teacher(Teacher(model=str(teacher_folder(run_dir))), spec)
     assert results["teacher"]["content"] == content_hash(stored.model)
     assert not student_replaced(run_dir)
 
@@ -238,7 +239,8 @@ def test_results_say_which_student_and_teacher_they_are_about(folder: Path) -> N
     own = {**request, "run": str(run_dir), "own_task": True}
     assert not [note for note in evaluate(own)["notes"] if "changed" in note]
     edit_rows("dev.csv")(folder)
-    saved(run_dir / "student", tiny("bert", layers=2, seed=3), words("bert"))
+    names: dict[str, Any] = {"id2label": {0: "bad", 1: "good"}, "label2id": {"bad": 0, "good": 1}}
+    saved(run_dir / "student", tiny("bert", layers=2, seed=3, **names), words("bert"))
     assert student_replaced(run_dir)
     replaced, dev = (note for note in evaluate(own)["notes"] if "changed" in note)
     assert "student/" in replaced

@@ -155,7 +155,7 @@ def test_damage_ends_in_a_problem(tmp_path: Path) -> None:
     assert "update crild" in str(read_final_metrics(run_dir).problem)
     (run_dir / "preset.toml").write_text("= no toml")
     assert "cannot be read" in str(read_final_metrics(run_dir).problem)
-    (run_dir / "status.json").write_text("{")
+    (run_dir / "status.json").write_text('{"schema": 99}')
     assert read_final_metrics(run_dir).state == "unreadable"
     assert read_final_metrics(tmp_path / "gone").problem is not None
 
