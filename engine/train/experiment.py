@@ -131,7 +131,7 @@ class Experiment:
         teacher = self._teacher()
         answers = self._measure_teacher(teacher)
         with self.session.reading("building the student"):
-            student = new_student(self.materials, teacher)
+            student = new_student(self.materials, teacher, partial(say, self.session))
         for index, settings in enumerate(self.stages):
             if settings.role == "student":
                 self._train_student(index, settings, student, teacher)
