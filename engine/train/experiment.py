@@ -44,7 +44,7 @@ from engine.train.materials import (
 )
 from engine.train.messages import say, say_finding
 from engine.train.resumption import resumption, written_checkpoints
-from engine.train.run_findings import has, refuse, stage_findings
+from engine.train.run_findings import guessed_order, has, refuse, stage_findings
 from engine.train.settings import StageSettings
 from engine.train.step import Models, StepLosses, bound_terms
 from engine.train.teacher import cache_key, data_hash, open_teacher, settle_order, store_teacher
@@ -218,7 +218,9 @@ class Experiment:
             with self.session.phases.open("finding the order of the teacher's classes") as report:
                 note = settle_order(loaded, spec, dev, device=materials.device, pad_id=materials.pad_id, report=report)
             if note:
-                say(self.session, note, level="warning")
+                guessed = guessed_order(note)
+                self.findings = (*self.findings, guessed)
+                say_finding(self.session, guessed)
             return model.eval()
         key = cache_key(materials.teacher_hash, tune, materials.train, dev, spec, materials.precision)
         warn = partial(say, self.session, level="warning")
