@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from crild_tui.runs import formatting, probe_rows
 from engine.errors import RunError
 from engine.preset.text import plain
-from engine.record.files import read_json
+from engine.record.files import read_object
 from engine.record.paths import PRESET, RESULTS, STUDENT
 
 if TYPE_CHECKING:
@@ -59,13 +59,16 @@ def read_closing(run_dir: Path) -> ClosingTable:
     """The closing table of a run, from its files. Raises RunError that says why there is none."""
     from engine.report.closing_table import closing_table
 
-    results = read_json(run_dir / RESULTS)
-    if results is None:
-        sentence = (
-            f"{run_dir.name} has no {RESULTS} that can be read; if it has finished, "
-            f"`{formatting.command('resume', run_dir)}` writes them again"
-        )
-        raise RunError(sentence, kind="unreadable-results")
+    again = f"`{formatting.command('resume', run_dir)}` writes it again"
+    try:
+        results = read_object(run_dir / RESULTS)
+    except FileNotFoundError:
+        sentence = f"{run_dir.name} has no {RESULTS}; if it has finished, {again}"
+        raise RunError(sentence, kind="missing-results") from None
+    except RunError as error:
+        way_out = "" if error.kind == "cannot-read-record" else f"; {again}"  # it may be whole
+        sentence = f"{RESULTS} of {run_dir.name} {error.sentence}{way_out}"
+        raise RunError(sentence, kind="unreadable-results") from None
     return closing_table(results)
 
 
