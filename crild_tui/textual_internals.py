@@ -27,7 +27,6 @@ from textual.await_complete import AwaitComplete
 from textual.command import CommandPalette
 from textual.drivers.linux_driver import LinuxDriver
 from textual.theme import ThemeProvider
-from textual.types import CallbackType
 from textual.widgets import OptionList
 from textual.widgets._footer import FooterKey
 from textual.worker import WorkerFailed
@@ -74,9 +73,11 @@ class QuickDriver(LinuxDriver):
 class Palette(CommandPalette):
     """Textual's command palette, which may be closed at any moment."""
 
-    def dismiss(self, result: CallbackType | None = None) -> AwaitComplete:
+    def dismiss(self, result: None = None) -> AwaitComplete:
         """Close the palette; nothing once it is closed."""
-        return super().dismiss(result) if self.app.screen is self else AwaitComplete.nothing()
+        if self.app.screen is self:
+            return super().dismiss(result)
+        return AwaitComplete.nothing()  # type: ignore[no-any-return, no-untyped-call]
 
     def _action_command_list(self, action: str) -> None:
         with suppress(LookupError):
@@ -95,12 +96,12 @@ class Options(OptionList):
     def action_page_up(self) -> None:
         """Move up a page; nothing before the list is laid out."""
         with suppress(LookupError):
-            super().action_page_up()
+            super().action_page_up()  # type: ignore[no-untyped-call]
 
     def action_page_down(self) -> None:
         """Move down a page; nothing before the list is laid out."""
         with suppress(LookupError):
-            super().action_page_down()
+            super().action_page_down()  # type: ignore[no-untyped-call]
 
 
 class QuietApp(App[None]):
@@ -108,7 +109,7 @@ class QuietApp(App[None]):
 
     def action_command_palette(self) -> None:
         """Show the command palette."""
-        if self.use_command_palette and not CommandPalette.is_open(self):
+        if self.use_command_palette and not CommandPalette.is_open(self):  # type: ignore[arg-type]
             self.push_screen(Palette(id="--command-palette"))
 
     def search_themes(self) -> None:

@@ -19,4 +19,6 @@ class Dialog(ModalScreen[T]):
 
     def dismiss(self, result: T | None = None) -> AwaitComplete:
         """Close the dialog and pass its result on; nothing once it is closed."""
-        return super().dismiss(result) if self.app.screen is self else AwaitComplete.nothing()
+        if self.app.screen is self:
+            return super().dismiss(result)
+        return AwaitComplete.nothing()  # type: ignore[no-any-return, no-untyped-call]
