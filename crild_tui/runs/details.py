@@ -16,7 +16,7 @@ from crild_tui.runs.states import KeyNames, describe, key_hints, label_of
 from crild_tui.text import bar, cells, fit
 from engine.errors import CrildError
 from engine.preset.text import one_line, printable
-from engine.record.files import read_json
+from engine.record.files import read_object
 from engine.record.inputs import known_inputs
 from engine.record.paths import RESULTS
 from engine.record.run import RunEntry
@@ -51,12 +51,12 @@ def read_about(run_dir: Path) -> About:
         settings = tuple(settings_of(read_preset(run_dir)))
     except CrildError as error:
         problem = error.sentence
-    results = read_json(run_dir / RESULTS)
-    if results is not None:
-        try:
-            found = closing_table(results)
-        except CrildError as error:
-            problem = error.sentence
+    try:
+        found = closing_table(read_object(run_dir / RESULTS))
+    except FileNotFoundError:
+        pass
+    except CrildError as error:
+        problem = error.sentence if error.file is None else f"{RESULTS} {error.sentence}"
     inputs = known_inputs(run_dir)
     return About(run_dir, settings, found, problem, () if inputs is None else tuple(input_lines(inputs)))
 

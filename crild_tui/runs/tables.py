@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from crild_tui.runs import formatting, probe_rows
 from engine.errors import RunError
 from engine.preset.text import plain
-from engine.record.files import read_json
+from engine.record.files import read_object
 from engine.record.paths import PRESET, RESULTS, STUDENT
 
 if TYPE_CHECKING:
@@ -59,13 +59,16 @@ def read_closing(run_dir: Path) -> ClosingTable:
     """The closing table of a run, from its files. Raises RunError that says why there is none."""
     from engine.report.closing_table import closing_table
 
-    results = read_json(run_dir / RESULTS)
-    if results is None:
-        sentence = (
-            f"{run_dir.name} has no {RESULTS} that can be read; if it has finished, "
-            f"`{formatting.command('resume', run_dir)}` writes them again"
-        )
-        raise RunError(sentence, kind="unreadable-results")
+    again = f"`{formatting.command('resume', run_dir)}` writes it again"
+    try:
+        results = read_object(run_dir / RESULTS)
+    except FileNotFoundError:
+        sentence = f"{run_dir.name} has no {RESULTS}; if it has finished, {again}"
+        raise RunError(sentence, kind="missing-results") from None
+    except RunError as error:
+        way_out = "" if error.kind == "cannot-read-record" else f"; {again}"  # it may be whole
+        sentence = f"{RESULTS} of {run_dir.name} {error.sentence}{way_out}"
+        raise RunError(sentence, kind="unreadable-results") from None
     return closing_table(results)
 
 
@@ -73,7 +76,7 @@ def closing_parts(
     closing: ClosingTable, run_dir: Path, took: str | None, *, ascii_only: bool = False
 ) -> Iterator[str | Table]:
     """Sentences and tables of a finished run, in their order; `took` is how long it took."""
-    yield f"{closing.run or run_dir.name}: {closing.task}, {closing.split}"
+    yield f"{run_dir.name}: {closing.task}, {closing.split}"  # the results name the run as it was called then
     yield ""
     yield _models(closing, ascii_only)
     yield ""
@@ -86,7 +89,8 @@ def closing_parts(
         yield f"student: {run_dir / STUDENT}"
     if took is not None:
         yield f"took:    {took}"
-    yield f"repeat:  {closing.command or f'crild run {shlex.quote(str(run_dir / PRESET))}'}"
+    own = f"crild run {shlex.quote(str(run_dir / PRESET))}"
+    yield f"repeat:  {own if closing.command is None or PRESET in closing.command else closing.command}"
 
 
 def _models(closing: ClosingTable, ascii_only: bool) -> Table:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.data.files import Table, read_table
 from engine.data.label_columns import class_indices, class_names, label_order, scores
-from engine.data.text_files import check_text, listed, shown
+from engine.data.text_files import check_text, listed, repeated_header, shown
 from engine.data.types import Example, TaskData, TaskSpec
 from engine.errors import DataError
 from engine.record.phases import Report, unreported
@@ -64,8 +64,8 @@ def _table(path: Path, columns: Columns, report: Report) -> Table:
     """The columns of a file. Raises DataError as `read_table` does, and for rows that repeat the header."""
     table = read_table(path, columns.names(), report=report)
     if rows := table.headers():
-        sentence = "this row repeats the column names: the files were joined with their headers; remove it"
-        raise table.fault(sentence, rows, kind="repeated-header")
+        error = repeated_header(table.path, None)
+        raise table.fault(error.sentence, rows, kind=error.kind)
     return table
 
 

@@ -87,6 +87,10 @@ def is_blank(text: str) -> bool:
 
 
 def _similar_classes(labels: Sequence[str]) -> Iterator[Finding]:
+    for label in labels:
+        if is_blank(label):
+            sentence = f"the name {label!a} of a class is invisible: name it in the data"
+            yield Finding(sentence, kind="invisible-class", severity="refusal", facts={"class": label})
     groups: dict[str, list[str]] = {}
     for label in labels:
         groups.setdefault(normal(label), []).append(label)
@@ -166,6 +170,22 @@ def _score_findings(data: TaskData) -> Iterator[Finding]:
                 f"all {len(rows):,} examples of {split} have the score {score}: correlations with it are reported as 0"
             )
             yield Finding(sentence, kind="one-score-in-dev", severity="warning", facts=facts)
+    for split, rows in data.dev.items():
+        yield from _other_scale(split, data.train, rows)
+
+
+def _other_scale(split: str, train: Sequence[Example], rows: Sequence[Example]) -> Iterator[Finding]:
+    """Dev scores that lie farther outside the training scores than these lie apart."""
+    (low, high), (least, most) = (
+        (min(scores), max(scores)) for scores in ([float(row.label or 0) for row in one] for one in (train, rows))
+    )
+    if most > high + (high - low) or least < low - (high - low):
+        sentence = (
+            f"the scores of {split} are from {least:g} to {most:g}, but those of train from {low:g} to {high:g}: are they on "
+            "the same scale?"
+        )
+        facts = {"split": split, "scores": [least, most], "train": [low, high]}
+        yield Finding(sentence, kind="other-score-scale", severity="warning", facts=facts)
 
 
 # -- texts

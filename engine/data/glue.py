@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from engine.data.tasks import GLUE, GlueTask
-from engine.data.text_files import check_text, listed, read_head, read_text, shown, split_lines
+from engine.data.text_files import check_text, listed, read_head, read_text, repeated_header, shown, split_lines
 from engine.data.types import Example, TaskData
 from engine.errors import DataError
 from engine.record.files import cause
@@ -104,6 +104,8 @@ def _rows(task: GlueTask, path: Path, split: str, notes: list[str], report: Repo
         if len(row) != len(names):
             short.append(number)
             continue
+        if row == names and number > 1:
+            raise repeated_header(str(path), number)
         value = classes.get(row[label]) if classes else _score(row[label], path, number)
         if value is None:
             sentence = f"unknown label {shown(row[label])}; the labels are {listed(task.tokens)}"

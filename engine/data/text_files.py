@@ -184,6 +184,12 @@ def check_text(text: str, path: str, line: int | None) -> None:
         raise DataError(sentence, kind="half-surrogate-pair", file=path, line=line)
 
 
+def repeated_header(path: str, line: int | None) -> DataError:
+    """The error for a row that repeats the column names."""
+    sentence = "this row repeats the column names: files were joined with their headers; remove it"
+    return DataError(sentence, kind="repeated-header", file=path, line=line)
+
+
 def shown(value: object, longest: int = 40) -> str:
     """A value from a file as messages quote it: on one line, without control characters, short."""
     text = str(value)

@@ -19,6 +19,7 @@ from engine.errors import RunError
 from engine.preset.text import json_escaped
 from engine.record.files import cause, finite, write_atomic
 from engine.record.phases import Report, counted, unreported
+from engine.record.removal import OpenFolder
 
 Logits = npt.NDArray[np.float32]
 
@@ -84,20 +85,30 @@ def takes_types(model: torch.nn.Module) -> bool:
 
 
 def write_predictions(
-    path: Path, tokens: TokenSet, logits: Logits, spec: TaskSpec, *, report: Report = unreported
+    path: Path,
+    tokens: TokenSet,
+    logits: Logits,
+    spec: TaskSpec,
+    *,
+    report: Report = unreported,
+    root: Path | None = None,
 ) -> None:
     """Write predictions as JSON lines, one object for each example in the order of the rows.
 
     {"id", "label", "prediction", "probabilities": {class: …}}; label and prediction are names of classes. For regression
     they are scores, without probabilities. Where labels are unknown there is no "label"; NaN and infinity become null.
-    Raises RunError when the file cannot be written.
+    `root` has to exist, and no folder between it and the file may be a link (see `write_atomic`). Raises RunError when the
+    file cannot be written.
     """
     rows = counted(_rows(tokens, logits, spec), report, f"writing {path.name}", total=len(tokens))
     lines = (json_escaped(json.dumps(finite(row), ensure_ascii=False, allow_nan=False)) for row in rows)
     text = "".join(f"{line}\n" for line in lines)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, text)
+        if root is None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        else:
+            OpenFolder.at(root, *path.parent.relative_to(root).parts, create=True).close()
+        write_atomic(path, text, root=root)
     except OSError as fault:
         sentence = f"cannot write the predictions: {cause(fault)}"
         raise RunError(sentence, kind="cannot-write-predictions", file=str(path)) from fault

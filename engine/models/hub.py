@@ -29,6 +29,7 @@ from engine.errors import ModelError
 from engine.models.model_files import PICKLED, SAFETENSORS, TOKENIZER, is_folder, missing_weights
 from engine.preset.source_names import is_path
 from engine.preset.text import plain
+from engine.record.files import cause
 from engine.record.phases import Report, unreported
 
 SECONDS = 8.0
@@ -81,10 +82,10 @@ def fetch(
         raise ModelError(f"the model folder {name} does not exist", kind="no-such-folder", file=name)
     report(f"looking for {plain(model)}")
     commit = resolve_revision(model, revision)
-    cached = _cached_folder(model, commit)
-    if cached is not None and _complete(cached, weights=weights, code=code):
-        return cached
     with _hub_errors(model, revision):
+        cached = _cached_folder(model, commit)
+        if cached is not None and _complete(cached, weights=weights, code=code):
+            return cached
         try:
             listed = HfApi().model_info(model, revision=commit, timeout=SECONDS).siblings or ()
         except (HTTPError, OSError) as error:
@@ -171,5 +172,7 @@ def _hub_errors(model: str, revision: str | None) -> Iterator[None]:
         sentence = f"{hub} cannot be reached ({plain(type(error).__name__)}), {advice}"
         raise ModelError(sentence, kind="hub-unreachable") from None
     except OSError as error:
-        sentence = f"cannot store the hub model {name} in {constants.HF_HUB_CACHE}: {plain(str(error))}"
+        sentence = (
+            f"the hub model {name} cannot be read from or stored in {constants.HF_HUB_CACHE}: {plain(cause(error))}"
+        )
         raise ModelError(sentence, kind="cannot-write-hub-cache") from None

@@ -40,8 +40,8 @@ class LoadedModel:
 
     `order_known` is false when the class names don't match the task's: then the rows are still in the checkpoint's
     order, and `align(model, permutation, labels)` brings them into the task's. `fresh_head` is true when its last layer
-    is random, `multi_label` when the checkpoint was trained to answer each class on its own. `notes` are sentences worth
-    showing.
+    is random, `multi_label` when the checkpoint was trained to answer each class on its own, `foreign_tokenizer` when
+    the model has a tokenizer of its own with another vocabulary. `notes` are sentences worth showing.
     """
 
     model: PreTrainedModel
@@ -50,6 +50,7 @@ class LoadedModel:
     notes: tuple[str, ...]
     fresh_head: bool
     multi_label: bool = False
+    foreign_tokenizer: bool = False
 
 
 def load_teacher(
@@ -80,12 +81,12 @@ def load_teacher(
     if teacher.finetune is not None:
         seed = teacher.finetune.seed
         return load_pretrained(teacher, spec, seed=seed, max_length=max_length, consent=consent, report=report)
-    checkpoint, tokenizer, code_notes = _read(teacher, max_length, consent, report=report)
-    _check_knows_task(checkpoint, teacher.model, spec)
-    multi_label = checkpoint.model.config.problem_type == MULTI_LABEL  # which aligning overwrites
-    order_known, notes = _align_by_name(checkpoint.model, teacher, spec)
-    notes = (*code_notes, *checkpoint.notes, *notes)
-    return LoadedModel(checkpoint.model, tokenizer, order_known, notes, fresh_head=False, multi_label=multi_label)
+    read = _read(teacher, max_length, consent, report=report)
+    model = read.checkpoint.model
+    _check_knows_task(read.checkpoint, teacher.model, spec)
+    multi_label = model.config.problem_type == MULTI_LABEL  # which aligning overwrites
+    order_known, notes = _align_by_name(model, teacher, spec)
+    return LoadedModel(model, read.tokenizer, order_known, (*read.notes, *notes), False, multi_label, read.foreign)
 
 
 def load_pretrained(
@@ -104,7 +105,8 @@ def load_pretrained(
     match, its outputs are used in the task's order, since training settles it. `words` is the tokenizer for a folder
     without one. Raises `ModelError` as `load_teacher` does.
     """
-    checkpoint, tokenizer, code_notes = _read(source, max_length, consent, words, report)
+    read = _read(source, max_length, consent, words, report)
+    checkpoint = read.checkpoint
     model, name = checkpoint.model, plain(source.model)
     outputs = output_of(model).out_features
     notes: tuple[str, ...] = ()
@@ -120,8 +122,18 @@ def load_pretrained(
         name_outputs(model, spec.labels)
     if fresh_head:
         fit_head(model, spec, checkpoint.fresh, seed=seed)
-    notes = (*code_notes, *checkpoint.notes, *notes)
-    return LoadedModel(model, tokenizer, order_known=True, notes=notes, fresh_head=fresh_head)
+    notes = (*read.notes, *notes)
+    return LoadedModel(model, read.tokenizer, True, notes, fresh_head, foreign_tokenizer=read.foreign)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A checkpoint and the tokenizer for it; `foreign` as in `LoadedModel.foreign_tokenizer`."""
+
+    checkpoint: Checkpoint
+    tokenizer: PreTrainedTokenizerBase
+    foreign: bool
+    notes: tuple[str, ...]
 
 
 def _read(
@@ -130,7 +142,7 @@ def _read(
     consent: Consent,
     fallback: PreTrainedTokenizerBase | None = None,
     report: Report = unreported,
-) -> tuple[Checkpoint, PreTrainedTokenizerBase, tuple[str, ...]]:
+) -> _Read:
     """The checkpoint, its tokenizer (or the one that `source` names), whose vocabulary must not be larger, and notes."""
     folder, code = _fetch(source, source.model, consent, revision=source.revision, report=report)
     other, other_code = folder, code
@@ -157,7 +169,18 @@ def _read(
         raise ModelError(sentence, kind="max-length-too-long", key="task.max_length")
     ran = {source.model: code, source.tokenizer: other_code}
     notes = tuple(f"{plain(name)} runs its own code, as you consented" for name, runs in ran.items() if name and runs)
-    return checkpoint, words, notes
+    foreign = other != folder and _has_other_words(folder, words)
+    return _Read(checkpoint, words, foreign, (*notes, *checkpoint.notes))
+
+
+def _has_other_words(folder: Path, words: PreTrainedTokenizerBase) -> bool:
+    """Whether a model's folder has a tokenizer with another vocabulary; False if it has none that can be read."""
+    if not has_tokenizer(folder):
+        return False
+    try:
+        return bool(read_tokenizer(folder).get_vocab() != words.get_vocab())
+    except ModelError:  # perhaps the reason why another one is named
+        return False
 
 
 def _fetch(
@@ -206,7 +229,13 @@ def _align_by_name(model: PreTrainedModel, source: schema.Teacher, spec: TaskSpe
     names = names_of(model) if source.labels is None else tuple(source.labels)
     order = order_by_name(names, spec.labels) if len(names) == spec.outputs else None
     if order is not None:
+        own = None if source.labels is None else order_by_name(names_of(model), spec.labels)
         align(model, order, spec.labels)
+        if own is not None and own != order:
+            return True, (
+                f"teacher.labels gives the outputs of {plain(source.model)} another order than the names in its config.json; "
+                "teacher.labels is used",
+            )
         if order == tuple(range(len(order))):
             return True, ()
         new = ", ".join(f"{plain(names[index])} (output {index})" for index in order)

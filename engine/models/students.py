@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -34,6 +34,7 @@ def make_student(
     *,
     seed: int,
     max_length: int | None = None,
+    note: Callable[[str], None] | None = None,
     consent: Consent = NONE,
 ) -> PreTrainedModel:
     """The student of a preset, on the CPU, in fp32, in evaluation mode; the same bytes for the same seed.
@@ -46,7 +47,8 @@ def make_student(
     - a folder, a run or a hub id: embeddings and the selected layers of that model, its head if that fits the task
 
     `teacher_model` and `tokenizer` are the teacher's, which reads the same tokens. `max_length` is the longest input in
-    tokens that the student must be able to read. The global random generator is left unchanged.
+    tokens that the student must be able to read. `note` is called with what a user should know of a model that `init`
+    names, such as tensors that were left out. The global random generator is left unchanged.
 
     Raises:
         ModelError: layers that don't exist, a vocabulary that is not the teacher's, and as in `load_pretrained`.
@@ -58,6 +60,9 @@ def make_student(
     source = _source(student, teacher, tokenizer, spec, seed, max_length, consent)
     _check_vocabulary(student.init, source, teacher.model, teacher_model, tokenizer)
     selected = _selected(student, source.model)
+    if student.init != "pretrained" and note is not None:  # else they are the teacher's own, which are known
+        for sentence in source.notes:
+            note(sentence)
     if student.init == "pretrained":
         fit_head(source.model, spec, head_parameters(source.model), seed=seed)
     return keep_layers(source.model, selected)

@@ -170,10 +170,10 @@ def json_text(value: Mapping[str, Any]) -> str:
     return json.dumps(finite(value), indent=1, allow_nan=False) + "\n"
 
 
-def write_json(path: Path, value: Mapping[str, Any], *, durable: bool = True) -> None:
-    """Write an object as indented JSON, atomically. Raises RunError with the file and the cause."""
+def write_json(path: Path, value: Mapping[str, Any], *, durable: bool = True, root: Path | None = None) -> None:
+    """Write an object as indented JSON, as `write_atomic` does. Raises RunError with the file and the cause."""
     try:
-        write_atomic(path, json_text(value), durable=durable)
+        write_atomic(path, json_text(value), durable=durable, root=root)
     except OSError as error:
         raise RunError(f"cannot be written: {cause(error)}", kind="cannot-write-record", file=str(path)) from error
 

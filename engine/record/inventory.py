@@ -26,6 +26,7 @@ from engine.record.removal import (
     LinkedFolderError,
     OpenFolder,
     is_leftover,
+    is_put_back,
     is_released_replacement,
     remove_leftover,
 )
@@ -400,7 +401,9 @@ def _listed(root: Path, names: tuple[str, ...], what: str, check: Check, remove:
         for name in folder.names():
             with contextlib.suppress(OSError):
                 if check(folder, name):
-                    yield Removable(root, (*names, name), what, size_of(folder.path / name), remove)
+                    returns = what == "leftover" and is_put_back(folder, name)
+                    size = 0 if returns else size_of(folder.path / name)
+                    yield Removable(root, (*names, name), "put back" if returns else what, size, remove)
 
 
 def _remover(check: Check) -> Remove:

@@ -294,6 +294,12 @@ def remove_leftovers(folder: OpenFolder, *, locked: bool) -> list[str]:
     return removed
 
 
+def is_put_back(folder: OpenFolder, name: str) -> bool:
+    """Whether `remove_leftover` gives a leftover the name back that it had, instead of deleting it."""
+    match = TEMPORARY.fullmatch(name)
+    return match is not None and match["role"] == "old" and folder.status(match["base"]) is None
+
+
 def remove_leftover(folder: OpenFolder, name: str) -> None:
     """Delete one leftover, or give the folder that was being replaced its name back. Raises OSError."""
     match = TEMPORARY.fullmatch(name)

@@ -67,7 +67,7 @@ def link_teacher(run_dir: Path, folder: Path) -> None:
             link.mkdir(exist_ok=True)
         else:
             return
-    write_json(link / POINTER, {"schema": 1, "folder": str(folder)})
+    write_json(link / POINTER, {"schema": 1, "folder": str(folder)}, root=run_dir)
 
 
 def _link(run_dir: Path, folder: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from engine.errors import CrildError
 from engine.preset.text import shown
-from engine.record.files import read_json
+from engine.record.files import read_object
 from engine.record.inputs import RunInputs, known_inputs
 from engine.record.paths import RESULTS
 from engine.record.run import RunEntry, read_run
@@ -90,12 +90,13 @@ def read_final_metrics(run_dir: Path) -> FinalMetrics:
 def _models(entry: RunEntry) -> tuple[dict[str, dict[str, float]], str | None]:
     status, problem = entry.status, None
     assert status is not None
-    results = read_json(entry.path / RESULTS) if entry.state == "finished" else None
-    if results is not None:
+    if entry.state == "finished":
         try:
-            return models_of(results), None
+            return models_of(read_object(entry.path / RESULTS)), None
+        except FileNotFoundError:
+            pass
         except CrildError as error:
-            problem = error.sentence
+            problem = error.sentence if error.file is None else f"{RESULTS} {error.sentence}"
     name = status.metric_name
     figures = {
         STUDENT: status.last, SELF_TEACHER: status.self_teacher, TEACHER: status.teacher, MAJORITY: status.majority,

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from engine.errors import RunError
+from engine.models.tensor_files import load_tensors
 from engine.record.checkpoints import FORMAT, MANIFEST, STATE, Checkpoint, checkpoints_folder, flaw, named_checkpoints
-from engine.record.files import flush, follow_umask, refusal
+from engine.record.files import cause, flush, follow_umask, refusal
 from engine.record.inventory import checkpoints_of
 from engine.record.manifest import manifest_of
 from engine.record.paths import CHECKPOINTS
@@ -29,7 +30,7 @@ Tensors = dict[str, dict[str, Tensor]]
 def tensors(checkpoint: Checkpoint, part: str) -> dict[str, Tensor]:
     """The tensors of one part ("model", "optimiser", "average", "projections"); empty if it has none."""
     file = checkpoint.path / f"{part}.safetensors"
-    return load_file(file) if file.exists() else {}
+    return _load(file) if file.exists() else {}
 
 
 def save(run_dir: Path, *, index: int, stage: str, step: int, parts: Tensors, state: dict[str, Any]) -> Checkpoint:
@@ -59,21 +60,38 @@ def load_best(run_dir: Path, name: str) -> dict[str, Tensor]:
             "crild resume goes back to a checkpoint before them"
         )
         raise RunError(sentence, kind="best-weights-damaged", file=str(path))
-    return load_file(path / "model.safetensors")
+    return _load(path / "model.safetensors")
 
 
-def rotate(run_dir: Path, *, whole: Collection[str], keep: int, protect: frozenset[str] = frozenset()) -> None:
+def _load(file: Path) -> dict[str, Tensor]:
+    """The tensors of a file that was verified. Raises RunError when the system does not let it be read now."""
+    try:
+        return load_tensors(file)
+    except OSError as error:
+        sentence = f"a checkpoint cannot be read: {cause(error)}. Fix that, then run crild resume"
+        raise RunError(sentence, kind="cannot-read-checkpoint", file=str(file)) from error
+
+
+def rotate(
+    run_dir: Path,
+    *,
+    whole: Collection[str],
+    keep: int,
+    protect: Collection[str] = (),
+    unreadable: Collection[str] = (),
+) -> None:
     """Delete all but the `keep` newest checkpoints, the newest of each stage in `protect`, and the best weights they
     refer to. What is not crild's stays, and so does what the system refuses to delete. Call it with the run's lock.
 
     `whole` names the checkpoints of this attempt: the whole ones that it started with, and those it wrote. Only they
-    count. The others on disk are damaged, or an earlier attempt got further before they were passed over.
+    count. The others on disk are damaged, or an earlier attempt got further before they were passed over. `unreadable` ones
+    stay: they may be good.
     """
     ordered = [checkpoint for checkpoint in named_checkpoints(run_dir) if checkpoint.name in whole]
     needed = ordered[:keep]
     for stage in protect:
         needed += [checkpoint for checkpoint in ordered if checkpoint.stage == stage][:1]
-    names = {name for checkpoint in needed for name in (checkpoint.name, *_best_names(checkpoint))}
+    names = {name for checkpoint in needed for name in (checkpoint.name, *_best_names(checkpoint))} | {*unreadable}
     for saved in checkpoints_of(run_dir):
         if saved.path.name not in names:
             with contextlib.suppress(OSError):

@@ -39,7 +39,7 @@ from engine.train.materials import (
     rows_of_stages,
 )
 from engine.train.optim import Optimiser
-from engine.train.run_findings import input_findings, refuse, stage_findings
+from engine.train.run_findings import Reader, refuse, stage_findings
 from engine.train.settings import StageSettings
 from engine.train.step import Counts, Models, StepLosses, bound_terms
 from engine.train.step_metrics import memory
@@ -88,13 +88,16 @@ def evaluate(request: dict[str, Any], consent: Consent = NONE, *, report: Report
     model = loaded.model.to(device).eval()
     run_dir, own_data = request.get("run"), data if request.get("own_task") else None
     changed = [] if run_dir is None else _changed_since(Path(run_dir), preset.task, own_data)
-    preset = preset.model_copy(update={"teacher": Teacher(model=request["model"])})
+    reader = Reader.of(request["model"], loaded, length)
     findings = [
         finding
-        for split in dev
-        for finding in input_findings(f"inputs of {split}", data.dev[split], dev[split], preset, loaded)
+        for split, tokens in dev.items()
+        for finding in reader.findings(f"inputs of {split}", data.dev[split], tokens)
     ]
     refuse(findings)
+    notes = [*changed, *loaded.notes, *(finding.sentence for finding in findings)]
+    if loaded.multi_label:
+        notes.append("the model was trained to answer each class on its own; its strongest class counts as its answer")
     return {
         "model": request["model"],
         "task": data.spec.name,
@@ -103,7 +106,7 @@ def evaluate(request: dict[str, Any], consent: Consent = NONE, *, report: Report
             split: {"metrics": sets.metrics(model, split, report=report), "examples": len(dev[split])} for split in dev
         },
         "parameters": parameters(model),
-        "notes": [*changed, *loaded.notes, *(finding.sentence for finding in findings)],
+        "notes": notes,
     }
 
 

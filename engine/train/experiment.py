@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,7 +14,7 @@ from transformers import PreTrainedModel
 
 from engine.data.tokens import TokenSet
 from engine.distill.objectives import OBJECTIVES
-from engine.errors import PresetError, UsageError
+from engine.errors import DataError, PresetError, UsageError
 from engine.evaluate.metrics import compute, majority
 from engine.launch.resume_check import RunProgress, incompatible_changes
 from engine.models.export import content_hash, save_model
@@ -22,7 +23,7 @@ from engine.record.checkpoints import Checkpoint, Checkpoints
 from engine.record.environment import add_environment
 from engine.record.files import write_atomic
 from engine.record.inventory import refuse_links, remove_cache_leftovers
-from engine.record.paths import PRESET, RESULTS, cache_dir
+from engine.record.paths import PRESET, RESULTS, STUDENT, cache_dir
 from engine.record.rebuild import identity_of
 from engine.record.session import RunSession
 from engine.record.student import student_hash
@@ -44,7 +45,7 @@ from engine.train.materials import (
 )
 from engine.train.messages import say, say_finding
 from engine.train.resumption import resumption, written_checkpoints
-from engine.train.run_findings import has, refuse, stage_findings
+from engine.train.run_findings import guessed_order, has, refuse, stage_findings
 from engine.train.settings import StageSettings
 from engine.train.step import Models, StepLosses, bound_terms
 from engine.train.teacher import cache_key, data_hash, open_teacher, settle_order, store_teacher
@@ -87,10 +88,21 @@ def run(
         session.update(device=str(accelerator.device))
         materials = load_materials(pinned, accelerator, consent, report=report)
         experiment = Experiment(session, materials, checkpoints)
-        changed = experiment.check_inputs()
+        try:
+            changed = experiment.check_inputs()
+        except DataError:
+            if saved is not None and session.before.state == "finished":
+                _undo_extension(session.run_dir, saved)
+            raise
     if pinned is not preset:
         hub_revisions.record(session.run_dir, pinned)  # only now: a refused run stays as it was
     return experiment.go(*warnings, *([changed] if changed else []))
+
+
+def _undo_extension(run_dir: Path, saved: Checkpoint) -> None:
+    """Make a run's preset that of its results again, unless an earlier version wrote it in another form."""
+    with contextlib.suppress(ValueError):
+        hub_revisions.record(run_dir, Preset.model_validate(saved.state.get("preset")))
 
 
 class Experiment:
@@ -131,7 +143,7 @@ class Experiment:
         teacher = self._teacher()
         answers = self._measure_teacher(teacher)
         with self.session.reading("building the student"):
-            student = new_student(self.materials, teacher)
+            student = new_student(self.materials, teacher, partial(say, self.session))
         for index, settings in enumerate(self.stages):
             if settings.role == "student":
                 self._train_student(index, settings, student, teacher)
@@ -195,9 +207,8 @@ class Experiment:
         document |= {"seconds": round(sum(stage["seconds"] for stage in self.finished.values()), 1)}
         document |= {"command": f"crild run {shlex.quote(str(self.run_dir / PRESET))}"}
         document |= {"findings": [finding.to_dict() for finding in self.findings]}
-        write_atomic(
-            self.run_dir / "student" / "README.md", model_card(materials.preset, document, materials.data.spec)
-        )
+        run_dir, card = self.run_dir, model_card(materials.preset, document, materials.data.spec)
+        write_atomic(run_dir / STUDENT / "README.md", card, root=run_dir)
         results.write(self.run_dir, document)
         return document
 
@@ -219,7 +230,9 @@ class Experiment:
             with self.session.phases.open("finding the order of the teacher's classes") as report:
                 note = settle_order(loaded, spec, dev, device=materials.device, pad_id=materials.pad_id, report=report)
             if note:
-                say(self.session, note, level="warning")
+                guessed = guessed_order(note)
+                self.findings = (*self.findings, guessed)
+                say_finding(self.session, guessed)
             return model.eval()
         key = cache_key(materials.teacher_hash, tune, materials.train, dev, spec, materials.precision)
         warn = partial(say, self.session, level="warning")
@@ -372,6 +385,7 @@ class Experiment:
             document=materials.preset.document(),
             protect=frozenset({self.stages[-1].name, materials.preset.stage[-1].name}),
             whole=self.whole,
+            unreadable=self.resumption.unreadable,
         )
         models.student.train()
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -153,8 +153,10 @@ def models_of(
     return Models(student, teacher, average, maps.to(device))
 
 
-def new_student(materials: Materials, teacher: PreTrainedModel) -> PreTrainedModel:
-    """The preset's student on the run's device, before any training."""
+def new_student(
+    materials: Materials, teacher: PreTrainedModel, note: Callable[[str], None] | None = None
+) -> PreTrainedModel:
+    """The preset's student on the run's device, before any training; `note` as in `make_student`."""
     preset = materials.preset
     student = make_student(
         preset.student,
@@ -164,6 +166,7 @@ def new_student(materials: Materials, teacher: PreTrainedModel) -> PreTrainedMod
         materials.data.spec,
         seed=preset.seed,
         max_length=preset.task.max_length,
+        note=note,
         consent=materials.consent,
     )
     choose_attention(student, materials.device, materials.precision)

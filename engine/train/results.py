@@ -117,7 +117,7 @@ def save_predictions(
         for split, logits in found["logits"].items():
             suffix = "" if split == dev.primary else f".{split}"
             path = run_dir / "predictions" / f"{name}{suffix}.jsonl"
-            write_predictions(path, dev.tokens[split], logits, dev.spec, report=report)
+            write_predictions(path, dev.tokens[split], logits, dev.spec, report=report, root=run_dir)
 
 
 def write(run_dir: Path, results: dict[str, Any]) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
 
 from engine.data.findings import Finding, data_findings
 from engine.data.token_findings import EmbeddingSizes, TokenisedInputs, token_findings
-from engine.data.tokenizer_facts import tokenizer_facts
+from engine.data.tokenizer_facts import TokenizerFacts, tokenizer_facts
 from engine.data.tokens import TokenSet
 from engine.data.types import Example, TaskData
 from engine.errors import CrildError, DataError, ModelError
@@ -18,44 +20,59 @@ from engine.preset.schema import Preset
 from engine.preset.text import plain
 
 
+@dataclass(frozen=True)
+class Reader:
+    """What reads the texts of a run: tokenizer, embeddings, and the length at which it cuts."""
+
+    tokenizer: TokenizerFacts
+    sizes: EmbeddingSizes
+    max_length: int
+
+    @classmethod
+    def of(cls, name: str, loaded: LoadedModel, max_length: int) -> Reader:
+        """The reader that a model and its tokenizer are; `name` is what sentences call the model."""
+        model = loaded.model
+        types = int(getattr(model.config, "type_vocab_size", 2)) if takes_types(model) else None
+        rows = int(model.get_input_embeddings().weight.shape[0])
+        return cls(tokenizer_facts(loaded.tokenizer), EmbeddingSizes(name, rows, types), max_length)
+
+    def findings(self, name: str, examples: Sequence[Example], tokens: TokenSet) -> tuple[Finding, ...]:
+        """The findings about some tokenised inputs, which sentences call `name`."""
+        return token_findings(TokenisedInputs(name, examples, tokens, self.max_length), self.tokenizer, self.sizes)
+
+
 def task_findings(
     preset: Preset, data: TaskData, loaded: LoadedModel, train: TokenSet, dev: Mapping[str, TokenSet]
 ) -> tuple[Finding, ...]:
     """The findings about a run's task and its teacher: rows, classes, tokens, what the model's outputs mean.
 
-    Dev tokens are only mentioned for what training tokens don't show already.
+    Dev tokens are only mentioned where they are worse than training tokens.
     """
-    found = list(_model_findings(preset, loaded))
-    found += data_findings(data)
-    found += input_findings("training inputs", data.train, train, preset, loaded)
-    known = {finding.kind for finding in found}
+    reader = Reader.of(preset.teacher.model, loaded, preset.task.max_length)
+    found = [*_model_findings(preset, loaded), *data_findings(data)]
+    found += reader.findings("training inputs", data.train, train)
+    known = {(finding.kind, finding.severity) for finding in found}
+    known |= {(kind, "note") for kind, _ in known} | {("texts-cut", "note")}
     for split, tokens in dev.items():
-        others = input_findings(f"inputs of {split}", data.dev[split], tokens, preset, loaded)
-        found += [finding for finding in others if finding.kind not in known | {"texts-cut"}]
+        others = reader.findings(f"inputs of {split}", data.dev[split], tokens)
+        found += [finding for finding in others if (finding.kind, finding.severity) not in known]
     return tuple(found)
-
-
-def input_findings(
-    name: str, examples: Sequence[Example], tokens: TokenSet, preset: Preset, loaded: LoadedModel
-) -> tuple[Finding, ...]:
-    """The findings about some tokenised inputs, which sentences call `name`."""
-    model = loaded.model
-    types = int(model.config.type_vocab_size) if takes_types(model) else None
-    rows = int(model.get_input_embeddings().weight.shape[0])
-    sizes = EmbeddingSizes(preset.teacher.model, rows, types)
-    inputs = TokenisedInputs(name, examples, tokens, preset.task.max_length)
-    return token_findings(inputs, tokenizer_facts(loaded.tokenizer), sizes)
 
 
 def stage_findings(
     preset: Preset, loaded: LoadedModel, own: Mapping[str, Sequence[Example]], tokens: Mapping[str, TokenSet]
 ) -> tuple[Finding, ...]:
     """The findings about the stages with data of their own: their examples and tokens by stage name."""
-    return tuple(
-        finding
-        for name, examples in own.items()
-        for finding in input_findings(f"inputs of {name}", examples, tokens[name], preset, loaded)
-    )
+    if not own:
+        return ()
+    reader = Reader.of(preset.teacher.model, loaded, preset.task.max_length)
+    found = (reader.findings(f"inputs of {name}", examples, tokens[name]) for name, examples in own.items())
+    return tuple(chain.from_iterable(found))
+
+
+def guessed_order(sentence: str) -> Finding:
+    """The finding about a teacher whose order of classes was chosen by the dev set."""
+    return Finding(sentence, kind="class-order-from-dev", severity="warning", subject="model")
 
 
 def refuse(findings: Iterable[Finding]) -> None:
@@ -78,6 +95,13 @@ def _model_findings(preset: Preset, loaded: LoadedModel) -> Iterator[Finding]:
     reason = multi_label_teacher(preset.teacher.model, problem_type, finetuned=finetuned, objectives=objectives)
     if reason is not None:
         yield Finding(reason, kind="multi-label-teacher", severity="refusal", subject="model")
+    if loaded.foreign_tokenizer:
+        sentence = (
+            f"teacher.tokenizer names {plain(preset.teacher.tokenizer or '')}, whose vocabulary is not that of the tokenizer of "
+            f"{plain(preset.teacher.model)}: unless the model was trained with it, the model reads other words than the "
+            "texts have"
+        )
+        yield Finding(sentence, kind="foreign-tokenizer", severity="warning", subject="model")
     config, pad = loaded.model.config, loaded.tokenizer.pad_token_id
     if family_of(config).positions_offset and pad != config.pad_token_id:
         sentence = (

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 
+from crild_tui.runs.details import read_about
+from crild_tui.runs.tables import read_closing
+from engine.errors import RunError
 from engine.record.events import EventWriter
 from engine.record.paths import events_file
 from tests.cli.conftest import Call
 from tests.cli.samples import PRESET, make_run
+from tests.refused_files import refuse
 
 
 def test_show_repeats_results_settings_and_warnings(crild: Call, runs_dir: Path) -> None:
@@ -125,3 +130,20 @@ def test_compare_as_json(crild: Call, runs_dir: Path) -> None:
 def test_compare_wants_two(crild: Call, runs_dir: Path) -> None:
     make_run(runs_dir)
     assert crild("compare", "rte-crild").code == 2
+
+
+def test_results_that_cannot_be_read_now_are_not_called_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(RunError) as caught:
+        read_closing(tmp_path)
+    assert caught.value.kind == "missing-results"
+    (tmp_path / "results.json").write_text("{}")
+    refuse(monkeypatch, tmp_path / "results.json", errno.EMFILE)
+    with pytest.raises(RunError) as caught:
+        read_closing(tmp_path)
+    assert caught.value.kind == "unreadable-results"
+    assert "crild resume" not in caught.value.sentence
+    about = read_about(tmp_path)
+    assert about.closing is None
+    assert "results.json" in (about.problem or "")

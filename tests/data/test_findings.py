@@ -77,8 +77,23 @@ def test_scores_that_are_all_equal() -> None:
     assert data_findings(task(scores, [("three", 0.5), ("four", 1.5)], labels=())) == ()
     finding = only(task(scores, [("three", 0.5), ("four", 0.5)], labels=()))
     assert (finding.kind, finding.severity, finding.facts["score"]) == ("one-score-in-dev", "warning", 0.5)
-    finding = only(task([("one", 1.0), ("two", 1.0)], [("three", 0.5), ("four", 1.5)], labels=()))
-    assert (finding.kind, finding.severity) == ("one-score-in-train", "refusal")
+    finding = found(task([("one", 1.0), ("two", 1.0)], [("three", 0.5), ("four", 1.5)], labels=()))[
+        "one-score-in-train"
+    ]
+    assert finding.severity == "refusal"
+
+
+def test_scores_on_another_scale() -> None:
+    train = [("one", 0.0), ("two", 1.0)]
+    assert data_findings(task(train, [("three", -0.5), ("four", 1.9)], labels=())) == ()
+    finding = only(task(train, [("three", 0.0), ("four", 100.0)], labels=()))
+    assert (finding.kind, finding.severity) == ("other-score-scale", "warning")
+    assert finding.facts == {"split": "dev", "scores": [0.0, 100.0], "train": [0.0, 1.0]}
+
+
+def test_a_class_without_a_visible_name_is_refused() -> None:
+    finding = only(task(GOOD, labels=("a", "\u200b")))
+    assert (finding.kind, finding.severity, finding.facts) == ("invisible-class", "refusal", {"class": "\u200b"})
 
 
 @pytest.mark.parametrize(

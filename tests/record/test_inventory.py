@@ -182,6 +182,18 @@ def test_leftovers_of_a_run_are_found_wherever_crild_writes(run: Path) -> None:
     assert not list((run / "checkpoints").glob(".0*"))
 
 
+def test_a_student_that_was_about_to_be_replaced_is_put_back_and_frees_nothing(run: Path) -> None:
+    model(run / gone_name("student", "old"))
+    (item,) = run_leftovers(run)
+    assert (item.what, item.bytes) == ("put back", 0)
+    assert item.remove()
+    assert (run / "student" / "model.safetensors").is_file()
+    model(run / gone_name("student", "old"))
+    (item,) = run_leftovers(run)
+    assert item.what == "leftover"
+    assert item.bytes > 0
+
+
 def test_a_run_with_files_that_are_not_crilds_is_not_deleted(run: Path, thesis: Path) -> None:
     checkpoint(run, "000-ild-00000001")
     model(run / "student")

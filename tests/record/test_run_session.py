@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -240,11 +241,11 @@ def test_a_disk_that_stays_full_is_told_to_the_loop(run: Path, monkeypatch: pyte
         broken = threading.Event()
         tried = threading.Event()
 
-        def write(path: Path, data: str, *, durable: bool = True) -> None:
+        def write(path: Path, data: str, **more: Any) -> None:
             if broken.is_set():
                 tried.set()
                 raise OSError(errno.ENOSPC, "full")
-            real(path, data, durable=durable)
+            real(path, data, **more)
 
         monkeypatch.setattr(files, "write_atomic", write)
         broken.set()

@@ -69,6 +69,17 @@ def test_unknown_tokens_are_found_in_dev_when_training_inputs_have_none(tmp_path
     assert checked(tmp_path, text)["unknown-tokens"].facts["inputs"] == "training inputs"
 
 
+def test_dev_is_mentioned_where_it_is_worse_than_train(tmp_path: Path, text: str) -> None:
+    train = tmp_path / "tiny" / "train.csv"
+    lines = train.read_text().splitlines()
+    train.write_text("\n".join([lines[0], *(f"V V V {line}" for line in lines[1:])]))
+    (finding,) = checked(tmp_path, text).values()
+    assert (finding.severity, finding.facts["inputs"]) == ("note", "training inputs")
+    change(tmp_path / "tiny" / "dev.csv", "w", "V")
+    finding = checked(tmp_path, text)["unknown-tokens"]  # the last one
+    assert (finding.severity, finding.facts["inputs"]) == ("warning", "inputs of dev")
+
+
 @pytest.mark.parametrize(
     ("overrides", "refused"),
     [((UNTUNED,), True), ((), False), ((UNTUNED, "stage.kd.objectives={labels = 1.0}"), False)],
@@ -80,6 +91,18 @@ def test_a_multi_label_teacher_is_not_distilled_by_softmax(
     found = checked(tmp_path, text, *overrides)
     assert [finding.severity for finding in found.values()] == (["refusal"] if refused else [])
     assert set(found) == ({"multi-label-teacher"} if refused else set())
+
+
+def test_a_tokenizer_with_other_words_than_the_models_own_is_a_warning(tmp_path: Path, text: str) -> None:
+    words(prefix="w").save_pretrained(tmp_path / "same")
+    words(prefix="v").save_pretrained(tmp_path / "other")
+    assert checked(tmp_path, text, f"teacher.tokenizer={tmp_path / 'same'}") == {}
+    for settings in ((), (UNTUNED,)):
+        found = checked(tmp_path, text, f"teacher.tokenizer={tmp_path / 'other'}", *settings)
+        assert found["foreign-tokenizer"].severity == "warning"
+    for path in (tmp_path / "tiny" / "teacher").glob("tokenizer*"):
+        path.unlink()
+    assert set(checked(tmp_path, text, f"teacher.tokenizer={tmp_path / 'other'}")) == {"unknown-tokens"}
 
 
 def test_another_padding_token_matters_where_positions_follow_it(tmp_path: Path) -> None:
@@ -159,6 +182,18 @@ def test_a_teacher_that_knows_the_words_may_need_fine_tuning(tmp_path: Path, tex
     assert work(run_dir) is None
     (beaten,) = messages(run_dir)
     assert "finetune" in beaten["text"]
+
+
+def test_an_order_chosen_by_dev_is_a_finding(
+    tmp_path: Path, text: str, no_training: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change_config(tmp_path / "tiny" / "teacher", id2label={"0": "LABEL_0", "1": "LABEL_1"}, label2id=None)
+    scores = iter([0.9, 0.1])
+    monkeypatch.setattr("engine.train.teacher.compute", lambda *_: {"accuracy": next(scores)})
+    run_dir = make(tmp_path, text, UNTUNED)
+    assert work(run_dir) is None
+    found = [event["finding"]["kind"] for event in read_events(run_dir, {"message"}) if "finding" in event]
+    assert found == ["class-order-from-dev"]
 
 
 def test_a_run_refuses_before_it_trains(tmp_path: Path, text: str) -> None:
@@ -252,6 +287,12 @@ def test_evaluate_does_not_choose_an_order_by_the_dev_set_it_measures(
     assert evaluated('teacher.labels=["bad", "good"]')["splits"]["dev"]["metrics"]["accuracy"] == named
     turned = evaluated('teacher.labels=["good", "bad"]')["splits"]["dev"]["metrics"]["accuracy"]
     assert turned == pytest.approx(1 - named)
+
+
+def test_evaluate_mentions_a_multi_label_model(tmp_path: Path, evaluated: Callable[..., dict[str, Any]]) -> None:
+    assert evaluated()["notes"] == []
+    change_config(tmp_path / "tiny" / "teacher", problem_type="multi_label_classification")
+    assert len(evaluated()["notes"]) == 1
 
 
 def test_evaluate_mentions_unknown_tokens(tmp_path: Path, evaluated: Callable[..., dict[str, Any]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -121,6 +122,27 @@ def test_stopped_in_every_phase_and_resumed_it_ends_in_the_same_bytes(
     stopped_in(whole, whole[1], tmp_path, monkeypatch)
 
 
+def test_a_stage_within_an_epoch_is_resumed_to_the_same_bytes(
+    whole: tuple[Path, list[Place]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (whole[0].parents[1] / "tiny.toml").read_text()
+    few = text.replace('name = "kd"\nepochs = 2', 'name = "kd"\nsteps = 3').replace("enabled = true", "enabled = false")
+    assert few.count("steps = 3") == 1
+    monkeypatch.setenv("CRILD_CACHE_DIR", str(tmp_path / "cache"))
+    outcomes = []
+    for stop_after in (None, ("kd", 1), ("kd", 3)):
+        run_dir = make(tmp_path, few, *SHORT[:2], name=f"few-{stop_after[1] if stop_after else 0}")
+        shutil.rmtree(tmp_path / "cache" / "logits", ignore_errors=True)
+        if stop_after is not None:
+            assert work(run_dir, stop_after=stop_after) is None
+            shutil.rmtree(tmp_path / "cache" / "logits")  # it computes the teacher's answers again
+        assert work(run_dir) is not None
+        student, figures, curve = outcome(run_dir)
+        outcomes.append((student, figures, [row for row in curve if row[0] == "kd"]))
+    assert outcomes[0][2]
+    assert outcomes[1:] == outcomes[:1] * 2
+
+
 @pytest.fixture
 def handlers() -> Iterator[None]:
     """The signal handlers of the test runner come back."""
@@ -138,10 +160,9 @@ def hang(*_: Any, **__: Any) -> None:
 
 
 @pytest.mark.usefixtures("handlers")
-@pytest.mark.parametrize("function", ["pin", "load_materials"])
-def test_loading_that_never_ends_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str) -> None:
+def test_loading_that_never_ends_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_dir = make(tmp_path, materials(tmp_path))
-    monkeypatch.setattr(experiment, function, hang)
+    monkeypatch.setattr(experiment, "load_materials", hang)
     began = time.monotonic()
     assert worker.train(run_dir) == 143
     assert time.monotonic() - began < 50
@@ -164,7 +185,7 @@ def test_a_tool_is_stopped_without_a_result(
 def test_a_tool_prints_its_progress_then_its_result(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def answer(name: str, arguments: list[str], report: Any) -> dict[str, str]:
+    def answer(name: str, arguments: list[str], report: Any, *_: Any) -> dict[str, str]:
         report("reading", 3, 10, "rows")
         report.beat()
         return {"tool": name}

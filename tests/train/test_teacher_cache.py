@@ -14,15 +14,18 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import pipeline
 
 from engine.data.types import TaskSpec
 from engine.errors import ModelError, RunError
 from engine.models.load import LoadedModel
 from engine.record import teacher_folder
+from engine.record.events import read_events
 from engine.record.teacher_folder import has_teacher, link_teacher
 from engine.train.teacher import StoredTeacher, open_teacher, store_teacher
 from tests.models.tiny_models import tiny, words
 from tests.refused_files import refuse
+from tests.train.tiny_run import make, materials, work
 
 SPEC = TaskSpec("custom", "classification", ("bad", "good"), ("accuracy",), is_pair=False)
 FACTS = {"steps": 3, "seconds": 0.1 + 0.2, "best": None}
@@ -289,3 +292,35 @@ def test_without_links_the_pointer_names_the_folder(
     run_dir.mkdir()
     link_teacher(run_dir, entry.folder)
     assert teacher_folder.teacher_folder(run_dir) == entry.folder
+
+
+# -- whole runs
+
+QUICK = ("teacher.finetune.epochs=0.5", "stage.ild.epochs=0.5", "baseline.enabled=false")
+
+
+def warnings_of(run_dir: Path) -> list[str]:
+    return [event["text"] for event in read_events(run_dir, {"message"}) if event["level"] == "warning"]
+
+
+def test_a_damaged_cached_teacher_costs_time_and_changes_no_student(tmp_path: Path) -> None:
+    text = materials(tmp_path / "task")
+    first, second, third = (make(tmp_path, text, *QUICK, name=name) for name in ("first", "second", "third"))
+    assert work(first) is not None
+    teacher = first / "teacher"
+    assert teacher.is_symlink()
+    classify: Any = pipeline("text-classification", model=str(teacher))
+    assert classify(" ".join(["w1"] * 600), truncation=True)
+    expected = (first / "student" / "model.safetensors").read_bytes()
+
+    flip(teacher / "model.safetensors", -4)
+    assert work(second) is not None
+    assert (second / "student" / "model.safetensors").read_bytes() == expected
+    assert any(str(teacher.readlink()) in warning for warning in warnings_of(second))
+
+    assert work(third, stop_after=("kd", 3)) is None
+    assert not any(str(teacher.readlink()) in warning for warning in warnings_of(third))
+    flip(teacher / "model.safetensors", -4)
+    assert work(third) is not None
+    assert (third / "student" / "model.safetensors").read_bytes() == expected
+    assert any(str(teacher.readlink()) in warning for warning in warnings_of(third))
