@@ -164,12 +164,16 @@ def test_data_that_moved_are_followed_and_data_that_changed_are_refused(
     file.write_text(file.read_text().replace(str(old), str(new)))
     assert crild("resume", run_dir.name, "--set", "stage.kd.epochs=3", "--quiet").code == 0
     assert read_status(run_dir).state == "finished"
+    before, written = read_status(run_dir), file.read_bytes()
     train = new / "train.csv"
     train.write_text(train.read_text().replace(",good", ",bad", 1))
     said = crild("resume", run_dir.name, "--set", "stage.kd.epochs=4", "--quiet")
     assert said.code == 3
     assert said.err.startswith(f"error: {train}:")
     assert "56 rows" in said.err
+    after = read_status(run_dir)
+    assert (after.state, after.started, after.ended) == ("finished", before.started, before.ended), "its results stand"
+    assert file.read_bytes() == written, "and its preset is theirs"
 
 
 # -- not there, not whole, not ours
