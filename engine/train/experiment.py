@@ -385,6 +385,7 @@ class Experiment:
             document=materials.preset.document(),
             protect=frozenset({self.stages[-1].name, materials.preset.stage[-1].name}),
             whole=self.whole,
+            unreadable=self.resumption.unreadable,
         )
         models.student.train()
         try:

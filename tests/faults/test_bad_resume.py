@@ -203,7 +203,7 @@ def test_a_status_that_is_torn_or_foreign_is_rebuilt(crild: Crild, run_dir: Path
     before = read_status(run_dir)
     (run_dir / "status.json").write_text(content)
     after = read_status(run_dir)
-    assert (after.state, after.last, after.done, after.task) == (before.state, before.last, before.done, before.task)
+    assert (after.state, after.last, after.done) == (before.state, before.last, before.done)
     resumed = crild("resume", run_dir.name)
     assert resumed.code == 2
     assert f"{run_dir.name} is finished" in resumed.err
