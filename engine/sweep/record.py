@@ -70,9 +70,14 @@ class SweepRecord:
         if data.get("schema") != SCHEMA_VERSION:
             raise RunError("was written by a newer crild or another program", kind="unknown-record-version")
         try:
-            return read_fields(cls, _from_queue(data) if "runs" in data else data)
+            record = read_fields(cls, _from_queue(data) if "runs" in data else data)
         except (RunError, KeyError, TypeError) as error:
             raise RunError("is not a complete record of a sweep", kind="incomplete-record") from error
+        for cell in record.cells:
+            if not record.axes.keys() <= cell.cell.keys():
+                sentence = f"has no value of the run {cell.run!r} on one of its axes: it was changed or damaged"
+                raise RunError(sentence, kind="incomplete-cell")
+        return record
 
     def alive(self, now: float | None = None) -> bool:
         """Whether its process is running or about to start; one that cannot be seen from here is judged by its heartbeat."""
