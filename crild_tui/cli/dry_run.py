@@ -29,8 +29,9 @@ def show_plan(loaded: Sequence[Loaded], request: RunRequest, *, as_json: bool) -
     terminal.sentence()
     rows = [_row(stage) for stage in _items(plan.get("stages")) if isinstance(stage, Mapping)]
     columns = [("stage", "left"), *((name, "right") for name in ("examples", "epochs", "steps", "time"))]
-    terminal.show(terminal.table(columns, [*rows, *_total(plan)]))
-    terminal.sentence()
+    if rows:
+        terminal.show(terminal.table(columns, [*rows, *_total(plan)]))
+        terminal.sentence()
     for line in _facts(plan):
         terminal.sentence(line)
     for line in _items(plan.get("notes")):

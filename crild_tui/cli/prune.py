@@ -48,6 +48,7 @@ def prune(
     folder = folder_of(runs_dir)
     entries, items = _prunable(folder, runs or [], unfinished=unfinished, teachers=teachers)
     total = sum(item.removable.bytes for item in items)
+    foreign = list(_foreign(folder, entries, runs or []))
     if as_json:
         freed = _free(items) if yes else 0
         listed = [
@@ -59,12 +60,15 @@ def prune(
             }
             for item in items
         ]
-        terminal.show_json({"runs_dir": str(folder), "spare": listed, "bytes": total, "freed": freed})
+        skipped = [str(path) for path in foreign]
+        terminal.show_json(
+            {"runs_dir": str(folder), "spare": listed, "skipped": skipped, "bytes": total, "freed": freed}
+        )
         return
     active = [entry.id for entry in entries if entry.state in IN_PROGRESS]
     if active:
         terminal.say(f"skipped, still active: {', '.join(active)}")
-    for path in _foreign(folder, entries, runs or []):
+    for path in foreign:
         terminal.say(f"skipped, not written by crild: {path}")
     if not items:
         terminal.say(f"nothing to free in {folder}{'' if unfinished else _hint(entries)}")

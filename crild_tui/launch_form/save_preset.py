@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -59,9 +58,10 @@ def save(draft: Draft, here: Path, target: Path, *, overwrite: bool = False) -> 
 
 def _write(text: str, target: Path, wanted: Preset, *, overwrite: bool) -> bool:
     """Write the text to the target if it loads to the wanted preset; returns whether it does."""
-    temporary = target.with_name(f".crild-{os.getpid()}-{threading.get_ident()}.toml")
+    temporary = target.with_name(f".crild-{os.getpid()}-{os.urandom(6).hex()}.toml")
+    file = temporary.open("x", encoding="utf-8", newline="\n")  # a new one: the folder is the user's
     try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
+        with file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

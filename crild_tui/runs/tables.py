@@ -76,7 +76,7 @@ def closing_parts(
     closing: ClosingTable, run_dir: Path, took: str | None, *, ascii_only: bool = False
 ) -> Iterator[str | Table]:
     """Sentences and tables of a finished run, in their order; `took` is how long it took."""
-    yield f"{closing.run or run_dir.name}: {closing.task}, {closing.split}"
+    yield f"{run_dir.name}: {closing.task}, {closing.split}"  # the results name the run as it was called then
     yield ""
     yield _models(closing, ascii_only)
     yield ""
@@ -89,7 +89,8 @@ def closing_parts(
         yield f"student: {run_dir / STUDENT}"
     if took is not None:
         yield f"took:    {took}"
-    yield f"repeat:  {closing.command or f'crild run {shlex.quote(str(run_dir / PRESET))}'}"
+    own = f"crild run {shlex.quote(str(run_dir / PRESET))}"
+    yield f"repeat:  {own if closing.command is None or PRESET in closing.command else closing.command}"
 
 
 def _models(closing: ClosingTable, ascii_only: bool) -> Table:

@@ -148,8 +148,14 @@ def _state(course: _Course, results: Mapping[str, Any], *, attempted: bool, queu
     if course.end is not None:
         return course.end[0]
     if attempted:
-        return "running"
-    return "queued" if queued else "finished" if results else "created"
+        return "finished" if _are_final(results, course) else "running"
+    return "queued" if queued else "created"
+
+
+def _are_final(results: Mapping[str, Any], course: _Course) -> bool:
+    """Whether results are about all the steps that the events report: they are written after the last one."""
+    stages = [stage for stage in mappings(results.get("stages")) if stage.get("cached") is not True]
+    return bool(stages) and {str(stage.get("name")): stage.get("steps") for stage in stages} == course.reached
 
 
 def _identity(run_dir: Path, recorded: Mapping[str, Any]) -> dict[str, Any]:

@@ -185,7 +185,10 @@ def _status_of(run_dir: Path) -> tuple[Status, str | None]:
     except RunError as unread:
         error = unread
     else:
-        if status.state not in ACTIVE or not is_copied(run_dir, status.inode) or held_elsewhere(run_dir):
+        owner = status.owner
+        if status.state not in ACTIVE or owner is None or not is_copied(run_dir, status.inode):
+            return status, None
+        if owner.state() != "alive" or held_elsewhere(run_dir):
             return status, None
         return replace(status, owner=None), "this is a copy of a run that was in progress"
     rebuilt = None if error.kind not in _DAMAGED or held_elsewhere(run_dir) else rebuilt_status(run_dir)

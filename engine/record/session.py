@@ -159,11 +159,25 @@ class RunSession:
         Raises RunError when the status cannot be written; the lock is released anyway. A run whose directory was removed
         has no status any more.
         """
-        self._only_owner()
         if state not in ENDED:
             raise ValueError(f"{state!r} does not end a run")
         fault = Fault.from_error(error) if isinstance(error, CrildError) else error
-        now = time.time()
+        self._end(state=state, exit_code=exit_code, error=fault, ended=time.time())
+
+    def leave(self, error: CrildError) -> None:
+        """End a session that changed nothing: the run is as it was before, with the error of this attempt.
+
+        Raises as `finish` does.
+        """
+        before = self.before
+        self._end(
+            state=before.state, exit_code=error.exit_code, error=Fault.from_error(error), started=before.started,
+            ended=before.ended, device=before.device,
+        )  # fmt: skip
+
+    def _end(self, **changes: Any) -> None:
+        """Write the last status, release the lock, close the events."""
+        self._only_owner()
         with self._guard:
             if self._ended.is_set():
                 return
@@ -171,9 +185,7 @@ class RunSession:
             if not gone:
                 self._follow()
             self._ended.set()
-            self._status = replace(
-                self._status, state=state, exit_code=exit_code, error=fault, ended=now, heartbeat=now, eta=None
-            )
+            self._status = replace(self._status, heartbeat=time.time(), eta=None, **changes)
             try:
                 if not gone:
                     self._write_last()

@@ -72,18 +72,26 @@ def _load(file: Path) -> dict[str, Tensor]:
         raise RunError(sentence, kind="cannot-read-checkpoint", file=str(file)) from error
 
 
-def rotate(run_dir: Path, *, whole: Collection[str], keep: int, protect: frozenset[str] = frozenset()) -> None:
+def rotate(
+    run_dir: Path,
+    *,
+    whole: Collection[str],
+    keep: int,
+    protect: Collection[str] = (),
+    unreadable: Collection[str] = (),
+) -> None:
     """Delete all but the `keep` newest checkpoints, the newest of each stage in `protect`, and the best weights they
     refer to. What is not crild's stays, and so does what the system refuses to delete. Call it with the run's lock.
 
     `whole` names the checkpoints of this attempt: the whole ones that it started with, and those it wrote. Only they
-    count. The others on disk are damaged, or an earlier attempt got further before they were passed over.
+    count. The others on disk are damaged, or an earlier attempt got further before they were passed over. `unreadable` ones
+    stay: they may be good.
     """
     ordered = [checkpoint for checkpoint in named_checkpoints(run_dir) if checkpoint.name in whole]
     needed = ordered[:keep]
     for stage in protect:
         needed += [checkpoint for checkpoint in ordered if checkpoint.stage == stage][:1]
-    names = {name for checkpoint in needed for name in (checkpoint.name, *_best_names(checkpoint))}
+    names = {name for checkpoint in needed for name in (checkpoint.name, *_best_names(checkpoint))} | {*unreadable}
     for saved in checkpoints_of(run_dir):
         if saved.path.name not in names:
             with contextlib.suppress(OSError):

@@ -191,7 +191,10 @@ def _plan_with_own_code(error: OwnCodeError, consent: Consent) -> dict[str, Any]
     )
     missing, notes = [str(error)], [unchecked]
     if error.consented(consent):
-        missing, notes = [], [f"{plain(error.model)} runs its own code, as you consented", unchecked]
+        missing, notes = (
+            [],
+            [f"a run would execute the code that comes with {plain(error.model)}, as you consented", unchecked],
+        )
     return {"stages": [], "teacher": None, "missing": missing, "notes": notes, "findings": []}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,7 +14,7 @@ from transformers import PreTrainedModel
 
 from engine.data.tokens import TokenSet
 from engine.distill.objectives import OBJECTIVES
-from engine.errors import PresetError, UsageError
+from engine.errors import DataError, PresetError, UsageError
 from engine.evaluate.metrics import compute, majority
 from engine.launch.resume_check import RunProgress, incompatible_changes
 from engine.models.export import content_hash, save_model
@@ -87,10 +88,21 @@ def run(
         session.update(device=str(accelerator.device))
         materials = load_materials(pinned, accelerator, consent, report=report)
         experiment = Experiment(session, materials, checkpoints)
-        changed = experiment.check_inputs()
+        try:
+            changed = experiment.check_inputs()
+        except DataError:
+            if saved is not None and session.before.state == "finished":
+                _undo_extension(session.run_dir, saved)
+            raise
     if pinned is not preset:
         hub_revisions.record(session.run_dir, pinned)  # only now: a refused run stays as it was
     return experiment.go(*warnings, *([changed] if changed else []))
+
+
+def _undo_extension(run_dir: Path, saved: Checkpoint) -> None:
+    """Make a run's preset that of its results again, unless an earlier version wrote it in another form."""
+    with contextlib.suppress(ValueError):
+        hub_revisions.record(run_dir, Preset.model_validate(saved.state.get("preset")))
 
 
 class Experiment:
@@ -373,6 +385,7 @@ class Experiment:
             document=materials.preset.document(),
             protect=frozenset({self.stages[-1].name, materials.preset.stage[-1].name}),
             whole=self.whole,
+            unreadable=self.resumption.unreadable,
         )
         models.student.train()
         try:

@@ -108,6 +108,8 @@ class RunContext:
     """Stages whose newest checkpoint is kept, so that a finished run can be extended."""
     whole: set[str]
     """Names of the checkpoints that count as saved: see `checkpoint.rotate`."""
+    unreadable: frozenset[str]
+    """Names of those that could not be read, and so may be good."""
 
     @property
     def run_dir(self) -> Path:
@@ -410,6 +412,7 @@ class StageRun:
             whole=self.context.whole,
             keep=self.context.train.keep_checkpoints,
             protect=self.context.protect,
+            unreadable=self.context.unreadable,
         )
         self.saved_at, self.saved_time = self.progress.step, time.monotonic()
         self.session.events.write(

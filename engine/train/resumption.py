@@ -37,6 +37,12 @@ class Resumption:
     extended: bool = False
     """Whether the baseline starts again because the student is trained for longer."""
 
+    @property
+    def unreadable(self) -> frozenset[str]:
+        """Names of the folders that could not be read, and of the checkpoints that refer to them."""
+        found = [(one.name, flaw.name) for one, flaw in self.passed_over if flaw.kind == "unreadable"]
+        return frozenset(name for names in found for name in names)
+
     def repeated(self, written: Iterable[Position]) -> int:
         """How many steps this attempt does again although a checkpoint of them was `written`.
 

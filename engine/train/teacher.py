@@ -291,7 +291,7 @@ def store_teacher(
     Raises RunError when neither can be written.
     """
     own = StoredTeacher.of_run(run_dir, entry.key)
-    if entry.folder != own.folder:
+    if entry.root == cache_dir():  # not a folder of the run, which may have been renamed meanwhile
         try:
             entry.store(loaded, spec, facts)
         except RunError as error:

@@ -109,19 +109,19 @@ def may_run(model: str, folder: Path, consent: Consent, *, key: str = "teacher.m
     if code is None:
         return False
     name = plain(model)
-    library = "to load it by the class of transformers instead, set teacher.trust_remote_code = false"
+    library = "To use the class of transformers instead of the code, set teacher.trust_remote_code = false"
     if code.elsewhere:
         sentence = (
-            f"the own code of the model {name} is in another repository ({plain(listed(code.elsewhere, 'and'))}), which "
-            f"crild never runs; {library}"
+            f"the code of {name} is in another repository ({plain(listed(code.elsewhere, 'and'))}), and crild never runs "
+            f"code of another repository. {library}"
         )
         raise OwnCodeError(sentence, kind="code-elsewhere", model=model, code=code, key=key)
     if consent.to_code(model, commit=_commit(model, folder), code_hash=lambda: code_hash(folder)):
         return True
     sentence = (
-        f"the model {name} comes with its own code ({code.files}), which can do all that you can, so it runs only with "
-        f"your consent: read it, then add --trust-remote-code, or enter {_entry(model, folder)} in remote_code in the "
-        f"section [consent] of your settings.toml; {library}"
+        f"{name} comes with its own Python code ({code.files}), which runs only with your consent, since it can do all that "
+        "you can. If you trust its author, add --trust-remote-code. To consent for good, add this to remote_code in the "
+        f"section [consent] of your settings.toml: {_entry(model, folder)}. {library}"
     )
     raise OwnCodeError(sentence, kind="model-code-not-trusted", model=model, code=code, key=key)
 
@@ -137,5 +137,5 @@ def _entry(model: str, folder: Path) -> str:
         try:
             return f'{{ model = "{plain(model)}", code = "{code_hash(folder)}" }}'
         except OSError as error:
-            return f"it (whose code cannot be read: {plain(str(error))})"
+            return f"nothing yet, since its code cannot be read: {plain(str(error))}"
     return f'{{ model = "{plain(model)}", commit = "{plain(folder.name)}" }}'

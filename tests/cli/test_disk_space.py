@@ -153,6 +153,8 @@ def test_prune_leaves_what_crild_did_not_write(crild: Call, runs_dir: Path, tmp_
         (own / "checkpoints" / name).write_text("mine")
     (own / "student" / ".cache").write_text("mine")
     (runs_dir / ".trash").symlink_to(thesis)
+    skipped = {str(linked / "checkpoints"), str(runs_dir / "elsewhere-s1"), str(runs_dir / ".trash")}
+    assert skipped < set(crild("prune", "--json").json["skipped"])
     said = crild("prune", "--yes")
     assert said.code == 0
     assert everything(thesis) == before

@@ -166,7 +166,12 @@ def test_a_renamed_run_goes_by_its_new_name(crild: Call, fake_engine: Behave, ru
     assert crild("resume", "nice-name").code == 0
     assert [entry["run"] for entry in crild("runs", "--json").json] == ["nice-name"]
     assert read_status(runs_dir / "nice-name").id == "nice-name"
-    assert str(runs_dir / "nice-name") in crild("show", "nice-name").out
+    results = runs_dir / "nice-name" / "results.json"
+    results.write_text(results.read_text().replace("crild run crild rte", "crild run /old/name/preset.toml"))
+    shown = crild("show", "nice-name").out
+    assert f"crild run {runs_dir / 'nice-name' / 'preset.toml'}" in shown
+    assert "/old/name" not in shown
+    assert "rte-crild" not in shown
 
 
 def test_rewriting_waits_for_no_engine(runs_dir: Path) -> None:

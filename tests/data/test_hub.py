@@ -249,7 +249,7 @@ def stub(monkeypatch: pytest.MonkeyPatch, names: list[str] | None, labels: list[
     splits = ["train", "validation", "validation_matched", "validation_mismatched"]
     info = SimpleNamespace(features={"label": feature}, splits=splits)
     builder = SimpleNamespace(info=info, as_dataset=lambda **_: rows)
-    monkeypatch.setattr(hub, "_builder", lambda _: (builder, ()))
+    monkeypatch.setattr(hub, "_builder", lambda *_: (builder, ()))
 
 
 def test_classes_are_matched_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

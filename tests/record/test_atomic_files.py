@@ -118,3 +118,13 @@ def test_a_durable_name_is_flushed_with_its_folder(tmp_path: Path, monkeypatch: 
     assert len(flushed) == 2
     files.write_atomic(tmp_path / "x", "2", durable=False)
     assert len(flushed) == 3
+
+
+def test_a_record_is_not_overwritten_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_text("mine")
+    (tmp_path / "x.json").symlink_to(tmp_path / "mine.json")
+    with pytest.raises(OSError, match="symbolic links"):
+        files.overwrite(tmp_path / "x.json", "{}")
+    files.write_json(tmp_path / "x.json", {"a": 1})
+    assert (tmp_path / "mine.json").read_text() == "mine"
+    assert not (tmp_path / "x.json").is_symlink()

@@ -94,6 +94,22 @@ def test_a_run_that_ended_unseen_is_lost(tmp_path: Path) -> None:
     assert read_run(run_dir).state == "lost"
 
 
+@pytest.mark.parametrize(("steps", "state"), [(6, "finished"), (4, "lost")])
+def test_results_prove_that_a_run_has_finished_if_they_are_about_all_its_steps(
+    tmp_path: Path, steps: int, state: str
+) -> None:
+    """A run that was extended has those of its shorter past until it ends."""
+    run_dir, _ = begun(tmp_path)
+    stages = [
+        {"name": "teacher", "steps": 9, "cached": True},
+        {"name": "ild", "steps": 4},
+        {"name": "kd", "steps": steps},
+    ]
+    write_json(run_dir / "results.json", {"schema": 1, "metric": "accuracy", "stages": stages})
+    (run_dir / "status.json").unlink()
+    assert read_run(run_dir).state == state
+
+
 def test_the_reason_of_a_failure_comes_back(tmp_path: Path) -> None:
     run_dir = make_run(tmp_path, state="failed")
     events = EventWriter(events_file(run_dir, 1), 1)

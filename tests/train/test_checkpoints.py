@@ -55,6 +55,13 @@ def test_rotation_deletes_older_checkpoints_and_nothing_else(run: Path) -> None:
     load_best(run, "best-kd-00000003")
 
 
+def test_what_could_not_be_read_stays(run: Path) -> None:
+    for step in (1, 2, 3):
+        write(run, step)
+    rotate(run, whole={"001-kd-00000001"}, keep=1, unreadable={"001-kd-00000003"})
+    assert {one.step for one in named_checkpoints(run)} == {1, 3}
+
+
 def test_a_step_that_is_repeated_replaces_its_checkpoint(run: Path) -> None:
     write(run, 1, 1.0)
     (run / "checkpoints" / "001-kd-00000001" / "notes.txt").write_text("mine")

@@ -346,3 +346,15 @@ def test_a_copy_made_while_it_works_is_a_run_of_its_own(
     assert read_run(copy).state == "lost"
     assert work(copy) is not None
     assert weights(copy) == student
+
+
+def test_a_run_that_is_renamed_while_it_trains_its_own_teacher_keeps_it(
+    folder: Path, student: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_dir = make_run(folder, "own-teacher", "train.save_teacher_cache=false")
+    new = run_dir.with_name("new-home")
+    at_step(monkeypatch, ("teacher", 1), lambda: run_dir.rename(new))
+    assert work(run_dir) is not None
+    assert not run_dir.exists()
+    assert (new / "teacher" / "model.safetensors").is_file()
+    assert weights(new) == student

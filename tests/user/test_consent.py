@@ -99,8 +99,8 @@ def test_the_entry_that_the_refusal_names_is_the_right_one(
 ) -> None:
     with pytest.raises(OwnCodeError) as caught:
         may_run(str(model), model, NONE)
-    entry = caught.value.sentence.partition("enter ")[2].partition(" in remote_code")[0]
-    consenting(tmp_path, entry, monkeypatch)
+    entry = caught.value.sentence.partition("{ ")[2].partition(" }")[0]
+    consenting(tmp_path, f"{{ {entry} }}", monkeypatch)
     assert may_run(str(model), model, NONE)
 
 

@@ -42,8 +42,10 @@ class Outcome:
     @property
     def exit_code(self) -> int:
         """The exit code of the design's table."""
-        if self.detached or self.state == "finished":
+        if self.detached:
             return 0
+        if self.state == "finished":
+            return (self.status.exit_code if self.status else None) or 0
         if self.interrupted:
             return INTERRUPTED
         if self.terminated and self.state in ("stopped", "preempted"):
@@ -72,7 +74,11 @@ class Outcome:
             yield "info", f"detached; the run keeps going. Run `{again}` to watch it again"
             return
         if self.state == "finished":
-            yield "info", f"finished: {self.run_dir}"
+            if self.status is not None and self.status.error is not None:
+                yield "error", f"{self.status.error}"
+                yield "info", f"still finished, as it was: {self.run_dir}"
+            else:
+                yield "info", f"finished: {self.run_dir}"
             return
         status = self.status
         if status is not None and self.position is not None:
