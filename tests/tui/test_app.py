@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from crild_tui.widgets.header import Header, machine_words
 from engine.errors import RunError
 from engine.launch.gpu import Gpu
 from engine.user.settings import Dashboard
+from tests.cli.samples import PRESET, make_run
+from tests.preset.support import model_folder
 from tests.tui.screen_driver import screen_text, until
 
 Steps = Callable[[CrildApp, Pilot[None]], Awaitable[None]]
@@ -198,6 +201,26 @@ def test_the_machine_in_words() -> None:
     assert machine_words(MachineSnapshot(0.5), short=True) == "cpu 50 %"
     gpu = Gpu(0, "GPU-a", "A100", 0.9, 30 * 10**9, 80 * 10**9)
     assert machine_words(MachineSnapshot(0.5, gpus=(gpu,))) == "gpu0 90 % 30.0 GB of 80.0 GB"
+
+
+def test_no_mode_runs_what_a_strangers_run_brings(tmp_path: Path) -> None:
+    canary, model = tmp_path / "canary", tmp_path / "teacher"
+    model_folder(model, auto_map={"AutoConfig": "conf.Config"})
+    (model / "conf.py").write_text(f"open({str(canary)!r}, 'w')\n")
+    keys = f'model = "{model}"\ntrust_remote_code = true'
+    preset = PRESET.replace('model = "scratch"', keys) + f"[notify]\ncommand = 'touch {canary}'\n"
+    run_dir = make_run(tmp_path / "runs", preset=preset)
+    shutil.copytree(model, run_dir / "student", dirs_exist_ok=True)
+
+    async def steps(app: CrildApp, pilot: Pilot[None]) -> None:
+        for mode in MODE_NAMES:
+            app.switch_mode(mode)
+            await pilot.pause()
+            await pilot.press("down", "enter")
+            await pilot.pause()
+
+    drive(CrildApp(tmp_path / "runs", readonly=True), steps)
+    assert not canary.exists()
 
 
 def test_what_threads_bring_late_reaches_no_screen_that_is_closing(tmp_path: Path) -> None:
