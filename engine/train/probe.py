@@ -229,8 +229,7 @@ def _finished(run_dir: Path) -> tuple[Status, str]:
     student = student_hash(run_dir)
     if student is None:
         raise RunError(
-            f"{run_dir.name} is {entry.state} and has no student to probe; only finished runs have one"
-            + (f" (to finish it: crild resume {run_dir.name})" if entry.state != "finished" else ""),
+            f"{run_dir.name} is {entry.state} and has no student to probe; `crild resume {run_dir.name}` makes it",
             kind="run-not-probeable",
         )
     return entry.status, student

@@ -142,7 +142,7 @@ def test_ctrl_c_twice_kills(env: dict[str, str], preset: Path, runs_dir: Path) -
     with _terminal(["run", str(preset), "--name", "mine"], env, end="mute") as terminal:
         terminal.wait_for("loading data and models")
         terminal.press(b"\x03")
-        terminal.wait_for("stopping at the next step")
+        terminal.wait_for("stopping before the next step")
         terminal.press(b"\x03")
         assert terminal.end() == 130
     owner = read_status(runs_dir / "mine-s1").owner

@@ -194,7 +194,8 @@ def test_what_is_missing_is_said(run_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError) as refused:
         probe_run(copy, SETTINGS, device="cpu")
     assert refused.value.kind == "run-not-probeable"
-    assert "its status" in refused.value.sentence
+    assert "tiny-s7 is finished" in refused.value.sentence, "the other files say so"
+    assert "crild resume tiny-s7" in refused.value.sentence
 
 
 def ready(text: str) -> str:

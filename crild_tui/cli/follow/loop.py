@@ -25,7 +25,7 @@ POLL = 0.25
 START_PATIENCE = 60.0
 """Seconds that an engine which was just started has to take its run."""
 STOPPING = "stopping at the next step with a checkpoint; press Ctrl-C again to kill the run instead"
-STOPPING_BEFORE = "stopping before the first step; press Ctrl-C again to kill the run instead"
+STOPPING_BEFORE = "stopping before the next step; press Ctrl-C again to kill the run instead"
 QUEUE_STOP = (
     "stopping this run at its next step with a checkpoint; the runs behind it are taken off the queue. "
     "Press Ctrl-C again to kill this run instead"
