@@ -74,8 +74,8 @@ class SweepRecord:
         except (RunError, KeyError, TypeError) as error:
             raise RunError("is not a complete record of a sweep", kind="incomplete-record") from error
         for cell in record.cells:
-            if not record.axes.keys() <= cell.cell.keys():
-                sentence = f"has no value of the run {cell.run!r} on one of its axes: it was changed or damaged"
+            if not record.axes.keys() & {"method", "task"} <= cell.cell.keys():
+                sentence = f"has no method or no task for the run {cell.run!r}: it was changed or damaged"
                 raise RunError(sentence, kind="incomplete-cell")
         return record
 
