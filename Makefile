@@ -17,9 +17,15 @@ test-slow: $(STAMP)  ## the long tests: real teachers, kill -9 in every stage, t
 
 faults: $(STAMP)  ## break runs on purpose for up to 15 minutes: kills, errors, damage; the table of docs/promises.md
 	$(BIN)/python -m tests.faults.campaign
+	$(BIN)/python -m tests.faults.fuzz all --count 100
+	$(BIN)/python -m tests.faults.fuzz_keys --count 2000
 
-faults-long: $(STAMP)  ## the same with 200 kills and more of everything: an hour or two
+faults-long: $(STAMP)  ## the same with 200 kills and more of everything: some hours
 	$(BIN)/python -m tests.faults.campaign --kills 200 --signals 60 --errors 150 --damage 400 --starters 15
+	$(BIN)/python -m tests.faults.fuzz presets overrides sweep-files settings --count 6000
+	$(BIN)/python -m tests.faults.fuzz status events results probes sweeps queues annotations run-presets --count 3000
+	$(BIN)/python -m tests.faults.fuzz data configs tokenizers weights --count 2000
+	$(BIN)/python -m tests.faults.fuzz_keys --count 200000
 
 AUDIT := .venv-audit
 audit: $(STAMP)  ## licences, SBOM (dist/sbom.cdx.json), known advisories, contents of wheel and sdist, a reproducible build
