@@ -806,7 +806,7 @@ def test_the_closing_table_comes_when_a_run_has_finished(runs: Path) -> None:
             assert not screen.query_one(ClosingView).display
             (run_dir / "results.json").write_text("{")
             await pilot.press("t")
-            await until(pilot, lambda: "has no results.json that can be read" in shown(screen.app))
+            await until(pilot, lambda: "is not complete JSON" in shown(screen.app))
             (run_dir / "results.json").write_text('{"schema": 99}')
             await pilot.press("t", "t")
             await until(pilot, lambda: "update crild" in shown(screen.app))
