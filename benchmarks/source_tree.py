@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
-from commits import REPOSITORY
-
+REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 os.environ.setdefault("PYTHONPATH", str(REPOSITORY))

@@ -20,8 +20,9 @@ os.environ["PYTHONPATH"] = str(REPOSITORY)  # for child processes: an installati
 
 @pytest.fixture(autouse=True, scope="session")
 def hang_ups() -> None:
-    """A hang-up ends what the tests start, also where the tests themselves were started by nohup."""
+    """Hang-ups and Ctrl-C end what the tests start, also where the tests were started by nohup or in the background."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -22,7 +22,9 @@ def bench() -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(file.parent)  # it imports its neighbours
+        spec.loader.exec_module(module)
     module.SHAPES["tiny"] = (4, 24, 3, 48)
     return module
 
