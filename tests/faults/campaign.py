@@ -181,7 +181,8 @@ def kills(bench: Bench, count: int) -> Iterator[Tally]:
             states.tries += 1
             state = read_run(run_dir).state
             states.check(outcome.code == -signal.SIGKILL, f"{strikes}: code {outcome.code}: {outcome.output[-500:]}")
-            states.check(state in ("lost", "created") and not held(run_dir), f"{strikes}: {state}")
+            ended = ("lost", "created", "finished")  # finished: the kill came after the last status
+            states.check(state in ended and not held(run_dir), f"{strikes}: {state}")
         outcome = bench.engine(run_dir, cache)
         equal.tries += 1
         equal.check(outcome.code == 0, f"{strikes}: code {outcome.code}: {outcome.output[-800:]}")
