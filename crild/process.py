@@ -23,7 +23,7 @@ def packages_folder() -> str:
 
 
 def use_own_packages() -> None:
-    """Make this process import `PACKAGES` from crild, whatever else on its path has these names.
+    """Make this process import `PACKAGES` from crild, even if other packages on its path have these names.
 
     Modules of the same names that the interpreter imported at its start (from `sitecustomize`, a `.pth` file) are
     forgotten.

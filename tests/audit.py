@@ -2,7 +2,7 @@
 
 Licences of all packages that crild needs to run, a list of them as an SBOM (CycloneDX), known advisories, what wheel and
 sdist contain, and whether two builds give the same bytes. Exits with 1 on a licence outside `ALLOWED`, an advisory, a file
-that is not the project's, or builds that differ. What could not be checked (advisories without network) is said, and is no
+that is not the project's, or builds that differ. What could not be checked (advisories without network) is reported, and is no
 failure.
 """
 

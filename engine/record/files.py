@@ -114,7 +114,7 @@ def write_atomic(path: Path, data: bytes | str, *, durable: bool = True, root: P
                 os.close(handle)
             folder.rename(temporary, path.name)
         except BaseException:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):  # a leftover, then; the first error names the cause
                 folder.remove(temporary)
             raise
         if durable:

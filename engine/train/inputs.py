@@ -81,7 +81,7 @@ def check_inputs(run_dir: Path, inputs: RunInputs, *, resumed: bool, changed_sta
         except RunError as error:
             if error.kind == "newer-record":
                 raise
-            warning = f"{error}; it is unknown whether data and models have changed since, and they are recorded anew"
+            warning = f"{error}; it is unknown whether data and models have changed since, and they are recorded again"
         changes = () if before is None else changed_inputs(before, inputs)
         if changes or changed_stages:
             raise inputs_changed(changes or [f"the inputs of stage {name}" for name in changed_stages], run_dir)

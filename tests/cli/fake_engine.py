@@ -1,7 +1,7 @@
 """An engine that computes nothing: it writes what a real one would write, through the same session.
 
 FAKE_ENGINE in the environment is JSON: steps (of each of two stages), pause (seconds a step), end ("finish", "fail",
-"data", "die", "mute"), message (a warning's text), hold (after so many steps it waits for a file `go` beside the run).
+"data", "die", "mute"), message (a warning's text), hold (after so many steps it waits for a file `go` next to the run).
 """
 
 from __future__ import annotations

@@ -109,8 +109,8 @@ def test_what_was_found_is_kept_until_the_student_or_the_question_changes(run_di
     config = copy / "student" / "config.json"
     config.write_text(config.read_text() + " ")
     assert is_stale(kept, copy)
-    (anew,) = probe_runs({**REQUEST, "draws": 1, "runs": [str(copy)]})["runs"]
-    assert anew["probe"]["made"] > other["probe"]["made"]
+    (again,) = probe_runs({**REQUEST, "draws": 1, "runs": [str(copy)]})["runs"]
+    assert again["probe"]["made"] > other["probe"]["made"]
 
 
 def test_a_probe_of_changed_data_or_another_teacher_says_so(run_dir: Path, tmp_path: Path) -> None:
@@ -136,8 +136,8 @@ def test_a_probe_of_changed_data_or_another_teacher_says_so(run_dir: Path, tmp_p
     assert "25 rows" in notes
     assert "teacher" in notes
 
-    (anew,) = probe_runs({**REQUEST, "runs": [str(copy)]})["runs"]
-    assert anew["probe"]["changed"] == ("teacher",), "the data are back; a probe of other data is not used again"
+    (again,) = probe_runs({**REQUEST, "runs": [str(copy)]})["runs"]
+    assert again["probe"]["changed"] == ("teacher",), "the data are back; a probe of other data is not used again"
 
 
 def test_one_run_that_cannot_be_probed_does_not_keep_the_others_from_it(run_dir: Path, tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ class Bench:
         self.whole, self.cache = whole, cache
 
     def fresh(self) -> tuple[Path, Path]:
-        """A new run directory with the same name in a folder of its own, and an empty cache beside it."""
+        """A new run directory with the same name in a folder of its own, and an empty cache next to it."""
         self.count += 1
         place = self.folder / f"try-{self.count}"
         place.mkdir()

@@ -128,3 +128,18 @@ def test_a_record_is_not_overwritten_through_a_link(tmp_path: Path) -> None:
     files.write_json(tmp_path / "x.json", {"a": 1})
     assert (tmp_path / "mine.json").read_text() == "mine"
     assert not (tmp_path / "x.json").is_symlink()
+
+
+def test_the_first_cause_is_named_where_the_temporary_file_cannot_be_removed_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def failing(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(files, "write_all", full)
+    monkeypatch.setattr(OpenFolder, "remove", failing)
+    with pytest.raises(OSError, match="No space left"):
+        files.write_atomic(tmp_path / "x.json", "new")

@@ -22,7 +22,7 @@ from tests.cli.samples import RESULTS, make_run
 PRESET = 'seed = 5\n[task]\nname = "rte"\n'
 
 
-def begun(runs_dir: Path, end: str | None = None) -> tuple[Path, Status]:
+def interrupted_run(runs_dir: Path, end: str | None = None) -> tuple[Path, Status]:
     """A run in the middle of its second stage in its second attempt, and its status."""
     run_dir = create_run(
         runs_dir, PRESET, name="r", seed=5, task="rte", method="crild", preset="crild+rte", environment={},
@@ -77,7 +77,7 @@ def known(status: Status) -> Status:
 
 @pytest.mark.parametrize("end", ["stopped", "preempted", "failed", "finished"])
 def test_every_field_that_matters_comes_back(tmp_path: Path, end: str) -> None:
-    run_dir, before = begun(tmp_path, end)
+    run_dir, before = interrupted_run(tmp_path, end)
     (run_dir / "status.json").unlink()
     after = read_status(run_dir)
     assert known(after) == known(before)
@@ -89,7 +89,7 @@ def test_every_field_that_matters_comes_back(tmp_path: Path, end: str) -> None:
 
 
 def test_a_run_that_ended_unseen_is_lost(tmp_path: Path) -> None:
-    run_dir, _ = begun(tmp_path)
+    run_dir, _ = interrupted_run(tmp_path)
     (run_dir / "status.json").write_text("{")
     assert read_run(run_dir).state == "lost"
 
@@ -99,7 +99,7 @@ def test_results_prove_that_a_run_has_finished_if_they_are_about_all_its_steps(
     tmp_path: Path, steps: int, state: str
 ) -> None:
     """A run that was extended has those of its shorter past until it ends."""
-    run_dir, _ = begun(tmp_path)
+    run_dir, _ = interrupted_run(tmp_path)
     stages = [
         {"name": "teacher", "steps": 9, "cached": True},
         {"name": "ild", "steps": 4},
@@ -124,7 +124,7 @@ def test_the_reason_of_a_failure_comes_back(tmp_path: Path) -> None:
 
 
 def test_cut_at_any_byte_and_flipped_in_any_it_can_be_read(tmp_path: Path) -> None:
-    run_dir, before = begun(tmp_path, "stopped")
+    run_dir, before = interrupted_run(tmp_path, "stopped")
     file = run_dir / "status.json"
     content = file.read_bytes()
     for offset in range(0, len(content) - 2, 7):
@@ -136,7 +136,7 @@ def test_cut_at_any_byte_and_flipped_in_any_it_can_be_read(tmp_path: Path) -> No
 
 def test_runs_of_0_2_that_do_not_repeat_what_they_are(tmp_path: Path) -> None:
     """Their preset and the record of their sweep say it."""
-    run_dir, _ = begun(tmp_path, "stopped")
+    run_dir, _ = interrupted_run(tmp_path, "stopped")
     for file in run_dir.glob("events.*"):
         lines = [json.loads(line) for line in file.read_text().splitlines()]
         file.write_text("".join(json.dumps({k: v for k, v in e.items() if k != "run"}) + "\n" for e in lines))
@@ -175,7 +175,7 @@ def test_while_an_engine_holds_the_run_its_own_status_is_awaited(tmp_path: Path)
 
     from engine.launch.start import engine_environment
 
-    run_dir, _ = begun(tmp_path, "stopped")
+    run_dir, _ = interrupted_run(tmp_path, "stopped")
     hold = "import sys,time;from pathlib import Path;from engine.record.lock import RunLock\nlock = RunLock(Path(sys.argv[1]))"
     code = f"{hold}\nlock.take(); print(flush=True); time.sleep(60)"
     holder = subprocess.Popen([sys.executable, "-c", code, str(run_dir)], stdout=-1, env=engine_environment())
@@ -192,7 +192,7 @@ def test_while_an_engine_holds_the_run_its_own_status_is_awaited(tmp_path: Path)
 
 
 def test_any_change_writes_it_again(tmp_path: Path) -> None:
-    run_dir, _ = begun(tmp_path, "stopped")
+    run_dir, _ = interrupted_run(tmp_path, "stopped")
     (run_dir / "status.json").write_text("torn")
     with RunLock(run_dir) as lock:
         lock.take()

@@ -242,7 +242,7 @@ def test_what_takes_long_is_in_the_summary_until_it_ends() -> None:
         90.0,
     )
     assert apply_events(summary, [phase(ended=True)]).phase is None
-    assert apply_events(summary, STARTED[:1]).phase is None, "another attempt has begun"
+    assert apply_events(summary, STARTED[:1]).phase is None, "another attempt started"
     assert apply_events(summary, [phase(done=-1)]).phase is None
     running = Status("r", 0.0, state="running")
     assert with_status(summary, running, "running").phase is not None
@@ -260,9 +260,9 @@ def test_steps_and_what_takes_long_are_reduced_in_any_groups() -> None:
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])
-@pytest.mark.parametrize("begun", [False, True])
-def test_what_takes_long_is_drawn_with_a_bar_while_loading_and_in_a_stage(width: int, begun: bool) -> None:
-    events = [*STARTED, step("kd", 10)] if begun else []
+@pytest.mark.parametrize("in_stage", [False, True])
+def test_what_takes_long_is_drawn_with_a_bar_while_loading_and_in_a_stage(width: int, in_stage: bool) -> None:
+    events = [*STARTED, step("kd", 10)] if in_stage else []
     lines = draw(apply_events(RunSummary(state="running"), [*events, phase(100_000)]), width, 3.0, ascii_only=True)
     assert all(line.cell_len <= width for line in lines)
     last = lines[-1].plain
