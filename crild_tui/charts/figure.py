@@ -93,6 +93,8 @@ class Figure:
     linear: bool = False
     """Never on a log scale, where a share or a correlation makes no sense."""
     cursor: float | None = None
+    smoothing: float = 0.0
+    """How much its curves are smoothed."""
     words: Words = "loss"
     empty: str = "nothing yet"
     """Shown if there is nothing to draw."""

@@ -121,11 +121,12 @@ def figures(sources: Sequence[Source], look: Look, traces: TraceCache) -> tuple[
     nothing = READING if unread else NOTHING_YET
     blank = Figure("loss", view=view, axis=look.axis, log=look.log, cursor=look.cursor, empty=nothing)
     return (
-        replace(blank, lines=lines[0], marks=marks),
+        replace(blank, lines=lines[0], marks=marks, smoothing=look.smoothing),
         replace(
             blank,
             title="consistency",
             lines=lines[1],
+            smoothing=look.smoothing,
             marks=marks,
             empty=_why_none(sources) if started and not unread else nothing,
         ),

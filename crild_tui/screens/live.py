@@ -12,12 +12,13 @@ from typing import ClassVar
 from rich.console import RenderableType
 from rich.text import Text
 from textual import events, work
+from textual.actions import parse
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from crild_tui.messages import LogChanged, RunChanged
 from crild_tui.monitor.curves import Curves
@@ -58,6 +59,7 @@ class LiveScreen(WatchScreen):
     """Shows a run and what is wrong with it; its keys stop, kill and resume it."""
 
     MODE = "live"
+    OPENING = frozenset({"search"})
     AUTO_FOCUS = ""
     """Nothing: the panels get the focus when they are shown."""
     DEFAULT_CSS = """
@@ -90,7 +92,7 @@ class LiveScreen(WatchScreen):
         Binding("p", "previous", "Newer run", id="live.previous", show=False),
         Binding("m", "messages", "Log", id="live.messages", tooltip="Open or close messages and log"),
         Binding("slash", "search", "Search messages and log", id="live.search", key_display="/", show=False),
-        Binding("t", "closing", "Closing table", id="live.closing", show=False),
+        Binding("t", "closing", "Table", tooltip="Closing table", id="live.closing"),
         Binding("b", "probe", "Overfitting: the run's probe", id="live.probe", show=False),
         Binding("n", "next", "Older run, or next match", id="live.next", show=False),
         Binding("N", "previous_match", "Previous match while searching", id="live.previous_match", show=False),
@@ -126,6 +128,21 @@ class LiveScreen(WatchScreen):
     def on_mount(self) -> None:
         """Start the clock."""
         self.set_interval(TICK, self._tick)
+
+    def applies(self, action: str) -> bool:
+        """Whether an action does something to the run that is shown."""
+        _, name, arguments = parse(action)
+        if name == "on_run":
+            return self.actions.offers(str(arguments[0]))
+        if name == "closing":
+            return self.selected is not None and self.selected.state == "finished"
+        return name != "messages" or self.run_dir is not None
+
+    @property
+    def typing(self) -> Input | None:
+        """The line of the search, from the key that opens it until it is left."""
+        pane = self.query_one(LogPane)
+        return pane.search_line if pane.typing else None
 
     # -- which run
 
@@ -240,6 +257,7 @@ class LiveScreen(WatchScreen):
         snapshot, now = self.snapshot, time.time()
         if snapshot is None:
             return
+        self.renew_footer()
         self._draw_head()
         notice = notice_of(snapshot, self.host.keys, self._waits)
         low = self.size.height < LOW

@@ -13,6 +13,7 @@ from crild_tui.widgets.progress import phase_row, stage_line, stage_rows, stages
 from crild_tui.widgets.run_details import facts_line, facts_rows, losses, origin, pace, scores, title_line
 from crild_tui.widgets.text_view import TextView, wrapped
 from engine.preset.text import plain
+from engine.record.states import ACTIVE
 
 WIDE, HIGH = 150, 32
 """Columns and rows from which there is room for a side column."""
@@ -38,7 +39,7 @@ def head_lines(
     `hint` stands behind the stages where there is room.
     """
     title = title_line(snapshot, width, now, asked=asked)
-    stages = stage_line(stages_of(snapshot.summary), width)
+    stages = stage_line(stages_of(snapshot.summary), width, running=snapshot.entry.state in ACTIVE)
     phase = [] if snapshot.summary.phase is None else [phase_row(snapshot.summary.phase, width)]
     if hint and stages.cell_length + len(hint) + 3 <= width:
         stages = Content.assemble(stages, "   ", (hint, "$foreground-muted"))
@@ -127,7 +128,7 @@ class SideColumn(Vertical):
         """Draw a snapshot."""
         width = max(10, self.content_region.width or 46)
         rows = {
-            "stages": stage_rows(stages_of(snapshot.summary), width),
+            "stages": stage_rows(stages_of(snapshot.summary), width, running=snapshot.entry.state in ACTIVE),
             "scores": facts_rows(scores(snapshot), width),
             "pace": facts_rows([*losses(snapshot), *pace(snapshot)], width),
         }
