@@ -28,7 +28,7 @@ CRAMPED = 5
 """Rows below which there is no x axis."""
 
 
-def button(keys: KeyNames) -> str:
+def enlarge_button(keys: KeyNames) -> str:
     """The button in the title bar that enlarges the chart: it shows the key that does the same."""
     return f"[{keys['panel.enlarge']}]"
 
@@ -58,12 +58,14 @@ def draw(
     ticks_below: bool = True,
     aligned: bool = False,
     focused: bool = False,
+    button: bool = True,
     keys: KeyNames = KEYS,
 ) -> Drawing:
     """The figure in `width` × `height` cells.
 
     `ticks_below`: whether it has an x axis; a chart below it may have the same one. `aligned`: whether the plot is where
-    other charts of this size have theirs, so that charts above each other line up.
+    other charts of this size have theirs, so that charts above each other line up. `button`: whether its title bar has the
+    button that enlarges it.
     """
     canvas = Canvas(max(width, 0), max(height, 0))
     ticks_below = ticks_below and height >= CRAMPED
@@ -87,7 +89,8 @@ def draw(
                 axes.draw_x_axis(canvas, figure, plot, framed=framed)
         else:
             _write(canvas, plot, figure.empty)
-    legend.draw_heading(canvas, figure, plot, beyond, roomy=roomy, focused=focused, button=button(keys))
+    named = enlarge_button(keys) if button else ""
+    legend.draw_heading(canvas, figure, plot, beyond, roomy=roomy, focused=focused, button=named)
     return Drawing(canvas, plot)
 
 

@@ -69,7 +69,7 @@ def _notes(figure: Figure) -> list[tuple[str, int]]:
 
 
 def _draw_legend(canvas: Canvas, figure: Figure, plot: PlotArea, *, row: int, start: int, end: int) -> None:
-    entries = [(line.marker, curve_look(line.color), line.label, _value(figure, line)) for line in figure.lines]
+    entries = [(line.marker, curve_look(line.color), line.label, value_text(figure, line)) for line in figure.lines]
     stars = [mark for mark in figure.marks if mark.value is not None]
     if len(stars) == 1 and entries:
         look = curve_look(stars[0].color) | BOLD
@@ -88,7 +88,7 @@ def _draw_legend(canvas: Canvas, figure: Figure, plot: PlotArea, *, row: int, st
         start = canvas.put(row, start + 1, value, look) + 2
 
 
-def _value(figure: Figure, line: Line) -> str:
+def value_text(figure: Figure, line: Line) -> str:
     """The curve's value at the cursor, or at its end."""
     if figure.cursor is None:
         value = line.last

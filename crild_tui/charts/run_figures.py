@@ -166,7 +166,7 @@ def scaled_stage(sources: Sequence[Source], look: Look) -> View | None:
     stage = sources[0].snapshot.entry.state not in ENDED if look.stage is None else look.stage
     if not stage:
         return None
-    low = _newest_stage(sources[0].curves, look.axis)
+    low = newest_stage(sources[0].curves, look.axis)
     high = float(sources[0].curves.steps.axis(look.axis)[-1])
     return View(low, high) if math.isfinite(low) and low < high else None
 
@@ -180,7 +180,7 @@ def loss_lines(sources: Sequence[Source], look: Look, traces: TraceCache) -> tup
     lines = [
         line
         for source in sources
-        for line in _line(source, source.curves.steps.values.get("loss"), "total", look, traces, runs, counted=True)
+        for line in step_line(source, source.curves.steps.values.get("loss"), "total", look, traces, runs, counted=True)
     ]
     terms = list(_terms(sources[0], look, traces)) if runs == 1 else []
     return (*lines, *sorted(terms, key=lambda line: line.last is None))
@@ -188,10 +188,10 @@ def loss_lines(sources: Sequence[Source], look: Look, traces: TraceCache) -> tup
 
 def _terms(source: Source, look: Look, traces: TraceCache) -> Iterator[Line]:
     curves = source.curves
-    since = _newest_stage(curves, look.axis)
+    since = newest_stage(curves, look.axis)
     for color, (name, values) in enumerate(curves.steps.terms.items(), 1):
         hidden = _same_as_total(curves, values)
-        yield from _line(source, values, name, look, traces, color=color, raw=False, since=since, hidden=hidden)
+        yield from step_line(source, values, name, look, traces, color=color, raw=False, since=since, hidden=hidden)
 
 
 def _same_as_total(curves: Curves, term: Floats) -> frozenset[int]:
@@ -205,7 +205,7 @@ def _same_as_total(curves: Curves, term: Floats) -> frozenset[int]:
     return frozenset(np.unique(stage[known]).tolist()) - frozenset(np.unique(stage[known & ~same]).tolist())
 
 
-def _newest_stage(curves: Curves, axis: Axis) -> float:
+def newest_stage(curves: Curves, axis: Axis) -> float:
     """Where the stage of the newest step begins; the border between two stages is the last step of the earlier one."""
     newest = curves.steps.step[-1] if len(curves.steps) else math.nan
     return max((border.on(axis) for border in curves.borders if border.step < newest), default=-math.inf)
@@ -216,14 +216,14 @@ def consistency_lines(sources: Sequence[Source], look: Look, traces: TraceCache)
     lines: list[Line] = []
     for source in sources:
         values = source.curves.steps.values
-        lines += _line(source, values.get("consistency"), "term", look, traces, len(sources))
+        lines += step_line(source, values.get("consistency"), "term", look, traces, len(sources))
         if lines and len(sources) == 1:
             unsmoothed = replace(look, smoothing=0)
-            lines += _line(source, values.get("weight"), "weight", unsmoothed, traces, color=1, own_scale=True)
+            lines += step_line(source, values.get("weight"), "weight", unsmoothed, traces, color=1, own_scale=True)
     return tuple(lines)
 
 
-def _line(
+def step_line(
     source: Source,
     values: Floats | None,
     label: str,

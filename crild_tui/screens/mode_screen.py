@@ -76,9 +76,9 @@ class ModeScreen(Screen[None]):
                 event.stop()
             return
         active = self.active_bindings.get(event.key) if self.OPENING else None
-        if active is not None and active.node is self and active.binding.action in self.OPENING:
+        if active is not None and active.binding.action in self.OPENING:
             event.stop()
-            await self.app.run_action(active.binding.action, self)
+            await self.app.run_action(active.binding.action, active.node)
 
     # -- news
 

@@ -22,10 +22,12 @@ from crild_tui.charts import viewport
 from crild_tui.charts.axes import axis_value
 from crild_tui.charts.drawing import KEYS
 from crild_tui.charts.figure import Figure, View
+from crild_tui.charts.logged import logged
 from crild_tui.charts.run_figures import Look, Source, TraceCache, extent, figures, is_long, scaled_stage
 from crild_tui.monitor.curves import AXES
 from crild_tui.runs.states import KeyNames
 from crild_tui.widgets.chart import ZOOM, Chart
+from engine.preset.text import one_line
 
 __all__ = ["Panels", "Source"]
 
@@ -124,7 +126,8 @@ class Panels(Widget):
         self.following = True
         self.enlarged = False
         self.sources: tuple[Source, ...] = ()
-        self._traces = TraceCache()
+        self._traces, self._logged_traces = TraceCache(), TraceCache()
+        self._put: dict[int, str] = {}  # names of logged charts that are shown in place of a panel, by its index
         self._built: Built | None = None
         self._shown: tuple[object, ...] = ()
         self._last = -EVERY
@@ -187,12 +190,30 @@ class Panels(Widget):
             self._building = True
             self._build_in_thread(self.sources, self.look)
         else:
-            self._built = figures(self.sources, self.look, self._traces)
+            self._built = self._figures(self.sources, self.look)
             self._redraw()
 
     @work(thread=True, group="figures")
     def _build_in_thread(self, sources: tuple[Source, ...], look: Look) -> None:
-        self.post_message(self.Prepared(figures(sources, look, self._traces)))
+        self.post_message(self.Prepared(self._figures(sources, look)))
+
+    def _figures(self, sources: tuple[Source, ...], look: Look) -> Built:
+        """The figures of the panels: the usual ones, and the logged charts that were put in their places."""
+        usual = figures(sources, look, self._traces)
+        if not self._put:
+            return usual
+        known = {chart.name: chart.figure for chart in logged(sources, look, self._logged_traces)}
+        blank = replace(usual[0], lines=(), levels=(), empty="this run has no such chart")
+        loss, consistency, dev = (
+            figure if (name := self._put.get(index)) is None else known.get(name, replace(blank, title=one_line(name)))
+            for index, figure in enumerate(usual)
+        )
+        return loss, consistency, dev
+
+    def put(self, index: int | None, name: str) -> None:
+        """Show a logged chart in place of the panel with this index; None: the usual panels again."""
+        self._put = {} if index is None else {**self._put, index: name}
+        self._build()
 
     @on(Prepared)
     def _prepared(self, message: Prepared) -> None:
