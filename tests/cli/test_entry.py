@@ -29,7 +29,7 @@ CALL = "import sys; from crild_tui.cli import main; sys.exit(main())"
 def test_help_names_every_command_and_the_exit_codes(crild: Call) -> None:
     said = crild("--help")
     assert said.code == 0
-    for word in ("run", "resume", "stop", "attach", "logs", "runs", "show", "compare", "presets", "evaluate", "note",
+    for word in ("run", "resume", "stop", "attach", "logs", "runs", "show", "compare", "presets", "evaluate", "bench", "note",
                  "tag", "prune", "cache", "doctor", "delete", "143"):  # fmt: skip
         assert word in said.out
     assert all(len(line) <= 90 for line in said.out.splitlines())
