@@ -62,14 +62,15 @@ def bench(
     from engine.user.consent import Consent
 
     check_device(device)
+    targets = _targets(models, folder_of(runs_dir))
     request = {
         "batches": _numbers(batch, "--batch", LARGEST_BATCH),
         "lengths": [] if length is None else _numbers(length, "--length", LONGEST),
         "threads": _threads(threads),
         "device": device,
-        "targets": _targets(models, folder_of(runs_dir)),
+        "targets": targets,
     }
-    consent = Consent(_trusted(request["targets"]) if trust_remote_code else frozenset())
+    consent = Consent(_trusted(targets) if trust_remote_code else frozenset())
     terminal.say("starting the engine; loading its libraries takes a few seconds")
     result = run_tool("bench", [*consent.words(), json.dumps(request)])
     try:
@@ -162,7 +163,7 @@ def _show(latency: Latency) -> None:
     from crild_tui.runs.tables import latency_rows
     from engine.record.latency import cautions, conditions
 
-    columns = [("", "left"), ("latency", "right"), ("quartiles", "right"), ("examples/s", "right"),
+    columns = [("", "left"), ("ms", "right"), ("quartiles", "right"), ("examples/s", "right"),
                ("ratio", "right"), ("quartiles", "right")]  # fmt: skip
     for case in latency.cases:
         terminal.show(terminal.table(columns, latency_rows(case), title=_title(case)))

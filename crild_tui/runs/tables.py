@@ -127,15 +127,17 @@ def _stages(closing: ClosingTable, ascii_only: bool) -> Table:
 
 
 def latency_rows(case: LatencyCase) -> Iterator[list[str]]:
-    """A row for each model: latency with quartiles, examples per second, ratio to the first model with quartiles."""
+    """A row for each model: latency in ms with quartiles, examples per second, ratio to the first model with quartiles."""
     from engine.record.latency import times
 
     for number, model in enumerate(case.models):
         own, ratio = model.milliseconds, model.ratio
-        low, high = (formatting.milliseconds(value).removesuffix(" ms") for value in (own.low, own.high))
+        median, low, high = (
+            formatting.milliseconds(value).removesuffix(" ms") for value in (own.median, own.low, own.high)
+        )
         yield [
             model.name,
-            formatting.milliseconds(own.median),
+            median,
             f"{low} to {high}",
             formatting.rate(case.throughput(model.name)),
             times(ratio.median),

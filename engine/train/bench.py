@@ -65,7 +65,7 @@ def bench(request: Mapping[str, Any], consent: Consent = NONE, *, report: Report
     _check_lengths(lengths, models)
     shapes = [Shape(batch, length) for length in lengths for batch in batches]
     try:
-        on_device = {name: model.to(device) for name, model in models.items()}  # type: ignore[arg-type]
+        on_device = {name: model.to(device) for name, model in models.items()}
         latency = measure(
             on_device, shapes, device=device, threads=int(request["threads"]), seconds=SECONDS, report=report
         )
