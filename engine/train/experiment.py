@@ -235,7 +235,9 @@ class Experiment:
                 self.findings = (*self.findings, guessed)
                 say_finding(self.session, guessed)
             return model.eval()
-        key = cache_key(materials.teacher_hash, tune, materials.train, dev, spec, materials.precision)
+        key = cache_key(
+            materials.teacher_hash, tune, materials.train, dev, spec, materials.precision, settings.class_weights
+        )
         warn = partial(say, self.session, level="warning")
         with open_teacher(
             key,
