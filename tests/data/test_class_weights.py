@@ -49,5 +49,5 @@ def test_a_table_that_does_not_fit_the_classes_is_refused(setting: ClassWeights,
 def test_scores_have_no_classes() -> None:
     for setting in ("balanced", {"fault": 1.0}):
         with pytest.raises(PresetError) as caught:
-            class_weights(setting, task(0, kind="regression"))  # type: ignore[arg-type]
+            class_weights(setting, task(0, kind="regression"))
         assert caught.value.kind == "class-weights-of-scores"
