@@ -25,6 +25,7 @@ from crild_tui.runs.snapshot import RunsSnapshot
 from crild_tui.screens.dialogs import ask
 from crild_tui.screens.mode_screen import ModeScreen
 from crild_tui.screens.run_actions import RunActions
+from crild_tui.screens.student_errors import StudentErrorsScreen
 from crild_tui.screens.sweep import Chosen, SweepScreen
 from crild_tui.widgets.choice_list import WordList
 from crild_tui.widgets.run_table import RunTable
@@ -72,6 +73,7 @@ class RunsScreen(ModeScreen):
         Binding("s", "on_run('stop')", "Stop", tooltip="Stop with a checkpoint", id="runs.stop"),
         Binding("r", "on_run('resume')", "Resume", tooltip="Resume from the last checkpoint", id="runs.resume"),
         Binding("K", "on_run('kill')", "Kill at once", id="runs.kill", show=False),
+        Binding("e", "errors", "What the student gets wrong", id="runs.errors", show=False),
         Binding("slash", "filter", "Filter", key_display="/", id="runs.filter"),
         Binding("space", "mark", "Mark", tooltip="Mark or unmark, then a row down", id="runs.mark"),
         Binding("c", "compare", "Compare", tooltip="Compare the marked runs", id="runs.compare"),
@@ -366,6 +368,13 @@ class RunsScreen(ModeScreen):
     def action_on_run(self, action: str) -> None:
         """Stop, kill, resume, annotate or trash the selected run."""
         self.actions.do(action)
+
+    def action_errors(self) -> None:
+        """Show what the selected run's student gets wrong."""
+        if self.selected is None:
+            self.host.tell("there is no run here", "warning")
+        else:
+            self.app.push_screen(StudentErrorsScreen(self.selected.path))
 
     @on(RunTable.Activated)
     def _activated(self, event: RunTable.Activated) -> None:
