@@ -280,7 +280,7 @@ class RunsScreen(ModeScreen):
     def _submitted(self, event: Input.Submitted) -> None:
         self.show_filter(event.value)
 
-    def on_key(self, event: events.Key) -> None:
+    async def on_key(self, event: events.Key) -> None:
         """Go from the filter to the list with Down."""
         if event.key == "down" and self.query_one("#filter", Input).has_focus:
             event.stop()

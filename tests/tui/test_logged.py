@@ -176,7 +176,7 @@ def test_the_view_is_one_key_away_and_leaves_by_escape(monkeypatch: pytest.Monke
         await until(pilot, lambda: "loss/total" in screen_text(app))
         assert "dev/accuracy" not in screen_text(app)
         await pilot.press("escape")
-        assert not view.grid.enlarged
+        assert [view.grid.enlarged] == [False]
         for key in ("x", "l", ">", "pagedown", "pageup", "i", "i"):
             await pilot.press(key)
         await pilot.press("escape")

@@ -128,7 +128,7 @@ def evaluation(stage: str, model: str, value: float, **more: Any) -> dict[str, A
 
 
 def test_a_metric_of_an_untrained_classifier_is_not_shown() -> None:
-    events = [
+    events: list[dict[str, Any]] = [
         {"kind": "run_started", "stages": ["ild", "kd"]},
         {"kind": "stage_started", "stage": "ild", "steps": 9},
         evaluation("ild", "student", 0.11, loss=1.5),

@@ -54,7 +54,7 @@ def test_the_point_says_without_colour_where_it_is(value: float, shown: str, wor
 
 def test_without_a_meaning_there_is_no_bar() -> None:
     for changes in ({"metric": None}, {"majority": None}, {"teacher": None}, {"dev_loss": 1.2}, {"metric": np.nan}):
-        assert standing_line(replace(SUMMARY, **changes), 100) is None  # type: ignore[arg-type]
+        assert standing_line(replace(SUMMARY, **changes), 100) is None
     useless = standing_line(replace(SUMMARY, teacher=0.5), 100)
     assert useless is not None
     assert "├" not in useless.plain
