@@ -73,7 +73,7 @@ def load_custom(task: Task, *, report: Report = unreported) -> TaskData:
     each = ", each class keeping its share" if spec.kind == "classification" else ""
     notes.append(
         f"There is no dev file: {len(dev):,} of the {len(train):,} rows of {plain(Path(train.path).name)} are the dev set "
-        f"({share:.0%}, drawn with data_seed {task.data_seed}{each})."
+        f"({100 * share:.3g} %, drawn with data_seed {task.data_seed}{each})."
     )
     return TaskData(spec, train=drawn, dev={"dev": dev, **rows}, notes=tuple(notes))
 

@@ -94,7 +94,7 @@ def recognised(task: Task, *, by_name_alone: bool = False) -> Recognised:
 def _columns(task: Task, table: Table, named: set[str], *, by_name_alone: bool) -> dict[str, str]:
     """The column of each role: text, label and, where there is one, pair."""
     own = task.columns
-    columns = {
+    columns: dict[str, str] = {
         role: str(getattr(own, role)) for role in ("text", "label", "pair") if role in named and getattr(own, role)
     }
     names = list(table.values)
