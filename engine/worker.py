@@ -88,17 +88,16 @@ def _train(run_dir: Path, session: RunSession, consent: Consent) -> int:
 
 
 def memory_fault(error: BaseException) -> RunError | None:
-    """The error for a device that ran out of memory, with advice; None for any other error."""
-    if (
-        not isinstance(error, MemoryError)
-        and "out of memory" not in str(error).lower()
-        and "can't allocate memory" not in str(error)
-    ):
+    """The error for a device that ran out of memory outside of training steps, with advice; None for any other error."""
+    from engine.train.out_of_memory import is_out_of_memory
+
+    if not is_out_of_memory(error):
         return None
     return RunError(
-        "the device ran out of memory; the last checkpoint is good. Raise train.accumulate (same result, less memory), "
-        "lower batch_size or max_length, or choose another device, then run crild resume",
-        kind="out-of-memory",
+        "the device ran out of memory outside of training steps (while loading, evaluating or measuring); the last "
+        "checkpoint is good. Stop other programs that use the memory, or choose another device with --device, then run "
+        "crild resume. If that isn't enough: a new run with a smaller model or task.max_length",
+        kind="out-of-memory-outside-steps",
     )
 
 

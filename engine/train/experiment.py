@@ -203,6 +203,7 @@ class Experiment:
             measured["teacher"]["content"] = content_hash(teacher)
             measured["student"]["content"] = student_hash(self.run_dir)
             results.save_predictions(self.run_dir, dev, measured, report=report)
+            results.save_texts(self.run_dir, dev, materials.data)
         document = results.closing(dev, materials.train_labels, measured, self.finished)
         document |= {"seconds": round(sum(stage["seconds"] for stage in self.finished.values()), 1)}
         document |= {"command": f"crild run {shlex.quote(str(self.run_dir / PRESET))}"}
@@ -234,7 +235,9 @@ class Experiment:
                 self.findings = (*self.findings, guessed)
                 say_finding(self.session, guessed)
             return model.eval()
-        key = cache_key(materials.teacher_hash, tune, materials.train, dev, spec, materials.precision)
+        key = cache_key(
+            materials.teacher_hash, tune, materials.train, dev, spec, materials.precision, settings.class_weights
+        )
         warn = partial(say, self.session, level="warning")
         with open_teacher(
             key,

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedModel
 
+from engine.data.types import TaskData
 from engine.evaluate.metrics import agreement, compute, majority
-from engine.evaluate.predict import write_predictions
+from engine.evaluate.predict import write_predictions, write_texts
 from engine.evaluate.timing import measure
 from engine.models.export import parameters
 from engine.record.files import write_json
+from engine.record.paths import texts_file
 from engine.record.phases import Report, unreported
 from engine.train.dev_evaluation import Dev, LogitsBySplit
 
@@ -118,6 +120,12 @@ def save_predictions(
             suffix = "" if split == dev.primary else f".{split}"
             path = run_dir / "predictions" / f"{name}{suffix}.jsonl"
             write_predictions(path, dev.tokens[split], logits, dev.spec, report=report, root=run_dir)
+
+
+def save_texts(run_dir: Path, dev: Dev, data: TaskData) -> None:
+    """Write the texts of each dev set, so that predictions can be read beside them."""
+    for split, examples in data.dev.items():
+        write_texts(texts_file(run_dir, None if split == dev.primary else split), examples)
 
 
 def write(run_dir: Path, results: dict[str, Any]) -> None:
