@@ -109,7 +109,7 @@ def system_fault(error: BaseException) -> RunError | None:
     return RunError(sentence, kind="system-error", file=None if error.filename is None else str(error.filename))
 
 
-TOOLS = ("evaluate", "plan", "probe", "doctor")
+TOOLS = ("evaluate", "plan", "probe", "bench", "doctor")
 
 
 def tool(name: str, arguments: Sequence[str], request: StopRequest, consent: Consent = NONE) -> int:
@@ -158,7 +158,7 @@ def _print_line(stdout: TextIO, document: Any) -> None:
 
 def _answer(name: str, arguments: Sequence[str], report: Report, consent: Consent) -> Any:
     report("importing the libraries")
-    from engine.train import engine_tools
+    from engine.train import bench, engine_tools
     from engine.train.probe import probe_runs
 
     match name:
@@ -168,6 +168,8 @@ def _answer(name: str, arguments: Sequence[str], report: Report, consent: Consen
             return engine_tools.plan(Path(arguments[0]), consent, report=report)
         case "probe":
             return probe_runs(json.loads(arguments[0]), consent, report=report)
+        case "bench":
+            return bench.bench(json.loads(arguments[0]), consent, report=report)
         case _:
             return engine_tools.doctor()
 
