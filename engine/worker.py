@@ -64,7 +64,7 @@ def _train(run_dir: Path, session: RunSession, consent: Consent) -> int:
                 session.finish(state, code)
                 return code
             session.events.write("run_finished", state="finished", metrics=results["student"]["metrics"])
-            deletes = results["checkpoints_deleted"] is not None
+            deletes = results.get("checkpoints_deleted") is not None
             session.finish("finished", 0, then=_delete_checkpoints if deletes else None)
             return 0
         except (CrildError, MemoryError, OSError, RuntimeError) as caught:
@@ -117,7 +117,7 @@ def system_fault(error: BaseException) -> RunError | None:
     return RunError(sentence, kind="system-error", file=None if error.filename is None else str(error.filename))
 
 
-TOOLS = ("evaluate", "plan", "probe", "doctor")
+TOOLS = ("evaluate", "plan", "probe", "bench", "doctor")
 
 
 def tool(name: str, arguments: Sequence[str], request: StopRequest, consent: Consent = NONE) -> int:
@@ -166,7 +166,7 @@ def _print_line(stdout: TextIO, document: Any) -> None:
 
 def _answer(name: str, arguments: Sequence[str], report: Report, consent: Consent) -> Any:
     report("importing the libraries")
-    from engine.train import engine_tools
+    from engine.train import bench, engine_tools
     from engine.train.probe import probe_runs
 
     match name:
@@ -176,6 +176,8 @@ def _answer(name: str, arguments: Sequence[str], report: Report, consent: Consen
             return engine_tools.plan(Path(arguments[0]), consent, report=report)
         case "probe":
             return probe_runs(json.loads(arguments[0]), consent, report=report)
+        case "bench":
+            return bench.bench(json.loads(arguments[0]), consent, report=report)
         case _:
             return engine_tools.doctor()
 

@@ -25,7 +25,7 @@ def test_the_checkpoints_go_after_the_run_has_finished(
 ) -> None:
     run_dir = make_run(tmp_path, state="created")
     checkpoint(run_dir, "001-kd-00000010")
-    results = {"student": {"metrics": {}}, "checkpoints_deleted": deleted}
+    results: dict[str, Any] = {"student": {"metrics": {}}, "checkpoints_deleted": deleted}
     monkeypatch.setattr(engine.train.experiment, "run", lambda *_: results)
     assert train(run_dir) == 0
     assert read_run(run_dir).state == "finished"
