@@ -264,7 +264,7 @@ class RunsScreen(ModeScreen):
         too, if `again`."""
         if not self._table.has_sparks or self.reading:
             return
-        stale = [entry for entry in self._table.visible if self._versions.get(entry.path) != _version(entry, again)]
+        stale = [entry for entry in self._table.rows_in_view if self._versions.get(entry.path) != _version(entry, again)]
         if stale:
             self._histories_asked += 1
             self._read_curves(stale, again)

@@ -119,7 +119,7 @@ class RunTable(ScrollView, can_focus=True):
         return next((index for index, row in enumerate(self.rows) if row.id == run_id), near)
 
     @property
-    def visible(self) -> tuple[RunEntry, ...]:
+    def rows_in_view(self) -> tuple[RunEntry, ...]:
         """The rows on the screen."""
         top = int(self.scroll_offset.y)
         return self.rows[top : top + max(self._page, 0)]
