@@ -380,7 +380,7 @@ class LaunchScreen(ModeScreen):
         self.set_class(bool(line.value.strip()), "-finding")
         self.form.focus()
 
-    def on_key(self, event: events.Key) -> None:
+    async def on_key(self, event: events.Key) -> None:
         """Down leaves the search for the settings that it has found, Escape shows all of them."""
         if event.key in ("down", "tab", "escape") and self.query_one("#field-search", Input).has_focus:
             event.stop()

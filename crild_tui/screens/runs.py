@@ -54,6 +54,8 @@ class RunsScreen(ModeScreen):
 
     MODE = "runs"
     OPENING = frozenset({"filter"})
+    AUTO_FOCUS = "RunTable"
+    """Not the filter, which would take the first keys for text."""
     DEFAULT_CSS = """
     RunsScreen {
         #filter-line { height: 1; display: none; background: $surface; }
@@ -264,7 +266,9 @@ class RunsScreen(ModeScreen):
         too, if `again`."""
         if not self._table.has_sparks or self.reading:
             return
-        stale = [entry for entry in self._table.rows_in_view if self._versions.get(entry.path) != _version(entry, again)]
+        stale = [
+            entry for entry in self._table.rows_in_view if self._versions.get(entry.path) != _version(entry, again)
+        ]
         if stale:
             self._histories_asked += 1
             self._read_curves(stale, again)
