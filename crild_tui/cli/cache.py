@@ -84,7 +84,10 @@ def clear(
         terminal.say("nothing to delete")
         return
     total = formatting.size(sum(item.bytes for item in doomed))
-    if delete_after_asking(_table(doomed), f"Delete {total}? A run that is reading it would fail", yes=yes):
+    effects = "A run that is reading it would fail"
+    if any(item.kind == "teachers" for item in doomed):
+        effects += "; finished runs keep their students and results, but their links to these teachers become empty"
+    if delete_after_asking(_table(doomed), f"Delete {total}? {effects}", yes=yes):
         freed = remove(item.removable for item in doomed)
         terminal.say(f"freed {formatting.size(freed)}")
 
