@@ -67,7 +67,11 @@ def clear(
     """Delete cached files; runs create them again when needed. Asks first."""
     from crild_tui.cli.disk_space import delete_after_asking, remove
     from engine.errors import UsageError
+    from engine.record.inventory import mixed_teachers
+    from engine.record.paths import cache_dir
 
+    for path in mixed_teachers(cache_dir()) if not kinds or "teachers" in kinds else ():
+        terminal.say(f"skipped, holds files that crild did not write: {path}")
     items = _cached()
     known = sorted({item.kind for item in items})
     for kind in kinds or ():

@@ -20,7 +20,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -162,23 +162,30 @@ class RunSession:
         """
         return "finished" if self.before.state == "finished" and not self.trained else state
 
-    def finish(self, state: str, exit_code: int, error: CrildError | Fault | None = None) -> None:
+    def finish(
+        self,
+        state: str,
+        exit_code: int,
+        error: CrildError | Fault | None = None,
+        *,
+        then: Callable[[Path], None] | None = None,
+    ) -> None:
         """End the attempt in `state`, and the run in its `outcome`: finished, failed, stopped or preempted.
 
-        The lock is released, events are closed. Raises RunError when the status cannot be written; the lock is released
-        anyway. A run whose directory was removed has no status any more.
+        The lock is released, events are closed. `then` is called with the run directory once the status is written, while
+        the run is still locked: for what may be deleted of a run that has ended. Raises RunError when the status cannot be
+        written; the lock is released anyway. A run whose directory was removed has no status any more.
         """
         if state not in ENDED:
             raise ValueError(f"{state!r} does not end a run")
         fault = Fault.from_error(error) if isinstance(error, CrildError) else error
-        before = self.before
+        before, changes = self.before, {"ended": time.time()}
         if self.outcome(state) != state:
-            times = {"started": before.started, "ended": before.ended, "device": before.device}
-        else:
-            times = {"ended": time.time()}
-        self._end(state=self.outcome(state), exit_code=exit_code, error=fault, **times)
+            changes = {name: getattr(before, name) for name in ("started", "ended", "device")}
+            fault = fault or Fault("run", "stopped before it trained; the run is finished, as it was")
+        self._end(then, state=self.outcome(state), exit_code=exit_code, error=fault, **changes)
 
-    def _end(self, **changes: Any) -> None:
+    def _end(self, then: Callable[[Path], None] | None, **changes: Any) -> None:
         """Write the last status, release the lock, close the events."""
         self._only_owner()
         with self._guard:
@@ -192,6 +199,8 @@ class RunSession:
             try:
                 if not gone:
                     self._write_last()
+                    if then is not None:
+                        then(self._path)
             finally:
                 self.events.close()
                 self._lock.release()

@@ -22,7 +22,7 @@ from engine.preset.schema import Preset
 from engine.record.checkpoints import Checkpoint, Checkpoints
 from engine.record.environment import add_environment
 from engine.record.files import write_atomic
-from engine.record.inventory import refuse_links, remove_cache_leftovers
+from engine.record.inventory import checkpoints_of, refuse_links, remove_cache_leftovers
 from engine.record.paths import PRESET, RESULTS, STUDENT, cache_dir
 from engine.record.rebuild import identity_of
 from engine.record.session import RunSession
@@ -204,25 +204,33 @@ class Experiment:
             if baseline is not None:
                 logits["baseline"] = dev.all_logits(baseline, report=report, name="baseline")
             measured = {
-                "teacher": results.measure_model(teacher, dev, answers, report=report, name="teacher"),
-                "student": results.measure_model(
-                    student, dev, logits["student"], folder, report=report, name="student"
-                ),
+                "teacher": results.measure_model(teacher, dev, answers),
+                "student": results.measure_model(student, dev, logits["student"], folder),
             }
             if baseline is not None:
-                measured["baseline"] = results.measure_model(baseline, dev, logits["baseline"], timed=False)
+                measured["baseline"] = results.measure_model(baseline, dev, logits["baseline"])
+            latency = results.measure_latency({"teacher": teacher, "student": student}, dev, report=report)
             report("hashing the models")
             measured["teacher"]["content"] = content_hash(teacher)
             measured["student"]["content"] = student_hash(self.run_dir)
             results.save_predictions(self.run_dir, dev, measured, report=report)
-        document = results.closing(dev, materials.train_labels, measured, self.finished)
+            results.save_texts(self.run_dir, dev, materials.data)
+        document = results.closing(dev, materials.train_labels, measured, self.finished, latency)
         document |= {"seconds": round(sum(stage["seconds"] for stage in self.finished.values()), 1)}
         document |= {"command": f"crild run {shlex.quote(str(self.run_dir / PRESET))}"}
+        document |= {"checkpoints_deleted": self.checkpoints_to_delete()}
         document |= {"findings": [finding.to_dict() for finding in self.findings]}
         run_dir, card = self.run_dir, model_card(materials.preset, document, materials.data.spec)
         write_atomic(run_dir / STUDENT / "README.md", card, root=run_dir)
         results.write(self.run_dir, document)
         return document
+
+    def checkpoints_to_delete(self) -> int | None:
+        """Bytes of the checkpoints that go when the run has finished; None where they stay, because the preset asks for it
+        or the run had finished before with its checkpoints."""
+        if self.materials.preset.train.keep_for_extending or self.session.before.state == "finished":
+            return None
+        return sum(saved.bytes for saved in checkpoints_of(self.run_dir))
 
     # -- data
 
@@ -246,7 +254,9 @@ class Experiment:
                 self.findings = (*self.findings, guessed)
                 say_finding(self.session, guessed)
             return model.eval()
-        key = cache_key(materials.teacher_hash, tune, materials.train, dev, spec, materials.precision)
+        key = cache_key(
+            materials.teacher_hash, tune, materials.train, dev, spec, materials.precision, settings.class_weights
+        )
         warn = partial(say, self.session, level="warning")
         with open_teacher(
             key,
@@ -312,7 +322,9 @@ class Experiment:
             advice = (
                 "its tokenizer doesn't know many of the words (see above)"
                 if has(self.findings, "unknown-tokens")
-                else "fine-tune it (add [teacher.finetune]), or check that its label names match the task's"
+                else "check that its label names match the task's, or fine-tune it (add [teacher.finetune])"
+                if self.stages[0].role != "teacher"
+                else "fine-tune it for longer or at another learning rate ([teacher.finetune]), or on more examples"
             )
             say(
                 self.session,

@@ -14,7 +14,18 @@ import pytest
 
 from engine.errors import UsageError
 from engine.record import inventory
-from engine.record.inventory import Removable, cache_leftovers, cached, checkpoints_of, refuse_links, run_leftovers
+from engine.record.inventory import (
+    Removable,
+    cache_leftovers,
+    cached,
+    checkpoints_of,
+    mixed_teachers,
+    refuse_links,
+    remove_checkpoints,
+    run_leftovers,
+    strangers_of,
+    teachers_of,
+)
 from engine.record.lock import FileLock
 from engine.record.run import create_run, delete_run
 from tests.errors import raises
@@ -70,7 +81,7 @@ def test_checkpoints_have_names_and_manifests(run: Path) -> None:
     ]  # fmt: skip
 
 
-def test_a_checkpoint_is_deleted_by_its_manifest_and_what_else_is_in_it_stays(run: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_with_anything_else_in_it_stays_whole(run: Path, tmp_path: Path) -> None:
     folder = checkpoint(run, "001-kd-00000020")
     secret = tmp_path / "secret.json"
     secret.write_text("mine")
@@ -80,10 +91,31 @@ def test_a_checkpoint_is_deleted_by_its_manifest_and_what_else_is_in_it_stays(ru
     (folder / "notes.txt").write_text("mine")
     (folder / "state.json").unlink()
     (folder / "state.json").symlink_to(secret)
+    before = everything(folder)
+    assert [*checkpoints_of(run)] == []
+    assert [*strangers_of(run)] == [folder]
+    (folder / "notes.txt").unlink()
+    assert [*checkpoints_of(run)] == [], "a link is nothing that crild wrote"
+    (folder / "state.json").unlink()
     (item,) = checkpoints_of(run)
-    assert not item.remove()
-    assert everything(folder) == ["notes.txt", "state.json"]
+    assert item.remove()
+    assert not folder.exists()
+    assert before == ["manifest.json", "model.safetensors", "notes.txt", "state.json"]
     assert secret.read_text() == "mine"
+
+
+def test_a_teacher_with_a_persons_file_or_link_in_it_stays_whole(run: Path, tmp_path: Path) -> None:
+    cache, key = tmp_path / "cache", "0" * 32
+    own, stored = teacher(run / "teacher"), teacher(cache / "teachers" / key)
+    (own / "mine.txt").write_text("mine")
+    (stored / "vocab.txt").symlink_to(own / "mine.txt")
+    assert [*teachers_of(run)] == []
+    assert [*cached(cache)] == []
+    assert [*strangers_of(run)] == [own]
+    assert [*mixed_teachers(cache)] == [stored]
+    (own / "mine.txt").unlink()
+    (stored / "vocab.txt").unlink()
+    assert all(item.remove() for item in (*teachers_of(run), *cached(cache)))
 
 
 @pytest.mark.parametrize("call", [1, 2, 3, 4])
@@ -201,7 +233,14 @@ def test_a_run_with_files_that_are_not_crilds_is_not_deleted(run: Path, thesis: 
     (run / "teacher" / f"{KEY}.lock").write_text("")
     (run / "teacher" / "pointer.json").write_text("{}")
     (run / "predictions").mkdir()
-    for name in ("predictions/student.jsonl", "predictions/teacher.mismatched.jsonl", "log.1.txt", "lock"):
+    for name in (
+        "predictions/student.jsonl",
+        "predictions/teacher.mismatched.jsonl",
+        "log.1.txt",
+        "lock",
+        "texts.jsonl",
+        "texts.dev.jsonl",
+    ):
         (run / name).write_text("")
     (run / gone_name("status.json")).write_text("")
     for name in ("notes.txt", "checkpoints/mine/model.safetensors", "student/onnx/model.onnx", "predictions/plot.pdf"):
@@ -339,3 +378,13 @@ def test_leftovers_of_the_cache(tmp_path: Path) -> None:
     assert sorted(item.path for item in items) == sorted(own)
     assert all(item.remove() for item in items)
     assert not any(path.exists() for path in own)
+
+
+def test_all_checkpoints_of_a_run_go_and_nothing_else(tmp_path: Path) -> None:
+    for name in ("001-kd-00000010", "best-kd-00000008"):
+        checkpoint(tmp_path, name)
+    (tmp_path / "checkpoints" / "notes.txt").write_text("mine")
+    size = sum(item.bytes for item in checkpoints_of(tmp_path))
+    assert remove_checkpoints(tmp_path) == size > 0
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["notes.txt"]
+    assert remove_checkpoints(tmp_path / "none") == 0

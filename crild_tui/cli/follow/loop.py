@@ -68,10 +68,12 @@ class Follower:
         self.summary = apply_events(self.summary, events)
         for stage in self.summary.stages:
             self.display.message("info", stage_sentence(stage, self.summary.metric_name))
-        for event in [e for e in events if e.get("kind") == "message" and e.get("level") in ("warning", "error")][-10:]:
-            self._describe(event)
-        if loads:
+        if loads:  # the new attempt repeats what still holds
             self.summary = loading(self.summary)
+            return
+        warnings = [e for e in events if e.get("kind") == "message" and e.get("level") in ("warning", "error")]
+        for event in [*{e.get("text"): e for e in warnings}.values()][-10:]:
+            self._describe(event)
 
     def go(self) -> Outcome:
         """Follow to the end."""
