@@ -207,7 +207,8 @@ class Experiment:
         document |= {"seconds": round(sum(stage["seconds"] for stage in self.finished.values()), 1)}
         document |= {"command": f"crild run {shlex.quote(str(self.run_dir / PRESET))}"}
         document |= {"findings": [finding.to_dict() for finding in self.findings]}
-        run_dir, card = self.run_dir, model_card(materials.preset, document, materials.data.spec)
+        names = [name for name in self.session.before.preset.split("+") if name]
+        run_dir, card = self.run_dir, model_card(materials.preset, document, materials.data.spec, names)
         write_atomic(run_dir / STUDENT / "README.md", card, root=run_dir)
         results.write(self.run_dir, document)
         return document

@@ -118,6 +118,7 @@ def closing(
         "kept_margin": (own - least) / (theirs - least) if theirs > least else None,
         **describe_saved(stages, spec.primary),
         "latency": latency.to_dict(),
+        "data": data_summary(dev, train_labels),
         "stages": [
             {
                 "name": name,
@@ -129,6 +130,15 @@ def closing(
             for name, stage in stages.items()
         ],
     }
+
+
+def data_summary(dev: Dev, train_labels: np.ndarray) -> dict[str, Any]:
+    """Numbers of rows: of training (by class, or with the range of scores), and of each dev set."""
+    rows: dict[str, Any] = {"train": len(train_labels), "dev": {split: len(rows) for split, rows in dev.tokens.items()}}
+    if dev.spec.labels:
+        counts = np.bincount(train_labels, minlength=len(dev.spec.labels))
+        return rows | {"classes": dict(zip(dev.spec.labels, map(int, counts), strict=True))}
+    return rows | {"scores": [float(train_labels.min()), float(train_labels.max())]}
 
 
 def save_predictions(
