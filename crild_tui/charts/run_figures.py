@@ -236,7 +236,8 @@ def _line(
 def dev_lines(sources: Sequence[Source], look: Look, traces: TraceCache) -> tuple[Line, ...]:
     """The student of each run; for a single run every model that was evaluated more than once.
 
-    Evaluations are figures in their own right, so they are never smoothed.
+    Evaluations are figures in their own right, so they are never smoothed. Those of a classifier that no stage has trained
+    so far are left out, whatever they are.
     """
     name = metric_name(sources)
     alone = len(sources) == 1
@@ -244,7 +245,12 @@ def dev_lines(sources: Sequence[Source], look: Look, traces: TraceCache) -> tupl
     for source in sources:
         for number, model, table in _models(source.curves):
             values = table.values.get(name)
-            if values is None or not np.isfinite(values).any() or (not alone and model != STUDENT):
+            if values is None or (not alone and model != STUDENT):
+                continue
+            if name != "loss" and model not in ("teacher", BASELINE):
+                untrained = np.isin(table.step, untrained_at(source.curves))
+                values = np.where(untrained, np.nan, values) if untrained.any() else values
+            if not np.isfinite(values).any():
                 continue
             if model == "teacher" and len(table) < 2:  # a level, not a curve
                 continue
@@ -253,6 +259,15 @@ def dev_lines(sources: Sequence[Source], look: Look, traces: TraceCache) -> tupl
             label = one_line(OWN_CURVE.get(model, model)) if alone else one_line(source.label)
             lines.append(Line(label, curve, color, curve_marker(color), dots=True))
     return tuple(lines)
+
+
+def untrained_at(curves: Curves) -> Floats:
+    """The steps of evaluations in stages that train no classifier: the student's have a loss there."""
+    table = curves.evaluations.get(STUDENT)
+    if table is None or "loss" not in table.values:
+        return np.zeros(0)
+    steps: Floats = table.step[np.isfinite(table.values["loss"])]
+    return steps
 
 
 def _models(curves: Curves) -> list[tuple[int, str, Table]]:
@@ -271,7 +286,13 @@ def _why_none(sources: Sequence[Source]) -> str:
 
 
 def metric_name(sources: Sequence[Source]) -> str:
-    """The metric of the dev panel: the task's, or the loss while there is nothing else."""
+    """The metric of the dev panel: the task's, or the loss while no stage has trained a classifier."""
+    students = [table for source in sources if (table := source.curves.evaluations.get(STUDENT)) is not None]
+    names = {source.snapshot.summary.metric_name or "" for source in sources}
+    if any("loss" in table.values for table in students) and not any(
+        best_of(table, name) is not None for table in students for name in names
+    ):
+        return "loss"
     for source in sources:
         if source.snapshot.summary.metric_name:
             return source.snapshot.summary.metric_name
@@ -281,6 +302,8 @@ def metric_name(sources: Sequence[Source]) -> str:
 
 def levels(sources: Sequence[Source]) -> tuple[Level, ...]:
     """The teacher's and the majority's figures, if all runs share them."""
+    if metric_name(sources) == "loss":
+        return ()
     summaries = [source.snapshot.summary for source in sources]
     shown = []
     for label, sign, values in (
@@ -304,6 +327,8 @@ def borders(sources: Sequence[Source], axis: Axis) -> tuple[Mark, ...]:
 def stars(sources: Sequence[Source], axis: Axis) -> tuple[Mark, ...]:
     """The best evaluation of each run's student."""
     name = metric_name(sources)
+    if name == "loss":
+        return ()
     marks = []
     for source in sources:
         table = source.curves.evaluations.get(STUDENT)

@@ -11,6 +11,7 @@ from crild_tui import theme
 from crild_tui.monitor.snapshots import RunSnapshot
 from crild_tui.runs import formatting
 from crild_tui.runs.states import label_of, sign_of, tone_of
+from crild_tui.runs.summary import BASELINE
 from engine.preset.text import plain
 from engine.record.states import IN_PROGRESS
 
@@ -102,12 +103,10 @@ def scores(snapshot: RunSnapshot) -> list[Fact]:
     if summary.metric is None and summary.teacher is None and summary.dev_loss is None:
         return []
     name, metric = plain(summary.metric_name or "metric"), formatting.metric
-    untrained = summary.dev_loss is not None
-    last = (f"{name}, last", f"{name} {{}}", summary.metric)
+    own = "student " if summary.stage == BASELINE else ""  # its accuracy isn't the one in training
     return [
         *_fact("dev loss", "dev loss {}", summary.dev_loss, formatting.loss, 1),
-        *(_fact(*last, lambda value: f"{metric(value)} (head not trained yet)", 2) if untrained
-          else _fact(*last, metric, 0, "bold")),
+        *_fact(f"{own}{name}, last", f"{own}{name} {{}}", summary.metric, metric, 0, "bold"),
         *_fact("best", "best {}", summary.best, metric, 2),
         *_fact("teacher", "teacher {}", summary.teacher, metric, 3),
         *_fact("self-teacher", "self-teacher {}", summary.self_teacher, metric, 7),

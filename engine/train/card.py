@@ -92,6 +92,7 @@ def _metadata(preset: Preset, results: Mapping[str, Any], spec: TaskSpec) -> Mod
                 metric_value=round(value, 6),
             )
             for split, metrics in {results["split"]: student["metrics"], **student.get("dev_extra", {})}.items()
+            if _metrics(student)
             for name, value in metrics.items()
         ],
     )
@@ -181,7 +182,7 @@ def _comparison(results: Mapping[str, Any]) -> str:
         ["model", "layers", "parameters", *names],
         ["---"] * (3 + len(names)),
         *(
-            [name, str(found["layers"]), f"{found['parameters']:,}", *_figures(found["metrics"], names)]
+            [name, str(found["layers"]), f"{found['parameters']:,}", *_figures(_metrics(found), names)]
             for name, found in rows
         ),
         ["majority guess", "", "", *_figures(results["majority"], names)],
@@ -189,7 +190,16 @@ def _comparison(results: Mapping[str, Any]) -> str:
     return _table(lines)
 
 
+def _metrics(found: Mapping[str, Any]) -> Mapping[str, float]:
+    """A model's metrics; none if its classifier isn't trained."""
+    return found["metrics"] if found.get("head_trained", True) else {}
+
+
 def _measured_on(results: Mapping[str, Any]) -> str:
+    if not results["student"].get("head_trained", True):
+        return (
+            "No stage trained the student's head (its classifier): it has to be trained before the model can be used."
+        )
     return (
         f"Measured on {results['split']}, which was also used during training: {results['saved_why']}. "
         f"Student and teacher give the same answer on {100 * results['agreement']:.1f} % of it."

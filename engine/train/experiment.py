@@ -195,6 +195,10 @@ class Experiment:
                 "teacher": results.measure_model(teacher, dev, answers),
                 "student": results.measure_model(student, dev, logits["student"], folder),
             }
+            fresh = materials.preset.student.init == "scratch" or (
+                materials.preset.student.init == "pretrained" and materials.loaded.fresh_head
+            )
+            measured["student"]["head_trained"] = results.head_trained(self.finished, fresh=fresh)
             if baseline is not None:
                 measured["baseline"] = results.measure_model(baseline, dev, logits["baseline"])
             latency = results.measure_latency({"teacher": teacher, "student": student}, dev, report=report)

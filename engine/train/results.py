@@ -54,14 +54,14 @@ def describe_saved(stages: Stages, metric: str) -> dict[str, Any]:
 
 
 def self_teacher_of(stages: Stages) -> dict[str, float] | None:
-    """Metrics of the last self-teacher; None without one, and where its head was never trained."""
-    trained = False
-    metrics = None
-    for stage in stages.values():
-        trained = trained or (stage["role"] == "student" and stage["trains_head"])
-        if stage.get("self_teacher"):
-            metrics = stage["self_teacher"] if trained else None
-    return metrics
+    """Metrics of the last self-teacher in a stage that trains the classifier; None without one."""
+    found = (stage.get("self_teacher") for stage in reversed(stages.values()) if stage.get("trains_head"))
+    return next((metrics for metrics in found if metrics), None)
+
+
+def head_trained(stages: Stages, *, fresh: bool) -> bool:
+    """Whether the student's classifier has learned anything: in a stage, or before if it wasn't `fresh` (random)."""
+    return not fresh or any(stage.get("role") == "student" and stage["trains_head"] for stage in stages.values())
 
 
 def measure_model(
@@ -105,6 +105,7 @@ def closing(
     spec, primary = dev.spec, dev.primary
     floor = majority(spec, train_labels, dev.labels(primary))
     own, theirs, least = (found["metrics"][spec.primary] for found in (student, teacher, {"metrics": floor}))
+    comparable = theirs > least and student.get("head_trained", True)
     return {
         "task": spec.name,
         "metric": spec.primary,
@@ -115,7 +116,7 @@ def closing(
         "baseline": _without_logits(baseline) if baseline else None,
         "self_teacher": self_teacher_of(stages),
         "agreement": agreement(spec, teacher["logits"][primary], student["logits"][primary]),
-        "kept_margin": (own - least) / (theirs - least) if theirs > least else None,
+        "kept_margin": (own - least) / (theirs - least) if comparable else None,
         **describe_saved(stages, spec.primary),
         "latency": latency.to_dict(),
         "data": data_summary(dev, train_labels),
