@@ -41,7 +41,7 @@ def model_card(preset: Preset, results: Mapping[str, Any], spec: TaskSpec, names
     public = Preset.model_validate(_public(preset.document()))
     parts = [
         f"---\n{_metadata(preset, results, spec).to_yaml()}\n---",
-        f"# {_title(spec)}: a student of {results['student']['layers']} layers",
+        f"# {_title(preset)}: a student of {results['student']['layers']} layers",
         f"{_origin(preset)} It predicts {_answers(spec)}.",
         _method(preset, results),
         "## Results",
@@ -52,7 +52,7 @@ def model_card(preset: Preset, results: Mapping[str, Any], spec: TaskSpec, names
         _usage(spec, preset.task.max_length),
         _intended_use(preset, spec),
         "## Training data",
-        *_training_data(preset, results, spec),
+        *_training_data(preset, results),
         *_findings(preset, results),
         "## Reproduce",
         _reproduce(preset, public, names),
@@ -68,7 +68,7 @@ def _metadata(preset: Preset, results: Mapping[str, Any], spec: TaskSpec) -> Mod
     task = preset.task.name
     known = task in GLUE or task.startswith("toy-")
     student = results["student"]
-    title = _title(spec)
+    title = _title(preset)
     return ModelCardData(
         base_model=_hub_models(preset) or None,
         datasets=_hub_datasets(preset) or None,
@@ -125,8 +125,8 @@ def _licence(teacher: str) -> str | None:
 # -- text
 
 
-def _title(spec: TaskSpec) -> str:
-    return plain(spec.name)
+def _title(preset: Preset) -> str:
+    return plain(preset.task.display_name)
 
 
 def _slug(text: str) -> str:
@@ -240,19 +240,19 @@ classify({example}, truncation=True, max_length={max_length})
 def _intended_use(preset: Preset, spec: TaskSpec) -> str:
     texts = "pairs of texts" if spec.is_pair else "texts"
     return (
-        f"Intended for {texts} like those of {_title(spec)}: same language, same kind of source. It was trained "
+        f"Intended for {texts} like those of {_title(preset)}: same language, same kind of source. It was trained "
         f"on inputs of at most {preset.task.max_length} tokens; longer ones are cut. Other texts were not tested, nor "
         "was fairness between groups of people. It always gives an answer, also to texts that belong to no class; its probabilities are "
         "not calibrated. It can repeat what is wrong in its training data and in its teacher."
     )
 
 
-def _training_data(preset: Preset, results: Mapping[str, Any], spec: TaskSpec) -> Iterator[str]:
+def _training_data(preset: Preset, results: Mapping[str, Any]) -> Iterator[str]:
     data = mapping(results.get("data"))
     task = preset.task
     if data:
         dev = " and ".join(f"{rows:,} of {plain(split)}" for split, rows in mapping(data.get("dev")).items())
-        yield f"{data['train']:,} rows of {_title(spec)} for training; measured on {dev}."
+        yield f"{data['train']:,} rows of {_title(preset)} for training; measured on {dev}."
     changes = []
     if task.examples is not None:
         changes.append(f"a subset of {data.get('train', task.examples)} rows, drawn with seed {task.data_seed}")
