@@ -27,7 +27,7 @@ RAW_CURVES = 3
 """Runs up to which the raw curves are drawn behind smoothed ones; more would be fog."""
 SAME = 1e-4
 """Share of a loss by which a term may differ and still be the same curve: too little for a chart to show."""
-NO_CONSISTENCY = "this run has no consistency term"
+NO_CONSISTENCY, NONE_OF_THEM = "this run has no consistency term", "none of these runs has a consistency term"
 NONE_SO_FAR = "no consistency term in the stages so far"
 NOTHING_YET = "nothing yet"
 READING = "reading..."
@@ -57,6 +57,8 @@ class Look:
     view: View | None = None
     """None for all."""
     cursor: float | None = None
+    stage: bool | None = None
+    """Whether the scales of losses fit the newest stage alone; None: while the run is in progress."""
 
 
 class TraceCache:
@@ -107,39 +109,66 @@ def extent(sources: Sequence[Source], axis: Axis) -> View:
 
 def figures(sources: Sequence[Source], look: Look, traces: TraceCache) -> tuple[Figure, Figure, Figure]:
     """Loss, consistency and dev metric."""
-    lines = (
-        loss_lines(sources, look, traces),
-        consistency_lines(sources, look, traces),
-        dev_lines(sources, look, traces),
-    )
+    lines = loss_lines(sources, look, traces), consistency_lines(sources, look, traces)
     view = extent(sources, look.axis) if look.view is None else look.view
     marks = borders(sources, look.axis)
     started = any(len(source.curves.steps) for source in sources)
-    traces.drop_unused()
-    name = metric_name(sources)
+    scaled = scaled_stage(sources, look)
     unread = any(not source.snapshot.read for source in sources)
     nothing = READING if unread else NOTHING_YET
     blank = Figure("loss", view=view, axis=look.axis, log=look.log, cursor=look.cursor, empty=nothing)
+    dev = _dev_figure(blank, sources, look, traces, marks, READING if unread else "nothing evaluated yet")
+    traces.drop_unused()
     return (
-        replace(blank, lines=lines[0], marks=marks),
+        replace(blank, lines=lines[0], marks=marks, smoothing=look.smoothing, scaled=scaled),
         replace(
             blank,
             title="consistency",
             lines=lines[1],
+            smoothing=look.smoothing,
+            scaled=scaled,
             marks=marks,
             empty=_why_none(sources) if started and not unread else nothing,
         ),
-        replace(
-            blank,
-            title=one_line(f"dev {name}"),
-            lines=lines[2],
-            levels=levels(sources),
-            marks=(*marks, *stars(sources, look.axis)),
-            words="metric",
-            linear=name != "loss",
-            empty=READING if unread else "nothing evaluated yet",
-        ),
+        dev,
     )
+
+
+def _dev_figure(
+    blank: Figure, sources: Sequence[Source], look: Look, traces: TraceCache, marks: tuple[Mark, ...], empty: str
+) -> Figure:
+    """The dev metric; the dev loss while no stage has trained the classifier."""
+    name = metric_name(sources)
+    lines = dev_lines(sources, look, traces)
+    if not lines and name != "loss":
+        losses = dev_lines(sources, look, traces, "loss")
+        if losses:
+            return replace(blank, title="dev loss", lines=losses, marks=marks)
+    return replace(
+        blank,
+        title=one_line(f"dev {name}"),
+        lines=lines,
+        levels=levels(sources),
+        marks=(*marks, *stars(sources, look.axis)),
+        words="metric",
+        linear=name != "loss",
+        empty=empty,
+    )
+
+
+def scaled_stage(sources: Sequence[Source], look: Look) -> View | None:
+    """The stage that the scales of losses fit: the newest one of a run, unless all stages were asked for.
+
+    None for all stages: the choice for a run that has ended, and for several runs.
+    """
+    if len(sources) != 1 or not len(sources[0].curves.steps):
+        return None
+    stage = sources[0].snapshot.entry.state not in ENDED if look.stage is None else look.stage
+    if not stage:
+        return None
+    low = newest_stage(sources[0].curves, look.axis)
+    high = float(sources[0].curves.steps.axis(look.axis)[-1])
+    return View(low, high) if math.isfinite(low) and low < high else None
 
 
 # -- lines
@@ -151,7 +180,7 @@ def loss_lines(sources: Sequence[Source], look: Look, traces: TraceCache) -> tup
     lines = [
         line
         for source in sources
-        for line in _line(source, source.curves.steps.values.get("loss"), "total", look, traces, runs, counted=True)
+        for line in step_line(source, source.curves.steps.values.get("loss"), "total", look, traces, runs, counted=True)
     ]
     terms = list(_terms(sources[0], look, traces)) if runs == 1 else []
     return (*lines, *sorted(terms, key=lambda line: line.last is None))
@@ -159,10 +188,10 @@ def loss_lines(sources: Sequence[Source], look: Look, traces: TraceCache) -> tup
 
 def _terms(source: Source, look: Look, traces: TraceCache) -> Iterator[Line]:
     curves = source.curves
-    since = _newest_stage(curves, look.axis)
+    since = newest_stage(curves, look.axis)
     for color, (name, values) in enumerate(curves.steps.terms.items(), 1):
         hidden = _same_as_total(curves, values)
-        yield from _line(source, values, name, look, traces, color=color, raw=False, since=since, hidden=hidden)
+        yield from step_line(source, values, name, look, traces, color=color, raw=False, since=since, hidden=hidden)
 
 
 def _same_as_total(curves: Curves, term: Floats) -> frozenset[int]:
@@ -176,7 +205,7 @@ def _same_as_total(curves: Curves, term: Floats) -> frozenset[int]:
     return frozenset(np.unique(stage[known]).tolist()) - frozenset(np.unique(stage[known & ~same]).tolist())
 
 
-def _newest_stage(curves: Curves, axis: Axis) -> float:
+def newest_stage(curves: Curves, axis: Axis) -> float:
     """Where the stage of the newest step begins; the border between two stages is the last step of the earlier one."""
     newest = curves.steps.step[-1] if len(curves.steps) else math.nan
     return max((border.on(axis) for border in curves.borders if border.step < newest), default=-math.inf)
@@ -187,14 +216,14 @@ def consistency_lines(sources: Sequence[Source], look: Look, traces: TraceCache)
     lines: list[Line] = []
     for source in sources:
         values = source.curves.steps.values
-        lines += _line(source, values.get("consistency"), "term", look, traces, len(sources))
+        lines += step_line(source, values.get("consistency"), "term", look, traces, len(sources))
         if lines and len(sources) == 1:
             unsmoothed = replace(look, smoothing=0)
-            lines += _line(source, values.get("weight"), "weight", unsmoothed, traces, color=1, own_scale=True)
+            lines += step_line(source, values.get("weight"), "weight", unsmoothed, traces, color=1, own_scale=True)
     return tuple(lines)
 
 
-def _line(
+def step_line(
     source: Source,
     values: Floats | None,
     label: str,
@@ -233,24 +262,19 @@ def _line(
     )
 
 
-def dev_lines(sources: Sequence[Source], look: Look, traces: TraceCache) -> tuple[Line, ...]:
+def dev_lines(sources: Sequence[Source], look: Look, traces: TraceCache, name: str | None = None) -> tuple[Line, ...]:
     """The student of each run; for a single run every model that was evaluated more than once.
 
-    Evaluations are figures in their own right, so they are never smoothed. Those of a classifier that no stage has trained
-    so far are left out, whatever they are.
+    `name` is the metric, the task's if left out. A metric of stages that train no classifier means nothing and is left
+    out. Evaluations are figures in their own right, so they are never smoothed.
     """
-    name = metric_name(sources)
+    name = metric_name(sources) if name is None else name
     alone = len(sources) == 1
     lines = []
     for source in sources:
         for number, model, table in _models(source.curves):
-            values = table.values.get(name)
-            if values is None or (not alone and model != STUDENT):
-                continue
-            if name != "loss" and model not in ("teacher", BASELINE):
-                untrained = np.isin(table.step, untrained_at(source.curves))
-                values = np.where(untrained, np.nan, values) if untrained.any() else values
-            if not np.isfinite(values).any():
+            values = trained_values(source.curves, table, name)
+            if values is None or not np.isfinite(values).any() or (not alone and model != STUDENT):
                 continue
             if model == "teacher" and len(table) < 2:  # a level, not a curve
                 continue
@@ -261,13 +285,20 @@ def dev_lines(sources: Sequence[Source], look: Look, traces: TraceCache) -> tupl
     return tuple(lines)
 
 
-def untrained_at(curves: Curves) -> Floats:
-    """The steps of evaluations in stages that train no classifier: the student's have a loss there."""
-    table = curves.evaluations.get(STUDENT)
-    if table is None or "loss" not in table.values:
-        return np.zeros(0)
-    steps: Floats = table.step[np.isfinite(table.values["loss"])]
-    return steps
+def trained_values(curves: Curves, table: Table, name: str) -> Floats | None:
+    """A metric of evaluations, NaN in stages that train no classifier; None if there is no such metric.
+
+    In these stages the student's dev loss is evaluated, which other stages don't report.
+    """
+    values = table.values.get(name)
+    student = curves.evaluations.get(STUDENT)
+    if values is None or name == "loss" or student is None or "loss" not in student.values:
+        return values
+    starts = np.array([border.step for border in curves.borders])
+    untrained = np.unique(np.searchsorted(starts, student.step[np.isfinite(student.values["loss"])], side="left"))
+    stage = np.searchsorted(starts, table.step, side="left")
+    hidden = np.isin(stage, untrained)
+    return np.where(hidden, np.nan, values) if hidden.any() else values
 
 
 def _models(curves: Curves) -> list[tuple[int, str, Table]]:
@@ -282,17 +313,13 @@ def _models(curves: Curves) -> list[tuple[int, str, Table]]:
 
 def _why_none(sources: Sequence[Source]) -> str:
     """Why the consistency panel is empty: a later stage of an active run may have the term."""
-    return NO_CONSISTENCY if all(source.snapshot.entry.state in ENDED for source in sources) else NONE_SO_FAR
+    if any(source.snapshot.entry.state not in ENDED for source in sources):
+        return NONE_SO_FAR
+    return NO_CONSISTENCY if len(sources) == 1 else NONE_OF_THEM
 
 
 def metric_name(sources: Sequence[Source]) -> str:
-    """The metric of the dev panel: the task's, or the loss while no stage has trained a classifier."""
-    students = [table for source in sources if (table := source.curves.evaluations.get(STUDENT)) is not None]
-    names = {source.snapshot.summary.metric_name or "" for source in sources}
-    if any("loss" in table.values for table in students) and not any(
-        best_of(table, name) is not None for table in students for name in names
-    ):
-        return "loss"
+    """The metric of the dev panel: the task's, or the loss while there is nothing else."""
     for source in sources:
         if source.snapshot.summary.metric_name:
             return source.snapshot.summary.metric_name
@@ -302,8 +329,6 @@ def metric_name(sources: Sequence[Source]) -> str:
 
 def levels(sources: Sequence[Source]) -> tuple[Level, ...]:
     """The teacher's and the majority's figures, if all runs share them."""
-    if metric_name(sources) == "loss":
-        return ()
     summaries = [source.snapshot.summary for source in sources]
     shown = []
     for label, sign, values in (
@@ -327,8 +352,6 @@ def borders(sources: Sequence[Source], axis: Axis) -> tuple[Mark, ...]:
 def stars(sources: Sequence[Source], axis: Axis) -> tuple[Mark, ...]:
     """The best evaluation of each run's student."""
     name = metric_name(sources)
-    if name == "loss":
-        return ()
     marks = []
     for source in sources:
         table = source.curves.evaluations.get(STUDENT)
