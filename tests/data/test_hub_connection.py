@@ -46,7 +46,7 @@ def test_a_look_up_that_never_ends_is_not_waited_for_and_asked_once(monkeypatch:
         raise OSError("name not known")
 
     monkeypatch.setattr(hub_connection, "PATIENCE", 0.05)
-    monkeypatch.setattr(hub_connection.socket, "create_connection", hang)
+    monkeypatch.setattr(socket, "create_connection", hang)
     monkeypatch.setenv("HF_ENDPOINT", "https://hub.invalid")
     try:
         for _ in range(5):  # data set, teacher, student, data of a stage, ...
