@@ -71,9 +71,24 @@ class Follower:
         if loads:  # the new attempt repeats what still holds
             self.summary = loading(self.summary)
             return
-        warnings = [e for e in events if e.get("kind") == "message" and e.get("level") in ("warning", "error")]
-        for event in [*{e.get("text"): e for e in warnings}.values()][-10:]:
-            self._describe(event)
+        repeated = self._error()
+        messages = {
+            event.get("text"): event
+            for event in events
+            if event.get("kind") == "message"
+            and event.get("level") in ("warning", "error")
+            and event.get("text") != repeated
+        }
+        for event in [*messages.values()][-10:]:
+            for level, line in describe(event, self.summary):
+                self.display.message(level, line)
+
+    def _error(self) -> str | None:
+        """The error that the run ended with, which the outcome says; None for any other run."""
+        from engine.record.run import read_run
+
+        status = read_run(self.run_dir).status
+        return str(status.error) if status is not None and status.error is not None else None
 
     def go(self) -> Outcome:
         """Follow to the end."""
@@ -128,6 +143,8 @@ class Follower:
             self._describe(event)
 
     def _describe(self, event: Event) -> None:
+        if event.get("kind") == "message" and event.get("level") == "error":
+            return  # it ends the attempt, and the outcome says it
         for level, line in describe(event, self.summary):
             self.display.message(level, line)
 
