@@ -22,6 +22,7 @@ from engine.errors import CrildError, RunError, UsageError
 from engine.record.files import cause
 from engine.record.home import provide_home
 from engine.record.phases import Phases, Report
+from engine.record.prediction import PredictionRequest
 from engine.record.secrets import without_secrets
 from engine.record.session import FLUSH, RunSession
 from engine.record.standard_streams import open_standard_streams
@@ -110,7 +111,7 @@ def system_fault(error: BaseException) -> RunError | None:
     return RunError(sentence, kind="system-error", file=None if error.filename is None else str(error.filename))
 
 
-TOOLS = ("evaluate", "plan", "probe", "doctor")
+TOOLS = ("evaluate", "plan", "predict", "probe", "doctor")
 
 
 def tool(name: str, arguments: Sequence[str], request: StopRequest, consent: Consent = NONE) -> int:
@@ -159,6 +160,10 @@ def _print_line(stdout: TextIO, document: Any) -> None:
 
 def _answer(name: str, arguments: Sequence[str], report: Report, consent: Consent) -> Any:
     report("importing the libraries")
+    if name == "predict":
+        from engine.train.prediction import predict_rows
+
+        return predict_rows(PredictionRequest.from_json(arguments[0]), consent, report=report).to_dict()
     from engine.train import engine_tools
     from engine.train.probe import probe_runs
 

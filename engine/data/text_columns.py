@@ -1,0 +1,110 @@
+"""Which columns of a table hold the texts: named by the user or a run's preset, or recognised by their names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from engine.data.files import column_positions
+from engine.data.tasks import GLUE
+from engine.data.text_files import listed, shown
+from engine.errors import DataError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from engine.preset.schema import Task
+
+TextColumns = tuple[str, str | None]
+"""The column of the text, or of the first of a pair; and that of the second, None for single texts."""
+
+_TEXTS = (
+    "text", "sentence", "question", "answer", "review", "content", "comment", "message", "tweet", "utterance", "body",
+    "document", "passage", "query", "description",
+)  # fmt: skip
+_PAIRS = (
+    ("sentence1", "sentence2"),
+    ("premise", "hypothesis"),
+    ("question1", "question2"),
+    ("text1", "text2"),
+    ("text_a", "text_b"),
+    ("text", "text_pair"),
+    ("text", "pair"),
+    ("question", "sentence"),
+    ("question", "answer"),
+    ("query", "passage"),
+)
+
+
+def columns_of_task(task: Task) -> tuple[list[TextColumns], bool | None]:
+    """The columns of a preset's task, in each form in which its data exist, and whether it has pairs (None: unknown)."""
+    if task.name in GLUE:
+        glue = GLUE[task.name]
+        return list(dict.fromkeys((glue.columns, glue.hub_columns))), glue.spec.is_pair
+    if task.columns is None:
+        return [], None
+    return [(task.columns.text, task.columns.pair)], task.columns.pair is not None
+
+
+def text_columns(
+    columns: Sequence[str],
+    path: Path,
+    *,
+    text: str | None = None,
+    pair: str | None = None,
+    known: Sequence[TextColumns] = (),
+    is_pair: bool | None = None,
+) -> TextColumns:
+    """The columns that hold the texts, among the `columns` of a table; `path` is what errors call it.
+
+    `text` and `pair` are the user's choice. Otherwise the first of `known` that is there counts, and without one, columns
+    with a usual name ("sentence", "premise" and "hypothesis"), where only one reading is possible. `is_pair` says whether
+    the model reads pairs; None if unknown. Raises DataError, naming the columns, where none or several are possible.
+    """
+    if text is not None:
+        chosen = [name for name in (text, pair) if name is not None]
+        column_positions(columns, chosen, path, None)
+        if is_pair is not None and is_pair != (pair is not None):
+            trained, option = ("pairs of texts", "add --pair") if is_pair else ("single texts", "leave out --pair")
+            raise DataError(f"the run was trained on {trained}: {option}", kind="pair-does-not-fit", file=str(path))
+        return text, pair
+    for choice in known:
+        if all(columns.count(name) == 1 for name in choice if name is not None):
+            return choice
+    readings = _readings(columns, is_pair)
+    if len(readings) == 1:
+        return readings[0]
+    raise _unclear(columns, path, known, readings, is_pair=is_pair)
+
+
+def _readings(columns: Sequence[str], is_pair: bool | None) -> list[TextColumns]:
+    """Every reading of a table's columns that their names allow."""
+    usual: dict[str, str] = {}
+    for name in columns:
+        usual.setdefault(name.strip().lower(), name)
+    pairs = [(usual[first], usual[second]) for first, second in _PAIRS if first in usual and second in usual]
+    certain = {first for first, second in pairs if second.strip().lower() not in _TEXTS}  # no text of its own
+    texts = [usual[name] for name in _TEXTS if name in usual and usual[name] not in certain]
+    if is_pair is not True and not pairs and not texts and len(columns) == 1:
+        return [(columns[0], None)]
+    singles: list[TextColumns] = [] if is_pair is True else [(name, None) for name in texts]
+    return singles + ([] if is_pair is False else list(pairs))
+
+
+def _unclear(
+    columns: Sequence[str],
+    path: Path,
+    known: Sequence[TextColumns],
+    readings: Sequence[TextColumns],
+    *,
+    is_pair: bool | None,
+) -> DataError:
+    option = "--text COLUMN --pair COLUMN" if is_pair else "--text COLUMN"
+    if readings:
+        several = " or ".join(" and ".join(shown(name) for name in reading if name is not None) for reading in readings)
+        sentence = f"the texts can be in {several}: choose with {option}; the columns are {listed(columns)}"
+        return DataError(sentence, kind="several-text-columns", file=str(path))
+    missing = [name for name in known[0] if name is not None and name not in columns] if known else []
+    trained = f"there is no column {listed(missing)}, which the run was trained on: " if missing else ""
+    sentence = f"{trained}name the column of the texts with {option}; the columns are {listed(columns)}"
+    return DataError(sentence, kind="no-text-column", file=str(path))
