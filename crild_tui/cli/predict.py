@@ -15,7 +15,6 @@ from crild_tui.cli import terminal
 from crild_tui.cli.options import Quiet, RunsDir, Trust, run_names
 
 if TYPE_CHECKING:
-    from crild_tui.runs.model_reference import ModelReference
     from engine.preset.schema import Task
     from engine.record.prediction import PredictionRequest, PredictionSummary
 
@@ -101,14 +100,16 @@ def predict(
     """
     from crild_tui.cli.follow.tools import run_tool
     from crild_tui.runs.create import check_device
+    from crild_tui.runs.model_reference import model_reference
     from crild_tui.runs.table_file import named_file
     from engine.preflight.prediction import check_prediction, row_formats
+    from engine.record.paths import runs_dir as folder_of
     from engine.record.prediction import PredictionRequest, PredictionSummary
     from engine.user.consent import Consent
 
     check_device(device)
     _check_options(precision, text, pair)
-    reference = _model(model, runs_dir)
+    reference = model_reference(model, folder_of(runs_dir))
     files = _files(inputs or [])
     target = None if output in (None, "-") else named_file(str(output))
     formats = row_formats(files, target, form=form, input_form=input_format)
@@ -146,20 +147,6 @@ def predict(
     if summary.reader_gone:
         raise BrokenPipeError
     _report(summary, target, quiet=quiet)
-
-
-def _model(ref: str, runs_dir: str | None) -> ModelReference:
-    """The model that predicts. Raises UsageError where there is none, as far as that can be seen here."""
-    from crild_tui.runs.model_reference import model_reference
-    from engine.errors import UsageError
-    from engine.preset.source_names import is_path
-    from engine.record.paths import runs_dir as folder_of
-
-    reference = model_reference(ref, folder_of(runs_dir))
-    if is_path(reference.model) and not Path(reference.model).exists():
-        sentence = f"there is no run and no model folder {ref!r}; to see the runs: crild runs"
-        raise UsageError(sentence, kind="no-such-model")
-    return reference
 
 
 def _files(inputs: Sequence[str]) -> list[Path]:

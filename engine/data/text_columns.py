@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from engine.data.column_names import IDS, LABELS, PAIRED, PAIRS, TEXTS, normal
 from engine.data.files import column_positions
 from engine.data.tasks import GLUE
 from engine.data.text_files import listed, shown
@@ -18,32 +19,18 @@ if TYPE_CHECKING:
 TextColumns = tuple[str, str | None]
 """The column of the text, or of the first of a pair; and that of the second, None for single texts."""
 
-_TEXTS = (
-    "text", "sentence", "question", "answer", "review", "content", "comment", "message", "tweet", "utterance", "body",
-    "document", "passage", "query", "description",
-)  # fmt: skip
-_PAIRS = (
-    ("sentence1", "sentence2"),
-    ("premise", "hypothesis"),
-    ("question1", "question2"),
-    ("text1", "text2"),
-    ("text_a", "text_b"),
-    ("text", "text_pair"),
-    ("text", "pair"),
-    ("question", "sentence"),
-    ("question", "answer"),
-    ("query", "passage"),
-)
-
 
 def columns_of_task(task: Task) -> tuple[list[TextColumns], bool | None]:
     """The columns of a preset's task, in each form in which its data exist, and whether it has pairs (None: unknown)."""
     if task.name in GLUE:
         glue = GLUE[task.name]
         return list(dict.fromkeys((glue.columns, glue.hub_columns))), glue.spec.is_pair
-    if task.columns is None:
+    if task.name != "custom":
         return [], None
-    return [(task.columns.text, task.columns.pair)], task.columns.pair is not None
+    from engine.preset.schema import Columns
+
+    columns = task.columns or Columns()
+    return [(columns.text, columns.pair)], columns.pair is not None
 
 
 def text_columns(
@@ -79,16 +66,20 @@ def text_columns(
 
 def _readings(columns: Sequence[str], is_pair: bool | None) -> list[TextColumns]:
     """Every reading of a table's columns that their names allow."""
-    usual: dict[str, str] = {}
-    for name in columns:
-        usual.setdefault(name.strip().lower(), name)
-    pairs = [(usual[first], usual[second]) for first, second in _PAIRS if first in usual and second in usual]
-    certain = {first for first, second in pairs if second.strip().lower() not in _TEXTS}  # no text of its own
-    texts = [usual[name] for name in _TEXTS if name in usual and usual[name] not in certain]
-    if is_pair is not True and not pairs and not texts and len(columns) == 1:
-        return [(columns[0], None)]
-    singles: list[TextColumns] = [] if is_pair is True else [(name, None) for name in texts]
-    return singles + ([] if is_pair is False else list(pairs))
+    usual = {normal(name): name for name in reversed(columns)}
+    candidates = [name for name in usual if name in TEXTS | PAIRED]
+    pairs: list[TextColumns] = [
+        (usual[first], usual[second]) for first, second in PAIRS if first in usual and second in usual
+    ]
+    if is_pair is True:
+        return pairs
+    if is_pair is None and len(pairs) == 1 and len(candidates) == 2:
+        return pairs
+    singles: list[TextColumns] = [(usual[name], None) for name in reversed(candidates) if name in TEXTS]
+    others = [name for name in columns if normal(name) not in LABELS | IDS]
+    if not candidates and len(others) == 1:
+        return [(others[0], None)]
+    return singles if is_pair is False else singles + pairs
 
 
 def _unclear(

@@ -35,7 +35,6 @@ _STAND_INS: dict[str, Any] = {
     "model": "stand/in",
     "objectives": {"logits": 1.0},
     "train": "stand-in",
-    "dev": "stand-in",
     "corpus": "stand/in",
 }
 
@@ -188,4 +187,6 @@ def _take_out(tree: dict[str, Any], path: KeyPath) -> KeyPath | None:
     gone[0].pop(gone[1])
     if len(taken) == 4 and taken[0] == "stage" and taken[2] == "objectives" and not gone[0]:
         return taken[:3]  # that was the last objective: the stage's other keys cannot be checked without it
+    if taken[:2] == ("train", "class_weights") and len(taken) == 3 and not gone[0]:
+        return taken[:2]
     return taken

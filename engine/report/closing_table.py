@@ -8,6 +8,7 @@ from typing import Any
 
 from engine.errors import RunError
 from engine.record.json_values import mapping, mappings, number, whole, word
+from engine.record.latency import Latency, cautions, conditions, latency_of, speedup
 
 RESULTS_SCHEMA = 1
 
@@ -57,6 +58,8 @@ class ClosingTable:
     statements: tuple[str, ...]
     seconds: float | None
     command: str | None
+    latency: Latency | None = None
+    """How `latency_ms` and `throughput` were measured, with quartiles and ratios; None in results of crild up to 0.2."""
 
 
 def closing_table(results: Mapping[str, Any]) -> ClosingTable:
@@ -82,6 +85,7 @@ def closing_table(results: Mapping[str, Any]) -> ClosingTable:
         statements=tuple(_statements(results, primary)),
         seconds=number(results.get("seconds")),
         command=word(results.get("command")),
+        latency=latency_of(results),
     )
 
 
@@ -137,7 +141,15 @@ def _statements(results: Mapping[str, Any], primary: str) -> list[str]:
         statements.append(why)
     elif saved := word(results.get("saved")):
         statements.append(f"the {saved} weights were saved")
-    return statements
+    return [*_speed(latency_of(results)), *statements]
+
+
+def _speed(latency: Latency | None) -> list[str]:
+    """How much faster the student is than its teacher, and how that was measured."""
+    if latency is None or not latency.cases:
+        return []
+    faster = speedup(latency, "student", "teacher")
+    return [*([faster] if faster else []), conditions(latency), *cautions(latency)]
 
 
 def _evaluations(results: Mapping[str, Any], primary: str) -> list[str]:

@@ -21,7 +21,8 @@ FILE = Path("a.csv")
         (["ticket"], ("ticket", None)),
         (["index", "sentence1", "sentence2"], ("sentence1", "sentence2")),
         (["premise", "hypothesis", "label"], ("premise", "hypothesis")),
-        (["text", "text_pair"], ("text", "text_pair")),
+        (["question", "answer", "label"], ("question", "answer")),
+        (["id", "ticket", "label"], ("ticket", None)),
     ],
 )
 def test_usual_names_with_one_reading(columns: list[str], expected: TextColumns) -> None:
@@ -32,9 +33,9 @@ def test_usual_names_with_one_reading(columns: list[str], expected: TextColumns)
     ("columns", "is_pair", "kind"),
     [
         (["text", "review"], None, "several-text-columns"),
-        (["question", "answer"], None, "several-text-columns"),
+        (["question", "answer", "text"], None, "several-text-columns"),
         (["question", "answer", "sentence"], True, "several-text-columns"),
-        (["ticket", "label"], None, "no-text-column"),
+        (["ticket", "owner"], None, "no-text-column"),
         (["text", "label"], True, "no-text-column"),
         (["sentence1", "sentence2"], False, "no-text-column"),
     ],
