@@ -136,7 +136,7 @@ def load_pretrained(
     return LoadedModel(model, read.tokenizer, True, notes, fresh_head, foreign_tokenizer=read.foreign)
 
 
-def load_classifier(model: str, *, consent: Consent = NONE, report: Report = unreported) -> LoadedModel:
+def load_with_tokenizer(model: str, *, consent: Consent = NONE, report: Report = unreported) -> LoadedModel:
     """A model with a trained head as it is, its outputs in its own order and with its own names (`names_of`).
 
     Raises `ModelError` as `load_teacher` does, and for a model without a trained head.

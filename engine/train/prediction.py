@@ -27,7 +27,7 @@ from engine.evaluate.row_writers import OutputNames, Predictions, RowWriter, row
 from engine.models.class_names import names_of
 from engine.models.families import output_of, positions
 from engine.models.half_precision import in_half_precision
-from engine.models.load import LoadedModel, load_classifier
+from engine.models.load import LoadedModel, load_with_tokenizer
 from engine.preset.load import load_run_preset
 from engine.preset.text import plain, printable
 from engine.record.files import cause, replacement, write_all
@@ -57,7 +57,7 @@ def predict_rows(
     task = None if request.run is None else load_run_preset(Path(request.run)).preset.task
     hardware.set_threads(None)
     device = hardware.pick_device(request.device or "auto")
-    loaded = load_classifier(request.model, consent=consent, report=report)
+    loaded = load_with_tokenizer(request.model, consent=consent, report=report)
     classifier, precision = _classifier(loaded, request, device)
     source = _Source(request, task, loaded.tokenizer, _max_length(request, task, loaded))
     answer = _Answer(_classes(loaded), each_alone=loaded.multi_label)

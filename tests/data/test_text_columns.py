@@ -56,7 +56,7 @@ def test_the_columns_of_the_run_come_first_and_the_users_before_them() -> None:
     with raises("no-such-column", "body", "subject"):
         text_columns(["text", "subject"], FILE, text="body", known=known)
     with raises("no-text-column", "subject", "title"):
-        text_columns(["title", "label"], FILE, known=known, is_pair=False)
+        text_columns(["title", "owner"], FILE, known=known, is_pair=False)
     with raises("pair-does-not-fit"):
         text_columns(["text", "subject"], FILE, text="text", pair="subject", known=known, is_pair=False)
 
