@@ -10,6 +10,7 @@ PAIRS = (
     ("sentence1", "sentence2"), ("sentence_1", "sentence_2"), ("sentence_a", "sentence_b"), ("question1", "question2"),
     ("text1", "text2"), ("text_a", "text_b"), ("premise", "hypothesis"), ("question", "sentence"), ("question", "answer"),
     ("question", "context"), ("question", "passage"), ("query", "passage"), ("query", "document"),
+    ("text", "text_pair"), ("text", "pair"),
 )  # fmt: skip
 PAIRED = frozenset(word for pair in PAIRS for word in pair)
 LABELS = frozenset((

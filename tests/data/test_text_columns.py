@@ -22,6 +22,7 @@ FILE = Path("a.csv")
         (["index", "sentence1", "sentence2"], ("sentence1", "sentence2")),
         (["premise", "hypothesis", "label"], ("premise", "hypothesis")),
         (["question", "answer", "label"], ("question", "answer")),
+        (["text", "text_pair", "label"], ("text", "text_pair")),
         (["id", "ticket", "label"], ("ticket", None)),
     ],
 )

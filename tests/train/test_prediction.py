@@ -208,7 +208,7 @@ def test_rows_without_tokens_or_with_outputs_that_are_not_finite_have_no_predict
     [
         ('{"text": "w1"}\n{"text": 5}\n', "not-text", "in.jsonl:2"),
         ('{"text": "w1"}\n{"text": "\\ud800"}\n', "half-surrogate-pair", "in.jsonl:2"),
-        ('{"title": "w1", "label": 0}\n', "no-text-column", "title"),
+        ('{"title": "w1", "owner": 0}\n', "no-text-column", "title"),
     ],
 )
 def test_rows_that_cannot_be_read_leave_no_file(
