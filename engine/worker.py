@@ -65,7 +65,8 @@ def _train(run_dir: Path, session: RunSession, consent: Consent) -> int:
                 session.finish(state, code)
                 return code
             session.events.write("run_finished", state="finished", metrics=results["student"]["metrics"])
-            session.finish("finished", 0)
+            deletes = results.get("checkpoints_deleted") is not None
+            session.finish("finished", 0, then=_delete_checkpoints if deletes else None)
             return 0
         except (CrildError, MemoryError, OSError, RuntimeError) as caught:
             error = caught if isinstance(caught, CrildError) else memory_fault(caught) or system_fault(caught)
@@ -86,6 +87,13 @@ def _train(run_dir: Path, session: RunSession, consent: Consent) -> int:
         except Exception:
             traceback.print_exc()
             raise
+
+
+def _delete_checkpoints(run_dir: Path) -> None:
+    """Delete the checkpoints of a run that has just finished, and say so in its log."""
+    from engine.record.inventory import remove_checkpoints
+
+    print(f"deleted the checkpoints: {remove_checkpoints(run_dir):,} bytes freed", flush=True)
 
 
 def memory_fault(error: BaseException) -> RunError | None:
@@ -110,7 +118,7 @@ def system_fault(error: BaseException) -> RunError | None:
     return RunError(sentence, kind="system-error", file=None if error.filename is None else str(error.filename))
 
 
-TOOLS = ("evaluate", "plan", "predict", "probe", "bench", "doctor")
+TOOLS = ("data", "evaluate", "plan", "predict", "probe", "bench", "doctor")
 
 
 def tool(name: str, arguments: Sequence[str], request: StopRequest, consent: Consent = NONE) -> int:
@@ -158,6 +166,11 @@ def _print_line(stdout: TextIO, document: Any) -> None:
 
 
 def _answer(name: str, arguments: Sequence[str], report: Report, consent: Consent) -> Any:
+    if name == "data":  # without torch, so that it answers at once
+        from engine.data.overview import overview
+        from engine.preset.load import load_preset
+
+        return overview(load_preset([arguments[0]]).preset, report=report)
     report("importing the libraries")
     if name == "predict":
         from engine.train.prediction import predict_rows
