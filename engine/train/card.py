@@ -24,6 +24,11 @@ def model_card(preset: Preset, results: dict[str, Any], spec: TaskSpec) -> str:
         *(_row(name, found, names) for name, found in rows),
         f"| most frequent class | | | {' | '.join(_figure(results['majority'].get(name)) for name in names)} |",
     ]
+    tested = [f"{name} {found['test'][metric]:.4f}" for name, found in rows if "test" in found]
+    on_test = ""
+    if tested:
+        names_and_figures = ", ".join(tested).replace("**", "")
+        on_test = f"\nOn a test set of {results['test']['rows']:,} rows, by which nothing was chosen ({metric}): {names_and_figures}.\n"
     findings = "".join(f"\n- {plain(finding['sentence'])}" for finding in results["findings"])
     about_data = f"About its data, before training:\n{findings}\n\n" if findings else ""
     stages = "; ".join(f"{stage.name} ({', '.join(stage.terms())})" for stage in preset.stage)
@@ -42,7 +47,7 @@ Distilled with crild from `{plain(preset.teacher.model)}`. It predicts {answers}
 
 Measured on {results["split"]}, which was also used during training: {results["saved_why"]}.
 Student and teacher give the same answer on {100 * results["agreement"]:.1f} % of it.
-
+{on_test}
 ```python
 from transformers import pipeline
 
