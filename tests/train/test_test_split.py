@@ -62,8 +62,8 @@ def test_its_classes_are_those_of_train_and_rows_that_train_has_are_reported(tmp
     with pytest.raises(DataError) as caught:
         load_task(Task(name="custom", files=files, kind="classification"))
     assert (caught.value.kind, caught.value.file) == ("unknown-label", files.test)
-    rows = (tmp_path / "train.csv").read_text()
-    (tmp_path / "test.csv").write_text(f"{rows}other,y\n")
+    train = (tmp_path / "train.csv").read_text()
+    (tmp_path / "test.csv").write_text(f"{train}other,y\n")
     data = load_task(Task(name="custom", files=files, kind="classification"))
     assert list(data.dev) == ["dev"]
     facts = {finding.kind: finding.facts for finding in data_findings(data)}
