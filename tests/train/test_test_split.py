@@ -49,7 +49,7 @@ def test_it_is_measured_at_the_end_and_the_student_is_the_same_as_without(
     table = closing_table(results)
     assert [row.name.strip() for row in table.models].count("on test") == 3
     assert any("12 rows" in sentence for sentence in table.statements)
-    assert "test set of 12 rows" in (run_dir / "student" / "README.md").read_text()
+    assert "test set (12 rows" in (run_dir / "student" / "README.md").read_text()
 
 
 def test_its_classes_are_those_of_train_and_rows_that_train_has_are_reported(tmp_path: Path) -> None:
