@@ -13,6 +13,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from engine.data.tokens import TokenSet
+from engine.data.types import TEST
 from engine.distill.objectives import OBJECTIVES
 from engine.errors import DataError, PresetError, UsageError
 from engine.evaluate.metrics import compute, majority
@@ -183,16 +184,18 @@ class Experiment:
         student: PreTrainedModel,
         baseline: PreTrainedModel | None,
     ) -> dict[str, Any]:
-        materials, dev = self.materials, self.materials.dev
+        materials, dev = self.materials, self.materials.measured
         folder = self.run_dir / "student"
         with self.session.phases.writing("saving the student"):
             save_model(student, materials.loaded.tokenizer, materials.data.spec, folder)
         with self.session.phases.open("measuring the models") as report:
-            logits = {"teacher": answers, "student": dev.all_logits(student, report=report, name="student")}
+            logits = {"student": dev.all_logits(student, report=report, name="student"), "teacher": answers}
+            if materials.test is not None:
+                logits["teacher"] = {**answers, TEST: dev.logits(teacher, TEST, report=report, name="teacher")}
             if baseline is not None:
                 logits["baseline"] = dev.all_logits(baseline, report=report, name="baseline")
             measured = {
-                "teacher": results.measure_model(teacher, dev, answers),
+                "teacher": results.measure_model(teacher, dev, logits["teacher"]),
                 "student": results.measure_model(student, dev, logits["student"], folder),
             }
             fresh = materials.preset.student.init == "scratch" or (
