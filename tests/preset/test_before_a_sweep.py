@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ def test_presets_that_need_no_hub_ask_none(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_the_disk_of_a_sweep_by_hand(tmp_path: Path) -> None:
     """Weights of 100,000 bytes, 40,000 of them embeddings; half of the layers are 70,000 bytes."""
-    sizes = {"num_hidden_layers": 4, "hidden_size": 10, "num_attention_heads": 2, "vocab_size": 1000}
+    sizes: dict[str, Any] = {"num_hidden_layers": 4, "hidden_size": 10, "num_attention_heads": 2, "vocab_size": 1000}
     folder = model_folder(tmp_path / "teacher", **sizes)
     for file in folder.glob("*.safetensors"):
         file.unlink()
