@@ -104,6 +104,8 @@ def _models(results: Mapping[str, Any], student: Mapping[str, Any]) -> list[Mode
     rows = [row for key, name in names.items() if (model := mapping(results.get(key))) for row in _rows(name, model)]
     if majority:
         rows.append(ModelRow("majority guess", _metrics(majority)))
+        if on_test := mapping(mapping(results.get("test")).get("majority")):
+            rows.append(ModelRow("  on test", _metrics(on_test)))
     return rows
 
 
@@ -114,7 +116,7 @@ def _below_majority(model: Mapping[str, Any], majority: Mapping[str, Any], prima
 
 
 def _rows(name: str, found: Mapping[str, Any]) -> list[ModelRow]:
-    """A model's own row, and one for each further dev set."""
+    """A model's own row, and one for each further dev set and the test set."""
     trained = found.get("head_trained") is not False
     first = ModelRow(
         name,
@@ -125,7 +127,8 @@ def _rows(name: str, found: Mapping[str, Any]) -> list[ModelRow]:
         latency_ms=number(found.get("latency_ms")),
         throughput=number(found.get("throughput")),
     )
-    more = mapping(found.get("dev_extra")) if trained else {}
+    more = {**mapping(found.get("dev_extra")), **({"test": found["test"]} if mapping(found.get("test")) else {})}
+    more = more if trained else {}
     return [first, *(ModelRow(f"  on {split}", _metrics(mapping(metrics))) for split, metrics in more.items())]
 
 
@@ -157,6 +160,8 @@ def _statements(results: Mapping[str, Any], primary: str) -> list[str]:
         statements.append(
             f"student and teacher give the same answer on {agreement * 100:.1f} % of {results.get('split', 'dev')}"
         )
+    if (rows := whole(mapping(results.get("test")).get("rows"))) is not None:
+        statements.append(f"test ({rows:,} rows) was measured once, when training had ended; nothing was chosen by it")
     statements += _evaluations(results, primary)
     if why := word(results.get("saved_why")):
         statements.append(why)
