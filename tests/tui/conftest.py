@@ -13,6 +13,7 @@ import pytest
 import textual.pilot
 from textual._context import active_app
 from textual._wait import wait_for_idle
+from textual.app import App
 
 QUIET = 3
 """Turns in a row without anything to do after which a screen has settled."""
@@ -33,6 +34,17 @@ def settled_screens(monkeypatch: pytest.MonkeyPatch) -> None:
     it none.
     """
     monkeypatch.setattr(textual.pilot, "wait_for_idle", settled)
+
+
+@pytest.fixture(autouse=True)
+def lasting_notifications(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Notifications stay: on a busy machine, seconds can pass before a test looks at them."""
+    notify = App.notify
+
+    def lasting(self: App[Any], *texts: Any, **options: Any) -> None:
+        notify(self, *texts, **{**options, "timeout": 3600.0})
+
+    monkeypatch.setattr(App, "notify", lasting)
 
 
 async def settled(min_sleep: float = 0.02, max_sleep: float = 1.0) -> None:
