@@ -33,11 +33,12 @@ def new_preset(name: str, origin: str) -> Path:
     original names paths relative to its own folder; PresetError when the original cannot be read.
     """
     from engine.preset.preset_file import locate
+    from engine.preset.toml_file import content_of
 
     target = free_target(name)
     source = locate(origin, Path.cwd())
     try:
-        text = source.read_bytes()
+        text = content_of(source, plain(origin))
         if path_of(origin) is None and not _means_the_same(source, text, target.parent):
             sibling = Path(origin).parent / target.name
             sentence = (

@@ -16,9 +16,11 @@ from engine.errors import CrildError, UsageError
 from engine.preset.load import load_preset
 from engine.preset.overrides import read_overrides
 from engine.preset.preset_file import locate, read_layer
+from engine.preset.regular_file import read_regular
 from engine.preset.schema import Preset
 from engine.preset.shipped import path_of
 from engine.preset.text import plain
+from engine.preset.toml_file import LARGEST
 from engine.preset.toml_text import inline
 from engine.preset.tree import Node
 from engine.record.files import cause
@@ -97,7 +99,7 @@ def _without_description(preset: Preset) -> Preset:
 def _copied(ref: str, items: Sequence[str], base: Preset, wanted: Preset, here: Path) -> str:
     source = locate(ref, here)
     read_layer(source, ref)  # refuses files that are not presets, and large ones
-    document = tomlkit.parse(source.read_text(encoding="utf-8-sig"))
+    document = tomlkit.parse(read_regular(source, LARGEST).decode("utf-8-sig").replace("\r\n", "\n"))
     _apply(document, items, base, wanted, here)
     return tomlkit.dumps(document)
 

@@ -1,0 +1,51 @@
+"""Open and read regular files only: a pipe of that name would block for ever, and a device might never end."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+
+class NotRegularError(OSError):
+    """A pipe, device or socket where a file is expected."""
+
+
+class OversizedError(OSError):
+    """A file that has more bytes than the reader takes."""
+
+
+def open_regular(path: Path, most: int | None = None) -> BinaryIO:
+    """A regular file, open for reading bytes; never blocks.
+
+    Raises OSError: NotRegularError for a pipe or device, IsADirectoryError for a folder, and OversizedError for a file
+    with more than `most` bytes.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        status = os.fstat(handle)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(status.st_mode):
+            raise NotRegularError(errno.EINVAL, "it is a pipe or device, where a file is expected", str(path))
+        if most is not None and status.st_size > most:
+            raise _oversized(path, most)
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def read_regular(path: Path, most: int | None = None) -> bytes:
+    """The bytes of a regular file, `most` at most. Raises as `open_regular` does."""
+    with open_regular(path, most) as file:
+        content = file.read(-1 if most is None else most + 1)
+    if most is not None and len(content) > most:  # it has grown, or its size is not known as in /proc
+        raise _oversized(path, most)
+    return content
+
+
+def _oversized(path: Path, most: int) -> OversizedError:
+    return OversizedError(errno.EFBIG, f"it has more than {most:,} bytes", str(path))
