@@ -65,10 +65,13 @@ def report(
     crild report --sweep study --against crild
     """
     from crild_tui.cli.result_tables import show_document
+    from engine.record.own_paths import refuse_own_path
     from engine.report.collect import collect_runs
     from engine.report.report_document import report_document
     from engine.report.table import build_report
 
+    if output is not None:
+        refuse_own_path(output, key="--output")
     chosen = _format(form, output)
     collected = collect_runs(_run_dirs(runs or [], sweep, runs_dir))
     built = build_report(
@@ -102,10 +105,11 @@ def _run_dirs(refs: Sequence[str], sweep: str | None, runs_dir: str | None) -> l
     """The chosen runs. Raises UsageError for both runs and a sweep, and for a run or a sweep that does not exist."""
     from engine.errors import UsageError
     from engine.record.paths import runs_dir as folder_of
-    from engine.record.run import find_run, list_runs
+    from engine.record.run import check_runs_dir, find_run, list_runs
     from engine.report.collect import runs_of_sweep
 
     folder = folder_of(runs_dir)
+    check_runs_dir(folder)
     if refs and sweep is not None:
         raise UsageError("report takes runs or --sweep, not both", kind="runs-and-sweep")
     if sweep is not None:

@@ -57,9 +57,10 @@ def runs(
     from crild_tui.runs.listing import arrange, parse_order
     from crild_tui.runs.marks import Marks, read_marks
     from engine.record.paths import runs_dir as folder_of
-    from engine.record.run import list_runs
+    from engine.record.run import check_runs_dir, list_runs
 
     folder = folder_of(runs_dir)
+    check_runs_dir(folder)
     terms = [
         *(where or ()),
         *([f"state:{','.join(state)}"] if state else ()),

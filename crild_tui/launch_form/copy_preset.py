@@ -9,6 +9,7 @@ from engine.errors import CrildError, UsageError
 from engine.preset.shipped import path_of
 from engine.preset.text import plain
 from engine.record.files import cause
+from engine.record.own_paths import refuse_own_path
 from engine.record.paths import user_path
 
 
@@ -53,8 +54,9 @@ def new_preset(name: str, origin: str) -> Path:
 
 
 def free_target(name: str) -> Path:
-    """As `target_of`. Raises UsageError also when there is no such folder."""
+    """As `target_of`. Raises UsageError also when there is no such folder, or the file is crild's own."""
     target = target_of(name)
+    refuse_own_path(target)
     if not target.parent.is_dir():
         sentence = f"{plain(str(target))} cannot be written: there is no folder {plain(str(target.parent))}"
         raise UsageError(sentence, kind="no-such-folder")

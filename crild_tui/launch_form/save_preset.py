@@ -24,6 +24,7 @@ from engine.preset.toml_file import LARGEST
 from engine.preset.toml_text import inline
 from engine.preset.tree import Node
 from engine.record.files import cause
+from engine.record.own_paths import refuse_own_path
 from engine.sweep.seeds import parse_seeds
 
 _WHOLE = ("mixup", "consistency", "objectives", "data")  # tables of a stage that a file replaces as wholes
@@ -35,7 +36,7 @@ def save(draft: Draft, here: Path, target: Path, *, overwrite: bool = False) -> 
     A single preset is copied with its comments and then changed. Several become a file that extends them, and so does
     one whose copy would mean something else, because its paths are relative to its folder. The file is written under
     a temporary name, loaded and compared before it is renamed. Raises UsageError when the target exists (unless
-    `overwrite`), cannot be written, or cannot express the draft; PresetError when the draft itself is wrong.
+    `overwrite`), cannot be written, is a file of a run, or cannot express the draft; PresetError when the draft itself is wrong.
     """
     base = load_preset(draft.refs, base=here)
     items = [item for _, item in overrides(draft, base.preset)]
@@ -44,6 +45,7 @@ def save(draft: Draft, here: Path, target: Path, *, overwrite: bool = False) -> 
         items.append(f"seed={seeds[0]}")
     wanted = load_preset(draft.refs, items, base=here).preset
     target = here / target
+    refuse_own_path(target)
     texts = [_extending(draft, items, base.preset, wanted, here, target)]
     if len(draft.refs) == 1:
         with suppress(CrildError, OSError, ValueError):  # ValueError: tomlkit's, for what it cannot take apart

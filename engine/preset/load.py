@@ -21,6 +21,9 @@ from engine.preset.text import listed, nearest, plain, shown
 from engine.preset.toml_lines import KeyPath
 from engine.preset.tree import Node, dotted, merge, without_task
 
+LONGEST_CHAIN = 100
+"""Presets that may extend one another, each the next."""
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -121,6 +124,10 @@ def _read_all(refs: Sequence[str], base: Path) -> list[list[Layer]]:
         try:
             path = locate(ref, folder, named_by)
             identity = Path(os.path.realpath(path))  # resolve() fails on links in a circle
+            if named_by is not None and len(above) >= LONGEST_CHAIN:
+                sentence = f"more than {LONGEST_CHAIN} presets extend one another in a chain: put some into one file"
+                problems.append(named_by.problem(sentence, kind="extends-chain-too-long", key="extends"))
+                return
             if named_by is not None and identity in above:
                 circle = " extends ".join(file_name(file) for file in (*above[above.index(identity) :], identity))
                 sentence = f"presets extend each other in a circle: {circle}"

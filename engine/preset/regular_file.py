@@ -24,18 +24,11 @@ def open_regular(path: Path, most: int | None = None) -> BinaryIO:
     with more than `most` bytes.
     """
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        status = os.fstat(handle)
-        if stat.S_ISDIR(status.st_mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        if not stat.S_ISREG(status.st_mode):
-            raise NotRegularError(errno.EINVAL, "it is a pipe or device, where a file is expected", str(path))
-        if most is not None and status.st_size > most:
-            raise _oversized(path, most)
-        return os.fdopen(handle, "rb")
-    except BaseException:
+    fault = _fault(path, os.fstat(handle), most)
+    if fault is not None:
         os.close(handle)
-        raise
+        raise fault
+    return os.fdopen(handle, "rb")
 
 
 def read_regular(path: Path, most: int | None = None) -> bytes:
@@ -45,6 +38,14 @@ def read_regular(path: Path, most: int | None = None) -> bytes:
     if most is not None and len(content) > most:  # it has grown, or its size is not known as in /proc
         raise _oversized(path, most)
     return content
+
+
+def _fault(path: Path, status: os.stat_result, most: int | None) -> OSError | None:
+    if stat.S_ISDIR(status.st_mode):
+        return IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(status.st_mode):
+        return NotRegularError(errno.EINVAL, "it is a pipe or device, where a file is expected", str(path))
+    return None if most is None or status.st_size <= most else _oversized(path, most)
 
 
 def _oversized(path: Path, most: int) -> OversizedError:

@@ -50,7 +50,9 @@ def read_preset(run_dir: Path) -> dict[str, Any]:
         raise RunError(sentence, kind="missing-preset", file=str(path)) from None
     except (OSError, ValueError) as error:  # errors of TOML and Unicode are ValueErrors
         reason = cause(error) if isinstance(error, OSError) else error
-        raise RunError(f"the run's preset cannot be read: {reason}", kind="unreadable-preset", file=str(path)) from error
+        raise RunError(
+            f"the run's preset cannot be read: {reason}", kind="unreadable-preset", file=str(path)
+        ) from error
 
 
 def flat(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -24,6 +24,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from engine.errors import UsageError
 from engine.preset.text import cut, plain
 from engine.record.files import cause
+from engine.record.own_paths import refuse_own_path
 from engine.report.curves import Band, curves
 from engine.report.final_metrics import MAJORITY, TEACHER
 from engine.report.inputs import Setting
@@ -304,6 +305,7 @@ def write_figures(report: Report, folder: Path) -> list[Path]:
         for chart in report_charts(report):
             for ending, canvas in (("svg", FigureCanvasSVG), ("png", FigureCanvasAgg)):
                 path = folder / f"{chart.name}.{ending}"
+                refuse_own_path(path, key="--figures")
                 with _drawing():
                     date: dict[str, Any] = {"Date": None} if ending == "svg" else {}
                     canvas(chart.figure).print_figure(path, format=ending, dpi=200, metadata=date)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.preset.load import load_preset
+from engine.preset.load import LONGEST_CHAIN, load_preset
 from engine.preset.schema import Objective
 from tests.preset.support import MINIMAL, load, mistake, mistakes, problems, refused, write
 
@@ -117,6 +117,15 @@ def test_extends_is_relative_to_the_file_that_says_it(tmp_path: Path) -> None:
     write(tmp_path, MINIMAL, "shared/base.toml")
     write(tmp_path, 'extends = "../shared/base.toml"\nseed = 5\n', "mine/run.toml")
     assert load_preset(["mine/run.toml"], base=tmp_path).preset.seed == 5
+
+
+def test_a_chain_of_presets_has_a_limit(tmp_path: Path) -> None:
+    write(tmp_path, MINIMAL, "0.toml")
+    for number in range(1, LONGEST_CHAIN + 2):
+        write(tmp_path, f'extends = "{number - 1}.toml"', f"{number}.toml")
+    assert load_preset([f"{LONGEST_CHAIN - 1}.toml"], base=tmp_path).preset.task.name
+    (problem,) = refused(tmp_path, [f"{LONGEST_CHAIN + 1}.toml"])
+    assert mistake(problem) == "2.toml:1 extends-chain-too-long extends"
 
 
 def test_a_circle_is_an_error_that_shows_it(tmp_path: Path) -> None:
