@@ -22,6 +22,7 @@ from engine.errors import CrildError, RunError, UsageError
 from engine.record.files import cause
 from engine.record.home import provide_home
 from engine.record.phases import Phases, Report
+from engine.record.prediction import PredictionRequest
 from engine.record.secrets import without_secrets
 from engine.record.session import FLUSH, RunSession
 from engine.record.standard_streams import open_standard_streams
@@ -60,7 +61,7 @@ def _train(run_dir: Path, session: RunSession, consent: Consent) -> int:
                 results = run(run_dir, loaded.preset, session, consent, loaded.ignored)
             except Stopped:
                 state, code = session.request.state or "stopped", session.request.exit_code
-                session.events.write("run_finished", state=state)
+                session.events.write("run_finished", state=session.outcome(state))
                 session.finish(state, code)
                 return code
             session.events.write("run_finished", state="finished", metrics=results["student"]["metrics"])
@@ -73,15 +74,10 @@ def _train(run_dir: Path, session: RunSession, consent: Consent) -> int:
                 traceback.print_exc()  # the session puts the error into the status; the traceback goes to the log
                 raise
             print(f"error: {without_secrets(str(error))}", flush=True)
-            # a finished run whose data or models changed is not extended: it stays finished
-            unchanged = session.before.state == "finished" and error.kind == "inputs-changed"
             with contextlib.suppress(RunError):  # what keeps events from being written has often ended the run, too
                 session.events.write("message", level="error", text=str(error))
-                session.events.write("run_finished", state="finished" if unchanged else "failed")
-            if unchanged:
-                session.leave(error)
-            else:
-                session.finish("failed", error.exit_code, error)
+                session.events.write("run_finished", state=session.outcome("failed"))
+            session.finish("failed", error.exit_code, error)
             return error.exit_code
         except Exception:
             traceback.print_exc()
@@ -117,7 +113,7 @@ def system_fault(error: BaseException) -> RunError | None:
     return RunError(sentence, kind="system-error", file=None if error.filename is None else str(error.filename))
 
 
-TOOLS = ("data", "evaluate", "plan", "probe", "bench", "doctor")
+TOOLS = ("data", "evaluate", "plan", "predict", "probe", "bench", "doctor")
 
 
 def tool(name: str, arguments: Sequence[str], request: StopRequest, consent: Consent = NONE) -> int:
@@ -171,6 +167,10 @@ def _answer(name: str, arguments: Sequence[str], report: Report, consent: Consen
 
         return overview(load_preset([arguments[0]]).preset, report=report)
     report("importing the libraries")
+    if name == "predict":
+        from engine.train.prediction import predict_rows
+
+        return predict_rows(PredictionRequest.from_json(arguments[0]), consent, report=report).to_dict()
     from engine.train import bench, engine_tools
     from engine.train.probe import probe_runs
 

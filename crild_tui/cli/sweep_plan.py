@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from crild_tui.cli import terminal
 from crild_tui.runs import formatting
 
 if TYPE_CHECKING:
+    from engine.preflight.disk import DiskEstimate
     from engine.sweep.estimate import Duration
     from engine.sweep.plan import Plan, Planned
     from engine.sweep.slots import Slot
@@ -19,14 +20,18 @@ if TYPE_CHECKING:
 
 def show_plan(plan: Plan, runs_dir: Path, slots: Sequence[Slot], states: Mapping[str, str], *, as_json: bool) -> None:
     """Print a plan; `states` are those of the runs that exist, by id."""
+    from engine.preflight.hub import hub_problem
     from engine.record.run import list_runs
     from engine.sweep.estimate import duration, measured
 
     left = [run for run in plan.runs if states.get(run.run) != "finished"]
     known = measured(list_runs(runs_dir), plan.name)
     time_left = duration([run.cell for run in left], known, len(slots))
+    missing = hub_problem(run.preset for run in left)
     if as_json:
-        terminal.show_json(document(plan, runs_dir, slots, states, time_left))
+        terminal.show_json(
+            {**document(plan, runs_dir, slots, states, time_left), "missing": [missing] if missing else []}
+        )
         return
     product = " x ".join(_counted(len(values), name) for name, values in plan.axes.items())
     terminal.sentence(f"{plan.name}: {formatting.plural(len(plan.runs), 'run')} of {product}, in {runs_dir}")
@@ -36,11 +41,15 @@ def show_plan(plan: Plan, runs_dir: Path, slots: Sequence[Slot], states: Mapping
     terminal.sentence()
     for line in facts(plan, slots, states, time_left):
         terminal.sentence(line)
+    if missing:
+        terminal.sentence(f"missing:  {missing}")
     terminal.sentence("nothing was started (--plan)")
 
 
 def facts(plan: Plan, slots: Sequence[Slot], states: Mapping[str, str], time_left: Duration) -> list[str]:
     """What is shared, where runs run, which exist already, how long it takes: in sentences."""
+    from engine.preflight.disk import disk_estimate
+
     lines = []
     teachers = plan.teachers
     if teachers:
@@ -59,7 +68,24 @@ def facts(plan: Plan, slots: Sequence[Slot], states: Mapping[str, str], time_lef
         listed = ", ".join(f"{count} {state}" for state, count in counts.items())
         lines.append(f"existing: {listed}; {len(plan.runs) - counts['finished']} of {len(plan.runs)} left to do")
     lines.append(f"time:     {_time(time_left)}")
+    disk = disk_estimate(run.preset for run in plan.runs if states.get(run.run) != "finished")
+    lines += [f"disk:     {sentence}" for sentence in _disk(disk, len(slots))]
     return lines
+
+
+def _disk(need: DiskEstimate, slots: int) -> Iterator[str]:
+    """What the runs that are left take, as far as their teachers' files tell."""
+    if need.checkpoints:
+        kept = (
+            f", and {formatting.size(need.kept_checkpoints)} of checkpoints that stay" if need.kept_checkpoints else ""
+        )
+        each = formatting.size(need.checkpoints)
+        yield (
+            f"about {formatting.size(need.students)} for the students{kept}; up to {each} of checkpoints in each of "
+            f"{formatting.plural(slots, 'slot')} while a run trains (estimated from the teachers' files)"
+        )
+    if need.unknown:
+        yield f"unknown for {formatting.plural(need.unknown, 'run')}: no files of the teacher on this machine yet"
 
 
 def _counted(count: int, axis: str) -> str:
@@ -89,7 +115,10 @@ def _time(left: Duration) -> str:
     if not left.known and not left.unknown:
         return "nothing left to do"
     if not left.known:
-        return "unknown: no run of these methods and tasks has finished here yet"
+        return (
+            "unknown: no run of these methods and tasks has finished here yet; `crild run METHOD TASK --dry-run` measures "
+            "a few steps of one"
+        )
     about = f"about {formatting.duration(left.seconds)} going by the runs measured so far"
     return about if not left.unknown else f"{about}, and unknown for {formatting.plural(left.unknown, 'run')} more"
 

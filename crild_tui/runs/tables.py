@@ -107,6 +107,8 @@ def _models(closing: ClosingTable, ascii_only: bool) -> Table:
 
 def _model_row(row: ModelRow, metrics: Iterable[str], costs: Iterable[tuple[str, str, Any]]) -> list[str]:
     figures = [formatting.metric(row.metrics.get(name)) for name in metrics]
+    if not row.head_trained:
+        figures = ["head not trained", *[""] * len(figures)][: len(figures)]
     measured = [word(getattr(row, field)) if row.has_cost else "" for _, field, word in costs]
     return [row.name, *figures, *measured]
 

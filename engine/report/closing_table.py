@@ -27,6 +27,8 @@ class ModelRow:
     bytes: int | None = None
     latency_ms: float | None = None
     throughput: float | None = None
+    head_trained: bool = True
+    """False for a classifier that nothing has trained: its metrics mean nothing and are left out."""
 
     @property
     def has_cost(self) -> bool:
@@ -96,23 +98,37 @@ def _models(results: Mapping[str, Any], student: Mapping[str, Any]) -> list[Mode
     layers = whole(student.get("layers"))
     label = "student" if layers is None else f"student, {layers} layer{'' if layers == 1 else 's'}"
     names = {"teacher": "teacher", "student": label, "self_teacher": "self-teacher", "baseline": "labels alone"}
+    majority = mapping(results.get("majority"))
+    if _below_majority(mapping(results.get("self_teacher")), majority, word(results.get("metric"))):
+        del names["self_teacher"]
     rows = [row for key, name in names.items() if (model := mapping(results.get(key))) for row in _rows(name, model)]
-    if majority := mapping(results.get("majority")):
+    if majority:
         rows.append(ModelRow("majority guess", _metrics(majority)))
+        if on_test := mapping(mapping(results.get("test")).get("majority")):
+            rows.append(ModelRow("  on test", _metrics(on_test)))
     return rows
 
 
+def _below_majority(model: Mapping[str, Any], majority: Mapping[str, Any], primary: str | None) -> bool:
+    """Whether a self-teacher has learned nothing; in results of crild up to 0.2 its classifier may be untrained."""
+    own, least = _metrics(model).get(primary or ""), _metrics(majority).get(primary or "")
+    return own is not None and least is not None and own <= least
+
+
 def _rows(name: str, found: Mapping[str, Any]) -> list[ModelRow]:
-    """A model's own row, and one for each further dev set."""
+    """A model's own row, and one for each further dev set and the test set."""
+    trained = found.get("head_trained") is not False
     first = ModelRow(
         name,
-        _metrics(found),
+        _metrics(found) if trained else {},
+        head_trained=trained,
         parameters=whole(found.get("parameters")),
         bytes=whole(found.get("bytes")),
         latency_ms=number(found.get("latency_ms")),
         throughput=number(found.get("throughput")),
     )
-    more = mapping(found.get("dev_extra"))
+    more = {**mapping(found.get("dev_extra")), **({"test": found["test"]} if mapping(found.get("test")) else {})}
+    more = more if trained else {}
     return [first, *(ModelRow(f"  on {split}", _metrics(mapping(metrics))) for split, metrics in more.items())]
 
 
@@ -135,10 +151,17 @@ def _statements(results: Mapping[str, Any], primary: str) -> list[str]:
     if margin is not None:
         statements.append(f"the student keeps {margin * 100:.1f} % of its teacher's margin over the majority guess")
     agreement = number(results.get("agreement"))
-    if agreement is not None:
+    trained = mapping(results.get("student")).get("head_trained") is not False
+    if not trained:
+        statements.append(
+            "no stage trains the student's head (its classifier), so its metrics mean nothing: add a stage with labels or logits"
+        )
+    if agreement is not None and trained:
         statements.append(
             f"student and teacher give the same answer on {agreement * 100:.1f} % of {results.get('split', 'dev')}"
         )
+    if (rows := whole(mapping(results.get("test")).get("rows"))) is not None:
+        statements.append(f"test ({rows:,} rows) was measured once, when training had ended; nothing was chosen by it")
     statements += _evaluations(results, primary)
     if why := word(results.get("saved_why")):
         statements.append(why)
@@ -158,6 +181,8 @@ def _speed(latency: Latency | None) -> list[str]:
 def _evaluations(results: Mapping[str, Any], primary: str) -> list[str]:
     """What the last and the best evaluation gave: both, so that neither is taken for the other."""
     sentences = []
+    if "best" in results and not results["best"]:
+        return []  # the last stage trained no classifier
     for which in ("last", "best"):
         evaluation = mapping(results.get(which))
         value = _metrics(evaluation).get(primary)

@@ -34,6 +34,8 @@ class Band:
 class _Stage:
     role: str | None = None
     steps: float = 0.0
+    untrained: bool = False
+    """Whether it trains no classifier, so that its metric means nothing."""
     values: dict[str, dict[float, float]] = field(default_factory=lambda: {name: {} for name in QUANTITIES})
 
 
@@ -86,10 +88,11 @@ def _take(stages: dict[str, _Stage], event: Event, metric: str) -> None:
         _keep(stage.values["consistency"], step, event.get("consistency"))
     elif event.get("model", "student") == "student":
         on_train = event.get("split") == "train"
+        stage.untrained = stage.untrained or number(event.get("loss")) is not None
         if on_train or event.get("primary", True) is True:
             side = ", train" if on_train else ""
             metrics = event.get("metrics")
-            if isinstance(metrics, Mapping):
+            if isinstance(metrics, Mapping) and not stage.untrained:
                 _keep(stage.values["metric" + side], step, metrics.get(metric))
             _keep(stage.values["label loss" + side], step, event.get("label_loss"))
 

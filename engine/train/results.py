@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedModel
 
-from engine.data.types import TaskData
+from engine.data.types import TEST, TaskData
 from engine.evaluate.metrics import agreement, compute, majority
 from engine.evaluate.predict import write_predictions, write_texts
 from engine.evaluate.timing import Shape, measure
@@ -54,14 +54,14 @@ def describe_saved(stages: Stages, metric: str) -> dict[str, Any]:
 
 
 def self_teacher_of(stages: Stages) -> dict[str, float] | None:
-    """Metrics of the last self-teacher; None without one, and where its head was never trained."""
-    trained = False
-    metrics = None
-    for stage in stages.values():
-        trained = trained or (stage["role"] == "student" and stage["trains_head"])
-        if stage.get("self_teacher"):
-            metrics = stage["self_teacher"] if trained else None
-    return metrics
+    """Metrics of the last self-teacher in a stage that trains the classifier; None without one."""
+    found = (stage.get("self_teacher") for stage in reversed(stages.values()) if stage.get("trains_head"))
+    return next((metrics for metrics in found if metrics), None)
+
+
+def head_trained(stages: Stages, *, fresh: bool) -> bool:
+    """Whether the student's classifier has learned anything: in a stage, or before if it wasn't `fresh` (random)."""
+    return not fresh or any(stage.get("role") == "student" and stage["trains_head"] for stage in stages.values())
 
 
 def measure_model(
@@ -69,9 +69,11 @@ def measure_model(
 ) -> dict[str, Any]:
     """Metrics on every dev split (from `logits`) and size of a model; `folder` has its weights."""
     metrics = {split: compute(dev.spec, values, dev.labels(split)) for split, values in logits.items()}
+    test = {TEST: metrics[TEST]} if TEST in metrics else {}
     return {
         "metrics": metrics[dev.primary],
-        "dev_extra": {split: values for split, values in metrics.items() if split != dev.primary},
+        "dev_extra": {split: values for split, values in metrics.items() if split not in (dev.primary, TEST)},
+        **test,
         "layers": int(model.config.num_hidden_layers),
         "parameters": parameters(model),
         "bytes": _weights_size(folder, model),
@@ -105,6 +107,7 @@ def closing(
     spec, primary = dev.spec, dev.primary
     floor = majority(spec, train_labels, dev.labels(primary))
     own, theirs, least = (found["metrics"][spec.primary] for found in (student, teacher, {"metrics": floor}))
+    comparable = theirs > least and student.get("head_trained", True)
     return {
         "task": spec.name,
         "metric": spec.primary,
@@ -115,9 +118,11 @@ def closing(
         "baseline": _without_logits(baseline) if baseline else None,
         "self_teacher": self_teacher_of(stages),
         "agreement": agreement(spec, teacher["logits"][primary], student["logits"][primary]),
-        "kept_margin": (own - least) / (theirs - least) if theirs > least else None,
+        "kept_margin": (own - least) / (theirs - least) if comparable else None,
         **describe_saved(stages, spec.primary),
+        **_test(dev, train_labels, teacher, student),
         "latency": latency.to_dict(),
+        "data": data_summary(dev, train_labels),
         "stages": [
             {
                 "name": name,
@@ -131,10 +136,34 @@ def closing(
     }
 
 
+def _test(
+    sets: Dev, train_labels: np.ndarray, teacher: dict[str, Any], student: dict[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """What the test set says besides the metrics of each model; nothing without one."""
+    if TEST not in sets.tokens:
+        return {}
+    return {
+        TEST: {
+            "rows": len(sets.tokens[TEST]),
+            "majority": majority(sets.spec, train_labels, sets.labels(TEST)),
+            "agreement": agreement(sets.spec, teacher["logits"][TEST], student["logits"][TEST]),
+        }
+    }
+
+
+def data_summary(dev: Dev, train_labels: np.ndarray) -> dict[str, Any]:
+    """Numbers of rows: of training (by class, or with the range of scores), and of each dev set."""
+    rows: dict[str, Any] = {"train": len(train_labels), "dev": {split: len(rows) for split, rows in dev.tokens.items()}}
+    if dev.spec.labels:
+        counts = np.bincount(train_labels, minlength=len(dev.spec.labels))
+        return rows | {"classes": dict(zip(dev.spec.labels, map(int, counts), strict=True))}
+    return rows | {"scores": [float(train_labels.min()), float(train_labels.max())]}
+
+
 def save_predictions(
     run_dir: Path, dev: Dev, models: dict[str, dict[str, Any]], *, report: Report = unreported
 ) -> None:
-    """Write each model's dev predictions by example id, one file per model and split."""
+    """Write each model's predictions on dev and test by example id, one file per model and split."""
     for name, found in models.items():
         for split, logits in found["logits"].items():
             suffix = "" if split == dev.primary else f".{split}"
@@ -143,8 +172,8 @@ def save_predictions(
 
 
 def save_texts(run_dir: Path, dev: Dev, data: TaskData) -> None:
-    """Write the texts of each dev set, so that predictions can be read beside them."""
-    for split, examples in data.dev.items():
+    """Write the texts of each dev set and of test, so that predictions can be read beside them."""
+    for split, examples in data.measured.items():
         write_texts(texts_file(run_dir, None if split == dev.primary else split), examples)
 
 
