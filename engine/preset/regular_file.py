@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 
 class NotRegularError(OSError):
@@ -14,10 +14,14 @@ class NotRegularError(OSError):
 
 
 class OversizedError(OSError):
-    """A file that has more bytes than the reader takes."""
+    """A file that has more bytes than the reader takes: `size`, or more."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        super().__init__(errno.EFBIG, f"it has {size:,} bytes, which is too large", str(path))
+        self.size = size
 
 
-def open_regular(path: Path, most: int | None = None) -> BinaryIO:
+def open_regular(path: Path, most: int | None = None) -> BufferedReader:
     """A regular file, open for reading bytes; never blocks.
 
     Raises OSError: NotRegularError for a pipe or device, IsADirectoryError for a folder, and OversizedError for a file
@@ -36,7 +40,7 @@ def read_regular(path: Path, most: int | None = None) -> bytes:
     with open_regular(path, most) as file:
         content = file.read(-1 if most is None else most + 1)
     if most is not None and len(content) > most:  # it has grown, or its size is not known as in /proc
-        raise _oversized(path, most)
+        raise OversizedError(path, len(content))
     return content
 
 
@@ -45,8 +49,4 @@ def _fault(path: Path, status: os.stat_result, most: int | None) -> OSError | No
         return IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(status.st_mode):
         return NotRegularError(errno.EINVAL, "it is a pipe or device, where a file is expected", str(path))
-    return None if most is None or status.st_size <= most else _oversized(path, most)
-
-
-def _oversized(path: Path, most: int) -> OversizedError:
-    return OversizedError(errno.EFBIG, f"it has more than {most:,} bytes", str(path))
+    return None if most is None or status.st_size <= most else OversizedError(path, status.st_size)

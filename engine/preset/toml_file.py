@@ -99,10 +99,9 @@ def content_of(path: Path, file: str, what: str = "preset") -> bytes:
     except NotRegularError:
         sentence = f"a {what} is a regular file, but this is a device or pipe"
         raise unreadable(sentence, kind="not-regular-file", file=file) from None
-    except OversizedError:
-        sentence = (
-            f"a {what} has a few kilobytes, but this file has more than {LARGEST / 1e6:.0f} MB: is it the right one?"
-        )
+    except OversizedError as error:
+        size = f"{error.size / 1e6:.0f} MB"
+        sentence = f"a {what} has a few kilobytes, but this file has {size}: is it the right one?"
         raise unreadable(sentence, kind="file-too-large", file=file) from None
     except OSError as error:
         sentence = f"the {what} cannot be read: {error.strerror or error}"

@@ -245,5 +245,5 @@ def _read_regular(path: Path) -> bytes:
     except (NotRegularError, IsADirectoryError) as error:
         raise RunError("is not a regular file", kind="not-a-regular-file", file=str(path)) from error
     except OversizedError as error:
-        sentence = f"has more than {LARGEST:,} bytes: it was not written by crild"
+        sentence = f"is {error.size} bytes long: it was not written by crild"
         raise RunError(sentence, kind="oversized-record", file=str(path)) from error
