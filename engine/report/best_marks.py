@@ -163,7 +163,7 @@ def mark_notes(columns: Sequence[ColumnMarks], reference: str | None = None) -> 
         test = f"paired bootstrap over dev examples ({count} resamples) and seeds (Student's t, variance pooled over the column)"
         if reference is None:
             notes.append(
-                f"Marks: {test}, two-sided, level {LEVEL:g}, Holm's correction over all pairs of a column. ★ or bold: "
+                f"Marks: {test}, two-sided, level {LEVEL:g}, Holm's correction over all pairs of a column. ▲ or bold: "
                 "significantly better than all others of its column. ≈ or underlined: not significantly different from the "
                 "highest. Averages are not tested."
             )

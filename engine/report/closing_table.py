@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import RunError
 from engine.record.json_values import mapping, mappings, number, whole, word
+from engine.report.majority import at_or_below, not_above
 
 RESULTS_SCHEMA = 1
 
@@ -26,6 +27,8 @@ class ModelRow:
     bytes: int | None = None
     latency_ms: float | None = None
     throughput: float | None = None
+    below_majority: frozenset[str] = frozenset()
+    """The metrics in which it is at or below the majority guess."""
 
     @property
     def has_cost(self) -> bool:
@@ -89,21 +92,24 @@ def _models(results: Mapping[str, Any], student: Mapping[str, Any]) -> list[Mode
     layers = whole(student.get("layers"))
     label = "student" if layers is None else f"student, {layers} layer{'' if layers == 1 else 's'}"
     names = {"teacher": "teacher", "student": label, "self_teacher": "self-teacher", "baseline": "labels alone"}
-    rows = [row for key, name in names.items() if (model := mapping(results.get(key))) for row in _rows(name, model)]
-    if majority := mapping(results.get("majority")):
-        rows.append(ModelRow("majority guess", _metrics(majority)))
-    return rows
+    least = _metrics(mapping(results.get("majority")))
+    rows = [
+        row for key, name in names.items() if (model := mapping(results.get(key))) for row in _rows(name, model, least)
+    ]
+    return [*rows, *([ModelRow("majority guess", least)] if least else [])]
 
 
-def _rows(name: str, found: Mapping[str, Any]) -> list[ModelRow]:
-    """A model's own row, and one for each further dev set."""
+def _rows(name: str, found: Mapping[str, Any], majority: Mapping[str, float | None]) -> list[ModelRow]:
+    """A model's own row, and one for each further dev set, whose majority guess is not known."""
+    metrics = _metrics(found)
     first = ModelRow(
         name,
-        _metrics(found),
+        metrics,
         parameters=whole(found.get("parameters")),
         bytes=whole(found.get("bytes")),
         latency_ms=number(found.get("latency_ms")),
         throughput=number(found.get("throughput")),
+        below_majority=not_above(metrics, majority),
     )
     more = mapping(found.get("dev_extra"))
     return [first, *(ModelRow(f"  on {split}", _metrics(mapping(metrics))) for split, metrics in more.items())]
@@ -123,10 +129,7 @@ def _stages(results: Mapping[str, Any]) -> list[StageRow]:
 
 
 def _statements(results: Mapping[str, Any], primary: str) -> list[str]:
-    statements = []
-    margin = number(results.get("kept_margin"))
-    if margin is not None:
-        statements.append(f"the student keeps {margin * 100:.1f} % of its teacher's margin over the majority guess")
+    statements = list(_margin(results, primary))
     agreement = number(results.get("agreement"))
     if agreement is not None:
         statements.append(
@@ -138,6 +141,23 @@ def _statements(results: Mapping[str, Any], primary: str) -> list[str]:
     elif saved := word(results.get("saved")):
         statements.append(f"the {saved} weights were saved")
     return statements
+
+
+def _margin(results: Mapping[str, Any], primary: str) -> Iterator[str]:
+    """How student and teacher stand to the majority guess. A share of the margin needs both above it."""
+    student, teacher, least = (
+        _metrics(mapping(results.get(key))).get(primary) for key in ("student", "teacher", "majority")
+    )
+    if at_or_below(student, least):
+        yield (
+            f"the student is at or below the majority guess ({primary} {student:.4f} against {least:.4f}): it has learnt "
+            "nothing that always giving the most frequent answer does not achieve"
+        )
+    if at_or_below(teacher, least):
+        yield f"its teacher is at or below the majority guess ({primary} {teacher:.4f} against {least:.4f})"
+    margin = number(results.get("kept_margin"))
+    if margin is not None and margin > 0 and not at_or_below(student, least) and not at_or_below(teacher, least):
+        yield f"the student keeps {margin * 100:.1f} % of its teacher's margin over the majority guess"
 
 
 def _evaluations(results: Mapping[str, Any], primary: str) -> list[str]:

@@ -16,7 +16,7 @@ from engine.report.collect import FinishedRun
 from engine.report.compare import ABSENT, Spread, differences
 from engine.report.probes import group_probe
 from engine.report.report_document import ReportDocument
-from engine.report.result_table import SIGNS, Cell, ResultDocument, ResultTable, Row
+from engine.report.result_table import Cell, ResultDocument, ResultTable, Row
 from engine.report.settings import Group, setting_text
 from engine.report.table import Report
 
@@ -127,7 +127,8 @@ def _cell(cell: Cell, reference: str, *, detailed: bool) -> str:
         "highest": "the highest, not tested", "": "",
     }[cell.mark]  # fmt: skip
     look = "plain" if detailed else {"": "plain", "highest": "best"}.get(cell.mark, cell.mark)
-    mark = f'<span class=mark title="{_text(meaning)}">{"&nbsp;" * bool(cell.mark)}{SIGNS[cell.mark]}</span>'
+    meaning = "; ".join(part for part in (meaning, "at or below the majority guess" * cell.below_majority) if part)
+    mark = f'<span class=mark title="{_text(meaning)}">{"&nbsp;" * bool(cell.sign)}{cell.sign}</span>'
     return f'<span class="{look}" title="{_text(cell.hint)}">{text}</span>{mark}'
 
 

@@ -88,7 +88,9 @@ def _cell(cell: SeedMean | None, reference: str) -> Cell:
     hints = [f"seed {seed}: {_percent(value)}" for seed, value in cell.values if seed is not None]
     if cell.p is not None:
         hints.append(f"{f'p = {cell.p:.4f}' if cell.p >= 0.0001 else 'p < 0.0001'} against {reference}")
-    return Cell(f"{_percent(cell.mean)}{deviation}", cell.mean, cell.mark, detail, "; ".join(hints))
+    return Cell(
+        f"{_percent(cell.mean)}{deviation}", cell.mean, cell.mark, detail, "; ".join(hints), cell.below_majority
+    )
 
 
 def _percent(value: float | None) -> str:
@@ -111,6 +113,7 @@ def _records(table: MetricTable) -> Iterator[dict[str, str | float | tuple[str, 
                 "mean": cell.mean,
                 "deviation": cell.deviation,
                 "mark": cell.mark,
+                "below_majority": "yes" if cell.below_majority else "no",
                 "p": cell.p,
                 "gap": cell.gap.mean if cell.gap else None,
                 "low": cell.gap.low if cell.gap else None,

@@ -15,7 +15,7 @@ from pathlib import PurePath
 from engine.errors import UsageError
 from engine.preset.text import listed, nearest, one_line, shown
 from engine.record.files import json_text
-from engine.report.result_table import SIGNS, Cell, ResultDocument, ResultTable, Row
+from engine.report.result_table import Cell, ResultDocument, ResultTable, Row
 
 _FORMULA = tuple("=+-@\t\r＝＋－＠")
 """Beginnings of a cell that a spreadsheet would compute."""
@@ -65,7 +65,7 @@ def _markdown_name(row: Row) -> str:
 def _markdown_cell(cell: Cell) -> str:
     text = cell.text if cell.value is not None else markdown_text(cell.text)
     text = f"**{text}**" if cell.mark in ("best", "highest") else text
-    return " ".join(part for part in (text, cell.detail, SIGNS[cell.mark]) if part)
+    return " ".join(part for part in (text, cell.detail, cell.sign) if part)
 
 
 def markdown_text(text: str) -> str:
@@ -112,11 +112,12 @@ def _latex_line(cells: Sequence[str]) -> str:
 
 def _latex_cell(cell: Cell) -> str:
     text = cell.text.replace("±", r"$\pm$") if cell.value is not None else latex_text(cell.text)
+    dagger = r"$^\dagger$" if cell.below_majority else ""
     if cell.detail:
-        return f"{text} {cell.detail.replace('-', '$-$')}{_ARROWS.get(cell.mark, '')}"
+        return f"{text}{dagger} {cell.detail.replace('-', '$-$')}{_ARROWS.get(cell.mark, '')}"
     if cell.mark in ("best", "highest"):
-        return rf"\textbf{{{text}}}"
-    return rf"\underline{{{text}}}" if cell.mark == "tied" else text
+        return rf"\textbf{{{text}}}{dagger}"
+    return rf"\underline{{{text}}}{dagger}" if cell.mark == "tied" else f"{text}{dagger}"
 
 
 def latex_text(text: str) -> str:

@@ -28,13 +28,13 @@ def test_the_table_fits_eighty_columns(crild: Call, runs: Path, monkeypatch: pyt
     assert said.code == 0
     assert max(map(len, said.out.splitlines())) <= 80
     rows = [line.split() for line in said.out.splitlines()]
-    assert ["crild", "3", "97.50", "±", "0.00", "★", "97.50", "±", "0.00", "★"] in rows
+    assert ["crild", "3", "97.50", "±", "0.00", "▲", "97.50", "±", "0.00", "▲"] in rows
     assert all(f"task-number-{number}" in said.out for number in range(6))
 
 
 def test_ascii_where_the_terminal_wants_it(crild: Call, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CRILD_ASCII", "1")
-    assert "97.50 +- 0.00 *" in crild("report").out
+    assert "97.50 +- 0.00 ^" in crild("report").out
     against = crild("report", "--against", "kd").out
     assert "97.50 +- 0.00  +27.50 (+" in against
     assert ") ^" in against
