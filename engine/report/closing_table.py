@@ -23,6 +23,7 @@ class ModelRow:
 
     name: str
     metrics: Mapping[str, float | None]
+    layers: int | None = None
     parameters: int | None = None
     bytes: int | None = None
     latency_ms: float | None = None
@@ -105,6 +106,7 @@ def _rows(name: str, found: Mapping[str, Any], majority: Mapping[str, float | No
     first = ModelRow(
         name,
         metrics,
+        layers=whole(found.get("layers")),
         parameters=whole(found.get("parameters")),
         bytes=whole(found.get("bytes")),
         latency_ms=number(found.get("latency_ms")),

@@ -14,7 +14,7 @@ from engine.record.files import read_object
 from engine.record.inputs import RunInputs, known_inputs
 from engine.record.paths import RESULTS
 from engine.record.run import RunEntry, read_run
-from engine.report.closing_table import closing_table
+from engine.report.closing_table import ModelRow, closing_table
 from engine.report.compare import ABSENT, Spread, differences, flat, read_preset, spread
 from engine.report.inputs import RunContent, all_of, dev_of, difference_note, differing, identities, inputs_text
 from engine.report.majority import LEGEND, at_or_below, not_above
@@ -119,6 +119,12 @@ def models_of(results: Mapping[str, Any]) -> dict[str, dict[str, float]]:
         known = {f"{name}{tail}": value for name, value in row.metrics.items() if value is not None}
         models.setdefault(model, {}).update({k: v for k, v in known.items() if math.isfinite(v)})
     return models
+
+
+def sizes_of(results: Mapping[str, Any]) -> dict[str, ModelRow]:
+    """Size and speed by model, as far as anything was measured."""
+    rows = closing_table(results).models
+    return {row.name.split(",", maxsplit=1)[0]: row for row in rows if row.has_cost or row.layers is not None}
 
 
 # -- grouping

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from engine.preset.names import task_title
 from engine.preset.text import plain, shown
 from engine.record.files import read_json
 from engine.record.paths import ENVIRONMENT
@@ -57,7 +58,7 @@ def _counts(report: Report) -> str:
     methods = len({group.method for group in report.groups})
     tasks = list(dict.fromkeys(group.task for group in report.groups))
     counts = (_count(len(report.runs), "run"), _count(methods, "method"), _count(len(tasks), "task"))
-    return f"{', '.join(counts)}: {_text(', '.join(tasks))}. "
+    return f"{', '.join(counts)}: {_text(', '.join(map(task_title, tasks)))}. "
 
 
 def _text(value: str) -> str:
@@ -87,7 +88,8 @@ def _table(table: ResultTable) -> Iterator[str]:
         if section.heading:
             yield f"<h3>{_text(section.heading)}</h3>"
         heads = "".join(
-            f"<th scope=col>{_text(table.columns[n].heading)}{'<span class=mark></span>' if n in figures else ''}</th>"
+            f"<th scope=col{_side(table, n)}>{_text(table.columns[n].heading)}"
+            f"{'<span class=mark></span>' if n in figures else ''}</th>"
             for n in columns
         )
         rows = "".join(
@@ -111,8 +113,14 @@ def _wide(inside: str, label: str) -> str:
 def _row(table: ResultTable, row: Row, columns: Sequence[int], *, detailed: bool, first: bool) -> str:
     kinds = [*(["other"] if row.kind == "other" else []), *(["first"] if first else [])]
     setting = f"<span class=setting>{_text(row.setting)}</span>" if row.setting else ""
-    cells = "".join(f"<td>{_cell(row.cells[n], table.reference, detailed=detailed)}</td>" for n in columns)
+    cells = "".join(
+        f"<td{_side(table, n)}>{_cell(row.cells[n], table.reference, detailed=detailed)}</td>" for n in columns
+    )
     return f'<tr class="{" ".join(kinds)}"><th scope=row>{_text(row.name)}{setting}</th>{cells}</tr>'
+
+
+def _side(table: ResultTable, column: int) -> str:
+    return " class=text" if table.columns[column].wraps else ""
 
 
 def _cell(cell: Cell, reference: str, *, detailed: bool) -> str:
@@ -153,7 +161,7 @@ def _probes(report: Report) -> Iterator[str]:
     yield "<section><h2>Probes</h2>"
     head = "".join(f"<th scope=col>{_text(name)}</th>" for name in ("method", "task", "runs", *names))
     body = "".join(
-        f"<tr><th scope=row>{_group(group)}</th><td>{_text(group.task)}</td><td>{runs}</td>"
+        f"<tr><th scope=row>{_group(group)}</th><td>{_text(task_title(group.task))}</td><td>{runs}</td>"
         + "".join(f"<td>{_spread(figures.get(name))}</td>" for name in names)
         + "</tr>"
         for group, runs, figures in rows
@@ -177,13 +185,14 @@ def _group(group: Group) -> str:
 
 
 def _settings(report: Report) -> Iterator[str]:
-    yield "<section><h2>Runs and their settings</h2><p class=quiet>Settings in which runs of one task differ.</p>"
+    what = "The runs of each method, and every key of their presets in which methods of one task differ."
+    yield f"<section><h2>Runs</h2><p class=quiet>{what}</p>"
     for task in dict.fromkeys(group.task for group in report.groups):
         groups = [group for group in report.groups if group.task == task]
         rows = differences([group.runs[0].preset for group in groups])
-        yield f"<h3>{_text(task)}</h3>"
+        yield f"<h3>{_text(task_title(task))}</h3>"
         for index, group in enumerate(groups):
-            values = [(row.key, row.values[index]) for row in rows if row.key != "seed"]
+            values = [(row.key, row.values[index]) for row in rows if row.key not in ("seed", "description", "tags")]
             own = [(key, value) for key, value in values if value is not ABSENT]
             yield f"<details><summary>{_group(group)} {_count(len(group.runs), 'run')}</summary>"
             runs = ", ".join(f"<code>{_text(run.name)}</code> (seed {run.seed})" for run in group.runs[:MOST_RUNS])

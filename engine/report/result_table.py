@@ -17,10 +17,15 @@ SIGNS: Mapping[Mark, str] = {"best": "▲", "tied": "≈", "above": "▲", "belo
 
 @dataclass(frozen=True)
 class Column:
-    """A column after the first. One with `words` is aligned left, one of figures right."""
+    """A column after the first. One with `words` is aligned left, one of figures right; one that `wraps` holds long texts.
+
+    Values of a column of scores are shares of 1 and shown in per cent; others are counts and the like.
+    """
 
     heading: str
     words: bool = False
+    wraps: bool = False
+    scores: bool = True
 
 
 @dataclass(frozen=True)

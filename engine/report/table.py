@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from engine.errors import UsageError
+from engine.preset.names import task_title
 from engine.preset.text import listed, nearest, shown
 from engine.report.best_marks import ColumnGroups, ColumnMarks, Reference, mark_column, mark_notes, reference_named
 from engine.report.collect import CollectedRuns, FinishedRun, left_out_notes
@@ -267,7 +268,7 @@ def _majority_notes(groups: Sequence[Group], tasks: Sequence[str], metrics: Mapp
                 words.append(label if low == len(pairs) else f"{label} with {low} of {len(pairs)} seeds")
         if words:
             yield (
-                f"{MARK} {task}: at or below the majority guess, so nothing that can be used was learnt: "
+                f"{MARK} {task_title(task)}: at or below the majority guess, so nothing that can be used was learnt: "
                 f"{listed(words, 'and', MOST_NAMES)}."
             )
 
@@ -310,7 +311,7 @@ def _other_dev_sets(tasks: Sequence[str], groups: Sequence[Group]) -> list[str]:
         sizes = sorted({run.inputs.dev_rows for run in runs if run.inputs is not None})
         if task in official and any(size != official[task] for size in sizes):
             sentences.append(
-                f"{task}: published figures are of the official dev set of {official[task]:,} rows; these runs were measured "
+                f"{task_title(task)}: published figures are of the official dev set of {official[task]:,} rows; these runs were measured "
                 f"on {listed((f'{size:,}' for size in sizes), 'and')}"
             )
     return sentences
