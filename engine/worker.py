@@ -88,17 +88,16 @@ def _train(run_dir: Path, session: RunSession, consent: Consent) -> int:
 
 
 def memory_fault(error: BaseException) -> RunError | None:
-    """The error for a device that ran out of memory, with advice; None for any other error."""
-    if (
-        not isinstance(error, MemoryError)
-        and "out of memory" not in str(error).lower()
-        and "can't allocate memory" not in str(error)
-    ):
+    """The error for a device that ran out of memory outside of training steps, with advice; None for any other error."""
+    from engine.train.out_of_memory import is_out_of_memory
+
+    if not is_out_of_memory(error):
         return None
     return RunError(
-        "the device ran out of memory; the last checkpoint is good. Raise train.accumulate (same result, less memory), "
-        "lower batch_size or max_length, or choose another device, then run crild resume",
-        kind="out-of-memory",
+        "the device ran out of memory outside of training steps (while loading, evaluating or measuring); the last "
+        "checkpoint is good. Stop other programs that use the memory, or choose another device with --device, then run "
+        "crild resume. If that isn't enough: a new run with a smaller model or task.max_length",
+        kind="out-of-memory-outside-steps",
     )
 
 
@@ -110,7 +109,7 @@ def system_fault(error: BaseException) -> RunError | None:
     return RunError(sentence, kind="system-error", file=None if error.filename is None else str(error.filename))
 
 
-TOOLS = ("evaluate", "plan", "probe", "doctor")
+TOOLS = ("evaluate", "plan", "probe", "bench", "doctor")
 
 
 def tool(name: str, arguments: Sequence[str], request: StopRequest, consent: Consent = NONE) -> int:
@@ -159,7 +158,7 @@ def _print_line(stdout: TextIO, document: Any) -> None:
 
 def _answer(name: str, arguments: Sequence[str], report: Report, consent: Consent) -> Any:
     report("importing the libraries")
-    from engine.train import engine_tools
+    from engine.train import bench, engine_tools
     from engine.train.probe import probe_runs
 
     match name:
@@ -169,6 +168,8 @@ def _answer(name: str, arguments: Sequence[str], report: Report, consent: Consen
             return engine_tools.plan(Path(arguments[0]), consent, report=report)
         case "probe":
             return probe_runs(json.loads(arguments[0]), consent, report=report)
+        case "bench":
+            return bench.bench(json.loads(arguments[0]), consent, report=report)
         case _:
             return engine_tools.doctor()
 

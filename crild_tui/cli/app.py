@@ -25,7 +25,7 @@ JSON document. Runs are looked for in $CRILD_RUNS_DIR, else in ./runs.
 HEADINGS = {
     "Start and stop": ("run", "resume", "sweep", "stop"),
     "Watch": ("attach", "logs"),
-    "Results": ("runs", "show", "compare", "report", "evaluate", "probe"),
+    "Results": ("runs", "show", "errors", "compare", "report", "evaluate", "probe", "bench"),
     "Presets": ("presets",),
     "Organise": ("note", "tag", "delete", "prune", "cache"),
     "This machine": ("doctor",),

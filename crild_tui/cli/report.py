@@ -54,7 +54,7 @@ def report(
         typer.Option(
             "--columns",
             metavar="NAME,...",
-            help="Also show layers, params, size, latency or throughput. Repeatable.",
+            help="Also show layers, params, size, latency, speedup, throughput. Repeatable.",
         ),
     ] = None,
     published: Annotated[bool, typer.Option("--published", help="Add published scores from the literature.")] = False,

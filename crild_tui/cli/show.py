@@ -35,6 +35,7 @@ def show(run: Run, as_json: AsJson = False, runs_dir: RunsDir = None) -> None:
         if student_replaced(run_dir):
             terminal.sentence(f"warning: {REPLACED}")
         terminal.show_parts(["", *closing])
+        _show_errors(run_dir)
     else:
         _show_stages(run_dir)
     _show_settings(run_dir)
@@ -64,6 +65,7 @@ def document(entry: RunEntry) -> dict[str, Any]:
         "note": entry.note,
         "tags": list(entry.tags),
         "results": read_json(entry.path / RESULTS),
+        "student_errors": _errors_document(entry.path),
         "student_replaced": student_replaced(entry.path),
         "inputs": None if (inputs := known_inputs(entry.path)) is None else inputs.to_dict(),
         "preset": preset,
@@ -109,6 +111,34 @@ def _show_inputs(run_dir: Path) -> None:
         return
     for name, text in input_lines(inputs) if inputs is not None else ():
         terminal.sentence(f"{f'{name}:':8} {text}")
+
+
+def _show_errors(run_dir: Path) -> None:
+    """What the student gets wrong, in short; nothing for a run without predictions."""
+    from engine.errors import CrildError
+    from engine.report.student_errors import has_predictions, student_errors
+
+    if not has_predictions(run_dir):
+        return
+    from crild_tui.runs.error_parts import brief_parts
+
+    try:
+        found = student_errors(run_dir)
+    except CrildError as error:
+        terminal.say(f"warning: {error}")
+        return
+    terminal.show_parts(["", *brief_parts(found, run_dir, ascii_only=terminal.ascii_only())])
+
+
+def _errors_document(run_dir: Path) -> dict[str, Any] | None:
+    """What the student gets wrong, without the rows; None where there are no predictions, or they cannot be read."""
+    from engine.errors import CrildError
+    from engine.report.student_errors import has_predictions, student_errors
+
+    try:
+        return student_errors(run_dir).to_dict(rows=False) if has_predictions(run_dir) else None
+    except CrildError:
+        return None
 
 
 def _show_stages(run_dir: Path) -> None:

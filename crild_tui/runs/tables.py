@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+    from engine.record.latency import LatencyCase
     from engine.record.probe import Probe
     from engine.report.closing_table import ClosingTable, ModelRow
 
@@ -129,6 +130,28 @@ def _stages(closing: ClosingTable, ascii_only: bool) -> Table:
     )
     columns = [("stage", "left"), ("steps", "right"), ("time", "right"), ("examples/s", "right")]
     return text_table(columns, rows, ascii_only=ascii_only)
+
+
+# -- latency
+
+
+def latency_rows(case: LatencyCase) -> Iterator[list[str]]:
+    """A row for each model: latency in ms with quartiles, examples per second, ratio to the first model with quartiles."""
+    from engine.record.latency import times
+
+    for number, model in enumerate(case.models):
+        own, ratio = model.milliseconds, model.ratio
+        median, low, high = (
+            formatting.milliseconds(value).removesuffix(" ms") for value in (own.median, own.low, own.high)
+        )
+        yield [
+            model.name,
+            median,
+            f"{low} to {high}",
+            formatting.rate(case.throughput(model.name)),
+            times(ratio.median),
+            f"{times(ratio.low)} to {times(ratio.high)}" if number else "",
+        ]
 
 
 # -- a probe

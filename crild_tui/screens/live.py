@@ -29,6 +29,7 @@ from crild_tui.runs.tables import closing_parts, read_closing
 from crild_tui.screens.probe import ProbeScreen
 from crild_tui.screens.run_actions import RunActions
 from crild_tui.screens.run_watch import WatchScreen
+from crild_tui.screens.student_errors import StudentErrorsScreen
 from crild_tui.widgets.closing_table import ClosingView, closing_lines
 from crild_tui.widgets.messages_pane import LogPane
 from crild_tui.widgets.notice import Notice, NoticeBox, fills, how_to_start, notice_of, waiting
@@ -92,6 +93,7 @@ class LiveScreen(WatchScreen):
         Binding("slash", "search", "Search messages and log", id="live.search", key_display="/", show=False),
         Binding("t", "closing", "Closing table", id="live.closing", show=False),
         Binding("b", "probe", "Overfitting: the run's probe", id="live.probe", show=False),
+        Binding("e", "errors", "What the student gets wrong", id="live.errors", show=False),
         Binding("n", "next", "Older run, or next match", id="live.next", show=False),
         Binding("N", "previous_match", "Previous match while searching", id="live.previous_match", show=False),
         Binding("escape", "back", "Close search, log or table", id="live.back", show=False),
@@ -421,6 +423,11 @@ class LiveScreen(WatchScreen):
         """Show the probe of the run."""
         if (run_dir := self._run_or_warning()) is not None:
             self.app.push_screen(ProbeScreen(run_dir))
+
+    def action_errors(self) -> None:
+        """Show what the run's student gets wrong."""
+        if (run_dir := self._run_or_warning()) is not None:
+            self.app.push_screen(StudentErrorsScreen(run_dir))
 
     def action_back(self) -> None:
         """Close what was opened last."""

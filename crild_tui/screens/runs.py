@@ -24,6 +24,7 @@ from crild_tui.runs.snapshot import RunsSnapshot
 from crild_tui.screens.dialogs import ask
 from crild_tui.screens.mode_screen import ModeScreen
 from crild_tui.screens.run_actions import RunActions
+from crild_tui.screens.student_errors import StudentErrorsScreen
 from crild_tui.screens.sweep import Chosen, SweepScreen
 from crild_tui.widgets.choice_list import WordList
 from crild_tui.widgets.run_table import RunTable
@@ -74,6 +75,7 @@ class RunsScreen(ModeScreen):
         Binding("r", "on_run('resume')", "Resume", id="runs.resume", show=False),
         Binding("d", "on_run('trash')", "Move to the trash", id="runs.trash", show=False),
         Binding("m", "sweep", "Matrix of the run's sweep, or of another", id="runs.sweep", show=False),
+        Binding("e", "errors", "What the student gets wrong", id="runs.errors", show=False),
         Binding("slash", "filter", "Filter", key_display="/", id="runs.filter"),
         Binding("escape", "clear", "Clear the filter", id="runs.clear", show=False),
         Binding("space", "mark", "Mark", tooltip="Mark or unmark, then a row down", id="runs.mark"),
@@ -337,6 +339,13 @@ class RunsScreen(ModeScreen):
     def action_on_run(self, action: str) -> None:
         """Stop, kill, resume, annotate or trash the selected run."""
         self.actions.do(action)
+
+    def action_errors(self) -> None:
+        """Show what the selected run's student gets wrong."""
+        if self.selected is None:
+            self.host.tell("there is no run here", "warning")
+        else:
+            self.app.push_screen(StudentErrorsScreen(self.selected.path))
 
     @on(RunTable.Activated)
     def _activated(self, event: RunTable.Activated) -> None:

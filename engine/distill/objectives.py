@@ -99,6 +99,7 @@ def labels(
     *,
     regression: bool = False,
     lam: float | Tensor | None = None,
+    class_weights: Tensor | None = None,
 ) -> Total:
     """Cross-entropy with the gold labels; for regression, mean squared error with the gold scores.
 
@@ -111,13 +112,16 @@ def labels(
         rows: attention mask (batch, length): examples without a real token don't count.
         regression: the labels are scores.
         lam: λ of the mixed inputs; None when they are not mixed.
+        class_weights: (classes,); each example's loss is multiplied by its gold class's, the count stays the number of
+            examples. None: every class counts alike.
     """
     output = at_least_fp32(student)
+    weights = None if class_weights is None else class_weights.to(output.dtype)
 
     def loss(target: Tensor) -> Tensor:
         if regression:
             return (output.squeeze(-1) - target.to(output.dtype)).square()
-        return F.cross_entropy(output, target.long(), reduction="none")
+        return F.cross_entropy(output, target.long(), weight=weights, reduction="none")
 
     values = loss(gold) if lam is None else lam * loss(gold) + (1 - lam) * loss(gold.flip(0))
     return total(values, examples(rows))
@@ -133,7 +137,7 @@ class ObjectiveSpec:
 
     function: Callable[..., Total]
     """Takes the student's tensor, the teacher's, and the rows that count; its keyword-only parameters are options,
-    some of `keys`, `mse`, `temperature`, `regression` and `lam`, and it receives those that it names."""
+    some of `keys`, `mse`, `temperature`, `regression`, `lam` and `class_weights`, and it receives those that it names."""
     reads: tuple[str, ...]
     """Names of the activations that are compared: one, or two whose product (`row_scores.scores`) is."""
     per_token: bool

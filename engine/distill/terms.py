@@ -142,6 +142,7 @@ def distillation_loss(
     clean_mask: Tensor | None = None,
     gold: Tensor | None = None,
     lam: float | Tensor | None = None,
+    class_weights: Tensor | None = None,
     projection: WidthProjection | None = None,
     flow: Flow | None = None,
 ) -> Total:
@@ -156,6 +157,7 @@ def distillation_loss(
         clean_mask: (batch, length), the attention mask before mixing, where padding counts (`term.padded`).
         gold: (batch,) labels, for the labels term.
         lam: λ where the inputs are mixed, for the labels term.
+        class_weights: (classes,) in single precision, for the labels term.
         projection: from the student's width to the teacher's, where `term.projects`.
         flow: `transport.flow` of this batch's costs, where `term.emd`.
     """
@@ -163,7 +165,9 @@ def distillation_loss(
     if not term.objective.per_layer:
         target = gold if term.objective.gold else _target_side(term, teacher, None, mask)
         assert target is not None, "the labels term needs labels"
-        return _compare(term, _student_side(term, student, None, projection), target, mask, lam=lam)
+        return _compare(
+            term, _student_side(term, student, None, projection), target, mask, lam=lam, weights=class_weights
+        )
     shares = tuple((pair, 1.0) for pair in term.pairs)
     if term.emd:
         assert flow is not None, "a term with optimal transport needs a flow"
@@ -256,6 +260,7 @@ def _compare(
     mask: Tensor,
     window: int | None = None,
     lam: float | Tensor | None = None,
+    weights: Tensor | None = None,
 ) -> Total:
     """The registered objective between what `_student_side` and `_target_side` give."""
     rows, keys = _rows_and_keys(term, mask)
@@ -265,6 +270,7 @@ def _compare(
         "temperature": term.temperature,
         "regression": term.regression,
         "lam": lam,
+        "class_weights": weights,
     }
     return term.objective(student, target, rows, options)
 

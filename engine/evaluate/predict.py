@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 
 from engine.data.batches import Batch, collate, evaluation_batches
 from engine.data.tokens import TokenSet
-from engine.data.types import TaskSpec
+from engine.data.types import Example, TaskSpec
 from engine.errors import RunError
 from engine.preset.text import json_escaped
 from engine.record.files import cause, finite, write_atomic
@@ -101,8 +101,7 @@ def write_predictions(
     file cannot be written.
     """
     rows = counted(_rows(tokens, logits, spec), report, f"writing {path.name}", total=len(tokens))
-    lines = (json_escaped(json.dumps(finite(row), ensure_ascii=False, allow_nan=False)) for row in rows)
-    text = "".join(f"{line}\n" for line in lines)
+    text = _json_lines(rows)
     try:
         if root is None:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -114,10 +113,29 @@ def write_predictions(
         raise RunError(sentence, kind="cannot-write-predictions", file=str(path)) from fault
 
 
+def write_texts(path: Path, examples: Sequence[Example]) -> None:
+    """Write the texts of a dev set into a run directory as JSON lines: {"id", "text"} and, of pairs, "pair".
+
+    Predictions have ids alone: with these, what a student gets wrong can be read later, wherever the data is then. Raises
+    RunError when the file cannot be written.
+    """
+    pairs = ({"id": row.id, "text": row.text} | ({} if row.pair is None else {"pair": row.pair}) for row in examples)
+    try:
+        write_atomic(path, _json_lines(pairs).encode("utf-8", "surrogatepass"))
+    except OSError as fault:
+        sentence = f"cannot write the texts of the predictions: {cause(fault)}"
+        raise RunError(sentence, kind="cannot-write-texts", file=str(path)) from fault
+
+
 def softmax(logits: Logits) -> npt.NDArray[np.float64]:
     """Probabilities (rows, classes) of logits."""
     exponents = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     return np.asarray(exponents / exponents.sum(axis=1, keepdims=True))
+
+
+def _json_lines(rows: Iterable[dict[str, Any]]) -> str:
+    lines = (json_escaped(json.dumps(finite(row), ensure_ascii=False, allow_nan=False)) for row in rows)
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _rows(tokens: TokenSet, logits: Logits, spec: TaskSpec) -> Iterator[dict[str, Any]]:

@@ -89,6 +89,16 @@ def load_teacher(
     return LoadedModel(model, read.tokenizer, order_known, (*read.notes, *notes), False, multi_label, read.foreign)
 
 
+def load_classifier(source: schema.Teacher, *, consent: Consent = NONE, report: Report = unreported) -> PreTrainedModel:
+    """A sequence-classification model as it is, for measurements that need neither its task nor its tokenizer.
+
+    A bare encoder gets a random head of the config's size. Raises `ModelError` as `load_teacher` does.
+    """
+    folder, code = _fetch(source, source.model, consent, revision=source.revision, report=report)
+    report(f"loading {plain(source.model)}")
+    return read_checkpoint(folder, trust_remote_code=code).model
+
+
 def load_pretrained(
     source: schema.Teacher,
     spec: TaskSpec,

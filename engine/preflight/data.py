@@ -17,6 +17,7 @@ from engine.preset.text import plain
 def data_problems(loaded: Loaded) -> Iterator[CrildError]:
     """Everything that is wrong with the data of a preset, as far as the heads of its files show."""
     yield from _task_problems(loaded, loaded.preset.task, "task")
+    yield from _weight_problems(loaded)
     for stage in loaded.preset.stage:
         key = f"stage.{stage.name}.data"
         if isinstance(stage.data, OtherTask):
@@ -38,6 +39,19 @@ def _task_problems(loaded: Loaded, task: Task, key: str) -> Iterator[CrildError]
         columns = task.columns or Columns()
         for split, path in task.files.splits().items():
             yield from _problems(loaded, f"{key}.files.{split}", partial(check_table, Path(path), columns.names()))
+
+
+def _weight_problems(loaded: Loaded) -> Iterator[CrildError]:
+    """Class weights that don't fit a GLUE task; the classes of other tasks are known once their rows are read."""
+    setting, task = loaded.preset.train.class_weights, loaded.preset.task.name
+    if setting is None or task not in GLUE_TASKS:
+        return
+    from engine.data.class_weights import class_weight_problem
+    from engine.data.tasks import GLUE
+
+    found = class_weight_problem(setting, GLUE[task].spec)
+    if found is not None:
+        yield CrildError(found.sentence + loaded.set_in("train.class_weights"), kind=found.kind, key=found.key)
 
 
 def _problems(loaded: Loaded, key: str, check: Callable[[], None]) -> Iterator[CrildError]:

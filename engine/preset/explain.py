@@ -188,4 +188,6 @@ def _take_out(tree: dict[str, Any], path: KeyPath) -> KeyPath | None:
     gone[0].pop(gone[1])
     if len(taken) == 4 and taken[0] == "stage" and taken[2] == "objectives" and not gone[0]:
         return taken[:3]  # that was the last objective: the stage's other keys cannot be checked without it
+    if taken[:2] == ("train", "class_weights") and len(taken) == 3 and not gone[0]:
+        return taken[:2]
     return taken

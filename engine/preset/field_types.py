@@ -46,6 +46,10 @@ LayerSelection = Annotated[
     | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), Tag("<list>")],
     Discriminator(form),
 ]
+ClassWeights = Annotated[
+    Annotated[Literal["balanced"], Tag("<word>")] | Annotated[dict[str, Positive], Field(min_length=1), Tag("<table>")],
+    Discriminator(form),
+]
 Evaluate = Annotated[
     Annotated[Literal["epoch"], Tag("<word>")] | Annotated[Count, Tag("<number>")], Discriminator(form)
 ]

@@ -19,6 +19,7 @@ HEAD_OBJECTIVES = frozenset({"labels", "logits"})  # send gradient to the classi
 LAYER_OBJECTIVES = frozenset({"attention", "query", "key", "value", "hidden", "cls"})  # read pairs of layers
 RELATIONS = frozenset({"query", "key", "value"})  # compared in relation heads (MiniLMv2)
 EMD_OBJECTIVES = frozenset({"attention", "hidden"})  # what BERT-EMD transports between layers
+SCORES = frozenset({"stsb", "toy-similarity"})  # tasks whose labels are scores
 REGRESSION_METRICS = frozenset({"pearson", "spearman"})
 
 

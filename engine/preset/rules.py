@@ -12,6 +12,7 @@ from engine.preset.names import (
     LAYER_OBJECTIVES,
     REGRESSION_METRICS,
     RELATIONS,
+    SCORES,
     TOY_TASKS,
 )
 from engine.preset.schema import Architecture, OtherTask, Preset, Stage, Student, Task, Teacher
@@ -164,6 +165,9 @@ def _stages(preset: Preset, stage_names: Sequence[str]) -> Iterator[Fault]:
     if preset.teacher.model == "scratch" and preset.student.init == "pretrained":
         sentence = 'student.init "pretrained" needs a pre-trained teacher: use "teacher" or "scratch"'
         yield Fault(("student.init", "teacher.model"), sentence, "teacher-not-pretrained")
+    if preset.train.class_weights is not None and (preset.task.kind == "regression" or preset.task.name in SCORES):
+        sentence = f"class_weights are for classes; the labels of {preset.task.name} are scores"
+        yield Fault(("train.class_weights", "task.kind"), sentence, "class-weights-of-scores")
     for name, stage in zip(stage_names, preset.stage, strict=True):
         parts = preset.train.accumulate if stage.accumulate is None else stage.accumulate
         emd = {name for name, term in stage.terms().items() if (term.layer_map or stage.layer_map) == "emd"}

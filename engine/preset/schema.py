@@ -11,6 +11,7 @@ from pydantic import Discriminator, Field, Tag
 
 from engine.preset.field_types import (
     Batch,
+    ClassWeights,
     Count,
     Epochs,
     Evaluate,
@@ -208,6 +209,9 @@ class Train(Record):
     """Micro-batches in each optimiser step: less memory, the same result."""
     temperature: Positive = 1.0
     """Softens logits on both sides, for stages without their own."""
+    class_weights: ClassWeights | None = None
+    """For rare classes: "balanced", or a table with a weight for each class, as { common = 1.0, rare = 3.0 }. Of the
+    cross-entropy with labels: in stages with the labels objective, the teacher's fine-tuning and the baseline."""
     evaluate: Evaluate = "epoch"
     """"epoch", or every n steps; always at the end of a stage."""
     evaluate_train: Examples | None = None

@@ -26,6 +26,7 @@ _IN_WORDS = {
     "consistency": "false or a table, as { weight = 0.1 }",
     "device": '"auto", "cpu", "mps", "cuda" or "cuda:1"',
     "finetune": "a table, or false to take back an inherited one",
+    "class_weights": '"balanced" or a table with a weight for each class, as { common = 1.0, rare = 3.0 }',
     "objectives": "a table of at least one objective, as { logits = 1.0 }",
 }
 _STAGE_NAME = "at most 32 lower-case letters, digits, - and _, starting with a letter or digit"
@@ -102,6 +103,8 @@ def expected(path: KeyPath) -> str:
         return "an array of [[stage]] tables"
     if keys[:1] == ["stage"] and len(keys) == 4 and keys[2] == "objectives":
         return "a weight of 0 or more, or a table as { weight = 1.0 }"
+    if keys[:2] == ["train", "class_weights"] and len(keys) == 3:
+        return "a number above 0"
     if keys and keys[-1] in _IN_WORDS:
         return _IN_WORDS[keys[-1]]
     infos = _at(tuple(keys))

@@ -97,6 +97,11 @@ def _numbered(run_dir: Path, kind: str) -> dict[int, Path]:
     return dict(sorted(found.items()))
 
 
+def texts_file(run_dir: Path, split: str | None = None) -> Path:
+    """The texts of the primary dev set, or of a further one, by the ids that predictions have."""
+    return run_dir / f"texts{'' if split is None else f'.{split}'}.jsonl"
+
+
 def event_files(run_dir: Path) -> dict[int, Path]:
     """Event files by attempt, in order; empty when there are none or the folder cannot be read."""
     return _numbered(run_dir, "events")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.errors import RunError
 from engine.record.json_values import mapping, mappings, number, whole, word
+from engine.record.latency import Latency, cautions, conditions, latency_of, speedup
 from engine.report.majority import at_or_below, not_above
 
 RESULTS_SCHEMA = 1
@@ -28,6 +29,8 @@ class ModelRow:
     bytes: int | None = None
     latency_ms: float | None = None
     throughput: float | None = None
+    speedup: float | None = None
+    """How many times as fast as the teacher, measured in turn with it at batch 1."""
     below_majority: frozenset[str] = frozenset()
     """The metrics in which it is at or below the majority guess."""
 
@@ -61,6 +64,8 @@ class ClosingTable:
     statements: tuple[str, ...]
     seconds: float | None
     command: str | None
+    latency: Latency | None = None
+    """How `latency_ms` and `throughput` were measured, with quartiles and ratios; None in results of crild up to 0.2."""
 
 
 def closing_table(results: Mapping[str, Any]) -> ClosingTable:
@@ -86,6 +91,7 @@ def closing_table(results: Mapping[str, Any]) -> ClosingTable:
         statements=tuple(_statements(results, primary)),
         seconds=number(results.get("seconds")),
         command=word(results.get("command")),
+        latency=latency_of(results),
     )
 
 
@@ -94,10 +100,20 @@ def _models(results: Mapping[str, Any], student: Mapping[str, Any]) -> list[Mode
     label = "student" if layers is None else f"student, {layers} layer{'' if layers == 1 else 's'}"
     names = {"teacher": "teacher", "student": label, "self_teacher": "self-teacher", "baseline": "labels alone"}
     least = _metrics(mapping(results.get("majority")))
+    ratios = _ratios(latency_of(results))
     rows = [
-        row for key, name in names.items() if (model := mapping(results.get(key))) for row in _rows(name, model, least)
+        replace(row, speedup=ratios.get(key)) if row.name == name else row
+        for key, name in names.items()
+        if (model := mapping(results.get(key)))
+        for row in _rows(name, model, least)
     ]
     return [*rows, *([ModelRow("majority guess", least)] if least else [])]
+
+
+def _ratios(latency: Latency | None) -> dict[str, float]:
+    """The speed of each model at batch 1, in that of the teacher."""
+    case = None if latency is None else latency.case(1)
+    return {} if case is None else {model.name: model.ratio.median for model in case.models}
 
 
 def _rows(name: str, found: Mapping[str, Any], majority: Mapping[str, float | None]) -> list[ModelRow]:
@@ -131,7 +147,7 @@ def _stages(results: Mapping[str, Any]) -> list[StageRow]:
 
 
 def _statements(results: Mapping[str, Any], primary: str) -> list[str]:
-    statements = list(_margin(results, primary))
+    statements = []
     agreement = number(results.get("agreement"))
     if agreement is not None:
         statements.append(
@@ -142,7 +158,15 @@ def _statements(results: Mapping[str, Any], primary: str) -> list[str]:
         statements.append(why)
     elif saved := word(results.get("saved")):
         statements.append(f"the {saved} weights were saved")
-    return statements
+    return [*_margin(results, primary), *_speed(latency_of(results)), *statements]
+
+
+def _speed(latency: Latency | None) -> list[str]:
+    """How much faster the student is than its teacher, and how that was measured."""
+    if latency is None or not latency.cases:
+        return []
+    faster = speedup(latency, "student", "teacher")
+    return [*([faster] if faster else []), conditions(latency), *cautions(latency)]
 
 
 def _margin(results: Mapping[str, Any], primary: str) -> Iterator[str]:

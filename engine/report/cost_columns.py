@@ -47,12 +47,13 @@ COLUMNS: Mapping[str, CostColumn] = {
         CostColumn("params", "parameters", lambda model: model.parameters, amount),
         CostColumn("size", "size", lambda model: model.bytes, size),
         CostColumn("latency", "latency", lambda model: model.latency_ms, milliseconds, measured=True),
+        CostColumn("speedup", "speedup", lambda model: model.speedup, lambda value: f"{value:.1f}x", measured=True),
         CostColumn("throughput", "examples/s", lambda model: model.throughput, rate, measured=True),
     )
 }
 NOTE = (
-    "Latency (one example) and examples/s were measured at the end of each run, on its machine; the median over runs. "
-    "`crild bench` measures models side by side."
+    "Latency (batch 1) and examples/s were measured at the end of each run, on its machine; medians over runs. Runs of other "
+    "machines or times compare by the speedup over the teacher, measured in turn with it, or by `crild bench`."
 )
 
 

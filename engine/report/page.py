@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from engine.record.paths import ENVIRONMENT
 from engine.record.secrets import without_secrets
 from engine.report.collect import FinishedRun
 from engine.report.compare import ABSENT, Spread, differences
+from engine.report.error_tables import error_notes, error_tables
+from engine.report.group_errors import group_errors
 from engine.report.probes import group_probe
 from engine.report.report_document import ReportDocument
 from engine.report.result_table import Cell, ResultDocument, ResultTable, Row
@@ -49,6 +52,7 @@ def page(document: ResultDocument, *, now: float | None = None) -> str:
     if report is not None:
         parts += _charts(report)
         parts += _probes(report)
+        parts += _mistakes(report)
         parts += _settings(report)
         parts += _environments(report.runs)
     return "\n".join([*parts, "</main></body></html>"]) + "\n"
@@ -167,6 +171,21 @@ def _probes(report: Report) -> Iterator[str]:
         for group, runs, figures in rows
     )
     yield _wide(f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>", "what probes found") + "</section>"
+
+
+def _mistakes(report: Report) -> Iterator[str]:
+    """Classes, confusions and calibration of each group's best run, folded."""
+    several = list(group_errors(report.groups))
+    if not several:
+        return
+    yield "<section><h2>What the students get wrong</h2>"
+    yield "<p class=quiet>Of the best seed of each method, on dev.</p>"
+    for one in several:
+        yield f"<details><summary>{_group(one.group)} {_text(one.group.task)}: <code>{_text(one.run.name)}</code></summary>"
+        for table in error_tables(one.errors):
+            yield from _table(replace(table, name=""))
+        yield _list(error_notes(one.errors)) + "</details>"
+    yield "</section>"
 
 
 def _spread(found: Spread | None) -> str:

@@ -1,4 +1,4 @@
-"""The dev predictions of a run's student, as `significance` tests them."""
+"""The dev predictions that a finished run saved: of its student, teacher and baseline, and the texts of the rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any
 
 from engine.errors import RunError
 from engine.record.files import cause
-from engine.record.paths import PREDICTIONS, STUDENT
+from engine.record.json_values import word
+from engine.record.paths import PREDICTIONS, STUDENT, texts_file
 
 LARGEST = 2**29
 """Bytes of a file of predictions that is read; no dev set is larger."""
@@ -32,13 +33,74 @@ class Answers:
     predictions: tuple[float, ...]
 
 
+@dataclass(frozen=True)
+class ModelAnswers:
+    """The answers of one model to one dev set, with the rows' ids and the probabilities of the classes."""
+
+    ids: tuple[str, ...]
+    answers: Answers
+    probabilities: tuple[tuple[float, ...], ...]
+    """For each row that of each class, in the order of `Answers.classes`; empty for a regression."""
+
+
+@dataclass(frozen=True)
+class RowText:
+    """The text of a dev row, and the second one of a pair."""
+
+    text: str
+    pair: str | None = None
+
+
 def read_answers(run_dir: Path, split: str | None = None) -> Answers:
     """The student's answers on the primary dev set, or on a further one (`split`).
 
     Raises RunError, with the file, when they are missing, torn, or have no labels to compare with.
     """
-    path = run_dir / PREDICTIONS / f"{STUDENT}{'' if split is None else f'.{split}'}.jsonl"
+    path = predictions_file(run_dir, STUDENT, split)
+    return _answers(path, _rows(path))
+
+
+def read_model_answers(run_dir: Path, model: str, split: str | None = None) -> ModelAnswers:
+    """The answers of "student", "teacher" or "baseline", row by row. Raises as `read_answers`."""
+    path = predictions_file(run_dir, model, split)
     rows = _rows(path)
+    answers = _answers(path, rows)
+    try:
+        ids = tuple(str(row["id"]) for row in rows)
+        shares = tuple(
+            tuple(float(row["probabilities"][name]) for name in answers.classes) for row in rows if answers.classes
+        )
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        sentence = "has rows without a probability for each class"
+        raise RunError(sentence, kind="predictions-without-probabilities", file=str(path)) from error
+    return ModelAnswers(ids, answers, shares)
+
+
+def read_texts(run_dir: Path, split: str | None = None) -> dict[str, RowText]:
+    """The texts of a dev set by the ids of its rows; empty where the run saved none, or they cannot be read."""
+    try:
+        rows = _rows(texts_file(run_dir, split))
+    except RunError:
+        return {}
+    return {
+        str(row["id"]): RowText(row["text"], word(row.get("pair")))
+        for row in rows
+        if "id" in row and isinstance(row.get("text"), str)
+    }
+
+
+def predictions_file(run_dir: Path, model: str, split: str | None = None) -> Path:
+    """The file of a model's predictions on the primary dev set, or on a further one."""
+    return run_dir / PREDICTIONS / f"{model}{'' if split is None else f'.{split}'}.jsonl"
+
+
+def further_splits(run_dir: Path) -> tuple[str, ...]:
+    """The names of the further dev sets that the student was measured on."""
+    names = (path.name for path in (run_dir / PREDICTIONS).glob(f"{STUDENT}.*.jsonl"))
+    return tuple(sorted(name.removeprefix(f"{STUDENT}.").removesuffix(".jsonl") for name in names))
+
+
+def _answers(path: Path, rows: Sequence[Mapping[str, Any]]) -> Answers:
     try:
         dev = hashlib.sha256(repr([(row["id"], row["label"]) for row in rows]).encode("utf-8", "replace")).hexdigest()
         if "probabilities" in rows[0]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -171,7 +172,7 @@ def plan(path: Path, consent: Consent = NONE, *, report: Report = unreported) ->
     tune = preset.teacher.finetune
     return {
         "stages": rows,
-        "teacher": _teacher_facts(materials, tune),
+        "teacher": _teacher_facts(materials, tune, stages[0].class_weights),
         "student": {"parameters": parameters(student), "layers": int(student.config.num_hidden_layers)},
         "device": str(materials.device),
         "precision": materials.precision,
@@ -198,7 +199,7 @@ def _plan_with_own_code(error: OwnCodeError, consent: Consent) -> dict[str, Any]
     return {"stages": [], "teacher": None, "missing": missing, "notes": notes, "findings": []}
 
 
-def _teacher_facts(materials: Materials, tune: Finetune | None) -> dict[str, Any]:
+def _teacher_facts(materials: Materials, tune: Finetune | None, class_weights: Sequence[float]) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "model": materials.preset.teacher.model,
         "parameters": parameters(materials.loaded.model),
@@ -207,7 +208,9 @@ def _teacher_facts(materials: Materials, tune: Finetune | None) -> dict[str, Any
     }
     if tune is not None:
         dev = materials.dev.tokens[materials.dev.primary]
-        key = cache_key(materials.teacher_hash, tune, materials.train, dev, materials.data.spec, materials.precision)
+        key = cache_key(
+            materials.teacher_hash, tune, materials.train, dev, materials.data.spec, materials.precision, class_weights
+        )
         facts["cached"] = StoredTeacher.cached(key).exists()
     return facts
 

@@ -192,18 +192,18 @@ class Experiment:
             if baseline is not None:
                 logits["baseline"] = dev.all_logits(baseline, report=report, name="baseline")
             measured = {
-                "teacher": results.measure_model(teacher, dev, answers, report=report, name="teacher"),
-                "student": results.measure_model(
-                    student, dev, logits["student"], folder, report=report, name="student"
-                ),
+                "teacher": results.measure_model(teacher, dev, answers),
+                "student": results.measure_model(student, dev, logits["student"], folder),
             }
             if baseline is not None:
-                measured["baseline"] = results.measure_model(baseline, dev, logits["baseline"], timed=False)
+                measured["baseline"] = results.measure_model(baseline, dev, logits["baseline"])
+            latency = results.measure_latency({"teacher": teacher, "student": student}, dev, report=report)
             report("hashing the models")
             measured["teacher"]["content"] = content_hash(teacher)
             measured["student"]["content"] = student_hash(self.run_dir)
             results.save_predictions(self.run_dir, dev, measured, report=report)
-        document = results.closing(dev, materials.train_labels, measured, self.finished)
+            results.save_texts(self.run_dir, dev, materials.data)
+        document = results.closing(dev, materials.train_labels, measured, self.finished, latency)
         document |= {"seconds": round(sum(stage["seconds"] for stage in self.finished.values()), 1)}
         document |= {"command": f"crild run {shlex.quote(str(self.run_dir / PRESET))}"}
         document |= {"findings": [finding.to_dict() for finding in self.findings]}
@@ -234,7 +234,9 @@ class Experiment:
                 self.findings = (*self.findings, guessed)
                 say_finding(self.session, guessed)
             return model.eval()
-        key = cache_key(materials.teacher_hash, tune, materials.train, dev, spec, materials.precision)
+        key = cache_key(
+            materials.teacher_hash, tune, materials.train, dev, spec, materials.precision, settings.class_weights
+        )
         warn = partial(say, self.session, level="warning")
         with open_teacher(
             key,

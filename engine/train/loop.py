@@ -28,6 +28,7 @@ from engine.train.dev_evaluation import Evaluation
 from engine.train.graphs import Backward, CapturedBackward, padded
 from engine.train.messages import say
 from engine.train.optim import Optimiser, learning_rate
+from engine.train.out_of_memory import is_out_of_memory, step_out_of_memory
 from engine.train.row_order import batches_of
 from engine.train.settings import StageSettings
 from engine.train.step import Counts, Models, StepLosses
@@ -187,7 +188,7 @@ class StageRun:
             self._evaluate()
         while self.progress.step < self.total and not self.progress.ended_early:
             began = time.monotonic()
-            self._step(self.progress.step)
+            self._checked_step(self.progress.step)
             self.progress.step += 1
             self.progress.seconds += time.monotonic() - began
             step = self.progress.step
@@ -208,6 +209,15 @@ class StageRun:
 
     def _is_evaluated(self) -> bool:
         return self.progress.last is not None and self.progress.last.step == self.progress.step
+
+    def _checked_step(self, step: int) -> None:
+        """A step. Raises RunError, with the setting to try, when the device has no memory for it."""
+        try:
+            self._step(step)
+        except (MemoryError, RuntimeError) as error:
+            if is_out_of_memory(error):
+                raise step_out_of_memory(self.settings, step + 1, self.context.run_dir) from error
+            raise
 
     def _step(self, step: int) -> None:
         settings, seed, stage = self.settings, self.settings.seed, self.settings.name

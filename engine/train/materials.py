@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from accelerate import Accelerator
 from torch import nn
 from transformers import PreTrainedModel
 
+from engine.data.class_weights import class_weights
 from engine.data.findings import Finding
 from engine.data.load import inputs_for, load_task, source_name
 from engine.data.subset import few_samples
@@ -125,13 +126,17 @@ def inputs_of_stages(
 
 
 def plan_stages(preset: Preset, data: TaskData, inputs: dict[str, TokenSet]) -> list[StageSettings]:
-    """All stages of the run in order, including the teacher's and the baseline."""
+    """All stages of the run in order, including the teacher's and the baseline.
+
+    Raises PresetError for class weights that don't fit the task.
+    """
     regression = data.spec.kind == "regression"
     students = [student_stage(preset, stage, regression=regression) for stage in preset.stage]
     steps = sum(stage.total_steps(len(inputs[stage.name])) for stage in students)
     first = teacher_stage(preset, regression=regression)
     last = baseline_stage(preset, steps, regression=regression)
-    return [stage for stage in (first, *students, last) if stage is not None]
+    weights = class_weights(preset.train.class_weights, data)
+    return [replace(stage, class_weights=weights) for stage in (first, *students, last) if stage is not None]
 
 
 def models_of(

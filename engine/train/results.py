@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from transformers import PreTrainedModel
 
+from engine.data.types import TaskData
 from engine.evaluate.metrics import agreement, compute, majority
-from engine.evaluate.predict import write_predictions
-from engine.evaluate.timing import measure
+from engine.evaluate.predict import write_predictions, write_texts
+from engine.evaluate.timing import Shape, measure
 from engine.models.export import parameters
 from engine.record.files import write_json
+from engine.record.latency import Latency
+from engine.record.paths import texts_file
 from engine.record.phases import Report, unreported
 from engine.train.dev_evaluation import Dev, LogitsBySplit
 
 SCHEMA = 1
+LATENCY_BATCH, THROUGHPUT_BATCH = 1, 32
+"""Batch sizes at which the models of a run are timed."""
 Stages = dict[str, dict[str, Any]]
 
 
@@ -47,38 +53,53 @@ def describe_saved(stages: Stages, metric: str) -> dict[str, Any]:
     }
 
 
-def measure_model(
-    model: PreTrainedModel,
-    dev: Dev,
-    logits: LogitsBySplit,
-    folder: Path | None = None,
-    *,
-    timed: bool = True,
-    report: Report = unreported,
-    name: str = "model",
-) -> dict[str, Any]:
-    """Metrics on every dev split (from `logits`), size and speed of a model; `folder` has its weights.
+def self_teacher_of(stages: Stages) -> dict[str, float] | None:
+    """Metrics of the last self-teacher; None without one, and where its head was never trained."""
+    trained = False
+    metrics = None
+    for stage in stages.values():
+        trained = trained or (stage["role"] == "student" and stage["trains_head"])
+        if stage.get("self_teacher"):
+            metrics = stage["self_teacher"] if trained else None
+    return metrics
 
-    `report` is called while the speed is measured; `name` says in its phase which model this is.
-    """
+
+def measure_model(
+    model: PreTrainedModel, dev: Dev, logits: LogitsBySplit, folder: Path | None = None
+) -> dict[str, Any]:
+    """Metrics on every dev split (from `logits`) and size of a model; `folder` has its weights."""
     metrics = {split: compute(dev.spec, values, dev.labels(split)) for split, values in logits.items()}
-    found: dict[str, Any] = {
+    return {
         "metrics": metrics[dev.primary],
         "dev_extra": {split: values for split, values in metrics.items() if split != dev.primary},
         "layers": int(model.config.num_hidden_layers),
         "parameters": parameters(model),
         "bytes": _weights_size(folder, model),
+        "logits": logits,
     }
-    if timed:
-        speed = measure(
-            model, dev.tokens[dev.primary], device=dev.device, pad_id=dev.pad_id,
-            report=report, phase=f"measuring the {name}'s speed",
-        )  # fmt: skip
-        found |= {"latency_ms": round(speed.latency_ms, 3), "throughput": round(speed.throughput, 1)}
-    return found | {"logits": logits}
 
 
-def closing(dev: Dev, train_labels: np.ndarray, models: dict[str, dict[str, Any]], stages: Stages) -> dict[str, Any]:
+def measure_latency(models: Mapping[str, PreTrainedModel], dev: Dev, *, report: Report = unreported) -> Latency:
+    """Latency of models side by side, the reference first, with inputs of the dev set's median length."""
+    length = int(np.median(dev.tokens[dev.primary].lengths))
+    shapes = [Shape(batch, length) for batch in (LATENCY_BATCH, THROUGHPUT_BATCH)]
+    return measure(models, shapes, device=dev.device, report=report)
+
+
+def _speed(latency: Latency, name: str) -> dict[str, float]:
+    """A model's latency for one input and throughput in batches; empty if it was not measured."""
+    single, many = latency.case(LATENCY_BATCH), latency.case(THROUGHPUT_BATCH)
+    if single is None or many is None or (model := single.of(name)) is None:
+        return {}
+    return {
+        "latency_ms": round(model.milliseconds.median, 3),
+        "throughput": round(many.throughput(name) or 0.0, 1),
+    }
+
+
+def closing(
+    dev: Dev, train_labels: np.ndarray, models: dict[str, dict[str, Any]], stages: Stages, latency: Latency
+) -> dict[str, Any]:
     """The comparison in the closing table, from the measurements of each model: teacher, student, baseline if any."""
     teacher, student, baseline = models["teacher"], models["student"], models.get("baseline")
     spec, primary = dev.spec, dev.primary
@@ -89,13 +110,14 @@ def closing(dev: Dev, train_labels: np.ndarray, models: dict[str, dict[str, Any]
         "metric": spec.primary,
         "split": primary,
         "majority": floor,
-        "teacher": _without_logits(teacher),
-        "student": _without_logits(student),
+        "teacher": _without_logits(teacher) | _speed(latency, "teacher"),
+        "student": _without_logits(student) | _speed(latency, "student"),
         "baseline": _without_logits(baseline) if baseline else None,
-        "self_teacher": next((s["self_teacher"] for s in reversed(stages.values()) if s.get("self_teacher")), None),
+        "self_teacher": self_teacher_of(stages),
         "agreement": agreement(spec, teacher["logits"][primary], student["logits"][primary]),
         "kept_margin": (own - least) / (theirs - least) if theirs > least else None,
         **describe_saved(stages, spec.primary),
+        "latency": latency.to_dict(),
         "stages": [
             {
                 "name": name,
@@ -118,6 +140,12 @@ def save_predictions(
             suffix = "" if split == dev.primary else f".{split}"
             path = run_dir / "predictions" / f"{name}{suffix}.jsonl"
             write_predictions(path, dev.tokens[split], logits, dev.spec, report=report, root=run_dir)
+
+
+def save_texts(run_dir: Path, dev: Dev, data: TaskData) -> None:
+    """Write the texts of each dev set, so that predictions can be read beside them."""
+    for split, examples in data.dev.items():
+        write_texts(texts_file(run_dir, None if split == dev.primary else split), examples)
 
 
 def write(run_dir: Path, results: dict[str, Any]) -> None:

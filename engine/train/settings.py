@@ -40,6 +40,8 @@ class StageSettings:
     temperature: float = 1.0
     mixup: Mixup | None = None
     consistency: Consistency | None = None
+    class_weights: tuple[float, ...] = ()
+    """Of the labels objective, in the order of the classes; empty where every class counts alike."""
     pad_to: int | None = None
     """Length that every batch is padded to, if padding counts (`Stage.padding`)."""
 

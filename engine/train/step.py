@@ -147,6 +147,9 @@ class StepLosses:
             for term in terms
             if term.emd
         }
+        self.class_weights = (
+            torch.tensor(settings.class_weights, device=models.student.device) if settings.class_weights else None
+        )
         self._costs: dict[str, npt.NDArray[np.float64]] = {}
         if models.student.device.type == "cpu":
             use_dropout(models.student)
@@ -220,6 +223,7 @@ class StepLosses:
             clean_mask=part.attention_mask,
             gold=part.labels,
             lam=lam,
+            class_weights=self.class_weights,
             projection=projection,
             flow=flow,
         )[0]

@@ -9,7 +9,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Self
@@ -43,7 +43,15 @@ MOST_ORDERS = 3
 """Up to this many classes, an unknown label order is found by trying all orders."""
 
 
-def cache_key(model_hash: str, tune: Finetune, train: TokenSet, dev: TokenSet, spec: TaskSpec, precision: str) -> str:
+def cache_key(
+    model_hash: str,
+    tune: Finetune,
+    train: TokenSet,
+    dev: TokenSet,
+    spec: TaskSpec,
+    precision: str,
+    class_weights: Sequence[float] = (),
+) -> str:
     """A hash of everything the fine-tuned teacher depends on: model, texts, labels, settings, precision.
 
     `model_hash` is the `content_hash` of the model as loaded. The dev set is included because the best evaluation picks
@@ -59,6 +67,8 @@ def cache_key(model_hash: str, tune: Finetune, train: TokenSet, dev: TokenSet, s
         "precision": precision,
         "settings": tune.model_dump(mode="json"),
     }
+    if class_weights:
+        parts["class_weights"] = [*class_weights]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 

@@ -12,7 +12,7 @@ from tests.cli.conftest import Call
 from tests.conftest import PATIENCE, REPOSITORY
 
 HEAVY = {"torch", "transformers", "numpy", "datasets", "accelerate", "tokenizers", "safetensors", "sklearn", "scipy"}
-LOADED_WHEN_USED = {"significance", "figures"}
+LOADED_WHEN_USED = {"significance", "figures", "calibration"}
 """Modules of reports that need numpy and matplotlib."""
 
 
@@ -29,7 +29,7 @@ CALL = "import sys; from crild_tui.cli import main; sys.exit(main())"
 def test_help_names_every_command_and_the_exit_codes(crild: Call) -> None:
     said = crild("--help")
     assert said.code == 0
-    for word in ("run", "resume", "stop", "attach", "logs", "runs", "show", "compare", "presets", "evaluate", "note",
+    for word in ("run", "resume", "stop", "attach", "logs", "runs", "show", "compare", "presets", "evaluate", "bench", "note",
                  "tag", "prune", "cache", "doctor", "delete", "143"):  # fmt: skip
         assert word in said.out
     assert all(len(line) <= 90 for line in said.out.splitlines())
@@ -155,7 +155,7 @@ def test_commands_leave_torch_and_its_like_alone(runs_dir: Path) -> None:
     code = (
         "import sys; from crild_tui.cli import main\n"
         "for words in (['runs'], ['show', 'latest'], ['presets', 'validate', 'crild'], ['attach', 'latest'],"
-        " ['compare', 'latest', 'rte-crild'], ['prune', '--json'], ['cache'], ['run', 'nosuch']): main(words)\n"
+        " ['compare', 'latest', 'rte-crild'], ['prune', '--json'], ['cache'], ['run', 'nosuch'], ['bench', './nowhere']): main(words)\n"
         f"print(*sorted({HEAVY!r} & set(sys.modules)), file=sys.stderr)"
     )
     assert _python(code).stderr.splitlines()[-1] == ""

@@ -164,6 +164,20 @@ def test_labels_of_mixed_inputs() -> None:
     assert total.item() == pytest.approx(0.8 * own + 0.2 * other)
 
 
+def test_labels_with_class_weights_by_hand() -> None:
+    """Each example's loss counts as its gold class weighs, its partner's too where inputs are mixed; the count stays."""
+    student = torch.tensor([[math.log(3.0), 0.0], [0.0, 0.0]])
+    gold, weights = torch.tensor([0, 1]), torch.tensor([0.5, 4.0])
+    total, count = objectives.labels(student, gold, torch.ones(2, 1), class_weights=weights)
+    assert total.item() == pytest.approx(0.5 * -math.log(0.75) + 4 * -math.log(0.5))
+    assert count == 2
+    mixed, _ = objectives.labels(student, gold, torch.ones(2, 1), lam=0.8, class_weights=weights)
+    other = 4 * -math.log(0.25) + 0.5 * -math.log(0.5)
+    assert mixed.item() == pytest.approx(0.8 * total.item() + 0.2 * other)
+    double, _ = objectives.labels(student.double(), gold, torch.ones(2, 1), class_weights=weights)
+    assert double.item() == pytest.approx(total.item())
+
+
 def test_no_gradient_goes_to_the_teacher() -> None:
     generator = torch.Generator().manual_seed(0)
     student, teacher = (torch.randn(1, 2, 4, generator=generator).requires_grad_() for _ in range(2))

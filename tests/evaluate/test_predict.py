@@ -18,9 +18,9 @@ from transformers import (
 )
 
 from engine.data.tokens import TokenSet
-from engine.data.types import Kind, TaskSpec
+from engine.data.types import Example, Kind, TaskSpec
 from engine.errors import RunError
-from engine.evaluate.predict import predict, softmax, takes_types, write_predictions
+from engine.evaluate.predict import predict, softmax, takes_types, write_predictions, write_texts
 from engine.record.stop_request import Stopped
 
 LENGTHS = [3, 9, 2, 6, 4, 9, 1]
@@ -204,3 +204,15 @@ def test_softmax_of_large_logits() -> None:
 
 def test_a_model_without_config_is_asked_by_its_signature() -> None:
     assert not takes_types(SimpleNamespace(forward=lambda input_ids: input_ids))  # type: ignore[arg-type]
+
+
+def test_texts_are_written_beside_the_ids_that_predictions_have(tmp_path: Path) -> None:
+    from engine.report.predictions import RowText, read_texts
+
+    rows = [Example("dev-0", "one\u2028line", None, 0), Example("dev-1", "a", "b", None)]
+    write_texts(tmp_path / "texts.dev_mismatched.jsonl", rows)
+    assert read_texts(tmp_path, "dev_mismatched") == {"dev-0": RowText("one\u2028line"), "dev-1": RowText("a", "b")}
+    assert read_texts(tmp_path) == {}
+    with pytest.raises(RunError) as caught:
+        write_texts(tmp_path / "none" / "texts.jsonl", rows)
+    assert caught.value.kind == "cannot-write-texts"

@@ -201,7 +201,14 @@ def test_a_run_with_files_that_are_not_crilds_is_not_deleted(run: Path, thesis: 
     (run / "teacher" / f"{KEY}.lock").write_text("")
     (run / "teacher" / "pointer.json").write_text("{}")
     (run / "predictions").mkdir()
-    for name in ("predictions/student.jsonl", "predictions/teacher.mismatched.jsonl", "log.1.txt", "lock"):
+    for name in (
+        "predictions/student.jsonl",
+        "predictions/teacher.mismatched.jsonl",
+        "log.1.txt",
+        "lock",
+        "texts.jsonl",
+        "texts.dev.jsonl",
+    ):
         (run / name).write_text("")
     (run / gone_name("status.json")).write_text("")
     for name in ("notes.txt", "checkpoints/mine/model.safetensors", "student/onnx/model.onnx", "predictions/plot.pdf"):

@@ -15,6 +15,7 @@ from engine.report.table import build_report
 from tests.record.probe_samples import sample
 from tests.report.records import finished, right, write_curves
 from tests.report.test_report_formats import HOSTILE
+from tests.report.test_student_errors import sure, write
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 ENORMOUS = b"".join(
@@ -146,3 +147,17 @@ def test_a_strange_probe_or_event_file_spoils_nothing(tmp_path: Path, content: b
 
 def test_the_same_runs_give_the_same_page(folder: Path) -> None:
     assert page(reported(folder), now=0) == page(reported(folder), now=0)
+
+
+def test_it_has_the_mistakes_of_the_best_seed(tmp_path: Path) -> None:
+    names = ("<b>no", "yes")
+    for seed, right_answers in ((1, [True, False, True]), (2, [True, True, True])):
+        run_dir = finished(tmp_path, "kd", seed, right_answers)
+        for model in ("student", "teacher"):
+            write(run_dir, model, (0, 1, 0), [sure(answer, 0.9, 2) for answer in (0, 1, 1)], names)
+    text = page(report_document(build_report(collect_runs(tmp_path.iterdir()))))
+    reader = Reader(text)
+    mistakes = text.split("What the students get wrong")[1]
+    assert "-s2</code>" in mistakes.split("</summary>")[0]
+    assert "<b>no" in reader.said
+    assert "66.7" in mistakes

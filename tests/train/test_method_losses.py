@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,12 +14,15 @@ import torch
 from torch import Tensor
 
 from engine.data.batches import Batch
+from engine.data.load import load_task
 from engine.preset.load import load_preset
 from engine.preset.shipped import shipped
+from engine.train.materials import plan_stages
 from engine.train.settings import student_stage
 from engine.train.step import Counts, Models, StepLosses, bound_terms
 from tests.models.tiny_models import tiny
 from tests.train.plain import Pair, Shown, cheapest, reversed_batch, run
+from tests.train.tiny_run import PRESET, write_task
 
 LENGTHS = [7, 4, 9, 6, 3]
 LONGEST = 12
@@ -185,3 +189,36 @@ def test_the_loss_is_what_the_source_says(method: str, models: Models, batch: Ba
     for stage, loss in expected.items():
         torch.testing.assert_close(found[stage], loss, rtol=2e-4, atol=1e-6)
         assert float(loss) > 1e-3
+
+
+def test_class_weights_reach_the_labels_term_alone(models: Models, batch: Batch) -> None:
+    """The mean over examples of weight times cross-entropy; `logits` beside it stays as it is."""
+    preset = load_preset(["kd", "rte"], ["stage.kd.objectives.labels=1.0"]).preset
+    settings = replace(student_stage(preset, preset.stage[0], regression=False), class_weights=(1.0, 2.0, 5.0))
+    gold, counts = batch.labels, Counts(30, 30, len(LENGTHS))
+    assert gold is not None
+    found = {}
+    for name, each in (("weighted", settings), ("plain", replace(settings, class_weights=()))):
+        bound = bound_terms(each, models.student, models.teacher)
+        losses = StepLosses(each, Models(models.student, models.teacher), bound, autocast=nullcontext)
+        found[name] = losses(batch, counts, None, 0.0).terms
+        losses.remove()
+    logits = models.student(batch.input_ids, batch.attention_mask, token_type_ids=batch.token_type_ids).logits
+    each_loss = -logits.log_softmax(-1)[torch.arange(len(gold)), gold.long()]
+    weights = torch.tensor([1.0, 5.0, 2.0, 2.0, 1.0])
+    torch.testing.assert_close(found["weighted"]["labels"], (weights * each_loss).mean(), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(found["plain"]["labels"], each_loss.mean(), rtol=1e-4, atol=1e-6)
+    assert torch.equal(found["weighted"]["logits"], found["plain"]["logits"])
+
+
+def test_every_stage_that_reads_labels_gets_the_class_weights(tmp_path: Path) -> None:
+    write_task(tmp_path)
+    file = tmp_path / "preset.toml"
+    file.write_text(PRESET.format(folder=tmp_path))
+    for items, expected in ((["train.class_weights={ good = 3.0, bad = 0.5 }"], (0.5, 3.0)), ([], ())):
+        preset = load_preset([str(file)], items).preset
+        data = load_task(preset.task)
+        rows: Any = dict.fromkeys(("ild", "kd"), data.train)
+        stages = plan_stages(preset, data, rows)
+        assert [stage.name for stage in stages] == ["teacher", "ild", "kd", "baseline"]
+        assert {stage.class_weights for stage in stages} == {expected}

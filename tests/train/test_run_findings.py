@@ -15,7 +15,6 @@ from engine.data.findings import Finding
 from engine.data.load import load_task
 from engine.data.tokens import tokenise
 from engine.errors import CrildError, DataError, ModelError
-from engine.evaluate.timing import Speed
 from engine.models.load import load_teacher
 from engine.preset.load import load_preset
 from engine.record.events import read_events
@@ -24,7 +23,7 @@ from engine.train import engine_tools, results
 from engine.train.card import model_card
 from engine.train.run_findings import refuse, task_findings
 from tests.models.tiny_models import saved, tiny, words
-from tests.train.tiny_run import make, materials, work
+from tests.train.tiny_run import make, materials, unmeasured, work
 
 NAMES: dict[str, Any] = {"id2label": {0: "bad", 1: "good"}, "label2id": {"bad": 0, "good": 1}}
 UNTUNED = "teacher.finetune=false"
@@ -208,7 +207,7 @@ def test_a_run_refuses_before_it_trains(tmp_path: Path, text: str) -> None:
 
 def test_findings_are_in_results_and_model_card(tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     change(tmp_path / "tiny" / "dev.csv", "w", "V")
-    monkeypatch.setattr(results, "measure", lambda *_, **__: Speed(1.0, 1.0))
+    monkeypatch.setattr(results, "measure", unmeasured)
     quick = ("teacher.finetune.epochs=0.1", "stage.ild.steps=1", "stage.kd.steps=1", "baseline.enabled=false")
     run_dir = make(tmp_path, text, *quick)
     document = work(run_dir)

@@ -8,14 +8,13 @@ from typing import Any
 import pytest
 
 from engine.data.tokens import TokenSet
-from engine.evaluate.timing import Speed
 from engine.preset.load import load_preset
 from engine.preset.write import dump
 from engine.record.events import read_events
 from engine.record.run import create_run
 from engine.train import experiment, results
 from engine.train.loop import StageRun
-from tests.train.tiny_run import materials, work
+from tests.train.tiny_run import materials, unmeasured, work
 
 Rows = list[tuple[tuple[int, ...], int]]
 
@@ -44,7 +43,7 @@ def learnt(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch, *settings: 
     run_dir = create_run(folder / "runs", dump(loaded.preset), seed=seed)
     with monkeypatch.context() as patch:
         patch.setattr(experiment, "StageRun", watch)
-        patch.setattr(results, "measure", lambda *_, **__: Speed(1.0, 1.0))
+        patch.setattr(results, "measure", unmeasured)
         assert work(run_dir) is not None
     found["notes"] = [event["text"] for event in read_events(run_dir, {"message"})]
     return found

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from engine.evaluate.timing import Speed
 from engine.preset.load import load_preset
 from engine.preset.shipped import shipped
 from engine.preset.write import dump
@@ -21,7 +20,7 @@ from engine.record.run import create_run
 from engine.train import results
 from tests.data.test_glue import laid_out
 from tests.models.tiny_models import saved, tiny, words
-from tests.train.tiny_run import work
+from tests.train.tiny_run import unmeasured, work
 
 ALL = shipped()
 METHODS = [preset.name for preset in ALL if preset.kind == "method"]
@@ -44,7 +43,7 @@ def test_nothing_is_left_out() -> None:
 
 @pytest.mark.parametrize("names", [*MERGED, *((name,) for name in RUNS)], ids="+".join)
 def test_it_trains(names: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(results, "measure", lambda *_, **__: Speed(1.0, 1.0))  # takes longer than all the rest
+    monkeypatch.setattr(results, "measure", unmeasured)  # takes longer than all the rest
     before = load_preset(list(names), ["teacher.model=/nowhere"] if "quickstart" not in names else []).preset
     changes = ["train.device=cpu", "train.threads=1", "student.layers=2", "train.log_every=1"]
     for stage in before.stage:

@@ -40,7 +40,7 @@ async def opened(app: Driven, pilot: Pilot[None]) -> str:
 
 
 def shown(app: Driven) -> str:
-    found = app.screen.query("#probe").results(Static)
+    found = app.screen.query("#content").results(Static)
     return "".join(str(static.render()) for static in found)
 
 

@@ -1,0 +1,91 @@
+"""What a run's student gets wrong, as sentences and tables that the command line prints and the dashboard shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from crild_tui import text
+from crild_tui.runs import formatting
+from crild_tui.runs.tables import text_table
+from engine.preset.text import one_line
+from engine.report.error_tables import (
+    WORST,
+    class_table,
+    confusion_sentence,
+    disagreements_table,
+    error_notes,
+    error_tables,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.table import Table
+
+    from engine.report.result_table import ResultTable
+    from engine.report.student_errors import StudentErrors
+
+LEAST = 30
+"""Columns of a text below which it stands on a line of its own."""
+GAP = 3
+"""Columns between two columns of a table."""
+LONGEST = 2000
+"""Characters of a text that are looked at."""
+
+
+def brief_parts(errors: StudentErrors, run_dir: Path, *, ascii_only: bool = False) -> Iterator[str | Table]:
+    """The worst classes, calibration, and how often student and teacher disagree."""
+    if errors.classes:
+        yield from _table(class_table(errors, WORST), ascii_only=ascii_only)
+    yield from _sentences(errors)
+    yield f"to read the rows: {formatting.command('errors', run_dir)}"
+
+
+def full_parts(
+    errors: StudentErrors, *, most: int | None, width: int, ascii_only: bool = False
+) -> Iterator[str | Table]:
+    """All classes, all confusions, calibration, and the first `most` disagreements in `width` columns."""
+    for table in error_tables(errors, most=None):
+        yield from _table(table, ascii_only=ascii_only)
+        yield ""
+    yield from _sentences(errors)
+    if errors.disagreements and most != 0:
+        yield ""
+        yield from _rows(errors, most, width, ascii_only=ascii_only)
+    left_out = 0 if most is None else len(errors.disagreements) - most
+    if left_out > 0:
+        yield f"{left_out:,} more rows"
+    if errors.disagreements and not errors.has_texts:
+        yield "this run saved no texts: it was made by an earlier version of crild"
+
+
+def _rows(errors: StudentErrors, most: int | None, width: int, *, ascii_only: bool) -> Iterator[str | Table]:
+    """Disagreements: a table where there is room for texts beside the answers, else two lines for each row."""
+    table = disagreements_table(errors, most)
+    cells = [[row.name[:LONGEST], *(cell.text for cell in row.cells)] for row in table.rows]
+    headings = [table.row_heading, *(column.heading for column in table.columns)]
+    answers = [max(map(text.cells, column)) for column in zip(headings, *cells, strict=True)][1:]
+    room = width - sum(answers) - GAP * len(answers)
+    if room >= LEAST:
+        shortened = [[text.shorten(one_line(first), room), *rest] for first, *rest in cells]
+        yield text_table([(heading, "left") for heading in headings], shortened, ascii_only=ascii_only)
+        return
+    for first, *rest in cells:
+        yield "; ".join(f"{heading} {answer}" for heading, answer in zip(headings[1:], rest, strict=True))
+        yield f"    {text.shorten(one_line(first), width - 4)}"
+
+
+def _sentences(errors: StudentErrors) -> Iterator[str]:
+    if (sentence := confusion_sentence(errors)) is not None:
+        yield sentence
+    yield from error_notes(errors)
+
+
+def _table(table: ResultTable, *, ascii_only: bool) -> Iterator[str | Table]:
+    if table.title:
+        yield table.title
+    sides = (("left" if column.words else "right") for column in table.columns)
+    columns = [(table.row_heading, "left"), *zip((column.heading for column in table.columns), sides, strict=True)]
+    rows = ([row.label, *(cell.text for cell in row.cells)] for row in table.rows)
+    yield text_table(columns, rows, ascii_only=ascii_only)

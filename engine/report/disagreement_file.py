@@ -1,0 +1,49 @@
+"""The rows on which student and teacher disagree, as a CSV file for a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+
+from engine.record.paths import STUDENT, TEACHER
+from engine.report.predictions import RowText
+from engine.report.student_errors import Disagreement, StudentErrors
+from engine.report.writers import csv_text
+
+MOST_COLUMNS = 20
+"""Classes up to which the file has a column for each one's probability."""
+
+
+def disagreements_csv(errors: StudentErrors) -> str:
+    """All disagreements as CSV, with both models' probabilities; no cell can be taken for a formula."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    paired = any(row.text is not None and row.text.pair is not None for row in errors.disagreements)
+    classes = errors.names if len(errors.names) <= MOST_COLUMNS else ()
+    writer.writerow(_csv_names(classes, paired=paired, scores=not errors.names))
+    writer.writerows(_csv_row(row, classes, paired=paired, scores=not errors.names) for row in errors.disagreements)
+    return out.getvalue()
+
+
+def _csv_names(classes: Sequence[str], *, paired: bool, scores: bool) -> list[str]:
+    names = ["id", "text", *(["pair"] if paired else []), "label", "student", "teacher"]
+    if scores:
+        return names
+    names += ["student_probability", "teacher_probability", "right"]
+    return [*names, *(csv_text(f"{model} {name}") for model in (STUDENT, TEACHER) for name in classes)]
+
+
+def _csv_row(row: Disagreement, classes: Sequence[str], *, paired: bool, scores: bool) -> Iterator[str]:
+    text = row.text or RowText("")
+    yield from map(csv_text, (row.id, text.text))
+    if paired:
+        yield csv_text(text.pair or "")
+    for value in (row.label, row.student, row.teacher):
+        yield csv_text(value) if isinstance(value, str) else repr(value)
+    if scores:
+        return
+    yield from map(repr, (row.student_probability, row.teacher_probability))
+    yield row.right
+    if classes:
+        yield from map(repr, (*row.student_shares, *row.teacher_shares))

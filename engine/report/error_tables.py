@@ -1,0 +1,139 @@
+"""What a student gets wrong, as tables and sentences for reports, the command line and the dashboard."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from engine.preset.text import cut
+from engine.report.result_table import Cell, Column, ResultTable, Row, Section
+from engine.report.student_errors import RIGHT, Disagreement, StudentErrors
+
+if TYPE_CHECKING:
+    from engine.report.calibration import Calibration
+
+WORST = 10
+"""Classes, or pairs of classes, that a short table shows: the worst."""
+
+
+def error_tables(errors: StudentErrors, *, most: int | None = WORST) -> tuple[ResultTable, ...]:
+    """The classes and the confusions as tables, in per cent; none of a regression.
+
+    Of more than `most` classes only the worst by F1, and of their confusions the most frequent.
+    """
+    if not errors.classes:
+        return ()
+    return class_table(errors, most), _matrix_table(errors) if len(errors.names) <= WORST else _pair_table(errors, most)
+
+
+def error_notes(errors: StudentErrors) -> list[str]:
+    """Sentences on calibration and disagreements."""
+    notes = []
+    for name, found in (("student", errors.calibration), ("teacher", errors.teacher_calibration)):
+        if found is not None:
+            notes.append(_calibration_note(name, found))
+    if errors.student_error is not None and errors.teacher_error is not None:
+        notes.append(
+            f"mean absolute error: student {errors.student_error:.4f}, teacher {errors.teacher_error:.4f} "
+            f"({errors.rows:,} rows)"
+        )
+        return notes
+    counts = {right: sum(row.right == right for row in errors.disagreements) for right in RIGHT}
+    notes.append(
+        f"student and teacher disagree on {len(errors.disagreements):,} of {errors.rows:,} rows: the teacher is right on "
+        f"{counts['teacher']:,}, the student on {counts['student']:,}, neither on {counts['neither']:,}"
+    )
+    return notes
+
+
+def confusion_sentence(errors: StudentErrors, most: int = 3) -> str | None:
+    """The most frequent confusions in a sentence; None where there are two classes alone, or no mistakes."""
+    if len(errors.names) < 3 or not errors.confusions:
+        return None
+    pairs = [
+        f"{cut(pair.label, 20)} for {cut(pair.prediction, 20)} ({pair.rows:,})" for pair in errors.confusions[:most]
+    ]
+    return f"most frequent mistakes: takes {', '.join(pairs)}"
+
+
+def _calibration_note(name: str, found: Calibration) -> str:
+    note = f"{name}'s calibration error (ECE): {_percent(found.before)} %"
+    if found.temperature is None or found.after is None:
+        return f"{note} ({found.rows} rows are too few to fit a temperature)"
+    return f"{note}; {_percent(found.after)} % with one temperature ({found.temperature:.2f})"
+
+
+def class_table(errors: StudentErrors, most: int | None = None) -> ResultTable:
+    """Rows, precision, recall and F1 of each class, in per cent; of more than `most` classes the worst by F1."""
+    pairs = list(zip(errors.classes, errors.teacher_classes, strict=True))
+    shown_pairs = pairs
+    if most is not None and len(pairs) > most:
+        shown_pairs = sorted(pairs, key=lambda pair: (pair[0].f1 is None, pair[0].f1 or 0.0))[:most]
+    rows = tuple(
+        Row(
+            own.name,
+            (Cell(f"{own.rows:,}"), *map(_share_cell, (own.precision, own.recall, own.f1, theirs.f1))),
+        )
+        for own, theirs in shown_pairs
+    )
+    left_out = len(pairs) - len(rows)
+    title = "The student by class, in %" if not left_out else f"The {len(rows)} worst of {len(pairs)} classes, in %"
+    columns = tuple(map(Column, ("rows", "precision", "recall", "F1", "teacher's F1")))
+    return ResultTable("class", columns, (Section("", rows),), name="Classes", title=title)
+
+
+def _matrix_table(errors: StudentErrors) -> ResultTable:
+    """The confusion matrix; classes are numbered where their names would make it wide."""
+    numbered = sum(len(name) + 2 for name in errors.names) > 50
+    labels = [f"{number} {name}" if numbered else name for number, name in enumerate(errors.names, 1)]
+    headings = [str(number) for number in range(1, len(labels) + 1)] if numbered else labels
+    rows = tuple(
+        Row(label, tuple(Cell(f"{count:,}") for count in counts))
+        for label, counts in zip(labels, errors.matrix, strict=True)
+    )
+    title = "Rows by gold class (down) and the student's answer (across)"
+    columns = tuple(Column(heading) for heading in headings)
+    return ResultTable("gold", columns, (Section("", rows),), name="Confusion matrix", title=title)
+
+
+def _pair_table(errors: StudentErrors, most: int | None) -> ResultTable:
+    pairs = errors.confusions[:most]
+    rows = tuple(Row(pair.label, (Cell(pair.prediction), Cell(f"{pair.rows:,}"))) for pair in pairs)
+    title = f"The {len(pairs)} most frequent of {len(errors.confusions)} confusions"
+    columns = (Column("taken for", words=True), Column("rows"))
+    return ResultTable("gold", columns, (Section("", rows),), name="Confusions", title=title)
+
+
+def _share_cell(value: float | None) -> Cell:
+    return Cell("-") if value is None else Cell(_percent(value), value)
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.1f}"
+
+
+def disagreements_table(errors: StudentErrors, most: int | None = None) -> ResultTable:
+    """The first `most` disagreements: text (or id), gold label, and both answers with their probabilities."""
+    rows = tuple(
+        Row(
+            _text(row),
+            (
+                Cell(_answer(row.label)),
+                Cell(_answer(row.student, row.student_probability)),
+                Cell(_answer(row.teacher, row.teacher_probability)),
+            ),
+        )
+        for row in errors.disagreements[:most]
+    )
+    columns = tuple(Column(name, words=True) for name in ("gold", "student", "teacher"))
+    return ResultTable("text" if errors.has_texts else "id", columns, (Section("", rows),), name="Disagreements")
+
+
+def _text(row: Disagreement) -> str:
+    if row.text is None:
+        return row.id
+    return row.text.text if row.text.pair is None else f"{row.text.text} / {row.text.pair}"
+
+
+def _answer(value: str | float, probability: float | None = None) -> str:
+    word = value if isinstance(value, str) else f"{value:.4g}"
+    return word if probability is None else f"{word} {probability:.2f}"

@@ -1,0 +1,172 @@
+"""What the student of a finished run gets wrong on a dev set, from the predictions that the run saved."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, Literal
+
+from engine.errors import RunError, UsageError
+from engine.preset.text import listed, shown
+from engine.record.paths import STUDENT, TEACHER
+from engine.report.class_metrics import ClassFigures, Confusion, Matrix, class_figures, confusion_matrix, confusions
+from engine.report.predictions import (
+    ModelAnswers,
+    RowText,
+    further_splits,
+    predictions_file,
+    read_model_answers,
+    read_texts,
+)
+
+if TYPE_CHECKING:
+    from engine.report.calibration import Calibration
+
+SCHEMA = 1
+Right = Literal["teacher", "student", "neither"]
+RIGHT: dict[Right, int] = {"teacher": 0, "neither": 1, "student": 2}
+"""Whose answer is the gold label (of scores: is nearer to it), in the order of disagreements."""
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """A dev row on which student and teacher give different answers: names of classes, or scores.
+
+    The probabilities are those of each model's own answer, `*_shares` those of every class; of scores there are none.
+    `right` is one of `RIGHT`.
+    """
+
+    id: str
+    text: RowText | None
+    label: str | float
+    student: str | float
+    teacher: str | float
+    student_probability: float | None
+    teacher_probability: float | None
+    student_shares: tuple[float, ...]
+    teacher_shares: tuple[float, ...]
+    right: Right
+
+
+@dataclass(frozen=True)
+class StudentErrors:
+    """What a student gets wrong on a dev set of so many rows.
+
+    Of a regression there are no classes, no matrix and no calibration, and every row is a disagreement, the largest
+    difference first; `student_error` and `teacher_error` are mean absolute errors then.
+    """
+
+    run: str
+    split: str | None
+    """None for the primary dev set."""
+    rows: int
+    names: tuple[str, ...]
+    classes: tuple[ClassFigures, ...]
+    teacher_classes: tuple[ClassFigures, ...]
+    matrix: Matrix
+    confusions: tuple[Confusion, ...]
+    calibration: Calibration | None
+    teacher_calibration: Calibration | None
+    disagreements: tuple[Disagreement, ...]
+    student_error: float | None = None
+    teacher_error: float | None = None
+
+    @property
+    def wrong(self) -> int:
+        """Rows of which the student gets the class wrong."""
+        return sum(pair.rows for pair in self.confusions)
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether the run saved the texts of its dev rows."""
+        return any(row.text is not None for row in self.disagreements)
+
+    def to_dict(self, *, rows: bool = True) -> dict[str, Any]:
+        """As plain data, `schema` first; `rows` is whether to list the disagreements."""
+        data = {"schema": SCHEMA, **asdict(self)}
+        if not rows:
+            data["disagreements"] = len(self.disagreements)
+        return data
+
+
+def student_errors(run_dir: Path, split: str | None = None) -> StudentErrors:
+    """What a run's student gets wrong on the primary dev set, or on a further one (`split`).
+
+    Raises UsageError for a dev set that the run doesn't have, RunError when there are no predictions, they cannot be read,
+    or those of student and teacher are about different rows.
+    """
+    others = further_splits(run_dir)
+    if split is not None and split not in others:
+        known = f"it has {listed(others, 'and')}" if others else "it has one dev set alone"
+        sentence = f"{run_dir.name} was measured on no further dev set {shown(split)}; {known}"
+        raise UsageError(sentence, kind="unknown-split", key="--split")
+    student, teacher = (read_model_answers(run_dir, model, split) for model in (STUDENT, TEACHER))
+    if student.answers.dev != teacher.answers.dev or student.answers.classes != teacher.answers.classes:
+        sentence = (
+            "is about other rows or classes than the student's predictions: one of the files comes from another run"
+        )
+        raise RunError(sentence, kind="predictions-of-other-rows", file=str(predictions_file(run_dir, TEACHER, split)))
+    texts = read_texts(run_dir, split)
+    names, labels = student.answers.classes, student.answers.labels
+    if not names:
+        return StudentErrors(
+            run_dir.name, split, len(labels), (), (), (), (), (), None, None, _score_differences(student, teacher, texts),
+            student_error=_mean_error(student), teacher_error=_mean_error(teacher),
+        )  # fmt: skip
+    from engine.report.calibration import calibration  # numpy
+
+    matrix, theirs = (confusion_matrix(labels, each.answers.predictions, len(names)) for each in (student, teacher))
+    own, other = (calibration(each.probabilities, labels, each.ids) for each in (student, teacher))
+    return StudentErrors(
+        run_dir.name, split, len(labels), names, class_figures(matrix, names), class_figures(theirs, names), matrix,
+        confusions(matrix, names), own, other, _class_disagreements(student, teacher, texts),
+    )  # fmt: skip
+
+
+def has_predictions(run_dir: Path) -> bool:
+    """Whether a run saved what its student and its teacher answered."""
+    return all(predictions_file(run_dir, model).is_file() for model in (STUDENT, TEACHER))
+
+
+def _class_disagreements(
+    student: ModelAnswers, teacher: ModelAnswers, texts: dict[str, RowText]
+) -> tuple[Disagreement, ...]:
+    """The rows with different answers: first those that the teacher has right, each kind by the student's confidence."""
+    names, found = student.answers.classes, []
+    for index, name in enumerate(student.ids):
+        label, own, theirs = (
+            int(values[index])
+            for values in (student.answers.labels, student.answers.predictions, teacher.answers.predictions)
+        )
+        if own == theirs:
+            continue
+        right: Right = "teacher" if theirs == label else "student" if own == label else "neither"
+        shares, other = student.probabilities[index], teacher.probabilities[index]
+        found.append(
+            Disagreement(
+                name, texts.get(name), names[label], names[own], names[theirs], shares[own], other[theirs], shares, other,
+                right,
+            )
+        )  # fmt: skip
+    return tuple(sorted(found, key=lambda row: (RIGHT[row.right], -(row.student_probability or 0.0))))
+
+
+def _score_differences(
+    student: ModelAnswers, teacher: ModelAnswers, texts: dict[str, RowText]
+) -> tuple[Disagreement, ...]:
+    rows = [
+        Disagreement(
+            name, texts.get(name), label, own, theirs, None, None, (), (),
+            "student" if abs(own - label) < abs(theirs - label) else "teacher",
+        )
+        for name, label, own, theirs in zip(
+            student.ids, student.answers.labels, student.answers.predictions, teacher.answers.predictions, strict=True
+        )
+    ]  # fmt: skip
+    return tuple(sorted(rows, key=lambda row: -abs(float(row.student) - float(row.teacher))))
+
+
+def _mean_error(model: ModelAnswers) -> float:
+    answers = model.answers
+    return fmean(abs(own - label) for own, label in zip(answers.predictions, answers.labels, strict=True))
