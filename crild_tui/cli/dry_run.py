@@ -24,7 +24,7 @@ def show_plan(loaded: Sequence[Loaded], request: RunRequest, *, as_json: bool) -
     if as_json:
         terminal.show_json({**plan, "seeds": seeds, "runs_dir": str(request.runs_dir)})
         return 3 if missing else 0
-    task = loaded[0].preset.task.name
+    task = loaded[0].preset.task.display_name
     terminal.sentence(f"{task} by {method_of(request.presets) or 'labels'}: {_runs(seeds)} in {request.runs_dir}")
     terminal.sentence()
     rows = [_row(stage) for stage in _items(plan.get("stages")) if isinstance(stage, Mapping)]

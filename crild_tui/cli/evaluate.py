@@ -71,6 +71,7 @@ def _request(
     """What the engine measures: a model, a complete preset with the task, and the run if it is one's."""
     from crild_tui.runs.create import with_method
     from engine.errors import UsageError
+    from engine.preflight.own_data import completed
     from engine.preset.load import load_preset
     from engine.preset.paths import normal
     from engine.preset.source_names import is_path
@@ -98,7 +99,8 @@ def _request(
         loaded = load_preset(presets, of_run=True)
         terminal.say(*loaded.ignored)
     else:
-        loaded = load_preset(with_method(presets), settings)  # the method, which a task lacks, is not used
+        loaded = completed(load_preset(with_method(presets), settings))  # the method, which a task lacks, is not used
+        terminal.say(*loaded.notes)
     file.write_text(dump(loaded.preset), encoding="utf-8")
     request: dict[str, str | bool] = {"model": model, "preset": str(file)}
     return request if run_dir is None else {**request, "run": str(run_dir), "own_task": own_task}

@@ -54,7 +54,7 @@ Presets = Annotated[
     list[str],
     typer.Argument(
         metavar="PRESET...",
-        help="Names of presets that come with crild, or TOML files; merged from left to right.",
+        help="Names of presets that come with crild, TOML files, or data files (CSV, TSV, JSON lines, Parquet); merged from left to right.",
         autocompletion=_preset_names,
         show_default=False,
     ),

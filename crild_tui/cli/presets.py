@@ -50,6 +50,8 @@ def show(
     crild presets show crild rte --set stage.ild.epochs=5
     crild presets show crild --source
     """
+    from engine.errors import DataError
+    from engine.preflight.own_data import completed
     from engine.preset.load import load_preset
     from engine.preset.preset_file import locate
     from engine.preset.write import dump
@@ -60,6 +62,11 @@ def show(
             print(terminal.safe_lines(text), end="")
         return
     loaded = load_preset(presets, settings or [])
+    try:
+        loaded = completed(loaded)
+    except DataError as error:  # the preset can be shown without its files
+        terminal.say(*terminal.error_lines(error))
+    terminal.say(*loaded.notes)
     if as_json:
         terminal.show_json(loaded.preset.document())
     else:

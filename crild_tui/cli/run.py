@@ -44,6 +44,7 @@ def run(
     crild run quickstart
     crild run crild rte --set stage.ild.epochs=5
     crild run kd sst2 --seeds 1,2,3 --detach
+    crild run crild tickets.csv      # your own data: a text and a label on each row
     crild run mine.toml --dry-run
 
     \b
@@ -66,6 +67,7 @@ def run(
         trust=trust_remote_code,
     )
     loaded = load_presets(request, to_run=not dry_run)
+    terminal.say(*loaded[0].notes, quiet=quiet)
     if dry_run:
         from crild_tui.cli.dry_run import show_plan
 

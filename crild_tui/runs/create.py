@@ -35,11 +35,14 @@ class RunRequest:
 
 
 def load_presets(request: RunRequest, *, to_run: bool = True) -> list[Loaded]:
-    """The presets merged and checked, once for each seed. Raises before anything is created.
+    """The presets merged and checked, once for each seed, with what they leave open about the user's own data.
+
+    Raises before anything is created.
 
     A model with its own code and without consent is refused only if the presets are `to_run`.
     """
     from engine.preflight.check import check
+    from engine.preflight.own_data import completed
     from engine.preset.load import load_preset
     from engine.record.run import validate_name
 
@@ -49,7 +52,7 @@ def load_presets(request: RunRequest, *, to_run: bool = True) -> list[Loaded]:
     loaded = [load_preset(request.presets, request.overrides(seed)) for seed in request.seeds or (None,)]
     check(loaded[0], consent_of(request, loaded) if to_run else None)  # a seed changes nothing of what is checked
     check_device_of(loaded[0])
-    return loaded
+    return [completed(one) for one in loaded]
 
 
 def consent_of(request: RunRequest, loaded: Sequence[Loaded]) -> Consent:
@@ -100,7 +103,7 @@ def create_runs(request: RunRequest, loaded: Sequence[Loaded]) -> list[Path]:
                     name=request.name,
                     tags=preset.tags,
                     seed=preset.seed,
-                    task=preset.task.name,
+                    task=preset.task.display_name,
                     method=method_of(request.presets),
                     preset="+".join(name_of(ref) for ref in request.presets),
                 )
@@ -138,10 +141,13 @@ def method_of(refs: Sequence[str]) -> str:
     """
     from engine.errors import CrildError
     from engine.preset.shipped import find
+    from engine.preset.source_names import is_table
     from engine.record.run import read_status
 
     names = []
     for ref in refs:
+        if is_table(ref):
+            continue
         shipped = find(ref)
         if shipped is None or shipped.kind not in ("task", "variant") or shipped.varies_method:
             names.append(name_of(ref))
@@ -157,9 +163,10 @@ def with_method(refs: Sequence[str]) -> list[str]:
     """`refs`, with a shipped method before them if they only name the data: "kd", the simplest, or "crild"
     where a variant changes a stage that plain distillation lacks."""
     from engine.preset.preset_file import locate, read_layer
+    from engine.preset.source_names import is_table
 
     here = Path.cwd()
-    layers = [read_layer(locate(ref, here), ref) for ref in refs]
+    layers = [read_layer(locate(ref, here), ref) for ref in refs if not is_table(ref)]
     if not all(layer.is_task or layer.is_variant for layer in layers):
         return list(refs)
     return ["kd" if all(layer.is_task for layer in layers) else "crild", *refs]

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.data.dev_split import DEV_SHARE, draw_dev
 from engine.data.files import Table, read_table
 from engine.data.label_columns import class_indices, class_names, label_order, scores
 from engine.data.text_files import check_text, listed, repeated_header, shown
 from engine.data.types import Example, TaskData, TaskSpec
 from engine.errors import DataError
+from engine.preset.text import plain
 from engine.record.phases import Report, unreported
 
 if TYPE_CHECKING:
@@ -21,10 +23,13 @@ def load_custom(task: Task, *, report: Report = unreported) -> TaskData:
     """The rows of a custom task; raises DataError with file and line for whatever cannot be used.
 
     Classes are ordered by name (naturally: 2 before 10), as a note says. Texts, ids and labels are those of the columns
-    named in the preset; without an id column, an example is named by its split and row, "train-0" being the first.
+    named in the preset; without an id column, an example is named by its split and row, "train-0" being the first. What
+    the preset leaves open is recognised; without a dev file, dev is a share of the training rows, which are named "row-0"
+    on then.
     """
     from engine.preset.schema import Columns
 
+    task, recognised_notes = _recognised(task)
     assert task.files is not None
     columns = task.columns or Columns()
     files = {split: Path(path) for split, path in task.files.splits().items()}
@@ -32,7 +37,7 @@ def load_custom(task: Task, *, report: Report = unreported) -> TaskData:
     report("checking labels and texts")
     train = tables["train"]
     labels: dict[str, Sequence[int | float]]
-    notes = [note for table in tables.values() for note in table.notes]
+    notes = [*recognised_notes, *(note for table in tables.values() for note in table.notes)]
     if task.kind == "regression":
         labels = {split: scores(table, columns.label) for split, table in tables.items()}
         if len(set(labels["train"])) < 2:
@@ -50,14 +55,35 @@ def load_custom(task: Task, *, report: Report = unreported) -> TaskData:
         }
         notes.append(f"The classes, in the order of the model's outputs, are {listed(order)}.")
     spec = TaskSpec(
-        name=task.name,
+        name=task.display_name,
         kind="regression" if task.kind == "regression" else "classification",
         labels=order,
         metrics=_metrics(task, len(order)),
         is_pair=columns.pair is not None,
     )
-    rows = {split: _examples(table, split, columns, labels[split]) for split, table in tables.items()}
-    return TaskData(spec, train=rows.pop("train"), dev=rows, notes=tuple(notes))
+    if task.files.dev is not None:
+        rows = {split: _examples(table, split, columns, labels[split]) for split, table in tables.items()}
+        return TaskData(spec, train=rows.pop("train"), dev=rows, notes=tuple(notes))
+    rows = {
+        split: _examples(table, "row" if split == "train" else split, columns, labels[split])
+        for split, table in tables.items()
+    }
+    share = task.dev_share or DEV_SHARE
+    drawn, dev = draw_dev(rows.pop("train"), share, spec, task.data_seed, train.path)
+    each = ", each class keeping its share" if spec.kind == "classification" else ""
+    notes.append(
+        f"There is no dev file: {len(dev):,} of the {len(train):,} rows of {plain(Path(train.path).name)} are the dev set "
+        f"({100 * share:.3g} %, drawn with data_seed {task.data_seed}{each})."
+    )
+    return TaskData(spec, train=drawn, dev={"dev": dev, **rows}, notes=tuple(notes))
+
+
+def _recognised(task: Task) -> tuple[Task, tuple[str, ...]]:
+    """The task with what it leaves open. The commands recognise it before a run starts; a preset may come without that."""
+    from engine.data.recognition import recognised
+
+    found = recognised(task)
+    return found.task, found.notes
 
 
 def _table(path: Path, columns: Columns, report: Report) -> Table:

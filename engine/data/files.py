@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from engine.data.text_files import listed, opened, read_head, read_text, shown, split_lines
+from engine.data.text_files import HEAD, listed, opened, read_head, read_text, shown, split_lines
 from engine.errors import DataError
+from engine.preset.source_names import TABLE_ENDINGS
 from engine.preset.text import nearest
 from engine.record.files import cause
 from engine.record.phases import Report, counted, unreported
@@ -21,7 +22,7 @@ from engine.record.phases import Report, counted, unreported
 _QUOTE = "; a text with a comma, quote or line break must be in double quotes"
 _BATCH = 8192  # rows of Parquet read at once
 T = TypeVar("T")
-FORMATS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+FORMATS = TABLE_ENDINGS
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,10 @@ class Table:
     has_lines: bool = True
     class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Names of the numbers in columns of classes, where the file has them: Parquet files of `datasets`."""
+    is_whole: bool = True
+    """Whether these are all rows of the file."""
+    repeated_names: tuple[str, ...] = ()
+    """Names that several columns share, where every column was read: none of these was."""
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -93,6 +98,44 @@ def read_table(path: Path, wanted: Sequence[str], *, report: Report = unreported
     return table
 
 
+def read_table_head(path: Path) -> Table:
+    """Every column of a file, with the rows in its first `HEAD` bytes (of Parquet, its first rows).
+
+    Columns that share their name are left out. Raises DataError as `read_table` does.
+    """
+    ending = _format(path)
+    if ending == ".parquet":
+        table = _parquet(path, None, unreported, most=_BATCH)
+    else:
+        head = read_head(path)
+        is_whole = path.stat().st_size <= HEAD
+        if not head:
+            sentence = f"the first line is longer than {HEAD:,} bytes: this is no table, or one without line breaks"
+            raise DataError(sentence, kind="header-too-long", file=str(path))
+        if ending in (".jsonl", ".json"):
+            table = _json_table(path, head, None, unreported)
+        elif ending == ".csv" or _is_quoted(head):
+            rows = _csv_rows(path, head, "," if ending == ".csv" else "\t")
+            table = _text_table(path, rows if is_whole else _whole_rows(rows), None, _QUOTE)
+        else:
+            plain_rows = ((line, row.split("\t")) for line, row in enumerate(split_lines(head), 1) if row)
+            table = _text_table(path, plain_rows, None, "")
+        table = replace(table, is_whole=is_whole)
+    return table
+
+
+def _whole_rows(rows: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
+    """The rows before the one in which the head of a file ends, if it ends inside a quoted text."""
+    any_row = False
+    try:
+        for row in rows:
+            yield row
+            any_row = True
+    except DataError as error:
+        if error.kind != "invalid-quotes" or not any_row:
+            raise
+
+
 def check_table(path: Path, wanted: Sequence[str]) -> None:
     """Check that a file can be a table with the wanted columns, from its head alone (of Parquet, from its signature).
 
@@ -147,9 +190,14 @@ def _positions(names: Sequence[str], wanted: Sequence[str], path: Path, line: in
     return {name: names.index(name) for name in wanted}
 
 
-def _text_table(path: Path, rows: Iterator[tuple[int, list[str]]], wanted: Sequence[str], hint: str) -> Table:
-    """The table of numbered rows, the first of which is the header; `hint` says what a row of another width lacks."""
+def _text_table(path: Path, rows: Iterator[tuple[int, list[str]]], wanted: Sequence[str] | None, hint: str) -> Table:
+    """The table of numbered rows, the first of which is the header; `hint` says what a row of another width lacks.
+
+    Without `wanted` it has every column whose name is its own.
+    """
     line, names = next(rows)
+    repeated = _repeated(names) if wanted is None else ()
+    wanted = [name for name in names if name not in repeated] if wanted is None else wanted
     where = _positions(names, wanted, path, line)
     lines: list[int] = []
     values: dict[str, list[Any]] = {name: [] for name in wanted}
@@ -160,7 +208,11 @@ def _text_table(path: Path, rows: Iterator[tuple[int, list[str]]], wanted: Seque
         lines.append(line)
         for name, column in where.items():
             values[name].append(row[column])
-    return Table(str(path), lines, values, is_text=True)
+    return Table(str(path), lines, values, is_text=True, repeated_names=repeated)
+
+
+def _repeated(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for name in names if names.count(name) > 1))
 
 
 def _csv_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
@@ -243,10 +295,14 @@ def _is_quoted(text: str) -> bool:
 
 
 def _json_lines(path: Path, wanted: Sequence[str], report: Report) -> Table:
+    return _json_table(path, read_text(path), wanted, report)
+
+
+def _json_table(path: Path, text: str, wanted: Sequence[str] | None, report: Report) -> Table:
+    """The table of JSON lines; without `wanted`, every key of the first line."""
     lines: list[int] = []
-    values: dict[str, list[Any]] = {name: [] for name in wanted}
+    values: dict[str, list[Any]] = {name: [] for name in wanted or ()}
     names: list[str] = []
-    text = read_text(path)
     whole = split_lines(text)
     for number, line in _counted(enumerate(whole, 1), path, len(whole), report):
         if not line.strip():
@@ -254,10 +310,11 @@ def _json_lines(path: Path, wanted: Sequence[str], report: Report) -> Table:
         row = _json_row(path, number, line)
         if not names:
             names = list(row)
-            _positions(names, wanted, path, number)
+            values = values if wanted is not None else {name: [] for name in names}
+            _positions(names, list(values), path, number)
         lines.append(number)
-        for name in wanted:
-            values[name].append(row.get(name))
+        for name, column in values.items():
+            column.append(row.get(name))
     return Table(str(path), lines, values, is_text=False)
 
 
@@ -277,7 +334,8 @@ def _json_row(path: Path, number: int, line: str) -> dict[str, Any]:
     return row
 
 
-def _parquet(path: Path, wanted: Sequence[str], report: Report) -> Table:
+def _parquet(path: Path, wanted: Sequence[str] | None, report: Report, most: int | None = None) -> Table:
+    """The wanted columns of a Parquet file, else all; with `most`, at least so many of the rows rather than all."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -286,6 +344,8 @@ def _parquet(path: Path, wanted: Sequence[str], report: Report) -> Table:
     try:
         with pq.ParquetFile(path) as file:
             names = list(file.schema_arrow.names)
+            repeated = _repeated(names) if wanted is None else ()
+            wanted = [name for name in names if name not in repeated] if wanted is None else wanted
             _positions(names, wanted, path, None)
             values: dict[str, list[Any]] = {name: [] for name in wanted}
             rows = 0
@@ -295,14 +355,25 @@ def _parquet(path: Path, wanted: Sequence[str], report: Report) -> Table:
                 rows += batch.num_rows
                 for name in wanted:
                     values[name] += batch.column(name).to_pylist()
+                if most is not None and rows >= most:
+                    break
+            is_whole = rows == file.metadata.num_rows
     except (pa.ArrowException, OSError, UnicodeDecodeError) as fault:
         if isinstance(fault, OSError) and fault.errno:
             sentence = f"the file cannot be read: {cause(fault)}"
             raise DataError(sentence, kind="unreadable-file", file=str(path)) from None
         reason = shown(str(fault).partition("\n")[0], 120)
         raise DataError(f"cannot read the file as Parquet: {reason}", kind="not-parquet", file=str(path)) from None
-    names_of_classes = _class_names(metadata.get(b"huggingface", b""), wanted)
-    return Table(str(path), range(1, rows + 1), values, is_text=False, has_lines=False, class_names=names_of_classes)
+    return Table(
+        str(path),
+        range(1, rows + 1),
+        values,
+        is_text=False,
+        has_lines=False,
+        class_names=_class_names(metadata.get(b"huggingface", b""), wanted),
+        is_whole=is_whole,
+        repeated_names=repeated,
+    )
 
 
 def _class_names(metadata: bytes, columns: Sequence[str]) -> dict[str, tuple[str, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from engine.errors import DataError
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _WHOLE = re.compile(r"-?(0|[1-9]\d*)(\.0*)?")
+_LIST = re.compile(r"\[.*\]|\{.*\}|\(.*,.*\)", re.DOTALL)
 _MISSING_WORDS = frozenset({"", "nan", "none", "null", "n/a", "<na>"})
 MANY_CLASSES = 100
 LONGEST_NUMBER = 300
@@ -56,6 +58,39 @@ def class_names(table: Table, column: str) -> list[str]:
     if {word.lower() for word in words} <= {"true", "false"}:
         return [word.lower() for word in words]
     return words
+
+
+def is_fraction(values: Sequence[Any], *, is_text: bool) -> bool:
+    """Whether labels are numbers and some of them have fractions; missing ones don't count."""
+    known = [value for value in values if value is not None and str(value).strip().lower() not in _MISSING_WORDS]
+    if not known or any(_type(value, is_text=is_text) != "number" for value in known):
+        return False
+    words = [str(value).strip() for value in known]
+    return not all(word.isdecimal() or _is_whole(word) for word in words)
+
+
+def several_labels(table: Table, column: str) -> str | None:
+    """Why a column seems to hold several labels for one text, as a sentence; None where it doesn't.
+
+    Lists (also written as text), and words joined by "|", ";" or "," that occur elsewhere alone or joined otherwise.
+    """
+    values = table.values[column]
+    advice = "several labels for one text are not supported: keep one of them in each row"
+    for value in values:
+        if isinstance(value, (list, tuple, dict)) or (isinstance(value, str) and _LIST.fullmatch(value.strip())):
+            return f"the label {shown(value)} in column {shown(column)} is a list; {advice}"
+    words = {value.strip() for value in values if isinstance(value, str)}
+    for mark in "|;,":
+        joined = {word: [part.strip() for part in word.split(mark)] for word in words if mark in word}
+        counts = Counter(part for parts in joined.values() for part in set(parts))
+        counts.update(word for word in words if mark not in word)
+        for word, parts in joined.items():
+            if len(parts) > 1 and all(part and counts[part] > 1 for part in parts):
+                return (
+                    f"the label {shown(word)} in column {shown(column)} seems to be {len(parts)} labels joined by "
+                    f"{shown(mark)}; {advice}, or, if it is the name of one class, say so: --set task.kind=classification"
+                )
+    return None
 
 
 def _named(table: Table, column: str, names: Sequence[str]) -> list[str]:

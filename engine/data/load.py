@@ -26,6 +26,8 @@ def load_task(task: Task, *, report: Report = unreported) -> TaskData:
     notes say so. `report` is called while rows are read. Raises DataError.
     """
     data = _source(task, report)
+    if task.title is not None:
+        data = replace(data, spec=replace(data.spec, name=task.title))
     if task.examples is not None:
         data = _subset(data, task.examples, task.data_seed)
     if task.label_noise > 0:
@@ -52,7 +54,7 @@ def inputs_for(
 def source_name(task: Task, split: str) -> str:
     """What errors call the examples of a split: their file, if they are the user's own."""
     if task.files is not None:
-        return Path(task.files.splits()[split]).name
+        return Path(task.files.source(split)).name
     return f"the {split} examples of {task.name}"
 
 

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from engine.errors import CrildError, DataError
+from engine.preflight.own_data import recognised_task
 from engine.preset.load import Loaded
 from engine.preset.names import GLUE_TASKS
 from engine.preset.schema import Columns, Corpus, OtherTask, Task
@@ -36,9 +37,13 @@ def _task_problems(loaded: Loaded, task: Task, key: str) -> Iterator[CrildError]
     if task.name == "custom" and task.files is not None:
         from engine.data.files import check_table
 
-        columns = task.columns or Columns()
+        whole: list[Task] = []
+        yield from _problems(loaded, f"{key}.files.train", lambda: whole.append(recognised_task(loaded, task)[0]))
+        columns = whole[0].columns or Columns() if whole else task.columns
         for split, path in task.files.splits().items():
-            yield from _problems(loaded, f"{key}.files.{split}", partial(check_table, Path(path), columns.names()))
+            if split != "train" or whole:
+                check = partial(check_table, Path(path), columns.names() if columns else [])
+                yield from _problems(loaded, f"{key}.files.{split}", check)
 
 
 def _weight_problems(loaded: Loaded) -> Iterator[CrildError]:
@@ -55,9 +60,9 @@ def _weight_problems(loaded: Loaded) -> Iterator[CrildError]:
 
 
 def _problems(loaded: Loaded, key: str, check: Callable[[], None]) -> Iterator[CrildError]:
-    """What a check raises, with the key that names the file and where it was set."""
+    """What a check raises, with the key that names the file and where it was set, unless the file itself was named."""
     try:
         check()
     except DataError as error:
-        sentence = error.sentence + loaded.set_in(key)
+        sentence = error.sentence + ("" if loaded.names_data else loaded.set_in(key))
         yield DataError(sentence, kind=error.kind, file=plain(error.file or ""), line=error.line, key=key)

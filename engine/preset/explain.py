@@ -35,7 +35,6 @@ _STAND_INS: dict[str, Any] = {
     "model": "stand/in",
     "objectives": {"logits": 1.0},
     "train": "stand-in",
-    "dev": "stand-in",
     "corpus": "stand/in",
 }
 

@@ -20,6 +20,8 @@ Layers = Annotated[int, Field(ge=1, le=1000)]
 Heads = Annotated[int, Field(ge=1, le=1000)]
 Width = Annotated[int, Field(ge=1, le=100_000)]
 Name = Annotated[str, Field(min_length=1)]
+Title = Annotated[str, Field(min_length=1, max_length=60)]
+DevShare = Annotated[float, Field(gt=0, le=0.5)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 LayerPair = Annotated[tuple[Count, Count], Field(strict=False)]  # TOML has arrays only
 

@@ -10,15 +10,17 @@ from typing import Any
 
 from engine.errors import CrildError, PresetError, UsageError
 from engine.preset import explain, paths, schema_keys
+from engine.preset.data_files import data_layer
 from engine.preset.explain import Problem
 from engine.preset.overrides import read_overrides
 from engine.preset.preset_file import Layer, locate, read_layer, stage_tables
 from engine.preset.replaced_methods import replaced_method_problems
 from engine.preset.retired_keys import without_retired
 from engine.preset.schema import Preset
+from engine.preset.source_names import is_table
 from engine.preset.text import listed, nearest, plain, shown
 from engine.preset.toml_lines import KeyPath
-from engine.preset.tree import Node, dotted, merge
+from engine.preset.tree import Node, dotted, merge, without_task
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,13 @@ class Loaded:
     """The presets as the user named them."""
     ignored: tuple[str, ...] = ()
     """A sentence for each key of a run's preset that no longer has an effect."""
+    notes: tuple[str, ...] = ()
+    """Sentences about what was recognised in the user's own data (`engine.preflight.own_data`)."""
+
+    @property
+    def names_data(self) -> bool:
+        """Whether a data file was named in place of a task preset."""
+        return any(map(is_table, self.refs))
 
     def node(self, key: str) -> Node:
         """The node of a dotted key (`stage.ild.epochs`) or of the nearest table above it, whose `file` and `line` say
@@ -56,7 +65,7 @@ def load_preset(
 ) -> Loaded:
     """Loads shipped presets and preset files, merged from left to right, each after what it extends.
 
-    refs: shipped names or paths. A preset that is reached twice, as the common base of two others, counts once, at
+    refs: shipped names or paths, among them data files, which together make a custom task. A preset that is reached twice, as the common base of two others, counts once, at
         its first position.
     overrides: `stage.ild.epochs=5`, `student.keep=[0, 2, 4]`: values as TOML writes them; bare words are texts;
         `false` takes back an optional key.
@@ -138,9 +147,13 @@ def _read_all(refs: Sequence[str], base: Path) -> tuple[list[list[Layer]], list[
         yield layer
 
     wholes: list[list[Layer]] = [[] for _ in refs]
-    chains = [list(read(ref, base, whole)) for ref, whole in zip(refs, wholes, strict=True)]
+    chains = [[] if is_table(ref) else list(read(ref, base, whole)) for ref, whole in zip(refs, wholes, strict=True)]
     if problems:
         raise PresetError(problems)
+    if (data := data_layer(refs, base)) is not None:
+        first = next(index for index, ref in enumerate(refs) if is_table(ref))
+        chains[first].append(data)
+        wholes[first].append(data)
     return chains, wholes
 
 
@@ -151,7 +164,7 @@ def _task_order_problems(refs: Sequence[str], chains: list[list[Layer]]) -> Iter
         names = [name for layer in chain if (name := layer.root.get("task", "name")) is not None]
         if not names:
             continue
-        if earlier is not None and names[-1].value != earlier[1]:
+        if earlier is not None and (names[-1].value != earlier[1] or chain[-1].is_data):
             sentence = (
                 f"{shown(ref)} sets a task of its own ({shown(names[-1].value)}), which would replace that of "
                 f"{shown(earlier[0])}: name {shown(earlier[0])} last"
@@ -164,6 +177,7 @@ def _task_order_problems(refs: Sequence[str], chains: list[list[Layer]]) -> Iter
 def _apply(root: Node, layer: Layer, problems: list[CrildError]) -> Node:
     """The tree with a layer merged into it."""
     over = paths.absolutise(layer.root, layer.folder, problems)
+    root = without_task(root) if layer.is_data else root
     before, new = root.get("description"), over.get("description")
     if (layer.is_task or layer.is_variant) and root.get("stage") is not None and before is not None and new is not None:
         # A task or setting adds its description to the method's instead of replacing it.

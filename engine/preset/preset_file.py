@@ -26,6 +26,7 @@ class Layer:
     extends: tuple[Node, ...] = ()
     stages: tuple[Node, ...] | None = None  # names of the stages that remain, in this order
     problems: tuple[CrildError, ...] = ()  # with `extends`, `stages` and the array of stages
+    is_data: bool = False  # made from data files, not from a preset
 
     @property
     def stage_tables(self) -> Mapping[str, Node]:

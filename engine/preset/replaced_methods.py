@@ -24,7 +24,7 @@ def replaced_method_problems(
     A user's file may drop the stages of a method that it extends, or rewrite them: its author chose that.
     """
     final = _origins(stage_tables(root))
-    alone = {index: _stages_alone(own) for index, own in enumerate(layers) if _is_method(own)}
+    alone = {index: _stages_alone(own) for index, own in enumerate(layers) if own and _is_method(own)}
     left = {index for index, stages in alone.items() if stages.items() & final.items()}
     for lost in alone.keys() - left:
         for winner in left:

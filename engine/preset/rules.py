@@ -44,7 +44,7 @@ def all_faults(preset: Preset, stage_names: Sequence[str]) -> Iterator[tuple[Key
 def of_task(task: Task) -> Iterator[Fault]:
     """What a custom task needs, and keys of custom tasks in other tasks."""
     if task.name != "custom":
-        for key in ("files", "columns", "kind", "metrics"):
+        for key in ("files", "columns", "kind", "dev_share", "metrics"):
             if getattr(task, key) is not None:
                 sentence = f'{key} is for name = "custom"; {task.name} has its own'
                 yield Fault((key, "name"), sentence, "custom-task-key")
@@ -53,11 +53,11 @@ def of_task(task: Task) -> Iterator[Fault]:
             yield Fault(("source", "name"), sentence, "source-of-other-task")
         return
     if task.files is None:
-        sentence = 'a custom task needs its files: files = { train = "train.csv", dev = "dev.csv" }'
+        sentence = 'a custom task needs its files: files = { train = "train.csv" }, and dev if there is a dev file'
         yield Fault(("name", "files"), sentence, "custom-task-without-files")
-    if task.kind is None:
-        sentence = 'a custom task needs its kind: "classification" or "regression"'
-        yield Fault(("name", "kind"), sentence, "custom-task-without-kind")
+    elif task.files.dev is not None and task.dev_share is not None:
+        sentence = "dev_share draws the dev set from the training rows, and there is a dev file: leave out one of them"
+        yield Fault(("dev_share", "files.dev"), sentence, "dev-share-and-dev-file")
     if task.source != "hub":
         sentence = "source is for GLUE tasks; a custom task reads its files"
         yield Fault(("source", "name"), sentence, "source-of-other-task")

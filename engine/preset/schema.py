@@ -13,6 +13,7 @@ from engine.preset.field_types import (
     Batch,
     ClassWeights,
     Count,
+    DevShare,
     Epochs,
     Evaluate,
     Examples,
@@ -28,6 +29,7 @@ from engine.preset.field_types import (
     Seed,
     Steps,
     Threads,
+    Title,
     Width,
     form,
 )
@@ -39,15 +41,19 @@ class Files(Record):
 
     train: Name
     """Training rows."""
-    dev: Name
-    """Rows that metrics are computed on."""
+    dev: Name | None = None
+    """Rows that metrics are computed on; a share of the training rows when left out (`dev_share`)."""
     dev_mismatched: Name | None = None
     """A second dev set, reported besides the first."""
 
     def splits(self) -> dict[str, str]:
-        """The files by split: "train", "dev" and, where there is one, "dev_mismatched"."""
-        splits = {"train": self.train, "dev": self.dev}
-        return splits if self.dev_mismatched is None else {**splits, "dev_mismatched": self.dev_mismatched}
+        """The files by split: "train" and, where there are such files, "dev" and "dev_mismatched"."""
+        splits = {"train": self.train, "dev": self.dev, "dev_mismatched": self.dev_mismatched}
+        return {split: file for split, file in splits.items() if file is not None}
+
+    def source(self, split: str) -> str:
+        """The file that the rows of a split come from: those of a dev set without a file come from the training file."""
+        return self.splits().get(split, self.train)
 
 
 class Columns(Record):
@@ -75,6 +81,8 @@ class Task(Record):
     source: Name = "hub"
     """"hub", or a folder in the official GLUE layout (the task's folder, or the one that holds them all).
     Toy and custom tasks leave it out."""
+    title: Title | None = None
+    """What lists, reports and model cards call the data; the task's name when left out."""
     revision: str | None = None
     """The commit of the hub data set; resolved and recorded when a run starts."""
     files: Files | None = None
@@ -82,7 +90,10 @@ class Task(Record):
     columns: Columns | None = None
     """For "custom": the names of their columns."""
     kind: Literal["classification", "regression"] | None = None
-    """For "custom": classes or scores. GLUE and toy tasks know theirs."""
+    """For "custom": classes or scores; recognised from the labels when left out. GLUE and toy tasks know theirs."""
+    dev_share: DevShare | None = None
+    """For "custom" without a dev file: this share of the training rows is the dev set, drawn with `data_seed`, each
+    class keeping its share. 0.2 when left out."""
     metrics: (
         Annotated[
             list[Literal["accuracy", "f1", "f1_macro", "matthews", "pearson", "spearman"]],
@@ -99,6 +110,11 @@ class Task(Record):
     """Few-sample setting: this many training examples, drawn with `data_seed`, each class keeping its share."""
     label_noise: Fraction = 0.0
     """Share of training labels to replace: by another class, or for scores by another example's score."""
+
+    @property
+    def display_name(self) -> str:
+        """What lists, reports and model cards call the data."""
+        return self.title or self.name
 
 
 class Architecture(Record):

@@ -8,6 +8,8 @@ from pathlib import Path
 
 TEXT_ENDINGS = (".txt", ".text", ".raw", ".tokens", ".md")
 """Endings of the files that a corpus folder is searched for; no hub id ends like this."""
+TABLE_ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+"""Endings of files with rows of data; no preset or hub id ends like this."""
 INIT_WORDS = frozenset({"teacher", "pretrained", "scratch"})
 """Values of `student.init` that name no model of their own."""
 
@@ -44,6 +46,11 @@ def hub_cache() -> Path:
     home = os.environ.get("HF_HOME") or str(Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
     folder = Path(cache) if cache else Path(home) / "hub"
     return Path(os.path.expanduser(folder))  # noqa: PTH111 - an account without a home folder is no error here
+
+
+def is_table(name: str) -> bool:
+    """Whether a name is that of a file with rows of data, by its ending."""
+    return name.lower().endswith(TABLE_ENDINGS)
 
 
 def is_corpus_path(name: str, folder: Path | None = None) -> bool:

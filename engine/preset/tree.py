@@ -83,7 +83,7 @@ def build(value: object, file: str, lines: Mapping[KeyPath, int], path: KeyPath 
 _WHOLE = ("objectives", "mixup", "consistency", "data")  # of a stage: half of one and half of another makes no sense
 _DEPENDENTS = {
     # Another value under the first key makes the others meaningless: they describe the model or task it replaces.
-    ("task", "name"): ("revision", "files", "columns", "kind", "metrics"),
+    ("task", "name"): ("title", "revision", "files", "columns", "kind", "dev_share", "metrics"),
     ("teacher", "model"): ("revision", "tokenizer", "labels", "architecture"),
     ("student", "init"): ("revision", "hidden_size", "heads", "intermediate_size"),
     ("stage", "epochs"): ("steps",),
@@ -135,6 +135,16 @@ def _still_meant(entries: dict[str, Node], over: dict[str, Node], path: KeyPath)
             if owner == "task" and str(over[key].value).startswith(_WITHOUT_SOURCE):
                 dropped.add("source")
     return {key: node for key, node in entries.items() if key not in dropped}
+
+
+def without_task(root: Node) -> Node:
+    """The tree without what describes its task: the rest of [task] holds for any."""
+    task = root.get("task")
+    if task is None:
+        return root
+    described = ("name", "source", *_DEPENDENTS["task", "name"])
+    entries = {key: node for key, node in task.entries.items() if key not in described}
+    return root.with_entry("task", replace(task, value=entries))
 
 
 def dotted(path: KeyPath | Sequence[str]) -> str:

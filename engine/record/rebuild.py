@@ -161,11 +161,12 @@ def _are_final(results: Mapping[str, Any], course: _Course) -> bool:
 def _identity(run_dir: Path, recorded: Mapping[str, Any]) -> dict[str, Any]:
     """What the run is: as its events say, else as the record of its sweep and its preset do."""
     preset = _preset(run_dir)
+    task = mapping(preset.get("task"))
     sweep, cell = _record_with(run_dir, SWEEPS)
     own = {
         "created": _created(run_dir),
         "preset": word(cell.get("refs")) or "",
-        "task": word(mapping(preset.get("task")).get("name")) or "",
+        "task": word(task.get("title")) or word(task.get("name")) or "",
         "method": word(mapping(cell.get("cell")).get("method")) or "",
         "seed": _count(preset.get("seed")) or 0,
         "sweep": sweep,

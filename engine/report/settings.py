@@ -15,7 +15,7 @@ from engine.report.compare import ABSENT, flat
 from engine.report.inputs import Setting, unexplained
 
 _NO_SETTING = (
-    "schema", "seed", "tags", "description", "notify", "baseline", "teacher.trust_remote_code", "task.name", "task.source",
+    "schema", "seed", "tags", "description", "notify", "baseline", "teacher.trust_remote_code", "task.name", "task.title", "task.source",
     "train.device", "train.threads", "train.log_every", "train.checkpoint_every", "train.checkpoint_minutes",
     "train.keep_checkpoints", "train.save_teacher_cache",
 )  # fmt: skip

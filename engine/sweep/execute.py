@@ -327,7 +327,7 @@ class Worker:
             tags=preset.tags,
             environment=light_environment(["crild", "sweep", self.record.file]),
             seed=cell.seed,
-            task=preset.task.name,
+            task=preset.task.display_name,
             method=cell.cell.get("method", ""),
             preset=cell.refs,
             sweep=self.record.name,

@@ -12,9 +12,11 @@ from typing import Any, TypeVar
 
 from engine.errors import CrildError, DataError, PresetError
 from engine.preflight.check import UnusableError, check
+from engine.preflight.own_data import completed
 from engine.preset.load import Loaded, load_preset
 from engine.preset.preset_file import locate
 from engine.preset.schema import Preset
+from engine.preset.source_names import is_table
 from engine.preset.text import cut, plain
 from engine.preset.toml_lines import KeyPath
 from engine.record.run import LONGEST_NAME
@@ -96,7 +98,7 @@ def teacher_of(preset: Preset) -> str | None:
     """A key that runs with the same fine-tuned teacher share (compare `engine.train.teacher.cache_key`)."""
     if preset.teacher.finetune is None or not preset.train.save_teacher_cache:
         return None
-    task = preset.task.model_dump(mode="json")
+    task = preset.task.model_dump(mode="json", exclude={"title"})
     parts = [preset.teacher.model_dump(mode="json"), task, preset.train.precision]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -124,6 +126,8 @@ def _locate_all(file: SweepFile) -> None:
     refs += [(ref, axis.path) for axis in file.axes for point in axis.points for ref in point.presets]
     refs += [(ref, ("when", n, "preset")) for n, when in enumerate(file.sweep.when) for ref in words(when.preset)]
     for ref, path in dict.fromkeys(refs):
+        if is_table(ref):
+            continue  # `check` reads it
         try:
             locate(ref, file.path.parent)
         except PresetError as error:
@@ -169,6 +173,7 @@ def _problems_of(
     try:
         loaded[key] = load_preset(cell.presets, [text for text, _ in cell.settings], base=file.path.parent)
         check(loaded[key], None if trust is None else consent_to([loaded[key].preset], trust=trust))
+        loaded[key] = completed(loaded[key])
     except CrildError as error:
         for problem in getattr(error, "problems", (error,)):
             path = places.get(problem.file or "")
@@ -194,7 +199,7 @@ def _copy(problem: CrildError, sentence: str, *, file: str | None, line: int | N
 
 def _planned(file: SweepFile, cell: Cell, loaded: Loaded, used: set[str]) -> Planned:
     preset = loaded.preset if cell.seed is None else loaded.preset.model_copy(update={"seed": cell.seed})
-    coordinates = _in_order({"task": preset.task.name, "seed": str(preset.seed), **cell.coordinates})
+    coordinates = _in_order({"task": preset.task.display_name, "seed": str(preset.seed), **cell.coordinates})
     train = loaded.document.get("train", {})
     device = train.get("device")
     return Planned(

@@ -34,7 +34,7 @@ tags: [distillation, crild]
 metrics: [{metric}]
 ---
 
-# {plain(preset.task.name)}: a student of {student["layers"]} layers
+# {plain(preset.task.display_name)}: a student of {student["layers"]} layers
 
 Distilled with crild from `{plain(preset.teacher.model)}`. It predicts {answers}.
 

@@ -127,7 +127,7 @@ def _model(loaded: LoadedModel, source: str, weights: str) -> InputModel:
 def _source_of_task(task: Task, split: str) -> str:
     """Where the rows of a split are read from."""
     if task.files is not None:
-        return task.files.splits()[split]
+        return task.files.source(split)
     if task.name not in GLUE:
         return f"the built-in task {task.name}"
     return _at(f"{HUB_DATASET} ({task.name})", task.revision) if task.source == "hub" else task.source

@@ -409,14 +409,12 @@ def test_what_is_missing_altogether(tmp_path: Path) -> None:
             '[task]\nname = "custom"\nsource = "x"',
             [
                 "2 custom-task-without-files task.name: files = {",
-                "2 custom-task-without-kind task.name: classification",
                 "3 source-of-other-task task.source: custom",
             ],
         ),
         (
             '[task]\nname = "custom"\nfiles = { train = "a" }\nkind = "regression"\nmetrics = ["f1", "pearson", "r2"]',
             [
-                "3 missing-key task.files.dev: text in quotes",
                 '5 wrong-value task.metrics: "accuracy", "f1", "f1_macro", "matthews", "pearson" and "spearman"',
             ],
         ),
@@ -424,6 +422,10 @@ def test_what_is_missing_altogether(tmp_path: Path) -> None:
             '[task]\nname = "custom"\nfiles = { train = "a", dev = "b" }\nkind = "regression"\nmetrics = ["f1"]\n'
             'columns = { pair = "text" }',
             ["5 unsuitable-metric task.metrics: f1", "6 repeated-column task.columns: text, text, label"],
+        ),
+        (
+            '[task]\nname = "custom"\nfiles = { train = "a", dev = "b" }\ndev_share = 0.1',
+            ["4 dev-share-and-dev-file task.dev_share: dev file"],
         ),
         (
             '[task]\nname = "rte"\nkind = "classification"\ncolumns = {}',

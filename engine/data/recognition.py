@@ -1,0 +1,268 @@
+"""What a custom task leaves open, recognised in its training file: columns, kind, share of dev. Imports no torch.
+
+Only what can be read in one way is recognised; otherwise the error names the columns and the setting that decides.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from engine.data.dev_split import DEV_SHARE, refuse_single_texts
+from engine.data.files import Table, check_table, read_table_head
+from engine.data.label_columns import MANY_CLASSES, class_names, is_fraction, natural, several_labels
+from engine.data.text_files import listed, shown
+from engine.errors import DataError
+from engine.preset.names import REGRESSION_METRICS
+from engine.preset.text import plain
+
+if TYPE_CHECKING:
+    from engine.preset.schema import Task
+
+_TEXTS = frozenset((
+    "text", "sentence", "question", "content", "review", "comment", "message", "body", "utterance", "query", "tweet",
+    "document", "description", "headline",
+))  # fmt: skip
+_PAIRS = (
+    ("sentence1", "sentence2"), ("sentence_1", "sentence_2"), ("sentence_a", "sentence_b"), ("question1", "question2"),
+    ("text1", "text2"), ("text_a", "text_b"), ("premise", "hypothesis"), ("question", "sentence"), ("question", "answer"),
+    ("question", "context"), ("question", "passage"), ("query", "passage"), ("query", "document"),
+)  # fmt: skip
+_PAIRED = frozenset(word for pair in _PAIRS for word in pair)
+_LABELS = frozenset((
+    "label", "labels", "class", "category", "target", "score", "y", "sentiment", "intent", "topic", "rating", "stars",
+    "verdict", "emotion", "similarity",
+))  # fmt: skip
+_IDS = frozenset(("", "id", "idx", "index", "guid", "uid", "unnamed:_0", "row"))
+_SWITCHES = frozenset(("0", "1", "0.0", "1.0", "true", "false"))
+FEW_ROWS = 10
+"""Rows for each class on average, below which many different labels are not taken for classes unless the user says so."""
+_SHOWN_CLASSES = 6
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """A custom task with nothing left open, and sentences about what was recognised."""
+
+    task: Task
+    notes: tuple[str, ...] = ()
+
+
+def recognised(task: Task, *, by_name_alone: bool = False) -> Recognised:
+    """The task with the columns, kind and share of dev that it leaves open, from the head of its training file.
+
+    With `by_name_alone` (the user named a file, and no preset), every column that could be meant counts. Otherwise columns
+    that are left out are "text" and "label": always where the task has its kind, else if the file has such columns.
+
+    Raises DataError for what cannot be recognised. Tasks that are not custom stay as they are.
+    """
+    if task.name != "custom" or task.files is None:
+        return Recognised(task)
+    named = set() if task.columns is None else task.columns.model_fields_set
+    changes: dict[str, Any] = {}
+    notes: list[str] = []
+    if task.files.dev is None and task.dev_share is None:
+        changes["dev_share"] = DEV_SHARE
+    if task.kind is not None and (not by_name_alone or {"text", "label"} <= named):
+        return Recognised(task.model_copy(update=changes) if changes else task)
+    path = Path(task.files.train)
+    table = read_table_head(path)
+    columns = _columns(task, table, named, by_name_alone=by_name_alone)
+    check_table(path, list(columns.values()))
+    if by_name_alone or any(role not in named and name != role for role, name in columns.items()):
+        from engine.preset.schema import Columns
+
+        changes["columns"] = Columns(**{**({} if task.columns is None else task.columns.model_dump()), **columns})
+        notes.append(_columns_note(path, columns))
+    if not len(table) and (task.kind is None or task.files.dev is None):
+        raise DataError("the file has column names but no rows", kind="no-rows", file=str(path))
+    if task.kind is None:
+        changes["kind"], note = _kind(task, table, columns["label"])
+        notes.append(note)
+    kind = changes.get("kind", task.kind)
+    if kind == "classification" and task.files.dev is None and table.is_whole:
+        _refuse_small_classes(table, columns)
+    return Recognised(task.model_copy(update=changes), tuple(notes))
+
+
+# -- columns
+
+
+def _columns(task: Task, table: Table, named: set[str], *, by_name_alone: bool) -> dict[str, str]:
+    """The column of each role: text, label and, where there is one, pair."""
+    own = task.columns
+    columns: dict[str, str] = {
+        role: str(getattr(own, role)) for role in ("text", "label", "pair") if role in named and getattr(own, role)
+    }
+    names = list(table.values)
+    if not names:
+        raise DataError("no column has a name of its own", kind="repeated-column", file=table.path)
+    if not by_name_alone:
+        columns |= {role: role for role in ("text", "label") if role not in columns and role in names}
+    if "text" in columns and "label" in columns:
+        return columns
+    if repeated := [name for name in table.repeated_names if _normal(name) in _TEXTS | _PAIRED | _LABELS]:
+        sentence = f"two columns are named {shown(repeated[0])}"
+        raise DataError(sentence, kind="repeated-column", file=table.path)
+    if len(names) == 1:
+        raise _single_column(table, names[0])
+    free = [name for name in names if name not in columns.values() and name != getattr(own, "id", None)]
+    free = [name for name in free if _normal(name) not in _IDS]
+    if "label" not in columns:
+        columns["label"] = _label(table, free, text_known="text" in columns)
+        free.remove(columns["label"])
+    if "text" not in columns:
+        texts = _texts(table, free)
+        if "pair" in columns and len(texts) > 1:
+            raise _undecided(table, "text", texts)
+        columns |= dict(zip(("text", "pair"), texts, strict=False))
+    return columns
+
+
+def _label(table: Table, free: Sequence[str], *, text_known: bool) -> str:
+    """The column of the labels among those that are free."""
+    candidates = [name for name in free if _normal(name) in _LABELS]
+    if not candidates:
+        refuse_one_hot(table, free)
+        others = [name for name in free if text_known or _normal(name) not in _TEXTS | _PAIRED]
+        candidates = others if len(others) == 1 and (text_known or len(free) > 1) else []
+    if len(candidates) != 1:
+        raise _undecided(table, "label", candidates)
+    return candidates[0]
+
+
+def _texts(table: Table, free: Sequence[str]) -> list[str]:
+    """The column of the texts among those that are free, or the two of a pair."""
+    by_normal = {_normal(name): name for name in free}
+    candidates = [name for name in free if _normal(name) in _TEXTS | _PAIRED]
+    for first, second in _PAIRS:
+        if {_normal(name) for name in candidates} == {first, second}:
+            return [by_normal[first], by_normal[second]]
+    if not candidates and len(free) == 1 and _is_text(table.values[free[0]]):
+        return list(free)
+    if len(candidates) != 1:
+        raise _undecided(table, "text", candidates)
+    return candidates
+
+
+def _is_text(values: Sequence[Any]) -> bool:
+    return any(isinstance(value, str) and any(letter.isalpha() for letter in value) for value in values)
+
+
+def refuse_one_hot(table: Table, columns: Sequence[str]) -> None:
+    """Raise DataError where several of these columns hold nothing but 0 and 1: a column for each class."""
+    switches = [name for name in columns if table.values[name] and _switches(table.values[name])]
+    if len(switches) < 2:
+        return
+    rows = zip(*(table.values[name] for name in switches), strict=True)
+    single = all(sum(str(value).strip().lower() in ("1", "1.0", "true") for value in row) == 1 for row in rows)
+    way_out = (
+        "write one column with the name of the class instead"
+        if single
+        else "several labels for one text are not supported; keep one of these columns as the label"
+    )
+    sentence = f"the columns {listed(switches)} hold only 0 and 1, one column for each class: {way_out}"
+    raise DataError(sentence, kind="one-hot-labels", file=table.path, key="task.columns.label")
+
+
+def _switches(values: Sequence[Any]) -> bool:
+    return {str(value).strip().lower() for value in values} <= _SWITCHES
+
+
+def _normal(name: str) -> str:
+    return name.strip().lower().replace(" ", "_").replace("-", "_")
+
+
+def _single_column(table: Table, name: str) -> DataError:
+    hint = ""
+    if any(mark in name for mark in ";\t,|"):
+        hint = "; the columns seem to be separated by another character than the file's ending says"
+    sentence = f"the file has one column, {shown(name)}, and a task needs two: a text and its label{hint}"
+    return DataError(sentence, kind="single-column", file=table.path)
+
+
+def _undecided(table: Table, role: Literal["text", "label"], candidates: Sequence[str]) -> DataError:
+    """The error for a role that no column has, or several could have."""
+    key = f"task.columns.{role}"
+    names = list(table.values)
+    what = "label" if role == "label" else "text"
+    if candidates:
+        choices = " or ".join(_setting(key, name) for name in candidates[:3])
+        sentence = f"the {what} could be {listed(candidates)}; the columns are {listed(names)}. Choose one: {choices}"
+        return DataError(sentence, kind="several-candidate-columns", file=table.path, key=key)
+    header = "" if any(_normal(name) in _TEXTS | _LABELS for name in names) else "; the first line must hold the names"
+    sentence = (
+        f"it is unclear which column holds the {what}: the columns are {listed(names)}{header}. Name it: "
+        f"{_setting(key, names[-1] if role == 'label' else names[0])}"
+    )
+    return DataError(sentence, kind="no-candidate-column", file=table.path, key=key)
+
+
+def _setting(key: str, name: str) -> str:
+    return f"--set {plain(shlex.quote(f'{key}={name}'))}"
+
+
+def _columns_note(path: Path, columns: dict[str, str]) -> str:
+    text = f"{shown(columns['text'])} is the text"
+    if "pair" in columns:
+        text = f"{shown(columns['text'])} and {shown(columns['pair'])} are the two texts"
+    return f"{plain(path.name)}: {text}, {shown(columns['label'])} the label."
+
+
+# -- kind
+
+
+def _kind(task: Task, table: Table, column: str) -> tuple[Literal["classification", "regression"], str]:
+    """Classes or scores, and a sentence that says why."""
+    if task.metrics:
+        kind: Literal["classification", "regression"] = (
+            "regression" if task.metrics[0] in REGRESSION_METRICS else "classification"
+        )
+        return kind, f"{task.metrics[0]} is a metric for {kind}, so the labels are {_what(kind)}."
+    values = table.values[column]
+    if column not in table.class_names and is_fraction(values, is_text=table.is_text):
+        return "regression", f"The labels in {shown(column)} are numbers with fractions: they are scores (regression)."
+    if (sentence := several_labels(table, column)) is not None:
+        raise DataError(sentence, kind="several-labels", file=table.path, key="task.columns.label")
+    names = class_names(table, column)
+    order = sorted(set(names), key=natural)
+    are_numbers = all(name.lstrip("-").isdecimal() for name in order)
+    if len(order) > MANY_CLASSES and len(names) < FEW_ROWS * len(order):
+        raise _too_many(table, column, len(order), are_numbers=are_numbers)
+    several = f"{len(order)} classes ({listed(order, _SHOWN_CLASSES)})"
+    if are_numbers:
+        sentence = f"The labels in {shown(column)} are whole numbers: {several}. For scores: --set task.kind=regression"
+        return "classification", sentence
+    return "classification", f"The labels in {shown(column)} are words: {several}."
+
+
+def _what(kind: str) -> str:
+    return "scores" if kind == "regression" else "classes"
+
+
+def _too_many(table: Table, column: str, classes: int, *, are_numbers: bool) -> DataError:
+    part = "" if table.is_whole else "the first "
+    scores = "; if they are scores: --set task.kind=regression" if are_numbers else ""
+    sentence = (
+        f"column {shown(column)} has {classes:,} different labels in {part}{len(table):,} rows, fewer than {FEW_ROWS} rows "
+        f"for each. If they are classes: --set task.kind=classification{scores}; if another column is the label, name it: "
+        "--set task.columns.label=COLUMN"
+    )
+    return DataError(sentence, kind="too-many-classes", file=table.path, key="task.kind")
+
+
+def _refuse_small_classes(table: Table, columns: dict[str, str]) -> None:
+    """Raise DataError for a class with too few texts to draw a dev set, as the run would."""
+    refuse_single_texts(_labels_of_texts(table, columns), table.path)
+
+
+def _labels_of_texts(table: Table, columns: dict[str, str]) -> Iterator[str]:
+    """The class of each different text."""
+    sides = [table.values[columns[role]] for role in ("text", "pair") if role in columns]
+    labels: dict[tuple[Any, ...], str] = {}
+    for text, name in zip(zip(*sides, strict=True), class_names(table, columns["label"]), strict=True):
+        labels.setdefault(tuple(map(str, text)), name)
+    yield from labels.values()

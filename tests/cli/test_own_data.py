@@ -1,0 +1,100 @@
+"""A data file beside a method: a custom task, recognised, split and named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engine.preset.load import load_run_preset
+from engine.record.run import read_status
+from tests.cli.conftest import Call
+
+SMALL = ("--set", "teacher.model=./teacher", "--set", "train.device=cpu")
+
+
+@pytest.fixture
+def tickets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file of tickets in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "tickets.csv"
+    path.write_text("message,team\n" + "".join(f"ticket {n},{'abc'[n % 3]}\n" for n in range(30)))
+    return path
+
+
+def run_of(runs_dir: Path) -> Path:
+    (run_dir,) = [path for path in runs_dir.iterdir() if not path.name.startswith(".")]
+    return run_dir
+
+
+def test_a_csv_beside_a_method_runs_and_the_runs_preset_is_complete(
+    crild: Call, fake_engine: Callable[..., None], tickets: Path, runs_dir: Path
+) -> None:
+    said = crild("run", "quickstart", "tickets.csv", "--runs-dir", str(runs_dir))
+    assert said.code == 0, said.err
+    assert "message" in said.err
+    assert "3 classes" in said.err
+    run_dir = run_of(runs_dir)
+    status = read_status(run_dir)
+    assert (status.task, status.method, status.preset) == ("tickets", "quickstart", "quickstart+tickets.csv")
+    assert run_dir.name.startswith("tickets-quickstart-")
+    task = load_run_preset(run_dir).preset.task
+    assert task.files is not None
+    assert task.columns is not None
+    assert (task.title, task.kind, task.dev_share) == ("tickets", "classification", 0.2)
+    assert (task.files.train, task.files.dev) == (str(tickets), None)
+    assert (task.columns.text, task.columns.label) == ("message", "team")
+    shown = crild("presets", "show", str(run_dir / "preset.toml"))
+    assert shown.out == (run_dir / "preset.toml").read_text(), "nothing is open in it"
+
+
+def test_quiet_says_nothing_of_it(crild: Call, fake_engine: Callable[..., None], tickets: Path, runs_dir: Path) -> None:
+    assert crild("run", "quickstart", "tickets.csv", "--runs-dir", str(runs_dir), "--quiet").err == ""
+
+
+def test_train_and_dev_by_their_names(crild: Call, tickets: Path, tmp_path: Path) -> None:
+    for name in ("tickets-train.csv", "tickets-dev.csv"):
+        (tmp_path / name).write_text(tickets.read_text())
+    said = crild("presets", "show", "quickstart", "tickets-train.csv", "tickets-dev.csv", "--json")
+    task = said.json["task"]
+    assert task["title"] == "tickets"
+    assert [Path(task["files"][split]).name for split in ("train", "dev")] == ["tickets-train.csv", "tickets-dev.csv"]
+    assert "dev_share" not in task
+    said = crild("presets", "show", "quickstart", "tickets.csv", "tickets-dev.csv")
+    assert said.code == 2
+    assert "task.files.dev" in said.err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "facts"),
+    [
+        (["run", "tickets.csv"], 2, ["crild run crild tickets.csv"]),
+        (["run", "quickstart", "ticket.csv"], 3, ["ticket.csv", "tickets.csv"]),
+        (["run", "kd", "rte", "tickets.csv"], 2, ["rte"]),
+        (["run", "quickstart", "tickets.csv", "--set", "task.columns.label=taem"], 3, ["taem", '"team"']),
+        (["run", "quickstart", "tickets.csv", "--set", "task.dev_share=0.9"], 2, ["task.dev_share", "0.5"]),
+        (
+            ["run", "quickstart", "tickets.csv", "--set", "task.dev_share=0.1", "--set", "task.files.dev=tickets.csv"],
+            2,
+            ["dev_share"],
+        ),
+    ],
+)
+def test_mistakes_end_before_there_is_a_run(
+    crild: Call, tickets: Path, runs_dir: Path, words: list[str], code: int, facts: list[str]
+) -> None:
+    said = crild(*words, "--runs-dir", str(runs_dir))
+    assert said.code == code, said.err
+    assert all(fact in said.err for fact in facts)
+    assert not runs_dir.exists()
+
+
+def test_a_preset_of_ones_own_is_replaced_as_a_whole(crild: Call, tickets: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(
+        'extends = "quickstart"\n[task]\nname = "custom"\nkind = "regression"\nmax_length = 40\n'
+        'files = { train = "a.csv", dev = "b.csv" }\ncolumns = { text = "x" }\n'
+    )
+    task = crild("presets", "show", "mine.toml", "tickets.csv", "--json").json["task"]
+    assert (task["kind"], task["columns"]["text"], task["max_length"]) == ("classification", "message", 40)
+    assert "dev" not in task["files"]
