@@ -67,7 +67,7 @@ class _Sheet:
     def close(self) -> None:
         """Write the last page."""
         if self._figure is not None:
-            self._pages.savefig(self._figure)
+            self._pages.savefig(self._figure)  # type: ignore[no-untyped-call]
             self._figure = None
 
     def _need(self, inches: float) -> bool:
@@ -237,5 +237,5 @@ def _font(size: float, bold: bool) -> FontProperties:
 
 
 @lru_cache(1)
-def _renderer():  # type: ignore[no-untyped-def]
-    return FigureCanvasAgg(Figure(dpi=100)).get_renderer()
+def _renderer() -> Any:
+    return FigureCanvasAgg(Figure(dpi=100)).get_renderer()  # type: ignore[no-untyped-call]

@@ -83,7 +83,7 @@ def _title(table: MetricTable) -> str:
 
 def _models(report: Report, block: Block, row: MethodRow, task: str | None = None) -> list[ModelRow]:
     """Size and speed of a row's model in each of its runs, on one task or all."""
-    model = {"method": STUDENT, "baseline": BASELINE, "teacher": TEACHER}.get(row.kind)
+    model = {"method": STUDENT, "baseline": BASELINE, "teacher": TEACHER}.get(row.kind, "")
     names = set(row.runs)
     return [
         run.sizes[model]
