@@ -64,7 +64,8 @@ def _train(run_dir: Path, session: RunSession, consent: Consent) -> int:
                 session.finish(state, code)
                 return code
             session.events.write("run_finished", state="finished", metrics=results["student"]["metrics"])
-            session.finish("finished", 0)
+            deletes = results.get("checkpoints_deleted") is not None
+            session.finish("finished", 0, then=_delete_checkpoints if deletes else None)
             return 0
         except (CrildError, MemoryError, OSError, RuntimeError) as caught:
             error = caught if isinstance(caught, CrildError) else memory_fault(caught) or system_fault(caught)
@@ -85,6 +86,13 @@ def _train(run_dir: Path, session: RunSession, consent: Consent) -> int:
         except Exception:
             traceback.print_exc()
             raise
+
+
+def _delete_checkpoints(run_dir: Path) -> None:
+    """Delete the checkpoints of a run that has just finished, and say so in its log."""
+    from engine.record.inventory import remove_checkpoints
+
+    print(f"deleted the checkpoints: {remove_checkpoints(run_dir):,} bytes freed", flush=True)
 
 
 def memory_fault(error: BaseException) -> RunError | None:

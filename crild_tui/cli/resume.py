@@ -34,7 +34,8 @@ def resume(
 ) -> None:
     """Continue a run from its last good checkpoint.
 
-    For runs that are stopped, preempted, failed or lost (killed). A finished run continues if --set makes it longer.
+    For runs that are stopped, preempted, failed or lost (killed). A finished run continues if --set makes it longer and it
+    has its checkpoints (train.keep_for_extending = true).
 
     \b
     crild resume rte-crild

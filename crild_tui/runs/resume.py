@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,12 +47,36 @@ def prepare(run_dir: Path, changes: Sequence[str], *, trust: bool = False) -> Pr
     if extends or entry.state != "finished" or not lacks_results(run_dir):
         check_possible(entry, "extend" if extends else "resume", command_hints(run_dir))
     _only_changeable(run_dir, changes)
+    if extends and entry.state == "finished" and (problem := extension_problem(run_dir, changes)) is not None:
+        raise problem
     progress = run_progress(run_dir)
     notes = _restore_preset(run_dir, progress)
+    if entry.state == "finished" and progress is None:
+        notes = (*notes, "its results are lost and its checkpoints deleted: it trains again from the start")
     consent = _check(run_dir, changes, progress, trust=trust)
     if changes:
         rewrite(run_dir, changes)
     return Prepared(entry, consent, notes)
+
+
+def extension_problem(run_dir: Path, changes: Sequence[str] = ()) -> UsageError | None:
+    """Why a finished run cannot be trained for longer, with the command of a new run; None if it can.
+
+    Raises RunError when its checkpoints cannot be read.
+    """
+    from engine.record.checkpoints import has_checkpoints
+
+    if has_checkpoints(run_dir):
+        return None
+    items = [*(changes or ("stage.kd.epochs=8",)), "train.keep_for_extending=true"]
+    command = (
+        f"crild run {shlex.quote(str(run_dir / PRESET))} {' '.join(f'--set {shlex.quote(item)}' for item in items)}"
+    )
+    return UsageError(
+        f"{run_dir.name} cannot be trained for longer: its checkpoints were deleted when it finished, or by crild prune. "
+        f"Start a new run: {command}",
+        kind="no-checkpoints-to-extend",
+    )
 
 
 def lacks_results(run_dir: Path) -> bool:

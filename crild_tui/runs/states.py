@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from crild_tui.runs import formatting
 from engine.errors import UsageError
 from engine.preset.text import plain
+from engine.record.checkpoints import has_checkpoints
 from engine.record.states import Action, allows
 from engine.report.majority import at_or_below
 
@@ -223,6 +224,12 @@ def check_possible(entry: RunEntry, action: Action, hints: Hints) -> None:
         preset = entry.path / "preset.toml"
         repeat = f"; run `crild run {preset}` to repeat it" if preset.is_file() else ""
         raise UsageError(f"{run} cannot be resumed: {entry.problem}{repeat}", kind="unreadable-run")
+    if entry.state == "finished" and not has_checkpoints(entry.path):
+        raise UsageError(
+            f"{run} is finished, and its checkpoints are deleted: to train for longer, start a new run: `crild run "
+            f"{entry.path / 'preset.toml'} --set stage.kd.epochs=8 --set train.keep_for_extending=true`",
+            kind="run-is-finished",
+        )
     if entry.state == "finished":
         raise UsageError(
             f"{run} is finished: train it for longer with `{formatting.command('resume', entry.path)} "

@@ -91,6 +91,9 @@ def closing_parts(
     yield ""
     if (run_dir / STUDENT).is_dir():
         yield f"student: {run_dir / STUDENT}"
+    if closing.checkpoints_deleted:
+        freed = formatting.size(closing.checkpoints_deleted)
+        yield f"disk:    checkpoints deleted, {freed} (train.keep_for_extending = true keeps them)"
     if took is not None:
         yield f"took:    {took}"
     own = f"crild run {shlex.quote(str(run_dir / PRESET))}"

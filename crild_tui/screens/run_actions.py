@@ -7,6 +7,7 @@ from pathlib import Path
 
 from crild_tui.runs import actions
 from crild_tui.runs.annotations import note_in_field, write_note, write_tags
+from crild_tui.runs.resume import extension_problem
 from crild_tui.runs.states import Hints, check_possible, key_hints
 from crild_tui.screens.dialogs import Ask, Confirm, ask, code_question, confirm
 from crild_tui.screens.host import Host
@@ -132,7 +133,10 @@ class RunActions:
         extends = selected is not None and selected.state == "finished"
         entry = self._run_for("extend" if extends else "resume")
         if entry is not None and extends:
-            self._extend(entry)
+            if (problem := extension_problem(entry.path)) is not None:
+                self._tell(problem.sentence)
+            else:
+                self._extend(entry)
         elif entry is not None:
             self._host.act(lambda: self._resume(entry.path))
 

@@ -240,6 +240,9 @@ class Train(Record):
     """Minutes between checkpoints."""
     keep_checkpoints: Count = 2
     """How many of the newest checkpoints to keep for resuming; the best weights are kept as well."""
+    keep_for_extending: bool = False
+    """Keep the checkpoints when the run finishes, so that `crild resume RUN --set stage.X.epochs=...` can train its last
+    stage for longer. They take several times the size of the student."""
     save_teacher_cache: bool = True
     """Keep the fine-tuned teacher for other runs on the same data with the same settings."""
 

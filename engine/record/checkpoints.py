@@ -92,6 +92,11 @@ def named_checkpoints(run_dir: Path) -> list[Checkpoint]:
     return sorted(checkpoints, key=lambda checkpoint: checkpoint.order, reverse=True)
 
 
+def has_checkpoints(run_dir: Path) -> bool:
+    """Whether a run has any checkpoint, by name alone. Raises as `named_checkpoints`."""
+    return bool(named_checkpoints(run_dir))
+
+
 def flaw(path: Path) -> Flaw | None:
     """What is wrong with the files of a checkpoint (or of best weights); None when all are as they were written.
 

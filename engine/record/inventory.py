@@ -115,6 +115,18 @@ def checkpoints_of(run_dir: Path) -> Iterator[Removable]:
     yield from _listed(run_dir, (CHECKPOINTS,), "checkpoint", is_checkpoint, remove_checkpoint)
 
 
+def remove_checkpoints(run_dir: Path) -> int:
+    """Delete the checkpoints and best weights of a run, as far as the system allows; returns the bytes that are freed.
+
+    Only for the holder of the run's lock.
+    """
+    freed = 0
+    for saved in checkpoints_of(run_dir):
+        with contextlib.suppress(OSError):
+            freed += saved.bytes if saved.remove() else 0
+    return freed
+
+
 def teachers_of(run_dir: Path) -> Iterator[Removable]:
     """The fine-tuned teachers that are stored in a run."""
     yield from _listed(run_dir, (), "teacher", _is_own_teacher, _remove_own_teacher)

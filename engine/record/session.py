@@ -20,7 +20,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -153,16 +153,24 @@ class RunSession:
         with self.request.interrupting(), self.phases.open(phase) as report:
             yield report
 
-    def finish(self, state: str, exit_code: int, error: CrildError | Fault | None = None) -> None:
+    def finish(
+        self,
+        state: str,
+        exit_code: int,
+        error: CrildError | Fault | None = None,
+        *,
+        then: Callable[[Path], None] | None = None,
+    ) -> None:
         """End the run in `state`: finished, failed, stopped or preempted. The lock is released, events are closed.
 
-        Raises RunError when the status cannot be written; the lock is released anyway. A run whose directory was removed
+        `then` is called with the run directory once the status is written, while the run is still locked: for what may be
+        deleted of a run that has ended. Raises RunError when the status cannot be written; the lock is released anyway. A run whose directory was removed
         has no status any more.
         """
         if state not in ENDED:
             raise ValueError(f"{state!r} does not end a run")
         fault = Fault.from_error(error) if isinstance(error, CrildError) else error
-        self._end(state=state, exit_code=exit_code, error=fault, ended=time.time())
+        self._end(then, state=state, exit_code=exit_code, error=fault, ended=time.time())
 
     def leave(self, error: CrildError) -> None:
         """End a session that changed nothing: the run is as it was before, with the error of this attempt.
@@ -171,11 +179,11 @@ class RunSession:
         """
         before = self.before
         self._end(
-            state=before.state, exit_code=error.exit_code, error=Fault.from_error(error), started=before.started,
+            None, state=before.state, exit_code=error.exit_code, error=Fault.from_error(error), started=before.started,
             ended=before.ended, device=before.device,
         )  # fmt: skip
 
-    def _end(self, **changes: Any) -> None:
+    def _end(self, then: Callable[[Path], None] | None, **changes: Any) -> None:
         """Write the last status, release the lock, close the events."""
         self._only_owner()
         with self._guard:
@@ -189,6 +197,8 @@ class RunSession:
             try:
                 if not gone:
                     self._write_last()
+                    if then is not None:
+                        then(self._path)
             finally:
                 self.events.close()
                 self._lock.release()

@@ -64,6 +64,8 @@ class ClosingTable:
     statements: tuple[str, ...]
     seconds: float | None
     command: str | None
+    checkpoints_deleted: int | None = None
+    """Bytes of the checkpoints that were deleted when the run finished; None where they stayed, or nothing is known."""
     latency: Latency | None = None
     """How `latency_ms` and `throughput` were measured, with quartiles and ratios; None in results of crild up to 0.2."""
 
@@ -91,6 +93,7 @@ def closing_table(results: Mapping[str, Any]) -> ClosingTable:
         statements=tuple(_statements(results, primary)),
         seconds=number(results.get("seconds")),
         command=word(results.get("command")),
+        checkpoints_deleted=whole(results.get("checkpoints_deleted")),
         latency=latency_of(results),
     )
 

@@ -39,7 +39,7 @@ from engine.user.consent import NONE, Consent
 
 FREE = re.compile(
     r"description|tags|notify\.command|teacher\.trust_remote_code"
-    r"|train\.(log_every|checkpoint_every|checkpoint_minutes|keep_checkpoints|save_teacher_cache)"
+    r"|train\.(log_every|checkpoint_every|checkpoint_minutes|keep_checkpoints|keep_for_extending|save_teacher_cache)"
 )
 """Keys that do not affect what a run computes: they may differ from those of existing runs."""
 

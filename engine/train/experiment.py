@@ -22,7 +22,7 @@ from engine.preset.schema import Preset
 from engine.record.checkpoints import Checkpoint, Checkpoints
 from engine.record.environment import add_environment
 from engine.record.files import write_atomic
-from engine.record.inventory import refuse_links, remove_cache_leftovers
+from engine.record.inventory import checkpoints_of, refuse_links, remove_cache_leftovers
 from engine.record.paths import PRESET, RESULTS, STUDENT, cache_dir
 from engine.record.rebuild import identity_of
 from engine.record.session import RunSession
@@ -206,11 +206,19 @@ class Experiment:
         document = results.closing(dev, materials.train_labels, measured, self.finished, latency)
         document |= {"seconds": round(sum(stage["seconds"] for stage in self.finished.values()), 1)}
         document |= {"command": f"crild run {shlex.quote(str(self.run_dir / PRESET))}"}
+        document |= {"checkpoints_deleted": self.checkpoints_to_delete()}
         document |= {"findings": [finding.to_dict() for finding in self.findings]}
         run_dir, card = self.run_dir, model_card(materials.preset, document, materials.data.spec)
         write_atomic(run_dir / STUDENT / "README.md", card, root=run_dir)
         results.write(self.run_dir, document)
         return document
+
+    def checkpoints_to_delete(self) -> int | None:
+        """Bytes of the checkpoints that go when the run has finished; None where they stay, because the preset asks for it
+        or the run had finished before with its checkpoints."""
+        if self.materials.preset.train.keep_for_extending or self.session.before.state == "finished":
+            return None
+        return sum(saved.bytes for saved in checkpoints_of(self.run_dir))
 
     # -- data
 

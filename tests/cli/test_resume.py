@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from crild_tui.runs.resume import rewrite
+from crild_tui.runs.resume import prepare, rewrite
 from engine.errors import UsageError
 from engine.preset.load import load_preset
 from engine.record.run import read_status, update_status
@@ -37,7 +37,7 @@ def test_a_lost_run_goes_on(crild: Call, fake_engine: Behave, runs_dir: Path) ->
 
 
 def test_a_finished_run_wants_to_be_made_longer(crild: Call, fake_engine: Behave, runs_dir: Path) -> None:
-    make_run(runs_dir)
+    write_checkpoint(make_run(runs_dir), "kd", 4)
     said = crild("resume", "rte-crild", "--set", "train.log_every=5")
     assert said.code == 2
     assert "--set stage.kd.epochs=8" in said.err
@@ -45,6 +45,20 @@ def test_a_finished_run_wants_to_be_made_longer(crild: Call, fake_engine: Behave
     assert crild("resume", "rte-crild", "--set", "stage.kd.epochs=8").code == 0
     assert read_status(runs_dir / "rte-crild-s1").attempt == 2
     assert load_preset([str(runs_dir / "rte-crild-s1" / "preset.toml")]).preset.stage[1].epochs == 8
+
+
+def test_a_finished_run_without_checkpoints_is_not_made_longer_and_names_a_new_run(crild: Call, runs_dir: Path) -> None:
+    run_dir = make_run(runs_dir)
+    before = (run_dir / "preset.toml").read_text()
+    with pytest.raises(UsageError) as caught:
+        prepare(run_dir, ["stage.kd.epochs=8", "description=more words"])
+    assert caught.value.kind == "no-checkpoints-to-extend"
+    command = f"crild run {run_dir}/preset.toml --set stage.kd.epochs=8 --set 'description=more words'"
+    assert f"{command} --set train.keep_for_extending=true" in caught.value.sentence
+    assert (run_dir / "preset.toml").read_text() == before
+    said = crild("resume", "rte-crild")
+    assert said.code == 2
+    assert "train.keep_for_extending=true" in said.err
 
 
 @pytest.mark.parametrize(
@@ -139,7 +153,9 @@ def test_a_finished_run_whose_results_are_lost_writes_them_again(
     assert crild("resume", "rte-crild").code == 2
     (run_dir / "results.json").write_text("torn")
     assert "crild resume rte-crild" in crild("show", "rte-crild").err
-    assert crild("resume", "rte-crild").code == 0
+    said = crild("resume", "rte-crild")
+    assert said.code == 0
+    assert "trains again from the start" in said.err
     assert "majority guess" in crild("show", "rte-crild").out
 
 

@@ -30,7 +30,8 @@ from engine.record.run import read_run
 from tests.faults.sabotage import ERRORS, Outcome, Strike, engine
 from tests.train.tiny_run import make, materials
 
-QUICK = ("teacher.finetune.epochs=1", "stage.ild.epochs=1", "stage.kd.epochs=1", "train.checkpoint_every=2")
+QUICK = ("teacher.finetune.epochs=1", "stage.ild.epochs=1", "stage.kd.epochs=1", "train.checkpoint_every=2",
+         "train.keep_for_extending=true")  # fmt: skip
 """Settings under which a tiny run takes a second and still has every stage."""
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 NOT_EQUAL = "another student"

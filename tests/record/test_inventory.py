@@ -14,7 +14,15 @@ import pytest
 
 from engine.errors import UsageError
 from engine.record import inventory
-from engine.record.inventory import Removable, cache_leftovers, cached, checkpoints_of, refuse_links, run_leftovers
+from engine.record.inventory import (
+    Removable,
+    cache_leftovers,
+    cached,
+    checkpoints_of,
+    refuse_links,
+    remove_checkpoints,
+    run_leftovers,
+)
 from engine.record.lock import FileLock
 from engine.record.run import create_run, delete_run
 from tests.errors import raises
@@ -346,3 +354,13 @@ def test_leftovers_of_the_cache(tmp_path: Path) -> None:
     assert sorted(item.path for item in items) == sorted(own)
     assert all(item.remove() for item in items)
     assert not any(path.exists() for path in own)
+
+
+def test_all_checkpoints_of_a_run_go_and_nothing_else(tmp_path: Path) -> None:
+    for name in ("001-kd-00000010", "best-kd-00000008"):
+        checkpoint(tmp_path, name)
+    (tmp_path / "checkpoints" / "notes.txt").write_text("mine")
+    size = sum(item.bytes for item in checkpoints_of(tmp_path))
+    assert remove_checkpoints(tmp_path) == size > 0
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["notes.txt"]
+    assert remove_checkpoints(tmp_path / "none") == 0

@@ -457,3 +457,21 @@ def test_the_error_that_ended_the_run_is_told_though_nothing_can_be_written(
     monkeypatch.undo()
     assert "status.json: cannot be written: " in capsys.readouterr().err
     assert not held(run)
+
+
+def test_what_may_go_once_a_run_has_ended_goes_while_it_is_still_locked(run: Path) -> None:
+    seen = []
+    with RunSession(run, signals=False) as work:
+        work.finish("finished", 0, then=lambda folder: seen.append((read_status(folder).state, held(folder))))
+    assert seen == [("finished", True)]
+    assert not held(run)
+
+
+def test_a_failure_after_the_end_leaves_the_run_finished_and_free(run: Path) -> None:
+    def fail(_: Path) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    with pytest.raises(OSError, match="broken"), RunSession(run, signals=False) as work:
+        work.finish("finished", 0, then=fail)
+    assert read_run(run).state == "finished"
+    assert not held(run)

@@ -39,6 +39,7 @@ from engine.user.own_code import OwnCode, OwnCodeError
 from engine.user.settings import Dashboard
 from tests.cli.samples import make_run
 from tests.conftest import PATIENCE
+from tests.record.own_files import checkpoint
 from tests.tui.screen_driver import SENT
 from tests.tui.screen_driver import screen_text as shown
 
@@ -744,6 +745,10 @@ def test_resume_goes_on_and_asks_a_finished_run_for_more(runs: Path, done: list[
             await pilot.press("r")
             await until(pilot, lambda: done == [("resume", run_dir, ())])
             await tell(pilot, working(run_dir, "finished"))
+            await pilot.press("r")
+            assert not asks(screen)
+            assert "train.keep_for_extending" in said(screen)[-1]
+            checkpoint(run_dir, "001-kd-00000010")
             await pilot.press("r")
             assert asks(screen)
             await pilot.press("escape")
