@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from crild_tui.monitor.snapshots import MachineSnapshot
 from crild_tui.runs.listing import appeared
 from crild_tui.runs.marks import Kind, Marks, MarksFile
 from crild_tui.runs.snapshot import RunsSnapshot
+from crild_tui.runs.table_file import named_file, write_file
 from crild_tui.screens.compare import CompareScreen
 from crild_tui.screens.help import HelpScreen
 from crild_tui.screens.launch import LaunchScreen
@@ -34,6 +36,8 @@ from engine.user.settings import Dashboard
 
 S = TypeVar("S", bound=Screen[Any])
 MODE_NAMES = ("launch", "live", "runs", "compare")
+CLOSES = 0.1
+"""Seconds in which the command palette has closed."""
 READONLY = "this dashboard only reads: it was started with --readonly"
 
 
@@ -141,6 +145,7 @@ class CrildApp(QuietApp):
         """The command palette: the modes, and every action of the screen that has a key."""
         for name in MODE_NAMES:
             yield SystemCommand(f"Go to {name.title()}", f"Switch to the {name} mode", partial(self.action_mode, name))
+        yield SystemCommand("Screenshot", "Save what is shown as an SVG file", self._screenshot_soon)
         seen = set()
         for active in screen.active_bindings.values():
             binding = active.binding
@@ -151,6 +156,15 @@ class CrildApp(QuietApp):
                     binding.tooltip or f"Key: {self.get_key_display(binding)}",
                     partial(self.run_action, binding.action, active.node),
                 )
+
+    def _screenshot_soon(self) -> None:
+        self.set_timer(CLOSES, self.save_picture)
+
+    def save_picture(self) -> None:
+        """Save what is shown as an SVG file in the current folder."""
+        name = time.strftime("crild-%Y%m%d-%H%M%S.svg")
+        picture = self.export_screenshot(title=f"crild {self.current_mode}")
+        self.act(lambda: write_file(named_file(name), picture))
 
     def watch_run(self, run_dir: Path) -> None:
         """Show a run in Live."""

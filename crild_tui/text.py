@@ -29,14 +29,19 @@ def fit(text: str, width: int, *, right: bool = False) -> str:
     return space + text if right else text + space
 
 
-def fit_ends(text: str, width: int) -> str:
-    """`text` in exactly `width` cells; one that is cut keeps its beginning and its end, where similar names differ."""
-    if cells(text) <= width or width < 8:
-        return fit(text, width)
-    tail = text
+def shorten_name(name: str, width: int) -> str:
+    """`name` in at most `width` cells; one that is cut keeps its beginning and its end, where similar names differ."""
+    if cells(name) <= width or width < 8:
+        return shorten(name, width)
+    tail = name[-width:]
     while cells(tail) > width // 2:
         tail = tail[1:]
-    return fit(_beginning(text, width - cells(tail) - 1) + "…" + tail, width)
+    return _beginning(name, width - cells(tail) - 1) + "…" + tail
+
+
+def fit_name(name: str, width: int) -> str:
+    """`name` in exactly `width` cells, cut as by `shorten_name`."""
+    return fit(shorten_name(name, width), width)
 
 
 def _beginning(text: str, width: int) -> str:

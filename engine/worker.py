@@ -117,7 +117,7 @@ def system_fault(error: BaseException) -> RunError | None:
     return RunError(sentence, kind="system-error", file=None if error.filename is None else str(error.filename))
 
 
-TOOLS = ("evaluate", "plan", "probe", "bench", "doctor")
+TOOLS = ("data", "evaluate", "plan", "probe", "bench", "doctor")
 
 
 def tool(name: str, arguments: Sequence[str], request: StopRequest, consent: Consent = NONE) -> int:
@@ -165,6 +165,11 @@ def _print_line(stdout: TextIO, document: Any) -> None:
 
 
 def _answer(name: str, arguments: Sequence[str], report: Report, consent: Consent) -> Any:
+    if name == "data":  # without torch, so that it answers at once
+        from engine.data.overview import overview
+        from engine.preset.load import load_preset
+
+        return overview(load_preset([arguments[0]]).preset, report=report)
     report("importing the libraries")
     from engine.train import bench, engine_tools
     from engine.train.probe import probe_runs

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from rich.cells import cell_len
 
-from crild_tui.text import bar, fit, fit_ends, shorten
+from crild_tui.text import bar, fit, fit_name, shorten
 from engine.preset.text import listed, one_line, plain, printable
 
 
@@ -37,11 +37,11 @@ def test_a_text_is_filled_up_on_either_side() -> None:
 )
 @pytest.mark.parametrize("width", [8, 13, 20, 30])
 def test_a_long_name_keeps_both_its_ends(text: str, width: int) -> None:
-    cut = fit_ends(text, width)
+    cut = fit_name(text, width)
     assert cell_len(cut) == width
     assert cut[0] == text[0]
     assert cut.rstrip().endswith(text[-2:])
-    assert fit_ends("short", width) == fit("short", width)
+    assert fit_name("short", width) == fit("short", width)
 
 
 @pytest.mark.parametrize("ascii_only", [False, True])

@@ -15,13 +15,13 @@ from crild_tui.charts.figure import Figure, Level, Mark
 from crild_tui.charts.scale import Scale
 from crild_tui.monitor.curves import Axis
 from crild_tui.runs import formatting
-from crild_tui.text import shorten
+from crild_tui.text import shorten, shorten_name
 
 GUTTER = 7
 """Cells at the left for the tick labels, the same in every chart so that charts above each other line up."""
 LABELLED = 100
 """Columns from which levels are named in full at the right; below, a letter stands for each name."""
-SHORT = 7
+SHORT = 8
 """Cells at the right for a letter and a figure."""
 LONGEST_LEVEL = 20
 BORDER = "┊"
@@ -154,7 +154,7 @@ def draw_stage_names(canvas: Canvas, figure: Figure, plot: PlotArea) -> None:
     """Each stage's name next to its border, in the row where it hides least, preferring the top."""
     for mark, column, after in _stages(figure, plot):
         start = column + int(column > plot.left)
-        name = shorten(mark.label, after - start)
+        name = shorten_name(mark.label, after - start)
         width = cell_len(name)
         if width < 2 or plot.height < 3:
             continue
@@ -193,5 +193,4 @@ def draw_level_names(canvas: Canvas, levels: Sequence[tuple[Level, int]], plot: 
 
 
 def _level_label(level: Level, *, full: bool) -> str:
-    value = formatting.metric(level.value)
-    return f"{level.label} {value}" if full else f"{level.sign} {value.removeprefix('0')}"
+    return f"{level.label if full else level.sign} {formatting.metric(level.value)}"

@@ -55,6 +55,11 @@ class Canvas:
             column += wide
         return column
 
+    def paste(self, other: Canvas, row: int, column: int) -> None:
+        """Copy another canvas into this one, with its upper left cell at `row` and `column`; it must fit."""
+        area = np.s_[row : row + other.height, column : column + other.width]
+        self.codes[area], self.looks[area] = other.codes, other.looks
+
     def paint(self, row: int, look: int) -> None:
         """Add flags to the look of a whole row."""
         if 0 <= row < self.height:

@@ -11,8 +11,9 @@ from rich.cells import cell_len
 from crild_tui.charts import axes, legend, raster, scale, ticks
 from crild_tui.charts.axes import PlotArea
 from crild_tui.charts.canvas import BOLD, DIM, FOCUS, LEVEL, MUTED, PLAIN, REVERSE, Canvas, curve_look
-from crild_tui.charts.figure import BEST, Figure, Line
+from crild_tui.charts.figure import BEST, Figure, Line, View
 from crild_tui.charts.traces import DotColumns, Trace, columns, logarithms
+from crild_tui.monitor.curves import Floats
 from crild_tui.runs.states import KeyNames
 from crild_tui.text import shorten
 
@@ -27,7 +28,7 @@ CRAMPED = 5
 """Rows below which there is no x axis."""
 
 
-def button(keys: KeyNames) -> str:
+def enlarge_button(keys: KeyNames) -> str:
     """The button in the title bar that enlarges the chart: it shows the key that does the same."""
     return f"[{keys['panel.enlarge']}]"
 
@@ -57,12 +58,14 @@ def draw(
     ticks_below: bool = True,
     aligned: bool = False,
     focused: bool = False,
+    button: bool = True,
     keys: KeyNames = KEYS,
 ) -> Drawing:
     """The figure in `width` × `height` cells.
 
     `ticks_below`: whether it has an x axis; a chart below it may have the same one. `aligned`: whether the plot is where
-    other charts of this size have theirs, so that charts above each other line up.
+    other charts of this size have theirs, so that charts above each other line up. `button`: whether its title bar has the
+    button that enlarges it.
     """
     canvas = Canvas(max(width, 0), max(height, 0))
     ticks_below = ticks_below and height >= CRAMPED
@@ -86,7 +89,8 @@ def draw(
                 axes.draw_x_axis(canvas, figure, plot, framed=framed)
         else:
             _write(canvas, plot, figure.empty)
-    legend.draw_heading(canvas, figure, plot, beyond, roomy=roomy, focused=focused, button=button(keys))
+    named = enlarge_button(keys) if button else ""
+    legend.draw_heading(canvas, figure, plot, beyond, roomy=roomy, focused=focused, button=named)
     return Drawing(canvas, plot)
 
 
@@ -158,22 +162,35 @@ def _cells(drawn: raster.Stroke, rows: int) -> raster.Bits:
 def _value_scale(figure: Figure, curves: Sequence[Curve], across: int) -> tuple[scale.Scale, tuple[float, float]]:
     """The scale of the values, and the smallest and the largest one, which may be outside a linear scale."""
     cuts = [
-        (cut, cut.inside(across))
-        for curve in curves
-        if not curve.line.own_scale
-        for cut in (curve.shown, curve.behind)
-        if cut is not None
+        cut for curve in curves if not curve.line.own_scale for cut in (curve.shown, curve.behind) if cut is not None
     ]
-    values = np.concatenate([np.empty(0), *(bound[inside] for cut, inside in cuts for bound in (cut.low, cut.high))])
+    values = _values(cuts, 0, across)
     levels = [level.value for level in figure.levels]
     if not len(values):
         return scale.fitted(levels, log=figure.log), (np.nan, np.nan)
     least, largest = float(values.min()), float(values.max())
+    if figure.scaled is not None:
+        part = _values(cuts, *_columns_of(figure.scaled, figure.view, across))
+        values = part if len(part) else values
     if figure.log:
+        least, largest = float(values.min()), float(values.max())
         return scale.fitted([*levels, 10**least, 10**largest], log=True), (np.nan, np.nan)
     spiky = not any(curve.line.dots for curve in curves)
     shown = scale.without_spikes(values) if spiky else (least, largest)
     return scale.fitted([*levels, *shown]), (least, largest)
+
+
+def _values(cuts: Sequence[DotColumns], first: int, end: int) -> Floats:
+    """The smallest and largest values in the dot columns from `first` to before `end`."""
+    chosen = [(cut, cut.inside(end) & (cut.index >= first)) for cut in cuts]
+    return np.concatenate([np.empty(0), *(bound[inside] for cut, inside in chosen for bound in (cut.low, cut.high))])
+
+
+def _columns_of(part: View, view: View, across: int) -> tuple[int, int]:
+    """The first dot column of a part of the x axis, and the one after its last; its first point is after its border."""
+    span = view.high - view.low
+    first, last = ((x - view.low) / span * across for x in (part.low, part.high))
+    return max(int(first) + 1, 0), min(int(last) + 1, across)
 
 
 def _largest(cut: DotColumns, across: int) -> float:

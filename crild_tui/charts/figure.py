@@ -89,10 +89,14 @@ class Figure:
     view: View = View(0.0, 1.0)
     """The part of the x axis in view."""
     axis: Axis = "step"
+    scaled: View | None = None
+    """The part of the x axis whose values the scale fits; None for all that is in view."""
     log: bool = False
     linear: bool = False
     """Never on a log scale, where a share or a correlation makes no sense."""
     cursor: float | None = None
+    smoothing: float = 0.0
+    """How much its curves are smoothed."""
     words: Words = "loss"
     empty: str = "nothing yet"
     """Shown if there is nothing to draw."""

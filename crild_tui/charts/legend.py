@@ -11,7 +11,7 @@ from crild_tui.charts.axes import SHORT, PlotArea
 from crild_tui.charts.canvas import BAR, BOLD, LEVEL, MUTED, PLAIN, REVERSE, TITLE, WARNING, Canvas, curve_look
 from crild_tui.charts.figure import BEST, Figure, Line
 from crild_tui.runs import formatting
-from crild_tui.text import shorten
+from crild_tui.text import shorten, shorten_name
 
 
 def draw_heading(
@@ -48,9 +48,11 @@ def draw_heading(
 
 
 def _notes(figure: Figure) -> list[tuple[str, int]]:
-    """What one must know to read the chart: a log scale, and values that it can't show."""
+    """What one must know to read the chart: smoothing, a log scale, and values that it can't show."""
     notes = []
     low, high = figure.view.low, figure.view.high
+    if figure.smoothing and figure.lines:
+        notes.append((f"smoothed {figure.smoothing:g}", MUTED))
     if figure.log and figure.lines:
         notes.append(("log", MUTED | BOLD))
         hidden = sum(
@@ -67,7 +69,7 @@ def _notes(figure: Figure) -> list[tuple[str, int]]:
 
 
 def _draw_legend(canvas: Canvas, figure: Figure, plot: PlotArea, *, row: int, start: int, end: int) -> None:
-    entries = [(line.marker, curve_look(line.color), line.label, _value(figure, line)) for line in figure.lines]
+    entries = [(line.marker, curve_look(line.color), line.label, value_text(figure, line)) for line in figure.lines]
     stars = [mark for mark in figure.marks if mark.value is not None]
     if len(stars) == 1 and entries:
         look = curve_look(stars[0].color) | BOLD
@@ -82,11 +84,11 @@ def _draw_legend(canvas: Canvas, figure: Figure, plot: PlotArea, *, row: int, st
             canvas.put(row, start, f"+{rest}", MUTED, limit=end)
             return
         start = canvas.put(row, start, marker, look | BOLD)
-        start = canvas.put(row, start + 1, shorten(label, min(room, 28)), PLAIN)
+        start = canvas.put(row, start + 1, shorten_name(label, min(room, 28)), PLAIN)
         start = canvas.put(row, start + 1, value, look) + 2
 
 
-def _value(figure: Figure, line: Line) -> str:
+def value_text(figure: Figure, line: Line) -> str:
     """The curve's value at the cursor, or at its end."""
     if figure.cursor is None:
         value = line.last

@@ -27,7 +27,7 @@ RAW_CURVES = 3
 """Runs up to which the raw curves are drawn behind smoothed ones; more would be fog."""
 SAME = 1e-4
 """Share of a loss by which a term may differ and still be the same curve: too little for a chart to show."""
-NO_CONSISTENCY = "this run has no consistency term"
+NO_CONSISTENCY, NONE_OF_THEM = "this run has no consistency term", "none of these runs has a consistency term"
 NONE_SO_FAR = "no consistency term in the stages so far"
 NOTHING_YET = "nothing yet"
 READING = "reading..."
@@ -57,6 +57,8 @@ class Look:
     view: View | None = None
     """None for all."""
     cursor: float | None = None
+    stage: bool | None = None
+    """Whether the scales of losses fit the newest stage alone; None: while the run is in progress."""
 
 
 class TraceCache:
@@ -107,39 +109,66 @@ def extent(sources: Sequence[Source], axis: Axis) -> View:
 
 def figures(sources: Sequence[Source], look: Look, traces: TraceCache) -> tuple[Figure, Figure, Figure]:
     """Loss, consistency and dev metric."""
-    lines = (
-        loss_lines(sources, look, traces),
-        consistency_lines(sources, look, traces),
-        dev_lines(sources, look, traces),
-    )
+    lines = loss_lines(sources, look, traces), consistency_lines(sources, look, traces)
     view = extent(sources, look.axis) if look.view is None else look.view
     marks = borders(sources, look.axis)
     started = any(len(source.curves.steps) for source in sources)
-    traces.drop_unused()
-    name = metric_name(sources)
+    scaled = scaled_stage(sources, look)
     unread = any(not source.snapshot.read for source in sources)
     nothing = READING if unread else NOTHING_YET
     blank = Figure("loss", view=view, axis=look.axis, log=look.log, cursor=look.cursor, empty=nothing)
+    dev = _dev_figure(blank, sources, look, traces, marks, READING if unread else "nothing evaluated yet")
+    traces.drop_unused()
     return (
-        replace(blank, lines=lines[0], marks=marks),
+        replace(blank, lines=lines[0], marks=marks, smoothing=look.smoothing, scaled=scaled),
         replace(
             blank,
             title="consistency",
             lines=lines[1],
+            smoothing=look.smoothing,
+            scaled=scaled,
             marks=marks,
             empty=_why_none(sources) if started and not unread else nothing,
         ),
-        replace(
-            blank,
-            title=one_line(f"dev {name}"),
-            lines=lines[2],
-            levels=levels(sources),
-            marks=(*marks, *stars(sources, look.axis)),
-            words="metric",
-            linear=name != "loss",
-            empty=READING if unread else "nothing evaluated yet",
-        ),
+        dev,
     )
+
+
+def _dev_figure(
+    blank: Figure, sources: Sequence[Source], look: Look, traces: TraceCache, marks: tuple[Mark, ...], empty: str
+) -> Figure:
+    """The dev metric; the dev loss while no stage has trained the classifier."""
+    name = metric_name(sources)
+    lines = dev_lines(sources, look, traces)
+    if not lines and name != "loss":
+        losses = dev_lines(sources, look, traces, "loss")
+        if losses:
+            return replace(blank, title="dev loss", lines=losses, marks=marks)
+    return replace(
+        blank,
+        title=one_line(f"dev {name}"),
+        lines=lines,
+        levels=levels(sources),
+        marks=(*marks, *stars(sources, look.axis)),
+        words="metric",
+        linear=name != "loss",
+        empty=empty,
+    )
+
+
+def scaled_stage(sources: Sequence[Source], look: Look) -> View | None:
+    """The stage that the scales of losses fit: the newest one of a run, unless all stages were asked for.
+
+    None for all stages: the choice for a run that has ended, and for several runs.
+    """
+    if len(sources) != 1 or not len(sources[0].curves.steps):
+        return None
+    stage = sources[0].snapshot.entry.state not in ENDED if look.stage is None else look.stage
+    if not stage:
+        return None
+    low = newest_stage(sources[0].curves, look.axis)
+    high = float(sources[0].curves.steps.axis(look.axis)[-1])
+    return View(low, high) if math.isfinite(low) and low < high else None
 
 
 # -- lines
@@ -151,7 +180,7 @@ def loss_lines(sources: Sequence[Source], look: Look, traces: TraceCache) -> tup
     lines = [
         line
         for source in sources
-        for line in _line(source, source.curves.steps.values.get("loss"), "total", look, traces, runs, counted=True)
+        for line in step_line(source, source.curves.steps.values.get("loss"), "total", look, traces, runs, counted=True)
     ]
     terms = list(_terms(sources[0], look, traces)) if runs == 1 else []
     return (*lines, *sorted(terms, key=lambda line: line.last is None))
@@ -159,10 +188,10 @@ def loss_lines(sources: Sequence[Source], look: Look, traces: TraceCache) -> tup
 
 def _terms(source: Source, look: Look, traces: TraceCache) -> Iterator[Line]:
     curves = source.curves
-    since = _newest_stage(curves, look.axis)
+    since = newest_stage(curves, look.axis)
     for color, (name, values) in enumerate(curves.steps.terms.items(), 1):
         hidden = _same_as_total(curves, values)
-        yield from _line(source, values, name, look, traces, color=color, raw=False, since=since, hidden=hidden)
+        yield from step_line(source, values, name, look, traces, color=color, raw=False, since=since, hidden=hidden)
 
 
 def _same_as_total(curves: Curves, term: Floats) -> frozenset[int]:
@@ -176,7 +205,7 @@ def _same_as_total(curves: Curves, term: Floats) -> frozenset[int]:
     return frozenset(np.unique(stage[known]).tolist()) - frozenset(np.unique(stage[known & ~same]).tolist())
 
 
-def _newest_stage(curves: Curves, axis: Axis) -> float:
+def newest_stage(curves: Curves, axis: Axis) -> float:
     """Where the stage of the newest step begins; the border between two stages is the last step of the earlier one."""
     newest = curves.steps.step[-1] if len(curves.steps) else math.nan
     return max((border.on(axis) for border in curves.borders if border.step < newest), default=-math.inf)
@@ -187,14 +216,14 @@ def consistency_lines(sources: Sequence[Source], look: Look, traces: TraceCache)
     lines: list[Line] = []
     for source in sources:
         values = source.curves.steps.values
-        lines += _line(source, values.get("consistency"), "term", look, traces, len(sources))
+        lines += step_line(source, values.get("consistency"), "term", look, traces, len(sources))
         if lines and len(sources) == 1:
             unsmoothed = replace(look, smoothing=0)
-            lines += _line(source, values.get("weight"), "weight", unsmoothed, traces, color=1, own_scale=True)
+            lines += step_line(source, values.get("weight"), "weight", unsmoothed, traces, color=1, own_scale=True)
     return tuple(lines)
 
 
-def _line(
+def step_line(
     source: Source,
     values: Floats | None,
     label: str,
@@ -233,17 +262,18 @@ def _line(
     )
 
 
-def dev_lines(sources: Sequence[Source], look: Look, traces: TraceCache) -> tuple[Line, ...]:
+def dev_lines(sources: Sequence[Source], look: Look, traces: TraceCache, name: str | None = None) -> tuple[Line, ...]:
     """The student of each run; for a single run every model that was evaluated more than once.
 
-    Evaluations are figures in their own right, so they are never smoothed.
+    `name` is the metric, the task's if left out. A metric of stages that train no classifier means nothing and is left
+    out. Evaluations are figures in their own right, so they are never smoothed.
     """
-    name = metric_name(sources)
+    name = metric_name(sources) if name is None else name
     alone = len(sources) == 1
     lines = []
     for source in sources:
         for number, model, table in _models(source.curves):
-            values = table.values.get(name)
+            values = trained_values(source.curves, table, name)
             if values is None or not np.isfinite(values).any() or (not alone and model != STUDENT):
                 continue
             if model == "teacher" and len(table) < 2:  # a level, not a curve
@@ -253,6 +283,22 @@ def dev_lines(sources: Sequence[Source], look: Look, traces: TraceCache) -> tupl
             label = one_line(OWN_CURVE.get(model, model)) if alone else one_line(source.label)
             lines.append(Line(label, curve, color, curve_marker(color), dots=True))
     return tuple(lines)
+
+
+def trained_values(curves: Curves, table: Table, name: str) -> Floats | None:
+    """A metric of evaluations, NaN in stages that train no classifier; None if there is no such metric.
+
+    In these stages the student's dev loss is evaluated, which other stages don't report.
+    """
+    values = table.values.get(name)
+    student = curves.evaluations.get(STUDENT)
+    if values is None or name == "loss" or student is None or "loss" not in student.values:
+        return values
+    starts = np.array([border.step for border in curves.borders])
+    untrained = np.unique(np.searchsorted(starts, student.step[np.isfinite(student.values["loss"])], side="left"))
+    stage = np.searchsorted(starts, table.step, side="left")
+    hidden = np.isin(stage, untrained)
+    return np.where(hidden, np.nan, values) if hidden.any() else values
 
 
 def _models(curves: Curves) -> list[tuple[int, str, Table]]:
@@ -267,7 +313,9 @@ def _models(curves: Curves) -> list[tuple[int, str, Table]]:
 
 def _why_none(sources: Sequence[Source]) -> str:
     """Why the consistency panel is empty: a later stage of an active run may have the term."""
-    return NO_CONSISTENCY if all(source.snapshot.entry.state in ENDED for source in sources) else NONE_SO_FAR
+    if any(source.snapshot.entry.state not in ENDED for source in sources):
+        return NONE_SO_FAR
+    return NO_CONSISTENCY if len(sources) == 1 else NONE_OF_THEM
 
 
 def metric_name(sources: Sequence[Source]) -> str:

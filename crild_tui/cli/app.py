@@ -26,7 +26,7 @@ HEADINGS = {
     "Start and stop": ("run", "resume", "sweep", "stop"),
     "Watch": ("attach", "logs"),
     "Results": ("runs", "show", "errors", "compare", "report", "evaluate", "probe", "bench"),
-    "Presets": ("presets",),
+    "Presets and data": ("presets", "data"),
     "Organise": ("note", "tag", "delete", "prune", "cache"),
     "This machine": ("doctor",),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from crild_tui.cli import terminal
 from crild_tui.runs import formatting
 from crild_tui.runs.create import RunRequest, consent_of, method_of
+from engine.preset.text import listed
 
 if TYPE_CHECKING:
     from engine.preset.load import Loaded
@@ -34,6 +36,8 @@ def show_plan(loaded: Sequence[Loaded], request: RunRequest, *, as_json: bool) -
         terminal.sentence()
     for line in _facts(plan):
         terminal.sentence(line)
+    for line in disk_lines(plan, request.runs_dir, len(seeds)):
+        terminal.sentence(line)
     for line in _items(plan.get("notes")):
         terminal.sentence(str(line))
     for severity, line in _findings(plan):
@@ -42,6 +46,40 @@ def show_plan(loaded: Sequence[Loaded], request: RunRequest, *, as_json: bool) -
         terminal.sentence(f"missing: {line}")
     terminal.sentence("nothing was started (--dry-run)")
     return 3 if missing else 0
+
+
+def disk_lines(plan: Mapping[str, Any], runs_dir: Path, runs: int) -> list[str]:
+    """The disk that the runs need, and a warning where the runs folder's has less; of several runs one trains at a time."""
+    need = plan.get("disk")
+    if not isinstance(need, Mapping):
+        return []
+    checkpoints, student, teacher = (int(need.get(name) or 0) for name in ("checkpoints", "student", "teacher"))
+    stay = need.get("checkpoints_stay") is True
+    fate = "which stay" if stay else "deleted when it finishes"
+    leaves = [f"{formatting.size(student)} for the student"]
+    if teacher:
+        leaves.append(f"{formatting.size(teacher)} for the teacher, once")
+    each = "each run: " if runs > 1 else ""
+    lines = [
+        f"disk:    {each}up to {formatting.size(checkpoints)} of checkpoints while it trains, {fate}; "
+        f"then {listed(leaves, 'and')}"
+    ]
+    total = checkpoints * (runs if stay else 1) + student * runs + teacher
+    free = _free(runs_dir)
+    if free is not None and free < total:
+        lines.append(
+            f"warning: {formatting.size(free)} are free in {runs_dir}, and this takes up to {formatting.size(total)}"
+        )
+    return lines
+
+
+def _free(runs_dir: Path) -> int | None:
+    """Free bytes of the disk that a folder is on, or will be; None where the system doesn't say."""
+    folder = next((each for each in (runs_dir, *runs_dir.parents) if each.is_dir()), None)
+    try:
+        return None if folder is None else shutil.disk_usage(folder).free
+    except OSError:
+        return None
 
 
 def plan_of(loaded: Loaded, consent: Consent) -> dict[str, Any]:

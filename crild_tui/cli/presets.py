@@ -128,17 +128,46 @@ def new(
         str, typer.Argument(metavar="NAME", help="The new file, with or without .toml.", show_default=False)
     ],
     origin: Annotated[
-        str,
-        typer.Option("--from", metavar="PRESET", help="The preset to copy: a shipped name or a file."),
-    ],
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="PRESET",
+            help="The preset to copy: a shipped name or a file. With --from-data the method. [default there: crild]",
+        ),
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--from-data", metavar="FILE", help="Write a preset for this data file. Repeatable, as for train and dev."
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="With --from-data: a key of the task. Repeatable."),
+    ] = None,
 ) -> None:
-    """Create your own preset as a copy of another one, with its comments.
+    """Create your own preset: a copy of another one, with its comments, or one for your own data.
 
     \b
     crild presets new mine --from crild
+    crild presets new mine --from-data tickets.csv
     """
     from crild_tui.launch_form.copy_preset import new_preset
+    from crild_tui.launch_form.data_preset import new_data_preset
+    from engine.errors import UsageError
 
-    path = new_preset(name, origin)
+    if data:
+        path, notes = new_data_preset(name, data, origin or "crild", settings or ())
+        terminal.say(*notes)
+    elif settings:
+        sentence = "--set goes with --from-data; a copy is edited, or changed by `crild run PRESET --set KEY=VALUE`"
+        raise UsageError(sentence, kind="misplaced-option")
+    elif origin is None:
+        sentence = (
+            f"name a preset to copy (crild presets new {name} --from crild), or your data (--from-data tickets.csv)"
+        )
+        raise UsageError(sentence, kind="no-origin")
+    else:
+        path = new_preset(name, origin)
     terminal.say(f"written; edit it, check it with `crild presets validate {path}`, run it with `crild run {path}`")
     terminal.sentence(str(path))

@@ -19,14 +19,18 @@ if TYPE_CHECKING:
 
 def show_plan(plan: Plan, runs_dir: Path, slots: Sequence[Slot], states: Mapping[str, str], *, as_json: bool) -> None:
     """Print a plan; `states` are those of the runs that exist, by id."""
+    from engine.preflight.hub import hub_problem
     from engine.record.run import list_runs
     from engine.sweep.estimate import duration, measured
 
     left = [run for run in plan.runs if states.get(run.run) != "finished"]
     known = measured(list_runs(runs_dir), plan.name)
     time_left = duration([run.cell for run in left], known, len(slots))
+    missing = hub_problem(run.preset for run in left)
     if as_json:
-        terminal.show_json(document(plan, runs_dir, slots, states, time_left))
+        terminal.show_json(
+            {**document(plan, runs_dir, slots, states, time_left), "missing": [missing] if missing else []}
+        )
         return
     product = " x ".join(_counted(len(values), name) for name, values in plan.axes.items())
     terminal.sentence(f"{plan.name}: {formatting.plural(len(plan.runs), 'run')} of {product}, in {runs_dir}")
@@ -36,6 +40,8 @@ def show_plan(plan: Plan, runs_dir: Path, slots: Sequence[Slot], states: Mapping
     terminal.sentence()
     for line in facts(plan, slots, states, time_left):
         terminal.sentence(line)
+    if missing:
+        terminal.sentence(f"missing:  {missing}")
     terminal.sentence("nothing was started (--plan)")
 
 
@@ -89,7 +95,10 @@ def _time(left: Duration) -> str:
     if not left.known and not left.unknown:
         return "nothing left to do"
     if not left.known:
-        return "unknown: no run of these methods and tasks has finished here yet"
+        return (
+            "unknown: no run of these methods and tasks has finished here yet; `crild run METHOD TASK --dry-run` measures "
+            "a few steps of one"
+        )
     about = f"about {formatting.duration(left.seconds)} going by the runs measured so far"
     return about if not left.unknown else f"{about}, and unknown for {formatting.plural(left.unknown, 'run')} more"
 

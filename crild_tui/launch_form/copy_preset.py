@@ -34,11 +34,7 @@ def new_preset(name: str, origin: str) -> Path:
     """
     from engine.preset.preset_file import locate
 
-    target = target_of(name)
-    shown = plain(str(target))
-    if not target.parent.is_dir():
-        sentence = f"{shown} cannot be written: there is no folder {plain(str(target.parent))}"
-        raise UsageError(sentence, kind="no-such-folder")
+    target = free_target(name)
     source = locate(origin, Path.cwd())
     try:
         text = source.read_bytes()
@@ -49,15 +45,36 @@ def new_preset(name: str, origin: str) -> Path:
                 f"copy it next to the original (crild presets new {sibling} --from {origin}), or extend it in a new file"
             )
             raise UsageError(sentence, kind="relative-paths")
+        write_new(target, text)
+    except (OSError, ValueError) as error:
+        raise _unwritable(target, error) from None
+    return target
+
+
+def free_target(name: str) -> Path:
+    """As `target_of`. Raises UsageError also when there is no such folder."""
+    target = target_of(name)
+    if not target.parent.is_dir():
+        sentence = f"{plain(str(target))} cannot be written: there is no folder {plain(str(target.parent))}"
+        raise UsageError(sentence, kind="no-such-folder")
+    return target
+
+
+def write_new(target: Path, text: bytes) -> None:
+    """Write a file that doesn't exist yet. Raises UsageError when it does, or when it cannot be written."""
+    try:
         with target.open("xb") as file:
             file.write(text)
     except FileExistsError:
-        sentence = f"{shown} exists already and is left unchanged: choose another name"
+        sentence = f"{plain(str(target))} exists already and is left unchanged: choose another name"
         raise UsageError(sentence, kind="file-exists") from None
     except (OSError, ValueError) as error:
-        sentence = f"{shown} cannot be written: {cause(error) if isinstance(error, OSError) else error}"
-        raise UsageError(sentence, kind="unwritable-file") from None
-    return target
+        raise _unwritable(target, error) from None
+
+
+def _unwritable(target: Path, error: OSError | ValueError) -> UsageError:
+    sentence = f"{plain(str(target))} cannot be written: {cause(error) if isinstance(error, OSError) else error}"
+    return UsageError(sentence, kind="unwritable-file")
 
 
 def _means_the_same(source: Path, text: bytes, folder: Path) -> bool:

@@ -28,6 +28,13 @@ MAX_MESSAGES = 1000
 """Messages held in memory, the newest."""
 MAX_MODELS = 16
 """Kinds of evaluated models; crild never writes more."""
+_STEP_VALUES = {
+    "loss": "loss", "examples/s": "examples_per_second", "tokens/s": "tokens_per_second",
+    "learning rate": "learning_rate", "gradient norm": "gradient_norm", "memory": "memory",
+}  # fmt: skip
+"""Columns of the values of steps, and the fields of the events that they hold."""
+_EVALUATED_LOSSES = {"loss": "loss", "label loss": "label_loss"}
+"""The same for losses that are evaluated on dev."""
 _LONGEST = 10_000
 """Characters of a message."""
 
@@ -152,7 +159,9 @@ class CurveBuilder:
                 continue
             if of_model:
                 builder = self._evaluations.setdefault(model, TableBuilder())
-                self._add_rows(builder, target, steps, model_times, _evaluation_values(of_model), {})
+                self._add_rows(
+                    builder, target, steps, model_times, _evaluation_values(of_model), _columns(of_model, "terms")
+                )
 
     def _model(self, event: Event, stage: str | None) -> str:
         """The name of the evaluated model among the curves."""
@@ -187,10 +196,7 @@ def _rising(events: Sequence[Event], times: Numbers) -> tuple[Sequence[Event], N
 
 def _step_values(events: Sequence[Event]) -> dict[str, Numbers]:
     """The values of steps: `loss` always, others if at least one is known."""
-    columns = {
-        "loss": column([event.get("loss") for event in events]),
-        "examples/s": column([event.get("examples_per_second") for event in events]),
-    }
+    columns = {name: column([event.get(key) for event in events]) for name, key in _STEP_VALUES.items()}
     terms = [event.get("consistency") for event in events]
     if dict in set(map(type, terms)):
         pairs = [consistency_of(event) for event in events]
@@ -202,9 +208,10 @@ def _step_values(events: Sequence[Event]) -> dict[str, Numbers]:
 
 
 def _evaluation_values(events: Sequence[Event]) -> dict[str, Numbers]:
-    loss = column([event.get("loss") for event in events])
-    metrics = _columns(events, "metrics")
-    return metrics if np.isnan(loss).all() else {**metrics, "loss": loss}
+    """Metrics; `loss`, the stage's on dev, and `label loss`, that on gold labels, where they were evaluated."""
+    losses = {name: column([event.get(key) for event in events]) for name, key in _EVALUATED_LOSSES.items()}
+    known = {name: values for name, values in losses.items() if not np.isnan(values).all()}
+    return {**_columns(events, "metrics"), **known}
 
 
 def _columns(events: Sequence[Event], key: str) -> dict[str, Numbers]:

@@ -51,7 +51,22 @@ def stop(run_dir: Path) -> str:
     from engine.launch import signals
 
     signals.stop(run_dir)
-    return f"{run_dir.name} stops at its next step, with a checkpoint"
+    return f"{run_dir.name} stops at its next step, with a checkpoint{_sweep_goes_on(run_dir)}"
+
+
+def _sweep_goes_on(run_dir: Path) -> str:
+    """The end of a sentence about a run that stops while its sweep is running."""
+    from crild_tui.runs.sweeps import read_sweep
+    from engine.record.run import read_run
+
+    status = read_run(run_dir).status
+    if status is None or not status.sweep:
+        return ""
+    try:
+        alive = read_sweep(run_dir.parent, status.sweep).alive()
+    except CrildError:
+        return ""
+    return f"; sweep {status.sweep} goes on with its other runs, and won't start this one again" if alive else ""
 
 
 def kill(run_dir: Path) -> str:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from crild_tui.charts.palette import curve_color, curve_marker
 from crild_tui.runs import formatting
-from crild_tui.text import cells, fit, fit_ends
+from crild_tui.text import cells, fit, fit_name
 from engine.preset.text import one_line, shown
 from engine.report.compare import ABSENT, differences
 from engine.report.final_metrics import FinalMetrics
@@ -48,14 +48,8 @@ def assigned(before: Places, run_dirs: Sequence[Path]) -> dict[Path, int]:
 
 
 def labels(run_dirs: Sequence[Path]) -> list[str]:
-    """Short names of runs for a legend: without what all of them begin with, where that is long."""
-    names = [run_dir.name for run_dir in run_dirs]
-    common = 0
-    if len(names) > 1 and max(map(len, names)) > 20:
-        shortest = min(map(len, names))
-        same = next((index for index in range(shortest) if len({name[index] for name in names}) > 1), shortest)
-        common = max(names[0].rfind(mark, 0, same) for mark in "-_.") + 1
-    return [one_line(f"…{name[common:]}" if common > 8 else name) for name in names]
+    """Names of runs for a legend, which cuts long ones in the middle."""
+    return [one_line(run_dir.name) for run_dir in run_dirs]
 
 
 def mark(number: int, *, dark: bool) -> Text:
@@ -88,7 +82,7 @@ def metrics_lines(
             text.append_text(Text(" ") if row.run is None else mark(numbers[row.run], dark=dark))
             style = {"mean": "bold", "other": "dim"}.get(row.kind, "")
             unfinished = row.run is not None and not finals[row.run].finished
-            text.append(f" {fit_ends(one_line(row.name), name)} ", style)
+            text.append(f" {fit_name(one_line(row.name), name)} ", style)
             for cell, (column, width, figures) in zip(row.cells, columns, strict=True):
                 best = cell.mark == "highest"
                 words = fit(one_line(cell.text), width, right=not column.words)

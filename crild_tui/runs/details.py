@@ -20,12 +20,13 @@ from engine.record.files import read_object
 from engine.record.inputs import known_inputs
 from engine.record.paths import RESULTS
 from engine.record.run import RunEntry
+from engine.record.states import ACTIVE
 from engine.report.closing_table import ClosingTable, closing_table
 from engine.report.compare import read_preset
 from engine.report.inputs import input_lines
 from engine.report.majority import MARK
 
-LABEL = 10
+LABEL = 12
 """Cells of a label."""
 Line = tuple[str, str]
 """A label and what stands behind it."""
@@ -125,7 +126,8 @@ def status_lines(entry: RunEntry, keys: KeyNames, now: float) -> Iterator[Line]:
     if status is not None:
         share = progress(entry)
         if share is not None:
-            yield "done", f"{''.join(bar(share, 20))} {formatting.percent(share)} of {status.total:,} steps"
+            shown = f"{''.join(bar(share, 20))} " if entry.state in ACTIVE else ""
+            yield "done", f"{shown}{formatting.percent(share)} of {status.total:,} steps"
         yield "preset", status.preset or formatting.NONE
         if status.sweep:
             yield "sweep", f"{one_line(status.sweep)}; press {keys['runs.sweep']} for its matrix"
@@ -136,10 +138,7 @@ def status_lines(entry: RunEntry, keys: KeyNames, now: float) -> Iterator[Line]:
             ("teacher", status.teacher), ("majority", status.majority),
         ):  # fmt: skip
             if value is not None:
-                yield (
-                    label[:10],
-                    f"{name} {formatting.metric(value)}{' (self-teacher)' if label == 'self-teacher' else ''}",
-                )
+                yield label, f"{name} {formatting.metric(value)}"
         attempts = f", {formatting.plural(status.attempt, 'attempt')}" if status.attempt > 1 else ""
         yield "created", f"{formatting.age(now - status.created)} ago{attempts}"
         if status.device:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from crild_tui.runs import formatting
 from crild_tui.runs.filter import RunFilter, age, progress
 from crild_tui.runs.states import label_of
-from crild_tui.text import bar, cells, fit, fit_ends
+from crild_tui.text import bar, cells, fit, fit_name
 from engine.errors import UsageError
 from engine.preset.text import nearest, one_line, plain
 from engine.record.run import RunEntry
+from engine.record.states import ACTIVE
 from engine.record.status import Status
 from engine.report.majority import MARK, at_or_below
 
@@ -102,6 +103,8 @@ COLUMNS = (
 BY_NAME: Mapping[str, Column] = {column.name: column for column in COLUMNS}
 SAMPLE = 500
 """With more than twice as many runs, only a sample decides the widths; what is wider is cut."""
+NAMES = ("run", "preset", "task", "method")
+"""Columns of names, which are cut in the middle."""
 METRICS = ("last", "best", "teacher")
 """Columns of metrics with four digits after the point."""
 _ALIASES = {"id": "run", "progress": "done", "created": "age"}
@@ -208,7 +211,7 @@ def column_widths(rows: Sequence[RunEntry], width: int, order: Order = NEWEST) -
     widths["run"] = max(widths["run"] - max(_total(widths) - room, 0), min(widths["run"], SHORTEST_ID))
     if "note" in widths:
         widths["note"] += max(room - _total(widths), 0)
-    elif room - _total(widths) > BAR and "done" in widths:
+    elif room - _total(widths) > BAR and "done" in widths and any(row.state in ACTIVE for row in rows):
         widths["done"] += BAR + 1
     return widths
 
@@ -273,6 +276,6 @@ def cell(column: Column, entry: RunEntry, width: int, now: float) -> str:
     """The text of a cell, as wide as its column."""
     text = column.text(entry, now)
     if column.name == "done" and width > BAR:
-        share = progress(entry)
+        share = progress(entry) if entry.state in ACTIVE else None
         return f"{' ' * BAR if share is None else ''.join(bar(share, BAR))} {fit(text, width - BAR - 1, right=True)}"
-    return fit_ends(text, width) if column.name == "run" else fit(text, width, right=column.right)
+    return fit_name(text, width) if column.name in NAMES else fit(text, width, right=column.right)

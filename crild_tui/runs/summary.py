@@ -208,7 +208,7 @@ def with_status(summary: RunSummary, status: Any, state: str) -> RunSummary:
         metric=_first(status.last, summary.metric),
         best=_first(status.best, summary.best),
         teacher=_first(status.teacher, summary.teacher),
-        self_teacher=_first(status.self_teacher, summary.self_teacher),
+        self_teacher=summary.self_teacher if summary.stages else status.self_teacher,
         majority=_first(status.majority, summary.majority),
         eta=_first(status.eta, summary.eta),
     )
@@ -326,8 +326,8 @@ def _evaluated(summary: RunSummary, stage: str | None, event: Event) -> RunSumma
     summary = replace(summary, metric_name=name)
     if value is None:
         return summary
-    if model == "self-teacher":
-        return replace(summary, self_teacher=value)
+    if model == "self-teacher":  # in a stage that trains no classifier, its metric means nothing either
+        return replace(summary, self_teacher=None if summary.dev_loss is not None else value)
     if model in ("student", stage):  # a teacher is the model in training in its own stage
         summary = _stage_evaluated(summary, stage, value, event)
     if model == "teacher":

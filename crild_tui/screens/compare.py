@@ -20,10 +20,11 @@ from crild_tui.monitor.snapshots import RunSnapshot
 from crild_tui.runs import comparison
 from crild_tui.runs.states import KeyNames
 from crild_tui.runs.table_file import named_file, write_file
+from crild_tui.screens.chart_screen import ChartScreen
 from crild_tui.screens.dialogs import Ask, Confirm, ask, confirm
 from crild_tui.screens.probe import ProbeScreen
-from crild_tui.screens.run_watch import WatchScreen
 from crild_tui.screens.text_dialog import TextScreen
+from crild_tui.widgets.logged_view import LoggedView
 from crild_tui.widgets.panels import Panels, Source
 from crild_tui.widgets.row_list import RowList
 from engine.errors import UsageError
@@ -59,7 +60,7 @@ def how_to_compare(keys: KeyNames) -> Text:
     return text.append("\nRuns that differ only in their seed are averaged: mean and standard deviation.", "dim")
 
 
-class CompareScreen(WatchScreen):
+class CompareScreen(ChartScreen):
     """The curves of several runs in one chart. Each run keeps its colour and marker while it is compared."""
 
     MODE = "compare"
@@ -78,6 +79,7 @@ class CompareScreen(WatchScreen):
         &.-curves #tables, &.-enlarged #tables { display: none; }
         &.-page #page { display: block; }
         &.-page Panels, &.-page #tables { display: none; }
+        &.-logged Panels, &.-logged #tables { display: none; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -107,6 +109,7 @@ class CompareScreen(WatchScreen):
         """The curves, and tables below them."""
         yield Static(how_to_compare(self.host.keys), id="page")
         yield Panels(self.host.settings.smoothing, keys=self.host.keys)
+        yield LoggedView(self.host.settings.smoothing, keys=self.host.keys)
         with Horizontal(id="tables"):
             yield RowList(id="finals")
             yield RowList(id="differences")
@@ -173,7 +176,7 @@ class CompareScreen(WatchScreen):
             return
         self._stale = False
         named = zip(self.numbers.items(), comparison.labels(self.runs), strict=True)
-        self.query_one(Panels).show(
+        self.show_sources(
             [
                 Source(self._snapshots[run_dir], label, number)
                 for (run_dir, number), label in named
@@ -218,6 +221,8 @@ class CompareScreen(WatchScreen):
 
     def _arrange(self) -> None:
         self.set_class(not self.numbers, "-page")
+        if not self.numbers:
+            self.close_logged()
         for view in VIEWS[1:]:
             self.set_class(self._view == view, f"-{view}")
         if self.numbers and self._view == "tables":
@@ -235,6 +240,7 @@ class CompareScreen(WatchScreen):
 
     def action_view(self) -> None:
         """Curves and tables, tables alone, curves alone."""
+        self.close_logged()
         self._view = VIEWS[(VIEWS.index(self._view) + 1) % len(VIEWS)]
         self._arrange()
 

@@ -41,11 +41,14 @@ class HelpScreen(Dialog[None]):
         with VerticalScroll(id="help") as box:
             box.border_title = "Keys"
             box.border_subtitle = "Escape closes"
-            yield Static(id="keys")
+            yield Static(self._listed(self.app.size.width), id="keys")
 
     def on_resize(self) -> None:
         """Fit descriptions next to the ids."""
-        self.query_one("#keys", Static).update(listed(self._groups(), min(self.size.width, WIDEST) - FRAME))
+        self.query_one("#keys", Static).update(self._listed(self.size.width))
+
+    def _listed(self, width: int) -> Text:
+        return listed(self._groups(), min(width, WIDEST) - FRAME)
 
     def _groups(self) -> Groups:
         """The bindings with an id, grouped by the part before its dot; those without are Textual's own."""

@@ -12,25 +12,28 @@ from typing import ClassVar
 from rich.console import RenderableType
 from rich.text import Text
 from textual import events, work
+from textual.actions import parse
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from crild_tui.messages import LogChanged, RunChanged
 from crild_tui.monitor.curves import Curves
 from crild_tui.monitor.snapshots import RunSnapshot
 from crild_tui.runs import formatting
+from crild_tui.runs.run_facts import RunFacts, read_facts
 from crild_tui.runs.snapshot import RunsSnapshot
 from crild_tui.runs.summary import RunSummary, with_status
 from crild_tui.runs.tables import closing_parts, read_closing
+from crild_tui.screens.chart_screen import ChartScreen
 from crild_tui.screens.probe import ProbeScreen
 from crild_tui.screens.run_actions import RunActions
-from crild_tui.screens.run_watch import WatchScreen
 from crild_tui.screens.student_errors import StudentErrorsScreen
 from crild_tui.widgets.closing_table import ClosingView, closing_lines
+from crild_tui.widgets.logged_view import LoggedView
 from crild_tui.widgets.messages_pane import LogPane
 from crild_tui.widgets.notice import Notice, NoticeBox, fills, how_to_start, notice_of, waiting
 from crild_tui.widgets.panels import Panels, Source
@@ -55,10 +58,11 @@ class FileRead(Message, bubble=False):
     content: RenderableType
 
 
-class LiveScreen(WatchScreen):
+class LiveScreen(ChartScreen):
     """Shows a run and what is wrong with it; its keys stop, kill and resume it."""
 
     MODE = "live"
+    OPENING = frozenset({"search", "pattern"})
     AUTO_FOCUS = ""
     """Nothing: the panels get the focus when they are shown."""
     DEFAULT_CSS = """
@@ -77,6 +81,7 @@ class LiveScreen(WatchScreen):
         &.-log LogPane { display: block; }
         &.-log.-small { Panels, ClosingView, NoticeBox { display: none; } }
         &.-log.-fills NoticeBox { height: auto; max-height: 50%; }
+        &.-logged { #head, Panels, ClosingView, LogPane, SideColumn { display: none; } }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -91,7 +96,7 @@ class LiveScreen(WatchScreen):
         Binding("p", "previous", "Newer run", id="live.previous", show=False),
         Binding("m", "messages", "Log", id="live.messages", tooltip="Open or close messages and log"),
         Binding("slash", "search", "Search messages and log", id="live.search", key_display="/", show=False),
-        Binding("t", "closing", "Closing table", id="live.closing", show=False),
+        Binding("t", "closing", "Table", tooltip="Closing table", id="live.closing"),
         Binding("b", "probe", "Overfitting: the run's probe", id="live.probe", show=False),
         Binding("e", "errors", "What the student gets wrong", id="live.errors", show=False),
         Binding("n", "next", "Older run, or next match", id="live.next", show=False),
@@ -121,6 +126,7 @@ class LiveScreen(WatchScreen):
             with Vertical(id="main"):
                 yield NoticeBox()
                 yield Panels(self.host.settings.smoothing, keys=self.host.keys)
+                yield LoggedView(self.host.settings.smoothing, keys=self.host.keys)
                 yield ClosingView()
                 yield LogPane(self.host.keys)
             yield SideColumn()
@@ -128,6 +134,21 @@ class LiveScreen(WatchScreen):
     def on_mount(self) -> None:
         """Start the clock."""
         self.set_interval(TICK, self._tick)
+
+    def applies(self, action: str) -> bool:
+        """Whether an action does something to the run that is shown."""
+        _, name, arguments = parse(action)
+        if name == "on_run":
+            return self.actions.offers(str(arguments[0]))
+        if name == "closing":
+            return self.selected is not None and self.selected.state == "finished"
+        return name not in ("messages", "logged") or self.run_dir is not None
+
+    @property
+    def typing(self) -> Input | None:
+        """The line of the search, or of the charts' pattern, from the key that opens it until it is left."""
+        pane = self.query_one(LogPane)
+        return pane.search_line if pane.typing else super().typing
 
     # -- which run
 
@@ -157,11 +178,12 @@ class LiveScreen(WatchScreen):
         """Clear what was drawn for another run; show what the list of runs knows about this one."""
         self._waits = ""
         self.remove_class("-closing", "-empty")
+        self.close_logged()
         self.query_one(LogPane).forget()
         panels = self.query_one(Panels)
         if panels.enlarged:
             panels.action_enlarge()
-        panels.show([])
+        self.show_sources([])
         if entry is not None:
             self._take(unread(entry))
         elif self.run_dir is not None:
@@ -232,7 +254,7 @@ class LiveScreen(WatchScreen):
     def _take(self, snapshot: RunSnapshot) -> None:
         self.snapshot = snapshot
         self.actions.seen([snapshot.entry])
-        self.query_one(Panels).show([Source(snapshot, plain(snapshot.run_dir.name), 0)])
+        self.show_sources([Source(snapshot, plain(snapshot.run_dir.name), 0)])
         if snapshot.entry.state == "queued":
             self._look_at_queue()
         self._draw()
@@ -242,9 +264,12 @@ class LiveScreen(WatchScreen):
         snapshot, now = self.snapshot, time.time()
         if snapshot is None:
             return
+        self.renew_footer()
         self._draw_head()
         notice = notice_of(snapshot, self.host.keys, self._waits)
         low = self.size.height < LOW
+        if self.has_class("-logged"):
+            notice = None
         self._show_notice(notice, notice is not None and (fills(snapshot) or (low and notice.level == "error")))
         if self.has_class("-wide"):
             self.query_one(SideColumn).show(snapshot, now)
@@ -254,7 +279,7 @@ class LiveScreen(WatchScreen):
         shown_now = not full and (self.has_class("-fills") or self.focused is None)
         self.set_class(full, "-fills")
         self.query_one(NoticeBox).show(notice, fills=full)
-        if shown_now and not self.has_class("-log") and not self.has_class("-closing"):
+        if shown_now and not any(map(self.has_class, ("-log", "-closing", "-logged"))):
             self.call_after_refresh(self.query_one(Panels).chosen.focus)
 
     def _draw_head(self) -> None:
@@ -340,6 +365,21 @@ class LiveScreen(WatchScreen):
             self._waits = str(message.content)
             self._draw()
 
+    def logged_changed(self) -> None:
+        """Show or hide what explains the state of the run; read its settings, which stand beside all charts."""
+        self._draw()
+        if self.run_dir is not None and self.has_class("-logged"):
+            self._read_facts(self.run_dir)
+
+    @work(thread=True, exclusive=True, group="facts")
+    def _read_facts(self, run_dir: Path) -> None:
+        facts = read_facts(run_dir)
+        self.later(lambda: self._facts_read(facts))
+
+    def _facts_read(self, facts: RunFacts) -> None:
+        if facts.run_dir == self.run_dir:
+            self.query_one(LoggedView).show_facts(facts)
+
     # -- keys
 
     def _run_or_warning(self) -> Path | None:
@@ -368,6 +408,7 @@ class LiveScreen(WatchScreen):
     def _open_log(self, opened: bool) -> None:
         if self._run_or_warning() is None:
             return
+        self.close_logged()
         self.set_class(opened, "-log")
         self._watch_run()
         pane = self.query_one(LogPane)
@@ -410,6 +451,7 @@ class LiveScreen(WatchScreen):
         if not self.has_class("-closing") and state != "finished":
             self.host.tell(f"{self.run_dir.name} is {state}: only a finished run has a closing table", "warning")
             return
+        self.close_logged()
         self.toggle_class("-closing")
         self._draw_head()
         if self.has_class("-closing"):

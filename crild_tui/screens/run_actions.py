@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from crild_tui.runs import actions
@@ -16,7 +16,10 @@ from engine.errors import CrildError, UsageError
 from engine.preset.text import one_line, plain
 from engine.record.paths import TRASH
 from engine.record.run import RunEntry
-from engine.record.states import IN_PROGRESS, Action
+from engine.record.states import IN_PROGRESS, Action, allows
+
+NEEDED: Mapping[str, Action] = {"stop": "stop", "kill": "kill", "resume": "resume", "trash": "delete"}
+"""What the state of a run must allow for an action of a key."""
 
 
 class RunActions:
@@ -50,6 +53,13 @@ class RunActions:
             "stop": self.stop, "kill": self.kill, "resume": self.resume,
             "note": self.note, "tags": self.tags, "trash": self.trash,
         }[action]()  # fmt: skip
+
+    def offers(self, action: str) -> bool:
+        """Whether an action, as a key binding of the screen names it, does something to the selected run."""
+        entry, needed = self._selected(), NEEDED.get(action)
+        if entry is None or (action == "stop" and entry.state == "stopping"):
+            return False
+        return needed is None or allows(entry.state, needed)
 
     def seen(self, entries: Iterable[RunEntry]) -> None:
         """Take the current states of runs, to notice when an engine has reacted to a stop request."""

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from rich.text import Text
 from textual import events, on, work
+from textual.actions import parse
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
@@ -48,6 +49,7 @@ class RunsScreen(ModeScreen):
     """The list of runs with a filter above it, and details of the selected run below or next to it."""
 
     MODE = "runs"
+    OPENING = frozenset({"filter"})
     DEFAULT_CSS = """
     RunsScreen {
         #filter-line { height: 1; display: none; background: $surface; }
@@ -68,20 +70,20 @@ class RunsScreen(ModeScreen):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("n", "on_run('note')", "Write a note", id="runs.note", show=False),
-        Binding("t", "on_run('tags')", "Change tags", id="runs.tags", show=False),
-        Binding("s", "on_run('stop')", "Stop with a checkpoint", id="runs.stop", show=False),
+        Binding("s", "on_run('stop')", "Stop", tooltip="Stop with a checkpoint", id="runs.stop"),
+        Binding("r", "on_run('resume')", "Resume", tooltip="Resume from the last checkpoint", id="runs.resume"),
         Binding("K", "on_run('kill')", "Kill at once", id="runs.kill", show=False),
-        Binding("r", "on_run('resume')", "Resume", id="runs.resume", show=False),
-        Binding("d", "on_run('trash')", "Move to the trash", id="runs.trash", show=False),
-        Binding("m", "sweep", "Matrix of the run's sweep, or of another", id="runs.sweep", show=False),
         Binding("e", "errors", "What the student gets wrong", id="runs.errors", show=False),
         Binding("slash", "filter", "Filter", key_display="/", id="runs.filter"),
-        Binding("escape", "clear", "Clear the filter", id="runs.clear", show=False),
         Binding("space", "mark", "Mark", tooltip="Mark or unmark, then a row down", id="runs.mark"),
-        Binding("c", "compare", "Compare", id="runs.compare"),
-        Binding("u", "unmark", "Unmark all", id="runs.unmark", show=False),
+        Binding("c", "compare", "Compare", tooltip="Compare the marked runs", id="runs.compare"),
+        Binding("m", "sweep", "Matrix", tooltip="Matrix of the run's sweep, or of another", id="runs.sweep"),
         Binding("o", "sort", "Sort", id="runs.sort"),
+        Binding("n", "on_run('note')", "Note", tooltip="Write a note", id="runs.note"),
+        Binding("t", "on_run('tags')", "Tags", tooltip="Change tags", id="runs.tags"),
+        Binding("d", "on_run('trash')", "Trash", tooltip="Move to the trash", id="runs.trash"),
+        Binding("escape", "clear", "Clear the filter", id="runs.clear", show=False),
+        Binding("u", "unmark", "Unmark all", id="runs.unmark", show=False),
         Binding("O", "reverse", "Sort the other way", id="runs.reverse", show=False),
         Binding("p", "pin", "Pin to the top", id="runs.pin", show=False),
         Binding("h", "hide", "Hide", id="runs.hide", show=False),
@@ -96,6 +98,7 @@ class RunsScreen(ModeScreen):
         self._wrong: str | None = None
         self._order = listing.Order()
         self._show_hidden = False
+        self._filtering = False  # whether what is typed belongs to the filter
         self._about: About | None = None
         self._read_for: tuple[object, ...] = ()
         self._rest: Timer | None = None
@@ -127,6 +130,23 @@ class RunsScreen(ModeScreen):
     def selected(self) -> RunEntry | None:
         """The run under the cursor."""
         return self._table.selected
+
+    def applies(self, action: str) -> bool:
+        """Whether an action does something to the selected run, or to the list as it is."""
+        _, name, arguments = parse(action)
+        if name == "on_run":
+            return self.actions.offers(str(arguments[0]))
+        if name == "compare":
+            return bool(self.host.marks.marked)
+        if name == "sweep":
+            status = self.selected.status if self.selected is not None else None
+            return status is not None and bool(status.sweep)
+        return name not in ("filter", "mark", "sort", "activate") or bool(self.host.runs.entries)
+
+    @property
+    def typing(self) -> Input | None:
+        """The filter, from the key that opens it until it is left."""
+        return self.query_one("#filter", Input) if self._filtering else None
 
     # -- what is shown
 
@@ -196,6 +216,7 @@ class RunsScreen(ModeScreen):
     @on(RunTable.Selected)
     def _describe(self) -> None:
         entry = self.selected
+        self.renew_footer()
         if not self.has_class("-wide"):
             below = self.query_one("#detail", Static)
             width, height = below.content_size
@@ -228,10 +249,17 @@ class RunsScreen(ModeScreen):
     def action_filter(self) -> None:
         """Type a filter."""
         self.query_one("#filter-line").add_class("-shown")
-        self.query_one("#filter", Input).focus()
+        line = self.query_one("#filter", Input)
+        line.select_on_focus = self._filtering = True
+        line.focus()
+
+    @on(Input.Blurred, "#filter")
+    def _filter_left(self) -> None:
+        self._filtering = False
 
     def show_filter(self, text: str) -> None:
         """Show only the runs that match a filter; Escape shows all again."""
+        self._filtering = False
         self.query_one("#filter-line").set_class(bool(text), "-shown")
         self.query_one("#filter", Input).value = text
         self._table.focus()
@@ -252,10 +280,11 @@ class RunsScreen(ModeScreen):
     def _submitted(self, event: Input.Submitted) -> None:
         self.show_filter(event.value)
 
-    def on_key(self, event: events.Key) -> None:
+    async def on_key(self, event: events.Key) -> None:
         """Go from the filter to the list with Down."""
         if event.key == "down" and self.query_one("#filter", Input).has_focus:
             event.stop()
+            self._filtering = False
             self._table.focus()
 
     def action_sort(self) -> None:

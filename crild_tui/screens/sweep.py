@@ -22,7 +22,7 @@ from crild_tui.runs import actions, sweeps
 from crild_tui.runs.sweeps import SweepSnapshot
 from crild_tui.screens.dialogs import Confirm, confirm
 from crild_tui.screens.host import Host
-from crild_tui.text import fit_ends
+from crild_tui.text import shorten_name
 from crild_tui.widgets.dialog import Dialog
 from engine.preset.text import one_line
 from engine.record.states import FAULTY, STARTED
@@ -171,7 +171,7 @@ class SweepScreen(Dialog[Chosen | None]):
             table.add_columns(Text("method"), *(Text(one_line(task)) for task in found.tasks))
             for method in found.rows:
                 name = one_line(method)
-                label = name if len(name) <= widest else fit_ends(name, widest)
+                label = shorten_name(name, widest)
                 table.add_row(Text(label, "bold"), *(Text() for _ in found.tasks))
             column = min(max(was.column, 1), len(found.tasks))
             table.move_cursor(row=min(was.row, len(found.rows) - 1), column=column, animate=False)

@@ -19,7 +19,7 @@ from textual.widget import Widget
 from crild_tui.charts import canvas as looks
 from crild_tui.charts.axes import PlotArea
 from crild_tui.charts.canvas import Canvas
-from crild_tui.charts.drawing import KEYS, Drawing, button, draw
+from crild_tui.charts.drawing import KEYS, Drawing, draw, enlarge_button
 from crild_tui.charts.figure import Figure
 from crild_tui.charts.palette import curve_color
 from crild_tui.messages import Replaceable
@@ -129,19 +129,12 @@ class Chart(Widget, can_focus=True):
         """A row of the drawing."""
         drawing = self._drawn()
         if not self._strips:
-            palette = self._palette()
+            palette = palette_of(self)
             self._strips = [
                 Strip([Segment(text, style(look, palette)) for text, look in line], drawing.canvas.width)
                 for line in drawing.canvas.spans()
             ]
         return self._strips[y] if y < len(self._strips) else Strip.blank(self.size.width, self.rich_style)
-
-    def _palette(self) -> Palette:
-        """The colours of the current theme. Asking a widget for its style is slow, so it happens once per drawing."""
-        theme, own = self.app.current_theme, self.rich_style
-        front, ground = Color.from_rich_color(own.color).hex6, Color.from_rich_color(own.bgcolor).hex6
-        accent, warning = theme.accent or theme.primary, theme.warning or theme.primary
-        return Palette(front, ground, theme.panel or ground, accent, warning, theme.dark)
 
     # -- mouse
 
@@ -194,7 +187,7 @@ class Chart(Widget, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """Show all on a double click; enlarge on the button."""
-        if event.y == 0 and event.x >= self.size.width - len(button(self.keys)):
+        if event.y == 0 and event.x >= self.size.width - len(enlarge_button(self.keys)):
             self.post_message(self.Enlarge(self))
         elif event.chain == 2 and event.y > 0:
             self.post_message(self.ViewChanged(None, None))
@@ -226,6 +219,14 @@ class Palette(NamedTuple):
     accent: str
     warning: str
     dark: bool
+
+
+def palette_of(widget: Widget) -> Palette:
+    """The colours of the current theme for a widget. Asking for its style is slow: do it once for each drawing."""
+    theme, own = widget.app.current_theme, widget.rich_style
+    front, ground = Color.from_rich_color(own.color).hex6, Color.from_rich_color(own.bgcolor).hex6
+    accent, warning = theme.accent or theme.primary, theme.warning or theme.primary
+    return Palette(front, ground, theme.panel or ground, accent, warning, theme.dark)
 
 
 @lru_cache(1024)

@@ -19,7 +19,7 @@ from textual.widgets.option_list import Option
 from crild_tui.launch_form.catalog import Entry
 from crild_tui.textual_internals import Options
 from crild_tui.widgets.dialog import Dialog
-from crild_tui.widgets.field_line import typed_early
+from crild_tui.widgets.type_ahead import typed_early
 from engine.preset.text import one_line, printable
 
 GROUPS = {

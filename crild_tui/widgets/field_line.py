@@ -17,6 +17,7 @@ from textual.widgets import Input
 
 from crild_tui.launch_form.checks import FieldView
 from crild_tui.launch_form.fields import UNUSED, Field
+from crild_tui.text import shorten, shorten_name
 from crild_tui.widgets.text_view import wrapped
 from engine.preset.text import one_line, printable
 
@@ -121,17 +122,21 @@ class FieldLine(Widget):
             text.append("(off)", dim)
         elif view.text.strip():
             look = self.get_component_rich_style("fieldline--changed", partial=True) if view.changed else Style()
-            text.append(one_line(view.text), look)
-            if view.field.closed:
-                text.append(" ▾", dim)
-        else:
-            text.append(f"({printable(view.hint)})" if view.hint else "", dim)
-        if view.unused:
-            text.append(f"  {UNUSED}", dim)
+            more = " ▾" if view.field.closed else ""
+            text.append(shorten_name(one_line(view.text), self._room(text.cell_len + len(more))), look)
+            text.append(more, dim)
+        elif view.hint:
+            text.append(shorten(f"({printable(view.hint)})", self._room(text.cell_len)), dim)
+        if view.unused and text.cell_len + 6 < self.size.width:
+            text.append(shorten(f"  {UNUSED}", self._room(text.cell_len)), dim)
         for line in self._problems():
             text.append("\n")
             text.append(line, self.get_component_rich_style("fieldline--error", partial=True))
         return text
+
+    def _room(self, used: int) -> int:
+        """Cells that are left of the line; what does not fit is cut here, since Textual would move it to a hidden line."""
+        return max(self.size.width - used, 1) if self.size.width else LABEL * 4
 
     def _label_width(self) -> int:
         return max(min(LABEL, self.size.width - _LEAST_VALUE), 8)
@@ -237,10 +242,3 @@ class FieldLine(Widget):
         if self.editing:
             self._send(text)
         self._remove_editor()
-
-
-def typed_early(line: Input, character: str) -> None:
-    """Type a character into a line that does not have the focus yet; the first replaces the text, as if it were selected."""
-    line.value = character if line.select_on_focus else line.value + character
-    line.select_on_focus = False
-    line.cursor_position = len(line.value)

@@ -1,8 +1,8 @@
-"""The keys of the screen in one line: whole labels only, and first the key that lists all of them."""
+"""The keys that do something in the screen's present state, in one line: whole labels only, and first the key of the help."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from rich.cells import cell_len
@@ -19,8 +19,10 @@ HELP = "help"
 class KeyFooter(Footer):
     """Textual's footer, without labels that would be cut off."""
 
-    def __init__(self) -> None:
+    def __init__(self, applies: Callable[[str], bool]) -> None:
+        """`applies` says whether an action does something in the screen's present state; keys of others are not shown."""
         super().__init__(show_command_palette=False)
+        self._applies = applies
 
     def compose(self) -> ComposeResult:
         """The key of the list first, then the others in their order, as far as they fit; for a dialog, its own keys."""
@@ -66,10 +68,17 @@ class KeyFooter(Footer):
 
     def on_resize(self) -> None:
         """Show as many keys as fit."""
+        self.fit()
+
+    def fit(self) -> None:
+        """Show the keys that do something now, as many as fit."""
         self._fit(self.query(FooterKey))
 
     def _fit(self, keys: Iterable[FooterKey]) -> None:
         room = self.size.width or self.app.size.width
         for key in keys:
+            if not self._applies(key.action):
+                key.display = False
+                continue
             room -= cell_len(key.key_display) + cell_len(key.description) + 3  # Textual's spaces around both
             key.display = room >= 0

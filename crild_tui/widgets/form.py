@@ -15,7 +15,8 @@ from textual.widgets import Static
 
 from crild_tui.launch_form.checks import FieldView
 from crild_tui.launch_form.fields import Field
-from crild_tui.widgets.field_line import Editor, FieldLine, typed_early
+from crild_tui.widgets.field_line import Editor, FieldLine
+from crild_tui.widgets.type_ahead import typed_early
 
 
 class Title(Static):

@@ -86,6 +86,8 @@ class LogPane(Vertical):
         self._generation = -1
         self.words = ""
         """What is searched; "" for nothing."""
+        self.typing = False
+        """Whether what is typed belongs to the search."""
         self._title = "Log"
 
     def compose(self) -> ComposeResult:
@@ -105,6 +107,11 @@ class LogPane(Vertical):
     def log_view(self) -> TextView:
         """The lower view."""
         return self.query_one("#log", TextView)
+
+    @property
+    def search_line(self) -> Input:
+        """The line to type in what is searched."""
+        return self.query_one("#search", Input)
 
     # -- what is shown
 
@@ -143,12 +150,17 @@ class LogPane(Vertical):
     def ask(self) -> None:
         """Open the search."""
         self.query_one(SearchBar).display = True
-        self.query_one("#search", Input).focus()
+        self.search_line.select_on_focus = self.typing = True
+        self.search_line.focus()
+
+    @on(Input.Blurred, "#search")
+    def _search_left(self) -> None:
+        self.typing = False
 
     def end_search(self) -> None:
         """Close the search and forget its words."""
-        self.words = ""
-        self.query_one("#search", Input).value = ""
+        self.words, self.typing = "", False
+        self.search_line.value = ""
         self.query_one(SearchBar).display = False
         for view in (self.messages, self.log_view):
             view.search("")
@@ -171,6 +183,7 @@ class LogPane(Vertical):
     @on(Input.Submitted, "#search")
     def _searched(self, event: Input.Submitted) -> None:
         event.stop()
+        self.typing = False
         if self.words:
             self.log_view.focus()
         else:

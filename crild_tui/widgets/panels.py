@@ -22,10 +22,12 @@ from crild_tui.charts import viewport
 from crild_tui.charts.axes import axis_value
 from crild_tui.charts.drawing import KEYS
 from crild_tui.charts.figure import Figure, View
-from crild_tui.charts.run_figures import NO_CONSISTENCY, Look, Source, TraceCache, extent, figures, is_long
+from crild_tui.charts.logged import logged
+from crild_tui.charts.run_figures import Look, Source, TraceCache, extent, figures, is_long, scaled_stage
 from crild_tui.monitor.curves import AXES
 from crild_tui.runs.states import KeyNames
 from crild_tui.widgets.chart import ZOOM, Chart
+from engine.preset.text import one_line
 
 __all__ = ["Panels", "Source"]
 
@@ -39,10 +41,10 @@ TINY = (50, 13)
 """Columns and rows below which only one panel is visible."""
 LOW = 9
 """Rows below which the line of facts is hidden."""
-ROOMY = 30
-"""Rows of the terminal below which a panel that stays empty shrinks to one row."""
 WIDE = 120
 """Columns from which panels are next to each other."""
+GRID = 30
+"""Rows from which the loss is as high as the two others together."""
 Built = tuple[Figure, Figure, Figure]
 
 
@@ -78,7 +80,7 @@ class Panels(Widget):
     Panels.-grid #loss { row-span: 2; }
     Panels.-row > #charts { layout: horizontal; }
     Panels.-row Chart { margin-right: 1; }
-    Panels.-row Chart.-bare { height: 1fr; }
+    Panels.-row Chart.-bare { display: none; }
     Panels.-low Facts { display: none; }
     Panels.-single > #charts { layout: vertical; }
     Panels.-single Chart { height: 0; margin: 0; }
@@ -88,6 +90,9 @@ class Panels(Widget):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("x", "axis", "X axis", id="panel.axis"),
         Binding("l", "log", "Log scale", id="panel.log", show=False),
+        Binding(
+            "a", "stages", "All stages", tooltip="Scale of the losses: this stage or all", id="panel.stages", show=False
+        ),
         Binding("greater_than_sign", "smooth(1)", "Smoother", key_display=">", id="panel.smoother", show=False),
         Binding("less_than_sign", "smooth(-1)", "Less smooth", key_display="<", id="panel.rougher", show=False),
         Binding("plus,equals_sign", "zoom(1)", "Zoom in", key_display="+", id="panel.zoom_in", show=False),
@@ -121,7 +126,8 @@ class Panels(Widget):
         self.following = True
         self.enlarged = False
         self.sources: tuple[Source, ...] = ()
-        self._traces = TraceCache()
+        self._traces, self._logged_traces = TraceCache(), TraceCache()
+        self._put: dict[int, str] = {}  # names of logged charts that are shown in place of a panel, by its index
         self._built: Built | None = None
         self._shown: tuple[object, ...] = ()
         self._last = -EVERY
@@ -184,12 +190,30 @@ class Panels(Widget):
             self._building = True
             self._build_in_thread(self.sources, self.look)
         else:
-            self._built = figures(self.sources, self.look, self._traces)
+            self._built = self._figures(self.sources, self.look)
             self._redraw()
 
     @work(thread=True, group="figures")
     def _build_in_thread(self, sources: tuple[Source, ...], look: Look) -> None:
-        self.post_message(self.Prepared(figures(sources, look, self._traces)))
+        self.post_message(self.Prepared(self._figures(sources, look)))
+
+    def _figures(self, sources: tuple[Source, ...], look: Look) -> Built:
+        """The figures of the panels: the usual ones, and the logged charts that were put in their places."""
+        usual = figures(sources, look, self._traces)
+        if not self._put:
+            return usual
+        known = {chart.name: chart.figure for chart in logged(sources, look, self._logged_traces)}
+        blank = replace(usual[0], lines=(), levels=(), empty="this run has no such chart")
+        loss, consistency, dev = (
+            figure if (name := self._put.get(index)) is None else known.get(name, replace(blank, title=one_line(name)))
+            for index, figure in enumerate(usual)
+        )
+        return loss, consistency, dev
+
+    def put(self, index: int | None, name: str) -> None:
+        """Show a logged chart in place of the panel with this index; None: the usual panels again."""
+        self._put = {} if index is None else {**self._put, index: name}
+        self._build()
 
     @on(Prepared)
     def _prepared(self, message: Prepared) -> None:
@@ -213,10 +237,25 @@ class Panels(Widget):
         self._show_facts()
 
     def _narrow(self) -> None:
-        """Shrink the consistency panel of a low terminal if the run has no such term and gets none."""
-        consistency = self.charts[1]
-        without = not consistency.figure.lines and consistency.figure.empty == NO_CONSISTENCY
-        consistency.set_class(without and self.app.size.height < ROOMY, "-bare")
+        """Give the room of panels without curves to the others: what is above others shrinks to a row that says why it is
+        empty, what is beside others goes."""
+        bare = [chart for chart in self.charts if not chart.figure.lines]
+        for chart in self.charts:
+            chart.set_class(chart in bare and len(bare) < len(self.charts), "-bare")
+        beside = self._beside(*self.size)
+        full = len(self.charts) - len(self.query("Chart.-bare"))
+        self.set_class(beside and (self.size.height < GRID or full < len(self.charts)), "-row")
+        self.set_class(beside and self.size.height >= GRID and full == len(self.charts), "-grid")
+        if beside and self.chosen.has_class("-bare"):
+            self._choose_chart(next(chart for chart in self.charts if not chart.has_class("-bare")))
+
+    def _beside(self, width: int, height: int) -> bool:
+        """Whether there is room for panels beside each other."""
+        return not self._alone(width, height) and width >= WIDE
+
+    def _alone(self, width: int, height: int) -> bool:
+        """Whether only one panel is visible."""
+        return self.enlarged or width < TINY[0] or height < TINY[1]
 
     def _whole(self) -> View:
         return extent(self.sources, self.look.axis)
@@ -235,7 +274,7 @@ class Panels(Widget):
         facts = [
             f"x {look.axis}",
             f"smoothing {look.smoothing:g}",
-            f"scale {'log' if look.log else 'linear'}",
+            f"scale {'log' if look.log else 'linear'}, {self._scaled()}",
             f"view {'follows' if self.following else 'held'}",
         ]
         if look.view is not None:
@@ -247,6 +286,10 @@ class Panels(Widget):
             facts.insert(0, "a sample: still reading the run")
         self.query_one(Facts).words = tuple(facts)
 
+    def _scaled(self) -> str:
+        """Which stages the scales of losses fit, in words."""
+        return "all stages" if scaled_stage(self.sources, self.look) is None else "this stage"
+
     # -- layout
 
     def on_resize(self, event: events.Resize) -> None:
@@ -254,13 +297,10 @@ class Panels(Widget):
         self._arrange(event.size.width, event.size.height)
 
     def _arrange(self, width: int, height: int) -> None:
-        single = self.enlarged or width < TINY[0] or height < TINY[1]
-        side_by_side = not single and width >= WIDE
+        single = self._alone(width, height)
         self.set_class(single, "-single")
         self.set_class(height < LOW, "-low")
-        self.set_class(side_by_side and height < 30, "-row")
-        self.set_class(side_by_side and height >= 30, "-grid")
-        stacked = not single and not side_by_side
+        stacked = not single and not self._beside(width, height)
         for chart in self.charts:
             chart.set_layout(ticks_below=not stacked or chart.id == "dev", aligned=stacked)
         self._narrow()
@@ -268,8 +308,11 @@ class Panels(Widget):
     @on(events.DescendantFocus)
     def _choose(self, event: events.DescendantFocus) -> None:
         if isinstance(event.widget, Chart):
-            for chart in self.charts:
-                chart.set_class(chart is event.widget, "-chosen")
+            self._choose_chart(event.widget)
+
+    def _choose_chart(self, chosen: Chart) -> None:
+        for chart in self.charts:
+            chart.set_class(chart is chosen, "-chosen")
 
     # -- keys
 
@@ -290,6 +333,11 @@ class Panels(Widget):
         """Logarithmic or linear."""
         self.look = replace(self.look, log=not self.look.log)
         self._redraw()
+
+    def action_stages(self) -> None:
+        """Fit the scales of the losses to the newest stage alone, or to all."""
+        self.look = replace(self.look, stage=scaled_stage(self.sources, self.look) is None)
+        self._build()
 
     def action_smooth(self, by: int) -> None:
         """Another level of smoothing."""
@@ -379,8 +427,7 @@ class Panels(Widget):
     def _enlarge(self, message: Chart.Enlarge) -> None:
         message.stop()
         message.chart.focus()
-        for chart in self.charts:
-            chart.set_class(chart is message.chart, "-chosen")
+        self._choose_chart(message.chart)
         self.action_enlarge()
 
 

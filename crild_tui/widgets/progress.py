@@ -10,7 +10,7 @@ from textual.content import Content
 
 from crild_tui.runs import formatting
 from crild_tui.runs.summary import RunSummary, StageSummary
-from crild_tui.text import bar, cells, fit, shorten
+from crild_tui.text import bar, cells, fit_name, shorten_name
 from engine.preset.text import plain
 from engine.record.phases import Phase
 
@@ -64,20 +64,25 @@ def stages_of(summary: RunSummary) -> tuple[Stage, ...]:
     return tuple(listed)
 
 
-def progress_bar(share: float, width: int) -> Content:
-    """A bar of `width` cells in the theme's colours."""
+def progress_bar(share: float, width: int, *, running: bool = True) -> Content:
+    """A bar of `width` cells in the theme's colours; a muted one where nothing is running."""
     full, rest = bar(share, width)
-    return Content.assemble((full, "$primary"), (rest, "$foreground-muted"))
+    return Content.assemble((full, "$primary" if running else "$foreground-muted"), (rest, "$foreground-muted"))
 
 
-def stage_line(stages: Sequence[Stage], width: int) -> Content:
-    """All stages in one line, with a bar for the present one; on a narrow line with short names, or that one alone."""
+def stage_line(stages: Sequence[Stage], width: int, *, running: bool = True) -> Content:
+    """All stages in one line, with a bar for the present one; on a narrow line with short names, or that one alone.
+
+    `running`: whether an engine runs the present stage.
+    """
     names = [plain(stage.name) for stage in stages]
-    short = [name if stage.where == "present" else shorten(name, 8) for stage, name in zip(stages, names, strict=True)]
-    for line in (_line(stages, width, names), _line(stages, width, short)):
+    short = [
+        name if stage.where == "present" else shorten_name(name, 8) for stage, name in zip(stages, names, strict=True)
+    ]
+    for line in (_line(stages, width, names, running), _line(stages, width, short, running)):
         if line is not None and line.cell_length <= width:
             return line
-    return _present(stages, width).truncate(width, ellipsis=True)
+    return _present(stages, width, running).truncate(width, ellipsis=True)
 
 
 def phase_row(phase: Phase, width: int) -> Content:
@@ -90,16 +95,17 @@ def phase_row(phase: Phase, width: int) -> Content:
     return Content.assemble((head, "bold"), middle, facts).truncate(max(1, width), ellipsis=True)
 
 
-def stage_rows(stages: Sequence[Stage], width: int, most: int = 12) -> list[Content]:
-    """A row with a bar for each stage; of very many only those around the present one."""
+def stage_rows(stages: Sequence[Stage], width: int, *, running: bool = True, most: int = 12) -> list[Content]:
+    """A row for each stage, with a bar for the present one; of very many only those around it."""
     stages = _around(stages, most)
     name_width = min(max((len(plain(stage.name)) for stage in stages), default=0), max(6, width // 3))
     count_width = max((len(stage.count) for stage in stages), default=0)
     room = width - name_width - count_width - 2 * len(GAP) - 2
     rows = []
     for stage in stages:
-        sign, name = (f"{SIGNS[stage.where]} ", SIGN_STYLES[stage.where]), fit(plain(stage.name), name_width)
-        middle = progress_bar(stage.share or 0.0, room) if room >= SHORTEST_BAR else ""
+        sign, name = (f"{SIGNS[stage.where]} ", SIGN_STYLES[stage.where]), fit_name(plain(stage.name), name_width)
+        present = stage.where == "present" and room >= SHORTEST_BAR
+        middle = progress_bar(stage.share or 0.0, room, running=running) if present else " " * max(room, 0)
         style = NAME_STYLES[stage.where]
         row = Content.assemble(sign, (name, style), GAP, middle, GAP, (stage.count.rjust(count_width), style))
         rows.append(row.truncate(width, ellipsis=True))
@@ -112,7 +118,7 @@ def _around(stages: Sequence[Stage], most: int) -> Sequence[Stage]:
     return stages[first : first + most]
 
 
-def _line(stages: Sequence[Stage], width: int, names: Sequence[str]) -> Content | None:
+def _line(stages: Sequence[Stage], width: int, names: Sequence[str], running: bool) -> Content | None:
     """Every stage, the present one with its bar; None if there is no room for the bar."""
     present = [stage for stage in stages if stage.where == "present" and stage.share is not None]
     fixed = sum(len(name) + 2 for name in names) + len(GAP) * (len(names) - 1)
@@ -126,12 +132,12 @@ def _line(stages: Sequence[Stage], width: int, names: Sequence[str]) -> Content 
             GAP if parts else "", (f"{SIGNS[stage.where]} ", SIGN_STYLES[stage.where]), (name, NAME_STYLES[stage.where])
         ]  # fmt: skip
         if stage.where == "present":
-            parts += [] if stage.share is None else [" ", progress_bar(stage.share, room)]
+            parts += [] if stage.share is None else [" ", progress_bar(stage.share, room, running=running)]
             parts.append(f" {stage.count}" if stage.count else "")
     return Content.assemble(*parts)
 
 
-def _present(stages: Sequence[Stage], width: int) -> Content:
+def _present(stages: Sequence[Stage], width: int, running: bool) -> Content:
     """`▶ 2/4 ild ▄▄▁▁ 120/480`: the present stage alone, or how many are done."""
     index = next((index for index, stage in enumerate(stages) if stage.where == "present"), None)
     if index is None:
@@ -140,5 +146,6 @@ def _present(stages: Sequence[Stage], width: int) -> Content:
     stage = stages[index]
     head = f" {index + 1}/{len(stages)} {plain(stage.name)} "
     room = min(LONGEST_BAR, width - len(head) - len(stage.count) - 2)
-    middle = progress_bar(stage.share, room) if stage.share is not None and room >= SHORTEST_BAR else ""
+    has_bar = stage.share is not None and room >= SHORTEST_BAR
+    middle = progress_bar(stage.share or 0.0, room, running=running) if has_bar else ""
     return Content.assemble((SIGNS["present"], SIGN_STYLES["present"]), (head, "bold"), middle, f" {stage.count}")

@@ -11,6 +11,7 @@ from crild_tui import theme
 from crild_tui.monitor.snapshots import RunSnapshot
 from crild_tui.runs import formatting
 from crild_tui.runs.states import label_of, sign_of, tone_of
+from crild_tui.text import shorten_name
 from engine.preset.text import plain
 from engine.record.states import IN_PROGRESS
 
@@ -45,7 +46,7 @@ def title_line(snapshot: RunSnapshot, width: int, now: float, *, asked: bool = F
         ends.pop()
     tail = GAP.join(ends)
     room = max(0, width - head.cell_length - len(GAP) - (len(tail) + len(GAP) if tail else 0))
-    shown = Content.styled(name, "bold").truncate(room, ellipsis=True)
+    shown = Content.styled(shorten_name(name, room), "bold")
     gap = max(0, width - head.cell_length - len(GAP) - shown.cell_length - len(tail))
     return Content.assemble(head, GAP, shown, " " * gap, tail).truncate(width)
 
@@ -97,22 +98,22 @@ def origin(snapshot: RunSnapshot) -> list[Fact]:
 
 
 def scores(snapshot: RunSnapshot) -> list[Fact]:
-    """The dev metric: last, best, and what it is compared with."""
+    """The dev metric: last, best, and what it is compared with; of a stage that trains no classifier its dev loss."""
     summary = snapshot.summary
     if summary.metric is None and summary.teacher is None and summary.dev_loss is None:
         return []
     name, metric = plain(summary.metric_name or "metric"), formatting.metric
-    untrained = summary.dev_loss is not None
-    last = (f"{name}, last", f"{name} {{}}", summary.metric)
-    return [
-        *_fact("dev loss", "dev loss {}", summary.dev_loss, formatting.loss, 1),
-        *(_fact(*last, lambda value: f"{metric(value)} (head not trained yet)", 2) if untrained
-          else _fact(*last, metric, 0, "bold")),
+    student = () if summary.dev_loss is not None else (
+        *_fact(f"{name}, last", f"{name} {{}}", summary.metric, metric, 0, "bold"),
         *_fact("best", "best {}", summary.best, metric, 2),
+    )  # fmt: skip
+    return [
+        *_fact("dev loss", "dev loss {}", summary.dev_loss, formatting.loss, 1, "bold"),
+        *student,
         *_fact("teacher", "teacher {}", summary.teacher, metric, 3),
         *_fact("self-teacher", "self-teacher {}", summary.self_teacher, metric, 7),
         *_fact("majority", "majority {}", summary.majority, metric, 8),
-    ]  # fmt: skip
+    ]
 
 
 def pace(snapshot: RunSnapshot) -> list[Fact]:
@@ -127,13 +128,13 @@ def pace(snapshot: RunSnapshot) -> list[Fact]:
 
 
 def losses(snapshot: RunSnapshot) -> list[Fact]:
-    """Loss and consistency of the last step."""
+    """Loss and consistency of the last step, before smoothing."""
     summary = snapshot.summary
-    facts = _fact("loss", "loss {}", summary.loss, formatting.loss, 4)
+    facts = _fact("loss, raw", "loss {}", summary.loss, formatting.loss, 4)
     if summary.consistency is not None:
         weight = "" if summary.consistency_weight is None else f" (weight {summary.consistency_weight:.3g})"
         value = formatting.loss(summary.consistency)
-        facts.append(Fact("consistency", f"{value}{weight}", f"consistency {value}", 9))
+        facts.append(Fact("consistency, raw", f"{value}{weight}", f"consistency {value}", 9))
     return facts
 
 

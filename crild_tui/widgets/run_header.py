@@ -11,8 +11,10 @@ from crild_tui.monitor.snapshots import EngineMessage, RunSnapshot
 from crild_tui.widgets.messages_pane import message_lines
 from crild_tui.widgets.progress import phase_row, stage_line, stage_rows, stages_of
 from crild_tui.widgets.run_details import facts_line, facts_rows, losses, origin, pace, scores, title_line
+from crild_tui.widgets.standing import standing_line
 from crild_tui.widgets.text_view import TextView, wrapped
 from engine.preset.text import plain
+from engine.record.states import ACTIVE
 
 WIDE, HIGH = 150, 32
 """Columns and rows from which there is room for a side column."""
@@ -33,22 +35,26 @@ def head_lines(
     wide: bool = False,
     hint: str = "",
 ) -> list[Content]:
-    """The lines above the panels: run and state, origin, stages, what takes long, figures, then one for each alarm.
+    """The lines above the panels: run and state, origin, stages, what takes long, the student's standing (or the figures
+    there are while it has none), then one for each alarm.
 
     `hint` stands behind the stages where there is room.
     """
     title = title_line(snapshot, width, now, asked=asked)
-    stages = stage_line(stages_of(snapshot.summary), width)
+    stages = stage_line(stages_of(snapshot.summary), width, running=snapshot.entry.state in ACTIVE)
+    place = standing_line(snapshot.summary, width)
     phase = [] if snapshot.summary.phase is None else [phase_row(snapshot.summary.phase, width)]
     if hint and stages.cell_length + len(hint) + 3 <= width:
         stages = Content.assemble(stages, "   ", (hint, "$foreground-muted"))
     if low:
         lines = [title, *(phase or [stages])]
     elif wide:
-        lines = [title, facts_line(origin(snapshot), width), Content.styled(hint, "$foreground-muted"), *phase]
+        standing = [] if place is None else [place]
+        hints = Content.styled(hint, "$foreground-muted")
+        lines = [title, facts_line(origin(snapshot), width), *standing, hints, *phase]
     else:
         facts = facts_line([*origin(snapshot), *pace(snapshot)], width)
-        lines = [title, facts, stages, *phase, facts_line(scores(snapshot), width)]
+        lines = [title, facts, stages, *phase, place or facts_line(scores(snapshot), width)]
     alarms = alarm_lines(snapshot, width, 1 if low else ROWS)
     return [line for line in lines if line.plain.strip()] + (alarms[:1] if low else alarms)
 
@@ -127,7 +133,7 @@ class SideColumn(Vertical):
         """Draw a snapshot."""
         width = max(10, self.content_region.width or 46)
         rows = {
-            "stages": stage_rows(stages_of(snapshot.summary), width),
+            "stages": stage_rows(stages_of(snapshot.summary), width, running=snapshot.entry.state in ACTIVE),
             "scores": facts_rows(scores(snapshot), width),
             "pace": facts_rows([*losses(snapshot), *pace(snapshot)], width),
         }

@@ -21,6 +21,7 @@ from crild_tui.runs.marks import Marks
 from crild_tui.runs.states import tone_of
 from crild_tui.text import fit
 from engine.record.run import RunEntry
+from engine.record.states import ACTIVE
 
 
 class RunTable(ScrollView, can_focus=True):
@@ -159,10 +160,11 @@ class RunTable(ScrollView, can_focus=True):
         now = time.time()
         tone = tone_of(entry.state)
         own = style + self._part(tone) if tone and tone != "finished" else style
+        quiet = style + self._part("muted") if entry.state not in ACTIVE else style
         for name, width in self.columns.items():
             text = listing.cell(listing.BY_NAME[name], entry, width, now)
             lost = name == "run" and tone == "error"
-            parts.append(Segment(text, own if name == "state" or lost else style))
+            parts.append(Segment(text, own if name == "state" or lost else quiet if name == "done" else style))
             parts.append(Segment(" " * listing.GAP, style))
         return parts
 

@@ -19,6 +19,8 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 MOST_MATCHES = 10_000
+LEAST = 8
+"""Cells below which lines are cut rather than wrapped: a view that is not laid out yet has no width."""
 
 
 @dataclass(frozen=True)
@@ -184,17 +186,23 @@ class TextView(ScrollView, can_focus=True):
         if self.following:
             self.scroll_to(y=self.max_scroll_y, animate=False, immediate=True)
 
+    @property
+    def _room(self) -> int:
+        """The width that lines are wrapped to; 0 where they are cut."""
+        width = self.scrollable_content_region.width
+        return width if width >= LEAST else 0
+
     def _wrap(self) -> None:
-        self._width = max(1, self.scrollable_content_region.width)
+        self._width = self._room
         self._rows, self._row_of = [], []
         for number, line in enumerate(self.lines):
             self._row_of.append(len(self._rows))
             self._rows += [(number, start, end) for start, end in wrapped(line.shown, self._width)]
-        self.virtual_size = Size(self._width, len(self._rows))
+        self.virtual_size = Size(max(self._width, 1), len(self._rows))
 
     def on_resize(self) -> None:
         """Wrap the lines again."""
-        if max(1, self.scrollable_content_region.width) != self._width:
+        if self._room != self._width:
             top = None if self.following else self._top_line()
             self._wrap()
             self._go_to(top)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.data.hub_connection import check_hub
 from engine.data.tasks import GLUE, HUB_DATASET, GlueTask
 from engine.data.text_files import check_text, listed, shown
 from engine.data.types import Example, TaskData
@@ -106,6 +107,7 @@ def _commit(source: _Source) -> tuple[str | None, Exception | None]:
     )
 
     try:
+        check_hub()
         return HfApi().dataset_info(source.dataset, revision=source.revision, timeout=HUB_TIMEOUT).sha, None
     except OfflineModeIsEnabled as fault:
         return None, fault

@@ -25,6 +25,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from engine.data.hub_connection import HubUnreachableError, check_hub
 from engine.errors import ModelError
 from engine.models.model_files import PICKLED, SAFETENSORS, TOKENIZER, is_folder, missing_weights
 from engine.preset.source_names import is_path
@@ -50,6 +51,7 @@ def resolve_revision(model: str, revision: str | None = None) -> str | None:
         return revision
     with _hub_errors(model, revision):
         try:
+            check_hub()
             commit: str = HfApi().model_info(model, revision=revision, timeout=SECONDS).sha
         except (HTTPError, OSError) as error:
             cached = None if _is_answer(error) else _cached_folder(model, revision)
@@ -87,6 +89,7 @@ def fetch(
         if cached is not None and _complete(cached, weights=weights, code=code):
             return cached
         try:
+            check_hub()
             listed = HfApi().model_info(model, revision=commit, timeout=SECONDS).siblings or ()
         except (HTTPError, OSError) as error:
             if not _is_answer(error) and cached is not None and (not weights or not missing_weights(cached)):
@@ -102,6 +105,21 @@ def fetch(
     if not paths:
         raise ModelError(f"the hub model {plain(model)} has no files of a transformers model", kind="empty-hub-model")
     return paths[0].parent
+
+
+def check_available(model: str, revision: str | None = None, *, weights: bool = True) -> None:
+    """Raise ModelError when neither the hub nor its cache has a model, or there is no such folder; fetches nothing."""
+    if is_path(model):
+        fetch(model)
+        return
+    with _hub_errors(model, revision):
+        try:
+            check_hub()
+            HfApi().model_info(model, revision=revision, timeout=SECONDS)
+        except (HTTPError, OSError) as error:
+            cached = None if _is_answer(error) else _cached_folder(model, revision)
+            if cached is None or (weights and missing_weights(cached)):
+                raise
 
 
 def needed_files(names: Sequence[str], *, weights: bool = True, code: bool = False) -> list[str]:
@@ -169,7 +187,8 @@ def _hub_errors(model: str, revision: str | None) -> Iterator[None]:
         if isinstance(error, HfHubHTTPError) and error.response is not None:
             status = error.response.status_code
             raise ModelError(f"{hub} answered with an error ({status}), {advice}", kind="hub-error") from None
-        sentence = f"{hub} cannot be reached ({plain(type(error).__name__)}), {advice}"
+        reason = str(error) if isinstance(error, HubUnreachableError) else type(error).__name__
+        sentence = f"{hub} cannot be reached ({plain(reason)}), {advice}"
         raise ModelError(sentence, kind="hub-unreachable") from None
     except OSError as error:
         sentence = (

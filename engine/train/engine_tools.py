@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from engine.record.phases import Report, unreported
 from engine.record.student import REPLACED, student_replaced
 from engine.train import hardware
 from engine.train.dev_evaluation import Dev
+from engine.train.disk_estimate import disk_need
 from engine.train.inputs import changed_data
 from engine.train.materials import (
     Materials,
@@ -39,6 +40,7 @@ from engine.train.materials import (
     plan_stages,
     rows_of_stages,
 )
+from engine.train.missing_sources import missing_sources
 from engine.train.optim import Optimiser
 from engine.train.run_findings import Reader, refuse, stage_findings
 from engine.train.settings import StageSettings
@@ -139,7 +141,7 @@ def plan(path: Path, consent: Consent = NONE, *, report: Report = unreported) ->
     except OwnCodeError as error:
         return _plan_with_own_code(error, consent)
     except CrildError as error:
-        return {"stages": [], "teacher": None, "missing": [str(error)], "notes": [], "findings": []}
+        return _incomplete(missing_sources(preset, report=report) or [str(error)])
     notes = [*materials.data.notes, *materials.loaded.notes]
     findings = (*materials.findings, *stage_findings(preset, materials.loaded, own, inputs))
     others = [finding.to_dict() for finding in findings if finding.severity != "refusal"]
@@ -151,6 +153,8 @@ def plan(path: Path, consent: Consent = NONE, *, report: Report = unreported) ->
         student = new_student(materials, teacher)
     except OwnCodeError as error:  # of student.init
         return _plan_with_own_code(error, consent)
+    except CrildError as error:
+        return _incomplete(missing_sources(preset, report=report) or [str(error)])
     rows = []
     for settings in stages:
         tokens = inputs.get(settings.name, materials.train)
@@ -170,9 +174,14 @@ def plan(path: Path, consent: Consent = NONE, *, report: Report = unreported) ->
             }
         )
     tune = preset.teacher.finetune
+    facts = _teacher_facts(materials, tune, stages[0].class_weights)
+    need = disk_need(
+        preset.train, stages, teacher=facts["parameters"], student=parameters(student), teacher_stored=facts["cached"]
+    )
     return {
         "stages": rows,
-        "teacher": _teacher_facts(materials, tune, stages[0].class_weights),
+        "teacher": facts,
+        "disk": asdict(need),
         "student": {"parameters": parameters(student), "layers": int(student.config.num_hidden_layers)},
         "device": str(materials.device),
         "precision": materials.precision,
@@ -182,6 +191,11 @@ def plan(path: Path, consent: Consent = NONE, *, report: Report = unreported) ->
         "notes": notes,
         "findings": others,
     }
+
+
+def _incomplete(missing: list[str]) -> dict[str, Any]:
+    """The plan of a run that lacks something."""
+    return {"stages": [], "teacher": None, "missing": missing, "notes": [], "findings": []}
 
 
 def _plan_with_own_code(error: OwnCodeError, consent: Consent) -> dict[str, Any]:

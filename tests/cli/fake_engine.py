@@ -57,7 +57,7 @@ def main(run_dir: Path) -> int:
                 session.finish(session.request.state, session.request.exit_code)
                 return session.request.exit_code
             if done == steps:
-                _end_early(str(wanted["end"]))
+                _end_early(session, str(wanted["end"]))
         write_json(run_dir / "results.json", {**RESULTS, "run": run_dir.name})
         (run_dir / "student").mkdir(exist_ok=True)
         session.events.write("run_finished", state="finished")
@@ -88,14 +88,17 @@ def _step(session: RunSession, place: int, step: int, steps: int) -> None:
         session.update(last=0.6 + 0.1 * place, best=0.6 + 0.1 * place)
 
 
-def _end_early(end: str) -> None:
+def _end_early(session: RunSession, end: str) -> None:
     if end == "die":
         print("about to \x1b[31mdie\x1b[0m", flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
-    if end == "fail":
-        raise RunError("the loss stopped being a finite number")
-    if end == "data":
-        raise DataError("a label is missing", file="train.tsv", line=7)
+    errors = {
+        "fail": RunError("the loss stopped being a finite number"),
+        "data": DataError("a label is missing", file="train.tsv", line=7),
+    }
+    if end in errors:
+        session.events.write("message", level="error", text=str(errors[end]))
+        raise errors[end]
 
 
 if __name__ == "__main__":

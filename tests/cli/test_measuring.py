@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -95,6 +97,21 @@ def test_dry_run_names_what_is_missing_and_exits_3(crild: Call, answers: Answers
     said = crild("run", str(preset), "--dry-run")
     assert said.code == 3
     assert "missing: the hub cannot be reached" in said.out
+
+
+def test_dry_run_says_the_disk_that_it_takes_and_warns_where_there_is_less(
+    crild: Call, answers: Answers, preset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = {"checkpoints": 684_000_000, "checkpoints_stay": False, "student": 70_000_000, "teacher": 90_000_000}
+    answers(plan={**PLAN, "disk": disk})
+    said = crild("run", str(preset), "--dry-run")
+    for fact in ("684 MB", "deleted when it finishes", "70.0 MB", "90.0 MB"):
+        assert fact in said.out
+    assert "warning" not in said.out
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=500_000_000))
+    assert "warning: 500 MB are free" in crild("run", str(preset), "--dry-run").out
+    answers(plan={**PLAN, "disk": {**disk, "checkpoints_stay": True}})
+    assert "which stay" in crild("run", str(preset), "--dry-run").out
 
 
 def test_dry_run_as_json_is_the_plan(crild: Call, answers: Answers, preset: Path) -> None:

@@ -98,3 +98,55 @@ def test_a_preset_of_ones_own_is_replaced_as_a_whole(crild: Call, tickets: Path,
     task = crild("presets", "show", "mine.toml", "tickets.csv", "--json").json["task"]
     assert (task["kind"], task["columns"]["text"], task["max_length"]) == ("classification", "message", 40)
     assert "dev" not in task["files"]
+
+
+# -- a preset for data
+
+
+def test_a_preset_for_data_means_what_the_file_beside_the_method_means(
+    crild: Call, tickets: Path, tmp_path: Path
+) -> None:
+    said = crild("presets", "new", "mine", "--from-data", "tickets.csv", "--from", "kd")
+    assert (said.code, said.out) == (0, "mine.toml\n")
+    assert "message" in said.err
+    text = (tmp_path / "mine.toml").read_text()
+    assert text.count("#") > 10
+    assert str(tmp_path) not in text
+    assert max(map(len, text.splitlines())) <= 120
+    mine, beside = (crild("presets", "show", *refs, "--json").json for refs in (["mine.toml"], ["kd", "tickets.csv"]))
+    assert mine.pop("description") != beside.pop("description")
+    assert mine == beside
+    assert crild("presets", "validate", "mine.toml").code == 0
+
+
+def test_a_preset_for_data_elsewhere_names_the_whole_path(crild: Call, tickets: Path, tmp_path: Path) -> None:
+    (tmp_path / "presets").mkdir()
+    assert crild("presets", "new", "presets/mine", "--from-data", "tickets.csv").code == 0
+    assert crild("presets", "validate", "presets/mine.toml").code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "facts"),
+    [
+        ([], 2, ["--from", "--from-data"]),
+        (["--from-data", "tickets.toml"], 2, ["tickets.toml"]),
+        (["--from-data", "gone.csv"], 3, ["gone.csv"]),
+        (["--from-data", "odd.csv"], 3, ["task.columns.label", '"one"', '"two"']),
+        (["--from-data", "tickets.csv", "--set", "seed=3"], 2, ["seed=3"]),
+        (["--from", "crild", "--set", "task.kind=regression"], 2, ["--from-data"]),
+    ],
+)
+def test_presets_for_data_that_cannot_be_written(
+    crild: Call, tickets: Path, tmp_path: Path, words: list[str], code: int, facts: list[str]
+) -> None:
+    (tmp_path / "odd.csv").write_text("text,one,two\na,x,y\n")
+    said = crild("presets", "new", "mine", *words)
+    assert said.code == code, said.err
+    assert all(fact in said.err for fact in facts)
+    assert not (tmp_path / "mine.toml").exists()
+
+
+def test_a_setting_decides_for_the_new_preset(crild: Call, tickets: Path, tmp_path: Path) -> None:
+    (tmp_path / "odd.csv").write_text("text,one,two\n" + "".join(f"text {n},{n % 2},{n % 3}\n" for n in range(12)))
+    assert crild("presets", "new", "mine", "--from-data", "odd.csv", "--set", "task.columns.label=two").code == 0
+    assert 'label = "two"' in (tmp_path / "mine.toml").read_text()

@@ -78,8 +78,9 @@ def test_a_run_that_fails_says_why_and_exits_with_the_documented_code(
     fake_engine(end=end)
     said = crild("run", str(preset), "--name", "mine")
     assert said.code == code
-    assert sentence in said.err
+    assert said.err.count(sentence) == 1
     assert said.out == ""
+    assert crild("attach", "mine-s1").err.count(sentence) == 1
 
 
 def test_an_engine_that_dies_leaves_its_last_words_and_the_way_on(

@@ -133,7 +133,7 @@ def test_columns_are_those_that_the_engine_writes() -> None:
         examples_per_second=90.0, memory=670343168, consistency=0.3, consistency_weight=0.01,
     )  # fmt: skip
     found = curves([started(), one, stepped("ild", 2, loss=None)]).steps
-    expected = {
+    expected = {"learning rate": [1e-3, NAN], "gradient norm": [4.0, NAN], "memory": [670343168, NAN],
         "loss": [2.7, NAN], "consistency": [0.3, NAN], "weight": [0.01, NAN], "examples/s": [90, NAN],
     }  # fmt: skip
     terms = {"attention": [1.4, NAN], "hidden": [1.3, NAN]}

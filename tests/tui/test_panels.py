@@ -452,7 +452,7 @@ def test_several_runs_are_told_apart(tmp_path: Path) -> None:
     tried(trial, tmp_path, sources=sources, size=(200, 50))
 
 
-def test_where_a_run_has_no_consistency_a_low_terminal_leaves_the_room_to_the_others(tmp_path: Path) -> None:
+def test_a_panel_without_curves_leaves_the_room_to_the_others(tmp_path: Path) -> None:
     without = replace(samples.snapshot(samples.plain(np.ones(3)), state="finished"), revision=2)
 
     async def trial(app: Host, pilot: Pilot[None]) -> None:
@@ -463,14 +463,16 @@ def test_where_a_run_has_no_consistency_a_low_terminal_leaves_the_room_to_the_ot
         loss, consistency, dev = app.panels.charts
         assert consistency.size.height == 1
         assert "this run has no consistency term" in lines(app, 1)[0]
-        assert min(loss.size.height, dev.size.height) > full
+        assert loss.size.height > full
+        assert dev.size.height == 1
         consistency.focus()
         await pilot.press("z")
         assert consistency.size.height > full
         await pilot.press("z")
-        await pilot.resize_terminal(80, 40)
+        await pilot.resize_terminal(140, 24)
         await settled(app, pilot)
-        assert consistency.size.height > full
+        assert (consistency.size.width, dev.size.width) == (0, 0), "beside the loss there is nothing to say"
+        assert loss.size.width > 130
         await pilot.resize_terminal(80, 24)
         app.panels.show(one(revision=3))
         await settled(app, pilot)

@@ -243,7 +243,7 @@ def test_a_stretch_without_values_says_so() -> None:
     levelled = replace(shown, view=View(10, 20), levels=(Level(0.7, "teacher", "T"),))
     drawn = "".join(text(draw(levelled, 60, 8)))
     assert "nothing in this part" in drawn
-    assert "T .7000" in drawn
+    assert "T 0.7000" in drawn
     for whole in (shown, replace(figure([-1, -2]), log=True)):
         assert "nothing in this part" not in "".join(text(draw(whole, 60, 8)))
 
@@ -257,7 +257,7 @@ def test_levels_stages_and_the_best_are_named() -> None:
     wide, narrow = "\n".join(text(draw(shown, 120, 12))), "\n".join(text(draw(shown, 70, 12)))
     assert "teacher 0.7000" in wide
     assert "majority 0.4000" in wide
-    assert "T .7000" in narrow
+    assert "T 0.7000" in narrow
     for each in (wide, narrow):
         assert "ild" in each
         assert "┊kd" in each
@@ -267,7 +267,7 @@ def test_levels_stages_and_the_best_are_named() -> None:
 def test_levels_that_are_close_do_not_hide_each_other() -> None:
     shown = figure([0.1, 0.9], levels=(Level(0.1, "teacher", "T"), Level(0.1, "majority", "M")))
     lines = text(draw(shown, 70, 6))
-    assert sum("T .1000" in line or "M .1000" in line for line in lines) == 2
+    assert sum("T 0.1000" in line or "M 0.1000" in line for line in lines) == 2
 
 
 def test_values_that_a_log_scale_hides_are_counted() -> None:

@@ -212,7 +212,7 @@ async def tour(app: Shown, pilot: Pilot[None]) -> Screens:
     found["runs"] = await settled(app, pilot, lambda: listed(runs), f"{len(STATES)} runs", "failed-s2")
     app.post_message(CompareRuns(tuple(run_dirs[:COMPARED])))
     compare = await present(app, pilot, CompareScreen)
-    found["compare"] = await settled(app, pilot, lambda: compared(compare), "consistency", "Copy")
+    found["compare"] = await settled(app, pilot, lambda: compared(compare), "dev accuracy", "Copy")
     return found
 
 

@@ -259,9 +259,7 @@ def test_a_run_keeps_its_number_while_it_stays() -> None:
     assert len(assigned({}, [Path(f"/{n}") for n in range(30)])) == 12
 
 
-def test_labels_leave_out_what_is_common_and_long() -> None:
-    runs = [Path(f"/rte-crild-20260101-12000{n}-s{n}") for n in (1, 2)]
-    assert labels(runs) == ["…120001-s1", "…120002-s2"]
+def test_labels_are_names_that_are_safe_to_show() -> None:
     assert labels([Path("/a-s1"), Path("/a-s2")]) == ["a-s1", "a-s2"]
     assert labels([Path("/" + HOSTILE.replace("/", ""))])[0].isprintable()
     assert labels([]) == []

@@ -68,10 +68,26 @@ class Follower:
         self.summary = apply_events(self.summary, events)
         for stage in self.summary.stages:
             self.display.message("info", stage_sentence(stage, self.summary.metric_name))
-        for event in [e for e in events if e.get("kind") == "message" and e.get("level") in ("warning", "error")][-10:]:
-            self._describe(event)
+        repeated = None if loads else self._error()
+        said = [
+            event
+            for event in events
+            if event.get("kind") == "message"
+            and event.get("level") in ("warning", "error")
+            and event.get("text") != repeated
+        ]
+        for event in said[-10:]:
+            for level, line in describe(event, self.summary):
+                self.display.message(level, line)
         if loads:
             self.summary = loading(self.summary)
+
+    def _error(self) -> str | None:
+        """The error that the run ended with, which the outcome says; None for any other run."""
+        from engine.record.run import read_run
+
+        status = read_run(self.run_dir).status
+        return str(status.error) if status is not None and status.error is not None else None
 
     def go(self) -> Outcome:
         """Follow to the end."""
@@ -126,6 +142,8 @@ class Follower:
             self._describe(event)
 
     def _describe(self, event: Event) -> None:
+        if event.get("kind") == "message" and event.get("level") == "error":
+            return  # it ends the attempt, and the outcome says it
         for level, line in describe(event, self.summary):
             self.display.message(level, line)
 

@@ -1,0 +1,123 @@
+"""`crild data`: look at data as the engine will."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from crild_tui.cli import terminal
+from crild_tui.cli.options import AsJson, Settings
+from crild_tui.runs import formatting
+
+_MOST_CLASSES = 20
+_LONGEST_TEXT = 200
+
+
+def data(
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE...",
+            help="A data file, or one each for train and dev by their names; also presets that name a task.",
+            show_default=False,
+        ),
+    ],
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show data as a run would read it: rows, classes, lengths, repeated rows, what looks wrong, examples.
+
+    Lengths are in tokens if the teacher's tokenizer is on this machine, else in words. Nothing is trained.
+
+    \b
+    crild data tickets.csv
+    crild data tickets.csv --set task.columns.label=team
+    crild data mine.toml
+    """
+    import tempfile
+    from pathlib import Path
+
+    from crild_tui.cli.follow.tools import run_tool
+    from crild_tui.runs.create import with_method
+    from engine.errors import RunError
+    from engine.preflight.own_data import completed
+    from engine.preset.load import load_preset
+    from engine.preset.write import dump
+
+    loaded = completed(load_preset(with_method(files), settings or []))
+    terminal.say(*loaded.notes)
+    with tempfile.TemporaryDirectory(prefix="crild-") as folder:
+        file = Path(folder) / "preset.toml"
+        file.write_text(dump(loaded.preset), encoding="utf-8")
+        result = run_tool("data", [str(file)])
+    if not isinstance(result, dict) or not isinstance(result.get("splits"), list):
+        raise RunError("the engine's answer has no splits", kind="invalid-engine-answer")
+    if as_json:
+        terminal.show_json(result)
+    else:
+        terminal.show_parts(_parts(result))
+
+
+def _parts(result: Mapping[str, Any]) -> Iterator[Any]:
+    """The overview as sentences and tables."""
+    splits: Sequence[Mapping[str, Any]] = result["splits"]
+    unit, most = result.get("unit"), result.get("max_length")
+    yield f"{result.get('task')}: {result.get('kind')}, measured by {result.get('metric')}"
+    yield ""
+    names = ("rows", "repeated", "median", "95 %", "longest", f"over {most}", "unknown")
+    columns = [("split", "left"), *((name, "right") for name in names)]
+    yield terminal.table(columns, map(_split_row, splits))
+    if unit == "tokens":
+        yield f"lengths in tokens of {result.get('tokenizer')}, special tokens included; longer texts are cut at {most}"
+    else:
+        yield f"lengths in words, as the teacher's tokenizer is not on this machine; max_length = {most} counts tokens"
+    yield ""
+    yield from _labels(result, splits)
+    yield ""
+    for example in result.get("examples") or ():
+        texts = [_short(str(text)) for text in (example.get("text"), example.get("pair")) if text is not None]
+        yield f"{example.get('label')}: {' | '.join(texts)}"
+    yield ""
+    for note in result.get("notes") or ():
+        yield str(note)
+    for finding in result.get("findings") or ():
+        severity = finding.get("severity")
+        words = {"warning": "warning: ", "refusal": "refused: "}.get(str(severity), "")
+        yield f"{words}{finding.get('sentence')}"
+
+
+def _split_row(split: Mapping[str, Any]) -> list[str]:
+    lengths = split["lengths"]
+    counts = (split["rows"], split["repeated"], *(lengths[name] for name in ("median", "p95", "longest", "longer")))
+    unknown = formatting.NONE if split.get("unknown") is None else formatting.percent(split["unknown"], 1)
+    return [split["split"], *(f"{count:,}" for count in counts), unknown]
+
+
+def _labels(result: Mapping[str, Any], splits: Sequence[Mapping[str, Any]]) -> Iterator[Any]:
+    """Rows and share of each class in each split; the range of scores."""
+    classes: Sequence[str] = result.get("classes") or ()
+    if not classes:
+        columns = [("scores", "left"), *((name, "right") for name in ("lowest", "mean", "highest"))]
+        yield terminal.table(
+            columns, ([s["split"], *(f"{s['labels'][c]:.4g}" for c, _ in columns[1:])] for s in splits)
+        )
+        return
+    order = sorted(classes, key=lambda name: -splits[0]["labels"][name])
+    columns = [("class", "left"), *((split["split"], "right") for split in splits), ("share of train", "right")]
+    rows = [
+        [
+            name,
+            *(f"{split['labels'][name]:,}" for split in splits),
+            formatting.percent(splits[0]["labels"][name] / max(splits[0]["rows"], 1), 1),
+        ]
+        for name in order[:_MOST_CLASSES]
+    ]
+    yield terminal.table(columns, rows)
+    if len(order) > _MOST_CLASSES:
+        yield f"and {len(order) - _MOST_CLASSES:,} smaller classes"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"

@@ -1,0 +1,115 @@
+"""`crild presets new --from-data`: a new, commented preset for the user's own data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from crild_tui.launch_form.copy_preset import free_target, write_new
+from engine.errors import UsageError
+from engine.preset.load import Loaded
+from engine.preset.paths import normal
+from engine.preset.schema import Columns, Task
+from engine.preset.shipped import path_of
+from engine.preset.source_names import is_table
+from engine.preset.text import listed, plain, shown
+from engine.preset.toml_text import inline
+
+_COMMENTS_FROM = 36
+"""The column at which comments begin, if the line is short enough."""
+
+
+def new_data_preset(
+    name: str, files: Sequence[str], method: str, settings: Sequence[str] = ()
+) -> tuple[Path, tuple[str, ...]]:
+    """Write a preset that runs a method on data files; returns the new file, and what was recognised in the data.
+
+    The settings are those of the task that its files leave open. Raises UsageError when the file exists or cannot be
+    written, or when something else than the task would be set; what loading and recognising raise.
+    """
+    from engine.preflight.own_data import completed
+    from engine.preset.load import load_preset
+
+    target = free_target(name)
+    others = [file for file in files if not is_table(file)]
+    if others:
+        sentence = f"--from-data takes CSV, TSV, JSON lines and Parquet files, not {listed(map(shown, others), 'and')}"
+        raise UsageError(sentence, kind="not-a-data-file")
+    others = [item for item in settings if not item.strip().startswith("task.")]
+    if others:
+        sentence = f"--set takes keys of [task] here, not {shown(others[0])}: write the others into the new preset"
+        raise UsageError(sentence, kind="setting-of-other-table")
+    loaded = completed(load_preset([method, *files], settings))
+    write_new(target, _text(loaded, method, target).encode())
+    return target, loaded.notes
+
+
+def _text(loaded: Loaded, method: str, target: Path) -> str:
+    task = loaded.preset.task
+    base = method if path_of(method) is not None else str(normal(Path(method).expanduser()))
+    lines = [
+        f"# {plain(task.display_name)}: your own data. Change what you like, then",
+        f"#     crild run {plain(target.name)}",
+        "schema = 1",
+        _line("extends", base, "the method; `crild presets list` shows others"),
+        _line("description", f"{task.display_name}, by {Path(method).stem}"),
+        "",
+        "[task]",
+        'name = "custom"',
+        *_task_lines(task, target.parent),
+        "",
+        "# What else people change first (crild presets show prints everything):",
+        "#",
+        "# [teacher]",
+        '# model = "bert-base-uncased"   # a hub id, or a folder',
+        "#",
+        "# [student]",
+        "# layers = 6                    # half of the teacher's when left out",
+        "#",
+        "# [train]",
+        "# epochs = 20                   # passes over the rows, for stages without their own",
+        "# batch_size = 32",
+        "#",
+        "# [baseline]",
+        "# enabled = true                # also train the same student on labels alone, to compare",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _task_lines(task: Task, folder: Path) -> list[str]:
+    """The lines of [task] below its name."""
+    assert task.files is not None
+    columns = task.columns or Columns()
+    roles = {role: name for role in ("text", "pair", "label", "id") if (name := getattr(columns, role)) is not None}
+    files = {split: _relative(Path(file), folder) for split, file in task.files.splits().items()}
+    lines = [
+        _line("title", task.display_name, "what lists, reports and model cards call it"),
+        _line("files", files, "relative to this file"),
+        _line("columns", roles),
+        _line("kind", task.kind, 'each label is a class; "regression" for scores')
+        if task.kind == "classification"
+        else _line("kind", task.kind, 'each label is a score; "classification" for classes'),
+    ]
+    if task.dev_share is not None:
+        lines.append(_line("dev_share", task.dev_share, "this share of the rows is the dev set; or name a file: dev"))
+    lines.append(_line("data_seed", task.data_seed, "draws the dev set"))
+    lines.append(_line("max_length", task.max_length, "in tokens; longer texts are cut"))
+    metric = "pearson" if task.kind == "regression" else "accuracy"
+    if task.metrics:
+        lines.append(_line("metrics", task.metrics, "the first picks the best checkpoint"))
+    else:
+        second = "spearman" if task.kind == "regression" else "f1_macro"
+        lines.append("# " + _line("metrics", [metric, second], "the first picks the best checkpoint"))
+    return lines
+
+
+def _line(key: str, value: object, comment: str = "") -> str:
+    line = f"{key} = {inline(value)}"
+    return f"{line:{_COMMENTS_FROM - 1}} # {comment}" if comment else line
+
+
+def _relative(file: Path, folder: Path) -> str:
+    """A file as a preset in a folder names it: relative if it is in this folder or below."""
+    relative = os.path.relpath(file, folder.absolute())
+    return str(file) if relative.startswith("..") else relative

@@ -1,0 +1,182 @@
+"""A task's data at a glance, as a run would read it: rows, classes, lengths, what is repeated, what looks wrong.
+
+Imports neither torch nor transformers: it answers at once, also where the models are elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.data.findings import Finding, data_findings
+from engine.data.load import load_task, source_name
+from engine.data.token_findings import EmbeddingSizes, TokenisedInputs, token_findings
+from engine.data.tokenizer_facts import TokenizerFacts
+from engine.data.tokens import TokenSet
+from engine.data.types import Example, TaskData
+from engine.preset.schema import Preset, Teacher
+from engine.preset.source_names import cached_repository, is_path
+from engine.preset.text import plain
+from engine.record.phases import Report, unreported
+
+EXAMPLES = 3
+"""Examples that are shown."""
+_CHUNK = 1024  # texts per call of the tokenizer
+_ANY = 2**31 - 1  # the model's embeddings are not looked at
+
+
+def overview(preset: Preset, *, report: Report = unreported) -> dict[str, Any]:
+    """What a preset's task holds, as plain data.
+
+    Lengths are in tokens where the teacher's tokenizer is in a folder or in the hub's cache, else in words; `longer` counts
+    the rows that are longer than `max_length` of that unit. Raises DataError as loading the data for a run does.
+    """
+    data, task = load_task(preset.task, report=report), preset.task
+    reader = _reader(preset.teacher)
+    splits, findings = [], list(data_findings(data))
+    for split, rows in _splits(data):
+        tokens = None if reader is None else reader.read(rows, report, f"rows of {split}")
+        lengths = _words(rows) if tokens is None else tokens.lengths
+        entry = {"split": split, "source": source_name(task, split), "rows": len(rows), "repeated": _repeated(rows)}
+        entry |= {"labels": _labels(data, rows), "lengths": _lengths(lengths, task.max_length), "unknown": None}
+        if tokens is not None and reader is not None:
+            entry["unknown"] = reader.unknown_share(rows, tokens)
+            inputs = TokenisedInputs(f"inputs of {split}", rows, tokens, task.max_length)
+            findings += _new(findings, token_findings(inputs, reader.facts, EmbeddingSizes("", _ANY, None)))
+        splits.append(entry)
+    return {
+        "task": data.spec.name,
+        "kind": data.spec.kind,
+        "classes": list(data.spec.labels),
+        "metric": data.spec.primary,
+        "max_length": task.max_length,
+        "unit": "words" if reader is None else "tokens",
+        "tokenizer": None if reader is None else reader.facts.source,
+        "splits": splits,
+        "examples": [_example(data, row) for row in _spread(data.train)],
+        "findings": [finding.to_dict() for finding in findings],
+        "notes": list(data.notes),
+    }
+
+
+def _splits(data: TaskData) -> Iterator[tuple[str, tuple[Example, ...]]]:
+    yield "train", data.train
+    yield from data.dev.items()
+
+
+def _new(known: Sequence[Finding], found: Sequence[Finding]) -> list[Finding]:
+    """The findings that no other split has, without those that the table of lengths shows."""
+    kinds = {finding.kind for finding in known if finding.subject == "model"} | {"texts-cut"}
+    return [finding for finding in found if finding.kind not in kinds]
+
+
+# -- rows
+
+
+def _repeated(rows: Sequence[Example]) -> int:
+    """Rows whose text an earlier row has."""
+    return len(rows) - len({(row.text, row.pair) for row in rows})
+
+
+def _labels(data: TaskData, rows: Sequence[Example]) -> dict[str, Any]:
+    """Rows of each class; of scores the lowest, the mean and the highest."""
+    if data.spec.kind == "classification":
+        counts = Counter(row.label for row in rows)
+        return {name: counts[index] for index, name in enumerate(data.spec.labels)}
+    scores = np.array([row.label for row in rows], np.float64)
+    return {"lowest": float(scores.min()), "mean": float(scores.mean()), "highest": float(scores.max())}
+
+
+def _lengths(lengths: npt.NDArray[np.int64], most: int) -> dict[str, int]:
+    median, high = np.percentile(lengths, (50, 95), method="higher")
+    longer = int(np.count_nonzero(lengths > most))
+    return {"median": int(median), "p95": int(high), "longest": int(lengths.max()), "longer": longer}
+
+
+def _words(rows: Sequence[Example]) -> npt.NDArray[np.int64]:
+    counts = (len(row.text.split()) + len((row.pair or "").split()) for row in rows)
+    return np.fromiter(counts, np.int64, len(rows))
+
+
+def _spread(rows: Sequence[Example]) -> list[Example]:
+    """A few rows: the first, and others at equal distances."""
+    count = min(EXAMPLES, len(rows))
+    return [rows[index * len(rows) // count] for index in range(count)]
+
+
+def _example(data: TaskData, row: Example) -> dict[str, Any]:
+    label = data.spec.labels[row.label] if data.spec.labels and isinstance(row.label, int) else row.label
+    return {"id": row.id, "text": row.text, "pair": row.pair, "label": label}
+
+
+# -- tokens
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """A tokenizer read from its tokenizer.json alone."""
+
+    tokenizer: Any
+    facts: TokenizerFacts
+
+    def read(self, rows: Sequence[Example], report: Report, what: str) -> TokenSet:
+        """The rows as tokens, however long they are."""
+        ids: list[npt.NDArray[np.int32]] = []
+        for first in range(0, len(rows), _CHUNK):
+            report(f"tokenising {what}", first, len(rows), "rows")
+            inputs = [row.text if row.pair is None else (row.text, row.pair) for row in rows[first : first + _CHUNK]]
+            ids += [np.array(encoded.ids, np.int32) for encoded in self.tokenizer.encode_batch(inputs)]
+        offsets = np.concatenate(([0], np.cumsum([len(row) for row in ids]))).astype(np.int64)
+        return TokenSet(tuple(row.id for row in rows), offsets, np.concatenate(ids), None, None, 0, "")
+
+    def unknown_share(self, rows: Sequence[Example], tokens: TokenSet) -> float | None:
+        """The share of the tokens that the vocabulary lacks, special tokens apart; None where nothing can be unknown."""
+        if self.facts.unknown is None:
+            return None
+        total = len(tokens.input_ids) - len(rows) * self.facts.special[rows[0].pair is not None]
+        return int(np.count_nonzero(tokens.input_ids == self.facts.unknown)) / max(total, 1)
+
+
+def _reader(teacher: Teacher) -> _Reader | None:
+    """The teacher's tokenizer, if its tokenizer.json is on this machine and can be read."""
+    name = teacher.tokenizer or teacher.model
+    file = None if name == "scratch" else _tokenizer_file(name)
+    if file is None:
+        return None
+    from tokenizers import Tokenizer
+
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+        described = json.loads(file.read_text(encoding="utf-8"))
+        unknown = described["model"].get("unk_token")
+        special = frozenset(token["content"] for token in described.get("added_tokens") or () if token.get("special"))
+    except Exception:  # noqa: BLE001 - the library raises bare Exceptions; a run will say what is wrong with the file
+        return None
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    facts = TokenizerFacts(
+        source=plain(name),
+        unknown=None if unknown is None else tokenizer.token_to_id(unknown),
+        cls=None,
+        sep=None,
+        pad=0,
+        special=(tokenizer.num_special_tokens_to_add(False), tokenizer.num_special_tokens_to_add(True)),
+        lowers=tokenizer.normalizer is not None and tokenizer.normalizer.normalize_str("A") == "a",
+        vocabulary=tokenizer.get_vocab(),
+        special_tokens=special,
+    )
+    return _Reader(tokenizer, facts)
+
+
+def _tokenizer_file(name: str) -> Path | None:
+    """The tokenizer.json of a folder, or the newest of a hub model in the cache."""
+    folders = [Path(name)] if is_path(name) else sorted((cached_repository(name) / "snapshots").glob("*"))
+    files = [folder / "tokenizer.json" for folder in folders]
+    return max((file for file in files if file.is_file()), key=lambda file: file.stat().st_mtime, default=None)
