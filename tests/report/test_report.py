@@ -225,7 +225,7 @@ def test_a_single_seed_is_never_marked_and_said_so(tmp_path: Path) -> None:
     finished(tmp_path, "bad", 1, right(200, range(150)))
     table = table_of(tmp_path)
     assert {cell.mark for cell in cells(table).values()} == {""}
-    assert table.footers == (
+    assert table.footers[-2:] == (
         "No figure is marked: nothing could be tested.", "Not tested, MRPC: bad against good: one seed."
     )  # fmt: skip
 
