@@ -22,6 +22,7 @@ from engine.errors import CrildError, RunError, UsageError
 from engine.record.files import cause
 from engine.record.home import provide_home
 from engine.record.phases import Phases, Report
+from engine.record.prediction import PredictionRequest
 from engine.record.secrets import without_secrets
 from engine.record.session import FLUSH, RunSession
 from engine.record.standard_streams import open_standard_streams
@@ -117,7 +118,7 @@ def system_fault(error: BaseException) -> RunError | None:
     return RunError(sentence, kind="system-error", file=None if error.filename is None else str(error.filename))
 
 
-TOOLS = ("data", "evaluate", "plan", "probe", "bench", "doctor")
+TOOLS = ("data", "evaluate", "plan", "predict", "probe", "bench", "doctor")
 
 
 def tool(name: str, arguments: Sequence[str], request: StopRequest, consent: Consent = NONE) -> int:
@@ -171,6 +172,10 @@ def _answer(name: str, arguments: Sequence[str], report: Report, consent: Consen
 
         return overview(load_preset([arguments[0]]).preset, report=report)
     report("importing the libraries")
+    if name == "predict":
+        from engine.train.prediction import predict_rows
+
+        return predict_rows(PredictionRequest.from_json(arguments[0]), consent, report=report).to_dict()
     from engine.train import bench, engine_tools
     from engine.train.probe import probe_runs
 

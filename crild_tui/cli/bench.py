@@ -124,30 +124,15 @@ def _targets(refs: Sequence[str], runs_dir: Path) -> list[dict[str, str]]:
 
 
 def _target(ref: str, runs_dir: Path) -> dict[str, str]:
-    from engine.errors import UsageError
-    from engine.preset.paths import normal
+    from crild_tui.runs.model_reference import model_reference
     from engine.preset.source_names import cached_repository, is_path
-    from engine.record.paths import STUDENT, user_path
-    from engine.record.run import find_run
 
-    try:
-        run_dir = find_run(ref, runs_dir)
-    except UsageError as error:
-        if error.kind == "ambiguous-run":
-            raise
-    else:
-        if not (run_dir / STUDENT).is_dir():
-            raise UsageError(f"{run_dir.name} has no student yet: only finished runs have one", kind="no-student")
-        return {"name": run_dir.name, "run": str(run_dir)}
-    if is_path(ref, Path()):
-        folder = normal(user_path(ref, "a model"))
-        if not Path(folder).is_dir():
-            sentence = f"{ref!r} is neither a run nor the folder of a model; `crild runs` lists the runs"
-            raise UsageError(sentence, kind="no-such-model")
-        return {"name": ref, "model": str(folder)}
-    if not cached_repository(ref).is_dir():
+    reference = model_reference(ref, runs_dir)
+    if reference.run_dir is not None:
+        return {"name": reference.run_dir.name, "run": str(reference.run_dir)}
+    if not is_path(reference.model) and not cached_repository(ref).is_dir():
         terminal.say(f"{ref} is no run and no folder here; looking for it on the Hugging Face hub")
-    return {"name": ref, "model": ref}
+    return {"name": ref, "model": reference.model}
 
 
 def _trusted(targets: Sequence[Mapping[str, str]]) -> frozenset[str]:

@@ -70,20 +70,17 @@ def _request(
 ) -> dict[str, str | bool]:
     """What the engine measures: a model, a complete preset with the task, and the run if it is one's."""
     from crild_tui.runs.create import with_method
+    from crild_tui.runs.model_reference import model_reference
     from engine.errors import UsageError
     from engine.preflight.own_data import completed
     from engine.preset.load import load_preset
-    from engine.preset.paths import normal
-    from engine.preset.source_names import is_path
     from engine.preset.write import dump
-    from engine.record.paths import PRESET, STUDENT, user_path
+    from engine.record.paths import PRESET
     from engine.record.paths import runs_dir as folder_of
 
-    run_dir, own_task = _run_of(model, folder_of(runs_dir)), False
+    reference, own_task = model_reference(model, folder_of(runs_dir)), False
+    run_dir = reference.run_dir
     if run_dir is not None:
-        model = str(run_dir / STUDENT)
-        if not Path(model).is_dir():
-            raise UsageError(f"{run_dir.name} has no student yet: only finished runs have one", kind="no-student")
         own_task = not presets and not settings
         presets = presets or [str(run_dir / PRESET)]
     if not presets:
@@ -92,8 +89,6 @@ def _request(
             "to see the runs: crild runs",
             kind="no-task",
         )
-    if is_path(model, Path()):
-        model = str(normal(user_path(model, "a model")))
     file = folder / "preset.toml"
     if own_task:
         loaded = load_preset(presets, of_run=True)
@@ -102,19 +97,8 @@ def _request(
         loaded = completed(load_preset(with_method(presets), settings))  # the method, which a task lacks, is not used
         terminal.say(*loaded.notes)
     file.write_text(dump(loaded.preset), encoding="utf-8")
-    request: dict[str, str | bool] = {"model": model, "preset": str(file)}
+    request: dict[str, str | bool] = {"model": reference.model, "preset": str(file)}
     return request if run_dir is None else {**request, "run": str(run_dir), "own_task": own_task}
-
-
-def _run_of(ref: str, runs_dir: Path) -> Path | None:
-    """The run that `ref` means, or None where it must be a model."""
-    from engine.errors import UsageError
-    from engine.record.run import find_run
-
-    try:
-        return find_run(ref, runs_dir)
-    except UsageError:
-        return None
 
 
 def _show(result: Mapping[str, Any]) -> None:

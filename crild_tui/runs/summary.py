@@ -53,7 +53,7 @@ class RunSummary:
     """The state of a run, reduced from its events.
 
     `names` are the stages in order, `stage_number` counts the current one from 1; `step` counts within it; `metric` is
-    the student's.
+    the student's, once a stage has trained its classifier.
     """
 
     attempt: int = 1
@@ -198,6 +198,7 @@ def with_status(summary: RunSummary, status: Any, state: str) -> RunSummary:
             step=status.step,
             steps=status.steps or None,
         )
+    trained = summary.dev_loss is None  # statuses of crild up to 0.2 hold metrics of untrained heads
     return replace(
         summary,
         state=state,
@@ -205,8 +206,8 @@ def with_status(summary: RunSummary, status: Any, state: str) -> RunSummary:
         attempt=status.attempt,
         rate=_first(status.rate, summary.rate),
         metric_name=status.metric_name or summary.metric_name,
-        metric=_first(status.last, summary.metric),
-        best=_first(status.best, summary.best),
+        metric=_first(status.last if trained else None, summary.metric),
+        best=_first(status.best if trained else None, summary.best),
         teacher=_first(status.teacher, summary.teacher),
         self_teacher=summary.self_teacher if summary.stages else status.self_teacher,
         majority=_first(status.majority, summary.majority),
@@ -334,10 +335,12 @@ def _evaluated(summary: RunSummary, stage: str | None, event: Event) -> RunSumma
         return replace(summary, teacher=value)
     if model != "student" or stage == BASELINE:
         return summary
-    summary = replace(summary, metric=value, dev_loss=_number(event.get("loss")))
-    if summary.dev_loss is not None:
-        return summary
-    return replace(summary, best=value if summary.best is None else max(summary.best, value))
+    loss = _number(event.get("loss"))
+    if loss is not None:
+        return replace(summary, dev_loss=loss)
+    return replace(
+        summary, metric=value, dev_loss=None, best=value if summary.best is None else max(summary.best, value)
+    )
 
 
 def _stage_evaluated(summary: RunSummary, name: str | None, value: float, event: Event) -> RunSummary:

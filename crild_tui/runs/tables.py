@@ -116,6 +116,8 @@ def _model_row(
     """The cells of a model; in the columns that are `marked`, with the sign of the majority guess or a blank."""
     signs = {name: f" {sign if name in row.below_majority else ' '}" for name in marked}
     figures = [f"{formatting.metric(row.metrics.get(name))}{signs.get(name, '')}" for name in metrics]
+    if not row.head_trained:
+        figures = ["head not trained", *[""] * len(figures)][: len(figures)]
     measured = [word(getattr(row, field)) if row.has_cost else "" for _, field, word in costs]
     return [row.name, *figures, *measured]
 

@@ -113,6 +113,23 @@ def evaluation_batches(lengths: npt.NDArray[np.int64], batch_size: int) -> list[
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
 
+def budget_batches(lengths: npt.NDArray[np.int64], tokens: int, rows: int | None = None) -> list[Indices]:
+    """Batches of rows sorted by length, longest first: at most `tokens` tokens with padding in each, and `rows` rows.
+
+    A row longer than `tokens` is a batch of its own; rows without tokens are in none.
+    """
+    order = np.argsort(-np.asarray(lengths), kind="stable").astype(np.int64)
+    order = order[: int(np.count_nonzero(lengths))]
+    batches = []
+    start = 0
+    while start < len(order):
+        size = max(1, tokens // int(lengths[order[start]]))
+        size = size if rows is None else min(size, rows)
+        batches.append(order[start : start + size])
+        start += size
+    return batches
+
+
 def collate(tokens: TokenSet, indices: Indices, *, pad_id: int, pad_to: int | None = None) -> Batch:
     """The batch of the given rows, padded with `pad_id` to the longest of them, or to `pad_to` tokens.
 

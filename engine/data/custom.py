@@ -119,7 +119,7 @@ def _texts(table: Table, column: str) -> list[str]:
         raise table.fault(sentence, missing, kind="missing-text")
     others = [row for row, value in enumerate(values) if not isinstance(value, str)]
     if others:
-        sentence = f"{shown(values[others[0]])} in column {shown(column)} is {_what(values[others[0]])}, not text"
+        sentence = f"{shown(values[others[0]])} in column {shown(column)} is {value_kind(values[others[0]])}, not text"
         raise table.fault(sentence, others, kind="not-text")
     _check_characters(table, values)
     return values
@@ -133,7 +133,8 @@ def _check_characters(table: Table, texts: Sequence[str]) -> None:
             raise table.fault(fault.sentence, [row], kind=fault.kind) from None
 
 
-def _what(value: Any) -> str:
+def value_kind(value: Any) -> str:
+    """What a value that is no text is, in words: "a number"."""
     if isinstance(value, bool):
         return "a boolean"
     return {"int": "a number", "float": "a number", "list": "a list", "dict": "an object"}.get(

@@ -7,7 +7,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +19,7 @@ from engine.preset.text import nearest
 from engine.record.files import cause
 from engine.record.phases import Report, counted, unreported
 
-_QUOTE = "; a text with a comma, quote or line break must be in double quotes"
+QUOTE_HINT = "; a text with a comma, quote or line break must be in double quotes"
 _BATCH = 8192  # rows of Parquet read at once
 T = TypeVar("T")
 FORMATS = TABLE_ENDINGS
@@ -114,9 +114,9 @@ def read_table_head(path: Path) -> Table:
             raise DataError(sentence, kind="header-too-long", file=str(path))
         if ending in (".jsonl", ".json"):
             table = _json_table(path, head, None, unreported)
-        elif ending == ".csv" or _is_quoted(head):
-            rows = _csv_rows(path, head, "," if ending == ".csv" else "\t")
-            table = _text_table(path, rows if is_whole else _whole_rows(rows), None, _QUOTE)
+        elif ending == ".csv" or is_quoted_tsv(head, whole=is_whole):
+            rows = _rows_of_text(path, head, "," if ending == ".csv" else "\t")
+            table = _text_table(path, rows if is_whole else _whole_rows(rows), None, QUOTE_HINT)
         else:
             plain_rows = ((line, row.split("\t")) for line, row in enumerate(split_lines(head), 1) if row)
             table = _text_table(path, plain_rows, None, "")
@@ -156,12 +156,12 @@ def check_table(path: Path, wanted: Sequence[str]) -> None:
         return  # the first line is longer than the head
     number, line = lines[0]
     if ending == ".csv":
-        number, names = next(_csv_rows(path, head, ","))
+        number, names = next(_rows_of_text(path, head, ","))
     elif ending == ".tsv":
         names = [name[1:-1] if name[:1] == name[-1:] == '"' else name for name in line.split("\t")]
     else:
-        names = list(_json_row(path, number, line))
-    _positions(names, wanted, path, number)
+        names = list(json_row(path, number, line))
+    column_positions(names, wanted, path, number)
 
 
 def _format(path: Path) -> str:
@@ -174,8 +174,8 @@ def _format(path: Path) -> str:
     return ending
 
 
-def _positions(names: Sequence[str], wanted: Sequence[str], path: Path, line: int | None) -> dict[str, int]:
-    """The index of each wanted column."""
+def column_positions(names: Sequence[str], wanted: Sequence[str], path: Path, line: int | None) -> dict[str, int]:
+    """The index of each wanted column. Raises DataError for a missing one and for one that is there twice."""
     for name in wanted:
         if name not in names:
             near = nearest(name, names)
@@ -198,13 +198,12 @@ def _text_table(path: Path, rows: Iterator[tuple[int, list[str]]], wanted: Seque
     line, names = next(rows)
     repeated = _repeated(names) if wanted is None else ()
     wanted = [name for name in names if name not in repeated] if wanted is None else wanted
-    where = _positions(names, wanted, path, line)
+    where = column_positions(names, wanted, path, line)
     lines: list[int] = []
     values: dict[str, list[Any]] = {name: [] for name in wanted}
     for line, row in rows:
         if len(row) != len(names):
-            sentence = f"this row has {len(row)} fields, but the header has {len(names)}{hint}"
-            raise DataError(sentence, kind="wrong-field-count", file=str(path), line=line)
+            raise wrong_field_count(path, line, len(row), len(names), hint)
         lines.append(line)
         for name, column in where.items():
             values[name].append(row[column])
@@ -215,11 +214,20 @@ def _repeated(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in names if names.count(name) > 1))
 
 
-def _csv_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Each non-blank row, with the line it starts on."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+def wrong_field_count(path: Path, line: int, fields: int, columns: int, hint: str) -> DataError:
+    """The error for a row that has not one field for each column."""
+    sentence = f"this row has {fields} fields, but the header has {columns}{hint}"
+    return DataError(sentence, kind="wrong-field-count", file=str(path), line=line)
+
+
+def csv_rows(path: Path, lines: Iterable[str], delimiter: str, longest: int) -> Iterator[tuple[int, list[str]]]:
+    """Each non-blank row, with the line it starts on; `lines` have their ends, no field has more than `longest` characters.
+
+    Raises DataError for quotes that are not as in RFC 4180, and for a longer field.
+    """
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     # The default refuses fields that `check_text` would still take. The limit is the process's, so it is only raised.
-    csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))
+    csv.field_size_limit(max(csv.field_size_limit(), longest + 1))
     begins = 1
     try:
         while True:
@@ -233,22 +241,28 @@ def _csv_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list
     except csv.Error as fault:
         if "end of data" in str(fault):
             sentence = 'this double quote is never closed; inside a quoted text, write a quote twice ("")'
+        elif "field limit" in str(fault):
+            sentence = f"a field has more than {longest:,} characters; is a double quote never closed?"
         else:
             sentence = 'there is text after a closing quote; inside a quoted text, write a quote twice ("")'
         raise DataError(sentence, kind="invalid-quotes", file=str(path), line=begins) from None
 
 
+def _rows_of_text(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    return csv_rows(path, io.StringIO(text, newline=""), delimiter, len(text))
+
+
 def _csv(path: Path, wanted: Sequence[str], report: Report) -> Table:
     text = read_text(path)
     lines = None if '"' in text else text.count("\n")  # a text in quotes can have several
-    return _text_table(path, _counted(_csv_rows(path, text, ","), path, lines, report), wanted, _QUOTE)
+    return _text_table(path, _counted(_rows_of_text(path, text, ","), path, lines, report), wanted, QUOTE_HINT)
 
 
 def _tsv(path: Path, text: str, wanted: Sequence[str], report: Report) -> Table:
-    if _is_quoted(text):
+    if is_quoted_tsv(text):
         note = f"{path.name} was read as quoted TSV: every quote in it is where a program that quotes would put it."
-        quoted = _counted(_csv_rows(path, text, "\t"), path, None, report)
-        return replace(_text_table(path, quoted, wanted, _QUOTE), notes=(note,))
+        quoted = _counted(_rows_of_text(path, text, "\t"), path, None, report)
+        return replace(_text_table(path, quoted, wanted, QUOTE_HINT), notes=(note,))
     lines = split_lines(text)
     rows = ((line, row.split("\t")) for line, row in enumerate(lines, 1) if row)
     return _text_table(path, _counted(rows, path, len(lines), report), wanted, "")
@@ -260,10 +274,11 @@ def _counted(rows: Iterator[T], path: Path, total: int | None, report: Report) -
 
 # possessive quantifiers: no backtracking, so one pass decides for a file of any size
 _FIELD = re.compile(r'(?:[^"\t\r\n]*+|"(?P<inner>(?:[^"]|"")*+)")(?P<end>\t|\r?\n|\r|\Z)')
+_OPEN_FIELD = re.compile(r'"(?:[^"]|"")*+')
 
 
-def _is_quoted(text: str) -> bool:
-    """Whether a TSV text was written by a program that quotes.
+def is_quoted_tsv(text: str, *, whole: bool = True) -> bool:
+    """Whether a TSV text, or its beginning (not `whole`), was written by a program that quotes.
 
     In such a file a field is quoted as a whole or not at all, and quotes inside it are doubled. Such programs quote where
     they must (or everywhere, including the header), so at least one quoted field contains a tab, a line break or a
@@ -277,6 +292,8 @@ def _is_quoted(text: str) -> bool:
     while at < len(text):
         match = _FIELD.match(text, at)
         if match is None:
+            if not whole and _OPEN_FIELD.fullmatch(text, at):
+                break
             return False
         inner = match["inner"]
         if inner is not None and (in_header or '""' in inner or any(mark in inner for mark in "\t\r\n")):
@@ -307,19 +324,19 @@ def _json_table(path: Path, text: str, wanted: Sequence[str] | None, report: Rep
     for number, line in _counted(enumerate(whole, 1), path, len(whole), report):
         if not line.strip():
             continue
-        row = _json_row(path, number, line)
+        row = json_row(path, number, line)
         if not names:
             names = list(row)
             values = values if wanted is not None else {name: [] for name in names}
-            _positions(names, list(values), path, number)
+            column_positions(names, list(values), path, number)
         lines.append(number)
         for name, column in values.items():
             column.append(row.get(name))
     return Table(str(path), lines, values, is_text=False)
 
 
-def _json_row(path: Path, number: int, line: str) -> dict[str, Any]:
-    """The object on a line of JSON lines."""
+def json_row(path: Path, number: int, line: str) -> dict[str, Any]:
+    """The object on a line of JSON lines. Raises DataError."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as fault:
@@ -346,7 +363,7 @@ def _parquet(path: Path, wanted: Sequence[str] | None, report: Report, most: int
             names = list(file.schema_arrow.names)
             repeated = _repeated(names) if wanted is None else ()
             wanted = [name for name in names if name not in repeated] if wanted is None else wanted
-            _positions(names, wanted, path, None)
+            column_positions(names, wanted, path, None)
             values: dict[str, list[Any]] = {name: [] for name in wanted}
             rows = 0
             metadata = file.schema_arrow.metadata or {}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from engine.data.column_names import IDS, LABELS, PAIRED, PAIRS, TEXTS, normal
 from engine.data.dev_split import DEV_SHARE, refuse_single_texts
 from engine.data.files import Table, check_table, read_table_head
 from engine.data.label_columns import MANY_CLASSES, class_names, is_fraction, natural, several_labels
@@ -22,21 +23,6 @@ from engine.preset.text import plain
 if TYPE_CHECKING:
     from engine.preset.schema import Task
 
-_TEXTS = frozenset((
-    "text", "sentence", "question", "content", "review", "comment", "message", "body", "utterance", "query", "tweet",
-    "document", "description", "headline",
-))  # fmt: skip
-_PAIRS = (
-    ("sentence1", "sentence2"), ("sentence_1", "sentence_2"), ("sentence_a", "sentence_b"), ("question1", "question2"),
-    ("text1", "text2"), ("text_a", "text_b"), ("premise", "hypothesis"), ("question", "sentence"), ("question", "answer"),
-    ("question", "context"), ("question", "passage"), ("query", "passage"), ("query", "document"),
-)  # fmt: skip
-_PAIRED = frozenset(word for pair in _PAIRS for word in pair)
-_LABELS = frozenset((
-    "label", "labels", "class", "category", "target", "score", "y", "sentiment", "intent", "topic", "rating", "stars",
-    "verdict", "emotion", "similarity",
-))  # fmt: skip
-_IDS = frozenset(("", "id", "idx", "index", "guid", "uid", "unnamed:_0", "row"))
 _SWITCHES = frozenset(("0", "1", "0.0", "1.0", "true", "false"))
 FEW_ROWS = 10
 """Rows for each class on average, below which many different labels are not taken for classes unless the user says so."""
@@ -104,13 +90,13 @@ def _columns(task: Task, table: Table, named: set[str], *, by_name_alone: bool) 
         columns |= {role: role for role in ("text", "label") if role not in columns and role in names}
     if "text" in columns and "label" in columns:
         return columns
-    if repeated := [name for name in table.repeated_names if _normal(name) in _TEXTS | _PAIRED | _LABELS]:
+    if repeated := [name for name in table.repeated_names if normal(name) in TEXTS | PAIRED | LABELS]:
         sentence = f"two columns are named {shown(repeated[0])}"
         raise DataError(sentence, kind="repeated-column", file=table.path)
     if len(names) == 1:
         raise _single_column(table, names[0])
     free = [name for name in names if name not in columns.values() and name != getattr(own, "id", None)]
-    free = [name for name in free if _normal(name) not in _IDS]
+    free = [name for name in free if normal(name) not in IDS]
     if "label" not in columns:
         columns["label"] = _label(table, free, text_known="text" in columns)
         free.remove(columns["label"])
@@ -124,10 +110,10 @@ def _columns(task: Task, table: Table, named: set[str], *, by_name_alone: bool) 
 
 def _label(table: Table, free: Sequence[str], *, text_known: bool) -> str:
     """The column of the labels among those that are free."""
-    candidates = [name for name in free if _normal(name) in _LABELS]
+    candidates = [name for name in free if normal(name) in LABELS]
     if not candidates:
         refuse_one_hot(table, free)
-        others = [name for name in free if text_known or _normal(name) not in _TEXTS | _PAIRED]
+        others = [name for name in free if text_known or normal(name) not in TEXTS | PAIRED]
         candidates = others if len(others) == 1 and (text_known or len(free) > 1) else []
     if len(candidates) != 1:
         raise _undecided(table, "label", candidates)
@@ -136,10 +122,10 @@ def _label(table: Table, free: Sequence[str], *, text_known: bool) -> str:
 
 def _texts(table: Table, free: Sequence[str]) -> list[str]:
     """The column of the texts among those that are free, or the two of a pair."""
-    by_normal = {_normal(name): name for name in free}
-    candidates = [name for name in free if _normal(name) in _TEXTS | _PAIRED]
-    for first, second in _PAIRS:
-        if {_normal(name) for name in candidates} == {first, second}:
+    by_normal = {normal(name): name for name in free}
+    candidates = [name for name in free if normal(name) in TEXTS | PAIRED]
+    for first, second in PAIRS:
+        if {normal(name) for name in candidates} == {first, second}:
             return [by_normal[first], by_normal[second]]
     if not candidates and len(free) == 1 and _is_text(table.values[free[0]]):
         return list(free)
@@ -172,10 +158,6 @@ def _switches(values: Sequence[Any]) -> bool:
     return {str(value).strip().lower() for value in values} <= _SWITCHES
 
 
-def _normal(name: str) -> str:
-    return name.strip().lower().replace(" ", "_").replace("-", "_")
-
-
 def _single_column(table: Table, name: str) -> DataError:
     hint = ""
     if any(mark in name for mark in ";\t,|"):
@@ -193,7 +175,7 @@ def _undecided(table: Table, role: Literal["text", "label"], candidates: Sequenc
         choices = " or ".join(_setting(key, name) for name in candidates[:3])
         sentence = f"the {what} could be {listed(candidates)}; the columns are {listed(names)}. Choose one: {choices}"
         return DataError(sentence, kind="several-candidate-columns", file=table.path, key=key)
-    header = "" if any(_normal(name) in _TEXTS | _LABELS for name in names) else "; the first line must hold the names"
+    header = "" if any(normal(name) in TEXTS | LABELS for name in names) else "; the first line must hold the names"
     sentence = (
         f"it is unclear which column holds the {what}: the columns are {listed(names)}{header}. Name it: "
         f"{_setting(key, names[-1] if role == 'label' else names[0])}"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from engine.errors import DataError
 from engine.preset.paths import not_a_file
@@ -20,8 +20,19 @@ MAX_TEXT = 1_000_000
 
 HEAD = 1_000_000
 """Bytes of a file that checks before a run read."""
+BLOCK = 1 << 18
+"""Bytes of a file that `text_blocks` reads at once."""
+LONGEST_LINE = 64 * BLOCK
+"""Bytes of a line at most in `text_blocks`."""
 _MOST_HEADS = 100  # text files of a corpus whose heads are checked
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+class Readable(Protocol):
+    """An open file, as far as `text_blocks` uses it."""
+
+    def read(self, size: int, /) -> bytes:
+        """So many bytes, fewer at the end of the file."""
 
 
 def read_text(path: Path) -> str:
@@ -77,6 +88,27 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
                 sentence = f"this line is longer than {MAX_TEXT:,} bytes; a corpus has one paragraph on each line"
                 raise DataError(sentence, kind="line-too-long", file=str(path), line=number)
             yield number, _decoded(raw, path, number).removesuffix("\n").removesuffix("\r")
+
+
+def text_blocks(file: Readable, path: Path) -> Iterator[tuple[int, str]]:
+    """A UTF-8 file of any size in blocks of whole lines with their ends, each with the number of its first line.
+
+    `path` is what errors call the file. Raises DataError for bytes that are not UTF-8 text, and for a line longer than
+    `LONGEST_LINE` bytes.
+    """
+    first, rest = 1, b""
+    while raw := file.read(BLOCK):
+        raw = rest + raw
+        end = raw.rfind(b"\n") + 1 or raw.rfind(b"\r", 0, -1) + 1
+        rest = raw[end:]
+        if len(rest) > LONGEST_LINE:
+            sentence = f"this line is longer than {LONGEST_LINE:,} bytes: is this a text file?"
+            raise DataError(sentence, kind="line-too-long", file=str(path), line=first + raw.count(b"\n", 0, end))
+        if end:
+            yield first, _decoded(raw[:end], path, first)
+            first += raw.count(b"\n", 0, end)
+    if rest:
+        yield first, _decoded(rest, path, first)
 
 
 def corpus_files(path: Path, most: int | None = None) -> list[Path]:

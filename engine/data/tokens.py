@@ -106,11 +106,7 @@ def tokenise(
     source = source or f"the {what}"
     texts = [example.text for example in examples]
     pairs = _pairs(examples)
-    with _tokenizer_errors(tokenizer, source):
-        special = int(tokenizer.num_special_tokens_to_add(pair=pairs is not None))
-    if max_length <= special:
-        sentence = f"max_length {max_length} leaves no room for words next to {special} special tokens"
-        raise DataError(sentence, kind="max-length-too-small", key="task.max_length")
+    check_max_length(tokenizer, max_length, pairs=pairs is not None, source=source)
     with _untouched(tokenizer):
         report(f"hashing the {what}")
         content = _content(texts, pairs, tokenizer, max_length)
@@ -135,6 +131,35 @@ def tokenise(
         cut=tokens.cut,
         content=content,
     )
+
+
+def tokenise_texts(
+    texts: Sequence[str], pairs: Sequence[str] | None, tokenizer: Any, max_length: int, *, source: str
+) -> TokenSet:
+    """Tokenise texts as `tokenise` does, without the cache, and without labels, a hash, or ids other than row numbers.
+
+    A row may have no tokens. Raises ModelError for whatever the tokenizer raises.
+    """
+    with _untouched(tokenizer):
+        tokens = _encode(texts, pairs, tokenizer, max_length, unreported, "rows", source)
+    return TokenSet(
+        ids=tuple(map(str, range(len(texts)))),
+        offsets=tokens.offsets,
+        input_ids=tokens.input_ids,
+        type_ids=tokens.type_ids,
+        labels=None,
+        cut=tokens.cut,
+        content="",
+    )
+
+
+def check_max_length(tokenizer: Any, max_length: int, *, pairs: bool, source: str) -> None:
+    """Raise DataError when `max_length` leaves no room next to the special tokens of a text or pair."""
+    with _tokenizer_errors(tokenizer, source):
+        special = int(tokenizer.num_special_tokens_to_add(pair=pairs))
+    if max_length <= special:
+        sentence = f"max_length {max_length} leaves no room for words next to {special} special tokens"
+        raise DataError(sentence, kind="max-length-too-small", key="task.max_length")
 
 
 def tokenizer_hash(tokenizer: Any) -> str:

@@ -30,10 +30,10 @@ FEWEST = 5
 """Rounds that may take longer than the time of a case, up to `PATIENCE` times as long."""
 PATIENCE = 3.0
 WARM_PASSES = 3
-BLOCK = 0.002
-"""Seconds that each model computes in a row, at least."""
+TURN = 1 / 400
+"""Shortest turn of a model, as a share of the time of a case."""
 MOST_PASSES = 200
-"""Passes of a block."""
+"""Passes of a turn."""
 
 
 class Shape(NamedTuple):
@@ -89,7 +89,7 @@ def take_turns(
     are evenly spread over time, hit all models alike.
     """
     typical = [_warm_up(run, seconds / len(passes), now) for run in passes]
-    longest = max(BLOCK, *typical)
+    longest = max(TURN * seconds, *typical)
     counts = [min(MOST_PASSES, max(1, round(longest / max(each, 1e-9)))) for each in typical]
     turns = [*range(len(passes)), *reversed(range(len(passes)))]
     if 2 * longest * len(passes) > PATIENCE * seconds:

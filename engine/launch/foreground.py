@@ -1,4 +1,4 @@
-"""Run a tool of the engine (evaluate, predict, export, probe) in the foreground."""
+"""Run a tool of the engine (evaluate, predict, plan, probe) in the foreground."""
 
 from __future__ import annotations
 
@@ -33,16 +33,19 @@ def run_tool(
     *,
     command: Sequence[str] | None = None,
     progress: Callable[[Phase], object] | None = None,
+    stdin: bool = False,
+    descriptors: Sequence[int] = (),
 ) -> Any:
     """Run a tool of the engine in this terminal; returns the JSON value that it writes to stdout.
 
-    Its stderr is this process's. `progress` takes each phase that it reports. Ctrl-C and SIGTERM end both. A tool reports
+    Its stderr is this process's, and so is its stdin with `stdin`; otherwise it reads nothing. It inherits the open
+    `descriptors`, under their numbers. `progress` takes each phase that it reports. Ctrl-C and SIGTERM end both. A tool reports
     an error as {"error": {kind, sentence, file, line, key}} with a non-zero exit code; it is raised again here. Raises RunError when the tool ends in any other way. `command` replaces the
     worker's command line (for tests).
     """
     words = [*command, tool, *args] if command is not None else engine_command(tool, *args)
     with _terminable():
-        child = _start(words)
+        child = _start(words, stdin=stdin, descriptors=descriptors)
         try:
             output = b"".join(_without_progress(child, progress))
             child.wait()
@@ -51,11 +54,14 @@ def run_tool(
     return _result(tool, output, child.returncode)
 
 
-def _start(words: Sequence[str]) -> subprocess.Popen[bytes]:
+def _start(words: Sequence[str], *, stdin: bool, descriptors: Sequence[int]) -> subprocess.Popen[bytes]:
     """The tool's process. Signals wait until it can handle them, so that one at its start causes no traceback."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
     try:
-        return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=engine_environment())
+        return subprocess.Popen(
+            words, stdin=None if stdin else subprocess.DEVNULL, stdout=subprocess.PIPE, env=engine_environment(),
+            pass_fds=descriptors,
+        )  # fmt: skip
     except OSError as error:
         raise RunError(f"cannot start the engine: {cause(error)}", kind="cannot-start-engine") from error
     finally:

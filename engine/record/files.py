@@ -9,7 +9,7 @@ import math
 import os
 import re
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
@@ -103,12 +103,22 @@ def write_atomic(path: Path, data: bytes | str, *, durable: bool = True, root: P
     own folder by default). Raises OSError (see `cause`) and leaves the old content unchanged.
     """
     content = data.encode() if isinstance(data, str) else data
+    with replacement(path, durable=durable, root=root) as handle:
+        write_all(handle, content)
+
+
+@contextlib.contextmanager
+def replacement(path: Path, *, durable: bool = True, root: Path | None = None) -> Iterator[int]:
+    """A new file, as the descriptor to write to, which replaces `path` when the block ends; see `write_atomic`.
+
+    Where the block raises an error, the file is deleted and the old content stays. Raises OSError.
+    """
     with OpenFolder.at(root or path.parent, *(path.parent.relative_to(root).parts if root else ())) as folder:
         temporary = temporary_name(path.name)
         try:
             handle = folder.create(temporary)
             try:
-                write_all(handle, content)
+                yield handle
                 os.fsync(handle)
             finally:
                 os.close(handle)

@@ -117,6 +117,8 @@ class _Course:
         value, stage = number(figures[name]), event.get("stage")
         if event.get("model") == "teacher":
             self.metric, self.teacher = name, value
+        elif event.get("loss") is not None:
+            return  # the stage trains no classifier
         elif event.get("model") == "student" and self.roles.get(str(stage)) == "student":
             self.metric, self.last = name, value
             if event.get("best") is True or stage != self.best_stage:

@@ -294,6 +294,17 @@ def remove_leftovers(folder: OpenFolder, *, locked: bool) -> list[str]:
     return removed
 
 
+def remove_leftovers_of(path: Path) -> None:
+    """Delete what processes that are gone left of a file that they wrote to replace `path`. What is refused stays."""
+    with contextlib.suppress(OSError), OpenFolder.at(path.parent) as folder:
+        for name in folder.names():
+            match = TEMPORARY.fullmatch(name)
+            if match is not None and (match["base"], match["role"]) == (path.name, "tmp") and folder.is_file(name):
+                with contextlib.suppress(OSError):
+                    if is_leftover(folder, name, locked=False):
+                        folder.remove(name)
+
+
 def is_put_back(folder: OpenFolder, name: str) -> bool:
     """Whether `remove_leftover` gives a leftover the name back that it had, instead of deleting it."""
     match = TEMPORARY.fullmatch(name)

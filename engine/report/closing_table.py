@@ -31,6 +31,8 @@ class ModelRow:
     throughput: float | None = None
     speedup: float | None = None
     """How many times as fast as the teacher, measured in turn with it at batch 1."""
+    head_trained: bool = True
+    """False for a classifier that nothing has trained: its metrics mean nothing and are left out."""
     below_majority: frozenset[str] = frozenset()
     """The metrics in which it is at or below the majority guess."""
 
@@ -103,6 +105,9 @@ def _models(results: Mapping[str, Any], student: Mapping[str, Any]) -> list[Mode
     label = "student" if layers is None else f"student, {layers} layer{'' if layers == 1 else 's'}"
     names = {"teacher": "teacher", "student": label, "self_teacher": "self-teacher", "baseline": "labels alone"}
     least = _metrics(mapping(results.get("majority")))
+    primary = word(results.get("metric")) or ""
+    if at_or_below(_metrics(mapping(results.get("self_teacher"))).get(primary), least.get(primary)):
+        del names["self_teacher"]  # in results of crild up to 0.2 its classifier may be untrained
     ratios = _ratios(latency_of(results))
     rows = [
         replace(row, speedup=ratios.get(key)) if row.name == name else row
@@ -121,18 +126,20 @@ def _ratios(latency: Latency | None) -> dict[str, float]:
 
 def _rows(name: str, found: Mapping[str, Any], majority: Mapping[str, float | None]) -> list[ModelRow]:
     """A model's own row, and one for each further dev set, whose majority guess is not known."""
-    metrics = _metrics(found)
+    trained = found.get("head_trained") is not False
+    metrics = _metrics(found) if trained else {}
     first = ModelRow(
         name,
         metrics,
         layers=whole(found.get("layers")),
+        head_trained=trained,
         parameters=whole(found.get("parameters")),
         bytes=whole(found.get("bytes")),
         latency_ms=number(found.get("latency_ms")),
         throughput=number(found.get("throughput")),
         below_majority=not_above(metrics, majority),
     )
-    more = mapping(found.get("dev_extra"))
+    more = mapping(found.get("dev_extra")) if trained else {}
     return [first, *(ModelRow(f"  on {split}", _metrics(mapping(metrics))) for split, metrics in more.items())]
 
 
@@ -152,7 +159,12 @@ def _stages(results: Mapping[str, Any]) -> list[StageRow]:
 def _statements(results: Mapping[str, Any], primary: str) -> list[str]:
     statements = []
     agreement = number(results.get("agreement"))
-    if agreement is not None:
+    trained = mapping(results.get("student")).get("head_trained") is not False
+    if not trained:
+        statements.append(
+            "no stage trains the student's head (its classifier), so its metrics mean nothing: add a stage with labels or logits"
+        )
+    if agreement is not None and trained:
         statements.append(
             f"student and teacher give the same answer on {agreement * 100:.1f} % of {results.get('split', 'dev')}"
         )
@@ -177,6 +189,8 @@ def _margin(results: Mapping[str, Any], primary: str) -> Iterator[str]:
     student, teacher, least = (
         _metrics(mapping(results.get(key))).get(primary) for key in ("student", "teacher", "majority")
     )
+    if mapping(results.get("student")).get("head_trained") is False:
+        return
     if at_or_below(student, least):
         yield (
             f"the student is at or below the majority guess ({primary} {student:.4f} against {least:.4f}): it has learnt "
@@ -192,6 +206,8 @@ def _margin(results: Mapping[str, Any], primary: str) -> Iterator[str]:
 def _evaluations(results: Mapping[str, Any], primary: str) -> list[str]:
     """What the last and the best evaluation gave: both, so that neither is taken for the other."""
     sentences = []
+    if "best" in results and not results["best"]:
+        return []  # the last stage trained no classifier
     for which in ("last", "best"):
         evaluation = mapping(results.get(which))
         value = _metrics(evaluation).get(primary)

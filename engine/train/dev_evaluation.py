@@ -80,7 +80,10 @@ class Dev:
         return labels
 
     def evaluate(self, losses: StepLosses, role: str, *, report: Report = unreported) -> Evaluation:
-        """Evaluate the model in training, and the self-teacher if there is one; `report` is called for each batch."""
+        """Evaluate the model in training, and the self-teacher if there is one; `report` is called for each batch.
+
+        In a stage that trains no classifier, a self-teacher's metric would mean nothing and isn't computed.
+        """
         models = losses.models
         name = "teacher" if role == "teacher" else "student"
 
@@ -98,7 +101,7 @@ class Dev:
             events[0] |= {"loss": loss, "terms": terms}
             score = -loss
         averaged = None
-        if models.average is not None:
+        if models.average is not None and losses.settings.trains_head:
             averaged = self.metrics(models.average, self.primary, report=report, name="self-teacher")
             events.append({"model": "self-teacher", "split": self.primary, "primary": False, "metrics": averaged})
         if self.train is not None and role != "teacher":

@@ -195,6 +195,10 @@ class Experiment:
                 "teacher": results.measure_model(teacher, dev, answers),
                 "student": results.measure_model(student, dev, logits["student"], folder),
             }
+            fresh = materials.preset.student.init == "scratch" or (
+                materials.preset.student.init == "pretrained" and materials.loaded.fresh_head
+            )
+            measured["student"]["head_trained"] = results.head_trained(self.finished, fresh=fresh)
             if baseline is not None:
                 measured["baseline"] = results.measure_model(baseline, dev, logits["baseline"])
             latency = results.measure_latency({"teacher": teacher, "student": student}, dev, report=report)
@@ -208,7 +212,8 @@ class Experiment:
         document |= {"command": f"crild run {shlex.quote(str(self.run_dir / PRESET))}"}
         document |= {"checkpoints_deleted": self.checkpoints_to_delete()}
         document |= {"findings": [finding.to_dict() for finding in self.findings]}
-        run_dir, card = self.run_dir, model_card(materials.preset, document, materials.data.spec)
+        names = [name for name in self.session.before.preset.split("+") if name]
+        run_dir, card = self.run_dir, model_card(materials.preset, document, materials.data.spec, names)
         write_atomic(run_dir / STUDENT / "README.md", card, root=run_dir)
         results.write(self.run_dir, document)
         return document

@@ -349,12 +349,15 @@ class StageRun:
             )
 
     def _status_of(self, outcome: Evaluation) -> None:
-        """Put the student's metrics into the status; those of the teacher's stage and the baseline don't belong there."""
-        if self.settings.role != "student":
+        """Put the student's metrics into the status.
+
+        Those of the teacher's stage and the baseline don't belong there, nor those of a classifier that isn't trained.
+        """
+        if self.settings.role != "student" or not self.settings.trains_head:
             return
         metric = next(iter(outcome.metrics.values()))
         averaged = next(iter(outcome.self_teacher.values())) if outcome.self_teacher else None
-        best = self.progress.best.metrics if self.progress.best and self.settings.trains_head else None
+        best = self.progress.best.metrics if self.progress.best else None
         self.session.update(
             last=metric,
             best=next(iter(best.values())) if best else None,

@@ -54,14 +54,14 @@ def describe_saved(stages: Stages, metric: str) -> dict[str, Any]:
 
 
 def self_teacher_of(stages: Stages) -> dict[str, float] | None:
-    """Metrics of the last self-teacher; None without one, and where its head was never trained."""
-    trained = False
-    metrics = None
-    for stage in stages.values():
-        trained = trained or (stage["role"] == "student" and stage["trains_head"])
-        if stage.get("self_teacher"):
-            metrics = stage["self_teacher"] if trained else None
-    return metrics
+    """Metrics of the last self-teacher in a stage that trains the classifier; None without one."""
+    found = (stage.get("self_teacher") for stage in reversed(stages.values()) if stage.get("trains_head"))
+    return next((metrics for metrics in found if metrics), None)
+
+
+def head_trained(stages: Stages, *, fresh: bool) -> bool:
+    """Whether the student's classifier has learned anything: in a stage, or before if it wasn't `fresh` (random)."""
+    return not fresh or any(stage.get("role") == "student" and stage["trains_head"] for stage in stages.values())
 
 
 def measure_model(
@@ -105,6 +105,7 @@ def closing(
     spec, primary = dev.spec, dev.primary
     floor = majority(spec, train_labels, dev.labels(primary))
     own, theirs, least = (found["metrics"][spec.primary] for found in (student, teacher, {"metrics": floor}))
+    comparable = theirs > least and student.get("head_trained", True)
     return {
         "task": spec.name,
         "metric": spec.primary,
@@ -115,9 +116,10 @@ def closing(
         "baseline": _without_logits(baseline) if baseline else None,
         "self_teacher": self_teacher_of(stages),
         "agreement": agreement(spec, teacher["logits"][primary], student["logits"][primary]),
-        "kept_margin": (own - least) / (theirs - least) if theirs > least else None,
+        "kept_margin": (own - least) / (theirs - least) if comparable else None,
         **describe_saved(stages, spec.primary),
         "latency": latency.to_dict(),
+        "data": data_summary(dev, train_labels),
         "stages": [
             {
                 "name": name,
@@ -129,6 +131,15 @@ def closing(
             for name, stage in stages.items()
         ],
     }
+
+
+def data_summary(dev: Dev, train_labels: np.ndarray) -> dict[str, Any]:
+    """Numbers of rows: of training (by class, or with the range of scores), and of each dev set."""
+    rows: dict[str, Any] = {"train": len(train_labels), "dev": {split: len(rows) for split, rows in dev.tokens.items()}}
+    if dev.spec.labels:
+        counts = np.bincount(train_labels, minlength=len(dev.spec.labels))
+        return rows | {"classes": dict(zip(dev.spec.labels, map(int, counts), strict=True))}
+    return rows | {"scores": [float(train_labels.min()), float(train_labels.max())]}
 
 
 def save_predictions(

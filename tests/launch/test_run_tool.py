@@ -74,6 +74,23 @@ def test_a_tool_reads_nothing_from_the_terminal() -> None:
     assert run_tool("probe", command=tool("print(json.dumps(sys.stdin.read()))")) == ""
 
 
+def test_a_tool_may_read_stdin_and_write_to_an_open_descriptor() -> None:
+    (source, rows), (reading, writing) = os.pipe(), os.pipe()
+    stdin = os.dup(0)
+    os.dup2(source, 0)
+    try:
+        os.write(rows, b"one row")
+        os.close(rows)
+        body = f"os.write({writing}, sys.stdin.buffer.read().upper()); print(1)"
+        assert run_tool("predict", command=tool(body), stdin=True, descriptors=[writing]) == 1
+    finally:
+        os.dup2(stdin, 0)
+        os.close(stdin)
+    assert os.read(reading, 100) == b"ONE ROW"
+    for handle in (source, reading, writing):
+        os.close(handle)
+
+
 PROGRESS = (
     "print(json.dumps({'progress': {'phase': 'reading', 'done': 3, 'total': 10, 'unit': 'rows', 'seconds': 4.0}}))"
 )

@@ -7,6 +7,7 @@ import pytest
 from engine.errors import RunError
 from engine.report.closing_table import closing_table
 from tests.cli.samples import RESULTS
+from tests.evaluate.test_timing import sample
 
 
 def with_(**changes: Any) -> dict[str, Any]:
@@ -57,11 +58,36 @@ def test_last_and_best_and_what_was_saved_are_all_stated() -> None:
     assert statements[-1] == "the weights of the best evaluation were saved (step 320 of 400)"
 
 
-def test_without_a_best_only_the_last_is_stated() -> None:
+def test_the_evaluation_of_an_untrained_head_is_not_stated() -> None:
     statements = closing_table(
         with_(best=None, kept_margin=None, agreement=None, saved_why=None, saved="last")
     ).statements
-    assert statements == ("last evaluation (stage kd, step 400): accuracy 0.6679", "the last weights were saved")
+    assert statements == ("the last weights were saved",)
+
+
+def test_a_self_teacher_that_is_no_better_than_the_majority_has_no_row() -> None:
+    for written in ({"accuracy": 0.03}, {"accuracy": 0.5271}):
+        names = [row.name for row in closing_table(with_(self_teacher=written)).models]
+        assert "self-teacher" not in names
+
+
+def test_a_student_whose_head_nothing_has_trained_has_no_metrics() -> None:
+    untrained = {**RESULTS["student"], "head_trained": False, "dev_extra": {"dev_mismatched": {"accuracy": 0.3}}}
+    found = closing_table(with_(student=untrained))
+    student = next(row for row in found.models if row.name.startswith("student"))
+    assert (student.head_trained, student.metrics, student.parameters) == (False, {}, 66_956_546)
+    assert not any(row.name.startswith("  on") for row in found.models)
+    assert "same answer" not in " ".join(found.statements)
+    assert found.metrics == ("accuracy", "f1")
+
+
+def test_latency_is_stated_with_its_ratio_and_conditions() -> None:
+    found = closing_table(with_(latency=sample(waited=0.8).to_dict()))
+    assert found.latency == sample(waited=0.8)
+    first, second, third, *_ = found.statements
+    assert "2.00 times as fast as its teacher at batch 1" in first
+    assert "1 thread" in second
+    assert "80 %" in third
 
 
 def test_stages_have_their_times() -> None:

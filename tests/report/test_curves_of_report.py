@@ -46,6 +46,19 @@ def test_stages_follow_each_other(runs_dir: Path) -> None:
     assert [(band.stage, band.points[0][0]) for band in bands] == [("ild", 10), ("kd", 40)]
 
 
+def test_a_classifier_that_is_not_trained_has_no_curve_of_its_metric(runs_dir: Path) -> None:
+    events = EventWriter(events_file(finished(runs_dir, "crild", 1, right(10)), 1), 1)
+    for stage, loss in (("ild", {"loss": 0.5}), ("kd", {})):
+        events.write("stage_started", stage=stage, role="student", step=0, steps=30)
+        dev = {"stage": stage, "step": 10, "model": "student", "metrics": {"accuracy": 0.7}}
+        events.write("evaluation", split="dev", primary=True, **dev, **loss)
+        events.write("evaluation", split="train", primary=False, **dev)
+    events.close()
+    found = curves(group_of(runs_dir), "accuracy")
+    for quantity in ("metric", "metric, train"):
+        assert [band.stage for band in found[quantity]] == ["kd"]
+
+
 def test_what_a_later_attempt_wrote_again_counts(runs_dir: Path) -> None:
     run_dir = finished(runs_dir, "kd", 1, right(10))
     for attempt, loss in ((1, 9.0), (2, 1.0)):

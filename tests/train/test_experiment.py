@@ -64,7 +64,11 @@ def test_every_figure_has_an_event(whole: Path) -> None:
     best = [e for e in evaluations if e["stage"] == "kd" and e["best"]][-1]
     assert best["step"] == results["best"]["step"]
     assert best["metrics"] == pytest.approx(results["best"]["metrics"])
-    assert {e["model"] for e in evaluations} == {"teacher", "student", "self-teacher"}
+    assert {e["model"] for e in evaluations} == {"teacher", "student"}
+    assert results["self_teacher"] is None, "only the stage ild has one, and it trains no classifier"
+    assert results["student"]["head_trained"] is True
+    assert [case["batch"] for case in results["latency"]["cases"]] == [1, 32]
+    assert results["data"] == {"train": 56, "dev": {"dev": 24}, "classes": {"bad": 28, "good": 28}}
     pulls = [e["consistency"] for e in events if e["kind"] == "step" and e["stage"] == "ild"]
     assert all(pull > 0 for pull in pulls)
     shares = [e["consistency_weight"] for e in events if e["kind"] == "step" and e["stage"] == "ild"]

@@ -338,6 +338,27 @@ def test_one_run_shows_its_terms_and_models() -> None:
     assert len({line.marker for line in loss.lines}) == len(loss.lines)
 
 
+def test_a_classifier_that_is_not_trained_yet_has_no_curve_but_a_loss() -> None:
+    whole = samples.ordinary()
+    student = whole.evaluations["student"]
+    untrained = np.isfinite(student.values["loss"])
+    dev = figures([Source(samples.snapshot(whole), "a", 0)], Look(), TraceCache())[2]
+    assert dev.lines[0].label == "student"
+    trace = dev.lines[0].trace
+    assert trace.x[np.isfinite(trace.y)].min() > student.step[untrained].max()
+    first = {name: values[untrained] for name, values in student.values.items()}
+    early = replace(
+        whole,
+        evaluations={
+            "student": samples.table(student.step[untrained], **first),
+            "self-teacher": samples.table(student.step[untrained], accuracy=first["accuracy"]),
+        },
+    )
+    dev = figures([Source(samples.snapshot(early), "a", 0)], Look(), TraceCache())[2]
+    assert (dev.title, labels(dev), dev.levels) == ("dev loss", ["student"], ())
+    assert "best" not in [mark.label for mark in dev.marks]
+
+
 @pytest.mark.parametrize("axis", AXES)
 @pytest.mark.parametrize("smoothing", [0.0, 0.6])
 def test_the_legend_of_the_loss_names_the_terms_of_the_newest_stage_first(axis: Axis, smoothing: float) -> None:

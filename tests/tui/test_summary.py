@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from crild_tui.cli.follow.displays import Lines, draw, run_view
-from crild_tui.cli.follow.event_messages import describe, progress
+from crild_tui.cli.follow.event_messages import describe, metrics, progress
 from crild_tui.runs.states import LOADING, STARTING, WAITING
 from crild_tui.runs.summary import RunSummary, apply_events, with_status
 from engine.record.status import Status
@@ -89,6 +89,32 @@ def test_a_stage_that_trains_no_classifier_is_told_by_its_dev_loss() -> None:
     assert (summary.best, summary.dev_loss) == (None, 0.25)
     assert list(describe(event, summary)) == [("info", "kd step 10: student on dev: loss 0.2500")]
     assert "dev loss 0.2500" in progress(apply_events(summary, [step("kd", 11)]))
+
+
+def test_metrics_of_a_classifier_that_is_not_trained_yet_are_nowhere() -> None:
+    """Neither the student's nor its self-teacher's, which crild up to 0.2 wrote after it."""
+    averaged = evaluation("kd", 10, 0.03, model="self-teacher", primary=False)
+    seen = [*STARTED, evaluation(None, 0, 0.9, model="teacher"), evaluation("kd", 10, 0.04, loss=0.25), averaged]
+    summary = apply_events(RunSummary(), seen)
+    assert (summary.metric, summary.self_teacher, summary.dev_loss) == (None, None, 0.25)
+    assert list(describe(averaged, summary)) == []
+    status = Status("r", 0.0, state="running", last=0.04, self_teacher=0.03)
+    shown = with_status(summary, status, "running")
+    assert (shown.metric, shown.self_teacher) == (None, None)
+    for text in (progress(shown), " ".join(metrics(shown))):
+        assert "0.04" not in text
+        assert "0.03" not in text
+    trained = apply_events(summary, [evaluation("kd", 20, 0.7)])
+    assert (trained.metric, trained.best, trained.dev_loss) == (0.7, 0.7, None)
+
+
+def test_while_the_baseline_trains_the_line_says_whose_metric_it_is() -> None:
+    baseline = {"kind": "stage_started", "stage": "baseline", "step": 0, "steps": 40}
+    summary = apply_events(RunSummary(), [*STARTED, evaluation("kd", 10, 0.6), baseline, step("baseline", 10)])
+    assert "student accuracy 0.6000" in progress(summary)
+    assert "dev student accuracy 0.6000" in metrics(summary)
+    summary = apply_events(summary, [evaluation("baseline", 10, 0.5)])
+    assert "baseline accuracy 0.5000  student accuracy 0.6000" in progress(summary)
 
 
 def test_the_status_says_where_a_run_is_only_until_events_do() -> None:

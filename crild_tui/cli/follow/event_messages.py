@@ -23,7 +23,8 @@ def describe(event: Event, summary: RunSummary) -> Iterator[Line]:
         resumed = f", from step {begins}" if isinstance(begins, int) and begins > 0 else ""
         yield "info", f"stage {event.get('stage')}{steps}{resumed}"
     elif kind == "evaluation":
-        yield "info", _evaluation(event, summary)
+        if not _of_untrained_head(event, summary):
+            yield "info", _evaluation(event, summary)
     elif kind == "stage_finished":
         stage = summary.find(event.get("stage"))
         if stage is not None:
@@ -35,6 +36,12 @@ def describe(event: Event, summary: RunSummary) -> Iterator[Line]:
 def _level(event: Event) -> Level:
     level = event.get("level")
     return level if level in ("warning", "error") else "info"
+
+
+def _of_untrained_head(event: Event, summary: RunSummary) -> bool:
+    """Whether the event is another evaluation (self-teacher, a second set) of a stage that trains no classifier."""
+    own = event.get("stage") == summary.stage and event.get("model") != "teacher"
+    return own and summary.dev_loss is not None and _number(event.get("loss")) is None
 
 
 def _evaluation(event: Event, summary: RunSummary) -> str:
@@ -87,13 +94,24 @@ def progress(summary: RunSummary) -> str:
     parts += losses(summary)
     if summary.dev_loss is not None:
         parts.append(f"dev loss {formatting.loss(summary.dev_loss)}")
-    elif summary.metric is not None:
-        parts.append(f"{summary.metric_name or 'metric'} {formatting.metric(summary.metric)}")
+    else:
+        name = summary.metric_name or "metric"
+        parts += [f"{whose}{name} {formatting.metric(value)}" for whose, value in _own_metrics(summary)]
     if summary.teacher is not None:
         parts.append(f"teacher {formatting.metric(summary.teacher)}")
     if summary.rate is not None:
         parts.append(f"{formatting.rate(summary.rate)} examples/s")
     return "  ".join([*parts, *left(summary)])
+
+
+def _own_metrics(summary: RunSummary) -> Iterator[tuple[str, float]]:
+    """The metric of what is in training and, while that is the baseline, whose it is; then the student's."""
+    training = summary.stage == BASELINE
+    stage = summary.current_stage
+    if training and stage is not None and stage.metric is not None:
+        yield f"{BASELINE} ", stage.metric
+    if summary.metric is not None:
+        yield "student " if training else "", summary.metric
 
 
 def step_label(summary: RunSummary) -> str:
@@ -131,8 +149,11 @@ def metrics(summary: RunSummary) -> list[str]:
     if summary.metric is None and summary.teacher is None:
         return []
     name = summary.metric_name or "metric"
-    parts = [] if summary.dev_loss is None else [f"dev loss {formatting.loss(summary.dev_loss)}"]
-    parts.append(f"dev {name} {formatting.metric(summary.metric)}")
+    if summary.dev_loss is not None:
+        parts = [f"dev loss {formatting.loss(summary.dev_loss)}"]
+    else:
+        parts = [f"dev {whose}{name} {formatting.metric(value)}" for whose, value in _own_metrics(summary)]
+        parts = parts or [f"dev {name} {formatting.NONE}"]
     for label, value in (
         ("best", summary.best),
         ("teacher", summary.teacher),
