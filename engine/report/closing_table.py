@@ -173,7 +173,7 @@ def _statements(results: Mapping[str, Any], primary: str) -> list[str]:
         statements.append(why)
     elif saved := word(results.get("saved")):
         statements.append(f"the {saved} weights were saved")
-    return [*_margin(results, primary), *_speed(latency_of(results)), *statements]
+    return [*_speed(latency_of(results)), *_margin(results, primary), *statements]
 
 
 def _speed(latency: Latency | None) -> list[str]:
