@@ -10,7 +10,7 @@ from engine.data.dev_split import DEV_SHARE, draw_dev
 from engine.data.files import Table, read_table
 from engine.data.label_columns import class_indices, class_names, label_order, scores
 from engine.data.text_files import check_text, listed, repeated_header, shown
-from engine.data.types import Example, TaskData, TaskSpec
+from engine.data.types import TEST, Example, TaskData, TaskSpec
 from engine.errors import DataError
 from engine.preset.text import plain
 from engine.record.phases import Report, unreported
@@ -63,11 +63,13 @@ def load_custom(task: Task, *, report: Report = unreported) -> TaskData:
     )
     if task.files.dev is not None:
         rows = {split: _examples(table, split, columns, labels[split]) for split, table in tables.items()}
-        return TaskData(spec, train=rows.pop("train"), dev=rows, notes=tuple(notes))
+        test = rows.pop(TEST, ())
+        return TaskData(spec, train=rows.pop("train"), dev=rows, notes=tuple(notes), test=test)
     rows = {
         split: _examples(table, "row" if split == "train" else split, columns, labels[split])
         for split, table in tables.items()
     }
+    test = rows.pop(TEST, ())
     share = task.dev_share or DEV_SHARE
     drawn, dev = draw_dev(rows.pop("train"), share, spec, task.data_seed, train.path)
     each = ", each class keeping its share" if spec.kind == "classification" else ""
@@ -75,7 +77,7 @@ def load_custom(task: Task, *, report: Report = unreported) -> TaskData:
         f"There is no dev file: {len(dev):,} of the {len(train):,} rows of {plain(Path(train.path).name)} are the dev set "
         f"({100 * share:.3g} %, drawn with data_seed {task.data_seed}{each})."
     )
-    return TaskData(spec, train=drawn, dev={"dev": dev, **rows}, notes=tuple(notes))
+    return TaskData(spec, train=drawn, dev={"dev": dev, **rows}, notes=tuple(notes), test=test)
 
 
 def _recognised(task: Task) -> tuple[Task, tuple[str, ...]]:

@@ -116,7 +116,7 @@ def _similar_classes(labels: Sequence[str]) -> Iterator[Finding]:
 def _splits(data: TaskData) -> Iterator[tuple[str, tuple[Example, ...]]]:
     """Each split with its name in sentences."""
     yield "train", data.train
-    yield from data.dev.items()
+    yield from data.measured.items()
 
 
 def _class_findings(data: TaskData) -> Iterator[Finding]:
@@ -170,7 +170,7 @@ def _score_findings(data: TaskData) -> Iterator[Finding]:
                 f"all {len(rows):,} examples of {split} have the score {score}: correlations with it are reported as 0"
             )
             yield Finding(sentence, kind="one-score-in-dev", severity="warning", facts=facts)
-    for split, rows in data.dev.items():
+    for split, rows in data.measured.items():
         yield from _other_scale(split, data.train, rows)
 
 
@@ -257,10 +257,21 @@ def _row_findings(data: TaskData) -> Iterator[Finding]:
         )
         facts = {"rows": rows, "conflicting": conflicting}
         yield Finding(sentence, kind="conflicting-labels", severity=severity_of(conflicting / rows), facts=facts)
-    for split, examples in data.dev.items():
+    for split, examples in data.measured.items():
         shared = int(np.isin(_keys(examples), train).sum())
         if shared:
             yield _overlap(split, len(examples), shared)
+    if data.test:
+        picking = np.concatenate([_keys(examples) for examples in data.dev.values()])
+        if shared := int(np.isin(_keys(data.test), picking).sum()):
+            sentence = (
+                f"{shared:,} of {len(data.test):,} examples of test are also in dev, which picks the best checkpoint, so "
+                "results on test look a little too good"
+            )
+            facts = {"rows": len(data.test), "shared": shared}
+            yield Finding(
+                sentence, kind="test-overlaps-dev", severity=severity_of(shared / len(data.test)), facts=facts
+            )
 
 
 def _conflicting(spec: TaskSpec, rows: Sequence[Example], order: _Keys, starts: _Keys) -> int:

@@ -68,7 +68,7 @@ def overview(preset: Preset, *, report: Report = unreported) -> dict[str, Any]:
 
 def _splits(data: TaskData) -> Iterator[tuple[str, tuple[Example, ...]]]:
     yield "train", data.train
-    yield from data.dev.items()
+    yield from data.measured.items()
 
 
 def _new(known: Sequence[Finding], found: Sequence[Finding]) -> list[Finding]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 Kind: TypeAlias = Literal["classification", "regression"]
+TEST = "test"
+"""The name of the split that is measured once, when training has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +59,19 @@ class TaskData:
     """A task with its rows.
 
     The first of `dev` is the primary set ("dev"; of MNLI "dev_matched", then "dev_mismatched"). `notes` are sentences
-    for the user: skipped rows, subsets, noise.
+    for the user: skipped rows, subsets, noise. `test` is empty for most tasks; no choice may depend on it.
     """
 
     spec: TaskSpec
     train: tuple[Example, ...]
     dev: dict[str, tuple[Example, ...]]
     notes: tuple[str, ...] = ()
+    test: tuple[Example, ...] = ()
+
+    @property
+    def measured(self) -> dict[str, tuple[Example, ...]]:
+        """The splits that models are measured on: the dev sets, then the test set if there is one."""
+        return {**self.dev, TEST: self.test} if self.test else self.dev
 
     @property
     def primary_dev(self) -> str:

@@ -15,6 +15,7 @@ from engine.preset.tree import build
 _SPLITS = {
     "train": ("train", "training"),
     "dev": ("dev", "development", "val", "valid", "validation", "eval"),
+    "test": ("test",),
 }
 _WORD = re.compile(r"[A-Za-z]+")
 _LONGEST_TITLE = 60
@@ -23,7 +24,7 @@ _LONGEST_TITLE = 60
 def data_layer(refs: Sequence[str], folder: Path) -> Layer | None:
     """The custom task that the data files among `refs` make; None where there is none.
 
-    One file holds the training rows. Of several, the names say which is which: `train.csv dev.csv`. Raises UsageError
+    One file holds the training rows. Of several, the names say which is which: `train.csv dev.csv test.csv`. Raises UsageError
     where they don't. The files themselves are not read.
     """
     names = list(dict.fromkeys(ref for ref in refs if is_table(ref)))
@@ -57,7 +58,8 @@ def _by_split(names: Sequence[str]) -> dict[str, str]:
     if len(files) < len(names) or "train" not in files:
         sentence = (
             f"{listed(map(shown, names), 'and')} are several data files, and their names don't say which holds the training "
-            "rows and which the dev set: name the training file alone, and the other with --set task.files.dev=FILE"
+            "rows and which the dev or test set: name the training file alone, and the others with --set "
+            "task.files.dev=FILE and --set task.files.test=FILE"
         )
         raise UsageError(sentence, kind="ambiguous-data-files", key="task.files")
     return files

@@ -45,10 +45,12 @@ class Files(Record):
     """Rows that metrics are computed on; a share of the training rows when left out (`dev_share`)."""
     dev_mismatched: Name | None = None
     """A second dev set, reported besides the first."""
+    test: Name | None = None
+    """Rows that are measured once, when training has ended; nothing is chosen by them."""
 
     def splits(self) -> dict[str, str]:
-        """The files by split: "train" and, where there are such files, "dev" and "dev_mismatched"."""
-        splits = {"train": self.train, "dev": self.dev, "dev_mismatched": self.dev_mismatched}
+        """The files by split: "train" and, where there are such files, "dev", "dev_mismatched" and "test"."""
+        splits = {"train": self.train, "dev": self.dev, "dev_mismatched": self.dev_mismatched, "test": self.test}
         return {split: file for split, file in splits.items() if file is not None}
 
     def source(self, split: str) -> str:

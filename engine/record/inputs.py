@@ -82,7 +82,7 @@ class ChangedInput:
 class RunInputs:
     """Everything that a run reads: its data, its teacher, and the model that `student.init` names, if any.
 
-    `dev` holds the dev sets, the primary one first; `stages` the data of stages that have their own.
+    `dev` holds the dev sets, the primary one first, and then the test set if there is one; `stages` the data of stages that have their own.
     """
 
     train: InputRows

@@ -115,7 +115,11 @@ def _models(results: Mapping[str, Any], student: Mapping[str, Any]) -> list[Mode
         if (model := mapping(results.get(key)))
         for row in _rows(name, model, least)
     ]
-    return [*rows, *([ModelRow("majority guess", least)] if least else [])]
+    if least:
+        rows.append(ModelRow("majority guess", least))
+        if on_test := mapping(mapping(results.get("test")).get("majority")):
+            rows.append(ModelRow("  on test", _metrics(on_test)))
+    return rows
 
 
 def _ratios(latency: Latency | None) -> dict[str, float]:
@@ -125,7 +129,7 @@ def _ratios(latency: Latency | None) -> dict[str, float]:
 
 
 def _rows(name: str, found: Mapping[str, Any], majority: Mapping[str, float | None]) -> list[ModelRow]:
-    """A model's own row, and one for each further dev set, whose majority guess is not known."""
+    """A model's own row, and one for each further dev set and the test set; only the first is compared with the majority."""
     trained = found.get("head_trained") is not False
     metrics = _metrics(found) if trained else {}
     first = ModelRow(
@@ -139,7 +143,8 @@ def _rows(name: str, found: Mapping[str, Any], majority: Mapping[str, float | No
         throughput=number(found.get("throughput")),
         below_majority=not_above(metrics, majority),
     )
-    more = mapping(found.get("dev_extra")) if trained else {}
+    more = {**mapping(found.get("dev_extra")), **({"test": found["test"]} if mapping(found.get("test")) else {})}
+    more = more if trained else {}
     return [first, *(ModelRow(f"  on {split}", _metrics(mapping(metrics))) for split, metrics in more.items())]
 
 
@@ -168,6 +173,8 @@ def _statements(results: Mapping[str, Any], primary: str) -> list[str]:
         statements.append(
             f"student and teacher give the same answer on {agreement * 100:.1f} % of {results.get('split', 'dev')}"
         )
+    if (rows := whole(mapping(results.get("test")).get("rows"))) is not None:
+        statements.append(f"test ({rows:,} rows) was measured once, when training had ended; nothing was chosen by it")
     statements += _evaluations(results, primary)
     if why := word(results.get("saved_why")):
         statements.append(why)

@@ -14,7 +14,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData, try_to_load_from_cache
 
 from engine.data.tasks import GLUE, HUB_DATASET
-from engine.data.types import TaskSpec
+from engine.data.types import TEST, TaskSpec
 from engine.errors import CrildError
 from engine.preset.load import load_preset
 from engine.preset.schema import Corpus, OtherTask, Preset, Stage
@@ -91,11 +91,16 @@ def _metadata(preset: Preset, results: Mapping[str, Any], spec: TaskSpec) -> Mod
                 metric_name=name,
                 metric_value=round(value, 6),
             )
-            for split, metrics in {results["split"]: student["metrics"], **student.get("dev_extra", {})}.items()
+            for split, metrics in _metrics_by_split(student, results["split"]).items()
             if _metrics(student)
             for name, value in metrics.items()
         ],
     )
+
+
+def _metrics_by_split(student: Mapping[str, Any], primary: str) -> dict[str, Mapping[str, float]]:
+    test = {TEST: student[TEST]} if TEST in student else {}
+    return {primary: student["metrics"], **student.get("dev_extra", {}), **test}
 
 
 def _hub_models(preset: Preset) -> list[str]:
@@ -203,6 +208,19 @@ def _measured_on(results: Mapping[str, Any]) -> str:
     return (
         f"Measured on {results['split']}, which was also used during training: {results['saved_why']}. "
         f"Student and teacher give the same answer on {100 * results['agreement']:.1f} % of it."
+        f"{_measured_on_test(results)}"
+    )
+
+
+def _measured_on_test(results: Mapping[str, Any]) -> str:
+    test, metric = mapping(results.get(TEST)), results["metric"]
+    if not test:
+        return ""
+    figures = [f"{name} {results[name][TEST][metric]:.4f}" for name in ("teacher", "student")]
+    least = f"majority guess {test['majority'][metric]:.4f}"
+    return (
+        f"\n\nOn the test set ({test['rows']:,} rows, measured once after training; nothing was chosen by it), {metric}: "
+        f"{', '.join([*figures, least])}."
     )
 
 

@@ -85,7 +85,7 @@ def evaluate(request: dict[str, Any], consent: Consent = NONE, *, report: Report
             what=f"rows of {split}",
             source=source_name(preset.task, split),
         )
-        for split, rows in data.dev.items()
+        for split, rows in data.measured.items()
     }
     sets = Dev(data.spec, dev, int(loaded.tokenizer.pad_token_id or 0), device)
     model = loaded.model.to(device).eval()
@@ -95,7 +95,7 @@ def evaluate(request: dict[str, Any], consent: Consent = NONE, *, report: Report
     findings = [
         finding
         for split, tokens in dev.items()
-        for finding in reader.findings(f"inputs of {split}", data.dev[split], tokens)
+        for finding in reader.findings(f"inputs of {split}", data.measured[split], tokens)
     ]
     refuse(findings)
     notes = [*changed, *loaded.notes, *(finding.sentence for finding in findings)]

@@ -111,8 +111,8 @@ def changed_data(recorded: RunInputs | None, task: Task, data: TaskData) -> tupl
 
 
 def task_data(task: Task, data: TaskData) -> tuple[InputRows, dict[str, InputRows]]:
-    """The training rows and the dev sets of a task."""
-    dev = {split: _rows(task, rows, data.spec.labels, split) for split, rows in data.dev.items()}
+    """The training rows of a task, its dev sets and its test set."""
+    dev = {split: _rows(task, rows, data.spec.labels, split) for split, rows in data.measured.items()}
     return _rows(task, data.train, data.spec.labels, "train"), dev
 
 

@@ -16,7 +16,7 @@ from engine.data.findings import Finding
 from engine.data.load import inputs_for, load_task, source_name
 from engine.data.subset import few_samples
 from engine.data.tokens import TokenSet, tokenise
-from engine.data.types import Example, TaskData
+from engine.data.types import TEST, Example, TaskData
 from engine.models.attention import choose_attention
 from engine.models.export import content_hash
 from engine.models.load import LoadedModel, load_teacher
@@ -46,6 +46,13 @@ class Materials:
     findings: tuple[Finding, ...]
     consent: Consent = NONE
     """Whose code may run: the student's initial model may have some, too."""
+    test: TokenSet | None = None
+    """The test set. Only `measured` has it, for the measurement after training: `dev` decides everything before."""
+
+    @property
+    def measured(self) -> Dev:
+        """The dev sets, and the test set after them."""
+        return self.dev if self.test is None else replace(self.dev, tokens={**self.dev.tokens, TEST: self.test})
 
     @property
     def device(self) -> torch.device:
@@ -89,6 +96,7 @@ def load_materials(
 
     train = tokens_of(data.train, "training rows")
     dev = {split: tokens_of(rows, f"rows of {split}", split) for split, rows in data.dev.items()}
+    test = tokens_of(data.test, "rows of test", TEST) if data.test else None
     seen = None
     if count := preset.train.evaluate_train:
         rows = few_samples(data.train, min(count, len(data.train)), preset.task.data_seed)
@@ -97,8 +105,8 @@ def load_materials(
     report("hashing the teacher")
     teacher_hash = content_hash(loaded.model)
     report("checking data, tokens and labels")
-    findings = task_findings(preset, data, loaded, train, dev)
-    materials = Materials(preset, data, loaded, train, sets, accelerator, teacher_hash, findings, consent)
+    findings = task_findings(preset, data, loaded, train, dev if test is None else {**dev, TEST: test})
+    materials = Materials(preset, data, loaded, train, sets, accelerator, teacher_hash, findings, consent, test)
     choose_attention(loaded.model, materials.device, materials.precision)
     return materials
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedModel
 
-from engine.data.types import TaskData
+from engine.data.types import TEST, TaskData
 from engine.evaluate.metrics import agreement, compute, majority
 from engine.evaluate.predict import write_predictions, write_texts
 from engine.evaluate.timing import Shape, measure
@@ -69,9 +69,11 @@ def measure_model(
 ) -> dict[str, Any]:
     """Metrics on every dev split (from `logits`) and size of a model; `folder` has its weights."""
     metrics = {split: compute(dev.spec, values, dev.labels(split)) for split, values in logits.items()}
+    test = {TEST: metrics[TEST]} if TEST in metrics else {}
     return {
         "metrics": metrics[dev.primary],
-        "dev_extra": {split: values for split, values in metrics.items() if split != dev.primary},
+        "dev_extra": {split: values for split, values in metrics.items() if split not in (dev.primary, TEST)},
+        **test,
         "layers": int(model.config.num_hidden_layers),
         "parameters": parameters(model),
         "bytes": _weights_size(folder, model),
@@ -118,6 +120,7 @@ def closing(
         "agreement": agreement(spec, teacher["logits"][primary], student["logits"][primary]),
         "kept_margin": (own - least) / (theirs - least) if comparable else None,
         **describe_saved(stages, spec.primary),
+        **_test(dev, train_labels, teacher, student),
         "latency": latency.to_dict(),
         "data": data_summary(dev, train_labels),
         "stages": [
@@ -133,6 +136,21 @@ def closing(
     }
 
 
+def _test(
+    sets: Dev, train_labels: np.ndarray, teacher: dict[str, Any], student: dict[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """What the test set says besides the metrics of each model; nothing without one."""
+    if TEST not in sets.tokens:
+        return {}
+    return {
+        TEST: {
+            "rows": len(sets.tokens[TEST]),
+            "majority": majority(sets.spec, train_labels, sets.labels(TEST)),
+            "agreement": agreement(sets.spec, teacher["logits"][TEST], student["logits"][TEST]),
+        }
+    }
+
+
 def data_summary(dev: Dev, train_labels: np.ndarray) -> dict[str, Any]:
     """Numbers of rows: of training (by class, or with the range of scores), and of each dev set."""
     rows: dict[str, Any] = {"train": len(train_labels), "dev": {split: len(rows) for split, rows in dev.tokens.items()}}
@@ -145,7 +163,7 @@ def data_summary(dev: Dev, train_labels: np.ndarray) -> dict[str, Any]:
 def save_predictions(
     run_dir: Path, dev: Dev, models: dict[str, dict[str, Any]], *, report: Report = unreported
 ) -> None:
-    """Write each model's dev predictions by example id, one file per model and split."""
+    """Write each model's predictions on dev and test by example id, one file per model and split."""
     for name, found in models.items():
         for split, logits in found["logits"].items():
             suffix = "" if split == dev.primary else f".{split}"
@@ -154,8 +172,8 @@ def save_predictions(
 
 
 def save_texts(run_dir: Path, dev: Dev, data: TaskData) -> None:
-    """Write the texts of each dev set, so that predictions can be read beside them."""
-    for split, examples in data.dev.items():
+    """Write the texts of each dev set and of test, so that predictions can be read beside them."""
+    for split, examples in data.measured.items():
         write_texts(texts_file(run_dir, None if split == dev.primary else split), examples)
 
 

@@ -46,6 +46,8 @@ def task_findings(
 ) -> tuple[Finding, ...]:
     """The findings about a run's task and its teacher: rows, classes, tokens, what the model's outputs mean.
 
+    `dev` holds the tokens of every split that is measured.
+
     Dev tokens are only mentioned where they are worse than training tokens.
     """
     reader = Reader.of(preset.teacher.model, loaded, preset.task.max_length)
@@ -54,7 +56,7 @@ def task_findings(
     known = {(finding.kind, finding.severity) for finding in found}
     known |= {(kind, "note") for kind, _ in known} | {("texts-cut", "note")}
     for split, tokens in dev.items():
-        others = reader.findings(f"inputs of {split}", data.dev[split], tokens)
+        others = reader.findings(f"inputs of {split}", data.measured[split], tokens)
         found += [finding for finding in others if (finding.kind, finding.severity) not in known]
     return tuple(found)
 

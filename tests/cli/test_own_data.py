@@ -61,6 +61,10 @@ def test_train_and_dev_by_their_names(crild: Call, tickets: Path, tmp_path: Path
     assert task["title"] == "tickets"
     assert [Path(task["files"][split]).name for split in ("train", "dev")] == ["tickets-train.csv", "tickets-dev.csv"]
     assert "dev_share" not in task
+    (tmp_path / "test.csv").write_text(tickets.read_text())
+    said = crild("presets", "show", "quickstart", "tickets-train.csv", "test.csv", "--json")
+    assert set(said.json["task"]["files"]) == {"train", "test"}
+    assert said.json["task"]["dev_share"] == 0.2
     said = crild("presets", "show", "quickstart", "tickets.csv", "tickets-dev.csv")
     assert said.code == 2
     assert "task.files.dev" in said.err
