@@ -15,7 +15,7 @@ from textual.filter import LineFilter
 from textual.screen import Screen
 
 from crild_tui import theme
-from crild_tui.keys import key_names
+from crild_tui.keys import key_names, key_problems
 from crild_tui.messages import CompareRuns, MachineChanged, RunsChanged, WatchRun
 from crild_tui.monitor.machine import MachineWatcher
 from crild_tui.monitor.runs import RunsWatcher
@@ -94,6 +94,8 @@ class CrildApp(QuietApp):
         for watcher in self._watchers:
             watcher.start()
         self.switch_mode("runs" if any(self.runs_dir.glob("[!.]*")) else "launch")
+        for problem in key_problems(self.settings.keys):
+            self.notify(f"settings, dashboard.keys: {problem}", severity="warning")
 
     def on_unmount(self) -> None:
         """Let the watchers end by themselves."""

@@ -29,6 +29,21 @@ def key_names(app: App[Any], rebound: Mapping[str, str]) -> KeyNames:
     return names
 
 
+def key_problems(rebound: Mapping[str, str]) -> list[str]:
+    """What is wrong with the keys that the user chose: ids that no action has, keys that two actions of a mode share."""
+    bindings = {binding.id: binding.key for binding in _bindings(App, Widget) if binding.id}
+    unknown = [name for name in rebound if name not in bindings]
+    problems = [f'"{name}" is no action; press ? for the ids' for name in unknown]
+    actions: dict[tuple[str, str], list[str]] = {}
+    for name, default in bindings.items():
+        for key in rebound.get(name, default).split(","):
+            actions.setdefault((name.partition(".")[0], key.strip()), []).append(name)
+    for (_, key), names in actions.items():
+        if len(names) > 1 and not rebound.keys().isdisjoint(names):
+            problems.append(f'{" and ".join(names)} share the key "{key}", so only one of them works')
+    return problems
+
+
 def _bindings(*classes: type[DOMNode]) -> Iterator[Binding]:
     """The bindings that these classes and all that derive from them declare, as far as they are crild's own."""
     for each in classes:

@@ -61,7 +61,7 @@ def _train(run_dir: Path, session: RunSession, consent: Consent) -> int:
                 results = run(run_dir, loaded.preset, session, consent, loaded.ignored)
             except Stopped:
                 state, code = session.request.state or "stopped", session.request.exit_code
-                session.events.write("run_finished", state=state)
+                session.events.write("run_finished", state=session.outcome(state))
                 session.finish(state, code)
                 return code
             session.events.write("run_finished", state="finished", metrics=results["student"]["metrics"])
@@ -74,15 +74,10 @@ def _train(run_dir: Path, session: RunSession, consent: Consent) -> int:
                 traceback.print_exc()  # the session puts the error into the status; the traceback goes to the log
                 raise
             print(f"error: {without_secrets(str(error))}", flush=True)
-            # a finished run whose data or models changed is not extended: it stays finished
-            unchanged = session.before.state == "finished" and error.kind == "inputs-changed"
             with contextlib.suppress(RunError):  # what keeps events from being written has often ended the run, too
                 session.events.write("message", level="error", text=str(error))
-                session.events.write("run_finished", state="finished" if unchanged else "failed")
-            if unchanged:
-                session.leave(error)
-            else:
-                session.finish("failed", error.exit_code, error)
+                session.events.write("run_finished", state=session.outcome("failed"))
+            session.finish("failed", error.exit_code, error)
             return error.exit_code
         except Exception:
             traceback.print_exc()

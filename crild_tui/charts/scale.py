@@ -14,6 +14,8 @@ from crild_tui.monitor.curves import Floats
 LARGEST = 1e300
 SPIKES = 0.05
 """Share of the values at either end that may be spikes."""
+SAME = 1e-5
+"""Relative difference below which values are drawn as one."""
 MANY = 40
 """Values below which none counts as a spike."""
 
@@ -36,7 +38,8 @@ class Scale:
 def fitted(values: Iterable[float], *, log: bool = False, pad: float = 0.05) -> Scale:
     """The scale that fits all `values` with some padding, except NaN and, on a log scale, values that aren't positive.
 
-    A single value is in the middle.
+    A single value is in the middle; so are values that differ in the sixth digit or later, which is how one figure differs
+    where it was rounded differently.
     """
     known = [value for value in values if math.isfinite(value) and (value > 0 or not log)]
     if log:
@@ -45,7 +48,7 @@ def fitted(values: Iterable[float], *, log: bool = False, pad: float = 0.05) -> 
         return Scale(0.0, 1.0, log)
     low, high = (min(max(value, -LARGEST), LARGEST) for value in (min(known), max(known)))
     padding = (high / 2 - low / 2) * 2 * pad
-    if high - low <= (1e-9 if log else max(max(abs(low), abs(high)) * 1e-9, 1e-300)):
+    if high - low <= (1e-9 if log else max(max(abs(low), abs(high)) * SAME, 1e-300)):
         padding = 0.5 if log else abs(high) * 0.1 or 0.5
     return Scale(low - padding, high + padding, log)
 

@@ -67,7 +67,11 @@ def clear(
     """Delete cached files; runs create them again when needed. Asks first."""
     from crild_tui.cli.disk_space import delete_after_asking, remove
     from engine.errors import UsageError
+    from engine.record.inventory import mixed_teachers
+    from engine.record.paths import cache_dir
 
+    for path in mixed_teachers(cache_dir()) if not kinds or "teachers" in kinds else ():
+        terminal.say(f"skipped, holds files that crild did not write: {path}")
     items = _cached()
     known = sorted({item.kind for item in items})
     for kind in kinds or ():
@@ -84,7 +88,10 @@ def clear(
         terminal.say("nothing to delete")
         return
     total = formatting.size(sum(item.bytes for item in doomed))
-    if delete_after_asking(_table(doomed), f"Delete {total}? A run that is reading it would fail", yes=yes):
+    effects = "A run that is reading it would fail"
+    if any(item.kind == "teachers" for item in doomed):
+        effects += "; finished runs keep their students and results, but their links to these teachers become empty"
+    if delete_after_asking(_table(doomed), f"Delete {total}? {effects}", yes=yes):
         freed = remove(item.removable for item in doomed)
         terminal.say(f"freed {formatting.size(freed)}")
 

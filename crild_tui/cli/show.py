@@ -93,6 +93,8 @@ def _show_head(entry: RunEntry) -> None:
         terminal.sentence(f"tags:    {', '.join(entry.tags)}")
     for number, line in enumerate(entry.note.splitlines()):
         terminal.sentence(f"{'note:   ' if not number else '        '} {line}")
+    if status.error and entry.state == "finished":
+        terminal.sentence("note:    the last attempt to extend this run ended before it trained; its results stand:")
     for line in str(status.error).splitlines() if status.error else ():
         terminal.sentence(f"error:   {line}")
     if allows(entry.state, "resume"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from crild_tui.cli import terminal
 from crild_tui.runs import formatting
 
 if TYPE_CHECKING:
+    from engine.preflight.disk import DiskEstimate
     from engine.sweep.estimate import Duration
     from engine.sweep.plan import Plan, Planned
     from engine.sweep.slots import Slot
@@ -47,6 +48,8 @@ def show_plan(plan: Plan, runs_dir: Path, slots: Sequence[Slot], states: Mapping
 
 def facts(plan: Plan, slots: Sequence[Slot], states: Mapping[str, str], time_left: Duration) -> list[str]:
     """What is shared, where runs run, which exist already, how long it takes: in sentences."""
+    from engine.preflight.disk import disk_estimate
+
     lines = []
     teachers = plan.teachers
     if teachers:
@@ -65,7 +68,24 @@ def facts(plan: Plan, slots: Sequence[Slot], states: Mapping[str, str], time_lef
         listed = ", ".join(f"{count} {state}" for state, count in counts.items())
         lines.append(f"existing: {listed}; {len(plan.runs) - counts['finished']} of {len(plan.runs)} left to do")
     lines.append(f"time:     {_time(time_left)}")
+    disk = disk_estimate(run.preset for run in plan.runs if states.get(run.run) != "finished")
+    lines += [f"disk:     {sentence}" for sentence in _disk(disk, len(slots))]
     return lines
+
+
+def _disk(need: DiskEstimate, slots: int) -> Iterator[str]:
+    """What the runs that are left take, as far as their teachers' files tell."""
+    if need.checkpoints:
+        kept = (
+            f", and {formatting.size(need.kept_checkpoints)} of checkpoints that stay" if need.kept_checkpoints else ""
+        )
+        each = formatting.size(need.checkpoints)
+        yield (
+            f"about {formatting.size(need.students)} for the students{kept}; up to {each} of checkpoints in each of "
+            f"{formatting.plural(slots, 'slot')} while a run trains (estimated from the teachers' files)"
+        )
+    if need.unknown:
+        yield f"unknown for {formatting.plural(need.unknown, 'run')}: no files of the teacher on this machine yet"
 
 
 def _counted(count: int, axis: str) -> str:

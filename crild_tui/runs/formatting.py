@@ -68,7 +68,8 @@ def took(status: Status | None) -> str | None:
     until = status.ended or status.heartbeat
     if until is None:
         return None
-    attempt = f", attempt {status.attempt} alone" if status.attempt > 1 else ""
+    refused = status.state == "finished" and status.error is not None  # the times are those of an earlier attempt
+    attempt = f", attempt {status.attempt} alone" if status.attempt > 1 and not refused else ""
     return f"{duration(max(0.0, until - status.started))}{attempt}"
 
 

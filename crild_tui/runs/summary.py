@@ -368,7 +368,8 @@ def _reached(summary: RunSummary, stage: str | None, event: Event) -> RunSummary
     step = _count(event.get("step"))
     if step is None or stage != summary.stage or step <= summary.step:
         return summary
-    return replace(summary, step=step)
+    summary = replace(summary, step=step)
+    return _with_stage(summary, replace(current, step=step)) if (current := summary.current_stage) else summary
 
 
 def _phase(summary: RunSummary, _: str | None, event: Event) -> RunSummary:

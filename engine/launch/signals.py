@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from engine.errors import RunError
-from engine.record.lock import held
+from engine.record.lock import FREE, UNSEEN, held, lock_holder
 from engine.record.owner import Owner
 from engine.record.run import read_run, read_status, update_status
 from engine.record.states import ENDED
@@ -95,7 +95,22 @@ def _reachable(run_dir: Path, verb: str) -> Owner:
     if owner is None or owner.state() == "gone":
         sentence = f"nothing to {verb}: the engine of {entry.id!r} is gone; `crild resume {entry.id}` continues the run"
         raise RunError(sentence, kind="engine-gone")
+    holder = lock_holder(run_dir)
+    if holder not in (None, UNSEEN, owner.pid) and not (exiting and holder == FREE and _is_engine(owner.pid, run_dir)):
+        sentence = (
+            f"nothing to {verb}: {owner}, which the status of {entry.id!r} names, does not hold the lock of the run"
+        )
+        raise RunError(sentence, kind="not-the-engine")
     return owner
+
+
+def _is_engine(pid: int, run_dir: Path) -> bool:
+    """Whether the command line of a process names the run; True where the system doesn't show command lines."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return not Path("/proc/self/cmdline").exists()
+    return os.fsencode(run_dir.name) in map(os.path.basename, words)
 
 
 def _leads_group(pid: int) -> bool:

@@ -209,6 +209,10 @@ def _task_alone_problems(problems: list[CrildError], root: Node, refs: Sequence[
     if root.get("task") is None or root.get("stage") is not None or root.get("teacher") is not None:
         return problems
     names = " ".join(plain(ref) for ref in refs)
+    if any(problem.key == "task.name" for problem in problems):
+        sentence = f"this only changes a task; name a method and a task before it, as in `crild run crild rte {names}`"
+        rest = [problem for problem in problems if problem.key not in ("stage", "teacher", "task.name")]
+        return [CrildError(sentence, kind="variant-without-method", file=names, key="stage"), *rest]
     sentence = f"this only sets the task; name a method before it, as in `crild run crild {names}`"
     rest = [problem for problem in problems if problem.key not in ("stage", "teacher")]
     return [CrildError(sentence, kind="task-without-method", file=names, key="stage"), *rest]

@@ -92,6 +92,15 @@ def named_checkpoints(run_dir: Path) -> list[Checkpoint]:
     return sorted(checkpoints, key=lambda checkpoint: checkpoint.order, reverse=True)
 
 
+def most_bytes(weights: int, keep: int, *, averaged: bool, best: bool, beside: int = 0) -> int:
+    """The most that the checkpoints of a stage take, for weights of so many bytes.
+
+    One holds the weights, the optimiser's two moments of them and, if `averaged`, the self-teacher's. There are the `keep`
+    newest, one being written, and `beside` of another stage; `best` weights are there twice while they are replaced.
+    """
+    return (keep + 1 + beside) * weights * (4 if averaged else 3) + (2 * weights if best else 0)
+
+
 def has_checkpoints(run_dir: Path) -> bool:
     """Whether a run has any checkpoint, by name alone. Raises as `named_checkpoints`."""
     return bool(named_checkpoints(run_dir))

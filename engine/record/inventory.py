@@ -33,7 +33,7 @@ from engine.record.removal import (
 
 _KEY = r"[0-9a-f]{32}"
 _RUN_FILE = re.compile(
-    rf"preset\.toml|(?:status|environment|annotations|inputs|results|probe)\.json|lock|texts(?:\.[\w-]+)?\.jsonl|(?:events|log)\.\d+\.(?:jsonl|txt)"
+    rf"preset\.toml|(?:status|environment|annotations|inputs|results|probe)\.json|lock|\.annotations\.lock|texts(?:\.[\w-]+)?\.jsonl|(?:events|log)\.\d+\.(?:jsonl|txt)"
     rf"|checkpoints/{CHECKPOINT_NAME}/(?:{CHECKPOINT_FILE})|predictions/(?:teacher|student|baseline)(?:\.[\w-]+)?\.jsonl"
     rf"|teacher|(?:student|teacher|teacher/{_KEY})/(?:{MODEL_FILE})|teacher/pointer\.json|teacher/{_KEY}\.lock"
 )
@@ -134,7 +134,9 @@ def teachers_of(run_dir: Path) -> Iterator[Removable]:
 
 
 def strangers_of(run_dir: Path) -> Iterator[Path]:
-    """What stands among the checkpoints of a run and is not crild's; a linked folder counts as a whole."""
+    """What stands among the checkpoints and teachers of a run and is not crild's alone; a linked folder counts as a whole."""
+    yield from _mixed_teachers(run_dir)
+    yield from _mixed_teachers(run_dir, TEACHER)
     try:
         with OpenFolder.at(run_dir, CHECKPOINTS) as folder:
             for name in folder.names():
@@ -144,6 +146,21 @@ def strangers_of(run_dir: Path) -> Iterator[Path]:
         yield error.path
     except OSError:
         return
+
+
+def mixed_teachers(root: Path) -> Iterator[Path]:
+    """Teachers in the cache whose folders hold files that are not crild's: they are not deleted."""
+    yield from _mixed_teachers(root, TEACHERS)
+
+
+def _mixed_teachers(root: Path, *names: str) -> Iterator[Path]:
+    """Folders of teachers, also a run's own, with crild's record and files that are not crild's."""
+    with contextlib.suppress(OSError), OpenFolder.at(root, *names) as folder:
+        for name in folder.names():
+            if re.fullmatch(_KEY, name) or (name == TEACHER and not names):
+                with contextlib.suppress(OSError), folder.child(name) as inner:
+                    if inner.record("crild.json") is not None and not _holds_one_model(inner):
+                        yield folder.path / name
 
 
 def foreign_files(run: OpenFolder) -> list[str]:
@@ -193,14 +210,20 @@ def remove_checkpoint(folder: OpenFolder, name: str) -> bool:
         for file in (*files, "manifest.json"):  # while it lasts, the manifest shows whose folder it is
             if inner.is_file(file):
                 inner.remove(file)
-        if inner.names():
+        for leftover in inner.names():
+            if _is_temporary(leftover) and inner.is_file(leftover):
+                inner.remove(leftover)
+        if inner.names():  # it has just come
             return False
     folder.remove_empty(name)
     return True
 
 
 def _checkpoint_files(folder: OpenFolder, name: str) -> list[str] | None:
-    """The files in the manifest of a checkpoint that crild may have written; None where there is no such manifest."""
+    """The files in the manifest of a checkpoint that crild may have written.
+
+    None where there is no such manifest, or something else is in the folder.
+    """
     if not re.fullmatch(CHECKPOINT_NAME, name):
         return None
     with contextlib.suppress(OSError), folder.child(name) as inner:
@@ -209,7 +232,10 @@ def _checkpoint_files(folder: OpenFolder, name: str) -> list[str] | None:
         manifest = inner.record("manifest.json") or {}
         files = manifest.get("files")
         if isinstance(manifest.get("format"), int) and isinstance(files, dict):
-            return [file for file in files if re.fullmatch(CHECKPOINT_FILE, file)]
+            own = [file for file in files if re.fullmatch(CHECKPOINT_FILE, file)]
+            known = {*own, "manifest.json"}
+            crilds = all(_is_temporary(file) or (file in known and inner.is_file(file)) for file in inner.names())
+            return own if crilds else None
     return None
 
 
@@ -304,7 +330,8 @@ def is_teacher(folder: OpenFolder, name: str) -> bool:
     if not re.fullmatch(_KEY, name):
         return False
     with contextlib.suppress(OSError), folder.child(name) as inner:
-        return inner.record("crild.json") is not None or folder.is_file(f"{name}.lock")
+        recorded = inner.record("crild.json") is not None or folder.is_file(f"{name}.lock")
+        return recorded and _holds_one_model(inner)
     return False
 
 
@@ -313,7 +340,7 @@ def remove_teacher(folder: OpenFolder, name: str) -> bool:
     if not is_teacher(folder, name):
         return False
     with FileLock(folder.path / f"{name}.lock") as lock:  # the lock file stays: another process may wait for it
-        return lock.try_acquire() and folder.remove_folder(name, lambda inner: not _has_folders(inner))
+        return lock.try_acquire() and folder.remove_folder(name, _holds_one_model)
 
 
 def _is_own_teacher(folder: OpenFolder, name: str) -> bool:
@@ -330,12 +357,15 @@ def _remove_own_teacher(folder: OpenFolder, name: str) -> bool:
 
 
 def _is_recorded_model(folder: OpenFolder) -> bool:
-    return folder.record("crild.json") is not None and not _has_folders(folder)
+    return folder.record("crild.json") is not None and _holds_one_model(folder)
 
 
-def _has_folders(folder: OpenFolder) -> bool:
-    """Whether a folder holds others, which no saved model does."""
-    return any(folder.is_folder(name) for name in folder.names())
+def _holds_one_model(folder: OpenFolder) -> bool:
+    """Whether a folder holds files of a saved model alone."""
+    return all(
+        _is_temporary(name) or (re.fullmatch(MODEL_FILE, name) is not None and folder.is_file(name))
+        for name in folder.names()
+    )
 
 
 def _is_teacher_leftover(folder: OpenFolder, name: str) -> bool:

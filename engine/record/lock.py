@@ -28,6 +28,9 @@ from engine.record.paths import LOCK, STATUS
 _BUSY = (errno.EACCES, errno.EAGAIN)
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 
+FREE, UNSEEN = 0, -1
+"""Instead of the id of a process that holds a lock: nobody does; one that cannot be seen from here does."""
+
 _FileId = tuple[int, int]
 """Device and inode of a file."""
 
@@ -133,13 +136,22 @@ def held(run_dir: Path) -> bool:
 
 def file_held(path: Path) -> bool | None:
     """Whether a process holds the lock of a file; None on a file system without locks."""
-    path = path.parent.resolve() / path.name
+    holder = _holder(path.parent.resolve() / path.name)
+    return None if holder is None else holder != FREE
+
+
+def lock_holder(run_dir: Path) -> int | None:
+    """The id of the process that holds a run's lock; FREE, UNSEEN, or None on a file system without locks."""
+    return _holder(run_dir.resolve() / LOCK)
+
+
+def _holder(path: Path) -> int | None:
     if _held_here(path):
-        return True
+        return os.getpid()
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
-        return False
+        return FREE
     try:
         return _query(handle)
     finally:
@@ -187,8 +199,8 @@ def _same_file(handle: int, path: Path) -> bool:
         return False
 
 
-def _query(handle: int) -> bool | None:
-    """F_GETLK: would an exclusive lock be refused?"""
+def _query(handle: int) -> int | None:
+    """F_GETLK: the process that would refuse an exclusive lock, FREE where none would; None without locks."""
     mac = sys.platform == "darwin"
     # The layout of struct flock. Linux (64 bit): type, whence, start, len, pid; macOS: start, len, pid, type, whence.
     layout = "@qqihh" if mac else "@hhqqi4x"
@@ -197,8 +209,10 @@ def _query(handle: int) -> bool | None:
         answer = fcntl.fcntl(handle, fcntl.F_GETLK, struct.pack(layout, *question))
     except OSError:
         return None
-    kind: int = struct.unpack(layout, answer)[3 if mac else 0]
-    return kind != fcntl.F_UNLCK
+    fields = struct.unpack(layout, answer)
+    if fields[3 if mac else 0] == fcntl.F_UNLCK:
+        return FREE
+    return int(fields[2 if mac else 4]) or UNSEEN
 
 
 def _live_owner(status: Mapping[str, Any] | None) -> Owner | None:

@@ -333,6 +333,12 @@ def delete_run(run_dir: Path) -> None:
         raise RunError(f"cannot delete the run: {cause(error)}", kind="cannot-delete-run", file=str(run_dir)) from error
 
 
+def check_deletable(run_dir: Path) -> None:
+    """Raise RunError or UsageError if a folder holds other files than a run's, so that `delete_run` would refuse it."""
+    with OpenFolder.at(run_dir) as run:
+        _check_contents(run)
+
+
 def _check_contents(run: OpenFolder) -> None:
     """Raise unless a folder is a run with crild's own files alone."""
     if not is_recorded_run(run):

@@ -20,7 +20,7 @@ _AUTHORIZATION = re.compile(r"(?i)\b((?:proxy-)?authorization[\"']?\s*[=:]\s*[\"
 _ASSIGNED = re.compile(rf"(?i)(?<![\w.-])({_NAME}[\"']?\s*=\s*){_VALUE}")
 _FIELD = re.compile(rf"(?i)(?<![\w.-])({_NAME}(?:[\"']\s*:\s*|:))(?!//){_VALUE}")
 _HEADER = re.compile(
-    r"(?i)(?<![\w.-])((?:[\w.-]{0,80}(?:api|access|secret|private|auth)[_-]?key|[\w.]{1,80}-token|[\w.]{1,80}[_-]secret|(?:set-)?cookie|passw(?:or)?d)"
+    r"(?i)(?<![\w./-])((?:[\w.-]{0,80}(?:api|access|secret|private|auth)[_-]?key|[\w.]{1,80}-token|[\w.]{1,80}[_-]secret|(?:set-)?cookie|passw(?:or)?d)"
     r":\s+)[^\s\"']+"
 )
 _OPTION = re.compile(rf"(?i)(?<!\S)(--?{_NAME}\s+)(?!-){_VALUE}")

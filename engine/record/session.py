@@ -65,6 +65,8 @@ class RunSession:
         if signals:
             self.request.install()
         self._guard = threading.RLock()
+        self.trained = False
+        """Whether a stage of this attempt has started: from then on a finished run is being extended."""
         self._process = os.getpid()
         self._ended = threading.Event()
         self._dirty = False
@@ -153,6 +155,13 @@ class RunSession:
         with self.request.interrupting(), self.phases.open(phase) as report:
             yield report
 
+    def outcome(self, state: str) -> str:
+        """The state in which this attempt leaves the run if it ends in `state`.
+
+        A finished run stays finished, with its results, when an attempt to extend it ends before it trains.
+        """
+        return "finished" if self.before.state == "finished" and not self.trained else state
+
     def finish(
         self,
         state: str,
@@ -161,27 +170,20 @@ class RunSession:
         *,
         then: Callable[[Path], None] | None = None,
     ) -> None:
-        """End the run in `state`: finished, failed, stopped or preempted. The lock is released, events are closed.
+        """End the attempt in `state`, and the run in its `outcome`: finished, failed, stopped or preempted.
 
-        `then` is called with the run directory once the status is written, while the run is still locked: for what may be
-        deleted of a run that has ended. Raises RunError when the status cannot be written; the lock is released anyway. A run whose directory was removed
-        has no status any more.
+        The lock is released, events are closed. `then` is called with the run directory once the status is written, while
+        the run is still locked: for what may be deleted of a run that has ended. Raises RunError when the status cannot be
+        written; the lock is released anyway. A run whose directory was removed has no status any more.
         """
         if state not in ENDED:
             raise ValueError(f"{state!r} does not end a run")
         fault = Fault.from_error(error) if isinstance(error, CrildError) else error
-        self._end(then, state=state, exit_code=exit_code, error=fault, ended=time.time())
-
-    def leave(self, error: CrildError) -> None:
-        """End a session that changed nothing: the run is as it was before, with the error of this attempt.
-
-        Raises as `finish` does.
-        """
-        before = self.before
-        self._end(
-            None, state=before.state, exit_code=error.exit_code, error=Fault.from_error(error), started=before.started,
-            ended=before.ended, device=before.device,
-        )  # fmt: skip
+        before, changes = self.before, {"ended": time.time()}
+        if self.outcome(state) != state:
+            changes = {name: getattr(before, name) for name in ("started", "ended", "device")}
+            fault = fault or Fault("run", "stopped before it trained; the run is finished, as it was")
+        self._end(then, state=self.outcome(state), exit_code=exit_code, error=fault, **changes)
 
     def _end(self, then: Callable[[Path], None] | None, **changes: Any) -> None:
         """Write the last status, release the lock, close the events."""

@@ -75,16 +75,30 @@ class CollectedRuns:
 
 def collect_runs(run_dirs: Iterable[Path]) -> CollectedRuns:
     """Read finished runs; a run that is not finished, or whose record is damaged, is left out and named."""
-    runs, left_out = [], []
+    runs: list[FinishedRun] = []
+    left_out: list[LeftOutRun] = []
+    originals: dict[Any, FinishedRun] = {}
     for run_dir in dict.fromkeys(path.absolute() for path in run_dirs):
         try:
-            runs.append(_read(run_dir))
+            run = _read(run_dir)
         except CrildError as error:
             left_out.append(LeftOutRun(run_dir.name, error.sentence))
+            continue
+        original = originals.setdefault(_origin(run), run)
+        if original is run:
+            runs.append(run)
+        else:
+            left_out.append(LeftOutRun(run.name, f"a copy of {original.name}"))
     return CollectedRuns(
         tuple(sorted(runs, key=lambda run: (run.created, run.name))),
         tuple(sorted(left_out, key=lambda item: item.name)),
     )
+
+
+def _origin(run: FinishedRun) -> Any:
+    """Equal for a run and copies of its directory. A run without the time of its creation is nobody's copy."""
+    figures = {model: tuple(sorted(metrics.items())) for model, metrics in run.models.items()}
+    return (run.created, run.seed, run.task, run.method, tuple(sorted(figures.items()))) if run.created else run.run_dir
 
 
 def _read(run_dir: Path) -> FinishedRun:

@@ -11,6 +11,8 @@ from engine.report.student_errors import RIGHT, Disagreement, StudentErrors
 if TYPE_CHECKING:
     from engine.report.calibration import Calibration
 
+LEAST = 0.05
+"""The lowest temperature that is tried (`calibration.LOW`)."""
 WORST = 10
 """Classes, or pairs of classes, that a short table shows: the worst."""
 
@@ -59,7 +61,8 @@ def _calibration_note(name: str, found: Calibration) -> str:
     note = f"{name}'s calibration error (ECE): {_percent(found.before)} %"
     if found.temperature is None or found.after is None:
         return f"{note} ({found.rows} rows are too few to fit a temperature)"
-    return f"{note}; {_percent(found.after)} % with one temperature ({found.temperature:.2f})"
+    limit = ", the least that is tried: nearly every answer is right" if found.temperature < 1.01 * LEAST else ""
+    return f"{note}; {_percent(found.after)} % with one temperature ({found.temperature:.2f}{limit})"
 
 
 def class_table(errors: StudentErrors, most: int | None = None) -> ResultTable:

@@ -177,8 +177,13 @@ def input_rows(inputs: Sequence[RunInputs | None]) -> list[tuple[str, list[str]]
             before = f"{name}: " if name in data else ""
             texts = [f"{before}{table[name].text}" if name in table else "none" for table in tables]
             texts = [text if table else UNRECORDED for text, table in zip(texts, tables, strict=True)]
-            rows.append((DATA if name in data else name, texts))
+            rows.append((DATA if name in data else _heading(name), texts))
     return rows
+
+
+def _heading(name: str) -> str:
+    """The name of an input in tables: the teacher's is that of the model as it was loaded, before a fine-tuning."""
+    return "teacher.model" if name == TEACHER else name
 
 
 def input_lines(inputs: RunInputs) -> list[tuple[str, str]]:
@@ -188,7 +193,9 @@ def input_lines(inputs: RunInputs) -> list[tuple[str, str]]:
     lines = [(DATA, data)]
     for name in [name for name in others if not name.endswith(f" {TOKENIZER}")]:
         tokenizer = others.get(f"{name} {TOKENIZER}")
-        lines.append((name, others[name] if tokenizer is None else f"{others[name]}, {TOKENIZER} {tokenizer}"))
+        lines.append(
+            (_heading(name), others[name] if tokenizer is None else f"{others[name]}, {TOKENIZER} {tokenizer}")
+        )
     return lines
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.preset.schema import Train
+from engine.record.checkpoints import most_bytes
 from engine.train.settings import StageSettings
 
 BYTES = 4
@@ -28,8 +29,7 @@ def disk_need(
 ) -> DiskNeed:
     """The disk that a run needs; `teacher` and `student` are numbers of parameters.
 
-    A checkpoint holds the weights, two moments of the optimiser, and with a self-teacher its weights. There are the
-    `keep_checkpoints` newest, one being written, the last of the student while the baseline trains, and the best weights.
+    The student's last checkpoint stays while the baseline trains. See `checkpoints.most_bytes`.
     """
     most = 0
     for stage in stages:
@@ -37,7 +37,8 @@ def disk_need(
             continue
         size = BYTES * (teacher if stage.role == "teacher" else student)
         averaged = stage.consistency is not None and stage.consistency.target == "ema"
-        count = train.keep_checkpoints + 1 + (stage.role == "baseline")
-        most = max(most, count * size * (4 if averaged else 3) + (2 * size if stage.keep_best else 0))
+        beside = 1 if stage.role == "baseline" else 0
+        taken = most_bytes(size, train.keep_checkpoints, averaged=averaged, best=stage.keep_best, beside=beside)
+        most = max(most, taken)
     tunes = any(stage.role == "teacher" for stage in stages) and not teacher_stored
     return DiskNeed(most, train.keep_for_extending, BYTES * student, BYTES * teacher if tunes else 0)

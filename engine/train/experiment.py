@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from engine.data.tokens import TokenSet
 from engine.data.types import TEST
 from engine.distill.objectives import OBJECTIVES
-from engine.errors import DataError, PresetError, UsageError
+from engine.errors import PresetError, UsageError
 from engine.evaluate.metrics import compute, majority
 from engine.launch.resume_check import RunProgress, incompatible_changes
 from engine.models.export import content_hash, save_model
@@ -75,12 +75,29 @@ def run(
     """
     refuse_links(run_dir)
     remove_cache_leftovers(cache_dir())
-    with session.reading("verifying checkpoints") as report:
+    with session.reading("verifying checkpoints"):
         checkpoints = Checkpoints(run_dir)
         saved = checkpoints.newest()
         if saved is not None:
             refuse_unfit(saved, preset, run_dir)
-        report("preparing the device")
+    try:
+        return _run(run_dir, preset, session, checkpoints, saved, consent, warnings)
+    except BaseException:
+        if saved is not None and session.outcome("failed") == "finished":
+            _undo_extension(session.run_dir, saved)
+        raise
+
+
+def _run(
+    run_dir: Path,
+    preset: Preset,
+    session: RunSession,
+    checkpoints: Checkpoints,
+    saved: Checkpoint | None,
+    consent: Consent,
+    warnings: Sequence[str],
+) -> dict[str, Any]:
+    with session.reading("preparing the device") as report:
         threads = hardware.set_threads(preset.train.threads or (saved.state["threads"] if saved else None))
         accelerator = hardware.make_accelerator(preset.train)
         report("looking for hub models and data")
@@ -89,12 +106,7 @@ def run(
         session.update(device=str(accelerator.device))
         materials = load_materials(pinned, accelerator, consent, report=report)
         experiment = Experiment(session, materials, checkpoints)
-        try:
-            changed = experiment.check_inputs()
-        except DataError:
-            if saved is not None and session.before.state == "finished":
-                _undo_extension(session.run_dir, saved)
-            raise
+        changed = experiment.check_inputs()
     if pinned is not preset:
         hub_revisions.record(session.run_dir, pinned)  # only now: a refused run stays as it was
     return experiment.go(*warnings, *([changed] if changed else []))
@@ -318,7 +330,9 @@ class Experiment:
             advice = (
                 "its tokenizer doesn't know many of the words (see above)"
                 if has(self.findings, "unknown-tokens")
-                else "fine-tune it (add [teacher.finetune]), or check that its label names match the task's"
+                else "check that its label names match the task's, or fine-tune it (add [teacher.finetune])"
+                if self.stages[0].role != "teacher"
+                else "fine-tune it for longer or at another learning rate ([teacher.finetune]), or on more examples"
             )
             say(
                 self.session,

@@ -275,6 +275,7 @@ class StageRun:
     # -- events and status
 
     def _announce(self) -> None:
+        self.session.trained = True
         self.session.events.write(
             "stage_started",
             stage=self.settings.name,

@@ -24,13 +24,17 @@ _UNUSUAL = re.compile(r"[^\w.+=:@-]", re.ASCII)
 def announce_end(run_dir: Path) -> None:
     """Run the user's command at the end of a run, with the result in its environment.
 
-    A failure here doesn't change how the run ended.
+    Not when a finished run stays finished as it was: its end was announced before. A failure here doesn't change how the
+    run ended.
     """
     from engine.user.settings import Notify, read_settings
 
     try:
         command = read_settings(Notify).command
         if not command:
+            return
+        status = read_status(run_dir)
+        if status.state == "finished" and status.error is not None:
             return
         facts = facts_of(run_dir)
     except (OSError, ValueError, CrildError) as error:

@@ -265,6 +265,14 @@ def test_a_run_does_not_go_to_a_trash_behind_a_link(runs_dir: Path, tmp_path: Pa
     assert run_dir.is_dir()
 
 
+def test_a_run_with_a_note_and_a_tag_can_be_deleted(crild: Call, runs_dir: Path) -> None:
+    run = make_run(runs_dir, "noted")
+    assert crild("note", run.name, "good").code == 0
+    assert crild("tag", run.name, "best").code == 0
+    assert crild("delete", run.name, "--yes").code == 0
+    assert not run.exists()
+
+
 def test_delete_leaves_a_run_that_holds_other_files(crild: Call, runs_dir: Path) -> None:
     run_dir = make_run(runs_dir)
     (run_dir / "thesis").mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Callable
@@ -9,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+import engine.launch.start
+from engine.errors import DataError
 from engine.preset.load import load_preset
 from engine.record.run import read_status, update_status
+from engine.record.stop_request import Stopped
 from tests.cli.samples import make_run
 from tests.faults.conftest import QUICK, Crild, Said
 
@@ -174,6 +178,38 @@ def test_data_that_moved_are_followed_and_data_that_changed_are_refused(
     after = read_status(run_dir)
     assert (after.state, after.started, after.ended) == ("finished", before.started, before.ended), "its results stand"
     assert file.read_bytes() == written, "and its preset is theirs"
+
+
+@pytest.mark.parametrize(
+    ("ending", "code", "kind"),
+    [
+        (DataError("the file server is gone", kind="gone"), 3, "data"),
+        (Stopped(), 143, None),
+        (AssertionError("a bug"), 1, "bug"),
+    ],
+)
+def test_an_extension_that_ends_before_it_trains_leaves_the_run_finished(
+    engine_here: None,
+    run_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ending: BaseException,
+    code: int,
+    kind: str | None,
+) -> None:
+    def end(*_arguments: object, **_named: object) -> None:
+        raise ending
+
+    monkeypatch.setattr("engine.train.experiment.load_materials", end)
+    file = run_dir / "preset.toml"
+    before, written, results = read_status(run_dir), file.read_bytes(), (run_dir / "results.json").read_bytes()
+    file.write_bytes(written.replace(b"epochs = 2", b"epochs = 3"))
+    with contextlib.suppress(AssertionError):
+        engine.launch.start.start_engine(run_dir)
+    after = read_status(run_dir)
+    assert (after.state, after.started, after.ended) == ("finished", before.started, before.ended)
+    assert (after.exit_code, after.error.kind if after.error else None) == (code, kind)
+    assert file.read_bytes() == written, "and its preset is that of its results"
+    assert (run_dir / "results.json").read_bytes() == results
 
 
 # -- not there, not whole, not ours

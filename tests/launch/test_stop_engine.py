@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -143,6 +144,25 @@ def test_an_engine_that_has_finished_but_does_not_go_can_be_killed(folder: Path)
     kill(run)
     assert start_time(pid) is None
     assert read_status(run).state == "finished"
+
+
+@pytest.mark.parametrize("ask", [stop, interrupt, preempt, kill])
+@pytest.mark.parametrize("state", ["running", "finished"])
+def test_a_process_without_the_lock_is_not_the_engine(folder: Path, ask: Callable[[Path], None], state: str) -> None:
+    run = make(folder, "r")
+    (run / "lock").touch()
+    with subprocess.Popen(["sleep", "600"]) as stranger:
+        try:
+            pretend(
+                run,
+                state=state,
+                owner=replace(Owner.current(), pid=stranger.pid, started=start_time(stranger.pid) or 0.0),
+            )
+            with raises("run-not-running" if state == "finished" and ask is not kill else "not-the-engine"):
+                ask(run)
+            assert stranger.poll() is None
+        finally:
+            stranger.kill()
 
 
 def test_a_process_does_not_kill_itself(folder: Path) -> None:

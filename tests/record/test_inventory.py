@@ -19,9 +19,12 @@ from engine.record.inventory import (
     cache_leftovers,
     cached,
     checkpoints_of,
+    mixed_teachers,
     refuse_links,
     remove_checkpoints,
     run_leftovers,
+    strangers_of,
+    teachers_of,
 )
 from engine.record.lock import FileLock
 from engine.record.run import create_run, delete_run
@@ -78,7 +81,7 @@ def test_checkpoints_have_names_and_manifests(run: Path) -> None:
     ]  # fmt: skip
 
 
-def test_a_checkpoint_is_deleted_by_its_manifest_and_what_else_is_in_it_stays(run: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_with_anything_else_in_it_stays_whole(run: Path, tmp_path: Path) -> None:
     folder = checkpoint(run, "001-kd-00000020")
     secret = tmp_path / "secret.json"
     secret.write_text("mine")
@@ -88,10 +91,31 @@ def test_a_checkpoint_is_deleted_by_its_manifest_and_what_else_is_in_it_stays(ru
     (folder / "notes.txt").write_text("mine")
     (folder / "state.json").unlink()
     (folder / "state.json").symlink_to(secret)
+    before = everything(folder)
+    assert [*checkpoints_of(run)] == []
+    assert [*strangers_of(run)] == [folder]
+    (folder / "notes.txt").unlink()
+    assert [*checkpoints_of(run)] == [], "a link is nothing that crild wrote"
+    (folder / "state.json").unlink()
     (item,) = checkpoints_of(run)
-    assert not item.remove()
-    assert everything(folder) == ["notes.txt", "state.json"]
+    assert item.remove()
+    assert not folder.exists()
+    assert before == ["manifest.json", "model.safetensors", "notes.txt", "state.json"]
     assert secret.read_text() == "mine"
+
+
+def test_a_teacher_with_a_persons_file_or_link_in_it_stays_whole(run: Path, tmp_path: Path) -> None:
+    cache, key = tmp_path / "cache", "0" * 32
+    own, stored = teacher(run / "teacher"), teacher(cache / "teachers" / key)
+    (own / "mine.txt").write_text("mine")
+    (stored / "vocab.txt").symlink_to(own / "mine.txt")
+    assert [*teachers_of(run)] == []
+    assert [*cached(cache)] == []
+    assert [*strangers_of(run)] == [own]
+    assert [*mixed_teachers(cache)] == [stored]
+    (own / "mine.txt").unlink()
+    (stored / "vocab.txt").unlink()
+    assert all(item.remove() for item in (*teachers_of(run), *cached(cache)))
 
 
 @pytest.mark.parametrize("call", [1, 2, 3, 4])

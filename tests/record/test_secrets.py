@@ -76,6 +76,7 @@ def test_secrets_are_masked(text: str, clean: str) -> None:
         "--runs-dir /data --name x",
         "-u 3",
         "presets/mine.toml:3: unknown key",
+        "/etc/passwd: unknown file format",
     ],
 )
 def test_nothing_else_is_masked(text: str) -> None:

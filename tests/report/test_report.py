@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from engine.errors import UsageError
 from engine.record.files import read_json, write_json
 from engine.record.run import list_runs, update_status
-from engine.report.collect import collect_runs, runs_of_sweep
+from engine.report.collect import collect_runs, left_out_notes, runs_of_sweep
 from engine.report.settings import Group, own_names
 from engine.report.table import MetricTable, Report, SeedMean, build_report, metric_choices
 from tests.report.records import finished, right, write_predictions
@@ -288,6 +289,16 @@ def test_an_unknown_metric_is_a_usage_error(tmp_path: Path) -> None:
 
 
 # -- which runs
+
+
+def test_a_copy_of_a_run_is_not_another_seed(tmp_path: Path) -> None:
+    first, _second = (finished(tmp_path, "kd", seed, right(10, range(seed))) for seed in (1, 2))
+    shutil.copytree(first, tmp_path / "saved")
+    report = report_of(tmp_path)
+    assert cells(report.tables[0])["kd"].values == ((1, 0.9), (2, 0.8))
+    (note,) = left_out_notes(collect_runs(e.path for e in list_runs(tmp_path)).left_out)
+    assert "saved" in note
+    assert first.name in note
 
 
 def test_runs_that_have_not_finished_are_left_out_and_counted(tmp_path: Path) -> None:

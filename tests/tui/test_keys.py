@@ -12,7 +12,7 @@ import pytest
 from crild_tui.app import MODE_NAMES, CrildApp
 from crild_tui.charts.drawing import draw
 from crild_tui.charts.figure import Figure
-from crild_tui.keys import key_names
+from crild_tui.keys import key_names, key_problems
 from crild_tui.launch_form.help_text import no_form
 from crild_tui.monitor.curves import Curves
 from crild_tui.monitor.snapshots import RunSnapshot
@@ -114,6 +114,16 @@ def test_the_dashboard_names_rebound_keys(tmp_path: Path) -> None:
             assert placeholder == "search; Enter, then f6 and f7; f8 ends"
 
     asyncio.run(go())
+
+
+def test_keys_that_cannot_work_are_named(tmp_path: Path) -> None:
+    rebound = {"live.foo": "f9", "live.kill": "f9", "live.stop": "f9", "runs.mark": "f9"}
+    app = CrildApp(tmp_path, settings=Dashboard(keys=rebound))
+    unknown, shared = key_problems(app.settings.keys)
+    assert "live.foo" in unknown
+    assert all(word in shared for word in ("live.kill", "live.stop", "f9"))
+    assert "runs.mark" not in shared, "another mode"
+    assert key_problems({"live.stop": "f8"}) == []
 
 
 def test_a_name_is_the_first_key_as_the_footer_shows_it(tmp_path: Path) -> None:

@@ -59,6 +59,14 @@ def test_one_value_stands_in_the_middle() -> None:
     assert float(fitted([0.25], log=True).position(np.array([0.25]))[0]) == pytest.approx(0.5)
 
 
+def test_one_figure_that_was_rounded_differently_is_one_height_with_a_short_label() -> None:
+    values = [0.6838, 0.68382, 0.6838235294117647]
+    scale = fitted([*values[1:]])
+    heights = scale.position(np.array(values[1:]))
+    assert float(np.ptp(heights)) < 0.01
+    assert max(map(len, tick_words(ticks(scale, 5)))) <= 6
+
+
 def test_nothing_to_fit_is_the_unit_scale() -> None:
     assert fitted([]) == Scale(0.0, 1.0)
     assert fitted([-1.0, 0.0], log=True) == Scale(0.0, 1.0, log=True)

@@ -68,19 +68,20 @@ class Follower:
         self.summary = apply_events(self.summary, events)
         for stage in self.summary.stages:
             self.display.message("info", stage_sentence(stage, self.summary.metric_name))
-        repeated = None if loads else self._error()
-        said = [
-            event
+        if loads:  # the new attempt repeats what still holds
+            self.summary = loading(self.summary)
+            return
+        repeated = self._error()
+        messages = {
+            event.get("text"): event
             for event in events
             if event.get("kind") == "message"
             and event.get("level") in ("warning", "error")
             and event.get("text") != repeated
-        ]
-        for event in said[-10:]:
+        }
+        for event in [*messages.values()][-10:]:
             for level, line in describe(event, self.summary):
                 self.display.message(level, line)
-        if loads:
-            self.summary = loading(self.summary)
 
     def _error(self) -> str | None:
         """The error that the run ended with, which the outcome says; None for any other run."""
