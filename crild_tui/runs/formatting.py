@@ -22,6 +22,13 @@ def metric(value: float | None) -> str:
     return f"{value:.4f}" if math.isfinite(value) else str(value)
 
 
+def signed(value: float | None) -> str:
+    """A difference of metrics with its sign and four digits after the point."""
+    if value is None:
+        return NONE
+    return f"{value:+.4f}" if math.isfinite(value) else str(value)
+
+
 def loss(value: float | None) -> str:
     """A loss with four significant digits, whatever its size."""
     if value is None:

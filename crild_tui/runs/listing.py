@@ -75,6 +75,12 @@ def _metric(name: str, read: Callable[[Status], float | None], rank: int) -> Col
     )
 
 
+def to_teacher(entry: RunEntry) -> float | None:
+    """How far the last dev metric is from the teacher's; None where either is not known."""
+    status = entry.status
+    return None if status is None or status.last is None or status.teacher is None else status.last - status.teacher
+
+
 COLUMNS = (
     Column("state", lambda e, _: label_of(e.state), lambda e: e.state, 0, 13),
     Column("run", lambda e, _: one_line(e.id), lambda e: e.id, 1, LONGEST_ID),
@@ -89,6 +95,10 @@ COLUMNS = (
     _metric("last", lambda s: s.last, 2),
     _metric("best", lambda s: s.best, 7),
     _metric("teacher", lambda s: s.teacher, 4),
+    Column(
+        "to-teacher", lambda e, _: formatting.signed(to_teacher(e)), to_teacher, 8, 10, right=True,
+        descending=True,
+    ),
     Column("done", lambda e, _: formatting.percent(progress(e)), progress, 3, 5, right=True, descending=True),
     Column("age", lambda e, now: formatting.age(age(e, now)), lambda e: age(e, 0.0), 5, 4, right=True),
     Column("tags", lambda e, _: one_line(" ".join(e.tags)), lambda e: " ".join(e.tags) or None, 9, 24),
@@ -99,9 +109,9 @@ SAMPLE = 500
 """With more than twice as many runs, only a sample decides the widths; what is wider is cut."""
 NAMES = ("run", "preset", "task", "method")
 """Columns of names, which are cut in the middle."""
-METRICS = ("last", "best", "teacher")
+METRICS = ("last", "best", "teacher", "to-teacher")
 """Columns of metrics with four digits after the point."""
-_ALIASES = {"id": "run", "progress": "done", "created": "age"}
+_ALIASES = {"id": "run", "progress": "done", "created": "age", "gap": "to-teacher"}
 """Other names of columns in `crild runs --sort`; what was created last has the lowest age."""
 
 
@@ -261,7 +271,8 @@ def _widest(column: Column, rows: Sequence[RunEntry]) -> set[str]:
     values = {value for row in sample if (value := column.key(row)) is not None}
     if column.name in METRICS and values:
         numbers = [value for value in values if isinstance(value, float)]
-        return {formatting.metric(extreme) for extreme in (min(numbers), max(numbers))}
+        write = formatting.signed if column.key is to_teacher else formatting.metric
+        return {write(extreme) for extreme in (min(numbers), max(numbers))}
     return {str(value) for value in values}
 
 
