@@ -18,6 +18,7 @@ from engine.record.inputs import RunInputs, known_inputs
 from engine.record.paths import RESULTS
 from engine.record.run import RunEntry, is_run, read_run
 from engine.record.states import STARTED
+from engine.report.majority import MARK
 from engine.sweep.matrix import Matrix, MatrixCell, matrix, row_of
 from engine.sweep.record import CellRecord, SweepRecord, read_sweep_record, sweep_file
 
@@ -166,15 +167,15 @@ def distance_of(entry: MatrixCell, known: References) -> tuple[float, Distance] 
 
 
 def mean_of(entry: MatrixCell) -> str:
-    """The mean over seeds with its standard deviation; `-` before the first run is finished, `other inputs` where runs had
-    other data or models."""
+    """The mean over seeds with its standard deviation, marked if it is at or below the majority guess; `-` before the first
+    run is finished, `other inputs` where runs had other data or models."""
     if entry.differs:
         return "other inputs"
     mean = entry.spread
     if mean is None:
         return formatting.NONE
     deviation = "" if mean.deviation is None else f" ± {formatting.metric(mean.deviation)}"
-    return f"{formatting.metric(mean.mean)}{deviation}"
+    return f"{formatting.metric(mean.mean)}{deviation}{f' {MARK}' if entry.below_majority else ''}"
 
 
 def progress_of(entry: MatrixCell) -> str:
