@@ -70,13 +70,18 @@ def write_rows(path: Path, rows: int) -> None:
 def run(words: list[str], threads: int) -> tuple[dict[str, Any], float, float]:
     """A process's answer (the last line of its stdout), its processor seconds, and its largest resident size in MB."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(source_tree.REPOSITORY)}
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment) as child:
+    with (
+        tempfile.TemporaryFile("w+") as errors,
+        subprocess.Popen(words, stdout=subprocess.PIPE, stderr=errors, env=environment) as child,
+    ):
         assert child.stdout is not None
         lines = child.stdout.read().splitlines()
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
+        errors.seek(0)
+        said = errors.read()
     if child.returncode:
-        raise SystemExit(f"{words[-2:]} ended with {child.returncode}: {lines[-1:]}")
+        raise SystemExit(f"{words[0]} ended with {child.returncode}: {lines[-1:]}\n{said[-2000:]}")
     scale = 2**20 if sys.platform == "darwin" else 2**10
     return json.loads(lines[-1]), usage.ru_utime + usage.ru_stime, usage.ru_maxrss / scale
 
@@ -97,7 +102,7 @@ def pipeline(model: str, path: str, batch: int) -> None:
         texts = [row["text"] for row in csv.DictReader(file)]
     classify = make("text-classification", model=model, device="cpu")
     began, processor = time.monotonic(), time.process_time()
-    labels = [answer["label"] for answer in classify(iter(texts), batch_size=batch, truncation=True)]
+    labels = [answer["label"] for answer in classify(texts, batch_size=batch, truncation=True)]
     answer = {"seconds": time.monotonic() - began, "processor": time.process_time() - processor, "labels": labels}
     print(json.dumps(answer))
 

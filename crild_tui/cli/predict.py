@@ -136,13 +136,17 @@ def predict(
         request = replace(request, descriptor=descriptors[0])
     consent = Consent(frozenset([request.model] if trust_remote_code else []))
     terminal.say("starting the engine; loading its libraries takes a few seconds", quiet=quiet)
-    answer = run_tool(
-        "predict",
-        [*consent.words(), request.to_json()],
-        quiet=quiet or any(map(os.isatty, descriptors)),  # progress and predictions would overwrite each other
-        stdin=not files,
-        descriptors=descriptors,
-    )
+    try:
+        answer = run_tool(
+            "predict",
+            [*consent.words(), request.to_json()],
+            quiet=quiet or any(map(os.isatty, descriptors)),  # progress and predictions would overwrite each other
+            stdin=not files,
+            descriptors=descriptors,
+        )
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
     summary = PredictionSummary.from_answer(answer)
     if summary.reader_gone:
         raise BrokenPipeError

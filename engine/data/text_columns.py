@@ -60,6 +60,7 @@ def text_columns(
             return choice
     readings = _readings(columns, is_pair)
     if len(readings) == 1:
+        column_positions(columns, [name for name in readings[0] if name is not None], path, None)  # each there once
         return readings[0]
     raise _unclear(columns, path, known, readings, is_pair=is_pair)
 

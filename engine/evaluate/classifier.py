@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -32,10 +32,6 @@ class Classifier:
     pad_id: int
     dtype: torch.dtype = torch.float32
     batch_size: int | None = None
-    types: bool = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "types", takes_types(self.model))
 
     def logits(self, tokens: TokenSet, outputs: int, progress: Callable[[int], object]) -> Logits:
         """The logits (rows, `outputs`) of each row; NaN for a row without tokens.
@@ -46,23 +42,23 @@ class Classifier:
         budget = TOKENS.get(self.device.type, TOKENS_ON_GPU)
         batches = budget_batches(tokens.lengths, budget, self.batch_size)
         logits: Logits = np.full((len(tokens), outputs), np.nan, np.float32)
-        parts = []
-        done = 0
+        parts: list[torch.Tensor] = []
+        done, types = 0, takes_types(self.model)
         half = self.dtype != torch.float32
         with torch.inference_mode(), torch.autocast(self.device.type, dtype=self.dtype if half else None, enabled=half):
             for rows in batches:
                 progress(done)
-                parts += self._forward(tokens, rows)
+                parts += self._forward(tokens, rows, types=types)
                 done += len(rows)
         if parts:  # one copy from the device for all batches
             logits[np.concatenate(batches)] = torch.cat(parts).cpu().numpy()
         return logits
 
-    def _forward(self, tokens: TokenSet, rows: Indices) -> list[torch.Tensor]:
+    def _forward(self, tokens: TokenSet, rows: Indices, *, types: bool) -> list[torch.Tensor]:
         """The logits of a batch in parts; halves it where the device's memory is too small."""
         batch = collate(tokens, rows, pad_id=self.pad_id).to(self.device)
         try:
-            return [self.model(**inputs_of(batch, types=self.types)).logits.float()]
+            return [self.model(**inputs_of(batch, types=types)).logits.float()]
         except torch.OutOfMemoryError:
             if len(rows) == 1:
                 sentence = (
@@ -72,7 +68,7 @@ class Classifier:
                 raise RunError(sentence, kind="prediction-out-of-memory") from None
         torch.cuda.empty_cache()
         middle = len(rows) // 2
-        return self._forward(tokens, rows[:middle]) + self._forward(tokens, rows[middle:])
+        return [*self._forward(tokens, rows[:middle], types=types), *self._forward(tokens, rows[middle:], types=types)]
 
 
 def probabilities(logits: Logits, *, each_alone: bool) -> npt.NDArray[np.float64]:

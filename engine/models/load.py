@@ -136,15 +136,15 @@ def load_pretrained(
     return LoadedModel(model, read.tokenizer, True, notes, fresh_head, foreign_tokenizer=read.foreign)
 
 
-def load_with_tokenizer(model: str, *, consent: Consent = NONE, report: Report = unreported) -> LoadedModel:
+def load_with_tokenizer(source: schema.Teacher, *, consent: Consent = NONE, report: Report = unreported) -> LoadedModel:
     """A model with a trained head as it is, its outputs in its own order and with its own names (`names_of`).
 
     Raises `ModelError` as `load_teacher` does, and for a model without a trained head.
     """
-    read = _read(schema.Teacher(model=model), None, consent, report=report)
+    read = _read(source, None, consent, report=report)
     if read.checkpoint.fresh_output:
-        sentence = f"{plain(model)} is not a trained classifier: its folder has no weights for the output layer"
-        raise ModelError(sentence, kind="model-without-head", file=plain(model))
+        sentence = f"{plain(source.model)} is not a trained classifier: it has no weights for the output layer"
+        raise ModelError(sentence, kind="model-without-head")
     multi_label = read.checkpoint.model.config.problem_type == MULTI_LABEL
     return LoadedModel(read.checkpoint.model, read.tokenizer, True, read.notes, False, multi_label)
 

@@ -29,6 +29,7 @@ from engine.models.families import output_of, positions
 from engine.models.half_precision import in_half_precision
 from engine.models.load import LoadedModel, load_with_tokenizer
 from engine.preset.load import load_run_preset
+from engine.preset.schema import Task, Teacher
 from engine.preset.text import plain, printable
 from engine.record.files import cause, replacement, write_all
 from engine.record.phases import Report, unreported
@@ -39,8 +40,6 @@ from engine.user.consent import NONE, Consent
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
-
-    from engine.preset.schema import Task
 
 T = TypeVar("T")
 
@@ -54,10 +53,12 @@ def predict_rows(
     model that cannot be used, DataError for rows that cannot, RunError when the output cannot be written. If the reader of
     a pipe closes it, the rest is not predicted, and the summary says so.
     """
-    task = None if request.run is None else load_run_preset(Path(request.run)).preset.task
+    preset = None if request.run is None else load_run_preset(Path(request.run)).preset
+    task, own_code = (None, None) if preset is None else (preset.task, preset.teacher.trust_remote_code)
     hardware.set_threads(None)
     device = hardware.pick_device(request.device or "auto")
-    loaded = load_with_tokenizer(request.model, consent=consent, report=report)
+    model = Teacher(model=request.model, trust_remote_code=own_code)
+    loaded = load_with_tokenizer(model, consent=consent, report=report)
     classifier, precision = _classifier(loaded, request, device)
     source = _Source(request, task, loaded.tokenizer, _max_length(request, task, loaded))
     answer = _Answer(_classes(loaded), each_alone=loaded.multi_label)

@@ -62,6 +62,11 @@ def test_the_columns_of_the_run_come_first_and_the_users_before_them() -> None:
         text_columns(["text", "subject"], FILE, text="text", pair="subject", known=known, is_pair=False)
 
 
+def test_a_column_that_is_there_twice_is_not_chosen() -> None:
+    with raises("repeated-column", "text"):
+        text_columns(["text", "text"], FILE)
+
+
 def test_columns_of_tasks() -> None:
     mrpc = Task(name="mrpc")
     assert columns_of_task(mrpc) == ([("#1 String", "#2 String"), ("sentence1", "sentence2")], True)

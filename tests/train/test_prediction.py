@@ -177,6 +177,18 @@ def test_classes_answered_each_alone_are_probabilities_of_their_own(tmp_path: Pa
     assert len(summary.notes) == 2  # and an empty text
 
 
+def test_bf16_is_close(tmp_path: Path, model: Path) -> None:
+    path = write_csv(tmp_path / "in.csv", text=TEXTS[1:9])
+    predict_rows(request_for(model, path, tmp_path / "fp32.csv"))
+    predict_rows(request_for(model, path, tmp_path / "bf16.csv", precision="bf16"))
+    exact, close = (
+        [[float(row[f"probability_{name}"]) for name in NAMES.values()] for row in read_csv(tmp_path / f"{name}.csv")]
+        for name in ("fp32", "bf16")
+    )
+    difference = np.abs(np.array(exact) - np.array(close)).max()
+    assert 0 < difference < 0.1
+
+
 def test_cut_and_empty_texts_are_counted(tmp_path: Path, model: Path) -> None:
     lines = [{"text": "w1 " * 30}, {"text": "w2 " * 5}, {"text": None}, {"text": " "}]
     (tmp_path / "in.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
