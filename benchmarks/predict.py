@@ -3,7 +3,7 @@
     python benchmarks/predict.py [--rows 10000] [--model FOLDER] [--batch 32] [--memory 10000 1000000] [--threads N]
 
 Speed: the same model (a random BERT of 6 layers, unless --model names another) on the same texts of 3 to 60 words, in a
-fresh process each, with the same number of threads: crild, and the pipeline text by text (its default) and in batches. Says
+fresh process each, on the same processors (Linux), one thread for each: crild, and the pipeline text by text (its default) and in batches. Says
 rows/s without the loading of libraries and model, and the ratios, by the clock and by processor time, which other work on
 the machine disturbs less. The labels must be equal. Memory: the largest resident size of the engine with a tiny model,
 reading a CSV file and writing another, for each number of rows.
@@ -72,7 +72,9 @@ def run(words: list[str], threads: int) -> tuple[dict[str, Any], float, float]:
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(source_tree.REPOSITORY)}
     with (
         tempfile.TemporaryFile("w+") as errors,
-        subprocess.Popen(words, stdout=subprocess.PIPE, stderr=errors, env=environment) as child,
+        subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=errors, env=environment, preexec_fn=lambda: _keep_to(threads)
+        ) as child,
     ):
         assert child.stdout is not None
         lines = child.stdout.read().splitlines()
@@ -84,6 +86,11 @@ def run(words: list[str], threads: int) -> tuple[dict[str, Any], float, float]:
         raise SystemExit(f"{words[0]} ended with {child.returncode}: {lines[-1:]}\n{said[-2000:]}")
     scale = 2**20 if sys.platform == "darwin" else 2**10
     return json.loads(lines[-1]), usage.ru_utime + usage.ru_stime, usage.ru_maxrss / scale
+
+
+def _keep_to(threads: int) -> None:
+    """Let this process use so many processors: crild takes a thread for each that it may use."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
 
 def crild(model: Path, rows: Path, output: Path, threads: int) -> tuple[dict[str, Any], float, float]:
