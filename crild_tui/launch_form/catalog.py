@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -59,6 +59,30 @@ def catalog(here: Path) -> list[Entry]:
     """All presets: complete ones, methods, tasks and variants that come with crild, then the user's by name."""
     copies = {stem: ref_of(path, here) for path in own_files(here) if (stem := _copied(path)) is not None}
     return [*(replace(entry, copy=copies.get(entry.ref)) for entry in known()), *own_entries(here)]
+
+
+def families(entries: Sequence[Entry]) -> list[tuple[Entry, tuple[Entry, ...]]]:
+    """The entries in their order, each with its variants: those whose names begin with its name and a dash.
+
+    A variant follows its head alone; the user's files are nobody's variants.
+    """
+    names = {entry.ref for entry in entries if not entry.own}
+    heads = {entry.ref: _head(entry.ref, names) for entry in entries if not entry.own}
+    return [
+        (
+            entry,
+            tuple(other for other in entries if not other.own and other is not entry and heads[other.ref] == entry.ref),
+        )
+        for entry in entries
+        if entry.own or heads[entry.ref] == entry.ref
+    ]
+
+
+def _head(ref: str, names: Collection[str]) -> str:
+    """The shortest name that a name continues after a dash; itself if there is none."""
+    parts = ref.split("-")
+    starts = ("-".join(parts[:count]) for count in range(1, len(parts)))
+    return next((start for start in starts if start in names), ref)
 
 
 def known() -> list[Entry]:

@@ -61,6 +61,11 @@ class Field:
     closed: bool = False
     """Whether no other value is allowed."""
 
+    def matches(self, words: str) -> bool:
+        """Whether each word occurs in its key, its section or its name."""
+        text = f"{self.key} {self.group} {self.label}".casefold()
+        return all(word in text for word in words.casefold().split())
+
     @property
     def path(self) -> tuple[str, ...]:
         """The key's parts."""

@@ -15,6 +15,7 @@ from engine.preset.text import nearest, one_line, plain
 from engine.record.run import RunEntry
 from engine.record.states import ACTIVE
 from engine.record.status import Status
+from engine.report.majority import MARK, at_or_below
 
 if TYPE_CHECKING:
     from crild_tui.runs.marks import Marks
@@ -63,16 +64,27 @@ def _word(name: str, read: Callable[[Status], str | None], rank: int, widest: in
 
 
 def _metric(name: str, read: Callable[[Status], float | None], rank: int) -> Column:
-    """A column of metrics, the highest on top."""
+    """A column of metrics, the highest on top; those of a finished run that don't beat the majority guess are marked."""
     return Column(
         name,
-        lambda entry, _: formatting.metric(read(entry.status) if entry.status else None),
+        lambda entry, _: _figure(read(entry.status), entry) if entry.status else formatting.NONE,
         lambda entry: read(entry.status) if entry.status else None,
         rank,
         12,
         right=True,
         descending=True,
     )
+
+
+def _figure(value: float | None, entry: RunEntry) -> str:
+    least = entry.status.majority if entry.status and entry.state == "finished" else None
+    return f"{formatting.metric(value)}{MARK if at_or_below(value, least) else ''}"
+
+
+def to_teacher(entry: RunEntry) -> float | None:
+    """How far the last dev metric is from the teacher's; None where either is not known."""
+    status = entry.status
+    return None if status is None or status.last is None or status.teacher is None else status.last - status.teacher
 
 
 COLUMNS = (
@@ -89,6 +101,10 @@ COLUMNS = (
     _metric("last", lambda s: s.last, 2),
     _metric("best", lambda s: s.best, 7),
     _metric("teacher", lambda s: s.teacher, 4),
+    Column(
+        "to-teacher", lambda e, _: formatting.signed(to_teacher(e)), to_teacher, 8, 10, right=True,
+        descending=True,
+    ),
     Column("done", lambda e, _: formatting.percent(progress(e)), progress, 3, 5, right=True, descending=True),
     Column("age", lambda e, now: formatting.age(age(e, now)), lambda e: age(e, 0.0), 5, 4, right=True),
     Column("tags", lambda e, _: one_line(" ".join(e.tags)), lambda e: " ".join(e.tags) or None, 9, 24),
@@ -99,9 +115,9 @@ SAMPLE = 500
 """With more than twice as many runs, only a sample decides the widths; what is wider is cut."""
 NAMES = ("run", "preset", "task", "method")
 """Columns of names, which are cut in the middle."""
-METRICS = ("last", "best", "teacher")
+METRICS = ("last", "best", "teacher", "to-teacher")
 """Columns of metrics with four digits after the point."""
-_ALIASES = {"id": "run", "progress": "done", "created": "age"}
+_ALIASES = {"id": "run", "progress": "done", "created": "age", "gap": "to-teacher"}
 """Other names of columns in `crild runs --sort`; what was created last has the lowest age."""
 
 
@@ -261,7 +277,9 @@ def _widest(column: Column, rows: Sequence[RunEntry]) -> set[str]:
     values = {value for row in sample if (value := column.key(row)) is not None}
     if column.name in METRICS and values:
         numbers = [value for value in values if isinstance(value, float)]
-        return {formatting.metric(extreme) for extreme in (min(numbers), max(numbers))}
+        marked = MARK if any(column.text(row, 0.0).endswith(MARK) for row in sample) else ""
+        write = formatting.signed if column.key is to_teacher else formatting.metric
+        return {f"{write(extreme)}{marked}" for extreme in (min(numbers), max(numbers))}
     return {str(value) for value in values}
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from crild_tui.runs import formatting
 from crild_tui.runs.filter import exactly, progress
@@ -16,6 +18,7 @@ from engine.record.inputs import RunInputs, known_inputs
 from engine.record.paths import RESULTS
 from engine.record.run import RunEntry, is_run, read_run
 from engine.record.states import STARTED
+from engine.report.majority import MARK, at_or_below
 from engine.sweep.matrix import Matrix, MatrixCell, matrix, row_of
 from engine.sweep.record import CellRecord, SweepRecord, read_sweep_record, sweep_file
 
@@ -23,6 +26,9 @@ ORDER = (
     "running", "created", "stopping", "stalled", "queued", "failed", "lost", "unreadable", "stopped", "preempted", "left",
 )  # fmt: skip
 """States other than "finished", in the order of their counts."""
+Distance = Literal["near the teacher", "between", "not above the majority"]
+NEAR = 0.9
+"""Share of the teacher's margin over the majority guess from which a mean is near the teacher."""
 
 
 @dataclass(frozen=True)
@@ -108,19 +114,68 @@ class SweepReader:
         return SweepSnapshot(self._name, record, found, self._entries, self._figures, self._inputs)
 
 
+# -- what its figures are compared with
+
+
+@dataclass(frozen=True)
+class References:
+    """Teacher and majority guess of a task, each with its smallest and largest figure among the task's runs."""
+
+    teacher: tuple[float, float] | None = None
+    majority: tuple[float, float] | None = None
+
+
+def references(seen: SweepSnapshot) -> dict[str, References]:
+    """Teacher and majority guess of each task, as far as its runs have reported them."""
+    if seen.record is None or seen.found is None:
+        return {}
+    found = {}
+    for task in seen.found.tasks:
+        runs = [cell.run for cell in seen.record.cells if cell.cell.get("task") == task]
+        statuses = [entry.status for run in runs if (entry := seen.entries.get(run)) is not None and entry.status]
+        found[task] = References(_ends(each.teacher for each in statuses), _ends(each.majority for each in statuses))
+    return found
+
+
+def _ends(values: Iterable[float | None]) -> tuple[float, float] | None:
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    return (min(known), max(known)) if known else None
+
+
+def range_text(ends: tuple[float, float] | None) -> str:
+    """`0.6943`, or `0.6912 to 0.6943` where runs differ."""
+    if ends is None:
+        return formatting.NONE
+    low, high = map(formatting.metric, ends)
+    return low if low == high else f"{low} to {high}"
+
+
+def distance_of(entry: MatrixCell, known: References) -> tuple[float, Distance] | None:
+    """How far a cell's mean is from its task's teacher, and where that is; None where either is not known."""
+    mean = entry.spread
+    if mean is None or known.teacher is None:
+        return None
+    teacher = known.teacher[1]
+    majority = None if known.majority is None else known.majority[1]
+    if at_or_below(mean.mean, majority):
+        return mean.mean - teacher, "not above the majority"
+    near = majority is not None and mean.mean >= majority + NEAR * (teacher - majority)
+    return mean.mean - teacher, "near the teacher" if near or mean.mean >= teacher else "between"
+
+
 # -- in words
 
 
 def mean_of(entry: MatrixCell) -> str:
-    """The mean over seeds with its standard deviation; `-` before the first run is finished, `other inputs` where runs had
-    other data or models."""
+    """The mean over seeds with its standard deviation, marked if it is at or below the majority guess; `-` before the first
+    run is finished, `other inputs` where runs had other data or models."""
     if entry.differs:
         return "other inputs"
     mean = entry.spread
     if mean is None:
         return formatting.NONE
     deviation = "" if mean.deviation is None else f" ± {formatting.metric(mean.deviation)}"
-    return f"{formatting.metric(mean.mean)}{deviation}"
+    return f"{formatting.metric(mean.mean)}{deviation}{f' {MARK}' if entry.below_majority else ''}"
 
 
 def progress_of(entry: MatrixCell) -> str:

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from rich.text import Text
 from textual import events, on, work
+from textual.actions import parse
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
@@ -120,6 +121,10 @@ class CompareScreen(ChartScreen):
         self.app.theme_changed_signal.subscribe(self, lambda _: self._draw_tables())
         self._arrange()
 
+    def applies(self, action: str) -> bool:
+        """Without runs, only what every mode has."""
+        return bool(self.numbers) or parse(action)[1] in ("help", "quit")
+
     @property
     def runs(self) -> tuple[Path, ...]:
         """The runs that are compared, in their order."""
@@ -221,6 +226,7 @@ class CompareScreen(ChartScreen):
 
     def _arrange(self) -> None:
         self.set_class(not self.numbers, "-page")
+        self.renew_footer()
         if not self.numbers:
             self.close_logged()
         for view in VIEWS[1:]:

@@ -12,9 +12,9 @@ from rich.text import Text
 from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, VerticalScroll
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.timer import Timer
-from textual.widgets import Button, Static
+from textual.widgets import Button, Input, Static
 
 from crild_tui.launch_form import help_text
 from crild_tui.launch_form.catalog import Entry, catalog, fingerprint, known
@@ -60,24 +60,27 @@ class LaunchScreen(ModeScreen):
         #command { width: 1fr; height: auto; max-height: 4; padding: 0 1; text-style: bold; }
         #start { width: auto; min-width: 12; }
         #body { height: 1fr; }
-        #presets { width: 26; border-right: solid $primary 40%; }
-        #form { width: 1fr; padding-left: 1; }
+        #presets { width: 42%; border-right: solid $primary 40%; }
+        #form-pane { width: 1fr; padding-left: 1; }
+        #form { height: 1fr; }
+        #field-search { display: none; height: 1; border: none; padding: 0; background: $surface; }
+        &.-finding #field-search { display: block; }
         #toml { width: 1fr; display: none; scrollbar-size: 1 1; overflow-x: auto; padding: 0 1; &:focus { background: $panel; } }
         #toml-text { width: auto; }
         #about { height: 5; border-top: solid $primary 40%; padding: 0 1; scrollbar-size-vertical: 1; }
         #about-text { height: auto; }
-        &.-over #form { display: none; }
+        &.-over #form-pane { display: none; }
         &.-over #toml { display: block; }
-        &.-wide #presets { width: 46; }
+        &.-wide #presets { width: 40%; }
         &.-wide #toml { display: block; border-left: solid $primary 40%; }
-        &.-wide #form { display: block; }
+        &.-wide #form-pane { display: block; }
         &.-wide.-aside #toml { display: none; }
         &.-wide #about { height: 8; }
         &.-narrow #presets { width: 1fr; border-right: none; }
         &.-narrow.-inside #presets { display: none; }
-        &.-narrow #form, &.-narrow #toml { display: none; }
-        &.-narrow.-inside #form { display: block; }
-        &.-narrow.-inside.-over #form { display: none; }
+        &.-narrow #form-pane, &.-narrow #toml { display: none; }
+        &.-narrow.-inside #form-pane { display: block; }
+        &.-narrow.-inside.-over #form-pane { display: none; }
         &.-narrow.-inside.-over #toml { display: block; }
         &.-narrow #about { height: 3; }
         &.-narrow #command, &.-low #command { max-height: 1; }
@@ -85,7 +88,7 @@ class LaunchScreen(ModeScreen):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "search", "Find", key_display="/", id="launch.search"),
+        Binding("slash", "search", "Find", key_display="/", tooltip="Find a preset or a setting", id="launch.search"),
         Binding("f5,ctrl+r", "start", "Start", key_display="f5", id="launch.start"),
         Binding("u", "undo", "Undo", id="launch.undo"),
         Binding("U", "undo_all", "Undo all changes", show=False, id="launch.undo_all"),
@@ -123,7 +126,9 @@ class LaunchScreen(ModeScreen):
             yield Button("Start (f5)", id="start", variant="primary", compact=True)
         with Horizontal(id="body"):
             yield PresetList(id="presets")
-            yield Form(id="form")
+            with Vertical(id="form-pane"):
+                yield Input(placeholder="a word of a setting's name or section", compact=True, id="field-search")
+                yield Form(id="form", unfold_key=self.host.keys["launch.fold_all"])
             with VerticalScroll(id="toml"):
                 yield Static(id="toml-text")
         with VerticalScroll(id="about", can_focus=False):
@@ -192,7 +197,7 @@ class LaunchScreen(ModeScreen):
         self.examined = message.examined
         if self.examined.preset is not None:
             self._known = (self.draft.refs, self.examined.preset)
-        await self.form.show(self.examined.views(self.draft), help_text.no_form(self.host.keys))
+        await self._show_form()
         self._show_toml()
         self._tell()
         if message.edited is not None:
@@ -227,8 +232,10 @@ class LaunchScreen(ModeScreen):
         if chosen:
             self.presets.show(self.entries, draft.refs)
         else:
-            for line, view in zip(self.form.lines, self.examined.views(draft), strict=False):
-                line.show(view)
+            views = {view.field.key: view for view in self.examined.views(draft)}
+            for line in self.form.lines:
+                if line.field.key in views:
+                    line.show(views[line.field.key])
         self._tell()
 
     @on(PresetList.Chosen)
@@ -329,14 +336,63 @@ class LaunchScreen(ModeScreen):
     # -- moving
 
     def action_search(self) -> None:
-        """Search in the list."""
+        """Search among the settings, if the form has the focus, else among the presets."""
+        if self.form.has_focus or self.form.has_focus_within:
+            self.add_class("-finding")
+            line = self.query_one("#field-search", Input)
+            line.select_on_focus = self.form.searching = True
+            line.focus()
+            return
         self.remove_class("-inside")
         self.presets.search()
+
+    @property
+    def typing(self) -> Input | None:
+        """The line that finds a setting, from the key that opens it until it is left."""
+        return self.query_one("#field-search", Input) if self.form.searching else None
+
+    async def _show_form(self) -> None:
+        """Show the settings, of which a search leaves those that it finds."""
+        words = self.query_one("#field-search", Input).value
+        views = self.examined.views(self.draft)
+        found = [view for view in views if view.field.matches(words)]
+        nothing = "no setting has such a name" if views else help_text.no_form(self.host.keys)
+        await self.form.show(found, nothing, unfolded=bool(words.strip()))
+
+    @on(Input.Changed, "#field-search")
+    async def _searched(self) -> None:
+        await self._show_form()
+
+    @on(Input.Submitted, "#field-search")
+    def _search_done(self) -> None:
+        self._end_search(keep=True)
+
+    @on(Input.Blurred, "#field-search")
+    def _search_left(self) -> None:
+        self.form.searching = False
+
+    def _end_search(self, *, keep: bool) -> None:
+        """Go back to the form, with the settings that were found, or with all."""
+        line = self.query_one("#field-search", Input)
+        self.form.searching = False
+        if not keep:
+            line.value = ""
+        self.set_class(bool(line.value.strip()), "-finding")
+        self.form.focus()
+
+    async def on_key(self, event: events.Key) -> None:
+        """Down leaves the search for the settings that it has found, Escape shows all of them."""
+        if event.key in ("down", "tab", "escape") and self.query_one("#field-search", Input).has_focus:
+            event.stop()
+            self._end_search(keep=event.key != "escape")
 
     def action_back(self) -> None:
         """Go from the resolved preset, if it covers the form, to the form; else to the presets, ending a search."""
         if self.has_class("-over") and not self.has_class("-wide") and self.query_one("#toml").has_focus:
             self.action_toml()
+            return
+        if self.has_class("-finding") and self.form.has_focus:
+            self._end_search(keep=False)
             return
         self.remove_class("-inside", "-over")
         in_list = self.presets.options.has_focus
@@ -412,5 +468,5 @@ class LaunchScreen(ModeScreen):
         if message.error is not None:
             found = faults_of(message.error, self.examined, self.here)
             self.examined = replace(self.examined, faults=tuple(found))
-            await self.form.show(self.examined.views(self.draft), help_text.no_form(self.host.keys))
+            await self._show_form()
         self._tell()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from rich.text import Text
@@ -16,7 +17,9 @@ from textual.timer import Timer
 from textual.widgets import Input, Label, Static
 from textual.worker import get_current_worker
 
+from crild_tui.charts.sparkline import dev_history
 from crild_tui.messages import CompareRuns, WatchRun
+from crild_tui.monitor.run_curves import read_curves
 from crild_tui.runs import filter, listing
 from crild_tui.runs.details import About, detail, panel, read_about
 from crild_tui.runs.marks import Kind, Marks, read_marks
@@ -31,6 +34,7 @@ from crild_tui.widgets.choice_list import WordList
 from crild_tui.widgets.run_table import RunTable
 from engine.preset.text import one_line
 from engine.record.run import RunEntry
+from engine.record.states import ACTIVE
 from engine.sweep.record import SweepRecord, list_sweeps
 
 WIDE, HIGH = 150, 24
@@ -50,6 +54,8 @@ class RunsScreen(ModeScreen):
 
     MODE = "runs"
     OPENING = frozenset({"filter"})
+    AUTO_FOCUS = "RunTable"
+    """Not the filter, which would take the first keys for text."""
     DEFAULT_CSS = """
     RunsScreen {
         #filter-line { height: 1; display: none; background: $surface; }
@@ -102,6 +108,8 @@ class RunsScreen(ModeScreen):
         self._about: About | None = None
         self._read_for: tuple[object, ...] = ()
         self._rest: Timer | None = None
+        self._versions: dict[Path, object] = {}  # of the runs whose dev metrics were read
+        self._histories_asked = self._histories_read = 0
 
     def content(self) -> ComposeResult:
         """The filter, the list, and details of the selected run."""
@@ -208,6 +216,7 @@ class RunsScreen(ModeScreen):
     def _tick(self) -> None:
         """Update the ages."""
         if self.is_current and not self.has_class("-page"):
+            self._read_histories(again=True)
             self._table.refresh()
             self._describe()
 
@@ -217,6 +226,7 @@ class RunsScreen(ModeScreen):
     def _describe(self) -> None:
         entry = self.selected
         self.renew_footer()
+        self._read_histories()
         if not self.has_class("-wide"):
             below = self.query_one("#detail", Static)
             width, height = below.content_size
@@ -243,6 +253,39 @@ class RunsScreen(ModeScreen):
     def _about_read(self, about: About) -> None:
         self._about = about
         self._describe()
+
+    # -- the course of the dev metric
+
+    @property
+    def reading(self) -> bool:
+        """Whether the dev metrics of runs on the screen are still being read."""
+        return self._histories_read < self._histories_asked
+
+    def _read_histories(self, *, again: bool = False) -> None:
+        """Read the dev metrics of the runs on the screen that were not read, or whose state changed; of those that go on,
+        too, if `again`."""
+        if not self._table.has_sparks or self.reading:
+            return
+        stale = [
+            entry for entry in self._table.rows_in_view if self._versions.get(entry.path) != _version(entry, again)
+        ]
+        if stale:
+            self._histories_asked += 1
+            self._read_curves(stale, again)
+
+    @work(thread=True, group="histories")
+    def _read_curves(self, entries: Sequence[RunEntry], again: bool) -> None:
+        read = {}
+        for entry in entries:
+            name = entry.status.metric_name if entry.status is not None else None
+            read[entry.path] = dev_history(read_curves(entry.path), name)
+        versions = {entry.path: _version(entry, again) for entry in entries}
+        self.later(lambda: self._curves_read(read, versions))
+
+    def _curves_read(self, read: Mapping[Path, Sequence[float]], versions: Mapping[Path, object]) -> None:
+        self._histories_read += 1
+        self._versions |= versions
+        self._table.show_sparks({**self._table.sparks, **read})
 
     # -- filter and order
 
@@ -412,3 +455,11 @@ class RunsScreen(ModeScreen):
             self.post_message(CompareRuns(chosen.compare))
         else:
             self.show_filter(chosen.filter)
+
+
+def _version(entry: RunEntry, steps: bool) -> object:
+    """What changes when the dev metrics of a run must be read again; `steps`: also with each step."""
+    status = entry.status
+    if status is None:
+        return entry.state
+    return (entry.state, status.attempt, status.done if steps and entry.state in ACTIVE else None)

@@ -1,4 +1,4 @@
-"""A dialog with the matrix of a sweep, methods by tasks: means over seeds, progress, failures."""
+"""The matrix of a sweep over the whole screen, methods by tasks: means over seeds, distance to the teacher, failures."""
 
 from __future__ import annotations
 
@@ -29,10 +29,14 @@ from engine.record.states import FAULTY, STARTED
 from engine.sweep.matrix import MatrixCell
 from engine.sweep.record import CellRecord
 
+HIGH = 30
+"""Lines from which each run of a cell has a line."""
 LOW, NARROW = 16, 60
 """Lines and columns below which there is room for little more than the matrix."""
-AROUND = 12
-"""Lines besides the matrix and the details below it: borders, headings, scrollbars, room for lines that wrap."""
+ROOMY = 100
+"""Columns from which cells have room for their distance to the teacher."""
+TEACHER, MAJORITY = "teacher", "majority guess"
+"""The rows below the methods."""
 MOST_FAULTS = 20
 """The most failed runs whose reasons are shown."""
 
@@ -52,22 +56,22 @@ class SweepScreen(Dialog[Chosen | None]):
     SweepScreen {
         align: center middle;
         #box {
-            width: 100%; max-width: 150; height: 100%; max-height: 100%;
+            width: 100%; height: 100%;
             padding: 0 1; border: round $primary; background: $surface;
         }
         #standing, #counts { height: auto; max-height: 2; }
         #standing { text-style: bold; }
         #counts, #legend { color: $foreground-muted; }
         #legend { height: auto; max-height: 2; }
-        #table { height: 1fr; min-height: 3; background: $surface; margin: 1 0 0 0; scrollbar-size: 1 1; }
+        #table { height: auto; max-height: 65%; min-height: 3; background: $surface; margin: 1 0; scrollbar-size: 1 1; }
         #table > .datatable--fixed { background: $surface; }
-        #below { height: auto; max-height: 35%; scrollbar-size: 1 1; border-top: solid $panel; }
+        #below { height: 1fr; scrollbar-size: 1 1; border-top: solid $panel; }
         #about { height: auto; }
         &.-low #box { padding: 0; }
         &.-low #legend, &.-low #counts { display: none; }
         &.-low #standing { max-height: 1; }
-        &.-low #table { margin: 0; }
-        &.-low #below { max-height: 2; }
+        &.-low #table { height: 1fr; max-height: 100%; margin: 0; }
+        &.-low #below { height: auto; max-height: 2; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -148,11 +152,10 @@ class SweepScreen(Dialog[Chosen | None]):
             metrics = one_line(sweeps.metrics_of(seen.found))
             figures = f"{metrics} on dev: mean ± standard deviation" if metrics else "no run has finished yet"
             self._put("counts", Text(sweeps.counts(seen.found)))
-            self._put("legend", Text(f"{figures}; finished/all runs, share done"))
+            distance = "; then the distance to the teacher" if self.size.width >= ROOMY else ""
+            self._put("legend", Text(f"{figures}; finished/all runs, share done{distance}"))
             self._draw_table(seen)
         self._describe()
-        lines = len(self._grid[0]) + str(self._texts.get("about", "")).count("\n") + AROUND
-        self.query_one("#box").styles.height = min(max(lines, LOW), self.size.height)  # as high as the matrix needs
 
     def _put(self, name: str, text: Text) -> None:
         if self._texts.get(name) != text:
@@ -163,7 +166,7 @@ class SweepScreen(Dialog[Chosen | None]):
         found, table = seen.found, self.table
         assert found is not None
         widest = max(self.size.width // 3, 12)
-        grid = (found.rows, found.tasks, widest)
+        grid = (found.rows, found.tasks, widest)  # what it is laid out for
         if grid != self._grid:
             was = table.cursor_coordinate
             self._grid, self._cells = grid, {}
@@ -173,25 +176,37 @@ class SweepScreen(Dialog[Chosen | None]):
                 name = one_line(method)
                 label = shorten_name(name, widest)
                 table.add_row(Text(label, "bold"), *(Text() for _ in found.tasks))
+            for label in (TEACHER, MAJORITY):
+                table.add_row(Text(label, "italic"), *(Text() for _ in found.tasks))
             column = min(max(was.column, 1), len(found.tasks))
             table.move_cursor(row=min(was.row, len(found.rows) - 1), column=column, animate=False)
-        for row, method in enumerate(found.rows):
-            for column, task in enumerate(found.tasks, 1):
-                text = self._cell(found.entries.get((method, task)))
+        known = sweeps.references(seen)
+        for column, task in enumerate(found.tasks, 1):
+            compared = known.get(task, sweeps.References())
+            texts = [self._cell(found.entries.get((method, task)), compared) for method in found.rows]
+            texts += [Text(sweeps.range_text(ends), "italic") for ends in (compared.teacher, compared.majority)]
+            for row, text in enumerate(texts):
                 if self._cells.get((row, column)) != text:
                     self._cells[row, column] = text
                     table.update_cell_at(Coordinate(row, column), text, update_width=True)
 
-    def _cell(self, entry: MatrixCell | None) -> Text:
-        """One cell; its colour only repeats what its words say."""
+    def _cell(self, entry: MatrixCell | None, compared: sweeps.References) -> Text:
+        """One cell; its colours only repeat what its words and signs say."""
         if entry is None:
             return Text()
         theme = self.app.current_theme
         faulty, running = (any(entry.states.get(state) for state in states) for states in (FAULTY, STARTED))
         color = theme.error if faulty else theme.success if running else None
-        return Text.assemble(
+        text = Text.assemble(
             sweeps.mean_of(entry), "  ", (sweeps.progress_of(entry), Style(color=color, dim=color is None))
         )
+        distance = sweeps.distance_of(entry, compared)
+        if distance is not None:
+            difference, place = distance
+            tone = {"near the teacher": theme.success, "between": None, "not above the majority": theme.error}[place]
+            text.stylize(Style(color=tone), 0, len(sweeps.mean_of(entry)))
+            text.append(f"  {difference:+.4f}" if self.size.width >= ROOMY else "", Style(color=tone))
+        return text
 
     @on(DataTable.CellHighlighted)
     def _highlighted(self) -> None:
@@ -210,6 +225,8 @@ class SweepScreen(Dialog[Chosen | None]):
             lines.append(Text(one_line(" on ".join(position)), "bold"))
             runs = "   ".join(sweeps.run_line(cell, seen) for cell in cells)
             lines.append(Text(one_line(runs) if cells else "not part of this sweep"))
+            if cells and self.size.height >= HIGH:
+                lines[1:] = [Text(one_line(sweeps.run_line(cell, seen))) for cell in cells]
         lines += [Text(one_line(note)) for note in seen.found.notes]
         color = Style(color=self.app.current_theme.error)
         faults = list(seen.found.faults.items())

@@ -16,7 +16,7 @@ from textual.message import Message
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from crild_tui.launch_form.catalog import Entry
+from crild_tui.launch_form.catalog import Entry, families
 from crild_tui.textual_internals import Options
 from crild_tui.widgets.dialog import Dialog
 from crild_tui.widgets.type_ahead import typed_early
@@ -31,6 +31,10 @@ GROUPS = {
 }
 """Titles in the list, each above its presets."""
 CHOSEN, OPEN, BROKEN = "●", "·", "!"
+FEW = 2
+"""Variants of a preset from which they are folded into a line."""
+MORE = "more "
+"""Begins the id of that line, which unfolds them."""
 _NAME, _LONG_NAME = 14, 22  # cells of a name before its description, in a narrow list and in a wide one
 _WIDE = 40
 
@@ -73,6 +77,7 @@ class PresetList(Vertical):
         self._shown: dict[str, Entry] = {}
         self._filled_for = 0
         self._chosen: Collection[str] = ()
+        self._open: set[str] = set()  # presets whose variants are listed
         self._wanted: str | None = None  # where the cursor should go once it is in the list
         self.searching = False
         """Whether the search line is open but does not have the focus yet."""
@@ -115,10 +120,15 @@ class PresetList(Vertical):
         for group, title in GROUPS.items():
             members = [entry for entry in found if ("own" if entry.own else entry.kind) == group]
             options += [Option(Text(f"── {title}"), disabled=True)] if members else []
-            for entry in members:
-                name = f"{group} {entry.ref}"
-                self._shown[name] = entry
-                options.append(Option(self._line(entry), id=name))
+            for head, variants in families(members):
+                opened = bool(words) or len(variants) < FEW or self._is_open(head, variants)
+                for entry in (head, *(variants if opened else ())):
+                    name = f"{group} {entry.ref}"
+                    self._shown[name] = entry
+                    options.append(Option(self._line(entry), id=name))
+                if not opened:
+                    line = Text(f"  ▸ {len(variants)} variants of {printable(head.ref)}", Style(dim=True), no_wrap=True)
+                    options.append(Option(line, id=f"{MORE}{head.ref}"))
         if words and not options:
             self.post_message(self.Empty())
         if not options:
@@ -129,6 +139,11 @@ class PresetList(Vertical):
         if any(entry.ref == self._wanted for entry in found):
             wanted, self._wanted = self._wanted, None
         self._point(next(named, wanted))
+
+    def _is_open(self, head: Entry, variants: Sequence[Entry]) -> bool:
+        """Whether the variants of a preset are listed: they were asked for, or one of them is chosen or looked for."""
+        named = {*self._chosen, self._wanted}
+        return head.ref in self._open or any(entry.ref in named for entry in variants)
 
     def _point(self, ref: str | None) -> None:
         """Put the cursor on this preset, else on the first that can be chosen."""
@@ -191,7 +206,12 @@ class PresetList(Vertical):
     @on(OptionList.OptionSelected)
     def _selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()
-        if (entry := self._shown.get(event.option.id or "")) is not None:
+        name = event.option.id or ""
+        if name.startswith(MORE):
+            head = name.removeprefix(MORE)
+            self._open.add(head)
+            self.point(next(entry.ref for entry in self._entries if entry.ref.startswith(f"{head}-")))
+        elif (entry := self._shown.get(name)) is not None:
             self.post_message(self.Chosen(entry))
 
 

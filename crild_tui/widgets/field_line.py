@@ -123,7 +123,8 @@ class FieldLine(Widget):
         elif view.text.strip():
             look = self.get_component_rich_style("fieldline--changed", partial=True) if view.changed else Style()
             more = " ▾" if view.field.closed else ""
-            text.append(shorten_name(one_line(view.text), self._room(text.cell_len + len(more))), look)
+            value, room = one_line(view.text), self._room(text.cell_len + len(more))
+            text.append(shorten_name(value, room) if "/" in value else shorten(value, room), look)
             text.append(more, dim)
         elif view.hint:
             text.append(shorten(f"({printable(view.hint)})", self._room(text.cell_len)), dim)

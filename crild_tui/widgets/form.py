@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import ClassVar
 
 from rich.text import Text
@@ -15,22 +16,36 @@ from textual.widgets import Static
 
 from crild_tui.launch_form.checks import FieldView
 from crild_tui.launch_form.fields import Field
+from crild_tui.runs import formatting
 from crild_tui.widgets.field_line import Editor, FieldLine
 from crild_tui.widgets.type_ahead import typed_early
 
 
 class Title(Static):
-    """The name of a table, above its fields."""
+    """A line above fields: the name of their section, or a sentence in place of them."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(Text(f"── {name}"))
-        self._name_shown = name
+    def __init__(self, words: str) -> None:
+        super().__init__(Text(words))
+        self._words = words
 
-    def show(self, name: str) -> None:
-        """Show another name."""
-        if name != self._name_shown:
-            self._name_shown = name
-            self.update(Text(f"── {name}"))
+    def show(self, words: str) -> None:
+        """Show other words."""
+        if words != self._words:
+            self._words = words
+            self.update(Text(words))
+
+
+def rows_of(views: Sequence[FieldView], folded: Collection[str], unfold: str) -> list[str | FieldView]:
+    """The rows of a form: the name of each section, then its fields; of a folded one how many it has. `unfold` is the key
+    that unfolds it."""
+    rows: list[str | FieldView] = []
+    for group, members in groupby(views, key=lambda view: view.field.group):
+        own = list(members)
+        if group in folded:
+            rows.append(f"▸ {group}: {formatting.plural(len(own), 'setting')} ({unfold} unfolds)")
+        else:
+            rows += [f"── {group}", *own]
+    return rows
 
 
 class Form(VerticalScroll, can_focus=True):
@@ -54,6 +69,8 @@ class Form(VerticalScroll, can_focus=True):
         Binding("pageup", "move(-10)", "Ten fields back", show=False, id="launch.fields_up"),
         Binding("home", "move(-1000)", "First field", show=False, id="launch.first_field"),
         Binding("end", "move(1000)", "Last field", show=False, id="launch.last_field"),
+        Binding("f", "fold", "Fold", tooltip="Fold the section of this field", show=False, id="launch.fold"),
+        Binding("F", "fold_all", "Fold others", tooltip="Fold all other sections, or unfold all", id="launch.fold_all"),
     ]
 
     @dataclass
@@ -62,10 +79,16 @@ class Form(VerticalScroll, can_focus=True):
 
         field: Field
 
-    def __init__(self, *, id: str | None = None) -> None:
+    def __init__(self, *, unfold_key: str = "F", id: str | None = None) -> None:
         super().__init__(id=id)
+        self.unfold_key = unfold_key
         self._key: str | None = None  # of the field under the cursor
         self._index = 0  # of that field, for when it is gone
+        self._views: tuple[FieldView, ...] = ()
+        self.folded: set[str] = set()
+        """The sections of which only the names are shown."""
+        self.searching = False
+        """Whether what is typed belongs to a search: no key acts on a field then."""
 
     @property
     def lines(self) -> list[FieldLine]:
@@ -88,16 +111,14 @@ class Form(VerticalScroll, can_focus=True):
         """The line that keys act on; None while the form does not have the focus."""
         return self.pointed if self.has_focus or self.has_focus_within else None
 
-    async def show(self, views: Sequence[FieldView], nothing: str = "") -> None:
-        """Show these fields, or the sentence `nothing` if there are none. The focus stays on its field."""
-        rows: list[str | FieldView] = []
-        group = None
-        for view in views:
-            if view.field.group != group:
-                group = view.field.group
-                rows.append(group)
-            rows.append(view)
-        rows = rows or [nothing]
+    async def show(self, views: Sequence[FieldView], nothing: str = "", *, unfolded: bool = False) -> None:
+        """Show these fields, or the sentence `nothing` if there are none. The focus stays on its field.
+
+        `unfolded`: those of folded sections too.
+        """
+        self._views = tuple(views)
+        folded = set() if unfolded else self.folded
+        rows = rows_of(views, folded, self.unfold_key) or [nothing]
         self.set_class(not views, "-empty")
         await self._fill(rows)
         if self.focused_line is not None and self._key != self.focused_line.field.key:
@@ -146,7 +167,7 @@ class Form(VerticalScroll, can_focus=True):
         Textual would look for what a key means only when it has bubbled up, and Enter opens an editor in between.
         """
         line = self.pointed
-        if line is None or not self.has_focus:
+        if line is None or not self.has_focus or self.searching:
             return
         if not line.editing:
             active = self.screen.active_bindings.get(event.key)
@@ -185,6 +206,24 @@ class Form(VerticalScroll, can_focus=True):
         """Put the cursor on another field."""
         if (line := self.pointed) is not None:
             self.go(line, step)
+
+    async def action_fold(self) -> None:
+        """Fold the section of the field under the cursor."""
+        if (line := self.pointed) is not None and len({view.field.group for view in self._views} - self.folded) > 1:
+            self.folded.add(line.field.group)
+            await self._show_folded()
+
+    async def action_fold_all(self) -> None:
+        """Fold all sections but that of the field under the cursor; or unfold all, if any is folded."""
+        line = self.pointed
+        groups = {view.field.group for view in self._views}
+        self.folded = set() if self.folded & groups or line is None else groups - {line.field.group}
+        await self._show_folded()
+
+    async def _show_folded(self) -> None:
+        await self.show(self._views)
+        if (line := self.pointed) is not None:
+            self.go(line)
 
     def action_edit(self) -> None:
         """Edit the field under the cursor."""

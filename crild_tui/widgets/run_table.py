@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -16,12 +17,18 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from crild_tui.charts.sparkline import sparkline
 from crild_tui.runs import listing
 from crild_tui.runs.marks import Marks
 from crild_tui.runs.states import tone_of
 from crild_tui.text import fit
 from engine.record.run import RunEntry
 from engine.record.states import ACTIVE
+
+SPARK = 12
+"""Cells of the course of the dev metric."""
+ROOMY = 110
+"""Cells of a row from which there is room for it."""
 
 
 class RunTable(ScrollView, can_focus=True):
@@ -80,6 +87,8 @@ class RunTable(ScrollView, can_focus=True):
         self._order = listing.Order()
         self.columns: dict[str, int] = {}
         """The columns that are shown, with their widths."""
+        self.sparks: Mapping[Path, Sequence[float]] = {}
+        """The course of the dev metric, by run directory, as far as it was read."""
         self._row = 0
         self._announced: RunEntry | None = None
 
@@ -109,8 +118,25 @@ class RunTable(ScrollView, can_focus=True):
             return near
         return next((index for index, row in enumerate(self.rows) if row.id == run_id), near)
 
+    @property
+    def rows_in_view(self) -> tuple[RunEntry, ...]:
+        """The rows on the screen."""
+        top = int(self.scroll_offset.y)
+        return self.rows[top : top + max(self._page, 0)]
+
+    @property
+    def has_sparks(self) -> bool:
+        """Whether there is room for the course of the dev metric."""
+        return self._room >= ROOMY
+
+    def show_sparks(self, sparks: Mapping[Path, Sequence[float]]) -> None:
+        """Show the course of the dev metric of runs."""
+        self.sparks = sparks
+        self.refresh()
+
     def _arrange(self) -> None:
-        self.columns = listing.column_widths(self.rows, self._room, self._order)
+        room = self._room - (SPARK + listing.GAP if self.has_sparks else 0)
+        self.columns = listing.column_widths(self.rows, room, self._order)
         self.virtual_size = Size(self._room, len(self.rows) + 1)
         self.refresh()
 
@@ -147,6 +173,8 @@ class RunTable(ScrollView, can_focus=True):
             text = arrow + name if right else name + arrow
             parts.append(Segment(fit(text, width, right=right), style + Style(underline=bool(arrow))))
             parts.append(Segment(" " * listing.GAP, style))
+        if self.has_sparks:
+            parts.append(Segment(fit("dev metric", SPARK), style))
         return Strip(parts)
 
     def _segments(self, entry: RunEntry, style: Style, *, here: bool) -> list[Segment]:
@@ -166,6 +194,9 @@ class RunTable(ScrollView, can_focus=True):
             lost = name == "run" and tone == "error"
             parts.append(Segment(text, own if name == "state" or lost else quiet if name == "done" else style))
             parts.append(Segment(" " * listing.GAP, style))
+        if self.has_sparks and (values := self.sparks.get(entry.path)):
+            levels = (entry.status.majority, entry.status.teacher) if entry.status is not None else ()
+            parts.append(Segment(fit(sparkline(values, SPARK, levels), SPARK), style))
         return parts
 
     def _part(self, name: str) -> Style:

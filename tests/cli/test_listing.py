@@ -27,7 +27,7 @@ def test_each_run_is_a_line_with_its_figures(crild: Call, runs_dir: Path) -> Non
     make_run(runs_dir)
     lines = crild("runs").out.splitlines()
     assert lines[0].split() == [
-        "state", "run", "preset", "task", "method", "seed", "metric", "last", "best", "teacher", "done", "age",
+        "state", "run", "preset", "task", "method", "seed", "metric", "last", "best", "teacher", "to-teacher", "done", "age",
     ]  # fmt: skip
     for word in ("rte-crild-s1", "finished", "rte", "crild", "0.6751", "0.6943", "100 %"):
         assert word in lines[1]

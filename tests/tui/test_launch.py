@@ -138,6 +138,12 @@ def test_closing_while_it_is_mounted_is_no_error(launch: Any) -> None:
 def test_every_kind_of_preset_is_listed(launch: Any) -> None:
     async def body(pilot: Pilot[None], screen: LaunchScreen) -> None:
         await until(pilot, lambda: bool(screen.entries))
+        folded = [option.id for option in screen.presets.options.options if (option.id or "").startswith("more ")]
+        assert folded == ["more crild", "more ild-last", "more ild-uniform"]
+        for name in folded:
+            screen.presets.options.highlighted = screen.presets.options.get_option_index(name or "")
+            await pilot.press("enter")
+            await pilot.pause()
         listed = {option.id.split()[1] for option in screen.presets.options.options if option.id}
         assert listed == {preset.name for preset in shipped()}
 
@@ -725,5 +731,59 @@ def test_a_file_that_became_invalid_outside_is_seen_at_the_start(
         assert isinstance(pilot.app.screen, LaunchScreen)
         await pilot.press("w")
         await until(pilot, lambda: isinstance(pilot.app.screen, Ask))
+
+    launch(body)
+
+
+# -- finding and folding
+
+
+def test_a_setting_is_found_by_its_name(launch: Any) -> None:
+    async def body(pilot: Pilot[None], screen: LaunchScreen) -> None:
+        await to_field(pilot, screen, "train.epochs")
+        burst(pilot, "slash", *"ild weight", "enter")
+        await until(pilot, lambda: [line.field.key for line in screen.form.lines] == ["stage.ild.consistency.weight"])
+        await until(pilot, lambda: screen.form.has_focus)
+        await pilot.press("enter", *"0.5", "enter")
+        await examined(pilot, screen)
+        assert screen.draft.edits == {"stage.ild.consistency.weight": "0.5"}
+        await pilot.press("slash", *"zzz")
+        await until(pilot, lambda: "no setting has such a name" in screen_text(pilot.app))
+        await pilot.press("escape")
+        await until(pilot, lambda: len(screen.form.lines) > 20)
+        assert screen.form.has_focus
+
+    launch(body)
+
+
+def test_sections_fold_and_unfold(launch: Any) -> None:
+    async def body(pilot: Pilot[None], screen: LaunchScreen) -> None:
+        await to_field(pilot, screen, "train.epochs")
+        whole = len(screen.form.lines)
+        await pilot.press("F")
+        assert {line.field.group for line in screen.form.lines} == {"train"}
+        assert "▸ stage ild: " in screen_text(pilot.app)
+        await pilot.press("F")
+        assert len(screen.form.lines) == whole
+        await pilot.press("f")
+        assert "train" not in {line.field.group for line in screen.form.lines}
+        await pilot.press("F")
+        assert len(screen.form.lines) == whole
+
+    launch(body)
+
+
+def test_variants_of_a_method_stand_with_it(launch: Any) -> None:
+    async def body(pilot: Pilot[None], screen: LaunchScreen) -> None:
+        text = screen_text(pilot.app)
+        assert "variants of crild" in text
+        assert "crild-no-mixup" not in text
+        await pilot.press("slash", *"no-mixup")
+        await until(pilot, lambda: "crild-no-mixup" in screen_text(pilot.app))
+        await pilot.press("enter", "enter")
+        await examined(pilot, screen)
+        assert screen.draft.main == "crild-no-mixup"
+        await pilot.press("slash", "escape")
+        await until(pilot, lambda: "crild-qkv" in screen_text(pilot.app))
 
     launch(body)

@@ -30,6 +30,7 @@ launch = test_launch.launch
 async def choose(pilot: Pilot[None], screen: LaunchScreen, ref: str) -> None:
     """Pick a preset of the list."""
     await until(pilot, lambda: any(entry.ref == ref for entry in screen.entries))
+    screen.presets.point(ref)
     kinds = [name for name, entry in screen.presets._shown.items() if entry.ref == ref]
     screen.presets.options.focus()
     screen.presets.options.highlighted = screen.presets.options.get_option_index(kinds[0])

@@ -164,7 +164,8 @@ def listed(screen: RunsScreen) -> bool:
     """The table has its rows, and what stands beside it is about the selected one."""
     table = screen.query_one(RunTable)
     about = screen._about is not None and screen._about.run_dir == screen.selected.path if screen.selected else False
-    return len(table.rows) == len(STATES) and table.has_focus and (about or not screen.has_class("-wide"))
+    read = not screen.reading and (not table.has_sparks or set(table.sparks) == {row.path for row in table.rows})
+    return len(table.rows) == len(STATES) and table.has_focus and read and (about or not screen.has_class("-wide"))
 
 
 def compared(screen: CompareScreen) -> bool:

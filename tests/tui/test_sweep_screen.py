@@ -99,6 +99,9 @@ def test_the_matrix_has_means_states_and_why_runs_failed(
         assert "0.6300 ± 0.0141  2/2" in text
         assert "0.7300 ± 0.0141  2/2" in text
         assert "-  0/2 ✗1" in text
+        for row in ("teacher  ", "majority guess"):
+            assert any(row in line and "0." in line for line in text.splitlines()), row
+        assert ("-0.0643" in text) == (size[0] >= 100), "the distance to the teacher"
         assert "kd on rte" in text
         assert "✓ finished, seed 1 0.6200" in text
         assert "a label [b]is[/b] missing" in text
