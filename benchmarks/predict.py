@@ -72,9 +72,7 @@ def run(words: list[str], threads: int) -> tuple[dict[str, Any], float, float]:
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(source_tree.REPOSITORY)}
     with (
         tempfile.TemporaryFile("w+") as errors,
-        subprocess.Popen(
-            words, stdout=subprocess.PIPE, stderr=errors, env=environment, preexec_fn=lambda: _keep_to(threads)
-        ) as child,
+        subprocess.Popen(words, stdout=subprocess.PIPE, stderr=errors, env=environment) as child,
     ):
         assert child.stdout is not None
         lines = child.stdout.read().splitlines()
@@ -86,11 +84,6 @@ def run(words: list[str], threads: int) -> tuple[dict[str, Any], float, float]:
         raise SystemExit(f"{words[0]} ended with {child.returncode}: {lines[-1:]}\n{said[-2000:]}")
     scale = 2**20 if sys.platform == "darwin" else 2**10
     return json.loads(lines[-1]), usage.ru_utime + usage.ru_stime, usage.ru_maxrss / scale
-
-
-def _keep_to(threads: int) -> None:
-    """Let this process use so many processors: crild takes a thread for each that it may use."""
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
 
 def crild(model: Path, rows: Path, output: Path, threads: int) -> tuple[dict[str, Any], float, float]:
@@ -161,6 +154,9 @@ def main() -> None:
         model, path, batch = chosen.pipeline
         pipeline(model, path, int(batch))
         return
+    os.sched_setaffinity(
+        0, sorted(os.sched_getaffinity(0))[: chosen.threads]
+    )  # crild takes a thread for each processor
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if chosen.rows:
