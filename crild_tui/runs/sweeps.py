@@ -18,7 +18,7 @@ from engine.record.inputs import RunInputs, known_inputs
 from engine.record.paths import RESULTS
 from engine.record.run import RunEntry, is_run, read_run
 from engine.record.states import STARTED
-from engine.report.majority import MARK
+from engine.report.majority import MARK, at_or_below
 from engine.sweep.matrix import Matrix, MatrixCell, matrix, row_of
 from engine.sweep.record import CellRecord, SweepRecord, read_sweep_record, sweep_file
 
@@ -157,7 +157,7 @@ def distance_of(entry: MatrixCell, known: References) -> tuple[float, Distance] 
         return None
     teacher = known.teacher[1]
     majority = None if known.majority is None else known.majority[1]
-    if majority is not None and mean.mean <= majority:
+    if at_or_below(mean.mean, majority):
         return mean.mean - teacher, "not above the majority"
     near = majority is not None and mean.mean >= majority + NEAR * (teacher - majority)
     return mean.mean - teacher, "near the teacher" if near or mean.mean >= teacher else "between"
