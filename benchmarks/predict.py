@@ -3,7 +3,7 @@
     python benchmarks/predict.py [--rows 10000] [--model FOLDER] [--batch 32] [--memory 10000 1000000] [--threads N]
 
 Speed: the same model (a random BERT of 6 layers, unless --model names another) on the same texts of 3 to 60 words, in a
-fresh process each, with the same number of threads: crild, and the pipeline text by text (its default) and in batches. Says
+fresh process each, on the same processors (Linux), one thread for each: crild, and the pipeline text by text (its default) and in batches. Says
 rows/s without the loading of libraries and model, and the ratios, by the clock and by processor time, which other work on
 the machine disturbs less. The labels must be equal. Memory: the largest resident size of the engine with a tiny model,
 reading a CSV file and writing another, for each number of rows.
@@ -154,6 +154,9 @@ def main() -> None:
         model, path, batch = chosen.pipeline
         pipeline(model, path, int(batch))
         return
+    os.sched_setaffinity(
+        0, sorted(os.sched_getaffinity(0))[: chosen.threads]
+    )  # crild takes a thread for each processor
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if chosen.rows:

@@ -115,11 +115,29 @@ class Cached:
 
 
 def _cached() -> list[Cached]:
-    """What the cache holds: entries and leftovers of crild's alone."""
+    """What the cache holds: entries and leftovers of crild's alone. Raises UsageError when it cannot be looked into."""
     from engine.record.inventory import cache_leftovers, cached
     from engine.record.paths import cache_dir
 
+    _check_folder(cache_dir())
     return [Cached(item, _last_used(item.path)) for item in (*cached(cache_dir()), *cache_leftovers(cache_dir()))]
+
+
+def _check_folder(cache: Path) -> None:
+    from engine.errors import UsageError
+    from engine.record.files import cause
+
+    try:
+        next(cache.iterdir(), None)
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        sentence = f"the cache {str(cache)!r} is not a folder: set CRILD_CACHE_DIR to one"
+        raise UsageError(sentence, kind="cache-not-a-folder") from None
+    except OSError as error:
+        raise UsageError(
+            f"the cache {str(cache)!r} cannot be listed: {cause(error)}", kind="unreadable-cache"
+        ) from error
 
 
 def _last_used(path: Path) -> float:

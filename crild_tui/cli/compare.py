@@ -21,7 +21,7 @@ def compare(runs: Runs, as_json: AsJson = False, runs_dir: RunsDir = None) -> No
     \b
     crild compare rte-kd rte-crild
     """
-    from crild_tui.cli.result_tables import show_table
+    from crild_tui.cli.result_tables import show_notes, show_table
     from engine.errors import UsageError
     from engine.record.paths import runs_dir as folder_of
     from engine.record.run import find_run
@@ -54,7 +54,9 @@ def compare(runs: Runs, as_json: AsJson = False, runs_dir: RunsDir = None) -> No
             }
         )
         return
-    show_table(metrics_table(finals))
+    table = metrics_table(finals)
+    show_table(table)
+    show_notes(table)
     terminal.sentence()
     if not different:
         terminal.sentence("their presets are the same")
@@ -69,7 +71,8 @@ def compare(runs: Runs, as_json: AsJson = False, runs_dir: RunsDir = None) -> No
 
 def metrics_table(finals: Sequence[FinalMetrics]) -> ResultTable:
     """A numbered row for each run: state, the student's metrics, the teacher's first one."""
-    from engine.report.final_metrics import STUDENT, TEACHER
+    from engine.report.final_metrics import MAJORITY, STUDENT, TEACHER
+    from engine.report.majority import LEGEND, not_above
     from engine.report.result_table import Cell, Column, ResultTable, Row, Section
 
     names = list(dict.fromkeys(name for final in finals for name in final.models.get(STUDENT, {})))
@@ -78,7 +81,17 @@ def metrics_table(finals: Sequence[FinalMetrics]) -> ResultTable:
         student, teacher = final.models.get(STUDENT, {}), final.models.get(TEACHER, {})
         figures = [student.get(name) for name in names]
         figures.append(next((teacher[name] for name in names if name in teacher and name in student), None))
-        cells = (Cell(final.name), Cell(final.state), *(Cell(formatting.metric(value), value) for value in figures))
+        below = not_above(student, final.models.get(MAJORITY, {})) if final.finished else frozenset()
+        marked = [name in below for name in names]
+        cells = (
+            Cell(final.name),
+            Cell(final.state),
+            *(
+                Cell(formatting.metric(value), value, below_majority=mark)
+                for value, mark in zip(figures, [*marked, False], strict=True)
+            ),
+        )
         rows.append(Row(str(number), cells))
     columns = (Column("run", words=True), Column("state", words=True), *map(Column, (*names, TEACHER)))
-    return ResultTable("", columns, (Section("", tuple(rows)),))
+    notes = (LEGEND,) if any(cell.below_majority for row in rows for cell in row.cells) else ()
+    return ResultTable("", columns, (Section("", tuple(rows)),), notes=notes)

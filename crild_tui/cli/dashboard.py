@@ -37,8 +37,10 @@ def open_dashboard(option: str | None, *, readonly: bool) -> NoReturn:
     Raises UsageError for a terminal or a configuration that cannot be used, and whatever error has ended the dashboard.
     """
     from engine.record.paths import runs_dir
+    from engine.record.run import check_runs_dir
 
     folder = runs_dir(option)
+    check_runs_dir(folder)
     _check_terminal()
     app = make_app(folder, readonly=readonly)
     _end_with_the_terminal()

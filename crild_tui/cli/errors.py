@@ -17,7 +17,7 @@ ROWS = 20
 def errors(
     run: Run,
     split: Annotated[
-        str | None, typer.Option("--split", metavar="SPLIT", help="A further dev set, such as dev_mismatched.")
+        str | None, typer.Option("--split", metavar="SPLIT", help="test, or a further dev set such as dev_mismatched.")
     ] = None,
     rows: Annotated[int, typer.Option("--rows", metavar="N", min=0, help="Disagreements to print.")] = ROWS,
     output: Annotated[

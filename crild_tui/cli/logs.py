@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 import typer
 
@@ -59,7 +59,7 @@ def _log_text(run_dir: Path, attempt: int | None, *, follow: bool) -> Iterator[s
         if newest != present:
             present, offset = newest, 0
         if present in files:
-            with files[present].open("rb") as file:
+            with _opened(files[present]) as file:
                 file.seek(offset)
                 while chunk := file.read(2**20):
                     offset += len(chunk)
@@ -68,3 +68,15 @@ def _log_text(run_dir: Path, attempt: int | None, *, follow: bool) -> Iterator[s
             yield decoder.decode(b"", final=True)
             return
         time.sleep(POLL_SECONDS)
+
+
+def _opened(path: Path) -> BinaryIO:
+    """A log, open for reading. Raises RunError when it cannot be, or is a pipe or device."""
+    from engine.errors import RunError
+    from engine.preset.regular_file import open_regular
+    from engine.record.files import cause
+
+    try:
+        return open_regular(path)
+    except OSError as error:
+        raise RunError(f"cannot read the log: {cause(error)}", kind="unreadable-log", file=str(path)) from error

@@ -54,11 +54,13 @@ def show(
     from engine.preflight.own_data import completed
     from engine.preset.load import load_preset
     from engine.preset.preset_file import locate
+    from engine.preset.text import plain
+    from engine.preset.toml_file import content_of
     from engine.preset.write import dump
 
     if source:
         for ref in presets:
-            text = locate(ref, Path.cwd()).read_text(encoding="utf-8", errors="backslashreplace")
+            text = content_of(locate(ref, Path.cwd()), plain(ref)).decode(errors="backslashreplace")
             print(terminal.safe_lines(text), end="")
         return
     loaded = load_preset(presets, settings or [])

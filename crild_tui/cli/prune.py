@@ -108,8 +108,9 @@ def _prunable(
     """The runs that were looked at (all by default), and what may be deleted of them, the runs folder and the cache."""
     from engine.record.inventory import cache_leftovers, runs_folder_leftovers, trashed_runs
     from engine.record.paths import cache_dir
-    from engine.record.run import find_run, list_runs, read_run
+    from engine.record.run import check_runs_dir, find_run, list_runs, read_run
 
+    check_runs_dir(runs_dir)
     entries = [read_run(find_run(ref, runs_dir)) for ref in refs] if refs else list_runs(runs_dir)
     items = [item for entry in entries for item in _prunable_of(entry, unfinished=unfinished, teachers=teachers)]
     if not refs:

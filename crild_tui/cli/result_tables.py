@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 from crild_tui.cli import terminal
 from engine.preset.text import plain
+from engine.report.majority import ASCII_MARK, MARK
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from engine.report.result_table import Cell, ResultDocument, ResultTable, Section
 
-_ASCII_SIGNS = {"★": "*", "≈": "~", "▲": "^", "▼": "v"}
+_ASCII_SIGNS = {"≈": "~", "▲": "^", "▼": "v", MARK: ASCII_MARK}
 
 
 def show_document(document: ResultDocument) -> None:
@@ -30,6 +31,12 @@ def show_table(table: ResultTable) -> None:
     console = terminal.console(sys.stdout)
     for part in draw_table(table, console.width):
         console.print(part)
+
+
+def show_notes(table: ResultTable) -> None:
+    """Print the notes of a table, a line each."""
+    for note in table.notes:
+        terminal.sentence(_note(note))
 
 
 def plain_text(document: ResultDocument) -> str:
@@ -51,8 +58,12 @@ def _parts(document: ResultDocument, width: int) -> Iterator[Table | str]:
         yield from draw_table(table, width)
         if table.notes:
             yield ""
-        yield from map(plain, table.notes)
-    yield from map(plain, document.notes)
+        yield from map(_note, table.notes)
+    yield from map(_note, document.notes)
+
+
+def _note(text: str) -> str:
+    return _ascii(plain(text)) if terminal.ascii_only() else plain(text)
 
 
 def draw_table(table: ResultTable, width: int) -> Iterator[Table | str]:
@@ -91,13 +102,11 @@ def _section(table: ResultTable, section: Section, width: int) -> Iterator[Table
 
 def _column(cells: Sequence[Cell]) -> list[str]:
     """The texts of a column; where one has a sign, the others have a blank in its place."""
-    from engine.report.result_table import SIGNS
-
-    signs = [SIGNS[cell.mark] for cell in cells]
+    room = max((len(cell.sign) for cell in cells), default=0)
     texts = []
-    for cell, sign in zip(cells, signs, strict=True):
+    for cell in cells:
         text = "  ".join(part for part in (cell.text, cell.detail) if part)
-        texts.append(f"{text} {sign or ' '}" if any(signs) and text else text)
+        texts.append(f"{text} {cell.sign:{room}}" if room and text else text)
     return [_ascii(text) for text in texts] if terminal.ascii_only() else texts
 
 

@@ -57,9 +57,10 @@ def runs(
     from crild_tui.runs.listing import arrange, parse_order
     from crild_tui.runs.marks import Marks, read_marks
     from engine.record.paths import runs_dir as folder_of
-    from engine.record.run import list_runs
+    from engine.record.run import check_runs_dir, list_runs
 
     folder = folder_of(runs_dir)
+    check_runs_dir(folder)
     terms = [
         *(where or ()),
         *([f"state:{','.join(state)}"] if state else ()),
@@ -95,8 +96,9 @@ def _document(entry: RunEntry) -> dict[str, Any]:
 
 def print_table(entries: Sequence[RunEntry], now: float, width: int | None) -> None:
     """Print the columns that fit into `width` cells (None: all of them), and why a run cannot be read below it."""
-    from crild_tui.runs.listing import BY_NAME, COLUMNS, GAP, whole_widths
+    from crild_tui.runs.listing import BY_NAME, COLUMNS, GAP, METRICS, whole_widths
     from crild_tui.text import fit
+    from engine.report.majority import ASCII_MARK, LEGEND, MARK
 
     table = [{column.name: column.text(entry, now) for column in COLUMNS} for entry in entries]
     for entry, row in zip(entries, table, strict=True):
@@ -108,7 +110,10 @@ def print_table(entries: Sequence[RunEntry], now: float, width: int | None) -> N
         texts = [fit(row[name], width, right=right) for name, width, right in columns]
         if colours and (colour := terminal.colours_of(entry.state)[1]):
             texts[0] = texts[0].replace(entry.state, f"\x1b[{colour}m{entry.state}\x1b[0m")
-        lines.append((" " * GAP).join(texts).rstrip())
+        line = (" " * GAP).join(texts).rstrip()
+        lines.append(line.replace(MARK, ASCII_MARK) if terminal.ascii_only() else line)
         if entry.problem is not None:
             lines.append(plain(f"    {entry.problem}"))
     print("\n".join(lines))
+    if any(name in METRICS and MARK in row[name] for row in table for name, _, _ in columns):
+        terminal.say(LEGEND.replace(MARK, ASCII_MARK) if terminal.ascii_only() else LEGEND)

@@ -11,12 +11,14 @@ from crild_tui.runs import formatting
 
 if TYPE_CHECKING:
     from engine.report.final_metrics import FinalMetrics
-    from engine.report.result_table import ResultTable
+    from engine.report.result_table import Cell, ResultTable
+
+DEVIATION = "standard deviation"
 
 
 def show_seeds(run_dirs: Sequence[Path]) -> None:
     """Print the seeds of one preset: each model's primary metric in each run, then mean and standard deviation."""
-    from crild_tui.cli.result_tables import show_table
+    from crild_tui.cli.result_tables import show_notes, show_table
     from engine.report.final_metrics import STUDENT, read_final_metrics
 
     finals = [read_final_metrics(run_dir) for run_dir in run_dirs]
@@ -25,8 +27,7 @@ def show_seeds(run_dirs: Sequence[Path]) -> None:
     terminal.sentence()
     table = seeds_table(finals)
     show_table(table)
-    for note in table.notes:
-        terminal.sentence(note)
+    show_notes(table)
 
 
 def seeds_table(finals: Sequence[FinalMetrics]) -> ResultTable:
@@ -34,7 +35,8 @@ def seeds_table(finals: Sequence[FinalMetrics]) -> ResultTable:
     from engine.report.compare import spread
     from engine.report.final_metrics import MAJORITY
     from engine.report.inputs import difference_note
-    from engine.report.result_table import Cell, Column, ResultTable, Row, Section
+    from engine.report.majority import LEGEND
+    from engine.report.result_table import Column, ResultTable, Row, Section
 
     models = list(dict.fromkeys(name for final in finals for name in final.models))
     values = {
@@ -45,10 +47,23 @@ def seeds_table(finals: Sequence[FinalMetrics]) -> ResultTable:
         columns = zip(*values.values(), strict=True)
         spreads = [spread([value for value in column if value is not None]) for column in columns]
         values["mean"] = [each.mean if each else None for each in spreads]
-        values["standard deviation"] = [
+        values[DEVIATION] = [
             each.deviation if each and name != MAJORITY else None for name, each in zip(models, spreads, strict=True)
         ]  # the majority guess follows from the data
-    rows = (
-        Row(name, tuple(Cell(formatting.metric(value), value) for value in figures)) for name, figures in values.items()
+    rows = tuple(Row(name, _cells(models, figures, name != DEVIATION)) for name, figures in values.items())
+    marked = any(cell.below_majority for row in rows for cell in row.cells)
+    notes = (*([note] if note else []), *([LEGEND] if marked else []))
+    return ResultTable("run", tuple(map(Column, models)), (Section("", rows),), notes=notes)
+
+
+def _cells(models: Sequence[str], figures: Sequence[float | None], compared: bool) -> tuple[Cell, ...]:
+    """The cells of a row; `compared` marks models that don't beat the majority guess of the row."""
+    from engine.report.final_metrics import MAJORITY
+    from engine.report.majority import at_or_below
+    from engine.report.result_table import Cell
+
+    least = dict(zip(models, figures, strict=True)).get(MAJORITY) if compared else None
+    return tuple(
+        Cell(formatting.metric(value), value, below_majority=name != MAJORITY and at_or_below(value, least))
+        for name, value in zip(models, figures, strict=True)
     )
-    return ResultTable("run", tuple(map(Column, models)), (Section("", tuple(rows)),), notes=(note,) if note else ())

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 POLL = 0.1
 PATIENCE = 30.0
 """Seconds to wait for an engine to write its checkpoint."""
+REACTION = 10.0
+"""Seconds within which an engine notices that it is asked to stop, unless its process is paused or blocked."""
 
 
 def stop(
@@ -63,12 +65,17 @@ def stop_sweep(runs_dir: Path, name: str, *, kill: bool = False, quiet: bool = F
     if not kill:
         terminal.say(f"{name}: each run stops at its next step, with a checkpoint", quiet=quiet)
     until = time.monotonic() + PATIENCE
+    silent = time.monotonic() + REACTION
     while time.monotonic() < until:
         record = submit.existing(runs_dir, name)
         if record is None or not (record.alive() or submit.working(record, runs_dir)):
             again = _again(record, runs_dir) if record is not None else "crild sweep"
             terminal.say(f"{name}: stopped; run `{again}` to continue it", quiet=quiet)
             return
+        if time.monotonic() > silent and not kill:
+            silent = until
+            for run_dir in submit.working(record, runs_dir):
+                _report_silence(run_dir)
         time.sleep(POLL)
     terminal.say(f"{name} is still stopping, and will do so on its own", quiet=quiet)
 
@@ -104,6 +111,7 @@ def stop_run(run_dir: Path, *, kill: bool) -> None:
     if not kill and entry.state != "queued":
         terminal.say(f"{run_dir.name} stops at its next step, with a checkpoint")
     until = time.monotonic() + PATIENCE
+    silent = time.monotonic() + REACTION
     while (entry := read_run(run_dir)).state in IN_PROGRESS - {"stalled"}:
         if time.monotonic() > until:
             terminal.say(
@@ -111,6 +119,21 @@ def stop_run(run_dir: Path, *, kill: bool) -> None:
                 f"run `{formatting.command('attach', run_dir)}` to watch it"
             )
             return
+        if time.monotonic() > silent and not kill:
+            silent = until
+            _report_silence(run_dir)
         time.sleep(POLL)
     for level, line in Outcome(run_dir, entry.state, entry.status, problem=entry.problem).sentences():
         terminal.say(f"{run_dir.name}: {marked(level, line)}")
+
+
+def _report_silence(run_dir: Path) -> None:
+    """Say that an engine has not noticed that it is asked to stop, and how to end it; nothing if it has."""
+    from crild_tui.runs import formatting
+    from engine.record.run import read_run
+
+    if read_run(run_dir).state in ("running", "created"):
+        terminal.say(
+            f"{run_dir.name} has not reacted for {REACTION:.0f} seconds: its process may be paused or blocked. To end it at "
+            f"once, without a checkpoint, run `{formatting.command('stop', run_dir)} --kill`"
+        )

@@ -148,8 +148,9 @@ def _entry(path: Path, ref: str, here: Path) -> Entry | None:
     return Entry(ref, kind_of(layer, here), text, path, own=True, problem=problem)
 
 
-def kind_of(layer: Layer, here: Path, depth: int = 0) -> Kind:
-    """The kind of a preset file, by what it sets and extends."""
+def kind_of(layer: Layer, here: Path, known_kinds: dict[Path, Kind] | None = None, depth: int = 0) -> Kind:
+    """The kind of a preset file, by what it sets and extends; `known_kinds` are those of files that were read before."""
+    known_kinds = {} if known_kinds is None else known_kinds
     if layer.is_variant:
         return "variant"
     if layer.is_task:
@@ -159,16 +160,20 @@ def kind_of(layer: Layer, here: Path, depth: int = 0) -> Kind:
         return "run" if "task" in brings and "stage" in brings else "method" if "stage" in brings else "part"
     if "task" in brings:
         return "run"
-    kinds = [_kind_of_ref(str(name.value), layer.folder, here, depth) for name in layer.extends]
+    kinds = [_kind_of_ref(str(name.value), layer.folder, here, known_kinds, depth) for name in layer.extends]
     if "run" in kinds or ("task" in kinds and "method" in kinds):
         return "run"
     return next((kind for kind in ("method", "task") if kind in kinds), "part")
 
 
-def _kind_of_ref(ref: str, folder: Path, here: Path, depth: int) -> Kind:
+def _kind_of_ref(ref: str, folder: Path, here: Path, known_kinds: dict[Path, Kind], depth: int) -> Kind:
     if (there := find(ref)) is not None:
         return there.kind
     try:
-        return kind_of(read_layer(locate(ref, folder), plain(ref)), here, depth + 1) if depth < _DEEPEST else "part"
+        path = locate(ref, folder)
+        if path not in known_kinds and depth < _DEEPEST:
+            known_kinds[path] = "part"  # until it is known: presets may extend each other in a circle
+            known_kinds[path] = kind_of(read_layer(path, plain(ref)), here, known_kinds, depth + 1)
+        return known_kinds.get(path, "part")
     except CrildError:
         return "method"  # the problem shows when it is chosen

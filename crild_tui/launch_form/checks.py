@@ -22,6 +22,7 @@ from crild_tui.launch_form.fields import (
 from engine.errors import CrildError
 from engine.preflight.check import check
 from engine.preset.load import Loaded, load_preset
+from engine.preset.regular_file import read_regular
 from engine.preset.schema import Preset
 from engine.preset.text import plain
 from engine.preset.toml_file import LARGEST
@@ -190,9 +191,7 @@ def _key(problem: CrildError, fields: dict[str, Field]) -> str | None:
 def source_line(file: Path, number: int) -> str | None:
     """A line of a preset file with its number, safe to show; None where it cannot be read."""
     try:
-        if not file.is_file() or file.stat().st_size > LARGEST:
-            return None
-        lines = file.read_text(encoding="utf-8", errors="backslashreplace").split("\n")  # as TOML counts
+        lines = read_regular(file, LARGEST).decode(errors="backslashreplace").split("\n")  # as TOML counts
     except OSError:
         return None
     if not 0 < number <= len(lines):

@@ -9,6 +9,7 @@ from engine.errors import CrildError, UsageError
 from engine.preset.shipped import path_of
 from engine.preset.text import plain
 from engine.record.files import cause
+from engine.record.own_paths import refuse_own_path
 from engine.record.paths import user_path
 
 
@@ -33,11 +34,12 @@ def new_preset(name: str, origin: str) -> Path:
     original names paths relative to its own folder; PresetError when the original cannot be read.
     """
     from engine.preset.preset_file import locate
+    from engine.preset.toml_file import content_of
 
     target = free_target(name)
     source = locate(origin, Path.cwd())
     try:
-        text = source.read_bytes()
+        text = content_of(source, plain(origin))
         if path_of(origin) is None and not _means_the_same(source, text, target.parent):
             sibling = Path(origin).parent / target.name
             sentence = (
@@ -52,8 +54,9 @@ def new_preset(name: str, origin: str) -> Path:
 
 
 def free_target(name: str) -> Path:
-    """As `target_of`. Raises UsageError also when there is no such folder."""
+    """As `target_of`. Raises UsageError also when there is no such folder, or the file is crild's own."""
     target = target_of(name)
+    refuse_own_path(target)
     if not target.parent.is_dir():
         sentence = f"{plain(str(target))} cannot be written: there is no folder {plain(str(target.parent))}"
         raise UsageError(sentence, kind="no-such-folder")

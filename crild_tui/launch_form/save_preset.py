@@ -16,12 +16,15 @@ from engine.errors import CrildError, UsageError
 from engine.preset.load import load_preset
 from engine.preset.overrides import read_overrides
 from engine.preset.preset_file import locate, read_layer
+from engine.preset.regular_file import read_regular
 from engine.preset.schema import Preset
 from engine.preset.shipped import path_of
 from engine.preset.text import plain
+from engine.preset.toml_file import LARGEST
 from engine.preset.toml_text import inline
 from engine.preset.tree import Node
 from engine.record.files import cause
+from engine.record.own_paths import refuse_own_path
 from engine.sweep.seeds import parse_seeds
 
 _WHOLE = ("mixup", "consistency", "objectives", "data")  # tables of a stage that a file replaces as wholes
@@ -33,7 +36,7 @@ def save(draft: Draft, here: Path, target: Path, *, overwrite: bool = False) -> 
     A single preset is copied with its comments and then changed. Several become a file that extends them, and so does
     one whose copy would mean something else, because its paths are relative to its folder. The file is written under
     a temporary name, loaded and compared before it is renamed. Raises UsageError when the target exists (unless
-    `overwrite`), cannot be written, or cannot express the draft; PresetError when the draft itself is wrong.
+    `overwrite`), cannot be written, is a file of a run, or cannot express the draft; PresetError when the draft itself is wrong.
     """
     base = load_preset(draft.refs, base=here)
     items = [item for _, item in overrides(draft, base.preset)]
@@ -42,6 +45,7 @@ def save(draft: Draft, here: Path, target: Path, *, overwrite: bool = False) -> 
         items.append(f"seed={seeds[0]}")
     wanted = load_preset(draft.refs, items, base=here).preset
     target = here / target
+    refuse_own_path(target)
     texts = [_extending(draft, items, base.preset, wanted, here, target)]
     if len(draft.refs) == 1:
         with suppress(CrildError, OSError, ValueError):  # ValueError: tomlkit's, for what it cannot take apart
@@ -97,7 +101,7 @@ def _without_description(preset: Preset) -> Preset:
 def _copied(ref: str, items: Sequence[str], base: Preset, wanted: Preset, here: Path) -> str:
     source = locate(ref, here)
     read_layer(source, ref)  # refuses files that are not presets, and large ones
-    document = tomlkit.parse(source.read_text(encoding="utf-8-sig"))
+    document = tomlkit.parse(read_regular(source, LARGEST).decode("utf-8-sig").replace("\r\n", "\n"))
     _apply(document, items, base, wanted, here)
     return tomlkit.dumps(document)
 

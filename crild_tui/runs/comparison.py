@@ -17,6 +17,7 @@ from engine.preset.text import one_line, shown
 from engine.report.compare import ABSENT, differences
 from engine.report.final_metrics import FinalMetrics
 from engine.report.inputs import input_rows
+from engine.report.majority import MARK
 from engine.report.result_table import ResultTable
 
 MOST = 12
@@ -87,7 +88,8 @@ def metrics_lines(
                 words = fit(one_line(cell.text), width, right=not column.words)
                 if figures:
                     text.append(words, style or ("bold" if best else "dim" if unfinished else ""))
-                    text.append(f" {BEST} " if best else "   ", "bold")
+                    sign = BEST if best else MARK if cell.below_majority else ""
+                    text.append(f" {sign:1} ", "bold")
                 else:
                     text.append(f"{words}  ", "dim" if column.words else "")
             lines.append(RunLine(text, None if row.run is None else finals[row.run].run_dir))

@@ -24,6 +24,7 @@ from engine.record.states import ACTIVE
 from engine.report.closing_table import ClosingTable, closing_table
 from engine.report.compare import read_preset
 from engine.report.inputs import input_lines
+from engine.report.majority import MARK
 
 LABEL = 12
 """Cells of a label."""
@@ -201,7 +202,10 @@ def closing_text(found: ClosingTable, width: int) -> Text:
     columns = [name for place, name in enumerate(found.metrics) if label + 10 * (place + 1) <= width]
     text.append(" " * label + "".join(fit(one_line(name), 10, right=True) for name in columns) + "\n", "dim")
     for name, row in zip(names, found.models, strict=True):
-        figures = "".join(formatting.metric(row.metrics.get(column)).rjust(10) for column in columns)
+        figures = "".join(
+            f"{formatting.metric(row.metrics.get(column))}{MARK if column in row.below_majority else ''}".rjust(10)
+            for column in columns
+        )
         cost = "" if row.parameters is None else f"  {formatting.amount(row.parameters)}"
         room = label + 10 * len(columns) + len(cost) <= width
         text.append(f"{fit(name, label)}{figures}{cost if room else ''}\n", "bold" if "student" in name else "")

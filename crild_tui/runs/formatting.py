@@ -7,6 +7,8 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.report import units
+
 if TYPE_CHECKING:
     from engine.record.phases import Phase
     from engine.record.status import Status
@@ -92,38 +94,24 @@ def age(seconds: float | None) -> str:
     return f"{int(seconds)}s"
 
 
-def _scaled(value: float, units: tuple[str, ...]) -> str:
-    power = 0
-    while abs(value) >= 999.5 and power < len(units) - 1:
-        value /= 1000
-        power += 1
-    digits = 0 if power == 0 or value >= 99.95 else 1
-    return f"{value:.{digits}f} {units[power]}".strip()
-
-
 def size(count: float | None) -> str:
     """Bytes as `512 B`, `7.6 MB`, `1.2 GB` (powers of 1,000)."""
-    return NONE if count is None else _scaled(count, ("B", "kB", "MB", "GB", "TB"))
+    return NONE if count is None else units.size(count)
 
 
 def amount(count: float | None) -> str:
     """A count as `950`, `1.9 M`, `110 M`."""
-    return NONE if count is None else _scaled(count, ("", "k", "M", "G"))
+    return NONE if count is None else units.amount(count)
 
 
 def milliseconds(value: float | None) -> str:
     """A latency, with a digit after the point below 100 and two below 10."""
-    if value is None:
-        return NONE
-    digits = 0 if value >= 99.95 else 1 if value >= 9.995 else 2
-    return f"{value:.{digits}f} ms"
+    return NONE if value is None else units.milliseconds(value)
 
 
 def rate(value: float | None) -> str:
     """A rate per second, without the unit."""
-    if value is None:
-        return NONE
-    return f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}"
+    return NONE if value is None else units.rate(value)
 
 
 def phase_facts(phase: Phase, room: int | None = None) -> str:

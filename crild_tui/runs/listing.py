@@ -15,6 +15,7 @@ from engine.preset.text import nearest, one_line, plain
 from engine.record.run import RunEntry
 from engine.record.states import ACTIVE
 from engine.record.status import Status
+from engine.report.majority import MARK, at_or_below
 
 if TYPE_CHECKING:
     from crild_tui.runs.marks import Marks
@@ -63,16 +64,21 @@ def _word(name: str, read: Callable[[Status], str | None], rank: int, widest: in
 
 
 def _metric(name: str, read: Callable[[Status], float | None], rank: int) -> Column:
-    """A column of metrics, the highest on top."""
+    """A column of metrics, the highest on top; those of a finished run that don't beat the majority guess are marked."""
     return Column(
         name,
-        lambda entry, _: formatting.metric(read(entry.status) if entry.status else None),
+        lambda entry, _: _figure(read(entry.status), entry) if entry.status else formatting.NONE,
         lambda entry: read(entry.status) if entry.status else None,
         rank,
         12,
         right=True,
         descending=True,
     )
+
+
+def _figure(value: float | None, entry: RunEntry) -> str:
+    least = entry.status.majority if entry.status and entry.state == "finished" else None
+    return f"{formatting.metric(value)}{MARK if at_or_below(value, least) else ''}"
 
 
 def to_teacher(entry: RunEntry) -> float | None:
@@ -271,8 +277,9 @@ def _widest(column: Column, rows: Sequence[RunEntry]) -> set[str]:
     values = {value for row in sample if (value := column.key(row)) is not None}
     if column.name in METRICS and values:
         numbers = [value for value in values if isinstance(value, float)]
+        marked = MARK if any(column.text(row, 0.0).endswith(MARK) for row in sample) else ""
         write = formatting.signed if column.key is to_teacher else formatting.metric
-        return {write(extreme) for extreme in (min(numbers), max(numbers))}
+        return {f"{write(extreme)}{marked}" for extreme in (min(numbers), max(numbers))}
     return {str(value) for value in values}
 
 

@@ -16,6 +16,7 @@ from engine.errors import UsageError
 from engine.preset.text import plain
 from engine.record.checkpoints import has_checkpoints
 from engine.record.states import Action, allows
+from engine.report.majority import at_or_below
 
 if TYPE_CHECKING:
     from engine.record.run import RunEntry
@@ -196,7 +197,14 @@ def _results(status: Status) -> str:
     """What a finished run reached."""
     figures = (("best", status.best), ("last", status.last), ("teacher", status.teacher), ("majority", status.majority))
     known = [f"{label} {formatting.metric(value)}" for label, value in figures if value is not None]
-    return f"finished: {status.metric_name or 'metric'} {', '.join(known)}" if known else "finished"
+    words = f"finished: {status.metric_name or 'metric'} {', '.join(known)}" if known else "finished"
+    return f"{words}; the student is at or below the majority guess" if below_majority(status) else words
+
+
+def below_majority(status: Status) -> bool:
+    """Whether no evaluation of the student beat the majority guess, as far as the status says."""
+    figures = [value for value in (status.last, status.best) if value is not None]
+    return at_or_below(max(figures, default=None), status.majority)
 
 
 # -- why an action is not possible

@@ -18,6 +18,7 @@ from engine.record.inputs import RunInputs, known_inputs
 from engine.record.paths import RESULTS
 from engine.record.run import RunEntry, is_run, read_run
 from engine.record.states import STARTED
+from engine.report.majority import MARK, at_or_below
 from engine.sweep.matrix import Matrix, MatrixCell, matrix, row_of
 from engine.sweep.record import CellRecord, SweepRecord, read_sweep_record, sweep_file
 
@@ -156,7 +157,7 @@ def distance_of(entry: MatrixCell, known: References) -> tuple[float, Distance] 
         return None
     teacher = known.teacher[1]
     majority = None if known.majority is None else known.majority[1]
-    if majority is not None and mean.mean <= majority:
+    if at_or_below(mean.mean, majority):
         return mean.mean - teacher, "not above the majority"
     near = majority is not None and mean.mean >= majority + NEAR * (teacher - majority)
     return mean.mean - teacher, "near the teacher" if near or mean.mean >= teacher else "between"
@@ -166,15 +167,15 @@ def distance_of(entry: MatrixCell, known: References) -> tuple[float, Distance] 
 
 
 def mean_of(entry: MatrixCell) -> str:
-    """The mean over seeds with its standard deviation; `-` before the first run is finished, `other inputs` where runs had
-    other data or models."""
+    """The mean over seeds with its standard deviation, marked if it is at or below the majority guess; `-` before the first
+    run is finished, `other inputs` where runs had other data or models."""
     if entry.differs:
         return "other inputs"
     mean = entry.spread
     if mean is None:
         return formatting.NONE
     deviation = "" if mean.deviation is None else f" ± {formatting.metric(mean.deviation)}"
-    return f"{formatting.metric(mean.mean)}{deviation}"
+    return f"{formatting.metric(mean.mean)}{deviation}{f' {MARK}' if entry.below_majority else ''}"
 
 
 def progress_of(entry: MatrixCell) -> str:

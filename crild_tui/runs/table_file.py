@@ -7,11 +7,12 @@ from pathlib import Path
 
 from engine.errors import UsageError
 from engine.record.files import cause, write_atomic
+from engine.record.own_paths import refuse_own_path
 from engine.record.removal import remove_file
 
 
 def named_file(name: str) -> Path:
-    """The file that the user named, `~` expanded and links followed. Raises UsageError when it cannot be one."""
+    """The file that the user named, `~` expanded and links followed. Raises UsageError when it cannot be one, or is crild's own."""
     if not name.strip() or "\0" in name:
         raise UsageError("a file needs a name", kind="missing-name")
     try:
@@ -26,6 +27,7 @@ def named_file(name: str) -> Path:
     except OSError as error:
         sentence = f"the file cannot be written: {cause(error)}"
         raise UsageError(sentence, kind="unwritable-file", file=name.strip()) from error
+    refuse_own_path(path)
     return path
 
 

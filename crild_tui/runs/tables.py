@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from engine.errors import RunError
 from engine.preset.text import plain
 from engine.record.files import read_object
 from engine.record.paths import PRESET, RESULTS, STUDENT
+from engine.report.majority import ASCII_MARK, LEGEND, MARK
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -80,6 +81,8 @@ def closing_parts(
     yield f"{run_dir.name}: {closing.task}, {closing.split}"  # the results name the run as it was called then
     yield ""
     yield _models(closing, ascii_only)
+    if any(row.below_majority for row in closing.models):
+        yield LEGEND.replace(MARK, ASCII_MARK) if ascii_only else LEGEND
     yield ""
     yield from closing.statements
     if closing.stages:
@@ -101,12 +104,18 @@ def _models(closing: ClosingTable, ascii_only: bool) -> Table:
     """Teacher, student and baselines; columns of cost only where something was measured."""
     costs = [cost for cost in COST if any(getattr(row, cost[1]) is not None for row in closing.models)]
     names = [*closing.metrics, *(label for label, _, _ in costs)]
-    rows = (_model_row(row, closing.metrics, costs) for row in closing.models)
+    marked = {name for row in closing.models for name in row.below_majority}
+    sign = ASCII_MARK if ascii_only else MARK
+    rows = (_model_row(row, closing.metrics, costs, marked, sign) for row in closing.models)
     return text_table([("", "left"), *((name, "right") for name in names)], rows, ascii_only=ascii_only)
 
 
-def _model_row(row: ModelRow, metrics: Iterable[str], costs: Iterable[tuple[str, str, Any]]) -> list[str]:
-    figures = [formatting.metric(row.metrics.get(name)) for name in metrics]
+def _model_row(
+    row: ModelRow, metrics: Iterable[str], costs: Iterable[tuple[str, str, Any]], marked: Set[str], sign: str
+) -> list[str]:
+    """The cells of a model; in the columns that are `marked`, with the sign of the majority guess or a blank."""
+    signs = {name: f" {sign if name in row.below_majority else ' '}" for name in marked}
+    figures = [f"{formatting.metric(row.metrics.get(name))}{signs.get(name, '')}" for name in metrics]
     if not row.head_trained:
         figures = ["head not trained", *[""] * len(figures)][: len(figures)]
     measured = [word(getattr(row, field)) if row.has_cost else "" for _, field, word in costs]

@@ -35,8 +35,6 @@ LOW, NARROW = 16, 60
 """Lines and columns below which there is room for little more than the matrix."""
 ROOMY = 100
 """Columns from which cells have room for their distance to the teacher."""
-BELOW = "▼"
-"""Marks a mean that is not above the majority guess."""
 TEACHER, MAJORITY = "teacher", "majority guess"
 """The rows below the methods."""
 MOST_FAULTS = 20
@@ -155,8 +153,7 @@ class SweepScreen(Dialog[Chosen | None]):
             figures = f"{metrics} on dev: mean ± standard deviation" if metrics else "no run has finished yet"
             self._put("counts", Text(sweeps.counts(seen.found)))
             distance = "; then the distance to the teacher" if self.size.width >= ROOMY else ""
-            below = f"; {BELOW} not above the majority guess"
-            self._put("legend", Text(f"{figures}; finished/all runs, share done{distance}{below}"))
+            self._put("legend", Text(f"{figures}; finished/all runs, share done{distance}"))
             self._draw_table(seen)
         self._describe()
 
@@ -209,7 +206,6 @@ class SweepScreen(Dialog[Chosen | None]):
             tone = {"near the teacher": theme.success, "between": None, "not above the majority": theme.error}[place]
             text.stylize(Style(color=tone), 0, len(sweeps.mean_of(entry)))
             text.append(f"  {difference:+.4f}" if self.size.width >= ROOMY else "", Style(color=tone))
-            text.append(f" {BELOW}" if place == "not above the majority" else "", Style(color=tone, bold=True))
         return text
 
     @on(DataTable.CellHighlighted)

@@ -21,6 +21,7 @@ from engine.data.token_findings import EmbeddingSizes, TokenisedInputs, token_fi
 from engine.data.tokenizer_facts import TokenizerFacts
 from engine.data.tokens import TokenSet
 from engine.data.types import Example, TaskData
+from engine.preset.regular_file import read_regular
 from engine.preset.schema import Preset, Teacher
 from engine.preset.source_names import cached_repository, is_path
 from engine.preset.text import plain
@@ -154,7 +155,7 @@ def _reader(teacher: Teacher) -> _Reader | None:
 
     try:
         tokenizer = Tokenizer.from_file(str(file))
-        described = json.loads(file.read_text(encoding="utf-8"))
+        described = json.loads(read_regular(file))
         unknown = described["model"].get("unk_token")
         special = frozenset(token["content"] for token in described.get("added_tokens") or () if token.get("special"))
     except Exception:  # noqa: BLE001 - the library raises bare Exceptions; a run will say what is wrong with the file

@@ -116,22 +116,34 @@ def _label(table: Table, free: Sequence[str], *, text_known: bool) -> str:
         others = [name for name in free if text_known or normal(name) not in TEXTS | PAIRED]
         candidates = others if len(others) == 1 and (text_known or len(free) > 1) else []
     if len(candidates) != 1:
-        raise _undecided(table, "label", candidates)
+        text_open = not text_known and len(_known_texts(free)) != 1 and _pair(free) is None
+        raise _undecided(table, "label", candidates, also_text=text_open)
     return candidates[0]
 
 
 def _texts(table: Table, free: Sequence[str]) -> list[str]:
     """The column of the texts among those that are free, or the two of a pair."""
-    by_normal = {normal(name): name for name in free}
-    candidates = [name for name in free if normal(name) in TEXTS | PAIRED]
-    for first, second in PAIRS:
-        if {normal(name) for name in candidates} == {first, second}:
-            return [by_normal[first], by_normal[second]]
+    if (pair := _pair(free)) is not None:
+        return pair
+    candidates = _known_texts(free)
     if not candidates and len(free) == 1 and _is_text(table.values[free[0]]):
         return list(free)
     if len(candidates) != 1:
         raise _undecided(table, "text", candidates)
     return candidates
+
+
+def _known_texts(free: Sequence[str]) -> list[str]:
+    return [name for name in free if normal(name) in TEXTS | PAIRED]
+
+
+def _pair(free: Sequence[str]) -> list[str] | None:
+    """The two columns of a pair, if these and no others could hold the texts."""
+    by_normal = {normal(name): name for name in _known_texts(free)}
+    for first, second in PAIRS:
+        if by_normal.keys() == {first, second}:
+            return [by_normal[first], by_normal[second]]
+    return None
 
 
 def _is_text(values: Sequence[Any]) -> bool:
@@ -148,9 +160,12 @@ def refuse_one_hot(table: Table, columns: Sequence[str]) -> None:
     way_out = (
         "write one column with the name of the class instead"
         if single
-        else "several labels for one text are not supported; keep one of these columns as the label"
+        else "several labels for one text are not supported"
     )
-    sentence = f"the columns {listed(switches)} hold only 0 and 1, one column for each class: {way_out}"
+    sentence = (
+        f"the columns {listed(switches)} hold only 0 and 1, one column for each class: {way_out}. To learn one of these "
+        f"columns: {_setting('task.columns.label', switches[0])}"
+    )
     raise DataError(sentence, kind="one-hot-labels", file=table.path, key="task.columns.label")
 
 
@@ -166,19 +181,24 @@ def _single_column(table: Table, name: str) -> DataError:
     return DataError(sentence, kind="single-column", file=table.path)
 
 
-def _undecided(table: Table, role: Literal["text", "label"], candidates: Sequence[str]) -> DataError:
-    """The error for a role that no column has, or several could have."""
+def _undecided(
+    table: Table, role: Literal["text", "label"], candidates: Sequence[str], *, also_text: bool = False
+) -> DataError:
+    """The error for a role that no column has, or several could have; with `also_text`, the text is not clear either."""
     key = f"task.columns.{role}"
     names = list(table.values)
-    what = "label" if role == "label" else "text"
+    too = f", and the text: {_setting('task.columns.text', 'COLUMN')}" if also_text else ""
     if candidates:
         choices = " or ".join(_setting(key, name) for name in candidates[:3])
-        sentence = f"the {what} could be {listed(candidates)}; the columns are {listed(names)}. Choose one: {choices}"
+        sentence = (
+            f"the {role} could be {listed(candidates)}; the columns are {listed(names)}. Choose one: {choices}{too}"
+        )
         return DataError(sentence, kind="several-candidate-columns", file=table.path, key=key)
-    header = "" if any(normal(name) in TEXTS | LABELS for name in names) else "; the first line must hold the names"
+    known = any(normal(name) in TEXTS | PAIRED | LABELS for name in names)
+    header = "" if known else " (the first line must hold the names of the columns)"
     sentence = (
-        f"it is unclear which column holds the {what}: the columns are {listed(names)}{header}. Name it: "
-        f"{_setting(key, names[-1] if role == 'label' else names[0])}"
+        f"it is unclear which column holds the {role}; the columns are {listed(names)}{header}. Name it: "
+        f"{_setting(key, 'COLUMN')}{too}"
     )
     return DataError(sentence, kind="no-candidate-column", file=table.path, key=key)
 

@@ -11,6 +11,7 @@ from typing import BinaryIO, Protocol
 
 from engine.errors import DataError
 from engine.preset.paths import not_a_file
+from engine.preset.regular_file import open_regular
 from engine.preset.source_names import TEXT_ENDINGS
 from engine.preset.text import nearest, plain
 from engine.record.files import cause
@@ -69,7 +70,7 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     if (problem := not_a_file(path)) is not None:
         raise DataError(problem, kind="not-regular-file", file=str(path))
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             yield file
     except OSError as fault:
         raise _unreadable(path, fault) from None

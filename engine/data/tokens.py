@@ -75,9 +75,9 @@ class _Tokens:
         arrays: dict[str, npt.NDArray[Any]] = {"offsets": self.offsets, "input_ids": self.input_ids}
         return arrays if self.type_ids is None else {**arrays, "type_ids": self.type_ids}
 
-    def digest(self) -> str:
-        """A checksum of all fields."""
-        state = hashlib.sha256(f"{_FORMAT} {self.cut}".encode())
+    def digest(self, key: str) -> str:
+        """A checksum of all fields and of the key that they are stored under."""
+        state = hashlib.sha256(f"{_FORMAT} {key} {self.cut}".encode())
         for name, array in self.arrays().items():
             state.update(f" {name} {array.dtype.str} {array.shape} ".encode())
             state.update(np.ascontiguousarray(array).data)
@@ -111,11 +111,11 @@ def tokenise(
         report(f"hashing the {what}")
         content = _content(texts, pairs, tokenizer, max_length)
         path = cache_dir() / FOLDER / f"{content}.safetensors"
-        tokens = _read(path)
+        tokens = _read(path, content)
         if tokens is None:
             tokens = _encode(texts, pairs, tokenizer, max_length, report, what, source)
             if (reason := why_unreadable(path)) is None:
-                _write(path, tokens)
+                _write(path, content, tokens)
             else:  # it may be whole, and belong to somebody else: it stays
                 log.warning("cached tokens cannot be read (%s), and were computed again: %s", reason, path)
     lengths = np.diff(tokens.offsets)
@@ -303,8 +303,11 @@ def _slow(texts: Sequence[str], pairs: Sequence[str] | None, tokenizer: Any, max
     return found["input_ids"], found.get("token_type_ids"), sum(len(ids) > max_length for ids in whole["input_ids"])
 
 
-def _read(path: Path) -> _Tokens | None:
-    """Cached tokens; None if there are none, or the file is damaged or cannot be read now."""
+def _read(path: Path, key: str) -> _Tokens | None:
+    """Cached tokens; None if there are none for this key, or the file is damaged or cannot be read now.
+
+    Files of crild up to 0.2 do not name their key, so nothing shows that they have these texts: None for them as well.
+    """
     from safetensors import SafetensorError, safe_open
 
     if why_unreadable(path) is not None or not path.is_file():
@@ -312,23 +315,28 @@ def _read(path: Path) -> _Tokens | None:
     try:
         with safe_open(path, framework="numpy") as file:
             meta = file.metadata() or {}
+            if "digest" in meta and "key" not in meta:
+                return None
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the handle is not a mapping
         tokens = _Tokens(arrays["offsets"], arrays["input_ids"], arrays.get("type_ids"), int(meta["cut"]))
     except (SafetensorError, OSError, KeyError, ValueError):
         log.warning("cached tokens are damaged and will be replaced: %s", path)
         return None
-    if tokens.digest() != meta.get("digest"):
+    if tokens.digest(meta.get("key", "")) != meta.get("digest"):
         log.warning("cached tokens are damaged and will be replaced: %s", path)
+        return None
+    if meta.get("key") != key:
+        log.warning("cached tokens are those of other texts and will be replaced: %s", path)
         return None
     return tokens
 
 
-def _write(path: Path, tokens: _Tokens) -> None:
+def _write(path: Path, key: str, tokens: _Tokens) -> None:
     from safetensors.numpy import save
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = save(tokens.arrays(), {"cut": str(tokens.cut), "digest": tokens.digest()})
+        content = save(tokens.arrays(), {"cut": str(tokens.cut), "digest": tokens.digest(key), "key": key})
         write_atomic(path, content, durable=False, root=path.parent.parent)
     except OSError as fault:
         log.warning("tokens cannot be cached (%s): %s", cause(fault), path)

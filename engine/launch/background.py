@@ -13,7 +13,7 @@ from typing import Self
 
 from engine.errors import RunError
 from engine.launch.start import engine_environment, process_command, reap, track
-from engine.preset.toml_file import parse
+from engine.preset.toml_file import read_plain
 from engine.record.files import cause, read_json
 from engine.record.lock import held
 from engine.record.logs import last_lines
@@ -101,7 +101,7 @@ def is_engine_alive(run_dir: Path) -> bool:
 def device_of(run_dir: Path) -> str:
     """The device that the preset of a run asks for; "auto" where the preset cannot be read."""
     try:
-        train = parse((run_dir / PRESET).read_text(encoding="utf-8")).get("train", {})
+        train = read_plain(run_dir / PRESET).get("train", {})
     except (OSError, ValueError):
         return "auto"
     device = train.get("device", "auto") if isinstance(train, dict) else "auto"

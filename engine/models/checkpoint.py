@@ -43,8 +43,9 @@ from engine.models.seeded_init import seeded
 from engine.models.tensor_files import tensor_names
 from engine.models.transformers_logging import quiet
 from engine.models.wrapped_weights import unwrapped
+from engine.preset.regular_file import open_regular, read_regular
 from engine.preset.text import listed, plain
-from engine.record.files import cause, refusal
+from engine.record.files import LARGEST, cause, refusal
 
 # Heads of pre-training and of other tasks, and buffers of old checkpoints: a classifier needs none of them, and they
 # are in so many checkpoints that no note names them.
@@ -176,7 +177,7 @@ def check_family(folder: Path) -> None:
 def _read_json(path: Path) -> dict[str, Any]:
     file = plain(str(path))
     try:
-        document = json.loads(path.read_text("utf-8"))
+        document = json.loads(read_regular(path, LARGEST).decode())
     except json.JSONDecodeError as error:
         raise ModelError(f"not valid JSON: {error.msg}", kind="invalid-json", file=file, line=error.lineno) from None
     except UnicodeDecodeError:
@@ -185,7 +186,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         sentence = "not valid JSON: it nests too deep, or a number in it is too long"
         raise ModelError(sentence, kind="invalid-json", file=file) from None
     except OSError as error:
-        raise ModelError(f"cannot read the file: {plain(str(error))}", kind="unreadable-config", file=file) from None
+        raise ModelError(f"cannot read the file: {plain(cause(error))}", kind="unreadable-config", file=file) from None
     if not isinstance(document, dict):
         raise ModelError("not a model config: expected a JSON object", kind="config-not-an-object", file=file)
     return document
@@ -219,7 +220,7 @@ def _check_readable(file: Path) -> None:
     except OSError as error:
         raise ModelError(f"cannot be read: {cause(error)}", kind="unreadable-file", file=plain(str(file))) from None
     except SafetensorError as error:
-        with file.open("rb") as start:
+        with open_regular(file) as start:
             if start.read(7) == b"version":
                 sentence = "this is a Git LFS pointer, not the weights; fetch them with git lfs pull"
                 raise ModelError(sentence, kind="git-lfs-pointer", file=plain(str(file))) from None

@@ -14,6 +14,7 @@ from typing import Any
 
 from engine.errors import ModelError
 from engine.models.family_rules import FAMILIES
+from engine.preset.regular_file import read_regular
 from engine.preset.text import listed, plain, shown
 from engine.record.files import cause, why_unreadable
 
@@ -120,7 +121,7 @@ def no_model_type(path: Path, config: Mapping[str, Any]) -> ModelError:
 def _small_json(path: Path) -> Mapping[str, Any]:
     """The object in a JSON file; an empty one where there is none, or it is broken."""
     try:
-        document = json.loads(path.read_bytes()) if path.stat().st_size <= _LARGEST_JSON else {}
+        document = json.loads(read_regular(path, _LARGEST_JSON))
     except (OSError, ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}
@@ -137,7 +138,7 @@ def missing_weights(folder: Path) -> list[str]:
         return []
     for index in (SAFETENSORS[2], PICKLED[2]):
         if (folder / index).is_file():
-            shards = set(re.findall(r'"([^"/\\]+\.(?:safetensors|bin))"', (folder / index).read_text("utf-8")))
+            shards = set(re.findall(r'"([^"/\\]+\.(?:safetensors|bin))"', read_regular(folder / index).decode("utf-8")))
             return sorted(shard for shard in shards if not (folder / shard).is_file())
     return [SAFETENSORS[0]]
 

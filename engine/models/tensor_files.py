@@ -12,6 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from engine.preset.regular_file import open_regular
+
 _SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")
 _T = TypeVar("_T")
 
@@ -35,7 +37,7 @@ def tensor_names(path: Path) -> list[str]:
 
 
 def _opened(path: Path, read: Callable[[], _T]) -> _T:
-    with path.open("rb") as file:  # raises what the system says
+    with open_regular(path) as file:  # raises what the system says
         file.read(1)
     try:
         return read()
@@ -44,5 +46,5 @@ def _opened(path: Path, read: Callable[[], _T]) -> _T:
             raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
         raise
     except FileNotFoundError as error:
-        with path.open("rb"):
+        with open_regular(path):
             raise OSError("it could not be opened just now") from error

@@ -13,6 +13,7 @@ from engine.errors import ModelError
 from engine.models.family_rules import FAMILIES, unusable
 from engine.models.model_files import check_folder, is_folder, no_model_type, student_of_run
 from engine.preset.paths import not_a_file
+from engine.preset.regular_file import OversizedError, read_regular
 from engine.preset.source_names import cached_repository, is_path
 from engine.preset.text import nearest, plain, shown
 from engine.record.files import cause
@@ -105,7 +106,7 @@ def _cached_folder(model: str, revision: str | None) -> Path | None:
     commit = revision
     if not _COMMIT.fullmatch(revision):
         try:
-            commit = (repository / "refs" / revision).read_text(encoding="ascii").strip()
+            commit = read_regular(repository / "refs" / revision, _LARGEST_CONFIG).decode("ascii").strip()
         except (OSError, ValueError):
             return None
     if not _COMMIT.fullmatch(commit):
@@ -167,13 +168,13 @@ def _read(path: Path) -> dict[str, Any]:
     if (problem := not_a_file(path)) is not None:
         raise ModelError(problem, kind="not-regular-file", file=plain(str(path)))
     try:
-        if path.stat().st_size > _LARGEST_CONFIG:
-            raise _broken(path, "is far too large to be the config of a model", kind="file-too-large")
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(read_regular(path, _LARGEST_CONFIG).decode())
     except json.JSONDecodeError as error:
         raise _broken(path, f"is not valid JSON: {error.msg}", kind="invalid-json", line=error.lineno) from None
     except UnicodeDecodeError:
         raise _broken(path, "is not UTF-8 text", kind="not-utf8") from None
+    except OversizedError:
+        raise _broken(path, "is far too large to be the config of a model", kind="file-too-large") from None
     except (RecursionError, ValueError):
         sentence = "is not valid JSON: it nests too deep, or a number in it is too long"
         raise _broken(path, sentence, kind="invalid-json") from None

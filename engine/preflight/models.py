@@ -21,10 +21,13 @@ from engine.preflight.model_facts import ModelFacts, model_facts
 from engine.preset.field_types import LayerMap
 from engine.preset.load import Loaded
 from engine.preset.names import LAYER_OBJECTIVES
+from engine.preset.regular_file import open_regular, read_regular
 from engine.preset.schema import Architecture, Objective, Stage
 from engine.preset.source_names import INIT_WORDS, is_path
 from engine.preset.text import listed, plain
 from engine.record.files import cause
+
+_LARGEST_VOCABULARY = 2**28  # bytes of a file of words
 
 
 @dataclass(frozen=True)
@@ -226,13 +229,13 @@ def _vocabulary(folder: Path) -> dict[str, Any]:
     """The words of a tokenizer with their numbers, as far as a file has them that is simple to read; else none."""
     try:
         if (folder / "tokenizer.json").is_file():
-            words = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+            words = json.loads(read_regular(folder / "tokenizer.json", _LARGEST_VOCABULARY).decode())["model"]["vocab"]
             if isinstance(words, dict):
                 return words
             return {str(entry[0]): number for number, entry in enumerate(words)}  # a list of words with their weights
         if not (folder / "vocab.txt").is_file():
             return {}
-        lines = (folder / "vocab.txt").read_text(encoding="utf-8").split("\n")
+        lines = read_regular(folder / "vocab.txt", _LARGEST_VOCABULARY).decode().split("\n")
         return {line.rstrip("\r"): number for number, line in enumerate(lines) if line}
     except (OSError, ValueError, TypeError, KeyError, IndexError, RecursionError):
         return {}
@@ -270,14 +273,14 @@ def _weight_problems(folder: Path, key: str) -> Iterator[ModelError]:
 
 
 def _is_pointer(path: Path) -> bool:
-    with contextlib.suppress(OSError), path.open("rb") as file:
+    with contextlib.suppress(OSError), open_regular(path) as file:
         return file.read(7) == b"version"
     return False
 
 
 def _promised_size(path: Path) -> int:
     """The size in bytes that the header of a safetensors file promises: 8 bytes, the header, the tensors."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         length = int.from_bytes(file.read(8), "little")
         if not 2 <= length <= 100_000_000:
             raise ValueError(f"a header of {length} bytes")

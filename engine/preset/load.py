@@ -14,12 +14,16 @@ from engine.preset.data_files import data_layer
 from engine.preset.explain import Problem
 from engine.preset.overrides import read_overrides
 from engine.preset.preset_file import Layer, locate, read_layer, stage_tables
+from engine.preset.replaced_methods import replaced_method_problems
 from engine.preset.retired_keys import without_retired
 from engine.preset.schema import Preset
 from engine.preset.source_names import is_table
 from engine.preset.text import listed, nearest, plain, shown
 from engine.preset.toml_lines import KeyPath
 from engine.preset.tree import Node, dotted, merge, without_task
+
+LONGEST_CHAIN = 100
+"""Presets that may extend one another, each the next."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +81,14 @@ def load_preset(
         sentence = "name a preset: `crild run quickstart`, or `crild presets list` for all of them"
         raise UsageError(sentence, kind="no-preset")
     base = Path.cwd() if base is None else base.absolute()
-    chains = _read_all(refs, base)
+    chains, whole = _read_all(refs, base)
     layers = [layer for chain in chains for layer in chain]
     problems = [problem for layer in layers for problem in layer.problems]
     problems += _task_order_problems(refs, chains)
     root = Node({}, layers[0].root.file)
     for layer in layers:
         root = _apply(root, layer, problems)
+    problems += replaced_method_problems(refs, whole, root)
     root = _apply(root, read_overrides(overrides, list(stage_tables(root)), base, problems), problems)
     root, refused, ignored = without_retired(_without_taken_back(root), of_run=of_run)
     problems += refused
@@ -107,41 +112,56 @@ def load_run_preset(run_dir: Path, overrides: Sequence[str] = ()) -> Loaded:
     return load_preset([str(run_dir / "preset.toml")], overrides, of_run=True)
 
 
-def _read_all(refs: Sequence[str], base: Path) -> list[list[Layer]]:
-    """For each ref its layers, after those that it extends. Raises PresetError for all files that cannot be read."""
-    seen: set[Path] = set()
+def _read_all(refs: Sequence[str], base: Path) -> tuple[list[list[Layer]], list[list[Layer]]]:
+    """For each ref its layers, after those that it extends: first without those that an earlier ref brought, then all.
+
+    Raises PresetError for all files that cannot be read.
+    """
+    seen: dict[Path, list[Layer]] = {}  # the layers of each file, after those that it extends
     problems: list[CrildError] = []
 
     def file_name(path: Path) -> str:
         """The path as messages show it: relative where it is below the working directory."""
         return plain(str(path.relative_to(base) if path.is_relative_to(base) else path))
 
-    def read(ref: str, folder: Path, named_by: Node | None = None, above: tuple[Path, ...] = ()) -> Iterator[Layer]:
-        """The layers of one ref; `above` are the files that lead to it through `extends`."""
+    def read(
+        ref: str, folder: Path, whole: list[Layer], named_by: Node | None = None, above: tuple[Path, ...] = ()
+    ) -> Iterator[Layer]:
+        """The new layers of one ref; adds all of its layers to `whole`. `above` are the files that extend it."""
         try:
             path = locate(ref, folder, named_by)
             identity = Path(os.path.realpath(path))  # resolve() fails on links in a circle
+            if named_by is not None and len(above) >= LONGEST_CHAIN:
+                sentence = f"more than {LONGEST_CHAIN} presets extend one another in a chain: put some into one file"
+                problems.append(named_by.problem(sentence, kind="extends-chain-too-long", key="extends"))
+                return
             if named_by is not None and identity in above:
                 circle = " extends ".join(file_name(file) for file in (*above[above.index(identity) :], identity))
                 sentence = f"presets extend each other in a circle: {circle}"
                 problems.append(named_by.problem(sentence, kind="extends-circle", key="extends"))
             if identity in seen:
+                whole += seen[identity]
                 return
-            seen.add(identity)
+            own = seen[identity] = list[Layer]()
             layer = read_layer(path, file_name(path))
         except PresetError as error:
             problems.extend(error.problems)
             return
         for parent in layer.extends:
-            yield from read(parent.value, layer.folder, parent, (*above, identity))
+            yield from read(parent.value, layer.folder, own, parent, (*above, identity))
+        own.append(layer)
+        whole += own
         yield layer
 
-    chains = [[] if is_table(ref) else list(read(ref, base)) for ref in refs]
+    wholes: list[list[Layer]] = [[] for _ in refs]
+    chains = [[] if is_table(ref) else list(read(ref, base, whole)) for ref, whole in zip(refs, wholes, strict=True)]
     if problems:
         raise PresetError(problems)
     if (data := data_layer(refs, base)) is not None:
-        chains[next(index for index, ref in enumerate(refs) if is_table(ref))].append(data)
-    return chains
+        first = next(index for index, ref in enumerate(refs) if is_table(ref))
+        chains[first].append(data)
+        wholes[first].append(data)
+    return chains, wholes
 
 
 def _task_order_problems(refs: Sequence[str], chains: list[list[Layer]]) -> Iterator[CrildError]:

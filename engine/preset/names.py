@@ -9,6 +9,10 @@ ToyName = Literal["toy-sentiment", "toy-entailment", "toy-similarity"]
 TaskName = Literal[GlueName, ToyName, "custom"]
 GLUE_TASKS: tuple[str, ...] = get_args(GlueName)
 TOY_TASKS: tuple[str, ...] = get_args(ToyName)
+_TITLES = {
+    "cola": "CoLA", "sst2": "SST-2", "mrpc": "MRPC", "stsb": "STS-B", "qqp": "QQP", "mnli": "MNLI", "qnli": "QNLI",
+    "rte": "RTE", "wnli": "WNLI",
+}  # fmt: skip
 
 ObjectiveName = Literal["labels", "logits", "attention", "query", "key", "value", "hidden", "cls", "embedding"]
 HEAD_OBJECTIVES = frozenset({"labels", "logits"})  # send gradient to the classifier
@@ -17,3 +21,8 @@ RELATIONS = frozenset({"query", "key", "value"})  # compared in relation heads (
 EMD_OBJECTIVES = frozenset({"attention", "hidden"})  # what BERT-EMD transports between layers
 SCORES = frozenset({"stsb", "toy-similarity"})  # tasks whose labels are scores
 REGRESSION_METRICS = frozenset({"pearson", "spearman"})
+
+
+def task_title(name: str) -> str:
+    """A task as people write it: `SST-2`; other names stay as they are."""
+    return _TITLES.get(name, name)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import stat
 from pathlib import Path
 from typing import Any
 
 import tomli
 
 from engine.errors import CrildError, PresetError
+from engine.preset.regular_file import NotRegularError, OversizedError, read_regular
 from engine.preset.text import plain, shown
 from engine.preset.toml_lines import KeyPath, key_lines, repeated
 from engine.preset.tree import dotted
@@ -66,12 +66,17 @@ def unreadable(sentence: str, *, kind: str, file: str | None = None, line: int |
     return PresetError([CrildError(sentence, kind=kind, file=file, line=line)])
 
 
+def read_plain(path: Path) -> dict[str, Any]:
+    """The document in a TOML file that crild wrote. Raises OSError, and ValueError for text that is not TOML."""
+    return parse(read_regular(path, LARGEST).decode())
+
+
 def read_document(path: Path, file: str, what: str = "preset") -> tuple[dict[str, object], dict[KeyPath, int]]:
     """The TOML document in a file and the line (from 1) of each of its keys; messages call the file a `what`.
 
     Raises PresetError when it cannot be read, with its one syntax error if that is why.
     """
-    text = _decoded(_content(path, file, what), file, what)
+    text = _decoded(content_of(path, file, what), file, what)
     try:
         return parse(text), key_lines(text)
     except tomli.TOMLDecodeError as error:
@@ -82,23 +87,22 @@ def read_document(path: Path, file: str, what: str = "preset") -> tuple[dict[str
         raise unreadable(f"the {what} has {plain(str(error))}", kind=error.kind, file=file, line=line) from None
 
 
-def _content(path: Path, file: str, what: str) -> bytes:
-    """The bytes of a regular file of a sensible size; anything else is refused unread."""
+def content_of(path: Path, file: str, what: str = "preset") -> bytes:
+    """The bytes of a regular file of a sensible size; anything else is refused unread. Raises PresetError."""
     try:
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            inside = path / f"{what}.toml"
-            hint = f"; did you mean {plain(str(Path(file) / inside.name))}?" if inside.is_file() else ""
-            raise unreadable(f"a {what} is a file, but this is a folder{hint}", kind="folder-not-file", file=file)
-        if not stat.S_ISREG(status.st_mode):
-            sentence = f"a {what} is a regular file, but this is a device or pipe"
-            raise unreadable(sentence, kind="not-regular-file", file=file)
-        if status.st_size > LARGEST:
-            size = f"{status.st_size / 1e6:.0f} MB"
-            sentence = f"a {what} has a few kilobytes, but this file has {size}: is it the right one?"
-            raise unreadable(sentence, kind="file-too-large", file=file)
-        with path.open("rb") as stream:
-            return stream.read(LARGEST + 1)
+        return read_regular(path, LARGEST)
+    except IsADirectoryError:
+        inside = path / f"{what}.toml"
+        hint = f"; did you mean {plain(str(Path(file) / inside.name))}?" if inside.is_file() else ""
+        sentence = f"a {what} is a file, but this is a folder{hint}"
+        raise unreadable(sentence, kind="folder-not-file", file=file) from None
+    except NotRegularError:
+        sentence = f"a {what} is a regular file, but this is a device or pipe"
+        raise unreadable(sentence, kind="not-regular-file", file=file) from None
+    except OversizedError as error:
+        size = f"{error.size / 1e6:.0f} MB"
+        sentence = f"a {what} has a few kilobytes, but this file has {size}: is it the right one?"
+        raise unreadable(sentence, kind="file-too-large", file=file) from None
     except OSError as error:
         sentence = f"the {what} cannot be read: {error.strerror or error}"
         raise unreadable(sentence, kind="unreadable-file", file=file) from None

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from engine.errors import RunError
+from engine.preset.regular_file import NotRegularError, OversizedError, read_regular
 from engine.record import manifest
-from engine.record.files import cause
+from engine.record.files import LARGEST, cause
 from engine.record.paths import CHECKPOINTS
 
 FORMAT = 1
@@ -50,7 +51,7 @@ class Checkpoint:
     @property
     def state(self) -> dict[str, Any]:
         """What is not a tensor: best evaluation so far, layer weights, results of earlier stages."""
-        return dict(json.loads((self.path / STATE).read_bytes()))
+        return dict(json.loads(read_regular(self.path / STATE)))
 
     def in_run(self, run_dir: Path) -> Checkpoint:
         """The same checkpoint where its run is now."""
@@ -112,12 +113,14 @@ def flaw(path: Path) -> Flaw | None:
     Raises RunError when they cannot be read for a reason that may pass, such as a missing permission.
     """
     try:
-        document = json.loads((path / MANIFEST).read_bytes())
+        document = json.loads(read_regular(path / MANIFEST, LARGEST))
         if document["format"] != FORMAT:
             return Flaw(path.name, f"it has format {document['format']!r} of another version of crild", "unreadable")
         reason = manifest.damage(path, document["files"])
         return None if reason is None else Flaw(path.name, reason)
     except OSError as error:
+        if isinstance(error, NotRegularError | OversizedError):
+            return Flaw(path.name, f"one of its files is not what was written: {cause(error)}")
         if error.errno in _NOT_ITS_FILE:
             return Flaw(path.name, f"{MANIFEST} is missing" if path.is_dir() else "it is missing")
         if error.errno == errno.EIO:  # does not pass: an older checkpoint is better than none

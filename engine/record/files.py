@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from engine.errors import RunError
+from engine.preset.regular_file import NotRegularError, OversizedError, open_regular, read_regular
 from engine.record.owner import temporary_name
 from engine.record.removal import OpenFolder, flush_handle
 
@@ -62,14 +63,11 @@ def why_unreadable(path: Path) -> str | None:
     """Why a file cannot be opened or read now, as the end of a sentence; None when it can be, or does not exist.
 
     Libraries that open files themselves report any failure as a missing or damaged file, so their callers ask this
-    first. A file that cannot be read now proves no damage. Never blocks on a pipe.
+    first. A file that cannot be read now proves no damage. A pipe or device counts as unreadable, and never blocks.
     """
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            os.read(handle, 1)
-        finally:
-            os.close(handle)
+        with open_regular(path) as file:
+            file.read(1)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -241,18 +239,11 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def _read_regular(path: Path) -> bytes:
-    """The bytes of a regular file; never blocks on a pipe or device of that name."""
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    """The bytes of a regular file of a sensible size."""
     try:
-        facts = os.fstat(handle)
-        if not stat.S_ISREG(facts.st_mode):
-            raise RunError("is not a regular file", kind="not-a-regular-file", file=str(path))
-        if facts.st_size > LARGEST:
-            sentence = f"is {facts.st_size} bytes long: it was not written by crild"
-            raise RunError(sentence, kind="oversized-record", file=str(path))
-        parts = []
-        while part := os.read(handle, 2**20):
-            parts.append(part)
-        return b"".join(parts)
-    finally:
-        os.close(handle)
+        return read_regular(path, LARGEST)
+    except (NotRegularError, IsADirectoryError) as error:
+        raise RunError("is not a regular file", kind="not-a-regular-file", file=str(path)) from error
+    except OversizedError as error:
+        sentence = f"is {error.size} bytes long: it was not written by crild"
+        raise RunError(sentence, kind="oversized-record", file=str(path)) from error

@@ -52,6 +52,7 @@ _WITH_LEFTOVERS = (CHECKPOINTS, STUDENT, PREDICTIONS, TEACHER)
 
 TEACHERS, TOKENS, LOGITS, CRASHES = "teachers", "tokens", "logits", "crashes"
 """Folders of the cache."""
+CACHE_FOLDERS = (TEACHERS, TOKENS, LOGITS, CRASHES)
 
 Check = Callable[[OpenFolder, str], bool]
 """Whether an entry of a folder is what it is taken for."""
@@ -183,6 +184,11 @@ def _foreign(folder: OpenFolder, prefix: str) -> Iterator[str]:
 def _is_temporary(name: str) -> bool:
     released = r"\..+\.tmp-\d+-\d+-\d+|\.student\.[a-z0-9_]{8}|" + rf"\.{CHECKPOINT_NAME}\.\d+"
     return bool(TEMPORARY.fullmatch(name) or _START_LOG.fullmatch(name) or re.fullmatch(released, name))
+
+
+def is_run_path(path: str) -> bool:
+    """Whether crild writes a file of this path, relative to a run directory."""
+    return _RUN_FILE.fullmatch(path) is not None
 
 
 def is_recorded_run(run: OpenFolder) -> bool:

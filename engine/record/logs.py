@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from engine.preset.regular_file import open_regular
 from engine.record.paths import log_files
 
 _TAIL = 64 * 2**10
@@ -13,7 +14,7 @@ _TAIL = 64 * 2**10
 def last_lines(path: Path, count: int = 20) -> list[str]:
     """The last lines of a file without line endings, invalid bytes replaced; empty when it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - _TAIL))
             lines = file.read(_TAIL).decode(errors="replace").splitlines()

@@ -7,13 +7,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from engine.preset.regular_file import open_regular
+
 Manifest = dict[str, dict[str, Any]]
 """By file name: `bytes` and `sha256`."""
 
 
 def file_hash(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal. Raises OSError."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

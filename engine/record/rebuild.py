@@ -5,12 +5,12 @@ Events say how far it came and how it ended, results what it reached, the preset
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from engine.preset.toml_file import read_plain
 from engine.record.event_sample import last_events
 from engine.record.events import Event, read_events
 from engine.record.files import read_json
@@ -201,8 +201,8 @@ def _texts(value: object) -> dict[str, str]:
 
 def _preset(run_dir: Path) -> Mapping[str, Any]:
     try:
-        return tomllib.loads((run_dir / PRESET).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return read_plain(run_dir / PRESET)
+    except (OSError, ValueError):
         return {}
 
 

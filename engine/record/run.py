@@ -162,6 +162,27 @@ def is_run(path: Path) -> bool:
     return any(os.path.isfile(path / name) for name in (STATUS, PRESET))  # noqa: PTH113 - False for impossible paths
 
 
+def check_runs_dir(runs_dir: Path) -> None:
+    """Raise UsageError when what is given as the folder of runs is none: a file, a folder that can't be read, or a run.
+
+    A folder that does not exist yet has no runs, and is none of these.
+    """
+    try:
+        entries = os.listdir(runs_dir)  # noqa: PTH208 - names alone
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        sentence = f"{str(runs_dir)!r} is not a folder: choose the folder of runs with --runs-dir"
+        raise UsageError(sentence, kind="runs-dir-not-a-folder") from None
+    except OSError as error:
+        sentence = f"the runs in {str(runs_dir)!r} cannot be listed: {cause(error)}"
+        raise UsageError(sentence, kind="unreadable-runs-dir") from error
+    if is_run(runs_dir) and not any(is_run(runs_dir / name) for name in entries):
+        parent = plain(str(runs_dir.parent))
+        sentence = f"{str(runs_dir)!r} is itself a run directory: its folder of runs is --runs-dir {parent}"
+        raise UsageError(sentence, kind="runs-dir-is-a-run")
+
+
 def read_status(run_dir: Path) -> Status:
     """The status of a run; where its file is missing or damaged, rebuilt from the run's other files.
 
@@ -286,6 +307,7 @@ def find_run(ref: str, runs_dir: Path) -> Path:
         raise UsageError(f"{shown} is not a run directory: it has no status.json", kind="not-a-run-directory")
     entries = list_runs(runs_dir)
     if not entries:
+        check_runs_dir(runs_dir)
         sentence = f"there is no run {shown}: {str(runs_dir)!r} has no runs (choose another folder with --runs-dir)"
         raise UsageError(sentence, kind="no-runs-at-all")
     if ref == LATEST:

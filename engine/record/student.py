@@ -8,6 +8,7 @@ from pathlib import Path
 from engine.errors import RunError
 from engine.record.files import cause, read_json
 from engine.record.json_values import mapping, word
+from engine.record.manifest import file_hash
 from engine.record.paths import RESULTS, STUDENT
 
 REPLACED = (
@@ -24,8 +25,7 @@ def student_hash(run_dir: Path) -> str | None:
     digest = hashlib.sha256()
     try:
         for name in ("config.json", "model.safetensors"):
-            with (run_dir / STUDENT / name).open("rb") as file:
-                digest.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\0".encode())
+            digest.update(f"{name}\0{file_hash(run_dir / STUDENT / name)}\0".encode())
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from engine.errors import CrildError, UsageError
+from engine.preset.names import task_title
 from engine.preset.text import listed, nearest, shown
 from engine.report.collect import FinishedRun
 from engine.report.inputs import Setting
@@ -163,7 +164,7 @@ def mark_notes(columns: Sequence[ColumnMarks], reference: str | None = None) -> 
         test = f"paired bootstrap over dev examples ({count} resamples) and seeds (Student's t, variance pooled over the column)"
         if reference is None:
             notes.append(
-                f"Marks: {test}, two-sided, level {LEVEL:g}, Holm's correction over all pairs of a column. ★ or bold: "
+                f"Marks: {test}, two-sided, level {LEVEL:g}, Holm's correction over all pairs of a column. ▲ or bold: "
                 "significantly better than all others of its column. ≈ or underlined: not significantly different from the "
                 "highest. Averages are not tested."
             )
@@ -174,14 +175,14 @@ def mark_notes(columns: Sequence[ColumnMarks], reference: str | None = None) -> 
                 "correction over the comparisons of a column. Averages are not tested."
             )
     fewer = [(each.column.task, pair) for each in columns for pair in each.fewer]
-    notes += [f"Tested, {task}: {pair}; their means are of more." for task, pair in fewer[:MOST_NOTES]]
+    notes += [f"Tested, {task_title(task)}: {pair}; their means are of more." for task, pair in fewer[:MOST_NOTES]]
     if len(fewer) > MOST_NOTES:
         notes.append(f"Tested over fewer seeds than means are of: {len(fewer) - MOST_NOTES} more.")
     several = [each for each in columns if len(each.column.groups) > 1]
     untested = [(each.column.task, problem) for each in several for problem in each.problems]
     if several and not resamples:
         notes.append("No figure is marked: nothing could be tested.")
-    notes += [f"Not tested, {task}: {problem}." for task, problem in untested[:MOST_NOTES]]
+    notes += [f"Not tested, {task_title(task)}: {problem}." for task, problem in untested[:MOST_NOTES]]
     if len(untested) > MOST_NOTES:
         notes.append(f"Not tested: {len(untested) - MOST_NOTES} more.")
     return notes

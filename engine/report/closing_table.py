@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.errors import RunError
 from engine.record.json_values import mapping, mappings, number, whole, word
 from engine.record.latency import Latency, cautions, conditions, latency_of, speedup
+from engine.report.majority import at_or_below, not_above
 
 RESULTS_SCHEMA = 1
 
@@ -23,12 +24,17 @@ class ModelRow:
 
     name: str
     metrics: Mapping[str, float | None]
+    layers: int | None = None
     parameters: int | None = None
     bytes: int | None = None
     latency_ms: float | None = None
     throughput: float | None = None
+    speedup: float | None = None
+    """How many times as fast as the teacher, measured in turn with it at batch 1."""
     head_trained: bool = True
     """False for a classifier that nothing has trained: its metrics mean nothing and are left out."""
+    below_majority: frozenset[str] = frozenset()
+    """The metrics in which it is at or below the majority guess."""
 
     @property
     def has_cost(self) -> bool:
@@ -98,34 +104,44 @@ def _models(results: Mapping[str, Any], student: Mapping[str, Any]) -> list[Mode
     layers = whole(student.get("layers"))
     label = "student" if layers is None else f"student, {layers} layer{'' if layers == 1 else 's'}"
     names = {"teacher": "teacher", "student": label, "self_teacher": "self-teacher", "baseline": "labels alone"}
-    majority = mapping(results.get("majority"))
-    if _below_majority(mapping(results.get("self_teacher")), majority, word(results.get("metric"))):
-        del names["self_teacher"]
-    rows = [row for key, name in names.items() if (model := mapping(results.get(key))) for row in _rows(name, model)]
-    if majority:
-        rows.append(ModelRow("majority guess", _metrics(majority)))
+    least = _metrics(mapping(results.get("majority")))
+    primary = word(results.get("metric")) or ""
+    if at_or_below(_metrics(mapping(results.get("self_teacher"))).get(primary), least.get(primary)):
+        del names["self_teacher"]  # in results of crild up to 0.2 its classifier may be untrained
+    ratios = _ratios(latency_of(results))
+    rows = [
+        replace(row, speedup=ratios.get(key)) if row.name == name else row
+        for key, name in names.items()
+        if (model := mapping(results.get(key)))
+        for row in _rows(name, model, least)
+    ]
+    if least:
+        rows.append(ModelRow("majority guess", least))
         if on_test := mapping(mapping(results.get("test")).get("majority")):
             rows.append(ModelRow("  on test", _metrics(on_test)))
     return rows
 
 
-def _below_majority(model: Mapping[str, Any], majority: Mapping[str, Any], primary: str | None) -> bool:
-    """Whether a self-teacher has learned nothing; in results of crild up to 0.2 its classifier may be untrained."""
-    own, least = _metrics(model).get(primary or ""), _metrics(majority).get(primary or "")
-    return own is not None and least is not None and own <= least
+def _ratios(latency: Latency | None) -> dict[str, float]:
+    """The speed of each model at batch 1, in that of the teacher."""
+    case = None if latency is None else latency.case(1)
+    return {} if case is None else {model.name: model.ratio.median for model in case.models}
 
 
-def _rows(name: str, found: Mapping[str, Any]) -> list[ModelRow]:
-    """A model's own row, and one for each further dev set and the test set."""
+def _rows(name: str, found: Mapping[str, Any], majority: Mapping[str, float | None]) -> list[ModelRow]:
+    """A model's own row, and one for each further dev set and the test set; only the first is compared with the majority."""
     trained = found.get("head_trained") is not False
+    metrics = _metrics(found) if trained else {}
     first = ModelRow(
         name,
-        _metrics(found) if trained else {},
+        metrics,
+        layers=whole(found.get("layers")),
         head_trained=trained,
         parameters=whole(found.get("parameters")),
         bytes=whole(found.get("bytes")),
         latency_ms=number(found.get("latency_ms")),
         throughput=number(found.get("throughput")),
+        below_majority=not_above(metrics, majority),
     )
     more = {**mapping(found.get("dev_extra")), **({"test": found["test"]} if mapping(found.get("test")) else {})}
     more = more if trained else {}
@@ -147,9 +163,6 @@ def _stages(results: Mapping[str, Any]) -> list[StageRow]:
 
 def _statements(results: Mapping[str, Any], primary: str) -> list[str]:
     statements = []
-    margin = number(results.get("kept_margin"))
-    if margin is not None:
-        statements.append(f"the student keeps {margin * 100:.1f} % of its teacher's margin over the majority guess")
     agreement = number(results.get("agreement"))
     trained = mapping(results.get("student")).get("head_trained") is not False
     if not trained:
@@ -167,7 +180,7 @@ def _statements(results: Mapping[str, Any], primary: str) -> list[str]:
         statements.append(why)
     elif saved := word(results.get("saved")):
         statements.append(f"the {saved} weights were saved")
-    return [*_speed(latency_of(results)), *statements]
+    return [*_speed(latency_of(results)), *_margin(results, primary), *statements]
 
 
 def _speed(latency: Latency | None) -> list[str]:
@@ -176,6 +189,25 @@ def _speed(latency: Latency | None) -> list[str]:
         return []
     faster = speedup(latency, "student", "teacher")
     return [*([faster] if faster else []), conditions(latency), *cautions(latency)]
+
+
+def _margin(results: Mapping[str, Any], primary: str) -> Iterator[str]:
+    """How student and teacher stand to the majority guess. A share of the margin needs both above it."""
+    student, teacher, least = (
+        _metrics(mapping(results.get(key))).get(primary) for key in ("student", "teacher", "majority")
+    )
+    if mapping(results.get("student")).get("head_trained") is False:
+        return
+    if at_or_below(student, least):
+        yield (
+            f"the student is at or below the majority guess ({primary} {student:.4f} against {least:.4f}): it has learnt "
+            "nothing that always giving the most frequent answer does not achieve"
+        )
+    if at_or_below(teacher, least):
+        yield f"its teacher is at or below the majority guess ({primary} {teacher:.4f} against {least:.4f})"
+    margin = number(results.get("kept_margin"))
+    if margin is not None and margin > 0 and not at_or_below(student, least) and not at_or_below(teacher, least):
+        yield f"the student keeps {margin * 100:.1f} % of its teacher's margin over the majority guess"
 
 
 def _evaluations(results: Mapping[str, Any], primary: str) -> list[str]:

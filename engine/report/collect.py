@@ -13,10 +13,11 @@ from engine.errors import CrildError, UsageError
 from engine.preset.text import listed, nearest, shown
 from engine.record.files import read_json, read_object
 from engine.record.inputs import RunInputs, known_inputs
-from engine.record.paths import RESULTS, STATUS, SWEEPS
+from engine.record.paths import ENVIRONMENT, RESULTS, STATUS, SWEEPS
 from engine.record.run import list_runs, read_run
+from engine.report.closing_table import ModelRow
 from engine.report.compare import read_preset
-from engine.report.final_metrics import MAJORITY, STUDENT, models_of
+from engine.report.final_metrics import MAJORITY, STUDENT, models_of, sizes_of
 from engine.report.inputs import RunContent
 
 MOST_REASONS = 12
@@ -40,6 +41,10 @@ class FinishedRun:
     created: float = 0.0
     inputs: RunInputs | None = None
     """Its data and models by content; None where no record can be read."""
+    sizes: Mapping[str, ModelRow] = field(default_factory=dict)
+    """Size and speed of each model by name, as far as they were measured."""
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    """Where and with which versions it ran."""
 
     @property
     def content(self) -> RunContent:
@@ -133,6 +138,8 @@ def _read(run_dir: Path) -> FinishedRun:
         read_preset(run_dir),
         status.created if math.isfinite(status.created) else 0.0,
         known_inputs(run_dir),
+        sizes_of(results),
+        read_json(run_dir / ENVIRONMENT) or {},
     )
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from engine.errors import RunError
-from engine.preset.toml_file import parse
+from engine.preset.toml_file import read_plain
+from engine.record.files import cause
 
 
 class _Absent:
@@ -43,12 +44,15 @@ def read_preset(run_dir: Path) -> dict[str, Any]:
     """The resolved preset of a run as plain data. Raises RunError when the run has none that can be read."""
     path = run_dir / "preset.toml"
     try:
-        return parse(path.read_text(encoding="utf-8"))
+        return read_plain(path)
     except FileNotFoundError:
         sentence = "this folder has no preset.toml, so it is not a run that can be compared"
         raise RunError(sentence, kind="missing-preset", file=str(path)) from None
     except (OSError, ValueError) as error:  # errors of TOML and Unicode are ValueErrors
-        raise RunError(f"the run's preset cannot be read: {error}", kind="unreadable-preset", file=str(path)) from error
+        reason = cause(error) if isinstance(error, OSError) else error
+        raise RunError(
+            f"the run's preset cannot be read: {reason}", kind="unreadable-preset", file=str(path)
+        ) from error
 
 
 def flat(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

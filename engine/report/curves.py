@@ -16,6 +16,8 @@ from engine.report.settings import Group
 
 QUANTITIES = ("loss", "consistency", "metric", "metric, train", "label loss", "label loss, train")
 """Of training; then on dev, and where `train.evaluate_train` asked for it on training examples."""
+OF_ANY_STAGE = ("loss", "consistency")
+"""What is drawn of stages before the first that trains the classifier."""
 POINTS = 48
 """Of one stage, at most; where a run wrote more, neighbours are averaged."""
 _PIECES, _PIECE = 32, 2**14
@@ -33,20 +35,22 @@ class Band:
 @dataclass
 class _Stage:
     role: str | None = None
+    trains_head: bool = True
+    """Whether it trains the classifier; a metric and a loss on labels mean nothing otherwise."""
     steps: float = 0.0
-    untrained: bool = False
-    """Whether it trains no classifier, so that its metric means nothing."""
     values: dict[str, dict[float, float]] = field(default_factory=lambda: {name: {} for name in QUANTITIES})
 
 
 def curves(group: Group, metric: str) -> dict[str, tuple[Band, ...]]:
-    """Every quantity of the student over its stages; what no run wrote is missing."""
+    """Every quantity of the student over its stages. Missing: what no run wrote, and metrics and losses on labels while the
+    classifier is untrained."""
     runs = [_read(run.run_dir, metric) for run in group.runs]
     names = dict.fromkeys(name for run in runs for name, stage in run.items() if _is_student(name, stage))
-    offset, found = 0.0, dict[str, list[Band]]()
+    offset, trained, found = 0.0, False, dict[str, list[Band]]()
     for name in names:
         stages = [run[name] for run in runs if name in run]
-        for quantity in QUANTITIES:
+        trained = trained or all(stage.trains_head for stage in stages)
+        for quantity in QUANTITIES if trained else OF_ANY_STAGE:
             points = _averaged([stage.values[quantity] for stage in stages if stage.values[quantity]], offset)
             if points:
                 found.setdefault(quantity, []).append(Band(name, points))
@@ -88,11 +92,12 @@ def _take(stages: dict[str, _Stage], event: Event, metric: str) -> None:
         _keep(stage.values["consistency"], step, event.get("consistency"))
     elif event.get("model", "student") == "student":
         on_train = event.get("split") == "train"
-        stage.untrained = stage.untrained or number(event.get("loss")) is not None
+        if not on_train and event.get("primary", True) is True:
+            stage.trains_head = number(event.get("loss")) is None  # else it is followed by its loss on dev
         if on_train or event.get("primary", True) is True:
             side = ", train" if on_train else ""
             metrics = event.get("metrics")
-            if isinstance(metrics, Mapping) and not stage.untrained:
+            if isinstance(metrics, Mapping):
                 _keep(stage.values["metric" + side], step, metrics.get(metric))
             _keep(stage.values["label loss" + side], step, event.get("label_loss"))
 

@@ -22,8 +22,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from engine.errors import UsageError
+from engine.preset.names import task_title
 from engine.preset.text import cut, plain
 from engine.record.files import cause
+from engine.record.own_paths import refuse_own_path
 from engine.report.curves import Band, curves
 from engine.report.final_metrics import MAJORITY, TEACHER
 from engine.report.inputs import Setting
@@ -75,7 +77,7 @@ def report_charts(report: Report) -> Iterator[ReportChart]:
         heading = f" ({setting_text(common)})" if common else ""
         groups = [group for group in report.groups if group.common == common and group.task in table.metrics]
         tasks = [task for task in table.tasks if any(group.task == task for group in groups)]
-        with _drawing():
+        with drawing():
             yield ReportChart(
                 f"final{tail}",
                 f"Dev metric of each seed, their mean and standard deviation{heading}. Dashed: the teacher; dotted: the "
@@ -95,32 +97,32 @@ def _of_task(
     shown = [panel for panel in PANELS if any(panel in found for found in lines.values())]
     if shown:
         train = "; fine dots: on training examples" if any("metric, train" in found for found in lines.values()) else ""
-        with _drawing():
+        with drawing():
             yield ReportChart(
                 f"curves-{name}{tail}",
-                f"{task}: training curves over the student's stages{heading}; line: mean over seeds, band: standard "
+                f"{task_title(task)}: training curves over the student's stages{heading}; line: mean over seeds, band: standard "
                 f"deviation{train}.",
                 _curves(lines, shown, metric, styles),
             )
     probes = {group: found for group in groups if (found := group_probe(group)) is not None}
     if any(found.noise for found in probes.values()):
-        with _drawing():
+        with drawing():
             yield ReportChart(
                 f"noise-{name}{tail}",
-                f"{task}: dev {metric} under Gaussian noise on the student's weights{heading}; mean and deviation over runs.",
+                f"{task_title(task)}: dev {metric} under Gaussian noise on the student's weights{heading}; mean and deviation over runs.",
                 _noise(probes, metric, styles),
             )
     if any(found.distances for found in probes.values()):
-        with _drawing():
+        with drawing():
             yield ReportChart(
                 f"distance-{name}{tail}",
-                f"{task}: distance to the teacher by student layer{heading}; full: dev, dashed: training examples.",
+                f"{task_title(task)}: distance to the teacher by student layer{heading}; full: dev, dashed: training examples.",
                 _distances(probes, styles),
             )
 
 
 @contextmanager
-def _drawing() -> Iterator[None]:
+def drawing() -> Iterator[None]:
     """Our settings alone, whatever the user's matplotlibrc says; fonts that lack a character are not complained about."""
     settings: Any = {key: value for key, value in mpl.rcParamsDefault.items() if "backend" not in key}
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
@@ -199,7 +201,7 @@ def _finals(
             low, high = ax.get_xlim()
             if known and low - 2 * (high - low) < 100 * known[0] < high + 2 * (high - low):
                 ax.axvline(100 * known[0], color=FAINT, linestyle=dash, linewidth=1.2, zorder=0)
-        ax.set_title(_shown(task))
+        ax.set_title(_shown(task_title(task)))
         ax.set_xlabel(f"{_shown(metrics[task])}, %")
         ax.set_ylim(len(rows) - 0.4, -0.6)
         first = index % _across(len(tasks)) == 0
@@ -304,7 +306,8 @@ def write_figures(report: Report, folder: Path) -> list[Path]:
         for chart in report_charts(report):
             for ending, canvas in (("svg", FigureCanvasSVG), ("png", FigureCanvasAgg)):
                 path = folder / f"{chart.name}.{ending}"
-                with _drawing():
+                refuse_own_path(path, key="--figures")
+                with drawing():
                     date: dict[str, Any] = {"Date": None} if ending == "svg" else {}
                     canvas(chart.figure).print_figure(path, format=ending, dpi=200, metadata=date)
                 written.append(path)
@@ -318,7 +321,7 @@ def inline_svg(chart: ReportChart, number: int) -> str:
     """A chart as an SVG element for a page: colours are the page's, ids are its own, nothing refers outside."""
     out = io.StringIO()
     nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
-    with _drawing():
+    with drawing():
         for ax in chart.figure.axes:
             ax.patch.set_visible(False)  # the page's own ground shows through
         FigureCanvasSVG(chart.figure).print_figure(out, format="svg", facecolor="none", metadata=nothing)

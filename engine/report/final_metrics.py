@@ -14,9 +14,10 @@ from engine.record.files import read_object
 from engine.record.inputs import RunInputs, known_inputs
 from engine.record.paths import RESULTS
 from engine.record.run import RunEntry, read_run
-from engine.report.closing_table import closing_table
+from engine.report.closing_table import ModelRow, closing_table
 from engine.report.compare import ABSENT, Spread, differences, flat, read_preset, spread
 from engine.report.inputs import RunContent, all_of, dev_of, difference_note, differing, identities, inputs_text
+from engine.report.majority import LEGEND, at_or_below, not_above
 from engine.report.result_table import Cell, Column, Mark, ResultTable, Row, Section
 
 STUDENT, TEACHER, SELF_TEACHER, MAJORITY, BASELINE = (
@@ -120,6 +121,12 @@ def models_of(results: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     return models
 
 
+def sizes_of(results: Mapping[str, Any]) -> dict[str, ModelRow]:
+    """Size and speed by model, as far as anything was measured."""
+    rows = closing_table(results).models
+    return {row.name.split(",", maxsplit=1)[0]: row for row in rows if row.has_cost or row.layers is not None}
+
+
 # -- grouping
 
 
@@ -191,7 +198,9 @@ def metrics_table(finals: Sequence[FinalMetrics]) -> ResultTable:
         sections.append(Section(shown_heading, tuple(row.drawn(metrics, states=states) for row in rows)))
         records += [row.record(task, metrics) for row in rows]
     columns = (Column("seed"), *([Column("state", words=True)] if states else []), *map(Column, metrics))
-    return ResultTable("run", columns, tuple(sections), notes=tuple(_notes(finals)), records=tuple(records))
+    flagged = any(cell.below_majority for section in sections for row in section.rows for cell in row.cells)
+    notes = (*_notes(finals), *([LEGEND] if flagged else []))
+    return ResultTable("run", columns, tuple(sections), notes=notes, records=tuple(records))
 
 
 def _headings(finals: Sequence[FinalMetrics]) -> list[str]:
@@ -227,6 +236,8 @@ class _Row:
     highest: frozenset[str] = frozenset()
     inputs: str = ""
     """Data and teacher, in short, where they are recorded."""
+    below: frozenset[str] = frozenset()
+    """The metrics in which it is at or below the majority guess."""
 
     def drawn(self, metrics: Sequence[str], *, states: bool) -> Row:
         cells = [Cell("" if self.seed is None else str(self.seed)), *([Cell(self.state)] if states else [])]
@@ -237,7 +248,7 @@ class _Row:
                 continue
             deviation = "" if figure.deviation is None else f" ± {figure.deviation:.4f}"
             mark: Mark = "highest" if name in self.highest else ""
-            cells.append(Cell(f"{figure.mean:.4f}{deviation}", figure.mean, mark))
+            cells.append(Cell(f"{figure.mean:.4f}{deviation}", figure.mean, mark, below_majority=name in self.below))
         kinds: Mapping[str, Literal["result", "mean", "other"]] = {"run": "result", "mean": "mean", "model": "other"}
         return Row(self.name, tuple(cells), kinds[self.kind], run=self.run)
 
@@ -261,12 +272,23 @@ def _task_rows(finals: Sequence[FinalMetrics], groups: Sequence[tuple[str, Seque
         for index, final in zip(group, several, strict=True):
             state = "" if final.finished else final.state
             inputs = inputs_text([final.content])
-            yield _Row("run", final.name, _means([final], STUDENT), index, final.seed, state, inputs=inputs)
+            below = (
+                not_above(final.models.get(STUDENT, {}), final.models.get(MAJORITY, {}))
+                if final.finished
+                else frozenset()
+            )
+            yield _Row(
+                "run", final.name, _means([final], STUDENT), index, final.seed, state, inputs=inputs, below=below
+            )
         done = [final for final in several if final.finished and final.models.get(STUDENT)]
         label = f"{name}: " if len(groups) > 1 else ""
         if len(several) > 1 and done:
             inputs = inputs_text([final.content for final in done])
-            yield _Row("mean", f"{label}{_mean_name(done, several)}", _means(done, STUDENT), inputs=inputs)
+            means, least = _means(done, STUDENT), _means(done, MAJORITY)
+            below = frozenset(
+                name for name, mean in means.items() if name in least and at_or_below(mean.mean, least[name].mean)
+            )
+            yield _Row("mean", f"{label}{_mean_name(done, several)}", means, inputs=inputs, below=below)
         for model in (*_OWN, *(m for m in (TEACHER, MAJORITY) if m not in shared)):
             known = [final for final in done or several if final.models.get(model)]
             # the majority guess follows from the data, which is the same in the group
@@ -303,14 +325,17 @@ def _means(finals: Sequence[FinalMetrics], model: str) -> dict[str, Spread]:
 
 
 def _with_highest(rows: Iterable[_Row]) -> list[_Row]:
-    """The rows with the highest final figure of each column marked, among runs and among means; never one alone."""
+    """The rows with the highest final figure of each column marked, among runs and among means; never one alone, and none
+    that is at or below the majority guess."""
     marked = list(rows)
     for kind in ("run", "mean"):
         rivals = [index for index, row in enumerate(marked) if row.kind == kind and not row.state]
         for name in {name for index in rivals for name in marked[index].figures}:
             values = {index: marked[index].figures[name].mean for index in rivals if name in marked[index].figures}
             for index in [
-                index for index, value in values.items() if len(values) > 1 and value == max(values.values())
+                index
+                for index, value in values.items()
+                if len(values) > 1 and value == max(values.values()) and name not in marked[index].below
             ]:
                 marked[index] = replace(marked[index], highest=marked[index].highest | {name})
     return marked

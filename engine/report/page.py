@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from engine.preset.names import task_title
 from engine.preset.text import plain, shown
 from engine.record.files import read_json
 from engine.record.paths import ENVIRONMENT
@@ -19,7 +20,7 @@ from engine.report.error_tables import error_notes, error_tables
 from engine.report.group_errors import group_errors
 from engine.report.probes import group_probe
 from engine.report.report_document import ReportDocument
-from engine.report.result_table import SIGNS, Cell, ResultDocument, ResultTable, Row
+from engine.report.result_table import Cell, ResultDocument, ResultTable, Row
 from engine.report.settings import Group, setting_text
 from engine.report.table import Report
 
@@ -61,7 +62,7 @@ def _counts(report: Report) -> str:
     methods = len({group.method for group in report.groups})
     tasks = list(dict.fromkeys(group.task for group in report.groups))
     counts = (_count(len(report.runs), "run"), _count(methods, "method"), _count(len(tasks), "task"))
-    return f"{', '.join(counts)}: {_text(', '.join(tasks))}. "
+    return f"{', '.join(counts)}: {_text(', '.join(map(task_title, tasks)))}. "
 
 
 def _text(value: str) -> str:
@@ -91,7 +92,8 @@ def _table(table: ResultTable) -> Iterator[str]:
         if section.heading:
             yield f"<h3>{_text(section.heading)}</h3>"
         heads = "".join(
-            f"<th scope=col>{_text(table.columns[n].heading)}{'<span class=mark></span>' if n in figures else ''}</th>"
+            f"<th scope=col{_side(table, n)}>{_text(table.columns[n].heading)}"
+            f"{'<span class=mark></span>' if n in figures else ''}</th>"
             for n in columns
         )
         rows = "".join(
@@ -115,8 +117,14 @@ def _wide(inside: str, label: str) -> str:
 def _row(table: ResultTable, row: Row, columns: Sequence[int], *, detailed: bool, first: bool) -> str:
     kinds = [*(["other"] if row.kind == "other" else []), *(["first"] if first else [])]
     setting = f"<span class=setting>{_text(row.setting)}</span>" if row.setting else ""
-    cells = "".join(f"<td>{_cell(row.cells[n], table.reference, detailed=detailed)}</td>" for n in columns)
+    cells = "".join(
+        f"<td{_side(table, n)}>{_cell(row.cells[n], table.reference, detailed=detailed)}</td>" for n in columns
+    )
     return f'<tr class="{" ".join(kinds)}"><th scope=row>{_text(row.name)}{setting}</th>{cells}</tr>'
+
+
+def _side(table: ResultTable, column: int) -> str:
+    return " class=text" if table.columns[column].wraps else ""
 
 
 def _cell(cell: Cell, reference: str, *, detailed: bool) -> str:
@@ -131,7 +139,8 @@ def _cell(cell: Cell, reference: str, *, detailed: bool) -> str:
         "highest": "the highest, not tested", "": "",
     }[cell.mark]  # fmt: skip
     look = "plain" if detailed else {"": "plain", "highest": "best"}.get(cell.mark, cell.mark)
-    mark = f'<span class=mark title="{_text(meaning)}">{"&nbsp;" * bool(cell.mark)}{SIGNS[cell.mark]}</span>'
+    meaning = "; ".join(part for part in (meaning, "at or below the majority guess" * cell.below_majority) if part)
+    mark = f'<span class=mark title="{_text(meaning)}">{"&nbsp;" * bool(cell.sign)}{cell.sign}</span>'
     return f'<span class="{look}" title="{_text(cell.hint)}">{text}</span>{mark}'
 
 
@@ -156,7 +165,7 @@ def _probes(report: Report) -> Iterator[str]:
     yield "<section><h2>Probes</h2>"
     head = "".join(f"<th scope=col>{_text(name)}</th>" for name in ("method", "task", "runs", *names))
     body = "".join(
-        f"<tr><th scope=row>{_group(group)}</th><td>{_text(group.task)}</td><td>{runs}</td>"
+        f"<tr><th scope=row>{_group(group)}</th><td>{_text(task_title(group.task))}</td><td>{runs}</td>"
         + "".join(f"<td>{_spread(figures.get(name))}</td>" for name in names)
         + "</tr>"
         for group, runs, figures in rows
@@ -195,13 +204,14 @@ def _group(group: Group) -> str:
 
 
 def _settings(report: Report) -> Iterator[str]:
-    yield "<section><h2>Runs and their settings</h2><p class=quiet>Settings in which runs of one task differ.</p>"
+    what = "The runs of each method, and every key of their presets in which methods of one task differ."
+    yield f"<section><h2>Runs</h2><p class=quiet>{what}</p>"
     for task in dict.fromkeys(group.task for group in report.groups):
         groups = [group for group in report.groups if group.task == task]
         rows = differences([group.runs[0].preset for group in groups])
-        yield f"<h3>{_text(task)}</h3>"
+        yield f"<h3>{_text(task_title(task))}</h3>"
         for index, group in enumerate(groups):
-            values = [(row.key, row.values[index]) for row in rows if row.key != "seed"]
+            values = [(row.key, row.values[index]) for row in rows if row.key not in ("seed", "description", "tags")]
             own = [(key, value) for key, value in values if value is not ABSENT]
             yield f"<details><summary>{_group(group)} {_count(len(group.runs), 'run')}</summary>"
             runs = ", ".join(f"<code>{_text(run.name)}</code> (seed {run.seed})" for run in group.runs[:MOST_RUNS])

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import RunError
+from engine.preset.regular_file import OversizedError, read_regular
 from engine.record.files import cause
 from engine.record.json_values import word
 from engine.record.paths import PREDICTIONS, STUDENT, texts_file
@@ -116,12 +117,12 @@ def _answers(path: Path, rows: Sequence[Mapping[str, Any]]) -> Answers:
 
 def _rows(path: Path) -> Sequence[Mapping[str, Any]]:
     try:
-        if not path.is_file():
-            raise RunError("is missing", kind="missing-predictions", file=str(path))
-        if path.stat().st_size > LARGEST:
-            raise RunError("is too large for predictions", kind="oversized-predictions", file=str(path))
-        lines = [line for line in path.read_bytes().split(b"\n") if line]
+        lines = [line for line in read_regular(path, LARGEST).split(b"\n") if line]
         rows = json.loads(b"[" + b",".join(lines) + b"]", parse_constant=lambda _: None)
+    except (FileNotFoundError, IsADirectoryError):
+        raise RunError("is missing", kind="missing-predictions", file=str(path)) from None
+    except OversizedError:
+        raise RunError("is too large for predictions", kind="oversized-predictions", file=str(path)) from None
     except OSError as error:
         raise RunError(f"cannot be read: {cause(error)}", kind="unreadable-predictions", file=str(path)) from error
     except (ValueError, RecursionError) as error:

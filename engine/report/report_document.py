@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from engine.preset.names import task_title
+from engine.report.closing_table import ModelRow
+from engine.report.cost_columns import COLUMNS, NOTE, CostColumn
+from engine.report.final_metrics import BASELINE, STUDENT, TEACHER
 from engine.report.result_table import Cell, Column, ResultDocument, ResultTable, Row, Section
-from engine.report.table import PRIMARY, MethodRow, MetricTable, Report, SeedMean
+from engine.report.settings import setting_text
+from engine.report.shared_settings import settings_table, shared_settings
+from engine.report.table import PRIMARY, Block, MethodRow, MetricTable, Report, SeedMean
 
 SCHEMA = 1
 
@@ -19,34 +25,52 @@ class ReportDocument(ResultDocument):
     report: Report = field(kw_only=True)
 
 
-def report_document(report: Report) -> ReportDocument:
-    """The document of a report, for any format. Figures of tables are in per cent, those of records and JSON shares of 1."""
+def report_document(report: Report, costs: Sequence[CostColumn] = ()) -> ReportDocument:
+    """The document of a report, for any format: its tables, with columns of `costs` after the metrics, then the settings.
+
+    Figures of tables are in per cent, those of records and JSON shares of 1.
+    """
     data = {
         "schema": SCHEMA,
         "tables": [_table_data(table) for table in report.tables],
+        "settings": [asdict(section) for section in shared_settings(report.groups)],
         "runs": _runs_data(report),
         "notes": list(report.notes),
     }
-    return ReportDocument(tuple(map(_result_table, report.tables)), report.notes, data, report=report)
+    tables = (*(_result_table(table, report, costs) for table in report.tables), settings_table(report.groups))
+    return ReportDocument(tables, report.notes, data, report=report)
 
 
-def _result_table(table: MetricTable) -> ResultTable:
+def _result_table(table: MetricTable, report: Report, costs: Sequence[CostColumn]) -> ResultTable:
     same = len(set(table.metrics.values())) == 1 and len(table.tasks) > 1
-    headings = [task if same else f"{task} {table.metrics[task]}" for task in table.tasks]
+    titles = [task_title(task) for task in table.tasks]
+    headings = [
+        title if same else f"{title} {table.metrics[task]}" for task, title in zip(table.tasks, titles, strict=True)
+    ]
     average = any(row.average is not None for block in table.blocks for row in block.rows)
     reference = "the highest" if table.against is None else table.against
     return ResultTable(
         "method",
-        tuple(map(Column, ("seeds", *headings, *(["average"] if average else [])))),
+        (
+            Column("seeds"),
+            *map(Column, (*headings, *(["average"] if average else []))),
+            *(Column(cost.heading, scores=False) for cost in costs),
+        ),
         tuple(
-            Section(block.heading, tuple(_row(table, row, reference, average=average) for row in block.rows))
+            Section(
+                block.heading,
+                tuple(
+                    _row(table, row, reference, average=average, costs=costs, models=_models(report, block, row))
+                    for row in block.rows
+                ),
+            )
             for block in table.blocks
         ),
         name="Primary metric" if table.choice == PRIMARY else table.choice,
         title=_title(table),
-        notes=table.footers,
+        notes=(*table.footers, *([NOTE] if any(cost.measured for cost in costs) else [])),
         reference=reference,
-        records=tuple(_records(table)),
+        records=tuple(_records(table, report)),
     )
 
 
@@ -57,7 +81,28 @@ def _title(table: MetricTable) -> str:
     return f"{of} on dev, in %, mean ± sample standard deviation over seeds"
 
 
-def _row(table: MetricTable, row: MethodRow, reference: str, *, average: bool) -> Row:
+def _models(report: Report, block: Block, row: MethodRow, task: str | None = None) -> list[ModelRow]:
+    """Size and speed of a row's model in each of its runs, on one task or all."""
+    model = {"method": STUDENT, "baseline": BASELINE, "teacher": TEACHER}.get(row.kind, "")
+    names = set(row.runs)
+    return [
+        run.sizes[model]
+        for group in report.groups
+        if setting_text(group.common, most=99) == block.heading and task in (None, group.task)
+        for run in group.runs
+        if model in run.sizes and (row.kind != "method" or run.name in names)
+    ]
+
+
+def _row(
+    table: MetricTable,
+    row: MethodRow,
+    reference: str,
+    *,
+    average: bool,
+    costs: Sequence[CostColumn],
+    models: Sequence[ModelRow],
+) -> Row:
     mean = _percent(row.average)
     return Row(
         row.name,
@@ -65,6 +110,7 @@ def _row(table: MetricTable, row: MethodRow, reference: str, *, average: bool) -
             Cell(_seeds(row)),
             *(_cell(row.cells.get(task), reference) for task in table.tasks),
             *([Cell(mean, row.average)] if average else []),
+            *(Cell(cost.text(models), cost.value(models)) for cost in costs),
         ),
         "result" if row.kind == "method" else "other",
         row.setting,
@@ -88,17 +134,21 @@ def _cell(cell: SeedMean | None, reference: str) -> Cell:
     hints = [f"seed {seed}: {_percent(value)}" for seed, value in cell.values if seed is not None]
     if cell.p is not None:
         hints.append(f"{f'p = {cell.p:.4f}' if cell.p >= 0.0001 else 'p < 0.0001'} against {reference}")
-    return Cell(f"{_percent(cell.mean)}{deviation}", cell.mean, cell.mark, detail, "; ".join(hints))
+    return Cell(
+        f"{_percent(cell.mean)}{deviation}", cell.mean, cell.mark, detail, "; ".join(hints), cell.below_majority
+    )
 
 
 def _percent(value: float | None) -> str:
     return "" if value is None else f"{value * 100:.2f}"
 
 
-def _records(table: MetricTable) -> Iterator[dict[str, str | float | tuple[str, ...] | None]]:
-    """A record for each row and task, with each seed's figure."""
-    for heading, row, task in ((b.heading, row, task) for b in table.blocks for row in b.rows for task in table.tasks):
+def _records(table: MetricTable, report: Report) -> Iterator[dict[str, str | float | tuple[str, ...] | None]]:
+    """A record for each row and task, with each seed's figure, and size and speed of the model."""
+    for block, row, task in ((b, row, task) for b in table.blocks for row in b.rows for task in table.tasks):
+        heading = block.heading
         if (cell := row.cells.get(task)) is not None:
+            models = _models(report, block, row, task)
             yield {
                 "choice": table.choice,
                 "block": heading,
@@ -111,10 +161,12 @@ def _records(table: MetricTable) -> Iterator[dict[str, str | float | tuple[str, 
                 "mean": cell.mean,
                 "deviation": cell.deviation,
                 "mark": cell.mark,
+                "below_majority": "yes" if cell.below_majority else "no",
                 "p": cell.p,
                 "gap": cell.gap.mean if cell.gap else None,
                 "low": cell.gap.low if cell.gap else None,
                 "high": cell.gap.high if cell.gap else None,
+                **{name: cost.value(models) for name, cost in COLUMNS.items()},
                 "inputs": row.inputs.get(task),
                 "values": tuple(f"{'-' if seed is None else seed}:{value!r}" for seed, value in cell.values),
             }
@@ -137,6 +189,10 @@ def _runs_data(report: Report) -> list[dict[str, Any]]:
             "method": run.method,
             "seed": run.seed,
             "setting": {**dict(group.common), **dict(group.own)},
+            "models": {
+                name: {column: value for column, cost in COLUMNS.items() if (value := cost.read(row)) is not None}
+                for name, row in run.sizes.items()
+            },
             "metrics": {model: dict(figures) for model, figures in run.models.items()},
             "inputs": None if run.inputs is None else run.inputs.to_dict(),
         }

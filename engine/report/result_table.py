@@ -6,19 +6,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from engine.report.majority import MARK as MAJORITY_MARK
+
 Mark = Literal["", "best", "tied", "above", "below", "highest"]
 """A figure is significantly better than all others of its column; not significantly different from the reference (the
 highest of the column, or the method that was named); significantly above or below it; or merely the highest, untested."""
-SIGNS: Mapping[Mark, str] = {"best": "★", "tied": "≈", "above": "▲", "below": "▼", "highest": "", "": ""}
-"""Written next to a figure."""
+SIGNS: Mapping[Mark, str] = {"best": "▲", "tied": "≈", "above": "▲", "below": "▼", "highest": "", "": ""}
+"""Written next to a figure: ▲ and ▼ are significant. ★ means the highest one, untested; only screens draw it."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column after the first. One with `words` is aligned left, one of figures right."""
+    """A column after the first. One with `words` is aligned left, one of figures right; one that `wraps` holds long texts.
+
+    Values of a column of scores are shares of 1 and shown in per cent; others are counts and the like.
+    """
 
     heading: str
     words: bool = False
+    wraps: bool = False
+    scores: bool = True
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,13 @@ class Cell:
     mark: Mark = ""
     detail: str = ""
     hint: str = ""
+    below_majority: bool = False
+    """Whether the model is at or below the majority guess."""
+
+    @property
+    def sign(self) -> str:
+        """What is written next to the figure: the sign of its mark, and that of the majority guess."""
+        return SIGNS[self.mark] + (MAJORITY_MARK if self.below_majority else "")
 
 
 @dataclass(frozen=True)

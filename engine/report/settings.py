@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import PurePath
 from typing import Any
 
+from engine.preset.names import task_title
 from engine.preset.text import listed, plain, shown
 from engine.report.collect import FinishedRun
 from engine.report.compare import ABSENT, flat
@@ -74,7 +75,7 @@ def input_notes(groups: Sequence[Group]) -> list[str]:
         several = dict.fromkeys(setting_text(group.inputs) for group in groups if group.task == task and group.inputs)
         if several:
             notes.append(
-                f"{task}: runs with the same settings had other inputs ({'; '.join(several)}). They stand in blocks of their "
+                f"{task_title(task)}: runs with the same settings had other inputs ({'; '.join(several)}). They stand in blocks of their "
                 "own, and are neither averaged nor tested against each other."
             )
     runs = [run for group in groups for run in group.runs]

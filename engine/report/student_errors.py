@@ -98,8 +98,8 @@ def student_errors(run_dir: Path, split: str | None = None) -> StudentErrors:
     """
     others = further_splits(run_dir)
     if split is not None and split not in others:
-        known = f"it has {listed(others, 'and')}" if others else "it has one dev set alone"
-        sentence = f"{run_dir.name} was measured on no further dev set {shown(split)}; {known}"
+        known = f"besides dev it has {listed(others, 'and')}" if others else "it has dev alone"
+        sentence = f"{run_dir.name} was not measured on {shown(split)}; {known}"
         raise UsageError(sentence, kind="unknown-split", key="--split")
     student, teacher = (read_model_answers(run_dir, model, split) for model in (STUDENT, TEACHER))
     if student.answers.dev != teacher.answers.dev or student.answers.classes != teacher.answers.classes:

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from engine.errors import UsageError
+from engine.preset.names import task_title
 from engine.preset.text import listed, nearest, shown
 from engine.report.best_marks import ColumnGroups, ColumnMarks, Reference, mark_column, mark_notes, reference_named
 from engine.report.collect import CollectedRuns, FinishedRun, left_out_notes
 from engine.report.compare import spread
 from engine.report.final_metrics import BASELINE, MAJORITY, TEACHER
 from engine.report.inputs import Setting, inputs_text
+from engine.report.majority import MARK, at_or_below
 from engine.report.published import official_dev_rows, published
 from engine.report.result_table import Mark
 from engine.report.settings import Group, group_runs, input_notes, own_names, setting_text
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 Kind = Literal["method", "baseline", "teacher", "majority", "published"]
 PRIMARY = "primary"
 """The choice of metric that takes each task's own."""
+MOST_NAMES = 8
+"""Methods that a note names; more are counted."""
 ELSEWHERE = "published elsewhere"
 """The heading of figures that are not one's own."""
 
@@ -43,6 +47,8 @@ class SeedMean:
     mark: Mark = ""
     p: float | None = None
     gap: MeanDifference | None = None
+    below_majority: bool = False
+    """Whether the mean is at or below the majority guess."""
 
     @property
     def count(self) -> int:
@@ -174,7 +180,7 @@ def _table(
         if group.task not in metrics and any(metric in run.metrics for run in group.runs):
             tasks.append(group.task)
             metrics[group.task] = metric
-    blocks, columns = [], []
+    blocks, columns, failed = [], [], list[str]()
     commons = list(dict.fromkeys(group.common for group in groups))
     for common in commons:
         own = [group for group in groups if group.common == common and group.task in metrics]
@@ -186,11 +192,14 @@ def _table(
                 marked[key] = mark_column(column, against)
             columns.append(marked[key])
             rows = [_with_marks(row, task, marked[key]) for row in rows]
-        rows += _comparison_rows(own, tasks, metrics)
+        others = list(_comparison_rows(own, tasks, metrics))
+        least = next((row.cells for row in others if row.kind == "majority"), {})
+        rows = [_with_majority(row, least) for row in (*rows, *others)]
+        failed += _majority_notes(own, tasks, metrics)
         if rows:
             blocks.append(Block(setting_text(common, most=99), tuple(rows)))
     name = None if against is None else against.name
-    footers = mark_notes(columns, name)
+    footers = [*failed, *mark_notes(columns, name)]
     if with_published and choice == PRIMARY:
         theirs, caveats = _published(tasks)
         caveats += _other_dev_sets(tasks if theirs else (), groups)
@@ -235,6 +244,35 @@ def _with_marks(row: MethodRow, task: str, column: ColumnMarks) -> MethodRow:
     return replace(row, cells={**row.cells, task: marked})
 
 
+def _with_majority(row: MethodRow, least: Mapping[str, SeedMean]) -> MethodRow:
+    if row.kind in ("majority", "published"):
+        return row
+    cells = {
+        task: replace(cell, below_majority=True) if task in least and at_or_below(cell.mean, least[task].mean) else cell
+        for task, cell in row.cells.items()
+    }
+    return replace(row, cells=cells)
+
+
+def _majority_notes(groups: Sequence[Group], tasks: Sequence[str], metrics: Mapping[str, str]) -> Iterator[str]:
+    """Which students do not beat the majority guess, a sentence for each task: nothing is to be compared between them."""
+    for task in tasks:
+        name = metrics[task]
+        words = []
+        own = [group for group in groups if group.task == task]
+        for group in own:
+            pairs = [(run.metrics.get(name), run.models.get(MAJORITY, {}).get(name)) for run in group.runs]
+            low = sum(at_or_below(value, least) for value, least in pairs)
+            if low:
+                label = f"{group.method} ({setting_text(group.own)})" if group.own else group.method
+                words.append(label if low == len(pairs) else f"{label} with {low} of {len(pairs)} seeds")
+        if words:
+            yield (
+                f"{MARK} {task_title(task)}: at or below the majority guess, so nothing that can be used was learnt: "
+                f"{listed(words, 'and', MOST_NAMES)}."
+            )
+
+
 def _comparison_rows(groups: Sequence[Group], tasks: Sequence[str], metrics: Mapping[str, str]) -> Iterator[MethodRow]:
     """Rows of what methods are compared with: the student on labels alone, the teacher, the majority guess."""
     alone: dict[tuple[tuple[str, SeedMean], ...], list[str]] = {}
@@ -273,7 +311,7 @@ def _other_dev_sets(tasks: Sequence[str], groups: Sequence[Group]) -> list[str]:
         sizes = sorted({run.inputs.dev_rows for run in runs if run.inputs is not None})
         if task in official and any(size != official[task] for size in sizes):
             sentences.append(
-                f"{task}: published figures are of the official dev set of {official[task]:,} rows; these runs were measured "
+                f"{task_title(task)}: published figures are of the official dev set of {official[task]:,} rows; these runs were measured "
                 f"on {listed((f'{size:,}' for size in sizes), 'and')}"
             )
     return sentences

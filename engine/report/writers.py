@@ -1,4 +1,4 @@
-"""Formats of result tables: Markdown, CSV, LaTeX, JSON and HTML. Text from outside is escaped for each.
+"""Formats of result tables: Markdown, CSV, LaTeX, JSON, HTML, Excel and PDF. Text from outside is escaped for each.
 
 A new format is one function over a `ResultDocument` and one entry in `FORMATS`.
 """
@@ -15,7 +15,8 @@ from pathlib import PurePath
 from engine.errors import UsageError
 from engine.preset.text import listed, nearest, one_line, shown
 from engine.record.files import json_text
-from engine.report.result_table import SIGNS, Cell, ResultDocument, ResultTable, Row
+from engine.report.majority import MARK as MAJORITY_MARK
+from engine.report.result_table import Cell, ResultDocument, ResultTable, Row
 
 _FORMULA = tuple("=+-@\t\r＝＋－＠")
 """Beginnings of a cell that a spreadsheet would compute."""
@@ -23,6 +24,12 @@ _LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
     "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", '"': r"\textquotedbl{}", "`": r"\textasciigrave{}", "'": r"\textquotesingle{}",
+    "±": r"$\pm$", "≈": r"$\approx$", "▲": r"$\uparrow$", "▼": r"$\downarrow$", MAJORITY_MARK: r"$^\dagger$",
+    "−": r"$-$", "×": r"$\times$", "λ": r"$\lambda$", "…": r"\ldots{}", "→": r"$\rightarrow$",
+}  # fmt: skip
+_COMMENT = {
+    "%": "per cent", "\\": "/", "±": "+-", "≈": "~", "▲": "^", "▼": "v", MAJORITY_MARK: "dagger:", "−": "-",
+    "×": "x", "λ": "lambda", "…": "...", "→": "->",
 }  # fmt: skip
 _ARROWS = {"above": r" $\uparrow$", "below": r" $\downarrow$", "tied": r" $\approx$"}
 
@@ -47,7 +54,11 @@ def _markdown_table(table: ResultTable) -> str:
         if section.heading:
             lines.append([f"**{markdown_text(section.heading)}**", *("" for _ in table.columns)])
         lines += [[_markdown_name(row), *map(_markdown_cell, row.cells)] for row in section.rows]
-    widths = [max(4, *map(len, column)) for column in zip(*lines, strict=True)]
+    wraps = [False, *(column.wraps for column in table.columns)]
+    widths = [
+        max(4, *map(len, column[:1] if long else column))
+        for column, long in zip(zip(*lines, strict=True), wraps, strict=True)
+    ]
     left = [True, *(column.words for column in table.columns)]
     rule = ["-" * width if side else "-" * (width - 1) + ":" for width, side in zip(widths, left, strict=True)]
     padded = (
@@ -65,7 +76,7 @@ def _markdown_name(row: Row) -> str:
 def _markdown_cell(cell: Cell) -> str:
     text = cell.text if cell.value is not None else markdown_text(cell.text)
     text = f"**{text}**" if cell.mark in ("best", "highest") else text
-    return " ".join(part for part in (text, cell.detail, SIGNS[cell.mark]) if part)
+    return " ".join(part for part in (text, cell.detail, cell.sign) if part)
 
 
 def markdown_text(text: str) -> str:
@@ -77,19 +88,25 @@ def markdown_text(text: str) -> str:
 
 
 def latex(document: ResultDocument) -> str:
-    """Tables as LaTeX `tabular`s with the lines of booktabs: the best figures are bold, tied ones underlined."""
+    """Tables as LaTeX floats with caption and label, with the lines of booktabs: the best figures are bold, tied ones
+    underlined. What crild itself writes is ASCII; notes are comments."""
     lines = [r"% needs \usepackage{booktabs}"]
-    for table in document.tables:
-        lines += [f"% {_comment(table.title)}"] if table.title else []
-        lines += _latex_table(table)
+    labels: list[str] = []
+    for number, table in enumerate(document.tables, 1):
+        label = re.sub(r"[^a-z0-9]+", "-", table.name.casefold()).strip("-") or "results"
+        labels.append(label)
+        lines += _latex_table(table, f"tab:crild-{label}{f'-{number}' if labels.count(label) > 1 else ''}")
         lines += [f"% {_comment(line)}" for line in table.notes]
     return "\n".join([*lines, *(f"% {_comment(line)}" for line in document.notes)]) + "\n"
 
 
-def _latex_table(table: ResultTable) -> list[str]:
+def _latex_table(table: ResultTable, label: str) -> list[str]:
     headings = [table.row_heading, *(column.heading for column in table.columns)]
-    sides = "".join("l" if column.words else "r" for column in table.columns)
-    lines = [rf"\begin{{tabular}}{{l{sides}}}", r"\toprule", _latex_line([latex_text(text) for text in headings])]
+    sides = "".join(r"p{.75\linewidth}" if column.wraps else "l" if column.words else "r" for column in table.columns)
+    lines = [
+        r"\begin{table}[tb]", r"\centering", rf"\caption{{{_caption(table)}}}", rf"\label{{{label}}}",
+        rf"\begin{{tabular}}{{l{sides}}}", r"\toprule", _latex_line([latex_text(text) for text in headings]),
+    ]  # fmt: skip
     for section in table.sections:
         lines.append(r"\midrule")
         if section.heading:
@@ -101,7 +118,25 @@ def _latex_table(table: ResultTable) -> list[str]:
             lines.append(
                 _latex_line([rf"\textit{{{name}}}" if row.kind == "mean" else name, *map(_latex_cell, row.cells)])
             )
-    return [*lines, r"\bottomrule", r"\end{tabular}"]
+    return [*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+
+
+def _caption(table: ResultTable) -> str:
+    """What the figures are, and what the marks in this table mean."""
+    cells = [cell for row in table.rows for cell in row.cells]
+    title = table.title or table.name or "Results"
+    marks = {cell.mark for cell in cells}
+    meanings = [f"{title[0].upper()}{title[1:]}"]
+    if any(cell.detail for cell in cells):
+        meanings.append(f"Differences are from {table.reference}; arrows: significant")
+    elif "best" in marks or "tied" in marks:
+        meanings += ["Bold: significantly better than all others"] if "best" in marks else []
+        meanings += [f"Underlined: not significantly different from {table.reference}"] if "tied" in marks else []
+    elif "highest" in marks:
+        meanings.append("Bold: the highest")
+    if any(cell.below_majority for cell in cells):
+        meanings.append(f"{MAJORITY_MARK}: at or below the majority guess")
+    return " ".join(f"{latex_text(meaning)}." for meaning in meanings)
 
 
 def _latex_line(cells: Sequence[str]) -> str:
@@ -111,12 +146,13 @@ def _latex_line(cells: Sequence[str]) -> str:
 
 
 def _latex_cell(cell: Cell) -> str:
-    text = cell.text.replace("±", r"$\pm$") if cell.value is not None else latex_text(cell.text)
+    text = latex_text(cell.text)
+    dagger = r"$^\dagger$" if cell.below_majority else ""
     if cell.detail:
-        return f"{text} {cell.detail.replace('-', '$-$')}{_ARROWS.get(cell.mark, '')}"
+        return f"{text}{dagger} {cell.detail.replace('-', '$-$')}{_ARROWS.get(cell.mark, '')}"
     if cell.mark in ("best", "highest"):
-        return rf"\textbf{{{text}}}"
-    return rf"\underline{{{text}}}" if cell.mark == "tied" else text
+        return rf"\textbf{{{text}}}{dagger}"
+    return rf"\underline{{{text}}}{dagger}" if cell.mark == "tied" else f"{text}{dagger}"
 
 
 def latex_text(text: str) -> str:
@@ -125,8 +161,8 @@ def latex_text(text: str) -> str:
 
 
 def _comment(text: str) -> str:
-    words = {"%": "per cent", "\\": "/", "▲": "↑", "▼": "↓"}
-    return "".join(words.get(character, character) for character in one_line(text))
+    """A note as a comment of LaTeX; signs in ASCII, so that no engine stumbles over them."""
+    return "".join(_COMMENT.get(character, character) for character in one_line(text))
 
 
 # -- CSV, JSON, HTML
@@ -167,6 +203,20 @@ def html_page(document: ResultDocument) -> str:
     return page(document)
 
 
+def workbook_file(document: ResultDocument) -> bytes:
+    """An Excel workbook with a sheet for each table. Raises UsageError where XlsxWriter is not installed."""
+    from engine.report.workbook import workbook
+
+    return workbook(document)
+
+
+def pdf_file(document: ResultDocument) -> bytes:
+    """A PDF with tables, notes and the charts of a report."""
+    from engine.report.pdf import pdf  # drawn by matplotlib
+
+    return pdf(document)
+
+
 # -- the registry
 
 
@@ -178,6 +228,8 @@ class Format:
     title: str
     endings: tuple[str, ...]
     write: Callable[[ResultDocument], str | bytes]
+    binary: bool = False
+    """Whether it is no text: nothing for a terminal."""
 
 
 FORMATS: Mapping[str, Format] = {
@@ -188,6 +240,8 @@ FORMATS: Mapping[str, Format] = {
         Format("json", "JSON", (".json",), json_document),
         Format("latex", "LaTeX", (".tex",), latex),
         Format("html", "HTML", (".html", ".htm"), html_page),
+        Format("xlsx", "Excel", (".xlsx",), workbook_file, binary=True),
+        Format("pdf", "PDF", (".pdf",), pdf_file, binary=True),
     )
 }
 

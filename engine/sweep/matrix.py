@@ -10,6 +10,7 @@ from engine.record.inputs import RunInputs
 from engine.record.run import RunEntry
 from engine.report.compare import Spread, spread
 from engine.report.inputs import RunContent, dev_of, difference_note, differing
+from engine.report.majority import LEGEND, at_or_below
 from engine.sweep.estimate import eta
 from engine.sweep.record import CellRecord, SweepRecord
 
@@ -34,6 +35,13 @@ class MatrixCell:
     metric: str | None = None
     differs: str | None = None
     """Why its runs are not averaged: they had other data or models."""
+    majority: float | None = None
+    """The metric of the majority guess on their dev set."""
+
+    @property
+    def below_majority(self) -> bool:
+        """Whether the mean is at or below the majority guess."""
+        return self.spread is not None and at_or_below(self.spread.mean, self.majority)
 
     @property
     def spread(self) -> Spread | None:
@@ -68,7 +76,7 @@ class Matrix:
     faults: Mapping[str, str] = field(default_factory=dict)
     """The sentences of failed runs, by run."""
     notes: tuple[str, ...] = ()
-    """Why runs of a cell are not averaged, or cells of a task cannot be compared."""
+    """What must be known to read it: which cells cannot be averaged or compared, and what the mark means."""
 
     @property
     def runs(self) -> int:
@@ -145,8 +153,11 @@ def _notes(
     made: Mapping[Position, MatrixCell],
     inputs: Mapping[str, RunInputs | None],
 ) -> Iterator[str]:
-    """Why runs of a cell are not averaged, and which tasks have cells on other dev sets."""
+    """Why runs of a cell are not averaged, what the mark of the majority guess means, and which tasks have cells on other
+    dev sets."""
     yield from (cell.differs for cell in made.values() if cell.differs)
+    if any(cell.below_majority for cell in made.values()):
+        yield LEGEND
     for task in dict.fromkeys(task for _, task in several):
         runs = [cell.run for (_, column), cells in several.items() if column == task for cell in cells]
         settings = dict.fromkeys(
@@ -184,4 +195,5 @@ def _matrix_cell(
         elif status.total > 0:
             done += min(1.0, max(0.0, status.done / status.total))
     differs = difference_note(" on ".join(position), contents)
-    return MatrixCell(dict(states), tuple(values), done / len(cells), metric, differs)
+    majority = next((content.majority for content in contents if content.majority is not None), None)
+    return MatrixCell(dict(states), tuple(values), done / len(cells), metric, differs, majority)

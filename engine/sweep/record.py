@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from engine.errors import RunError
+from engine.preset.regular_file import read_regular
 from engine.record.fields import read_fields
 from engine.record.files import cause, read_record, write_json
 from engine.record.owner import Owner
@@ -131,7 +132,7 @@ def write_presets(path: Path, documents: Sequence[Mapping[str, Any]]) -> None:
 def read_presets(path: Path) -> list[dict[str, Any]]:
     """The presets of a sweep's runs. Raises RunError when they cannot be read."""
     try:
-        found = json.loads(path.read_bytes())["presets"]
+        found = json.loads(read_regular(path))["presets"]
         return [dict(document) for document in found]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         sentence = f"cannot read the presets of the sweep: {error}"

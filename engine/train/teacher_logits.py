@@ -20,6 +20,7 @@ from engine.data.tokens import TokenSet
 from engine.distill.activations import ActivationSpec
 from engine.models.export import content_hash
 from engine.models.partial_encoder import PartialEncoder
+from engine.preset.regular_file import read_regular
 from engine.record.files import cause, write_atomic
 from engine.record.paths import cache_dir
 from engine.record.phases import Report, unreported
@@ -98,7 +99,7 @@ class LogitsEntry:
         A file that cannot be opened or read may be good, and somebody else's: it stays.
         """
         try:
-            content = self.path.read_bytes()
+            content = read_regular(self.path)
         except FileNotFoundError:
             return None, True
         except OSError as error:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import ModelError
+from engine.preset.regular_file import read_regular
 from engine.preset.source_names import is_path
 from engine.preset.text import cut, listed, plain
 from engine.user.consent import Consent
@@ -64,9 +65,7 @@ def own_code(folder: Path) -> OwnCode | None:
 def _declared(file: Path, keys: tuple[str, ...] | None) -> Iterator[str]:
     """The classes in the `auto_map` of a config; those of the tokenizer without `keys`."""
     try:
-        if file.stat().st_size > _LARGEST:
-            return
-        config = json.loads(file.read_bytes())
+        config = json.loads(read_regular(file, _LARGEST))
     except (OSError, ValueError, RecursionError):  # whoever loads the folder reports it
         return
     table = config.get("auto_map") if isinstance(config, dict) else None
@@ -85,7 +84,7 @@ def code_hash(folder: Path) -> str:
     """
     digest = hashlib.sha256()
     for file in sorted(_python_files(folder)):
-        content = file.read_bytes()
+        content = read_regular(file)
         digest.update(f"{file.relative_to(folder).as_posix()}\0{len(content)}\0".encode("utf-8", "surrogateescape"))
         digest.update(content)
     return f"sha256:{digest.hexdigest()}"

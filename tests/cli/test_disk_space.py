@@ -309,3 +309,10 @@ def test_a_run_that_waits_or_works_is_not_moved_to_the_trash(runs_dir: Path, sta
         actions.trash(run_dir)
     assert caught.value.kind == "run-is-active"
     assert run_dir.is_dir()
+
+
+def test_a_cache_that_is_a_file_is_named(crild: Call, tmp_path: Path) -> None:
+    (tmp_path / "cache").touch()
+    for words in (("cache", "show"), ("cache", "clear", "--yes")):
+        done = crild(*words)
+        assert (done.code, str(tmp_path / "cache") in done.err) == (2, True)

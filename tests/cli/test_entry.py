@@ -12,7 +12,7 @@ from tests.cli.conftest import Call
 from tests.conftest import PATIENCE, REPOSITORY
 
 HEAVY = {"torch", "transformers", "numpy", "datasets", "accelerate", "tokenizers", "safetensors", "sklearn", "scipy"}
-LOADED_WHEN_USED = {"significance", "figures", "calibration"}
+LOADED_WHEN_USED = {"significance", "figures", "calibration", "pdf"}
 """Modules of reports that need numpy and matplotlib."""
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -149,3 +150,20 @@ def test_colour_marks_the_state_only_on_a_screen_that_wants_it(
     monkeypatch.setenv("NO_COLOR", "1")
     print_table(entries, time.time(), 80)
     assert "\x1b" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("what", ["file", "pipe", "run"])
+def test_what_is_no_folder_of_runs_is_named(what: str, crild: Call, tmp_path: Path) -> None:
+    path = tmp_path / "elsewhere"
+    if what == "run":
+        path = make_run(tmp_path / "runs")
+    elif what == "pipe":
+        os.mkfifo(path)
+    else:
+        path.touch()
+    for words in (("runs",), ("runs", "--json"), ("report",), ("prune",), ("show", "some")):
+        done = crild(*words, "--runs-dir", str(path))
+        assert done.code == 2, words
+        assert str(path) in done.err
+    if what == "run":
+        assert f"--runs-dir {tmp_path / 'runs'}" in done.err

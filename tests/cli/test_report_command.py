@@ -28,13 +28,13 @@ def test_the_table_fits_eighty_columns(crild: Call, runs: Path, monkeypatch: pyt
     assert said.code == 0
     assert max(map(len, said.out.splitlines())) <= 80
     rows = [line.split() for line in said.out.splitlines()]
-    assert ["crild", "3", "97.50", "±", "0.00", "★", "97.50", "±", "0.00", "★"] in rows
+    assert ["crild", "3", "97.50", "±", "0.00", "▲", "97.50", "±", "0.00", "▲"] in rows
     assert all(f"task-number-{number}" in said.out for number in range(6))
 
 
 def test_ascii_where_the_terminal_wants_it(crild: Call, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CRILD_ASCII", "1")
-    assert "97.50 +- 0.00 *" in crild("report").out
+    assert "97.50 +- 0.00 ^" in crild("report").out
     against = crild("report", "--against", "kd").out
     assert "97.50 +- 0.00  +27.50 (+" in against
     assert ") ^" in against
@@ -71,6 +71,15 @@ def test_the_ending_of_the_file_tells_the_format(
     assert (tmp_path / name).read_text().startswith(begins)
 
 
+def test_a_pdf_is_written_as_such_and_not_to_a_terminal(
+    crild: Call, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert crild("report", "--columns", "params, size", "-o", str(tmp_path / "study.pdf")).code == 0
+    assert (tmp_path / "study.pdf").read_bytes().startswith(b"%PDF-")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert crild("report", "--format", "pdf").code == 2
+
+
 def test_what_goes_to_stdout_is_what_goes_to_a_file(crild: Call, runs: Path, tmp_path: Path) -> None:
     crild("report", "--format", "latex", "-o", str(tmp_path / "x"))
     assert crild("report", "--format", "latex").out == (tmp_path / "x").read_text()
@@ -86,13 +95,15 @@ def test_pictures_are_written_as_svg_and_png(crild: Call, runs: Path, tmp_path: 
     assert "<svg" in (tmp_path / "pictures/final.svg").read_text()
 
 
-@pytest.mark.parametrize("name", ["study.pdf", "study.xlsx", "study.md.gz"])
+@pytest.mark.parametrize("name", ["study.docx", "study.md.gz"])
 def test_an_unknown_ending_is_refused_with_the_endings_there_are(
     crild: Call, runs: Path, tmp_path: Path, name: str
 ) -> None:
     said = crild("report", "-o", str(tmp_path / name))
     assert (said.code, said.out) == (2, "")
-    assert all(ending in said.err for ending in (name, ".txt", ".md", ".csv", ".json", ".tex", ".html"))
+    assert all(
+        ending in said.err for ending in (name, ".txt", ".md", ".csv", ".json", ".tex", ".html", ".xlsx", ".pdf")
+    )
     assert not (tmp_path / name).exists()
     assert crild("report", "--format", "csv", "-o", str(tmp_path / name)).code == 0
 
@@ -102,6 +113,7 @@ def test_an_unknown_ending_is_refused_with_the_endings_there_are(
     [
         (("--format", "markdwn"), "markdown"),
         (("--metric", "accurcy"), '"accuracy"'),
+        (("--columns", "param"), "params"),
         (("nothing-like-it",), "nothing-like-it"),
         (("--sweep", "none"), '"none"'),
         (("rte", "--sweep", "none"), "--sweep"),

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from engine.record.run import read_run, read_status
+from crild_tui.cli import stop
+from engine.launch import signals
+from engine.record.owner import Owner
+from engine.record.run import read_run, read_status, update_status
 from tests.cli.conftest import Call
 from tests.cli.samples import make_run
 from tests.conftest import PATIENCE
@@ -14,8 +18,6 @@ Behave = Callable[..., None]
 
 
 def _wait(run_dir: Path, *states: str) -> None:
-    import time
-
     until = time.monotonic() + PATIENCE
     while read_run(run_dir).state not in states:
         assert time.monotonic() < until, read_run(run_dir)
@@ -43,6 +45,19 @@ def test_stop_kill_ends_an_engine_that_does_not_react(
     owner = read_status(runs_dir / "mine-s1").owner
     assert owner is not None
     assert owner.state() == "gone"
+
+
+@pytest.mark.parametrize("state", ["running", "stopping"])
+def test_an_engine_that_does_not_react_is_reported(
+    state: str, crild: Call, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stop, "REACTION", 0.0)
+    monkeypatch.setattr(stop, "PATIENCE", 0.3)
+    monkeypatch.setattr(signals, "stop", lambda _: None)
+    run_dir = make_run(runs_dir, state="running")
+    update_status(run_dir, state=state, owner=Owner.current(), heartbeat=time.time())
+    hint = "crild stop rte-crild-s1 --kill"
+    assert crild("stop", "rte-crild").err.count(hint) == (1 if state == "running" else 0)
 
 
 def test_stop_of_a_finished_run_is_a_usage_error(crild: Call, runs_dir: Path) -> None:

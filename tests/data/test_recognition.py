@@ -86,7 +86,8 @@ def test_json_lines_and_parquet(tmp_path: Path) -> None:
         ("text,first,second", "no-candidate-column", "task.columns.label", ["first", "second"]),
         ("one,two,label", "no-candidate-column", "task.columns.text", ["one", "two"]),
         ("text,label,text", "repeated-column", None, ["text"]),
-        ("one fine day,a", "no-candidate-column", "task.columns.label", ["first line"]),
+        ("one fine day,a", "no-candidate-column", "task.columns.label", ["first line", "task.columns.text="]),
+        ("a,b,c", "no-candidate-column", "task.columns.label", ["task.columns.text="]),
     ],
 )
 def test_what_is_not_clear_is_refused_with_the_setting_that_decides(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 from tokenizers.models import WordLevel
 from tokenizers.processors import TemplateProcessing
 
@@ -77,7 +78,7 @@ def test_chunks_join_to_what_one_call_gives(monkeypatch: pytest.MonkeyPatch) -> 
     rows = examples([f"{'a b c d e f g h'[: 2 * n + 1]}" for n in range(7)])
     whole = tokenise(rows, word_tokenizer(), 6)
     monkeypatch.setattr(module, "_CHUNK", 2)
-    monkeypatch.setattr(module, "_read", lambda _: None)
+    monkeypatch.setattr(module, "_read", lambda *_: None)
     parts = tokenise(rows, word_tokenizer(), 6)
     assert parts.input_ids.tolist() == whole.input_ids.tolist()
     assert parts.offsets.tolist() == whole.offsets.tolist()
@@ -152,6 +153,31 @@ def test_a_damaged_file_is_made_anew(damage: str, tmp_path: Path, caplog: pytest
     caplog.clear()
     tokenise(rows, word_tokenizer(), 8)
     assert caplog.text == "", "the file that was written in its place is whole"
+
+
+def test_the_tokens_of_other_texts_are_not_taken(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    expected = tokenise(examples(["a b", "c d e"]), word_tokenizer(), 8)
+    (own,) = kept_files(tmp_path)
+    tokenise(examples(["e d c", "b a"]), word_tokenizer(), 8)
+    (other,) = set(kept_files(tmp_path)) - {own}
+    own.write_bytes(other.read_bytes())
+    assert tokenise(examples(["a b", "c d e"]), word_tokenizer(), 8).input_ids.tolist() == expected.input_ids.tolist()
+    assert str(own) in caplog.text
+    assert own.read_bytes() != other.read_bytes()
+
+
+def test_a_file_that_does_not_name_its_key_is_made_anew_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = examples(["a b", "c d e"])
+    expected = tokenise(rows, word_tokenizer(), 8)
+    (file,) = kept_files(tmp_path)
+    released = module._Tokens(expected.offsets, expected.input_ids[::-1].copy(), expected.type_ids, 0)
+    file.write_bytes(save(released.arrays(), {"cut": "0", "digest": "as crild 0.2 wrote it"}))
+    assert tokenise(rows, word_tokenizer(), 8).input_ids.tolist() == expected.input_ids.tolist()
+    monkeypatch.delattr(module, "_encode")
+    assert tokenise(rows, word_tokenizer(), 8).input_ids.tolist() == expected.input_ids.tolist()
+    assert caplog.text == "", "nothing is damaged"
 
 
 def test_tokens_that_cannot_be_kept_are_used_all_the_same(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from engine.preset.load import load_preset
 from engine.preset.toml_file import LARGEST
 from tests.preset.strategies import DOCUMENTS
 from tests.preset.support import MINIMAL, mistake, mistakes, problems, refused, write
+from tests.refused_files import refuse
 
 
 def only(folder: Path, text: str, *overrides: str) -> CrildError:
@@ -96,11 +98,8 @@ def test_an_empty_preset(tmp_path: Path, text: str) -> None:
 
 
 def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def forbidden(*_: object, **__: object) -> None:
-        raise PermissionError(13, "Permission denied")
-
     write(tmp_path, MINIMAL)
-    monkeypatch.setattr(Path, "open", forbidden)
+    refuse(monkeypatch, tmp_path / "mine.toml", errno.EACCES)
     (problem,) = refused(tmp_path, ["mine.toml"])
     assert mistake(problem) == "mine.toml unreadable-file"
     assert "Permission denied" in problem.sentence

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.preset.load import load_preset
+from engine.errors import PresetError
+from engine.preset.load import LONGEST_CHAIN, load_preset
 from engine.preset.schema import Objective
 from tests.preset.support import MINIMAL, load, mistake, mistakes, problems, refused, write
 
@@ -119,6 +120,15 @@ def test_extends_is_relative_to_the_file_that_says_it(tmp_path: Path) -> None:
     assert load_preset(["mine/run.toml"], base=tmp_path).preset.seed == 5
 
 
+def test_a_chain_of_presets_has_a_limit(tmp_path: Path) -> None:
+    write(tmp_path, MINIMAL, "0.toml")
+    for number in range(1, LONGEST_CHAIN + 2):
+        write(tmp_path, f'extends = "{number - 1}.toml"', f"{number}.toml")
+    assert load_preset([f"{LONGEST_CHAIN - 1}.toml"], base=tmp_path).preset.task.name
+    (problem,) = refused(tmp_path, [f"{LONGEST_CHAIN + 1}.toml"])
+    assert mistake(problem) == "2.toml:1 extends-chain-too-long extends"
+
+
 def test_a_circle_is_an_error_that_shows_it(tmp_path: Path) -> None:
     write(tmp_path, 'extends = "b.toml"', "a.toml")
     write(tmp_path, '\nextends = ["c.toml"]', "b.toml")
@@ -203,3 +213,54 @@ def test_a_task_preset_must_come_last_where_it_would_be_overridden(tmp_path: Pat
 def test_extends_and_stages_are_no_keys_of_the_result(tmp_path: Path, key: str) -> None:
     write(tmp_path, MINIMAL, "base.toml")
     assert key not in load(tmp_path, 'extends = "base.toml"\nstages = ["kd"]\n').document
+
+
+# -- two methods
+
+
+@pytest.mark.parametrize(
+    ("refs", "lost", "winner"),
+    [
+        (("crild", "kd", "rte"), "crild", "kd"),
+        (("kd", "crild", "rte"), "crild", "kd"),
+        (("tinybert", "finetune", "rte", "few-sample"), "tinybert", "finetune"),
+        (("crild-no-mixup", "kd", "rte"), "crild-no-mixup", "kd"),
+    ],
+)
+def test_a_method_of_which_nothing_would_be_left_is_named(refs: tuple[str, ...], lost: str, winner: str) -> None:
+    with pytest.raises(PresetError) as caught:
+        load_preset(refs)
+    (problem,) = caught.value.problems
+    assert (problem.kind, problem.key, caught.value.exit_code) == ("two-methods", "stage", 2)
+    for dropped in (lost, winner):
+        assert f"`crild run {' '.join(ref for ref in refs if ref != dropped)}`" in problem.sentence
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[[stage]]\nname = "ild"\nepochs = 2\n',
+        '[[stage]]\nname = "ild"\nobjectives = { cls = 1 }\n[[stage]]\nname = "kd"\nobjectives = { labels = 1 }\n',
+        'stages = ["mine"]\n[[stage]]\nname = "mine"\nobjectives = { logits = 1 }\n',
+        'extends = "crild"\nstages = ["mine"]\n[[stage]]\nname = "mine"\nobjectives = { logits = 1 }\n',
+        'extends = "kd"\n[[stage]]\nname = "kd"\nobjectives = { labels = 1 }\n',
+        MINIMAL,
+    ],
+)
+def test_an_own_file_may_rewrite_or_drop_the_stages_of_a_method(tmp_path: Path, text: str) -> None:
+    write(tmp_path, text)
+    assert load_preset(["crild", "mine.toml"], base=tmp_path).preset.stage
+
+
+def test_a_shipped_method_after_an_own_one_replaces_it_and_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, MINIMAL)
+    with pytest.raises(PresetError) as caught:
+        load_preset(["mine.toml", "kd", "rte"], base=tmp_path)
+    assert caught.value.kind == "two-methods"
+
+
+@pytest.mark.parametrize(
+    "refs", [("local-teacher", "kd"), ("crild", "crild-qkv", "rte"), ("crild", "supplementary", "rte")]
+)
+def test_presets_that_keep_a_stage_of_each_other_merge(refs: tuple[str, ...]) -> None:
+    assert load_preset(refs).preset.stage

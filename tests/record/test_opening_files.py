@@ -27,8 +27,13 @@ def umask(mask: int) -> Iterator[None]:
 
 def test_a_file_that_can_be_read_or_is_missing_has_no_cause(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
+    assert [why_unreadable(tmp_path / name) for name in ("file", "gone")] == [None, None]
+
+
+def test_a_pipe_or_device_is_no_file_to_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    assert [why_unreadable(tmp_path / name) for name in ("file", "gone", "pipe")] == [None, None, None]
+    (tmp_path / "device").symlink_to("/dev/zero")
+    assert why_unreadable(tmp_path / "pipe") == why_unreadable(tmp_path / "device") is not None
 
 
 def test_causes_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,3 +96,18 @@ def test_what_was_measured_on_training_examples_has_its_own_curves(runs_dir: Pat
     events.close()
     found = {quantity: bands[0].points[0][1] for quantity, bands in curves(group_of(runs_dir), "accuracy").items()}
     assert found == {"metric": 0.7, "metric, train": 0.9, "label loss": 0.6, "label loss, train": 0.2}
+
+
+def test_no_metric_is_drawn_while_the_classifier_is_untrained(runs_dir: Path) -> None:
+    events = EventWriter(events_file(finished(runs_dir, "crild", 1, right(10)), 1), 1)
+    for stage, more in (("ild", {"loss": 0.5}), ("kd", {}), ("again", {"loss": 0.4})):
+        events.write("stage_started", stage=stage, role="student", step=0, steps=30)
+        events.write("step", stage=stage, step=10, loss=1.0)
+        events.write(
+            "evaluation", stage=stage, step=10, model="student", split="dev", primary=True, label_loss=0.7,
+            metrics={"accuracy": 0.5}, **more,
+        )  # fmt: skip
+    events.close()
+    found = curves(group_of(runs_dir), "accuracy")
+    assert [band.stage for band in found["loss"]] == ["ild", "kd", "again"]
+    assert [band.stage for band in found["metric"]] == [band.stage for band in found["label loss"]] == ["kd", "again"]

@@ -95,7 +95,7 @@ def test_it_says_figures_settings_probes_and_where_it_was_made(folder: Path) -> 
     text = Reader(page(reported(folder))).text
     for words in (
         "2 methods", "96.00 ± 0.00", "Marks: paired bootstrap", "stage.kd.temperature 50.0", "host here",
-        "rise of loss under noise, train", "attention of the last layer, dev / train", "mrpc: dev accuracy under Gaussian noise", "mrpc: training curves",
+        "rise of loss under noise, train", "attention of the last layer, dev / train", "MRPC: dev accuracy under Gaussian noise", "MRPC: training curves",
         "distance to the teacher by student layer",
     ):  # fmt: skip
         assert words in text, words

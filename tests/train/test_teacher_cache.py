@@ -11,18 +11,21 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import pipeline
 
+from engine.data.tokens import TokenSet
 from engine.data.types import TaskSpec
 from engine.errors import ModelError, RunError
 from engine.models.load import LoadedModel
+from engine.preset.schema import Finetune
 from engine.record import teacher_folder
 from engine.record.events import read_events
 from engine.record.teacher_folder import has_teacher, link_teacher
-from engine.train.teacher import StoredTeacher, open_teacher, store_teacher
+from engine.train.teacher import StoredTeacher, cache_key, open_teacher, store_teacher
 from tests.models.tiny_models import tiny, words
 from tests.refused_files import refuse
 from tests.train.tiny_run import make, materials, work
@@ -324,3 +327,16 @@ def test_a_damaged_cached_teacher_costs_time_and_changes_no_student(tmp_path: Pa
     assert work(third) is not None
     assert (third / "student" / "model.safetensors").read_bytes() == expected
     assert any(str(teacher.readlink()) in warning for warning in warnings_of(third))
+
+
+def test_a_teacher_trained_with_class_weights_is_another_one() -> None:
+    rows = TokenSet(
+        ("a",), np.array([0, 1]), np.array([5], np.int32), None, np.array([0], np.int64), cut=0, content="hash"
+    )  # fmt: skip
+    spec = TaskSpec("custom", "classification", ("no", "yes"), ("accuracy",), is_pair=False)
+    keys = {
+        cache_key("model", Finetune(), rows, rows, spec, "fp32", weights)
+        for weights in ((), (1.0, 1.0), (1.0, 2.0))
+    }  # fmt: skip
+    assert len(keys) == 3
+    assert cache_key("model", Finetune(), rows, rows, spec, "fp32") in keys

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from engine.train.row_order import batches_of, rows_read
 from engine.train.settings import StageSettings
 from engine.train.teacher_logits import BATCH, teacher_logits
 from tests.models.tiny_models import tiny
+from tests.refused_files import refuse
 
 ROWS = 400
 CPU = torch.device("cpu")
@@ -190,11 +190,8 @@ def test_a_file_that_cannot_be_opened_is_not_damaged(
     (file,) = files()
     good, warnings = file.read_bytes(), list[str]()
 
-    def fail(path: Path) -> bytes:
-        raise OSError(number, os.strerror(number), str(path))
-
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "read_bytes", fail)
+        refuse(patch, file, number)
         assert torch.equal(answers(SETTINGS, teacher, tokens, warn=warnings.append), first)
     assert file.read_bytes() == good
     assert len(warnings) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +15,12 @@ from textual.widgets import Input
 
 import crild_tui.screens.launch
 from crild_tui.app import CrildApp
+from crild_tui.launch_form.catalog import kind_of
 from crild_tui.launch_form.draft import Draft
 from crild_tui.screens.dialogs import Ask, Confirm
 from crild_tui.screens.launch import LaunchScreen
 from engine.preset.load import load_preset
+from engine.preset.preset_file import read_layer
 from tests.cli.samples import PRESET
 from tests.tui import test_launch
 from tests.tui.screen_driver import until
@@ -362,3 +365,13 @@ def test_names_that_cannot_be_are_refused(launch: Any, folder: Path) -> None:
 
     launch(body)
     assert list(folder.iterdir()) == []
+
+
+def test_presets_that_extend_many_are_listed_soon(tmp_path: Path) -> None:
+    names = [[f"{level}-{number}.toml" for number in range(30)] for level in range(7)]
+    for level, files in enumerate(names):
+        below = names[level + 1] if level + 1 < len(names) else ["crild"]
+        for file in files:
+            (tmp_path / file).write_text(f"extends = {json.dumps(below)}\n")
+    layer = read_layer(tmp_path / "0-0.toml", "0-0.toml")
+    assert kind_of(layer, tmp_path) == "method", "30 to the power of 7 ways lead down"

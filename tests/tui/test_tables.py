@@ -196,14 +196,17 @@ def test_csv_has_full_precision_and_a_column_for_each_thing() -> None:
 def test_latex() -> None:
     text = latex(document([*SEEDS[1:], final("m_1", 1, 0.5, task="mnli", preset={"x": 1})]))
     lines = text.splitlines()
-    assert lines[1:6] == [
+    assert lines[1:5] == [
+        r"\begin{table}[tb]", r"\centering", r"\caption{Results. Bold: the highest.}", r"\label{tab:crild-results}",
+    ]  # fmt: skip
+    assert lines[5:10] == [
         r"\begin{tabular}{lrr}", r"\toprule", r"run & seed & accuracy \\", r"\midrule",
         r"\multicolumn{3}{l}{\textit{rte}} \\",
     ]  # fmt: skip
     assert r"a-s3 & 3 & \textbf{0.8000} \\" in lines
     assert r"0.7500 $\pm$ 0.0707 \\" in text
     assert r"m\_1 & 1 & 0.5000 \\" in lines
-    assert lines[-2:] == [r"\bottomrule", r"\end{tabular}"]
+    assert lines[-3:] == [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
 
 
 NAMES = [

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
 import pytest
 
 from engine.record.run import update_status
-from engine.user.notification import PASSED_ON, announce_end, facts_of, minimum
+from engine.user import notification
+from engine.user.notification import MOST_OUTPUT, PASSED_ON, announce_end, facts_of, minimum
 from tests.cli.samples import PRESET, make_run
 
 
@@ -73,3 +75,37 @@ def test_broken_settings_change_nothing(
     monkeypatch.setenv("CRILD_CONFIG", str(tmp_path / "settings.toml"))
     announce_end(make_run(tmp_path / "runs"))
     assert "settings.toml:2" in capsys.readouterr().out
+
+
+def test_of_what_it_prints_the_beginning_is_in_the_log(
+    tmp_path: Path, isolated: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings = tmp_path / "settings.toml"
+    monkeypatch.setenv("CRILD_CONFIG", str(settings))
+    run_dir = make_run(tmp_path / "runs")
+    for command, most in (
+        ("echo sent; echo oh >&2", 100),
+        ("head -c 10000000 /dev/zero | tr '\\0' y", MOST_OUTPUT + 200),
+    ):
+        settings.write_text(f"[notify]\ncommand = {json.dumps(command)}\n")
+        announce_end(run_dir)
+        printed = capfd.readouterr().out
+        assert len(printed) < most
+        assert "exit code 0" in printed
+        assert ("sent\noh\n" if most == 100 else f"{MOST_OUTPUT:,}") in printed
+
+
+def test_it_is_ended_with_all_that_it_started(
+    tmp_path: Path, isolated: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings = tmp_path / "settings.toml"
+    settings.write_text("[notify]\ncommand = 'echo $$ > pid; yes | cat'\n")
+    monkeypatch.setenv("CRILD_CONFIG", str(settings))
+    monkeypatch.setattr(notification, "SECONDS", 1)
+    announce_end(make_run(tmp_path / "runs"))
+    assert len(capfd.readouterr().out) < MOST_OUTPUT + 200
+    group = (isolated / "pid").read_text().strip()
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, its_group = status.read_text().rpartition(")")[2].split()[:3]
+            assert its_group != group or state == "Z"
