@@ -91,7 +91,7 @@ COLUMNS = (
     Column("state", lambda e, _: label_of(e.state), lambda e: e.state, 0, 13),
     Column("run", lambda e, _: one_line(e.id), lambda e: e.id, 1, LONGEST_ID),
     _word("preset", lambda s: s.preset, 12, 24),
-    _word("task", lambda s: s.task, 10, 16),
+    _word("task", lambda s: s.task, 8, 16),
     _word("method", lambda s: s.method, 11, 14),
     Column(
         "seed", lambda e, _: str(e.status.seed) if e.status else "", lambda e: e.status.seed if e.status else None,
@@ -102,7 +102,7 @@ COLUMNS = (
     _metric("best", lambda s: s.best, 7),
     _metric("teacher", lambda s: s.teacher, 4),
     Column(
-        "to-teacher", lambda e, _: formatting.signed(to_teacher(e)), to_teacher, 8, 10, right=True,
+        "to-teacher", lambda e, _: formatting.signed(to_teacher(e)), to_teacher, 10, 10, right=True,
         descending=True,
     ),
     Column("done", lambda e, _: formatting.percent(progress(e)), progress, 3, 5, right=True, descending=True),

@@ -305,6 +305,7 @@ def test_a_deleted_file_may_be_a_link(tmp_path: Path, thesis: Path) -> None:
 ALLOWED = {
     "engine.record.removal": {"mkdir", "unlink", "rmdir", "rename"},
     "engine.launch.background": set(),
+    "crild_tui.cli.data": {"TemporaryDirectory"},
     "crild_tui.cli.dry_run": {"TemporaryDirectory"},  # in the system's folder for temporary files
     "crild_tui.cli.evaluate": {"TemporaryDirectory"},
     "crild_tui.launch_form.copy_preset": {"NamedTemporaryFile"},  # in the user's folder of presets

@@ -287,6 +287,7 @@ def test_what_has_ended_is_neither_stopped_nor_killed(monkeypatch: pytest.Monkey
 def test_a_finished_run_is_asked_what_makes_it_longer(monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
     acted: list[tuple[Path, tuple[str, ...]]] = []
     monkeypatch.setattr(actions, "resume", lambda run_dir, changes: acted.append((run_dir, changes)) or "longer")  # type: ignore[func-returns-value]
+    monkeypatch.setattr("engine.record.checkpoints.has_checkpoints", lambda _: True)
 
     async def do(app: Driven, pilot: Pilot[None]) -> None:
         await pilot.press("down", "down", "r")

@@ -91,8 +91,8 @@ REFUSALS: tuple[tuple[str, Action, str, str], ...] = (
     ("stalled", "resume", "nothing-to-resume", "a is stalled: there is nothing to resume{watch}"),
     ("running", "extend", "nothing-to-resume", "a is running: there is nothing to resume{watch}"),
     ("finished", "resume", "run-is-finished",
-     "a is finished: train it for longer with `crild resume /runs/a --set stage.kd.epochs=8`, "
-     "or repeat it with `crild run /runs/a/preset.toml`"),
+     "a is finished, and its checkpoints are deleted: to train for longer, start a new run: "
+     "`crild run /runs/a/preset.toml --set stage.kd.epochs=8 --set train.keep_for_extending=true`"),
     ("unreadable", "resume", "unreadable-run", "a cannot be resumed: status.json is not complete JSON"),
     ("running", "delete", "run-is-active", "a is running: {stop} to stop it first"),
     ("queued", "delete", "run-is-active", "a is queued: {stop} to stop it first"),
@@ -160,6 +160,14 @@ def test_an_action_that_is_not_possible_is_explained(state: str, action: Action,
         with pytest.raises(UsageError) as caught:
             check_possible(entry("a", state), action, hints)
         assert (caught.value.kind, caught.value.sentence) == (kind, called(sentence, hints))
+
+
+def test_a_finished_run_that_can_be_extended_says_how(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crild_tui.runs.states.has_checkpoints", lambda _: True)
+    for hints in surfaces():
+        with pytest.raises(UsageError) as caught:
+            check_possible(entry("a", "finished"), "resume", hints)
+        assert "crild resume /runs/a --set stage.kd.epochs=8" in caught.value.sentence
 
 
 @pytest.mark.parametrize("state", STATES)
