@@ -226,10 +226,11 @@ def _without_taken_back(node: Node, path: KeyPath = ()) -> Node:
 
 def _task_alone_problems(problems: list[CrildError], root: Node, refs: Sequence[str]) -> list[CrildError]:
     """The problems, with one instead of two where task presets have no method."""
-    if root.get("task") is None or root.get("stage") is not None or root.get("teacher") is not None:
+    task = root.get("task")
+    if task is None or root.get("stage") is not None or root.get("teacher") is not None:
         return problems
     names = " ".join(plain(ref) for ref in refs)
-    if any(problem.key == "task.name" for problem in problems):
+    if task.is_table and task.get("name") is None and any(problem.key == "task.name" for problem in problems):
         sentence = f"this only changes a task; name a method and a task before it, as in `crild run crild rte {names}`"
         rest = [problem for problem in problems if problem.key not in ("stage", "teacher", "task.name")]
         return [CrildError(sentence, kind="variant-without-method", file=names, key="stage"), *rest]

@@ -182,8 +182,8 @@ def input_rows(inputs: Sequence[RunInputs | None]) -> list[tuple[str, list[str]]
 
 
 def _heading(name: str) -> str:
-    """The name of an input in tables: the teacher's is that of the model as it was loaded, before a fine-tuning."""
-    return "teacher.model" if name == TEACHER else name
+    """The name of an input in tables: the teacher as it was loaded, before a fine-tuning, is the base model."""
+    return "base model" if name == TEACHER else name
 
 
 def input_lines(inputs: RunInputs) -> list[tuple[str, str]]:

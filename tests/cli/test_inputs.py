@@ -39,7 +39,7 @@ def test_compare_shows_data_and_teacher_at_eighty_columns(
     made(runs_dir, "b", inputs(dev="1", rows=30))
     lines = [line.split() for line in crild("compare", "a", "b").out.splitlines()]
     assert ["data", "dev:", "32", "rows,", "dddddddd", "dev:", "30", "rows,", "11111111"] in lines
-    assert ["teacher.model", "aaaaaaaa", "aaaaaaaa"] in lines
+    assert ["base", "model", "aaaaaaaa", "aaaaaaaa"] in lines
     one, other = crild("compare", "a", "b", "--json").json["runs"]
     assert one["inputs"]["dev"]["dev"]["content"] == "d" * 64
     assert other["inputs"]["dev"]["dev"]["rows"] == 30
@@ -77,7 +77,7 @@ def test_show_names_data_teacher_and_a_student_that_was_replaced(crild: Call, ru
     write_json(run_dir / "results.json", results)
     said = crild("show", "a")
     assert "data:    train: 96 rows, cccccccc; dev: 32 rows, dddddddd\n" in said.out
-    assert "teacher.model: aaaaaaaa, tokenizer bbbbbbbb\n" in said.out
+    assert "base model: aaaaaaaa, tokenizer bbbbbbbb\n" in said.out
     assert "student/" not in said.out
     assert crild("show", "a", "--json").json["inputs"]["teacher"]["weights"] == "a" * 64
 

@@ -45,6 +45,13 @@ def test_every_shipped_preset_is_good_by_itself(crild: Call, name: str) -> None:
         assert (said.code, said.out) == (0, f"{name}: good\n"), said.err
 
 
+def test_a_variant_alone_names_a_command_with_a_method_and_a_task(crild: Call) -> None:
+    said = crild("presets", "show", "few-sample")
+    assert said.code == 2
+    assert "`crild run crild rte few-sample`" in said.err
+    assert said.err.count("error:") == 1
+
+
 def test_validate_names_every_problem_with_its_line(crild: Call, tmp_path: Path) -> None:
     bad = tmp_path / "bad.toml"
     bad.write_text('extends = "quickstart"\nsede = 3\n[student]\nlayers = 0\n')
