@@ -13,6 +13,9 @@ from crild_tui.charts.figure import BEST, Figure, Line
 from crild_tui.runs import formatting
 from crild_tui.text import shorten, shorten_name
 
+ROOMY = 70
+"""Cells from which a title bar has room for the legend and for the smoothing."""
+
 
 def draw_heading(
     canvas: Canvas,
@@ -32,7 +35,7 @@ def draw_heading(
     if end >= 24:
         end -= cell_len(button)
         canvas.put(0, end, button, MUTED)
-    for words, look in [*_notes(figure), *((words, MUTED | BOLD) for words in beyond)]:
+    for words, look in [*_notes(figure, roomy=roomy or end >= ROOMY), *((words, MUTED | BOLD) for words in beyond)]:
         if end - cell_len(words) - 2 > canvas.width // 2:
             end -= cell_len(words) + 1
             canvas.put(0, end, words, look)
@@ -47,11 +50,11 @@ def draw_heading(
     canvas.paint(0, BAR)
 
 
-def _notes(figure: Figure) -> list[tuple[str, int]]:
-    """What one must know to read the chart: smoothing, a log scale, and values that it can't show."""
+def _notes(figure: Figure, *, roomy: bool) -> list[tuple[str, int]]:
+    """What one must know to read the chart: smoothing, where the legend has room beside it; a log scale; hidden values."""
     notes = []
     low, high = figure.view.low, figure.view.high
-    if figure.smoothing and figure.lines:
+    if roomy and figure.smoothing and figure.lines:
         notes.append((f"smoothed {figure.smoothing:g}", MUTED))
     if figure.log and figure.lines:
         notes.append(("log", MUTED | BOLD))

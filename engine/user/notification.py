@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from engine.errors import CrildError
+from engine.preset.text import printable
 from engine.record.run import read_status
 
 SECONDS = 60
@@ -97,7 +98,7 @@ class _Output:
     def beginning(self) -> str:
         """The beginning, as whole lines. Waits a moment for what is still in the pipe, which another process may hold."""
         self._thread.join(1.0)
-        text = bytes(self._beginning).decode(errors="replace")
+        text = printable(bytes(self._beginning).decode(errors="replace"))
         return text if not text or text.endswith("\n") else f"{text}\n"
 
 

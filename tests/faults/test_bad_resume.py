@@ -184,7 +184,7 @@ def test_data_that_moved_are_followed_and_data_that_changed_are_refused(
     ("ending", "code", "kind"),
     [
         (DataError("the file server is gone", kind="gone"), 3, "data"),
-        (Stopped(), 143, None),
+        (Stopped(), 143, "run"),
         (AssertionError("a bug"), 1, "bug"),
     ],
 )

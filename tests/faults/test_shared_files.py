@@ -165,7 +165,7 @@ def test_with_consent_the_code_runs_and_each_command_asks_for_itself(
     crild: Crild, tools_here: None, evil: Tiny, canary: Path, runs_dir: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    run_dir = a_run(crild, evil, runs_dir, "--trust-remote-code")
+    run_dir = a_run(crild, evil, runs_dir, "--trust-remote-code", "--set", "train.keep_for_extending=true")
     assert {"evil_config", "evil_model", "evil_tokenizer"} <= set(canary.read_text().split())
     texts = [event["text"] for event in read_events(run_dir, {"message"})]
     assert any(str(evil.teacher) in text and "own code" in text for text in texts)

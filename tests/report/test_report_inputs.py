@@ -268,7 +268,7 @@ def test_rows_side_by_side() -> None:
     assert rows == [
         ("data", ["train: 96 rows, cccccccc", "train: 96 rows, cccccccc", "not recorded"]),
         ("data", ["dev: 32 rows, dddddddd", "dev: 30 rows, 11111111", "not recorded"]),
-        ("teacher", ["aaaaaaaa", "aaaaaaaa", "not recorded"]),
+        ("base model", ["aaaaaaaa", "aaaaaaaa", "not recorded"]),
     ]
     assert [name for name, _ in input_rows([inputs(), inputs(init="1", tokenizer="2")])][3:] == [
         "teacher tokenizer", "student.init", "student.init tokenizer",
@@ -278,7 +278,7 @@ def test_rows_side_by_side() -> None:
 def test_lines_of_one_run() -> None:
     assert input_lines(inputs(init="1")) == [
         ("data", "train: 96 rows, cccccccc; dev: 32 rows, dddddddd"),
-        ("teacher", "aaaaaaaa, tokenizer bbbbbbbb"),
+        ("base model", "aaaaaaaa, tokenizer bbbbbbbb"),
         ("student.init", "11111111, tokenizer bbbbbbbb"),
     ]
 

@@ -138,7 +138,7 @@ def test_a_filter_over_many_runs_works_in_a_thread(monkeypatch: pytest.MonkeyPat
 
 def test_every_shown_column_sorts_by_key_and_by_click(monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
     async def do(app: Driven, pilot: Pilot[None]) -> None:
-        columns = list(table(app).columns)
+        columns = [name for name in table(app).columns if name != "dev metric"]  # which is a picture
         for name in [*columns[columns.index("age") + 1 :], *columns[: columns.index("age") + 1]]:
             await pilot.press("o")
             assert any(f"{arrow}{name}" in screen_text(app) or f"{name}{arrow}" in screen_text(app) for arrow in "▲▼")

@@ -198,8 +198,9 @@ def test_a_place_without_runs_says_so(tmp_path: Path, monkeypatch: pytest.Monkey
 
     async def look(app: Driven, pilot: Pilot[None]) -> None:
         await opened(app, pilot)
+        await pilot.press("down", "right")
         for key in ("enter", "c"):
-            await pilot.press("down", "right", key)
+            await pilot.press(key)
             await pilot.pause()
             assert app.told.pop() == "none of its runs exists yet"
         assert isinstance(app.screen, SweepScreen)
