@@ -174,5 +174,5 @@ def mutated_toml(rng: Random, content: bytes) -> bytes:
             case 5:
                 lines.insert(index, f"[{rng.choice(('', '['))}{rng.choice(_TOML_KEYS)}]" + rng.choice(("", "]")))
             case _:
-                lines[index] = re.sub(r"([\w.-]+)\s*=\s*[^,}]+", change, line, count=1)
+                lines[index] = re.sub(r"(?<![\w.-])([\w.-]{1,200})\s*=\s*[^,}]+", change, line, count=1)
     return "\n".join(lines).encode(errors="replace")
