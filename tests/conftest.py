@@ -18,10 +18,11 @@ PATIENCE = 240.0
 os.environ["PYTHONPATH"] = str(REPOSITORY)  # for child processes: an installation exposes only `crild`
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True)
 def hang_ups() -> None:
-    """Hang-ups and Ctrl-C end what the tests start, also where the tests were started by nohup or in the background."""
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    """Signals do what they do at a terminal: in tests that nohup started, in the background, and after an engine's test."""
+    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

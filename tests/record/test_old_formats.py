@@ -30,7 +30,8 @@ def runs(tmp_path: Path) -> Path:
     """The runs folder that crild 0.1.0 left."""
     folder = tmp_path / "runs-0.1"
     with tarfile.open(REPOSITORY / "tests" / "fixtures" / "runs-0.1.tar.gz") as archive:
-        archive.extractall(folder, filter="data")
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # not in Python up to 3.11.3
+        archive.extractall(folder)
     return folder
 
 
