@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crild_tui.cli import terminal
-from crild_tui.cli.options import AsJson, RunsDir, Trust, run_names
+from crild_tui.cli.options import AsJson, RunsDir, ToolDevice, Trust, run_names
 
 if TYPE_CHECKING:
     from engine.record.latency import Latency, LatencyCase
@@ -34,9 +34,7 @@ def bench(
         typer.Option("--length", metavar="N,N", help="Tokens of each input. [default: the run's median, else 128]"),
     ] = None,
     threads: Annotated[int, typer.Option("--threads", metavar="N", help="CPU threads.")] = 1,
-    device: Annotated[
-        str | None, typer.Option("--device", metavar="DEVICE", help="auto, cpu, mps, cuda or cuda:1.")
-    ] = None,
+    device: ToolDevice = None,
     trust_remote_code: Trust = False,
     as_json: AsJson = False,
     runs_dir: RunsDir = None,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from crild_tui.cli import terminal
-from crild_tui.cli.options import AsJson, RunsDir, Settings, Trust
+from crild_tui.cli.options import AsJson, RunsDir, Settings, ToolDevice, Trust
 
 
 def evaluate(
@@ -25,9 +25,7 @@ def evaluate(
     split: Annotated[
         str | None, typer.Option("--split", metavar="SPLIT", help="One dev set, such as dev_matched. [default: all]")
     ] = None,
-    device: Annotated[
-        str | None, typer.Option("--device", metavar="DEVICE", help="auto, cpu, mps, cuda or cuda:1.")
-    ] = None,
+    device: ToolDevice = None,
     trust_remote_code: Trust = False,
     as_json: AsJson = False,
     runs_dir: RunsDir = None,

@@ -67,6 +67,8 @@ Device = Annotated[
     str | None,
     typer.Option("--device", metavar="DEVICE", help="auto, cpu, mps, cuda or cuda:1. [default: the preset's]"),
 ]
+ToolDevice = Annotated[str | None, typer.Option("--device", metavar="DEVICE", help="auto, cpu, mps, cuda or cuda:1.")]
+"""For commands that have no preset's device to fall back on."""
 Trust = Annotated[
     bool,
     typer.Option(

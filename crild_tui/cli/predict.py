@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crild_tui.cli import terminal
-from crild_tui.cli.options import Quiet, RunsDir, Trust, run_names
+from crild_tui.cli.options import Quiet, RunsDir, ToolDevice, Trust, run_names
 
 if TYPE_CHECKING:
     from engine.preset.schema import Task
@@ -81,9 +81,7 @@ def predict(
             "--precision", metavar="PRECISION", help="fp32, bf16, or auto: bf16 where the device is fast at it."
         ),
     ] = "fp32",
-    device: Annotated[
-        str | None, typer.Option("--device", metavar="DEVICE", help="auto, cpu, mps, cuda or cuda:1.")
-    ] = None,
+    device: ToolDevice = None,
     trust_remote_code: Trust = False,
     quiet: Quiet = False,
     runs_dir: RunsDir = None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crild_tui.cli import terminal
-from crild_tui.cli.options import AsJson, Runs, RunsDir, Trust
+from crild_tui.cli.options import AsJson, Runs, RunsDir, ToolDevice, Trust
 
 if TYPE_CHECKING:
     from engine.errors import CrildError
@@ -30,9 +30,7 @@ def probe(
         int, typer.Option("--examples", metavar="N", help="Maximum number of training and of dev examples.")
     ] = EXAMPLES,
     again: Annotated[bool, typer.Option("--again", help="Measure again what was already measured.")] = False,
-    device: Annotated[
-        str | None, typer.Option("--device", metavar="DEVICE", help="auto, cpu, mps, cuda or cuda:1.")
-    ] = None,
+    device: ToolDevice = None,
     trust_remote_code: Trust = False,
     as_json: AsJson = False,
     runs_dir: RunsDir = None,

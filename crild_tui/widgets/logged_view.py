@@ -54,7 +54,7 @@ class ChartGrid(Widget, can_focus=True):
     ]
 
     class Changed(Message):
-        """Another chart is chosen, or the page was laid out anew."""
+        """Another chart is chosen, or the layout of the page changed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class ChartGrid(Widget, can_focus=True):
         self.redraw()
 
     def redraw(self) -> None:
-        """Draw everything anew."""
+        """Redraw everything."""
         self._strips = []
         self.refresh()
         self.post_message(self.Changed())

@@ -105,7 +105,7 @@ def _is_number(value: object) -> bool:
 
 
 def _name(value: object) -> str:
-    """A name; of a path the last two parts, so that nothing of the machine is said."""
+    """A name; of a path the last two parts, which show nothing of the machine."""
     text = str(value)
     is_path = text.startswith(("/", "~", "./", "../"))
     return plain("/".join(part for part in PurePath(text).parts[-2:] if part != "/") if is_path else text)

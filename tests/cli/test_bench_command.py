@@ -1,4 +1,4 @@
-"""`crild bench` with an engine that answers what it is told."""
+"""`crild bench` with an engine whose answers the test sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said before a run: everything that is missing, and the disk that it needs."""
+"""What `--dry-run` reports: everything that is missing, and the disk that the run needs."""
 
 from __future__ import annotations
 
