@@ -41,12 +41,12 @@ def draw_heading(
             canvas.put(0, end, words, look)
     title = f" {shorten(figure.title, max(canvas.width // 2, 12))} "
     after = canvas.put(0, 0, title, TITLE | BOLD | (REVERSE if focused else 0), limit=end)
-    if roomy:
+    if not plot.height and not figure.lines:
+        canvas.put(0, after + 1, shorten(figure.empty, max(end - after - 2, 0)), MUTED)
+    elif roomy:
         _draw_legend(canvas, figure, plot, row=1, start=min(plot.left, 2), end=canvas.width)
     else:
         _draw_legend(canvas, figure, plot, row=0, start=after + 1, end=end - 1)
-    if not plot.height and not figure.lines:
-        canvas.put(0, after + 1, shorten(figure.empty, max(end - after - 2, 0)), MUTED)
     canvas.paint(0, BAR)
 
 

@@ -270,6 +270,12 @@ def test_levels_that_are_close_do_not_hide_each_other() -> None:
     assert sum("T 0.1000" in line or "M 0.1000" in line for line in lines) == 2
 
 
+def test_a_title_alone_says_why_there_is_no_curve_and_nothing_else() -> None:
+    levels = (Level(0.7, "teacher", "T"), Level(0.4, "majority", "M"))
+    shown = replace(figure([0.1]), title="dev accuracy", lines=(), levels=levels, empty="nothing evaluated yet")
+    assert text(draw(shown, 80, 1))[0].split() == ["dev", "accuracy", "nothing", "evaluated", "yet", "[z]"]
+
+
 def test_values_that_a_log_scale_hides_are_counted() -> None:
     title = text(draw(figure([1, 0, -1, 0.1], log=True), 80, 8))[0]
     assert "2 not above 0" in title
