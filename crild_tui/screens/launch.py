@@ -13,6 +13,7 @@ from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.reactive import var
 from textual.timer import Timer
 from textual.widgets import Button, Input, Static
 
@@ -52,6 +53,12 @@ class LaunchScreen(ModeScreen):
     """Presets on the left, the form in the middle, the resolved preset on the right or in place of the form."""
 
     MODE = "launch"
+    inside = var(False)
+    """Whether a narrow screen shows the form or the resolved preset, not the presets."""
+    over = var(False)
+    """Whether the resolved preset stands in the place of the form, where the screen is not wide."""
+    alone = var(False)
+    """Whether a wide screen hides the resolved preset."""
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (NARROW, "-usual"), (WIDE, "-wide")]  # noqa: RUF012 - Textual's form
     VERTICAL_BREAKPOINTS = [(0, "-low"), (LOW, "-high")]  # noqa: RUF012 - as above
     DEFAULT_CSS = """
@@ -69,19 +76,10 @@ class LaunchScreen(ModeScreen):
         #toml-text { width: auto; }
         #about { height: 5; border-top: solid $primary 40%; padding: 0 1; scrollbar-size-vertical: 1; }
         #about-text { height: auto; }
-        &.-over #form-pane { display: none; }
-        &.-over #toml { display: block; }
         &.-wide #presets { width: 40%; }
-        &.-wide #toml { display: block; border-left: solid $primary 40%; }
-        &.-wide #form-pane { display: block; }
-        &.-wide.-aside #toml { display: none; }
+        &.-wide #toml { border-left: solid $primary 40%; }
         &.-wide #about { height: 8; }
         &.-narrow #presets { width: 1fr; border-right: none; }
-        &.-narrow.-inside #presets { display: none; }
-        &.-narrow #form-pane, &.-narrow #toml { display: none; }
-        &.-narrow.-inside #form-pane { display: block; }
-        &.-narrow.-inside.-over #form-pane { display: none; }
-        &.-narrow.-inside.-over #toml { display: block; }
         &.-narrow #about { height: 3; }
         &.-narrow #command, &.-low #command { max-height: 1; }
         &.-low #about { height: 2; }
@@ -155,6 +153,33 @@ class LaunchScreen(ModeScreen):
     def on_screen_resume(self) -> None:
         """Files may have changed while another mode was shown."""
         self.look()
+
+    # -- which panes are shown
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Show the panes that this width has room for."""
+        self._arrange(event.size.width)
+
+    def watch_inside(self) -> None:
+        """Show the pane that was moved to."""
+        self._arrange(self.app.size.width)
+
+    watch_over = watch_alone = watch_inside
+
+    def _arrange(self, width: int) -> None:
+        """Show and hide the panes themselves: a class on the screen would style every widget in it anew."""
+        room = width >= NARROW or self.inside
+        for selector, shown in (
+            ("#presets", width >= NARROW or not self.inside),
+            ("#form-pane", width >= WIDE or (room and not self.over)),
+            ("#toml", not self.alone if width >= WIDE else room and self.over),
+        ):
+            self.query(selector).set(display=shown)
+
+    @property
+    def covered(self) -> bool:
+        """Whether the resolved preset stands in the place of the form."""
+        return self.over and not self.has_class("-wide")
 
     # -- reading in threads
 
@@ -343,7 +368,7 @@ class LaunchScreen(ModeScreen):
             line.select_on_focus = self.form.searching = True
             line.focus()
             return
-        self.remove_class("-inside")
+        self.inside = False
         self.presets.search()
 
     @property
@@ -388,20 +413,20 @@ class LaunchScreen(ModeScreen):
 
     def action_back(self) -> None:
         """Go from the resolved preset, if it covers the form, to the form; else to the presets, ending a search."""
-        if self.has_class("-over") and not self.has_class("-wide") and self.query_one("#toml").has_focus:
+        if self.covered and self.query_one("#toml").has_focus:
             self.action_toml()
             return
         if self.has_class("-finding") and self.form.has_focus:
             self._end_search(keep=False)
             return
-        self.remove_class("-inside", "-over")
+        self.inside = self.over = False
         in_list = self.presets.options.has_focus
         self.presets.end_search(keep=not in_list)
 
     def action_to_form(self) -> None:
         """Go to the form, or to the resolved preset that covers it."""
-        self.add_class("-inside")
-        if self.has_class("-over") and not self.has_class("-wide"):
+        self.inside = True
+        if self.covered:
             self.call_after_refresh(self.query_one("#toml").focus)
             self.call_after_refresh(self._to_newest)
         else:
@@ -410,10 +435,9 @@ class LaunchScreen(ModeScreen):
     def action_toml(self) -> None:
         """Show the resolved preset in place of the form; on a wide screen, hide or show it next to the form."""
         if self.has_class("-wide"):
-            self.toggle_class("-aside")
+            self.alone = not self.alone
             return
-        self.toggle_class("-over")
-        self.add_class("-inside")
+        self.over = not self.over
         self.action_to_form()
 
     # -- starting

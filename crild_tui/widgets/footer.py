@@ -33,6 +33,14 @@ class KeyFooter(Footer):
         self._fit(keys)
         yield from keys
 
+    async def recompose(self) -> None:
+        """Compose anew where other keys are active than those that are there: the focus moves more often than they change."""
+        active = [told(key) for key in self.compose() if isinstance(key, FooterKey)]
+        if active == [told(key) for key in self.query(FooterKey)]:
+            self.fit()
+        else:
+            await super().recompose()
+
     def on_mount(self) -> None:
         """Show the keys of a dialog while it is open, since those of the screen do nothing then."""
         self.app.screen_change_signal.subscribe(self, self._screen_changed)
@@ -82,3 +90,8 @@ class KeyFooter(Footer):
                 continue
             room -= cell_len(key.key_display) + cell_len(key.description) + 3  # Textual's spaces around both
             key.display = room >= 0
+
+
+def told(key: FooterKey) -> tuple[object, ...]:
+    """What a key of the footer shows and does."""
+    return key.key, key.key_display, key.description, key.action, key.disabled, key.tooltip

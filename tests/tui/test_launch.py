@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from textual import events
+from textual.css.stylesheet import Stylesheet
 from textual.pilot import Pilot
 from textual.widgets import Button, Static
 
@@ -20,6 +21,7 @@ from crild_tui.screens.dialogs import Ask, Confirm
 from crild_tui.screens.help import HelpScreen
 from crild_tui.screens.launch import LaunchScreen
 from crild_tui.screens.live import LiveScreen
+from crild_tui.textual_internals import FooterKey
 from crild_tui.widgets.choice_list import PresetList, SearchLine, WordList
 from crild_tui.widgets.field_line import Editor, FieldLine
 from engine.errors import RunError
@@ -83,7 +85,7 @@ async def examined(pilot: Pilot[None], screen: LaunchScreen) -> None:
 async def to_field(pilot: Pilot[None], screen: LaunchScreen, key: str) -> FieldLine:
     line = screen.form.line(key)
     assert line is not None, key
-    screen.add_class("-inside")
+    screen.inside = True
     screen.form.focus()
     screen.form.go(line)
     await pilot.pause()
@@ -506,6 +508,32 @@ def test_the_resolved_preset_takes_the_forms_place_at_80_columns(launch: Any) ->
         assert not screen.query_one("#toml").display
         await pilot.press("escape")
         await until(pilot, lambda: screen.presets.options.has_focus)
+
+    launch(body)
+
+
+def test_a_held_key_styles_and_composes_no_more_than_it_must(launch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    styled: list[object] = []
+    apply = Stylesheet.apply
+
+    def count(self: Stylesheet, node: Any, **more: Any) -> None:
+        styled.append(node)
+        apply(self, node, **more)
+
+    monkeypatch.setattr(Stylesheet, "apply", count)
+
+    async def body(pilot: Pilot[None], screen: LaunchScreen) -> None:
+        await pilot.press("v")
+        await until(pilot, lambda: screen.query_one("#toml").has_focus)
+        styled.clear()
+        await pilot.press("v", "v")
+        await pilot.pause()
+        assert styled
+        assert screen.presets not in styled, "a class on the screen styles all that it holds"
+        keys = list(screen.query(FooterKey))
+        screen.refresh_bindings()
+        await pilot.pause()
+        assert list(screen.query(FooterKey)) == keys, "the same keys are not composed again"
 
     launch(body)
 
