@@ -35,17 +35,18 @@ _LOADED = re.compile(r"<(?:script|img|iframe|link(?=[^>]*stylesheet))\b[^>]*(?:s
 
 def setup(app: Any) -> None:
     """Put the parts that are made from code into the pages, and refuse pages that load anything from elsewhere."""
-    app.connect("source-read", _fill)
-    app.connect("build-finished", _check_offline)
+    app.connect("source-read", fill)
+    app.connect("build-finished", check_offline)
     for name in ("csv", "jsonl", "mermaid"):  # languages without a lexer
         app.add_lexer(name, TextLexer)
 
 
-def _fill(_app: Any, _name: str, source: list[str]) -> None:
+def fill(_app: Any, _name: str, source: list[str]) -> None:
+    """Write the parts that are made from code into a page as it is read."""
     source[0] = filled(source[0])
 
 
-def _check_offline(app: Any, error: Exception | None) -> None:
+def check_offline(app: Any, error: Exception | None) -> None:
     """Raise ValueError for a page that would need the network when it is read."""
     if error is not None:
         return

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from crild_tui.cli.app import NAMES
-from docs import from_code
+from docs import conf, from_code
 from engine.preset import schema
 from engine.preset.field_types import Record
 from engine.preset.names import LAYER_OBJECTIVES
@@ -72,3 +74,20 @@ def test_markdown_of_plain_text() -> None:
     assert from_code.PARTS["result-fields"]().count("([latency](../latency.md))") == 2
     page = from_code.event_kinds()
     assert "`tokenising the training rows`" in page
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        '<script src="https://cdn.example/x.js">',
+        '<link rel="stylesheet" href="//example/x.css">',
+        '<img src="http://a/b">',
+    ],
+)
+def test_pages_that_load_something_from_elsewhere_are_refused(tag: str, tmp_path: Path) -> None:
+    site = SimpleNamespace(outdir=tmp_path)
+    (tmp_path / "page.html").write_text('<script src="_static/x.js"></script><a href="https://example">there</a>')
+    conf.check_offline(site, None)
+    (tmp_path / "page.html").write_text(tag)
+    with pytest.raises(ValueError, match=r"page\.html loads"):
+        conf.check_offline(site, None)

@@ -110,8 +110,8 @@ def draw_layers() -> None:
         [
             text(195, 32, "all layers (uniform)", "title"), text(565, 32, "last layer (CR-ILD)", "title"),
             *layers(40, [(2, 1), (4, 2), (6, 3)]), *layers(410, [(6, 3)]),
-            text(195, 316, "three targets: every layer is told what to do", "small"),
-            text(565, 316, "one target: the layers below are free", "small"),
+            text(195, 316, "three targets: each layer has its own", "small"),
+            text(565, 316, "one target: the layers below it are free", "small"),
         ],
     )  # fmt: skip
 
@@ -152,8 +152,8 @@ def draw_consistency() -> None:
             box(20, 138, 150, 44, "mixed input"), box(590, 50, 150, 44, "input x"), box(590, 226, 150, 44, "input x′"),
             box(220, 130, 130, 60, "student", "student"), box(420, 130, 130, 60, "self-teacher", "self"),
             arrow((172, 160), (218, 160)), arrow((588, 82), (540, 128)), arrow((588, 238), (540, 192)),
-            arrow((352, 160), (418, 160), "average"), text(385, 124, "moving average", "small"),
-            text(385, 140, "of its weights", "small"),
+            arrow((352, 160), (418, 160), "average"), text(385, 106, "moving average", "small"),
+            text(385, 122, "of its weights", "small"),
             box(395, 40, 150, 36, "S′(x)", "self"), box(395, 246, 150, 36, "S′(x′)", "self"),
             arrow((470, 128), (470, 78)), arrow((470, 192), (470, 244)),
             box(210, 40, 120, 36, "S(mixed)", "student"), box(210, 246, 120, 36, "S(mixed)", "student"),
@@ -198,7 +198,7 @@ def draw_overfitting() -> None:
                 ("train", lambda t: 0.2 + 0.76 * (1 - math.exp(-4 * t))),
                 ("dev", lambda t: 0.2 + 0.58 * (1 - math.exp(-7 * t)) - 0.2 * t**2),
             ]),
-            text(735, 78, "teacher", "small", "end"), text(735, 205, "majority", "small", "end"),
+            text(526, 66, "teacher", "small", "start"), text(735, 205, "majority", "small", "end"),
             curve([(210, 262), (250, 262)], "train"), text(258, 267, "training examples", "small", "start"),
             curve([(420, 262), (460, 262)], "dev"), text(468, 267, "dev", "small", "start"),
             text(127, 232, "time", "small"), text(377, 232, "time", "small"), text(627, 232, "time", "small"),
