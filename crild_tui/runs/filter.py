@@ -54,9 +54,9 @@ def parse(text: str) -> RunFilter:
     """The filter that a text means. Raises FilterError for an unknown key or state and for an invalid number.
 
     Words must all be found in id, task, method, preset, tags or note; `key:value` searches one of them (`key:=value`
-    must match the whole); `is:` takes a state or a mark; numbers take `>`, `>=`, `<`, `<=`, a range `70..80`, or several
-    separated by commas. A metric is written as it is shown (`80`) or as records have it: a number from -1 to 1 is a share,
-    unless it ends in `%`. Quotes keep spaces and colons together.
+    must match the whole); `is:` takes a state or a mark; numbers take `>`, `>=`, `<`, `<=`, a range `70..80`, or
+    several separated by commas. A metric is written as it is shown (`80`) or as records have it: a number from -1 to 1
+    is a share, unless it ends in `%`. Quotes keep spaces and colons together.
     """
     tests: list[Test] = []
     end = 0
@@ -241,7 +241,7 @@ def _hundredths(text: str) -> float | None:
 
 
 def _unit_of_metric(comparison: str) -> Unit:
-    """Shares where all numbers of a comparison are from -1 to 1, else metrics as they are shown. `0.5%` is half a point."""
+    """Shares if all numbers of a comparison are from -1 to 1, else metrics as shown; `0.5%` is half a point."""
     written = _parts(comparison)[1]
     sizes = [abs(_plain_number(each) or 0.0) for each in written]
     return SHOWN if max(sizes) > 1 or any(each.endswith("%") for each in written) else PLAIN

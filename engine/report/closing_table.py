@@ -201,8 +201,8 @@ def _margin(results: Mapping[str, Any], primary: str) -> Iterator[str]:
         return
     if student is not None and least is not None and at_or_below(student, least):
         yield (
-            f"the student is at or below the majority guess ({primary} {metric(student)} against {metric(least)}): it has learnt "
-            "nothing that always giving the most frequent answer does not achieve"
+            f"the student is at or below the majority guess ({primary} {metric(student)} against {metric(least)}): it has "
+            "learnt nothing that always giving the most frequent answer does not achieve"
         )
     if teacher is not None and least is not None and at_or_below(teacher, least):
         yield f"its teacher is at or below the majority guess ({primary} {metric(teacher)} against {metric(least)})"

@@ -207,7 +207,8 @@ def _measured_on(results: Mapping[str, Any]) -> str:
             "No stage trained the student's head (its classifier): it has to be trained before the model can be used."
         )
     return (
-        f"Metrics are times 100. Measured on {results['split']}, which was also used during training: {results['saved_why']}. "
+        f"Metrics are times 100. Measured on {results['split']}, which was also used during training: "
+        f"{results['saved_why']}. "
         f"Student and teacher give the same answer on {100 * results['agreement']:.1f} % of it."
         f"{_measured_on_test(results)}"
     )

@@ -350,8 +350,8 @@ def settle_order(
     align(loaded.model, order, spec.labels)
     return (
         f"the teacher's config does not name its classes: using the order with the best {spec.primary} on dev, "
-        f"{metric(first)} (the next best gives {metric(second)}). The teacher's figures on dev are therefore optimistic, "
-        f"and all of it is wrong if the order is; to be sure, {way_out}"
+        f"{metric(first)} (the next best gives {metric(second)}). The teacher's figures on dev are therefore "
+        f"optimistic, and all of it is wrong if the order is; to be sure, {way_out}"
     )
 
 
