@@ -223,7 +223,7 @@ def _half_of_last_digit(written: str, unit: Unit) -> float:
     digits = written.removesuffix("%").partition(".")[2]
     if not digits.isdigit() and not (unit.rounded and digits == ""):
         return 0.0
-    return 0.5 * 10 ** -len(digits) * unit.worth
+    return 0.5 * 10.0 ** -len(digits) * unit.worth
 
 
 def _plain_number(text: str) -> float | None:

@@ -46,7 +46,7 @@ from tests.tui.run_entries import KEYS, NOW
 STUDENT, TEACHER, MAJORITY, BASELINE = 0.935, 0.9512, 0.5271, 0.8649
 SHARE = re.compile(r"(?<![\d.])0?\.(935|951|527|865|864|016)")
 """One of these, or the distance to the teacher, as a share."""
-STATUS = {"last": STUDENT, "best": STUDENT, "teacher": TEACHER, "majority": MAJORITY}
+STATUS: dict[str, Any] = {"last": STUDENT, "best": STUDENT, "teacher": TEACHER, "majority": MAJORITY}
 SUMMARY = RunSummary(metric_name="accuracy", metric=STUDENT, best=STUDENT, teacher=TEACHER, majority=MAJORITY)
 
 
