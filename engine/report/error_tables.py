@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from engine.preset.text import cut
 from engine.report.result_table import Cell, Column, ResultTable, Row, Section
 from engine.report.student_errors import RIGHT, Disagreement, StudentErrors
+from engine.report.units import metric
 
 if TYPE_CHECKING:
     from engine.report.calibration import Calibration
@@ -107,7 +108,7 @@ def _pair_table(errors: StudentErrors, most: int | None) -> ResultTable:
 
 
 def _share_cell(value: float | None) -> Cell:
-    return Cell("-") if value is None else Cell(_percent(value), value)
+    return Cell("-") if value is None else Cell(metric(value), value)
 
 
 def _percent(share: float) -> str:

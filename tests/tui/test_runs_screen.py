@@ -618,7 +618,7 @@ def test_the_closing_table_fits_its_width() -> None:
     found = closing_table({**RESULTS, "run": "x"})
     wide = closing_text(found, 60).plain.splitlines()
     assert wide[0].split() == ["accuracy", "f1"]
-    assert wide[1].split() == ["teacher", "0.6943", "0.7100", "109", "M"]
+    assert wide[1].split() == ["teacher", "69.43", "71.00", "109", "M"]
     narrow = closing_text(found, 20).plain.splitlines()
     assert max(map(len, narrow[:5])) <= 20
 
