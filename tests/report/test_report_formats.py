@@ -193,9 +193,8 @@ def test_latex_has_the_mistakes_as_floats_of_their_own(mistaken: ResultDocument)
 
 def test_many_methods_are_divided_into_floats_that_fit_on_a_page(tmp_path: Path) -> None:
     for number in range(20):
-        finished(tmp_path, f"method{number}", 1, right(4))
-        write_predictions(tmp_path / f"mrpc-method{number}-s1", [0, 1], [0, 0], "teacher")
-        write_predictions(tmp_path / f"mrpc-method{number}-s1", [0, 1], [0, 0])
+        run_dir = finished(tmp_path, f"method{number}", 1, right(4))
+        write_predictions(run_dir, [0, 1, 0, 1], [0, 0, 0, 0], "teacher")
     text = latex(report_document(build_report(collect_runs(tmp_path.iterdir()))))
     labels = re.findall(r"\\label\{tab:crild-(classes.*?)\}", text)
     assert labels == ["classes-mrpc", "classes-mrpc-2"]
