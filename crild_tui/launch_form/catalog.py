@@ -15,6 +15,7 @@ from engine.errors import CrildError
 from engine.preset.preset_file import Layer, locate, read_layer
 from engine.preset.schema import Preset
 from engine.preset.shipped import find, folder, path_of, shipped
+from engine.preset.source_names import is_compressed, uncompressed_name
 from engine.preset.text import plain
 from engine.report.units import size
 
@@ -107,7 +108,8 @@ def own_entries(here: Path) -> Iterator[Entry]:
 def data_entries(here: Path) -> Iterator[Entry]:
     """The data files of a folder, by name. They are not read."""
     for path, status in _data_files(here):
-        description = f"{DATA_ENDINGS[path.suffix.lower()]}, {size(status.st_size)}"
+        form = DATA_ENDINGS[Path(uncompressed_name(path.name)).suffix.lower()]
+        description = f"{form}, {'compressed, ' if is_compressed(path.name) else ''}{size(status.st_size)}"
         yield Entry(ref_of(path, here), "data", description, path, own=True)
 
 
@@ -126,7 +128,7 @@ def _data_files(here: Path) -> list[tuple[Path, os.stat_result]]:
 
 
 def _is_data(name: str) -> bool:
-    return not name.startswith(".") and name.lower().endswith(tuple(DATA_ENDINGS))
+    return not name.startswith(".") and uncompressed_name(name).lower().endswith(tuple(DATA_ENDINGS))
 
 
 def _copied(path: Path) -> str | None:
