@@ -16,12 +16,12 @@ from crild_tui.launch_form.save_preset import save
 from crild_tui.screens.launch import LaunchScreen
 from engine.preset.load import load_preset
 from tests.preset.support import model_folder
-from tests.tui import test_launch
+from tests.tui import launch_driver
+from tests.tui.launch_driver import Behave, examined, words
 from tests.tui.screen_driver import until
-from tests.tui.test_launch import Behave, examined, words
 
-folder = test_launch.folder
-launch = test_launch.launch
+folder = launch_driver.folder
+launch = launch_driver.launch
 ROWS = "message,team\n" + "".join(f"text {index},{'red' if index % 2 else 'blue'}\n" for index in range(40))
 
 
