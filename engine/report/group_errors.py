@@ -97,8 +97,8 @@ def _overview_row(one: GroupErrors) -> Row:
     return Row(plain(one.group.method), cells, setting=setting_text((*one.group.common, *one.group.own), most=99))
 
 
-def _before(found: Calibration | None) -> float | None:
-    return None if found is None else found.before
+def _before(measured: Calibration | None) -> float | None:
+    return None if measured is None else measured.before
 
 
 def _heading(group: Group) -> str:
