@@ -3,7 +3,7 @@
 - `QuickDriver` imports `textual._xterm_parser`: Textual's thread of input looks only every 0.1 s, twice, whether it should
   end, and quitting waits for it.
 - `QuietApp` overrides `App._handle_exception` and uses what that uses: Textual would print a traceback over the terminal,
-  while crild writes it to a file and prints one sentence.
+  while crild writes it to a file and prints one sentence. `App._running` tells it what is only a consequence of closing.
 - `Palette` overrides `CommandPalette._start_no_matches_countdown`, and `QuietApp` the two actions that open a palette: in
   Textual's own, a click that closes it twice, or half a second that ends after it was closed, ends the application.
 - `Options`, and `Palette._action_command_list`, ignore paging in a list that is not laid out yet, which Textual's does not
@@ -25,6 +25,7 @@ from textual._xterm_parser import XTermParser
 from textual.app import App
 from textual.await_complete import AwaitComplete
 from textual.command import CommandPalette
+from textual.css.query import NoMatches
 from textual.drivers.linux_driver import LinuxDriver
 from textual.theme import ThemeProvider
 from textual.widgets import OptionList
@@ -117,6 +118,8 @@ class QuietApp(App[None]):
         self.push_screen(Palette(providers=[ThemeProvider], placeholder="Search for themes…"))
 
     def _handle_exception(self, error: Exception) -> None:
+        if isinstance(error, NoMatches) and not self._running:
+            return  # a widget that was being mounted when the application closed has no children any more
         self._return_code = 1
         if self._exception is None:
             inner = error.error if isinstance(error, WorkerFailed) else error

@@ -33,8 +33,10 @@ from engine.models.families import FAMILIES, Family, family_of
 from engine.models.model_files import (
     PICKLED,
     SAFETENSORS,
+    architectures,
     check_files,
     check_folder,
+    check_layers,
     has_tokenizer,
     missing_weights,
     no_model_type,
@@ -165,6 +167,7 @@ def check_family(folder: Path) -> None:
     document = _read_json(path)
     family = str(document.get("model_type", ""))
     if family in FAMILIES:
+        check_layers(path, document)
         return
     supported = f"supported are {', '.join(FAMILIES)}"
     file = plain(str(path))
@@ -281,7 +284,7 @@ def _check_complete(
 
 def _has_own_head(config: PretrainedConfig) -> bool:
     """Whether a head in the checkpoint is that of a sentence classifier (rather than, say, a token classifier)."""
-    names = [str(name) for name in config.architectures or ()]
+    names = architectures(config.architectures)
     return not names or any(name.endswith("ForSequenceClassification") for name in names)
 
 

@@ -27,6 +27,9 @@ VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 
 TOKENIZER = (*VOCABULARIES, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt")
 
+MOST_LAYERS = 1_000
+"""More than any encoder has; a config with more is damaged."""
+
 _ADAPTER = "adapter_config.json"
 _TRAINER_FOLDER = re.compile(r"checkpoint-(\d+)")
 _LARGEST_JSON = 1_000_000  # bytes of a small JSON file that is read for a message
@@ -108,10 +111,24 @@ def _names(folder: Path) -> list[str]:
         raise ModelError(sentence, kind="unreadable-folder", file=plain(str(folder))) from None
 
 
+def architectures(value: object) -> list[str]:
+    """The classes that a config names under `architectures`; none where a damaged one has something else there."""
+    return [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
+
+
+def check_layers(path: Path, config: Mapping[str, Any]) -> None:
+    """Raises ModelError for more layers than any encoder has: only building them would tell that there are no weights."""
+    for key in ("num_hidden_layers", "n_layers"):
+        layers = config.get(key)
+        if isinstance(layers, int) and layers > MOST_LAYERS:
+            sentence = f"is invalid: {layers} layers, but crild takes at most {MOST_LAYERS}"
+            raise ModelError(sentence, kind="too-many-layers", file=plain(str(path)), key=key)
+
+
 def no_model_type(path: Path, config: Mapping[str, Any]) -> ModelError:
     """The error for a config that names no family, with the likely one."""
     likely = {re.sub(r"\W", "", family): family for family in FAMILIES}
-    named = re.match(r"\w+?(?=For[A-Z]|Model$)", str(next(iter(config.get("architectures") or ()), "")))
+    named = re.match(r"\w+?(?=For[A-Z]|Model$)", next(iter(architectures(config.get("architectures"))), ""))
     guess = likely.get(named[0].lower()) if named else None
     add = f'it is probably "{guess}"' if guess else f"allowed: {listed(FAMILIES)}"
     sentence = f'the model\'s config has no model_type, so its family is unknown; add "model_type" to it ({add})'

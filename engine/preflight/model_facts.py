@@ -11,7 +11,7 @@ from typing import Any
 
 from engine.errors import ModelError
 from engine.models.family_rules import FAMILIES, unusable
-from engine.models.model_files import check_folder, is_folder, no_model_type, student_of_run
+from engine.models.model_files import check_folder, check_layers, is_folder, no_model_type, student_of_run
 from engine.preset.paths import not_a_file
 from engine.preset.regular_file import OversizedError, read_regular
 from engine.preset.source_names import cached_repository, is_path
@@ -135,6 +135,7 @@ def _facts(path: Path) -> ModelFacts:
     family = config.get("model_type")
     if not isinstance(family, str) or not family:
         raise no_model_type(path, config)
+    check_layers(path, config)
     sizes = {key: _size(config, family, key, path) for key in _SIZES}
     reason = _unusable(family, config)
     if reason is not None:

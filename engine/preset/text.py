@@ -72,7 +72,10 @@ def shown(value: object, limit: int = 60) -> str:
     if isinstance(value, datetime.date | datetime.time):
         return f"the date or time {value.isoformat()}"
     if isinstance(value, list | tuple):
-        return cut(plain(inline(value)), limit)
+        try:
+            return cut(plain(inline(value)), limit)
+        except RecursionError:
+            return "a list that nests too deep"
     return cut(plain(str(value)), limit)
 
 

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForTokenClassification, PreTrainedModel
 
 from engine.errors import ModelError
+from engine.models.checkpoint import read_checkpoint
 from engine.models.families import FAMILIES, family_of, output_of, positions
 from engine.models.load import LoadedModel, load_pretrained, load_teacher
 from engine.preset import schema
@@ -351,11 +352,21 @@ def test_broken_pickles_are_refused(folder: Path, content: bytes, kind: str) -> 
         (b'{"model_type": "bert", "hidden_size": "wide"}', "unreadable-model", "the config of the model"),
         (b'{"model_type": "bert", "hidden_size": 33}', "unreadable-model", "33"),
         (b'{"model_type": "bert", "is_decoder": true}', "decoder-model", "is_decoder"),
+        (b'{"architectures": 3}', "no-model-type", "model_type"),
+        (b'{"model_type": "bert", "num_hidden_layers": 20000}', "too-many-layers", "20000"),
+        (b'{"model_type": "distilbert", "n_layers": 20000}', "too-many-layers", "20000"),
     ],
 )
 def test_configs_that_cannot_be_used(folder: Path, content: bytes, kind: str, fact: str) -> None:
     (folder / "config.json").write_bytes(content)
     assert fact in refused(kind, teacher(folder))
+
+
+@pytest.mark.parametrize("architectures", [3, True, {"a": 1}, [3, "BertForSequenceClassification"]])
+def test_architectures_of_a_damaged_config_are_passed_over(folder: Path, architectures: object) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"architectures": architectures}))
+    assert read_checkpoint(folder).model.config.model_type == config["model_type"]
 
 
 def test_a_missing_config_is_reported(folder: Path) -> None:

@@ -16,12 +16,17 @@ from pathlib import Path
 
 import pytest
 from textual import events
+from textual.app import App, ComposeResult
+from textual.css.query import NoMatches
 from textual.message import Message
+from textual.widget import Widget
+from textual.widgets import Static
 
 import crild_tui.cli.app
 from crild_tui import textual_internals
 from crild_tui.app import CrildApp
 from crild_tui.cli import dashboard
+from crild_tui.textual_internals import QuietApp
 from engine.errors import UsageError
 from tests.cli.conftest import Call, crild
 from tests.cli.test_terminal_sessions import SEQUENCE, Terminal, env
@@ -291,3 +296,34 @@ def test_the_thread_of_input_ends_when_it_is_asked_to(tmp_path: Path, monkeypatc
         os.close(master)
         os.close(slave)
     assert keys == ["é"]
+
+
+class Parent(Widget):
+    """Looks for its child when it is mounted."""
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="child")
+
+    def on_mount(self) -> None:
+        self.query_one("#child")
+
+
+class Grandparent(Widget):
+    """Is still being mounted when the application closes."""
+
+    def compose(self) -> ComposeResult:
+        yield Parent()
+
+
+def test_a_widget_that_closing_has_left_without_children_is_no_fault() -> None:
+    async def close(application: type[App[None]]) -> App[None]:
+        app = application()
+        async with app.run_test():
+            app.screen.mount(Grandparent(), Grandparent())
+        return app
+
+    with pytest.raises(NoMatches):
+        asyncio.run(close(App))
+    app = asyncio.run(close(QuietApp))
+    assert isinstance(app, QuietApp)
+    assert app.fault is None
