@@ -108,8 +108,8 @@ def test_what_is_written_is_read_again_and_the_same_each_time(tmp_path: Path, en
             sink.write(b"text\none\n")
             sink.write(b"two\n" * 1000)
         contents.append(path.read_bytes())
-        with path.open("rb") as file:
-            assert decompressed(file, path).read() == b"text\none\n" + b"two\n" * 1000
+        with path.open("rb") as written:
+            assert decompressed(written, path).read() == b"text\none\n" + b"two\n" * 1000
     assert contents[0] == contents[1]
 
 

@@ -363,8 +363,8 @@ def test_compressed_rows_give_the_same_predictions_compressed(tmp_path: Path, mo
         sink.write(plain.read_bytes())
     predict_rows(request_for(model, plain, tmp_path / "out.csv"))
     predict_rows(request_for(model, packed, target))
-    with target.open("rb") as file:
-        assert decompressed(file, target).read() == (tmp_path / "out.csv").read_bytes()
+    with target.open("rb") as written:
+        assert decompressed(written, target).read() == (tmp_path / "out.csv").read_bytes()
     before = target.read_bytes()
     packed.write_bytes(packed.read_bytes()[:-5])
     with raises("truncated-compressed-file", str(packed)):
