@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
+from rich.cells import cell_len
 from rich.style import Style
 from rich.text import Text
 from textual import events, on
@@ -89,7 +90,8 @@ class SweepScreen(Dialog[Chosen | None]):
         self.seen = SweepSnapshot(name)
         self._watcher = SweepWatcher(host.runs_dir, name, lambda seen: self.post_message(SweepChanged(seen)))
         self._grid: tuple[tuple[str, ...], tuple[str, ...], int] = ((), (), 0)
-        self._cells: dict[tuple[int, int], Text] = {}
+        self._widths: tuple[int, ...] = ()
+        self._texts_of_cells: list[list[Text]] = []
         self._texts: dict[str, Text] = {}
 
     @property
@@ -163,32 +165,47 @@ class SweepScreen(Dialog[Chosen | None]):
             self.query_one(f"#{name}", Static).update(text)
 
     def _draw_table(self, seen: SweepSnapshot) -> None:
+        """Update the cells that changed; lay the table out again where its rows, tasks or widths did.
+
+        The columns have explicit widths: Textual measures them only after it may have drawn a cell, and keeps what was
+        cut off.
+        """
         found, table = seen.found, self.table
         assert found is not None
-        widest = max(self.size.width // 3, 12)
-        grid = (found.rows, found.tasks, widest)  # what it is laid out for
-        if grid != self._grid:
+        texts = self._columns(seen)
+        widths = tuple(max(cell_len(text.plain) for text in column) for column in texts)
+        laid_out = (found.rows, found.tasks, max(self.size.width // 3, 12))
+        if laid_out == self._grid:
+            widths = tuple(map(max, widths, self._widths))  # a width that comes and goes would move the table each time
+        if (laid_out, widths) != (self._grid, self._widths):
             was = table.cursor_coordinate
-            self._grid, self._cells = grid, {}
+            self._grid, self._widths, self._texts_of_cells = laid_out, widths, texts
             table.clear(columns=True)
-            table.add_columns(Text("method"), *(Text(one_line(task)) for task in found.tasks))
-            for method in found.rows:
-                name = one_line(method)
-                label = shorten_name(name, widest)
-                table.add_row(Text(label, "bold"), *(Text() for _ in found.tasks))
-            for label in (TEACHER, MAJORITY):
-                table.add_row(Text(label, "italic"), *(Text() for _ in found.tasks))
+            for (label, *_), width in zip(texts, widths, strict=True):
+                table.add_column(label, width=width)
+            table.add_rows(zip(*(column[1:] for column in texts), strict=True))
             column = min(max(was.column, 1), len(found.tasks))
             table.move_cursor(row=min(was.row, len(found.rows) - 1), column=column, animate=False)
+        for column, (now, before) in enumerate(zip(texts, self._texts_of_cells, strict=True)):
+            for row, (text, old) in enumerate(zip(now[1:], before[1:], strict=True)):
+                if text != old:
+                    table.update_cell_at(Coordinate(row, column), text)
+        self._texts_of_cells = texts
+
+    def _columns(self, seen: SweepSnapshot) -> list[list[Text]]:
+        """The texts of each column, from its label down."""
+        found = seen.found
+        assert found is not None
+        widest = max(self.size.width // 3, 12)
+        names = [Text(shorten_name(one_line(method), widest), "bold") for method in found.rows]
+        columns = [[Text("method"), *names, *(Text(label, "italic") for label in (TEACHER, MAJORITY))]]
         known = sweeps.references(seen)
-        for column, task in enumerate(found.tasks, 1):
+        for task in found.tasks:
             compared = known.get(task, sweeps.References())
-            texts = [self._cell(found.entries.get((method, task)), compared) for method in found.rows]
-            texts += [Text(sweeps.range_text(ends), "italic") for ends in (compared.teacher, compared.majority)]
-            for row, text in enumerate(texts):
-                if self._cells.get((row, column)) != text:
-                    self._cells[row, column] = text
-                    table.update_cell_at(Coordinate(row, column), text, update_width=True)
+            cells = [self._cell(found.entries.get((method, task)), compared) for method in found.rows]
+            ends = [Text(sweeps.range_text(each), "italic") for each in (compared.teacher, compared.majority)]
+            columns.append([Text(one_line(task)), *cells, *ends])
+        return columns
 
     def _cell(self, entry: MatrixCell | None, compared: sweeps.References) -> Text:
         """One cell; its colours only repeat what its words and signs say."""

@@ -13,10 +13,13 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from crild_tui.app import READONLY
+from crild_tui.messages import SweepChanged
+from crild_tui.monitor.poller import Poller
 from crild_tui.monitor.sweep import SweepWatcher
 from crild_tui.runs import sweeps
 from crild_tui.runs.filter import exactly, parse
 from crild_tui.runs.marks import Marks
+from crild_tui.runs.sweeps import SweepReader
 from crild_tui.screens.dialogs import Confirm
 from crild_tui.screens.help import HelpScreen
 from crild_tui.screens.runs import RunsScreen
@@ -145,7 +148,6 @@ def _lines(app: Driven) -> list[Any]:
 
 def test_news_are_drawn_while_it_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record = make_sweep(tmp_path, owner=Owner.current(), state="active")
-    monkeypatch.setattr("crild_tui.monitor.sweep.EVERY", 0.05)
 
     async def look(app: Driven, pilot: Pilot[None]) -> None:
         screen = await opened(app, pilot)
@@ -157,6 +159,30 @@ def test_news_are_drawn_while_it_works(tmp_path: Path, monkeypatch: pytest.Monke
         made.rename(tmp_path / cell.run)
         await until(pilot, lambda: "▶1 35 %" in screen_text(app))
         assert "1 running" in screen_text(app)
+
+    drive(monkeypatch, tmp_path, look, size=(100, 30))
+
+
+def test_a_cell_that_grows_is_drawn_whole_even_if_it_is_drawn_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = make_sweep(tmp_path, owner=Owner.current(), state="active")
+    monkeypatch.setattr(Poller, "start", lambda _: None)
+
+    async def look(app: Driven, pilot: Pilot[None]) -> None:
+        app.push_screen(screen := SweepScreen(app, "study"))
+        await pilot.pause()
+        reader = SweepReader(tmp_path, "study")
+        screen.post_message(SweepChanged(reader.read(2.0)))
+        await pilot.pause()
+        cell = next(cell for cell in record.cells if cell.cell == {"method": "crild", "task": "mrpc", "seed": "1"})
+        running: dict[str, Any] = {"method": "crild", "task": "mrpc", "sweep": "study", "cell": cell.cell}
+        made = make_run(tmp_path, "new", state="running", owner=Owner.current(), heartbeat=2e10, **running)
+        made.rename(tmp_path / cell.run)
+        screen._sweep_changed(SweepChanged(reader.read(3.0)))
+        screen_text(app)  # as on a busy machine, before the table has time to measure its cells
+        await pilot.pause()
+        assert "▶1 35 %" in screen_text(app)
 
     drive(monkeypatch, tmp_path, look, size=(100, 30))
 
