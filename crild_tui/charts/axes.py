@@ -14,7 +14,6 @@ from crild_tui.charts.canvas import BOLD, DIM, FOCUS, LEVEL, MUTED, REVERSE, Can
 from crild_tui.charts.figure import Figure, Level, Mark
 from crild_tui.charts.scale import Scale
 from crild_tui.monitor.curves import Axis
-from crild_tui.runs import formatting
 from crild_tui.text import shorten, shorten_name
 
 GUTTER = 7
@@ -61,7 +60,8 @@ def gutters(figure: Figure, width: int, *, aligned: bool) -> tuple[int, int]:
     if width < 4 * GUTTER:
         return left, 1
     if figure.levels and width >= LABELLED and not aligned:
-        return left, min(max(cell_len(_level_label(level, full=True)) for level in figure.levels), LONGEST_LEVEL) + 1
+        widest = max(cell_len(_level_label(figure, level, full=True)) for level in figure.levels)
+        return left, min(widest, LONGEST_LEVEL) + 1
     needed = aligned or figure.levels or any(line.own_scale for line in figure.lines)
     return left, SHORT + 1 if needed else 1
 
@@ -70,7 +70,7 @@ def gutters(figure: Figure, width: int, *, aligned: bool) -> tuple[int, int]:
 
 
 def draw_y_axis(canvas: Canvas, axis: Scale, plot: PlotArea) -> None:
-    """The scale at the left."""
+    """The scale at the left; `axis` is in the unit in which values are written."""
     edge = plot.left - 1
     if edge < 0:
         return
@@ -177,7 +177,7 @@ def _stages(figure: Figure, plot: PlotArea) -> list[tuple[Mark, int, int]]:
     return stages
 
 
-def draw_level_names(canvas: Canvas, levels: Sequence[tuple[Level, int]], plot: PlotArea) -> None:
+def draw_level_names(canvas: Canvas, figure: Figure, levels: Sequence[tuple[Level, int]], plot: PlotArea) -> None:
     """The levels' names at the right, moved apart if they would share a row."""
     room = canvas.width - plot.left - plot.width
     ordered = sorted(levels, key=lambda pair: pair[1])
@@ -187,10 +187,10 @@ def draw_level_names(canvas: Canvas, levels: Sequence[tuple[Level, int]], plot: 
             rows[index + 1] = upper + 1
     over = max((rows[-1] if rows else 0) - plot.height + 1, 0)
     for (level, _), row in zip(ordered, rows, strict=True):
-        label = _level_label(level, full=room > SHORT + 1) if room > SHORT else level.sign
+        label = _level_label(figure, level, full=room > SHORT + 1) if room > SHORT else level.sign
         column = plot.left + plot.width + int(room > 1)
         canvas.put(plot.top + max(row - over, 0), column, shorten(label, room - 1), LEVEL | BOLD)
 
 
-def _level_label(level: Level, *, full: bool) -> str:
-    return f"{level.label if full else level.sign} {formatting.metric(level.value)}"
+def _level_label(figure: Figure, level: Level, *, full: bool) -> str:
+    return f"{level.label if full else level.sign} {figure.text(level.value)}"

@@ -136,7 +136,7 @@ def _plot(canvas: Canvas, figure: Figure, plot: PlotArea, curves: Sequence[Curve
     canvas.codes[area] = codes
     canvas.looks[area] = np.where(looks < 0, PLAIN, looks)
 
-    axes.draw_y_axis(canvas, axis, plot)
+    axes.draw_y_axis(canvas, axis.times(figure.unit), plot)
     axes.draw_borders(canvas, figure, plot)
     _markers(canvas, plot, strokes)
     _stars(canvas, figure, plot, axis)
@@ -145,11 +145,11 @@ def _plot(canvas: Canvas, figure: Figure, plot: PlotArea, curves: Sequence[Curve
     named = [
         (level, row // raster.DOWN) for level, row in zip(figure.levels, level_rows, strict=True) if row is not None
     ]
-    axes.draw_level_names(canvas, named, plot)
+    axes.draw_level_names(canvas, figure, named, plot)
     if own_top is not None:
         axes.draw_own_scale(canvas, plot, *own_top)
     return [
-        f"{sign} {ticks.short(value)}"
+        f"{sign} {ticks.short(value * figure.unit)}"
         for sign, value in ((ABOVE, largest), (BELOW, least))
         if not figure.log and (value > axis.high or value < axis.low)
     ]

@@ -10,9 +10,11 @@ import numpy as np
 
 from crild_tui.charts.traces import Trace
 from crild_tui.monitor.curves import Axis
+from crild_tui.runs import formatting
+from engine.report.units import POINTS
 
 Words = Literal["loss", "metric"]
-"""How values are formatted in a legend."""
+"""How values are written."""
 BEST = "★"
 
 
@@ -100,6 +102,17 @@ class Figure:
     words: Words = "loss"
     empty: str = "nothing yet"
     """Shown if there is nothing to draw."""
+
+    @property
+    def unit(self) -> float:
+        """What values are multiplied by where they are written."""
+        return POINTS if self.words == "metric" else 1
+
+    def text(self, value: float) -> str:
+        """A value as a legend has it."""
+        if self.words == "metric" and abs(value) <= 100:
+            return formatting.metric(value)
+        return formatting.loss(value * self.unit)  # a damaged event may hold anything
 
     @property
     def outside(self) -> bool:

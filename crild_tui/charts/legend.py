@@ -76,7 +76,7 @@ def _draw_legend(canvas: Canvas, figure: Figure, plot: PlotArea, *, row: int, st
     stars = [mark for mark in figure.marks if mark.value is not None]
     if len(stars) == 1 and entries:
         look = curve_look(stars[0].color) | BOLD
-        entries.insert(1, (BEST, look, stars[0].label, _format(figure, stars[0].value or 0.0)))
+        entries.insert(1, (BEST, look, stars[0].label, figure.text(stars[0].value or 0.0)))
     if canvas.width - plot.left - plot.width <= SHORT + 1:  # the level itself has only a letter
         entries += [(level.sign, LEVEL, level.label, "") for level in figure.levels]
     for index, (marker, look, label, value) in enumerate(entries):
@@ -100,8 +100,4 @@ def value_text(figure: Figure, line: Line) -> str:
     else:  # a term without a value in this stage has none
         index = int(np.searchsorted(line.trace.x, figure.cursor, "right")) - 1
         value = None if index < 0 or np.isnan(line.trace.y[index]) else float(line.trace.y[index])
-    return formatting.NONE if value is None else _format(figure, value)
-
-
-def _format(figure: Figure, value: float) -> str:
-    return formatting.metric(value) if figure.words == "metric" and abs(value) < 1e4 else formatting.loss(value)
+    return formatting.NONE if value is None else figure.text(value)

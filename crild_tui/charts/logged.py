@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from crild_tui.charts.figure import Figure, Level, Line
+from crild_tui.charts.figure import Figure, Level, Line, Words
 from crild_tui.charts.palette import curve_marker
 from crild_tui.charts.run_figures import (
     STUDENT,
@@ -144,9 +144,9 @@ def _dev(blank: Figure, sources: Sequence[Source], look: Look, traces: TraceCach
         known = levels(sources) if name == primary else _teacher_level(sources, name)
         best = stars(sources, look.axis) if name == primary else ()
         marks = (*blank.marks, *best)
-        words = "loss" if name == LABEL_LOSS else "metric"
-        figure = replace(blank, lines=lines, levels=known, marks=marks, linear=words == "metric")
-        yield _chart(f"dev/{name}", replace(figure, words="loss" if name == LABEL_LOSS else "metric"))
+        words: Words = "loss" if name == LABEL_LOSS else "metric"
+        figure = replace(blank, lines=lines, levels=known, marks=marks, linear=words == "metric", words=words)
+        yield _chart(f"dev/{name}", figure)
 
 
 def _teacher_level(sources: Sequence[Source], name: str) -> tuple[Level, ...]:
@@ -163,11 +163,13 @@ def _teacher_level(sources: Sequence[Source], name: str) -> tuple[Level, ...]:
 
 def _gaps(blank: Figure, sources: Sequence[Source], look: Look, traces: TraceCache) -> Iterator[Logged]:
     """How much worse the student is on dev than in training: by its loss, by the loss on labels, by its metric."""
-    for name, read in (
-        ("gap/loss, dev - train", loss_gap),
-        ("gap/label loss, dev - train", label_gap),
-        (f"gap/{metric_name(sources)}, train - dev", _metric_gap(metric_name(sources))),
-    ):
+    primary = metric_name(sources)
+    gaps: tuple[tuple[str, Read, Words], ...] = (
+        ("gap/loss, dev - train", loss_gap, "loss"),
+        ("gap/label loss, dev - train", label_gap, "loss"),
+        (f"gap/{primary}, train - dev", _metric_gap(primary), "loss" if primary == "loss" else "metric"),
+    )
+    for name, read, words in gaps:
         lines = []
         for source in sources:
             student = source.curves.evaluations.get(STUDENT, Table())
@@ -177,7 +179,8 @@ def _gaps(blank: Figure, sources: Sequence[Source], look: Look, traces: TraceCac
             color = 0 if len(sources) == 1 else source.index
             label = "" if len(sources) == 1 else one_line(source.label)
             lines.append(Line(label, traces.raw(student.axis(look.axis), gap), color, curve_marker(color), dots=True))
-        yield _chart(name, replace(blank, lines=tuple(lines), levels=(Level(0.0, "no gap", "0"),), linear=True))
+        none = Level(0.0, "no gap", "0")
+        yield _chart(name, replace(blank, lines=tuple(lines), levels=(none,), linear=True, words=words))
 
 
 def loss_gap(curves: Curves) -> Floats | None:

@@ -150,7 +150,7 @@ def _dev_figure(
         lines=lines,
         levels=levels(sources),
         marks=(*marks, *stars(sources, look.axis)),
-        words="metric",
+        words="loss" if name == "loss" else "metric",
         linear=name != "loss",
         empty=empty,
     )

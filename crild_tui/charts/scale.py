@@ -28,6 +28,12 @@ class Scale:
     high: float
     log: bool = False
 
+    def times(self, factor: float) -> Scale:
+        """The same axis for values multiplied by a positive factor."""
+        if self.log:
+            return Scale(self.low + math.log10(factor), self.high + math.log10(factor), log=True)
+        return Scale(self.low * factor, self.high * factor)
+
     def position(self, values: Floats) -> Floats:
         """Positions of values: 0 at the low end, 1 at the high one; NaN for values that the scale can't show."""
         if self.log:

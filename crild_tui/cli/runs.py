@@ -25,7 +25,7 @@ def runs(
         typer.Option(
             "--filter",
             metavar="FILTER",
-            help="As in the dashboard: state:failed task:rte metric:>0.8 !toy. Repeatable.",
+            help="As in the dashboard: state:failed task:rte metric:>80 !toy. Repeatable.",
         ),
     ] = None,
     state: Annotated[
@@ -44,13 +44,14 @@ def runs(
 ) -> None:
     """List the runs, newest first.
 
-    A filter combines words, key:value and comparisons (metric:>0.8, age:<2d); a run must match all of them, and !
+    A filter combines words, key:value and comparisons (metric:>80, age:<2d); a run must match all of them, and !
     negates one. Keys: state, task, method, preset, sweep, cell, id, tag, note, seed, metric, last, best (dev metric),
     teacher (the teacher's metric), done (percent of the steps), age, and is (a state, or pinned, marked, hidden).
+    A metric up to 1 is a share: metric:>80 and metric:>0.8 are the same; metric:<0.5% is below 0.50.
 
     \b
     crild runs --filter 'is:failed age:<2d'
-    crild runs --filter 'task:mrpc metric:>0.8 !toy' --sort -best
+    crild runs --filter 'task:mrpc metric:>80 !toy' --sort -best
     crild runs --state lost --state failed
     """
     from crild_tui.runs.filter import exactly, parse

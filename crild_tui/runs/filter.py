@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from crild_tui.runs.marks import Marks
     from engine.record.run import RunEntry
 
-HELP = "words, key:value, metric:>0.8, age:<2d; ! or - negates one"
+HELP = "words, key:value, metric:>80 (or >0.8), age:<2d; ! or - negates one"
 _MARKS = ("pinned", "marked", "hidden")
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0, "y": 31_557_600.0}
 _TERM = re.compile(r'([!-]?)(?:([A-Za-z_]+):)?("[^"]*"?|\S*)\s*')
@@ -54,8 +54,9 @@ def parse(text: str) -> RunFilter:
     """The filter that a text means. Raises FilterError for an unknown key or state and for an invalid number.
 
     Words must all be found in id, task, method, preset, tags or note; `key:value` searches one of them (`key:=value`
-    must match the whole); `is:` takes a state or a mark; numbers take `>`, `>=`, `<`, `<=`, a range `0.7..0.8`, or
-    several separated by commas. Quotes keep spaces and colons together.
+    must match the whole); `is:` takes a state or a mark; numbers take `>`, `>=`, `<`, `<=`, a range `70..80`, or
+    several separated by commas. A metric is written as it is shown (`80`) or as records have it: a number from -1 to 1
+    is a share, unless it ends in `%`. Quotes keep spaces and colons together.
     """
     tests: list[Test] = []
     end = 0
@@ -154,11 +155,25 @@ def _is(key: str, value: str) -> Test:
     raise FilterError(sentence, kind="unknown-filter")
 
 
+@dataclass(frozen=True)
+class Unit:
+    """How numbers of a key are written: `read` gives what runs are compared with, None for what is no number.
+
+    `worth` is what a 1 is then. `rounded`: whether a whole number finds all that are shown as it.
+    """
+
+    read: Callable[[str], float | None]
+    worth: float = 1.0
+    rounded: bool = False
+
+
 def _number(
-    number_of: Callable[[Candidate], float | None], read: Callable[[str], float | None]
+    number_of: Callable[[Candidate], float | None], unit_of: Callable[[str], Unit]
 ) -> Callable[[str, str], Test]:
+    """Tests of a number; `unit_of` is given each comparison as it was typed."""
+
     def make(key: str, value: str) -> Test:
-        comparisons = [_comparison(key, part, read) for part in value.split(",") if part]
+        comparisons = [_comparison(key, part, unit_of(part)) for part in value.split(",") if part]
 
         def test(run: Candidate) -> bool:
             number = number_of(run)
@@ -169,36 +184,46 @@ def _number(
     return make
 
 
-def _comparison(key: str, text: str, read: Callable[[str], float | None]) -> Callable[[float], bool]:
+def _comparison(key: str, text: str, unit: Unit) -> Callable[[float], bool]:
     """A test of one number: `>0.8`, `0.7..0.8`, `0.8` (equal in as many digits as were typed)."""
 
     def parsed(written: str) -> float:
-        number = read(written)
+        number = unit.read(written)
         if number is None:
             sentence = f"{key}: {plain(written)!r} is not a number; write it as in {key}:{_EXAMPLES[key]}"
             raise FilterError(sentence, kind="invalid-filter-number")
         return number
 
-    first, dots, last = text.partition("..")
-    if dots and first and last:
-        low, high = parsed(first), parsed(last)
+    sign, written = _parts(text)
+    if len(written) == 2:
+        low, high = map(parsed, written)
         return lambda number: low <= number <= high
-    match = re.fullmatch(r"(>=|<=|>|<|=?)(.*)", text)
-    assert match is not None
-    limit = parsed(match[2])
-    tolerance = _half_of_last_digit(match[2])
+    limit = parsed(written[0])
+    tolerance = _half_of_last_digit(written[0], unit)
     return {
         ">": lambda number: number > limit,
         "<": lambda number: number < limit,
         ">=": lambda number: number >= limit,
         "<=": lambda number: number <= limit,
-    }.get(match[1], lambda number: abs(number - limit) <= tolerance)
+    }.get(sign, lambda number: abs(number - limit) <= tolerance)
 
 
-def _half_of_last_digit(written: str) -> float:
-    """Half a unit of the last digit after the point, so that `metric:0.67` also finds 0.6679."""
-    digits = written.partition(".")[2].rstrip("%")
-    return 0.5 * 10 ** -len(digits) if digits.isdigit() else 0.0
+def _parts(text: str) -> tuple[str, list[str]]:
+    """The sign of a comparison, and the number after it; of a range no sign, and both numbers."""
+    first, dots, last = text.partition("..")
+    if dots and first and last:
+        return "", [first, last]
+    match = re.fullmatch(r"(>=|<=|>|<|=?)(.*)", text)
+    assert match is not None
+    return match[1], [match[2]]
+
+
+def _half_of_last_digit(written: str, unit: Unit) -> float:
+    """Half of the last digit that was typed, so that `metric:66.8` and `metric:0.67` also find 0.6679."""
+    digits = written.removesuffix("%").partition(".")[2]
+    if not digits.isdigit() and not (unit.rounded and digits == ""):
+        return 0.0
+    return 0.5 * 10.0 ** -len(digits) * unit.worth
 
 
 def _plain_number(text: str) -> float | None:
@@ -209,9 +234,17 @@ def _plain_number(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _share(text: str) -> float | None:
+def _hundredths(text: str) -> float | None:
+    """The share that a number is 100 times of, with or without %."""
     number = _plain_number(text.removesuffix("%"))
-    return None if number is None else number / 100
+    return None if number is None else round(number / 100, 15)  # 66.7 is 0.667, not the next number to it
+
+
+def _unit_of_metric(comparison: str) -> Unit:
+    """Shares if all numbers of a comparison are from -1 to 1, else metrics as shown; `0.5%` is half a point."""
+    written = _parts(comparison)[1]
+    sizes = [abs(_plain_number(each) or 0.0) for each in written]
+    return SHOWN if max(sizes) > 1 or any(each.endswith("%") for each in written) else PLAIN
 
 
 def _seconds(text: str) -> float | None:
@@ -234,8 +267,12 @@ def age(entry: RunEntry, now: float) -> float | None:
     return None if entry.status is None else now - entry.status.created
 
 
+PLAIN = Unit(_plain_number)
+PERCENT = Unit(_hundredths, 0.01)
+SHOWN = Unit(_hundredths, 0.01, rounded=True)
+AGE = Unit(_seconds)
 _EXAMPLES = {
-    "state": "failed", "seed": "1,2", "metric": ">0.8", "last": ">0.8", "best": ">0.8", "teacher": ">0.8",
+    "state": "failed", "seed": "1,2", "metric": ">80", "last": ">80", "best": ">80", "teacher": ">80",
     "done": ">50%", "age": "<2d", "is": "pinned", "tag": "good", "method": "crild", "preset": "crild", "sweep": "study",
     "cell": "method=crild",
 }  # fmt: skip
@@ -249,12 +286,12 @@ _KEYS: dict[str, Callable[[str, str], Test]] = {
     "id": _in_text(lambda e: (e.id,)),
     "tag": _in_text(lambda e: e.tags),
     "note": _in_text(lambda e: (e.note,)),
-    "seed": _number(lambda run: float(run.entry.status.seed) if run.entry.status else None, _plain_number),
-    "metric": _number(lambda run: run.entry.status.last if run.entry.status else None, _plain_number),
-    "last": _number(lambda run: run.entry.status.last if run.entry.status else None, _plain_number),
-    "best": _number(lambda run: run.entry.status.best if run.entry.status else None, _plain_number),
-    "teacher": _number(lambda run: run.entry.status.teacher if run.entry.status else None, _plain_number),
-    "done": _number(lambda run: progress(run.entry), _share),
-    "age": _number(lambda run: age(run.entry, run.now), _seconds),
+    "seed": _number(lambda run: float(run.entry.status.seed) if run.entry.status else None, lambda _: PLAIN),
+    "metric": _number(lambda run: run.entry.status.last if run.entry.status else None, _unit_of_metric),
+    "last": _number(lambda run: run.entry.status.last if run.entry.status else None, _unit_of_metric),
+    "best": _number(lambda run: run.entry.status.best if run.entry.status else None, _unit_of_metric),
+    "teacher": _number(lambda run: run.entry.status.teacher if run.entry.status else None, _unit_of_metric),
+    "done": _number(lambda run: progress(run.entry), lambda _: PERCENT),
+    "age": _number(lambda run: age(run.entry, run.now), lambda _: AGE),
     "is": _is,
 }

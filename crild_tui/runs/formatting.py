@@ -18,17 +18,13 @@ NONE = "-"
 
 
 def metric(value: float | None) -> str:
-    """A metric with four digits after the point."""
-    if value is None:
-        return NONE
-    return f"{value:.4f}" if math.isfinite(value) else str(value)
+    """A metric as everywhere: times 100, with two digits after the point."""
+    return NONE if value is None else units.metric(value)
 
 
-def signed(value: float | None) -> str:
-    """A difference of metrics with its sign and four digits after the point."""
-    if value is None:
-        return NONE
-    return f"{value:+.4f}" if math.isfinite(value) else str(value)
+def difference(value: float | None) -> str:
+    """A difference of metrics with its sign, times 100 as metrics are."""
+    return NONE if value is None else units.difference(value)
 
 
 def loss(value: float | None) -> str:

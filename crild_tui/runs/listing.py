@@ -102,7 +102,7 @@ COLUMNS = (
     _metric("best", lambda s: s.best, 7),
     _metric("teacher", lambda s: s.teacher, 4),
     Column(
-        "to-teacher", lambda e, _: formatting.signed(to_teacher(e)), to_teacher, 10, 10, right=True,
+        "to-teacher", lambda e, _: formatting.difference(to_teacher(e)), to_teacher, 10, 10, right=True,
         descending=True,
     ),
     Column("done", lambda e, _: formatting.percent(progress(e)), progress, 3, 5, right=True, descending=True),
@@ -116,7 +116,7 @@ SAMPLE = 500
 NAMES = ("run", "preset", "task", "method")
 """Columns of names, which are cut in the middle."""
 METRICS = ("last", "best", "teacher", "to-teacher")
-"""Columns of metrics with four digits after the point."""
+"""Columns of metrics, and of differences between them."""
 _ALIASES = {"id": "run", "progress": "done", "created": "age", "gap": "to-teacher"}
 """Other names of columns in `crild runs --sort`; what was created last has the lowest age."""
 
@@ -278,7 +278,7 @@ def _widest(column: Column, rows: Sequence[RunEntry]) -> set[str]:
     if column.name in METRICS and values:
         numbers = [value for value in values if isinstance(value, float)]
         marked = MARK if any(column.text(row, 0.0).endswith(MARK) for row in sample) else ""
-        write = formatting.signed if column.key is to_teacher else formatting.metric
+        write = formatting.difference if column.key is to_teacher else formatting.metric
         return {f"{write(extreme)}{marked}" for extreme in (min(numbers), max(numbers))}
     return {str(value) for value in values}
 

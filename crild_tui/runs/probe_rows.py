@@ -12,6 +12,8 @@ from engine.record.inputs import short
 from engine.record.probe import DISTANCES, Probe, Sides
 
 Row = list[str]
+Words = Callable[[float | None], str]
+"""Writes a figure that may be unknown."""
 FIT = ("", "train", "dev", "dev − train")
 LAYERS = ("layer", "distance", "train", "dev", "dev/train")
 NOISE = ("noise", "metric", "sd", "loss", "")
@@ -38,9 +40,11 @@ def fit_rows(probe: Probe) -> list[Row]:
         ("student", probe.metrics, probe.loss),
         ("teacher", probe.teacher_metrics, probe.teacher_loss),
     ):
-        rows += [_sides(f"{who} {name}", found, formatting.metric) for name, found in metrics.items()]
-        rows.append(_sides(f"{who} loss on labels", loss, formatting.loss))
-    return [*rows, _sides("distance of the answers", probe.output, formatting.loss)]
+        rows += [
+            _sides(f"{who} {name}", sides, formatting.metric, formatting.difference) for name, sides in metrics.items()
+        ]
+        rows.append(_sides(f"{who} loss on labels", loss))
+    return [*rows, _sides("distance of the answers", probe.output)]
 
 
 def layer_rows(probe: Probe) -> list[Row]:
@@ -152,7 +156,7 @@ def _by_method(probes: Sequence[Probe]) -> dict[str, list[Probe]]:
 
 
 def _fit_of(probes: Sequence[Probe]) -> Row:
-    texts = (*[formatting.metric] * 3, *[formatting.loss] * 3)
+    texts = (formatting.metric, formatting.metric, formatting.difference, *[formatting.loss] * 3)
     figures = zip(
         *((p.fit.train, p.fit.dev, p.fit.gap, p.output.train, p.output.dev, p.sharpness.dev) for p in probes),
         strict=True,
@@ -176,8 +180,13 @@ def _under(probes: Sequence[Probe], scale: float) -> str:
     return formatting.metric(_mean(points))
 
 
-def _sides(name: str, sides: Sides, text: Callable[[float | None], str]) -> Row:
-    return [name, text(sides.train), text(sides.dev), "-" if sides.gap is None else f"{sides.gap:+.4f}"]
+def _loss_gap(gap: float | None) -> str:
+    return formatting.NONE if gap is None else f"{gap:+.4f}"
+
+
+def _sides(name: str, sides: Sides, text: Words = formatting.loss, gap: Words = _loss_gap) -> Row:
+    """Train, dev and the gap between them, written by `text` and `gap`."""
+    return [name, text(sides.train), text(sides.dev), gap(sides.gap)]
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

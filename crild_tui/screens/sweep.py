@@ -19,7 +19,7 @@ from textual.widgets import DataTable, Static
 
 from crild_tui.messages import SweepChanged
 from crild_tui.monitor.sweep import SweepWatcher
-from crild_tui.runs import actions, sweeps
+from crild_tui.runs import actions, formatting, sweeps
 from crild_tui.runs.sweeps import SweepSnapshot
 from crild_tui.screens.dialogs import Confirm, confirm
 from crild_tui.screens.host import Host
@@ -217,12 +217,12 @@ class SweepScreen(Dialog[Chosen | None]):
         text = Text.assemble(
             sweeps.mean_of(entry), "  ", (sweeps.progress_of(entry), Style(color=color, dim=color is None))
         )
-        distance = sweeps.distance_of(entry, compared)
-        if distance is not None:
-            difference, place = distance
+        known = sweeps.distance_of(entry, compared)
+        if known is not None:
+            distance, place = known
             tone = {"near the teacher": theme.success, "between": None, "not above the majority": theme.error}[place]
             text.stylize(Style(color=tone), 0, len(sweeps.mean_of(entry)))
-            text.append(f"  {difference:+.4f}" if self.size.width >= ROOMY else "", Style(color=tone))
+            text.append(f"  {formatting.difference(distance)}" if self.size.width >= ROOMY else "", Style(color=tone))
         return text
 
     @on(DataTable.CellHighlighted)

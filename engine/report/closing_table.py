@@ -10,6 +10,7 @@ from engine.errors import RunError
 from engine.record.json_values import mapping, mappings, number, whole, word
 from engine.record.latency import Latency, cautions, conditions, latency_of, speedup
 from engine.report.majority import at_or_below, not_above, of_trained_head
+from engine.report.units import metric
 
 RESULTS_SCHEMA = 1
 
@@ -200,13 +201,13 @@ def _margin(results: Mapping[str, Any], primary: str) -> Iterator[str]:
     )
     if mapping(results.get("student")).get("head_trained") is False:
         return
-    if at_or_below(student, least):
+    if student is not None and least is not None and at_or_below(student, least):
         yield (
-            f"the student is at or below the majority guess ({primary} {student:.4f} against {least:.4f}): it has learnt "
-            "nothing that always giving the most frequent answer does not achieve"
+            f"the student is at or below the majority guess ({primary} {metric(student)} against {metric(least)}): it has "
+            "learnt nothing that always giving the most frequent answer does not achieve"
         )
-    if at_or_below(teacher, least):
-        yield f"its teacher is at or below the majority guess ({primary} {teacher:.4f} against {least:.4f})"
+    if teacher is not None and least is not None and at_or_below(teacher, least):
+        yield f"its teacher is at or below the majority guess ({primary} {metric(teacher)} against {metric(least)})"
     margin = number(results.get("kept_margin"))
     if margin is not None and margin > 0 and not at_or_below(student, least) and not at_or_below(teacher, least):
         yield f"the student keeps {margin * 100:.1f} % of its teacher's margin over the majority guess"
@@ -225,7 +226,9 @@ def _evaluations(results: Mapping[str, Any], primary: str) -> list[str]:
         where = [f"step {evaluation['step']}"] if whole(evaluation.get("step")) is not None else []
         if stage := word(evaluation.get("stage")):
             where.insert(0, f"stage {stage}")
-        sentences.append(f"{which} evaluation{' (' + ', '.join(where) + ')' if where else ''}: {primary} {value:.4f}")
+        sentences.append(
+            f"{which} evaluation{' (' + ', '.join(where) + ')' if where else ''}: {primary} {metric(value)}"
+        )
     return ["; ".join(sentences)] if sentences else []
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from engine.preset.text import cut
 from engine.report.result_table import Cell, Column, ResultTable, Row, Section
 from engine.report.student_errors import RIGHT, Disagreement, StudentErrors
+from engine.report.units import metric
 
 if TYPE_CHECKING:
     from engine.report.calibration import Calibration
@@ -111,8 +112,8 @@ def count_cell(count: int) -> Cell:
 
 
 def share_cell(value: float | None) -> Cell:
-    """A share of 1 in per cent; a dash for an undefined one."""
-    return Cell("-") if value is None else Cell(_percent(value), value)
+    """A share of 1 as metrics are written; a dash for an undefined one."""
+    return Cell("-") if value is None else Cell(metric(value), value)
 
 
 def _percent(share: float) -> str:

@@ -19,6 +19,7 @@ from engine.report.compare import ABSENT, Spread, differences, flat, read_preset
 from engine.report.inputs import RunContent, all_of, dev_of, difference_note, differing, identities, inputs_text
 from engine.report.majority import LEGEND, at_or_below, not_above, of_trained_head
 from engine.report.result_table import Cell, Column, Mark, ResultTable, Row, Section
+from engine.report.units import metric
 
 STUDENT, TEACHER, SELF_TEACHER, MAJORITY, BASELINE = (
     "student",
@@ -245,9 +246,11 @@ class _Row:
             if figure is None:
                 cells.append(Cell())
                 continue
-            deviation = "" if figure.deviation is None else f" ± {figure.deviation:.4f}"
+            deviation = "" if figure.deviation is None else f" ± {metric(figure.deviation)}"
             mark: Mark = "highest" if name in self.highest else ""
-            cells.append(Cell(f"{figure.mean:.4f}{deviation}", figure.mean, mark, below_majority=name in self.below))
+            cells.append(
+                Cell(f"{metric(figure.mean)}{deviation}", figure.mean, mark, below_majority=name in self.below)
+            )
         kinds: Mapping[str, Literal["result", "mean", "other"]] = {"run": "result", "mean": "mean", "model": "other"}
         return Row(self.name, tuple(cells), kinds[self.kind], run=self.run)
 

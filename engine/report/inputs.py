@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from engine.record.inputs import STUDENT_INIT, TEACHER, TOKENIZER, Input, RunInputs
+from engine.report.units import metric
 
 Setting = tuple[tuple[str, str], ...]
 """Pairs of a key and its value as shown."""
@@ -135,7 +136,7 @@ def differing(runs: Sequence[RunContent], pick: Pick) -> list[Setting]:
     def setting(identity: Hashable) -> Setting:
         if not isinstance(identity, _Unrecorded):
             return tuple((name, _compact(tables[identity].get(name))) for name in varying)
-        majority = "" if identity.majority is None else f" (majority guess {identity.majority:.4f})"
+        majority = "" if identity.majority is None else f" (majority guess {metric(identity.majority)})"
         return ((DATA, f"{UNRECORDED}{majority}"),)
 
     return [setting(identity) for identity in own]

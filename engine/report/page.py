@@ -23,6 +23,7 @@ from engine.report.report_document import ReportDocument
 from engine.report.result_table import Cell, ResultDocument, ResultTable, Row
 from engine.report.settings import Group, setting_text
 from engine.report.table import Report
+from engine.report.units import metric
 
 STYLE = Path(__file__).with_name("page.css")
 MOST_RUNS = 1000
@@ -158,17 +159,17 @@ def _charts(report: Report) -> Iterator[str]:
 
 
 def _probes(report: Report) -> Iterator[str]:
-    rows = [(group, found.runs, found.figures) for group in report.groups if (found := group_probe(group)) is not None]
-    names = list(dict.fromkeys(name for _, _, figures in rows for name in figures))
+    rows = [(group, found) for group in report.groups if (found := group_probe(group)) is not None]
+    names = list(dict.fromkeys(name for _, found in rows for name in found.figures))
     if not names:
         return
     yield "<section><h2>Probes</h2>"
     head = "".join(f"<th scope=col>{_text(name)}</th>" for name in ("method", "task", "runs", *names))
     body = "".join(
-        f"<tr><th scope=row>{_group(group)}</th><td>{_text(task_title(group.task))}</td><td>{runs}</td>"
-        + "".join(f"<td>{_spread(figures.get(name))}</td>" for name in names)
+        f"<tr><th scope=row>{_group(group)}</th><td>{_text(task_title(group.task))}</td><td>{found.runs}</td>"
+        + "".join(f"<td>{_spread(found.figures.get(name), name in found.metrics)}</td>" for name in names)
         + "</tr>"
-        for group, runs, figures in rows
+        for group, found in rows
     )
     yield _wide(f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>", "what probes found") + "</section>"
 
@@ -188,11 +189,12 @@ def _mistakes(report: Report) -> Iterator[str]:
     yield "</section>"
 
 
-def _spread(found: Spread | None) -> str:
+def _spread(found: Spread | None, is_metric: bool) -> str:
     if found is None:
         return ""
-    deviation = "" if found.deviation is None else f" <span class=sd>± {found.deviation:.3g}</span>"
-    return f"{found.mean:.4g}{deviation}"
+    mean, spread = (metric, metric) if is_metric else ("{:.4g}".format, "{:.3g}".format)
+    deviation = "" if found.deviation is None else f" <span class=sd>± {spread(found.deviation)}</span>"
+    return f"{mean(found.mean)}{deviation}"
 
 
 def _group(group: Group) -> str:

@@ -18,13 +18,14 @@ class GroupProbe:
     """The probes of a group.
 
     `noise` is the dev metric by scale of the noise; `distances` by kind, then (student layer, "train" or "dev");
-    `figures` is what a table says: "loss, train" and the like.
+    `figures` is what a table says: "loss, train" and the like; `metrics` names those of them that are metrics.
     """
 
     runs: int
     noise: Mapping[float, Spread]
     distances: Mapping[str, Mapping[tuple[int, str], Spread]]
     figures: Mapping[str, Spread]
+    metrics: frozenset[str]
 
 
 def group_probe(group: Group) -> GroupProbe | None:
@@ -53,6 +54,7 @@ def group_probe(group: Group) -> GroupProbe | None:
         _spreads(dict(sorted(noise.items()))),
         {kind: _spreads(dict(sorted(cells.items()))) for kind, cells in distances.items()},
         _spreads(figures),
+        frozenset(f"{probe.metric}, {side}" for probe in probes for side in ("train", "dev")),
     )
 
 

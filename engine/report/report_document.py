@@ -15,6 +15,7 @@ from engine.report.result_table import Cell, Column, ResultDocument, ResultTable
 from engine.report.settings import setting_text
 from engine.report.shared_settings import settings_table, shared_settings
 from engine.report.table import PRIMARY, Block, MethodRow, MetricTable, Report, SeedMean
+from engine.report.units import difference, metric
 
 SCHEMA = 1
 
@@ -108,18 +109,21 @@ def _row(
     costs: Sequence[CostColumn],
     models: Sequence[ModelRow],
 ) -> Row:
-    mean = _percent(row.average)
     return Row(
         row.name,
         (
             Cell(_seeds(row)),
             *(_cell(row.cells.get(task), reference) for task in table.tasks),
-            *([Cell(mean, row.average)] if average else []),
+            *([_average_cell(row.average)] if average else []),
             *(Cell(cost.text(models), cost.value(models)) for cost in costs),
         ),
         "result" if row.kind == "method" else "other",
         row.setting,
     )
+
+
+def _average_cell(mean: float | None) -> Cell:
+    return Cell() if mean is None else Cell(metric(mean), mean)
 
 
 def _seeds(row: MethodRow) -> str:
@@ -133,19 +137,13 @@ def _seeds(row: MethodRow) -> str:
 def _cell(cell: SeedMean | None, reference: str) -> Cell:
     if cell is None:
         return Cell()
-    deviation = "" if cell.deviation is None else f" ± {_percent(cell.deviation)}"
+    deviation = "" if cell.deviation is None else f" ± {metric(cell.deviation)}"
     gap = cell.gap
-    detail = "" if gap is None else f"{gap.mean * 100:+.2f} ({gap.low * 100:+.2f} to {gap.high * 100:+.2f})"
-    hints = [f"seed {seed}: {_percent(value)}" for seed, value in cell.values if seed is not None]
+    detail = "" if gap is None else f"{difference(gap.mean)} ({difference(gap.low)} to {difference(gap.high)})"
+    hints = [f"seed {seed}: {metric(value)}" for seed, value in cell.values if seed is not None]
     if cell.p is not None:
         hints.append(f"{f'p = {cell.p:.4f}' if cell.p >= 0.0001 else 'p < 0.0001'} against {reference}")
-    return Cell(
-        f"{_percent(cell.mean)}{deviation}", cell.mean, cell.mark, detail, "; ".join(hints), cell.below_majority
-    )
-
-
-def _percent(value: float | None) -> str:
-    return "" if value is None else f"{value * 100:.2f}"
+    return Cell(f"{metric(cell.mean)}{deviation}", cell.mean, cell.mark, detail, "; ".join(hints), cell.below_majority)
 
 
 def _records(table: MetricTable, report: Report) -> Iterator[dict[str, str | float | tuple[str, ...] | None]]:

@@ -1,6 +1,19 @@
-"""Sizes, times and rates as they are read: `45.1 M`, `268 MB`, `12.0 ms`."""
+"""Metrics, sizes, times and rates as they are read: `93.50`, `45.1 M`, `268 MB`, `12.0 ms`."""
 
 from __future__ import annotations
+
+POINTS = 100
+"""What metrics are multiplied by wherever they are shown, as in GLUE's tables; records hold shares of 1."""
+
+
+def metric(value: float) -> str:
+    """A metric (a share of 1, or a correlation) times 100, with two digits after the point: 0.935 as `93.50`."""
+    return f"{value * POINTS:.2f}"
+
+
+def difference(value: float) -> str:
+    """A difference of metrics times 100, with its sign and two digits after the point: 0.0123 as `+1.23`."""
+    return f"{value * POINTS:+.2f}"
 
 
 def amount(count: float) -> str:

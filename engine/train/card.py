@@ -25,6 +25,7 @@ from engine.preset.toml_text import inline
 from engine.preset.write import dump
 from engine.record.json_values import mapping
 from engine.record.latency import cautions, conditions, latency_of, speedup, times
+from engine.report import units
 
 _METRICS = {"matthews": "matthews_correlation", "pearson": "pearsonr", "spearman": "spearmanr", "f1_macro": "f1"}
 """Names of metrics on the hub, where they differ."""
@@ -206,7 +207,8 @@ def _measured_on(results: Mapping[str, Any]) -> str:
             "No stage trained the student's head (its classifier): it has to be trained before the model can be used."
         )
     return (
-        f"Measured on {results['split']}, which was also used during training: {results['saved_why']}. "
+        f"Metrics are times 100. Measured on {results['split']}, which was also used during training: "
+        f"{results['saved_why']}. "
         f"Student and teacher give the same answer on {100 * results['agreement']:.1f} % of it."
         f"{_measured_on_test(results)}"
     )
@@ -216,8 +218,8 @@ def _measured_on_test(results: Mapping[str, Any]) -> str:
     test, metric = mapping(results.get(TEST)), results["metric"]
     if not test:
         return ""
-    figures = [f"{name} {results[name][TEST][metric]:.4f}" for name in ("teacher", "student")]
-    least = f"majority guess {test['majority'][metric]:.4f}"
+    figures = [f"{name} {units.metric(results[name][TEST][metric])}" for name in ("teacher", "student")]
+    least = f"majority guess {units.metric(test['majority'][metric])}"
     return (
         f"\n\nOn the test set ({test['rows']:,} rows, measured once after training; nothing was chosen by it), {metric}: "
         f"{', '.join([*figures, least])}."
@@ -392,4 +394,4 @@ def _cell(text: str) -> str:
 
 
 def _figures(metrics: Mapping[str, float], names: Sequence[str]) -> list[str]:
-    return ["" if metrics.get(name) is None else f"{metrics[name]:.4f}" for name in names]
+    return ["" if metrics.get(name) is None else units.metric(metrics[name]) for name in names]

@@ -29,6 +29,7 @@ from engine.record.rebuild import identity_of
 from engine.record.session import RunSession
 from engine.record.student import student_hash
 from engine.record.teacher_folder import link_teacher
+from engine.report import units
 from engine.train import checkpoint, hardware, hub_revisions, results
 from engine.train.card import model_card
 from engine.train.dev_evaluation import LogitsBySplit
@@ -336,8 +337,8 @@ class Experiment:
             )
             say(
                 self.session,
-                f"the teacher is no better than the majority class: {spec.primary} {score:.4f} against {floor:.4f}. A student "
-                f"cannot learn the task from it: {advice}",
+                f"the teacher is no better than the majority class: {spec.primary} {units.metric(score)} against "
+                f"{units.metric(floor)}. A student cannot learn the task from it: {advice}",
                 level="warning",
             )
         return answers

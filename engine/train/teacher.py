@@ -34,6 +34,7 @@ from engine.record.paths import TEACHER, cache_dir
 from engine.record.phases import Report, unreported
 from engine.record.removal import OpenFolder
 from engine.record.teacher_folder import POINTER
+from engine.report.units import metric
 
 RECIPE = 1
 """Increased when the engine would train a different teacher from the same settings, so that cached ones don't match."""
@@ -343,14 +344,14 @@ def settle_order(
     if first - second < 0.05:
         raise ModelError(
             f"the teacher's config does not name its classes, and their order cannot be measured "
-            f"({spec.primary} on dev is {first:.3f} in one order, {second:.3f} in another); {way_out}",
+            f"({spec.primary} on dev is {metric(first)} in one order, {metric(second)} in another); {way_out}",
             kind="unnamed-classes",
         )
     align(loaded.model, order, spec.labels)
     return (
-        f"the teacher's config does not name its classes: using the order with the best {spec.primary} on dev, {first:.3f} "
-        f"(the next best gives {second:.3f}). The teacher's figures on dev are therefore optimistic, and all of it is wrong "
-        f"if the order is; to be sure, {way_out}"
+        f"the teacher's config does not name its classes: using the order with the best {spec.primary} on dev, "
+        f"{metric(first)} (the next best gives {metric(second)}). The teacher's figures on dev are therefore "
+        f"optimistic, and all of it is wrong if the order is; to be sure, {way_out}"
     )
 
 

@@ -35,9 +35,9 @@ def test_errors_shows_classes_confusions_calibration_and_rows_in_eighty_columns(
         "maybe",
         "1",
         "-",
-        "0.0",
-        "0.0",
-        "100.0",
+        "0.00",
+        "0.00",
+        "100.00",
     ]
     assert "teacher is right on 3" in done.out
     assert "very long" in done.out

@@ -30,7 +30,7 @@ def test_each_run_is_a_line_with_its_figures(crild: Call, runs_dir: Path) -> Non
     assert lines[0].split() == [
         "state", "run", "preset", "task", "method", "seed", "metric", "last", "best", "teacher", "to-teacher", "done", "age",
     ]  # fmt: skip
-    for word in ("rte-crild-s1", "finished", "rte", "crild", "0.6751", "0.6943", "100 %"):
+    for word in ("rte-crild-s1", "finished", "rte", "crild", "67.51", "69.43", "100 %"):
         assert word in lines[1]
 
 

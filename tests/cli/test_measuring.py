@@ -127,7 +127,7 @@ def test_evaluate_measures_the_student_of_a_run_on_its_own_task(crild: Call, ans
     said = crild("evaluate", "rte-crild", "--device", "cpu")
     assert said.code == 0
     assert "dev_mismatched" in said.out
-    assert "0.8350" in said.out
+    assert "83.50" in said.out
     request = json.loads(asked[0][1][0])
     assert (request["model"], request["device"]) == (str(run_dir / "student"), "cpu")
 

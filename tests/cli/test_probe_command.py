@@ -53,10 +53,10 @@ def test_a_probe_is_three_tables_within_80_columns(
     ]
     lines = said.out.splitlines()
     assert "rte-crild-s1: rte, crild; 256 training and 256 dev examples; cpu, 12 s, 5 % of training it" in lines
-    assert any(line.split() == ["student", "accuracy", "0.9000", "0.6600", "-0.2400"] for line in lines)
+    assert any(line.split() == ["student", "accuracy", "90.00", "66.00", "-24.00"] for line in lines)
     assert any(line.split() == ["2", "to", "teacher's", "4", "attention", "1.5000", "1.8000", "1.20"] for line in lines)
     (noisy,) = [line for line in lines if line.startswith("0.3 ")]
-    assert noisy.split()[1:4] == ["0.3300", "0.0500", "1.1000"]
+    assert noisy.split()[1:4] == ["33.00", "5.00", "1.1000"]
     assert noisy.count("▄") == probe_rows.BAR // 2
     assert "not measured: hidden and cls, since the teacher is 768 wide, the student 312" in said.out
     assert all(len(line) <= 80 for line in lines if not line.startswith(("sharpness:", "not measured", "rte-crild")))
@@ -73,12 +73,12 @@ def test_several_runs_end_with_a_line_for_each_method(
     assert len(asked[0]["runs"]) == 3
     rows = [line.split() for line in said.out.splitlines() if line.startswith(("crild ", "kd "))]
     assert rows == [
-        ["crild", "2", "0.9000", "0.6600", "-0.2400", "0.0200", "0.0800", "0.0500"],
-        ["kd", "1", "0.9000", "0.6600", "-0.2400", "0.0200", "0.0800", "0.0500"],
+        ["crild", "2", "90.00", "66.00", "-24.00", "0.0200", "0.0800", "0.0500"],
+        ["kd", "1", "90.00", "66.00", "-24.00", "0.0200", "0.0800", "0.0500"],
         ["crild", "1.20", "-", "-", "-", "-", "-", "2.00"],
         ["kd", "1.20", "-", "-", "-", "-", "-", "2.00"],
-        ["crild", "0.6600", "0.6200", "0.3300"],
-        ["kd", "0.6600", "0.6200", "0.3300"],
+        ["crild", "66.00", "62.00", "33.00"],
+        ["kd", "66.00", "62.00", "33.00"],
     ]
     summary = said.out[said.out.index("rte: accuracy,") :].splitlines()
     assert all(len(line) <= 80 for line in summary)
@@ -86,9 +86,9 @@ def test_several_runs_end_with_a_line_for_each_method(
 
 def test_means_are_over_the_runs_of_a_method_and_unknown_where_one_is() -> None:
     one, other = sample(train=0.8), sample(train=1.0)
-    assert probe_rows.summaries([one, other])[0].rows[0][2] == "0.9000"
+    assert probe_rows.summaries([one, other])[0].rows[0][2] == "90.00"
     unknown = replace(other, metrics={"accuracy": Sides(None, 0.5)})
-    assert probe_rows.summaries([one, unknown])[0].rows[0][2:4] == ["-", "0.5800"]
+    assert probe_rows.summaries([one, unknown])[0].rows[0][2:4] == ["-", "58.00"]
     elsewhere = replace(other, task="mrpc")
     assert [table.title.partition(":")[0] for table in probe_rows.summaries([one, elsewhere])] == ["mrpc"] * 3 + [
         "rte"

@@ -22,13 +22,13 @@ def test_a_finished_run_ends_with_its_closing_table_on_stdout(
 ) -> None:
     said = crild("run", str(preset), "--name", "mine")
     assert said.code == 0
-    assert "0.6751" in said.out
+    assert "67.51" in said.out
     assert "majority guess" in said.out
     assert "step 320 of 400" in said.out
     assert "mine-s1" in said.err
     assert "crild attach mine-s1" in said.err
     assert "stage kd" in said.err
-    assert "0.6751" not in said.err
+    assert "67.51" not in said.err
     assert read_status(runs_dir / "mine-s1").state == "finished"
 
 

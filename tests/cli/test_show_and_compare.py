@@ -54,7 +54,7 @@ def test_the_closing_table_fits_eighty_columns(crild: Call, runs_dir: Path, monk
     lines = crild("show", "rte-crild").out.splitlines()
     table = lines[lines.index(next(line for line in lines if "accuracy" in line)) :][:6]
     assert all(len(line.rstrip()) <= 80 for line in table)
-    assert table[2].split() == ["teacher", "0.6943", "0.7100", "109", "M", "438", "MB", "24.3", "ms", "95"]
+    assert table[2].split() == ["teacher", "69.43", "71.00", "109", "M", "438", "MB", "24.3", "ms", "95"]
 
 
 def test_how_long_a_run_took_is_the_clock_s_time_as_live_says_it(crild: Call, runs_dir: Path) -> None:
@@ -70,7 +70,7 @@ def test_a_run_that_failed_shows_its_error_stages_and_the_way_on(crild: Call, ru
     assert "error:   train.tsv:7: a label is\\x07 missing" in said.out
     assert "crild resume rte-crild-s1" in said.out
     assert "ild: step 10/10, loss 2.0000 to 1.0000, dev loss 2.0000 to 1.0000, 30 s" in said.out
-    assert "kd: step 10/10, loss 0.9000 to 0.4000, accuracy 0.5500 to 0.6000" in said.out
+    assert "kd: step 10/10, loss 0.9000 to 0.4000, accuracy 55.00 to 60.00" in said.out
 
 
 def test_show_as_json_holds_every_part(crild: Call, runs_dir: Path) -> None:
@@ -109,8 +109,8 @@ def test_compare_shows_final_metrics_and_only_the_settings_that_differ(crild: Ca
     said = crild("compare", "one", "two")
     assert said.code == 0
     rows = {line.split()[0]: line.split()[1:] for line in said.out.splitlines() if line.strip()}
-    assert rows["1"] == ["one-s1", "finished", "0.6751", "0.6900", "0.6943"]
-    assert rows["2"] == ["two-s1", "finished", "0.7000", "0.7500", "0.6943"]
+    assert rows["1"] == ["one-s1", "finished", "67.51", "69.00", "69.43"]
+    assert rows["2"] == ["two-s1", "finished", "70.00", "75.00", "69.43"]
     assert rows["stage.kd.temperature"] == ["-", "2.0"]
     assert rows["seed"] == ["1", "2"]
     assert "task.name" not in said.out

@@ -103,9 +103,9 @@ def test_progress_redraws_itself_and_the_bell_rings_at_the_end(env: dict[str, st
         assert terminal.end() == 0
     text = terminal.text
     for words in ("stage 1/2 ild", "stage 2/2 kd", "▄", "loss 0.", "consistency 0.2500 (weight", "100 examples/s",
-                  "teacher 0.9000", "majority guess"):  # fmt: skip
+                  "teacher 90.00", "majority guess"):  # fmt: skip
         assert words in text
-    assert "\x1b]2;crild: finished accuracy 0.7000 mine-s1\x1b\\\a" in terminal.raw
+    assert "\x1b]2;crild: finished accuracy 70.00 mine-s1\x1b\\\a" in terminal.raw
     drawn = [line for part in text.split("\r") for line in part.split("\n") if "loss" in line or "▄" in line]
     assert drawn
     assert all(len(line) <= 80 for line in drawn)

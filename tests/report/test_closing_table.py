@@ -52,7 +52,7 @@ def test_last_and_best_and_what_was_saved_are_all_stated() -> None:
     assert "the student keeps 88.5 % of its teacher's margin over the majority guess" in statements
     assert "student and teacher give the same answer on 93.1 % of dev" in statements
     assert (
-        "last evaluation (stage kd, step 400): accuracy 0.6679; best evaluation (stage kd, step 320): accuracy 0.6751"
+        "last evaluation (stage kd, step 400): accuracy 66.79; best evaluation (stage kd, step 320): accuracy 67.51"
         in statements
     )
     assert statements[-1] == "the weights of the best evaluation were saved (step 320 of 400)"

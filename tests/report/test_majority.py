@@ -46,9 +46,9 @@ def test_the_closing_table_says_so_and_speaks_of_no_margin() -> None:
     found = closing_table({**RESULTS, **LOW})
     assert [row.name for row in found.models if row.below_majority] == ["student, 3 layers"]
     assert found.models[1].below_majority == {"accuracy"}
-    assert "at or below the majority guess (accuracy 0.4729 against 0.5271)" in found.statements[0]
+    assert "at or below the majority guess (accuracy 47.29 against 52.71)" in found.statements[0]
     assert not any("keeps" in statement for statement in found.statements)
-    assert f"0.4729{MARK}" in closing_text(found, 60).plain
+    assert f"47.29{MARK}" in closing_text(found, 60).plain
 
 
 @pytest.mark.parametrize("margin", [-0.2, 0.0, None])
@@ -66,8 +66,8 @@ def test_lists_of_runs_mark_finished_ones(tmp_path: Path) -> None:
     high = read_run(make_run(tmp_path, "high"))
     running = read_run(make_run(tmp_path, "early", state="stopped", last=0.1, best=0.1))
     texts = [BY_NAME["best"].text(entry, 0.0) for entry in (low, high, running)]
-    assert texts == [f"0.4729{MARK}", "0.6751", "0.1000"]
-    assert natural([low, high])["best"] == 7
+    assert texts == [f"47.29{MARK}", "67.51", "10.00"]
+    assert natural([low, high])["best"] == 6
     assert "majority guess" in str(describe(low, key_hints(KEYS, "runs"), 0.0))
     assert "guess" not in str(describe(high, key_hints(KEYS, "runs"), 0.0))
 

@@ -175,8 +175,8 @@ def test_markdown_has_the_mistakes_of_the_best_seeds_after_the_notes(mistaken: R
     classes = rows[heads[0] + 2 : heads[0] + 8]
     assert [row[0] for row in classes if not row[1]] == ["**kd**", "**crild**"]
     assert [row[1:] for row in classes if row[0] == "yes"] == [
-        ["1", "0.0", "0.0", "0.0", "100.0"],
-        ["1", "50.0", "100.0", "66.7", "100.0"],
+        ["1", "0.00", "0.00", "0.00", "100.00"],
+        ["1", "50.00", "100.00", "66.67", "100.00"],
     ]
     assert [row[1:] for row in rows if row[0] == "2 yes" and len(row) == 3] == [["1", "0"], ["0", "1"]], "confusions"
     assert not re.search(r"(?<!\\)<script", text)

@@ -309,7 +309,7 @@ def test_compare_keeps_dev_sets_apart_and_marks_the_highest_of_each() -> None:
     means = [row.cells[-1].value for row in table.rows if row.kind == "mean"]
     assert means == [pytest.approx(0.65), pytest.approx(0.85)]
     majority = [row.cells[-1].text for row in table.rows if "majority" in row.name]
-    assert majority == ["0.5000", "0.4000"]
+    assert majority == ["50.00", "40.00"]
     (note,) = table.notes
     assert "11111111" in note
 

@@ -55,12 +55,12 @@ def test_a_sweep_ends_with_its_matrix_and_goes_on_with_what_was_added(crild: Cal
     path = study(folder)
     said = crild("sweep", path, "--slots", "2")
     assert said.code == 0
-    assert "0.6500 ± 0.0707 (2)" in said.out
+    assert "65.00 ± 7.07 (2)" in said.out
     assert "4 of 4 runs finished" in said.out
     (ended,) = (
         line for line in said.err.splitlines() if "4/4 study-toy-entailment-b-s2" in line and "finished" in line
     )
-    assert "0.7300" in ended
+    assert "73.00" in ended
     assert "Ctrl-C" in said.err
     again = crild("sweep", path)
     assert again.code == 0

@@ -180,7 +180,7 @@ def test_runs_of_a_cell_that_read_other_data_are_not_averaged() -> None:
     assert len(kd.values) == 2
     assert "11111111" in (kd.differs or "")
     assert crild.spread is not None
-    assert mean_of(crild) == "0.6000 ± 0.0000"
+    assert mean_of(crild) == "60.00 ± 0.00"
     assert "0.6" not in mean_of(kd)
     cell_note, task_note = found.notes
     assert cell_note == kd.differs

@@ -106,7 +106,7 @@ def test_the_licence_is_that_of_the_teachers_own_card(tmp_path: Path) -> None:
 def test_it_has_results_latency_use_data_method_and_command() -> None:
     card = model_card(glue("student.layers=6"), results(), SPEC, ["crild", "rte"])
     for fact in (
-        "| teacher | 12 | 109,483,778 | 0.6943 |", "| **this student** | 6 |", "labels alone", "| majority guess |",
+        "| teacher | 12 | 109,483,778 | 69.43 |", "| **this student** | 6 |", "labels alone", "| majority guess |",
         "2.00 times as fast as its teacher at batch 1", "45 tokens", "1 thread", "AMD EPYC", "entailment, not_entailment",
         "at most 128 tokens", "2,490 rows", "| entailment | 1,249 | 50.2 % |", "277 of dev", "mixup", "moving average",
         "crild run crild rte \\\n    --set student.layers=6\n", "https://huggingface.co/bert-base-uncased",

@@ -119,7 +119,7 @@ def test_runs_stand_under_their_markers_with_spread_and_differences(
         assert rows["a-s1"].split()[0] == "o"
         assert rows["b-s3"].split()[0] == "+"
         assert "a: mean of 2 seeds" in text
-        assert "0.6500 ± 0.0707" in text
+        assert "65.00 ± 7.07" in text
         assert "teacher" in text
         assert "majority guess" in text
         assert "★" in rows["a-s2"]

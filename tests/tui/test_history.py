@@ -63,7 +63,7 @@ def test_the_list_has_the_course_where_there_is_room(monkeypatch: pytest.MonkeyP
 def test_runs_are_sorted_by_their_distance_to_the_teacher() -> None:
     assert to_teacher(entry(last=0.67, teacher=0.69)) == pytest.approx(-0.02)
     assert to_teacher(entry(teacher=None)) is None
-    assert BY_NAME["to-teacher"].text(entry(last=0.7, teacher=0.69), 0.0) == "+0.0100"
+    assert BY_NAME["to-teacher"].text(entry(last=0.7, teacher=0.69), 0.0) == "+1.00"
     assert parse_order("gap").column == "to-teacher"
 
 
@@ -80,4 +80,4 @@ def test_a_cell_is_near_the_teacher_between_or_not_above_the_majority() -> None:
         assert found[1] == place
     assert distance_of(cell, References()) is None
     assert distance_of(replace(cell, values=()), References((0.9, 0.9))) is None
-    assert [range_text(ends) for ends in (None, (0.5, 0.5), (0.5, 0.6))] == ["-", "0.5000", "0.5000 to 0.6000"]
+    assert [range_text(ends) for ends in (None, (0.5, 0.5), (0.5, 0.6))] == ["-", "50.00", "50.00 to 60.00"]

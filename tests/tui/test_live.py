@@ -52,7 +52,7 @@ def test_a_working_run_at_80_columns(runs: Path) -> None:
             assert "26 %  ETA 5:12  elapsed" in title
             assert where == "crild+rte · rte · seed 1 · 94 ex/s · lr 2e-05 · grad 19"
             assert stages.endswith("120/480  · kd")
-            assert figures == "accuracy 0.6750 · best 0.6810 · teacher 0.6940"
+            assert figures == "accuracy 67.50 · best 68.10 · teacher 69.40"
             assert screen.query_one(Panels).size.height >= 17
             assert not screen.query_one(SideColumn).display
 

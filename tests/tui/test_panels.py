@@ -586,7 +586,7 @@ def test_without_colour_it_still_reads(tmp_path: Path, monkeypatch: pytest.Monke
         words = "\n".join(lines(app, 2))
         assert "o student" in words
         assert "★" in words
-        assert "T 0.6943" in words
+        assert "T 69.43" in words
 
     tried(trial, tmp_path)
 

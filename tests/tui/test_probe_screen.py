@@ -55,7 +55,7 @@ def test_b_shows_tables_and_bars_that_fit(
         text = await opened(app, pilot)
         assert "probe of rte-crild-s1" in text
         assert "student accuracy" in text
-        assert "-0.2400" in text
+        assert "-24.00" in text
         assert "newer student" not in text
         if size[1] < 50:
             for _ in range(40):

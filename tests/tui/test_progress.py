@@ -150,10 +150,10 @@ def test_scores_and_pace_are_said_shortly() -> None:
     seen = snapshot(summary=summary)
     said = [fact.short for fact in (*scores(seen), *pace(seen))]
     assert said == [
-        "accuracy 0.5000",
-        "best 0.6000",
-        "teacher 0.7000",
-        "majority 0.5000",
+        "accuracy 50.00",
+        "best 60.00",
+        "teacher 70.00",
+        "majority 50.00",
         "94 ex/s",
         "lr 2e-05",
         "4.2 GB",
@@ -162,11 +162,11 @@ def test_scores_and_pace_are_said_shortly() -> None:
 
 def test_the_least_important_facts_are_left_out_first() -> None:
     facts = scores(snapshot(summary=RunSummary(metric_name="f1", metric=0.5, best=0.6, teacher=0.7, majority=0.5)))
-    assert facts_line(facts, 200).plain == "f1 0.5000 · best 0.6000 · teacher 0.7000 · majority 0.5000"
-    assert facts_line(facts, 45).plain == "f1 0.5000 · best 0.6000 · teacher 0.7000"
-    assert facts_line(facts, 12).plain == "f1 0.5000"
+    assert facts_line(facts, 200).plain == "f1 50.00 · best 60.00 · teacher 70.00 · majority 50.00"
+    assert facts_line(facts, 45).plain == "f1 50.00 · best 60.00 · teacher 70.00"
+    assert facts_line(facts, 12).plain == "f1 50.00"
     assert facts_line([], 10).plain == ""
-    assert next(row.plain for row in facts_rows(facts, 30)) == "f1, last  0.5000"
+    assert next(row.plain for row in facts_rows(facts, 30)) == "f1, last  50.00"
 
 
 def test_a_run_without_a_status_has_no_origin() -> None:

@@ -137,7 +137,7 @@ def test_a_metric_of_an_untrained_classifier_is_not_shown() -> None:
     status = Status(id="r", created=0.0, state="running", last=0.11, self_teacher=0.03, teacher=0.9)
     summary = with_status(apply_events(RunSummary(), events), status, "running")
     facts = [fact.short for fact in scores(samples.snapshot(**{**vars(summary), "state": "running"}))]
-    assert facts == ["dev loss 1.5000", "teacher 0.9000"]
+    assert facts == ["dev loss 1.5000", "teacher 90.00"]
     events += [
         {"kind": "stage_started", "stage": "kd", "steps": 9},
         evaluation("kd", "student", 0.8),

@@ -384,8 +384,8 @@ def test_the_legend_of_the_loss_names_the_terms_of_the_newest_stage_first(axis: 
 def test_the_teachers_curve_is_told_from_its_final_figure_at_80_columns() -> None:
     curves = samples.ordinary()
     for models, words in (
-        (("teacher",), r"# teacher's curve 0\.\d{4}  T teacher   M majority"),
-        (("student", "teacher"), r"o student 0\.\d{4}  ★ best 0\.\d{4}  # teacher's curve 0\.\d{4}"),
+        (("teacher",), r"# teacher's curve \d\d\.\d\d  T teacher   M majority"),
+        (("student", "teacher"), r"o student \d\d\.\d\d  ★ best \d\d\.\d\d  # teacher's curve \d\d\.\d\d"),
     ):
         seen = samples.snapshot(replace(curves, evaluations={model: curves.evaluations[model] for model in models}))
         dev = figures([Source(seen, "a", 0)], Look(), TraceCache())[2]

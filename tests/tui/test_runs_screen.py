@@ -614,7 +614,7 @@ def test_details_show_no_metric_of_an_untrained_head(tmp_path: Path) -> None:
     lines = closing_text(found, 60).plain.splitlines()
     assert [line.split("  ")[0] for line in lines[1:5]] == ["teacher", "student", "labels alone", "majority guess"]
     assert UNTRAINED in lines[2]
-    assert not any("0.9000" in line for line in lines)
+    assert not any("90.00" in line for line in lines)
     for value, shown in ((0.3, False), (0.8, True)):
         run = entry("a", "running", metric_name="accuracy", self_teacher=value, majority=0.4)
         assert ("self-teacher" in panel(run, None, KEYS, NOW, 60).plain) == shown
@@ -626,7 +626,7 @@ def test_the_closing_table_fits_its_width() -> None:
     found = closing_table({**RESULTS, "run": "x"})
     wide = closing_text(found, 60).plain.splitlines()
     assert wide[0].split() == ["accuracy", "f1"]
-    assert wide[1].split() == ["teacher", "0.6943", "0.7100", "109", "M"]
+    assert wide[1].split() == ["teacher", "69.43", "71.00", "109", "M"]
     narrow = closing_text(found, 20).plain.splitlines()
     assert max(map(len, narrow[:5])) <= 20
 

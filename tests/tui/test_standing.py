@@ -24,17 +24,17 @@ SUMMARY = RunSummary(metric_name="accuracy", metric=0.66, majority=0.52, teacher
 def test_the_student_is_between_majority_and_teacher_at_80_columns() -> None:
     line = standing_line(SUMMARY, 78)
     assert line is not None
-    assert line.plain.startswith("accuracy 0.6600  majority 0.5200 ├━")
-    assert "─┤ 0.7200 teacher" in line.plain
+    assert line.plain.startswith("accuracy 66.00  majority 52.00 ├━")
+    assert "─┤ 72.00 teacher" in line.plain
     wide = standing_line(SUMMARY, 198)
     assert wide is not None
-    assert wide.plain.endswith("┤ 0.7200 teacher  70 % of the way")
+    assert wide.plain.endswith("┤ 72.00 teacher  70 % of the way")
 
 
 @pytest.mark.parametrize("width", range(1, 140, 3))
 def test_it_fits_or_is_left_out(width: int) -> None:
     line = standing_line(SUMMARY, width)
-    assert line is None or (line.cell_length <= width and "0.6600" in line.plain and "●" in line.plain)
+    assert line is None or (line.cell_length <= width and "66.00" in line.plain and "●" in line.plain)
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ SENTENCES = (
      "stage kd (2 of 2), step 1,200 of 9,000, 50 examples/s, 1:00 left", ""),
     (entry("a", "stopping", **STAGE), "info", "saving a checkpoint before it stops", "{kill} to end it at once"),
     (entry("a", "finished", majority=0.5), "info",
-     "finished: accuracy best 0.6800, last 0.6700, teacher 0.6900, majority 0.5000", ""),
+     "finished: accuracy best 68.00, last 67.00, teacher 69.00, majority 50.00", ""),
     (entry("a", "finished", best=None, last=None, teacher=None), "info", "finished", ""),
     (entry("a", "failed", error=Fault("run", "no space\nin /x")), "error",
      "failed: no space; in /x", "once that is fixed, {resume} to start it again"),

@@ -102,8 +102,8 @@ def test_metrics_of_a_classifier_that_is_not_trained_yet_are_nowhere() -> None:
     shown = with_status(summary, status, "running")
     assert (shown.metric, shown.self_teacher) == (None, None)
     for text in (progress(shown), " ".join(metrics(shown))):
-        assert "0.04" not in text
-        assert "0.03" not in text
+        assert "4.00" not in text
+        assert "3.00" not in text
     trained = apply_events(summary, [evaluation("kd", 20, 0.7)])
     assert (trained.metric, trained.best, trained.dev_loss) == (0.7, 0.7, None)
 
@@ -111,10 +111,10 @@ def test_metrics_of_a_classifier_that_is_not_trained_yet_are_nowhere() -> None:
 def test_while_the_baseline_trains_the_line_says_whose_metric_it_is() -> None:
     baseline = {"kind": "stage_started", "stage": "baseline", "step": 0, "steps": 40}
     summary = apply_events(RunSummary(), [*STARTED, evaluation("kd", 10, 0.6), baseline, step("baseline", 10)])
-    assert "student accuracy 0.6000" in progress(summary)
-    assert "dev student accuracy 0.6000" in metrics(summary)
+    assert "student accuracy 60.00" in progress(summary)
+    assert "dev student accuracy 60.00" in metrics(summary)
     summary = apply_events(summary, [evaluation("baseline", 10, 0.5)])
-    assert "baseline accuracy 0.5000  student accuracy 0.6000" in progress(summary)
+    assert "baseline accuracy 50.00  student accuracy 60.00" in progress(summary)
 
 
 def test_the_status_says_where_a_run_is_only_until_events_do() -> None:
@@ -152,10 +152,10 @@ def test_what_is_told_of_each_event() -> None:
     ]
     assert list(describe({"kind": "message", "level": "warning", "text": "weak"}, summary)) == [("warning", "weak")]
     assert list(describe(evaluation("kd", 10, 0.6, best=True), summary)) == [
-        ("info", "kd step 10: student on dev: accuracy 0.6000 (f1 0.1000), the best so far")
+        ("info", "kd step 10: student on dev: accuracy 60.00 (f1 10.00), the best so far")
     ]
     assert list(describe(evaluation(None, 0, 0.9, model="teacher"), summary)) == [
-        ("info", "teacher on dev: accuracy 0.9000 (f1 0.1000)")
+        ("info", "teacher on dev: accuracy 90.00 (f1 10.00)")
     ]
     assert list(describe(step("kd", 1), summary)) == []
     assert next(iter(describe(evaluation("baseline", 5, 0.5), summary)))[1].startswith(
@@ -178,7 +178,7 @@ def test_the_display_never_grows_wider_than_the_terminal(width: int, plain: bool
         assert "stage 3/4 kd" in lines[0].plain
         assert " 50 %" in lines[0].plain
         assert lines[1].plain == "step 20/40   loss 0.0500   consistency 0.5000 (weight 0.1)   94 examples/s"
-        assert lines[2].plain == "dev accuracy 0.6000   best 0.6000   teacher 0.9000"
+        assert lines[2].plain == "dev accuracy 60.00   best 60.00   teacher 90.00"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -99,14 +100,14 @@ def test_the_matrix_has_means_states_and_why_runs_failed(
         text = screen_text(app)
         assert "sweep study" in text
         assert "4 of 8 runs finished, 1 failed, 3 left" in text
-        assert "0.6300 ± 0.0141  2/2" in text
-        assert "0.7300 ± 0.0141  2/2" in text
+        assert "63.00 ± 1.41  2/2" in text
+        assert "73.00 ± 1.41  2/2" in text
         assert "-  0/2 ✗1" in text
         for row in ("teacher  ", "majority guess"):
-            assert any(row in line and "0." in line for line in text.splitlines()), row
-        assert ("-0.0643" in text) == (size[0] >= 100), "the distance to the teacher"
+            assert any(row in line and re.search(r"\d\d\.\d\d", line) for line in text.splitlines()), row
+        assert ("-6.43" in text) == (size[0] >= 100), "the distance to the teacher"
         assert "kd on rte" in text
-        assert "✓ finished, seed 1 0.6200" in text
+        assert "✓ finished, seed 1 62.00" in text
         assert "a label [b]is[/b] missing" in text
         assert "\x1b" not in text
 
@@ -123,7 +124,7 @@ def test_it_works_where_there_is_little_room_and_no_more_than_ascii(
         text = "\n".join("".join(s.text for s in line) for line in _lines(app))
         assert text.isascii()
         assert "ended, 58 %, 4/8 x1" in text
-        assert "0.6300 ~ 0.0141  2/2" in text
+        assert "63.00 ~ 1.41  2/2" in text
         assert "kd on rte" in text
         await pilot.press("down", "right")
         await pilot.pause()

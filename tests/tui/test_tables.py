@@ -62,7 +62,7 @@ def test_runs_that_differ_only_in_seed_are_a_group_with_mean_and_deviation() -> 
         ("result", "a-s1", 0.6), ("result", "a-s2", 0.7), ("result", "a-s3", 0.8),
         ("mean", "crild: mean of 3 seeds", pytest.approx(0.7)), ("result", "b-s1", 0.65), ("other", "teacher", 0.8),
     ]  # fmt: skip
-    assert accuracy(found, found.rows[3]).text == "0.7000 ± 0.1000"
+    assert accuracy(found, found.rows[3]).text == "70.00 ± 10.00"
     assert found.records[3]["accuracy deviation"] == pytest.approx(0.1)
     assert found.records[3]["accuracy runs"] == 3
 
@@ -88,7 +88,7 @@ def test_unfinished_runs_say_so_and_enter_no_mean() -> None:
 def test_one_finished_run_of_a_group_has_no_deviation() -> None:
     found = metrics_table([SEEDS[0], final("a-s2", 2, None, "failed")])
     mean = next(row for row in found.rows if row.kind == "mean")
-    assert (mean.name, accuracy(found, mean).text) == ("mean of 1 of 2 seeds", "0.6000")
+    assert (mean.name, accuracy(found, mean).text) == ("mean of 1 of 2 seeds", "60.00")
 
 
 def test_the_best_run_and_the_best_mean_are_marked_within_a_task() -> None:
@@ -165,19 +165,19 @@ def test_damage_ends_in_a_problem(tmp_path: Path) -> None:
 
 def test_markdown() -> None:
     assert markdown(document(SEEDS[1:])) == (
-        "| run                 | seed |        accuracy |\n"
-        "| ------------------- | ---: | --------------: |\n"
-        "| a-s2                |    2 |          0.7000 |\n"
-        "| a-s3                |    3 |      **0.8000** |\n"
-        "| **mean of 2 seeds** |      | 0.7500 ± 0.0707 |\n"
-        "| teacher             |      |          0.8000 |\n"
+        "| run                 | seed |     accuracy |\n"
+        "| ------------------- | ---: | -----------: |\n"
+        "| a-s2                |    2 |        70.00 |\n"
+        "| a-s3                |    3 |    **80.00** |\n"
+        "| **mean of 2 seeds** |      | 75.00 ± 7.07 |\n"
+        "| teacher             |      |        80.00 |\n"
     )
 
 
 def test_a_state_stands_only_where_a_run_has_not_finished() -> None:
     found = metrics_table([SEEDS[0], final("a-s2", 2, 0.5, "running")])
     assert "| run                      | seed | state   | accuracy |" in markdown(ResultDocument((found,)))
-    assert r"a-s2 & 2 & running & 0.5000 \\" in latex(ResultDocument((found,)))
+    assert r"a-s2 & 2 & running & 50.00 \\" in latex(ResultDocument((found,)))
     assert r"\begin{tabular}{lrlr}" in latex(ResultDocument((found,)))
 
 
@@ -203,9 +203,9 @@ def test_latex() -> None:
         r"\begin{tabular}{lrr}", r"\toprule", r"run & seed & accuracy \\", r"\midrule",
         r"\multicolumn{3}{l}{\textit{rte}} \\",
     ]  # fmt: skip
-    assert r"a-s3 & 3 & \textbf{0.8000} \\" in lines
-    assert r"0.7500 $\pm$ 0.0707 \\" in text
-    assert r"m\_1 & 1 & 0.5000 \\" in lines
+    assert r"a-s3 & 3 & \textbf{80.00} \\" in lines
+    assert r"75.00 $\pm$ 7.07 \\" in text
+    assert r"m\_1 & 1 & 50.00 \\" in lines
     assert lines[-3:] == [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
 
 
@@ -271,7 +271,7 @@ def test_the_screen_table_shows_markers_spread_best_and_problems() -> None:
     shown = [line.text.plain for line in lines]
     assert all(text.isprintable() for text in shown)
     assert [line.run_dir for line in lines if line.run_dir] == [final.run_dir for final in finals]
-    assert "0.7000 ± 0.1000" in "\n".join(shown)
+    assert "70.00 ± 10.00" in "\n".join(shown)
     assert [text.split()[0] for text in shown[2:5]] == ["o", "x", "+"]
     assert "★" in shown[4]
     assert any("evil" in text for text in shown[-3:])
