@@ -1,4 +1,4 @@
-"""Makes the pictures of the dashboard in the README, from runs that are there.
+"""Makes the pictures of the dashboard in README and docs, from runs that are there.
 
     python benchmarks/pictures.py RUNS_DIR [--out docs/pictures] [--size 132x38] [--theme crild-dark]
 

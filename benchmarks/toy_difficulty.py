@@ -27,7 +27,7 @@ from engine.data.toy import toy_task
 from engine.data.types import Example, TaskData
 from engine.data.word_tokenizer import word_tokenizer
 
-TASKS = ("toy-entailment", "toy-sentiment", "toy-similarity")
+TASKS = ("toy-entailment", "toy-sentiment", "toy-similarity", "toy-switch")
 FEW = 200
 LAYERS_MARGIN, OVERFIT_MARGIN = 3.0, 10.0
 WARMUP = 0.2

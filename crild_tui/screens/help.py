@@ -18,7 +18,7 @@ from crild_tui.widgets.dialog import Dialog
 TITLES = {"app": "Everywhere", "mode": "Modes"}
 PALETTE = "command_palette"
 """The one action of Textual's own that is listed, since the palette offers crild's actions."""
-HINT = "keys can be changed in [dashboard.keys] of settings.toml by these ids (README)"
+HINT = "keys can be changed in [dashboard.keys] of settings.toml by these ids (docs/dashboard.md)"
 WIDEST, FRAME = 90, 6
 """Columns of the box, and those of its border, padding and scrollbar."""
 LEAST = 12

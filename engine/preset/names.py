@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 GlueName = Literal["cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli"]
-ToyName = Literal["toy-sentiment", "toy-entailment", "toy-similarity"]
+ToyName = Literal["toy-sentiment", "toy-entailment", "toy-similarity", "toy-switch"]
 TaskName = Literal[GlueName, ToyName, "custom"]
 GLUE_TASKS: tuple[str, ...] = get_args(GlueName)
 TOY_TASKS: tuple[str, ...] = get_args(ToyName)

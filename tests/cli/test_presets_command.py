@@ -29,10 +29,10 @@ def test_show_prints_a_preset_that_loads_to_the_same(crild: Call, tmp_path: Path
 
 
 def test_show_as_json_and_as_source(crild: Call) -> None:
-    assert crild("presets", "show", "quickstart", "--json").json["task"]["name"] == "toy-entailment"
+    assert crild("presets", "show", "quickstart", "--json").json["task"]["name"] == "toy-switch"
     source = crild("presets", "show", "quickstart", "--source").out
     assert source.startswith("# quickstart")
-    assert tomli.loads(source)["task"]["name"] == "toy-entailment"
+    assert tomli.loads(source)["task"]["name"] == "toy-switch"
 
 
 @pytest.mark.parametrize("name", names())

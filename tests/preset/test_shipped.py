@@ -137,7 +137,7 @@ def test_the_base_is_the_method_of_the_design() -> None:
 
 def test_the_quickstart_needs_no_network_and_shows_the_baseline() -> None:
     preset = load_preset(["quickstart"]).preset
-    assert (preset.task.name, preset.teacher.model, preset.baseline.enabled) == ("toy-entailment", "scratch", True)
+    assert (preset.task.name, preset.teacher.model, preset.baseline.enabled) == ("toy-switch", "scratch", True)
     assert [stage.name for stage in preset.stage] == ["ild", "kd"]
 
 

@@ -30,7 +30,7 @@ def test_the_example_without_a_network_comes_to_four_runs(folder: Path) -> None:
     example = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)[1]
     found = plan(read_sweep(write(folder, example, "pull.toml")))
     assert [tuple(run.cell.values()) for run in found.runs] == [
-        ("quickstart", "toy-entailment", "with", "1"), ("quickstart", "toy-entailment", "without", "1"),
-        ("quickstart", "toy-entailment", "with", "2"), ("quickstart", "toy-entailment", "without", "2"),
+        ("quickstart", "toy-switch", "with", "1"), ("quickstart", "toy-switch", "without", "1"),
+        ("quickstart", "toy-switch", "with", "2"), ("quickstart", "toy-switch", "without", "2"),
     ]  # fmt: skip
     assert [bool(run.preset.stage[0].consistency) for run in found.runs] == [True, False, True, False]

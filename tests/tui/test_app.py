@@ -98,7 +98,9 @@ def test_help_has_columns_apart_and_only_keys_of_ours(tmp_path: Path, mode: str,
         assert rows
         assert all(len(line) <= width - 6 for line in rows)
         if width > 40:
-            assert text.startswith("keys can be changed in [dashboard.keys] of settings.toml by these ids (README)")
+            assert text.startswith(
+                "keys can be changed in [dashboard.keys] of settings.toml by these ids (docs/dashboard.md)"
+            )
             split = [re.split(r" {2,}", line.strip()) for line in rows]
             assert all(len(parts) == 3 for parts in split if "command palette" not in " ".join(parts))
 
