@@ -138,7 +138,7 @@ def tool(name: str, arguments: Sequence[str], request: StopRequest, consent: Con
 @contextmanager
 def _reporting(stdout: TextIO, request: StopRequest) -> Iterator[Phases]:
     """Phases whose progress is printed, from another thread, until the block ends."""
-    phases = Phases(lambda phase: _print_line(stdout, {"progress": phase.to_dict()}), request.check)
+    phases = Phases(lambda phase: _print_line(stdout, {"progress": phase.to_dict()}), request.check, repeats=True)
     ended = threading.Event()
 
     def beat() -> None:

@@ -161,6 +161,9 @@ def _facts(plan: Mapping[str, Any]) -> list[str]:
         lines.append(f"student: {layers}, {formatting.amount(student.get('parameters'))} parameters")
     if plan.get("device"):
         threads = f", {formatting.plural(plan['threads'], 'thread')}" if isinstance(plan.get("threads"), int) else ""
-        memory = f", about {formatting.size(plan['memory_bytes'])} of memory" if plan.get("memory_bytes") else ""
-        lines.append(f"device:  {plan['device']}, {plan.get('precision')}{threads}{memory}")
+        lines.append(f"device:  {plan['device']}, {plan.get('precision')}{threads}")
+    if plan.get("memory_bytes"):
+        more = "; the driver takes some hundred MB more" if str(plan.get("device")).startswith("cuda") else ""
+        most = formatting.size(plan["memory_bytes"])
+        lines.append(f"memory:  about {most}; like the times, measured on a few steps of each stage{more}")
     return lines

@@ -88,8 +88,8 @@ def predict(
 ) -> None:
     """Predict rows: the input's columns, with label and probabilities added.
 
-    Reads and writes CSV, TSV, JSON lines, Parquet and plain text, of any size. A file
-    given with -o appears whole or not at all. More: docs/predict.md
+    Reads and writes CSV, TSV, JSON lines, Parquet and plain text, of any size, also as
+    .gz or .zst. A file given with -o appears whole or not at all. More: docs/predict.md
 
     \b
     crild predict tickets new.csv -o labelled.csv

@@ -127,7 +127,8 @@ def _show_errors(run_dir: Path) -> None:
     try:
         found = student_errors(run_dir)
     except CrildError as error:
-        terminal.say(f"warning: {error}")
+        if error.kind != "untrained-head":  # the closing table says it
+            terminal.say(f"warning: {error}")
         return
     terminal.show_parts(["", *brief_parts(found, run_dir, ascii_only=terminal.ascii_only())])
 

@@ -1,10 +1,12 @@
-"""The presets to choose from: those that come with crild, and the files of the current folder."""
+"""What there is to choose from: the presets that come with crild, and the presets and data of the current folder."""
 
 from __future__ import annotations
 
 import filecmp
 import os
+import stat
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -13,22 +15,28 @@ from engine.errors import CrildError
 from engine.preset.preset_file import Layer, locate, read_layer
 from engine.preset.schema import Preset
 from engine.preset.shipped import find, folder, path_of, shipped
+from engine.preset.source_names import is_compressed, uncompressed_name
 from engine.preset.text import plain
+from engine.report.units import size
 
-Kind = Literal["run", "method", "task", "variant", "part", "broken"]
+Kind = Literal["run", "method", "task", "data", "variant", "part", "broken"]
 
 OWN_FOLDER = "presets"
 """Subfolder whose preset files are listed too."""
 MOST = 500
 """Most files of the user to read: a folder with more is not a folder of presets."""
+MOST_DATA = 50
+"""Data files that are listed."""
+DATA_ENDINGS = {".csv": "CSV", ".tsv": "TSV", ".jsonl": "JSON lines", ".parquet": "Parquet"}
+"""The formats of data files that are listed: most `.json` files hold something else."""
 _DEEPEST = 8  # levels of `extends` to follow to find the kind of a preset
 _KEYS = {info.alias or name for name, info in Preset.model_fields.items()} | {"extends", "stages"}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A preset of the list. "run" is complete, "method" needs a task, "variant" changes the data of both, "part" sets
-    some keys only."""
+    """A preset of the list, or a data file, which is a task. "run" is complete, "method" needs a task, "variant" changes
+    the data of both, "part" sets some keys only."""
 
     ref: str
     """How the command line names it."""
@@ -56,9 +64,9 @@ class Entry:
 
 
 def catalog(here: Path) -> list[Entry]:
-    """All presets: complete ones, methods, tasks and variants that come with crild, then the user's by name."""
+    """All presets: complete ones, methods, tasks and variants that come with crild, then the user's by name, then data."""
     copies = {stem: ref_of(path, here) for path in own_files(here) if (stem := _copied(path)) is not None}
-    return [*(replace(entry, copy=copies.get(entry.ref)) for entry in known()), *own_entries(here)]
+    return [*(replace(entry, copy=copies.get(entry.ref)) for entry in known()), *own_entries(here), *data_entries(here)]
 
 
 def families(entries: Sequence[Entry]) -> list[tuple[Entry, tuple[Entry, ...]]]:
@@ -97,6 +105,32 @@ def own_entries(here: Path) -> Iterator[Entry]:
             yield entry
 
 
+def data_entries(here: Path) -> Iterator[Entry]:
+    """The data files of a folder, by name. They are not read."""
+    for path, status in _data_files(here):
+        form = DATA_ENDINGS[Path(uncompressed_name(path.name)).suffix.lower()]
+        description = f"{form}, {'compressed, ' if is_compressed(path.name) else ''}{size(status.st_size)}"
+        yield Entry(ref_of(path, here), "data", description, path, own=True)
+
+
+def _data_files(here: Path) -> list[tuple[Path, os.stat_result]]:
+    """The first files by name that may hold rows, with their sizes and times."""
+    with os.scandir(here) as entries:
+        names = sorted(entry.name for entry in entries if _is_data(entry.name))
+    files: list[tuple[Path, os.stat_result]] = []
+    for name in names:
+        with suppress(OSError):
+            status = (here / name).stat()
+            files += [(here / name, status)] if stat.S_ISREG(status.st_mode) else []
+        if len(files) == MOST_DATA:
+            break
+    return files
+
+
+def _is_data(name: str) -> bool:
+    return not name.startswith(".") and uncompressed_name(name).lower().endswith(tuple(DATA_ENDINGS))
+
+
 def _copied(path: Path) -> str | None:
     """The name of the shipped preset that a file of the same name is an exact copy of; else None."""
     there = path_of(path.stem)
@@ -132,6 +166,7 @@ def fingerprint(here: Path) -> tuple[tuple[str, int, int], ...]:
             found.append((str(path), -1, -1))
         else:
             found.append((str(path), status.st_size, status.st_mtime_ns))
+    found += [(str(path), status.st_size, status.st_mtime_ns) for path, status in _data_files(here)]
     return tuple(found)
 
 

@@ -21,6 +21,7 @@ from crild_tui.launch_form.fields import (
 )  # fmt: skip
 from engine.errors import CrildError
 from engine.preflight.check import check
+from engine.preflight.own_data import completed
 from engine.preset.load import Loaded, load_preset
 from engine.preset.regular_file import read_regular
 from engine.preset.schema import Preset
@@ -67,8 +68,10 @@ class Examined:
     base: Loaded | None = None
     now: Loaded | None = None
     faults: tuple[Fault, ...] = ()
+    notes: tuple[str, ...] = ()
+    """Sentences about what was recognised in the user's data."""
     lines: tuple[tuple[bool, str], ...] = ()
-    """The resolved TOML; each line with whether it differs from the presets without changes."""
+    """The resolved TOML; each line with whether it differs from the presets without changes, or was recognised."""
 
     @property
     def preset(self) -> Preset | None:
@@ -127,10 +130,11 @@ def examine(draft: Draft, here: Path, runs_dir: Path | None = None) -> Examined:
         return Examined(draft, base, None, (*faults, *_faults(error, fields, items, here)))
     try:
         check(now)
+        now = completed(now)
     except CrildError as error:
         faults += _faults(error, fields, items, here)
     lines = marked_lines(dump(base.preset), dump(now.preset))
-    return Examined(draft, base, now, tuple(faults), tuple(lines))
+    return Examined(draft, base, now, tuple(faults), now.notes, tuple(lines))
 
 
 def faults_of(error: CrildError, examined: Examined, here: Path) -> list[Fault]:

@@ -82,7 +82,7 @@ def _task_lines(task: Task, folder: Path) -> list[str]:
     assert task.files is not None
     columns = task.columns or Columns()
     roles = {role: name for role in ("text", "pair", "label", "id") if (name := getattr(columns, role)) is not None}
-    files = {split: _relative(Path(file), folder) for split, file in task.files.splits().items()}
+    files = {split: relative(Path(file), folder) for split, file in task.files.splits().items()}
     lines = [
         _line("title", task.display_name, "what lists, reports and model cards call it"),
         _line("files", files, "relative to this file"),
@@ -109,7 +109,7 @@ def _line(key: str, value: object, comment: str = "") -> str:
     return f"{line:{_COMMENTS_FROM - 1}} # {comment}" if comment else line
 
 
-def _relative(file: Path, folder: Path) -> str:
+def relative(file: Path, folder: Path) -> str:
     """A file as a preset in a folder names it: relative if it is in this folder or below."""
-    relative = os.path.relpath(file, folder.absolute())
-    return str(file) if relative.startswith("..") else relative
+    path = os.path.relpath(file, folder.absolute())
+    return str(file) if path.startswith("..") else path

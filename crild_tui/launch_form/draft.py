@@ -25,7 +25,7 @@ class Draft:
     main: str | None = None
     """The complete preset, or the method."""
     task: str | None = None
-    """The task preset to merge with it."""
+    """The task preset or the data file to merge with it."""
     parts: tuple[str, ...] = ()
     """Presets that only change some keys, merged last."""
     edits: Mapping[str, str] = field(default_factory=dict)
@@ -47,10 +47,10 @@ class Draft:
 def choose(draft: Draft, entry: Entry) -> Draft:
     """The draft after an entry of the list was picked.
 
-    A complete preset stands alone; a method keeps the chosen task; a task joins the method ("crild" if a shipped
-    complete preset was chosen before). Picking a task or a part again removes it.
+    A complete preset stands alone; a method keeps the chosen task; a task or data file joins the method ("crild" if a
+    shipped complete preset was chosen before). Picking a task or a part again removes it.
     """
-    if entry.kind == "task":
+    if entry.kind in ("task", "data"):
         if entry.ref == draft.task:
             return replace(draft, task=None)
         shipped = find(draft.main) if draft.main is not None else None

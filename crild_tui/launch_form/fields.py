@@ -37,10 +37,23 @@ _HEAD = {
     "student": ("student.layers", "student.init", "student.keep"),
     "train": ("train.epochs", "train.batch_size", "train.learning_rate"),
 }
+_OF_FILES = (
+    "task.columns.text", "task.columns.pair", "task.columns.label", "task.kind", "task.files.dev", "task.dev_share",
+    "task.files.test",
+)  # fmt: skip
+"""Fields of a task from the user's files."""
 _STAGE = (
     "epochs", "objectives", "layer_map", "mixup.alpha", "consistency.weight", "consistency.ramp", "consistency.target",
     "consistency.decay", "temperature", "batch_size", "learning_rate",
 )  # fmt: skip
+_HINTS = {
+    **dict.fromkeys(("task.columns.text", "task.columns.label", "task.kind"), "recognised"),
+    "task.columns.pair": "recognised, or none",
+    "task.files.dev": "a share of the training rows",
+    "task.files.test": "none",
+    "task.dev_share": "0.2, without a dev file",
+}
+"""What applies where a field of the task is left open."""
 _SWITCHES = {"finetune": "epochs", "mixup": "alpha", "consistency": "weight"}
 """Tables that `false` switches off, and the key of each whose field shows "off" then."""
 _QUOTED = re.compile(r'"([a-z][a-z0-9:]*)"')
@@ -96,6 +109,8 @@ def fields_of(preset: Preset) -> list[Field]:
     fields = [*_OPTIONS, *(field(key, "run") for key in _RUN)]
     for group, keys in _HEAD.items():
         fields += [field(key, group) for key in keys]
+        if group == "task" and preset.task.name == "custom":
+            fields += [field(key, group) for key in _OF_FILES]
     for stage in preset.stage[:MOST_STAGES]:
         fields += [field(f"stage.{stage.name}.{key}", f"stage {stage.name}") for key in _STAGE]
     return fields
@@ -178,7 +193,7 @@ def hint(field: Field, preset: Preset) -> str:
             return f"{stage.steps} steps instead"
         if path[2] in type(preset.train).model_fields:
             return f"{toml_text(getattr(preset.train, path[2]))}, from train"
-    return {"layers": "half of the teacher's", "examples": "all"}.get(path[-1], "left open")
+    return _HINTS.get(field.key) or {"layers": "half of the teacher's", "examples": "all"}.get(path[-1], "left open")
 
 
 def _value(preset: Preset, path: tuple[str, ...]) -> tuple[Any, bool]:

@@ -21,6 +21,7 @@ KINDS = {
     "run": "complete: runs as it is",
     "method": "a method: pick a task for it",
     "task": "a task: goes with a method",
+    "data": "data of your own: a task, goes with a method",
     "variant": "a variant: goes with a method and a task",
     "part": "changes some keys: merged last",
     "broken": "cannot be read",
@@ -68,6 +69,8 @@ def about(
         text.append(topic)
     elif topic is not None:
         _entry(text, topic)
+        if topic.kind == "data" and topic.ref in draft.refs:
+            text.append("".join(f"\n{printable(note)}" for note in examined.notes))
     text.rstrip()
     return text
 

@@ -11,14 +11,16 @@ from typing import Any
 import tomlkit
 from tomlkit.items import AoT, Item, Table
 
+from crild_tui.launch_form.data_preset import relative
 from crild_tui.launch_form.draft import Draft, overrides, seeds_text
 from engine.errors import CrildError, UsageError
 from engine.preset.load import load_preset
 from engine.preset.overrides import read_overrides
 from engine.preset.preset_file import locate, read_layer
 from engine.preset.regular_file import read_regular
-from engine.preset.schema import Preset
+from engine.preset.schema import Preset, Task
 from engine.preset.shipped import path_of
+from engine.preset.source_names import is_table
 from engine.preset.text import plain
 from engine.preset.toml_file import LARGEST
 from engine.preset.toml_text import inline
@@ -107,14 +109,28 @@ def _copied(ref: str, items: Sequence[str], base: Preset, wanted: Preset, here: 
 
 
 def _extending(draft: Draft, items: Sequence[str], base: Preset, wanted: Preset, here: Path, target: Path) -> str:
-    names = [ref if path_of(ref) is not None else _reach(locate(ref, here), target.parent) for ref in draft.refs]
+    presets = [ref for ref in draft.refs if not is_table(ref)]
+    names = [ref if path_of(ref) is not None else _reach(locate(ref, here), target.parent) for ref in presets]
     document = tomlkit.document()
     document.add(tomlkit.comment(f"{plain(' and '.join(draft.refs))}, with the changes below."))
     document.add("schema", tomlkit.item(1))
     document.add("description", tomlkit.item(wanted.description))
     document.add("extends", tomlkit.item(names[0] if len(names) == 1 else names))
     _apply(document, items, base, wanted, here)
+    if len(presets) < len(draft.refs):
+        _add_files(document, wanted.task, target.parent)
     return tomlkit.dumps(document)
+
+
+def _add_files(document: tomlkit.TOMLDocument, task: Task, folder: Path) -> None:
+    """Write the task that data files make, beside what the draft changes of it."""
+    assert task.files is not None
+    if not _is_table(document.get("task")):
+        document.add(tomlkit.nl())
+        document["task"] = tomlkit.table()
+    files = {split: relative(Path(file), folder) for split, file in task.files.splits().items()}
+    for key, value in (("name", task.name), ("title", task.title), ("files", files)):
+        _set(document["task"], key, value)
 
 
 def _reach(file: Path, folder: Path) -> str:

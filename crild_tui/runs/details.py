@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.text import Text
 
 from crild_tui.runs import formatting
 from crild_tui.runs.filter import progress
 from crild_tui.runs.states import KeyNames, describe, key_hints, label_of
+from crild_tui.runs.tables import UNTRAINED
 from crild_tui.text import bar, cells, fit
 from engine.errors import CrildError
 from engine.preset.text import one_line, printable
@@ -24,9 +24,10 @@ from engine.record.states import ACTIVE
 from engine.report.closing_table import ClosingTable, closing_table
 from engine.report.compare import read_preset
 from engine.report.inputs import input_lines
-from engine.report.majority import MARK
+from engine.report.majority import MARK, of_trained_head
+from engine.report.setting_words import model_size, setting_lines
 
-LABEL = 12
+LABEL = 14
 """Cells of a label."""
 Line = tuple[str, str]
 """A label and what stands behind it."""
@@ -50,17 +51,22 @@ def read_about(run_dir: Path) -> About:
     settings: tuple[Line, ...] = ()
     found: ClosingTable | None = None
     try:
-        settings = tuple(settings_of(read_preset(run_dir)))
-    except CrildError as error:
-        problem = error.sentence
-    try:
         found = closing_table(read_object(run_dir / RESULTS))
     except FileNotFoundError:
         pass
     except CrildError as error:
         problem = error.sentence if error.file is None else f"{RESULTS} {error.sentence}"
+    try:
+        settings = tuple(setting_lines(read_preset(run_dir), {} if found is None else _sizes(found)))
+    except CrildError as error:
+        problem = problem or error.sentence
     inputs = known_inputs(run_dir)
     return About(run_dir, settings, found, problem, () if inputs is None else tuple(input_lines(inputs)))
+
+
+def _sizes(closing: ClosingTable) -> dict[str, str]:
+    names = {row.name.partition(",")[0]: row for row in closing.models}
+    return {name: model_size(names[name]) for name in ("teacher", "student") if name in names}
 
 
 # -- below the list
@@ -134,7 +140,8 @@ def status_lines(entry: RunEntry, keys: KeyNames, now: float) -> Iterator[Line]:
         yield "task", f"{status.task or formatting.NONE}, seed {status.seed}"
         name = status.metric_name or "metric"
         for label, value in (
-            ("last", status.last), ("best", status.best), ("self-teacher", status.self_teacher),
+            ("last", status.last), ("best", status.best),
+            ("self-teacher", of_trained_head(status.self_teacher, status.majority)),
             ("teacher", status.teacher), ("majority", status.majority),
         ):  # fmt: skip
             if value is not None:
@@ -149,51 +156,6 @@ def status_lines(entry: RunEntry, keys: KeyNames, now: float) -> Iterator[Line]:
         yield "note", entry.note
 
 
-def settings_of(document: Mapping[str, Any]) -> Iterator[Line]:
-    """The settings that matter most, in few words; whatever is no table is passed over."""
-    teacher, student = _table(document, "teacher"), _table(document, "student")
-    if "model" in teacher:
-        yield "teacher", str(teacher["model"])
-    kept = [f"{student[key]} {word}" for key, word in (("layers", "layers"), ("init", "weights")) if key in student]
-    if kept:
-        yield "student", ", ".join([*kept, *([f"keep {student['keep']}"] if "keep" in student else [])])
-    for stage in document.get("stage") or () if isinstance(document.get("stage"), list) else ():
-        if isinstance(stage, Mapping):
-            yield str(stage.get("name", "stage")), "; ".join(_stage_words(stage))
-
-
-def _stage_words(stage: Mapping[str, Any]) -> Iterator[str]:
-    objectives = _table(stage, "objectives")
-    if objectives:
-        yield " + ".join(name if weight == 1 else f"{weight:g} {name}" if _is_number(weight) else name
-                         for name, weight in objectives.items())  # fmt: skip
-    length = [
-        f"{stage[key]:g} {key.removesuffix('s') if stage[key] == 1 else key}"
-        for key in ("epochs", "steps")
-        if _is_number(stage.get(key))
-    ]
-    batch = [f"batch {stage['batch_size']}"] if "batch_size" in stage else []
-    rate = [f"rate {stage['learning_rate']:g}"] if _is_number(stage.get("learning_rate")) else []
-    if length or batch or rate:
-        yield ", ".join((*length, *batch, *rate))
-    if "layer_map" in stage:
-        yield f"layers {stage['layer_map']}"
-    if mixup := _table(stage, "mixup"):
-        yield f"mixup {mixup.get('alpha', '')}".strip()
-    if consistency := _table(stage, "consistency"):
-        said = [f"{key} {consistency[key]}" for key in ("weight", "ramp", "target", "decay") if key in consistency]
-        yield f"consistency: {', '.join(said)}"
-
-
-def _table(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    found = document.get(key)
-    return found if isinstance(found, Mapping) else {}
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def closing_text(found: ClosingTable, width: int) -> Text:
     """The closing table in `width` cells: a line for each model, then the sentences and the stages."""
     text = Text()
@@ -206,6 +168,7 @@ def closing_text(found: ClosingTable, width: int) -> Text:
             f"{formatting.metric(row.metrics.get(column))}{MARK if column in row.below_majority else ''}".rjust(10)
             for column in columns
         )
+        figures = figures if row.head_trained else f"  {UNTRAINED}"
         cost = "" if row.parameters is None else f"  {formatting.amount(row.parameters)}"
         room = label + 10 * len(columns) + len(cost) <= width
         text.append(f"{fit(name, label)}{figures}{cost if room else ''}\n", "bold" if "student" in name else "")

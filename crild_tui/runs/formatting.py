@@ -110,10 +110,11 @@ def rate(value: float | None) -> str:
     return NONE if value is None else units.rate(value)
 
 
-def phase_facts(phase: Phase, room: int | None = None) -> str:
+def phase_facts(phase: Phase, room: int | None = None, now: float | None = None) -> str:
     """How far a phase is: `12,288 of 400,000 rows  3 %  ETA 1:34  4,096 rows/s`; its duration if that is all.
 
-    Of more than `room` characters, the last facts are left out.
+    Of more than `room` characters, the last facts are left out. `now` is in seconds since 1970; when left out, the
+    duration is that of the last report.
     """
     facts = []
     if phase.total is not None:
@@ -121,7 +122,7 @@ def phase_facts(phase: Phase, room: int | None = None) -> str:
         facts.append(percent(phase.share))
     elif phase.done:
         facts.append(f"{phase.done:,} {phase.unit}".rstrip())
-    facts.append(duration(phase.seconds) if phase.left is None else f"ETA {duration(phase.left)}")
+    facts.append(duration(phase.lasted(now)) if phase.left is None else f"ETA {duration(phase.left)}")
     if phase.rate is not None and phase.unit:
         facts.append(f"{rate(phase.rate)} {phase.unit}/s")
     while room is not None and len(facts) > 1 and len("  ".join(facts)) > room:
@@ -129,9 +130,9 @@ def phase_facts(phase: Phase, room: int | None = None) -> str:
     return "  ".join(facts)
 
 
-def phase_line(phase: Phase) -> str:
-    """What takes long and how far it is, in one line; not yet safe to show."""
-    return f"{phase.name}  {phase_facts(phase)}"
+def phase_line(phase: Phase, now: float | None = None) -> str:
+    """What takes long and how far it is, in one line; not yet safe to show. `now` as in `phase_facts`."""
+    return f"{phase.name}  {phase_facts(phase, now=now)}"
 
 
 def in_shell(command: str, runs_dir: Path) -> str:

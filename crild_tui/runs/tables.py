@@ -28,6 +28,8 @@ COST = (
     ("latency", "latency_ms", formatting.milliseconds),
     ("examples/s", "throughput", formatting.rate),
 )
+UNTRAINED = "head not trained"
+"""Stands for the metrics of a classifier that no stage trained."""
 WORDS = frozenset({"", "layer", "distance", "method", "noise"})
 """Columns of a probe that hold words (or bars), and so begin at the left."""
 
@@ -117,7 +119,7 @@ def _model_row(
     signs = {name: f" {sign if name in row.below_majority else ' '}" for name in marked}
     figures = [f"{formatting.metric(row.metrics.get(name))}{signs.get(name, '')}" for name in metrics]
     if not row.head_trained:
-        figures = ["head not trained", *[""] * len(figures)][: len(figures)]
+        figures = [UNTRAINED, *[""] * len(figures)][: len(figures)]
     measured = [word(getattr(row, field)) if row.has_cost else "" for _, field, word in costs]
     return [row.name, *figures, *measured]
 

@@ -266,14 +266,15 @@ class LiveScreen(ChartScreen):
             return
         self.renew_footer()
         self._draw_head()
-        notice = notice_of(snapshot, self.host.keys, self._waits)
-        low = self.size.height < LOW
-        if self.has_class("-logged"):
-            notice = None
-        self._show_notice(notice, notice is not None and (fills(snapshot) or (low and notice.level == "error")))
+        self._draw_notice(snapshot, now)
         if self.has_class("-wide"):
             self.query_one(SideColumn).show(snapshot, now)
         self.query_one(LogPane).show_messages(snapshot.messages, now)
+
+    def _draw_notice(self, snapshot: RunSnapshot, now: float) -> None:
+        notice = None if self.has_class("-logged") else notice_of(snapshot, self.host.keys, self._waits, now)
+        low = self.size.height < LOW
+        self._show_notice(notice, notice is not None and (fills(snapshot) or (low and notice.level == "error")))
 
     def _show_notice(self, notice: Notice | None, full: bool) -> None:
         shown_now = not full and (self.has_class("-fills") or self.focused is None)
@@ -329,6 +330,8 @@ class LiveScreen(ChartScreen):
             return
         if self._ticks % 2 == 0:
             self._draw_head()
+            if self.snapshot.summary.phase is not None:
+                self._draw_notice(self.snapshot, time.time())
         if self._ticks % 4 == 0 and self.snapshot.entry.state == "queued":
             self._look_at_queue()
 

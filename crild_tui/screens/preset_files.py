@@ -20,6 +20,7 @@ from crild_tui.screens.host import Host
 from crild_tui.widgets.choice_list import PresetList
 from engine.errors import CrildError, UsageError
 from engine.preset.shipped import path_of
+from engine.preset.source_names import is_table, uncompressed_name
 from engine.preset.text import printable
 from engine.record.files import cause
 
@@ -30,6 +31,11 @@ def current_folder() -> Path:
         return Path.cwd()
     except OSError:
         return Path(os.environ.get("PWD") or "/")
+
+
+def _stem(ref: str) -> str:
+    """What a preset, or a data file without its endings, adds to the name of a new preset."""
+    return Path(uncompressed_name(ref)).stem if is_table(ref) else name_of(ref)
 
 
 class LaunchForm(Protocol):
@@ -87,6 +93,9 @@ class PresetFiles:
         ref = pointed.ref if pointed is not None else self._form.draft.main
         if ref is None:
             self._host.tell("choose a preset first")
+        elif is_table(ref):
+            save = self._host.keys["launch.save"]
+            self._host.tell(f"{printable(ref)} holds data; {save} saves a preset for it, which can be edited")
         elif path_of(ref) is None:
             self._edit(ref)
         else:
@@ -149,7 +158,7 @@ class PresetFiles:
         """Save the draft as a new preset."""
         if self._host.refuse_readonly():
             return
-        stem = "-".join(name_of(ref) for ref in self._form.draft.refs)
+        stem = "-".join(_stem(ref) for ref in self._form.draft.refs)
         name = f"./my-{stem}.toml" if len(self._form.draft.refs) == 1 else f"./{stem}.toml"
         self._form.app.push_screen(Ask("Save what is chosen, with its changes, as", name), self._save_as)
 

@@ -28,6 +28,7 @@ GROUPS = {
     "task": "tasks, with a method",
     "variant": "variants, with both",
     "own": "your files here",
+    "data": "your data here, with a method",
 }
 """Titles in the list, each above its presets."""
 CHOSEN, OPEN, BROKEN = "●", "·", "!"
@@ -118,7 +119,7 @@ class PresetList(Vertical):
         options: list[Option] = []
         self._shown = {}
         for group, title in GROUPS.items():
-            members = [entry for entry in found if ("own" if entry.own else entry.kind) == group]
+            members = [entry for entry in found if _group(entry) == group]
             options += [Option(Text(f"── {title}"), disabled=True)] if members else []
             for head, variants in families(members):
                 opened = bool(words) or len(variants) < FEW or self._is_open(head, variants)
@@ -155,7 +156,7 @@ class PresetList(Vertical):
         chosen = entry.ref in self._chosen
         mark = CHOSEN if chosen else BROKEN if entry.problem else OPEN
         text = Text(f"{mark} {printable(entry.ref)}", Style(bold=chosen), no_wrap=True)
-        if entry.own:
+        if entry.own and entry.kind != "data":
             text.append(f" ({entry.kind})")
         text.append(" " * max(self._name_cells + 2 - text.cell_len, 2))
         text.append(one_line(entry.problem or entry.description), Style(dim=True, bold=False))
@@ -213,6 +214,10 @@ class PresetList(Vertical):
             self.point(next(entry.ref for entry in self._entries if entry.ref.startswith(f"{head}-")))
         elif (entry := self._shown.get(name)) is not None:
             self.post_message(self.Chosen(entry))
+
+
+def _group(entry: Entry) -> str:
+    return "own" if entry.own and entry.kind != "data" else entry.kind
 
 
 class Choices(Options):

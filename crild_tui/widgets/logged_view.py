@@ -255,11 +255,6 @@ class LoggedView(Vertical):
         """The line of the pattern."""
         return self.query_one("#pattern", Input)
 
-    @property
-    def waiting(self) -> bool:
-        """Whether a change is still to be drawn."""
-        return self._timer is not None or self._building
-
     # -- showing
 
     def show(self, sources: Sequence[Source]) -> None:

@@ -50,15 +50,16 @@ def notice_of(snapshot: RunSnapshot, keys: KeyNames, waits: str = "", now: float
     `now` is seconds since 1970 (the clock's when left out).
     """
     entry, summary = snapshot.entry, snapshot.summary
+    now = time.time() if now is None else now
     log = f"press {keys['live.messages']} for messages and log"
     if entry.state == "created" or (entry.state in ("running", "stopping") and summary.stage is None):
         title = STARTING if entry.state == "created" or not summary.names else LOADING
-        phase = () if summary.phase is None else (formatting.phase_line(summary.phase),)
+        phase = () if summary.phase is None else (formatting.phase_line(summary.phase, now),)
         newest = tuple(message.text for message in snapshot.messages[-1:])
         return Notice("info", f"{title}...", (*phase, *newest), log, moves=True)
     if entry.state in ("running", "stopping", "finished"):
         return None
-    state = describe(entry, key_hints(keys, "live"), time.time() if now is None else now, waits)
+    state = describe(entry, key_hints(keys, "live"), now, waits)
     tone = tone_of(entry.state)
     level = tone if tone in ("error", "warning") else "info"
     if entry.state == "failed":

@@ -85,10 +85,10 @@ def stage_line(stages: Sequence[Stage], width: int, *, running: bool = True) -> 
     return _present(stages, width, running).truncate(width, ellipsis=True)
 
 
-def phase_row(phase: Phase, width: int) -> Content:
+def phase_row(phase: Phase, width: int, now: float) -> Content:
     """What takes long besides steps in one line, with a bar where its total is known and there is room."""
     head = plain(phase.name)
-    facts = GAP + plain(formatting.phase_facts(phase, width - cells(head) - len(GAP)))
+    facts = GAP + plain(formatting.phase_facts(phase, width - cells(head) - len(GAP), now))
     room = min(LONGEST_BAR, width - cells(head) - cells(facts) - len(GAP))
     has_bar = phase.share is not None and room >= SHORTEST_BAR
     middle = Content.assemble(GAP, progress_bar(phase.share or 0.0, room)) if has_bar else ""

@@ -43,7 +43,7 @@ def head_lines(
     title = title_line(snapshot, width, now, asked=asked)
     stages = stage_line(stages_of(snapshot.summary), width, running=snapshot.entry.state in ACTIVE)
     place = standing_line(snapshot.summary, width)
-    phase = [] if snapshot.summary.phase is None else [phase_row(snapshot.summary.phase, width)]
+    phase = [] if snapshot.summary.phase is None else [phase_row(snapshot.summary.phase, width, now)]
     if hint and stages.cell_length + len(hint) + 3 <= width:
         stages = Content.assemble(stages, "   ", (hint, "$foreground-muted"))
     if low:

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from engine.data.text_files import HEAD, listed, opened, read_head, read_text, shown, split_lines
+from engine.data.text_files import HEAD, listed, opened, read_beginning, read_head, read_text, shown, split_lines
 from engine.errors import DataError
-from engine.preset.source_names import TABLE_ENDINGS
+from engine.preset.source_names import TABLE_ENDINGS, is_compressed, uncompressed_name
 from engine.preset.text import nearest
 from engine.record.files import cause
 from engine.record.phases import Report, counted, unreported
@@ -107,8 +107,7 @@ def read_table_head(path: Path) -> Table:
     if ending == ".parquet":
         table = _parquet(path, None, unreported, most=_BATCH)
     else:
-        head = read_head(path)
-        is_whole = path.stat().st_size <= HEAD
+        head, is_whole = read_beginning(path)
         if not head:
             sentence = f"the first line is longer than {HEAD:,} bytes: this is no table, or one without line breaks"
             raise DataError(sentence, kind="header-too-long", file=str(path))
@@ -166,7 +165,10 @@ def check_table(path: Path, wanted: Sequence[str]) -> None:
 
 def _format(path: Path) -> str:
     """The ending of a table's name. Raises DataError unless it is one of `FORMATS`."""
-    ending = path.suffix.lower()
+    ending = Path(uncompressed_name(path.name)).suffix.lower()
+    if is_compressed(path.name) and ending == ".parquet":
+        sentence = "Parquet files are compressed inside: decompress this file, and name what comes out"
+        raise DataError(sentence, kind="compressed-parquet", file=str(path))
     if ending not in FORMATS:
         what = f"files end in {', '.join(FORMATS)}" if ending else "the file's name has no ending"
         sentence = f"unknown file format: {what}"

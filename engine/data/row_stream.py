@@ -1,4 +1,5 @@
-"""Read rows of any number from CSV, TSV, JSON lines, Parquet, or one text a line: in chunks, in flat memory.
+"""Read rows of any number from CSV, TSV, JSON lines, Parquet, or one text a line: in chunks, in flat memory. All but
+Parquet may be compressed.
 
 `engine.data.files` reads the wanted columns of whole files, for training; this module reads all columns, so that they can
 be written again beside predictions. Imports no torch: preflight looks at the columns, too.
@@ -18,9 +19,11 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, Self
 
+from engine.data.compressed import decompressed
 from engine.data.files import QUOTE_HINT, csv_rows, is_quoted_tsv, json_row, wrong_field_count
 from engine.data.text_files import MAX_TEXT, opened, repeated_header, shown, split_lines, text_blocks
 from engine.errors import DataError
+from engine.preset.source_names import uncompressed_name
 from engine.record.files import cause
 
 FORMATS: Mapping[str, tuple[str, ...]] = {
@@ -43,8 +46,9 @@ _STEP = 256  # rows between two looks at the bytes
 
 
 def format_of(path: Path) -> str | None:
-    """The format that the ending of a name means; None for an unknown one."""
-    return next((name for name, endings in FORMATS.items() if path.suffix.lower() in endings), None)
+    """The format that the ending of a name means, before that of a compressed file; None for an unknown one."""
+    ending = Path(uncompressed_name(path.name)).suffix.lower()
+    return next((name for name, endings in FORMATS.items() if ending in endings), None)
 
 
 class RowChunk(Protocol):
@@ -123,7 +127,8 @@ class RowReader:
         self._exit = ExitStack()
         file: BinaryIO = sys.stdin.buffer if path is None else self._exit.enter_context(opened(path))
         self._before = os.fstat(file.fileno())
-        self._file = _Counting(file)
+        self._raw = _Counting(file)
+        self._file = self._raw if path is None or form == "parquet" else _Counting(decompressed(self._raw, path))  # type: ignore[arg-type]
         self._total: int | None = None
         self.rows = 0
         """Rows that were read."""
@@ -137,8 +142,8 @@ class RowReader:
     def estimate(self) -> int | None:
         """How many rows the input has, as far as what was read tells; None where nothing can be known."""
         size = self._before.st_size
-        if self._total is None and stat.S_ISREG(self._before.st_mode) and self._file.consumed:
-            return max(self.rows, round(self.rows * size / self._file.consumed))
+        if self._total is None and stat.S_ISREG(self._before.st_mode) and self._raw.consumed:
+            return max(self.rows, round(self.rows * size / self._raw.consumed))
         return self._total
 
     def chunks(self, most: int = CHUNK_ROWS) -> Iterator[RowChunk]:

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from engine.data.compressed import decompressed
 from engine.errors import DataError
 from engine.preset.paths import not_a_file
 from engine.preset.regular_file import open_regular
@@ -37,7 +38,7 @@ class Readable(Protocol):
 
 
 def read_text(path: Path) -> str:
-    """The text of a UTF-8 file, without its byte order mark; line ends and control characters stay as they are.
+    """The text of a UTF-8 file, decompressed, without its byte order mark; line ends and control characters stay as they are.
 
     Raises DataError when there is no such file, when it cannot be read, is empty, or holds bytes that are not UTF-8 text.
     """
@@ -48,20 +49,26 @@ def read_text(path: Path) -> str:
 
 
 def read_head(path: Path) -> str:
-    """The whole lines in the first `HEAD` bytes of a UTF-8 file; "" where its first line is longer.
+    """The whole lines in the first `HEAD` bytes of a UTF-8 file, decompressed; "" where its first line is longer.
 
     Raises DataError as `read_text` does, for what these lines show.
     """
+    return read_beginning(path)[0]
+
+
+def read_beginning(path: Path) -> tuple[str, bool]:
+    """As `read_head`, and whether this is the whole file."""
     raw = _content(path, HEAD + 1)
-    text = _decoded(raw if len(raw) <= HEAD else raw[: raw.rfind(b"\n") + 1], path, 1)
-    if not text.strip() and len(raw) <= HEAD:
+    is_whole = len(raw) <= HEAD
+    text = _decoded(raw if is_whole else raw[: raw.rfind(b"\n") + 1], path, 1)
+    if not text.strip() and is_whole:
         raise DataError("the file is empty", kind="empty-file", file=str(path))
-    return text
+    return text, is_whole
 
 
 def _content(path: Path, most: int = -1) -> bytes:
     with opened(path) as file:
-        return file.read(most)
+        return decompressed(file, path).read(most)
 
 
 @contextmanager
@@ -81,8 +88,8 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
 
     Raises DataError as `read_text` does (an empty file gives no lines), and for a line longer than `MAX_TEXT` bytes.
     """
-    with opened(path) as file:
-        number = 0
+    with opened(path) as packed:
+        file, number = decompressed(packed, path), 0
         while raw := file.readline(MAX_TEXT + 1):
             number += 1
             if len(raw) > MAX_TEXT:

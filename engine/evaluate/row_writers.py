@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from engine.data.compressed import Sink
 from engine.data.row_stream import ArrowChunk, RowChunk, TextChunk
 from engine.data.text_files import listed, shown
 from engine.errors import DataError
@@ -94,13 +95,6 @@ class OutputNames:
             return None
         usual = self.label.removeprefix(_AGAIN)
         return f"the input has a column {shown(usual)}, so the predictions are in {shown(self.label)}"
-
-
-class Sink(Protocol):
-    """Where a writer puts bytes."""
-
-    def write(self, data: bytes, /) -> int | None:
-        """Write all of them."""
 
 
 class RowWriter(Protocol):

@@ -60,9 +60,11 @@ def _weight_problems(loaded: Loaded) -> Iterator[CrildError]:
 
 
 def _problems(loaded: Loaded, key: str, check: Callable[[], None]) -> Iterator[CrildError]:
-    """What a check raises, with the key that names the file and where it was set, unless the file itself was named."""
+    """What a check raises, with the key of the run's own task that decides, else the one that names the file, and where that
+    was set, unless the file itself was named."""
     try:
         check()
     except DataError as error:
         sentence = error.sentence + ("" if loaded.names_data else loaded.set_in(key))
-        yield DataError(sentence, kind=error.kind, file=plain(error.file or ""), line=error.line, key=key)
+        own = error.key if error.key is not None and error.key.partition(".")[0] == key.partition(".")[0] else key
+        yield DataError(sentence, kind=error.kind, file=plain(error.file or ""), line=error.line, key=own)

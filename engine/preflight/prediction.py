@@ -10,6 +10,7 @@ from engine.data.row_stream import FORMATS, RowReader, format_of
 from engine.data.text_columns import columns_of_task, text_columns
 from engine.errors import DataError, UsageError
 from engine.preset.schema import Task
+from engine.preset.source_names import is_compressed
 from engine.preset.text import listed, plain
 from engine.record.prediction import PredictionRequest
 
@@ -29,7 +30,7 @@ def row_formats(inputs: Sequence[Path], output: Path | None, *, form: str | None
     """The formats of files by their endings, unless `form` and `input_form` name them.
 
     Without inputs, standard input is plain text. Without an output's name and format, the output has the inputs' format.
-    Raises UsageError for an unknown format, and for inputs of several.
+    Raises UsageError for an unknown format, and for inputs of several; for compressed Parquet.
     """
     for name in (form, input_form):
         if name is not None and name not in FORMATS:
@@ -41,14 +42,19 @@ def row_formats(inputs: Sequence[Path], output: Path | None, *, form: str | None
         sentence = f"{first.name} is {forms[first]}, and {other.name} is {forms[other]}: predict inputs of one format at a time"
         raise UsageError(sentence, kind="several-input-formats")
     read = next(iter(forms.values()), input_form or "text")
-    return RowFormats(read, form or (read if output is None else _form(output, "--format")))
+    written = form or (read if output is None else _form(output, "--format"))
+    for path, one in (*forms.items(), *([] if output is None else [(output, written)])):
+        if one == "parquet" and is_compressed(path.name):
+            sentence = "Parquet is compressed inside, so crild neither reads nor writes it compressed once more"
+            raise UsageError(sentence, kind="compressed-parquet", file=str(path))
+    return RowFormats(read, written)
 
 
 def _form(path: Path, option: str) -> str:
     form = format_of(path)
     if form is None:
         endings = listed(ending for endings in FORMATS.values() for ending in endings)
-        sentence = f"the name does not end in {endings}; name the format with {option} {'|'.join(FORMATS)}"
+        sentence = f"the name does not end in {endings} (or in one of these and .gz or .zst); name the format with {option} {'|'.join(FORMATS)}"
         raise UsageError(sentence, kind="unknown-row-format", file=str(path))
     return form
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from engine.errors import UsageError
 from engine.preset.preset_file import Layer
-from engine.preset.source_names import is_table
+from engine.preset.source_names import is_table, uncompressed_name
 from engine.preset.text import cut, listed, plain, shown
 from engine.preset.tree import build
 
@@ -37,7 +37,7 @@ def data_layer(refs: Sequence[str], folder: Path) -> Layer | None:
 
 def title_of(files: Mapping[str, str]) -> str:
     """What to call the data: the training file's name without its ending, and without "train" where dev has its own."""
-    path = Path(files["train"])
+    path = Path(uncompressed_name(files["train"]))
     words = path.stem
     if len(files) > 1:
         words = (

@@ -407,7 +407,7 @@ class Preset(Record):
     seed: Seed = 42
     """Seed of the student, its batches, mixup and dropout."""
     tags: list[str] = Field(default_factory=list)
-    """Words to find the run by in lists."""
+    """Words to find the run by in lists; spaces and commas in one become hyphens."""
     task: Task
     teacher: Teacher
     student: Student = Student()

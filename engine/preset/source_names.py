@@ -10,6 +10,8 @@ TEXT_ENDINGS = (".txt", ".text", ".raw", ".tokens", ".md")
 """Endings of the files that a corpus folder is searched for; no hub id ends like this."""
 TABLE_ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 """Endings of files with rows of data; no preset or hub id ends like this."""
+COMPRESSED_ENDINGS = (".gz", ".zst")
+"""Endings of compressed files, after those of their content: `rows.csv.gz`."""
 INIT_WORDS = frozenset({"teacher", "pretrained", "scratch"})
 """Values of `student.init` that name no model of their own."""
 
@@ -49,8 +51,18 @@ def hub_cache() -> Path:
 
 
 def is_table(name: str) -> bool:
-    """Whether a name is that of a file with rows of data, by its ending."""
-    return name.lower().endswith(TABLE_ENDINGS)
+    """Whether a name is that of a file with rows of data, which may be compressed, by its ending."""
+    return uncompressed_name(name).lower().endswith(TABLE_ENDINGS)
+
+
+def is_compressed(name: str) -> bool:
+    """Whether a name is that of a compressed file, by its ending."""
+    return name.lower().endswith(COMPRESSED_ENDINGS)
+
+
+def uncompressed_name(name: str) -> str:
+    """The name of a file's content: `rows.csv` of `rows.csv.gz`."""
+    return name[: name.rindex(".")] if is_compressed(name) else name
 
 
 def is_corpus_path(name: str, folder: Path | None = None) -> bool:

@@ -36,7 +36,7 @@ def read_annotations(run_dir: Path) -> Annotations:
     note, tags = data.get("note"), data.get("tags")
     return Annotations(
         note if isinstance(note, str) else "",
-        tuple(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else (),
+        as_tags(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else (),
     )
 
 
@@ -59,7 +59,7 @@ def set_tags(run_dir: Path, add: Iterable[str] = (), remove: Iterable[str] = ())
 
     Raises UsageError for an invalid tag, RunError when it cannot be written.
     """
-    new, gone = [valid_tag(tag) for tag in add], set(remove)
+    new, gone = [valid_tag(tag) for tag in add], {*as_tags(remove)}
     return _change(
         run_dir,
         lambda old: replace(old, tags=tuple(tag for tag in dict.fromkeys((*old.tags, *new)) if tag not in gone)),
@@ -74,6 +74,12 @@ def valid_tag(tag: str) -> str:
         )
         raise UsageError(sentence, kind="invalid-tag", key="tags")
     return tag
+
+
+def as_tags(texts: Iterable[str]) -> tuple[str, ...]:
+    """Texts of a preset, or of an earlier crild, as valid tags: `needs review` becomes `needs-review`."""
+    words = ("".join(mark if mark.isprintable() and mark != "," else " " for mark in text).split() for text in texts)
+    return tuple(tag for parts in words if (tag := "-".join(parts)[:LONGEST_TAG]))
 
 
 def _change(run_dir: Path, change: Callable[[Annotations], Annotations]) -> Annotations:

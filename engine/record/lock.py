@@ -49,7 +49,7 @@ class FileLock:
         self._file: _FileId | None = None
 
     def try_acquire(self) -> bool:
-        """Take the lock if it is free. Raises OSError when the file cannot be opened.
+        """Take the lock if it is free. Raises OSError when the file cannot be opened, or is a link.
 
         Succeeds on a file system without locks: there, only the owner that a record names guards it.
         """
@@ -57,7 +57,13 @@ class FileLock:
             return not _held_here(self.path) and self._try()
 
     def _try(self) -> bool:
-        handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            if self.path.is_symlink():
+                sentence = f"{self.path.name} is a symbolic link, which crild does not follow: remove it"
+                raise OSError(errno.EMLINK, sentence, str(self.path)) from error
+            raise
         try:
             fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -57,6 +57,12 @@ class Phase:
     seconds: float
     """Since its beginning."""
     ended: bool = False
+    at: float | None = None
+    """When this was reported, in seconds since 1970; None where no event says."""
+
+    def lasted(self, now: float | None) -> float:
+        """Seconds since its beginning at a later time, in seconds since 1970; those of the report where nothing is known."""
+        return self.seconds if now is None or self.at is None else self.seconds + max(0.0, now - self.at)
 
     @property
     def share(self) -> float | None:
@@ -86,8 +92,9 @@ class Phase:
         name, done, total, seconds = (event.get(key) for key in ("phase", "done", "total", "seconds"))
         if not isinstance(name, str) or not _is_count(done) or not (total is None or _is_count(total)):
             return None
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < LARGEST:
+        if not _is_time(seconds):
             return None
+        at = event.get("t")
         return cls(
             name[:LONGEST],
             done,
@@ -95,11 +102,16 @@ class Phase:
             str(event.get("unit") or "")[:LONGEST],
             float(seconds),
             bool(event.get("ended")),
+            float(at) if _is_time(at) else None,
         )
 
 
 def _is_count(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < LARGEST
+
+
+def _is_time(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < LARGEST
 
 
 def counted(
@@ -117,7 +129,8 @@ class Phases:
 
     `write` takes each report that is due: none of a phase shorter than `QUIET`, then its progress while that changes, and
     its end. `check` is called at each report and may raise Stopped. Another thread calls `beat` about twice a second, so
-    that a phase is reported although it never comes back from a library.
+    that a phase is reported although it never comes back from a library. With `repeats`, one that does not change is
+    reported again, too: for a reader who shows its seconds and has no clock of its own.
     """
 
     def __init__(
@@ -125,8 +138,10 @@ class Phases:
         write: Callable[[Phase], object],
         check: Callable[[], object],
         clock: Callable[[], float] = time.monotonic,
+        *,
+        repeats: bool = False,
     ) -> None:
-        self._write, self._check, self._clock = write, check, clock
+        self._write, self._check, self._clock, self._repeats = write, check, clock, repeats
         self._guard = threading.RLock()
         self._present: Phase | None = None
         self._since = 0.0
@@ -185,7 +200,8 @@ class Phases:
     def _at(self, phase: Phase, now: float, *, ended: bool = False) -> Phase:
         return Phase(phase.name, phase.done, phase.total, phase.unit, now - self._since, ended)
 
-    @staticmethod
-    def _is_due(phase: Phase, written: Phase) -> bool:
+    def _is_due(self, phase: Phase, written: Phase) -> bool:
         moved = (phase.done, phase.total, phase.unit) != (written.done, written.total, written.unit)
+        if self._repeats:
+            return phase.seconds - written.seconds >= EVERY
         return moved and phase.seconds - written.seconds >= max(EVERY, SHARE * phase.seconds)

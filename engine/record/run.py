@@ -13,7 +13,7 @@ from typing import Any
 
 from engine.errors import RunError, UsageError
 from engine.preset.text import listed, plain
-from engine.record.annotations import Annotations, read_annotations
+from engine.record.annotations import Annotations, as_tags, read_annotations
 from engine.record.environment import light_environment
 from engine.record.fields import read_fields
 from engine.record.files import cause, json_text, read_json, read_record, write_atomic, write_json
@@ -110,7 +110,7 @@ def create_run(
                 write_atomic(temporary.path / PRESET, preset_toml)
                 write_atomic(temporary.path / ENVIRONMENT, json_text(facts))
                 if tags:
-                    write_atomic(temporary.path / ANNOTATIONS, json_text(Annotations(tags=tuple(tags)).to_dict()))
+                    write_atomic(temporary.path / ANNOTATIONS, json_text(Annotations(tags=as_tags(tags)).to_dict()))
                 status = Status(id=target.name, created=created, **fields)
                 write_atomic(temporary.path / STATUS, json_text(status.to_dict()))
                 runs.rename(temporary.path.name, target.name)  # over the empty folder that reserved the name

@@ -9,7 +9,7 @@ from typing import Any
 from engine.errors import RunError
 from engine.record.json_values import mapping, mappings, number, whole, word
 from engine.record.latency import Latency, cautions, conditions, latency_of, speedup
-from engine.report.majority import at_or_below, not_above
+from engine.report.majority import at_or_below, not_above, of_trained_head
 from engine.report.units import metric
 
 RESULTS_SCHEMA = 1
@@ -107,8 +107,10 @@ def _models(results: Mapping[str, Any], student: Mapping[str, Any]) -> list[Mode
     names = {"teacher": "teacher", "student": label, "self_teacher": "self-teacher", "baseline": "labels alone"}
     least = _metrics(mapping(results.get("majority")))
     primary = word(results.get("metric")) or ""
-    if at_or_below(_metrics(mapping(results.get("self_teacher"))).get(primary), least.get(primary)):
-        del names["self_teacher"]  # in results of crild up to 0.2 its classifier may be untrained
+    averaged = mapping(results.get("self_teacher"))
+    known = _metrics(averaged).get(primary)
+    if averaged.get("head_trained") is False or known != of_trained_head(known, least.get(primary)):
+        del names["self_teacher"]
     ratios = _ratios(latency_of(results))
     rows = [
         replace(row, speedup=ratios.get(key)) if row.name == name else row

@@ -59,9 +59,10 @@ NOTE = (
 
 def cost_columns(names: Iterable[str]) -> tuple[CostColumn, ...]:
     """The columns of these names, each once. Raises UsageError, with the nearest name, for an unknown one."""
-    for name in names:
+    wanted = tuple(dict.fromkeys(names))
+    for name in wanted:
         if name not in COLUMNS:
             near = nearest(name, COLUMNS)
             hint = f"did you mean {near}?" if near else f"there are {listed(COLUMNS, 'and')}"
             raise UsageError(f"there is no column {shown(name)}; {hint}", kind="unknown-column", key="--columns")
-    return tuple(COLUMNS[name] for name in dict.fromkeys(names))
+    return tuple(COLUMNS[name] for name in wanted)

@@ -75,13 +75,13 @@ def class_table(errors: StudentErrors, most: int | None = None) -> ResultTable:
     rows = tuple(
         Row(
             own.name,
-            (Cell(f"{own.rows:,}"), *map(_share_cell, (own.precision, own.recall, own.f1, theirs.f1))),
+            (count_cell(own.rows), *map(share_cell, (own.precision, own.recall, own.f1, theirs.f1))),
         )
         for own, theirs in shown_pairs
     )
     left_out = len(pairs) - len(rows)
     title = "The student by class, in %" if not left_out else f"The {len(rows)} worst of {len(pairs)} classes, in %"
-    columns = tuple(map(Column, ("rows", "precision", "recall", "F1", "teacher's F1")))
+    columns = (Column("rows", scores=False), *map(Column, ("precision", "recall", "F1", "teacher's F1")))
     return ResultTable("class", columns, (Section("", rows),), name="Classes", title=title)
 
 
@@ -91,23 +91,28 @@ def _matrix_table(errors: StudentErrors) -> ResultTable:
     labels = [f"{number} {name}" if numbered else name for number, name in enumerate(errors.names, 1)]
     headings = [str(number) for number in range(1, len(labels) + 1)] if numbered else labels
     rows = tuple(
-        Row(label, tuple(Cell(f"{count:,}") for count in counts))
-        for label, counts in zip(labels, errors.matrix, strict=True)
+        Row(label, tuple(map(count_cell, counts))) for label, counts in zip(labels, errors.matrix, strict=True)
     )
     title = "Rows by gold class (down) and the student's answer (across)"
-    columns = tuple(Column(heading) for heading in headings)
+    columns = tuple(Column(heading, scores=False) for heading in headings)
     return ResultTable("gold", columns, (Section("", rows),), name="Confusion matrix", title=title)
 
 
 def _pair_table(errors: StudentErrors, most: int | None) -> ResultTable:
     pairs = errors.confusions[:most]
-    rows = tuple(Row(pair.label, (Cell(pair.prediction), Cell(f"{pair.rows:,}"))) for pair in pairs)
+    rows = tuple(Row(pair.label, (Cell(pair.prediction), count_cell(pair.rows))) for pair in pairs)
     title = f"The {len(pairs)} most frequent of {len(errors.confusions)} confusions"
-    columns = (Column("taken for", words=True), Column("rows"))
+    columns = (Column("taken for", words=True), Column("rows", scores=False))
     return ResultTable("gold", columns, (Section("", rows),), name="Confusions", title=title)
 
 
-def _share_cell(value: float | None) -> Cell:
+def count_cell(count: int) -> Cell:
+    """A number of rows."""
+    return Cell(f"{count:,}", count)
+
+
+def share_cell(value: float | None) -> Cell:
+    """A share of 1 as metrics are written; a dash for an undefined one."""
     return Cell("-") if value is None else Cell(metric(value), value)
 
 

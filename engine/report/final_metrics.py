@@ -17,7 +17,7 @@ from engine.record.run import RunEntry, read_run
 from engine.report.closing_table import ModelRow, closing_table
 from engine.report.compare import ABSENT, Spread, differences, flat, read_preset, spread
 from engine.report.inputs import RunContent, all_of, dev_of, difference_note, differing, identities, inputs_text
-from engine.report.majority import LEGEND, at_or_below, not_above
+from engine.report.majority import LEGEND, at_or_below, not_above, of_trained_head
 from engine.report.result_table import Cell, Column, Mark, ResultTable, Row, Section
 from engine.report.units import metric
 
@@ -100,9 +100,8 @@ def _models(entry: RunEntry) -> tuple[dict[str, dict[str, float]], str | None]:
         except CrildError as error:
             problem = error.sentence if error.file is None else f"{RESULTS} {error.sentence}"
     name = status.metric_name
-    figures = {
-        STUDENT: status.last, SELF_TEACHER: status.self_teacher, TEACHER: status.teacher, MAJORITY: status.majority,
-    }  # fmt: skip
+    averaged = of_trained_head(status.self_teacher, status.majority)
+    figures = {STUDENT: status.last, SELF_TEACHER: averaged, TEACHER: status.teacher, MAJORITY: status.majority}
     if name is None:
         return {}, problem
     return {model: {name: value} for model, value in figures.items() if value is not None}, problem

@@ -17,6 +17,12 @@ def at_or_below(value: float | None, majority: float | None) -> bool:
     return value is not None and majority is not None and value <= majority + TOLERANCE
 
 
+def of_trained_head(value: float | None, majority: float | None) -> float | None:
+    """A self-teacher's metric; None where it does not beat the majority guess: records of crild up to 0.2 may hold that of
+    a classifier that nothing trained."""
+    return None if at_or_below(value, majority) else value
+
+
 def not_above(metrics: Mapping[str, float | None], majority: Mapping[str, float | None]) -> frozenset[str]:
     """The names of the metrics in which a model does not beat the majority guess."""
     return frozenset(name for name, value in metrics.items() if at_or_below(value, majority.get(name)))

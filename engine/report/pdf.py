@@ -36,7 +36,7 @@ _EMBEDDED: Any = {"pdf.fonttype": 42}
 
 
 def pdf(document: ResultDocument) -> bytes:
-    """The pages: tables with their notes, then each chart of a report on a page of its own."""
+    """The pages: tables with their notes, the appendix, then each chart of a report on a page of its own."""
     out = io.BytesIO()
     nothing = {"CreationDate": None, "Creator": None, "Producer": None}  # the same runs give the same file
     with drawing(), mpl.rc_context(_EMBEDDED), PdfPages(out, metadata=nothing) as pages:
@@ -44,6 +44,8 @@ def pdf(document: ResultDocument) -> bytes:
         for table in document.tables:
             sheet.table(table)
         sheet.notes(document.notes)
+        for table in document.appendix():
+            sheet.table(table)
         sheet.close()
         for chart in report_charts(document.report) if isinstance(document, ReportDocument) else ():
             figure = chart.figure

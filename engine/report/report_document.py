@@ -10,6 +10,7 @@ from engine.preset.names import task_title
 from engine.report.closing_table import ModelRow
 from engine.report.cost_columns import COLUMNS, NOTE, CostColumn
 from engine.report.final_metrics import BASELINE, STUDENT, TEACHER
+from engine.report.group_errors import mistake_tables
 from engine.report.result_table import Cell, Column, ResultDocument, ResultTable, Row, Section
 from engine.report.settings import setting_text
 from engine.report.shared_settings import settings_table, shared_settings
@@ -24,6 +25,10 @@ class ReportDocument(ResultDocument):
     """The tables of a report with the runs behind them, for formats with room for more (HTML: charts, settings)."""
 
     report: Report = field(kw_only=True)
+
+    def appendix(self) -> tuple[ResultTable, ...]:
+        """What the students get wrong."""
+        return mistake_tables(self.report.groups)
 
 
 def report_document(report: Report, costs: Sequence[CostColumn] = ()) -> ReportDocument:

@@ -113,3 +113,7 @@ class ResultDocument:
     tables: tuple[ResultTable, ...]
     notes: tuple[str, ...] = ()
     data: Mapping[str, Any] = field(default_factory=dict)
+
+    def appendix(self) -> tuple[ResultTable, ...]:
+        """Tables that follow the notes in formats for readers; computed only when asked for."""
+        return ()

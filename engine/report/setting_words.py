@@ -8,6 +8,8 @@ from typing import Any
 
 from engine.preset.text import plain
 from engine.preset.toml_text import inline
+from engine.report.closing_table import ModelRow
+from engine.report.units import amount
 
 Words = Callable[[Any], str | None]
 """A value in words; None where it says nothing."""
@@ -51,6 +53,13 @@ def setting_lines(preset: Mapping[str, Any], sizes: Mapping[str, str] | None = N
     if baseline.get("enabled") is True:
         own = _joined(baseline, _LOOP, ("enabled",))
         yield "labels alone", f"as many steps{f', {own}' if own else ''}"
+
+
+def model_size(row: ModelRow) -> str:
+    """The size of a model, `12 layers, 109 M parameters`; nothing where it is unknown."""
+    layers = f"{row.layers} layer{'' if row.layers == 1 else 's'}" if row.layers is not None else ""
+    parameters = f"{amount(row.parameters)} parameters" if row.parameters is not None else ""
+    return ", ".join(filter(None, [layers, parameters]))
 
 
 def _stage(stage: Mapping[str, Any], train: Mapping[str, Any]) -> str:

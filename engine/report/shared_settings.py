@@ -11,9 +11,8 @@ from engine.record.inputs import RunInputs
 from engine.report.collect import FinishedRun
 from engine.report.final_metrics import STUDENT, TEACHER
 from engine.report.result_table import Cell, Column, ResultTable, Row, Section
-from engine.report.setting_words import setting_lines
+from engine.report.setting_words import model_size, setting_lines
 from engine.report.settings import Group, own_names, setting_text
-from engine.report.units import amount
 
 ALL = "all runs"
 NAME = "Settings"
@@ -125,7 +124,7 @@ def _of_group(group: Group) -> dict[str, str]:
 
 
 def _of_run(run: FinishedRun) -> dict[str, str]:
-    sizes = {name: text for name in (TEACHER, STUDENT) if (text := _size(run, name))}
+    sizes = {name: model_size(run.sizes[name]) for name in (TEACHER, STUDENT) if name in run.sizes}
     facts = {"examples": _examples(run.inputs), **dict(setting_lines(run.preset, sizes)), _SEEDS: ""}
     environment = run.environment
     device, name = _word(environment.get("device")), _word(environment.get("device_name"))
@@ -151,15 +150,6 @@ def _examples(inputs: RunInputs | None) -> str:
         return "not recorded"
     dev = ", ".join(f"{rows.rows:,} {plain(split)}" for split, rows in inputs.dev.items())
     return f"{inputs.train.rows:,} training, {dev}"
-
-
-def _size(run: FinishedRun, model: str) -> str:
-    row = run.sizes.get(model)
-    if row is None:
-        return ""
-    layers = f"{row.layers} layer{'' if row.layers == 1 else 's'}" if row.layers is not None else ""
-    parameters = f"{amount(row.parameters)} parameters" if row.parameters is not None else ""
-    return ", ".join(filter(None, [layers, parameters]))
 
 
 def _word(value: object) -> str:

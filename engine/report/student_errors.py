@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from engine.errors import RunError, UsageError
 from engine.preset.text import listed, shown
-from engine.record.paths import STUDENT, TEACHER
+from engine.record.files import read_json
+from engine.record.json_values import mapping
+from engine.record.paths import RESULTS, STUDENT, TEACHER
 from engine.report.class_metrics import ClassFigures, Confusion, Matrix, class_figures, confusion_matrix, confusions
 from engine.report.predictions import (
     ModelAnswers,
@@ -94,8 +96,11 @@ def student_errors(run_dir: Path, split: str | None = None) -> StudentErrors:
     """What a run's student gets wrong on the primary dev set, or on a further one (`split`).
 
     Raises UsageError for a dev set that the run doesn't have, RunError when there are no predictions, they cannot be read,
-    or those of student and teacher are about different rows.
+    those of student and teacher are about different rows, or nothing trained the student's classifier.
     """
+    if mapping((read_json(run_dir / RESULTS) or {}).get("student")).get("head_trained") is False:
+        sentence = f"no stage of {run_dir.name} trains the student's head (its classifier), so its answers mean nothing"
+        raise RunError(sentence, kind="untrained-head")
     others = further_splits(run_dir)
     if split is not None and split not in others:
         known = f"besides dev it has {listed(others, 'and')}" if others else "it has dev alone"

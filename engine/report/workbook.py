@@ -38,12 +38,13 @@ def workbook(document: ResultDocument) -> bytes:
     book = xlsxwriter.Workbook(out, {"in_memory": True, "strings_to_formulas": False, "strings_to_urls": False})
     looks = _Looks(*(book.add_format(look) for look in _LOOKS))
     names: list[str] = []
-    for table in document.tables:
+    appendix = document.appendix()
+    for table in (*document.tables, *appendix):
         _write_table(book.add_worksheet(_sheet_name(table.name or "Results", names)), table, looks)
     records = [record for table in document.tables for record in table.records]
     if records:
         _write_records(book.add_worksheet(_sheet_name("Data", names)), records, looks)
-    notes = [*dict.fromkeys(note for table in document.tables for note in table.notes), *document.notes]
+    notes = [*dict.fromkeys(note for table in (*document.tables, *appendix) for note in table.notes), *document.notes]
     if notes:
         sheet = book.add_worksheet(_sheet_name("Notes", names))
         sheet.set_column(0, 0, 120)

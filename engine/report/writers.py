@@ -8,15 +8,15 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from engine.errors import UsageError
 from engine.preset.text import listed, nearest, one_line, shown
 from engine.record.files import json_text
 from engine.report.majority import MARK as MAJORITY_MARK
-from engine.report.result_table import Cell, ResultDocument, ResultTable, Row
+from engine.report.result_table import Cell, ResultDocument, ResultTable, Row, Section
 
 _FORMULA = tuple("=+-@\t\r＝＋－＠")
 """Beginnings of a cell that a spreadsheet would compute."""
@@ -31,6 +31,10 @@ _COMMENT = {
     "%": "per cent", "\\": "/", "±": "+-", "≈": "~", "▲": "^", "▼": "v", MAJORITY_MARK: "dagger:", "−": "-",
     "×": "x", "λ": "lambda", "…": "...", "→": "->",
 }  # fmt: skip
+PAGE = 40
+"""Lines of a table of the appendix that fit on a page of LaTeX."""
+FLOATS = 12
+"""Tables of the appendix between two page breaks: LaTeX fails where too many wait for a page."""
 _ARROWS = {"above": r" $\uparrow$", "below": r" $\downarrow$", "tied": r" $\approx$"}
 
 
@@ -40,7 +44,7 @@ _ARROWS = {"above": r" $\uparrow$", "below": r" $\downarrow$", "tied": r" $\appr
 def markdown(document: ResultDocument) -> str:
     """Tables as Markdown that can also be read as it is: the best figures are bold."""
     parts = []
-    for table in document.tables:
+    for table in (*document.tables, *document.appendix()):
         parts += [f"**{markdown_text(table.title)}**\n"] if table.title else []
         parts.append(_markdown_table(table))
         notes = [*table.notes, *(document.notes if table is document.tables[-1] else ())]
@@ -92,12 +96,40 @@ def latex(document: ResultDocument) -> str:
     underlined. What crild itself writes is ASCII; notes are comments."""
     lines = [r"% needs \usepackage{booktabs}"]
     labels: list[str] = []
-    for number, table in enumerate(document.tables, 1):
-        label = re.sub(r"[^a-z0-9]+", "-", table.name.casefold()).strip("-") or "results"
-        labels.append(label)
-        lines += _latex_table(table, f"tab:crild-{label}{f'-{number}' if labels.count(label) > 1 else ''}")
-        lines += [f"% {_comment(line)}" for line in table.notes]
-    return "\n".join([*lines, *(f"% {_comment(line)}" for line in document.notes)]) + "\n"
+    for table in document.tables:
+        lines += _latex_float(table, labels)
+    lines += [f"% {_comment(line)}" for line in document.notes]
+    parts = [part for table in document.appendix() for part in _pages(table)]
+    for number, part in enumerate(parts):
+        lines += [r"\clearpage"] if number % FLOATS == 0 else []
+        lines += _latex_float(part, labels)
+    return "\n".join(lines) + "\n"
+
+
+def _pages(table: ResultTable) -> Iterator[ResultTable]:
+    """A table in parts that fit on a page each; no section is divided."""
+    parts: list[list[Section]] = []
+    lines = PAGE
+    for section in table.sections:
+        needed = len(section.rows) + 1
+        if lines + needed > PAGE:
+            parts.append([])
+            lines = 0
+        parts[-1].append(section)
+        lines += needed
+    for number, sections in enumerate(parts, 1):
+        title = table.title if len(parts) == 1 else f"{table.title} ({number} of {len(parts)})"
+        yield replace(table, sections=tuple(sections), title=title, notes=table.notes if number == 1 else ())
+
+
+def _latex_float(table: ResultTable, labels: list[str]) -> list[str]:
+    """A table with its notes; its label, unlike those before it, is added to `labels`."""
+    base = re.sub(r"[^a-z0-9]+", "-", table.name.casefold()).strip("-") or "results"
+    label = next(
+        name for name in (base, *(f"{base}-{number}" for number in range(2, len(labels) + 3))) if name not in labels
+    )
+    labels.append(label)
+    return [*_latex_table(table, f"tab:crild-{label}"), *(f"% {_comment(line)}" for line in table.notes)]
 
 
 def _latex_table(table: ResultTable, label: str) -> list[str]:

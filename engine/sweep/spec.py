@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from engine.errors import CrildError, PresetError, UsageError
 from engine.preset.field_types import Record, Seed
-from engine.preset.source_names import is_table
+from engine.preset.source_names import is_table, uncompressed_name
 from engine.preset.text import listed, nearest, plain, shown
 from engine.preset.toml_file import read_document
 from engine.preset.toml_lines import KeyPath
@@ -342,7 +342,7 @@ def overlap(one: str, other: str) -> bool:
 
 def label_of(ref: str) -> str:
     """A short name of a preset: a shipped name, or a file's name without its suffix."""
-    return Path(ref).stem if is_table(ref) else Path(ref).name.removesuffix(".toml") or ref
+    return Path(uncompressed_name(ref)).stem if is_table(ref) else Path(ref).name.removesuffix(".toml") or ref
 
 
 def words(value: Words) -> tuple[str, ...]:

@@ -45,7 +45,7 @@ from engine.train.optim import Optimiser
 from engine.train.run_findings import Reader, refuse, stage_findings
 from engine.train.settings import StageSettings
 from engine.train.step import Counts, Models, StepLosses, bound_terms
-from engine.train.step_metrics import memory
+from engine.train.step_metrics import peak_memory
 from engine.train.teacher import StoredTeacher, cache_key, unnamed_classes
 from engine.train.teacher_logits import can_cache
 from engine.user.consent import NEVER, NONE, Consent
@@ -186,7 +186,7 @@ def plan(path: Path, consent: Consent = NONE, *, report: Report = unreported) ->
         "device": str(materials.device),
         "precision": materials.precision,
         "threads": threads,
-        "memory_bytes": memory(materials.device),
+        "memory_bytes": peak_memory(materials.device),
         "missing": [],
         "notes": notes,
         "findings": others,
@@ -230,7 +230,10 @@ def _teacher_facts(materials: Materials, tune: Finetune | None, class_weights: S
 
 
 def time_steps(settings: StageSettings, models: Models, tokens: TokenSet, materials: Materials) -> float:
-    """Seconds per optimiser step, measured on a few real steps at learning rate 0, after one warm-up step."""
+    """Seconds per optimiser step, measured on a few real steps at learning rate 0.
+
+    The warm-up step before them is on the longest batch: it needs the most memory.
+    """
     settings = replace(settings, learning_rate=0.0)
     models.student.requires_grad_(True).train()
     cached = None
@@ -244,9 +247,10 @@ def time_steps(settings: StageSettings, models: Models, tokens: TokenSet, materi
         teacher_logits=cached,
     )
     optimiser = Optimiser([models.student, models.projections], peak=0.0, weight_decay=0.0, clip=settings.clip)
-    batches = epoch_batches(tokens.lengths, settings.batch_size, [0])[: TIMED_STEPS + 1]
+    batches = epoch_batches(tokens.lengths, settings.batch_size, [0])
+    longest = max(batches, key=lambda rows: int(tokens.lengths[rows].max()))
     times = []
-    for rows in batches:
+    for rows in (longest, *batches[:TIMED_STEPS]):
         began = time.perf_counter()
         lam = 0.7 if settings.mixup else None
         pad_to = settings.pad_to
@@ -260,7 +264,7 @@ def time_steps(settings: StageSettings, models: Models, tokens: TokenSet, materi
         times.append(time.perf_counter() - began)
     losses.remove()
     models.student.eval()
-    return float(np.median(times[1:] or times))
+    return float(np.median(times[1:]))
 
 
 def doctor() -> dict[str, Any]:

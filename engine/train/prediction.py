@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import torch
 
+from engine.data.compressed import Sink, compressing
 from engine.data.custom import value_kind
 from engine.data.row_stream import ArrowChunk, RowChunk, RowReader
 from engine.data.text_columns import TextColumns, columns_of_task, text_columns
@@ -78,7 +79,7 @@ def _predict(
     source: _Source,
     classifier: Classifier,
     answer: _Answer,
-    sink: _Output,
+    sink: Sink,
     request: PredictionRequest,
     report: Report,
 ) -> None:
@@ -316,7 +317,7 @@ def _unwritable(fault: OSError, name: str) -> RunError:
 
 
 @contextmanager
-def _output(request: PredictionRequest) -> Iterator[_Output]:
+def _output(request: PredictionRequest) -> Iterator[Sink]:
     """The output: the descriptor, or a file that appears when the block ends, and not at all if it raises an error."""
     if request.output is None:
         assert request.descriptor is not None
@@ -328,7 +329,8 @@ def _output(request: PredictionRequest) -> Iterator[_Output]:
         with replacement(path) as handle:
             output = _Output(handle, request.output)
             try:
-                yield output
+                with compressing(output, path) as sink:
+                    yield sink
             finally:
                 output.end()
     except OSError as fault:

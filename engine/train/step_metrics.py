@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -81,6 +84,18 @@ class StepMetrics:
 def _add(sums: dict[str, Tensor], name: str, value: Tensor) -> None:
     value = value.detach()  # a captured step writes the next value into the same memory
     sums[name] = sums[name] + value if name in sums else value.clone()
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: the most so far that was allocated on a CUDA device, or that this process had in RAM."""
+    if device.type == "cuda":
+        return memory(device)
+    try:  # Linux; the figure of getrusage there includes what the parent had when it started this process
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+    except (OSError, StopIteration, ValueError):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def memory(device: torch.device) -> int:

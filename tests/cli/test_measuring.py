@@ -72,7 +72,7 @@ def test_dry_run_shows_the_plan_and_makes_nothing(
     said = crild("run", str(preset), "--set", "stage.kd.epochs=7", "--seeds", "1,2", "--dry-run")
     assert said.code == 0
     for words in ("2 runs one after the other, seeds 1, 2", "1,250", "1:21", "scratch, 1.9 M parameters; to be fine-tuned",
-                  "2 layers, 950 k parameters", "cpu, bf16, 2 threads, about 800 MB", "12 of 8000", "nothing was started"):  # fmt: skip
+                  "2 layers, 950 k parameters", "cpu, bf16, 2 threads\n", "memory:  about 800 MB", "measured on a few steps", "12 of 8000", "nothing was started"):  # fmt: skip
         assert words in said.out
     assert not runs_dir.exists()
     ((tool, (_, text)),) = asked

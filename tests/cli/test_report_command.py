@@ -80,6 +80,11 @@ def test_a_pdf_is_written_as_such_and_not_to_a_terminal(
     assert crild("report", "--format", "pdf").code == 2
 
 
+def test_the_table_has_the_columns_that_were_named(crild: Call, runs: Path) -> None:
+    header = next(line for line in crild("report", "--columns", "layers").out.splitlines() if "method" in line)
+    assert header.split()[-1] == "layers"
+
+
 def test_what_goes_to_stdout_is_what_goes_to_a_file(crild: Call, runs: Path, tmp_path: Path) -> None:
     crild("report", "--format", "latex", "-o", str(tmp_path / "x"))
     assert crild("report", "--format", "latex").out == (tmp_path / "x").read_text()

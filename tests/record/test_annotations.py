@@ -68,6 +68,17 @@ def test_what_cannot_be_a_tag_says_what_can(run: Path, tag: str) -> None:
     assert read_annotations(run).tags == ("rte", "first")
 
 
+def test_tags_of_presets_and_earlier_versions_become_words(tmp_path: Path) -> None:
+    texts = ["needs review", " a, b ", "esc\x1b[31m", "\u202e", ",", "x" * 60, "plain"]
+    run = create_run(tmp_path / "runs", "", name="r", tags=texts, environment={})
+    words = ("needs-review", "a-b", "esc-[31m", "x" * 50, "plain")
+    assert read_annotations(run).tags == words
+    assert set_tags(run, add=words[:1]).tags == words
+    (run / "annotations.json").write_text(json.dumps({"schema": 1, "note": "", "tags": texts}))
+    assert read_annotations(run).tags == words
+    assert set_tags(run, remove=["needs review"]).tags == words[1:]
+
+
 @pytest.mark.parametrize(
     ("note", "kind"), [("x" * 10_001, "note-too-long"), ("a\x1b[2Jb", "note-with-control-characters")]
 )

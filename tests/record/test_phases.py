@@ -172,11 +172,31 @@ def test_a_beat_of_another_thread_never_comes_after_the_end(watched: Watched) ->
         ({"seconds": None}, None),
         ({"seconds": float("inf")}, None),
         ({"seconds": 10**400}, None),
+        ({"t": 1000}, Phase("reading", 5, 20, "rows", 10.0, at=1000.0)),
+        ({"t": "yesterday"}, Phase("reading", 5, 20, "rows", 10.0)),
+        ({"t": 10**400}, Phase("reading", 5, 20, "rows", 10.0)),
     ],
 )  # fmt: skip
 def test_what_events_say_is_not_trusted(changed: dict[str, object], expected: Phase | None) -> None:
     event = {"phase": "reading", "done": 5, "total": 20, "unit": "rows", "seconds": 10.0, "ended": False, **changed}
     assert Phase.of(event) == expected
+
+
+def test_its_seconds_count_on_after_its_last_report() -> None:
+    phase = Phase("importing the libraries", 0, None, "", 2.1, at=1000.0)
+    assert (phase.lasted(1010.0), phase.lasted(990.0), phase.lasted(None)) == (12.1, 2.1, 2.1)
+    assert Phase("loading", 0, None, "", 2.1).lasted(1010.0) == 2.1
+
+
+def test_a_phase_that_does_not_change_is_reported_again_to_a_reader_without_a_clock() -> None:
+    clock, written = Clock(), list[Phase]()
+    phases = Phases(written.append, lambda: None, clock, repeats=True)
+    with phases.open("importing the libraries"):
+        for _ in range(20):
+            clock.now += 0.5
+            phases.beat()
+    assert len(written) == 10
+    assert [phase.seconds for phase in written[:3]] == [2.0, 3.0, 4.0]
 
 
 def test_share_rate_and_time_left() -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from engine.errors import RunError
 from engine.launch.start import engine_environment
+from engine.record.annotations import set_note
 from engine.record.lock import FileLock, RunLock, file_held, held
 from engine.record.owner import Owner
 from engine.record.run import create_run
@@ -54,6 +55,21 @@ def holder(run: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     process.wait()
     process.stdout.close()
     os.kill(child, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_lock_that_is_a_link_is_not_followed(run: Path, tmp_path: Path, exists: bool) -> None:
+    target = tmp_path / "mine.txt"
+    if exists:
+        target.write_text("mine")
+    for name in ("lock", ".annotations.lock"):
+        (run / name).symlink_to(target)
+    with raises("cannot-lock-run", "lock", "link"):
+        RunLock(run).take()
+    with raises("cannot-write-annotations", ".annotations.lock"):
+        set_note(run, "x")
+    assert target.exists() == exists
+    assert held(run) is False
 
 
 def test_a_lock_dies_with_its_owner_though_its_forked_child_lives(

@@ -15,8 +15,9 @@ from engine.report.page import page
 from engine.report.report_document import report_document
 from engine.report.result_table import ResultDocument
 from engine.report.table import build_report
-from engine.report.writers import FORMATS, comma_separated, json_document, latex, markdown
-from tests.report.records import finished, right
+from engine.report.writers import FORMATS, PAGE, comma_separated, json_document, latex, markdown
+from tests.report.records import finished, right, write_predictions
+from tests.report.test_student_errors import sure, write
 
 HOSTILE = "</td><script>alert(1)</script>|$x_1$\\end{tabular}&%#\"'`[a](http://evil.example)\x1b[31m\n=cmd()\u202e"
 
@@ -149,3 +150,55 @@ def test_a_hostile_name_is_no_formula_in_csv(hostile: ResultDocument) -> None:
 def test_a_hostile_name_comes_back_whole_from_json(hostile: ResultDocument) -> None:
     document = json.loads(json_document(hostile))
     assert HOSTILE in {run["method"] for run in document["runs"]}
+
+
+@pytest.fixture
+def mistaken(tmp_path: Path) -> ResultDocument:
+    """Two methods with hostile class names; the better seed of crild gets one row of three wrong, kd's two."""
+    names = (HOSTILE, "yes")
+    answers = (("kd", 1, (1, 0, 0)), ("crild", 1, (1, 0, 0)), ("crild", 2, (0, 1, 1)))
+    for method, seed, predictions in answers:
+        correct = [own == gold for own, gold in zip(predictions, (0, 1, 0), strict=True)]
+        run_dir = finished(tmp_path, method, seed, correct)
+        write(run_dir, "student", (0, 1, 0), [sure(answer, 0.9, 2) for answer in predictions], names)
+        write(run_dir, "teacher", (0, 1, 0), [sure(answer, 0.9, 2) for answer in (0, 1, 0)], names)
+    return report_document(build_report(collect_runs(tmp_path.iterdir())))
+
+
+def test_markdown_has_the_mistakes_of_the_best_seeds_after_the_notes(mistaken: ResultDocument) -> None:
+    text = markdown(mistaken).split(r"\- crild")[-1]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
+    overview = [row for row in rows if row[0] in ("kd", "crild") and len(row) == 9]
+    assert [row[:5] for row in overview] == [["kd", "1", "3", "2", "2"], ["crild", "2", "3", "1", "1"]]
+    heads = [index for index, row in enumerate(rows) if row[0] == "class"]
+    assert len(heads) == 1, "one table for both methods"
+    classes = rows[heads[0] + 2 : heads[0] + 8]
+    assert [row[0] for row in classes if not row[1]] == ["**kd**", "**crild**"]
+    assert [row[1:] for row in classes if row[0] == "yes"] == [
+        ["1", "0.00", "0.00", "0.00", "100.00"],
+        ["1", "50.00", "100.00", "66.67", "100.00"],
+    ]
+    assert [row[1:] for row in rows if row[0] == "2 yes" and len(row) == 3] == [["1", "0"], ["0", "1"]], "confusions"
+    assert not re.search(r"(?<!\\)<script", text)
+
+
+def test_latex_has_the_mistakes_as_floats_of_their_own(mistaken: ResultDocument) -> None:
+    text = latex(mistaken)
+    labels = re.findall(r"\\label\{(.*?)\}", text)
+    assert labels[-3:] == ["tab:crild-mistakes", "tab:crild-classes-mrpc", "tab:crild-confusion-matrix-mrpc"]
+    assert len(set(labels)) == len(labels) == text.count(r"\end{tabular}") == text.count(r"\bottomrule")
+    assert text.count(r"\clearpage") == 1
+    assert text.isascii()
+
+
+def test_many_methods_are_divided_into_floats_that_fit_on_a_page(tmp_path: Path) -> None:
+    for number in range(20):
+        run_dir = finished(tmp_path, f"method{number}", 1, right(4))
+        write_predictions(run_dir, [0, 1, 0, 1], [0, 0, 0, 0], "teacher")
+    text = latex(report_document(build_report(collect_runs(tmp_path.iterdir()))))
+    labels = re.findall(r"\\label\{tab:crild-(classes.*?)\}", text)
+    assert labels == ["classes-mrpc", "classes-mrpc-2"]
+    bodies = [part.split(r"\end{table}")[0] for part in text.split(r"\begin{table}")[1:]]
+    parts = [body for body in bodies if "classes-mrpc" in body]
+    assert sum(body.count(r"\multicolumn") for body in parts) == 20
+    assert all(body.count(r"\\" + "\n") - 1 <= PAGE for body in parts)

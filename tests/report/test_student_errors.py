@@ -195,6 +195,14 @@ def test_predictions_of_other_rows_and_unknown_splits_are_refused(tmp_path: Path
     assert missing.value.kind == "missing-predictions"
 
 
+def test_the_answers_of_an_untrained_head_are_not_shown(tmp_path: Path) -> None:
+    run_dir = a_run(tmp_path)
+    (run_dir / "results.json").write_text(json.dumps({"student": {"metrics": {}, "head_trained": False}}))
+    with pytest.raises(RunError) as caught:
+        student_errors(run_dir)
+    assert caught.value.kind == "untrained-head"
+
+
 def test_the_matrix_numbers_classes_with_long_names(tmp_path: Path) -> None:
     found: StudentErrors = student_errors(a_run(tmp_path))
     short = error_tables(found)[1]

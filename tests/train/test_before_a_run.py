@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import socket
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +14,14 @@ import pytest
 from huggingface_hub import constants
 
 from engine.data.hub_connection import unreachable_reason
+from engine.launch.start import engine_command, engine_environment
 from engine.preset.load import load_preset
 from engine.preset.schema import Consistency, Train
 from engine.train.disk_estimate import disk_need
 from engine.train.missing_sources import missing_sources
 from engine.train.settings import StageSettings, student_stage, teacher_stage
+from tests.conftest import REPOSITORY
+from tests.train import tiny_run
 
 
 @pytest.fixture
@@ -86,3 +92,40 @@ def test_the_disk_of_a_run_by_hand() -> None:
     need = disk_need(train, [averaged, baseline], teacher=10, student=4, teacher_stored=True)
     assert need.checkpoints == max(3 * 4 * 16, 4 * 3 * 16)
     assert not need.checkpoints_stay
+
+
+TRAIN = """
+import sys
+from pathlib import Path
+import torch
+from engine.train.step_metrics import peak_memory
+from tests.train import tiny_run
+tiny_run.work(Path(sys.argv[1]))
+print("peak", peak_memory(torch.device("cpu")))
+"""
+
+
+@pytest.mark.slow
+def test_the_memory_of_a_dry_run_is_near_the_peak_of_the_run(tmp_path: Path) -> None:
+    """A model whose activations and moments count beside the libraries; both in processes of their own."""
+    text = tiny_run.materials(tmp_path, hidden_size=512, intermediate_size=2048, layers=6)
+    tiny_run.write_task(tmp_path, rows=160)
+    once = [f"{key}.epochs=1" for key in ("teacher.finetune", "stage.ild", "stage.kd")]
+    wide = [f"{key}.batch_size=160" for key in ("teacher.finetune", "stage.ild", "stage.kd")]
+    run_dir = tiny_run.make(tmp_path, text, *once, *wide)
+    environment = engine_environment() | {"PYTHONPATH": str(REPOSITORY), "CRILD_CACHE_DIR": str(tmp_path / "cache")}
+    answer = subprocess.run(
+        engine_command("plan", str(run_dir / "preset.toml")),
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=True,
+    )
+    estimate = json.loads(answer.stdout.splitlines()[-1])["memory_bytes"]
+    trained = subprocess.run(
+        [sys.executable, "-c", TRAIN, str(run_dir)], capture_output=True, text=True, env=environment, check=True
+    )
+    peak = int(trained.stdout.split("peak ")[-1])
+    libraries = 350_000_000
+    assert min(estimate, peak) > 1.3 * libraries, "the model counts"
+    assert 0.5 < (estimate - libraries) / (peak - libraries) < 2

@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from engine.data import row_stream
+from engine.data.compressed import compressing, decompressed
 from engine.evaluate import classifier
 from engine.evaluate.predict import inputs_of
 from engine.record.prediction import PredictionRequest, PredictionSummary
@@ -352,3 +353,21 @@ def test_a_batch_that_does_not_fit_is_halved(tmp_path: Path, model: Path, monkey
     assert [row["label"] for row in read_csv(tmp_path / "out.csv")] == [
         row["label"] for row in read_csv(tmp_path / "whole.csv")
     ]
+
+
+@pytest.mark.parametrize("ending", [".gz", ".zst"])
+def test_compressed_rows_give_the_same_predictions_compressed(tmp_path: Path, model: Path, ending: str) -> None:
+    plain = write_csv(tmp_path / "in.csv", text=TEXTS)
+    packed, target = tmp_path / f"in.csv{ending}", tmp_path / f"out.csv{ending}"
+    with packed.open("wb") as file, compressing(file, packed) as sink:
+        sink.write(plain.read_bytes())
+    predict_rows(request_for(model, plain, tmp_path / "out.csv"))
+    predict_rows(request_for(model, packed, target))
+    with target.open("rb") as written:
+        assert decompressed(written, target).read() == (tmp_path / "out.csv").read_bytes()
+    before = target.read_bytes()
+    packed.write_bytes(packed.read_bytes()[:-5])
+    with raises("truncated-compressed-file", str(packed)):
+        predict_rows(request_for(model, packed, target))
+    assert target.read_bytes() == before
+    assert files_in(tmp_path) == sorted(["in.csv", "out.csv", packed.name, target.name])

@@ -22,12 +22,12 @@ from crild_tui.screens.launch import LaunchScreen
 from engine.preset.load import load_preset
 from engine.preset.preset_file import read_layer
 from tests.cli.samples import PRESET
-from tests.tui import test_launch
+from tests.tui import launch_driver
+from tests.tui.launch_driver import examined, put, said, words
 from tests.tui.screen_driver import until
-from tests.tui.test_launch import examined, put, said, words
 
-folder = test_launch.folder
-launch = test_launch.launch
+folder = launch_driver.folder
+launch = launch_driver.launch
 
 
 async def choose(pilot: Pilot[None], screen: LaunchScreen, ref: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from crild_tui.cli.follow.displays import draw
 from crild_tui.monitor.alarms import Alarm
 from crild_tui.monitor.curves import Curves
 from crild_tui.monitor.snapshots import EngineMessage, RunSnapshot
@@ -290,6 +291,18 @@ def test_a_run_that_loads_says_what_takes_long() -> None:
     notice = notice_of(snapshot(summary=summary), KEYS)
     assert notice is not None
     assert "reading [b]train.csv  64 of 256 rows" in drawn(notice).plain
+
+
+def test_the_seconds_of_a_phase_go_on_between_two_reports() -> None:
+    phase = Phase("importing the libraries", 0, None, "", 2.1, at=1000.0)
+    summary = RunSummary(state="running", names=("kd",), phase=phase)
+    assert "importing the libraries  12 s" in draw(summary, 80, 0.0, ascii_only=False, now=1010.0)[-1].plain
+    notice = notice_of(snapshot(summary=summary), KEYS, now=1010.0)
+    assert notice is not None
+    assert "importing the libraries  12 s" in drawn(notice).plain
+    assert any(
+        line.plain == "importing the libraries  12 s" for line in head_lines(snapshot(summary=summary), 80, 1010.0)
+    )
 
 
 def test_a_phase_of_unknown_length_tells_how_long_it_takes() -> None:

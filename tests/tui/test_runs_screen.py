@@ -12,8 +12,9 @@ from textual.widgets import Input
 from crild_tui.app import READONLY
 from crild_tui.runs import actions
 from crild_tui.runs.annotations import note_from_field, note_in_field
-from crild_tui.runs.details import closing_text, detail, panel, read_about, settings_of
+from crild_tui.runs.details import closing_text, detail, panel, read_about
 from crild_tui.runs.marks import read_marks
+from crild_tui.runs.tables import UNTRAINED
 from crild_tui.screens.dialogs import Ask, Confirm
 from crild_tui.screens.runs import RunsScreen
 from crild_tui.widgets.header import Header
@@ -22,6 +23,9 @@ from engine.record.annotations import read_annotations, set_note, set_tags
 from engine.record.run import list_runs, update_status
 from engine.record.status import Fault
 from engine.report.closing_table import closing_table
+from engine.report.compare import read_preset
+from engine.report.final_metrics import read_final_metrics
+from engine.report.setting_words import setting_lines
 from tests.cli.samples import RESULTS, make_run
 from tests.tui.run_entries import HOSTILE, KEYS, NOW, entry
 from tests.tui.screen_driver import Driven, drive, screen_text, until
@@ -579,7 +583,7 @@ def test_texts_about_a_run_are_printable(tmp_path: Path) -> None:
         "teacher": {"model": HOSTILE},
         "stage": [{"name": HOSTILE, "objectives": {HOSTILE: HOSTILE}}],
     }
-    about = type(read_about(tmp_path))(run.path, tuple(settings_of(hostile)), None, HOSTILE)
+    about = type(read_about(tmp_path))(run.path, tuple(setting_lines(hostile)), None, HOSTILE)
     for text in (detail(run, KEYS, NOW, 80, 3), panel(run, about, KEYS, NOW, 60), panel(run, None, KEYS, NOW, 5)):
         assert all(line.isprintable() for line in text.plain.splitlines())
         assert not any("bold" in str(span.style) and "evil" in str(span.style) for span in text.spans)
@@ -596,22 +600,26 @@ def test_the_lines_below_the_list_show_what_fits() -> None:
     assert [line[:12] for line in short] == ["finished: ac", "n", "/runs/a"]
 
 
-def test_settings_take_any_document() -> None:
-    for document in ({}, {"stage": 3}, {"stage": [1, {}]}, {"student": 1, "teacher": []}, {"stage": [{"mixup": True}]}):
-        assert isinstance(list(settings_of(document)), list)
-    told = dict(settings_of({
-        "teacher": {"model": "bert"}, "student": {"layers": 6, "init": "teacher", "keep": "first"},
-        "stage": [{
-            "name": "ild", "objectives": {"attention": 1.0, "hidden": 0.5}, "epochs": 20.0, "batch_size": 32,
-            "learning_rate": 3e-5, "layer_map": "last", "mixup": {"alpha": 1.0},
-            "consistency": {"weight": 0.1, "ramp": "linear", "target": "ema", "decay": 0.999},
-        }],
-    }))  # fmt: skip
-    assert told["student"] == "6 layers, teacher weights, keep first"
-    assert told["ild"] == (
-        "attention + 0.5 hidden; 20 epochs, batch 32, rate 3e-05; layers last; mixup 1.0; "
-        "consistency: weight 0.1, ramp linear, target ema, decay 0.999"
-    )
+def test_settings_have_the_words_and_sizes_of_reports(tmp_path: Path) -> None:
+    run_dir = make_run(tmp_path / "r", results=RESULTS)
+    preset = read_preset(run_dir)
+    settings = dict(read_about(run_dir).settings)
+    assert settings["student"].startswith("6 layers, 67.0 M parameters")
+    assert {**settings, "student": "", "teacher": ""} == {**dict(setting_lines(preset)), "student": "", "teacher": ""}
+
+
+def test_details_show_no_metric_of_an_untrained_head(tmp_path: Path) -> None:
+    untrained = {"metrics": {"accuracy": 0.9, "f1": 0.9}, "head_trained": False}
+    found = closing_table({**RESULTS, "student": untrained, "self_teacher": untrained})
+    lines = closing_text(found, 60).plain.splitlines()
+    assert [line.split("  ")[0] for line in lines[1:5]] == ["teacher", "student", "labels alone", "majority guess"]
+    assert UNTRAINED in lines[2]
+    assert not any("90.00" in line for line in lines)
+    for value, shown in ((0.3, False), (0.8, True)):
+        run = entry("a", "running", metric_name="accuracy", self_teacher=value, majority=0.4)
+        assert ("self-teacher" in panel(run, None, KEYS, NOW, 60).plain) == shown
+    run_dir = make_run(tmp_path / "runs", state="stopped", self_teacher=0.3, majority=0.4)
+    assert set(read_final_metrics(run_dir).models) == {"student", "teacher", "majority guess"}
 
 
 def test_the_closing_table_fits_its_width() -> None:

@@ -162,7 +162,7 @@ def run_view(run: str) -> View[RunSummary]:
         line_every=5.0,
         title=title,
         draw=lambda summary, console, waited: draw(
-            summary, console.width, waited, ascii_only=terminal.ascii_only(sys.stderr)
+            summary, console.width, waited, ascii_only=terminal.ascii_only(sys.stderr), now=time.time()
         ),
     )
 
@@ -175,7 +175,10 @@ def phase_view() -> View[Phase]:
         shown = [] if phase.ended else [phase_text(phase, console.width, ascii_only=ascii_only)]
         return shorten(shown, console.width, ascii_only=ascii_only)
 
-    return View(line=formatting.phase_line, line_every=5.0, title=lambda _: None, draw=lines)
+    def line(phase: Phase) -> str | None:
+        return phase.name if phase.total is None and not phase.done else formatting.phase_line(phase)  # once for a wait
+
+    return View(line=line, line_every=5.0, title=lambda _: None, draw=lines)
 
 
 def shorten(lines: list[Text], width: int, *, ascii_only: bool) -> list[Text]:
@@ -186,8 +189,11 @@ def shorten(lines: list[Text], width: int, *, ascii_only: bool) -> list[Text]:
     return lines
 
 
-def draw(summary: RunSummary, width: int, waited: float, *, ascii_only: bool) -> list[Text]:
-    """The lines for a run, none wider than `width`; `waited` is in seconds, `ascii_only` draws with ASCII alone."""
+def draw(summary: RunSummary, width: int, waited: float, *, ascii_only: bool, now: float | None = None) -> list[Text]:
+    """The lines for a run, none wider than `width`; `waited` is in seconds, `ascii_only` draws with ASCII alone.
+
+    `now`, in seconds since 1970, lets the seconds of a phase count on after its last report.
+    """
     from rich.text import Text
 
     if summary.stage is None or summary.state in ("created", "queued"):
@@ -198,16 +204,16 @@ def draw(summary: RunSummary, width: int, waited: float, *, ascii_only: bool) ->
         if metrics := event_messages.metrics(summary):
             lines.append(Text(plain("   ".join(metrics))))
     if summary.phase is not None:
-        lines.append(phase_text(summary.phase, width, ascii_only=ascii_only))
+        lines.append(phase_text(summary.phase, width, ascii_only=ascii_only, now=now))
     return shorten(lines, width, ascii_only=ascii_only)
 
 
-def phase_text(phase: Phase, width: int, *, ascii_only: bool) -> Text:
+def phase_text(phase: Phase, width: int, *, ascii_only: bool, now: float | None = None) -> Text:
     """A phase that takes long in one line, with a bar where its total is known and there is room."""
     from rich.text import Text
 
     head = plain(phase.name)
-    tail = "  " + plain(formatting.phase_facts(phase, width - len(head) - 2))
+    tail = "  " + plain(formatting.phase_facts(phase, width - len(head) - 2, now))
     room = min(30, width - len(head) - len(tail) - 2)
     full, rest = bar(phase.share or 0.0, room if phase.share is not None and room >= 5 else 0, ascii_only=ascii_only)
     gap = "  " if full or rest else ""
