@@ -182,7 +182,7 @@ def draw_overfitting() -> None:
     """Sketches of the three panels of Live for a student that overfits."""
     picture(
         "explain-overfitting", 760, 290,
-        "Sketches: the training loss keeps falling while the loss on dev turns up; the consistency term stays low; the dev "
+        "Sketches: the training loss keeps falling while the loss on dev turns up; the consistency term falls at first and rises again slowly; the dev "
         "metric reaches a peak and falls while that on training examples goes on rising",
         [
             text(380, 24, "Sketches of a student that overfits, not measurements", "small"),
@@ -191,7 +191,7 @@ def draw_overfitting() -> None:
                 ("dev", lambda t: 0.3 + 0.6 * math.exp(-6 * t) + 0.42 * t**2),
             ]),
             *panel(270, "consistency", [
-                ("train", lambda t: 0.1 + 0.5 * min(1.0, 2 * t) * math.exp(-1.3 * t)),
+                ("train", lambda t: 0.15 + 0.5 * math.exp(-9 * t) + 0.25 * t),
             ]),
             *panel(520, "dev metric", [
                 ("level", lambda _: 0.93), ("level", lambda _: 0.15),
