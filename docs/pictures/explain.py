@@ -182,7 +182,8 @@ def draw_overfitting() -> None:
     """Sketches of the three panels of Live for a student that overfits."""
     picture(
         "explain-overfitting", 760, 290,
-        "Sketches: the training loss keeps falling while the loss on dev turns up; the consistency term falls at first and rises again slowly; the dev "
+        "Sketches: the training loss keeps falling while the loss on dev turns up; the consistency term falls at "
+        "first and rises again slowly; the dev "
         "metric reaches a peak and falls while that on training examples goes on rising",
         [
             text(380, 24, "Sketches of a student that overfits, not measurements", "small"),
