@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: quickstart test test-slow faults faults-long audit check lint types contracts format wheel clean
+.PHONY: quickstart test test-slow faults faults-long audit check lint types contracts docs format wheel clean
 
 quickstart: $(STAMP)  ## install, then distil the embedded main job
 	$(BIN)/crild run quickstart
@@ -34,7 +34,7 @@ audit: $(STAMP)  ## licences, SBOM (dist/sbom.cdx.json), known advisories, conte
 	$(AUDIT)/bin/python -m pip install --quiet -c constraints.txt --group audit
 	$(BIN)/python -m tests.audit $(VENV) $(AUDIT)/bin
 
-check: lint types contracts test  ## what CI runs
+check: lint types contracts docs test  ## what CI runs
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -45,6 +45,9 @@ types: $(STAMP)
 
 contracts: $(STAMP)
 	$(BIN)/lint-imports
+
+docs: $(STAMP)  ## build the documentation into build/docs; broken links and pages in no navigation are errors
+	$(BIN)/python -m sphinx -W --keep-going -q -E -d build/.doctrees docs build/docs
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

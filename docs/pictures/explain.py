@@ -106,7 +106,8 @@ def draw_layers() -> None:
     """All layers against the last one."""
     picture(
         "explain-layers", 760, 330,
-        "Layer distillation: on the left every student layer imitates a teacher layer, on the right only the last one does",
+        "Layer distillation: on the left every student layer imitates a teacher layer, on the "
+        "right only the last one does",
         [
             text(195, 32, "all layers (uniform)", "title"), text(565, 32, "last layer (CR-ILD)", "title"),
             *layers(40, [(2, 1), (4, 2), (6, 3)]), *layers(410, [(6, 3)]),
@@ -134,7 +135,12 @@ def draw_mixup() -> None:
             arrow((442, 134), (518, 82)), arrow((442, 152), (518, 206)),
             box(520, 50, 130, 60, "teacher", "teacher"), box(520, 180, 130, 60, "student", "student"),
             arrow((585, 112), (585, 178), "match"), text(597, 150, "imitate", "small", "start"),
-            text(380, 278, "New inputs in every step: what is learnt on them cannot be a memory of single texts.", "small"),
+            text(
+                380, 278,
+                "New inputs in every step: what is learnt on them cannot be "
+                "a memory of single texts.",
+                "small",
+            ),
         ],
     )  # fmt: skip
 
@@ -146,8 +152,10 @@ def draw_consistency() -> None:
     """The student on the mixture against its own moving average on the two inputs."""
     picture(
         "explain-consistency", 760, 320,
-        "Consistency: the student reads the mixed input, the self-teacher, which is the moving average of the student, reads "
-        "each of the two inputs; the student's activations are pulled towards both, with weights lambda and one minus lambda",
+        "Consistency: the student reads the mixed input, the self-teacher, which is the moving "
+        "average of the student, reads "
+        "each of the two inputs; the student's activations are pulled towards both, with weights "
+        "lambda and one minus lambda",
         [
             box(20, 138, 150, 44, "mixed input"), box(590, 50, 150, 44, "input x"), box(590, 226, 150, 44, "input x′"),
             box(220, 130, 130, 60, "student", "student"), box(420, 130, 130, 60, "self-teacher", "self"),
@@ -160,7 +168,12 @@ def draw_consistency() -> None:
             arrow((270, 128), (270, 78)), arrow((270, 192), (270, 244)),
             arrow((332, 58), (393, 58), "match"), arrow((332, 264), (393, 264), "match"),
             text(362, 48, "λ", "title"), text(362, 254, "1 − λ", "title"),
-            text(380, 306, "The penalty is small if the student does on the mixture what its average does on the parts.", "small"),
+            text(
+                380, 306,
+                "The penalty is small if the student does on the mixture "
+                "what its average does on the parts.",
+                "small",
+            ),
         ],
     )  # fmt: skip
 
@@ -182,7 +195,8 @@ def draw_overfitting() -> None:
     """Sketches of the three panels of Live for a student that overfits."""
     picture(
         "explain-overfitting", 760, 290,
-        "Sketches: the training loss keeps falling while the loss on dev turns up; the consistency term stays low; the dev "
+        "Sketches: the training loss keeps falling while the loss on dev turns up; the consistency term falls at "
+        "first and rises again slowly; the dev "
         "metric reaches a peak and falls while that on training examples goes on rising",
         [
             text(380, 24, "Sketches of a student that overfits, not measurements", "small"),
@@ -191,7 +205,7 @@ def draw_overfitting() -> None:
                 ("dev", lambda t: 0.3 + 0.6 * math.exp(-6 * t) + 0.42 * t**2),
             ]),
             *panel(270, "consistency", [
-                ("train", lambda t: 0.1 + 0.5 * min(1.0, 2 * t) * math.exp(-1.3 * t)),
+                ("train", lambda t: 0.15 + 0.5 * math.exp(-9 * t) + 0.25 * t),
             ]),
             *panel(520, "dev metric", [
                 ("level", lambda _: 0.93), ("level", lambda _: 0.15),

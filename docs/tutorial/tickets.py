@@ -2,8 +2,8 @@
 
     python docs/tutorial/tickets.py
 
-Nobody wrote these tickets: a small grammar did. So that they are neither trivial nor hopeless, some tickets mention another
-class's subject first, some say hardly anything, and some are filed under the wrong team.
+Nobody wrote these tickets: a small grammar did. So that they are neither trivial nor hopeless, some tickets mention
+another class's subject first, some say hardly anything, and some are filed under the wrong team.
 """
 
 from __future__ import annotations

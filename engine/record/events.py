@@ -23,23 +23,12 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import RunError
+from engine.record.event_kinds import KINDS
 from engine.record.files import cause, finite, write_all
 from engine.record.paths import event_files
 from engine.record.secrets import without_secrets
 
 SCHEMA_VERSION = 1
-
-KINDS = (
-    "run_started",  # attempt, stages, stage, step; run: what it is, for `rebuild`; repeated: steps in lost checkpoints
-    "stage_started",  # stage, step, steps
-    "step",  # stage, step, epoch, loss, terms{name: value}, consistency{value, weight}, lr, grad_norm, rates, memory
-    "evaluation",  # stage, step, split, model (student, self-teacher, teacher), metrics{name: value}, label_loss, best
-    "checkpoint",  # stage, step
-    "message",  # text, level; of a finding about the data also finding{kind, severity, facts}
-    "phase",  # phase, done, total (null: unknown), unit, seconds, ended: what takes long besides steps
-    "stage_finished",  # stage, step
-    "run_finished",  # state
-)
 
 Event = dict[str, Any]
 

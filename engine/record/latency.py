@@ -95,9 +95,11 @@ class Latency:
     processor: str
     """Its model, such as "AMD EPYC" or "NVIDIA H100"."""
     threads: int
+    """Threads that torch used."""
     clock: str
-    """`PROCESSOR` or `WALL`."""
+    """"processor" or "wall"."""
     cases: tuple[LatencyCase, ...] = ()
+    """One for each batch size and length."""
 
     def case(self, batch: int) -> LatencyCase | None:
         """The first case with this batch size."""

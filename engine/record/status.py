@@ -49,9 +49,13 @@ class Fault:
     kind: str
     """As `CrildError.category`: run, usage, preset, data, model; or "bug" for a fault of crild itself."""
     sentence: str
+    """What happened, and what to do."""
     file: str | None = None
+    """The file to blame, if there is one."""
     line: int | None = None
+    """Its line."""
     key: str | None = None
+    """Its key."""
 
     @classmethod
     def from_error(cls, error: CrildError) -> Self:
@@ -70,8 +74,11 @@ class Status:
     """The state of a run. Times are seconds since 1970; steps are optimiser steps."""
 
     id: str
+    """Name of the run directory."""
     created: float
+    """When the run was created."""
     state: str = "created"
+    """As it was last written: see [states](../glossary.md#states-of-a-run)."""
     attempt: int = 0
     """Engine processes that have worked on this run so far."""
     started: float | None = None
@@ -79,9 +86,11 @@ class Status:
     ended: float | None = None
     """When the run finished, failed or was stopped."""
     stage: str | None = None
+    """Name of the present stage."""
     stage_index: int = 0
     """Of the present stage, counted from 1; 0 before the first."""
     stages: int = 0
+    """Number of stages."""
     step: int = 0
     """Steps done in the present stage."""
     steps: int = 0
@@ -93,26 +102,39 @@ class Status:
     preset: str = ""
     """Names of the merged presets, joined by "+"."""
     task: str = ""
+    """The task's title, else its name."""
     method: str = ""
+    """Name of the method."""
     seed: int = 0
+    """The preset's seed."""
     device: str | None = None
+    """What the engine trains on, such as "cuda:0"."""
     metric_name: str | None = None
     """The task's primary metric; the figures below are its values."""
     last: float | None = None
+    """Of the student, at its last evaluation."""
     best: float | None = None
+    """Of the student, at the best evaluation of its present stage."""
     teacher: float | None = None
+    """Of the fine-tuned teacher."""
     majority: float | None = None
+    """Of a model that always predicts the most frequent class."""
     self_teacher: float | None = None
+    """Of the self-teacher, at the last evaluation."""
     eta: float | None = None
     """Seconds until the run is done."""
     rate: float | None = None
     """Examples a second."""
     owner: Owner | None = None
+    """The engine process that works on the run, or did last."""
     heartbeat: float | None = None
+    """When the engine last reported that it is alive."""
     inode: str | None = None
     """Number of the run directory in which this was written: a copy of the run has another."""
     error: Fault | None = None
+    """Why the run failed."""
     exit_code: int | None = None
+    """Of the last engine that ended."""
     queue: str | None = None
     """Id of the queue that starts the run (see `engine.sweep.queue`)."""
     sweep: str | None = None

@@ -1,0 +1,1 @@
+"""The documentation, and the code that writes parts of its reference."""
