@@ -303,7 +303,7 @@ def test_lines_scroll_both_ways(monkeypatch: pytest.MonkeyPatch, runs: list[Path
         await pilot.pause()
         assert lines.scroll_offset == (0, 0)
 
-    show(monkeypatch, runs, do, size=(40, 10))
+    show(monkeypatch, runs, do, size=(36, 10))
 
 
 # -- taking the table away
