@@ -51,7 +51,9 @@ def plain_text(document: ResultDocument) -> str:
 
 
 def _parts(document: ResultDocument, width: int) -> Iterator[Table | str]:
-    for table in document.tables:
+    for number, table in enumerate(document.tables):
+        if number:
+            yield ""
         if table.title:
             yield plain(table.title)
             yield ""

@@ -130,7 +130,7 @@ def _of_run(run: FinishedRun) -> dict[str, str]:
     device, name = _word(environment.get("device")), _word(environment.get("device_name"))
     threads = environment.get("threads")
     parts = [device, f"({name})" if name and name.casefold() != device.casefold() else ""]
-    on_cpu = f", {threads} threads" if device == "cpu" and isinstance(threads, int) else ""
+    on_cpu = f", {threads} thread{'s' * (threads != 1)}" if device == "cpu" and isinstance(threads, int) else ""
     facts["device"] = " ".join(filter(None, parts)) + on_cpu
     facts["precision"] = _word(environment.get("precision"))
     found = environment.get("versions")
