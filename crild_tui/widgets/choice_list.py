@@ -232,7 +232,8 @@ class Choices(Options):
     def on_key(self, event: events.Key) -> None:
         """Open the search, and pass on what is typed before the search line has the focus."""
         above = self.parent
-        assert isinstance(above, PresetList)
+        if not isinstance(above, PresetList):  # None once the screen closes
+            return
         if event.key == "slash":
             event.stop()
             above.search()
@@ -255,8 +256,8 @@ class SearchLine(Input):
     def action_done(self, keep: bool) -> None:
         """Leave the line."""
         above = self.parent
-        assert isinstance(above, PresetList)
-        above.end_search(keep=keep)
+        if isinstance(above, PresetList):  # None once the screen closes
+            above.end_search(keep=keep)
 
 
 class WordList(Dialog[str | None]):

@@ -41,8 +41,8 @@ class Editor(Input):
     def action_leave(self, keep: bool, step: int = 0) -> None:
         """End the editing."""
         line = self.parent
-        assert isinstance(line, FieldLine)
-        line.end(keep=keep, step=step)
+        if isinstance(line, FieldLine):  # a held key may come again after the editor was removed
+            line.end(keep=keep, step=step)
 
 
 class FieldLine(Widget):
@@ -215,8 +215,8 @@ class FieldLine(Widget):
 
     def _report(self, message: Message) -> None:
         """Report to the form: a message that the form itself caused would not bubble past it from here."""
-        assert isinstance(self.parent, Widget)
-        self.parent.post_message(message)
+        if isinstance(self.parent, Widget):  # the form may have been composed anew in the meantime
+            self.parent.post_message(message)
 
     def _send(self, text: str) -> None:
         if text != self._sent:

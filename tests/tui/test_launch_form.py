@@ -257,3 +257,17 @@ def test_changes_outlive_another_choice_of_presets(launch: Any) -> None:
         assert "--set stage.kd.temperature=3" in words(screen, "command")
 
     launch(body)
+
+
+def test_a_held_key_that_comes_after_the_editor_has_gone_does_nothing(launch: Any) -> None:
+    async def body(pilot: Pilot[None], screen: LaunchScreen) -> None:
+        line = await to_field(pilot, screen, "train.epochs")
+        await pilot.press("enter")
+        await until(pilot, lambda: bool(line.query(Editor)))
+        editor = line.query_one(Editor)
+        await pilot.press("escape")
+        await until(pilot, lambda: not line.query(Editor) and editor.parent is None)
+        editor.action_leave(True, 1)
+        assert line.current
+
+    launch(body)
