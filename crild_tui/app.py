@@ -171,10 +171,11 @@ class CrildApp(QuietApp):
     def watch_run(self, run_dir: Path) -> None:
         """Show a run in Live."""
         self.switch_mode("live")
-        self.call_later(lambda: self._mode_screen(LiveScreen).show_run(run_dir))
+        self.call_later(lambda: (live := self._mode_screen("live", LiveScreen)).call_later(live.show_run, run_dir))
 
-    def _mode_screen(self, kind: type[S]) -> S:
-        screen = self.screen_stack[0]
+    def _mode_screen(self, mode: str, kind: type[S]) -> S:
+        """The screen of a mode: perhaps not mounted yet, perhaps not shown any more, if another key followed at once."""
+        screen = self.get_screen_stack(mode)[0]
         assert isinstance(screen, kind)
         return screen
 
@@ -185,7 +186,10 @@ class CrildApp(QuietApp):
     def on_compare_runs(self, message: CompareRuns) -> None:
         """Compare the runs that a screen asks for."""
         self.switch_mode("compare")
-        self.call_later(lambda: self._mode_screen(CompareScreen).show_runs(message.run_dirs))
+        runs = message.run_dirs
+        self.call_later(
+            lambda: (compare := self._mode_screen("compare", CompareScreen)).call_later(compare.show_runs, runs)
+        )
 
     # -- changing something
 

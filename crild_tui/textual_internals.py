@@ -4,8 +4,9 @@
   end, and quitting waits for it.
 - `QuietApp` overrides `App._handle_exception` and uses what that uses: Textual would print a traceback over the terminal,
   while crild writes it to a file and prints one sentence. `App._running` tells it what is only a consequence of closing.
-- `Palette` overrides `CommandPalette._start_no_matches_countdown`, and `QuietApp` the two actions that open a palette: in
-  Textual's own, a click that closes it twice, or half a second that ends after it was closed, ends the application.
+- `Palette` overrides `CommandPalette._start_no_matches_countdown` and `._refresh_command_list`, and `QuietApp` the two
+  actions that open a palette: in Textual's own, a click that closes it twice, or what comes after it was closed (half a
+  second that ends, commands that were gathered), ends the application.
 - `Options`, and `Palette._action_command_list`, ignore paging in a list that is not laid out yet, which Textual's does not
   expect.
 - `FooterKey` is what `textual.widgets.Footer` is made of: the footer shows whole labels only and those of a dialog too,
@@ -83,6 +84,10 @@ class Palette(CommandPalette):
     def _action_command_list(self, action: str) -> None:
         with suppress(LookupError):
             super()._action_command_list(action)
+
+    def _refresh_command_list(self, *arguments: Any) -> None:
+        with suppress(NoMatches):  # the list of a palette that was closed while its commands were gathered
+            super()._refresh_command_list(*arguments)
 
     def _start_no_matches_countdown(self, search_value: str) -> None:
         super()._start_no_matches_countdown(search_value)

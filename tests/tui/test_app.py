@@ -9,18 +9,22 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from textual.command import CommandList, CommandPalette
 from textual.geometry import Offset
 from textual.pilot import Pilot
 from textual.widgets import Static
 
 from crild_tui import theme
 from crild_tui.app import MODE_NAMES, READONLY, CrildApp
+from crild_tui.messages import CompareRuns, WatchRun
 from crild_tui.monitor.snapshots import MachineSnapshot
+from crild_tui.screens.compare import CompareScreen
 from crild_tui.screens.dialogs import Confirm
 from crild_tui.screens.help import HelpScreen
+from crild_tui.screens.live import LiveScreen
 from crild_tui.screens.mode_screen import ModeScreen
 from crild_tui.screens.text_dialog import TextScreen
-from crild_tui.textual_internals import FooterKey
+from crild_tui.textual_internals import FooterKey, Palette
 from crild_tui.widgets.header import Header, machine_words
 from engine.errors import RunError
 from engine.launch.gpu import Gpu
@@ -56,6 +60,41 @@ def test_each_mode_has_its_keys_and_is_marked(tmp_path: Path) -> None:
                 await pilot.pause()
                 assert app.current_mode == mode
                 assert f" {mode.title()}]" in screen_text(app).splitlines()[0]
+
+    drive(CrildApp(tmp_path), steps)
+
+
+@pytest.mark.parametrize("message", [WatchRun, CompareRuns])
+def test_another_mode_may_be_chosen_before_the_first_is_shown(
+    tmp_path: Path, message: type[WatchRun | CompareRuns]
+) -> None:
+    run_dir = make_run(tmp_path, "first")
+
+    async def steps(app: CrildApp, pilot: Pilot[None]) -> None:
+        await pilot.press("f3")
+        if message is WatchRun:
+            app.on_watch_run(WatchRun(run_dir))
+        else:
+            app.on_compare_runs(CompareRuns((run_dir,)))
+        app.switch_mode("runs")
+        await pilot.pause()
+        assert app.current_mode == "runs"
+        mode, kind = ("live", LiveScreen) if message is WatchRun else ("compare", CompareScreen)
+        assert isinstance(app.get_screen_stack(mode)[0], kind)
+
+    drive(CrildApp(tmp_path), steps)
+
+
+def test_commands_that_come_after_their_palette_was_closed_are_no_fault(tmp_path: Path) -> None:
+    async def steps(app: CrildApp, pilot: Pilot[None]) -> None:
+        await pilot.press("ctrl+p")
+        await until(pilot, lambda: isinstance(app.screen, Palette))
+        palette = app.screen
+        assert isinstance(palette, Palette)
+        commands = palette.query_one(CommandList)
+        await commands.remove()
+        palette.set_reactive(CommandPalette._list_visible, True)
+        palette._refresh_command_list(commands, [], True)
 
     drive(CrildApp(tmp_path), steps)
 
