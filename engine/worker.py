@@ -74,6 +74,8 @@ def _train(run_dir: Path, session: RunSession, consent: Consent) -> int:
                 traceback.print_exc()  # the session puts the error into the status; the traceback goes to the log
                 raise
             print(f"error: {without_secrets(str(error))}", flush=True)
+            if session.ended:  # the last status could not be written
+                return error.exit_code
             with contextlib.suppress(RunError):  # what keeps events from being written has often ended the run, too
                 session.events.write("message", level="error", text=str(error))
                 session.events.write("run_finished", state=session.outcome("failed"))
@@ -88,7 +90,10 @@ def _delete_checkpoints(run_dir: Path) -> None:
     """Delete the checkpoints of a run that has just finished, and say so in its log."""
     from engine.record.inventory import remove_checkpoints
 
-    print(f"deleted the checkpoints: {remove_checkpoints(run_dir):,} bytes freed", flush=True)
+    try:
+        print(f"deleted the checkpoints: {remove_checkpoints(run_dir):,} bytes freed", flush=True)
+    except (RunError, OSError) as error:
+        print(f"warning: the checkpoints could not be deleted: {error}; crild prune does it later", flush=True)
 
 
 def memory_fault(error: BaseException) -> RunError | None:

@@ -101,6 +101,11 @@ class RunSession:
         )  # fmt: skip
 
     @property
+    def ended(self) -> bool:
+        """Whether the last status was written, or could not be: nothing can be recorded any more."""
+        return self._ended.is_set()
+
+    @property
     def run_dir(self) -> Path:
         """The run directory, wherever it is now: a renamed one is followed. Raises RunError when it was removed."""
         with self._guard:

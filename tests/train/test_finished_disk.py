@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+import engine.record.inventory
 import engine.train.experiment
+from engine.errors import RunError
 from engine.preset.load import load_preset
 from engine.record.checkpoints import has_checkpoints
 from engine.record.run import read_run, update_status
@@ -31,6 +34,40 @@ def test_the_checkpoints_go_after_the_run_has_finished(
     assert read_run(run_dir).state == "finished"
     assert has_checkpoints(run_dir) == (deleted is None)
     assert ("bytes freed" in capfd.readouterr().out) == (deleted is not None)
+
+
+def test_checkpoints_that_cannot_be_deleted_are_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(_: Path) -> int:
+        raise PermissionError(errno.EACCES, "denied", "checkpoints")
+
+    run_dir = make_run(tmp_path, state="created")
+    checkpoint(run_dir, "001-kd-00000010")
+    results: dict[str, Any] = {"student": {"metrics": {}}, "checkpoints_deleted": 684}
+    monkeypatch.setattr(engine.train.experiment, "run", lambda *_: results)
+    monkeypatch.setattr(engine.record.inventory, "remove_checkpoints", refuse)
+    assert train(run_dir) == 0
+    assert read_run(run_dir).state == "finished"
+    assert "could not be deleted" in capfd.readouterr().out
+
+
+def test_a_last_status_that_cannot_be_written_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(_: RunSession) -> None:
+        raise RunError("cannot be written: permission is denied", kind="cannot-write-record")
+
+    run_dir = make_run(tmp_path, state="created")
+    results: dict[str, Any] = {"student": {"metrics": {}}, "checkpoints_deleted": 684}
+    monkeypatch.setattr(engine.train.experiment, "run", lambda *_: results)
+    monkeypatch.setattr(RunSession, "_write_last", refuse)
+    checkpoint(run_dir, "001-kd-00000010")
+    assert train(run_dir) == 1
+    said = capfd.readouterr()
+    assert "error: cannot be written: permission is denied" in said.out
+    assert "Traceback" not in said.out + said.err
+    assert has_checkpoints(run_dir)
 
 
 def test_a_run_that_fails_keeps_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
