@@ -170,9 +170,10 @@ def kills(bench: Bench, count: int) -> Iterator[Tally]:
         strikes: list[str] = []
         for _ in range(min(bench.random.randint(1, 4), count - done)):
             strike = Strike(bench.random.randrange(bench.changes), signal=signal.SIGKILL)
-            promised = last_saved(run_dir)
+            promised, before = last_saved(run_dir), _attempts(run_dir)
             outcome = bench.engine(run_dir, cache, strike)
-            if (place := _place_of(run_dir)) is not None:
+            new = _attempts(run_dir)[len(before) :]  # none where the kill came before its file of events
+            if new and (place := resumed_at(run_dir, new[-1])) is not None:
                 saved.tries += 1
                 saved.check(place >= promised, f"{strikes}: promised {promised}, began at {place}")
             if outcome.code == 0:
@@ -203,9 +204,9 @@ def kills(bench: Bench, count: int) -> Iterator[Tally]:
     yield from (equal, saved, states, clean)
 
 
-def _place_of(run_dir: Path) -> tuple[int, int] | None:
-    attempts = sorted(int(path.name.split(".")[1]) for path in run_dir.glob("events.*.jsonl"))
-    return resumed_at(run_dir, attempts[-1]) if attempts else None
+def _attempts(run_dir: Path) -> list[int]:
+    """The attempts that have a file of events, in their order."""
+    return sorted(int(path.name.split(".")[1]) for path in run_dir.glob("events.*.jsonl"))
 
 
 def signals(bench: Bench, count: int) -> Iterator[Tally]:
