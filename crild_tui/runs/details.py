@@ -147,7 +147,8 @@ def status_lines(entry: RunEntry, keys: KeyNames, now: float) -> Iterator[Line]:
             if value is not None:
                 yield label, f"{name} {formatting.metric(value)}"
         attempts = f", {formatting.plural(status.attempt, 'attempt')}" if status.attempt > 1 else ""
-        yield "created", f"{formatting.age(now - status.created)} ago{attempts}"
+        age = formatting.age(now - status.created)
+        yield "created", f"{age}{'' if age == 'now' else ' ago'}{attempts}"
         if status.device:
             yield "device", status.device
     if entry.tags:

@@ -35,6 +35,8 @@ class KeyFooter(Footer):
 
     async def recompose(self) -> None:
         """Compose anew where other keys are active than those that are there: the focus moves more often than they change."""
+        if not self.is_attached:
+            return
         active = [told(key) for key in self.compose() if isinstance(key, FooterKey)]
         if active == [told(key) for key in self.query(FooterKey)]:
             self.fit()

@@ -552,7 +552,7 @@ def test_a_panel_stands_beside_the_list_on_a_large_terminal(monkeypatch: pytest.
         await pilot.press("end")
         await until(pilot, lambda: "the student keeps 88.5 %" in screen_text(app))
         text = screen_text(app)
-        for words in ("Settings", "hidden; 4 epochs", "Results", "majority guess", "student, 6 layers"):
+        for words in ("Settings", "hidden, 4 epochs", "Results", "majority guess", "student, 6 layers"):
             assert words in text
         await pilot.press("home")
         await until(pilot, lambda: "Results" not in screen_text(app))
