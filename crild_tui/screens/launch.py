@@ -167,7 +167,7 @@ class LaunchScreen(ModeScreen):
     watch_over = watch_alone = watch_inside
 
     def _arrange(self, width: int) -> None:
-        """Show and hide the panes themselves: a class on the screen would style every widget in it anew."""
+        """Show and hide the panes themselves: a class on the screen would restyle every widget in it."""
         room = width >= NARROW or self.inside
         for selector, shown in (
             ("#presets", width >= NARROW or not self.inside),

@@ -215,7 +215,7 @@ class FieldLine(Widget):
 
     def _report(self, message: Message) -> None:
         """Report to the form: a message that the form itself caused would not bubble past it from here."""
-        if isinstance(self.parent, Widget):  # the form may have been composed anew in the meantime
+        if isinstance(self.parent, Widget):  # the form may have been composed again in the meantime
             self.parent.post_message(message)
 
     def _send(self, text: str) -> None:

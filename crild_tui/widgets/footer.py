@@ -34,7 +34,7 @@ class KeyFooter(Footer):
         yield from keys
 
     async def recompose(self) -> None:
-        """Compose anew where other keys are active than those that are there: the focus moves more often than they change."""
+        """Compose only if other keys are active now: the focus moves more often than the keys change."""
         if not self.is_attached:
             return
         active = [told(key) for key in self.compose() if isinstance(key, FooterKey)]

@@ -197,7 +197,7 @@ def draw_overfitting() -> None:
         "explain-overfitting", 760, 290,
         "Sketches: the training loss keeps falling while the loss on dev turns up; the consistency term falls at "
         "first and rises again slowly; the dev "
-        "metric reaches a peak and falls while that on training examples goes on rising",
+        "metric reaches a peak and falls while that on training examples keeps rising",
         [
             text(380, 24, "Sketches of a student that overfits, not measurements", "small"),
             *panel(20, "loss", [
