@@ -202,6 +202,10 @@ def main(arguments: Sequence[str]) -> int:
         match words:
             case ["train", run_dir]:
                 return train(Path(run_dir), consent)
+            case ["follow"]:
+                from engine.train.stage_job import follow
+
+                return follow()
             case [name, *rest] if name in TOOLS:
                 return tool(name, rest, StopRequest().install(outlive_terminal=False), consent)
             case _:

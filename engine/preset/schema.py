@@ -201,12 +201,14 @@ class Student(Record):
 class Train(Record):
     """Settings of the loop, and defaults for every stage."""
 
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$")] = "auto"
-    """auto, cpu, mps, cuda or cuda:N."""
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?|cuda:[0-9]{1,3}(,cuda:[0-9]{1,3})+)$")] = "auto"
+    """auto, cpu, mps, cuda or cuda:N; or several GPUs that share each step, as "cuda:0,cuda:1"."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """bf16 where the hardware has it (CPUs included), else fp32. Weights and evaluations are always fp32."""
     threads: Threads | None = None
-    """CPU threads; all cores when left out. A resumed run uses the number that it started with."""
+    """CPU threads of each process; all cores when left out. A resumed run uses the number that it started with."""
+    processes: Threads = 1
+    """Processes that share each step, on this machine: each computes a part of the batch. On GPUs, one for each."""
     graphs: bool = True
     """On CUDA, capture steps as graphs: the same computation, without waiting for kernels to be launched."""
     epochs: Epochs = 3.0

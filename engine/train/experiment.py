@@ -46,10 +46,12 @@ from engine.train.materials import (
     rows_of_stages,
 )
 from engine.train.messages import say, say_finding
+from engine.train.ranks import ALONE, Ranks, leading
 from engine.train.resumption import resumption, written_checkpoints
 from engine.train.run_findings import guessed_order, has, refuse, stage_findings
 from engine.train.settings import StageSettings
-from engine.train.step import Models, StepLosses, bound_terms
+from engine.train.stage_job import StageJob
+from engine.train.step import Models, bound_terms
 from engine.train.teacher import cache_key, data_hash, open_teacher, settle_order, store_teacher
 from engine.train.teacher_logits import teacher_logits
 from engine.user.consent import NONE, Consent
@@ -98,19 +100,24 @@ def _run(
     consent: Consent,
     warnings: Sequence[str],
 ) -> dict[str, Any]:
-    with session.reading("preparing the device") as report:
-        threads = hardware.set_threads(preset.train.threads or (saved.state["threads"] if saved else None))
-        accelerator = hardware.make_accelerator(preset.train)
-        report("looking for hub models and data")
-        pinned = hub_revisions.pinned(preset)
-        add_environment(run_dir, **hardware.environment(accelerator, threads))
-        session.update(device=str(accelerator.device))
-        materials = load_materials(pinned, accelerator, consent, report=report)
-        experiment = Experiment(session, materials, checkpoints)
-        changed = experiment.check_inputs()
-    if pinned is not preset:
-        hub_revisions.record(session.run_dir, pinned)  # only now: a refused run stays as it was
-    return experiment.go(*warnings, *([changed] if changed else []))
+    with contextlib.ExitStack() as until_the_end:
+        with session.reading("preparing the device") as report:
+            processes = hardware.processes_of(preset.train)
+            threads = preset.train.threads or (saved.state["threads"] if saved else None)
+            threads = hardware.set_threads(threads, processes)
+            ranks = until_the_end.enter_context(leading(processes))
+            ranks.send((preset.train, threads))
+            accelerator = hardware.make_accelerator(preset.train)
+            report("looking for hub models and data")
+            pinned = hub_revisions.pinned(preset)
+            add_environment(run_dir, **hardware.environment(accelerator, threads, processes))
+            session.update(device=str(accelerator.device))
+            materials = load_materials(pinned, accelerator, consent, report=report)
+            experiment = Experiment(session, materials, checkpoints, ranks)
+            changed = experiment.check_inputs()
+        if pinned is not preset:
+            hub_revisions.record(session.run_dir, pinned)  # only now: a refused run stays as it was
+        return experiment.go(*warnings, *([changed] if changed else []))
 
 
 def _undo_extension(run_dir: Path, saved: Checkpoint) -> None:
@@ -122,9 +129,11 @@ def _undo_extension(run_dir: Path, saved: Checkpoint) -> None:
 class Experiment:
     """Runs the stages of one run in order."""
 
-    def __init__(self, session: RunSession, materials: Materials, checkpoints: Checkpoints):
-        """`checkpoints` are those that earlier attempts left."""
-        self.session, self.materials = session, materials
+    def __init__(
+        self, session: RunSession, materials: Materials, checkpoints: Checkpoints, ranks: Ranks = ALONE
+    ):
+        """`checkpoints` are those that earlier attempts left; `ranks` the processes that share the steps."""
+        self.session, self.materials, self.ranks = session, materials, ranks
         self.finished: dict[str, dict[str, Any]] = {}
         """Results of finished stages by name; part of every checkpoint."""
         own = rows_of_stages(materials, report=session.phases)
@@ -402,13 +411,10 @@ class Experiment:
                 report=report,
                 warn=partial(say, self.session, level="warning"),
             )
-        losses = StepLosses(
-            settings,
-            models,
-            bound_terms(settings, models.student, models.teacher),
-            autocast=materials.accelerator.autocast,
-            teacher_logits=cached_logits,
-        )
+        models.student.train()
+        job = StageJob(settings, models, tokens, cached_logits, materials.pad_id)
+        self.ranks.send(job)
+        losses = job.losses(materials.accelerator)
         context = RunContext(
             session=self.session,
             accelerator=materials.accelerator,
@@ -419,8 +425,8 @@ class Experiment:
             protect=frozenset({self.stages[-1].name, materials.preset.stage[-1].name}),
             whole=self.whole,
             unreadable=self.resumption.unreadable,
+            ranks=self.ranks,
         )
-        models.student.train()
         try:
             with own_stream(materials.device):
                 position = StagePosition(index, len(self.stages), sum(self.totals[:index]), sum(self.totals))

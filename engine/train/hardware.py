@@ -17,15 +17,27 @@ from engine.preset.schema import Train
 Precision = Literal["fp32", "bf16"]
 
 
-def set_threads(wanted: int | None) -> int:
-    """Use `wanted` CPU threads, or one for each core this process may keep busy; returns how many."""
-    threads = wanted or cores()
+def set_threads(wanted: int | None, processes: int = 1) -> int:
+    """Use `wanted` CPU threads, or one for each core that `processes` like this one may keep busy; returns how many."""
+    threads = wanted or max(1, cores() // processes)
     torch.set_num_threads(threads)
     return threads
 
 
-def pick_device(wanted: str) -> torch.device:
-    """The device that a preset's `device` means on this machine. Raises RunError, naming the devices that exist."""
+def processes_of(train: Train) -> int:
+    """How many processes share the steps of a run: one for each device of a list, else what the preset says."""
+    return max(train.processes, train.device.count(",") + 1)
+
+
+def pick_device(wanted: str, rank: int = 0) -> torch.device:
+    """The device that a preset's `device` means on this machine, for the process `rank` of the run.
+
+    Raises RunError, naming the devices that exist.
+    """
+    names = wanted.split(",")
+    wanted = names[rank] if len(names) > 1 else wanted
+    if wanted in ("auto", "cuda") and rank and torch.cuda.is_available():
+        wanted = f"cuda:{rank}"
     if wanted == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda", 0)
@@ -77,9 +89,9 @@ def use_deterministic_kernels() -> None:
     torch.backends.cuda.enable_cudnn_sdp(False)
 
 
-def make_accelerator(train: Train) -> Accelerator:
-    """The `Accelerator` with the run's device and precision; one per engine process."""
-    device = pick_device(train.device)
+def make_accelerator(train: Train, rank: int = 0) -> Accelerator:
+    """The `Accelerator` with the run's precision and the device of process `rank`; one per process."""
+    device = pick_device(train.device, rank)
     precision = pick_precision(train.precision, device)
     if device.type == "cuda":
         use_deterministic_kernels()
@@ -89,7 +101,7 @@ def make_accelerator(train: Train) -> Accelerator:
     return Accelerator(cpu=device.type == "cpu", mixed_precision="bf16" if precision == "bf16" else "no")
 
 
-def environment(accelerator: Accelerator, threads: int) -> dict[str, object]:
+def environment(accelerator: Accelerator, threads: int, processes: int) -> dict[str, object]:
     """The part of a run's environment.json that needs torch."""
     device = accelerator.device
     return {
@@ -97,6 +109,7 @@ def environment(accelerator: Accelerator, threads: int) -> dict[str, object]:
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
         "precision": "bf16" if accelerator.mixed_precision == "bf16" else "fp32",
         "threads": threads,
+        "processes": processes,
         "versions": versions(),
     }
 

@@ -11,11 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import Tensor
 
-from engine.data.batches import Batch, collate
 from engine.data.tokens import TokenSet
-from engine.distill import consistency, mixup, self_teacher
 from engine.distill.transport import LayerWeights
 from engine.errors import RunError
 from engine.preset.schema import Train
@@ -23,16 +20,14 @@ from engine.record.checkpoints import Checkpoint, checkpoints_folder, flaw
 from engine.record.phases import Report
 from engine.record.session import RunSession
 from engine.record.stop_request import Stopped
-from engine.train import checkpoint, seeding
+from engine.train import checkpoint
 from engine.train.dev_evaluation import Evaluation
-from engine.train.graphs import Backward, CapturedBackward, padded
 from engine.train.messages import say
-from engine.train.optim import Optimiser, learning_rate
 from engine.train.out_of_memory import is_out_of_memory, step_out_of_memory
-from engine.train.row_order import batches_of
+from engine.train.ranks import ALONE, Ranks
 from engine.train.settings import StageSettings
-from engine.train.step import Counts, Models, StepLosses
-from engine.train.step_metrics import StepMetrics
+from engine.train.step import Models, StepLosses
+from engine.train.stepper import Stepper
 from engine.train.teacher import data_hash
 
 
@@ -111,6 +106,8 @@ class RunContext:
     """Names of the checkpoints that count as saved: see `checkpoint.rotate`."""
     unreadable: frozenset[str]
     """Names of those that could not be read, and so may be good."""
+    ranks: Ranks = ALONE
+    """The processes that share the steps."""
 
     @property
     def run_dir(self) -> Path:
@@ -136,26 +133,17 @@ class StageRun:
         )  # fmt: skip
         self.session = context.session
         self.device = context.accelerator.device
-        self.total = settings.total_steps(len(tokens))
-        self.per_epoch = settings.steps_per_epoch(len(tokens))
+        self.stepper = Stepper(
+            settings, models, tokens, losses,
+            device=self.device, pad_id=context.pad_id, graphs=context.train.graphs, ranks=context.ranks,
+        )  # fmt: skip
+        self.total, self.per_epoch = self.stepper.total, self.stepper.per_epoch
+        self.metrics = self.stepper.metrics
         self.data = data_hash(tokens)
-        self.captures = self.device.type == "cuda" and context.train.graphs and losses.capturable
-        self.backward = (CapturedBackward if self.captures else Backward)(losses, self.device)
-        self.optimiser = Optimiser(
-            [models.student, models.projections],
-            peak=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            clip=settings.clip,
-            capture=self.captures,
-        )
-        self.average: list[Tensor] = [] if models.average is None else list(models.average.parameters())
-        self.averaged: list[Tensor] = list(models.student.parameters())
         self.progress = Progress()
-        self.metrics = StepMetrics(self.device)
         self.checked_bad = 0
         self.saved_at: int | None = None
         self.saved_time = time.monotonic()
-        self.orders: tuple[int, list[np.ndarray]] = (-1, [])
 
     # -- the loop
 
@@ -177,6 +165,7 @@ class StageRun:
             self._status()
             raise
         self._log()
+        self.stepper.end()
         self._save()
         self._finished()
         return self.progress
@@ -220,48 +209,12 @@ class StageRun:
             raise
 
     def _step(self, step: int) -> None:
-        settings, seed, stage = self.settings, self.settings.seed, self.settings.name
-        rows = self._rows(step)
-        lam = None
-        if settings.mixup:
-            lam = mixup.draw(seeding.generator(seed, seeding.MIXUP, stage, step), settings.mixup.alpha)
-        weight = 0.0
-        if settings.consistency:
-            weight = settings.consistency.weight * consistency.ramp(step + 1, self.total, settings.consistency.ramp)
-        counts = Counts.of(self.tokens.lengths[rows], mixed=lam is not None, pad_to=settings.pad_to)
-        for micro, part in enumerate(self._parts(rows)):
-            seeding.seed_torch(seed, seeding.DROPOUT, stage, step, micro)
-            self.metrics.add(self.backward(part, counts, lam, weight), weight)
-        self.losses.end_step()
-        rate = learning_rate(
-            step, self.total, peak=settings.learning_rate, warmup=settings.warmup, schedule=settings.schedule
-        )
-        norm = self.optimiser.step(rate)
-        self.metrics.step(norm, rate, examples=len(rows), tokens=int(self.tokens.lengths[rows].sum()))
-        self.progress.examples += len(rows)
-        if self.average and settings.consistency:
-            decay = self_teacher.average_decay(step, settings.consistency.decay, settings.consistency.warmup)
-            self_teacher.update_average(self.average, self.averaged, decay)
+        self.progress.examples += self.stepper.step(step)
         if self.device.type == "cpu":
             self._check_finite()  # costs nothing on a CPU
 
-    # -- pieces of a step
-
-    def _rows(self, step: int) -> np.ndarray:
-        epoch, position = divmod(step, self.per_epoch)
-        if self.orders[0] != epoch:
-            self.orders = (epoch, batches_of(self.settings, self.tokens.lengths, epoch))
-        return self.orders[1][position]
-
-    def _parts(self, rows: np.ndarray) -> list[Batch]:
-        parts, fit, lengths = self.settings.accumulate, self.settings.pad_to, self.tokens.lengths
-        if self.captures and fit is None:
-            fit = padded(int(lengths[rows].max()), int(lengths.max()))
-        batch = collate(self.tokens, rows, pad_id=self.context.pad_id, pad_to=fit)
-        return batch.mirrored_parts(parts, trim=fit is None) if parts > 1 else [batch]
-
     def _check_finite(self) -> None:
-        bad = int(self.optimiser.bad.item())
+        bad = int(self.stepper.optimiser.bad.item())
         if bad > self.checked_bad:
             self.checked_bad = bad
             step = self.progress.step + (1 if self.device.type == "cpu" else 0)
@@ -290,7 +243,7 @@ class StageRun:
 
     def _log(self) -> None:
         self._check_finite()
-        metrics = self.metrics.read()
+        metrics = self.stepper.read()
         if metrics is None:
             return
         self.session.events.write(
@@ -401,12 +354,7 @@ class StageRun:
             index=self.position.index,
             stage=self.settings.name,
             step=self.progress.step,
-            parts={
-                "model": self.models.student.state_dict(),
-                "optimiser": self.optimiser.state(),
-                "average": {} if self.models.average is None else self.models.average.state_dict(),
-                "projections": self.models.projections.state_dict(),
-            },
+            parts=self.stepper.state(),
             state={
                 "progress": asdict(self.progress),
                 "finished": self.context.finished,
@@ -440,15 +388,11 @@ class StageRun:
     def _load(self, saved: Checkpoint) -> None:
         state = saved.state
         self.progress = Progress.of(state["progress"])
-        self.models.student.load_state_dict(checkpoint.tensors(saved, "model"))
-        self.models.projections.load_state_dict(checkpoint.tensors(saved, "projections"))
-        if self.models.average is not None:
-            self.models.average.load_state_dict(checkpoint.tensors(saved, "average"))
-        self.optimiser.load(checkpoint.tensors(saved, "optimiser"))
+        self.stepper.load(
+            {part: checkpoint.tensors(saved, part) for part in self.stepper.state()},
+            {name: LayerWeights.from_dict(weights) for name, weights in self.progress.layer_weights.items()},
+        )
         self._restore_best()
-        self.losses.layer_weights = {
-            name: LayerWeights.from_dict(weights) for name, weights in self.progress.layer_weights.items()
-        }
         if state["total"] != self.total:
             self.progress.ended_early = False  # an extended stage continues
         self.saved_at = self.progress.step

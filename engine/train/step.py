@@ -193,10 +193,14 @@ class StepLosses:
         ).sum()
         return Losses(total + consistency_weight * pull, terms, pull)
 
-    def end_step(self) -> None:
-        """Update the layer weights from what the layers cost, after the last micro-batch of a step."""
-        for name, cost in self._costs.items():
-            weights = self.layer_weights[name]
+    def end_step(self, total: Callable[[Tensor], Tensor] = lambda costs: costs) -> None:
+        """Update the layer weights from what the layers cost, after the last micro-batch of a step.
+
+        `total` sums a tensor over the processes of the run.
+        """
+        for name, weights in self.layer_weights.items():
+            cost = self._costs.get(name, np.zeros((len(weights.student), len(weights.teacher))))
+            cost = total(torch.from_numpy(cost)).numpy()
             self.layer_weights[name] = transport.update(weights, transport.plan(weights, cost), cost)
         self._costs.clear()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ class StepMetrics:
 
     def __init__(self, device: torch.device):
         self.device = device
-        self._clear()
+        self.clear()
 
     def add(self, losses: Losses, consistency_weight: float) -> None:
         """One micro-batch."""
@@ -40,6 +40,18 @@ class StepMetrics:
         self.steps += 1
         self.examples += examples
         self.tokens += tokens
+
+    def share(self, terms: Iterable[str], total: Callable[[Tensor], Tensor], *, consistency: bool) -> None:
+        """Replace each sum of losses by that of all processes. `total` sums a tensor over them, in place.
+
+        Processes whose share of the batches was empty have no losses: `terms` and `consistency` say which there are.
+        """
+        names = ["loss", *(["consistency"] if consistency else [])]
+        named = [*((self.sums, name) for name in names), *((self.terms, name) for name in terms)]
+        nothing = torch.zeros((), device=self.device)
+        values = total(torch.stack([sums.get(name, nothing).float() for sums, name in named]))
+        for (sums, name), value in zip(named, values.unbind(), strict=True):
+            sums[name] = value
 
     def read(self) -> dict[str, Any] | None:
         """Means over the steps since the last read, as a `step` event has them; None if there were no steps."""
@@ -61,7 +73,7 @@ class StepMetrics:
         if "consistency" in means:
             metrics["consistency"] = means["consistency"]
             metrics["consistency_weight"] = self.consistency_weight
-        self._clear()
+        self.clear()
         return metrics
 
     @contextmanager
@@ -73,7 +85,8 @@ class StepMetrics:
         finally:
             self.began += time.monotonic() - began
 
-    def _clear(self) -> None:
+    def clear(self) -> None:
+        """Begin a new sum."""
         self.sums: dict[str, Tensor] = {}
         self.terms: dict[str, Tensor] = {}
         self.steps = self.examples = self.tokens = 0

@@ -1,0 +1,217 @@
+"""Processes that share the steps of a run.
+
+Rank 0 is the engine: it alone reads data, decides, evaluates and writes. The other ranks follow it: they get the models and
+inputs of a stage, take part in its steps, and hold the same weights after each. `torch.distributed` connects them, gloo on
+CPUs, NCCL between GPUs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import datetime
+import enum
+import io
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as distributed
+from torch import Tensor, nn
+
+from engine.errors import CrildError, RunError
+from engine.launch.start import engine_environment, process_command
+
+NO_TIMEOUT = datetime.timedelta(days=30)
+"""Followers wait while rank 0 evaluates or saves. A lost process is noticed by its closed connection."""
+HOST = "127.0.0.1"
+_PR_SET_PDEATHSIG = 1
+_DIED_WITHIN = 10.0
+"""Seconds that a process may take to exit after its connection is closed."""
+
+
+class Order(enum.IntEnum):
+    """What rank 0 lets its followers do next."""
+
+    STEP = 0
+    """Take the optimiser step of this number."""
+    READ = 1
+    """Sum the metrics of the steps since the last read."""
+    LOAD = 2
+    """Receive the state of a checkpoint."""
+    END = 3
+    """Leave the stage."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The processes of a run, seen from one of them. A run of one process has nothing to share: every method returns at
+    once.
+
+    Raises RunError, in all methods, when another process was lost.
+    """
+
+    rank: int = 0
+    world: int = 1
+    followers: tuple[subprocess.Popen[bytes], ...] = ()
+    """Those that rank 0 started, in the order of their ranks from 1."""
+
+    @property
+    def several(self) -> bool:
+        """Whether there is more than one process."""
+        return self.world > 1
+
+    def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Make each gradient the sum of those of all processes; a parameter without one anywhere stays without.
+
+        One message for all of them. A process whose share of the batch is empty has no gradients, and adds nothing.
+        """
+        if not self.several:
+            return
+        has = torch.tensor([float(p.grad is not None) for p in parameters], device=parameters[0].device)
+        parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        flat = torch.cat([part.reshape(-1).float() for part in parts] + [has])
+        self.together(lambda: distributed.all_reduce(flat))
+        start = 0
+        for p, anywhere in zip(parameters, flat[-len(parameters) :].tolist(), strict=True):
+            if anywhere:
+                own = flat[start : start + p.numel()].view_as(p)
+                if p.grad is None:
+                    p.grad = own.to(p.dtype).clone()
+                else:
+                    p.grad.copy_(own)
+            start += p.numel()
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum of the values of all processes, in the tensor itself."""
+        if self.several:
+            self.together(lambda: distributed.all_reduce(values))
+        return values
+
+    def tell(self, order: Order, number: int = 0) -> None:
+        """Give the followers an order (rank 0)."""
+        if self.several:
+            self.together(lambda: distributed.broadcast(torch.tensor([order, number]), 0))
+
+    def hear(self) -> tuple[Order, int]:
+        """Wait for an order (followers)."""
+        heard = torch.zeros(2, dtype=torch.int64)
+        self.together(lambda: distributed.broadcast(heard, 0))
+        order, number = heard.tolist()
+        return Order(order), number
+
+    def send(self, value: object) -> None:
+        """Send anything that can be pickled to the followers (rank 0); tensors arrive on their device."""
+        if not self.several:
+            return
+        buffer = io.BytesIO()
+        torch.save(value, buffer)
+        content = torch.frombuffer(bytearray(buffer.getbuffer()), dtype=torch.uint8)
+        self.together(lambda: distributed.broadcast(torch.tensor([len(content)]), 0))
+        self.together(lambda: distributed.broadcast(content, 0))
+
+    def receive(self, device: torch.device | None = None) -> Any:
+        """What rank 0 sends (followers)."""
+        size = torch.zeros(1, dtype=torch.int64)
+        self.together(lambda: distributed.broadcast(size, 0))
+        content = torch.empty(int(size), dtype=torch.uint8)
+        self.together(lambda: distributed.broadcast(content, 0))
+        return torch.load(io.BytesIO(content.numpy().tobytes()), map_location=device, weights_only=False)
+
+    def together(self, collective: Callable[[], object]) -> None:
+        """Do what all processes do at once."""
+        try:
+            collective()
+        except RuntimeError as error:
+            raise self._lost(error) from error
+
+    def _lost(self, error: RuntimeError) -> CrildError:
+        for rank, follower in enumerate(self.followers, start=1):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                code = follower.wait(_DIED_WITHIN)
+                how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
+                sentence = (
+                    f"process {rank} of {self.world} {how}; the last checkpoint is good. If memory ran out, use fewer "
+                    "processes or a smaller batch, then run crild resume"
+                )
+                return RunError(sentence, kind="process-lost")
+        reason = next(iter(str(error).splitlines()), "")
+        sentence = f"the connection to another process of this run was lost ({reason}); the last checkpoint is good"
+        return RunError(sentence, kind="connection-lost")
+
+
+ALONE = Ranks()
+"""One process."""
+
+
+@contextmanager
+def leading(processes: int) -> Iterator[Ranks]:
+    """Start the followers of a run of several processes, and connect them; they end with the block.
+
+    Raises RunError when one cannot be started or connected.
+    """
+    if processes == 1:
+        yield ALONE
+        return
+    store = distributed.TCPStore(HOST, 0, processes, is_master=True, wait_for_workers=False)
+    started: list[subprocess.Popen[bytes]] = []
+    place: dict[str, str] = {}
+    try:
+        for rank in range(1, processes):
+            place = _place(rank, processes, store.port)
+            environment = {**engine_environment(), **place}
+            command = process_command("worker", "follow")
+            started.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment))
+        place = _place(0, processes, store.port)
+        os.environ.update(place)
+        ranks = Ranks(0, processes, tuple(started))
+        ranks.together(lambda: _connect(ranks, store))
+        yield ranks
+    finally:
+        for process in started:
+            process.kill()
+        for process in started:
+            process.wait()
+        for name in place:
+            os.environ.pop(name, None)
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+
+
+def following() -> Ranks:
+    """Connect this process as the rank that its environment names. Raises RunError when rank 0 cannot be reached."""
+    ranks = Ranks(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+
+    def connect() -> None:
+        address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        _connect(ranks, distributed.TCPStore(address, port, ranks.world, is_master=False))
+
+    ranks.together(connect)
+    return ranks
+
+
+def _connect(ranks: Ranks, store: distributed.TCPStore) -> None:
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    distributed.init_process_group(
+        backend, store=store, rank=ranks.rank, world_size=ranks.world, timeout=NO_TIMEOUT
+    )
+
+
+def _place(rank: int, world: int, port: int) -> dict[str, str]:
+    """The variables by which Accelerate and a follower know a process's place among those of one machine."""
+    return {
+        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(world),
+        "MASTER_ADDR": HOST, "MASTER_PORT": str(port),
+    }  # fmt: skip
+
+
+def die_with_parent() -> None:
+    """Let the system kill this process when the one that started it ends (Linux); elsewhere the connection tells."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,0 +1,163 @@
+"""One optimiser step after the other: rows, losses and gradients over micro-batches and processes, the update of weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.data.batches import Batch, collate
+from engine.data.tokens import TokenSet
+from engine.distill import consistency, mixup, self_teacher
+from engine.distill.transport import LayerWeights
+from engine.train import seeding
+from engine.train.graphs import Backward, CapturedBackward, padded
+from engine.train.optim import Optimiser, learning_rate
+from engine.train.ranks import ALONE, Order, Ranks
+from engine.train.row_order import batches_of
+from engine.train.settings import StageSettings
+from engine.train.step import Counts, Models, StepLosses
+from engine.train.step_metrics import StepMetrics
+
+
+class Stepper:
+    """Takes the optimiser steps of one stage, by number: the same number gives the same rows, mixing share and dropout.
+
+    In a run of several processes (`ranks`) each has one: rank 0 calls `step` and `read`, the others `follow`. Each computes
+    its part of the batch; gradients are summed, so that all take the same step. Create it inside `graphs.own_stream`.
+    """
+
+    def __init__(
+        self,
+        settings: StageSettings,
+        models: Models,
+        tokens: TokenSet,
+        losses: StepLosses,
+        *,
+        device: torch.device,
+        pad_id: int,
+        graphs: bool,
+        ranks: Ranks = ALONE,
+    ):
+        self.settings, self.models, self.tokens, self.losses = settings, models, tokens, losses
+        self.device, self.pad_id, self.ranks = device, pad_id, ranks
+        self.total = settings.total_steps(len(tokens))
+        self.per_epoch = settings.steps_per_epoch(len(tokens))
+        self.captures = device.type == "cuda" and graphs and losses.capturable
+        self.backward = (CapturedBackward if self.captures else Backward)(losses, device)
+        self.optimiser = Optimiser(
+            [models.student, models.projections],
+            peak=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            clip=settings.clip,
+            capture=self.captures,
+        )
+        self.average: list[Tensor] = [] if models.average is None else list(models.average.parameters())
+        self.averaged: list[Tensor] = list(models.student.parameters())
+        self.metrics = StepMetrics(device)
+        self.orders: tuple[int, list[np.ndarray]] = (-1, [])
+
+    def step(self, number: int) -> int:
+        """Take step `number`, counted from 0; returns its examples."""
+        self.ranks.tell(Order.STEP, number)
+        return self._step(number)
+
+    def read(self) -> dict[str, Any] | None:
+        """The metrics of the steps since the last read, as `StepMetrics.read` gives them."""
+        if self.metrics.steps:
+            self.ranks.tell(Order.READ)
+            self._sum_metrics()
+        return self.metrics.read()
+
+    def end(self) -> None:
+        """The stage has no more steps."""
+        self.ranks.tell(Order.END)
+
+    def follow(self) -> None:
+        """Take part in the steps of rank 0 until the stage ends. Raises RunError when the connection is lost."""
+        while True:
+            match self.ranks.hear():
+                case Order.STEP, number:
+                    self._step(number)
+                case Order.READ, _:
+                    self._sum_metrics()
+                    self.metrics.clear()
+                case Order.LOAD, _:
+                    self._load(self.ranks.receive(self.device))
+                case _:
+                    return
+
+    def _step(self, number: int) -> int:
+        settings, seed, stage = self.settings, self.settings.seed, self.settings.name
+        rows = self._rows(number)
+        lam = None
+        if settings.mixup:
+            lam = mixup.draw(seeding.generator(seed, seeding.MIXUP, stage, number), settings.mixup.alpha)
+        weight = 0.0
+        if settings.consistency:
+            weight = settings.consistency.weight * consistency.ramp(number + 1, self.total, settings.consistency.ramp)
+        counts = Counts.of(self.tokens.lengths[rows], mixed=lam is not None, pad_to=settings.pad_to)
+        for micro, part in self._parts(rows):
+            seeding.seed_torch(seed, seeding.DROPOUT, stage, number, micro)
+            self.metrics.add(self.backward(part, counts, lam, weight), weight)
+        self.ranks.sum_gradients(self.optimiser.parameters)
+        self.losses.end_step(self.ranks.sum)
+        rate = learning_rate(
+            number, self.total, peak=settings.learning_rate, warmup=settings.warmup, schedule=settings.schedule
+        )
+        norm = self.optimiser.step(rate)
+        self.metrics.step(norm, rate, examples=len(rows), tokens=int(self.tokens.lengths[rows].sum()))
+        if self.average and settings.consistency:
+            decay = self_teacher.average_decay(number, settings.consistency.decay, settings.consistency.warmup)
+            self_teacher.update_average(self.average, self.averaged, decay)
+        return len(rows)
+
+    def _rows(self, number: int) -> np.ndarray:
+        epoch, position = divmod(number, self.per_epoch)
+        if self.orders[0] != epoch:
+            self.orders = (epoch, batches_of(self.settings, self.tokens.lengths, epoch))
+        return self.orders[1][position]
+
+    def _parts(self, rows: np.ndarray) -> Iterator[tuple[int, Batch]]:
+        """The micro-batches of this process, with their numbers in the whole step."""
+        own, fit, lengths = self.settings.accumulate, self.settings.pad_to, self.tokens.lengths
+        if self.captures and fit is None:
+            fit = padded(int(lengths[rows].max()), int(lengths.max()))
+        batch = collate(self.tokens, rows, pad_id=self.pad_id, pad_to=fit)
+        parts = own * self.ranks.world
+        every = batch.mirrored_parts(parts, trim=fit is None) if parts > 1 else [batch]
+        yield from list(enumerate(every))[self.ranks.rank :: self.ranks.world]
+
+    def _sum_metrics(self) -> None:
+        if self.ranks.several:
+            self.metrics.share(self.settings.stage.terms(), self.ranks.sum, consistency=bool(self.settings.consistency))
+
+    # -- the state that checkpoints store
+
+    def state(self) -> dict[str, Any]:
+        """What a resumed stage needs: weights of the model, its average and projections, and the optimiser's moments."""
+        average = self.models.average
+        return {
+            "model": self.models.student.state_dict(),
+            "optimiser": self.optimiser.state(),
+            "average": {} if average is None else average.state_dict(),
+            "projections": self.models.projections.state_dict(),
+        }
+
+    def load(self, state: dict[str, dict[str, Tensor]], layer_weights: dict[str, LayerWeights]) -> None:
+        """Go on from a state, in all processes; `layer_weights` are those of the transport, by term."""
+        self._load((state, layer_weights))
+        if self.ranks.several:
+            self.ranks.tell(Order.LOAD)
+            self.ranks.send((state, layer_weights))
+
+    def _load(self, loaded: tuple[dict[str, dict[str, Tensor]], dict[str, LayerWeights]]) -> None:
+        state, self.losses.layer_weights = loaded
+        self.models.student.load_state_dict(state["model"])
+        self.models.projections.load_state_dict(state["projections"])
+        if self.models.average is not None:
+            self.models.average.load_state_dict(state["average"])
+        self.optimiser.load(state["optimiser"])
