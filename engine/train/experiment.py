@@ -414,7 +414,7 @@ class Experiment:
         models.student.train()
         job = StageJob(settings, models, tokens, cached_logits, materials.pad_id)
         self.ranks.send(job)
-        losses = job.losses(materials.accelerator)
+        losses = job.losses(materials.accelerator, self.ranks)
         context = RunContext(
             session=self.session,
             accelerator=materials.accelerator,

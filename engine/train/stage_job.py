@@ -12,7 +12,7 @@ from engine.data.tokens import TokenSet
 from engine.errors import RunError
 from engine.train import hardware
 from engine.train.graphs import own_stream
-from engine.train.ranks import die_with_parent, following
+from engine.train.ranks import Ranks, die_with_parent, following
 from engine.train.settings import StageSettings
 from engine.train.step import Models, StepLosses, bound_terms
 from engine.train.stepper import Stepper
@@ -29,12 +29,14 @@ class StageJob:
     """Of `StepLosses`."""
     pad_id: int
 
-    def losses(self, accelerator: Accelerator) -> StepLosses:
+    def losses(self, accelerator: Accelerator, ranks: Ranks) -> StepLosses:
         """The losses of the stage's steps; hooks into the models until they are removed."""
         models = self.models
         terms = bound_terms(self.settings, models.student, models.teacher)
-        autocast = accelerator.autocast
-        return StepLosses(self.settings, models, terms, autocast=autocast, teacher_logits=self.teacher_logits)
+        return StepLosses(
+            self.settings, models, terms,
+            autocast=accelerator.autocast, teacher_logits=self.teacher_logits, ranks=ranks,
+        )  # fmt: skip
 
 
 def follow() -> int:
@@ -53,7 +55,7 @@ def follow() -> int:
         while True:
             job: StageJob = ranks.receive(accelerator.device)
             with own_stream(accelerator.device):
-                losses = job.losses(accelerator)
+                losses = job.losses(accelerator, ranks)
                 stepper = Stepper(
                     job.settings, job.models, job.tokens, losses,
                     device=accelerator.device, pad_id=job.pad_id, graphs=train.graphs, ranks=ranks,

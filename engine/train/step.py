@@ -32,6 +32,7 @@ from engine.models.family_rules import not_offered
 from engine.models.half_precision import in_half_precision
 from engine.models.kernels import use_dropout
 from engine.models.partial_encoder import PartialEncoder
+from engine.train.ranks import ALONE, Ranks
 from engine.train.settings import StageSettings
 
 Autocast = Callable[[], AbstractContextManager[object]]
@@ -138,9 +139,12 @@ class StepLosses:
         *,
         autocast: Autocast,
         teacher_logits: Tensor | None = None,
+        ranks: Ranks = ALONE,
     ):
-        """`teacher_logits` (rows, classes), by row of the stage's tokens, where the teacher's input never changes."""
+        """`teacher_logits` (rows, classes), by row of the stage's tokens, where the teacher's input never changes; `ranks`
+        are the processes that share the steps, and so transport plans."""
         self.settings, self.models, self.terms, self.autocast = settings, models, terms, autocast
+        self.ranks = ranks
         self.teacher_logits = teacher_logits
         self.layer_weights: dict[str, LayerWeights] = {
             term.name: LayerWeights.equal(len(term.teacher_layers), len(term.student_layers))
@@ -193,16 +197,18 @@ class StepLosses:
         ).sum()
         return Losses(total + consistency_weight * pull, terms, pull)
 
-    def end_step(self, total: Callable[[Tensor], Tensor] = lambda costs: costs) -> None:
-        """Update the layer weights from what the layers cost, after the last micro-batch of a step.
-
-        `total` sums a tensor over the processes of the run.
-        """
-        for name, weights in self.layer_weights.items():
-            cost = self._costs.get(name, np.zeros((len(weights.student), len(weights.teacher))))
-            cost = total(torch.from_numpy(cost)).numpy()
+    def end_step(self) -> None:
+        """Update the layer weights from what the layers cost, after the last micro-batch of a step."""
+        for name, cost in self._costs.items():
+            weights = self.layer_weights[name]
             self.layer_weights[name] = transport.update(weights, transport.plan(weights, cost), cost)
         self._costs.clear()
+
+    def without_part(self) -> None:
+        """Take part in the transport plans of a micro-batch of which this process has no share."""
+        for term in self.terms:
+            if term.emd:
+                self._cost_of_all(term, torch.zeros(len(term.student_layers), len(term.teacher_layers)), 0)
 
     def remove(self) -> None:
         """Take all hooks off the models."""
@@ -235,10 +241,21 @@ class StepLosses:
     def _flow(self, term: Term, student: Activations, teacher: Activations, projection: nn.Module | None) -> Flow:
         """The transport plan of this micro-batch; its costs are stored for the weights' update at the step's end."""
         sums, count = transport_costs(term, student, teacher, projection)
-        cost = (sums.double() / count).cpu().numpy()
         if torch.is_grad_enabled():
-            self._costs[term.name] = self._costs.get(term.name, 0.0) + cost
+            cost = self._cost_of_all(term, sums, count)
+        else:  # an evaluation, which is one process's own
+            cost = (sums.double() / count).cpu().numpy()
         return transport.flow(transport.plan(self.layer_weights[term.name], cost))
+
+    def _cost_of_all(self, term: Term, sums: Tensor, count: int | Tensor) -> npt.NDArray[np.float64]:
+        """The mean costs (student layers, teacher layers) of a micro-batch over all processes."""
+        if self.ranks.several:
+            parts = torch.cat([sums.double().flatten().cpu(), torch.as_tensor(count, dtype=torch.float64).reshape(1).cpu()])
+            *_, count = self.ranks.sum(parts).unbind()
+            sums = parts[:-1].view_as(sums)
+        cost: npt.NDArray[np.float64] = (sums.double() / count).cpu().numpy()
+        self._costs[term.name] = self._costs.get(term.name, 0.0) + cost
+        return cost
 
     def _teacher_activations(self, part: Batch, lam: float | Tensor | None, unpaired: str) -> Activations | None:
         with torch.no_grad():

@@ -101,10 +101,13 @@ class Stepper:
             weight = settings.consistency.weight * consistency.ramp(number + 1, self.total, settings.consistency.ramp)
         counts = Counts.of(self.tokens.lengths[rows], mixed=lam is not None, pad_to=settings.pad_to)
         for micro, part in self._parts(rows):
+            if part is None:
+                self.losses.without_part()
+                continue
             seeding.seed_torch(seed, seeding.DROPOUT, stage, number, micro)
             self.metrics.add(self.backward(part, counts, lam, weight), weight)
         self.ranks.sum_gradients(self.optimiser.parameters)
-        self.losses.end_step(self.ranks.sum)
+        self.losses.end_step()
         rate = learning_rate(
             number, self.total, peak=settings.learning_rate, warmup=settings.warmup, schedule=settings.schedule
         )
@@ -121,15 +124,17 @@ class Stepper:
             self.orders = (epoch, batches_of(self.settings, self.tokens.lengths, epoch))
         return self.orders[1][position]
 
-    def _parts(self, rows: np.ndarray) -> Iterator[tuple[int, Batch]]:
-        """The micro-batches of this process, with their numbers in the whole step."""
-        own, fit, lengths = self.settings.accumulate, self.settings.pad_to, self.tokens.lengths
+    def _parts(self, rows: np.ndarray) -> Iterator[tuple[int, Batch | None]]:
+        """The micro-batches of this process, with their numbers in the whole step; None where a small batch leaves it none."""
+        fit, lengths = self.settings.pad_to, self.tokens.lengths
         if self.captures and fit is None:
             fit = padded(int(lengths[rows].max()), int(lengths.max()))
         batch = collate(self.tokens, rows, pad_id=self.pad_id, pad_to=fit)
-        parts = own * self.ranks.world
-        every = batch.mirrored_parts(parts, trim=fit is None) if parts > 1 else [batch]
-        yield from list(enumerate(every))[self.ranks.rank :: self.ranks.world]
+        count = self.settings.accumulate * self.ranks.world
+        parts = batch.mirrored_parts(count, trim=fit is None) if count > 1 else [batch]
+        most = len(parts) if not self.ranks.several else count
+        for micro in range(self.ranks.rank, most, self.ranks.world):
+            yield micro, parts[micro] if micro < len(parts) else None
 
     def _sum_metrics(self) -> None:
         if self.ranks.several:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+from engine.distill.objectives import OBJECTIVES
+from engine.errors import RunError
+from engine.launch.start import start_engine
 from engine.record.events import read_events
+from engine.record.run import read_run, read_status
+from engine.train.stepper import Stepper
+from tests.conftest import PATIENCE
+from tests.launch.fake_engines import wait_for
 from tests.train.tiny_run import make, materials, unmeasured, work
 
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
@@ -34,10 +43,102 @@ def assert_same(one: list[tuple[Any, ...]], other: list[tuple[Any, ...]], tolera
         assert mine == pytest.approx(theirs, rel=tolerance, abs=tolerance), (stage, step)
 
 
-def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
-    text = materials(tmp_path, **NO_DROPOUT)
-    one = make(tmp_path, text, "train.save_teacher_cache=false", name="one")
-    two = make(tmp_path, text, "train.save_teacher_cache=false", "train.processes=2", name="two")
-    assert work(one) is not None
-    assert work(two) is not None
+EVERY_OBJECTIVE = """
+[[stage]]
+name = "relations"
+steps = 4
+batch_size = 16
+objectives = { query = 1.0, key = 1.0, value = 1.0, hidden = 0.5 }
+layer_map = "uniform"
+mixup = { alpha = 1.0, unpaired = "whole" }
+consistency = { weight = 0.3, target = "student" }
+[[stage]]
+name = "states"
+steps = 6
+batch_size = 11                # the last batch has one row: nothing is left for the other process
+objectives = { cls = 1.0, embedding = 1.0 }
+mixup = false
+[[stage]]
+name = "transport"
+steps = 6
+batch_size = 11
+objectives = { attention = 1.0, hidden = 1.0 }
+layer_map = "emd"
+[[stage]]
+name = "mixed"
+steps = 4
+batch_size = 16
+objectives = { logits = 1.0, labels = 0.5 }
+mixup = { alpha = 1.0 }
+"""
+QUICK = ("train.save_teacher_cache=false", "teacher.finetune.epochs=1", "stage.ild.epochs=1", "stage.kd.epochs=1")
+
+
+def every_objective(tmp_path: Path) -> str:
+    before, baseline, after = materials(tmp_path, **NO_DROPOUT).partition("[baseline]")
+    return before + EVERY_OBJECTIVE + baseline + after
+
+
+def test_two_processes_have_the_losses_of_one_for_every_objective(tmp_path: Path) -> None:
+    text = every_objective(tmp_path)
+    one, two = make(tmp_path, text, *QUICK, name="one"), make(tmp_path, text, *QUICK, "train.processes=2", name="two")
+    results = [work(one), work(two)]
+    trained = {name for event in read_events(one, {"stage_started"}) for name in event["objectives"]}
+    assert trained == set(OBJECTIVES)
     assert_same(figures(one), figures(two), 2e-3)
+    assert results[0] is not None and results[1] is not None
+    first, second = (result["student"]["metrics"]["accuracy"] for result in results if result)
+    assert first == pytest.approx(second, abs=0.05)
+
+
+def with_processes(run_dir: Path, count: int) -> None:
+    file = run_dir / "preset.toml"
+    text, found = re.subn(r"(?m)^processes = \d+", f"processes = {count}", file.read_text())
+    assert found == 1
+    file.write_text(text)
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
+def test_a_run_goes_on_with_another_number_of_processes(tmp_path: Path, before: int, after: int) -> None:
+    text = every_objective(tmp_path)
+    whole = make(tmp_path, text, *QUICK, name="whole")
+    assert work(whole) is not None
+    run_dir = make(tmp_path, text, *QUICK, f"train.processes={before}", name="stopped")
+    assert work(run_dir, stop_after=("transport", 3)) is None
+    with_processes(run_dir, after)
+    assert work(run_dir) is not None
+    assert read_status(run_dir).attempt == 2
+    assert_same(figures(whole), figures(run_dir), 2e-3)
+
+
+def test_a_process_that_dies_ends_the_run_with_its_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_dir = make(tmp_path, materials(tmp_path), *QUICK, "train.processes=2", name="torn")
+    step = Stepper.step
+
+    def killing(stepper: Stepper, number: int) -> int:
+        if (stepper.settings.name, number) == ("kd", 1):
+            [follower] = psutil.Process().children()
+            follower.kill()
+        return step(stepper, number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Stepper, "step", killing)
+        with pytest.raises(RunError) as caught:
+            work(run_dir)
+    assert caught.value.kind == "process-lost"
+    assert "process 1 of 2 was killed by SIGKILL" in caught.value.sentence
+    status = read_status(run_dir)
+    assert (status.state, status.stage) == ("failed", "kd")
+    with_processes(run_dir, 1)
+    assert work(run_dir) is not None
+
+
+def test_the_other_processes_end_with_the_engine(tmp_path: Path) -> None:
+    run_dir = make(tmp_path, materials(tmp_path), *QUICK, "stage.kd.epochs=10000", "train.processes=2", name="killed")
+    engine = psutil.Process(start_engine(run_dir))
+    assert wait_for(lambda: read_status(run_dir).stage == "kd", PATIENCE)
+    followers = engine.children()
+    assert len(followers) == 1
+    engine.kill()
+    assert psutil.wait_procs(followers, timeout=PATIENCE)[1] == []
+    assert read_run(run_dir).state == "lost"
