@@ -160,7 +160,10 @@ def _latex_size(table: ResultTable) -> list[str]:
         return []
     columns = [
         [table.row_heading, *(row.label for row in table.rows)],
-        *([column.heading, *(row.cells[at].text + row.cells[at].detail for row in table.rows)] for at, column in enumerate(table.columns)),
+        *(
+            [column.heading, *(row.cells[at].text + row.cells[at].detail for row in table.rows)]
+            for at, column in enumerate(table.columns)
+        ),
     ]
     characters = sum(max(map(len, column)) for column in columns)
     return [r"\footnotesize\setlength{\tabcolsep}{3pt}"] if 5 * characters + 12 * len(columns) > 345 else []
