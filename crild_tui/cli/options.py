@@ -65,7 +65,14 @@ Settings = Annotated[
 ]
 Device = Annotated[
     str | None,
-    typer.Option("--device", metavar="DEVICE", help="auto, cpu, mps, cuda or cuda:1. [default: the preset's]"),
+    typer.Option(
+        "--device", "--devices", metavar="DEVICE",
+        help="auto, cpu, mps, cuda or cuda:1; GPUs that share each step: cuda:0,cuda:1. [default: the preset's]",
+    ),
+]  # fmt: skip
+Processes = Annotated[
+    int | None,
+    typer.Option("--processes", metavar="N", min=1, help="Processes that share each step. [default: the preset's, 1]"),
 ]
 ToolDevice = Annotated[str | None, typer.Option("--device", metavar="DEVICE", help="auto, cpu, mps, cuda or cuda:1.")]
 """For commands that have no preset's device to fall back on."""

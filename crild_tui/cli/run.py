@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crild_tui.cli import terminal
-from crild_tui.cli.options import AsJson, Detach, Device, Presets, Quiet, RunsDir, Settings, Trust
+from crild_tui.cli.options import AsJson, Detach, Device, Presets, Processes, Quiet, RunsDir, Settings, Trust
 from crild_tui.runs import formatting, option_help
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def run(
     runs_dir: RunsDir = None,
     name: Annotated[str | None, typer.Option("--name", metavar="NAME", help=option_help.NAME)] = None,
     device: Device = None,
+    processes: Processes = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Show what would happen: steps, time, memory, what is cached or missing."),
@@ -64,6 +65,7 @@ def run(
         runs_dir=folder_of(runs_dir),
         name=name,
         device=device,
+        processes=processes,
         trust=trust_remote_code,
     )
     loaded = load_presets(request, to_run=not dry_run)

@@ -25,12 +25,14 @@ class RunRequest:
     runs_dir: Path
     name: str | None = None
     device: str | None = None
+    processes: int | None = None
     trust: bool = False
     """Whether the user lets code that comes with the models run (`--trust-remote-code`)."""
 
     def overrides(self, seed: int | None) -> list[str]:
         """The `--set` items for one run: the user's, then those that other options stand for."""
         own = [] if self.device is None else [f"train.device={json.dumps(self.device)}"]
+        own += [] if self.processes is None else [f"train.processes={self.processes}"]
         return [*self.settings, *own, *([] if seed is None else [f"seed={seed}"])]
 
 

@@ -16,7 +16,7 @@ from engine.launch.cgroups import cpu_quota
 from engine.launch.gpu import gpus, visible_gpus
 from engine.preset.text import shown
 
-_FORM = re.compile(r"auto|cpu|mps|cuda(:[0-9]{1,3})?")
+_FORM = re.compile(r"auto|cpu|mps|cuda(:[0-9]{1,3})?|cuda:[0-9]{1,3}(,cuda:[0-9]{1,3})+")
 _OTHER_GPUS = ("kfd", "dxg", "nvhost-gpu", "nvgpu")
 """Device files of other GPUs that torch calls "cuda": AMD's, those of WSL and of Jetson boards."""
 
@@ -24,8 +24,11 @@ _OTHER_GPUS = ("kfd", "dxg", "nvhost-gpu", "nvgpu")
 def device_fault(device: str) -> str | None:
     """Why a run cannot use this device here and what the machine has, as a sentence; None where it may work."""
     if not _FORM.fullmatch(device):
-        return f'the device must be "auto", "cpu", "mps", "cuda" or "cuda:1", not {shown(device)}'
-    reason = _why_unavailable(device)
+        return f'the device must be "auto", "cpu", "mps", "cuda", "cuda:1" or a list as "cuda:0,cuda:1", not {shown(device)}'
+    names = device.split(",")
+    if len(set(names)) < len(names):
+        return f'"{device}" names a device twice; each process needs one of its own'
+    reason = next(filter(None, map(_why_unavailable, names)), None)
     if reason is None:
         return None
     return f'device "{device}" is not available: {reason}; this machine has {", ".join(devices())} (or use "auto")'

@@ -16,7 +16,7 @@ Words = Callable[[Any], str | None]
 _FROM_TRAIN = ("epochs", "batch_size", "learning_rate", "temperature")
 """Settings of a stage that come from [train] where it leaves them out; the others stand in the line of the loop."""
 _NOT_LOOP = (
-    *_FROM_TRAIN, "device", "precision", "threads", "graphs", "log_every", "checkpoint_every", "checkpoint_minutes",
+    *_FROM_TRAIN, "device", "precision", "threads", "processes", "graphs", "log_every", "checkpoint_every", "checkpoint_minutes",
     "keep_checkpoints", "keep_for_extending", "save_teacher_cache", "evaluate_train",
 )  # fmt: skip
 """Keys of [train] that stand elsewhere, or change nothing of what is learnt."""

@@ -16,7 +16,7 @@ from engine.report.inputs import Setting, unexplained
 
 _NO_SETTING = (
     "schema", "seed", "tags", "description", "notify", "baseline", "teacher.trust_remote_code", "task.name", "task.title", "task.source",
-    "train.device", "train.threads", "train.log_every", "train.checkpoint_every", "train.checkpoint_minutes",
+    "train.device", "train.threads", "train.processes", "train.log_every", "train.checkpoint_every", "train.checkpoint_minutes",
     "train.keep_checkpoints", "train.save_teacher_cache",
 )  # fmt: skip
 """Keys without influence on what is learnt: seeds, descriptions, locations, and how a run is executed."""

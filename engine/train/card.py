@@ -33,7 +33,7 @@ _ABSOLUTE = re.compile(r"(?<![\w./:~])~?/(?:[^\s/`'\"|,;]+/)*([^\s/`'\"|,;]+)")
 """An absolute path in a sentence; its last name is the group."""
 _LANGUAGE = "en"  # of GLUE and the built-in tasks
 _LARGEST_CARD = 1_000_000  # bytes
-_OF_THE_MACHINE = frozenset({"train.device", "train.threads"})
+_OF_THE_MACHINE = frozenset({"train.device", "train.threads", "train.processes"})
 """Settings that change no result."""
 
 
