@@ -79,7 +79,6 @@ class RunsScreen(ModeScreen):
         Binding("s", "on_run('stop')", "Stop", tooltip="Stop with a checkpoint", id="runs.stop"),
         Binding("r", "on_run('resume')", "Resume", tooltip="Resume from the last checkpoint", id="runs.resume"),
         Binding("K", "on_run('kill')", "Kill at once", id="runs.kill", show=False),
-        Binding("e", "errors", "What the student gets wrong", id="runs.errors", show=False),
         Binding("slash", "filter", "Filter", key_display="/", id="runs.filter"),
         Binding("space", "mark", "Mark", tooltip="Mark or unmark, then a row down", id="runs.mark"),
         Binding("c", "compare", "Compare", tooltip="Compare the marked runs", id="runs.compare"),
@@ -88,7 +87,8 @@ class RunsScreen(ModeScreen):
         Binding("n", "on_run('note')", "Note", tooltip="Write a note", id="runs.note"),
         Binding("t", "on_run('tags')", "Tags", tooltip="Change tags", id="runs.tags"),
         Binding("d", "on_run('trash')", "Trash", tooltip="Move to the trash", id="runs.trash"),
-        Binding("escape", "clear", "Clear the filter", id="runs.clear", show=False),
+        Binding("e", "errors", "Mistakes", tooltip="What the student gets wrong", id="runs.errors"),
+        Binding("escape", "clear", "Show all", tooltip="Clear the filter", id="runs.clear"),
         Binding("u", "unmark", "Unmark all", id="runs.unmark", show=False),
         Binding("O", "reverse", "Sort the other way", id="runs.reverse", show=False),
         Binding("p", "pin", "Pin to the top", id="runs.pin", show=False),
@@ -144,6 +144,10 @@ class RunsScreen(ModeScreen):
         _, name, arguments = parse(action)
         if name == "on_run":
             return self.actions.offers(str(arguments[0]))
+        if name == "errors":
+            return self.selected is not None and self.selected.state == "finished"
+        if name == "clear":
+            return self._filtering or bool(self._where.tests)
         if name == "compare":
             return bool(self.host.marks.marked)
         if name == "sweep":

@@ -207,7 +207,7 @@ async def tour(app: Shown, pilot: Pilot[None]) -> Screens:
         app.post_message(WatchRun(run_dir))
         live = await present(app, pilot, LiveScreen)
         here = partial(watched, live, run_dir)
-        found[f"live {run_dir.name}"] = await settled(app, pilot, here, run_dir.name, "x X axis")
+        found[f"live {run_dir.name}"] = await settled(app, pilot, here, run_dir.name, "x Axis")
     await pilot.press("f3")
     runs = await present(app, pilot, RunsScreen)
     found["runs"] = await settled(app, pilot, lambda: listed(runs), f"{len(STATES)} runs", "failed-s2")
