@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from crild_tui.cli import terminal
 from crild_tui.cli.options import AsJson, Run, RunsDir
 from crild_tui.runs import formatting
-from engine.preset.toml_text import inline
 
 if TYPE_CHECKING:
     from engine.record.run import RunEntry
@@ -159,17 +158,20 @@ def _show_stages(run_dir: Path) -> None:
 
 
 def _show_settings(run_dir: Path) -> None:
+    """The settings in words, and where all of them stand."""
     from engine.errors import CrildError
-    from engine.report.compare import flat, read_preset
+    from engine.record.paths import PRESET
+    from engine.report.compare import read_preset
+    from engine.report.setting_words import setting_lines
 
     try:
-        document = read_preset(run_dir)
+        settings = list(setting_lines(read_preset(run_dir)))
     except CrildError as error:
         terminal.sentence(str(error))
         return
     terminal.sentence()
-    rows = [(key, inline(value)) for key, value in flat(document)]
-    terminal.show(terminal.table([("setting", "left"), ("value", "left")], rows))
+    terminal.show(terminal.table([("setting", "left"), ("value", "left")], settings))
+    terminal.sentence(f"all settings: {formatting.command('presets show', run_dir / PRESET)}")
 
 
 def _findings(run_dir: Path) -> list[dict[str, Any]]:

@@ -126,6 +126,8 @@ def _write_row(
             sheet.write_number(line, place, cell.value * 100 if column.scores else cell.value, look)
         elif part == "deviation" and cell.value is not None and deviation:
             sheet.write_number(line, place, float(deviation), looks.score)
+        elif part == "figure" and cell.text.isdecimal() and not column.words:  # a number of seeds
+            sheet.write_number(line, place, int(cell.text), looks.number)
         elif text := _part(cell, part):
             sheet.write_string(line, place, _text(text), looks.wrapped if column.wraps else None)
 

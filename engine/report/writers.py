@@ -137,7 +137,7 @@ def _latex_table(table: ResultTable, label: str) -> list[str]:
     sides = "".join(r"p{.75\linewidth}" if column.wraps else "l" if column.words else "r" for column in table.columns)
     lines = [
         r"\begin{table}[tb]", r"\centering", rf"\caption{{{_caption(table)}}}", rf"\label{{{label}}}",
-        rf"\begin{{tabular}}{{l{sides}}}", r"\toprule", _latex_line([latex_text(text) for text in headings]),
+        *_latex_size(table), rf"\begin{{tabular}}{{l{sides}}}", r"\toprule", _latex_line([latex_text(text) for text in headings]),
     ]  # fmt: skip
     for section in table.sections:
         lines.append(r"\midrule")
@@ -151,6 +151,22 @@ def _latex_table(table: ResultTable, label: str) -> list[str]:
                 _latex_line([rf"\textit{{{name}}}" if row.kind == "mean" else name, *map(_latex_cell, row.cells)])
             )
     return [*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+
+
+def _latex_size(table: ResultTable) -> list[str]:
+    """Smaller type for a table that is wider than a page of LaTeX's article class: 345 pt, about 5 for each character and
+    12 between columns."""
+    if any(column.wraps for column in table.columns):
+        return []
+    columns = [
+        [table.row_heading, *(row.label for row in table.rows)],
+        *(
+            [column.heading, *(row.cells[at].text + row.cells[at].detail for row in table.rows)]
+            for at, column in enumerate(table.columns)
+        ),
+    ]
+    characters = sum(max(map(len, column)) for column in columns)
+    return [r"\footnotesize\setlength{\tabcolsep}{3pt}"] if 5 * characters + 12 * len(columns) > 345 else []
 
 
 def _caption(table: ResultTable) -> str:

@@ -59,7 +59,7 @@ def work(file: Path, command: Sequence[str] | None = None, consent: Consent = NO
     """
     stop_signals = StopSignals().install()
     with FileLock(file.with_suffix(".lock")) as own:
-        if not own.try_acquire():
+        if not _acquired(own):
             raise RunError("another process is executing this sweep", kind="sweep-in-progress", file=str(file))
         worker = Worker(file, stop_signals, command, consent)
         worker.survey()
@@ -67,6 +67,15 @@ def work(file: Path, command: Sequence[str] | None = None, consent: Consent = NO
         worker.end()
         remove_file(own.path, missing_ok=True)
     return 143 if stop_signals.count else 0
+
+
+def _acquired(lock: FileLock) -> bool:
+    """Take a lock if it is free. Raises RunError when its file cannot be opened."""
+    try:
+        return lock.try_acquire()
+    except OSError as error:
+        sentence = f"cannot be locked: {cause(error)}"
+        raise RunError(sentence, kind="cannot-lock-sweep", file=str(lock.path)) from error
 
 
 class Turn:
@@ -85,7 +94,7 @@ class Turn:
         older = next((queue for queue in list_queues(self.runs_dir) if self._comes_first(queue)), None)
         if older is not None:
             return f"queue {older.name} to end"
-        self._has_come = self.lock.try_acquire()
+        self._has_come = _acquired(self.lock)
         return None if self._has_come else "another queue to end"
 
     def _comes_first(self, other: SweepRecord) -> bool:

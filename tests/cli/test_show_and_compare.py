@@ -24,7 +24,8 @@ def test_show_repeats_results_settings_and_warnings(crild: Call, runs_dir: Path)
         "tags:    first, try",
         "student, 6 layers",
         "keeps 88.5 % of its teacher's margin",
-        "stage.kd.epochs",
+        "stage kd",
+        f"all settings: crild presets show {runs_dir / 'rte-crild-s1' / 'preset.toml'}",
         "warning: 3 of 100 inputs were cut",
     ):
         assert words in said.out

@@ -60,6 +60,7 @@ def test_a_workbook_holds_figures_as_numbers(small: ResultDocument) -> None:
         1.0,
         "≈",
     )
+    assert row["seeds"] == 3
     records = found["Data"]
     assert dict(zip(records[0], records[2], strict=False))["mean"] == pytest.approx(0.96)
     assert any("bootstrap" in str(line[0]) for line in found["Notes"])

@@ -84,6 +84,15 @@ def test_latex(small: ResultDocument) -> None:
     assert latex(small).count(r"\label{") == len(small.tables)
 
 
+@pytest.mark.parametrize(("tasks", "is_small"), [(3, False), (9, True)])
+def test_a_latex_table_that_is_wider_than_the_page_is_set_smaller(tmp_path: Path, tasks: int, is_small: bool) -> None:
+    for number in range(tasks):
+        finished(tmp_path, "crild", 1, right(50), task=f"task{number}")
+    [primary, *_] = latex(report_document(build_report(collect_runs(tmp_path.iterdir())))).split(r"\end{table}")
+    assert (r"\footnotesize" in primary) == is_small
+    assert primary.index(r"\caption") < (primary.index(r"\footnotesize") if is_small else len(primary))
+
+
 def test_csv_has_every_figure_in_full(small: ResultDocument) -> None:
     rows = list(csv.DictReader(io.StringIO(comma_separated(small))))
     crild = next(row for row in rows if row["method"] == "crild")

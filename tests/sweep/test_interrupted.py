@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 from engine.record.run import list_runs, read_run, read_status
+from engine.sweep.execute import work
 from engine.sweep.submit import kill_sweep, stop_sweep
 from tests.errors import raises
 from tests.launch.fake_engines import wait_for
@@ -119,3 +120,10 @@ def test_runs_that_are_just_stopping_are_gone_on_with(folder: Path, runs: Path) 
     begin(path, runs)
     assert over(runs) == "ended"
     assert (read_status(run).state, read_status(run).attempt) == ("finished", 2)
+
+
+def test_a_lock_that_cannot_be_opened_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "study.lock").symlink_to(tmp_path / "elsewhere")
+    with raises("cannot-lock-sweep", "study.lock", "symbolic link"):
+        work(tmp_path / "study.json")
+    assert not (tmp_path / "elsewhere").exists()
