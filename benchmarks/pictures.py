@@ -3,8 +3,9 @@
     python benchmarks/pictures.py RUNS_DIR [--out docs/pictures] [--size 132x38] [--theme crild-dark]
     python benchmarks/pictures.py RUNS_DIR --all --size 80x24 --out looks
 
-Each mode is opened on the newest finished run (Compare on the two newest) and written as SVG, and so is the newest
-sweep, as the last. With --all, every screen and dialog is drawn as well, and Live on the newest run of each state.
+Each mode is opened on the newest finished run (Compare on the two newest), or on those of --runs, and written as SVG, and
+so is the newest sweep, as the last. With --all, every screen and dialog is drawn as well, and Live on the newest run of each
+state.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from engine.record.run import RunEntry, list_runs
 from engine.sweep.record import list_sweeps
 from engine.user.settings import Dashboard
 
-QUIET, LONGEST = 1.5, 15.0
+QUIET, LONGEST = 1.0, 4.0
 """Seconds in which a screen must not have changed before it is saved, and the most that it is waited for."""
 SCREENS: dict[str, dict[str, tuple[str, ...]]] = {
     "launch": {
@@ -72,15 +73,16 @@ SCREENS: dict[str, dict[str, tuple[str, ...]]] = {
 """For each mode its pictures, each with the keys that lead to it."""
 
 
-async def draw(app: CrildApp, size: tuple[int, int], runs: list[RunEntry], out: Path, every: bool) -> None:
-    """Open each screen and save what it shows."""
-    finished = [entry.path for entry in runs if entry.state == "finished"]
+async def draw(
+    app: CrildApp, size: tuple[int, int], runs: list[RunEntry], shown: list[Path], out: Path, every: bool
+) -> None:
+    """Open each screen and save what it shows: Live the first of the runs `shown`, Compare all of them."""
     async with app.run_test(size=size) as pilot:
         for mode, pictures in SCREENS.items():
             if mode == "live":
-                app.post_message(WatchRun(finished[0]))
+                app.post_message(WatchRun(shown[0]))
             elif mode == "compare":
-                app.post_message(CompareRuns(tuple(finished[:2])))
+                app.post_message(CompareRuns(tuple(shown)))
             else:
                 app.action_mode(mode)
             for name, keys in pictures.items():
@@ -148,18 +150,23 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/pictures"))
     parser.add_argument("--size", default="132x38", help="columns x rows")
     parser.add_argument("--theme", default="crild-dark")
+    parser.add_argument("--runs", nargs="+", metavar="ID", help="for Live (the first) and Compare (all)")
     parser.add_argument("--all", action="store_true", help="every screen and dialog, not only those in the docs")
     options = parser.parse_args()
     runs = list_runs(options.runs_dir.absolute())
-    if not any(entry.state == "finished" for entry in runs):
-        parser.error(f"{options.runs_dir} holds no finished run: crild run quickstart makes one")
+    shown = [entry.path for entry in runs if entry.state == "finished"][:2]
+    if options.runs:
+        paths = {entry.id: entry.path for entry in runs}
+        shown = [paths[run] for run in options.runs if run in paths]
+    if not shown:
+        parser.error(f"{options.runs_dir} holds no such run: crild run quickstart makes one")
     out = options.out.absolute()
     out.mkdir(parents=True, exist_ok=True)
     columns, rows = map(int, options.size.split("x"))
     with tempfile.TemporaryDirectory() as state:
         os.environ["XDG_STATE_HOME"] = state  # marks of one's own do not belong into the pictures
         app = CrildApp(options.runs_dir.absolute(), settings=Dashboard(theme=options.theme))
-        asyncio.run(draw(app, (columns, rows), runs, out, options.all))
+        asyncio.run(draw(app, (columns, rows), runs, shown, out, options.all))
     print(*sorted(out.glob("*.svg")), sep="\n")
 
 

@@ -268,9 +268,9 @@ class LiveScreen(ChartScreen):
         snapshot, now = self.snapshot, time.time()
         if snapshot is None:
             return
-        self.renew_footer()
         self._draw_head()
         self._draw_notice(snapshot, now)
+        self.renew_footer()  # after it is known whether the panels are shown
         if self.has_class("-wide"):
             self.query_one(SideColumn).show(snapshot, now)
         self.query_one(LogPane).show_messages(snapshot.messages, now)

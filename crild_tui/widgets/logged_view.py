@@ -43,7 +43,7 @@ WIDE = 140
 
 
 class ChartGrid(Widget, can_focus=True):
-    """Draws charts in a grid, or the chosen one over the whole area."""
+    """Draws charts in a grid, or the chosen one over the whole area. Where it cannot have the focus, it marks none."""
 
     DEFAULT_CSS = "ChartGrid { height: 1fr; width: 1fr; background: $background; }"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -59,8 +59,8 @@ class ChartGrid(Widget, can_focus=True):
     class Changed(Message):
         """Another chart is chosen, or the layout of the page changed."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
         self.charts: tuple[Logged, ...] = ()
         self.empty = "nothing yet"
         self.enlarged = False
@@ -114,7 +114,7 @@ class ChartGrid(Widget, can_focus=True):
             layout = self.grid
             first = layout.page_of(self.index) * layout.size
             for index, chart in enumerate(self.charts[first : first + layout.size]):
-                cell, here = layout.cell(index), chart is chosen
+                cell, here = layout.cell(index), chart is chosen and self.can_focus
                 figure = replace(chart.figure, smoothing=0.0)  # the line below says it for all
                 drawing = draw(figure, cell.width, cell.height, focused=here, button=False)
                 canvas.paste(drawing.canvas, cell.top, cell.left)

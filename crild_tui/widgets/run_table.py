@@ -48,7 +48,7 @@ class RunTable(ScrollView, can_focus=True):
         & > .run-table--running { color: $success; }
         & > .run-table--error { color: $error; text-style: bold; }
         & > .run-table--warning { color: $warning; }
-        & > .run-table--muted { color: $foreground-muted; }
+        & > .run-table--muted { text-style: dim; }
         & > .run-table--marked { color: $accent; text-style: bold; }
     }
     """

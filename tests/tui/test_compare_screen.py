@@ -128,7 +128,7 @@ def test_runs_stand_under_their_markers_with_spread_and_differences(
         different = plain(beside) if size[0] == 200 else text
         assert beside.display == (size[0] == 200)
         assert "student.layers" in different
-        assert "Settings that differ" in different
+        assert "settings that differ" in different
         assert "task.name" not in different
         panels = screen(app).query_one(Panels)
         await until(pilot, lambda: len(panels.sources) == 3)
