@@ -22,7 +22,7 @@ ROOMY = 9
 FRAMED = 12
 """Rows from which a line is drawn below the plot."""
 ABOVE, BELOW = "▲", "▼"
-KEYS: KeyNames = {"panel.enlarge": "z", "panel.reset": "0"}
+KEYS: KeyNames = {"panel.enlarge": "z", "panel.reset": "0", "panel.stages": "a"}
 """The keys that a drawing names."""
 CRAMPED = 5
 """Rows below which there is no x axis."""

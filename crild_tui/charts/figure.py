@@ -13,8 +13,11 @@ from crild_tui.monitor.curves import Axis
 from crild_tui.runs import formatting
 from engine.report.units import POINTS
 
-Words = Literal["loss", "metric"]
-"""How values are written."""
+Words = Literal["loss", "metric", "rate", "number", "gigabytes"]
+"""How values are written: metrics times 100, others as beside the panels."""
+GIGA = 1e9
+LARGEST = 1e15
+"""Where values are written with an exponent, whatever they are."""
 BEST = "★"
 
 
@@ -110,9 +113,15 @@ class Figure:
 
     def text(self, value: float) -> str:
         """A value as a legend has it."""
+        if not math.isfinite(value) or abs(value) > LARGEST:  # a damaged event may hold anything
+            return formatting.loss(value * self.unit)
         if self.words == "metric" and abs(value) <= 100:
             return formatting.metric(value)
-        return formatting.loss(value * self.unit)  # a damaged event may hold anything
+        if self.words == "rate":
+            return formatting.rate(value)
+        if self.words == "number":
+            return formatting.number(value)
+        return formatting.size(value * GIGA) if self.words == "gigabytes" else formatting.loss(value * self.unit)
 
     @property
     def outside(self) -> bool:

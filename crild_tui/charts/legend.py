@@ -15,6 +15,8 @@ from crild_tui.text import shorten, shorten_name
 
 ROOMY = 70
 """Cells from which a title bar has room for the legend and for the smoothing."""
+SHORTEST = 6
+"""Cells of a label below which its curve is only counted."""
 
 
 def draw_heading(
@@ -39,7 +41,8 @@ def draw_heading(
         if end - cell_len(words) - 2 > canvas.width // 2:
             end -= cell_len(words) + 1
             canvas.put(0, end, words, look)
-    title = f" {shorten(figure.title, max(canvas.width // 2, 12))} "
+    most = end - 2 if roomy else max(canvas.width // 2, 12)
+    title = f" {shorten(figure.title, most)} "
     after = canvas.put(0, 0, title, TITLE | BOLD | (REVERSE if focused else 0), limit=end)
     if not plot.height and not figure.lines:
         canvas.put(0, after + 1, shorten(figure.empty, max(end - after - 2, 0)), MUTED)
@@ -72,7 +75,8 @@ def _notes(figure: Figure, *, roomy: bool) -> list[tuple[str, int]]:
 
 
 def _draw_legend(canvas: Canvas, figure: Figure, plot: PlotArea, *, row: int, start: int, end: int) -> None:
-    entries = [(line.marker, curve_look(line.color), line.label, value_text(figure, line)) for line in figure.lines]
+    lines = [line for line in figure.lines if not _is_over(figure, line)]
+    entries = [(line.marker, curve_look(line.color), line.label, value_text(figure, line)) for line in lines]
     stars = [mark for mark in figure.marks if mark.value is not None]
     if len(stars) == 1 and entries:
         look = curve_look(stars[0].color) | BOLD
@@ -83,12 +87,17 @@ def _draw_legend(canvas: Canvas, figure: Figure, plot: PlotArea, *, row: int, st
         rest = len(entries) - index
         spare = 0 if rest == 1 else 4
         room = end - start - spare - len(marker) - len(value) - 2
-        if room < min(3, cell_len(label)):
+        if room < min(SHORTEST, cell_len(label)):
             canvas.put(row, start, f"+{rest}", MUTED, limit=end)
             return
         start = canvas.put(row, start, marker, look | BOLD)
         start = canvas.put(row, start + 1, shorten_name(label, min(room, 28)), PLAIN)
         start = canvas.put(row, start + 1, value, look) + 2
+
+
+def _is_over(figure: Figure, line: Line) -> bool:
+    """Whether a curve ended before the part in view."""
+    return line.points.newest(since=figure.view.low) is None and line.points.newest() is not None
 
 
 def value_text(figure: Figure, line: Line) -> str:
@@ -100,4 +109,6 @@ def value_text(figure: Figure, line: Line) -> str:
     else:  # a term without a value in this stage has none
         index = int(np.searchsorted(line.trace.x, figure.cursor, "right")) - 1
         value = None if index < 0 or np.isnan(line.trace.y[index]) else float(line.trace.y[index])
-    return formatting.NONE if value is None else figure.text(value)
+    if value is None:
+        return formatting.NONE
+    return formatting.number(value) if line.own_scale else figure.text(value)

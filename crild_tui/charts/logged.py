@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from crild_tui.charts.figure import Figure, Level, Line, Words
+from crild_tui.charts.figure import GIGA, Figure, Level, Line, Words
 from crild_tui.charts.palette import curve_marker
 from crild_tui.charts.run_figures import (
     STUDENT,
@@ -19,7 +19,6 @@ from crild_tui.charts.run_figures import (
     extent,
     levels,
     metric_name,
-    newest_stage,
     scaled_stage,
     stars,
     step_line,
@@ -28,14 +27,16 @@ from crild_tui.charts.run_figures import (
 from crild_tui.monitor.curves import Curves, Floats, Table
 from engine.preset.text import one_line
 
-GIGA = 1e9
 LABEL_LOSS = "label loss"
 """The loss on gold labels, among the columns of evaluations."""
 ON_TRAIN = f"{STUDENT} (train)"
 """The student evaluated on training rows, among the models of evaluations."""
 _NAMES = {"loss": "loss/total", "consistency": "consistency/term", "weight": "consistency/weight"}
 """Names of the charts of columns that belong to a group; others are called as their columns."""
-_ORDER = ("learning rate", "gradient norm", "examples/s", "tokens/s", "memory")
+_ORDER: dict[str, Words] = {
+    "learning rate": "number", "gradient norm": "number", "examples/s": "rate", "tokens/s": "rate", "memory": "gigabytes",
+}  # fmt: skip
+"""The course of training, and how its figures are written."""
 Read = Callable[[Curves], Floats | None]
 """Reads a column of step events."""
 
@@ -78,12 +79,14 @@ def _steps(blank: Figure, sources: Sequence[Source], look: Look, traces: TraceCa
         yield _train_and_dev(losses, f"loss/{term}", term, sources, look, traces)
     for name in ("consistency", "weight"):
         smoothed = look if name == "consistency" else replace(look, smoothing=0.0)
-        figure = replace(losses, smoothing=smoothed.smoothing)
-        yield _chart(_NAMES[name], replace(figure, lines=_lines(sources, _value(name), smoothed, traces)))
+        lines = _lines(sources, _value(name), smoothed, traces)
+        words: Words = "loss" if name == "consistency" else "number"
+        yield _chart(_NAMES[name], replace(losses, smoothing=smoothed.smoothing, lines=lines, words=words))
     for name in (*_ORDER, *own):
         read = _memory if name == "memory" else _value(name)
         smoothed = replace(look, smoothing=0.0) if name in ("learning rate", "memory") else look
-        figure = replace(blank, smoothing=smoothed.smoothing, lines=_lines(sources, read, smoothed, traces))
+        lines, written = _lines(sources, read, smoothed, traces), _ORDER.get(name, "loss")
+        figure = replace(blank, smoothing=smoothed.smoothing, lines=lines, words=written)
         yield _chart("memory, GB" if name == "memory" else name, figure)
 
 
@@ -116,8 +119,6 @@ def _train_and_dev(
         return table.values.get(column) if column == "loss" else table.terms.get(column)
 
     lines = _lines(sources, read, look, traces, "train")
-    since = newest_stage(sources[0].curves, look.axis) if len(sources) == 1 else -np.inf
-    lines = tuple(replace(line, since=since) for line in lines)
     if len(sources) == 1:
         curves = sources[0].curves
         student = curves.evaluations.get(STUDENT, Table())
@@ -125,8 +126,19 @@ def _train_and_dev(
         if values is not None and np.isfinite(values).any():
             trace = traces.raw(student.axis(look.axis), values)
             starts = tuple(border.on(look.axis) for border in curves.borders)
-            lines += (Line("dev", trace, 1, curve_marker(1), dots=True, breaks=starts, since=since),)
+            lines += (Line("dev", trace, 1, curve_marker(1), dots=True, breaks=starts),)
+            since = _stage_of_newest(lines, starts)
+            lines = tuple(replace(line, since=since) for line in lines)
     return _chart(name, replace(figure, lines=lines))
+
+
+def _stage_of_newest(lines: Sequence[Line], starts: Sequence[float]) -> float:
+    """Where the stage begins in which curves have their newest value: figures of different stages don't compare."""
+    ends = [
+        float(line.points.x[known[-1]]) for line in lines if len(known := np.flatnonzero(np.isfinite(line.points.y)))
+    ]
+    newest = max(ends, default=-np.inf)
+    return max((start for start in starts if start < newest), default=-np.inf)
 
 
 # -- evaluations

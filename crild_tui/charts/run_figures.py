@@ -18,10 +18,10 @@ from crild_tui.runs.summary import BASELINE
 from engine.preset.text import one_line
 from engine.record.states import ENDED
 
-STUDENT = "student"
-MODELS = {STUDENT: 0, "self-teacher": 1, BASELINE: 2, "teacher": 4}
+STUDENT, TEACHER = "student", "teacher"
+MODELS = {STUDENT: 0, "self-teacher": 1, BASELINE: 2, TEACHER: 4}
 """Colours of models. The fourth marker is an asterisk, which in ASCII marks the best evaluation."""
-OWN_CURVE = {"teacher": "teacher's curve"}
+OWN_CURVE = {TEACHER: "teacher's curve"}
 """Names of the curves of models whose own name means their final figure."""
 RAW_CURVES = 3
 """Runs up to which the raw curves are drawn behind smoothed ones; more would be fog."""
@@ -58,7 +58,8 @@ class Look:
     """None for all."""
     cursor: float | None = None
     stage: bool | None = None
-    """Whether the scales of losses fit the newest stage alone; None: while the run is in progress."""
+    """Whether the scales of losses fit the newest stage alone, and the teacher's is out of view once the student trains; None:
+    while the run is in progress."""
 
 
 class TraceCache:
@@ -107,10 +108,21 @@ def extent(sources: Sequence[Source], axis: Axis) -> View:
     return View(0.0, max(ends) or 1.0)
 
 
+def usual_view(sources: Sequence[Source], look: Look) -> View:
+    """What is in view unless a part was chosen: everything; the student's stages alone where the scales of losses fit its
+    newest one, since the teacher's fine-tuning would take their room."""
+    whole, newest = extent(sources, look.axis), scaled_stage(sources, look)
+    if newest is None:
+        return whole
+    starts = (border.on(look.axis) for border in sources[0].curves.borders if border.stage != TEACHER)
+    start = min(starts, default=whole.low)
+    return View(start, whole.high) if start < newest.high else whole
+
+
 def figures(sources: Sequence[Source], look: Look, traces: TraceCache) -> tuple[Figure, Figure, Figure]:
     """Loss, consistency and dev metric."""
     lines = loss_lines(sources, look, traces), consistency_lines(sources, look, traces)
-    view = extent(sources, look.axis) if look.view is None else look.view
+    view = usual_view(sources, look) if look.view is None else look.view
     marks = borders(sources, look.axis)
     started = any(len(source.curves.steps) for source in sources)
     scaled = scaled_stage(sources, look)
@@ -276,7 +288,7 @@ def dev_lines(sources: Sequence[Source], look: Look, traces: TraceCache, name: s
             values = trained_values(source.curves, table, name)
             if values is None or not np.isfinite(values).any() or (not alone and model != STUDENT):
                 continue
-            if model == "teacher" and len(table) < 2:  # a level, not a curve
+            if model == TEACHER and len(table) < 2:  # a level, not a curve
                 continue
             color = number if alone else source.index
             curve = traces.raw(table.axis(look.axis), values)

@@ -54,6 +54,7 @@ class CurveBuilder:
         self._measured: set[str] = set()
         self._recent: deque[EngineMessage] = deque(maxlen=MAX_MESSAGES)
         self._messages: tuple[EngineMessage, ...] = ()
+        self._earlier: set[tuple[str, str]] = set()  # level and text of messages of earlier attempts
 
     def add(self, events: Sequence[Event]) -> None:
         """Add more events; each has a kind."""
@@ -66,6 +67,7 @@ class CurveBuilder:
                 if group.kind == "message":
                     self._add_messages(group.events)
                 elif group.kind == "run_started":
+                    self._earlier = {(each.level, each.text) for each in self._recent}
                     self._start(group.events[0])
                     self.summary = apply_group(self.summary, group)
                 elif group.stage is None or self._timeline.knows(group.stage):
@@ -79,7 +81,7 @@ class CurveBuilder:
 
     @property
     def messages(self) -> tuple[EngineMessage, ...]:
-        """The newest messages of the engine, in order."""
+        """The newest messages of the engine, in order; of one that an attempt repeats, the newest."""
         if len(self._messages) != len(self._recent) or (self._recent and self._messages[-1] is not self._recent[-1]):
             self._messages = tuple(self._recent)
         return self._messages
@@ -181,7 +183,12 @@ class CurveBuilder:
                 self.malformed += 1
                 continue
             known = level if isinstance(level, str) and level in ("info", "warning", "error") else "info"
-            self._recent.append(EngineMessage(time if 0 <= time < LATEST else 0.0, known, text[:_LONGEST]))
+            message = EngineMessage(time if 0 <= time < LATEST else 0.0, known, text[:_LONGEST])
+            if (key := (message.level, message.text)) in self._earlier:
+                self._earlier.discard(key)
+                others = [each for each in self._recent if (each.level, each.text) != key]
+                self._recent = deque(others, maxlen=MAX_MESSAGES)
+            self._recent.append(message)
 
 
 def _rising(events: Sequence[Event], times: Numbers) -> tuple[Sequence[Event], Numbers, Numbers]:

@@ -24,6 +24,8 @@ MOST = 12
 """Runs that are compared at once."""
 BEST = "★"
 LONGEST_NAME = 44
+LONGEST_LABEL = 28
+"""Cells of a name in a legend."""
 LONGEST_VALUE = 24
 
 
@@ -48,8 +50,14 @@ def assigned(before: Places, run_dirs: Sequence[Path]) -> dict[Path, int]:
 
 
 def labels(run_dirs: Sequence[Path]) -> list[str]:
-    """Names of runs for a legend, which cuts long ones in the middle."""
-    return [one_line(run_dir.name) for run_dir in run_dirs]
+    """Names of runs for a legend: without the words that all begin with, if one would be cut in the middle there."""
+    names = [one_line(run_dir.name) for run_dir in run_dirs]
+    first, last = min(names, default=""), max(names, default="")
+    shared = next((index for index, letters in enumerate(zip(first, last, strict=False)) if len(set(letters)) > 1), 0)
+    words, _, _ = first[:shared].rpartition("-")
+    if len(names) < 2 or max(map(cells, names)) <= LONGEST_LABEL or not words:
+        return names
+    return [f"…{name[len(words) + 1 :]}" for name in names]
 
 
 def mark(number: int, *, dark: bool) -> Text:

@@ -36,6 +36,11 @@ def loss(value: float | None) -> str:
     return f"{value:.4f}" if 0.001 <= abs(value) < 1000 or value == 0 else f"{value:.3e}"
 
 
+def number(value: float | None) -> str:
+    """A learning rate, a weight or a norm, with three significant digits."""
+    return NONE if value is None else f"{value:.3g}"
+
+
 def percent(share: float | None, digits: int = 0) -> str:
     """A share of 1 as per cent, rounded down: 100 only when it is complete."""
     if share is None or not math.isfinite(share):

@@ -38,7 +38,7 @@ def page_instead(runs: RunsSnapshot, arranged: Arranged, keys: KeyNames) -> Text
         (keys["mode.launch"], "bold"), "  choose a preset and start a run\n\n",
         "or in a shell:\n",
         (f"   {one_line(formatting.in_shell('crild run quickstart', runs.runs_dir))}\n\n", "bold"),
-        ("It trains a small teacher and distils a student in about two minutes on a CPU, and shows up here by itself.\n"
+        ("It trains a small teacher and distils a student in about a minute on a CPU, and shows up here by itself.\n"
          "For runs in another folder: crild --runs-dir FOLDER.", "dim"),
     )  # fmt: skip
 

@@ -75,6 +75,8 @@ class RunSummary:
     metric_name: str | None = None
     metric: float | None = None
     best: float | None = None
+    saved: float | None = None
+    """The metric of the student in `student/`, once the run has finished."""
     teacher: float | None = None
     self_teacher: float | None = None
     majority: float | None = None
@@ -121,7 +123,7 @@ _BOUNDARIES = frozenset({"run_started", "stage_started", "stage_finished"})
 """Kinds after which steps have another meaning."""
 _ORDER = {"step": 0, "evaluation": 1}
 """Kinds that are reduced before others."""
-_WITHOUT_STAGE = frozenset({"run_started", "message", "phase"})
+_WITHOUT_STAGE = frozenset({"run_started", "run_finished", "message", "phase"})
 _NEED_STAGE = frozenset({"step", "stage_started", "stage_finished"})
 
 
@@ -226,7 +228,11 @@ def _run_started(summary: RunSummary, _: str | None, event: Event) -> RunSummary
     names = event.get("stages")
     known = tuple(map(str, names[:MAX_STAGES])) if isinstance(names, list) else summary.names
     attempt = _count(event.get("attempt")) or summary.attempt
-    return loading(replace(summary, attempt=attempt, names=known, stage_count=len(known)))
+    return loading(replace(summary, attempt=attempt, names=known, stage_count=len(known), saved=None))
+
+
+def _run_finished(summary: RunSummary, _: str | None, event: Event) -> RunSummary:
+    return replace(summary, saved=primary_of(event, summary.metric_name)[1])
 
 
 def _stage_started(summary: RunSummary, name: str | None, event: Event) -> RunSummary:
@@ -417,6 +423,7 @@ def _count(value: object) -> int | None:
 
 _CHANGES: dict[str, Callable[[RunSummary, str | None, Event], RunSummary]] = {
     "run_started": _run_started,
+    "run_finished": _run_finished,
     "stage_started": _stage_started,
     "evaluation": _evaluation,
     "checkpoint": _reached,

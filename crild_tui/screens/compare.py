@@ -213,7 +213,7 @@ class CompareScreen(ChartScreen):
         dark = self.app.current_theme.dark
         table = comparison.metrics_lines(self._table, finals, numbers, dark=dark) if finals else []
         different = comparison.difference_lines(finals, numbers, dark=dark)
-        heading = comparison.RunLine(Text("Settings that differ", "bold underline"))
+        heading = comparison.RunLine(Text("Inputs, and settings that differ", "bold underline"))
         self.query_one("#differences", RowList).show([heading, *different] if different else [])
         below = [] if self.has_class("-wide") or not different else [comparison.RunLine(Text()), heading, *different]
         self._finals_list.show([*table, *below])

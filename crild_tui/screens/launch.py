@@ -67,7 +67,7 @@ class LaunchScreen(ModeScreen):
         #command { width: 1fr; height: auto; max-height: 4; padding: 0 1; text-style: bold; }
         #start { width: auto; min-width: 12; }
         #body { height: 1fr; }
-        #presets { width: 42%; border-right: solid $primary 40%; }
+        #presets { width: 42%; border-right: solid $primary 40%; &:focus-within { width: 55%; } }
         #form-pane { width: 1fr; padding-left: 1; }
         #form { height: 1fr; }
         #field-search { display: none; height: 1; border: none; padding: 0; background: $surface; }
@@ -76,10 +76,10 @@ class LaunchScreen(ModeScreen):
         #toml-text { width: auto; }
         #about { height: 5; border-top: solid $primary 40%; padding: 0 1; scrollbar-size-vertical: 1; }
         #about-text { height: auto; }
-        &.-wide #presets { width: 40%; }
+        &.-wide #presets { width: 40%; &:focus-within { width: 50%; } }
         &.-wide #toml { border-left: solid $primary 40%; }
         &.-wide #about { height: 8; }
-        &.-narrow #presets { width: 1fr; border-right: none; }
+        &.-narrow #presets { width: 1fr; border-right: none; &:focus-within { width: 1fr; } }
         &.-narrow #about { height: 3; }
         &.-narrow #command, &.-low #command { max-height: 1; }
         &.-low #about { height: 2; }
@@ -387,6 +387,9 @@ class LaunchScreen(ModeScreen):
     @on(Input.Changed, "#field-search")
     async def _searched(self) -> None:
         await self._show_form()
+        if (line := self.form.pointed) is not None:
+            self._about = line.field
+            self._tell()
 
     @on(Input.Submitted, "#field-search")
     def _search_done(self) -> None:

@@ -98,7 +98,7 @@ class LiveScreen(ChartScreen):
         Binding("slash", "search", "Search messages and log", id="live.search", key_display="/", show=False),
         Binding("t", "closing", "Table", tooltip="Closing table", id="live.closing"),
         Binding("b", "probe", "Overfitting: the run's probe", id="live.probe", show=False),
-        Binding("e", "errors", "What the student gets wrong", id="live.errors", show=False),
+        Binding("e", "errors", "Mistakes", id="live.errors", tooltip="What the student gets wrong"),
         Binding("n", "next", "Older run, or next match", id="live.next", show=False),
         Binding("N", "previous_match", "Previous match while searching", id="live.previous_match", show=False),
         Binding("escape", "back", "Close search, log or table", id="live.back", show=False),
@@ -140,8 +140,12 @@ class LiveScreen(ChartScreen):
         _, name, arguments = parse(action)
         if name == "on_run":
             return self.actions.offers(str(arguments[0]))
-        if name == "closing":
+        if name in ("closing", "errors"):
             return self.selected is not None and self.selected.state == "finished"
+        if name in ("axis", "enlarge", "hold", "logged") and self.has_class("-fills"):
+            return False
+        if name == "hold":
+            return self.selected is not None and self.selected.state in IN_PROGRESS
         return name not in ("messages", "logged") or self.run_dir is not None
 
     @property
@@ -264,9 +268,9 @@ class LiveScreen(ChartScreen):
         snapshot, now = self.snapshot, time.time()
         if snapshot is None:
             return
-        self.renew_footer()
         self._draw_head()
         self._draw_notice(snapshot, now)
+        self.renew_footer()  # after it is known whether the panels are shown
         if self.has_class("-wide"):
             self.query_one(SideColumn).show(snapshot, now)
         self.query_one(LogPane).show_messages(snapshot.messages, now)

@@ -19,8 +19,8 @@ from textual.widgets import Static
 from crild_tui.widgets.dialog import Dialog
 from engine.preset.text import plain
 
-WIDTH = 80
-"""Columns of the box."""
+WIDEST = 120
+"""The most columns of the box."""
 FRAME = 5
 """Columns of the border, the padding and the scrollbar."""
 
@@ -34,7 +34,7 @@ class ReadingDialog(Dialog[None]):
     ReadingDialog {
         align: center middle;
         VerticalScroll {
-            width: 80; max-width: 100%; height: auto; max-height: 100%;
+            width: 120; max-width: 100%; height: auto; max-height: 100%;
             scrollbar-size: 1 1; padding: 0 1; border: round $primary; background: $surface;
         }
         Static { width: 100%; height: auto; }
@@ -53,6 +53,11 @@ class ReadingDialog(Dialog[None]):
     def content(self, run_dir: Path) -> RenderableType:
         """What the dialog shows; called in a thread, and turns errors into sentences."""
         raise NotImplementedError
+
+    @property
+    def room(self) -> int:
+        """Columns for the content."""
+        return min(self.app.size.width, WIDEST) - FRAME
 
     def compose(self) -> ComposeResult:
         """A box that scrolls."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,11 +13,13 @@ from textual import events, on, work
 from textual.actions import parse
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, VerticalScroll
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.timer import Timer
 from textual.widgets import Input, Label, Static
 from textual.worker import get_current_worker
 
+from crild_tui.charts.logged import Logged
+from crild_tui.charts.run_figures import Look, Source, TraceCache, figures
 from crild_tui.charts.sparkline import dev_history
 from crild_tui.messages import CompareRuns, WatchRun
 from crild_tui.monitor.run_curves import read_curves
@@ -26,11 +29,13 @@ from crild_tui.runs.marks import Kind, Marks, read_marks
 from crild_tui.runs.overview import page_instead, summary
 from crild_tui.runs.snapshot import RunsSnapshot
 from crild_tui.screens.dialogs import ask
+from crild_tui.screens.live import unread
 from crild_tui.screens.mode_screen import ModeScreen
 from crild_tui.screens.run_actions import RunActions
 from crild_tui.screens.student_errors import StudentErrorsScreen
 from crild_tui.screens.sweep import Chosen, SweepScreen
 from crild_tui.widgets.choice_list import WordList
+from crild_tui.widgets.logged_view import ChartGrid
 from crild_tui.widgets.run_table import RunTable
 from engine.preset.text import one_line
 from engine.record.run import RunEntry
@@ -39,6 +44,8 @@ from engine.sweep.record import SweepRecord, list_sweeps
 
 WIDE, HIGH = 150, 24
 """Columns and lines from which there is a panel next to the list."""
+PREVIEW = 40
+"""Lines from which the curves of the selected run are below the list."""
 LOW = 16
 """Lines below which the selected run gets only one line."""
 PAUSE = 0.15
@@ -66,11 +73,14 @@ class RunsScreen(ModeScreen):
         #summary.-problem { color: $error; text-style: bold; }
         #page { display: none; height: 1fr; padding: 1 2; }
         #body { height: 1fr; }
+        #list { width: 1fr; }
+        #preview { display: none; height: 16; border-top: solid $panel; }
         #side { display: none; width: 30%; max-width: 84; padding: 0 1; border-left: solid $panel; }
         #detail { height: 3; padding: 0 1; background: $surface; }
         &.-low #detail { height: 1; }
         &.-wide #detail { display: none; }
         &.-wide #side { display: block; }
+        &.-wide.-high #preview { display: block; }
         &.-page #page { display: block; }
         &.-page #body, &.-page #detail { display: none; }
     }
@@ -79,7 +89,6 @@ class RunsScreen(ModeScreen):
         Binding("s", "on_run('stop')", "Stop", tooltip="Stop with a checkpoint", id="runs.stop"),
         Binding("r", "on_run('resume')", "Resume", tooltip="Resume from the last checkpoint", id="runs.resume"),
         Binding("K", "on_run('kill')", "Kill at once", id="runs.kill", show=False),
-        Binding("e", "errors", "What the student gets wrong", id="runs.errors", show=False),
         Binding("slash", "filter", "Filter", key_display="/", id="runs.filter"),
         Binding("space", "mark", "Mark", tooltip="Mark or unmark, then a row down", id="runs.mark"),
         Binding("c", "compare", "Compare", tooltip="Compare the marked runs", id="runs.compare"),
@@ -88,7 +97,8 @@ class RunsScreen(ModeScreen):
         Binding("n", "on_run('note')", "Note", tooltip="Write a note", id="runs.note"),
         Binding("t", "on_run('tags')", "Tags", tooltip="Change tags", id="runs.tags"),
         Binding("d", "on_run('trash')", "Trash", tooltip="Move to the trash", id="runs.trash"),
-        Binding("escape", "clear", "Clear the filter", id="runs.clear", show=False),
+        Binding("e", "errors", "Mistakes", tooltip="What the student gets wrong", id="runs.errors"),
+        Binding("escape", "clear", "Show all", tooltip="Clear the filter", id="runs.clear"),
         Binding("u", "unmark", "Unmark all", id="runs.unmark", show=False),
         Binding("O", "reverse", "Sort the other way", id="runs.reverse", show=False),
         Binding("p", "pin", "Pin to the top", id="runs.pin", show=False),
@@ -119,7 +129,11 @@ class RunsScreen(ModeScreen):
         yield Static(id="summary")
         yield Static(id="page")
         with Horizontal(id="body"):
-            yield RunTable(id="table")
+            with Vertical(id="list"):
+                yield RunTable(id="table")
+                preview = ChartGrid(id="preview")
+                preview.can_focus = False
+                yield preview
             with VerticalScroll(id="side", can_focus=True):
                 yield Static(id="about")
         yield Static(id="detail")
@@ -144,6 +158,10 @@ class RunsScreen(ModeScreen):
         _, name, arguments = parse(action)
         if name == "on_run":
             return self.actions.offers(str(arguments[0]))
+        if name == "errors":
+            return self.selected is not None and self.selected.state == "finished"
+        if name == "clear":
+            return self._filtering or bool(self._where.tests)
         if name == "compare":
             return bool(self.host.marks.marked)
         if name == "sweep":
@@ -168,6 +186,9 @@ class RunsScreen(ModeScreen):
         width, height = event.size
         self.set_class(width >= WIDE and height >= HIGH, "-wide")
         self.set_class(height < LOW, "-low")
+        if self.has_class("-high") != (height >= PREVIEW):
+            self.set_class(height >= PREVIEW, "-high")
+            self._read_for = ()
         self.call_after_refresh(self._describe)
 
     def _arrange(self) -> None:
@@ -217,6 +238,8 @@ class RunsScreen(ModeScreen):
         """Update the ages."""
         if self.is_current and not self.has_class("-page"):
             self._read_histories(again=True)
+            if self.selected is not None and self.selected.state in ACTIVE:
+                self._read_preview(self.selected)
             self._table.refresh()
             self._describe()
 
@@ -242,7 +265,14 @@ class RunsScreen(ModeScreen):
             self._read_for = version
             if self._rest is not None:
                 self._rest.stop()
-            self._rest = self.set_timer(PAUSE, lambda: self._read_about(self.selected))
+            self._rest = self.set_timer(PAUSE, self._read_selected)
+            self.query_one(ChartGrid).show((), "")
+
+    def _read_selected(self) -> None:
+        """Read the files of the selected run."""
+        self._read_about(self.selected)
+        if self.selected is not None:
+            self._read_preview(self.selected)
 
     @work(thread=True, exclusive=True, group="about")
     def _read_about(self, entry: RunEntry | None) -> None:
@@ -253,6 +283,21 @@ class RunsScreen(ModeScreen):
     def _about_read(self, about: About) -> None:
         self._about = about
         self._describe()
+
+    @work(thread=True, exclusive=True, group="preview")
+    def _read_preview(self, entry: RunEntry) -> None:
+        """Read and draw loss and dev metric of a run as they were logged, if there is room for them."""
+        if not self.has_class("-wide") or not self.has_class("-high"):
+            return
+        snapshot = replace(unread(entry), curves=read_curves(entry.path), read=True)
+        loss, _, dev = figures([Source(snapshot, one_line(entry.id), 0)], Look(), TraceCache())
+        if not get_current_worker().is_cancelled:
+            self.later(lambda: self._preview_read(entry, (Logged("loss", loss), Logged("dev", dev))))
+
+    def _preview_read(self, entry: RunEntry, charts: tuple[Logged, ...]) -> None:
+        if self.selected is not None and self.selected.path == entry.path:
+            drawn = [chart for chart in charts if chart.figure.lines]
+            self.query_one(ChartGrid).show(drawn, "no curves yet" if entry.state in ACTIVE else "no curves")
 
     # -- the course of the dev metric
 

@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 
 from crild_tui.runs import formatting
 from crild_tui.runs.error_parts import full_parts
-from crild_tui.screens.reading_dialog import FRAME, WIDTH, ReadingDialog, drawn
+from crild_tui.screens.reading_dialog import ReadingDialog, drawn
 from engine.errors import CrildError
 from engine.preset.text import plain
 from engine.report.student_errors import has_predictions, student_errors
@@ -35,4 +35,4 @@ class StudentErrorsScreen(ReadingDialog):
         except CrildError as error:
             return Text(plain(str(error)))
         hint = Text(plain(f"all rows in a file: {formatting.command('errors', run_dir)} -o rows.csv"), "dim")
-        return drawn(full_parts(found, most=ROWS, width=WIDTH - FRAME), hint)
+        return drawn(full_parts(found, most=ROWS, width=self.room), hint)

@@ -34,8 +34,8 @@ HIGH = 30
 """Lines from which each run of a cell has a line."""
 LOW, NARROW = 16, 60
 """Lines and columns below which there is room for little more than the matrix."""
-ROOMY = 100
-"""Columns from which cells have room for their distance to the teacher."""
+FRAME, PADDING = 4, 2
+"""Cells beside the matrix, and those beside the text of each of its cells."""
 TEACHER, MAJORITY = "teacher", "majority guess"
 """The rows below the methods."""
 MOST_FAULTS = 20
@@ -66,6 +66,7 @@ class SweepScreen(Dialog[Chosen | None]):
         #legend { height: auto; max-height: 2; }
         #table { height: auto; max-height: 65%; min-height: 3; background: $surface; margin: 1 0; scrollbar-size: 1 1; }
         #table > .datatable--fixed { background: $surface; }
+        #table:focus { background-tint: $foreground 0%; }
         #below { height: 1fr; scrollbar-size: 1 1; border-top: solid $panel; }
         #about { height: auto; }
         &.-low #box { padding: 0; }
@@ -154,7 +155,7 @@ class SweepScreen(Dialog[Chosen | None]):
             metrics = one_line(sweeps.metrics_of(seen.found))
             figures = f"{metrics} on dev: mean ± standard deviation" if metrics else "no run has finished yet"
             self._put("counts", Text(sweeps.counts(seen.found)))
-            distance = "; then the distance to the teacher" if self.size.width >= ROOMY else ""
+            distance = "; then the distance to the teacher" if self._distances(seen) else ""
             self._put("legend", Text(f"{figures}; finished/all runs, share done{distance}"))
             self._draw_table(seen)
         self._describe()
@@ -172,8 +173,8 @@ class SweepScreen(Dialog[Chosen | None]):
         """
         found, table = seen.found, self.table
         assert found is not None
-        texts = self._columns(seen)
-        widths = tuple(max(cell_len(text.plain) for text in column) for column in texts)
+        texts = self._columns(seen, distances=self._distances(seen))
+        widths = _widths(texts)
         laid_out = (found.rows, found.tasks, max(self.size.width // 3, 12))
         if laid_out == self._grid:
             widths = tuple(map(max, widths, self._widths))  # a width that comes and goes would move the table each time
@@ -192,8 +193,12 @@ class SweepScreen(Dialog[Chosen | None]):
                     table.update_cell_at(Coordinate(row, column), text)
         self._texts_of_cells = texts
 
-    def _columns(self, seen: SweepSnapshot) -> list[list[Text]]:
-        """The texts of each column, from its label down."""
+    def _distances(self, seen: SweepSnapshot) -> bool:
+        """Whether cells have room for their distance to the teacher."""
+        return sum(width + PADDING for width in _widths(self._columns(seen, distances=True))) <= self.size.width - FRAME
+
+    def _columns(self, seen: SweepSnapshot, *, distances: bool) -> list[list[Text]]:
+        """The texts of each column, from its label down; with the distance to the teacher in each cell, or without."""
         found = seen.found
         assert found is not None
         widest = max(self.size.width // 3, 12)
@@ -202,12 +207,13 @@ class SweepScreen(Dialog[Chosen | None]):
         known = sweeps.references(seen)
         for task in found.tasks:
             compared = known.get(task, sweeps.References())
-            cells = [self._cell(found.entries.get((method, task)), compared) for method in found.rows]
+            entries = (found.entries.get((method, task)) for method in found.rows)
+            cells = [self._cell(entry, compared, distance=distances) for entry in entries]
             ends = [Text(sweeps.range_text(each), "italic") for each in (compared.teacher, compared.majority)]
             columns.append([Text(one_line(task)), *cells, *ends])
         return columns
 
-    def _cell(self, entry: MatrixCell | None, compared: sweeps.References) -> Text:
+    def _cell(self, entry: MatrixCell | None, compared: sweeps.References, *, distance: bool) -> Text:
         """One cell; its colours only repeat what its words and signs say."""
         if entry is None:
             return Text()
@@ -219,10 +225,10 @@ class SweepScreen(Dialog[Chosen | None]):
         )
         known = sweeps.distance_of(entry, compared)
         if known is not None:
-            distance, place = known
+            value, place = known
             tone = {"near the teacher": theme.success, "between": None, "not above the majority": theme.error}[place]
             text.stylize(Style(color=tone), 0, len(sweeps.mean_of(entry)))
-            text.append(f"  {formatting.difference(distance)}" if self.size.width >= ROOMY else "", Style(color=tone))
+            text.append(f"  {formatting.difference(value)}" if distance else "", Style(color=tone))
         return text
 
     @on(DataTable.CellHighlighted)
@@ -299,3 +305,8 @@ class SweepScreen(Dialog[Chosen | None]):
         question = f"Stop {one_line(self._sweep)}? Its runs write checkpoints; run `crild sweep` to continue it."
         stop = partial(actions.stop_sweep, self._host.runs_dir, self._sweep)
         confirm(self.app, Confirm(question, "Stop"), lambda: self._host.act(stop))
+
+
+def _widths(columns: list[list[Text]]) -> tuple[int, ...]:
+    """The cells of the widest text of each column."""
+    return tuple(max(cell_len(text.plain) for text in column) for column in columns)

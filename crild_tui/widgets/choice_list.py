@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rich.cells import cell_len
 from rich.style import Style
 from rich.text import Text
 from textual import events, on
@@ -36,8 +37,8 @@ FEW = 2
 """Variants of a preset from which they are folded into a line."""
 MORE = "more "
 """Begins the id of that line, which unfolds them."""
-_NAME, _LONG_NAME = 14, 22  # cells of a name before its description, in a narrow list and in a wide one
-_WIDE = 40
+_NAME, _LONG_NAME = 13, 24  # the most cells of the column of names, in a narrow list and in a wide one
+_WIDE = 60
 
 
 class PresetList(Vertical):
@@ -77,6 +78,7 @@ class PresetList(Vertical):
         self._entries: Sequence[Entry] = ()
         self._shown: dict[str, Entry] = {}
         self._filled_for = 0
+        self._names = 0  # cells of the longest name
         self._chosen: Collection[str] = ()
         self._open: set[str] = set()  # presets whose variants are listed
         self._wanted: str | None = None  # where the cursor should go once it is in the list
@@ -114,10 +116,13 @@ class PresetList(Vertical):
     def _fill(self) -> None:
         words = self.query_one(SearchLine).value
         pointed = self.pointed
-        self._filled_for = self._name_cells
         found = [entry for entry in self._entries if entry.matches(words)]
         options: list[Option] = []
         self._shown = {}
+        self._names, self._filled_for = (
+            max((cell_len(_name(entry)) for entry in found), default=0),
+            self._most_name_cells,
+        )
         for group, title in GROUPS.items():
             members = [entry for entry in found if _group(entry) == group]
             options += [Option(Text(f"── {title}"), disabled=True)] if members else []
@@ -155,20 +160,18 @@ class PresetList(Vertical):
     def _line(self, entry: Entry) -> Text:
         chosen = entry.ref in self._chosen
         mark = CHOSEN if chosen else BROKEN if entry.problem else OPEN
-        text = Text(f"{mark} {printable(entry.ref)}", Style(bold=chosen), no_wrap=True)
-        if entry.own and entry.kind != "data":
-            text.append(f" ({entry.kind})")
-        text.append(" " * max(self._name_cells + 2 - text.cell_len, 2))
+        text = Text(f"{mark} {_name(entry)}", Style(bold=chosen), no_wrap=True)
+        text.append(" " * max(2 + min(self._names, self._most_name_cells) - text.cell_len, 0) + "  ")
         text.append(one_line(entry.problem or entry.description), Style(dim=True, bold=False))
         return text
 
     @property
-    def _name_cells(self) -> int:
+    def _most_name_cells(self) -> int:
         return _LONG_NAME if self.size.width >= _WIDE else _NAME
 
     def on_resize(self) -> None:
         """Align descriptions for the new width."""
-        if self._name_cells != self._filled_for:
+        if self._most_name_cells != self._filled_for:
             self._fill()
 
     # -- keys
@@ -216,6 +219,11 @@ class PresetList(Vertical):
             self.post_message(self.Chosen(entry))
 
 
+def _name(entry: Entry) -> str:
+    """The name in the list; a file of the user's own with its kind."""
+    return printable(entry.ref) + (f" ({entry.kind})" if entry.own and entry.kind != "data" else "")
+
+
 def _group(entry: Entry) -> str:
     return "own" if entry.own and entry.kind != "data" else entry.kind
 
@@ -249,8 +257,8 @@ class SearchLine(Input):
     """The search line: Enter and Down go to the matches, Escape shows all presets again."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter,down,tab", "done(True)", "To the list", show=False),
-        Binding("escape", "done(False)", "Show all", show=False),
+        Binding("enter,down,tab", "done(True)", "To the list", key_display="enter"),
+        Binding("escape", "done(False)", "Show all", key_display="esc"),
     ]
 
     def action_done(self, keep: bool) -> None:

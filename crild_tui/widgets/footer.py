@@ -8,7 +8,7 @@ from typing import Any
 from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.screen import ModalScreen, Screen
-from textual.widgets import Footer
+from textual.widgets import Footer, Input
 
 from crild_tui.textual_internals import FooterKey
 
@@ -86,8 +86,9 @@ class KeyFooter(Footer):
 
     def _fit(self, keys: Iterable[FooterKey]) -> None:
         room = self.size.width or self.app.size.width
+        typing = isinstance(self.screen.focused, Input) and self.app.screen is self.screen
         for key in keys:
-            if not self._applies(key.action):
+            if not self._applies(key.action) or (typing and len(key.key_display) == 1):  # it would be typed
                 key.display = False
                 continue
             room -= cell_len(key.key_display) + cell_len(key.description) + 3  # Textual's spaces around both

@@ -42,7 +42,7 @@ def rows_of(views: Sequence[FieldView], folded: Collection[str], unfold: str) ->
     for group, members in groupby(views, key=lambda view: view.field.group):
         own = list(members)
         if group in folded:
-            rows.append(f"▸ {group}: {formatting.plural(len(own), 'setting')} ({unfold} unfolds)")
+            rows.append(f"▸ {group}: {formatting.plural(len(own), 'setting')} ({unfold})")
         else:
             rows += [f"── {group}", *own]
     return rows
@@ -56,8 +56,8 @@ class Form(VerticalScroll, can_focus=True):
 
     DEFAULT_CSS = """
     Form { background: $background; padding: 0 1 0 0; scrollbar-size-vertical: 1;
-        & > Title { height: 1; color: $primary; text-style: bold; }
-        &.-empty > Title { color: $foreground 60%; text-style: none; padding: 1 2; height: auto; }
+        & > Title { height: 1; color: $primary; text-style: bold; text-wrap: nowrap; text-overflow: ellipsis; }
+        &.-empty > Title { color: $foreground 60%; text-style: none; text-wrap: wrap; padding: 1 2; height: auto; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -35,12 +36,14 @@ from crild_tui.widgets.text_view import TextLine, TextView
 EVERY = 1.0
 """Seconds between two redraws without a key press."""
 SOON = 0.01
+LONGEST = 24
+"""Cells of a run's name."""
 WIDE = 140
 """Columns from which the pane of settings is beside the grid; below, it takes the grid's place."""
 
 
 class ChartGrid(Widget, can_focus=True):
-    """Draws charts in a grid, or the chosen one over the whole area."""
+    """Draws charts in a grid, or the chosen one over the whole area. Where it cannot have the focus, it marks none."""
 
     DEFAULT_CSS = "ChartGrid { height: 1fr; width: 1fr; background: $background; }"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -56,8 +59,8 @@ class ChartGrid(Widget, can_focus=True):
     class Changed(Message):
         """Another chart is chosen, or the layout of the page changed."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
         self.charts: tuple[Logged, ...] = ()
         self.empty = "nothing yet"
         self.enlarged = False
@@ -111,7 +114,7 @@ class ChartGrid(Widget, can_focus=True):
             layout = self.grid
             first = layout.page_of(self.index) * layout.size
             for index, chart in enumerate(self.charts[first : first + layout.size]):
-                cell, here = layout.cell(index), chart is chosen
+                cell, here = layout.cell(index), chart is chosen and self.can_focus
                 figure = replace(chart.figure, smoothing=0.0)  # the line below says it for all
                 drawing = draw(figure, cell.width, cell.height, focused=here, button=False)
                 canvas.paste(drawing.canvas, cell.top, cell.left)
@@ -321,10 +324,11 @@ class LoggedView(Vertical):
     @on(ChartGrid.Changed)
     def _show_status(self) -> None:
         charts, layout = self.grid.charts, self.grid.grid
-        names = ", ".join(shorten_name(source.label, 24) for source in self.sources)
+        names = ", ".join(shorten_name(source.label, LONGEST) for source in self.sources)
         page, pages = layout.page_of(self.grid.index) + 1, layout.pages(len(charts))
         parts = [f"{len(charts)} of {len(self._charts)} charts" if self.pattern else f"{len(charts)} charts"]
-        parts += [f"page {page} of {pages}"] if pages > 1 and not self.grid.enlarged else []
+        covered = self.has_class("-facts") and not self.has_class("-wide")
+        parts += [f"page {page} of {pages}"] if pages > 1 and not self.grid.enlarged and not covered else []
         parts += [f"/{self.pattern}"] if self.pattern else []
         parts += [
             f"x {self.look.axis}",
@@ -339,8 +343,11 @@ class LoggedView(Vertical):
         lines = [TextLine("Summary", "warning")]
         for chart in self._charts:
             for drawn in chart.figure.lines:
-                label = f"{chart.name} {drawn.label}".rstrip()
-                lines.append(TextLine(value_text(chart.figure, drawn), mark=f"{label}  "))
+                label, value = (
+                    f"{chart.name} {shorten_name(drawn.label, LONGEST)}".rstrip(),
+                    replace(drawn, since=-math.inf),
+                )
+                lines.append(TextLine(value_text(chart.figure, value), mark=f"{label}  "))
         facts = self._facts
         if facts is not None:
             for title, pairs in (("Settings", facts.settings), ("Environment", facts.environment)):
@@ -366,6 +373,7 @@ class LoggedView(Vertical):
     def action_facts(self) -> None:
         """Show or hide settings, environment and summary."""
         self.toggle_class("-facts")
+        self._show_status()
         if self.has_class("-facts") and not self.has_class("-wide"):
             self.query_one("#facts").focus()
         else:

@@ -37,6 +37,13 @@ def message_lines(messages: Sequence[EngineMessage], now: float) -> list[TextLin
     return lines or [TextLine("no messages from the engine yet")]
 
 
+def without_messages(lines: Sequence[str], messages: Sequence[EngineMessage]) -> tuple[list[TextLine], bool]:
+    """The lines of a log without those that repeat a message, which stands beside it; and whether there are any."""
+    repeated = {f"{each.level}: {plain(each.text)}" for each in messages}
+    left = [TextLine(line) for line in lines if line not in repeated]
+    return left, len(left) < len(lines)
+
+
 class SearchBar(Horizontal):
     """One row with what is searched and how often it was found. `keys` go from match to match and end the search."""
 
@@ -83,6 +90,7 @@ class LogPane(Vertical):
         super().__init__(id="pane")
         self._keys = keys
         self._shown: tuple[EngineMessage, ...] = ()
+        self._tail: LogTail | None = None
         self._generation = -1
         self.words = ""
         """What is searched; "" for nothing."""
@@ -122,22 +130,25 @@ class LogPane(Vertical):
         self._shown = messages
         self.messages.show(message_lines(messages, now))
         self.messages.border_title = f"Messages ({len(messages)})" if messages else "Messages"
+        if self._tail is not None:
+            self.show_log(self._tail)
         self._count()
 
     def show_log(self, tail: LogTail) -> None:
         """Show the end of a log."""
-        lines = [TextLine(text) for text in tail.lines]
+        self._tail = tail
+        lines, repeated = without_messages(tail.lines, self._shown)
         none = [TextLine(plain(tail.problem or "no output from the engine yet"))]
         self.log_view.show(lines or none, tail.first, unrelated=tail.generation != self._generation)
         self._generation = tail.generation
         name = "Log" if tail.attempt is None else f"log.{tail.attempt}.txt"
-        self._title = f"{name}, its end" if tail.cut else name
+        self._title = f"{name}{', its end' if tail.cut else ''}{', without the messages' if repeated else ''}"
         self._follow()
         self._count()
 
     def forget(self) -> None:
         """Another run is shown."""
-        self._shown, self._generation = (), -1
+        self._shown, self._tail, self._generation = (), None, -1
         for view in (self.messages, self.log_view):
             view.show((), unrelated=True)
 

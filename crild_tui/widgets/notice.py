@@ -140,7 +140,7 @@ def how_to_start(runs_dir: Path, keys: KeyNames) -> Group:
         Text(f"Press {keys['mode.launch']} to choose a preset and start one,"),
         Text("or in a shell:"),
         Text(),
-        Text("an embedded example, two minutes:", "dim"),
+        Text("an embedded example, a minute:", "dim"),
         Text(f"    {plain(formatting.in_shell('crild run quickstart', runs_dir))}", "bold"),
         Text("a method and a task make a run:", "dim"),
         Text(f"    {plain(formatting.in_shell('crild run crild rte', runs_dir))}", "bold"),

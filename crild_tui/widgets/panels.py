@@ -23,7 +23,16 @@ from crild_tui.charts.axes import axis_value
 from crild_tui.charts.drawing import KEYS
 from crild_tui.charts.figure import Figure, View
 from crild_tui.charts.logged import logged
-from crild_tui.charts.run_figures import Look, Source, TraceCache, extent, figures, is_long, scaled_stage
+from crild_tui.charts.run_figures import (
+    Look,
+    Source,
+    TraceCache,
+    extent,
+    figures,
+    is_long,
+    scaled_stage,
+    usual_view,
+)
 from crild_tui.monitor.curves import AXES
 from crild_tui.runs.states import KeyNames
 from crild_tui.widgets.chart import ZOOM, Chart
@@ -88,10 +97,15 @@ class Panels(Widget):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("x", "axis", "X axis", id="panel.axis"),
+        Binding("x", "axis", "Axis", tooltip="X axis: step, epoch or time", id="panel.axis"),
         Binding("l", "log", "Log scale", id="panel.log", show=False),
         Binding(
-            "a", "stages", "All stages", tooltip="Scale of the losses: this stage or all", id="panel.stages", show=False
+            "a",
+            "stages",
+            "All stages",
+            tooltip="Fit the charts to this stage, or to all",
+            id="panel.stages",
+            show=False,
         ),
         Binding("greater_than_sign", "smooth(1)", "Smoother", key_display=">", id="panel.smoother", show=False),
         Binding("less_than_sign", "smooth(-1)", "Less smooth", key_display="<", id="panel.rougher", show=False),
@@ -261,7 +275,7 @@ class Panels(Widget):
         return extent(self.sources, self.look.axis)
 
     def _view(self) -> View:
-        return self.look.view or self._whole()
+        return self.look.view or usual_view(self.sources, self.look)
 
     def _follow(self) -> None:
         """While following, the right edge stays at the newest point."""
@@ -271,11 +285,12 @@ class Panels(Widget):
 
     def _show_facts(self) -> None:
         look = self.look
+        hint = "" if look.view is not None or usual_view(self.sources, look) == self._whole() else self._for_all
         facts = [
             f"x {look.axis}",
             f"smoothing {look.smoothing:g}",
             f"scale {'log' if look.log else 'linear'}, {self._scaled()}",
-            f"view {'follows' if self.following else 'held'}",
+            f"view {'follows' if self.following else 'held'}{hint}",
         ]
         if look.view is not None:
             low, high = (axis_value(look.axis, end) for end in (look.view.low, look.view.high))
@@ -285,6 +300,11 @@ class Panels(Widget):
         if any(not source.snapshot.curves.complete for source in self.sources):
             facts.insert(0, "a sample: still reading the run")
         self.query_one(Facts).words = tuple(facts)
+
+    @property
+    def _for_all(self) -> str:
+        """What shows the teacher's stage, too."""
+        return f", {self._keys['panel.stages']} for all"
 
     def _scaled(self) -> str:
         """Which stages the scales of losses fit, in words."""
@@ -335,7 +355,7 @@ class Panels(Widget):
         self._redraw()
 
     def action_stages(self) -> None:
-        """Fit the scales of the losses to the newest stage alone, or to all."""
+        """Fit the scales of the losses to the newest stage alone, without the teacher's in view; or everything to all stages."""
         self.look = replace(self.look, stage=scaled_stage(self.sources, self.look) is None)
         self._build()
 
@@ -376,7 +396,7 @@ class Panels(Widget):
         if self.following:
             self._follow()
         elif self.look.view is None:
-            self.look = replace(self.look, view=self._whole())
+            self.look = replace(self.look, view=self._view())
         self._redraw()
 
     def action_enlarge(self) -> None:
@@ -399,6 +419,8 @@ class Panels(Widget):
     def _look_at(self, view: View) -> None:
         whole = self._whole()
         limited = viewport.limited(view, whole)
+        if limited is None and usual_view(self.sources, self.look) != whole:
+            limited = whole
         self.look = replace(self.look, view=limited)
         self.following = limited is None or viewport.at_end(limited, whole)
         self._redraw()

@@ -121,8 +121,8 @@ def pace(snapshot: RunSnapshot) -> list[Fact]:
     summary = snapshot.summary
     return [
         *_fact("examples/s", "{} ex/s", summary.rate, formatting.rate, 4),
-        *_fact("learning rate", "lr {}", summary.learning_rate, "{:.3g}".format, 5),
-        *_fact("gradient norm", "grad {}", summary.gradient_norm, "{:.3g}".format, 6),
+        *_fact("learning rate", "lr {}", summary.learning_rate, formatting.number, 5),
+        *_fact("gradient norm", "grad {}", summary.gradient_norm, formatting.number, 6),
         *_fact("memory", "{}", summary.memory, formatting.size, 7),
     ]
 
@@ -132,7 +132,9 @@ def losses(snapshot: RunSnapshot) -> list[Fact]:
     summary = snapshot.summary
     facts = _fact("loss, raw", "loss {}", summary.loss, formatting.loss, 4)
     if summary.consistency is not None:
-        weight = "" if summary.consistency_weight is None else f" (weight {summary.consistency_weight:.3g})"
+        weight = (
+            "" if summary.consistency_weight is None else f" (weight {formatting.number(summary.consistency_weight)})"
+        )
         value = formatting.loss(summary.consistency)
         facts.append(Fact("consistency, raw", f"{value}{weight}", f"consistency {value}", 9))
     return facts

@@ -48,7 +48,7 @@ class RunTable(ScrollView, can_focus=True):
         & > .run-table--running { color: $success; }
         & > .run-table--error { color: $error; text-style: bold; }
         & > .run-table--warning { color: $warning; }
-        & > .run-table--muted { color: $foreground-muted; }
+        & > .run-table--muted { text-style: dim; }
         & > .run-table--marked { color: $accent; text-style: bold; }
     }
     """
@@ -196,7 +196,7 @@ class RunTable(ScrollView, can_focus=True):
             parts.append(Segment(" " * listing.GAP, style))
         if self.has_sparks and (values := self.sparks.get(entry.path)):
             levels = (entry.status.majority, entry.status.teacher) if entry.status is not None else ()
-            parts.append(Segment(fit(sparkline(values, SPARK, levels), SPARK), style))
+            parts.append(Segment(fit(sparkline(values, SPARK, levels), SPARK), quiet))
         return parts
 
     def _part(self, name: str) -> Style:

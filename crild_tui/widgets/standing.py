@@ -23,7 +23,7 @@ def share_kept(value: float, majority: float, teacher: float) -> float | None:
 
 
 def verdict(value: float, majority: float, teacher: float) -> str:
-    """The student's place in words: `80 % of the way`, or on which side of the bar it is."""
+    """The student's place in words: `80.0 % of the way`, or on which side of the bar it is."""
     share = share_kept(value, majority, teacher)
     if share is None:
         return "the teacher is no better than the majority guess"
@@ -33,7 +33,7 @@ def verdict(value: float, majority: float, teacher: float) -> str:
         return "no better than the majority guess"
     if share > 1:
         return "above its teacher"
-    return "as good as its teacher" if share == 1 else f"{formatting.percent(share)} of the way"
+    return "as good as its teacher" if share == 1 else f"{share * 100:.1f} % of the way"
 
 
 def bar(share: float, width: int) -> Content:
@@ -52,9 +52,11 @@ def bar(share: float, width: int) -> Content:
 def standing_line(summary: RunSummary, width: int) -> Content | None:
     """The student's metric, then the bar from the majority guess to the teacher with both figures, then words if they fit.
 
+    The metric is that of the last evaluation; once the run has finished, that of the saved student.
     None while one of the three is unknown, while a stage trains no classifier, and where there is no room for a bar.
     """
-    value, majority, teacher = summary.metric, summary.majority, summary.teacher
+    value = summary.metric if summary.saved is None else summary.saved
+    majority, teacher = summary.majority, summary.teacher
     if value is None or majority is None or teacher is None or summary.dev_loss is not None:
         return None
     if not all(map(math.isfinite, (value, majority, teacher))):

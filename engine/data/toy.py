@@ -7,7 +7,7 @@ Short chains are frequent, so that a small model learns something at once.
 
 `toy-entailment`: does the first sentence say that the second is true? `toy-sentiment`: is the verdict good or bad?
 `toy-similarity`: how near, from 0 to 5, are the opinions of two people? `toy-switch`: is a device on in the end? Its sentences
-are a third as long, for the quickstart. `docs/toy-tasks.md` has examples and figures.
+are less than half as long, for the quickstart. `docs/toy-tasks.md` has examples and figures.
 
 The texts depend only on this file: the draws come from SplitMix64 in integer arithmetic (Steele, Lea and Flood,
 "Fast splittable pseudorandom number generators", 2014), not from a library whose streams may change, and not from the
@@ -29,6 +29,8 @@ T = TypeVar("T")
 
 DEFAULT_TRAIN = 12_000
 DEFAULT_DEV = 2_000
+DEFAULT_DEV_OF_SWITCH = 1_000
+"""The quickstart evaluates often."""
 MOST = 200_000
 """The largest size of a split; beyond it the grammar runs out of new short sentences."""
 
@@ -216,7 +218,14 @@ def _similarity(draw: Draw, _: int) -> Row:
 
 # -- toy-switch: is the device on?
 
-DEVICES = ("lamp", "fan", "heater", "radio", "pump", "screen", "oven", "bell")
+DEVICES = (
+    "alarm", "bell", "blender", "boiler", "buzzer", "camera", "charger", "clock", "computer", "cooker", "cooler", "crane",
+    "dimmer", "drill", "dryer", "engine", "fan", "flash", "freezer", "fridge", "furnace", "grill", "grinder", "hammer",
+    "heater", "hoist", "hoover", "iron", "juicer", "kettle", "lamp", "lantern", "laptop", "laser", "lathe", "light",
+    "mixer", "monitor", "motor", "mower", "oven", "phone", "player", "printer", "projector", "pump", "radio", "robot",
+    "router", "saw", "scanner", "screen", "sensor", "server", "shaver", "siren", "speaker", "stove", "tablet", "toaster",
+    "torch", "tractor", "trimmer", "washer",
+)  # fmt: skip
 START = ("started",)
 STOP = ("stopped",)
 SWITCH = ("switched",)
@@ -240,17 +249,17 @@ def _operate(draw: Draw, state: int) -> tuple[str, int]:
 
 
 def _switch(draw: Draw, wanted: int) -> Row:
-    """What one person did to a device, without commas: the label is its state in the end."""
+    """What was done to a device, in as few words as possible: the label is its state in the end."""
     while True:
         verb, state = _operate(draw, _UNKNOWN)
-        words = [draw.choose(PEOPLE), verb]
+        words = [draw.choose(DEVICES), verb]
         for _ in range(draw.below(MOST_DEEDS)):
             happens = not draw.chance(25)
             verb, after = _operate(draw, state)
             words += ["then" if happens else "almost", verb]
             state = after if happens else state
         if state == wanted:
-            return Row(_sentence(" ".join([*words, "the", draw.choose(DEVICES)])), None, state)
+            return Row(" ".join(words).capitalize(), None, state)
 
 
 # -- the tasks
@@ -276,13 +285,14 @@ def toy_task(name: str, *, train: int | None = None, dev: int | None = None) -> 
     """The rows of an embedded task: always the same ones, the first `train` and the first `dev` of their streams.
 
     No text stands twice, neither within a split nor in both. Classes are balanced; scores are spread over 0 to 5.
-    Sizes default to `DEFAULT_TRAIN` and `DEFAULT_DEV`. Raises DataError for an unknown name and for a size that is not
+    Sizes default to `DEFAULT_TRAIN` and `DEFAULT_DEV` (toy-switch: `DEFAULT_DEV_OF_SWITCH`). Raises DataError for an unknown name and for a size that is not
     between 1 and `MOST`.
     """
     if name not in _GRAMMARS:
         sentence = f"there is no built-in task {name!r}; choose one of {', '.join(sorted(_GRAMMARS))}"
         raise DataError(sentence, kind="unknown-task")
-    sizes = {"train": DEFAULT_TRAIN if train is None else train, "dev": DEFAULT_DEV if dev is None else dev}
+    least = DEFAULT_DEV_OF_SWITCH if name == "toy-switch" else DEFAULT_DEV
+    sizes = {"train": DEFAULT_TRAIN if train is None else train, "dev": least if dev is None else dev}
     for split, size in sizes.items():
         if not 1 <= size <= MOST:
             sentence = f"{size} examples for the {split} split of {name}; allowed: 1 to {MOST}"

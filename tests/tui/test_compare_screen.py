@@ -12,6 +12,7 @@ from textual.widgets import Input
 from crild_tui.app import READONLY
 from crild_tui.monitor.curves import Curves
 from crild_tui.monitor.snapshots import RunSnapshot
+from crild_tui.runs.comparison import labels
 from crild_tui.runs.marks import read_marks
 from crild_tui.runs.summary import RunSummary
 from crild_tui.screens.compare import CompareScreen
@@ -127,7 +128,7 @@ def test_runs_stand_under_their_markers_with_spread_and_differences(
         different = plain(beside) if size[0] == 200 else text
         assert beside.display == (size[0] == 200)
         assert "student.layers" in different
-        assert "Settings that differ" in different
+        assert "settings that differ" in different
         assert "task.name" not in different
         panels = screen(app).query_one(Panels)
         await until(pilot, lambda: len(panels.sources) == 3)
@@ -453,3 +454,12 @@ def test_another_theme_redraws_the_markers(monkeypatch: pytest.MonkeyPatch, runs
         await until(pilot, lambda: colour() != before)
 
     show(monkeypatch, runs, do)
+
+
+def test_a_legend_leaves_out_what_long_names_begin_with() -> None:
+    runs = [Path("runs", f"toy-study-{task}-finetune-s1") for task in ("sentiment", "switch")]
+    assert labels(runs) == ["…sentiment-finetune-s1", "…switch-finetune-s1"]
+    assert labels(runs[:1]) == [runs[0].name]
+    assert labels([Path("rte-crild-s1"), Path("rte-crild-s2")]) == ["rte-crild-s1", "rte-crild-s2"], "short enough"
+    long = [Path("a" * 30), Path("b" * 30)]
+    assert labels(long) == [path.name for path in long]

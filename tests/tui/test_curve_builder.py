@@ -301,6 +301,18 @@ def test_a_run_that_was_followed_and_one_that_is_read_afterwards_look_the_same(
 # -- what was said
 
 
+def test_a_message_that_an_attempt_repeats_is_there_once() -> None:
+    again = [event("run_started", float(t), attempt=t, stages=["kd"]) for t in (1, 10)]
+    first = [
+        event("message", 2.0, text="from the cache"),
+        event("message", 3.0, text="slow"),
+        event("message", 4.0, text="slow"),
+    ]
+    second = [event("message", 11.0, text="from the cache")]
+    messages = built([again[0], *first, again[1], *second]).messages
+    assert [(each.time, each.text) for each in messages] == [(3.0, "slow"), (4.0, "slow"), (11.0, "from the cache")]
+
+
 def test_messages_are_kept_the_newest_of_them() -> None:
     events = [event("message", float(n), text=f"line {n}", level="warning") for n in range(MAX_MESSAGES + 5)]
     messages = built(events).messages

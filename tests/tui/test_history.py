@@ -14,6 +14,8 @@ from crild_tui.monitor.run_curves import read_curves
 from crild_tui.runs.listing import BY_NAME, parse_order, to_teacher
 from crild_tui.runs.sweeps import References, distance_of, range_text
 from crild_tui.screens.runs import RunsScreen
+from crild_tui.widgets.logged_view import ChartGrid
+from crild_tui.widgets.run_table import RunTable
 from engine.sweep.matrix import MatrixCell
 from tests.cli.samples import make_run
 from tests.tui import curves_samples as samples
@@ -58,6 +60,25 @@ def test_the_list_has_the_course_where_there_is_room(monkeypatch: pytest.MonkeyP
         assert "dev metric" not in screen_text(app)
 
     drive(monkeypatch, tmp_path, do, size=(140, 24))
+
+
+def test_the_curves_of_the_selected_run_are_below_the_list_where_there_is_room(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for seed in (1, 2):
+        make_run(tmp_path, seed=seed)
+
+    async def do(app: Driven, pilot: Any) -> None:
+        preview = app.screen.query_one(ChartGrid)
+        await until(pilot, lambda: "loss" in [chart.name for chart in preview.charts])
+        assert app.focused is app.screen.query_one(RunTable)
+        await pilot.press("down")
+        await until(pilot, lambda: not preview.charts)
+        await until(pilot, lambda: bool(preview.charts))
+        await pilot.resize_terminal(200, 30)
+        await until(pilot, lambda: not preview.display)
+
+    drive(monkeypatch, tmp_path, do, size=(200, 50))
 
 
 def test_runs_are_sorted_by_their_distance_to_the_teacher() -> None:

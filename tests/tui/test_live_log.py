@@ -40,6 +40,23 @@ async def tell_log(pilot: Pilot[None], tail: LogTail) -> None:
     await pilot.pause()
 
 
+def test_a_message_does_not_stand_in_the_log_again(runs: Path) -> None:
+    run_dir = make_run(runs, state="running")
+
+    async def act() -> None:
+        async with live(runs) as (pilot, screen):
+            snapshot = working(run_dir)
+            await tell(pilot, snapshot)
+            await pilot.press("m")
+            text = snapshot.messages[-1].text
+            await tell_log(pilot, log("attempt 1: loading", f"{snapshot.messages[-1].level}: {text}"))
+            assert shown(screen.app).count(text) == 1
+            assert "attempt 1: loading" in shown(screen.app)
+            assert "without the messages" in shown(screen.app)
+
+    asyncio.run(act())
+
+
 def test_the_log_opens_over_the_panels_and_closes(runs: Path) -> None:
     run_dir = make_run(runs, state="running")
 

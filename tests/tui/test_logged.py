@@ -12,6 +12,7 @@ import pytest
 from textual import events
 
 from crild_tui.charts.grid import LEAST_HEIGHT, LEAST_WIDTH, fitted, matches, moved
+from crild_tui.charts.legend import value_text
 from crild_tui.charts.logged import label_gap, logged, loss_gap
 from crild_tui.charts.run_figures import Look, Source, TraceCache
 from crild_tui.monitor.curves import Curves
@@ -59,6 +60,23 @@ def test_every_logged_figure_has_a_chart() -> None:
     gap = shown["gap/accuracy, train - dev"].lines[0].trace.y
     assert np.nanmax(np.abs(gap - 0.1)) < 1e-6
     assert int(np.isfinite(gap).sum()) == 8, "not in the stage whose classifier is not trained"
+
+
+def test_figures_are_written_as_beside_the_panels() -> None:
+    shown = charts_of(Source(samples.snapshot(everything()), "a run", 0))
+    for name, text in (
+        ("learning rate", "2e-05"), ("gradient norm", "1"), ("examples/s", "90"), ("tokens/s", "900"),
+        ("memory, GB", "4.0 GB"),
+    ):  # fmt: skip
+        assert value_text(shown[name], shown[name].lines[0]) == text
+
+
+def test_a_chart_has_the_figures_of_the_newest_stage_that_it_knows() -> None:
+    shown = charts_of(Source(samples.snapshot(everything()), "a run", 0))
+    assert all(value_text(shown["loss/hidden"], line) != "-" for line in shown["loss/hidden"].lines)
+    assert [value_text(shown["loss/total"], line) for line in shown["loss/total"].lines][1] == "-", (
+        "of an earlier stage"
+    )
 
 
 def test_several_runs_have_a_curve_each() -> None:
@@ -213,6 +231,18 @@ def test_a_chart_moves_into_a_panel(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         assert panels.charts[1].figure.title == "consistency"
 
     viewed(monkeypatch, tmp_path, do)
+
+
+def test_settings_in_place_of_the_charts_have_no_pages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    async def do(app: Driven, pilot: Any, view: LoggedView) -> None:
+        assert "page 1 of" in screen_text(app)
+        await pilot.press("i")
+        await until(pilot, lambda: "Summary" in screen_text(app))
+        assert " page " not in screen_text(app)
+        await pilot.press("i")
+        await until(pilot, lambda: "page 1 of" in screen_text(app))
+
+    viewed(monkeypatch, tmp_path, do, (60, 14))
 
 
 def test_settings_stand_beside_the_charts_where_there_is_room(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

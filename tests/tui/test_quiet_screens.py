@@ -65,6 +65,33 @@ def test_the_footer_of_runs_has_the_keys_of_the_selected_run(monkeypatch: pytest
     drive(monkeypatch, tmp_path, do)
 
 
+def test_while_a_filter_is_typed_the_footer_has_no_key_that_would_be_typed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def do(app: Driven, pilot: Any) -> None:
+        await app.see(pilot, [entry("one-s1"), entry("two-s1")])
+        await until(pilot, lambda: "/ Filter" in footer(app))
+        await pilot.press("slash", *"one")
+        await until(pilot, lambda: "esc Show all" in footer(app))
+        assert "/ Filter" not in footer(app)
+        await pilot.press("escape")
+        await until(pilot, lambda: "/ Filter" in footer(app) and "Show all" not in footer(app))
+
+    drive(monkeypatch, tmp_path, do)
+
+
+def test_the_footer_of_a_finished_run_offers_its_mistakes_and_holds_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    make_run(tmp_path)
+
+    async def do(app: Driven, pilot: Any) -> None:
+        await until(pilot, lambda: "e Mistakes" in footer(app) and "t Table" in footer(app))
+        assert "h Hold" not in footer(app)
+
+    drive(monkeypatch, tmp_path, do, mode="live")
+
+
 def test_what_is_typed_with_the_key_of_a_search_reaches_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     async def do(app: Driven, pilot: Any) -> None:
         await app.see(pilot, [entry(f"{name}-s1", age=float(age)) for age, name in enumerate(("kind", "tick", "more"))])

@@ -377,7 +377,8 @@ def test_the_legend_of_the_loss_names_the_terms_of_the_newest_stage_first(axis: 
     assert labels(loss) == ["total", "logits", "attention", "hidden", "labels"]
     assert [line.last is None for line in loss.lines] == [False, False, True, True, True]
     legend = text(draw(loss, 80, 9))[1]
-    assert re.search(r"total \d.\d+  . logits \d.\d+  . attention -  . hidden -  . labels -", legend)
+    assert re.search(r"total \d.\d+  . logits \d.\d+  . attention -  . hidden -", legend)
+    assert "labels" not in legend, "the teacher's stage is out of view"
     assert "logits" in text(draw(loss, 60, 6))[0]
 
 
@@ -388,7 +389,7 @@ def test_the_teachers_curve_is_told_from_its_final_figure_at_80_columns() -> Non
         (("student", "teacher"), r"o student \d\d\.\d\d  ★ best \d\d\.\d\d  # teacher's curve \d\d\.\d\d"),
     ):
         seen = samples.snapshot(replace(curves, evaluations={model: curves.evaluations[model] for model in models}))
-        dev = figures([Source(seen, "a", 0)], Look(), TraceCache())[2]
+        dev = figures([Source(seen, "a", 0)], Look(stage=False), TraceCache())[2]
         assert re.search(words, text(draw(dev, 80, 6, aligned=True))[0])
 
 

@@ -50,7 +50,7 @@ LOOKS = ("dark", "light", "NO_COLOR")
 COMPARED = 3
 """Runs of `STATES` that Compare shows."""
 PRESETS: tuple[tuple[str, Kind, str], ...] = (
-    ("quickstart", "run", "Two minutes on a CPU: a toy task, a teacher from scratch, CR-ILD, then KD"),
+    ("quickstart", "run", "A minute on a CPU: a toy task, a teacher from scratch, CR-ILD, then KD"),
     ("crild", "method", "CR-ILD on attention and hidden states, then KD"),
     ("kd", "method", "Logits of the teacher and labels"),
     ("rte", "task", "GLUE RTE: does one sentence follow from the other"),
@@ -201,13 +201,13 @@ async def tour(app: Shown, pilot: Pilot[None]) -> Screens:
     app.post_message(MachineChanged(MachineSnapshot(0.25, 4 * 2**30, 16 * 2**30)))
     await pilot.press("f1")
     launch = await present(app, pilot, LaunchScreen)
-    found["launch"] = await settled(app, pilot, lambda: launched(launch), "Editor", "crild run", "Two minutes")
+    found["launch"] = await settled(app, pilot, lambda: launched(launch), "Editor", "crild run", "A minute")
     run_dirs = sorted(Path("runs").iterdir())
     for run_dir in run_dirs:
         app.post_message(WatchRun(run_dir))
         live = await present(app, pilot, LiveScreen)
         here = partial(watched, live, run_dir)
-        found[f"live {run_dir.name}"] = await settled(app, pilot, here, run_dir.name, "x X axis")
+        found[f"live {run_dir.name}"] = await settled(app, pilot, here, run_dir.name, "x Axis")
     await pilot.press("f3")
     runs = await present(app, pilot, RunsScreen)
     found["runs"] = await settled(app, pilot, lambda: listed(runs), f"{len(STATES)} runs", "failed-s2")

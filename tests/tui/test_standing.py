@@ -12,7 +12,7 @@ from crild_tui.charts.drawing import draw
 from crild_tui.charts.figure import Figure, View
 from crild_tui.charts.run_figures import Look, Source, TraceCache, figures, scaled_stage
 from crild_tui.monitor.curves import Curves, Table
-from crild_tui.runs.summary import RunSummary
+from crild_tui.runs.summary import RunSummary, apply_events
 from crild_tui.widgets.standing import bar, standing_line, verdict
 from tests.tui import curves_samples as samples
 
@@ -28,7 +28,7 @@ def test_the_student_is_between_majority_and_teacher_at_80_columns() -> None:
     assert "─┤ 72.00 teacher" in line.plain
     wide = standing_line(SUMMARY, 198)
     assert wide is not None
-    assert wide.plain.endswith("┤ 72.00 teacher  70 % of the way")
+    assert wide.plain.endswith("┤ 72.00 teacher  70.0 % of the way")
 
 
 @pytest.mark.parametrize("width", range(1, 140, 3))
@@ -42,7 +42,7 @@ def test_it_fits_or_is_left_out(width: int) -> None:
     [
         (0.4, "●├──────────┤", "below the majority guess"),
         (0.5, "├●─────────┤", "no better than the majority guess"),
-        (0.75, "├━━━━●─────┤", "50 % of the way"),
+        (0.75, "├━━━━●─────┤", "50.0 % of the way"),
         (1.0, "├━━━━━━━━━●┤", "as good as its teacher"),
         (1.2, "├━━━━━━━━━━┤●", "above its teacher"),
     ],
@@ -59,6 +59,22 @@ def test_without_a_meaning_there_is_no_bar() -> None:
     assert useless is not None
     assert "├" not in useless.plain
     assert "no better than the majority" in useless.plain
+
+
+def test_once_a_run_has_finished_the_saved_student_counts() -> None:
+    events: list[dict[str, object]] = [
+        {"kind": "run_started", "attempt": 1, "stages": ["kd"]},
+        {"kind": "evaluation", "stage": "kd", "model": "student", "step": 9, "metrics": {"accuracy": 0.83}},
+        {"kind": "evaluation", "stage": "kd", "model": "student", "step": 12, "metrics": {"accuracy": 0.82}},
+        {"kind": "run_finished", "state": "finished", "metrics": {"accuracy": 0.83}},
+    ]
+    summary = replace(apply_events(RunSummary(), events), majority=0.36, teacher=0.84)
+    line = standing_line(summary, 100)
+    assert (summary.metric, summary.saved) == (0.82, 0.83)
+    assert line is not None
+    assert line.plain.startswith("accuracy 83.00")
+    again = apply_events(summary, [{"kind": "run_started", "attempt": 2, "stages": ["kd"]}])
+    assert again.saved is None
 
 
 # -- scales
@@ -87,6 +103,18 @@ def test_losses_of_a_running_run_are_scaled_for_its_stage() -> None:
     assert scaled_stage([source("finished")], Look()) is None
     assert scaled_stage([source("finished")], Look(stage=True)) is not None
     assert scaled_stage([source(), source()], Look()) is None
+
+
+def test_the_teachers_stage_leaves_the_view_once_the_student_trains() -> None:
+    run = [source()]
+    for figure in figures(run, Look(), TraceCache()):
+        assert figure.view == View(600.0, 5000.0), "from the first stage of the student on"
+    assert figures(run, Look(stage=False), TraceCache())[0].view == View(0.0, 5000.0)
+    assert figures([source("finished")], Look(), TraceCache())[0].view.low == 0
+    assert figures([source(points=50)], Look(), TraceCache())[0].view.low == 0, "the teacher is still in training"
+    legend = "".join(text for text, _ in draw(figures(run, Look(), TraceCache())[2], 100, 16).canvas.spans()[1])
+    assert "student" in legend
+    assert "teacher's curve" not in legend
 
 
 def test_the_dev_panel_has_the_loss_until_a_stage_trains_the_classifier() -> None:
