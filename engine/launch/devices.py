@@ -24,7 +24,7 @@ _OTHER_GPUS = ("kfd", "dxg", "nvhost-gpu", "nvgpu")
 def device_fault(device: str) -> str | None:
     """Why a run cannot use this device here and what the machine has, as a sentence; None where it may work."""
     if not _FORM.fullmatch(device):
-        return f'the device must be "auto", "cpu", "mps", "cuda", "cuda:1" or a list as "cuda:0,cuda:1", not {shown(device)}'
+        return f'the device must be "auto", "cpu", "mps", "cuda" or "cuda:1", or several as "cuda:0,cuda:1", not {shown(device)}'
     names = device.split(",")
     if len(set(names)) < len(names):
         return f'"{device}" names a device twice; each process needs one of its own'

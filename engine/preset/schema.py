@@ -201,7 +201,9 @@ class Student(Record):
 class Train(Record):
     """Settings of the loop, and defaults for every stage."""
 
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?|cuda:[0-9]{1,3}(,cuda:[0-9]{1,3})+)$")] = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?|cuda:[0-9]{1,3}(,cuda:[0-9]{1,3})+)$")] = (
+        "auto"
+    )
     """auto, cpu, mps, cuda or cuda:N; or several GPUs that share each step, as "cuda:0,cuda:1"."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """bf16 where the hardware has it (CPUs included), else fp32. Weights and evaluations are always fp32."""

@@ -129,9 +129,7 @@ def _undo_extension(run_dir: Path, saved: Checkpoint) -> None:
 class Experiment:
     """Runs the stages of one run in order."""
 
-    def __init__(
-        self, session: RunSession, materials: Materials, checkpoints: Checkpoints, ranks: Ranks = ALONE
-    ):
+    def __init__(self, session: RunSession, materials: Materials, checkpoints: Checkpoints, ranks: Ranks = ALONE):
         """`checkpoints` are those that earlier attempts left; `ranks` the processes that share the steps."""
         self.session, self.materials, self.ranks = session, materials, ranks
         self.finished: dict[str, dict[str, Any]] = {}

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.distributed as distributed
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from engine.errors import CrildError, RunError
 from engine.launch.start import engine_environment, process_command
@@ -159,7 +159,7 @@ def leading(processes: int) -> Iterator[Ranks]:
     if processes == 1:
         yield ALONE
         return
-    store = distributed.TCPStore(HOST, 0, processes, is_master=True, wait_for_workers=False)
+    store = TCPStore(HOST, 0, processes, is_master=True, wait_for_workers=False)
     started: list[subprocess.Popen[bytes]] = []
     place: dict[str, str] = {}
     try:
@@ -190,17 +190,15 @@ def following() -> Ranks:
 
     def connect() -> None:
         address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-        _connect(ranks, distributed.TCPStore(address, port, ranks.world, is_master=False))
+        _connect(ranks, TCPStore(address, port, ranks.world, is_master=False))
 
     ranks.together(connect)
     return ranks
 
 
-def _connect(ranks: Ranks, store: distributed.TCPStore) -> None:
+def _connect(ranks: Ranks, store: TCPStore) -> None:
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    distributed.init_process_group(
-        backend, store=store, rank=ranks.rank, world_size=ranks.world, timeout=NO_TIMEOUT
-    )
+    distributed.init_process_group(backend, store=store, rank=ranks.rank, world_size=ranks.world, timeout=NO_TIMEOUT)
 
 
 def _place(rank: int, world: int, port: int) -> dict[str, str]:

@@ -250,7 +250,9 @@ class StepLosses:
     def _cost_of_all(self, term: Term, sums: Tensor, count: int | Tensor) -> npt.NDArray[np.float64]:
         """The mean costs (student layers, teacher layers) of a micro-batch over all processes."""
         if self.ranks.several:
-            parts = torch.cat([sums.double().flatten().cpu(), torch.as_tensor(count, dtype=torch.float64).reshape(1).cpu()])
+            parts = torch.cat(
+                [sums.double().flatten().cpu(), torch.as_tensor(count, dtype=torch.float64).reshape(1).cpu()]
+            )
             *_, count = self.ranks.sum(parts).unbind()
             sums = parts[:-1].view_as(sums)
         cost: npt.NDArray[np.float64] = (sums.double() / count).cpu().numpy()

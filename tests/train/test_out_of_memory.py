@@ -16,10 +16,12 @@ import torch
 from engine.data.batches import mirrored_cuts
 from engine.errors import RunError
 from engine.preset.load import load_preset
-from engine.train.loop import StageRun
+from engine.train.loop import Progress, StageRun
 from engine.train.out_of_memory import largest_micro_batch, smaller_accumulate, step_out_of_memory
+from engine.train.ranks import ALONE
 from engine.train.settings import StageSettings, student_stage
 from engine.train.step_metrics import StepMetrics
+from engine.train.stepper import Stepper
 from engine.worker import memory_fault
 
 ON_CPU = RuntimeError("[enforce fail at alloc_cpu.cpp:124] . DefaultCPUAllocator: can't allocate memory: you tried to")
@@ -33,15 +35,13 @@ def settings_of(*presets: str, items: tuple[str, ...] = ()) -> StageSettings:
 
 def stage_with(settings: StageSettings, backward: Callable[..., object]) -> StageRun:
     """As much of a stage as a step needs until its backward pass."""
+    stepper: Any = object.__new__(Stepper)
+    stepper.settings, stepper.total, stepper.backward, stepper.ranks = settings, 10, backward, ALONE
+    stepper.metrics, stepper.tokens = StepMetrics(torch.device("cpu")), SimpleNamespace(lengths=np.full(32, 8))
+    stepper._rows, stepper._parts = lambda _: np.arange(32), lambda _: [(0, object())]
     stage: Any = object.__new__(StageRun)
-    stage.settings, stage.total, stage.backward, stage.metrics = (
-        settings,
-        10,
-        backward,
-        StepMetrics(torch.device("cpu")),
-    )
-    stage.tokens, stage.context = SimpleNamespace(lengths=np.full(32, 8)), SimpleNamespace(run_dir=Path("/r 1"))
-    stage._rows, stage._parts = lambda _: np.arange(32), lambda _: [None]
+    stage.progress = Progress()
+    stage.settings, stage.stepper, stage.context = settings, stepper, SimpleNamespace(run_dir=Path("/r 1"))
     return stage  # type: ignore[no-any-return]
 
 

@@ -86,7 +86,8 @@ def test_two_processes_have_the_losses_of_one_for_every_objective(tmp_path: Path
     trained = {name for event in read_events(one, {"stage_started"}) for name in event["objectives"]}
     assert trained == set(OBJECTIVES)
     assert_same(figures(one), figures(two), 2e-3)
-    assert results[0] is not None and results[1] is not None
+    assert results[0] is not None
+    assert results[1] is not None
     first, second = (result["student"]["metrics"]["accuracy"] for result in results if result)
     assert first == pytest.approx(second, abs=0.05)
 
