@@ -12,13 +12,13 @@ from crild_tui.charts.figure import Figure, Level, Line, Mark, View
 from crild_tui.charts.palette import curve_marker
 from crild_tui.charts.smoothing import smooth
 from crild_tui.charts.traces import LONG, Trace, trace
-from crild_tui.monitor.curves import Axis, Curves, Floats, Table
+from crild_tui.monitor.curves import TEACHER, Axis, Curves, Floats, Table
 from crild_tui.monitor.snapshots import RunSnapshot
 from crild_tui.runs.summary import BASELINE
 from engine.preset.text import one_line
 from engine.record.states import ENDED
 
-STUDENT, TEACHER = "student", "teacher"
+STUDENT = "student"
 MODELS = {STUDENT: 0, "self-teacher": 1, BASELINE: 2, TEACHER: 4}
 """Colours of models. The fourth marker is an asterisk, which in ASCII marks the best evaluation."""
 OWN_CURVE = {TEACHER: "teacher's curve"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +14,10 @@ Floats = NDArray[np.floating[Any]]
 Axis = Literal["step", "epoch", "time"]
 AXES: tuple[Axis, ...] = ("step", "epoch", "time")
 """The x axes a chart can have."""
+
+
+TEACHER = "teacher"
+"""The stage that fine-tunes the teacher, and the model that it trains."""
 
 
 def _empty() -> Floats:
@@ -49,6 +53,13 @@ class Table:
         values, terms = ({name: column[first:] for name, column in part.items()} for part in (self.values, self.terms))
         return Table(self.step[first:], self.epoch[first:], self.time[first:], values, terms)
 
+    def since(self, border: Border) -> Table:
+        """The rows after a border, counted from it."""
+        rows = self.after(border.step)
+        return replace(
+            rows, step=rows.step - border.step, epoch=rows.epoch - border.epoch, time=rows.time - border.time
+        )
+
 
 @dataclass(frozen=True)
 class Border:
@@ -79,3 +90,19 @@ class Curves:
     evaluations: Mapping[str, Table] = field(default_factory=dict)
     borders: tuple[Border, ...] = ()
     complete: bool = True
+
+    def without_teacher(self) -> Curves:
+        """The stages after the teacher's, counted from where it ended: so a run that fine-tuned its teacher stands beside one
+        that took it from the cache. Everything where there is no such stage, or nothing after it yet."""
+        if len(self.borders) < 2 or self.borders[0].stage != TEACHER:
+            return self
+        start = self.borders[1]
+        return Curves(
+            self.steps.since(start),
+            {model: table.since(start) for model, table in self.evaluations.items()},
+            tuple(
+                Border(b.stage, b.step - start.step, b.epoch - start.epoch, b.time - start.time)
+                for b in self.borders[1:]
+            ),
+            self.complete,
+        )

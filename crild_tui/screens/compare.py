@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -171,7 +172,7 @@ class CompareScreen(ChartScreen):
         if snapshot.run_dir not in self.numbers:
             return
         before = self._snapshots.get(snapshot.run_dir)
-        self._snapshots[snapshot.run_dir] = snapshot
+        self._snapshots[snapshot.run_dir] = replace(snapshot, curves=snapshot.curves.without_teacher())
         self._stale = True
         if before is not None and _reached(before) != _reached(snapshot):
             self._read_finals(self.runs)

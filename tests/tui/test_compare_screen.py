@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,6 +23,7 @@ from crild_tui.widgets.panels import Panels
 from crild_tui.widgets.row_list import RowList
 from engine.record.run import read_run, update_status
 from tests.cli.samples import PRESET, make_run
+from tests.tui.curves_samples import ordinary
 from tests.tui.run_entries import HOSTILE
 from tests.tui.screen_driver import Driven, drive, screen_text, until
 
@@ -172,6 +174,23 @@ def test_runs_that_cannot_be_read_are_shown_with_their_reason(
 
 
 # -- which runs
+
+
+def test_a_run_that_trained_its_teacher_begins_where_one_with_a_stored_teacher_does() -> None:
+    trained = ordinary()
+    teacher, ild, *_ = trained.borders
+    assert teacher.stage == "teacher"
+    compared = trained.without_teacher()
+    assert [border.stage for border in compared.borders] == [border.stage for border in trained.borders[1:]]
+    first = compared.borders[0]
+    assert (first.step, first.epoch, first.time) == (0, 0, 0)
+    kept = trained.steps.step > ild.step
+    assert compared.steps.step.tolist() == (trained.steps.step[kept] - ild.step).tolist()
+    assert compared.steps.values["loss"].tolist() == trained.steps.values["loss"][kept].tolist()
+    assert all((table.step > 0).all() for table in compared.evaluations.values())
+    assert compared.without_teacher() is compared
+    alone = replace(trained, borders=trained.borders[:1])
+    assert alone.without_teacher() is alone, "until the student trains"
 
 
 def test_a_run_keeps_its_colour_while_others_come_and_go(monkeypatch: pytest.MonkeyPatch, runs: list[Path]) -> None:
