@@ -405,7 +405,7 @@ def test_the_table_is_written_and_nothing_overwritten_unasked(
         target.write_text("mine")
         await pilot.press("w", "enter")
         await until(pilot, lambda: isinstance(app.screen, Confirm))
-        assert "exists already" in screen_text(app)
+        assert "Overwrite (y)" in screen_text(app)
         await pilot.press("n")
         await pilot.pause()
         assert target.read_text() == "mine"
