@@ -16,6 +16,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,14 +24,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.distributed import TCPStore  # type: ignore[attr-defined]
+from torch.distributed import FileStore  # type: ignore[attr-defined]
 
 from engine.errors import CrildError, RunError
 from engine.launch.start import engine_environment, process_command
 
 NO_TIMEOUT = datetime.timedelta(days=30)
 """Followers wait while rank 0 evaluates or saves. A lost process is noticed by its closed connection."""
-HOST = "127.0.0.1"
+_FOLDER = "CRILD_PROCESSES"
+"""Environment variable: the folder through which the processes of a run find one another."""
 _PR_SET_PDEATHSIG = 1
 _DIED_WITHIN = 10.0
 """Seconds that a process may take to exit after its connection is closed."""
@@ -159,53 +161,54 @@ def leading(processes: int) -> Iterator[Ranks]:
     if processes == 1:
         yield ALONE
         return
-    store = TCPStore(HOST, 0, processes, is_master=True, wait_for_workers=False)
     started: list[subprocess.Popen[bytes]] = []
     place: dict[str, str] = {}
-    try:
-        for rank in range(1, processes):
-            place = _place(rank, processes, store.port)
-            environment = {**engine_environment(), **place}
-            command = process_command("worker", "follow")
-            started.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment))
-        place = _place(0, processes, store.port)
-        os.environ.update(place)
-        ranks = Ranks(0, processes, tuple(started))
-        ranks.together(lambda: _connect(ranks, store))
-        yield ranks
-    finally:
-        for process in started:
-            process.kill()
-        for process in started:
-            process.wait()
-        for name in place:
-            os.environ.pop(name, None)
-        if distributed.is_initialized():
-            distributed.destroy_process_group()
+    with tempfile.TemporaryDirectory(
+        prefix="crild-processes-"
+    ) as folder:  # the user's alone: who writes there gives orders
+        try:
+            for rank in range(1, processes):
+                environment = {**engine_environment(), **_place(rank, processes, folder)}
+                command = process_command("worker", "follow")
+                started.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment))
+            place = _place(0, processes, folder)
+            os.environ.update(place)
+            ranks = Ranks(0, processes, tuple(started))
+            ranks.together(lambda: _connect(ranks))
+            yield ranks
+        finally:
+            for process in started:
+                process.kill()
+            for process in started:
+                process.wait()
+            for name in place:
+                os.environ.pop(name, None)
+            if distributed.is_initialized():
+                distributed.destroy_process_group()
 
 
 def following() -> Ranks:
     """Connect this process as the rank that its environment names. Raises RunError when rank 0 cannot be reached."""
     ranks = Ranks(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
-
-    def connect() -> None:
-        address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-        _connect(ranks, TCPStore(address, port, ranks.world, is_master=False))
-
-    ranks.together(connect)
+    ranks.together(lambda: _connect(ranks))
     return ranks
 
 
-def _connect(ranks: Ranks, store: TCPStore) -> None:
+def _connect(ranks: Ranks) -> None:
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    store = FileStore(os.path.join(os.environ[_FOLDER], "store"), ranks.world)  # noqa: PTH118
     distributed.init_process_group(backend, store=store, rank=ranks.rank, world_size=ranks.world, timeout=NO_TIMEOUT)
 
 
-def _place(rank: int, world: int, port: int) -> dict[str, str]:
-    """The variables by which Accelerate and a follower know a process's place among those of one machine."""
+def _place(rank: int, world: int, folder: str) -> dict[str, str]:
+    """The variables by which Accelerate and a follower know a process's place among those of one machine.
+
+    Gloo listens on the loopback interface only.
+    """
+    loopback = "lo0" if sys.platform == "darwin" else "lo"
     return {
         "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(world),
-        "MASTER_ADDR": HOST, "MASTER_PORT": str(port),
+        "GLOO_SOCKET_IFNAME": loopback, _FOLDER: folder,
     }  # fmt: skip
 
 
