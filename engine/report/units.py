@@ -7,8 +7,11 @@ POINTS = 100
 
 
 def metric(value: float) -> str:
-    """A metric (a share of 1, or a correlation) times 100, with two digits after the point: 0.935 as `93.50`."""
-    return f"{value * POINTS:.2f}"
+    """A metric (a share of 1, or a correlation) times 100, with two digits after the point: 0.935 as `93.50`.
+
+    The same text for a value of 32 bits, as curves have them, and for that of 64 bits which it stands for.
+    """
+    return f"{round(float(value), 7) * POINTS:.2f}"
 
 
 def difference(value: float) -> str:
