@@ -155,13 +155,15 @@ def plan(path: Path, consent: Consent = NONE, *, report: Report = unreported) ->
         return _plan_with_own_code(error, consent)
     except CrildError as error:
         return _incomplete(missing_sources(preset, report=report) or [str(error)])
+    facts = _teacher_facts(materials, preset.teacher.finetune, stages[0].class_weights)
     rows = []
     for settings in stages:
         tokens = inputs.get(settings.name, materials.train)
         models = Models(teacher) if settings.role == "teacher" else models_of(
             settings, student, teacher if settings.role == "student" else None, materials.device
         )  # fmt: skip
-        steps = settings.total_steps(len(tokens))
+        stored = settings.role == "teacher" and facts["cached"]
+        steps = 0 if stored else settings.total_steps(len(tokens))
         report(f"timing steps of stage {settings.name}")
         rows.append(
             {
@@ -170,11 +172,9 @@ def plan(path: Path, consent: Consent = NONE, *, report: Report = unreported) ->
                 "examples": len(tokens),
                 "epochs": round(steps / settings.steps_per_epoch(len(tokens)), 3),
                 "evaluations": -(-steps // settings.evaluation_interval(len(tokens))),
-                "seconds": round(steps * time_steps(settings, models, tokens, materials), 1),
+                "seconds": round(steps * time_steps(settings, models, tokens, materials), 1) if steps else 0.0,
             }
         )
-    tune = preset.teacher.finetune
-    facts = _teacher_facts(materials, tune, stages[0].class_weights)
     need = disk_need(
         preset.train, stages, teacher=facts["parameters"], student=parameters(student), teacher_stored=facts["cached"]
     )

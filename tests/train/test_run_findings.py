@@ -252,6 +252,20 @@ def test_the_plan_says_what_a_run_would_refuse(tmp_path: Path, text: str) -> Non
     assert plan["stages"] == []
 
 
+def test_a_teacher_in_the_cache_takes_no_time_of_the_plan(
+    tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_tools, "time_steps", lambda *_: 1.0)
+    before = planned(tmp_path, text)
+    assert before["stages"][0]["name"] == "teacher"
+    assert before["stages"][0]["seconds"] == before["stages"][0]["steps"] > 0
+    monkeypatch.setattr("engine.train.teacher.StoredTeacher.exists", lambda _: True)
+    after = planned(tmp_path, text)
+    assert after["teacher"]["cached"]
+    assert (after["stages"][0]["steps"], after["stages"][0]["seconds"]) == (0, 0.0)
+    assert after["stages"][1:] == before["stages"][1:]
+
+
 # -- evaluate
 
 
