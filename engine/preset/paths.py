@@ -23,9 +23,11 @@ def absolutise(node: Node, folder: Path, problems: list[CrildError], path: KeyPa
     if node.is_table:
         entries = {key: absolutise(item, folder, problems, (*path, key)) for key, item in node.value.items()}
         return replace(node, value=entries)
-    if not isinstance(node.value, str) or not node.value or not _is_path(path, node.value, folder):
+    if not isinstance(node.value, str) or not node.value:
         return node
     try:
+        if not _is_path(path, node.value, folder):
+            return node
         return replace(node, value=str(normal(folder / Path(node.value).expanduser())))
     except (RuntimeError, ValueError):  # an unknown ~user; a null character
         sentence = f"{dotted(path)} cannot be a path: {shown(node.value)}"
@@ -34,7 +36,12 @@ def absolutise(node: Node, folder: Path, problems: list[CrildError], path: KeyPa
 
 
 def normal(path: Path) -> Path:
-    """The path absolute and without `..`; links stay links, so that messages show what the user wrote."""
+    """The path absolute and without `..`; links stay links, so that messages show what the user wrote.
+
+    Raises ValueError for a null character, which no path can have.
+    """
+    if "\0" in str(path):
+        raise ValueError(f"{path!r} has a null character")
     return Path(os.path.abspath(path))  # noqa: PTH100  (resolve() would follow links)
 
 

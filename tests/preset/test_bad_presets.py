@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import errno
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -574,3 +575,20 @@ def test_numbers_beyond_64_bits_and_deep_tables_are_refused(
 def test_overrides_have_the_same_limits(tmp_path: Path, value: str) -> None:
     assert only(tmp_path, MINIMAL, f"seed={value}").kind in ("invalid-number", "nested-too-deep")
     assert only(tmp_path, MINIMAL, f"stage.kd.{'a.' * 900}a=1").kind == "malformed-override"
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("task.source", "data\0"),
+        ("stage.ild.data.corpus", "data\0"),
+        ("stage.ild.data.corpus", "./data\0.txt"),
+        ("teacher.model", "./model\0"),
+        ("student.init", "./model\0"),
+    ],
+)
+def test_a_path_with_a_null_character_is_refused(tmp_path: Path, key: str, text: str) -> None:
+    with pytest.raises(PresetError) as caught:
+        load_preset(["crild", "rte"], [f"{key}={json.dumps(text)}"], base=tmp_path)
+    [problem] = caught.value.problems
+    assert (problem.kind, problem.key) == ("invalid-path", key)

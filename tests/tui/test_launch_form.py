@@ -51,7 +51,7 @@ def test_the_same_in_other_words_is_no_change(launch: Any) -> None:
     async def body(pilot: Pilot[None], screen: LaunchScreen) -> None:
         line = await put(pilot, screen, "stage.ild.objectives", "{attention=1.0,hidden=1}")
         assert not line.view.changed
-        await put(pilot, screen, "train.learning_rate", "0.001")
+        await put(pilot, screen, "train.learning_rate", "7e-4")
         assert words(screen, "command") == "$ crild run quickstart"
 
     launch(body)
