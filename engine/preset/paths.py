@@ -28,20 +28,22 @@ def absolutise(node: Node, folder: Path, problems: list[CrildError], path: KeyPa
     try:
         if not _is_path(path, node.value, folder):
             return node
-        return replace(node, value=str(normal(folder / Path(node.value).expanduser())))
-    except (RuntimeError, ValueError):  # an unknown ~user; a null character
+        return replace(node, value=_absolute(node.value, folder))
+    except (RuntimeError, ValueError):
         sentence = f"{dotted(path)} cannot be a path: {shown(node.value)}"
         problems.append(node.problem(sentence, kind="invalid-path", key=dotted(path)))
         return node
 
 
-def normal(path: Path) -> Path:
-    """The path absolute and without `..`; links stay links, so that messages show what the user wrote.
+def _absolute(text: str, folder: Path) -> str:
+    """A path of a preset, from `folder`. Raises RuntimeError for an unknown ~user, ValueError for a null character."""
+    if "\0" in text:
+        raise ValueError("a null character")
+    return str(normal(folder / Path(text).expanduser()))
 
-    Raises ValueError for a null character, which no path can have.
-    """
-    if "\0" in str(path):
-        raise ValueError(f"{path!r} has a null character")
+
+def normal(path: Path) -> Path:
+    """The path absolute and without `..`; links stay links, so that messages show what the user wrote."""
     return Path(os.path.abspath(path))  # noqa: PTH100  (resolve() would follow links)
 
 
