@@ -7,7 +7,6 @@ CPUs, NCCL between GPUs.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import datetime
 import enum
@@ -17,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -134,18 +134,31 @@ class Ranks:
             raise self._lost(error) from error
 
     def _lost(self, error: RuntimeError) -> CrildError:
-        for rank, follower in enumerate(self.followers, start=1):
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                code = follower.wait(_DIED_WITHIN)
-                how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
-                sentence = (
-                    f"process {rank} of {self.world} {how}; the last checkpoint is good. If memory ran out, use fewer "
-                    "processes or a smaller batch, then run crild resume"
-                )
-                return RunError(sentence, kind="process-lost")
+        codes = self._exit_codes()
+        if codes:  # one that was killed comes first: the others end because its connection is closed
+            rank, code = min(codes.items(), key=lambda item: (item[1] > 0, item[0]))
+            return _process_lost(rank, self.world, code)
         reason = next(iter(str(error).splitlines()), "")
         sentence = f"the connection to another process of this run was lost ({reason}); the last checkpoint is good"
         return RunError(sentence, kind="connection-lost")
+
+    def _exit_codes(self) -> dict[int, int]:
+        """The exit codes of the followers that have ended, by rank, once there are some; none after `_DIED_WITHIN`."""
+        until = time.monotonic() + _DIED_WITHIN
+        while True:
+            ended = {rank: code for rank, each in enumerate(self.followers, 1) if (code := each.poll()) is not None}
+            if ended or not self.followers or time.monotonic() >= until:
+                return ended
+            time.sleep(0.05)
+
+
+def _process_lost(rank: int, world: int, code: int) -> RunError:
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
+    sentence = (
+        f"process {rank} of {world} {how}; the last checkpoint is good. If memory ran out, use fewer processes or a "
+        "smaller batch, then run crild resume"
+    )
+    return RunError(sentence, kind="process-lost")
 
 
 ALONE = Ranks()
@@ -163,9 +176,7 @@ def leading(processes: int) -> Iterator[Ranks]:
         return
     started: list[subprocess.Popen[bytes]] = []
     place: dict[str, str] = {}
-    with tempfile.TemporaryDirectory(
-        prefix="crild-processes-"
-    ) as folder:  # the user's alone: who writes there gives orders
+    with tempfile.TemporaryDirectory(prefix="crild-processes-") as folder:  # the user's alone: its content gives orders
         try:
             for rank in range(1, processes):
                 environment = {**engine_environment(), **_place(rank, processes, folder)}
@@ -195,9 +206,22 @@ def following() -> Ranks:
 
 
 def _connect(ranks: Ranks) -> None:
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    """Meet the other processes. Rank 0 first waits in Python until all have started, so that a request to stop and a
+    process that ends at once are noticed."""
     store = FileStore(os.path.join(os.environ[_FOLDER], "store"), ranks.world)  # noqa: PTH118
+    if ranks.rank:
+        store.set(_started(ranks.rank), "1")
+    while not ranks.rank and not store.check([_started(rank) for rank in range(1, ranks.world)]):
+        for rank, process in enumerate(ranks.followers, 1):
+            if (code := process.poll()) is not None:
+                raise _process_lost(rank, ranks.world, code)
+        time.sleep(0.05)
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     distributed.init_process_group(backend, store=store, rank=ranks.rank, world_size=ranks.world, timeout=NO_TIMEOUT)
+
+
+def _started(rank: int) -> str:
+    return f"started/{rank}"
 
 
 def _place(rank: int, world: int, folder: str) -> dict[str, str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import psutil
 import pytest
@@ -14,6 +16,7 @@ from engine.errors import RunError
 from engine.launch.start import start_engine
 from engine.record.events import read_events
 from engine.record.run import read_run, read_status
+from engine.train import ranks
 from engine.train.stepper import Stepper
 from tests.conftest import PATIENCE
 from tests.launch.fake_engines import wait_for
@@ -132,6 +135,21 @@ def test_a_process_that_dies_ends_the_run_with_its_sentence(tmp_path: Path, monk
     assert (status.state, status.stage) == ("failed", "kd")
     with_processes(run_dir, 1)
     assert work(run_dir) is not None
+
+
+def test_a_process_that_ends_at_once_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_dir = make(tmp_path, materials(tmp_path), *QUICK, "train.processes=3", name="never")
+    monkeypatch.setattr(ranks, "process_command", lambda *_: [sys.executable, "-c", "raise SystemExit(3)"])
+    with pytest.raises(RunError) as caught:
+        work(run_dir)
+    assert caught.value.kind == "process-lost"
+    assert "exited with code 3" in caught.value.sentence
+
+
+def test_the_process_that_was_killed_is_named_not_one_that_ended_for_it() -> None:
+    codes = (1, -9)
+    ended = tuple(cast(Any, SimpleNamespace(poll=lambda code=code: code)) for code in codes)
+    assert "process 2 of 3 was killed by SIGKILL" in str(ranks.Ranks(0, 3, ended)._lost(RuntimeError("closed")))
 
 
 def test_the_other_processes_end_with_the_engine(tmp_path: Path) -> None:
