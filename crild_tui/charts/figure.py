@@ -14,7 +14,7 @@ from crild_tui.runs import formatting
 from engine.report.units import POINTS
 
 Words = Literal["loss", "metric", "rate", "number", "gigabytes"]
-"""How values are written: metrics times 100, others as beside the panels."""
+"""How values are written: metrics times 100, others as in the line of figures above the panels."""
 GIGA = 1e9
 LARGEST = 1e15
 """Where values are written with an exponent, whatever they are."""

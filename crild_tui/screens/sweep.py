@@ -35,7 +35,7 @@ HIGH = 30
 LOW, NARROW = 16, 60
 """Lines and columns below which there is room for little more than the matrix."""
 FRAME, PADDING = 4, 2
-"""Cells beside the matrix, and those beside the text of each of its cells."""
+"""Cells of the frame around the matrix, and of the space around the text of each of its cells."""
 TEACHER, MAJORITY = "teacher", "majority guess"
 """The rows below the methods."""
 MOST_FAULTS = 20

@@ -38,7 +38,7 @@ def message_lines(messages: Sequence[EngineMessage], now: float) -> list[TextLin
 
 
 def without_messages(lines: Sequence[str], messages: Sequence[EngineMessage]) -> tuple[list[TextLine], bool]:
-    """The lines of a log without those that repeat a message, which stands beside it; and whether there are any."""
+    """The lines of a log, without those that repeat a message of the list; and whether any were left out."""
     repeated = {f"{each.level}: {plain(each.text)}" for each in messages}
     left = [TextLine(line) for line in lines if line not in repeated]
     return left, len(left) < len(lines)
