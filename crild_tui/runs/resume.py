@@ -137,7 +137,7 @@ def _only_changeable(run_dir: Path, changes: Sequence[str]) -> None:
             raise UsageError(
                 f"{_key(change)} cannot change once a run has started: what was computed so far would no longer fit. "
                 "Still allowed: epochs, steps, evaluate, patience and keep_best of stages; device, evaluate, "
-                "evaluate_train, log_every and checkpoint settings under train. For anything else, start a new run: "
+                "evaluate_precision, evaluate_train, log_every and checkpoint settings under train. For anything else, start a new run: "
                 f"crild run {run_dir / PRESET} --set '{change}'",
                 kind="unchangeable-setting",
             )
