@@ -74,7 +74,8 @@ class LengthBatches:
         return sum(len(rows) * length for rows, length in zip(self.rows, longest, strict=True)) <= MOST_COLLATED
 
     def _collate(self, rows: Indices) -> Batch:
-        return collate(self.tokens, rows, pad_id=self.pad_id, pad_to=self.pad_to).to(self.device)
+        with torch.inference_mode(False):  # others than `predict` may read them
+            return collate(self.tokens, rows, pad_id=self.pad_id, pad_to=self.pad_to).to(self.device)
 
 
 def predict(

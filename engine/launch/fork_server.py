@@ -80,10 +80,10 @@ class _Server:
         """Until the other end of the channel closes."""
         while True:
             self._report_exits()
-            readable, _, _ = select.select([self.channel, self.wake], [], [])
+            readable, _, _ = select.select([self.channel.fileno(), self.wake], [], [])
             if self.wake in readable:
                 os.read(self.wake, CHUNK)
-            if self.channel in readable and not self._receive():
+            if self.channel.fileno() in readable and not self._receive():
                 return 0
 
     def _report_exits(self) -> None:

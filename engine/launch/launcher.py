@@ -82,9 +82,10 @@ class Launcher:
         except OSError:
             self._give_up()
         self._wait(lambda: self._answer is not None, time.monotonic() + ANSWER_WITHIN)
-        if self._answer is None or "pid" not in self._answer:
+        answer = self._last_answer()
+        if "pid" not in answer:
             self._give_up()
-        return _Forked(int(self._answer["pid"]), self)
+        return _Forked(int(answer["pid"]), self)
 
     def code(self, pid: int) -> int | None:
         """The exit code of an engine that it forked; None while that is running."""
@@ -157,6 +158,9 @@ class Launcher:
                 self.gone = True
             case _:
                 self._answer = message
+
+    def _last_answer(self) -> dict[str, Any]:
+        return self._answer or {}
 
     def _give_up(self) -> NoReturn:
         """Use it no more. It starts no engine whose process id it could not send."""
