@@ -9,15 +9,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from engine.launch.process_title import ROOM
 from engine.record.owner import start_time
 
-READY_WITHIN = 60.0
-"""Seconds that the first start waits for the libraries; on a machine that is busier, it is an ordinary one."""
+LOADED_WITHIN = 600.0
+"""Seconds within which the libraries are imported, however busy the machine is; after them, engines are started without."""
 ANSWER_WITHIN = 30.0
 """Seconds that a fork may take."""
 _PLATFORM: str = sys.platform
@@ -40,37 +40,40 @@ class LauncherGoneError(Exception):
 
 
 class Launcher:
-    """A process that forks engines. It is started with the first one, ends with this process or `close`, and its engines go
-    on. Where it cannot be used, `start` raises LauncherGoneError: from the first failure on, it stays unused."""
+    """A process that forks engines. It ends with this process or `close`, and its engines go on. Where it cannot be used,
+    `start` raises LauncherGoneError: from the first failure on, it stays unused."""
 
-    def __init__(
-        self,
-        command: Sequence[str],
-        environment: Mapping[str, str],
-        *,
-        interrupted: Callable[[], bool] = lambda: False,
-    ) -> None:
-        """`command` is its command line, without the words that this class adds. `interrupted` ends a wait for it."""
-        self._command, self._environment, self._interrupted = [*command], dict(environment), interrupted
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        """`command` is its command line, without the words that this class adds."""
+        self._command, self._environment = [*command], dict(environment)
         self._channel: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._received = b""
         self._is_ready = False
-        self._ready_until = 0.0
+        self._loaded_until = 0.0
         self._answer: dict[str, Any] | None = None
         self._codes: dict[int, int] = {}
         self.gone = _PLATFORM != "linux"
         """Whether it cannot be used (any more). Elsewhere, libraries of the system do not survive a fork."""
+
+    def is_loading(self) -> bool:
+        """Whether it is still importing the libraries. The first call starts it."""
+        if self._process is None and not self.gone:
+            self._begin()
+        self._read()
+        return not self._is_ready and not self.gone and time.monotonic() < self._loaded_until
 
     def start(
         self, words: Sequence[str], arguments: Sequence[str], folder: Path, environment: Mapping[str, str], output: int
     ) -> EngineProcess:
         """Fork an engine, in a session of its own, that prints to the descriptor `output`.
 
-        `words` are its command line, `arguments` what its main function takes. Raises LauncherGoneError.
+        `words` are its command line, `arguments` what its main function takes. Raises LauncherGoneError, also while it is
+        loading.
         """
-        self._await_ready()
-        assert self._channel is not None
+        self._read()
+        if self.gone or not self._is_ready or self._channel is None:
+            raise LauncherGoneError
         request = {
             "words": list(words), "arguments": list(arguments), "folder": str(folder), "environment": dict(environment),
         }  # fmt: skip
@@ -81,8 +84,7 @@ class Launcher:
             self._channel.sendall(content[sent:])
         except OSError:
             self._give_up()
-        self._wait(lambda: self._answer is not None, time.monotonic() + ANSWER_WITHIN)
-        answer = self._last_answer()
+        answer = self._await_answer()
         if "pid" not in answer:
             self._give_up()
         return _Forked(int(answer["pid"]), self)
@@ -105,33 +107,20 @@ class Launcher:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(5.0)
 
-    def _await_ready(self) -> None:
-        if self.gone:
-            raise LauncherGoneError
-        if self._process is None:
-            own, other = socket.socketpair()
-            try:
-                self._process = subprocess.Popen(
-                    [*self._command, str(other.fileno()), ROOM], stdin=subprocess.DEVNULL, pass_fds=(other.fileno(),),
-                    start_new_session=True, env=self._environment,
-                )  # fmt: skip
-            except OSError:
-                own.close()
-                self.gone = True
-                raise LauncherGoneError from None
-            finally:
-                other.close()
-            self._channel, self._ready_until = own, time.monotonic() + READY_WITHIN
-        self._wait(lambda: self._is_ready, self._ready_until)
-        if not self._is_ready:
-            raise LauncherGoneError  # it may be ready for the next engine
-
-    def _wait(self, done: Callable[[], bool], deadline: float) -> None:
-        self._read()
-        while not done() and not self.gone and not self._interrupted() and time.monotonic() < deadline:
-            assert self._channel is not None
-            select.select([self._channel], [], [], 0.1)
-            self._read()
+    def _begin(self) -> None:
+        own, other = socket.socketpair()
+        try:
+            self._process = subprocess.Popen(
+                [*self._command, str(other.fileno()), ROOM], stdin=subprocess.DEVNULL, pass_fds=(other.fileno(),),
+                start_new_session=True, env=self._environment,
+            )  # fmt: skip
+        except OSError:
+            own.close()
+            self.gone = True
+            return
+        finally:
+            other.close()
+        self._channel, self._loaded_until = own, time.monotonic() + LOADED_WITHIN
 
     def _read(self) -> None:
         """Take the messages that have arrived."""
@@ -159,7 +148,11 @@ class Launcher:
             case _:
                 self._answer = message
 
-    def _last_answer(self) -> dict[str, Any]:
+    def _await_answer(self) -> dict[str, Any]:
+        deadline = time.monotonic() + ANSWER_WITHIN
+        while self._answer is None and not self.gone and self._channel is not None and time.monotonic() < deadline:
+            select.select([self._channel], [], [], 0.1)
+            self._read()
         return self._answer or {}
 
     def _give_up(self) -> NoReturn:

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from engine.errors import RunError
@@ -93,9 +93,9 @@ def engine_command(*words: str) -> list[str]:
     return process_command("worker", *words)
 
 
-def new_launcher(interrupted: Callable[[], bool]) -> Launcher:
-    """A launcher of engines; `interrupted` ends a wait for it."""
-    return Launcher(engine_command("launcher"), engine_environment(), interrupted=interrupted)
+def new_launcher() -> Launcher:
+    """A launcher of engines, not yet started."""
+    return Launcher(engine_command("launcher"), engine_environment())
 
 
 def process_command(*words: str) -> list[str]:

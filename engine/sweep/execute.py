@@ -126,7 +126,7 @@ class Worker:
         """Runs that an earlier process asked to stop: this one resumes them once they have."""
         self.abort_reason: str | None = None
         """Why no more runs are started."""
-        self.launcher = None if prepared else new_launcher(lambda: stop_signals.count > 0)
+        self.launcher = None if prepared or command is not None else new_launcher()
         """What forks the engines of a sweep; a queue's are started one by one."""
         self._pids: dict[str, int] = {}
         self._tries: Counter[str] = Counter()
@@ -247,6 +247,9 @@ class Worker:
                 break
             if self.turn is not None and (reason := self.turn.reason()) is not None:
                 waiting = f"for {reason}"
+                break
+            if self.launcher is not None and self.launcher.is_loading():
+                waiting = "for the libraries to be imported"
                 break
             if (reason := self._gpu(cell, slot)) is not None:
                 waiting = f"for the GPU: {reason}"

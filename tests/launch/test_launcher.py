@@ -6,13 +6,13 @@ import json
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from engine.launch import launcher as module
 from engine.launch.launcher import EngineProcess, Launcher, LauncherGoneError
 from engine.launch.start import start_engine
 from engine.record.owner import start_time
@@ -63,14 +63,19 @@ with socket.socket(fileno=int(sys.argv[1])) as channel:
 """
 
 
-def launcher(prepare: str = "pass", **more: Any) -> Launcher:
+def launcher(prepare: str = "pass") -> Launcher:
     code = SERVER.format(root=str(ROOT), prepare=prepare)
-    return Launcher([sys.executable, "-c", code], {**os.environ, "OLD": "1", "SAME": "1"}, **more)
+    return Launcher([sys.executable, "-c", code], {**os.environ, "OLD": "1", "SAME": "1"})
+
+
+def loaded(one: Launcher) -> Launcher:
+    assert wait_for(lambda: not one.is_loading())
+    return one
 
 
 @pytest.fixture
 def one() -> Iterator[Launcher]:
-    made = launcher()
+    made = loaded(launcher())
     yield made
     made.close()
 
@@ -147,7 +152,7 @@ def test_several_run_side_by_side_and_go_on_without_it(one: Launcher, tmp_path: 
 
 
 def test_it_ends_when_its_starter_does(tmp_path: Path) -> None:
-    one = launcher()
+    one = loaded(launcher())
     process = start(one, tmp_path, "wait")
     pid = launcher_pid(one)
     one.close()
@@ -164,7 +169,7 @@ def test_it_ends_when_its_starter_does(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_forked_starts_nothing(prepare: str, tmp_path: Path) -> None:
-    one = launcher(prepare)
+    one = loaded(launcher(prepare))
     with pytest.raises(LauncherGoneError):
         start(one, tmp_path, "exit", "0")
     assert one.gone
@@ -180,14 +185,29 @@ def test_a_process_that_has_opened_a_gpu_is_not_forked(monkeypatch: pytest.Monke
         assert "/dev/null" in (fork_server.unfit() or "")
 
 
-def test_a_request_to_stop_ends_the_wait_for_it(tmp_path: Path) -> None:
-    one = launcher("time.sleep(600)", interrupted=lambda: True)
-    before = time.monotonic()
+def test_while_it_loads_it_starts_nothing(tmp_path: Path) -> None:
+    one = launcher("time.sleep(600)")
+    assert one.is_loading()
     with pytest.raises(LauncherGoneError):
         start(one, tmp_path, "exit", "0")
-    assert time.monotonic() - before < 300, "the libraries never came"
+    assert one.is_loading()
+    os.kill(launcher_pid(one), signal.SIGKILL)
+    assert loaded(one).gone
+    one.close()
+
+
+def test_nobody_waits_for_it_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOADED_WITHIN", 0.0)
+    one = launcher("time.sleep(600)")
+    assert not one.is_loading()
     os.kill(launcher_pid(one), signal.SIGKILL)
     one.close()
+
+
+def test_where_it_cannot_be_started_there_is_none(tmp_path: Path) -> None:
+    one = Launcher([str(tmp_path / "no-python")], dict(os.environ))
+    assert not one.is_loading()
+    assert one.gone
 
 
 # -- engines
@@ -210,14 +230,14 @@ def test_an_engine_of_the_launcher_owns_its_run_and_prints_to_its_log(folder: Pa
 
 
 def test_without_a_launcher_it_is_an_ordinary_start(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from engine.launch import start as module
+    from engine.launch import start as starting
 
     run = make(folder, "r", "long")
     monkeypatch.setattr(
-        module, "engine_command", lambda *words: [sys.executable, "-c", "print('alone'); raise SystemExit(3)", *words]
+        starting, "engine_command", lambda *words: [sys.executable, "-c", "print('alone'); raise SystemExit(3)", *words]
     )
     with raises("engine-exited-at-start", "alone"):
-        start_engine(run, launcher=launcher("raise ImportError"))
+        start_engine(run, launcher=loaded(launcher("raise ImportError")))
 
 
 def dies_before_it_starts(one: Launcher) -> Callable[..., EngineProcess]:
@@ -236,12 +256,12 @@ def dies_before_it_starts(one: Launcher) -> Callable[..., EngineProcess]:
 def test_a_launcher_that_dies_while_it_forks_leaves_the_start_to_its_starter(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from engine.launch import start as module
+    from engine.launch import start as starting
 
-    one = launcher()
+    one = loaded(launcher())
     run = make(folder, "r", "long")
     monkeypatch.setattr(one, "start", dies_before_it_starts(one))
-    monkeypatch.setattr(module, "_spawn", lambda *_: (_ for _ in ()).throw(RuntimeError("an ordinary start")))
+    monkeypatch.setattr(starting, "_spawn", lambda *_: (_ for _ in ()).throw(RuntimeError("an ordinary start")))
     with pytest.raises(RuntimeError, match="an ordinary start"):
         start_engine(run, launcher=one)
     one.close()
