@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from engine.data.batches import Batch
 from engine.data.tokens import TokenSet
 from engine.data.types import TaskSpec
+from engine.distill.activations import Activations
 from engine.evaluate.metrics import compute, label_loss
 from engine.evaluate.predict import LengthBatches, predict
 from engine.record.phases import Report, unreported
@@ -25,6 +28,8 @@ LOSS_TOKENS = {"cpu": 4096}
 """Tokens of a batch, with padding, whose loss is computed, by the type of the device: it takes two models' activations."""
 LOSS_TOKENS_ON_GPU = 8192
 NO_LIMIT = 2**62
+MOST_ACTIVATIONS = 2**27
+"""Bytes of a teacher's activations on dev that stay in memory while a stage is trained."""
 TRANSPORT_ROWS = 64
 """Rows of a batch whose transport plan is computed: the loss depends on how many there are."""
 
@@ -74,6 +79,11 @@ class Dev:
     def _loss_batches(self) -> dict[tuple[bool, int | None], LengthBatches]:
         """Those of `loss`, by whether a transport plan is computed, and by what the stage pads to."""
         return {}
+
+    @cached_property
+    def _teacher_activations(self) -> WeakKeyDictionary[StepLosses, list[Activations]]:
+        """What a stage has read of its teacher on its first batches of `loss`: that doesn't change."""
+        return WeakKeyDictionary()
 
     def _batches(self, tokens: TokenSet) -> LengthBatches:
         return LengthBatches(tokens, self.device, self.pad_id)
@@ -182,15 +192,26 @@ class Dev:
         try:
             with torch.no_grad():
                 done = 0
-                for batch in self._batches_of_loss(losses):
+                for index, batch in enumerate(self._batches_of_loss(losses)):
                     report(f"computing the loss on {self.primary}", done, len(tokens), "rows")
-                    part = losses(batch, counts, None, 0.0)
+                    part = losses(batch, counts, None, 0.0, teacher=self._of_teacher(losses, index, batch))
                     done += len(batch)
                     for key, value in {"loss": part.total, **part.terms}.items():
                         sums[key] = sums.get(key, 0.0) + float(value)
         finally:
             student.train(training)
         return sums.pop("loss"), sums
+
+    def _of_teacher(self, losses: StepLosses, index: int, batch: Batch) -> Activations | None:
+        """The teacher's activations on a batch of `loss`, computed once while there is room for them."""
+        known = self._teacher_activations.setdefault(losses, [])
+        if index < len(known):
+            return replace(known[index])  # scores that are computed from them are not stored with them
+        activations = losses.teacher_activations(batch)
+        fits = activations is not None and sum(each.nbytes for each in (*known, activations)) <= MOST_ACTIVATIONS
+        if activations is not None and fits and index == len(known):
+            known.append(replace(activations))
+        return activations
 
     def _batches_of_loss(self, losses: StepLosses) -> LengthBatches:
         """The primary dev set in the batches of `loss`."""

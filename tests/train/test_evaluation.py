@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 
+from engine.data.batches import Batch
 from engine.evaluate.predict import LengthBatches, predict
 from engine.models.export import content_hash
 from engine.record.events import read_events
 from engine.record.paths import cache_dir
 from engine.train import dev_evaluation, results
 from engine.train.dev_evaluation import Dev
+from engine.train.step import StepLosses
 from tests.train.tiny_run import make, materials, unmeasured, work
 
 QUICK = ("teacher.finetune.epochs=2", "stage.ild.epochs=1", "stage.kd.epochs=2", "stage.kd.evaluate=2")
@@ -103,3 +105,29 @@ def test_what_is_known_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = dev.all_logits(None, known={"dev": known})
     assert answers["dev"] is known
     assert answers["dev_mm"].sum() == 4
+
+
+def test_the_teacher_answers_once_for_the_loss_on_dev(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    compute = StepLosses.teacher_activations
+
+    def watched(losses: StepLosses, part: Batch) -> Any:
+        asked.append(len(part))
+        return compute(losses, part)
+
+    monkeypatch.setattr(StepLosses, "teacher_activations", watched)
+    monkeypatch.setattr(dev_evaluation, "LOSS_TOKENS", {"cpu": 100})
+    text = materials(tmp_path)
+    own = (*QUICK, "stage.ild.evaluate=1", "stage.kd.epochs=1")
+    losses = []
+    for name, room in (("all", 2**27), ("some", 4000), ("none", 0)):
+        asked.clear()
+        monkeypatch.setattr(dev_evaluation, "MOST_ACTIVATIONS", room)
+        run_dir = make(tmp_path, text, *own, name=name)
+        assert work(run_dir) is not None
+        found = [e for e in read_events(run_dir, {"evaluation"}) if e["stage"] == "ild" and e["model"] == "student"]
+        losses.append([(e["step"], e["loss"], e["terms"]) for e in found])
+        assert len(found) == 4
+        assert (sum(asked) == 24) == (name == "all"), "the dev set has 24 rows"
+        assert (sum(asked) == 4 * 24) == (name == "none")
+    assert losses[0] == losses[1] == losses[2]
