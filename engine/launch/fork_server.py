@@ -43,7 +43,10 @@ def serve(channel: socket.socket, prepare: Callable[[], object], main: Main) -> 
     environment = dict(os.environ)
     prepare()
     reason = unfit()
-    _send(channel, {"ready": True} if reason is None else {"unfit": reason})
+    try:
+        _send(channel, {"ready": True} if reason is None else {"unfit": reason})
+    except OSError:
+        return 0  # nobody needs it any more
     if reason is not None:
         return 1
     gc.collect()

@@ -104,6 +104,8 @@ class Launcher:
             self._channel.close()
             self._channel = None
         if self._process is not None:
+            if not self._is_ready:
+                self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(5.0)
 

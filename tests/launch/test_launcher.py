@@ -200,8 +200,9 @@ def test_nobody_waits_for_it_without_end(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(module, "LOADED_WITHIN", 0.0)
     one = launcher("time.sleep(600)")
     assert not one.is_loading()
-    os.kill(launcher_pid(one), signal.SIGKILL)
+    pid = launcher_pid(one)
     one.close()
+    assert start_time(pid) is None, "what is not needed does not go on loading"
 
 
 def test_where_it_cannot_be_started_there_is_none(tmp_path: Path) -> None:
