@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,7 +32,7 @@ from engine.launch.start import engine_environment, process_command
 from engine.record.files import cause
 from engine.record.inventory import PROCESSES
 from engine.record.paths import cache_dir
-from engine.record.removal import LinkedFolderError, OpenFolder
+from engine.record.removal import OpenFolder
 
 NO_TIMEOUT = datetime.timedelta(days=30)
 """Followers wait while rank 0 evaluates or saves. A lost process is noticed by its closed connection."""
@@ -203,8 +203,8 @@ def leading(processes: int) -> Iterator[Ranks]:
     Those that torchrun or srun has started are all that take part; without them, starts `processes` on this machine.
     Raises RunError when one cannot be started or connected.
     """
-    if (rank := launched()) is not None:
-        ranks = Ranks(0, rank.world, rank.local, rank.local_world)
+    if (own := launched()) is not None:
+        ranks = Ranks(0, own.world, own.local, own.local_world)
         try:
             ranks.together(lambda: _connect(ranks))
             yield ranks
@@ -243,16 +243,16 @@ def leading(processes: int) -> Iterator[Ranks]:
 @contextmanager
 def _folder() -> Iterator[str]:
     """A temporary folder of the user's alone, since its content gives orders. What a kill leaves is removed by the next run."""
-    try:
-        with (
-            OpenFolder.at(cache_dir(), PROCESSES, create=True) as processes,
-            processes.temporary_folder("connection") as folder,
-        ):
+    with ExitStack() as until_the_end:
+        try:
+            cache_dir().mkdir(parents=True, exist_ok=True)
+            processes = until_the_end.enter_context(OpenFolder.at(cache_dir(), PROCESSES, create=True))
+            folder = until_the_end.enter_context(processes.temporary_folder("connection"))
             os.fchmod(folder.handle, 0o700)
-            yield str(folder.path)
-    except LinkedFolderError as error:
-        sentence = f"processes cannot be connected: {cause(error)}"
-        raise RunError(sentence, kind="cannot-connect-processes", file=str(error.path)) from error
+        except OSError as error:
+            sentence = f"processes cannot be connected: {cause(error)}; CRILD_CACHE_DIR names another folder"
+            raise RunError(sentence, kind="cannot-connect-processes", file=str(cache_dir() / PROCESSES)) from error
+        yield str(folder.path)
 
 
 def following() -> Ranks:

@@ -153,7 +153,7 @@ def test_a_process_that_ends_at_once_is_not_waited_for(tmp_path: Path, monkeypat
 def test_the_process_that_was_killed_is_named_not_one_that_ended_for_it() -> None:
     codes = (1, -9)
     ended = tuple(cast(Any, SimpleNamespace(poll=lambda code=code: code)) for code in codes)
-    assert "process 2 of 3 was killed by SIGKILL" in str(ranks.Ranks(0, 3, ended)._lost(RuntimeError("closed")))
+    assert "process 2 of 3 was killed by SIGKILL" in str(ranks.Ranks(0, 3, followers=ended)._lost(RuntimeError("closed")))
 
 
 def test_the_other_processes_end_with_the_engine(tmp_path: Path) -> None:
@@ -178,3 +178,12 @@ def test_the_folder_of_a_killed_engine_is_removed(tmp_path: Path) -> None:
     run_dir = make(tmp_path, materials(tmp_path), *QUICK, "train.processes=2", name="next")
     assert work(run_dir) is not None
     assert not list((cache_dir() / PROCESSES).iterdir())
+
+
+def test_a_cache_that_cannot_hold_the_folder_is_a_sentence(tmp_path: Path) -> None:
+    cache_dir().mkdir()
+    (cache_dir() / PROCESSES).symlink_to(tmp_path)
+    run_dir = make(tmp_path, materials(tmp_path), *QUICK, "train.processes=2", name="linked")
+    with pytest.raises(RunError) as caught:
+        work(run_dir)
+    assert caught.value.kind == "cannot-connect-processes"
