@@ -153,7 +153,9 @@ def test_a_process_that_ends_at_once_is_not_waited_for(tmp_path: Path, monkeypat
 def test_the_process_that_was_killed_is_named_not_one_that_ended_for_it() -> None:
     codes = (1, -9)
     ended = tuple(cast(Any, SimpleNamespace(poll=lambda code=code: code)) for code in codes)
-    assert "process 2 of 3 was killed by SIGKILL" in str(ranks.Ranks(0, 3, followers=ended)._lost(RuntimeError("closed")))
+    assert "process 2 of 3 was killed by SIGKILL" in str(
+        ranks.Ranks(0, 3, followers=ended)._lost(RuntimeError("closed"))
+    )
 
 
 def test_the_other_processes_end_with_the_engine(tmp_path: Path) -> None:
