@@ -12,6 +12,7 @@ from pathlib import Path
 
 from engine.errors import RunError
 from engine.launch.launcher import EngineProcess, Launcher, LauncherGoneError
+from engine.launch.rank import OF_OTHERS, Rank
 from engine.record.files import cause
 from engine.record.lock import busy, held
 from engine.record.logs import last_lines
@@ -49,6 +50,7 @@ def start_engine(
     *,
     resume: bool = False,
     consent: Consent = NONE,
+    rank: Rank | None = None,
     command: Sequence[str] | None = None,
     wait: float = START_WITHIN,
     launcher: Launcher | None = None,
@@ -57,8 +59,9 @@ def start_engine(
 
     The engine reads nothing from the terminal, prints to `log.<attempt>.txt`, has the run directory as its working
     directory, and keeps running after its starter exits. It loads torch only later, so this returns quickly. `resume`
-    allows a run that was started before. `consent` is handed on in its command line. `command` replaces that command
-    line (for tests); consent and run directory are appended to it. The `launcher` starts it, where it can.
+    allows a run that was started before. `consent` is handed on in its command line. `rank` is 0 of those that torchrun or
+    srun has started. `command` replaces that command line (for tests); consent and run directory are appended to it. The
+    `launcher` starts it, where it can.
 
     Raises RunError when another process owns the run, or with what the engine printed when it exits at once.
     """
@@ -80,7 +83,7 @@ def start_engine(
         if forked is not None:
             with contextlib.suppress(LauncherGoneError):
                 return _await_owner(run_dir, forked, log, status.attempt, wait, launcher)
-        child = _spawn(words, run_dir, log)
+        child = _spawn(words, run_dir, log, rank)
         track(child)
         return _await_owner(run_dir, child, log, status.attempt, wait)
     except RunError:
@@ -114,8 +117,9 @@ def engine_environment() -> dict[str, str]:
 
     Relative entries of PYTHONPATH and PATH are dropped: from another working directory they would mean other folders. A
     relative `$CRILD_CONFIG` becomes absolute. PYTHONOPTIMIZE is dropped: transformers reads the docstrings of its models.
+    So are the variables of torchrun, srun and MPI: with them, Accelerate would wait for processes that don't exist.
     """
-    environment = {**PACE, **os.environ}
+    environment = {name: value for name, value in {**PACE, **os.environ}.items() if name not in OF_OTHERS}
     environment.pop("PYTHONOPTIMIZE", None)
     entries = [entry for entry in environment.pop("PYTHONPATH", "").split(os.pathsep) if Path(entry).is_absolute()]
     if entries:
@@ -172,9 +176,9 @@ def _cannot_start(run_dir: Path, error: OSError) -> RunError:
     return RunError(sentence, kind="cannot-start-engine", file=str(run_dir))
 
 
-def _spawn(words: list[str], run_dir: Path, log: Path) -> subprocess.Popen[bytes]:
+def _spawn(words: list[str], run_dir: Path, log: Path, rank: Rank | None) -> subprocess.Popen[bytes]:
     reap()
-    environment = {**engine_environment(), START_LOG: str(log)}
+    environment = {**engine_environment(), START_LOG: str(log), **({} if rank is None else rank.environment())}
     try:
         output = _open_log(log)
         try:
