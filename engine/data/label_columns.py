@@ -6,12 +6,16 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.data.files import Table
 from engine.data.similar_names import difference, look_alike
 from engine.data.text_files import listed, shown
 from engine.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _WHOLE = re.compile(r"-?(0|[1-9]\d*)(\.0*)?")
@@ -140,11 +144,13 @@ def _is_whole(word: str) -> bool:
     return len(word) <= LONGEST_NUMBER and (_WHOLE.fullmatch(word) is not None or float(word).is_integer())
 
 
-def scores(table: Table, column: str) -> list[float]:
-    """The score of each row; raises DataError naming the rows where it is missing, not a number, or not finite."""
+def scores(table: Table, column: str) -> npt.NDArray[np.float64]:
+    """The score of each row (rows,); raises DataError naming the rows where it is missing, not a number, or not finite."""
+    import numpy as np
+
     values = table.values[column]
-    found = [_score(value) for value in values]
-    bad = [row for row, score in enumerate(found) if score is None]
+    found = np.fromiter((_score(value) for value in values), np.float64, len(values))
+    bad = np.flatnonzero(np.isnan(found)).tolist()
     if bad:
         value = values[bad[0]]
         if value is None or str(value).strip().lower() in _MISSING_WORDS:
@@ -154,7 +160,7 @@ def scores(table: Table, column: str) -> list[float]:
             what = "too large to learn" if _is_large(value) else "not a finite number"
             sentence = f"the score {shown(value)} in column {shown(column)} is {what}{hint}"
         raise table.fault(sentence, bad, kind="invalid-score")
-    return [score for score in found if score is not None]
+    return found
 
 
 def _is_large(value: Any) -> bool:
@@ -164,14 +170,15 @@ def _is_large(value: Any) -> bool:
         return False
 
 
-def _score(value: Any) -> float | None:
+def _score(value: Any) -> float:
+    """A value as a score; NaN where it is none."""
     if isinstance(value, bool) or value is None or (isinstance(value, str) and not _NUMBER.fullmatch(value.strip())):
-        return None
+        return math.nan
     try:
         score = float(value)
     except (TypeError, ValueError, OverflowError):
-        return None
-    return score if abs(score) <= LARGEST_SCORE else None
+        return math.nan
+    return score if abs(score) <= LARGEST_SCORE else math.nan
 
 
 def natural(name: str) -> tuple[tuple[int, int, str], ...]:
@@ -204,8 +211,12 @@ def label_order(table: Table, column: str, names: Sequence[str]) -> tuple[str, .
     return order
 
 
-def class_indices(table: Table, column: str, names: Sequence[str], order: Sequence[str], train: str) -> list[int]:
-    """The class index of each row; raises DataError for a class that is not in the training file `train`."""
+def class_indices(
+    table: Table, column: str, names: Sequence[str], order: Sequence[str], train: str
+) -> npt.NDArray[np.int64]:
+    """The class index of each row (rows,); raises DataError for a class that is not in the training file `train`."""
+    import numpy as np
+
     index = {name: number for number, name in enumerate(order)}
     unknown = [row for row, name in enumerate(names) if name not in index]
     if unknown:
@@ -216,4 +227,4 @@ def class_indices(table: Table, column: str, names: Sequence[str], order: Sequen
             hint = f"; {name!a} differs from {similar!a} only in {difference(name, similar)}"
         sentence = f"the label {shown(name)} in column {shown(column)} is not in {train}, whose labels are {listed(order)}{hint}"
         raise table.fault(sentence, unknown, kind="unknown-label")
-    return [index[name] for name in names]
+    return np.fromiter(map(index.__getitem__, names), np.int64, len(names))

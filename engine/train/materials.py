@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -30,6 +31,8 @@ from engine.train.settings import StageSettings, baseline_stage, student_stage, 
 from engine.train.step import Models, bound_terms, shape_of
 from engine.user.consent import NONE, Consent
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Materials:
@@ -46,6 +49,8 @@ class Materials:
     findings: tuple[Finding, ...]
     consent: Consent = NONE
     """Whose code may run: the student's initial model may have some, too."""
+    warnings: tuple[str, ...] = ()
+    """Sentences about what could not be stored for later runs."""
     test: TokenSet | None = None
     """The test set. Only `measured` has it, for the measurement after training: `dev` decides everything before."""
 
@@ -84,6 +89,7 @@ def load_materials(
     Raises DataError and ModelError for what cannot be loaded; refusals among the findings are left to the caller.
     """
     data = load_task(preset.task, report=report)
+    warnings: list[str] = []
     texts = (text for example in data.train for text in (example.text, example.pair) if text)
     length = preset.task.max_length
     loaded = load_teacher(
@@ -92,7 +98,7 @@ def load_materials(
 
     def tokens_of(rows: Sequence[Example], what: str, split: str = "train") -> TokenSet:
         source = source_name(preset.task, split)
-        return tokenise(rows, loaded.tokenizer, length, report=report, what=what, source=source)
+        return tokenise(rows, loaded.tokenizer, length, report=report, what=what, source=source, warn=warnings.append)
 
     train = tokens_of(data.train, "training rows")
     dev = {split: tokens_of(rows, f"rows of {split}", split) for split, rows in data.dev.items()}
@@ -106,12 +112,14 @@ def load_materials(
     teacher_hash = content_hash(loaded.model)
     report("checking data, tokens and labels")
     findings = task_findings(preset, data, loaded, train, dev if test is None else {**dev, TEST: test})
-    materials = Materials(preset, data, loaded, train, sets, accelerator, teacher_hash, findings, consent, test)
+    materials = Materials(
+        preset, data, loaded, train, sets, accelerator, teacher_hash, findings, consent, tuple(warnings), test
+    )
     choose_attention(loaded.model, materials.device, materials.precision)
     return materials
 
 
-def rows_of_stages(materials: Materials, *, report: Report = unreported) -> dict[str, tuple[Example, ...]]:
+def rows_of_stages(materials: Materials, *, report: Report = unreported) -> dict[str, Sequence[Example]]:
     """The examples of the preset's stages that have data of their own, by stage name."""
     preset, data = materials.preset, materials.data
     own = [stage for stage in preset.stage if stage.data != "task"]
@@ -119,16 +127,24 @@ def rows_of_stages(materials: Materials, *, report: Report = unreported) -> dict
 
 
 def inputs_of_stages(
-    materials: Materials, own: Mapping[str, Sequence[Example]], *, report: Report = unreported
+    materials: Materials,
+    own: Mapping[str, Sequence[Example]],
+    *,
+    report: Report = unreported,
+    warn: Callable[[str], object] = log.warning,
 ) -> dict[str, TokenSet]:
-    """Tokenised inputs of each of the preset's stages, by stage name; `own` is what `rows_of_stages` gives."""
+    """Tokenised inputs of each of the preset's stages, by stage name; `own` is what `rows_of_stages` gives.
+
+    `warn` takes a sentence where the disk has no room for their tokens.
+    """
     preset = materials.preset
 
     def of(stage: Stage) -> TokenSet:
         if stage.name not in own:
             return materials.train
         tokenizer, length = materials.loaded.tokenizer, preset.task.max_length
-        return tokenise(own[stage.name], tokenizer, length, report=report, what=f"inputs of stage {stage.name}")
+        what = f"inputs of stage {stage.name}"
+        return tokenise(own[stage.name], tokenizer, length, report=report, what=what, warn=warn)
 
     return {stage.name: of(stage) for stage in preset.stage}
 
