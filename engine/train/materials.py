@@ -13,6 +13,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from engine.data.class_weights import class_weights
+from engine.data.examples import Examples
 from engine.data.findings import Finding
 from engine.data.load import inputs_for, load_task, source_name
 from engine.data.subset import few_samples
@@ -90,7 +91,7 @@ def load_materials(
     """
     data = load_task(preset.task, report=report)
     warnings: list[str] = []
-    texts = (text for example in data.train for text in (example.text, example.pair) if text)
+    texts = (text for row in Examples.of(data.train).inputs() for text in row if text)
     length = preset.task.max_length
     loaded = load_teacher(
         preset.teacher, data.spec, train_texts=texts, max_length=length, consent=consent, report=report
