@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from engine.data.spool import SMALL, Content, bytes_of
+from engine.data.spool import SMALL, Content, Spool
 from engine.preset.regular_file import open_regular
 from engine.record.files import replacement, write_all
 from engine.record.phases import Report, unreported
@@ -29,6 +29,16 @@ BLOCK = 1 << 22
 _LARGEST_HEADER = 1 << 24
 _CODES = {"F64": "<f8", "F32": "<f4", "I64": "<i8", "I32": "<i4", "I8": "|i1", "U8": "|u1"}
 _NAMES = {code: name for name, code in _CODES.items()}
+
+
+def bytes_of(array: npt.NDArray[Any]) -> memoryview:
+    """The bytes of a contiguous array; nothing is copied."""
+    return array.data.cast("B") if array.size else memoryview(b"")
+
+
+def array_of(spool: Spool, dtype: Any) -> npt.NDArray[Any]:
+    """The bytes of a spool as numbers (numbers,)."""
+    return np.frombuffer(spool.content(), dtype) if spool.size else np.zeros(0, dtype)
 
 
 class DamagedFileError(ValueError):

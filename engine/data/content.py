@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+from engine.data.array_files import bytes_of
 from engine.data.examples import CHUNK, Examples, TextColumn, plain_label
-from engine.data.spool import bytes_of
 from engine.data.types import Example
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from engine.data.dev_split import DEV_SHARE, draw_dev
 from engine.data.examples import Examples, LabelArray, NumberedIds, TextColumn
 from engine.data.files import Table, read_table
@@ -41,8 +43,8 @@ def load_custom(task: Task, *, report: Report = unreported) -> TaskData:
     notes = [*recognised_notes, *(note for table in tables.values() for note in table.notes)]
     if task.kind == "regression":
         found = {split: scores(table, columns.label) for split, table in tables.items()}
-        labels = {**found}
-        if found["train"].min() == found["train"].max():
+        labels = {split: np.array(values) for split, values in found.items()}
+        if min(found["train"]) == max(found["train"]):
             sentence = f"every score in column {shown(columns.label)} is {found['train'][0]}: there is nothing to learn"
             raise DataError(sentence, kind="single-score", file=train.path)
         order: tuple[str, ...] = ()
@@ -50,7 +52,7 @@ def load_custom(task: Task, *, report: Report = unreported) -> TaskData:
         names = {split: class_names(table, columns.label) for split, table in tables.items()}
         order = label_order(train, columns.label, names["train"])
         labels = {
-            split: class_indices(table, columns.label, names[split], order, Path(train.path).name)
+            split: np.array(class_indices(table, columns.label, names[split], order, Path(train.path).name))
             for split, table in tables.items()
         }
         notes.append(f"The classes, in the order of the model's outputs, are {listed(order)}.")

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 import numpy as np
 import numpy.typing as npt
 
-from engine.data.spool import Spool, bytes_of
+from engine.data.array_files import array_of, bytes_of
+from engine.data.spool import Spool
 from engine.data.types import Example
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ class TextBuilder:
 
     def flat(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
         """As `TextColumn.flat`. Nothing can be added afterwards."""
-        return self._offsets.array(np.int64), self._content.array(np.uint8)
+        return array_of(self._offsets, np.int64), array_of(self._content, np.uint8)
 
     def column(self) -> TextColumn:
         """The column. Nothing can be added afterwards."""

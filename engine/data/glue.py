@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -109,9 +108,7 @@ def _file(folder: Path, stem: str) -> Path:
 
 
 def _rows(task: GlueTask, path: Path, split: str, notes: list[str], report: Report) -> Examples:
-    import numpy as np
-
-    from engine.data.examples import CHUNK, Examples, NumberedIds, TextBuilder
+    from engine.data.examples import CHUNK, Examples, NumberedIds, TextBuilder, labels_of
 
     content = read_content(path)
     total = count(content, b"\n")
@@ -121,7 +118,7 @@ def _rows(task: GlueTask, path: Path, split: str, notes: list[str], report: Repo
     assert text is not None
     assert label is not None
     classes = {token: index for index, token in enumerate(task.tokens)}
-    texts, pairs, labels = TextBuilder(), TextBuilder(), array("d")
+    texts, pairs, labels = TextBuilder(), TextBuilder(), list[int | float | None]()
     short: list[int] = []
     width = 0
     rows = counted(numbered, report, f"reading {path.name}", total=total)
@@ -158,8 +155,7 @@ def _rows(task: GlueTask, path: Path, split: str, notes: list[str], report: Repo
     if not labels:
         raise DataError("the file has no rows", kind="no-rows", file=str(path))
     ids = NumberedIds(split, range(len(labels)))
-    found = np.array(labels).astype(np.int64 if classes else np.float64)
-    return Examples(ids, texts.column(), None if pair is None else pairs.column(), found)
+    return Examples(ids, texts.column(), None if pair is None else pairs.column(), labels_of(labels))
 
 
 def _column(task: GlueTask, path: Path, names: list[str], name: str | None) -> int | None:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 import re
+from array import array
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from engine.data.files import Table
 from engine.data.similar_names import difference, look_alike
 from engine.data.text_files import listed, shown
 from engine.errors import DataError
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _WHOLE = re.compile(r"-?(0|[1-9]\d*)(\.0*)?")
@@ -144,13 +141,11 @@ def _is_whole(word: str) -> bool:
     return len(word) <= LONGEST_NUMBER and (_WHOLE.fullmatch(word) is not None or float(word).is_integer())
 
 
-def scores(table: Table, column: str) -> npt.NDArray[np.float64]:
+def scores(table: Table, column: str) -> array[float]:
     """The score of each row (rows,); raises DataError naming the rows where it is missing, not a number, or not finite."""
-    import numpy as np
-
     values = table.values[column]
-    found = np.fromiter((_score(value) for value in values), np.float64, len(values))
-    bad = np.flatnonzero(np.isnan(found)).tolist()
+    found = array("d", map(_score, values))
+    bad = [row for row, score in enumerate(found) if math.isnan(score)]
     if bad:
         value = values[bad[0]]
         if value is None or str(value).strip().lower() in _MISSING_WORDS:
@@ -211,12 +206,8 @@ def label_order(table: Table, column: str, names: Sequence[str]) -> tuple[str, .
     return order
 
 
-def class_indices(
-    table: Table, column: str, names: Sequence[str], order: Sequence[str], train: str
-) -> npt.NDArray[np.int64]:
+def class_indices(table: Table, column: str, names: Sequence[str], order: Sequence[str], train: str) -> array[int]:
     """The class index of each row (rows,); raises DataError for a class that is not in the training file `train`."""
-    import numpy as np
-
     index = {name: number for number, name in enumerate(order)}
     unknown = [row for row, name in enumerate(names) if name not in index]
     if unknown:
@@ -227,4 +218,4 @@ def class_indices(
             hint = f"; {name!a} differs from {similar!a} only in {difference(name, similar)}"
         sentence = f"the label {shown(name)} in column {shown(column)} is not in {train}, whose labels are {listed(order)}{hint}"
         raise table.fault(sentence, unknown, kind="unknown-label")
-    return np.fromiter(map(index.__getitem__, names), np.int64, len(names))
+    return array("q", map(index.__getitem__, names))

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from engine.data.array_files import array_of, bytes_of
 from engine.data.examples import Examples
 from engine.data.findings import Finding, data_findings, input_keys
 from engine.data.load import load_task, source_name
-from engine.data.spool import Spool, bytes_of
+from engine.data.spool import Spool
 from engine.data.token_findings import EmbeddingSizes, TokenisedInputs, token_findings
 from engine.data.tokenizer_facts import TokenizerFacts
 from engine.data.tokens import TokenSet
@@ -140,7 +141,7 @@ class _Reader:
             for encoded in self.tokenizer.encode_batch(inputs):
                 ids.append(bytes_of(np.array(encoded.ids, np.int32)))
                 ends.append(ends[-1] + len(encoded.ids))
-        return TokenSet(rows.ids, np.array(ends), ids.array(np.int32), None, None, 0, "")
+        return TokenSet(rows.ids, np.array(ends), array_of(ids, np.int32), None, None, 0, "")
 
     def unknown_share(self, rows: Sequence[Example], tokens: TokenSet) -> float | None:
         """The share of the tokens that the vocabulary lacks, special tokens apart; None where nothing can be unknown."""

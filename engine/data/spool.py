@@ -1,6 +1,6 @@
 """Bytes that grow without growing the process: in an unnamed file, which is mapped into memory to be read.
 
-Imports neither torch nor, before there are arrays, numpy: preflight reads the heads of files.
+Imports neither torch nor numpy: preflight reads the heads of files. Arrays over these bytes: `array_files.py`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,10 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from engine.record.files import cause
 from engine.record.paths import cache_dir
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
 
 SMALL = 1 << 20
 """Bytes that stay in memory: a file for each split of a small task is not worth its cost."""
@@ -99,17 +96,6 @@ class Spool:
                 self._content = mmap.mmap(self._file.fileno(), self.size, access=mmap.ACCESS_READ)
                 self._file.close()  # the map holds it
         return self._content
-
-    def array(self, dtype: Any) -> npt.NDArray[Any]:
-        """All bytes as numbers (numbers,)."""
-        import numpy as np
-
-        return np.frombuffer(self.content(), dtype) if self.size else np.zeros(0, dtype)
-
-
-def bytes_of(array: npt.NDArray[Any]) -> memoryview:
-    """The bytes of a contiguous array; nothing is copied."""
-    return array.data.cast("B") if array.size else memoryview(b"")
 
 
 def room(folder: Path) -> int:

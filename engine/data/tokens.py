@@ -15,10 +15,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engine.data.array_files import DamagedFileError, digest, forget_pages, read_arrays, write_arrays
+from engine.data.array_files import (
+    DamagedFileError,
+    array_of,
+    bytes_of,
+    digest,
+    forget_pages,
+    read_arrays,
+    write_arrays,
+)
 from engine.data.content import add_texts
 from engine.data.examples import Examples
-from engine.data.spool import Spool, bytes_of, room
+from engine.data.spool import Spool, room
 from engine.data.types import Example
 from engine.errors import CrildError, DataError, ModelError
 from engine.preset.text import plain
@@ -268,9 +276,9 @@ def _encode(
             type_ids.append(bytes_of(np.fromiter(chain.from_iterable(types), np.int8, total)))
         done, end, cut = done + len(texts), int(ends[-1]), cut + longer
     return _Tokens(
-        offsets=offsets.array(np.int64),
-        input_ids=input_ids.array(np.int32),
-        type_ids=type_ids.array(np.int8) if _takes_types(tokenizer) else None,
+        offsets=array_of(offsets, np.int64),
+        input_ids=array_of(input_ids, np.int32),
+        type_ids=array_of(type_ids, np.int8) if _takes_types(tokenizer) else None,
         cut=cut,
     )
 

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from engine.data.array_files import DamagedFileError, read_arrays, write_arrays
+from engine.data.array_files import DamagedFileError, bytes_of, read_arrays, write_arrays
 from engine.data.batches import Indices, collate, evaluation_batches
-from engine.data.spool import bytes_of, room
+from engine.data.spool import room
 from engine.data.tokens import TokenSet
 from engine.distill.activations import ActivationSpec
 from engine.models.export import content_hash
