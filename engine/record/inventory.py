@@ -52,9 +52,11 @@ _WITH_LEFTOVERS = (CHECKPOINTS, STUDENT, PREDICTIONS, TEACHER)
 
 TEACHERS, ROWS, TOKENS, LOGITS, CRASHES = "teachers", "rows", "tokens", "logits", "crashes"
 """Folders of the cache."""
+CACHE_FOLDERS = (TEACHERS, ROWS, TOKENS, LOGITS, CRASHES)
+PROCESSES = "processes"
+"""Subfolder of the cache: in a temporary folder there, the processes of one run find one another."""
 PARTIAL, PARTIAL_MARK = ".partial", b"crild logits 1\n"
 """The ending of a file of teacher's answers that are being computed, and what it begins with."""
-CACHE_FOLDERS = (TEACHERS, ROWS, TOKENS, LOGITS, CRASHES)
 
 Check = Callable[[OpenFolder, str], bool]
 """Whether an entry of a folder is what it is taken for."""
@@ -322,7 +324,7 @@ def cached(root: Path) -> Iterator[Removable]:
 
 def cache_leftovers(root: Path) -> Iterator[Removable]:
     """What killed processes left in the cache."""
-    files = ((kind, _is_cache_leftover) for kind in (ROWS, TOKENS, LOGITS))
+    files = ((kind, _is_cache_leftover) for kind in (ROWS, TOKENS, LOGITS, PROCESSES))
     for kind, check in ((TEACHERS, _is_teacher_leftover), *files):
         yield from _listed(root, (kind,), "leftover", check, _leftover_remover(check))
 
