@@ -16,7 +16,7 @@ from engine.errors import CrildError, RunError
 from engine.launch.background import StopSignals, device_of, is_engine_alive
 from engine.launch.gpu import busy_gpu
 from engine.launch.signals import kill, stop
-from engine.launch.start import new_launcher, start_engine
+from engine.launch.start import start_engine
 from engine.record.environment import light_environment
 from engine.record.files import cause, write_atomic
 from engine.record.lock import FileLock, RunLock, held
@@ -126,8 +126,6 @@ class Worker:
         """Runs that an earlier process asked to stop: this one resumes them once they have."""
         self.abort_reason: str | None = None
         """Why no more runs are started."""
-        self.launcher = None if prepared or command is not None else new_launcher()
-        """What forks the engines of a sweep; a queue's are started one by one."""
         self._pids: dict[str, int] = {}
         self._tries: Counter[str] = Counter()
         self._signals_sent: dict[str, int] = {}
@@ -190,8 +188,6 @@ class Worker:
         )
         if self.turn is not None:
             self.turn.lock.release()
-        if self.launcher is not None:
-            self.launcher.close()
 
     # -- slots
 
@@ -248,9 +244,6 @@ class Worker:
             if self.turn is not None and (reason := self.turn.reason()) is not None:
                 waiting = f"for {reason}"
                 break
-            if self.launcher is not None and self.launcher.is_loading():
-                waiting = "for the libraries to be imported"
-                break
             if (reason := self._gpu(cell, slot)) is not None:
                 waiting = f"for the GPU: {reason}"
                 continue
@@ -296,9 +289,7 @@ class Worker:
             return False
         self._tries[cell.run] += 1
         try:
-            self._pids[cell.run] = start_engine(
-                run_dir, resume=True, consent=self.consent, command=self.command, launcher=self.launcher
-            )
+            self._pids[cell.run] = start_engine(run_dir, resume=True, consent=self.consent, command=self.command)
         except RunError as error:
             with contextlib.suppress(RunError):  # otherwise it would look as if it were about to start
                 update_status(
