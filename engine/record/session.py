@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import threading
 import time
@@ -33,9 +34,10 @@ from engine.record.files import json_text, overwrite, write_json
 from engine.record.inventory import remove_run_leftovers
 from engine.record.lock import RunLock
 from engine.record.owner import Owner
-from engine.record.paths import STATUS, event_files, events_file, log_file
+from engine.record.paths import REQUEST, STATUS, event_files, events_file, log_file
 from engine.record.phases import Phase, Phases, Report
-from engine.record.removal import OpenFolder
+from engine.record.remote_request import read_request
+from engine.record.removal import OpenFolder, remove_file
 from engine.record.run import read_status
 from engine.record.run_folder import RunFolder
 from engine.record.secrets import without_secrets
@@ -69,6 +71,9 @@ class RunSession:
         """Whether a stage of this attempt has started: from then on a finished run is being extended."""
         self._process = os.getpid()
         self._ended = threading.Event()
+        self._owner = Owner.current()
+        self._obeyed: signal.Signals | None = None
+        """The request of another host that was obeyed last."""
         self._dirty = False
         self._silent_since: float | None = None
         self._fault: RunError | None = None
@@ -82,6 +87,7 @@ class RunSession:
             """The status as the last attempt left it."""
             self.attempt = max(event_files(self._path), default=0) + 1
             self._adopt_log()
+            self._remove_request()
             remove_run_leftovers(self._path)
             self.events = EventWriter(events_file(self._path, self.attempt), self.attempt)
             self._status = self._started_status()
@@ -97,7 +103,7 @@ class RunSession:
         now = time.time()
         return replace(
             self.before, id=self._path.name, state="running", attempt=self.attempt, started=now, ended=None, heartbeat=now,
-            owner=Owner.current(), inode=self._folder.inode, error=None, exit_code=None, eta=None, rate=None,
+            owner=self._owner, inode=self._folder.inode, error=None, exit_code=None, eta=None, rate=None,
         )  # fmt: skip
 
     @property
@@ -203,6 +209,7 @@ class RunSession:
             self._status = replace(self._status, heartbeat=time.time(), eta=None, **changes)
             try:
                 if not gone:
+                    self._remove_request()
                     self._write_last()
                     if then is not None:
                         then(self._path)
@@ -268,6 +275,7 @@ class RunSession:
                 if self._ended.is_set():
                     return
                 self.phases.beat()
+                self._obey()
                 status = self._status
                 asked = self.request.signal is not None and status.state == "running"
                 late = time.time() - (status.heartbeat or 0.0) >= HEARTBEAT
@@ -281,6 +289,28 @@ class RunSession:
                     self._silent_since = self._silent_since or time.monotonic()
                     if self._folder.is_gone():  # the next check between two pieces of work ends the run
                         self.request.ask()
+
+    def _obey(self) -> None:
+        """Do what another host requests: stop as by a signal; on SIGKILL, end at once as "stopped", without a checkpoint."""
+        number = read_request(self._path, self._owner)
+        if number is None or number == self._obeyed:
+            return
+        self._obeyed = number
+        if number != signal.SIGKILL:
+            os.kill(self._process, number)  # its handler runs in the main thread, as for a signal from this host
+            return
+        outcome, now = self.outcome("stopped"), time.time()
+        self._status = replace(self._status, state=outcome, ended=now, heartbeat=now, eta=None, exit_code=137)
+        with contextlib.suppress(RunError):  # the run is lost then, instead of stopped
+            self._remove_request()
+            self._write()
+        if os.getpgid(0) == self._process:
+            os.killpg(self._process, signal.SIGKILL)
+        os.kill(self._process, signal.SIGKILL)
+
+    def _remove_request(self) -> None:
+        with contextlib.suppress(OSError):
+            remove_file(self._path / REQUEST, missing_ok=True)
 
     def _write_phase(self, phase: Phase) -> None:
         """Write how far a phase is. A device that is full or broken ends no run for that: the next real event does."""
