@@ -182,7 +182,7 @@ def ray_slots(
 
 
 def _device_and_gpus(cluster: Cluster, own: str | None, gpus: float | None) -> tuple[str, float]:
-    if gpus is not None and not (0.0 <= gpus < 1.0 or (gpus < 1_000.0 and gpus == int(gpus))):
+    if gpus is not None and not (0.0 <= gpus < 1.0 or (1.0 <= gpus < 1_000.0 and gpus == int(gpus))):
         sentence = f"--gpus-per-run takes a part of one GPU or a whole number of GPUs, not {gpus:g}"
         raise UsageError(sentence, kind="invalid-gpus-per-run")
     named = 0 if own is None or not own.startswith("cuda") else len(own.split(","))

@@ -71,7 +71,7 @@ def submit(
     before = existing(runs_dir, plan.name)
     if before is not None and before.alive():
         raise RunError(f"the sweep {plan.name!r} is already in progress", kind="sweep-in-progress")
-    documents, cells = _cells(plan)
+    documents, cells = cells_of(plan)
     now = time.time()
     record = SweepRecord(
         name=plan.name,
@@ -97,7 +97,7 @@ def same(record: SweepRecord, plan: Plan) -> bool:
     return [(cell.run, dict(cell.cell)) for cell in record.cells] == [(run.run, dict(run.cell)) for run in plan.runs]
 
 
-def _cells(plan: Plan) -> tuple[list[dict[str, Any]], tuple[CellRecord, ...]]:
+def cells_of(plan: Plan) -> tuple[list[dict[str, Any]], tuple[CellRecord, ...]]:
     """The presets of a plan, each once for all seeds, and its runs with the indices of their presets."""
     numbers: dict[str, int] = {}
     documents: list[dict[str, Any]] = []

@@ -20,6 +20,7 @@ from engine.record.inventory import foreign_files
 from engine.record.lock import RunLock, held
 from engine.record.owner import Owner, start_time
 from engine.record.remote_request import send_request
+from engine.record.removal import OpenFolder
 from engine.record.run import read_run, read_status, release_owner
 from tests.conftest import PATIENCE
 from tests.errors import raises
@@ -80,7 +81,8 @@ def test_a_request_to_an_earlier_attempt_is_ignored(run: Path) -> None:
     stop(run)
     assert wait_for(lambda: is_gone(first.pid))
     send_request(run, first, signal.SIGKILL)
-    assert foreign_files(run) == []
+    with OpenFolder.at(run) as folder:
+        assert foreign_files(folder) == []
     second = started_again(run)
     time.sleep(1.2)  # two heartbeats
     assert read_run(run).state == "running"
