@@ -18,7 +18,7 @@ from engine.record.environment import light_environment
 from engine.record.fields import read_fields
 from engine.record.files import cause, json_text, read_json, read_record, write_atomic, write_json
 from engine.record.inventory import foreign_files, is_recorded_run
-from engine.record.lock import RunLock, held_elsewhere, is_copied
+from engine.record.lock import RunLock, busy, held_elsewhere, is_copied
 from engine.record.owner import Owner, temporary_name
 from engine.record.paths import ANNOTATIONS, ENVIRONMENT, PRESET, STATUS, queue_file, user_path
 from engine.record.rebuild import rebuilt_status
@@ -239,8 +239,11 @@ def release_owner(run_dir: Path, owner: Owner) -> None:
     """Take an active run from an owner that is known to have ended with its host, so that it can be resumed at once.
 
     The run becomes "lost". The file system may still hold the lock of the host that is gone: the lock file is replaced
-    then. Does nothing when the run has ended or has another owner. Raises RunError when the status cannot be written.
+    then. Does nothing when the run has ended or has another owner. Raises RunError when the owner is alive on this host,
+    or the status cannot be written.
     """
+    if owner.state() == "alive":
+        raise busy(run_dir)
     with RunLock(run_dir) as lock:
         if read_status(run_dir).owner != owner:
             return

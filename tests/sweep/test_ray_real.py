@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 import time
@@ -164,7 +163,7 @@ def test_the_commands_of_the_how_to_run_and_leave_nothing_behind(
     work.mkdir()
     monkeypatch.chdir(work)
     monkeypatch.setenv("CRILD_RUNS_DIR", str(runs))
-    before = set(os.listdir("/tmp"))
+    before = set(Path("/tmp").iterdir())
     for block in documents.blocks(page):
         if block.file is not None:
             (work / block.file).write_text(block.text)
@@ -174,7 +173,7 @@ def test_the_commands_of_the_how_to_run_and_leave_nothing_behind(
     assert set(states(runs).values()) == {"finished"}
     assert len(states(runs)) == 2
     capsys.readouterr()
-    assert not [name for name in set(os.listdir("/tmp")) - before if name.startswith("ray-")]
+    assert not [path for path in set(Path("/tmp").iterdir()) - before if path.name.startswith("ray-")]
     time.sleep(1.0)
     assert not _ray_processes(), "the local Ray has ended"
 
