@@ -123,7 +123,7 @@ def sweep(
     if running is not None and not plan:
         chosen = running.slots
     elif ray is not None:
-        chosen = _ray_slots(ray, planned, folder, slots, gpus_per_run, record)
+        chosen = _ray_slots(ray, planned, folder, slots, gpus_per_run, record, quiet=quiet)
     else:
         chosen = slots_for(
             len(planned.runs),
@@ -168,12 +168,20 @@ def sweep(
 
 
 def _ray_slots(
-    address: str, planned: Plan, runs_dir: Path, slots: int | None, gpus: float | None, record: SweepRecord | None
+    address: str,
+    planned: Plan,
+    runs_dir: Path,
+    slots: int | None,
+    gpus: float | None,
+    record: SweepRecord | None,
+    *,
+    quiet: bool,
 ) -> tuple[Slot, ...]:
     """The slots of a sweep on a Ray cluster; says which nodes cannot be used. Raises UsageError and RunError."""
     from engine.sweep.cluster import look_at, ray_slots
 
-    terminal.say(f"asking the Ray cluster at {address}" if address != "local" else "a Ray of the sweep's own")
+    if address != "local":
+        terminal.say(f"asking the Ray cluster at {address} for its nodes", quiet=quiet)
     cluster = look_at(address, runs_dir)
     for sentence in cluster.problems():
         terminal.say(f"warning: {sentence}")

@@ -19,6 +19,7 @@ import pytest
 from engine.errors import RunError
 from engine.launch.background import StopSignals
 from engine.launch.start import process_command
+from engine.record.environment import crild_version
 from engine.record.owner import Owner, start_time
 from engine.record.run import read_run, read_status
 from engine.sweep import execute, ray_engines
@@ -133,7 +134,10 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ray]:
     fake = Ray()
     monkeypatch.setattr(ray_engines, "Connection", lambda _address: fake)
     monkeypatch.setattr(ray_engines, "SILENT_FOR", 0.5)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     yield fake
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
     for task in fake.tasks:
         task.end()
 
@@ -332,7 +336,7 @@ def test_a_cluster_that_cannot_be_reached_ends_the_sweep_with_its_sentence(
 # -- the process beside an engine
 
 
-def node_process(run: Path, *, worker: int | None = None, version: str = "None", command: Any = FAR_SIMPLE) -> Any:
+def node_process(run: Path, *, worker: int | None = None, version: str = str(crild_version()), command: Any = FAR_SIMPLE) -> Any:
     words = process_command("node", str(worker or os.getpid()), version, str(run), json.dumps(command))
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
