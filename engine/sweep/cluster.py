@@ -19,7 +19,7 @@ from engine.sweep.slots import MOST_SLOTS, Slot, own_device
 
 LOCAL, AUTO = "local", "auto"
 """Instead of an address: a Ray of the sweep's own on this machine; the cluster that this machine is part of."""
-ANSWER_WITHIN = 120.0
+ANSWER_WITHIN = 180.0
 """Seconds that a cluster has to tell its nodes, the time to load Ray included."""
 CONNECT_WITHIN = 10.0
 """Seconds in which something must listen at an address."""

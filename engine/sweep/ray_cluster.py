@@ -24,7 +24,7 @@ from engine.record.paths import cache_dir
 from engine.record.removal import OpenFolder, remove_file
 from engine.sweep.cluster import AUTO, LOCAL, Node, check_installed
 
-PROBE_WITHIN = 60.0
+PROBE_WITHIN = 120.0
 """Seconds that a node has to start a task that only reads two small files."""
 _STORE = 100 << 20
 """Bytes of a local Ray's store for objects: crild's tasks return a few bytes."""
