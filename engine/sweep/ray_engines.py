@@ -175,8 +175,6 @@ class RayEngines:
             answer = self._ray.get(task.ref)
         except self._ray.exceptions.RayTaskError as error:
             return f"its task failed: {one_line(error)[-300:]}"
-        except self._ray.exceptions.TaskUnschedulableError as error:
-            return f"Ray cannot place it: {one_line(error)}"
         except self._ray.exceptions.RayError as error:
             print(f"{run_dir.name}: its task was lost: {one_line(error)[:200]}", file=sys.stderr, flush=True)
             return None

@@ -85,7 +85,7 @@ class Task:
 class Ray:
     """What `RayEngines` uses of Ray and of a `Connection`."""
 
-    exceptions = SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError, TaskUnschedulableError=RayTaskError)
+    exceptions = SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError)
 
     def __init__(
         self, nodes: tuple[Node, ...] = (Node("a", "node-1", 2.0, 0.0), Node("b", "node-2", 2.0, 0.0))
