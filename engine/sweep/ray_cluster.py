@@ -45,6 +45,7 @@ class Connection:
         self._folder: Path | None = None
         options: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": logging.ERROR}
         if address == LOCAL:
+            os.environ.setdefault("RAY_worker_niceness", "0")  # engines inherit it; crild's own have none either
             # Ray's sockets are below it, and a socket's path has at most 107 characters
             self._folder = Path(tempfile.mkdtemp(prefix="ray-", dir=_short_temporary_folder()))
             options |= {"include_dashboard": False, "num_cpus": cores(), "object_store_memory": _STORE}
@@ -73,7 +74,8 @@ class Connection:
         """
         before = {node.id: node for node in known}
         alive = [entry for entry in self.ray.nodes() if entry["Alive"]]
-        new = [entry["NodeID"] for entry in alive if entry["NodeID"] not in before]
+        with_room = (entry for entry in alive if entry["Resources"].get("CPU", 0.0) >= 1.0)  # often not the head
+        new = [entry["NodeID"] for entry in with_room if entry["NodeID"] not in before]
         seen = self._probed(new, runs_dir) if new else {}
         return tuple(
             before.get(entry["NodeID"]) or Node(
@@ -81,8 +83,8 @@ class Connection:
                 host=str(entry.get("NodeManagerHostname") or entry.get("NodeManagerAddress")),
                 cpus=float(entry["Resources"].get("CPU", 0.0)),
                 gpus=float(entry["Resources"].get("GPU", 0.0)),
-                problem=seen[entry["NodeID"]][0],
-                shares_cache=seen[entry["NodeID"]][1],
+                problem=seen.get(entry["NodeID"], (None, True))[0],
+                shares_cache=seen.get(entry["NodeID"], (None, True))[1],
             )
             for entry in alive
         )  # fmt: skip

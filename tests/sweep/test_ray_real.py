@@ -22,7 +22,6 @@ from tests import documents
 from tests.conftest import PATIENCE, REPOSITORY
 from tests.launch.fake_engines import wait_for
 from tests.sweep.sweeps import COMMAND, came_to, let_go, over, record_of, states, steps, study, write
-from tests.train.tiny_run import materials
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install -c constraints.txt '.[ray]'")
 pytestmark = pytest.mark.slow
@@ -32,19 +31,20 @@ pytestmark = pytest.mark.slow
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ray as crild runs it; on a busy machine its processes take long to start."""
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("RAY_agent_register_timeout_ms", "300000")
+    monkeypatch.setenv("RAY_worker_niceness", "0")
 
 
 @pytest.fixture
 def cluster() -> Iterator[Any]:
-    """A head, and a node that may be killed: each with room for one run."""
+    """A head without room, and two nodes, each with room for one run."""
     from ray.cluster_utils import Cluster
 
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # sockets have short paths
-    own = {"num_cpus": 1, "object_store_memory": 100 << 20, "include_dashboard": False}
-    found = Cluster(initialize_head=True, head_node_args={**own, "_temp_dir": folder})
+    own = {"object_store_memory": 100 << 20, "include_dashboard": False}
+    found = Cluster(initialize_head=True, head_node_args={**own, "num_cpus": 0, "temp_dir": folder})
     try:
-        found.add_node(num_cpus=1, object_store_memory=100 << 20)
+        for _ in range(2):
+            found.add_node(num_cpus=1, object_store_memory=100 << 20)
         yield found
     finally:
         found.shutdown()
@@ -82,6 +82,22 @@ def test_two_nodes_run_a_sweep_that_is_stopped_and_continued(folder: Path, runs:
     assert steps(runs, run.name) == list(range(5))
 
 
+def test_a_killed_node_costs_its_run_one_attempt(folder: Path, runs: Path, cluster: Any) -> None:
+    path = study(folder, "steps-5", "hold-2", seeds="[1]")
+    begin(path, runs, cluster.address)
+    run, other = runs / "study-toy-entailment-b-s1", runs / "study-toy-entailment-a-s1"
+    assert came_to(run, 2)
+    assert wait_for(lambda: read_status(other).state == "finished")
+    (node,) = (node for node in cluster.worker_nodes if _runs_on(node))
+    cluster.remove_node(node, allow_graceful=False)
+    assert wait_for(lambda: read_status(run).attempt == 2)
+    let_go(runs)
+    assert over(runs) == "ended"
+    assert states(runs) == {run.name: "finished", other.name: "finished"}
+    assert (read_status(run).attempt, read_status(other).attempt) == (2, 1)
+    assert steps(runs, run.name) == list(range(5))
+
+
 def test_a_run_that_fits_on_no_node_is_refused(folder: Path, runs: Path, cluster: Any) -> None:
     path = study(folder)
     for words in (["--gpus-per-run", "8"], []):
@@ -96,6 +112,8 @@ def test_a_run_that_fits_on_no_node_is_refused(folder: Path, runs: Path, cluster
 def test_a_node_killed_in_mid_sweep_changes_nothing_in_the_table(
     tmp_path: Path, runs: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from tests.train.tiny_run import materials  # loads torch
+
     folder = tmp_path / "files"
     write(folder, materials(tmp_path / "tiny"), "both.toml")
     path = write(
@@ -116,7 +134,7 @@ set = ["stages=[kd]"]
     assert {entry.status.attempt for entry in list_runs(whole) if entry.status} == {1}
     monkeypatch.setenv("CRILD_CACHE_DIR", str(tmp_path / "cache-killed"))
     begin(path, runs, cluster.address, None)
-    node = next(node for node in cluster.worker_nodes)
+    node = sorted(cluster.worker_nodes, key=id)[0]
     finished = _finished_before(runs, lambda: _runs_on(node) and any(_steps_of(run) > 3 for run in _running(runs)))
     cluster.remove_node(node, allow_graceful=False)
     assert over(runs, seconds=3 * PATIENCE) == "ended"
