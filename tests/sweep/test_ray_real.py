@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 import time
@@ -48,6 +49,7 @@ def cluster() -> Iterator[Any]:
         yield found
     finally:
         found.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def begin(path: Path, runs: Path, address: str, command: list[str] | None = COMMAND) -> None:
