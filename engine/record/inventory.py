@@ -51,6 +51,8 @@ _LINK_FREE = (CHECKPOINTS, STUDENT, PREDICTIONS)
 _WITH_LEFTOVERS = (CHECKPOINTS, STUDENT, PREDICTIONS, TEACHER)
 
 TEACHERS, TOKENS, LOGITS, CRASHES = "teachers", "tokens", "logits", "crashes"
+PROCESSES = "processes"
+"""Subfolder of the cache: in a temporary folder there, the processes of one run find one another."""
 """Folders of the cache."""
 CACHE_FOLDERS = (TEACHERS, TOKENS, LOGITS, CRASHES)
 
@@ -320,7 +322,8 @@ def cached(root: Path) -> Iterator[Removable]:
 
 def cache_leftovers(root: Path) -> Iterator[Removable]:
     """What killed processes left in the cache."""
-    for kind, check in ((TEACHERS, _is_teacher_leftover), (TOKENS, _is_cache_leftover), (LOGITS, _is_cache_leftover)):
+    kinds = ((TEACHERS, _is_teacher_leftover), *((kind, _is_cache_leftover) for kind in (TOKENS, LOGITS, PROCESSES)))
+    for kind, check in kinds:
         yield from _listed(root, (kind,), "leftover", check, _leftover_remover(check))
 
 
