@@ -336,7 +336,9 @@ def test_a_cluster_that_cannot_be_reached_ends_the_sweep_with_its_sentence(
 # -- the process beside an engine
 
 
-def node_process(run: Path, *, worker: int | None = None, version: str = str(crild_version()), command: Any = FAR_SIMPLE) -> Any:
+def node_process(
+    run: Path, *, worker: int | None = None, version: str = str(crild_version()), command: Any = FAR_SIMPLE
+) -> Any:
     words = process_command("node", str(worker or os.getpid()), version, str(run), json.dumps(command))
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
