@@ -49,6 +49,8 @@ HEARTBEAT = 5.0
 """Seconds between two heartbeats."""
 FLUSH = 0.5
 """Seconds within which progress and requests by signal reach status.json."""
+ENDS_WITH = "CRILD_ENDS_WITH"
+"""Environment variable: the process id of a starter without which an engine must not go on (see `engine.sweep.node_process`)."""
 START_LOG = "CRILD_START_LOG"
 """Environment variable: the file with an engine's output until its attempt has a number."""
 
@@ -72,6 +74,7 @@ class RunSession:
         self._process = os.getpid()
         self._ended = threading.Event()
         self._owner = Owner.current()
+        self._starter = int(os.environ.pop(ENDS_WITH, None) or 0)
         self._obeyed: signal.Signals | None = None
         """The request of another host that was obeyed last."""
         self._dirty = False
@@ -276,6 +279,8 @@ class RunSession:
                     return
                 self.phases.beat()
                 self._obey()
+                if self._starter not in (0, os.getppid()):
+                    self._kill()  # the run is lost: whoever ended its starter gives the device to another
                 status = self._status
                 asked = self.request.signal is not None and status.state == "running"
                 late = time.time() - (status.heartbeat or 0.0) >= HEARTBEAT
@@ -304,6 +309,10 @@ class RunSession:
         with contextlib.suppress(RunError):  # the run is lost then, instead of stopped
             self._remove_request()
             self._write()
+        self._kill()
+
+    def _kill(self) -> None:
+        """End this process and its children at once."""
         if os.getpgid(0) == self._process:
             os.killpg(self._process, signal.SIGKILL)
         os.kill(self._process, signal.SIGKILL)

@@ -25,6 +25,7 @@ from engine.record.environment import crild_version
 from engine.record.home import provide_home
 from engine.record.owner import start_time
 from engine.record.run import is_run
+from engine.record.session import ENDS_WITH
 from engine.record.standard_streams import open_standard_streams
 from engine.user.consent import Consent, split_words
 
@@ -66,6 +67,7 @@ def _run(worker: int, version: str, run_dir: Path, consent: Consent, command: Se
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, handle)
+    os.environ[ENDS_WITH] = str(os.getpid())  # Ray kills the processes that its workers started
     pid = start_engine(run_dir, resume=True, consent=consent, command=command)
     started = start_time(pid)
     while started is not None and start_time(pid) == started:

@@ -58,6 +58,8 @@ class _Task:
     """When the heartbeat last changed, by this machine's clock (monotonic): clocks of hosts differ."""
     beat: float = 0.0
     """When the run last got a sign of life while its task waits."""
+    is_lost: bool = False
+    """Whether Ray lost the task, which was reported."""
 
 
 class RayEngines:
@@ -176,7 +178,9 @@ class RayEngines:
         except self._ray.exceptions.RayTaskError as error:
             return f"its task failed: {one_line(error)[-300:]}"
         except self._ray.exceptions.RayError as error:
-            print(f"{run_dir.name}: its task was lost: {one_line(error)[:200]}", file=sys.stderr, flush=True)
+            if not task.is_lost:
+                print(f"{run_dir.name}: its task was lost: {one_line(error)[:200]}", file=sys.stderr, flush=True)
+            task.is_lost = True
             return None
         return answer.get("problem") if isinstance(answer, Mapping) else None
 

@@ -233,10 +233,6 @@ def test_an_engine_that_outlives_its_task_is_waited_for(runs: Path, ray: Ray) ->
     engines = engines_of(runs)
     engines.start(run, SLOT)
     assert is_running(run)
-    child = ray.tasks[0].child
-    assert child is not None
-    child.kill()  # the process beside the engine, not the engine
-    child.wait()
     ray.tasks[0].error = RayError("the worker died")
     first = read_status(run).heartbeat
     assert wait_for(lambda: read_status(run).heartbeat != first)
@@ -354,16 +350,19 @@ def test_a_node_with_another_crild_or_without_the_runs_says_so(tmp_path: Path) -
     assert read_status(run).attempt == 0
 
 
-@pytest.mark.parametrize("how", ["terminated", "orphaned"])
+@pytest.mark.parametrize("how", ["terminated", "killed", "orphaned"])
 def test_an_engine_ends_with_rays_worker(tmp_path: Path, how: str) -> None:
     run = make(tmp_path, "r", "long")
-    child = node_process(run, worker=None if how == "terminated" else 1)
+    child = node_process(run, worker=1 if how == "orphaned" else None)
     owner: Owner | None = None
     with contextlib.suppress(RunError):
         assert came_to(run, 0)
         owner = read_status(run).owner
     assert owner is not None
-    if how == "terminated":
-        child.terminate()
+    if how != "orphaned":
+        child.send_signal(signal.SIGTERM if how == "terminated" else signal.SIGKILL)
     assert wait_for(lambda: start_time(owner.pid) is None)
-    assert answer(child) == {"exited": True}
+    assert read_status(run).state == "running", "so that it is lost"
+    if how != "killed":
+        assert answer(child) == {"exited": True}
+    child.wait()
