@@ -135,7 +135,8 @@ class Experiment:
         self.finished: dict[str, dict[str, Any]] = {}
         """Results of finished stages by name; part of every checkpoint."""
         own = rows_of_stages(materials, report=session.phases)
-        self.inputs = inputs_of_stages(materials, own, report=session.phases)
+        self._warnings = list(materials.warnings)
+        self.inputs = inputs_of_stages(materials, own, report=session.phases, warn=self._warnings.append)
         self.findings = (
             *materials.findings,
             *stage_findings(materials.preset, materials.loaded, own, self.inputs),
@@ -187,7 +188,9 @@ class Experiment:
             repeated=self.resumption.repeated(written),
             run=identity_of(self.session.before),
         )
-        if warning := self.resumption.warning(written):
+        if stale := self.resumption.warning(written):
+            say(self.session, stale, level="warning")
+        for warning in self._warnings:
             say(self.session, warning, level="warning")
         if self.resumption.extended:
             say(self.session, "the baseline starts again, because the student is trained for longer")

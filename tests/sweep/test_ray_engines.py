@@ -228,7 +228,8 @@ def test_a_run_whose_node_is_lost_can_be_resumed_at_once(runs: Path, ray: Ray) -
     assert is_over(engines, run)
 
 
-def test_an_engine_that_outlives_its_task_is_waited_for(runs: Path, ray: Ray) -> None:
+def test_an_engine_that_outlives_its_task_is_waited_for(runs: Path, ray: Ray, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_engines, "SILENT_FOR", PATIENCE)
     run = make(runs, "r", "long")
     engines = engines_of(runs)
     engines.start(run, SLOT)
