@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -175,7 +174,16 @@ def _finished_before(runs: Path, condition: Any) -> list[str]:
     return [entry.id for entry in list_runs(runs) if entry.state == "finished"]
 
 
-def test_the_commands_of_the_how_to_run_and_leave_nothing_behind(
+def test_a_ray_of_the_sweeps_own_ends_with_it_and_leaves_nothing_behind(folder: Path, runs: Path) -> None:
+    before = set(Path("/tmp").iterdir())
+    begin(study(folder), runs, "local")
+    assert over(runs) == "ended"
+    assert set(states(runs).values()) == {"finished"}
+    assert not [path for path in set(Path("/tmp").iterdir()) - before if path.name.startswith("ray-")]
+    assert wait_for(lambda: not _ray_processes()), "the local Ray has ended"
+
+
+def test_the_commands_of_the_how_to_run(
     tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = REPOSITORY / "docs" / "how-to" / "ray.md"
@@ -183,7 +191,6 @@ def test_the_commands_of_the_how_to_run_and_leave_nothing_behind(
     work.mkdir()
     monkeypatch.chdir(work)
     monkeypatch.setenv("CRILD_RUNS_DIR", str(runs))
-    before = set(Path("/tmp").iterdir())
     for block in documents.blocks(page):
         if block.file is not None:
             (work / block.file).write_text(block.text)
@@ -193,9 +200,6 @@ def test_the_commands_of_the_how_to_run_and_leave_nothing_behind(
     assert set(states(runs).values()) == {"finished"}
     assert len(states(runs)) == 2
     capsys.readouterr()
-    assert not [path for path in set(Path("/tmp").iterdir()) - before if path.name.startswith("ray-")]
-    time.sleep(1.0)
-    assert not _ray_processes(), "the local Ray has ended"
 
 
 def _ray_processes() -> list[str]:
