@@ -19,7 +19,7 @@ from engine.record.files import cause, write_atomic
 from engine.record.lock import FileLock, RunLock, held
 from engine.record.owner import Owner
 from engine.record.paths import PRESET, QUEUES
-from engine.record.removal import remove_file
+from engine.record.removal import OpenFolder, remove_file
 from engine.record.run import create_run, is_run, read_run, read_status, update_status
 from engine.record.states import ACTIVE, ENDED, FAULTY
 from engine.record.teacher_folder import has_teacher
@@ -330,6 +330,8 @@ class Worker:
             sentence = f"the sweep has no preset for it that can be used: {error}"
             raise RunError(sentence, kind="unusable-sweep-preset") from error
         own = {"device": slot.device, "threads": preset.train.threads or slot.threads}
+        with contextlib.suppress(OSError), OpenFolder.at(self.runs_dir) as runs:
+            runs.remove_empty(cell.run)  # reserved by a process of this sweep that was killed before it wrote the run
         preset = preset.model_copy(update={"seed": cell.seed, "train": preset.train.model_copy(update=own)})
         create_run(
             self.runs_dir,
