@@ -102,9 +102,11 @@ def stop_run(run_dir: Path, *, kill: bool) -> None:
     from crild_tui.runs import formatting
     from crild_tui.runs.states import check_possible, command_hints
     from engine.launch import signals
+    from engine.launch.slurm_watch import settle
     from engine.record.run import read_run
     from engine.record.states import IN_PROGRESS
 
+    settle(run_dir)
     entry = read_run(run_dir)
     check_possible(entry, "kill" if kill else "stop", command_hints(run_dir))
     (signals.kill if kill else signals.stop)(run_dir)

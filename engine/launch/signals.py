@@ -1,4 +1,4 @@
-"""Stop, preempt and kill running engines."""
+"""Stop, preempt and kill running engines, and cancel the jobs of those that wait in SLURM."""
 
 from __future__ import annotations
 
@@ -9,31 +9,38 @@ import time
 from pathlib import Path
 
 from engine.errors import RunError
+from engine.launch.slurm import cancel, send_to_job
 from engine.record.lock import FREE, UNSEEN, held, lock_holder
 from engine.record.owner import Owner
 from engine.record.run import read_run, read_status, update_status
 from engine.record.states import ENDED
+from engine.record.status import Job
 
 
 def stop(run_dir: Path) -> None:
     """Ask the engine of a run to write a checkpoint and stop (SIGTERM), or take a queued run off its queue.
 
-    Returns at once: the state becomes "stopping", then "stopped". Raises RunError when there is nothing to stop, or the
-    engine runs on a machine that cannot be reached from here.
+    Returns at once: the state becomes "stopping", then "stopped". A job that waits in SLURM is cancelled; an engine in one
+    gets SIGINT, on whichever node it runs, because SIGTERM means that SLURM preempts it. Raises RunError when there is
+    nothing to stop, or the engine runs on a machine that cannot be reached from here.
     """
     if _leave_queue(run_dir):
         return
-    send(_reachable(run_dir, "stop"), signal.SIGTERM)
+    owner, job = _reachable(run_dir, "stop")
+    if job is not None and owner.state() == "elsewhere":
+        send_to_job(job, signal.SIGINT)
+    else:
+        send(owner, signal.SIGTERM if job is None else signal.SIGINT)
 
 
 def interrupt(run_dir: Path) -> None:
     """As `stop`, for Ctrl-C at the terminal (SIGINT): the engine exits with code 130."""
-    send(_reachable(run_dir, "stop"), signal.SIGINT)
+    send(_reachable(run_dir, "stop", here=True)[0], signal.SIGINT)
 
 
 def preempt(run_dir: Path) -> None:
     """Ask the engine of a run to write a checkpoint and release its device (SIGUSR1). Raises RunError as `stop` does."""
-    send(_reachable(run_dir, "preempt"), signal.SIGUSR1)
+    send(_reachable(run_dir, "preempt", here=True)[0], signal.SIGUSR1)
 
 
 def kill(run_dir: Path, *, wait: float = 10.0) -> None:
@@ -44,12 +51,15 @@ def kill(run_dir: Path, *, wait: float = 10.0) -> None:
     """
     if _leave_queue(run_dir):
         return
-    owner = _reachable(run_dir, "kill")
-    group = owner.pid if _leads_group(owner.pid) else None
-    send(owner, signal.SIGKILL)
-    if group is not None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(group, signal.SIGKILL)
+    owner, job = _reachable(run_dir, "kill")
+    if job is not None and owner.state() == "elsewhere":
+        send_to_job(job, signal.SIGKILL)
+    else:
+        group = owner.pid if _leads_group(owner.pid) else None
+        send(owner, signal.SIGKILL)
+        if group is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(group, signal.SIGKILL)
     deadline = time.monotonic() + wait
     while owner.state() == "alive" or held(run_dir):
         if time.monotonic() > deadline:
@@ -62,8 +72,11 @@ def kill(run_dir: Path, *, wait: float = 10.0) -> None:
 
 def _leave_queue(run_dir: Path) -> bool:
     """Mark a queued run as stopped; False when it is not queued, or its turn has just come."""
-    if read_status(run_dir).state != "queued":
+    status = read_status(run_dir)
+    if status.state != "queued":
         return False
+    if status.job is not None and status.job.id:
+        cancel(status.job)
     try:
         update_status(run_dir, expect=("queued",), state="stopped", ended=time.time(), queue=None)
     except RunError:
@@ -73,8 +86,11 @@ def _leave_queue(run_dir: Path) -> bool:
     return True
 
 
-def _reachable(run_dir: Path, verb: str) -> Owner:
-    """The live engine process of a run on this machine. Raises RunError with the reason when there is none."""
+def _reachable(run_dir: Path, verb: str, *, here: bool = False) -> tuple[Owner, Job | None]:
+    """The live engine process of a run, and its job; without a job, or if it must be `here`, it is on this machine.
+
+    Raises RunError with the reason when there is none.
+    """
     deadline = time.monotonic() + 10.0
     entry = read_run(run_dir)
     while entry.state == "created" and entry.status and entry.status.owner is None and time.monotonic() < deadline:
@@ -90,6 +106,8 @@ def _reachable(run_dir: Path, verb: str) -> Owner:
     if (status.state in ENDED and not exiting) or status.state in ("created", "queued"):
         raise RunError(f"nothing to {verb}: the run {entry.id!r} is {entry.state}", kind="run-not-running")
     if owner is not None and owner.state() == "elsewhere":
+        if status.job is not None and not here:
+            return owner, status.job
         sentence = f"the engine of {entry.id!r} is {owner}, which cannot be reached from here: {verb} the run there"
         raise RunError(sentence, kind="engine-elsewhere")
     if owner is None or owner.state() == "gone":
@@ -101,7 +119,7 @@ def _reachable(run_dir: Path, verb: str) -> Owner:
             f"nothing to {verb}: {owner}, which the status of {entry.id!r} names, does not hold the lock of the run"
         )
         raise RunError(sentence, kind="not-the-engine")
-    return owner
+    return owner, status.job
 
 
 def _is_engine(pid: int, run_dir: Path) -> bool:
