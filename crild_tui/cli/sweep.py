@@ -92,7 +92,9 @@ def sweep(
     from engine.errors import UsageError
     from engine.record.paths import runs_dir as folder_of
     from engine.record.paths import user_path
+    from engine.record.states import IN_PROGRESS
     from engine.sweep.plan import plan as plan_of
+    from engine.sweep.record import SUBMITTED
     from engine.sweep.slots import slots_for
     from engine.sweep.slurm import slurm_slots
     from engine.sweep.spec import read_sweep
@@ -125,6 +127,12 @@ def sweep(
     planned = plan_of(spec, None if plan else trust_remote_code)
     states = {entry.id: entry.state for entry in reconcile(spec, planned, folder)}
     record = existing(folder, planned.name)
+    in_slurm = record is not None and record.state == SUBMITTED and IN_PROGRESS & set(states.values())
+    if jobs is None and in_slurm and not plan:
+        raise UsageError(
+            f"runs of the sweep {planned.name!r} wait or run in SLURM: repeat the command with --slurm, or stop them with --stop",
+            kind="sweep-in-slurm",
+        )
     on = tuple(word.strip() for word in (devices or "").split(",") if word.strip())
     chosen = (
         slurm_slots(planned, slots)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,12 +37,12 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Answer:
 
 
 @pytest.fixture
-def study(folder: Path) -> Iterator[Path]:
+def study(folder: Path) -> Path:
     """A sweep of four runs that share a teacher."""
     pytest.importorskip("submitit")
     method(folder, "a")
     method(folder, "b")
-    yield write(folder, STUDY)
+    return write(folder, STUDY)
 
 
 def planned(study: Path) -> Plan:
@@ -127,6 +126,9 @@ def test_on_the_command_line(study: Path, runs: Path, slurm: Answer, crild: Call
     assert "4 queued" in again.out
     for words in (("--devices", "cpu"), ("--fail-fast",)):
         assert crild("sweep", str(study), "--slurm", *words, "--runs-dir", str(runs)).code == 2
+    here = crild("sweep", str(study), "--runs-dir", str(runs))
+    assert here.code == 2
+    assert "--slurm" in here.err
     assert crild("sweep", str(study), "--slurm", "--plan", "--runs-dir", str(runs)).code == 0
     slurm("scancel")
     assert crild("sweep", str(study), "--stop", "--runs-dir", str(runs)).code == 0
