@@ -22,7 +22,6 @@ from tests.sweep.sweeps import method, write
 
 __all__ = ["crild"]
 STUDY = """\
-schema = 1
 [sweep]
 methods = ["a.toml", "b.toml"]
 tasks = ["toy-entailment"]
