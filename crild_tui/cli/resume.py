@@ -67,6 +67,7 @@ def resume(
     crild resume rte-crild --slurm --time 4:00:00
     """
     from crild_tui.cli.follow.foreground import foreground, start_and_follow
+    from crild_tui.cli.ranks import share_run
     from crild_tui.runs.create import check_device, check_notification
     from crild_tui.runs.resume import prepare
     from crild_tui.runs.slurm import job_request
@@ -74,6 +75,7 @@ def resume(
     from engine.record.paths import runs_dir as folder_of
     from engine.record.run import find_run
 
+    rank = share_run(quiet=quiet)
     run_dir = find_run(run, folder_of(runs_dir))
     jobs = job_request(
         run_dir.parent, slurm=slurm, local=slurm_local, partition=partition, account=account, gpus=gpus, cpus=cpus,
@@ -102,7 +104,7 @@ def resume(
         else:
             terminal.say(f"resuming {run_dir.name}: press Ctrl-C to stop it with a checkpoint", quiet=quiet)
             code = start_and_follow(
-                run_dir, controls, consent, quiet=quiet, detach=detach, as_json=as_json, resume=True
+                run_dir, controls, consent, rank=rank, quiet=quiet, detach=detach, as_json=as_json, resume=True
             )
     raise typer.Exit(code)
 

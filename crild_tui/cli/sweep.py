@@ -87,6 +87,7 @@ def sweep(
     model cannot be used; 130 stopped by Ctrl-C; 143 by SIGTERM; both with checkpoints.
     """
     from crild_tui.cli.follow.foreground import foreground
+    from crild_tui.cli.ranks import refuse_ranks
     from crild_tui.runs.create import check_notification
     from crild_tui.runs.slurm import job_request
     from engine.errors import UsageError
@@ -101,6 +102,7 @@ def sweep(
     from engine.sweep.submit import existing, reconcile, same, submit
     from engine.user.consent import consent_to
 
+    refuse_ranks("crild sweep")
     folder = folder_of(runs_dir)
     path = user_path(file, "a sweep file") if file.startswith("~") else Path(file)
     if stop:

@@ -24,7 +24,6 @@ __all__ = ["crild"]
 STUDY = """\
 [sweep]
 methods = ["a.toml", "b.toml"]
-tasks = ["toy-entailment"]
 seeds = [1, 2]
 """
 

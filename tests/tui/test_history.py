@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
+from crild_tui.charts.logged import Logged
 from crild_tui.charts.sparkline import dev_history, sparkline
 from crild_tui.monitor.curves import Curves
 from crild_tui.monitor.run_curves import read_curves
 from crild_tui.runs.listing import BY_NAME, parse_order, to_teacher
 from crild_tui.runs.sweeps import References, distance_of, range_text
 from crild_tui.screens.runs import RunsScreen
-from crild_tui.widgets.logged_view import ChartGrid, Logged
+from crild_tui.widgets.logged_view import ChartGrid
 from crild_tui.widgets.run_table import RunTable
 from engine.sweep.matrix import MatrixCell
 from tests.cli.samples import make_run
