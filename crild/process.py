@@ -57,8 +57,16 @@ def main(words: Sequence[str]) -> int:
             from engine.launch.slurm_job import main as job
 
             return job(rest)
+        case ["node", *rest]:
+            from engine.sweep.node_process import main as node
+
+            return node(rest)
+        case ["ray-nodes", *rest]:
+            from engine.sweep.ray_nodes import main as nodes
+
+            return nodes(rest)
         case _:
-            print("usage: process.py worker|sweep|job ARGUMENTS", file=sys.stderr)
+            print("usage: process.py worker|sweep|job|node|ray-nodes ARGUMENTS", file=sys.stderr)
             return 2
 
 

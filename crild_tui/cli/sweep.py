@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from engine.launch.slurm_submit import JobRequest
     from engine.sweep.plan import Plan
     from engine.sweep.record import SweepRecord
+    from engine.sweep.slots import Slot
     from engine.user.consent import Consent
 
 
@@ -49,6 +50,22 @@ def sweep(
         str | None,
         typer.Option(
             "--devices", metavar="cuda:0,cuda:1", help="Devices to run on. [default: every GPU, else the CPU]"
+        ),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="HOST:PORT|auto|local",
+            help="Run on a Ray cluster: that at an address, the one of this machine, or a Ray of the sweep's own. The runs folder must be shared.",
+        ),
+    ] = None,
+    gpus_per_run: Annotated[
+        float | None,
+        typer.Option(
+            "--gpus-per-run",
+            metavar="N",
+            help="With --ray: GPUs of each run, or a part of one, as 0.25. [default: 1 where there are any]",
         ),
     ] = None,
     name: Annotated[
@@ -79,6 +96,7 @@ def sweep(
     \b
     crild sweep study.toml --plan
     crild sweep study.toml --slots 12 --devices cuda:0
+    crild sweep study.toml --ray auto --gpus-per-run 0.25
     crild sweep study.toml --stop
     crild sweep study.toml --slurm --partition gpu --gpus 1 --slots 8
 
@@ -136,37 +154,53 @@ def sweep(
             kind="sweep-in-slurm",
         )
     on = tuple(word.strip() for word in (devices or "").split(",") if word.strip())
-    chosen = (
-        slurm_slots(planned, slots)
-        if jobs is not None
-        else slots_for(
+    if jobs is not None:
+        if plan:
+            from crild_tui.cli.sweep_plan import show_plan
+
+            show_plan(planned, folder, slurm_slots(planned, slots), states, as_json=as_json)
+            return
+        check_notification()
+        consent = consent_to([run.preset for run in planned.runs], trust=trust_remote_code)
+        _submit(planned, folder, jobs, consent, slots, retry=retry, as_json=as_json, quiet=quiet)
+        return
+    if ray is not None and on:
+        raise UsageError(
+            "--devices names devices of this machine: with --ray use --gpus-per-run", kind="devices-with-ray"
+        )
+    if ray is None and gpus_per_run is not None:
+        raise UsageError("--gpus-per-run is for a sweep on a Ray cluster: add --ray", kind="gpus-per-run-without-ray")
+    running = record if record is not None and record.alive() else None
+    skipped = ("finished",) if retry else ("finished", "failed")
+    nothing_left = (
+        record is not None and running is None and all(states.get(run.run) in skipped for run in planned.runs)
+    )
+    if nothing_left and not plan:
+        assert record is not None
+        terminal.say(_nothing_left(planned, states), quiet=quiet)
+        raise typer.Exit(_table(record, folder, as_json=as_json))
+    if running is not None and not plan:
+        chosen = running.slots
+    elif ray is not None:
+        chosen = _ray_slots(ray, planned, folder, slots, gpus_per_run, record, quiet=quiet)
+    else:
+        chosen = slots_for(
             len(planned.runs),
             [run.own_device for run in planned.runs],
             [run.own_threads for run in planned.runs],
             slots=slots,
             on=on,
-            before=record.slots if record is not None else (),
+            before=record.slots if record is not None and record.ray is None else (),
         )
-    )
     if plan:
         from crild_tui.cli.sweep_plan import show_plan
 
-        show_plan(planned, folder, chosen, states, as_json=as_json)
+        show_plan(planned, folder, chosen, states, ray=ray, as_json=as_json)
         return
-    if jobs is not None:
-        check_notification()
-        consent = consent_to([run.preset for run in planned.runs], trust=trust_remote_code)
-        _submit(planned, folder, jobs, consent, slots, retry=retry, as_json=as_json, quiet=quiet)
-        return
-    running = record if record is not None and record.alive() else None
-    skipped = ("finished",) if retry else ("finished", "failed")
-    if record is not None and running is None and all(states.get(run.run) in skipped for run in planned.runs):
-        terminal.say(_nothing_left(planned, states), quiet=quiet)
-        raise typer.Exit(_table(record, folder, as_json=as_json))
-    if running is not None and (slots is not None or on or fail_fast or retry or trust_remote_code):
+    if running is not None and (slots is not None or on or ray or fail_fast or retry or trust_remote_code):
         terminal.say(
-            "the sweep is already running: --slots, --devices, --retry, --fail-fast and --trust-remote-code take effect "
-            "when it is started again",
+            "the sweep is already running: --slots, --devices, --ray, --retry, --fail-fast and --trust-remote-code take "
+            "effect when it is started again",
             quiet=quiet,
         )
     if running is not None and not same(running, planned):
@@ -178,7 +212,7 @@ def sweep(
     check_notification()
     consent = consent_to([run.preset for run in planned.runs], trust=trust_remote_code)
     with foreground() as controls:
-        started = running or submit(planned, folder, chosen, fail_fast=fail_fast, retry=retry, consent=consent)
+        started = running or submit(planned, folder, chosen, fail_fast=fail_fast, retry=retry, ray=ray, consent=consent)
         controls.release()
         if detach:
             _print_started(started, quiet=quiet, as_json=as_json)
@@ -227,6 +261,35 @@ def _submit(
     terminal.sentence(plan.name)
 
 
+def _ray_slots(
+    address: str,
+    planned: Plan,
+    runs_dir: Path,
+    slots: int | None,
+    gpus: float | None,
+    record: SweepRecord | None,
+    *,
+    quiet: bool,
+) -> tuple[Slot, ...]:
+    """The slots of a sweep on a Ray cluster; says which nodes cannot be used. Raises UsageError and RunError."""
+    from engine.sweep.cluster import look_at, ray_slots
+
+    if address != "local":
+        terminal.say(f"asking the Ray cluster at {address} for its nodes", quiet=quiet)
+    cluster = look_at(address, runs_dir)
+    for sentence in cluster.problems():
+        terminal.say(f"warning: {sentence}")
+    return ray_slots(
+        cluster,
+        len(planned.runs),
+        [run.own_device for run in planned.runs],
+        [run.own_threads for run in planned.runs],
+        gpus=gpus,
+        slots=slots,
+        before=record.slots if record is not None and record.ray is not None else (),
+    )
+
+
 def _nothing_left(plan: Plan, states: Mapping[str, str]) -> str:
     failed = sum(state == "failed" for state in states.values())
     again = f"; {failed} failed (--retry tries them again)" if failed else ""
@@ -245,6 +308,8 @@ def _print_started(record: SweepRecord, *, quiet: bool, as_json: bool) -> None:
 
 
 def _slots(record: SweepRecord) -> str:
+    if record.ray is not None:
+        return f"{len(record.slots):,} at a time on Ray ({record.ray})"
     devices = dict.fromkeys(slot.device for slot in record.slots)
     return f"{len(record.slots):,} at a time on {', '.join(devices)}"
 

@@ -1,4 +1,4 @@
-"""Ask SLURM about jobs, cancel and signal them: squeue, sacct, scontrol and scancel, none of which is waited for long.
+"""Ask SLURM about jobs, cancel and requeue them: squeue, sacct, scontrol and scancel, none of which is waited for long.
 
 A job of `LOCAL` has no SLURM: it is the process of submitit's local executor, and its id is the id of that process.
 """
@@ -92,15 +92,6 @@ def cancel(*jobs: Job) -> None:
         if job.scheduler == LOCAL and _is_local_job(job):
             os.kill(int(job.id), signal.SIGINT)
     _scancel([job.id for job in jobs if job.scheduler != LOCAL])
-
-
-def send_to_job(job: Job, number: signal.Signals) -> None:
-    """Send a signal to the processes of a running job, on whichever node it runs. Raises RunError."""
-    if job.scheduler == LOCAL:
-        if _is_local_job(job):
-            os.kill(int(job.id), number)
-        return
-    _scancel([f"--signal={number.name.removeprefix('SIG')}", job.id])
 
 
 def requeue(job: Job) -> None:

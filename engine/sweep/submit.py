@@ -57,12 +57,13 @@ def submit(
     *,
     fail_fast: bool = False,
     retry: bool = False,
+    ray: str | None = None,
     consent: Consent = NONE,
     command: Sequence[str] | None = None,
 ) -> SweepRecord:
     """Start a background process that executes a plan, or what is left of it; returns the sweep's record.
 
-    Call `reconcile` first. `retry` runs failed runs again. Its engines get the `consent`. `command` replaces the engine's command line (for tests).
+    Call `reconcile` first. `retry` runs failed runs again. `ray` is the cluster that the slots are on. Its engines get the `consent`. `command` replaces the engine's command line (for tests).
     Raises RunError when the sweep is in progress already or its process cannot be started.
     """
     runs_dir = runs_dir.absolute()
@@ -81,6 +82,7 @@ def submit(
         slots=tuple(slots),
         fail_fast=fail_fast,
         retry=retry,
+        ray=ray,
         begun=now,
     )
     create_folder(file.parent)

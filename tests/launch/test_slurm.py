@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from engine.launch import slurm_job
-from engine.launch.signals import kill, stop
+from engine.launch.signals import stop
 from engine.launch.slurm import JobState, job_state, seconds_left
 from engine.launch.slurm_job import EngineJob, current_job, work
 from engine.launch.slurm_submit import JobRequest, check_request, minutes, submit
@@ -307,15 +307,11 @@ def test_a_job_that_cannot_be_cancelled_stays_queued(folder: Path, slurm: Answer
     assert read_status(run).state == "queued"
 
 
-def test_an_engine_on_another_node_is_stopped_through_slurm(folder: Path, slurm: Answer, tmp_path: Path) -> None:
-    run = make(folder, "r", state="running", job=JOB)
-    pretend(run, owner=FAR, heartbeat=time.time())
-    slurm("scancel")
-    stop(run)
-    assert calls(tmp_path) == ["scancel --signal=INT 77"]
-    kill(run)
-    assert calls(tmp_path)[1:] == ["scancel --signal=KILL 77"]
-    assert (read_status(run).state, read_status(run).exit_code) == ("stopped", 137)
+def test_an_engine_in_a_job_is_stopped_and_not_preempted(folder: Path) -> None:
+    run = make(folder, "r", "job long", state="queued", job=JOB)
+    threading.Thread(target=lambda: reached(run, "running") and stop(run), daemon=True).start()
+    assert work(run, JOB, NONE, command=COMMAND) == 0
+    assert (read_status(run).state, read_status(run).exit_code) == ("stopped", 130)
 
 
 # -- the job

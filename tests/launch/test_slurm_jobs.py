@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from engine.launch.signals import stop
-from engine.launch.slurm import cancel, job_state, send_to_job
+from engine.launch.slurm import cancel, job_state
 from engine.launch.slurm_submit import JobRequest, submit
 from engine.launch.start import start_engine
 from engine.record.run import read_status
@@ -97,7 +97,7 @@ def preempt(run_dir: Path, scheduler: str) -> None:
     job = read_status(run_dir).job
     assert job is not None
     if scheduler == SLURM:
-        send_to_job(job, signal.SIGUSR1)
+        subprocess.run(["scancel", "--signal=USR1", job.id], timeout=20, check=True)
         return
     children = Path(f"/proc/{job.id}/task/{job.id}/children").read_text().split()
     os.kill(int(children[0]), signal.SIGUSR2)  # as submitit's local executor does
