@@ -138,10 +138,10 @@ def sweep(
         time=time,
         template=slurm_template,
     )
-    if jobs is not None and (devices is not None or fail_fast):
-        sentence = (
-            f"{'--devices' if devices is not None else '--fail-fast'} is for sweeps on this machine, not for --slurm"
-        )
+    others = {"--devices": devices, "--ray": ray, "--gpus-per-run": gpus_per_run, "--fail-fast": fail_fast or None}
+    other = next((option for option, value in others.items() if value is not None), None)
+    if jobs is not None and other is not None:
+        sentence = f"{other} is for sweeps that a process of crild executes, not for --slurm"
         raise UsageError(sentence, kind="option-without-slurm")
     spec = read_sweep(path, name)
     planned = plan_of(spec, None if plan else trust_remote_code)

@@ -309,7 +309,12 @@ def test_a_job_that_cannot_be_cancelled_stays_queued(folder: Path, slurm: Answer
 
 def test_an_engine_in_a_job_is_stopped_and_not_preempted(folder: Path) -> None:
     run = make(folder, "r", "job long", state="queued", job=JOB)
-    threading.Thread(target=lambda: reached(run, "running") and stop(run), daemon=True).start()
+
+    def stop_once_running() -> None:
+        if reached(run, "running"):
+            stop(run)
+
+    threading.Thread(target=stop_once_running, daemon=True).start()
     assert work(run, JOB, NONE, command=COMMAND) == 0
     assert (read_status(run).state, read_status(run).exit_code) == ("stopped", 130)
 
