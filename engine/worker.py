@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import socket
 import sys
 import threading
 import traceback
@@ -192,6 +193,22 @@ def _answer(name: str, arguments: Sequence[str], report: Report, consent: Consen
             return engine_tools.doctor()
 
 
+def launch(descriptor: int) -> int:
+    """Fork engines on request from the other end of a socket (`engine/launch/fork_server.py`)."""
+    from engine.launch.fork_server import serve
+    from engine.launch.process_title import set_command_line
+
+    set_command_line([*sys.orig_argv[:-2], str(descriptor)])
+    with socket.socket(fileno=descriptor) as channel:
+        return serve(channel, _import_libraries, main)
+
+
+def _import_libraries() -> None:
+    """Import what a run imports before its end. Nothing may be computed: see `serve`."""
+    import engine.preset.load
+    import engine.train.experiment  # noqa: F401
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run the command in `arguments`; returns the exit code."""
     open_standard_streams()
@@ -204,6 +221,8 @@ def main(arguments: Sequence[str]) -> int:
                 return train(Path(run_dir), consent)
             case ["train", "--job", job, run_dir]:
                 return train(Path(run_dir), consent, Job(**json.loads(job)))
+            case ["launcher", descriptor, *_]:
+                return launch(int(descriptor))
             case ["follow"]:
                 from engine.train.stage_job import follow
 

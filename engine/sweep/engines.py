@@ -12,6 +12,7 @@ from engine.errors import RunError
 from engine.launch import signals
 from engine.launch.background import is_engine_alive
 from engine.launch.gpu import busy_gpu
+from engine.launch.launcher import Launcher
 from engine.launch.start import start_engine
 from engine.record.lock import held
 from engine.record.owner import start_time
@@ -58,10 +59,19 @@ class Engines(Protocol):
 
 
 class LocalEngines:
-    """Engine processes on this machine, which outlive this one. `command` replaces their command line (for tests)."""
+    """Engine processes on this machine, which outlive this one. `command` replaces their command line (for tests); the
+    `launcher` forks them, where it can."""
 
-    def __init__(self, command: Sequence[str] | None = None, consent: Consent = NONE, *, runs_dir: Path) -> None:
+    def __init__(
+        self,
+        command: Sequence[str] | None = None,
+        consent: Consent = NONE,
+        *,
+        runs_dir: Path,
+        launcher: Launcher | None = None,
+    ) -> None:
         self._command, self._consent, self._runs_dir = command, consent, runs_dir
+        self._launcher = launcher
         self._pids: dict[Path, int] = {}
         self._gpu_checks: dict[str, tuple[float, str | None]] = {}
 
@@ -69,10 +79,14 @@ class LocalEngines:
         """Nothing to do."""
 
     def close(self) -> None:
-        """Nothing to do."""
+        """End the launcher."""
+        if self._launcher is not None:
+            self._launcher.close()
 
     def reason_to_wait(self, slot: Slot, device: str, *, alone: bool) -> str | None:  # noqa: ARG002
-        """The GPU, while other programs use it; slots that share a GPU do not wait for it."""
+        """The launcher, while it is loading; the GPU, while other programs use it, unless slots share it."""
+        if self._launcher is not None and self._launcher.is_loading():
+            return "for the libraries to be imported"
         if not alone:
             return None
         checked, reason = self._gpu_checks.get(device, (-GPU_POLL, None))
@@ -84,7 +98,9 @@ class LocalEngines:
     def start(self, run_dir: Path, slot: Slot) -> None:  # noqa: ARG002 - the run's preset has the slot's device and threads
         """Start the engine as a background process."""
         try:
-            self._pids[run_dir] = start_engine(run_dir, resume=True, consent=self._consent, command=self._command)
+            self._pids[run_dir] = start_engine(
+                run_dir, resume=True, consent=self._consent, command=self._command, launcher=self._launcher
+            )
         except RunError as error:
             record_failed_start(run_dir, error)
             raise

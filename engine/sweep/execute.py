@@ -14,6 +14,7 @@ from typing import Any
 
 from engine.errors import CrildError, RunError
 from engine.launch.background import StopSignals, device_of, is_engine_alive
+from engine.launch.start import new_launcher
 from engine.record.environment import light_environment
 from engine.record.files import cause, write_atomic
 from engine.record.lock import FileLock, RunLock, held
@@ -76,7 +77,8 @@ def _acquired(lock: FileLock) -> bool:
 
 def _engines_of(record: SweepRecord, runs_dir: Path, command: Sequence[str] | None, consent: Consent) -> Engines:
     if record.ray is None:
-        return LocalEngines(command, consent, runs_dir=runs_dir)
+        forks = command is None and any(cell.preset is not None for cell in record.cells)  # a queue's start one by one
+        return LocalEngines(command, consent, runs_dir=runs_dir, launcher=new_launcher() if forks else None)
     from engine.sweep.ray_engines import RayEngines
 
     return RayEngines(record.ray, record.name, runs_dir, command, consent)
