@@ -56,7 +56,9 @@ class Order(enum.IntEnum):
     """Sum the metrics of the steps since the last read."""
     LOAD = 2
     """Receive the state of a checkpoint."""
-    END = 3
+    EVALUATE = 3
+    """Take part in an evaluation on dev."""
+    END = 4
     """Leave the stage."""
 
 
