@@ -140,7 +140,8 @@ class Experiment:
         self.teacher_content = ""
         """The `content_hash` of the fine-tuned teacher."""
         own = rows_of_stages(materials, report=session.phases)
-        self.inputs = inputs_of_stages(materials, own, report=session.phases)
+        self._warnings = list(materials.warnings)
+        self.inputs = inputs_of_stages(materials, own, report=session.phases, warn=self._warnings.append)
         self.findings = (
             *materials.findings,
             *stage_findings(materials.preset, materials.loaded, own, self.inputs),
@@ -192,7 +193,9 @@ class Experiment:
             repeated=self.resumption.repeated(written),
             run=identity_of(self.session.before),
         )
-        if warning := self.resumption.warning(written):
+        if stale := self.resumption.warning(written):
+            say(self.session, stale, level="warning")
+        for warning in self._warnings:
             say(self.session, warning, level="warning")
         if self.resumption.extended:
             say(self.session, "the baseline starts again, because the student is trained for longer")
