@@ -88,8 +88,8 @@ class TimedPhases(Phases):
 
     def __call__(self, phase: str, done: int = 0, total: int | None = None, unit: str = "") -> None:
         """See `Phases`."""
+        super().__call__(phase, done, total, unit)  # ends the phase before
         self.enter(phase)
-        super().__call__(phase, done, total, unit)
 
     @contextmanager
     def writing(self, phase: str) -> Iterator[None]:

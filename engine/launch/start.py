@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engine.errors import RunError
-from engine.launch.launcher import EngineProcess, Launcher, LauncherGoneError
 from engine.launch.rank import OF_OTHERS, Rank
 from engine.record.files import cause
 from engine.record.lock import busy, held
@@ -41,7 +40,7 @@ PACE = {
 START_WITHIN = 10.0
 """Seconds that a starter waits for the engine to become the run's owner."""
 
-_children: dict[int, EngineProcess] = {}
+_children: dict[int, subprocess.Popen[bytes]] = {}
 """Processes that this one started, so that `reap` can collect them."""
 
 
@@ -53,17 +52,15 @@ def start_engine(
     rank: Rank | None = None,
     command: Sequence[str] | None = None,
     wait: float = START_WITHIN,
-    launcher: Launcher | None = None,
 ) -> int:
     """Start the engine of a run in a session of its own; returns its process id once it owns the run.
 
     The engine reads nothing from the terminal, prints to `log.<attempt>.txt`, has the run directory as its working
     directory, and keeps running after its starter exits. It loads torch only later, so this returns quickly. `resume`
     allows a run that was started before. `consent` is handed on in its command line. `rank` is 0 of those that torchrun or
-    srun has started. `command` replaces that command line (for tests); consent and run directory are appended to it. The
-    `launcher` starts it, where it can.
-
-    Raises RunError when another process owns the run, or with what the engine printed when it exits at once.
+    srun has started. `command` replaces that command
+    line (for tests); consent and run directory are appended to it. Raises RunError when another process owns the run, or with what the engine printed when it exits
+    at once.
     """
     run_dir = run_dir.resolve()
     status = read_status(run_dir)
@@ -77,13 +74,9 @@ def start_engine(
         sentence = f"the run {run_dir.name!r} was started before: `crild resume {run_dir.name}` continues it"
         raise RunError(sentence, kind="run-started-before")
     log = run_dir / temporary_name("start-log")
-    words = [*(command if command is not None else engine_command("train")), *consent.words(), str(run_dir)]
+    words = list(command) if command is not None else engine_command("train")
     try:
-        forked = None if launcher is None or command is not None else _fork(words, run_dir, log, launcher)
-        if forked is not None:
-            with contextlib.suppress(LauncherGoneError):
-                return _await_owner(run_dir, forked, log, status.attempt, wait, launcher)
-        child = _spawn(words, run_dir, log, rank)
+        child = _spawn([*words, *consent.words(), str(run_dir)], run_dir, log, rank)
         track(child)
         return _await_owner(run_dir, child, log, status.attempt, wait)
     except RunError:
@@ -94,11 +87,6 @@ def start_engine(
 def engine_command(*words: str) -> list[str]:
     """The command line of an engine process."""
     return process_command("worker", *words)
-
-
-def new_launcher() -> Launcher:
-    """A launcher of engines, not yet started."""
-    return Launcher(engine_command("launcher"), engine_environment())
 
 
 def process_command(*words: str) -> list[str]:
@@ -134,7 +122,7 @@ def engine_environment() -> dict[str, str]:
     return environment
 
 
-def track(child: EngineProcess) -> None:
+def track(child: subprocess.Popen[bytes]) -> None:
     """Remember a background process, for `reap` to collect once it has exited."""
     _children[child.pid] = child
 
@@ -146,41 +134,11 @@ def reap() -> None:
             del _children[pid]
 
 
-def _fork(words: list[str], run_dir: Path, log: Path, launcher: Launcher) -> EngineProcess | None:
-    """As `_spawn`, by the launcher; None where it cannot."""
-    if launcher.gone:
-        return None
-    arguments = words[len(engine_command()) :]
-    environment = {**engine_environment(), START_LOG: str(log)}
-    try:
-        output = _open_log(log)
-        try:
-            child = launcher.start(words, arguments, run_dir, environment, output)
-        finally:
-            os.close(output)
-    except LauncherGoneError:
-        remove_file(log)
-        return None
-    except OSError as error:
-        raise _cannot_start(run_dir, error) from error
-    track(child)
-    return child
-
-
-def _open_log(log: Path) -> int:
-    return os.open(log, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o666)
-
-
-def _cannot_start(run_dir: Path, error: OSError) -> RunError:
-    sentence = f"cannot start the engine: {cause(error)}"
-    return RunError(sentence, kind="cannot-start-engine", file=str(run_dir))
-
-
 def _spawn(words: list[str], run_dir: Path, log: Path, rank: Rank | None) -> subprocess.Popen[bytes]:
     reap()
     environment = {**engine_environment(), START_LOG: str(log), **({} if rank is None else rank.environment())}
     try:
-        output = _open_log(log)
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o666)
         try:
             return subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
@@ -189,13 +147,11 @@ def _spawn(words: list[str], run_dir: Path, log: Path, rank: Rank | None) -> sub
         finally:
             os.close(output)
     except OSError as error:
-        raise _cannot_start(run_dir, error) from error
+        sentence = f"cannot start the engine: {cause(error)}"
+        raise RunError(sentence, kind="cannot-start-engine", file=str(run_dir)) from error
 
 
-def _await_owner(
-    run_dir: Path, child: EngineProcess, log: Path, attempts: int, wait: float, launcher: Launcher | None = None
-) -> int:
-    """The process id of an engine, once it owns the run. Raises LauncherGoneError if its launcher ended before it did."""
+def _await_owner(run_dir: Path, child: subprocess.Popen[bytes], log: Path, attempts: int, wait: float) -> int:
     deadline = time.monotonic() + wait
     while True:
         exited = child.poll() is not None  # asked first: an engine may become the owner, and exit, in between
@@ -204,10 +160,7 @@ def _await_owner(
             if status.owner is not None and status.owner.pid == child.pid and status.attempt > attempts:
                 return child.pid
         if exited:
-            if launcher is not None and launcher.gone and not held(run_dir):
-                remove_file(log, missing_ok=True)
-                raise LauncherGoneError
-            raise _failed_start(run_dir, child.returncode or 0, log)
+            raise _failed_start(run_dir, child.returncode, log)
         if time.monotonic() > deadline:  # a slow disk or a busy machine: it is alive, and followers will see the rest
             return child.pid
         time.sleep(0.02)

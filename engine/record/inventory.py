@@ -33,7 +33,7 @@ from engine.record.removal import (
 
 _KEY = r"[0-9a-f]{32}"
 _RUN_FILE = re.compile(
-    rf"preset\.toml|(?:status|environment|annotations|inputs|results|probe)\.json|lock|\.annotations\.lock|texts(?:\.[\w-]+)?\.jsonl|(?:events|log)\.\d+\.(?:jsonl|txt)"
+    rf"preset\.toml|(?:status|environment|annotations|inputs|results|probe|request)\.json|lock|\.annotations\.lock|texts(?:\.[\w-]+)?\.jsonl|(?:events|log)\.\d+\.(?:jsonl|txt)"
     rf"|checkpoints/{CHECKPOINT_NAME}/(?:{CHECKPOINT_FILE})|predictions/(?:teacher|student|baseline)(?:\.[\w-]+)?\.jsonl"
     rf"|teacher|(?:student|teacher|teacher/{_KEY})/(?:{MODEL_FILE})|teacher/pointer\.json|teacher/{_KEY}\.lock"
 )

@@ -57,12 +57,13 @@ def submit(
     *,
     fail_fast: bool = False,
     retry: bool = False,
+    ray: str | None = None,
     consent: Consent = NONE,
     command: Sequence[str] | None = None,
 ) -> SweepRecord:
     """Start a background process that executes a plan, or what is left of it; returns the sweep's record.
 
-    Call `reconcile` first. `retry` runs failed runs again. Its engines get the `consent`. `command` replaces the engine's command line (for tests).
+    Call `reconcile` first. `retry` runs failed runs again. `ray` is the cluster that the slots are on. Its engines get the `consent`. `command` replaces the engine's command line (for tests).
     Raises RunError when the sweep is in progress already or its process cannot be started.
     """
     runs_dir = runs_dir.absolute()
@@ -70,7 +71,7 @@ def submit(
     before = existing(runs_dir, plan.name)
     if before is not None and before.alive():
         raise RunError(f"the sweep {plan.name!r} is already in progress", kind="sweep-in-progress")
-    documents, cells = _cells(plan)
+    documents, cells = cells_of(plan)
     now = time.time()
     record = SweepRecord(
         name=plan.name,
@@ -81,6 +82,7 @@ def submit(
         slots=tuple(slots),
         fail_fast=fail_fast,
         retry=retry,
+        ray=ray,
         begun=now,
     )
     create_folder(file.parent)
@@ -95,7 +97,7 @@ def same(record: SweepRecord, plan: Plan) -> bool:
     return [(cell.run, dict(cell.cell)) for cell in record.cells] == [(run.run, dict(run.cell)) for run in plan.runs]
 
 
-def _cells(plan: Plan) -> tuple[list[dict[str, Any]], tuple[CellRecord, ...]]:
+def cells_of(plan: Plan) -> tuple[list[dict[str, Any]], tuple[CellRecord, ...]]:
     """The presets of a plan, each once for all seeds, and its runs with the indices of their presets."""
     numbers: dict[str, int] = {}
     documents: list[dict[str, Any]] = []
@@ -223,9 +225,10 @@ def _in_progress(runs_dir: Path, name: str) -> tuple[Owner | None, list[Path]]:
 
 
 def working(record: SweepRecord, runs_dir: Path) -> list[Path]:
-    """The running runs of a sweep."""
-    folders = [runs_dir / cell.run for cell in record.cells]
-    return [folder for folder in folders if is_run(folder) and read_run(folder).state in STARTED]
+    """The runs of a sweep that are running, or wait as jobs of SLURM; those that wait come first."""
+    entries = [read_run(runs_dir / cell.run) for cell in record.cells if is_run(runs_dir / cell.run)]
+    waiting = [entry for entry in entries if entry.state == "queued" and entry.status and entry.status.job is not None]
+    return [entry.path for entry in (*waiting, *(entry for entry in entries if entry.state in STARTED))]
 
 
 def _find_sweep(runs_dir: Path, name: str) -> SweepRecord:

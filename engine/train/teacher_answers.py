@@ -40,5 +40,5 @@ def teacher_answers(
             else dev.logits(teacher, split, report=report, name="teacher")
         )
         if storable and stored is None:
-            entry.write(logits)
+            entry.write(logits, warn)
     return answers

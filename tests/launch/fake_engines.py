@@ -21,6 +21,7 @@ import os, sys, time
 from pathlib import Path
 from typing import Any
 from engine.record.session import RunSession
+from engine.record.status import Job
 run = Path(sys.argv[-1])
 ask = (run / "preset.toml").read_text().split()
 print("begin", flush=True)
@@ -28,7 +29,7 @@ if "crash" in ask:
     raise SystemExit("torch cannot be imported")
 if "slow" in ask:
     time.sleep(0.7)
-with RunSession(run) as session:
+with RunSession(run, job=Job("77") if "job" in ask else None) as session:
     print("at work", flush=True)
     session.events.write("run_started", attempt=session.attempt, stages=["kd"], stage="kd", step=0)
     if "fork" in ask and os.fork() == 0:
@@ -52,6 +53,14 @@ with RunSession(run) as session:
     sys.exit(session.status.exit_code)
 """
 COMMAND = [sys.executable, "-P", "-c", WORKER]
+ELSEWHERE = """
+import socket
+import engine.record.owner
+socket.gethostname = lambda: "node-7"
+engine.record.owner.boot_id = lambda: "the uptime of node-7"
+"""
+"""Before the code of an engine: it takes itself to be on another host."""
+COMMAND_ELSEWHERE = [sys.executable, "-P", "-c", ELSEWHERE + WORKER]
 
 
 def make(folder: Path, name: str, behaviour: str = "quick", **fields: Any) -> Path:
