@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -49,16 +49,20 @@ class LengthBatches:
     """None: what suits the device."""
     most: int | None = None
     """Rows of a batch, at most."""
+    part: tuple[int, int] = (0, 1)
+    """Which of the batches these are: the first counted from 0, and every n-th after it."""
 
     def __len__(self) -> int:
         return len(self.tokens)
 
     @cached_property
     def rows(self) -> list[Indices]:
-        """The rows of each batch."""
+        """The rows of each batch of this part."""
         lengths = self.tokens.lengths
         lengths = np.maximum(lengths, 1) if self.pad_to is None else np.full_like(lengths, self.pad_to)
-        return budget_batches(lengths, self.budget or TOKENS.get(self.device.type, TOKENS_ON_GPU), self.most)
+        batches = budget_batches(lengths, self.budget or TOKENS.get(self.device.type, TOKENS_ON_GPU), self.most)
+        first, every = self.part
+        return batches[first::every]
 
     def __iter__(self) -> Iterator[Batch]:
         yield from self._collated if self._stays else map(self._collate, self.rows)
@@ -83,10 +87,13 @@ def predict(
     batches: LengthBatches,
     *,
     dtype: torch.dtype = torch.float32,
+    total: Callable[[torch.Tensor], torch.Tensor] | None = None,
     report: Report = unreported,
     phase: str = "predicting",
 ) -> Logits:
     """The logits (rows, outputs) of a sequence classification model, float32, in the order of the rows.
+
+    `total` sums a tensor over the processes that have the other parts of the `batches`.
 
     Runs without dropout or gradients, whatever the context; matrix products are in `dtype`, float32 or bfloat16. Modules in
     training mode return to it afterwards. Before each batch, `report` takes how many rows of `phase` are done. A batch that
@@ -103,7 +110,12 @@ def predict(
                 report(phase, done, len(batches), "rows")
                 parts += _forward(model, batch, types=types)
                 done += len(batch)
+        if total is None:
             return in_row_order(parts, batches.rows)
+        logits = torch.zeros(len(batches), int(model.config.num_labels))  # type: ignore[arg-type, union-attr]
+        if parts:
+            logits[np.concatenate(batches.rows)] = torch.cat(parts).cpu()
+        return total(logits).numpy()
     finally:
         for module in training:
             module.training = True

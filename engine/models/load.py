@@ -122,7 +122,7 @@ def load_pretrained(
     notes: tuple[str, ...] = ()
     fresh_head = True
     if checkpoint.fresh_output:
-        notes = (f"{name} has no classifier for sentences: a fresh one is trained",)
+        notes = (f"{name} has no classifier for sentences: it gets a new one",)
     elif outputs != spec.outputs:
         notes = (f"{name} has {outputs} outputs, {plain(spec.name)} {describe(spec)}: a fresh output layer is trained",)
     else:

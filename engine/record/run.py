@@ -313,7 +313,9 @@ def _entry(run_dir: Path, now: float, alive: Callable[[str], bool]) -> RunEntry:
 
 
 def find_run(ref: str, runs_dir: Path) -> Path:
-    """The run directory that `ref` means: an id, `latest`, a path, or the beginning of exactly one id.
+    """The run directory that `ref` means: an id, `latest`, a path, the name before `-sSEED`, or the beginning of one id.
+
+    A name or a beginning must belong to one run alone; a name comes first.
 
     Raises UsageError that lists what it may have meant.
     """
@@ -333,10 +335,13 @@ def find_run(ref: str, runs_dir: Path) -> Path:
     if ref == LATEST:
         return entries[0].path
     found = [entry for entry in entries if ref and entry.id.startswith(ref)]
-    if len(found) == 1:
-        return found[0].path
+    named = [entry for entry in found if re.fullmatch(r"-s[0-9]+", entry.id.removeprefix(ref))]
+    for matching in (named, found):
+        if len(matching) == 1:
+            return matching[0].path
     if found:
-        sentence = f"{shown} matches {len(found)} runs: {listed((plain(entry.id) for entry in found), 'and', 8)}"
+        runs = listed((plain(entry.id) for entry in found), "and", 8)
+        sentence = f"{shown} matches {len(found)} runs, {runs}: write one of these names"
         raise UsageError(sentence, kind="ambiguous-run")
     import difflib
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -19,6 +19,7 @@ from engine.distill.activations import Activations
 from engine.evaluate.metrics import compute, label_loss
 from engine.evaluate.predict import LengthBatches, predict
 from engine.record.phases import Report, unreported
+from engine.train.ranks import ALONE, Ranks
 from engine.train.step import Counts, StepLosses
 
 Labels = npt.NDArray[np.int64] | npt.NDArray[np.float32]
@@ -65,6 +66,12 @@ class Dev:
     """Training examples that the student is also evaluated on (`train.evaluate_train`)."""
     dtype: torch.dtype = torch.float32
     """Of the evaluations during training (`train.evaluate_precision`); all others are in fp32."""
+    ranks: Ranks = ALONE
+    """The processes that share all that this evaluates: each must call the same methods."""
+
+    def shared(self, ranks: Ranks, device: torch.device) -> Dev:
+        """The same dev sets, evaluated by several processes; this one uses `device`."""
+        return replace(self, ranks=ranks, device=device)
 
     @cached_property
     def batches(self) -> dict[str, LengthBatches]:
@@ -86,7 +93,15 @@ class Dev:
         return WeakKeyDictionary()
 
     def _batches(self, tokens: TokenSet) -> LengthBatches:
-        return LengthBatches(tokens, self.device, self.pad_id)
+        return LengthBatches(tokens, self.device, self.pad_id, part=self._part)
+
+    @property
+    def _part(self) -> tuple[int, int]:
+        return self.ranks.rank, self.ranks.world
+
+    @property
+    def _total(self) -> Callable[[torch.Tensor], torch.Tensor] | None:
+        return self.ranks.sum if self.ranks.several else None
 
     @property
     def primary(self) -> str:
@@ -106,9 +121,8 @@ class Dev:
 
         `report` is called for each batch; `name` says in its phase which model this is.
         """
-        return predict(
-            model, self.batches[split], dtype=dtype, report=report, phase=f"evaluating the {name} on {split}"
-        )
+        phase = f"evaluating the {name} on {split}"
+        return predict(model, self.batches[split], dtype=dtype, total=self._total, report=report, phase=phase)
 
     def all_logits(
         self, model: Any, *, known: Mapping[str, Logits] | None = None, report: Report = unreported, name: str = "model"
@@ -165,7 +179,9 @@ class Dev:
             events.append({"model": "self-teacher", "split": self.primary, "primary": False, "metrics": averaged})
         if self.train is not None and self._train_batches is not None and role != "teacher":
             phase = f"evaluating the {name} on train"
-            values = predict(models.student, self._train_batches, dtype=self.dtype, report=report, phase=phase)
+            values = predict(
+                models.student, self._train_batches, dtype=self.dtype, total=self._total, report=report, phase=phase
+            )
             assert self.train.labels is not None, "what is evaluated on has labels"
             events.append(
                 {"model": name, "split": "train", "primary": False, **self._figures(values, self.train.labels)}
@@ -188,7 +204,8 @@ class Dev:
         student = losses.models.student
         training = student.training
         student.eval()
-        sums: dict[str, float] = {}
+        names = ["loss", *losses.settings.stage.terms()]
+        sums = dict.fromkeys(names, 0.0)
         try:
             with torch.no_grad():
                 done = 0
@@ -197,9 +214,12 @@ class Dev:
                     part = losses(batch, counts, None, 0.0, teacher=self._of_teacher(losses, index, batch))
                     done += len(batch)
                     for key, value in {"loss": part.total, **part.terms}.items():
-                        sums[key] = sums.get(key, 0.0) + float(value)
+                        sums[key] += float(value)
         finally:
             student.train(training)
+        if self.ranks.several:
+            values = self.ranks.sum(torch.tensor([sums[name] for name in names], dtype=torch.float64))
+            sums = dict(zip(names, values.tolist(), strict=True))
         return sums.pop("loss"), sums
 
     def _of_teacher(self, losses: StepLosses, index: int, batch: Batch) -> Activations | None:
@@ -220,8 +240,8 @@ class Dev:
             tokens = self.tokens[self.primary]
             budget = LOSS_TOKENS.get(self.device.type, LOSS_TOKENS_ON_GPU)
             self._loss_batches[emd, pad_to] = (
-                LengthBatches(tokens, self.device, self.pad_id, pad_to, NO_LIMIT, TRANSPORT_ROWS)
+                LengthBatches(tokens, self.device, self.pad_id, pad_to, NO_LIMIT, TRANSPORT_ROWS, self._part)
                 if emd
-                else LengthBatches(tokens, self.device, self.pad_id, pad_to, budget)
+                else LengthBatches(tokens, self.device, self.pad_id, pad_to, budget, part=self._part)
             )
         return self._loss_batches[emd, pad_to]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -429,7 +429,7 @@ class Experiment:
                 warn=partial(say, self.session, level="warning"),
             )
         models.student.train()
-        job = StageJob(settings, models, tokens, cached_logits, materials.pad_id)
+        job = StageJob(settings, models, tokens, cached_logits, materials.pad_id, replace(materials.dev))
         self.ranks.send(job)
         losses = job.losses(materials.accelerator, self.ranks)
         context = RunContext(
@@ -447,7 +447,8 @@ class Experiment:
         try:
             with own_stream(materials.device):
                 position = StagePosition(index, len(self.stages), sum(self.totals[:index]), sum(self.totals))
-                evaluate = partial(materials.dev.evaluate, role=settings.role)
+                dev = materials.dev.shared(self.ranks, materials.device) if self.ranks.several else materials.dev
+                evaluate = partial(dev.evaluate, role=settings.role)
                 stage = StageRun(context, settings, position, models, tokens, losses, evaluate)
                 saved = self.saved.get(settings.name)
                 progress = stage.train(None if saved is None else saved.in_run(self.run_dir))

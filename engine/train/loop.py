@@ -274,6 +274,7 @@ class StageRun:
 
     def _evaluate(self) -> None:
         with self.metrics.paused(), self.session.phases.open("evaluating on dev") as report:
+            self.stepper.evaluate()
             outcome = self.evaluate(self.losses, report=report)
         progress, step = self.progress, self.progress.step
         progress.self_teacher = outcome.self_teacher

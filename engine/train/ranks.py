@@ -1,7 +1,7 @@
 """Processes that share the steps of a run.
 
-Rank 0 is the engine: it alone reads data, decides, evaluates and writes. The other ranks follow it: they get the models and
-inputs of a stage, take part in its steps, and hold the same weights after each. `torch.distributed` connects them, gloo on
+Rank 0 is the engine: it alone reads data, decides and writes. The other ranks follow it: they get the models and inputs of
+a stage, take part in its steps and evaluations, and hold the same weights after each. `torch.distributed` connects them, gloo on
 CPUs, NCCL between GPUs. Rank 0 starts the others on its machine, unless torchrun or srun has started all
 (`engine/launch/rank.py`).
 """
@@ -35,7 +35,7 @@ from engine.record.paths import cache_dir
 from engine.record.removal import OpenFolder
 
 NO_TIMEOUT = datetime.timedelta(days=30)
-"""Followers wait while rank 0 evaluates or saves. A lost process is noticed by its closed connection."""
+"""Followers wait while rank 0 saves or prepares a stage. A lost process is noticed by its closed connection."""
 SILENT_FOR = datetime.timedelta(minutes=30)
 """So long rank 0 waits for processes that others started: a machine that lost its power closes no connection."""
 CONNECT_WITHIN = datetime.timedelta(minutes=10)
@@ -56,7 +56,9 @@ class Order(enum.IntEnum):
     """Sum the metrics of the steps since the last read."""
     LOAD = 2
     """Receive the state of a checkpoint."""
-    END = 3
+    EVALUATE = 3
+    """Take part in an evaluation on dev."""
+    END = 4
     """Leave the stage."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from dataclasses import dataclass
+from functools import partial
 
 from accelerate import Accelerator
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch import Tensor
 from engine.data.tokens import TokenSet
 from engine.errors import RunError
 from engine.train import hardware
+from engine.train.dev_evaluation import Dev
 from engine.train.graphs import own_stream
 from engine.train.ranks import Ranks, die_with_parent, following
 from engine.train.settings import StageSettings
@@ -29,6 +31,7 @@ class StageJob:
     teacher_logits: Tensor | None
     """Of `StepLosses`."""
     pad_id: int
+    dev: Dev
 
     def losses(self, accelerator: Accelerator, ranks: Ranks) -> StepLosses:
         """The losses of the stage's steps; hooks into the models until they are removed."""
@@ -67,7 +70,8 @@ def follow() -> int:
                     job.settings, job.models, job.tokens, losses,
                     device=accelerator.device, pad_id=job.pad_id, graphs=train.graphs, ranks=ranks,
                 )  # fmt: skip
-                stepper.follow()
+                dev = job.dev.shared(ranks, accelerator.device)
+                stepper.follow(partial(dev.evaluate, losses, job.settings.role))
             losses.remove()
     except RunError:  # rank 0 has ended, or another process: rank 0 reports that
         return 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -83,12 +83,19 @@ class Stepper:
         own = {"examples_per_second": round(examples / seconds, 2), "memory": int(used)}
         return own if self.device.type == "cuda" else {**own, "busy": round(min(1.0, worked / seconds), 3)}
 
+    def evaluate(self) -> None:
+        """An evaluation follows, in which all processes take part."""
+        self.ranks.tell(Order.EVALUATE)
+
     def end(self) -> None:
         """The stage has no more steps."""
         self.ranks.tell(Order.END)
 
-    def follow(self) -> None:
-        """Take part in the steps of rank 0 until the stage ends. Raises RunError when the connection is lost."""
+    def follow(self, evaluate: Callable[[], object]) -> None:
+        """Take part in the steps of rank 0, and in its evaluations by `evaluate`, until the stage ends.
+
+        Raises RunError when the connection is lost.
+        """
         while True:
             match self.ranks.hear():
                 case Order.STEP, number:
@@ -96,6 +103,8 @@ class Stepper:
                 case Order.READ, _:
                     self._sum_metrics()
                     self.metrics.clear()
+                case Order.EVALUATE, _:
+                    evaluate()
                 case Order.LOAD, _:
                     self._load(self.ranks.receive(self.device))
                 case _:

@@ -280,3 +280,13 @@ def test_texts_are_written_beside_the_ids_that_predictions_have(tmp_path: Path) 
     with pytest.raises(RunError) as caught:
         write_texts(tmp_path / "none" / "texts.jsonl", rows)
     assert caught.value.kind == "cannot-write-texts"
+
+
+@pytest.mark.parametrize("world", [2, 3, 5])
+def test_the_parts_of_several_processes_are_the_whole_bit_for_bit(world: int) -> None:
+    model = bert()
+    parts = [predict(model, batches(size=3, part=(rank, world)), total=lambda logits: logits) for rank in range(world)]
+    whole = predict(model, batches(size=3))
+    assert np.array_equal(sum(parts), whole)
+    own = [np.any(part != 0, axis=1) for part in parts]
+    assert np.array_equal(np.sum(own, axis=0), np.ones(len(LENGTHS))), "each row is computed once"

@@ -318,6 +318,7 @@ def test_a_run_is_found_by_id_prefix_path_and_latest(tmp_path: Path, monkeypatch
     first, second, third = (make(tmp_path, name, seed=1) for name in ("rte", "rte-more", "cola"))
     assert find_run("rte-s1", tmp_path) == first
     assert find_run("rte-m", tmp_path) == second
+    assert find_run("rte", tmp_path) == first, "a name comes before beginnings of names"
     assert find_run("latest", tmp_path) == third
     assert find_run(str(first), tmp_path / "elsewhere") == first
     monkeypatch.chdir(tmp_path.parent)
@@ -329,7 +330,7 @@ def test_a_run_is_found_by_id_prefix_path_and_latest(tmp_path: Path, monkeypatch
 @pytest.mark.parametrize(
     ("ref", "words"),
     [
-        ("rte", r"'rte' .*2 runs: rte(-more)?-s1 and rte(-more)?-s1$"),
+        ("rt", r"'rt' .*2 runs, rte(-more)?-s1 and rte(-more)?-s1: "),
         ("colla-s1", r"no run 'colla-s1' in .*; there are cola-s1"),
         ("zzzz", r"no run 'zzzz' .*cola-s1"),
         ("", "no run ''"),
@@ -355,7 +356,7 @@ def test_an_empty_folder_says_so(tmp_path: Path) -> None:
 def test_many_candidates_are_cut_short(tmp_path: Path) -> None:
     for number in range(12):
         make(tmp_path, f"run{number}")
-    with pytest.raises(UsageError, match=r"12 runs: .* and 4 more$"):
+    with pytest.raises(UsageError, match=r"12 runs, .* and 4 more: "):
         find_run("run", tmp_path)
 
 

@@ -44,6 +44,14 @@ def figures(run_dir: Path) -> list[tuple[Any, ...]]:
     ]  # fmt: skip
 
 
+def evaluations(run_dir: Path) -> list[tuple[Any, ...]]:
+    """The losses of each evaluation: the stage's own and that on the gold labels."""
+    return [
+        (event["stage"], event["step"], {"labels": event.get("label_loss", 0.0), "loss": event.get("loss", 0.0), **event.get("terms", {})})
+        for event in read_events(run_dir, {"evaluation"}) if event["stage"]
+    ]  # fmt: skip
+
+
 def assert_same(one: list[tuple[Any, ...]], other: list[tuple[Any, ...]], tolerance: float) -> None:
     assert [step[:2] for step in one] == [step[:2] for step in other]
     for (stage, step, mine), (_, _, theirs) in zip(one, other, strict=True):
@@ -93,6 +101,7 @@ def test_two_processes_have_the_losses_of_one_for_every_objective(tmp_path: Path
     trained = {name for event in read_events(one, {"stage_started"}) for name in event["objectives"]}
     assert trained == set(OBJECTIVES)
     assert_same(figures(one), figures(two), 2e-3)
+    assert_same(evaluations(one), evaluations(two), 2e-3)
     assert results[0] is not None
     assert results[1] is not None
     first, second = (result["student"]["metrics"]["accuracy"] for result in results if result)
