@@ -58,13 +58,17 @@ def launcher_of(runs: Path) -> int | None:
 
 
 def outcome(run_dir: Path) -> dict[str, Any]:
-    """What must not depend on how the engine was started."""
+    """What must not depend on how the engine was started. One run of a sweep trains the teacher, the others find it."""
     results = json.loads((run_dir / "results.json").read_text())
     return {
         "weights": (run_dir / "student" / "model.safetensors").read_bytes(),
         "predictions": (run_dir / "predictions" / "student.jsonl").read_bytes(),
         "metrics": [results[model]["metrics"] for model in ("teacher", "student")],
-        "losses": [(e["stage"], e["step"], e["loss"], e["terms"]) for e in read_events(run_dir, {"step"})],
+        "losses": [
+            (e["stage"], e["step"], e["loss"], e["terms"])
+            for e in read_events(run_dir, {"step"})
+            if e["stage"] != "teacher"
+        ],
     }
 
 
