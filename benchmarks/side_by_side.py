@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import math
 import os
 import statistics
 import sys
@@ -46,7 +47,7 @@ from step_flops import Encoder, step_flops
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, BertConfig, BertForSequenceClassification, PreTrainedModel
 
-from engine.data.batches import collate, evaluation_batches
+from engine.data.batches import POOL, collate, evaluation_batches
 from engine.data.tokens import TokenSet
 from engine.distill import consistency, mixup, self_teacher
 from engine.distill.activations import ActivationSpec
@@ -60,6 +61,7 @@ from engine.train.row_order import batches_of
 from engine.train.settings import StageSettings, student_stage
 from engine.train.step import Counts, Models, StepLosses, bound_terms
 from engine.train.stepper import Stepper
+from engine.train.teacher_logits import BATCH
 
 METHODS = {
     "finetune": "fine-tuning (labels)",
@@ -74,8 +76,6 @@ RIVAL_METHODS = ("kd", "ild-last")
 """Methods for which other tools are measured, unless `--rivals` names others."""
 EPOCHS = 4
 """Of a KD stage: the teacher's pass over the data is shared by so many."""
-ANSWER_BATCH = 64
-"""Rows in a forward of the teacher that answers ahead."""
 TOLERANCE = 1e-5
 """Largest relative distance of two sides' losses in fp32."""
 BF16_TOLERANCE = 2e-2
@@ -83,8 +83,12 @@ BF16_TOLERANCE = 2e-2
 _SPREAD = 8.0
 """Times as large as random the weights of the head are: teacher and student then differ in their answers, and the sums in a
 KL do not cancel to what fp32 rounds."""
-_BATCHES = 32
-"""Batches in an epoch."""
+_BATCHES = POOL
+"""Batches in an epoch: so many are sorted by length together."""
+_GPU_REPEATS = 10
+"""Times that a block repeats its steps on a GPU, where one takes milliseconds."""
+_GPU_WARM = 3
+"""Rounds there before the first that counts: graphs are captured in the second."""
 
 
 # -- what all sides get
@@ -195,7 +199,9 @@ class CrildStep:
         precision: str,
         *,
         graphs: bool = True,
+        answered: Sequence[Work] = (),
     ):
+        """`answered` are the steps that will be taken, whose rows the teacher answers now."""
         self.tokens, self.device = tokens, student.device
         self.autocast = _autocast(precision, self.device)
         for model in (teacher, student):
@@ -208,7 +214,7 @@ class CrildStep:
             self.models,
             bound_terms(settings, student, self.models.teacher),
             autocast=self.autocast,
-            teacher_logits=None if self.answers is None else self.answers.all(),
+            teacher_logits=None if self.answers is None else self.answers.table(answered),
         )
         self.stepper = Stepper(
             settings, self.models, tokens, self.losses, device=self.device, pad_id=0, graphs=graphs
@@ -250,7 +256,7 @@ class Answers:
     def __init__(self, teacher: PreTrainedModel, tokens: TokenSet, autocast: Autocast):
         self.run = PartialEncoder(teacher, ActivationSpec(logits=True))
         self.tokens, self.autocast, self.device = tokens, autocast, teacher.device
-        self.batches = evaluation_batches(tokens.lengths, ANSWER_BATCH)
+        self.batches = evaluation_batches(tokens.lengths, BATCH)
 
     def of(self, rows: npt.NDArray[np.int64]) -> Tensor:
         """Of some rows (rows, classes), in fp32."""
@@ -260,11 +266,11 @@ class Answers:
             answers: Tensor = logits.float()
             return answers
 
-    def all(self) -> Tensor:
-        """Of all rows."""
-        found = torch.zeros(len(self.tokens), 2, device=self.device)
-        for rows in self.batches:
-            found[torch.from_numpy(rows).to(self.device)] = self.of(rows).clone()
+    def table(self, work: Sequence[Work]) -> Tensor:
+        """Those of the rows of some steps, by row (rows, classes); others are NaN."""
+        found = torch.full((len(self.tokens), 2), math.nan, device=self.device)
+        for part in work:
+            found[torch.from_numpy(part.rows).to(self.device)] = self.of(part.rows)
         return found
 
     def seconds(self) -> float:
@@ -329,14 +335,14 @@ class Course:
     seconds: list[float] = field(default_factory=list)
     """Of one example, by round."""
 
-    def block(self) -> float:
-        """Take the steps once; seconds of one example."""
+    def block(self, repeats: int) -> float:
+        """Take the steps so many times; seconds of one example."""
         settled()
         began = time.perf_counter()
-        for part in self.work:
+        for part in [*self.work] * repeats:
             self.side.step(part)
         settled()
-        taken = (time.perf_counter() - began) / sum(len(part.rows) for part in self.work)
+        taken = (time.perf_counter() - began) / (repeats * sum(len(part.rows) for part in self.work))
         return taken if self.answers is None else taken + self.answers() / EPOCHS
 
 
@@ -397,7 +403,10 @@ def measure_method(options: Options, shape: str, method: str, teacher: PreTraine
     first = options.profiles[0]
     pairs_checked = {name: without_dropout(copy.deepcopy(students["check"])) for name in ("plain", "crild")}
     plain_check = PlainStep(copy.deepcopy(teacher), pairs_checked["plain"], tokens[first], settings)
-    crild_check = CrildStep(teacher, pairs_checked["crild"], tokens[first], settings, "fp32", graphs=False)
+    one = work[first][:1]
+    crild_check = CrildStep(
+        teacher, pairs_checked["crild"], tokens[first], settings, "fp32", graphs=False, answered=one
+    )  # fmt: skip
     stir(plain_check.average, crild_check.models.average)
     reasons: dict[str, str] = {}
     offered = RIVALS if method in options.rivals else {}
@@ -416,7 +425,9 @@ def measure_method(options: Options, shape: str, method: str, teacher: PreTraine
     reasons.update(others)
     bf16_apart = None
     if options.precision == "bf16":
-        fast = CrildStep(teacher, pairs_checked["crild"], tokens[first], settings, "bf16", graphs=False)
+        fast = CrildStep(
+            teacher, pairs_checked["crild"], tokens[first], settings, "bf16", graphs=False, answered=one
+        )  # fmt: skip
         with torch.no_grad():
             bf16_apart = relative(float(fast.loss(work[first][0])), float(plain_check.loss(work[first][0])))
         fast.losses.remove()
@@ -432,9 +443,11 @@ def measure_method(options: Options, shape: str, method: str, teacher: PreTraine
     courses: dict[str, dict[str, Course]] = {"crild": {}}
     for profile in options.profiles:
         lengths = tokens[profile].lengths
-        side = CrildStep(teacher, copy.deepcopy(students["crild"]), tokens[profile], settings, options.precision)
+        picked = typical(work[profile], lengths, count)
+        student = copy.deepcopy(students["crild"])
+        side = CrildStep(teacher, student, tokens[profile], settings, options.precision, answered=picked)
         answers = None if side.answers is None else side.answers.seconds
-        courses["crild"][profile] = Course(side, typical(work[profile], lengths, count), answers)
+        courses["crild"][profile] = Course(side, picked, answers)
         mine = [name for name in offered if name not in reasons]
         for name, rival in make_rivals(students["crild"], profile, mine, options.precision).items():
             own = shuffled(work[profile], lengths, options.batch) if rival.shuffles else work[profile]
@@ -444,16 +457,17 @@ def measure_method(options: Options, shape: str, method: str, teacher: PreTraine
             courses.setdefault(name, {})[profile] = Course(rival, picked, rival.answers(picked))
 
     rate = 0.0
-    for turn in range(options.rounds[shape] + 1):  # the first warms up
+    warm, repeats = (_GPU_WARM, _GPU_REPEATS) if options.device.type == "cuda" else (1, 1)
+    for turn in range(options.rounds[shape] + warm):
         for course in (plain, *(course for by_profile in courses.values() for course in by_profile.values())):
-            taken = course.block()
-            if turn:
+            taken = course.block(repeats)
+            if turn >= warm:
                 course.seconds.append(taken)
         rate = max(rate, product_rate(teacher, options.precision, options.batch, 0.1))
     sides = courses["crild"]
-    one = next(iter(sides.values())).side
-    assert isinstance(one, CrildStep)
-    update = one.update_seconds() if options.device.type == "cpu" else None
+    ours = next(iter(sides.values())).side
+    assert isinstance(ours, CrildStep)
+    update = ours.update_seconds() if options.device.type == "cpu" else None
     result: dict[str, Any] = {
         "losses_apart": apart,
         "bf16_apart": bf16_apart,
