@@ -275,6 +275,7 @@ class HuggingFaceTrainer:
             save_strategy="no",
         )
         self.trainer = _DistillingTrainer(model=student, args=arguments)
+        self.trainer.current_gradient_accumulation_steps = 1  # what its loop sets before the first step
         self.trainer.settings = settings
         self.trainer.student = Watched(student)
         labels = "labels" in settings.stage.terms()

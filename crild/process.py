@@ -52,8 +52,16 @@ def main(words: Sequence[str]) -> int:
             from engine.sweep.process import main as sweep
 
             return sweep(rest)
+        case ["node", *rest]:
+            from engine.sweep.node_process import main as node
+
+            return node(rest)
+        case ["ray-nodes", *rest]:
+            from engine.sweep.ray_nodes import main as nodes
+
+            return nodes(rest)
         case _:
-            print("usage: process.py worker|sweep ARGUMENTS", file=sys.stderr)
+            print("usage: process.py worker|sweep|node|ray-nodes ARGUMENTS", file=sys.stderr)
             return 2
 
 

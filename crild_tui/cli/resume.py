@@ -42,11 +42,13 @@ def resume(
     crild resume rte-crild --set stage.kd.epochs=8
     """
     from crild_tui.cli.follow.foreground import foreground, start_and_follow
+    from crild_tui.cli.ranks import share_run
     from crild_tui.runs.create import check_device, check_notification
     from crild_tui.runs.resume import prepare
     from engine.record.paths import runs_dir as folder_of
     from engine.record.run import find_run
 
+    rank = share_run(quiet=quiet)
     run_dir = find_run(run, folder_of(runs_dir))
     check_device(device)
     check_notification()
@@ -61,7 +63,7 @@ def resume(
         else:
             terminal.say(f"resuming {run_dir.name}: press Ctrl-C to stop it with a checkpoint", quiet=quiet)
             code = start_and_follow(
-                run_dir, controls, consent, quiet=quiet, detach=detach, as_json=as_json, resume=True
+                run_dir, controls, consent, rank=rank, quiet=quiet, detach=detach, as_json=as_json, resume=True
             )
     raise typer.Exit(code)
 

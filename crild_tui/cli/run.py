@@ -54,14 +54,17 @@ def run(
     checkpoint.
     """
     from crild_tui.cli.follow.foreground import foreground, start_and_follow
+    from crild_tui.cli.ranks import share_run
     from crild_tui.runs.create import RunRequest, check_notification, consent_of, create_runs, load_presets
     from engine.record.paths import runs_dir as folder_of
     from engine.sweep.seeds import parse_seeds
 
+    numbers = parse_seeds(seeds)
+    rank = share_run(processes=processes, runs=max(1, len(numbers)), quiet=quiet)
     request = RunRequest(
         presets=tuple(presets),
         settings=tuple(settings or ()),
-        seeds=parse_seeds(seeds),
+        seeds=numbers,
         runs_dir=folder_of(runs_dir),
         name=name,
         device=device,
@@ -82,7 +85,7 @@ def run(
         if len(runs) > 1:
             code = _queue(runs, controls, consent, quiet=quiet, detach=detach, as_json=as_json)
         else:
-            code = start_and_follow(runs[0], controls, consent, quiet=quiet, detach=detach, as_json=as_json)
+            code = start_and_follow(runs[0], controls, consent, rank=rank, quiet=quiet, detach=detach, as_json=as_json)
     raise typer.Exit(code)
 
 

@@ -95,7 +95,7 @@ def _again(record: SweepRecord, runs_dir: Path) -> str:
 def stop_run(run_dir: Path, *, kill: bool) -> None:
     """Ask the engine of a run to stop, or kill it; wait at most `PATIENCE` seconds and report how it ended.
 
-    Raises UsageError when there is nothing to stop, RunError when the engine is on another machine.
+    Raises UsageError when there is nothing to stop, RunError when an engine on another machine does not react.
     """
     from crild_tui.cli.follow.displays import marked
     from crild_tui.cli.follow.outcome import Outcome

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from crild_tui.cli.follow.controls import Controls
     from engine.sweep.plan import Plan
     from engine.sweep.record import SweepRecord
+    from engine.sweep.slots import Slot
 
 
 def sweep(
@@ -35,6 +36,22 @@ def sweep(
         str | None,
         typer.Option(
             "--devices", metavar="cuda:0,cuda:1", help="Devices to run on. [default: every GPU, else the CPU]"
+        ),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="HOST:PORT|auto|local",
+            help="Run on a Ray cluster: that at an address, the one of this machine, or a Ray of the sweep's own. The runs folder must be shared.",
+        ),
+    ] = None,
+    gpus_per_run: Annotated[
+        float | None,
+        typer.Option(
+            "--gpus-per-run",
+            metavar="N",
+            help="With --ray: GPUs of each run, or a part of one, as 0.25. [default: 1 where there are any]",
         ),
     ] = None,
     name: Annotated[
@@ -58,6 +75,7 @@ def sweep(
     \b
     crild sweep study.toml --plan
     crild sweep study.toml --slots 12 --devices cuda:0
+    crild sweep study.toml --ray auto --gpus-per-run 0.25
     crild sweep study.toml --stop
 
     \b
@@ -65,6 +83,7 @@ def sweep(
     model cannot be used; 130 stopped by Ctrl-C; 143 by SIGTERM; both with checkpoints.
     """
     from crild_tui.cli.follow.foreground import foreground
+    from crild_tui.cli.ranks import refuse_ranks
     from crild_tui.runs.create import check_notification
     from engine.errors import UsageError
     from engine.record.paths import runs_dir as folder_of
@@ -75,6 +94,7 @@ def sweep(
     from engine.sweep.submit import existing, reconcile, same, submit
     from engine.user.consent import consent_to
 
+    refuse_ranks("crild sweep")
     folder = folder_of(runs_dir)
     path = user_path(file, "a sweep file") if file.startswith("~") else Path(file)
     if stop:
@@ -87,28 +107,43 @@ def sweep(
     states = {entry.id: entry.state for entry in reconcile(spec, planned, folder)}
     record = existing(folder, planned.name)
     on = tuple(word.strip() for word in (devices or "").split(",") if word.strip())
-    chosen = slots_for(
-        len(planned.runs),
-        [run.own_device for run in planned.runs],
-        [run.own_threads for run in planned.runs],
-        slots=slots,
-        on=on,
-        before=record.slots if record is not None else (),
+    if ray is not None and on:
+        raise UsageError(
+            "--devices names devices of this machine: with --ray use --gpus-per-run", kind="devices-with-ray"
+        )
+    if ray is None and gpus_per_run is not None:
+        raise UsageError("--gpus-per-run is for a sweep on a Ray cluster: add --ray", kind="gpus-per-run-without-ray")
+    running = record if record is not None and record.alive() else None
+    skipped = ("finished",) if retry else ("finished", "failed")
+    nothing_left = (
+        record is not None and running is None and all(states.get(run.run) in skipped for run in planned.runs)
     )
+    if nothing_left and not plan:
+        assert record is not None
+        terminal.say(_nothing_left(planned, states), quiet=quiet)
+        raise typer.Exit(_table(record, folder, as_json=as_json))
+    if running is not None and not plan:
+        chosen = running.slots
+    elif ray is not None:
+        chosen = _ray_slots(ray, planned, folder, slots, gpus_per_run, record, quiet=quiet)
+    else:
+        chosen = slots_for(
+            len(planned.runs),
+            [run.own_device for run in planned.runs],
+            [run.own_threads for run in planned.runs],
+            slots=slots,
+            on=on,
+            before=record.slots if record is not None and record.ray is None else (),
+        )
     if plan:
         from crild_tui.cli.sweep_plan import show_plan
 
-        show_plan(planned, folder, chosen, states, as_json=as_json)
+        show_plan(planned, folder, chosen, states, ray=ray, as_json=as_json)
         return
-    running = record if record is not None and record.alive() else None
-    skipped = ("finished",) if retry else ("finished", "failed")
-    if record is not None and running is None and all(states.get(run.run) in skipped for run in planned.runs):
-        terminal.say(_nothing_left(planned, states), quiet=quiet)
-        raise typer.Exit(_table(record, folder, as_json=as_json))
-    if running is not None and (slots is not None or on or fail_fast or retry or trust_remote_code):
+    if running is not None and (slots is not None or on or ray or fail_fast or retry or trust_remote_code):
         terminal.say(
-            "the sweep is already running: --slots, --devices, --retry, --fail-fast and --trust-remote-code take effect "
-            "when it is started again",
+            "the sweep is already running: --slots, --devices, --ray, --retry, --fail-fast and --trust-remote-code take "
+            "effect when it is started again",
             quiet=quiet,
         )
     if running is not None and not same(running, planned):
@@ -120,7 +155,7 @@ def sweep(
     check_notification()
     consent = consent_to([run.preset for run in planned.runs], trust=trust_remote_code)
     with foreground() as controls:
-        started = running or submit(planned, folder, chosen, fail_fast=fail_fast, retry=retry, consent=consent)
+        started = running or submit(planned, folder, chosen, fail_fast=fail_fast, retry=retry, ray=ray, consent=consent)
         controls.release()
         if detach:
             _print_started(started, quiet=quiet, as_json=as_json)
@@ -132,6 +167,35 @@ def sweep(
             quiet=quiet,
         )
         raise typer.Exit(_follow(started, folder, controls, quiet=quiet, as_json=as_json))
+
+
+def _ray_slots(
+    address: str,
+    planned: Plan,
+    runs_dir: Path,
+    slots: int | None,
+    gpus: float | None,
+    record: SweepRecord | None,
+    *,
+    quiet: bool,
+) -> tuple[Slot, ...]:
+    """The slots of a sweep on a Ray cluster; says which nodes cannot be used. Raises UsageError and RunError."""
+    from engine.sweep.cluster import look_at, ray_slots
+
+    if address != "local":
+        terminal.say(f"asking the Ray cluster at {address} for its nodes", quiet=quiet)
+    cluster = look_at(address, runs_dir)
+    for sentence in cluster.problems():
+        terminal.say(f"warning: {sentence}")
+    return ray_slots(
+        cluster,
+        len(planned.runs),
+        [run.own_device for run in planned.runs],
+        [run.own_threads for run in planned.runs],
+        gpus=gpus,
+        slots=slots,
+        before=record.slots if record is not None and record.ray is not None else (),
+    )
 
 
 def _nothing_left(plan: Plan, states: Mapping[str, str]) -> str:
@@ -152,6 +216,8 @@ def _print_started(record: SweepRecord, *, quiet: bool, as_json: bool) -> None:
 
 
 def _slots(record: SweepRecord) -> str:
+    if record.ray is not None:
+        return f"{len(record.slots):,} at a time on Ray ({record.ray})"
     devices = dict.fromkeys(slot.device for slot in record.slots)
     return f"{len(record.slots):,} at a time on {', '.join(devices)}"
 

@@ -18,8 +18,16 @@ if TYPE_CHECKING:
     from engine.sweep.slots import Slot
 
 
-def show_plan(plan: Plan, runs_dir: Path, slots: Sequence[Slot], states: Mapping[str, str], *, as_json: bool) -> None:
-    """Print a plan; `states` are those of the runs that exist, by id."""
+def show_plan(
+    plan: Plan,
+    runs_dir: Path,
+    slots: Sequence[Slot],
+    states: Mapping[str, str],
+    *,
+    ray: str | None = None,
+    as_json: bool,
+) -> None:
+    """Print a plan; `states` are those of the runs that exist, by id. `ray` is the cluster that the slots are on."""
     from engine.preflight.hub import hub_problem
     from engine.record.run import list_runs
     from engine.sweep.estimate import duration, measured
@@ -30,7 +38,7 @@ def show_plan(plan: Plan, runs_dir: Path, slots: Sequence[Slot], states: Mapping
     missing = hub_problem(run.preset for run in left)
     if as_json:
         terminal.show_json(
-            {**document(plan, runs_dir, slots, states, time_left), "missing": [missing] if missing else []}
+            {**document(plan, runs_dir, slots, states, time_left), "ray": ray, "missing": [missing] if missing else []}
         )
         return
     product = " x ".join(_counted(len(values), name) for name, values in plan.axes.items())
@@ -39,14 +47,16 @@ def show_plan(plan: Plan, runs_dir: Path, slots: Sequence[Slot], states: Mapping
     rows = [[name, str(len(values)), ", ".join(values)] for name, values in plan.axes.items()]
     terminal.show(terminal.table([("axis", "left"), ("values", "right"), ("", "left")], rows))
     terminal.sentence()
-    for line in facts(plan, slots, states, time_left):
+    for line in facts(plan, slots, states, time_left, ray):
         terminal.sentence(line)
     if missing:
         terminal.sentence(f"missing:  {missing}")
     terminal.sentence("nothing was started (--plan)")
 
 
-def facts(plan: Plan, slots: Sequence[Slot], states: Mapping[str, str], time_left: Duration) -> list[str]:
+def facts(
+    plan: Plan, slots: Sequence[Slot], states: Mapping[str, str], time_left: Duration, ray: str | None = None
+) -> list[str]:
     """What is shared, where runs run, which exist already, how long it takes: in sentences."""
     from engine.preflight.disk import disk_estimate
 
@@ -62,7 +72,8 @@ def facts(plan: Plan, slots: Sequence[Slot], states: Mapping[str, str], time_lef
             lines.append(
                 f"          {one.teacher.model} on {_shared(plan, runs)}: {formatting.plural(len(runs), 'run')}"
             )
-    lines.append(f"slots:    {', '.join(_slots(slots))}")
+    where = "" if ray is None else f", of Ray ({ray})"
+    lines.append(f"slots:    {', '.join(_slots(slots))}{where}")
     if states:
         counts = Counter(states.values())
         listed = ", ".join(f"{count} {state}" for state, count in counts.items())
@@ -106,9 +117,15 @@ def _shared(plan: Plan, runs: Sequence[Planned]) -> str:
 def _slots(slots: Sequence[Slot]) -> list[str]:
     kinds = Counter(slots)
     return [
-        f"{count} on {slot.device}, {formatting.plural(slot.threads, 'CPU thread')} each"
+        f"{count} on {_device(slot)}, {formatting.plural(slot.threads, 'CPU thread')} each"
         for slot, count in kinds.items()
     ]
+
+
+def _device(slot: Slot) -> str:
+    if not slot.gpus:
+        return slot.device
+    return f"{slot.gpus:g} of a GPU" if slot.gpus < 1.0 else formatting.plural(int(slot.gpus), "GPU")
 
 
 def _time(left: Duration) -> str:

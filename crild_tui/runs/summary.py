@@ -49,6 +49,16 @@ class StageSummary:
 
 
 @dataclass(frozen=True)
+class ProcessUse:
+    """One of the processes that share the steps: its part of the examples per second, its bytes, its share of the time at
+    work (None on a GPU)."""
+
+    rate: float | None = None
+    memory: float | None = None
+    busy: float | None = None
+
+
+@dataclass(frozen=True)
 class RunSummary:
     """The state of a run, reduced from its events.
 
@@ -71,6 +81,8 @@ class RunSummary:
     learning_rate: float | None = None
     gradient_norm: float | None = None
     memory: float | None = None
+    processes: tuple[ProcessUse, ...] = ()
+    """Those that share the steps, in the order of their ranks; none where there is one."""
     dev_loss: float | None = None
     metric_name: str | None = None
     metric: float | None = None
@@ -283,11 +295,21 @@ def _steps(summary: RunSummary, name: str, events: Sequence[Event]) -> RunSummar
             learning_rate=_first(_first_number(latest, "learning_rate"), summary.learning_rate),
             gradient_norm=_first(_first_number(latest, "gradient_norm"), summary.gradient_norm),
             memory=_first(_first_number(latest, "memory"), summary.memory),
+            processes=_processes(newest),
             points=points,
             stage_eta=time_left(points, float(summary.steps), WINDOW) if summary.steps else None,
         ),
         replace(stage, step=step, loss=loss, first_loss=first_loss),
     )
+
+
+def _processes(event: Event) -> tuple[ProcessUse, ...]:
+    """The processes of a step event; none for anything but a list of mappings."""
+    ranks = event.get("ranks")
+    if not isinstance(ranks, list) or not all(isinstance(rank, Mapping) for rank in ranks):
+        return ()
+    keys = ("examples_per_second", "memory", "busy")
+    return tuple(ProcessUse(*(_number(rank.get(key)) for key in keys)) for rank in ranks)
 
 
 def _with_points(points: Sequence[Point], events: Sequence[Event]) -> tuple[Point, ...]:

@@ -11,6 +11,7 @@ from crild_tui import theme
 from crild_tui.monitor.snapshots import RunSnapshot
 from crild_tui.runs import formatting
 from crild_tui.runs.states import label_of, sign_of, tone_of
+from crild_tui.runs.summary import ProcessUse
 from crild_tui.text import shorten_name
 from engine.preset.text import plain
 from engine.record.states import IN_PROGRESS
@@ -117,14 +118,25 @@ def scores(snapshot: RunSnapshot) -> list[Fact]:
 
 
 def pace(snapshot: RunSnapshot) -> list[Fact]:
-    """Speed, learning rate, gradient norm and memory; of a run that ended, the last ones."""
+    """Speed, learning rate, gradient norm and memory, also of each process; of a run that ended, the last ones."""
     summary = snapshot.summary
     return [
         *_fact("examples/s", "{} ex/s", summary.rate, formatting.rate, 4),
         *_fact("learning rate", "lr {}", summary.learning_rate, formatting.number, 5),
         *_fact("gradient norm", "grad {}", summary.gradient_norm, formatting.number, 6),
         *_fact("memory", "{}", summary.memory, formatting.size, 7),
+        *_processes(summary.processes),
     ]
+
+
+def _processes(processes: Sequence[ProcessUse]) -> list[Fact]:
+    """A fact for each process; a line has their number alone."""
+    facts = []
+    for rank, use in enumerate(processes):
+        parts = [f"{formatting.rate(use.rate)} ex/s", formatting.size(use.memory)]
+        parts += [] if use.busy is None else [f"busy {formatting.percent(use.busy)}"]
+        facts.append(Fact(f"process {rank}", ", ".join(parts), "" if rank else f"{len(processes)} processes", 9))
+    return facts
 
 
 def losses(snapshot: RunSnapshot) -> list[Fact]:
@@ -149,7 +161,7 @@ def _fact(
 
 def facts_line(facts: Sequence[Fact], width: int, gap: str = " · ") -> Content:
     """The facts in one line, in their order, without those of the highest ranks that do not fit."""
-    fitting = list(facts)
+    fitting = [fact for fact in facts if fact.short]
     while len(fitting) > 1 and len(gap.join(plain(fact.short) for fact in fitting)) > width:
         fitting.remove(max(fitting, key=lambda fact: fact.rank))
     pieces = [Content.styled(plain(fact.short), fact.style) for fact in fitting]

@@ -30,7 +30,10 @@ def class_weights(setting: ClassWeights | None, data: TaskData) -> tuple[float, 
     names = data.spec.labels
     if not isinstance(setting, str):
         return tuple(setting[name] for name in names)
-    counts = Counter(row.label for row in data.train)
+    from engine.data.examples import Examples  # numpy is only needed here: preflight checks weights, too
+
+    labels = Examples.of(data.train).labels
+    counts = Counter[int]() if labels is None else Counter(labels.tolist())
     present = sum(1 for index in range(len(names)) if counts[index])
     return tuple(len(data.train) / (present * counts[index]) if counts[index] else 1.0 for index in range(len(names)))
 

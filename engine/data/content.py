@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-import numpy as np
-
+from engine.data.array_files import bytes_of
+from engine.data.examples import CHUNK, Examples, TextColumn, plain_label
 from engine.data.types import Example
 
 
@@ -16,13 +16,14 @@ class _Hash(Protocol):
     def update(self, data: bytes | memoryview, /) -> None: ...
 
 
-def add_texts(state: _Hash, texts: Sequence[str], pairs: Sequence[str] | None) -> None:
+def add_texts(state: _Hash, texts: TextColumn, pairs: TextColumn | None) -> None:
     """Add texts (and the second sentences of pairs) to a hash, so that other cuts between them give another one."""
-    for side in (texts, pairs or ()):
-        lengths = np.fromiter(map(len, side), dtype=np.int64, count=len(side))  # or "ab", "c" would be "a", "bc"
+    for side in (texts, TextColumn.of(()) if pairs is None else pairs):
         state.update(len(side).to_bytes(8, "little"))
-        state.update(lengths.data)
-        state.update("".join(side).encode("utf-8", "surrogatepass"))
+        for lengths in side.lengths():  # or "ab", "c" would be "a", "bc"
+            state.update(bytes_of(lengths))
+        for content in side.contents():
+            state.update(bytes_of(content))
 
 
 def rows_hash(rows: Sequence[Example], labels: Sequence[str] = ()) -> str:
@@ -31,8 +32,18 @@ def rows_hash(rows: Sequence[Example], labels: Sequence[str] = ()) -> str:
     Ids don't count, nor does the tokenizer.
     """
     state = hashlib.sha256()
-    pairs = [row.pair or "" for row in rows] if any(row.pair is not None for row in rows) else None
-    add_texts(state, [row.text for row in rows], pairs)
-    named = [labels[row.label] if isinstance(row.label, int) and labels else row.label for row in rows]
-    state.update(json.dumps(named).encode())
+    examples = Examples.of(rows)
+    add_texts(state, examples.texts, examples.pairs)
+    for part in _json_list(examples, labels):
+        state.update(part)
     return state.hexdigest()
+
+
+def _json_list(rows: Examples, labels: Sequence[str]) -> Iterator[bytes]:
+    """The labels as one JSON list, in pieces."""
+    known = [None] * len(rows) if rows.labels is None else rows.labels
+    for start in range(0, len(rows), CHUNK):
+        part = [plain_label(label) for label in known[start : start + CHUNK]]
+        named = [labels[label] if isinstance(label, int) and labels else label for label in part]
+        yield (", " if start else "[").encode() + json.dumps(named)[1:-1].encode()
+    yield b"]" if len(rows) else b"[]"

@@ -5,12 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
+from engine.data.examples import CHUNK, Examples, NumberedIds, TextBuilder
+from engine.data.stored_rows import stored_corpus
 from engine.data.subset import drawn_rows
 from engine.data.text_files import check_text, corpus_files, text_lines
-from engine.data.types import Example
 from engine.errors import DataError
 from engine.preset.source_names import is_corpus_path
 from engine.record.phases import Report, counted, unreported
@@ -22,10 +27,11 @@ if TYPE_CHECKING:
 _BORDER = re.compile(r"""([.!?…]['"”’)\]]*(?:\s['"”’)\]](?=\s))*)\s+(?=['"“‘(\[]*\s?[A-ZÀ-ÖØ-Þ0-9])""")
 _ABBREVIATION = re.compile(r"(?:^|[\s(\"'])(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|No|vs|etc|cf|e\.g|i\.e)\s?\.$")
 
+T = TypeVar("T")
 Unit = tuple[str, str]
 
 
-def load_corpus(corpus: Corpus, seed: int, *, report: Report = unreported) -> tuple[Example, ...]:
+def load_corpus(corpus: Corpus, seed: int, *, report: Report = unreported) -> Examples:
     """The inputs of a corpus, without labels.
 
     A corpus is a file, or all text files of a folder and its subfolders in alphabetical order: UTF-8 with one paragraph
@@ -35,8 +41,10 @@ def load_corpus(corpus: Corpus, seed: int, *, report: Report = unreported) -> tu
     binary files, and for lines that are too long to be text.
     """
     sources: list[tuple[str, Callable[[], Iterable[tuple[int, str]]]]]
+    files: list[Path] = []
     if is_corpus_path(corpus.corpus):
-        sources = [(str(file), partial(text_lines, file)) for file in corpus_files(Path(corpus.corpus))]
+        files = corpus_files(Path(corpus.corpus))
+        sources = [(str(file), partial(text_lines, file)) for file in files]
     else:
         from engine.data.hub import hub_lines
 
@@ -47,7 +55,11 @@ def load_corpus(corpus: Corpus, seed: int, *, report: Report = unreported) -> tu
         found = (unit for source, read in sources for unit in _units(source, read(), corpus.unit))
         return counted(found, report, f"reading {Path(corpus.corpus).name}", unit=f"{corpus.unit}s")
 
-    examples = _chosen(lambda: _inputs(units(), pairs=corpus.pairs), corpus.examples, seed)
+    def load() -> Examples:
+        return _chosen(lambda: _inputs(units(), pairs=corpus.pairs), corpus.examples, seed)
+
+    settings = {"unit": corpus.unit, "pairs": corpus.pairs, "examples": corpus.examples, "seed": seed}
+    examples = stored_corpus(files, settings, load, report) if files else load()
     if not examples:
         what = "no two in a row in any file" if corpus.pairs else "only blank lines and headings"
         raise DataError(f"the corpus has no {corpus.unit}s: {what}", kind="empty-corpus", file=corpus.corpus)
@@ -96,16 +108,27 @@ def _inputs(units: Iterator[Unit], *, pairs: bool) -> Iterator[tuple[str, str | 
             waiting = (source, text)
 
 
-def _chosen(
-    inputs: Callable[[], Iterator[tuple[str, str | None]]], count: int | None, seed: int
-) -> tuple[Example, ...]:
+def _chosen(inputs: Callable[[], Iterator[tuple[str, str | None]]], count: int | None, seed: int) -> Examples:
     """All inputs, or `count` of them; their ids are positions in the corpus, so a subset keeps them."""
-    rows: set[int] | None = None
+    rows = None
     if count is not None:
         total = sum(1 for _ in inputs())
-        rows = set(drawn_rows(total, count, seed)) if total > count else None
-    return tuple(
-        Example(f"corpus-{row}", text, pair, None)
-        for row, (text, pair) in enumerate(inputs())
-        if rows is None or row in rows
-    )
+        rows = drawn_rows(total, count, seed) if total > count else None
+    chosen = inputs() if rows is None else _of_rows(inputs(), rows)
+    texts, pairs = TextBuilder(), TextBuilder()
+    read = paired = 0
+    while part := list(islice(chosen, CHUNK)):
+        texts.append([text for text, _ in part])
+        seconds = [pair for _, pair in part if pair is not None]
+        pairs.append(seconds)
+        read, paired = read + len(part), paired + len(seconds)
+    ids = NumberedIds("corpus", range(read) if rows is None else rows)
+    return Examples(ids, texts.column(), pairs.column() if paired else None)
+
+
+def _of_rows(inputs: Iterator[T], rows: npt.NDArray[np.int64]) -> Iterator[T]:
+    """The inputs at some positions, which ascend."""
+    before = -1
+    for row in rows:
+        yield next(islice(inputs, int(row) - before - 1, None))
+        before = int(row)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from engine.data.dev_split import DEV_SHARE, draw_dev
+from engine.data.examples import Examples, LabelArray, NumberedIds, TextColumn
 from engine.data.files import Table, read_table
 from engine.data.label_columns import class_indices, class_names, label_order, scores
 from engine.data.text_files import check_text, listed, repeated_header, shown
@@ -36,21 +39,20 @@ def load_custom(task: Task, *, report: Report = unreported) -> TaskData:
     tables = {split: _table(path, columns, report) for split, path in files.items()}
     report("checking labels and texts")
     train = tables["train"]
-    labels: dict[str, Sequence[int | float]]
+    labels: dict[str, LabelArray | None]
     notes = [*recognised_notes, *(note for table in tables.values() for note in table.notes)]
     if task.kind == "regression":
-        labels = {split: scores(table, columns.label) for split, table in tables.items()}
-        if len(set(labels["train"])) < 2:
-            sentence = (
-                f"every score in column {shown(columns.label)} is {labels['train'][0]}: there is nothing to learn"
-            )
+        found = {split: scores(table, columns.label) for split, table in tables.items()}
+        labels = {split: np.array(values) for split, values in found.items()}
+        if min(found["train"]) == max(found["train"]):
+            sentence = f"every score in column {shown(columns.label)} is {found['train'][0]}: there is nothing to learn"
             raise DataError(sentence, kind="single-score", file=train.path)
         order: tuple[str, ...] = ()
     else:
         names = {split: class_names(table, columns.label) for split, table in tables.items()}
         order = label_order(train, columns.label, names["train"])
         labels = {
-            split: class_indices(table, columns.label, names[split], order, Path(train.path).name)
+            split: np.array(class_indices(table, columns.label, names[split], order, Path(train.path).name))
             for split, table in tables.items()
         }
         notes.append(f"The classes, in the order of the model's outputs, are {listed(order)}.")
@@ -63,7 +65,7 @@ def load_custom(task: Task, *, report: Report = unreported) -> TaskData:
     )
     if task.files.dev is not None:
         rows = {split: _examples(table, split, columns, labels[split]) for split, table in tables.items()}
-        test = rows.pop(TEST, ())
+        test: Sequence[Example] = rows.pop(TEST, ())
         return TaskData(spec, train=rows.pop("train"), dev=rows, notes=tuple(notes), test=test)
     rows = {
         split: _examples(table, "row" if split == "train" else split, columns, labels[split])
@@ -107,27 +109,29 @@ def _metrics(task: Task, classes: int) -> tuple[str, ...]:
     return metrics
 
 
-def _examples(table: Table, split: str, columns: Columns, labels: Sequence[int | float]) -> tuple[Example, ...]:
+def _examples(table: Table, split: str, columns: Columns, labels: LabelArray | None) -> Examples:
     texts = _texts(table, columns.text)
-    pairs: Sequence[str | None] = _texts(table, columns.pair) if columns.pair else [None] * len(table)
-    ids = _ids(table, columns.id) if columns.id else [f"{split}-{row}" for row in range(len(table))]
-    return tuple(map(Example, ids, texts, pairs, labels))
+    pairs = _texts(table, columns.pair) if columns.pair else None
+    ids = TextColumn.of(_ids(table, columns.id)) if columns.id else NumberedIds(split, range(len(table)))
+    return Examples(ids, texts, pairs, labels)
 
 
-def _texts(table: Table, column: str) -> list[str]:
+def _texts(table: Table, column: str) -> TextColumn:
     values = table.values[column]
     if missing := table.missing(column):
         sentence = f"the text in column {shown(column)} is missing; remove rows without text"
         raise table.fault(sentence, missing, kind="missing-text")
-    others = [row for row, value in enumerate(values) if not isinstance(value, str)]
+    others = (
+        [] if isinstance(values, TextColumn) else [row for row, value in enumerate(values) if type(value) is not str]
+    )
     if others:
         sentence = f"{shown(values[others[0]])} in column {shown(column)} is {value_kind(values[others[0]])}, not text"
         raise table.fault(sentence, others, kind="not-text")
     _check_characters(table, values)
-    return values
+    return TextColumn.of(values)
 
 
-def _check_characters(table: Table, texts: Sequence[str]) -> None:
+def _check_characters(table: Table, texts: Iterable[str]) -> None:
     for row, text in enumerate(texts):
         try:
             check_text(text, table.path, None)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Hashable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from engine.data.text_files import listed
 from engine.data.types import Example, TaskSpec
 from engine.errors import DataError
+
+if TYPE_CHECKING:
+    from engine.data.examples import Examples
 
 DEV_SHARE = 0.2
 """The share of the rows that is drawn where `task.dev_share` is left out."""
@@ -15,7 +19,7 @@ DEV_SHARE = 0.2
 
 def draw_dev(
     examples: Sequence[Example], share: float, spec: TaskSpec, seed: int, file: str
-) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+) -> tuple[Examples, Examples]:
     """Split examples into training rows and a dev set, both in their original order.
 
     Each class gives the same share of its texts, at least one, and keeps at least one. Rows with the same text stay
@@ -24,20 +28,31 @@ def draw_dev(
 
     Raises DataError, naming `file`, where a class has only one text.
     """
-    classes: dict[tuple[str, str | None], int] = {}
-    for row in examples:
-        classes.setdefault((row.text, row.pair), int(row.label or 0) if spec.kind == "classification" else 0)
+    import numpy as np
+
+    from engine.data.examples import Examples
+
+    rows = Examples.of(examples)
+    # 16 bytes of SHA-256 name a text: two that are different have different ones, in all probability
+    content = b"".join(_rank(text, seed)[:16] for text in rows.inputs())
+    ranks = np.frombuffer(content, ">u8").astype(np.uint64).reshape(-1, 2)
+    order = np.lexsort((ranks[:, 1], ranks[:, 0]))  # stable: the first row of a text comes first
+    ranks = ranks[order]
+    starts = np.flatnonzero(np.r_[True, (ranks[1:] != ranks[:-1]).any(1)][: len(rows)])
+    first = order[starts]  # the first row of each text, the texts in the order of their ranks
+    labels = np.zeros(len(rows), np.int64)
+    if spec.kind == "classification" and rows.labels is not None:
+        labels = rows.labels.astype(np.int64, copy=False)
     names = spec.labels or ("",)
-    refuse_single_texts((names[label] for label in classes.values()), file)
-    drawn: set[tuple[str, str | None]] = set()
-    members: dict[int, list[tuple[str, str | None]]] = {}
-    for text, label in classes.items():
-        members.setdefault(label, []).append(text)
-    for texts in members.values():
+    refuse_single_texts((names[label] for label in labels[np.sort(first)].tolist()), file)
+    is_drawn = np.zeros(len(first), np.bool_)
+    for label in np.unique(labels[first]).tolist():
+        texts = np.flatnonzero(labels[first] == label)
         count = min(max(round(share * len(texts)), 1), len(texts) - 1)
-        drawn.update(sorted(texts, key=lambda text: _rank(text, seed))[:count])
-    train = tuple(row for row in examples if (row.text, row.pair) not in drawn)
-    return train, tuple(row for row in examples if (row.text, row.pair) in drawn)
+        is_drawn[texts[:count]] = True
+    in_dev = np.zeros(len(rows), np.bool_)
+    in_dev[order] = np.repeat(is_drawn, np.diff(np.r_[starts, len(rows)]))
+    return rows.take(np.flatnonzero(~in_dev)), rows.take(np.flatnonzero(in_dev))
 
 
 def refuse_single_texts(labels: Iterable[Hashable], file: str) -> None:

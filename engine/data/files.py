@@ -7,12 +7,27 @@ import io
 import json
 import math
 import re
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from engine.data.text_files import HEAD, listed, opened, read_beginning, read_head, read_text, shown, split_lines
+from engine.data.columns import ColumnBuilder
+from engine.data.spool import Content, count
+from engine.data.text_files import (
+    HEAD,
+    content_blocks,
+    content_lines,
+    listed,
+    opened,
+    read_beginning,
+    read_content,
+    read_head,
+    shown,
+    split_lines,
+)
 from engine.errors import DataError
 from engine.preset.source_names import TABLE_ENDINGS, is_compressed, uncompressed_name
 from engine.preset.text import nearest
@@ -31,7 +46,7 @@ class Table:
 
     path: str
     lines: Sequence[int]
-    values: dict[str, list[Any]]
+    values: Mapping[str, Sequence[Any]]
     is_text: bool
     """Whether the values are uninterpreted text, as in CSV; JSON and Parquet have types."""
     notes: tuple[str, ...] = ()
@@ -92,7 +107,7 @@ def read_table(path: Path, wanted: Sequence[str], *, report: Report = unreported
     elif ending == ".csv":
         table = _csv(path, wanted, report)
     else:
-        table = _tsv(path, read_text(path), wanted, report)
+        table = _tsv(path, wanted, report)
     if not len(table):
         raise DataError("the file has column names but no rows", kind="no-rows", file=str(path))
     return table
@@ -112,7 +127,8 @@ def read_table_head(path: Path) -> Table:
             sentence = f"the first line is longer than {HEAD:,} bytes: this is no table, or one without line breaks"
             raise DataError(sentence, kind="header-too-long", file=str(path))
         if ending in (".jsonl", ".json"):
-            table = _json_table(path, head, None, unreported)
+            lines = split_lines(head)
+            table = _json_table(path, enumerate(lines, 1), len(lines), None, unreported)
         elif ending == ".csv" or is_quoted_tsv(head, whole=is_whole):
             rows = _rows_of_text(path, head, "," if ending == ".csv" else "\t")
             table = _text_table(path, rows if is_whole else _whole_rows(rows), None, QUOTE_HINT)
@@ -201,14 +217,15 @@ def _text_table(path: Path, rows: Iterator[tuple[int, list[str]]], wanted: Seque
     repeated = _repeated(names) if wanted is None else ()
     wanted = [name for name in names if name not in repeated] if wanted is None else wanted
     where = column_positions(names, wanted, path, line)
-    lines: list[int] = []
-    values: dict[str, list[Any]] = {name: [] for name in wanted}
-    for line, row in rows:
-        if len(row) != len(names):
-            raise wrong_field_count(path, line, len(row), len(names), hint)
-        lines.append(line)
+    lines, columns = array("q"), {name: ColumnBuilder() for name in wanted}
+    while part := list(islice(rows, _BATCH)):
+        for line, row in part:
+            if len(row) != len(names):
+                raise wrong_field_count(path, line, len(row), len(names), hint)
+            lines.append(line)
         for name, column in where.items():
-            values[name].append(row[column])
+            columns[name].extend([row[column] for _, row in part])
+    values = {name: column.column() for name, column in columns.items()}
     return Table(str(path), lines, values, is_text=True, repeated_names=repeated)
 
 
@@ -254,20 +271,25 @@ def _rows_of_text(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, 
     return csv_rows(path, io.StringIO(text, newline=""), delimiter, len(text))
 
 
+def _rows_of_blocks(path: Path, content: Content, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    lines = chain.from_iterable(io.StringIO(block, newline="") for _, block in content_blocks(content, path))
+    return csv_rows(path, lines, delimiter, len(content))
+
+
 def _csv(path: Path, wanted: Sequence[str], report: Report) -> Table:
-    text = read_text(path)
-    lines = None if '"' in text else text.count("\n")  # a text in quotes can have several
-    return _text_table(path, _counted(_rows_of_text(path, text, ","), path, lines, report), wanted, QUOTE_HINT)
+    content = read_content(path)
+    lines = None if content.find(b'"') >= 0 else count(content, b"\n")  # a text in quotes can have several
+    return _text_table(path, _counted(_rows_of_blocks(path, content, ","), path, lines, report), wanted, QUOTE_HINT)
 
 
-def _tsv(path: Path, text: str, wanted: Sequence[str], report: Report) -> Table:
-    if is_quoted_tsv(text):
+def _tsv(path: Path, wanted: Sequence[str], report: Report) -> Table:
+    content = read_content(path)
+    if is_quoted_tsv(content):
         note = f"{path.name} was read as quoted TSV: every quote in it is where a program that quotes would put it."
-        quoted = _counted(_rows_of_text(path, text, "\t"), path, None, report)
+        quoted = _counted(_rows_of_blocks(path, content, "\t"), path, None, report)
         return replace(_text_table(path, quoted, wanted, QUOTE_HINT), notes=(note,))
-    lines = split_lines(text)
-    rows = ((line, row.split("\t")) for line, row in enumerate(lines, 1) if row)
-    return _text_table(path, _counted(rows, path, len(lines), report), wanted, "")
+    rows = ((line, row.split("\t")) for line, row in content_lines(content, path) if row)
+    return _text_table(path, _counted(rows, path, count(content, b"\n"), report), wanted, "")
 
 
 def _counted(rows: Iterator[T], path: Path, total: int | None, report: Report) -> Iterator[T]:
@@ -275,33 +297,35 @@ def _counted(rows: Iterator[T], path: Path, total: int | None, report: Report) -
 
 
 # possessive quantifiers: no backtracking, so one pass decides for a file of any size
-_FIELD = re.compile(r'(?:[^"\t\r\n]*+|"(?P<inner>(?:[^"]|"")*+)")(?P<end>\t|\r?\n|\r|\Z)')
-_OPEN_FIELD = re.compile(r'"(?:[^"]|"")*+')
+_FIELD = re.compile(rb'(?:[^"\t\r\n]*+|"(?P<inner>(?:[^"]|"")*+)")(?P<end>\t|\r?\n|\r|\Z)')
+_OPEN_FIELD = re.compile(rb'"(?:[^"]|"")*+')
+_UTF8_MARK = b"\xef\xbb\xbf"
 
 
-def is_quoted_tsv(text: str, *, whole: bool = True) -> bool:
-    """Whether a TSV text, or its beginning (not `whole`), was written by a program that quotes.
+def is_quoted_tsv(text: str | Content, *, whole: bool = True) -> bool:
+    """Whether a TSV text (as text or UTF-8), or its beginning (not `whole`), was written by a program that quotes.
 
     In such a file a field is quoted as a whole or not at all, and quotes inside it are doubled. Such programs quote where
     they must (or everywhere, including the header), so at least one quoted field contains a tab, a line break or a
     doubled quote, or is in the header. A sentence that merely begins and ends with a quote doesn't count.
     """
-    if '"' not in text:
+    content = bytearray(text.encode("utf-8", "surrogatepass")) if isinstance(text, str) else text
+    if content.find(b'"') < 0:
         return False
-    at, needed, in_header = 0, False, True
+    at, needed, in_header = len(_UTF8_MARK) if content[:3] == _UTF8_MARK else 0, False, True
     widths: set[int] = set()
     width = 1
-    while at < len(text):
-        match = _FIELD.match(text, at)
+    while at < len(content):
+        match = _FIELD.match(content, at)
         if match is None:
-            if not whole and _OPEN_FIELD.fullmatch(text, at):
+            if not whole and _OPEN_FIELD.fullmatch(content, at):
                 break
             return False
         inner = match["inner"]
-        if inner is not None and (in_header or '""' in inner or any(mark in inner for mark in "\t\r\n")):
+        if inner is not None and (in_header or b'""' in inner or any(mark in inner for mark in (b"\t", b"\r", b"\n"))):
             needed = True
         at = match.end()
-        if match["end"] == "\t":
+        if match["end"] == b"\t":
             width += 1
         else:
             in_header = False
@@ -314,27 +338,32 @@ def is_quoted_tsv(text: str, *, whole: bool = True) -> bool:
 
 
 def _json_lines(path: Path, wanted: Sequence[str], report: Report) -> Table:
-    return _json_table(path, read_text(path), wanted, report)
+    content = read_content(path)
+    return _json_table(path, content_lines(content, path), count(content, b"\n"), wanted, report)
 
 
-def _json_table(path: Path, text: str, wanted: Sequence[str] | None, report: Report) -> Table:
-    """The table of JSON lines; without `wanted`, every key of the first line."""
-    lines: list[int] = []
-    values: dict[str, list[Any]] = {name: [] for name in wanted or ()}
-    names: list[str] = []
-    whole = split_lines(text)
-    for number, line in _counted(enumerate(whole, 1), path, len(whole), report):
-        if not line.strip():
-            continue
-        row = json_row(path, number, line)
-        if not names:
-            names = list(row)
-            values = values if wanted is not None else {name: [] for name in names}
-            column_positions(names, list(values), path, number)
-        lines.append(number)
-        for name, column in values.items():
-            column.append(row.get(name))
-    return Table(str(path), lines, values, is_text=False)
+def _json_table(
+    path: Path, numbered: Iterable[tuple[int, str]], total: int, wanted: Sequence[str] | None, report: Report
+) -> Table:
+    """The table of JSON lines, of which there are about `total`; without `wanted`, every key of the first line."""
+    columns = {name: ColumnBuilder() for name in wanted or ()}
+    lines, names = array("q"), list[str]()
+    counted_lines = _counted(iter(numbered), path, total, report)
+    while part := list(islice(counted_lines, _BATCH)):
+        rows = []
+        for number, line in part:
+            if not line.strip():
+                continue
+            row = json_row(path, number, line)
+            if not names:
+                names = list(row)
+                columns = columns if wanted is not None else {name: ColumnBuilder() for name in names}
+                column_positions(names, list(columns), path, number)
+            lines.append(number)
+            rows.append(row)
+        for name, column in columns.items():
+            column.extend([row.get(name) for row in rows])
+    return Table(str(path), lines, {name: column.column() for name, column in columns.items()}, is_text=False)
 
 
 def json_row(path: Path, number: int, line: str) -> dict[str, Any]:
@@ -366,14 +395,14 @@ def _parquet(path: Path, wanted: Sequence[str] | None, report: Report, most: int
             repeated = _repeated(names) if wanted is None else ()
             wanted = [name for name in names if name not in repeated] if wanted is None else wanted
             column_positions(names, wanted, path, None)
-            values: dict[str, list[Any]] = {name: [] for name in wanted}
+            columns = {name: ColumnBuilder() for name in wanted}
             rows = 0
             metadata = file.schema_arrow.metadata or {}
             for batch in file.iter_batches(_BATCH, columns=list(wanted)):
                 report(f"reading {path.name}", rows, file.metadata.num_rows, "rows")
                 rows += batch.num_rows
                 for name in wanted:
-                    values[name] += batch.column(name).to_pylist()
+                    columns[name].extend(batch.column(name).to_pylist())
                 if most is not None and rows >= most:
                     break
             is_whole = rows == file.metadata.num_rows
@@ -386,7 +415,7 @@ def _parquet(path: Path, wanted: Sequence[str] | None, report: Report, most: int
     return Table(
         str(path),
         range(1, rows + 1),
-        values,
+        {name: column.column() for name, column in columns.items()},
         is_text=False,
         has_lines=False,
         class_names=_class_names(metadata.get(b"huggingface", b""), wanted),

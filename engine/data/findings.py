@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from engine.data.examples import Examples
 from engine.data.similar_names import CASE, difference, normal
 from engine.data.text_files import listed, shown
 from engine.data.types import Example, TaskData, TaskSpec
@@ -113,16 +114,17 @@ def _similar_classes(labels: Sequence[str]) -> Iterator[Finding]:
 # -- labels
 
 
-def _splits(data: TaskData) -> Iterator[tuple[str, tuple[Example, ...]]]:
+def _splits(data: TaskData) -> Iterator[tuple[str, Examples]]:
     """Each split with its name in sentences."""
-    yield "train", data.train
-    yield from data.measured.items()
+    yield "train", Examples.of(data.train)
+    for split, rows in data.measured.items():
+        yield split, Examples.of(rows)
 
 
 def _class_findings(data: TaskData) -> Iterator[Finding]:
     labels = data.spec.labels
     for split, rows in _splits(data):
-        present = {row.label for row in rows}
+        present = _values(rows)
         missing = [label for index, label in enumerate(labels) if index not in present]
         facts = {"split": split, "classes": missing}
         if not missing or not rows:
@@ -157,7 +159,7 @@ def _them(names: Sequence[str]) -> str:
 
 def _score_findings(data: TaskData) -> Iterator[Finding]:
     for split, rows in _splits(data):
-        scores = {row.label for row in rows}
+        scores = _values(rows)
         if len(scores) != 1 or len(rows) < 2:
             continue
         (score,) = scores
@@ -170,14 +172,22 @@ def _score_findings(data: TaskData) -> Iterator[Finding]:
                 f"all {len(rows):,} examples of {split} have the score {score}: correlations with it are reported as 0"
             )
             yield Finding(sentence, kind="one-score-in-dev", severity="warning", facts=facts)
-    for split, rows in data.measured.items():
-        yield from _other_scale(split, data.train, rows)
+    for split, examples in data.measured.items():
+        yield from _other_scale(split, Examples.of(data.train), Examples.of(examples))
 
 
-def _other_scale(split: str, train: Sequence[Example], rows: Sequence[Example]) -> Iterator[Finding]:
+def _values(rows: Examples) -> set[int | float | None]:
+    """The different labels."""
+    if rows.labels is None:
+        return {None} if len(rows) else set()
+    return set(rows.labels.tolist() if rows.labels.dtype == object else np.unique(rows.labels).tolist())
+
+
+def _other_scale(split: str, train: Examples, rows: Examples) -> Iterator[Finding]:
     """Dev scores that lie farther outside the training scores than these lie apart."""
     (low, high), (least, most) = (
-        (min(scores), max(scores)) for scores in ([float(row.label or 0) for row in one] for one in (train, rows))
+        (float(min(scores)), float(max(scores)))
+        for scores in ([value or 0.0 for value in _values(one)] for one in (train, rows))
     )
     if most > high + (high - low) or least < low - (high - low):
         sentence = (
@@ -196,22 +206,22 @@ def _text_findings(data: TaskData) -> Iterator[Finding]:
         what = "training examples" if split == "train" else f"examples of {split}"
         yield from _blank_texts(split, what, rows)
         yield from _damaged_texts(split, what, rows)
-    rows = data.train
-    if data.spec.is_pair and len(rows) > 1 and all(row.text == row.pair for row in rows):
+    rows = Examples.of(data.train)
+    if data.spec.is_pair and len(rows) > 1 and all(text == pair for text, pair in rows.inputs()):
         sentence = f"both texts are the same in all {len(rows):,} training examples: check [task.columns]"
         yield Finding(sentence, kind="text-equals-pair", severity="warning", facts={"rows": len(rows)})
 
 
-def _blank_texts(split: str, what: str, rows: Sequence[Example]) -> Iterator[Finding]:
-    blank = sum(is_blank(row.text) or (row.pair is not None and is_blank(row.pair)) for row in rows)
+def _blank_texts(split: str, what: str, rows: Examples) -> Iterator[Finding]:
+    blank = sum(is_blank(text) or (pair is not None and is_blank(pair)) for text, pair in rows.inputs())
     if blank:
         sentence = f"{blank:,} of {len(rows):,} {what} have an empty text"
         facts = {"split": split, "rows": len(rows), "empty": blank}
         yield Finding(sentence, kind="empty-texts", severity=severity_of(blank / len(rows)), facts=facts)
 
 
-def _damaged_texts(split: str, what: str, rows: Sequence[Example]) -> Iterator[Finding]:
-    texts = (text for row in rows for text in (row.text, row.pair) if text is not None and not text.isascii())
+def _damaged_texts(split: str, what: str, rows: Examples) -> Iterator[Finding]:
+    texts = (text for row in rows.inputs() for text in row if text is not None and not text.isascii())
     damaged, example = 0, ""
     for text in texts:
         match = _MOJIBAKE.search(text)
@@ -232,16 +242,16 @@ def _damaged_texts(split: str, what: str, rows: Sequence[Example]) -> Iterator[F
 # -- rows that occur more than once
 
 
-def _keys(rows: Sequence[Example]) -> _Keys:
+def input_keys(rows: Sequence[Example]) -> _Keys:
     """A number for each input (rows,), equal for equal texts."""
-    return np.fromiter((hash((row.text, row.pair)) for row in rows), np.int64, len(rows))
+    return np.fromiter(map(hash, Examples.of(rows).inputs()), np.int64, len(rows))
 
 
 def _row_findings(data: TaskData) -> Iterator[Finding]:
-    train, rows = _keys(data.train), len(data.train)
+    train, rows = input_keys(data.train), len(data.train)
     order = np.argsort(train, kind="stable")
-    ordered = train[order]
-    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]][:rows])
+    train.sort()
+    starts = np.flatnonzero(np.r_[True, train[1:] != train[:-1]][:rows])
     repeated = rows - len(starts)
     if rows > 1 and len(starts) == 1:
         sentence = f"all {rows:,} training examples have the same text: check which column [task.columns] names"
@@ -250,7 +260,8 @@ def _row_findings(data: TaskData) -> Iterator[Finding]:
     if repeated and repeated / rows >= NOTE_FROM:
         sentence = f"{repeated:,} of {rows:,} training examples repeat the text of another one"
         yield Finding(sentence, kind="repeated-examples", severity="note", facts={"rows": rows, "repeated": repeated})
-    conflicting = _conflicting(data.spec, data.train, order, starts)
+    conflicting = _conflicting(data.spec, Examples.of(data.train), order, starts)
+    del order, starts
     if conflicting:
         sentence = (
             f"{conflicting:,} of {rows:,} training examples have the same text as another one, but a different label"
@@ -258,12 +269,12 @@ def _row_findings(data: TaskData) -> Iterator[Finding]:
         facts = {"rows": rows, "conflicting": conflicting}
         yield Finding(sentence, kind="conflicting-labels", severity=severity_of(conflicting / rows), facts=facts)
     for split, examples in data.measured.items():
-        shared = int(np.isin(_keys(examples), train).sum())
+        shared = int(_among(input_keys(examples), train).sum())
         if shared:
             yield _overlap(split, len(examples), shared)
     if data.test:
-        picking = np.concatenate([_keys(examples) for examples in data.dev.values()])
-        if shared := int(np.isin(_keys(data.test), picking).sum()):
+        picking = np.sort(np.concatenate([input_keys(examples) for examples in data.dev.values()]))
+        if shared := int(_among(input_keys(data.test), picking).sum()):
             sentence = (
                 f"{shared:,} of {len(data.test):,} examples of test are also in dev, which picks the best checkpoint, so "
                 "results on test look a little too good"
@@ -274,11 +285,18 @@ def _row_findings(data: TaskData) -> Iterator[Finding]:
             )
 
 
-def _conflicting(spec: TaskSpec, rows: Sequence[Example], order: _Keys, starts: _Keys) -> int:
+def _among(keys: _Keys, ordered: _Keys) -> npt.NDArray[np.bool_]:
+    """Which keys are among others, which are in ascending order; without a copy of those."""
+    if not len(ordered):
+        return np.zeros(len(keys), np.bool_)
+    return np.asarray(ordered[np.searchsorted(ordered, keys).clip(max=len(ordered) - 1)] == keys)
+
+
+def _conflicting(spec: TaskSpec, rows: Examples, order: _Keys, starts: _Keys) -> int:
     """The number of rows whose text also occurs with another class; `starts` are the first of each text in `order`."""
-    if spec.kind != "classification" or len(starts) == len(rows):
+    if spec.kind != "classification" or len(starts) == len(rows) or rows.labels is None:
         return 0
-    labels = np.array([row.label for row in rows], np.int64)[order]
+    labels = rows.labels.astype(np.int64, copy=False)[order]
     mixed = np.minimum.reduceat(labels, starts) != np.maximum.reduceat(labels, starts)
     return int(np.diff(np.r_[starts, len(rows)])[mixed].sum())
 

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from engine.data.spool import count
 from engine.data.tasks import GLUE, GlueTask
-from engine.data.text_files import check_text, listed, read_head, read_text, repeated_header, shown, split_lines
-from engine.data.types import Example, TaskData
+from engine.data.text_files import (
+    check_text,
+    content_lines,
+    listed,
+    read_content,
+    read_head,
+    repeated_header,
+    shown,
+    split_lines,
+)
+from engine.data.types import TaskData
 from engine.errors import DataError
 from engine.record.files import cause
 from engine.record.phases import Report, counted, unreported
+
+if TYPE_CHECKING:
+    from engine.data.examples import Examples
 
 RAGGED_SHARE = 0.001
 """Share of rows that may lack columns in a file known for it; official QQP has 3 in 363,849."""
@@ -27,6 +42,12 @@ def load_glue(name: str, source: Path, *, report: Report = unreported) -> TaskDa
     train = _rows(task, _file(folder, "train"), "train", notes, report)
     dev = {split: _rows(task, _file(folder, stem), split, notes, report) for split, (stem, _) in task.dev.items()}
     return TaskData(spec=task.spec, train=train, dev=dev, notes=tuple(notes))
+
+
+def glue_files(name: str, source: Path) -> list[Path]:
+    """The files of a GLUE task that `load_glue` reads. Raises DataError as it does."""
+    folder = _find_folder(GLUE[name], source)
+    return [_file(folder, stem) for stem in ("train", *(stem for stem, _ in GLUE[name].dev.values()))]
 
 
 def check_glue(name: str, source: Path) -> None:
@@ -86,34 +107,44 @@ def _file(folder: Path, stem: str) -> Path:
     raise DataError(sentence, kind="no-such-file", file=str(path))
 
 
-def _rows(task: GlueTask, path: Path, split: str, notes: list[str], report: Report) -> tuple[Example, ...]:
-    lines = split_lines(read_text(path))
-    first = 0 if task.header else 1
-    names = list(task.header) if task.header else lines[0].split("\t")
+def _rows(task: GlueTask, path: Path, split: str, notes: list[str], report: Report) -> Examples:
+    from engine.data.examples import CHUNK, Examples, NumberedIds, TextBuilder, labels_of
+
+    content = read_content(path)
+    total = count(content, b"\n")
+    numbered = content_lines(content, path)
+    names = list(task.header) if task.header else next(numbered)[1].split("\t")
     text, pair, label = (_column(task, path, names, name) for name in (*task.columns, task.label))
     assert text is not None
     assert label is not None
     classes = {token: index for index, token in enumerate(task.tokens)}
-    examples: list[Example] = []
+    texts, pairs, labels = TextBuilder(), TextBuilder(), list[int | float | None]()
     short: list[int] = []
-    numbered = enumerate(lines[first:], first + 1)
-    for number, line in counted(numbered, report, f"reading {path.name}", total=len(lines) - first):
-        if not line:
-            continue
-        row = line.split("\t")
-        if len(row) != len(names):
-            short.append(number)
-            continue
-        if row == names and number > 1:
-            raise repeated_header(str(path), number)
-        value = classes.get(row[label]) if classes else _score(row[label], path, number)
-        if value is None:
-            sentence = f"unknown label {shown(row[label])}; the labels are {listed(task.tokens)}"
-            raise DataError(sentence, kind="unknown-label", file=str(path), line=number)
-        check_text(line, str(path), number)
-        examples.append(Example(f"{split}-{len(examples)}", row[text], None if pair is None else row[pair], value))
-    if short and not (task.ragged and len(short) <= max(RAGGED_SHARE * len(lines), 1)):
-        width = len(lines[short[0] - 1].split("\t"))
+    width = 0
+    rows = counted(numbered, report, f"reading {path.name}", total=total)
+    while part := list(islice(rows, CHUNK)):
+        whole: list[list[str]] = []
+        for number, line in part:
+            if not line:
+                continue
+            row = line.split("\t")
+            if len(row) != len(names):
+                width = width or len(row)
+                short.append(number)
+                continue
+            if row == names and number > 1:
+                raise repeated_header(str(path), number)
+            value = classes.get(row[label]) if classes else _score(row[label], path, number)
+            if value is None:
+                sentence = f"unknown label {shown(row[label])}; the labels are {listed(task.tokens)}"
+                raise DataError(sentence, kind="unknown-label", file=str(path), line=number)
+            check_text(line, str(path), number)
+            labels.append(value)
+            whole.append(row)
+        texts.append([row[text] for row in whole])
+        if pair is not None:
+            pairs.append([row[pair] for row in whole])
+    if short and not (task.ragged and len(short) <= max(RAGGED_SHARE * (len(labels) + len(short)), 1)):
         official = f"an official {task.folder} file has {len(names)}"
         more = f" (also {len(short) - 1:,} more lines)" if len(short) > 1 else ""
         sentence = f"this line has {width} columns, but {official}{more}"
@@ -121,9 +152,10 @@ def _rows(task: GlueTask, path: Path, split: str, notes: list[str], report: Repo
     if short:
         which = "1 row that lacks columns was" if len(short) == 1 else f"{len(short)} rows that lack columns were"
         notes.append(f"{path.name}: {which} skipped, as GLUE's own code does.")
-    if not examples:
+    if not labels:
         raise DataError("the file has no rows", kind="no-rows", file=str(path))
-    return tuple(examples)
+    ids = NumberedIds(split, range(len(labels)))
+    return Examples(ids, texts.column(), None if pair is None else pairs.column(), labels_of(labels))
 
 
 def _column(task: GlueTask, path: Path, names: list[str], name: str | None) -> int | None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from engine.data.columns import ColumnBuilder
+from engine.data.examples import CHUNK, Examples, LabelArray, NumberedIds, TextColumn
 from engine.data.hub_connection import check_hub
 from engine.data.tasks import GLUE, HUB_DATASET, GlueTask
 from engine.data.text_files import check_text, listed, shown
-from engine.data.types import Example, TaskData
+from engine.data.types import TaskData
 from engine.errors import DataError
 from engine.preset.source_names import is_corpus_path
 from engine.record.phases import Report, unreported
@@ -80,20 +85,19 @@ def load_hub(task: Task, *, report: Report = unreported) -> TaskData:
     return TaskData(spec=glue.spec, train=train, dev=dev, notes=notes)
 
 
-def hub_lines(corpus: Corpus, *, report: Report = unreported) -> list[str]:
+def hub_lines(corpus: Corpus, *, report: Report = unreported) -> TextColumn:
     """The texts of a hub corpus: the column `corpus.column` of its training split; raises DataError."""
     source = _corpus_source(corpus)
     builder, _ = _builder(source, report)
     report(f"reading {source.dataset}")
     table = _table(builder, "train", [corpus.column], source.dataset)
     texts = table[corpus.column]
-    others = next((row for row, text in enumerate(texts) if not isinstance(text, str)), None)
-    if others is not None:
-        sentence = (
-            f"{shown(texts[others])} in row {others:,} of column {shown(corpus.column)} of {source.dataset} is not text"
-        )
-        raise DataError(sentence, kind="not-text", key="corpus")
-    return texts
+    if not isinstance(texts, TextColumn):
+        others = next((row for row, text in enumerate(texts) if not isinstance(text, str)), None)
+        if others is not None:
+            sentence = f"{shown(texts[others])} in row {others:,} of column {shown(corpus.column)} of {source.dataset} is not text"
+            raise DataError(sentence, kind="not-text", key="corpus")
+    return TextColumn.of(texts)
 
 
 def _commit(source: _Source) -> tuple[str | None, Exception | None]:
@@ -243,8 +247,8 @@ def _cached_commit(source: _Source) -> str | None:
     return folders[-1].name if folders else None
 
 
-def _table(builder: Any, split: str, columns: list[str], dataset: str) -> dict[str, list[Any]]:
-    """Columns of a split, as lists."""
+def _table(builder: Any, split: str, columns: list[str], dataset: str) -> dict[str, Sequence[Any]]:
+    """Columns of a split; many different texts are a `TextColumn`."""
     splits = list(builder.info.splits or ())
     if split not in splits:
         raise DataError(f"{dataset} has no split {split}; it has {listed(splits)}", kind="no-such-split")
@@ -253,32 +257,33 @@ def _table(builder: Any, split: str, columns: list[str], dataset: str) -> dict[s
         if column not in rows.column_names:
             sentence = f"{dataset} has no column {shown(column)}; its columns are {listed(rows.column_names)}"
             raise DataError(sentence, kind="no-such-column")
-    table: dict[str, list[Any]] = rows.select_columns(columns).to_dict()
-    return table
+    builders = {column: ColumnBuilder() for column in columns}
+    for batch in rows.select_columns(columns).iter(CHUNK):
+        for column in columns:
+            builders[column].extend(list(batch[column]))
+    return {column: found.column() for column, found in builders.items()}
 
 
-def _rows(glue: GlueTask, builder: Any, split: str, hub_split: str) -> tuple[Example, ...]:
+def _rows(glue: GlueTask, builder: Any, split: str, hub_split: str) -> Examples:
     text_column, pair_column = glue.hub_columns
     columns = [name for name in (text_column, pair_column, "label") if name is not None]
     where = f"{HUB_DATASET} ({glue.spec.name}, {hub_split})"
     table = _table(builder, hub_split, columns, where)
     texts = table[text_column]
-    pairs = table[pair_column] if pair_column else [None] * len(texts)
+    pairs = table[pair_column] if pair_column else None
     labels = _labels(glue, builder, table["label"], where)
     if not texts:
         raise DataError(f"{where} has no rows", kind="no-rows")
-    for row, values in enumerate(zip(texts, pairs, strict=True)):
-        for value in values[: 1 + glue.spec.is_pair]:
+    for row, values in enumerate(zip(texts, strict=True) if pairs is None else zip(texts, pairs, strict=True)):
+        for value in values:
             if not isinstance(value, str):
                 raise DataError(f"row {row:,} of {where} has no text", kind="missing-text")
             check_text(value, f"{where}, row {row:,}", None)
-    return tuple(
-        Example(f"{split}-{row}", text, pair, label)
-        for row, (text, pair, label) in enumerate(zip(texts, pairs, labels, strict=True))
-    )
+    ids = NumberedIds(split, range(len(texts)))
+    return Examples(ids, TextColumn.of(texts), None if pairs is None else TextColumn.of(pairs), labels)
 
 
-def _labels(glue: GlueTask, builder: Any, values: list[Any], where: str) -> list[int] | list[float]:
+def _labels(glue: GlueTask, builder: Any, values: Sequence[Any], where: str) -> LabelArray:
     """Labels as the task's class indices, matched by name; withheld labels (-1) are an error."""
     missing = next((row for row, value in enumerate(values) if value is None or value == -1), None)
     if missing is not None:
@@ -290,11 +295,11 @@ def _labels(glue: GlueTask, builder: Any, values: list[Any], where: str) -> list
         if wrong is not None:
             sentence = f"the score {values[wrong]} in row {wrong:,} of {where} is not from {low:g} to {high:g}"
             raise DataError(sentence, kind="invalid-score")
-        return [float(value) for value in values]
+        return np.fromiter(values, np.float64, len(values))
     names = getattr(builder.info.features["label"], "names", None)
     if names is None or set(names) != set(glue.spec.labels):
         found = f"are {listed(names)}" if names else "have no names"
         sentence = f"the labels of {where} {found}, but GLUE's are {listed(glue.spec.labels)}"
         raise DataError(sentence, kind="labels-not-glue")
-    index = [glue.spec.labels.index(name) for name in names]
-    return [index[value] for value in values]
+    index = np.array([glue.spec.labels.index(name) for name in names], np.int64)
+    return index[np.fromiter(values, np.int64, len(values))]

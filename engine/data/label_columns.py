@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from array import array
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -140,11 +141,11 @@ def _is_whole(word: str) -> bool:
     return len(word) <= LONGEST_NUMBER and (_WHOLE.fullmatch(word) is not None or float(word).is_integer())
 
 
-def scores(table: Table, column: str) -> list[float]:
-    """The score of each row; raises DataError naming the rows where it is missing, not a number, or not finite."""
+def scores(table: Table, column: str) -> array[float]:
+    """The score of each row (rows,); raises DataError naming the rows where it is missing, not a number, or not finite."""
     values = table.values[column]
-    found = [_score(value) for value in values]
-    bad = [row for row, score in enumerate(found) if score is None]
+    found = array("d", map(_score, values))
+    bad = [row for row, score in enumerate(found) if math.isnan(score)]
     if bad:
         value = values[bad[0]]
         if value is None or str(value).strip().lower() in _MISSING_WORDS:
@@ -154,7 +155,7 @@ def scores(table: Table, column: str) -> list[float]:
             what = "too large to learn" if _is_large(value) else "not a finite number"
             sentence = f"the score {shown(value)} in column {shown(column)} is {what}{hint}"
         raise table.fault(sentence, bad, kind="invalid-score")
-    return [score for score in found if score is not None]
+    return found
 
 
 def _is_large(value: Any) -> bool:
@@ -164,14 +165,15 @@ def _is_large(value: Any) -> bool:
         return False
 
 
-def _score(value: Any) -> float | None:
+def _score(value: Any) -> float:
+    """A value as a score; NaN where it is none."""
     if isinstance(value, bool) or value is None or (isinstance(value, str) and not _NUMBER.fullmatch(value.strip())):
-        return None
+        return math.nan
     try:
         score = float(value)
     except (TypeError, ValueError, OverflowError):
-        return None
-    return score if abs(score) <= LARGEST_SCORE else None
+        return math.nan
+    return score if abs(score) <= LARGEST_SCORE else math.nan
 
 
 def natural(name: str) -> tuple[tuple[int, int, str], ...]:
@@ -204,8 +206,8 @@ def label_order(table: Table, column: str, names: Sequence[str]) -> tuple[str, .
     return order
 
 
-def class_indices(table: Table, column: str, names: Sequence[str], order: Sequence[str], train: str) -> list[int]:
-    """The class index of each row; raises DataError for a class that is not in the training file `train`."""
+def class_indices(table: Table, column: str, names: Sequence[str], order: Sequence[str], train: str) -> array[int]:
+    """The class index of each row (rows,); raises DataError for a class that is not in the training file `train`."""
     index = {name: number for number, name in enumerate(order)}
     unknown = [row for row, name in enumerate(names) if name not in index]
     if unknown:
@@ -216,4 +218,4 @@ def class_indices(table: Table, column: str, names: Sequence[str], order: Sequen
             hint = f"; {name!a} differs from {similar!a} only in {difference(name, similar)}"
         sentence = f"the label {shown(name)} in column {shown(column)} is not in {train}, whose labels are {listed(order)}{hint}"
         raise table.fault(sentence, unknown, kind="unknown-label")
-    return [index[name] for name in names]
+    return array("q", map(index.__getitem__, names))

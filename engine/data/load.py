@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from engine.data.corpus import load_corpus
+from engine.data.examples import Examples
 from engine.data.hub import resolve_revision
+from engine.data.stored_rows import stored_task
 from engine.data.subset import few_samples, noisy_labels
 from engine.data.types import Example, TaskData
 from engine.errors import DataError
@@ -15,6 +19,9 @@ from engine.record.phases import Report, unreported
 
 if TYPE_CHECKING:
     from engine.preset.schema import Corpus, OtherTask, Task
+
+_OF_ALL_ROWS = ("files", "source", "revision", "max_length", "examples", "label_noise")
+"""Settings of a custom task that don't decide what its files hold."""
 
 __all__ = ["inputs_for", "load_corpus", "load_task", "resolve_revision", "source_name"]
 
@@ -37,7 +44,7 @@ def load_task(task: Task, *, report: Report = unreported) -> TaskData:
 
 def inputs_for(
     source: Literal["task"] | Corpus | OtherTask, data: TaskData, seed: int, *, report: Report = unreported
-) -> tuple[Example, ...]:
+) -> Sequence[Example]:
     """The training inputs of a stage: from the run's task with labels, from a corpus or another task without.
 
     `source` is the preset's `stage.data`; `seed` is the task's `data_seed`, for a corpus (another task has its own).
@@ -48,7 +55,7 @@ def inputs_for(
         return data.train
     if isinstance(source, Corpus):
         return load_corpus(source, seed, report=report)
-    return tuple(example.unlabelled() for example in load_task(source.task, report=report).train)
+    return Examples.of(load_task(source.task, report=report).train).unlabelled()
 
 
 def source_name(task: Task, split: str) -> str:
@@ -64,7 +71,11 @@ def _source(task: Task, report: Report) -> TaskData:
     if task.name == "custom":
         from engine.data.custom import load_custom
 
-        return load_custom(task, report=report)
+        files = {} if task.files is None else task.files.splits()
+        settings = {**task.model_dump(mode="json", exclude=set(_OF_ALL_ROWS)), "splits": list(files)}
+        return stored_task(
+            [Path(path) for path in files.values()], settings, partial(load_custom, task, report=report), report
+        )
     if task.name not in GLUE:
         from engine.data.toy import toy_task
 
@@ -73,9 +84,11 @@ def _source(task: Task, report: Report) -> TaskData:
         from engine.data.hub import load_hub
 
         return load_hub(task, report=report)
-    from engine.data.glue import load_glue
+    from engine.data.glue import glue_files, load_glue
 
-    return load_glue(task.name, Path(task.source), report=report)
+    source = Path(task.source)
+    load = partial(load_glue, task.name, source, report=report)
+    return stored_task(glue_files(task.name, source), {"name": task.name}, load, report)
 
 
 def _subset(data: TaskData, count: int, seed: int) -> TaskData:

@@ -6,7 +6,7 @@ Imports neither torch nor transformers: it answers at once, also where the model
 from __future__ import annotations
 
 import json
-from collections import Counter
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engine.data.findings import Finding, data_findings
+from engine.data.array_files import array_of, bytes_of
+from engine.data.examples import Examples
+from engine.data.findings import Finding, data_findings, input_keys
 from engine.data.load import load_task, source_name
+from engine.data.spool import Spool
 from engine.data.token_findings import EmbeddingSizes, TokenisedInputs, token_findings
 from engine.data.tokenizer_facts import TokenizerFacts
 from engine.data.tokens import TokenSet
@@ -67,9 +70,10 @@ def overview(preset: Preset, *, report: Report = unreported) -> dict[str, Any]:
     }
 
 
-def _splits(data: TaskData) -> Iterator[tuple[str, tuple[Example, ...]]]:
-    yield "train", data.train
-    yield from data.measured.items()
+def _splits(data: TaskData) -> Iterator[tuple[str, Examples]]:
+    yield "train", Examples.of(data.train)
+    for split, rows in data.measured.items():
+        yield split, Examples.of(rows)
 
 
 def _new(known: Sequence[Finding], found: Sequence[Finding]) -> list[Finding]:
@@ -83,15 +87,16 @@ def _new(known: Sequence[Finding], found: Sequence[Finding]) -> list[Finding]:
 
 def _repeated(rows: Sequence[Example]) -> int:
     """Rows whose text an earlier row has."""
-    return len(rows) - len({(row.text, row.pair) for row in rows})
+    return len(rows) - len(np.unique(input_keys(rows)))
 
 
-def _labels(data: TaskData, rows: Sequence[Example]) -> dict[str, Any]:
+def _labels(data: TaskData, rows: Examples) -> dict[str, Any]:
     """Rows of each class; of scores the lowest, the mean and the highest."""
+    assert rows.labels is not None, "the rows of a task have labels"
     if data.spec.kind == "classification":
-        counts = Counter(row.label for row in rows)
+        counts = np.bincount(rows.labels.astype(np.int64), minlength=len(data.spec.labels)).tolist()
         return {name: counts[index] for index, name in enumerate(data.spec.labels)}
-    scores = np.array([row.label for row in rows], np.float64)
+    scores = rows.labels.astype(np.float64)
     return {"lowest": float(scores.min()), "mean": float(scores.mean()), "highest": float(scores.max())}
 
 
@@ -101,8 +106,8 @@ def _lengths(lengths: npt.NDArray[np.int64], most: int) -> dict[str, int]:
     return {"median": int(median), "p95": int(high), "longest": int(lengths.max()), "longer": longer}
 
 
-def _words(rows: Sequence[Example]) -> npt.NDArray[np.int64]:
-    counts = (len(row.text.split()) + len((row.pair or "").split()) for row in rows)
+def _words(rows: Examples) -> npt.NDArray[np.int64]:
+    counts = (len(text.split()) + len((pair or "").split()) for text, pair in rows.inputs())
     return np.fromiter(counts, np.int64, len(rows))
 
 
@@ -127,15 +132,16 @@ class _Reader:
     tokenizer: Any
     facts: TokenizerFacts
 
-    def read(self, rows: Sequence[Example], report: Report, what: str) -> TokenSet:
+    def read(self, rows: Examples, report: Report, what: str) -> TokenSet:
         """The rows as tokens, however long they are."""
-        ids: list[npt.NDArray[np.int32]] = []
-        for first in range(0, len(rows), _CHUNK):
-            report(f"tokenising {what}", first, len(rows), "rows")
-            inputs = [row.text if row.pair is None else (row.text, row.pair) for row in rows[first : first + _CHUNK]]
-            ids += [np.array(encoded.ids, np.int32) for encoded in self.tokenizer.encode_batch(inputs)]
-        offsets = np.concatenate(([0], np.cumsum([len(row) for row in ids]))).astype(np.int64)
-        return TokenSet(tuple(row.id for row in rows), offsets, np.concatenate(ids), None, None, 0, "")
+        ids, ends = Spool(), array("q", [0])
+        for texts, pairs in rows.chunks(_CHUNK):
+            report(f"tokenising {what}", len(ends) - 1, len(rows), "rows")
+            inputs = texts if pairs is None else list(zip(texts, pairs, strict=True))
+            for encoded in self.tokenizer.encode_batch(inputs):
+                ids.append(bytes_of(np.array(encoded.ids, np.int32)))
+                ends.append(ends[-1] + len(encoded.ids))
+        return TokenSet(rows.ids, np.array(ends), array_of(ids, np.int32), None, None, 0, "")
 
     def unknown_share(self, rows: Sequence[Example], tokens: TokenSet) -> float | None:
         """The share of the tokens that the vocabulary lacks, special tokens apart; None where nothing can be unknown."""

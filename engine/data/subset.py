@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
+from engine.data.examples import Examples
 from engine.data.types import Example, TaskSpec
 
 _SUBSET, _NOISE, _CORPUS = 1, 2, 3  # separate streams: asking for noise does not change which examples are drawn
 
 
-def few_samples(examples: Sequence[Example], count: int, seed: int) -> tuple[Example, ...]:
+def few_samples(examples: Sequence[Example], count: int, seed: int) -> Examples:
     """Draw `count` of the examples, in their original order; each class keeps its share.
 
     Shares are rounded by largest remainder, and every class that exists keeps at least one example if `count` allows it.
@@ -22,14 +24,16 @@ def few_samples(examples: Sequence[Example], count: int, seed: int) -> tuple[Exa
         raise ValueError(f"{count:,} examples cannot be drawn from {len(examples):,}")
     generator = np.random.default_rng([seed, _SUBSET])
     order = generator.permutation(len(examples))
-    labels = [example.label if isinstance(example.label, int) else 0 for example in examples]
-    wanted = dict(zip(range(max(labels) + 1), shares(np.bincount(labels).tolist(), count), strict=True))
-    chosen = []
-    for row in order.tolist():
-        if wanted[labels[row]] > 0:
-            wanted[labels[row]] -= 1
-            chosen.append(row)
-    return tuple(examples[row] for row in sorted(chosen))
+    rows = Examples.of(examples)
+    labels = np.zeros(len(rows), np.int64)
+    if rows.labels is not None and rows.labels.dtype == np.int64:
+        labels = rows.labels
+    elif rows.labels is not None and rows.labels.dtype == object:
+        labels = np.array([label if isinstance(label, int) else 0 for label in rows.labels.tolist()], np.int64)
+    drawn = [
+        order[labels[order] == label][:share] for label, share in enumerate(shares(np.bincount(labels).tolist(), count))
+    ]
+    return rows.take(np.sort(np.concatenate(drawn)))
 
 
 def shares(sizes: Sequence[int], count: int) -> list[int]:
@@ -50,9 +54,7 @@ def shares(sizes: Sequence[int], count: int) -> list[int]:
     return counts
 
 
-def noisy_labels(
-    examples: Sequence[Example], share: float, spec: TaskSpec, seed: int
-) -> tuple[tuple[Example, ...], int]:
+def noisy_labels(examples: Sequence[Example], share: float, spec: TaskSpec, seed: int) -> tuple[Examples, int]:
     """Replace the labels of a share of the examples; returns the examples and the number of replaced labels.
 
     round(share · n) examples are drawn without replacement. A class becomes one of the other classes, with equal
@@ -62,20 +64,21 @@ def noisy_labels(
     count = round(share * len(examples))
     if spec.kind == "regression" and len(examples) < 2:
         count = 0  # there is no other example to take a score from
-    changed = list(examples)
-    for row in sorted(generator.permutation(len(examples))[:count].tolist()):
-        label = examples[row].label
+    rows = Examples.of(examples)
+    if not count or rows.labels is None:
+        return rows, count
+    changed = rows.labels.copy()
+    for row in np.sort(generator.permutation(len(rows))[:count]).tolist():
         if spec.kind == "classification":
-            assert isinstance(label, int)
             step = int(generator.integers(1, len(spec.labels)))
-            changed[row] = replace(examples[row], label=(label + step) % len(spec.labels))
+            changed[row] = (rows.labels[row] + step) % len(spec.labels)
         else:
-            step = int(generator.integers(1, len(examples)))
-            changed[row] = replace(examples[row], label=examples[(row + step) % len(examples)].label)
-    return tuple(changed), count
+            step = int(generator.integers(1, len(rows)))
+            changed[row] = rows.labels[(row + step) % len(rows)]
+    return replace(rows, labels=changed), count
 
 
-def drawn_rows(total: int, count: int, seed: int) -> list[int]:
+def drawn_rows(total: int, count: int, seed: int) -> npt.NDArray[np.int64]:
     """Draw `count` of the rows 0 … total - 1 with equal probability, in ascending order; for inputs without labels."""
     generator = np.random.default_rng([seed, _CORPUS])
-    return sorted(generator.choice(total, size=count, replace=False).tolist())
+    return np.sort(generator.choice(total, size=count, replace=False)).astype(np.int64, copy=False)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from engine.data.compressed import decompressed
+from engine.data.spool import Content, spooled
 from engine.errors import DataError
 from engine.preset.paths import not_a_file
 from engine.preset.regular_file import open_regular
@@ -37,21 +38,51 @@ class Readable(Protocol):
         """So many bytes, fewer at the end of the file."""
 
 
-def read_text(path: Path) -> str:
-    """The text of a UTF-8 file, decompressed, without its byte order mark; line ends and control characters stay as they are.
+def read_content(path: Path) -> Content:
+    """The bytes of a UTF-8 file, decompressed: a copy that no other program changes.
 
-    Raises DataError when there is no such file, when it cannot be read, is empty, or holds bytes that are not UTF-8 text.
+    Raises DataError when there is no such file, when it cannot be read, is empty, or begins with bytes that are not UTF-8
+    text; `content_blocks` finds those that follow.
     """
-    text = _decoded(_content(path), path, 1)
-    if not text.strip():
+    with opened(path) as file:
+        content = spooled(decompressed(file, path)).content()
+    if not any(text.strip() for _, text in content_blocks(content, path)):
         raise DataError("the file is empty", kind="empty-file", file=str(path))
-    return text
+    return content
+
+
+def content_blocks(content: Content, path: Path) -> Iterator[tuple[int, str]]:
+    """UTF-8 bytes in blocks of whole lines with their ends, each with the number of its first line.
+
+    `path` is what errors call them. Lines end with LF or CRLF, or with CR alone, where there is no LF at all. Raises
+    DataError for bytes that are not UTF-8 text.
+    """
+    ending = b"\n" if content.find(b"\n") >= 0 else b"\r"
+    start, number = 0, 1
+    while start < len(content):
+        end = content.rfind(ending, start, start + BLOCK) + 1
+        if len(content) - start <= BLOCK:
+            end = len(content)
+        elif not end:
+            end = (content.find(ending, start + BLOCK) + 1) or len(content)
+        raw = bytes(content[start:end])
+        yield number, _decoded(raw, path, number)
+        start, number = end, number + max(raw.count(ending), 1)
+
+
+def content_lines(content: Content, path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of UTF-8 bytes with their numbers, without their ends. Raises DataError as `content_blocks` does."""
+    number = 0
+    for _, block in content_blocks(content, path):
+        for line in split_lines(block):
+            number += 1
+            yield number, line
 
 
 def read_head(path: Path) -> str:
     """The whole lines in the first `HEAD` bytes of a UTF-8 file, decompressed; "" where its first line is longer.
 
-    Raises DataError as `read_text` does, for what these lines show.
+    Raises DataError as `read_content` does, for what these lines show.
     """
     return read_beginning(path)[0]
 
@@ -86,7 +117,7 @@ def opened(path: Path) -> Iterator[BinaryIO]:
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:
     """The lines of a UTF-8 file of any size, one after the other, with their numbers and without their ends (LF or CRLF).
 
-    Raises DataError as `read_text` does (an empty file gives no lines), and for a line longer than `MAX_TEXT` bytes.
+    Raises DataError as `read_content` does (an empty file gives no lines), and for a line longer than `MAX_TEXT` bytes.
     """
     with opened(path) as packed:
         file, number = decompressed(packed, path), 0

@@ -22,6 +22,7 @@ NOTE_UNKNOWN = 0.05
 WARN_UNKNOWN = 0.30
 """Share of unknown tokens from which the models cannot know what the texts say."""
 _SAMPLE = 200  # rows with unknown tokens whose letters are looked at
+_BLOCK = 1 << 20  # tokens that are compared at once
 _LONGEST = 500  # characters of each
 
 
@@ -97,19 +98,29 @@ def _unknown_tokens(inputs: TokenisedInputs, tokenizer: TokenizerFacts) -> Itera
     if tokenizer.unknown is None:
         return
     tokens = inputs.tokens
-    is_unknown = tokens.input_ids == tokenizer.unknown
-    unknown = int(np.count_nonzero(is_unknown))
+    unknown, rows = _with_token(tokens, tokenizer.unknown)
     total = len(tokens.input_ids) - len(tokens) * _special(inputs, tokenizer)
     share = unknown / total if total > 0 else 0.0
     if share < NOTE_UNKNOWN:
         return
-    rows = np.unique(np.searchsorted(tokens.offsets, np.flatnonzero(is_unknown), side="right") - 1)[:_SAMPLE]
-    examples = [inputs.examples[row] for row in rows.tolist()]
+    examples = [inputs.examples[row] for row in rows]
     cause = _cause(examples, tokenizer)
     sentence = f"{percent(share)} of the tokens of the {inputs.name} are unknown to the tokenizer: {cause}"
     facts = {"inputs": inputs.name, "share": round(share, 4), "tokens": total, "unknown": unknown, "cause": cause}
     severity = severity_of(share, WARN_UNKNOWN)
     yield Finding(sentence, kind="unknown-tokens", severity=severity, facts=facts, subject="model")
+
+
+def _with_token(tokens: TokenSet, token: int) -> tuple[int, list[int]]:
+    """How often a token occurs, and the first rows that have it, `_SAMPLE` at most."""
+    count, rows = 0, list[int]()
+    for start in range(0, len(tokens.input_ids), _BLOCK):
+        places = np.flatnonzero(tokens.input_ids[start : start + _BLOCK] == token) + start
+        count += len(places)
+        if len(rows) < _SAMPLE:
+            found = np.unique(np.searchsorted(tokens.offsets, places, side="right") - 1).tolist()
+            rows += found[1:] if rows and found[:1] == rows[-1:] else found
+    return count, rows[:_SAMPLE]
 
 
 def _cause(examples: Sequence[Example], tokenizer: TokenizerFacts) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -15,11 +15,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from engine.data.array_files import (
+    DamagedFileError,
+    array_of,
+    bytes_of,
+    digest,
+    forget_pages,
+    read_arrays,
+    write_arrays,
+)
 from engine.data.content import add_texts
+from engine.data.examples import Examples
+from engine.data.spool import Spool, room
 from engine.data.types import Example
 from engine.errors import CrildError, DataError, ModelError
 from engine.preset.text import plain
-from engine.record.files import cause, why_unreadable, write_atomic
+from engine.record.files import cause, why_unreadable
 from engine.record.paths import cache_dir
 from engine.record.phases import Report, unreported
 
@@ -45,7 +56,7 @@ class TokenSet:
     the same tokens in the same order (ids and labels may differ).
     """
 
-    ids: tuple[str, ...]
+    ids: Sequence[str]
     offsets: npt.NDArray[np.int64]
     input_ids: npt.NDArray[np.int32]
     type_ids: npt.NDArray[np.int8] | None
@@ -75,13 +86,9 @@ class _Tokens:
         arrays: dict[str, npt.NDArray[Any]] = {"offsets": self.offsets, "input_ids": self.input_ids}
         return arrays if self.type_ids is None else {**arrays, "type_ids": self.type_ids}
 
-    def digest(self, key: str) -> str:
+    def digest(self, key: str, report: Report = unreported, phase: str = "") -> str:
         """A checksum of all fields and of the key that they are stored under."""
-        state = hashlib.sha256(f"{_FORMAT} {key} {self.cut}".encode())
-        for name, array in self.arrays().items():
-            state.update(f" {name} {array.dtype.str} {array.shape} ".encode())
-            state.update(np.ascontiguousarray(array).data)
-        return state.hexdigest()
+        return digest(f"{_FORMAT} {key} {self.cut}", self.arrays(), report, phase)
 
 
 def tokenise(
@@ -92,42 +99,42 @@ def tokenise(
     report: Report = unreported,
     what: str = "rows",
     source: str | None = None,
+    warn: Callable[[str], object] = log.warning,
 ) -> TokenSet:
     """Tokenise examples with a Hugging Face tokenizer, or read the cached result of an earlier call.
 
     Inputs longer than `max_length` tokens (special tokens included) are truncated, pairs at the longer sentence, and
     counted. The cache key is a hash of texts, tokenizer and length; a damaged cache file is replaced, and a failure to
-    write one only costs time. `report` is called between pieces. `what` names the examples in its phases, and `source`
-    in errors.
+    write one only costs time. The arrays of large sets are mapped files. `report` is called between pieces. `what` names
+    the examples in its phases, and `source` in errors; `warn` takes a sentence where the disk has no room for the tokens.
 
     Raises DataError when `max_length` leaves no room next to the special tokens, or an input gives no tokens at all, and
     ModelError for whatever the tokenizer raises.
     """
     source = source or f"the {what}"
-    texts = [example.text for example in examples]
-    pairs = _pairs(examples)
-    check_max_length(tokenizer, max_length, pairs=pairs is not None, source=source)
+    rows = Examples.of(examples)
+    check_max_length(tokenizer, max_length, pairs=rows.pairs is not None, source=source)
     with _untouched(tokenizer):
         report(f"hashing the {what}")
-        content = _content(texts, pairs, tokenizer, max_length)
+        content = _content(rows, tokenizer, max_length)
         path = cache_dir() / FOLDER / f"{content}.safetensors"
-        tokens = _read(path, content)
+        tokens = _read(path, content, report, f"reading the tokens of the {what}")
         if tokens is None:
-            tokens = _encode(texts, pairs, tokenizer, max_length, report, what, source)
+            tokens = _encode(rows.chunks, len(rows), tokenizer, max_length, report, what, source)
             if (reason := why_unreadable(path)) is None:
-                _write(path, content, tokens)
+                tokens = _stored(path, content, tokens, warn)
             else:  # it may be whole, and belong to somebody else: it stays
                 log.warning("cached tokens cannot be read (%s), and were computed again: %s", reason, path)
     lengths = np.diff(tokens.offsets)
-    if len(examples) and not lengths.all():
-        sentence = f"example {examples[int(lengths.argmin())].id} gives no tokens"
+    if len(rows) and not lengths.all():
+        sentence = f"example {rows.ids[int(lengths.argmin())]} gives no tokens"
         raise DataError(sentence, kind="no-tokens")
     return TokenSet(
-        ids=tuple(example.id for example in examples),
+        ids=rows.ids,
         offsets=tokens.offsets,
         input_ids=tokens.input_ids,
         type_ids=tokens.type_ids,
-        labels=label_array(examples),
+        labels=label_array(rows),
         cut=tokens.cut,
         content=content,
     )
@@ -140,8 +147,14 @@ def tokenise_texts(
 
     A row may have no tokens. Raises ModelError for whatever the tokenizer raises.
     """
+
+    def chunks(size: int) -> Iterator[tuple[Sequence[str], Sequence[str] | None]]:
+        for start in range(0, len(texts), size):
+            chunk = slice(start, start + size)
+            yield texts[chunk], None if pairs is None else pairs[chunk]
+
     with _untouched(tokenizer):
-        tokens = _encode(texts, pairs, tokenizer, max_length, unreported, "rows", source)
+        tokens = _encode(chunks, len(texts), tokenizer, max_length, unreported, "rows", source)
     return TokenSet(
         ids=tuple(map(str, range(len(texts)))),
         offsets=tokens.offsets,
@@ -170,21 +183,10 @@ def tokenizer_hash(tokenizer: Any) -> str:
 
 def label_array(examples: Sequence[Example]) -> _LABEL | None:
     """Labels as (rows,): int64 for classes, float32 for scores; None when any is missing."""
-    labels = [example.label for example in examples]
-    if not labels or any(label is None for label in labels):
+    labels = Examples.of(examples).labels
+    if labels is None or any(label is None for label in (labels if labels.dtype == object else ())):
         return None
-    if all(isinstance(label, int) for label in labels):
-        return np.array(labels, dtype=np.int64)
-    return np.array(labels, dtype=np.float32)
-
-
-def _pairs(examples: Sequence[Example]) -> list[str] | None:
-    pairs = [example.pair for example in examples if example.pair is not None]
-    if not pairs:
-        return None
-    if len(pairs) < len(examples):
-        raise ValueError("some examples are pairs and some are not")
-    return pairs
+    return labels if labels.dtype == np.int64 else labels.astype(np.float32)
 
 
 @contextmanager
@@ -221,14 +223,14 @@ def _untouched(tokenizer: Any) -> Iterator[None]:
         backend.no_padding() if padding is None else backend.enable_padding(**padding)
 
 
-def _content(texts: Sequence[str], pairs: Sequence[str] | None, tokenizer: Any, max_length: int) -> str:
+def _content(rows: Examples, tokenizer: Any, max_length: int) -> str:
     """The cache key: a hash of everything the tokens depend on."""
     state = hashlib.sha256()
-    settings = (_FORMAT, max_length, tokenizer.truncation_side, _takes_types(tokenizer), pairs is not None)
+    settings = (_FORMAT, max_length, tokenizer.truncation_side, _takes_types(tokenizer), rows.pairs is not None)
     for part in (json.dumps(settings), _definition(tokenizer)):
         state.update(len(part).to_bytes(8, "little"))
         state.update(part.encode("utf-8", "surrogatepass"))
-    add_texts(state, texts, pairs)
+    add_texts(state, rows.texts, rows.pairs)
     return state.hexdigest()
 
 
@@ -248,33 +250,35 @@ def _takes_types(tokenizer: Any) -> bool:
 
 
 def _encode(
-    texts: Sequence[str],
-    pairs: Sequence[str] | None,
+    chunks: Callable[[int], Iterator[tuple[Sequence[str], Sequence[str] | None]]],
+    rows: int,
     tokenizer: Any,
     max_length: int,
     report: Report,
     what: str,
     source: str,
 ) -> _Tokens:
+    """The tokens of `rows` texts and pairs, of which `chunks` gives so many at once."""
     is_slow = getattr(tokenizer, "backend_tokenizer", None) is None
     encode, size = (_slow, _SLOW_CHUNK) if is_slow else (_fast, _CHUNK)
-    lengths, input_ids, type_ids = [np.zeros(1, np.int64)], [np.zeros(0, np.int32)], [np.zeros(0, np.int8)]
-    cut = 0
-    for start in range(0, len(texts), size):
-        report(f"tokenising the {what}", start, len(texts), "rows")
-        chunk = slice(start, start + size)
+    offsets, input_ids, type_ids = Spool(), Spool(), Spool()
+    offsets.append(bytes(8))
+    done = end = cut = 0
+    for texts, pairs in chunks(size):
+        report(f"tokenising the {what}", done, rows, "rows")
         with _tokenizer_errors(tokenizer, source):
-            ids, types, longer = encode(texts[chunk], None if pairs is None else pairs[chunk], tokenizer, max_length)
-        lengths.append(np.array([len(row) for row in ids], np.int64))
-        total = int(lengths[-1].sum())
-        input_ids.append(np.fromiter(chain.from_iterable(ids), np.int32, total))
+            ids, types, longer = encode(texts, pairs, tokenizer, max_length)
+        ends = end + np.cumsum(np.fromiter(map(len, ids), np.int64, len(ids)))
+        total = int(ends[-1]) - end
+        offsets.append(bytes_of(ends))
+        input_ids.append(bytes_of(np.fromiter(chain.from_iterable(ids), np.int32, total)))
         if types is not None:
-            type_ids.append(np.fromiter(chain.from_iterable(types), np.int8, total))
-        cut += longer
+            type_ids.append(bytes_of(np.fromiter(chain.from_iterable(types), np.int8, total)))
+        done, end, cut = done + len(texts), int(ends[-1]), cut + longer
     return _Tokens(
-        offsets=np.cumsum(np.concatenate(lengths)),
-        input_ids=np.concatenate(input_ids),
-        type_ids=np.concatenate(type_ids) if _takes_types(tokenizer) else None,
+        offsets=array_of(offsets, np.int64),
+        input_ids=array_of(input_ids, np.int32),
+        type_ids=array_of(type_ids, np.int8) if _takes_types(tokenizer) else None,
         cut=cut,
     )
 
@@ -303,40 +307,46 @@ def _slow(texts: Sequence[str], pairs: Sequence[str] | None, tokenizer: Any, max
     return found["input_ids"], found.get("token_type_ids"), sum(len(ids) > max_length for ids in whole["input_ids"])
 
 
-def _read(path: Path, key: str) -> _Tokens | None:
+def _read(path: Path, key: str, report: Report, phase: str) -> _Tokens | None:
     """Cached tokens; None if there are none for this key, or the file is damaged or cannot be read now.
 
     Files of crild up to 0.2 do not name their key, so nothing shows that they have these texts: None for them as well.
     """
-    from safetensors import SafetensorError, safe_open
-
     if why_unreadable(path) is not None or not path.is_file():
         return None
     try:
-        with safe_open(path, framework="numpy") as file:
-            meta = file.metadata() or {}
-            if "digest" in meta and "key" not in meta:
-                return None
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the handle is not a mapping
-        tokens = _Tokens(arrays["offsets"], arrays["input_ids"], arrays.get("type_ids"), int(meta["cut"]))
-    except (SafetensorError, OSError, KeyError, ValueError):
+        arrays, texts = read_arrays(path)
+        if "digest" in texts and "key" not in texts:
+            return None
+        tokens = _Tokens(arrays["offsets"], arrays["input_ids"], arrays.get("type_ids"), int(texts["cut"]))
+    except (DamagedFileError, OSError, KeyError, ValueError):
         log.warning("cached tokens are damaged and will be replaced: %s", path)
         return None
-    if tokens.digest(meta.get("key", "")) != meta.get("digest"):
+    if tokens.digest(texts.get("key", ""), report, phase) != texts.get("digest"):
         log.warning("cached tokens are damaged and will be replaced: %s", path)
         return None
-    if meta.get("key") != key:
+    if texts.get("key") != key:
         log.warning("cached tokens are those of other texts and will be replaced: %s", path)
         return None
+    forget_pages(tokens.arrays())
     return tokens
 
 
-def _write(path: Path, key: str, tokens: _Tokens) -> None:
-    from safetensors.numpy import save
-
+def _stored(path: Path, key: str, tokens: _Tokens, warn: Callable[[str], object]) -> _Tokens:
+    """The tokens as the cache holds them now, so that their own memory or disk is free; as they are where it cannot."""
+    size = sum(array.nbytes for array in tokens.arrays().values())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = save(tokens.arrays(), {"cut": str(tokens.cut), "digest": tokens.digest(key), "key": key})
-        write_atomic(path, content, durable=False, root=path.parent.parent)
-    except OSError as fault:
-        log.warning("tokens cannot be cached (%s): %s", cause(fault), path)
+        if (free := room(path.parent)) < size:
+            warn(
+                f"{size / 1e9:.1f} GB of tokens are not stored, because the disk of {plain(str(path.parent))} has only "
+                f"{max(free, 0) / 1e9:.1f} GB to spare; the next run computes them again"
+            )
+            return tokens
+        texts = {"cut": str(tokens.cut), "digest": tokens.digest(key), "key": key}
+        write_arrays(path, tokens.arrays(), texts, root=path.parent.parent)
+        arrays, _ = read_arrays(path)
+    except (OSError, DamagedFileError) as fault:
+        log.warning("tokens cannot be cached (%s): %s", cause(fault) if isinstance(fault, OSError) else fault, path)
+        return tokens
+    return _Tokens(arrays["offsets"], arrays["input_ids"], arrays.get("type_ids"), tokens.cut)

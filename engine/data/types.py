@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -59,17 +60,18 @@ class TaskData:
     """A task with its rows.
 
     The first of `dev` is the primary set ("dev"; of MNLI "dev_matched", then "dev_mismatched"). `notes` are sentences
-    for the user: skipped rows, subsets, noise. `test` is empty for most tasks; no choice may depend on it.
+    for the user: skipped rows, subsets, noise. `test` is empty for most tasks; no choice may depend on it. Rows that were
+    read from files are `engine.data.examples.Examples`.
     """
 
     spec: TaskSpec
-    train: tuple[Example, ...]
-    dev: dict[str, tuple[Example, ...]]
+    train: Sequence[Example]
+    dev: Mapping[str, Sequence[Example]]
     notes: tuple[str, ...] = ()
-    test: tuple[Example, ...] = ()
+    test: Sequence[Example] = ()
 
     @property
-    def measured(self) -> dict[str, tuple[Example, ...]]:
+    def measured(self) -> Mapping[str, Sequence[Example]]:
         """The splits that models are measured on: the dev sets, then the test set if there is one."""
         return {**self.dev, TEST: self.test} if self.test else self.dev
 

@@ -20,7 +20,7 @@ from engine.record.logs import last_lines
 from engine.record.owner import Owner
 from engine.record.paths import PRESET
 from engine.record.run import RunEntry, read_run
-from engine.record.states import ENDED
+from engine.record.states import ACTIVE, ENDED
 from engine.user.consent import NONE, Consent
 
 RELEASE_WITHIN = 60.0
@@ -90,12 +90,20 @@ def releasing_device(entry: RunEntry) -> bool:
 
 
 def is_engine_alive(run_dir: Path) -> bool:
-    """Whether the engine of a run that was started is running, about to start, or still releasing its device."""
+    """Whether the engine of a run that was started is running, about to start, or still releasing its device.
+
+    An engine on another host counts as running until its heartbeat has been silent for long.
+    """
     reap()
     if held(run_dir):
         return True
     entry = read_run(run_dir)
-    return releasing_device(entry) or entry.state == "created"
+    return releasing_device(entry) or entry.state == "created" or _runs_elsewhere(entry)
+
+
+def _runs_elsewhere(entry: RunEntry) -> bool:
+    owner = entry.status.owner if entry.status is not None else None
+    return entry.state in ACTIVE and owner is not None and owner.state() == "elsewhere"
 
 
 def device_of(run_dir: Path) -> str:

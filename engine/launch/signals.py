@@ -11,40 +11,48 @@ from pathlib import Path
 from engine.errors import RunError
 from engine.record.lock import FREE, UNSEEN, held, lock_holder
 from engine.record.owner import Owner
+from engine.record.remote_request import send_request
 from engine.record.run import read_run, read_status, update_status
-from engine.record.states import ENDED
+from engine.record.states import ACTIVE, ENDED
+from engine.record.status import LOST_AFTER
+
+REMOTE_WAIT = 30.0
+"""Seconds that an engine on another host has to react: shared storage may show new files late."""
 
 
 def stop(run_dir: Path) -> None:
     """Ask the engine of a run to write a checkpoint and stop (SIGTERM), or take a queued run off its queue.
 
-    Returns at once: the state becomes "stopping", then "stopped". Raises RunError when there is nothing to stop, or the
-    engine runs on a machine that cannot be reached from here.
+    Returns at once: the state becomes "stopping", then "stopped". An engine on another host reads the request in the run
+    directory (`engine/record/remote_request.py`). Raises RunError when there is nothing to stop.
     """
     if _leave_queue(run_dir):
         return
-    send(_reachable(run_dir, "stop"), signal.SIGTERM)
+    _ask(run_dir, "stop", signal.SIGTERM)
 
 
 def interrupt(run_dir: Path) -> None:
     """As `stop`, for Ctrl-C at the terminal (SIGINT): the engine exits with code 130."""
-    send(_reachable(run_dir, "stop"), signal.SIGINT)
+    _ask(run_dir, "stop", signal.SIGINT)
 
 
 def preempt(run_dir: Path) -> None:
     """Ask the engine of a run to write a checkpoint and release its device (SIGUSR1). Raises RunError as `stop` does."""
-    send(_reachable(run_dir, "preempt"), signal.SIGUSR1)
+    _ask(run_dir, "preempt", signal.SIGUSR1)
 
 
 def kill(run_dir: Path, *, wait: float = 10.0) -> None:
     """Kill the engine of a run and all its children at once, without a checkpoint; the state becomes "stopped".
 
     A run that has ended keeps its state; only its engine, if it is still exiting, is killed. Raises RunError as `stop`
-    does, and when the engine is not gone after `wait` seconds.
+    does, and when the engine is not gone after `wait` seconds; one on another host has `REMOTE_WAIT`.
     """
     if _leave_queue(run_dir):
         return
     owner = _reachable(run_dir, "kill")
+    if owner.state() == "elsewhere":
+        _kill_elsewhere(run_dir, owner)
+        return
     group = owner.pid if _leads_group(owner.pid) else None
     send(owner, signal.SIGKILL)
     if group is not None:
@@ -58,6 +66,26 @@ def kill(run_dir: Path, *, wait: float = 10.0) -> None:
         time.sleep(0.02)
     if read_status(run_dir).state not in ENDED:
         update_status(run_dir, state="stopped", ended=time.time(), exit_code=137, eta=None, error=None)
+
+
+def _ask(run_dir: Path, verb: str, number: signal.Signals) -> None:
+    """Send a signal to the engine of a run, or a request where it is on another host. Raises as `stop`."""
+    owner = _reachable(run_dir, verb)
+    if owner.state() == "elsewhere":
+        send_request(run_dir, owner, number)
+    else:
+        send(owner, number)
+
+
+def _kill_elsewhere(run_dir: Path, owner: Owner) -> None:
+    """Let an engine on another host kill itself, and wait until its status says so. Raises RunError when it does not react."""
+    send_request(run_dir, owner, signal.SIGKILL)
+    deadline = time.monotonic() + REMOTE_WAIT
+    while (status := read_status(run_dir)).owner == owner and status.state not in ENDED:
+        if time.monotonic() > deadline:
+            sentence = f"{owner} has not reacted for {REMOTE_WAIT:g} seconds: its process may be paused, or its host gone. Kill it there"
+            raise RunError(sentence, kind="no-reaction-elsewhere")
+        time.sleep(0.1)
 
 
 def _leave_queue(run_dir: Path) -> bool:
@@ -74,7 +102,7 @@ def _leave_queue(run_dir: Path) -> bool:
 
 
 def _reachable(run_dir: Path, verb: str) -> Owner:
-    """The live engine process of a run on this machine. Raises RunError with the reason when there is none."""
+    """The live engine process of a run, here or on another host. Raises RunError with the reason when there is none."""
     deadline = time.monotonic() + 10.0
     entry = read_run(run_dir)
     while entry.state == "created" and entry.status and entry.status.owner is None and time.monotonic() < deadline:
@@ -90,8 +118,13 @@ def _reachable(run_dir: Path, verb: str) -> Owner:
     if (status.state in ENDED and not exiting) or status.state in ("created", "queued"):
         raise RunError(f"nothing to {verb}: the run {entry.id!r} is {entry.state}", kind="run-not-running")
     if owner is not None and owner.state() == "elsewhere":
-        sentence = f"the engine of {entry.id!r} is {owner}, which cannot be reached from here: {verb} the run there"
-        raise RunError(sentence, kind="engine-elsewhere")
+        if entry.state in ACTIVE:
+            return owner
+        sentence = (
+            f"nothing to {verb}: {owner}, the engine of {entry.id!r}, has not written to the run directory for "
+            f"{LOST_AFTER:.0f} seconds; `crild resume {entry.id}` continues the run"
+        )
+        raise RunError(sentence, kind="engine-silent-elsewhere")
     if owner is None or owner.state() == "gone":
         sentence = f"nothing to {verb}: the engine of {entry.id!r} is gone; `crild resume {entry.id}` continues the run"
         raise RunError(sentence, kind="engine-gone")

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engine.errors import RunError
+from engine.launch.rank import OF_OTHERS, Rank
 from engine.record.files import cause
 from engine.record.lock import busy, held
 from engine.record.logs import last_lines
@@ -48,6 +49,7 @@ def start_engine(
     *,
     resume: bool = False,
     consent: Consent = NONE,
+    rank: Rank | None = None,
     command: Sequence[str] | None = None,
     wait: float = START_WITHIN,
 ) -> int:
@@ -55,7 +57,8 @@ def start_engine(
 
     The engine reads nothing from the terminal, prints to `log.<attempt>.txt`, has the run directory as its working
     directory, and keeps running after its starter exits. It loads torch only later, so this returns quickly. `resume`
-    allows a run that was started before. `consent` is handed on in its command line. `command` replaces that command
+    allows a run that was started before. `consent` is handed on in its command line. `rank` is 0 of those that torchrun or
+    srun has started. `command` replaces that command
     line (for tests); consent and run directory are appended to it. Raises RunError when another process owns the run, or with what the engine printed when it exits
     at once.
     """
@@ -73,7 +76,7 @@ def start_engine(
     log = run_dir / temporary_name("start-log")
     words = list(command) if command is not None else engine_command("train")
     try:
-        child = _spawn([*words, *consent.words(), str(run_dir)], run_dir, log)
+        child = _spawn([*words, *consent.words(), str(run_dir)], run_dir, log, rank)
         track(child)
         return _await_owner(run_dir, child, log, status.attempt, wait)
     except RunError:
@@ -102,8 +105,9 @@ def engine_environment() -> dict[str, str]:
 
     Relative entries of PYTHONPATH and PATH are dropped: from another working directory they would mean other folders. A
     relative `$CRILD_CONFIG` becomes absolute. PYTHONOPTIMIZE is dropped: transformers reads the docstrings of its models.
+    So are the variables of torchrun, srun and MPI: with them, Accelerate would wait for processes that don't exist.
     """
-    environment = {**PACE, **os.environ}
+    environment = {name: value for name, value in {**PACE, **os.environ}.items() if name not in OF_OTHERS}
     environment.pop("PYTHONOPTIMIZE", None)
     entries = [entry for entry in environment.pop("PYTHONPATH", "").split(os.pathsep) if Path(entry).is_absolute()]
     if entries:
@@ -130,9 +134,9 @@ def reap() -> None:
             del _children[pid]
 
 
-def _spawn(words: list[str], run_dir: Path, log: Path) -> subprocess.Popen[bytes]:
+def _spawn(words: list[str], run_dir: Path, log: Path, rank: Rank | None) -> subprocess.Popen[bytes]:
     reap()
-    environment = {**engine_environment(), START_LOG: str(log)}
+    environment = {**engine_environment(), START_LOG: str(log), **({} if rank is None else rank.environment())}
     try:
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o666)
         try:

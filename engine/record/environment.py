@@ -24,12 +24,7 @@ def light_environment(command: Sequence[str] | None = None) -> dict[str, Any]:
     `command` replaces this process's own command line. Environment variables are not recorded.
     """
     import platform
-    from importlib import metadata
 
-    try:
-        version = metadata.version("crild")
-    except metadata.PackageNotFoundError:
-        version = None
     folder = _working_folder()
     return {
         "schema": 1,
@@ -37,11 +32,21 @@ def light_environment(command: Sequence[str] | None = None) -> dict[str, Any]:
         "folder": folder,
         "host": socket.gethostname(),
         "git": None if folder is None else git_revision(Path(folder)),
-        "crild": version,
+        "crild": crild_version(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "machine": platform.machine(),
     }
+
+
+def crild_version() -> str | None:
+    """The version of crild that is installed; None in a source tree."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("crild")
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def add_environment(run_dir: Path, **facts: Any) -> None:

@@ -64,6 +64,8 @@ KINDS: Mapping[str, EventKind] = {
             "examples_per_second": "training speed, without evaluations and checkpoints",
             "tokens_per_second": "the same in tokens, padding not counted",
             "memory": "bytes in use: on a GPU the largest amount allocated, else of the process",
+            "ranks": "where several processes share the steps, for each `examples_per_second` (its part), `memory`, and "
+            "on a CPU `busy`, the share of the time in which it did not wait for the others",
         },
     ),
     "evaluation": EventKind(

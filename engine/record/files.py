@@ -144,7 +144,7 @@ def overwrite(path: Path, text: str) -> None:
         os.close(handle)
 
 
-def write_all(handle: int, content: bytes) -> None:
+def write_all(handle: int, content: bytes | memoryview) -> None:
     """Write every byte to a file descriptor, however many calls that takes."""
     view = memoryview(content)
     while view:

@@ -33,7 +33,7 @@ from engine.record.removal import (
 
 _KEY = r"[0-9a-f]{32}"
 _RUN_FILE = re.compile(
-    rf"preset\.toml|(?:status|environment|annotations|inputs|results|probe)\.json|lock|\.annotations\.lock|texts(?:\.[\w-]+)?\.jsonl|(?:events|log)\.\d+\.(?:jsonl|txt)"
+    rf"preset\.toml|(?:status|environment|annotations|inputs|results|probe|request)\.json|lock|\.annotations\.lock|texts(?:\.[\w-]+)?\.jsonl|(?:events|log)\.\d+\.(?:jsonl|txt)"
     rf"|checkpoints/{CHECKPOINT_NAME}/(?:{CHECKPOINT_FILE})|predictions/(?:teacher|student|baseline)(?:\.[\w-]+)?\.jsonl"
     rf"|teacher|(?:student|teacher|teacher/{_KEY})/(?:{MODEL_FILE})|teacher/pointer\.json|teacher/{_KEY}\.lock"
 )
@@ -50,9 +50,13 @@ HOUR = 3600.0
 _LINK_FREE = (CHECKPOINTS, STUDENT, PREDICTIONS)
 _WITH_LEFTOVERS = (CHECKPOINTS, STUDENT, PREDICTIONS, TEACHER)
 
-TEACHERS, TOKENS, LOGITS, CRASHES = "teachers", "tokens", "logits", "crashes"
+TEACHERS, ROWS, TOKENS, LOGITS, CRASHES = "teachers", "rows", "tokens", "logits", "crashes"
 """Folders of the cache."""
-CACHE_FOLDERS = (TEACHERS, TOKENS, LOGITS, CRASHES)
+CACHE_FOLDERS = (TEACHERS, ROWS, TOKENS, LOGITS, CRASHES)
+PROCESSES = "processes"
+"""Subfolder of the cache: in a temporary folder there, the processes of one run find one another."""
+PARTIAL, PARTIAL_MARK = ".partial", b"crild logits 1\n"
+"""The ending of a file of teacher's answers that are being computed, and what it begins with."""
 
 Check = Callable[[OpenFolder, str], bool]
 """Whether an entry of a folder is what it is taken for."""
@@ -320,7 +324,8 @@ def cached(root: Path) -> Iterator[Removable]:
 
 def cache_leftovers(root: Path) -> Iterator[Removable]:
     """What killed processes left in the cache."""
-    for kind, check in ((TEACHERS, _is_teacher_leftover), (TOKENS, _is_cache_leftover), (LOGITS, _is_cache_leftover)):
+    files = ((kind, _is_cache_leftover) for kind in (ROWS, TOKENS, LOGITS, PROCESSES))
+    for kind, check in ((TEACHERS, _is_teacher_leftover), *files):
         yield from _listed(root, (kind,), "leftover", check, _leftover_remover(check))
 
 
@@ -389,8 +394,23 @@ def _is_token_file(folder: OpenFolder, name: str) -> bool:
     return isinstance(fields, dict) and {"cut", "digest"} <= fields.keys()
 
 
+def _is_rows_file(folder: OpenFolder, name: str) -> bool:
+    """Whether an entry is a file of rows: named by its hash, with crild's fields in its header."""
+    if not re.fullmatch(r"[0-9a-f]{64}\.safetensors", name):
+        return False
+    fields = _header(folder, name).get("__metadata__")
+    return isinstance(fields, dict) and {"rows", "key", "digest"} <= fields.keys()
+
+
 def _is_logits_file(folder: OpenFolder, name: str) -> bool:
-    """Whether an entry is a file of logits: named by its key, with crild's arrays in it; up to 0.2, a NumPy file."""
+    """Whether an entry is a file of logits: named by its key, with crild's arrays in it; up to 0.2, a NumPy file.
+
+    Also those that are being computed, unless a run is at it, and the lock that such a run held.
+    """
+    match = re.fullmatch(rf"({_KEY})\.(partial|lock)", name)
+    if match is not None:
+        is_own = folder.is_file(name) if match[2] == "lock" else folder.head(name, len(PARTIAL_MARK)) == PARTIAL_MARK
+        return is_own and file_held(folder.path / f"{match[1]}.lock") is not True
     if re.fullmatch(rf"{_KEY}\.npy", name):
         return folder.head(name, 6) == b"\x93NUMPY"
     return (
@@ -476,6 +496,7 @@ def _leftover_remover(check: Check) -> Remove:
 
 _CACHED: Mapping[str, tuple[Check, Remove]] = {
     TEACHERS: (is_teacher, remove_teacher),
+    ROWS: (_is_rows_file, _remover(_is_rows_file)),
     TOKENS: (_is_token_file, _remover(_is_token_file)),
     LOGITS: (_is_logits_file, _remover(_is_logits_file)),
     CRASHES: (_is_crash_report, _remover(_is_crash_report)),

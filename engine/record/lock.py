@@ -24,6 +24,7 @@ from engine.errors import RunError
 from engine.record.files import cause, read_json
 from engine.record.owner import Owner
 from engine.record.paths import LOCK, STATUS
+from engine.record.status import LOST_AFTER
 
 _BUSY = (errno.EACCES, errno.EAGAIN)
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
@@ -118,8 +119,11 @@ class RunLock(FileLock):
         super().__init__(run_dir / LOCK)
         self.run_dir = run_dir
 
-    def take(self, wait: float = 0.0) -> None:
-        """Take the lock, trying for `wait` seconds. Raises RunError with its owner, or why the run cannot be locked."""
+    def take(self, wait: float = 0.0, *, gone: Owner | None = None) -> None:
+        """Take the lock, trying for `wait` seconds. Raises RunError with its owner, or why the run cannot be locked.
+
+        `gone` is an owner on another host that is known to have ended.
+        """
         try:
             taken = self.acquire(wait)
         except OSError as error:
@@ -129,7 +133,7 @@ class RunLock(FileLock):
             raise busy(self.run_dir)
         status = read_json(self.run_dir / STATUS)
         copied = is_copied(self.run_dir, (status or {}).get("inode"))
-        if _live_owner(status) is not None and not (copied and self.is_enforced()):
+        if _live_owner(status) not in (None, gone) and not (copied and self.is_enforced()):
             self.release()  # no locks on this file system, or the owner lost its lock
             raise busy(self.run_dir)
 
@@ -222,8 +226,13 @@ def _query(handle: int) -> int | None:
 
 
 def _live_owner(status: Mapping[str, Any] | None) -> Owner | None:
-    """The owner that a run's status names, if it is alive and not this process."""
+    """The owner that a run's status names, if it is alive and not this process; one elsewhere by its heartbeat."""
     if status is None or status.get("state") not in ("running", "stopping"):
         return None
     owner = Owner.of(status)
-    return owner if owner is not None and owner.state() == "alive" and owner.pid != os.getpid() else None
+    if owner is None:
+        return None
+    where, heartbeat = owner.state(), status.get("heartbeat")
+    if where == "elsewhere":
+        return owner if isinstance(heartbeat, int | float) and time.time() - heartbeat < LOST_AFTER else None
+    return owner if where == "alive" and owner.pid != os.getpid() else None

@@ -18,11 +18,11 @@ from engine.record.environment import light_environment
 from engine.record.fields import read_fields
 from engine.record.files import cause, json_text, read_json, read_record, write_atomic, write_json
 from engine.record.inventory import foreign_files, is_recorded_run
-from engine.record.lock import RunLock, held_elsewhere, is_copied
+from engine.record.lock import RunLock, busy, held_elsewhere, is_copied
 from engine.record.owner import Owner, temporary_name
 from engine.record.paths import ANNOTATIONS, ENVIRONMENT, PRESET, STATUS, queue_file, user_path
 from engine.record.rebuild import rebuilt_status
-from engine.record.removal import OpenFolder
+from engine.record.removal import OpenFolder, remove_file
 from engine.record.states import ACTIVE
 from engine.record.status import Status, derived, process_alive
 
@@ -233,6 +233,26 @@ def update_status(run_dir: Path, *, expect: Collection[str] | None = None, **cha
         changed = replace(status, **changes)
         write_json(run_dir / STATUS, changed.to_dict())
         return changed
+
+
+def release_owner(run_dir: Path, owner: Owner) -> None:
+    """Take an active run from an owner that is known to have ended with its host, so that it can be resumed at once.
+
+    The run becomes "lost". The file system may still hold the lock of the host that is gone: the lock file is replaced
+    then. Does nothing when the run has ended or has another owner. Raises RunError when the owner is alive on this host,
+    or the status cannot be written.
+    """
+    if owner.state() == "alive":
+        raise busy(run_dir)
+    with RunLock(run_dir) as lock:
+        if read_status(run_dir).owner != owner:
+            return
+        if held_elsewhere(run_dir):
+            remove_file(lock.path, missing_ok=True)
+        lock.take(wait=1.0, gone=owner)
+        status = read_status(run_dir)
+        if status.state in ACTIVE and status.owner == owner:
+            write_json(run_dir / STATUS, replace(status, owner=None).to_dict())
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import threading
 import time
@@ -33,9 +34,10 @@ from engine.record.files import json_text, overwrite, write_json
 from engine.record.inventory import remove_run_leftovers
 from engine.record.lock import RunLock
 from engine.record.owner import Owner
-from engine.record.paths import STATUS, event_files, events_file, log_file
+from engine.record.paths import REQUEST, STATUS, event_files, events_file, log_file
 from engine.record.phases import Phase, Phases, Report
-from engine.record.removal import OpenFolder
+from engine.record.remote_request import read_request
+from engine.record.removal import OpenFolder, remove_file
 from engine.record.run import read_status
 from engine.record.run_folder import RunFolder
 from engine.record.secrets import without_secrets
@@ -47,6 +49,8 @@ HEARTBEAT = 5.0
 """Seconds between two heartbeats."""
 FLUSH = 0.5
 """Seconds within which progress and requests by signal reach status.json."""
+ENDS_WITH = "CRILD_ENDS_WITH"
+"""Environment variable: the process id of a starter without which an engine must not go on (see `engine.sweep.node_process`)."""
 START_LOG = "CRILD_START_LOG"
 """Environment variable: the file with an engine's output until its attempt has a number."""
 
@@ -69,6 +73,10 @@ class RunSession:
         """Whether a stage of this attempt has started: from then on a finished run is being extended."""
         self._process = os.getpid()
         self._ended = threading.Event()
+        self._owner = Owner.current()
+        self._starter = int(os.environ.pop(ENDS_WITH, None) or 0)
+        self._obeyed: signal.Signals | None = None
+        """The request of another host that was obeyed last."""
         self._dirty = False
         self._silent_since: float | None = None
         self._fault: RunError | None = None
@@ -82,6 +90,7 @@ class RunSession:
             """The status as the last attempt left it."""
             self.attempt = max(event_files(self._path), default=0) + 1
             self._adopt_log()
+            self._remove_request()
             remove_run_leftovers(self._path)
             self.events = EventWriter(events_file(self._path, self.attempt), self.attempt)
             self._status = self._started_status()
@@ -97,7 +106,7 @@ class RunSession:
         now = time.time()
         return replace(
             self.before, id=self._path.name, state="running", attempt=self.attempt, started=now, ended=None, heartbeat=now,
-            owner=Owner.current(), inode=self._folder.inode, error=None, exit_code=None, eta=None, rate=None,
+            owner=self._owner, inode=self._folder.inode, error=None, exit_code=None, eta=None, rate=None,
         )  # fmt: skip
 
     @property
@@ -203,6 +212,7 @@ class RunSession:
             self._status = replace(self._status, heartbeat=time.time(), eta=None, **changes)
             try:
                 if not gone:
+                    self._remove_request()
                     self._write_last()
                     if then is not None:
                         then(self._path)
@@ -268,6 +278,9 @@ class RunSession:
                 if self._ended.is_set():
                     return
                 self.phases.beat()
+                self._obey()
+                if self._starter not in (0, os.getppid()):
+                    self._kill()  # the run is lost: whoever ended its starter gives the device to another
                 status = self._status
                 asked = self.request.signal is not None and status.state == "running"
                 late = time.time() - (status.heartbeat or 0.0) >= HEARTBEAT
@@ -281,6 +294,32 @@ class RunSession:
                     self._silent_since = self._silent_since or time.monotonic()
                     if self._folder.is_gone():  # the next check between two pieces of work ends the run
                         self.request.ask()
+
+    def _obey(self) -> None:
+        """Do what another host requests: stop as by a signal; on SIGKILL, end at once as "stopped", without a checkpoint."""
+        number = read_request(self._path, self._owner)
+        if number is None or number == self._obeyed:
+            return
+        self._obeyed = number
+        if number != signal.SIGKILL:
+            os.kill(self._process, number)  # its handler runs in the main thread, as for a signal from this host
+            return
+        outcome, now = self.outcome("stopped"), time.time()
+        self._status = replace(self._status, state=outcome, ended=now, heartbeat=now, eta=None, exit_code=137)
+        with contextlib.suppress(RunError):  # the run is lost then, instead of stopped
+            self._remove_request()
+            self._write()
+        self._kill()
+
+    def _kill(self) -> None:
+        """End this process and its children at once."""
+        if os.getpgid(0) == self._process:
+            os.killpg(self._process, signal.SIGKILL)
+        os.kill(self._process, signal.SIGKILL)
+
+    def _remove_request(self) -> None:
+        with contextlib.suppress(OSError):
+            remove_file(self._path / REQUEST, missing_ok=True)
 
     def _write_phase(self, phase: Phase) -> None:
         """Write how far a phase is. A device that is full or broken ends no run for that: the next real event does."""

@@ -14,19 +14,16 @@ from typing import Any
 
 from engine.errors import CrildError, RunError
 from engine.launch.background import StopSignals, device_of, is_engine_alive
-from engine.launch.gpu import busy_gpu
-from engine.launch.signals import kill, stop
-from engine.launch.start import start_engine
 from engine.record.environment import light_environment
 from engine.record.files import cause, write_atomic
 from engine.record.lock import FileLock, RunLock, held
-from engine.record.owner import Owner, start_time
+from engine.record.owner import Owner
 from engine.record.paths import PRESET, QUEUES
-from engine.record.removal import remove_file
+from engine.record.removal import OpenFolder, remove_file
 from engine.record.run import create_run, is_run, read_run, read_status, update_status
 from engine.record.states import ACTIVE, ENDED, FAULTY
-from engine.record.status import Fault
 from engine.record.teacher_folder import has_teacher
+from engine.sweep.engines import Engines, LocalEngines
 from engine.sweep.order import choose
 from engine.sweep.record import (
     CellRecord,
@@ -44,8 +41,6 @@ POLL = 0.25
 """Seconds between two checks of the runs in progress."""
 HEARTBEAT = 30.0
 """Seconds between two heartbeats in the record."""
-GPU_POLL = 10.0
-"""Seconds between two checks of a busy GPU."""
 MOST_TRIES = 3
 """How often one process starts a run: a run whose engine is killed resumes from its checkpoint, but not forever."""
 
@@ -62,8 +57,9 @@ def work(file: Path, command: Sequence[str] | None = None, consent: Consent = NO
         if not _acquired(own):
             raise RunError("another process is executing this sweep", kind="sweep-in-progress", file=str(file))
         worker = Worker(file, stop_signals, command, consent)
-        worker.survey()
-        worker.run_all()
+        if worker.open():
+            worker.survey()
+            worker.run_all()
         worker.end()
         remove_file(own.path, missing_ok=True)
     return 143 if stop_signals.count else 0
@@ -76,6 +72,14 @@ def _acquired(lock: FileLock) -> bool:
     except OSError as error:
         sentence = f"cannot be locked: {cause(error)}"
         raise RunError(sentence, kind="cannot-lock-sweep", file=str(lock.path)) from error
+
+
+def _engines_of(record: SweepRecord, runs_dir: Path, command: Sequence[str] | None, consent: Consent) -> Engines:
+    if record.ray is None:
+        return LocalEngines(command, consent, runs_dir=runs_dir)
+    from engine.sweep.ray_engines import RayEngines
+
+    return RayEngines(record.ray, record.name, runs_dir, command, consent)
 
 
 class Turn:
@@ -106,14 +110,14 @@ class Worker:
     """Executes one record and updates it; the outcomes of runs are in their own statuses."""
 
     def __init__(
-        self, file: Path, stop_signals: StopSignals, command: Sequence[str] | None, consent: Consent = NONE
-    ) -> None:
+        self, file: Path, stop_signals: StopSignals, command: Sequence[str] | None, consent: Consent = NONE,
+        engines: Engines | None = None,
+    ) -> None:  # fmt: skip
         self.file = file
         self.runs_dir = file.parent.parent
         self.stop_signals = stop_signals
-        self.command = command
-        self.consent = consent
         self.record = read_sweep_record(file)
+        self.engines = engines or _engines_of(self.record, self.runs_dir, command, consent)
         prepared = all(cell.preset is None for cell in self.record.cells)
         self.presets = [] if prepared else read_presets(presets_file(file))
         self.turn = Turn(self.record, self.runs_dir) if prepared else None
@@ -126,11 +130,19 @@ class Worker:
         """Runs that an earlier process asked to stop: this one resumes them once they have."""
         self.abort_reason: str | None = None
         """Why no more runs are started."""
-        self._pids: dict[str, int] = {}
         self._tries: Counter[str] = Counter()
         self._signals_sent: dict[str, int] = {}
-        self._gpu_checks: dict[str, tuple[float, str | None]] = {}
         self._update(owner=Owner.current(), state="active", waiting=None, failed=())
+
+    def open(self) -> bool:
+        """Get ready to start engines; False where that fails, which ends the sweep."""
+        try:
+            self.engines.open()
+        except RunError as error:
+            print(error, file=sys.stderr, flush=True)
+            self.abort_reason = str(error)
+        self.stop_signals.install()  # a library may have taken the signals
+        return self.abort_reason is None
 
     def survey(self) -> None:
         """Find which runs are in progress, can be resumed, or are still to be started."""
@@ -182,6 +194,7 @@ class Worker:
 
     def end(self) -> None:
         """Record how it ended."""
+        self.engines.close()
         self._update(
             state="stopped" if self.todo or self.abort_reason or self.stop_signals.count else "ended",
             waiting=self.abort_reason,
@@ -195,7 +208,12 @@ class Worker:
         """Free the slots of runs that have ended, and queue those to resume."""
         for slot, cell in list(self.busy.items()):
             self._check_teacher(cell)
-            if self._is_busy(slot, cell.run):
+            try:
+                if self.engines.is_busy(self.runs_dir / cell.run, alone=self._is_alone(slot)):
+                    continue
+            except RunError as error:
+                del self.busy[slot]
+                self._report_failure(cell, str(error))
                 continue
             del self.busy[slot]
             entry = read_run(self.runs_dir / cell.run)
@@ -212,15 +230,9 @@ class Worker:
                 )
                 self._stop_if_fail_fast(cell)
 
-    def _is_busy(self, slot: int, run: str) -> bool:
-        run_dir = self.runs_dir / run
-        state = read_run(run_dir).state
-        if state in ACTIVE or held(run_dir):
-            return True
-        if state in ENDED:  # an exiting engine needs no core, but the next run may need its GPU memory
-            return slot < len(self.record.slots) and self._alone(self.record.slots[slot]) and is_engine_alive(run_dir)
-        pid = self._pids.get(run)
-        return is_engine_alive(run_dir) or (pid is not None and start_time(pid) is not None)
+    def _is_alone(self, slot: int) -> bool:
+        """Whether no other slot uses the device of this one; False for slots that an earlier process had."""
+        return slot < len(self.record.slots) and self._alone(self.record.slots[slot])
 
     def _check_teacher(self, cell: CellRecord) -> None:
         if cell.teacher is None or cell.teacher in self.ready_teachers:
@@ -244,8 +256,13 @@ class Worker:
             if self.turn is not None and (reason := self.turn.reason()) is not None:
                 waiting = f"for {reason}"
                 break
-            if (reason := self._gpu(cell, slot)) is not None:
-                waiting = f"for the GPU: {reason}"
+            try:
+                reason = self._reason_to_wait(cell, slot)
+            except RunError as error:
+                self.abort_reason = str(error)
+                break
+            if reason is not None:
+                waiting = reason
                 continue
             self.todo.remove(cell)
             self.busy[number] = cell
@@ -254,16 +271,10 @@ class Worker:
         if waiting != self.record.waiting:
             self._update(waiting=waiting)
 
-    def _gpu(self, cell: CellRecord, slot: Slot) -> str | None:
-        """Why a slot's GPU cannot be used yet. Slots that share a GPU do not wait for it."""
-        if cell.preset is not None and not self._alone(slot):
-            return None
-        device = slot.device if cell.preset is not None else device_of(self.runs_dir / cell.run)
-        checked, reason = self._gpu_checks.get(device, (-GPU_POLL, None))
-        if time.monotonic() - checked >= GPU_POLL or reason is None:
-            reason = busy_gpu(device, self.runs_dir)
-            self._gpu_checks[device] = (time.monotonic(), reason)
-        return reason
+    def _reason_to_wait(self, cell: CellRecord, slot: Slot) -> str | None:
+        if cell.preset is None:
+            return self.engines.reason_to_wait(slot, device_of(self.runs_dir / cell.run), alone=True)
+        return self.engines.reason_to_wait(slot, slot.device, alone=self._alone(slot))
 
     def _alone(self, slot: Slot) -> bool:
         """Whether this is the only slot on a device that is not the CPU."""
@@ -289,17 +300,8 @@ class Worker:
             return False
         self._tries[cell.run] += 1
         try:
-            self._pids[cell.run] = start_engine(run_dir, resume=True, consent=self.consent, command=self.command)
+            self.engines.start(run_dir, slot)
         except RunError as error:
-            with contextlib.suppress(RunError):  # otherwise it would look as if it were about to start
-                update_status(
-                    run_dir,
-                    expect=("created",),
-                    state="failed",
-                    ended=time.time(),
-                    exit_code=error.exit_code,
-                    error=Fault.from_error(error),
-                )
             self._report_failure(cell, str(error))
             return False
         return True
@@ -328,6 +330,8 @@ class Worker:
             sentence = f"the sweep has no preset for it that can be used: {error}"
             raise RunError(sentence, kind="unusable-sweep-preset") from error
         own = {"device": slot.device, "threads": preset.train.threads or slot.threads}
+        with contextlib.suppress(OSError), OpenFolder.at(self.runs_dir) as runs:
+            runs.remove_empty(cell.run)  # reserved by a process of this sweep that was killed before it wrote the run
         preset = preset.model_copy(update={"seed": cell.seed, "train": preset.train.model_copy(update=own)})
         create_run(
             self.runs_dir,
@@ -377,7 +381,7 @@ class Worker:
                 continue
             self._signals_sent[cell.run] = count
             with contextlib.suppress(RunError):  # it has just ended
-                (stop if count == 1 else kill)(self.runs_dir / cell.run)
+                (self.engines.stop if count == 1 else self.engines.kill)(self.runs_dir / cell.run)
 
     # -- the record
 

@@ -50,6 +50,8 @@ class SweepRecord:
     fail_fast: bool = False
     retry: bool = False
     """Whether failed runs are run again."""
+    ray: str | None = None
+    """The Ray cluster that runs it: an address, "auto" or "local"; None for this machine without Ray."""
     begun: float | None = None
     """When the present (or last) process started."""
     state: str = "active"

@@ -19,6 +19,8 @@ class Slot:
 
     device: str
     threads: int
+    gpus: float = 0.0
+    """GPUs of a Ray cluster, or the part of one, that the run gets; such a slot is on no particular node."""
 
 
 def slots_for(
@@ -59,7 +61,8 @@ def slots_for(
     return tuple(Slot(chosen[number % len(chosen)], max(1, cores() // slots)) for number in range(slots))
 
 
-def _devices(own: Sequence[str | None]) -> list[str]:
+def own_device(own: Sequence[str | None]) -> str | None:
+    """The device that all presets of a sweep ask for; None without one. Raises UsageError when they differ."""
     asked = list(dict.fromkeys(device for device in own if device is not None))
     if len(asked) > 1 or (asked and None in own):
         others = " and auto" if None in own else ""
@@ -67,8 +70,13 @@ def _devices(own: Sequence[str | None]) -> list[str]:
             f"the presets of this sweep ask for different devices ({', '.join(asked)}{others}): choose with --devices"
         )
         raise UsageError(sentence, kind="presets-ask-for-several-devices", key="train.device")
-    if asked:
-        return asked
+    return asked[0] if asked else None
+
+
+def _devices(own: Sequence[str | None]) -> list[str]:
+    device = own_device(own)
+    if device is not None:
+        return [device]
     return [device for device in devices() if device != "cpu"] or ["cpu"]
 
 

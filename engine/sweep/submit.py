@@ -57,12 +57,13 @@ def submit(
     *,
     fail_fast: bool = False,
     retry: bool = False,
+    ray: str | None = None,
     consent: Consent = NONE,
     command: Sequence[str] | None = None,
 ) -> SweepRecord:
     """Start a background process that executes a plan, or what is left of it; returns the sweep's record.
 
-    Call `reconcile` first. `retry` runs failed runs again. Its engines get the `consent`. `command` replaces the engine's command line (for tests).
+    Call `reconcile` first. `retry` runs failed runs again. `ray` is the cluster that the slots are on. Its engines get the `consent`. `command` replaces the engine's command line (for tests).
     Raises RunError when the sweep is in progress already or its process cannot be started.
     """
     runs_dir = runs_dir.absolute()
@@ -70,7 +71,7 @@ def submit(
     before = existing(runs_dir, plan.name)
     if before is not None and before.alive():
         raise RunError(f"the sweep {plan.name!r} is already in progress", kind="sweep-in-progress")
-    documents, cells = _cells(plan)
+    documents, cells = cells_of(plan)
     now = time.time()
     record = SweepRecord(
         name=plan.name,
@@ -81,6 +82,7 @@ def submit(
         slots=tuple(slots),
         fail_fast=fail_fast,
         retry=retry,
+        ray=ray,
         begun=now,
     )
     create_folder(file.parent)
@@ -95,7 +97,7 @@ def same(record: SweepRecord, plan: Plan) -> bool:
     return [(cell.run, dict(cell.cell)) for cell in record.cells] == [(run.run, dict(run.cell)) for run in plan.runs]
 
 
-def _cells(plan: Plan) -> tuple[list[dict[str, Any]], tuple[CellRecord, ...]]:
+def cells_of(plan: Plan) -> tuple[list[dict[str, Any]], tuple[CellRecord, ...]]:
     """The presets of a plan, each once for all seeds, and its runs with the indices of their presets."""
     numbers: dict[str, int] = {}
     documents: list[dict[str, Any]] = []

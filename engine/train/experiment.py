@@ -104,13 +104,13 @@ def _run(
         with session.reading("preparing the device") as report:
             processes = hardware.processes_of(preset.train)
             threads = preset.train.threads or (saved.state["threads"] if saved else None)
-            threads = hardware.set_threads(threads, processes)
             ranks = until_the_end.enter_context(leading(processes))
+            threads = hardware.set_threads(threads, ranks.local_world)
             ranks.send((preset.train, threads))
-            accelerator = hardware.make_accelerator(preset.train)
+            accelerator = hardware.make_accelerator(preset.train, ranks.local)
             report("looking for hub models and data")
             pinned = hub_revisions.pinned(preset)
-            add_environment(run_dir, **hardware.environment(accelerator, threads, processes))
+            add_environment(run_dir, **hardware.environment(accelerator, threads, ranks.world))
             session.update(device=str(accelerator.device))
             materials = load_materials(pinned, accelerator, consent, report=report)
             experiment = Experiment(session, materials, checkpoints, ranks)
@@ -135,7 +135,8 @@ class Experiment:
         self.finished: dict[str, dict[str, Any]] = {}
         """Results of finished stages by name; part of every checkpoint."""
         own = rows_of_stages(materials, report=session.phases)
-        self.inputs = inputs_of_stages(materials, own, report=session.phases)
+        self._warnings = list(materials.warnings)
+        self.inputs = inputs_of_stages(materials, own, report=session.phases, warn=self._warnings.append)
         self.findings = (
             *materials.findings,
             *stage_findings(materials.preset, materials.loaded, own, self.inputs),
@@ -187,7 +188,9 @@ class Experiment:
             repeated=self.resumption.repeated(written),
             run=identity_of(self.session.before),
         )
-        if warning := self.resumption.warning(written):
+        if stale := self.resumption.warning(written):
+            say(self.session, stale, level="warning")
+        for warning in self._warnings:
             say(self.session, warning, level="warning")
         if self.resumption.extended:
             say(self.session, "the baseline starts again, because the student is trained for longer")

@@ -18,7 +18,7 @@ Precision = Literal["fp32", "bf16"]
 
 
 def set_threads(wanted: int | None, processes: int = 1) -> int:
-    """Use `wanted` CPU threads, or one for each core that `processes` like this one may keep busy; returns how many."""
+    """Use `wanted` CPU threads, or this process's share of the cores if `processes` are on this machine; returns how many."""
     threads = wanted or max(1, cores() // processes)
     torch.set_num_threads(threads)
     return threads
@@ -30,13 +30,19 @@ def processes_of(train: Train) -> int:
 
 
 def pick_device(wanted: str, rank: int = 0) -> torch.device:
-    """The device that a preset's `device` means on this machine, for the process `rank` of the run.
+    """The device that a preset's `device` means for the process `rank` of the run on this machine.
 
-    Raises RunError, naming the devices that exist.
+    Where each process sees one GPU, as a scheduler may arrange, all use the first that they see. Raises RunError, naming
+    the devices that exist.
     """
     names = wanted.split(",")
+    if len(names) > 1 and rank >= len(names):
+        sentence = (
+            f'train.device = "{wanted}" names {len(names)} devices, and process {rank + 1} of this machine needs one'
+        )
+        raise RunError(sentence, kind="fewer-devices-than-processes", key="train.device")
     wanted = names[rank] if len(names) > 1 else wanted
-    if wanted in ("auto", "cuda") and rank and torch.cuda.is_available():
+    if wanted in ("auto", "cuda") and rank and torch.cuda.device_count() > 1:
         wanted = f"cuda:{rank}"
     if wanted == "auto":
         if torch.cuda.is_available():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,6 +13,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from engine.data.class_weights import class_weights
+from engine.data.examples import Examples
 from engine.data.findings import Finding
 from engine.data.load import inputs_for, load_task, source_name
 from engine.data.subset import few_samples
@@ -30,6 +32,8 @@ from engine.train.settings import StageSettings, baseline_stage, student_stage, 
 from engine.train.step import Models, bound_terms, shape_of
 from engine.user.consent import NONE, Consent
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Materials:
@@ -46,6 +50,8 @@ class Materials:
     findings: tuple[Finding, ...]
     consent: Consent = NONE
     """Whose code may run: the student's initial model may have some, too."""
+    warnings: tuple[str, ...] = ()
+    """Sentences about what could not be stored for later runs."""
     test: TokenSet | None = None
     """The test set. Only `measured` has it, for the measurement after training: `dev` decides everything before."""
 
@@ -84,7 +90,8 @@ def load_materials(
     Raises DataError and ModelError for what cannot be loaded; refusals among the findings are left to the caller.
     """
     data = load_task(preset.task, report=report)
-    texts = (text for example in data.train for text in (example.text, example.pair) if text)
+    warnings: list[str] = []
+    texts = (text for row in Examples.of(data.train).inputs() for text in row if text)
     length = preset.task.max_length
     loaded = load_teacher(
         preset.teacher, data.spec, train_texts=texts, max_length=length, consent=consent, report=report
@@ -92,7 +99,7 @@ def load_materials(
 
     def tokens_of(rows: Sequence[Example], what: str, split: str = "train") -> TokenSet:
         source = source_name(preset.task, split)
-        return tokenise(rows, loaded.tokenizer, length, report=report, what=what, source=source)
+        return tokenise(rows, loaded.tokenizer, length, report=report, what=what, source=source, warn=warnings.append)
 
     train = tokens_of(data.train, "training rows")
     dev = {split: tokens_of(rows, f"rows of {split}", split) for split, rows in data.dev.items()}
@@ -106,12 +113,14 @@ def load_materials(
     teacher_hash = content_hash(loaded.model)
     report("checking data, tokens and labels")
     findings = task_findings(preset, data, loaded, train, dev if test is None else {**dev, TEST: test})
-    materials = Materials(preset, data, loaded, train, sets, accelerator, teacher_hash, findings, consent, test)
+    materials = Materials(
+        preset, data, loaded, train, sets, accelerator, teacher_hash, findings, consent, tuple(warnings), test
+    )
     choose_attention(loaded.model, materials.device, materials.precision)
     return materials
 
 
-def rows_of_stages(materials: Materials, *, report: Report = unreported) -> dict[str, tuple[Example, ...]]:
+def rows_of_stages(materials: Materials, *, report: Report = unreported) -> dict[str, Sequence[Example]]:
     """The examples of the preset's stages that have data of their own, by stage name."""
     preset, data = materials.preset, materials.data
     own = [stage for stage in preset.stage if stage.data != "task"]
@@ -119,16 +128,24 @@ def rows_of_stages(materials: Materials, *, report: Report = unreported) -> dict
 
 
 def inputs_of_stages(
-    materials: Materials, own: Mapping[str, Sequence[Example]], *, report: Report = unreported
+    materials: Materials,
+    own: Mapping[str, Sequence[Example]],
+    *,
+    report: Report = unreported,
+    warn: Callable[[str], object] = log.warning,
 ) -> dict[str, TokenSet]:
-    """Tokenised inputs of each of the preset's stages, by stage name; `own` is what `rows_of_stages` gives."""
+    """Tokenised inputs of each of the preset's stages, by stage name; `own` is what `rows_of_stages` gives.
+
+    `warn` takes a sentence where the disk has no room for their tokens.
+    """
     preset = materials.preset
 
     def of(stage: Stage) -> TokenSet:
         if stage.name not in own:
             return materials.train
         tokenizer, length = materials.loaded.tokenizer, preset.task.max_length
-        return tokenise(own[stage.name], tokenizer, length, report=report, what=f"inputs of stage {stage.name}")
+        what = f"inputs of stage {stage.name}"
+        return tokenise(own[stage.name], tokenizer, length, report=report, what=what, warn=warn)
 
     return {stage.name: of(stage) for stage in preset.stage}
 

@@ -2,7 +2,8 @@
 
 Rank 0 is the engine: it alone reads data, decides, evaluates and writes. The other ranks follow it: they get the models and
 inputs of a stage, take part in its steps, and hold the same weights after each. `torch.distributed` connects them, gloo on
-CPUs, NCCL between GPUs.
+CPUs, NCCL between GPUs. Rank 0 starts the others on its machine, unless torchrun or srun has started all
+(`engine/launch/rank.py`).
 """
 
 from __future__ import annotations
@@ -15,22 +16,30 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.distributed import FileStore  # type: ignore[attr-defined]
+from torch.distributed import FileStore, PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 
 from engine.errors import CrildError, RunError
+from engine.launch.rank import LAUNCHER, launched
 from engine.launch.start import engine_environment, process_command
+from engine.record.files import cause
+from engine.record.inventory import PROCESSES
+from engine.record.paths import cache_dir
+from engine.record.removal import OpenFolder
 
 NO_TIMEOUT = datetime.timedelta(days=30)
 """Followers wait while rank 0 evaluates or saves. A lost process is noticed by its closed connection."""
+SILENT_FOR = datetime.timedelta(minutes=30)
+"""So long rank 0 waits for processes that others started: a machine that lost its power closes no connection."""
+CONNECT_WITHIN = datetime.timedelta(minutes=10)
+"""So long processes that others started may take to connect."""
 _FOLDER = "CRILD_PROCESSES"
 """Environment variable: the folder through which the processes of a run find one another."""
 _PR_SET_PDEATHSIG = 1
@@ -51,6 +60,13 @@ class Order(enum.IntEnum):
     """Leave the stage."""
 
 
+@dataclass
+class Waits:
+    """Seconds that this process has waited for others."""
+
+    seconds: float = 0.0
+
+
 @dataclass(frozen=True)
 class Ranks:
     """The processes of a run, seen from one of them. A run of one process has nothing to share: every method returns at
@@ -61,8 +77,13 @@ class Ranks:
 
     rank: int = 0
     world: int = 1
+    local: int = 0
+    """The rank among the processes of this machine."""
+    local_world: int = 1
+    """The processes of this machine."""
     followers: tuple[subprocess.Popen[bytes], ...] = ()
     """Those that rank 0 started, in the order of their ranks from 1."""
+    waits: Waits = field(default_factory=Waits, compare=False)
 
     @property
     def several(self) -> bool:
@@ -96,6 +117,13 @@ class Ranks:
             self.together(lambda: distributed.all_reduce(values))
         return values
 
+    def table(self, own: Sequence[float]) -> list[list[float]]:
+        """The numbers of each process, in the order of ranks."""
+        rows = torch.zeros(self.world, len(own), dtype=torch.float64)
+        rows[self.rank] = torch.tensor(own, dtype=torch.float64)
+        table: list[list[float]] = self.sum(rows).tolist()
+        return table
+
     def tell(self, order: Order, number: int = 0) -> None:
         """Give the followers an order (rank 0)."""
         if self.several:
@@ -128,10 +156,13 @@ class Ranks:
 
     def together(self, collective: Callable[[], object]) -> None:
         """Do what all processes do at once."""
+        began = time.monotonic()
         try:
             collective()
         except RuntimeError as error:
             raise self._lost(error) from error
+        finally:
+            self.waits.seconds += time.monotonic() - began
 
     def _lost(self, error: RuntimeError) -> CrildError:
         codes = self._exit_codes()
@@ -167,16 +198,27 @@ ALONE = Ranks()
 
 @contextmanager
 def leading(processes: int) -> Iterator[Ranks]:
-    """Start the followers of a run of several processes, and connect them; they end with the block.
+    """Connect the followers of a run of several processes; they end with the block.
 
+    Those that torchrun or srun has started are all that take part; without them, starts `processes` on this machine.
     Raises RunError when one cannot be started or connected.
     """
+    if (own := launched()) is not None:
+        ranks = Ranks(0, own.world, own.local, own.local_world)
+        try:
+            ranks.together(lambda: _connect(ranks))
+            yield ranks
+            ranks.send(None)
+        finally:
+            if distributed.is_initialized():
+                distributed.destroy_process_group()
+        return
     if processes == 1:
         yield ALONE
         return
     started: list[subprocess.Popen[bytes]] = []
     place: dict[str, str] = {}
-    with tempfile.TemporaryDirectory(prefix="crild-processes-") as folder:  # the user's alone: its content gives orders
+    with _folder() as folder:
         try:
             for rank in range(1, processes):
                 environment = {**engine_environment(), **_place(rank, processes, folder)}
@@ -184,7 +226,7 @@ def leading(processes: int) -> Iterator[Ranks]:
                 started.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment))
             place = _place(0, processes, folder)
             os.environ.update(place)
-            ranks = Ranks(0, processes, tuple(started))
+            ranks = Ranks(0, processes, 0, processes, tuple(started))
             ranks.together(lambda: _connect(ranks))
             yield ranks
         finally:
@@ -198,9 +240,25 @@ def leading(processes: int) -> Iterator[Ranks]:
                 distributed.destroy_process_group()
 
 
+@contextmanager
+def _folder() -> Iterator[str]:
+    """A temporary folder of the user's alone, since its content gives orders. What a kill leaves is removed by the next run."""
+    with ExitStack() as until_the_end:
+        try:
+            cache_dir().mkdir(parents=True, exist_ok=True)
+            processes = until_the_end.enter_context(OpenFolder.at(cache_dir(), PROCESSES, create=True))
+            folder = until_the_end.enter_context(processes.temporary_folder("connection"))
+            os.fchmod(folder.handle, 0o700)
+        except OSError as error:
+            sentence = f"processes cannot be connected: {cause(error)}; CRILD_CACHE_DIR names another folder"
+            raise RunError(sentence, kind="cannot-connect-processes", file=str(cache_dir() / PROCESSES)) from error
+        yield str(folder.path)
+
+
 def following() -> Ranks:
     """Connect this process as the rank that its environment names. Raises RunError when rank 0 cannot be reached."""
-    ranks = Ranks(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    number, world, local = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
+    ranks = Ranks(number, world, local)
     ranks.together(lambda: _connect(ranks))
     return ranks
 
@@ -208,16 +266,43 @@ def following() -> Ranks:
 def _connect(ranks: Ranks) -> None:
     """Meet the other processes. Rank 0 first waits in Python until all have started, so that a request to stop and a
     process that ends at once are noticed."""
-    store = FileStore(os.path.join(os.environ[_FOLDER], "store"), ranks.world)  # noqa: PTH118
+    store = _store(ranks)
     if ranks.rank:
         store.set(_started(ranks.rank), "1")
-    while not ranks.rank and not store.check([_started(rank) for rank in range(1, ranks.world)]):
+    else:
+        _await_start(ranks, store)
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    timeout = SILENT_FOR if LAUNCHER in os.environ and not ranks.rank else NO_TIMEOUT
+    distributed.init_process_group(backend, store=store, rank=ranks.rank, world_size=ranks.world, timeout=timeout)
+
+
+def _store(ranks: Ranks) -> Store:
+    """Where the processes find one another's addresses: a file, or a server of torchrun's or of rank 0."""
+    if LAUNCHER not in os.environ:
+        return FileStore(os.path.join(os.environ[_FOLDER], "store"), ranks.world)  # noqa: PTH118
+    serves = ranks.rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    server = TCPStore(
+        host, port, ranks.world, is_master=serves, wait_for_workers=False, multi_tenant=True, timeout=CONNECT_WITHIN
+    )
+    return PrefixStore("crild", server)
+
+
+def _await_start(ranks: Ranks, store: Store) -> None:
+    """Wait until all have started. Raises RunError when one has ended, or doesn't come."""
+    until = time.monotonic() + CONNECT_WITHIN.total_seconds()
+    while missing := [rank for rank in range(1, ranks.world) if not store.check([_started(rank)])]:
         for rank, process in enumerate(ranks.followers, 1):
             if (code := process.poll()) is not None:
                 raise _process_lost(rank, ranks.world, code)
+        if LAUNCHER in os.environ and time.monotonic() >= until:
+            named = ", ".join(map(str, missing[:8])) + (", ..." if len(missing) > 8 else "")
+            sentence = (
+                f"{len(missing)} of {ranks.world} processes did not connect within "
+                f"{CONNECT_WITHIN.total_seconds() / 60:g} minutes (ranks {named}): their own output may say why"
+            )
+            raise RunError(sentence, kind="ranks-missing")
         time.sleep(0.05)
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    distributed.init_process_group(backend, store=store, rank=ranks.rank, world_size=ranks.world, timeout=NO_TIMEOUT)
 
 
 def _started(rank: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from dataclasses import dataclass
 
 from accelerate import Accelerator
@@ -49,11 +50,17 @@ def follow() -> int:
     die_with_parent()
     try:
         ranks = following()
+    except RunError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return error.exit_code
+    try:
         train, threads = ranks.receive()
         hardware.set_threads(threads)
-        accelerator = hardware.make_accelerator(train, ranks.rank)
+        accelerator = hardware.make_accelerator(train, ranks.local)
         while True:
-            job: StageJob = ranks.receive(accelerator.device)
+            job: StageJob | None = ranks.receive(accelerator.device)
+            if job is None:
+                return 0
             with own_stream(accelerator.device):
                 losses = job.losses(accelerator, ranks)
                 stepper = Stepper(

@@ -60,7 +60,7 @@ class StepMetrics:
         sums = [*self.sums.values(), *self.terms.values()]
         values = [value / self.steps for value in torch.stack([value.float() for value in sums]).tolist()]
         means = dict(zip(self.sums, values, strict=False))
-        seconds = max(time.monotonic() - self.began, 1e-9)
+        seconds = self.seconds
         metrics: dict[str, Any] = {
             "loss": means["loss"],
             "terms": dict(zip(self.terms, values[len(self.sums) :], strict=True)),
@@ -75,6 +75,11 @@ class StepMetrics:
             metrics["consistency_weight"] = self.consistency_weight
         self.clear()
         return metrics
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training since the last read."""
+        return max(time.monotonic() - self.began, 1e-9)
 
     @contextmanager
     def paused(self) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,7 +21,7 @@ from engine.train.ranks import ALONE, Order, Ranks
 from engine.train.row_order import batches_of
 from engine.train.settings import StageSettings
 from engine.train.step import Counts, Models, StepLosses
-from engine.train.step_metrics import StepMetrics
+from engine.train.step_metrics import StepMetrics, memory
 
 
 class Stepper:
@@ -59,6 +60,8 @@ class Stepper:
         self.averaged: list[Tensor] = list(models.student.parameters())
         self.metrics = StepMetrics(device)
         self.orders: tuple[int, list[np.ndarray]] = (-1, [])
+        self.own_examples, self.worked = 0, 0.0
+        """What this process had of the steps since the last read, and its seconds without waiting for others."""
 
     def step(self, number: int) -> int:
         """Take step `number`, counted from 0; returns its examples."""
@@ -66,11 +69,19 @@ class Stepper:
         return self._step(number)
 
     def read(self) -> dict[str, Any] | None:
-        """The metrics of the steps since the last read, as `StepMetrics.read` gives them."""
-        if self.metrics.steps:
-            self.ranks.tell(Order.READ)
-            self._sum_metrics()
-        return self.metrics.read()
+        """The metrics of the steps since the last read, as `StepMetrics.read` gives them, with those of each process."""
+        if not self.metrics.steps or not self.ranks.several:
+            return self.metrics.read()
+        self.ranks.tell(Order.READ)
+        shares, seconds = self._sum_metrics(), self.metrics.seconds
+        metrics = self.metrics.read()
+        return None if metrics is None else {**metrics, "ranks": [self._of_rank(share, seconds) for share in shares]}
+
+    def _of_rank(self, share: list[float], seconds: float) -> dict[str, Any]:
+        """One process in a `step` event. What a GPU computes goes on while its process waits: no `busy` for those."""
+        examples, worked, used = share
+        own = {"examples_per_second": round(examples / seconds, 2), "memory": int(used)}
+        return own if self.device.type == "cuda" else {**own, "busy": round(min(1.0, worked / seconds), 3)}
 
     def end(self) -> None:
         """The stage has no more steps."""
@@ -91,6 +102,12 @@ class Stepper:
                     return
 
     def _step(self, number: int) -> int:
+        began, waited = time.monotonic(), self.ranks.waits.seconds
+        examples = self._optimise(number)
+        self.worked += time.monotonic() - began - (self.ranks.waits.seconds - waited)
+        return examples
+
+    def _optimise(self, number: int) -> int:
         settings, seed, stage = self.settings, self.settings.seed, self.settings.name
         rows = self._rows(number)
         lam = None
@@ -104,6 +121,7 @@ class Stepper:
             if part is None:
                 self.losses.without_part()
                 continue
+            self.own_examples += len(part)
             seeding.seed_torch(seed, seeding.DROPOUT, stage, number, micro)
             self.metrics.add(self.backward(part, counts, lam, weight), weight)
         self.ranks.sum_gradients(self.optimiser.parameters)
@@ -136,9 +154,12 @@ class Stepper:
         for micro in range(self.ranks.rank, most, self.ranks.world):
             yield micro, parts[micro] if micro < len(parts) else None
 
-    def _sum_metrics(self) -> None:
-        if self.ranks.several:
-            self.metrics.share(self.settings.stage.terms(), self.ranks.sum, consistency=bool(self.settings.consistency))
+    def _sum_metrics(self) -> list[list[float]]:
+        """Sum the losses over all processes; returns examples, seconds of work and bytes in use of each."""
+        self.metrics.share(self.settings.stage.terms(), self.ranks.sum, consistency=bool(self.settings.consistency))
+        shares = self.ranks.table([self.own_examples, self.worked, memory(self.device)])
+        self.own_examples, self.worked = 0, 0.0
+        return shares
 
     # -- the state that checkpoints store
 

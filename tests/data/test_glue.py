@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,7 @@ def test_the_real_files_have_their_official_rows(shared: Path, source: str, name
     assert (counted(data.train), counted(dev)) == classes[name]
 
 
-def counted(examples: tuple[Example, ...]) -> dict[Any, int]:
+def counted(examples: Sequence[Example]) -> dict[Any, int]:
     return dict(Counter(example.label for example in examples))
 
 

@@ -244,7 +244,7 @@ def stub(monkeypatch: pytest.MonkeyPatch, names: list[str] | None, labels: list[
     columns |= {"premise": texts, "hypothesis": texts}
     rows = SimpleNamespace(
         column_names=list(columns),
-        select_columns=lambda wanted: SimpleNamespace(to_dict=lambda: {name: columns[name] for name in wanted}),
+        select_columns=lambda wanted: SimpleNamespace(iter=lambda _: iter([{name: columns[name] for name in wanted}])),
     )
     splits = ["train", "validation", "validation_matched", "validation_mismatched"]
     info = SimpleNamespace(features={"label": feature}, splits=splits)

@@ -188,6 +188,18 @@ def test_tokens_that_cannot_be_kept_are_used_all_the_same(tmp_path: Path, caplog
     assert "cannot be cached" in caplog.text
 
 
+def test_tokens_that_the_disk_has_no_room_for_are_used_and_not_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "room", lambda _: 20)
+    sentences: list[str] = []
+    found = tokenise(examples(["a"]), word_tokenizer(), 8, warn=sentences.append)
+    assert found.input_ids.tolist() == [2, 5, 3]
+    assert len(sentences) == 1
+    assert str(tmp_path / "cache" / "tokens") in sentences[0]
+    assert kept_files(tmp_path) == []
+
+
 def test_labels_have_the_type_of_their_task() -> None:
     classes = tokenise(examples(["a"], label=1), word_tokenizer(), 8).labels
     scores = tokenise(examples(["a"], label=1.5), word_tokenizer(), 8).labels

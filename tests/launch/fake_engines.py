@@ -52,6 +52,14 @@ with RunSession(run) as session:
     sys.exit(session.status.exit_code)
 """
 COMMAND = [sys.executable, "-P", "-c", WORKER]
+ELSEWHERE = """
+import socket
+import engine.record.owner
+socket.gethostname = lambda: "node-7"
+engine.record.owner.boot_id = lambda: "the uptime of node-7"
+"""
+"""Before the code of an engine: it takes itself to be on another host."""
+COMMAND_ELSEWHERE = [sys.executable, "-P", "-c", ELSEWHERE + WORKER]
 
 
 def make(folder: Path, name: str, behaviour: str = "quick", **fields: Any) -> Path:

@@ -96,11 +96,13 @@ def test_a_process_that_was_given_the_owners_id_is_never_signalled(folder: Path)
         os.waitpid(innocent, 0)
 
 
-def test_an_engine_on_another_host_is_named(folder: Path) -> None:
+def test_a_silent_engine_on_another_host_is_named(folder: Path) -> None:
     run = make(folder, "r")
-    pretend(run, state="running", owner=Owner("node7.cluster", 4242, 1.0, "other", ""))
-    with raises("engine-elsewhere", "process 4242 on 'node7.cluster'"):
-        stop(run)
+    pretend(run, state="running", owner=Owner("node7.cluster", 4242, 1.0, "other", ""), heartbeat=time.time() - 121)
+    for ask in (stop, kill):
+        with raises("engine-silent-elsewhere", "process 4242 on 'node7.cluster'"):
+            ask(run)
+    assert not (run / "request.json").exists()
 
 
 def test_a_stop_waits_for_an_engine_that_is_just_starting(folder: Path) -> None:

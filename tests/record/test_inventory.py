@@ -12,9 +12,12 @@ from typing import Any
 
 import pytest
 
+from engine.data.array_files import write_arrays
 from engine.errors import UsageError
 from engine.record import inventory
 from engine.record.inventory import (
+    PARTIAL,
+    PARTIAL_MARK,
     Removable,
     cache_leftovers,
     cached,
@@ -42,6 +45,11 @@ from tests.record.own_files import (
 )
 
 HASH = "f" * 64
+
+
+def made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 @pytest.fixture
@@ -322,13 +330,15 @@ def test_the_cache_holds_what_has_its_names_and_records(tmp_path: Path) -> None:
     model(root / "teachers" / KEY.replace("0", "a"))
     (root / "teachers" / f"{KEY.replace('0', 'a')}.lock").write_text("")
     tokens(root / "tokens" / f"{HASH}.safetensors")
+    write_arrays(made(root / "rows") / f"{HASH}.safetensors", {}, {"rows": "", "key": "", "digest": ""}, root=root)
     logits(root / "logits" / f"{KEY}.npy")
     logits(root / "logits" / f"{KEY}.safetensors")
     (root / "crashes").mkdir()
     (root / "crashes" / "20261128-100000-77.txt").write_text("")
     own = paths([*cached(root)])
-    assert len(own) == 6
+    assert len(own) == 7
     foreign = (
+        "rows/train.csv", f"rows/{HASH.replace('f', 'e')}.safetensors",
         "teachers/bert/model.safetensors", f"teachers/{KEY.replace('0', 'b')}/model.safetensors", "tokens/mine.safetensors",
         f"tokens/{HASH.replace('f', 'e')}.safetensors", "logits/mine.npy", f"logits/{KEY.replace('0', 'c')}.npy",
         f"logits/{KEY.replace('0', 'c')}.safetensors", f"tokens/{HASH.replace('f', 'c')}.safetensors",
@@ -337,7 +347,7 @@ def test_the_cache_holds_what_has_its_names_and_records(tmp_path: Path) -> None:
     for name in foreign:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text("mine")
-    (root / "tokens" / f"{'d' * 64}.safetensors").symlink_to(root / own[2])
+    (root / "tokens" / f"{'d' * 64}.safetensors").symlink_to(root / own[3])
     assert paths([*cached(root)]) == own
     assert all(item.remove() for item in cached(root))
     assert [name for name in foreign if not (root / name).exists()] == []
@@ -358,6 +368,20 @@ def test_a_teacher_that_is_being_trained_or_holds_a_folder_stays(tmp_path: Path)
     assert not item.remove()
     (folder / "onnx").rmdir()
     assert item.remove()
+
+
+def test_answers_that_are_being_computed_stay(tmp_path: Path) -> None:
+    folder = made(tmp_path / "cache" / "logits")
+    answers = folder / f"{KEY}{PARTIAL}"
+    answers.write_bytes(PARTIAL_MARK + bytes(40))
+    (folder / f"mine{PARTIAL}").write_bytes(PARTIAL_MARK)
+    (folder / f"{KEY.replace('0', 'a')}{PARTIAL}").write_text("mine")
+    with FileLock(folder / f"{KEY}.lock") as lock:
+        assert lock.try_acquire()
+        assert list(cached(tmp_path / "cache")) == []
+    assert paths([*cached(tmp_path / "cache")]) == [f"logits/{KEY}.lock", f"logits/{KEY}{PARTIAL}"]
+    assert all(item.remove() for item in cached(tmp_path / "cache"))
+    assert len(list(folder.iterdir())) == 2
 
 
 def test_leftovers_of_the_cache(tmp_path: Path) -> None:

@@ -127,3 +127,10 @@ def test_a_lock_that_cannot_be_opened_is_a_sentence(tmp_path: Path) -> None:
     with raises("cannot-lock-sweep", "study.lock", "symbolic link"):
         work(tmp_path / "study.json")
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_folder_that_a_killed_process_reserved_for_a_run_is_used(folder: Path, runs: Path) -> None:
+    (runs / "study-toy-entailment-a-s1").mkdir(parents=True)
+    begin(study(folder, seeds="[1]"), runs)
+    assert over(runs) == "ended"
+    assert set(states(runs).values()) == {"finished"}

@@ -21,7 +21,7 @@ from engine.launch.start import start_engine
 from engine.record.owner import Owner
 from engine.record.paths import queue_file
 from engine.record.run import list_runs, read_run, read_status
-from engine.sweep import execute
+from engine.sweep import engines, execute
 from engine.sweep.queue import continue_queue, enqueue
 from engine.sweep.record import CellRecord, SweepRecord, list_queues, list_sweeps, read_sweep_record, write_sweep_record
 from engine.sweep.slots import Slot
@@ -248,7 +248,7 @@ def test_a_run_that_is_stopped_just_as_its_turn_comes_is_not_started(
     def stopped_meanwhile(device: str, runs_dir: Path) -> None:
         stop(run)
 
-    monkeypatch.setattr(execute, "busy_gpu", stopped_meanwhile)
+    monkeypatch.setattr(engines, "busy_gpu", stopped_meanwhile)
     worker = execute.Worker(file, StopSignals(), COMMAND)
     worker.survey()
     worker.run_all()

@@ -17,6 +17,8 @@ import engine.sweep.submit
 from crild_tui.cli import main
 from crild_tui.cli.sweep_follow import Follower
 from engine.record.run import list_runs, read_status
+from engine.sweep import cluster
+from engine.sweep.cluster import Cluster, Node
 from engine.sweep.record import SweepRecord
 from tests.cli.conftest import Said
 from tests.launch.fake_engines import wait_for
@@ -222,3 +224,35 @@ def test_another_name_makes_a_sweep_of_its_own(crild: Call, folder: Path, runs: 
     assert crild("sweep", path, "--name", "longer", "--quiet").code == 0
     assert len(list_runs(runs)) == 8
     assert record_of(runs, "longer").state == "ended"
+
+
+@pytest.mark.parametrize(
+    ("words", "facts"),
+    [
+        (["--ray", "auto", "--devices", "cpu"], ["--devices", "--gpus-per-run"]),
+        (["--gpus-per-run", "0.5"], ["--gpus-per-run", "--ray"]),
+        (["--ray", "ray://head:10001"], ["HOST:PORT"]),
+    ],
+)
+def test_options_of_ray_that_make_no_sense_start_nothing(
+    crild: Call, folder: Path, runs: Path, words: list[str], facts: list[str]
+) -> None:
+    said = crild("sweep", study(folder), *words)
+    assert said.code == 2
+    assert all(fact in said.err for fact in facts)
+    assert not runs.exists()
+
+
+def test_a_plan_on_ray_shows_the_resources_of_each_run(
+    crild: Call, folder: Path, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes = (Node("a", "node-1", 8.0, 2.0), Node("b", "node-2", 8.0, 0.0, "does not see the folder"))
+    monkeypatch.setattr(cluster, "look_at", lambda address, _runs: Cluster(address, nodes))
+    said = crild("sweep", study(folder), "--ray", "auto", "--gpus-per-run", "0.5", "--plan")
+    assert said.code == 0
+    assert "4 on 0.5 of a GPU, 2 CPU threads each, of Ray (auto)" in said.out
+    assert "node-2 does not see the folder" in said.err
+    found = crild("sweep", str(folder / "study.toml"), "--ray", "auto", "--plan", "--json").json
+    assert found["ray"] == "auto"
+    assert found["slots"] == [{"device": "cuda", "threads": 4, "gpus": 1.0}] * 2
+    assert not runs.exists()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,10 +17,12 @@ from engine.distill.objectives import OBJECTIVES
 from engine.errors import RunError
 from engine.launch.start import start_engine
 from engine.record.events import read_events
+from engine.record.inventory import PROCESSES
+from engine.record.paths import cache_dir
 from engine.record.run import read_run, read_status
 from engine.train import ranks
 from engine.train.stepper import Stepper
-from tests.conftest import PATIENCE
+from tests.conftest import PATIENCE, REPOSITORY
 from tests.launch.fake_engines import wait_for
 from tests.train.tiny_run import make, materials, unmeasured, work
 
@@ -149,7 +153,9 @@ def test_a_process_that_ends_at_once_is_not_waited_for(tmp_path: Path, monkeypat
 def test_the_process_that_was_killed_is_named_not_one_that_ended_for_it() -> None:
     codes = (1, -9)
     ended = tuple(cast(Any, SimpleNamespace(poll=lambda code=code: code)) for code in codes)
-    assert "process 2 of 3 was killed by SIGKILL" in str(ranks.Ranks(0, 3, ended)._lost(RuntimeError("closed")))
+    assert "process 2 of 3 was killed by SIGKILL" in str(
+        ranks.Ranks(0, 3, followers=ended)._lost(RuntimeError("closed"))
+    )
 
 
 def test_the_other_processes_end_with_the_engine(tmp_path: Path) -> None:
@@ -161,3 +167,25 @@ def test_the_other_processes_end_with_the_engine(tmp_path: Path) -> None:
     engine.kill()
     assert psutil.wait_procs(followers, timeout=PATIENCE)[1] == []
     assert read_run(run_dir).state == "lost"
+
+
+def test_the_folder_of_a_killed_engine_is_removed(tmp_path: Path) -> None:
+    gone = subprocess.run(
+        [sys.executable, "-c", "from engine.record.owner import temporary_name as t; print(t('connection'))"],
+        capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )  # fmt: skip
+    left = cache_dir() / PROCESSES / gone.stdout.strip()
+    left.mkdir(parents=True)
+    (left / "store").write_text("")
+    run_dir = make(tmp_path, materials(tmp_path), *QUICK, "train.processes=2", name="next")
+    assert work(run_dir) is not None
+    assert not list((cache_dir() / PROCESSES).iterdir())
+
+
+def test_a_cache_that_cannot_hold_the_folder_is_a_sentence(tmp_path: Path) -> None:
+    cache_dir().mkdir()
+    (cache_dir() / PROCESSES).symlink_to(tmp_path)
+    run_dir = make(tmp_path, materials(tmp_path), *QUICK, "train.processes=2", name="linked")
+    with pytest.raises(RunError) as caught:
+        work(run_dir)
+    assert caught.value.kind == "cannot-connect-processes"

@@ -18,6 +18,8 @@ from engine.data.tokens import TokenSet
 from engine.distill.activations import ActivationSpec
 from engine.models.partial_encoder import PartialEncoder
 from engine.preset.schema import Stage
+from engine.record.inventory import PARTIAL
+from engine.record.lock import FileLock
 from engine.record.paths import cache_dir
 from engine.record.stop_request import Stopped
 from engine.train import teacher_logits as module
@@ -139,7 +141,7 @@ def test_cached_answers_are_read_and_not_computed(teacher: Any, tokens: TokenSet
     again.zero_()  # and can be written
 
 
-def test_a_request_to_stop_is_heard_between_batches_and_leaves_no_file(teacher: Any, tokens: TokenSet) -> None:
+def test_a_request_to_stop_is_heard_between_batches_and_leaves_no_whole_file(teacher: Any, tokens: TokenSet) -> None:
     with pytest.raises(Stopped):
         answers(SETTINGS, teacher, tokens, Reports(stop_at=3))
     assert files() == []
@@ -150,7 +152,97 @@ def test_a_request_to_stop_is_heard_between_batches_and_leaves_no_file(teacher: 
 
 
 def files() -> list[Path]:
-    return [path for path in cache_dir().rglob("*") if path.is_file() and "logits" in path.parts]
+    return list((cache_dir() / "logits").glob("*.safetensors"))
+
+
+def partial_files() -> list[Path]:
+    return list((cache_dir() / "logits").glob(f"*{PARTIAL}"))
+
+
+def stopped(teacher: Any, tokens: TokenSet, after: int) -> Path:
+    """The file of a computation that was stopped after some batches."""
+    with pytest.raises(Stopped):
+        answers(SETTINGS, teacher, tokens, Reports(stop_at=after + 1))
+    (file,) = partial_files()
+    return file
+
+
+def test_a_stopped_computation_continues_after_its_last_batch(
+    teacher: Any, tokens: TokenSet, computed: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped(teacher, tokens, 3)
+    assert len(computed) == 3 * BATCH
+    computed.clear()
+    stopped(teacher, tokens, 5)
+    assert len(computed) == 2 * BATCH, "a second stop: nothing is computed twice"
+    computed.clear()
+    found = answers(SETTINGS, teacher, tokens)
+    assert len(computed) == ROWS - 5 * BATCH
+    assert partial_files() == []
+    assert len(files()) == 1
+    monkeypatch.setenv("CRILD_CACHE_DIR", str(tmp_path / "another"))
+    assert torch.equal(found, answers(SETTINGS, teacher, tokens)), "the same bits as without a stop"
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "mark", "empty", "others"])
+def test_what_is_damaged_of_a_stopped_computation_is_computed_again(
+    teacher: Any, tokens: TokenSet, computed: list[int], damage: str
+) -> None:
+    record = 4 * 2 * BATCH + 32
+    file = stopped(teacher, tokens, 4)
+    good = file.read_bytes()
+    head = len(good) - 4 * record
+    flipped = bytearray(good)
+    flipped[head + 2 * record + 5] ^= 1
+    bad, known = {
+        "cut": (good[:-9], 3),
+        "flip": (bytes(flipped), 2),
+        "mark": (b"x" + good[1:], 0),
+        "empty": (b"", 0),
+        "others": (good[:head] + good[head + record :], 0),
+    }[damage]
+    file.write_bytes(bad)
+    computed.clear()
+    found = answers(SETTINGS, teacher, tokens)
+    assert len(computed) == ROWS - known * BATCH
+    files()[0].unlink()
+    assert torch.equal(found, answers(SETTINGS, teacher, tokens))
+
+
+def test_a_run_waits_for_the_answers_that_another_one_computes(
+    teacher: Any, tokens: TokenSet, computed: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = answers(SETTINGS, teacher, tokens)
+    (file,) = files()
+    content = file.read_bytes()
+    file.unlink()
+    computed.clear()
+    looks = iter((False, False, True))
+    waited: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 2:  # the other run ends
+            file.write_bytes(content)
+
+    monkeypatch.setattr(FileLock, "try_acquire", lambda _: next(looks))
+    monkeypatch.setattr("engine.train.teacher_logits.time.sleep", wait)
+    assert torch.equal(answers(SETTINGS, teacher, tokens), whole)
+    assert len(waited) == 2
+    assert computed == []
+
+
+def test_without_room_on_the_disk_the_answers_are_used_and_not_stored(
+    teacher: Any, tokens: TokenSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = answers(SETTINGS, teacher, tokens)
+    files()[0].unlink()
+    monkeypatch.setattr(module, "room", lambda _: 100)
+    warnings: list[str] = []
+    assert torch.equal(answers(SETTINGS, teacher, tokens, warn=warnings.append), first)
+    assert len(warnings) == 1
+    assert str(cache_dir() / "logits") in warnings[0]
+    assert files() == partial_files() == []
 
 
 def test_a_damaged_file_is_noticed_said_and_replaced(teacher: Any, tokens: TokenSet, computed: list[int]) -> None:
@@ -204,7 +296,7 @@ def test_a_cache_that_cannot_be_written_costs_only_time(
     def fail(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, "full")
 
-    monkeypatch.setattr(module, "write_atomic", fail)
+    monkeypatch.setattr(module, "write_arrays", fail)
     first = answers(SETTINGS, teacher, tokens)
     assert torch.equal(answers(SETTINGS, teacher, tokens), first)
     assert files() == []

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from crild_tui.charts.logged import Logged
 from crild_tui.charts.sparkline import dev_history, sparkline
 from crild_tui.monitor.curves import Curves
 from crild_tui.monitor.run_curves import read_curves
@@ -67,14 +69,23 @@ def test_the_curves_of_the_selected_run_are_below_the_list_where_there_is_room(
 ) -> None:
     for seed in (1, 2):
         make_run(tmp_path, seed=seed)
+    show = ChartGrid.show
+    numbers: list[int] = []
+
+    def counting(grid: ChartGrid, charts: Sequence[Logged], empty: str) -> None:
+        numbers.append(len(charts))
+        show(grid, charts, empty)
+
+    monkeypatch.setattr(ChartGrid, "show", counting)
 
     async def do(app: Driven, pilot: Any) -> None:
         preview = app.screen.query_one(ChartGrid)
         await until(pilot, lambda: "loss" in [chart.name for chart in preview.charts])
         assert app.focused is app.screen.query_one(RunTable)
+        numbers.clear()
         await pilot.press("down")
-        await until(pilot, lambda: not preview.charts)
-        await until(pilot, lambda: bool(preview.charts))
+        await until(pilot, lambda: bool(numbers) and numbers[-1] > 0)
+        assert numbers[0] == 0, "the curves of the run before go first"
         await pilot.resize_terminal(200, 30)
         await until(pilot, lambda: not preview.display)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crild_tui.cli import terminal
 from crild_tui.cli.follow.controls import Controls
@@ -15,6 +15,9 @@ from crild_tui.cli.follow.loop import Follower
 from crild_tui.cli.follow.outcome import Outcome
 from crild_tui.runs import formatting
 from engine.user.consent import Consent
+
+if TYPE_CHECKING:
+    from engine.launch.rank import Rank
 
 
 @contextmanager
@@ -30,12 +33,16 @@ def start_and_follow(
     controls: Controls,
     consent: Consent,
     *,
+    rank: Rank | None = None,
     quiet: bool,
     detach: bool,
     as_json: bool,
     resume: bool = False,
 ) -> int:
-    """Start the engine of a run, with the user's consent to code of models, and follow it; returns the exit code."""
+    """Start the engine of a run, with the user's consent to code of models, and follow it; returns the exit code.
+
+    `rank` is 0 of the processes that torchrun or srun has started for it.
+    """
     from engine.launch.start import start_engine
     from engine.record.run import read_status
 
@@ -43,7 +50,7 @@ def start_and_follow(
     after = read_status(run_dir).attempt + 1
 
     def start() -> int:
-        pid = start_engine(run_dir, resume=resume, consent=consent)
+        pid = start_engine(run_dir, resume=resume, consent=consent, rank=rank)
         controls.release()
         return pid
 

@@ -1,0 +1,285 @@
+"""Examples in columns: texts in Arrow arrays over mapped files, labels as numbers. Imports no torch, and Arrow when it is used.
+
+A row costs the process a few bytes: its texts are read from the file when they are asked for. An `Examples` is a sequence of
+`Example`, which are made on access; what works on many rows takes the columns instead.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.data.array_files import array_of, bytes_of
+from engine.data.spool import Spool
+from engine.data.types import Example
+
+if TYPE_CHECKING:
+    from pyarrow import LargeStringArray
+
+T = TypeVar("T")
+
+CHUNK = 4096
+"""Rows whose texts are decoded at once."""
+
+RowNumbers = npt.NDArray[np.int64]
+LabelArray = npt.NDArray[Any]
+"""int64 (classes), float64 (scores), or objects where the labels are of several types or some are missing; (rows,)."""
+
+
+class Rows(Sequence[T]):
+    """A sequence that equals every other one with equal items, such as a tuple."""
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence) or isinstance(other, str):
+            return NotImplemented
+        return len(self) == len(other) and all(map(operator.eq, self, other))
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class TextColumn(Rows[str]):
+    """Texts of rows in one Arrow array; `rows` are the positions of those that count, in their order (None: all)."""
+
+    def __init__(self, array: LargeStringArray, rows: RowNumbers | None = None) -> None:
+        self.array, self._rows = array, rows
+
+    @classmethod
+    def of(cls, texts: Iterable[str]) -> TextColumn:
+        """The column of some texts: itself, where it is one. Raises UnicodeEncodeError for half of a surrogate pair."""
+        if isinstance(texts, TextColumn):
+            return texts
+        builder, left = TextBuilder(), iter(texts)
+        while part := list(islice(left, CHUNK)):
+            builder.append(part)
+        return builder.column()
+
+    @classmethod
+    def over(cls, offsets: npt.NDArray[np.int64], content: Any) -> TextColumn:
+        """The column of UTF-8 bytes, text r from `offsets[r]` to `offsets[r + 1]`; nothing is copied."""
+        import pyarrow as pa
+
+        buffers = (pa.py_buffer(offsets), pa.py_buffer(content))
+        return cls(pa.LargeStringArray.from_buffers(len(offsets) - 1, *buffers))
+
+    def __len__(self) -> int:
+        return len(self.array) if self._rows is None else len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> TextColumn: ...
+
+    def __getitem__(self, index: int | slice) -> str | TextColumn:
+        if isinstance(index, slice):
+            return self.take(np.arange(*index.indices(len(self)), dtype=np.int64))
+        row = range(len(self))[index]
+        text: str = self.array[row if self._rows is None else int(self._rows[row])].as_py()
+        return text
+
+    def __iter__(self) -> Iterator[str]:
+        for chunk in self.chunks():
+            yield from chunk
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TextColumn.of, (list(self),)
+
+    def take(self, rows: RowNumbers) -> TextColumn:
+        """Some of the rows, in the order of `rows`."""
+        return TextColumn(self.array, rows if self._rows is None else self._rows[rows])
+
+    def parts(self, size: int = CHUNK) -> Iterator[LargeStringArray]:
+        """The texts as Arrow arrays of `size` rows, the last one of fewer."""
+        for start in range(0, len(self), size):
+            if self._rows is None:
+                yield self.array.slice(start, size)
+            else:
+                yield self.array.take(self._rows[start : start + size])
+
+    def chunks(self, size: int = CHUNK) -> Iterator[list[str]]:
+        """The texts, `size` at once."""
+        for part in self.parts(size):
+            yield part.to_numpy(zero_copy_only=False).tolist()
+
+    def lengths(self) -> Iterator[npt.NDArray[np.int64]]:
+        """The number of characters of each text, in pieces."""
+        import pyarrow.compute as pc
+
+        for part in self.parts():
+            yield pc.utf8_length(part).to_numpy().astype(np.int64, copy=False)
+
+    def contents(self) -> Iterator[npt.NDArray[np.uint8]]:
+        """The texts one after the other as UTF-8, in pieces."""
+        for part in self.parts():
+            offsets, content = _flat(part)
+            yield content[offsets[0] : offsets[-1]]
+
+    def flat(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+        """Offsets (rows + 1,) and UTF-8 bytes (bytes,), as `over` takes them; those of all rows are not copied."""
+        if self._rows is None:
+            return _flat(self.array)
+        builder = TextBuilder()
+        for part in self.parts():
+            builder.append_array(part)
+        return builder.flat()
+
+
+class TextBuilder:
+    """A column of texts that is being read."""
+
+    def __init__(self) -> None:
+        self._offsets, self._content = Spool(), Spool()
+        self._offsets.append(bytes(8))
+
+    def append(self, texts: list[str]) -> None:
+        """Add texts. Raises UnicodeEncodeError, and adds none of them, where one has half of a surrogate pair."""
+        import pyarrow as pa
+
+        self.append_array(pa.array(texts, pa.large_string()))
+
+    def append_array(self, array: LargeStringArray) -> None:
+        """Add the texts of an Arrow array without nulls."""
+        offsets, content = _flat(array)
+        self._offsets.append(bytes_of(offsets[1:] - offsets[0] + self._content.size))
+        self._content.append(bytes_of(content[offsets[0] : offsets[-1]]))
+
+    def flat(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+        """As `TextColumn.flat`. Nothing can be added afterwards."""
+        return array_of(self._offsets, np.int64), array_of(self._content, np.uint8)
+
+    def column(self) -> TextColumn:
+        """The column. Nothing can be added afterwards."""
+        return TextColumn.over(*self.flat())
+
+
+def _flat(array: LargeStringArray) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+    _, offsets, content = array.buffers()
+    if not len(array) or offsets is None:
+        return np.zeros(1, np.int64), np.zeros(0, np.uint8)
+    known = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
+    return known, np.zeros(0, np.uint8) if content is None else np.frombuffer(content, np.uint8)
+
+
+class NumberedIds(Rows[str]):
+    """The ids of rows that are named by their numbers: "train-0", "train-1"."""
+
+    def __init__(self, prefix: str, numbers: range | RowNumbers) -> None:
+        self.prefix, self.numbers = prefix, numbers
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> NumberedIds: ...
+
+    def __getitem__(self, index: int | slice) -> str | NumberedIds:
+        if isinstance(index, slice):
+            return NumberedIds(self.prefix, self.numbers[index])
+        return f"{self.prefix}-{self.numbers[index]}"
+
+    def take(self, rows: RowNumbers) -> NumberedIds:
+        """Some of the rows, in the order of `rows`."""
+        return NumberedIds(self.prefix, np.asarray(self.numbers, np.int64)[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class Examples(Rows[Example]):
+    """Examples by column; each column has a value for every row. `pairs` is None for single texts, `labels` where none has
+    one."""
+
+    ids: TextColumn | NumberedIds
+    texts: TextColumn
+    pairs: TextColumn | None = None
+    labels: LabelArray | None = None
+
+    @classmethod
+    def of(cls, examples: Iterable[Example]) -> Examples:
+        """The examples by column: themselves, where they are. Raises ValueError when only some of them are pairs."""
+        if isinstance(examples, Examples):
+            return examples
+        rows = list(examples)
+        pairs = [row.pair for row in rows if row.pair is not None]
+        if pairs and len(pairs) < len(rows):
+            raise ValueError("some examples are pairs and some are not")
+        return cls(
+            TextColumn.of([row.id for row in rows]),
+            TextColumn.of([row.text for row in rows]),
+            TextColumn.of(pairs) if pairs else None,
+            labels_of([row.label for row in rows]),
+        )
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Self: ...
+
+    def __getitem__(self, index: int | slice) -> Example | Self:
+        if isinstance(index, slice):
+            return self.take(np.arange(*index.indices(len(self)), dtype=np.int64))
+        pair = None if self.pairs is None else self.pairs[index]
+        label = None if self.labels is None else self.labels[index]
+        return Example(self.ids[index], self.texts[index], pair, plain_label(label))
+
+    def __iter__(self) -> Iterator[Example]:
+        labels = iter(()) if self.labels is None else map(plain_label, self.labels)
+        for name, (text, pair) in zip(self.ids, self.inputs(), strict=True):
+            yield Example(name, text, pair, next(labels, None))
+
+    def inputs(self) -> Iterator[tuple[str, str | None]]:
+        """Each row's text and pair, without its id and label."""
+        for texts, pairs in self.chunks():
+            yield from ((text, None) for text in texts) if pairs is None else zip(texts, pairs, strict=True)
+
+    def chunks(self, size: int = CHUNK) -> Iterator[tuple[list[str], list[str] | None]]:
+        """The texts and pairs, `size` rows at once."""
+        if self.pairs is None:
+            yield from ((texts, None) for texts in self.texts.chunks(size))
+        else:
+            yield from zip(self.texts.chunks(size), self.pairs.chunks(size), strict=True)
+
+    def take(self, rows: RowNumbers) -> Self:
+        """Some of the rows, in the order of `rows`."""
+        return replace(
+            self,
+            ids=self.ids.take(rows),
+            texts=self.texts.take(rows),
+            pairs=None if self.pairs is None else self.pairs.take(rows),
+            labels=None if self.labels is None else self.labels[rows],
+        )
+
+    def unlabelled(self) -> Self:
+        """The same inputs without their labels."""
+        return replace(self, labels=None)
+
+
+def labels_of(labels: Sequence[int | float | None]) -> LabelArray | None:
+    """Labels as an array; None where there is none at all."""
+    types = set(map(type, labels))
+    if types <= {type(None)}:
+        return None
+    if types == {int}:
+        return np.array(labels, np.int64)
+    if types == {float}:
+        return np.array(labels, np.float64)
+    found = np.empty(len(labels), object)
+    found[:] = labels
+    return found
+
+
+def plain_label(label: Any) -> int | float | None:
+    """A label as a number of Python's own."""
+    plain: int | float | None = label.item() if isinstance(label, np.generic) else label
+    return plain
