@@ -1,4 +1,4 @@
-"""The nearest that other tools can do to crild's step, each by its own loop: TextBrewer, torchdistill, the Trainer.
+"""The nearest that other tools can do to crild's step: TextBrewer, torchdistill, and the Trainer of transformers.
 
 They are no dependencies of crild: `make bench` installs them into an environment of the benchmark. A side that cannot be
 made raises `RivalUnavailableError` with the reason, which then stands in the table.

@@ -1,9 +1,10 @@
 """Seconds and memory until the first step of a run, by the number of its rows.
 
-    python benchmarks/rows.py [--rows 10000 100000] [--data pairs|singles|corpus] [--folder DIR] [--json]
+    python benchmarks/rows.py [--rows 10000 100000] [--data pairs|singles|corpus] [--words 8 14] [--folder DIR]
+                              [--json]
 
 Writes a task of so many rows (of a corpus: so many lines beside a small task), with sentences of 8 to 14 words as questions
-in QQP have, and starts a run of a tiny random model on it, with an empty cache: the first run. A second run starts with the
+in QQP have (or of so many as `--words` says), and starts a run of a tiny random model on it, with an empty cache: the first run. A second run starts with the
 cache that the first one left. Each is a process of its own; it ends at its first step. Processor seconds are those of all
 threads. Memory is counted from when the libraries are loaded: anonymous memory is what only this process can use; pages of
 mapped files can be dropped by the system at any time, and are counted apart.
@@ -63,32 +64,33 @@ WORDS = [f"{_SYLLABLES[n % 60]}{_SYLLABLES[n // 60]}" for n in range(2400)]
 FIRST_STEP = "first step"
 
 
-def sentences(count: int, seed: int, low: int = 8, high: int = 14) -> list[str]:
-    """Sentences of `low` to `high` words, the frequent ones often, as in language."""
+def sentences(count: int, seed: int, words: tuple[int, int]) -> list[str]:
+    """Sentences of so many words, from the fewest to the most; the frequent ones often, as in language."""
+    low, high = words
     draw = np.random.default_rng(seed)
     lengths = draw.integers(low, high + 1, count)
     numbers = np.minimum(draw.zipf(1.2, int(lengths.sum())) - 1, len(WORDS) - 1)
-    words = [WORDS[number] for number in numbers.tolist()]
+    drawn = [WORDS[number] for number in numbers.tolist()]
     ends = np.cumsum(lengths).tolist()
-    return [" ".join(words[end - length : end]) for end, length in zip(ends, lengths.tolist(), strict=True)]
+    return [" ".join(drawn[end - length : end]) for end, length in zip(ends, lengths.tolist(), strict=True)]
 
 
-def write_rows(path: Path, rows: int, *, pairs: bool, seed: int) -> None:
+def write_rows(path: Path, rows: int, words: tuple[int, int], *, pairs: bool, seed: int) -> None:
     """A TSV table of sentences, or pairs of them, of two classes."""
     with path.open("w") as file:
         file.write("text\tpair\tlabel\n" if pairs else "text\tlabel\n")
         for start in range(0, rows, 100_000):
             count = min(100_000, rows - start)
-            sides = [sentences(count, seed + 10 * start + side) for side in range(1 + pairs)]
+            sides = [sentences(count, seed + 10 * start + side, words) for side in range(1 + pairs)]
             labels = (("no", "yes")[(start + row) % 2] for row in range(count))
             file.writelines("\t".join(row) + "\n" for row in zip(*sides, labels, strict=True))
 
 
-def write_lines(path: Path, lines: int) -> None:
+def write_lines(path: Path, lines: int, words: tuple[int, int]) -> None:
     """A corpus of so many lines."""
     with path.open("w") as file:
         for start in range(0, lines, 100_000):
-            texts = sentences(min(100_000, lines - start), 5 + start)
+            texts = sentences(min(100_000, lines - start), 5 + start, words)
             file.writelines(f"{text}\n" for text in texts)
 
 
@@ -118,15 +120,15 @@ def write_teacher(folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def write_task(folder: Path, data: str, rows: int) -> Path:
+def write_task(folder: Path, data: str, rows: int, words: tuple[int, int]) -> Path:
     """The files of a task, a teacher and a preset; returns the preset."""
     folder.mkdir(parents=True, exist_ok=True)
     pairs = data == "pairs"
-    write_rows(folder / "train.tsv", SMALL if data == "corpus" else rows, pairs=pairs, seed=1)
-    write_rows(folder / "dev.tsv", SMALL, pairs=pairs, seed=2)
+    write_rows(folder / "train.tsv", SMALL if data == "corpus" else rows, words, pairs=pairs, seed=1)
+    write_rows(folder / "dev.tsv", SMALL, words, pairs=pairs, seed=2)
     stage = ""
     if data == "corpus":
-        write_lines(folder / "corpus.txt", rows)
+        write_lines(folder / "corpus.txt", rows, words)
         stage = f'data = {{ corpus = "{folder}/corpus.txt" }}'
     write_teacher(folder / "teacher")
     preset = folder / "rows.toml"
@@ -224,10 +226,12 @@ def figures(times: list[tuple[str, float, float, float]], begin: dict[str, float
 # -- the measurement
 
 
-def measure(folder: Path, data: str, rows: int, say: Callable[[str], None]) -> list[dict[str, Any]]:
+def measure(
+    folder: Path, data: str, rows: int, words: tuple[int, int], say: Callable[[str], None]
+) -> list[dict[str, Any]]:
     """The figures of a first and a second run."""
     say(f"writing {rows:,} rows")
-    preset = write_task(folder, data, rows)
+    preset = write_task(folder, data, rows, words)
     found = []
     for attempt in ("first", "second"):
         say(f"{attempt} run on {rows:,} rows")
@@ -254,6 +258,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--data", choices=("pairs", "singles", "corpus"), default="pairs")
+    parser.add_argument("--words", type=int, nargs=2, default=(8, 14))
     parser.add_argument("--folder", type=Path, help="where to write; a temporary folder by default")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
@@ -265,8 +270,9 @@ def main() -> None:
     found: list[dict[str, Any]] = []
     try:
         for rows in arguments.rows:
+            own = folder / f"{arguments.data}-{rows}"
             found += measure(
-                folder / f"{arguments.data}-{rows}", arguments.data, rows, lambda text: print(text, file=sys.stderr)
+                own, arguments.data, rows, tuple(arguments.words), lambda text: print(text, file=sys.stderr)
             )
     finally:
         if arguments.folder is None:

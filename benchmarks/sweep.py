@@ -3,7 +3,7 @@
     python benchmarks/sweep.py [--methods finetune,kd,...] [--seeds 3] [--slots N] [--keep FOLDER] [--json]
 
 Methods x seeds of the study's toy sweep (presets/study/toy.toml: the quickstart's task, teacher, student and length), on
-the CPU, all sharing one teacher that is fine-tuned once. The CPU time of every engine and of the sweep's own process is
+the CPU, all sharing one teacher that is fine-tuned once. The CPU time of every engine, of the sweep's own process and of what it started is
 read from /proc ten times a second; busy is its sum over (cores x time from the first start to the last end). On a machine
 with other work the kernel's count of time spent waiting for a core is added as "wanted": what would have been busy without
 the others. Linux only.
@@ -65,6 +65,18 @@ class Usage:
         return sum(self._waited.values())
 
 
+def descendants(pid: int) -> set[int]:
+    """The processes that a process started, and those that they did."""
+    found: set[int] = set()
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            children = {int(word) for word in file.read_text().split()}
+        except OSError:
+            continue  # it has ended
+        found |= children.union(*map(descendants, children))
+    return found
+
+
 def write_sweep(folder: Path, methods: list[str], seeds: int) -> Path:
     """The toy sweep with so many seeds of these methods alone, and the preset it is based on."""
     study = presets() / "study"
@@ -95,7 +107,8 @@ def measure(folder: Path, methods: list[str], seeds: int, slots: int | None) -> 
     while record.state == "active":
         entries = [entry for entry in list_runs(runs_dir) if entry.state in ("running", "stopping")]
         pids = {entry.status.owner.pid for entry in entries if entry.status and entry.status.owner}
-        usage.sample(pids | ({record.owner.pid} if record.owner else set()))
+        own = set() if record.owner is None else {record.owner.pid, *descendants(record.owner.pid)}
+        usage.sample(pids | own)
         time.sleep(SAMPLE)
         record = existing(runs_dir, found.name) or record
     statuses = [entry.status for entry in list_runs(runs_dir) if entry.status is not None]
@@ -109,6 +122,7 @@ def measure(folder: Path, methods: list[str], seeds: int, slots: int | None) -> 
         "threads": places[0].threads,
         "cores": cores(),
         "seconds": round(ended - began, 1),
+        "processor_seconds": round(usage.ran, 1),
         "busy": round(usage.ran / whole, 4),
         "wanted": round(min(1.0, (usage.ran + usage.waited) / whole), 4),
         "load_before": round(LOAD, 2),
@@ -136,7 +150,10 @@ def main() -> int:
     if given.json:
         print(json.dumps(found, indent=2))
     else:
-        print(f"{found['finished']} of {found['runs']} runs finished in {found['seconds']} s")
+        print(
+            f"{found['finished']} of {found['runs']} runs finished in {found['seconds']} s, with "
+            f"{found['processor_seconds']} s of the processors"
+        )
         print(f"{found['slots']} slots of {found['threads']} threads on {found['cores']} cores")
         print(f"busy {found['busy']:.1%}, wanted {found['wanted']:.1%} (load before: {found['load_before']})")
     return 0 if found["finished"] == found["runs"] else 1

@@ -1,4 +1,5 @@
-"""Entry point of crild's background processes: `python -P crild/process.py worker train RUN`, or `... sweep RECORD`.
+"""Entry point of crild's background processes: `python -P crild/process.py worker train RUN`, `... sweep RECORD`,
+or `... job FOLDER` in a job of SLURM.
 
 It is run by its path, so no folder and no variable of the user's decides which code an engine runs.
 """
@@ -52,6 +53,10 @@ def main(words: Sequence[str]) -> int:
             from engine.sweep.process import main as sweep
 
             return sweep(rest)
+        case ["job", *rest]:
+            from engine.launch.slurm_job import main as job
+
+            return job(rest)
         case ["node", *rest]:
             from engine.sweep.node_process import main as node
 
@@ -61,7 +66,7 @@ def main(words: Sequence[str]) -> int:
 
             return nodes(rest)
         case _:
-            print("usage: process.py worker|sweep|node|ray-nodes ARGUMENTS", file=sys.stderr)
+            print("usage: process.py worker|sweep|job|node|ray-nodes ARGUMENTS", file=sys.stderr)
             return 2
 
 

@@ -26,7 +26,7 @@ from engine.record.prediction import PredictionRequest
 from engine.record.secrets import without_secrets
 from engine.record.session import FLUSH, RunSession
 from engine.record.standard_streams import open_standard_streams
-from engine.record.status import Fault
+from engine.record.status import Fault, Job
 from engine.record.stop_request import Stopped, StopRequest
 from engine.user.consent import NONE, Consent, split_words
 from engine.user.notification import announce_end
@@ -37,12 +37,12 @@ NOT_OURS = frozenset(
 """System errors with a cause outside crild."""
 
 
-def train(run_dir: Path, consent: Consent = NONE) -> int:
+def train(run_dir: Path, consent: Consent = NONE, job: Job | None = None) -> int:
     """Train a run until it finishes, fails or is asked to stop; returns the exit code.
 
-    Then runs the user's notification command, however the run ended.
+    Then runs the user's notification command, however the run ended. `job` is the scheduler's job that this process runs in.
     """
-    session = RunSession(run_dir)
+    session = RunSession(run_dir, job=job)
     try:
         return _train(run_dir, session, consent)
     finally:
@@ -202,6 +202,8 @@ def main(arguments: Sequence[str]) -> int:
         match words:
             case ["train", run_dir]:
                 return train(Path(run_dir), consent)
+            case ["train", "--job", job, run_dir]:
+                return train(Path(run_dir), consent, Job(**json.loads(job)))
             case ["follow"]:
                 from engine.train.stage_job import follow
 

@@ -19,11 +19,13 @@ def attach(run: Run, runs_dir: RunsDir = None) -> None:
     from crild_tui.cli.follow.displays import display, run_view
     from crild_tui.cli.follow.foreground import report_end
     from crild_tui.cli.follow.loop import Follower
+    from engine.launch.slurm_watch import settle
     from engine.record.paths import runs_dir as folder_of
     from engine.record.run import find_run, read_run
     from engine.record.states import IN_PROGRESS
 
     run_dir = find_run(run, folder_of(runs_dir))
+    settle(run_dir)
     state = read_run(run_dir).state
     terminal.say(f"run {run_dir.name}: {state}")
     if state in IN_PROGRESS:

@@ -83,6 +83,29 @@ Trust = Annotated[
         help="Run the Python code that comes with a model. Only if you trust its author: it can do all that you can.",
     ),
 ]
+Slurm = Annotated[bool, typer.Option("--slurm", help="Submit to SLURM, and return at once.")]
+SlurmLocal = Annotated[
+    bool, typer.Option("--slurm-local", help="As --slurm, on this machine and without SLURM: to try it.")
+]
+Partition = Annotated[str | None, typer.Option("--partition", metavar="NAME", help="SLURM: the partition.")]
+Account = Annotated[str | None, typer.Option("--account", metavar="NAME", help="SLURM: the account.")]
+Gpus = Annotated[int | None, typer.Option("--gpus", metavar="N", min=0, help="SLURM: GPUs for each run.")]
+Cpus = Annotated[int | None, typer.Option("--cpus", metavar="N", min=1, help="SLURM: CPU cores for each run.")]
+JobTime = Annotated[
+    str | None,
+    typer.Option(
+        "--time",
+        metavar="TIME",
+        help="SLURM: time for each job, as 12:00:00. A run that needs more continues in the next.",
+    ),
+]
+SlurmTemplate = Annotated[
+    str | None,
+    typer.Option(
+        "--slurm-template", metavar="FILE",
+        help="SLURM: a file with more #SBATCH lines and commands. [default: that in settings.toml]",
+    ),
+]  # fmt: skip
 Detach = Annotated[bool, typer.Option("--detach", help="Start, print the id, and return at once.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result and errors.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]

@@ -8,7 +8,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crild_tui.cli import terminal
-from crild_tui.cli.options import AsJson, Detach, Device, Quiet, Run, RunsDir, Trust
+from crild_tui.cli.options import (
+    Account,
+    AsJson,
+    Cpus,
+    Detach,
+    Device,
+    Gpus,
+    JobTime,
+    Partition,
+    Quiet,
+    Run,
+    RunsDir,
+    Slurm,
+    SlurmLocal,
+    SlurmTemplate,
+    Trust,
+)
 
 if TYPE_CHECKING:
     from crild_tui.cli.follow.controls import Controls
@@ -28,6 +44,14 @@ def resume(
     device: Device = None,
     trust_remote_code: Trust = False,
     detach: Detach = False,
+    slurm: Slurm = False,
+    partition: Partition = None,
+    account: Account = None,
+    gpus: Gpus = None,
+    cpus: Cpus = None,
+    time: JobTime = None,
+    slurm_template: SlurmTemplate = None,
+    slurm_local: SlurmLocal = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
     runs_dir: RunsDir = None,
@@ -40,23 +64,40 @@ def resume(
     \b
     crild resume rte-crild
     crild resume rte-crild --set stage.kd.epochs=8
+    crild resume rte-crild --slurm --time 4:00:00
     """
     from crild_tui.cli.follow.foreground import foreground, start_and_follow
     from crild_tui.cli.ranks import share_run
     from crild_tui.runs.create import check_device, check_notification
     from crild_tui.runs.resume import prepare
+    from crild_tui.runs.slurm import job_request
+    from engine.launch.slurm_watch import settle
     from engine.record.paths import runs_dir as folder_of
     from engine.record.run import find_run
 
     rank = share_run(quiet=quiet)
     run_dir = find_run(run, folder_of(runs_dir))
-    check_device(device)
+    jobs = job_request(
+        run_dir.parent, slurm=slurm, local=slurm_local, partition=partition, account=account, gpus=gpus, cpus=cpus,
+        time=time, template=slurm_template,
+    )  # fmt: skip
+    elsewhere = jobs is not None and not jobs.local
+    if not elsewhere:
+        check_device(device)
     check_notification()
+    settle(run_dir)
     changes = [*(settings or ()), *([] if device is None else [f'train.device="{device}"'])]
-    prepared = prepare(run_dir, changes, trust=trust_remote_code)
+    prepared = prepare(run_dir, changes, trust=trust_remote_code, elsewhere=elsewhere)
     for note in prepared.notes:
         terminal.say(note, quiet=quiet)
     status, consent = prepared.entry.status, prepared.consent
+    if jobs is not None:
+        from crild_tui.cli.slurm import print_submitted
+        from engine.launch.slurm_submit import submit
+
+        submit([run_dir], jobs, consent)
+        print_submitted([run_dir], as_json=as_json, quiet=quiet)
+        return
     with foreground() as controls:
         if status is not None and status.state == "queued":
             code = _continue_queue(run_dir, controls, consent, quiet=quiet, detach=detach, as_json=as_json)

@@ -10,7 +10,25 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crild_tui.cli import terminal
-from crild_tui.cli.options import AsJson, Detach, Device, Presets, Processes, Quiet, RunsDir, Settings, Trust
+from crild_tui.cli.options import (
+    Account,
+    AsJson,
+    Cpus,
+    Detach,
+    Device,
+    Gpus,
+    JobTime,
+    Partition,
+    Presets,
+    Processes,
+    Quiet,
+    RunsDir,
+    Settings,
+    Slurm,
+    SlurmLocal,
+    SlurmTemplate,
+    Trust,
+)
 from crild_tui.runs import formatting, option_help
 
 if TYPE_CHECKING:
@@ -33,6 +51,14 @@ def run(
     ] = False,
     trust_remote_code: Trust = False,
     detach: Detach = False,
+    slurm: Slurm = False,
+    partition: Partition = None,
+    account: Account = None,
+    gpus: Gpus = None,
+    cpus: Cpus = None,
+    time: JobTime = None,
+    slurm_template: SlurmTemplate = None,
+    slurm_local: SlurmLocal = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -47,6 +73,7 @@ def run(
     crild run kd sst2 --seeds 1,2,3 --detach
     crild run crild tickets.csv      # your own data: a text and a label on each row
     crild run mine.toml --dry-run
+    crild run crild rte --slurm --partition gpu --gpus 1 --time 4:00:00
 
     \b
     Exit codes: 0 done; 1 the run failed; 2 wrong usage or preset; 3 data or model
@@ -56,9 +83,14 @@ def run(
     from crild_tui.cli.follow.foreground import foreground, start_and_follow
     from crild_tui.cli.ranks import share_run
     from crild_tui.runs.create import RunRequest, check_notification, consent_of, create_runs, load_presets
+    from crild_tui.runs.slurm import job_request, submit_new
     from engine.record.paths import runs_dir as folder_of
     from engine.sweep.seeds import parse_seeds
 
+    jobs = job_request(
+        folder_of(runs_dir), slurm=slurm, local=slurm_local, partition=partition, account=account, gpus=gpus, cpus=cpus,
+        time=time, template=slurm_template,
+    )  # fmt: skip
     numbers = parse_seeds(seeds)
     rank = share_run(processes=processes, runs=max(1, len(numbers)), quiet=quiet)
     request = RunRequest(
@@ -70,6 +102,7 @@ def run(
         device=device,
         processes=processes,
         trust=trust_remote_code,
+        elsewhere=jobs is not None and not jobs.local,
     )
     loaded = load_presets(request, to_run=not dry_run)
     terminal.say(*loaded[0].notes, quiet=quiet)
@@ -79,6 +112,13 @@ def run(
         raise typer.Exit(show_plan(loaded, request, as_json=as_json))
     check_notification()
     consent = consent_of(request, loaded)
+    if jobs is not None:
+        from crild_tui.cli.slurm import print_submitted
+
+        runs = create_runs(request, loaded)
+        submit_new(runs, jobs, consent)
+        print_submitted(runs, as_json=as_json, quiet=quiet)
+        return
     with foreground() as controls:
         runs = create_runs(request, loaded)
         _introduce(runs, quiet=quiet, detach=detach)

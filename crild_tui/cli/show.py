@@ -10,6 +10,7 @@ from crild_tui.cli.options import AsJson, Run, RunsDir
 from crild_tui.runs import formatting
 
 if TYPE_CHECKING:
+    from engine.launch.slurm import JobState
     from engine.record.run import RunEntry
 
 MESSAGES = 20
@@ -19,16 +20,18 @@ MESSAGES = 20
 def show(run: Run, as_json: AsJson = False, runs_dir: RunsDir = None) -> None:
     """Show a run's results, stages, settings and messages."""
     from crild_tui.cli.closing_table import closing_of
+    from engine.launch.slurm_watch import settle
     from engine.record.paths import runs_dir as folder_of
     from engine.record.run import find_run, read_run
     from engine.record.student import REPLACED, student_replaced
 
     run_dir = find_run(run, folder_of(runs_dir))
+    job = settle(run_dir)
     entry = read_run(run_dir)
     if as_json:
         terminal.show_json(document(entry))
         return
-    _show_head(entry)
+    _show_head(entry, job)
     _show_inputs(run_dir)
     if entry.status is not None and entry.status.state == "finished" and (closing := closing_of(run_dir)):
         if student_replaced(run_dir):
@@ -73,7 +76,7 @@ def document(entry: RunEntry) -> dict[str, Any]:
     }
 
 
-def _show_head(entry: RunEntry) -> None:
+def _show_head(entry: RunEntry, job: JobState | None) -> None:
     import time
 
     from engine.record.states import allows
@@ -88,6 +91,9 @@ def _show_head(entry: RunEntry) -> None:
     terminal.sentence(
         f"created: {formatting.age(time.time() - status.created)} ago, {formatting.plural(status.attempt, 'attempt')}"
     )
+    if status.job is not None:
+        cluster = f" on {status.job.cluster}" if status.job.cluster else ""
+        terminal.sentence(f"job:     {status.job}{cluster}{'' if job is None else f' ({job})'}")
     if entry.tags:
         terminal.sentence(f"tags:    {', '.join(entry.tags)}")
     for number, line in enumerate(entry.note.splitlines()):

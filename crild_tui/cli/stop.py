@@ -83,10 +83,13 @@ def stop_sweep(runs_dir: Path, name: str, *, kill: bool = False, quiet: bool = F
 def _again(record: SweepRecord, runs_dir: Path) -> str:
     """The command line that continues a sweep; it names the sweep if its file is called something else."""
     from engine.record.paths import runs_dir as folder_of
+    from engine.sweep.record import SUBMITTED
 
     words = ["crild", "sweep", record.file]
     if record.name != Path(record.file).stem:
         words += ["--name", record.name]
+    if record.state == SUBMITTED:
+        words.append("--slurm")
     if runs_dir.absolute() != folder_of(None):
         words += ["--runs-dir", str(runs_dir)]
     return shlex.join(words)
@@ -102,9 +105,11 @@ def stop_run(run_dir: Path, *, kill: bool) -> None:
     from crild_tui.runs import formatting
     from crild_tui.runs.states import check_possible, command_hints
     from engine.launch import signals
+    from engine.launch.slurm_watch import settle
     from engine.record.run import read_run
     from engine.record.states import IN_PROGRESS
 
+    settle(run_dir)
     entry = read_run(run_dir)
     check_possible(entry, "kill" if kill else "stop", command_hints(run_dir))
     (signals.kill if kill else signals.stop)(run_dir)

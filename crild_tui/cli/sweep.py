@@ -9,16 +9,30 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crild_tui.cli import terminal
-from crild_tui.cli.options import AsJson, Quiet, RunsDir, Trust
+from crild_tui.cli.options import (
+    Account,
+    AsJson,
+    Cpus,
+    Gpus,
+    JobTime,
+    Partition,
+    Quiet,
+    RunsDir,
+    Slurm,
+    SlurmTemplate,
+    Trust,
+)
 from crild_tui.runs import formatting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from crild_tui.cli.follow.controls import Controls
+    from engine.launch.slurm_submit import JobRequest
     from engine.sweep.plan import Plan
     from engine.sweep.record import SweepRecord
     from engine.sweep.slots import Slot
+    from engine.user.consent import Consent
 
 
 def sweep(
@@ -63,6 +77,13 @@ def sweep(
     trust_remote_code: Trust = False,
     stop: Annotated[bool, typer.Option("--stop", help="Stop the sweep; its runs write checkpoints.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Start, print the name, and return at once.")] = False,
+    slurm: Slurm = False,
+    partition: Partition = None,
+    account: Account = None,
+    gpus: Gpus = None,
+    cpus: Cpus = None,
+    time: JobTime = None,
+    slurm_template: SlurmTemplate = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
     runs_dir: RunsDir = None,
@@ -77,6 +98,7 @@ def sweep(
     crild sweep study.toml --slots 12 --devices cuda:0
     crild sweep study.toml --ray auto --gpus-per-run 0.25
     crild sweep study.toml --stop
+    crild sweep study.toml --slurm --partition gpu --gpus 1 --slots 8
 
     \b
     Exit codes: 0 all finished; 1 a run failed; 2 wrong usage or sweep file; 3 data or
@@ -85,11 +107,15 @@ def sweep(
     from crild_tui.cli.follow.foreground import foreground
     from crild_tui.cli.ranks import refuse_ranks
     from crild_tui.runs.create import check_notification
+    from crild_tui.runs.slurm import job_request
     from engine.errors import UsageError
     from engine.record.paths import runs_dir as folder_of
     from engine.record.paths import user_path
+    from engine.record.states import IN_PROGRESS
     from engine.sweep.plan import plan as plan_of
+    from engine.sweep.record import SUBMITTED
     from engine.sweep.slots import slots_for
+    from engine.sweep.slurm import slurm_slots
     from engine.sweep.spec import read_sweep
     from engine.sweep.submit import existing, reconcile, same, submit
     from engine.user.consent import consent_to
@@ -102,11 +128,42 @@ def sweep(
 
         stop_sweep(folder, name or (read_sweep(path).name if path.is_file() else file), quiet=quiet)
         return
+    jobs = job_request(
+        folder,
+        slurm=slurm,
+        partition=partition,
+        account=account,
+        gpus=gpus,
+        cpus=cpus,
+        time=time,
+        template=slurm_template,
+    )
+    others = {"--devices": devices, "--ray": ray, "--gpus-per-run": gpus_per_run, "--fail-fast": fail_fast or None}
+    other = next((option for option, value in others.items() if value is not None), None)
+    if jobs is not None and other is not None:
+        sentence = f"{other} is for sweeps that a process of crild executes, not for --slurm"
+        raise UsageError(sentence, kind="option-without-slurm")
     spec = read_sweep(path, name)
     planned = plan_of(spec, None if plan else trust_remote_code)
     states = {entry.id: entry.state for entry in reconcile(spec, planned, folder)}
     record = existing(folder, planned.name)
+    in_slurm = record is not None and record.state == SUBMITTED and IN_PROGRESS & set(states.values())
+    if jobs is None and in_slurm and not plan:
+        raise UsageError(
+            f"runs of the sweep {planned.name!r} wait or run in SLURM: repeat the command with --slurm, or stop them with --stop",
+            kind="sweep-in-slurm",
+        )
     on = tuple(word.strip() for word in (devices or "").split(",") if word.strip())
+    if jobs is not None:
+        if plan:
+            from crild_tui.cli.sweep_plan import show_plan
+
+            show_plan(planned, folder, slurm_slots(planned, slots), states, as_json=as_json)
+            return
+        check_notification()
+        consent = consent_to([run.preset for run in planned.runs], trust=trust_remote_code)
+        _submit(planned, folder, jobs, consent, slots, retry=retry, as_json=as_json, quiet=quiet)
+        return
     if ray is not None and on:
         raise UsageError(
             "--devices names devices of this machine: with --ray use --gpus-per-run", kind="devices-with-ray"
@@ -167,6 +224,41 @@ def sweep(
             quiet=quiet,
         )
         raise typer.Exit(_follow(started, folder, controls, quiet=quiet, as_json=as_json))
+
+
+def _submit(
+    plan: Plan,
+    runs_dir: Path,
+    jobs: JobRequest,
+    consent: Consent,
+    at_once: int | None,
+    *,
+    retry: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Submit what is left of a sweep to SLURM; print its name, or the matrix where nothing is left to submit."""
+    from engine.sweep.slurm import submit_to_slurm
+    from engine.sweep.submit import existing
+
+    submitted = submit_to_slurm(plan, runs_dir, jobs, at_once=at_once, retry=retry, consent=consent)
+    record = existing(runs_dir, plan.name)
+    if not submitted and record is not None:
+        terminal.say(f"{plan.name}: every run is finished, failed (--retry), or in SLURM already", quiet=quiet)
+        raise typer.Exit(_table(record, runs_dir, as_json=as_json))
+    numbers = list(dict.fromkeys(job.id.partition("_")[0] for job in submitted))
+    if as_json:
+        terminal.show_json(
+            {"sweep": plan.name, "runs": [run.run for run in plan.runs], "jobs": [j.id for j in submitted]}
+        )
+        return
+    terminal.say(
+        f"sweep {plan.name} in {runs_dir}: {formatting.plural(len(submitted), 'run')} submitted to SLURM as "
+        f"{'jobs' if len(numbers) > 1 else 'job'} {', '.join(numbers)}",
+        "Repeat the command to see its table and to submit what was interrupted; --stop cancels it.",
+        quiet=quiet,
+    )
+    terminal.sentence(plan.name)
 
 
 def _ray_slots(

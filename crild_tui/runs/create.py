@@ -28,6 +28,8 @@ class RunRequest:
     processes: int | None = None
     trust: bool = False
     """Whether the user lets code that comes with the models run (`--trust-remote-code`)."""
+    elsewhere: bool = False
+    """Whether they run on another machine, whose devices are not known here."""
 
     def overrides(self, seed: int | None) -> list[str]:
         """The `--set` items for one run: the user's, then those that other options stand for."""
@@ -50,10 +52,12 @@ def load_presets(request: RunRequest, *, to_run: bool = True) -> list[Loaded]:
 
     if request.name is not None:
         validate_name(request.name)
-    check_device(request.device)
+    if not request.elsewhere:
+        check_device(request.device)
     loaded = [load_preset(request.presets, request.overrides(seed)) for seed in request.seeds or (None,)]
     check(loaded[0], consent_of(request, loaded) if to_run else None)  # a seed changes nothing of what is checked
-    check_device_of(loaded[0])
+    if not request.elsewhere:
+        check_device_of(loaded[0])
     return [completed(one) for one in loaded]
 
 

@@ -108,6 +108,7 @@ COLUMNS = (
     Column("done", lambda e, _: formatting.percent(progress(e)), progress, 3, 5, right=True, descending=True),
     Column("age", lambda e, now: formatting.age(age(e, now)), lambda e: age(e, 0.0), 5, 4, right=True),
     Column("tags", lambda e, _: one_line(" ".join(e.tags)), lambda e: " ".join(e.tags) or None, 9, 24),
+    _word("job", lambda s: s.job.id if s.job is not None else None, 9, 12),
     Column("note", lambda e, _: one_line(e.note), lambda e: e.note or None, 14, 40),
 )  # fmt: skip
 BY_NAME: Mapping[str, Column] = {column.name: column for column in COLUMNS}

@@ -29,10 +29,11 @@ class Prepared:
     notes: tuple[str, ...] = ()
 
 
-def prepare(run_dir: Path, changes: Sequence[str], *, trust: bool = False) -> Prepared:
+def prepare(run_dir: Path, changes: Sequence[str], *, trust: bool = False, elsewhere: bool = False) -> Prepared:
     """Check that a run can resume with these `--set` items, and write them into its preset.
 
-    `trust` is whether the user lets code that comes with its models run. A finished run whose results were lost can
+    `trust` is whether the user lets code that comes with its models run, `elsewhere` whether it resumes on another machine,
+    whose devices are not known here. A finished run whose results were lost can
     resume, to write them again; a preset that is missing is written again from the newest checkpoint. Raises UsageError,
     PresetError or OwnCodeError, and changes nothing, if the run cannot resume, RunError if its checkpoints cannot be
     read, or are behind a link.
@@ -53,7 +54,7 @@ def prepare(run_dir: Path, changes: Sequence[str], *, trust: bool = False) -> Pr
     notes = _restore_preset(run_dir, progress)
     if entry.state == "finished" and progress is None:
         notes = (*notes, "its results are lost and its checkpoints deleted: it trains again from the start")
-    consent = _check(run_dir, changes, progress, trust=trust)
+    consent = _check(run_dir, changes, progress, trust=trust, elsewhere=elsewhere)
     if changes:
         rewrite(run_dir, changes)
     return Prepared(entry, consent, notes)
@@ -99,7 +100,9 @@ def _restore_preset(run_dir: Path, progress: RunProgress | None) -> tuple[str, .
     return (f"{PRESET} was missing: restored from the checkpoint of stage {progress.stage} at step {progress.step}",)
 
 
-def _check(run_dir: Path, changes: Sequence[str], progress: RunProgress | None, *, trust: bool) -> Consent:
+def _check(
+    run_dir: Path, changes: Sequence[str], progress: RunProgress | None, *, trust: bool, elsewhere: bool
+) -> Consent:
     """Raise for mistakes in the run's preset with the changes, before anything of the run changes; returns the consent."""
     from crild_tui.runs.create import check_device_of
     from engine.launch.resume_check import incompatible_changes
@@ -124,7 +127,8 @@ def _check(run_dir: Path, changes: Sequence[str], progress: RunProgress | None, 
         )
     consent = consent_to([loaded.preset], trust=trust)
     check(loaded, consent)
-    check_device_of(loaded)
+    if not elsewhere:
+        check_device_of(loaded)
     return consent
 
 
@@ -137,7 +141,7 @@ def _only_changeable(run_dir: Path, changes: Sequence[str]) -> None:
             raise UsageError(
                 f"{_key(change)} cannot change once a run has started: what was computed so far would no longer fit. "
                 "Still allowed: epochs, steps, evaluate, patience and keep_best of stages; device, evaluate, "
-                "evaluate_train, log_every and checkpoint settings under train. For anything else, start a new run: "
+                "evaluate_precision, evaluate_train, log_every and checkpoint settings under train. For anything else, start a new run: "
                 f"crild run {run_dir / PRESET} --set '{change}'",
                 kind="unchangeable-setting",
             )

@@ -16,6 +16,7 @@ from engine.errors import UsageError
 from engine.preset.text import plain
 from engine.record.checkpoints import has_checkpoints
 from engine.record.states import Action, allows
+from engine.record.status import LOCAL
 from engine.report.majority import at_or_below
 
 if TYPE_CHECKING:
@@ -122,6 +123,9 @@ def describe(entry: RunEntry, hints: Hints, now: float, waiting: str = "") -> De
     match entry.state:
         case "created":
             return Description("info", STARTING)
+        case "queued" if status.job is not None:
+            fact = f"queued: {status.job}" if status.job.scheduler == LOCAL else f"queued in {status.job}"
+            return Description("info", fact, advice=f"{hints.stop} to cancel it")
         case "queued":
             return Description("info", waiting or WAITING, advice=f"{hints.stop} to take it out of the queue")
         case "stopping":

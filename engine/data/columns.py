@@ -1,6 +1,6 @@
 """The values of a table's column while it is read: texts go to a mapped file, values of which few are different are shared.
 
-Imports no torch, and numpy and Arrow once there are many different texts: preflight reads the heads of files.
+Imports no torch, and numpy once there are many different texts: preflight reads the heads of files.
 """
 
 from __future__ import annotations

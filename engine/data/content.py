@@ -22,7 +22,7 @@ def add_texts(state: _Hash, texts: TextColumn, pairs: TextColumn | None) -> None
         state.update(len(side).to_bytes(8, "little"))
         for lengths in side.lengths():  # or "ab", "c" would be "a", "bc"
             state.update(bytes_of(lengths))
-        for content in side.contents():
+        for _, content in side.parts():
             state.update(bytes_of(content))
 
 

@@ -1,4 +1,5 @@
-"""Examples in columns: texts in Arrow arrays over mapped files, labels as numbers. Imports no torch, and Arrow when it is used.
+"""Examples in columns: texts as Arrow lays them out, in mapped files; labels as numbers. Imports neither torch nor Arrow, whose
+import takes longer than a small task.
 
 A row costs the process a few bytes: its texts are read from the file when they are asked for. An `Examples` is a sequence of
 `Example`, which are made on access; what works on many rows takes the columns instead.
@@ -9,8 +10,8 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from itertools import islice, pairwise
+from typing import Any, Self, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -19,15 +20,13 @@ from engine.data.array_files import array_of, bytes_of
 from engine.data.spool import Spool
 from engine.data.types import Example
 
-if TYPE_CHECKING:
-    from pyarrow import LargeStringArray
-
 T = TypeVar("T")
 
 CHUNK = 4096
 """Rows whose texts are decoded at once."""
 
 RowNumbers = npt.NDArray[np.int64]
+Content = npt.NDArray[np.uint8]
 LabelArray = npt.NDArray[Any]
 """int64 (classes), float64 (scores), or objects where the labels are of several types or some are missing; (rows,)."""
 
@@ -44,10 +43,13 @@ class Rows(Sequence[T]):
 
 
 class TextColumn(Rows[str]):
-    """Texts of rows in one Arrow array; `rows` are the positions of those that count, in their order (None: all)."""
+    """Texts of rows as UTF-8 bytes, one after the other, text r from `offsets[r]` to `offsets[r + 1]`: Arrow's layout.
 
-    def __init__(self, array: LargeStringArray, rows: RowNumbers | None = None) -> None:
-        self.array, self._rows = array, rows
+    `rows` are the positions of those that count, in their order (None: all).
+    """
+
+    def __init__(self, offsets: RowNumbers, content: Content, rows: RowNumbers | None = None) -> None:
+        self._offsets, self._content, self._rows = offsets, content, rows
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> TextColumn:
@@ -59,16 +61,8 @@ class TextColumn(Rows[str]):
             builder.append(part)
         return builder.column()
 
-    @classmethod
-    def over(cls, offsets: npt.NDArray[np.int64], content: Any) -> TextColumn:
-        """The column of UTF-8 bytes, text r from `offsets[r]` to `offsets[r + 1]`; nothing is copied."""
-        import pyarrow as pa
-
-        buffers = (pa.py_buffer(offsets), pa.py_buffer(content))
-        return cls(pa.LargeStringArray.from_buffers(len(offsets) - 1, *buffers))
-
     def __len__(self) -> int:
-        return len(self.array) if self._rows is None else len(self._rows)
+        return len(self._offsets) - 1 if self._rows is None else len(self._rows)
 
     @overload
     def __getitem__(self, index: int) -> str: ...
@@ -80,8 +74,8 @@ class TextColumn(Rows[str]):
         if isinstance(index, slice):
             return self.take(np.arange(*index.indices(len(self)), dtype=np.int64))
         row = range(len(self))[index]
-        text: str = self.array[row if self._rows is None else int(self._rows[row])].as_py()
-        return text
+        row = row if self._rows is None else int(self._rows[row])
+        return self._content[self._offsets[row] : self._offsets[row + 1]].tobytes().decode()
 
     def __iter__(self) -> Iterator[str]:
         for chunk in self.chunks():
@@ -92,41 +86,43 @@ class TextColumn(Rows[str]):
 
     def take(self, rows: RowNumbers) -> TextColumn:
         """Some of the rows, in the order of `rows`."""
-        return TextColumn(self.array, rows if self._rows is None else self._rows[rows])
+        return TextColumn(self._offsets, self._content, rows if self._rows is None else self._rows[rows])
 
-    def parts(self, size: int = CHUNK) -> Iterator[LargeStringArray]:
-        """The texts as Arrow arrays of `size` rows, the last one of fewer."""
+    def parts(self, size: int = CHUNK) -> Iterator[tuple[RowNumbers, Content]]:
+        """Offsets from 0 and UTF-8 bytes of `size` rows, the last part of fewer."""
         for start in range(0, len(self), size):
             if self._rows is None:
-                yield self.array.slice(start, size)
+                offsets = self._offsets[start : start + size + 1]
+                yield offsets - offsets[0], self._content[offsets[0] : offsets[-1]]
             else:
-                yield self.array.take(self._rows[start : start + size])
+                rows = self._rows[start : start + size]
+                starts, ends = self._offsets[rows], self._offsets[rows + 1]
+                texts = map(slice, starts.tolist(), ends.tolist())
+                yield _ends(ends - starts), np.concatenate([self._content[text] for text in texts])
 
     def chunks(self, size: int = CHUNK) -> Iterator[list[str]]:
         """The texts, `size` at once."""
-        for part in self.parts(size):
-            yield part.to_numpy(zero_copy_only=False).tolist()
+        for offsets, content in self.parts(size):
+            raw, ends = content.tobytes(), offsets.tolist()
+            text = raw.decode()
+            if len(text) == len(raw):  # ASCII: characters are where bytes are
+                yield [text[start:end] for start, end in pairwise(ends)]
+            else:
+                yield [raw[start:end].decode() for start, end in pairwise(ends)]
 
-    def lengths(self) -> Iterator[npt.NDArray[np.int64]]:
+    def lengths(self) -> Iterator[RowNumbers]:
         """The number of characters of each text, in pieces."""
-        import pyarrow.compute as pc
+        for offsets, content in self.parts():
+            begins = (content & 0xC0) != 0x80  # other bytes continue a character of UTF-8
+            yield np.diff(_ends(begins)[offsets])
 
-        for part in self.parts():
-            yield pc.utf8_length(part).to_numpy().astype(np.int64, copy=False)
-
-    def contents(self) -> Iterator[npt.NDArray[np.uint8]]:
-        """The texts one after the other as UTF-8, in pieces."""
-        for part in self.parts():
-            offsets, content = _flat(part)
-            yield content[offsets[0] : offsets[-1]]
-
-    def flat(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
-        """Offsets (rows + 1,) and UTF-8 bytes (bytes,), as `over` takes them; those of all rows are not copied."""
+    def flat(self) -> tuple[RowNumbers, Content]:
+        """Offsets (rows + 1,) and UTF-8 bytes of all texts; they are not copied unless rows were taken."""
         if self._rows is None:
-            return _flat(self.array)
+            return self._offsets, self._content
         builder = TextBuilder()
         for part in self.parts():
-            builder.append_array(part)
+            builder.append_part(*part)
         return builder.flat()
 
 
@@ -139,31 +135,27 @@ class TextBuilder:
 
     def append(self, texts: list[str]) -> None:
         """Add texts. Raises UnicodeEncodeError, and adds none of them, where one has half of a surrogate pair."""
-        import pyarrow as pa
+        encoded = [text.encode() for text in texts]
+        content = np.frombuffer(b"".join(encoded), np.uint8)
+        self.append_part(_ends(np.fromiter(map(len, encoded), np.int64, len(encoded))), content)
 
-        self.append_array(pa.array(texts, pa.large_string()))
+    def append_part(self, offsets: RowNumbers, content: Content) -> None:
+        """Add texts by their offsets from 0 and their bytes, as `TextColumn.parts` gives them."""
+        self._offsets.append(bytes_of(offsets[1:] + self._content.size))
+        self._content.append(bytes_of(content))
 
-    def append_array(self, array: LargeStringArray) -> None:
-        """Add the texts of an Arrow array without nulls."""
-        offsets, content = _flat(array)
-        self._offsets.append(bytes_of(offsets[1:] - offsets[0] + self._content.size))
-        self._content.append(bytes_of(content[offsets[0] : offsets[-1]]))
-
-    def flat(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+    def flat(self) -> tuple[RowNumbers, Content]:
         """As `TextColumn.flat`. Nothing can be added afterwards."""
         return array_of(self._offsets, np.int64), array_of(self._content, np.uint8)
 
     def column(self) -> TextColumn:
         """The column. Nothing can be added afterwards."""
-        return TextColumn.over(*self.flat())
+        return TextColumn(*self.flat())
 
 
-def _flat(array: LargeStringArray) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
-    _, offsets, content = array.buffers()
-    if not len(array) or offsets is None:
-        return np.zeros(1, np.int64), np.zeros(0, np.uint8)
-    known = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
-    return known, np.zeros(0, np.uint8) if content is None else np.frombuffer(content, np.uint8)
+def _ends(lengths: npt.NDArray[Any]) -> RowNumbers:
+    """Where texts of these lengths begin and end, from 0."""
+    return np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)))
 
 
 class NumberedIds(Rows[str]):

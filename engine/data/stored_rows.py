@@ -198,7 +198,7 @@ def _digest(path: Path, text: str, arrays: Mapping[str, npt.NDArray[Any]], repor
 def _examples(split: str, ids: Mapping[str, str], arrays: Mapping[str, npt.NDArray[Any]]) -> Examples:
     def column(name: str) -> TextColumn | None:
         content = arrays.get(f"{split}/{name}")
-        return None if content is None else TextColumn.over(arrays[f"{split}/{name}/offsets"], content)
+        return None if content is None else TextColumn(arrays[f"{split}/{name}/offsets"], content)
 
     texts, named = column("text"), column("id")
     assert texts is not None

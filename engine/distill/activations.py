@@ -67,6 +67,13 @@ class Activations:
     logits: Tensor | None = None
     _scores: dict[tuple[str, str, int, int], Tensor] = field(default_factory=dict, init=False, repr=False)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the activations."""
+        layers = (self.query, self.key, self.value, self.hidden)
+        tensors = [tensor for layer in layers for tensor in layer.values()]
+        return sum(tensor.nbytes for tensor in (*tensors, self.embedding, self.logits) if tensor is not None)
+
     def tensor(self, name: str, layer: int | None = None) -> Tensor:
         """The activation `name`: of a layer, or without one the embedding output or the logits."""
         tensor: Tensor | None = getattr(self, name) if layer is None else getattr(self, name)[layer]

@@ -12,11 +12,10 @@ import torch
 from engine.data.batches import Indices, budget_batches, collate
 from engine.data.tokens import TokenSet
 from engine.errors import RunError
-from engine.evaluate.predict import Logits, inputs_of, softmax, takes_types
+from engine.evaluate.predict import TOKENS, Logits, inputs_of, softmax, takes_types
 
-TOKENS = {"cpu": 4096}
-"""Tokens of a batch, with padding, by the type of the device."""
 TOKENS_ON_GPU = 65536
+"""Tokens of a batch, with padding, on a device that holds nothing but the model."""
 
 
 @dataclass(frozen=True)

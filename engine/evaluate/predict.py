@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from engine.data.batches import Batch, collate, evaluation_batches
+from engine.data.batches import Batch, Indices, budget_batches, collate
 from engine.data.tokens import TokenSet
 from engine.data.types import Example, TaskSpec
 from engine.errors import RunError
@@ -24,38 +26,100 @@ from engine.record.removal import OpenFolder
 Logits = npt.NDArray[np.float32]
 
 
+TOKENS = {"cpu": 4096}
+"""Tokens of a batch without gradients, with padding, by the type of the device: larger ones leave a processor's caches."""
+TOKENS_ON_GPU = 16384
+MOST_COLLATED = 2**21
+"""Tokens, with padding, that stay collated between two passes: up to 50 MB."""
+
+
+@dataclass(frozen=True)
+class LengthBatches:
+    """The rows of a token set in batches of similar length, the longest first: at most `budget` tokens with padding each.
+
+    Each row is padded to the longest of its batch, or to `pad_to`. Passes over it after the first find the batches as they
+    are, on the device, unless they are too large to stay there (`MOST_COLLATED`).
+    """
+
+    tokens: TokenSet
+    device: torch.device
+    pad_id: int
+    pad_to: int | None = None
+    budget: int | None = None
+    """None: what suits the device."""
+    most: int | None = None
+    """Rows of a batch, at most."""
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @cached_property
+    def rows(self) -> list[Indices]:
+        """The rows of each batch."""
+        lengths = self.tokens.lengths
+        lengths = np.maximum(lengths, 1) if self.pad_to is None else np.full_like(lengths, self.pad_to)
+        return budget_batches(lengths, self.budget or TOKENS.get(self.device.type, TOKENS_ON_GPU), self.most)
+
+    def __iter__(self) -> Iterator[Batch]:
+        yield from self._collated if self._stays else map(self._collate, self.rows)
+
+    @cached_property
+    def _collated(self) -> list[Batch]:
+        return [self._collate(rows) for rows in self.rows]
+
+    @cached_property
+    def _stays(self) -> bool:
+        lengths = self.tokens.lengths
+        longest = (self.pad_to or int(lengths[rows].max(initial=0)) for rows in self.rows)
+        return sum(len(rows) * length for rows, length in zip(self.rows, longest, strict=True)) <= MOST_COLLATED
+
+    def _collate(self, rows: Indices) -> Batch:
+        with torch.inference_mode(False):  # others than `predict` may read them
+            return collate(self.tokens, rows, pad_id=self.pad_id, pad_to=self.pad_to).to(self.device)
+
+
 def predict(
     model: torch.nn.Module,
-    tokens: TokenSet,
+    batches: LengthBatches,
     *,
-    batch_size: int,
-    device: torch.device | str,
-    pad_id: int,
+    dtype: torch.dtype = torch.float32,
     report: Report = unreported,
     phase: str = "predicting",
 ) -> Logits:
     """The logits (rows, outputs) of a sequence classification model, float32, in the order of the rows.
 
-    Runs without dropout, gradients or mixed precision, whatever the context, on batches of rows of similar length;
-    modules in training mode return to it afterwards. Before each batch, `report` takes how many rows of `phase` are done.
+    Runs without dropout or gradients, whatever the context; matrix products are in `dtype`, float32 or bfloat16. Modules in
+    training mode return to it afterwards. Before each batch, `report` takes how many rows of `phase` are done. A batch that
+    does not fit into a GPU's memory is halved.
     """
-    types = takes_types(model)
-    batches = evaluation_batches(tokens.lengths, batch_size)
+    types, kind, half = takes_types(model), batches.device.type, dtype != torch.float32
     parts: list[torch.Tensor] = []
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
-        with torch.inference_mode(), torch.autocast(torch.device(device).type, enabled=False):
+        with torch.inference_mode(), torch.autocast(kind, dtype=dtype if half else None, enabled=half):
             done = 0
-            for rows in batches:
-                report(phase, done, len(tokens), "rows")
-                batch = collate(tokens, rows, pad_id=pad_id).to(device)
-                parts.append(model(**inputs_of(batch, types=types)).logits.float())
-                done += len(rows)
-            return in_row_order(parts, batches)
+            for batch in batches:
+                report(phase, done, len(batches), "rows")
+                parts += _forward(model, batch, types=types)
+                done += len(batch)
+            return in_row_order(parts, batches.rows)
     finally:
         for module in training:
             module.training = True
+
+
+def _forward(model: torch.nn.Module, batch: Batch, *, types: bool) -> list[torch.Tensor]:
+    """The logits of a batch in parts; halves it where the device's memory is too small."""
+    try:
+        return [model(**inputs_of(batch, types=types)).logits.float()]
+    except torch.OutOfMemoryError:
+        if len(batch) == 1:
+            raise
+    torch.cuda.empty_cache()
+    rows, middle = torch.arange(len(batch), device=batch.index.device), len(batch) // 2
+    halves = (batch.take(rows[:middle]), batch.take(rows[middle:]))
+    return [part for half in halves for part in _forward(model, half, types=types)]
 
 
 def in_row_order(parts: Sequence[torch.Tensor], batches: Sequence[npt.NDArray[np.int64]]) -> Logits:

@@ -1,4 +1,4 @@
-"""Stop, preempt and kill running engines."""
+"""Stop, preempt and kill running engines, and cancel the jobs of those that wait in SLURM."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from engine.errors import RunError
+from engine.launch.slurm import cancel
 from engine.record.lock import FREE, UNSEEN, held, lock_holder
 from engine.record.owner import Owner
 from engine.record.remote_request import send_request
@@ -23,12 +24,14 @@ REMOTE_WAIT = 30.0
 def stop(run_dir: Path) -> None:
     """Ask the engine of a run to write a checkpoint and stop (SIGTERM), or take a queued run off its queue.
 
-    Returns at once: the state becomes "stopping", then "stopped". An engine on another host reads the request in the run
+    Returns at once: the state becomes "stopping", then "stopped". A job that waits in SLURM is cancelled; an engine in one
+    gets SIGINT, because SIGTERM means there that SLURM preempts it. An engine on another host reads the request in the run
     directory (`engine/record/remote_request.py`). Raises RunError when there is nothing to stop.
     """
     if _leave_queue(run_dir):
         return
-    _ask(run_dir, "stop", signal.SIGTERM)
+    in_job = read_status(run_dir).job is not None
+    _ask(run_dir, "stop", signal.SIGINT if in_job else signal.SIGTERM)
 
 
 def interrupt(run_dir: Path) -> None:
@@ -90,8 +93,11 @@ def _kill_elsewhere(run_dir: Path, owner: Owner) -> None:
 
 def _leave_queue(run_dir: Path) -> bool:
     """Mark a queued run as stopped; False when it is not queued, or its turn has just come."""
-    if read_status(run_dir).state != "queued":
+    status = read_status(run_dir)
+    if status.state != "queued":
         return False
+    if status.job is not None and status.job.id:
+        cancel(status.job)
     try:
         update_status(run_dir, expect=("queued",), state="stopped", ended=time.time(), queue=None)
     except RunError:

@@ -206,7 +206,7 @@ class Train(Record):
     )
     """auto, cpu, mps, cuda or cuda:N; or several GPUs that share each step, as "cuda:0,cuda:1"."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """bf16 where the hardware has it (CPUs included), else fp32. Weights and evaluations are always fp32."""
+    """bf16 where the hardware has it (CPUs included), else fp32. Weights are always fp32; see `evaluate_precision`."""
     threads: Threads | None = None
     """CPU threads of each process; all cores when left out. A resumed run uses the number that it started with."""
     processes: Threads = 1
@@ -236,6 +236,8 @@ class Train(Record):
     cross-entropy with labels: in stages with the labels objective, the teacher's fine-tuning and the baseline."""
     evaluate: Evaluate = "epoch"
     """"epoch", or every n steps; always at the end of a stage."""
+    evaluate_precision: Literal["fp32", "bf16"] = "fp32"
+    """Of the evaluations during training, which pick the best weights. The figures of the results are always in fp32."""
     evaluate_train: Examples | None = None
     """Training examples that each evaluation of the student measures too, to compare with dev; none when left out."""
     log_every: Count = 10

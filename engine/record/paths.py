@@ -27,6 +27,8 @@ QUEUES = ".queue"
 """Folder of the records of queues (`crild run --seeds`) inside a runs directory."""
 SWEEPS = ".sweep"
 """Folder of sweep records inside a runs directory."""
+JOBS = ".slurm"
+"""Folder of the scripts and logs of SLURM jobs inside a runs directory."""
 
 _ATTEMPT_FILE = re.compile(r"(events|log)\.([1-9][0-9]{0,8})\.(jsonl|txt)")
 

@@ -42,7 +42,7 @@ from engine.record.run import read_status
 from engine.record.run_folder import RunFolder
 from engine.record.secrets import without_secrets
 from engine.record.states import ENDED
-from engine.record.status import Fault, Status
+from engine.record.status import Fault, Job, Status
 from engine.record.stop_request import Stopped, StopRequest
 
 HEARTBEAT = 5.0
@@ -62,8 +62,10 @@ class RunSession:
     an exception ends the run as failed, with the sentence of a CrildError or as a bug.
     """
 
-    def __init__(self, run_dir: Path, *, signals: bool = True) -> None:
-        self.request = StopRequest()
+    def __init__(self, run_dir: Path, *, signals: bool = True, job: Job | None = None) -> None:
+        """`job` is the scheduler's job that this process runs in."""
+        self._job = job
+        self.request = StopRequest(scheduled=job is not None)
         self.phases = Phases(self._write_phase, self.request.check)
         """What the engine does besides steps; rooms that take a `Report` get this."""
         if signals:
@@ -107,6 +109,7 @@ class RunSession:
         return replace(
             self.before, id=self._path.name, state="running", attempt=self.attempt, started=now, ended=None, heartbeat=now,
             owner=self._owner, inode=self._folder.inode, error=None, exit_code=None, eta=None, rate=None,
+            job=self._job,
         )  # fmt: skip
 
     @property

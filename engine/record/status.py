@@ -25,6 +25,9 @@ START_WITHIN = 60.0
 PROCESS_WITHIN = 30.0
 """Seconds in which a queue or sweep must find its process."""
 
+SLURM, LOCAL = "slurm", "local"
+"""What schedules the job of a run."""
+
 
 def process_alive(
     state: str, owner: Owner | None, started: float, heartbeat: float | None, now: float | None = None
@@ -67,6 +70,22 @@ class Fault:
     def __str__(self) -> str:
         position = ":".join(str(part) for part in (self.file, self.line) if part is not None)
         return f"{position}: {self.sentence}" if position and "\n" not in self.sentence else self.sentence
+
+
+@dataclass(frozen=True)
+class Job:
+    """The job through which a scheduler starts a run's engine."""
+
+    id: str
+    """As the scheduler prints it: "1234", or "1234_5" for a task of an array; "" while it is being submitted."""
+    scheduler: str = SLURM
+    """`SLURM`, or `LOCAL` for a job on this machine without SLURM."""
+    cluster: str = ""
+    """Name of the SLURM cluster, where known."""
+
+    def __str__(self) -> str:
+        kind = "SLURM" if self.scheduler == SLURM else "local"
+        return f"{kind} job {self.id}" if self.id else f"{kind} job that is being submitted"
 
 
 @dataclass(frozen=True)
@@ -137,6 +156,8 @@ class Status:
     """Of the last engine that ended."""
     queue: str | None = None
     """Id of the queue that starts the run (see `engine.sweep.queue`)."""
+    job: Job | None = None
+    """The job that starts its engine, for a run that was submitted to a scheduler (see `engine.launch.slurm`)."""
     sweep: str | None = None
     """Name of the sweep that the run is a part of."""
     cell: Mapping[str, str] = field(default_factory=dict)

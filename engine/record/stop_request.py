@@ -22,17 +22,21 @@ class StopRequest:
     """A request by signal to this process; the training loop checks it between steps.
 
     SIGTERM and SIGINT ask to stop, SIGUSR1 to release the device (preempt); the first one counts. SIGHUP is ignored.
+    In a `scheduled` job, SIGTERM preempts too: the scheduler sends it.
     """
 
     _STATES = {signal.SIGTERM: "stopped", signal.SIGINT: "stopped", signal.SIGUSR1: "preempted"}  # noqa: RUF012
 
-    def __init__(self) -> None:
+    def __init__(self, *, scheduled: bool = False) -> None:
         self.signal: int | None = None
+        self._scheduled = scheduled
         self._interrupting = 0
 
     @property
     def state(self) -> str | None:
         """The state to end in: "stopped" or "preempted"; None without a request."""
+        if self.signal == signal.SIGTERM and self._scheduled:
+            return "preempted"
         return None if self.signal is None else self._STATES[signal.Signals(self.signal)]
 
     @property

@@ -18,6 +18,7 @@ _FROM_TRAIN = ("epochs", "batch_size", "learning_rate", "temperature")
 _NOT_LOOP = (
     *_FROM_TRAIN, "device", "precision", "threads", "processes", "graphs", "log_every", "checkpoint_every", "checkpoint_minutes",
     "keep_checkpoints", "keep_for_extending", "save_teacher_cache", "evaluate_train",
+    "evaluate_precision",
 )  # fmt: skip
 """Keys of [train] that stand elsewhere, or change nothing of what is learnt."""
 

@@ -19,6 +19,8 @@ from engine.record.status import process_alive
 from engine.sweep.slots import Slot
 
 SCHEMA_VERSION = 1
+SUBMITTED = "submitted"
+"""The state of a sweep whose runs are jobs of SLURM: no process executes it."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class SweepRecord:
     begun: float | None = None
     """When the present (or last) process started."""
     state: str = "active"
-    """active, ended (no run is left), or stopped (by the user, or by `fail_fast`)."""
+    """active, ended (no run is left), stopped (by the user, or by `fail_fast`), or `SUBMITTED`."""
     waiting: str | None = None
     """What it waits for, as "for the GPU: ..."."""
     owner: Owner | None = None

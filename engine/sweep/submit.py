@@ -225,9 +225,10 @@ def _in_progress(runs_dir: Path, name: str) -> tuple[Owner | None, list[Path]]:
 
 
 def working(record: SweepRecord, runs_dir: Path) -> list[Path]:
-    """The running runs of a sweep."""
-    folders = [runs_dir / cell.run for cell in record.cells]
-    return [folder for folder in folders if is_run(folder) and read_run(folder).state in STARTED]
+    """The runs of a sweep that are running, or wait as jobs of SLURM; those that wait come first."""
+    entries = [read_run(runs_dir / cell.run) for cell in record.cells if is_run(runs_dir / cell.run)]
+    waiting = [entry for entry in entries if entry.state == "queued" and entry.status and entry.status.job is not None]
+    return [entry.path for entry in (*waiting, *(entry for entry in entries if entry.state in STARTED))]
 
 
 def _find_sweep(runs_dir: Path, name: str) -> SweepRecord:

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from engine.data.batches import collate, evaluation_batches
+from engine.data.batches import Batch
 from engine.data.tokens import TokenSet
 from engine.data.types import TaskSpec
+from engine.distill.activations import Activations
 from engine.evaluate.metrics import compute, label_loss
-from engine.evaluate.predict import predict
+from engine.evaluate.predict import LengthBatches, predict
 from engine.record.phases import Report, unreported
 from engine.train.step import Counts, StepLosses
 
 Labels = npt.NDArray[np.int64] | npt.NDArray[np.float32]
 Logits = npt.NDArray[np.float32]
 LogitsBySplit = dict[str, Logits]
-BATCH = 64
-"""Sentences per batch without gradients."""
+LOSS_TOKENS = {"cpu": 4096}
+"""Tokens of a batch, with padding, whose loss is computed, by the type of the device: it takes two models' activations."""
+LOSS_TOKENS_ON_GPU = 8192
+NO_LIMIT = 2**62
+MOST_ACTIVATIONS = 2**27
+"""Bytes of a teacher's activations on dev that stay in memory while a stage is trained."""
+TRANSPORT_ROWS = 64
+"""Rows of a batch whose transport plan is computed: the loss depends on how many there are."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +48,13 @@ class Evaluation:
     events: tuple[dict[str, Any], ...]
     self_teacher: dict[str, float] | None = None
     """Metrics of the averaged self-teacher on the primary dev set."""
+    logits: LogitsBySplit = field(default_factory=dict)
+    """Of the model in training on the dev sets, if they are in fp32, as final figures are."""
 
 
 @dataclass(frozen=True)
 class Dev:
-    """The dev sets of a run's task."""
+    """The dev sets of a run's task. Their rows are put into batches once, for all evaluations."""
 
     spec: TaskSpec
     tokens: Mapping[str, TokenSet]
@@ -52,22 +63,62 @@ class Dev:
     device: torch.device
     train: TokenSet | None = None
     """Training examples that the student is also evaluated on (`train.evaluate_train`)."""
+    dtype: torch.dtype = torch.float32
+    """Of the evaluations during training (`train.evaluate_precision`); all others are in fp32."""
+
+    @cached_property
+    def batches(self) -> dict[str, LengthBatches]:
+        """The rows of each dev set in batches, by split."""
+        return {split: self._batches(tokens) for split, tokens in self.tokens.items()}
+
+    @cached_property
+    def _train_batches(self) -> LengthBatches | None:
+        return None if self.train is None else self._batches(self.train)
+
+    @cached_property
+    def _loss_batches(self) -> dict[tuple[bool, int | None], LengthBatches]:
+        """Those of `loss`, by whether a transport plan is computed, and by what the stage pads to."""
+        return {}
+
+    @cached_property
+    def _teacher_activations(self) -> WeakKeyDictionary[StepLosses, list[Activations]]:
+        """What a stage has read of its teacher on its first batches of `loss`: that doesn't change."""
+        return WeakKeyDictionary()
+
+    def _batches(self, tokens: TokenSet) -> LengthBatches:
+        return LengthBatches(tokens, self.device, self.pad_id)
 
     @property
     def primary(self) -> str:
         """The split whose primary metric picks the best checkpoint."""
         return next(iter(self.tokens))
 
-    def logits(self, model: Any, split: str, *, report: Report = unreported, name: str = "model") -> Logits:
-        """Logits (rows, classes) in row order; evaluations are always in fp32, whatever the precision of training.
+    def logits(
+        self,
+        model: Any,
+        split: str,
+        *,
+        report: Report = unreported,
+        name: str = "model",
+        dtype: torch.dtype = torch.float32,
+    ) -> Logits:
+        """Logits (rows, classes) in row order, in fp32 unless `dtype` says otherwise, whatever the precision of training.
 
         `report` is called for each batch; `name` says in its phase which model this is.
         """
-        return self._answers(model, self.tokens[split], report, f"evaluating the {name} on {split}")
+        return predict(
+            model, self.batches[split], dtype=dtype, report=report, phase=f"evaluating the {name} on {split}"
+        )
 
-    def all_logits(self, model: Any, *, report: Report = unreported, name: str = "model") -> LogitsBySplit:
-        """A model's logits on every dev set, by split."""
-        return {split: self.logits(model, split, report=report, name=name) for split in self.tokens}
+    def all_logits(
+        self, model: Any, *, known: Mapping[str, Logits] | None = None, report: Report = unreported, name: str = "model"
+    ) -> LogitsBySplit:
+        """A model's logits on every dev set, by split; those that are `known` aren't computed again."""
+        known = known or {}
+        return {
+            split: known[split] if split in known else self.logits(model, split, report=report, name=name)
+            for split in self.tokens
+        }
 
     def metrics(self, model: Any, split: str, *, report: Report = unreported, name: str = "model") -> dict[str, float]:
         """The task's metrics of a model on one split."""
@@ -87,12 +138,18 @@ class Dev:
         models = losses.models
         name = "teacher" if role == "teacher" else "student"
 
-        def figures(split: str, tokens: TokenSet) -> dict[str, Any]:
-            return self._figures(models.student, tokens, report, f"evaluating the {name} on {split}")
+        def answers(model: Any, split: str, name: str) -> Logits:
+            return self.logits(model, split, report=report, name=name, dtype=self.dtype)
 
+        logits = {split: answers(models.student, split, name) for split in self.tokens}
         events = [
-            {"model": name, "split": split, "primary": split == self.primary, **figures(split, tokens)}
-            for split, tokens in self.tokens.items()
+            {
+                "model": name,
+                "split": split,
+                "primary": split == self.primary,
+                **self._figures(values, self.labels(split)),
+            }
+            for split, values in logits.items()
         ]
         metrics: dict[str, float] = events[0]["metrics"]
         score = metrics[self.spec.primary]
@@ -102,21 +159,22 @@ class Dev:
             score = -loss
         averaged = None
         if models.average is not None and losses.settings.trains_head:
-            averaged = self.metrics(models.average, self.primary, report=report, name="self-teacher")
+            averaged = compute(
+                self.spec, answers(models.average, self.primary, "self-teacher"), self.labels(self.primary)
+            )
             events.append({"model": "self-teacher", "split": self.primary, "primary": False, "metrics": averaged})
-        if self.train is not None and role != "teacher":
-            events.append({"model": name, "split": "train", "primary": False, **figures("train", self.train)})
-        return Evaluation(score, metrics, tuple(events), averaged)
+        if self.train is not None and self._train_batches is not None and role != "teacher":
+            phase = f"evaluating the {name} on train"
+            values = predict(models.student, self._train_batches, dtype=self.dtype, report=report, phase=phase)
+            assert self.train.labels is not None, "what is evaluated on has labels"
+            events.append(
+                {"model": name, "split": "train", "primary": False, **self._figures(values, self.train.labels)}
+            )
+        final = logits if self.dtype == torch.float32 else {}
+        return Evaluation(score, metrics, tuple(events), averaged, final)
 
-    def _answers(self, model: Any, tokens: TokenSet, report: Report, phase: str) -> Logits:
-        return predict(
-            model, tokens, batch_size=BATCH, device=self.device, pad_id=self.pad_id, report=report, phase=phase
-        )
-
-    def _figures(self, model: Any, tokens: TokenSet, report: Report, phase: str) -> dict[str, Any]:
+    def _figures(self, logits: Logits, labels: Labels) -> dict[str, Any]:
         """Metrics and mean loss on gold labels, as an event stores them."""
-        logits, labels = self._answers(model, tokens, report, phase), tokens.labels
-        assert labels is not None, "what is evaluated on has labels"
         return {
             "metrics": compute(self.spec, logits, labels),
             "label_loss": label_loss(self.spec, logits, labels),
@@ -133,12 +191,37 @@ class Dev:
         sums: dict[str, float] = {}
         try:
             with torch.no_grad():
-                for done, rows in enumerate(evaluation_batches(tokens.lengths, BATCH)):
-                    report(f"computing the loss on {self.primary}", done * BATCH, len(tokens), "rows")
-                    batch = collate(tokens, rows, pad_id=self.pad_id, pad_to=pad_to).to(self.device)
-                    part = losses(batch, counts, None, 0.0)
+                done = 0
+                for index, batch in enumerate(self._batches_of_loss(losses)):
+                    report(f"computing the loss on {self.primary}", done, len(tokens), "rows")
+                    part = losses(batch, counts, None, 0.0, teacher=self._of_teacher(losses, index, batch))
+                    done += len(batch)
                     for key, value in {"loss": part.total, **part.terms}.items():
                         sums[key] = sums.get(key, 0.0) + float(value)
         finally:
             student.train(training)
         return sums.pop("loss"), sums
+
+    def _of_teacher(self, losses: StepLosses, index: int, batch: Batch) -> Activations | None:
+        """The teacher's activations on a batch of `loss`, computed once while there is room for them."""
+        known = self._teacher_activations.setdefault(losses, [])
+        if index < len(known):
+            return replace(known[index])  # scores that are computed from them are not stored with them
+        activations = losses.teacher_activations(batch)
+        fits = activations is not None and sum(each.nbytes for each in (*known, activations)) <= MOST_ACTIVATIONS
+        if activations is not None and fits and index == len(known):
+            known.append(replace(activations))
+        return activations
+
+    def _batches_of_loss(self, losses: StepLosses) -> LengthBatches:
+        """The primary dev set in the batches of `loss`."""
+        emd, pad_to = any(term.emd for term in losses.terms), losses.settings.pad_to
+        if (emd, pad_to) not in self._loss_batches:
+            tokens = self.tokens[self.primary]
+            budget = LOSS_TOKENS.get(self.device.type, LOSS_TOKENS_ON_GPU)
+            self._loss_batches[emd, pad_to] = (
+                LengthBatches(tokens, self.device, self.pad_id, pad_to, NO_LIMIT, TRANSPORT_ROWS)
+                if emd
+                else LengthBatches(tokens, self.device, self.pad_id, pad_to, budget)
+            )
+        return self._loss_batches[emd, pad_to]

@@ -223,8 +223,9 @@ def _teacher_facts(materials: Materials, tune: Finetune | None, class_weights: S
     if tune is not None:
         dev = materials.dev.tokens[materials.dev.primary]
         key = cache_key(
-            materials.teacher_hash, tune, materials.train, dev, materials.data.spec, materials.precision, class_weights
-        )
+            materials.teacher_hash, tune, materials.train, dev, materials.data.spec, materials.precision, class_weights,
+            materials.preset.train.evaluate_precision,
+        )  # fmt: skip
         facts["cached"] = StoredTeacher.cached(key).exists()
     return facts
 

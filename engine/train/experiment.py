@@ -13,7 +13,6 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from engine.data.tokens import TokenSet
-from engine.data.types import TEST
 from engine.distill.objectives import OBJECTIVES
 from engine.errors import PresetError, UsageError
 from engine.evaluate.metrics import compute, majority
@@ -25,6 +24,7 @@ from engine.record.environment import add_environment
 from engine.record.files import write_atomic
 from engine.record.inventory import checkpoints_of, refuse_links, remove_cache_leftovers
 from engine.record.paths import PRESET, RESULTS, STUDENT, cache_dir
+from engine.record.phases import Report
 from engine.record.rebuild import identity_of
 from engine.record.session import RunSession
 from engine.record.student import student_hash
@@ -32,7 +32,7 @@ from engine.record.teacher_folder import link_teacher
 from engine.report import units
 from engine.train import checkpoint, hardware, hub_revisions, results
 from engine.train.card import model_card
-from engine.train.dev_evaluation import LogitsBySplit
+from engine.train.dev_evaluation import Dev, LogitsBySplit
 from engine.train.graphs import own_stream
 from engine.train.inputs import check_inputs, inputs_changed, inputs_of
 from engine.train.loop import RunContext, StagePosition, StageRun
@@ -53,6 +53,7 @@ from engine.train.settings import StageSettings
 from engine.train.stage_job import StageJob
 from engine.train.step import Models, bound_terms
 from engine.train.teacher import cache_key, data_hash, open_teacher, settle_order, store_teacher
+from engine.train.teacher_answers import teacher_answers
 from engine.train.teacher_logits import teacher_logits
 from engine.user.consent import NONE, Consent
 
@@ -134,6 +135,10 @@ class Experiment:
         self.session, self.materials, self.ranks = session, materials, ranks
         self.finished: dict[str, dict[str, Any]] = {}
         """Results of finished stages by name; part of every checkpoint."""
+        self.logits: dict[str, LogitsBySplit] = {}
+        """On dev, of the weights that a stage passed on, by its name, where this attempt has computed them."""
+        self.teacher_content = ""
+        """The `content_hash` of the fine-tuned teacher."""
         own = rows_of_stages(materials, report=session.phases)
         self._warnings = list(materials.warnings)
         self.inputs = inputs_of_stages(materials, own, report=session.phases, warn=self._warnings.append)
@@ -212,11 +217,14 @@ class Experiment:
         with self.session.phases.writing("saving the student"):
             save_model(student, materials.loaded.tokenizer, materials.data.spec, folder)
         with self.session.phases.open("measuring the models") as report:
-            logits = {"student": dev.all_logits(student, report=report, name="student"), "teacher": answers}
-            if materials.test is not None:
-                logits["teacher"] = {**answers, TEST: dev.logits(teacher, TEST, report=report, name="teacher")}
+            last = materials.preset.stage[-1].name
+            logits = {
+                "student": dev.all_logits(student, known=self.logits.get(last), report=report, name="student"),
+                "teacher": self._teacher_answers(teacher, dev, answers, report=report),
+            }
             if baseline is not None:
-                logits["baseline"] = dev.all_logits(baseline, report=report, name="baseline")
+                known = self.logits.get(self.stages[-1].name)
+                logits["baseline"] = dev.all_logits(baseline, known=known, report=report, name="baseline")
             measured = {
                 "teacher": results.measure_model(teacher, dev, logits["teacher"]),
                 "student": results.measure_model(student, dev, logits["student"], folder),
@@ -229,7 +237,7 @@ class Experiment:
                 measured["baseline"] = results.measure_model(baseline, dev, logits["baseline"])
             latency = results.measure_latency({"teacher": teacher, "student": student}, dev, report=report)
             report("hashing the models")
-            measured["teacher"]["content"] = content_hash(teacher)
+            measured["teacher"]["content"] = self.teacher_content
             measured["student"]["content"] = student_hash(self.run_dir)
             results.save_predictions(self.run_dir, dev, measured, report=report)
             results.save_texts(self.run_dir, dev, materials.data)
@@ -274,8 +282,9 @@ class Experiment:
                 say_finding(self.session, guessed)
             return model.eval()
         key = cache_key(
-            materials.teacher_hash, tune, materials.train, dev, spec, materials.precision, settings.class_weights
-        )
+            materials.teacher_hash, tune, materials.train, dev, spec, materials.precision, settings.class_weights,
+            materials.preset.train.evaluate_precision,
+        )  # fmt: skip
         warn = partial(say, self.session, level="warning")
         with open_teacher(
             key,
@@ -328,7 +337,8 @@ class Experiment:
         teacher.requires_grad_(False)
         floor = majority(spec, self.materials.train_labels, dev.labels(dev.primary))[spec.primary]
         with self.session.phases.open("evaluating the teacher") as report:
-            answers = dev.all_logits(teacher, report=report, name="teacher")
+            self.teacher_content = content_hash(teacher)
+            answers = self._teacher_answers(teacher, dev, self.logits.get("teacher"), report=report)
         metrics = {split: compute(spec, logits, dev.labels(split)) for split, logits in answers.items()}
         for split, values in metrics.items():
             self.session.events.write(
@@ -352,6 +362,12 @@ class Experiment:
                 level="warning",
             )
         return answers
+
+    def _teacher_answers(
+        self, teacher: PreTrainedModel, dev: Dev, known: LogitsBySplit | None, *, report: Report
+    ) -> LogitsBySplit:
+        warn = partial(say, self.session, level="warning")
+        return teacher_answers(teacher, self.teacher_content, dev, warn=warn, known=known, report=report)
 
     # -- the student
 
@@ -438,10 +454,12 @@ class Experiment:
         finally:
             losses.remove()
             models.student.eval()
-        best = progress.best
+        best, passed_on = progress.best, progress.step
         if settings.keep_best and progress.best_weights and best and best.step != progress.step:
+            passed_on = best.step
             with self.session.reading("loading the best weights"):
                 models.student.load_state_dict(checkpoint.load_best(self.run_dir, progress.best_weights))
+        self.logits[settings.name] = stage.logits.get(passed_on, {})
         self.finished[settings.name] = {
             "role": settings.role,
             "steps": progress.step,

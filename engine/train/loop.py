@@ -20,7 +20,7 @@ from engine.record.phases import Report
 from engine.record.session import RunSession
 from engine.record.stop_request import Stopped
 from engine.train import checkpoint
-from engine.train.dev_evaluation import Evaluation
+from engine.train.dev_evaluation import Evaluation, LogitsBySplit
 from engine.train.messages import say
 from engine.train.out_of_memory import is_out_of_memory, step_out_of_memory
 from engine.train.ranks import ALONE, Ranks
@@ -140,6 +140,8 @@ class StageRun:
         self.metrics = self.stepper.metrics
         self.data = data_hash(tokens)
         self.progress = Progress()
+        self.logits: dict[int, LogitsBySplit] = {}
+        """On dev, of the last evaluation and of the best one, by step; none of earlier attempts."""
         self.checked_bad = 0
         self.saved_at: int | None = None
         self.saved_time = time.monotonic()
@@ -289,6 +291,9 @@ class StageRun:
                     )
         else:
             progress.since_best += 1
+        self.logits[step] = outcome.logits
+        needed = {one.step for one in (progress.last, progress.best) if one is not None}
+        self.logits = {at: logits for at, logits in self.logits.items() if at in needed}
         for event in outcome.events:
             picked = best and event["primary"] and self.settings.trains_head
             self.session.events.write("evaluation", stage=self.settings.name, step=step, best=picked, **event)

@@ -108,7 +108,8 @@ def load_materials(
     if count := preset.train.evaluate_train:
         rows = few_samples(data.train, min(count, len(data.train)), preset.task.data_seed)
         seen = tokens_of(rows, "training rows to evaluate")
-    sets = Dev(data.spec, dev, int(loaded.tokenizer.pad_token_id or 0), accelerator.device, seen)
+    dtype = torch.bfloat16 if preset.train.evaluate_precision == "bf16" else torch.float32
+    sets = Dev(data.spec, dev, int(loaded.tokenizer.pad_token_id or 0), accelerator.device, seen, dtype)
     report("hashing the teacher")
     teacher_hash = content_hash(loaded.model)
     report("checking data, tokens and labels")

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from engine.data.types import TaskData, TaskSpec
 from engine.errors import CrildError, RunError
 from engine.evaluate.layer_distances import CKA, Compared, Comparison, compare
 from engine.evaluate.metrics import compute, label_loss
-from engine.evaluate.predict import Logits, predict
+from engine.evaluate.predict import LengthBatches, Logits, predict
 from engine.evaluate.weight_noise import spread, under_noise
 from engine.models.export import content_hash
 from engine.models.load import LoadedModel, load_teacher
@@ -109,10 +110,12 @@ class Subject:
 
     def measured(self, side: str) -> Figures:
         """Metrics and loss of the student in its current state."""
-        logits = predict(
-            self.student.model, self.tokens[side], batch_size=2 * BATCH, device=self.device, pad_id=self.pad_id
-        )
-        return self.figures(logits, side)
+        return self.figures(predict(self.student.model, self.batches[side]), side)
+
+    @cached_property
+    def batches(self) -> dict[str, LengthBatches]:
+        """The examples in batches for predictions, by side."""
+        return {side: LengthBatches(tokens, self.device, self.pad_id) for side, tokens in self.tokens.items()}
 
 
 def probe_runs(request: dict[str, Any], consent: Consent = NONE, *, report: Report = unreported) -> dict[str, Any]:

@@ -174,13 +174,22 @@ class StepLosses:
         return all(family.captures for family in families) and not any(term.emd for term in self.terms)
 
     def __call__(
-        self, part: Batch, counts: Counts, lam: float | Tensor | None, consistency_weight: float | Tensor
+        self,
+        part: Batch,
+        counts: Counts,
+        lam: float | Tensor | None,
+        consistency_weight: float | Tensor,
+        *,
+        teacher: Activations | None = None,
     ) -> Losses:
-        """Losses of one micro-batch, on the models' device; `lam` is the mixing share, None where nothing is mixed."""
+        """Losses of one micro-batch, on the models' device; `lam` is the mixing share, None where nothing is mixed.
+
+        `teacher` is what `teacher_activations` gave for an unmixed batch, if it is known.
+        """
         unpaired = self.settings.mixup.unpaired if self.settings.mixup else "padding"
         with self.autocast():
             student = self.student(part, lam=lam, unpaired=unpaired)
-            teacher = self._teacher_activations(part, lam, unpaired)
+            teacher = teacher or self._teacher_activations(part, lam, unpaired)
             target = self._target_activations(part)
         terms = {
             term.name: self._term(term, student, teacher, part, lam) / counts.of_term(term.name) for term in self.terms
@@ -196,6 +205,11 @@ class StepLosses:
             ]
         ).sum()
         return Losses(total + consistency_weight * pull, terms, pull)
+
+    def teacher_activations(self, part: Batch) -> Activations | None:
+        """What a term reads of the teacher on an unmixed batch; None without a teacher."""
+        with self.autocast():
+            return self._teacher_activations(part, None, "padding")
 
     def end_step(self) -> None:
         """Update the layer weights from what the layers cost, after the last micro-batch of a step."""

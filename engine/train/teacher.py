@@ -14,13 +14,14 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Self
 
+import torch
 from safetensors import SafetensorError
 
 from engine.data.tokens import TokenSet
 from engine.data.types import TaskSpec
 from engine.errors import ModelError, RunError
 from engine.evaluate.metrics import compute
-from engine.evaluate.predict import predict
+from engine.evaluate.predict import LengthBatches, predict
 from engine.models.class_names import align
 from engine.models.export import save_model
 from engine.models.load import LoadedModel
@@ -52,6 +53,7 @@ def cache_key(
     spec: TaskSpec,
     precision: str,
     class_weights: Sequence[float] = (),
+    evaluate_precision: str = "fp32",
 ) -> str:
     """A hash of everything the fine-tuned teacher depends on: model, texts, labels, settings, precision.
 
@@ -70,6 +72,8 @@ def cache_key(
     }
     if class_weights:
         parts["class_weights"] = [*class_weights]
+    if evaluate_precision != "fp32":
+        parts["evaluate_precision"] = evaluate_precision
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -328,10 +332,8 @@ def settle_order(
     if len(spec.labels) > MOST_ORDERS:
         sentence = f"the teacher's config does not name its {len(spec.labels)} classes; {way_out}"
         raise ModelError(sentence, kind="unnamed-classes")
-    logits = predict(
-        loaded.model, dev, batch_size=64, device=device, pad_id=pad_id,
-        report=report, phase="finding the order of the teacher's classes",
-    )  # fmt: skip
+    batches = LengthBatches(dev, torch.device(device), pad_id)
+    logits = predict(loaded.model, batches, report=report, phase="finding the order of the teacher's classes")
     assert dev.labels is not None
     scored = sorted(
         (

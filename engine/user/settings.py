@@ -5,6 +5,8 @@
 remote_code = [{ model = "owner/name", commit = "0123456789abcdef0123456789abcdef01234567" }]
 [notify]
 command = 'notify-send crild "$CRILD_RUN: $CRILD_STATE"'
+[slurm]
+template = "~/crild.slurm"
 [dashboard]
 theme = "crild-light"
 [dashboard.keys]
@@ -65,6 +67,13 @@ class Notify(Record):
     """Run by the shell in the home folder when an engine of this user ends (`engine/user/notification.py`)."""
 
 
+class Slurm(Record):
+    """The user's own part of SLURM jobs."""
+
+    template: str | None = None
+    """A file with `#SBATCH` lines and commands (`engine/launch/slurm_template.py`)."""
+
+
 class Dashboard(Record):
     """How the dashboard looks. Keys are bound by the ids that `?` shows."""
 
@@ -74,7 +83,7 @@ class Dashboard(Record):
     keys: dict[str, str] = Field(default_factory=dict)
 
 
-SECTIONS: Mapping[str, type[Record]] = {"consent": Consents, "notify": Notify, "dashboard": Dashboard}
+SECTIONS: Mapping[str, type[Record]] = {"consent": Consents, "notify": Notify, "slurm": Slurm, "dashboard": Dashboard}
 """Each section and its record."""
 _NAMES = {record: name for name, record in SECTIONS.items()}
 _IN_WORDS = {

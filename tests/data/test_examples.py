@@ -42,7 +42,7 @@ def test_they_are_what_a_tuple_is(
     some = found.take(chosen)
     assert some == tuple(expected[row] for row in chosen)
     assert some[1:] == tuple(expected[row] for row in chosen[1:])
-    assert TextColumn.over(*some.texts.flat()) == some.texts
+    assert TextColumn(*some.texts.flat()) == some.texts
     assert found.unlabelled() == tuple(row.unlabelled() for row in expected)
 
 

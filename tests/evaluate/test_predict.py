@@ -20,10 +20,12 @@ from transformers import (
 from engine.data.tokens import TokenSet
 from engine.data.types import Example, Kind, TaskSpec
 from engine.errors import RunError
-from engine.evaluate.predict import predict, softmax, takes_types, write_predictions, write_texts
+from engine.evaluate import predict as module
+from engine.evaluate.predict import LengthBatches, predict, softmax, takes_types, write_predictions, write_texts
 from engine.record.stop_request import Stopped
 
 LENGTHS = [3, 9, 2, 6, 4, 9, 1]
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +56,10 @@ def bert(labels: int = 3) -> BertForSequenceClassification:
     return BertForSequenceClassification(config)
 
 
+def batches(size: int = 4, **more: Any) -> LengthBatches:
+    return LengthBatches(tokens(), CPU, 0, budget=size * max(LENGTHS), most=size, **more)
+
+
 def one_by_one(model: Any, rows: TokenSet) -> Any:
     model.eval()
     assert rows.type_ids is not None
@@ -71,10 +77,68 @@ def one_by_one(model: Any, rows: TokenSet) -> Any:
 def test_logits_stand_in_the_order_of_the_rows_whatever_the_batches(size: int) -> None:
     model = bert()
     expected = one_by_one(model, tokens())
-    found = predict(model, tokens(), batch_size=size, device="cpu", pad_id=0)
+    found = predict(model, batches(size))
     assert found.dtype == np.float32
     assert found.shape == (7, 3)
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("budget", [1, 9, 20, 10_000])
+def test_batches_hold_every_row_once_within_their_budget_and_stay_collated(
+    budget: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = LengthBatches(tokens(), CPU, 0, budget=budget)
+    first, again = list(made), list(made)
+    assert sorted(row for batch in first for row in batch.index.tolist()) == list(range(len(LENGTHS)))
+    assert all(batch.input_ids.numel() <= budget or len(batch) == 1 for batch in first)
+    assert all(one is other for one, other in zip(first, again, strict=True)), "collated once"
+    monkeypatch.setattr(module, "MOST_COLLATED", 10)
+    large = LengthBatches(tokens(), CPU, 0, budget=budget)
+    assert len(list(large)) == len(first)
+    assert "_collated" not in vars(large)
+    model = bert()
+    assert np.array_equal(predict(model, large), predict(model, made))
+
+
+def test_rows_without_tokens_are_in_a_batch_too() -> None:
+    rows = TokenSet(("a", "b"), np.array([0, 3, 3]), np.array([4, 5, 6], np.int32), None, None, 0, "")
+    assert [batch.index.tolist() for batch in LengthBatches(rows, CPU, 0)] == [[0, 1]]
+
+
+def test_padding_to_one_length_counts_in_the_budget() -> None:
+    made = LengthBatches(tokens(), CPU, 0, pad_to=12, budget=24)
+    assert {batch.input_ids.shape[1] for batch in made} == {12}
+    assert [len(batch) for batch in made] == [2, 2, 2, 1]
+
+
+def test_half_precision_on_request() -> None:
+    model = bert()
+    seen: list[torch.dtype] = []
+    model.classifier.register_forward_hook(lambda _module, _inputs, output: seen.append(output.dtype))
+    exact = predict(model, batches())
+    half = predict(model, batches(), dtype=torch.bfloat16)
+    assert {*seen[:2]} == {torch.float32}
+    assert {*seen[2:]} == {torch.bfloat16}
+    assert half.dtype == np.float32
+    np.testing.assert_allclose(half, exact, atol=0.05)
+
+
+def test_a_batch_that_does_not_fit_is_halved(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, sizes = bert(), []
+    expected = predict(model, batches(1))
+    forward = model.forward
+
+    def small(input_ids: torch.Tensor, **inputs: Any) -> Any:
+        sizes.append(len(input_ids))
+        if len(input_ids) > 2:
+            raise torch.OutOfMemoryError
+        return forward(input_ids=input_ids, **inputs)
+
+    monkeypatch.setattr(model, "forward", small)
+    monkeypatch.setattr(module, "takes_types", lambda _model: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    np.testing.assert_allclose(predict(model, batches(7)), expected, atol=1e-6)
+    assert sizes == [7, 3, 1, 2, 4, 2, 2]
 
 
 def test_modules_go_on_in_the_mode_that_they_had() -> None:
@@ -83,27 +147,27 @@ def test_modules_go_on_in_the_mode_that_they_had() -> None:
     before = {name: module.training for name, module in model.named_modules()}
     seen: list[bool] = []
     model.dropout.register_forward_hook(lambda module, *_: seen.append(module.training))
-    predict(model, tokens(), batch_size=4, device="cpu", pad_id=0)
+    predict(model, batches())
     assert {name: module.training for name, module in model.named_modules()} == before
     assert seen == [False, False], "without dropout"
     model.classifier.register_forward_hook(lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        predict(model, tokens(), batch_size=4, device="cpu", pad_id=0)
+        predict(model, batches())
     assert {name: module.training for name, module in model.named_modules()} == before, "after a failure too"
 
 
 def test_mixed_precision_around_the_call_does_not_reach_it() -> None:
     model = bert()
-    expected = predict(model, tokens(), batch_size=4, device="cpu", pad_id=0)
+    expected = predict(model, batches())
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = predict(model, tokens(), batch_size=4, device="cpu", pad_id=0)
+        found = predict(model, batches())
     assert np.array_equal(found, expected)
 
 
 def test_no_gradient_is_kept_and_random_numbers_are_not_drawn() -> None:
     model = bert().train()
     state = torch.get_rng_state()
-    predict(model, tokens(), batch_size=4, device="cpu", pad_id=0)
+    predict(model, batches())
     assert torch.equal(torch.get_rng_state(), state)
     assert all(parameter.grad is None for parameter in model.parameters())
 
@@ -117,10 +181,10 @@ def test_progress_is_reported_in_rows_before_each_batch_and_a_request_to_stop_is
             raise Stopped
 
     model = bert().train()
-    predict(model, tokens(), batch_size=3, device="cpu", pad_id=0, report=report, phase="evaluating")
+    predict(model, batches(3), report=report, phase="evaluating")
     assert seen == [("evaluating", done, 7, "rows") for done in (0, 3, 6)]
     with pytest.raises(Stopped):
-        predict(model, tokens(), batch_size=3, device="cpu", pad_id=0, report=report)
+        predict(model, batches(3), report=report)
     assert len(seen) == 5
     assert model.training
 
@@ -137,12 +201,12 @@ def test_types_go_only_to_models_that_have_them() -> None:
     )
     assert [takes_types(model) for model in (bert(), distilbert, roberta)] == [True, False, False]
     for model in (distilbert, roberta):
-        assert predict(model, tokens(), batch_size=4, device="cpu", pad_id=0).shape == (7, 2)
+        assert predict(model, batches()).shape == (7, 2)
 
 
 def test_no_rows_give_no_logits() -> None:
     empty = TokenSet((), np.zeros(1, np.int64), np.zeros(0, np.int32), None, None, 0, "")
-    assert len(predict(bert(), empty, batch_size=4, device="cpu", pad_id=0)) == 0
+    assert len(predict(bert(), LengthBatches(empty, CPU, 0))) == 0
 
 
 def spec(kind: Kind, *labels: str) -> TaskSpec:

@@ -21,6 +21,7 @@ import os, sys, time
 from pathlib import Path
 from typing import Any
 from engine.record.session import RunSession
+from engine.record.status import Job
 run = Path(sys.argv[-1])
 ask = (run / "preset.toml").read_text().split()
 print("begin", flush=True)
@@ -28,7 +29,7 @@ if "crash" in ask:
     raise SystemExit("torch cannot be imported")
 if "slow" in ask:
     time.sleep(0.7)
-with RunSession(run) as session:
+with RunSession(run, job=Job("77") if "job" in ask else None) as session:
     print("at work", flush=True)
     session.events.write("run_started", attempt=session.attempt, stages=["kd"], stage="kd", step=0)
     if "fork" in ask and os.fork() == 0:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from engine.errors import DataError, PresetError, RunError, UsageError
 from engine.record.owner import Owner
 from engine.record.states import WRITTEN
-from engine.record.status import Fault, Status, derived
+from engine.record.status import Fault, Job, Status, derived
 from tests.errors import raises
 
 NOW = 1_800_000_000.0
@@ -23,6 +23,7 @@ FULL = Status(
     steps=100, done=110, total=500, preset="crild+rte", task="rte", method="crild", seed=1, device="cpu",
     metric_name="accuracy", last=0.5, best=0.6, teacher=0.7, majority=0.5, self_teacher=0.55, eta=12.5, rate=99.5,
     owner=Owner.current(), heartbeat=NOW, inode="18446744073709551615", error=Fault("data", "no rows", "train.csv", 3, "text"), exit_code=3, queue="q1",
+    job=Job("77_3", cluster="c"),
     sweep="study", cell={"method": "crild", "seed": "1"},
 )  # fmt: skip
 FAR = replace(Owner.current(), host="far.example", boot_id="far")

@@ -24,6 +24,8 @@ POLL = 0.25
 """Seconds between two looks at the files."""
 START_PATIENCE = 60.0
 """Seconds that an engine which was just started has to take its run."""
+REQUEUE_WITHIN = 15.0
+"""Seconds that a job of SLURM may take to requeue itself after its run was preempted."""
 STOPPING = "stopping at the next step with a checkpoint; press Ctrl-C again to kill the run instead"
 STOPPING_BEFORE = "stopping before the next step; press Ctrl-C again to kill the run instead"
 QUEUE_STOP = (
@@ -59,6 +61,7 @@ class Follower:
         self.summary = RunSummary()
         self._generation = self.tail.generation
         self._lost = Lasting()
+        self._preempted = Lasting(REQUEUE_WITHIN)
         self._last_state = ""
         self._waiting: str | None = None
 
@@ -149,6 +152,9 @@ class Follower:
             self.display.message(level, line)
 
     def _ended(self, state: str, status: Status | None) -> Outcome | None:
+        requeues = state == "preempted" and status is not None and status.job is not None
+        if requeues and not self._preempted.holds(requeues):
+            return None
         if state in ENDED:
             self._events()  # the engine writes its last events before its last status
             return self._outcome(state, status)
