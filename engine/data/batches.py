@@ -94,8 +94,11 @@ def epoch_batches(lengths: npt.NDArray[np.int64], batch_size: int, seed: Sequenc
         pool = order[start : start + POOL * batch_size]
         pool = pool[np.argsort(lengths[pool], kind="stable")]
         batches.extend(_cut(pool, batch_size, generator))
+    del order
     batches = [batches[index] for index in generator.permutation(len(batches))]
-    return [generator.permutation(batch) for batch in batches]
+    for index, batch in enumerate(batches):  # in place: a second list of a million rows takes 16 MB
+        batches[index] = generator.permutation(batch)
+    return batches
 
 
 def _cut(pool: Indices, batch_size: int, generator: np.random.Generator) -> list[Indices]:
