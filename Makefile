@@ -38,7 +38,7 @@ BENCH := .venv-bench
 PURELIB := -c "import sysconfig; print(sysconfig.get_path('purelib'))"
 # The environment sees crild's libraries through a .pth file. torchdistill comes alone: the torchvision that it wants is built
 # for CUDA, and beside torch's CPU build it keeps transformers from loading.
-bench: $(STAMP)  ## crild's step beside a plain one and other tools: ten minutes on two quiet cores; BENCH_ARGS=--quick: one
+bench: $(STAMP)  ## crild's step beside a plain one and other tools; shorter with BENCH_ARGS=--quick
 	test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
 	$(BIN)/python $(PURELIB) > "$$($(BENCH)/bin/python $(PURELIB))/crild_libraries.pth"
 	$(BENCH)/bin/python -m pip install --quiet -c constraints.txt "pip>=25.1"
