@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: quickstart test test-slow faults faults-long audit check lint types contracts docs format wheel clean
+.PHONY: quickstart test test-slow faults faults-long audit bench check lint types contracts docs format wheel clean
 
 quickstart: $(STAMP)  ## install, then distil the embedded main job
 	$(BIN)/crild run quickstart
@@ -33,6 +33,18 @@ audit: $(STAMP)  ## licences, SBOM (dist/sbom.cdx.json), known advisories, conte
 	$(AUDIT)/bin/python -m pip install --quiet -c constraints.txt "pip>=25.1"
 	$(AUDIT)/bin/python -m pip install --quiet -c constraints.txt --group audit
 	$(BIN)/python -m tests.audit $(VENV) $(AUDIT)/bin
+
+BENCH := .venv-bench
+PURELIB := -c "import sysconfig; print(sysconfig.get_path('purelib'))"
+# The environment sees crild's libraries through a .pth file. torchdistill comes alone: the torchvision that it wants is built
+# for CUDA, and beside torch's CPU build it keeps transformers from loading.
+bench: $(STAMP)  ## crild's step beside a plain one and other tools; shorter with BENCH_ARGS=--quick
+	test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
+	$(BIN)/python $(PURELIB) > "$$($(BENCH)/bin/python $(PURELIB))/crild_libraries.pth"
+	$(BENCH)/bin/python -m pip install --quiet -c constraints.txt "pip>=25.1"
+	$(BENCH)/bin/python -m pip install --quiet -c constraints.txt --group bench
+	$(BENCH)/bin/python -m pip install --quiet -c constraints.txt --no-deps torchdistill
+	$(BENCH)/bin/python benchmarks/side_by_side.py $(BENCH_ARGS)
 
 check: lint types contracts docs test  ## what CI runs
 
