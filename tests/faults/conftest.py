@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -102,14 +102,7 @@ def refused(crild: Crild, runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Re
 def engine_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Engines work in this process, one after the other: torch is loaded once for all tests."""
 
-    def work(
-        run_dir: Path,
-        *,
-        resume: bool = False,
-        consent: Consent = NONE,
-        command: Sequence[str] | None = None,
-        wait: float = 0.0,
-    ) -> int:
+    def work(run_dir: Path, *, consent: Consent = NONE, **_: object) -> int:
         import os
 
         from engine.worker import train
