@@ -38,7 +38,8 @@ def stage_with(settings: StageSettings, backward: Callable[..., object]) -> Stag
     stepper: Any = object.__new__(Stepper)
     stepper.settings, stepper.total, stepper.backward, stepper.ranks = settings, 10, backward, ALONE
     stepper.metrics, stepper.tokens = StepMetrics(torch.device("cpu")), SimpleNamespace(lengths=np.full(32, 8))
-    stepper._rows, stepper._parts = lambda _: np.arange(32), lambda _: [(0, object())]
+    stepper._rows, stepper._parts = lambda _: np.arange(32), lambda _: [(0, range(32))]
+    stepper.own_examples, stepper.worked = 0, 0.0
     stage: Any = object.__new__(StageRun)
     stage.progress = Progress()
     stage.settings, stage.stepper, stage.context = settings, stepper, SimpleNamespace(run_dir=Path("/r 1"))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from crild_tui.runs.marks import Marks
 from crild_tui.runs.snapshot import RunsSnapshot
 from crild_tui.widgets.run_table import RunTable
 from engine.record.run import RunEntry
+from engine.record.status import Job
 from tests.tui.run_entries import HOSTILE, NOW, entry
 
 RUNS = tuple(entry(f"run-{n:02d}-s1", age=60.0 * n, last=n / 100, seed=n) for n in range(40))
@@ -123,10 +125,16 @@ def test_narrow_terminals_keep_what_matters_and_wide_ones_show_all() -> None:
     assert list(column_widths(rows, 79)) == ["state", "run", "last", "teacher", "done", "age"]
     assert list(column_widths(rows, 39)) == ["state", "run", "last"]
     assert list(column_widths(rows, 10)) == ["state", "run"]
-    assert list(column_widths(rows, 199)) == [column.name for column in listing.COLUMNS]
-    assert (
-        sum(column_widths(rows, 199).values()) + listing.GAP * (len(listing.COLUMNS) - 1) + listing.GUTTER == 199
-    )  # the note takes what is left
+    shown = [column.name for column in listing.COLUMNS if column.name != "job"]
+    assert list(column_widths(rows, 199)) == shown
+    taken = sum(column_widths(rows, 199).values()) + listing.GAP * (len(shown) - 1) + listing.GUTTER
+    assert taken == 199  # the note takes what is left
+    assert "job" in column_widths([with_job(rows[0], "7")], 199)
+
+
+def with_job(entry: RunEntry, job: str) -> RunEntry:
+    assert entry.status is not None
+    return replace(entry, status=replace(entry.status, job=Job(job)))
 
 
 def test_columns_that_say_nothing_are_left_out() -> None:
@@ -256,6 +264,7 @@ def test_every_column_sorts_both_ways_with_missing_figures_last() -> None:
               metric_name="a", tags=("a",), note="a"),
         entry("z", "unreadable"),
     ]  # fmt: skip
+    rows = [with_job(rows[0], "b"), with_job(rows[1], "a"), rows[2]]
     for column in listing.COLUMNS:
         rising = ids(rows, Order(column.name, reverse=column.descending))
         falling = ids(rows, Order(column.name, reverse=not column.descending))
