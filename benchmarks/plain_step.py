@@ -151,7 +151,7 @@ def decayed_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]
 
 
 class PlainStep:
-    """A step in fp32: padded to 128, eager attention, everything computed anew, AdamW parameter by parameter.
+    """A step in fp32: padded to 128, eager attention, everything computed again, AdamW parameter by parameter.
 
     The self-teacher runs once for each of the two clean sentences of a mixed one.
     """

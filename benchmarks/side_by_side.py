@@ -5,7 +5,7 @@
 
 All sides train the same models from the same weights on the same sentences, whose lengths are those of GLUE tasks
 (`length_profiles.py`), in fp32 or, crild and the Trainer, in bf16 where the machine has it. They alternate in short
-blocks, so that whatever else the machine does hits all; ratios are taken within each round. Before a method is timed,
+blocks, so that other work on the machine slows all of them; ratios are taken within each round. Before a method is timed,
 all sides compute its loss in fp32 without dropout on one batch: a side whose loss is another one is left out, with the
 reason.
 

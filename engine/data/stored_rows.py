@@ -33,7 +33,7 @@ _FORMAT = "1"  # of the stored files, and of what is made of the files of a task
 _BLOCK = 1 << 22
 _ROWS = "rows"
 _LONGEST = 1 << 15
-"""Characters of what an entry says beside its arrays: what lists the cache reads no longer headers."""
+"""Characters of the texts that an entry has besides its arrays: longer headers are not read when the cache is listed."""
 
 T = TypeVar("T")
 

@@ -18,7 +18,7 @@ from engine.record.files import cause
 from engine.record.paths import user_path
 
 SIGNAL_SECONDS = 90
-"""Seconds before the end of its time at which a job is told to write its checkpoint."""
+"""Seconds before the end of its time at which a job is asked to write its checkpoint."""
 LARGEST = 64 * 1024
 """Bytes of the largest template."""
 _SHORT: Mapping[str, str] = {
@@ -65,7 +65,7 @@ class Template:
     options: Mapping[str, str | bool] = field(default_factory=dict)
     commands: tuple[str, ...] = ()
     signal_seconds: int = SIGNAL_SECONDS
-    """Seconds before the end of its time at which a job is told to write its checkpoint."""
+    """Seconds before the end of its time at which a job is asked to write its checkpoint."""
 
 
 NO_TEMPLATE = Template()

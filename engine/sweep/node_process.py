@@ -1,4 +1,4 @@
-"""What runs on a node of a Ray cluster beside the engine of one run: starts it, waits for it, ends it with Ray's worker.
+"""What accompanies the engine of one run on a node of a Ray cluster: starts it, waits for it, ends it with Ray's worker.
 
 `crild/process.py node WORKER VERSION RUN [ENGINE COMMAND AS JSON]`, with `--consent MODELS` before the run: WORKER is the
 process of Ray's worker, VERSION the sweep's version of crild. Prints one JSON document: {"exited": true} once the engine

@@ -78,7 +78,7 @@ class Stepper:
         return None if metrics is None else {**metrics, "ranks": [self._of_rank(share, seconds) for share in shares]}
 
     def _of_rank(self, share: list[float], seconds: float) -> dict[str, Any]:
-        """One process in a `step` event. What a GPU computes goes on while its process waits: no `busy` for those."""
+        """One process in a `step` event. A GPU still computes while its process waits, so it has no `busy`."""
         examples, worked, used = share
         own = {"examples_per_second": round(examples / seconds, 2), "memory": int(used)}
         return own if self.device.type == "cuda" else {**own, "busy": round(min(1.0, worked / seconds), 3)}
