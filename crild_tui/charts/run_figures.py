@@ -30,6 +30,7 @@ SAME = 1e-4
 NO_CONSISTENCY, NONE_OF_THEM = "this run has no consistency term", "none of these runs has a consistency term"
 NONE_SO_FAR = "no consistency term in the stages so far"
 NOTHING_YET = "nothing yet"
+NO_EVALUATION, NOT_OF_THE_STUDENT = "nothing evaluated yet", "the student is not evaluated yet"
 READING = "reading..."
 
 
@@ -129,7 +130,7 @@ def figures(sources: Sequence[Source], look: Look, traces: TraceCache) -> tuple[
     unread = any(not source.snapshot.read for source in sources)
     nothing = READING if unread else NOTHING_YET
     blank = Figure("loss", view=view, axis=look.axis, log=look.log, cursor=look.cursor, empty=nothing)
-    dev = _dev_figure(blank, sources, look, traces, marks, READING if unread else "nothing evaluated yet")
+    dev = _dev_figure(blank, sources, look, traces, marks, READING if unread else NO_EVALUATION)
     traces.drop_unused()
     return (
         replace(blank, lines=lines[0], marks=marks, smoothing=look.smoothing, scaled=scaled),
@@ -149,22 +150,22 @@ def figures(sources: Sequence[Source], look: Look, traces: TraceCache) -> tuple[
 def _dev_figure(
     blank: Figure, sources: Sequence[Source], look: Look, traces: TraceCache, marks: tuple[Mark, ...], empty: str
 ) -> Figure:
-    """The dev metric; the dev loss while no stage has trained the classifier."""
+    """The dev metric; the student's dev loss while no stage has trained its classifier."""
     name = metric_name(sources)
-    lines = dev_lines(sources, look, traces)
-    if not lines and name != "loss":
+    if name != "loss" and not any(_trained(source.curves, name) for source in sources):
         losses = dev_lines(sources, look, traces, "loss")
         if losses:
             return replace(blank, title="dev loss", lines=losses, marks=marks)
+    known = levels(sources)
     return replace(
         blank,
         title=one_line(f"dev {name}"),
-        lines=lines,
-        levels=levels(sources),
+        lines=dev_lines(sources, look, traces),
+        levels=known,
         marks=(*marks, *stars(sources, look.axis)),
         words="loss" if name == "loss" else "metric",
         linear=name != "loss",
-        empty=empty,
+        empty=NOT_OF_THE_STUDENT if empty == NO_EVALUATION and TEACHER in {level.label for level in known} else empty,
     )
 
 
@@ -311,6 +312,13 @@ def trained_values(curves: Curves, table: Table, name: str) -> Floats | None:
     stage = np.searchsorted(starts, table.step, side="left")
     hidden = np.isin(stage, untrained)
     return np.where(hidden, np.nan, values) if hidden.any() else values
+
+
+def _trained(curves: Curves, name: str) -> bool:
+    """Whether a run's student has a metric from a stage that trains its classifier."""
+    student = curves.evaluations.get(STUDENT)
+    values = None if student is None else trained_values(curves, student, name)
+    return values is not None and bool(np.isfinite(values).any())
 
 
 def _models(curves: Curves) -> list[tuple[int, str, Table]]:

@@ -263,6 +263,7 @@ def _stage_started(summary: RunSummary, name: str | None, event: Event) -> RunSu
             consistency=None,
             consistency_weight=None,
             dev_loss=None,
+            stage_eta=None,
             points=(),
         ),
         stage,

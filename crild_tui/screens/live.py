@@ -94,12 +94,12 @@ class LiveScreen(ChartScreen):
         Binding("o", "folder", "Copy the path of the run directory", id="live.folder", show=False),
         Binding("c", "command", "Copy the command to repeat the run", id="live.command", show=False),
         Binding("p", "previous", "Newer run", id="live.previous", show=False),
+        Binding("n", "next", "Older run, or next match", id="live.next", show=False),
         Binding("m", "messages", "Log", id="live.messages", tooltip="Open or close messages and log"),
         Binding("slash", "search", "Search messages and log", id="live.search", key_display="/", show=False),
         Binding("t", "closing", "Table", tooltip="Closing table", id="live.closing"),
         Binding("b", "probe", "Overfitting: the run's probe", id="live.probe", show=False),
         Binding("e", "errors", "Mistakes", id="live.errors", tooltip="What the student gets wrong"),
-        Binding("n", "next", "Older run, or next match", id="live.next", show=False),
         Binding("N", "previous_match", "Previous match while searching", id="live.previous_match", show=False),
         Binding("escape", "back", "Close search, log or table", id="live.back", show=False),
     ]  # fmt: skip

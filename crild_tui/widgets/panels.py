@@ -289,7 +289,7 @@ class Panels(Widget):
         facts = [
             f"x {look.axis}",
             f"smoothing {look.smoothing:g}",
-            f"scale {'log' if look.log else 'linear'}, {self._scaled()}",
+            f"scale {'log' if look.log else 'linear'}, fits {self._scaled()}",
             f"view {'follows' if self.following else 'held'}{hint}",
         ]
         if look.view is not None:

@@ -128,3 +128,22 @@ def test_the_dev_panel_has_the_loss_until_a_stage_trains_the_classifier() -> Non
     later = figures([Source(samples.snapshot(curves), "a", 0)], Look(), TraceCache())[2]
     shown = next(line for line in later.lines if line.label == "student")
     assert (later.title, int(np.isfinite(shown.trace.y).sum())) == ("dev accuracy", 8)
+
+
+def test_the_teachers_own_curve_does_not_keep_the_students_dev_loss_away() -> None:
+    curves = samples.ordinary()
+    student = curves.evaluations["student"]
+    early = Table(student.step[:8], student.epoch[:8], student.time[:8], {n: v[:8] for n, v in student.values.items()})
+    teacher = samples.table(np.array([100.0, 300.0, 600.0]), accuracy=np.array([0.5, 0.6, 0.7]))
+
+    def dev(**evaluations: Table) -> Figure:
+        only = Curves(curves.steps, evaluations, curves.borders[:2])
+        return figures([Source(samples.snapshot(only), "a", 0)], Look(), TraceCache())[2]
+
+    both = dev(teacher=teacher, student=early)
+    assert (both.title, both.levels, [line.label for line in both.lines]) == ("dev loss", (), ["student"])
+    before = dev(teacher=teacher)
+    assert (before.title, [line.label for line in before.lines]) == ("dev accuracy", ["teacher's curve"])
+    assert before.empty == "the student is not evaluated yet"
+    nothing = figures([Source(samples.snapshot(Curves(), teacher=None), "a", 0)], Look(), TraceCache())[2]
+    assert nothing.empty == "nothing evaluated yet"

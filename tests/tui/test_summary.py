@@ -91,6 +91,14 @@ def test_a_stage_that_trains_no_classifier_is_told_by_its_dev_loss() -> None:
     assert "dev loss 0.2500" in progress(apply_events(summary, [step("kd", 11)]))
 
 
+def test_a_new_stage_does_not_begin_with_the_time_left_of_the_one_before() -> None:
+    summary = apply_events(RunSummary(), [*STARTED, *(step("kd", number) for number in range(1, 41))])
+    assert summary.stage_eta == 0
+    begun = apply_events(summary, [{"kind": "stage_started", "stage": "baseline", "step": 0, "steps": 40}])
+    assert begun.stage_eta is None
+    assert not [line for line in progress(begun) if "ETA" in line]
+
+
 def test_metrics_of_a_classifier_that_is_not_trained_yet_are_nowhere() -> None:
     """Neither the student's nor its self-teacher's, which crild up to 0.2 wrote after it."""
     averaged = evaluation("kd", 10, 0.03, model="self-teacher", primary=False)
