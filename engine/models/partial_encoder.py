@@ -201,6 +201,8 @@ class PartialEncoder(nn.Module):
             activations.logits = hidden
 
 
-def _contexts(attention: Callable[[], AbstractContextManager[None]]) -> tuple[AbstractContextManager[None], ...]:
+def _contexts(
+    attention: Callable[[], AbstractContextManager[None]],
+) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
     """Those of a checkpointed layer, of its first run and of the one in the backward pass, which needs the same attention."""
     return nullcontext(), attention()

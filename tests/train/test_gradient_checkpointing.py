@@ -17,7 +17,7 @@ from engine.record.events import read_events
 from engine.train.settings import baseline_stage, student_stage, teacher_stage
 from engine.train.step import Counts, Models, StepLosses, bound_terms
 from tests.models.tiny_models import EVERY, batch_of, tiny
-from tests.train.tiny_run import make, materials, unmeasured, work
+from tests.train.tiny_run import file_of, make, materials, unmeasured, work
 
 ON = "train.gradient_checkpointing=true"
 OF_LAYERS = [name for name, objective in OBJECTIVES.items() if objective.per_layer]
@@ -38,8 +38,14 @@ def test_a_run_is_the_same_to_the_last_bit(tmp_path: Path, family: str) -> None:
     """With dropout, mixup, consistency, micro-batches, the teacher's stage and the baseline."""
     text = materials(tmp_path, family=family)
     short = ("teacher.finetune.epochs=1", "stage.ild.epochs=1", "stage.kd.epochs=1", "train.accumulate=2")
-    own_teacher, every = "train.save_teacher_cache=false", "stage.ild.objectives={ query = 1.0, value = 1.0, hidden = 1.0 }"
-    runs = [make(tmp_path, text, *short, own_teacher, every, *more, name=name) for name, more in (("plain", ()), ("less", (ON,)))]
+    own_teacher, every = (
+        "train.save_teacher_cache=false",
+        "stage.ild.objectives={ query = 1.0, value = 1.0, hidden = 1.0 }",
+    )
+    runs = [
+        make(tmp_path, text, *short, own_teacher, every, *more, name=name)
+        for name, more in (("plain", ()), ("less", (ON,)))
+    ]
     plain, less = (work(run_dir) for run_dir in runs)
     assert plain is not None
     assert less is not None
@@ -73,12 +79,6 @@ def test_every_objective_has_the_same_gradients(tmp_path: Path, objective: str, 
     assert found[0].keys() == found[1].keys()
     for name, gradient in found[0].items():
         assert torch.equal(gradient, found[1][name]), name
-
-
-def file_of(folder: Path, text: str) -> Path:
-    file = folder / "preset.toml"
-    file.write_text(text)
-    return file
 
 
 def test_layers_of_the_model_in_training_keep_less_and_run_again_in_the_backward_pass(tmp_path: Path) -> None:
