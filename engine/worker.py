@@ -119,7 +119,7 @@ def system_fault(error: BaseException) -> RunError | None:
     return RunError(sentence, kind="system-error", file=None if error.filename is None else str(error.filename))
 
 
-TOOLS = ("data", "evaluate", "plan", "predict", "probe", "bench", "doctor")
+TOOLS = ("data", "evaluate", "plan", "batch", "predict", "probe", "bench", "doctor")
 
 
 def tool(name: str, arguments: Sequence[str], request: StopRequest, consent: Consent = NONE) -> int:
@@ -177,7 +177,7 @@ def _answer(name: str, arguments: Sequence[str], report: Report, consent: Consen
         from engine.train.prediction import predict_rows
 
         return predict_rows(PredictionRequest.from_json(arguments[0]), consent, report=report).to_dict()
-    from engine.train import bench, engine_tools
+    from engine.train import auto_batch, bench, engine_tools
     from engine.train.probe import probe_runs
 
     match name:
@@ -185,6 +185,8 @@ def _answer(name: str, arguments: Sequence[str], report: Report, consent: Consen
             return engine_tools.evaluate(json.loads(arguments[0]), consent, report=report)
         case "plan":
             return engine_tools.plan(Path(arguments[0]), consent, report=report)
+        case "batch":
+            return auto_batch.fit_batch(Path(arguments[0]), consent, report=report)
         case "probe":
             return probe_runs(json.loads(arguments[0]), consent, report=report)
         case "bench":

@@ -87,18 +87,23 @@ def plan_of(loaded: Loaded, consent: Consent) -> dict[str, Any]:
 
     Raises the engine's error, or RunError for an invalid answer.
     """
+    terminal.say("asking the engine; loading its libraries takes a few seconds")
+    return asked("plan", loaded, consent)
+
+
+def asked(tool: str, loaded: Loaded, consent: Consent, *, quiet: bool = False) -> dict[str, Any]:
+    """A tool's answer about a preset. Raises the engine's error, or RunError for an invalid answer."""
     from crild_tui.cli.follow.tools import run_tool
     from engine.errors import RunError
     from engine.preset.write import dump
 
-    terminal.say("asking the engine; loading its libraries takes a few seconds")
     with tempfile.TemporaryDirectory(prefix="crild-") as folder:
         file = Path(folder) / "preset.toml"
         file.write_text(dump(loaded.preset), encoding="utf-8")
-        plan = run_tool("plan", [*consent.words(), str(file)])
-    if not isinstance(plan, dict):
-        raise RunError("the engine's plan is not a JSON object", kind="invalid-engine-answer")
-    return plan
+        answer = run_tool(tool, [*consent.words(), str(file)], quiet=quiet)
+    if not isinstance(answer, dict):
+        raise RunError(f"the engine's {tool} is not a JSON object", kind="invalid-engine-answer")
+    return answer
 
 
 def _findings(plan: Mapping[str, Any]) -> list[tuple[str, str]]:

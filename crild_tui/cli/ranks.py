@@ -25,18 +25,20 @@ def share_run(*, processes: int | None = None, runs: int = 1, quiet: bool) -> Ra
     if rank is None:
         return None
     if processes not in (None, rank.world):
-        sentence = f"--processes {processes}: {rank.launcher} has started {rank.world} processes; leave the option out"
+        sentence = (
+            f"--processes {processes}: {rank.started_by} has started {rank.world} processes; leave the option out"
+        )
         raise UsageError(sentence, kind="processes-of-launcher")
     if runs > 1:
         sentence = (
-            f"{rank.launcher} has started {rank.world} processes for one run, and these are {runs} runs: start one for "
+            f"{rank.started_by} has started {rank.world} processes for one run, and these are {runs} runs: start one for "
             "each, or use crild sweep without it"
         )
         raise UsageError(sentence, kind="several-runs-of-launcher")
     if rank.number:
         words = process_command("worker", "follow")
         os.execve(words[0], words, {**engine_environment(), **rank.environment()})  # noqa: S606
-    terminal.say(f"{rank.world} processes share each step; {rank.launcher} has started them", quiet=quiet)
+    terminal.say(f"{rank.world} processes share each step; {rank.started_by} has started them", quiet=quiet)
     return rank
 
 
@@ -45,5 +47,5 @@ def refuse_ranks(command: str) -> None:
     from engine.launch.rank import rank_of
 
     if (rank := rank_of()) is not None:
-        sentence = f"{rank.launcher} has started {rank.world} processes, and {command} is one: start it without"
+        sentence = f"{rank.started_by} has started {rank.world} processes, and {command} is one: start it without"
         raise UsageError(sentence, kind="command-of-one-process")

@@ -45,6 +45,10 @@ def run(
     name: Annotated[str | None, typer.Option("--name", metavar="NAME", help=option_help.NAME)] = None,
     device: Device = None,
     processes: Processes = None,
+    auto_batch: Annotated[
+        bool,
+        typer.Option("--auto-batch", help="Measure which batch size the device computes fastest, and train with it."),
+    ] = False,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Show what would happen: steps, time, memory, what is cached or missing."),
@@ -106,6 +110,11 @@ def run(
     )
     loaded = load_presets(request, to_run=not dry_run)
     terminal.say(*loaded[0].notes, quiet=quiet)
+    if auto_batch:
+        from crild_tui.cli.auto_batch import with_batch_size
+
+        request = with_batch_size(request, loaded[0], rank=rank, quiet=quiet)
+        loaded = load_presets(request, to_run=not dry_run)
     if dry_run:
         from crild_tui.cli.dry_run import show_plan
 

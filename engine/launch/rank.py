@@ -11,12 +11,12 @@ from engine.errors import UsageError
 
 _FIRST_PORT, _PORTS = 20000, 20000
 """Ports from which a job of SLURM gets one by its number."""
-LAUNCHER = "CRILD_LAUNCHER"
+STARTED_BY = "CRILD_STARTED_BY"
 """Environment variable of an engine that is one of several which others started: what started them."""
 _TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 _SRUN = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_STEP_NODELIST", "SLURM_JOB_ID")
 OF_OTHERS = frozenset(
-    (LAUNCHER, *_TORCHRUN, "LOCAL_WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+    (STARTED_BY, *_TORCHRUN, "LOCAL_WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 )
 """Variables that say to a process that it is one of several."""
 
@@ -32,7 +32,7 @@ class Rank:
     address: str
     """Host where rank 0 listens (MASTER_ADDR)."""
     port: int
-    launcher: str
+    started_by: str
     """What started them: "torchrun" or "srun"."""
 
     def environment(self) -> dict[str, str]:
@@ -40,7 +40,7 @@ class Rank:
         return {
             "RANK": str(self.number), "WORLD_SIZE": str(self.world), "LOCAL_RANK": str(self.local),
             "LOCAL_WORLD_SIZE": str(self.local_world), "MASTER_ADDR": self.address, "MASTER_PORT": str(self.port),
-            LAUNCHER: self.launcher,
+            STARTED_BY: self.started_by,
         }  # fmt: skip
 
 
@@ -53,22 +53,22 @@ def rank_of(environment: Mapping[str, str] = os.environ) -> Rank | None:
         number, world, local = (_number(environment, name) for name in _TORCHRUN[:3])
         address, port = environment["MASTER_ADDR"], _number(environment, "MASTER_PORT")
         local_world = _number(environment, "LOCAL_WORLD_SIZE") if environment.get("LOCAL_WORLD_SIZE") else 1
-        launcher = "torchrun"
+        started_by = "torchrun"
     elif all(environment.get(name) for name in _SRUN):
         number, world, local = (_number(environment, name) for name in _SRUN[:3])
         address = environment.get("MASTER_ADDR") or first_host(environment["SLURM_STEP_NODELIST"])
         by_job = _FIRST_PORT + _number(environment, "SLURM_JOB_ID") % _PORTS
         port = _number(environment, "MASTER_PORT") if environment.get("MASTER_PORT") else by_job
         local_world = 1 if environment.get("SLURM_CPUS_PER_TASK") else _tasks_per_node(environment)
-        launcher = "srun"
+        started_by = "srun"
     else:
         return None
-    return Rank(number, world, local, local_world, address, port, launcher) if world > 1 else None
+    return Rank(number, world, local, local_world, address, port, started_by) if world > 1 else None
 
 
 def launched() -> Rank | None:
     """The rank of this engine process, if torchrun or srun has started it and others; None if crild did."""
-    return rank_of() if LAUNCHER in os.environ else None
+    return rank_of() if STARTED_BY in os.environ else None
 
 
 def first_host(hosts: str) -> str:

@@ -8,11 +8,14 @@ are the model's own, and gradients arrive there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
@@ -36,25 +39,27 @@ class PartialEncoder(nn.Module):
         ModelError: `spec` names a layer that the model doesn't have, or nothing at all.
     """
 
-    def __init__(self, model: PreTrainedModel, spec: ActivationSpec):
+    def __init__(self, model: PreTrainedModel, spec: ActivationSpec, *, checkpointing: bool = False):
+        """With `checkpointing`, layers that run whole keep their input alone, and run again in the backward pass."""
         super().__init__()
+        self.checkpointing = checkpointing
         self.family = family_of(model.config)
         self.spec = spec
         layers = layers_of(model)
         top = self._top(spec, len(layers))
-        partial = top > 0 and not spec.logits and top not in spec.hidden
+        projects = top > 0 and not spec.logits and top not in spec.hidden
         # The model itself is not a registered submodule: only the modules that run are.
         self.__dict__["model"] = model
         self.embeddings: nn.Module = model.get_submodule(self.family.embeddings)
         self.project = self._embedding_projection(model) if top else None
-        self.whole = nn.ModuleList(layers[: top - 1 if partial else top])
+        self.whole = nn.ModuleList(layers[: top - 1 if projects else top])
         self.last = nn.ModuleDict()
         self.before: nn.Module | None = None
-        if partial:
+        if projects:
             self.last.update({name: self._projection_of(layers[top - 1], name) for name in spec.projections(top)})
             if self.family.norm_before is not None:
                 self.before = layers[top - 1].get_submodule(self.family.norm_before)
-        ends = self.family.final is not None and top == len(layers) and not partial
+        ends = self.family.final is not None and top == len(layers) and not projects
         self.final = model.get_submodule(self.family.final) if ends and self.family.final is not None else None
         self.head = nn.ModuleList([model.get_submodule(path) for path in self.family.head] if spec.logits else [])
         self._caught: dict[Projection, dict[int, Tensor]] | None = None
@@ -80,7 +85,7 @@ class PartialEncoder(nn.Module):
         if len(self.whole) + len(self.last):
             self._caught = {"query": activations.query, "key": activations.key, "value": activations.value}
             try:
-                with fast_attention(self._config, embedding.device) if self.family.fused else nullcontext():
+                with self._attention(embedding.device):
                     self._run(embedding if self.project is None else self.project(embedding), activations)
             finally:
                 self._caught = None
@@ -150,6 +155,15 @@ class PartialEncoder(nn.Module):
         embedding: Tensor = self.embeddings(input_ids=batch.input_ids, **types)
         return embedding
 
+    def _attention(self, device: torch.device) -> AbstractContextManager[None]:
+        return fast_attention(self._config, device) if self.family.fused else nullcontext()
+
+    def _layer(self, layer: nn.Module, hidden: Tensor, inputs: tuple[Any, ...]) -> Any:
+        if not (self.checkpointing and torch.is_grad_enabled()):
+            return layer(hidden, *inputs)
+        again = partial(_contexts, partial(self._attention, hidden.device))
+        return checkpoint(layer, hidden, *inputs, use_reentrant=False, context_fn=again)
+
     def _run(self, hidden: Tensor, activations: Activations) -> None:
         family, model = self.family, self.__dict__["model"]
         # Projections alone need no inputs but the hidden states, except where they are rotated by position.
@@ -158,7 +172,7 @@ class PartialEncoder(nn.Module):
             inputs = family.inputs(model, hidden, activations.mask)
         for number, layer in enumerate(self.whole, start=1):
             self._running = number
-            output = layer(hidden, *inputs(number - 1))
+            output = self._layer(layer, hidden, inputs(number - 1))
             hidden = output[0] if isinstance(output, tuple) else output
             if number in self.spec.hidden:
                 activations.hidden[number] = hidden
@@ -185,3 +199,10 @@ class PartialEncoder(nn.Module):
             for module in self.head:
                 hidden = module(hidden)
             activations.logits = hidden
+
+
+def _contexts(
+    attention: Callable[[], AbstractContextManager[None]],
+) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """Those of a checkpointed layer, of its first run and of the one in the backward pass, which needs the same attention."""
+    return nullcontext(), attention()

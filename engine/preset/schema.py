@@ -229,6 +229,9 @@ class Train(Record):
     """Largest gradient norm; 0 switches clipping off."""
     accumulate: Batch = 1
     """Micro-batches in each optimiser step: less memory, the same result."""
+    gradient_checkpointing: bool = False
+    """Keep only the input of each layer, and run the layer again in the backward pass: less memory, slower, the same
+    result. `accumulate` usually costs less time; this is for a batch whose single pairs don't fit."""
     temperature: Positive = 1.0
     """Softens logits on both sides, for stages without their own."""
     class_weights: ClassWeights | None = None

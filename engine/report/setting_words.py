@@ -206,6 +206,7 @@ _LOOP: Mapping[str, Words] = {
     "schedule": lambda value: f"{_value(value)} schedule",
     "clip": _labelled("clip"),
     "accumulate": _unless(1, _counted("micro-batch")),
+    "gradient_checkpointing": _unless(False, lambda _: "gradient checkpointing"),
     "temperature": _labelled("temperature"),
     "evaluate": _evaluate,
     "keep_best": lambda value: "best weights" if value is True else "last weights",

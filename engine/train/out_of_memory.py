@@ -45,6 +45,13 @@ def step_out_of_memory(settings: StageSettings, step: int, run_dir: Path) -> Run
     what = f"stage {settings.name}, step {step}: the device ran out of memory with micro-batches of {size}"
     again = f"crild run {shlex.quote(str(run_dir / PRESET))} --set"
     more = smaller_accumulate(settings)
+    if more is None and not settings.gradient_checkpointing:
+        return RunError(
+            f"{what}, which cannot be split further. Try gradient_checkpointing (the same steps, slower): "
+            f"{again} train.gradient_checkpointing=true. If other programs use the memory, stop them, then run crild resume",
+            kind="out-of-memory",
+            key="train.gradient_checkpointing",
+        )
     if more is None:
         return RunError(
             f"{what}, which cannot be split further. Try a smaller batch_size or task.max_length (which changes the result), "

@@ -27,7 +27,7 @@ from torch import Tensor, distributed, nn
 from torch.distributed import FileStore, PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 
 from engine.errors import CrildError, RunError
-from engine.launch.rank import LAUNCHER, launched
+from engine.launch.rank import STARTED_BY, launched
 from engine.launch.start import engine_environment, process_command
 from engine.record.files import cause
 from engine.record.inventory import PROCESSES
@@ -274,13 +274,13 @@ def _connect(ranks: Ranks) -> None:
     else:
         _await_start(ranks, store)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    timeout = SILENT_FOR if LAUNCHER in os.environ and not ranks.rank else NO_TIMEOUT
+    timeout = SILENT_FOR if STARTED_BY in os.environ and not ranks.rank else NO_TIMEOUT
     distributed.init_process_group(backend, store=store, rank=ranks.rank, world_size=ranks.world, timeout=timeout)
 
 
 def _store(ranks: Ranks) -> Store:
     """Where the processes find one another's addresses: a file, or a server of torchrun's or of rank 0."""
-    if LAUNCHER not in os.environ:
+    if STARTED_BY not in os.environ:
         return FileStore(os.path.join(os.environ[_FOLDER], "store"), ranks.world)  # noqa: PTH118
     serves = ranks.rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
     host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
@@ -297,7 +297,7 @@ def _await_start(ranks: Ranks, store: Store) -> None:
         for rank, process in enumerate(ranks.followers, 1):
             if (code := process.poll()) is not None:
                 raise _process_lost(rank, ranks.world, code)
-        if LAUNCHER in os.environ and time.monotonic() >= until:
+        if STARTED_BY in os.environ and time.monotonic() >= until:
             named = ", ".join(map(str, missing[:8])) + (", ..." if len(missing) > 8 else "")
             sentence = (
                 f"{len(missing)} of {ranks.world} processes did not connect within "

@@ -42,6 +42,8 @@ class StageSettings:
     consistency: Consistency | None = None
     class_weights: tuple[float, ...] = ()
     """Of the labels objective, in the order of the classes; empty where every class counts alike."""
+    gradient_checkpointing: bool = False
+    """Layers of the model in training keep their inputs alone, and run again in the backward pass."""
     pad_to: int | None = None
     """Length that every batch is padded to, if padding counts (`Stage.padding`)."""
 
@@ -94,6 +96,7 @@ def student_stage(preset: Preset, stage: Stage, *, regression: bool) -> StageSet
         keep_best=stage.keep_best,
         patience=stage.patience,
         pad_to=preset.task.max_length if stage.padding else None,
+        gradient_checkpointing=train.gradient_checkpointing,
     )
 
 
@@ -118,6 +121,7 @@ def teacher_stage(preset: Preset, *, regression: bool) -> StageSettings | None:
         evaluate=tune.evaluate,
         keep_best=tune.keep_best,
         patience=tune.patience,
+        gradient_checkpointing=preset.train.gradient_checkpointing,
     )
 
 
@@ -141,4 +145,5 @@ def baseline_stage(preset: Preset, steps: int, *, regression: bool) -> StageSett
         accumulate=preset.train.accumulate,
         evaluate=last.evaluate,
         keep_best=last.keep_best,
+        gradient_checkpointing=last.gradient_checkpointing,
     )

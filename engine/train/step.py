@@ -157,7 +157,9 @@ class StepLosses:
         self._costs: dict[str, npt.NDArray[np.float64]] = {}
         if models.student.device.type == "cpu":
             use_dropout(models.student)
-        self.student = PartialEncoder(models.student, required_activations(terms, "student"))
+        self.student = PartialEncoder(
+            models.student, required_activations(terms, "student"), checkpointing=settings.gradient_checkpointing
+        )
         teacher = None if models.teacher is None else _in_precision_of(autocast, models.teacher)
         of_teacher = required_activations(terms, "teacher")
         if teacher_logits is not None:
@@ -168,7 +170,10 @@ class StepLosses:
 
     @property
     def capturable(self) -> bool:
-        """Whether a step can be captured as a graph: nothing is computed on the host, as transport plans are."""
+        """Whether a step can be captured as a graph: nothing is computed on the host, as transport plans and the random
+        state of checkpointed layers are."""
+        if self.settings.gradient_checkpointing:
+            return False
         models = (self.models.student, self.models.teacher, self.models.average)
         families = (family_of(model.config) for model in models if model is not None)
         return all(family.captures for family in families) and not any(term.emd for term in self.terms)

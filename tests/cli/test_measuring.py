@@ -232,3 +232,51 @@ def test_doctor_names_a_folder_that_cannot_be_written(
     said = crild("doctor", "--runs-dir", str(tmp_path))
     assert said.code == 1
     assert "choose another folder with --runs-dir" in said.out
+
+
+BATCH: dict[str, Any] = {
+    "batch_size": 32,
+    "tried": [
+        {"batch_size": size, "examples_per_second": rate, "memory_bytes": 500_000_000 + size}
+        for size, rate in ((8, 100.0), (16, 180.0), (32, 240.0), (64, 241.0), (128, 239.0))
+    ],
+    "ended": "no gain",
+    "device": "cpu",
+    "learning_rate": 3e-5,
+    "stages": ["kd"],
+}
+
+
+def test_the_batch_size_that_was_measured_is_a_number_in_the_runs_preset(
+    crild: Call, answers: Answers, preset: Path, tmp_path: Path
+) -> None:
+    asked = answers(batch=BATCH, plan=PLAN)
+    said = crild("run", str(preset), "--auto-batch", "--dry-run")
+    assert said.code == 0
+    for words in (
+        "train.batch_size = 32 (stages kd): larger ones are no faster",
+        "learning rate stays 3e-05",
+        "240",
+        "500 MB",
+    ):
+        assert words in said.err
+    assert [tool for tool, _ in asked] == ["batch", "plan"]
+    for (_, (_, text)), size in zip(asked, (load_preset([str(preset)]).preset.train.batch_size, 32), strict=True):
+        (tmp_path / "asked.toml").write_text(text)
+        assert load_preset([str(tmp_path / "asked.toml")]).preset.train.batch_size == size
+    assert "timing" not in crild("run", str(preset), "--auto-batch", "--dry-run", "--quiet").err
+
+
+def test_where_measuring_here_says_nothing_the_batch_size_is_not_measured(
+    crild: Call, answers: Answers, preset: Path
+) -> None:
+    asked = answers()
+    for words, reason in (
+        (["--processes", "2"], "several processes"),
+        (["--set", "train.batch_size=16"], "--set gives train.batch_size, too"),
+        (["--slurm"], "the run is for another machine"),
+    ):
+        said = crild("run", str(preset), "--auto-batch", *words)
+        assert said.code == 2, words
+        assert reason in said.err
+    assert not asked

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import UsageError
-from engine.launch.rank import LAUNCHER, Rank, first_host, launched, rank_of
+from engine.launch.rank import STARTED_BY, Rank, first_host, launched, rank_of
 from engine.launch.start import engine_environment
 
 TORCHRUN = {
@@ -65,9 +65,9 @@ def test_an_engine_is_one_of_several_only_if_its_starter_says_so(monkeypatch: py
     assert not set(TORCHRUN) & set(engine_environment())
     rank = rank_of()
     assert rank is not None
-    monkeypatch.setenv(LAUNCHER, "torchrun")
+    monkeypatch.setenv(STARTED_BY, "torchrun")
     assert launched() == rank
-    assert LAUNCHER not in engine_environment()
+    assert STARTED_BY not in engine_environment()
     assert rank_of(rank.environment()) == rank
 
 

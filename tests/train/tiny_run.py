@@ -81,11 +81,16 @@ def materials(folder: Path, **model: Any) -> str:
     return PRESET.format(folder=folder)
 
 
-def make(folder: Path, text: str, *overrides: str, name: str = "tiny") -> Path:
-    """A run directory for a preset."""
+def file_of(folder: Path, text: str, name: str = "preset") -> Path:
+    """A file with a preset."""
     file = folder / f"{name}.toml"
     file.write_text(text)
-    loaded = load_preset([str(file)], overrides)
+    return file
+
+
+def make(folder: Path, text: str, *overrides: str, name: str = "tiny") -> Path:
+    """A run directory for a preset."""
+    loaded = load_preset([str(file_of(folder, text, name))], overrides)
     return create_run(folder / "runs", dump(loaded.preset), name=name, seed=loaded.preset.seed)
 
 
