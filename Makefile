@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: quickstart test test-slow faults faults-long audit bench check lint types contracts docs format wheel clean
+.PHONY: quickstart test test-slow test-extras faults faults-long audit bench check lint types contracts docs format wheel clean
 
 quickstart: $(STAMP)  ## install, then distil the embedded main job
 	$(BIN)/crild run quickstart
@@ -14,6 +14,15 @@ test: $(STAMP)  ## install, then every test that takes seconds
 
 test-slow: $(STAMP)  ## the long tests: real teachers, kill -9 in every stage, three seeds of the quickstart
 	$(BIN)/python -m pytest -m "slow and not gpu" --timeout=3600 tests
+
+EXTRAS := .venv-extras
+PURELIB := -c "import sysconfig; print(sysconfig.get_path('purelib'))"
+# In an environment of their own, which sees crild's libraries through a .pth file: most users need none of them.
+test-extras: $(STAMP)  ## the tests of extras that `make test` skips: crild[onnx]
+	test -x $(EXTRAS)/bin/python || $(PYTHON) -m venv $(EXTRAS)
+	$(BIN)/python $(PURELIB) > "$$($(EXTRAS)/bin/python $(PURELIB))/crild_libraries.pth"
+	$(EXTRAS)/bin/python -m pip install --quiet -c constraints.txt "pip>=25.1" onnx onnxruntime onnxscript
+	$(EXTRAS)/bin/python -m pytest tests/models/test_onnx.py tests/train/test_exporting.py
 
 faults: $(STAMP)  ## break runs on purpose for up to 15 minutes: kills, errors, damage; the table of docs/promises.md
 	$(BIN)/python -m tests.faults.campaign
@@ -35,7 +44,6 @@ audit: $(STAMP)  ## licences, SBOM (dist/sbom.cdx.json), known advisories, conte
 	$(BIN)/python -m tests.audit $(VENV) $(AUDIT)/bin
 
 BENCH := .venv-bench
-PURELIB := -c "import sysconfig; print(sysconfig.get_path('purelib'))"
 # The environment sees crild's libraries through a .pth file. torchdistill comes alone: the torchvision that it wants is built
 # for CUDA, and beside torch's CPU build it keeps transformers from loading.
 bench: $(STAMP)  ## crild's step beside a plain one and other tools; shorter with BENCH_ARGS=--quick

@@ -119,7 +119,7 @@ def system_fault(error: BaseException) -> RunError | None:
     return RunError(sentence, kind="system-error", file=None if error.filename is None else str(error.filename))
 
 
-TOOLS = ("data", "evaluate", "plan", "batch", "predict", "probe", "bench", "doctor")
+TOOLS = ("data", "evaluate", "plan", "batch", "predict", "probe", "bench", "export", "doctor")
 
 
 def tool(name: str, arguments: Sequence[str], request: StopRequest, consent: Consent = NONE) -> int:
@@ -189,6 +189,10 @@ def _answer(name: str, arguments: Sequence[str], report: Report, consent: Consen
             return auto_batch.fit_batch(Path(arguments[0]), consent, report=report)
         case "probe":
             return probe_runs(json.loads(arguments[0]), consent, report=report)
+        case "export":
+            from engine.train import exporting
+
+            return exporting.export(json.loads(arguments[0]), consent, report=report)
         case "bench":
             return bench.bench(json.loads(arguments[0]), consent, report=report)
         case _:

@@ -20,6 +20,13 @@ HUB = "https://huggingface.co"
 HUB_TIMEOUT = 3.0
 LITTLE_DISK = 5e9
 LITTLE_MEMORY = 4e9
+EXTRAS = {
+    "onnx": "crild export",
+    "ray": "crild sweep --ray",
+    "slurm": "--slurm",
+    "xlsx": "reports as .xlsx",
+}
+"""What each extra of pyproject.toml is for."""
 
 
 def doctor(as_json: AsJson = False, runs_dir: RunsDir = None) -> None:
@@ -31,7 +38,7 @@ def doctor(as_json: AsJson = False, runs_dir: RunsDir = None) -> None:
 
     terminal.say("asking the engine; loading its libraries takes a few seconds")
     facts, findings = _engine()
-    findings += [*settings(), *disk(folder_of(runs_dir)), *screen(), *hub()]
+    findings += [*extras(), *settings(), *disk(folder_of(runs_dir)), *screen(), *hub()]
     if as_json:
         terminal.show_json({"findings": [asdict(finding) for finding in findings], "engine": facts})
     else:
@@ -108,6 +115,29 @@ def _device(device: Mapping[str, Any]) -> Finding:
         )
     parts.append("bf16 in hardware" if bf16 else "no bf16 in hardware, so runs use fp32")
     return Finding(name, "good" if bf16 else "note", ", ".join(parts))
+
+
+def extras() -> Iterator[Finding]:
+    """Which extras are installed, and what the others would be for."""
+    lacking = [name for name in EXTRAS if not _installed(name)]
+    parts = [f"{name} ({use}) {'missing' if name in lacking else 'installed'}" for name, use in EXTRAS.items()]
+    advice = f"if you need one: pip install 'crild[{lacking[0]}]'" if lacking else ""
+    yield Finding("extras", "good", ", ".join(parts), advice)
+
+
+def _installed(extra: str) -> bool:
+    """Whether all packages of an extra are there."""
+    import re
+    from importlib.metadata import PackageNotFoundError, requires, version
+
+    marked = re.compile(rf"""extra == ["']{extra}["']""")
+    try:
+        for requirement in requires("crild") or ():
+            if marked.search(requirement):
+                version(re.split(r"[^A-Za-z0-9._-]", requirement)[0])
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def settings() -> Iterator[Finding]:

@@ -46,7 +46,7 @@ def evaluate(
 
     check_device(device)
     with tempfile.TemporaryDirectory(prefix="crild-") as folder:
-        request = _request(model, preset or [], settings or [], runs_dir, Path(folder))
+        request = task_request(model, preset or [], settings or [], runs_dir, Path(folder))
         consent = Consent(frozenset([str(request["model"])] if trust_remote_code else []))
         terminal.say("starting the engine; loading its libraries takes a few seconds")
         result = run_tool("evaluate", [*consent.words(), json.dumps({**request, "device": device})])
@@ -63,7 +63,7 @@ def evaluate(
         _show(result)
 
 
-def _request(
+def task_request(
     model: str, presets: Sequence[str], settings: Sequence[str], runs_dir: str | None, folder: Path
 ) -> dict[str, str | bool]:
     """What the engine measures: a model, a complete preset with the task, and the run if it is one's."""

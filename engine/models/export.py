@@ -92,7 +92,9 @@ def limited(tokenizer: PreTrainedTokenizerBase, limit: int) -> Iterator[None]:
 
 
 def parameters(model: PreTrainedModel) -> int:
-    """Number of parameters, shared ones counted once."""
+    """Number of parameters, shared ones counted once; of an exported model, those that it had before."""
+    if (known := getattr(model, "parameter_count", None)) is not None:
+        return int(known)
     return sum(tensor.numel() for tensor in model.parameters())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from transformers import (
     BertConfig,
@@ -21,7 +22,8 @@ from engine.models.class_names import align, describe, name_outputs, names_of, o
 from engine.models.families import output_of, positions
 from engine.models.head_init import fit_head
 from engine.models.hub import fetch
-from engine.models.model_files import has_tokenizer
+from engine.models.model_files import has_tokenizer, is_exported
+from engine.models.onnx_model import OnnxModel
 from engine.models.problem_types import MULTI_LABEL
 from engine.models.seeded_init import initial_range, seeded
 from engine.preset import schema
@@ -96,6 +98,8 @@ def load_classifier(source: schema.Teacher, *, consent: Consent = NONE, report: 
     """
     folder, code = _fetch(source, source.model, consent, revision=source.revision, report=report)
     report(f"loading {plain(source.model)}")
+    if is_exported(folder):
+        return cast(PreTrainedModel, OnnxModel(folder))
     return read_checkpoint(folder, trust_remote_code=code).model
 
 
@@ -141,6 +145,11 @@ def load_with_tokenizer(source: schema.Teacher, *, consent: Consent = NONE, repo
 
     Raises `ModelError` as `load_teacher` does, and for a model without a trained head.
     """
+    if is_exported(folder := Path(source.model)):
+        report(f"loading {plain(source.model)}")
+        model = cast(PreTrainedModel, OnnxModel(folder))
+        multi_label = model.config.problem_type == MULTI_LABEL
+        return LoadedModel(model, read_tokenizer(folder), True, (), False, multi_label)
     read = _read(source, None, consent, report=report)
     if read.checkpoint.fresh_output:
         sentence = f"{plain(source.model)} is not a trained classifier: it has no weights for the output layer"
@@ -168,6 +177,9 @@ def _read(
 ) -> _Read:
     """The checkpoint, its tokenizer (or the one that `source` names), whose vocabulary must not be larger, and notes."""
     folder, code = _fetch(source, source.model, consent, revision=source.revision, report=report)
+    if is_exported(folder):
+        sentence = "this is an exported model, which predicts but cannot be trained or teach: name the model that it was made from"
+        raise ModelError(sentence, kind="exported-model", file=plain(str(folder)))
     other, other_code = folder, code
     if source.tokenizer is not None:
         key = "teacher.tokenizer"

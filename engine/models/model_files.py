@@ -21,6 +21,8 @@ from engine.record.files import cause, why_unreadable
 SAFETENSORS = ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json")
 PICKLED = ("pytorch_model.bin", "pytorch_model-*-of-*.bin", "pytorch_model.bin.index.json")
 """Weights: in one file, in several, and the index of several."""
+ONNX = "model.onnx"
+"""An exported model: computed by ONNX Runtime, and not trained."""
 
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 """Patterns of files of which a folder with a tokenizer has one at least."""
@@ -158,6 +160,13 @@ def missing_weights(folder: Path) -> list[str]:
             shards = set(re.findall(r'"([^"/\\]+\.(?:safetensors|bin))"', read_regular(folder / index).decode("utf-8")))
             return sorted(shard for shard in shards if not (folder / shard).is_file())
     return [SAFETENSORS[0]]
+
+
+def is_exported(folder: Path) -> bool:
+    """Whether a folder holds an exported model, and no weights that could be trained."""
+    return (folder / ONNX).is_file() and not any(
+        fnmatch(file, pattern) for file in _names(folder) for pattern in (*SAFETENSORS, *PICKLED)
+    )
 
 
 def student_of_run(folder: Path) -> Path | None:

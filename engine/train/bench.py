@@ -102,14 +102,14 @@ def _subjects(target: Mapping[str, str], notes: list[str]) -> Iterator[Subject]:
     run_dir = Path(target["run"])
     preset = load_run_preset(run_dir).preset
     try:
-        yield Subject(f"teacher of {name}", _teacher(run_dir, preset), optional=True)
+        yield Subject(f"teacher of {name}", teacher_of(run_dir, preset), optional=True)
     except CrildError as error:
         notes.append(f"the teacher of {plain(name)} is left out: {error}")
     own = Teacher(model=str(run_dir / STUDENT), trust_remote_code=preset.teacher.trust_remote_code)
     yield Subject(name, own)
 
 
-def _teacher(run_dir: Path, preset: Preset) -> Teacher:
+def teacher_of(run_dir: Path, preset: Preset) -> Teacher:
     """The model that taught the student of a run. Raises ModelError when the fine-tuned one is gone."""
     if preset.teacher.finetune is None:
         return preset.teacher

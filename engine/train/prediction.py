@@ -26,9 +26,10 @@ from engine.evaluate.classifier import Classifier, probabilities
 from engine.evaluate.predict import Logits
 from engine.evaluate.row_writers import OutputNames, Predictions, RowWriter, row_writer
 from engine.models.class_names import names_of
-from engine.models.families import output_of, positions
+from engine.models.families import positions
 from engine.models.half_precision import in_half_precision
 from engine.models.load import LoadedModel, load_with_tokenizer
+from engine.models.onnx_model import OnnxModel
 from engine.preset.load import load_run_preset
 from engine.preset.schema import Task, Teacher
 from engine.preset.text import plain, printable
@@ -114,7 +115,8 @@ def _classifier(
 ) -> tuple[Classifier, hardware.Precision]:
     """The model on its device, and the precision of its matrix products."""
     wanted: Any = request.precision
-    precision = hardware.pick_precision(wanted, device)
+    exported = isinstance(loaded.model, OnnxModel)
+    precision = "fp32" if exported else hardware.pick_precision(wanted, device)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     model = in_half_precision(loaded.model, dtype) if precision == "bf16" else loaded.model
     pad_id = int(loaded.tokenizer.pad_token_id or 0)
@@ -135,7 +137,7 @@ def _max_length(request: PredictionRequest, task: Task | None, loaded: LoadedMod
 def _classes(loaded: LoadedModel) -> tuple[str, ...]:
     """The names of the model's classes, each once; none for a model that gives one score."""
     names = names_of(loaded.model)
-    if output_of(loaded.model).out_features == 1:
+    if loaded.model.config.num_labels == 1:
         return ()
     return names if len(set(names)) == len(names) else tuple(f"{name} ({at})" for at, name in enumerate(names))
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import shutil
+import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,10 +12,12 @@ from typing import Any
 import pytest
 
 import engine.launch.foreground
+from crild_tui.cli import doctor
 from engine.errors import ModelError
 from engine.preset.load import load_preset
 from tests.cli.conftest import Call
 from tests.cli.samples import make_run
+from tests.conftest import REPOSITORY
 
 PLAN: dict[str, Any] = {
     "stages": [
@@ -280,3 +284,22 @@ def test_where_measuring_here_says_nothing_the_batch_size_is_not_measured(
         assert said.code == 2, words
         assert reason in said.err
     assert not asked
+
+
+def test_doctor_knows_the_extras_and_says_which_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    document = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    assert set(doctor.EXTRAS) == set(document["project"]["optional-dependencies"])
+    there = {"onnx", "onnxruntime", "ray"}
+
+    def version(name: str) -> str:
+        if name not in there:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return "1"
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    wanted = [f"{name}>=1 ; extra == '{extra}'" for extra, name in
+              (("onnx", "onnx"), ("onnx", "onnxruntime"), ("onnx", "onnxscript"), ("ray", "ray"), ("slurm", "submitit"))]  # fmt: skip
+    monkeypatch.setattr(importlib.metadata, "requires", lambda _: wanted)
+    (found,) = doctor.extras()
+    assert "onnx (crild export) missing, ray (crild sweep --ray) installed, slurm (--slurm) missing" in found.found
+    assert found.advice == "if you need one: pip install 'crild[onnx]'"
