@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import gc
 import json
 import math
 import os
@@ -87,6 +88,9 @@ _SPREAD = 8.0
 KL do not cancel to what fp32 rounds."""
 _BATCHES = POOL
 """Batches in an epoch: so many are sorted by length together."""
+TOGETHER = ("minilm",)
+"""Shapes whose sides for all tasks are in memory at once, so that each round times the plain step once; BERT-base's would take
+more than 24 GB."""
 _GPU_REPEATS = 10
 """Times that a block repeats its steps on a GPU, where one takes milliseconds."""
 _GPU_WARM = 3
@@ -394,7 +398,7 @@ class Options:
 
 
 def measure_method(options: Options, shape: str, method: str, teacher: PreTrainedModel) -> dict[str, Any]:
-    """One method on all tasks."""
+    """One method on the tasks of the options; `joined` adds the means."""
     settings = make_settings(method, options.batch)
     students = {name: make_student(teacher) for name in ("crild", "plain", "check")}
     rows = _BATCHES * options.batch
@@ -495,7 +499,18 @@ def measure_method(options: Options, shape: str, method: str, teacher: PreTraine
                 other = by_profile.get(profile, by_profile.get(first))
                 assert other is not None
                 result["rivals"][name][profile] = ratio(course, other)
-    result["geometric_mean"] = geometric(result["tasks"][name]["ratio"] for name in sides)
+    return result
+
+
+def joined(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The results of a method on several tasks as one; what is no task's own is that of the first."""
+    result = copy.deepcopy(parts[0])
+    for part in parts[1:]:
+        result["tasks"] |= part["tasks"]
+        result["left_out"] |= part["left_out"]
+        for name, by_task in part["rivals"].items():
+            result["rivals"].setdefault(name, {}).update(by_task)
+    result["geometric_mean"] = geometric(task["ratio"] for task in result["tasks"].values())
     result["rival_means"] = {name: geometric(by_task.values()) for name, by_task in result["rivals"].items()}
     return result
 
@@ -527,7 +542,13 @@ def measure(options: Options, threads: int) -> dict[str, Any]:
         shapes[shape] = {}
         for method in options.methods:
             print(f"{shape}: {METHODS[method]} ...", file=sys.stderr, flush=True)
-            shapes[shape][method] = measure_method(options, shape, method, teacher)
+            parts = [options.profiles] if shape in TOGETHER else [(profile,) for profile in options.profiles]
+            found = []
+            for profiles in parts:
+                found.append(measure_method(replace(options, profiles=profiles), shape, method, teacher))
+                gc.collect()  # models in circles: an optimiser, its hooks
+            shapes[shape][method] = joined(found)
+            print(f"  {shapes[shape][method]['geometric_mean']:.2f} times the plain step", file=sys.stderr, flush=True)
     return {
         "device": torch.cuda.get_device_name(options.device) if gpu else "CPU",
         "threads": threads,

@@ -31,6 +31,7 @@ NO_CONSISTENCY, NONE_OF_THEM = "this run has no consistency term", "none of thes
 NONE_SO_FAR = "no consistency term in the stages so far"
 NOTHING_YET = "nothing yet"
 NO_EVALUATION, NOT_OF_THE_STUDENT = "nothing evaluated yet", "the student is not evaluated yet"
+ONE_EVALUATION = "one evaluation so far: a curve needs two"
 READING = "reading..."
 
 
@@ -165,7 +166,7 @@ def _dev_figure(
         marks=(*marks, *stars(sources, look.axis)),
         words="loss" if name == "loss" else "metric",
         linear=name != "loss",
-        empty=NOT_OF_THE_STUDENT if empty == NO_EVALUATION and TEACHER in {level.label for level in known} else empty,
+        empty=_why_no_metric(sources, known) if empty == NO_EVALUATION else empty,
     )
 
 
@@ -336,6 +337,15 @@ def _why_none(sources: Sequence[Source]) -> str:
     if any(source.snapshot.entry.state not in ENDED for source in sources):
         return NONE_SO_FAR
     return NO_CONSISTENCY if len(sources) == 1 else NONE_OF_THEM
+
+
+def _why_no_metric(sources: Sequence[Source], known: Sequence[Level]) -> str:
+    """Why the dev panel has no curve: the teacher may be in training, or known while the student is not evaluated."""
+    if all(border.stage == TEACHER for source in sources for border in source.curves.borders):
+        evaluated = any(TEACHER in source.curves.evaluations and len(source.curves.steps) for source in sources)
+        if evaluated:
+            return ONE_EVALUATION
+    return NOT_OF_THE_STUDENT if TEACHER in {level.label for level in known} else NO_EVALUATION
 
 
 def metric_name(sources: Sequence[Source]) -> str:

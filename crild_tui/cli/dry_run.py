@@ -87,7 +87,7 @@ def plan_of(loaded: Loaded, consent: Consent) -> dict[str, Any]:
 
     Raises the engine's error, or RunError for an invalid answer.
     """
-    terminal.say("asking the engine; loading its libraries takes a few seconds")
+    terminal.say("asking the engine: it loads its libraries, then times a few steps of each stage")
     return asked("plan", loaded, consent)
 
 

@@ -11,7 +11,7 @@ from crild_tui.cli import terminal
 from crild_tui.cli.options import AsJson, Run, RunsDir
 
 ROWS = 20
-"""Disagreements that are printed unless --rows says otherwise."""
+"""Rows that are printed unless --rows says otherwise."""
 
 
 def errors(
@@ -19,10 +19,14 @@ def errors(
     split: Annotated[
         str | None, typer.Option("--split", metavar="SPLIT", help="test, or a further dev set such as dev_mismatched.")
     ] = None,
-    rows: Annotated[int, typer.Option("--rows", metavar="N", min=0, help="Disagreements to print.")] = ROWS,
+    mistakes: Annotated[
+        bool,
+        typer.Option("--mistakes", help="List all rows that the student gets wrong, not those where the two disagree."),
+    ] = False,
+    rows: Annotated[int, typer.Option("--rows", metavar="N", min=0, help="Rows to print.")] = ROWS,
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Write all rows on which the two disagree, as CSV."),
+        typer.Option("--output", "-o", metavar="FILE", help="Write all these rows to a file, as CSV."),
     ] = None,
     as_json: AsJson = False,
     runs_dir: RunsDir = None,
@@ -31,6 +35,7 @@ def errors(
 
     \b
     crild errors tickets
+    crild errors tickets --mistakes
     crild errors tickets -o disagreements.csv
     """
     from crild_tui.runs.error_parts import full_parts
@@ -47,12 +52,15 @@ def errors(
         terminal.sentence(f"{run_dir.name}: {found.rows:,} rows of {split or 'dev'}")
         terminal.sentence()
         width = terminal.console(sys.stdout).width
-        terminal.show_parts(full_parts(found, most=rows, width=width, ascii_only=terminal.ascii_only()))
+        terminal.show_parts(
+            full_parts(found, most=rows, width=width, mistakes=mistakes, ascii_only=terminal.ascii_only())
+        )
     if output is not None:
         from crild_tui.runs.table_file import named_file, write_file
-        from engine.report.disagreement_file import disagreements_csv
+        from engine.report.row_file import rows_csv
 
-        terminal.say(write_file(named_file(output), disagreements_csv(found), overwrite=True))
+        content = rows_csv(found, found.mistakes if mistakes else found.disagreements)
+        terminal.say(write_file(named_file(output), content, overwrite=True))
 
 
 def _check_ending(output: str | None) -> None:

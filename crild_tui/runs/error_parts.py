@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from crild_tui import text
@@ -13,9 +13,9 @@ from engine.report.error_tables import (
     WORST,
     class_table,
     confusion_sentence,
-    disagreements_table,
     error_notes,
     error_tables,
+    rows_table,
 )
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from engine.report.result_table import ResultTable
-    from engine.report.student_errors import StudentErrors
+    from engine.report.student_errors import AnsweredRow, StudentErrors
 
 LEAST = 30
 """Columns of a text below which it stands on a line of its own."""
@@ -43,26 +43,29 @@ def brief_parts(errors: StudentErrors, run_dir: Path, *, ascii_only: bool = Fals
 
 
 def full_parts(
-    errors: StudentErrors, *, most: int | None, width: int, ascii_only: bool = False
+    errors: StudentErrors, *, most: int | None, width: int, mistakes: bool = False, ascii_only: bool = False
 ) -> Iterator[str | Table]:
-    """All classes, all confusions, calibration, and the first `most` disagreements in `width` columns."""
+    """All classes, all confusions, calibration, and the first `most` disagreements (or `mistakes`) in `width` columns."""
     for table in error_tables(errors, most=None):
         yield from _table(table, ascii_only=ascii_only)
         yield ""
     yield from _sentences(errors)
-    if errors.disagreements and most != 0:
+    listed = errors.mistakes if mistakes else errors.disagreements
+    if listed and most != 0:
         yield ""
-        yield from _rows(errors, most, width, ascii_only=ascii_only)
-    left_out = 0 if most is None else len(errors.disagreements) - most
+        yield from _rows(errors, listed, most, width, ascii_only=ascii_only)
+    left_out = 0 if most is None else len(listed) - most
     if left_out > 0:
         yield f"{left_out:,} more rows"
-    if errors.disagreements and not errors.has_texts:
+    if listed and not errors.has_texts:
         yield "this run saved no texts: it was made by an earlier version of crild"
 
 
-def _rows(errors: StudentErrors, most: int | None, width: int, *, ascii_only: bool) -> Iterator[str | Table]:
-    """Disagreements: a table where there is room for texts beside the answers, else two lines for each row."""
-    table = disagreements_table(errors, most)
+def _rows(
+    errors: StudentErrors, listed: Sequence[AnsweredRow], most: int | None, width: int, *, ascii_only: bool
+) -> Iterator[str | Table]:
+    """Rows with both answers: a table where there is room for texts beside the answers, else two lines for each row."""
+    table = rows_table(errors, listed, most)
     cells = [[row.name[:LONGEST], *(cell.text for cell in row.cells)] for row in table.rows]
     headings = [table.row_heading, *(column.heading for column in table.columns)]
     answers = [max(map(text.cells, column)) for column in zip(headings, *cells, strict=True)][1:]

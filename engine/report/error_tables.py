@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from engine.preset.text import cut
 from engine.report.result_table import Cell, Column, ResultTable, Row, Section
-from engine.report.student_errors import RIGHT, Disagreement, StudentErrors
+from engine.report.student_errors import RIGHT, AnsweredRow, StudentErrors
 from engine.report.units import metric
 
 if TYPE_CHECKING:
@@ -120,8 +121,8 @@ def _percent(share: float) -> str:
     return f"{share * 100:.1f}"
 
 
-def disagreements_table(errors: StudentErrors, most: int | None = None) -> ResultTable:
-    """The first `most` disagreements: text (or id), gold label, and both answers with their probabilities."""
+def rows_table(errors: StudentErrors, listed: Sequence[AnsweredRow], most: int | None = None) -> ResultTable:
+    """The first `most` of some rows: text (or id), gold label, and both answers with their probabilities."""
     rows = tuple(
         Row(
             _text(row),
@@ -131,13 +132,13 @@ def disagreements_table(errors: StudentErrors, most: int | None = None) -> Resul
                 Cell(_answer(row.teacher, row.teacher_probability)),
             ),
         )
-        for row in errors.disagreements[:most]
+        for row in listed[:most]
     )
     columns = tuple(Column(name, words=True) for name in ("gold", "student", "teacher"))
-    return ResultTable("text" if errors.has_texts else "id", columns, (Section("", rows),), name="Disagreements")
+    return ResultTable("text" if errors.has_texts else "id", columns, (Section("", rows),), name="Rows")
 
 
-def _text(row: Disagreement) -> str:
+def _text(row: AnsweredRow) -> str:
     if row.text is None:
         return row.id
     return row.text.text if row.text.pair is None else f"{row.text.text} / {row.text.pair}"

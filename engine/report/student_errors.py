@@ -32,8 +32,8 @@ RIGHT: dict[Right, int] = {"teacher": 0, "neither": 1, "student": 2}
 
 
 @dataclass(frozen=True)
-class Disagreement:
-    """A dev row on which student and teacher give different answers: names of classes, or scores.
+class AnsweredRow:
+    """A dev row with the answers of student and teacher: names of classes, or scores.
 
     The probabilities are those of each model's own answer, `*_shares` those of every class; of scores there are none.
     `right` is one of `RIGHT`.
@@ -70,7 +70,11 @@ class StudentErrors:
     confusions: tuple[Confusion, ...]
     calibration: Calibration | None
     teacher_calibration: Calibration | None
-    disagreements: tuple[Disagreement, ...]
+    disagreements: tuple[AnsweredRow, ...]
+    """The rows with different answers: those that the teacher has right first, each kind by the student's confidence."""
+    mistakes: tuple[AnsweredRow, ...]
+    """The rows that the student gets wrong: those on which the teacher agrees with it first, since there the label may be
+    wrong; each kind by the student's confidence. Of a regression all rows, by the student's error."""
     student_error: float | None = None
     teacher_error: float | None = None
 
@@ -82,13 +86,13 @@ class StudentErrors:
     @property
     def has_texts(self) -> bool:
         """Whether the run saved the texts of its dev rows."""
-        return any(row.text is not None for row in self.disagreements)
+        return any(row.text is not None for row in (*self.disagreements, *self.mistakes))
 
     def to_dict(self, *, rows: bool = True) -> dict[str, Any]:
-        """As plain data, `schema` first; `rows` is whether to list the disagreements."""
+        """As plain data, `schema` first; `rows` is whether to list disagreements and mistakes."""
         data = {"schema": SCHEMA, **asdict(self)}
         if not rows:
-            data["disagreements"] = len(self.disagreements)
+            data |= {"disagreements": len(self.disagreements), "mistakes": len(self.mistakes)}
         return data
 
 
@@ -115,17 +119,23 @@ def student_errors(run_dir: Path, split: str | None = None) -> StudentErrors:
     texts = read_texts(run_dir, split)
     names, labels = student.answers.classes, student.answers.labels
     if not names:
+        scores = _score_rows(student, teacher, texts)
         return StudentErrors(
-            run_dir.name, split, len(labels), (), (), (), (), (), None, None, _score_differences(student, teacher, texts),
+            run_dir.name, split, len(labels), (), (), (), (), (), None, None,
+            tuple(sorted(scores, key=lambda row: -abs(float(row.student) - float(row.teacher)))),
+            tuple(sorted(scores, key=lambda row: -abs(float(row.student) - float(row.label)))),
             student_error=_mean_error(student), teacher_error=_mean_error(teacher),
         )  # fmt: skip
     from engine.report.calibration import calibration  # numpy
 
     matrix, theirs = (confusion_matrix(labels, each.answers.predictions, len(names)) for each in (student, teacher))
     own, other = (calibration(each.probabilities, labels, each.ids) for each in (student, teacher))
+    rows = _class_rows(student, teacher, texts)
     return StudentErrors(
         run_dir.name, split, len(labels), names, class_figures(matrix, names), class_figures(theirs, names), matrix,
-        confusions(matrix, names), own, other, _class_disagreements(student, teacher, texts),
+        confusions(matrix, names), own, other,
+        tuple(row for row in rows if row.student != row.teacher),
+        tuple(sorted((row for row in rows if row.student != row.label), key=lambda row: row.student != row.teacher)),
     )  # fmt: skip
 
 
@@ -134,34 +144,30 @@ def has_predictions(run_dir: Path) -> bool:
     return all(predictions_file(run_dir, model).is_file() for model in (STUDENT, TEACHER))
 
 
-def _class_disagreements(
-    student: ModelAnswers, teacher: ModelAnswers, texts: dict[str, RowText]
-) -> tuple[Disagreement, ...]:
-    """The rows with different answers: first those that the teacher has right, each kind by the student's confidence."""
+def _class_rows(student: ModelAnswers, teacher: ModelAnswers, texts: dict[str, RowText]) -> list[AnsweredRow]:
+    """The rows that not both have right: in the order of `RIGHT`, each kind by the student's confidence."""
     names, found = student.answers.classes, []
     for index, name in enumerate(student.ids):
         label, own, theirs = (
             int(values[index])
             for values in (student.answers.labels, student.answers.predictions, teacher.answers.predictions)
         )
-        if own == theirs:
+        if own == theirs == label:
             continue
         right: Right = "teacher" if theirs == label else "student" if own == label else "neither"
         shares, other = student.probabilities[index], teacher.probabilities[index]
         found.append(
-            Disagreement(
+            AnsweredRow(
                 name, texts.get(name), names[label], names[own], names[theirs], shares[own], other[theirs], shares, other,
                 right,
             )
         )  # fmt: skip
-    return tuple(sorted(found, key=lambda row: (RIGHT[row.right], -(row.student_probability or 0.0))))
+    return sorted(found, key=lambda row: (RIGHT[row.right], -(row.student_probability or 0.0)))
 
 
-def _score_differences(
-    student: ModelAnswers, teacher: ModelAnswers, texts: dict[str, RowText]
-) -> tuple[Disagreement, ...]:
-    rows = [
-        Disagreement(
+def _score_rows(student: ModelAnswers, teacher: ModelAnswers, texts: dict[str, RowText]) -> list[AnsweredRow]:
+    return [
+        AnsweredRow(
             name, texts.get(name), label, own, theirs, None, None, (), (),
             "student" if abs(own - label) < abs(theirs - label) else "teacher",
         )
@@ -169,7 +175,6 @@ def _score_differences(
             student.ids, student.answers.labels, student.answers.predictions, teacher.answers.predictions, strict=True
         )
     ]  # fmt: skip
-    return tuple(sorted(rows, key=lambda row: -abs(float(row.student) - float(row.teacher))))
 
 
 def _mean_error(model: ModelAnswers) -> float:

@@ -49,6 +49,10 @@ def test_all_rows_are_written_as_csv(crild: Call, runs_dir: Path, tmp_path: Path
     file = tmp_path / "rows.csv"
     assert crild("errors", "tickets", "-o", str(file)).code == 0
     assert len(file.read_text().splitlines()) == 4
+    assert crild("errors", "tickets", "--mistakes", "-o", str(file)).code == 0
+    wrong = [line.split(",") for line in file.read_text().splitlines()[1:]]
+    assert len(wrong) == 3
+    assert "2 more rows" in crild("errors", "tickets", "--mistakes", "--rows", "1").out
     done = crild("errors", "tickets", "-o", str(tmp_path / "rows.xls"))
     assert (done.code, (tmp_path / "rows.xls").exists()) == (2, False)
 

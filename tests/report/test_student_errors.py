@@ -13,8 +13,8 @@ import pytest
 from engine.errors import RunError, UsageError
 from engine.report.calibration import calibration, expected_calibration_error, fit_temperature, softmax
 from engine.report.class_metrics import class_figures, confusion_matrix, confusions
-from engine.report.disagreement_file import disagreements_csv
-from engine.report.error_tables import confusion_sentence, disagreements_table, error_notes, error_tables
+from engine.report.error_tables import confusion_sentence, error_notes, error_tables, rows_table
+from engine.report.row_file import rows_csv
 from engine.report.student_errors import StudentErrors, student_errors
 
 NAMES = ("no", "yes", "maybe")
@@ -130,8 +130,22 @@ def test_rows_on_which_the_two_disagree_begin_with_those_that_the_teacher_has_ri
     assert found.to_dict(rows=False)["disagreements"] == 3
 
 
+def test_mistakes_begin_with_those_that_the_teacher_makes_too(tmp_path: Path) -> None:
+    """There the label may be wrong."""
+    gold = [1, 0, 0, 0]
+    write(tmp_path / "tickets-s1", "student", gold, [sure(1), sure(1), sure(1), sure(0)])
+    write(tmp_path / "tickets-s1", "teacher", gold, [sure(1), sure(0), sure(1), sure(0)])
+    found = student_errors(tmp_path / "tickets-s1")
+    assert [(row.id, row.label, row.student, row.teacher) for row in found.mistakes] == [
+        ("dev-2", NAMES[0], NAMES[1], NAMES[1]), ("dev-1", NAMES[0], NAMES[1], NAMES[0]),
+    ]  # fmt: skip
+    assert len(found.mistakes) == found.wrong
+    assert [row.id for row in found.disagreements] == ["dev-1"]
+
+
 def test_the_file_has_texts_answers_and_probabilities_and_no_formula(tmp_path: Path) -> None:
-    rows = list(csv.reader(io.StringIO(disagreements_csv(student_errors(a_run(tmp_path))))))
+    found = student_errors(a_run(tmp_path))
+    rows = list(csv.reader(io.StringIO(rows_csv(found, found.disagreements))))
     assert rows[0][:9] == [
         "id", "text", "pair", "label", "student", "teacher", "student_probability", "teacher_probability", "right",
     ]  # fmt: skip
@@ -143,8 +157,8 @@ def test_the_file_has_texts_answers_and_probabilities_and_no_formula(tmp_path: P
 def test_an_old_run_without_texts_has_ids(tmp_path: Path) -> None:
     found = student_errors(a_run(tmp_path, texts=False))
     assert not found.has_texts
-    assert disagreements_table(found, 1).rows[0].name == "dev-4"
-    assert list(csv.reader(io.StringIO(disagreements_csv(found))))[1][:3] == ["dev-4", "", "yes"]
+    assert rows_table(found, found.disagreements, 1).rows[0].name == "dev-4"
+    assert list(csv.reader(io.StringIO(rows_csv(found, found.disagreements))))[1][:3] == ["dev-4", "", "yes"]
 
 
 def test_of_many_classes_a_short_table_has_the_ten_worst(tmp_path: Path) -> None:
@@ -175,7 +189,7 @@ def test_scores_have_differences_alone(tmp_path: Path) -> None:
     ]
     assert error_tables(found) == ()
     assert len(error_notes(found)) == 1
-    assert disagreements_csv(found).splitlines()[0] == "id,text,label,student,teacher"
+    assert rows_csv(found, found.disagreements).splitlines()[0] == "id,text,label,student,teacher"
 
 
 def test_predictions_of_other_rows_and_unknown_splits_are_refused(tmp_path: Path) -> None:

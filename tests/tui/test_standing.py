@@ -145,5 +145,10 @@ def test_the_teachers_own_curve_does_not_keep_the_students_dev_loss_away() -> No
     before = dev(teacher=teacher)
     assert (before.title, [line.label for line in before.lines]) == ("dev accuracy", ["teacher's curve"])
     assert before.empty == "the student is not evaluated yet"
+    first = Curves(
+        curves.steps, {"teacher": samples.table(np.array([100.0]), accuracy=np.array([0.5]))}, curves.borders[:1]
+    )
+    training = figures([Source(samples.snapshot(first), "a", 0)], Look(), TraceCache())[2]
+    assert training.empty == "one evaluation so far: a curve needs two"
     nothing = figures([Source(samples.snapshot(Curves(), teacher=None), "a", 0)], Look(), TraceCache())[2]
     assert nothing.empty == "nothing evaluated yet"

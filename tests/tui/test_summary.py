@@ -97,6 +97,7 @@ def test_a_new_stage_does_not_begin_with_the_time_left_of_the_one_before() -> No
     begun = apply_events(summary, [{"kind": "stage_started", "stage": "baseline", "step": 0, "steps": 40}])
     assert begun.stage_eta is None
     assert not [line for line in progress(begun) if "ETA" in line]
+    assert not [line for line in progress(summary) if "ETA" in line], "an ETA of 0 is none"
 
 
 def test_metrics_of_a_classifier_that_is_not_trained_yet_are_nowhere() -> None:

@@ -137,9 +137,9 @@ def losses(summary: RunSummary) -> list[str]:
 
 def left(summary: RunSummary) -> list[str]:
     """The time that is left, for the run where it is known, else for the stage."""
-    if summary.eta is not None:
-        return [f"ETA {formatting.duration(summary.eta)}"]
-    if summary.stage_eta is not None:
+    if summary.eta is not None:  # at 0 all steps are done, and what follows has no ETA
+        return [f"ETA {formatting.duration(summary.eta)}"] if summary.eta else []
+    if summary.stage_eta:
         return [f"stage ETA {formatting.duration(summary.stage_eta)}"]
     return []
 

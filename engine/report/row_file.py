@@ -1,4 +1,4 @@
-"""The rows on which student and teacher disagree, as a CSV file for a spreadsheet."""
+"""Rows with the answers of student and teacher, as a CSV file for a spreadsheet."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from collections.abc import Iterator, Sequence
 
 from engine.record.paths import STUDENT, TEACHER
 from engine.report.predictions import RowText
-from engine.report.student_errors import Disagreement, StudentErrors
+from engine.report.student_errors import AnsweredRow, StudentErrors
 from engine.report.writers import csv_text
 
 MOST_COLUMNS = 20
 """Classes up to which the file has a column for each one's probability."""
 
 
-def disagreements_csv(errors: StudentErrors) -> str:
-    """All disagreements as CSV, with both models' probabilities; no cell can be taken for a formula."""
+def rows_csv(errors: StudentErrors, listed: Sequence[AnsweredRow]) -> str:
+    """Some rows as CSV, with both models' probabilities; no cell can be taken for a formula."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    paired = any(row.text is not None and row.text.pair is not None for row in errors.disagreements)
+    paired = any(row.text is not None and row.text.pair is not None for row in listed)
     classes = errors.names if len(errors.names) <= MOST_COLUMNS else ()
     writer.writerow(_csv_names(classes, paired=paired, scores=not errors.names))
-    writer.writerows(_csv_row(row, classes, paired=paired, scores=not errors.names) for row in errors.disagreements)
+    writer.writerows(_csv_row(row, classes, paired=paired, scores=not errors.names) for row in listed)
     return out.getvalue()
 
 
@@ -34,7 +34,7 @@ def _csv_names(classes: Sequence[str], *, paired: bool, scores: bool) -> list[st
     return [*names, *(csv_text(f"{model} {name}") for model in (STUDENT, TEACHER) for name in classes)]
 
 
-def _csv_row(row: Disagreement, classes: Sequence[str], *, paired: bool, scores: bool) -> Iterator[str]:
+def _csv_row(row: AnsweredRow, classes: Sequence[str], *, paired: bool, scores: bool) -> Iterator[str]:
     text = row.text or RowText("")
     yield from map(csv_text, (row.id, text.text))
     if paired:
