@@ -17,7 +17,8 @@ FORMATS = {"csv": ".csv", "parquet": ".parquet"}
 def events(
     run: Run,
     to: Annotated[
-        str | None, typer.Option("--to", metavar="FORMAT", help="csv or parquet. [default: by the file's name, else csv]")
+        str | None,
+        typer.Option("--to", metavar="FORMAT", help="csv or parquet. [default: by the file's name, else csv]"),
     ] = None,
     kinds: Annotated[
         str, typer.Option("--kind", metavar="KIND,KIND", help="step, evaluation, ...; all for every kind.")

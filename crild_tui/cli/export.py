@@ -13,7 +13,6 @@ from crild_tui.cli.options import AsJson, RunsDir, Settings, Trust, run_names
 
 if TYPE_CHECKING:
     from crild_tui.runs.model_reference import ModelReference
-    from engine.record.latency import Latency
 
 REFUSED = 3
 """Exit code where a form was not written, because its metric fell too far."""
@@ -115,7 +114,9 @@ def _forms(words: str | None) -> list[str]:
     forms = [] if words is None else list(dict.fromkeys(word.strip() for word in words.split(",")))
     for form in forms:
         if form not in FORMS[1:]:
-            raise UsageError(f"--quantize {form!r}: known are {listed(FORMS[1:], 'and')}", kind="unknown-form", key="--quantize")
+            raise UsageError(
+                f"--quantize {form!r}: known are {listed(FORMS[1:], 'and')}", kind="unknown-form", key="--quantize"
+            )
     return forms
 
 
@@ -165,7 +166,14 @@ def _show(result: Mapping[str, Any]) -> None:
         ]
         for row in (*teacher, *result["rows"])
     ]
-    columns = [("", "left"), *metric, ("size", "right"), ("largest difference", "right"), ("latency", "right"), ("ratio", "right")]
+    columns = [
+        ("", "left"),
+        *metric,
+        ("size", "right"),
+        ("largest difference", "right"),
+        ("latency", "right"),
+        ("ratio", "right"),
+    ]
     terminal.show(terminal.table(columns, rows))
     terminal.sentence()
     first = next(iter(timed))

@@ -47,7 +47,7 @@ def write_onnx(model: PreTrainedModel, path: Path) -> None:
             )  # fmt: skip
             assert program is not None
             program.save(path, external_data=False)
-    except Exception as error:  # noqa: BLE001  (the exporter raises whatever it met)
+    except Exception as error:
         reason = plain(next(iter(str(error).strip().splitlines()), "") or type(error).__name__)
         family = plain(str(model.config.model_type))
         sentence = f"torch cannot export this model of the family {family} to ONNX: {reason}"

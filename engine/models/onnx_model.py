@@ -89,4 +89,3 @@ def _session(path: Path, threads: int) -> Any:
         reason = plain(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)
         sentence = f"ONNX Runtime cannot load the exported model: {reason}"
         raise ModelError(sentence, kind="onnx-refused", file=plain(str(path))) from None
-

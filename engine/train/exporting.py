@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -27,7 +27,7 @@ from engine.models.onnx_export import write_half, write_int8, write_onnx
 from engine.models.onnx_model import NEEDED, OnnxModel, check_installed
 from engine.models.transformers_logging import quiet
 from engine.preset.load import load_preset, load_run_preset
-from engine.preset.schema import Preset, Teacher
+from engine.preset.schema import Teacher
 from engine.preset.text import plain
 from engine.record.export import EXPORT, ExportFacts
 from engine.record.files import cause, flush, write_json
@@ -123,7 +123,9 @@ class _Subject:
     def answers(self, model: nn.Module, name: str) -> tuple[Logits, float | None]:
         """The logits of a model on what it is checked on, and its metric on dev."""
         if self.dev is None:
-            ids = torch.randint(0, int(self.loaded.model.config.vocab_size), SAMPLE, generator=torch.Generator().manual_seed(0))
+            ids = torch.randint(
+                0, int(self.loaded.model.config.vocab_size), SAMPLE, generator=torch.Generator().manual_seed(0)
+            )
             with torch.inference_mode():
                 return model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits.float().numpy(), None
         logits = self.dev.logits(model, self.dev.primary, report=self.report, name=name)
@@ -168,7 +170,13 @@ def _exported(
             float(np.abs(logits - original).max()), {name: version(name) for name in ("torch", *NEEDED)},
         )  # fmt: skip
         refused = refusal(before, value, tolerance)
-        row = {"name": form, "value": value, "bytes": path.stat().st_size, "differ": facts.logits_differ, "refused": refused}
+        row = {
+            "name": form,
+            "value": value,
+            "bytes": path.stat().st_size,
+            "differ": facts.logits_differ,
+            "refused": refused,
+        }
         if refused is not None:
             return row, None
         write_json(new.path / EXPORT, facts.to_dict())
@@ -221,6 +229,8 @@ def _latency(
         except CrildError as error:
             notes.append(f"the teacher is left out: {error}")
     limit = min(positions(model.config) for model in (*sides.values(), subject.loaded.model))
-    length = min(limit, LENGTH if subject.dev is None else int(np.median(subject.dev.tokens[subject.dev.primary].lengths)))
+    length = min(
+        limit, LENGTH if subject.dev is None else int(np.median(subject.dev.tokens[subject.dev.primary].lengths))
+    )
     shape = Shape(1, max(1, length))
     return measure({**sides, **models}, [shape], device=CPU, threads=1, seconds=SECONDS, report=report), notes

@@ -23,7 +23,9 @@ def run_dir(runs_dir: Path) -> Path:
         writer = EventWriter(run_dir / f"events.{attempt}.jsonl", attempt)
         writer.write("run_started", attempt=attempt, stages=["kd"], stage="kd", step=steps[0] - 1)
         for step in steps:
-            writer.write("step", stage="kd", step=step, loss=1 / step, terms={"logits": 0.5 * attempt}, ranks=[{"memory": 1}])
+            writer.write(
+                "step", stage="kd", step=step, loss=1 / step, terms={"logits": 0.5 * attempt}, ranks=[{"memory": 1}]
+            )
         writer.close()
     last = EventWriter(run_dir / "events.2.jsonl", 2)
     last.write("evaluation", stage="kd", step=3, model="=student", split="dev", primary=True, metrics={"accuracy": 0.9})

@@ -24,13 +24,25 @@ def answer(*names: str, refused: str | None = None) -> dict[str, Any]:
     )
     rows = [{"name": "rte-crild", "value": 0.7, "bytes": 62_500_000, "differ": None, "refused": None}]
     rows += [
-        {"name": name, "value": 0.69, "bytes": 16_000_000, "differ": 0.25, "refused": None, "folder": f"/exports/{name}"}
+        {
+            "name": name,
+            "value": 0.69,
+            "bytes": 16_000_000,
+            "differ": 0.25,
+            "refused": None,
+            "folder": f"/exports/{name}",
+        }
         for name in names
     ]
     if refused is not None:
         rows[-1] |= {"refused": refused, "folder": None}
     case = LatencyCase(1, 45, 25, models, 0.0)
-    return {"metric": "accuracy", "rows": rows, "notes": [], "latency": Latency("cpu", "EPYC", 1, PROCESSOR, (case,)).to_dict()}
+    return {
+        "metric": "accuracy",
+        "rows": rows,
+        "notes": [],
+        "latency": Latency("cpu", "EPYC", 1, PROCESSOR, (case,)).to_dict(),
+    }
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from engine.errors import ModelError
 from engine.data.types import TaskSpec
+from engine.errors import ModelError
+from engine.evaluate.predict import takes_types
 from engine.models import onnx_export, onnx_model
 from engine.models.load import load_classifier, load_teacher, load_with_tokenizer
 from engine.models.model_files import is_exported
@@ -44,7 +45,7 @@ def test_every_family_gives_its_logits_at_other_batch_sizes_and_lengths(tmp_path
     for lengths in ([7, 3, 12], [1], [30, 2, 2, 9, 17]):
         batch = batch_of(model, lengths)
         inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
-        if batch.token_type_ids is not None and onnx_export.takes_types(model):
+        if batch.token_type_ids is not None and takes_types(model):
             inputs["token_type_ids"] = batch.token_type_ids
         with torch.inference_mode():
             torch.testing.assert_close(found(**inputs).logits, model(**inputs).logits, rtol=0, atol=1e-4)
@@ -72,15 +73,17 @@ def test_an_exported_folder_predicts_and_is_timed_but_teaches_nothing(tmp_path: 
     loaded = load_with_tokenizer(Teacher(model=str(folder)))
     assert loaded.model.config.id2label == {0: "no", 1: "yes"}
     assert load_classifier(Teacher(model=str(folder))).config.num_labels == 2
-    with raises(ModelError, kind="exported-model"):
-        load_teacher(Teacher(model=str(folder)), TaskSpec("t", "classification", ("no", "yes"), ("accuracy",), is_pair=False))
+    with raises("exported-model", error=ModelError):
+        load_teacher(
+            Teacher(model=str(folder)), TaskSpec("t", "classification", ("no", "yes"), ("accuracy",), is_pair=False)
+        )
 
 
 @installed
 def test_a_file_that_onnx_runtime_refuses_is_a_sentence(tmp_path: Path) -> None:
     folder = exported(tmp_path / "model", tiny("bert").eval())
     (folder / "model.onnx").write_bytes((folder / "model.onnx").read_bytes()[:1000])
-    with raises(ModelError, kind="onnx-refused"):
+    with raises("onnx-refused", error=ModelError):
         onnx_model.OnnxModel(folder)
 
 

@@ -21,7 +21,9 @@ from engine.train.prediction import predict_rows
 from tests.errors import raises
 from tests.train.tiny_run import make, materials, unmeasured, work
 
-installed = pytest.mark.skipif(bool(missing_packages()), reason="ONNX is not installed: make test-extras runs these tests")
+installed = pytest.mark.skipif(
+    bool(missing_packages()), reason="ONNX is not installed: make test-extras runs these tests"
+)
 SHORT = ("teacher.finetune.epochs=2", "stage.ild.epochs=1", "baseline.enabled=false")
 
 
@@ -65,7 +67,9 @@ def test_every_form_is_measured_beside_the_original_and_can_be_used(run_dir: Pat
     assert facts is not None
     assert (facts.source, facts.value, facts.original) == (run_dir.name, known, known)
     assert facts.parameters > 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["fp16", "int8", "int8-static", "onnx"], "nothing else stays"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fp16", "int8", "int8-static", "onnx"], (
+        "nothing else stays"
+    )
 
     texts, answers = tmp_path / "texts.csv", {}
     texts.write_text("text\n" + "\n".join(f"w{number} w{number + 1}" for number in range(30)) + "\n")
@@ -111,8 +115,17 @@ def test_a_model_without_a_task_is_compared_on_random_tokens(run_dir: Path, tmp_
     answer = export(request(run_dir, tmp_path, run=None, preset=None))
     assert (answer["metric"], answer["rows"][1]["value"]) == (None, None)
     assert 0 <= answer["rows"][1]["differ"] < 1e-4
-    with raises(ModelError, kind="no-calibration-rows"):
-        export(request(run_dir, tmp_path / "no", "int8-static", run=None, preset=None, folders={"int8-static": str(tmp_path / "s")}))
+    with raises("no-calibration-rows", error=ModelError):
+        export(
+            request(
+                run_dir,
+                tmp_path / "no",
+                "int8-static",
+                run=None,
+                preset=None,
+                folders={"int8-static": str(tmp_path / "s")},
+            )
+        )
     assert not (tmp_path / "s").exists()
 
 
@@ -127,14 +140,11 @@ def test_an_earlier_export_is_replaced_whole_and_what_a_person_put_there_stays(r
 
 
 @installed
-def test_a_full_disk_is_named_and_nothing_stays(
-    run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_named_and_nothing_stays(run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(exporting, "write_json", full)
-    with raises(RunError, kind="cannot-write-export"):
+    with raises("cannot-write-export", error=RunError):
         export(request(run_dir, tmp_path))
     assert list(tmp_path.iterdir()) == []
-
