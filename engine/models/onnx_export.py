@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 from engine.data.batches import Batch
 from engine.errors import ModelError
-from engine.evaluate.predict import inputs_of, takes_types
+from engine.evaluate.predict import takes_types
 from engine.models.onnx_model import check_installed
 from engine.preset.text import plain
 
@@ -104,14 +104,18 @@ class _Reader:
         import onnx
 
         names = {given.name for given in onnx.load(str(source), load_external_data=False).graph.input}
-        self._rows: Iterator[dict[str, Any]] = (
-            {name: tensor.numpy() for name, tensor in inputs_of(batch, types="token_type_ids" in names).items()}
-            for batch in batches
-        )
+        self._rows: Iterator[dict[str, Any]] = (_inputs(batch, names) for batch in batches)
 
     def get_next(self) -> dict[str, Any] | None:
         """The inputs of the next batch; None at the end."""
         return next(self._rows, None)
+
+
+def _inputs(batch: Batch, names: set[str]) -> dict[str, Any]:
+    """The named inputs; the token types of single texts, which have none, are 0."""
+    types = batch.token_type_ids if batch.token_type_ids is not None else torch.zeros_like(batch.input_ids)
+    given = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "token_type_ids": types}
+    return {name: tensor.numpy() for name, tensor in given.items() if name in names}
 
 
 @contextlib.contextmanager

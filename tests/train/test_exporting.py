@@ -45,6 +45,14 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.train.bench.SECONDS", 0.05)
 
 
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """An empty folder for exports."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    return folder
+
+
 def request(run_dir: Path, folder: Path, *forms: str, **changes: Any) -> dict[str, Any]:
     return {
         "model": str(run_dir / "student"), "name": run_dir.name, "run": str(run_dir), "preset": str(run_dir / "preset.toml"),
@@ -53,8 +61,8 @@ def request(run_dir: Path, folder: Path, *forms: str, **changes: Any) -> dict[st
 
 
 @installed
-def test_every_form_is_measured_beside_the_original_and_can_be_used(run_dir: Path, tmp_path: Path) -> None:
-    answer = export(request(run_dir, tmp_path, "int8", "int8-static", "fp16"))
+def test_every_form_is_measured_beside_the_original_and_can_be_used(run_dir: Path, out: Path) -> None:
+    answer = export(request(run_dir, out, "int8", "int8-static", "fp16"))
     original, *forms = answer["rows"]
     assert [row["name"] for row in forms] == ["onnx", "int8", "int8-static", "fp16"]
     known = json.loads((run_dir / "results.json").read_text())["student"]["metrics"]["accuracy"]
@@ -63,34 +71,32 @@ def test_every_form_is_measured_beside_the_original_and_can_be_used(run_dir: Pat
     assert all(row["differ"] > 0 for row in forms)
     names = [model["name"] for model in answer["latency"]["cases"][0]["models"]]
     assert names == ["teacher", run_dir.name, "onnx", "int8", "int8-static", "fp16"]
-    facts = read_facts(tmp_path / "onnx")
+    facts = read_facts(out / "onnx")
     assert facts is not None
     assert (facts.source, facts.value, facts.original) == (run_dir.name, known, known)
     assert facts.parameters > 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["fp16", "int8", "int8-static", "onnx"], (
-        "nothing else stays"
-    )
+    assert sorted(path.name for path in out.iterdir()) == ["fp16", "int8", "int8-static", "onnx"], "nothing else stays"
 
-    texts, answers = tmp_path / "texts.csv", {}
+    texts, answers = out / "texts.csv", {}
     texts.write_text("text\n" + "\n".join(f"w{number} w{number + 1}" for number in range(30)) + "\n")
-    for model in (run_dir / "student", tmp_path / "onnx"):
+    for model in (run_dir / "student", out / "onnx"):
         form = format_of(texts)
         assert form is not None
-        out = tmp_path / "out.csv"
-        predict_rows(PredictionRequest(str(model), form, form, inputs=(str(texts),), output=str(out), device="cpu"))
-        with out.open(newline="") as file:
+        labelled = out / "labelled.csv"
+        predict_rows(
+            PredictionRequest(str(model), form, form, inputs=(str(texts),), output=str(labelled), device="cpu")
+        )
+        with labelled.open(newline="") as file:
             answers[model] = [row["label"] for row in csv.DictReader(file)]
-    assert answers[run_dir / "student"] == answers[tmp_path / "onnx"]
+    assert answers[run_dir / "student"] == answers[out / "onnx"]
 
-    timed = bench({"targets": [{"name": "onnx", "model": str(tmp_path / "onnx")}], "batches": [1], "lengths": [8],
+    timed = bench({"targets": [{"name": "onnx", "model": str(out / "onnx")}], "batches": [1], "lengths": [8],
                    "threads": 1, "device": "cpu"})  # fmt: skip
     assert timed["models"]["onnx"]["parameters"] == facts.parameters
 
 
 @installed
-def test_what_loses_more_than_allowed_is_not_written(
-    run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_loses_more_than_allowed_is_not_written(run_dir: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = exporting._Subject.answers
 
     def worse(subject: Any, model: Any, name: str) -> tuple[Any, float | None]:
@@ -98,9 +104,9 @@ def test_what_loses_more_than_allowed_is_not_written(
         return logits, 0.1 if name == "int8" else value
 
     monkeypatch.setattr(exporting._Subject, "answers", worse)
-    answer = export(request(run_dir, tmp_path, "int8", tolerance=1.0))
+    answer = export(request(run_dir, out, "int8", tolerance=1.0))
     assert answer["rows"][2]["refused"] is not None
-    assert [path.name for path in tmp_path.iterdir()] == ["onnx"]
+    assert [path.name for path in out.iterdir()] == ["onnx"]
 
 
 def test_the_tolerance_is_in_points_of_100() -> None:
@@ -111,40 +117,40 @@ def test_the_tolerance_is_in_points_of_100() -> None:
 
 
 @installed
-def test_a_model_without_a_task_is_compared_on_random_tokens(run_dir: Path, tmp_path: Path) -> None:
-    answer = export(request(run_dir, tmp_path, run=None, preset=None))
+def test_a_model_without_a_task_is_compared_on_random_tokens(run_dir: Path, out: Path) -> None:
+    answer = export(request(run_dir, out, run=None, preset=None))
     assert (answer["metric"], answer["rows"][1]["value"]) == (None, None)
     assert 0 <= answer["rows"][1]["differ"] < 1e-4
     with raises("no-calibration-rows", error=ModelError):
         export(
             request(
                 run_dir,
-                tmp_path / "no",
+                out / "no",
                 "int8-static",
                 run=None,
                 preset=None,
-                folders={"int8-static": str(tmp_path / "s")},
+                folders={"int8-static": str(out / "s")},
             )
         )
-    assert not (tmp_path / "s").exists()
+    assert not (out / "s").exists()
 
 
 @installed
-def test_an_earlier_export_is_replaced_whole_and_what_a_person_put_there_stays(run_dir: Path, tmp_path: Path) -> None:
-    export(request(run_dir, tmp_path))
-    (tmp_path / "onnx" / "notes.txt").write_text("mine")
-    before = (tmp_path / "onnx" / EXPORT).stat().st_ino
-    export(request(run_dir, tmp_path))
-    assert (tmp_path / "onnx" / EXPORT).stat().st_ino != before
-    assert (tmp_path / "onnx" / "notes.txt").read_text() == "mine"
+def test_an_earlier_export_is_replaced_whole_and_what_a_person_put_there_stays(run_dir: Path, out: Path) -> None:
+    export(request(run_dir, out))
+    (out / "onnx" / "notes.txt").write_text("mine")
+    before = (out / "onnx" / EXPORT).stat().st_ino
+    export(request(run_dir, out))
+    assert (out / "onnx" / EXPORT).stat().st_ino != before
+    assert (out / "onnx" / "notes.txt").read_text() == "mine"
 
 
 @installed
-def test_a_full_disk_is_named_and_nothing_stays(run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_named_and_nothing_stays(run_dir: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(exporting, "write_json", full)
     with raises("cannot-write-export", error=RunError):
-        export(request(run_dir, tmp_path))
-    assert list(tmp_path.iterdir()) == []
+        export(request(run_dir, out))
+    assert list(out.iterdir()) == []
