@@ -180,6 +180,7 @@ def _show(result: Mapping[str, Any]) -> None:
     terminal.sentence(f"ratio: how many times as fast as {first}, at batch {case.batch} and {case.length} tokens")
     for line in (conditions(latency), *cautions(latency)):
         terminal.sentence(line)
+    terminal.sentence("the forms are computed by ONNX Runtime, int8 and fp16 in their own precision")
     for row in result["rows"]:
         if row.get("folder"):
             terminal.sentence(f"{row['name']}: {row['folder']}")

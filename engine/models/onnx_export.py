@@ -79,22 +79,20 @@ def write_half(source: Path, path: Path) -> None:
 def write_int8(source: Path, path: Path, batches: Iterable[Batch] | None = None) -> None:
     """Write an exported model whose matrix products are in 8 bits.
 
-    With `batches`, the ranges of activations are measured on these; without, each is measured as it comes.
+    With `batches`, the ranges of activations are measured on these; without, each is measured as it comes. A prepared copy is
+    left beside the source.
     """
     check_installed()
     from onnxruntime.quantization import QuantType, quantize_dynamic, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    prepared = path.with_name("prepared.onnx")
-    try:
-        with _silent():
-            quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
-            if batches is None:
-                quantize_dynamic(str(prepared), str(path), weight_type=QuantType.QInt8, per_channel=True)
-            else:
-                quantize_static(str(prepared), str(path), _Reader(source, batches), per_channel=True)
-    finally:
-        prepared.unlink(missing_ok=True)
+    prepared = source.with_name("prepared.onnx")
+    with _silent():
+        quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+        if batches is None:
+            quantize_dynamic(str(prepared), str(path), weight_type=QuantType.QInt8, per_channel=True)
+        else:
+            quantize_static(str(prepared), str(path), _Reader(source, batches), per_channel=True)
 
 
 class _Reader:

@@ -15,7 +15,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from engine.errors import ModelError
 from engine.models.model_files import ONNX
 from engine.models.transformers_logging import quiet
-from engine.preset.text import plain
+from engine.preset.text import listed, plain
 from engine.record.export import ExportFacts, read_facts
 
 NEEDED = ("onnx", "onnxruntime", "onnxscript")
@@ -72,7 +72,7 @@ def missing_packages() -> list[str]:
 def check_installed() -> None:
     """Raises `ModelError`, with the command that installs what is missing."""
     if missing := missing_packages():
-        sentence = f"ONNX needs {' and '.join(missing)}: pip install 'crild[onnx]'"
+        sentence = f"ONNX needs {listed(missing, 'and')}: pip install 'crild[onnx]'"
         raise ModelError(sentence, kind="onnx-not-installed")
 
 

@@ -308,6 +308,7 @@ ALLOWED = {
     "crild_tui.cli.data": {"TemporaryDirectory"},
     "crild_tui.cli.dry_run": {"TemporaryDirectory"},  # in the system's folder for temporary files
     "crild_tui.cli.evaluate": {"TemporaryDirectory"},
+    "crild_tui.cli.export": {"TemporaryDirectory"},
     "engine.train.ranks": {"TemporaryDirectory"},
     "crild_tui.launch_form.copy_preset": {"NamedTemporaryFile"},  # in the user's folder of presets
     "crild_tui.launch_form.save_preset": {"replace", "unlink"},
