@@ -295,14 +295,19 @@ def remove_leftovers(folder: OpenFolder, *, locked: bool) -> list[str]:
 
 
 def remove_leftovers_of(path: Path) -> None:
-    """Delete what processes that are gone left of a file that they wrote to replace `path`. What is refused stays."""
+    """Delete what processes that are gone left of a file or folder that they wrote to replace `path`.
+
+    A folder that was about to be replaced gets its name back if nothing else has it. What is refused stays.
+    """
     with contextlib.suppress(OSError), OpenFolder.at(path.parent) as folder:
         for name in folder.names():
             match = TEMPORARY.fullmatch(name)
-            if match is not None and (match["base"], match["role"]) == (path.name, "tmp") and folder.is_file(name):
+            if match is None or match["base"] != path.name:
+                continue
+            if folder.is_folder(name) or (match["role"] == "tmp" and folder.is_file(name)):
                 with contextlib.suppress(OSError):
                     if is_leftover(folder, name, locked=False):
-                        folder.remove(name)
+                        remove_leftover(folder, name)
 
 
 def is_put_back(folder: OpenFolder, name: str) -> bool:

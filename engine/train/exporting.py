@@ -33,7 +33,7 @@ from engine.record.export import EXPORT, ExportFacts
 from engine.record.files import cause, flush, write_json
 from engine.record.latency import Latency
 from engine.record.phases import Report, unreported
-from engine.record.removal import OpenFolder
+from engine.record.removal import OpenFolder, remove_leftovers_of
 from engine.train import hardware
 from engine.train.bench import LENGTH, SECONDS, teacher_of
 from engine.train.dev_evaluation import Dev, Logits
@@ -42,6 +42,8 @@ from engine.user.consent import NONE, Consent
 
 CALIBRATION_ROWS, CALIBRATION_BATCH = 256, 16
 CPU = torch.device("cpu")
+WORK = "export"
+"""Base of the name of the temporary folder beside what is exported."""
 SAMPLE = (4, 24)
 """Random tokens on which an export is compared with its model where no task is named."""
 
@@ -150,6 +152,7 @@ def _exported(
     subject: _Subject, whole: Path, form: str, folder: Path, tolerance: float, report: Report
 ) -> tuple[dict[str, Any], OnnxModel | None]:
     """Write a form to its folder, which appears whole or not at all; its row, and the model unless it was refused."""
+    remove_leftovers_of(folder)
     with OpenFolder.at(folder.parent) as parent, parent.temporary_folder(folder.name) as new:
         report(f"writing {form}")
         path = new.path / "model.onnx"
@@ -209,7 +212,8 @@ def _bytes(loaded: LoadedModel) -> int:
 def _work(parent: Path) -> Iterator[Path]:
     """A temporary folder in `parent`. Raises RunError for what the system refuses, there and in folders beside it."""
     try:
-        with OpenFolder.at(parent) as place, place.temporary_folder("export") as work:
+        remove_leftovers_of(parent / WORK)
+        with OpenFolder.at(parent) as place, place.temporary_folder(WORK) as work:
             yield work.path
     except OSError as error:
         raise RunError(f"cannot write the export: {plain(cause(error))}", kind="cannot-write-export") from None

@@ -16,7 +16,7 @@ import pytest
 
 from engine.record.files import write_atomic
 from engine.record.owner import TEMPORARY, Owner, temporary_name
-from engine.record.removal import LinkedFolderError, OpenFolder, remove_file, remove_leftovers
+from engine.record.removal import LinkedFolderError, OpenFolder, remove_file, remove_leftovers, remove_leftovers_of
 from tests.conftest import REPOSITORY
 from tests.layout import modules, parsed
 from tests.record.own_files import everything, gone_name, gone_pid, model
@@ -149,6 +149,24 @@ def test_long_names_have_temporary_names_too(tmp_path: Path) -> None:
         write_atomic(tmp_path / name, "text")
         assert (tmp_path / name).read_text() == "text"
         (tmp_path / name).unlink()
+
+
+def test_leftovers_of_one_path_go_files_and_folders_and_a_folder_gets_its_name_back(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    stay = [temporary_name("model"), gone_name("other"), "model-mine"]
+    for name in (*stay, gone_name("model")):
+        (folder / name).mkdir()
+        (folder / name / "model.onnx").touch()
+    aside = gone_name("model", "old")
+    (folder / aside).mkdir()
+    (folder / aside / "mine.txt").write_text("mine")
+    (folder / gone_name("table.csv")).touch()
+    remove_leftovers_of(folder / "model")
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*stay, "model", gone_name("table.csv")])
+    assert (folder / "model" / "mine.txt").read_text() == "mine"
+    remove_leftovers_of(folder / "table.csv")
+    assert not (folder / gone_name("table.csv")).exists()
 
 
 def test_only_leftovers_of_processes_that_are_gone_are_deleted(tmp_path: Path, thesis: Path) -> None:
