@@ -120,7 +120,7 @@ def _device(device: Mapping[str, Any]) -> Finding:
 def extras() -> Iterator[Finding]:
     """Which extras are installed, and what the others would be for."""
     lacking = [name for name in EXTRAS if not _installed(name)]
-    parts = [f"{name} ({use}) {'missing' if name in lacking else 'installed'}" for name, use in EXTRAS.items()]
+    parts = [f"{name} ({use}) {'not installed' if name in lacking else 'installed'}" for name, use in EXTRAS.items()]
     advice = f"if you need one: pip install 'crild[{lacking[0]}]'" if lacking else ""
     yield Finding("extras", "good", ", ".join(parts), advice)
 

@@ -301,5 +301,8 @@ def test_doctor_knows_the_extras_and_says_which_are_missing(monkeypatch: pytest.
               (("onnx", "onnx"), ("onnx", "onnxruntime"), ("onnx", "onnxscript"), ("ray", "ray"), ("slurm", "submitit"))]  # fmt: skip
     monkeypatch.setattr(importlib.metadata, "requires", lambda _: wanted)
     (found,) = doctor.extras()
-    assert "onnx (crild export) missing, ray (crild sweep --ray) installed, slurm (--slurm) missing" in found.found
+    assert (
+        "onnx (crild export) not installed, ray (crild sweep --ray) installed, slurm (--slurm) not installed"
+        in found.found
+    )
     assert found.advice == "if you need one: pip install 'crild[onnx]'"
