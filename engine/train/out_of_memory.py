@@ -47,8 +47,9 @@ def step_out_of_memory(settings: StageSettings, step: int, run_dir: Path) -> Run
     more = smaller_accumulate(settings)
     if more is None and not settings.gradient_checkpointing:
         return RunError(
-            f"{what}, which cannot be split further. Try gradient_checkpointing (the same steps, slower): "
-            f"{again} train.gradient_checkpointing=true. If other programs use the memory, stop them, then run crild resume",
+            f"{what}, which cannot be split further. Try gradient_checkpointing (the same result, slower): crild resume "
+            f"{shlex.quote(str(run_dir))} --set train.gradient_checkpointing=true. If other programs use the memory, stop them, "
+            "then run crild resume",
             kind="out-of-memory",
             key="train.gradient_checkpointing",
         )

@@ -11,8 +11,10 @@ import pytest
 import torch
 
 from engine.distill.objectives import OBJECTIVES
+from engine.launch.resume_check import incompatible_changes, run_progress
 from engine.models.families import layers_of
 from engine.preset.load import load_preset
+from engine.preset.write import dump
 from engine.record.events import read_events
 from engine.train.settings import baseline_stage, student_stage, teacher_stage
 from engine.train.step import Counts, Models, StepLosses, bound_terms
@@ -51,6 +53,23 @@ def test_a_run_is_the_same_to_the_last_bit(tmp_path: Path, family: str) -> None:
     assert less is not None
     assert curves(runs[0]) == curves(runs[1])
     weights = [(run_dir / "student" / "model.safetensors").read_bytes() for run_dir in runs]
+    assert weights[0] == weights[1]
+
+
+def test_a_run_may_resume_with_it_and_ends_in_the_same_student(tmp_path: Path) -> None:
+    """As after a step that found no memory."""
+    text = materials(tmp_path)
+    short = ("teacher.finetune.epochs=1", "stage.ild.epochs=1", "stage.kd.epochs=1")
+    whole, stopped = (make(tmp_path, text, *short, name=name) for name in ("whole", "stopped"))
+    work(whole)
+    assert work(stopped, stop_after=("ild", 2)) is None
+    changed = load_preset([str(stopped / "preset.toml")], [ON])
+    progress = run_progress(stopped)
+    assert progress is not None
+    assert incompatible_changes(progress, changed.preset.document()) == []
+    (stopped / "preset.toml").write_text(dump(changed.preset))
+    work(stopped)
+    weights = [(run_dir / "student" / "model.safetensors").read_bytes() for run_dir in (whole, stopped)]
     assert weights[0] == weights[1]
 
 

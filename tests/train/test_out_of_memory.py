@@ -84,7 +84,7 @@ def test_what_cannot_be_split_gets_other_advice(tmp_path: Path) -> None:
     assert smaller_accumulate(settings_of("bert-emd")) is None
     error = step_out_of_memory(replace(settings, accumulate=3), 1, tmp_path)
     assert (error.kind, error.key) == ("out-of-memory", "train.gradient_checkpointing")
-    assert "preset.toml --set train.gradient_checkpointing=true" in error.sentence
+    assert f"crild resume {tmp_path} --set train.gradient_checkpointing=true" in error.sentence
     least = replace(settings, accumulate=3, gradient_checkpointing=True)
     assert step_out_of_memory(least, 1, tmp_path).key is None
     own = step_out_of_memory(settings_of("finetune", items=("stage.finetune.accumulate=2",)), 1, tmp_path)
