@@ -64,7 +64,7 @@ def full_parts(
 def _rows(
     errors: StudentErrors, listed: Sequence[AnsweredRow], most: int | None, width: int, *, ascii_only: bool
 ) -> Iterator[str | Table]:
-    """Rows with both answers: a table where there is room for texts beside the answers, else two lines for each row."""
+    """Rows with both answers: a table where there is room for texts next to the answers, else two lines for each row."""
     table = rows_table(errors, listed, most)
     cells = [[row.name[:LONGEST], *(cell.text for cell in row.cells)] for row in table.rows]
     headings = [table.row_heading, *(column.heading for column in table.columns)]

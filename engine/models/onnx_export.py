@@ -79,8 +79,8 @@ def write_half(source: Path, path: Path) -> None:
 def write_int8(source: Path, path: Path, batches: Iterable[Batch] | None = None) -> None:
     """Write an exported model whose matrix products are in 8 bits.
 
-    With `batches`, the ranges of activations are measured on these; without, each is measured as it comes. A prepared copy is
-    left beside the source.
+    With `batches`, the ranges of activations are measured on these; without, each is measured as it comes. A prepared copy
+    stays in the source's folder.
     """
     check_installed()
     from onnxruntime.quantization import QuantType, quantize_dynamic, quantize_static

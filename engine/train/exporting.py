@@ -1,4 +1,4 @@
-"""The tool `export` of an engine process: a model as ONNX, checked on dev and measured beside the original."""
+"""The tool `export` of an engine process: a model as ONNX, checked on dev and measured next to the original."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from engine.models.transformers_logging import quiet
 from engine.preset.load import load_preset, load_run_preset
 from engine.preset.schema import Teacher
 from engine.preset.text import plain
-from engine.record.export import EXPORT, ExportFacts
+from engine.record.export import EXPORT, FORMS, ExportFacts
 from engine.record.files import cause, flush, write_json
 from engine.record.latency import Latency
 from engine.record.phases import Report, unreported
@@ -95,6 +95,7 @@ class _Subject:
         own_code = None if preset is None else preset.teacher.trust_remote_code
         source = Teacher(model=request["model"], trust_remote_code=own_code)
         name, folder = str(request["name"]), Path(request["model"])
+        name = f"{name} (original)" if name in (*FORMS, "teacher") else name
         size = sum(file.stat().st_size for file in folder.glob("*.safetensors")) if folder.is_dir() else 0
         if preset is None:
             loaded = load_with_tokenizer(source, consent=consent, report=report)
@@ -210,7 +211,7 @@ def _bytes(loaded: LoadedModel) -> int:
 
 @contextmanager
 def _work(parent: Path) -> Iterator[Path]:
-    """A temporary folder in `parent`. Raises RunError for what the system refuses, there and in folders beside it."""
+    """A temporary folder in `parent`. Raises RunError for what the system refuses, there and in the folders of the forms."""
     try:
         remove_leftovers_of(parent / WORK)
         with OpenFolder.at(parent) as place, place.temporary_folder(WORK) as work:

@@ -118,7 +118,9 @@ def test_the_tolerance_is_in_points_of_100() -> None:
 
 @installed
 def test_a_model_without_a_task_is_compared_on_random_tokens(run_dir: Path, out: Path) -> None:
-    answer = export(request(run_dir, out, run=None, preset=None))
+    answer = export(request(run_dir, out, run=None, preset=None, name="onnx"))
+    assert [row["name"] for row in answer["rows"]] == ["onnx (original)", "onnx"], "a folder may be called so"
+    assert len(answer["latency"]["cases"][0]["models"]) == 2
     assert (answer["metric"], answer["rows"][1]["value"]) == (None, None)
     assert 0 <= answer["rows"][1]["differ"] < 1e-4
     with raises("no-calibration-rows", error=ModelError):
