@@ -15,14 +15,8 @@ test: $(STAMP)  ## install, then every test that takes seconds
 test-slow: $(STAMP)  ## the long tests: real teachers, kill -9 in every stage, three seeds of the quickstart
 	$(BIN)/python -m pytest -m "slow and not gpu" --timeout=3600 tests
 
-EXTRAS := .venv-extras
-PURELIB := -c "import sysconfig; print(sysconfig.get_path('purelib'))"
-# In an environment of their own, which sees crild's libraries through a .pth file: most users need none of them.
-test-extras: $(STAMP)  ## the tests of extras that `make test` skips: crild[onnx]
-	test -x $(EXTRAS)/bin/python || $(PYTHON) -m venv $(EXTRAS)
-	$(BIN)/python $(PURELIB) > "$$($(EXTRAS)/bin/python $(PURELIB))/crild_libraries.pth"
-	$(EXTRAS)/bin/python -m pip install --quiet -c constraints.txt "pip>=25.1" onnx onnxruntime onnxscript
-	$(EXTRAS)/bin/python -m pytest tests/models/test_onnx.py tests/train/test_exporting.py
+test-extras: $(STAMP)  ## each extra installed by itself, and the tests that need it, which `make test` skips
+	$(BIN)/python -m tests.extras $(EXTRAS)
 
 faults: $(STAMP)  ## break runs on purpose for up to 15 minutes: kills, errors, damage; the table of docs/promises.md
 	$(BIN)/python -m tests.faults.campaign
@@ -44,6 +38,7 @@ audit: $(STAMP)  ## licences, SBOM (dist/sbom.cdx.json), known advisories, conte
 	$(BIN)/python -m tests.audit $(VENV) $(AUDIT)/bin
 
 BENCH := .venv-bench
+PURELIB := -c "import sysconfig; print(sysconfig.get_path('purelib'))"
 # The environment sees crild's libraries through a .pth file. torchdistill comes alone: the torchvision that it wants is built
 # for CUDA, and beside torch's CPU build it keeps transformers from loading.
 bench: $(STAMP)  ## crild's step beside a plain one and other tools; shorter with BENCH_ARGS=--quick

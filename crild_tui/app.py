@@ -20,7 +20,8 @@ from crild_tui.messages import CompareRuns, MachineChanged, RunsChanged, WatchRu
 from crild_tui.monitor.machine import MachineWatcher
 from crild_tui.monitor.runs import RunsWatcher
 from crild_tui.monitor.snapshots import MachineSnapshot
-from crild_tui.runs.listing import appeared
+from crild_tui.runs.attention import sequence
+from crild_tui.runs.listing import appeared, ended
 from crild_tui.runs.marks import Kind, Marks, MarksFile
 from crild_tui.runs.snapshot import RunsSnapshot
 from crild_tui.runs.table_file import named_file, write_file
@@ -32,6 +33,7 @@ from crild_tui.screens.runs import RunsScreen
 from crild_tui.textual_internals import QuietApp
 from engine.errors import CrildError
 from engine.preset.text import printable
+from engine.record.run import RunEntry
 from engine.user.settings import Dashboard
 
 S = TypeVar("S", bound=Screen[Any])
@@ -107,10 +109,17 @@ class CrildApp(QuietApp):
     def on_runs_changed(self, message: RunsChanged) -> None:
         """Keep the list of runs and pass it on; show a new run if the newest is followed."""
         new = appeared(self.runs, message.snapshot) if self.following else None
+        if over := ended(self.runs, message.snapshot):
+            self._announce_end(over)
         self.runs = message.snapshot
         if new is not None and self.current_mode in ("runs", "live") and len(self.screen_stack) == 1:
             self.watch_run(new.path)
         self._pass_on(RunsChanged(self.runs))
+
+    def _announce_end(self, over: Sequence[RunEntry]) -> None:
+        """Ask for attention, as the user's settings say, because runs have ended."""
+        first = f"crild: {over[0].id} {over[0].state}"
+        self.send(sequence(first if len(over) == 1 else f"{first} and {len(over) - 1} more"))
 
     def on_machine_changed(self, message: MachineChanged) -> None:
         """Keep the machine's load and pass it on."""

@@ -1,6 +1,9 @@
-"""Text made to fit a number of terminal cells, and bars drawn as text. `engine.preset.text` makes text safe to show."""
+"""Text made to fit a number of terminal cells, in ASCII if need be, and bars. `engine.preset.text` makes text safe to show."""
 
 from __future__ import annotations
+
+import unicodedata
+from functools import lru_cache
 
 
 def cells(text: str) -> int:
@@ -61,3 +64,32 @@ def bar(share: float, width: int, *, ascii_only: bool = False) -> tuple[str, str
         done = max(1, min(width - 1, done))
     full, rest = ("#", ".") if ascii_only else ("▄", "▁")
     return full * done, rest * (width - done)
+
+
+_LOOKS = {
+    **dict.fromkeys("─━═╌┄╍┅⎯▁▔▂‾", "-"), **dict.fromkeys("│┃║╎┆▏▎▍▌▐▕┊▊▉", "|"),
+    **dict.fromkeys("┌┐└┘├┤┬┴┼╭╮╰╯┏┓┗┛┣┫┳┻╋╔╗╚╝╠╣╦╩╬╸╺╴╶", "+"), **dict.fromkeys("█▇▆▅▄▃▀■◼", "#"),
+    **dict.fromkeys("▓▒░", ":"), **dict.fromkeys("•·●○∙⬤", "*"), **dict.fromkeys("▶►▸→", ">"),
+    **dict.fromkeys("◀◄◂←", "<"), **dict.fromkeys("▲▴↑△⯅", "^"), **dict.fromkeys("▼▾↓▽⯆", "v"), "✓": "y", "✗": "x",
+    "…": ".", "⏎": "e", "–": "-", "—": "-", "±": "~", "×": "x", "λ": "l", "’": "'", "⭘": "o", "◉": "o", "★": "*", "†": "!", "✎": "e",
+}  # fmt: skip
+
+
+@lru_cache(4096)
+def ascii_text(text: str) -> str:
+    """`text` in ASCII, with as many cells."""
+    return "".join(_ascii_character(character) for character in text)
+
+
+def _ascii_character(character: str) -> str:
+    if character.isascii():
+        return character
+    if character in _LOOKS:
+        return _LOOKS[character]
+    if "\u2800" <= character <= "\u28ff":  # braille: as dense as it has dots
+        return " .:-=+*#@"[(ord(character) - 0x2800).bit_count()]
+    if unicodedata.combining(character):
+        return ""
+    plain = unicodedata.normalize("NFKD", character)[0]
+    shown = plain if plain.isascii() else "?"
+    return shown * (2 if unicodedata.east_asian_width(character) in "WF" else 1)

@@ -9,6 +9,7 @@
   second that ends, commands that were gathered), ends the application.
 - `Options`, and `Palette._action_command_list`, ignore paging in a list that is not laid out yet, which Textual's does not
   expect.
+- `QuietApp.send` writes to `App._driver`, as Textual's own bell does: it has no call for other control sequences.
 - `FooterKey` is what `textual.widgets.Footer` is made of: the footer shows whole labels only and those of a dialog too,
   so it measures and creates them.
 """
@@ -137,6 +138,11 @@ class QuietApp(App[None]):
         traces = [each.trace.stacks[-1] for each in renderables if isinstance(each, Traceback) and each.trace.stacks]
         errors = "; ".join(f"{stack.exc_type}: {stack.exc_value}" for stack in traces)
         self._handle_exception(RuntimeError(errors or "the dashboard has given up"))
+
+    def send(self, sequence: str) -> None:
+        """Send a control sequence to the terminal; nothing where there is none, as in tests and in a browser."""
+        if self._driver is not None and not self.is_headless and not self.is_web:
+            self._driver.write(sequence)
 
     @property
     def fault(self) -> Exception | None:

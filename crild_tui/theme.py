@@ -1,10 +1,8 @@
-"""Themes of the dashboard, and an ASCII mode."""
+"""Themes of the dashboard, and its ASCII mode."""
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping
-from functools import lru_cache
 
 from rich.segment import Segment
 from textual.color import Color
@@ -12,6 +10,7 @@ from textual.filter import LineFilter
 from textual.theme import Theme
 
 from crild_tui.runs.states import Tone
+from crild_tui.text import ascii_text
 
 DARK = Theme(
     name="crild-dark", dark=True, primary="#56B4E9", secondary="#009E73", accent="#E69F00", warning="#E69F00",
@@ -43,32 +42,3 @@ class Ascii(LineFilter):
             segment if segment.text.isascii() else Segment(ascii_text(segment.text), segment.style, segment.control)
             for segment in segments
         ]
-
-
-_LOOKS = {
-    **dict.fromkeys("─━═╌┄╍┅⎯▁▔▂‾", "-"), **dict.fromkeys("│┃║╎┆▏▎▍▌▐▕┊▊▉", "|"),
-    **dict.fromkeys("┌┐└┘├┤┬┴┼╭╮╰╯┏┓┗┛┣┫┳┻╋╔╗╚╝╠╣╦╩╬╸╺╴╶", "+"), **dict.fromkeys("█▇▆▅▄▃▀■◼", "#"),
-    **dict.fromkeys("▓▒░", ":"), **dict.fromkeys("•·●○∙⬤", "*"), **dict.fromkeys("▶►▸→", ">"),
-    **dict.fromkeys("◀◄◂←", "<"), **dict.fromkeys("▲▴↑△⯅", "^"), **dict.fromkeys("▼▾↓▽⯆", "v"), "✓": "y", "✗": "x",
-    "…": ".", "⏎": "e", "–": "-", "—": "-", "±": "~", "×": "x", "λ": "l", "’": "'", "⭘": "o", "◉": "o", "★": "*", "†": "!", "✎": "e",
-}  # fmt: skip
-
-
-@lru_cache(4096)
-def ascii_text(text: str) -> str:
-    """`text` in ASCII, with as many cells."""
-    return "".join(_ascii_character(character) for character in text)
-
-
-def _ascii_character(character: str) -> str:
-    if character.isascii():
-        return character
-    if character in _LOOKS:
-        return _LOOKS[character]
-    if "\u2800" <= character <= "\u28ff":  # braille: as dense as it has dots
-        return " .:-=+*#@"[(ord(character) - 0x2800).bit_count()]
-    if unicodedata.combining(character):
-        return ""
-    plain = unicodedata.normalize("NFKD", character)[0]
-    shown = plain if plain.isascii() else "?"
-    return shown * (2 if unicodedata.east_asian_width(character) in "WF" else 1)

@@ -24,7 +24,7 @@ JSON document. Runs are looked for in $CRILD_RUNS_DIR, else in ./runs.
 
 HEADINGS = {
     "Start and stop": ("run", "resume", "sweep", "stop"),
-    "Watch": ("attach", "logs", "events"),
+    "Watch": ("attach", "watch", "logs", "curves", "events"),
     "Results": ("runs", "show", "errors", "compare", "report", "predict", "evaluate", "probe", "bench", "export"),
     "Presets and data": ("presets", "data"),
     "Organise": ("note", "tag", "delete", "prune", "cache"),
@@ -121,7 +121,10 @@ def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        print(f"crild {version('crild')}")
+        from engine.record.environment import crild_commit
+
+        commit = crild_commit()
+        print(f"crild {version('crild')}{f' ({commit})' if commit else ''}")
         raise typer.Exit
 
 

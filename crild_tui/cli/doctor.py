@@ -22,6 +22,7 @@ LITTLE_DISK = 5e9
 LITTLE_MEMORY = 4e9
 EXTRAS = {
     "onnx": "crild export",
+    "images": "crild curves --image",
     "ray": "crild sweep --ray",
     "slurm": "--slurm",
     "xlsx": "reports as .xlsx",

@@ -320,7 +320,7 @@ def _follow(record: SweepRecord, runs_dir: Path, controls: Controls, *, quiet: b
 
     last = Follower(record, runs_dir, controls, quiet=quiet).go()
     code = _table(last, runs_dir, as_json=as_json)
-    terminal.announce(f"crild: sweep {last.name} {last.state}", bell=not controls.asked)
+    terminal.announce(f"crild: sweep {last.name} {last.state}", attention=not controls.asked)
     if controls.count(signal.SIGINT):
         return INTERRUPTED
     if controls.asked or (last.state == "stopped" and last.waiting is None):

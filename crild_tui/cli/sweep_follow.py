@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crild_tui.cli import terminal
+from crild_tui.cli.follow.changes import Changes
 from crild_tui.cli.follow.controls import Controls, Lasting
 from crild_tui.cli.follow.displays import Display, Silence, View, display, shorten
-from crild_tui.cli.follow.event_messages import Line
 from crild_tui.runs import formatting
-from crild_tui.runs.states import LOADING, command_hints, describe
+from crild_tui.runs.states import LOADING
 from crild_tui.runs.sweeps import counts, entries_of
 from engine.preset.text import plain
-from engine.record.states import IN_PROGRESS, STARTED
+from engine.record.states import STARTED
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,7 +43,7 @@ class Follower:
         self.record, self.runs_dir, self.controls = record, runs_dir, controls
         self._display: Display[Moment] = Silence(errors=True) if quiet else display(sweep_view())
         self._entries: dict[str, RunEntry] = {}
-        self._states: dict[str, str] | None = None
+        self._changes = Changes()
         self._gone = Lasting()
 
     def go(self) -> SweepRecord:
@@ -85,16 +85,9 @@ class Follower:
         return True
 
     def _report_changes(self) -> None:
-        states = {run: entry.state for run, entry in self._entries.items()}
-        if self._states is None:
-            self._states = states
         index = {cell.run: number for number, cell in enumerate(self.record.cells, 1)}
-        for run, state in states.items():
-            if self._states.get(run) == state or (state == "running" and self._states.get(run) == "stalled"):
-                continue
-            if (change := change_of(self._entries[run], time.time())) is not None:
-                self._display.message(change[0], f"{index[run]}/{len(index)} {change[1]}")
-        self._states = states
+        for run, (level, sentence) in self._changes.since_last(self._entries):
+            self._display.message(level, f"{index[run]}/{len(index)} {sentence}")
 
     def _signals(self) -> None:
         from engine.errors import CrildError
@@ -129,18 +122,6 @@ def sweep_view() -> View[Moment]:
         title=lambda moment: f"crild {formatting.percent(moment[0].progress)} {moment[0].name}",
         draw=draw,
     )
-
-
-def change_of(entry: RunEntry, now: float) -> Line | None:
-    """What to report of a run whose state has changed: level and sentence; None for a state that needs no report."""
-    status = entry.status
-    if entry.state == "running" and status is not None:
-        return "info", f"{entry.id} {'started' if status.attempt <= 1 else f'resumed (attempt {status.attempt})'}"
-    if entry.state in IN_PROGRESS:
-        return None
-    state = describe(entry, command_hints(entry.path), now)
-    took = formatting.took(status) if entry.state == "finished" else None
-    return state.level, f"{entry.id}: {': '.join((state.fact, *state.reasons[:1]))}{f' in {took}' if took else ''}"
 
 
 def progress(matrix: Matrix) -> str:

@@ -135,11 +135,13 @@ def confirm(question: str, *, yes: bool) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def announce(title: str, *, bell: bool = False) -> None:
-    """Set the terminal's title, and ring its bell; nothing where there is no terminal."""
+def announce(title: str, *, attention: bool = False) -> None:
+    """Set the terminal's title, and ask for attention as the user's settings say; nothing where there is no terminal."""
     if is_screen(sys.stderr):
+        from crild_tui.runs.attention import sequence
+
         shown = plain(title).replace("\\", "/")
-        sys.stderr.write(f"\x1b]2;{shown}\x1b\\" + ("\a" if bell else ""))
+        sys.stderr.write(f"\x1b]2;{shown}\x1b\\" + (sequence(title) if attention else ""))
         sys.stderr.flush()
 
 

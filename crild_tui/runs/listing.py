@@ -13,7 +13,7 @@ from crild_tui.text import bar, cells, fit, fit_name
 from engine.errors import UsageError
 from engine.preset.text import nearest, one_line, plain
 from engine.record.run import RunEntry
-from engine.record.states import ACTIVE
+from engine.record.states import ACTIVE, IN_PROGRESS
 from engine.record.status import Status
 from engine.report.majority import MARK, at_or_below
 
@@ -198,6 +198,12 @@ def appeared(before: RunsSnapshot, after: RunsSnapshot) -> RunEntry | None:
         if entry.status is not None and entry.state != "queued" and known.get(entry.id, "queued") == "queued"
     ]
     return max(fresh, key=_start, default=None)
+
+
+def ended(before: RunsSnapshot, after: RunsSnapshot) -> list[RunEntry]:
+    """The runs that were in progress in a snapshot and are no more in the next; none in the first snapshot."""
+    at_work = {entry.id for entry in before.entries if entry.state in IN_PROGRESS}
+    return [entry for entry in after.entries if entry.id in at_work and entry.state not in IN_PROGRESS]
 
 
 def _start(entry: RunEntry) -> float:

@@ -33,6 +33,7 @@ def light_environment(command: Sequence[str] | None = None) -> dict[str, Any]:
         "host": socket.gethostname(),
         "git": None if folder is None else git_revision(Path(folder)),
         "crild": crild_version(),
+        "crild_commit": crild_commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "machine": platform.machine(),
@@ -47,6 +48,19 @@ def crild_version() -> str | None:
         return metadata.version("crild")
     except metadata.PackageNotFoundError:
         return None
+
+
+def crild_commit() -> str | None:
+    """The commit that this crild was built from, with "-changed" for one with changes; None where it is not known.
+
+    A wheel carries it in a file (`hatch_build.py`); a source tree is asked for it.
+    """
+    root = Path(__file__).parents[2]
+    try:
+        return (root / "COMMIT").read_text().strip() or None
+    except (OSError, UnicodeDecodeError):
+        revision = git_revision(root) if (root / ".git").exists() else None
+    return None if revision is None else f"{revision['commit']}{'-changed' if revision['changed'] else ''}"
 
 
 def add_environment(run_dir: Path, **facts: Any) -> None:

@@ -4,6 +4,7 @@
 [consent]
 remote_code = [{ model = "owner/name", commit = "0123456789abcdef0123456789abcdef01234567" }]
 [notify]
+terminal = "osc9"
 command = 'notify-send crild "$CRILD_RUN: $CRILD_STATE"'
 [slurm]
 template = "~/crild.slurm"
@@ -63,6 +64,8 @@ class Consents(Record):
 class Notify(Record):
     """What to do when a run ends."""
 
+    terminal: Literal["bell", "osc9", "osc777", "off"] = "bell"
+    """How a terminal that shows the run asks for attention (`crild_tui/runs/attention.py`)."""
     command: str | None = None
     """Run by the shell in the home folder when an engine of this user ends (`engine/user/notification.py`)."""
 

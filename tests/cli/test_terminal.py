@@ -58,7 +58,7 @@ def test_a_dumb_terminal_is_no_screen(monkeypatch: pytest.MonkeyPatch, term: str
 
 
 def test_nothing_is_announced_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    terminal.announce("crild: finished", bell=True)
+    terminal.announce("crild: finished", attention=True)
     assert capsys.readouterr().err == ""
 
 

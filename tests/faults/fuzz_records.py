@@ -9,9 +9,9 @@ from pathlib import Path
 from random import Random
 
 from crild_tui.monitor.run import RunWatcher
-from crild_tui.monitor.runs import RunsReader
 from crild_tui.monitor.sweep import SweepWatcher
 from crild_tui.runs.details import panel, read_about
+from crild_tui.runs.reader import RunsReader
 from engine.launch.background import device_of, is_engine_alive
 from engine.record.event_sample import sample_events
 from engine.record.events import read_events

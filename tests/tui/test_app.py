@@ -24,6 +24,7 @@ from crild_tui.screens.help import HelpScreen
 from crild_tui.screens.live import LiveScreen
 from crild_tui.screens.mode_screen import ModeScreen
 from crild_tui.screens.text_dialog import TextScreen
+from crild_tui.text import ascii_text
 from crild_tui.textual_internals import FooterKey, Palette
 from crild_tui.widgets.header import Header, machine_words
 from engine.errors import RunError
@@ -199,7 +200,7 @@ def test_ascii_mode_shows_nothing_else(tmp_path: Path) -> None:
     [("plain", "plain"), ("┌─┐│", "+-+|"), ("✓ done", "y done"), ("é", "e"), ("日本", "????"), ("⣿⠀⠁", "@ .")],
 )
 def test_ascii_looks_alike_and_keeps_the_width(text: str, plain: str) -> None:
-    assert theme.ascii_text(text) == plain
+    assert ascii_text(text) == plain
 
 
 def test_an_action_shows_its_sentence_or_its_error(tmp_path: Path) -> None:

@@ -246,7 +246,7 @@ def test_without_colour_and_in_ascii_it_still_says_everything(runs: Path, monkey
         async with live(runs, settings=Dashboard(ascii=True)) as (pilot, screen):
             await tell(pilot, working(run_dir, alarms=(Alarm("silence", "warning", "it stalls"),)))
             bar = next(line for line in head(screen).splitlines() if "120/480" in line)
-            from crild_tui.theme import ascii_text
+            from crild_tui.text import ascii_text
 
             assert "##" in ascii_text(bar)
             assert "--" in ascii_text(bar)

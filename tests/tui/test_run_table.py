@@ -12,7 +12,7 @@ from textual.app import App, ComposeResult
 
 from crild_tui.runs import listing
 from crild_tui.runs.filter import RunFilter, parse
-from crild_tui.runs.listing import NEWEST, Order, appeared, arrange, column_widths
+from crild_tui.runs.listing import NEWEST, Order, appeared, arrange, column_widths, ended
 from crild_tui.runs.marks import Marks
 from crild_tui.runs.snapshot import RunsSnapshot
 from crild_tui.widgets.run_table import RunTable
@@ -309,3 +309,14 @@ def test_what_appeared_is_new_or_left_its_queue() -> None:
     assert newest(entry("q", "running", age=40.0)) == "q"
     assert newest(entry("a", "failed"), entry("r", "queued"), entry("x", "unreadable")) is None
     assert appeared(RunsSnapshot(RUNS[0].path), RunsSnapshot(RUNS[0].path, RUNS, revision=1)) is None
+
+
+def test_what_ended_was_in_progress_before() -> None:
+    folder, run = RUNS[0].path, replace(RUNS[0], state="running")
+    before = RunsSnapshot(folder, (run, *RUNS[1:]), revision=1)
+    assert ended(before, before) == []
+    for state in ("finished", "failed", "stopped", "lost"):
+        after = RunsSnapshot(folder, (replace(run, state=state), *RUNS[1:]), revision=2)
+        assert [entry.state for entry in ended(before, after)] == [state]
+    assert ended(before, RunsSnapshot(folder, (replace(run, state="stalled"), *RUNS[1:]), revision=2)) == []
+    assert ended(RunsSnapshot(folder), before) == []

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
-from crild_tui.monitor import machine, runs
+from crild_tui.monitor import machine
 from crild_tui.monitor.machine import MachineWatcher
-from crild_tui.monitor.runs import RunsReader, RunsWatcher
+from crild_tui.monitor.runs import RunsWatcher
 from crild_tui.monitor.snapshots import MachineSnapshot
+from crild_tui.runs import reader as runs_reader
+from crild_tui.runs.reader import RunsReader
 from crild_tui.runs.snapshot import RunsSnapshot
 from engine.launch.gpu import Gpu
 from engine.record.annotations import set_note
@@ -93,9 +95,9 @@ def test_only_runs_whose_files_changed_are_read_again(tmp_path: Path, monkeypatc
         read.append(path.name)
         return read_run(path, now)
 
-    monkeypatch.setattr(runs, "read_run", reading)
+    monkeypatch.setattr(runs_reader, "read_run", reading)
     reader, later = RunsReader(tmp_path), time.time() + 100  # changes of inodes cannot be dated back
-    monkeypatch.setattr(runs, "_stamp", _without_change_time(runs._stamp))
+    monkeypatch.setattr(runs_reader, "_stamp", _without_change_time(runs_reader._stamp))
     assert len(reader.read(later)) == 5
     assert sorted(read) == sorted(["broken", *(folder.name for folder in folders)])
     read.clear()
@@ -107,7 +109,7 @@ def test_only_runs_whose_files_changed_are_read_again(tmp_path: Path, monkeypatc
     assert read == [folders[1].name]
     assert {entry.id: entry.state for entry in entries}[folders[1].name] == "failed"
     read.clear()
-    reader.read(later + runs.AGAIN + 1)
+    reader.read(later + runs_reader.AGAIN + 1)
     assert read == ["broken"], "what could not be read is tried again"
 
 
@@ -122,7 +124,7 @@ def _without_change_time(stamp: Callable[[str], tuple[int, ...] | None]) -> Call
 def test_a_file_that_was_just_written_is_not_trusted_to_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_dir = make_run(tmp_path)
     written = time.time()
-    monkeypatch.setattr(runs, "_signature", lambda _: ((int(written * 1e9),), None))  # a coarse clock
+    monkeypatch.setattr(runs_reader, "_signature", lambda _: ((int(written * 1e9),), None))  # a coarse clock
     reader = RunsReader(tmp_path)
     assert reader.read(written + 0.1)[0].state == "finished"
     update_status(run_dir, state="failed")

@@ -137,14 +137,14 @@ def take_off_queue(runs: Sequence[Path]) -> None:
 
 
 def report_end(outcome: Outcome, *, quiet: bool, as_json: bool) -> None:
-    """Print sentences on stderr and the closing table on stdout; set the terminal's title and ring its bell."""
+    """Print sentences on stderr and the closing table on stdout; set the terminal's title and ask for attention."""
     from crild_tui.cli.closing_table import closing_of
 
     for level, line in outcome.sentences():
         terminal.say(marked(level, line), quiet=quiet and level != "error")
     status = outcome.status
     figure = f" {status.metric_name} {formatting.metric(status.last)}" if status and status.last is not None else ""
-    terminal.announce(f"crild: {outcome.state}{figure} {outcome.run_dir.name}", bell=not outcome.interrupted)
+    terminal.announce(f"crild: {outcome.state}{figure} {outcome.run_dir.name}", attention=not outcome.interrupted)
     if outcome.state == "finished" and not as_json:
         terminal.show_parts(closing_of(outcome.run_dir))
 
