@@ -14,7 +14,9 @@ from tests.cli.samples import make_run
 from tests.cli.test_terminal_sessions import Terminal, env
 from tests.conftest import PATIENCE
 
-pytest.importorskip("textual_image", reason="textual-image is not installed: pip install -c constraints.txt '.[images]'")
+pytest.importorskip(
+    "textual_image", reason="textual-image is not installed: pip install -c constraints.txt '.[images]'"
+)
 __all__ = ["env"]
 
 ATTRIBUTES = "\x1b[c"
