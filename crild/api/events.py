@@ -122,7 +122,5 @@ class RunFinished(_Common, total=False):
     metrics: dict[str, float | None]
 
 
-Event = (
-    RunStarted | StageStarted | Step | Evaluation | Checkpoint | Message | Phase | StageFinished | RunFinished
-)
+Event = RunStarted | StageStarted | Step | Evaluation | Checkpoint | Message | Phase | StageFinished | RunFinished
 """An event: a dictionary whose `kind` says which fields it has."""

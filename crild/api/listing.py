@@ -53,7 +53,9 @@ class Runs(list[Run]):
             fields = entry.status.to_dict() if entry.status else {}
             known = {name: fields.get(name) for name in COLUMNS}
             known["state"] = entry.state
-            rows.append({"run": entry.id, **known, "tags": " ".join(entry.tags), "note": entry.note, "path": str(run.path)})
+            rows.append(
+                {"run": entry.id, **known, "tags": " ".join(entry.tags), "note": entry.note, "path": str(run.path)}
+            )
         table = pd.DataFrame(rows, columns=["run", *COLUMNS, "tags", "note", "path"])
         for name in ("created", "ended"):
             table[name] = pd.to_datetime(table[name].astype("float64"), unit="s", utc=True)
@@ -63,4 +65,4 @@ class Runs(list[Run]):
         from crild_tui.runs.html import runs_html
         from engine.record.run import read_run
 
-        return str(runs_html([read_run(run.path) for run in self], time.time()))
+        return runs_html([read_run(run.path) for run in self], time.time())

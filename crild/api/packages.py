@@ -21,7 +21,9 @@ class _Finder:
     """Finds crild's packages after all other finders had their turn: `sys.path` stays as it is."""
 
     @classmethod
-    def find_spec(cls, name: str, _path: Sequence[str] | None = None, _target: ModuleType | None = None) -> ModuleSpec | None:
+    def find_spec(
+        cls, name: str, _path: Sequence[str] | None = None, _target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         from importlib.machinery import PathFinder
 
         return PathFinder.find_spec(name, [packages_folder()]) if name in PACKAGES else None
@@ -44,7 +46,7 @@ def use_packages() -> None:
             )
             raise errors().UsageError(sentence, kind="packages-in-the-way", key=name)
     if _Finder not in sys.meta_path:
-        sys.meta_path.append(_Finder)  # type: ignore[arg-type]
+        sys.meta_path.append(_Finder)
     for name in PACKAGES:
         importlib.import_module(name)
 
@@ -58,7 +60,10 @@ def _in_the_way(name: str, folder: str) -> str | None:
         spec = None
     if module is None and spec is None:
         return None
-    places = [*((spec.submodule_search_locations or ()) if spec else ()), *([spec.origin] if spec and spec.origin else [])]
+    places = [
+        *((spec.submodule_search_locations or ()) if spec else ()),
+        *([spec.origin] if spec and spec.origin else []),
+    ]
     places += [file] if (file := getattr(module, "__file__", None)) else []
     if places and all(_below(place, folder) for place in places):
         return None

@@ -15,6 +15,8 @@ from crild.api.run import Run
 if TYPE_CHECKING:
     import pandas as pd
 
+    from crild_tui.runs.model_reference import ModelReference
+
     Text = str | None | Sequence[str | None]
     """A text, or the two texts of a pair; None for a text that is missing."""
 
@@ -99,12 +101,14 @@ def _write_texts(file: Path, frame: pd.DataFrame, columns: Sequence[str]) -> Non
         out.writelines(json.dumps(dict(zip(columns, row, strict=True)), default=str) + "\n" for row in rows)
 
 
-def _predicted(reference: Any, file: Path, options: dict[str, Any], *, trust: bool, quiet: bool) -> pd.DataFrame:
+def _predicted(
+    reference: ModelReference, file: Path, options: dict[str, Any], *, trust: bool, quiet: bool
+) -> pd.DataFrame:
     """The rows of a file with their predictions."""
     import pandas as pd
 
+    from crild_tui.cli.follow.cell_display import tell
     from crild_tui.cli.follow.tools import run_tool
-    from crild_tui.cli.terminal import say
     from crild_tui.runs.prediction import check_options, task_of
     from engine.preflight.prediction import check_prediction, row_formats
     from engine.record.paths import user_path
@@ -128,7 +132,7 @@ def _predicted(reference: Any, file: Path, options: dict[str, Any], *, trust: bo
         check_prediction(request, task_of(reference.run_dir))
         consent = Consent(frozenset([request.model] if trust else []))
         answer = run_tool("predict", [*consent.words(), request.to_json()], quiet=quiet)
-        say(*PredictionSummary.from_answer(answer).notes, quiet=quiet)
+        tell(PredictionSummary.from_answer(answer).notes, quiet=quiet)
         return pd.read_parquet(output)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from crild.api.packages import use_packages
 from crild.api.run import Run, start
@@ -22,7 +22,7 @@ def load_preset(*presets: str | os.PathLike[str], settings: Mapping[str, object]
     use_packages()
     from crild_tui.runs.setting_items import setting_items
 
-    return Preset(tuple(map(os.fspath, presets)), tuple(setting_items(settings or {})), Path.cwd())
+    return Preset(tuple(os.fspath(preset) for preset in presets), tuple(setting_items(settings or {})), Path.cwd())
 
 
 class Preset:
@@ -60,7 +60,7 @@ class Preset:
         """The whole preset as TOML, every default written out."""
         from engine.preset.write import dump
 
-        return str(dump(self._loaded.preset))
+        return dump(self._loaded.preset)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Write it to a TOML file, every default written out; returns the file.
@@ -71,7 +71,7 @@ class Preset:
 
         file = named_file(os.fspath(path))
         write_file(file, self.toml, overwrite=overwrite)
-        return cast("Path", file)
+        return file
 
     def run(
         self,
@@ -90,7 +90,7 @@ class Preset:
         the models run. Raises CrildError where `crild run` refuses, and with the run's error if it fails or is stopped.
         """
         use_packages()
-        from crild_tui.cli.terminal import say
+        from crild_tui.cli.follow.cell_display import tell
         from crild_tui.runs.create import RunRequest, check_notification, checked, consent_of, create_runs
         from engine.launch.start import start_engine
         from engine.record.paths import runs_dir as folder_of
@@ -104,7 +104,7 @@ class Preset:
             trust=trust_remote_code,
         )
         loaded = checked(request, [self._loaded])
-        say(*loaded[0].notes, quiet=quiet)
+        tell(loaded[0].notes, quiet=quiet)
         check_notification()
         consent = consent_of(request, loaded)
         (run_dir,) = create_runs(request, loaded)
@@ -123,4 +123,4 @@ class Preset:
     def _repr_html_(self) -> str:
         from crild_tui.runs.html import preset_html
 
-        return str(preset_html(self._loaded))
+        return preset_html(self._loaded)

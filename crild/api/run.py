@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from crild.api.events import Event
+    from crild_tui.cli.follow.displays import Display
+    from crild_tui.cli.follow.event_messages import Line
+    from crild_tui.cli.follow.loop import Follower
+    from crild_tui.cli.follow.outcome import Outcome
+    from crild_tui.runs.summary import RunSummary
+    from engine.errors import CrildError
+    from engine.record.run import RunEntry
 
 POLL = 0.25
 """Seconds between two looks at the files of a run."""
@@ -38,7 +45,7 @@ def open_run(run: str | os.PathLike[str], *, runs_dir: str | os.PathLike[str] | 
 
 
 class Run:
-    """A run directory, read anew whenever something of it is asked for."""
+    """A run; each property and method reads its directory as it is now."""
 
     def __init__(self, path: str | os.PathLike[str]):
         """`path` is the run directory; `open_run` finds one by its name."""
@@ -59,7 +66,7 @@ class Run:
     @property
     def state(self) -> str:
         """created, queued, running, stopping, finished, failed, stopped, preempted, lost, stalled or unreadable."""
-        return str(_entry(self._path).state)
+        return _entry(self._path).state
 
     @property
     def status(self) -> dict[str, Any]:
@@ -89,7 +96,7 @@ class Run:
         use_packages()
         from crild_tui.runs.tables import read_results
 
-        return cast("dict[str, Any]", read_results(self._path))
+        return read_results(self._path)
 
     @property
     def student(self) -> Path:
@@ -97,7 +104,7 @@ class Run:
         use_packages()
         from crild_tui.runs.model_reference import student_of
 
-        return cast("Path", student_of(self._path))
+        return student_of(self._path)
 
     # -- what it logged
 
@@ -199,7 +206,7 @@ class Run:
         resume.
         """
         use_packages()
-        from crild_tui.cli.terminal import say
+        from crild_tui.cli.follow.cell_display import tell
         from crild_tui.runs.create import check_notification
         from crild_tui.runs.resume import prepare
         from crild_tui.runs.setting_items import setting_items
@@ -210,12 +217,14 @@ class Run:
         check_notification()
         settle(self._path)
         prepared = prepare(self._path, setting_items(settings or {}), trust=trust_remote_code)
-        say(*prepared.notes, quiet=quiet)
+        tell(prepared.notes, quiet=quiet)
         status, consent = prepared.entry.status, prepared.consent
         if status is not None and status.state == "queued":
             continue_queue(self._path, consent=consent)
             return self if detached else self.wait(quiet=quiet)
-        return start(self, lambda: start_engine(self._path, resume=True, consent=consent), detached=detached, quiet=quiet)
+        return start(
+            self, lambda: start_engine(self._path, resume=True, consent=consent), detached=detached, quiet=quiet
+        )
 
     def _start(self, engine: Callable[[], object], *, detached: bool, quiet: bool) -> Run:
         from engine.errors import CrildError
@@ -243,13 +252,13 @@ class Run:
             raise
         return self
 
-    def _follower(self, shown: Any) -> Any:
+    def _follower(self, shown: Display[RunSummary]) -> Follower:
         from crild_tui.cli.follow.controls import Controls
         from crild_tui.cli.follow.loop import Follower
 
         return Follower(self._path, shown, Controls(), owner=False, after=self._attempt)  # no signal is handled here
 
-    def _finish(self, follower: Any, shown: Any) -> None:
+    def _finish(self, follower: Follower, shown: Display[RunSummary]) -> None:
         """Follow the run to its end. Raises CrildError unless it finishes."""
         outcome = follower.go()
         lines = list(outcome.sentences())
@@ -281,7 +290,7 @@ class Run:
         entry = _entry(self._path)
         from crild_tui.runs.html import run_html
 
-        return str(run_html(entry, time.time()))
+        return run_html(entry, time.time())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Run) and self._path == other._path
@@ -304,7 +313,7 @@ def run_dir_of(run: Run | str | os.PathLike[str], runs_dir: str | os.PathLike[st
     return run.path if isinstance(run, Run) else open_run(run, runs_dir=runs_dir).path
 
 
-def _entry(path: Path) -> Any:
+def _entry(path: Path) -> RunEntry:
     use_packages()
     from engine.record.run import read_run
 
@@ -317,16 +326,16 @@ def _kinds(kinds: str | Iterable[str] | None) -> frozenset[str] | None:
 
     if kinds is None:
         return None
-    return cast("frozenset[str]", known_kinds([kinds] if isinstance(kinds, str) else kinds))
+    return known_kinds([kinds] if isinstance(kinds, str) else kinds)
 
 
-def _display(path: Path, *, quiet: bool) -> Any:
+def _display(path: Path, *, quiet: bool) -> Display[RunSummary]:
     from crild_tui.cli.follow.displays import Silence, display, run_view
 
     return Silence() if quiet else display(run_view(path.name))
 
 
-def _failure(outcome: Any, lines: list[tuple[str, str]]) -> Exception:
+def _failure(outcome: Outcome, lines: list[Line]) -> CrildError:
     """The error of a run that did not finish, with what to do next as its notes."""
     from dataclasses import asdict
 
@@ -334,6 +343,7 @@ def _failure(outcome: Any, lines: list[tuple[str, str]]) -> Exception:
     from engine.launch.foreground import error_of
 
     fault = outcome.status.error if outcome.state == "failed" and outcome.status is not None else None
+    error: CrildError
     if fault is None:
         error = RunError(f"{outcome.run_dir.name}: {lines[0][1]}", kind="run-not-finished")
     else:

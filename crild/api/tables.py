@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from crild.api.packages import use_packages
 from crild.api.run import Run, run_dir_of
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from crild_tui.runs.reporting import ReportRequest
+    from crild_tui.runs.side_by_side import SideBySide
 
 
 def compare(*runs: Run | str | os.PathLike[str], runs_dir: str | os.PathLike[str] | None = None) -> Comparison:
@@ -29,7 +32,7 @@ def compare(*runs: Run | str | os.PathLike[str], runs_dir: str | os.PathLike[str
 class Comparison:
     """Runs side by side. Made by `compare`."""
 
-    def __init__(self, read: Any):
+    def __init__(self, read: SideBySide):
         self._read = read
 
     def to_dataframe(self) -> pd.DataFrame:
@@ -52,7 +55,7 @@ class Comparison:
         from crild_tui.runs.html import result_html, table_html
 
         differences = table_html(("", *self._read.names), self._read.differences) if self._read.differences else ""
-        return str(result_html(self._read.metrics)) + str(differences)
+        return result_html(self._read.metrics) + differences
 
 
 def report(
@@ -84,7 +87,7 @@ def report(
 class Report:
     """A report over runs. Made by `report`."""
 
-    def __init__(self, request: Any):
+    def __init__(self, request: ReportRequest):
         self._request = request
         self._document = request.document("table")
 
@@ -107,7 +110,7 @@ class Report:
 
         file = user_path(os.fspath(path), "the report")
         write_report(file, self._request)
-        return cast("Path", file)
+        return file
 
     def __repr__(self) -> str:
         return f"<crild.Report of {len(self._document.report.runs)} runs>"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.preset.text import one_line
@@ -11,6 +12,7 @@ from engine.record.secrets import without_secrets
 
 if TYPE_CHECKING:
     from engine.preset.load import Loaded
+    from engine.preset.tree import Node
     from engine.record.run import RunEntry
     from engine.report.closing_table import ClosingTable
     from engine.report.result_table import Cell, ResultTable, Row
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 MOST_ROWS = 60
 """Rows of a list of runs that a notebook shows; the first ones, and how many more there are."""
 
+LONG = 60
+"""Characters of a cell that is not broken."""
 MOST_CHARACTERS = 100
 """Of the value of a setting."""
 
@@ -31,16 +35,24 @@ def table_html(
     headings: Sequence[str], rows: Iterable[Sequence[str]], *, right: Collection[int] = (), bold: Collection[int] = ()
 ) -> str:
     """A table of outside text; `right` are the columns of figures, `bold` the rows that stand out (both from 0)."""
-    sides = ["right" if number in right else "left" for number in range(len(headings))]
-    cells = ([text_html(text, "b" if n in bold else "span") for text in row] for n, row in enumerate(rows))
-    return _table(headings, sides, cells)
+    lines = [list(row) for row in rows]
+    styles = [
+        _style(right=number in right, wraps=any(len(row[number]) > LONG for row in lines))
+        for number in range(len(headings))
+    ]
+    cells = ([text_html(text, "b" if n in bold else "span") for text in row] for n, row in enumerate(lines))
+    return _table(headings, styles, cells)
 
 
-def _table(headings: Sequence[str], sides: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of cells that are HTML already."""
+def _style(*, right: bool, wraps: bool) -> str:
+    return f"text-align:{'right' if right else 'left'}{'' if wraps else ';white-space:nowrap'}"
+
+
+def _table(headings: Sequence[str], styles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of cells that are HTML already, with the style of each column."""
 
     def line(tag: str, cells: Iterable[str]) -> str:
-        inside = (f'<{tag} style="text-align:{side}">{cell}</{tag}>' for side, cell in zip(sides, cells, strict=True))
+        inside = (f'<{tag} style="{style}">{cell}</{tag}>' for style, cell in zip(styles, cells, strict=True))
         return f"<tr>{''.join(inside)}</tr>"
 
     head, body = line("th", map(_escaped, headings)), "".join(line("td", cells) for cells in rows)
@@ -111,9 +123,13 @@ def result_html(table: ResultTable) -> str:
     for section in table.sections:
         columns = table.filled(section)
         headings = [table.row_heading, *(table.columns[n].heading for n in columns)]
-        sides = ["left", *("left" if table.columns[n].words else "right" for n in columns)]
+        long = any(len(row.label) > LONG for row in section.rows)
+        sides = [_style(right=not table.columns[n].words, wraps=table.columns[n].wraps) for n in columns]
+        styles = [_style(right=False, wraps=long), *sides]
         parts += [text_html(section.heading)] if section.heading else []
-        parts.append(_table(headings, sides, ([_name(row), *(_cell(row.cells[n]) for n in columns)] for row in section.rows)))
+        parts.append(
+            _table(headings, styles, ([_name(row), *(_cell(row.cells[n]) for n in columns)] for row in section.rows))
+        )
     return "".join([*parts, list_html(table.notes)])
 
 
@@ -137,7 +153,20 @@ def preset_html(loaded: Loaded) -> str:
 
     rows = []
     for key, value in flat(loaded.document):
-        node = loaded.node(key)
-        rows.append((key, cut(inline(value), MOST_CHARACTERS), f"{node.file}{f':{node.line}' if node.line else ''}"))
+        if key not in ("schema", "description"):
+            rows.append((key, cut(inline(value), MOST_CHARACTERS), _source(loaded.node(key))))
     about = loaded.document.get("description")
-    return (text_html(about) if isinstance(about, str) else "") + table_html(("setting", "value", "set in"), rows)
+    summary = f"<summary>{len(rows)} settings that are not left at their defaults</summary>"
+    table = table_html(("setting", "value", "set in"), rows)
+    return f"{text_html(about) if isinstance(about, str) else ''}<details open>{summary}{table}</details>"
+
+
+def _source(node: Node) -> str:
+    """Where a setting was set: a preset that comes with crild by its name, a file with its line, or the settings given."""
+    from engine.preset.shipped import folder
+
+    file = node.file or ""
+    if file.startswith("--set "):
+        return "settings"
+    name = Path(file).stem if Path(file).parent == folder() else file
+    return f"{name}:{node.line}" if node.line else name

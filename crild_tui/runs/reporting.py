@@ -60,7 +60,9 @@ def run_dirs(refs: Sequence[str] | None, sweep: str | None, folder: Path) -> tup
         raise UsageError("report takes runs or --sweep, not both", kind="runs-and-sweep")
     if sweep is not None:
         return tuple(runs_of_sweep(folder, sweep))
-    return tuple(entry.path for entry in list_runs(folder)) if refs is None else tuple(find_run(r, folder) for r in refs)
+    return (
+        tuple(entry.path for entry in list_runs(folder)) if refs is None else tuple(find_run(r, folder) for r in refs)
+    )
 
 
 def write_report(output: Path, request: ReportRequest) -> None:

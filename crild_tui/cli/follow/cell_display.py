@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from engine.preset.text import plain
 
 if TYPE_CHECKING:
-    from crild_tui.cli.follow.displays import View
+    from collections.abc import Callable, Iterable
+
+    from rich.console import Console
+    from rich.text import Text
+
     from crild_tui.cli.follow.event_messages import Level
 
 Moment = TypeVar("Moment")
@@ -29,13 +33,20 @@ def in_notebook() -> bool:
     return getattr(shell, "kernel", None) is not None
 
 
+def tell(lines: Iterable[str], *, quiet: bool = False) -> None:
+    """Sentences for the user: below the cell of a notebook, which shows stderr as errors, else on stderr."""
+    for line in () if quiet else lines:
+        print(plain(line), file=sys.stdout if in_notebook() else sys.stderr, flush=True)
+
+
 class Cell(Generic[Moment]):
     """The latest sentences, and below them the lines of the present moment until `close`."""
 
-    def __init__(self, view: View[Moment]):
+    def __init__(self, draw: Callable[[Moment, Console, float], list[Text]]):
+        """`draw` gives the lines of a moment, as `View.draw`."""
         from rich.console import Console
 
-        self._view, self._start, self._shown = view, time.monotonic(), float("-inf")
+        self._draw, self._start, self._shown = draw, time.monotonic(), float("-inf")
         self._console = Console(file=io.StringIO(), width=WIDTH)
         self._sentences: list[tuple[Level, str]] = []
         self._lines: list[str] = []
@@ -53,7 +64,7 @@ class Cell(Generic[Moment]):
         """Redraw the lines of the moment, if it is time to."""
         if time.monotonic() - self._shown < EVERY:
             return
-        self._lines = [text.plain for text in self._view.draw(moment, self._console, time.monotonic() - self._start)]
+        self._lines = [text.plain for text in self._draw(moment, self._console, time.monotonic() - self._start)]
         self._show()
 
     def close(self) -> None:

@@ -253,5 +253,5 @@ def display(view: View[Moment]) -> Display[Moment]:
     from crild_tui.cli.follow.cell_display import Cell, in_notebook
 
     if in_notebook():
-        return Cell(view)
+        return Cell(view.draw)
     return Screen(view) if terminal.is_screen(sys.stderr) else Lines(view)
