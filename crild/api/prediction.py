@@ -138,10 +138,12 @@ def _predicted(
 
 def _beside(frame: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataFrame:
     """A table with the predictions as further columns; a name that it has gets "predicted_" before it, as in files."""
+    import pandas as pd
+
     names: dict[Any, str] = {}
     for name in predicted.columns:
         new = str(name)
         while new in frame.columns or new in names.values():
             new = f"predicted_{new}"
         names[name] = new
-    return frame.join(predicted.rename(columns=names).set_axis(frame.index, axis=0))
+    return pd.concat([frame, predicted.rename(columns=names).set_axis(frame.index, axis=0)], axis=1)

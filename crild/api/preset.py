@@ -123,4 +123,4 @@ class Preset:
     def _repr_html_(self) -> str:
         from crild_tui.runs.html import preset_html
 
-        return preset_html(self._loaded)
+        return preset_html(self._loaded, self._folder)

@@ -145,8 +145,11 @@ def _cell(cell: Cell) -> str:
 # -- presets
 
 
-def preset_html(loaded: Loaded) -> str:
-    """What a preset sets, with where it was set; what is left at its default is not shown."""
+def preset_html(loaded: Loaded, base: Path) -> str:
+    """What a preset sets, with where it was set; what is left at its default is not shown.
+
+    `base` is the folder that it was loaded in.
+    """
     from engine.preset.text import cut
     from engine.preset.toml_text import inline
     from engine.report.compare import flat
@@ -154,19 +157,20 @@ def preset_html(loaded: Loaded) -> str:
     rows = []
     for key, value in flat(loaded.document):
         if key not in ("schema", "description"):
-            rows.append((key, cut(inline(value), MOST_CHARACTERS), _source(loaded.node(key))))
+            rows.append((key, cut(inline(value), MOST_CHARACTERS), _source(loaded.node(key), base)))
     about = loaded.document.get("description")
     summary = f"<summary>{len(rows)} settings that are not left at their defaults</summary>"
     table = table_html(("setting", "value", "set in"), rows)
     return f"{text_html(about) if isinstance(about, str) else ''}<details open>{summary}{table}</details>"
 
 
-def _source(node: Node) -> str:
+def _source(node: Node, base: Path) -> str:
     """Where a setting was set: a preset that comes with crild by its name, a file with its line, or the settings given."""
     from engine.preset.shipped import folder
 
     file = node.file or ""
     if file.startswith("--set "):
         return "settings"
-    name = Path(file).stem if Path(file).parent == folder() else file
+    path = base / file
+    name = path.stem if path.parent == folder() else file
     return f"{name}:{node.line}" if node.line else name
