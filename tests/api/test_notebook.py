@@ -88,14 +88,16 @@ def test_the_stop_button_stops_the_run_with_a_checkpoint(
     monkeypatch.setenv("FAKE_ENGINE", json.dumps({"hold": 2}))
     kernel, client = manager.start_new_kernel(kernel_name="python3", cwd=str(folder), startup_timeout=PATIENCE)
     try:
-        client.execute(INTERRUPTED.format(preset=str(preset)))
+        asked = client.execute(INTERRUPTED.format(preset=str(preset)))
         run = folder / "runs" / "a-s1"
         deadline = time.monotonic() + PATIENCE
         while (status := read_run(run).status) is None or status.done < 2:
             assert time.monotonic() < deadline
             time.sleep(0.05)
         kernel.interrupt_kernel()
-        reply = client.get_shell_msg(timeout=PATIENCE)["content"]
+        while (message := client.get_shell_msg(timeout=PATIENCE))["parent_header"]["msg_id"] != asked:
+            pass
+        reply = message["content"]
     finally:
         client.stop_channels()
         kernel.shutdown_kernel(now=True)
