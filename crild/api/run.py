@@ -227,8 +227,6 @@ class Run:
         )
 
     def _start(self, engine: Callable[[], object], *, detached: bool, quiet: bool) -> Run:
-        from engine.errors import CrildError
-        from engine.launch.signals import interrupt
         from engine.record.run import read_status
 
         self._attempt = read_status(self._path).attempt + 1
@@ -242,15 +240,28 @@ class Run:
             engine()
             self._finish(follower, shown)
         except KeyboardInterrupt:
+            self._stop_for_interrupt(shown)
+            raise
+        return self
+
+    def _stop_for_interrupt(self, shown: Display[RunSummary]) -> None:
+        """Stop the run with a checkpoint; at another interrupt of the kernel, kill it."""
+        from engine.errors import CrildError
+        from engine.launch.signals import interrupt, kill
+        from engine.record.states import allows
+
+        try:
             shown.message("info", f"stopping {self.name} with a checkpoint; interrupt again to kill it instead")
             try:
                 interrupt(self._path)
-            except CrildError as error:  # it has ended by itself
-                shown.message("info", error.sentence)
-            self._await_stop(kills=True)
-            shown.message("info", f"{self.name} {self.state}: crild.open_run({self.name!r}).resume() continues it")
-            raise
-        return self
+                self._await_stop()
+            except KeyboardInterrupt:
+                kill(self._path)
+        except CrildError as error:  # it has ended by itself
+            shown.message("info", error.sentence)
+        state = self.state
+        advice = f"; crild.open_run({self.name!r}).resume() continues it" if allows(state, "resume") else ""
+        shown.message("info", f"{self.name} is {state}{advice}")
 
     def _follower(self, shown: Display[RunSummary]) -> Follower:
         from crild_tui.cli.follow.controls import Controls
@@ -267,19 +278,13 @@ class Run:
         for level, line in lines:
             shown.message(level, line)
 
-    def _await_stop(self, *, kills: bool = False) -> None:
-        """Wait until no engine runs it; an interrupt of the kernel kills the engine if it `kills`."""
-        from engine.launch.signals import kill
+    def _await_stop(self) -> None:
+        """Wait until no engine runs it, for a while."""
         from engine.record.states import IN_PROGRESS
 
         until = time.monotonic() + PATIENCE
-        try:
-            while self.state in IN_PROGRESS - {"stalled"} and time.monotonic() < until:
-                time.sleep(POLL)
-        except KeyboardInterrupt:
-            if not kills:
-                raise
-            kill(self._path)
+        while self.state in IN_PROGRESS - {"stalled"} and time.monotonic() < until:
+            time.sleep(POLL)
 
     # -- how it shows itself
 

@@ -125,6 +125,23 @@ def test_interrupting_the_kernel_stops_the_run_with_a_checkpoint(
     assert run.resume().state == "finished"
 
 
+def test_a_second_interrupt_kills_the_run(
+    fake_engine: Behave, preset: Path, interrupts: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_engine(hold=2)
+    interrupts(2)
+
+    def interrupted(_run: crild.Run) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(crild.Run, "_await_stop", interrupted)
+    monkeypatch.setattr("engine.launch.signals.interrupt", lambda _: None)
+    with pytest.raises(KeyboardInterrupt):
+        crild.load_preset(preset).run(name="a")
+    run = crild.open_run("a")
+    assert (run.state, run.status["exit_code"]) == ("stopped", 137)
+
+
 def test_interrupting_a_wait_leaves_the_run_running(
     fake_engine: Behave, preset: Path, runs_dir: Path, interrupts: Callable[[int], None]
 ) -> None:
