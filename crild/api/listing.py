@@ -20,7 +20,7 @@ COLUMNS = (
 
 
 def runs(where: str = "", *, runs_dir: str | os.PathLike[str] | None = None) -> Runs:
-    """The runs of a folder, the newest first, as `crild runs --filter`: "task:mrpc metric:>80".
+    """The runs of a folder, the newest first, as `crild runs --filter`: `"task:mrpc metric:>80"`.
 
     `runs_dir` is by default `$CRILD_RUNS_DIR`, else `./runs`. Raises CrildError for a folder that cannot be read, and for a
     filter that cannot be understood.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def load_preset(*presets: str | os.PathLike[str], settings: Mapping[str, object] | None = None) -> Preset:
     """Load presets, merged from left to right: names of those that come with crild, TOML files, or data files.
 
-    `settings` changes single keys, as `--set` does: {"stage.ild.epochs": 2}; None takes back an optional key. Raises
+    `settings` changes single keys, as `--set` does: `{"stage.ild.epochs": 2}`; None takes back an optional key. Raises
     CrildError with all mistakes, each with file, line and key.
     """
     use_packages()
@@ -36,7 +36,7 @@ class Preset:
         self._loaded = load_preset(sources, items, base=folder)
 
     def override(self, settings: Mapping[str, object]) -> Preset:
-        """A preset with changed settings, by dotted key: {"stage.ild.epochs": 2}; None takes back an optional key.
+        """A preset with changed settings, by dotted key: `{"stage.ild.epochs": 2}`; None takes back an optional key.
 
         Reads the files of this one again. Raises CrildError as `load_preset`.
         """
@@ -52,7 +52,7 @@ class Preset:
         return dict(flat(self._loaded.preset.document()))
 
     def __getitem__(self, key: str) -> Any:
-        """A setting by its dotted key: preset["stage.ild.epochs"]."""
+        """A setting by its dotted key: `preset["stage.ild.epochs"]`."""
         return self.settings[key]
 
     @property
