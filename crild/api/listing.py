@@ -43,6 +43,7 @@ class Runs(list[Run]):
 
     def to_dataframe(self) -> pd.DataFrame:
         """A row for each run: what it is, how far, and its last and best metric on dev, as shares of 1."""
+        use_packages()
         import pandas as pd
 
         from engine.record.run import read_run
@@ -62,6 +63,7 @@ class Runs(list[Run]):
         return table
 
     def _repr_html_(self) -> str:
+        use_packages()
         from crild_tui.runs.html import runs_html
         from engine.record.run import read_run
 
