@@ -31,12 +31,13 @@ def use_own_packages() -> None:
     """
     folder = packages_folder()
     sys.path[:] = [folder, *(entry for entry in sys.path if entry != folder)]
-    foreign = {name for name in PACKAGES if not _is_in(sys.modules.get(name), folder)}
+    foreign = {name for name in PACKAGES if not is_in(sys.modules.get(name), folder)}
     for name in [name for name in sys.modules if name.partition(".")[0] in foreign]:
         del sys.modules[name]
 
 
-def _is_in(module: object, folder: str) -> bool:
+def is_in(module: object, folder: str) -> bool:
+    """Whether a module comes from below a folder."""
     file = getattr(module, "__file__", None) or ""
     return os.path.realpath(file).startswith(os.path.join(folder, ""))  # noqa: PTH118
 

@@ -302,6 +302,61 @@ def _takes(name: str, options: tuple[dict[str, Any], dict[str, Any]]) -> bool:
     return not any(rules.of_stage(stage))
 
 
+# -- Python
+
+
+def python_api() -> str:
+    """Every name of `import crild`: functions, then classes with their methods and properties, as their docstrings say."""
+    import crild
+
+    names = {name: getattr(crild, name) for name in crild.__all__}
+    functions = {name: value for name, value in names.items() if inspect.isfunction(value)}
+    classes = {name: value for name, value in names.items() if inspect.isclass(value) and name != "CrildError"}
+    parts = ["## Functions"]
+    for name, function in functions.items():
+        parts += [f"### `crild.{name}`", *_callable(f"crild.{name}", function)]
+    parts.append("## Classes")
+    for name, kind in classes.items():
+        parts += [f"### `crild.{name}`", _paragraphs(kind)]
+        rows = [(f"`{key}`", _one_paragraph(value)) for key, value in _public(kind) if isinstance(value, property)]
+        parts += [_table(("property", ""), rows)] if rows else []
+        for key, value in _public(kind):
+            if inspect.isfunction(value):
+                parts += [f"#### `{name}.{key}`", *_callable(f"{name}.{key}", value)]
+    return "\n\n".join(parts)
+
+
+def _public(kind: type) -> Iterator[tuple[str, Any]]:
+    return ((key, value) for key, value in vars(kind).items() if not key.startswith("_"))
+
+
+def _callable(name: str, function: Any) -> Iterator[str]:
+    """The call of a function, an argument a line where it is long, then what its docstring says."""
+    signature = inspect.signature(function)
+    own = [parameter for parameter in signature.parameters.values() if parameter.name != "self"]
+    call = f"{name}{_unquoted(str(signature.replace(parameters=own)))}"
+    if len(call) > 100:
+        arguments, end = call.removeprefix(f"{name}(").rsplit(")", 1)
+        lines = "".join(f"    {argument},\n" for argument in re.split(r", (?=\*|\w+:)", arguments))
+        call = f"{name}(\n{lines}){end}"
+    yield f"```text\n{call}\n```"
+    yield _paragraphs(function)
+
+
+def _unquoted(signature: str) -> str:
+    """A signature whose annotations are texts, as it is written."""
+    return re.sub(r"(: |-> )'([^']*)'", r"\1\2", signature)
+
+
+def _paragraphs(described: Any) -> str:
+    paragraphs = (inspect.getdoc(described) or "").split("\n\n")
+    return "\n\n".join(_escaped(" ".join(paragraph.split())) for paragraph in paragraphs)
+
+
+def _one_paragraph(described: Any) -> str:
+    return _escaped(" ".join((inspect.getdoc(described) or "").split()))
+
+
 # -- Markdown
 
 
@@ -331,6 +386,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "status-fields": status_fields,
     "result-fields": result_fields,
     "objectives": objectives,
+    "python-api": python_api,
 }
 """Every part by the name in the marks."""
 

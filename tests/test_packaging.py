@@ -149,3 +149,65 @@ def test_the_installed_engine_distils_from_any_folder(
     assert ended.returncode == 0, ended.stderr
     assert "student" in ended.stdout
     assert (Path(os.environ["CRILD_RUNS_DIR"]) / "wheel-s7" / "student" / "model.safetensors").exists()
+
+
+API = """
+import crild
+try:
+    print(crild.load_preset("quickstart")["task.name"], crild.CrildError.__module__)
+except crild.CrildError as error:
+    print(error.kind)
+"""
+
+
+def test_python_of_the_users_uses_crild_where_no_package_of_theirs_is_in_the_way(
+    installed: Installed, library: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    for pythonpath, expected in ((None, "toy-switch engine.errors\n"), (library, "packages-in-the-way\n")):
+        done = installed.run(str(installed.python), "-c", API, folder=tmp_path / "empty", pythonpath=pythonpath)
+        assert (done.stdout, done.stderr) == (expected, "")
+
+
+TYPED = """
+from pathlib import Path
+
+import crild
+
+
+def best(name: str) -> float:
+    preset = crild.load_preset("crild", Path("mine.toml"), settings={"train.epochs": 2, "tags": ["a"]})
+    run: crild.Run = preset.override({"seed": 3}).run(name=name, detached=True)
+    for event in run.follow(["step", "evaluation"]):
+        if event["kind"] == "step":
+            reveal_type(event["step"])
+        elif event["kind"] == "evaluation":
+            reveal_type(event["metrics"])
+    try:
+        reveal_type(run.wait().student)
+    except crild.CrildError as error:
+        reveal_type(error.line)
+    reveal_type(crild.runs()[0].state)
+    reveal_type(crild.compare(run, "other").differences)
+    return float(crild.predict(run, ["a"])["probability_a"][0])
+
+
+crild.frob
+crild.open_run(3)
+crild.load_preset("crild").run(detatched=True)
+"""
+
+
+def test_a_type_checker_of_the_users_knows_every_name(installed: Installed, tmp_path: Path) -> None:
+    if not (installed.packages / "crild").is_dir():
+        pytest.skip("type checkers do not follow the import hook of an editable install that exposes one package")
+    (tmp_path / "mine.py").write_text(TYPED)
+    words = (sys.executable, "-m", "mypy", "--strict", "--python-executable", str(installed.python), "--config-file", os.devnull,
+             "--cache-dir", str(tmp_path / "cache"), "mine.py")  # fmt: skip
+    done = installed.run(*words, folder=tmp_path)
+    said = [line.split(": ", 2)[1:] for line in done.stdout.splitlines() if line.startswith("mine.py:")]
+    revealed = [words[1].split('"')[1] for words in said if words[0] == "note" and "Revealed type" in words[1]]
+    assert revealed[:5] == ["int", "dict[str, float | None]", "pathlib.Path", "int | None", "str"], done.stdout
+    assert revealed[5].startswith("def () ->")
+    errors = [words[1] for words in said if words[0] == "error"]
+    assert [error.rsplit("[", 1)[1] for error in errors] == ["attr-defined]", "arg-type]", "call-arg]"], done.stdout

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from crild_tui.cli import terminal
 from crild_tui.cli.options import AsJson, Runs, RunsDir
 from crild_tui.runs import formatting
-from engine.preset.toml_text import inline
 
 if TYPE_CHECKING:
     from engine.report.final_metrics import FinalMetrics
@@ -22,19 +21,15 @@ def compare(runs: Runs, as_json: AsJson = False, runs_dir: RunsDir = None) -> No
     crild compare rte-kd rte-crild
     """
     from crild_tui.cli.result_tables import show_notes, show_table
-    from engine.errors import UsageError
+    from crild_tui.runs.side_by_side import check_number, side_by_side
     from engine.record.paths import runs_dir as folder_of
     from engine.record.run import find_run
-    from engine.report.compare import ABSENT, differences, read_preset
-    from engine.report.final_metrics import read_final_metrics
-    from engine.report.inputs import input_rows
+    from engine.report.compare import ABSENT
 
-    if len(runs) < 2:
-        raise UsageError("compare takes two runs or more", kind="too-few-runs")
+    check_number(runs)
     folder = folder_of(runs_dir)
-    run_dirs = [find_run(ref, folder) for ref in runs]
-    different = differences([read_preset(run_dir) for run_dir in run_dirs])
-    finals = [read_final_metrics(run_dir) for run_dir in run_dirs]
+    read = side_by_side([find_run(ref, folder) for ref in runs])
+    finals, different = read.finals, read.different
     if as_json:
         terminal.show_json(
             {
@@ -60,13 +55,10 @@ def compare(runs: Runs, as_json: AsJson = False, runs_dir: RunsDir = None) -> No
     terminal.sentence()
     if not different:
         terminal.sentence("their presets are the same")
-    read = input_rows([final.inputs for final in finals])
-    if not different and not read:
+    if not read.differences:
         return
     columns = [("key", "left"), *((str(index + 1), "left") for index in range(len(finals)))]
-    rows = [[name, *texts] for name, texts in read]
-    rows += [[d.key, *(formatting.NONE if value is ABSENT else inline(value) for value in d.values)] for d in different]
-    terminal.show(terminal.table(columns, rows))
+    terminal.show(terminal.table(columns, read.differences))
 
 
 def metrics_table(finals: Sequence[FinalMetrics]) -> ResultTable:

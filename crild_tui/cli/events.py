@@ -37,12 +37,14 @@ def events(
     crild events tickets > curves.csv
     crild events tickets --kind evaluation -o evaluations.parquet
     """
+    from crild_tui.runs.event_kinds import known_kinds
     from engine.record.event_table import write_csv
     from engine.record.paths import runs_dir as folder_of
     from engine.record.run import find_run
 
     run_dir = find_run(run, folder_of(runs_dir))
-    form, wanted = _format(to, output), _kinds(kinds)
+    names = [word.strip() for word in kinds.split(",")]
+    form, wanted = _format(to, output), None if names == ["all"] else known_kinds(names)
     if output is None:
         write_csv(run_dir, wanted, sys.stdout)
         return
@@ -62,22 +64,6 @@ def _format(to: str | None, output: str | None) -> str:
     if form == "parquet" and output is None:
         raise UsageError("Parquet needs a file: name one with -o", kind="parquet-without-file", key="--output")
     return form
-
-
-def _kinds(words: str) -> frozenset[str] | None:
-    """The kinds of events; None for all. Raises UsageError for an unknown one."""
-    from engine.errors import UsageError
-    from engine.preset.text import listed
-    from engine.record.event_kinds import KINDS
-
-    names = [word.strip() for word in words.split(",")]
-    if names == ["all"]:
-        return None
-    for name in names:
-        if name not in KINDS:
-            sentence = f"--kind {name!r}: the kinds are {listed(list(KINDS), 'and')}, or all"
-            raise UsageError(sentence, kind="unknown-event-kind", key="--kind")
-    return frozenset(names)
 
 
 def _written(run_dir: Path, kinds: frozenset[str] | None, form: str, output: str) -> str:

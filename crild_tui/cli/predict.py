@@ -15,11 +15,9 @@ from crild_tui.cli import terminal
 from crild_tui.cli.options import Quiet, RunsDir, ToolDevice, Trust, run_names
 
 if TYPE_CHECKING:
-    from engine.preset.schema import Task
     from engine.record.prediction import PredictionRequest, PredictionSummary
 
 FORMATS = "csv, tsv, jsonl, parquet or text"
-PRECISIONS = ("fp32", "bf16", "auto")
 
 
 def predict(
@@ -99,6 +97,7 @@ def predict(
     from crild_tui.cli.follow.tools import run_tool
     from crild_tui.runs.create import check_device
     from crild_tui.runs.model_reference import model_reference
+    from crild_tui.runs.prediction import check_options, task_of
     from crild_tui.runs.table_file import named_file
     from engine.preflight.prediction import check_prediction, row_formats
     from engine.record.paths import runs_dir as folder_of
@@ -106,7 +105,7 @@ def predict(
     from engine.user.consent import Consent
 
     check_device(device)
-    _check_options(precision, text, pair)
+    check_options(text, pair, precision)
     reference = model_reference(model, folder_of(runs_dir))
     files = _files(inputs or [])
     target = None if output in (None, "-") else named_file(str(output))
@@ -125,7 +124,7 @@ def predict(
         precision=precision,
         device=device,
     )
-    check_prediction(request, _task(reference.run_dir))
+    check_prediction(request, task_of(reference.run_dir))
     _check_terminal(request)
     descriptors = []
     if target is None:  # the engine's own stdout carries its answer
@@ -160,24 +159,6 @@ def _files(inputs: Sequence[str]) -> list[Path]:
     if files and len(files) < len(inputs):
         raise UsageError("standard input (-) cannot be combined with files", kind="stdin-with-files")
     return files
-
-
-def _task(run_dir: Path | None) -> Task | None:
-    """The task of a run."""
-    from engine.preset.load import load_run_preset
-
-    return None if run_dir is None else load_run_preset(run_dir).preset.task
-
-
-def _check_options(precision: str, text: str | None, pair: str | None) -> None:
-    """Raise UsageError for options that make no sense."""
-    from engine.errors import UsageError
-
-    if precision not in PRECISIONS:
-        sentence = f"--precision {precision!r}: choose one of {', '.join(PRECISIONS)}"
-        raise UsageError(sentence, kind="unknown-precision")
-    if pair is not None and text is None:
-        raise UsageError("--pair names the second text of a pair: name the first with --text", kind="pair-without-text")
 
 
 def _check_terminal(request: PredictionRequest) -> None:

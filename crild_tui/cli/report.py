@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,12 +12,9 @@ from crild_tui.cli import terminal
 from crild_tui.cli.options import RunsDir, run_names
 
 if TYPE_CHECKING:
-    from engine.report.collect import CollectedRuns
     from engine.report.writers import Format
 
 FORMATS = ("table", "markdown", "csv", "json", "latex", "html", "xlsx", "pdf")
-ALL_METRICS = ("csv", "json", "html", "xlsx")
-"""Formats with every metric, unless `--metric` says otherwise."""
 
 
 def report(
@@ -76,21 +72,18 @@ def report(
     crild report --columns params,size,latency -o study.pdf
     """
     from crild_tui.cli.result_tables import show_document
+    from crild_tui.runs.reporting import ReportRequest, run_dirs
     from engine.record.own_paths import refuse_own_path
-    from engine.report.collect import collect_runs
-    from engine.report.cost_columns import cost_columns
-    from engine.report.report_document import report_document
-    from engine.report.table import build_report
+    from engine.record.paths import runs_dir as folder_of
 
     if output is not None:
         refuse_own_path(output, key="--output")
     chosen = _format(form, output)
-    costs = cost_columns(name.strip() for names in columns or () for name in names.split(",") if name.strip())
-    collected = collect_runs(_run_dirs(runs or [], sweep, runs_dir))
-    built = build_report(
-        collected, _choices(metric or [], collected, chosen.name), with_published=published, against=against
+    costs = tuple(name.strip() for names in columns or () for name in names.split(",") if name.strip())
+    request = ReportRequest(
+        run_dirs(runs or None, sweep, folder_of(runs_dir)), tuple(metric or ()), costs, against, published
     )
-    document = report_document(built, costs)
+    document = request.document(chosen.name)
     if chosen.name == "table" and output is None:
         show_document(document)
     else:
@@ -98,7 +91,7 @@ def report(
     if figures is not None:
         from engine.report.figures import write_figures
 
-        for path in write_figures(built, figures):
+        for path in write_figures(document.report, figures):
             terminal.say(f"written: {path}")
 
 
@@ -122,50 +115,14 @@ def _format(name: str | None, output: Path | None) -> Format:
     return chosen
 
 
-def _run_dirs(refs: Sequence[str], sweep: str | None, runs_dir: str | None) -> list[Path]:
-    """The chosen runs. Raises UsageError for both runs and a sweep, and for a run or a sweep that does not exist."""
-    from engine.errors import UsageError
-    from engine.record.paths import runs_dir as folder_of
-    from engine.record.run import check_runs_dir, find_run, list_runs
-    from engine.report.collect import runs_of_sweep
-
-    folder = folder_of(runs_dir)
-    check_runs_dir(folder)
-    if refs and sweep is not None:
-        raise UsageError("report takes runs or --sweep, not both", kind="runs-and-sweep")
-    if sweep is not None:
-        return runs_of_sweep(folder, sweep)
-    return [find_run(ref, folder) for ref in refs] if refs else [entry.path for entry in list_runs(folder)]
-
-
-def _choices(asked: Sequence[str], runs: CollectedRuns, form: str) -> tuple[str, ...]:
-    """The metrics to report: by default the primary one, or all of them in formats for further processing."""
-    from engine.report.table import PRIMARY, metric_choices
-
-    names = list(asked) or (["all"] if form in ALL_METRICS else [PRIMARY])
-    several = [choice for name in names for choice in (metric_choices(runs) if name == "all" else (name,))]
-    return tuple(dict.fromkeys(several))
-
-
 def _put(output: Path | None, content: str | bytes) -> None:
     data = content if isinstance(content, bytes) else content.encode("utf-8", "replace")
     if output is not None:
-        _write(output, data)
+        from crild_tui.runs.reporting import write_output
+
+        write_output(output, data)
+        terminal.say(f"written: {output}")
     elif hasattr(sys.stdout, "buffer"):
         sys.stdout.buffer.write(data)
     else:
         print(data.decode("utf-8", "replace"), end="")
-
-
-def _write(output: Path, data: bytes) -> None:
-    """Write a file atomically. Raises UsageError with the cause if that fails."""
-    from engine.errors import UsageError
-    from engine.record.files import cause, write_atomic
-
-    try:
-        write_atomic(output, data, durable=False)
-    except (OSError, ValueError) as error:
-        reason = cause(error) if isinstance(error, OSError) else str(error)
-        sentence = f"cannot be written: {reason}"
-        raise UsageError(sentence, kind="unwritable-file", file=str(output), key="--output") from error
-    terminal.say(f"written: {output}")

@@ -45,8 +45,6 @@ def load_presets(request: RunRequest, *, to_run: bool = True) -> list[Loaded]:
 
     A model with its own code and without consent is refused only if the presets are `to_run`.
     """
-    from engine.preflight.check import check
-    from engine.preflight.own_data import completed
     from engine.preset.load import load_preset
     from engine.record.run import validate_name
 
@@ -55,6 +53,14 @@ def load_presets(request: RunRequest, *, to_run: bool = True) -> list[Loaded]:
     if not request.elsewhere:
         check_device(request.device)
     loaded = [load_preset(request.presets, request.overrides(seed)) for seed in request.seeds or (None,)]
+    return checked(request, loaded, to_run=to_run)
+
+
+def checked(request: RunRequest, loaded: Sequence[Loaded], *, to_run: bool = True) -> list[Loaded]:
+    """Presets that are loaded, checked and completed as `load_presets` does."""
+    from engine.preflight.check import check
+    from engine.preflight.own_data import completed
+
     check(loaded[0], consent_of(request, loaded) if to_run else None)  # a seed changes nothing of what is checked
     if not request.elsewhere:
         check_device_of(loaded[0])

@@ -37,6 +37,11 @@ def model_reference(ref: str, runs_dir: Path) -> ModelReference:
             sentence = f"{ref!r} is neither a run nor the folder of a model; `crild runs` lists the runs"
             raise UsageError(sentence, kind="no-such-model") from None
         return ModelReference(str(folder), None)
+    return ModelReference(str(student_of(run_dir)), run_dir)
+
+
+def student_of(run_dir: Path) -> Path:
+    """The folder of a run's student. Raises UsageError for a run without one."""
     if not (run_dir / STUDENT).is_dir():
         raise UsageError(f"{run_dir.name} has no student yet: only finished runs have one", kind="no-student")
-    return ModelReference(str(run_dir / STUDENT), run_dir)
+    return run_dir / STUDENT

@@ -63,9 +63,14 @@ def read_closing(run_dir: Path) -> ClosingTable:
     """The closing table of a run, from its files. Raises RunError that says why there is none."""
     from engine.report.closing_table import closing_table
 
+    return closing_table(read_results(run_dir))
+
+
+def read_results(run_dir: Path) -> dict[str, Any]:
+    """The results of a run, from its file. Raises RunError that says why there are none."""
     again = f"`{formatting.command('resume', run_dir)}` writes it again"
     try:
-        results = read_object(run_dir / RESULTS)
+        return read_object(run_dir / RESULTS)
     except FileNotFoundError:
         sentence = f"{run_dir.name} has no {RESULTS}; if it has finished, {again}"
         raise RunError(sentence, kind="missing-results") from None
@@ -73,7 +78,6 @@ def read_closing(run_dir: Path) -> ClosingTable:
         way_out = "" if error.kind == "cannot-read-record" else f"; {again}"  # it may be whole
         sentence = f"{RESULTS} of {run_dir.name} {error.sentence}{way_out}"
         raise RunError(sentence, kind="unreadable-results") from None
-    return closing_table(results)
 
 
 def closing_parts(
@@ -104,12 +108,17 @@ def closing_parts(
 
 def _models(closing: ClosingTable, ascii_only: bool) -> Table:
     """Teacher, student and baselines; columns of cost only where something was measured."""
+    names, rows = model_rows(closing, ASCII_MARK if ascii_only else MARK)
+    columns = [(name, "right" if number else "left") for number, name in enumerate(names)]
+    return text_table(columns, rows, ascii_only=ascii_only)
+
+
+def model_rows(closing: ClosingTable, sign: str = MARK) -> tuple[list[str], list[list[str]]]:
+    """The headings of the table of models, and a row for each; `sign` marks figures at or below the majority guess."""
     costs = [cost for cost in COST if any(getattr(row, cost[1]) is not None for row in closing.models)]
-    names = [*closing.metrics, *(label for label, _, _ in costs)]
     marked = {name for row in closing.models for name in row.below_majority}
-    sign = ASCII_MARK if ascii_only else MARK
-    rows = (_model_row(row, closing.metrics, costs, marked, sign) for row in closing.models)
-    return text_table([("", "left"), *((name, "right") for name in names)], rows, ascii_only=ascii_only)
+    rows = [_model_row(row, closing.metrics, costs, marked, sign) for row in closing.models]
+    return ["", *closing.metrics, *(label for label, _, _ in costs)], rows
 
 
 def _model_row(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.data.row_stream import FORMATS, RowReader, format_of
-from engine.data.text_columns import columns_of_task, text_columns
+from engine.data.text_columns import TextColumns, columns_of_task, text_columns
 from engine.errors import DataError, UsageError
 from engine.preset.schema import Task
 from engine.preset.source_names import is_compressed
@@ -65,8 +65,7 @@ def check_prediction(request: PredictionRequest, task: Task | None) -> None:
     `task` is that of the run whose student predicts. Raises DataError as the engine would, and UsageError for an output
     that cannot be written.
     """
-    known, is_pair = ([], None) if task is None else columns_of_task(task)
-    if request.input_format == "text" and is_pair:
+    if request.input_format == "text" and task is not None and columns_of_task(task)[1]:
         sentence = (
             "the run was trained on pairs of texts, and plain text has one column: use CSV, TSV, JSON lines or Parquet"
         )
@@ -78,9 +77,18 @@ def check_prediction(request: PredictionRequest, task: Task | None) -> None:
                 continue
             columns = next(reader.chunks(_ROWS)).columns
         if columns:
-            text_columns(columns, path, text=request.text, pair=request.pair, known=known, is_pair=is_pair)
+            chosen_columns(columns, path, task, text=request.text, pair=request.pair)
     if request.output is not None:
         _check_output(Path(request.output), [Path(name) for name in request.inputs])
+
+
+def chosen_columns(
+    columns: Sequence[str], path: str | Path, task: Task | None, *, text: str | None, pair: str | None
+) -> TextColumns:
+    """Which columns hold the texts: the user's choice, those of a run's task, or usual names. Raises DataError as the engine
+    would; `path` is what it calls the table."""
+    known, is_pair = ([], None) if task is None else columns_of_task(task)
+    return text_columns(columns, Path(path), text=text, pair=pair, known=known, is_pair=is_pair)
 
 
 def _check_output(output: Path, inputs: Sequence[Path]) -> None:

@@ -74,6 +74,17 @@ def write_parquet(run_dir: Path, kinds: Collection[str] | None, path: str) -> in
     return count
 
 
+def column_values(run_dir: Path, kinds: Collection[str] | None = None) -> dict[str, list[Any]]:
+    """The values of each of `columns`, an entry for each event, typed as in Parquet; None where an event lacks one."""
+    types = columns(run_dir, kinds)
+    values: dict[str, list[Any]] = {name: [] for name in types}
+    for event in read_events(run_dir, kinds):
+        fields = flat(event)
+        for name, kind in types.items():
+            values[name].append(_typed(fields.get(name), kind))
+    return values
+
+
 def _pieces(run_dir: Path, kinds: Collection[str] | None) -> Iterator[Sequence[dict[str, Any]]]:
     rows: list[dict[str, Any]] = []
     for event in read_events(run_dir, kinds):

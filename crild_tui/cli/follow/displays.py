@@ -249,5 +249,9 @@ def _loss_line(summary: RunSummary) -> Text:
 
 
 def display(view: View[Moment]) -> Display[Moment]:
-    """The display that fits: on a screen where stderr is one, else plain lines."""
+    """The display that fits: below the cell of a notebook, on a screen where stderr is one, else plain lines."""
+    from crild_tui.cli.follow.cell_display import Cell, in_notebook
+
+    if in_notebook():
+        return Cell(view.draw)
     return Screen(view) if terminal.is_screen(sys.stderr) else Lines(view)

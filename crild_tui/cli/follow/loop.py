@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crild_tui.cli.follow.controls import Controls, Lasting
+from crild_tui.cli.follow.controls import Controls
 from crild_tui.cli.follow.displays import Display
+from crild_tui.cli.follow.ending import Ending
 from crild_tui.cli.follow.event_messages import describe, stage_sentence
 from crild_tui.cli.follow.outcome import Outcome
 from crild_tui.runs import states
@@ -18,14 +19,11 @@ from engine.record.states import ENDED
 
 if TYPE_CHECKING:
     from engine.record.events import Event
+    from engine.record.run import RunEntry
     from engine.record.status import Status
 
 POLL = 0.25
 """Seconds between two looks at the files."""
-START_PATIENCE = 60.0
-"""Seconds that an engine which was just started has to take its run."""
-REQUEUE_WITHIN = 15.0
-"""Seconds that a job of SLURM may take to requeue itself after its run was preempted."""
 STOPPING = "stopping at the next step with a checkpoint; press Ctrl-C again to kill the run instead"
 STOPPING_BEFORE = "stopping before the next step; press Ctrl-C again to kill the run instead"
 QUEUE_STOP = (
@@ -54,14 +52,12 @@ class Follower:
         """
         from engine.record.events import EventTail
 
-        self._after, self._started = after, time.monotonic()
         self.run_dir, self.display, self.controls = run_dir, display, controls
         self._owner, self._empty_queue = owner, empty_queue
         self.tail = EventTail(run_dir)
         self.summary = RunSummary()
         self._generation = self.tail.generation
-        self._lost = Lasting()
-        self._preempted = Lasting(REQUEUE_WITHIN)
+        self._ending = Ending(after)
         self._last_state = ""
         self._waiting: str | None = None
 
@@ -97,21 +93,19 @@ class Follower:
         """Follow to the end."""
         try:
             while True:
-                state, status = self._poll()
-                outcome = self._ended(state, status) or self._signals(state, status)
+                entry, state = self._poll()
+                outcome = self._ended(entry, state) or self._signals(state, entry.status)
                 if outcome is not None:
                     return outcome
                 self.controls.wait(POLL)
         finally:
             self.display.close()
 
-    def _poll(self) -> tuple[str, Status | None]:
+    def _poll(self) -> tuple[RunEntry, str]:
         from engine.record.run import read_run
 
         entry = read_run(self.run_dir)
-        state = entry.state
-        if entry.status and entry.status.attempt < self._after and time.monotonic() - self._started < START_PATIENCE:
-            state = "created"  # the engine that was just started has not taken the run yet
+        state = self._ending.state_of(entry)
         self._events()
         if entry.status is not None:
             self.summary = with_status(self.summary, entry.status, state)
@@ -121,7 +115,7 @@ class Follower:
         self._last_state = state
         self._show_waiting(entry.status)
         self.display.update(self.summary)
-        return state, entry.status
+        return entry, state
 
     def _show_waiting(self, status: Status | None) -> None:
         """Show what the queue is waiting for: an older queue, a busy GPU."""
@@ -151,14 +145,12 @@ class Follower:
         for level, line in describe(event, self.summary):
             self.display.message(level, line)
 
-    def _ended(self, state: str, status: Status | None) -> Outcome | None:
-        requeues = state == "preempted" and status is not None and status.job is not None
-        if requeues and not self._preempted.holds(requeues):
+    def _ended(self, entry: RunEntry, state: str) -> Outcome | None:
+        if not self._ending.has_come(entry):
             return None
         if state in ENDED:
             self._events()  # the engine writes its last events before its last status
-            return self._outcome(state, status)
-        return self._outcome(state, status) if self._lost.holds(state in ("lost", "unreadable")) else None
+        return self._outcome(state, entry.status)
 
     def _signals(self, state: str, status: Status | None) -> Outcome | None:
         from engine.launch.signals import interrupt, kill, preempt, stop
