@@ -6,6 +6,7 @@ It only reads the run: the engine neither waits for it nor knows it. What it wri
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -258,6 +259,8 @@ def main(words: Sequence[str]) -> int:
         background = BACKGROUND in options
         if background:
             os.nice(19)
+            for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):  # SLURM sends them to every process of a job
+                signal.signal(number, signal.SIG_IGN)
         os.environ.update(_ALONE)
         for name, value in _DEFAULTS.items():
             os.environ.setdefault(name, value)
