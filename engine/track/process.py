@@ -243,7 +243,7 @@ def sentence_of(error: Exception, kind: str) -> str:
     text = without_secrets(" ".join(str(error).split()))[:300]
     if isinstance(error, ImportError):
         return f"{NAMES[kind]} cannot be imported ({text}): pip install 'crild[{kind}]'"
-    return f"{NAMES[kind]} raised {type(error).__name__}{f': {text}' if text else ''}"
+    return f"{NAMES[kind]} raised {type(error).__name__}{f': {text}' if text else ''}".rstrip(".")
 
 
 def main(words: Sequence[str]) -> int:

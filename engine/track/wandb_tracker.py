@@ -47,8 +47,8 @@ class WandB:
             notes=self._facts.note or None, entity=self._settings.wandb_entity, mode=self._settings.wandb_mode,
             dir=str(folder), resume="allow",
             settings=wandb.Settings(
-                # Of the machine, the program and its folder, which are not the run's, W&B is sent nothing.
-                x_disable_stats=True, x_disable_meta=True, x_disable_machine_info=True, x_save_requirements=False,
+                # W&B learns nothing of the machine, the program and its folder: they are not the run's.
+                host="crild", x_disable_stats=True, x_disable_meta=True, x_disable_machine_info=True, x_save_requirements=False,
                 disable_git=True, disable_code=True, console="off", silent=True, init_timeout=INIT_WITHIN,
                 finish_timeout=FINISH_WITHIN, finish_timeout_raises=True,
             ),
