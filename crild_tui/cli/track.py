@@ -116,6 +116,8 @@ def _send(run_dir: Path, kinds: Sequence[str], *, student: bool) -> bool:
             if code == BUSY:
                 owner: Owner | None = None if record is None else record.owner
                 terminal.say(f"{NAMES[kind]}: {owner or 'another process'} is sending {run_dir.name} there")
+            elif code < 0:
+                terminal.say(f"{NAMES[kind]}: the reader was killed by signal {-code}")
             elif code and (record is None or record.error is None):  # it could not even write its record
                 lines = [line for line in last_lines(tracking_log(run_dir, kind)) if line.strip()]
                 terminal.say(f"{NAMES[kind]}: {lines[-1] if lines else f'the reader ended with code {code}'}")

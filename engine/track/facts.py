@@ -58,6 +58,8 @@ class Outcome:
     figures: Mapping[str, float]
     table: str
     student: Path | None = None
+    again: bool = False
+    """Whether the tracker has all of this but the student: it must only be left in the right state."""
 
     @property
     def failed(self) -> bool:

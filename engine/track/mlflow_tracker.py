@@ -39,6 +39,7 @@ class MLflow:
         self._facts, self._uri = facts, uri
         self.remote = self.where = ""
         self._client: Any = None
+        self._is_running = False
 
     def open(self, before: Tracking) -> Mapping[str, int]:
         """Find the run by its id there, by crild's id, or create it; the store says what it holds."""
@@ -52,7 +53,6 @@ class MLflow:
         experiment = self._experiment()
         run = self._known(experiment, before.remote) or self._create(experiment)
         self.remote, self.where = run.info.run_id, without_secrets(uri)
-        self._client.update_run(self.remote, status="RUNNING")
         return {name: self._last_step(name) for name in run.data.metrics}
 
     def _experiment(self) -> str:
@@ -96,6 +96,9 @@ class MLflow:
         """Values with their steps and times, many at once."""
         from mlflow.entities import Metric
 
+        if not self._is_running:  # also of a run that is resumed
+            self._client.update_run(self.remote, status="RUNNING")
+            self._is_running = True
         metrics = [
             Metric(_plain(name), value, round(point.time * 1000), point.step)
             for point in points

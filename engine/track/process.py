@@ -22,7 +22,7 @@ from engine.record.events import EventTail
 from engine.record.files import cause
 from engine.record.home import provide_home
 from engine.record.lock import FileLock
-from engine.record.owner import Owner
+from engine.record.owner import TEMPORARY, Owner
 from engine.record.run import read_run, read_status
 from engine.record.run_folder import RunFolder
 from engine.record.secrets import without_secrets
@@ -56,7 +56,7 @@ AT_ONCE = 1000
 PATIENCE = 300.0
 """Seconds that a call of a tracker may take; an upload of a student may take ten times as long."""
 DELAYS = (5.0, 15.0, 60.0)
-"""Seconds until the next try after an error: the last holds while the run is running, all of them after its end."""
+"""Seconds until the next try after an error, the last again and again; after the end of the run, as many tries as here."""
 _ALONE = {
     # No GPU, one thread, and nothing sent to anybody but the tracker that the user chose.
     "CUDA_VISIBLE_DEVICES": "", "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1",
@@ -102,8 +102,16 @@ class Reader:
 
     @property
     def run_dir(self) -> Path:
-        """Where the run is now. Raises RunError when it was removed."""
-        return self._folder.path()
+        """Where the run is now. Raises RunError when it was removed, or is being removed."""
+        path = self._folder.path()
+        if TEMPORARY.fullmatch(path.name):
+            raise RunError("the run is being deleted", kind="run-being-deleted", file=str(path))
+        return path
+
+    def _is_gone(self) -> bool:
+        with suppress(RunError):
+            return not self.run_dir.is_dir()
+        return True
 
     def run(self) -> int:
         """Send everything; returns the exit code: 0, 1 after an error, BUSY. A run that was removed ends it."""
@@ -122,20 +130,23 @@ class Reader:
             return self._until_the_end()
 
     def _until_the_end(self) -> int:
-        failures = 0
+        delays = self._timing.delays
+        failures, left = 0, len(delays)
         while True:
             try:
                 self._send_all()
                 return 0
             except Exception as error:  # noqa: BLE001 - what a tracker raises must not end the others, nor this
+                failures = 0 if self._record.error is None else failures + 1  # something was sent in between
                 self._note(error)
                 self._drop()
-            if self._folder.is_gone():
+            if self._is_gone() or not self._background:
                 return 1
-            if not self._background or (failures >= len(self._timing.delays) and not self._is_active()):
+            if not self._is_active():
+                left -= 1
+            if left < 0:
                 return 1
-            time.sleep(self._timing.delays[min(failures, len(self._timing.delays) - 1)])
-            failures += 1
+            time.sleep(delays[min(failures, len(delays) - 1)])
 
     def _send_all(self) -> None:
         """Open the tracker, and send until the run has ended and its results are there. Raises what the tracker raises."""
@@ -174,10 +185,11 @@ class Reader:
         status = replace(read_status(self.run_dir), state=state)  # lost, where its engine was killed
         student = self._settings.student and self._kind in TAKES_STUDENT
         known = is_ended(self._record, status, self._kind, student=student)
+        outcome = outcome_of(self.run_dir, state, student=student and not known)
+        if known or self._has_results(status):
+            outcome = replace(outcome, figures={}, table="", again=True)
         with self._calling(10 if student else 1):
-            if not known:
-                outcome = outcome_of(self.run_dir, state, student=student)
-                tracker.finish(replace(outcome, figures={}, table="") if self._has_results(status) else outcome)
+            tracker.finish(outcome)
             tracker.close()
         self._tracker = None
         changes: dict[str, Any] = {} if known else {"ended": ending(status), "student": student}
@@ -203,10 +215,12 @@ class Reader:
         write_tracking(self.run_dir, self._kind, self._record)
 
     def _note(self, error: Exception) -> None:
-        """Put an error into the record, and its traceback into the log."""
-        traceback.print_exception(error)
+        """Put an error into the record, and its traceback into the log, unless it is the one before."""
+        sentence = sentence_of(error, self._kind)
+        if sentence != self._record.error:
+            print(without_secrets("".join(traceback.format_exception(error))), file=sys.stderr, flush=True)
         with suppress(CrildError):  # a full disk, a run that was removed: the log has it
-            self._update(error=sentence_of(error, self._kind))
+            self._update(error=sentence)
 
     def _drop(self) -> None:
         """Give a tracker that raised an error the chance to write what it has."""
@@ -227,12 +241,15 @@ class Reader:
             self._busy_since = None
 
     def _watch(self) -> None:
-        """End this process when a call never returns: the record then says where to continue."""
+        """End this process when a call never returns, or start it again: the record says where to continue."""
         while True:
             time.sleep(min(1.0, self._timing.patience / 4))
             since = self._busy_since
             if since is not None and time.monotonic() - since > self._allowed:
                 self._note(TimeoutError(f"no answer within {self._allowed:.0f} seconds"))
+                with suppress(CrildError, OSError):
+                    if self._background and self._is_active():
+                        os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - this process again
                 os._exit(1)
 
 
@@ -270,8 +287,9 @@ def main(words: Sequence[str]) -> int:
         if WITH_STUDENT in options:
             settings = settings.model_copy(update={"student": True})
         run_dir = Path(rest[1]).resolve()
+        reader = Reader(run_dir, rest[0], settings, background=background, timing=Timing())
         os.chdir(run_dir.parent.parent)  # where the trackers' own defaults put their files
-        return Reader(run_dir, rest[0], settings, background=background, timing=Timing()).run()
+        return reader.run()
     except CrildError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return error.exit_code

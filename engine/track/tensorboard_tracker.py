@@ -38,7 +38,7 @@ class TensorBoard:
         arrived = _last_steps(folder)
         self._tracker = accelerate_trackers().TensorBoardTracker(folder.name, folder.parent)
         self._tracker.start()
-        if not arrived and not before.points:
+        if not arrived:
             lines = "\n".join(f"| {key} | {value} |" for key, value in self._facts.config.items())
             self._tracker.log({"preset": f"| setting | value |\n| --- | --- |\n{lines}"}, walltime=self._facts.created)
         return arrived
@@ -57,10 +57,13 @@ class TensorBoard:
 
     def finish(self, outcome: Outcome) -> None:
         """The table as text, and the settings with the results for the tab HPARAMS."""
+        if outcome.again:
+            return
         if outcome.table:
             self._tracker.log({"results": outcome.table}, walltime=outcome.ended)
-        from torch.utils.tensorboard.summary import hparams
+        from torch.utils.tensorboard import summary as torch_summary
 
+        hparams: Any = torch_summary.hparams  # untyped
         # Accelerate's store_init_configuration writes them into a folder of its own, a second run without the curves.
         for summary in hparams(dict(self._facts.config), dict(outcome.figures)):
             self._tracker.tracker.file_writer.add_summary(summary)

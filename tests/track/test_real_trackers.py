@@ -238,6 +238,8 @@ def test_mlflow_has_times_settings_tags_the_table_the_state_and_the_student(plac
     for other, state in ((stopped, "KILLED"), (failed, "FAILED")):
         send(other, "mlflow")
         assert client.get_run(record(other, "mlflow").remote).info.status == state
+        send(other, "mlflow")
+        assert client.get_run(record(other, "mlflow").remote).info.status == state
 
 
 def test_mlflow_finds_its_run_without_the_record(place: Path) -> None:
