@@ -20,9 +20,8 @@ from types import FrameType
 from typing import Self
 
 from engine.errors import RunError
-from engine.launch.readers import wait_for_readers
 from engine.launch.slurm import is_cancelled, requeue, seconds_left
-from engine.launch.start import engine_command, reap, start_engine
+from engine.launch.start import engine_command, reap, start_engine, wait_for_children
 from engine.record.home import provide_home
 from engine.record.owner import Owner, start_time
 from engine.record.run import read_status, update_status
@@ -125,8 +124,8 @@ def work(
         time.sleep(POLL)
     after = read_status(run_dir)
     print(f"the engine has ended: the run is {after.state}", flush=True)
-    if not _signals.asked and (left := wait_for_readers(run_dir, READERS_WITHIN)):  # they end with the job
-        print(f"not everything was sent to {', '.join(left)}: crild track {run_dir.name} sends the rest", flush=True)
+    if not _signals.asked and not wait_for_children(READERS_WITHIN):  # readers, which end with the job
+        print(f"not everything was sent to trackers: crild track {run_dir.name} sends the rest", flush=True)
     if after.state == "preempted":
         return _continue_later(run_dir, job, before, after, signal_seconds)
     return 0 if after.state in ("finished", "stopped") else after.exit_code or 1

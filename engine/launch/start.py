@@ -192,6 +192,15 @@ def reap() -> None:
             del _children[pid]
 
 
+def wait_for_children(within: float) -> bool:
+    """Wait until the processes that this one started have ended, for so many seconds; returns whether they have."""
+    until = time.monotonic() + within
+    while _children and time.monotonic() < until:
+        reap()
+        time.sleep(0.05)
+    return not _children
+
+
 def _fork(words: list[str], run_dir: Path, log: Path, launcher: Launcher) -> EngineProcess | None:
     """As `_spawn`, by the launcher; None where it cannot."""
     if launcher.gone:

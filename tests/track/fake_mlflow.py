@@ -1,6 +1,6 @@
 """A package `mlflow` that appends what it is sent to a file, so that whole commands can be tested without an extra.
 
-$FAKE_MLFLOW names the file; a file `slow` or `down` beside it makes each request take half a second, or fail.
+$FAKE_MLFLOW names the file; a file `slow` or `down` beside it makes each request take a tenth of a second, or fail.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class MlflowClient:
         if (FILE.parent / "down").exists():
             raise ConnectionError("nobody answers at https://me:secret@mlflow.example")
         if (FILE.parent / "slow").exists():
-            time.sleep(0.5)
+            time.sleep(0.1)
         with FILE.open("a") as file:
             file.write(json.dumps({**row, "pid": os.getpid()}) + chr(10))
     def rows(self, key):

@@ -186,6 +186,29 @@ def test_a_tracker_that_never_answers_is_given_up(runs: Path) -> None:
     assert "TimeoutError" in error
 
 
+def test_a_reader_that_hangs_starts_again_while_the_run_is_running(runs: Path, tmp_path: Path) -> None:
+    run_dir = run_of(runs, state="stopped")
+    set_state(run_dir, "running")
+    code = (
+        "import sys, time; from pathlib import Path\n"
+        "from engine.track.process import Timing; from tests.track.samples import Remote, reader\n"
+        "run, hung = map(Path, sys.argv[1:])\n"
+        "def fail(name):\n"
+        "    if name == 'send' and not hung.exists():\n"
+        "        hung.touch()\n"
+        "        time.sleep(600)\n"
+        "timing = Timing(poll=0.01, delays=(0.01,), patience=1.0)\n"
+        "sys.exit(reader(run, Remote(fail=fail), background=True, timing=timing).run())"
+    )
+    words = [sys.executable, "-c", code, str(run_dir), str(tmp_path / "hung")]
+    process = subprocess.Popen(words, cwd=REPOSITORY, stderr=subprocess.DEVNULL)
+    assert wait_for(lambda: tracking_file(run_dir, "mlflow").exists() and record(run_dir).points > 0)
+    assert (tmp_path / "hung").exists()
+    set_state(run_dir, "finished")
+    assert process.wait(PATIENCE) == 0
+    assert (record(run_dir).error, record(run_dir).ended) == (None, "finished 1")
+
+
 def test_two_readers_at_once_send_everything_once(runs: Path) -> None:
     run_dir, remote = run_of(runs), Remote()
     begun, go = threading.Event(), threading.Event()

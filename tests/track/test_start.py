@@ -16,15 +16,15 @@ import pytest
 
 from crild_tui.runs import actions
 from engine.errors import RunError
-from engine.launch.readers import readers_of, wait_for_readers
+from engine.launch.readers import readers_of
 from engine.launch.start import start_reader, start_readers
 from engine.record.events import read_events
 from engine.record.lock import lock_holder
-from engine.record.owner import start_time
 from engine.record.run import read_run, read_status
-from engine.record.tracking import Tracking, read_tracking, tracking_file, tracking_log
+from engine.record.tracking import Tracking, read_tracking, tracking_file, tracking_log, write_tracking
 from engine.track.curves import KINDS, Curves
 from tests.cli.conftest import Call
+from tests.cli.samples import make_run
 from tests.conftest import PATIENCE
 from tests.launch.fake_engines import wait_for
 from tests.track.fake_mlflow import FakeMlflow
@@ -269,6 +269,28 @@ def test_a_folder_of_a_trackers_name_is_no_package(tmp_path: Path, monkeypatch: 
     assert not is_installed("frobnicator")
 
 
+@pytest.mark.parametrize("text", ['[track]\nto = ["mlflow"]', 'track = "mlflow"', 'project = "a/b"', 'project = ""'])
+def test_a_preset_cannot_send_anything(
+    crild: Call, preset: Path, runs_dir: Path, mlflow: FakeMlflow, text: str
+) -> None:
+    preset.write_text(
+        f"{text}\n{preset.read_text()}" if text.startswith(("project", "track")) else f"{preset.read_text()}\n{text}\n"
+    )
+    assert crild("run", str(preset), "-q").code == 2
+    assert not mlflow.rows("pid")
+
+
+def test_a_strangers_record_starts_no_reader(
+    crild: Call, fake_engine: Behave, preset: Path, runs_dir: Path, mlflow: FakeMlflow
+) -> None:
+    fake_engine(steps=2)
+    run_dir = make_run(runs_dir, "r", state="queued")
+    write_tracking(run_dir, "mlflow", Tracking(remote="x", where="https://stranger.example", ended="finished 9"))
+    start_readers(run_dir)
+    assert not readers_of(run_dir)
+    assert not mlflow.rows("pid")
+
+
 def test_a_reader_that_cannot_start_is_recorded_and_the_engine_runs(
     crild: Call, fake_engine: Behave, preset: Path, runs_dir: Path, mlflow: FakeMlflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -306,16 +328,32 @@ def test_a_background_reader_yields_to_the_engine_and_has_no_gpu(runs_dir: Path,
     assert record(run_dir).ended == "finished 1"
 
 
-def test_readers_are_waited_for(runs_dir: Path, mlflow: FakeMlflow) -> None:
+def test_readers_are_seen(runs_dir: Path, mlflow: FakeMlflow) -> None:
     run_dir = run_of(runs_dir)
     mlflow.become("slow")
     reader = start_reader(run_dir, "mlflow")
     assert wait_for(lambda: readers_of(run_dir) == ["mlflow"])
-    assert wait_for_readers(run_dir, 0.0) == ["mlflow"]
     mlflow.become()
-    assert wait_for_readers(run_dir, PATIENCE) == []
     assert reader.wait(PATIENCE) == 0
-    assert start_time(reader.pid) is None
+    assert readers_of(run_dir) == []
+
+
+def test_a_job_of_slurm_waits_for_its_readers(
+    crild: Call, fake_engine: Behave, preset: Path, runs_dir: Path, mlflow: FakeMlflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("submitit")
+    from engine.launch.slurm_job import work
+    from engine.record.status import Job
+    from engine.user.consent import NONE
+    from tests.cli.conftest import FAKE
+
+    fake_engine(steps=3)
+    mlflow.become("slow")
+    monkeypatch.setenv("CRILD_TRACK", "mlflow")
+    run_dir = make_run(runs_dir, "r", state="queued")
+    assert work(run_dir, Job("77"), NONE, command=FAKE) == 0
+    assert record(run_dir).ended
+    assert mlflow.values(run_dir.name) == values_of(run_dir)
 
 
 @pytest.mark.parametrize("words", [[], ["mlflow"], ["wand", "RUN"], ["mlflow", "--frob", "RUN"], ["mlflow", "RUN"]])
