@@ -15,9 +15,12 @@ from pathlib import Path
 import pytest
 
 from engine.errors import RunError
+from engine.record.events import read_events
+from engine.record.owner import temporary_name
 from engine.record.paths import events_file
 from engine.record.run import delete_run, read_run
 from engine.record.tracking import Tracking, read_tracking, tracking_file, tracking_lock, write_tracking
+from engine.track.curves import KINDS, Curves
 from engine.track.process import BUSY
 from engine.user.settings import Track
 from tests.conftest import PATIENCE, REPOSITORY
@@ -363,9 +366,33 @@ def test_events_that_are_replaced_are_counted_from_the_start(runs: Path) -> None
     following = threading.Thread(target=reader(run_dir, remote).run)
     following.start()
     assert wait_for(lambda: ("kd/loss", 8) in remote.values)
-    events_file(run_dir, 1).unlink()
-    attempt(run_dir, 1, {"ild": range(1, 9), "kd": range(1, 11)}, start=("ild", 0)).close()
+    events_file(run_of(runs, "longer", steps=10), 1).replace(events_file(run_dir, 1))  # another inode
     assert wait_for(lambda: ("kd/loss", 10) in remote.values)
     set_state(run_dir, "finished")
     following.join(PATIENCE)
+    assert remote.values == expected(run_dir)
     assert remote.sent_twice() == []
+    assert record(run_dir).points == len(Curves().add(read_events(run_dir, KINDS)))
+
+
+def test_a_tracker_that_is_down_for_long_is_tried_as_long_as_the_run_is_running(runs: Path) -> None:
+    run_dir, remote = run_of(runs, state="stopped"), Remote(fail=failing("open", 8))
+    set_state(run_dir, "running")
+    following = threading.Thread(target=reader(run_dir, remote, background=True).run)
+    following.start()
+    assert wait_for(lambda: ("kd/loss", 6) in remote.values)
+    set_state(run_dir, "finished")
+    following.join(PATIENCE)
+    assert remote.values == expected(run_dir)
+
+
+def test_nothing_is_written_into_a_run_that_is_being_deleted(runs: Path) -> None:
+    run_dir, remote = run_of(runs, state="stopped"), Remote()
+    set_state(run_dir, "running")
+    codes: list[int] = []
+    following = threading.Thread(target=lambda: codes.append(reader(run_dir, remote, background=True).run()))
+    following.start()
+    assert wait_for(lambda: bool(remote.values))
+    run_dir.rename(runs / temporary_name(f"deleted-{run_dir.name}"))
+    following.join(PATIENCE)
+    assert codes == [1]
