@@ -1,5 +1,5 @@
 """Entry point of crild's background processes: `python -P crild/process.py worker train RUN`, `... sweep RECORD`,
-or `... job FOLDER` in a job of SLURM.
+`... track KIND RUN`, or `... job FOLDER` in a job of SLURM.
 
 It is run by its path, so no folder and no variable of the user's decides which code an engine runs.
 """
@@ -66,8 +66,12 @@ def main(words: Sequence[str]) -> int:
             from engine.sweep.ray_nodes import main as nodes
 
             return nodes(rest)
+        case ["track", *rest]:
+            from engine.track.process import main as track
+
+            return track(rest)
         case _:
-            print("usage: process.py worker|sweep|job|node|ray-nodes ARGUMENTS", file=sys.stderr)
+            print("usage: process.py worker|sweep|job|node|ray-nodes|track ARGUMENTS", file=sys.stderr)
             return 2
 
 

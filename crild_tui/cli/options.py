@@ -83,6 +83,14 @@ Trust = Annotated[
         help="Run the Python code that comes with a model. Only if you trust its author: it can do all that you can.",
     ),
 ]
+Trackers = Annotated[
+    str | None,
+    typer.Option(
+        "--track", metavar="TRACKER,TRACKER",
+        help="Send the runs to tensorboard, wandb, mlflow, trackio as they train. [default: those in settings.toml]",
+    ),
+]  # fmt: skip
+NoTrack = Annotated[bool, typer.Option("--no-track", help="Send them to no tracker.")]
 Slurm = Annotated[bool, typer.Option("--slurm", help="Submit to SLURM, and return at once.")]
 SlurmLocal = Annotated[
     bool, typer.Option("--slurm-local", help="As --slurm, on this machine and without SLURM: to try it.")

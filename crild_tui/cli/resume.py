@@ -16,6 +16,7 @@ from crild_tui.cli.options import (
     Device,
     Gpus,
     JobTime,
+    NoTrack,
     Partition,
     Quiet,
     Run,
@@ -23,6 +24,7 @@ from crild_tui.cli.options import (
     Slurm,
     SlurmLocal,
     SlurmTemplate,
+    Trackers,
     Trust,
 )
 
@@ -43,6 +45,8 @@ def resume(
     ] = None,
     device: Device = None,
     trust_remote_code: Trust = False,
+    track: Trackers = None,
+    no_track: NoTrack = False,
     detach: Detach = False,
     slurm: Slurm = False,
     partition: Partition = None,
@@ -68,13 +72,15 @@ def resume(
     """
     from crild_tui.cli.follow.foreground import foreground, start_and_follow
     from crild_tui.cli.ranks import share_run
-    from crild_tui.runs.create import check_device, check_notification
+    from crild_tui.runs.create import check_device, check_user_settings
     from crild_tui.runs.resume import prepare
     from crild_tui.runs.slurm import job_request
     from engine.launch.slurm_watch import settle
     from engine.record.paths import runs_dir as folder_of
     from engine.record.run import find_run
+    from engine.user.tracking import choose_trackers
 
+    choose_trackers(track, none=no_track)
     rank = share_run(quiet=quiet)
     run_dir = find_run(run, folder_of(runs_dir))
     jobs = job_request(
@@ -84,7 +90,7 @@ def resume(
     elsewhere = jobs is not None and not jobs.local
     if not elsewhere:
         check_device(device)
-    check_notification()
+    terminal.say(*check_user_settings(), quiet=quiet)
     settle(run_dir)
     changes = [*(settings or ()), *([] if device is None else [f'train.device="{device}"'])]
     prepared = prepare(run_dir, changes, trust=trust_remote_code, elsewhere=elsewhere)

@@ -18,6 +18,7 @@ from crild_tui.cli.options import (
     Device,
     Gpus,
     JobTime,
+    NoTrack,
     Partition,
     Presets,
     Processes,
@@ -27,6 +28,7 @@ from crild_tui.cli.options import (
     Slurm,
     SlurmLocal,
     SlurmTemplate,
+    Trackers,
     Trust,
 )
 from crild_tui.runs import formatting, option_help
@@ -54,6 +56,8 @@ def run(
         typer.Option("--dry-run", help="Show what would happen: steps, time, memory, what is cached or missing."),
     ] = False,
     trust_remote_code: Trust = False,
+    track: Trackers = None,
+    no_track: NoTrack = False,
     detach: Detach = False,
     slurm: Slurm = False,
     partition: Partition = None,
@@ -86,11 +90,13 @@ def run(
     """
     from crild_tui.cli.follow.foreground import foreground, start_and_follow
     from crild_tui.cli.ranks import share_run
-    from crild_tui.runs.create import RunRequest, check_notification, consent_of, create_runs, load_presets
+    from crild_tui.runs.create import RunRequest, check_user_settings, consent_of, create_runs, load_presets
     from crild_tui.runs.slurm import job_request, submit_new
     from engine.record.paths import runs_dir as folder_of
     from engine.sweep.seeds import parse_seeds
+    from engine.user.tracking import choose_trackers
 
+    choose_trackers(track, none=no_track)
     jobs = job_request(
         folder_of(runs_dir), slurm=slurm, local=slurm_local, partition=partition, account=account, gpus=gpus, cpus=cpus,
         time=time, template=slurm_template,
@@ -119,7 +125,7 @@ def run(
         from crild_tui.cli.dry_run import show_plan
 
         raise typer.Exit(show_plan(loaded, request, as_json=as_json))
-    check_notification()
+    terminal.say(*check_user_settings(), quiet=quiet)
     consent = consent_of(request, loaded)
     if jobs is not None:
         from crild_tui.cli.slurm import print_submitted

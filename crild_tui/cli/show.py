@@ -47,6 +47,7 @@ def show(run: Run, as_json: AsJson = False, runs_dir: RunsDir = None) -> None:
 
 def document(entry: RunEntry) -> dict[str, Any]:
     """A run as `crild show --json` gives it."""
+    from crild_tui.runs.trackers import tracker_documents
     from engine.errors import CrildError
     from engine.record.files import read_json
     from engine.record.inputs import known_inputs
@@ -66,6 +67,7 @@ def document(entry: RunEntry) -> dict[str, Any]:
         "status": entry.status.to_dict() if entry.status else None,
         "note": entry.note,
         "tags": list(entry.tags),
+        "trackers": tracker_documents(entry.path),
         "results": read_json(entry.path / RESULTS),
         "student_errors": _errors_document(entry.path),
         "student_replaced": student_replaced(entry.path),
@@ -79,6 +81,7 @@ def document(entry: RunEntry) -> dict[str, Any]:
 def _show_head(entry: RunEntry, job: JobState | None) -> None:
     import time
 
+    from crild_tui.runs.trackers import tracker_lines
     from engine.record.states import allows
 
     terminal.sentence(f"run:     {entry.id}")
@@ -96,6 +99,8 @@ def _show_head(entry: RunEntry, job: JobState | None) -> None:
         terminal.sentence(f"job:     {status.job}{cluster}{'' if job is None else f' ({job})'}")
     if entry.tags:
         terminal.sentence(f"tags:    {', '.join(entry.tags)}")
+    for line in tracker_lines(entry):
+        terminal.sentence(f"tracker: {line}")
     for number, line in enumerate(entry.note.splitlines()):
         terminal.sentence(f"{'note:   ' if not number else '        '} {line}")
     if status.error and entry.state == "finished":

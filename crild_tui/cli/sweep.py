@@ -15,11 +15,13 @@ from crild_tui.cli.options import (
     Cpus,
     Gpus,
     JobTime,
+    NoTrack,
     Partition,
     Quiet,
     RunsDir,
     Slurm,
     SlurmTemplate,
+    Trackers,
     Trust,
 )
 from crild_tui.runs import formatting
@@ -75,6 +77,8 @@ def sweep(
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop everything when a run fails.")] = False,
     retry: Annotated[bool, typer.Option("--retry", help="Try failed runs again.")] = False,
     trust_remote_code: Trust = False,
+    track: Trackers = None,
+    no_track: NoTrack = False,
     stop: Annotated[bool, typer.Option("--stop", help="Stop the sweep; its runs write checkpoints.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Start, print the name, and return at once.")] = False,
     slurm: Slurm = False,
@@ -106,7 +110,7 @@ def sweep(
     """
     from crild_tui.cli.follow.foreground import foreground
     from crild_tui.cli.ranks import refuse_ranks
-    from crild_tui.runs.create import check_notification
+    from crild_tui.runs.create import check_user_settings
     from crild_tui.runs.slurm import job_request
     from engine.errors import UsageError
     from engine.record.paths import runs_dir as folder_of
@@ -119,8 +123,10 @@ def sweep(
     from engine.sweep.spec import read_sweep
     from engine.sweep.submit import existing, reconcile, same, submit
     from engine.user.consent import consent_to
+    from engine.user.tracking import choose_trackers
 
     refuse_ranks("crild sweep")
+    choose_trackers(track, none=no_track)
     folder = folder_of(runs_dir)
     path = user_path(file, "a sweep file") if file.startswith("~") else Path(file)
     if stop:
@@ -160,7 +166,7 @@ def sweep(
 
             show_plan(planned, folder, slurm_slots(planned, slots), states, as_json=as_json)
             return
-        check_notification()
+        terminal.say(*check_user_settings(), quiet=quiet)
         consent = consent_to([run.preset for run in planned.runs], trust=trust_remote_code)
         _submit(planned, folder, jobs, consent, slots, retry=retry, as_json=as_json, quiet=quiet)
         return
@@ -197,9 +203,11 @@ def sweep(
 
         show_plan(planned, folder, chosen, states, ray=ray, as_json=as_json)
         return
-    if running is not None and (slots is not None or on or ray or fail_fast or retry or trust_remote_code):
+    if running is not None and (
+        slots is not None or on or ray or fail_fast or retry or trust_remote_code or track or no_track
+    ):
         terminal.say(
-            "the sweep is already running: --slots, --devices, --ray, --retry, --fail-fast and --trust-remote-code take "
+            "the sweep is already running: --slots, --devices, --ray, --retry, --fail-fast, --trust-remote-code and --track take "
             "effect when it is started again",
             quiet=quiet,
         )
@@ -209,7 +217,7 @@ def sweep(
             "--stop, then start it again",
             kind="sweep-file-changed",
         )
-    check_notification()
+    terminal.say(*check_user_settings(), quiet=quiet)
     consent = consent_to([run.preset for run in planned.runs], trust=trust_remote_code)
     with foreground() as controls:
         started = running or submit(planned, folder, chosen, fail_fast=fail_fast, retry=retry, ray=ray, consent=consent)

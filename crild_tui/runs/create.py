@@ -74,11 +74,17 @@ def consent_of(request: RunRequest, loaded: Sequence[Loaded]) -> Consent:
     return consent_to([one.preset for one in loaded], trust=request.trust)
 
 
-def check_notification() -> None:
-    """Raise PresetError if the user's notification command cannot be read: better now than when the run ends."""
-    from engine.user.settings import Notify, read_settings
+def check_user_settings() -> list[str]:
+    """What keeps runs from trackers that the user's settings name, as sentences.
+
+    Raises PresetError if the notification command or the trackers cannot be read: better now than when the run ends.
+    """
+    from engine.user.settings import Notify, Track, read_settings
+    from engine.user.tracking import tracking_problems
 
     read_settings(Notify)
+    read_settings(Track)
+    return [f"warning: {problem}" for problem in tracking_problems()]
 
 
 def check_device(device: str | None) -> None:

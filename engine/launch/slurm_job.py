@@ -21,7 +21,7 @@ from typing import Self
 
 from engine.errors import RunError
 from engine.launch.slurm import is_cancelled, requeue, seconds_left
-from engine.launch.start import engine_command, reap, start_engine
+from engine.launch.start import engine_command, reap, start_engine, wait_for_children
 from engine.record.home import provide_home
 from engine.record.owner import Owner, start_time
 from engine.record.run import read_status, update_status
@@ -33,6 +33,8 @@ POLL = 0.2
 """Seconds between two looks at the engine."""
 MARGIN = 60.0
 """Seconds more than the signal's that a job may have left when it ends because of its time limit."""
+READERS_WITHIN = 120.0
+"""Seconds that a job waits for readers that send the end of its run to trackers."""
 
 
 class EndSignals:
@@ -122,6 +124,8 @@ def work(
         time.sleep(POLL)
     after = read_status(run_dir)
     print(f"the engine has ended: the run is {after.state}", flush=True)
+    if not _signals.asked and not wait_for_children(READERS_WITHIN):  # readers, which end with the job
+        print(f"not everything was sent to trackers: crild track {run_dir.name} sends the rest", flush=True)
     if after.state == "preempted":
         return _continue_later(run_dir, job, before, after, signal_seconds)
     return 0 if after.state in ("finished", "stopped") else after.exit_code or 1

@@ -1,4 +1,4 @@
-"""Start engine processes that outlive their terminal."""
+"""Start engine processes that outlive their terminal, and the readers that send their runs to trackers."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from engine.errors import RunError
+from engine.errors import CrildError, RunError
 from engine.launch.launcher import EngineProcess, Launcher, LauncherGoneError
 from engine.launch.rank import OF_OTHERS, Rank
 from engine.record.files import cause
@@ -23,8 +24,10 @@ from engine.record.run import read_status, update_status
 from engine.record.session import START_LOG
 from engine.record.states import ENDED
 from engine.record.status import Fault
+from engine.record.tracking import Tracking, read_tracking, tracking_log, write_tracking
 from engine.user.consent import NONE, Consent
 from engine.user.notification import absolute_folders
+from engine.user.tracking import chosen_trackers
 
 LOCK_RELEASE_WITHIN = 2.0
 """Seconds that an engine may hold the run's lock after its last status."""
@@ -79,16 +82,59 @@ def start_engine(
     log = run_dir / temporary_name("start-log")
     words = [*(command if command is not None else engine_command("train")), *consent.words(), str(run_dir)]
     try:
-        forked = None if launcher is None or command is not None else _fork(words, run_dir, log, launcher)
-        if forked is not None:
-            with contextlib.suppress(LauncherGoneError):
-                return _await_owner(run_dir, forked, log, status.attempt, wait, launcher)
-        child = _spawn(words, run_dir, log, rank)
-        track(child)
-        return _await_owner(run_dir, child, log, status.attempt, wait)
+        pid = _start(words, run_dir, log, status.attempt, rank, wait, None if command is not None else launcher)
     except RunError:
         remove_file(log, missing_ok=True)  # an engine that owns the run has renamed it after its attempt
         raise
+    start_readers(run_dir)
+    return pid
+
+
+def _start(
+    words: list[str], run_dir: Path, log: Path, attempts: int, rank: Rank | None, wait: float, launcher: Launcher | None
+) -> int:
+    """Start the process, by the launcher where it can, and wait until it owns the run."""
+    forked = None if launcher is None else _fork(words, run_dir, log, launcher)
+    if forked is not None:
+        with contextlib.suppress(LauncherGoneError):
+            return _await_owner(run_dir, forked, log, attempts, wait, launcher)
+    child = _spawn(words, run_dir, log, rank)
+    track(child)
+    return _await_owner(run_dir, child, log, attempts, wait)
+
+
+def start_readers(run_dir: Path) -> None:
+    """Start a reader for each tracker that the user chose. Never raises: a run starts without them, too."""
+    with contextlib.suppress(CrildError):  # in what chooses them: reported before the first run starts
+        for kind in chosen_trackers():
+            try:
+                track(start_reader(run_dir, kind, "--background"))
+            except RunError as error:
+                with contextlib.suppress(RunError):
+                    record = read_tracking(run_dir, kind) or Tracking()
+                    write_tracking(run_dir, kind, replace(record, error=str(error)))
+
+
+def start_reader(run_dir: Path, kind: str, *options: str) -> subprocess.Popen[bytes]:
+    """Start the process that sends a run to a tracker (`engine/track/process.py`), in a session of its own.
+
+    It prints to the tracker's log. Raises RunError.
+    """
+    reap()
+    try:
+        output = os.open(
+            tracking_log(run_dir, kind), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666
+        )
+        try:
+            return subprocess.Popen(
+                process_command("track", kind, *options, str(run_dir.resolve())), stdin=subprocess.DEVNULL,
+                stdout=output, stderr=output, start_new_session=True, cwd=run_dir, env=engine_environment(),
+            )  # fmt: skip
+        finally:
+            os.close(output)
+    except OSError as error:
+        sentence = f"the reader for {kind} cannot be started: {cause(error)}"
+        raise RunError(sentence, kind="cannot-start-reader", file=str(run_dir)) from error
 
 
 def engine_command(*words: str) -> list[str]:
@@ -144,6 +190,15 @@ def reap() -> None:
     for pid, child in list(_children.items()):
         if child.poll() is not None:
             del _children[pid]
+
+
+def wait_for_children(within: float) -> bool:
+    """Wait until the processes that this one started have ended, for so many seconds; returns whether they have."""
+    until = time.monotonic() + within
+    while _children and time.monotonic() < until:
+        reap()
+        time.sleep(0.05)
+    return not _children
 
 
 def _fork(words: list[str], run_dir: Path, log: Path, launcher: Launcher) -> EngineProcess | None:

@@ -20,6 +20,9 @@ Layers = Annotated[int, Field(ge=1, le=1000)]
 Heads = Annotated[int, Field(ge=1, le=1000)]
 Width = Annotated[int, Field(ge=1, le=100_000)]
 Name = Annotated[str, Field(min_length=1)]
+PROJECT_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+"""What all trackers take as the name of a project."""
+Project = Annotated[str, Field(pattern=PROJECT_NAME)]
 Title = Annotated[str, Field(min_length=1, max_length=60)]
 DevShare = Annotated[float, Field(gt=0, le=0.5)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]

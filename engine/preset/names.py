@@ -19,6 +19,8 @@ HEAD_OBJECTIVES = frozenset({"labels", "logits"})  # send gradient to the classi
 LAYER_OBJECTIVES = frozenset({"attention", "query", "key", "value", "hidden", "cls"})  # read pairs of layers
 RELATIONS = frozenset({"query", "key", "value"})  # compared in relation heads (MiniLMv2)
 EMD_OBJECTIVES = frozenset({"attention", "hidden"})  # what BERT-EMD transports between layers
+LABELS = ("description", "tags", "project")
+"""Keys of a preset that help people to find a run, and say nothing of what is trained."""
 SCORES = frozenset({"stsb", "toy-similarity"})  # tasks whose labels are scores
 REGRESSION_METRICS = frozenset({"pearson", "spearman"})
 

@@ -14,7 +14,7 @@ from engine.preset.text import nearest, plain, shown
 from engine.preset.toml_file import read_document, unreadable
 from engine.preset.tree import Node, build
 
-_DATA = {"schema", "description", "tags", "task", "stage"}
+_DATA = {"schema", "description", "tags", "project", "task", "stage"}
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from engine.preset.field_types import (
     Name,
     NotNegative,
     Positive,
+    Project,
     Record,
     Seed,
     Steps,
@@ -417,6 +418,8 @@ class Preset(Record):
     """Seed of the student, its batches, mixup and dropout."""
     tags: list[str] = Field(default_factory=list)
     """Words to find the run by in lists; spaces and commas in one become hyphens."""
+    project: Project | None = None
+    """Project of trackers (TensorBoard, W&B, MLflow, trackio) that the run is shown in; crild if left out."""
     task: Task
     teacher: Teacher
     student: Student = Student()

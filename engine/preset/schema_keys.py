@@ -27,6 +27,7 @@ _IN_WORDS = {
     "device": '"auto", "cpu", "mps", "cuda" or "cuda:1"',
     "finetune": "a table, or false to take back an inherited one",
     "class_weights": '"balanced" or a table with a weight for each class, as { common = 1.0, rare = 3.0 }',
+    "project": "a name of letters, digits, '.', '_' and '-', at most 100",
     "objectives": "a table of at least one objective, as { logits = 1.0 }",
 }
 _STAGE_NAME = "at most 32 lower-case letters, digits, - and _, starting with a letter or digit"

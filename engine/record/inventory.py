@@ -30,12 +30,15 @@ from engine.record.removal import (
     is_released_replacement,
     remove_leftover,
 )
+from engine.record.tracking import TRACKERS
 
 _KEY = r"[0-9a-f]{32}"
+_TRACKER = "|".join(TRACKERS)
 _RUN_FILE = re.compile(
     rf"preset\.toml|(?:status|environment|annotations|inputs|results|probe|request)\.json|lock|\.annotations\.lock|texts(?:\.[\w-]+)?\.jsonl|(?:events|log)\.\d+\.(?:jsonl|txt)"
     rf"|checkpoints/{CHECKPOINT_NAME}/(?:{CHECKPOINT_FILE})|predictions/(?:teacher|student|baseline)(?:\.[\w-]+)?\.jsonl"
     rf"|teacher|(?:student|teacher|teacher/{_KEY})/(?:{MODEL_FILE})|teacher/pointer\.json|teacher/{_KEY}\.lock"
+    rf"|tracking\.(?:{_TRACKER})\.(?:json|txt)|\.tracking\.(?:{_TRACKER})\.lock|tensorboard/events\.out\.tfevents\.[\w.-]+"
 )
 """Paths of the files that crild writes into a run directory."""
 _EVENTS = re.compile(r"events\.\d+\.jsonl")

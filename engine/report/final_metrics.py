@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from engine.errors import CrildError
+from engine.preset.names import LABELS
 from engine.preset.text import shown
 from engine.record.files import read_object
 from engine.record.inputs import RunInputs, known_inputs
@@ -30,7 +31,7 @@ STUDENT, TEACHER, SELF_TEACHER, MAJORITY, BASELINE = (
 )
 _OWN = (SELF_TEACHER, BASELINE)
 """Models that belong to a group of runs; teacher and majority guess belong to the task where all runs agree on them."""
-_NOT_METHOD = ("seed", "tags", "description")
+_NOT_METHOD = ("seed", *LABELS)
 """Keys of a preset that say nothing of what is compared."""
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from engine.preset.names import task_title
+from engine.preset.names import LABELS, task_title
 from engine.preset.text import plain, shown
 from engine.record.files import read_json
 from engine.record.paths import ENVIRONMENT
@@ -213,7 +213,7 @@ def _settings(report: Report) -> Iterator[str]:
         rows = differences([group.runs[0].preset for group in groups])
         yield f"<h3>{_text(task_title(task))}</h3>"
         for index, group in enumerate(groups):
-            values = [(row.key, row.values[index]) for row in rows if row.key not in ("seed", "description", "tags")]
+            values = [(row.key, row.values[index]) for row in rows if row.key not in ("seed", *LABELS)]
             own = [(key, value) for key, value in values if value is not ABSENT]
             yield f"<details><summary>{_group(group)} {_count(len(group.runs), 'run')}</summary>"
             runs = ", ".join(f"<code>{_text(run.name)}</code> (seed {run.seed})" for run in group.runs[:MOST_RUNS])

@@ -8,14 +8,14 @@ from functools import cache
 from pathlib import PurePath
 from typing import Any
 
-from engine.preset.names import task_title
+from engine.preset.names import LABELS, task_title
 from engine.preset.text import listed, plain, shown
 from engine.report.collect import FinishedRun
 from engine.report.compare import ABSENT, flat
 from engine.report.inputs import Setting, unexplained
 
 _NO_SETTING = (
-    "schema", "seed", "tags", "description", "notify", "baseline", "teacher.trust_remote_code", "task.name", "task.title", "task.source",
+    "schema", "seed", *LABELS, "notify", "baseline", "teacher.trust_remote_code", "task.name", "task.title", "task.source",
     "train.device", "train.threads", "train.processes", "train.log_every", "train.checkpoint_every", "train.checkpoint_minutes",
     "train.keep_checkpoints", "train.save_teacher_cache",
 )  # fmt: skip

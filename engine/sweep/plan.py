@@ -14,6 +14,7 @@ from engine.errors import CrildError, DataError, PresetError
 from engine.preflight.check import UnusableError, check
 from engine.preflight.own_data import completed
 from engine.preset.load import Loaded, load_preset
+from engine.preset.names import LABELS
 from engine.preset.preset_file import locate
 from engine.preset.schema import Preset
 from engine.preset.source_names import is_table
@@ -224,7 +225,7 @@ def _refuse_twins(file: SweepFile, runs: Sequence[Planned]) -> None:
     seen: dict[str, Planned] = {}
     problems: list[CrildError] = []
     for run in runs:
-        document = {key: value for key, value in run.document.items() if key not in ("description", "tags")}
+        document = {key: value for key, value in run.document.items() if key not in LABELS}
         twin = seen.setdefault(json.dumps(document, sort_keys=True), run)
         if twin is not run:
             differs = next(axis for axis in run.cell if run.cell[axis] != twin.cell[axis])

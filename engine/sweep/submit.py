@@ -38,7 +38,7 @@ from engine.sweep.spec import SweepFile, key_of, overlap
 from engine.user.consent import NONE, Consent
 
 FREE = re.compile(
-    r"description|tags|notify\.command|teacher\.trust_remote_code"
+    r"description|tags|project|notify\.command|teacher\.trust_remote_code"
     r"|train\.(log_every|checkpoint_every|checkpoint_minutes|keep_checkpoints|keep_for_extending|save_teacher_cache)"
 )
 """Keys that do not affect what a run computes: they may differ from those of existing runs."""

@@ -17,6 +17,7 @@ from engine.data.tasks import GLUE, HUB_DATASET
 from engine.data.types import TEST, TaskSpec
 from engine.errors import CrildError
 from engine.preset.load import load_preset
+from engine.preset.names import LABELS
 from engine.preset.schema import Corpus, OtherTask, Preset, Stage
 from engine.preset.shipped import path_of
 from engine.preset.source_names import INIT_WORDS, is_corpus_path, is_path
@@ -327,7 +328,7 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = 
     """Settings that turn one preset into the other. Raises LookupError where no setting can (stages were added)."""
     for key, value in after.items():
         old = before.get(key)
-        if key in ("description", "tags") and not prefix:
+        if key in LABELS and not prefix:
             continue
         if key == "stage" and not prefix:
             stages = {stage["name"]: stage for stage in old or ()}
@@ -342,7 +343,7 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = 
     for key in before:
         if key not in after and f"{prefix}{key}" == "teacher.finetune":
             yield f"{prefix}{key}=false"
-        elif key not in after and key != "description":
+        elif key not in after and key not in LABELS:
             raise LookupError(key)
 
 

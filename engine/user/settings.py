@@ -8,6 +8,8 @@ terminal = "osc9"
 command = 'notify-send crild "$CRILD_RUN: $CRILD_STATE"'
 [slurm]
 template = "~/crild.slurm"
+[track]
+to = ["tensorboard", "wandb"]
 [dashboard]
 theme = "crild-light"
 [dashboard.keys]
@@ -77,6 +79,29 @@ class Slurm(Record):
     """A file with `#SBATCH` lines and commands (`engine/launch/slurm_template.py`)."""
 
 
+class Track(Record):
+    """The trackers that runs are sent to (`engine/track`), and what each needs to know. Credentials are their own."""
+
+    to: list[Literal["tensorboard", "wandb", "mlflow", "trackio"]] = Field(default_factory=list)
+    """Those that every new run is sent to."""
+    student: bool = False
+    """Whether the student of a finished run is uploaded, too."""
+    tensorboard_folder: Name | None = None
+    """A folder for all runs, instead of one in each run directory."""
+    wandb_mode: Literal["online", "offline"] | None = None
+    """Instead of $WANDB_MODE; without both, online."""
+    wandb_entity: Name | None = None
+    """A user or team of W&B."""
+    wandb_folder: Name | None = None
+    """Where W&B keeps its files, instead of $WANDB_DIR; without both, the parent of the folder of runs."""
+    mlflow_uri: Name | None = None
+    """A server or store, instead of $MLFLOW_TRACKING_URI; without both, mlflow.db in the parent of the folder of runs."""
+    trackio_space: Name | None = None
+    """A Space of the hub, as owner/name; without one, trackio keeps runs on this machine."""
+    trackio_folder: Name | None = None
+    """Where trackio keeps its runs, instead of $TRACKIO_DIR."""
+
+
 class Dashboard(Record):
     """How the dashboard looks. Keys are bound by the ids that `?` shows."""
 
@@ -86,13 +111,20 @@ class Dashboard(Record):
     keys: dict[str, str] = Field(default_factory=dict)
 
 
-SECTIONS: Mapping[str, type[Record]] = {"consent": Consents, "notify": Notify, "slurm": Slurm, "dashboard": Dashboard}
+SECTIONS: Mapping[str, type[Record]] = {
+    "consent": Consents,
+    "notify": Notify,
+    "slurm": Slurm,
+    "track": Track,
+    "dashboard": Dashboard,
+}
 """Each section and its record."""
 _NAMES = {record: name for name, record in SECTIONS.items()}
 _IN_WORDS = {
     ("consent", "remote_code"): 'a list of tables, as [{ model = "owner/name", commit = "40 hex digits" }]',
     ("consent", "remote_code", "commit"): "a full commit of 40 hex digits",
     ("consent", "remote_code", "code"): 'text as "sha256:" and 64 hex digits',
+    ("track", "to"): 'a list of trackers, as ["tensorboard", "wandb", "mlflow", "trackio"]',
     ("dashboard", "keys"): 'a table of keys by the ids of their actions, as { "live.stop" = "f8" }',
 }
 """Values that are easier to read when written by hand."""
