@@ -25,6 +25,7 @@ from engine.preset.toml_text import inline
 from engine.preset.write import dump
 from engine.record.json_values import mapping
 from engine.record.latency import cautions, conditions, latency_of, speedup, times
+from engine.record.student import THIS_FOLDER
 from engine.report import units
 
 _METRICS = {"matthews": "matthews_correlation", "pearson": "pearsonr", "spearman": "spearmanr", "f1_macro": "f1"}
@@ -87,7 +88,8 @@ def _metadata(preset: Preset, results: Mapping[str, Any], spec: TaskSpec) -> Mod
                 dataset_type=HUB_DATASET if task in GLUE else _slug(title),
                 dataset_name=f"GLUE {task.upper()}" if task in GLUE else title,
                 dataset_config=task if task in GLUE else None,
-                dataset_split=split,
+                dataset_split=_hub_split(task, split),
+                dataset_revision=preset.task.revision if task in GLUE and preset.task.source == "hub" else None,
                 metric_type=_METRICS.get(name, name),
                 metric_name=name,
                 metric_value=round(value, 6),
@@ -102,6 +104,11 @@ def _metadata(preset: Preset, results: Mapping[str, Any], spec: TaskSpec) -> Mod
 def _metrics_by_split(student: Mapping[str, Any], primary: str) -> dict[str, Mapping[str, float]]:
     test = {TEST: student[TEST]} if TEST in student else {}
     return {primary: student["metrics"], **student.get("dev_extra", {}), **test}
+
+
+def _hub_split(task: str, split: str) -> str:
+    """What the hub's data set calls a dev set of a GLUE task: dev is its `validation`."""
+    return GLUE[task].dev.get(split, ("", split))[1] if task in GLUE else split
 
 
 def _hub_models(preset: Preset) -> list[str]:
@@ -252,7 +259,7 @@ def _usage(spec: TaskSpec, max_length: int) -> str:
     return f"""```python
 from transformers import pipeline
 
-classify = pipeline("text-classification", model="path/to/this/folder")
+classify = pipeline("text-classification", model="{THIS_FOLDER}")
 classify({example}, truncation=True, max_length={max_length})
 ```"""
 
