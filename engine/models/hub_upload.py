@@ -26,6 +26,7 @@ from huggingface_hub.utils import disable_progress_bars
 from engine.data.hub_connection import HubUnreachableError, check_hub
 from engine.errors import ModelError, RunError, UsageError
 from engine.preset.text import plain, shown
+from engine.record.export import CARD
 from engine.record.phases import Report, unreported
 from engine.record.secrets import without_secrets
 from engine.record.student import THIS_FOLDER
@@ -151,7 +152,7 @@ def _commit(api: HfApi, name: str, request: Mapping[str, Any]) -> str:
 
 def _content(file: Path, name: str) -> str | bytes:
     """What is uploaded for a file: the file itself; of the card, its text with the repository's name in its example."""
-    return str(file) if file.name != "README.md" else file.read_bytes().replace(THIS_FOLDER.encode(), name.encode())
+    return str(file) if file.name != CARD else file.read_bytes().replace(THIS_FOLDER.encode(), name.encode())
 
 
 @contextmanager
@@ -172,9 +173,9 @@ def _refusals(name: str) -> Iterator[None]:
     except HfHubHTTPError as error:
         raise _refusal(error, where, hub) from None
     except ValueError as error:
-        if "README.md" in str(error):
+        if CARD in str(error):
             sentence = f"the hub refuses the card: {_reason(error)}"
-            raise ModelError(sentence, kind="hub-refuses-card", file="README.md") from None
+            raise ModelError(sentence, kind="hub-refuses-card", file=CARD) from None
         raise RunError(
             f"{hub} refuses the files: {_reason(error)}; nothing was published", kind="hub-refuses-files"
         ) from None

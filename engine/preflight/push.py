@@ -12,18 +12,16 @@ from engine.errors import ModelError, UsageError
 from engine.models.model_files import ONNX, SAFETENSORS, VOCABULARIES, check_folder, has_tokenizer, missing_weights
 from engine.preset.regular_file import read_regular
 from engine.preset.text import listed, plain
-from engine.record.export import EXPORT
+from engine.record.export import CARD, EXPORT, LARGEST_CARD
 from engine.record.files import read_json, why_unreadable
 from engine.record.secrets import without_secrets
 
-CARD = "README.md"
 _NAMES = re.compile(
     rf"config\.json|model(?:-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json|{re.escape(ONNX)}|{re.escape(EXPORT)}"
     r"|tokenizer(?:_config)?\.json|tokenizer\.model|special_tokens_map\.json|added_tokens\.json|vocab\.(?:txt|json)"
-    r"|merges\.txt|(?:spm|spiece|sentencepiece\.bpe)\.model|chat_template\.jinja|README\.md"
+    rf"|merges\.txt|(?:spm|spiece|sentencepiece\.bpe)\.model|chat_template\.jinja|{re.escape(CARD)}"
 )
 """The files that are uploaded: all that crild writes for those who use a model. Nothing else in its folder goes."""
-_LARGEST_TEXT = 1_000_000  # bytes of a card or config
 
 
 @dataclass(frozen=True)
@@ -114,7 +112,7 @@ def _check_private(folder: Path, files: dict[str, int]) -> None:
     for name in files:
         if name not in (CARD, EXPORT) and not name.endswith("config.json"):
             continue
-        text = read_regular(folder / name, _LARGEST_TEXT).decode("utf-8", "replace")
+        text = read_regular(folder / name, LARGEST_CARD).decode("utf-8", "replace")
         for path in private:
             if re.search(rf"(?<![\w./-]){re.escape(path)}(?![\w.-])", text):
                 sentence = f"names the folder {plain(path)} of this machine: edit it before others read it"
@@ -126,7 +124,7 @@ def _figures(folder: Path) -> Iterator[CardFigure]:
     from huggingface_hub import ModelCard
 
     try:
-        text = read_regular(folder / CARD, _LARGEST_TEXT).decode("utf-8")
+        text = read_regular(folder / CARD, LARGEST_CARD).decode("utf-8")
         results = ModelCard(text).data.eval_results or ()
     except Exception as error:  # noqa: BLE001 - PyYAML's and huggingface_hub's own classes, and what bad metadata makes them raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]

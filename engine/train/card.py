@@ -23,6 +23,7 @@ from engine.preset.source_names import INIT_WORDS, is_corpus_path, is_path
 from engine.preset.text import listed, plain
 from engine.preset.toml_text import inline
 from engine.preset.write import dump
+from engine.record.export import LARGEST_CARD
 from engine.record.json_values import mapping
 from engine.record.latency import cautions, conditions, latency_of, speedup, times
 from engine.record.student import THIS_FOLDER
@@ -33,7 +34,6 @@ _METRICS = {"matthews": "matthews_correlation", "pearson": "pearsonr", "spearman
 _ABSOLUTE = re.compile(r"(?<![\w./:~])~?/(?:[^\s/`'\"|,;]+/)*([^\s/`'\"|,;]+)")
 """An absolute path in a sentence; its last name is the group."""
 _LANGUAGE = "en"  # of GLUE and the built-in tasks
-_LARGEST_CARD = 1_000_000  # bytes
 _OF_THE_MACHINE = frozenset({"train.device", "train.threads", "train.processes"})
 """Settings that change no result."""
 
@@ -128,7 +128,7 @@ def _licence(teacher: str) -> str | None:
     """The licence in the teacher's own card, where this machine has one."""
     with suppress(Exception):  # the card is somebody else's file, which may hold anything
         card = Path(teacher) / "README.md" if is_path(teacher) else try_to_load_from_cache(teacher, "README.md")
-        if isinstance(card, str | Path) and Path(card).is_file() and Path(card).stat().st_size < _LARGEST_CARD:
+        if isinstance(card, str | Path) and Path(card).is_file() and Path(card).stat().st_size < LARGEST_CARD:
             licence = ModelCard.load(card, ignore_metadata_errors=True).data.license
             if isinstance(licence, str) and licence != "other" and re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,40}", licence):
                 return licence
