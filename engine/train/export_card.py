@@ -95,6 +95,6 @@ words = AutoTokenizer.from_pretrained("{THIS_FOLDER}")(["..."], truncation=True,
 
 
 def _demoted(text: str) -> str:
-    """Markdown with each heading one level lower; lines of code that begin with # stay."""
+    """Markdown with each heading two levels lower; lines of code that begin with # stay."""
     parts = re.split(r"(?ms)(^```.*?^```[^\n]*$)", text)
-    return "".join(part if part.startswith("```") else re.sub(r"(?m)^(#{1,5} )", r"#\1", part) for part in parts)
+    return "".join(part if part.startswith("```") else re.sub(r"(?m)^(#{1,4} )", r"##\1", part) for part in parts)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from engine.record.export import EXPORT, ExportFacts
 from engine.train.card import model_card
 from tests.cli.conftest import Call, Said
 from tests.cli.samples import make_run
+from tests.conftest import PATIENCE
 from tests.errors import raises
 from tests.models.fake_hub_uploads import DROP, READ, WRITE, Fault, Repository, UploadHub, upload_hub
 from tests.models.tiny_models import saved, tiny
@@ -211,6 +214,20 @@ def test_a_broken_or_slow_connection_is_tried_again(hub: UploadHub, student: Pat
     said = crild("push", "rte-crild", "me/x", "--yes")
     assert said.code == 0, said.err
     assert hub.count("PUT /lfs/.*") == 2
+
+
+def test_it_can_be_interrupted_and_repeated(hub: UploadHub, student: Path, crild: Call, runs_dir: Path) -> None:
+    hub.faults.append(Fault("PUT /lfs/.*", 200, times=1, seconds=120.0))
+    words = [sys.executable, "-m", "crild", "push", "rte-crild", "me/x", "--yes", "--runs-dir", str(runs_dir)]
+    pushing = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + PATIENCE
+    while not hub.count("PUT /lfs/.*") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    pushing.send_signal(signal.SIGINT)
+    _, err = pushing.communicate(timeout=60)
+    assert (pushing.returncode, "Traceback" in err) == (130, False), err
+    assert not hub.repositories["me/x"].commits
+    assert crild("push", "rte-crild", "me/x", "--yes").code == 0
 
 
 def test_a_hub_that_is_not_there_is_said_at_once(student: Path, crild: Call, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import yaml
+from huggingface_hub import ModelCard
 
 WRITE, READ = "hf_" + "w" * 30, "hf_" + "r" * 30
 TOKENS = {
@@ -162,28 +162,20 @@ class _Answers(BaseHTTPRequestHandler):
             return self._validate(json.loads(body)["content"])
         if path == "/api/repos/create":
             return self._create(json.loads(body), account)
-        if match := re.fullmatch(r"/([\w.-]+/[\w.-]+)\.git/info/lfs/objects/batch", path):
+        if re.fullmatch(r"/[\w.-]+/[\w.-]+\.git/info/lfs/objects/batch", path):
             return self._batch(json.loads(body))
         if match := re.fullmatch(r"/([\w.-]+/[\w.-]+)/resolve/([\w.-]+)/(.+)", path):
-            return self._resolve(*match.groups(), account)
+            return self._resolve(match[1], match[2], match[3], account)
         if match := re.fullmatch(r"/api/models/([\w.-]+/[\w.-]+)(?:/([\w-]+)(?:/([\w.-]+))?(?:/.*)?)?", path):
-            return self._model(*match.groups(), body, account)
+            return self._model(match[1], match[2], match[3], body, account)
         return self._send(404, {}, {"X-Error-Code": "EntryNotFound"})
 
     def _validate(self, content: str) -> None:
         try:
-            top = yaml.safe_load(content.split("---")[1]) if content.startswith("---") else {}
-            wrong = None if isinstance(top, dict) else "metadata is no object"
-            for model in (top or {}).get("model-index", []) if wrong is None else []:
-                for result in model["results"]:
-                    assert result["task"]["type"]
-                    assert result["dataset"]["name"]
-                    assert result["dataset"]["type"]
-                    assert all(metric["type"] and metric["value"] is not None for metric in result["metrics"])
-        except (yaml.YAMLError, KeyError, AssertionError) as error:
-            wrong = str(error)
-        problems = [] if wrong is None else [{"message": wrong}]
-        self._send(400 if wrong else 200, {"errors": problems, "warnings": []})
+            ModelCard(content)
+        except Exception as error:  # noqa: BLE001 - as `_figures` of engine/preflight/push.py
+            return self._send(400, {"errors": [{"message": str(error)}], "warnings": []})
+        return self._send(200, {"errors": [], "warnings": []})
 
     def _create(self, wanted: dict[str, Any], account: Any) -> None:
         hub = self.server

@@ -16,7 +16,7 @@ def test_its_figures_are_those_of_the_form() -> None:
     original = model_card(glue(), results(), SPEC, ["crild", "rte"])
     text = export_card(FACTS, "/runs/rte/student", original, 17_500_000)
     data = ModelCard(text).data
-    (result,) = data.eval_results or ()
+    [result] = list(data.eval_results or [])
     assert (result.metric_type, result.metric_value, result.dataset_split) == ("accuracy", 0.66, "validation")
     assert (data.library_name, data.pipeline_tag, data.base_model) == (
         "onnx",
@@ -24,7 +24,7 @@ def test_its_figures_are_those_of_the_form() -> None:
         ["bert-base-uncased"],
     )
     assert {"onnx", "int8", "distillation", "crild"} <= set(data.tags or ())
-    for words in ("66.00", "67.51", "17.5 MB", "0.25", "## The original", "### Training data", "\n## Use\n"):
+    for words in ("66.00", "67.51", "17.5 MB", "0.25", "## The original", "#### Training data", "\n## Use\n"):
         assert words in text, words
     assert "/runs" not in text
 
@@ -39,5 +39,5 @@ def test_without_a_task_or_a_card_there_are_no_figures() -> None:
         export_card(facts, "/folder", "---\nlicense: mit\n---\n# Mine\n```sh\n# no heading\n```\n", 1_000_000)
     )
     assert kept.data.license == "mit"
-    assert "\n## Mine\n" in kept.text
+    assert "\n### Mine\n" in kept.text
     assert "\n# no heading\n" in kept.text
