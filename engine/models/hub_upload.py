@@ -110,7 +110,11 @@ def _check_existing(info: ModelInfo, name: str, request: Mapping[str, Any]) -> N
 
 
 def _create(api: HfApi, name: str, *, private: bool) -> None:
-    """Create the repository. Raises UsageError where the name is taken by something that the token may not see."""
+    """Create the repository.
+
+    Raises UsageError where the name is taken by something that the token may not see, RunError for a hub that makes no
+    private ones.
+    """
     try:
         api.create_repo(name, private=private, repo_type="model")
     except HfHubHTTPError as error:
@@ -118,6 +122,9 @@ def _create(api: HfApi, name: str, *, private: bool) -> None:
             raise
         sentence = f"{name} exists already, but is no model that this token may see: choose another name"
         raise UsageError(sentence, kind="repository-name-taken", key="REPO") from None
+    if private and not api.model_info(name).private:
+        sentence = f"the hub made {name} public, although it was asked for a private one; nothing was uploaded to it"
+        raise RunError(sentence, kind="repository-not-private")
 
 
 def _committed(api: HfApi, name: str, request: Mapping[str, Any]) -> str:

@@ -138,6 +138,15 @@ def test_a_branch_is_made(hub: UploadHub, student: Path, crild: Call) -> None:
     assert "model.safetensors" in hub.repositories["me/x"].branches["v2"]
 
 
+def test_nothing_goes_to_a_hub_that_makes_public_what_should_be_private(
+    hub: UploadHub, student: Path, crild: Call
+) -> None:
+    hub.always_public = True
+    refused(crild("push", "rte-crild", "me/x", "--yes"), 1, "public")
+    assert not hub.repositories["me/x"].commits
+    assert not hub.stored
+
+
 def refused(said: Said, code: int, *words: str) -> None:
     """One sentence, with these words, and this exit code."""
     errors = [line for line in said.err.splitlines() if line.startswith("error: ")]

@@ -66,6 +66,7 @@ class UploadHub(ThreadingHTTPServer):
         self.repositories: dict[str, Repository] = {}
         self.taken: set[str] = set()
         """Names that exist, but not as models."""
+        self.always_public = False
         self.stored: dict[str, bytes] = {}
         self.requests: list[str] = []
         self.faults: list[Fault] = []
@@ -188,7 +189,7 @@ class _Answers(BaseHTTPRequestHandler):
             return self._send(403, {"error": message}, {"X-Error-Message": message})
         if name in hub.repositories or name in hub.taken:
             return self._send(409, {"error": "You already created this model repo"})
-        hub.repositories[name] = Repository(private=wanted.get("visibility") == "private")
+        hub.repositories[name] = Repository(private=wanted.get("visibility") == "private" and not hub.always_public)
         return self._send(200, {"url": f"{hub.url}/{name}"})
 
     def _batch(self, wanted: dict[str, Any]) -> None:
