@@ -119,7 +119,7 @@ def system_fault(error: BaseException) -> RunError | None:
     return RunError(sentence, kind="system-error", file=None if error.filename is None else str(error.filename))
 
 
-TOOLS = ("data", "evaluate", "plan", "batch", "predict", "probe", "bench", "export", "doctor")
+TOOLS = ("data", "evaluate", "plan", "batch", "predict", "submission", "probe", "bench", "export", "push", "doctor")
 
 
 def tool(name: str, arguments: Sequence[str], request: StopRequest, consent: Consent = NONE) -> int:
@@ -172,11 +172,19 @@ def _answer(name: str, arguments: Sequence[str], report: Report, consent: Consen
         from engine.preset.load import load_preset
 
         return overview(load_preset([arguments[0]]).preset, report=report)
+    if name == "push":  # likewise
+        from engine.models.hub_upload import upload
+
+        return upload(json.loads(arguments[0]), report=report)
     report("importing the libraries")
     if name == "predict":
         from engine.train.prediction import predict_rows
 
         return predict_rows(PredictionRequest.from_json(arguments[0]), consent, report=report).to_dict()
+    if name == "submission":
+        from engine.train.submission import submission
+
+        return submission(json.loads(arguments[0]), consent, report=report)
     from engine.train import auto_batch, bench, engine_tools
     from engine.train.probe import probe_runs
 

@@ -79,6 +79,14 @@ def predict(
             "--precision", metavar="PRECISION", help="fp32, bf16, or auto: bf16 where the device is fast at it."
         ),
     ] = "fp32",
+    glue_submission: Annotated[
+        str | None,
+        typer.Option(
+            "--glue-submission",
+            metavar="FOLDER",
+            help="Of a run on a GLUE task: predict its test sets, as files and an archive for the GLUE site.",
+        ),
+    ] = None,
     device: ToolDevice = None,
     trust_remote_code: Trust = False,
     quiet: Quiet = False,
@@ -93,7 +101,26 @@ def predict(
     crild predict tickets new.csv -o labelled.csv
     crild predict tickets new.jsonl --text subject > labelled.jsonl
     echo "the printer is on fire" | crild predict tickets
+    crild predict rte-crild --glue-submission glue
     """
+    if glue_submission is not None:
+        from crild_tui.cli.glue_submission import submit
+
+        _check_alone(
+            inputs=inputs,
+            output=output,
+            format=form,
+            input_format=input_format,
+            text=text,
+            pair=pair,
+            max_length=max_length,
+            precision=precision if precision != "fp32" else None,
+        )
+        submit(
+            model, glue_submission, device=device, batch_size=batch_size, trust_remote_code=trust_remote_code,
+            quiet=quiet, runs_dir=runs_dir,
+        )  # fmt: skip
+        return
     from crild_tui.cli.follow.tools import run_tool
     from crild_tui.runs.create import check_device
     from crild_tui.runs.model_reference import model_reference
@@ -159,6 +186,17 @@ def _files(inputs: Sequence[str]) -> list[Path]:
     if files and len(files) < len(inputs):
         raise UsageError("standard input (-) cannot be combined with files", kind="stdin-with-files")
     return files
+
+
+def _check_alone(**others: object) -> None:
+    """Raise UsageError for what has no meaning with --glue-submission."""
+    from engine.errors import UsageError
+
+    for name, value in others.items():
+        if value:
+            what = "files to read" if name == "inputs" else f"--{name.replace('_', '-')}"
+            sentence = f"--glue-submission takes the test sets of the run's task, and no {what}"
+            raise UsageError(sentence, kind="option-without-effect", key="--glue-submission")
 
 
 def _check_terminal(request: PredictionRequest) -> None:

@@ -123,14 +123,14 @@ def can_ask() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def confirm(question: str, *, yes: bool) -> bool:
-    """Ask on the terminal; `yes` skips the question. Raises UsageError if there is no terminal to ask on."""
+def confirm(question: str, *, yes: bool, before: str = "deleting") -> bool:
+    """Ask on the terminal `before` something; `yes` skips the question. Raises UsageError if there is no terminal to ask on."""
     from engine.errors import UsageError
 
     if yes:
         return True
     if not can_ask():
-        raise UsageError("cannot ask before deleting, as this is not a terminal: add --yes", kind="cannot-ask")
+        raise UsageError(f"cannot ask before {before}, as this is not a terminal: add --yes", kind="cannot-ask")
     print(f"{plain(question)} [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 

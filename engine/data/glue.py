@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.data.spool import count
-from engine.data.tasks import GLUE, GlueTask
+from engine.data.tasks import DIAGNOSTIC, GLUE, TEST_SETS, GlueTask, GlueTestSet
 from engine.data.text_files import (
     check_text,
     content_lines,
@@ -18,7 +18,7 @@ from engine.data.text_files import (
     shown,
     split_lines,
 )
-from engine.data.types import TaskData
+from engine.data.types import TaskData, UnlabelledTexts
 from engine.errors import DataError
 from engine.record.files import cause
 from engine.record.phases import Report, counted, unreported
@@ -63,6 +63,47 @@ def check_glue(name: str, source: Path) -> None:
         if lines and not task.header:
             for column in (*task.columns, task.label):
                 _column(task, path, lines[0].split("\t"), column)
+
+
+def load_glue_test(name: str, source: Path, *, report: Report = unreported) -> dict[GlueTestSet, UnlabelledTexts]:
+    """The texts of a GLUE task's test sets from its folder, and of the diagnostic set, where MNLI has it beside it.
+
+    Raises DataError as `load_glue` does, and for rows that are not numbered 0, 1, 2, ... or not as many as GLUE's.
+    """
+    folder = _find_folder(GLUE[name], source)
+    found = {each: _test_texts(GLUE[name], each, _file(folder, each.stem), report) for each in TEST_SETS[name]}
+    if name == "mnli" and (path := _diagnostic(folder.parent)) is not None:
+        found[DIAGNOSTIC] = _test_texts(GLUE[name], DIAGNOSTIC, path, report)
+    return found
+
+
+def _diagnostic(root: Path) -> Path | None:
+    """The diagnostic set's file, under the names that GLUE's download and its copies give it."""
+    names = (f"{folder}/{file}.tsv" for folder in ("diagnostic", "AX", "ax") for file in ("diagnostic", "AX", "test"))
+    return next((root / name for name in names if (root / name).is_file()), None)
+
+
+def _test_texts(task: GlueTask, known: GlueTestSet, path: Path, report: Report) -> UnlabelledTexts:
+    numbered = content_lines(read_content(path), path)
+    names = next(numbered)[1].split("\t")
+    text, pair = (_column(task, path, names, name) for name in task.columns)
+    number = next((names.index(name) for name in ("index", "id") if name in names), None)
+    assert text is not None
+    texts, pairs = list[str](), list[str]()
+    for line_number, line in counted(numbered, report, f"reading {path.name}", total=known.rows):
+        if not line:
+            continue
+        row = line.split("\t")
+        if len(row) != len(names):
+            sentence = f"this line has {len(row)} columns, but the header has {len(names)}"
+            raise DataError(sentence, kind="wrong-field-count", file=str(path), line=line_number)
+        if number is not None and row[number] != str(len(texts)):
+            sentence = f"this row has the number {shown(row[number])}, but it is row {len(texts):,}, counted from 0"
+            raise DataError(sentence, kind="rows-not-numbered", file=str(path), line=line_number)
+        check_text(line, str(path), line_number)
+        texts.append(row[text])
+        pairs += [] if pair is None else [row[pair]]
+    return UnlabelledTexts(texts, None if pair is None else pairs).checked(known.rows, str(path))
 
 
 def _find_folder(task: GlueTask, source: Path) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,9 @@ import numpy as np
 from engine.data.columns import ColumnBuilder
 from engine.data.examples import CHUNK, Examples, LabelArray, NumberedIds, TextColumn
 from engine.data.hub_connection import check_hub
-from engine.data.tasks import GLUE, HUB_DATASET, GlueTask
+from engine.data.tasks import DIAGNOSTIC, GLUE, HUB_DATASET, TEST_SETS, GlueTask, GlueTestSet
 from engine.data.text_files import check_text, listed, shown
-from engine.data.types import TaskData
+from engine.data.types import TaskData, UnlabelledTexts
 from engine.errors import DataError
 from engine.preset.source_names import is_corpus_path
 from engine.record.phases import Report, unreported
@@ -83,6 +83,24 @@ def load_hub(task: Task, *, report: Report = unreported) -> TaskData:
     train = _rows(glue, builder, "train", "train")
     dev = {split: _rows(glue, builder, split, hub_split) for split, (_, hub_split) in glue.dev.items()}
     return TaskData(spec=glue.spec, train=train, dev=dev, notes=notes)
+
+
+def load_hub_test(task: Task, *, report: Report = unreported) -> dict[GlueTestSet, UnlabelledTexts]:
+    """The texts of a GLUE task's test sets from the hub, of MNLI with the diagnostic set; see `load_glue_test`."""
+    glue = GLUE[task.name]
+    wanted = {task.name: TEST_SETS[task.name], **({"ax": (DIAGNOSTIC,)} if task.name == "mnli" else {})}
+    found = {}
+    for config, sets in wanted.items():
+        builder, _ = _builder(replace(_task_source(task), config=config), report)
+        for known in sets:
+            where = f"{HUB_DATASET} ({config}, {known.hub_split})"
+            columns = [name for name in glue.hub_columns if name is not None]
+            table = _table(builder, known.hub_split, [*columns, "idx"], where)
+            if list(table["idx"]) != list(range(len(table["idx"]))):
+                raise DataError(f"the rows of {where} are not numbered 0, 1, 2, ...", kind="rows-not-numbered")
+            texts = [[str(text) for text in table[name]] for name in columns]
+            found[known] = UnlabelledTexts(texts[0], texts[1] if len(texts) > 1 else None).checked(known.rows, where)
+    return found
 
 
 def hub_lines(corpus: Corpus, *, report: Report = unreported) -> TextColumn:

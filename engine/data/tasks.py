@@ -78,3 +78,42 @@ _TASKS = (
     _task("wnli", "WNLI", ("not_entailment", "entailment"), _ACCURACY, "label", _PAIR),
 )  # fmt: skip
 GLUE = {task.spec.name: task for task in _TASKS}
+
+
+@dataclass(frozen=True)
+class GlueTestSet:
+    """A test set as the GLUE site takes its predictions: labels are withheld, rows are numbered from 0.
+
+    `file` is the name of the predictions, `stem` that of the official file (less ".tsv"), `hub_split` its split on the hub,
+    `rows` how many there are, `words` the labels as the site takes them (none: a number from 0 to 5).
+    """
+
+    file: str
+    stem: str
+    hub_split: str
+    rows: int
+    words: tuple[str, ...]
+
+
+def _test_sets(name: str, *sets: tuple[str, str, int]) -> tuple[GlueTestSet, ...]:
+    """The test sets of a task: of each the site's file, the ending of its name in the official folder, and its rows."""
+    return tuple(
+        GlueTestSet(file, f"test{ending}", f"test{ending}", rows, GLUE[name].tokens) for file, ending, rows in sets
+    )
+
+
+TEST_SETS = {
+    "cola": _test_sets("cola", ("CoLA.tsv", "", 1063)),
+    "sst2": _test_sets("sst2", ("SST-2.tsv", "", 1821)),
+    "mrpc": _test_sets("mrpc", ("MRPC.tsv", "", 1725)),
+    "stsb": _test_sets("stsb", ("STS-B.tsv", "", 1379)),
+    "qqp": _test_sets("qqp", ("QQP.tsv", "", 390_965)),
+    "mnli": _test_sets("mnli", ("MNLI-m.tsv", "_matched", 9796), ("MNLI-mm.tsv", "_mismatched", 9847)),
+    "qnli": _test_sets("qnli", ("QNLI.tsv", "", 5463)),
+    "rte": _test_sets("rte", ("RTE.tsv", "", 3000)),
+    "wnli": _test_sets("wnli", ("WNLI.tsv", "", 146)),
+}
+DIAGNOSTIC = GlueTestSet("AX.tsv", "diagnostic", "test", 1104, _NLI)
+"""GLUE's diagnostic set, which a model of MNLI answers; it has a folder and a hub configuration of its own, `ax`."""
+SITE_FILES = {each.file: each for sets in TEST_SETS.values() for each in sets} | {DIAGNOSTIC.file: DIAGNOSTIC}
+"""All that the site wants in one archive."""

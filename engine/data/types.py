@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from engine.errors import DataError
+
 Kind: TypeAlias = Literal["classification", "regression"]
 TEST = "test"
 """The name of the split that is measured once, when training has ended."""
@@ -79,3 +81,18 @@ class TaskData:
     def primary_dev(self) -> str:
         """Name of the dev set whose primary metric picks the best checkpoint."""
         return next(iter(self.dev))
+
+
+@dataclass(frozen=True)
+class UnlabelledTexts:
+    """The texts of a test set whose labels are withheld, in order; `pairs` the second texts, None for a one-sentence task."""
+
+    texts: Sequence[str]
+    pairs: Sequence[str] | None
+
+    def checked(self, expected: int, where: str) -> UnlabelledTexts:
+        """These texts. Raises DataError if there are not `expected` of them in `where`."""
+        if len(self.texts) != expected:
+            sentence = f"GLUE's test set has {expected:,} rows, this one {len(self.texts):,}: the site would refuse it"
+            raise DataError(sentence, kind="wrong-number-of-rows", file=where)
+        return self

@@ -22,6 +22,10 @@ from engine.preset.text import plain
 
 SAMPLE = (2, 9)
 """Batch and length of the tokens that the exporter follows; both stay free in the file."""
+IN_8_BITS = ["MatMul", "Gemm", "Gather"]
+"""What is in 8 bits where ranges of activations are measured beforehand: products with weights, and embeddings. Everything
+else has ranges that 8 bits cannot hold: the attention mask adds -3e38, softmax and normalisation spread theirs.
+"""
 LARGEST = 2_000_000_000
 """Bytes of weights: a file of this format holds no more."""
 
@@ -92,7 +96,11 @@ def write_int8(source: Path, path: Path, batches: Iterable[Batch] | None = None)
         if batches is None:
             quantize_dynamic(str(prepared), str(path), weight_type=QuantType.QInt8, per_channel=True)
         else:
-            quantize_static(str(prepared), str(path), _Reader(source, batches), per_channel=True)
+            quantize_static(
+                str(prepared), str(path), _Reader(source, batches), per_channel=True, activation_type=QuantType.QUInt8,
+                op_types_to_quantize=IN_8_BITS,
+                extra_options={"MatMulConstBOnly": True, "OpTypesToExcludeOutputQuantization": IN_8_BITS},
+            )  # fmt: skip
 
 
 class _Reader:

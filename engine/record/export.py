@@ -9,6 +9,9 @@ from typing import Any
 from engine.record.files import read_json
 
 EXPORT = "crild_export.json"
+CARD = "README.md"
+"""The card of any model."""
+LARGEST_CARD = 1_000_000  # bytes
 SCHEMA = 1
 FORMS = ("onnx", "int8", "int8-static", "fp16")
 """The model as it is, with weights of 8 bits (and activations measured as they come, or beforehand on training rows), and with

@@ -15,6 +15,8 @@ REPLACED = (
     "the student in student/ is not the one that results.json is about: its weights or its config have changed since"
 )
 """What to tell the user where `student_replaced`."""
+THIS_FOLDER = "path/to/this/folder"
+"""What a model card calls the folder that it is in; on the hub, the repository's name stands in its place."""
 
 
 def student_hash(run_dir: Path) -> str | None:

@@ -24,8 +24,10 @@ from engine.preset.source_names import INIT_WORDS, is_corpus_path, is_path
 from engine.preset.text import listed, plain
 from engine.preset.toml_text import inline
 from engine.preset.write import dump
+from engine.record.export import LARGEST_CARD
 from engine.record.json_values import mapping
 from engine.record.latency import cautions, conditions, latency_of, speedup, times
+from engine.record.student import THIS_FOLDER
 from engine.report import units
 
 _METRICS = {"matthews": "matthews_correlation", "pearson": "pearsonr", "spearman": "spearmanr", "f1_macro": "f1"}
@@ -33,7 +35,6 @@ _METRICS = {"matthews": "matthews_correlation", "pearson": "pearsonr", "spearman
 _ABSOLUTE = re.compile(r"(?<![\w./:~])~?/(?:[^\s/`'\"|,;]+/)*([^\s/`'\"|,;]+)")
 """An absolute path in a sentence; its last name is the group."""
 _LANGUAGE = "en"  # of GLUE and the built-in tasks
-_LARGEST_CARD = 1_000_000  # bytes
 _OF_THE_MACHINE = frozenset({"train.device", "train.threads", "train.processes"})
 """Settings that change no result."""
 
@@ -88,7 +89,8 @@ def _metadata(preset: Preset, results: Mapping[str, Any], spec: TaskSpec) -> Mod
                 dataset_type=HUB_DATASET if task in GLUE else _slug(title),
                 dataset_name=f"GLUE {task.upper()}" if task in GLUE else title,
                 dataset_config=task if task in GLUE else None,
-                dataset_split=split,
+                dataset_split=_hub_split(task, split),
+                dataset_revision=preset.task.revision if task in GLUE and preset.task.source == "hub" else None,
                 metric_type=_METRICS.get(name, name),
                 metric_name=name,
                 metric_value=round(value, 6),
@@ -103,6 +105,11 @@ def _metadata(preset: Preset, results: Mapping[str, Any], spec: TaskSpec) -> Mod
 def _metrics_by_split(student: Mapping[str, Any], primary: str) -> dict[str, Mapping[str, float]]:
     test = {TEST: student[TEST]} if TEST in student else {}
     return {primary: student["metrics"], **student.get("dev_extra", {}), **test}
+
+
+def _hub_split(task: str, split: str) -> str:
+    """What the hub's data set calls a dev set of a GLUE task: dev is its `validation`."""
+    return GLUE[task].dev.get(split, ("", split))[1] if task in GLUE else split
 
 
 def _hub_models(preset: Preset) -> list[str]:
@@ -122,7 +129,7 @@ def _licence(teacher: str) -> str | None:
     """The licence in the teacher's own card, where this machine has one."""
     with suppress(Exception):  # the card is somebody else's file, which may hold anything
         card = Path(teacher) / "README.md" if is_path(teacher) else try_to_load_from_cache(teacher, "README.md")
-        if isinstance(card, str | Path) and Path(card).is_file() and Path(card).stat().st_size < _LARGEST_CARD:
+        if isinstance(card, str | Path) and Path(card).is_file() and Path(card).stat().st_size < LARGEST_CARD:
             licence = ModelCard.load(card, ignore_metadata_errors=True).data.license
             if isinstance(licence, str) and licence != "other" and re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,40}", licence):
                 return licence
@@ -253,7 +260,7 @@ def _usage(spec: TaskSpec, max_length: int) -> str:
     return f"""```python
 from transformers import pipeline
 
-classify = pipeline("text-classification", model="path/to/this/folder")
+classify = pipeline("text-classification", model="{THIS_FOLDER}")
 classify({example}, truncation=True, max_length={max_length})
 ```"""
 

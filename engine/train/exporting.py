@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -27,16 +27,18 @@ from engine.models.onnx_export import write_half, write_int8, write_onnx
 from engine.models.onnx_model import NEEDED, OnnxModel, check_installed
 from engine.models.transformers_logging import quiet
 from engine.preset.load import load_preset, load_run_preset
+from engine.preset.regular_file import read_regular
 from engine.preset.schema import Teacher
 from engine.preset.text import plain
-from engine.record.export import EXPORT, FORMS, ExportFacts
-from engine.record.files import cause, flush, write_json
+from engine.record.export import CARD, EXPORT, FORMS, LARGEST_CARD, ExportFacts
+from engine.record.files import cause, flush, write_atomic, write_json
 from engine.record.latency import Latency
 from engine.record.phases import Report, unreported
 from engine.record.removal import OpenFolder, remove_leftovers_of
 from engine.train import hardware
 from engine.train.bench import LENGTH, SECONDS, teacher_of
 from engine.train.dev_evaluation import Dev, Logits
+from engine.train.export_card import export_card
 from engine.train.teacher import unnamed_classes
 from engine.user.consent import NONE, Consent
 
@@ -82,6 +84,8 @@ class _Subject:
     """The model to export, and what it is checked on: a dev set where a task is known, else random tokens."""
 
     name: str
+    source: str
+    """A folder or hub id."""
     loaded: LoadedModel
     bytes: int
     dev: Dev | None
@@ -99,7 +103,7 @@ class _Subject:
         size = sum(file.stat().st_size for file in folder.glob("*.safetensors")) if folder.is_dir() else 0
         if preset is None:
             loaded = load_with_tokenizer(source, consent=consent, report=report)
-            return _Subject(name, loaded, size or _bytes(loaded), None, None, report)
+            return _Subject(name, request["model"], loaded, size or _bytes(loaded), None, None, report)
         data = load_task(preset.task, report=report)
         loaded = load_teacher(source, data.spec, consent=consent, report=report)
         if not loaded.order_known:
@@ -111,7 +115,14 @@ class _Subject:
         }  # fmt: skip
         train = tokens.pop("train")
         dev = Dev(data.spec, tokens, int(loaded.tokenizer.pad_token_id or 0), CPU)
-        return _Subject(name, loaded, size or _bytes(loaded), dev, train, report)
+        return _Subject(name, request["model"], loaded, size or _bytes(loaded), dev, train, report)
+
+    @property
+    def card(self) -> str | None:
+        """The text of its model card; None where there is none, or none that can be read."""
+        with suppress(OSError, ValueError):
+            return read_regular(Path(self.source) / CARD, LARGEST_CARD).decode("utf-8")
+        return None
 
     @property
     def metric(self) -> str | None:
@@ -184,6 +195,7 @@ def _exported(
         if refused is not None:
             return row, None
         write_json(new.path / EXPORT, facts.to_dict())
+        write_atomic(new.path / CARD, export_card(facts, subject.source, subject.card, path.stat().st_size))
         for file in new.path.iterdir():
             flush(file)
         parent.put(new, folder.name)

@@ -29,8 +29,12 @@ def exported(folder: Path, model: Any, *, form: str = "onnx") -> Path:
     onnx_export.write_onnx(model, folder / "model.onnx")
     if form != "onnx":
         (folder / "model.onnx").rename(folder / "whole.onnx")
-        write = {"int8": onnx_export.write_int8, "fp16": onnx_export.write_half}[form]
-        write(folder / "whole.onnx", folder / "model.onnx")
+        whole, small = folder / "whole.onnx", folder / "model.onnx"
+        if form == "fp16":
+            onnx_export.write_half(whole, small)
+        else:
+            rows = [batch_of(model, [5, 9, 3, 12], seed=seed) for seed in range(8)]
+            onnx_export.write_int8(whole, small, rows if form == "int8-static" else None)
     (folder / "model.safetensors").unlink()
     return folder
 
@@ -52,7 +56,7 @@ def test_every_family_gives_its_logits_at_other_batch_sizes_and_lengths(tmp_path
 
 
 @installed
-@pytest.mark.parametrize(("form", "tolerance"), [("fp16", 0.02), ("int8", 1.0)])
+@pytest.mark.parametrize(("form", "tolerance"), [("fp16", 0.02), ("int8", 1.0), ("int8-static", 1.0)])
 def test_smaller_forms_are_smaller_and_near(tmp_path: Path, form: str, tolerance: float) -> None:
     model = tiny("bert", labels=3, hidden_size=64, intermediate_size=256).eval()
     whole = exported(tmp_path / "whole", model)

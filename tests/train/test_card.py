@@ -57,7 +57,9 @@ def test_the_hub_reads_its_metadata() -> None:
         ("f1", 0.69),
     ]
     first = found.eval_results[0]
-    assert (first.dataset_type, first.dataset_config, first.dataset_split) == ("nyu-mll/glue", "rte", "dev")
+    assert (first.dataset_type, first.dataset_config, first.dataset_split) == (
+        "nyu-mll/glue", "rte", "validation",
+    )  # fmt: skip
 
 
 def test_metrics_have_the_hubs_names_and_every_dev_set_counts() -> None:
@@ -66,8 +68,15 @@ def test_metrics_have_the_hubs_names_and_every_dev_set_counts() -> None:
     document["student"] |= {"metrics": {"matthews": 0.5}, "dev_extra": {"dev_other": {"matthews": 0.25}}}
     found = metadata(model_card(glue(), document, spec))
     assert [(each.metric_type, each.dataset_split, each.metric_value) for each in found.eval_results or ()] == [
-        ("matthews_correlation", "dev", 0.5), ("matthews_correlation", "dev_other", 0.25),
+        ("matthews_correlation", "validation", 0.5), ("matthews_correlation", "dev_other", 0.25),
     ]  # fmt: skip
+
+
+def test_the_commit_of_the_hubs_data_is_named() -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    for settings, known in ((f"task.revision={commit}", commit), ("task.source=/glue", None)):
+        found = metadata(model_card(glue(settings), results(), SPEC))
+        assert {each.dataset_revision for each in found.eval_results or ()} == {known}
 
 
 def test_nothing_of_this_machine_is_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import pytest
 from engine.data.row_stream import format_of
 from engine.errors import ModelError, RunError
 from engine.models.onnx_model import missing_packages
+from engine.preflight.push import push_plan
 from engine.record.export import EXPORT, read_facts
 from engine.record.prediction import PredictionRequest
 from engine.train import exporting
@@ -75,6 +76,10 @@ def test_every_form_is_measured_beside_the_original_and_can_be_used(run_dir: Pat
     assert facts is not None
     assert (facts.source, facts.value, facts.original) == (run_dir.name, known, known)
     assert facts.parameters > 0
+    for row in forms:
+        plan = push_plan(out / row["name"], "me/model")  # its card has this form's figures, and nothing stays behind
+        assert [figure.value for figure in plan.figures] == [round(row["value"], 6)]
+        assert (plan.left_out, plan.has_card) == ((), True)
     assert sorted(path.name for path in out.iterdir()) == ["fp16", "int8", "int8-static", "onnx"], "nothing else stays"
 
     texts, answers = out / "texts.csv", {}
