@@ -1,5 +1,5 @@
 """Entry point of crild's background processes: `python -P crild/process.py worker train RUN`, `... sweep RECORD`,
-or `... job FOLDER` in a job of SLURM.
+`... job FOLDER` in a job of SLURM, or `... dashboard FOLDER` behind `crild serve`.
 
 It is run by its path, so no folder and no variable of the user's decides which code an engine runs.
 """
@@ -65,8 +65,12 @@ def main(words: Sequence[str]) -> int:
             from engine.sweep.ray_nodes import main as nodes
 
             return nodes(rest)
+        case ["dashboard", *rest]:
+            from crild_tui.serve.served import main as dashboard
+
+            return dashboard(rest)
         case _:
-            print("usage: process.py worker|sweep|job|node|ray-nodes ARGUMENTS", file=sys.stderr)
+            print("usage: process.py worker|sweep|job|node|ray-nodes|dashboard ARGUMENTS", file=sys.stderr)
             return 2
 
 

@@ -24,7 +24,7 @@ JSON document. Runs are looked for in $CRILD_RUNS_DIR, else in ./runs.
 
 HEADINGS = {
     "Start and stop": ("run", "resume", "sweep", "stop"),
-    "Watch": ("attach", "logs", "events"),
+    "Watch": ("attach", "logs", "events", "serve"),
     "Results": ("runs", "show", "errors", "compare", "report", "predict", "evaluate", "probe", "bench", "export"),
     "Presets and data": ("presets", "data"),
     "Organise": ("note", "tag", "delete", "prune", "cache"),
