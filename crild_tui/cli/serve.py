@@ -63,14 +63,16 @@ def _serve(host: str, port: int, runs_dir: Path, *, readonly: bool) -> None:
 
     with listen(host, port) as listening:
         address, used = listening.getsockname()[:2]
-        gate = Gate(names_of(host, address), used)
+        gate, name = Gate(names_of(host, address), used), url_host(host, address)
+
+        def show() -> None:
+            print(f"http://{name}:{used}/?{TOKEN}={gate.token}", flush=True)
+            terminal.say("open this address in a browser; whoever has it has the dashboard. Ctrl-C ends it, runs keep going")
+
         if not is_loopback(address):
-            tunnel = f"ssh -L {used}:127.0.0.1:{used} {url_host(host, address)}"
             terminal.say(
-                "warning: nothing here is encrypted: whoever can listen on the network sees the token and can use it; "
-                f"better leave --host out, and run `{tunnel}` on the machine with the browser"
+                "warning: nothing here is encrypted: whoever listens on the network sees the token and can use it. Better leave "
+                f"--host out, and run `ssh -L {used}:127.0.0.1:{used} {name}` on the machine with the browser"
             )
-        print(f"http://{url_host(host, address)}:{used}/?{TOKEN}={gate.token}", flush=True)
-        terminal.say("open this address in a browser; whoever has it has the dashboard. Ctrl-C ends it, runs keep going")
         words = process_command("dashboard", *(["--readonly"] if readonly else []), str(runs_dir))
-        asyncio.run(DashboardServer(words, gate).run_on(listening))
+        asyncio.run(DashboardServer(words, gate).run_on(listening, show))

@@ -56,7 +56,8 @@ def host_name(host: str) -> str | None:
     """The name in a `Host` header, in small letters and without port and brackets; None where there is none."""
     try:
         parts = urlsplit(f"//{host}")
-        return parts.hostname if parts.netloc == host and "@" not in host else None
+        strange = parts.netloc != host or "@" in host or parts.port == 0  # reading a port that is none raises, too
+        return None if strange else parts.hostname
     except ValueError:
         return None
 

@@ -16,6 +16,8 @@ def listen(host: str, port: int) -> socket.socket:
 
     Raises UsageError where the host is none of this machine's, or the port is in use or reserved.
     """
+    if not host.strip():  # the system would take it for all addresses
+        raise _no_such_host(host)
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except (OSError, UnicodeError, ValueError):

@@ -145,8 +145,8 @@ class DashboardServer(Server):
                 return False
         return True
 
-    async def run_on(self, listening: socket.socket) -> None:
-        """Serve on a socket until SIGINT or SIGTERM."""
+    async def run_on(self, listening: socket.socket, started: Callable[[], object] = lambda: None) -> None:
+        """Serve on a socket until SIGINT or SIGTERM; `started` is called once it answers."""
         logging.getLogger("textual-serve").setLevel(logging.CRITICAL)
         logging.getLogger("aiohttp").setLevel(logging.CRITICAL)  # requests that are no HTTP, with all that is in them
         ended = asyncio.Event()
@@ -156,6 +156,7 @@ class DashboardServer(Server):
         await runner.setup()
         try:
             await web.SockSite(runner, listening).start()
+            started()
             await ended.wait()
         finally:
             await runner.cleanup()
