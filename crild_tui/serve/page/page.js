@@ -5,6 +5,7 @@ const RETRY = 2000; // milliseconds between two attempts to reach the server aga
 const [SMALLEST, USUAL, LARGEST] = [6, 16, 64]; // font sizes in pixels
 const [CLOSED, GOING_AWAY, LOST] = [1000, 1001, 1006]; // why a websocket was closed
 
+const open = window.open;
 const sentence = document.getElementById("sentence");
 const again = document.getElementById("again");
 again.onclick = () => location.reload();
@@ -35,18 +36,32 @@ function closed(event) {
   }
 }
 
-async function start() {
-  if (!window.WebSocket) {
-    say("This browser has no websockets, which the dashboard needs: open this address in another one.");
-    return;
+// Sends nothing while it is not open: textual-serve's script does not look.
+class Connection extends (window.WebSocket || Object) {
+  constructor(...words) {
+    super(...words);
+    this.addEventListener("close", closed);
+    this.addEventListener("open", () => document.querySelector(".xterm-helper-textarea").focus());
   }
-  window.WebSocket = class extends WebSocket {
-    constructor(...words) {
-      super(...words);
-      this.addEventListener("close", closed);
-      this.addEventListener("open", () => document.querySelector(".xterm-helper-textarea").focus());
-    }
-  };
+
+  send(message) {
+    if (this.readyState === Connection.OPEN) super.send(message);
+  }
+}
+
+// A file of the dashboard is downloaded where textual-serve's script would open a window, which browsers may refuse.
+function openOrDownload(url, ...words) {
+  if (!String(url).startsWith(`${location.origin}/download/`)) return open.call(window, url, ...words);
+  const link = document.createElement("a");
+  link.href = url;
+  link.download = "";
+  link.click();
+  return null;
+}
+
+async function start() {
+  window.WebSocket = Connection;
+  window.open = openOrDownload;
   const wanted = parseInt(new URLSearchParams(location.search).get("fontsize"), 10) || USUAL;
   const size = Math.min(Math.max(wanted, SMALLEST), LARGEST);
   history.replaceState(null, "", size === USUAL ? "/" : `/?fontsize=${size}`); // textual-serve's script reads other words
@@ -63,4 +78,5 @@ async function start() {
   document.head.append(script);
 }
 
-start();
+if (window.WebSocket && document.fonts) start();
+else say("This browser lacks websockets or fonts of a page, which the dashboard needs: open this address in another one.");
