@@ -24,6 +24,7 @@ EXTRAS = {
     "onnx": "crild export",
     "ray": "crild sweep --ray",
     "slurm": "--slurm",
+    "web": "crild serve",
     "xlsx": "reports as .xlsx",
 }
 """What each extra of pyproject.toml is for."""

@@ -67,7 +67,9 @@ def _serve(host: str, port: int, runs_dir: Path, *, readonly: bool) -> None:
 
         def show() -> None:
             print(f"http://{name}:{used}/?{TOKEN}={gate.token}", flush=True)
-            terminal.say("open this address in a browser; whoever has it has the dashboard. Ctrl-C ends it, runs keep going")
+            terminal.say(
+                "open this address in a browser; whoever has it has the dashboard. Ctrl-C ends it, runs keep going"
+            )
 
         if not is_loopback(address):
             terminal.say(

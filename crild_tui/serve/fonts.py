@@ -57,7 +57,7 @@ def braille() -> bytes:
                 pen.addComponent("dot", (1, 0, 0, 1, *centre(column, line)))
         glyphs[f"braille{bits:02x}"] = pen.glyph()
     builder.setupGlyf(glyphs)
-    builder.setupHorizontalMetrics({name: (WIDTH, 0) for name in names})
+    builder.setupHorizontalMetrics(dict.fromkeys(names, (WIDTH, 0)))
     builder.setupHorizontalHeader(ascent=ASCENT, descent=-DESCENT)
     builder.setupNameTable({"familyName": "crild braille", "styleName": "Regular"})
     builder.setupOS2(sTypoAscender=ASCENT, usWinAscent=ASCENT, usWinDescent=DESCENT)

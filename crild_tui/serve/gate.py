@@ -14,7 +14,7 @@ TOKEN = "token"  # noqa: S105 - the name of a parameter
 TOKEN_BYTES = 32
 
 WRONG_HOST = "crild does not answer under this name: open the address that `crild serve` printed."
-NO_TOKEN = (
+UNKNOWN = (
     "This address lacks the token of this dashboard, or has that of an earlier one: open the whole address that "
     "`crild serve` printed last, with cookies allowed."
 )
@@ -49,7 +49,7 @@ class Gate:
             return WRONG_HOST
         if websocket and not same_place(headers.get("Origin"), host):
             return WRONG_ORIGIN
-        return None if self.knows(cookies.get(self.cookie)) else NO_TOKEN
+        return None if self.knows(cookies.get(self.cookie)) else UNKNOWN
 
 
 def host_name(host: str) -> str | None:

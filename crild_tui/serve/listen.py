@@ -23,7 +23,7 @@ def listen(host: str, port: int) -> socket.socket:
     except (OSError, UnicodeError, ValueError):
         raise _no_such_host(host) from None
     try:
-        return socket.create_server(address[:2], family=family, backlog=64)  # type: ignore[arg-type]
+        return socket.create_server(address[:2], family=family, backlog=64)
     except OSError as error:
         if error.errno == errno.EADDRNOTAVAIL:
             raise _no_such_host(host) from None
@@ -38,7 +38,9 @@ def _no_such_host(host: str) -> UsageError:
 def _not_bound(host: str, port: int, error: OSError) -> UsageError:
     place = f"port {port} of {plain(host)}"
     if error.errno == errno.EADDRINUSE:
-        sentence = f"{place} is in use, perhaps by another `crild serve`: choose another with --port, or any with --port 0"
+        sentence = (
+            f"{place} is in use, perhaps by another `crild serve`: choose another with --port, or any with --port 0"
+        )
         return UsageError(sentence, kind="port-in-use", key="--port")
     if error.errno in (errno.EACCES, errno.EPERM):
         sentence = f"{place} is reserved for the system: choose one from 1024, or any with --port 0"

@@ -7,15 +7,13 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-READONLY = "--readonly"
-
 
 def main(words: Sequence[str]) -> int:
     """Show the dashboard over the runs folder that `words` name, with `--readonly` before it or not; returns the exit code."""
     from crild_tui.cli.entry import guarded
 
     match list(words):
-        case [READONLY, folder]:
+        case ["--readonly", folder]:
             return guarded(partial(_show, Path(folder), readonly=True))
         case [folder]:
             return guarded(partial(_show, Path(folder), readonly=False))

@@ -48,7 +48,7 @@ class DashboardServer(Server):
     async def on_startup(self, app: web.Application) -> None:
         """Print nothing: the command does."""
 
-    async def on_shutdown(self, app: web.Application) -> None:
+    async def on_shutdown(self, app: web.Application) -> None:  # noqa: ARG002 - its signature
         """Close all connections; their processes end with them."""
         closing = [each.close(code=WSCloseCode.GOING_AWAY, message=b"crild serve has ended.") for each in self._open]
         with suppress(TimeoutError):
@@ -98,7 +98,7 @@ class DashboardServer(Server):
         response.set_cookie(self._gate.cookie, self._gate.token, httponly=True, samesite="Strict", path="/")
         return response
 
-    async def handle_index(self, request: web.Request) -> web.Response:  # type: ignore[override]  # a page, no template
+    async def handle_index(self, request: web.Request) -> web.Response:  # noqa: ARG002 - its signature
         """The page, which needs nothing from the server but its files."""
         return web.Response(text=(PAGE / "index.html").read_text(encoding="utf-8"), content_type="text/html")
 

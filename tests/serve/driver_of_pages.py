@@ -49,7 +49,10 @@ class Browser:
                         continue
                     written += message.data
                     self.text = SEQUENCE.sub("", written.decode(errors="replace"))
-                self.ended = (websocket.close_code if message.type != WSMsgType.CLOSE else message.data, message.extra or "")
+                self.ended = (
+                    websocket.close_code if message.type != WSMsgType.CLOSE else message.data,
+                    message.extra or "",
+                )
 
     def send(self, *message: object) -> None:
         """Send a message of the page."""

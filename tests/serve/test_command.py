@@ -130,7 +130,7 @@ def test_the_address_is_all_that_goes_to_stdout(tmp_path: Path) -> None:
 
 
 @WITH_WEB
-@pytest.mark.parametrize("host", ["0.0.0.0", "::"])  # noqa: S104 - the point
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
 def test_other_machines_get_a_warning_with_the_tunnel(host: str) -> None:
     if host == "::" and not _has_ipv6():
         pytest.skip("no IPv6 here")

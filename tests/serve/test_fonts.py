@@ -32,7 +32,14 @@ def test_together_they_have_every_sign_of_the_dashboard() -> None:
 
 @pytest.mark.parametrize(
     ("sign", "dots"),
-    [("⠀", ()), ("⠁", ((0, 0),)), ("⡀", ((0, 3),)), ("⢀", ((1, 3),)), ("⠘", ((1, 0), (1, 1))), ("⣿", tuple(fonts.DOTS))],
+    [
+        ("⠀", ()),
+        ("⠁", ((0, 0),)),
+        ("⡀", ((0, 3),)),
+        ("⢀", ((1, 3),)),
+        ("⠘", ((1, 0), (1, 1))),
+        ("⣿", tuple(fonts.DOTS)),
+    ],
 )
 def test_each_dot_is_where_unicode_has_it(sign: str, dots: tuple[tuple[int, int], ...]) -> None:
     font = opened("braille.ttf")
@@ -45,5 +52,7 @@ def test_dots_have_one_distance_within_and_between_cells() -> None:
     across = [fonts.centre(column, 0)[0] for column in (0, 1)]
     down = [fonts.centre(0, line)[1] for line in range(4)]
     assert across[1] - across[0] == pytest.approx(across[0] + fonts.WIDTH - across[1], abs=1)
-    steps = [above - below for above, below in zip(down, [*down[1:], down[0] - fonts.ASCENT - fonts.DESCENT], strict=True)]
+    steps = [
+        above - below for above, below in zip(down, [*down[1:], down[0] - fonts.ASCENT - fonts.DESCENT], strict=True)
+    ]
     assert steps == pytest.approx([596] * 4, abs=1)

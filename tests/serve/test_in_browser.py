@@ -22,9 +22,6 @@ import pytest
 
 pytest.importorskip("textual_serve", reason="crild[web] is not installed: make test-extras runs these tests")
 pytest.importorskip("playwright", reason="Playwright is not installed: make test-extras runs these tests")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-if CHROMIUM is None:
-    pytest.skip("there is no Chromium: install it, as in apt-get install chromium", allow_module_level=True)
 
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
@@ -34,6 +31,8 @@ from tests.conftest import PATIENCE
 from tests.serve.driver_of_pages import SEQUENCE
 from tests.serve.tunnel import Tunnel
 
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: as in apt-get install chromium")
 LINE = (86, 180, 233)
 """The colour of the first line of a chart on a dark ground."""
 
@@ -223,7 +222,7 @@ def foreign_site() -> Iterator[str]:
     """A site of another port with an empty page."""
 
     class Empty(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - its name
+        def do_GET(self) -> None:
             self.send_response(200)
             self.send_header("Content-Type", "text/html")
             self.end_headers()
@@ -294,8 +293,11 @@ def test_a_file_is_downloaded(tmp_path: Path) -> None:
     with served("--readonly") as (_, address), browser() as shown:
         shown.page.goto(address)
         shown.wait_for("done")
-        shown.press("Space", "4")
-        shown.wait_for("67.51")
+        shown.press("Space")
+        shown.forget()
+        shown.press("4")
+        shown.wait_for("67.51", "loss")
+        shown.page.screenshot(path="/tmp/serve_pictures/compare.png")
         with shown.page.expect_download() as download:
             shown.press("w")
         assert download.value.suggested_filename == "comparison.md"

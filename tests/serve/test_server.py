@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import signal
-import os
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +58,13 @@ def test_without_the_token_nothing_is_answered(folder: Path, path: str) -> None:
     async def body(served: Served) -> None:
         headers = {"Origin": served.address}
         for cookies in ({}, {served.gate.cookie: "x"}, {"crild_1": served.gate.token}):
-            async with ClientSession(cookies=cookies) as stranger:
-                async with stranger.get(served.address + path, headers=headers) as answer:
-                    assert answer.status == 403
-                    assert answer.content_type == "text/plain"
-                    assert served.gate.token not in await answer.text() + str(answer.headers)
+            async with (
+                ClientSession(cookies=cookies) as stranger,
+                stranger.get(served.address + path, headers=headers) as answer,
+            ):
+                assert answer.status == 403
+                assert answer.content_type == "text/plain"
+                assert served.gate.token not in await answer.text() + str(answer.headers)
         assert list(folder.iterdir()) == []
 
     serving(folder, body)
@@ -100,12 +101,12 @@ def test_from_a_link_on_another_site_a_page_of_its_own_leads_on(folder: Path) ->
 
     async def body(served: Served) -> None:
         url = f"{served.address}/?token={served.gate.token}&fontsize=2"
-        async with ClientSession() as browser:
-            async with browser.get(url, headers={"Sec-Fetch-Site": "cross-site"}, allow_redirects=False) as answer:
-                assert answer.status == 200
-                assert "url=/?fontsize=2" in await answer.text()
-                assert served.gate.token not in await answer.text()
-                assert "SameSite=Strict" in answer.headers["Set-Cookie"]
+        headers = {"Sec-Fetch-Site": "cross-site"}
+        async with ClientSession() as browser, browser.get(url, headers=headers, allow_redirects=False) as answer:
+            assert answer.status == 200
+            assert "url=/?fontsize=2" in await answer.text()
+            assert served.gate.token not in await answer.text()
+            assert "SameSite=Strict" in answer.headers["Set-Cookie"]
 
     serving(folder, body)
 
@@ -164,7 +165,9 @@ def test_the_page_its_files_and_their_headers(folder: Path) -> None:
         page = found["/"].decode()
         assert found["/"] == (PAGE / "index.html").read_bytes()
         assert served.gate.token not in "".join(map(str, found.values()))
-        for path in re.findall(r'(?:src|href)="([^"]+)"', page) + re.findall(r'url\("([^"]+)"\)', found["/page/page.css"].decode()):
+        for path in re.findall(r'(?:src|href)="([^"]+)"', page) + re.findall(
+            r'url\("([^"]+)"\)', found["/page/page.css"].decode()
+        ):
             assert path in found or path == "data:,", f"{path} is not this server's"
 
     serving(folder, body)
@@ -339,7 +342,7 @@ def test_the_process_ends_with_its_connection(folder: Path, dropped: bool) -> No
         await text_of(websocket)
         assert len(served.processes) == 1
         if dropped:
-            websocket._response.connection.transport.abort()  # noqa: SLF001 - as a network that fails
+            websocket._response.connection.transport.abort()
         else:
             await websocket.close()
         await until(lambda: not served.processes)

@@ -73,7 +73,9 @@ def test_a_path_that_leads_out_is_neither_looked_at_nor_started(
             assert fault.key == "teacher.model"
             assert screen.form.line("teacher.model") is not None, "the form stays"
             await pilot.press("f5")
-            await until(pilot, lambda: any("not started" in sentence for sentence in launch.said) and not screen.starting)
+            await until(
+                pilot, lambda: any("not started" in sentence for sentence in launch.said) and not screen.starting
+            )
             launch.said.clear()
         assert all("secret" not in str(draft.edits) for draft in looked)
         await put(pilot, screen, "teacher.model", "scratch")
@@ -139,7 +141,7 @@ def test_a_models_own_code_cannot_be_agreed_to(
     (tmp_path / "teacher" / "conf.py").write_text("raise SystemExit('it ran')\n")
     (folder / "evil.toml").write_text(PRESET.replace('model = "scratch"', f'model = "{tmp_path / "teacher"}"'))
     started: list[object] = []
-    monkeypatch.setattr(actions, "start", lambda *words, **more: started.append(more))
+    monkeypatch.setattr(actions, "start", lambda *_, **more: started.append(more))
 
     async def body(pilot: Pilot[None], screen: LaunchScreen) -> None:
         screen.change(Draft("evil.toml"))
