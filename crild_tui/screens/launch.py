@@ -133,6 +133,10 @@ class LaunchScreen(ModeScreen):
         with VerticalScroll(id="about", can_focus=False):
             yield Static(id="about-text")
 
+    def applies(self, action: str) -> bool:
+        """No editor opens in a browser."""
+        return not (self.host.served and action == "edit")
+
     @property
     def form(self) -> Form:
         """The middle."""

@@ -192,7 +192,9 @@ def test_no_path_leads_out_of_the_folders_of_the_page(folder: Path, path: str) -
 
 
 @pytest.mark.parametrize("junk", [b"\x00" * 5000, b"GET\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", b"\x16\x03\x01\x02" * 50, b"GET /" + b"a" * 70_000])  # fmt: skip
-def test_what_is_no_http_harms_nobody(folder: Path, junk: bytes, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_is_no_http_harms_nobody(
+    folder: Path, junk: bytes, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     async def body(served: Served) -> None:
         for _ in range(5):
             assert not (await raw(served, junk)).startswith(b"HTTP/1.1 200")
@@ -201,6 +203,7 @@ def test_what_is_no_http_harms_nobody(folder: Path, junk: bytes, capfd: pytest.C
 
     serving(folder, body)
     assert capfd.readouterr() == ("", "")
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("aiohttp")] == []
 
 
 # -- a connection and its process

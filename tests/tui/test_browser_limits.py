@@ -28,7 +28,7 @@ from tests.preset.support import model_folder
 from tests.tui import launch_driver, live_driver
 from tests.tui.launch_driver import examined, put, said
 from tests.tui.live_driver import live, tell, working
-from tests.tui.screen_driver import until
+from tests.tui.screen_driver import screen_text, until
 
 folder, launch = launch_driver.folder, launch_driver.launch
 watchers, runs = live_driver.watchers, live_driver.runs
@@ -90,6 +90,7 @@ def test_no_editor_opens(launch: Any, folder: Path, monkeypatch: pytest.MonkeyPa
     (folder / "mine.toml").write_text(PRESET)
 
     async def body(pilot: Pilot[None], screen: LaunchScreen) -> None:
+        assert "Editor" not in screen_text(pilot.app)
         await pilot.press("e")
         await pilot.pause()
         assert pilot.app.screen is screen
