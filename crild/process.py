@@ -1,5 +1,5 @@
 """Entry point of crild's background processes: `python -P crild/process.py worker train RUN`, `... sweep RECORD`,
-`... track KIND RUN`, or `... job FOLDER` in a job of SLURM.
+`... track KIND RUN`, `... job FOLDER` in a job of SLURM, or `... dashboard FOLDER` behind `crild serve`.
 
 It is run by its path, so no folder and no variable of the user's decides which code an engine runs.
 """
@@ -70,8 +70,12 @@ def main(words: Sequence[str]) -> int:
             from engine.track.process import main as track
 
             return track(rest)
+        case ["dashboard", *rest]:
+            from crild_tui.serve.served import main as dashboard
+
+            return dashboard(rest)
         case _:
-            print("usage: process.py worker|sweep|job|node|ray-nodes|track ARGUMENTS", file=sys.stderr)
+            print("usage: process.py worker|sweep|job|node|ray-nodes|track|dashboard ARGUMENTS", file=sys.stderr)
             return 2
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -21,6 +22,7 @@ from crild_tui.monitor.machine import MachineWatcher
 from crild_tui.monitor.runs import RunsWatcher
 from crild_tui.monitor.snapshots import MachineSnapshot
 from crild_tui.runs.attention import sequence
+from crild_tui.runs.browser_limits import refuse_outside
 from crild_tui.runs.listing import appeared, ended
 from crild_tui.runs.marks import Kind, Marks, MarksFile
 from crild_tui.runs.snapshot import RunsSnapshot
@@ -65,10 +67,13 @@ class CrildApp(QuietApp):
         Binding("ctrl+t", "next_theme", "Theme", id="app.theme", show=False),
     ]
 
-    def __init__(self, runs_dir: Path, *, readonly: bool = False, settings: Dashboard | None = None) -> None:
+    def __init__(
+        self, runs_dir: Path, *, readonly: bool = False, served: bool = False, settings: Dashboard | None = None
+    ) -> None:
         super().__init__()
         self.runs_dir = runs_dir
         self.readonly = readonly
+        self.served = served
         self.settings = Dashboard() if settings is None else settings
         self.runs = RunsSnapshot(runs_dir)
         self.machine = MachineSnapshot()
@@ -172,9 +177,12 @@ class CrildApp(QuietApp):
         self.set_timer(CLOSES, self.save_picture)
 
     def save_picture(self) -> None:
-        """Save what is shown as an SVG file in the current folder."""
+        """Save what is shown as an SVG file in the current folder, or send it to the browser."""
         name = time.strftime("crild-%Y%m%d-%H%M%S.svg")
         picture = self.export_screenshot(title=f"crild {self.current_mode}")
+        if self.served:
+            self.deliver(name, picture)
+            return
         self.act(lambda: write_file(named_file(name), picture))
 
     def watch_run(self, run_dir: Path) -> None:
@@ -241,6 +249,26 @@ class CrildApp(QuietApp):
             self._marks_file.write()
         except CrildError as error:
             self.call_later(self.tell, str(error), "warning")
+
+    # -- in a browser
+
+    def refuse_served(self, sentence: str) -> bool:
+        """Whether this dashboard is in a browser; shows `sentence`, which says what isn't possible there, if it is."""
+        if self.served:
+            self.tell(sentence, "warning")
+        return self.served
+
+    def check_paths(self, texts: Mapping[str, str]) -> None:
+        """Raise UsageError if this dashboard is in a browser and one of the texts, by their keys, names a file elsewhere."""
+        if self.served:
+            refuse_outside(texts)
+
+    def deliver(self, name: str, text: str) -> None:
+        """Send a file to the browser that shows this dashboard."""
+        self.deliver_text(io.StringIO(text), save_filename=name)
+        self.tell(f"{name} is sent to the browser")
+
+    # -- telling
 
     def tell(self, sentence: str, level: str = "information") -> None:
         """Show a sentence for some seconds: as text, whatever is in it."""

@@ -14,7 +14,7 @@ from pathlib import Path
 ROOTS = ("crild", "crild_tui", "engine")
 ROOMS: Mapping[str, frozenset[str]] = {
     "crild": frozenset({"api"}),
-    "crild_tui": frozenset({"charts", "cli", "launch_form", "monitor", "runs", "screens", "widgets"}),
+    "crild_tui": frozenset({"charts", "cli", "launch_form", "monitor", "runs", "screens", "serve", "widgets"}),
     "engine": frozenset({
         "data", "distill", "evaluate", "launch", "models", "preflight", "preset", "record", "report", "sweep", "track", "train",
         "user",

@@ -45,19 +45,19 @@ def open_dashboard(option: str | None, *, readonly: bool) -> NoReturn:
     app = make_app(folder, readonly=readonly)
     _end_with_the_terminal()
     code = run(app)
-    _finish()
+    finish()
     _leave(code)
 
 
-def make_app(runs_dir: Path, *, readonly: bool) -> CrildApp:
-    """The application with the user's configuration. Raises UsageError for one that cannot be used."""
+def make_app(runs_dir: Path, *, readonly: bool, served: bool = False) -> CrildApp:
+    """The application with the user's configuration, for a browser if `served`. Raises UsageError for one that cannot be used."""
     from crild_tui.app import CrildApp
     from engine.user.settings import Dashboard, read_settings
 
     settings = read_settings(Dashboard)
     if terminal.ascii_only():
         settings = settings.model_copy(update={"ascii": True})
-    app = CrildApp(runs_dir, readonly=readonly, settings=settings)
+    app = CrildApp(runs_dir, readonly=readonly, served=served, settings=settings)
     if "TEXTUAL_DRIVER" not in os.environ:
         from crild_tui.textual_internals import QuickDriver
 
@@ -125,7 +125,7 @@ def _end_with_the_terminal() -> None:
     threading.Thread(target=look, name="terminal", daemon=True).start()
 
 
-def _finish() -> None:
+def finish() -> None:
     """Wait for unfinished work, so that no run is left half started; print a sentence if that takes a while."""
     until = time.monotonic() + QUIET
     others = [t for t in threading.enumerate() if t is not threading.current_thread() and not t.daemon]

@@ -21,14 +21,15 @@ HUB_TIMEOUT = 3.0
 LITTLE_DISK = 5e9
 LITTLE_MEMORY = 4e9
 EXTRAS = {
+    "images": "crild curves --image",
     "mlflow": "runs in MLflow",
     "onnx": "crild export",
-    "images": "crild curves --image",
     "ray": "crild sweep --ray",
     "slurm": "--slurm",
     "tensorboard": "runs in TensorBoard",
     "trackio": "runs in trackio",
     "wandb": "runs in W&B",
+    "web": "crild serve",
     "xlsx": "reports as .xlsx",
 }
 """What each extra of pyproject.toml is for."""

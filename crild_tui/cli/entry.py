@@ -8,7 +8,7 @@ import io
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from engine.errors import CrildError
@@ -22,8 +22,13 @@ def call(arguments: Sequence[str] | None = None) -> int:
     """The application on `arguments`; returns the exit code, whatever happens."""
     open_standard_streams()
     _tolerate_narrow_encodings()
+    return guarded(lambda: _application(arguments))
+
+
+def guarded(work: Callable[[], int]) -> int:
+    """Do some work and return its exit code; an error becomes sentences on stderr and an exit code."""
     try:
-        code = _application(arguments)
+        code = work()
         sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED

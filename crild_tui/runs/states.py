@@ -220,7 +220,9 @@ def check_possible(entry: RunEntry, action: Action, hints: Hints) -> None:
         return
     run, state = plain(entry.id), "has failed" if entry.state == "failed" else f"is {plain(entry.state)}"
     if action in ("stop", "kill") and entry.status is None:
-        raise UsageError(f"{run} cannot be read, so it is not known what to {action}: {entry.problem}", kind="unreadable-run")
+        raise UsageError(
+            f"{run} cannot be read, so it is not known what to {action}: {entry.problem}", kind="unreadable-run"
+        )
     if action in ("stop", "kill"):
         more = f"; {hints.resume} to continue" if allows(entry.state, "resume") else ""
         raise UsageError(f"{run} {state}: there is nothing to {action}{more}", kind="nothing-to-stop")

@@ -296,11 +296,14 @@ class CompareScreen(ChartScreen):
         )
 
     def action_write(self) -> None:
-        """Ask for a file and write the table to it."""
-        if self.host.refuse_readonly():
+        """Ask for a file and write the table to it; send it to a browser."""
+        if not self.host.served and self.host.refuse_readonly():
             return
         if not self._table.rows:
             self.host.tell("there is no table to write yet", "warning")
+            return
+        if self.host.served:
+            self.host.deliver(f"comparison{self._format.endings[0]}", self.table)
             return
         chosen, document = self._format, ResultDocument((self._table,))
         question = Ask(f"Write the {chosen.title} table to which file?", f"comparison{chosen.endings[0]}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -28,8 +28,20 @@ class Host(Protocol):
     following: bool
     """Whether each new run is shown in Live."""
 
+    served: bool
+    """Whether it is shown in a browser: whoever is there gets the dashboard, but no shell, nor files outside its folder."""
+
     def refuse_readonly(self) -> bool:
         """Whether this dashboard is read-only; shows a warning if it is."""
+
+    def refuse_served(self, sentence: str) -> bool:
+        """Whether this dashboard is in a browser; shows `sentence`, which says what isn't possible there, if it is."""
+
+    def check_paths(self, texts: Mapping[str, str]) -> None:
+        """Raise UsageError if this dashboard is in a browser and one of the texts, by their keys, names a file elsewhere."""
+
+    def deliver(self, name: str, text: str) -> None:
+        """Send a file to the browser that shows this dashboard."""
 
     def act(self, action: Callable[[], str], then: Callable[[], None] | None = None) -> None:
         """Run an action in a thread and show the sentence that it returns, or its error.

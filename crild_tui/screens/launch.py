@@ -19,12 +19,13 @@ from textual.widgets import Button, Input, Static
 
 from crild_tui.launch_form import help_text
 from crild_tui.launch_form.catalog import Entry, catalog, fingerprint, known
-from crild_tui.launch_form.checks import Examined, examine, faults_of
+from crild_tui.launch_form.checks import Examined, Fault, examine, faults_of
 from crild_tui.launch_form.draft import Draft, choose, command_line, request_of
 from crild_tui.launch_form.fields import Field, base_text
 from crild_tui.launch_form.messages import CatalogRead, DraftExamined, StartEnded
 from crild_tui.messages import WatchRun
 from crild_tui.runs import actions
+from crild_tui.runs.browser_limits import NO_FOREIGN_CODE
 from crild_tui.screens.dialogs import ask, code_question, confirm
 from crild_tui.screens.mode_screen import ModeScreen
 from crild_tui.screens.preset_files import PresetFiles, current_folder
@@ -132,6 +133,10 @@ class LaunchScreen(ModeScreen):
         with VerticalScroll(id="about", can_focus=False):
             yield Static(id="about-text")
 
+    def applies(self, action: str) -> bool:
+        """No editor opens in a browser."""
+        return not (self.host.served and action == "edit")
+
     @property
     def form(self) -> Form:
         """The middle."""
@@ -205,7 +210,10 @@ class LaunchScreen(ModeScreen):
         """Load and check the draft."""
         draft = self.draft
         try:
+            self.host.check_paths(draft.edits)
             found = examine(draft, self.here, self.host.runs_dir)
+        except UsageError as error:
+            found = Examined(draft, self.examined.base, faults=(Fault(error.sentence, error.key),))
         except OSError as error:
             found = Examined(draft, faults=help_text.fault_of_system(error))
         self.post_message(DraftExamined(found, edited))
@@ -466,11 +474,14 @@ class LaunchScreen(ModeScreen):
         `trust` is the user's consent to code that comes with the models; where it is needed, a question asks for it.
         """
         try:
+            self.host.check_paths(draft.edits)
             base = load_preset(draft.refs, base=self.here).preset
             runs = actions.create(replace(request_of(draft, base, self.host.runs_dir), trust=trust))
         except (CrildError, OSError) as error:
             if not trust and (question := code_question(error)) is not None:
                 self.post_message(StartEnded())
+                if self.host.served:
+                    raise UsageError(NO_FOREIGN_CODE, kind="no-consent-in-browser") from error
                 self.later(lambda: confirm(self.app, question, partial(self._start_trusting, draft)))
                 return "not started yet: a model comes with its own code"
             fault = error if isinstance(error, CrildError) else UsageError(cause(error), kind="run-not-created")

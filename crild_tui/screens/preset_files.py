@@ -24,6 +24,9 @@ from engine.preset.source_names import is_table, uncompressed_name
 from engine.preset.text import printable
 from engine.record.files import cause
 
+NO_EDITOR = "no editor opens in a browser: change settings in the form, or edit the file on the machine itself"
+NO_REPLACING = "a file of this name exists, and a dashboard in a browser replaces none: choose another name"
+
 
 def current_folder() -> Path:
     """The folder of the user's presets; its former path if it is gone."""
@@ -81,7 +84,7 @@ class PresetFiles:
 
         One that comes with crild is copied first.
         """
-        if self._host.refuse_readonly():
+        if self._host.refuse_readonly() or self._host.refuse_served(NO_EDITOR):
             return
         try:
             editor()  # before anything is copied
@@ -167,11 +170,14 @@ class PresetFiles:
             return
         try:
             target = target_of(name)
+            self._host.check_paths({NAME: str(target)})
         except CrildError as error:
             self._host.tell(str(error), "error")
             return
         if not os.path.lexists(target):
             self._save(target, overwrite=False)
+            return
+        if self._host.refuse_served(NO_REPLACING):
             return
 
         def answered(yes: bool | None) -> None:
@@ -187,6 +193,7 @@ class PresetFiles:
         paths: list[Path] = []
 
         def work() -> str:
+            self._host.check_paths(draft.edits)
             try:
                 paths.append(save(draft, self._form.here, target, overwrite=overwrite))
             except OSError as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from crild_tui.runs import actions
 from crild_tui.runs.annotations import note_in_field, write_note, write_tags
+from crild_tui.runs.browser_limits import NO_FOREIGN_CODE
 from crild_tui.runs.resume import extension_problem
 from crild_tui.runs.states import Hints, check_possible, key_hints
 from crild_tui.screens.dialogs import Ask, Confirm, ask, code_question, confirm
@@ -158,6 +159,8 @@ class RunActions:
             question = code_question(error)
             if question is None:
                 raise
+            if self._host.served:
+                raise UsageError(NO_FOREIGN_CODE, kind="no-consent-in-browser") from error
         self._screen.later(lambda: self._confirm(question, lambda: actions.resume(run_dir, changes, trust=True)))
         return "not resumed yet: a model comes with its own code"
 

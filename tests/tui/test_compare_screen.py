@@ -462,6 +462,28 @@ def test_readonly_writes_nothing(monkeypatch: pytest.MonkeyPatch, runs: list[Pat
     show(monkeypatch, runs, do, readonly=True)
 
 
+@pytest.mark.parametrize("readonly", [False, True])
+def test_in_a_browser_the_table_is_downloaded(
+    monkeypatch: pytest.MonkeyPatch, runs: list[Path], tmp_path: Path, readonly: bool
+) -> None:
+    sent: dict[str, str] = {}
+    monkeypatch.setattr(
+        Driven, "deliver_text", lambda _, file, *, save_filename: sent.update({save_filename: file.read()})
+    )
+
+    async def do(app: Driven, pilot: Pilot[None]) -> None:
+        before = sorted(tmp_path.rglob("*"))
+        await pilot.press("w")
+        await until(pilot, lambda: sent)
+        assert isinstance(app.screen, CompareScreen)
+        assert sorted(tmp_path.rglob("*")) == before
+        ((name, table),) = sent.items()
+        assert name == "comparison.md"
+        assert table.startswith("|")
+
+    show(monkeypatch, runs, do, served=True, readonly=readonly)
+
+
 def test_another_theme_redraws_the_markers(monkeypatch: pytest.MonkeyPatch, runs: list[Path]) -> None:
     async def do(app: Driven, pilot: Pilot[None]) -> None:
         def colour() -> str:
