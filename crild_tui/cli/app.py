@@ -88,11 +88,9 @@ class Commands(typer.core.TyperGroup):
         """Write one list of commands for each heading."""
         for heading, names in HEADINGS.items():
             with formatter.section(heading):
-                formatter.write_dl(
-                    [(f"{name:10}", self._described(ctx, name).get_short_help_str(66)) for name in names]
-                )
+                formatter.write_dl([(f"{name:10}", self.described(ctx, name).get_short_help_str(66)) for name in names])
 
-    def _described(self, ctx: Any, name: str) -> Any:
+    def described(self, ctx: Any, name: str) -> Any:
         """A command as far as the list needs it: its options are not made, which takes most of the time."""
         function = getattr(_module_of(name), name, None)
         return typer.core.TyperCommand(name, help=inspect.getdoc(function)) if function else self.get_command(ctx, name)

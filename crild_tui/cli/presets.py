@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from crild_tui.cli import terminal
+from crild_tui.cli.completers import data_files, preset_files
 from crild_tui.cli.options import AsJson, Presets, Settings
+from crild_tui.cli.setting_completers import task_settings
 
 application = typer.Typer(
     rich_markup_mode=None,
@@ -82,6 +84,7 @@ def validate(
         typer.Argument(
             metavar="FILE...",
             help="Preset files or names of shipped presets, each checked separately.",
+            autocompletion=preset_files,
             show_default=False,
         ),
     ],
@@ -135,17 +138,26 @@ def new(
             "--from",
             metavar="PRESET",
             help="The preset to copy: a shipped name or a file. With --from-data the method. [default there: crild]",
+            autocompletion=preset_files,
         ),
     ] = None,
     data: Annotated[
         list[str] | None,
         typer.Option(
-            "--from-data", metavar="FILE", help="Write a preset for this data file. Repeatable, as for train and dev."
+            "--from-data",
+            metavar="FILE",
+            help="Write a preset for this data file. Repeatable, as for train and dev.",
+            autocompletion=data_files,
         ),
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="With --from-data: a key of the task. Repeatable."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="With --from-data: a key of the task. Repeatable.",
+            autocompletion=task_settings,
+        ),
     ] = None,
 ) -> None:
     """Create your own preset: a copy of another one, with its comments, or one for your own data.

@@ -1,13 +1,11 @@
-"""The JSON Schema of preset files, for completion and checks in editors; and the help texts of all keys."""
+"""The JSON Schema of preset files, for completion and checks in editors."""
 
 from __future__ import annotations
 
-import ast
-import inspect
-from functools import cache
 from typing import Any
 
 from engine.preset import schema
+from engine.preset.schema_source import help_texts
 
 _NAMES = [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]
 _EXTENDS = {
@@ -18,24 +16,6 @@ _STAGES = {
     "description": "Names of the stages to keep, of those that are inherited or added, in this order.",
     "oneOf": _NAMES,
 }
-
-
-@cache
-def help_texts() -> dict[str, str]:
-    """The help text of every table and key: `{"Task": ..., "Task.name": ...}`, on one line each."""
-    texts = {}
-    for node in ast.parse(inspect.getsource(schema)).body:
-        if not isinstance(node, ast.ClassDef):
-            continue
-        texts[node.name] = _one_line(ast.get_docstring(node) or "")
-        for field, after in zip(node.body, node.body[1:], strict=False):
-            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(after, ast.Expr):
-                value = after.value
-                if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                    texts[f"{node.name}.{field.target.id.rstrip('_')}"] = _one_line(value.value)
-    for key in ("Task", "Teacher", "Student", "Train", "Stage", "Baseline"):
-        texts.setdefault(f"Preset.{key.lower()}", texts[key])
-    return texts
 
 
 def json_schema() -> dict[str, Any]:
@@ -74,7 +54,3 @@ def _finish_table(name: str, definition: dict[str, Any]) -> None:
                 branch["const"] = False
         if f"{name}.{key}" in texts:
             entry["description"] = texts[f"{name}.{key}"]
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

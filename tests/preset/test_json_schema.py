@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 
 from engine.preset import schema, shipped
 from engine.preset.field_types import Record
-from engine.preset.json_schema import help_texts, json_schema
+from engine.preset.json_schema import json_schema
+from engine.preset.schema_source import help_texts
 from tests.preset.strategies import DOCUMENTS
 
 SCHEMA = json_schema()

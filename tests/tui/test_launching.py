@@ -20,9 +20,9 @@ from crild_tui.launch_form.fields import Field, base_text, field_at, fields_of, 
 from crild_tui.launch_form.help_text import about, invalid_fields, toml
 from crild_tui.launch_form.save_preset import save
 from engine.errors import CrildError, UsageError
-from engine.preset.json_schema import help_texts
 from engine.preset.load import load_preset
 from engine.preset.schema import Preset
+from engine.preset.schema_source import help_texts
 from engine.preset.shipped import find, folder, names, path_of
 from tests.cli.samples import PRESET
 from tests.tui.run_entries import KEYS
