@@ -28,7 +28,7 @@ HEADINGS = {
     "Results": ("runs", "show", "errors", "compare", "report", "predict", "evaluate", "probe", "bench", "export"),
     "Presets and data": ("presets", "data"),
     "Organise": ("note", "tag", "delete", "prune", "cache"),
-    "This machine": ("doctor", "slurm"),
+    "This machine": ("config", "doctor", "slurm"),
 }
 """The headings of the help, with their commands: each is a function in the module of its name, or the module's group."""
 NAMES = [name for names in HEADINGS.values() for name in names]

@@ -9,9 +9,13 @@ from typing import Any, get_args
 
 import typer
 
-from crild_tui.cli.completers import LARGEST, MOST_FILES, Word, device_words, run_dir_of
+import engine.user
+from crild_tui.cli.completers import LARGEST, MOST_FILES, Word, device_words, run_dir_of, some_of
 from engine.preset.names import ObjectiveName
-from engine.preset.schema_source import Key, help_texts, keys_of
+from engine.preset.schema_source import Key, help_texts, keys_of, sections_of
+
+SETTINGS = Path(engine.user.__path__[0]) / "settings.py"
+"""The source of the settings."""
 
 Tables = tuple[str, ...]
 _ROOT: Tables = ("Preset",)
@@ -46,6 +50,18 @@ def task_settings(context: typer.Context, incomplete: str) -> list[Word]:  # noq
     """Keys of the task."""
     found = _settings({}, incomplete if incomplete.startswith("task.") else "task.")
     return [each for each in found if str(each if isinstance(each, str) else each[0]).startswith(incomplete)]
+
+
+def setting_keys(context: typer.Context, incomplete: str) -> list[Word]:  # noqa: ARG001
+    """Settings of settings.toml."""
+    return [f"{name}.{key}" for name in sections_of(SETTINGS) for key in keys_of(sections_of(SETTINGS)[name], SETTINGS)]
+
+
+def setting_values(context: typer.Context, incomplete: str) -> list[Word]:
+    """The words that the setting on the line takes."""
+    section, _, name = str(context.params.get("key") or "").partition(".")
+    key = keys_of(sections_of(SETTINGS).get(section, ""), SETTINGS).get(name, Key(name))
+    return some_of(*key.items)(context, incomplete) if key.items else list(key.words)
 
 
 def _settings(document: Mapping[str, Any], incomplete: str) -> list[Word]:

@@ -51,15 +51,29 @@ def help_texts(file: Path = SCHEMA) -> dict[str, str]:
 
 
 @cache
-def keys_of(table: str) -> dict[str, Key]:
-    """The keys of a table, by the name of its record in `schema`, as "Stage"; empty for one that does not exist."""
-    node = _classes(SCHEMA).get(table)
+def keys_of(table: str, file: Path = SCHEMA) -> dict[str, Key]:
+    """The keys of a table, by the name of its record in a module, as "Stage"; empty for one that does not exist."""
+    node = _classes(file).get(table)
     fields = node.body if node is not None else []
     return {
         field.target.id.rstrip("_"): _key(field.target.id.rstrip("_"), field)
         for field in fields
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
     }
+
+
+@cache
+def sections_of(file: Path) -> dict[str, str]:
+    """The name of each section's record in a module that declares `SECTIONS`."""
+    for node in _parsed(file).body:
+        if (
+            isinstance(node, ast.AnnAssign)
+            and isinstance(node.value, ast.Dict)
+            and ast.unparse(node.target) == "SECTIONS"
+        ):
+            pairs = zip(node.value.keys, node.value.values, strict=True)
+            return {ast.literal_eval(name): ast.unparse(record) for name, record in pairs if name is not None}
+    return {}
 
 
 def _key(name: str, field: ast.AnnAssign) -> Key:
