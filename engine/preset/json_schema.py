@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from engine.preset import schema
+from engine.preset.field_types import Record
 from engine.preset.schema_source import help_texts
 
 _NAMES = [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]
@@ -24,33 +26,52 @@ def json_schema() -> dict[str, Any]:
     Only the name of a stage is required: files may be incomplete until they merge, and stages merge by name. Every
     optional key may be `false`, which takes back an inherited value.
     """
-    document = schema.Preset.model_json_schema(by_alias=True)
-    definitions = document.pop("$defs")
-    for name, definition in (("Preset", document), *definitions.items()):
-        _finish_table(name, definition)
+    document = tables_schema(schema.Preset, "crild preset", help_texts(), takes_back=True)
+    definitions = document["$defs"]
     definitions["Stage"]["required"] = ["name"]
+    objectives = definitions["Stage"]["properties"]["objectives"]
+    value = objectives.pop("additionalProperties")
+    names = objectives.pop("propertyNames")["enum"]
+    described = {"description": help_texts()["Objective"], **value}
+    objectives |= {"properties": dict.fromkeys(names, described), "additionalProperties": False}
     properties = document["properties"]
     document["properties"] = {"schema": properties.pop("schema"), "extends": _EXTENDS, "stages": _STAGES} | properties
+    return document
+
+
+def tables_schema(
+    record: type[Record], title: str, texts: Mapping[str, str], *, takes_back: bool = False, required: bool = False
+) -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a TOML file that holds a record; `texts` are its help texts.
+
+    takes_back: an optional key may be `false`. required: keys without a default must be there.
+    """
+    document = record.model_json_schema(by_alias=True)
+    definitions = document.pop("$defs", {})
+    for name, definition in ((record.__name__, document), *definitions.items()):
+        _finish_table(name, definition, texts, takes_back=takes_back, required=required)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "crild preset",
+        "title": title,
         **document,
         "$defs": definitions,
     }
 
 
-def _finish_table(name: str, definition: dict[str, Any]) -> None:
-    texts = help_texts()
-    definition.pop("required", None)
+def _finish_table(
+    name: str, definition: dict[str, Any], texts: Mapping[str, str], *, takes_back: bool, required: bool
+) -> None:
+    if not required:
+        definition.pop("required", None)
     definition.pop("title", None)
     definition["description"] = texts.get(name, "")
     for key, entry in definition.get("properties", {}).items():
         entry.pop("title", None)
         if entry.get("default", 0) is None or isinstance(entry.get("default"), dict):
             del entry["default"]  # TOML has no null: leaving the key out is the default
-        for branch in entry.get("anyOf", []):
-            if branch == {"type": "null"}:
-                branch.clear()
-                branch["const"] = False
+        null = {"type": "null"}
+        if null in entry.get("anyOf", []):
+            others = [branch for branch in entry["anyOf"] if branch != null]
+            entry["anyOf"] = [*others, *([{"const": False}] if takes_back else [])]
         if f"{name}.{key}" in texts:
             entry["description"] = texts[f"{name}.{key}"]

@@ -78,9 +78,13 @@ class Dashboard(Record):
     """How the dashboard looks. Keys are bound by the ids that `?` shows."""
 
     theme: Literal["crild-dark", "crild-light", "crild-contrast"] = "crild-dark"
+    """The colours."""
     ascii: bool = False
+    """Draw with ASCII characters alone, as with $CRILD_ASCII."""
     smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.6
+    """How much curves are smoothed at first."""
     keys: dict[str, str] = Field(default_factory=dict)
+    """Keys by the ids of their actions, as "live.stop" = "f8"."""
 
 
 SECTIONS: Mapping[str, type[Record]] = {"consent": Consents, "notify": Notify, "slurm": Slurm, "dashboard": Dashboard}
