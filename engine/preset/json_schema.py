@@ -71,7 +71,24 @@ def _finish_table(
             del entry["default"]  # TOML has no null: leaving the key out is the default
         null = {"type": "null"}
         if null in entry.get("anyOf", []):
-            others = [branch for branch in entry["anyOf"] if branch != null]
-            entry["anyOf"] = [*others, *([{"const": False}] if takes_back else [])]
+            _without_null(entry, takes_back=takes_back)
         if f"{name}.{key}" in texts:
             entry["description"] = texts[f"{name}.{key}"]
+
+
+def _without_null(entry: dict[str, Any], *, takes_back: bool) -> None:
+    """Take null out of a key's branches: TOML has none. With `takes_back`, `false` takes its place.
+
+    A single plain branch becomes the key's own rule, because editors show the help of a key once for each branch.
+    """
+    branches = [branch for branch in entry.pop("anyOf") if branch != {"type": "null"}]
+    (first, *others) = branches
+    plain = not others and isinstance(first.get("type"), str) and first["type"] not in ("boolean", "array", "object")
+    if not takes_back:
+        entry |= {"anyOf": branches} if others else first
+    elif plain and ("enum" in first or "const" in first):
+        entry["enum"] = [*first.get("enum", [first.get("const")]), False]
+    elif plain:
+        entry |= {**first, "type": [first["type"], "boolean"], "not": {"const": True}}
+    else:
+        entry["anyOf"] = [*branches, {"const": False}]
