@@ -48,10 +48,9 @@ _ZSH = """
   eval "$(env _TYPER_COMPLETE_ARGS="${words[1,$CURRENT]}" %(autocomplete_var)s=complete_zsh ${~words[1]} 2>/dev/null)"
 }
 
+compdef %(complete_func)s %(prog_name)s
 if [[ $zsh_eval_context[-1] == loadautofunc ]]; then
   %(complete_func)s "$@"
-else
-  compdef %(complete_func)s %(prog_name)s
 fi
 """
 _FISH = """

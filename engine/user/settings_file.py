@@ -83,7 +83,8 @@ def set_value(path: Keys, text: str) -> Path:
     file, before, document = _read()
     _take_over_old(document, path[0])
     wanted = document.unwrap()
-    table, plain_table = document, wanted
+    table: Any = document
+    plain_table: Any = wanted
     for name in path[:-1]:
         if name not in table:
             table[name] = tomlkit.inline_table() if isinstance(table, InlineTable) else tomlkit.table()
@@ -102,7 +103,8 @@ def unset(path: Keys) -> Path | None:
     _refuse_consent(path, "unset")
     file, before, document = _read()
     wanted = document.unwrap()
-    table, plain_table = document, wanted
+    table: Any = document
+    plain_table: Any = wanted
     for name in path[:-1]:
         table, plain_table = table.get(name), plain_table.get(name)
         if not isinstance(table, Mapping):

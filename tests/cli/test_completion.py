@@ -333,15 +333,18 @@ def test_ten_thousand_runs_are_offered(runs_dir: Path) -> None:
 
 
 START = {"bash": ["bash", "--norc", "--noprofile", "-i"], "zsh": ["zsh", "-f", "-i"], "fish": ["fish", "-N", "-i"]}
-READY = {
-    "bash": "PS1='> '; source {}\n",
-    "zsh": "autoload -Uz compinit; compinit -u -D; source {}\n",
-    "fish": "source {}\n",
-}
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_tab_in_a_real_shell(shell: str, tmp_path: Path, folder: Path, runs_dir: Path) -> None:
+@pytest.mark.parametrize(
+    ("shell", "ready", "name"),
+    [
+        ("bash", "PS1='> '; source {file}\n", "crild.bash"),
+        ("zsh", "autoload -Uz compinit; compinit -u -D; source {file}\n", "crild.zsh"),
+        ("zsh", "fpath+=({folder}); autoload -Uz compinit; compinit -u -D\n", "_crild"),  # as it is installed
+        ("fish", "source {file}\n", "crild.fish"),
+    ],
+)
+def test_a_tab_in_a_real_shell(shell: str, ready: str, name: str, tmp_path: Path, folder: Path, runs_dir: Path) -> None:
     """The line is run after the TAB, with a command of that name that prints its words."""
     if shutil.which(shell) is None:
         pytest.skip(f"there is no {shell} on this machine")
@@ -360,7 +363,7 @@ def test_a_tab_in_a_real_shell(shell: str, tmp_path: Path, folder: Path, runs_di
     completion.use_own_scripts()
     from typer._completion_shared import get_completion_script
 
-    source = home / f"crild.{shell}"
+    source = home / name
     source.write_text(get_completion_script(prog_name="crild", complete_var="_CRILD_COMPLETE", shell=shell))
     environment = {
         **os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": str(REPOSITORY), "HOME": str(home),
@@ -381,7 +384,7 @@ def test_a_tab_in_a_real_shell(shell: str, tmp_path: Path, folder: Path, runs_di
         os.execvpe(START[shell][0], START[shell], environment)
     try:
         read(terminal)
-        os.write(terminal, READY[shell].format(source).encode())
+        os.write(terminal, ready.format(file=source, folder=home).encode())
         read(terminal)
         for number, (line, expected) in enumerate(typed.items()):
             os.write(terminal, f"{line}\t".encode())

@@ -61,7 +61,14 @@ def faults(value: object, rule: dict[str, Any], where: str = "") -> list[str]:
     for key, fits in (("oneOf", lambda count: count == 1), ("anyOf", bool)):
         if key in rule and not fits(sum(not faults(value, branch, where) for branch in rule[key])):
             return [f"{where}: no branch of {key}"]
-    types = {"string": str, "integer": int, "number": (int, float), "boolean": bool, "array": list, "object": dict}
+    types: dict[str, Any] = {
+        "string": str,
+        "integer": int,
+        "number": (int, float),
+        "boolean": bool,
+        "array": list,
+        "object": dict,
+    }
     if "type" in rule:
         named = rule["type"] if isinstance(rule["type"], list) else [rule["type"]]
         expected: Any = tuple(kind for name in named for kind in (types[name] if name == "number" else (types[name],)))

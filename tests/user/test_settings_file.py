@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import CrildError, PresetError, RunError, UsageError
-from engine.user import settings_file
+from engine.user import settings, settings_file
 from engine.user.settings import SECTIONS, Dashboard, Notify, read_settings
 from engine.user.settings_file import path_of, set_value, unset
 from engine.user.settings_list import all_settings, dotted_key
@@ -218,7 +218,7 @@ def test_a_read_only_file_is_left_alone(written: Path) -> None:
 
 
 def test_a_change_by_another_program_meanwhile_is_kept(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    check = settings_file.validated_section
+    check = settings.validated_section
     other = TEXT + "# added\n"
 
     def slow(*words: object) -> object:
@@ -293,8 +293,8 @@ def test_a_file_of_0_2_that_the_environment_names_is_refused(tmp_path: Path, mon
 
 
 def test_every_setting_is_listed_with_its_line(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings, problems = all_settings()
-    found = {setting.key: (setting.value, setting.origin, setting.line) for setting in settings}
+    listed, problems = all_settings()
+    found = {setting.key: (setting.value, setting.origin, setting.line) for setting in listed}
     assert problems == []
     assert {key.split(".")[0] for key in found} == set(SECTIONS)
     assert found["dashboard.theme"] == ("crild-light", "file", 3)
@@ -317,10 +317,10 @@ def test_an_old_file_is_named_with_its_line(file: Path) -> None:
 def test_a_broken_section_leaves_the_others(file: Path) -> None:
     file.parent.mkdir(parents=True)
     file.write_text("[dashboard]\nsmoothing = 3\n[notify]\ncommand = 'x'\n")
-    settings, problems = all_settings()
-    assert "dashboard.theme" not in {setting.key for setting in settings}
+    listed, problems = all_settings()
+    assert "dashboard.theme" not in {setting.key for setting in listed}
     assert [problem.line for problem in problems] == [2]
-    assert next(setting.value for setting in settings if setting.key == "notify.command") == "x"
+    assert next(setting.value for setting in listed if setting.key == "notify.command") == "x"
 
 
 def test_keys_are_written_as_toml_writes_them() -> None:
