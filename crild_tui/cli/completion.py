@@ -177,7 +177,7 @@ def _split(text: str) -> list[str]:
     """The words of a line as a shell splits them; a quote that is still open ends with the line."""
     lexer = shlex.shlex(text, posix=True)
     lexer.whitespace_split, lexer.commenters = True, ""
-    words = []
+    words: list[str] = []
     try:
         words.extend(lexer)
     except ValueError:  # an open quote, or a backslash at the end

@@ -189,6 +189,7 @@ def test_every_shipped_preset_and_sweep_is_good_for_taplo(folder: Path) -> None:
         ("preset", '[[stage]]\nepochs = 3\n', "name"),
         ("preset", '[task]\nname = "mrcp"\n', "mrcp"),
         ("sweep", '[sweep]\nmethods = ["kd"]\nseedz = [1]\n', "seedz"),
+        ("sweep", "", "sweep"),
         ("sweep", "[sweep]\nmethods = 3\n", "3"),
         ("sweep", '[sweep]\nseeds = [1]\n', "methods"),
         ("sweep", '[swep]\nmethods = ["kd"]\n', "swep"),
