@@ -21,8 +21,9 @@ import typer
 from crild_tui.cli.app import HEADINGS, application
 from engine.preset import rules, schema, schema_keys
 from engine.preset.field_types import Record
-from engine.preset.json_schema import help_texts, json_schema
+from engine.preset.json_schema import json_schema
 from engine.preset.names import HEAD_OBJECTIVES
+from engine.preset.schema_source import help_texts
 from engine.preset.text import listed
 from engine.preset.toml_text import inline
 from engine.record.event_kinds import COMMON, KINDS

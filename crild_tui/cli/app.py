@@ -29,7 +29,7 @@ HEADINGS = {
     "Pass on": ("export", "push", "track"),
     "Presets and data": ("presets", "data"),
     "Organise": ("note", "tag", "delete", "prune", "cache"),
-    "This machine": ("doctor", "slurm"),
+    "This machine": ("config", "doctor", "slurm"),
 }
 """The headings of the help, with their commands: each is a function in the module of its name, or the module's group."""
 NAMES = [name for names in HEADINGS.values() for name in names]
@@ -89,11 +89,9 @@ class Commands(typer.core.TyperGroup):
         """Write one list of commands for each heading."""
         for heading, names in HEADINGS.items():
             with formatter.section(heading):
-                formatter.write_dl(
-                    [(f"{name:10}", self._described(ctx, name).get_short_help_str(66)) for name in names]
-                )
+                formatter.write_dl([(f"{name:10}", self.described(ctx, name).get_short_help_str(66)) for name in names])
 
-    def _described(self, ctx: Any, name: str) -> Any:
+    def described(self, ctx: Any, name: str) -> Any:
         """A command as far as the list needs it: its options are not made, which takes most of the time."""
         function = getattr(_module_of(name), name, None)
         return typer.core.TyperCommand(name, help=inspect.getdoc(function)) if function else self.get_command(ctx, name)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crild_tui.cli import terminal
-from crild_tui.cli.options import AsJson, RunsDir, ToolDevice, Trust, run_names
+from crild_tui.cli.completers import run_names
+from crild_tui.cli.options import AsJson, RunsDir, ToolDevice, Trust
 
 if TYPE_CHECKING:
     from engine.record.latency import Latency, LatencyCase

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crild_tui.cli import terminal
+from crild_tui.cli.completers import cache_kinds
 from crild_tui.cli.options import AsJson, Yes
 from crild_tui.runs import formatting
 
@@ -56,6 +57,7 @@ def clear(
         typer.Argument(
             metavar="[KIND]...",
             help="Folders of the cache, such as teachers or tokens. [default: all]",
+            autocompletion=cache_kinds,
             show_default=False,
         ),
     ] = None,

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from crild_tui.cli import terminal
+from crild_tui.cli.completers import presets
 from crild_tui.cli.options import AsJson, Settings
 from crild_tui.runs import formatting
 
@@ -21,6 +22,7 @@ def data(
         typer.Argument(
             metavar="FILE...",
             help="A data file, or one each for train and dev by their names; also presets that name a task.",
+            autocompletion=presets,
             show_default=False,
         ),
     ],

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from crild_tui.cli.completion import VARIABLE, answer, use_own_scripts
 from engine.errors import CrildError
 from engine.preset.text import plain
 from engine.record.standard_streams import discard_output, open_standard_streams
@@ -22,6 +23,8 @@ def call(arguments: Sequence[str] | None = None) -> int:
     """The application on `arguments`; returns the exit code, whatever happens."""
     open_standard_streams()
     _tolerate_narrow_encodings()
+    if (instruction := os.environ.get(VARIABLE)) and (completed := answer(instruction)) is not None:
+        return completed
     return guarded(lambda: _application(arguments))
 
 
@@ -50,6 +53,8 @@ def guarded(work: Callable[[], int]) -> int:
 def _application(arguments: Sequence[str] | None) -> int:
     from crild_tui.cli.app import ReaderGoneError, application
 
+    if any(word.endswith("-completion") for word in (sys.argv if arguments is None else arguments)):
+        use_own_scripts()
     try:
         application(args=None if arguments is None else list(arguments), prog_name="crild")
     except ReaderGoneError:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from crild_tui.cli import terminal
+from crild_tui.cli.completers import endings, one_of
 from crild_tui.cli.options import AsJson, Run, RunsDir
 
 ROWS = 20
@@ -17,7 +18,13 @@ ROWS = 20
 def errors(
     run: Run,
     split: Annotated[
-        str | None, typer.Option("--split", metavar="SPLIT", help="test, or a further dev set such as dev_mismatched.")
+        str | None,
+        typer.Option(
+            "--split",
+            metavar="SPLIT",
+            help="test, or a further dev set such as dev_mismatched.",
+            autocompletion=one_of("test", "dev_mismatched"),
+        ),
     ] = None,
     mistakes: Annotated[
         bool,
@@ -26,7 +33,13 @@ def errors(
     rows: Annotated[int, typer.Option("--rows", metavar="N", min=0, help="Rows to print.")] = ROWS,
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Write all these rows to a file, as CSV."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write all these rows to a file, as CSV.",
+            autocompletion=endings(".csv"),
+        ),
     ] = None,
     as_json: AsJson = False,
     runs_dir: RunsDir = None,

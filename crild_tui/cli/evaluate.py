@@ -9,21 +9,38 @@ from typing import Annotated, Any
 import typer
 
 from crild_tui.cli import terminal
+from crild_tui.cli.completers import one_of, preset_files, run_names
 from crild_tui.cli.options import AsJson, RunsDir, Settings, ToolDevice, Trust
 
 
 def evaluate(
     model: Annotated[
         str,
-        typer.Argument(metavar="MODEL_OR_RUN", help="A run, the folder of a model, or a hub id.", show_default=False),
+        typer.Argument(
+            metavar="MODEL_OR_RUN",
+            help="A run, the folder of a model, or a hub id.",
+            autocompletion=run_names,
+            show_default=False,
+        ),
     ],
     preset: Annotated[
         list[str] | None,
-        typer.Option("--preset", metavar="PRESET", help="For a model: a preset that names the task. Repeatable."),
+        typer.Option(
+            "--preset",
+            metavar="PRESET",
+            help="For a model: a preset that names the task. Repeatable.",
+            autocompletion=preset_files,
+        ),
     ] = None,
     settings: Settings = None,
     split: Annotated[
-        str | None, typer.Option("--split", metavar="SPLIT", help="One dev set, such as dev_matched. [default: all]")
+        str | None,
+        typer.Option(
+            "--split",
+            metavar="SPLIT",
+            help="One dev set, such as dev_matched. [default: all]",
+            autocompletion=one_of("dev", "dev_matched", "dev_mismatched", "test"),
+        ),
     ] = None,
     device: ToolDevice = None,
     trust_remote_code: Trust = False,

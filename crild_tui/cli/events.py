@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from crild_tui.cli import terminal
+from crild_tui.cli.completers import endings, event_kinds, one_of
 from crild_tui.cli.options import Run, RunsDir
 
 FORMATS = {"csv": ".csv", "parquet": ".parquet"}
@@ -18,13 +19,28 @@ def events(
     run: Run,
     to: Annotated[
         str | None,
-        typer.Option("--to", metavar="FORMAT", help="csv or parquet. [default: by the file's name, else csv]"),
+        typer.Option(
+            "--to",
+            metavar="FORMAT",
+            help="csv or parquet. [default: by the file's name, else csv]",
+            autocompletion=one_of(*FORMATS),
+        ),
     ] = None,
     kinds: Annotated[
-        str, typer.Option("--kind", metavar="KIND,KIND", help="step, evaluation, ...; all for every kind.")
+        str,
+        typer.Option(
+            "--kind", metavar="KIND,KIND", help="step, evaluation, ...; all for every kind.", autocompletion=event_kinds
+        ),
     ] = "step,evaluation",
     output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file. [default: CSV on stdout]")
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write to a file. [default: CSV on stdout]",
+            autocompletion=endings(*FORMATS.values()),
+        ),
     ] = None,
     runs_dir: RunsDir = None,
 ) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crild_tui.cli import terminal
-from crild_tui.cli.options import AsJson, RunsDir, Settings, Trust, run_names
+from crild_tui.cli.completers import one_of, preset_files, run_names, some_of
+from crild_tui.cli.options import AsJson, RunsDir, Settings, Trust
 
 if TYPE_CHECKING:
     from crild_tui.runs.model_reference import ModelReference
@@ -28,11 +29,14 @@ def export(
             show_default=False,
         ),
     ],
-    to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="onnx.")] = "onnx",
+    to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="onnx.", autocompletion=one_of("onnx"))] = "onnx",
     quantize: Annotated[
         str | None,
         typer.Option(
-            "--quantize", metavar="FORM,FORM", help="Also smaller: int8 (dynamic), int8-static (calibrated), fp16."
+            "--quantize",
+            metavar="FORM,FORM",
+            help="Also smaller: int8 (dynamic), int8-static (calibrated), fp16.",
+            autocompletion=some_of("int8", "int8-static", "fp16"),
         ),
     ] = None,
     output: Annotated[
@@ -44,7 +48,12 @@ def export(
     ] = 1.0,
     preset: Annotated[
         list[str] | None,
-        typer.Option("--preset", metavar="PRESET", help="For a model: a preset that names the task. Repeatable."),
+        typer.Option(
+            "--preset",
+            metavar="PRESET",
+            help="For a model: a preset that names the task. Repeatable.",
+            autocompletion=preset_files,
+        ),
     ] = None,
     settings: Settings = None,
     trust_remote_code: Trust = False,

@@ -2,31 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
 import typer
 
-_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-
-
-def run_names(incomplete: str) -> list[str]:
-    """Ids of runs, for completion.
-
-    Only names that crild itself gives: shells evaluate what completion inserts, and a runs folder may be a stranger's.
-    """
-    from engine.record.paths import runs_dir
-
-    folder = runs_dir()
-    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    return [name for name in names if name.startswith(incomplete) and _PLAIN.fullmatch(name)]
-
-
-def _preset_names(incomplete: str) -> list[tuple[str, str]]:
-    from engine.preset.shipped import shipped
-
-    return [(preset.name, preset.description) for preset in shipped() if preset.name.startswith(incomplete)]
-
+from crild_tui.cli.completers import devices, presets, run_names
+from crild_tui.cli.setting_completers import settings
 
 RunsDir = Annotated[
     str | None,
@@ -55,26 +36,35 @@ Presets = Annotated[
     typer.Argument(
         metavar="PRESET...",
         help="Names of presets that come with crild, TOML files, or data files (CSV, TSV, JSON lines, Parquet); merged from left to right.",
-        autocompletion=_preset_names,
+        autocompletion=presets,
         show_default=False,
     ),
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, as in stage.ild.epochs=5. Repeatable."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a setting, as in stage.ild.epochs=5. Repeatable.",
+        autocompletion=settings,
+    ),
 ]
 Device = Annotated[
     str | None,
     typer.Option(
         "--device", "--devices", metavar="DEVICE",
         help="auto, cpu, mps, cuda or cuda:1; GPUs that share each step: cuda:0,cuda:1. [default: the preset's]",
+        autocompletion=devices,
     ),
 ]  # fmt: skip
 Processes = Annotated[
     int | None,
     typer.Option("--processes", metavar="N", min=1, help="Processes that share each step. [default: the preset's, 1]"),
 ]
-ToolDevice = Annotated[str | None, typer.Option("--device", metavar="DEVICE", help="auto, cpu, mps, cuda or cuda:1.")]
+ToolDevice = Annotated[
+    str | None,
+    typer.Option("--device", metavar="DEVICE", help="auto, cpu, mps, cuda or cuda:1.", autocompletion=devices),
+]
 """For commands that have no preset's device to fall back on."""
 Trust = Annotated[
     bool,

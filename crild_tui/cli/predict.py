@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crild_tui.cli import terminal
-from crild_tui.cli.options import Quiet, RunsDir, ToolDevice, Trust, run_names
+from crild_tui.cli.completers import columns, endings, one_of, run_names
+from crild_tui.cli.options import Quiet, RunsDir, ToolDevice, Trust
+from engine.preset.text import listed
 
 if TYPE_CHECKING:
     from engine.record.prediction import PredictionRequest, PredictionSummary
 
-FORMATS = "csv, tsv, jsonl, parquet or text"
+FORMAT_NAMES = ("csv", "tsv", "jsonl", "parquet", "text")
+FORMATS = listed(FORMAT_NAMES)
 
 
 def predict(
@@ -39,26 +42,45 @@ def predict(
         ),
     ] = None,
     output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write to FILE. [default: stdout]")
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write to FILE. [default: stdout]",
+            autocompletion=endings(".csv", ".tsv", ".jsonl", ".parquet", ".txt"),
+        ),
     ] = None,
     form: Annotated[
         str | None,
         typer.Option(
-            "--format", metavar="FORMAT", help=f"{FORMATS}. [default: by --output's ending, else the input's]"
+            "--format",
+            metavar="FORMAT",
+            help=f"{FORMATS}. [default: by --output's ending, else the input's]",
+            autocompletion=one_of(*FORMAT_NAMES),
         ),
     ] = None,
     input_format: Annotated[
         str | None,
         typer.Option(
-            "--input-format", metavar="FORMAT", help=f"{FORMATS}. [default: by the ending; of standard input, text]"
+            "--input-format",
+            metavar="FORMAT",
+            help=f"{FORMATS}. [default: by the ending; of standard input, text]",
+            autocompletion=one_of(*FORMAT_NAMES),
         ),
     ] = None,
     text: Annotated[
         str | None,
-        typer.Option("--text", metavar="COLUMN", help="Column of the text. [default: the run's, or a usual name]"),
+        typer.Option(
+            "--text",
+            metavar="COLUMN",
+            help="Column of the text. [default: the run's, or a usual name]",
+            autocompletion=columns,
+        ),
     ] = None,
     pair: Annotated[
-        str | None, typer.Option("--pair", metavar="COLUMN", help="Column of a pair's second text.")
+        str | None,
+        typer.Option("--pair", metavar="COLUMN", help="Column of a pair's second text.", autocompletion=columns),
     ] = None,
     max_length: Annotated[
         int | None,
@@ -76,7 +98,10 @@ def predict(
     precision: Annotated[
         str,
         typer.Option(
-            "--precision", metavar="PRECISION", help="fp32, bf16, or auto: bf16 where the device is fast at it."
+            "--precision",
+            metavar="PRECISION",
+            help="fp32, bf16, or auto: bf16 where the device is fast at it.",
+            autocompletion=one_of("fp32", "bf16", "auto"),
         ),
     ] = "fp32",
     glue_submission: Annotated[

@@ -8,7 +8,10 @@ from typing import Annotated
 import typer
 
 from crild_tui.cli import terminal
+from crild_tui.cli.completers import data_files, one_of, preset_files
 from crild_tui.cli.options import AsJson, Presets, Settings
+from crild_tui.cli.setting_completers import task_settings
+from engine.preset.text import json_escaped, listed, shown
 
 application = typer.Typer(
     rich_markup_mode=None,
@@ -82,6 +85,7 @@ def validate(
         typer.Argument(
             metavar="FILE...",
             help="Preset files or names of shipped presets, each checked separately.",
+            autocompletion=preset_files,
             show_default=False,
         ),
     ],
@@ -92,6 +96,7 @@ def validate(
     Prints every problem with its file and line. The exit code is 0 if all are valid, 3 if only a file or
     model that they name cannot be used, else 2.
     """
+    from crild_tui.launch_form.editor_schema import outdated
     from crild_tui.runs.create import with_method
     from engine.errors import CrildError
     from engine.preflight.check import check
@@ -108,6 +113,11 @@ def validate(
             terminal.say(*(f"error: {line}" for line in terminal.error_lines(error)))
         else:
             terminal.sentence(f"{' '.join(refs)}: good")
+            for path in (path for ref in refs if (path := outdated(Path(ref))) is not None):
+                terminal.say(
+                    f"{path} is of another version of crild, so editors may report keys wrongly: `crild presets schema "
+                    f"--write` in {path.parent.parent.absolute()} renews it"
+                )
             for key, (name, code) in models_with_code(loaded.preset).items():
                 terminal.say(
                     f"{key} {name} comes with its own code ({code.files}), which was not run and is not checked; a run "
@@ -117,11 +127,42 @@ def validate(
 
 
 @application.command("schema")
-def schema() -> None:
-    """Print the JSON Schema of a preset, for completion and checks in editors."""
-    from engine.preset.json_schema import json_schema
+def schema(
+    kind: Annotated[
+        str,
+        typer.Argument(
+            metavar="[KIND]",
+            help="preset, sweep or settings: of which files.",
+            autocompletion=one_of("preset", "sweep", "settings"),
+            show_default=False,
+        ),
+    ] = "preset",
+    write: Annotated[
+        bool,
+        typer.Option("--write", help="Write those of presets and sweep files into the folder .crild of this folder."),
+    ] = False,
+) -> None:
+    """Print a JSON Schema, for completion and checks in editors; with --write, put it where new presets look for it.
 
-    terminal.show_json(json_schema())
+    \b
+    crild presets schema --write            also renews what an older crild wrote
+    crild presets schema settings > settings.schema.json
+    """
+    from crild_tui.launch_form.editor_schema import FILES, first_line, schema_text, write_schema
+    from engine.errors import UsageError
+
+    if kind not in FILES:
+        raise UsageError(
+            f"there is no schema of {shown(kind)}; there are {listed(FILES, 'and')}", kind="unknown-schema"
+        )
+    if not write:
+        print(json_escaped(schema_text(kind)), end="")
+        return
+    here = Path.cwd()
+    for each in ("preset", "sweep"):
+        path = write_schema(here, each)
+        terminal.sentence(str(path.relative_to(here)))
+        terminal.say(f"first line of a {each} in this folder: {first_line(here / 'x', path)}")
 
 
 @application.command("new")
@@ -135,17 +176,26 @@ def new(
             "--from",
             metavar="PRESET",
             help="The preset to copy: a shipped name or a file. With --from-data the method. [default there: crild]",
+            autocompletion=preset_files,
         ),
     ] = None,
     data: Annotated[
         list[str] | None,
         typer.Option(
-            "--from-data", metavar="FILE", help="Write a preset for this data file. Repeatable, as for train and dev."
+            "--from-data",
+            metavar="FILE",
+            help="Write a preset for this data file. Repeatable, as for train and dev.",
+            autocompletion=data_files,
         ),
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="With --from-data: a key of the task. Repeatable."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="With --from-data: a key of the task. Repeatable.",
+            autocompletion=task_settings,
+        ),
     ] = None,
 ) -> None:
     """Create your own preset: a copy of another one, with its comments, or one for your own data.

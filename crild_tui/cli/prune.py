@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crild_tui.cli import terminal
+from crild_tui.cli.completers import run_names
 from crild_tui.cli.options import AsJson, RunsDir, Yes
 from crild_tui.runs import formatting
 
@@ -22,7 +23,10 @@ def prune(
     runs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RUN]...", help="Only these runs. [default: all of the runs folder]", show_default=False
+            metavar="[RUN]...",
+            help="Only these runs. [default: all of the runs folder]",
+            autocompletion=run_names,
+            show_default=False,
         ),
     ] = None,
     unfinished: Annotated[

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crild_tui.cli import terminal
-from crild_tui.cli.options import RunsDir, run_names
+from crild_tui.cli.completers import cost_columns, endings, methods, metrics, one_of, run_names, sweep_names
+from crild_tui.cli.options import RunsDir
 
 if TYPE_CHECKING:
     from engine.report.writers import Format
@@ -27,11 +28,16 @@ def report(
             show_default=False,
         ),
     ] = None,
-    sweep: Annotated[str | None, typer.Option("--sweep", metavar="NAME", help="The runs of a sweep.")] = None,
+    sweep: Annotated[
+        str | None, typer.Option("--sweep", metavar="NAME", help="The runs of a sweep.", autocompletion=sweep_names)
+    ] = None,
     form: Annotated[
         str | None,
         typer.Option(
-            "--format", metavar="FORMAT", help=f"{', '.join(FORMATS)}. [default: by --output's ending, else table]"
+            "--format",
+            metavar="FORMAT",
+            help=f"{', '.join(FORMATS)}. [default: by --output's ending, else table]",
+            autocompletion=one_of(*FORMATS),
         ),
     ] = None,
     metric: Annotated[
@@ -40,10 +46,18 @@ def report(
             "--metric",
             metavar="NAME",
             help="primary, all, or a metric by name. Repeatable. [default: all for csv, json, html and xlsx, else primary]",
+            autocompletion=metrics,
         ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to FILE. [default: stdout]")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write to FILE. [default: stdout]",
+            autocompletion=endings(".html", ".pdf", ".md", ".csv", ".json", ".tex", ".xlsx"),
+        ),
     ] = None,
     columns: Annotated[
         list[str] | None,
@@ -51,12 +65,18 @@ def report(
             "--columns",
             metavar="NAME,...",
             help="Also show layers, params, size, latency, speedup, throughput. Repeatable.",
+            autocompletion=cost_columns,
         ),
     ] = None,
     published: Annotated[bool, typer.Option("--published", help="Add published scores from the literature.")] = False,
     against: Annotated[
         str | None,
-        typer.Option("--against", metavar="METHOD", help="Compare the others with this method, not with the best one."),
+        typer.Option(
+            "--against",
+            metavar="METHOD",
+            help="Compare the others with this method, not with the best one.",
+            autocompletion=methods,
+        ),
     ] = None,
     figures: Annotated[
         Path | None, typer.Option("--figures", metavar="FOLDER", help="Also write the figures, as SVG and PNG.")

@@ -27,6 +27,7 @@ from crild_tui.cli.options import (
     Trackers,
     Trust,
 )
+from crild_tui.cli.setting_completers import resume_settings
 
 if TYPE_CHECKING:
     from crild_tui.cli.follow.controls import Controls
@@ -41,6 +42,7 @@ def resume(
             "--set",
             metavar="KEY=VALUE",
             help="Change a setting: only durations, evaluation, logging and checkpoints can change. As in stage.kd.epochs=8. Repeatable.",
+            autocompletion=resume_settings,
         ),
     ] = None,
     device: Device = None,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crild_tui.cli import terminal
+from crild_tui.cli.completers import filters, sort_keys, states, sweep_names
 from crild_tui.cli.options import AsJson, RunsDir
 from engine.preset.text import plain
 
@@ -26,17 +27,28 @@ def runs(
             "--filter",
             metavar="FILTER",
             help="As in the dashboard: state:failed task:rte metric:>80 !toy. Repeatable.",
+            autocompletion=filters,
         ),
     ] = None,
     state: Annotated[
         list[str] | None,
-        typer.Option("--state", metavar="STATE", help="Only runs in this state, as --filter state:STATE. Repeatable."),
+        typer.Option(
+            "--state",
+            metavar="STATE",
+            help="Only runs in this state, as --filter state:STATE. Repeatable.",
+            autocompletion=states,
+        ),
     ] = None,
-    sweep: Annotated[str | None, typer.Option("--sweep", metavar="NAME", help="Only runs of this sweep.")] = None,
+    sweep: Annotated[
+        str | None, typer.Option("--sweep", metavar="NAME", help="Only runs of this sweep.", autocompletion=sweep_names)
+    ] = None,
     sort: Annotated[
         str,
         typer.Option(
-            "--sort", metavar="KEY", help="A column, or created, id or progress; descending with a minus: -best."
+            "--sort",
+            metavar="KEY",
+            help="A column, or created, id or progress; descending with a minus: -best.",
+            autocompletion=sort_keys,
         ),
     ] = "-created",
     as_json: AsJson = False,

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crild_tui.cli import terminal
-from crild_tui.cli.options import Runs, RunsDir
+from crild_tui.cli.completers import runs_and_sweeps
+from crild_tui.cli.options import RunsDir
 
 if TYPE_CHECKING:
     from engine.sweep.record import SweepRecord
@@ -25,7 +26,15 @@ REACTION = 10.0
 
 
 def stop(
-    runs: Runs,
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN...",
+            help="Runs or sweeps: ids of runs or their beginnings, paths, latest, or names of sweeps.",
+            autocompletion=runs_and_sweeps,
+            show_default=False,
+        ),
+    ],
     kill: Annotated[bool, typer.Option("--kill", help="Kill the process group at once, without a checkpoint.")] = False,
     runs_dir: RunsDir = None,
 ) -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crild_tui.cli import terminal
+from crild_tui.cli.completers import devices as device_names
+from crild_tui.cli.completers import one_of, toml_files
 from crild_tui.cli.options import (
     Account,
     AsJson,
@@ -38,7 +40,12 @@ if TYPE_CHECKING:
 
 
 def sweep(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A TOML file with a [sweep] table.", show_default=False)],
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE", help="A TOML file with a [sweep] table.", autocompletion=toml_files, show_default=False
+        ),
+    ],
     plan: Annotated[
         bool, typer.Option("--plan", help="Show the runs, what they share and how long they take; start nothing.")
     ] = False,
@@ -51,7 +58,10 @@ def sweep(
     devices: Annotated[
         str | None,
         typer.Option(
-            "--devices", metavar="cuda:0,cuda:1", help="Devices to run on. [default: every GPU, else the CPU]"
+            "--devices",
+            metavar="cuda:0,cuda:1",
+            help="Devices to run on. [default: every GPU, else the CPU]",
+            autocompletion=device_names,
         ),
     ] = None,
     ray: Annotated[
@@ -59,6 +69,7 @@ def sweep(
         typer.Option(
             "--ray",
             metavar="HOST:PORT|auto|local",
+            autocompletion=one_of("auto", "local"),
             help="Run on a Ray cluster: that at an address, the one of this machine, or a Ray of the sweep's own. The runs folder must be shared.",
         ),
     ] = None,

@@ -7,12 +7,16 @@ from typing import Annotated
 import typer
 
 from crild_tui.cli import terminal
+from crild_tui.cli.completers import tags as known_tags
 from crild_tui.cli.options import Run, RunsDir
 
 
 def tag(
     run: Run,
-    tags: Annotated[list[str], typer.Argument(metavar="TAG...", help="Words without spaces.", show_default=False)],
+    tags: Annotated[
+        list[str],
+        typer.Argument(metavar="TAG...", help="Words without spaces.", autocompletion=known_tags, show_default=False),
+    ],
     remove: Annotated[bool, typer.Option("--remove", help="Remove these tags instead.")] = False,
     runs_dir: RunsDir = None,
 ) -> None:

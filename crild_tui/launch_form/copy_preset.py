@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from crild_tui.launch_form.editor_schema import provide, with_schema
 from engine.errors import CrildError, UsageError
 from engine.preset.shipped import path_of
 from engine.preset.text import plain
@@ -47,10 +48,19 @@ def new_preset(name: str, origin: str) -> Path:
                 f"copy it next to the original (crild presets new {sibling} --from {origin}), or extend it in a new file"
             )
             raise UsageError(sentence, kind="relative-paths")
-        write_new(target, text)
+        write_new(target, _with_schema(text, target))
     except (OSError, ValueError) as error:
         raise _unwritable(target, error) from None
+    provide(target)
     return target
+
+
+def _with_schema(text: bytes, target: Path) -> bytes:
+    """The copy, with the schema for editors in its first line; bytes that are no UTF-8 text as they are."""
+    try:
+        return with_schema(text.decode("utf-8-sig"), target).encode()
+    except UnicodeError:
+        return text
 
 
 def free_target(name: str) -> Path:

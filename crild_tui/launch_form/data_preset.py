@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from crild_tui.launch_form.copy_preset import free_target, write_new
+from crild_tui.launch_form.editor_schema import provide, with_schema
 from engine.errors import UsageError
 from engine.preset.load import Loaded
 from engine.preset.paths import normal
@@ -41,7 +42,8 @@ def new_data_preset(
         sentence = f"--set takes keys of [task] here, not {shown(others[0])}: write the others into the new preset"
         raise UsageError(sentence, kind="setting-of-other-table")
     loaded = completed(load_preset([method, *files], settings))
-    write_new(target, _text(loaded, method, target).encode())
+    write_new(target, with_schema(_text(loaded, method, target), target).encode())
+    provide(target)
     return target, loaded.notes
 
 

@@ -11,9 +11,9 @@ from typing import Any
 from crild_tui.runs import option_help
 from engine.preset import schema_keys
 from engine.preset.field_types import Record
-from engine.preset.json_schema import help_texts
 from engine.preset.names import TOY_TASKS
 from engine.preset.schema import Consistency, Preset, Stage, Train
+from engine.preset.schema_source import help_texts
 from engine.preset.text import listed, shown
 from engine.preset.toml_file import parse
 from engine.preset.toml_text import inline

@@ -13,6 +13,7 @@ from tomlkit.items import AoT, Item, Table
 
 from crild_tui.launch_form.data_preset import relative
 from crild_tui.launch_form.draft import Draft, overrides, seeds_text
+from crild_tui.launch_form.editor_schema import provide, with_schema
 from engine.errors import CrildError, UsageError
 from engine.preset.load import load_preset
 from engine.preset.overrides import read_overrides
@@ -53,7 +54,8 @@ def save(draft: Draft, here: Path, target: Path, *, overwrite: bool = False) -> 
         with suppress(CrildError, OSError, ValueError):  # ValueError: tomlkit's, for what it cannot take apart
             texts.insert(0, _copied(draft.refs[0], items, base.preset, wanted, here))
     try:
-        if any(_write(text, target, wanted, overwrite=overwrite) for text in texts):
+        if any(_write(with_schema(text, target), target, wanted, overwrite=overwrite) for text in texts):
+            provide(target)
             return target
     except OSError as error:
         sentence = f"{plain(str(target))} cannot be written: {cause(error)}"

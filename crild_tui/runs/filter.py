@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from engine.record.run import RunEntry
 
 HELP = "words, key:value, metric:>80 (or >0.8), age:<2d; ! or - negates one"
-_MARKS = ("pinned", "marked", "hidden")
+MARKS = ("pinned", "marked", "hidden")
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0, "y": 31_557_600.0}
 _TERM = re.compile(r'([!-]?)(?:([A-Za-z_]+):)?("[^"]*"?|\S*)\s*')
 
@@ -146,12 +146,12 @@ def _state(key: str, value: str) -> Test:  # noqa: ARG001 - every key's function
 
 def _is(key: str, value: str) -> Test:
     word = value.casefold()
-    marks = [mark for mark in _MARKS if mark.startswith(word)]
+    marks = [mark for mark in MARKS if mark.startswith(word)]
     if marks:
         return lambda run: any(run.entry.id in getattr(run.marks, mark) for mark in marks)
     if any(state.startswith(word) for state in STATES):
         return _state(key, value)
-    sentence = f"unknown filter is:{plain(value)}; choose one of {', '.join((*_MARKS, *STATES))}"
+    sentence = f"unknown filter is:{plain(value)}; choose one of {', '.join((*MARKS, *STATES))}"
     raise FilterError(sentence, kind="unknown-filter")
 
 
@@ -295,3 +295,5 @@ _KEYS: dict[str, Callable[[str, str], Test]] = {
     "age": _number(lambda run: age(run.entry, run.now), lambda _: AGE),
     "is": _is,
 }
+KEYS = tuple(_KEYS)
+"""What a filter can ask for."""

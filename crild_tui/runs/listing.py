@@ -120,6 +120,7 @@ METRICS = ("last", "best", "teacher", "to-teacher")
 """Columns of metrics, and of differences between them."""
 _ALIASES = {"id": "run", "progress": "done", "created": "age", "gap": "to-teacher"}
 """Other names of columns in `crild runs --sort`; what was created last has the lowest age."""
+SORT_KEYS = (*BY_NAME, *_ALIASES)
 
 
 # -- the order of rows
@@ -150,9 +151,10 @@ def parse_order(text: str) -> Order:
     key = text.removeprefix("-")
     name = _ALIASES.get(key, key)
     if name not in BY_NAME:
-        keys = (*BY_NAME, *_ALIASES)
-        near = nearest(key, keys)
-        hint = f"did you mean {near}?" if near else f"choose one of {', '.join(keys)}; - before it reverses the order"
+        near = nearest(key, SORT_KEYS)
+        hint = (
+            f"did you mean {near}?" if near else f"choose one of {', '.join(SORT_KEYS)}; - before it reverses the order"
+        )
         raise UsageError(f"unknown sort key {plain(key)}; {hint}", kind="unknown-sort-key")
     descending = text.startswith("-") != (key == "created")
     return Order(name, reverse=descending != BY_NAME[name].descending)

@@ -71,7 +71,7 @@ class Fault(NamedTuple):
 class Record(BaseModel):
     """Frozen; an unknown key is an error; no silent conversion of types beyond integer to float.
 
-    The text below a field is its help: `json_schema.help_texts()` reads it from this source, because collecting it
+    The text below a field is its help: `schema_source.help_texts()` reads it from this source, because collecting it
     while the classes are built would cost every command 20 ms.
     """
 

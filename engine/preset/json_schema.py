@@ -1,13 +1,13 @@
-"""The JSON Schema of preset files, for completion and checks in editors; and the help texts of all keys."""
+"""The JSON Schema of preset files, for completion and checks in editors."""
 
 from __future__ import annotations
 
-import ast
-import inspect
-from functools import cache
+from collections.abc import Mapping
 from typing import Any
 
 from engine.preset import schema
+from engine.preset.field_types import Record
+from engine.preset.schema_source import help_texts
 
 _NAMES = [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]
 _EXTENDS = {
@@ -20,61 +20,75 @@ _STAGES = {
 }
 
 
-@cache
-def help_texts() -> dict[str, str]:
-    """The help text of every table and key: `{"Task": ..., "Task.name": ...}`, on one line each."""
-    texts = {}
-    for node in ast.parse(inspect.getsource(schema)).body:
-        if not isinstance(node, ast.ClassDef):
-            continue
-        texts[node.name] = _one_line(ast.get_docstring(node) or "")
-        for field, after in zip(node.body, node.body[1:], strict=False):
-            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(after, ast.Expr):
-                value = after.value
-                if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                    texts[f"{node.name}.{field.target.id.rstrip('_')}"] = _one_line(value.value)
-    for key in ("Task", "Teacher", "Student", "Train", "Stage", "Baseline"):
-        texts.setdefault(f"Preset.{key.lower()}", texts[key])
-    return texts
-
-
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of a preset file.
 
     Only the name of a stage is required: files may be incomplete until they merge, and stages merge by name. Every
     optional key may be `false`, which takes back an inherited value.
     """
-    document = schema.Preset.model_json_schema(by_alias=True)
-    definitions = document.pop("$defs")
-    for name, definition in (("Preset", document), *definitions.items()):
-        _finish_table(name, definition)
+    document = tables_schema(schema.Preset, "crild preset", help_texts(), takes_back=True)
+    definitions = document["$defs"]
     definitions["Stage"]["required"] = ["name"]
+    objectives = definitions["Stage"]["properties"]["objectives"]
+    value = objectives.pop("additionalProperties")
+    names = objectives.pop("propertyNames")["enum"]
+    described = {"description": help_texts()["Objective"], **value}
+    objectives |= {"properties": dict.fromkeys(names, described), "additionalProperties": False}
     properties = document["properties"]
     document["properties"] = {"schema": properties.pop("schema"), "extends": _EXTENDS, "stages": _STAGES} | properties
+    return document
+
+
+def tables_schema(
+    record: type[Record], title: str, texts: Mapping[str, str], *, takes_back: bool = False, required: bool = False
+) -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a TOML file that holds a record; `texts` are its help texts.
+
+    takes_back: an optional key may be `false`. required: keys without a default must be there.
+    """
+    document = record.model_json_schema(by_alias=True)
+    definitions = document.pop("$defs", {})
+    for name, definition in ((record.__name__, document), *definitions.items()):
+        _finish_table(name, definition, texts, takes_back=takes_back, required=required)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "crild preset",
+        "title": title,
         **document,
         "$defs": definitions,
     }
 
 
-def _finish_table(name: str, definition: dict[str, Any]) -> None:
-    texts = help_texts()
-    definition.pop("required", None)
+def _finish_table(
+    name: str, definition: dict[str, Any], texts: Mapping[str, str], *, takes_back: bool, required: bool
+) -> None:
+    if not required:
+        definition.pop("required", None)
     definition.pop("title", None)
     definition["description"] = texts.get(name, "")
     for key, entry in definition.get("properties", {}).items():
         entry.pop("title", None)
         if entry.get("default", 0) is None or isinstance(entry.get("default"), dict):
             del entry["default"]  # TOML has no null: leaving the key out is the default
-        for branch in entry.get("anyOf", []):
-            if branch == {"type": "null"}:
-                branch.clear()
-                branch["const"] = False
+        null = {"type": "null"}
+        if null in entry.get("anyOf", []):
+            _without_null(entry, takes_back=takes_back)
         if f"{name}.{key}" in texts:
             entry["description"] = texts[f"{name}.{key}"]
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+def _without_null(entry: dict[str, Any], *, takes_back: bool) -> None:
+    """Take null out of a key's branches: TOML has none. With `takes_back`, `false` takes its place.
+
+    A single plain branch becomes the key's own rule, because editors show the help of a key once for each branch.
+    """
+    branches = [branch for branch in entry.pop("anyOf") if branch != {"type": "null"}]
+    (first, *others) = branches
+    plain = not others and isinstance(first.get("type"), str) and first["type"] not in ("boolean", "array", "object")
+    if not takes_back:
+        entry |= {"anyOf": branches} if others else first
+    elif plain and ("enum" in first or "const" in first):
+        entry["enum"] = [*first.get("enum", [first.get("const")]), False]
+    elif plain:
+        entry |= {**first, "type": [first["type"], "boolean"], "not": {"const": True}}
+    else:
+        entry["anyOf"] = [*branches, {"const": False}]

@@ -207,3 +207,13 @@ def _range(limits: dict[str, float]) -> str:
     if "lt" in limits:
         return f"{low} to below {limits['lt']:.15g}"
     return f" of {limits['ge']:g} or more" if "ge" in limits else low
+
+
+def plain_types_in(record: type[Record], key: str) -> tuple[type, ...]:
+    """The types of plain values that a key of a record takes, closed lists of words apart."""
+    return _kinds(_by_key(record)[key]).plain
+
+
+def takes_list_in(record: type[Record], key: str) -> bool:
+    """Whether a key of a record takes a list."""
+    return bool(_kinds(_by_key(record)[key]).lists)

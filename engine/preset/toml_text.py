@@ -20,7 +20,7 @@ def inline(value: object, *, short: bool = False) -> str:
         case bool():
             return "true" if value else "false"
         case Mapping():
-            entries = ", ".join(f"{_key(key)} = {inline(item, short=short)}" for key, item in value.items())
+            entries = ", ".join(f"{key_text(key)} = {inline(item, short=short)}" for key, item in value.items())
             return f"{{ {entries} }}" if entries else "{}"
         case list() | tuple():
             return f"[{', '.join(inline(item, short=short) for item in value)}]"
@@ -32,5 +32,6 @@ def inline(value: object, *, short: bool = False) -> str:
             return str(value)
 
 
-def _key(key: object) -> str:
+def key_text(key: object) -> str:
+    """A key as TOML writes it, in quotes where it must be."""
     return str(key) if _BARE_KEY.fullmatch(str(key)) else inline(str(key))

@@ -25,7 +25,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 from pydantic_core import ErrorDetails
@@ -106,9 +106,13 @@ class Dashboard(Record):
     """How the dashboard looks. Keys are bound by the ids that `?` shows."""
 
     theme: Literal["crild-dark", "crild-light", "crild-contrast"] = "crild-dark"
+    """The colours."""
     ascii: bool = False
+    """Draw with ASCII characters alone, as with $CRILD_ASCII."""
     smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.6
+    """How much curves are smoothed at first."""
     keys: dict[str, str] = Field(default_factory=dict)
+    """Keys by the ids of their actions, as "live.stop" = "f8"."""
 
 
 SECTIONS: Mapping[str, type[Record]] = {
@@ -141,6 +145,34 @@ class SettingsFiles:
     """A dashboard.toml, read for a dashboard section that `settings` lacks."""
     old_first: bool = False
     """Whether it is read even where `settings` has the section: `$CRILD_CONFIG` names it."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a section was read: `above` are the keys above its own."""
+
+    file: Path
+    lines: Mapping[KeyPath, int]
+    above: KeyPath
+
+    def line(self, path: KeyPath) -> int | None:
+        """The line (from 1) of a key, or of the nearest key above it."""
+        full = (*self.above, *path)
+        return next((self.lines[full[:end]] for end in range(len(full), 0, -1) if full[:end] in self.lines), None)
+
+    def problem(self, path: KeyPath, sentence: str, *, kind: str) -> CrildError:
+        """An error about a key of the section."""
+        key = plain(dotted((*self.above, *path)))
+        return CrildError(sentence, kind=kind, file=plain(str(self.file)), line=self.line(path), key=key)
+
+
+@dataclass(frozen=True)
+class Located(Generic[_Section]):
+    """A section: its values, the table as it is written, and where; no source where no file has it."""
+
+    values: _Section
+    written: Mapping[str, Any]
+    source: Source | None
 
 
 def settings_files() -> SettingsFiles:
@@ -187,17 +219,37 @@ def read_settings(section: type[_Section], files: SettingsFiles | None = None) -
 
     Raises PresetError with every problem of the section and every unknown section, each with file, line and key.
     """
+    return read_located(section, files).values
+
+
+def read_located(section: type[_Section], files: SettingsFiles | None = None) -> Located[_Section]:
+    """A section with what was written and where. Raises as `read_settings`."""
     name = _NAMES[section]
     files = settings_files() if files is None else files
     old = files.old if name == "dashboard" and files.old is not None and files.old.exists() else None
     if files.settings is not None and files.settings.exists() and not (old and files.old_first):
-        document, lines, problems = _sections(files.settings)
-        if name in document or problems:
-            return _validated(section, document.get(name, {}), _Source(files.settings, lines, (name,)), problems)
+        document, lines = read_document(files.settings, plain(str(files.settings)), _WHAT)
+        located = validated_section(section, document, lines, files.settings)
+        if name in document:
+            return located
     if old is not None:
         table, lines = read_document(old, plain(str(old)), _WHAT)
-        return _validated(section, table, _Source(old, lines, ()), [])
-    return section()
+        source = Source(old, lines, ())
+        return Located(_validated(section, table, source, []), table, source)
+    return Located(section(), {}, None)
+
+
+def validated_section(
+    section: type[_Section], document: Mapping[str, Any], lines: Mapping[KeyPath, int], file: Path
+) -> Located[_Section]:
+    """A section of a settings file that was parsed already. Raises as `read_settings`."""
+    unknown = [key for key in document if key not in SECTIONS]
+    whole = Source(file, lines, ())
+    problems = [whole.problem((key,), _unknown_section(key), kind="unknown-section") for key in unknown]
+    name = _NAMES[section]
+    table, source = document.get(name, {}), Source(file, lines, (name,))
+    values = _validated(section, table, source, problems)
+    return Located(values, table, source)
 
 
 def settings_problems() -> list[CrildError]:
@@ -211,29 +263,6 @@ def settings_problems() -> list[CrildError]:
     return list(problems.values())
 
 
-@dataclass(frozen=True)
-class _Source:
-    """Where a section was read: `above` are the keys above its own."""
-
-    file: Path
-    lines: Mapping[KeyPath, int]
-    above: KeyPath
-
-    def problem(self, path: KeyPath, sentence: str, *, kind: str) -> CrildError:
-        full = (*self.above, *path)
-        line = next((self.lines[full[:end]] for end in range(len(full), 0, -1) if full[:end] in self.lines), None)
-        return CrildError(sentence, kind=kind, file=plain(str(self.file)), line=line, key=plain(dotted(full)))
-
-
-def _sections(file: Path) -> tuple[dict[str, Any], Mapping[KeyPath, int], list[CrildError]]:
-    """A settings file's sections, the lines of its keys, and the problem of each key that is no section."""
-    document, lines = read_document(file, plain(str(file)), _WHAT)
-    source = _Source(file, lines, ())
-    unknown = [key for key in document if key not in SECTIONS]
-    problems = [source.problem((key,), _unknown_section(key), kind="unknown-section") for key in unknown]
-    return dict(document), lines, problems
-
-
 def _unknown_section(key: str) -> str:
     homes = [name for name, record in SECTIONS.items() if key in record.model_fields]
     if homes:
@@ -245,7 +274,7 @@ def _unknown_section(key: str) -> str:
     return f"unknown section {shown(key)}; {hint}"
 
 
-def _validated(section: type[_Section], table: object, source: _Source, problems: Sequence[CrildError]) -> _Section:
+def _validated(section: type[_Section], table: object, source: Source, problems: Sequence[CrildError]) -> _Section:
     found = list(problems)
     name = _NAMES[section]
     if not isinstance(table, dict):
@@ -265,7 +294,7 @@ def _validated(section: type[_Section], table: object, source: _Source, problems
     return valid
 
 
-def _explained(section: type[Record], detail: ErrorDetails, source: _Source) -> CrildError:
+def _explained(section: type[Record], detail: ErrorDetails, source: Source) -> CrildError:
     """One of pydantic's errors in our own words."""
     path: KeyPath = tuple(detail["loc"])
     keys = [part for part in path if isinstance(part, str)]
@@ -286,7 +315,7 @@ def _explained(section: type[Record], detail: ErrorDetails, source: _Source) -> 
     return source.problem(path, f"{key} must be {expected}, not {shown(value)}{hint}", kind="wrong-value")
 
 
-def _consent_problems(consents: Consents, source: _Source) -> list[CrildError]:
+def _consent_problems(consents: Consents, source: Source) -> list[CrildError]:
     """Entries that name no content: a hub id without its commit, a folder without the hash of its code."""
     problems = []
     for index, entry in enumerate(consents.remote_code):

@@ -101,7 +101,7 @@ def test_new_from_a_file_keeps_its_meaning_or_refuses(
     (tmp_path / "there" / "plain.toml").write_text('# mine\nextends = "quickstart"\nseed = 4\n')
     (tmp_path / "there" / "bound.toml").write_text('extends = "quickstart"\n[teacher]\nmodel = "./folder"\n')
     assert crild("presets", "new", "copy", "--from", "there/plain.toml").code == 0
-    assert (tmp_path / "copy.toml").read_text().startswith("# mine")
+    assert (tmp_path / "copy.toml").read_text().splitlines()[1] == "# mine"
     said = crild("presets", "new", "copy2", "--from", "there/bound.toml")
     assert said.code == 2
     assert "crild presets new there/copy2.toml --from there/bound.toml" in said.err

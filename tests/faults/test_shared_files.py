@@ -319,11 +319,12 @@ def test_the_configuration_of_a_repository_runs_nothing(
 
 
 def test_completion_offers_no_name_that_a_shell_would_run(runs_dir: Path) -> None:
-    from crild_tui.cli.options import run_names
+    from crild_tui.cli.completion import candidates
 
     for name in ("mine", "x);touch canary;(", "$(id)", "`id`", "a b", "-x", ".hidden"):
         (runs_dir / name).mkdir(parents=True)
-    assert run_names("") == ["mine"]
+        (runs_dir / name / "preset.toml").touch()
+    assert candidates(["show"], "") == [("mine", ""), ("latest", "")]
 
 
 def test_engines_look_for_programs_in_absolute_folders_alone(

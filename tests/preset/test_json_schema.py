@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 
 from engine.preset import schema, shipped
 from engine.preset.field_types import Record
-from engine.preset.json_schema import help_texts, json_schema
+from engine.preset.json_schema import json_schema
+from engine.preset.schema_source import help_texts
 from tests.preset.strategies import DOCUMENTS
 
 SCHEMA = json_schema()
@@ -20,7 +21,20 @@ SCHEMA = json_schema()
 
 def faults(value: object, rule: dict[str, Any], where: str = "") -> list[str]:
     """What is wrong with a value by the keywords that our schema uses; any other keyword fails the test."""
-    known = {"title", "description", "default", "$schema", "$defs", "$ref", "type", "const", "enum", "oneOf", "anyOf"}
+    known = {
+        "title",
+        "description",
+        "default",
+        "$schema",
+        "$defs",
+        "$ref",
+        "type",
+        "const",
+        "enum",
+        "oneOf",
+        "anyOf",
+        "not",
+    }
     known |= {
         "properties",
         "additionalProperties",
@@ -32,28 +46,46 @@ def faults(value: object, rule: dict[str, Any], where: str = "") -> list[str]:
         "pattern",
         "minLength",
     }
-    known |= {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "propertyNames", "minProperties"}
+    known |= {
+        "minimum",
+        "maximum",
+        "exclusiveMinimum",
+        "exclusiveMaximum",
+        "propertyNames",
+        "minProperties",
+        "maxLength",
+    }
     assert rule.keys() <= known, rule.keys() - known
     if "$ref" in rule:
         return faults(value, SCHEMA["$defs"][rule["$ref"].removeprefix("#/$defs/")], where)
     for key, fits in (("oneOf", lambda count: count == 1), ("anyOf", bool)):
         if key in rule and not fits(sum(not faults(value, branch, where) for branch in rule[key])):
             return [f"{where}: no branch of {key}"]
-    types = {"string": str, "integer": int, "number": (int, float), "boolean": bool, "array": list, "object": dict}
+    types: dict[str, Any] = {
+        "string": str,
+        "integer": int,
+        "number": (int, float),
+        "boolean": bool,
+        "array": list,
+        "object": dict,
+    }
     if "type" in rule:
-        expected: Any = types[rule["type"]]
-        if not isinstance(value, expected) or (isinstance(value, bool) and rule["type"] != "boolean"):
+        named = rule["type"] if isinstance(rule["type"], list) else [rule["type"]]
+        expected: Any = tuple(kind for name in named for kind in (types[name] if name == "number" else (types[name],)))
+        if not isinstance(value, expected) or (isinstance(value, bool) and "boolean" not in named):
             return [f"{where}: not of type {rule['type']}"]
     found = []
+    if "not" in rule and not faults(value, rule["not"], where):
+        found.append(f"{where}: what it must not be")
     if "const" in rule and (value != rule["const"] or isinstance(value, bool) != isinstance(rule["const"], bool)):
         found.append(f"{where}: not {rule['const']}")
     if "enum" in rule and value not in rule["enum"]:
         found.append(f"{where}: none of {rule['enum']}")
     if isinstance(value, str) and "pattern" in rule and not re.search(rule["pattern"], value):
         found.append(f"{where}: not of the pattern")
-    if isinstance(value, str) and len(value) < rule.get("minLength", 0):
-        found.append(f"{where}: too short")
-    if isinstance(value, int | float):
+    if isinstance(value, str) and not rule.get("minLength", 0) <= len(value) <= rule.get("maxLength", 10**9):
+        found.append(f"{where}: too short or too long")
+    if isinstance(value, int | float) and not isinstance(value, bool):
         limits = {"minimum": operator.ge, "maximum": operator.le}
         limits |= {"exclusiveMinimum": operator.gt, "exclusiveMaximum": operator.lt}
         found += [f"{where}: {key}" for key, holds in limits.items() if key in rule and not holds(value, rule[key])]
@@ -103,6 +135,12 @@ def test_what_loads_conforms(document: dict[str, Any]) -> None:
         "[student]\nkeep = 'frist'",
         "[student]\nkeep = []",
         "[teacher]\nfinetune = true",
+        "[train]\nthreads = true",
+        "[train]\nthreads = 0",
+        "[task]\nkind = 'regresion'",
+        "[task]\nkind = true",
+        "[task]\ntitle = true",
+        f"[task]\ntitle = '{'x' * 61}'",
         "extends = 3",
         "stages = []",
         "stage = []",
@@ -128,6 +166,7 @@ def test_a_partial_file_conforms() -> None:
         faults(tomli.loads(text + 'epochs = 3\n[[stage]]\nname = "kd"\nepochs = false\nmixup = false\n'), SCHEMA) == []
     )
     assert faults({}, SCHEMA) == []
+    assert faults(tomli.loads("[train]\nthreads = false\n[task]\nkind = false\ntitle = false\n"), SCHEMA) == []
 
 
 def test_every_table_and_key_has_a_help_text_on_one_line() -> None:

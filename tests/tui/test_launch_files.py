@@ -76,6 +76,9 @@ HOSTILE: dict[str, bytes] = {
 }
 
 
+SCHEMA = "#:schema ./.crild/preset.schema.json\n"
+
+
 @pytest.fixture
 def hostile(folder: Path) -> Path:
     for name, content in HOSTILE.items():
@@ -256,7 +259,7 @@ def test_a_shipped_preset_is_copied_first(launch: Any, folder: Path, editor: Cal
 
     launch(body)
     copy = (folder / "mine.toml").read_text()
-    assert copy.startswith("# quickstart")
+    assert copy.startswith(f"{SCHEMA}# quickstart")
     assert copy.endswith("# edited\n")
     assert (folder / "there.toml").read_text() == "# mine\n"
 
@@ -350,7 +353,7 @@ def test_nothing_is_overwritten_without_asking(launch: Any, folder: Path) -> Non
             await pilot.press(*keys)
             await until(pilot, lambda: pilot.app.screen is screen)
             await until(pilot, lambda: "y" not in keys or screen.draft.main == "mine.toml")  # noqa: B023
-            assert (folder / "mine.toml").read_text().startswith(content)
+            assert (folder / "mine.toml").read_text().removeprefix(SCHEMA).startswith(content)
 
     launch(body)
 
