@@ -80,6 +80,11 @@ _TASKS = (
 GLUE = {task.spec.name: task for task in _TASKS}
 
 
+def hub_split(task: str, split: str) -> str:
+    """What the hub's data set calls a dev set of a GLUE task (dev is its `validation`); of other tasks, the split's own name."""
+    return GLUE[task].dev.get(split, ("", split))[1] if task in GLUE else split
+
+
 @dataclass(frozen=True)
 class GlueTestSet:
     """A test set as the GLUE site takes its predictions: labels are withheld, rows are numbered from 0.

@@ -13,7 +13,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData, try_to_load_from_cache
 
-from engine.data.tasks import GLUE, HUB_DATASET
+from engine.data.tasks import GLUE, HUB_DATASET, hub_split
 from engine.data.types import TEST, TaskSpec
 from engine.errors import CrildError
 from engine.preset.load import load_preset
@@ -89,7 +89,7 @@ def _metadata(preset: Preset, results: Mapping[str, Any], spec: TaskSpec) -> Mod
                 dataset_type=HUB_DATASET if task in GLUE else _slug(title),
                 dataset_name=f"GLUE {task.upper()}" if task in GLUE else title,
                 dataset_config=task if task in GLUE else None,
-                dataset_split=_hub_split(task, split),
+                dataset_split=hub_split(task, split),
                 dataset_revision=preset.task.revision if task in GLUE and preset.task.source == "hub" else None,
                 metric_type=_METRICS.get(name, name),
                 metric_name=name,
@@ -105,11 +105,6 @@ def _metadata(preset: Preset, results: Mapping[str, Any], spec: TaskSpec) -> Mod
 def _metrics_by_split(student: Mapping[str, Any], primary: str) -> dict[str, Mapping[str, float]]:
     test = {TEST: student[TEST]} if TEST in student else {}
     return {primary: student["metrics"], **student.get("dev_extra", {}), **test}
-
-
-def _hub_split(task: str, split: str) -> str:
-    """What the hub's data set calls a dev set of a GLUE task: dev is its `validation`."""
-    return GLUE[task].dev.get(split, ("", split))[1] if task in GLUE else split
 
 
 def _hub_models(preset: Preset) -> list[str]:
