@@ -28,8 +28,11 @@ FAILED = "The dashboard ended with an error: the terminal of crild serve shows i
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
 
 
-class AppProcess(AppService):
+class AppProcess(AppService):  # type: ignore[misc]  # mypy does not look into it
     """The dashboard's process behind a websocket. Ends when the connection does, and closes it when it ends by itself."""
+
+    _process: asyncio.subprocess.Process | None
+    _task: asyncio.Task[None] | None
 
     def __init__(self, words: Sequence[str], websocket: web.WebSocketResponse, downloads: DownloadManager) -> None:
         super().__init__(

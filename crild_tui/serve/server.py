@@ -36,7 +36,7 @@ GRACE = 2.0
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class DashboardServer(Server):
+class DashboardServer(Server):  # type: ignore[misc]  # mypy does not look into it
     """Serves the dashboard that `words` start to browsers that pass the gate, a process for each."""
 
     def __init__(self, words: Sequence[str], gate: Gate) -> None:
@@ -64,7 +64,7 @@ class DashboardServer(Server):
         app.on_response_prepare.append(_add_headers)
         return app
 
-    @web.middleware
+    @web.middleware  # type: ignore[untyped-decorator]  # as above
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Refuse what lacks the token or comes from elsewhere; exchange the token in the address for a cookie."""
         websocket = request.path == "/ws"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any
 
@@ -29,6 +30,6 @@ def test_the_end_of_what_the_server_sends_ends_the_dashboard(monkeypatch: pytest
 def test_a_dashboard_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     codes: list[int] = []
     monkeypatch.setattr(browser_driver, "PATIENCE", 0.0)
-    monkeypatch.setattr(browser_driver.os, "_exit", codes.append)
+    monkeypatch.setattr(os, "_exit", codes.append)
     browser_driver._end()
     assert codes == [1]

@@ -297,7 +297,6 @@ def test_a_file_is_downloaded(tmp_path: Path) -> None:
         shown.forget()
         shown.press("4")
         shown.wait_for("67.51", "loss")
-        shown.page.screenshot(path="/tmp/serve_pictures/compare.png")
         with shown.page.expect_download() as download:
             shown.press("w")
         assert download.value.suggested_filename == "comparison.md"

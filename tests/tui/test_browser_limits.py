@@ -14,6 +14,7 @@ from textual.pilot import Pilot
 
 import crild_tui.screens.launch
 from crild_tui.app import CrildApp
+from crild_tui.launch_form.checks import examine
 from crild_tui.launch_form.draft import Draft
 from crild_tui.runs import actions
 from crild_tui.runs.browser_limits import NO_FOREIGN_CODE, refuse_outside
@@ -58,7 +59,6 @@ def test_a_path_that_leads_out_is_neither_looked_at_nor_started(
     secret = tmp_path / "secret.csv"
     secret.write_text("text,label\nthe secret,1\n")
     looked: list[Draft] = []
-    examine = crild_tui.screens.launch.examine
 
     def seen(draft: Draft, *more: Any) -> Any:
         looked.append(draft)

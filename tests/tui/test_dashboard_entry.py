@@ -256,7 +256,7 @@ def test_what_was_begun_is_finished_with_a_word(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("crild_tui.cli.terminal.say", say)
     thread = threading.Thread(target=go_on.wait)
     thread.start()
-    dashboard._finish()
+    dashboard.finish()
     assert not thread.is_alive()
     assert said == ["finishing what was started..."]
 
