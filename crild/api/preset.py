@@ -91,7 +91,7 @@ class Preset:
         """
         use_packages()
         from crild_tui.cli.follow.cell_display import tell
-        from crild_tui.runs.create import RunRequest, check_notification, checked, consent_of, create_runs
+        from crild_tui.runs.create import RunRequest, check_user_settings, checked, consent_of, create_runs
         from engine.launch.start import start_engine
         from engine.record.paths import runs_dir as folder_of
 
@@ -105,7 +105,7 @@ class Preset:
         )
         loaded = checked(request, [self._loaded])
         tell(loaded[0].notes, quiet=quiet)
-        check_notification()
+        tell(check_user_settings(), quiet=quiet)
         consent = consent_of(request, loaded)
         (run_dir,) = create_runs(request, loaded)
         return start(Run(run_dir), lambda: start_engine(run_dir, consent=consent), detached=detached, quiet=quiet)

@@ -207,14 +207,14 @@ class Run:
         """
         use_packages()
         from crild_tui.cli.follow.cell_display import tell
-        from crild_tui.runs.create import check_notification
+        from crild_tui.runs.create import check_user_settings
         from crild_tui.runs.resume import prepare
         from crild_tui.runs.setting_items import setting_items
         from engine.launch.slurm_watch import settle
         from engine.launch.start import start_engine
         from engine.sweep.queue import continue_queue
 
-        check_notification()
+        tell(check_user_settings(), quiet=quiet)
         settle(self._path)
         prepared = prepare(self._path, setting_items(settings or {}), trust=trust_remote_code)
         tell(prepared.notes, quiet=quiet)

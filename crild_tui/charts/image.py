@@ -42,9 +42,10 @@ def picture(figures: Sequence[Figure], kind: str) -> bytes:
             _draw(each, figure, named=each is axes[0])
         axes[-1].set_xlabel(AXES[figures[-1].axis])
         if kind == ".svg":
-            FigureCanvasSVG(page).print_svg(out, metadata={"Date": None})
+            FigureCanvasSVG(page)
         else:
-            FigureCanvasAgg(page).print_png(out)
+            FigureCanvasAgg(page)
+        page.savefig(out, format=kind[1:], metadata={"Date": None} if kind == ".svg" else None)
     return out.getvalue()
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from crild_tui.cli import terminal
+from crild_tui.cli.completers import endings, one_of
 from crild_tui.cli.options import Runs, RunsDir
 
 if TYPE_CHECKING:
@@ -23,14 +24,24 @@ WIDEST = 160
 def curves(
     runs: Runs,
     axis: Annotated[
-        Literal["step", "epoch", "time"], typer.Option("--axis", metavar="AXIS", help="step, epoch or time.")
+        Literal["step", "epoch", "time"],
+        typer.Option(
+            "--axis", metavar="AXIS", help="step, epoch or time.", autocompletion=one_of("step", "epoch", "time")
+        ),
     ] = "step",
     log: Annotated[bool, typer.Option("--log", help="Losses on a log scale.")] = False,
     image: Annotated[
         bool, typer.Option("--image", help="As a picture, in terminals that show them. Needs crild[images].")
     ] = False,
     output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write a picture: FILE.png or FILE.svg.")
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write a picture: FILE.png or FILE.svg.",
+            autocompletion=endings(".png", ".svg"),
+        ),
     ] = None,
     runs_dir: RunsDir = None,
 ) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crild_tui.cli import terminal
-from crild_tui.cli.options import AsJson, RunsDir, Yes, run_names
+from crild_tui.cli.completers import run_names
+from crild_tui.cli.options import AsJson, RunsDir, Yes
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crild_tui.cli import terminal
-from crild_tui.cli.options import RunsDir, run_names
+from crild_tui.cli.completers import filters, run_names
+from crild_tui.cli.options import RunsDir
 from crild_tui.runs import formatting
 from engine.record.states import IN_PROGRESS
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from crild_tui.cli.follow.controls import Controls
-    from crild_tui.cli.follow.displays import View
+    from crild_tui.cli.follow.displays import Display, View
     from crild_tui.runs.filter import RunFilter
     from engine.record.run import RunEntry
 
@@ -43,7 +44,12 @@ def watch(
     ] = None,
     where: Annotated[
         list[str] | None,
-        typer.Option("--filter", metavar="FILTER", help="Only runs that match, as in `crild runs`. Repeatable."),
+        typer.Option(
+            "--filter",
+            metavar="FILTER",
+            help="Only runs that match, as in `crild runs`. Repeatable.",
+            autocompletion=filters,
+        ),
     ] = None,
     runs_dir: RunsDir = None,
 ) -> None:
@@ -80,7 +86,6 @@ class Watcher:
 
     def __init__(self, folder: Path, named: Sequence[Path] | None, where: RunFilter, controls: Controls) -> None:
         from crild_tui.cli.follow.changes import Changes
-        from crild_tui.cli.follow.displays import Display, display
         from crild_tui.runs.reader import RunsReader
 
         self._folder, self._named, self._where, self._controls = folder, named, where, controls
@@ -90,7 +95,6 @@ class Watcher:
         self._doubted: frozenset[str] = frozenset()
         """Runs that looked lost at the last look, and may have ended in that moment."""
         self._display: Display[Sequence[RunEntry]] | None = None
-        self._open = lambda: display(watch_view())
 
     def go(self) -> int:
         """Watch to the end; returns the exit code."""
@@ -109,6 +113,8 @@ class Watcher:
 
     def _poll(self) -> bool:
         """Read and show what is new; whether a run is still at work."""
+        from crild_tui.cli.follow.displays import display
+
         first = not self._entries
         self._entries = self._settled(self._watched())
         working = [entry for entry in self._entries.values() if entry.state in IN_PROGRESS]
@@ -116,7 +122,8 @@ class Watcher:
             for entry in self._entries.values():
                 terminal.say(f"{entry.id}: {entry.state}")
             return False
-        self._display = self._display or self._open()
+        if self._display is None:
+            self._display = display(watch_view())
         for run, (level, sentence) in self._changes.since_last(self._entries):
             self._display.message(level, sentence)
             if self._entries[run].state not in IN_PROGRESS:

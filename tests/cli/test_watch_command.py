@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch_command, "POLL", 0.02)
 
 
-def working(runs_dir: Path, name: str = "rte-crild", **fields: object) -> Path:
+def working(runs_dir: Path, name: str = "rte-crild", **fields: Any) -> Path:
     """A run whose engine is this process."""
     run_dir = make_run(runs_dir, name, state="running")
     update_status(run_dir, owner=Owner.current(), heartbeat=time.time(), **fields)
