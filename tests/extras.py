@@ -13,6 +13,7 @@ import subprocess
 import sys
 import sysconfig
 import venv
+from collections.abc import Mapping
 from pathlib import Path
 
 import tomli
@@ -20,14 +21,22 @@ import tomli
 from tests.conftest import REPOSITORY
 
 HOME = REPOSITORY / ".venv-extras"
-TESTS = {
+TRACKERS = "tests/track/test_real_trackers.py"
+TESTS: Mapping[str, tuple[str, ...]] = {
     "images": ("tests/cli/test_curves_image.py",),
+    "mlflow": (TRACKERS, "-k", "mlflow"),
     "onnx": ("tests/models/test_onnx.py", "tests/train/test_exporting.py"),
     "ray": ("tests/sweep/test_ray_real.py",),
     "slurm": ("tests/launch/test_slurm.py", "tests/cli/test_slurm_command.py", "tests/sweep/test_slurm_sweep.py"),
+    "tensorboard": (TRACKERS, "-k", "tensorboard"),
+    "trackio": (TRACKERS, "-k", "trackio"),
+    "wandb": (TRACKERS, "-k", "wandb"),
+    "web": ("tests/serve",),
     "xlsx": ("tests/report/test_report_files.py",),
 }
-"""The tests of each extra. Extras that only combine others have none."""
+"""The tests of each extra, as pytest takes them. Extras that only combine others have none."""
+GROUPS = {"web": "web-tests"}
+"""Groups of pyproject.toml that these tests need too."""
 
 
 def extras() -> dict[str, list[str]]:
@@ -47,7 +56,8 @@ def environment(extra: str, requirements: list[str]) -> Path:
     (packages / "crild_libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
     pip = [str(python), "-m", "pip", "install", "--quiet", "-c", str(REPOSITORY / "constraints.txt")]
     subprocess.run([*pip, "pip>=25.1"], check=True)
-    subprocess.run([*pip, *requirements], check=True)
+    groups = ["--group", GROUPS[extra]] if extra in GROUPS else []
+    subprocess.run([*pip, *requirements, *groups], check=True, cwd=REPOSITORY)
     return python
 
 
