@@ -7,12 +7,14 @@ import os
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import venv
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from engine.record.environment import git_revision
 from tests.conftest import REPOSITORY
 from tests.train.tiny_run import materials
 
@@ -211,3 +213,19 @@ def test_a_type_checker_of_the_users_knows_every_name(installed: Installed, tmp_
     assert revealed[5].startswith("def () ->")
     errors = [words[1] for words in said if words[0] == "error"]
     assert [error.rsplit("[", 1)[1] for error in errors] == ["attr-defined]", "arg-type]", "call-arg]"], done.stdout
+
+
+def test_the_version_names_the_commit(installed: Installed, elsewhere: Path) -> None:
+    said = installed.run(installed.crild, "--version", folder=elsewhere).stdout
+    revision = git_revision(REPOSITORY)
+    if revision is None:
+        pytest.skip("this source tree has no commit")
+    assert f"({revision['commit']}{'-changed' if revision['changed'] else ''})" in said
+    build = [sys.executable, "-c", BUILD, "build_sdist", str(elsewhere)]
+    subprocess.run(build, cwd=REPOSITORY, check=True, capture_output=True)
+    (archive,) = elsewhere.glob("*.tar.gz")
+    with tarfile.open(archive) as file:
+        (name,) = [name for name in file.getnames() if name.endswith("/COMMIT")]
+        content = file.extractfile(name)
+        assert content is not None
+        assert content.read().decode().startswith(revision["commit"])
