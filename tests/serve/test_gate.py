@@ -25,7 +25,9 @@ def test_who_has_the_token_and_comes_from_here_is_let_in(websocket: bool) -> Non
 
 
 @pytest.mark.parametrize(
-    "token", ["", "x", GATE.token[:-1], GATE.token + "x", GATE.token.swapcase(), "\udcff", "ü" * 43]
+    "token",
+    ["", "x", GATE.token[:-1], GATE.token + "x", GATE.token.swapcase(), "\udcff", "ü" * 43],
+    ids=["empty", "short", "cut", "longer", "other-case", "no-text", "no-ascii"],  # each process has a token of its own
 )
 def test_a_wrong_token_is_refused(token: str) -> None:
     assert not GATE.knows(token)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -29,6 +30,8 @@ from crild_tui.textual_internals import FooterKey, Palette
 from crild_tui.widgets.header import Header, machine_words
 from engine.errors import RunError
 from engine.launch.gpu import Gpu
+from engine.record.owner import Owner
+from engine.record.run import update_status
 from engine.user.settings import Dashboard
 from tests.cli.samples import PRESET, make_run
 from tests.preset.support import model_folder
@@ -98,6 +101,22 @@ def test_commands_that_come_after_their_palette_was_closed_are_no_fault(tmp_path
         palette._refresh_command_list(commands, [], True)
 
     drive(CrildApp(tmp_path), steps)
+
+
+def test_the_terminal_is_asked_for_attention_when_a_run_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_dir = make_run(tmp_path / "runs", "mine", state="running")
+    update_status(run_dir, owner=Owner.current(), heartbeat=time.time())
+    sent: list[str] = []
+    monkeypatch.setattr(CrildApp, "send", lambda _, sequence: sent.append(sequence))
+
+    async def steps(app: CrildApp, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: [entry.state for entry in app.runs.entries] == ["running"])
+        assert sent == []
+        update_status(run_dir, state="finished")
+        await until(pilot, lambda: [entry.state for entry in app.runs.entries] == ["finished"])
+        assert sent == ["\a"]
+
+    drive(CrildApp(tmp_path / "runs"), steps)
 
 
 def test_a_click_on_a_mode_goes_there(tmp_path: Path) -> None:
