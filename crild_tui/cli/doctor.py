@@ -132,18 +132,16 @@ def extras() -> Iterator[Finding]:
 
 
 def _installed(extra: str) -> bool:
-    """Whether all packages of an extra are there."""
+    """Whether all packages of an extra are there; False for one that the installation does not know, as it is older."""
     import re
     from importlib.metadata import PackageNotFoundError, requires, version
 
     marked = re.compile(rf"""extra == ["']{extra}["']""")
     try:
-        for requirement in requires("crild") or ():
-            if marked.search(requirement):
-                version(re.split(r"[^A-Za-z0-9._-]", requirement)[0])
+        needed = [requirement for requirement in requires("crild") or () if marked.search(requirement)]
+        return bool([version(re.split(r"[^A-Za-z0-9._-]", requirement)[0]) for requirement in needed])
     except PackageNotFoundError:
         return False
-    return True
 
 
 def settings() -> Iterator[Finding]:

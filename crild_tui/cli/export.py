@@ -82,6 +82,7 @@ def export(
     from crild_tui.cli.follow.tools import run_tool
     from crild_tui.runs.model_reference import model_reference
     from engine.errors import RunError
+    from engine.record.export import check_installed
     from engine.record.paths import runs_dir as folder_of
     from engine.user.consent import Consent
 
@@ -89,6 +90,7 @@ def export(
     forms = ("onnx", *_forms(quantize))
     reference = model_reference(model, folder_of(runs_dir))
     folders = _folders(reference, model, forms, output)
+    check_installed()
     with tempfile.TemporaryDirectory(prefix="crild-") as work:
         request: dict[str, Any] = {"model": reference.model, "name": _name(reference, model)}
         if reference.run_dir is not None or preset or settings:

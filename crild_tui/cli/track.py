@@ -115,7 +115,10 @@ def _send(run_dir: Path, kinds: Sequence[str], *, student: bool) -> bool:
                 code = code or 1
             if code == BUSY:
                 owner: Owner | None = None if record is None else record.owner
-                terminal.say(f"{NAMES[kind]}: {owner or 'another process'} is sending {run_dir.name} there")
+                again = (
+                    "" if record is None or record.error is None else ", and tries again: repeat this in two minutes"
+                )
+                terminal.say(f"{NAMES[kind]}: {owner or 'another process'} is sending {run_dir.name} there{again}")
             elif code < 0:
                 terminal.say(f"{NAMES[kind]}: the reader was killed by signal {-code}")
             elif code and (record is None or record.error is None):  # it could not even write its record

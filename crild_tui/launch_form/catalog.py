@@ -175,7 +175,9 @@ def _entry(path: Path, ref: str, here: Path) -> Entry | None:
         layer = read_layer(path, plain(ref))
     except CrildError as error:
         return Entry(ref, "broken", "", path, own=True, problem=str(error))
-    if not layer.extends and layer.stages is None and not layer.root.entries.keys() & _KEYS:
+    known = layer.root.entries.keys() & _KEYS
+    is_python = known == {"project"} and layer.root.entries["project"].entries  # a table there, a text in presets
+    if not layer.extends and layer.stages is None and (not known or is_python):
         return None  # pyproject.toml and the like
     description = layer.root.get("description")
     text = str(description.value) if description is not None and isinstance(description.value, str) else ""

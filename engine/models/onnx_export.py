@@ -17,8 +17,8 @@ from transformers import PreTrainedModel
 from engine.data.batches import Batch
 from engine.errors import ModelError
 from engine.evaluate.predict import takes_types
-from engine.models.onnx_model import check_installed
 from engine.preset.text import plain
+from engine.record.export import check_installed
 
 SAMPLE = (2, 9)
 """Batch and length of the tokens that the exporter follows; both stay free in the file."""

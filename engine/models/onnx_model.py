@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,8 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from engine.errors import ModelError
 from engine.models.model_files import ONNX
 from engine.models.transformers_logging import quiet
-from engine.preset.text import listed, plain
-from engine.record.export import ExportFacts, read_facts
-
-NEEDED = ("onnx", "onnxruntime", "onnxscript")
-"""Packages of the extra `onnx`."""
+from engine.preset.text import plain
+from engine.record.export import ExportFacts, check_installed, read_facts
 
 
 class OnnxModel(nn.Module):
@@ -62,18 +58,6 @@ class OnnxModel(nn.Module):
         if threads not in self._sessions:
             self._sessions[threads] = _session(self._path, threads)
         return self._sessions[threads]
-
-
-def missing_packages() -> list[str]:
-    """The packages of the extra `onnx` that are not installed."""
-    return [name for name in NEEDED if find_spec(name) is None]
-
-
-def check_installed() -> None:
-    """Raises `ModelError`, with the command that installs what is missing."""
-    if missing := missing_packages():
-        sentence = f"ONNX needs {listed(missing, 'and')}: pip install 'crild[onnx]'"
-        raise ModelError(sentence, kind="onnx-not-installed")
 
 
 def _session(path: Path, threads: int) -> Any:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from engine.errors import ModelError
+from engine.preset.text import listed
 from engine.record.files import read_json
 
+NEEDED = ("onnx", "onnxruntime", "onnxscript")
+"""Packages of the extra `onnx`."""
 EXPORT = "crild_export.json"
 CARD = "README.md"
 """The card of any model."""
@@ -52,3 +57,15 @@ def read_facts(folder: Path) -> ExportFacts | None:
         return ExportFacts(**known)
     except TypeError:
         return None
+
+
+def missing_packages() -> list[str]:
+    """The packages of the extra `onnx` that are not installed."""
+    return [name for name in NEEDED if find_spec(name) is None]
+
+
+def check_installed() -> None:
+    """Raises `ModelError`, with the command that installs what is missing."""
+    if missing := missing_packages():
+        sentence = f"ONNX needs {listed(missing, 'and')}: pip install 'crild[onnx]'"
+        raise ModelError(sentence, kind="onnx-not-installed")

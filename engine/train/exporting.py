@@ -24,13 +24,13 @@ from engine.models.export import limited, parameters
 from engine.models.families import positions
 from engine.models.load import LoadedModel, load_classifier, load_teacher, load_with_tokenizer
 from engine.models.onnx_export import write_half, write_int8, write_onnx
-from engine.models.onnx_model import NEEDED, OnnxModel, check_installed
+from engine.models.onnx_model import OnnxModel
 from engine.models.transformers_logging import quiet
 from engine.preset.load import load_preset, load_run_preset
 from engine.preset.regular_file import read_regular
 from engine.preset.schema import Teacher
 from engine.preset.text import plain
-from engine.record.export import CARD, EXPORT, FORMS, LARGEST_CARD, ExportFacts
+from engine.record.export import CARD, EXPORT, FORMS, LARGEST_CARD, NEEDED, ExportFacts, check_installed
 from engine.record.files import cause, flush, write_atomic, write_json
 from engine.record.latency import Latency
 from engine.record.phases import Report, unreported

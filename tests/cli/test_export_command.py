@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import engine.launch.foreground
+from engine.record import export
 from engine.record.export import EXPORT
 from engine.record.latency import PROCESSOR, Latency, LatencyCase, ModelLatency, Quartiles
 from tests.cli.conftest import Call
@@ -43,6 +44,12 @@ def answer(*names: str, refused: str | None = None) -> dict[str, Any]:
         "notes": [],
         "latency": Latency("cpu", "EPYC", 1, PROCESSOR, (case,)).to_dict(),
     }
+
+
+@pytest.fixture(autouse=True)
+def installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX and its runtime are there, for all that the command line knows."""
+    monkeypatch.setattr(export, "find_spec", lambda name: name)
 
 
 @pytest.fixture
@@ -108,3 +115,14 @@ def test_mistakes_are_found_before_an_engine_starts(
     assert not asked
     (foreign / EXPORT).write_text("{}")
     assert crild("export", "rte-crild", "-o", str(foreign)).code == 0
+
+
+def test_without_the_packages_no_engine_starts(
+    crild: Call, asked: list[dict[str, Any]], runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run(runs_dir)
+    monkeypatch.setattr(export, "find_spec", lambda name: None if name == "onnxscript" else name)
+    said = crild("export", "latest")
+    assert said.code == 3
+    assert "pip install 'crild[onnx]'" in said.err
+    assert not asked

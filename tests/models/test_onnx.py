@@ -15,11 +15,12 @@ from engine.models import onnx_export, onnx_model
 from engine.models.load import load_classifier, load_teacher, load_with_tokenizer
 from engine.models.model_files import is_exported
 from engine.preset.schema import Teacher
+from engine.record import export
 from tests.errors import raises
 from tests.models.tiny_models import EVERY, batch_of, saved, tiny
 
 installed = pytest.mark.skipif(
-    bool(onnx_model.missing_packages()), reason="ONNX is not installed: make test-extras runs these tests"
+    bool(export.missing_packages()), reason="ONNX is not installed: make test-extras runs these tests"
 )
 
 
@@ -102,7 +103,7 @@ def test_an_operator_that_cannot_be_exported_is_a_sentence(tmp_path: Path, monke
 
 
 def test_without_the_packages_the_way_out_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_model, "find_spec", lambda name: None if name == "onnxruntime" else name)
+    monkeypatch.setattr(export, "find_spec", lambda name: None if name == "onnxruntime" else name)
     with pytest.raises(ModelError, match=r"ONNX needs onnxruntime: pip install 'crild\[onnx\]'"):
         onnx_export.write_onnx(tiny("bert").eval(), tmp_path / "model.onnx")
 

@@ -129,7 +129,7 @@ def test_labels(tmp_path: Path, id2label: object, labels: tuple[str, ...] | None
         (
             b'{"model_type": "bert", "num_hidden_layers": ' + 400 * b"[" + 400 * b"]" + b"}",
             "invalid-size",
-            "nests",
+            "num_hidden_layers",
             None,
         ),
         (b"[" * 100_000, "invalid-json", "", None),

@@ -323,6 +323,7 @@ def test_a_deleted_file_may_be_a_link(tmp_path: Path, thesis: Path) -> None:
 ALLOWED = {
     "engine.record.removal": {"mkdir", "unlink", "rmdir", "rename"},
     "engine.launch.background": set(),
+    "crild.api.prediction": {"TemporaryDirectory", "rename"},  # it renames columns of a DataFrame
     "crild_tui.cli.data": {"TemporaryDirectory"},
     "crild_tui.cli.dry_run": {"TemporaryDirectory"},  # in the system's folder for temporary files
     "crild_tui.cli.evaluate": {"TemporaryDirectory"},

@@ -11,9 +11,8 @@ import pytest
 
 from engine.data.row_stream import format_of
 from engine.errors import ModelError, RunError
-from engine.models.onnx_model import missing_packages
 from engine.preflight.push import push_plan
-from engine.record.export import EXPORT, read_facts
+from engine.record.export import EXPORT, missing_packages, read_facts
 from engine.record.prediction import PredictionRequest
 from engine.train import exporting
 from engine.train.bench import bench
