@@ -64,7 +64,7 @@ def curves(
 
     figures = panels(run_dirs, axis, log=log)
     if file is not None:
-        _write(figures, file)
+        _write(figures, file, Path(str(output)).suffix.lower())
     elif not image:
         _print(figures, run_dirs)
     elif not _show_picture(figures):
@@ -78,18 +78,18 @@ def _picture_file(output: str) -> Path:
     from engine.errors import UsageError
 
     file = named_file(output)
-    if file.suffix.lower() not in (".png", ".svg"):
+    if Path(output).suffix.lower() not in (".png", ".svg"):
         raise UsageError(f"{output!r} is no picture: name it FILE.png or FILE.svg", kind="unknown-picture-format")
     return file
 
 
-def _write(figures: Sequence[Figure], file: Path) -> None:
+def _write(figures: Sequence[Figure], file: Path, kind: str) -> None:
     from crild_tui.charts.image import picture
     from engine.errors import UsageError
     from engine.record.files import cause, write_atomic
 
     try:
-        write_atomic(file, picture(figures, file.suffix.lower()))
+        write_atomic(file, picture(figures, kind))
     except OSError as error:
         raise UsageError(f"cannot be written: {cause(error)}", kind="unwritable-file", file=str(file)) from error
     terminal.say(f"written to {file}")

@@ -52,7 +52,8 @@ def console(stream: TextIO) -> Console:
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError
 
-    width = None if stream.isatty() or os.environ.get("COLUMNS") else PIPE_WIDTH
+    named = os.environ.get("COLUMNS", "")
+    width = None if stream.isatty() or (named.isdecimal() and int(named)) else PIPE_WIDTH
     return Quiet(file=stream, width=width, markup=False, emoji=False, highlight=False)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import subprocess
 import sys
 import time
@@ -122,9 +123,7 @@ def start_reader(run_dir: Path, kind: str, *options: str) -> subprocess.Popen[by
     """
     reap()
     try:
-        output = os.open(
-            tracking_log(run_dir, kind), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666
-        )
+        output = _open_log(tracking_log(run_dir, kind))
         try:
             return subprocess.Popen(
                 process_command("track", kind, *options, str(run_dir.resolve())), stdin=subprocess.DEVNULL,
@@ -135,6 +134,17 @@ def start_reader(run_dir: Path, kind: str, *options: str) -> subprocess.Popen[by
     except OSError as error:
         sentence = f"the reader for {kind} cannot be started: {cause(error)}"
         raise RunError(sentence, kind="cannot-start-reader", file=str(run_dir)) from error
+
+
+def _open_log(path: Path) -> int:
+    """Open a log to append to, or create it. Raises OSError for what is no file: a link, or a pipe, which would hang."""
+    if path.is_symlink():
+        raise OSError(f"{path.name} is a symbolic link, which crild does not follow")
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(f"{path.name} is not a regular file")
+    return handle
 
 
 def engine_command(*words: str) -> list[str]:

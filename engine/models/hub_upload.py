@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import CommitOperationAdd, HfApi, ModelInfo, constants
+from huggingface_hub import CommitOperationAdd, HfApi, ModelInfo, constants, get_session
 from huggingface_hub.errors import (
     HfHubHTTPError,
     HTTPError,
@@ -36,6 +36,8 @@ _OTHER_MODELS = frozenset(
 )
 """Files by which libraries take a repository for some model: one that a push leaves there would compete with its own."""
 MESSAGE = "Upload with crild"
+PATIENCE = 60.0
+"""Seconds without a byte after which the connection counts as broken: the hub's own client would wait for ever."""
 _AGAIN = "nothing was published; the same command continues, and sends no large file twice"
 
 
@@ -51,6 +53,7 @@ def upload(request: Mapping[str, Any], *, report: Report = unreported) -> dict[s
     anything else or cannot be reached.
     """
     disable_progress_bars()
+    get_session().timeout = PATIENCE
     api = HfApi()
     name = str(request["repository"])
     with _refusals(name):
@@ -184,7 +187,7 @@ def _refusals(name: str) -> Iterator[None]:
             sentence = f"the hub refuses the card: {_reason(error)}"
             raise ModelError(sentence, kind="hub-refuses-card", file=CARD) from None
         raise RunError(
-            f"{hub} refuses the files: {_reason(error)}; nothing was published", kind="hub-refuses-files"
+            f"{hub} refuses the files, or is no hub: {_reason(error)}; nothing was published", kind="hub-refuses-files"
         ) from None
     except (HTTPError, OSError, RuntimeError) as error:
         inner = error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ is not None else error

@@ -79,6 +79,10 @@ def read_tracking(run_dir: Path, kind: str) -> Tracking | None:
         return read_record(tracking_file(run_dir, kind), Tracking.from_dict)
     except FileNotFoundError:
         return None
+    except RunError as error:
+        if error.kind not in ("newer-record", "cannot-read-record"):
+            error.sentence += "; delete it, and `crild track` asks the tracker what it has"
+        raise
 
 
 def trackings(run_dir: Path) -> dict[str, Tracking | RunError]:

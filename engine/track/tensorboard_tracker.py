@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from engine.errors import RunError
 from engine.record.paths import user_path
 from engine.record.tracking import Tracking
 from engine.track.curves import Point
@@ -45,7 +46,10 @@ class TensorBoard:
 
     def _new_folder(self) -> Path:
         if self._folder is None:
-            return self._facts.run_dir / FOLDER
+            own = self._facts.run_dir / FOLDER
+            if own.is_symlink():
+                raise RunError("is a symbolic link, which crild does not follow", kind="tracking-link", file=str(own))
+            return own
         parent = user_path(self._folder, "track.tensorboard_folder") / self._facts.project
         own = parent / self._facts.name
         return parent / f"{own.name}-{self._facts.id[:6]}" if own.exists() else own  # of another folder of runs

@@ -80,3 +80,16 @@ def test_a_picture_on_the_screen_needs_a_screen(crild: Call, runs_dir: Path) -> 
     said = crild("curves", "latest", "--image")
     assert said.code == 2
     assert "-o FILE.png" in said.err
+
+
+def test_a_link_is_named_by_itself(crild: Call, runs_dir: Path, tmp_path: Path) -> None:
+    make_run(runs_dir)
+    (tmp_path / "link.svg").symlink_to(tmp_path / "picture")
+    assert crild("curves", "latest", "-o", str(tmp_path / "link.svg")).code == 0
+    assert (tmp_path / "picture").read_bytes().startswith(b"<?xml")
+
+
+def test_a_terminal_without_columns_is_none(crild: Call, runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_run(runs_dir)
+    monkeypatch.setenv("COLUMNS", "0")
+    assert "dev accuracy" in crild("curves", "latest").out

@@ -160,3 +160,16 @@ def test_commands_leave_torch_and_its_like_alone(runs_dir: Path) -> None:
         f"print(*sorted({HEAVY!r} & set(sys.modules)), file=sys.stderr)"
     )
     assert _python(code).stderr.splitlines()[-1] == ""
+
+
+def test_a_working_folder_that_was_removed_is_no_fault(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone')\n"
+        "from crild.__main__ import main; sys.argv = ['crild', '--version']; sys.exit(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=False,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("crild ")

@@ -366,3 +366,22 @@ def test_a_reader_with_wrong_words_ends_with_a_sentence(tmp_path: Path, words: l
     assert ended.returncode in (1, 2)
     assert "error: " in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("elsewhere"), Path.mkdir])
+def test_a_log_that_is_no_file_keeps_no_engine_waiting(runs_dir: Path, make: Callable[[Path], None]) -> None:
+    run_dir = make_run(runs_dir)
+    make(tracking_log(run_dir, "mlflow"))
+    with pytest.raises(RunError) as caught:
+        start_reader(run_dir, "mlflow")
+    assert caught.value.kind == "cannot-start-reader"
+    start_readers(run_dir)
+    assert not (run_dir / "elsewhere").exists()
+
+
+def test_a_damaged_record_says_what_to_do(runs_dir: Path) -> None:
+    run_dir = make_run(runs_dir)
+    tracking_file(run_dir, "mlflow").write_bytes(b"")
+    with pytest.raises(RunError) as caught:
+        read_tracking(run_dir, "mlflow")
+    assert "delete it" in caught.value.sentence
