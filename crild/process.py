@@ -38,8 +38,8 @@ def use_own_packages() -> None:
 
 def is_in(module: object, folder: str) -> bool:
     """Whether a module comes from below a folder."""
-    file = getattr(module, "__file__", None)
-    return bool(file) and os.path.realpath(file).startswith(os.path.join(folder, ""))  # noqa: PTH118
+    file: str = getattr(module, "__file__", None) or ""
+    return file != "" and os.path.realpath(file).startswith(os.path.join(folder, ""))  # noqa: PTH118
 
 
 def main(words: Sequence[str]) -> int:

@@ -119,6 +119,8 @@ def _send(run_dir: Path, kinds: Sequence[str], *, student: bool) -> bool:
                     "" if record is None or record.error is None else ", and tries again: repeat this in two minutes"
                 )
                 terminal.say(f"{NAMES[kind]}: {owner or 'another process'} is sending {run_dir.name} there{again}")
+            elif not run_dir.is_dir():
+                terminal.say(f"{NAMES[kind]}: {run_dir.name} was removed while it was sent")
             elif code < 0:
                 terminal.say(f"{NAMES[kind]}: the reader was killed by signal {-code}")
             elif code and (record is None or record.error is None):  # it could not even write its record

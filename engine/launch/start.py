@@ -123,7 +123,7 @@ def start_reader(run_dir: Path, kind: str, *options: str) -> subprocess.Popen[by
     """
     reap()
     try:
-        output = _open_log(tracking_log(run_dir, kind))
+        output = _open_reader_log(tracking_log(run_dir, kind))
         try:
             return subprocess.Popen(
                 process_command("track", kind, *options, str(run_dir.resolve())), stdin=subprocess.DEVNULL,
@@ -136,7 +136,7 @@ def start_reader(run_dir: Path, kind: str, *options: str) -> subprocess.Popen[by
         raise RunError(sentence, kind="cannot-start-reader", file=str(run_dir)) from error
 
 
-def _open_log(path: Path) -> int:
+def _open_reader_log(path: Path) -> int:
     """Open a log to append to, or create it. Raises OSError for what is no file: a link, or a pipe, which would hang."""
     if path.is_symlink():
         raise OSError(f"{path.name} is a symbolic link, which crild does not follow")

@@ -98,7 +98,7 @@ def _facts(loaded: Loaded, key: str, model: str, revision: str | None) -> tuple[
         sentence = f"models of the family {plain(facts.family)} cannot be used; supported are {listed(FAMILIES, 'and')}"
         file = plain(str(facts.folder / "config.json"))
         return None, [ModelError(sentence, kind="unsupported-family", file=file, key=key)]
-    return facts, list(_weight_problems(facts.folder, key))
+    return facts, list(weight_problems(facts.folder, key))
 
 
 def _vocabulary_problems(
@@ -241,7 +241,7 @@ def _vocabulary(folder: Path) -> dict[str, Any]:
         return {}
 
 
-def _weight_problems(folder: Path, key: str) -> Iterator[ModelError]:
+def weight_problems(folder: Path, key: str | None = None) -> Iterator[ModelError]:
     """Weights that are missing or cut short, as far as names and sizes tell."""
     if missing := missing_weights(folder):
         if not _is_in_hub_cache(folder):

@@ -10,6 +10,7 @@ from pathlib import Path
 from engine.data.hub_connection import endpoint
 from engine.errors import ModelError, UsageError
 from engine.models.model_files import ONNX, SAFETENSORS, VOCABULARIES, check_folder, has_tokenizer, missing_weights
+from engine.preflight.models import weight_problems
 from engine.preset.regular_file import read_regular
 from engine.preset.text import listed, plain
 from engine.record.export import CARD, EXPORT, LARGEST_CARD
@@ -101,6 +102,8 @@ def _check_complete(folder: Path, files: dict[str, int]) -> None:
             raise ModelError(f"cannot be read: {reason}", kind="unreadable-file", file=plain(str(folder / name)))
         if size == 0:
             raise ModelError("is empty", kind="empty-file", file=plain(str(folder / name)))
+    for problem in () if ONNX in files else weight_problems(folder):
+        raise problem
     if (read_json(folder / "config.json") or {}).get("auto_map"):
         sentence = "this model needs Python code of its own, which crild does not upload: use `hf upload`"
         raise ModelError(sentence, kind="own-code-not-uploaded", file=where)

@@ -276,6 +276,11 @@ def _bad_card(folder: Path) -> None:
     (folder / "README.md").write_text("---\na: [\n---\nText")
 
 
+def _cut(folder: Path) -> None:
+    with (folder / "model.safetensors").open("r+b") as file:
+        file.truncate(file.seek(0, 2) - 1)
+
+
 def _names_home(folder: Path) -> None:
     (folder / "README.md").write_text(f"crild run {Path.home()}/secret/preset.toml")
 
@@ -289,6 +294,8 @@ def _names_home(folder: Path) -> None:
         (lambda folder: (folder / "config.json").unlink(), "no-config"),
         (lambda folder: (folder / "tokenizer.json").unlink(), "no-tokenizer"),
         (_own_code, "own-code-not-uploaded"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(bytes(range(1, 201))), "not-safetensors"),
+        (_cut, "truncated-weights"),
         (_bad_card, "invalid-model-card"),
         (_names_home, "private-path-in-file"),
     ],
