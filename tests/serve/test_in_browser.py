@@ -138,7 +138,7 @@ def run_dirs(tmp_path: Path) -> list[Path]:
 
 
 def test_a_run_is_started_watched_reloaded_and_stopped(tmp_path: Path) -> None:
-    with served(steps=4000, pause=0.02) as (process, address), browser() as shown:
+    with served(steps=4000, pause=0.02, hold=200) as (process, address), browser() as shown:
         shown.page.goto(address)
         shown.wait_for("Launch", "quickstart")
         assert shown.page.url == f"{address.partition('?')[0]}", "the token has left the address"
@@ -148,6 +148,7 @@ def test_a_run_is_started_watched_reloaded_and_stopped(tmp_path: Path) -> None:
         shown.until(lambda: shown.coloured(LINE) > 200)
         (app,) = psutil.Process(process.pid).children()
 
+        shown.forget()
         shown.page.reload()
         shown.until(lambda: shown.connections == 2)
         shown.wait_for(run_dir.name)
@@ -155,7 +156,7 @@ def test_a_run_is_started_watched_reloaded_and_stopped(tmp_path: Path) -> None:
         assert read_status(run_dir).state == "running"
 
         shown.press("2")
-        shown.wait_for("running", "loss")
+        shown.wait_for("[2 Live]", "running", "loss")
         shown.press("s")
         shown.until(lambda: read_status(run_dir).state == "stopped")
         shown.wait_for("stopped")
@@ -169,7 +170,7 @@ def test_a_run_is_started_watched_reloaded_and_stopped(tmp_path: Path) -> None:
 
 
 def test_a_lost_connection_comes_back_by_itself(tmp_path: Path) -> None:
-    with served(steps=4000, pause=0.02) as (process, address), browser(720, 420) as shown:
+    with served(steps=4000, pause=0.02, hold=200) as (process, address), browser(720, 420) as shown:
         port, token = int(address.split(":")[2].partition("/")[0]), address.partition("token=")[2]
         tunnel = Tunnel(port)
         shown.page.goto(f"http://localhost:{tunnel.port}/?token={token}&fontsize=12")
@@ -182,12 +183,13 @@ def test_a_lost_connection_comes_back_by_itself(tmp_path: Path) -> None:
         shown.until(lambda: "lost" in shown.notice)
         app.wait(PATIENCE)
         assert read_status(run_dir).state == "running"
+        shown.forget()
         tunnel.mend()
         shown.wait_for(run_dir.name)
         shown.until(lambda: not shown.notice)
         assert shown.page.url.endswith("/?fontsize=12")
         shown.press("2")
-        shown.wait_for("running")
+        shown.wait_for("[2 Live]", "running")
         shown.press("s")
         shown.until(lambda: read_status(run_dir).state == "stopped")
 
