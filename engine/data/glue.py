@@ -66,7 +66,7 @@ def check_glue(name: str, source: Path) -> None:
 
 
 def load_glue_test(name: str, source: Path, *, report: Report = unreported) -> dict[GlueTestSet, UnlabelledTexts]:
-    """The texts of a GLUE task's test sets from its folder, and of the diagnostic set, where MNLI has it beside it.
+    """The texts of a GLUE task's test sets from its folder, and of the diagnostic set, where MNLI's folder holds it.
 
     Raises DataError as `load_glue` does, and for rows that are not numbered 0, 1, 2, ... or not as many as GLUE's.
     """

@@ -1,4 +1,4 @@
-"""What trackers are told of a run besides its curves: name, project, settings, and its results at the end."""
+"""What trackers get of a run besides its curves: name, project, settings, and its results at the end."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def unset(path: Keys) -> Path | None:
 
 
 def _check_value(section: type[Record], path: Keys, value: Any) -> None:
-    """Raise UsageError unless a setting takes a value, whatever else the file holds."""
+    """Raise UsageError unless a setting takes a value. The rest of the file does not matter."""
     table = value
     for name in reversed(path):
         table = {name: table}

@@ -391,6 +391,12 @@ def test_a_newer_format(tmp_path: Path) -> None:
     assert mistakes(tmp_path, "schema_ = 1\n" + MINIMAL) == ["mine.toml:1 unknown-key schema_"]
 
 
+def test_a_sweep_file_is_no_preset(tmp_path: Path) -> None:
+    found = problems(tmp_path, '[sweep]\nmethods = ["kd"]\ntasks = ["mrpc"]\n')
+    assert any("crild sweep FILE --dry-run" in sentence for sentence in found)
+    assert any("did you mean" in sentence for sentence in problems(tmp_path, "[studnt]\nlayers = 2\n"))
+
+
 def test_what_is_missing_altogether(tmp_path: Path) -> None:
     assert mistakes(tmp_path, "seed = 3\n") == [
         "mine.toml missing-key task",

@@ -1,4 +1,4 @@
-"""A tunnel to a server, as ssh makes one, which can be cut and mended."""
+"""A tunnel to a server, as ssh makes one, which can be cut and restored."""
 
 from __future__ import annotations
 

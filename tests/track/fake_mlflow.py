@@ -1,6 +1,6 @@
 """A package `mlflow` that appends what it is sent to a file, so that whole commands can be tested without an extra.
 
-$FAKE_MLFLOW names the file; a file `slow` or `down` beside it makes each request take a tenth of a second, or fail.
+$FAKE_MLFLOW names the file; a file `slow` or `down` in its folder makes each request take a tenth of a second, or fail.
 """
 
 from __future__ import annotations

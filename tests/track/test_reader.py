@@ -214,17 +214,17 @@ def test_a_reader_that_hangs_starts_again_while_the_run_is_running(runs: Path, t
 
 def test_two_readers_at_once_send_everything_once(runs: Path) -> None:
     run_dir, remote = run_of(runs), Remote()
-    begun, go = threading.Event(), threading.Event()
+    started, go = threading.Event(), threading.Event()
 
     def wait(name: str) -> None:
-        if name == "send" and not begun.is_set():
-            begun.set()
+        if name == "send" and not started.is_set():
+            started.set()
             go.wait(PATIENCE)
 
     remote.fail = wait
     first = threading.Thread(target=reader(run_dir, remote).run)
     first.start()
-    assert begun.wait(PATIENCE)
+    assert started.wait(PATIENCE)
     assert reader(run_dir, remote).run() == BUSY
     go.set()
     first.join(PATIENCE)

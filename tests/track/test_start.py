@@ -380,6 +380,17 @@ def test_a_log_that_is_no_file_keeps_no_engine_waiting(runs_dir: Path, make: Cal
     assert not (run_dir / "elsewhere").exists()
 
 
+def test_a_linked_folder_of_tensorboard_is_not_followed(runs_dir: Path, tmp_path: Path) -> None:
+    from engine.track.facts import facts_of
+    from engine.track.tensorboard_tracker import FOLDER, TensorBoard
+
+    run_dir = make_run(runs_dir)
+    (run_dir / FOLDER).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(RunError) as caught:
+        TensorBoard(facts_of(run_dir), None)._new_folder()
+    assert caught.value.kind == "tracking-link"
+
+
 def test_a_damaged_record_says_what_to_do(runs_dir: Path) -> None:
     run_dir = make_run(runs_dir)
     tracking_file(run_dir, "mlflow").write_bytes(b"")
