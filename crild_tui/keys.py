@@ -29,6 +29,11 @@ def key_names(app: App[Any], rebound: Mapping[str, str]) -> KeyNames:
     return names
 
 
+def action_ids() -> list[str]:
+    """The ids of the actions of all screens that are imported."""
+    return [binding.id for binding in _bindings(App, Widget) if binding.id]
+
+
 def key_problems(rebound: Mapping[str, str]) -> list[str]:
     """What is wrong with the keys that the user chose: ids that no action has, keys that two actions of a mode share."""
     bindings = {binding.id: binding.key for binding in _bindings(App, Widget) if binding.id}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,6 +10,8 @@ import typer
 from crild_tui.cli import terminal
 from crild_tui.cli.options import AsJson, RunsDir
 from crild_tui.cli.setting_completers import setting_keys, setting_values
+from engine.errors import UsageError
+from engine.preset.text import nearest, shown
 
 if TYPE_CHECKING:
     from engine.user.settings_list import Setting
@@ -92,7 +94,9 @@ def set_(
     """Write a setting into your settings file, and keep its comments. An invalid value or file changes nothing."""
     from engine.user.settings_file import path_of, set_value
 
-    terminal.say(f"written to {set_value(path_of(key), value)}")
+    keys = path_of(key)
+    _check_action(keys)
+    terminal.say(f"written to {set_value(keys, value)}")
 
 
 @application.command("unset")
@@ -135,6 +139,20 @@ def _refuse_misplaced(command: str, *, as_json: bool, runs_dir: str | None) -> N
         if given:
             sentence = f"{option} before `{command}` has no effect: leave it out, or write it after the command"
             raise UsageError(sentence, kind="misplaced-option")
+
+
+def _check_action(path: Sequence[str]) -> None:
+    """Raise UsageError where a setting is the key of an action that the dashboard does not have."""
+    if tuple(path[:2]) != ("dashboard", "keys") or len(path) != 3:
+        return
+    import crild_tui.app  # noqa: F401  it imports all screens, which declare the actions
+    from crild_tui.keys import action_ids
+
+    known, action = action_ids(), path[2]
+    if action not in known:
+        near = nearest(action, known)
+        hint = f"did you mean {shown(near)}?" if near else "press ? in the dashboard for the names of all"
+        raise UsageError(f"the dashboard has no action {shown(action)}; {hint}", kind="unknown-action")
 
 
 def _document(setting: Setting) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def test_an_unset_setting_has_its_default(crild: Call) -> None:
 @pytest.mark.parametrize(
     "words",
     [("get", "frob"), ("set", "frob", "1"), ("unset", "frob"), ("set", "dashboard.theme", "pink"), ("set", "dashboard.theme"),
-     ("set", "consent.remote_code", "[]"), ("frob",), ("set", "runs-dir", "x"), ("get", "\x1b[2J")],
+     ("set", "consent.remote_code", "[]"), ("frob",), ("set", "runs-dir", "x"), ("get", "\x1b[2J"), ("set", "dashboard.keys.live.stpo", "f8")],
 )  # fmt: skip
 def test_mistakes_are_usage_errors_and_change_nothing(words: tuple[str, ...], crild: Call, file: Path) -> None:
     said = crild("config", *words)
