@@ -1,4 +1,4 @@
-"""The nine objectives, and the registry that stages look them up in.
+"""The objectives, and the registry that stages look them up in.
 
 Each compares a student with a teacher (or with labels) and returns a `Total`. All of them: no gradient goes to the
 teacher's side; padding changes neither the sum nor a gradient; inputs in half precision are compared in single
@@ -15,6 +15,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
+import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
 from torch import Tensor
 
@@ -68,6 +69,18 @@ def cls(student: Tensor, teacher: Tensor, rows: Tensor) -> Total:
     first = F.normalize(at_least_fp32(student[:, 0]), dim=-1)
     target = F.normalize(at_least_fp32(teacher[:, 0]), dim=-1)
     return total(_mean_square(first, target), examples(rows))
+
+
+def pooled(student: Tensor, teacher: Tensor, rows: Tensor) -> Total:
+    """Mean squared error of L2-normalised means over real tokens (Haidar et al. 2022, RAIL-KD), a mean over the width.
+
+    Args:
+        student: hidden states (batch, length, width), projected to the teacher's width where the models' widths differ.
+        teacher: the same shape.
+        rows: attention mask (batch, length): the tokens that the mean is over. Examples without one don't count.
+    """
+    mine, target = (F.normalize(_mean_over_tokens(states, rows), dim=-1) for states in (student, teacher))
+    return total(_mean_square(mine, target), examples(rows))
 
 
 def logits(
@@ -125,6 +138,12 @@ def labels(
 
     values = loss(gold) if lam is None else lam * loss(gold) + (1 - lam) * loss(gold.flip(0))
     return total(values, examples(rows))
+
+
+def _mean_over_tokens(states: Tensor, rows: Tensor) -> Tensor:
+    """The mean of states (batch, length, width) over real tokens, (batch, width); zeros where there is none."""
+    real = rows.bool().unsqueeze(-1)
+    return torch.where(real, at_least_fp32(states), 0.0).sum(1) / real.sum(1).clamp(min=1)
 
 
 def _mean_square(student: Tensor, teacher: Tensor) -> Tensor:
@@ -188,6 +207,7 @@ OBJECTIVES: Mapping[str, ObjectiveSpec] = MappingProxyType(
         "value": ObjectiveSpec(attention, ("value", "value"), per_token=True),
         "hidden": ObjectiveSpec(hidden, ("hidden",), per_token=True),
         "cls": ObjectiveSpec(cls, ("hidden",), per_token=False, first_token=True),
+        "pooled": ObjectiveSpec(pooled, ("hidden",), per_token=False),
         "embedding": ObjectiveSpec(hidden, ("embedding",), per_token=True),
     }
 )

@@ -20,11 +20,10 @@ from torch import Tensor
 from engine.distill import layer_maps
 from engine.distill.activations import LAYER_STATES, Activations, ActivationSpec
 from engine.distill.consistency import consistency
-from engine.distill.layer_maps import Pair
+from engine.distill.layer_maps import Flow, Pair
 from engine.distill.model_shape import ModelShape, heads_of_term
 from engine.distill.objectives import OBJECTIVES, ObjectiveSpec, positions
 from engine.distill.row_scores import Total, log_rows, near
-from engine.distill.transport import Flow
 from engine.preset import schema
 
 WidthProjection = Callable[[Tensor], Tensor]
@@ -44,7 +43,9 @@ class Term:
     """Attention heads of both models, or relation heads."""
     mse: bool = False
     emd: bool = False
-    """`pairs` are all pairs of layers, and a `Flow` says how much each carries."""
+    """`pairs` are all pairs of layers, and a transport plan says how much each carries."""
+    random: bool = False
+    """`pairs` are all that `layer_maps.draw` may give; each epoch has a map of its own."""
     temperature: float = 1.0
     regression: bool = False
     padded: bool = False
@@ -60,6 +61,11 @@ class Term:
     def objective(self) -> ObjectiveSpec:
         """The registered objective."""
         return OBJECTIVES[self.name]
+
+    @property
+    def takes_flow(self) -> bool:
+        """Whether a `Flow` says which of the pairs count, and it isn't always the same."""
+        return self.emd or self.random
 
     def window(self, student: int, teacher: int | None = None) -> int | None:
         """How far both layers of a pair look (or one student layer): the narrower window, None where there is none."""
@@ -105,6 +111,7 @@ def bind(
             heads=heads_of_term(name, options, teacher, student),
             mse=options.mse,
             emd=objective.per_layer and layer_map == "emd",
+            random=objective.per_layer and layer_map == "random",
             temperature=temperature,
             regression=regression,
             teacher_windows=teacher.windows if objective.compares_attention else (),
@@ -159,7 +166,8 @@ def distillation_loss(
         lam: λ where the inputs are mixed, for the labels term.
         class_weights: (classes,) in single precision, for the labels term.
         projection: from the student's width to the teacher's, where `term.projects`.
-        flow: `transport.flow` of this batch's costs, where `term.emd`.
+        flow: the pairs that count and by how much, where `term.takes_flow`: `transport.flow` of this batch's costs, or
+            the map that was drawn.
     """
     mask = student.mask if clean_mask is None or not term.padded else clean_mask
     if not term.objective.per_layer:
@@ -169,8 +177,8 @@ def distillation_loss(
             term, _student_side(term, student, None, projection), target, mask, lam=lam, weights=class_weights
         )
     shares = tuple((pair, 1.0) for pair in term.pairs)
-    if term.emd:
-        assert flow is not None, "a term with optimal transport needs a flow"
+    if term.takes_flow:
+        assert flow is not None, "a term with optimal transport or a random map needs a flow"
         shares = flow
     sums = []
     for (t, s), share in shares:

@@ -149,6 +149,7 @@ class Stepper:
         epoch, position = divmod(number, self.per_epoch)
         if self.orders[0] != epoch:
             self.orders = (epoch, batches_of(self.settings, self.tokens.lengths, epoch))
+            self.losses.draw_layers(epoch)
         return self.orders[1][position]
 
     def _parts(self, rows: np.ndarray) -> Iterator[tuple[int, Batch | None]]:

@@ -55,6 +55,7 @@ TERMS = (
     Term("value", pairs=((2, 1), (4, 2)), heads=2),
     Term("hidden", pairs=((4, 2),), projects=True),
     Term("cls", pairs=((4, 2),), projects=True),
+    Term("pooled", pairs=((2, 1), (4, 2)), projects=True),
     Term("embedding", projects=True),
 )
 LAYER_TERMS = tuple(term for term in TERMS if term.pairs)

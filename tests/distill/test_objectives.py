@@ -107,6 +107,17 @@ def test_cls_compares_directions_of_the_first_token() -> None:
     assert objectives.cls(7 * teacher, teacher, ONE)[0].item() == pytest.approx(0, abs=1e-12)
 
 
+def test_pooled_compares_directions_of_the_mean_over_real_tokens() -> None:
+    """The student's mean of (3, 0) and (0, 3) points halfway; the teacher's, without the padded token, along the first axis."""
+    student = torch.tensor([[[3.0, 0.0], [0.0, 3.0], [0.0, 9.0]]])
+    teacher = torch.tensor([[[1.0, 0.0], [7.0, 0.0], [0.0, 9.0]]])
+    total, count = objectives.pooled(student, teacher, masked((2,), 3))
+    half = math.sqrt(0.5)
+    assert total.item() == pytest.approx(((1 - half) ** 2 + half**2) / 2)
+    assert count == 1
+    assert objectives.pooled(7 * teacher, teacher, masked((2,), 3))[0].item() == pytest.approx(0, abs=1e-12)
+
+
 def test_cls_of_nothing_has_a_finite_gradient() -> None:
     student = torch.zeros(1, 1, 2, requires_grad=True)
     torch.autograd.backward(objectives.cls(student, torch.ones(1, 1, 2), torch.ones(1, 1))[0])
@@ -187,6 +198,7 @@ def test_no_gradient_goes_to_the_teacher() -> None:
         relation_between(student, teacher, ONE, heads=2),
         objectives.hidden(student, teacher, ONE),
         objectives.cls(student, teacher, ONE),
+        objectives.pooled(student, teacher, ONE),
         objectives.logits(student[:, 0], teacher[:, 0], ONE),
         objectives.logits(student[:, 0], teacher[:, 0], ONE, regression=True),
     ):

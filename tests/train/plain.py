@@ -105,6 +105,15 @@ class Pair:
         )
         return torch.mean((mine - other).square())
 
+    def pooled(self, t: int, s: int) -> Tensor:
+        """Normalised means over the tokens of a sentence."""
+
+        def one(row: int, n: int) -> Tensor:
+            mine, other = (x[row, :n].mean(0) for x in (self.student.hidden[s], self.target.hidden[t]))
+            return (mine / mine.norm() - other / other.norm()).square().mean()
+
+        return self._over(one, len(self.lengths))
+
     def logits(self, temperature: float) -> Tensor:
         """Soft answers."""
         p = (self.target.logits / temperature).softmax(-1)

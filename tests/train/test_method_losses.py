@@ -8,7 +8,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -119,6 +121,15 @@ def pkd(x: Seen, pairs: tuple[tuple[int, int], ...]) -> Tensor:
     return 0.5 * x.plain.labels(x.gold) + 0.5 * x.plain.logits(10.0) + 20 * over(pairs, x.plain.cls)
 
 
+def rail(x: Seen) -> Tensor:
+    """Two of the teacher's four layers, in order; which ones, the seed, the stage and the epoch say."""
+    seed, purpose, epoch = 42, 8, 0
+    generator = np.random.Generator(np.random.PCG64([seed, purpose, crc32(b"rail"), epoch]))
+    first, second = sorted(generator.choice(4, 2, replace=False) + 1)
+    states = x.plain.pooled(int(first), 1) + x.plain.pooled(int(second), 2)
+    return (x.plain.labels(x.gold) + x.plain.logits(2.0)) / 3 + 768 / 3 * states
+
+
 ILD: dict[str, Callable[[Seen], Tensor]] = {
     "tinybert": tinybert,
     "minilm": lambda x: x.plain.attention(4, 2) + x.plain.scored("value", "value", 4, 2),
@@ -153,6 +164,7 @@ JOINT: dict[str, tuple[str, Callable[[Seen], Tensor]]] = {
     "mixkd": ("mixkd", lambda x: x.mixed.logits(2.0) + x.mixed.labels(x.gold, LAM)),
     "pkd": ("pkd", lambda x: pkd(x, UNIFORM)),
     "pkd-last": ("pkd", lambda x: pkd(x, UPPER)),
+    "rail-kd": ("rail", rail),
 }
 
 
