@@ -294,6 +294,7 @@ def _positions_of(spec: ObjectiveSpec) -> str:
 
 _OPTIONS: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "mse": ({"mse": True}, {}),
+    "anneal": ({"mse": True, "anneal": 10}, {}),
     "relation_heads": ({"relation_heads": 4}, {}),
     "layer_map": ({"layer_map": "uniform"}, {}),
     'layer_map = "emd"': ({"layer_map": "emd"}, {}),

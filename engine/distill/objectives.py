@@ -84,11 +84,20 @@ def pooled(student: Tensor, teacher: Tensor, rows: Tensor) -> Total:
 
 
 def logits(
-    student: Tensor, teacher: Tensor, rows: Tensor, *, temperature: float = 1.0, regression: bool = False
+    student: Tensor,
+    teacher: Tensor,
+    rows: Tensor,
+    *,
+    temperature: float = 1.0,
+    regression: bool = False,
+    mse: bool = False,
+    anneal: float | Tensor = 1.0,
 ) -> Total:
     """Soft targets: KL(T ‖ S) of softmax(logits/temperature), times temperature² (Hinton et al. 2015).
 
-    For regression, the mean squared error of logits/temperature, as the released code has it: no square in front.
+    For regression, the mean squared error of logits/temperature, as the released code has it: no square in front. With
+    `mse`, this for classes too; with `anneal`, of the teacher's logits times that factor (Jafari et al. 2021,
+    Annealing-KD).
 
     Args:
         student: (batch, classes).
@@ -96,10 +105,12 @@ def logits(
         rows: attention mask (batch, length): examples without a real token don't count.
         temperature: softens both sides.
         regression: the logits are scores.
+        mse: compare logits instead of distributions.
+        anneal: what the teacher's logits are multiplied by, with `mse`: `annealing.factor` of the step.
     """
     cool, target = at_least_fp32(student) / temperature, at_least_fp32(teacher.detach()) / temperature
-    if regression:
-        return total(_mean_square(cool, target), examples(rows))
+    if regression or mse:
+        return total(_mean_square(cool, anneal * target), examples(rows))
     target = target.log_softmax(-1)
     values = (target.exp() * (target - cool.log_softmax(-1))).sum(-1) * temperature**2
     return total(values, examples(rows))
@@ -156,7 +167,7 @@ class ObjectiveSpec:
 
     function: Callable[..., Total]
     """Takes the student's tensor, the teacher's, and the rows that count; its keyword-only parameters are options,
-    some of `keys`, `mse`, `temperature`, `regression`, `lam` and `class_weights`, and it receives those that it names."""
+    some of `keys`, `mse`, `temperature`, `regression`, `anneal`, `lam` and `class_weights`, and it receives those that it names."""
     reads: tuple[str, ...]
     """Names of the activations that are compared: one, or two whose product (`row_scores.scores`) is."""
     per_token: bool

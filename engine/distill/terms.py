@@ -48,6 +48,8 @@ class Term:
     """`pairs` are all that `layer_maps.draw` may give; each epoch has a map of its own."""
     temperature: float = 1.0
     regression: bool = False
+    anneal: int | None = None
+    """How many factors the teacher's logits are multiplied by over the stage (`annealing.factor`)."""
     padded: bool = False
     """Padding counts as in the released code, see `_rows_and_keys`."""
     projects: bool = False
@@ -114,6 +116,7 @@ def bind(
             random=objective.per_layer and layer_map == "random",
             temperature=temperature,
             regression=regression,
+            anneal=options.anneal,
             teacher_windows=teacher.windows if objective.compares_attention else (),
             student_windows=student.windows if objective.compares_attention else (),
             padded=stage.padding is not None,
@@ -152,6 +155,7 @@ def distillation_loss(
     class_weights: Tensor | None = None,
     projection: WidthProjection | None = None,
     flow: Flow | None = None,
+    anneal: float | Tensor = 1.0,
 ) -> Total:
     """The term's total between student and teacher (or labels), layer pairs summed, not yet weighted.
 
@@ -168,13 +172,20 @@ def distillation_loss(
         projection: from the student's width to the teacher's, where `term.projects`.
         flow: the pairs that count and by how much, where `term.takes_flow`: `transport.flow` of this batch's costs, or
             the map that was drawn.
+        anneal: `annealing.factor` of this step, where `term.anneal`.
     """
     mask = student.mask if clean_mask is None or not term.padded else clean_mask
     if not term.objective.per_layer:
         target = gold if term.objective.gold else _target_side(term, teacher, None, mask)
         assert target is not None, "the labels term needs labels"
         return _compare(
-            term, _student_side(term, student, None, projection), target, mask, lam=lam, weights=class_weights
+            term,
+            _student_side(term, student, None, projection),
+            target,
+            mask,
+            lam=lam,
+            weights=class_weights,
+            anneal=anneal,
         )
     shares = tuple((pair, 1.0) for pair in term.pairs)
     if term.takes_flow:
@@ -269,6 +280,7 @@ def _compare(
     window: int | None = None,
     lam: float | Tensor | None = None,
     weights: Tensor | None = None,
+    anneal: float | Tensor = 1.0,
 ) -> Total:
     """The registered objective between what `_student_side` and `_target_side` give."""
     rows, keys = _rows_and_keys(term, mask)
@@ -279,6 +291,7 @@ def _compare(
         "regression": term.regression,
         "lam": lam,
         "class_weights": weights,
+        "anneal": anneal,
     }
     return term.objective(student, target, rows, options)
 

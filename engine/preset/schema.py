@@ -265,7 +265,11 @@ class Objective(Record):
     weight: NotNegative = 1.0
     """Weight of this term in the sum; 0 leaves it out."""
     mse: bool = False
-    """`attention` only: mean squared error of the scores (TinyBERT) instead of KL of the distributions."""
+    """`attention` and `logits` only: mean squared error of the scores (TinyBERT) or logits instead of KL of the
+    distributions."""
+    anneal: Count | None = None
+    """`logits` with `mse` only: multiply the teacher's logits by 1/n, 2/n, ..., 1 in n equal parts of the stage
+    (Annealing-KD)."""
     relation_heads: Heads | None = None
     """`query`, `key`, `value` only: heads to split the width into; the student's own when left out."""
     layer_map: LayerMap | None = None

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from engine.data.batches import Batch
-from engine.distill import layer_maps, transport
+from engine.distill import annealing, layer_maps, transport
 from engine.distill.activations import Activations, ActivationSpec
 from engine.distill.layer_maps import Flow
 from engine.distill.model_shape import ModelShape
@@ -158,7 +158,8 @@ class StepLosses:
         )
         self._costs: dict[str, npt.NDArray[np.float64]] = {}
         self._drawn: dict[str, Flow] = {}
-        self.draw_layers(0)
+        self._anneal = torch.ones((), device=models.student.device)  # a captured step reads it from the device
+        self.begin_step(0, 1, epoch=0)
         if models.student.device.type == "cpu":
             use_dropout(models.student)
         self.student = PartialEncoder(
@@ -220,12 +221,17 @@ class StepLosses:
         with self.autocast():
             return self._teacher_activations(part, None, "padding")
 
-    def draw_layers(self, epoch: int) -> None:
-        """Draw the layer maps "random" of an epoch, counted from 0: the same one for all terms, processes and attempts."""
+    def begin_step(self, step: int, steps: int, *, epoch: int) -> None:
+        """Set what depends on the position in the stage: layer maps that each epoch draws, and the annealing of logits.
+
+        All are functions of the position, so terms, processes and attempts agree. Steps and epochs count from 0.
+        """
         for term in self.terms:
             if term.random:
                 generator = seeding.generator(self.settings.seed, seeding.LAYERS, self.settings.name, epoch)
                 self._drawn[term.name] = layer_maps.draw(term.pairs, generator)
+            if term.anneal is not None:
+                self._anneal.fill_(annealing.factor(step, steps, term.anneal))
 
     def end_step(self) -> None:
         """Update the layer weights from what the layers cost, after the last micro-batch of a step."""
@@ -266,6 +272,7 @@ class StepLosses:
             class_weights=self.class_weights,
             projection=projection,
             flow=flow,
+            anneal=self._anneal,
         )[0]
 
     def _flow(self, term: Term, student: Activations, teacher: Activations, projection: nn.Module | None) -> Flow:

@@ -119,6 +119,7 @@ class Stepper:
     def _optimise(self, number: int) -> int:
         settings, seed, stage = self.settings, self.settings.seed, self.settings.name
         rows = self._rows(number)
+        self.losses.begin_step(number, self.total, epoch=number // self.per_epoch)
         lam = None
         if settings.mixup:
             lam = mixup.draw(seeding.generator(seed, seeding.MIXUP, stage, number), settings.mixup.alpha)
@@ -149,7 +150,6 @@ class Stepper:
         epoch, position = divmod(number, self.per_epoch)
         if self.orders[0] != epoch:
             self.orders = (epoch, batches_of(self.settings, self.tokens.lengths, epoch))
-            self.losses.draw_layers(epoch)
         return self.orders[1][position]
 
     def _parts(self, rows: np.ndarray) -> Iterator[tuple[int, Batch | None]]:

@@ -48,6 +48,7 @@ TERMS = (
     Term("labels"),
     Term("logits", temperature=2.0),
     Term("logits", temperature=2.0, regression=True),
+    Term("logits", temperature=2.0, mse=True),
     Term("attention", pairs=((2, 1), (4, 2)), heads=HEADS),
     Term("attention", pairs=((4, 2),), heads=HEADS, mse=True),
     Term("query", pairs=((4, 2),), heads=4),

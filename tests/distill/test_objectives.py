@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 import torch
 
-from engine.distill import objectives
+from engine.distill import annealing, objectives
 from engine.distill.row_scores import Total, log_rows, scores
 from engine.preset import names
 
@@ -150,6 +150,25 @@ def test_logits_of_a_regression() -> None:
         torch.tensor([[1.0]]), torch.tensor([[4.0]]), torch.ones(1, 1), temperature=2.0, regression=True
     )
     assert total == 9 / 4
+
+
+def test_logits_by_their_squared_error() -> None:
+    """Annealed to a half, the teacher's (4, 2) are (2, 1); at T = 2 both sides are halved, and no square stands in front."""
+    student, teacher = torch.tensor([[1.0, 0.0]]), torch.tensor([[4.0, 2.0]])
+    full, count = objectives.logits(student, teacher, torch.ones(1, 1), mse=True)
+    assert full == (9 + 4) / 2
+    assert count == 1
+    assert objectives.logits(student, teacher, torch.ones(1, 1), mse=True, anneal=0.5)[0] == (1 + 1) / 2
+    half = objectives.logits(student, teacher, torch.ones(1, 1), mse=True, anneal=torch.tensor(0.5), temperature=2.0)
+    assert half[0] == (0.25 + 0.25) / 2
+
+
+def test_annealing_takes_every_factor_for_as_long() -> None:
+    """1 - (T - 1)/5 for T = 5, 4, 3, 2, 1; of three steps, three factors."""
+    factors = [annealing.factor(step, 20, 5) for step in range(20)]
+    assert factors == pytest.approx([1 - (t - 1) / 5 for t in (5, 4, 3, 2, 1) for _ in range(4)])
+    assert [annealing.factor(step, 3, 10) for step in range(4)] == [0.1, 0.4, 0.7, 0.7]
+    assert {annealing.factor(step, 7, 1) for step in range(7)} == {1.0}
 
 
 def test_labels() -> None:

@@ -120,6 +120,15 @@ class Pair:
         q = (self.student.logits / temperature).softmax(-1)
         return temperature**2 * (p * (p / q).log()).sum(-1).mean()
 
+    def squares(self, factor: float) -> Tensor:
+        """Logits by their squared error, the target's times a factor."""
+        return torch.stack(
+            [
+                torch.stack([(mine - factor * other) ** 2 for mine, other in zip(z, target, strict=True)]).mean()
+                for z, target in zip(self.student.logits, self.target.logits, strict=True)
+            ]
+        ).mean()
+
     def labels(self, gold: Tensor, lam: float | None = None) -> Tensor:
         """Cross-entropy, of both labels where two sentences are mixed."""
         log = F.log_softmax(self.student.logits, -1)

@@ -1,4 +1,4 @@
-"""A stage with layer_map "random": what is drawn depends on the epoch alone, and evaluations on no draw."""
+"""What depends on the position in a stage: layer_map "random" on the epoch, annealed logits on the step; both after resuming."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.train.tiny_run import make, materials, work
 
 OVERRIDES = (
     "teacher.finetune.epochs=1", "stage.ild.epochs=3", "stage.kd.epochs=1", "baseline.enabled=false",
-    'stage.ild.layer_map="random"', "stage.ild.objectives={hidden = 1.0, pooled = 1.0}", "stage.ild.mixup=false",
+    "stage.kd.objectives={logits = {mse = true, anneal = 4}}", 'stage.ild.layer_map="random"', "stage.ild.objectives={hidden = 1.0, pooled = 1.0}", "stage.ild.mixup=false",
 )  # fmt: skip
 LENGTHS = [5, 9, 3]
 
@@ -33,11 +33,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_dir
 
 
-@pytest.mark.parametrize("step", [4, 6])
-def test_a_resumed_run_draws_the_same_layers(tmp_path: Path, whole: Path, step: int) -> None:
-    """Stopped at the end of an epoch (of four steps), where an evaluation comes first, and within one."""
+@pytest.mark.parametrize("place", [("ild", 4), ("ild", 6), ("kd", 3)])
+def test_a_resumed_run_ends_in_the_same_bytes(tmp_path: Path, whole: Path, place: tuple[str, int]) -> None:
+    """Stopped at the end of an epoch (of four steps), where an evaluation comes first, within one, and within the annealing."""
     run_dir = make(tmp_path, materials(tmp_path), *OVERRIDES)
-    assert work(run_dir, stop_after=("ild", step)) is None
+    assert work(run_dir, stop_after=place) is None
     assert work(run_dir) is not None
     students = [(folder / "student" / "model.safetensors").read_bytes() for folder in (whole, run_dir)]
     assert students[0] == students[1]
@@ -66,7 +66,7 @@ def loss(losses: StepLosses) -> float:
 def test_every_epoch_has_its_own_map_and_evaluations_have_none(losses: StepLosses) -> None:
     trained, evaluated = {}, set()
     for epoch in (*range(12), 0):
-        losses.draw_layers(epoch)
+        losses.begin_step(0, 1, epoch=epoch)
         with torch.no_grad():
             evaluated.add(loss(losses))
         found = trained.setdefault(epoch, loss(losses))
@@ -82,7 +82,7 @@ def test_another_seed_or_stage_draws_otherwise(losses: StepLosses) -> None:
         other = StepLosses(settings, losses.models, losses.terms, autocast=nullcontext)
         maps = []
         for epoch in range(8):
-            other.draw_layers(epoch)
+            other.begin_step(0, 1, epoch=epoch)
             maps.append(loss(other))
         other.remove()
         found.add(tuple(maps))
