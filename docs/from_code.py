@@ -289,6 +289,8 @@ def _positions_of(spec: ObjectiveSpec) -> str:
     """Which states of a layer an objective compares, where they aren't those of each token."""
     if spec.first_token:
         return " of [CLS]"
+    if spec.any_width:
+        return " over the tokens of an example"
     return " averaged over tokens" if spec.per_layer and not spec.per_token else ""
 
 

@@ -83,6 +83,23 @@ def pooled(student: Tensor, teacher: Tensor, rows: Tensor) -> Total:
     return total(_mean_square(mine, target), examples(rows))
 
 
+def cka(student: Tensor, teacher: Tensor, rows: Tensor) -> Total:
+    """1 − CKA of an example's hidden states over its tokens: linear centred kernel alignment (Kornblith et al. 2019).
+
+    CKA is the cosine of the two models' centred Gram matrices of tokens, so that rotations, shifts and one factor change
+    nothing, and the widths may differ. As a loss: Saha et al. 2022; Dasgupta and Cohn 2025, over a batch instead of an
+    example. An example of one token, which has nothing to compare, gives 0.
+
+    Args:
+        student: hidden states (batch, length, width).
+        teacher: (batch, length, any width).
+        rows: attention mask (batch, length): the tokens that are compared. Examples without one don't count.
+    """
+    mine, target = (_centred_products(states, rows) for states in (student, teacher.detach()))
+    cosines = (F.normalize(mine, dim=-1) * F.normalize(target, dim=-1)).sum(-1)
+    return total(torch.where(rows.bool().sum(-1) > 1, 1 - cosines, 0.0), examples(rows))
+
+
 def logits(
     student: Tensor,
     teacher: Tensor,
@@ -151,6 +168,13 @@ def labels(
     return total(values, examples(rows))
 
 
+def _centred_products(states: Tensor, rows: Tensor) -> Tensor:
+    """Products of each pair of real tokens' states after their mean is taken off, (batch, length²); zeros elsewhere."""
+    real = rows.bool().unsqueeze(-1)
+    centred = torch.where(real, at_least_fp32(states) - _mean_over_tokens(states, rows).unsqueeze(1), 0.0)
+    return (centred @ centred.mT).flatten(1)
+
+
 def _mean_over_tokens(states: Tensor, rows: Tensor) -> Tensor:
     """The mean of states (batch, length, width) over real tokens, (batch, width); zeros where there is none."""
     real = rows.bool().unsqueeze(-1)
@@ -174,6 +198,8 @@ class ObjectiveSpec:
     """A position is a real token; otherwise an example."""
     first_token: bool = False
     """Only the first token's states are compared."""
+    any_width: bool = False
+    """States of any two widths can be compared as they are, without a projection."""
     gold: bool = False
     """The target is the gold labels, not the teacher."""
 
@@ -195,7 +221,7 @@ class ObjectiveSpec:
     @cached_property
     def compares_states(self) -> bool:
         """Whether states are compared, which need a projection where the models' widths differ."""
-        return self.reads in (("hidden",), ("embedding",))
+        return self.reads in (("hidden",), ("embedding",)) and not self.any_width
 
     @cached_property
     def options(self) -> frozenset[str]:
@@ -219,6 +245,7 @@ OBJECTIVES: Mapping[str, ObjectiveSpec] = MappingProxyType(
         "hidden": ObjectiveSpec(hidden, ("hidden",), per_token=True),
         "cls": ObjectiveSpec(cls, ("hidden",), per_token=False, first_token=True),
         "pooled": ObjectiveSpec(pooled, ("hidden",), per_token=False),
+        "cka": ObjectiveSpec(cka, ("hidden",), per_token=False, any_width=True),
         "embedding": ObjectiveSpec(hidden, ("embedding",), per_token=True),
     }
 )

@@ -15,10 +15,12 @@ _TITLES = {
 }  # fmt: skip
 
 ObjectiveName = Literal[
-    "labels", "logits", "attention", "query", "key", "value", "hidden", "cls", "pooled", "embedding"
+    "labels", "logits", "attention", "query", "key", "value", "hidden", "cls", "pooled", "cka", "embedding"
 ]  # fmt: skip
 HEAD_OBJECTIVES = frozenset({"labels", "logits"})  # send gradient to the classifier
-LAYER_OBJECTIVES = frozenset({"attention", "query", "key", "value", "hidden", "cls", "pooled"})  # read pairs of layers
+LAYER_OBJECTIVES = frozenset(
+    {"attention", "query", "key", "value", "hidden", "cls", "pooled", "cka"}
+)  # read pairs of layers
 RELATIONS = frozenset({"query", "key", "value"})  # compared in relation heads (MiniLMv2)
 EMD_OBJECTIVES = frozenset({"attention", "hidden"})  # what BERT-EMD transports between layers
 LABELS = ("description", "tags", "project")

@@ -57,6 +57,7 @@ TERMS = (
     Term("hidden", pairs=((4, 2),), projects=True),
     Term("cls", pairs=((4, 2),), projects=True),
     Term("pooled", pairs=((2, 1), (4, 2)), projects=True),
+    Term("cka", pairs=((2, 1), (4, 2))),
     Term("embedding", projects=True),
 )
 LAYER_TERMS = tuple(term for term in TERMS if term.pairs)

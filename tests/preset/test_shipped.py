@@ -35,6 +35,7 @@ def test_what_is_shipped() -> None:
         "bert-emd",
         "rail-kd",
         "annealing-kd",
+        "cka",
     } <= set(METHODS)
     assert {"crild", "crild-qkv", "crild-student", "crild-reference"} <= set(METHODS)
     assert {f"ild-{depth}{what}" for depth in ("last", "uniform") for what in OBJECTIVES} <= set(METHODS)

@@ -114,6 +114,15 @@ class Pair:
 
         return self._over(one, len(self.lengths))
 
+    def cka(self, t: int, s: int) -> Tensor:
+        """One minus the alignment of a sentence's tokens, from covariances: ‖YᵀX‖² / (‖XᵀX‖ ‖YᵀY‖)."""
+
+        def one(row: int, n: int) -> Tensor:
+            x, y = (z[row, :n] - z[row, :n].mean(0) for z in (self.student.hidden[s], self.target.hidden[t]))
+            return 1 - (y.T @ x).square().sum() / ((x.T @ x).norm() * (y.T @ y).norm())
+
+        return self._over(one, len(self.lengths))
+
     def logits(self, temperature: float) -> Tensor:
         """Soft answers."""
         p = (self.target.logits / temperature).softmax(-1)

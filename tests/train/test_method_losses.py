@@ -139,6 +139,7 @@ ILD: dict[str, Callable[[Seen], Tensor]] = {
     "ild-last-attention": lambda x: x.plain.attention(4, 2),
     "ild-last-hidden": lambda x: x.plain.hidden(4, 2),
     "ild-last-relations": lambda x: x.plain.relations(4, 2),
+    "cka": lambda x: over(UNIFORM, x.plain.cka),
     "ild-uniform": lambda x: over(UNIFORM, lambda t, s: both(x.plain, t, s)),
     "ild-uniform-attention": lambda x: over(UNIFORM, x.plain.attention),
     "ild-uniform-hidden": lambda x: over(UNIFORM, x.plain.hidden),
