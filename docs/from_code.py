@@ -19,6 +19,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import typer
 
 from crild_tui.cli.app import HEADINGS, application
+from engine.distill.objectives import ObjectiveSpec
 from engine.preset import rules, schema, schema_keys
 from engine.preset.field_types import Record
 from engine.preset.json_schema import json_schema
@@ -275,7 +276,7 @@ def objectives() -> str:
         rows.append(
             (
                 f"`{name}`",
-                "logits, with the gold labels" if spec.gold else compared + (" of [CLS]" if spec.first_token else ""),
+                "logits, with the gold labels" if spec.gold else compared + _positions_of(spec),
                 "token" if spec.per_token else "example",
                 "yes" if name in HEAD_OBJECTIVES else "",
                 _codes(option for option, table in _OPTIONS.items() if _takes(name, table)),
@@ -284,8 +285,18 @@ def objectives() -> str:
     return _table(("objective", "compares", "position", "trains the classifier", "can be used with"), rows)
 
 
+def _positions_of(spec: ObjectiveSpec) -> str:
+    """Which states of a layer an objective compares, where they aren't those of each token."""
+    if spec.first_token:
+        return " of [CLS]"
+    if spec.any_width:
+        return " over the tokens of an example"
+    return " averaged over tokens" if spec.per_layer and not spec.per_token else ""
+
+
 _OPTIONS: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "mse": ({"mse": True}, {}),
+    "anneal": ({"mse": True, "anneal": 10}, {}),
     "relation_heads": ({"relation_heads": 4}, {}),
     "layer_map": ({"layer_map": "uniform"}, {}),
     'layer_map = "emd"': ({"layer_map": "emd"}, {}),

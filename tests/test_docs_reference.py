@@ -66,7 +66,8 @@ def test_objectives_are_tried_with_options() -> None:
     assert lines["`attention`"].startswith("products of query and key | token | ")
     with_map = {name.strip("`") for name, line in lines.items() if "`layer_map`" in line}
     assert with_map == LAYER_OBJECTIVES
-    assert {name for name, line in lines.items() if "`mse`" in line} == {"`attention`"}
+    assert {name for name, line in lines.items() if "`mse`" in line} == {"`attention`", "`logits`"}
+    assert {name for name, line in lines.items() if "`anneal`" in line} == {"`logits`"}
     assert "`data = { corpus = ... }`" not in lines["`labels`"]
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from crild_tui.cli import terminal
+from crild_tui.cli.completers import presets as preset_names
 from crild_tui.cli.options import (
     Account,
     AsJson,
@@ -44,6 +45,10 @@ def run(
     settings: Settings = None,
     seeds: Annotated[str | None, typer.Option("--seeds", metavar="1,2,3", help=option_help.SEEDS)] = None,
     runs_dir: RunsDir = None,
+    then: Annotated[
+        list[str] | None,
+        typer.Option("--then", metavar="PRESET,PRESET", help=option_help.THEN, autocompletion=preset_names),
+    ] = None,
     name: Annotated[str | None, typer.Option("--name", metavar="NAME", help=option_help.NAME)] = None,
     device: Device = None,
     processes: Processes = None,
@@ -80,6 +85,7 @@ def run(
     crild run crild rte --set stage.ild.epochs=5
     crild run kd sst2 --seeds 1,2,3 --detach
     crild run crild tickets.csv      # your own data: a text and a label on each row
+    crild run crild mnli --then rte  # RTE, by a student that was distilled on MNLI
     crild run mine.toml --dry-run
     crild run crild rte --slurm --partition gpu --gpus 1 --time 4:00:00
 
@@ -90,19 +96,22 @@ def run(
     """
     from crild_tui.cli.follow.foreground import foreground, start_and_follow
     from crild_tui.cli.ranks import share_run
+    from crild_tui.runs import chain as chains
     from crild_tui.runs.create import RunRequest, check_user_settings, consent_of, create_runs, load_presets
     from crild_tui.runs.slurm import job_request, submit_new
     from engine.record.paths import runs_dir as folder_of
     from engine.sweep.seeds import parse_seeds
     from engine.user.tracking import choose_trackers
 
+    then = then or []
+    _check_then(then, {"--auto-batch": auto_batch, "--dry-run": dry_run, "--slurm": slurm or slurm_local})
     choose_trackers(track, none=no_track)
     jobs = job_request(
         folder_of(runs_dir), slurm=slurm, local=slurm_local, partition=partition, account=account, gpus=gpus, cpus=cpus,
         time=time, template=slurm_template,
     )  # fmt: skip
     numbers = parse_seeds(seeds)
-    rank = share_run(processes=processes, runs=max(1, len(numbers)), quiet=quiet)
+    rank = share_run(processes=processes, runs=max(1, len(numbers)) * (len(then) + 1), quiet=quiet)
     request = RunRequest(
         presets=tuple(presets),
         settings=tuple(settings or ()),
@@ -114,8 +123,10 @@ def run(
         trust=trust_remote_code,
         elsewhere=jobs is not None and not jobs.local,
     )
+    chain = chains.requests(request, then)
     loaded = load_presets(request, to_run=not dry_run)
-    terminal.say(*loaded[0].notes, quiet=quiet)
+    later = [load_presets(each) for each in chain[1:]]
+    terminal.say(*loaded[0].notes, *(note for each in later for note in each[0].notes), quiet=quiet)
     if auto_batch:
         from crild_tui.cli.auto_batch import with_batch_size
 
@@ -126,7 +137,7 @@ def run(
 
         raise typer.Exit(show_plan(loaded, request, as_json=as_json))
     terminal.say(*check_user_settings(), quiet=quiet)
-    consent = consent_of(request, loaded)
+    consent = consent_of(request, [*loaded, *(one for each in later for one in each)])
     if jobs is not None:
         from crild_tui.cli.slurm import print_submitted
 
@@ -135,13 +146,23 @@ def run(
         print_submitted(runs, as_json=as_json, quiet=quiet)
         return
     with foreground() as controls:
-        runs = create_runs(request, loaded)
+        runs = chains.create_chains(chain, [loaded, *later])
         _introduce(runs, quiet=quiet, detach=detach)
         if len(runs) > 1:
-            code = _queue(runs, controls, consent, quiet=quiet, detach=detach, as_json=as_json)
+            code = _queue(runs, controls, consent, seeds=not then, quiet=quiet, detach=detach, as_json=as_json)
         else:
             code = start_and_follow(runs[0], controls, consent, rank=rank, quiet=quiet, detach=detach, as_json=as_json)
     raise typer.Exit(code)
+
+
+def _check_then(then: Sequence[str], options: Mapping[str, bool]) -> None:
+    """Raise UsageError for options that are about one run, by name, where there are several."""
+    from engine.errors import UsageError
+
+    given = next((option for option, is_given in options.items() if is_given), None)
+    if then and given is not None:
+        sentence = f"{given} is for one run, and --then makes several: leave out one of the two"
+        raise UsageError(sentence, kind="option-with-then")
 
 
 def _introduce(runs: Sequence[Path], *, quiet: bool, detach: bool) -> None:
@@ -166,9 +187,16 @@ def _introduce(runs: Sequence[Path], *, quiet: bool, detach: bool) -> None:
 
 
 def _queue(
-    runs: Sequence[Path], controls: Controls, consent: Consent, *, quiet: bool, detach: bool, as_json: bool
+    runs: Sequence[Path],
+    controls: Controls,
+    consent: Consent,
+    *,
+    seeds: bool,
+    quiet: bool,
+    detach: bool,
+    as_json: bool,
 ) -> int:
-    """Run one run per seed after the other, and follow each; returns the exit code."""
+    """Run one run after the other, and follow each; returns the exit code. `seeds` says that they differ only in theirs."""
     from crild_tui.cli.follow.foreground import follow, print_started, take_off_queue
     from crild_tui.cli.follow.outcome import INTERRUPTED, TERMINATED
     from crild_tui.runs.create import discard_runs
@@ -192,20 +220,20 @@ def _queue(
         if controls.asked:
             take_off_queue(rest)  # for a signal that came between two runs
             break
-    code = _queue_end(outcomes, as_json=as_json)
+    code = _queue_end(outcomes, seeds=seeds, as_json=as_json)
     if controls.asked and len(outcomes) < len(runs):
         return INTERRUPTED if controls.count(signal.SIGINT) else TERMINATED
     return code
 
 
-def _queue_end(outcomes: Sequence[Outcome], *, as_json: bool) -> int:
-    """Print a table of the finished seeds; returns the exit code of the last run that did not finish."""
+def _queue_end(outcomes: Sequence[Outcome], *, seeds: bool, as_json: bool) -> int:
+    """Print a table of the finished runs if they are `seeds`; returns the exit code of the last run that did not finish."""
     from crild_tui.cli.follow.foreground import end_document
     from crild_tui.cli.seeds_table import show_seeds
 
     if as_json:
         terminal.show_json([end_document(outcome) for outcome in outcomes])
-    elif sum(outcome.state == "finished" for outcome in outcomes) > 1:
+    elif seeds and sum(outcome.state == "finished" for outcome in outcomes) > 1:
         terminal.sentence()
         show_seeds([o.run_dir for o in outcomes if o.state == "finished"])
     return next((code for outcome in reversed(outcomes) if (code := outcome.exit_code)), 0)

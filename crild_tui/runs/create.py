@@ -12,6 +12,8 @@ from engine.errors import UsageError
 
 if TYPE_CHECKING:
     from engine.preset.load import Loaded
+    from engine.preset.preset_file import Layer
+    from engine.preset.schema import Preset
     from engine.user.consent import Consent
 
 
@@ -107,29 +109,31 @@ def check_device_of(loaded: Loaded) -> None:
 
 def create_runs(request: RunRequest, loaded: Sequence[Loaded]) -> list[Path]:
     """Create a run directory for each preset; if one fails, none is left behind."""
-    from engine.preset.write import dump
-    from engine.record.run import create_run
-
     created: list[Path] = []
     try:
         for one in loaded:
-            preset = one.preset
-            created.append(
-                create_run(
-                    request.runs_dir,
-                    dump(preset),
-                    name=request.name,
-                    tags=preset.tags,
-                    seed=preset.seed,
-                    task=preset.task.display_name,
-                    method=method_of(request.presets),
-                    preset="+".join(name_of(ref) for ref in request.presets),
-                )
-            )
+            created.append(create_run_of(request, one.preset))  # noqa: PERF401 - those that were created are discarded
     except BaseException:
         discard_runs(created)
         raise
     return created
+
+
+def create_run_of(request: RunRequest, preset: Preset, *, method: str | None = None) -> Path:
+    """Create the run directory of one preset; its method is named after the request's presets unless `method` is given."""
+    from engine.preset.write import dump
+    from engine.record.run import create_run
+
+    return create_run(
+        request.runs_dir,
+        dump(preset),
+        name=request.name,
+        tags=preset.tags,
+        seed=preset.seed,
+        task=preset.task.display_name,
+        method=method_of(request.presets) if method is None else method,
+        preset="+".join(name_of(ref) for ref in request.presets),
+    )
 
 
 def discard_runs(runs: Iterable[Path]) -> None:
@@ -180,11 +184,20 @@ def method_of(refs: Sequence[str]) -> str:
 def with_method(refs: Sequence[str]) -> list[str]:
     """`refs`, with a shipped method before them if they only name the data: "kd", the simplest, or "crild"
     where a variant changes a stage that plain distillation lacks."""
+    if not data_alone(refs):
+        return list(refs)
+    return ["kd" if all(layer.is_task for layer in _layers(refs)) else "crild", *refs]
+
+
+def data_alone(refs: Sequence[str]) -> bool:
+    """Whether these presets and data files name a task or change its data, and no method. Raises as reading one does."""
+    return all(layer.is_task or layer.is_variant for layer in _layers(refs))
+
+
+def _layers(refs: Sequence[str]) -> list[Layer]:
+    """Those of the references that are presets, each read by itself."""
     from engine.preset.preset_file import locate, read_layer
     from engine.preset.source_names import is_table
 
     here = Path.cwd()
-    layers = [read_layer(locate(ref, here), ref) for ref in refs if not is_table(ref)]
-    if not all(layer.is_task or layer.is_variant for layer in layers):
-        return list(refs)
-    return ["kd" if all(layer.is_task for layer in layers) else "crild", *refs]
+    return [read_layer(locate(ref, here), ref) for ref in refs if not is_table(ref)]

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import comb
+from typing import TYPE_CHECKING
 
 from engine.errors import PresetError
 
+if TYPE_CHECKING:
+    import numpy as np
+
 Pair = tuple[int, int]
 """(teacher layer, student layer), counted from 1."""
+Flow = tuple[tuple[Pair, float], ...]
+"""Pairs, each with its share of the loss."""
+NAMES = ("last", "uniform", "upper", "reverse", "all-to-one", "random", "emd")
+"""Of the maps that have one."""
 
 
 def pairs(layer_map: str | Sequence[Sequence[int]], teacher_layers: int, student_layers: int) -> list[Pair]:
@@ -15,40 +24,47 @@ def pairs(layer_map: str | Sequence[Sequence[int]], teacher_layers: int, student
 
     Args:
         layer_map: "last", the two last layers; "uniform", student layer i with teacher layer i·T/S; "upper", student
-            layer i with teacher layer T - S + i (PKD-Last); "emd", all pairs, among which `transport` divides the
-            flow; or the pairs themselves.
+            layer i with teacher layer T - S + i (PKD-Last); "reverse", "uniform" upside down: student layer i with
+            teacher layer (S + 1 - i)·T/S; "all-to-one", every student layer with the last teacher layer; "random",
+            all pairs that `draw` may give; "emd", all pairs, among which `transport` divides the flow; or the pairs
+            themselves.
         teacher_layers: T.
         student_layers: S.
 
     Raises:
-        PresetError: "uniform" where S doesn't divide T; "upper" where S is more than T; a listed layer that a model
-            doesn't have; an unknown name.
+        PresetError: "uniform" or "reverse" where S doesn't divide T; "upper" or "random" where S is more than T; a
+            listed layer that a model doesn't have; an unknown name.
     """
     if layer_map == "last":
         return [(teacher_layers, student_layers)]
     if layer_map == "emd":
         return [(t, s) for s in range(1, student_layers + 1) for t in range(1, teacher_layers + 1)]
-    if layer_map == "uniform":
+    if layer_map == "all-to-one":
+        return [(teacher_layers, s) for s in range(1, student_layers + 1)]
+    if layer_map in ("uniform", "reverse"):
         step, rest = divmod(teacher_layers, student_layers)
         if rest or not step:
             sentence = (
-                f'layer_map "uniform" needs a number of teacher layers that is a multiple of the student\'s, but '
+                f'layer_map "{layer_map}" needs a number of teacher layers that is a multiple of the student\'s, but '
                 f"{teacher_layers} is not a multiple of {student_layers}; list pairs [teacher layer, student layer] "
                 f"instead, such as layer_map = [[{teacher_layers}, {student_layers}]]"
             )
             raise PresetError.single(sentence, kind="uniform-map-does-not-divide", key="layer_map")
-        return [(i * step, i) for i in range(1, student_layers + 1)]
-    if layer_map == "upper":
+        made = range(step, teacher_layers + 1, step)
+        return list(zip(made if layer_map == "uniform" else reversed(made), range(1, student_layers + 1), strict=True))
+    if layer_map in ("upper", "random"):
         below = teacher_layers - student_layers
         if below < 0:
             sentence = (
-                f'layer_map "upper" needs at least as many teacher layers as student layers, but the teacher has '
+                f'layer_map "{layer_map}" needs at least as many teacher layers as student layers, but the teacher has '
                 f"{teacher_layers} and the student {student_layers}; list pairs [teacher layer, student layer] instead"
             )
             raise PresetError.single(sentence, kind="upper-map-too-few-layers", key="layer_map")
-        return [(below + i, i) for i in range(1, student_layers + 1)]
+        lowest = below if layer_map == "upper" else 0
+        return [(t + s, s) for s in range(1, student_layers + 1) for t in range(lowest, below + 1)]
     if isinstance(layer_map, str):
-        sentence = f'unknown layer_map "{layer_map}"; use "last", "uniform", "upper", "emd" or a list of pairs'
+        names = ", ".join(f'"{name}"' for name in NAMES)
+        sentence = f'unknown layer_map "{layer_map}"; use {names} or a list of pairs'
         raise PresetError.single(sentence, kind="unknown-layer-map", key="layer_map")
     for teacher, student in layer_map:
         for layer, layers, model in ((teacher, teacher_layers, "teacher"), (student, student_layers, "student")):
@@ -59,3 +75,25 @@ def pairs(layer_map: str | Sequence[Sequence[int]], teacher_layers: int, student
                 )
                 raise PresetError.single(sentence, kind="map-names-unknown-layer", key="layer_map")
     return [(teacher, student) for teacher, student in layer_map]
+
+
+def draw(possible: Sequence[Pair], generator: np.random.Generator) -> Flow:
+    """A map drawn at random (Haidar et al. 2022, RAIL-KD): as many different teacher layers as the student has, in order.
+
+    Args:
+        possible: what `pairs` gives for "random".
+        generator: draws among all sets of teacher layers, each as likely as any other.
+    """
+    teacher, student = possible[-1]
+    chosen = sorted(int(layer) + 1 for layer in generator.choice(teacher, student, replace=False))
+    return tuple(((t, s), 1.0) for s, t in enumerate(chosen, 1))
+
+
+def mean_of_draws(possible: Sequence[Pair]) -> Flow:
+    """How often each pair is part of a map that `draw` gives: shares that make a loss its mean over all draws.
+
+    Teacher layer t is the s-th of a sorted draw of S from T in C(t - 1, s - 1)·C(T - t, S - s) of C(T, S) cases.
+    """
+    teacher, student = possible[-1]
+    cases = comb(teacher, student)
+    return tuple(((t, s), comb(t - 1, s - 1) * comb(teacher - t, student - s) / cases) for t, s in possible)

@@ -1,4 +1,4 @@
-"""The nine objectives, and the registry that stages look them up in.
+"""The objectives, and the registry that stages look them up in.
 
 Each compares a student with a teacher (or with labels) and returns a `Total`. All of them: no gradient goes to the
 teacher's side; padding changes neither the sum nor a gradient; inputs in half precision are compared in single
@@ -15,6 +15,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
+import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
 from torch import Tensor
 
@@ -70,12 +71,50 @@ def cls(student: Tensor, teacher: Tensor, rows: Tensor) -> Total:
     return total(_mean_square(first, target), examples(rows))
 
 
+def pooled(student: Tensor, teacher: Tensor, rows: Tensor) -> Total:
+    """Mean squared error of L2-normalised means over real tokens (Haidar et al. 2022, RAIL-KD), a mean over the width.
+
+    Args:
+        student: hidden states (batch, length, width), projected to the teacher's width where the models' widths differ.
+        teacher: the same shape.
+        rows: attention mask (batch, length): the tokens that the mean is over. Examples without one don't count.
+    """
+    mine, target = (F.normalize(_mean_over_tokens(states, rows), dim=-1) for states in (student, teacher))
+    return total(_mean_square(mine, target), examples(rows))
+
+
+def cka(student: Tensor, teacher: Tensor, rows: Tensor) -> Total:
+    """1 − CKA of an example's hidden states over its tokens: linear centred kernel alignment (Kornblith et al. 2019).
+
+    CKA is the cosine of the two models' centred Gram matrices of tokens, so that rotations, shifts and one factor change
+    nothing, and the widths may differ. As a loss: Saha et al. 2022; Dasgupta and Cohn 2025, over a batch instead of an
+    example. An example of one token, which has nothing to compare, gives 0.
+
+    Args:
+        student: hidden states (batch, length, width).
+        teacher: (batch, length, any width).
+        rows: attention mask (batch, length): the tokens that are compared. Examples without one don't count.
+    """
+    mine, target = (_centred_products(states, rows) for states in (student, teacher.detach()))
+    cosines = (F.normalize(mine, dim=-1) * F.normalize(target, dim=-1)).sum(-1)
+    return total(torch.where(rows.bool().sum(-1) > 1, 1 - cosines, 0.0), examples(rows))
+
+
 def logits(
-    student: Tensor, teacher: Tensor, rows: Tensor, *, temperature: float = 1.0, regression: bool = False
+    student: Tensor,
+    teacher: Tensor,
+    rows: Tensor,
+    *,
+    temperature: float = 1.0,
+    regression: bool = False,
+    mse: bool = False,
+    anneal: float | Tensor = 1.0,
 ) -> Total:
     """Soft targets: KL(T ‖ S) of softmax(logits/temperature), times temperature² (Hinton et al. 2015).
 
-    For regression, the mean squared error of logits/temperature, as the released code has it: no square in front.
+    For regression, the mean squared error of logits/temperature, as the released code has it: no square in front. With
+    `mse`, this for classes too; with `anneal`, of the teacher's logits times that factor (Jafari et al. 2021,
+    Annealing-KD).
 
     Args:
         student: (batch, classes).
@@ -83,10 +122,12 @@ def logits(
         rows: attention mask (batch, length): examples without a real token don't count.
         temperature: softens both sides.
         regression: the logits are scores.
+        mse: compare logits instead of distributions.
+        anneal: what the teacher's logits are multiplied by, with `mse`: `annealing.factor` of the step.
     """
     cool, target = at_least_fp32(student) / temperature, at_least_fp32(teacher.detach()) / temperature
-    if regression:
-        return total(_mean_square(cool, target), examples(rows))
+    if regression or mse:
+        return total(_mean_square(cool, anneal * target), examples(rows))
     target = target.log_softmax(-1)
     values = (target.exp() * (target - cool.log_softmax(-1))).sum(-1) * temperature**2
     return total(values, examples(rows))
@@ -127,6 +168,19 @@ def labels(
     return total(values, examples(rows))
 
 
+def _centred_products(states: Tensor, rows: Tensor) -> Tensor:
+    """Products of each pair of real tokens' states after their mean is taken off, (batch, length²); zeros elsewhere."""
+    real = rows.bool().unsqueeze(-1)
+    centred = torch.where(real, at_least_fp32(states) - _mean_over_tokens(states, rows).unsqueeze(1), 0.0)
+    return (centred @ centred.mT).flatten(1)
+
+
+def _mean_over_tokens(states: Tensor, rows: Tensor) -> Tensor:
+    """The mean of states (batch, length, width) over real tokens, (batch, width); zeros where there is none."""
+    real = rows.bool().unsqueeze(-1)
+    return torch.where(real, at_least_fp32(states), 0.0).sum(1) / real.sum(1).clamp(min=1)
+
+
 def _mean_square(student: Tensor, teacher: Tensor) -> Tensor:
     return (at_least_fp32(student) - at_least_fp32(teacher.detach())).square().mean(-1)
 
@@ -137,13 +191,15 @@ class ObjectiveSpec:
 
     function: Callable[..., Total]
     """Takes the student's tensor, the teacher's, and the rows that count; its keyword-only parameters are options,
-    some of `keys`, `mse`, `temperature`, `regression`, `lam` and `class_weights`, and it receives those that it names."""
+    some of `keys`, `mse`, `temperature`, `regression`, `anneal`, `lam` and `class_weights`, and it receives those that it names."""
     reads: tuple[str, ...]
     """Names of the activations that are compared: one, or two whose product (`row_scores.scores`) is."""
     per_token: bool
     """A position is a real token; otherwise an example."""
     first_token: bool = False
     """Only the first token's states are compared."""
+    any_width: bool = False
+    """States of any two widths can be compared as they are, without a projection."""
     gold: bool = False
     """The target is the gold labels, not the teacher."""
 
@@ -165,7 +221,7 @@ class ObjectiveSpec:
     @cached_property
     def compares_states(self) -> bool:
         """Whether states are compared, which need a projection where the models' widths differ."""
-        return self.reads in (("hidden",), ("embedding",))
+        return self.reads in (("hidden",), ("embedding",)) and not self.any_width
 
     @cached_property
     def options(self) -> frozenset[str]:
@@ -188,6 +244,8 @@ OBJECTIVES: Mapping[str, ObjectiveSpec] = MappingProxyType(
         "value": ObjectiveSpec(attention, ("value", "value"), per_token=True),
         "hidden": ObjectiveSpec(hidden, ("hidden",), per_token=True),
         "cls": ObjectiveSpec(cls, ("hidden",), per_token=False, first_token=True),
+        "pooled": ObjectiveSpec(pooled, ("hidden",), per_token=False),
+        "cka": ObjectiveSpec(cka, ("hidden",), per_token=False, any_width=True),
         "embedding": ObjectiveSpec(hidden, ("embedding",), per_token=True),
     }
 )

@@ -20,11 +20,10 @@ from torch import Tensor
 from engine.distill import layer_maps
 from engine.distill.activations import LAYER_STATES, Activations, ActivationSpec
 from engine.distill.consistency import consistency
-from engine.distill.layer_maps import Pair
+from engine.distill.layer_maps import Flow, Pair
 from engine.distill.model_shape import ModelShape, heads_of_term
 from engine.distill.objectives import OBJECTIVES, ObjectiveSpec, positions
 from engine.distill.row_scores import Total, log_rows, near
-from engine.distill.transport import Flow
 from engine.preset import schema
 
 WidthProjection = Callable[[Tensor], Tensor]
@@ -44,9 +43,13 @@ class Term:
     """Attention heads of both models, or relation heads."""
     mse: bool = False
     emd: bool = False
-    """`pairs` are all pairs of layers, and a `Flow` says how much each carries."""
+    """`pairs` are all pairs of layers, and a transport plan says how much each carries."""
+    random: bool = False
+    """`pairs` are all that `layer_maps.draw` may give; each epoch has a map of its own."""
     temperature: float = 1.0
     regression: bool = False
+    anneal: int | None = None
+    """How many factors the teacher's logits are multiplied by over the stage (`annealing.factor`)."""
     padded: bool = False
     """Padding counts as in the released code, see `_rows_and_keys`."""
     projects: bool = False
@@ -60,6 +63,11 @@ class Term:
     def objective(self) -> ObjectiveSpec:
         """The registered objective."""
         return OBJECTIVES[self.name]
+
+    @property
+    def takes_flow(self) -> bool:
+        """Whether a `Flow` says which of the pairs count, and it isn't always the same."""
+        return self.emd or self.random
 
     def window(self, student: int, teacher: int | None = None) -> int | None:
         """How far both layers of a pair look (or one student layer): the narrower window, None where there is none."""
@@ -105,8 +113,10 @@ def bind(
             heads=heads_of_term(name, options, teacher, student),
             mse=options.mse,
             emd=objective.per_layer and layer_map == "emd",
+            random=objective.per_layer and layer_map == "random",
             temperature=temperature,
             regression=regression,
+            anneal=options.anneal,
             teacher_windows=teacher.windows if objective.compares_attention else (),
             student_windows=student.windows if objective.compares_attention else (),
             padded=stage.padding is not None,
@@ -145,6 +155,7 @@ def distillation_loss(
     class_weights: Tensor | None = None,
     projection: WidthProjection | None = None,
     flow: Flow | None = None,
+    anneal: float | Tensor = 1.0,
 ) -> Total:
     """The term's total between student and teacher (or labels), layer pairs summed, not yet weighted.
 
@@ -159,18 +170,26 @@ def distillation_loss(
         lam: λ where the inputs are mixed, for the labels term.
         class_weights: (classes,) in single precision, for the labels term.
         projection: from the student's width to the teacher's, where `term.projects`.
-        flow: `transport.flow` of this batch's costs, where `term.emd`.
+        flow: the pairs that count and by how much, where `term.takes_flow`: `transport.flow` of this batch's costs, or
+            the map that was drawn.
+        anneal: `annealing.factor` of this step, where `term.anneal`.
     """
     mask = student.mask if clean_mask is None or not term.padded else clean_mask
     if not term.objective.per_layer:
         target = gold if term.objective.gold else _target_side(term, teacher, None, mask)
         assert target is not None, "the labels term needs labels"
         return _compare(
-            term, _student_side(term, student, None, projection), target, mask, lam=lam, weights=class_weights
+            term,
+            _student_side(term, student, None, projection),
+            target,
+            mask,
+            lam=lam,
+            weights=class_weights,
+            anneal=anneal,
         )
     shares = tuple((pair, 1.0) for pair in term.pairs)
-    if term.emd:
-        assert flow is not None, "a term with optimal transport needs a flow"
+    if term.takes_flow:
+        assert flow is not None, "a term with optimal transport or a random map needs a flow"
         shares = flow
     sums = []
     for (t, s), share in shares:
@@ -261,6 +280,7 @@ def _compare(
     window: int | None = None,
     lam: float | Tensor | None = None,
     weights: Tensor | None = None,
+    anneal: float | Tensor = 1.0,
 ) -> Total:
     """The registered objective between what `_student_side` and `_target_side` give."""
     rows, keys = _rows_and_keys(term, mask)
@@ -271,6 +291,7 @@ def _compare(
         "regression": term.regression,
         "lam": lam,
         "class_weights": weights,
+        "anneal": anneal,
     }
     return term.objective(student, target, rows, options)
 

@@ -13,11 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engine.distill.layer_maps import Pair
+from engine.distill.layer_maps import Flow
 
 Matrix = npt.NDArray[np.float64]
-Flow = tuple[tuple[Pair, float], ...]
-"""Pairs (teacher layer, student layer), counted from 1, each with its share of the loss."""
 
 _FLOOR = 1e-6
 """A layer that costs nothing would get an infinite weight: it counts as this share of the dearest one."""

@@ -54,7 +54,9 @@ class Comparison:
         available: dict[str, Objective] = {}
         unavailable: dict[str, str] = {}
         for name, objective in objectives.OBJECTIVES.items():
-            if not objective.per_layer:
+            if (
+                not objective.per_layer or name == CKA
+            ):  # which is measured over all tokens, not over those of an example
                 continue
             if objective.compares_attention and teacher.heads != student.heads:
                 unavailable[name] = f"the teacher has {teacher.heads} heads, the student {student.heads}"

@@ -14,9 +14,13 @@ _TITLES = {
     "rte": "RTE", "wnli": "WNLI",
 }  # fmt: skip
 
-ObjectiveName = Literal["labels", "logits", "attention", "query", "key", "value", "hidden", "cls", "embedding"]
+ObjectiveName = Literal[
+    "labels", "logits", "attention", "query", "key", "value", "hidden", "cls", "pooled", "cka", "embedding"
+]  # fmt: skip
 HEAD_OBJECTIVES = frozenset({"labels", "logits"})  # send gradient to the classifier
-LAYER_OBJECTIVES = frozenset({"attention", "query", "key", "value", "hidden", "cls"})  # read pairs of layers
+LAYER_OBJECTIVES = frozenset(
+    {"attention", "query", "key", "value", "hidden", "cls", "pooled", "cka"}
+)  # read pairs of layers
 RELATIONS = frozenset({"query", "key", "value"})  # compared in relation heads (MiniLMv2)
 EMD_OBJECTIVES = frozenset({"attention", "hidden"})  # what BERT-EMD transports between layers
 LABELS = ("description", "tags", "project")

@@ -146,9 +146,15 @@ def _options(stage: Stage) -> Iterator[Fault]:
     for name, value in stage.objectives.items():
         if isinstance(value, float | int):
             continue
-        if value.mse and name != "attention":
-            sentence = f"mse is an option of attention, not of {name}"
+        if value.mse and name not in ("attention", "logits"):
+            sentence = f"mse is an option of attention and logits, not of {name}"
             yield Fault((f"objectives.{name}.mse",), sentence, "option-of-other-objective")
+        if value.anneal is not None and name != "logits":
+            sentence = f"anneal is an option of logits, not of {name}"
+            yield Fault((f"objectives.{name}.anneal",), sentence, "option-of-other-objective")
+        elif value.anneal is not None and not value.mse:
+            sentence = "anneal is for logits that are compared by their squared error: add mse = true"
+            yield Fault((f"objectives.{name}.anneal", f"objectives.{name}.mse"), sentence, "anneal-without-mse")
         if value.relation_heads is not None and name not in RELATIONS:
             sentence = f"relation_heads is an option of query, key and value, not of {name}"
             yield Fault((f"objectives.{name}.relation_heads",), sentence, "option-of-other-objective")

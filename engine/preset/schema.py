@@ -265,7 +265,11 @@ class Objective(Record):
     weight: NotNegative = 1.0
     """Weight of this term in the sum; 0 leaves it out."""
     mse: bool = False
-    """`attention` only: mean squared error of the scores (TinyBERT) instead of KL of the distributions."""
+    """`attention` and `logits` only: mean squared error of the scores (TinyBERT) or logits instead of KL of the
+    distributions."""
+    anneal: Count | None = None
+    """`logits` with `mse` only: multiply the teacher's logits by 1/n, 2/n, ..., 1 in n equal parts of the stage
+    (Annealing-KD)."""
     relation_heads: Heads | None = None
     """`query`, `key`, `value` only: heads to split the width into; the student's own when left out."""
     layer_map: LayerMap | None = None
@@ -347,8 +351,9 @@ class Stage(Record):
     objectives: Annotated[dict[ObjectiveName, Weighted], Field(min_length=1)]
     """Weights, or tables with options, by name."""
     layer_map: LayerMap = "last"
-    """"last", "uniform" (every n-th of the teacher's), "upper" (its last ones), "emd" (all, by optimal transport), or
-    pairs [teacher layer, student layer] counted from 1."""
+    """"last", "uniform" (every n-th of the teacher's), "upper" (its last ones), "reverse" (uniform upside down),
+    "all-to-one" (its last one for every student layer), "random" (drawn for each epoch, in order), "emd" (all, by optimal
+    transport), or pairs [teacher layer, student layer] counted from 1."""
     mixup: Annotated[
         Annotated[Mixup, Tag("<table>")] | Annotated[Literal[False], Tag("<word>")], Discriminator(form)
     ] = False

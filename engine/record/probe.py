@@ -21,7 +21,7 @@ from engine.record.student import student_hash
 
 SCHEMA_VERSION = 1
 PROBE = "probe.json"
-DISTANCES = ("attention", "query", "key", "value", "hidden", "cls", "cka")
+DISTANCES = ("attention", "query", "key", "value", "hidden", "cls", "pooled", "cka")
 """All distances between two layers, in the order in which they are shown."""
 
 

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from engine.data.batches import Batch
-from engine.distill import transport
+from engine.distill import annealing, layer_maps, transport
 from engine.distill.activations import Activations, ActivationSpec
+from engine.distill.layer_maps import Flow
 from engine.distill.model_shape import ModelShape
 from engine.distill.objectives import OBJECTIVES
 from engine.distill.terms import (
@@ -25,13 +26,14 @@ from engine.distill.terms import (
     required_activations,
     transport_costs,
 )
-from engine.distill.transport import Flow, LayerWeights
+from engine.distill.transport import LayerWeights
 from engine.errors import PresetError
 from engine.models.families import embedding_width, family_of
 from engine.models.family_rules import not_offered
 from engine.models.half_precision import in_half_precision
 from engine.models.kernels import use_dropout
 from engine.models.partial_encoder import PartialEncoder
+from engine.train import seeding
 from engine.train.ranks import ALONE, Ranks
 from engine.train.settings import StageSettings
 
@@ -155,6 +157,9 @@ class StepLosses:
             torch.tensor(settings.class_weights, device=models.student.device) if settings.class_weights else None
         )
         self._costs: dict[str, npt.NDArray[np.float64]] = {}
+        self._drawn: dict[str, Flow] = {}
+        self._anneal = torch.ones((), device=models.student.device)  # a captured step reads it from the device
+        self.begin_step(0, 1, epoch=0)
         if models.student.device.type == "cpu":
             use_dropout(models.student)
         self.student = PartialEncoder(
@@ -170,13 +175,13 @@ class StepLosses:
 
     @property
     def capturable(self) -> bool:
-        """Whether a step can be captured as a graph: nothing is computed on the host, as transport plans and the random
-        state of checkpointed layers are."""
+        """Whether a step can be captured as a graph: the same layers are compared in each, and nothing is computed on the
+        host, as transport plans and the random state of checkpointed layers are."""
         if self.settings.gradient_checkpointing:
             return False
         models = (self.models.student, self.models.teacher, self.models.average)
         families = (family_of(model.config) for model in models if model is not None)
-        return all(family.captures for family in families) and not any(term.emd for term in self.terms)
+        return all(family.captures for family in families) and not any(term.takes_flow for term in self.terms)
 
     def __call__(
         self,
@@ -216,6 +221,18 @@ class StepLosses:
         with self.autocast():
             return self._teacher_activations(part, None, "padding")
 
+    def begin_step(self, step: int, steps: int, *, epoch: int) -> None:
+        """Set what depends on the position in the stage: layer maps that each epoch draws, and the annealing of logits.
+
+        All are functions of the position, so terms, processes and attempts agree. Steps and epochs count from 0.
+        """
+        for term in self.terms:
+            if term.random:
+                generator = seeding.generator(self.settings.seed, seeding.LAYERS, self.settings.name, epoch)
+                self._drawn[term.name] = layer_maps.draw(term.pairs, generator)
+            if term.anneal is not None:
+                self._anneal.fill_(annealing.factor(step, steps, term.anneal))
+
     def end_step(self) -> None:
         """Update the layer weights from what the layers cost, after the last micro-batch of a step."""
         for name, cost in self._costs.items():
@@ -244,7 +261,7 @@ class StepLosses:
         lam: float | Tensor | None,
     ) -> Tensor:
         projection = self.models.projections[term.name] if term.projects else None
-        flow = None if teacher is None or not term.emd else self._flow(term, student, teacher, projection)
+        flow = None if teacher is None or not term.takes_flow else self._flow(term, student, teacher, projection)
         return distillation_loss(
             term,
             student,
@@ -255,10 +272,14 @@ class StepLosses:
             class_weights=self.class_weights,
             projection=projection,
             flow=flow,
+            anneal=self._anneal,
         )[0]
 
     def _flow(self, term: Term, student: Activations, teacher: Activations, projection: nn.Module | None) -> Flow:
-        """The transport plan of this micro-batch; its costs are stored for the weights' update at the step's end."""
+        """The map that was drawn, or in an evaluation the mean of all; or the transport plan of this micro-batch, whose costs
+        are stored for the weights' update at the step's end."""
+        if term.random:
+            return self._drawn[term.name] if torch.is_grad_enabled() else layer_maps.mean_of_draws(term.pairs)
         sums, count = transport_costs(term, student, teacher, projection)
         if torch.is_grad_enabled():
             cost = self._cost_of_all(term, sums, count)

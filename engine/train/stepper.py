@@ -119,6 +119,7 @@ class Stepper:
     def _optimise(self, number: int) -> int:
         settings, seed, stage = self.settings, self.settings.seed, self.settings.name
         rows = self._rows(number)
+        self.losses.begin_step(number, self.total, epoch=number // self.per_epoch)
         lam = None
         if settings.mixup:
             lam = mixup.draw(seeding.generator(seed, seeding.MIXUP, stage, number), settings.mixup.alpha)

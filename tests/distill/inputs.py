@@ -48,6 +48,7 @@ TERMS = (
     Term("labels"),
     Term("logits", temperature=2.0),
     Term("logits", temperature=2.0, regression=True),
+    Term("logits", temperature=2.0, mse=True),
     Term("attention", pairs=((2, 1), (4, 2)), heads=HEADS),
     Term("attention", pairs=((4, 2),), heads=HEADS, mse=True),
     Term("query", pairs=((4, 2),), heads=4),
@@ -55,6 +56,8 @@ TERMS = (
     Term("value", pairs=((2, 1), (4, 2)), heads=2),
     Term("hidden", pairs=((4, 2),), projects=True),
     Term("cls", pairs=((4, 2),), projects=True),
+    Term("pooled", pairs=((2, 1), (4, 2)), projects=True),
+    Term("cka", pairs=((2, 1), (4, 2))),
     Term("embedding", projects=True),
 )
 LAYER_TERMS = tuple(term for term in TERMS if term.pairs)

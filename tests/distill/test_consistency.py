@@ -45,7 +45,7 @@ def alone(term: Term, layer: int, ours: States, i: int, target: States, other: i
         return attention_between((sq, sk), (tq, tk), rows, heads=term.heads, mse=term.mse)[0]
     if term.name in ("query", "key", "value"):
         return relation_between(*both(term.name), rows, heads=term.heads)[0]
-    return (objectives.cls if term.name == "cls" else objectives.hidden)(*both("hidden"), rows)[0]
+    return objectives.OBJECTIVES[term.name].function(*both("hidden"), rows)[0]
 
 
 def test_a_student_that_agrees_with_both_loses_nothing() -> None:

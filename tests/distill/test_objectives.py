@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 import torch
 
-from engine.distill import objectives
+from engine.distill import annealing, objectives
 from engine.distill.row_scores import Total, log_rows, scores
 from engine.preset import names
 
@@ -107,6 +107,48 @@ def test_cls_compares_directions_of_the_first_token() -> None:
     assert objectives.cls(7 * teacher, teacher, ONE)[0].item() == pytest.approx(0, abs=1e-12)
 
 
+def test_pooled_compares_directions_of_the_mean_over_real_tokens() -> None:
+    """The student's mean of (3, 0) and (0, 3) points halfway; the teacher's, without the padded token, along the first axis."""
+    student = torch.tensor([[[3.0, 0.0], [0.0, 3.0], [0.0, 9.0]]])
+    teacher = torch.tensor([[[1.0, 0.0], [7.0, 0.0], [0.0, 9.0]]])
+    total, count = objectives.pooled(student, teacher, masked((2,), 3))
+    half = math.sqrt(0.5)
+    assert total.item() == pytest.approx(((1 - half) ** 2 + half**2) / 2)
+    assert count == 1
+    assert objectives.pooled(7 * teacher, teacher, masked((2,), 3))[0].item() == pytest.approx(0, abs=1e-12)
+
+
+def test_cka_is_the_cosine_of_centred_products_of_tokens() -> None:
+    """Three tokens at -1, 0, 1 on a line, and the teacher's at -1, 2, -1: products (1, 0, -1)ᵀ(1, 0, -1) and so on."""
+    student = torch.tensor([[[-1.0], [0.0], [1.0], [40.0]]])
+    teacher = torch.tensor([[[-1.0, 0.0], [2.0, 0.0], [-1.0, 0.0], [0.0, 40.0]]])
+    total, count = objectives.cka(student, teacher, masked((3,), 4))
+    assert total.item() == pytest.approx(1)  # the two directions are orthogonal
+    assert count == 1
+    bent = torch.tensor([[[-1.0, 1.0], [0.0, -2.0], [1.0, 1.0]]])  # both directions: K = aaᵀ + bbᵀ, |a|² = 2, |b|² = 6
+    assert objectives.cka(student[:, :3], bent, masked((3,)))[0].item() == pytest.approx(
+        1 - 4 / (2 * math.sqrt(4 + 36))
+    )
+
+
+def test_cka_takes_no_notice_of_rotations_shifts_and_one_factor() -> None:
+    generator = torch.Generator().manual_seed(0)
+    states = torch.randn(2, 5, 4, generator=generator, dtype=torch.float64)
+    turn = torch.linalg.qr(torch.randn(4, 4, generator=generator, dtype=torch.float64))[0]
+    wider = torch.cat([3 * states @ turn + 7, torch.full((2, 5, 2), 9.0, dtype=torch.float64)], -1)
+    assert objectives.cka(states, wider, masked((5, 4)))[0].item() == pytest.approx(0, abs=1e-12)
+    assert objectives.cka(states, states * torch.tensor([1.0, 1, 1, 5]), masked((5, 4)))[0].item() > 0.05
+
+
+def test_cka_of_an_example_of_one_token_is_nothing() -> None:
+    student = torch.ones(2, 3, 2, requires_grad=True)
+    total, count = objectives.cka(student, torch.zeros(2, 3, 2), masked((1, 0), 3))
+    torch.autograd.backward(total)
+    assert (total, count) == (0, 1)
+    assert student.grad is not None
+    assert not student.grad.any()
+
+
 def test_cls_of_nothing_has_a_finite_gradient() -> None:
     student = torch.zeros(1, 1, 2, requires_grad=True)
     torch.autograd.backward(objectives.cls(student, torch.ones(1, 1, 2), torch.ones(1, 1))[0])
@@ -139,6 +181,25 @@ def test_logits_of_a_regression() -> None:
         torch.tensor([[1.0]]), torch.tensor([[4.0]]), torch.ones(1, 1), temperature=2.0, regression=True
     )
     assert total == 9 / 4
+
+
+def test_logits_by_their_squared_error() -> None:
+    """Annealed to a half, the teacher's (4, 2) are (2, 1); at T = 2 both sides are halved, and no square stands in front."""
+    student, teacher = torch.tensor([[1.0, 0.0]]), torch.tensor([[4.0, 2.0]])
+    full, count = objectives.logits(student, teacher, torch.ones(1, 1), mse=True)
+    assert full == (9 + 4) / 2
+    assert count == 1
+    assert objectives.logits(student, teacher, torch.ones(1, 1), mse=True, anneal=0.5)[0] == (1 + 1) / 2
+    half = objectives.logits(student, teacher, torch.ones(1, 1), mse=True, anneal=torch.tensor(0.5), temperature=2.0)
+    assert half[0] == (0.25 + 0.25) / 2
+
+
+def test_annealing_takes_every_factor_for_as_long() -> None:
+    """1 - (T - 1)/5 for T = 5, 4, 3, 2, 1; of three steps, three factors."""
+    factors = [annealing.factor(step, 20, 5) for step in range(20)]
+    assert factors == pytest.approx([1 - (t - 1) / 5 for t in (5, 4, 3, 2, 1) for _ in range(4)])
+    assert [annealing.factor(step, 3, 10) for step in range(4)] == [0.1, 0.4, 0.7, 0.7]
+    assert {annealing.factor(step, 7, 1) for step in range(7)} == {1.0}
 
 
 def test_labels() -> None:
@@ -187,6 +248,8 @@ def test_no_gradient_goes_to_the_teacher() -> None:
         relation_between(student, teacher, ONE, heads=2),
         objectives.hidden(student, teacher, ONE),
         objectives.cls(student, teacher, ONE),
+        objectives.pooled(student, teacher, ONE),
+        objectives.cka(student, teacher, ONE),
         objectives.logits(student[:, 0], teacher[:, 0], ONE),
         objectives.logits(student[:, 0], teacher[:, 0], ONE, regression=True),
     ):

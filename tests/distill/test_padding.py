@@ -141,7 +141,7 @@ def test_positions_are_tokens(name: str) -> None:
     assert positions(name, masked((3, 1, 0), 5)) == 4
 
 
-@pytest.mark.parametrize("name", ["labels", "logits", "cls"])
+@pytest.mark.parametrize("name", ["labels", "logits", "cls", "pooled", "cka"])
 def test_positions_are_examples(name: str) -> None:
     assert positions(name, masked((3, 1, 0), 5)) == 2
 

@@ -44,7 +44,7 @@ def test_a_student_that_equals_its_teacher_is_nowhere_away_from_it(family: str) 
     found = between(keep_layers(teacher, range(3)), teacher, sentences([5, 9, 3]))
     assert set(found.distances) == {(1, 1), (2, 2), (3, 3)}
     for distances in found.distances.values():
-        assert set(distances) == {"attention", "query", "key", "value", "hidden", "cls", "cka"}
+        assert set(distances) == {"attention", "query", "key", "value", "hidden", "cls", "pooled", "cka"}
         assert max(distances.values()) < 1e-5
     assert found.output < 1e-6
     assert np.array_equal(found.student, found.teacher)
@@ -74,6 +74,7 @@ def test_figures_are_those_of_the_losses() -> None:
         "value": mean(relation_between(s.value[2], t.value[4], mask, heads=4)),
         "hidden": mean(objectives.hidden(s.hidden[2], t.hidden[4], mask)),
         "cls": mean(objectives.cls(s.hidden[2], t.hidden[4], mask)),
+        "pooled": mean(objectives.pooled(s.hidden[2], t.hidden[4], mask)),
     }
     for name, value in expected.items():
         assert found.distances[4, 2][name] == pytest.approx(value, rel=1e-4), name
@@ -101,7 +102,7 @@ def test_layers_are_held_against_those_at_the_same_depth() -> None:
 def test_models_of_other_widths_and_heads_are_compared_by_what_they_share() -> None:
     comparison = Comparison.between(ModelShape(12, 768, 12), ModelShape(3, 312, 12))
     assert "attention" in comparison.terms
-    assert set(comparison.unavailable) == {"hidden", "cls"}
+    assert set(comparison.unavailable) == {"hidden", "cls", "pooled"}
     assert "768 wide, the student 312" in comparison.unavailable["hidden"]
     other = Comparison.between(ModelShape(12, 768, 12), ModelShape(3, 80, 5))
     assert "attention" not in other.terms

@@ -217,7 +217,7 @@ def untrained(folder: Path, family: str) -> Path:
 @pytest.mark.parametrize("family", EVERY)
 def test_every_family_is_probed(tmp_path: Path, family: str) -> None:
     found = probe_run(untrained(tmp_path, family), Settings((SHARPNESS_SCALE,), 1, 8), device="cpu")
-    assert set(found.layers[-1].distances) == {"attention", "query", "key", "value", "hidden", "cls", "cka"}
+    assert set(found.layers[-1].distances) == {"attention", "query", "key", "value", "hidden", "cls", "pooled", "cka"}
     assert found.run_seconds is None
 
 
@@ -251,7 +251,7 @@ def test_a_regression_task_and_a_narrower_student_are_probed(tmp_path: Path) -> 
     run_dir = make(tmp_path, text, *QUICK, *narrow)
     assert work(run_dir) is not None
     found = probe_run(run_dir, Settings((SHARPNESS_SCALE,), 1, 16), device="cpu")
-    assert (found.metric, set(found.unavailable)) == ("pearson", {"attention", "hidden", "cls"})
+    assert (found.metric, set(found.unavailable)) == ("pearson", {"attention", "hidden", "cls", "pooled"})
     assert set(found.layers[0].distances) == {"query", "key", "value", "cka"}
     assert found.output.dev is not None
     assert found.loss.dev is not None

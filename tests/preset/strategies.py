@@ -68,7 +68,7 @@ TRAIN = table(
     threads=LAYERS,
 )
 OBJECTIVES = table(
-    {"logits": POSITIVE},
+    {"logits": POSITIVE | table({"mse": st.just(True)}, anneal=COUNTS)},
     attention=table({}, weight=POSITIVE, mse=st.booleans(), layer_map=MAPS) | POSITIVE,
     query=table({"weight": POSITIVE}, relation_heads=LAYERS),
     hidden=POSITIVE,

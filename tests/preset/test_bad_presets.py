@@ -307,7 +307,9 @@ def test_a_wrong_value_is_one_problem_whatever_it_might_have_been(
         ('"logits"', "wrong-value", "objectives", ["{ logits = 1.0 }", 'not "logits"']),
         ("{ logits = 0 }", "no-objective", "objectives", ["weight 0"]),
         ("{ logist = 1 }", "unknown-key", "objectives.logist", ['"logits"?']),
-        ("{ key = { mse = true } }", "option-of-other-objective", "objectives.key.mse", ["attention"]),
+        ("{ key = { mse = true } }", "option-of-other-objective", "objectives.key.mse", ["attention", "logits"]),
+        ("{ hidden = { anneal = 5 } }", "option-of-other-objective", "objectives.hidden.anneal", ["logits", "hidden"]),
+        ("{ logits = { anneal = 5 } }", "anneal-without-mse", "objectives.logits.anneal", ["mse = true"]),
         (
             "{ hidden = { relation_heads = 2 } }",
             "option-of-other-objective",

@@ -23,7 +23,20 @@ OBJECTIVES = ("", "-attention", "-hidden", "-relations")
 
 def test_what_is_shipped() -> None:
     assert {"quickstart", "local-teacher"} == set(RUNS)
-    assert {"finetune", "kd", "mixkd", "pkd", "pkd-last", "tinybert", "minilm", "minilmv2", "bert-emd"} <= set(METHODS)
+    assert {
+        "finetune",
+        "kd",
+        "mixkd",
+        "pkd",
+        "pkd-last",
+        "tinybert",
+        "minilm",
+        "minilmv2",
+        "bert-emd",
+        "rail-kd",
+        "annealing-kd",
+        "cka",
+    } <= set(METHODS)
     assert {"crild", "crild-qkv", "crild-student", "crild-reference"} <= set(METHODS)
     assert {f"ild-{depth}{what}" for depth in ("last", "uniform") for what in OBJECTIVES} <= set(METHODS)
     assert set(TASKS) == set(GLUE_TASKS)

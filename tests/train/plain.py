@@ -105,11 +105,38 @@ class Pair:
         )
         return torch.mean((mine - other).square())
 
+    def pooled(self, t: int, s: int) -> Tensor:
+        """Normalised means over the tokens of a sentence."""
+
+        def one(row: int, n: int) -> Tensor:
+            mine, other = (x[row, :n].mean(0) for x in (self.student.hidden[s], self.target.hidden[t]))
+            return (mine / mine.norm() - other / other.norm()).square().mean()
+
+        return self._over(one, len(self.lengths))
+
+    def cka(self, t: int, s: int) -> Tensor:
+        """One minus the alignment of a sentence's tokens, from covariances: ‖YᵀX‖² / (‖XᵀX‖ ‖YᵀY‖)."""
+
+        def one(row: int, n: int) -> Tensor:
+            x, y = (z[row, :n] - z[row, :n].mean(0) for z in (self.student.hidden[s], self.target.hidden[t]))
+            return 1 - (y.T @ x).square().sum() / ((x.T @ x).norm() * (y.T @ y).norm())
+
+        return self._over(one, len(self.lengths))
+
     def logits(self, temperature: float) -> Tensor:
         """Soft answers."""
         p = (self.target.logits / temperature).softmax(-1)
         q = (self.student.logits / temperature).softmax(-1)
         return temperature**2 * (p * (p / q).log()).sum(-1).mean()
+
+    def squares(self, factor: float) -> Tensor:
+        """Logits by their squared error, the target's times a factor."""
+        return torch.stack(
+            [
+                torch.stack([(mine - factor * other) ** 2 for mine, other in zip(z, target, strict=True)]).mean()
+                for z, target in zip(self.student.logits, self.target.logits, strict=True)
+            ]
+        ).mean()
 
     def labels(self, gold: Tensor, lam: float | None = None) -> Tensor:
         """Cross-entropy, of both labels where two sentences are mixed."""

@@ -71,7 +71,8 @@ consistency = { weight = 0.3, target = "student" }
 name = "states"
 steps = 6
 batch_size = 11                # the last batch has one row: nothing is left for the other process
-objectives = { cls = 1.0, embedding = 1.0 }
+objectives = { cls = 1.0, pooled = 1.0, cka = 1.0, embedding = 1.0 }
+layer_map = "random"
 mixup = false
 [[stage]]
 name = "transport"
