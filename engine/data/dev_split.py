@@ -31,9 +31,7 @@ def draw_dev(
     return _split(examples, share, spec, seed, file)
 
 
-def draw_holdout(
-    examples: Sequence[Example], share: float, spec: TaskSpec, seed: int
-) -> tuple[Examples, Examples]:
+def draw_holdout(examples: Sequence[Example], share: float, spec: TaskSpec, seed: int) -> tuple[Examples, Examples]:
     """Split examples into training rows and rows that are set aside, as `draw_dev` does; a class with a single text
     keeps it for training."""
     return _split(examples, share, spec, seed, None)
