@@ -321,7 +321,8 @@ def _space_faults(file: SearchFile) -> Iterator[CrildError]:
             known[name] = labels
         own = sets_of(name, dimension)
         for key in own:
-            other = next((owner for known_key, owner in keys if overlap(key, known_key)), None)
+            conditions = [f"the dimension {plain(condition)}" for condition in dimension.when or {}]
+            other = next((owner for taken, owner in keys if overlap(key, taken) and owner not in conditions), None)
             if key == "seed":
                 yield file.problem(path, "the seed of runs is not searched: use seeds", kind="seed-as-key")
             elif other is not None:

@@ -73,14 +73,14 @@ class SearchStudy:
 
     def importance(self) -> dict[str, float]:
         """How much of the first aim's results each dimension explains, by PED-ANOVA (Watanabe et al., 2023), which needs
-        no scikit-learn; nothing before four trials are complete."""
-        from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
-
+        no scikit-learn (optuna imports it where it is installed); nothing before four trials are complete."""
         complete = self._complete()
         names = sorted({name for one in complete for name in one.params})
         varied = [name for name in names if len({one.params.get(name) for one in complete}) > 1]
         if len(complete) < 4 or not varied:
             return {}
+        from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances  # seconds, with scikit-learn
+
         with contextlib.suppress(ValueError, RuntimeError), _quiet():
             found = get_param_importances(
                 self._study,
