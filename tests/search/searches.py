@@ -193,5 +193,3 @@ def table(trials: Trials) -> list[tuple[Any, ...]]:
 
 def journal_of(runs: Path, name: str = "tune") -> Path:
     return journal_file(sweep_file(runs, name))
-
-

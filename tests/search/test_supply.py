@@ -54,7 +54,9 @@ def test_trials_are_runs_and_the_best_one_becomes_a_preset(folder: Path, runs: P
 
 
 def test_importance_tells_what_matters(folder: Path, tmp_path: Path) -> None:
-    study = SearchStudy(tmp_path / "x.journal", read_search(search_file(folder, 'trials = 9\nsampler = "random"\n')), ("base",))
+    study = SearchStudy(
+        tmp_path / "x.journal", read_search(search_file(folder, 'trials = 9\nsampler = "random"\n')), ("base",)
+    )
     for number in range(24):
         trial = study.ask() if number else study.ask({"train.learning_rate": 0.001, "stage.kd.temperature": "2.0"})
         rate = study.values_of(trial)["train.learning_rate"]
@@ -65,7 +67,7 @@ def test_importance_tells_what_matters(folder: Path, tmp_path: Path) -> None:
 
 
 def test_killed_again_and_again_it_has_the_same_trials(folder: Path, runs: Path, tmp_path: Path) -> None:
-    path = search_file(folder, "trials = 12\nseeds = [1, 2]\npruner = \"hyperband\"\n")
+    path = search_file(folder, 'trials = 12\nseeds = [1, 2]\npruner = "hyperband"\n')
     whole = go(path, tmp_path / "whole", InstantEngines())
     assert whole.counts().get("pruned")
     for at in (1, 2, 1, 5, 9):
@@ -156,7 +158,9 @@ def test_a_failed_trial_ends_nothing_and_says_why(folder: Path, runs: Path) -> N
 
 
 def test_impossible_combinations_are_listed_and_do_not_count(folder: Path, runs: Path) -> None:
-    space = '"student.layers" = [2, 3]\n"student.keep" = ["first", [0, 1]]\n"train.learning_rate" = [0.001, 0.01, 0.1]\n'
+    space = (
+        '"student.layers" = [2, 3]\n"student.keep" = ["first", [0, 1]]\n"train.learning_rate" = [0.001, 0.01, 0.1]\n'
+    )
     found = go(search_file(folder, 'trials = 12\nsampler = "grid"\n', space), runs, InstantEngines())
     skipped = [one for one in found.trials if one.state == "infeasible"]
     assert {(one.values["student.layers"], one.values["student.keep"]) for one in skipped} == {("3", "[0, 1]")}
