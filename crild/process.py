@@ -54,6 +54,10 @@ def main(words: Sequence[str]) -> int:
             from engine.sweep.process import main as sweep
 
             return sweep(rest)
+        case ["search", *rest]:
+            from engine.search.process import main as search
+
+            return search(rest)
         case ["job", *rest]:
             from engine.launch.slurm_job import main as job
 
@@ -75,7 +79,7 @@ def main(words: Sequence[str]) -> int:
 
             return dashboard(rest)
         case _:
-            print("usage: process.py worker|sweep|job|node|ray-nodes|track|dashboard ARGUMENTS", file=sys.stderr)
+            print("usage: process.py worker|sweep|search|job|node|ray-nodes|track|dashboard ARGUMENTS", file=sys.stderr)
             return 2
 
 

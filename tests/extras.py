@@ -27,6 +27,7 @@ TESTS: Mapping[str, tuple[str, ...]] = {
     "mlflow": (TRACKERS, "-k", "mlflow"),
     "onnx": ("tests/models/test_onnx.py", "tests/train/test_exporting.py"),
     "ray": ("tests/sweep/test_ray_real.py",),
+    "search": ("tests/search",),
     "slurm": ("tests/launch/test_slurm.py", "tests/cli/test_slurm_command.py", "tests/sweep/test_slurm_sweep.py"),
     "tensorboard": (TRACKERS, "-k", "tensorboard"),
     "trackio": (TRACKERS, "-k", "trackio"),

@@ -16,7 +16,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "crild": frozenset({"api"}),
     "crild_tui": frozenset({"charts", "cli", "launch_form", "monitor", "runs", "screens", "serve", "widgets"}),
     "engine": frozenset({
-        "data", "distill", "evaluate", "launch", "models", "preflight", "preset", "record", "report", "sweep", "track", "train",
+        "data", "distill", "evaluate", "launch", "models", "preflight", "preset", "record", "report", "search", "sweep", "track", "train",
         "user",
     }),
 }  # fmt: skip

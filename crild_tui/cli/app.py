@@ -23,7 +23,7 @@ JSON document. Runs are looked for in $CRILD_RUNS_DIR, else in ./runs.
 """
 
 HEADINGS = {
-    "Start and stop": ("run", "resume", "sweep", "stop"),
+    "Start and stop": ("run", "resume", "sweep", "search", "stop"),
     "Watch": ("attach", "watch", "serve", "logs", "curves", "events"),
     "Results": ("runs", "show", "errors", "compare", "report", "predict", "evaluate", "probe", "bench"),
     "Pass on": ("export", "push", "track"),

@@ -25,6 +25,7 @@ EXTRAS = {
     "mlflow": "runs in MLflow",
     "onnx": "crild export",
     "ray": "crild sweep --ray",
+    "search": "crild search",
     "slurm": "--slurm",
     "tensorboard": "runs in TensorBoard",
     "trackio": "runs in trackio",

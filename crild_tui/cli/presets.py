@@ -132,14 +132,16 @@ def schema(
         str,
         typer.Argument(
             metavar="[KIND]",
-            help="preset, sweep or settings: of which files.",
-            autocompletion=one_of("preset", "sweep", "settings"),
+            help="preset, sweep, search or settings: of which files.",
+            autocompletion=one_of("preset", "sweep", "search", "settings"),
             show_default=False,
         ),
     ] = "preset",
     write: Annotated[
         bool,
-        typer.Option("--write", help="Write those of presets and sweep files into the folder .crild of this folder."),
+        typer.Option(
+            "--write", help="Write those of presets, sweep and search files into the folder .crild of this folder."
+        ),
     ] = False,
 ) -> None:
     """Print a JSON Schema, for completion and checks in editors; with --write, put it where new presets look for it.
@@ -159,7 +161,7 @@ def schema(
         print(json_escaped(schema_text(kind)), end="")
         return
     here = Path.cwd()
-    for each in ("preset", "sweep"):
+    for each in ("preset", "sweep", "search"):
         path = write_schema(here, each)
         terminal.sentence(str(path.relative_to(here)))
         terminal.say(f"first line of a {each} in this folder: {first_line(here / 'x', path)}")

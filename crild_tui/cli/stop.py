@@ -94,7 +94,7 @@ def _again(record: SweepRecord, runs_dir: Path) -> str:
     from engine.record.paths import runs_dir as folder_of
     from engine.sweep.record import SUBMITTED
 
-    words = ["crild", "sweep", record.file]
+    words = ["crild", record.command, record.file]
     if record.name != Path(record.file).stem:
         words += ["--name", record.name]
     if record.state == SUBMITTED:

@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from crild_tui.cli import terminal
 from crild_tui.cli.follow.changes import Changes
@@ -19,6 +19,8 @@ from engine.preset.text import plain
 from engine.record.states import STARTED
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import Console
     from rich.text import Text
 
@@ -41,7 +43,7 @@ class Follower:
 
     def __init__(self, record: SweepRecord, runs_dir: Path, controls: Controls, *, quiet: bool):
         self.record, self.runs_dir, self.controls = record, runs_dir, controls
-        self._display: Display[Moment] = Silence(errors=True) if quiet else display(sweep_view())
+        self._display: Display[Any] = Silence(errors=True) if quiet else display(self.view())
         self._entries: dict[str, RunEntry] = {}
         self._changes = Changes()
         self._gone = Lasting()
@@ -58,16 +60,33 @@ class Follower:
 
     def _poll(self) -> bool:
         """Read and show what is new; whether the sweep's process has ended."""
-        from engine.sweep.matrix import matrix
         from engine.sweep.submit import existing
 
         self.record = existing(self.runs_dir, self.record.name) or self.record
         over = self._over()  # before the runs are read: they write their last state first
         self._entries = entries_of(self.record, self.runs_dir, self._entries)
-        self._report_changes()
+        self.report_changes(self._display, self._entries)
         started = [entry for entry in self._entries.values() if entry.state in STARTED]
-        self._display.update((matrix(self.record, self._entries, now=time.time()), started))
+        self._display.update(self.moment(self._entries, started))
         return over
+
+    # -- what a search shows otherwise
+
+    def view(self) -> View[Any]:
+        """How a moment is shown."""
+        return sweep_view()
+
+    def moment(self, entries: Mapping[str, RunEntry], started: list[RunEntry]) -> Any:
+        """What is shown now; `started` are the runs that have started and not ended."""
+        from engine.sweep.matrix import matrix
+
+        return matrix(self.record, entries, now=time.time()), started
+
+    def report_changes(self, shown: Display[Any], entries: Mapping[str, RunEntry]) -> None:
+        """Say which runs changed."""
+        index = {cell.run: number for number, cell in enumerate(self.record.cells, 1)}
+        for run, (level, sentence) in self._changes.since_last(entries):
+            shown.message(level, f"{index[run]}/{len(index)} {sentence}")
 
     def _over(self) -> bool:
         from engine.record.logs import last_lines
@@ -78,16 +97,12 @@ class Follower:
         if not self._gone.holds(not self.record.alive()):
             return False
         say = self._display.message
-        say("error", "the sweep's process is gone (killed, out of memory, or the machine restarted)")
+        what = self.record.command
+        say("error", f"the {what}'s process is gone (killed, out of memory, or the machine restarted)")
         for line in last_lines(sweep_file(self.runs_dir, self.record.name).with_suffix(".log"), LOG_LINES):
             say("info", f"  log: {line}")
-        say("info", "runs that are running keep going; run the same command to continue the sweep")
+        say("info", f"runs that are running keep going; run the same command to continue the {what}")
         return True
-
-    def _report_changes(self) -> None:
-        index = {cell.run: number for number, cell in enumerate(self.record.cells, 1)}
-        for run, (level, sentence) in self._changes.since_last(self._entries):
-            self._display.message(level, f"{index[run]}/{len(index)} {sentence}")
 
     def _signals(self) -> None:
         from engine.errors import CrildError

@@ -1,4 +1,4 @@
-"""The JSON Schemas that editors check presets and sweep files with: a folder `.crild` next to them, or above.
+"""The JSON Schemas that editors check presets, sweep and search files with: a folder `.crild` next to them, or above.
 
 A file names its schema in its first line, by a relative path, so that a team can commit both.
 """
@@ -17,7 +17,10 @@ from engine.preset.text import plain
 from engine.record.files import cause, write_atomic
 
 FOLDER = ".crild"
-FILES = {"preset": "preset.schema.json", "sweep": "sweep.schema.json", "settings": "settings.schema.json"}
+FILES = {
+    "preset": "preset.schema.json", "sweep": "sweep.schema.json", "search": "search.schema.json",
+    "settings": "settings.schema.json",
+}  # fmt: skip
 """The file of each kind."""
 MARK = "#:schema "
 """How the first line of a TOML file names its schema (Taplo, and the editors that use it)."""
@@ -31,10 +34,11 @@ def schema_text(kind: str) -> str:
 
 def _makers() -> dict[str, Callable[[], dict[str, Any]]]:
     from engine.preset.json_schema import json_schema as of_presets
+    from engine.search.json_schema import json_schema as of_searches
     from engine.sweep.json_schema import json_schema as of_sweeps
     from engine.user.json_schema import json_schema as of_settings
 
-    return {"preset": of_presets, "sweep": of_sweeps, "settings": of_settings}
+    return {"preset": of_presets, "sweep": of_sweeps, "search": of_searches, "settings": of_settings}
 
 
 def schema_of(target: Path, kind: str = "preset") -> Path:

@@ -82,7 +82,9 @@ def stop_sweep(runs_dir: Path, name: str) -> str:
     from engine.sweep import submit
 
     submit.stop_sweep(runs_dir, name)
-    return f"{name}: each run stops at its next step, with a checkpoint; run `crild sweep` to continue it"
+    record = submit.existing(runs_dir, name)
+    command = "sweep" if record is None else record.command
+    return f"{name}: each run stops at its next step, with a checkpoint; run `crild {command}` to continue it"
 
 
 def resume(run_dir: Path, changes: Sequence[str] = (), *, trust: bool = False) -> str:

@@ -1,4 +1,4 @@
-"""Draw a dev set from the training rows of a custom task that has no dev file."""
+"""Draw rows from the training rows: the dev set of a custom task without a dev file, or rows that are set aside."""
 
 from __future__ import annotations
 
@@ -28,6 +28,19 @@ def draw_dev(
 
     Raises DataError, naming `file`, where a class has only one text.
     """
+    return _split(examples, share, spec, seed, file)
+
+
+def draw_holdout(examples: Sequence[Example], share: float, spec: TaskSpec, seed: int) -> tuple[Examples, Examples]:
+    """Split examples into training rows and rows that are set aside, as `draw_dev` does; a class with a single text
+    keeps it for training."""
+    return _split(examples, share, spec, seed, None)
+
+
+def _split(
+    examples: Sequence[Example], share: float, spec: TaskSpec, seed: int, file: str | None
+) -> tuple[Examples, Examples]:
+    """The rows that stay, and those that are drawn. Without a `file` to blame, classes with one text are not refused."""
     import numpy as np
 
     from engine.data.examples import Examples
@@ -43,8 +56,9 @@ def draw_dev(
     labels = np.zeros(len(rows), np.int64)
     if spec.kind == "classification" and rows.labels is not None:
         labels = rows.labels.astype(np.int64, copy=False)
-    names = spec.labels or ("",)
-    refuse_single_texts((names[label] for label in labels[np.sort(first)].tolist()), file)
+    if file is not None:
+        names = spec.labels or ("",)
+        refuse_single_texts((names[label] for label in labels[np.sort(first)].tolist()), file)
     is_drawn = np.zeros(len(first), np.bool_)
     for label in np.unique(labels[first]).tolist():
         texts = np.flatnonzero(labels[first] == label)

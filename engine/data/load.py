@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from engine.data.corpus import load_corpus
+from engine.data.dev_split import draw_holdout
 from engine.data.examples import Examples
 from engine.data.hub import resolve_revision
 from engine.data.stored_rows import stored_task
@@ -20,7 +21,7 @@ from engine.record.phases import Report, unreported
 if TYPE_CHECKING:
     from engine.preset.schema import Corpus, OtherTask, Task
 
-_OF_ALL_ROWS = ("files", "source", "revision", "max_length", "examples", "label_noise")
+_OF_ALL_ROWS = ("files", "source", "revision", "max_length", "examples", "label_noise", "holdout", "measure_holdout")
 """Settings of a custom task that don't decide what its files hold."""
 
 __all__ = ["inputs_for", "load_corpus", "load_task", "resolve_revision", "source_name"]
@@ -29,12 +30,14 @@ __all__ = ["inputs_for", "load_corpus", "load_task", "resolve_revision", "source
 def load_task(task: Task, *, report: Report = unreported) -> TaskData:
     """Load a preset's task: a GLUE task from the hub or a folder, a built-in task, or the user's files.
 
-    Few-sample subset and label noise are drawn with `task.data_seed`, noise after the subset, and only on training rows;
-    notes say so. `report` is called while rows are read. Raises DataError.
+    Rows to set aside, few-sample subset and label noise are drawn with `task.data_seed`, in this order, and only from
+    training rows; notes say so. `report` is called while rows are read. Raises DataError.
     """
     data = _source(task, report)
     if task.title is not None:
         data = replace(data, spec=replace(data.spec, name=task.title))
+    if task.holdout is not None:
+        data = _held_out(data, task.holdout, task.data_seed, measure=task.measure_holdout)
     if task.examples is not None:
         data = _subset(data, task.examples, task.data_seed)
     if task.label_noise > 0:
@@ -89,6 +92,17 @@ def _source(task: Task, report: Report) -> TaskData:
     source = Path(task.source)
     load = partial(load_glue, task.name, source, report=report)
     return stored_task(glue_files(task.name, source), {"name": task.name}, load, report)
+
+
+def _held_out(data: TaskData, part: float, seed: int, *, measure: bool) -> TaskData:
+    rows = len(data.train)
+    if part >= rows:
+        sentence = f"task.holdout sets {part:,.0f} training rows aside, but {data.spec.name} has {rows:,}"
+        raise DataError(sentence, kind="too-few-rows-for-holdout", key="task.holdout")
+    train, aside = draw_holdout(data.train, part if part < 1 else part / rows, data.spec, seed)
+    use = "measured as the test set when training has ended" if measure else "not used"
+    note = f"Set {len(aside):,} of {rows:,} training rows aside, drawn with data_seed {seed}: they are {use}."
+    return replace(data, train=train, notes=(*data.notes, note), test=aside if measure else data.test)
 
 
 def _subset(data: TaskData, count: int, seed: int) -> TaskData:

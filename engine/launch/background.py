@@ -48,13 +48,14 @@ class StopSignals:
 
 
 def start_detached(what: str, file: Path, command: Sequence[str] | None, consent: Consent = NONE) -> None:
-    """Start the process of a sweep or queue in a session of its own, and wait until the record in `file` names it as owner.
+    """Start the process of a sweep, queue or search in a session of its own, and wait until the record in `file` names it
+    as owner.
 
-    `what` names it in messages ("queue"). It prints to a log next to its record. `command`, an engine's command line, is
+    `what` is "sweep", "queue" or "search", also in messages. It prints to a log next to its record. `command`, an engine's command line, is
     passed on as JSON, and `consent` as words of the command line. Raises RunError with the last line that it printed when
     it exits before it owns its record.
     """
-    line = process_command("sweep", *consent.words(), str(file))
+    line = process_command("sweep" if what == "queue" else what, *consent.words(), str(file))
     if command is not None:
         line.append(json.dumps(list(command)))
     log = file.with_suffix(".log")

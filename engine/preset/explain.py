@@ -140,8 +140,8 @@ def unknown_key(path: KeyPath) -> str:
     where = f" in {plain(dotted(table))}" if table else ""
     what = "objective" if len(table) == 3 and table[-1] == "objectives" else "key"
     sentence = f"unknown {what} {shown(key)}{where}"
-    if path == ("sweep",):
-        return "this is a sweep file, not a preset; `crild sweep FILE --dry-run` checks it"
+    if path in (("sweep",), ("search",)):
+        return f"this is a {path[0]} file, not a preset; `crild {path[0]} FILE --plan` checks it"
     home = schema_keys.home_of(key)
     near = nearest(key, known)
     if near is not None:

@@ -43,6 +43,14 @@ def all_faults(preset: Preset, stage_names: Sequence[str]) -> Iterator[tuple[Key
 
 def of_task(task: Task) -> Iterator[Fault]:
     """What a custom task needs, and keys of custom tasks in other tasks."""
+    if task.measure_holdout and task.holdout is None:
+        sentence = (
+            "measure_holdout measures the rows of holdout, and none are set aside: set holdout, as in holdout = 0.2"
+        )
+        yield Fault(("measure_holdout", "holdout"), sentence, "no-holdout-to-measure")
+    if task.measure_holdout and task.files is not None and task.files.test is not None:
+        sentence = "measure_holdout makes rows of train the test set, and there is a test file: leave out one of them"
+        yield Fault(("measure_holdout", "files.test"), sentence, "holdout-and-test-file")
     if task.name != "custom":
         for key in ("files", "columns", "kind", "dev_share", "metrics"):
             if getattr(task, key) is not None:

@@ -109,6 +109,11 @@ class Task(Record):
     """Most tokens of an input, special tokens included; longer inputs are cut, and the run reports how many."""
     data_seed: Seed = 0
     """Seed of subsets and label noise, so that the data is the same for every training seed."""
+    holdout: Positive | None = None
+    """Training rows to set aside before anything else is drawn: a share below 1, or a number of rows. Nothing trains or
+    chooses on them. Drawn with `data_seed`, equal texts together, each class keeping its share."""
+    measure_holdout: bool = False
+    """Measure the rows of `holdout` once, as the test set, when training has ended; false leaves them unused."""
     examples: Examples | None = None
     """Few-sample setting: this many training examples, drawn with `data_seed`, each class keeping its share."""
     label_noise: Fraction = 0.0

@@ -175,6 +175,8 @@ _TASK: Mapping[str, Words] = {
     "files": _nothing,
     "columns": _nothing,
     "dev_share": _labelled("dev share"),
+    "holdout": _labelled("held out of train"),
+    "measure_holdout": _unless(False, lambda _: "measured on the rows held out of train"),
 }
 _TASK_ELSEWHERE = ("name", "title", "source", "kind", "metrics", "revision")
 _TEACHER: Mapping[str, Words] = {

@@ -1,4 +1,4 @@
-"""The process of a sweep or queue: starts runs in its slots until none is left."""
+"""The process of a sweep, queue or search: starts runs in its slots until none is left."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from engine.errors import CrildError, RunError
 from engine.launch.background import StopSignals, device_of, is_engine_alive
@@ -33,6 +33,7 @@ from engine.sweep.record import (
     presets_file,
     read_presets,
     read_sweep_record,
+    write_presets,
     write_sweep_record,
 )
 from engine.sweep.slots import Slot
@@ -46,10 +47,28 @@ MOST_TRIES = 3
 """How often one process starts a run: a run whose engine is killed resumes from its checkpoint, but not forever."""
 
 
-def work(file: Path, command: Sequence[str] | None = None, consent: Consent = NONE) -> int:
+class Supply(Protocol):
+    """Decides, while its worker is busy, which runs are made: a search has one, a sweep or queue has all of its runs."""
+
+    def open(self) -> None:
+        """Get ready, before the worker looks at the runs that exist. Raises RunError."""
+
+    def is_wanted(self, cell: CellRecord) -> bool:
+        """Whether a run is to be started or resumed if it has not ended."""
+
+    def advance(self) -> bool:
+        """Look at the runs, and add and drop some (`Worker.add`, `Worker.drop`); whether more may come. Raises RunError."""
+
+
+def work(
+    file: Path,
+    command: Sequence[str] | None = None,
+    consent: Consent = NONE,
+    supply: Callable[[Worker], Supply] | None = None,
+) -> int:
     """Execute the sweep or queue in a record; returns the exit code. `command` replaces the engine's (for tests).
 
-    Its engines get the `consent`.
+    Its engines get the `consent`. `supply` makes what adds runs while others are in progress.
 
     Raises RunError when another process executes it, or its record cannot be read or written.
     """
@@ -58,6 +77,8 @@ def work(file: Path, command: Sequence[str] | None = None, consent: Consent = NO
         if not _acquired(own):
             raise RunError("another process is executing this sweep", kind="sweep-in-progress", file=str(file))
         worker = Worker(file, stop_signals, command, consent)
+        if supply is not None:
+            worker.supply = supply(worker)
         if worker.open():
             worker.survey()
             worker.run_all()
@@ -77,11 +98,24 @@ def _acquired(lock: FileLock) -> bool:
 
 def _engines_of(record: SweepRecord, runs_dir: Path, command: Sequence[str] | None, consent: Consent) -> Engines:
     if record.ray is None:
-        forks = command is None and any(cell.preset is not None for cell in record.cells)  # a queue's start one by one
+        forks = command is None and not _is_queue(record)  # a queue's start one by one
         return LocalEngines(command, consent, runs_dir=runs_dir, launcher=new_launcher() if forks else None)
     from engine.sweep.ray_engines import RayEngines
 
     return RayEngines(record.ray, record.name, runs_dir, command, consent)
+
+
+def _is_queue(record: SweepRecord) -> bool:
+    """Whether the runs of a record exist from the start."""
+    return record.search is None and all(cell.preset is None for cell in record.cells)
+
+
+def _with_values(axes: Mapping[str, tuple[str, ...]], cells: Sequence[CellRecord]) -> dict[str, tuple[str, ...]]:
+    """The values of each axis, with those of further runs."""
+    return {
+        name: tuple(dict.fromkeys((*values, *(cell.cell[name] for cell in cells if name in cell.cell))))
+        for name, values in axes.items()
+    }
 
 
 class Turn:
@@ -120,7 +154,8 @@ class Worker:
         self.stop_signals = stop_signals
         self.record = read_sweep_record(file)
         self.engines = engines or _engines_of(self.record, self.runs_dir, command, consent)
-        prepared = all(cell.preset is None for cell in self.record.cells)
+        prepared = _is_queue(self.record)
+        self.supply: Supply | None = None
         self.presets = [] if prepared else read_presets(presets_file(file))
         self.turn = Turn(self.record, self.runs_dir) if prepared else None
         self.todo: list[CellRecord] = []
@@ -132,6 +167,8 @@ class Worker:
         """Runs that an earlier process asked to stop: this one resumes them once they have."""
         self.abort_reason: str | None = None
         """Why no more runs are started."""
+        self._dropped: set[str] = set()
+        """Runs that were stopped because they are not wanted any more."""
         self._tries: Counter[str] = Counter()
         self._signals_sent: dict[str, int] = {}
         self._update(owner=Owner.current(), state="active", waiting=None, failed=())
@@ -139,6 +176,8 @@ class Worker:
     def open(self) -> bool:
         """Get ready to start engines; False where that fails, which ends the sweep."""
         try:
+            if self.supply is not None:
+                self.supply.open()
             self.engines.open()
         except RunError as error:
             print(error, file=sys.stderr, flush=True)
@@ -153,11 +192,17 @@ class Worker:
             run_dir = self.runs_dir / cell.run
             if cell.preset is None and not self._is_waiting(cell):
                 continue
+            wanted = self.supply is None or self.supply.is_wanted(cell)
             if not is_run(run_dir):
-                fresh.append(cell)
+                fresh += [cell] if wanted else []
                 continue
             self._check_teacher(cell)
             state = read_run(run_dir).state
+            if not wanted:
+                if is_engine_alive(run_dir) and state in ACTIVE:
+                    self.busy[self._slot_for(device_of(run_dir))] = cell
+                    self.drop(cell)
+                continue
             if is_engine_alive(run_dir) and (state in ACTIVE or state == "finished"):
                 self.busy[self._slot_for(device_of(run_dir))] = cell
                 if state == "stopping" and cell.preset is not None:
@@ -184,11 +229,13 @@ class Worker:
         """Fill the slots until no run is left, or until this process is asked to stop and its engines have ended."""
         while True:
             self._check_runs()
+            more = False
             if self.stop_signals.count or self.abort_reason is not None:
                 self._stop_runs()
             else:
+                more = self._ask_supply()
                 self._fill()
-            over = self.stop_signals.count or self.abort_reason is not None or not self.todo
+            over = self.stop_signals.count or self.abort_reason is not None or not (self.todo or more)
             if over and not self.busy:
                 return
             self._beat()
@@ -203,6 +250,38 @@ class Worker:
         )
         if self.turn is not None:
             self.turn.lock.release()
+
+    # -- runs that come and go
+
+    def _ask_supply(self) -> bool:
+        """Let the supply add and drop runs; whether more may come."""
+        try:
+            return self.supply is not None and self.supply.advance()
+        except CrildError as error:  # such as a full disk
+            print(error, file=sys.stderr, flush=True)
+            self.abort_reason = str(error)
+            return False
+
+    def add(self, cells: Sequence[tuple[CellRecord, Mapping[str, Any]]]) -> None:
+        """Add runs, each with its preset as plain data, to those that are still to be started. Raises RunError."""
+        start = len(self.presets)
+        self.presets += [dict(document) for _, document in cells]
+        write_presets(presets_file(self.file), self.presets)
+        new = [replace(cell, preset=start + number) for number, (cell, _) in enumerate(cells)]
+        self._update(cells=(*self.record.cells, *new), axes=_with_values(self.record.axes, new))
+        self.todo += new
+
+    def drop(self, cell: CellRecord) -> None:
+        """Stop a run, as when the user stops it, and do not start it again."""
+        self._dropped.add(cell.run)
+        self.todo = [other for other in self.todo if other.run != cell.run]
+        if any(other.run == cell.run for other in self.busy.values()):
+            with contextlib.suppress(RunError):  # it has just ended
+                self.engines.stop(self.runs_dir / cell.run)
+
+    def is_pending(self, cell: CellRecord) -> bool:
+        """Whether a run waits for a slot or has one."""
+        return any(other.run == cell.run for other in (*self.todo, *self.busy.values()))
 
     # -- slots
 
@@ -222,6 +301,8 @@ class Worker:
             if entry.state in ("stopped", "preempted") and cell.run in self.resume_when_stopped:
                 self.resume_when_stopped.remove(cell.run)
                 self.todo.insert(0, cell)
+            elif cell.run in self._dropped:
+                continue
             elif entry.state == "lost" and self._tries[cell.run] < MOST_TRIES and cell.preset is not None:
                 self._log(cell, "its engine was killed: it will resume from its checkpoint")
                 self.todo.append(cell)
@@ -340,7 +421,7 @@ class Worker:
             dump(preset),
             name=cell.run.removesuffix(f"-s{cell.seed}"),
             tags=preset.tags,
-            environment=light_environment(["crild", "sweep", self.record.file]),
+            environment=light_environment(["crild", self.record.command, self.record.file]),
             seed=cell.seed,
             task=preset.task.display_name,
             method=cell.cell.get("method", ""),

@@ -1,4 +1,4 @@
-"""The record of a sweep or queue: its cells in order, its slots, and the process that executes it."""
+"""The record of a sweep, queue or search: its cells in order, its slots, and the process that executes it."""
 
 from __future__ import annotations
 
@@ -64,6 +64,8 @@ class SweepRecord:
     heartbeat: float | None = None
     failed: tuple[str, ...] = field(default=())
     """Runs that the present process could not create or start, each as `run: reason`."""
+    search: Mapping[str, Any] | None = None
+    """What a search was asked for (`engine/search/declaration.py`); None for a sweep."""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""
@@ -83,6 +85,11 @@ class SweepRecord:
                 sentence = f"has no method or no task for the run {cell.run!r}: it was changed or damaged"
                 raise RunError(sentence, kind="incomplete-cell")
         return record
+
+    @property
+    def command(self) -> str:
+        """The command that starts and continues it: "sweep" or "search"."""
+        return "sweep" if self.search is None else "search"
 
     def alive(self, now: float | None = None) -> bool:
         """Whether its process is running or about to start; one that cannot be seen from here is judged by its heartbeat."""

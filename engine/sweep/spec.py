@@ -121,17 +121,18 @@ class SweepFile:
     axes: tuple[Axis, ...]
     seeds: tuple[int, ...] | None
     lines: Mapping[KeyPath, int]
+    table: str = "sweep"
+    """The table that declares it: "sweep" or "search"."""
 
     def problem(self, path: KeyPath, sentence: str, *, kind: str) -> CrildError:
-        """A problem at a key of the [sweep] table."""
-        return _problem(self.shown, self.lines, path, sentence, kind)
+        """A problem at a key of the table."""
+        return problem_at(self.shown, self.lines, (self.table, *path), sentence, kind)
 
 
 def read_sweep(path: Path, name: str | None = None) -> SweepFile:
     """Read a sweep file; `name` overrides the sweep's name. Raises PresetError with all of its problems."""
     path = path.absolute()
-    here = Path.cwd()
-    file = plain(str(path.relative_to(here) if path.is_relative_to(here) else path))
+    file = shown_path(path)
     if not path.exists():
         raise PresetError([CrildError(f"there is no sweep file {shown(file, 300)}", kind="missing-sweep-file")])
     document, lines = read_document(path, file, "sweep file")
@@ -145,19 +146,43 @@ def read_sweep(path: Path, name: str | None = None) -> SweepFile:
             key="sweep",
         )
         raise PresetError([*problems, problem])
+    return sweep_of(table, path, lines, problems, name=name)
+
+
+def sweep_of(
+    table: Mapping[str, Any],
+    path: Path,
+    lines: Mapping[KeyPath, int],
+    problems: Sequence[CrildError] = (),
+    *,
+    name: str | None = None,
+    of: str = "sweep",
+) -> SweepFile:
+    """The sweep that a table of a file declares. `problems` are what is wrong with the file otherwise, and `of` is the
+    name of the table. Raises PresetError with all problems."""
+    file = shown_path(path)
+    problems = list(problems)
     try:
         sweep = Sweep.model_validate(table)
     except ValidationError as error:
-        problems += _schema_problems(file, lines, error.errors(include_url=False), table)
+        problems += schema_problems(
+            file, lines, error.errors(include_url=False), table, of=of, records=(Sweep, When), expected=_EXPECTED
+        )
         raise PresetError(problems) from None
-    reader = _Reader(file, lines, problems)
+    reader = _Reader(file, lines, problems, of)
     axes = reader.axes(sweep)
     seeds = reader.seeds(sweep)
     sweep_name = reader.name(sweep.name, path) if name is None else name
     reader.settings(sweep, axes)
     if problems:
         raise PresetError(sorted(problems, key=lambda problem: problem.line or 0))
-    return SweepFile(path, file, sweep_name, sweep, axes, seeds, lines)
+    return SweepFile(path, file, sweep_name, sweep, axes, seeds, lines, of)
+
+
+def shown_path(path: Path) -> str:
+    """The path of a file as messages show it: relative where it is below the working directory."""
+    here = Path.cwd()
+    return plain(str(path.relative_to(here) if path.is_relative_to(here) else path))
 
 
 @dataclass(frozen=True)
@@ -167,9 +192,10 @@ class _Reader:
     file: str
     lines: Mapping[KeyPath, int]
     problems: list[CrildError]
+    table: str
 
     def refuse(self, path: KeyPath, sentence: str, *, kind: str) -> None:
-        self.problems.append(_problem(self.file, self.lines, path, sentence, kind))
+        self.problems.append(problem_at(self.file, self.lines, (self.table, *path), sentence, kind))
 
     def name(self, declared: str | None, path: Path) -> str:
         name = path.name.removesuffix(".toml") if declared is None else declared
@@ -363,8 +389,8 @@ def _label(value: object) -> str:
     return value if isinstance(value, str) else inline(value)
 
 
-def _problem(file: str, lines: Mapping[KeyPath, int], path: KeyPath, sentence: str, kind: str) -> CrildError:
-    full = ("sweep", *path)
+def problem_at(file: str, lines: Mapping[KeyPath, int], full: KeyPath, sentence: str, kind: str) -> CrildError:
+    """A problem at a key of a file, with the line of the key or of the nearest table above it."""
     line = next((lines[full[:length]] for length in range(len(full), 0, -1) if full[:length] in lines), None)
     return CrildError(sentence, kind=kind, file=file, line=line, key=plain(".".join(str(part) for part in full)))
 
@@ -378,14 +404,22 @@ def _outside(file: str, lines: Mapping[KeyPath, int], key: str) -> CrildError:
     return CrildError(sentence, kind="key-outside-sweep", file=file, line=lines.get((key,)), key=plain(key))
 
 
-def _schema_problems(
-    file: str, lines: Mapping[KeyPath, int], details: Sequence[ErrorDetails], table: Mapping[str, Any]
+def schema_problems(
+    file: str,
+    lines: Mapping[KeyPath, int],
+    details: Sequence[ErrorDetails],
+    table: Mapping[str, Any],
+    *,
+    of: str,
+    records: tuple[type[Record], type[Record]],
+    expected: Mapping[tuple[str, ...], str],
 ) -> list[CrildError]:
-    """Pydantic's errors as plain sentences, one for each key."""
+    """Pydantic's errors as plain sentences, one for each key of the table `of`. `records` are its own and that of its
+    `when`; `expected` says what each key must be."""
     problems: dict[KeyPath, CrildError] = {}
     for detail in details:
         loc = detail["loc"]
-        record, depth = (When, 2) if loc[0] == "when" and len(loc) > 2 else (Sweep, 0)
+        record, depth = (records[1], 2) if loc[0] == "when" and len(loc) > 2 else (records[0], 0)
         key = str(loc[depth])
         path: KeyPath = (*loc[:depth], key)
         named = ("when", key) if depth else (key,)
@@ -393,15 +427,15 @@ def _schema_problems(
             known = tuple(record.model_fields)
             near = nearest(key, known)
             hint = f"did you mean {shown(near)}?" if near else f"known keys: {listed(known, 'and')}"
-            kind, sentence = "unknown-key", f"unknown key {shown(key)} in {'sweep.when' if depth else 'sweep'}; {hint}"
+            kind, sentence = "unknown-key", f"unknown key {shown(key)} in {f'{of}.when' if depth else of}; {hint}"
         elif detail["type"] == "missing":
-            kind, sentence = "missing-key", f"{'.'.join(named)} is missing; it must be {_EXPECTED[named]}"
+            kind, sentence = "missing-key", f"{'.'.join(named)} is missing; it must be {expected[named]}"
         else:
             value = detail["input"]
             whole: Any = table
             for part in path:
                 whole = whole[part]
             but = ", not" if value is whole else "; it contains"
-            kind, sentence = "invalid-value", f"{'.'.join(named)} must be {_EXPECTED[named]}{but} {shown(value)}"
-        problems.setdefault(path, _problem(file, lines, path, sentence, kind))
+            kind, sentence = "invalid-value", f"{'.'.join(named)} must be {expected[named]}{but} {shown(value)}"
+        problems.setdefault(path, problem_at(file, lines, (of, *path), sentence, kind))
     return list(problems.values())

@@ -277,6 +277,9 @@ def _training_data(preset: Preset, results: Mapping[str, Any]) -> Iterator[str]:
         dev = " and ".join(f"{rows:,} of {plain(split)}" for split, rows in mapping(data.get("dev")).items())
         yield f"{data['train']:,} rows of {_title(preset)} for training; measured on {dev}."
     changes = []
+    if task.holdout is not None:
+        part = f"{100 * task.holdout:.3g} %" if task.holdout < 1 else f"{task.holdout:,.0f} rows"
+        changes.append(f"{part} of the training rows were set aside")
     if task.examples is not None:
         changes.append(f"a subset of {data.get('train', task.examples)} rows, drawn with seed {task.data_seed}")
     if task.label_noise:

@@ -166,13 +166,13 @@ def lint(file: Path) -> tuple[int, str]:
 
 @with_taplo
 def test_every_shipped_preset_and_sweep_is_good_for_taplo(folder: Path) -> None:
-    for kind in ("preset", "sweep"):
+    for kind in ("preset", "sweep", "search"):
         write_schema(folder, kind)
     files = [*(path_of(name) for name in names()), *sorted((shipped_folder() / "study").glob("*.toml"))]
     for file in files:
         assert file is not None
         text = file.read_text()
-        kind = "sweep" if "\n[sweep]" in f"\n{text}" else "preset"
+        kind = next((kind for kind in ("sweep", "search") if f"\n[{kind}]" in f"\n{text}"), "preset")
         copy = folder / f"{kind}.toml"
         copy.write_text(f"#:schema ./.crild/{FILES[kind]}\n{text}")
         assert lint(copy)[0] == 0, file.name
@@ -194,6 +194,10 @@ def test_every_shipped_preset_and_sweep_is_good_for_taplo(folder: Path) -> None:
         ("sweep", '[sweep]\nseeds = [1]\n', "methods"),
         ("sweep", '[swep]\nmethods = ["kd"]\n', "swep"),
         ("sweep", '[sweep]\nmethods = ["kd"]\nmax_runs = 0\n', "0"),
+        ("search", '[search]\nmethods = ["kd"]\n[search.space]\nx = 3\n', "3"),
+        ("search", '[search]\nmethods = ["kd"]\n[search.space]\nx = { low = 1, hihg = 2 }\n', "hihg"),
+        ("search", '[search]\nmethods = ["kd"]\ntrails = 3\n[search.space]\nx = [1]\n', "trails"),
+        ("search", '[search]\nmethods = ["kd"]\n', "space"),
         ("settings", '[dashboard]\ntheme = "pink"\n', "pink"),
         ("settings", "[notfy]\n", "notfy"),
         ("settings", "[notify]\ncommand = 3\n", "3"),

@@ -156,7 +156,7 @@ def test_commands_leave_torch_and_its_like_alone(runs_dir: Path) -> None:
         "import sys; from crild_tui.cli import main\n"
         "for words in (['runs'], ['show', 'latest'], ['presets', 'validate', 'crild'], ['attach', 'latest'],"
         " ['compare', 'latest', 'rte-crild'], ['prune', '--json'], ['cache'], ['run', 'nosuch'], ['bench', './nowhere'],"
-        " ['predict', './nowhere', 'nosuch.csv'], ['slurm', 'template'], ['watch'], ['track', 'latest'], ['track', 'latest', '--to', 'wand'], ['push', './nowhere', 'me/x', '--dry-run'], ['serve', '--host', '203.0.113.7'], ['config'], ['config', 'set', 'dashboard.ascii', 'true']): main(words)\n"
+        " ['predict', './nowhere', 'nosuch.csv'], ['slurm', 'template'], ['watch'], ['track', 'latest'], ['track', 'latest', '--to', 'wand'], ['push', './nowhere', 'me/x', '--dry-run'], ['serve', '--host', '203.0.113.7'], ['search', 'nosuch.toml', '--plan'], ['config'], ['config', 'set', 'dashboard.ascii', 'true']): main(words)\n"
         f"print(*sorted({HEAVY!r} & set(sys.modules)), file=sys.stderr)"
     )
     assert _python(code).stderr.splitlines()[-1] == ""

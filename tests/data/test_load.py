@@ -30,6 +30,37 @@ def test_few_examples_are_drawn_with_their_shares_and_said(files: Files) -> None
     assert all(whole[example.id] == example for example in data.train), "a row has the same id in every subset"
 
 
+def test_rows_held_out_are_in_no_training_set_and_can_be_measured(files: Files) -> None:
+    task = Task(name="custom", files=files, kind="classification", holdout=0.25)
+    whole = {example.id for example in load_task(task.model_copy(update={"holdout": None})).train}
+    unused = load_task(task)
+    measured = load_task(task.model_copy(update={"measure_holdout": True}))
+    assert [example.id for example in unused.train] == [example.id for example in measured.train]
+    assert not unused.test
+    aside = {example.id for example in measured.test}
+    assert aside | {example.id for example in measured.train} == whole
+    assert len(aside) == 20
+    assert not aside & {example.id for example in measured.train}
+    assert Counter(example.label for example in measured.test) == {1: 15, 0: 5}
+    assert "20 of 80" in measured.notes[-1]
+    for examples in (10, 30):
+        few = load_task(task.model_copy(update={"examples": examples, "measure_holdout": True}))
+        assert [example.id for example in few.test] == [example.id for example in measured.test]
+        assert not aside & {example.id for example in few.train}
+    assert len(load_task(task.model_copy(update={"holdout": 12.0, "measure_holdout": True})).test) == 12
+    with pytest.raises(DataError) as caught:
+        load_task(task.model_copy(update={"holdout": 80.0}))
+    assert (caught.value.kind, caught.value.key) == ("too-few-rows-for-holdout", "task.holdout")
+
+
+def test_a_class_with_one_text_keeps_it_when_rows_are_held_out(tmp_path: Path) -> None:
+    rows = "".join(f"row {row},common\n" for row in range(20)) + "single,rare\n"
+    (tmp_path / "train.csv").write_text("text,label\n" + rows)
+    files = Files(train=str(tmp_path / "train.csv"), dev=str(tmp_path / "train.csv"))
+    data = load_task(Task(name="custom", files=files, kind="classification", holdout=0.9, measure_holdout=True))
+    assert "single" in {example.text for example in data.train}
+
+
 def test_noise_changes_training_labels_alone_and_is_said(files: Files) -> None:
     task = Task(name="custom", files=files, kind="classification", label_noise=0.25)
     clean, noisy = load_task(task.model_copy(update={"label_noise": 0.0})), load_task(task)

@@ -1,0 +1,165 @@
+"""Print the trials of a search: the best first, importance, front, and how far dev flatters the winner; or its plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from crild_tui.cli import terminal
+from crild_tui.runs import formatting, searches
+from engine.search.declaration import LOWER
+from engine.search.trials import SKIPPED, TrialRecord, Trials
+
+if TYPE_CHECKING:
+    from engine.search.declaration import Dimension
+    from engine.search.plan import SearchPlan
+    from engine.sweep.record import SweepRecord
+    from engine.sweep.slots import Slot
+
+MOST_ROWS = 40
+"""Rows of the table; `--json` has all."""
+
+
+def show_trials(record: SweepRecord, trials: Trials) -> None:
+    """Print the table of trials and what is known of them."""
+    terminal.sentence(f"{record.name}: {searches.counts(trials)}")
+    terminal.sentence()
+    rows = ranked(trials)
+    names = list(dict.fromkeys(name for trial in trials.trials for name in trial.values))
+    columns = [
+        ("trial", "right"),
+        ("state", "left"),
+        *((aim, "right") for aim in trials.aims),
+        *((name, "right") for name in names),
+    ]
+    cells = [
+        [
+            f"{trial.number}{'*' * (trial.number == trials.best or trial.number in trials.front)}",
+            searches.state_text(trial),
+            *(_result(trials, trial, index) for index in range(len(trials.aims))),
+            *(searches.value_text(trial.values.get(name, formatting.NONE)) for name in names),
+        ]
+        for trial in rows[:MOST_ROWS]
+    ]
+    terminal.show(terminal.table(columns, cells))
+    terminal.sentence()
+    if len(rows) > MOST_ROWS:
+        terminal.sentence(f"and {len(rows) - MOST_ROWS:,} more trials: --json has all of them")
+    mark = "no other trial is better in every aim" if len(trials.aims) > 1 else "the best"
+    terminal.sentence(f"*: {mark}; trial 0 is the starting preset")
+    if trials.importance:
+        terminal.sentence(f"importance: {searches.importance_text(trials)} (PED-ANOVA, of {trials.aims[0]})")
+    for trial in trials.trials:
+        if trial.state in ("failed", "infeasible"):
+            terminal.sentence(f"trial {trial.number} {trial.state}: {trial.why} ({searches.values_text(trial)})")
+    for sentence in searches.flattery(trials):
+        terminal.sentence(sentence)
+    for path in trials.presets:
+        terminal.sentence(f"crild run {_short(path)}")
+
+
+def ranked(trials: Trials) -> list[TrialRecord]:
+    """The trials, the best by the first aim first, then the pruned, failed and skipped ones."""
+    sign = 1 if trials.aims[0] in LOWER else -1
+    order = {"complete": 0, "running": 1, "pruned": 2, "failed": 3}
+    return sorted(
+        (trial for trial in trials.trials if trial.state not in SKIPPED),
+        key=lambda one: (order.get(one.state, 4), sign * one.results[0] if one.results else 0.0, one.number),
+    )
+
+
+def _result(trials: Trials, trial: TrialRecord, index: int) -> str:
+    return searches.result_text(trials.aims[index], trial.results[index]) if trial.results else formatting.NONE
+
+
+def _short(path: str) -> str:
+    here, file = Path.cwd(), Path(path)
+    return str(file.relative_to(here) if file.is_relative_to(here) else file)
+
+
+def document(record: SweepRecord, trials: Trials | None) -> dict[str, Any]:
+    """The JSON of a search."""
+    alive = record.alive()
+    return {
+        "search": record.name,
+        "state": record.state if record.state != "active" or alive else "lost",
+        "file": record.file,
+        **({} if trials is None else asdict(trials)),
+        "importance": {} if trials is None else dict(trials.importance),
+        "slots": [asdict(slot) for slot in record.slots],
+        "flattery": [] if trials is None else list(searches.flattery(trials)),
+    }
+
+
+def show_search_plan(found: SearchPlan, runs_dir: Path, slots: Sequence[Slot], *, as_json: bool) -> None:
+    """Print what a search would do; starts nothing."""
+    file = found.file
+    if as_json:
+        terminal.show_json(plan_document(found, runs_dir, slots))
+        return
+    methods = ", ".join(start.method for start in found.starts)
+    terminal.sentence(f"{file.name}: {methods} on {found.task}, in {runs_dir}")
+    terminal.sentence()
+    rows = [
+        [name, _values(dimension), searches.value_text(found.values.get(name, formatting.NONE))]
+        for name, dimension in file.space.items()
+    ]
+    terminal.show(terminal.table([("searched", "left"), ("values", "left"), ("starting preset", "right")], rows))
+    terminal.sentence()
+    search = file.search
+    ends = [] if search.trials is None else [formatting.plural(search.trials, "trial")]
+    ends += [] if search.hours is None else [f"{search.hours:g} hours"]
+    terminal.sentence(f"budget:   {' or '.join(ends)}, {formatting.plural(len(found.seeds), 'run')} in each trial")
+    pruner = f"pruner {file.pruner}" if file.pruner else "no pruner"
+    terminal.sentence(f"aim:      {', '.join(file.aims)}; sampler {search.sampler}, {pruner}")
+    if search.confirm:
+        part = f", measured on {_part(file.holdout)} that no trial sees" if file.holdout else ""
+        terminal.sentence(
+            f"then:     {formatting.plural(search.confirm, 'run')} of the winner and of the starting preset{part}"
+        )
+    devices = ", ".join(dict.fromkeys(slot.device for slot in slots))
+    terminal.sentence(f"slots:    {len(slots):,} at a time on {devices}")
+    terminal.sentence("nothing was started (--plan)")
+
+
+def plan_document(found: SearchPlan, runs_dir: Path, slots: Sequence[Slot]) -> dict[str, Any]:
+    """The JSON of a plan."""
+    file = found.file
+    return {
+        "search": file.name,
+        "file": str(file.start.path),
+        "runs_dir": str(runs_dir),
+        "methods": [start.method for start in found.starts],
+        "task": found.task,
+        "space": {name: dimension.model_dump(mode="json", exclude_none=True) for name, dimension in file.space.items()},
+        "start": dict(found.values),
+        "aims": list(file.aims),
+        "trials": file.search.trials,
+        "hours": file.search.hours,
+        "seeds": list(found.seeds),
+        "sampler": file.search.sampler,
+        "pruner": file.pruner,
+        "holdout": file.holdout,
+        "confirm": list(found.confirming),
+        "slots": [asdict(slot) for slot in slots],
+    }
+
+
+def _values(dimension: Dimension) -> str:
+    from engine.search.declaration import labels_of
+
+    labels = labels_of(dimension)
+    if labels is None:
+        words = f"{dimension.low} to {dimension.high}"
+        words += f" in steps of {dimension.step}" if dimension.step else ""
+        words += ", on a log scale" if dimension.log else ""
+    else:
+        words = ", ".join(labels)
+    when = ", ".join(f"{name} {value}" for name, value in (dimension.when or {}).items())
+    return f"{words} (only with {when})" if when else words
+
+
+def _part(holdout: float) -> str:
+    return f"{100 * holdout:.3g} % of the training rows" if holdout < 1 else f"{holdout:,.0f} training rows"

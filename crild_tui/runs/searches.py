@@ -1,0 +1,139 @@
+"""The trials of a search in words, for the command line and the dashboard."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+
+from crild_tui.runs import formatting
+from engine.search.declaration import LOWER
+from engine.search.trials import SKIPPED, Confirmation, TrialRecord, Trials
+from engine.sweep.record import SweepRecord
+
+_UNITS = {"latency": " ms", "size": " MB"}
+
+
+def result_text(aim: str, value: float | None) -> str:
+    """The result of a trial for an aim: `0.8412`, `12.3 ms`, `45.0 MB`."""
+    if value is None:
+        return formatting.NONE
+    if aim == "size":
+        return f"{value / 1e6:.1f}{_UNITS[aim]}"
+    return f"{value:.3g}{_UNITS[aim]}" if aim == "latency" else formatting.metric(value)
+
+
+def results_text(trials: Trials, trial: TrialRecord) -> str:
+    """All results of a trial: `accuracy 0.8412, latency 12.3 ms`."""
+    return ", ".join(f"{aim} {result_text(aim, value)}" for aim, value in zip(trials.aims, trial.results, strict=False))
+
+
+def value_text(value: object) -> str:
+    """The value of a dimension."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def values_text(trial: TrialRecord) -> str:
+    """The values of a trial: `train.learning_rate 0.001, method kd`; of the first one, what it is."""
+    words = ", ".join(f"{name} {value_text(value)}" for name, value in trial.values.items())
+    return f"the starting preset{f': {words}' if words else ''}" if trial.number == 0 else words
+
+
+def state_text(trial: TrialRecord) -> str:
+    """The state of a trial, with where it was pruned."""
+    if trial.pruned_at is not None:
+        return f"{trial.state} at {formatting.percent(trial.pruned_at)}"
+    return trial.state
+
+
+def budget(trials: Trials) -> str:
+    """`12 of 30 trials`, `12 trials in 1.2 of 2 hours`."""
+    of = f" of {trials.wanted:,}" if trials.wanted is not None else ""
+    hours = f" in {trials.spent / 3600:.2g} of {trials.hours:g} hours" if trials.hours is not None else ""
+    number = trials.wanted if trials.wanted is not None else trials.done()
+    return f"{trials.done():,}{of} {'trial' if number == 1 else 'trials'}{hours}"
+
+
+def counts(trials: Trials) -> str:
+    """`12 of 30 trials: 9 complete, 2 pruned, 1 failed`."""
+    states = ", ".join(f"{number:,} {state}" for state, number in trials.counts().items())
+    return f"{budget(trials)}{f': {states}' if states else ''}"
+
+
+def best_text(trials: Trials) -> str:
+    """The best trial so far with its results; nothing before there is one."""
+    best = trials.trial(trials.best)
+    return "" if best is None else f"best {results_text(trials, best)} (trial {best.number})"
+
+
+def seconds_left(trials: Trials, slots: int) -> float | None:
+    """Seconds until the last trial ends, by those that are over; without the runs that confirm the winner. None where
+    nothing tells."""
+    lengths = [
+        one.seconds for one in trials.trials if one.state not in SKIPPED and one.state != "running" and one.seconds
+    ]
+    left: list[float] = []
+    if trials.hours is not None:
+        left.append(max(0.0, 3600 * trials.hours - trials.spent))
+    if trials.wanted is not None and lengths:
+        left.append(max(0, trials.wanted - trials.done()) * statistics.fmean(lengths) / max(1, slots))
+    return min(left) if left else None
+
+
+def progress(record: SweepRecord, trials: Trials | None) -> str:
+    """A search in one line: trials, best so far, time left, or that the winner is confirmed."""
+    if trials is None:
+        return f"{record.name}: starting"
+    confirming = any("-" in cell.cell.get("trial", "") for cell in record.cells)
+    parts = [f"{record.name} {counts(trials)}", best_text(trials)]
+    if trials.over is not None and confirming and record.state == "active":
+        parts.append("confirming the winner with fresh seeds")
+    elif record.state == "active" and (left := seconds_left(trials, len(record.slots))):
+        parts.append(f"{formatting.duration(left)} left")
+    if record.waiting:
+        parts.append(f"waiting {record.waiting}")
+    return "; ".join(filter(None, parts))
+
+
+def importance_text(trials: Trials) -> str:
+    """`train.learning_rate 71 %, stage.kd.temperature 29 %`, the most important first."""
+    return ", ".join(f"{name} {formatting.percent(float(share))}" for name, share in trials.importance.items())
+
+
+def flattery(trials: Trials) -> Iterator[str]:
+    """How far dev flatters the winner: sentences with the figures of the runs with fresh seeds, once they are done."""
+    confirmed = {one.number: one for one in trials.confirmed}
+    best, start = trials.trial(trials.best), trials.trial(0)
+    winner = confirmed.get(trials.best) if trials.best is not None else None
+    if best is None or winner is None:
+        return
+    metric = trials.aims[0] if trials.aims[0] not in LOWER else "the metric"
+    chosen = (
+        "" if trials.aims[0] in LOWER else f" was chosen with {metric} {formatting.metric(best.results[0])} on dev;"
+    )
+    yield f"trial {best.number}{chosen} with {_seeds(winner)} it has {_figures(winner)}"
+    reference = confirmed.get(0)
+    if best.number == 0 or start is None or reference is None:
+        return
+    gains = [] if trials.aims[0] in LOWER or not start.results else [
+        f"{formatting.difference(best.results[0] - start.results[0])} among the trials"
+    ]  # fmt: skip
+    gains.append(f"{formatting.difference(winner.dev - reference.dev)} with fresh seeds on dev")
+    if winner.held_out is not None and reference.held_out is not None:
+        gains.append(f"{formatting.difference(winner.held_out - reference.held_out)} on the rows held out")
+    yield f"its gain over the starting preset ({_figures(reference)}): {', '.join(gains)}"
+
+
+def _seeds(one: Confirmation) -> str:
+    return f"{one.seeds} fresh seed{'s' * (one.seeds != 1)}"
+
+
+def _figures(one: Confirmation) -> str:
+    dev = f"{_spread(one.dev, one.dev_deviation)} on dev"
+    if one.held_out is None:
+        return dev
+    rows = f"{one.rows:,} " if one.rows is not None else ""
+    return f"{dev} and {_spread(one.held_out, one.held_out_deviation)} on {rows}training rows that no trial saw"
+
+
+def _spread(mean: float, deviation: float | None) -> str:
+    return formatting.metric(mean) + ("" if deviation is None else f" ± {formatting.metric(deviation)}")
