@@ -30,6 +30,7 @@ from crild_tui.cli.options import (
     SlurmTemplate,
     Trackers,
     Trust,
+    Unlabelled,
 )
 from crild_tui.runs import formatting, option_help
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 def run(
     presets: Presets,
     settings: Settings = None,
+    unlabelled: Unlabelled = None,
     seeds: Annotated[str | None, typer.Option("--seeds", metavar="1,2,3", help=option_help.SEEDS)] = None,
     runs_dir: RunsDir = None,
     name: Annotated[str | None, typer.Option("--name", metavar="NAME", help=option_help.NAME)] = None,
@@ -80,6 +82,7 @@ def run(
     crild run crild rte --set stage.ild.epochs=5
     crild run kd sst2 --seeds 1,2,3 --detach
     crild run crild tickets.csv      # your own data: a text and a label on each row
+    crild run crild tickets.csv --unlabelled more.csv
     crild run mine.toml --dry-run
     crild run crild rte --slurm --partition gpu --gpus 1 --time 4:00:00
 
@@ -90,7 +93,14 @@ def run(
     """
     from crild_tui.cli.follow.foreground import foreground, start_and_follow
     from crild_tui.cli.ranks import share_run
-    from crild_tui.runs.create import RunRequest, check_user_settings, consent_of, create_runs, load_presets
+    from crild_tui.runs.create import (
+        RunRequest,
+        check_user_settings,
+        consent_of,
+        create_runs,
+        load_presets,
+        unlabelled_settings,
+    )
     from crild_tui.runs.slurm import job_request, submit_new
     from engine.record.paths import runs_dir as folder_of
     from engine.sweep.seeds import parse_seeds
@@ -105,7 +115,7 @@ def run(
     rank = share_run(processes=processes, runs=max(1, len(numbers)), quiet=quiet)
     request = RunRequest(
         presets=tuple(presets),
-        settings=tuple(settings or ()),
+        settings=(*(settings or ()), *unlabelled_settings(presets, settings or (), unlabelled or ())),
         seeds=numbers,
         runs_dir=folder_of(runs_dir),
         name=name,
