@@ -9,7 +9,7 @@ import typer
 
 from crild_tui.cli import terminal
 from crild_tui.cli.completers import presets
-from crild_tui.cli.options import AsJson, Settings
+from crild_tui.cli.options import AsJson, Settings, Unlabelled
 from crild_tui.runs import formatting
 
 _MOST_CLASSES = 20
@@ -27,6 +27,7 @@ def data(
         ),
     ],
     settings: Settings = None,
+    unlabelled: Unlabelled = None,
     as_json: AsJson = False,
 ) -> None:
     """Show data as a run would read it: rows, classes, lengths, repeated rows, what looks wrong, examples.
@@ -36,19 +37,22 @@ def data(
     \b
     crild data tickets.csv
     crild data tickets.csv --set task.columns.label=team
+    crild data tickets.csv --unlabelled more.csv
     crild data mine.toml
     """
     import tempfile
     from pathlib import Path
 
     from crild_tui.cli.follow.tools import run_tool
-    from crild_tui.runs.create import with_method
+    from crild_tui.runs.create import unlabelled_settings, with_method
     from engine.errors import RunError
     from engine.preflight.own_data import completed
     from engine.preset.load import load_preset
     from engine.preset.write import dump
 
-    loaded = completed(load_preset(with_method(files), settings or []))
+    refs = with_method(files)
+    own = [*(settings or ()), *unlabelled_settings(refs, settings or (), unlabelled or ())]
+    loaded = completed(load_preset(refs, own))
     terminal.say(*loaded.notes)
     with tempfile.TemporaryDirectory(prefix="crild-") as folder:
         file = Path(folder) / "preset.toml"
@@ -70,7 +74,8 @@ def _parts(result: Mapping[str, Any]) -> Iterator[Any]:
     yield ""
     names = ("rows", "repeated", "median", "95 %", "longest", f"over {most}", "unknown")
     columns = [("split", "left"), *((name, "right") for name in names)]
-    yield terminal.table(columns, map(_split_row, splits))
+    inputs: Sequence[Mapping[str, Any]] = result.get("unlabelled") or ()
+    yield terminal.table(columns, map(_split_row, (*splits, *inputs)))
     if unit == "tokens":
         yield f"lengths in tokens of {result.get('tokenizer')}, special tokens included; longer texts are cut at {most}"
     else:
@@ -79,8 +84,9 @@ def _parts(result: Mapping[str, Any]) -> Iterator[Any]:
     yield from _labels(result, splits)
     yield ""
     for example in result.get("examples") or ():
-        texts = [_short(str(text)) for text in (example.get("text"), example.get("pair")) if text is not None]
-        yield f"{example.get('label')}: {' | '.join(texts)}"
+        yield f"{example.get('label')}: {_texts(example)}"
+    for example in (example for entry in inputs for example in entry.get("examples") or ()):
+        yield f"without label: {_texts(example)}"
     yield ""
     for note in result.get("notes") or ():
         yield str(note)
@@ -119,6 +125,10 @@ def _labels(result: Mapping[str, Any], splits: Sequence[Mapping[str, Any]]) -> I
     yield terminal.table(columns, rows)
     if len(order) > _MOST_CLASSES:
         yield f"and {len(order) - _MOST_CLASSES:,} smaller classes"
+
+
+def _texts(example: Mapping[str, Any]) -> str:
+    return " | ".join(_short(str(text)) for text in (example.get("text"), example.get("pair")) if text is not None)
 
 
 def _short(text: str) -> str:

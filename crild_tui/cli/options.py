@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from crild_tui.cli.completers import devices, presets, run_names
+from crild_tui.cli.completers import data_files, devices, presets, run_names
 from crild_tui.cli.setting_completers import settings
 
 RunsDir = Annotated[
@@ -47,6 +47,15 @@ Settings = Annotated[
         metavar="KEY=VALUE",
         help="Change a setting, as in stage.ild.epochs=5. Repeatable.",
         autocompletion=settings,
+    ),
+]
+Unlabelled = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--unlabelled",
+        metavar="FILE",
+        help="A file of inputs without labels, for all stages that need none, with the task's rows. Repeatable.",
+        autocompletion=data_files,
     ),
 ]
 Device = Annotated[

@@ -31,6 +31,7 @@ from crild_tui.cli.options import (
     SlurmTemplate,
     Trackers,
     Trust,
+    Unlabelled,
 )
 from crild_tui.runs import formatting, option_help
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 def run(
     presets: Presets,
     settings: Settings = None,
+    unlabelled: Unlabelled = None,
     seeds: Annotated[str | None, typer.Option("--seeds", metavar="1,2,3", help=option_help.SEEDS)] = None,
     runs_dir: RunsDir = None,
     then: Annotated[
@@ -86,6 +88,7 @@ def run(
     crild run kd sst2 --seeds 1,2,3 --detach
     crild run crild tickets.csv      # your own data: a text and a label on each row
     crild run crild mnli --then rte  # RTE, by a student that was distilled on MNLI
+    crild run crild tickets.csv --unlabelled more.csv
     crild run mine.toml --dry-run
     crild run crild rte --slurm --partition gpu --gpus 1 --time 4:00:00
 
@@ -97,7 +100,14 @@ def run(
     from crild_tui.cli.follow.foreground import foreground, start_and_follow
     from crild_tui.cli.ranks import share_run
     from crild_tui.runs import chain as chains
-    from crild_tui.runs.create import RunRequest, check_user_settings, consent_of, create_runs, load_presets
+    from crild_tui.runs.create import (
+        RunRequest,
+        check_user_settings,
+        consent_of,
+        create_runs,
+        load_presets,
+        unlabelled_settings,
+    )
     from crild_tui.runs.slurm import job_request, submit_new
     from engine.record.paths import runs_dir as folder_of
     from engine.sweep.seeds import parse_seeds
@@ -114,7 +124,7 @@ def run(
     rank = share_run(processes=processes, runs=max(1, len(numbers)) * (len(then) + 1), quiet=quiet)
     request = RunRequest(
         presets=tuple(presets),
-        settings=tuple(settings or ()),
+        settings=(*(settings or ()), *unlabelled_settings(presets, settings or (), unlabelled or ())),
         seeds=numbers,
         runs_dir=folder_of(runs_dir),
         name=name,

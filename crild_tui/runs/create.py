@@ -181,6 +181,29 @@ def method_of(refs: Sequence[str]) -> str:
     return "+".join(names)
 
 
+def unlabelled_settings(refs: Sequence[str], settings: Sequence[str], files: Sequence[str]) -> list[str]:
+    """The `--set` items by which every stage of a preset that reads the task's rows, and needs no labels, reads unlabelled
+    files as well.
+
+    Raises UsageError where there is no such stage, PresetError for presets that cannot be used.
+    """
+    from engine.preset.load import load_preset
+    from engine.preset.toml_text import inline
+
+    if not files:
+        return []
+    stages = load_preset(refs, settings).preset.stage
+    names = [stage.name for stage in stages if stage.data == "task" and "labels" not in stage.objectives]
+    if not names:
+        sentence = (
+            "no stage can read unlabelled files: each learns from labels, or has data of its own; set stage.NAME.data, or "
+            "leave out --unlabelled"
+        )
+        raise UsageError(sentence, kind="no-stage-for-unlabelled", key="--unlabelled")
+    data = inline({"files": list(files), "with_task": True})
+    return [f"stage.{name}.data={data}" for name in names]
+
+
 def with_method(refs: Sequence[str]) -> list[str]:
     """`refs`, with a shipped method before them if they only name the data: "kd", the simplest, or "crild"
     where a variant changes a stage that plain distillation lacks."""

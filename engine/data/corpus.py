@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.data.examples import CHUNK, Examples, NumberedIds, TextBuilder
-from engine.data.stored_rows import stored_corpus
+from engine.data.stored_rows import Inputs, stored_inputs
 from engine.data.subset import drawn_rows
 from engine.data.text_files import check_text, corpus_files, text_lines
 from engine.errors import DataError
@@ -55,11 +55,11 @@ def load_corpus(corpus: Corpus, seed: int, *, report: Report = unreported) -> Ex
         found = (unit for source, read in sources for unit in _units(source, read(), corpus.unit))
         return counted(found, report, f"reading {Path(corpus.corpus).name}", unit=f"{corpus.unit}s")
 
-    def load() -> Examples:
-        return _chosen(lambda: _inputs(units(), pairs=corpus.pairs), corpus.examples, seed)
+    def load() -> Inputs:
+        return _chosen(lambda: _inputs(units(), pairs=corpus.pairs), corpus.examples, seed), {}
 
     settings = {"unit": corpus.unit, "pairs": corpus.pairs, "examples": corpus.examples, "seed": seed}
-    examples = stored_corpus(files, settings, load, report) if files else load()
+    examples, _ = stored_inputs(files, settings, load, report) if files else load()
     if not examples:
         what = "no two in a row in any file" if corpus.pairs else "only blank lines and headings"
         raise DataError(f"the corpus has no {corpus.unit}s: {what}", kind="empty-corpus", file=corpus.corpus)

@@ -209,6 +209,24 @@ class Examples(Rows[Example]):
             labels_of([row.label for row in rows]),
         )
 
+    @classmethod
+    def joined(cls, parts: Iterable[Examples], prefix: str) -> Examples:
+        """The inputs of several, one after the other, without labels; "`prefix`-0" is the first. All are pairs, or none is.
+
+        They are copied where they are those of more than one, so the disk holds them twice.
+        """
+        whole = [part for part in parts if len(part)]
+        if len(whole) == 1:
+            return whole[0].unlabelled()
+        texts, pairs = TextBuilder(), TextBuilder()
+        for part in whole:
+            for column, builder in ((part.texts, texts), (part.pairs, pairs)):
+                for offsets, content in () if column is None else column.parts():
+                    builder.append_part(offsets, content)
+        paired = any(part.pairs is not None for part in whole)
+        ids = NumberedIds(prefix, range(sum(map(len, whole))))
+        return cls(ids, texts.column(), pairs.column() if paired else None)
+
     def __len__(self) -> int:
         return len(self.texts)
 

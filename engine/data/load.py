@@ -19,7 +19,8 @@ from engine.errors import DataError
 from engine.record.phases import Report, unreported
 
 if TYPE_CHECKING:
-    from engine.preset.schema import Corpus, OtherTask, Task
+    from engine.data.findings import Finding
+    from engine.preset.schema import Corpus, OtherTask, Task, UnlabelledFiles
 
 _OF_ALL_ROWS = ("files", "source", "revision", "max_length", "examples", "label_noise", "holdout", "measure_holdout")
 """Settings of a custom task that don't decide what its files hold."""
@@ -46,19 +47,29 @@ def load_task(task: Task, *, report: Report = unreported) -> TaskData:
 
 
 def inputs_for(
-    source: Literal["task"] | Corpus | OtherTask, data: TaskData, seed: int, *, report: Report = unreported
-) -> Sequence[Example]:
-    """The training inputs of a stage: from the run's task with labels, from a corpus or another task without.
+    source: Literal["task"] | Corpus | OtherTask | UnlabelledFiles,
+    task: Task,
+    data: TaskData,
+    *,
+    report: Report = unreported,
+) -> tuple[Sequence[Example], tuple[Finding, ...]]:
+    """The training inputs of a stage, and findings about them: from the run's task with labels, from a corpus, another task
+    or unlabelled files without.
 
-    `source` is the preset's `stage.data`; `seed` is the task's `data_seed`, for a corpus (another task has its own).
+    `source` is the preset's `stage.data`; `task` the run's task, whose `data_seed` counts (another task has its own), and
+    `data` what it holds.
     """
-    from engine.preset.schema import Corpus
+    from engine.preset.schema import Corpus, OtherTask
 
     if source == "task":
-        return data.train
+        return data.train, ()
     if isinstance(source, Corpus):
-        return load_corpus(source, seed, report=report)
-    return Examples.of(load_task(source.task, report=report).train).unlabelled()
+        return load_corpus(source, task.data_seed, report=report), ()
+    if isinstance(source, OtherTask):
+        return Examples.of(load_task(source.task, report=report).train).unlabelled(), ()
+    from engine.data.unlabelled import unlabelled_inputs
+
+    return unlabelled_inputs(source, task, data, report=report)
 
 
 def source_name(task: Task, split: str) -> str:

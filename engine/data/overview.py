@@ -18,14 +18,14 @@ import numpy.typing as npt
 from engine.data.array_files import array_of, bytes_of
 from engine.data.examples import Examples
 from engine.data.findings import Finding, data_findings, input_keys
-from engine.data.load import load_task, source_name
+from engine.data.load import inputs_for, load_task, source_name
 from engine.data.spool import Spool
 from engine.data.token_findings import EmbeddingSizes, TokenisedInputs, token_findings
 from engine.data.tokenizer_facts import TokenizerFacts
 from engine.data.tokens import TokenSet
 from engine.data.types import Example, TaskData
 from engine.preset.regular_file import read_regular
-from engine.preset.schema import Preset, Teacher
+from engine.preset.schema import Preset, Stage, Teacher, UnlabelledFiles
 from engine.preset.source_names import cached_repository, is_path
 from engine.preset.text import plain
 from engine.record.phases import Report, unreported
@@ -55,6 +55,17 @@ def overview(preset: Preset, *, report: Report = unreported) -> dict[str, Any]:
             inputs = TokenisedInputs(f"inputs of {split}", rows, tokens, task.max_length)
             findings += _new(findings, token_findings(inputs, reader.facts, EmbeddingSizes("", _ANY, None)))
         splits.append(entry)
+    unlabelled = []
+    for name, inputs, found in _unlabelled(preset, data, report):
+        tokens = None if reader is None else reader.read(inputs, report, name)
+        lengths = _words(inputs) if tokens is None else tokens.lengths
+        entry = {"split": name, "rows": len(inputs), "repeated": _repeated(inputs)}
+        entry |= {"lengths": _lengths(lengths, task.max_length), "unknown": None}
+        if tokens is not None and reader is not None:
+            entry["unknown"] = reader.unknown_share(inputs, tokens)
+        entry["examples"] = [_example(data, row) for row in _spread(inputs)]
+        unlabelled.append(entry)
+        findings += [finding for finding in found if finding not in findings]
     return {
         "task": data.spec.name,
         "kind": data.spec.kind,
@@ -64,6 +75,7 @@ def overview(preset: Preset, *, report: Report = unreported) -> dict[str, Any]:
         "unit": "words" if reader is None else "tokens",
         "tokenizer": None if reader is None else reader.facts.source,
         "splits": splits,
+        "unlabelled": unlabelled,
         "examples": [_example(data, row) for row in _spread(data.train)],
         "findings": [finding.to_dict() for finding in findings],
         "notes": list(data.notes),
@@ -74,6 +86,17 @@ def _splits(data: TaskData) -> Iterator[tuple[str, Examples]]:
     yield "train", Examples.of(data.train)
     for split, rows in data.measured.items():
         yield split, Examples.of(rows)
+
+
+def _unlabelled(preset: Preset, data: TaskData, report: Report) -> Iterator[tuple[str, Examples, tuple[Finding, ...]]]:
+    """The inputs of stages that read unlabelled files, with the stages' names; those that several share, once."""
+    stages: dict[str, list[Stage]] = {}
+    for stage in preset.stage:
+        if isinstance(stage.data, UnlabelledFiles):
+            stages.setdefault(stage.data.model_dump_json(), []).append(stage)
+    for alike in stages.values():
+        inputs, findings = inputs_for(alike[0].data, preset.task, data, report=report)
+        yield f"inputs of {', '.join(stage.name for stage in alike)}", Examples.of(inputs), findings
 
 
 def _new(known: Sequence[Finding], found: Sequence[Finding]) -> list[Finding]:

@@ -1,8 +1,8 @@
 """Read rows of any number from CSV, TSV, JSON lines, Parquet, or one text a line: in chunks, in flat memory. All but
 Parquet may be compressed.
 
-`engine.data.files` reads the wanted columns of whole files, for training; this module reads all columns, so that they can
-be written again beside predictions. Imports no torch: preflight looks at the columns, too.
+`engine.data.files` reads the wanted columns of a task's whole files; this module reads all columns, so that they can be
+written again with predictions, and unlabelled rows of any number. Imports no torch: preflight looks at the columns, too.
 """
 
 from __future__ import annotations
@@ -186,9 +186,7 @@ class RowReader:
             change = "was written to"
         else:
             return
-        sentence = (
-            f"the file {change} while it was read, so the rows may be a mixture; predict again when it is complete"
-        )
+        sentence = f"the file {change} while it was read, so the rows may be a mixture; start again when it is complete"
         raise DataError(sentence, kind="input-changed", file=str(self.name))
 
     def _chunked(self, rows: Iterator[tuple[int, Any]], most: int) -> Iterator[tuple[list[int], list[Any]]]:

@@ -36,6 +36,8 @@ _LONGEST = 1 << 15
 """Characters of the texts that an entry has besides its arrays: longer headers are not read when the cache is listed."""
 
 T = TypeVar("T")
+Inputs = tuple[Examples, Mapping[str, Any]]
+"""Rows, and facts about how they were read, as JSON."""
 
 log = logging.getLogger(__name__)
 
@@ -62,11 +64,18 @@ def stored_task(
     return _stored(files, settings, load, split, join, report)
 
 
-def stored_corpus(
-    files: Sequence[Path], settings: Mapping[str, Any], load: Callable[[], Examples], report: Report
-) -> Examples:
-    """The rows that `load` makes of a corpus, from the cache as in `stored_task`."""
-    return _stored(files, settings, load, lambda rows: ({_ROWS: rows}, {}), lambda splits, _: splits[_ROWS], report)
+def stored_inputs(
+    files: Sequence[Path], settings: Mapping[str, Any], load: Callable[[], Inputs], report: Report
+) -> Inputs:
+    """The inputs without labels that `load` makes of some files, from the cache as in `stored_task`."""
+
+    def split(inputs: Inputs) -> tuple[dict[str, Sequence[Example]], dict[str, Any]]:
+        return {_ROWS: inputs[0]}, {"facts": inputs[1]}
+
+    def join(splits: Mapping[str, Examples], facts: Mapping[str, Any]) -> Inputs:
+        return splits[_ROWS], facts.get("facts", {})
+
+    return _stored(files, settings, load, split, join, report)
 
 
 def _stored(

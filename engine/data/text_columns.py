@@ -41,12 +41,13 @@ def text_columns(
     pair: str | None = None,
     known: Sequence[TextColumns] = (),
     is_pair: bool | None = None,
+    choose: str | None = None,
 ) -> TextColumns:
     """The columns that hold the texts, among the `columns` of a table; `path` is what errors call it.
 
     `text` and `pair` are the user's choice. Otherwise the first of `known` that is there counts, and without one, columns
     with a usual name ("sentence", "premise" and "hypothesis"), where only one reading is possible. `is_pair` says whether
-    the model reads pairs; None if unknown. Raises DataError, naming the columns, where none or several are possible.
+    the model reads pairs; None if unknown. `choose` is how a user names the columns, if not by options. Raises DataError, naming the columns, where none or several are possible.
     """
     if text is not None:
         chosen = [name for name in (text, pair) if name is not None]
@@ -62,7 +63,7 @@ def text_columns(
     if len(readings) == 1:
         column_positions(columns, [name for name in readings[0] if name is not None], path, None)  # each there once
         return readings[0]
-    raise _unclear(columns, path, known, readings, is_pair=is_pair)
+    raise _unclear(columns, path, known, readings, is_pair=is_pair, choose=choose)
 
 
 def _readings(columns: Sequence[str], is_pair: bool | None) -> list[TextColumns]:
@@ -90,13 +91,14 @@ def _unclear(
     readings: Sequence[TextColumns],
     *,
     is_pair: bool | None,
+    choose: str | None,
 ) -> DataError:
-    option = "--text COLUMN --pair COLUMN" if is_pair else "--text COLUMN"
+    option = choose or ("--text COLUMN --pair COLUMN" if is_pair else "--text COLUMN")
     if readings:
         several = " or ".join(" and ".join(shown(name) for name in reading if name is not None) for reading in readings)
         sentence = f"the texts can be in {several}: choose with {option}; the columns are {listed(columns)}"
         return DataError(sentence, kind="several-text-columns", file=str(path))
     missing = [name for name in known[0] if name is not None and name not in columns] if known else []
-    trained = f"there is no column {listed(missing)}, which the run was trained on: " if missing else ""
+    trained = f"there is no column {listed(missing)}, where the task has its texts: " if missing else ""
     sentence = f"{trained}name the column of the texts with {option}; the columns are {listed(columns)}"
     return DataError(sentence, kind="no-text-column", file=str(path))

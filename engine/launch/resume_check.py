@@ -82,6 +82,8 @@ def incompatible_changes(progress: RunProgress, document: Mapping[str, Any]) -> 
 
 def _moved(was: object, now: object) -> bool:
     """Whether both are paths with the same name in different folders: data and models may have moved."""
+    if isinstance(was, list) and isinstance(now, list):
+        return len(was) == len(now) and all(map(_moved, was, now))
     if not (isinstance(was, str) and isinstance(now, str) and was.startswith("/") and now.startswith("/")):
         return False
     return Path(was).name == Path(now).name

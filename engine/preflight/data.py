@@ -10,7 +10,7 @@ from engine.errors import CrildError, DataError
 from engine.preflight.own_data import recognised_task
 from engine.preset.load import Loaded
 from engine.preset.names import GLUE_TASKS
-from engine.preset.schema import Columns, Corpus, OtherTask, Task
+from engine.preset.schema import Columns, Corpus, OtherTask, Task, UnlabelledFiles
 from engine.preset.source_names import is_corpus_path
 from engine.preset.text import plain
 
@@ -27,6 +27,18 @@ def data_problems(loaded: Loaded) -> Iterator[CrildError]:
             from engine.data.text_files import check_corpus  # not for every preset: importing takes 30 ms
 
             yield from _problems(loaded, f"{key}.corpus", partial(check_corpus, Path(stage.data.corpus)))
+        elif isinstance(stage.data, UnlabelledFiles):
+            yield from _problems(loaded, f"{key}.files", partial(_check_unlabelled, loaded, stage.data))
+
+
+def _check_unlabelled(loaded: Loaded, source: UnlabelledFiles) -> None:
+    from engine.data.unlabelled import check_unlabelled
+
+    try:
+        task = recognised_task(loaded, loaded.preset.task)[0]
+    except DataError:
+        return  # reported as a problem of the task
+    check_unlabelled(source, task)
 
 
 def _task_problems(loaded: Loaded, task: Task, key: str) -> Iterator[CrildError]:

@@ -24,6 +24,7 @@ PROJECT_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 """What all trackers take as the name of a project."""
 Project = Annotated[str, Field(pattern=PROJECT_NAME)]
 Title = Annotated[str, Field(min_length=1, max_length=60)]
+TaskShare = Annotated[float, Field(gt=0, lt=1)]
 DevShare = Annotated[float, Field(gt=0, le=0.5)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 LayerPair = Annotated[tuple[Count, Count], Field(strict=False)]  # TOML has arrays only

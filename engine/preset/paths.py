@@ -23,6 +23,8 @@ def absolutise(node: Node, folder: Path, problems: list[CrildError], path: KeyPa
     if node.is_table:
         entries = {key: absolutise(item, folder, problems, (*path, key)) for key, item in node.value.items()}
         return replace(node, value=entries)
+    if node.elements is not None:
+        return replace(node, value=[absolutise(item, folder, problems, path) for item in node.elements])
     if not isinstance(node.value, str) or not node.value:
         return node
     try:
@@ -63,7 +65,7 @@ def _is_path(path: KeyPath, value: str, folder: Path) -> bool:
     match path:
         case ("task", "source"):
             return value != "hub"
-        case ("task", "files", _):
+        case ("task", "files", _) | ("stage", _, "data", "files"):
             return True
         case ("teacher", "model"):
             return value != "scratch" and is_path(value, folder)

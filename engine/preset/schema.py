@@ -29,6 +29,7 @@ from engine.preset.field_types import (
     Record,
     Seed,
     Steps,
+    TaskShare,
     Threads,
     Title,
     Width,
@@ -331,14 +332,42 @@ class OtherTask(Record):
     """The other task, written like a [task] table."""
 
 
+class InputColumns(Record):
+    """Names of the columns of unlabelled files."""
+
+    text: str = "text"
+    """The sentence, or the first of a pair."""
+    pair: str | None = None
+    """The second sentence of a pair; leave out for one-sentence tasks."""
+
+
+class UnlabelledFiles(Record):
+    """Files of your own with inputs for the run's task, for a stage that needs no labels."""
+
+    files: Annotated[list[Name], Field(min_length=1)]
+    """CSV, TSV, JSON lines, Parquet, or plain text with one input on each line; may be compressed. `*` and `?` stand for
+    several files."""
+    columns: InputColumns | None = None
+    """Names of their columns; those of the task, or usual names, when left out. No other column is read."""
+    with_task: Annotated[
+        Annotated[bool, Tag("<word>")] | Annotated[TaskShare, Tag("<number>")], Discriminator(form)
+    ] = False
+    """true: the task's training rows too, every row once. A share: so much of each epoch are rows of the task, each as often
+    as it takes; 0.2 is a fifth."""
+
+
 def _data_form(value: object) -> str:
-    if isinstance(value, OtherTask) or (isinstance(value, dict) and "task" in value):
-        return "<task>"
+    for key, record in (("task", OtherTask), ("files", UnlabelledFiles)):
+        if isinstance(value, record) or (isinstance(value, dict) and key in value):
+            return f"<{key}>"
     return form(value)
 
 
 StageData = Annotated[
-    Annotated[Literal["task"], Tag("<word>")] | Annotated[Corpus, Tag("<table>")] | Annotated[OtherTask, Tag("<task>")],
+    Annotated[Literal["task"], Tag("<word>")]
+    | Annotated[Corpus, Tag("<table>")]
+    | Annotated[OtherTask, Tag("<task>")]
+    | Annotated[UnlabelledFiles, Tag("<files>")],
     Discriminator(_data_form),
 ]
 Weighted = Annotated[
@@ -352,7 +381,8 @@ class Stage(Record):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
     """Lower-case letters, digits, - and _; "teacher" and "baseline" are reserved."""
     data: StageData = "task"
-    """"task", plain text { corpus = "folder" }, or another task { task = { name = "mnli" } }."""
+    """"task", plain text { corpus = "folder" }, unlabelled rows { files = ["more.csv"] }, or another task
+    { task = { name = "mnli" } }."""
     objectives: Annotated[dict[ObjectiveName, Weighted], Field(min_length=1)]
     """Weights, or tables with options, by name."""
     layer_map: LayerMap = "last"

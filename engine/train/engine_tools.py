@@ -143,7 +143,11 @@ def plan(path: Path, consent: Consent = NONE, *, report: Report = unreported) ->
     except CrildError as error:
         return _incomplete(missing_sources(preset, report=report) or [str(error)])
     notes = [*materials.data.notes, *materials.loaded.notes]
-    findings = (*materials.findings, *stage_findings(preset, materials.loaded, own, inputs))
+    findings = (
+        *materials.findings,
+        *own.findings,
+        *stage_findings(preset, materials.loaded, own.rows, inputs),
+    )
     others = [finding.to_dict() for finding in findings if finding.severity != "refusal"]
     if refusals := [finding.sentence for finding in findings if finding.severity == "refusal"]:
         return {"stages": [], "teacher": None, "missing": refusals, "notes": notes, "findings": others}

@@ -144,10 +144,11 @@ class Experiment:
         self.inputs = inputs_of_stages(materials, own, report=session.phases, warn=self._warnings.append)
         self.findings = (
             *materials.findings,
-            *stage_findings(materials.preset, materials.loaded, own, self.inputs),
+            *own.findings,
+            *stage_findings(materials.preset, materials.loaded, own.rows, self.inputs),
         )
         session.phases("hashing data and models")
-        self.content = inputs_of(materials, own)
+        self.content = inputs_of(materials, own.rows)
         self.stages = plan_stages(materials.preset, materials.data, self.inputs)
         self.totals = [stage.total_steps(len(self._tokens_of(stage))) for stage in self.stages]
         session.phases("verifying checkpoints")

@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.data.hub import resolve_revision as data_commit
 from engine.models.hub import resolve_revision as model_commit
-from engine.preset.schema import OtherTask, Preset, Stage, Task
+from engine.preset.schema import Corpus, OtherTask, Preset, Stage, Task
 from engine.preset.write import dump
 from engine.record.files import write_atomic
 from engine.record.paths import PRESET
@@ -41,7 +41,7 @@ def record(run_dir: Path, preset: Preset) -> None:
 
 def _pinned(stage: Stage) -> Stage:
     """The stage with the commit of its own hub data, if it has any."""
-    if stage.data == "task":
+    if not isinstance(stage.data, Corpus | OtherTask):
         return stage
     of = stage.data.task if isinstance(stage.data, OtherTask) else stage.data
     commit = data_commit(of)

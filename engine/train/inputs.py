@@ -15,7 +15,7 @@ from engine.errors import DataError, RunError
 from engine.models.export import content_hash
 from engine.models.load import LoadedModel
 from engine.models.students import named_init
-from engine.preset.schema import Corpus, OtherTask, Task
+from engine.preset.schema import Corpus, OtherTask, Task, UnlabelledFiles
 from engine.preset.text import listed, plain
 from engine.record.inputs import (
     ChangedInput,
@@ -133,7 +133,10 @@ def _source_of_task(task: Task, split: str) -> str:
     return _at(f"{HUB_DATASET} ({task.name})", task.revision) if task.source == "hub" else task.source
 
 
-def _source_of_stage(data: Corpus | OtherTask) -> str:
+def _source_of_stage(data: Corpus | OtherTask | UnlabelledFiles) -> str:
+    if isinstance(data, UnlabelledFiles):
+        more = f" and {len(data.files) - 1:,} more" if len(data.files) > 1 else ""
+        return f"{data.files[0]}{more}"
     return _at(data.corpus, data.revision) if isinstance(data, Corpus) else _source_of_task(data.task, "train")
 
 

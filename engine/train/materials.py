@@ -121,16 +121,29 @@ def load_materials(
     return materials
 
 
-def rows_of_stages(materials: Materials, *, report: Report = unreported) -> dict[str, Sequence[Example]]:
-    """The examples of the preset's stages that have data of their own, by stage name."""
-    preset, data = materials.preset, materials.data
-    own = [stage for stage in preset.stage if stage.data != "task"]
-    return {stage.name: inputs_for(stage.data, data, preset.task.data_seed, report=report) for stage in own}
+@dataclass(frozen=True)
+class StageRows:
+    """The examples of the preset's stages that have data of their own, by stage name, and findings about how they were
+    read."""
+
+    rows: Mapping[str, Sequence[Example]]
+    findings: tuple[Finding, ...]
+
+
+def rows_of_stages(materials: Materials, *, report: Report = unreported) -> StageRows:
+    """The rows of the stages with data of their own. Raises DataError for data that cannot be used."""
+    rows: dict[str, Sequence[Example]] = {}
+    findings: list[Finding] = []
+    for stage in materials.preset.stage:
+        if stage.data != "task":
+            rows[stage.name], found = inputs_for(stage.data, materials.preset.task, materials.data, report=report)
+            findings += [finding for finding in found if finding not in findings]
+    return StageRows(rows, tuple(findings))
 
 
 def inputs_of_stages(
     materials: Materials,
-    own: Mapping[str, Sequence[Example]],
+    own: StageRows,
     *,
     report: Report = unreported,
     warn: Callable[[str], object] = log.warning,
@@ -142,11 +155,11 @@ def inputs_of_stages(
     preset = materials.preset
 
     def of(stage: Stage) -> TokenSet:
-        if stage.name not in own:
+        if stage.name not in own.rows:
             return materials.train
         tokenizer, length = materials.loaded.tokenizer, preset.task.max_length
         what = f"inputs of stage {stage.name}"
-        return tokenise(own[stage.name], tokenizer, length, report=report, what=what, warn=warn)
+        return tokenise(own.rows[stage.name], tokenizer, length, report=report, what=what, warn=warn)
 
     return {stage.name: of(stage) for stage in preset.stage}
 

@@ -8,10 +8,11 @@ from functools import partial
 from engine.data.hub_connection import endpoint
 from engine.data.load import load_corpus, load_task
 from engine.data.tasks import HUB_DATASET
+from engine.data.unlabelled import check_unlabelled
 from engine.errors import CrildError
 from engine.models.hub import check_available
 from engine.preset.names import GLUE_TASKS
-from engine.preset.schema import Corpus, OtherTask, Preset, Task
+from engine.preset.schema import Corpus, OtherTask, Preset, Task, UnlabelledFiles
 from engine.preset.text import listed, plain
 from engine.record.phases import Report, unreported
 from engine.record.secrets import without_secrets
@@ -62,6 +63,8 @@ def _sources(preset: Preset, report: Report) -> Iterator[tuple[str, Callable[[],
                 f"the corpus {plain(corpus.corpus)}",
                 partial(load_corpus, corpus, preset.task.data_seed, report=report),
             )
+        elif isinstance(stage.data, UnlabelledFiles):
+            yield f"the inputs of stage {stage.name}", partial(check_unlabelled, stage.data, preset.task)
         elif isinstance(stage.data, OtherTask):
             yield _task_name(stage.data.task), partial(load_task, stage.data.task, report=report)
     teacher, student = preset.teacher, preset.student

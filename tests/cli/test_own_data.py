@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.preset.load import load_run_preset
+from engine.preset.schema import UnlabelledFiles
 from engine.record.run import read_status
 from tests.cli.conftest import Call
 
@@ -154,3 +155,30 @@ def test_a_setting_decides_for_the_new_preset(crild: Call, tickets: Path, tmp_pa
     (tmp_path / "odd.csv").write_text("text,one,two\n" + "".join(f"text {n},{n % 2},{n % 3}\n" for n in range(12)))
     assert crild("presets", "new", "mine", "--from-data", "odd.csv", "--set", "task.columns.label=two").code == 0
     assert 'label = "two"' in (tmp_path / "mine.toml").read_text()
+
+
+def test_unlabelled_files_go_to_every_stage_that_needs_no_labels(
+    crild: Call, fake_engine: Callable[..., None], tickets: Path, runs_dir: Path
+) -> None:
+    (tickets.parent / "more.csv").write_text("id,message\n1,another ticket\n2,one more\n")
+    words = ("tickets.csv", "--unlabelled", "more.csv", "--runs-dir", str(runs_dir))
+    said = crild("run", "quickstart", *words, "--set", "stage.kd.objectives={labels=1.0}")
+    assert said.code == 0, said.err
+    stages = load_run_preset(run_of(runs_dir)).preset.stage
+    data = {stage.name: stage.data for stage in stages}
+    assert data["ild"] == UnlabelledFiles(files=[str(tickets.parent / "more.csv")], with_task=True)
+    assert data["kd"] == "task"
+    said = crild("run", "kd", *words, "--set", "stage.kd.objectives={labels=1.0}")
+    assert (said.code, said.out) == (2, "")
+    assert "--unlabelled" in said.err
+
+
+def test_data_shows_unlabelled_files_too(crild: Call, tickets: Path) -> None:
+    (tickets.parent / "more.csv").write_text("id,message\n1,another ticket\n2,one more\n3,ticket 1\n")
+    said = crild("data", "tickets.csv", "--unlabelled", "more.csv", "--json", *SMALL)
+    (entry,) = said.json["unlabelled"]
+    assert (entry["split"], entry["rows"], entry["lengths"]["longest"]) == ("inputs of kd", 2 + 24, 2)
+    assert entry["examples"][0]["text"] == "another ticket"
+    shown = crild("data", "tickets.csv", "--unlabelled", "more.csv", *SMALL).out
+    assert "without label: another ticket" in shown
+    assert "of 3 rows" in shown

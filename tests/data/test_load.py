@@ -96,14 +96,14 @@ def test_more_examples_than_there_are(files: Files) -> None:
 def test_the_inputs_of_a_stage(files: Files, tmp_path: Path) -> None:
     task = Task(name="custom", files=files, kind="classification", examples=8)
     data = load_task(task)
-    assert inputs_for("task", data, 0) is data.train
-    other = inputs_for(OtherTask(task=task), data, 0)
+    assert inputs_for("task", task, data)[0] is data.train
+    other, _ = inputs_for(OtherTask(task=task), task, data)
     assert [example.text for example in other] == [example.text for example in data.train]
     assert {example.label for example in other} == {None}
     (tmp_path / "words.txt").write_text("one\ntwo\nthree\n")
-    corpus = inputs_for(Corpus(corpus=str(tmp_path / "words.txt"), examples=2), data, 1)
-    assert len(corpus) == 2
-    assert corpus == inputs_for(Corpus(corpus=str(tmp_path / "words.txt"), examples=2), data, 1)
+    corpus, findings = inputs_for(Corpus(corpus=str(tmp_path / "words.txt"), examples=2), task, data)
+    assert (len(corpus), findings) == (2, ())
+    assert corpus == inputs_for(Corpus(corpus=str(tmp_path / "words.txt"), examples=2), task, data)[0]
 
 
 def test_an_embedded_task_needs_no_files() -> None:

@@ -18,7 +18,12 @@ DOCUMENT: dict[str, Any] = {
     "task": {"name": "custom", "files": {"train": "/data/train.csv", "dev": "/data/dev.csv"}},
     "train": {"epochs": 4.0, "device": "cpu", "batch_size": 32},
     "stage": [
-        {"name": "ild", "objectives": {"hidden": 1.0}, "layer_map": [[4, 2]]},
+        {
+            "name": "ild",
+            "objectives": {"hidden": 1.0},
+            "layer_map": [[4, 2]],
+            "data": {"files": ["/data/more.csv", "/data/pile/*.txt"]},
+        },
         {"name": "kd", "objectives": {"logits": 1.0}, "epochs": 2.0},
     ],
 }
@@ -67,6 +72,7 @@ def test_the_same_preset_fits_however_it_was_read() -> None:
         changed(stage__1__epochs=0.8),  # as many as are done
         changed(stage__1__epochs=None),  # train's four
         changed(task__files={"train": "/elsewhere/train.csv", "dev": "/elsewhere/dev.csv"}),
+        changed(stage__0__data={"files": ["/elsewhere/more.csv", "/data/pile/*.txt"]}),
     ],
 )
 def test_what_can_change(document: dict[str, Any]) -> None:
@@ -80,6 +86,8 @@ def test_what_can_change(document: dict[str, Any]) -> None:
         (changed(train__batch_size=None), "train.batch_size", ["was 32 ", "not set now"]),
         (changed(stage__0__layer_map="last"), "stage.ild.layer_map", ["[[4, 2]]", '"last"']),
         (changed(task__files={"train": "/data/other.csv", "dev": "/data/dev.csv"}), "task.files.train", []),
+        (changed(stage__0__data={"files": ["/data/more.csv", "/data/other.txt"]}), "stage.ild.data.files", ["other.txt"]),
+        (changed(stage__0__data={"files": ["/data/more.csv"]}), "stage.ild.data.files", ["pile"]),
         (changed(train__epochs=8.0), "train.epochs", ["stage ild", "40 steps"]),
         (changed(stage__0__steps=50), "stage.ild.steps", ["stage ild", "40 steps"]),
         (changed(stage__1__epochs=0.7), "stage.kd.epochs", ["stage kd", "8 steps", "epochs = 0.7", " 7"]),

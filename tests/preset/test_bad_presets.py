@@ -600,3 +600,24 @@ def test_a_path_with_a_null_character_is_refused(tmp_path: Path, key: str, text:
         load_preset(["crild", "rte"], [f"{key}={json.dumps(text)}"], base=tmp_path)
     [problem] = caught.value.problems
     assert (problem.kind, problem.key) == ("invalid-path", key)
+
+
+@pytest.mark.parametrize(
+    ("data", "expected", "fact"),
+    [
+        ("{ files = [] }", "mine.toml:11 wrong-value stage.ild.data.files", "a list of texts"),
+        ('{ files = "more.csv" }', "mine.toml:11 wrong-value stage.ild.data.files", "a list of texts"),
+        ('{ files = ["more.csv"], with_task = 1.5 }', "mine.toml:11 wrong-value stage.ild.data.with_task", "below 1"),
+        ('{ files = ["more.csv"], with_tasks = true }', "mine.toml:11 unknown-key stage.ild.data.with_tasks", '"with_task"'),
+        ('{ files = ["more.csv"], columns = { text = "b", label = "c" } }', "mine.toml:11 unknown-key stage.ild.data.columns.label", "label"),
+    ],
+)  # fmt: skip
+def test_unlabelled_files(data: str, expected: str, fact: str, tmp_path: Path) -> None:
+    problem = only(tmp_path, MINIMAL.replace('name = "ild"\n', f'name = "ild"\ndata = {data}\n'))
+    assert mistake(problem) == expected
+    assert fact in problem.sentence
+
+
+def test_labels_are_not_learnt_from_unlabelled_files(tmp_path: Path) -> None:
+    text = MINIMAL + '[[stage]]\nname = "more"\nobjectives = { labels = 1.0 }\ndata = { files = ["more.csv"] }\n'
+    assert mistake(only(tmp_path, text)).endswith("labels-without-task-data stage.more.objectives.labels")

@@ -166,3 +166,15 @@ def test_other_tasks_and_corpora_of_stages(tmp_path: Path) -> None:
     fill(tmp_path, {"texts/inner/words.txt": "x"})
     assert found(tmp_path, MINIMAL, "stage.ild.data.corpus=./texts") == []
     assert found(tmp_path, MINIMAL, "stage.ild.data.corpus=org/words") == []
+
+
+def test_unlabelled_files_are_looked_at(tmp_path: Path) -> None:
+    files = dict.fromkeys(("train.csv", "dev.csv"), "question,answer,verdict\nq,a,1\n")
+    fill(tmp_path, {**files, "more.csv": "question,answer\nq,a\n", "words.txt": "word\n", "odd.csv": "x,y\n1,2\n"})
+    data = "stage.ild.data={{files=['{}']}}"
+    assert found(tmp_path, CUSTOM, data.format("more.csv")) == []
+    assert found(tmp_path, CUSTOM, data.format("mo*.csv")) == []
+    assert found(tmp_path, CUSTOM, data.format("words.txt")) == ["words.txt pairs-in-plain-text stage.ild.data.files"]
+    assert found(tmp_path, CUSTOM, data.format("odd.csv")) == ["odd.csv no-text-column stage.ild.data.files"]
+    assert found(tmp_path, CUSTOM, data.format("mor.csv")) == ["mor.csv no-such-file stage.ild.data.files"]
+    assert found(tmp_path, CUSTOM, data.format("*.tsv")) == ["*.tsv no-file-matches stage.ild.data.files"]

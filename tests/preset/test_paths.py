@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.preset.load import load_preset
-from engine.preset.schema import Corpus, OtherTask
+from engine.preset.schema import Corpus, OtherTask, UnlabelledFiles
 from tests.preset.support import MINIMAL, load, mistakes, write
 
 
@@ -34,6 +34,17 @@ def test_paths_are_relative_to_their_file_and_overrides_to_where_the_user_stands
     assert kd.corpus == str(tmp_path / "inner/texts")
     assert isinstance(more, OtherTask)
     assert more.task.source == str(tmp_path / "inner/glue")
+
+
+def test_unlabelled_files_are_relative_to_the_preset_and_keep_their_patterns(tmp_path: Path) -> None:
+    text = 'name = "ild"\ndata = { files = ["more.csv", "pile/*.jsonl", "/far/x.txt"], with_task = 0.2 }\n'
+    write(tmp_path, MINIMAL.replace('name = "ild"\n', text), "inner/mine.toml")
+    data = load_preset(["inner/mine.toml"], base=tmp_path).preset.stage[0].data
+    assert isinstance(data, UnlabelledFiles)
+    assert data.files == [str(tmp_path / "inner/more.csv"), str(tmp_path / "inner/pile/*.jsonl"), "/far/x.txt"]
+    data = load_preset(["inner/mine.toml"], ["stage.ild.data.files=['b.csv']"], base=tmp_path).preset.stage[0].data
+    assert isinstance(data, UnlabelledFiles)
+    assert (data.files, data.with_task) == ([str(tmp_path / "b.csv")], 0.2)
 
 
 @pytest.mark.parametrize(
