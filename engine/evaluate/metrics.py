@@ -73,9 +73,12 @@ def majority(spec: TaskSpec, train_labels: Array, dev_labels: Array) -> dict[str
     return _measured(spec, np.full(len(dev), counts.argmax()), dev)
 
 
-def agreement(spec: TaskSpec, logits_a: Array, logits_b: Array) -> float:
-    """How much two models agree: the share of rows with the same class (or the same labels), or Pearson's correlation of the scores."""
-    one, other = predicted(spec, logits_a), predicted(spec, logits_b)
+def agreement(spec: TaskSpec, logits_a: Array, logits_b: Array, other_spec: TaskSpec | None = None) -> float:
+    """How much two models agree: the share of rows with the same class (or the same labels), or Pearson's correlation of the scores.
+
+    `other_spec` is that of the second model, if it has other thresholds.
+    """
+    one, other = predicted(spec, logits_a), predicted(other_spec or spec, logits_b)
     if len(one) != len(other) or len(one) == 0:
         raise ValueError(f"{len(one)} predictions, but {len(other)} of the other model")
     if spec.kind == "regression":

@@ -44,7 +44,7 @@ def all_faults(preset: Preset, stage_names: Sequence[str]) -> Iterator[tuple[Key
 def of_task(task: Task) -> Iterator[Fault]:
     """What a custom task needs, and keys of custom tasks in other tasks."""
     if task.name != "custom":
-        for key in ("files", "columns", "kind", "dev_share", "metrics"):
+        for key in ("files", "columns", "kind", "dev_share", "metrics", "thresholds"):
             if getattr(task, key) is not None:
                 sentence = f'{key} is for name = "custom"; {task.name} has its own'
                 yield Fault((key, "name"), sentence, "custom-task-key")
@@ -64,6 +64,9 @@ def of_task(task: Task) -> Iterator[Fault]:
     for metric in task.metrics or ():
         if task.kind is not None and metric not in KINDS[task.kind].metrics:
             yield Fault(("metrics", "kind"), f"{metric} is not a metric for {task.kind}", "unsuitable-metric")
+    if task.thresholds is not None and task.kind not in (None, "multilabel"):
+        sentence = 'thresholds are for texts with several labels: set kind = "multilabel"'
+        yield Fault(("thresholds", "kind"), sentence, "thresholds-without-labels")
     if task.columns is not None:
         yield from _of_columns(task, task.columns)
 

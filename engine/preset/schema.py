@@ -116,6 +116,9 @@ class Task(Record):
     ) = None
     """For "custom": the metrics to report; the first picks the best checkpoint. Default: accuracy, f1_micro
     ("multilabel"), or pearson."""
+    thresholds: Literal["train"] | None = None
+    """For "multilabel": "train" chooses on the training rows from which probability each label applies (the best F1), and
+    stores that with the student; 0.5 when left out, as other programs have it."""
     max_length: Annotated[int, Field(ge=4, le=8192)] = 128
     """Most tokens of an input, special tokens included; longer inputs are cut, and the run reports how many."""
     data_seed: Seed = 0

@@ -114,7 +114,7 @@ class _Subject:
             for split, rows in {"train": data.train, **data.dev}.items()
         }  # fmt: skip
         train = tokens.pop("train")
-        dev = Dev(data.spec, tokens, int(loaded.tokenizer.pad_token_id or 0), CPU)
+        dev = Dev(loaded.decides(data.spec), tokens, int(loaded.tokenizer.pad_token_id or 0), CPU)
         return _Subject(name, request["model"], loaded, size or _bytes(loaded), dev, train, report)
 
     @property

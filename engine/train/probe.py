@@ -267,7 +267,7 @@ def load_subject(
     inputs = {"train": train.content, "dev": dev[data.primary_dev].content}
     if recorded is not None:
         inputs[TEACHER] = recorded.teacher.weights
-    return Subject(student, teacher, data.spec, tokens, device, pad_id, (*sentences, *notes), inputs, changed, report)
+    return Subject(student, teacher, student.decides(data.spec), tokens, device, pad_id, (*sentences, *notes), inputs, changed, report)
 
 
 def _changes(
