@@ -15,8 +15,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from engine.data.types import TaskSpec
 from engine.errors import RunError
 from engine.models.class_names import name_outputs
-from engine.models.thresholds import store_thresholds
 from engine.models.families import positions
+from engine.models.thresholds import store_thresholds
 from engine.models.transformers_logging import quiet
 from engine.preset.text import plain
 from engine.record.files import flush, follow_umask, refusal

@@ -25,8 +25,8 @@ from engine.models.hub import fetch
 from engine.models.model_files import has_tokenizer, is_exported
 from engine.models.onnx_model import OnnxModel
 from engine.models.problem_types import MULTI_LABEL
-from engine.models.thresholds import thresholds_of
 from engine.models.seeded_init import initial_range, seeded
+from engine.models.thresholds import thresholds_of
 from engine.preset import schema
 from engine.preset.text import plain
 from engine.record.phases import Report, unreported

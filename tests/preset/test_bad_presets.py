@@ -421,7 +421,7 @@ def test_what_is_missing_altogether(tmp_path: Path) -> None:
         (
             '[task]\nname = "custom"\nfiles = { train = "a" }\nkind = "regression"\nmetrics = ["f1", "pearson", "r2"]',
             [
-                '5 wrong-value task.metrics: "accuracy", "f1", "f1_macro", "matthews", "pearson" and "spearman"',
+                '5 wrong-value task.metrics: "f1_macro", "f1_micro", "matthews", "pearson", "spearman" and "subset_accuracy"',
             ],
         ),
         (
